@@ -1,0 +1,130 @@
+//! What a job tells: while it runs ([`Progress`]) and at its end ([`RunReport`]).
+
+use decisiongraph_projections::{LogSeq, Projection, TenantId};
+use decisiongraph_store::{Failure, Generation, Run, RunMode};
+use serde::{Deserialize, Serialize};
+
+/// A job to be run.
+#[derive(Clone)]
+pub struct RunRequest {
+    /// Whose log.
+    pub tenant: TenantId,
+    /// One projection, or all of the catalogue in its order.
+    pub projections: Vec<&'static dyn Projection>,
+    /// What to do.
+    pub mode: RunMode,
+    /// Stop here instead of at the mark (catch-up only).
+    pub until: Option<LogSeq>,
+}
+
+/// Where a running job stands. Sent at each batch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// What it does.
+    pub mode: RunMode,
+    /// The projection it works on.
+    pub projection: String,
+    /// Position reached.
+    pub cursor: LogSeq,
+    /// Position it works towards.
+    pub target: LogSeq,
+    /// Events applied so far, over all projections.
+    pub events: u64,
+}
+
+/// What a job did.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunReport {
+    /// The job as stored at its end.
+    pub run: Run,
+    /// Per projection that was reached.
+    pub scopes: Vec<ScopeReport>,
+}
+
+impl RunReport {
+    /// Whether a verify found drift.
+    pub fn drifted(&self) -> bool {
+        self.scopes.iter().any(|scope| scope.verify.as_ref().is_some_and(|verify| verify.drifted))
+    }
+}
+
+/// What a job did to one projection.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScopeReport {
+    /// Which.
+    pub projection: String,
+    /// Cursor at its start (a resumed rebuild: where it went on).
+    pub from: LogSeq,
+    /// Cursor at its end.
+    pub cursor: LogSeq,
+    /// Where it wanted to get.
+    pub target: LogSeq,
+    /// Events read and applied.
+    pub events: u64,
+    /// Batches committed.
+    pub batches: u64,
+    /// Wall time, seconds.
+    pub seconds: f64,
+    /// The live generation at its end.
+    pub generation: Generation,
+    /// The rolling digest at `cursor`.
+    pub digest: String,
+    /// The event that stopped it.
+    pub failure: Option<Failure>,
+    /// Rebuild only.
+    pub rebuild: Option<RebuildFacts>,
+    /// Verify only.
+    pub verify: Option<VerifyFacts>,
+}
+
+/// What a rebuild found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RebuildFacts {
+    /// The generation that was live before.
+    pub old_generation: Generation,
+    /// Where that one stood.
+    pub old_cursor: LogSeq,
+    /// Its digest there.
+    pub old_digest: String,
+    /// The new generation's digest at that same position.
+    pub new_digest_there: String,
+    /// Whether the two are equal: the rebuild proves the rows that it replaced.
+    pub equal: bool,
+}
+
+/// What a verify found at one cursor, in one snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifyFacts {
+    /// The stored digest.
+    pub stored: String,
+    /// Recomputed from the live rows.
+    pub from_rows: String,
+    /// Recomputed from the log.
+    pub from_log: String,
+    /// Whether any of the three differ, or any row does.
+    pub drifted: bool,
+    /// The first rows that differ, in the order of their row keys, at most [`DRIFT_ROWS_MAX`].
+    pub first: Vec<DriftRow>,
+    /// Whether there are more.
+    pub more: bool,
+}
+
+/// Most rows that a drift report names.
+pub const DRIFT_ROWS_MAX: usize = 20;
+
+/// A row, or one column of it, that is not what the log says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DriftRow {
+    /// The table.
+    pub table: String,
+    /// The row's canonical key.
+    pub key: String,
+    /// The column; none when the whole row is missing or too many.
+    pub column: Option<String>,
+    /// What is in the live row; none when null, or when the row is missing.
+    pub live: Option<String>,
+    /// What the log says; none when null, or when there should be no such row.
+    pub log: Option<String>,
+    /// In one word: `differs`, `missing` or `extra`.
+    pub kind: String,
+}

@@ -1,0 +1,2 @@
+//! Parity.
+fn main() {}

@@ -1,0 +1,652 @@
+//! JSON as the reference sees it: no floats, integers of any size, and two canonical forms.
+//!
+//! * [`parse`] reads one text and says whether it already *is* the canonical payload form, so that a stored payload
+//!   can be hashed as it lies, without being written again.
+//! * [`Json::write_payload_form`] is the form that `payload_hash` covers: UTF-8 as it is.
+//! * [`write_digest_string`] is the string escape of the projection digests: ASCII only.
+//!
+//! Rules common to both (reference semantics, "Two canonical JSON forms"): keys sorted by code point, `,` and `:`
+//! without blanks, of a repeated key the last wins, `-0` is `0`.
+
+use crate::category::{Category, Refusal};
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+/// Deepest nesting of arrays and objects that is read.
+pub const DEPTH_MAX: usize = 256;
+
+/// A JSON value that borrows from the text it was read from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Json<'a> {
+    /// `null`
+    Null,
+    /// `true`, `false`
+    Bool(bool),
+    /// An integer, digit for digit.
+    Int(Cow<'a, str>),
+    /// A number with a fraction or an exponent, or `NaN` and its kin: readable, never storable.
+    Float(&'a str),
+    /// A string, unescaped.
+    Str(Cow<'a, str>),
+    /// An array.
+    Array(Vec<Json<'a>>),
+    /// An object: keys sorted by code point, each once.
+    Object(Vec<(Cow<'a, str>, Json<'a>)>),
+}
+
+/// A parsed text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parsed<'a> {
+    /// The value.
+    pub value: Json<'a>,
+    /// Whether the text is, byte for byte, the canonical payload form of the value.
+    pub canonical: bool,
+}
+
+/// Why a text is not readable, with the byte offset.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JsonError {
+    /// Not JSON.
+    #[error("not JSON: {what} at byte {at}")]
+    Syntax {
+        /// Byte offset.
+        at: usize,
+        /// What was found or missed.
+        what: &'static str,
+    },
+    /// Nested deeper than [`DEPTH_MAX`].
+    #[error("nested deeper than {DEPTH_MAX} levels at byte {at}")]
+    TooDeep {
+        /// Byte offset.
+        at: usize,
+    },
+    /// A `\uD800`–`\uDFFF` escape without its partner.
+    #[error("a lone UTF-16 surrogate escape at byte {at}")]
+    LoneSurrogate {
+        /// Byte offset.
+        at: usize,
+    },
+    /// U+0000 inside a string: no database text can hold it.
+    #[error("U+0000 inside a string at byte {at}")]
+    Nul {
+        /// Byte offset.
+        at: usize,
+    },
+}
+
+impl JsonError {
+    /// The refusal that an append gives (accepted deviation 4: what text cannot hold is `invalid_argument`).
+    pub fn on_append(&self) -> Refusal {
+        let category = match self {
+            JsonError::LoneSurrogate { .. } | JsonError::Nul { .. } => Category::InvalidArgument,
+            JsonError::Syntax { .. } | JsonError::TooDeep { .. } => Category::SchemaViolation,
+        };
+        Refusal::new(category, self.to_string())
+    }
+}
+
+impl<'a> Json<'a> {
+    /// The member of an object, if this is an object that has it.
+    pub fn get(&self, key: &str) -> Option<&Json<'a>> {
+        match self {
+            Json::Object(members) => {
+                members.binary_search_by(|(k, _)| k.as_ref().cmp(key)).ok().map(|index| &members[index].1)
+            }
+            _ => None,
+        }
+    }
+
+    /// The string, if this is one.
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Json::Str(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// What kind of value this is, for messages.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Json::Null => "null",
+            Json::Bool(_) => "a boolean",
+            Json::Int(_) => "an integer",
+            Json::Float(_) => "a float",
+            Json::Str(_) => "a string",
+            Json::Array(_) => "a list",
+            Json::Object(_) => "an object",
+        }
+    }
+
+    /// The path of the first float at any depth, such as `payload.items[3].price`.
+    pub fn first_float(&self, root: &str) -> Option<String> {
+        match self {
+            Json::Float(_) => Some(root.to_owned()),
+            Json::Array(items) => {
+                items.iter().enumerate().find_map(|(i, item)| item.first_float(&format!("{root}[{i}]")))
+            }
+            Json::Object(members) => {
+                members.iter().find_map(|(key, value)| value.first_float(&format!("{root}.{key}")))
+            }
+            _ => None,
+        }
+    }
+
+    /// Calls `visit` with every string *value* (never a key) until it answers true; whether it did.
+    pub fn any_string(&self, visit: &mut impl FnMut(&str) -> bool) -> bool {
+        match self {
+            Json::Str(text) => visit(text),
+            Json::Array(items) => items.iter().any(|item| item.any_string(visit)),
+            Json::Object(members) => members.iter().any(|(_, value)| value.any_string(visit)),
+            _ => false,
+        }
+    }
+
+    /// Appends the canonical payload form. A float is written as it was read; refuse floats first.
+    pub fn write_payload_form(&self, out: &mut String) {
+        match self {
+            Json::Null => out.push_str("null"),
+            Json::Bool(true) => out.push_str("true"),
+            Json::Bool(false) => out.push_str("false"),
+            Json::Int(digits) => out.push_str(digits),
+            Json::Float(raw) => out.push_str(raw),
+            Json::Str(text) => write_payload_string(out, text),
+            Json::Array(items) => {
+                out.push('[');
+                for (i, item) in items.iter().enumerate() {
+                    if i > 0 {
+                        out.push(',');
+                    }
+                    item.write_payload_form(out);
+                }
+                out.push(']');
+            }
+            Json::Object(members) => {
+                out.push('{');
+                for (i, (key, value)) in members.iter().enumerate() {
+                    if i > 0 {
+                        out.push(',');
+                    }
+                    write_payload_string(out, key);
+                    out.push(':');
+                    value.write_payload_form(out);
+                }
+                out.push('}');
+            }
+        }
+    }
+
+    /// The canonical payload form.
+    pub fn to_payload_form(&self) -> String {
+        let mut out = String::new();
+        self.write_payload_form(&mut out);
+        out
+    }
+}
+
+/// Appends a JSON string in the payload form: only `"`, `\` and U+0000–U+001F are escaped.
+pub fn write_payload_string(out: &mut String, text: &str) {
+    out.push('"');
+    let mut from = 0;
+    for (at, byte) in text.bytes().enumerate() {
+        if byte >= 0x20 && byte != b'"' && byte != b'\\' {
+            continue;
+        }
+        out.push_str(&text[from..at]);
+        from = at + 1;
+        write_short_escape(out, byte);
+    }
+    out.push_str(&text[from..]);
+    out.push('"');
+}
+
+/// Appends a JSON string in the digest form: ASCII only, everything outside U+0020–U+007E as `\uxxxx`, with surrogate
+/// pairs above U+FFFF.
+pub fn write_digest_string(out: &mut String, text: &str) {
+    out.push('"');
+    let mut from = 0;
+    for (at, c) in text.char_indices() {
+        if matches!(c, ' '..='~') && c != '"' && c != '\\' {
+            continue;
+        }
+        out.push_str(&text[from..at]);
+        from = at + c.len_utf8();
+        match c {
+            '"' | '\\' | '\0'..='\x1f' => write_short_escape(out, c as u8),
+            _ => {
+                let mut units = [0u16; 2];
+                for unit in c.encode_utf16(&mut units) {
+                    let _ = write!(out, "\\u{unit:04x}");
+                }
+            }
+        }
+    }
+    out.push_str(&text[from..]);
+    out.push('"');
+}
+
+fn write_short_escape(out: &mut String, byte: u8) {
+    match byte {
+        b'"' => out.push_str("\\\""),
+        b'\\' => out.push_str("\\\\"),
+        0x08 => out.push_str("\\b"),
+        0x0c => out.push_str("\\f"),
+        b'\n' => out.push_str("\\n"),
+        b'\r' => out.push_str("\\r"),
+        b'\t' => out.push_str("\\t"),
+        _ => {
+            let _ = write!(out, "\\u{byte:04x}");
+        }
+    }
+}
+
+/// Reads one JSON text (nothing but white space may follow it).
+pub fn parse(text: &str) -> Result<Parsed<'_>, JsonError> {
+    let mut reader = Reader { text, bytes: text.as_bytes(), at: 0, canonical: true };
+    reader.blank();
+    let value = reader.value(0)?;
+    reader.blank();
+    if reader.at < reader.bytes.len() {
+        return Err(reader.syntax("more text after the value"));
+    }
+    Ok(Parsed { value, canonical: reader.canonical })
+}
+
+struct Reader<'a> {
+    text: &'a str,
+    bytes: &'a [u8],
+    at: usize,
+    canonical: bool,
+}
+
+impl<'a> Reader<'a> {
+    fn syntax(&self, what: &'static str) -> JsonError {
+        if self.at >= self.bytes.len() {
+            return JsonError::Syntax { at: self.bytes.len(), what: "the text ends early" };
+        }
+        JsonError::Syntax { at: self.at, what }
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    fn blank(&mut self) {
+        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
+            self.at += 1;
+            self.canonical = false;
+        }
+    }
+
+    fn value(&mut self, depth: usize) -> Result<Json<'a>, JsonError> {
+        match self.peek() {
+            Some(b'"') => Ok(Json::Str(self.string()?)),
+            Some(b'{') => self.object(depth),
+            Some(b'[') => self.array(depth),
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            Some(b't') => self.word("true", Json::Bool(true)),
+            Some(b'f') => self.word("false", Json::Bool(false)),
+            Some(b'n') => self.word("null", Json::Null),
+            // Python's reader takes these for floats, so the reference calls them a schema violation, not bad JSON.
+            Some(b'N') => self.word("NaN", Json::Float("NaN")),
+            Some(b'I') => self.word("Infinity", Json::Float("Infinity")),
+            _ => Err(self.syntax("a value is missing")),
+        }
+    }
+
+    fn word(&mut self, word: &'static str, value: Json<'a>) -> Result<Json<'a>, JsonError> {
+        if self.bytes[self.at..].starts_with(word.as_bytes()) {
+            self.at += word.len();
+            Ok(value)
+        } else {
+            Err(self.syntax("an unknown word"))
+        }
+    }
+
+    fn digits(&mut self) -> usize {
+        let from = self.at;
+        while let Some(b'0'..=b'9') = self.peek() {
+            self.at += 1;
+        }
+        self.at - from
+    }
+
+    fn number(&mut self) -> Result<Json<'a>, JsonError> {
+        let from = self.at;
+        if self.peek() == Some(b'-') {
+            self.at += 1;
+            if self.peek() == Some(b'I') {
+                return self.word("Infinity", Json::Float("-Infinity"));
+            }
+        }
+        let whole = self.at;
+        if self.digits() == 0 {
+            return Err(self.syntax("a digit is missing"));
+        }
+        if self.bytes[whole] == b'0' && self.at > whole + 1 {
+            self.at = whole;
+            return Err(self.syntax("a number with a leading zero"));
+        }
+        let mut float = false;
+        if self.peek() == Some(b'.') {
+            float = true;
+            self.at += 1;
+            if self.digits() == 0 {
+                return Err(self.syntax("a digit is missing"));
+            }
+        }
+        if let Some(b'e' | b'E') = self.peek() {
+            float = true;
+            self.at += 1;
+            if let Some(b'+' | b'-') = self.peek() {
+                self.at += 1;
+            }
+            if self.digits() == 0 {
+                return Err(self.syntax("a digit is missing"));
+            }
+        }
+        let raw = &self.text[from..self.at];
+        if float {
+            self.canonical = false;
+            return Ok(Json::Float(raw));
+        }
+        if raw == "-0" {
+            self.canonical = false;
+            return Ok(Json::Int(Cow::Borrowed("0")));
+        }
+        Ok(Json::Int(Cow::Borrowed(raw)))
+    }
+
+    fn array(&mut self, depth: usize) -> Result<Json<'a>, JsonError> {
+        if depth >= DEPTH_MAX {
+            return Err(JsonError::TooDeep { at: self.at });
+        }
+        self.at += 1;
+        self.blank();
+        let mut items = Vec::new();
+        if self.peek() == Some(b']') {
+            self.at += 1;
+            return Ok(Json::Array(items));
+        }
+        loop {
+            self.blank();
+            items.push(self.value(depth + 1)?);
+            self.blank();
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(b']') => {
+                    self.at += 1;
+                    return Ok(Json::Array(items));
+                }
+                _ => return Err(self.syntax("`,` or `]` is missing")),
+            }
+        }
+    }
+
+    fn object(&mut self, depth: usize) -> Result<Json<'a>, JsonError> {
+        if depth >= DEPTH_MAX {
+            return Err(JsonError::TooDeep { at: self.at });
+        }
+        self.at += 1;
+        self.blank();
+        let mut members: Vec<(Cow<'a, str>, Json<'a>)> = Vec::new();
+        if self.peek() == Some(b'}') {
+            self.at += 1;
+            return Ok(Json::Object(members));
+        }
+        let mut ascending = true;
+        loop {
+            self.blank();
+            if self.peek() != Some(b'"') {
+                return Err(self.syntax("a key is missing"));
+            }
+            let key = self.string()?;
+            self.blank();
+            if self.peek() != Some(b':') {
+                return Err(self.syntax("`:` is missing"));
+            }
+            self.at += 1;
+            self.blank();
+            let value = self.value(depth + 1)?;
+            ascending &= members.last().is_none_or(|(last, _)| *last < key);
+            members.push((key, value));
+            self.blank();
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(b'}') => {
+                    self.at += 1;
+                    break;
+                }
+                _ => return Err(self.syntax("`,` or `}` is missing")),
+            }
+        }
+        if !ascending {
+            self.canonical = false;
+            // A stable sort keeps repeated keys in the order they came, so that the last of them can win.
+            members.sort_by(|a, b| a.0.cmp(&b.0));
+            let mut unique: Vec<(Cow<'a, str>, Json<'a>)> = Vec::with_capacity(members.len());
+            for member in members {
+                match unique.last_mut() {
+                    Some(last) if last.0 == member.0 => *last = member,
+                    _ => unique.push(member),
+                }
+            }
+            members = unique;
+        }
+        Ok(Json::Object(members))
+    }
+
+    fn string(&mut self) -> Result<Cow<'a, str>, JsonError> {
+        self.at += 1;
+        let from = self.at;
+        let mut owned: Option<String> = None;
+        let mut copied = from;
+        loop {
+            let Some(next) = memchr::memchr2(b'"', b'\\', &self.bytes[self.at..]) else {
+                self.at = self.bytes.len();
+                return Err(self.syntax("a string is not closed"));
+            };
+            let stop = self.at + next;
+            if let Some(control) = self.bytes[self.at..stop].iter().position(|byte| *byte < 0x20) {
+                self.at += control;
+                return Err(self.syntax("a raw control character inside a string"));
+            }
+            self.at = stop + 1;
+            if self.bytes[stop] == b'"' {
+                return Ok(match owned {
+                    None => Cow::Borrowed(&self.text[from..stop]),
+                    Some(mut text) => {
+                        text.push_str(&self.text[copied..stop]);
+                        Cow::Owned(text)
+                    }
+                });
+            }
+            let text = owned.get_or_insert_with(String::new);
+            text.push_str(&self.text[copied..stop]);
+            let c = self.escape(stop)?;
+            text.push(c);
+            copied = self.at;
+        }
+    }
+
+    /// The character of the escape whose backslash stands at `start`; the cursor is just behind the backslash.
+    fn escape(&mut self, start: usize) -> Result<char, JsonError> {
+        let byte = self.peek().ok_or_else(|| self.syntax(""))?;
+        self.at += 1;
+        Ok(match byte {
+            b'"' => '"',
+            b'\\' => '\\',
+            b'/' => {
+                self.canonical = false;
+                '/'
+            }
+            b'b' => '\u{8}',
+            b'f' => '\u{c}',
+            b'n' => '\n',
+            b'r' => '\r',
+            b't' => '\t',
+            b'u' => {
+                let first = self.hex4()?;
+                let c = match first {
+                    0xd800..=0xdbff => {
+                        if !self.bytes[self.at..].starts_with(b"\\u") {
+                            return Err(JsonError::LoneSurrogate { at: start });
+                        }
+                        self.at += 2;
+                        let second = self.hex4()?;
+                        if !(0xdc00..=0xdfff).contains(&second) {
+                            return Err(JsonError::LoneSurrogate { at: start });
+                        }
+                        let code = 0x10000 + ((u32::from(first) - 0xd800) << 10) + (u32::from(second) - 0xdc00);
+                        char::from_u32(code).ok_or(JsonError::LoneSurrogate { at: start })?
+                    }
+                    0xdc00..=0xdfff => return Err(JsonError::LoneSurrogate { at: start }),
+                    0 => return Err(JsonError::Nul { at: start }),
+                    unit => char::from_u32(u32::from(unit)).ok_or(JsonError::LoneSurrogate { at: start })?,
+                };
+                let mut canonical = String::new();
+                write_payload_string(&mut canonical, c.encode_utf8(&mut [0; 4]));
+                if canonical[1..canonical.len() - 1] != self.text[start..self.at] {
+                    self.canonical = false;
+                }
+                c
+            }
+            _ => {
+                self.at = start;
+                return Err(self.syntax("an unknown escape"));
+            }
+        })
+    }
+
+    fn hex4(&mut self) -> Result<u16, JsonError> {
+        let mut unit = 0u16;
+        for _ in 0..4 {
+            let digit = match self.peek() {
+                Some(byte @ b'0'..=b'9') => byte - b'0',
+                Some(byte @ b'a'..=b'f') => byte - b'a' + 10,
+                Some(byte @ b'A'..=b'F') => byte - b'A' + 10,
+                _ => return Err(self.syntax("four hex digits are missing")),
+            };
+            unit = unit << 4 | u16::from(digit);
+            self.at += 1;
+        }
+        Ok(unit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn form(text: &str) -> (String, bool) {
+        let parsed = parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        (parsed.value.to_payload_form(), parsed.canonical)
+    }
+
+    #[test]
+    fn canonical_texts_are_recognised_and_others_are_rewritten() {
+        for text in [
+            "{}",
+            "[]",
+            "null",
+            r#"{"a":1,"b":[true,false,null]}"#,
+            r#""é\n\u0001\\\"""#,
+            "\"\u{7f}\u{2028}😀\"",
+            "-12345678901234567890123456789",
+        ] {
+            assert_eq!(form(text), (text.to_owned(), true), "{text}");
+        }
+        for (text, canonical) in [
+            (" 1", "1"),
+            (r#"{"b":1,"a":2}"#, r#"{"a":2,"b":1}"#),
+            (r#"{"a":1,"a":2}"#, r#"{"a":2}"#),
+            (r#"{"b":0,"a":1,"b":{"x":1},"a":3}"#, r#"{"a":3,"b":{"x":1}}"#),
+            ("-0", "0"),
+            (r#""\u00e9\/\u000A""#, r#""é/\n""#),
+            (r#""\ud83d\ude00""#, r#""😀""#),
+            (r#""\u001F""#, r#""\u001f""#),
+        ] {
+            assert_eq!(form(text), (canonical.to_owned(), false), "{text}");
+        }
+    }
+
+    #[test]
+    fn keys_sort_by_code_point_not_by_utf16() {
+        // U+FFEE sorts before U+10000 by code point, after it by UTF-16 unit.
+        assert_eq!(form("{\"\u{10000}\":1,\"\u{ffee}\":2}").0, "{\"\u{ffee}\":2,\"\u{10000}\":1}");
+    }
+
+    #[test]
+    fn floats_are_found_where_they_hide() {
+        for text in ["1.0", "1e3", "-1E-2", "NaN", "-Infinity", "Infinity"] {
+            let nested = format!(r#"{{"a":[1,{{"b":{text}}}]}}"#);
+            assert_eq!(
+                parse(&nested).expect("readable").value.first_float("payload").as_deref(),
+                Some("payload.a[1].b")
+            );
+        }
+    }
+
+    #[test]
+    fn unreadable_texts_say_where_and_why() {
+        use JsonError::*;
+        assert_eq!(parse("{\"a\":"), Err(Syntax { at: 5, what: "the text ends early" }));
+        assert_eq!(parse("[1,]"), Err(Syntax { at: 3, what: "a value is missing" }));
+        assert_eq!(parse("01"), Err(Syntax { at: 0, what: "a number with a leading zero" }));
+        assert_eq!(parse("\"a\nb\""), Err(Syntax { at: 2, what: "a raw control character inside a string" }));
+        assert_eq!(parse(r#""\ud800""#), Err(LoneSurrogate { at: 1 }));
+        assert_eq!(parse(r#""\ud800\u0041""#), Err(LoneSurrogate { at: 1 }));
+        assert_eq!(parse(r#""\udc00""#), Err(LoneSurrogate { at: 1 }));
+        assert_eq!(parse(r#""a\u0000""#), Err(Nul { at: 2 }));
+        let deep = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
+        assert_eq!(parse(&deep), Err(TooDeep { at: DEPTH_MAX }));
+        assert!(parse(&format!("{}1{}", "[".repeat(DEPTH_MAX), "]".repeat(DEPTH_MAX))).is_ok());
+    }
+
+    #[test]
+    fn the_digest_form_is_ascii() {
+        let mut out = String::new();
+        write_digest_string(&mut out, "a\u{7f}é\u{2028}😀\"\\\n\u{1}");
+        assert_eq!(out, r#""a\u007f\u00e9\u2028\ud83d\ude00\"\\\n\u0001""#);
+    }
+
+    fn any_json() -> impl Strategy<Value = serde_json::Value> {
+        let leaf = prop_oneof![
+            Just(serde_json::Value::Null),
+            any::<bool>().prop_map(Into::into),
+            any::<i64>().prop_map(Into::into),
+            "[^\u{0}]*".prop_map(Into::into),
+        ];
+        leaf.prop_recursive(4, 40, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..5).prop_map(serde_json::Value::from),
+                prop::collection::btree_map("[^\u{0}]{0,5}", inner, 0..5)
+                    .prop_map(|map| serde_json::Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        /// Our reader and serde_json agree on what a text means, in compact and in pretty spelling, and the canonical
+        /// form is a fixed point.
+        #[test]
+        fn agrees_with_serde_json(value in any_json()) {
+            let compact = serde_json::to_string(&value).expect("serialises");
+            let pretty = serde_json::to_string_pretty(&value).expect("serialises");
+            let ours = parse(&compact).expect("readable").value.to_payload_form();
+            prop_assert_eq!(&parse(&pretty).expect("readable").value.to_payload_form(), &ours);
+            prop_assert_eq!(serde_json::from_str::<serde_json::Value>(&ours).expect("JSON"), value);
+            let again = parse(&ours).expect("readable");
+            prop_assert!(again.canonical);
+            prop_assert_eq!(again.value.to_payload_form(), ours);
+        }
+
+        /// `canonical` is true exactly when writing the value again gives the same bytes.
+        #[test]
+        fn canonical_means_unchanged(text in r#"[ \[\]{}:,"\\u0-9a-f\-]{0,24}"#) {
+            if let Ok(parsed) = parse(&text) {
+                prop_assert_eq!(parsed.canonical, parsed.value.to_payload_form() == text && parsed.value.first_float("").is_none());
+            }
+        }
+    }
+}

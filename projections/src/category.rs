@@ -1,0 +1,125 @@
+//! The failure vocabulary: few, stable words that every layer, exit code and runbook section shares
+//! (design: runtime contract, section 9). A new word is an interface change.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// What kind of thing went wrong. Stable: operators script against [`Category::as_str`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Category {
+    /// The data has not the shape that the reference asks for.
+    SchemaViolation,
+    /// The data contradicts what is stored (a hash, a finished trace, a reused event id).
+    Conflict,
+    /// `trace_seq` is not the next of its trace.
+    EventSequenceInvalid,
+    /// The database failed; the error says whether trying again can help.
+    Storage,
+    /// Another owner has taken over: this writer changed nothing and must stop.
+    Fenced,
+    /// The projection has not yet seen the tenant's last event.
+    ProjectionOutOfDate,
+    /// The request itself is wrong.
+    InvalidArgument,
+    /// The same producer used the same idempotency key for something else.
+    IdempotencyConflict,
+    /// A secret or personal credential was found in the event.
+    PiiViolation,
+    /// The named thing does not exist.
+    NotFound,
+    /// No node, no database, or not now.
+    Unavailable,
+    /// Wrong or missing credentials.
+    Unauthorized,
+    /// Two sides of different versions: program and program, or program and schema.
+    VersionMismatch,
+    /// The connection was lost while a command was under way: it may or may not have happened.
+    OutcomeUnknown,
+    /// A defect of this program.
+    Internal,
+}
+
+impl Category {
+    /// Every category, in the order of the documentation.
+    pub const ALL: [Category; 15] = [
+        Category::SchemaViolation,
+        Category::Conflict,
+        Category::EventSequenceInvalid,
+        Category::Storage,
+        Category::Fenced,
+        Category::ProjectionOutOfDate,
+        Category::InvalidArgument,
+        Category::IdempotencyConflict,
+        Category::PiiViolation,
+        Category::NotFound,
+        Category::Unavailable,
+        Category::Unauthorized,
+        Category::VersionMismatch,
+        Category::OutcomeUnknown,
+        Category::Internal,
+    ];
+
+    /// The stable word, as in JSON, logs and the runbook.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Category::SchemaViolation => "schema_violation",
+            Category::Conflict => "conflict",
+            Category::EventSequenceInvalid => "event_sequence_invalid",
+            Category::Storage => "storage",
+            Category::Fenced => "fenced",
+            Category::ProjectionOutOfDate => "projection_out_of_date",
+            Category::InvalidArgument => "invalid_argument",
+            Category::IdempotencyConflict => "idempotency_conflict",
+            Category::PiiViolation => "pii_violation",
+            Category::NotFound => "not_found",
+            Category::Unavailable => "unavailable",
+            Category::Unauthorized => "unauthorized",
+            Category::VersionMismatch => "version_mismatch",
+            Category::OutcomeUnknown => "outcome_unknown",
+            Category::Internal => "internal",
+        }
+    }
+
+    /// The category with this stable word.
+    pub fn parse(word: &str) -> Option<Category> {
+        Category::ALL.into_iter().find(|c| c.as_str() == word)
+    }
+}
+
+impl fmt::Display for Category {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Data that was refused, or that cannot be projected: a category and a sentence for people.
+/// The sentence never quotes payload text, so that secrets do not leak into logs.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[error("{category}: {message}")]
+pub struct Refusal {
+    /// What kind of fault it is.
+    pub category: Category,
+    /// What is wrong, where.
+    pub message: String,
+}
+
+impl Refusal {
+    /// A refusal of this category.
+    pub fn new(category: Category, message: impl Into<String>) -> Refusal {
+        Refusal { category, message: message.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_parses_back() {
+        for category in Category::ALL {
+            assert_eq!(Category::parse(category.as_str()), Some(category));
+        }
+        assert_eq!(Category::parse("fatal"), None);
+    }
+}

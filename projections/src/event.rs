@@ -1,0 +1,501 @@
+//! The event envelope: as a producer offers it ([`Draft`]), as an append may store it ([`Admitted`]), and as a
+//! projection reads it back ([`LogEvent`]).
+
+use crate::canonical_json::{Json, parse, write_payload_string};
+use crate::category::{Category, Refusal};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Longest tenant id, in bytes: it starts every database key.
+pub const TENANT_BYTES_MAX: usize = 200;
+/// Longest event, in bytes of one JSON line. A longer one is refused before it is read.
+pub const EVENT_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// A position in the log: global to the database, growing, with gaps. 0 is "before the first event".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct LogSeq(pub i64);
+
+impl LogSeq {
+    /// Before the first event.
+    pub const ORIGIN: LogSeq = LogSeq(0);
+}
+
+impl fmt::Display for LogSeq {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// Whose log it is. 1 to [`TENANT_BYTES_MAX`] bytes without U+0000.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct TenantId(String);
+
+impl TenantId {
+    /// The tenant with this id, or `invalid_argument`.
+    pub fn new(id: impl Into<String>) -> Result<TenantId, Refusal> {
+        let id = id.into();
+        if id.is_empty() || id.len() > TENANT_BYTES_MAX || id.contains('\0') {
+            return Err(Refusal::new(
+                Category::InvalidArgument,
+                format!("a tenant id has 1 to {TENANT_BYTES_MAX} bytes and no U+0000; this one has {} bytes", id.len()),
+            ));
+        }
+        Ok(TenantId(id))
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for TenantId {
+    fn default() -> TenantId {
+        TenantId("default".to_owned())
+    }
+}
+
+impl TryFrom<String> for TenantId {
+    type Error = Refusal;
+    fn try_from(id: String) -> Result<TenantId, Refusal> {
+        TenantId::new(id)
+    }
+}
+
+impl From<TenantId> for String {
+    fn from(tenant: TenantId) -> String {
+        tenant.0
+    }
+}
+
+impl fmt::Display for TenantId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The ten event types of the reference. The log may hold others; projections pass over them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
+pub enum EventType {
+    TraceStarted,
+    InputObserved,
+    EntityObserved,
+    PolicyEvaluated,
+    ExceptionRequested,
+    ApprovalRecorded,
+    PrecedentCited,
+    ActionProposed,
+    ActionCommitted,
+    TraceFinished,
+}
+
+impl EventType {
+    /// Every type, in the order of a typical trace.
+    pub const ALL: [EventType; 10] = [
+        EventType::TraceStarted,
+        EventType::InputObserved,
+        EventType::EntityObserved,
+        EventType::PolicyEvaluated,
+        EventType::ExceptionRequested,
+        EventType::ApprovalRecorded,
+        EventType::PrecedentCited,
+        EventType::ActionProposed,
+        EventType::ActionCommitted,
+        EventType::TraceFinished,
+    ];
+
+    /// The word in the envelope.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            EventType::TraceStarted => "TraceStarted",
+            EventType::InputObserved => "InputObserved",
+            EventType::EntityObserved => "EntityObserved",
+            EventType::PolicyEvaluated => "PolicyEvaluated",
+            EventType::ExceptionRequested => "ExceptionRequested",
+            EventType::ApprovalRecorded => "ApprovalRecorded",
+            EventType::PrecedentCited => "PrecedentCited",
+            EventType::ActionProposed => "ActionProposed",
+            EventType::ActionCommitted => "ActionCommitted",
+            EventType::TraceFinished => "TraceFinished",
+        }
+    }
+
+    /// The type with this word.
+    pub fn parse(word: &str) -> Option<EventType> {
+        EventType::ALL.into_iter().find(|t| t.as_str() == word)
+    }
+}
+
+/// Which program produced an event.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Source {
+    /// The producer; idempotency keys are unique within it.
+    pub producer_id: String,
+    /// The system it runs in.
+    pub system: String,
+    /// A part of that system.
+    pub subsystem: Option<String>,
+}
+
+/// On whose behalf an event happened.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Actor {
+    /// `agent`, `person`, `role` or `system`.
+    pub actor_type: String,
+    /// Who.
+    pub actor_id: String,
+}
+
+/// The envelope without its payload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Envelope {
+    /// Unique in its tenant.
+    pub event_id: String,
+    /// The decision trace it belongs to.
+    pub trace_id: String,
+    /// Position in the trace, from 0.
+    pub trace_seq: i64,
+    /// One of [`EventType`] (any word in a stored event).
+    pub event_type: String,
+    /// RFC 3339, kept byte for byte.
+    pub occurred_at: String,
+    /// Which program produced it.
+    pub source: Source,
+    /// On whose behalf.
+    pub actor: Actor,
+    /// 1 to 200 bytes, unique within tenant and producer.
+    pub idempotency_key: String,
+    /// Groups events across traces.
+    pub correlation_id: Option<String>,
+    /// The event that led to this one.
+    pub causation_event_id: Option<String>,
+    /// Version of the payload's shape.
+    pub schema_version: i64,
+    /// Free words.
+    pub tags: Vec<String>,
+}
+
+/// An event as offered: its shape is right, its content not yet checked.
+#[derive(Debug, Clone)]
+pub struct Draft<'a> {
+    /// The envelope.
+    pub envelope: Envelope,
+    /// The payload, any JSON.
+    pub payload: Json<'a>,
+}
+
+/// An event that passed every check that needs no database: ready to be stored.
+/// Made only by [`crate::validation::admit`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admitted {
+    pub(crate) envelope: Envelope,
+    pub(crate) payload: String,
+    pub(crate) payload_hash: String,
+}
+
+impl Admitted {
+    /// The envelope.
+    pub fn envelope(&self) -> &Envelope {
+        &self.envelope
+    }
+    /// The payload in canonical form.
+    pub fn payload(&self) -> &str {
+        &self.payload
+    }
+    /// `sha256:…` of the payload.
+    pub fn payload_hash(&self) -> &str {
+        &self.payload_hash
+    }
+}
+
+/// A stored event with all that storage knows, as `export` and `events` show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredEvent {
+    /// Position in the log.
+    pub log_seq: LogSeq,
+    /// When the store took it, RFC 3339 UTC; never in a digest.
+    pub recorded_at: String,
+    /// The envelope.
+    pub envelope: Envelope,
+    /// The payload as stored.
+    pub payload: String,
+    /// The stored hash.
+    pub payload_hash: String,
+}
+
+impl StoredEvent {
+    /// One JSON line (without the line feed): the envelope plus `log_seq` and `payload_hash`, and `tenant_id` when
+    /// given. [`Line::parse`] reads it back.
+    pub fn to_line(&self, tenant: Option<&TenantId>) -> String {
+        let e = &self.envelope;
+        let mut out = String::with_capacity(self.payload.len() + 512);
+        let mut text = |key: &str, value: Option<&str>| {
+            out.push(if out.is_empty() { '{' } else { ',' });
+            write_payload_string(&mut out, key);
+            out.push(':');
+            match value {
+                Some(value) => write_payload_string(&mut out, value),
+                None => out.push_str("null"),
+            }
+        };
+        if let Some(tenant) = tenant {
+            text("tenant_id", Some(tenant.as_str()));
+        }
+        text("event_id", Some(&e.event_id));
+        text("trace_id", Some(&e.trace_id));
+        text("event_type", Some(&e.event_type));
+        text("occurred_at", Some(&e.occurred_at));
+        text("idempotency_key", Some(&e.idempotency_key));
+        text("correlation_id", e.correlation_id.as_deref());
+        text("causation_event_id", e.causation_event_id.as_deref());
+        text("payload_hash", Some(&self.payload_hash));
+        out.push_str(&format!(
+            ",\"trace_seq\":{},\"schema_version\":{},\"log_seq\":{}",
+            e.trace_seq, e.schema_version, self.log_seq
+        ));
+        let mut object = |name: &str, members: &[(&str, Option<&str>)]| {
+            out.push_str(&format!(",\"{name}\":{{"));
+            for (i, (key, value)) in members.iter().enumerate() {
+                out.push_str(if i > 0 { ",\"" } else { "\"" });
+                out.push_str(key);
+                out.push_str("\":");
+                match value {
+                    Some(value) => write_payload_string(&mut out, value),
+                    None => out.push_str("null"),
+                }
+            }
+            out.push('}');
+        };
+        object(
+            "source",
+            &[
+                ("producer_id", Some(&e.source.producer_id)),
+                ("system", Some(&e.source.system)),
+                ("subsystem", e.source.subsystem.as_deref()),
+            ],
+        );
+        object("actor", &[("actor_type", Some(&e.actor.actor_type)), ("actor_id", Some(&e.actor.actor_id))]);
+        out.push_str(",\"tags\":");
+        tags_to_json(&mut out, &e.tags);
+        out.push_str(",\"payload\":");
+        out.push_str(&self.payload);
+        out.push('}');
+        out
+    }
+}
+
+/// Appends tags as a JSON list, the form in which they are stored.
+pub fn tags_to_json(out: &mut String, tags: &[String]) {
+    out.push('[');
+    for (i, tag) in tags.iter().enumerate() {
+        if i > 0 {
+            out.push(',');
+        }
+        write_payload_string(out, tag);
+    }
+    out.push(']');
+}
+
+/// Reads tags back from their stored form; `None` when it is not a list of strings.
+pub fn tags_from_json(text: &str) -> Option<Vec<String>> {
+    match parse(text).ok()?.value {
+        Json::Array(items) => items.iter().map(|item| item.as_str().map(str::to_owned)).collect(),
+        _ => None,
+    }
+}
+
+/// What a projection reads of a stored event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogEvent {
+    /// Position in the log.
+    pub log_seq: LogSeq,
+    /// Unique in its tenant.
+    pub event_id: String,
+    /// The trace.
+    pub trace_id: String,
+    /// Position in the trace.
+    pub trace_seq: i64,
+    /// Any word; see [`EventType::parse`].
+    pub event_type: String,
+    /// RFC 3339, byte for byte.
+    pub occurred_at: String,
+    /// Envelope actor's type.
+    pub actor_type: String,
+    /// Envelope actor's id.
+    pub actor_id: String,
+    /// The payload as stored.
+    pub payload: String,
+    /// The stored hash.
+    pub payload_hash: String,
+}
+
+impl LogEvent {
+    /// The type, if it is one that projections know.
+    pub fn known_type(&self) -> Option<EventType> {
+        EventType::parse(&self.event_type)
+    }
+}
+
+impl From<StoredEvent> for LogEvent {
+    fn from(event: StoredEvent) -> LogEvent {
+        let e = event.envelope;
+        LogEvent {
+            log_seq: event.log_seq,
+            event_id: e.event_id,
+            trace_id: e.trace_id,
+            trace_seq: e.trace_seq,
+            event_type: e.event_type,
+            occurred_at: e.occurred_at,
+            actor_type: e.actor.actor_type,
+            actor_id: e.actor.actor_id,
+            payload: event.payload,
+            payload_hash: event.payload_hash,
+        }
+    }
+}
+
+/// One line of an import: an envelope, and what a line may say beside it.
+#[derive(Debug, Clone)]
+pub struct Line<'a> {
+    /// The event.
+    pub draft: Draft<'a>,
+    /// Overrides the tenant of the command.
+    pub tenant_id: Option<TenantId>,
+    /// To be verified when given.
+    pub payload_hash: Option<String>,
+}
+
+impl<'a> Line<'a> {
+    /// Reads one JSON object. `log_seq`, `recorded_at` and unknown members are ignored.
+    pub fn parse(text: &'a str) -> Result<Line<'a>, Refusal> {
+        let value = parse(text).map_err(|error| error.on_append())?.value;
+        Line::from_json(value)
+    }
+
+    /// Takes the envelope out of an object.
+    pub fn from_json(value: Json<'a>) -> Result<Line<'a>, Refusal> {
+        let Json::Object(mut members) = value else {
+            return Err(schema(format!("an event is a JSON object, not {}", value.kind())));
+        };
+        let payload = members
+            .iter()
+            .position(|(key, _)| key == "payload")
+            .map(|at| members.remove(at).1)
+            .ok_or_else(|| schema("`payload` is missing"))?;
+        let object = Json::Object(members);
+        let source = object.get("source").ok_or_else(|| schema("`source` is missing"))?;
+        let actor = object.get("actor").ok_or_else(|| schema("`actor` is missing"))?;
+        let tags = match object.get("tags") {
+            None | Some(Json::Null) => Vec::new(),
+            Some(Json::Array(items)) => items
+                .iter()
+                .map(|item| item.as_str().map(str::to_owned).ok_or_else(|| schema("`tags` is a list of strings")))
+                .collect::<Result<_, _>>()?,
+            Some(other) => return Err(schema(format!("`tags` is a list of strings, not {}", other.kind()))),
+        };
+        let envelope = Envelope {
+            event_id: filled(&object, "event_id", "event_id")?,
+            trace_id: filled(&object, "trace_id", "trace_id")?,
+            trace_seq: integer(&object, "trace_seq")?.ok_or_else(|| schema("`trace_seq` is missing"))?,
+            event_type: filled(&object, "event_type", "event_type")?,
+            occurred_at: filled(&object, "occurred_at", "occurred_at")?,
+            source: Source {
+                producer_id: filled(source, "producer_id", "source.producer_id")?,
+                system: text(source, "system", "source.system")?,
+                subsystem: optional(source, "subsystem", "source.subsystem")?,
+            },
+            actor: Actor {
+                actor_type: text(actor, "actor_type", "actor.actor_type")?,
+                actor_id: text(actor, "actor_id", "actor.actor_id")?,
+            },
+            idempotency_key: text(&object, "idempotency_key", "idempotency_key")?,
+            correlation_id: optional(&object, "correlation_id", "correlation_id")?,
+            causation_event_id: optional(&object, "causation_event_id", "causation_event_id")?,
+            schema_version: integer(&object, "schema_version")?.unwrap_or(1),
+            tags,
+        };
+        let tenant_id = optional(&object, "tenant_id", "tenant_id")?.map(TenantId::new).transpose()?;
+        let payload_hash = optional(&object, "payload_hash", "payload_hash")?;
+        Ok(Line { draft: Draft { envelope, payload }, tenant_id, payload_hash })
+    }
+}
+
+fn schema(message: impl Into<String>) -> Refusal {
+    Refusal::new(Category::SchemaViolation, message)
+}
+
+fn text(object: &Json<'_>, key: &str, path: &str) -> Result<String, Refusal> {
+    match object.get(key) {
+        Some(Json::Str(text)) => Ok(text.clone().into_owned()),
+        Some(other) => Err(schema(format!("`{path}` is a string, not {}", other.kind()))),
+        None => Err(schema(format!("`{path}` is missing"))),
+    }
+}
+
+fn filled(object: &Json<'_>, key: &str, path: &str) -> Result<String, Refusal> {
+    let text = text(object, key, path)?;
+    if text.is_empty() { Err(schema(format!("`{path}` is empty"))) } else { Ok(text) }
+}
+
+fn optional(object: &Json<'_>, key: &str, path: &str) -> Result<Option<String>, Refusal> {
+    match object.get(key) {
+        None | Some(Json::Null) => Ok(None),
+        Some(_) => text(object, key, path).map(Some),
+    }
+}
+
+fn integer(object: &Json<'_>, key: &str) -> Result<Option<i64>, Refusal> {
+    match object.get(key) {
+        None => Ok(None),
+        Some(Json::Int(digits)) => {
+            digits.parse().map(Some).map_err(|_| schema(format!("`{key}` does not fit in 64 bits")))
+        }
+        Some(other) => Err(schema(format!("`{key}` is an integer, not {}", other.kind()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINE: &str = r#"{"event_id":"e1","trace_id":"t\u00e91","trace_seq":0,"event_type":"TraceStarted","occurred_at":"2026-01-01T00:00:00Z","source":{"producer_id":"p","system":"s"},"actor":{"actor_type":"agent","actor_id":"a"},"idempotency_key":"k","payload":{"b":1,"a":"x\ny"},"tags":["t1"],"log_seq":99,"unknown":1.5}"#;
+
+    #[test]
+    fn a_line_round_trips_through_storage_form() {
+        let line = Line::parse(LINE).expect("reads");
+        assert_eq!(line.draft.envelope.trace_id, "té1");
+        assert_eq!(line.draft.envelope.schema_version, 1);
+        let stored = StoredEvent {
+            log_seq: LogSeq(7),
+            recorded_at: String::new(),
+            envelope: line.draft.envelope.clone(),
+            payload: line.draft.payload.to_payload_form(),
+            payload_hash: "sha256:0".to_owned(),
+        };
+        let tenant = TenantId::new("t").expect("valid");
+        let text = stored.to_line(Some(&tenant));
+        let back = Line::parse(&text).expect("reads back");
+        assert_eq!(back.draft.envelope, line.draft.envelope);
+        assert_eq!(back.draft.payload, parse(r#"{"a":"x\ny","b":1}"#).expect("JSON").value);
+        assert_eq!(back.tenant_id, Some(tenant));
+        assert_eq!(back.payload_hash.as_deref(), Some("sha256:0"));
+    }
+
+    #[test]
+    fn a_wrong_envelope_is_named() {
+        for (from, to, message) in [
+            ("\"event_id\":\"e1\"", "\"event_id\":\"\"", "`event_id` is empty"),
+            ("\"event_id\":\"e1\",", "", "`event_id` is missing"),
+            ("\"trace_seq\":0", "\"trace_seq\":\"0\"", "`trace_seq` is an integer, not a string"),
+            ("\"trace_seq\":0", "\"trace_seq\":99999999999999999999", "`trace_seq` does not fit in 64 bits"),
+            ("[\"t1\"]", "[1]", "`tags` is a list of strings"),
+            ("\"producer_id\":\"p\"", "\"producer_id\":1", "`source.producer_id` is a string, not an integer"),
+        ] {
+            let refusal = Line::parse(&LINE.replace(from, to)).expect_err(message);
+            assert_eq!((refusal.category, refusal.message.as_str()), (Category::SchemaViolation, message));
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! The rules of DecisionGraph, as pure functions: events in, rows and digests out.
+//!
+//! *Never here:* I/O, a clock, randomness, async, logging. Whatever a rule needs to know of the past is handed to it
+//! ([`Needs`] says what, [`Prior`] brings it), so that any batch can be replayed offline and give the same result.
+//!
+//! Where to look: [`event`] and [`canonical_json`] for what comes in; [`validation`], [`pii_guard`] and [`sequence`] for
+//! what is let in; [`catalogue`] for the projections; [`digest`] for what proves them.
+
+pub mod canonical_json;
+pub mod catalogue;
+pub mod category;
+pub mod context_graph;
+pub mod digest;
+pub mod event;
+pub mod payload_hash;
+pub mod pii_guard;
+pub mod precedent_index;
+pub mod prior;
+pub mod projection;
+pub mod rows;
+pub mod sequence;
+pub mod stored_payload;
+pub mod trace_summary;
+pub mod validation;
+
+pub use category::{Category, Refusal};
+pub use event::{Admitted, LogEvent, LogSeq, StoredEvent, TenantId};
+pub use prior::{Fetch, Needs, Prior, RowsNeed};
+pub use projection::{Projected, Projection};
+pub use rows::{Changes, Column, ColumnType, Row, RowKey, Table, TableChanges, Value};
+pub use sequence::Poison;

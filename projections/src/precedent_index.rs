@@ -1,0 +1,235 @@
+//! `precedent_index`: which policy decisions and exceptions led to which outcome, for traces that are finished.
+//!
+//! `dg_policy_eval_index` has a row a policy evaluation at once; `dg_precedent_index` has the trace's rows when it
+//! finishes, out of its whole history. The history is the trace's own events in the log: those before the batch come
+//! with the prior state, those of the batch are at hand.
+
+use crate::category::Refusal;
+use crate::digest::reference::{Member, ReferenceForm, Section};
+use crate::event::{EventType, LogEvent};
+use crate::prior::{Fetch, Needs, Prior, RowsNeed, Working, changes_of};
+use crate::projection::{Projected, Projection};
+use crate::rows::{Column, ColumnType, Row, Table, Value};
+use crate::sequence::Poison;
+use crate::stored_payload::{StoredPayload, schema};
+use std::collections::HashMap;
+
+/// The projection.
+pub struct PrecedentIndex;
+
+const EVALUATIONS: usize = 0;
+const PRECEDENTS: usize = 1;
+/// `dg_precedent_index.trace_id`
+const TRACE_ID: usize = 1;
+
+const fn column(name: &'static str, kind: ColumnType) -> Column {
+    Column { name, kind }
+}
+
+static TABLES: [Table; 2] = [
+    Table {
+        name: "dg_policy_eval_index",
+        columns: &[
+            column("index_id", ColumnType::Text),
+            column("trace_id", ColumnType::Text),
+            column("policy_id", ColumnType::Text),
+            column("policy_version", ColumnType::Text),
+            column("log_seq", ColumnType::Int),
+            column("created_at", ColumnType::Text),
+        ],
+        hashed: &[],
+    },
+    Table {
+        name: "dg_precedent_index",
+        columns: &[
+            column("source_event_id", ColumnType::Text),
+            column("trace_id", ColumnType::Text),
+            column("log_seq", ColumnType::Int),
+            column("policy_id", ColumnType::Text),
+            column("policy_version", ColumnType::Text),
+            column("exception_id", ColumnType::OptionalText),
+            column("primary_entity_type", ColumnType::OptionalText),
+            column("primary_entity_system", ColumnType::OptionalText),
+            column("primary_entity_id", ColumnType::OptionalText),
+        ],
+        hashed: &[1, 3],
+    },
+];
+
+static FORM: [Section; 1] = [Section {
+    label: None,
+    table: PRECEDENTS,
+    members: &[
+        Member::Column("exception_id", 5),
+        Member::Column("log_seq", 2),
+        Member::Column("policy_id", 3),
+        Member::Column("policy_version", 4),
+        Member::Column("primary_entity_id", 8),
+        Member::Column("primary_entity_system", 7),
+        Member::Column("primary_entity_type", 6),
+        Member::Column("source_event_id", 0),
+        Member::Column("trace_id", 1),
+    ],
+}];
+
+impl Projection for PrecedentIndex {
+    fn name(&self) -> &'static str {
+        "precedent_index"
+    }
+
+    fn version(&self) -> i32 {
+        1
+    }
+
+    fn tables(&self) -> &'static [Table] {
+        &TABLES
+    }
+
+    fn reference_form(&self) -> ReferenceForm {
+        &FORM
+    }
+
+    fn needs(&self, events: &[LogEvent]) -> Needs {
+        let mut needs = Needs {
+            rows: vec![
+                RowsNeed { table: EVALUATIONS, by: 0, fetch: Fetch::Existence, values: Default::default() },
+                RowsNeed { table: PRECEDENTS, by: TRACE_ID, fetch: Fetch::Rows, values: Default::default() },
+            ],
+            history_types: vec!["TraceStarted", "PolicyEvaluated", "ExceptionRequested"],
+            history_of: Default::default(),
+        };
+        for event in events {
+            match event.known_type() {
+                Some(EventType::PolicyEvaluated) => {
+                    if let Ok(evaluation) = evaluation(event) {
+                        needs.rows[EVALUATIONS].values.insert(evaluation.key().to_owned());
+                    }
+                }
+                Some(EventType::TraceFinished) => {
+                    needs.rows[PRECEDENTS].values.insert(event.trace_id.clone());
+                    needs.history_of.insert(event.trace_id.clone());
+                }
+                _ => {}
+            }
+        }
+        needs
+    }
+
+    fn project(&self, events: &[LogEvent], needs: &Needs, prior: &Prior) -> Projected {
+        let mut evaluations = Working::new(needs, prior, EVALUATIONS);
+        let mut precedents = Working::new(needs, prior, PRECEDENTS);
+        // Earlier events of the batch, by trace, for the traces that finish in it.
+        let mut batch: HashMap<&str, Vec<&LogEvent>> = HashMap::new();
+        // Keys of each trace's rows, as of now.
+        let mut keys: HashMap<String, Vec<String>> = HashMap::new();
+        for row in prior.rows.iter().flatten() {
+            keys.entry(row.0[TRACE_ID].as_str().unwrap_or_default().to_owned()).or_default().push(row.key().to_owned());
+        }
+        let mut poison = None;
+        for (index, event) in events.iter().enumerate() {
+            let applied = match event.known_type() {
+                Some(EventType::PolicyEvaluated) => evaluation(event).map(|row| {
+                    let key = row.key().to_owned();
+                    evaluations.insert_if_absent(&key, || row);
+                }),
+                Some(EventType::TraceFinished) => {
+                    let before = prior.history.get(&event.trace_id).into_iter().flatten();
+                    let within = batch.get(event.trace_id.as_str()).into_iter().flatten().copied();
+                    precedents_of(&event.trace_id, before.chain(within)).map(|rows| {
+                        let keys = keys.entry(event.trace_id.clone()).or_default();
+                        for gone in keys.drain(..) {
+                            precedents.remove(&gone);
+                        }
+                        for row in rows {
+                            keys.push(row.key().to_owned());
+                            precedents.put(row);
+                        }
+                    })
+                }
+                _ => Ok(()),
+            };
+            if let Err(refusal) = applied {
+                poison = Some(Poison { index, refusal });
+                break;
+            }
+            if needs.history_of.contains(&event.trace_id) && needs.history_types.contains(&event.event_type.as_str()) {
+                batch.entry(&event.trace_id).or_default().push(event);
+            }
+        }
+        Projected { changes: changes_of(&TABLES, vec![evaluations, precedents]), poison }
+    }
+}
+
+/// Policy id and version; absent or empty is a schema violation here, in this projection only.
+fn policy_of(payload: &StoredPayload<'_>) -> Result<(String, String), Refusal> {
+    let policy = payload.object("policy")?.ok_or_else(|| schema("`policy` of the stored payload is missing"))?;
+    let filled = |key: &str| -> Result<String, Refusal> {
+        policy
+            .text(key)?
+            .filter(|text| !text.is_empty())
+            .map(str::to_owned)
+            .ok_or_else(|| schema(format!("`policy.{key}` of the stored payload is missing or empty")))
+    };
+    Ok((filled("policy_id")?, filled("policy_version")?))
+}
+
+fn evaluation(event: &LogEvent) -> Result<Row, Refusal> {
+    let (policy_id, version) = policy_of(&StoredPayload::of(event)?)?;
+    Ok(Row(vec![
+        format!("{}:{policy_id}:{version}:{}", event.trace_id, event.event_id).into(),
+        event.trace_id.as_str().into(),
+        policy_id.into(),
+        version.into(),
+        event.log_seq.0.into(),
+        event.occurred_at.as_str().into(),
+    ]))
+}
+
+/// The rows of a trace that finishes, out of its history.
+fn precedents_of<'e>(trace_id: &str, history: impl Iterator<Item = &'e LogEvent>) -> Result<Vec<Row>, Refusal> {
+    let mut entity: [Value; 3] = [Value::Null, Value::Null, Value::Null];
+    let mut sources = Vec::new();
+    for event in history {
+        let payload = StoredPayload::of(event)?;
+        match event.known_type() {
+            Some(EventType::TraceStarted) => {
+                if let Some(primary) = payload.object("primary_entity")? {
+                    entity = [
+                        primary.text("entity_type")?.into(),
+                        primary.text("system")?.into(),
+                        primary.text("entity_id")?.into(),
+                    ];
+                }
+            }
+            Some(EventType::PolicyEvaluated) => sources.push((event, policy_of(&payload)?, Value::Null)),
+            Some(EventType::ExceptionRequested) => {
+                let at = |refusal: Refusal| {
+                    schema(format!("{} (event {}, log_seq {})", refusal.message, event.event_id, event.log_seq))
+                };
+                let policy = policy_of(&payload).map_err(at)?;
+                let exception = payload
+                    .text("exception_id")
+                    .map_err(at)?
+                    .filter(|id| !id.is_empty())
+                    .ok_or_else(|| at(schema("`exception_id` of the stored payload is missing or empty")))?;
+                sources.push((event, policy, exception.into()));
+            }
+            _ => {}
+        }
+    }
+    let [entity_type, entity_system, entity_id] = entity;
+    let rows = sources.into_iter().map(|(event, (policy_id, version), exception)| {
+        Row(vec![
+            event.event_id.as_str().into(),
+            trace_id.into(),
+            event.log_seq.0.into(),
+            policy_id.into(),
+            version.into(),
+            exception,
+            entity_type.clone(),
+            entity_system.clone(),
+            entity_id.clone(),
+        ])
+    });
+    Ok(rows.collect())
+}

@@ -1,0 +1,40 @@
+//! What a projection is: tables as data, and two pure functions over a batch of events.
+
+use crate::digest::reference::ReferenceForm;
+use crate::event::LogEvent;
+use crate::prior::{Needs, Prior};
+use crate::rows::{Changes, Table};
+use crate::sequence::Poison;
+
+/// What projecting a batch gave.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Projected {
+    /// The changes of all events before `poison`, or of the whole batch.
+    pub changes: Changes,
+    /// The first event that this projection cannot take. Events from it on had no effect.
+    pub poison: Option<Poison>,
+}
+
+/// A projection: the log in, rows out.
+///
+/// *Invariants.* No I/O, no clock, no randomness. The result for a log does not depend on how it is cut into batches.
+/// The caller has run [`crate::sequence::check_page`] and offers only events before its poison.
+pub trait Projection: Send + Sync {
+    /// Its name: stable, in commands, metrics and the database.
+    fn name(&self) -> &'static str;
+
+    /// Version of its rules. A change means that rows of an older version must be rebuilt.
+    fn version(&self) -> i32;
+
+    /// Its tables. The store and the migrations agree with this list.
+    fn tables(&self) -> &'static [Table];
+
+    /// The shape of its reference digest.
+    fn reference_form(&self) -> ReferenceForm;
+
+    /// What must be known before `project` can run on these events.
+    fn needs(&self, events: &[LogEvent]) -> Needs;
+
+    /// Folds the events over the prior state.
+    fn project(&self, events: &[LogEvent], needs: &Needs, prior: &Prior) -> Projected;
+}

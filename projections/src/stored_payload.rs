@@ -1,0 +1,61 @@
+//! Reading a stored payload: more lenient than an append, because replay checks no shapes. A member may be absent
+//! (or null); a text that is something else is a `schema_violation`.
+
+use crate::canonical_json::{Json, parse};
+use crate::category::{Category, Refusal};
+use crate::event::LogEvent;
+
+/// The payload of a stored event.
+pub struct StoredPayload<'e> {
+    value: Json<'e>,
+}
+
+impl<'e> StoredPayload<'e> {
+    /// Reads it.
+    pub fn of(event: &'e LogEvent) -> Result<StoredPayload<'e>, Refusal> {
+        match parse(&event.payload) {
+            Ok(parsed) => Ok(StoredPayload { value: parsed.value }),
+            Err(error) => Err(schema(format!("the stored payload is {error}"))),
+        }
+    }
+
+    /// A text member; absent and null are `None`.
+    pub fn text(&self, key: &str) -> Result<Option<&str>, Refusal> {
+        text_of(Some(&self.value), key, key)
+    }
+
+    /// An object member; absent and null are `None`.
+    pub fn object(&self, key: &'static str) -> Result<Option<Object<'_, 'e>>, Refusal> {
+        match self.value.get(key) {
+            None | Some(Json::Null) => Ok(None),
+            Some(value @ Json::Object(_)) => Ok(Some(Object { name: key, value })),
+            Some(other) => Err(schema(format!("`{key}` of the stored payload is an object, not {}", other.kind()))),
+        }
+    }
+}
+
+/// An object inside a stored payload.
+pub struct Object<'p, 'e> {
+    name: &'static str,
+    value: &'p Json<'e>,
+}
+
+impl<'p> Object<'p, '_> {
+    /// A text member; absent and null are `None`.
+    pub fn text(&self, key: &str) -> Result<Option<&'p str>, Refusal> {
+        text_of(Some(self.value), key, &format!("{}.{key}", self.name))
+    }
+}
+
+fn text_of<'p>(value: Option<&'p Json<'_>>, key: &str, path: &str) -> Result<Option<&'p str>, Refusal> {
+    match value.and_then(|value| value.get(key)) {
+        None | Some(Json::Null) => Ok(None),
+        Some(Json::Str(text)) => Ok(Some(text)),
+        Some(other) => Err(schema(format!("`{path}` of the stored payload is a string, not {}", other.kind()))),
+    }
+}
+
+/// A `schema_violation`.
+pub fn schema(message: impl Into<String>) -> Refusal {
+    Refusal::new(Category::SchemaViolation, message)
+}

@@ -1,0 +1,341 @@
+//! Every append check that needs no database, in the reference's order: idempotency key, JSON-safe payload, payload
+//! shape, PII guard, hash. What needs the log (idempotency, sequence, finished) is in [`crate::sequence`].
+
+use crate::canonical_json::Json;
+use crate::category::{Category, Refusal};
+use crate::event::{Admitted, Draft, EventType};
+use crate::payload_hash::sha256_hex;
+use crate::pii_guard;
+
+/// Longest idempotency key, in bytes of UTF-8.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 200;
+
+const ACTOR_TYPES: &[&str] = &["agent", "person", "role", "system"];
+
+/// Checks a draft and fixes its canonical payload and hash.
+///
+/// # Errors
+/// `invalid_argument`, `schema_violation` or `pii_violation`: the first check that fails.
+pub fn admit(draft: Draft<'_>) -> Result<Admitted, Refusal> {
+    let Draft { envelope, payload } = draft;
+    let key = &envelope.idempotency_key;
+    if key.is_empty() || key.len() > IDEMPOTENCY_KEY_BYTES_MAX || key.contains('\0') {
+        return Err(Refusal::new(
+            Category::InvalidArgument,
+            format!(
+                "`idempotency_key` has 1 to {IDEMPOTENCY_KEY_BYTES_MAX} bytes and no U+0000; this one has {} bytes",
+                key.len()
+            ),
+        ));
+    }
+    if let Some(path) = payload.first_float("payload") {
+        return Err(schema(format!(
+            "`{path}` is a float; numbers are integers (write amounts in minor units or as text)"
+        )));
+    }
+    check_shape(&envelope.event_type, &payload)?;
+    if !is_rfc3339(&envelope.occurred_at) {
+        return Err(schema("`occurred_at` is an RFC 3339 time such as 2026-01-31T09:30:00Z"));
+    }
+    one_of("actor.actor_type", &envelope.actor.actor_type, ACTOR_TYPES)?;
+    check_pii(&envelope, &payload)?;
+    let payload = payload.to_payload_form();
+    let payload_hash = sha256_hex(payload.as_bytes());
+    Ok(Admitted { envelope, payload, payload_hash })
+}
+
+fn check_pii(envelope: &crate::event::Envelope, payload: &Json<'_>) -> Result<(), Refusal> {
+    let refuse = |place: &str, pattern: &str| {
+        Err(Refusal::new(
+            Category::PiiViolation,
+            format!("{place} contains the credential pattern `{pattern}`; remove the secret"),
+        ))
+    };
+    let mut hit = None;
+    payload.any_string(&mut |text| {
+        hit = pii_guard::find(text);
+        hit.is_some()
+    });
+    if let Some(pattern) = hit {
+        return refuse("`payload`", pattern);
+    }
+    for tag in &envelope.tags {
+        if let Some(pattern) = pii_guard::find(tag) {
+            return refuse("`tags`", pattern);
+        }
+    }
+    let fields = [
+        ("`actor.actor_type`", Some(&envelope.actor.actor_type)),
+        ("`actor.actor_id`", Some(&envelope.actor.actor_id)),
+        ("`source.producer_id`", Some(&envelope.source.producer_id)),
+        ("`source.system`", Some(&envelope.source.system)),
+        ("`source.subsystem`", envelope.source.subsystem.as_ref()),
+        ("`correlation_id`", envelope.correlation_id.as_ref()),
+        ("`causation_event_id`", envelope.causation_event_id.as_ref()),
+        ("`idempotency_key`", Some(&envelope.idempotency_key)),
+    ];
+    for (place, text) in fields {
+        if let Some(pattern) = text.and_then(|text| pii_guard::find(text)) {
+            return refuse(place, pattern);
+        }
+    }
+    Ok(())
+}
+
+/// One required payload field.
+enum Rule {
+    /// A string with at least one character.
+    Text(&'static str),
+    /// A string out of a fixed set (accepted deviation 3).
+    Word(&'static str, &'static [&'static str]),
+    /// A list.
+    List(&'static str),
+    /// An object with required strings of its own.
+    Object(&'static str, &'static [&'static str]),
+    /// An object that names an actor.
+    Actor(&'static str),
+    /// An object that names an entity; its `system` is a string or null when present.
+    Entity(&'static str),
+}
+
+const POLICY: Rule = Rule::Object("policy", &["policy_id", "policy_version"]);
+
+const fn rules(event_type: EventType) -> &'static [Rule] {
+    use Rule::*;
+    match event_type {
+        EventType::TraceStarted => &[Text("workflow"), Text("title"), Entity("primary_entity")],
+        EventType::InputObserved => {
+            &[Text("input_id"), Object("source", &["system", "object_type", "object_id"]), List("facts")]
+        }
+        EventType::EntityObserved => &[Entity("entity"), Word("role", &["primary", "related"]), List("facts")],
+        EventType::PolicyEvaluated => {
+            &[POLICY, List("inputs"), Word("decision", &["allow", "deny", "require_exception"])]
+        }
+        EventType::ExceptionRequested => &[Text("exception_id"), POLICY, Text("reason")],
+        EventType::ApprovalRecorded => &[
+            Text("approval_id"),
+            Object("subject", &["subject_type", "subject_id"]),
+            Actor("approver"),
+            Word("decision", &["approved", "rejected"]),
+        ],
+        EventType::PrecedentCited => &[Text("cited_trace_id"), Text("reason")],
+        EventType::ActionProposed => {
+            &[Text("action_id"), Text("action_type"), Entity("target_entity"), Text("target_system"), List("changes")]
+        }
+        EventType::ActionCommitted => &[Text("action_id"), Word("status", &["success", "failure", "partial"])],
+        EventType::TraceFinished => &[Word("outcome", &["success", "failure", "abandoned"])],
+    }
+}
+
+fn check_shape(event_type: &str, payload: &Json<'_>) -> Result<(), Refusal> {
+    let Some(event_type) = EventType::parse(event_type) else {
+        return Err(schema("`event_type` is none of the ten that the reference knows"));
+    };
+    if !matches!(payload, Json::Object(_)) {
+        return Err(schema(format!("`payload` is an object, not {}", payload.kind())));
+    }
+    for rule in rules(event_type) {
+        match *rule {
+            Rule::Text(key) => {
+                filled(payload, key, &format!("payload.{key}"))?;
+            }
+            Rule::Word(key, words) => {
+                let path = format!("payload.{key}");
+                one_of(&path, filled(payload, key, &path)?, words)?;
+            }
+            Rule::List(key) => match payload.get(key) {
+                Some(Json::Array(_)) => {}
+                Some(other) => return Err(schema(format!("`payload.{key}` is a list, not {}", other.kind()))),
+                None => return Err(schema(format!("`payload.{key}` is missing"))),
+            },
+            Rule::Object(key, members) => {
+                members_filled(payload, key, members)?;
+            }
+            Rule::Actor(key) => {
+                let actor = members_filled(payload, key, &["actor_type", "actor_id"])?;
+                let path = format!("payload.{key}.actor_type");
+                one_of(&path, filled(actor, "actor_type", &path)?, ACTOR_TYPES)?;
+            }
+            Rule::Entity(key) => {
+                let entity = members_filled(payload, key, &["entity_type", "entity_id"])?;
+                match entity.get("system") {
+                    None | Some(Json::Null | Json::Str(_)) => {}
+                    Some(other) => {
+                        return Err(schema(format!(
+                            "`payload.{key}.system` is a string or null, not {}",
+                            other.kind()
+                        )));
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn members_filled<'j, 'a>(payload: &'j Json<'a>, key: &str, members: &[&str]) -> Result<&'j Json<'a>, Refusal> {
+    let object = match payload.get(key) {
+        Some(object @ Json::Object(_)) => object,
+        Some(other) => return Err(schema(format!("`payload.{key}` is an object, not {}", other.kind()))),
+        None => return Err(schema(format!("`payload.{key}` is missing"))),
+    };
+    for member in members {
+        filled(object, member, &format!("payload.{key}.{member}"))?;
+    }
+    Ok(object)
+}
+
+fn filled<'j>(object: &'j Json<'_>, key: &str, path: &str) -> Result<&'j str, Refusal> {
+    match object.get(key) {
+        Some(Json::Str(text)) if !text.is_empty() => Ok(text),
+        Some(Json::Str(_)) => Err(schema(format!("`{path}` is empty"))),
+        Some(other) => Err(schema(format!("`{path}` is a string, not {}", other.kind()))),
+        None => Err(schema(format!("`{path}` is missing"))),
+    }
+}
+
+fn one_of(path: &str, word: &str, words: &[&str]) -> Result<(), Refusal> {
+    if words.contains(&word) { Ok(()) } else { Err(schema(format!("`{path}` is one of {}", words.join(", ")))) }
+}
+
+fn schema(message: impl Into<String>) -> Refusal {
+    Refusal::new(Category::SchemaViolation, message)
+}
+
+/// `YYYY-MM-DDThh:mm:ss[.f…](Z|±hh:mm)`: the shape, and each field within its range.
+fn is_rfc3339(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let number = |from: usize, len: usize| -> Option<u32> {
+        let digits = bytes.get(from..from + len)?;
+        digits.iter().try_fold(0u32, |n, d| d.is_ascii_digit().then(|| n * 10 + u32::from(d - b'0')))
+    };
+    let at = |index: usize, wanted: &[u8]| bytes.get(index).is_some_and(|byte| wanted.contains(byte));
+    let date_time = number(0, 4).is_some()
+        && at(4, b"-")
+        && number(5, 2).is_some_and(|month| (1..=12).contains(&month))
+        && at(7, b"-")
+        && number(8, 2).is_some_and(|day| (1..=31).contains(&day))
+        && at(10, b"Tt ")
+        && number(11, 2).is_some_and(|hour| hour < 24)
+        && at(13, b":")
+        && number(14, 2).is_some_and(|minute| minute < 60)
+        && at(16, b":")
+        && number(17, 2).is_some_and(|second| second <= 60);
+    if !date_time {
+        return false;
+    }
+    let mut zone = 19;
+    if at(zone, b".") {
+        let digits = bytes[zone + 1..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+        if digits == 0 {
+            return false;
+        }
+        zone += 1 + digits;
+    }
+    match bytes.get(zone) {
+        Some(b'Z' | b'z') => bytes.len() == zone + 1,
+        Some(b'+' | b'-') => {
+            bytes.len() == zone + 6
+                && number(zone + 1, 2).is_some_and(|hour| hour < 24)
+                && at(zone + 3, b":")
+                && number(zone + 4, 2).is_some_and(|minute| minute < 60)
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Line;
+
+    fn admit_with(event_type: &str, payload: &str) -> Result<Admitted, Refusal> {
+        let text = format!(
+            r#"{{"event_id":"e1","trace_id":"t1","trace_seq":0,"event_type":"{event_type}","occurred_at":"2026-01-01T00:00:00Z","source":{{"producer_id":"p","system":"s"}},"actor":{{"actor_type":"agent","actor_id":"a"}},"idempotency_key":"k","payload":{payload}}}"#
+        );
+        admit(Line::parse(&text)?.draft)
+    }
+
+    #[test]
+    fn each_type_asks_for_its_fields() {
+        let good = [
+            (
+                "TraceStarted",
+                r#"{"workflow":"w","title":" ","primary_entity":{"entity_type":"a","entity_id":"1","system":null}}"#,
+            ),
+            (
+                "InputObserved",
+                r#"{"input_id":"i","source":{"system":"s","object_type":"o","object_id":"1"},"facts":[]}"#,
+            ),
+            ("EntityObserved", r#"{"entity":{"entity_type":"a","entity_id":"1"},"role":"related","facts":[]}"#),
+            ("PolicyEvaluated", r#"{"policy":{"policy_id":"p","policy_version":"1"},"inputs":[],"decision":"deny"}"#),
+            (
+                "ExceptionRequested",
+                r#"{"exception_id":"x","policy":{"policy_id":"p","policy_version":"1"},"reason":"r"}"#,
+            ),
+            (
+                "ApprovalRecorded",
+                r#"{"approval_id":"a","subject":{"subject_type":"exception","subject_id":"x"},"approver":{"actor_type":"person","actor_id":"b"},"decision":"approved"}"#,
+            ),
+            ("PrecedentCited", r#"{"cited_trace_id":"t0","reason":"r"}"#),
+            (
+                "ActionProposed",
+                r#"{"action_id":"a","action_type":"t","target_entity":{"entity_type":"a","entity_id":"1"},"target_system":"s","changes":[]}"#,
+            ),
+            ("ActionCommitted", r#"{"action_id":"a","status":"partial"}"#),
+            ("TraceFinished", r#"{"outcome":"abandoned"}"#),
+        ];
+        for (event_type, payload) in good {
+            let admitted = admit_with(event_type, payload).unwrap_or_else(|refusal| panic!("{event_type}: {refusal}"));
+            let Json::Object(members) = crate::canonical_json::parse(admitted.payload()).expect("JSON").value else {
+                panic!()
+            };
+            for (missing, _) in &members {
+                let rest: Vec<_> = members.iter().filter(|(key, _)| key != missing).cloned().collect();
+                let refusal =
+                    admit_with(event_type, &Json::Object(rest).to_payload_form()).expect_err("a field is missing");
+                assert_eq!(refusal.category, Category::SchemaViolation, "{event_type} without {missing}");
+            }
+        }
+    }
+
+    #[test]
+    fn checks_come_in_the_reference_order() {
+        let order = [
+            (r#"{"outcome":"success","x":1.5,"note":"Bearer x"}"#, Category::SchemaViolation, "`payload.x` is a float"),
+            (r#"{"outcome":"done","note":"Bearer x"}"#, Category::SchemaViolation, "`payload.outcome` is one of"),
+            (r#"{"outcome":"success","note":"Bearer x"}"#, Category::PiiViolation, "`payload` contains"),
+        ];
+        for (payload, category, message) in order {
+            let refusal = admit_with("TraceFinished", payload).expect_err("refused");
+            assert_eq!(refusal.category, category);
+            assert!(refusal.message.starts_with(message), "{refusal}");
+        }
+        assert!(admit_with("TraceFinished", r#"{"outcome":"success","Bearer x":1}"#).is_ok(), "keys are not searched");
+    }
+
+    #[test]
+    fn times_are_rfc3339() {
+        for good in [
+            "2026-02-01T00:00:00Z",
+            "2026-02-01T00:00:00.123456+02:00",
+            "2026-12-31t23:59:60z",
+            "2026-02-01T00:00:01.5-00:30",
+        ] {
+            assert!(is_rfc3339(good), "{good}");
+        }
+        for bad in [
+            "",
+            "yesterday",
+            "2026-02-01",
+            "2026-02-01T00:00:00",
+            "2026-13-01T00:00:00Z",
+            "2026-02-01T24:00:00Z",
+            "2026-02-01T00:00:00.Z",
+            "2026-02-01T00:00:00Zx",
+            "2026-02-01T00:00:00+0200",
+        ] {
+            assert!(!is_rfc3339(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! The one error of the store: a category of the failure vocabulary, a sentence for people, and whether trying the same
+//! thing again can help. Each backend maps its database's errors here and nowhere else.
+
+use decisiongraph_projections::{Category, Refusal};
+
+/// What a store call may answer.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// A failed store call. Never holds a password or a payload.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{category}: {message}")]
+pub struct StoreError {
+    /// Stable word, decides the exit code.
+    pub category: Category,
+    /// What happened, to whom, and what to do about it.
+    pub message: String,
+    /// Whether the same call may succeed later without anybody's doing: connection lost, lock or statement time-out,
+    /// deadlock, server starting or stopping.
+    pub transient: bool,
+    /// A unique key was already there. Inside a batch commit: read the scope again; epoch differs: fenced, cursor
+    /// differs: reload, neither: corruption.
+    pub duplicate: bool,
+}
+
+impl StoreError {
+    /// A permanent error.
+    pub fn new(category: Category, message: impl Into<String>) -> StoreError {
+        StoreError { category, message: message.into(), transient: false, duplicate: false }
+    }
+
+    /// An error that may pass by itself.
+    pub fn transient(category: Category, message: impl Into<String>) -> StoreError {
+        StoreError { transient: true, ..StoreError::new(category, message) }
+    }
+
+    /// A unique violation.
+    pub fn duplicate(message: impl Into<String>) -> StoreError {
+        StoreError { duplicate: true, ..StoreError::new(Category::Storage, message) }
+    }
+
+    /// This writer lost its scope to a newer epoch: it changed nothing.
+    pub fn fenced(message: impl Into<String>) -> StoreError {
+        StoreError::new(Category::Fenced, message)
+    }
+
+    /// Something that this program should never have let happen.
+    pub fn internal(message: impl Into<String>) -> StoreError {
+        StoreError::new(Category::Internal, message)
+    }
+}
+
+impl From<Refusal> for StoreError {
+    fn from(refusal: Refusal) -> StoreError {
+        StoreError::new(refusal.category, refusal.message)
+    }
+}

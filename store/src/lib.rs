@@ -1,0 +1,317 @@
+//! The only code that talks to a database: one contract ([`Store`], [`ReadView`]), two backends, one conformance suite
+//! (`tests/`) that both pass.
+//!
+//! *Never here:* retries, timers, reconnect loops, knowledge of actors, projection rules. A call does one thing once and
+//! says how it ended; whoever drives the store decides what to do next.
+//!
+//! # The commit protocol
+//!
+//! One row a scope holds owner, epoch, cursor, live generation, rolling digest and the writer's session; takeover, flip and
+//! commit all update *that* row, so they cannot interleave.
+//!
+//! ```text
+//!   acquire_scope ──▶ Lease(epoch n) ──▶ commit, commit, commit …
+//!        ▲                                  │ epoch, generation or cursor is not what the batch was computed at
+//!        │                                  ▼
+//!        └────────── epoch n+1 ◀──────── fenced: rolled back, nothing changed
+//! ```
+//!
+//! One batch is one transaction: rows, resolved failures, checkpoint when due, and last of all the scope row
+//! `WHERE cursor = from AND epoch = mine AND generation = mine`, which raises when it does not hold. A lost connection during
+//! COMMIT is `outcome_unknown`: take a new epoch, then read the cursor. Never guess.
+
+pub mod crash;
+mod error;
+pub mod model;
+#[cfg(feature = "postgres")]
+pub mod postgres;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
+#[cfg(feature = "throwaway-postgres")]
+pub mod throwaway;
+mod url;
+
+pub use error::{Result, StoreError};
+pub use model::*;
+pub use url::{DatabaseUrl, StoreOptions, open};
+
+use async_trait::async_trait;
+use decisiongraph_projections::digest::rolling::RollingDigest;
+use decisiongraph_projections::event::StoredEvent;
+use decisiongraph_projections::{Admitted, LogEvent, LogSeq, Needs, Prior, Projection, Row, TenantId};
+use futures_util::stream::BoxStream;
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+use uuid::Uuid;
+
+/// Rows of a projection, in chunks.
+pub type RowStream = BoxStream<'static, Result<Vec<KeyedRow>>>;
+
+/// All that changes a database, and the way to its read views.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Which database this is.
+    fn backend(&self) -> Backend;
+
+    /// Where it is, without secrets: `postgres://user@host:port/database` or `sqlite:PATH`.
+    fn address(&self) -> String;
+
+    // ── schema ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Brings the schema up to this program's. Safe to run twice and by two processes at once; `version_mismatch` when the
+    /// database is newer. Returns the names of the migrations it applied.
+    async fn migrate(&self) -> Result<Vec<String>>;
+
+    /// The schema of the database and of the program. Works on an empty database.
+    async fn schema_status(&self) -> Result<SchemaStatus>;
+
+    // ── log ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Appends events of one tenant, in order, in one transaction, by the reference's rules
+    /// ([`decisiongraph_projections::sequence::plan`]): one verdict an event. Every check comes before a `log_seq` is drawn. After
+    /// the commit, readers are woken ([`Store::wakes`]).
+    async fn append(&self, tenant: &TenantId, events: &[Admitted], mode: AppendMode) -> Result<Vec<Verdict>>;
+
+    /// A sample of the log's end; see [`HighWaterSample`]. `unavailable` on a server that cannot be read safely (a standby, a
+    /// sequence with a cache); the message says what is wrong.
+    async fn sample_high_water(&self) -> Result<HighWaterSample>;
+
+    /// Which of these writers are still open.
+    async fn writers_still_open(&self, writers: &[OpenWriter]) -> Result<Vec<OpenWriter>>;
+
+    /// A channel that gets a message after appends (coalesced; some may be lost). It ends when the connection is lost.
+    async fn wakes(&self) -> Result<tokio::sync::mpsc::Receiver<()>>;
+
+    // ── ownership ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Says that this process is alive for `ttl` from now, on the database's clock. First call and renewal alike; `fenced` when
+    /// another incarnation lives under the same name.
+    async fn heartbeat(&self, owner: &Owner, ttl: Duration) -> Result<()>;
+
+    /// Gives up everything this process holds: its scopes have no owner, its lease is over.
+    async fn leave(&self, owner: &Owner) -> Result<()>;
+
+    /// Takes the scope with a new epoch if nobody, or only an owner whose lease is over, or this very owner holds it. Creates the
+    /// scope and its first generation when there is none. Ends a stale writer's session first, where the database can.
+    async fn acquire_scope(&self, scope: &Scope, owner: &Owner) -> Result<Acquisition>;
+
+    /// Gives the scope up, if the lease still holds it. Not an error when it does not.
+    async fn release_scope(&self, lease: &Lease) -> Result<()>;
+
+    // ── batches ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Commits a batch to the live generation, durably, or changes nothing. `fenced` when epoch, generation or cursor are not the
+    /// expected ones, or the lease's session is gone.
+    async fn commit(&self, lease: &Lease, batch: &BatchCommit<'_>) -> Result<()>;
+
+    /// Commits a batch to a generation under construction.
+    async fn commit_build(&self, lease: &BuildLease, batch: &BatchCommit<'_>) -> Result<()>;
+
+    // ── generations ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Starts a new, empty generation for this run, at the log's origin.
+    async fn begin_build(&self, scope: &Scope, run_id: Uuid, storage: Storage) -> Result<BuildLease>;
+
+    /// Takes over this run's unfinished generation with a new fence, if there is one.
+    async fn resume_build(&self, scope: &Scope, run_id: Uuid) -> Result<Option<(BuildLease, Position)>>;
+
+    /// Makes the generation ready to be read: late indexes, attached partition, statistics. May take long; safe to repeat.
+    async fn finish_build(&self, lease: &BuildLease) -> Result<()>;
+
+    /// Makes the built generation the live one, if it is not behind: one transaction that locks the scope row, then the
+    /// generation's, moves generation, cursor, digest and version, and takes a new epoch without changing the owner (so that a batch prepared for the old generation is
+    /// fenced). The old generation is retired.
+    async fn flip(&self, lease: &BuildLease) -> Result<Flip>;
+
+    /// Retires a generation under construction (cancel, giving up).
+    async fn abandon_build(&self, scope: &Scope, run_id: Uuid) -> Result<()>;
+
+    /// Deletes rows of retired generations, at most about `rows_max` in one call, once every transaction older than their
+    /// retirement has ended.
+    async fn sweep(&self, rows_max: u64) -> Result<Sweep>;
+
+    // ── failures and runs ───────────────────────────────────────────────────────────────────────────────────────
+
+    /// Records that the scope met a poison event: one open row an event, counting attempts. Open failures of the scope at or below
+    /// a committed cursor are resolved by the commit that passes them.
+    async fn record_failure(&self, failure: &NewFailure) -> Result<Failure>;
+
+    /// Starts a job: `conflict` when a live job holds one of its scopes. A job whose node is gone no longer holds anything and is
+    /// marked failed.
+    async fn create_run(&self, run: &NewRun) -> Result<Run>;
+
+    /// Takes over an orphaned, failed or cancelled job: `running` again, by this owner. `conflict` when it runs elsewhere or one of
+    /// its scopes is held by another job.
+    async fn adopt_run(&self, run_id: Uuid, owner: &Owner) -> Result<Run>;
+
+    /// Writes progress and returns the job as it now is (with `cancel_requested`). `fenced` when another process has adopted it.
+    async fn advance_run(&self, run_id: Uuid, owner: &Owner, progress: &RunProgress) -> Result<Run>;
+
+    /// Ends a job and frees its scopes. `fenced` when another process has adopted it.
+    async fn finish_run(&self, run_id: Uuid, owner: &Owner, outcome: RunOutcome) -> Result<Run>;
+
+    /// Asks a job to stop at its next batch. An orphaned job is cancelled at once. `not_found`; `conflict` when it has ended.
+    async fn request_cancel(&self, run_id: Uuid) -> Result<Run>;
+
+    // ── read views ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Reads that each see what is committed when they start.
+    async fn view(&self) -> Result<Box<dyn ReadView>>;
+
+    /// Reads that all see one instant and can change nothing (REPEATABLE READ, READ ONLY). Ends when dropped.
+    async fn snapshot(&self) -> Result<Box<dyn ReadView>>;
+}
+
+/// How a job ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RunOutcome {
+    /// It did what it was for; what it found, as JSON.
+    Completed(String),
+    /// It stopped because somebody asked.
+    Cancelled,
+    /// It could not go on.
+    Failed(decisiongraph_projections::Refusal),
+}
+
+/// All that reads.
+#[async_trait]
+pub trait ReadView: Send + Sync {
+    // ── log ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Events with `after` < log_seq ≤ `upto`, in order.
+    async fn page(&self, tenant: &TenantId, after: LogSeq, upto: LogSeq, limit: PageLimit) -> Result<Vec<LogEvent>>;
+
+    /// The `trace_seq` of each trace's latest event (greatest `log_seq`) at or below `upto`; traces without one are left out.
+    async fn heads(&self, tenant: &TenantId, traces: &BTreeSet<String>, upto: LogSeq) -> Result<HashMap<String, i64>>;
+
+    /// The events of these types of these traces at or below `upto`, in order.
+    async fn history(
+        &self,
+        tenant: &TenantId,
+        traces: &BTreeSet<String>,
+        types: &[&'static str],
+        upto: LogSeq,
+    ) -> Result<HashMap<String, Vec<LogEvent>>>;
+
+    /// Full events with `after` < log_seq ≤ `upto`, in order, at most `limit`.
+    async fn events(&self, tenant: &TenantId, after: LogSeq, upto: LogSeq, limit: usize) -> Result<Vec<StoredEvent>>;
+
+    /// The full events of one trace with `log_seq` > `after`, in order, at most `limit`.
+    async fn trace_events(
+        &self,
+        tenant: &TenantId,
+        trace_id: &str,
+        after: LogSeq,
+        limit: usize,
+    ) -> Result<Vec<StoredEvent>>;
+
+    /// The tenant's last event at or below `upto` (or at all); 0 when it has none.
+    async fn last_log_seq(&self, tenant: &TenantId, upto: Option<LogSeq>) -> Result<LogSeq>;
+
+    /// How far `cursor` is behind `mark`, counting at most `bound` events.
+    async fn lag(&self, tenant: &TenantId, cursor: LogSeq, mark: LogSeq, bound: u64) -> Result<Lag>;
+
+    /// About how many events the tenant has above `after`, counted up to `bound`.
+    async fn count_events(&self, tenant: &TenantId, after: LogSeq, upto: LogSeq, bound: u64) -> Result<u64>;
+
+    /// Every tenant that has events, by id.
+    async fn tenants(&self) -> Result<Vec<TenantId>>;
+
+    // ── scopes and rows ─────────────────────────────────────────────────────────────────────────────────────────
+
+    /// The scope, if it was ever acquired.
+    async fn scope(&self, scope: &Scope) -> Result<Option<ScopeRow>>;
+
+    /// All scopes, or those of one tenant, by tenant and in catalogue order.
+    async fn scopes(&self, tenant: Option<&TenantId>) -> Result<Vec<ScopeRow>>;
+
+    /// Answers the rows of [`Needs`] (not its history) in the given generation. A row whose hash is equal and whose text is not is
+    /// `internal`: a collision.
+    async fn prior_rows(
+        &self,
+        tenant: &TenantId,
+        projection: &dyn Projection,
+        generation: Generation,
+        needs: &Needs,
+    ) -> Result<Prior>;
+
+    /// All rows of table `table` (index) of a generation.
+    async fn rows(
+        &self,
+        tenant: &TenantId,
+        projection: &dyn Projection,
+        generation: Generation,
+        table: usize,
+        order: RowOrder,
+    ) -> Result<RowStream>;
+
+    /// The digest checkpoints of a scope, newest first, at most `limit`.
+    async fn checkpoints(&self, scope: &Scope, limit: usize) -> Result<Vec<Checkpoint>>;
+
+    // ── queries over the read models ────────────────────────────────────────────────────────────────────────────
+
+    /// Rows of `dg_cg_edges` that touch one of these nodes, by the bytes of `edge_id`, behind `after_edge_id`, at most `limit`.
+    async fn edges_touching(
+        &self,
+        tenant: &TenantId,
+        generation: Generation,
+        nodes: &BTreeSet<String>,
+        edge_types: Option<&[String]>,
+        after_edge_id: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Row>>;
+
+    /// Rows of `dg_cg_edges` of one node, by `log_seq`, `edge_id`, behind `after`, at most `limit`.
+    async fn edges_of(
+        &self,
+        tenant: &TenantId,
+        generation: Generation,
+        node_id: &str,
+        direction: Direction,
+        after: Option<(LogSeq, &str)>,
+        limit: usize,
+    ) -> Result<Vec<Row>>;
+
+    /// Finished traces that match, in the order of the reference. The filter is already validated.
+    async fn precedents(
+        &self,
+        tenant: &TenantId,
+        summaries: Generation,
+        precedents: Generation,
+        filter: &PrecedentFilter,
+    ) -> Result<Vec<PrecedentHit>>;
+
+    // ── failures and runs ───────────────────────────────────────────────────────────────────────────────────────
+
+    /// Failures, newest first.
+    async fn failures(&self, filter: &ListFilter) -> Result<Vec<Failure>>;
+
+    /// One failure.
+    async fn failure(&self, failure_id: i64) -> Result<Option<Failure>>;
+
+    /// Jobs, newest first.
+    async fn runs(&self, filter: &ListFilter) -> Result<Vec<Run>>;
+
+    /// One job.
+    async fn run(&self, run_id: Uuid) -> Result<Option<Run>>;
+}
+
+/// Recomputes the rolling digest of a generation from its rows: what an edited row cannot hide from.
+pub async fn digest_of_rows(
+    view: &dyn ReadView,
+    tenant: &TenantId,
+    projection: &dyn Projection,
+    generation: Generation,
+) -> Result<RollingDigest> {
+    use futures_util::StreamExt as _;
+    let mut digest = RollingDigest::default();
+    for (index, table) in projection.tables().iter().enumerate() {
+        let mut rows = view.rows(tenant, projection, generation, index, RowOrder::Key).await?;
+        while let Some(chunk) = rows.next().await {
+            for row in chunk? {
+                digest.add(table, &row.row);
+            }
+        }
+    }
+    Ok(digest)
+}

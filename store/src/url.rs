@@ -1,0 +1,125 @@
+//! Database addresses, and the one way to open a store.
+
+use crate::{Result, Store, StoreError};
+use decisiongraph_projections::Category;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Where a database is. `Debug` and `Display` hide the password.
+#[derive(Clone, PartialEq, Eq)]
+pub enum DatabaseUrl {
+    /// A `postgres://…` or `postgresql://…` URL, with its password if it has one.
+    Postgres(String),
+    /// The file of an embedded store.
+    Sqlite(PathBuf),
+}
+
+impl DatabaseUrl {
+    /// Reads `postgres://…`, `postgresql://…` or `sqlite:PATH`.
+    pub fn parse(text: &str) -> Result<DatabaseUrl> {
+        if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+            return Ok(DatabaseUrl::Postgres(text.to_owned()));
+        }
+        match text.strip_prefix("sqlite:") {
+            Some(path) if !path.is_empty() => Ok(DatabaseUrl::Sqlite(PathBuf::from(path))),
+            _ => Err(StoreError::new(
+                Category::InvalidArgument,
+                "a database is postgres://USER@HOST/DATABASE or sqlite:PATH",
+            )),
+        }
+    }
+}
+
+impl fmt::Display for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DatabaseUrl::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+            DatabaseUrl::Postgres(url) => {
+                // Whatever stands between `//` and the last `@` of the authority is user and password; query parameters may
+                // hold a password too, so they are left out.
+                let (scheme, rest) = url.split_once("//").unwrap_or(("postgres:", url));
+                let rest = rest.split(['?', '#']).next().unwrap_or_default();
+                let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+                let (user, host) = match authority.rsplit_once('@') {
+                    Some((login, host)) => (login.split(':').next().unwrap_or_default(), host),
+                    None => ("", authority),
+                };
+                let at = if user.is_empty() { "" } else { "@" };
+                write!(f, "{scheme}//{user}{at}{host}/{path}")
+            }
+        }
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DatabaseUrl({self})")
+    }
+}
+
+/// How a store is opened.
+#[derive(Debug, Clone)]
+pub struct StoreOptions {
+    /// Connections for reads, queries and appends (PostgreSQL).
+    pub pool_size: usize,
+    /// Sessions that write batches (PostgreSQL). A scope always writes through the same one.
+    pub writers: usize,
+    /// Longest wait for a connection.
+    pub connect_timeout: Duration,
+    /// Longest single statement of a batch, and longest wait for a lock.
+    pub statement_timeout: Duration,
+    /// Longest pause inside a transaction before the server ends it.
+    pub idle_in_transaction_timeout: Duration,
+    /// Create the file of an embedded store when it does not exist.
+    pub create: bool,
+}
+
+impl Default for StoreOptions {
+    fn default() -> StoreOptions {
+        StoreOptions {
+            pool_size: 8,
+            writers: 3,
+            connect_timeout: Duration::from_secs(5),
+            statement_timeout: Duration::from_secs(30),
+            idle_in_transaction_timeout: Duration::from_secs(10),
+            create: true,
+        }
+    }
+}
+
+/// Opens a store. Does not migrate.
+pub async fn open(url: &DatabaseUrl, options: StoreOptions) -> Result<Arc<dyn Store>> {
+    match url {
+        #[cfg(feature = "postgres")]
+        DatabaseUrl::Postgres(url) => crate::postgres::open(url, options).await,
+        #[cfg(feature = "sqlite")]
+        DatabaseUrl::Sqlite(path) => crate::sqlite::open(path, options).await,
+        #[allow(unreachable_patterns)]
+        other => Err(StoreError::new(Category::InvalidArgument, format!("this build cannot open {other}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_are_never_shown() {
+        for (url, shown) in [
+            ("postgres://u:s3cret@h:5432/d?password=s3cret", "postgres://u@h:5432/d"),
+            ("postgresql://u:p@ss:w0rd@h/d", "postgresql://u@h/d"),
+            ("postgres://h/d", "postgres://h/d"),
+            ("postgres:///d?host=/run&password=x", "postgres:///d"),
+            ("sqlite:a b.db", "sqlite:a b.db"),
+        ] {
+            let parsed = DatabaseUrl::parse(url).expect("reads");
+            assert_eq!(parsed.to_string(), shown);
+            assert_eq!(format!("{parsed:?}"), format!("DatabaseUrl({shown})"));
+        }
+        for bad in ["", "mysql://h", "sqlite:", "h:5432"] {
+            assert_eq!(DatabaseUrl::parse(bad).expect_err(bad).category, Category::InvalidArgument);
+        }
+    }
+}
