@@ -1,14 +1,34 @@
 //! The engine: catch-up, rebuild and verify over a store, as plain async functions.
+//!
+//! [`Engine::run`] records a job, keeps its owner's lease alive, and works through its projections: [`catch_up`], [`rebuild`] and
+//! [`verify`] set up [`lane`]s, [`drive`] moves them along the log a [`page`] at a time. [`mark`] says how far it is safe to read.
+//!
+//! *Never here:* SQL, projection rules.
 
+mod alive;
+mod catch_up;
+mod drive;
+mod lane;
+mod mark;
+mod page;
+mod rebuild;
 pub mod report;
+mod verify;
+
+pub use mark::MarkReading;
 
 pub use report::{Progress, RunReport, RunRequest, ScopeReport};
 
-use decisiongraph_projections::LogSeq;
-use decisiongraph_store::{Owner, Result, Store};
+use alive::Alive;
+use decisiongraph_projections::{Category, LogSeq, Projection, Refusal, catalogue};
+use decisiongraph_store::{
+    ListFilter, NewRun, Owner, Result, Run, RunMode, RunOutcome, RunState, Scope, Store, StoreError, Sweep,
+};
+use drive::{Ended, Job};
+use mark::HighWater;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -66,17 +86,25 @@ pub struct Control {
     pub progress: Option<watch::Sender<Option<Progress>>>,
 }
 
+/// Rows that one step of a sweep deletes at most.
+const SWEEP_ROWS: u64 = 10_000;
+/// Pause between two attempts to get what a dead process still holds.
+const HELD_PAUSE: Duration = Duration::from_millis(100);
+
 /// Runs jobs against one store on behalf of one owner.
 pub struct Engine {
     store: Arc<dyn Store>,
     owner: Owner,
     config: EngineConfig,
+    known_mark: tokio::sync::Mutex<HighWater>,
+    /// Jobs under way; the last one to end gives up what the owner holds.
+    jobs: tokio::sync::Mutex<usize>,
 }
 
 impl Engine {
     /// An engine of this owner.
     pub fn new(store: Arc<dyn Store>, owner: Owner, config: EngineConfig) -> Engine {
-        Engine { store, owner, config }
+        Engine { store, owner, config, known_mark: Default::default(), jobs: Default::default() }
     }
 
     /// The store it works on.
@@ -84,27 +112,222 @@ impl Engine {
         &self.store
     }
 
+    /// Its bounds.
+    pub fn config(&self) -> &EngineConfig {
+        &self.config
+    }
+
     /// The safe high-water mark: nothing can still appear at or below it. Waits for open appenders, at most
     /// [`EngineConfig::mark_wait`]; then it is the best mark that is known to be safe.
     pub async fn mark(&self) -> Result<LogSeq> {
-        todo!()
+        Ok(self.read_mark(self.config.mark_wait).await?.mark)
+    }
+
+    /// The mark, and who holds up the next one, after waiting at most `wait`.
+    pub async fn read_mark(&self, wait: Duration) -> Result<MarkReading> {
+        mark::read_mark(&*self.store, &self.known_mark, wait).await
     }
 
     /// Runs a job to its end: records it as a run, keeps this owner's lease alive, works through the projections, and tells what
     /// happened. A poison event, cancel or drift is a state of the report, not an error.
+    ///
+    /// A rebuild that a dead process left half-way is adopted and goes on from its own position.
     pub async fn run(&self, request: &RunRequest, control: &Control) -> Result<RunReport> {
-        let _ = (request, control);
-        todo!()
+        if request.mode == RunMode::Rebuild
+            && let Some(orphan) = self.orphaned_rebuild(request).await?
+        {
+            return self.resume(orphan, control).await;
+        }
+        let new = NewRun {
+            run_id: Uuid::now_v7(),
+            tenant: request.tenant.clone(),
+            projections: request.projections.iter().map(|projection| projection.name()).collect(),
+            mode: request.mode,
+            until: request.until,
+            owner: self.owner.clone(),
+        };
+        self.alive(async |alive| {
+            let run = self.when_free(|| self.store.create_run(&new)).await?;
+            if new.mode == RunMode::Rebuild {
+                self.abandon_older_builds(&run, &request.projections).await?;
+            }
+            self.execute(&run, &request.projections, false, control, alive).await
+        })
+        .await
     }
 
     /// Goes on with an orphaned, failed or cancelled job under its old id.
     pub async fn resume(&self, run_id: Uuid, control: &Control) -> Result<RunReport> {
-        let _ = (run_id, control, &self.owner, &self.config);
-        todo!()
+        let run = self.store.view().await?.run(run_id).await?;
+        let run = run.ok_or_else(|| StoreError::new(Category::NotFound, format!("there is no run {run_id}")))?;
+        if run.state == RunState::Completed {
+            return Err(StoreError::new(Category::Conflict, format!("run {run_id} is completed; start a new one")));
+        }
+        self.alive(async |alive| {
+            let run = self.when_free(|| self.store.adopt_run(run_id, &self.owner)).await?;
+            let projections = projections_of(&run)?;
+            self.execute(&run, &projections, true, control, alive).await
+        })
+        .await
     }
 
     /// Deletes what retired generations left, in bounded chunks, until nothing can be deleted now.
-    pub async fn sweep(&self) -> Result<decisiongraph_store::Sweep> {
-        todo!()
+    pub async fn sweep(&self) -> Result<Sweep> {
+        let mut total = Sweep::default();
+        loop {
+            let step = self.store.sweep(SWEEP_ROWS).await?;
+            total.rows += step.rows;
+            total.generations += step.generations;
+            total.left = step.left;
+            if step.rows == 0 && step.generations == 0 {
+                return Ok(total);
+            }
+        }
     }
+
+    /// Holds this owner's lease while `work` runs.
+    async fn alive<T>(&self, work: impl AsyncFnOnce(&Alive) -> Result<T>) -> Result<T> {
+        *self.jobs.lock().await += 1;
+        let done = match Alive::start(Arc::clone(&self.store), self.owner.clone(), self.config.lease).await {
+            Ok(alive) => work(&alive).await,
+            Err(error) => Err(error),
+        };
+        let mut jobs = self.jobs.lock().await;
+        *jobs -= 1;
+        if *jobs == 0
+            && let Err(error) = self.store.leave(&self.owner).await
+        {
+            // What is held is free again when the lease is over; the job's own outcome matters more.
+            tracing::warn!(category = %error.category, "could not give up the lease: {}", error.message);
+        }
+        done
+    }
+
+    /// Tries again while what the call needs is held by a process that may be dead: at most one lease long.
+    async fn when_free<T, F>(&self, call: impl Fn() -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let deadline = Instant::now() + self.config.lease + HELD_PAUSE;
+        let mut told = false;
+        loop {
+            match call().await {
+                Err(error) if error.category == Category::Conflict && Instant::now() < deadline => {
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::info!(
+                            "{}; waiting at most {:?} in case its process is gone",
+                            error.message,
+                            self.config.lease
+                        );
+                    }
+                    tokio::time::sleep(HELD_PAUSE).await;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    /// A rebuild of the same projections that says `running` and whose process is gone. Waits for a lease that may be a dead one's.
+    async fn orphaned_rebuild(&self, request: &RunRequest) -> Result<Option<Uuid>> {
+        let filter = ListFilter { tenant: Some(request.tenant.clone()), projection: None, open_only: true, limit: 100 };
+        let deadline = Instant::now() + self.config.lease + HELD_PAUSE;
+        loop {
+            let runs = self.store.view().await?.runs(&filter).await?;
+            let same = runs.into_iter().find(|run| {
+                run.mode == RunMode::Rebuild
+                    && run.state == RunState::Running
+                    && projections_of(run).is_ok_and(|projections| same_names(&projections, &request.projections))
+            });
+            match same {
+                Some(run) if !run.node_live => return Ok(Some(run.run_id)),
+                Some(_) if Instant::now() < deadline => tokio::time::sleep(HELD_PAUSE).await,
+                _ => return Ok(None),
+            }
+        }
+    }
+
+    /// Retires what earlier rebuilds of these scopes left unfinished: this run starts anew.
+    async fn abandon_older_builds(&self, run: &Run, projections: &[&'static dyn Projection]) -> Result<()> {
+        let filter = ListFilter { tenant: Some(run.tenant.clone()), projection: None, open_only: false, limit: 100 };
+        for older in self.store.view().await?.runs(&filter).await? {
+            if older.mode != RunMode::Rebuild || older.state != RunState::Failed {
+                continue;
+            }
+            for projection in projections {
+                self.store.abandon_build(&Scope::new(&run.tenant, *projection), older.run_id).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn execute(
+        &self,
+        run: &Run,
+        projections: &[&'static dyn Projection],
+        resume: bool,
+        control: &Control,
+        alive: &Alive,
+    ) -> Result<RunReport> {
+        let store = &*self.store;
+        let mut job =
+            Job::new(store, &self.owner, &self.config, control, alive, run.run_id, run.tenant.clone(), run.mode);
+        let done = match run.mode {
+            RunMode::CatchUp => self.catch_up(&mut job, projections, run.until).await,
+            RunMode::Rebuild => rebuild::rebuild(&mut job, projections, resume, || self.mark()).await,
+            RunMode::Verify => verify::verify(&mut job, projections).await,
+        };
+        let (ended, scopes) = match done {
+            Ok(done) => done,
+            Err(error) => {
+                let outcome = RunOutcome::Failed(Refusal::new(error.category, error.message.clone()));
+                if let Err(second) = store.finish_run(run.run_id, &self.owner, outcome).await {
+                    tracing::warn!(category = %second.category, "the end of run {} is not recorded: {}", run.run_id, second.message);
+                }
+                return Err(error);
+            }
+        };
+        if let Some(last) = scopes.last()
+            && let Some(projection) = catalogue::find(&last.projection)
+        {
+            job.tell(projection.name(), last.cursor, last.target).await?;
+        }
+        let outcome = match (ended, scopes.iter().find_map(|scope| scope.failure.as_ref())) {
+            (Ended::Cancelled, _) => RunOutcome::Cancelled,
+            (Ended::Reached, Some(failure)) => RunOutcome::Failed(Refusal::new(
+                failure.category,
+                format!(
+                    "{} stopped at log_seq {} (event {}): {}",
+                    failure.projection, failure.log_seq, failure.event_id, failure.message
+                ),
+            )),
+            (Ended::Reached, None) => RunOutcome::Completed(serde_json::to_string(&scopes).unwrap_or_default()),
+        };
+        if run.mode == RunMode::Rebuild && outcome == RunOutcome::Cancelled {
+            for projection in projections {
+                store.abandon_build(&Scope::new(&run.tenant, *projection), run.run_id).await?;
+            }
+        }
+        let run = store.finish_run(run.run_id, &self.owner, outcome).await?;
+        if run.mode == RunMode::Rebuild {
+            self.sweep().await?;
+        }
+        Ok(RunReport { run, scopes })
+    }
+}
+
+/// The projections that a run covers.
+fn projections_of(run: &Run) -> Result<Vec<&'static dyn Projection>> {
+    if run.projection == "all" {
+        return Ok(catalogue::ALL.to_vec());
+    }
+    catalogue::find(&run.projection).map(|projection| vec![projection]).ok_or_else(|| {
+        StoreError::new(
+            Category::VersionMismatch,
+            format!("run {} is for `{}`, which this program has not", run.run_id, run.projection),
+        )
+    })
+}
+
+fn same_names(a: &[&'static dyn Projection], b: &[&'static dyn Projection]) -> bool {
+    a.iter().map(|projection| projection.name()).eq(b.iter().map(|projection| projection.name()))
 }

@@ -1,5 +1,6 @@
 //! What a job tells: while it runs ([`Progress`]) and at its end ([`RunReport`]).
 
+use super::lane::{Lane, Target};
 use decisiongraph_projections::{LogSeq, Projection, TenantId};
 use decisiongraph_store::{Failure, Generation, Run, RunMode};
 use serde::{Deserialize, Serialize};
@@ -77,6 +78,27 @@ pub struct ScopeReport {
     pub verify: Option<VerifyFacts>,
 }
 
+/// What a lane did, so far.
+pub(super) fn scope_report(lane: &Lane, target: LogSeq) -> ScopeReport {
+    ScopeReport {
+        projection: lane.projection.name().to_owned(),
+        from: lane.from,
+        cursor: lane.position.cursor,
+        target,
+        events: lane.events,
+        batches: lane.batches,
+        seconds: lane.started.elapsed().as_secs_f64(),
+        generation: match &lane.target {
+            Target::Live(lease) => lease.generation,
+            Target::Build(lease) => lease.generation,
+        },
+        digest: lane.position.digest.to_text(),
+        failure: lane.failure.clone(),
+        rebuild: None,
+        verify: None,
+    }
+}
+
 /// What a rebuild found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RebuildFacts {
@@ -86,10 +108,10 @@ pub struct RebuildFacts {
     pub old_cursor: LogSeq,
     /// Its digest there.
     pub old_digest: String,
-    /// The new generation's digest at that same position.
-    pub new_digest_there: String,
+    /// The new generation's digest at that same position; none when the live one moved on meanwhile and was overtaken.
+    pub new_digest_there: Option<String>,
     /// Whether the two are equal: the rebuild proves the rows that it replaced.
-    pub equal: bool,
+    pub equal: Option<bool>,
 }
 
 /// What a verify found at one cursor, in one snapshot.

@@ -1,0 +1,74 @@
+//! Catch-up: the live generation follows the log from its durable cursor to the safe mark (or to `until`).
+
+use super::Engine;
+use super::drive::{Ended, Job};
+use super::lane::{Lane, Target};
+use super::report::{ScopeReport, scope_report};
+use decisiongraph_projections::{Category, LogSeq, Projection};
+use decisiongraph_store::{Acquisition, Lease, Position, Result, Scope, StoreError};
+
+impl Engine {
+    /// Catches these projections up.
+    pub(super) async fn catch_up(
+        &self,
+        job: &mut Job<'_>,
+        projections: &[&'static dyn Projection],
+        until: Option<LogSeq>,
+    ) -> Result<(Ended, Vec<ScopeReport>)> {
+        let reading = self.read_mark(self.config().mark_wait).await?;
+        let mark = reading.mark;
+        if !reading.waiting_for.is_empty() {
+            tracing::warn!(
+                mark = mark.0,
+                pids = ?reading.waiting_for.iter().filter_map(|writer| writer.pid).collect::<Vec<_>>(),
+                "an open appender holds the mark; catching up to where it is safe"
+            );
+        }
+        let target = until.map_or(mark, |until| until.min(mark));
+        let mut lanes = Vec::with_capacity(projections.len());
+        for projection in projections {
+            let (lease, position) = self.take(job, *projection).await?;
+            lanes.push(Lane::new(*projection, &job.tenant, Target::Live(lease), position));
+        }
+        let log = self.store().view().await?;
+        let driven = job.drive(&mut lanes, &**self.store(), &*log, target).await;
+        for lane in &lanes {
+            if let Target::Live(lease) = &lane.target {
+                // Best effort: what is not given up now is free when the lease is over.
+                let _ = self.store().release_scope(lease).await;
+            }
+        }
+        Ok((driven?, lanes.iter().map(|lane| scope_report(lane, target)).collect()))
+    }
+
+    async fn take(&self, job: &Job<'_>, projection: &'static dyn Projection) -> Result<(Lease, Position)> {
+        let scope = Scope::new(&job.tenant, projection);
+        let taken = self
+            .when_free(|| async {
+                match self.store().acquire_scope(&scope, job.owner).await? {
+                    Acquisition::Acquired(lease, position) => Ok((lease, position)),
+                    Acquisition::Held { by, expires_in } => Err(StoreError::new(
+                        Category::Conflict,
+                        format!(
+                            "{scope} is owned by {by}, whose lease runs for another {:.1} s",
+                            expires_in.as_secs_f64()
+                        ),
+                    )),
+                }
+            })
+            .await?;
+        if taken.1.version != projection.version() {
+            let _ = self.store().release_scope(&taken.0).await;
+            return Err(StoreError::new(
+                Category::VersionMismatch,
+                format!(
+                    "the rows of {scope} were written by version {} of its rules, this program has version {}; run `decisiongraph rebuild --projection {}`",
+                    taken.1.version,
+                    projection.version(),
+                    projection.name()
+                ),
+            ));
+        }
+        Ok(taken)
+    }
+}

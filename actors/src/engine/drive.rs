@@ -1,0 +1,181 @@
+//! Drives lanes along the log: those that stand at the same position share a page, which is read and checked once, and the next
+//! page is read while this one is written. Pull, never push: at most two pages are in memory.
+
+use super::alive::Alive;
+use super::lane::{ApplyOptions, Lane};
+use super::page::Page;
+use super::report::Progress;
+use super::{Control, EngineConfig};
+use decisiongraph_projections::{LogSeq, TenantId};
+use decisiongraph_store::{Owner, PageLimit, ReadView, Result, RunMode, RunProgress, Store};
+use futures_util::future::try_join_all;
+use std::time::{Duration, Instant};
+use uuid::Uuid;
+
+/// Shortest time between two writes of a job's progress; a cancel from elsewhere is seen as late as this.
+const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+
+/// Why a drive ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// Every lane is at the target, or stopped by a failure of its own.
+    Reached,
+    /// Somebody asked to stop.
+    Cancelled,
+}
+
+/// A job on its way: what drives, reports and stops its lanes.
+pub struct Job<'a> {
+    /// The store of the run row (and, but for a verify, of the rows).
+    pub store: &'a dyn Store,
+    /// On whose behalf.
+    pub owner: &'a Owner,
+    /// Bounds.
+    pub config: &'a EngineConfig,
+    /// How to follow and stop it.
+    pub control: &'a Control,
+    /// The lease that allows it to write.
+    pub alive: &'a Alive,
+    /// Its id.
+    pub run_id: Uuid,
+    /// Whose log.
+    pub tenant: TenantId,
+    /// What it does.
+    pub mode: RunMode,
+    /// Events applied so far, over all its lanes.
+    pub events: u64,
+    told: Option<Instant>,
+}
+
+impl<'a> Job<'a> {
+    /// A job that has done nothing yet.
+    #[allow(clippy::too_many_arguments)]
+    pub fn new(
+        store: &'a dyn Store,
+        owner: &'a Owner,
+        config: &'a EngineConfig,
+        control: &'a Control,
+        alive: &'a Alive,
+        run_id: Uuid,
+        tenant: TenantId,
+        mode: RunMode,
+    ) -> Job<'a> {
+        Job { store, owner, config, control, alive, run_id, tenant, mode, events: 0, told: None }
+    }
+
+    /// Moves every lane to `target`, reading the log from `log` and writing rows to `rows`.
+    pub async fn drive(
+        &mut self,
+        lanes: &mut [Lane],
+        rows: &dyn Store,
+        log: &dyn ReadView,
+        target: LogSeq,
+    ) -> Result<Ended> {
+        let limit = PageLimit { rows_max: self.config.batch_events_max, bytes_max: self.config.batch_bytes_max };
+        let tenant = self.tenant.clone();
+        let mut ahead: Option<Page> = None;
+        loop {
+            if self.report(lanes, target).await? {
+                return Ok(Ended::Cancelled);
+            }
+            let Some((from, upto)) = next_window(lanes, target) else { return Ok(Ended::Reached) };
+            self.alive.check()?;
+            let page = match ahead.take() {
+                Some(page) if page.after == from && page.upto == upto => page,
+                _ => Page::read(log, &tenant, from, upto, limit).await?,
+            };
+            if page.events.is_empty() {
+                if upto >= target {
+                    // No events are left for the lanes that stand here; others may stand further on, but then at the target.
+                    return self
+                        .report(lanes, target)
+                        .await
+                        .map(|cancel| if cancel { Ended::Cancelled } else { Ended::Reached });
+                }
+                // A window that ends at another lane's position, without events: that cannot be, positions are events.
+                return Err(decisiongraph_store::StoreError::internal(format!(
+                    "no event at {upto}, where a cursor stands"
+                )));
+            }
+            let options = ApplyOptions {
+                owner: self.owner,
+                checkpoint_events: self.config.checkpoint_events,
+                record_failures: self.mode != RunMode::Verify,
+            };
+            let before: u64 = lanes.iter().map(|lane| lane.events).sum();
+            // The window behind this page, if every lane of this page gets to its end.
+            let next = if page.poison.is_none() { window_behind(lanes, &page, target) } else { None };
+            let here = lanes.iter_mut().filter(|lane| lane.failure.is_none() && lane.position.cursor == from);
+            let apply = try_join_all(here.map(|lane| lane.apply(rows, log, &page, &options)));
+            let read_ahead = async {
+                match next {
+                    Some((after, upto)) => Page::read(log, &tenant, after, upto, limit).await.map(Some),
+                    None => Ok(None),
+                }
+            };
+            let (_, read) = futures_util::try_join!(apply, read_ahead)?;
+            ahead = read;
+            let after: u64 = lanes.iter().map(|lane| lane.events).sum();
+            self.events += after - before;
+        }
+    }
+
+    /// Tells where the job stands, in memory at each call and durably at intervals; whether it is to stop.
+    async fn report(&mut self, lanes: &[Lane], target: LogSeq) -> Result<bool> {
+        let Some(slowest) = lanes.iter().filter(|lane| lane.failure.is_none()).min_by_key(|lane| lane.position.cursor)
+        else {
+            return Ok(false);
+        };
+        let cursor = slowest.position.cursor;
+        if let Some(sender) = &self.control.progress {
+            sender.send_replace(Some(Progress {
+                mode: self.mode,
+                projection: slowest.projection.name().to_owned(),
+                cursor,
+                target,
+                events: self.events,
+            }));
+        }
+        if self.told.is_none_or(|told| told.elapsed() >= PROGRESS_EVERY) {
+            self.told = Some(Instant::now());
+            if self.tell(slowest.projection.name(), cursor, target).await? {
+                return Ok(true);
+            }
+        }
+        Ok(self.control.cancel.is_requested())
+    }
+
+    /// Writes the job's progress; whether its cancel is requested.
+    pub async fn tell(&self, current: &'static str, cursor: LogSeq, target: LogSeq) -> Result<bool> {
+        let events = i64::try_from(self.events).unwrap_or(i64::MAX);
+        let progress = RunProgress { current, cursor, target, events };
+        Ok(self.store.advance_run(self.run_id, self.owner, &progress).await?.cancel_requested)
+    }
+}
+
+/// The next stretch of the log: from the rearmost lane's position to the nearest position at which a page must end.
+fn next_window(lanes: &[Lane], target: LogSeq) -> Option<(LogSeq, LogSeq)> {
+    let going = || lanes.iter().filter(|lane| lane.failure.is_none() && lane.position.cursor < target);
+    let from = going().map(|lane| lane.position.cursor).min()?;
+    let ahead = going().map(|lane| lane.position.cursor).filter(|cursor| *cursor > from);
+    let stops = going().filter_map(Lane::next_stop).filter(|stop| *stop > from);
+    let upto = ahead.chain(stops).chain([target]).min().unwrap_or(target).min(target);
+    Some((from, upto))
+}
+
+/// What [`next_window`] will say once the lanes at the page's start are at its end. Used to read ahead only: a wrong guess costs a
+/// second read, nothing else.
+fn window_behind(lanes: &[Lane], page: &Page, target: LogSeq) -> Option<(LogSeq, LogSeq)> {
+    let end = page.end();
+    let moved = |cursor: LogSeq| if cursor == page.after { end } else { cursor };
+    let cursors: Vec<LogSeq> = lanes
+        .iter()
+        .filter(|lane| lane.failure.is_none())
+        .map(|lane| moved(lane.position.cursor))
+        .filter(|c| *c < target)
+        .collect();
+    let from = cursors.iter().copied().min()?;
+    let stops = lanes.iter().filter_map(Lane::next_stop).filter(|stop| *stop > from);
+    let upto = cursors.iter().copied().filter(|cursor| *cursor > from).chain(stops).chain([target]).min()?.min(target);
+    Some((from, upto))
+}

@@ -1,0 +1,332 @@
+//! A lane: one projection on its way through the log, to its live generation or to one under construction.
+//!
+//! ```text
+//!        page ──▶ needs ──▶ prior state ──▶ project ──▶ digest ──▶ commit ──▶ position moves
+//!                                              │                     │
+//!                                              ▼                     ▼
+//!                                     poison: failure        fenced / lost / reload (see `recover`)
+//! ```
+//!
+//! The position moves only after the commit returned. A batch that cannot be applied whole is applied up to its poison event.
+
+use super::page::Page;
+use decisiongraph_projections::digest::rolling::RollingDigest;
+use decisiongraph_projections::{Category, LogEvent, LogSeq, Projection, Refusal, TenantId};
+use decisiongraph_store::{
+    Acquisition, BatchCommit, BuildLease, Failure, Generation, Lease, NewFailure, Owner, Position, ReadView, Result,
+    Scope, Store, StoreError,
+};
+use std::time::{Duration, Instant};
+
+/// Attempts to get a scope back after its session or connection was lost.
+const RECOVERIES_MAX: u32 = 8;
+/// First pause between them; doubles.
+const RECOVERY_PAUSE: Duration = Duration::from_millis(50);
+
+/// Commits in a row that may fail and be recovered from before the job gives up.
+const STALLS_MAX: u32 = 8;
+
+/// Where a lane writes.
+#[derive(Debug, Clone)]
+pub enum Target {
+    /// The rows that readers see.
+    Live(Lease),
+    /// A generation under construction.
+    Build(BuildLease),
+}
+
+/// One projection on its way.
+pub struct Lane {
+    /// The rules.
+    pub projection: &'static dyn Projection,
+    /// Tenant and projection.
+    pub scope: Scope,
+    /// Where it writes.
+    pub target: Target,
+    /// Where it stands, durably.
+    pub position: Position,
+    /// Where it stood at first.
+    pub from: LogSeq,
+    /// Events applied.
+    pub events: u64,
+    /// Batches committed.
+    pub batches: u64,
+    /// When it started.
+    pub started: Instant,
+    /// A position at which to remember the digest, and the digest once it was there.
+    pub landmark: Option<(LogSeq, Option<RollingDigest>)>,
+    /// What stopped it.
+    pub failure: Option<Failure>,
+    /// Events since the last digest checkpoint.
+    since_checkpoint: u64,
+    /// Commits in a row that were recovered from without progress.
+    stalls: u32,
+}
+
+impl Lane {
+    /// A lane that starts at its target's position.
+    pub fn new(projection: &'static dyn Projection, tenant: &TenantId, target: Target, position: Position) -> Lane {
+        Lane {
+            projection,
+            scope: Scope::new(tenant, projection),
+            from: position.cursor,
+            target,
+            position,
+            events: 0,
+            batches: 0,
+            started: Instant::now(),
+            landmark: None,
+            failure: None,
+            since_checkpoint: 0,
+            stalls: 0,
+        }
+    }
+
+    /// Remembers the digest when the lane passes `at`.
+    pub fn watch(&mut self, at: LogSeq) {
+        let digest = (self.position.cursor == at).then(|| self.position.digest.clone());
+        self.landmark = Some((at, digest));
+    }
+
+    /// The next position at which a page must end for this lane.
+    pub fn next_stop(&self) -> Option<LogSeq> {
+        self.landmark.as_ref().map(|(at, _)| *at).filter(|at| *at > self.position.cursor)
+    }
+
+    fn generation(&self) -> Generation {
+        match &self.target {
+            Target::Live(lease) => lease.generation,
+            Target::Build(lease) => lease.generation,
+        }
+    }
+
+    /// Applies a page that starts at the lane's position. `log` holds the events, `store` the rows.
+    pub async fn apply(
+        &mut self,
+        store: &dyn Store,
+        log: &dyn ReadView,
+        page: &Page,
+        options: &ApplyOptions<'_>,
+    ) -> Result<()> {
+        let events = page.sound();
+        let folded = self.fold(store, log, events).await?;
+        let applied = folded.poison.as_ref().map_or(events.len(), |poison| poison.index);
+        if let Some(last) = events[..applied].last() {
+            self.since_checkpoint += applied as u64;
+            let checkpoint = self.since_checkpoint >= options.checkpoint_events;
+            let committed = {
+                let batch = BatchCommit {
+                    projection: self.projection,
+                    from: self.position.cursor,
+                    to: last.log_seq,
+                    changes: &folded.changes,
+                    digest: &folded.digest,
+                    checkpoint,
+                };
+                match &self.target {
+                    Target::Live(lease) => store.commit(lease, &batch).await,
+                    Target::Build(lease) => store.commit_build(lease, &batch).await,
+                }
+            };
+            match committed {
+                Ok(()) => self.advance(last.log_seq, folded.digest, applied, checkpoint),
+                Err(error) => {
+                    let before = self.position.cursor;
+                    self.stalls += 1;
+                    if self.stalls > STALLS_MAX {
+                        return Err(error);
+                    }
+                    self.recover(store, options.owner, error).await?;
+                    // The outcome was unknown, and it was a commit.
+                    if self.position.cursor == last.log_seq {
+                        let digest = self.position.digest.clone();
+                        self.advance(last.log_seq, digest, applied, checkpoint);
+                    } else if self.position.cursor != before {
+                        return Err(StoreError::fenced(format!(
+                            "{} was moved to {} by somebody else; this job stops",
+                            self.scope, self.position.cursor
+                        )));
+                    }
+                    // Not committed: the driver reads the same page again.
+                    return Ok(());
+                }
+            }
+        }
+        let poison = match &folded.poison {
+            Some(poison) => Some((&events[poison.index], &poison.refusal)),
+            None => page.poison.as_ref().map(|poison| (&page.events[poison.index], &poison.refusal)),
+        };
+        if let Some((event, refusal)) = poison {
+            self.fail(store, page, event, refusal, options.record_failures).await?;
+        }
+        Ok(())
+    }
+
+    fn advance(&mut self, to: LogSeq, digest: RollingDigest, events: usize, checkpoint: bool) {
+        self.position.cursor = to;
+        self.position.digest = digest;
+        self.events += events as u64;
+        self.batches += 1;
+        self.stalls = 0;
+        if checkpoint {
+            self.since_checkpoint = 0;
+        }
+        if let Some((at, remembered)) = &mut self.landmark
+            && *at == to
+        {
+            *remembered = Some(self.position.digest.clone());
+        }
+    }
+
+    async fn fold(&self, store: &dyn Store, log: &dyn ReadView, events: &[LogEvent]) -> Result<Folded> {
+        let mut digest = self.position.digest.clone();
+        if events.is_empty() {
+            let changes = Default::default();
+            return Ok(Folded { changes, digest, poison: None });
+        }
+        let tenant = &self.scope.tenant;
+        let needs = self.projection.needs(events);
+        let mut prior = store.view().await?.prior_rows(tenant, self.projection, self.generation(), &needs).await?;
+        if !needs.history_of.is_empty() {
+            prior.history = log.history(tenant, &needs.history_of, &needs.history_types, self.position.cursor).await?;
+        }
+        let projected = self.projection.project(events, &needs, &prior);
+        digest.apply(self.projection.tables(), &projected.changes);
+        Ok(Folded { changes: projected.changes, digest, poison: projected.poison })
+    }
+
+    async fn fail(
+        &mut self,
+        store: &dyn Store,
+        page: &Page,
+        event: &LogEvent,
+        refusal: &Refusal,
+        record: bool,
+    ) -> Result<()> {
+        let new = NewFailure {
+            scope: self.scope.clone(),
+            log_seq: event.log_seq,
+            event_id: event.event_id.clone(),
+            trace_id: event.trace_id.clone(),
+            event_type: event.event_type.clone(),
+            refusal: refusal.clone(),
+            batch_from: page.after,
+            batch_to: page.end(),
+            digest_before: self.position.digest.to_text(),
+        };
+        self.failure = Some(if record { store.record_failure(&new).await? } else { unrecorded(new) });
+        Ok(())
+    }
+
+    /// After a failed commit: reads where the scope stands, and takes it again when that is ours to do.
+    ///
+    /// * epoch or owner differ: `fenced`, stop;
+    /// * the session or connection is gone, or the outcome is unknown: a new epoch first (which waits for or ends the old session),
+    ///   then the durable position;
+    /// * a duplicate or a mismatch at the expected position: corruption, with its evidence.
+    async fn recover(&mut self, store: &dyn Store, owner: &Owner, error: StoreError) -> Result<()> {
+        if !(error.transient
+            || error.duplicate
+            || matches!(error.category, Category::Fenced | Category::OutcomeUnknown))
+        {
+            return Err(error);
+        }
+        let mut pause = RECOVERY_PAUSE;
+        let mut last = error.clone();
+        for _ in 0..RECOVERIES_MAX {
+            match self.reread(store, owner, &error).await {
+                Ok(()) => return Ok(()),
+                Err(again) if again.transient => {
+                    last = again;
+                    tokio::time::sleep(pause).await;
+                    pause *= 2;
+                }
+                Err(final_error) => return Err(final_error),
+            }
+        }
+        Err(last)
+    }
+
+    async fn reread(&mut self, store: &dyn Store, owner: &Owner, error: &StoreError) -> Result<()> {
+        let position = match &self.target {
+            Target::Live(lease) => {
+                let row = store.view().await?.scope(&self.scope).await?;
+                let row = row.ok_or_else(|| StoreError::internal(format!("{} has no row any more", self.scope)))?;
+                if row.epoch != lease.epoch {
+                    return Err(StoreError::fenced(format!(
+                        "{} was taken over (epoch {}, ours was {}); nothing of this batch was written",
+                        self.scope, row.epoch, lease.epoch
+                    )));
+                }
+                match store.acquire_scope(&self.scope, owner).await? {
+                    Acquisition::Acquired(lease, position) => {
+                        self.target = Target::Live(lease);
+                        position
+                    }
+                    Acquisition::Held { by, .. } => {
+                        return Err(StoreError::fenced(format!("{} is now owned by {by}", self.scope)));
+                    }
+                }
+            }
+            Target::Build(lease) => match store.resume_build(&self.scope, lease.run_id).await? {
+                Some((lease, position)) => {
+                    self.target = Target::Build(lease);
+                    position
+                }
+                None => {
+                    return Err(StoreError::fenced(format!("the rebuild of {} was given up elsewhere", self.scope)));
+                }
+            },
+        };
+        let unmoved = position.cursor == self.position.cursor;
+        self.position = position;
+        if unmoved && !error.transient && (error.duplicate || error.category == Category::Storage) {
+            return Err(StoreError::new(
+                Category::Storage,
+                format!(
+                    "{} at {}: the rows are not what the log says ({}); run `decisiongraph verify` to see which, then `decisiongraph rebuild`",
+                    self.scope, self.position.cursor, error.message
+                ),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// What a lane needs to know beside the page.
+pub struct ApplyOptions<'a> {
+    /// On whose behalf.
+    pub owner: &'a Owner,
+    /// Events between two digest checkpoints.
+    pub checkpoint_events: u64,
+    /// Whether a poison event becomes a stored failure (a verify changes nothing).
+    pub record_failures: bool,
+}
+
+struct Folded {
+    changes: decisiongraph_projections::Changes,
+    digest: RollingDigest,
+    poison: Option<decisiongraph_projections::Poison>,
+}
+
+/// A failure that is told but not stored.
+fn unrecorded(new: NewFailure) -> Failure {
+    Failure {
+        failure_id: 0,
+        tenant: new.scope.tenant,
+        projection: new.scope.projection.to_owned(),
+        log_seq: new.log_seq,
+        event_id: new.event_id,
+        trace_id: new.trace_id,
+        event_type: new.event_type,
+        category: new.refusal.category,
+        message: new.refusal.message,
+        batch_from: new.batch_from,
+        batch_to: new.batch_to,
+        digest_before: new.digest_before,
+        attempts: 1,
+        first_seen_at: String::new(),
+        last_seen_at: String::new(),
+        resolved_at: None,
+    }
+}

@@ -1,0 +1,126 @@
+//! The safe high-water mark: a position below which nothing can still appear (runtime contract, section 5).
+//!
+//! [`HighWater`] decides, purely; [`read_mark`] asks the store and waits. No time-out ever advances the mark: when writers do not
+//! end in time, the reading carries the last mark that was proven, and who holds the next one up.
+
+use decisiongraph_projections::LogSeq;
+use decisiongraph_store::{HighWaterSample, OpenWriter, Result, Store};
+use std::time::{Duration, Instant};
+
+/// First and longest pause between two looks at the writers that hold the mark.
+const LOOK_EVERY: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(50));
+
+/// What is known of the end of the log.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct HighWater {
+    mark: LogSeq,
+    history: Option<String>,
+    pending: Option<HighWaterSample>,
+}
+
+impl HighWater {
+    /// The proven mark.
+    pub fn mark(&self) -> LogSeq {
+        self.mark
+    }
+
+    /// The writers that a sample waits for.
+    pub fn waiting_for(&self) -> &[OpenWriter] {
+        self.pending.as_ref().map_or(&[], |sample| &sample.writers)
+    }
+
+    /// Takes a sample. When the server's history changed, or the sequence is below the mark, everything known is void.
+    pub fn sampled(&mut self, sample: HighWaterSample) {
+        if self.history.as_ref().is_some_and(|known| *known != sample.history) || sample.sequence < self.mark {
+            self.mark = LogSeq::ORIGIN;
+        }
+        self.history = Some(sample.history.clone());
+        if sample.writers.is_empty() {
+            self.mark = sample.sequence;
+            self.pending = None;
+        } else {
+            self.pending = Some(sample);
+        }
+    }
+
+    /// Takes the writers of the pending sample that are still open; the last of them gone proves the sample's sequence.
+    pub fn still_open(&mut self, writers: Vec<OpenWriter>) {
+        if let Some(sample) = &mut self.pending {
+            sample.writers = writers;
+            if sample.writers.is_empty() {
+                self.mark = self.mark.max(sample.sequence);
+                self.pending = None;
+            }
+        }
+    }
+}
+
+/// A mark, and what holds the next one up.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MarkReading {
+    /// Nothing can still appear at or below this.
+    pub mark: LogSeq,
+    /// Appenders that did not end in time. Empty: the mark is the end of the log as it was when asked.
+    pub waiting_for: Vec<OpenWriter>,
+}
+
+/// Samples, and waits at most `wait` for open appenders.
+pub async fn read_mark(
+    store: &dyn Store,
+    known: &tokio::sync::Mutex<HighWater>,
+    wait: Duration,
+) -> Result<MarkReading> {
+    let deadline = Instant::now() + wait;
+    let mut known = known.lock().await;
+    known.sampled(store.sample_high_water().await?);
+    let mut pause = LOOK_EVERY.0;
+    while !known.waiting_for().is_empty() && Instant::now() < deadline {
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LOOK_EVERY.1);
+        let open = store.writers_still_open(known.waiting_for()).await?;
+        known.still_open(open);
+    }
+    Ok(MarkReading { mark: known.mark(), waiting_for: known.waiting_for().to_vec() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn writer(name: &str) -> OpenWriter {
+        OpenWriter { transaction: name.to_owned(), pid: Some(1), age_seconds: None, query: None }
+    }
+
+    fn sample(sequence: i64, writers: &[&str], history: &str) -> HighWaterSample {
+        HighWaterSample {
+            sequence: LogSeq(sequence),
+            writers: writers.iter().map(|name| writer(name)).collect(),
+            history: history.to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_mark_waits_for_every_writer_of_the_sample_and_for_no_other() {
+        let mut water = HighWater::default();
+        water.sampled(sample(5, &[], "a"));
+        assert_eq!(water.mark(), LogSeq(5));
+        water.sampled(sample(9, &["1/7", "2/3"], "a"));
+        assert_eq!(water.mark(), LogSeq(5));
+        water.still_open(vec![writer("2/3")]);
+        assert_eq!((water.mark(), water.waiting_for().len()), (LogSeq(5), 1));
+        water.still_open(Vec::new());
+        assert_eq!((water.mark(), water.waiting_for().len()), (LogSeq(9), 0));
+    }
+
+    #[test]
+    fn a_changed_history_voids_the_mark() {
+        let mut water = HighWater::default();
+        water.sampled(sample(9, &[], "a"));
+        water.sampled(sample(9, &["1/1"], "b"));
+        assert_eq!(water.mark(), LogSeq::ORIGIN);
+        water.still_open(Vec::new());
+        assert_eq!(water.mark(), LogSeq(9));
+        water.sampled(sample(4, &["1/2"], "b"));
+        assert_eq!(water.mark(), LogSeq::ORIGIN, "a sequence that went back is another history");
+    }
+}
