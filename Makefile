@@ -1,0 +1,33 @@
+# Two commands matter: `make demo` and `make test`. `make help` lists the rest.
+.PHONY: help demo test lint soak bench check install-postgres
+
+PARITY = cargo run --quiet --release --package decisiongraph-parity --
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
+
+demo: ## projects a small decision log on the embedded store and explains what it shows
+	cargo run --quiet --bin decisiongraph -- demo
+
+test: install-postgres lint ## formatting, lints and every test, against a throw-away PostgreSQL and the embedded store
+	cargo test --workspace --no-run
+	cargo run --quiet --package decisiongraph-parity -- with-postgres -- .ci/tests
+
+lint:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+
+install-postgres:
+	@.ci/postgres
+
+check: ## every bundle of ../shared/parity and of this repository, on both backends
+	$(PARITY) check parity/fixtures/*.json $(wildcard ../shared/parity/*.json)
+	$(PARITY) check --backend postgres parity/fixtures/*.json $(wildcard ../shared/parity/*.json)
+
+bench: ## the measures of docs/benchmarks, on a throw-away PostgreSQL and on the embedded store
+	$(PARITY) bench
+	$(PARITY) bench --database embedded
+
+soak: install-postgres ## the large sizes: hours, not minutes
+	cargo test --workspace --no-run
+	DECISIONGRAPH_SOAK=1 cargo run --quiet --package decisiongraph-parity -- with-postgres -- .ci/tests
