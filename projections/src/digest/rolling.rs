@@ -168,7 +168,7 @@ mod tests {
             Row(vec!["ab".into(), Value::Int(0x63)]),
             Row(vec!["ab".into(), "c".into(), Value::Null]),
         ] {
-            assert_ne!(digest(nodes, &[base.clone()]), digest(nodes, &[other]));
+            assert_ne!(digest(nodes, std::slice::from_ref(&base)), digest(nodes, &[other]));
         }
         assert_ne!(digest(nodes, &[row("x")]), digest(edges, &[row("x")]));
     }

@@ -1,0 +1,345 @@
+//! Promise: the rows and digests of a log do not depend on how it is cut into batches, and are those of a plain fold of the
+//! reference semantics that shares no code with the projections.
+
+mod oracle;
+
+use decisiongraph_projections::digest::reference::{Writer, full_projection};
+use decisiongraph_projections::digest::rolling::RollingDigest;
+use decisiongraph_projections::payload_hash::sha256_hex;
+use decisiongraph_projections::sequence::check_page;
+use decisiongraph_projections::{Fetch, LogEvent, LogSeq, Needs, Prior, Projection, Row, catalogue};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, HashMap};
+
+/// A projection's rows in memory: the prior state and the commit of a store, without the store.
+struct Memory {
+    projection: &'static dyn Projection,
+    tables: Vec<BTreeMap<String, Row>>,
+    digest: RollingDigest,
+    cursor: LogSeq,
+}
+
+impl Memory {
+    fn new(projection: &'static dyn Projection) -> Memory {
+        let tables = vec![BTreeMap::new(); projection.tables().len()];
+        Memory { projection, tables, digest: RollingDigest::default(), cursor: LogSeq::ORIGIN }
+    }
+
+    fn prior(&self, needs: &Needs, log: &[LogEvent]) -> Prior {
+        let mut prior = Prior::empty(needs);
+        for (index, need) in needs.rows.iter().enumerate() {
+            for row in self.tables[need.table].values() {
+                if row.0[need.by].as_str().is_some_and(|text| need.values.contains(text)) {
+                    match need.fetch {
+                        Fetch::Existence => drop(prior.existing[index].insert(row.key().to_owned())),
+                        Fetch::Rows => prior.rows[index].push(row.clone()),
+                    }
+                }
+            }
+        }
+        for event in log.iter().filter(|event| event.log_seq <= self.cursor) {
+            if needs.history_of.contains(&event.trace_id) && needs.history_types.contains(&event.event_type.as_str()) {
+                prior.history.entry(event.trace_id.clone()).or_default().push(event.clone());
+            }
+        }
+        prior
+    }
+
+    /// Applies a batch; the index of the poison event, if there is one.
+    fn apply(&mut self, batch: &[LogEvent], log: &[LogEvent]) -> Option<usize> {
+        let needs = self.projection.needs(batch);
+        let projected = self.projection.project(batch, &needs, &self.prior(&needs, log));
+        let again = self.projection.project(batch, &needs, &self.prior(&needs, log));
+        assert_eq!(projected, again, "a projection is a function");
+        for (table, changes) in self.tables.iter_mut().zip(&projected.changes.tables) {
+            for row in &changes.inserts {
+                assert!(table.insert(row.key().to_owned(), row.clone()).is_none(), "insert of a key that exists");
+            }
+            for (before, after) in &changes.updates {
+                assert_eq!(table.insert(after.key().to_owned(), after.clone()).as_ref(), Some(before));
+            }
+            for row in &changes.deletes {
+                assert_eq!(table.remove(row.key()).as_ref(), Some(row));
+            }
+        }
+        self.digest.apply(self.projection.tables(), &projected.changes);
+        let applied = projected.poison.as_ref().map_or(batch.len(), |poison| poison.index);
+        self.cursor = batch[..applied].last().map_or(self.cursor, |event| event.log_seq);
+        projected.poison.map(|poison| poison.index)
+    }
+
+    fn reference_digest(&self) -> String {
+        let form = self.projection.reference_form();
+        let mut writer = Writer::new(form);
+        for _ in form {
+            let section = writer.section();
+            self.tables[section.table].values().for_each(|row| writer.row(row));
+        }
+        writer.finish()
+    }
+
+    fn recomputed(&self) -> RollingDigest {
+        let mut digest = RollingDigest::default();
+        for (table, rows) in self.projection.tables().iter().zip(&self.tables) {
+            rows.values().for_each(|row| digest.add(table, row));
+        }
+        digest
+    }
+}
+
+/// Ids that collide, nest and escape.
+fn id() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => prop::sample::select(vec!["a", "b", "a:b", "b:a", "a:b:a", ":", "é", "\u{10000}", "\u{ffee}", "x\"\\\n", "\u{7f}"]).prop_map(str::to_owned),
+        1 => "[a-c:]{1,6}",
+    ]
+}
+
+fn entity() -> impl Strategy<Value = Value> {
+    (id(), id(), prop::option::of(id()))
+        .prop_map(|(kind, id, system)| json!({"entity_type": kind, "entity_id": id, "system": system}))
+}
+
+fn body() -> impl Strategy<Value = (&'static str, Value)> {
+    let policy = || (id(), id()).prop_map(|(id, version)| json!({"policy_id": id, "policy_version": version}));
+    prop_oneof![
+        entity().prop_map(|entity| ("EntityObserved", json!({"entity": entity, "role": "primary", "facts": []}))),
+        id().prop_map(|id| ("InputObserved", json!({"input_id": id, "facts": []}))),
+        policy().prop_map(|policy| ("PolicyEvaluated", json!({"policy": policy, "decision": "allow", "inputs": []}))),
+        (id(), policy()).prop_map(|(id, policy)| ("ExceptionRequested", json!({"exception_id": id, "policy": policy, "reason": "r"}))),
+        (id(), id(), any::<bool>()).prop_map(|(subject, approver, exception)| {
+            let kind = if exception { "exception" } else { "action" };
+            let subject = json!({"subject_type": kind, "subject_id": subject});
+            ("ApprovalRecorded", json!({"approval_id": "x", "subject": subject, "approver": {"actor_type": "person", "actor_id": approver}}))
+        }),
+        id().prop_map(|id| ("PrecedentCited", json!({"cited_trace_id": id, "reason": "r"}))),
+        (id(), entity()).prop_map(|(id, entity)| ("ActionProposed", json!({"action_id": id, "target_entity": entity, "changes": []}))),
+        id().prop_map(|id| ("ActionCommitted", json!({"action_id": id, "status": "success"}))),
+        Just(("CustomEvent", json!({"anything": [1, null]}))),
+        Just(("TraceFinished", json!({"outcome": "failure"}))),
+    ]
+}
+
+/// A legal log (for replay): interleaved traces over few, colliding ids, with gaps in `log_seq`, events after the finish, and
+/// several finishes of one trace.
+fn log() -> impl Strategy<Value = Vec<LogEvent>> {
+    let step = (0usize..4, body(), entity(), 1i64..4, id());
+    prop::collection::vec(step, 0..60).prop_map(|steps| {
+        let traces = ["t", "t:a", "a", "é"];
+        let mut next: HashMap<&str, i64> = HashMap::new();
+        let mut log_seq = 0;
+        let mut log = Vec::new();
+        for (index, (trace, (kind, payload), entity, gap, word)) in steps.into_iter().enumerate() {
+            let trace = traces[trace];
+            let trace_seq = next.entry(trace).or_default();
+            let (kind, payload) = if *trace_seq == 0 {
+                ("TraceStarted", json!({"workflow": word, "title": word, "primary_entity": entity}))
+            } else {
+                (kind, payload)
+            };
+            log_seq += gap;
+            let payload = payload.to_string();
+            log.push(LogEvent {
+                log_seq: LogSeq(log_seq),
+                // Event ids that end in one another, so that edge ids of different events can be spelled alike.
+                event_id: format!("{}{index}", ["", "e:", "a:e:"][index % 3]),
+                trace_id: trace.to_owned(),
+                trace_seq: *trace_seq,
+                event_type: kind.to_owned(),
+                occurred_at: format!("2026-01-01T00:00:{:02}Z", index % 60),
+                actor_type: "agent".to_owned(),
+                actor_id: word,
+                payload_hash: sha256_hex(payload.as_bytes()),
+                payload,
+            });
+            *trace_seq += 1;
+        }
+        log
+    })
+}
+
+/// Cuts a log into batches at the given marks.
+fn batches<'l>(log: &'l [LogEvent], cuts: &[bool]) -> Vec<&'l [LogEvent]> {
+    let mut out = Vec::new();
+    let mut from = 0;
+    for at in 1..=log.len() {
+        if at == log.len() || cuts.get(at).copied().unwrap_or(false) {
+            out.push(&log[from..at]);
+            from = at;
+        }
+    }
+    out
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_split_gives_the_rows_and_digests_of_a_plain_fold(log in log(), cuts in prop::collection::vec(any::<bool>(), 60)) {
+        prop_assert_eq!(check_page(&log, &HashMap::new()), None);
+        let mut digests = Vec::new();
+        for projection in catalogue::ALL {
+            let mut whole = Memory::new(projection);
+            if !log.is_empty() {
+                prop_assert_eq!(whole.apply(&log, &log), None);
+            }
+            let mut split = Memory::new(projection);
+            for batch in batches(&log, &cuts) {
+                prop_assert_eq!(split.apply(batch, &log), None);
+            }
+            prop_assert_eq!(&whole.tables, &split.tables);
+            prop_assert_eq!(&whole.digest, &split.digest);
+            prop_assert_eq!(&split.recomputed(), &split.digest);
+            digests.push(split.reference_digest());
+        }
+        let full = full_projection(digests.iter().map(String::as_str));
+        let oracle = oracle::fold(&log);
+        prop_assert_eq!(&digests[0], &oracle.context_graph);
+        prop_assert_eq!(&digests[1], &oracle.trace_summary);
+        prop_assert_eq!(&digests[2], &oracle.precedent_index);
+        prop_assert_eq!(full, oracle.full_projection);
+    }
+
+    #[test]
+    fn a_poison_event_stops_at_the_same_place_in_any_split(log in log(), cuts in prop::collection::vec(any::<bool>(), 60), at in 0usize..60, how in 0usize..4) {
+        prop_assume!(at < log.len());
+        let mut log = log;
+        // What no projection takes is found by the page check; what one does not take, by that projection.
+        let poisoned = match how {
+            0 => { log[at].payload.push(' '); log[at].payload_hash = sha256_hex(b"other"); None }
+            1 => { log[at].trace_seq += 1; None }
+            2 => { log[at].payload = "{\"a\":".to_owned(); None }
+            _ => { log[at].event_type = "PolicyEvaluated".to_owned(); log[at].payload = "{\"policy\":{}}".to_owned(); log[at].payload_hash = sha256_hex(b"{\"policy\":{}}"); Some("precedent_index") }
+        };
+        match poisoned {
+            None => {
+                let poison = check_page(&log, &HashMap::new()).expect("found");
+                prop_assert_eq!(poison.index, at);
+            }
+            Some(name) => {
+                prop_assert_eq!(check_page(&log, &HashMap::new()), None);
+                let projection = catalogue::find(name).expect("in the catalogue");
+                let before: Vec<LogEvent> = log[..at].to_vec();
+                let mut whole = Memory::new(projection);
+                prop_assert_eq!(whole.apply(&log, &log), Some(at));
+                let mut clean = Memory::new(projection);
+                if at > 0 { prop_assert_eq!(clean.apply(&before, &log), None); }
+                prop_assert_eq!(&whole.tables, &clean.tables);
+                let mut split = Memory::new(projection);
+                for batch in batches(&log, &cuts) {
+                    if split.apply(batch, &log).is_some() { break; }
+                }
+                prop_assert_eq!(&split.tables, &clean.tables);
+                prop_assert_eq!(split.cursor, clean.cursor);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_stored_payload_lacks_has_its_documented_default() {
+    let event = |index: i64, kind: &str, payload: &str| LogEvent {
+        log_seq: LogSeq(index + 1),
+        event_id: format!("e{index}"),
+        trace_id: "t".to_owned(),
+        trace_seq: index,
+        event_type: kind.to_owned(),
+        occurred_at: "2026-01-01T00:00:00Z".to_owned(),
+        actor_type: "agent".to_owned(),
+        actor_id: "a".to_owned(),
+        payload: payload.to_owned(),
+        payload_hash: sha256_hex(payload.as_bytes()),
+    };
+    let log: Vec<LogEvent> = [
+        ("TraceStarted", r#"{"title":"t","workflow":"w"}"#),
+        ("EntityObserved", "{}"),
+        ("InputObserved", "{}"),
+        ("PolicyEvaluated", r#"{"policy":{"policy_version":"2"}}"#),
+        ("PolicyEvaluated", r#"{"policy":{"policy_id":"p","policy_version":""}}"#),
+        ("ExceptionRequested", "{}"),
+        ("ApprovalRecorded", "{}"),
+        ("PrecedentCited", "{}"),
+        ("ActionProposed", "{}"),
+        ("ActionCommitted", "{}"),
+    ]
+    .iter()
+    .zip(0..)
+    .map(|((kind, payload), index)| event(index, kind, payload))
+    .collect();
+    let mut graph = Memory::new(catalogue::CONTEXT_GRAPH);
+    assert_eq!(graph.apply(&log, &log), None);
+    let nodes: Vec<&str> = graph.tables[0].keys().map(String::as_str).collect();
+    assert_eq!(
+        nodes,
+        [
+            "action:e8",
+            "actor:agent:a",
+            "actor:person:unknown",
+            "entity:unknown:unknown",
+            "exception:e5",
+            "input:e2",
+            "policy:p",
+            "policy:unknown:e3:2",
+            "trace:t",
+        ]
+    );
+    let edges: Vec<&str> = graph.tables[1].values().filter_map(|row| row.0[1].as_str()).collect();
+    assert_eq!(
+        edges,
+        [
+            "trace_evaluated_policy",
+            "trace_evaluated_policy",
+            "trace_involves_entity",
+            "trace_observed_input",
+            "trace_proposed_action",
+            "trace_requested_exception",
+        ]
+    );
+    // The same history cannot finish in the precedent index: its exception has no policy.
+    let mut precedents = Memory::new(catalogue::PRECEDENT_INDEX);
+    assert_eq!(precedents.apply(&log, &log), Some(3), "a policy without id");
+}
+
+#[test]
+fn placeholders_are_never_upgraded() {
+    let mut log = Vec::new();
+    for (index, (trace, seq, kind, payload)) in [
+        (
+            "one",
+            0,
+            "TraceStarted",
+            r#"{"primary_entity":{"entity_id":"1","entity_type":"x"},"title":"t","workflow":"w"}"#,
+        ),
+        ("one", 1, "PrecedentCited", r#"{"cited_trace_id":"two"}"#),
+        (
+            "two",
+            0,
+            "TraceStarted",
+            r#"{"primary_entity":{"entity_id":"1","entity_type":"x"},"title":"t","workflow":"w"}"#,
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        log.push(LogEvent {
+            log_seq: LogSeq(index as i64 + 1),
+            event_id: format!("e{index}"),
+            trace_id: trace.to_owned(),
+            trace_seq: seq,
+            event_type: kind.to_owned(),
+            occurred_at: format!("2026-01-01T00:00:0{index}Z"),
+            actor_type: "agent".to_owned(),
+            actor_id: "a".to_owned(),
+            payload: payload.to_owned(),
+            payload_hash: sha256_hex(payload.as_bytes()),
+        });
+    }
+    let mut graph = Memory::new(catalogue::CONTEXT_GRAPH);
+    graph.apply(&log, &log);
+    let placeholder = &graph.tables[0]["trace:two"];
+    assert_eq!(
+        placeholder.0,
+        ["trace:two".into(), "trace".into(), "two".into(), 2.into(), "2026-01-01T00:00:01Z".into()]
+    );
+}
