@@ -1,3 +1,6 @@
 //! The engine that drives the projections, and the admin requests that steer it.
 
+pub mod admin;
 pub mod engine;
+pub mod lines;
+pub mod queries;

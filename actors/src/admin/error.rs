@@ -1,0 +1,86 @@
+//! A request that could not be answered: what it means, and what to do next.
+
+use decisiongraph_projections::{Category, Refusal};
+use decisiongraph_store::StoreError;
+use serde::{Deserialize, Serialize};
+
+/// The error object of every command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{category}: {message}")]
+pub struct AdminError {
+    /// Stable word; decides the exit code.
+    pub category: Category,
+    /// What happened.
+    pub message: String,
+    /// What to do about it.
+    pub next: String,
+}
+
+impl AdminError {
+    /// An error with the usual advice for its category.
+    pub fn new(category: Category, message: impl Into<String>) -> AdminError {
+        AdminError { category, message: message.into(), next: usual_next(category, false).to_owned() }
+    }
+
+    /// The same error with other advice.
+    #[must_use]
+    pub fn next(self, next: impl Into<String>) -> AdminError {
+        AdminError { next: next.into(), ..self }
+    }
+}
+
+impl From<StoreError> for AdminError {
+    fn from(error: StoreError) -> AdminError {
+        let next = usual_next(error.category, error.transient).to_owned();
+        AdminError { category: error.category, message: error.message, next }
+    }
+}
+
+impl From<Refusal> for AdminError {
+    fn from(refusal: Refusal) -> AdminError {
+        AdminError::new(refusal.category, refusal.message)
+    }
+}
+
+/// What to do about an error of this category, when nothing more is known.
+fn usual_next(category: Category, transient: bool) -> &'static str {
+    match category {
+        Category::SchemaViolation => "correct the event and offer it again; nothing of it was stored",
+        Category::Conflict => "look at what is stored (`decisiongraph status`, `runs`, `trace ID`) before trying again",
+        Category::EventSequenceInvalid => {
+            "offer the trace's events in order, from trace_seq 0; `decisiongraph trace ID` shows what is stored"
+        }
+        Category::Storage if transient => "try again; the fault may pass by itself",
+        Category::Storage => "check the database: space, permissions, its own log",
+        Category::Fenced => "another process owns this now; `decisiongraph status` shows who",
+        Category::ProjectionOutOfDate => {
+            "run `decisiongraph catch-up`, wait longer (--wait), or accept an older answer (--allow-stale)"
+        }
+        Category::InvalidArgument => "see `decisiongraph COMMAND --help`",
+        Category::IdempotencyConflict => {
+            "the same producer used this idempotency key for another event; use a new key for a new event"
+        }
+        Category::PiiViolation => "remove the credential from the event and offer it again",
+        Category::NotFound => "check the id and the --tenant",
+        Category::Unavailable if transient => "try again when the database is back",
+        Category::Unavailable => "check the address (--database, DATABASE_URL) and that the database runs",
+        Category::Unauthorized => "check user, password and privileges of the database role",
+        Category::VersionMismatch => "run `decisiongraph migrate`, or a program of the database's version",
+        Category::OutcomeUnknown => {
+            "it may or may not have happened; look at `decisiongraph status` before repeating it"
+        }
+        Category::Internal => "this is a defect of the program; please report it with the message above",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_category_says_what_to_do() {
+        for category in Category::ALL {
+            assert!(!AdminError::new(category, "x").next.is_empty());
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Exit codes: a small stable table that scripts can rely on (runtime contract, section 9).
+
+use super::{AdminError, HealthWord};
+use crate::engine::report::RunReport;
+use decisiongraph_projections::Category;
+use decisiongraph_store::RunState;
+
+/// A process exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExitCode(pub u8);
+
+#[allow(missing_docs)]
+impl ExitCode {
+    pub const OK: ExitCode = ExitCode(0);
+    pub const OTHER: ExitCode = ExitCode(1);
+    pub const USAGE: ExitCode = ExitCode(2);
+    pub const DRIFT: ExitCode = ExitCode(3);
+    pub const DATA_REFUSED: ExitCode = ExitCode(4);
+    pub const NOT_FOUND: ExitCode = ExitCode(5);
+    pub const UNAVAILABLE: ExitCode = ExitCode(6);
+    pub const OUT_OF_DATE: ExitCode = ExitCode(7);
+    pub const UNAUTHORIZED: ExitCode = ExitCode(8);
+    pub const FENCED: ExitCode = ExitCode(9);
+    pub const HEALTH_DEGRADED: ExitCode = ExitCode(10);
+    pub const HEALTH_FAILED: ExitCode = ExitCode(11);
+    pub const INTERRUPTED: ExitCode = ExitCode(130);
+}
+
+/// The code of an error of this category.
+pub const fn of_category(category: Category) -> ExitCode {
+    match category {
+        Category::InvalidArgument => ExitCode::USAGE,
+        Category::SchemaViolation
+        | Category::Conflict
+        | Category::EventSequenceInvalid
+        | Category::IdempotencyConflict
+        | Category::PiiViolation => ExitCode::DATA_REFUSED,
+        Category::NotFound => ExitCode::NOT_FOUND,
+        Category::Unavailable => ExitCode::UNAVAILABLE,
+        Category::ProjectionOutOfDate => ExitCode::OUT_OF_DATE,
+        Category::Unauthorized | Category::VersionMismatch => ExitCode::UNAUTHORIZED,
+        Category::Fenced | Category::OutcomeUnknown => ExitCode::FENCED,
+        Category::Storage | Category::Internal => ExitCode::OTHER,
+    }
+}
+
+/// The code of a failed request.
+pub const fn of_error(error: &AdminError) -> ExitCode {
+    of_category(error.category)
+}
+
+/// The code of `health`.
+pub const fn of_health(health: HealthWord) -> ExitCode {
+    match health {
+        HealthWord::Ok => ExitCode::OK,
+        HealthWord::Degraded => ExitCode::HEALTH_DEGRADED,
+        HealthWord::Failed => ExitCode::HEALTH_FAILED,
+    }
+}
+
+/// The code of a job that came to an end: drift, the poison event's category, or how the run ended.
+pub fn of_job(report: &RunReport, interrupted: bool) -> ExitCode {
+    match report.run.state {
+        RunState::Completed if report.drifted() => ExitCode::DRIFT,
+        RunState::Completed => ExitCode::OK,
+        RunState::Cancelled if interrupted => ExitCode::INTERRUPTED,
+        _ => report.run.error.as_ref().map_or(ExitCode::OTHER, |error| of_category(error.category)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_the_contract() {
+        let table = [
+            (Category::SchemaViolation, 4),
+            (Category::Conflict, 4),
+            (Category::EventSequenceInvalid, 4),
+            (Category::Storage, 1),
+            (Category::Fenced, 9),
+            (Category::ProjectionOutOfDate, 7),
+            (Category::InvalidArgument, 2),
+            (Category::IdempotencyConflict, 4),
+            (Category::PiiViolation, 4),
+            (Category::NotFound, 5),
+            (Category::Unavailable, 6),
+            (Category::Unauthorized, 8),
+            (Category::VersionMismatch, 8),
+            (Category::OutcomeUnknown, 9),
+            (Category::Internal, 1),
+        ];
+        assert_eq!(table.len(), Category::ALL.len());
+        for (category, code) in table {
+            assert_eq!(of_category(category), ExitCode(code), "{category}");
+        }
+    }
+}

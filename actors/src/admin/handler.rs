@@ -1,0 +1,189 @@
+//! Requests into replies: the one place where the command line, and later a node, come to the engine and the store.
+
+use super::reply::*;
+use super::request::*;
+use super::{AdminError, append, health, jobs, status};
+use crate::engine::{Control, Engine};
+use crate::queries::{self, current_view};
+use decisiongraph_projections::catalogue::{self, CONTEXT_GRAPH, PRECEDENT_INDEX, TRACE_SUMMARY};
+use decisiongraph_projections::digest::rolling::RollingDigest;
+use decisiongraph_projections::{Category, LogSeq, Projection, TenantId};
+use decisiongraph_store::{ListFilter, ReadView, Scope, Store};
+use uuid::Uuid;
+
+/// Longest list of failures or runs.
+const LIST_MAX: i64 = 10_000;
+/// Tenants that a hint names.
+const HINT_TENANTS: usize = 5;
+
+/// Answers one request. `control` cancels and follows a job.
+pub async fn answer(engine: &Engine, request: AdminRequest, control: &Control) -> Result<AdminReply, AdminError> {
+    let store = &**engine.store();
+    Ok(match request {
+        AdminRequest::Migrate => {
+            let applied = store.migrate().await?;
+            AdminReply::Migrated(MigrateReply { applied, schema: store.schema_status().await?.database })
+        }
+        AdminRequest::Append(request) => AdminReply::Appended(append::append(store, request).await?),
+        AdminRequest::CatchUp(request) => AdminReply::Job(jobs::catch_up(engine, request, control).await?),
+        AdminRequest::Rebuild(request) => AdminReply::Job(jobs::rebuild(engine, request, control).await?),
+        AdminRequest::RebuildCheck(request) => AdminReply::RebuildCheck(jobs::rebuild_check(store, request).await?),
+        AdminRequest::Verify(request) => AdminReply::Job(jobs::verify(engine, request, control).await?),
+        AdminRequest::Status(filter) => AdminReply::Status(status::status(store, &filter).await?),
+        AdminRequest::Health(filter) => AdminReply::Health(health::health(store, &filter).await?),
+        AdminRequest::Digest(filter) => AdminReply::Digest(digest(store, filter).await?),
+        AdminRequest::ReferenceDigest { tenant } => {
+            let tenant = tenant_or_default(tenant);
+            let view = store.snapshot().await?;
+            AdminReply::ReferenceDigest(queries::reference_digests(&*view, &tenant).await?)
+        }
+        AdminRequest::Trace(request) => AdminReply::Trace(trace(store, request).await?),
+        AdminRequest::Events(request) => AdminReply::Events(events(store, request).await?),
+        AdminRequest::Subgraph(request) => {
+            let tenant = tenant_or_default(request.tenant);
+            let current = current_view(store, &tenant, &[CONTEXT_GRAPH], request.freshness).await?;
+            let answer = queries::subgraph(&*current.view, &tenant, current.generations[0], &request.query).await?;
+            AdminReply::Subgraph(ReadReply { tenant, stale: current.stale, answer })
+        }
+        AdminRequest::Edges(request) => {
+            let tenant = tenant_or_default(request.tenant);
+            let current = current_view(store, &tenant, &[CONTEXT_GRAPH], request.freshness).await?;
+            let answer = queries::edges(&*current.view, &tenant, current.generations[0], &request.query).await?;
+            AdminReply::Edges(ReadReply { tenant, stale: current.stale, answer })
+        }
+        AdminRequest::Precedents(request) => {
+            let tenant = tenant_or_default(request.tenant);
+            queries::validate_precedents(&request.query)?;
+            let needed: [&'static dyn Projection; 2] = [TRACE_SUMMARY, PRECEDENT_INDEX];
+            let current = current_view(store, &tenant, &needed, request.freshness).await?;
+            let [summaries, index] = [current.generations[0], current.generations[1]];
+            let hits = queries::precedents(&*current.view, &tenant, summaries, index, &request.query).await?;
+            AdminReply::Precedents(ReadReply { tenant, stale: current.stale, answer: PrecedentsReply { hits } })
+        }
+        AdminRequest::Failures(request) => {
+            let failures = store.view().await?.failures(&list_filter(request)?).await?;
+            AdminReply::Failures(FailuresReply { failures })
+        }
+        AdminRequest::Failure { failure_id } => {
+            let failure = store.view().await?.failure(failure_id).await?;
+            AdminReply::Failure(failure.ok_or_else(|| {
+                AdminError::new(Category::NotFound, format!("there is no failure {failure_id}"))
+                    .next("`decisiongraph failures --all` lists them")
+            })?)
+        }
+        AdminRequest::Runs(request) => {
+            AdminReply::Runs(RunsReply { runs: store.view().await?.runs(&list_filter(request)?).await? })
+        }
+        AdminRequest::Run { run_id } => {
+            let run = store.view().await?.run(run_id).await?;
+            AdminReply::Run(run.ok_or_else(|| no_run(run_id))?)
+        }
+        AdminRequest::ResumeRun { run_id } => AdminReply::Job(jobs::resume(engine, run_id, control).await?),
+        AdminRequest::CancelRun { run_id } => AdminReply::Run(store.request_cancel(run_id).await?),
+    })
+}
+
+pub(super) fn no_run(run_id: Uuid) -> AdminError {
+    AdminError::new(Category::NotFound, format!("there is no run {run_id}")).next("`decisiongraph runs` lists them")
+}
+
+pub(super) fn tenant_or_default(tenant: Option<TenantId>) -> TenantId {
+    tenant.unwrap_or_default()
+}
+
+/// The projection with this name; all when none was named.
+pub(super) fn projections(name: Option<&str>) -> Result<Vec<&'static dyn Projection>, AdminError> {
+    match name {
+        None | Some("all") => Ok(catalogue::ALL.to_vec()),
+        Some(name) => catalogue::find(name).map(|projection| vec![projection]).ok_or_else(|| {
+            let names: Vec<_> = catalogue::ALL.iter().map(|projection| projection.name()).collect();
+            AdminError::new(Category::InvalidArgument, format!("there is no projection `{name}`"))
+                .next(format!("one of {}, or all", names.join(", ")))
+        }),
+    }
+}
+
+fn list_filter(request: ListRequest) -> Result<ListFilter, AdminError> {
+    let projection = match request.projection.as_deref() {
+        None | Some("all") => None,
+        name => projections(name)?.first().map(|projection| projection.name()),
+    };
+    let limit = limit_in(request.limit, LIST_MAX)?;
+    Ok(ListFilter { tenant: request.tenant, projection, open_only: request.open_only, limit })
+}
+
+fn limit_in(limit: i64, limit_max: i64) -> Result<usize, AdminError> {
+    if (1..=limit_max).contains(&limit) {
+        return Ok(limit as usize);
+    }
+    Err(AdminError::new(Category::InvalidArgument, format!("limit is 1 to {limit_max}, not {limit}")))
+}
+
+async fn digest(store: &dyn Store, filter: ScopeFilter) -> Result<DigestReply, AdminError> {
+    let tenant = tenant_or_default(filter.tenant);
+    let view = store.snapshot().await?;
+    let mut digests = Vec::new();
+    for projection in projections(filter.projection.as_deref())? {
+        let row = view.scope(&Scope::new(&tenant, projection)).await?;
+        let generation = row.as_ref().map(|row| row.generation);
+        let position = row.map(|row| row.position);
+        let cursor = position.as_ref().map_or(LogSeq::ORIGIN, |position| position.cursor);
+        let version = position.as_ref().map_or(projection.version(), |position| position.version);
+        let digest = position.map_or_else(RollingDigest::default, |position| position.digest).to_text();
+        let last_log_seq = view.last_log_seq(&tenant, Some(cursor)).await?;
+        digests.push(ScopeDigest {
+            projection: projection.name().to_owned(),
+            cursor,
+            last_log_seq,
+            generation,
+            version,
+            digest,
+        });
+    }
+    Ok(DigestReply { tenant, digests })
+}
+
+async fn trace(store: &dyn Store, request: TraceRequest) -> Result<TraceReply, AdminError> {
+    let tenant = tenant_or_default(request.tenant);
+    let limit = limit_in(request.limit, queries::EVENTS_PAGE_MAX as i64)?;
+    let known = queries::trace_events(&*store.view().await?, &tenant, &request.trace_id, LogSeq::ORIGIN, 1).await?;
+    if known.0.is_empty() {
+        let error =
+            AdminError::new(Category::NotFound, format!("tenant `{tenant}` has no trace `{}`", request.trace_id));
+        return Err(error.next(tenant_hint(&*store.view().await?, &tenant).await?));
+    }
+    let current = current_view(store, &tenant, &[TRACE_SUMMARY], request.freshness).await?;
+    let summary = queries::trace_summary(&*current.view, &tenant, current.generations[0], &request.trace_id).await?;
+    let (events, more) =
+        queries::trace_events(&*current.view, &tenant, &request.trace_id, request.after, limit).await?;
+    Ok(TraceReply { tenant, stale: current.stale, summary, events, more })
+}
+
+/// What to try when something of a tenant was not found.
+async fn tenant_hint(view: &dyn ReadView, tenant: &TenantId) -> Result<String, AdminError> {
+    let tenants = view.tenants().await?;
+    if tenants.contains(tenant) {
+        return Ok("check the id: `decisiongraph events` lists what the log holds".to_owned());
+    }
+    if tenants.is_empty() {
+        return Ok("the log is empty: `decisiongraph import FILE` takes events in".to_owned());
+    }
+    let named: Vec<_> = tenants.iter().take(HINT_TENANTS).map(TenantId::as_str).collect();
+    let more = if tenants.len() > HINT_TENANTS {
+        format!(" and {} more", tenants.len() - HINT_TENANTS)
+    } else {
+        String::new()
+    };
+    Ok(format!("this tenant has no events; choose one with --tenant: {}{more}", named.join(", ")))
+}
+
+async fn events(store: &dyn Store, request: EventsRequest) -> Result<EventsReply, AdminError> {
+    let tenant = tenant_or_default(request.tenant);
+    let limit = limit_in(request.limit, queries::EVENTS_PAGE_MAX as i64)?;
+    let upto = request.until_log_seq.unwrap_or(LogSeq(i64::MAX));
+    let view = store.snapshot().await?;
+    let mut found = view.events(&tenant, request.since_log_seq, upto, limit + 1).await?;
+    let more = found.len() > limit;
+    found.truncate(limit);
+    Ok(EventsReply { tenant, events: found.into_iter().map(queries::EventRecord::from).collect(), more })
+}

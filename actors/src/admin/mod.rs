@@ -1,0 +1,22 @@
+//! What an operator asks and is told: one request enum, one reply enum, one function between them.
+//!
+//! The command line is a thin client of [`answer`]. Requests and replies are plain data, so that a node can answer the same over a
+//! wire.
+//!
+//! *Never here:* printing, arguments, SQL, projection rules.
+
+mod append;
+mod error;
+mod exit_code;
+mod handler;
+mod health;
+mod jobs;
+mod reply;
+mod request;
+mod status;
+
+pub use error::AdminError;
+pub use exit_code::{ExitCode, of_category, of_error, of_health, of_job};
+pub use handler::answer;
+pub use reply::*;
+pub use request::*;

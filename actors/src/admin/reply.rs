@@ -1,0 +1,380 @@
+//! What is told. [`AdminReply::to_json`] is the contract with programs: one object, without the name of the variant.
+
+use crate::engine::report::RunReport;
+use crate::queries::{EdgesPage, EventRecord, ReferenceDigests, Staleness, Subgraph, Summary};
+use decisiongraph_projections::{Category, LogSeq, TenantId};
+use decisiongraph_store::{Backend, Failure, Generation, Lag, OpenWriter, PrecedentHit, Run, RunState};
+use serde::{Deserialize, Serialize};
+
+/// The answer to a request.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum AdminReply {
+    Migrated(MigrateReply),
+    Appended(AppendReply),
+    Job(RunReport),
+    RebuildCheck(RebuildCheckReply),
+    Status(StatusReply),
+    Health(HealthReply),
+    Digest(DigestReply),
+    ReferenceDigest(ReferenceDigests),
+    Trace(TraceReply),
+    Events(EventsReply),
+    Subgraph(ReadReply<Subgraph>),
+    Edges(ReadReply<EdgesPage>),
+    Precedents(ReadReply<PrecedentsReply>),
+    Failures(FailuresReply),
+    Failure(Failure),
+    Runs(RunsReply),
+    Run(Run),
+}
+
+impl AdminReply {
+    /// The reply as one JSON object.
+    pub fn to_json(&self) -> serde_json::Result<String> {
+        use serde_json::to_string;
+        match self {
+            AdminReply::Migrated(reply) => to_string(reply),
+            AdminReply::Appended(reply) => to_string(reply),
+            AdminReply::Job(reply) => to_string(reply),
+            AdminReply::RebuildCheck(reply) => to_string(reply),
+            AdminReply::Status(reply) => to_string(reply),
+            AdminReply::Health(reply) => to_string(reply),
+            AdminReply::Digest(reply) => to_string(reply),
+            AdminReply::ReferenceDigest(reply) => to_string(reply),
+            AdminReply::Trace(reply) => to_string(reply),
+            AdminReply::Events(reply) => to_string(reply),
+            AdminReply::Subgraph(reply) => to_string(reply),
+            AdminReply::Edges(reply) => to_string(reply),
+            AdminReply::Precedents(reply) => to_string(reply),
+            AdminReply::Failures(reply) => to_string(reply),
+            AdminReply::Failure(reply) => to_string(reply),
+            AdminReply::Runs(reply) => to_string(reply),
+            AdminReply::Run(reply) => to_string(reply),
+        }
+    }
+}
+
+/// What migrating did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MigrateReply {
+    /// Names of the migrations that were applied now.
+    pub applied: Vec<String>,
+    /// The newest migration that the database has.
+    pub schema: i64,
+}
+
+/// What became of offered lines.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppendReply {
+    /// Stored now.
+    pub accepted: u64,
+    /// Stored before: legal repeats.
+    pub repeated: u64,
+    /// Not stored.
+    pub refused: u64,
+    /// Each line's verdict when each stands for itself; of an all-or-nothing request only the first refused one.
+    pub verdicts: Vec<LineVerdict>,
+}
+
+/// What became of one line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LineVerdict {
+    /// Its number.
+    pub line: u64,
+    /// In one word.
+    pub verdict: VerdictWord,
+    /// Where it is stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_seq: Option<LogSeq>,
+    /// The stored event's id, or the refused one's as far as it could be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event_id: Option<String>,
+    /// Why it was refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub category: Option<Category>,
+    /// Why it was refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// See [`LineVerdict`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum VerdictWord {
+    Accepted,
+    Repeated,
+    Refused,
+}
+
+impl VerdictWord {
+    /// The word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            VerdictWord::Accepted => "accepted",
+            VerdictWord::Repeated => "repeated",
+            VerdictWord::Refused => "refused",
+        }
+    }
+}
+
+/// What a rebuild would need and meet.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RebuildCheckReply {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Whether nothing stands in the way.
+    pub ready: bool,
+    /// What stands in the way.
+    pub blockers: Vec<String>,
+    /// The tenant's events, counted up to `events_bound`.
+    pub events: u64,
+    /// See `events`.
+    pub events_bound: u64,
+    /// Per projection.
+    pub projections: Vec<RebuildEstimate>,
+    /// Sum, and one index build: an estimate, good to a factor of about three.
+    pub seconds: f64,
+    /// What the estimate of time is based on.
+    pub rate_source: String,
+}
+
+/// One projection's part.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RebuildEstimate {
+    /// Which.
+    pub projection: String,
+    /// The generation that would be replaced.
+    pub live_generation: Option<Generation>,
+    /// Where it stands.
+    pub cursor: LogSeq,
+    /// Rows of the new generation, about.
+    pub rows: u64,
+    /// Its size with indexes, about: needed beside the live one until that is removed.
+    pub bytes: u64,
+}
+
+/// Where each scope stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StatusReply {
+    /// Without secrets.
+    pub database: String,
+    /// Which engine.
+    pub backend: Backend,
+    /// The last log position that was ever drawn.
+    pub sequence: LogSeq,
+    /// Whether everything up to `sequence` may be read now. Otherwise somebody in `waiting_for` may still deliver.
+    pub mark_is_safe: bool,
+    /// Open appenders.
+    pub waiting_for: Vec<OpenWriter>,
+    /// By tenant, in catalogue order.
+    pub scopes: Vec<ScopeStatus>,
+}
+
+/// A scope.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScopeStatus {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Which.
+    pub projection: String,
+    /// In one word.
+    pub state: ScopeState,
+    /// Everything up to here is applied.
+    pub cursor: LogSeq,
+    /// The tenant's last event.
+    pub last_log_seq: LogSeq,
+    /// Events and seconds behind.
+    pub lag: Lag,
+    /// Since the cursor last moved, seconds; none when it never did.
+    pub cursor_age_seconds: Option<f64>,
+    /// Who owns it.
+    pub owner: Option<String>,
+    /// Whether that owner's lease runs.
+    pub owner_live: bool,
+    /// The epoch.
+    pub epoch: i64,
+    /// What readers see.
+    pub generation: Option<Generation>,
+    /// Rolling digest at `cursor`.
+    pub digest: Option<String>,
+    /// Version of the rules that wrote the rows.
+    pub version: Option<i32>,
+    /// Poison events that stop it.
+    pub open_failures: u64,
+    /// The job that works on it.
+    pub active_run: Option<String>,
+    /// Why it lags, in a sentence.
+    pub why: String,
+}
+
+/// A scope in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScopeState {
+    /// It has seen every event.
+    Current,
+    /// A job works on it.
+    Working,
+    /// It is behind and nobody applies its events.
+    Unowned,
+    /// An appender may still deliver.
+    Waiting,
+    /// It is behind; its owner is alive.
+    Behind,
+    /// A poison event stops it.
+    Failed,
+}
+
+impl ScopeState {
+    /// The word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            ScopeState::Current => "current",
+            ScopeState::Working => "working",
+            ScopeState::Unowned => "unowned",
+            ScopeState::Waiting => "waiting",
+            ScopeState::Behind => "behind",
+            ScopeState::Failed => "failed",
+        }
+    }
+}
+
+/// Whether somebody has to act.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HealthReply {
+    /// The worst of the findings.
+    pub health: HealthWord,
+    /// Scopes looked at.
+    pub scopes: u64,
+    /// What is not as it should be, worst first.
+    pub findings: Vec<Finding>,
+}
+
+/// Health in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum HealthWord {
+    Ok,
+    Degraded,
+    Failed,
+}
+
+impl HealthWord {
+    /// The word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            HealthWord::Ok => "ok",
+            HealthWord::Degraded => "degraded",
+            HealthWord::Failed => "failed",
+        }
+    }
+}
+
+/// Something that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// How bad.
+    pub health: HealthWord,
+    /// What it is about.
+    pub subject: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub next: String,
+}
+
+/// The rolling digests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DigestReply {
+    /// Whose.
+    pub tenant: TenantId,
+    /// In catalogue order.
+    pub digests: Vec<ScopeDigest>,
+}
+
+/// A rolling digest and where it was taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScopeDigest {
+    /// Which.
+    pub projection: String,
+    /// Everything up to here is in it.
+    pub cursor: LogSeq,
+    /// The tenant's last event at or below `cursor`: equal digests at equal positions mean equal rows.
+    pub last_log_seq: LogSeq,
+    /// Of this generation.
+    pub generation: Option<Generation>,
+    /// Version of the rules.
+    pub version: i32,
+    /// `lthash:…`
+    pub digest: String,
+}
+
+/// The answer to a query.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadReply<A> {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Present when the answer is behind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stale: Option<Staleness>,
+    /// The answer itself.
+    #[serde(flatten)]
+    pub answer: A,
+}
+
+/// Precedents.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrecedentsReply {
+    /// Latest first.
+    pub hits: Vec<PrecedentHit>,
+}
+
+/// A trace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TraceReply {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Present when the summary is behind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stale: Option<Staleness>,
+    /// None when the projection has not seen its start.
+    pub summary: Option<Summary>,
+    /// In order.
+    pub events: Vec<EventRecord>,
+    /// Ask again with `after` = the last event's `log_seq`.
+    pub more: bool,
+}
+
+/// A stretch of the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventsReply {
+    /// Whose.
+    pub tenant: TenantId,
+    /// In `log_seq` order.
+    pub events: Vec<EventRecord>,
+    /// Ask again with `since_log_seq` = the last event's `log_seq`.
+    pub more: bool,
+}
+
+/// Poison events.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FailuresReply {
+    /// Newest first.
+    pub failures: Vec<Failure>,
+}
+
+/// Jobs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunsReply {
+    /// Newest first.
+    pub runs: Vec<Run>,
+}
+
+/// Whether a job has ended.
+pub fn has_ended(state: RunState) -> bool {
+    matches!(state, RunState::Completed | RunState::Failed | RunState::Cancelled)
+}

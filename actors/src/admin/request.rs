@@ -1,0 +1,176 @@
+//! What can be asked. Plain data with names on it: a field that is added later is optional, so that an older client still asks.
+
+use crate::queries::{EdgesQuery, Freshness, SubgraphQuery};
+use decisiongraph_projections::{LogSeq, TenantId};
+use decisiongraph_store::PrecedentFilter;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// One request. `tenant: None` means every tenant where the request can speak of all, `default` everywhere else.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AdminRequest {
+    /// Bring the schema up to this program's.
+    Migrate,
+    /// Take events in.
+    Append(AppendRequest),
+    /// Apply what is new.
+    CatchUp(JobRequest),
+    /// Build new generations from the log's origin and flip to them.
+    Rebuild(JobRequest),
+    /// What a rebuild would need and meet; changes nothing.
+    RebuildCheck(JobRequest),
+    /// Compare the stored digest, the rows and the log.
+    Verify(JobRequest),
+    /// Where each scope stands, and why.
+    Status(ScopeFilter),
+    /// Whether somebody has to act.
+    Health(ScopeFilter),
+    /// The rolling digests.
+    Digest(ScopeFilter),
+    /// The digests that the Python reference computes.
+    ReferenceDigest {
+        /// Whose.
+        tenant: Option<TenantId>,
+    },
+    /// A trace's summary and events.
+    Trace(TraceRequest),
+    /// Events of the log.
+    Events(EventsRequest),
+    /// The neighbourhood of a node.
+    Subgraph(ReadRequest<SubgraphQuery>),
+    /// The edges of a node.
+    Edges(ReadRequest<EdgesQuery>),
+    /// Finished traces that decided a like case.
+    Precedents(ReadRequest<PrecedentFilter>),
+    /// Poison events.
+    Failures(ListRequest),
+    /// One of them.
+    Failure {
+        /// Its id.
+        failure_id: i64,
+    },
+    /// Jobs.
+    Runs(ListRequest),
+    /// One of them.
+    Run {
+        /// Its id.
+        run_id: Uuid,
+    },
+    /// Go on with an orphaned, failed or cancelled job.
+    ResumeRun {
+        /// Its id.
+        run_id: Uuid,
+    },
+    /// Ask a job to stop at its next batch.
+    CancelRun {
+        /// Its id.
+        run_id: Uuid,
+    },
+}
+
+/// A few lines of an import or append, at most [`crate::lines::CHUNK_LINES_MAX`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppendRequest {
+    /// Of lines that name none.
+    pub tenant: Option<TenantId>,
+    /// All of them (atomic per run of consecutive lines of one tenant), or each for itself.
+    pub all_or_nothing: bool,
+    /// What is offered, in order.
+    pub lines: Vec<OfferedLine>,
+}
+
+/// One line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OfferedLine {
+    /// Its number in the file, from 1.
+    pub number: u64,
+    /// The JSON text, or why it could not even be read.
+    pub text: Result<String, LineFault>,
+}
+
+/// A line that is no text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LineFault {
+    /// Longer than an event may be.
+    TooLong,
+    /// Not UTF-8.
+    NotUtf8 {
+        /// Byte of the line, from 1.
+        byte: u64,
+    },
+}
+
+/// A job over one projection or all.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobRequest {
+    /// Whose log.
+    pub tenant: Option<TenantId>,
+    /// A name of the catalogue; all when none.
+    pub projection: Option<String>,
+    /// Stop here (catch-up).
+    #[serde(default)]
+    pub until: Option<LogSeq>,
+}
+
+/// Some scopes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScopeFilter {
+    /// Of this tenant; of all when none (`digest`: of `default`).
+    pub tenant: Option<TenantId>,
+    /// A name of the catalogue; all when none.
+    pub projection: Option<String>,
+}
+
+/// A query over the read models.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadRequest<Q> {
+    /// Whose.
+    pub tenant: Option<TenantId>,
+    /// How fresh the answer must be.
+    pub freshness: Freshness,
+    /// What is asked.
+    pub query: Q,
+}
+
+/// A trace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TraceRequest {
+    /// Whose.
+    pub tenant: Option<TenantId>,
+    /// Which.
+    pub trace_id: String,
+    /// Events behind this position only.
+    pub after: LogSeq,
+    /// Most events.
+    pub limit: i64,
+    /// How fresh the summary must be.
+    pub freshness: Freshness,
+}
+
+/// A stretch of the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventsRequest {
+    /// Whose.
+    pub tenant: Option<TenantId>,
+    /// Exclusive.
+    pub since_log_seq: LogSeq,
+    /// Inclusive; to the end when none.
+    pub until_log_seq: Option<LogSeq>,
+    /// Most events.
+    pub limit: i64,
+}
+
+/// Failures or jobs, newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListRequest {
+    /// Of this tenant; of all when none.
+    pub tenant: Option<TenantId>,
+    /// A name of the catalogue; all when none.
+    pub projection: Option<String>,
+    /// Open failures, or jobs that have not ended, only.
+    pub open_only: bool,
+    /// Most entries.
+    pub limit: i64,
+}

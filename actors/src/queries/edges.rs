@@ -1,0 +1,145 @@
+//! The edges of one node, a page at a time.
+//!
+//! The cursor is opaque and carries `log_seq`, `edge_id` and the direction: a page goes on exactly behind the last edge shown,
+//! whatever was added meanwhile.
+
+use super::rows::Edge;
+use decisiongraph_projections::{Category, LogSeq, Refusal, TenantId};
+use decisiongraph_store::{Direction, Generation, ReadView, Result};
+use serde::{Deserialize, Serialize};
+
+/// Most edges in one page; a larger limit gives this many and a cursor.
+pub const EDGES_PAGE_MAX: i64 = 10_000;
+
+/// Which edges.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EdgesQuery {
+    /// The node, `{node_type}:{identifier}`.
+    pub node_id: String,
+    /// Seen from the node.
+    pub direction: Direction,
+    /// Where the page before ended.
+    pub cursor: Option<String>,
+    /// Most edges, at least 1.
+    pub limit: i64,
+}
+
+/// A page.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EdgesPage {
+    /// By `log_seq`, `edge_id`.
+    pub edges: Vec<Edge>,
+    /// Goes on behind this page; none when it was the last.
+    pub next_cursor: Option<String>,
+}
+
+/// A place between two edges of a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EdgeCursor {
+    /// The direction of the listing.
+    pub direction: Direction,
+    /// Position of the last edge shown.
+    pub log_seq: LogSeq,
+    /// Its id.
+    pub edge_id: String,
+}
+
+impl EdgeCursor {
+    /// The opaque text: `e1` and hexadecimal digits.
+    pub fn encode(&self) -> String {
+        let inner = format!("{}:{}:{}", self.direction.as_str(), self.log_seq, self.edge_id);
+        let mut out = String::with_capacity(2 + inner.len() * 2);
+        out.push_str("e1");
+        for byte in inner.bytes() {
+            for nibble in [byte >> 4, byte & 15] {
+                out.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
+            }
+        }
+        out
+    }
+
+    /// Reads the opaque text.
+    pub fn decode(text: &str) -> std::result::Result<EdgeCursor, Refusal> {
+        let read = || {
+            let digits = text.strip_prefix("e1")?.as_bytes();
+            let nibble = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
+            let bytes = digits
+                .chunks(2)
+                .map(|pair| match pair {
+                    [high, low] => Some(nibble(*high)? << 4 | nibble(*low)?),
+                    _ => None,
+                })
+                .collect::<Option<Vec<u8>>>()?;
+            let inner = String::from_utf8(bytes).ok()?;
+            let mut parts = inner.splitn(3, ':');
+            let direction = match parts.next()? {
+                "outgoing" => Direction::Outgoing,
+                "incoming" => Direction::Incoming,
+                "both" => Direction::Both,
+                _ => return None,
+            };
+            Some(EdgeCursor {
+                direction,
+                log_seq: LogSeq(parts.next()?.parse().ok()?),
+                edge_id: parts.next()?.to_owned(),
+            })
+        };
+        read().ok_or_else(|| refuse("the cursor is not one that `edges` gave"))
+    }
+}
+
+fn refuse(message: impl Into<String>) -> Refusal {
+    Refusal::new(Category::InvalidArgument, message)
+}
+
+/// One page of the node's edges.
+pub async fn edges(
+    view: &dyn ReadView,
+    tenant: &TenantId,
+    generation: Option<Generation>,
+    query: &EdgesQuery,
+) -> Result<EdgesPage> {
+    if query.limit <= 0 {
+        return Err(refuse(format!("limit is at least 1, not {}", query.limit)).into());
+    }
+    let after = query.cursor.as_deref().map(EdgeCursor::decode).transpose()?;
+    if let Some(cursor) = &after
+        && cursor.direction != query.direction
+    {
+        return Err(refuse(format!(
+            "the cursor belongs to direction {}, not {}",
+            cursor.direction.as_str(),
+            query.direction.as_str()
+        ))
+        .into());
+    }
+    let Some(generation) = generation else { return Ok(EdgesPage::default()) };
+    let limit = query.limit.min(EDGES_PAGE_MAX) as usize;
+    let after = after.as_ref().map(|cursor| (cursor.log_seq, cursor.edge_id.as_str()));
+    let rows = view.edges_of(tenant, generation, &query.node_id, query.direction, after, limit + 1).await?;
+    let edges: Vec<Edge> = rows.iter().take(limit).map(Edge::of).collect();
+    let next_cursor = (rows.len() > limit).then(|| edges.last()).flatten().map(|last| {
+        EdgeCursor { direction: query.direction, log_seq: last.log_seq, edge_id: last.edge_id.clone() }.encode()
+    });
+    Ok(EdgesPage { edges, next_cursor })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_reads_back_and_nothing_else_does() {
+        let cursor = EdgeCursor {
+            direction: Direction::Incoming,
+            log_seq: LogSeq(42),
+            edge_id: "a:日本:\u{2028}\":ev".to_owned(),
+        };
+        let text = cursor.encode();
+        assert!(text.bytes().all(|b| b.is_ascii_alphanumeric()));
+        assert_eq!(EdgeCursor::decode(&text), Ok(cursor));
+        for bad in ["", "e1", "e1zz", "e1ff", "x", &text[..text.len() - 1], "e16f757467"] {
+            assert_eq!(EdgeCursor::decode(bad).expect_err(bad).category, Category::InvalidArgument);
+        }
+    }
+}

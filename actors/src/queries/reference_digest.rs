@@ -1,0 +1,79 @@
+//! The reference digests of a tenant: SHA-256 over every row of the three projections, in one snapshot.
+
+use decisiongraph_projections::catalogue;
+use decisiongraph_projections::digest::reference::{Writer, full_projection};
+use decisiongraph_projections::{Category, LogSeq, Projection, TenantId};
+use decisiongraph_store::{Generation, ReadView, Result, RowOrder, Scope, StoreError};
+use futures_util::StreamExt as _;
+use serde::{Deserialize, Serialize};
+
+/// Byte-equal to what the Python reference computes for the same log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct ReferenceDigests {
+    pub context_graph: String,
+    pub trace_summary: String,
+    pub precedent_index: String,
+    /// Over the three.
+    pub full_projection: String,
+    /// The tenant's last event at or below the common cursor.
+    pub last_log_seq: LogSeq,
+}
+
+/// The digests of what the tenant's readers see now. The view must be a snapshot.
+///
+/// # Errors
+/// `projection_out_of_date` when the projections do not stand at the same event.
+pub async fn reference_digests(view: &dyn ReadView, tenant: &TenantId) -> Result<ReferenceDigests> {
+    let mut positions = Vec::new();
+    for projection in catalogue::ALL {
+        let row = view.scope(&Scope::new(tenant, projection)).await?;
+        let cursor = row.as_ref().map_or(LogSeq::ORIGIN, |row| row.position.cursor);
+        // Two cursors are the same place when none of the tenant's events lies between them.
+        let last = view.last_log_seq(tenant, Some(cursor)).await?;
+        positions.push((projection, row.map(|row| row.generation), cursor, last));
+    }
+    let last_log_seq = positions[0].3;
+    if positions.iter().any(|(.., last)| *last != last_log_seq) {
+        let places: Vec<_> =
+            positions.iter().map(|(projection, _, cursor, _)| format!("{} {cursor}", projection.name())).collect();
+        return Err(StoreError::new(
+            Category::ProjectionOutOfDate,
+            format!("the projections of {tenant} stand at different events: {}", places.join(", ")),
+        ));
+    }
+    let mut digests = Vec::new();
+    for (projection, generation, ..) in positions {
+        digests.push(reference_digest(view, tenant, projection, generation).await?);
+    }
+    let full = full_projection(digests.iter().map(String::as_str));
+    let mut digests = digests.into_iter();
+    let mut next = || digests.next().unwrap_or_default();
+    Ok(ReferenceDigests {
+        context_graph: next(),
+        trace_summary: next(),
+        precedent_index: next(),
+        full_projection: full,
+        last_log_seq,
+    })
+}
+
+async fn reference_digest(
+    view: &dyn ReadView,
+    tenant: &TenantId,
+    projection: &'static dyn Projection,
+    generation: Option<Generation>,
+) -> Result<String> {
+    let mut writer = Writer::new(projection.reference_form());
+    for _ in projection.reference_form() {
+        let table = writer.section().table;
+        let Some(generation) = generation else { continue };
+        let mut rows = view.rows(tenant, projection, generation, table, RowOrder::Text).await?;
+        while let Some(chunk) = rows.next().await {
+            for row in chunk? {
+                writer.row(&row.row);
+            }
+        }
+    }
+    Ok(writer.finish())
+}
