@@ -1,0 +1,8 @@
+//! Holds DecisionGraph against its reference: fixture files ([`bundle`]), the checker ([`check`]), seeded workloads
+//! ([`workload`]) and the benchmark ([`bench`]).
+//!
+//! Nothing depends on this crate. What it says is printed; its exit code is 0 or 1.
+
+pub mod bundle;
+pub mod skim;
+pub mod workload;
