@@ -1,8 +1,9 @@
 //! `decisiongraph-parity`: check, generate, bench.
 
 use clap::{Parser, Subcommand};
+use decisiongraph_parity::check::{self, stores::Stores};
 use decisiongraph_parity::workload::{Profile, Workload};
-use std::io::Write as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Holds DecisionGraph against its reference.
@@ -15,6 +16,12 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Check fixture files against this program.
+    ///
+    /// Understands reference fixture bundles, append verdicts and query verdicts, by their `format` field. Each scenario gets a
+    /// store of its own and is projected by catch-up and by rebuild. One line a scenario or case, with its first difference; the
+    /// last line is `N passed, N failed`. Exit code 0 when all passed, else 1.
+    Check(Check),
     /// Write a seeded workload as JSON lines.
     ///
     /// The same arguments give the same bytes on every machine; every event is legal; a longer workload begins with the
@@ -38,6 +45,29 @@ struct Generate {
     tenants: usize,
 }
 
+#[derive(clap::Args)]
+struct Check {
+    /// Fixture files.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Bundle in which the scenarios of query verdicts are sought first.
+    #[arg(long, value_name = "FILE")]
+    bundle: Option<PathBuf>,
+    /// Where scenarios are projected: temporary SQLite files, or databases made and dropped on the PostgreSQL server of
+    /// DATABASE_URL (without it, on one that is started for this run).
+    #[arg(long, value_enum, default_value = "sqlite")]
+    backend: BackendName,
+    /// Events a batch.
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
+    batch_size: u32,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum BackendName {
+    Sqlite,
+    Postgres,
+}
+
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -48,6 +78,7 @@ fn main() -> ExitCode {
         }
     };
     let done = match cli.command {
+        Command::Check(arguments) => in_runtime(check(arguments)),
         Command::Generate(arguments) => generate(&arguments),
     };
     match done {
@@ -57,6 +88,26 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn in_runtime(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
+}
+
+async fn check(arguments: Check) -> anyhow::Result<ExitCode> {
+    let stores = match arguments.backend {
+        BackendName::Sqlite => Stores::sqlite()?,
+        BackendName::Postgres => {
+            Stores::postgres(std::env::var("DATABASE_URL").ok().filter(|url| !url.is_empty())).await?
+        }
+    };
+    let request = check::Request {
+        files: arguments.files,
+        bundle: arguments.bundle,
+        batch_events: arguments.batch_size as usize,
+    };
+    let counts = check::run(&request, &stores, &mut std::io::stdout()).await?;
+    Ok(if counts.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn generate(arguments: &Generate) -> anyhow::Result<ExitCode> {

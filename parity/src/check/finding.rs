@@ -1,0 +1,101 @@
+//! Why a scenario failed: the first difference, or what went wrong before anything could be compared.
+
+use decisiongraph_projections::Refusal;
+use decisiongraph_store::StoreError;
+use std::fmt;
+
+/// The outcome of one check.
+pub type Checked<T = ()> = Result<T, Finding>;
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finding {
+    /// Two values that should be equal are not.
+    Differs {
+        /// What was compared.
+        path: String,
+        /// What the file says.
+        expected: String,
+        /// What there is.
+        got: String,
+    },
+    /// It did not come to a comparison.
+    Failed(String),
+}
+
+impl Finding {
+    /// Equal, or the difference at this path.
+    pub fn equal<E, G>(path: impl fmt::Display, expected: &E, got: &G) -> Checked
+    where
+        E: fmt::Display + ?Sized,
+        G: fmt::Display + ?Sized,
+    {
+        let (expected, got) = (expected.to_string(), got.to_string());
+        if expected == got { Ok(()) } else { Err(Finding::Differs { path: path.to_string(), expected, got }) }
+    }
+
+    /// The same finding, with what was being done in front.
+    pub fn within(self, what: &str) -> Finding {
+        match self {
+            Finding::Differs { path, expected, got } => {
+                Finding::Differs { path: format!("{what}: {path}"), expected, got }
+            }
+            Finding::Failed(message) => Finding::Failed(format!("{what}: {message}")),
+        }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Finding::Differs { path, expected, got } => {
+                write!(f, "{path}: expected {}, got {}", shown(expected), shown(got))
+            }
+            Finding::Failed(message) => f.write_str(&shown(message)),
+        }
+    }
+}
+
+/// Longest value that is printed whole, characters.
+const SHOWN_MAX: usize = 300;
+
+/// One line, not too long.
+fn shown(text: &str) -> String {
+    let mut out = String::new();
+    for (n, c) in text.chars().enumerate() {
+        if n == SHOWN_MAX {
+            out.push('…');
+            break;
+        }
+        if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') {
+            out.extend(c.escape_unicode());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+impl From<StoreError> for Finding {
+    fn from(error: StoreError) -> Finding {
+        Finding::Failed(error.to_string())
+    }
+}
+
+impl From<Refusal> for Finding {
+    fn from(refusal: Refusal) -> Finding {
+        Finding::Failed(refusal.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_names_path_and_both_sides_in_one_line() {
+        let finding = Finding::equal("a[1]", "x\ny", "z").expect_err("differs").within("catch-up");
+        assert_eq!(finding.to_string(), "catch-up: a[1]: expected x\\u{a}y, got z");
+        assert_eq!(Finding::equal("a", "x", "x"), Ok(()));
+    }
+}
