@@ -1,0 +1,280 @@
+//! Promises of the engine, on both backends: catch-up, rebuild and verify agree; a poison event stops a projection and nothing else;
+//! tampering is found and named; cancel and resume lose nothing; two owners never apply a batch twice.
+
+mod support;
+
+use decisiongraph_actors::engine::Control;
+use decisiongraph_projections::{Category, LogSeq, catalogue};
+use decisiongraph_store::{ListFilter, RunMode, RunState, Store};
+use std::sync::Arc;
+use support::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn batch_size_and_path_do_not_matter() {
+    let mut seen = Vec::new();
+    for batch in [1, 7, 1000] {
+        for db in Db::both().await {
+            let store = db.store().await;
+            let last = append(&store, &log(12, 0)).await;
+            let engine = engine(&store, batch);
+            let report = run(&engine, RunMode::CatchUp).await;
+            assert_eq!(report.run.state, RunState::Completed);
+            assert!(report.scopes.iter().all(|scope| scope.cursor == last), "{report:?}");
+            let caught_up = positions(&store).await;
+            let rebuilt = run(&engine, RunMode::Rebuild).await;
+            assert_eq!(rebuilt.run.state, RunState::Completed);
+            assert!(
+                rebuilt
+                    .scopes
+                    .iter()
+                    .all(|scope| scope.rebuild.as_ref().is_some_and(|facts| facts.equal == Some(true))),
+                "{rebuilt:?}"
+            );
+            assert_eq!(positions(&store).await, caught_up);
+            let verified = run(&engine, RunMode::Verify).await;
+            assert!(!verified.drifted() && verified.scopes.len() == 3, "{verified:?}");
+            seen.push(caught_up);
+        }
+    }
+    assert!(seen.windows(2).all(|pair| pair[0] == pair[1]), "{seen:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn catch_up_goes_on_where_it_stopped() {
+    for db in Db::both().await {
+        let store = db.store().await;
+        let all = log(10, 0);
+        append(&store, &all).await;
+        let engine = engine(&store, 4);
+        let mut partial = request(RunMode::CatchUp);
+        partial.until = Some(LogSeq(30));
+        let report = engine.run(&partial, &Control::default()).await.expect("runs");
+        assert!(report.scopes.iter().all(|scope| scope.cursor == LogSeq(30) && scope.events == 30), "{report:?}");
+        // One projection alone gets ahead; the others join it.
+        let mut one = request(RunMode::CatchUp);
+        one.projections = vec![catalogue::TRACE_SUMMARY];
+        one.until = Some(LogSeq(53));
+        engine.run(&one, &Control::default()).await.expect("runs");
+        let report = run(&engine, RunMode::CatchUp).await;
+        assert_eq!(report.scopes.iter().map(|scope| scope.events).collect::<Vec<_>>(), [40, 17, 40], "{}", db.name());
+        assert!(!run(&engine, RunMode::Verify).await.drifted());
+        let nothing = run(&engine, RunMode::CatchUp).await;
+        assert!(nothing.scopes.iter().all(|scope| scope.events == 0 && scope.batches == 0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poison_event_stops_at_the_event_and_everything_before_it_stands() {
+    for db in Db::both().await {
+        for (harm, repair, category) in [
+            (
+                "UPDATE dg_event_log SET payload = '{\"outcome\":\"failure\"}' WHERE event_id = 'ev:3:6'",
+                "UPDATE dg_event_log SET payload = '{\"outcome\":\"success\"}' WHERE event_id = 'ev:3:6'",
+                Category::Conflict,
+            ),
+            (
+                "UPDATE dg_event_log SET trace_seq = 99 WHERE event_id = 'ev:3:6'",
+                "UPDATE dg_event_log SET trace_seq = 6 WHERE event_id = 'ev:3:6'",
+                Category::EventSequenceInvalid,
+            ),
+        ] {
+            let db = if db.name() == "sqlite" { Db::sqlite().await } else { Db::postgres().await };
+            let store = db.store().await;
+            append(&store, &log(6, 0)).await;
+            assert_eq!(db.tamper(harm).await, 1);
+            let engine = engine(&store, 5);
+            let report = run(&engine, RunMode::CatchUp).await;
+            assert_eq!(report.run.state, RunState::Failed);
+            assert_eq!(report.run.error.as_ref().map(|error| error.category), Some(category));
+            for scope in &report.scopes {
+                let failure = scope.failure.as_ref().expect("a failure");
+                assert_eq!((failure.event_id.as_str(), failure.category), ("ev:3:6", category));
+                assert_eq!(scope.cursor.0, failure.log_seq.0 - 1, "everything before it stands");
+            }
+            let before = positions(&store).await;
+            // Met again: the same open row, one more attempt.
+            run(&engine, RunMode::CatchUp).await;
+            let filter = ListFilter { open_only: true, limit: 10, ..ListFilter::default() };
+            let open = store.view().await.expect("view").failures(&filter).await.expect("lists");
+            assert_eq!(open.iter().map(|failure| failure.attempts).collect::<Vec<_>>(), [2, 2, 2]);
+            assert_eq!(positions(&store).await, before);
+            // A rebuild meets it too and leaves the live generation alone.
+            let rebuilt = run(&engine, RunMode::Rebuild).await;
+            assert_eq!(rebuilt.run.state, RunState::Failed, "{rebuilt:?}");
+            assert_eq!(positions(&store).await, before);
+            // Repaired: the projection passes it and the failures are resolved.
+            assert_eq!(db.tamper(repair).await, 1);
+            assert_eq!(run(&engine, RunMode::CatchUp).await.run.state, RunState::Completed);
+            assert_eq!(store.view().await.expect("view").failures(&filter).await.expect("lists"), []);
+            assert!(!run(&engine, RunMode::Verify).await.drifted());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tampered_row_is_found_and_named() {
+    for db in Db::both().await {
+        let store = db.store().await;
+        append(&store, &log(6, 0)).await;
+        let engine = engine(&store, 50);
+        run(&engine, RunMode::CatchUp).await;
+        let clean = positions(&store).await;
+        assert!(!run(&engine, RunMode::Verify).await.drifted());
+        let zero_key = if db.name() == "sqlite" { "zeroblob(16)" } else { "'00000000-0000-0000-0000-000000000000'" };
+        for (harm, table, key, column, kind) in [
+            (
+                "UPDATE dg_trace_summary SET title = 'x' WHERE trace_id = 'trace2'".to_owned(),
+                "dg_trace_summary",
+                "trace2",
+                Some("title"),
+                "differs",
+            ),
+            (
+                "UPDATE dg_trace_summary SET outcome = NULL WHERE trace_id = 'trace2'".to_owned(),
+                "dg_trace_summary",
+                "trace2",
+                Some("outcome"),
+                "differs",
+            ),
+            (
+                "DELETE FROM dg_cg_nodes WHERE node_id = 'actor:agent:bot'".to_owned(),
+                "dg_cg_nodes",
+                "actor:agent:bot",
+                None,
+                "missing",
+            ),
+            (
+                format!(
+                    "UPDATE dg_cg_edges SET to_node_id_key = {zero_key} WHERE edge_id = 'trace_cited_precedent:trace:trace1:trace:trace0:ev:1:5'"
+                ),
+                "dg_cg_edges",
+                "trace_cited_precedent:trace:trace1:trace:trace0:ev:1:5",
+                Some("to_node_id_key"),
+                "differs",
+            ),
+            (
+                "UPDATE dg_policy_eval_index SET log_seq = 0 WHERE trace_id = 'trace4'".to_owned(),
+                "dg_policy_eval_index",
+                "trace4:policy0:1:ev:4:2",
+                Some("log_seq"),
+                "differs",
+            ),
+            (
+                format!("UPDATE dg_precedent_index SET row_key = {zero_key} WHERE source_event_id = 'ev:1:3'"),
+                "dg_precedent_index",
+                "ev:1:3",
+                None,
+                "extra",
+            ),
+        ] {
+            assert_eq!(db.tamper(&harm).await, 1, "{harm}");
+            let report = run(&engine, RunMode::Verify).await;
+            assert!(report.drifted(), "{harm}");
+            let first: Vec<_> =
+                report.scopes.iter().filter_map(|scope| scope.verify.as_ref()).flat_map(|facts| &facts.first).collect();
+            assert!(
+                first.iter().any(|row| row.table == table
+                    && row.key == key
+                    && row.column.as_deref() == column
+                    && row.kind == kind),
+                "{}: {harm}: {first:?}",
+                db.name()
+            );
+            // The stored digest cannot see it, a rebuild repairs it.
+            let again = run(&engine, RunMode::Rebuild).await;
+            assert_eq!(again.run.state, RunState::Completed);
+            assert_eq!(positions(&store).await, clean);
+            assert!(!run(&engine, RunMode::Verify).await.drifted());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_rebuild_leaves_the_live_generation_and_only_its_run() {
+    for db in Db::both().await {
+        let store = db.store().await;
+        append(&store, &log(20, 0)).await;
+        let engine = engine(&store, 3);
+        run(&engine, RunMode::CatchUp).await;
+        let before = positions(&store).await;
+        let generations = generations_of(&store).await;
+        let (sender, mut progress) = tokio::sync::watch::channel(None);
+        let control = Control { progress: Some(sender), ..Control::default() };
+        let cancel = control.cancel.clone();
+        let watcher = tokio::spawn(async move {
+            // Not before a batch was written.
+            progress
+                .wait_for(|seen: &Option<decisiongraph_actors::engine::Progress>| {
+                    seen.as_ref().is_some_and(|p| p.events > 0)
+                })
+                .await
+                .expect("progress");
+            cancel.request();
+        });
+        let report = engine.run(&request(RunMode::Rebuild), &control).await.expect("runs");
+        watcher.await.expect("watched");
+        assert_eq!(report.run.state, RunState::Cancelled);
+        assert!(report.run.events > 0, "{:?}", report.run);
+        assert_eq!(positions(&store).await, before);
+        assert_eq!(generations_of(&store).await, generations);
+        let resumed = engine.resume(report.run.run_id, &Control::default()).await.expect("resumes");
+        assert_eq!(resumed.run.state, RunState::Completed);
+        assert!(
+            resumed.scopes.iter().all(|scope| scope.rebuild.as_ref().is_some_and(|facts| facts.equal == Some(true)))
+        );
+        assert_eq!(positions(&store).await, before);
+    }
+}
+
+async fn generations_of(store: &Arc<dyn Store>) -> Vec<i64> {
+    let mut out = Vec::new();
+    for projection in catalogue::ALL {
+        out.push(scope(store, projection).await.generation.0);
+    }
+    out
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn live_events_keep_flowing_during_a_rebuild() {
+    for db in Db::both().await {
+        let store = db.store().await;
+        append(&store, &log(30, 0)).await;
+        run(&engine(&store, 50), RunMode::CatchUp).await;
+        let writer = Arc::clone(&store);
+        let live = tokio::spawn(async move {
+            let engine = engine(&writer, 50);
+            for pair in 0..10 {
+                append(&writer, &log(2, 30 + pair * 2)).await;
+            }
+            engine.mark().await.expect("mark")
+        });
+        let engine = engine(&store, 4);
+        let report = run(&engine, RunMode::Rebuild).await;
+        assert_eq!(report.run.state, RunState::Completed, "{report:?}");
+        let mark = live.await.expect("live side");
+        run(&engine, RunMode::CatchUp).await;
+        assert!(positions(&store).await.iter().all(|(cursor, _)| *cursor == mark));
+        assert!(!run(&engine, RunMode::Verify).await.drifted());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_job_a_scope() {
+    for db in Db::both().await {
+        let store = db.store().await;
+        append(&store, &log(20, 0)).await;
+        let (first, second) = (engine(&store, 1), engine(&store, 1000));
+        let (slow, quick) = (request(RunMode::CatchUp), request(RunMode::CatchUp));
+        let controls = (Control::default(), Control::default());
+        let (a, b) = tokio::join!(first.run(&slow, &controls.0), second.run(&quick, &controls.1));
+        // Whoever came second waited for the first, found nothing left to do, or was told who holds the scope.
+        let done = [a, b];
+        let events: u64 = done.iter().flatten().flat_map(|report| &report.scopes).map(|scope| scope.events).sum();
+        assert_eq!(events, 3 * 140, "every event applied exactly once a projection");
+        for refused in done.iter().filter_map(|result| result.as_ref().err()) {
+            assert_eq!(refused.category, Category::Conflict, "{refused}");
+        }
+        run(&second, RunMode::CatchUp).await;
+        assert!(!run(&second, RunMode::Verify).await.drifted());
+    }
+}
