@@ -1,0 +1,161 @@
+//! Promise: a crash at any point loses nothing and applies nothing twice. The real binary is killed with SIGKILL at every named point
+//! around a batch commit, a flip and a cleanup, on both backends; right after the crash each digest is that of its rows, and after the
+//! next run cursor, rows and digests are those of a run that was never interrupted.
+
+mod support;
+
+use decisiongraph_projections::LogSeq;
+use decisiongraph_store::{RunMode, Store, crash};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Command, Output};
+use std::sync::Arc;
+use support::*;
+
+const SIGKILL: i32 = 9;
+const TRACES: usize = 24;
+
+fn command(db: &Db, words: &[&str], crash_at: Option<&str>) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_decisiongraph"));
+    command.args(["--database", &db.url(), "--json"]).args(words);
+    command
+        .env_remove("DATABASE_URL")
+        .env("DECISIONGRAPH_LEASE_MS", "400")
+        .env("DECISIONGRAPH_OWN_PARTITION_EVENTS", "100");
+    match crash_at {
+        Some(point) => command.env("DECISIONGRAPH_CRASH_AT", point),
+        None => command.env_remove("DECISIONGRAPH_CRASH_AT"),
+    };
+    command.output().expect("the binary runs")
+}
+
+fn succeeds(db: &Db, words: &[&str]) {
+    let output = command(db, words, None);
+    assert!(
+        output.status.success(),
+        "{} {words:?}: {}\n{}{}",
+        db.name(),
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// Whether the process died at the point; otherwise it must have ended well (the point was not visited that often).
+fn crashes(db: &Db, words: &[&str], point: &str) -> bool {
+    let output = command(db, words, Some(point));
+    let killed = output.status.signal() == Some(SIGKILL);
+    assert!(
+        killed || output.status.success(),
+        "{} {words:?} at {point}: {}\n{}",
+        db.name(),
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+    killed
+}
+
+async fn database(kind: &str) -> (Db, Arc<dyn Store>) {
+    let db = if kind == "sqlite" { Db::sqlite().await } else { Db::postgres().await };
+    let store = db.store().await;
+    append(&store, &log(TRACES, 0)).await;
+    (db, store)
+}
+
+async fn uninterrupted(kind: &str) -> Vec<(LogSeq, String)> {
+    let (db, store) = database(kind).await;
+    succeeds(&db, &["catch-up", "--batch-size", "16"]);
+    positions(&store).await
+}
+
+/// Points of this prefix, each at several visits.
+fn points(prefixes: &[&str]) -> Vec<String> {
+    let visits: &[u64] =
+        if std::env::var_os("DECISIONGRAPH_SOAK").is_some() { &[1, 2, 3, 4, 5, 7, 9, 14, 20, 27, 33] } else { &[1, 5] };
+    let named = crash::POINTS.iter().filter(|point| prefixes.iter().any(|prefix| point.starts_with(prefix)));
+    named.flat_map(|point| visits.iter().map(move |visit| format!("{point}:{visit}"))).collect()
+}
+
+async fn catch_up_survives(kind: &str) {
+    let expected = uninterrupted(kind).await;
+    let mut crashed = std::collections::BTreeSet::new();
+    for point in points(&["commit."]) {
+        let (db, store) = database(kind).await;
+        if crashes(&db, &["catch-up", "--batch-size", "16"], &point) {
+            crashed.insert(point.split(':').next().unwrap_or_default().to_owned());
+        }
+        let after = positions(&store).await;
+        assert!(after.iter().all(|(cursor, _)| *cursor <= expected[0].0));
+        succeeds(&db, &["catch-up", "--batch-size", "16"]);
+        assert_eq!(positions(&store).await, expected, "{kind} at {point}");
+        succeeds(&db, &["verify"]);
+    }
+    let all: Vec<&str> = crash::POINTS.iter().copied().filter(|point| point.starts_with("commit.")).collect();
+    assert_eq!(crashed.iter().map(String::as_str).collect::<Vec<_>>(), sorted(all), "every point was met");
+}
+
+async fn rebuild_survives(kind: &str) {
+    let expected = uninterrupted(kind).await;
+    let mut crashed = std::collections::BTreeSet::new();
+    for point in points(&["build.", "finish.", "flip.", "sweep."]) {
+        let (db, store) = database(kind).await;
+        succeeds(&db, &["catch-up"]);
+        if crashes(&db, &["rebuild", "--batch-size", "16"], &point) {
+            crashed.insert(point.split(':').next().unwrap_or_default().to_owned());
+        }
+        assert_eq!(
+            positions(&store).await,
+            expected,
+            "{kind} at {point}: readers see one whole generation or the other"
+        );
+        succeeds(&db, &["rebuild", "--batch-size", "16"]);
+        assert_eq!(positions(&store).await, expected, "{kind} after {point}");
+        succeeds(&db, &["verify"]);
+        let swept = engine(&store, 100).sweep().await.expect("sweeps");
+        assert_eq!((swept.rows, swept.left), (0, 0), "{kind} after {point}: nothing of the old generations is left");
+    }
+    let all: Vec<&str> = crash::POINTS.iter().copied().filter(|point| !point.starts_with("commit.")).collect();
+    assert_eq!(crashed.iter().map(String::as_str).collect::<Vec<_>>(), sorted(all), "every point was met");
+}
+
+fn sorted(mut points: Vec<&str>) -> Vec<&str> {
+    points.sort_unstable();
+    points
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn catch_up_survives_a_kill_at_every_point_on_sqlite() {
+    catch_up_survives("sqlite").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn catch_up_survives_a_kill_at_every_point_on_postgres() {
+    catch_up_survives("postgres").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rebuild_survives_a_kill_at_every_point_on_sqlite() {
+    rebuild_survives("sqlite").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rebuild_survives_a_kill_at_every_point_on_postgres() {
+    rebuild_survives("postgres").await;
+}
+
+/// An interrupted rebuild goes on from its own position, it does not start anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_orphaned_rebuild_is_adopted() {
+    for kind in ["sqlite", "postgres"] {
+        let (db, store) = database(kind).await;
+        succeeds(&db, &["catch-up"]);
+        assert!(crashes(&db, &["rebuild", "--batch-size", "16"], "build.after_commit:9"));
+        let filter = decisiongraph_store::ListFilter { limit: 10, ..Default::default() };
+        let orphan = store.view().await.expect("view").runs(&filter).await.expect("runs").remove(0);
+        succeeds(&db, &["rebuild", "--batch-size", "16"]);
+        let runs = store.view().await.expect("view").runs(&filter).await.expect("runs");
+        assert_eq!(runs[0].run_id, orphan.run_id, "{kind}: the same run");
+        assert_eq!((runs[0].mode, runs[0].state), (RunMode::Rebuild, decisiongraph_store::RunState::Completed));
+        let total = 3 * 7 * TRACES as i64;
+        assert!(runs[0].events < total, "{kind}: {} of {total} events were read after the crash", runs[0].events);
+    }
+}
