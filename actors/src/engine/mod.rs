@@ -271,6 +271,9 @@ impl Engine {
         let store = &*self.store;
         let mut job =
             Job::new(store, &self.owner, &self.config, control, alive, run.run_id, run.tenant.clone(), run.mode);
+        if resume {
+            job.events = u64::try_from(run.events).unwrap_or(0);
+        }
         let done = match run.mode {
             RunMode::CatchUp => self.catch_up(&mut job, projections, run.until).await,
             RunMode::Rebuild => rebuild::rebuild(&mut job, projections, resume, || self.mark()).await,
