@@ -6,4 +6,5 @@
 pub mod bundle;
 pub mod check;
 pub mod skim;
+pub mod with_postgres;
 pub mod workload;

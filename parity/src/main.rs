@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use decisiongraph_parity::check::{self, stores::Stores};
+use decisiongraph_parity::with_postgres;
 use decisiongraph_parity::workload::{Profile, Workload};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -27,6 +28,15 @@ enum Command {
     /// The same arguments give the same bytes on every machine; every event is legal; a longer workload begins with the
     /// shorter one of the same seed.
     Generate(Generate),
+    /// Run a command beside a PostgreSQL server that is started for it and removed afterwards.
+    ///
+    /// The server listens on a private socket and a free port of 127.0.0.1; its address is in DECISIONGRAPH_TEST_POSTGRES, where the
+    /// tests look for it.
+    WithPostgres {
+        /// The command and its arguments.
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+        command: Vec<String>,
+    },
 }
 
 #[derive(clap::Args)]
@@ -80,6 +90,7 @@ fn main() -> ExitCode {
     let done = match cli.command {
         Command::Check(arguments) => in_runtime(check(arguments)),
         Command::Generate(arguments) => generate(&arguments),
+        Command::WithPostgres { command } => in_runtime(with_postgres::run(&command)),
     };
     match done {
         Ok(code) => code,
