@@ -1,11 +1,257 @@
-//! To come.
+//! The embedded backend: one SQLite file, one writer, many readers, also across processes.
+//!
+//! *Guarantees.* The contract of [`crate::Store`], durable before acknowledging. Because there is one writer and positions
+//! become visible in their order, the safe high-water mark is simply the last position that was drawn.
+//!
+//! *Where to look:* `pool` for transactions and threads, the verbs (`append`, `commit`, `generation`, `lease`, `failure`, `run`)
+//! for what a transaction does, `view` for what reads, `rows` for statements out of a projection's tables, `errors` for what
+//! SQLite's errors mean. A verb is a plain function over a connection that is already inside a transaction.
 
-use crate::{Result, Store, StoreError, StoreOptions};
-use std::sync::Arc;
+mod append;
+mod commit;
+mod errors;
+mod failure;
+mod generation;
+mod lease;
+mod migrate;
+mod pool;
+mod query;
+mod read;
+mod rows;
+mod run;
+mod stream;
+mod view;
 
-/// Opens the store.
-pub async fn open(_url: &std::path::Path, _options: StoreOptions) -> Result<Arc<dyn Store>> {
-    Err(StoreError::internal("this backend is not built yet"))
+use crate::{
+    Acquisition, AppendMode, Backend, BatchCommit, BuildLease, Failure, Flip, HighWaterSample, Lease, NewFailure,
+    NewRun, OpenWriter, Owner, Position, ReadView, Result, Run, RunOutcome, RunProgress, SchemaStatus, Scope, Storage,
+    Store, StoreOptions, Sweep, Verdict, crash,
+};
+use async_trait::async_trait;
+use decisiongraph_projections::{Admitted, LogSeq, TenantId};
+use pool::{Database, blocking, in_place, lock};
+use rusqlite::Connection;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+/// A store in one SQLite file.
+pub struct SqliteStore {
+    database: Arc<Database>,
+    /// Who wants to know of appends, in this process.
+    listeners: Mutex<Vec<mpsc::Sender<()>>>,
+}
+
+/// Opens the file of an embedded store. Does not migrate.
+pub async fn open(path: &Path, options: StoreOptions) -> Result<Arc<dyn Store>> {
+    Ok(Arc::new(SqliteStore::open(path, options, true).await?))
+}
+
+impl SqliteStore {
+    /// A new, migrated store that is thrown away after use: nothing in it survives a power cut.
+    pub async fn scratch(path: &Path) -> Result<Arc<dyn Store>> {
+        let store = SqliteStore::open(path, StoreOptions::default(), false).await?;
+        store.migrate().await?;
+        Ok(Arc::new(store))
+    }
+
+    async fn open(path: &Path, options: StoreOptions, durable: bool) -> Result<SqliteStore> {
+        let path = path.to_owned();
+        let database = blocking(move || Database::open(&path, &options, durable)).await?;
+        Ok(SqliteStore { database: Arc::new(database), listeners: Mutex::new(Vec::new()) })
+    }
+
+    /// One writing transaction of owned work.
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let database = self.database.clone();
+        blocking(move || database.write(work)).await
+    }
+
+    /// Wakes whoever listens. A listener that has a message waiting needs no second one.
+    fn wake(&self) {
+        lock(&self.listeners)
+            .retain(|listener| !matches!(listener.try_send(()), Err(mpsc::error::TrySendError::Closed(()))));
+    }
+}
+
+/// Now, in milliseconds since 1970, on the database's clock.
+fn now_ms(conn: &Connection) -> Result<i64> {
+    Ok(conn.prepare_cached("SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER)")?.query_row([], |row| row.get(0))?)
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    fn backend(&self) -> Backend {
+        Backend::Sqlite
+    }
+
+    fn address(&self) -> String {
+        format!("sqlite:{}", self.database.path.display())
+    }
+
+    async fn migrate(&self) -> Result<Vec<String>> {
+        let database = self.database.clone();
+        blocking(move || database.migrate()).await
+    }
+
+    async fn schema_status(&self) -> Result<SchemaStatus> {
+        let database = self.database.clone();
+        blocking(move || database.schema_status()).await
+    }
+
+    async fn append(&self, tenant: &TenantId, events: &[Admitted], mode: AppendMode) -> Result<Vec<Verdict>> {
+        let verdicts = in_place(|| self.database.write(|conn| append::append(conn, tenant, events, mode)))?;
+        if verdicts.iter().any(|verdict| matches!(verdict, Verdict::Accepted { .. })) {
+            self.wake();
+        }
+        Ok(verdicts)
+    }
+
+    async fn sample_high_water(&self) -> Result<HighWaterSample> {
+        let reader = self.database.reader().await?;
+        let (sequence, identity) = blocking(move || {
+            reader.read(|conn| {
+                Ok(conn.query_row(include_str!("sql/high_water.sql"), [], |row| {
+                    Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))
+                })?)
+            })
+        })
+        .await?;
+        let history = format!("{identity}/{}", file_identity(&self.database.path));
+        Ok(HighWaterSample { sequence: LogSeq(sequence), writers: Vec::new(), history })
+    }
+
+    async fn writers_still_open(&self, _writers: &[OpenWriter]) -> Result<Vec<OpenWriter>> {
+        Ok(Vec::new())
+    }
+
+    async fn wakes(&self) -> Result<mpsc::Receiver<()>> {
+        let (sender, receiver) = mpsc::channel(1);
+        lock(&self.listeners).push(sender);
+        Ok(receiver)
+    }
+
+    async fn heartbeat(&self, owner: &Owner, ttl: Duration) -> Result<()> {
+        let owner = owner.clone();
+        self.write(move |conn| lease::heartbeat(conn, &owner, ttl)).await
+    }
+
+    async fn leave(&self, owner: &Owner) -> Result<()> {
+        let owner = owner.clone();
+        self.write(move |conn| lease::leave(conn, &owner)).await
+    }
+
+    async fn acquire_scope(&self, scope: &Scope, owner: &Owner) -> Result<Acquisition> {
+        let (scope, owner) = (scope.clone(), owner.clone());
+        self.write(move |conn| lease::acquire(conn, &scope, &owner)).await
+    }
+
+    async fn release_scope(&self, lease: &Lease) -> Result<()> {
+        let lease = lease.clone();
+        self.write(move |conn| lease::release(conn, &lease)).await
+    }
+
+    async fn commit(&self, lease: &Lease, batch: &BatchCommit<'_>) -> Result<()> {
+        in_place(|| self.database.write(|conn| commit::commit(conn, lease, batch)))?;
+        crash::point("commit.after_commit");
+        Ok(())
+    }
+
+    async fn commit_build(&self, lease: &BuildLease, batch: &BatchCommit<'_>) -> Result<()> {
+        in_place(|| self.database.write(|conn| commit::commit_build(conn, lease, batch)))?;
+        crash::point("build.after_commit");
+        Ok(())
+    }
+
+    async fn begin_build(&self, scope: &Scope, run_id: Uuid, _storage: Storage) -> Result<BuildLease> {
+        let scope = scope.clone();
+        self.write(move |conn| generation::begin(conn, &scope, run_id)).await
+    }
+
+    async fn resume_build(&self, scope: &Scope, run_id: Uuid) -> Result<Option<(BuildLease, Position)>> {
+        let scope = scope.clone();
+        self.write(move |conn| generation::resume(conn, &scope, run_id)).await
+    }
+
+    async fn finish_build(&self, lease: &BuildLease) -> Result<()> {
+        let lease = lease.clone();
+        self.write(move |conn| generation::finish(conn, &lease)).await
+    }
+
+    async fn flip(&self, lease: &BuildLease) -> Result<Flip> {
+        let lease = lease.clone();
+        let flip = self.write(move |conn| generation::flip(conn, &lease)).await?;
+        if matches!(flip, Flip::Flipped { .. }) {
+            crash::point("flip.after_commit");
+        }
+        Ok(flip)
+    }
+
+    async fn abandon_build(&self, scope: &Scope, run_id: Uuid) -> Result<()> {
+        let scope = scope.clone();
+        self.write(move |conn| generation::abandon(conn, &scope, run_id)).await
+    }
+
+    async fn sweep(&self, rows_max: u64) -> Result<Sweep> {
+        let swept = self.write(move |conn| generation::sweep(conn, rows_max)).await?;
+        crash::point("sweep.after_commit");
+        Ok(swept)
+    }
+
+    async fn record_failure(&self, failure: &NewFailure) -> Result<Failure> {
+        let failure = failure.clone();
+        self.write(move |conn| failure::record(conn, &failure)).await
+    }
+
+    async fn create_run(&self, run: &NewRun) -> Result<Run> {
+        let run = run.clone();
+        self.write(move |conn| run::create(conn, &run)).await
+    }
+
+    async fn adopt_run(&self, run_id: Uuid, owner: &Owner) -> Result<Run> {
+        let owner = owner.clone();
+        self.write(move |conn| run::adopt(conn, run_id, &owner)).await
+    }
+
+    async fn advance_run(&self, run_id: Uuid, owner: &Owner, progress: &RunProgress) -> Result<Run> {
+        let (owner, progress) = (owner.clone(), progress.clone());
+        self.write(move |conn| run::advance(conn, run_id, &owner, &progress)).await
+    }
+
+    async fn finish_run(&self, run_id: Uuid, owner: &Owner, outcome: RunOutcome) -> Result<Run> {
+        let owner = owner.clone();
+        self.write(move |conn| run::finish(conn, run_id, &owner, &outcome)).await
+    }
+
+    async fn request_cancel(&self, run_id: Uuid) -> Result<Run> {
+        self.write(move |conn| run::request_cancel(conn, run_id)).await
+    }
+
+    async fn view(&self) -> Result<Box<dyn ReadView>> {
+        Ok(Box::new(view::View::fresh(self.database.clone())))
+    }
+
+    async fn snapshot(&self) -> Result<Box<dyn ReadView>> {
+        Ok(Box::new(view::View::snapshot(self.database.clone()).await?))
+    }
+}
+
+/// Which file it is: another one under the same name has another history.
+#[cfg(unix)]
+fn file_identity(path: &Path) -> String {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata(path).map_or_else(|_| "gone".to_owned(), |meta| format!("{}:{}", meta.dev(), meta.ino()))
+}
+
+/// Which file it is, as far as this system tells.
+#[cfg(not(unix))]
+fn file_identity(path: &Path) -> String {
+    path.display().to_string()
 }
 
 /// A store for intermediate results, without durability: a file that its owner deletes.

@@ -1,0 +1,193 @@
+//! Committing a batch: rows, checkpoint, resolved failures, and last of all the row that fences it.
+//!
+//! One transaction, whose writer's lock is taken before anything is looked at. The fence is looked at first (a stale writer is
+//! told so, and not that its rows are already there) and decides last, where the cursor moves.
+
+use super::failure::resolve_upto;
+use super::rows::{bind_columns, bind_hashes, bind_key, corruption, delete_sql, insert_sql, update_sql};
+use crate::{BatchCommit, BuildLease, Checkpoint, Generation, Lease, Result, Scope, StoreError, crash};
+use decisiongraph_projections::{Row, RowKey, Table, TableChanges, TenantId};
+use rusqlite::{Connection, OptionalExtension, params};
+
+/// Checkpoints that a scope keeps.
+const CHECKPOINTS_MAX: i64 = 1_000;
+
+/// Commits to the live generation, inside a writing transaction.
+pub(super) fn commit(conn: &Connection, lease: &Lease, batch: &BatchCommit<'_>) -> Result<()> {
+    crash::point("commit.begin");
+    check_order(batch)?;
+    check_scope(conn, lease, batch)?;
+    write_rows(conn, &lease.scope.tenant, lease.generation, batch)?;
+    crash::point("commit.rows_written");
+    let now = super::now_ms(conn)?;
+    resolve_upto(conn, &lease.scope, batch.to, now)?;
+    if batch.checkpoint {
+        add_checkpoint(conn, lease, batch, now)?;
+    }
+    crash::point("commit.before_fence");
+    let moved = conn.prepare_cached(include_str!("sql/commit_scope.sql"))?.execute(params![
+        lease.scope.tenant.as_str(),
+        lease.scope.projection,
+        batch.from.0,
+        lease.epoch.counter,
+        lease.epoch.token.as_bytes(),
+        lease.generation.0,
+        batch.to.0,
+        batch.digest.to_bytes(),
+        batch.projection.version(),
+        now,
+    ])?;
+    if moved != 1 {
+        return Err(StoreError::fenced(format!("{}: this batch is not of the scope's epoch and cursor", lease.scope)));
+    }
+    crash::point("commit.before_commit");
+    Ok(())
+}
+
+/// Commits to a generation under construction, inside a writing transaction.
+pub(super) fn commit_build(conn: &Connection, lease: &BuildLease, batch: &BatchCommit<'_>) -> Result<()> {
+    crash::point("build.begin");
+    check_order(batch)?;
+    super::generation::check_build(conn, lease, Some(batch.from))?;
+    write_rows(conn, &lease.scope.tenant, lease.generation, batch)?;
+    crash::point("build.rows_written");
+    let moved = conn.prepare_cached(include_str!("sql/commit_build.sql"))?.execute(params![
+        lease.generation.0,
+        batch.from.0,
+        lease.epoch.counter,
+        lease.epoch.token.as_bytes(),
+        batch.to.0,
+        batch.digest.to_bytes(),
+        batch.projection.version(),
+    ])?;
+    if moved != 1 {
+        return Err(StoreError::fenced(format!(
+            "{}: this batch is not of the rebuild's epoch and cursor",
+            lease.scope
+        )));
+    }
+    crash::point("build.before_commit");
+    Ok(())
+}
+
+fn check_order(batch: &BatchCommit<'_>) -> Result<()> {
+    if batch.to < batch.from {
+        return Err(StoreError::internal(format!("a batch from {} to {} goes backwards", batch.from, batch.to)));
+    }
+    Ok(())
+}
+
+/// Tells a stale writer what it missed.
+fn check_scope(conn: &Connection, lease: &Lease, batch: &BatchCommit<'_>) -> Result<()> {
+    let Scope { tenant, projection } = &lease.scope;
+    let row = conn
+        .prepare_cached(
+            "SELECT epoch, epoch_token, generation, cursor FROM dg_scope WHERE tenant_id = ?1 AND projection = ?2",
+        )?
+        .query_row(params![tenant.as_str(), projection], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, [u8; 16]>(1)?, row.get::<_, i64>(2)?, row.get::<_, i64>(3)?))
+        })
+        .optional()?;
+    let Some((epoch, token, generation, cursor)) = row else {
+        return Err(StoreError::fenced(format!("{}: there is no such scope", lease.scope)));
+    };
+    if (epoch, &token) != (lease.epoch.counter, lease.epoch.token.as_bytes()) {
+        let mine = lease.epoch;
+        return Err(StoreError::fenced(format!(
+            "{}: epoch {epoch} is the scope's, {mine} is this batch's",
+            lease.scope
+        )));
+    }
+    if generation != lease.generation.0 {
+        let mine = lease.generation;
+        return Err(StoreError::fenced(format!("{}: generation {generation} is live, not {mine}", lease.scope)));
+    }
+    if cursor != batch.from.0 {
+        return Err(StoreError::fenced(format!(
+            "{}: the cursor is {cursor}, this batch was computed at {}",
+            lease.scope, batch.from
+        )));
+    }
+    Ok(())
+}
+
+fn write_rows(conn: &Connection, tenant: &TenantId, generation: Generation, batch: &BatchCommit<'_>) -> Result<()> {
+    for (table, changes) in batch.projection.tables().iter().zip(&batch.changes.tables) {
+        write_table(conn, table, tenant.as_str(), generation.0, changes)?;
+    }
+    Ok(())
+}
+
+fn write_table(conn: &Connection, table: &Table, tenant: &str, generation: i64, changes: &TableChanges) -> Result<()> {
+    // Deletes first, then updates, then inserts: each key is in one list only, so the order matters for locality alone.
+    if !changes.deletes.is_empty() {
+        let mut delete = conn.prepare_cached(&delete_sql(table))?;
+        for (key, row) in by_key(&changes.deletes, |row| row) {
+            bind_key(&mut delete, tenant, generation, &key)?;
+            bind_columns(&mut delete, &row.0, 4)?;
+            if delete.raw_execute()? != 1 {
+                return Err(corruption(table, row.key()));
+            }
+        }
+    }
+    if !changes.updates.is_empty() {
+        let mut update = conn.prepare_cached(&update_sql(table))?;
+        for (key, (before, after)) in by_key(&changes.updates, |(before, _)| before) {
+            bind_key(&mut update, tenant, generation, &key)?;
+            let at = bind_columns(&mut update, &before.0, 4)?;
+            let at = bind_columns(&mut update, &after.0[1..], at)?;
+            bind_hashes(&mut update, table, after, at)?;
+            if update.raw_execute()? != 1 {
+                return Err(corruption(table, before.key()));
+            }
+        }
+    }
+    if !changes.inserts.is_empty() {
+        let mut insert = conn.prepare_cached(&insert_sql(table))?;
+        for (key, row) in by_key(&changes.inserts, |row| row) {
+            bind_key(&mut insert, tenant, generation, &key)?;
+            let at = bind_columns(&mut insert, &row.0, 4)?;
+            bind_hashes(&mut insert, table, row, at)?;
+            insert.raw_execute()?;
+        }
+    }
+    Ok(())
+}
+
+/// In the order of the index that they go into.
+fn by_key<T>(items: &[T], row: impl Fn(&T) -> &Row) -> Vec<(RowKey, &T)> {
+    let mut keyed: Vec<(RowKey, &T)> = items.iter().map(|item| (RowKey::of(row(item).key()), item)).collect();
+    keyed.sort_unstable_by_key(|(key, _)| *key);
+    keyed
+}
+
+fn add_checkpoint(conn: &Connection, lease: &Lease, batch: &BatchCommit<'_>, now_ms: i64) -> Result<()> {
+    let Scope { tenant, projection } = &lease.scope;
+    let last: Option<(i64, String)> = conn
+        .prepare_cached(
+            "SELECT checkpoint, hash FROM dg_digest_checkpoint WHERE tenant_id = ?1 AND projection = ?2 ORDER BY checkpoint DESC LIMIT 1",
+        )?
+        .query_row(params![tenant.as_str(), projection], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let (number, previous) = last.map_or((1, String::new()), |(number, hash)| (number + 1, hash));
+    let digest = batch.digest.to_text();
+    let version = batch.projection.version();
+    let hash = Checkpoint::chain(&previous, &lease.scope, batch.to, &digest, version);
+    conn.prepare_cached(include_str!("sql/commit_checkpoint.sql"))?.execute(params![
+        tenant.as_str(),
+        projection,
+        number,
+        batch.to.0,
+        lease.generation.0,
+        digest,
+        version,
+        previous,
+        hash,
+        now_ms
+    ])?;
+    conn.prepare_cached(
+        "DELETE FROM dg_digest_checkpoint WHERE tenant_id = ?1 AND projection = ?2 AND checkpoint <= ?3",
+    )?
+    .execute(params![tenant.as_str(), projection, number - CHECKPOINTS_MAX])?;
+    Ok(())
+}

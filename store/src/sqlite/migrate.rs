@@ -1,0 +1,115 @@
+//! The schema: `migrations/sqlite`, run by refinery inside one exclusive transaction, so that two processes at once are
+//! safe and a failed migration leaves nothing behind.
+
+use super::errors::too_new;
+use crate::{Result, SchemaStatus, StoreError};
+use refinery::Migration;
+use refinery_core::traits::sync::{Migrate, Query, Transaction};
+use rusqlite::Connection;
+
+mod embedded {
+    refinery::embed_migrations!("../migrations/sqlite");
+}
+
+/// The newest migration of this program.
+pub(super) fn program_version() -> i64 {
+    embedded::migrations::runner()
+        .get_migrations()
+        .iter()
+        .map(|migration| migration.version().into())
+        .max()
+        .unwrap_or(0)
+}
+
+/// Database's version beside the program's. Works on an empty database.
+pub(super) fn status(conn: &Connection) -> Result<SchemaStatus> {
+    let known: bool = conn.query_row(
+        "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'refinery_schema_history')",
+        [],
+        |row| row.get(0),
+    )?;
+    let database = match known {
+        true => {
+            conn.query_row("SELECT coalesce(max(version), 0) FROM refinery_schema_history", [], |row| row.get(0))?
+        }
+        false => 0,
+    };
+    Ok(SchemaStatus { database, program: program_version() })
+}
+
+/// Brings the schema up to date; the names of what was applied. Call it inside an exclusive transaction.
+pub(super) fn run(conn: &Connection) -> Result<Vec<String>> {
+    let before = status(conn)?;
+    if before.database > before.program {
+        return Err(too_new(before.database, before.program));
+    }
+    let mut inside = InsideTransaction { conn, fault: None };
+    match embedded::migrations::runner().run(&mut inside) {
+        Ok(report) => Ok(report.applied_migrations().iter().map(ToString::to_string).collect()),
+        Err(error) => Err(inside.fault.take().unwrap_or_else(|| StoreError::internal(error.to_string()))),
+    }
+}
+
+/// Lets refinery work inside the transaction that is already open: its own driver would begin one a step, and between
+/// two of them another process could step in.
+struct InsideTransaction<'c> {
+    conn: &'c Connection,
+    fault: Option<StoreError>,
+}
+
+impl InsideTransaction<'_> {
+    fn noted<T>(&mut self, result: Result<T>) -> Result<T> {
+        if let Err(error) = &result {
+            self.fault = Some(error.clone());
+        }
+        result
+    }
+}
+
+impl Transaction for InsideTransaction<'_> {
+    type Error = StoreError;
+
+    fn execute<'a, T: Iterator<Item = &'a str>>(&mut self, queries: T) -> Result<usize> {
+        let mut count = 0;
+        for query in queries {
+            let done = self.conn.execute_batch(query).map_err(StoreError::from);
+            self.noted(done)?;
+            count += 1;
+        }
+        Ok(count)
+    }
+}
+
+impl Query<Vec<Migration>> for InsideTransaction<'_> {
+    fn query(&mut self, query: &str) -> Result<Vec<Migration>> {
+        let applied = applied(self.conn, query);
+        self.noted(applied)
+    }
+}
+
+impl Migrate for InsideTransaction<'_> {}
+
+fn applied(conn: &Connection, query: &str) -> Result<Vec<Migration>> {
+    let known = embedded::migrations::runner();
+    let mut statement = conn.prepare(query)?;
+    let mut rows = statement.query([])?;
+    let mut applied = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (version, name, checksum): (i64, String, String) = (row.get(0)?, row.get(1)?, row.get(3)?);
+        let migration = known.get_migrations().iter().find(|migration| {
+            i64::from(migration.version()) == version
+                && migration.name() == name
+                && migration.checksum().to_string() == checksum
+        });
+        match migration {
+            Some(migration) => applied.push(migration.clone()),
+            None => {
+                return Err(StoreError::new(
+                    decisiongraph_projections::Category::VersionMismatch,
+                    format!("the applied migration {version} ({name}) is not this program's"),
+                ));
+            }
+        }
+    }
+    Ok(applied)
+}

@@ -1,0 +1,259 @@
+//! Connections to the file: one that writes, and a pool of those that read.
+//!
+//! *Guarantees.* Every write is one `BEGIN IMMEDIATE … COMMIT` on the writer's connection, durable when it returns (WAL,
+//! `synchronous = FULL`; a scratch store gives durability up). Every read is inside a transaction, so it sees one
+//! instant. Nothing blocks the async runtime: work runs on blocking threads.
+//!
+//! *Never here:* a retry. Waiting for another process's lock is bounded by `statement_timeout`.
+
+use super::{errors, migrate};
+use crate::{Result, StoreError, StoreOptions};
+use decisiongraph_projections::Category;
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Reading connections that may be open at once; each open snapshot holds one.
+const READERS_MAX: usize = 64;
+/// Reading connections that are kept for the next read.
+const READERS_IDLE_MAX: usize = 8;
+/// Prepared statements that a connection keeps.
+const STATEMENTS_MAX: usize = 128;
+
+/// The file, and the connections to it.
+pub(super) struct Database {
+    pub path: PathBuf,
+    busy: Duration,
+    patience: Duration,
+    writer: Mutex<Connection>,
+    idle: Mutex<Vec<Connection>>,
+    permits: Arc<Semaphore>,
+    /// The schema was seen to be this program's.
+    checked: AtomicBool,
+}
+
+impl Database {
+    /// Opens the file. `durable`: a commit that returned survives a power cut.
+    pub fn open(path: &Path, options: &StoreOptions, durable: bool) -> Result<Database> {
+        let opened = || -> Result<Connection> {
+            if !options.create && !path.exists() {
+                return Err(StoreError::new(
+                    Category::Unavailable,
+                    "there is no such database; `decisiongraph migrate` makes one",
+                ));
+            }
+            if options.create
+                && let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty())
+            {
+                std::fs::create_dir_all(parent).map_err(|error| {
+                    StoreError::new(Category::Unavailable, format!("its folder cannot be made: {error}"))
+                })?;
+            }
+            let conn =
+                connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | create_flag(options), options.statement_timeout)?;
+            prepare_writer(&conn, durable)?;
+            Ok(conn)
+        };
+        let writer = opened().map_err(|error| errors::named(path, error))?;
+        Ok(Database {
+            path: path.to_owned(),
+            busy: options.statement_timeout,
+            patience: options.connect_timeout,
+            writer: Mutex::new(writer),
+            idle: Mutex::new(Vec::new()),
+            permits: Arc::new(Semaphore::new(READERS_MAX)),
+            checked: AtomicBool::new(false),
+        })
+    }
+
+    /// Refuses a file whose schema is not this program's.
+    fn check_schema(&self, conn: &Connection) -> Result<()> {
+        if self.checked.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let status = migrate::status(conn)?;
+        match status.database.cmp(&status.program) {
+            std::cmp::Ordering::Less => Err(errors::not_migrated()),
+            std::cmp::Ordering::Greater => Err(errors::too_new(status.database, status.program)),
+            std::cmp::Ordering::Equal => {
+                self.checked.store(true, Ordering::Relaxed);
+                Ok(())
+            }
+        }
+    }
+
+    /// One writing transaction: committed when `work` is well, else rolled back whole. Blocks.
+    pub fn write<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        let run = || -> Result<T> {
+            let mut conn = lock(&self.writer);
+            self.check_schema(&conn)?;
+            let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let answer = work(&transaction)?;
+            transaction.commit()?;
+            Ok(answer)
+        };
+        run().map_err(|error| errors::named(&self.path, error))
+    }
+
+    /// Runs the migrations. Blocks.
+    pub fn migrate(&self) -> Result<Vec<String>> {
+        let run = || -> Result<Vec<String>> {
+            let mut conn = lock(&self.writer);
+            let transaction = conn.transaction_with_behavior(TransactionBehavior::Exclusive)?;
+            let applied = migrate::run(&transaction)?;
+            transaction.commit()?;
+            Ok(applied)
+        };
+        run().map_err(|error| errors::named(&self.path, error))
+    }
+
+    /// Versions of the schema. Blocks.
+    pub fn schema_status(&self) -> Result<crate::SchemaStatus> {
+        migrate::status(&lock(&self.writer)).map_err(|error| errors::named(&self.path, error))
+    }
+
+    /// A reading connection, out of the pool or new.
+    pub async fn reader(self: &Arc<Database>) -> Result<Reader> {
+        let permit = match tokio::time::timeout(self.patience, self.permits.clone().acquire_owned()).await {
+            Ok(Ok(permit)) => permit,
+            _ => {
+                let error = StoreError::transient(
+                    Category::Unavailable,
+                    format!("{READERS_MAX} readers are busy; none was free in {:?}", self.patience),
+                );
+                return Err(errors::named(&self.path, error));
+            }
+        };
+        let idle = lock(&self.idle).pop();
+        let conn = match idle {
+            Some(conn) => conn,
+            None => {
+                let database = self.clone();
+                blocking(move || database.connect_reader()).await?
+            }
+        };
+        Ok(Reader { conn: Some(conn), spoiled: false, database: self.clone(), _permit: permit })
+    }
+
+    fn connect_reader(&self) -> Result<Connection> {
+        let open = || -> Result<Connection> {
+            let conn = connect(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY, self.busy)?;
+            conn.execute_batch(include_str!("sql/reader.sql"))?;
+            self.check_schema(&conn)?;
+            Ok(conn)
+        };
+        open().map_err(|error| errors::named(&self.path, error))
+    }
+}
+
+/// A connection that reads. Goes back to the pool when dropped.
+pub(super) struct Reader {
+    conn: Option<Connection>,
+    /// It holds more than the pool wants back (a temporary table): close it.
+    spoiled: bool,
+    database: Arc<Database>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Reader {
+    /// Runs `work` inside a transaction of its own, or inside the open one of a snapshot. Blocks.
+    pub fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        let run = || -> Result<T> {
+            let conn = self.connection()?;
+            if !conn.is_autocommit() {
+                return work(conn);
+            }
+            let transaction = conn.unchecked_transaction()?;
+            let answer = work(&transaction)?;
+            transaction.rollback()?;
+            Ok(answer)
+        };
+        run().map_err(|error| errors::named(&self.database.path, error))
+    }
+
+    /// Opens a transaction that stays open, and reads once, so that the instant it sees is now. Blocks.
+    pub fn hold(&self) -> Result<()> {
+        let run = || -> Result<()> {
+            let conn = self.connection()?;
+            conn.execute_batch("BEGIN DEFERRED")?;
+            conn.query_row("SELECT 1 FROM sqlite_master LIMIT 1", [], |_| Ok(()))?;
+            Ok(())
+        };
+        run().map_err(|error| errors::named(&self.database.path, error))
+    }
+
+    /// Says that this connection is not to be used again.
+    pub fn spoil(&mut self) {
+        self.spoiled = true;
+    }
+
+    fn connection(&self) -> Result<&Connection> {
+        self.conn.as_ref().ok_or_else(|| StoreError::internal("a reader without a connection"))
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let Some(conn) = self.conn.take() else { return };
+        if self.spoiled || (!conn.is_autocommit() && conn.execute_batch("ROLLBACK").is_err()) {
+            return;
+        }
+        let mut idle = lock(&self.database.idle);
+        if idle.len() < READERS_IDLE_MAX {
+            idle.push(conn);
+        }
+    }
+}
+
+/// Runs blocking work that owns what it needs.
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(answer) => answer,
+        Err(error) => Err(StoreError::internal(format!("a database call did not end: {error}"))),
+    }
+}
+
+/// Runs blocking work that borrows what it needs (a batch is too big to be copied for it): on this thread, whose other
+/// tasks move to another one where the runtime has several.
+pub(super) fn in_place<T>(work: impl FnOnce() -> T) -> T {
+    use tokio::runtime::{Handle, RuntimeFlavor};
+    match Handle::try_current().map(|handle| handle.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _ => work(),
+    }
+}
+
+/// A panic inside a transaction rolled it back; the connection behind the lock is sound.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+fn create_flag(options: &StoreOptions) -> OpenFlags {
+    if options.create { OpenFlags::SQLITE_OPEN_CREATE } else { OpenFlags::empty() }
+}
+
+fn connect(path: &Path, flags: OpenFlags, busy: Duration) -> Result<Connection> {
+    let conn = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    conn.busy_timeout(busy)?;
+    conn.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    Ok(conn)
+}
+
+fn prepare_writer(conn: &Connection, durable: bool) -> Result<()> {
+    conn.execute_batch(include_str!("sql/writer.sql"))?;
+    if !conn.is_readonly("main")? {
+        // A file that is read-only keeps the mode it has; its reads work, its writes say why not.
+        let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+        if !mode.eq_ignore_ascii_case("wal") {
+            return Err(StoreError::new(
+                Category::Storage,
+                format!("the file system does not allow write-ahead logging (journal mode {mode})"),
+            ));
+        }
+    }
+    conn.execute_batch(if durable { "PRAGMA synchronous = FULL" } else { "PRAGMA synchronous = OFF" })?;
+    Ok(())
+}

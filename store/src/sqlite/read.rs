@@ -1,0 +1,315 @@
+//! Reading the log and the scopes. Every look-up is by an index that starts with the tenant; none scans history.
+
+use super::append::unreadable_tags;
+use super::lease::raw_position;
+use super::rows::{collision, existence_sql, key_of, lookup_sql, read_row};
+use crate::{Checkpoint, Epoch, Generation, Lag, PageLimit, Result, Scope, ScopeRow};
+use decisiongraph_projections::event::{Actor, Envelope, Source, StoredEvent, tags_from_json};
+use decisiongraph_projections::{Fetch, LogEvent, LogSeq, Needs, Prior, Table, TenantId, catalogue};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use std::collections::{BTreeSet, HashMap};
+use uuid::Uuid;
+
+/// A page of the log.
+pub(super) fn page(
+    conn: &Connection,
+    tenant: &TenantId,
+    after: LogSeq,
+    upto: LogSeq,
+    limit: PageLimit,
+) -> Result<Vec<LogEvent>> {
+    let mut statement = conn.prepare_cached(include_str!("sql/read_page.sql"))?;
+    let mut rows = statement.query(params![tenant.as_str(), after.0, upto.0, rows_limit(limit.rows_max.max(1))])?;
+    let mut events = Vec::new();
+    let mut bytes = 0usize;
+    while let Some(row) = rows.next()? {
+        bytes = bytes.saturating_add(row.get_ref(8)?.as_bytes().map_or(0, <[u8]>::len));
+        if bytes > limit.bytes_max && !events.is_empty() {
+            break;
+        }
+        events.push(log_event(row)?);
+    }
+    Ok(events)
+}
+
+/// The latest `trace_seq` of each trace at or below a position.
+pub(super) fn heads(
+    conn: &Connection,
+    tenant: &TenantId,
+    traces: &BTreeSet<String>,
+    upto: LogSeq,
+) -> Result<HashMap<String, i64>> {
+    let mut statement = conn.prepare_cached(include_str!("sql/read_head.sql"))?;
+    let mut heads = HashMap::with_capacity(traces.len());
+    for (key, trace) in in_key_order(traces) {
+        let head = statement
+            .query_row(params![tenant.as_str(), key, upto.0], |row| {
+                Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?))
+            })
+            .optional()?;
+        match head {
+            Some((found, _)) if found != *trace => return Err(collision("trace_id")),
+            Some((found, trace_seq)) => {
+                heads.insert(found, trace_seq);
+            }
+            None => {}
+        }
+    }
+    Ok(heads)
+}
+
+/// The events of these types of these traces at or below a position.
+pub(super) fn history(
+    conn: &Connection,
+    tenant: &TenantId,
+    traces: &BTreeSet<String>,
+    types: &[&'static str],
+    upto: LogSeq,
+) -> Result<HashMap<String, Vec<LogEvent>>> {
+    let mut statement = conn.prepare_cached(include_str!("sql/read_history.sql"))?;
+    let mut history = HashMap::with_capacity(traces.len());
+    for (key, trace) in in_key_order(traces) {
+        let mut events = Vec::new();
+        let mut rows = statement.query(params![tenant.as_str(), key, upto.0])?;
+        while let Some(row) = rows.next()? {
+            if !row.get_ref(4)?.as_str().is_ok_and(|event_type| types.contains(&event_type)) {
+                continue;
+            }
+            let event = log_event(row)?;
+            if event.trace_id != *trace {
+                return Err(collision("trace_id"));
+            }
+            events.push(event);
+        }
+        if !events.is_empty() {
+            history.insert(trace.clone(), events);
+        }
+    }
+    Ok(history)
+}
+
+/// Full events of a tenant.
+pub(super) fn events(
+    conn: &Connection,
+    tenant: &TenantId,
+    after: LogSeq,
+    upto: LogSeq,
+    limit: usize,
+) -> Result<Vec<StoredEvent>> {
+    let mut statement = conn.prepare_cached(include_str!("sql/read_events.sql"))?;
+    let mut rows = statement.query(params![tenant.as_str(), after.0, upto.0, rows_limit(limit)])?;
+    stored_events(&mut rows)
+}
+
+/// Full events of one trace.
+pub(super) fn trace_events(
+    conn: &Connection,
+    tenant: &TenantId,
+    trace_id: &str,
+    after: LogSeq,
+    limit: usize,
+) -> Result<Vec<StoredEvent>> {
+    let mut statement = conn.prepare_cached(include_str!("sql/read_trace_events.sql"))?;
+    let mut rows = statement.query(params![tenant.as_str(), key_of(trace_id), trace_id, after.0, rows_limit(limit)])?;
+    stored_events(&mut rows)
+}
+
+/// The tenant's last event at or below a position.
+pub(super) fn last_log_seq(conn: &Connection, tenant: &TenantId, upto: Option<LogSeq>) -> Result<LogSeq> {
+    let last: Option<i64> = conn
+        .prepare_cached("SELECT max(log_seq) FROM dg_event_log WHERE tenant_id = ?1 AND log_seq <= ?2")?
+        .query_row(params![tenant.as_str(), upto.map_or(i64::MAX, |upto| upto.0)], |row| row.get(0))?;
+    Ok(LogSeq(last.unwrap_or(0)))
+}
+
+/// How far a cursor is behind.
+pub(super) fn lag(conn: &Connection, tenant: &TenantId, cursor: LogSeq, mark: LogSeq, bound: u64) -> Result<Lag> {
+    let events = count(conn, tenant, cursor, mark, bound)?;
+    if events == 0 {
+        return Ok(Lag { events, more: false, seconds: 0.0 });
+    }
+    let oldest_ms: i64 = conn
+        .prepare_cached(
+            "SELECT recorded_at_ms FROM dg_event_log INDEXED BY dg_event_log_position
+             WHERE tenant_id = ?1 AND log_seq > ?2 AND log_seq <= ?3 ORDER BY log_seq LIMIT 1",
+        )?
+        .query_row(params![tenant.as_str(), cursor.0, mark.0], |row| row.get(0))?;
+    let age_ms = super::now_ms(conn)?.saturating_sub(oldest_ms).max(0);
+    Ok(Lag { events, more: events >= bound, seconds: age_ms as f64 / 1000.0 })
+}
+
+/// How many events, up to a bound.
+pub(super) fn count(conn: &Connection, tenant: &TenantId, after: LogSeq, upto: LogSeq, bound: u64) -> Result<u64> {
+    let bound = i64::try_from(bound).unwrap_or(i64::MAX);
+    Ok(conn
+        .prepare_cached(include_str!("sql/read_count.sql"))?
+        .query_row(params![tenant.as_str(), after.0, upto.0, bound], |row| row.get::<_, i64>(0))?
+        .unsigned_abs())
+}
+
+/// Every tenant that has events.
+pub(super) fn tenants(conn: &Connection) -> Result<Vec<TenantId>> {
+    let mut statement = conn.prepare_cached(include_str!("sql/read_tenants.sql"))?;
+    let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
+    rows.map(|tenant| Ok(TenantId::new(tenant?)?)).collect()
+}
+
+/// One scope.
+pub(super) fn scope(conn: &Connection, scope: &Scope) -> Result<Option<ScopeRow>> {
+    let sql = format!("{} WHERE scope.tenant_id = ?2 AND scope.projection = ?3", include_str!("sql/read_scopes.sql"));
+    let mut statement = conn.prepare_cached(&sql)?;
+    let mut rows = statement.query(params![super::now_ms(conn)?, scope.tenant.as_str(), scope.projection])?;
+    rows.next()?.map(|row| scope_row(row, scope.clone())).transpose()
+}
+
+/// All scopes, or those of one tenant, by tenant and in catalogue order.
+pub(super) fn scopes(conn: &Connection, tenant: Option<&TenantId>) -> Result<Vec<ScopeRow>> {
+    let sql = format!(
+        "{} WHERE ?2 IS NULL OR scope.tenant_id = ?2 ORDER BY scope.tenant_id",
+        include_str!("sql/read_scopes.sql")
+    );
+    let mut statement = conn.prepare_cached(&sql)?;
+    let mut rows = statement.query(params![super::now_ms(conn)?, tenant.map(TenantId::as_str)])?;
+    let mut scopes = Vec::new();
+    while let Some(row) = rows.next()? {
+        let projection: String = row.get(1)?;
+        // A projection of another program's catalogue is not ours to show.
+        let Some(place) = catalogue::ALL.iter().position(|known| known.name() == projection) else { continue };
+        let scope = Scope::new(&TenantId::new(row.get::<_, String>(0)?)?, catalogue::ALL[place]);
+        scopes.push((place, scope_row(row, scope)?));
+    }
+    scopes.sort_by(|(a_place, a), (b_place, b)| (&a.scope.tenant, a_place).cmp(&(&b.scope.tenant, b_place)));
+    Ok(scopes.into_iter().map(|(_, row)| row).collect())
+}
+
+/// The rows that a batch must know.
+pub(super) fn prior_rows(
+    conn: &Connection,
+    tenant: &TenantId,
+    tables: &'static [Table],
+    generation: Generation,
+    needs: &Needs,
+) -> Result<Prior> {
+    let mut prior = Prior::empty(needs);
+    for (index, need) in needs.rows.iter().enumerate() {
+        let table = &tables[need.table];
+        match need.fetch {
+            Fetch::Existence => {
+                let mut statement = conn.prepare_cached(&existence_sql(table))?;
+                for (key, value) in in_key_order(&need.values) {
+                    let mut rows = statement.query(params![tenant.as_str(), generation.0, key])?;
+                    let Some(row) = rows.next()? else { continue };
+                    if row.get_ref(0)?.as_bytes().ok() != Some(value.as_bytes()) {
+                        return Err(collision(table.columns[0].name));
+                    }
+                    prior.existing[index].insert(value.clone());
+                }
+            }
+            Fetch::Rows => {
+                let mut statement = conn.prepare_cached(&lookup_sql(table, need.by))?;
+                for (key, value) in in_key_order(&need.values) {
+                    let mut rows = statement.query(params![tenant.as_str(), generation.0, key])?;
+                    while let Some(row) = rows.next()? {
+                        let found = read_row(table, row, 0)?.row;
+                        if found.0[need.by].as_str() != Some(value.as_str()) {
+                            return Err(collision(table.columns[need.by].name));
+                        }
+                        prior.rows[index].push(found);
+                    }
+                }
+            }
+        }
+    }
+    Ok(prior)
+}
+
+/// The digest checkpoints of a scope, newest first.
+pub(super) fn checkpoints(conn: &Connection, scope: &Scope, limit: usize) -> Result<Vec<Checkpoint>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT cursor, generation, digest, version, previous_hash, hash,
+                strftime('%Y-%m-%dT%H:%M:%fZ', recorded_at_ms / 1000.0, 'unixepoch')
+         FROM dg_digest_checkpoint WHERE tenant_id = ?1 AND projection = ?2 ORDER BY checkpoint DESC LIMIT ?3",
+    )?;
+    let rows = statement.query_map(params![scope.tenant.as_str(), scope.projection, rows_limit(limit)], |row| {
+        Ok(Checkpoint {
+            cursor: LogSeq(row.get(0)?),
+            generation: Generation(row.get(1)?),
+            digest: row.get(2)?,
+            version: row.get(3)?,
+            previous: row.get(4)?,
+            hash: row.get(5)?,
+            recorded_at: row.get(6)?,
+        })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// In the order of the index that they are sought in.
+fn in_key_order(values: &BTreeSet<String>) -> Vec<([u8; 16], &String)> {
+    let mut keyed: Vec<_> = values.iter().map(|value| (key_of(value), value)).collect();
+    keyed.sort_unstable_by_key(|(key, _)| *key);
+    keyed
+}
+
+/// A limit as SQLite takes it.
+pub(super) fn rows_limit(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+fn log_event(row: &Row<'_>) -> Result<LogEvent> {
+    Ok(LogEvent {
+        log_seq: LogSeq(row.get(0)?),
+        event_id: row.get(1)?,
+        trace_id: row.get(2)?,
+        trace_seq: row.get(3)?,
+        event_type: row.get(4)?,
+        occurred_at: row.get(5)?,
+        actor_type: row.get(6)?,
+        actor_id: row.get(7)?,
+        payload: row.get(8)?,
+        payload_hash: row.get(9)?,
+    })
+}
+
+fn stored_events(rows: &mut rusqlite::Rows<'_>) -> Result<Vec<StoredEvent>> {
+    let mut events = Vec::new();
+    while let Some(row) = rows.next()? {
+        let log_seq: i64 = row.get(0)?;
+        let tags: String = row.get(15)?;
+        let envelope = Envelope {
+            event_id: row.get(1)?,
+            trace_id: row.get(2)?,
+            trace_seq: row.get(3)?,
+            event_type: row.get(4)?,
+            occurred_at: row.get(5)?,
+            source: Source { producer_id: row.get(6)?, system: row.get(7)?, subsystem: row.get(8)? },
+            actor: Actor { actor_type: row.get(9)?, actor_id: row.get(10)? },
+            idempotency_key: row.get(11)?,
+            correlation_id: row.get(12)?,
+            causation_event_id: row.get(13)?,
+            schema_version: row.get(14)?,
+            tags: tags_from_json(&tags).ok_or_else(|| unreadable_tags(log_seq))?,
+        };
+        events.push(StoredEvent {
+            log_seq: LogSeq(log_seq),
+            recorded_at: row.get(17)?,
+            envelope,
+            payload: row.get(18)?,
+            payload_hash: row.get(16)?,
+        });
+    }
+    Ok(events)
+}
+
+fn scope_row(row: &Row<'_>, scope: Scope) -> Result<ScopeRow> {
+    Ok(ScopeRow {
+        scope,
+        owner: row.get(2)?,
+        owner_live: row.get(3)?,
+        epoch: Epoch { counter: row.get(4)?, token: Uuid::from_bytes(row.get(5)?) },
+        generation: Generation(row.get(6)?),
+        position: raw_position(row, 7)?.read()?,
+        updated_at: row.get(10)?,
+        cursor_age_seconds: row.get(11)?,
+    })
+}

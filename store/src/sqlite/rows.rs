@@ -1,0 +1,156 @@
+//! Statements out of a projection's [`Table`], and rows in and out of them: a new projection needs no SQL but its
+//! migration.
+//!
+//! Column order in every statement: tenant, generation, row key, the table's columns, then the hashes of its hashed columns.
+
+use crate::{KeyedRow, Result, StoreError};
+use decisiongraph_projections::{Category, ColumnType, Row, RowKey, Table, Value};
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Statement, ToSql};
+use std::fmt::Write as _;
+
+/// The stored identity of a text.
+pub(super) fn key_of(text: &str) -> [u8; 16] {
+    RowKey::of(text).0
+}
+
+/// Two texts with the same 128-bit hash: not by accident.
+pub(super) fn collision(what: &str) -> StoreError {
+    StoreError::internal(format!("two different values of {what} have the same 128-bit hash"))
+}
+
+/// A projection row that is not what the batch was computed from.
+pub(super) fn corruption(table: &Table, key: &str) -> StoreError {
+    StoreError::new(
+        Category::Storage,
+        format!(
+            "corruption: the row {key:?} of {} is not what this batch was computed from; run `decisiongraph verify`",
+            table.name
+        ),
+    )
+}
+
+fn key_column(table: &Table, column: usize) -> String {
+    format!("{}_key", table.columns[column].name)
+}
+
+/// `row_key`, columns, hashes: what [`read_row`] reads.
+pub(super) fn select_list(table: &Table) -> String {
+    let mut list = String::from("row_key");
+    for column in table.columns {
+        let _ = write!(list, ", {}", column.name);
+    }
+    for column in table.hashed {
+        let _ = write!(list, ", {}", key_column(table, *column));
+    }
+    list
+}
+
+/// Inserts one row. Plain: the prior state says that the key is absent, so a duplicate is an error and not a choice.
+pub(super) fn insert_sql(table: &Table) -> String {
+    let count = 3 + table.columns.len() + table.hashed.len();
+    let marks = (1..=count).map(|n| format!("?{n}")).collect::<Vec<_>>().join(", ");
+    format!("INSERT INTO {} (tenant_id, generation, {}) VALUES ({marks})", table.name, select_list(table))
+}
+
+/// Where a row is still exactly `before`: parameters as in [`insert_sql`], without the hashes.
+fn still_before(table: &Table) -> String {
+    let mut text = String::from("tenant_id = ?1 AND generation = ?2 AND row_key = ?3");
+    for (index, column) in table.columns.iter().enumerate() {
+        // IS also for columns that are never null: one shape for all.
+        let _ = write!(text, " AND {} IS ?{}", column.name, index + 4);
+    }
+    text
+}
+
+/// Deletes one row, if it is still what it was.
+pub(super) fn delete_sql(table: &Table) -> String {
+    format!("DELETE FROM {} WHERE {}", table.name, still_before(table))
+}
+
+/// Updates one row, if it is still what it was. The new values come behind those of [`still_before`]; the canonical key never
+/// changes.
+pub(super) fn update_sql(table: &Table) -> String {
+    let mut next = 4 + table.columns.len();
+    let mut set = Vec::new();
+    for column in &table.columns[1..] {
+        set.push(format!("{} = ?{next}", column.name));
+        next += 1;
+    }
+    for column in table.hashed {
+        set.push(format!("{} = ?{next}", key_column(table, *column)));
+        next += 1;
+    }
+    format!("UPDATE {} SET {} WHERE {}", table.name, set.join(", "), still_before(table))
+}
+
+/// Finds rows by the canonical key (column 0) or by a hashed column.
+pub(super) fn lookup_sql(table: &Table, by: usize) -> String {
+    let by = if by == 0 { "row_key".to_owned() } else { key_column(table, by) };
+    format!("SELECT {} FROM {} WHERE tenant_id = ?1 AND generation = ?2 AND {by} = ?3", select_list(table), table.name)
+}
+
+/// Finds the text of a canonical key.
+pub(super) fn existence_sql(table: &Table) -> String {
+    format!(
+        "SELECT {} FROM {} WHERE tenant_id = ?1 AND generation = ?2 AND row_key = ?3",
+        table.columns[0].name, table.name
+    )
+}
+
+/// One value as a parameter, borrowed.
+pub(super) struct Param<'a>(pub &'a Value);
+
+impl ToSql for Param<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self.0 {
+            Value::Null => ValueRef::Null,
+            Value::Text(text) => ValueRef::Text(text.as_bytes()),
+            Value::Int(int) => ValueRef::Integer(*int),
+        }))
+    }
+}
+
+/// Binds tenant, generation and row key to the first three parameters.
+pub(super) fn bind_key(statement: &mut Statement<'_>, tenant: &str, generation: i64, key: &RowKey) -> Result<()> {
+    statement.raw_bind_parameter(1, tenant)?;
+    statement.raw_bind_parameter(2, generation)?;
+    statement.raw_bind_parameter(3, &key.0[..])?;
+    Ok(())
+}
+
+/// Binds these columns of a row from parameter `at` on; the next free parameter.
+pub(super) fn bind_columns(statement: &mut Statement<'_>, values: &[Value], mut at: usize) -> Result<usize> {
+    for value in values {
+        statement.raw_bind_parameter(at, Param(value))?;
+        at += 1;
+    }
+    Ok(at)
+}
+
+/// Binds the hashes of a row's hashed columns from parameter `at` on.
+pub(super) fn bind_hashes(statement: &mut Statement<'_>, table: &Table, row: &Row, mut at: usize) -> Result<()> {
+    for column in table.hashed {
+        let text = row.0[*column].as_str().unwrap_or_default();
+        statement.raw_bind_parameter(at, &key_of(text)[..])?;
+        at += 1;
+    }
+    Ok(())
+}
+
+/// Reads a row of [`select_list`], from column `at` on.
+pub(super) fn read_row(table: &Table, row: &rusqlite::Row<'_>, at: usize) -> Result<KeyedRow> {
+    let key = |index: usize| -> Result<RowKey> { Ok(RowKey(row.get(index)?)) };
+    let first = at + 1;
+    let mut values = Vec::with_capacity(table.columns.len());
+    for (index, column) in table.columns.iter().enumerate() {
+        values.push(match column.kind {
+            ColumnType::Text => Value::Text(row.get(first + index)?),
+            ColumnType::OptionalText => Value::from(row.get::<_, Option<String>>(first + index)?),
+            ColumnType::Int => Value::Int(row.get(first + index)?),
+        });
+    }
+    let hashes = first + table.columns.len();
+    let hashed = (0..table.hashed.len()).map(|index| key(hashes + index)).collect::<Result<_>>()?;
+    Ok(KeyedRow { key: key(at)?, row: Row(values), hashed })
+}

@@ -1,0 +1,25 @@
+-- Finished traces that met a policy: of each trace's index rows the best one (exceptions before policies, then the latest,
+-- then the smallest event id), then newest first. The policy's index finds the rows, the summary's key its trace.
+WITH matching AS (
+    SELECT trace_id, trace_id_key, policy_id, policy_version, exception_id,
+           row_number() OVER (
+               PARTITION BY trace_id
+               ORDER BY exception_id IS NULL, log_seq DESC, source_event_id
+           ) AS place
+    FROM dg_precedent_index INDEXED BY dg_precedent_index_policy
+    WHERE tenant_id = ?1 AND generation = ?7 AND policy_id_key = ?8 AND policy_id = ?9
+      AND (?10 IS NULL OR policy_version = ?10)
+)
+SELECT summary.trace_id, summary.workflow, summary.title, summary.outcome, summary.finished_at, summary.last_log_seq,
+       summary.primary_entity_type, summary.primary_entity_id,
+       matching.policy_id, matching.policy_version, matching.exception_id
+FROM matching
+JOIN dg_trace_summary AS summary
+  ON summary.tenant_id = ?1 AND summary.generation = ?2 AND summary.row_key = matching.trace_id_key
+WHERE matching.place = 1
+  AND summary.finished_at IS NOT NULL
+  AND (?3 IS NULL OR summary.primary_entity_type = ?3)
+  AND (?4 IS NULL OR summary.primary_entity_id = ?4)
+  AND (?5 IS NULL OR summary.outcome = ?5)
+ORDER BY summary.last_log_seq DESC, summary.trace_id
+LIMIT ?6

@@ -1,0 +1,122 @@
+//! All rows of a table, in chunks, out of one instant, with memory bounded by a chunk.
+
+use super::pool::{Reader, blocking, lock};
+use super::rows::{read_row, select_list};
+use crate::{Generation, KeyedRow, Result, RowOrder, RowStream};
+use decisiongraph_projections::{RowKey, Table, TenantId};
+use futures_util::stream;
+use rusqlite::{Connection, params};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// Rows a chunk.
+const CHUNK_ROWS: i64 = 1_000;
+
+/// Where the stream is.
+#[derive(Clone)]
+enum At {
+    /// Behind this key, in the order of the keys.
+    Key(Option<RowKey>),
+    /// Behind this place of a temporary list of rows, in the order of their text.
+    Listed { list: String, place: i64 },
+}
+
+struct Source {
+    reader: Arc<Mutex<Reader>>,
+    table: &'static Table,
+    tenant: TenantId,
+    generation: Generation,
+}
+
+/// The rows of a generation, read through this reader, which must hold a transaction.
+pub(super) async fn rows(
+    reader: Arc<Mutex<Reader>>,
+    table: &'static Table,
+    tenant: TenantId,
+    generation: Generation,
+    order: RowOrder,
+) -> Result<RowStream> {
+    let source = Arc::new(Source { reader, table, tenant, generation });
+    let at = match order {
+        RowOrder::Key => At::Key(None),
+        RowOrder::Text => {
+            let source = source.clone();
+            blocking(move || source.list_by_text()).await?
+        }
+    };
+    let chunks = stream::try_unfold(Some(at), move |at| {
+        let source = source.clone();
+        async move {
+            let Some(at) = at else { return Ok(None) };
+            let (chunk, next) = blocking(move || source.chunk(at)).await?;
+            Ok(if chunk.is_empty() { None } else { Some((chunk, next)) })
+        }
+    });
+    Ok(Box::pin(chunks))
+}
+
+impl Source {
+    /// Sorts the table by the bytes of its canonical key, once, into a list of row ids on disk: no index has that order, and
+    /// sorting again for every chunk would cost the square.
+    fn list_by_text(&self) -> Result<At> {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let list = format!("dg_order_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        let mut reader = lock(&self.reader);
+        reader.spoil();
+        reader.read(|conn| {
+            let Table { name, columns, .. } = self.table;
+            conn.execute(
+                &format!(
+                    "CREATE TEMP TABLE {list} AS SELECT rowid AS source FROM {name}
+                     WHERE tenant_id = ?1 AND generation = ?2 ORDER BY {}",
+                    columns[0].name
+                ),
+                params![self.tenant.as_str(), self.generation.0],
+            )?;
+            Ok(())
+        })?;
+        Ok(At::Listed { list, place: 0 })
+    }
+
+    fn chunk(&self, at: At) -> Result<(Vec<KeyedRow>, Option<At>)> {
+        lock(&self.reader).read(|conn| match at {
+            At::Key(after) => self.chunk_by_key(conn, after),
+            At::Listed { list, place } => self.chunk_of_list(conn, list, place),
+        })
+    }
+
+    fn chunk_by_key(&self, conn: &Connection, after: Option<RowKey>) -> Result<(Vec<KeyedRow>, Option<At>)> {
+        let sql = format!(
+            "SELECT {} FROM {} WHERE tenant_id = ?1 AND generation = ?2 AND row_key > ?3 ORDER BY row_key LIMIT {CHUNK_ROWS}",
+            select_list(self.table),
+            self.table.name
+        );
+        let mut statement = conn.prepare_cached(&sql)?;
+        // An empty blob sorts before every key.
+        let after: &[u8] = after.as_ref().map_or(&[], |key| &key.0);
+        let mut rows = statement.query(params![self.tenant.as_str(), self.generation.0, after])?;
+        let mut chunk = Vec::new();
+        while let Some(row) = rows.next()? {
+            chunk.push(read_row(self.table, row, 0)?);
+        }
+        let next = chunk.last().map(|row: &KeyedRow| At::Key(Some(row.key)));
+        Ok((chunk, next))
+    }
+
+    fn chunk_of_list(&self, conn: &Connection, list: String, place: i64) -> Result<(Vec<KeyedRow>, Option<At>)> {
+        let sql = format!(
+            "SELECT {} FROM temp.{list} AS list CROSS JOIN {} AS source ON source.rowid = list.source
+             WHERE list.rowid > ?1 ORDER BY list.rowid LIMIT {CHUNK_ROWS}",
+            select_list(self.table),
+            self.table.name
+        );
+        let mut statement = conn.prepare_cached(&sql)?;
+        let mut rows = statement.query(params![place])?;
+        let mut chunk = Vec::new();
+        while let Some(row) = rows.next()? {
+            chunk.push(read_row(self.table, row, 0)?);
+        }
+        let place = place + i64::try_from(chunk.len()).unwrap_or(i64::MAX);
+        Ok((chunk, Some(At::Listed { list, place })))
+    }
+}

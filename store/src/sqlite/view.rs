@@ -1,0 +1,231 @@
+//! Read views: each call its own instant ([`View::fresh`]), or all calls one instant ([`View::snapshot`]).
+
+use super::pool::{Database, Reader, blocking, in_place, lock};
+use super::{failure, query, read, run, stream};
+use crate::{
+    Checkpoint, Direction, Failure, Generation, Lag, ListFilter, PageLimit, PrecedentFilter, PrecedentHit, ReadView,
+    Result, RowOrder, RowStream, Run, Scope, ScopeRow,
+};
+use async_trait::async_trait;
+use decisiongraph_projections::{LogEvent, LogSeq, Needs, Prior, Projection, Row, StoredEvent, TenantId};
+use rusqlite::Connection;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex};
+use uuid::Uuid;
+
+/// A read view.
+pub(super) struct View {
+    database: Arc<Database>,
+    /// The connection whose open transaction is the snapshot.
+    held: Option<Arc<Mutex<Reader>>>,
+}
+
+impl View {
+    /// Each call sees what is committed when it starts.
+    pub fn fresh(database: Arc<Database>) -> View {
+        View { database, held: None }
+    }
+
+    /// All calls see what is committed now.
+    pub async fn snapshot(database: Arc<Database>) -> Result<View> {
+        let held = hold(&database).await?;
+        Ok(View { database, held: Some(held) })
+    }
+
+    async fn read<T: Send + 'static>(&self, work: impl FnOnce(&Connection) -> Result<T> + Send + 'static) -> Result<T> {
+        match &self.held {
+            Some(held) => {
+                let held = held.clone();
+                blocking(move || lock(&held).read(work)).await
+            }
+            None => {
+                let reader = self.database.reader().await?;
+                blocking(move || reader.read(work)).await
+            }
+        }
+    }
+}
+
+/// A reader with an open transaction that sees now.
+async fn hold(database: &Arc<Database>) -> Result<Arc<Mutex<Reader>>> {
+    let reader = database.reader().await?;
+    blocking(move || {
+        reader.hold()?;
+        Ok(Arc::new(Mutex::new(reader)))
+    })
+    .await
+}
+
+#[async_trait]
+impl ReadView for View {
+    async fn page(&self, tenant: &TenantId, after: LogSeq, upto: LogSeq, limit: PageLimit) -> Result<Vec<LogEvent>> {
+        let tenant = tenant.clone();
+        self.read(move |conn| read::page(conn, &tenant, after, upto, limit)).await
+    }
+
+    async fn heads(&self, tenant: &TenantId, traces: &BTreeSet<String>, upto: LogSeq) -> Result<HashMap<String, i64>> {
+        let (tenant, traces) = (tenant.clone(), traces.clone());
+        self.read(move |conn| read::heads(conn, &tenant, &traces, upto)).await
+    }
+
+    async fn history(
+        &self,
+        tenant: &TenantId,
+        traces: &BTreeSet<String>,
+        types: &[&'static str],
+        upto: LogSeq,
+    ) -> Result<HashMap<String, Vec<LogEvent>>> {
+        let (tenant, traces, types) = (tenant.clone(), traces.clone(), types.to_vec());
+        self.read(move |conn| read::history(conn, &tenant, &traces, &types, upto)).await
+    }
+
+    async fn events(&self, tenant: &TenantId, after: LogSeq, upto: LogSeq, limit: usize) -> Result<Vec<StoredEvent>> {
+        let tenant = tenant.clone();
+        self.read(move |conn| read::events(conn, &tenant, after, upto, limit)).await
+    }
+
+    async fn trace_events(
+        &self,
+        tenant: &TenantId,
+        trace_id: &str,
+        after: LogSeq,
+        limit: usize,
+    ) -> Result<Vec<StoredEvent>> {
+        let (tenant, trace_id) = (tenant.clone(), trace_id.to_owned());
+        self.read(move |conn| read::trace_events(conn, &tenant, &trace_id, after, limit)).await
+    }
+
+    async fn last_log_seq(&self, tenant: &TenantId, upto: Option<LogSeq>) -> Result<LogSeq> {
+        let tenant = tenant.clone();
+        self.read(move |conn| read::last_log_seq(conn, &tenant, upto)).await
+    }
+
+    async fn lag(&self, tenant: &TenantId, cursor: LogSeq, mark: LogSeq, bound: u64) -> Result<Lag> {
+        let tenant = tenant.clone();
+        self.read(move |conn| read::lag(conn, &tenant, cursor, mark, bound)).await
+    }
+
+    async fn count_events(&self, tenant: &TenantId, after: LogSeq, upto: LogSeq, bound: u64) -> Result<u64> {
+        let tenant = tenant.clone();
+        self.read(move |conn| read::count(conn, &tenant, after, upto, bound)).await
+    }
+
+    async fn tenants(&self) -> Result<Vec<TenantId>> {
+        self.read(read::tenants).await
+    }
+
+    async fn scope(&self, scope: &Scope) -> Result<Option<ScopeRow>> {
+        let scope = scope.clone();
+        self.read(move |conn| read::scope(conn, &scope)).await
+    }
+
+    async fn scopes(&self, tenant: Option<&TenantId>) -> Result<Vec<ScopeRow>> {
+        let tenant = tenant.cloned();
+        self.read(move |conn| read::scopes(conn, tenant.as_ref())).await
+    }
+
+    async fn prior_rows(
+        &self,
+        tenant: &TenantId,
+        projection: &dyn Projection,
+        generation: Generation,
+        needs: &Needs,
+    ) -> Result<Prior> {
+        let tables = projection.tables();
+        let work = |conn: &Connection| read::prior_rows(conn, tenant, tables, generation, needs);
+        match &self.held {
+            Some(held) => in_place(|| lock(held).read(work)),
+            None => {
+                let reader = self.database.reader().await?;
+                in_place(|| reader.read(work))
+            }
+        }
+    }
+
+    async fn rows(
+        &self,
+        tenant: &TenantId,
+        projection: &dyn Projection,
+        generation: Generation,
+        table: usize,
+        order: RowOrder,
+    ) -> Result<RowStream> {
+        let table = &projection.tables()[table];
+        // Outside a snapshot, the stream is one of its own.
+        let reader = match &self.held {
+            Some(held) => held.clone(),
+            None => hold(&self.database).await?,
+        };
+        stream::rows(reader, table, tenant.clone(), generation, order).await
+    }
+
+    async fn checkpoints(&self, scope: &Scope, limit: usize) -> Result<Vec<Checkpoint>> {
+        let scope = scope.clone();
+        self.read(move |conn| read::checkpoints(conn, &scope, limit)).await
+    }
+
+    async fn edges_touching(
+        &self,
+        tenant: &TenantId,
+        generation: Generation,
+        nodes: &BTreeSet<String>,
+        edge_types: Option<&[String]>,
+        after_edge_id: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Row>> {
+        let (tenant, nodes) = (tenant.clone(), nodes.clone());
+        let edge_types = edge_types.map(<[String]>::to_vec);
+        let after = after_edge_id.map(str::to_owned);
+        self.read(move |conn| {
+            query::edges_touching(conn, &tenant, generation, &nodes, edge_types.as_deref(), after.as_deref(), limit)
+        })
+        .await
+    }
+
+    async fn edges_of(
+        &self,
+        tenant: &TenantId,
+        generation: Generation,
+        node_id: &str,
+        direction: Direction,
+        after: Option<(LogSeq, &str)>,
+        limit: usize,
+    ) -> Result<Vec<Row>> {
+        let (tenant, node_id) = (tenant.clone(), node_id.to_owned());
+        let after = after.map(|(log_seq, edge_id)| (log_seq, edge_id.to_owned()));
+        self.read(move |conn| {
+            let after = after.as_ref().map(|(log_seq, edge_id)| (*log_seq, edge_id.as_str()));
+            query::edges_of(conn, &tenant, generation, &node_id, direction, after, limit)
+        })
+        .await
+    }
+
+    async fn precedents(
+        &self,
+        tenant: &TenantId,
+        summaries: Generation,
+        precedents: Generation,
+        filter: &PrecedentFilter,
+    ) -> Result<Vec<PrecedentHit>> {
+        let (tenant, filter) = (tenant.clone(), filter.clone());
+        self.read(move |conn| query::precedents(conn, &tenant, summaries, precedents, &filter)).await
+    }
+
+    async fn failures(&self, filter: &ListFilter) -> Result<Vec<Failure>> {
+        let filter = filter.clone();
+        self.read(move |conn| failure::list(conn, &filter)).await
+    }
+
+    async fn failure(&self, failure_id: i64) -> Result<Option<Failure>> {
+        self.read(move |conn| failure::by_id(conn, failure_id)).await
+    }
+
+    async fn runs(&self, filter: &ListFilter) -> Result<Vec<Run>> {
+        let filter = filter.clone();
+        self.read(move |conn| run::list(conn, &filter)).await
+    }
+
+    async fn run(&self, run_id: Uuid) -> Result<Option<Run>> {
+        self.read(move |conn| run::find(conn, run_id)).await
+    }
+}

@@ -1,0 +1,162 @@
+//! The shortest way from a log to a projection, over any store: what the engine does, without its patience.
+
+use decisiongraph_projections::digest::rolling::RollingDigest;
+use decisiongraph_projections::{Changes, LogEvent, LogSeq, Projection, TenantId, sequence};
+use decisiongraph_store::*;
+use futures_util::StreamExt as _;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// A process with this name.
+pub fn owner(node: &str) -> Owner {
+    Owner { node: node.to_owned(), incarnation: Uuid::new_v4() }
+}
+
+/// Takes the scope, which must be free.
+pub async fn acquire(store: &Arc<dyn Store>, scope: &Scope, owner: &Owner) -> (Lease, Position) {
+    match store.acquire_scope(scope, owner).await.expect("an answer") {
+        Acquisition::Acquired(lease, position) => (lease, position),
+        Acquisition::Held { by, .. } => panic!("held by {by}"),
+    }
+}
+
+/// A batch, computed and not yet committed.
+pub struct Computed {
+    pub from: LogSeq,
+    pub to: LogSeq,
+    pub changes: Changes,
+    pub digest: RollingDigest,
+}
+
+impl Computed {
+    pub fn batch<'a>(&'a self, projection: &'a dyn Projection) -> BatchCommit<'a> {
+        BatchCommit {
+            projection,
+            from: self.from,
+            to: self.to,
+            changes: &self.changes,
+            digest: &self.digest,
+            checkpoint: false,
+        }
+    }
+}
+
+/// Computes the batch of these events.
+pub async fn compute(
+    view: &dyn ReadView,
+    tenant: &TenantId,
+    projection: &dyn Projection,
+    generation: Generation,
+    position: &Position,
+    events: &[LogEvent],
+) -> Computed {
+    let traces: BTreeSet<String> = events.iter().map(|event| event.trace_id.clone()).collect();
+    let heads = view.heads(tenant, &traces, position.cursor).await.expect("heads");
+    assert_eq!(sequence::check_page(events, &heads), None, "the log is sound");
+    let needs = projection.needs(events);
+    let mut prior = view.prior_rows(tenant, projection, generation, &needs).await.expect("prior rows");
+    prior.history =
+        view.history(tenant, &needs.history_of, &needs.history_types, position.cursor).await.expect("history");
+    let projected = projection.project(events, &needs, &prior);
+    assert_eq!(projected.poison, None);
+    let mut digest = position.digest.clone();
+    digest.apply(projection.tables(), &projected.changes);
+    let to = events.last().map_or(position.cursor, |event| event.log_seq);
+    Computed { from: position.cursor, to, changes: projected.changes, digest }
+}
+
+/// Everything in one page.
+pub const WHOLE: PageLimit = PageLimit { rows_max: 1_000_000, bytes_max: usize::MAX };
+
+/// Moves a scope to the log's end, in batches of at most these sizes in turn; where it then is.
+pub async fn catch_up(
+    store: &Arc<dyn Store>,
+    lease: &Lease,
+    mut position: Position,
+    projection: &dyn Projection,
+    sizes: &[usize],
+) -> Position {
+    let tenant = &lease.scope.tenant;
+    let view = store.view().await.expect("a view");
+    for size in sizes.iter().cycle() {
+        let limit = PageLimit { rows_max: *size, bytes_max: usize::MAX };
+        let events = view.page(tenant, position.cursor, LogSeq(i64::MAX), limit).await.expect("a page");
+        if events.is_empty() {
+            break;
+        }
+        let computed = compute(&*view, tenant, projection, lease.generation, &position, &events).await;
+        store.commit(lease, &computed.batch(projection)).await.expect("a commit");
+        position = Position { cursor: computed.to, digest: computed.digest, version: projection.version() };
+    }
+    position
+}
+
+/// Moves a build to the log's end.
+pub async fn build(
+    store: &Arc<dyn Store>,
+    lease: &BuildLease,
+    mut position: Position,
+    projection: &dyn Projection,
+    size: usize,
+    batches_max: usize,
+) -> Position {
+    let tenant = &lease.scope.tenant;
+    let view = store.view().await.expect("a view");
+    let limit = PageLimit { rows_max: size, bytes_max: usize::MAX };
+    for _ in 0..batches_max {
+        let events = view.page(tenant, position.cursor, LogSeq(i64::MAX), limit).await.expect("a page");
+        if events.is_empty() {
+            break;
+        }
+        let computed = compute(&*view, tenant, projection, lease.generation, &position, &events).await;
+        store.commit_build(lease, &computed.batch(projection)).await.expect("a commit");
+        position = Position { cursor: computed.to, digest: computed.digest, version: projection.version() };
+    }
+    position
+}
+
+/// The origin of a projection.
+pub fn origin(projection: &dyn Projection) -> Position {
+    Position { cursor: LogSeq::ORIGIN, digest: RollingDigest::default(), version: projection.version() }
+}
+
+/// All rows of a stream.
+pub async fn collect(mut stream: RowStream) -> Vec<KeyedRow> {
+    let mut rows = Vec::new();
+    while let Some(chunk) = stream.next().await {
+        rows.extend(chunk.expect("a chunk"));
+    }
+    rows
+}
+
+/// All rows of a generation, table by table.
+pub async fn all_rows(
+    view: &dyn ReadView,
+    tenant: &TenantId,
+    projection: &dyn Projection,
+    generation: Generation,
+) -> Vec<Vec<KeyedRow>> {
+    let mut tables = Vec::new();
+    for table in 0..projection.tables().len() {
+        let stream = view.rows(tenant, projection, generation, table, RowOrder::Text).await.expect("a stream");
+        tables.push(collect(stream).await);
+    }
+    tables
+}
+
+/// Appends, and every event must be stored.
+pub async fn append_all(
+    store: &Arc<dyn Store>,
+    tenant: &TenantId,
+    events: &[decisiongraph_projections::Admitted],
+) -> Vec<LogSeq> {
+    let verdicts = store.append(tenant, events, AppendMode::AllOrNothing).await.expect("an append");
+    verdicts
+        .into_iter()
+        .map(|verdict| match verdict {
+            Verdict::Accepted { log_seq } => log_seq,
+            other => panic!("not stored: {other:?}"),
+        })
+        .collect()
+}
