@@ -49,14 +49,14 @@ pub async fn open(path: &Path, options: StoreOptions) -> Result<Arc<dyn Store>> 
     Ok(Arc::new(SqliteStore::open(path, options, true).await?))
 }
 
-impl SqliteStore {
-    /// A new, migrated store that is thrown away after use: nothing in it survives a power cut.
-    pub async fn scratch(path: &Path) -> Result<Arc<dyn Store>> {
-        let store = SqliteStore::open(path, StoreOptions::default(), false).await?;
-        store.migrate().await?;
-        Ok(Arc::new(store))
-    }
+/// A store for intermediate results, migrated, in a file that its owner deletes: nothing in it survives a power cut.
+pub async fn scratch(path: &Path) -> Result<Arc<dyn Store>> {
+    let store = SqliteStore::open(path, StoreOptions::default(), false).await?;
+    store.migrate().await?;
+    Ok(Arc::new(store))
+}
 
+impl SqliteStore {
     async fn open(path: &Path, options: StoreOptions, durable: bool) -> Result<SqliteStore> {
         let path = path.to_owned();
         let database = blocking(move || Database::open(&path, &options, durable)).await?;
@@ -252,9 +252,4 @@ fn file_identity(path: &Path) -> String {
 #[cfg(not(unix))]
 fn file_identity(path: &Path) -> String {
     path.display().to_string()
-}
-
-/// A store for intermediate results, without durability: a file that its owner deletes.
-pub async fn scratch(_path: &std::path::Path) -> Result<Arc<dyn Store>> {
-    Err(StoreError::internal("this backend is not built yet"))
 }
