@@ -1,0 +1,201 @@
+//! `check` passes on every fixture, on both backends, at every batch size; and it bites: a fixture with one wrong value fails and
+//! is named.
+
+mod run;
+
+use decisiongraph_store::throwaway;
+use run::{fixtures, parity, scenario_bundle};
+
+const BATCH_SIZES: [&str; 4] = ["1", "2", "7", "1000"];
+
+/// The project's own fixtures, and those beside the repository when they are there.
+fn every_fixture() -> Vec<String> {
+    let mut files: Vec<String> = ["edge_fixture_bundle", "edge_query_verdicts", "append_verdicts"]
+        .iter()
+        .map(|name| fixtures().join(format!("{name}.json")).display().to_string())
+        .collect();
+    let beside = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/parity");
+    for entry in std::fs::read_dir(beside).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.extension().is_some_and(|extension| extension == "json") {
+            files.push(path.display().to_string());
+        }
+    }
+    files.sort();
+    files
+}
+
+fn passes_everywhere(backend: &str, database_url: Option<&str>) {
+    let (_directory, generated) = scenario_bundle(7, 600, |_, _| ());
+    for size in BATCH_SIZES {
+        let mut arguments = vec!["check", "--backend", backend, "--batch-size", size];
+        let files = every_fixture();
+        arguments.extend(files.iter().map(String::as_str));
+        arguments.push(&generated);
+        let run = parity(&arguments, database_url);
+        assert!(run.ok(), "batch size {size}:\n{}", run.failures());
+        let passed: usize = run.last_line().split(' ').next().and_then(|n| n.parse().ok()).expect("a count");
+        assert!(passed > 100 && run.last_line() == format!("{passed} passed, 0 failed"), "{}", run.last_line());
+        assert_eq!(
+            run.stdout.lines().filter(|line| line.starts_with("ok ")).count(),
+            passed,
+            "one line a scenario or case"
+        );
+    }
+}
+
+#[test]
+fn every_fixture_passes_on_sqlite() {
+    passes_everywhere("sqlite", None);
+}
+
+#[tokio::test]
+async fn every_fixture_passes_on_postgres() {
+    let server = throwaway::shared().await.expect("a server");
+    passes_everywhere("postgres", Some(server.admin_url()));
+}
+
+#[test]
+fn without_a_database_url_it_starts_a_server_of_its_own() {
+    let (_directory, bundle) = scenario_bundle(7, 20, |_, _| ());
+    let run = parity(&["check", "--backend", "postgres", &bundle], None);
+    assert!(run.stdout.ends_with("0 passed, 1 failed\n"), "20 events are not the 600 of the digests: {}", run.stdout);
+    assert!(run.stdout.contains("expected_digests."), "it got as far as the digests: {}", run.stdout);
+}
+
+#[tokio::test]
+async fn its_databases_are_gone_afterwards() {
+    // The other test of this file works on this server too: one of its own says more.
+    let own = throwaway::Server::start().await.expect("a server");
+    let before = databases(&own).await;
+    let (_directory, bundle) = scenario_bundle(7, 600, |_, _| ());
+    let run = parity(&["check", "--backend", "postgres", &bundle], Some(own.admin_url()));
+    assert!(run.ok(), "{}", run.stdout);
+    assert_eq!(databases(&own).await, before);
+}
+
+async fn databases(server: &throwaway::Server) -> Vec<String> {
+    let (client, connection) =
+        tokio_postgres::connect(server.admin_url(), tokio_postgres::NoTls).await.expect("connects");
+    let connection = tokio::spawn(connection);
+    let rows = client.query("SELECT datname::text FROM pg_database ORDER BY 1", &[]).await.expect("answers");
+    drop(client);
+    let _ = connection.await;
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+/// One edit of a scenario, and the words by which the checker must name it.
+fn bites(edit: impl FnOnce(&mut Vec<String>, &mut serde_json::Value), words: &[&str]) {
+    let (_directory, bundle) = scenario_bundle(7, 600, edit);
+    let run = parity(&["check", &bundle], None);
+    assert_eq!(run.code, Some(1), "{}", run.stdout);
+    assert_eq!(run.last_line(), "0 passed, 1 failed");
+    let line = run.failures();
+    for word in words {
+        assert!(line.contains(word), "{word} is not in: {line}");
+    }
+}
+
+#[test]
+fn a_wrong_digest_is_named() {
+    for name in ["context_graph", "trace_summary", "precedent_index", "full_projection"] {
+        let zero = format!("sha256:{}", "0".repeat(64));
+        bites(
+            |_, digests| digests[name] = zero.as_str().into(),
+            &["catch_up: ", &format!("expected_digests.{name}: expected {zero}, got sha256:")],
+        );
+    }
+}
+
+#[test]
+fn a_changed_event_is_found_by_the_digests() {
+    let change = |events: &mut Vec<String>, _: &mut serde_json::Value| {
+        events[0] = events[0].replacen("2026-01-01T00:00:00", "2026-01-01T00:00:59", 1);
+    };
+    bites(change, &["catch_up: expected_digests.context_graph"]);
+}
+
+#[test]
+fn a_refused_event_of_a_scenario_is_named() {
+    let swap = |events: &mut Vec<String>, _: &mut serde_json::Value| {
+        let second = events.iter().position(|event| event.contains("\"trace_seq\":1,")).expect("a second event");
+        let moved = events.remove(second);
+        events.insert(0, moved);
+    };
+    bites(swap, &["events[0] is refused: event_sequence_invalid"]);
+}
+
+#[test]
+fn wrong_rows_verdicts_and_answers_are_named() {
+    let bundle = fixtures().join("edge_fixture_bundle.json").display().to_string();
+    for (file, from, to, named) in [
+        (
+            "edge_fixture_bundle.json",
+            "\"log_seq\": 1,",
+            "\"log_seq\": 999,",
+            "catch_up: context_graph.edges[edge_id=trace_involves_entity:trace:t-00001-b0a5a3f06b:entity:\u{fc}nit:sf:opp:1:ev-00005-c74899882d].log_seq: expected 999, got 1",
+        ),
+        (
+            "edge_fixture_bundle.json",
+            "\"node_count\": 3",
+            "\"node_count\": 4",
+            "context_graph.node_count: expected 4, got 3",
+        ),
+        (
+            "edge_fixture_bundle.json",
+            "\"projection_cursor\": 1,",
+            "\"projection_cursor\": 77,",
+            "projection_cursor of context_graph: expected 77, got 1",
+        ),
+        (
+            "append_verdicts.json",
+            "\"event_sequence_invalid\"",
+            "\"accepted\"",
+            "verdicts[1]: expected accepted, got event_sequence_invalid",
+        ),
+        ("append_verdicts.json", "\"stored_events\": 3", "\"stored_events\": 2", "stored_events: expected 2, got 3"),
+        (
+            "edge_query_verdicts.json",
+            "\"truncated\": false",
+            "\"truncated\": true",
+            "truncated: expected true, got false",
+        ),
+    ] {
+        let text = std::fs::read_to_string(fixtures().join(file)).expect("a fixture");
+        let edited = text.replacen(from, to, 1);
+        assert_ne!(text, edited, "{from} is in {file}");
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join(file);
+        std::fs::write(&path, edited).expect("writes");
+        let run = parity(&["check", &path.display().to_string(), "--bundle", &bundle], None);
+        assert_eq!(run.code, Some(1), "{file}: {from}");
+        assert!(run.last_line().ends_with(" passed, 1 failed"), "exactly the edited one: {}", run.failures());
+        assert!(run.failures().contains(named), "{named} is not in: {}", run.failures());
+    }
+}
+
+#[test]
+fn what_cannot_be_checked_is_a_failure() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).expect("writes");
+        path.display().to_string()
+    };
+    let queries =
+        r#"{"format":"decisiongraph.query_verdicts","version":1,"scenarios":[{"scenario":"nowhere","queries":[]}]}"#;
+    for (path, word) in [
+        (file("torn.json", r#"{"format":"decisiongraph.append_verdicts""#), "not JSON"),
+        (file("other.json", r#"{"format":"something","version":1}"#), "`format` is \"something\""),
+        (file("newer.json", r#"{"format":"decisiongraph.append_verdicts","version":2}"#), "`version`"),
+        (file("empty.json", r#"{"format":"decisiongraph.append_verdicts","version":1,"cases":[]}"#), "nothing in it"),
+        (file("queries.json", queries), "this scenario is in no bundle"),
+        (directory.path().join("absent.json").display().to_string(), "cannot be read"),
+    ] {
+        let run = parity(&["check", &path], None);
+        assert_eq!((run.code, run.last_line()), (Some(1), "0 passed, 1 failed"), "{path}");
+        assert!(run.failures().contains(word), "{word}: {}", run.failures());
+    }
+    assert_eq!(parity(&["check"], None).code, Some(1), "wrong usage is 1, not 2");
+    assert_eq!(parity(&["check", "--batch-size", "0", "x"], None).code, Some(1));
+}
