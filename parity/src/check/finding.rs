@@ -49,9 +49,15 @@ impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Finding::Differs { path, expected, got } => {
-                write!(f, "{path}: expected {}, got {}", shown(expected), shown(got))
+                write!(
+                    f,
+                    "{}: expected {}, got {}",
+                    shown(path, usize::MAX),
+                    shown(expected, SHOWN_MAX),
+                    shown(got, SHOWN_MAX)
+                )
             }
-            Finding::Failed(message) => f.write_str(&shown(message)),
+            Finding::Failed(message) => f.write_str(&shown(message, usize::MAX)),
         }
     }
 }
@@ -59,11 +65,11 @@ impl fmt::Display for Finding {
 /// Longest value that is printed whole, characters.
 const SHOWN_MAX: usize = 300;
 
-/// One line, not too long.
-fn shown(text: &str) -> String {
+/// One line of at most `max` characters.
+fn shown(text: &str, max: usize) -> String {
     let mut out = String::new();
     for (n, c) in text.chars().enumerate() {
-        if n == SHOWN_MAX {
+        if n == max {
             out.push('…');
             break;
         }

@@ -10,6 +10,7 @@ pub mod stores;
 pub mod trial;
 
 use crate::bundle::{AppendCase, Bundle, Content, QueryScenario, Scenario};
+use decisiongraph_projections::canonical_json::parse;
 use finding::{Checked, Finding};
 use futures_util::{StreamExt as _, stream};
 use std::io::Write;
@@ -155,7 +156,9 @@ async fn compare(task: &Task<'_>, trial: &Trial) -> Checked {
             for mode in [decisiongraph_store::RunMode::CatchUp, decisiongraph_store::RunMode::Rebuild] {
                 trial.run(mode).await.map_err(|finding| finding.within(mode.as_str()))?;
                 for (index, case) in of.queries.iter().enumerate() {
-                    let name = format!("{}: queries[{index}] {} {}", mode.as_str(), case.query, case.args);
+                    let args =
+                        parse(&case.args).map_or_else(|_| case.args.clone(), |args| args.value.to_payload_form());
+                    let name = format!("{}: queries[{index}] {} {args}", mode.as_str(), case.query);
                     queries::check(trial, case).await.map_err(|finding| finding.within(&name))?;
                 }
             }
