@@ -22,6 +22,9 @@ pub enum Db {
 impl Db {
     /// One of each backend, migrated.
     pub async fn both() -> Vec<Db> {
+        if std::env::var_os("ONLY_SQLITE").is_some() {
+            return vec![Db::sqlite().await];
+        }
         vec![Db::sqlite().await, Db::postgres().await]
     }
 
@@ -96,7 +99,7 @@ pub fn config(batch: usize) -> EngineConfig {
 }
 
 pub fn engine(store: &Arc<dyn Store>, batch: usize) -> Engine {
-    Engine::new(Arc::clone(store), owner("test"), config(batch))
+    Engine::new(Arc::clone(store), owner(&format!("test-{}", Uuid::new_v4())), config(batch))
 }
 
 pub fn request(mode: RunMode) -> RunRequest {
