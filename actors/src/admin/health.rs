@@ -31,7 +31,7 @@ fn findings(status: &StatusReply) -> HealthReply {
             });
         }
     }
-    findings.sort_by(|a, b| b.health.cmp(&a.health));
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.health));
     let health = findings.first().map_or(HealthWord::Ok, |worst| worst.health);
     HealthReply { health, scopes: status.scopes.len() as u64, findings }
 }

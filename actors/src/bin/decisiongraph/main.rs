@@ -1,2 +1,70 @@
-//! Binary.
-fn main() {}
+//! The `decisiongraph` binary: arguments in, one [`decisiongraph_actors::admin::AdminRequest`] (or a stream of them) to the engine,
+//! a table or one JSON object out, and an exit code that scripts can rely on.
+//!
+//! *Never here:* SQL, projection rules, engine decisions. A command is a file in `commands/`, a variant and a match arm.
+
+mod args;
+mod commands;
+mod demo;
+mod graph_text;
+mod interrupt;
+mod logging;
+mod output;
+mod progress;
+mod session;
+
+use args::Cli;
+use clap::Parser as _;
+use decisiongraph_actors::admin::{AdminError, ExitCode, of_error};
+use decisiongraph_projections::Category;
+use output::Output;
+
+fn main() -> std::process::ExitCode {
+    let json_asked = std::env::args_os().any(|arg| arg == "--json");
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error, json_asked),
+    };
+    logging::start(cli.globals.verbose);
+    let output = Output::new(cli.globals.json);
+    logging::report_panics(output);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let error = AdminError::new(Category::Internal, format!("cannot start threads: {error}"));
+            output.error(&error);
+            return code(of_error(&error));
+        }
+    };
+    let ended = runtime.block_on(commands::run(cli, output));
+    // What is committed is durable; a reader thread that still waits for its input must not hold up the end.
+    runtime.shutdown_background();
+    match ended {
+        Ok(exit) => code(exit),
+        Err(error) => {
+            output.error(&error);
+            code(of_error(&error))
+        }
+    }
+}
+
+fn code(exit: ExitCode) -> std::process::ExitCode {
+    std::process::ExitCode::from(exit.0)
+}
+
+/// Help and version are answers; everything else that clap says is `invalid_argument`.
+fn usage(error: &clap::Error, json: bool) -> std::process::ExitCode {
+    use clap::error::ErrorKind;
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        let _ = error.print();
+        return code(ExitCode::OK);
+    }
+    if json {
+        let text = error.render().to_string();
+        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        Output::new(true).error(&AdminError::new(Category::InvalidArgument, message));
+    } else {
+        let _ = error.print();
+    }
+    code(ExitCode::USAGE)
+}

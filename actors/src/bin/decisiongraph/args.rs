@@ -1,0 +1,102 @@
+//! The command line as data. What a flag means, its unit and its default stand in its help text.
+
+use crate::commands;
+use clap::{Args, Parser, Subcommand};
+use decisiongraph_projections::TenantId;
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "\
+Examples:
+  decisiongraph demo                                 a guided tour; needs nothing
+  decisiongraph import events.jsonl                  take a decision log in
+  decisiongraph catch-up                             apply it to the projections
+  decisiongraph subgraph entity:account:acme --format mermaid
+  decisiongraph verify                               prove rows, digests and log agree
+
+Where a command goes:
+  --database URL, else DATABASE_URL, else the embedded file in the data directory
+  (--data-dir, else DECISIONGRAPH_DATA_DIR, else $XDG_DATA_HOME/decisiongraph).
+
+Exit codes:
+  0 ok   1 other failure   2 usage   3 drift found   4 data refused   5 not found
+  6 no database   7 projection out of date   8 unauthorized or wrong version
+  9 fenced or outcome unknown   10 health degraded   11 health failed   130 interrupted";
+
+/// Turns a log of business decisions into trace summaries, a context graph and a precedent index: durably, exactly once, and
+/// with a proof.
+#[derive(Parser)]
+#[command(name = "decisiongraph", version, about, after_help = EXAMPLES, disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub globals: Globals,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags of every command.
+#[derive(Args, Clone)]
+#[command(next_help_heading = "Global options")]
+pub struct Globals {
+    /// Database: postgres://USER@HOST/DATABASE or sqlite:PATH
+    #[arg(long, global = true, value_name = "URL")]
+    pub database: Option<String>,
+    /// Directory of the embedded store (its file is decisiongraph.db)
+    #[arg(long, global = true, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Whose log [default: `default`; status, health, runs and failures speak of all]
+    #[arg(long, global = true, value_name = "ID", value_parser = parse_tenant)]
+    pub tenant: Option<TenantId>,
+    /// context_graph, trace_summary, precedent_index or all [default: all]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub projection: Option<String>,
+    /// Print one JSON object; errors as {"error":{"category","message","next"}} on stderr
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Events a batch, 1 to 100000 [default: 2000]
+    #[arg(long, global = true, value_name = "EVENTS", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub batch_size: Option<u32>,
+    /// No progress bar; long work tells where it is in plain lines
+    #[arg(long, global = true)]
+    pub no_progress: bool,
+    /// More log on stderr: -v info, -vv debug, -vvv trace (DECISIONGRAPH_LOG=filter overrides)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+impl Globals {
+    /// The projection asked for; none for all.
+    pub fn projection(&self) -> Option<String> {
+        self.projection.clone().filter(|name| name != "all")
+    }
+}
+
+fn parse_tenant(text: &str) -> Result<TenantId, String> {
+    TenantId::new(text).map_err(|refusal| refusal.message)
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    Demo(commands::demo::Demo),
+    Migrate(commands::migrate::Migrate),
+    Import(commands::import::Import),
+    Append(commands::append::Append),
+    Export(commands::export::Export),
+    #[command(visible_alias = "replay")]
+    CatchUp(commands::catch_up::CatchUp),
+    Rebuild(commands::rebuild::Rebuild),
+    Verify(commands::verify::Verify),
+    Status(commands::status::Status),
+    Health(commands::health::Health),
+    Digest(commands::digest::Digest),
+    Trace(commands::trace::Trace),
+    Events(commands::events::Events),
+    Subgraph(commands::subgraph::Subgraph),
+    Edges(commands::edges::Edges),
+    Precedents(commands::precedents::Precedents),
+    Failures(commands::failures::Failures),
+    Failure(commands::failures::Failure),
+    Runs(commands::runs::Runs),
+    Run(commands::runs::RunArgs),
+    Cancel(commands::runs::Cancel),
+    Completions(commands::completions::Completions),
+}

@@ -1,0 +1,106 @@
+//! `append`: events one by one, each with its verdict.
+
+use super::line_source::{Input, LineSource, cannot_read};
+use super::{Context, unexpected};
+use crate::interrupt;
+use crate::output::{number, shown, written};
+use crate::session::{Access, connect};
+use clap::Args;
+use decisiongraph_actors::admin::{
+    AdminError, AdminReply, AdminRequest, AppendReply, AppendRequest, ExitCode, LineVerdict, answer,
+};
+use decisiongraph_actors::engine::{Control, Engine};
+use decisiongraph_projections::Category;
+use std::io::Write as _;
+
+/// Offer events one by one and print each verdict: accepted, repeated or refused
+///
+/// Goes on after a refused one; the exit code is 4 if any was. Nothing is projected: run `decisiongraph catch-up`.
+#[derive(Args)]
+#[command(after_help = "Example:\n  producer | decisiongraph append -")]
+pub struct Append {
+    /// JSON lines, or - for stdin
+    #[arg(value_name = "FILE", value_parser = Input::parser())]
+    input: Input,
+}
+
+impl Append {
+    pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
+        let source = LineSource::start(&self.input, true)?;
+        let engine = connect(&context.globals, Access::Write).await?;
+        let control = Control::default();
+        interrupt::asks_first(control.cancel.clone());
+        let mut total = AppendReply::default();
+        if context.output.json {
+            written(std::io::stdout().write_all(b"{\"verdicts\":["))?;
+        }
+        let ended = self.append(context, &engine, &control, source, &mut total).await;
+        let counts = (total.accepted, total.repeated, total.refused);
+        if context.output.json {
+            // One object, written as it grows; closed also when the end is an error, which stands on stderr.
+            context
+                .output
+                .text(&format!("],\"accepted\":{},\"repeated\":{},\"refused\":{}}}", counts.0, counts.1, counts.2))?;
+        } else {
+            let (accepted, repeated, refused) = (number(counts.0), number(counts.1), number(counts.2));
+            context.output.text(&format!("{accepted} accepted, {repeated} repeated, {refused} refused"))?;
+        }
+        let interrupted = ended?;
+        Ok(match total.refused {
+            _ if interrupted => ExitCode::INTERRUPTED,
+            0 => ExitCode::OK,
+            _ => ExitCode::DATA_REFUSED,
+        })
+    }
+
+    /// Whether it was interrupted.
+    async fn append(
+        &self,
+        context: &Context,
+        engine: &Engine,
+        control: &Control,
+        mut source: LineSource,
+        total: &mut AppendReply,
+    ) -> Result<bool, AdminError> {
+        let mut first = true;
+        while let Some(chunk) = source.chunks.recv().await {
+            let lines = chunk.map_err(|error| cannot_read(&self.input, &error))?;
+            if control.cancel.is_requested() {
+                return Ok(true);
+            }
+            let request = AppendRequest { tenant: context.globals.tenant.clone(), all_or_nothing: false, lines };
+            let reply = match answer(engine, AdminRequest::Append(request), control).await? {
+                AdminReply::Appended(reply) => reply,
+                _ => return Err(unexpected()),
+            };
+            let mut text = String::new();
+            for verdict in &reply.verdicts {
+                if context.output.json {
+                    text.push_str(if std::mem::take(&mut first) { "" } else { "," });
+                    text.push_str(&serde_json::to_string(verdict).unwrap_or_default());
+                } else {
+                    text.push_str(&line(verdict));
+                }
+            }
+            let mut out = std::io::stdout().lock();
+            written(out.write_all(text.as_bytes()).and_then(|()| out.flush()))?;
+            total.accepted += reply.accepted;
+            total.repeated += reply.repeated;
+            total.refused += reply.refused;
+        }
+        Ok(false)
+    }
+}
+
+fn line(verdict: &LineVerdict) -> String {
+    let event = shown(verdict.event_id.as_deref().unwrap_or("-"));
+    match (verdict.log_seq, &verdict.message) {
+        (Some(log_seq), _) => format!("line {}: {} at {log_seq} ({event})\n", verdict.line, verdict.verdict.as_str()),
+        (None, message) => format!(
+            "line {}: refused ({event}): {}: {}\n",
+            verdict.line,
+            verdict.category.unwrap_or(Category::Internal),
+            shown(message.as_deref().unwrap_or_default())
+        ),
+    }
+}

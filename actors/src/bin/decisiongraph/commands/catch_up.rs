@@ -1,0 +1,29 @@
+//! `catch-up`: applies what is new.
+
+use super::Context;
+use clap::Args;
+use decisiongraph_actors::admin::{AdminError, AdminRequest, ExitCode, JobRequest};
+use decisiongraph_projections::LogSeq;
+
+/// Apply new events to the projections, up to the safe end of the log
+///
+/// Every batch commits rows, cursor and digest in one transaction: an interrupted catch-up goes on where it stopped, and applies
+/// nothing twice. A poison event stops its projection and stands in `decisiongraph failures`; everything before it is applied.
+#[derive(Args)]
+#[command(after_help = "Example:\n  decisiongraph catch-up --projection trace_summary --until 5000")]
+pub struct CatchUp {
+    /// Stop at this log position instead of the end
+    #[arg(long, value_name = "LOG_SEQ", value_parser = clap::value_parser!(i64).range(0..))]
+    until: Option<i64>,
+}
+
+impl CatchUp {
+    pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
+        let request = JobRequest {
+            tenant: context.globals.tenant.clone(),
+            projection: context.globals.projection(),
+            until: self.until.map(LogSeq),
+        };
+        context.job(AdminRequest::CatchUp(request)).await
+    }
+}

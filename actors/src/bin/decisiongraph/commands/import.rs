@@ -1,0 +1,131 @@
+//! `import`: a file of events, all or up to the first bad line.
+
+use super::line_source::{Input, LineSource, cannot_read};
+use super::{Context, unexpected};
+use crate::interrupt;
+use crate::output::number;
+use crate::progress::{Lines, Style};
+use crate::session::{Access, connect};
+use clap::Args;
+use decisiongraph_actors::admin::{
+    AdminError, AdminReply, AdminRequest, AppendReply, AppendRequest, ExitCode, LineVerdict, answer,
+};
+use decisiongraph_actors::engine::{Control, Engine};
+use decisiongraph_projections::{Category, TenantId};
+use serde::Serialize;
+use std::sync::atomic::Ordering;
+
+/// Take events in from a file of JSON lines; stop at the first bad line
+///
+/// Every line is checked by the reference's rules. 1,000 lines are stored together or not at all (when a file mixes tenants: each run
+/// of consecutive lines of one tenant within them). It can be run again: what is stored already is recognised by its idempotency key.
+/// A given log_seq is ignored, a given payload_hash is verified, a tenant_id overrides --tenant. Nothing is projected: run
+/// `decisiongraph catch-up`.
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  decisiongraph import events.jsonl\n  zcat log.gz | decisiongraph import --tenant acme -"
+)]
+pub struct Import {
+    /// JSON lines, or - for stdin
+    #[arg(value_name = "FILE", value_parser = Input::parser())]
+    input: Input,
+}
+
+/// What was stored, over all chunks.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct Imported {
+    /// Lines that were looked at.
+    pub lines: u64,
+    /// Stored now.
+    pub accepted: u64,
+    /// Stored before.
+    pub repeated: u64,
+}
+
+impl Import {
+    pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
+        let source = LineSource::start(&self.input, false)?;
+        let engine = connect(&context.globals, Access::Write).await?;
+        let control = Control::default();
+        interrupt::asks_first(control.cancel.clone());
+        let progress = Lines::start(Style::of(&context.globals), source.size);
+        let tenant = context.globals.tenant.clone();
+        let (imported, ended) = import(&engine, &control, tenant, &self.input, source, progress).await?;
+        let summary = format!(
+            "{} lines: {} stored, {} stored before",
+            number(imported.lines),
+            number(imported.accepted),
+            number(imported.repeated)
+        );
+        if context.output.json {
+            let json = serde_json::to_string(&imported).unwrap_or_default();
+            context.output.text(&json)?;
+        } else if ended == ExitCode::OK {
+            let next = if imported.accepted > 0 { "\nApply them with `decisiongraph catch-up`." } else { "" };
+            context.output.text(&format!("{summary}{next}"))?;
+        } else {
+            context.output.text(&format!("Interrupted after {summary}. Run it again to go on."))?;
+        }
+        Ok(ended)
+    }
+}
+
+async fn import(
+    engine: &Engine,
+    control: &Control,
+    tenant: Option<TenantId>,
+    input: &Input,
+    mut source: LineSource,
+    mut progress: Lines,
+) -> Result<(Imported, ExitCode), AdminError> {
+    let mut imported = Imported::default();
+    while let Some(chunk) = source.chunks.recv().await {
+        let lines = chunk.map_err(|error| cannot_read(input, &error))?;
+        if control.cancel.is_requested() {
+            progress.stop();
+            return Ok((imported, ExitCode::INTERRUPTED));
+        }
+        let (Some(first), Some(last)) = (lines.first(), lines.last()) else { continue };
+        let (first, last) = (first.number, last.number);
+        let count = lines.len() as u64;
+        let request = AppendRequest { tenant: tenant.clone(), all_or_nothing: true, lines };
+        let reply = match answer(engine, AdminRequest::Append(request), control).await? {
+            AdminReply::Appended(reply) => reply,
+            _ => return Err(unexpected()),
+        };
+        if let Some(refused) = reply.verdicts.first() {
+            progress.stop();
+            return Err(stopped(refused, &reply, imported, first, last));
+        }
+        imported.lines += count;
+        imported.accepted += reply.accepted;
+        imported.repeated += reply.repeated;
+        progress.at(source.bytes.load(Ordering::Relaxed), imported.lines);
+    }
+    progress.stop();
+    Ok((imported, ExitCode::OK))
+}
+
+/// Which line is bad, why, and what stands.
+fn stopped(refused: &LineVerdict, reply: &AppendReply, before: Imported, first: u64, last: u64) -> AdminError {
+    let category = refused.category.unwrap_or(Category::Internal);
+    let event = refused.event_id.as_deref().map(|id| format!(" (event {id})")).unwrap_or_default();
+    let why = refused.message.as_deref().unwrap_or("refused");
+    let stands = match (before.accepted + before.repeated, reply.accepted) {
+        (0, 0) => "nothing was stored".to_owned(),
+        (_, 0) => format!(
+            "stored before it: {} new events and {} repeats, up to line {}; of lines {first} to {last} nothing",
+            number(before.accepted),
+            number(before.repeated),
+            first - 1
+        ),
+        (_, part) => format!(
+            "stored before it: {} new events up to line {}, and {} of other tenants in lines {first} to {last}",
+            number(before.accepted),
+            first - 1,
+            number(part)
+        ),
+    };
+    AdminError::new(category, format!("line {}{event}: {why}; {stands}", refused.line))
+        .next("correct the line and import the file again: what is stored is recognised")
+}

@@ -1,0 +1,108 @@
+//! Lines of a file or of stdin, read by a thread of its own, so that reading overlaps with storing and a stalled pipe never holds
+//! up the end of the program. At most two chunks wait.
+
+use clap::builder::{PathBufValueParser, TypedValueParser, ValueParser};
+use decisiongraph_actors::admin::{AdminError, OfferedLine};
+use decisiongraph_actors::lines::LineReader;
+use decisiongraph_projections::Category;
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::mpsc;
+
+/// Chunks that wait between the reader and the store.
+const CHUNKS_WAITING: usize = 2;
+const BUFFER_BYTES: usize = 256 * 1024;
+
+/// Where lines come from.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// `-`
+    Stdin,
+    /// A path.
+    File(PathBuf),
+}
+
+impl Input {
+    /// Reads `FILE|-`.
+    pub fn parser() -> ValueParser {
+        ValueParser::new(PathBufValueParser::new().map(|path| match path.to_str() {
+            Some("-") => Input::Stdin,
+            _ => Input::File(path),
+        }))
+    }
+}
+
+/// A running reader.
+pub struct LineSource {
+    /// Chunks in order; the last one is followed by the end of the channel.
+    pub chunks: mpsc::Receiver<io::Result<Vec<OfferedLine>>>,
+    /// Bytes read so far.
+    pub bytes: Arc<AtomicU64>,
+    /// Size of the file, if it is one.
+    pub size: Option<u64>,
+}
+
+impl LineSource {
+    /// Opens the input and starts to read. With `prompt`, a line never waits for one that has not arrived.
+    pub fn start(input: &Input, prompt: bool) -> Result<LineSource, AdminError> {
+        let (source, size): (Box<dyn Read + Send>, _) = match input {
+            Input::Stdin => (Box::new(io::stdin()), None),
+            Input::File(path) => {
+                let file = File::open(path).map_err(|error| cannot_read(input, &error))?;
+                let facts = file.metadata().map_err(|error| cannot_read(input, &error))?;
+                if facts.is_dir() {
+                    return Err(AdminError::new(
+                        Category::InvalidArgument,
+                        format!("{} is a directory", path.display()),
+                    )
+                    .next("name a file of JSON lines, or - for stdin"));
+                }
+                (Box::new(file), facts.is_file().then_some(facts.len()))
+            }
+        };
+        let bytes = Arc::new(AtomicU64::new(0));
+        let counted = Counted { source, bytes: Arc::clone(&bytes) };
+        let (sender, chunks) = mpsc::channel(CHUNKS_WAITING);
+        std::thread::spawn(move || {
+            let mut lines = LineReader::new(BufReader::with_capacity(BUFFER_BYTES, counted));
+            loop {
+                let chunk = lines.next_chunk(|input| prompt && !input.buffer().contains(&b'\n'));
+                let last = chunk.as_ref().map_or(true, Vec::is_empty);
+                if (chunk.is_err() || !last) && sender.blocking_send(chunk).is_err() || last {
+                    return;
+                }
+            }
+        });
+        Ok(LineSource { chunks, bytes, size })
+    }
+}
+
+/// A fault of the input, not of the data.
+pub fn cannot_read(input: &Input, error: &io::Error) -> AdminError {
+    let name = match input {
+        Input::Stdin => "stdin".to_owned(),
+        Input::File(path) => path.display().to_string(),
+    };
+    let category = match error.kind() {
+        io::ErrorKind::NotFound => Category::NotFound,
+        io::ErrorKind::PermissionDenied => Category::Unauthorized,
+        _ => Category::Storage,
+    };
+    AdminError::new(category, format!("cannot read {name}: {error}")).next("check the path and its permissions")
+}
+
+struct Counted<R> {
+    source: R,
+    bytes: Arc<AtomicU64>,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.source.read(buffer)?;
+        self.bytes.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
+    }
+}

@@ -1,0 +1,75 @@
+//! `rebuild`: a new generation from the log's origin, then an atomic flip.
+
+use super::{Context, unexpected, verify};
+use crate::output::{bytes, duration, number, table};
+use clap::Args;
+use decisiongraph_actors::admin::{AdminError, AdminReply, AdminRequest, ExitCode, RebuildCheckReply};
+use std::fmt::Write as _;
+
+/// Build the rows anew from the log, beside the live ones, and flip to them
+///
+/// Readers are served by the live generation until the flip. Interrupted, it goes on when run again; cancelled or failed, the live
+/// generation stands untouched.
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  decisiongraph rebuild --check\n  decisiongraph rebuild --projection precedent_index"
+)]
+pub struct Rebuild {
+    /// Only say what it would need and meet: size, running jobs, open failures, time
+    #[arg(long, conflicts_with = "dry_run")]
+    check: bool,
+    /// Only compare with what a rebuild would give: the same as `verify`
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Rebuild {
+    pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
+        let request = verify::request(context);
+        if self.dry_run {
+            return context.job(AdminRequest::Verify(request)).await;
+        }
+        if !self.check {
+            return context.job(AdminRequest::Rebuild(request)).await;
+        }
+        let reply = context.ask(AdminRequest::RebuildCheck(request)).await?;
+        let AdminReply::RebuildCheck(check) = &reply else { return Err(unexpected()) };
+        context.output.reply(&reply, || text(check))?;
+        Ok(ExitCode::OK)
+    }
+}
+
+fn text(check: &RebuildCheckReply) -> String {
+    let rows = check
+        .projections
+        .iter()
+        .map(|estimate| {
+            vec![
+                estimate.projection.clone(),
+                estimate.live_generation.map_or("-".to_owned(), |generation| generation.to_string()),
+                number(estimate.cursor.0),
+                number(estimate.rows),
+                bytes(estimate.bytes),
+            ]
+        })
+        .collect();
+    let mut out = table(&["projection", "#live generation", "#cursor", "#rows (about)", "#space (about)"], rows);
+    let more = if check.events >= check.events_bound { "+" } else { "" };
+    let space: u64 = check.projections.iter().map(|estimate| estimate.bytes).sum();
+    let _ = write!(
+        out,
+        "\n{}{more} events of tenant {}. About {} of space beside the live rows until those are removed, and about {} of time\n({}).",
+        number(check.events),
+        check.tenant,
+        bytes(space),
+        duration(check.seconds),
+        check.rate_source
+    );
+    for blocker in &check.blockers {
+        let _ = write!(out, "\nIn the way: {blocker}");
+    }
+    if check.ready {
+        out.push_str("\nNothing stands in the way.");
+    }
+    out
+}

@@ -1,0 +1,130 @@
+//! `runs`, `run`, `run resume` and `cancel`: jobs.
+
+use super::{Context, failures, unexpected};
+use crate::output::{number, or_dash, shown, table};
+use clap::{Args, Subcommand};
+use decisiongraph_actors::admin::{AdminError, AdminReply, AdminRequest, ExitCode};
+use decisiongraph_store::{Run, RunState};
+use uuid::Uuid;
+
+/// List jobs: catch-ups, rebuilds and verifies, newest first
+#[derive(Args)]
+#[command(after_help = "Example:\n  decisiongraph runs --open")]
+pub struct Runs {
+    /// Only those that have not ended
+    #[arg(long)]
+    open: bool,
+    /// Most entries, 1 to 10000
+    #[arg(long, default_value_t = 20)]
+    limit: i64,
+}
+
+impl Runs {
+    pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
+        let reply = context.ask(AdminRequest::Runs(failures::list(context, self.open, self.limit))).await?;
+        let AdminReply::Runs(runs) = &reply else { return Err(unexpected()) };
+        context.output.reply(&reply, || {
+            let rows = runs
+                .runs
+                .iter()
+                .map(|run| {
+                    vec![
+                        run.run_id.to_string(),
+                        format!("{}/{}", run.tenant, run.projection),
+                        run.mode.as_str().to_owned(),
+                        state(run),
+                        format!("{} of {}", number(run.cursor.0), number(run.target.0)),
+                        number(run.events),
+                        run.created_at.clone(),
+                        or_dash(run.finished_at.as_deref()),
+                    ]
+                })
+                .collect();
+            table(&["run", "scope", "mode", "state", "#position", "#events", "created", "finished"], rows)
+        })?;
+        Ok(ExitCode::OK)
+    }
+}
+
+fn state(run: &Run) -> String {
+    if run.state == RunState::Running && !run.node_live { "orphaned".to_owned() } else { run.state.as_str().to_owned() }
+}
+
+/// Show one job, or go on with it
+#[derive(Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:\n  decisiongraph run 0197…\n  decisiongraph run resume 0197…"
+)]
+pub struct RunArgs {
+    #[command(subcommand)]
+    action: Option<RunAction>,
+    /// Its id, from `decisiongraph runs`
+    #[arg(value_name = "ID", required = true)]
+    run_id: Option<Uuid>,
+}
+
+#[derive(Subcommand)]
+enum RunAction {
+    /// Go on with a job that was cancelled, failed, or lost its process
+    Resume {
+        /// Its id
+        #[arg(value_name = "ID")]
+        run_id: Uuid,
+    },
+}
+
+impl RunArgs {
+    pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
+        if let Some(RunAction::Resume { run_id }) = self.action {
+            return context.job(AdminRequest::ResumeRun { run_id }).await;
+        }
+        let run_id = self.run_id.ok_or_else(unexpected)?;
+        let reply = context.ask(AdminRequest::Run { run_id }).await?;
+        print(context, &reply)
+    }
+}
+
+/// Ask a running job to stop at its next batch
+#[derive(Args)]
+#[command(after_help = "Example:\n  decisiongraph cancel 0197…")]
+pub struct Cancel {
+    /// Its id, from `decisiongraph runs`
+    #[arg(value_name = "ID")]
+    run_id: Uuid,
+}
+
+impl Cancel {
+    pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
+        let reply = context.ask(AdminRequest::CancelRun { run_id: self.run_id }).await?;
+        print(context, &reply)
+    }
+}
+
+fn print(context: &Context, reply: &AdminReply) -> Result<ExitCode, AdminError> {
+    let AdminReply::Run(run) = reply else { return Err(unexpected()) };
+    context.output.reply(reply, || {
+        let asked = if run.cancel_requested && run.state == RunState::Running { ", asked to stop" } else { "" };
+        let mut out = format!(
+            "run {}\n  scope      {}/{}\n  mode       {}\n  state      {}{asked}\n  position   {} of {}{}\n  events     {}\n  by         {}\n  \
+             created    {}\n  finished   {}",
+            run.run_id,
+            shown(run.tenant.as_str()),
+            run.projection,
+            run.mode.as_str(),
+            state(run),
+            number(run.cursor.0),
+            number(run.target.0),
+            run.current.as_deref().map(|name| format!(" in {name}")).unwrap_or_default(),
+            number(run.events),
+            shown(&run.node),
+            run.created_at,
+            or_dash(run.finished_at.as_deref()),
+        );
+        if let Some(error) = &run.error {
+            out.push_str(&format!("\n  error      {}: {}", error.category, shown(&error.message)));
+        }
+        out
+    })?;
+    Ok(ExitCode::OK)
+}

@@ -1,0 +1,86 @@
+//! `status`: where each scope stands, and why.
+
+use super::{Context, unexpected};
+use crate::output::{digest_short, duration, number, or_dash, shown, table};
+use clap::Args;
+use decisiongraph_actors::admin::{AdminError, AdminReply, AdminRequest, ExitCode, ScopeFilter, StatusReply};
+use std::fmt::Write as _;
+
+/// Show where each projection stands, how far it is behind, and why
+#[derive(Args)]
+#[command(after_help = "Example:\n  decisiongraph status --tenant acme --json")]
+pub struct Status {}
+
+impl Status {
+    pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
+        let reply = context.ask(AdminRequest::Status(filter(context))).await?;
+        let AdminReply::Status(status) = &reply else { return Err(unexpected()) };
+        context.output.reply(&reply, || text(status))?;
+        Ok(ExitCode::OK)
+    }
+}
+
+/// The scopes that the global flags name.
+pub fn filter(context: &Context) -> ScopeFilter {
+    ScopeFilter { tenant: context.globals.tenant.clone(), projection: context.globals.projection() }
+}
+
+fn text(status: &StatusReply) -> String {
+    let mut out = format!("{}, log position {}", status.database, number(status.sequence.0));
+    for writer in &status.waiting_for {
+        let who = writer.pid.map_or_else(|| writer.transaction.clone(), |pid| format!("pid {pid}"));
+        let age = writer.age_seconds.map(|age| format!(", open for {}", duration(age))).unwrap_or_default();
+        let query = writer.query.as_deref().map(|query| format!(": {}", shown(query))).unwrap_or_default();
+        let _ = write!(out, "\nopen appender {who}{age}{query}");
+    }
+    out.push('\n');
+    if status.scopes.is_empty() {
+        out.push_str("No events and no projections yet: `decisiongraph import FILE` takes events in.");
+        return out;
+    }
+    let rows = status
+        .scopes
+        .iter()
+        .map(|scope| {
+            let more = if scope.lag.more { "+" } else { "" };
+            let owner = match (scope.owner.as_deref(), scope.owner_live) {
+                (Some(owner), true) => owner.to_owned(),
+                (Some(owner), false) => format!("{owner} (gone)"),
+                (None, _) => "-".to_owned(),
+            };
+            vec![
+                scope.tenant.to_string(),
+                scope.projection.clone(),
+                scope.state.as_str().to_owned(),
+                number(scope.cursor.0),
+                number(scope.last_log_seq.0),
+                format!("{}{more}", number(scope.lag.events)),
+                if scope.lag.events > 0 { duration(scope.lag.seconds) } else { "-".to_owned() },
+                scope.cursor_age_seconds.map_or("-".to_owned(), duration),
+                owner,
+                scope.epoch.to_string(),
+                or_dash(scope.digest.as_deref().map(digest_short).as_deref()),
+                scope.open_failures.to_string(),
+            ]
+        })
+        .collect();
+    let headings = [
+        "tenant",
+        "projection",
+        "state",
+        "#cursor",
+        "#last event",
+        "#lag",
+        "#lag time",
+        "#cursor age",
+        "owner",
+        "#epoch",
+        "digest at cursor",
+        "#failures",
+    ];
+    out.push_str(&table(&headings, rows));
+    for scope in status.scopes.iter().filter(|scope| scope.lag.events > 0 || scope.open_failures > 0) {
+        let _ = write!(out, "\n{}/{}: {}", shown(scope.tenant.as_str()), scope.projection, shown(&scope.why));
+    }
+    out
+}

@@ -1,0 +1,124 @@
+//! `trace`: one decision from start to end.
+
+use super::read_flags::{FreshnessFlags, stale_line};
+use super::{Context, unexpected};
+use crate::output::{number, shown, table};
+use clap::Args;
+use decisiongraph_actors::admin::{AdminError, AdminReply, AdminRequest, ExitCode, TraceReply, TraceRequest};
+use decisiongraph_actors::queries::EventRecord;
+use decisiongraph_projections::LogSeq;
+use decisiongraph_projections::canonical_json::{Json, parse};
+use std::fmt::Write as _;
+
+/// Show a decision trace: its summary and its events
+#[derive(Args)]
+#[command(after_help = "Example:\n  decisiongraph trace discount-acme-q3")]
+pub struct Trace {
+    /// The trace
+    #[arg(value_name = "ID")]
+    trace_id: String,
+    /// Only events behind this log position
+    #[arg(long, value_name = "LOG_SEQ", default_value_t = 0)]
+    after: i64,
+    /// Most events, 1 to 10000
+    #[arg(long, default_value_t = 1_000)]
+    limit: i64,
+    #[command(flatten)]
+    freshness: FreshnessFlags,
+}
+
+impl Trace {
+    pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
+        let request = TraceRequest {
+            tenant: context.globals.tenant.clone(),
+            trace_id: self.trace_id,
+            after: LogSeq(self.after),
+            limit: self.limit,
+            freshness: self.freshness.freshness(),
+        };
+        let reply = context.ask(AdminRequest::Trace(request)).await?;
+        let AdminReply::Trace(trace) = &reply else { return Err(unexpected()) };
+        context.output.reply(&reply, || text(trace))?;
+        Ok(ExitCode::OK)
+    }
+}
+
+/// The trace for people.
+pub fn text(trace: &TraceReply) -> String {
+    let mut out = stale_line(trace.stale.as_ref());
+    if let Some(summary) = &trace.summary {
+        let entity =
+            [&summary.primary_entity_type, &summary.primary_entity_id].map(|part| part.as_deref().unwrap_or("?"));
+        let ended = match (&summary.outcome, &summary.finished_at) {
+            (Some(outcome), Some(at)) => format!("{outcome}, {at}"),
+            _ => "still running".to_owned(),
+        };
+        let _ = writeln!(
+            out,
+            "{}\n  workflow {}, about {}:{}\n  started {}, finished: {}",
+            shown(&summary.title),
+            shown(&summary.workflow),
+            shown(entity[0]),
+            shown(entity[1]),
+            shown(&summary.started_at),
+            shown(&ended)
+        );
+    }
+    let rows = trace
+        .events
+        .iter()
+        .map(|event| {
+            vec![
+                number(event.log_seq.0),
+                event.trace_seq.to_string(),
+                event.occurred_at.clone(),
+                event.event_type.clone(),
+                format!("{}:{}", event.actor.actor_type, event.actor.actor_id),
+                gist(event),
+            ]
+        })
+        .collect();
+    out.push_str(&table(&["#log_seq", "#seq", "occurred_at", "event", "actor", "what"], rows));
+    if trace.more {
+        let last = trace.events.last().map_or(0, |event| event.log_seq.0);
+        let _ = write!(out, "\nThere are more: --after {last}");
+    }
+    out
+}
+
+/// The one thing in a payload that tells most.
+pub fn gist(event: &EventRecord) -> String {
+    let Ok(parsed) = parse(&event.payload) else { return "(payload is not JSON)".to_owned() };
+    let payload = parsed.value;
+    let at = |path: &[&str]| {
+        let mut value = &payload;
+        for key in path {
+            value = value.get(key)?;
+        }
+        match value {
+            Json::Str(text) => Some(text.to_string()),
+            _ => None,
+        }
+    };
+    let text = |path: &[&str]| at(path).unwrap_or_default();
+    match event.event_type.as_str() {
+        "TraceStarted" => text(&["title"]),
+        "InputObserved" => format!("{} {}", text(&["source", "system"]), text(&["source", "object_id"])),
+        "EntityObserved" => format!("{}:{}", text(&["entity", "entity_type"]), text(&["entity", "entity_id"])),
+        "PolicyEvaluated" => {
+            format!(
+                "{} {}: {}",
+                text(&["policy", "policy_id"]),
+                text(&["policy", "policy_version"]),
+                text(&["decision"])
+            )
+        }
+        "ExceptionRequested" => format!("{}: {}", text(&["exception_id"]), text(&["reason"])),
+        "ApprovalRecorded" => format!("{} {}", text(&["decision"]), text(&["subject", "subject_id"])),
+        "PrecedentCited" => format!("{}: {}", text(&["cited_trace_id"]), text(&["reason"])),
+        "ActionProposed" => format!("{} in {}", text(&["action_type"]), text(&["target_system"])),
+        "ActionCommitted" => format!("{}: {}", text(&["action_id"]), text(&["status"])),
+        "TraceFinished" => text(&["outcome"]),
+        _ => String::new(),
+    }
+}

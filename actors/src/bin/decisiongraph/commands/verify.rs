@@ -1,0 +1,24 @@
+//! `verify`: proof that rows, digests and log agree.
+
+use super::Context;
+use clap::Args;
+use decisiongraph_actors::admin::{AdminError, AdminRequest, ExitCode, JobRequest};
+
+/// Compare the stored digest, the live rows and the log; change nothing
+///
+/// Three digests at one position, in one snapshot: the stored one, one recomputed from the rows, one recomputed from the log. Any
+/// difference is drift: the first rows that differ are named, and the exit code is 3.
+#[derive(Args)]
+#[command(after_help = "Example:\n  decisiongraph verify --projection context_graph --json")]
+pub struct Verify {}
+
+impl Verify {
+    pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
+        context.job(AdminRequest::Verify(request(context))).await
+    }
+}
+
+/// The scopes that the global flags name.
+pub fn request(context: &Context) -> JobRequest {
+    JobRequest { tenant: context.globals.tenant.clone(), projection: context.globals.projection(), until: None }
+}

@@ -1,0 +1,41 @@
+//! The program's own log, and what a panic looks like from outside.
+
+use crate::output::Output;
+use decisiongraph_actors::admin::{AdminError, ExitCode};
+use decisiongraph_projections::Category;
+use std::io::IsTerminal as _;
+use tracing_subscriber::EnvFilter;
+
+/// Chooses what is logged, by the filter syntax of `tracing`.
+const VARIABLE: &str = "DECISIONGRAPH_LOG";
+
+/// Logs to stderr, warnings and worse unless asked for more.
+pub fn start(verbose: u8) {
+    let level = match verbose {
+        0 => "warn",
+        1 => "info,refinery_core=warn",
+        2 => "debug,refinery_core=info",
+        _ => "trace",
+    };
+    let filter = std::env::var(VARIABLE).ok().and_then(|filter| EnvFilter::try_new(filter).ok());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter.unwrap_or_else(|| EnvFilter::new(level)))
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+}
+
+/// A panic is a defect: say so in the form of every error, and end. What was committed is durable, what was not is rolled back.
+pub fn report_panics(output: Output) {
+    std::panic::set_hook(Box::new(move |panic| {
+        let place = panic.location().map(|at| format!(" at {}:{}", at.file(), at.line())).unwrap_or_default();
+        let what = panic
+            .payload()
+            .downcast_ref::<&str>()
+            .map(|text| (*text).to_owned())
+            .or_else(|| panic.payload().downcast_ref::<String>().cloned())
+            .unwrap_or_else(|| "unknown panic".to_owned());
+        output.error(&AdminError::new(Category::Internal, format!("{what}{place}")));
+        std::process::exit(i32::from(ExitCode::OTHER.0));
+    }));
+}
