@@ -62,6 +62,32 @@ impl Default for EngineConfig {
     }
 }
 
+impl EngineConfig {
+    /// The defaults, with what the environment says: `DECISIONGRAPH_LEASE_MS` (milliseconds, 100 or more) and
+    /// `DECISIONGRAPH_OWN_PARTITION_EVENTS`. `invalid_argument` for a value that is not a number in range.
+    pub fn from_environment() -> Result<EngineConfig> {
+        let mut config = EngineConfig::default();
+        if let Some(lease_ms) = number("DECISIONGRAPH_LEASE_MS", 100)? {
+            config.lease = Duration::from_millis(lease_ms);
+        }
+        if let Some(events) = number("DECISIONGRAPH_OWN_PARTITION_EVENTS", 1)? {
+            config.own_partition_events = events;
+        }
+        Ok(config)
+    }
+}
+
+fn number(variable: &str, least: u64) -> Result<Option<u64>> {
+    let Some(text) = std::env::var_os(variable) else { return Ok(None) };
+    match text.to_str().and_then(|text| text.parse().ok()) {
+        Some(number) if number >= least => Ok(Some(number)),
+        _ => Err(StoreError::new(
+            Category::InvalidArgument,
+            format!("{variable} is a whole number of {least} or more, not `{}`", text.to_string_lossy()),
+        )),
+    }
+}
+
 /// Asks a job to stop at its next batch.
 #[derive(Debug, Clone, Default)]
 pub struct Cancel(Arc<AtomicBool>);

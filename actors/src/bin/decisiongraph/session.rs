@@ -77,7 +77,7 @@ impl Location {
         if access != Access::Migrate {
             self.see_to_schema(&*store, access).await?;
         }
-        let mut config = EngineConfig::default();
+        let mut config = EngineConfig::from_environment()?;
         if let Some(events) = globals.batch_size {
             config.batch_events_max = events as usize;
         }
