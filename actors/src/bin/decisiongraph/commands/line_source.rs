@@ -70,8 +70,11 @@ impl LineSource {
             let mut lines = LineReader::new(BufReader::with_capacity(BUFFER_BYTES, counted));
             loop {
                 let chunk = lines.next_chunk(|input| prompt && !input.buffer().contains(&b'\n'));
-                let last = chunk.as_ref().map_or(true, Vec::is_empty);
-                if (chunk.is_err() || !last) && sender.blocking_send(chunk).is_err() || last {
+                if chunk.as_ref().is_ok_and(Vec::is_empty) {
+                    return;
+                }
+                let failed = chunk.is_err();
+                if sender.blocking_send(chunk).is_err() || failed {
                     return;
                 }
             }

@@ -1,0 +1,355 @@
+//! Every command, by its JSON, its text and its exit code, on a real embedded store.
+
+mod cli_support;
+
+use cli_support::{Cli, enterprise, evaluated, started, text, trace};
+use serde_json::{Value, json};
+use std::process::Stdio;
+
+const DIGESTS: [&str; 4] = ["context_graph", "trace_summary", "precedent_index", "full_projection"];
+
+/// The demo's log, applied.
+fn company() -> Cli {
+    let cli = Cli::new();
+    let imported = cli.json(&["import", text(&enterprise())]);
+    assert_eq!(imported, json!({"lines": 97, "accepted": 97, "repeated": 0}));
+    assert_eq!(cli.json(&["catch-up"])["run"]["state"], "completed");
+    cli
+}
+
+#[test]
+fn every_command_speaks_json_and_text() {
+    let cli = company();
+    let run = cli.json(&["runs"])["runs"][0]["run_id"].as_str().expect("an id").to_owned();
+    let commands: Vec<Vec<&str>> = vec![
+        vec!["migrate"],
+        vec!["import", "/dev/null"],
+        vec!["append", "/dev/null"],
+        vec!["catch-up"],
+        vec!["replay", "--projection", "trace_summary", "--batch-size", "7"],
+        vec!["verify"],
+        vec!["rebuild", "--check"],
+        vec!["rebuild", "--dry-run"],
+        vec!["rebuild"],
+        vec!["status"],
+        vec!["status", "--tenant", "default", "--projection", "context_graph"],
+        vec!["health"],
+        vec!["digest"],
+        vec!["digest", "--reference"],
+        vec!["trace", "discount-acme-2026q3"],
+        vec!["events", "--limit", "5"],
+        vec!["subgraph", "entity:account:acme", "--max-depth", "2"],
+        vec!["edges", "entity:account:acme"],
+        vec!["precedents", "--policy-id", "discount_cap"],
+        vec!["failures"],
+        vec!["runs", "--open"],
+        vec!["run", &run],
+        vec!["demo"],
+    ];
+    for args in commands {
+        assert!(cli.json(&args).is_object(), "{args:?}");
+        let text = cli.run(&args);
+        assert_eq!(text.code, 0, "{args:?}: {}", text.stderr);
+        assert!(!text.stdout.trim().is_empty(), "{args:?}");
+    }
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(cli.run(&["completions", shell]).stdout.contains("decisiongraph"));
+    }
+}
+
+#[test]
+fn the_reference_digests_are_those_of_an_independent_fold() {
+    let cli = company();
+    let digests = cli.json(&["digest", "--reference"]);
+    // Computed from the fixture by the reference's rules in another language.
+    let expected = [
+        "sha256:57dbd2a98fca1832334285f1fd1ecce641bda6c3cb706b42a08b5e4eb85e57a2",
+        "sha256:451232eaae3c5e853c02b674da5aa0f713f46c942ea17ed73c37fd2f70738b05",
+        "sha256:83ae00a54592cee528f267ac409308aeb25dd4ecf1d903e19afbe7c5e165b47b",
+        "sha256:23ab05cb7c28c267620fbee9b5dc257fc3bb99b50e31c186be9e62731f18d56e",
+    ];
+    for (name, digest) in DIGESTS.into_iter().zip(expected) {
+        assert_eq!(digests[name], digest, "{name}");
+    }
+    assert_eq!(digests["last_log_seq"], 97);
+    assert_eq!(digests.as_object().map(serde_json::Map::len), Some(5));
+}
+
+#[test]
+fn an_export_imports_into_the_same_digests_and_export() {
+    let first = company();
+    let lines = first.run(&["export"]).stdout;
+    assert_eq!(lines.lines().count(), 97);
+    let second = Cli::new();
+    assert_eq!(second.pipe(&["import", "-"], lines.as_bytes()).code, 0);
+    assert_eq!(second.run(&["catch-up", "--batch-size", "7"]).code, 0);
+    assert_eq!(second.run(&["export"]).stdout, lines);
+    assert_eq!(second.json(&["digest", "--reference"]), first.json(&["digest", "--reference"]));
+    let part = first.run(&["export", "--since", "10", "--until", "12"]).stdout;
+    assert_eq!(part.lines().count(), 2);
+}
+
+#[test]
+fn a_store_goes_from_degraded_to_ok_and_a_stale_read_is_refused() {
+    let cli = Cli::new();
+    assert_eq!(cli.run(&["health"]).code, 0);
+    assert_eq!(cli.pipe(&["import", "-"], trace("t").join("\n").as_bytes()).code, 0);
+    assert_eq!(cli.run(&["health"]).code, 10);
+    let status = cli.json(&["status"]);
+    assert_eq!(status["scopes"][0]["lag"]["events"], 3);
+    assert_eq!(status["scopes"][0]["state"], "unowned");
+    for query in [
+        &["trace", "t", "--json", "--wait", "0"][..],
+        &["subgraph", "trace:t", "--json", "--wait", "0.05"],
+        &["edges", "trace:t", "--json", "--wait", "0"],
+        &["precedents", "--json", "--wait", "0"],
+    ] {
+        cli.run(query).refused(7, "projection_out_of_date");
+        let mut stale = query.to_vec();
+        stale.push("--allow-stale");
+        let ended = cli.run(&stale);
+        assert_eq!(ended.code, 0, "{}", ended.stderr);
+        assert_eq!(ended.json()["stale"]["events"], 3, "{query:?}");
+    }
+    // A part of the way for one projection: the reference digests have no common position.
+    assert_eq!(cli.run(&["catch-up", "--projection", "context_graph", "--until", "2"]).code, 0);
+    cli.run(&["digest", "--reference", "--json"]).refused(7, "projection_out_of_date");
+    assert_eq!(cli.run(&["catch-up"]).code, 0);
+    assert_eq!(cli.run(&["health"]).code, 0);
+    assert_eq!(cli.json(&["status"])["scopes"][0]["state"], "current");
+    assert!(cli.json(&["trace", "t"]).get("stale").is_none());
+}
+
+#[test]
+fn a_query_waits_for_the_projection_it_needs() {
+    let cli = Cli::new();
+    assert_eq!(cli.pipe(&["import", "-"], trace("t").join("\n").as_bytes()).code, 0);
+    let query = cli
+        .command(&["subgraph", "trace:t", "--json", "--wait", "60"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("starts");
+    assert_eq!(cli.run(&["catch-up"]).code, 0);
+    let out = query.wait_with_output().expect("ends");
+    assert_eq!(out.status.code(), Some(0), "{}", String::from_utf8_lossy(&out.stderr));
+    let reply: Value = serde_json::from_slice(&out.stdout).expect("JSON");
+    assert!(reply.get("stale").is_none());
+    assert!(!reply["nodes"].as_array().expect("nodes").is_empty());
+}
+
+#[test]
+fn the_graph_is_walked_and_paged_as_the_reference_does() {
+    let cli = company();
+    let ids = |reply: &Value, list: &str, id: &str| -> Vec<String> {
+        let list = reply[list].as_array().expect("a list").iter();
+        list.map(|row| row[id].as_str().expect("text").to_owned()).collect()
+    };
+    let graph = cli.json(&["subgraph", "entity:account:acme"]);
+    assert_eq!(
+        ids(&graph, "nodes", "node_id"),
+        [
+            "action:credit-9120",
+            "entity:account:acme",
+            "trace:discount-acme-2026q1",
+            "trace:discount-acme-2026q3",
+            "trace:refund-9120"
+        ]
+    );
+    assert_eq!(graph["truncated"], false);
+    let graph = cli.json(&["subgraph", "entity:account:acme", "--max-depth", "10", "--max-nodes", "3"]);
+    assert_eq!((graph["nodes"].as_array().map(Vec::len), &graph["truncated"]), (Some(3), &json!(true)));
+    let graph =
+        cli.json(&["subgraph", "trace:change-4712", "--edge-types", "trace_cited_precedent", "--node-types", "trace"]);
+    assert_eq!(ids(&graph, "nodes", "node_id"), ["trace:change-4711", "trace:change-4712"]);
+    let none = cli.json(&["subgraph", "entity:no:such"]);
+    assert_eq!((&none["nodes"], &none["edges"], &none["truncated"]), (&json!([]), &json!([]), &json!(false)));
+    for wrong in [["--max-depth", "11"], ["--max-depth", "-1"], ["--max-nodes", "0"], ["--max-edges", "0"]] {
+        cli.run(&["subgraph", "trace:x", "--json", wrong[0], wrong[1]]).refused(2, "invalid_argument");
+    }
+    for format in ["dot", "mermaid"] {
+        let shown = cli.run(&["subgraph", "entity:account:acme", "--format", format]).stdout;
+        assert!(shown.contains("trace:discount-acme-2026q1"), "{shown}");
+    }
+
+    let whole = cli.json(&["edges", "trace:change-4711", "--direction", "outgoing"]);
+    let (mut paged, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let mut args = vec!["edges", "trace:change-4711", "--direction", "outgoing", "--limit", "2"];
+        if !cursor.is_empty() {
+            args.extend(["--cursor", &cursor]);
+        }
+        let page = cli.json(&args);
+        paged.extend(ids(&page, "edges", "edge_id"));
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = next.to_owned(),
+            None => break,
+        }
+    }
+    assert_eq!(paged, ids(&whole, "edges", "edge_id"));
+    assert!(paged.len() > 4);
+    cli.run(&["edges", "trace:change-4711", "--direction", "both", "--cursor", &cursor, "--json"])
+        .refused(2, "invalid_argument");
+    cli.run(&["edges", "trace:change-4711", "--limit", "0", "--json"]).refused(2, "invalid_argument");
+}
+
+#[test]
+fn precedents_are_of_finished_traces_only_and_arguments_go_together() {
+    let cli = company();
+    let traces = |args: &[&str]| -> Vec<String> {
+        let reply = cli.json(args);
+        let hits = reply["hits"].as_array().expect("hits").iter();
+        hits.map(|hit| hit["trace_id"].as_str().expect("text").to_owned()).collect()
+    };
+    assert_eq!(
+        traces(&["precedents", "--policy-id", "discount_cap"]),
+        ["discount-acme-2026q3", "discount-globex-2026q1", "discount-acme-2026q1"]
+    );
+    assert_eq!(
+        traces(&["precedents", "--policy-id", "refund_limit", "--outcome", "success"]),
+        ["refund-9120", "refund-8841"]
+    );
+    assert_eq!(traces(&["precedents", "--entity-type", "service", "--outcome", "failure"]), ["change-4711"]);
+    for wrong in [&["--policy-version", "1"][..], &["--entity-id", "x"], &["--limit", "0"], &["--limit", "10001"]] {
+        let mut args = vec!["precedents", "--json"];
+        args.extend(wrong);
+        cli.run(&args).refused(2, "invalid_argument");
+    }
+}
+
+#[test]
+fn what_does_not_exist_is_not_found_and_the_hint_helps() {
+    let cli = company();
+    for args in [
+        &["trace", "nosuch", "--json"][..],
+        &["failure", "7", "--json"],
+        &["run", "01a20000-0000-7000-8000-000000000000", "--json"],
+        &["run", "resume", "01a20000-0000-7000-8000-000000000000", "--json"],
+        &["cancel", "01a20000-0000-7000-8000-000000000000", "--json"],
+    ] {
+        cli.run(args).refused(5, "not_found");
+    }
+    let hint = cli.run(&["trace", "refund-9120", "--tenant", "nobody"]);
+    assert_eq!(hint.code, 5);
+    assert!(hint.stderr.contains("--tenant: default"), "{}", hint.stderr);
+}
+
+#[test]
+fn a_tampered_row_is_drift_and_a_rebuild_repairs_it() {
+    let cli = company();
+    let file = cli.data_dir().join("decisiongraph.db");
+    let connection = rusqlite::Connection::open(&file).expect("opens");
+    let changed = connection
+        .execute("UPDATE dg_trace_summary SET title = 'forged' WHERE trace_id = 'refund-9120'", [])
+        .expect("writes");
+    assert_eq!(changed, 1);
+    drop(connection);
+    for command in [&["verify", "--json"][..], &["rebuild", "--dry-run", "--json"]] {
+        let ended = cli.run(command);
+        assert_eq!(ended.code, 3, "{}", ended.stderr);
+        let report = ended.json();
+        let row = &report["scopes"][1]["verify"]["first"][0];
+        assert_eq!((row["key"].as_str(), row["live"].as_str()), (Some("refund-9120"), Some("forged")), "{report}");
+    }
+    let text = cli.run(&["verify"]);
+    assert_eq!(text.code, 3);
+    assert!(text.stdout.contains("DRIFT") && text.stdout.contains("forged"), "{}", text.stdout);
+    assert_eq!(cli.run(&["rebuild"]).code, 0);
+    assert_eq!(cli.run(&["verify"]).code, 0);
+}
+
+#[test]
+fn a_poison_event_fails_the_job_and_the_health_with_its_category() {
+    let cli = company();
+    assert_eq!(cli.pipe(&["import", "-"], trace("poisoned").join("\n").as_bytes()).code, 0);
+    let connection = rusqlite::Connection::open(cli.data_dir().join("decisiongraph.db")).expect("opens");
+    let corrupted = connection
+        .execute("UPDATE dg_event_log SET payload = '{\"outcome\":\"failure\"}' WHERE event_id = 'poisoned-2'", [])
+        .expect("writes");
+    assert_eq!(corrupted, 1);
+    let ended = cli.run(&["catch-up", "--json"]);
+    assert_eq!(ended.code, 4, "{}", ended.stderr);
+    assert_eq!(ended.json()["run"]["state"], "failed");
+    assert_eq!(cli.run(&["health"]).code, 11);
+    let failures = cli.json(&["failures"]);
+    let id = failures["failures"][0]["failure_id"].to_string();
+    let failure = cli.json(&["failure", &id]);
+    assert_eq!((failure["event_id"].as_str(), failure["category"].as_str()), (Some("poisoned-2"), Some("conflict")));
+    assert!(cli.run(&["failure", &id]).stdout.contains("catch-up"));
+    assert_eq!(cli.json(&["rebuild", "--check"])["ready"], false);
+    connection
+        .execute("UPDATE dg_event_log SET payload = '{\"outcome\":\"success\"}' WHERE event_id = 'poisoned-2'", [])
+        .expect("writes");
+    assert_eq!(cli.run(&["catch-up"]).code, 0);
+    assert_eq!(cli.run(&["health"]).code, 0);
+    assert_eq!(cli.json(&["failures"])["failures"], json!([]));
+    assert!(!cli.json(&["failures", "--all"])["failures"].as_array().expect("a list").is_empty());
+}
+
+#[test]
+fn a_closed_pipe_is_quiet() {
+    let cli = company();
+    let script = format!(
+        "set -o pipefail; '{}' export | head -c 10 >/dev/null; exit ${{PIPESTATUS[0]}}",
+        env!("CARGO_BIN_EXE_decisiongraph")
+    );
+    let lines: Vec<String> = (0..400).flat_map(|i| trace(&format!("t{i}"))).collect();
+    assert_eq!(cli.pipe(&["import", "-"], lines.join("\n").as_bytes()).code, 0);
+    let out = std::process::Command::new("bash")
+        .args(["-c", &script])
+        .env("DECISIONGRAPH_DATA_DIR", cli.data_dir())
+        .env_remove("DATABASE_URL")
+        .output()
+        .expect("starts");
+    assert_eq!((out.status.code(), String::from_utf8_lossy(&out.stderr).as_ref()), (Some(0), ""));
+}
+
+#[test]
+fn an_interrupted_append_says_so_and_keeps_what_it_acknowledged() {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    let cli = Cli::new();
+    let mut child = cli
+        .command(&["append", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("starts");
+    let mut stdin = child.stdin.take().expect("piped");
+    let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
+    writeln!(stdin, "{}", started("t")).expect("writes");
+    stdin.flush().expect("writes");
+    let mut line = String::new();
+    stdout.read_line(&mut line).expect("reads");
+    assert!(line.starts_with("line 1: accepted at 1"), "a verdict does not wait for more input: {line}");
+    let interrupt = || std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(interrupt().expect("kill").success());
+    let mut notice = String::new();
+    let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
+    while !notice.contains("stopping") {
+        assert!(stderr.read_line(&mut notice).expect("reads") > 0, "{notice}");
+    }
+    // The next line wakes it up; it is not stored any more.
+    writeln!(stdin, "{}", evaluated("t", 1)).expect("writes");
+    drop(stdin);
+    assert_eq!(child.wait().expect("ends").code(), Some(130));
+    assert_eq!(cli.json(&["events"])["events"].as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn the_tour_proves_itself_keeps_its_store_and_never_touches_a_real_one() {
+    let cli = Cli::new();
+    let kept = cli.path("kept");
+    let first = cli.run(&["demo", "--data-dir", text(&kept)]);
+    assert_eq!(first.code, 0, "{}", first.stderr);
+    for shown in ["discount-acme-2026q3", "graph LR", "digraph", "sha256:23ab05cb7c28", "Proven"] {
+        assert!(first.stdout.contains(shown), "{shown}");
+    }
+    assert_eq!(cli.run(&["demo", "--data-dir", text(&kept)]).code, 0, "it can be taken twice");
+    assert_eq!(cli.json(&["status", "--data-dir", text(&kept)])["scopes"].as_array().map(Vec::len), Some(3));
+    let real = Cli::filled(&trace("real"));
+    let message = real.run(&["demo", "--json", "--data-dir", text(&real.data_dir())]).refused(4, "conflict");
+    assert!(message.contains("events of its own"), "{message}");
+    assert_eq!(real.json(&["events"])["events"].as_array().map(Vec::len), Some(3));
+    assert!(!cli.data_dir().exists(), "without --data-dir nothing is left behind");
+}
