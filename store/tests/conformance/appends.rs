@@ -1,0 +1,239 @@
+//! Appending by the reference's rules.
+
+use crate::backend::Fresh;
+use crate::fold::append_all;
+use crate::log::{event, finished, input, named, offered, policy, started, tenant, whole_trace};
+use decisiongraph_projections::{Admitted, Category, LogSeq};
+use decisiongraph_store::*;
+use std::time::Duration;
+
+fn category(verdict: &Verdict) -> Category {
+    match verdict {
+        Verdict::Refused(refusal) => refusal.category,
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+async fn each(fresh: &Fresh, events: &[Admitted]) -> Vec<Verdict> {
+    fresh.store.append(&tenant(), events, AppendMode::Each).await.expect("verdicts")
+}
+
+async fn stored_count(fresh: &Fresh) -> u64 {
+    let view = fresh.store.view().await.expect("a view");
+    view.count_events(&tenant(), LogSeq::ORIGIN, LogSeq(i64::MAX), 1_000_000).await.expect("a count")
+}
+
+pub async fn stores_what_was_offered(fresh: Fresh) {
+    let fresh = fresh.migrated().await;
+    let events = whole_trace("t");
+    let positions = append_all(&fresh.store, &tenant(), &events).await;
+    let view = fresh.store.view().await.expect("a view");
+    let stored = view.events(&tenant(), LogSeq::ORIGIN, LogSeq(i64::MAX), 100).await.expect("events");
+    assert_eq!(stored.len(), events.len());
+    for ((stored, offered), position) in stored.iter().zip(&events).zip(positions) {
+        assert_eq!(stored.log_seq, position);
+        assert_eq!(&stored.envelope, offered.envelope());
+        assert_eq!(stored.payload, offered.payload());
+        assert_eq!(stored.payload_hash, offered.payload_hash());
+        assert!(stored.recorded_at.ends_with('Z') && stored.recorded_at.starts_with("20"), "{}", stored.recorded_at);
+    }
+    let pages = view.page(&tenant(), LogSeq::ORIGIN, LogSeq(i64::MAX), crate::fold::WHOLE).await.expect("a page");
+    assert_eq!(pages, stored.into_iter().map(Into::into).collect::<Vec<decisiongraph_projections::LogEvent>>());
+}
+
+pub async fn each_gets_its_verdict(fresh: Fresh) {
+    let fresh = fresh.migrated().await;
+    let verdicts = each(
+        &fresh,
+        &[
+            started("t"),
+            input("t", 2, "too far"),
+            input("t", 1, "next"),
+            offered("other id", "t/1", "t", 2, "PrecedentCited", r#"{"cited_trace_id":"x","reason":"r"}"#),
+            event("u", 0, "TraceFinished", r#"{"outcome":"success"}"#),
+            finished("t", 2, "success"),
+            input("t", 3, "late"),
+            input("t", 9, "late and wrong"),
+        ],
+    )
+    .await;
+    assert!(matches!(verdicts[0], Verdict::Accepted { .. }));
+    assert_eq!(category(&verdicts[1]), Category::EventSequenceInvalid);
+    assert!(matches!(verdicts[2], Verdict::Accepted { .. }));
+    assert_eq!(category(&verdicts[3]), Category::IdempotencyConflict);
+    assert_eq!(category(&verdicts[4]), Category::EventSequenceInvalid);
+    assert!(matches!(verdicts[5], Verdict::Accepted { .. }));
+    assert_eq!(category(&verdicts[6]), Category::Conflict);
+    assert_eq!(category(&verdicts[7]), Category::EventSequenceInvalid);
+    assert_eq!(stored_count(&fresh).await, 3);
+}
+
+pub async fn all_or_nothing_stores_nothing(fresh: Fresh) {
+    let fresh = fresh.migrated().await;
+    append_all(&fresh.store, &tenant(), &[started("t")]).await;
+    let events = [started("t"), input("t", 1, "fine"), input("t", 7, "wrong"), input("t", 2, "fine as well")];
+    let verdicts = fresh.store.append(&tenant(), &events, AppendMode::AllOrNothing).await.expect("verdicts");
+    assert!(matches!(verdicts[0], Verdict::Repeated { .. }));
+    assert_eq!(verdicts[1], Verdict::NotStored);
+    assert_eq!(category(&verdicts[2]), Category::EventSequenceInvalid);
+    assert_eq!(verdicts[3], Verdict::NotStored);
+    assert_eq!(stored_count(&fresh).await, 1);
+}
+
+pub async fn repeats_are_found(fresh: Fresh) {
+    let fresh = fresh.migrated().await;
+    let first = each(&fresh, &[started("t"), started("t"), input("t", 1, "i"), input("t", 1, "i")]).await;
+    let Verdict::Accepted { log_seq } = first[0] else { panic!("{first:?}") };
+    assert_eq!(first[1], Verdict::Repeated { log_seq, event_id: "t/0".to_owned() });
+    assert!(matches!(first[3], Verdict::Repeated { .. }));
+    // Another id, number and time do not matter; the stored event is the answer.
+    let payload = started("t").payload().to_owned();
+    let again = each(&fresh, &[offered("other", "t/0", "t", 5, "TraceStarted", &payload)]).await;
+    assert_eq!(again, vec![Verdict::Repeated { log_seq, event_id: "t/0".to_owned() }]);
+    // The same key of the same producer for something else.
+    let other = each(&fresh, &[offered("other", "t/0", "t", 5, "TraceStarted", started("u").payload())]).await;
+    assert_eq!(category(&other[0]), Category::IdempotencyConflict);
+    assert_eq!(stored_count(&fresh).await, 2);
+}
+
+pub async fn a_repeat_after_the_finish_is_legal(fresh: Fresh) {
+    let fresh = fresh.migrated().await;
+    let events = whole_trace("t");
+    append_all(&fresh.store, &tenant(), &events).await;
+    for (event, verdict) in events.iter().zip(each(&fresh, &events).await) {
+        let Verdict::Repeated { event_id, .. } = verdict else { panic!("{verdict:?}") };
+        assert_eq!(event_id, event.envelope().event_id);
+    }
+}
+
+pub async fn refused_events_draw_no_position(fresh: Fresh) {
+    let fresh = fresh.migrated().await;
+    each(&fresh, &[started("t"), input("t", 5, "no"), started("t"), input("t", 1, "yes")]).await;
+    each(&fresh, &[input("t", 5, "no"), input("t", 1, "yes")]).await;
+    let refused = [input("t", 2, "lost"), input("t", 9, "no")];
+    fresh.store.append(&tenant(), &refused, AppendMode::AllOrNothing).await.expect("verdicts");
+    each(&fresh, &[policy("t", 2, "p", "1")]).await;
+    let view = fresh.store.view().await.expect("a view");
+    let events = view.events(&tenant(), LogSeq::ORIGIN, LogSeq(i64::MAX), 100).await.expect("events");
+    let positions: Vec<i64> = events.iter().map(|event| event.log_seq.0).collect();
+    assert_eq!(positions, vec![1, 2, 3]);
+}
+
+pub async fn a_reused_event_id_is_a_conflict(fresh: Fresh) {
+    let fresh = fresh.migrated().await;
+    let payload = started("t").payload().to_owned();
+    let verdicts = each(
+        &fresh,
+        &[offered("id", "k1", "t", 0, "TraceStarted", &payload), offered("id", "k2", "u", 0, "TraceStarted", &payload)],
+    )
+    .await;
+    assert_eq!(category(&verdicts[1]), Category::Conflict);
+    let verdicts = each(&fresh, &[offered("id", "k3", "v", 0, "TraceStarted", &payload)]).await;
+    assert_eq!(category(&verdicts[0]), Category::Conflict);
+}
+
+/// Ids of 100 kB that differ in their last byte, and ids that look alike.
+pub fn hostile_ids() -> Vec<String> {
+    let long = "x".repeat(100_000);
+    vec![
+        format!("{long}1"),
+        format!("{long}2"),
+        "a:b".to_owned(),
+        "a::b".to_owned(),
+        "é".to_owned(),
+        "e\u{301}".to_owned(),
+        "E".to_owned(),
+        "e".to_owned(),
+        " e".to_owned(),
+        "e ".to_owned(),
+        "'; DROP TABLE dg_event_log; --".to_owned(),
+        "\"quoted\"".to_owned(),
+        "back\\slash".to_owned(),
+        "line\nfeed\u{2028}".to_owned(),
+        "\u{1F600}".to_owned(),
+        "\u{FFFD}".to_owned(),
+        "%_".to_owned(),
+    ]
+}
+
+pub async fn hostile_ids_are_kept_apart(fresh: Fresh) {
+    let fresh = fresh.migrated().await;
+    for (number, id) in hostile_ids().into_iter().enumerate() {
+        let events = [
+            offered(&id, &format!("k{number}"), &id, 0, "TraceStarted", started("t").payload()),
+            offered(&format!("{id}/1"), &format!("l{number}"), &id, 1, "TraceFinished", r#"{"outcome":"success"}"#),
+        ];
+        append_all(&fresh.store, &tenant(), &events).await;
+    }
+    let view = fresh.store.view().await.expect("a view");
+    for id in hostile_ids() {
+        let events = view.trace_events(&tenant(), &id, LogSeq::ORIGIN, 10).await.expect("events");
+        assert_eq!(events.len(), 2);
+        assert!(events.iter().all(|event| event.envelope.trace_id == id));
+    }
+}
+
+pub async fn tenants_do_not_meet(fresh: Fresh) {
+    let fresh = fresh.migrated().await;
+    let (a, b) = (named("a"), named("A"));
+    append_all(&fresh.store, &a, &whole_trace("t")).await;
+    // The same ids, keys and numbers are new in another tenant.
+    append_all(&fresh.store, &b, &whole_trace("t")).await;
+    let view = fresh.store.view().await.expect("a view");
+    let of_a = view.events(&a, LogSeq::ORIGIN, LogSeq(i64::MAX), 100).await.expect("events");
+    let of_b = view.events(&b, LogSeq::ORIGIN, LogSeq(i64::MAX), 100).await.expect("events");
+    assert_eq!((of_a.len(), of_b.len()), (5, 5));
+    assert!(of_a.last().expect("one").log_seq < of_b[0].log_seq, "one order for the whole database");
+    assert_eq!(view.trace_events(&a, "t", LogSeq::ORIGIN, 100).await.expect("events").len(), 5);
+    assert_eq!(view.trace_events(&named("c"), "t", LogSeq::ORIGIN, 100).await.expect("none").len(), 0);
+}
+
+pub async fn two_appenders_race_for_one_trace(fresh: Fresh) {
+    let fresh = fresh.migrated().await;
+    append_all(&fresh.store, &tenant(), &[started("t")]).await;
+    let (a, b) = (fresh.again().await, fresh.again().await);
+    for seq in 1..=10 {
+        let payload = input("t", seq, "i").payload().to_owned();
+        let mine = offered(&format!("a{seq}"), &format!("a{seq}"), "t", seq, "InputObserved", &payload);
+        let yours = offered(&format!("b{seq}"), &format!("b{seq}"), "t", seq, "InputObserved", &payload);
+        let (tenant, mine, yours) = (tenant(), [mine], [yours]);
+        let (mine, yours) = tokio::join!(
+            a.store.append(&tenant, &mine, AppendMode::Each),
+            b.store.append(&tenant, &yours, AppendMode::Each)
+        );
+        let verdicts = [mine.expect("a verdict").remove(0), yours.expect("a verdict").remove(0)];
+        let accepted = verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Accepted { .. })).count();
+        let refused = verdicts.iter().find(|verdict| matches!(verdict, Verdict::Refused(_))).expect("one is refused");
+        assert_eq!((accepted, category(refused)), (1, Category::EventSequenceInvalid), "{verdicts:?}");
+    }
+    assert_eq!(stored_count(&fresh).await, 11);
+}
+
+pub async fn two_appenders_offer_the_same_event(fresh: Fresh) {
+    let fresh = fresh.migrated().await;
+    let (a, b) = (fresh.again().await, fresh.again().await);
+    for trace in 0..10 {
+        let events = whole_trace(&format!("t{trace}"));
+        let tenant = tenant();
+        let (mine, yours) = tokio::join!(
+            a.store.append(&tenant, &events, AppendMode::AllOrNothing),
+            b.store.append(&tenant, &events, AppendMode::AllOrNothing)
+        );
+        for (mine, yours) in mine.expect("verdicts").into_iter().zip(yours.expect("verdicts")) {
+            match (mine, yours) {
+                (Verdict::Accepted { log_seq: a }, Verdict::Repeated { log_seq: b, .. })
+                | (Verdict::Repeated { log_seq: b, .. }, Verdict::Accepted { log_seq: a }) => assert_eq!(a, b),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    assert_eq!(stored_count(&fresh).await, 50);
+}
+
+pub async fn appends_wake_readers(fresh: Fresh) {
+    let fresh = fresh.migrated().await;
+    let mut wakes = fresh.store.wakes().await.expect("a channel");
+    append_all(&fresh.store, &tenant(), &[started("t")]).await;
+    let woken = tokio::time::timeout(Duration::from_secs(10), wakes.recv()).await.expect("in time");
+    assert_eq!(woken, Some(()));
+}

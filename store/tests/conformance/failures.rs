@@ -1,0 +1,88 @@
+//! Poison events.
+
+use crate::backend::Fresh;
+use crate::fold::{acquire, append_all, catch_up, owner};
+use crate::log::{named, tenant, whole_trace};
+use decisiongraph_projections::{Category, LogSeq, Refusal, TenantId, catalogue};
+use decisiongraph_store::*;
+
+fn poison(tenant: &TenantId, log_seq: i64, message: &str) -> NewFailure {
+    NewFailure {
+        scope: Scope::new(tenant, catalogue::TRACE_SUMMARY),
+        log_seq: LogSeq(log_seq),
+        event_id: format!("e{log_seq}"),
+        trace_id: "t".to_owned(),
+        event_type: "PolicyEvaluated".to_owned(),
+        refusal: Refusal::new(Category::SchemaViolation, message),
+        batch_from: LogSeq(log_seq - 1),
+        batch_to: LogSeq(log_seq + 5),
+        digest_before: "lthash:0".to_owned(),
+    }
+}
+
+fn filter() -> ListFilter {
+    ListFilter { limit: 100, ..ListFilter::default() }
+}
+
+pub async fn one_open_row_an_event(fresh: Fresh) {
+    let fresh = fresh.migrated().await;
+    let first = fresh.store.record_failure(&poison(&tenant(), 3, "bad")).await.expect("recorded");
+    assert_eq!((first.attempts, first.category, first.message.as_str()), (1, Category::SchemaViolation, "bad"));
+    assert_eq!((first.log_seq, first.batch_from, first.batch_to), (LogSeq(3), LogSeq(2), LogSeq(8)));
+    assert_eq!((first.resolved_at.as_ref(), first.projection.as_str()), (None, "trace_summary"));
+    let second = fresh.store.record_failure(&poison(&tenant(), 3, "still bad")).await.expect("recorded");
+    assert_eq!((second.failure_id, second.attempts, second.message.as_str()), (first.failure_id, 2, "still bad"));
+    assert_eq!(second.first_seen_at, first.first_seen_at);
+    let other = fresh.store.record_failure(&poison(&named("other"), 3, "bad")).await.expect("recorded");
+    assert_ne!(other.failure_id, first.failure_id);
+    let view = fresh.store.view().await.expect("a view");
+    assert_eq!(view.failure(first.failure_id).await.expect("an answer"), Some(second));
+    assert_eq!(view.failure(first.failure_id + 1_000).await.expect("an answer"), None);
+}
+
+pub async fn a_passing_commit_resolves(fresh: Fresh) {
+    let fresh = fresh.migrated().await;
+    append_all(&fresh.store, &tenant(), &whole_trace("t")).await;
+    let projection = catalogue::TRACE_SUMMARY;
+    for log_seq in [3, 5, 6] {
+        fresh.store.record_failure(&poison(&tenant(), log_seq, "bad")).await.expect("recorded");
+    }
+    fresh.store.record_failure(&poison(&named("other"), 3, "bad")).await.expect("recorded");
+    let (lease, position) = acquire(&fresh.store, &Scope::new(&tenant(), projection), &owner("n")).await;
+    let view = fresh.store.view().await.expect("a view");
+    let open = async || {
+        let filter = ListFilter { tenant: Some(tenant()), open_only: true, ..filter() };
+        let open = view.failures(&filter).await.expect("failures");
+        open.into_iter().map(|failure| failure.log_seq.0).collect::<Vec<_>>()
+    };
+    assert_eq!(open().await, [6, 5, 3]);
+    catch_up(&fresh.store, &lease, position, projection, &[100]).await;
+    assert_eq!(open().await, [6], "those at or below the cursor 5 are resolved");
+    let resolved = &view.failures(&ListFilter { tenant: Some(tenant()), ..filter() }).await.expect("failures")[1];
+    assert!(resolved.resolved_at.is_some(), "{resolved:?}");
+    let others = ListFilter { tenant: Some(named("other")), open_only: true, ..filter() };
+    assert_eq!(view.failures(&others).await.expect("failures").len(), 1, "another tenant's stays open");
+    // The same event may fail again later: that is a new row.
+    let again = fresh.store.record_failure(&poison(&tenant(), 3, "again")).await.expect("recorded");
+    assert_eq!(again.attempts, 1);
+    assert_eq!(open().await, [3, 6]);
+}
+
+pub async fn failures_are_listed_newest_first(fresh: Fresh) {
+    let fresh = fresh.migrated().await;
+    for log_seq in [1, 2, 3] {
+        fresh.store.record_failure(&poison(&tenant(), log_seq, "bad")).await.expect("recorded");
+    }
+    let mut elsewhere = poison(&tenant(), 4, "bad");
+    elsewhere.scope = Scope::new(&tenant(), catalogue::CONTEXT_GRAPH);
+    fresh.store.record_failure(&elsewhere).await.expect("recorded");
+    let view = fresh.store.view().await.expect("a view");
+    let list = async |filter: ListFilter| {
+        let failures = view.failures(&filter).await.expect("failures");
+        failures.into_iter().map(|failure| failure.log_seq.0).collect::<Vec<_>>()
+    };
+    assert_eq!(list(filter()).await, [4, 3, 2, 1]);
+    assert_eq!(list(ListFilter { limit: 2, ..filter() }).await, [4, 3]);
+    assert_eq!(list(ListFilter { projection: Some("context_graph"), ..filter() }).await, [4]);
+    assert_eq!(list(ListFilter { tenant: Some(named("nobody")), ..filter() }).await, [0i64; 0]);
+}

@@ -1,0 +1,142 @@
+//! Reading the log.
+
+use crate::backend::Fresh;
+use crate::fold::{WHOLE, append_all};
+use crate::log::{finished, input, named, policy, started, tenant, whole_trace};
+use decisiongraph_projections::LogSeq;
+use decisiongraph_store::*;
+use std::collections::BTreeSet;
+
+const END: LogSeq = LogSeq(i64::MAX);
+
+fn set(ids: &[&str]) -> BTreeSet<String> {
+    ids.iter().map(|id| (*id).to_owned()).collect()
+}
+
+pub async fn pages_have_two_limits(fresh: Fresh) {
+    let fresh = fresh.migrated().await;
+    let events = [whole_trace("t"), whole_trace("u")].concat();
+    let positions = append_all(&fresh.store, &tenant(), &events).await;
+    append_all(&fresh.store, &named("other"), &whole_trace("t")).await;
+    let view = fresh.store.view().await.expect("a view");
+    let page = async |after, upto, rows_max, bytes_max| {
+        let page = view.page(&tenant(), after, upto, PageLimit { rows_max, bytes_max }).await.expect("a page");
+        page.into_iter().map(|event| event.log_seq).collect::<Vec<_>>()
+    };
+    assert_eq!(page(LogSeq::ORIGIN, END, 100, usize::MAX).await, positions);
+    assert_eq!(page(LogSeq::ORIGIN, END, 3, usize::MAX).await, positions[..3]);
+    assert_eq!(page(positions[2], END, 3, usize::MAX).await, positions[3..6]);
+    assert_eq!(page(positions[2], positions[4], 100, usize::MAX).await, positions[3..5]);
+    assert_eq!(page(positions[9], END, 100, usize::MAX).await, Vec::new());
+    let two = events[0].payload().len() + events[1].payload().len();
+    assert_eq!(page(LogSeq::ORIGIN, END, 100, two).await, positions[..2]);
+    assert_eq!(page(LogSeq::ORIGIN, END, 100, two - 1).await, positions[..1]);
+    assert_eq!(page(LogSeq::ORIGIN, END, 100, 0).await, positions[..1], "at least one");
+}
+
+pub async fn heads_are_as_of_a_position(fresh: Fresh) {
+    let fresh = fresh.migrated().await;
+    let events = [started("t"), started("u"), input("t", 1, "i"), input("t", 2, "j"), input("u", 1, "i")];
+    let positions = append_all(&fresh.store, &tenant(), &events).await;
+    append_all(&fresh.store, &named("other"), &whole_trace("v")).await;
+    let view = fresh.store.view().await.expect("a view");
+    let heads = async |upto| {
+        let heads = view.heads(&tenant(), &set(&["t", "u", "v"]), upto).await.expect("heads");
+        (heads.get("t").copied(), heads.get("u").copied(), heads.get("v").copied())
+    };
+    assert_eq!(heads(LogSeq::ORIGIN).await, (None, None, None));
+    assert_eq!(heads(positions[0]).await, (Some(0), None, None));
+    assert_eq!(heads(positions[2]).await, (Some(1), Some(0), None));
+    assert_eq!(heads(END).await, (Some(2), Some(1), None));
+    assert!(view.heads(&tenant(), &BTreeSet::new(), END).await.expect("none").is_empty());
+}
+
+pub async fn history_is_of_types_and_a_position(fresh: Fresh) {
+    let fresh = fresh.migrated().await;
+    let events = [started("t"), policy("t", 1, "p", "1"), started("u"), input("t", 2, "i"), policy("t", 3, "q", "1")];
+    let positions = append_all(&fresh.store, &tenant(), &events).await;
+    let view = fresh.store.view().await.expect("a view");
+    let history = async |upto, types: &[&'static str]| {
+        let mut history = view.history(&tenant(), &set(&["t", "x"]), types, upto).await.expect("a history");
+        history.remove("t").unwrap_or_default().into_iter().map(|event| event.log_seq).collect::<Vec<_>>()
+    };
+    assert_eq!(history(END, &["PolicyEvaluated"]).await, [positions[1], positions[4]]);
+    assert_eq!(history(END, &["PolicyEvaluated", "TraceStarted"]).await, [positions[0], positions[1], positions[4]]);
+    assert_eq!(history(positions[3], &["PolicyEvaluated"]).await, [positions[1]]);
+    assert_eq!(history(LogSeq::ORIGIN, &["PolicyEvaluated"]).await, []);
+    assert_eq!(history(END, &["TraceFinished"]).await, []);
+}
+
+pub async fn trace_events_page_by_position(fresh: Fresh) {
+    let fresh = fresh.migrated().await;
+    let positions = append_all(&fresh.store, &tenant(), &whole_trace("t")).await;
+    append_all(&fresh.store, &tenant(), &whole_trace("u")).await;
+    let view = fresh.store.view().await.expect("a view");
+    let page = async |after, limit| {
+        let page = view.trace_events(&tenant(), "t", after, limit).await.expect("events");
+        page.into_iter().map(|event| event.log_seq).collect::<Vec<_>>()
+    };
+    assert_eq!(page(LogSeq::ORIGIN, 100).await, positions);
+    assert_eq!(page(LogSeq::ORIGIN, 2).await, positions[..2]);
+    assert_eq!(page(positions[1], 2).await, positions[2..4]);
+}
+
+pub async fn last_positions(fresh: Fresh) {
+    let fresh = fresh.migrated().await;
+    let positions = append_all(&fresh.store, &tenant(), &whole_trace("t")).await;
+    let other = append_all(&fresh.store, &named("other"), &whole_trace("t")).await;
+    let view = fresh.store.view().await.expect("a view");
+    assert_eq!(view.last_log_seq(&tenant(), None).await.expect("last"), positions[4]);
+    assert_eq!(view.last_log_seq(&tenant(), Some(other[4])).await.expect("last"), positions[4]);
+    assert_eq!(view.last_log_seq(&tenant(), Some(positions[2])).await.expect("last"), positions[2]);
+    assert_eq!(view.last_log_seq(&tenant(), Some(LogSeq::ORIGIN)).await.expect("none"), LogSeq::ORIGIN);
+    assert_eq!(view.last_log_seq(&named("nobody"), None).await.expect("none"), LogSeq::ORIGIN);
+}
+
+pub async fn lag_is_counted_to_a_bound(fresh: Fresh) {
+    let fresh = fresh.migrated().await;
+    let positions = append_all(&fresh.store, &tenant(), &whole_trace("t")).await;
+    append_all(&fresh.store, &named("other"), &whole_trace("t")).await;
+    let view = fresh.store.view().await.expect("a view");
+    let lag = async |cursor, mark, bound| view.lag(&tenant(), cursor, mark, bound).await.expect("a lag");
+    let all = lag(LogSeq::ORIGIN, END, 100).await;
+    assert_eq!((all.events, all.more), (5, false));
+    assert!((0.0..600.0).contains(&all.seconds), "{}", all.seconds);
+    let bounded = lag(LogSeq::ORIGIN, END, 3).await;
+    assert_eq!((bounded.events, bounded.more), (3, true));
+    let to_mark = lag(positions[0], positions[2], 100).await;
+    assert_eq!((to_mark.events, to_mark.more), (2, false));
+    let current = lag(positions[4], END, 100).await;
+    assert_eq!((current.events, current.more, current.seconds), (0, false, 0.0));
+    let count = view.count_events(&tenant(), positions[0], END, 100).await.expect("a count");
+    assert_eq!(count, 4);
+    assert_eq!(view.count_events(&tenant(), LogSeq::ORIGIN, END, 2).await.expect("a count"), 2);
+}
+
+pub async fn tenants_are_listed(fresh: Fresh) {
+    let fresh = fresh.migrated().await;
+    let view = fresh.store.view().await.expect("a view");
+    assert_eq!(view.tenants().await.expect("none"), Vec::new());
+    for id in ["b", "Ä", "a", "B", "a b"] {
+        append_all(&fresh.store, &named(id), &[started("t"), finished("t", 1, "success")]).await;
+    }
+    let tenants = view.tenants().await.expect("tenants");
+    assert_eq!(tenants, ["B", "a", "a b", "b", "Ä"].map(named), "by bytes");
+}
+
+pub async fn the_mark_is_the_last_position(fresh: Fresh) {
+    let fresh = fresh.migrated().await;
+    let empty = fresh.store.sample_high_water().await.expect("a sample");
+    assert_eq!((empty.sequence, empty.writers.len()), (LogSeq::ORIGIN, 0));
+    let positions = append_all(&fresh.store, &tenant(), &whole_trace("t")).await;
+    let sample = fresh.store.sample_high_water().await.expect("a sample");
+    assert_eq!((sample.sequence, sample.writers.len()), (positions[4], 0), "nobody else writes");
+    assert_eq!(sample.history, empty.history);
+    assert!(!sample.history.is_empty());
+    let open = fresh.store.writers_still_open(&sample.writers).await.expect("an answer");
+    assert_eq!(open, Vec::new());
+    let again = fresh.again().await.store.sample_high_water().await.expect("a sample");
+    assert_eq!(again.history, sample.history, "the same for every process");
+    let view = fresh.store.view().await.expect("a view");
+    assert_eq!(view.page(&tenant(), LogSeq::ORIGIN, sample.sequence, WHOLE).await.expect("a page").len(), 5);
+}

@@ -1,0 +1,204 @@
+//! The queries over the read models.
+
+use crate::backend::Fresh;
+use crate::fold::{acquire, append_all, catch_up, owner};
+use crate::log::{cited, event, exception, finished, input, named, policy, started, started_about, tenant};
+use decisiongraph_projections::{LogSeq, Row, TenantId, catalogue};
+use decisiongraph_store::*;
+use std::collections::BTreeSet;
+
+async fn projected(fresh: &Fresh, tenant: &TenantId) -> [Generation; 3] {
+    let mut generations = [Generation(0); 3];
+    for (index, projection) in catalogue::ALL.into_iter().enumerate() {
+        let (lease, position) = acquire(&fresh.store, &Scope::new(tenant, projection), &owner("n")).await;
+        catch_up(&fresh.store, &lease, position, projection, &[3]).await;
+        generations[index] = lease.generation;
+    }
+    generations
+}
+
+fn keys(rows: &[Row]) -> Vec<&str> {
+    rows.iter().map(Row::key).collect()
+}
+
+pub async fn edges_of_a_node_by_position(fresh: Fresh) {
+    let fresh = fresh.migrated().await;
+    append_all(&fresh.store, &named("other"), &[started("t"), input("t", 1, "z")]).await;
+    // One event with two edges at one position, one edge that comes in, and one from the trace to itself.
+    let action = r#"{"action_id":"x","action_type":"t","target_entity":{"entity_type":"trace","entity_id":"t"},"target_system":"s","changes":[]}"#;
+    let events = [
+        started("t"),
+        input("t", 1, "z"),
+        input("t", 2, "a"),
+        event("t", 3, "ActionProposed", action),
+        cited("t", 4, "t"),
+        started("u"),
+        cited("u", 1, "t"),
+    ];
+    let positions = append_all(&fresh.store, &tenant(), &events).await;
+    let [graph, ..] = projected(&fresh, &tenant()).await;
+    let view = fresh.store.view().await.expect("a view");
+    let edges = async |direction, after: Option<(LogSeq, &str)>, limit| {
+        let rows = view.edges_of(&tenant(), graph, "trace:t", direction, after, limit).await.expect("edges");
+        rows.iter()
+            .map(|row| (row.key().to_owned(), LogSeq(row.0[5].as_int().expect("a position"))))
+            .collect::<Vec<_>>()
+    };
+    let edge = |kind: &str, from: &str, to: &str, event: usize| {
+        let id = events[event].envelope().event_id.as_str();
+        (format!("{kind}:{from}:{to}:{id}"), positions[event])
+    };
+    let outgoing = [
+        edge("trace_involves_entity", "trace:t", "entity:account:of t", 0),
+        edge("trace_observed_input", "trace:t", "input:z", 1),
+        edge("trace_observed_input", "trace:t", "input:a", 2),
+        edge("trace_proposed_action", "trace:t", "action:x", 3),
+        edge("trace_cited_precedent", "trace:t", "trace:t", 4),
+    ];
+    let incoming = [
+        edge("trace_cited_precedent", "trace:t", "trace:t", 4),
+        edge("trace_cited_precedent", "trace:u", "trace:t", 6),
+    ];
+    assert_eq!(edges(Direction::Outgoing, None, 100).await, outgoing);
+    assert_eq!(edges(Direction::Incoming, None, 100).await, incoming);
+    let both = [&outgoing[..], &incoming[1..]].concat();
+    assert_eq!(edges(Direction::Both, None, 100).await, both, "the loop is there once");
+    // Page by page, whatever the size.
+    for (direction, all) in
+        [(Direction::Outgoing, &outgoing[..]), (Direction::Incoming, &incoming[..]), (Direction::Both, &both[..])]
+    {
+        for limit in 1..4 {
+            let mut seen: Vec<(String, LogSeq)> = Vec::new();
+            loop {
+                let after = seen.last().map(|(id, log_seq)| (*log_seq, id.clone()));
+                let after = after.as_ref().map(|(log_seq, id)| (*log_seq, id.as_str()));
+                let page = edges(direction, after, limit).await;
+                if page.is_empty() {
+                    break;
+                }
+                assert!(page.len() <= limit);
+                seen.extend(page);
+            }
+            assert_eq!(seen, all);
+        }
+    }
+    // Two edges of one position come by their ids.
+    let rows = view.edges_of(&tenant(), graph, "action:x", Direction::Both, None, 100).await.expect("edges");
+    assert_eq!(
+        keys(&rows),
+        ["action_targets_entity:action:x:entity:trace:t:t/3", "trace_proposed_action:trace:t:action:x:t/3"]
+    );
+    assert_eq!(view.edges_of(&tenant(), graph, "trace:x", Direction::Both, None, 9).await.expect("none"), []);
+    assert_eq!(view.edges_of(&named("x"), graph, "trace:t", Direction::Both, None, 9).await.expect("none"), []);
+}
+
+pub async fn edges_touching_nodes_by_id(fresh: Fresh) {
+    let fresh = fresh.migrated().await;
+    let events = [
+        started_about("t", "é", "1"),
+        input("t", 1, "b"),
+        input("t", 2, "B"),
+        input("t", 3, "é"),
+        started("u"),
+        input("u", 1, "b"),
+        cited("u", 2, "t"),
+        cited("t", 4, "t"),
+    ];
+    append_all(&fresh.store, &tenant(), &events).await;
+    let [graph, ..] = projected(&fresh, &tenant()).await;
+    let view = fresh.store.view().await.expect("a view");
+    let nodes = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<BTreeSet<_>>();
+    let touching = async |ids: &[&str], types: Option<&[String]>, after: Option<&str>, limit| {
+        view.edges_touching(&tenant(), graph, &nodes(ids), types, after, limit).await.expect("edges")
+    };
+    let all = [
+        "trace_cited_precedent:trace:t:trace:t:t/4",
+        "trace_cited_precedent:trace:u:trace:t:u/2",
+        "trace_involves_entity:trace:t:entity:é:1:t/0",
+        "trace_observed_input:trace:t:input:B:t/2",
+        "trace_observed_input:trace:t:input:b:t/1",
+        "trace_observed_input:trace:t:input:é:t/3",
+        "trace_observed_input:trace:u:input:b:u/1",
+    ];
+    let found = touching(&["trace:t", "input:b", "nobody"], None, None, 100).await;
+    assert_eq!(keys(&found), all, "by bytes, each once");
+    assert_eq!(keys(&touching(&["trace:t", "input:b"], None, None, 3).await), all[..3]);
+    assert_eq!(keys(&touching(&["trace:t", "input:b"], None, Some(all[2]), 2).await), all[3..5]);
+    assert_eq!(touching(&["trace:t", "input:b"], None, Some(all[6]), 2).await, []);
+    let types = ["trace_cited_precedent".to_owned(), "trace_involves_entity".to_owned()];
+    assert_eq!(keys(&touching(&["trace:t", "input:b"], Some(&types), None, 100).await), all[..3]);
+    assert_eq!(touching(&["trace:t"], Some(&[]), None, 100).await, []);
+    assert_eq!(touching(&[], None, None, 100).await, []);
+}
+
+/// Three finished traces and one that is not, with several rows of one policy.
+async fn decided(fresh: &Fresh) -> [Generation; 3] {
+    append_all(&fresh.store, &named("other"), &[started("t"), policy("t", 1, "p", "1"), finished("t", 2, "success")])
+        .await;
+    let events = [
+        started_about("b", "account", "1"),
+        policy("b", 1, "p", "1"),
+        exception("b", 2, "x-b", "p", "1"),
+        policy("b", 3, "p", "2"),
+        started_about("a", "account", "2"),
+        policy("a", 1, "p", "2"),
+        policy("a", 2, "q", "1"),
+        started_about("c", "order", "1"),
+        policy("c", 1, "p", "1"),
+        finished("c", 2, "failure"),
+        finished("b", 4, "success"),
+        finished("a", 3, "success"),
+        started_about("open", "account", "1"),
+        policy("open", 1, "p", "1"),
+    ];
+    append_all(&fresh.store, &tenant(), &events).await;
+    projected(fresh, &tenant()).await
+}
+
+pub async fn precedents_of_a_policy(fresh: Fresh) {
+    let fresh = fresh.migrated().await;
+    let [_, summaries, precedents] = decided(&fresh).await;
+    let view = fresh.store.view().await.expect("a view");
+    let find = async |filter: PrecedentFilter| {
+        let hits = view.precedents(&tenant(), summaries, precedents, &filter).await.expect("hits");
+        hits.into_iter()
+            .map(|hit| (hit.trace_id, hit.policy_version.unwrap_or_default(), hit.exception_id))
+            .collect::<Vec<_>>()
+    };
+    let of =
+        |policy: &str| PrecedentFilter { policy_id: Some(policy.to_owned()), limit: 100, ..PrecedentFilter::default() };
+    let row = |trace: &str, version: &str, exception: Option<&str>| {
+        (trace.to_owned(), version.to_owned(), exception.map(str::to_owned))
+    };
+    let all = [row("a", "2", None), row("b", "1", Some("x-b")), row("c", "1", None)];
+    assert_eq!(find(of("p")).await, all, "the exception before the later policy row; latest trace first");
+    assert_eq!(find(PrecedentFilter { limit: 2, ..of("p") }).await, all[..2]);
+    assert_eq!(
+        find(PrecedentFilter { policy_version: Some("2".to_owned()), ..of("p") }).await,
+        [row("a", "2", None), row("b", "2", None)]
+    );
+    assert_eq!(find(PrecedentFilter { outcome: Some("failure".to_owned()), ..of("p") }).await, all[2..]);
+    assert_eq!(find(PrecedentFilter { entity_type: Some("account".to_owned()), ..of("p") }).await, all[..2]);
+    let one = PrecedentFilter { entity_type: Some("account".to_owned()), entity_id: Some("1".to_owned()), ..of("p") };
+    assert_eq!(find(one).await, all[1..2]);
+    assert_eq!(find(of("q")).await, [row("a", "1", None)]);
+    assert_eq!(find(of("P")).await, []);
+}
+
+pub async fn precedents_without_a_policy(fresh: Fresh) {
+    let fresh = fresh.migrated().await;
+    let [_, summaries, precedents] = decided(&fresh).await;
+    let view = fresh.store.view().await.expect("a view");
+    let any = PrecedentFilter { limit: 100, ..PrecedentFilter::default() };
+    let hits = view.precedents(&tenant(), summaries, precedents, &any).await.expect("hits");
+    let traces: Vec<&str> = hits.iter().map(|hit| hit.trace_id.as_str()).collect();
+    assert_eq!(traces, ["a", "b", "c"], "the latest first, and none that is unfinished");
+    let hit = &hits[2];
+    assert_eq!((hit.workflow.as_str(), hit.title.as_str(), hit.outcome.as_str()), ("w", "about 1", "failure"));
+    assert_eq!(hit.primary_entity_type.as_deref(), Some("order"));
+    assert_eq!(hit.finished_at, "2026-01-01T00:00:02Z");
+    assert_eq!((hit.policy_id.as_ref(), hit.policy_version.as_ref(), hit.exception_id.as_ref()), (None, None, None));
+    let few = PrecedentFilter { limit: 1, outcome: Some("success".to_owned()), ..PrecedentFilter::default() };
+    let hits = view.precedents(&tenant(), summaries, precedents, &few).await.expect("hits");
+    assert_eq!(hits.iter().map(|hit| hit.trace_id.as_str()).collect::<Vec<_>>(), ["a"]);
+}

@@ -1,0 +1,152 @@
+//! Rows: found by identity, streamed in order.
+
+use crate::appends::hostile_ids;
+use crate::backend::Fresh;
+use crate::fold::{acquire, all_rows, append_all, catch_up, collect, owner};
+use crate::log::{named, offered, seeded, started, tenant, whole_trace};
+use decisiongraph_projections::{Fetch, Needs, Projection, RowKey, RowsNeed, catalogue};
+use decisiongraph_store::*;
+use futures_util::StreamExt as _;
+use std::collections::BTreeSet;
+
+async fn projected(fresh: &Fresh, tenant: &decisiongraph_projections::TenantId, projection: &dyn Projection) -> Lease {
+    let (lease, position) = acquire(&fresh.store, &Scope::new(tenant, projection), &owner("n")).await;
+    catch_up(&fresh.store, &lease, position, projection, &[7, 1, 100]).await;
+    lease
+}
+
+fn need(table: usize, by: usize, fetch: Fetch, values: impl IntoIterator<Item = String>) -> RowsNeed {
+    RowsNeed { table, by, fetch, values: values.into_iter().collect() }
+}
+
+pub async fn prior_rows_of_hostile_ids(fresh: Fresh) {
+    let fresh = fresh.migrated().await;
+    for (number, id) in hostile_ids().into_iter().enumerate() {
+        let event = offered(&id, &format!("k{number}"), &id, 0, "TraceStarted", started("t").payload());
+        append_all(&fresh.store, &tenant(), &[event]).await;
+    }
+    let graph = projected(&fresh, &tenant(), catalogue::CONTEXT_GRAPH).await;
+    let summary = projected(&fresh, &tenant(), catalogue::TRACE_SUMMARY).await;
+    let view = fresh.store.view().await.expect("a view");
+    let nodes: BTreeSet<String> = hostile_ids().iter().map(|id| format!("trace:{id}")).collect();
+    let sought = nodes.iter().cloned().chain(["trace:nobody".to_owned(), String::new()]);
+    let needs = Needs { rows: vec![need(0, 0, Fetch::Existence, sought)], ..Needs::default() };
+    let prior =
+        view.prior_rows(&tenant(), catalogue::CONTEXT_GRAPH, graph.generation, &needs).await.expect("prior rows");
+    assert_eq!(prior.existing, [nodes]);
+    assert_eq!(prior.rows, [Vec::new()]);
+    let sought = hostile_ids().into_iter().chain(["nobody".to_owned()]);
+    let needs = Needs { rows: vec![need(0, 0, Fetch::Rows, sought)], ..Needs::default() };
+    let prior =
+        view.prior_rows(&tenant(), catalogue::TRACE_SUMMARY, summary.generation, &needs).await.expect("prior rows");
+    let found: BTreeSet<String> = prior.rows[0].iter().map(|row| row.key().to_owned()).collect();
+    assert_eq!(found, hostile_ids().into_iter().collect());
+    assert_eq!(prior.rows[0].len(), hostile_ids().len());
+    // Another generation has none of them, and no need has no answer.
+    let other = Generation(summary.generation.0 + 1_000);
+    let prior = view.prior_rows(&tenant(), catalogue::TRACE_SUMMARY, other, &needs).await.expect("prior rows");
+    assert_eq!(prior.rows, [Vec::new()]);
+    let nothing = view
+        .prior_rows(&tenant(), catalogue::TRACE_SUMMARY, summary.generation, &Needs::default())
+        .await
+        .expect("none");
+    assert!(nothing.rows.is_empty() && nothing.existing.is_empty());
+}
+
+pub async fn prior_rows_by_a_hashed_column(fresh: Fresh) {
+    let fresh = fresh.migrated().await;
+    append_all(&fresh.store, &tenant(), &[whole_trace("t"), whole_trace("u"), whole_trace("v")].concat()).await;
+    let lease = projected(&fresh, &tenant(), catalogue::PRECEDENT_INDEX).await;
+    let view = fresh.store.view().await.expect("a view");
+    let table = &catalogue::PRECEDENT_INDEX.tables()[1];
+    let by = table.column("trace_id");
+    let sought = ["t", "v", "w"].map(str::to_owned);
+    let needs =
+        Needs { rows: vec![need(0, 0, Fetch::Existence, []), need(1, by, Fetch::Rows, sought)], ..Needs::default() };
+    let prior =
+        view.prior_rows(&tenant(), catalogue::PRECEDENT_INDEX, lease.generation, &needs).await.expect("prior rows");
+    let mut keys: Vec<&str> = prior.rows[1].iter().map(decisiongraph_projections::Row::key).collect();
+    keys.sort_unstable();
+    assert_eq!(keys, ["t/2", "t/3", "v/2", "v/3"]);
+}
+
+pub async fn streams_come_in_both_orders(fresh: Fresh) {
+    let fresh = fresh.migrated().await;
+    // Several chunks of rows.
+    append_all(&fresh.store, &tenant(), &seeded(3, 4_200)).await;
+    let lease = projected(&fresh, &tenant(), catalogue::CONTEXT_GRAPH).await;
+    let snapshot = fresh.store.snapshot().await.expect("a snapshot");
+    let view = fresh.store.view().await.expect("a view");
+    for (index, table) in catalogue::CONTEXT_GRAPH.tables().iter().enumerate() {
+        let stream = async |view: &dyn ReadView, order| {
+            collect(
+                view.rows(&tenant(), catalogue::CONTEXT_GRAPH, lease.generation, index, order).await.expect("a stream"),
+            )
+            .await
+        };
+        let by_key = stream(&*snapshot, RowOrder::Key).await;
+        let by_text = stream(&*snapshot, RowOrder::Text).await;
+        assert!(by_key.len() > 1_000, "{}: {}", table.name, by_key.len());
+        assert!(by_key.windows(2).all(|pair| pair[0].key < pair[1].key));
+        assert!(by_text.windows(2).all(|pair| pair[0].row.key().as_bytes() < pair[1].row.key().as_bytes()));
+        for row in &by_key {
+            assert_eq!(row.key, RowKey::of(row.row.key()));
+            let hashes: Vec<RowKey> =
+                table.hashed.iter().map(|column| RowKey::of(row.row.0[*column].as_str().expect("a text"))).collect();
+            assert_eq!(row.hashed, hashes);
+        }
+        let mut sorted = by_key.clone();
+        sorted.sort_by(|a, b| a.row.key().cmp(b.row.key()));
+        assert_eq!(sorted, by_text);
+        assert_eq!(stream(&*view, RowOrder::Key).await, by_key, "outside a snapshot as well");
+        assert_eq!(stream(&*view, RowOrder::Text).await, by_text);
+    }
+    let none = view
+        .rows(&tenant(), catalogue::CONTEXT_GRAPH, Generation(i64::MAX), 0, RowOrder::Text)
+        .await
+        .expect("a stream");
+    assert_eq!(collect(none).await, Vec::new());
+}
+
+pub async fn streams_of_one_view_do_not_block_each_other(fresh: Fresh) {
+    let fresh = fresh.migrated().await;
+    append_all(&fresh.store, &tenant(), &seeded(4, 4_200)).await;
+    let lease = projected(&fresh, &tenant(), catalogue::CONTEXT_GRAPH).await;
+    let view = fresh.store.snapshot().await.expect("a snapshot");
+    let projection = catalogue::CONTEXT_GRAPH;
+    for order in [RowOrder::Key, RowOrder::Text] {
+        let mut nodes = view.rows(&tenant(), projection, lease.generation, 0, order).await.expect("a stream");
+        let mut edges = view.rows(&tenant(), projection, lease.generation, 1, order).await.expect("a stream");
+        let (mut node_count, mut edge_count) = (0, 0);
+        loop {
+            let node = nodes.next().await.transpose().expect("a chunk");
+            let edge = edges.next().await.transpose().expect("a chunk");
+            view.tenants().await.expect("another read in between");
+            if node.is_none() && edge.is_none() {
+                break;
+            }
+            node_count += node.map_or(0, |chunk| chunk.len());
+            edge_count += edge.map_or(0, |chunk| chunk.len());
+        }
+        assert!(node_count > 1_000 && edge_count > 1_000, "{node_count}, {edge_count}");
+    }
+    // One that is dropped half-way leaves the view as it was.
+    let mut half = view.rows(&tenant(), projection, lease.generation, 0, RowOrder::Key).await.expect("a stream");
+    half.next().await.expect("a chunk").expect("rows");
+    drop(half);
+    assert_eq!(all_rows(&*view, &tenant(), projection, lease.generation).await.len(), 2);
+}
+
+pub async fn generations_and_tenants_are_apart(fresh: Fresh) {
+    let fresh = fresh.migrated().await;
+    let (a, b) = (named("a"), named("b"));
+    append_all(&fresh.store, &a, &whole_trace("t")).await;
+    append_all(&fresh.store, &b, &[started("t"), started("u")]).await;
+    let projection = catalogue::TRACE_SUMMARY;
+    let of_a = projected(&fresh, &a, projection).await;
+    let of_b = projected(&fresh, &b, projection).await;
+    let view = fresh.store.view().await.expect("a view");
+    assert_eq!(all_rows(&*view, &a, projection, of_a.generation).await[0].len(), 1);
+    assert_eq!(all_rows(&*view, &b, projection, of_b.generation).await[0].len(), 2);
+    assert_eq!(all_rows(&*view, &a, projection, of_b.generation).await[0].len(), 0, "a tenant is in every key");
+}

@@ -1,0 +1,77 @@
+//! What a read view sees while others write.
+
+use crate::backend::Fresh;
+use crate::fold::{WHOLE, acquire, all_rows, append_all, build, catch_up, origin, owner};
+use crate::log::{seeded, tenant, whole_trace};
+use decisiongraph_projections::{LogSeq, Projection, catalogue};
+use decisiongraph_store::*;
+use uuid::Uuid;
+
+const GRAPH: &dyn Projection = catalogue::CONTEXT_GRAPH;
+
+fn scope() -> Scope {
+    Scope::new(&tenant(), GRAPH)
+}
+
+pub async fn a_snapshot_sees_one_instant(fresh: Fresh) {
+    let fresh = fresh.migrated().await;
+    let store = &fresh.store;
+    append_all(store, &tenant(), &whole_trace("t")).await;
+    let (lease, position) = acquire(store, &scope(), &owner("n")).await;
+    let position = catch_up(store, &lease, position, GRAPH, &[100]).await;
+    let snapshot = store.snapshot().await.expect("a snapshot");
+    // Everything after this line is after its instant, whatever is read first.
+    append_all(store, &tenant(), &whole_trace("u")).await;
+    let later = catch_up(store, &lease, position.clone(), GRAPH, &[100]).await;
+    assert_ne!(later, position);
+    let row = snapshot.scope(&scope()).await.expect("an answer").expect("a scope");
+    assert_eq!(row.position, position);
+    assert_eq!(snapshot.page(&tenant(), LogSeq::ORIGIN, LogSeq(i64::MAX), WHOLE).await.expect("a page").len(), 5);
+    assert_eq!(snapshot.last_log_seq(&tenant(), None).await.expect("last"), position.cursor);
+    let digest = digest_of_rows(&*snapshot, &tenant(), GRAPH, row.generation).await.expect("a digest");
+    assert_eq!(digest, position.digest);
+    drop(snapshot);
+    let snapshot = store.snapshot().await.expect("a snapshot");
+    let row = snapshot.scope(&scope()).await.expect("an answer").expect("a scope");
+    assert_eq!(row.position, later);
+}
+
+pub async fn a_snapshot_survives_flip_and_sweep(fresh: Fresh) {
+    let fresh = fresh.migrated().await;
+    let store = &fresh.store;
+    append_all(store, &tenant(), &seeded(5, 200)).await;
+    let (lease, position) = acquire(store, &scope(), &owner("n")).await;
+    let position = catch_up(store, &lease, position, GRAPH, &[100]).await;
+    let snapshot = store.snapshot().await.expect("a snapshot");
+    let build_lease = store.begin_build(&scope(), Uuid::new_v4(), Storage::Shared).await.expect("a build");
+    build(store, &build_lease, origin(GRAPH), GRAPH, 64, 100).await;
+    store.finish_build(&build_lease).await.expect("ready");
+    assert!(matches!(store.flip(&build_lease).await.expect("a flip"), Flip::Flipped { .. }));
+    store.sweep(1_000_000).await.expect("a sweep");
+    // The reader still sees the old generation, whole.
+    let row = snapshot.scope(&scope()).await.expect("an answer").expect("a scope");
+    assert_eq!((row.generation, &row.position), (lease.generation, &position));
+    let digest = digest_of_rows(&*snapshot, &tenant(), GRAPH, lease.generation).await.expect("a digest");
+    assert_eq!(digest, position.digest);
+    drop(snapshot);
+    // Once it has gone, the old generation can go as well.
+    let view = store.view().await.expect("a view");
+    for _ in 0..10_000 {
+        if store.sweep(1_000_000).await.expect("a sweep").left == 0 {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    assert!(all_rows(&*view, &tenant(), GRAPH, lease.generation).await.iter().all(Vec::is_empty));
+}
+
+pub async fn a_view_sees_the_newest(fresh: Fresh) {
+    let fresh = fresh.migrated().await;
+    let view = fresh.store.view().await.expect("a view");
+    assert_eq!(view.last_log_seq(&tenant(), None).await.expect("none"), LogSeq::ORIGIN);
+    let positions = append_all(&fresh.store, &tenant(), &whole_trace("t")).await;
+    assert_eq!(view.last_log_seq(&tenant(), None).await.expect("last"), positions[4]);
+    // Another process sees it as well.
+    let other = fresh.again().await.store.view().await.expect("a view");
+    assert_eq!(other.last_log_seq(&tenant(), None).await.expect("last"), positions[4]);
+}
