@@ -3,6 +3,7 @@
 //!
 //! Nothing depends on this crate. What it says is printed; its exit code is 0 or 1.
 
+pub mod bench;
 pub mod bundle;
 pub mod check;
 pub mod skim;

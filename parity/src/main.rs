@@ -1,8 +1,10 @@
 //! `decisiongraph-parity`: check, generate, bench.
 
 use clap::{Parser, Subcommand};
+use decisiongraph_parity::bench::{self, Measure, place::Place};
 use decisiongraph_parity::check::{self, stores::Stores};
 use decisiongraph_parity::with_postgres;
+use decisiongraph_parity::workload::original::TRACE_EVENTS;
 use decisiongraph_parity::workload::{Profile, Workload};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -28,6 +30,17 @@ enum Command {
     /// The same arguments give the same bytes on every machine; every event is legal; a longer workload begins with the
     /// shorter one of the same seed.
     Generate(Generate),
+    /// Measure what projecting costs, against the floor of the same rows written as fast as the database allows.
+    ///
+    /// Prints a table (or JSON) with machine, versions and settings on top and the goal beside each figure. Build with
+    /// `--release`. All measures over a million events take several minutes; `--measures floors,original` is a short look.
+    Bench(Bench),
+    /// A measured run in a process of its own, for `bench`.
+    #[command(hide = true)]
+    MeasuredRun {
+        /// What to run, as JSON.
+        order: String,
+    },
     /// Run a command beside a PostgreSQL server that is started for it and removed afterwards.
     ///
     /// The server listens on a private socket and a free port of 127.0.0.1; its address is in DECISIONGRAPH_TEST_POSTGRES, where the
@@ -72,6 +85,41 @@ struct Check {
     batch_size: u32,
 }
 
+#[derive(clap::Args)]
+struct Bench {
+    /// `postgres://…`: databases made and dropped on that server. `embedded`: SQLite files in a temporary directory. Without
+    /// it, a PostgreSQL server that is started for this run.
+    #[arg(long, value_name = "URL|embedded")]
+    database: Option<String>,
+    /// What to measure.
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = Measure::ALL)]
+    measures: Vec<Measure>,
+    /// Workload of floors and growth.
+    #[arg(long, value_enum, default_value = "mixed")]
+    profile: Profile,
+    /// Seed of the workload.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Events of the floors' log.
+    #[arg(long, default_value_t = 50_000)]
+    events: u64,
+    /// Traces instead of events, six each (`original` only).
+    #[arg(long, conflicts_with = "events")]
+    traces: Option<u64>,
+    /// Events of the growth's log.
+    #[arg(long, default_value_t = 1_000_000)]
+    growth_events: u64,
+    /// Events a batch.
+    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(1..))]
+    batch_size: u32,
+    /// Times that each run is repeated; the median counts.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    repeat: u32,
+    /// One JSON object instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
 #[derive(Clone, Copy, clap::ValueEnum)]
 enum BackendName {
     Sqlite,
@@ -89,6 +137,11 @@ fn main() -> ExitCode {
     };
     let done = match cli.command {
         Command::Check(arguments) => in_runtime(check(arguments)),
+        Command::Bench(arguments) => in_runtime(bench(arguments)),
+        Command::MeasuredRun { order } => in_runtime(async move {
+            bench::child::obey(&order).await?;
+            Ok(ExitCode::SUCCESS)
+        }),
         Command::Generate(arguments) => generate(&arguments),
         Command::WithPostgres { command } => in_runtime(with_postgres::run(&command)),
     };
@@ -119,6 +172,33 @@ async fn check(arguments: Check) -> anyhow::Result<ExitCode> {
     };
     let counts = check::run(&request, &stores, &mut std::io::stdout()).await?;
     Ok(if counts.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn bench(arguments: Bench) -> anyhow::Result<ExitCode> {
+    if cfg!(debug_assertions) {
+        eprintln!("warning: this is a debug build; its figures mean nothing");
+    }
+    let place = match arguments.database.as_deref() {
+        Some("embedded") => Place::embedded()?,
+        Some(url) if url.starts_with("sqlite:") => anyhow::bail!("say `embedded`: the benchmark makes its own files"),
+        url => Place::postgres(url.map(str::to_owned)).await?,
+    };
+    let request = bench::Request {
+        measures: arguments.measures,
+        profile: arguments.profile,
+        seed: arguments.seed,
+        events: arguments.traces.map_or(arguments.events, |traces| traces * TRACE_EVENTS),
+        growth_events: arguments.growth_events,
+        batch_events: arguments.batch_size as usize,
+        repeat: arguments.repeat as usize,
+    };
+    let report = bench::run(&request, &place).await?;
+    if arguments.json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        print!("{}", report.table());
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn generate(arguments: &Generate) -> anyhow::Result<ExitCode> {

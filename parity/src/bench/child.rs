@@ -1,0 +1,101 @@
+//! A measured run in a process of its own, as an operator would start one: its CPU time and peak memory are those of the
+//! runtime alone, not of the benchmark around it.
+
+use super::meters::{own_cpu_seconds, own_peak_bytes, own_resident_bytes};
+use super::place::Site;
+use anyhow::{Context as _, Result, bail};
+use decisiongraph_actors::engine::{Control, Engine, EngineConfig, RunRequest};
+use decisiongraph_projections::{LogSeq, TenantId, catalogue};
+use decisiongraph_store::{Owner, RunMode, RunState};
+use serde::{Deserialize, Serialize};
+use std::process::Stdio;
+use std::time::Instant;
+use uuid::Uuid;
+
+/// Where the parent puts the address: an argument could be read by everybody.
+const DATABASE: &str = "DECISIONGRAPH_PARITY_DATABASE";
+
+/// What the child is to do.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Order {
+    /// Catch-up, rebuild or verify, over all projections.
+    pub mode: RunMode,
+    /// Events a batch.
+    pub batch_events: usize,
+    /// Positions at which a catch-up stops and is measured; the log's end when empty.
+    pub stops: Vec<i64>,
+}
+
+/// What one stretch took.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Leg {
+    /// Wall time of the job, seconds.
+    pub seconds: f64,
+    /// Events that each projection applied.
+    pub events: u64,
+    /// CPU seconds of the process.
+    pub cpu_seconds: Option<f64>,
+    /// Peak memory of the process so far, bytes.
+    pub peak_bytes: Option<u64>,
+    /// Its memory at the end, bytes.
+    pub resident_bytes: Option<u64>,
+}
+
+impl Leg {
+    /// Source events a second.
+    pub fn rate(&self) -> f64 {
+        self.events as f64 / self.seconds
+    }
+}
+
+/// Runs the order in a child process.
+pub async fn run(site: &Site, order: &Order) -> Result<Vec<Leg>> {
+    let program = std::env::current_exe().context("where this program is")?;
+    let child = tokio::process::Command::new(program)
+        .arg("measured-run")
+        .arg(serde_json::to_string(order)?)
+        .env(DATABASE, &site.url)
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .await
+        .context("the measured run does not start")?;
+    if !child.status.success() {
+        bail!("the measured run ended with {}", child.status);
+    }
+    Ok(serde_json::from_slice(&child.stdout)?)
+}
+
+/// The child's side: runs the order of its argument, prints the legs.
+pub async fn obey(order: &str) -> Result<()> {
+    let order: Order = serde_json::from_str(order)?;
+    let site = Site { url: std::env::var(DATABASE).context("this command is for the benchmark's own use")? };
+    let store = site.open(8).await?;
+    let owner = Owner { node: "bench".to_owned(), incarnation: Uuid::new_v4() };
+    let config = EngineConfig { batch_events_max: order.batch_events, ..EngineConfig::default() };
+    let engine = Engine::new(store, owner, config);
+    let stops: Vec<Option<LogSeq>> = match order.stops.as_slice() {
+        [] => vec![None],
+        stops => stops.iter().map(|stop| Some(LogSeq(*stop))).collect(),
+    };
+    let mut legs = Vec::new();
+    for until in stops {
+        let request =
+            RunRequest { tenant: TenantId::default(), projections: catalogue::ALL.to_vec(), mode: order.mode, until };
+        let (cpu, started) = (own_cpu_seconds(), Instant::now());
+        let report = engine.run(&request, &Control::default()).await?;
+        let seconds = started.elapsed().as_secs_f64();
+        if report.run.state != RunState::Completed || report.drifted() {
+            bail!("the run ended {}: {:?}", report.run.state.as_str(), report.run.error);
+        }
+        legs.push(Leg {
+            seconds,
+            events: report.scopes.iter().map(|scope| scope.events).min().unwrap_or_default(),
+            cpu_seconds: own_cpu_seconds().zip(cpu).map(|(now, then)| now - then),
+            peak_bytes: own_peak_bytes(),
+            resident_bytes: own_resident_bytes(),
+        });
+    }
+    println!("{}", serde_json::to_string(&legs)?);
+    Ok(())
+}

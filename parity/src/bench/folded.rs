@@ -1,0 +1,165 @@
+//! A log folded in memory: for each projection the changes of each batch, and the rows they end in. What the floors write is
+//! exactly what the runtime writes, but already computed.
+
+use decisiongraph_projections::catalogue;
+use decisiongraph_projections::digest::rolling::RollingDigest;
+use decisiongraph_projections::{
+    Admitted, Changes, Fetch, LogEvent, LogSeq, Needs, Prior, Projection, Row, RowsNeed, TableChanges,
+};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+/// A projection's part.
+pub struct FoldedProjection {
+    /// The rules.
+    pub projection: &'static dyn Projection,
+    /// What each batch changes.
+    pub batches: Vec<Changes>,
+    /// The rows at the end, by table, in the order of their row keys.
+    pub rows: Vec<Vec<Row>>,
+    /// The rolling digest at the end.
+    pub digest: RollingDigest,
+    /// What keeping that digest up to date took.
+    pub digest_time: Duration,
+}
+
+/// Folds events with `log_seq` 1, 2, …, cut into batches of this size.
+pub fn fold(events: &[Admitted], batch_events: usize) -> Vec<FoldedProjection> {
+    let log: Vec<LogEvent> = events.iter().enumerate().map(|(index, event)| log_event(index, event)).collect();
+    catalogue::ALL.into_iter().map(|projection| fold_one(projection, &log, batch_events)).collect()
+}
+
+fn log_event(index: usize, event: &Admitted) -> LogEvent {
+    let e = event.envelope();
+    LogEvent {
+        log_seq: LogSeq(index as i64 + 1),
+        event_id: e.event_id.clone(),
+        trace_id: e.trace_id.clone(),
+        trace_seq: e.trace_seq,
+        event_type: e.event_type.clone(),
+        occurred_at: e.occurred_at.clone(),
+        actor_type: e.actor.actor_type.clone(),
+        actor_id: e.actor.actor_id.clone(),
+        payload: event.payload().to_owned(),
+        payload_hash: event.payload_hash().to_owned(),
+    }
+}
+
+fn fold_one(projection: &'static dyn Projection, log: &[LogEvent], batch_events: usize) -> FoldedProjection {
+    let mut memory = Memory::new(projection);
+    let mut batches = Vec::with_capacity(log.len() / batch_events + 1);
+    let mut history: HashMap<&str, Vec<&LogEvent>> = HashMap::new();
+    let mut digest = RollingDigest::default();
+    let mut digest_time = Duration::ZERO;
+    for batch in log.chunks(batch_events) {
+        let needs = projection.needs(batch);
+        let mut prior = memory.answer(&needs);
+        for trace in &needs.history_of {
+            let of_trace = history.get(trace.as_str()).into_iter().flatten().map(|event| (*event).clone());
+            prior.history.insert(trace.clone(), of_trace.collect());
+        }
+        let changes = projection.project(batch, &needs, &prior).changes;
+        let started = Instant::now();
+        digest.apply(projection.tables(), &changes);
+        digest_time += started.elapsed();
+        memory.apply(&changes);
+        for event in batch.iter().filter(|event| needs.history_types.contains(&event.event_type.as_str())) {
+            history.entry(&event.trace_id).or_default().push(event);
+        }
+        batches.push(changes);
+    }
+    FoldedProjection { projection, batches, rows: memory.into_rows(), digest, digest_time }
+}
+
+/// The rows of a projection, and who has which value in a looked-up column.
+struct Memory {
+    projection: &'static dyn Projection,
+    rows: Vec<HashMap<String, Row>>,
+    by_value: HashMap<(usize, usize), HashMap<String, HashSet<String>>>,
+}
+
+impl Memory {
+    fn new(projection: &'static dyn Projection) -> Memory {
+        let mut by_value = HashMap::new();
+        for (index, table) in projection.tables().iter().enumerate() {
+            by_value.extend(table.hashed.iter().map(|column| ((index, *column), HashMap::new())));
+        }
+        Memory { projection, rows: projection.tables().iter().map(|_| HashMap::new()).collect(), by_value }
+    }
+
+    fn answer(&self, needs: &Needs) -> Prior {
+        let mut prior = Prior::empty(needs);
+        for (index, need) in needs.rows.iter().enumerate() {
+            let found = need.values.iter().flat_map(|value| self.find(need, value));
+            match need.fetch {
+                Fetch::Existence => prior.existing[index] = found.map(|row| row.key().to_owned()).collect(),
+                Fetch::Rows => prior.rows[index] = found.cloned().collect(),
+            }
+        }
+        prior
+    }
+
+    fn find<'m>(&'m self, need: &RowsNeed, value: &str) -> Vec<&'m Row> {
+        let rows = &self.rows[need.table];
+        if need.by == 0 {
+            return rows.get(value).into_iter().collect();
+        }
+        let keys = self.by_value.get(&(need.table, need.by)).and_then(|values| values.get(value));
+        keys.into_iter().flatten().filter_map(|key| rows.get(key)).collect()
+    }
+
+    fn apply(&mut self, changes: &Changes) {
+        for (table, TableChanges { inserts, updates, deletes }) in changes.tables.iter().enumerate() {
+            for row in deletes.iter().chain(updates.iter().map(|(before, _)| before)) {
+                self.index(table, row, false);
+                self.rows[table].remove(row.key());
+            }
+            for row in inserts.iter().chain(updates.iter().map(|(_, after)| after)) {
+                self.index(table, row, true);
+                self.rows[table].insert(row.key().to_owned(), row.clone());
+            }
+        }
+    }
+
+    fn index(&mut self, table: usize, row: &Row, there: bool) {
+        for column in self.projection.tables()[table].hashed {
+            let value = row.0[*column].as_str().unwrap_or_default();
+            let keys = self.by_value.entry((table, *column)).or_default().entry(value.to_owned()).or_default();
+            if there {
+                keys.insert(row.key().to_owned())
+            } else {
+                keys.remove(row.key())
+            };
+        }
+    }
+
+    fn into_rows(self) -> Vec<Vec<Row>> {
+        let sorted = |rows: HashMap<String, Row>| -> Vec<Row> {
+            rows.into_values()
+                .map(|row| (decisiongraph_projections::RowKey::of(row.key()), row))
+                .collect::<BTreeMap<_, _>>()
+                .into_values()
+                .collect()
+        };
+        self.rows.into_iter().map(sorted).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workload::{Profile, Workload};
+
+    #[test]
+    fn the_fold_does_not_depend_on_the_batches() {
+        let events: Vec<Admitted> = Workload::new(Profile::Mixed, 9, 700, 0)
+            .map(|line| crate::check::trial::read(&line).expect("legal"))
+            .collect();
+        let (whole, cut) = (fold(&events, 1_000), fold(&events, 13));
+        for (whole, cut) in whole.iter().zip(&cut) {
+            assert_eq!(whole.rows, cut.rows);
+            assert_eq!(whole.digest, cut.digest);
+            assert_eq!(cut.batches.len(), 54);
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! The measures, one function each.
+
+use super::child::{self, Leg, Order};
+use super::place::{Place, Site, Spent};
+use super::report::{Goal, Report, median};
+use super::{Request, floor_postgres, floor_sqlite, folded};
+use crate::check::trial::read;
+use crate::workload::{Profile, Workload};
+use anyhow::Result;
+use decisiongraph_actors::queries::reference_digests;
+use decisiongraph_projections::{Admitted, LogSeq, TenantId};
+use decisiongraph_store::{AppendMode, RunMode, Store, Verdict};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What the original service did on this kind of machine, events a second: rebuild at 6,000 events, catch-up of the next 6,000.
+const ORIGINAL_PER_SECOND: (f64, f64) = (155.0, 59.0);
+const ORIGINAL_EVENTS: u64 = 6_000;
+/// The fastest two-row projection of today's libraries over 20,000 events here, events a second.
+const TWO_ROW_PER_SECOND: f64 = 3_095.0;
+const TWO_ROW_EVENTS: u64 = 20_000;
+/// The Python reference on SQLite over 50,000 mixed events here, events a second, at its best.
+const PYTHON_PER_SECOND: f64 = 1_800.0;
+
+const MICRO: f64 = 1e6;
+const MIB: f64 = 1024.0 * 1024.0;
+
+/// The first events of a workload, as an append takes them.
+fn events(profile: Profile, seed: u64, count: u64) -> Result<Vec<Admitted>> {
+    Workload::new(profile, seed, count, 1).map(|line| Ok(read(&line)?)).collect()
+}
+
+/// One leg in a child process, with what the server spent meanwhile.
+async fn measured(place: &Place, site: &Site, mode: RunMode, batch_events: usize) -> Result<(Leg, Spent)> {
+    let before = place.spent().await?;
+    let mut legs = child::run(site, &Order { mode, batch_events, stops: Vec::new() }).await?;
+    let spent = place.spent().await?.since(before);
+    let leg = legs.pop().ok_or_else(|| anyhow::anyhow!("the measured run told nothing"))?;
+    Ok((leg, spent))
+}
+
+/// Several runs of one kind.
+#[derive(Default)]
+struct Runs {
+    rate: Vec<f64>,
+    client_cpu: Vec<f64>,
+    server_cpu: Vec<f64>,
+    wal: Vec<f64>,
+    peak: Vec<f64>,
+}
+
+impl Runs {
+    fn add(&mut self, leg: &Leg, spent: Spent) {
+        let events = leg.events.max(1) as f64;
+        self.rate.push(leg.rate());
+        self.client_cpu.extend(leg.cpu_seconds.map(|seconds| seconds * MICRO / events));
+        self.server_cpu.extend(spent.cpu_seconds.map(|seconds| seconds * MICRO / events));
+        self.wal.extend(spent.wal_bytes.map(|bytes| bytes / events));
+        self.peak.extend(leg.peak_bytes.map(|bytes| bytes as f64 / MIB));
+    }
+
+    fn tell(&self, report: &mut Report, measure: &'static str, name: &str) {
+        let some = |values: &[f64]| (!values.is_empty()).then(|| median(values));
+        report.figure(measure, name, median(&self.rate), "events/s");
+        report.optional(measure, format!("{name}: client CPU"), some(&self.client_cpu), "us/event");
+        report.optional(measure, format!("{name}: server CPU"), some(&self.server_cpu), "us/event");
+        report.optional(measure, format!("{name}: WAL"), some(&self.wal), "bytes/event");
+        report.optional(measure, format!("{name}: peak memory of the process"), some(&self.peak), "MiB");
+    }
+}
+
+/// Catch-up and rebuild, alternating with their floors, so that a machine that slows down slows both.
+pub async fn floors(request: &Request, place: &Place, report: &mut Report) -> Result<()> {
+    const MEASURE: &str = "floors";
+    let events = events(request.profile, request.seed, request.events)?;
+    let count = events.len() as f64;
+    let loaded = place.loaded(&events).await?;
+    let folded = Arc::new(folded::fold(&events, request.batch_events));
+    drop(events);
+    let rows: usize = folded.iter().flat_map(|part| &part.rows).map(Vec::len).sum();
+    report.figure(MEASURE, "rows an event, all projections", rows as f64 / count, "rows");
+    let (mut catch_up, mut rebuild, mut verify) = (Runs::default(), Runs::default(), Runs::default());
+    let (mut floor_catch_up, mut floor_rebuild, mut beside) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut floor_cpu_catch_up, mut floor_cpu_rebuild) = (Vec::new(), Vec::new());
+    let mut reference = Vec::new();
+    for _ in 0..request.repeat {
+        let site = place.copy(&loaded).await?;
+        let (leg, spent) = measured(place, &site, RunMode::CatchUp, request.batch_events).await?;
+        catch_up.add(&leg, spent);
+        place.settle(&site).await?;
+        let (leg, spent) = measured(place, &site, RunMode::Verify, request.batch_events).await?;
+        verify.add(&leg, spent);
+        let store = site.open(2).await?;
+        let view = store.snapshot().await?;
+        let started = Instant::now();
+        reference_digests(&*view, &TenantId::default()).await?;
+        reference.push(started.elapsed().as_secs_f64());
+        drop((view, store));
+        let (leg, _) = measured(place, &site, RunMode::Rebuild, request.batch_events).await?;
+        beside.push(leg.rate());
+        place.remove(site).await?;
+
+        for catching_up in [true, false] {
+            let site = place.copy(&loaded).await?;
+            let before = place.spent().await?;
+            let took = match (place, catching_up) {
+                (Place::Postgres(_), true) => floor_postgres::catch_up(&site.url, &folded).await?,
+                (Place::Postgres(_), false) => floor_postgres::rebuild(&site.url, &folded).await?,
+                (Place::Embedded { .. }, _) => {
+                    let (file, folded) = (place.unused().await?, Arc::clone(&folded));
+                    let store = site.path();
+                    tokio::task::spawn_blocking(move || match catching_up {
+                        true => floor_sqlite::catch_up(&store, &file.path(), &folded),
+                        false => floor_sqlite::rebuild(&store, &file.path(), &folded),
+                    })
+                    .await??
+                }
+            };
+            let cpu = place.spent().await?.since(before).cpu_seconds.map(|seconds| seconds * MICRO / count);
+            let rate = count / took.as_secs_f64();
+            if catching_up {
+                floor_catch_up.push(rate);
+                floor_cpu_catch_up.extend(cpu);
+            } else {
+                floor_rebuild.push(rate);
+                floor_cpu_rebuild.extend(cpu);
+            }
+            place.remove(site).await?;
+        }
+
+        let site = place.copy(&loaded).await?;
+        let (leg, spent) = measured(place, &site, RunMode::Rebuild, request.batch_events).await?;
+        rebuild.add(&leg, spent);
+        place.remove(site).await?;
+    }
+    place.remove(loaded).await?;
+    catch_up.tell(report, MEASURE, "catch-up");
+    report.figure(MEASURE, "floor (catch-up)", median(&floor_catch_up), "events/s");
+    report.optional(MEASURE, "floor (catch-up): server CPU", some_median(&floor_cpu_catch_up), "us/event");
+    let ratio = median(&catch_up.rate) / median(&floor_catch_up);
+    report.goal(MEASURE, "catch-up / floor", ratio, "", Goal::AtLeast(0.6));
+    rebuild.tell(report, MEASURE, "rebuild");
+    report.figure(MEASURE, "rebuild beside live rows, their removal included", median(&beside), "events/s");
+    report.figure(MEASURE, "floor (rebuild)", median(&floor_rebuild), "events/s");
+    report.optional(MEASURE, "floor (rebuild): server CPU", some_median(&floor_cpu_rebuild), "us/event");
+    let ratio = median(&rebuild.rate) / median(&floor_rebuild);
+    report.goal(MEASURE, "rebuild / floor", ratio, "", Goal::AtLeast(0.5));
+    if request.profile == Profile::Mixed && !catch_up.server_cpu.is_empty() {
+        let (of_catch_up, of_rebuild) = (median(&catch_up.server_cpu), median(&rebuild.server_cpu));
+        report.goal(MEASURE, "server CPU, catch-up", of_catch_up, "us/event", Goal::AtMost(80.0));
+        report.goal(MEASURE, "server CPU, rebuild", of_rebuild, "us/event", Goal::AtMost(50.0));
+    }
+    if request.profile == Profile::Mixed && !place.is_postgres() {
+        let slower = median(&catch_up.rate).min(median(&rebuild.rate)) / PYTHON_PER_SECOND;
+        report.goal(MEASURE, "against the Python reference at its best (1,800/s)", slower, "x", Goal::AtLeast(10.0));
+    }
+    let digest: f64 = folded.iter().map(|part| part.digest_time.as_secs_f64()).sum();
+    report.figure(MEASURE, "rolling digest", digest * MICRO / count, "us/event");
+    let share = digest / (count / median(&catch_up.rate)) * 100.0;
+    report.goal(MEASURE, "rolling digest / wall time of a catch-up batch", share, "%", Goal::AtMost(15.0));
+    let share = digest / (count / median(&rebuild.rate)) * 100.0;
+    report.figure(MEASURE, "rolling digest / wall time of a rebuild batch", share, "%");
+    report.figure(MEASURE, "reference digest of the whole", rows as f64 / median(&reference), "rows/s");
+    report.figure(MEASURE, "verify (log, rows and digest)", median(&verify.rate) * rows as f64 / count, "rows/s");
+    Ok(())
+}
+
+fn some_median(values: &[f64]) -> Option<f64> {
+    (!values.is_empty()).then(|| median(values))
+}
+
+/// The original's own workload: a rebuild, then as many events again by catch-up.
+pub async fn original(request: &Request, place: &Place, report: &mut Report) -> Result<()> {
+    const MEASURE: &str = "original";
+    let events = events(Profile::Original, 0, 2 * ORIGINAL_EVENTS)?;
+    let (first, next) = events.split_at(ORIGINAL_EVENTS as usize);
+    let loaded = place.loaded(first).await?;
+    let (mut rebuild, mut catch_up) = (Vec::new(), Vec::new());
+    for _ in 0..request.repeat {
+        let site = place.copy(&loaded).await?;
+        rebuild.push(measured(place, &site, RunMode::Rebuild, request.batch_events).await?.0.rate());
+        place.append(&site, next).await?;
+        let (leg, _) = measured(place, &site, RunMode::CatchUp, request.batch_events).await?;
+        anyhow::ensure!(leg.events == ORIGINAL_EVENTS, "the catch-up applied {} events", leg.events);
+        catch_up.push(leg.rate());
+        place.remove(site).await?;
+    }
+    place.remove(loaded).await?;
+    let (rebuild, catch_up) = (median(&rebuild), median(&catch_up));
+    report.figure(MEASURE, "rebuild at 6,000 events", rebuild, "events/s");
+    report.goal(MEASURE, "against the original (155/s)", rebuild / ORIGINAL_PER_SECOND.0, "x", Goal::AtLeast(50.0));
+    report.figure(MEASURE, "catch-up of the next 6,000", catch_up, "events/s");
+    report.goal(MEASURE, "against the original (59/s)", catch_up / ORIGINAL_PER_SECOND.1, "x", Goal::AtLeast(100.0));
+    Ok(())
+}
+
+/// Three projections with checks and digests, where today's libraries were measured with a projection of two rows.
+pub async fn two_row(request: &Request, place: &Place, report: &mut Report) -> Result<()> {
+    const MEASURE: &str = "two-row";
+    let loaded = place.loaded(&events(Profile::Mixed, request.seed, TWO_ROW_EVENTS)?).await?;
+    let mut rates = Vec::new();
+    for _ in 0..request.repeat {
+        let site = place.copy(&loaded).await?;
+        rates.push(measured(place, &site, RunMode::CatchUp, request.batch_events).await?.0.rate());
+        place.remove(site).await?;
+    }
+    place.remove(loaded).await?;
+    report.figure(MEASURE, "catch-up of 20,000 mixed events", median(&rates), "events/s");
+    let ratio = median(&rates) / TWO_ROW_PER_SECOND;
+    report.goal(MEASURE, "against the fastest two-row projection (3,095/s)", ratio, "x", Goal::AtLeast(3.0));
+    Ok(())
+}
+
+/// One by one and in batches, by several producers at once, into one tenant's log and into one for each producer.
+pub async fn append(request: &Request, place: &Place, report: &mut Report) -> Result<()> {
+    const MEASURE: &str = "append";
+    const BATCH: usize = 100;
+    for (batch, events_count) in [(1, 2_000), (BATCH, 20_000)] {
+        let events = events(Profile::Mixed, request.seed, events_count)?;
+        for producers in [1, 4, 16] {
+            for one_tenant in [true, false] {
+                if producers == 1 && !one_tenant {
+                    continue;
+                }
+                // Whole traces, so that no producer waits for an event of another.
+                let mut shares: Vec<Vec<Admitted>> = vec![Vec::new(); producers];
+                for event in &events {
+                    let mut hasher = DefaultHasher::new();
+                    event.envelope().trace_id.hash(&mut hasher);
+                    shares[(hasher.finish() % producers as u64) as usize].push(event.clone());
+                }
+                let site = place.fresh().await?;
+                let store = site.open(producers.max(2)).await?;
+                let started = Instant::now();
+                let tasks = shares.into_iter().enumerate().map(|(n, share)| {
+                    let tenant = if one_tenant { "default".to_owned() } else { format!("tenant-{n}") };
+                    tokio::spawn(produce(Arc::clone(&store), tenant, share, batch))
+                });
+                for done in futures_util::future::try_join_all(tasks).await? {
+                    done?;
+                }
+                let rate = events_count as f64 / started.elapsed().as_secs_f64();
+                drop(store);
+                place.remove(site).await?;
+                let how = if batch == 1 { "one by one".to_owned() } else { format!("batches of {batch}") };
+                let whose = if one_tenant { "one tenant" } else { "a tenant each" };
+                report.figure(MEASURE, format!("{how}, {producers} producers, {whose}"), rate, "events/s");
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn produce(store: Arc<dyn Store>, tenant: String, events: Vec<Admitted>, batch: usize) -> Result<()> {
+    let tenant = TenantId::new(tenant)?;
+    for events in events.chunks(batch) {
+        let verdicts = store.append(&tenant, events, AppendMode::AllOrNothing).await?;
+        let refused = verdicts.iter().find(|verdict| !matches!(verdict, Verdict::Accepted { .. }));
+        anyhow::ensure!(refused.is_none(), "an event of the workload is not stored: {refused:?}");
+    }
+    Ok(())
+}
+
+/// The first tenth, the eight in between, the last tenth: one process, three stretches.
+pub async fn growth(request: &Request, place: &Place, report: &mut Report) -> Result<()> {
+    const MEASURE: &str = "growth";
+    const CHUNK: usize = 20_000;
+    let count = request.growth_events;
+    let site = place.fresh().await?;
+    let mut workload = Workload::new(request.profile, request.seed, count, 1);
+    let store = site.open(2).await?;
+    loop {
+        let chunk: Vec<Admitted> = workload.by_ref().take(CHUNK).map(|line| Ok(read(&line)?)).collect::<Result<_>>()?;
+        if chunk.is_empty() {
+            break;
+        }
+        for batch in chunk.chunks(1_000) {
+            store.append(&TenantId::default(), batch, AppendMode::AllOrNothing).await?;
+        }
+    }
+    let last = store.view().await?.last_log_seq(&TenantId::default(), None).await?;
+    anyhow::ensure!(last == LogSeq(count as i64), "the log has {last} events");
+    drop(store);
+    place.settle(&site).await?;
+    let tenth = count as i64 / 10;
+    let stops = vec![tenth, 9 * tenth, count as i64];
+    let order = Order { mode: RunMode::CatchUp, batch_events: request.batch_events, stops };
+    let legs = child::run(&site, &order).await?;
+    let [first, _, end] = legs.as_slice() else { anyhow::bail!("three stretches were ordered") };
+    report.figure(MEASURE, format!("catch-up, first tenth of {count}"), first.rate(), "events/s");
+    report.figure(MEASURE, "catch-up, last tenth", end.rate(), "events/s");
+    report.goal(MEASURE, "rate, last tenth / first", end.rate() / first.rate(), "", Goal::AtLeast(0.8));
+    if let (Some(early), Some(late)) = (first.peak_bytes, end.peak_bytes) {
+        // Flat: an allocator's slack is allowed, growth with the log is not.
+        report.goal(MEASURE, "peak memory, end / first tenth", late as f64 / early as f64, "", Goal::AtMost(1.25));
+        report.goal(MEASURE, "peak memory of the process", late as f64 / MIB, "MiB", Goal::AtMost(400.0));
+    }
+    let (leg, _) = measured(place, &site, RunMode::Rebuild, request.batch_events).await?;
+    report.figure(MEASURE, format!("rebuild of {count}, beside live rows"), leg.rate(), "events/s");
+    if let Some(peak) = leg.peak_bytes {
+        report.goal(MEASURE, "peak memory of the rebuild", peak as f64 / MIB, "MiB", Goal::AtMost(400.0));
+    }
+    place.remove(site).await
+}

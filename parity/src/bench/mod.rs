@@ -1,0 +1,81 @@
+//! `bench`: what the runtime costs, against the floor of the same rows written as fast as the database allows, in the same run.
+//!
+//! *Guarantees.* Every ratio is taken in one run on one machine; durable commits, hash and sequence checks and digests stay on; it
+//! ends by itself and leaves nothing behind. Goals are those of the first column of the performance page.
+
+pub mod child;
+pub mod floor_postgres;
+pub mod floor_sqlite;
+pub mod folded;
+pub mod layout;
+pub mod machine;
+pub mod measures;
+pub mod meters;
+pub mod place;
+pub mod report;
+
+use crate::workload::Profile;
+use anyhow::Result;
+use place::Place;
+use report::Report;
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Measure {
+    /// Catch-up and rebuild against their floors; CPU, WAL and memory an event; the rolling digest's share; verify.
+    Floors,
+    /// The original service's workload: a rebuild at 6,000 events, a catch-up of the next 6,000.
+    Original,
+    /// 20,000 events, as the two-row projections of today's libraries were measured.
+    TwoRow,
+    /// Events appended a second: one by one and in batches, 1, 4 and 16 producers, one tenant and many.
+    Append,
+    /// A long log: the rate of its last tenth against its first, memory likewise.
+    Growth,
+}
+
+impl Measure {
+    /// All, in the order of a report.
+    pub const ALL: [Measure; 5] =
+        [Measure::Floors, Measure::Original, Measure::TwoRow, Measure::Append, Measure::Growth];
+}
+
+/// How it is measured.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// What.
+    pub measures: Vec<Measure>,
+    /// Workload of the floors and of growth.
+    pub profile: Profile,
+    /// Its seed.
+    pub seed: u64,
+    /// Events of the floors' log.
+    pub events: u64,
+    /// Events of the growth's log.
+    pub growth_events: u64,
+    /// Events a batch.
+    pub batch_events: usize,
+    /// Times that each run is repeated; the median counts.
+    pub repeat: usize,
+}
+
+/// Measures everything asked for.
+pub async fn run(request: &Request, place: &Place) -> Result<Report> {
+    let mut report = Report { settings: machine::settings(), figures: Vec::new() };
+    report.settings.extend(place.settings().await?);
+    let workload = format!(
+        "{:?}, seed {}, {} events, batches of {}, median of {}",
+        request.profile, request.seed, request.events, request.batch_events, request.repeat
+    );
+    report.settings.push(("workload".to_owned(), workload.to_lowercase()));
+    for measure in &request.measures {
+        match measure {
+            Measure::Floors => measures::floors(request, place, &mut report).await?,
+            Measure::Original => measures::original(request, place, &mut report).await?,
+            Measure::TwoRow => measures::two_row(request, place, &mut report).await?,
+            Measure::Append => measures::append(request, place, &mut report).await?,
+            Measure::Growth => measures::growth(request, place, &mut report).await?,
+        }
+    }
+    Ok(report)
+}

@@ -1,0 +1,145 @@
+//! What the benchmark found: figures, each with its goal, as a table and as JSON.
+
+use serde::Serialize;
+
+/// A goal of the first column of the performance page.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Goal {
+    /// The value is at least this.
+    AtLeast(f64),
+    /// The value is at most this.
+    AtMost(f64),
+}
+
+/// One measured value.
+#[derive(Debug, Clone, Serialize)]
+pub struct Figure {
+    /// The measure it belongs to.
+    pub measure: &'static str,
+    /// What it is.
+    pub name: String,
+    /// The value.
+    pub value: f64,
+    /// Its unit; empty for a ratio.
+    pub unit: &'static str,
+    /// What is wanted, if anything is.
+    pub goal: Option<Goal>,
+    /// Whether the goal is met.
+    pub met: Option<bool>,
+}
+
+/// All that a run of the benchmark found.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Report {
+    /// Machine, versions and settings: name, value.
+    pub settings: Vec<(String, String)>,
+    /// The values, in the order measured.
+    pub figures: Vec<Figure>,
+}
+
+impl Report {
+    /// Adds a value.
+    pub fn figure(&mut self, measure: &'static str, name: impl Into<String>, value: f64, unit: &'static str) {
+        self.figures.push(Figure { measure, name: name.into(), value, unit, goal: None, met: None });
+    }
+
+    /// Adds a value that has a goal.
+    pub fn goal(&mut self, measure: &'static str, name: impl Into<String>, value: f64, unit: &'static str, goal: Goal) {
+        let met = match goal {
+            Goal::AtLeast(bound) => value >= bound,
+            Goal::AtMost(bound) => value <= bound,
+        };
+        self.figures.push(Figure { measure, name: name.into(), value, unit, goal: Some(goal), met: Some(met) });
+    }
+
+    /// Adds a value that may not be measurable here.
+    pub fn optional(&mut self, measure: &'static str, name: impl Into<String>, value: Option<f64>, unit: &'static str) {
+        if let Some(value) = value {
+            self.figure(measure, name, value, unit);
+        }
+    }
+
+    /// For people.
+    pub fn table(&self) -> String {
+        let mut out = String::new();
+        for (name, value) in &self.settings {
+            out.push_str(&format!("{name:<22} {value}\n"));
+        }
+        let mut table = comfy_table::Table::new();
+        table.load_preset(comfy_table::presets::ASCII_MARKDOWN);
+        table.set_header(["measure", "what", "value", "unit", "first goal", ""]);
+        for column in [2, 4] {
+            if let Some(column) = table.column_mut(column) {
+                column.set_cell_alignment(comfy_table::CellAlignment::Right);
+            }
+        }
+        for figure in &self.figures {
+            let goal = match figure.goal {
+                Some(Goal::AtLeast(bound)) => format!(">= {}", shown(bound)),
+                Some(Goal::AtMost(bound)) => format!("<= {}", shown(bound)),
+                None => String::new(),
+            };
+            let met = figure.met.map_or("", |met| if met { "ok" } else { "MISS" });
+            table.add_row([figure.measure, &figure.name, &shown(figure.value), figure.unit, &goal, met]);
+        }
+        format!("{out}\n{table}\n")
+    }
+}
+
+/// Three or four digits that count.
+fn shown(value: f64) -> String {
+    match value.abs() {
+        size if size >= 1000.0 => {
+            let digits = format!("{value:.0}");
+            let mut out = String::new();
+            for (n, digit) in digits.chars().enumerate() {
+                if n > 0 && (digits.len() - n) % 3 == 0 && digit.is_ascii_digit() && !out.ends_with('-') {
+                    out.push(',');
+                }
+                out.push(digit);
+            }
+            out
+        }
+        size if size >= 100.0 => format!("{value:.0}"),
+        size if size >= 10.0 => format!("{value:.1}"),
+        _ => {
+            let text = format!("{value:.3}");
+            text.trim_end_matches('0').trim_end_matches('.').to_owned()
+        }
+    }
+}
+
+/// The middle of several runs: half of them were slower.
+pub fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    match sorted.len() {
+        0 => f64::NAN,
+        len if len % 2 == 1 => sorted[len / 2],
+        len => (sorted[len / 2 - 1] + sorted[len / 2]) / 2.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_read_well() {
+        for (value, text) in [(1234567.8, "1,234,568"), (999.0, "999"), (42.25, "42.2"), (0.6, "0.6"), (0.0, "0")] {
+            assert_eq!(shown(value), text);
+        }
+        assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(&[4.0, 1.0]), 2.5);
+    }
+
+    #[test]
+    fn a_missed_goal_is_seen() {
+        let mut report = Report::default();
+        report.goal("floor", "catch-up / floor", 0.5, "", Goal::AtLeast(0.6));
+        report.goal("floor", "cost", 0.5, "", Goal::AtMost(0.6));
+        assert_eq!(report.figures.iter().map(|figure| figure.met).collect::<Vec<_>>(), [Some(false), Some(true)]);
+        assert!(report.table().contains("MISS"));
+    }
+}
