@@ -6,8 +6,8 @@ use super::lane::{ApplyOptions, Lane};
 use super::page::Page;
 use super::report::Progress;
 use super::{Control, EngineConfig};
-use decisiongraph_projections::{LogSeq, TenantId};
-use decisiongraph_store::{Owner, PageLimit, ReadView, Result, RunMode, RunProgress, Store};
+use decisiongraph_projections::{Category, LogSeq, TenantId};
+use decisiongraph_store::{Owner, PageLimit, ReadView, Result, RunMode, RunProgress, Store, StoreError};
 use futures_util::future::try_join_all;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
@@ -92,10 +92,13 @@ impl<'a> Job<'a> {
                         .await
                         .map(|cancel| if cancel { Ended::Cancelled } else { Ended::Reached });
                 }
-                // A window that ends at another lane's position, without events: that cannot be, positions are events.
-                return Err(decisiongraph_store::StoreError::internal(format!(
-                    "no event at {upto}, where a cursor stands"
-                )));
+                // A window ends early only where a cursor stands, and a cursor stands at an event.
+                return Err(StoreError::new(
+                    Category::Conflict,
+                    format!(
+                        "the log has lost the event at log_seq {upto}, up to which a projection is applied; restore it from a backup"
+                    ),
+                ));
             }
             let options = ApplyOptions {
                 owner: self.owner,
