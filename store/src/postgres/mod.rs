@@ -1,9 +1,177 @@
-//! To come.
+//! PostgreSQL, 14 and newer: the store that many processes share.
+//!
+//! | file | verb |
+//! |---|---|
+//! | [`pool`], [`tls`] | how sessions are made and set up; who writes through which |
+//! | [`migrate`] | the schema |
+//! | [`append`], [`wake`] | events in, readers woken |
+//! | [`high_water`] | how far the log can be read safely |
+//! | [`read`], [`prior`], [`query`], [`scope`] | reading, behind [`view`] |
+//! | [`lease`] | ownership |
+//! | [`commit`] | batches, fenced |
+//! | [`generation`], [`sweep`] | rebuilds: begun, finished, flipped to, removed |
+//! | [`failure`], [`run`] | poison events, jobs |
+//! | [`rows`], [`values`] | statements out of table descriptions; values on the wire |
+//! | [`errors`] | the only place that maps the server's errors |
+//!
+//! *Invariants.* A batch is a handful of statements whatever its size. No statement's cost grows with history, but for those that
+//! are asked for all of it. Every session's time-outs bound how long a stopped client can hold what others need.
 
-use crate::{Result, Store, StoreError, StoreOptions};
+mod append;
+mod commit;
+mod errors;
+mod failure;
+mod generation;
+mod high_water;
+mod lease;
+mod migrate;
+mod pool;
+mod prior;
+mod query;
+mod read;
+mod rows;
+mod run;
+mod scope;
+mod sweep;
+mod tls;
+mod values;
+mod view;
+mod wake;
+
+use crate::{
+    Acquisition, AppendMode, Backend, BatchCommit, BuildLease, Failure, Flip, HighWaterSample, Lease, NewFailure,
+    NewRun, OpenWriter, Owner, Position, ReadView, Result, Run, RunOutcome, RunProgress, SchemaStatus, Scope, Storage,
+    Store, StoreOptions, Sweep, Verdict,
+};
+use async_trait::async_trait;
+use decisiongraph_projections::{Admitted, TenantId};
 use std::sync::Arc;
+use std::time::Duration;
+use uuid::Uuid;
 
-/// Opens the store.
-pub async fn open(_url: &str, _options: StoreOptions) -> Result<Arc<dyn Store>> {
-    Err(StoreError::internal("this backend is not built yet"))
+/// Opens the store: reads the URL, and connects once to find out early whether that works. Does not migrate.
+pub async fn open(url: &str, options: StoreOptions) -> Result<Arc<dyn Store>> {
+    let connections = Arc::new(pool::Connections::new(url, &options)?);
+    drop(connections.get().await?);
+    Ok(Arc::new(PostgresStore { connections, waker: wake::Waker::default() }))
+}
+
+struct PostgresStore {
+    connections: Arc<pool::Connections>,
+    waker: wake::Waker,
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    fn backend(&self) -> Backend {
+        Backend::Postgres
+    }
+
+    fn address(&self) -> String {
+        self.connections.address().to_owned()
+    }
+
+    async fn migrate(&self) -> Result<Vec<String>> {
+        migrate::migrate(self).await
+    }
+
+    async fn schema_status(&self) -> Result<SchemaStatus> {
+        migrate::status(self).await
+    }
+
+    async fn append(&self, tenant: &TenantId, events: &[Admitted], mode: AppendMode) -> Result<Vec<Verdict>> {
+        append::append(self, tenant, events, mode).await
+    }
+
+    async fn sample_high_water(&self) -> Result<HighWaterSample> {
+        high_water::sample(self).await
+    }
+
+    async fn writers_still_open(&self, writers: &[OpenWriter]) -> Result<Vec<OpenWriter>> {
+        high_water::still_open(&*self.connections.get().await?, writers).await
+    }
+
+    async fn wakes(&self) -> Result<tokio::sync::mpsc::Receiver<()>> {
+        wake::wakes(&self.connections).await
+    }
+
+    async fn heartbeat(&self, owner: &Owner, ttl: Duration) -> Result<()> {
+        lease::heartbeat(self, owner, ttl).await
+    }
+
+    async fn leave(&self, owner: &Owner) -> Result<()> {
+        lease::leave(self, owner).await
+    }
+
+    async fn acquire_scope(&self, scope: &Scope, owner: &Owner) -> Result<Acquisition> {
+        lease::acquire(self, scope, owner).await
+    }
+
+    async fn release_scope(&self, lease: &Lease) -> Result<()> {
+        lease::release(self, lease).await
+    }
+
+    async fn commit(&self, lease: &Lease, batch: &BatchCommit<'_>) -> Result<()> {
+        commit::commit(self, lease, batch).await
+    }
+
+    async fn commit_build(&self, lease: &BuildLease, batch: &BatchCommit<'_>) -> Result<()> {
+        commit::commit_build(self, lease, batch).await
+    }
+
+    async fn begin_build(&self, scope: &Scope, run_id: Uuid, storage: Storage) -> Result<BuildLease> {
+        generation::begin(self, scope, run_id, storage).await
+    }
+
+    async fn resume_build(&self, scope: &Scope, run_id: Uuid) -> Result<Option<(BuildLease, Position)>> {
+        generation::resume(self, scope, run_id).await
+    }
+
+    async fn finish_build(&self, lease: &BuildLease) -> Result<()> {
+        generation::finish(self, lease).await
+    }
+
+    async fn flip(&self, lease: &BuildLease) -> Result<Flip> {
+        generation::flip(self, lease).await
+    }
+
+    async fn abandon_build(&self, scope: &Scope, run_id: Uuid) -> Result<()> {
+        generation::abandon(self, scope, run_id).await
+    }
+
+    async fn sweep(&self, rows_max: u64) -> Result<Sweep> {
+        sweep::sweep(self, rows_max).await
+    }
+
+    async fn record_failure(&self, failure: &NewFailure) -> Result<Failure> {
+        failure::record(self, failure).await
+    }
+
+    async fn create_run(&self, run: &NewRun) -> Result<Run> {
+        run::create(self, run).await
+    }
+
+    async fn adopt_run(&self, run_id: Uuid, owner: &Owner) -> Result<Run> {
+        run::adopt(self, run_id, owner).await
+    }
+
+    async fn advance_run(&self, run_id: Uuid, owner: &Owner, progress: &RunProgress) -> Result<Run> {
+        run::advance(self, run_id, owner, progress).await
+    }
+
+    async fn finish_run(&self, run_id: Uuid, owner: &Owner, outcome: RunOutcome) -> Result<Run> {
+        run::finish(self, run_id, owner, outcome).await
+    }
+
+    async fn request_cancel(&self, run_id: Uuid) -> Result<Run> {
+        run::request_cancel(self, run_id).await
+    }
+
+    async fn view(&self) -> Result<Box<dyn ReadView>> {
+        Ok(Box::new(view::View::of_pool(self.connections.clone())))
+    }
+
+    async fn snapshot(&self) -> Result<Box<dyn ReadView>> {
+        Ok(Box::new(view::View::of_snapshot(self.connections.clone()).await?))
+    }
 }

@@ -1,0 +1,199 @@
+//! Appending: what the log says of the offered events by set look-ups, the verdicts by pure rules, then one INSERT.
+//!
+//! *Guarantees.* Atomic: one statement stores all that is stored. Nothing is drawn from the log's sequence for a refused or repeated
+//! event (but for true races: two producers at the same place at the same time). Hashes find, text decides.
+
+use super::PostgresStore;
+use super::errors::During as _;
+use super::rows::{Param, refs};
+use super::values::Key;
+use crate::{AppendMode, Result, StoreError, Verdict};
+use deadpool_postgres::ClientWrapper;
+use decisiongraph_projections::event::{Actor, Envelope, Source, tags_from_json, tags_to_json};
+use decisiongraph_projections::sequence::{AppendPrior, Planned, StoredIdentity, TraceState, identity, plan};
+use decisiongraph_projections::{Admitted, Category, LogSeq, RowKey, TenantId};
+use std::collections::BTreeSet;
+
+/// How often a lost race is planned again.
+const RACES_MAX: usize = 5;
+
+pub(super) async fn append(
+    store: &PostgresStore,
+    tenant: &TenantId,
+    events: &[Admitted],
+    mode: AppendMode,
+) -> Result<Vec<Verdict>> {
+    if events.is_empty() {
+        return Ok(Vec::new());
+    }
+    let client = store.connections.get().await?;
+    let mut lost = None;
+    for _ in 0..RACES_MAX {
+        let prior = load_prior(&client, tenant, events).await?;
+        let planned = plan(&prior, events);
+        let refused = planned.iter().any(|planned| matches!(planned, Planned::Refuse(_)));
+        let store_none = mode == AppendMode::AllOrNothing && refused;
+        let new: Vec<usize> = match store_none {
+            true => Vec::new(),
+            false => (0..events.len()).filter(|index| planned[*index] == Planned::Store).collect(),
+        };
+        let positions = match insert(&client, tenant, events, &new).await {
+            Ok(positions) => positions,
+            // Somebody stored one of them in between: what is stored now decides.
+            Err(error) if error.duplicate => {
+                lost = Some(error);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        drop(client);
+        if !new.is_empty() {
+            store.waker.wake(&store.connections);
+        }
+        let mut position_of = vec![None; events.len()];
+        for (index, position) in new.iter().zip(positions) {
+            position_of[*index] = Some(position);
+        }
+        return Ok(verdicts(events, planned, &position_of));
+    }
+    let message = lost.map(|error| error.message).unwrap_or_default();
+    Err(StoreError::transient(
+        Category::Storage,
+        format!("append lost {RACES_MAX} races against other producers of the same traces: {message}"),
+    ))
+}
+
+fn verdicts(events: &[Admitted], planned: Vec<Planned>, position_of: &[Option<LogSeq>]) -> Vec<Verdict> {
+    let mut verdicts: Vec<Verdict> = Vec::with_capacity(planned.len());
+    for (index, planned) in planned.into_iter().enumerate() {
+        verdicts.push(match planned {
+            Planned::Store => position_of[index].map_or(Verdict::NotStored, |log_seq| Verdict::Accepted { log_seq }),
+            Planned::Repeat { log_seq, event_id } => Verdict::Repeated { log_seq, event_id },
+            Planned::RepeatInBatch(earlier) => position_of[earlier].map_or(Verdict::NotStored, |log_seq| {
+                Verdict::Repeated { log_seq, event_id: events[earlier].envelope().event_id.clone() }
+            }),
+            Planned::Refuse(refusal) => Verdict::Refused(refusal),
+        });
+    }
+    verdicts
+}
+
+async fn load_prior(client: &ClientWrapper, tenant: &TenantId, events: &[Admitted]) -> Result<AppendPrior> {
+    let what = "look up what is stored";
+    let tenant = tenant.as_str();
+    let by_idempotency = client.prepare_cached(include_str!("sql/append_idempotency.sql")).await.during(what)?;
+    let by_trace = client.prepare_cached(include_str!("sql/append_traces.sql")).await.during(what)?;
+    let by_event = client.prepare_cached(include_str!("sql/append_event_ids.sql")).await.during(what)?;
+
+    let keys: BTreeSet<(&str, &str)> = events
+        .iter()
+        .map(|event| (event.envelope().source.producer_id.as_str(), event.envelope().idempotency_key.as_str()))
+        .collect();
+    let uids: Vec<Key> = keys.iter().map(|(producer, key)| RowKey::of_parts(&[producer, key]).into()).collect();
+    let (producers, words): (Vec<&str>, Vec<&str>) = keys.into_iter().unzip();
+    let distinct = |text: fn(&Envelope) -> &str| -> (Vec<Key>, Vec<&str>) {
+        let texts: BTreeSet<&str> = events.iter().map(|event| text(event.envelope())).collect();
+        texts.into_iter().map(|text| (Key::from(RowKey::of(text)), text)).unzip()
+    };
+    let (trace_keys, traces) = distinct(|envelope| &envelope.trace_id);
+    let (event_keys, event_ids) = distinct(|envelope| &envelope.event_id);
+
+    let (stored, traces, taken) = futures_util::future::try_join3(
+        client.query(&by_idempotency, &[&tenant, &uids, &producers, &words]),
+        client.query(&by_trace, &[&tenant, &trace_keys, &traces]),
+        client.query(&by_event, &[&tenant, &event_keys, &event_ids]),
+    )
+    .await
+    .during(what)?;
+
+    let mut prior = AppendPrior::default();
+    for row in stored {
+        let envelope = Envelope {
+            event_id: row.get(1),
+            trace_id: row.get(2),
+            trace_seq: 0,
+            event_type: row.get(3),
+            occurred_at: String::new(),
+            source: Source { producer_id: row.get(4), system: row.get(5), subsystem: row.get(6) },
+            actor: Actor { actor_type: row.get(7), actor_id: row.get(8) },
+            idempotency_key: row.get(9),
+            correlation_id: row.get(10),
+            causation_event_id: row.get(11),
+            schema_version: row.get(12),
+            // Unreadable tags equal no others.
+            tags: tags_from_json(row.get(13)).unwrap_or_else(|| vec![row.get(13)]),
+        };
+        let stored = StoredIdentity {
+            log_seq: LogSeq(row.get(0)),
+            identity: identity(&envelope, row.get(14)),
+            event_id: envelope.event_id,
+        };
+        prior.by_idempotency.insert((envelope.source.producer_id, envelope.idempotency_key), stored);
+    }
+    for row in traces {
+        let latest: i64 = row.get(1);
+        let state = TraceState { next_seq: latest + 1, finished: row.get(2) };
+        prior.traces.insert(row.get(0), state);
+    }
+    prior.event_ids = taken.into_iter().map(|row| row.get(0)).collect();
+    Ok(prior)
+}
+
+/// Stores the events at these indexes, in order; their positions in the log.
+async fn insert(client: &ClientWrapper, tenant: &TenantId, events: &[Admitted], new: &[usize]) -> Result<Vec<LogSeq>> {
+    if new.is_empty() {
+        return Ok(Vec::new());
+    }
+    let what = "append events";
+    let chosen = || new.iter().map(|index| &events[*index]);
+    let envelopes = || chosen().map(Admitted::envelope);
+    fn text<'a>(values: impl Iterator<Item = &'a str>) -> Param<'a> {
+        Box::new(values.collect::<Vec<_>>())
+    }
+    fn optional<'a>(values: impl Iterator<Item = Option<&'a str>>) -> Param<'a> {
+        Box::new(values.collect::<Vec<_>>())
+    }
+    fn ints<'a>(values: impl Iterator<Item = i64>) -> Param<'a> {
+        Box::new(values.collect::<Vec<_>>())
+    }
+    fn keys<'a>(values: impl Iterator<Item = RowKey>) -> Param<'a> {
+        Box::new(values.map(Key::from).collect::<Vec<_>>())
+    }
+    let tags: Vec<String> = envelopes()
+        .map(|envelope| {
+            let mut json = String::new();
+            tags_to_json(&mut json, &envelope.tags);
+            json
+        })
+        .collect();
+    let params: Vec<Param<'_>> = vec![
+        Box::new(tenant.as_str()),
+        ints(envelopes().map(|e| e.trace_seq)),
+        ints(envelopes().map(|e| e.schema_version)),
+        keys(envelopes().map(|e| RowKey::of(&e.event_id))),
+        keys(envelopes().map(|e| RowKey::of(&e.trace_id))),
+        keys(envelopes().map(|e| RowKey::of_parts(&[&e.source.producer_id, &e.idempotency_key]))),
+        text(envelopes().map(|e| e.event_id.as_str())),
+        text(envelopes().map(|e| e.trace_id.as_str())),
+        text(envelopes().map(|e| e.event_type.as_str())),
+        text(envelopes().map(|e| e.occurred_at.as_str())),
+        text(envelopes().map(|e| e.source.producer_id.as_str())),
+        text(envelopes().map(|e| e.source.system.as_str())),
+        optional(envelopes().map(|e| e.source.subsystem.as_deref())),
+        text(envelopes().map(|e| e.actor.actor_type.as_str())),
+        text(envelopes().map(|e| e.actor.actor_id.as_str())),
+        text(envelopes().map(|e| e.idempotency_key.as_str())),
+        optional(envelopes().map(|e| e.correlation_id.as_deref())),
+        optional(envelopes().map(|e| e.causation_event_id.as_deref())),
+        text(tags.iter().map(String::as_str)),
+        text(chosen().map(Admitted::payload_hash)),
+        text(chosen().map(Admitted::payload)),
+    ];
+    let statement = client.prepare_cached(include_str!("sql/append_insert.sql")).await.during(what)?;
+    let rows = client.query_raw(&statement, refs(&params)).await.during(what)?;
+    let rows: Vec<tokio_postgres::Row> = futures_util::TryStreamExt::try_collect(rows).await.during(what)?;
+    if rows.len() != new.len() {
+        return Err(StoreError::internal(format!("{} of {} events were stored", rows.len(), new.len())));
+    }
+    Ok(rows.iter().map(|row| LogSeq(row.get(0))).collect())
+}

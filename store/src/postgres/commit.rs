@@ -1,0 +1,245 @@
+//! The commit of a batch: one transaction, a handful of statements whatever its size, the fence last.
+//!
+//! *Guarantees.* Applied whole and durably, or not at all. The rows' statements are sent without waiting for one another, each is
+//! followed by Sync, and each answer is looked at: behind an error inside a transaction the server turns COMMIT into ROLLBACK and says
+//! so in no other way. A row that is not what the batch was computed from stops the batch, with its evidence.
+
+use super::PostgresStore;
+use super::errors::{During as _, explain_commit};
+use super::rows::{self, Param};
+use super::values::Key;
+use crate::{BatchCommit, BuildLease, Checkpoint, Generation, Lease, Result, Scope, StoreError, crash};
+use deadpool_postgres::ClientWrapper;
+use decisiongraph_projections::{Category, Row, Table, TableChanges};
+use futures_util::SinkExt as _;
+use futures_util::future::try_join_all;
+use std::pin::pin;
+
+/// Digest checkpoints kept a scope.
+const CHECKPOINTS_KEPT: i64 = 1_000;
+
+pub(super) async fn commit(store: &PostgresStore, lease: &Lease, batch: &BatchCommit<'_>) -> Result<()> {
+    let scope = &lease.scope;
+    let held = store.connections.leased(scope, lease.session, false).await?;
+    let client = held.client()?;
+    crash::point("commit.begin");
+    let work = async {
+        write_rows(client, scope, lease.generation, batch, false).await?;
+        crash::point("commit.rows_written");
+        if batch.checkpoint {
+            add_checkpoint(client, scope, lease.generation, batch).await?;
+        }
+        crash::point("commit.before_fence");
+        let fence = client.prepare_cached(include_str!("sql/commit_scope.sql")).await.during("prepare the fence")?;
+        client
+            .execute(
+                &fence,
+                &[
+                    &scope.tenant.as_str(),
+                    &scope.projection,
+                    &batch.from.0,
+                    &batch.to.0,
+                    &lease.epoch.counter,
+                    &Key::from(lease.epoch.token),
+                    &lease.generation.0,
+                    &batch.digest.to_bytes(),
+                    &batch.projection.version(),
+                ],
+            )
+            .await
+            .during("commit a batch")?;
+        Ok(())
+    };
+    if let Err(error) = work.await {
+        roll_back(held).await;
+        return Err(error);
+    }
+    crash::point("commit.before_commit");
+    client.batch_execute("COMMIT").await.map_err(|error| explain_commit(&error, "commit a batch"))?;
+    crash::point("commit.after_commit");
+    held.keep();
+    Ok(())
+}
+
+pub(super) async fn commit_build(store: &PostgresStore, lease: &BuildLease, batch: &BatchCommit<'_>) -> Result<()> {
+    let scope = &lease.scope;
+    let held = store.connections.leased(scope, lease.session, true).await?;
+    let client = held.client()?;
+    crash::point("build.begin");
+    let work = async {
+        write_rows(client, scope, lease.generation, batch, rows::is_own(lease.generation)).await?;
+        crash::point("build.rows_written");
+        let fence = client.prepare_cached(include_str!("sql/commit_build.sql")).await.during("prepare the fence")?;
+        client
+            .execute(
+                &fence,
+                &[
+                    &scope.tenant.as_str(),
+                    &lease.generation.0,
+                    &batch.from.0,
+                    &batch.to.0,
+                    &lease.epoch.counter,
+                    &Key::from(lease.epoch.token),
+                    &batch.digest.to_bytes(),
+                    &batch.projection.version(),
+                ],
+            )
+            .await
+            .during("commit a batch of a rebuild")?;
+        Ok(())
+    };
+    if let Err(error) = work.await {
+        roll_back(held).await;
+        return Err(error);
+    }
+    crash::point("build.before_commit");
+    client.batch_execute("COMMIT").await.map_err(|error| explain_commit(&error, "commit a batch of a rebuild"))?;
+    crash::point("build.after_commit");
+    held.keep();
+    Ok(())
+}
+
+/// Rolls back and keeps the session; when even that fails, the session is closed, which rolls back too.
+pub(super) async fn roll_back(held: super::pool::Held<'_>) {
+    let rolled_back = match held.client() {
+        Ok(client) => client.batch_execute("ROLLBACK").await.is_ok(),
+        Err(_) => false,
+    };
+    if rolled_back {
+        held.keep();
+    }
+}
+
+/// One statement of a batch, ready to be sent.
+struct Statement<'a> {
+    prepared: tokio_postgres::Statement,
+    params: Vec<Param<'a>>,
+    table: &'static str,
+    verb: &'static str,
+    rows: usize,
+}
+
+/// Opens the transaction and writes the rows.
+async fn write_rows(
+    client: &ClientWrapper,
+    scope: &Scope,
+    generation: Generation,
+    batch: &BatchCommit<'_>,
+    copy: bool,
+) -> Result<()> {
+    let mut statements = Vec::new();
+    let tables = batch.projection.tables();
+    for (table, changes) in tables.iter().zip(&batch.changes.tables) {
+        add_statements(client, scope, generation, table, changes, copy, &mut statements).await?;
+    }
+    let sent = async {
+        // First in the queue of the connection, so that the others run inside of it.
+        let begin = pin!(client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED"));
+        let counts = try_join_all(statements.iter().map(|statement| {
+            let params = rows::refs(&statement.params);
+            async move { client.execute_raw(&statement.prepared, params).await.during(statement.table) }
+        }));
+        let (begun, counts) = futures_util::future::join(begin, counts).await;
+        begun.during("begin a batch")?;
+        counts
+    };
+    for (statement, count) in statements.iter().zip(sent.await?) {
+        if count != statement.rows as u64 {
+            return Err(StoreError::new(
+                Category::Storage,
+                format!(
+                    "corruption: {scope}, generation {generation}, table {}: {} of {} rows are what the batch after log_seq {} \
+                     was computed from; nothing was {}: run `decisiongraph verify`",
+                    statement.table, count, statement.rows, batch.from, statement.verb
+                ),
+            ));
+        }
+    }
+    if copy {
+        for (table, changes) in
+            tables.iter().zip(&batch.changes.tables).filter(|(_, changes)| !changes.inserts.is_empty())
+        {
+            copy_in(client, scope, generation, table, &changes.inserts).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn add_statements<'a>(
+    client: &ClientWrapper,
+    scope: &'a Scope,
+    generation: Generation,
+    table: &'static Table,
+    changes: &'a TableChanges,
+    copy: bool,
+    statements: &mut Vec<Statement<'a>>,
+) -> Result<()> {
+    let leaf = rows::leaf(table.name, generation);
+    let scoped = || -> Vec<Param<'a>> { vec![Box::new(scope.tenant.as_str()), Box::new(generation.0)] };
+    let mut add = async |sql: String, params: Vec<Param<'a>>, verb: &'static str, rows: usize| -> Result<()> {
+        let prepared = client.prepare_cached(&sql).await.during(table.name)?;
+        statements.push(Statement { prepared, params, table: table.name, verb, rows });
+        Ok(())
+    };
+    if !changes.deletes.is_empty() {
+        let mut params = scoped();
+        rows::delete_params(table, &rows::sorted(&changes.deletes, |row: &Row| row), &mut params);
+        add(rows::delete_statement(table, &leaf), params, "deleted", changes.deletes.len()).await?;
+    }
+    if !changes.updates.is_empty() {
+        let mut params = scoped();
+        rows::update_params(table, &rows::sorted(&changes.updates, |(before, _)| before), &mut params);
+        add(rows::update_statement(table, &leaf), params, "updated", changes.updates.len()).await?;
+    }
+    if !changes.inserts.is_empty() && !copy {
+        let mut params = scoped();
+        rows::insert_params(table, &rows::sorted(&changes.inserts, |row: &Row| row), &mut params);
+        add(rows::insert_statement(table, &leaf), params, "inserted", changes.inserts.len()).await?;
+    }
+    Ok(())
+}
+
+async fn copy_in(
+    client: &ClientWrapper,
+    scope: &Scope,
+    generation: Generation,
+    table: &'static Table,
+    inserts: &[Row],
+) -> Result<()> {
+    let leaf = rows::leaf(table.name, generation);
+    let sorted = rows::sorted(inserts, |row: &Row| row);
+    let prepared = client.prepare_cached(&rows::copy_statement(table, &leaf)).await.during(table.name)?;
+    let sink = client.copy_in(&prepared).await.during(table.name)?;
+    let mut sink = pin!(sink);
+    for chunk in rows::copy_data(table, scope.tenant.as_str(), generation, &sorted) {
+        sink.feed(chunk).await.during(table.name)?;
+    }
+    let count = sink.finish().await.during(table.name)?;
+    if count == inserts.len() as u64 {
+        return Ok(());
+    }
+    Err(StoreError::internal(format!("{}: {count} of {} rows were copied", table.name, inserts.len())))
+}
+
+async fn add_checkpoint(
+    client: &ClientWrapper,
+    scope: &Scope,
+    generation: Generation,
+    batch: &BatchCommit<'_>,
+) -> Result<()> {
+    let what = "add a digest checkpoint";
+    let latest = client.prepare_cached(include_str!("sql/checkpoint_latest.sql")).await.during(what)?;
+    let add = client.prepare_cached(include_str!("sql/checkpoint_add.sql")).await.during(what)?;
+    let trim = client.prepare_cached(include_str!("sql/checkpoint_trim.sql")).await.during(what)?;
+    let (tenant, projection) = (scope.tenant.as_str(), scope.projection);
+    let row = client.query_opt(&latest, &[&tenant, &projection]).await.during(what)?;
+    let previous: String = row.map(|row| row.get(0)).unwrap_or_default();
+    let (digest, version) = (batch.digest.to_text(), batch.projection.version());
+    let hash = Checkpoint::chain(&previous, scope, batch.to, &digest, version);
+    client
+        .execute(&add, &[&tenant, &projection, &generation.0, &batch.to.0, &version, &digest, &previous, &hash])
+        .await
+        .during(what)?;
+    client.execute(&trim, &[&tenant, &projection, &CHECKPOINTS_KEPT]).await.during(what)?;
+    Ok(())
+}

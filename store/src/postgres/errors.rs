@@ -1,0 +1,153 @@
+//! The one place that turns errors of PostgreSQL into [`StoreError`]: category, a sentence, whether it may pass by itself.
+//!
+//! *Never here:* passwords, payloads, values of keys. The server's `DETAIL` quotes rows, so it is left out.
+
+use crate::{Result, StoreError};
+use deadpool_postgres::PoolError;
+use decisiongraph_projections::Category;
+use tokio_postgres::Error;
+use tokio_postgres::error::SqlState;
+
+/// Raised by `dg_commit_scope` and `dg_commit_build` when the batch is not the next one.
+pub(super) const FENCED: &str = "DG001";
+
+/// Says during what an error happened.
+pub(super) trait During<T> {
+    /// The error as this store's, with what was being done.
+    fn during(self, what: &str) -> Result<T>;
+}
+
+impl<T> During<T> for std::result::Result<T, Error> {
+    fn during(self, what: &str) -> Result<T> {
+        self.map_err(|error| explain(&error, what))
+    }
+}
+
+/// An error of a statement.
+pub(super) fn explain(error: &Error, what: &str) -> StoreError {
+    let Some(db) = error.as_db_error() else {
+        if is_lost(error) {
+            let message = format!("{what}: the connection to the database was lost: {}", chain(error));
+            return StoreError::transient(Category::Unavailable, message);
+        }
+        return StoreError::internal(format!("{what}: {}", chain(error)));
+    };
+    let message = |hint: &str| format!("{what}: {}{hint}", db.message());
+    let code = db.code();
+    if code.code() == FENCED {
+        return StoreError::fenced(message("; another writer has taken over or the cursor moved, nothing was changed"));
+    }
+    if *code == SqlState::UNIQUE_VIOLATION {
+        return StoreError::duplicate(message(""));
+    }
+    if *code == SqlState::UNDEFINED_TABLE
+        || *code == SqlState::UNDEFINED_FUNCTION
+        || *code == SqlState::UNDEFINED_COLUMN
+    {
+        let hint = "; the database has not this program's schema: run `decisiongraph migrate`";
+        return StoreError::new(Category::Unavailable, message(hint));
+    }
+    if *code == SqlState::INSUFFICIENT_PRIVILEGE
+        || *code == SqlState::INVALID_PASSWORD
+        || *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION
+    {
+        return StoreError::new(Category::Unauthorized, message(""));
+    }
+    if *code == SqlState::READ_ONLY_SQL_TRANSACTION {
+        return StoreError::new(Category::Storage, message("; the database is read-only"));
+    }
+    if *code == SqlState::DISK_FULL {
+        return StoreError::transient(Category::Storage, message("; make room on the database's disk"));
+    }
+    match &code.code()[..2] {
+        // Connection exceptions; the operator stops or starts the server or ends the session.
+        "08" | "57" if *code != SqlState::QUERY_CANCELED => StoreError::transient(Category::Unavailable, message("")),
+        _ if *code == SqlState::TOO_MANY_CONNECTIONS => StoreError::transient(Category::Unavailable, message("")),
+        _ if *code == SqlState::INVALID_CATALOG_NAME => {
+            StoreError::new(Category::Unavailable, message("; create it first"))
+        }
+        // Serialization, deadlock, lock and statement time-outs, idle time-outs, out of memory.
+        "40" | "53" => StoreError::transient(Category::Storage, message("")),
+        _ if *code == SqlState::LOCK_NOT_AVAILABLE
+            || *code == SqlState::QUERY_CANCELED
+            || *code == SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT =>
+        {
+            StoreError::transient(Category::Storage, message(""))
+        }
+        "22" => StoreError::new(Category::InvalidArgument, format!("{what}: {} ({})", db.message(), code.code())),
+        _ => StoreError::new(Category::Storage, format!("{what}: {} ({})", db.message(), code.code())),
+    }
+}
+
+/// An error of COMMIT itself: when the answer was lost, nobody knows here whether it happened.
+pub(super) fn explain_commit(error: &Error, what: &str) -> StoreError {
+    let lost = is_lost(error) || error.as_db_error().is_some_and(|db| ["08", "57"].contains(&&db.code().code()[..2]));
+    if lost {
+        let message = format!(
+            "{what}: the connection was lost during COMMIT ({}), it may or may not have happened: take a new epoch, then read the cursor",
+            chain(error)
+        );
+        return StoreError::transient(Category::OutcomeUnknown, message);
+    }
+    explain(error, what)
+}
+
+/// An error of the attempt to connect.
+pub(super) fn explain_connect(error: &Error, address: &str) -> StoreError {
+    if let Some(db) = error.as_db_error() {
+        let code = db.code();
+        if code.code().starts_with("28") {
+            return StoreError::new(Category::Unauthorized, format!("{address}: {}", db.message()));
+        }
+        let what = explain(error, address);
+        return if what.category == Category::Storage {
+            StoreError { category: Category::Unavailable, ..what }
+        } else {
+            what
+        };
+    }
+    let said = chain(error);
+    if said.starts_with("authentication error") || said.starts_with("invalid configuration: password") {
+        return StoreError::new(Category::Unauthorized, format!("{address}: {said}"));
+    }
+    if said.starts_with("error performing TLS handshake") {
+        return StoreError::new(Category::Unavailable, format!("{address}: {said}; see `sslmode` and `sslrootcert`"));
+    }
+    StoreError::transient(Category::Unavailable, format!("cannot reach {address}: {said}"))
+}
+
+/// An error of the pool.
+pub(super) fn explain_pool(error: PoolError, address: &str) -> StoreError {
+    match error {
+        PoolError::Backend(error) => explain_connect(&error, address),
+        PoolError::Timeout(deadpool_postgres::TimeoutType::Wait) => StoreError::transient(
+            Category::Unavailable,
+            format!(
+                "{address}: every connection of this program's pool is in use; enlarge it or ask for less at a time"
+            ),
+        ),
+        PoolError::Timeout(_) => {
+            StoreError::transient(Category::Unavailable, format!("cannot reach {address}: no answer in time"))
+        }
+        other => StoreError::internal(format!("{address}: {other}")),
+    }
+}
+
+/// Whether the session is gone.
+pub(super) fn is_lost(error: &Error) -> bool {
+    use std::error::Error as _;
+    error.is_closed()
+        || error.source().is_some_and(|source| source.downcast_ref::<std::io::Error>().is_some())
+        || error.to_string().starts_with("unexpected message from server")
+}
+
+fn chain(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,140 @@
+//! Ownership: heartbeats, and taking and giving up scopes.
+//!
+//! *Guarantees.* Safety comes from the scope row alone (epoch, cursor, generation); the timing of leases only decides how soon another
+//! process takes over. The database's clock decides. Before an epoch is taken from a former owner, its backend is ended if it is still
+//! there: a writer that was paused inside a transaction may hold the very rows that the new owner needs.
+
+use super::PostgresStore;
+use super::errors::During as _;
+use super::pool::Connections;
+use super::values::Key;
+use crate::{Acquisition, Epoch, Generation, Lease, Owner, Position, Result, Scope, StoreError};
+use deadpool_postgres::ClientWrapper;
+use decisiongraph_projections::digest::rolling::RollingDigest;
+use decisiongraph_projections::{Category, LogSeq, catalogue};
+use std::time::Duration;
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+/// How often a contended takeover is tried in one call.
+const ATTEMPTS_MAX: usize = 5;
+
+pub(super) async fn heartbeat(store: &PostgresStore, owner: &Owner, ttl: Duration) -> Result<()> {
+    let what = "renew the lease";
+    let client = store.connections.get().await?;
+    let statement = client.prepare_cached(include_str!("sql/heartbeat.sql")).await.during(what)?;
+    let incarnation = Key::from(owner.incarnation);
+    let renewed = client.execute(&statement, &[&owner.node, &incarnation, &ttl.as_secs_f64()]).await.during(what)?;
+    if renewed == 1 {
+        return Ok(());
+    }
+    Err(StoreError::fenced(format!("another process lives under the name {}", owner.node)))
+}
+
+pub(super) async fn leave(store: &PostgresStore, owner: &Owner) -> Result<()> {
+    let what = "give up the lease";
+    let mut client = store.connections.get().await?;
+    let transaction = client.transaction().await.during(what)?;
+    let incarnation = Key::from(owner.incarnation);
+    for sql in [include_str!("sql/leave_scopes.sql"), include_str!("sql/leave_node.sql")] {
+        let statement = transaction.prepare_cached(sql).await.during(what)?;
+        transaction.execute(&statement, &[&owner.node, &incarnation]).await.during(what)?;
+    }
+    transaction.commit().await.during(what)
+}
+
+pub(super) async fn release(store: &PostgresStore, lease: &Lease) -> Result<()> {
+    let what = "give up a scope";
+    let client = store.connections.get().await?;
+    let statement = client.prepare_cached(include_str!("sql/release_scope.sql")).await.during(what)?;
+    let (tenant, projection) = (lease.scope.tenant.as_str(), lease.scope.projection);
+    let token = Key::from(lease.epoch.token);
+    client.execute(&statement, &[&tenant, &projection, &lease.epoch.counter, &token]).await.during(what)?;
+    Ok(())
+}
+
+pub(super) async fn acquire(store: &PostgresStore, scope: &Scope, owner: &Owner) -> Result<Acquisition> {
+    let what = "take a scope";
+    let held = store.connections.writer(scope).await?;
+    let client = held.client()?;
+    let look = client.prepare_cached(include_str!("sql/acquire_look.sql")).await.during(what)?;
+    let take = client.prepare_cached(include_str!("sql/acquire_take.sql")).await.during(what)?;
+    let (tenant, projection, incarnation) = (scope.tenant.as_str(), scope.projection, Key::from(owner.incarnation));
+    for _ in 0..ATTEMPTS_MAX {
+        let found = client.query_opt(&look, &[&tenant, &projection, &owner.node, &incarnation]).await.during(what)?;
+        let Some(found) = found else {
+            create_scope(client, scope).await?;
+            continue;
+        };
+        let (by, expires_in): (Option<String>, Option<f64>) = (found.get(0), found.get(1));
+        if let (Some(by), Some(expires_in)) = (by, expires_in) {
+            held.keep();
+            return Ok(Acquisition::Held { by, expires_in: Duration::from_secs_f64(expires_in.max(0.0)) });
+        }
+        end_former_writer(client, &store.connections, found.get(4), found.get(5)).await?;
+        let (counter, seen): (i64, Key) = (found.get(2), found.get(3));
+        let token = Uuid::new_v4();
+        let taken = client
+            .query_opt(&take, &[&tenant, &projection, &owner.node, &incarnation, &counter, &seen, &Key::from(token)])
+            .await
+            .during(what)?;
+        // None: somebody was faster, or the former owner came back to life in between.
+        if let Some(taken) = taken {
+            let lease = Lease {
+                scope: scope.clone(),
+                owner: owner.clone(),
+                epoch: Epoch { counter: taken.get(0), token },
+                generation: Generation(taken.get(1)),
+                session: held.session()?.number,
+            };
+            let position = position_at(&taken, 2)?;
+            held.keep();
+            return Ok(Acquisition::Acquired(lease, position));
+        }
+    }
+    held.keep();
+    Err(StoreError::transient(
+        Category::Unavailable,
+        format!("{scope}: others were taking this scope at the same time"),
+    ))
+}
+
+/// Creates the scope with its first generation. Not an error when somebody else did.
+pub(super) async fn create_scope(client: &ClientWrapper, scope: &Scope) -> Result<()> {
+    let what = "create a scope";
+    let statement = client.prepare_cached(include_str!("sql/create_scope.sql")).await.during(what)?;
+    let version = catalogue::find(scope.projection).map_or(0, |projection| projection.version());
+    match client.execute(&statement, &[&scope.tenant.as_str(), &scope.projection, &version]).await.during(what) {
+        Err(error) if !error.duplicate => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Ends the backend that wrote under the former epoch, and waits until it is gone. `started` names its start, so that a
+/// stranger who got the same pid is left alone; a session that this store uses for other scopes is, too.
+pub(super) async fn end_former_writer(
+    client: &ClientWrapper,
+    connections: &Connections,
+    pid: Option<i32>,
+    started: Option<String>,
+) -> Result<()> {
+    let (Some(pid), Some(started)) = (pid, started) else { return Ok(()) };
+    if connections.is_own(pid) {
+        return Ok(());
+    }
+    let what = "end the former writer's session";
+    let statement = client.prepare_cached(include_str!("sql/end_former_writer.sql")).await.during(what)?;
+    match client.execute(&statement, &[&pid, &started]).await.during(what) {
+        // A role that may not end it leaves that to the session's own time-outs; the epoch fences it all the same.
+        Err(error) if error.category == Category::Unauthorized => Ok(()),
+        Err(error) => Err(error),
+        Ok(_) => Ok(()),
+    }
+}
+
+/// Reads cursor, digest and version, in this order.
+pub(super) fn position_at(row: &Row, at: usize) -> Result<Position> {
+    let digest = RollingDigest::from_bytes(row.get(at + 1))
+        .ok_or_else(|| StoreError::new(Category::Storage, "corruption: a stored rolling digest has not its length"))?;
+    Ok(Position { cursor: LogSeq(row.get(at)), digest, version: row.get(at + 2) })
+}

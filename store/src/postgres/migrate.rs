@@ -1,0 +1,77 @@
+//! The schema: brought up to this program's, one process at a time, each migration in a transaction of its own.
+
+use super::PostgresStore;
+use super::errors::During as _;
+use crate::{Result, SchemaStatus, StoreError};
+use deadpool_postgres::ClientWrapper;
+use decisiongraph_projections::Category;
+use refinery::{Migration, Runner};
+
+/// Numbered and append-only: a migration that was published is never edited.
+const MIGRATIONS: [(&str, &str); 2] = [
+    ("V001__runtime", include_str!("../../../migrations/postgres/V001__runtime.sql")),
+    ("V002__projections", include_str!("../../../migrations/postgres/V002__projections.sql")),
+];
+/// The table of applied migrations.
+const HISTORY: &str = "dg_schema_history";
+/// Key of the advisory lock under which migrations run.
+const MIGRATION_LOCK: i64 = 0x4447_0001;
+
+pub(super) async fn migrate(store: &PostgresStore) -> Result<Vec<String>> {
+    let what = "migrate";
+    // A session of its own: its lock and its settings end with it.
+    let mut client = store.connections.dedicated().await?;
+    client.batch_execute("SET statement_timeout = 0; SET lock_timeout = 0").await.during(what)?;
+    client.execute("SELECT pg_advisory_lock($1)", &[&MIGRATION_LOCK]).await.during(what)?;
+    let status = status_of(&client).await?;
+    if status.database > status.program {
+        return Err(StoreError::new(
+            Category::VersionMismatch,
+            format!(
+                "the database's schema is {}, this program knows up to {}: use a newer program",
+                status.database, status.program
+            ),
+        ));
+    }
+    let mut runner = runner()?;
+    runner.set_migration_table_name(HISTORY);
+    let report = runner.run_async(&mut *client).await.map_err(|error| explain(&error))?;
+    Ok(report.applied_migrations().iter().map(ToString::to_string).collect())
+}
+
+pub(super) async fn status(store: &PostgresStore) -> Result<SchemaStatus> {
+    status_of(&*store.connections.get().await?).await
+}
+
+async fn status_of(client: &ClientWrapper) -> Result<SchemaStatus> {
+    let what = "read the schema's version";
+    let program = MIGRATIONS.len() as i64;
+    let exists = client.query_one("SELECT to_regclass($1::text) IS NOT NULL", &[&HISTORY]).await.during(what)?;
+    if !exists.get::<_, bool>(0) {
+        return Ok(SchemaStatus { database: 0, program });
+    }
+    let newest = format!("SELECT coalesce(max(version), 0)::bigint FROM {HISTORY}");
+    let newest = client.query_one(&newest, &[]).await.during(what)?;
+    Ok(SchemaStatus { database: newest.get(0), program })
+}
+
+fn runner() -> Result<Runner> {
+    let migrations = MIGRATIONS
+        .iter()
+        .map(|(name, sql)| Migration::unapplied(name, sql))
+        .collect::<std::result::Result<Vec<_>, _>>()
+        .map_err(|error| StoreError::internal(format!("a migration has a bad name: {error}")))?;
+    Ok(Runner::new(&migrations))
+}
+
+fn explain(error: &refinery::Error) -> StoreError {
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        if let Some(database) = cause.downcast_ref::<tokio_postgres::Error>() {
+            return super::errors::explain(database, "migrate");
+        }
+        source = cause.source();
+    }
+    // What is left is about the migrations themselves: one is missing, or was edited after it was applied.
+    StoreError::new(Category::VersionMismatch, format!("migrate: {error}"))
+}

@@ -1,0 +1,276 @@
+//! Connections: how every session is set up, the pool for reads and short transactions, and the sessions that write batches.
+//!
+//! *Guarantees.* Every session runs at READ COMMITTED with `row_security` off and `synchronous_commit` on, and is ended by the
+//! server when it holds a transaction open for too long: time-outs are part of the commit protocol.
+//!
+//! *Never here:* reconnect loops. A writer's session that is lost is replaced once per call that takes a new epoch.
+
+use super::errors::{During as _, explain_connect, explain_pool};
+use super::tls::TlsChoice;
+use crate::{Result, Scope, StoreError, StoreOptions};
+use deadpool_postgres::{ClientWrapper, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use decisiongraph_projections::{Category, catalogue};
+use std::future::poll_fn;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::atomic::{AtomicI32, AtomicI64, Ordering};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::task::JoinHandle;
+use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::{AsyncMessage, Client, Config, NoTls};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+/// How long a read view may sit idle inside its snapshot.
+pub(super) const SNAPSHOT_IDLE: Duration = Duration::from_secs(300);
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
+
+/// All connections of one store.
+pub(super) struct Connections {
+    config: Config,
+    tls: TlsChoice,
+    address: String,
+    pool: Pool,
+    writers: Vec<Slot>,
+    builders: Vec<Slot>,
+}
+
+/// A place for one writer session.
+#[derive(Default)]
+struct Slot {
+    session: Mutex<Option<Session>>,
+    /// Backend of the latest session of this slot: never to be ended as somebody's remains.
+    pid: AtomicI32,
+}
+
+/// A session that writes batches.
+pub(super) struct Session {
+    /// The connection.
+    pub(super) client: ClientWrapper,
+    /// Identifies it in this process: what a lease names.
+    pub(super) number: i64,
+    pid: i32,
+}
+
+/// A writer session in use. Unless [`Held::keep`] is called it is closed at the end, so that an interrupted call (an error halfway, a
+/// dropped future) never leaves a half-done transaction to the next one.
+pub(super) struct Held<'a> {
+    slot: MutexGuard<'a, Option<Session>>,
+    session: Option<Session>,
+}
+
+impl Held<'_> {
+    /// The session.
+    pub(super) fn session(&self) -> Result<&Session> {
+        self.session.as_ref().ok_or_else(|| StoreError::internal("a writer session was used after it was given back"))
+    }
+
+    /// The connection.
+    pub(super) fn client(&self) -> Result<&ClientWrapper> {
+        Ok(&self.session()?.client)
+    }
+
+    /// Gives the session back: it is in no transaction.
+    pub(super) fn keep(mut self) {
+        *self.slot = self.session.take().filter(|session| !session.client.is_closed());
+    }
+}
+
+impl Connections {
+    /// Reads the URL. Connects to nothing yet.
+    pub(super) fn new(url: &str, options: &StoreOptions) -> Result<Connections> {
+        let (tls, url) = TlsChoice::take_from(url)?;
+        let mut config: Config = url.parse().map_err(|error: tokio_postgres::Error| {
+            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+            StoreError::new(Category::InvalidArgument, format!("the database URL cannot be read{cause}"))
+        })?;
+        if config.get_user().is_none() {
+            config.user(
+                std::env::var("PGUSER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "postgres".to_owned()),
+            );
+        }
+        if config.get_password().is_none()
+            && let Ok(password) = std::env::var("PGPASSWORD")
+        {
+            config.password(password);
+        }
+        if config.get_hosts().is_empty() {
+            config.host("localhost");
+        }
+        config
+            .ssl_mode(tls.mode)
+            .application_name("decisiongraph")
+            .connect_timeout(options.connect_timeout)
+            .keepalives(true)
+            .keepalives_idle(KEEPALIVE_IDLE)
+            .keepalives_interval(Duration::from_secs(10))
+            .keepalives_retries(3)
+            .tcp_user_timeout(Duration::from_secs(60));
+        let settings = match config.get_options() {
+            Some(given) => format!("{} {given}", settings(options)),
+            None => settings(options),
+        };
+        config.options(settings);
+        let manager = manager(&config, &tls)?;
+        let pool = Pool::builder(manager)
+            .max_size(options.pool_size.max(1))
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(options.connect_timeout))
+            .create_timeout(Some(options.connect_timeout))
+            .build()
+            .map_err(|error| StoreError::internal(format!("the pool: {error}")))?;
+        let slots = || (0..options.writers.max(1)).map(|_| Slot::default()).collect();
+        Ok(Connections { address: address(&config), config, tls, pool, writers: slots(), builders: slots() })
+    }
+
+    /// `postgres://user@host:port/database`.
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// A connection of the pool, for a read or a short transaction.
+    pub(super) async fn get(&self) -> Result<Object> {
+        self.pool.get().await.map_err(|error| explain_pool(error, &self.address))
+    }
+
+    /// A connection of its own, closed when dropped: for session locks and for statements that take long.
+    pub(super) async fn dedicated(&self) -> Result<ClientWrapper> {
+        let (client, driver) = self.listening(|| {}).await?;
+        Ok(ClientWrapper::new(client, driver))
+    }
+
+    /// A connection whose notifications are heard, until it is lost.
+    pub(super) async fn listening(&self, heard: impl FnMut() + Send + 'static) -> Result<(Client, JoinHandle<()>)> {
+        let failed = |error: tokio_postgres::Error| explain_connect(&error, &self.address);
+        if self.tls.mode == SslMode::Disable {
+            let (client, connection) = self.config.connect(NoTls).await.map_err(failed)?;
+            Ok((client, tokio::spawn(drive(connection, heard))))
+        } else {
+            let tls = MakeRustlsConnect::new(self.tls.client_config()?);
+            let (client, connection) = self.config.connect(tls).await.map_err(failed)?;
+            Ok((client, tokio::spawn(drive(connection, heard))))
+        }
+    }
+
+    /// The session that writes this scope's live batches, connected if it is not.
+    pub(super) async fn writer(&self, scope: &Scope) -> Result<Held<'_>> {
+        self.hold(&self.writers[place(scope, self.writers.len())]).await
+    }
+
+    /// The session that writes this scope's rebuilds: another one, so that a rebuild does not hold up the live batches.
+    pub(super) async fn builder(&self, scope: &Scope) -> Result<Held<'_>> {
+        self.hold(&self.builders[place(scope, self.builders.len())]).await
+    }
+
+    async fn hold<'a>(&'a self, slot: &'a Slot) -> Result<Held<'a>> {
+        let mut place = slot.session.lock().await;
+        let session = match place.take().filter(|session| !session.client.is_closed()) {
+            Some(session) => session,
+            None => {
+                let session = self.connect_session().await?;
+                slot.pid.store(session.pid, Ordering::Relaxed);
+                session
+            }
+        };
+        Ok(Held { slot: place, session: Some(session) })
+    }
+
+    /// The session that a lease names, or `fenced`: a lease does not outlive its session, because nobody knows what the lost one still
+    /// does on the server.
+    pub(super) async fn leased(&self, scope: &Scope, number: i64, build: bool) -> Result<Held<'_>> {
+        let slots = if build { &self.builders } else { &self.writers };
+        let mut slot = slots[place(scope, slots.len())].session.lock().await;
+        match slot.take() {
+            Some(session) if session.number == number && !session.client.is_closed() => {
+                Ok(Held { slot, session: Some(session) })
+            }
+            other => {
+                *slot = other;
+                Err(StoreError::fenced(format!("{scope}: the session of this lease is gone; take a new epoch")))
+            }
+        }
+    }
+
+    async fn connect_session(&self) -> Result<Session> {
+        static NUMBER: AtomicI64 = AtomicI64::new(1);
+        let client = self.dedicated().await?;
+        let row = client.query_one("SELECT pg_backend_pid()", &[]).await.during("open a writer session")?;
+        Ok(Session { client, number: NUMBER.fetch_add(1, Ordering::Relaxed), pid: row.get(0) })
+    }
+
+    /// Whether this backend belongs to a session that this store uses. (A lost one is forgotten when its slot connects again, which is
+    /// what every acquisition does first.)
+    pub(super) fn is_own(&self, pid: i32) -> bool {
+        self.writers.iter().chain(&self.builders).any(|slot| slot.pid.load(Ordering::Relaxed) == pid)
+    }
+}
+
+/// The slot of a scope: the projections of a tenant are spread over all of them.
+fn place(scope: &Scope, slots: usize) -> usize {
+    let mut hasher = DefaultHasher::new();
+    scope.tenant.as_str().hash(&mut hasher);
+    let projection = catalogue::ALL.iter().position(|p| p.name() == scope.projection).unwrap_or_default();
+    (hasher.finish() as usize).wrapping_add(projection) % slots
+}
+
+fn manager(config: &Config, tls: &TlsChoice) -> Result<Manager> {
+    let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+    Ok(match tls.mode {
+        SslMode::Disable => Manager::from_config(config.clone(), NoTls, recycling),
+        _ => Manager::from_config(config.clone(), MakeRustlsConnect::new(tls.client_config()?), recycling),
+    })
+}
+
+async fn drive<S, T>(mut connection: tokio_postgres::Connection<S, T>, mut heard: impl FnMut())
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    // Ends with the connection; whoever uses the client then sees that it is closed.
+    while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
+        if matches!(message, AsyncMessage::Notification(_)) {
+            heard();
+        }
+    }
+}
+
+/// Settings of every session, sent with the connection's start so that they cost no round trip.
+///
+/// The planner is held to nested loops over indexes with one generic plan a statement: every statement of this store looks up
+/// the keys it is given, and a plan that was chosen while a table was small must not become a scan when it has grown.
+fn settings(options: &StoreOptions) -> String {
+    let ms = |duration: Duration| duration.as_millis().max(1);
+    [
+        format!("statement_timeout={}", ms(options.statement_timeout)),
+        format!("lock_timeout={}", ms(options.statement_timeout)),
+        format!("idle_in_transaction_session_timeout={}", ms(options.idle_in_transaction_timeout)),
+        "default_transaction_isolation=read\\ committed".to_owned(),
+        "row_security=off".to_owned(),
+        "synchronous_commit=on".to_owned(),
+        "timezone=UTC".to_owned(),
+        "client_encoding=UTF8".to_owned(),
+        "tcp_keepalives_idle=30".to_owned(),
+        "tcp_keepalives_interval=10".to_owned(),
+        "tcp_keepalives_count=3".to_owned(),
+        "plan_cache_mode=force_generic_plan".to_owned(),
+        "enable_seqscan=off".to_owned(),
+        "enable_hashjoin=off".to_owned(),
+        "enable_mergejoin=off".to_owned(),
+        "jit=off".to_owned(),
+    ]
+    .map(|setting| format!("-c {setting}"))
+    .join(" ")
+}
+
+fn address(config: &Config) -> String {
+    let host = match config.get_hosts().first() {
+        Some(Host::Tcp(host)) => host.clone(),
+        #[cfg(unix)]
+        Some(Host::Unix(path)) => path.display().to_string(),
+        #[allow(unreachable_patterns)]
+        _ => "localhost".to_owned(),
+    };
+    let user = config.get_user().unwrap_or_default();
+    let port = config.get_ports().first().copied().unwrap_or(5432);
+    format!("postgres://{user}@{host}:{port}/{}", config.get_dbname().unwrap_or(user))
+}

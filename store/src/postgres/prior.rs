@@ -1,0 +1,70 @@
+//! The prior state of a batch: set look-ups by identity, one statement an entry of [`Needs`], all under way at once.
+
+use super::errors::During as _;
+use super::rows;
+use super::values::Key;
+use crate::{Generation, Result, StoreError};
+use deadpool_postgres::ClientWrapper;
+use decisiongraph_projections::{Fetch, Needs, Prior, Projection, RowKey, RowsNeed, Table, TenantId};
+use futures_util::future::try_join_all;
+
+pub(super) async fn prior_rows(
+    client: &ClientWrapper,
+    tenant: &TenantId,
+    projection: &dyn Projection,
+    generation: Generation,
+    needs: &Needs,
+) -> Result<Prior> {
+    let mut prior = Prior::empty(needs);
+    let tenant = tenant.as_str();
+    let mut asked = Vec::new();
+    for (index, need) in needs.rows.iter().enumerate().filter(|(_, need)| !need.values.is_empty()) {
+        let table = &projection.tables()[need.table];
+        let statement = statement(table, need, &rows::leaf(table.name, generation));
+        let statement = client.prepare_cached(&statement).await.during(table.name)?;
+        // In the order of the index.
+        let mut keys: Vec<Key> = need.values.iter().map(|value| RowKey::of(value).into()).collect();
+        keys.sort_unstable();
+        asked.push((index, need, table, statement, keys));
+    }
+    let answers = try_join_all(asked.iter().map(|(_, _, table, statement, keys)| async move {
+        client.query(statement, &[&tenant, &generation.0, keys]).await.during(table.name)
+    }))
+    .await?;
+    for ((index, need, table, ..), found) in asked.iter().zip(answers) {
+        for row in found {
+            let text: String = row.get(0);
+            if !need.values.contains(&text) {
+                let column = table.columns[need.by].name;
+                return Err(StoreError::internal(format!(
+                    "{}.{column}: two texts have the same 128-bit hash; the stored one was not asked for",
+                    table.name
+                )));
+            }
+            match need.fetch {
+                Fetch::Existence => {
+                    prior.existing[*index].insert(text);
+                }
+                Fetch::Rows => prior.rows[*index].push(rows::row_at(table, &row, 1)?),
+            }
+        }
+    }
+    Ok(prior)
+}
+
+/// `$1` tenant, `$2` generation, `$3` hashes of the values looked for. The text that was hashed comes first, to be compared.
+///
+/// LATERAL with OFFSET 0: one index look-up a value, whatever the planner believes of the table's size.
+fn statement(table: &Table, need: &RowsNeed, leaf: &str) -> String {
+    let by = table.columns[need.by].name;
+    let key = if need.by == 0 { "row_key".to_owned() } else { format!("{by}_key") };
+    let wanted = match need.fetch {
+        Fetch::Existence => String::new(),
+        Fetch::Rows => format!(", {}", rows::column_list(table, "t.")),
+    };
+    let limit = if need.by == 0 { "LIMIT 1" } else { "OFFSET 0" };
+    format!(
+        "SELECT t.{by}{wanted} FROM unnest($3::uuid[]) AS k (key) CROSS JOIN LATERAL (SELECT * FROM {leaf} x \
+         WHERE x.tenant_id = $1::text AND x.generation = $2::bigint AND x.{key} = k.key {limit}) AS t"
+    )
+}

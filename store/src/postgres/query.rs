@@ -1,0 +1,181 @@
+//! Queries over the read models, and the rows of a generation as a stream.
+
+use super::errors::During as _;
+use super::rows;
+use super::values::Key;
+use super::view::Snapshot;
+use crate::{Direction, Generation, PrecedentFilter, PrecedentHit, Result, RowOrder, RowStream};
+use deadpool_postgres::ClientWrapper;
+use decisiongraph_projections::{LogSeq, Projection as _, Row, RowKey, Table, TenantId, context_graph::ContextGraph};
+use futures_util::stream;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Rows of one chunk of a stream.
+const CHUNK_ROWS: usize = 2_000;
+
+/// All rows of a generation, through a cursor: chunks are asked for one by one, so that a slow reader costs the server nothing and several
+/// streams share one snapshot.
+pub(super) async fn rows(
+    snapshot: Arc<Snapshot>,
+    tenant: &TenantId,
+    table: &'static Table,
+    generation: Generation,
+    order: RowOrder,
+) -> Result<RowStream> {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let cursor = format!("dg_rows_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+    let leaf = rows::leaf(table.name, generation);
+    let by = match order {
+        RowOrder::Key => "row_key",
+        RowOrder::Text => table.columns[0].name,
+    };
+    // DECLARE takes no parameters; the tenant is quoted as the server does it.
+    let declare = format!(
+        "DECLARE {cursor} NO SCROLL CURSOR FOR SELECT row_key, {} FROM {leaf} WHERE tenant_id = {} AND generation = {generation} \
+         ORDER BY {by}",
+        rows::column_list(table, ""),
+        quoted(tenant.as_str()),
+    );
+    snapshot.client().batch_execute(&declare).await.during(table.name)?;
+    let fetch = format!("FETCH FORWARD {CHUNK_ROWS} FROM {cursor}");
+    let fetch = snapshot.client().prepare(&fetch).await.during(table.name)?;
+    Ok(Box::pin(stream::try_unfold(Some((snapshot, fetch, cursor)), move |state| async move {
+        let Some((snapshot, fetch, cursor)) = state else { return Ok(None) };
+        let found = snapshot.client().query(&fetch, &[]).await.during(table.name)?;
+        let chunk = found.iter().map(|row| rows::keyed_row(table, row)).collect::<Result<Vec<_>>>()?;
+        if chunk.len() < CHUNK_ROWS {
+            snapshot.client().batch_execute(&format!("CLOSE {cursor}")).await.during(table.name)?;
+            return Ok(if chunk.is_empty() { None } else { Some((chunk, None)) });
+        }
+        Ok(Some((chunk, Some((snapshot, fetch, cursor)))))
+    })))
+}
+
+/// A string literal with every special character escaped, whatever `standard_conforming_strings` says.
+fn quoted(text: &str) -> String {
+    format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
+}
+
+fn edges_table() -> &'static Table {
+    &ContextGraph.tables()[1]
+}
+
+/// A statement of the files for the partition of a generation.
+fn at(sql: &str, table: &str, generation: Generation) -> String {
+    sql.replace(&format!("{table}_leaf"), &rows::leaf(table, generation))
+}
+
+pub(super) async fn edges_touching(
+    client: &ClientWrapper,
+    tenant: &TenantId,
+    generation: Generation,
+    nodes: &BTreeSet<String>,
+    edge_types: Option<&[String]>,
+    after_edge_id: Option<&str>,
+    limit: usize,
+) -> Result<Vec<Row>> {
+    let what = "read the edges of nodes";
+    let table = edges_table();
+    let statement = client
+        .prepare_cached(&at(include_str!("sql/edges_touching.sql"), table.name, generation))
+        .await
+        .during(what)?;
+    let keys: Vec<Key> = nodes.iter().map(|node| RowKey::of(node).into()).collect();
+    let ids: Vec<&str> = nodes.iter().map(String::as_str).collect();
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let rows = client
+        .query(&statement, &[&tenant.as_str(), &generation.0, &keys, &ids, &edge_types, &after_edge_id, &limit])
+        .await
+        .during(what)?;
+    rows.iter().map(|row| rows::row_at(table, row, 0)).collect()
+}
+
+pub(super) async fn edges_of(
+    client: &ClientWrapper,
+    tenant: &TenantId,
+    generation: Generation,
+    node_id: &str,
+    direction: Direction,
+    after: Option<(LogSeq, &str)>,
+    limit: usize,
+) -> Result<Vec<Row>> {
+    let what = "read the edges of a node";
+    let table = edges_table();
+    let statement =
+        client.prepare_cached(&at(include_str!("sql/edges_of.sql"), table.name, generation)).await.during(what)?;
+    let key = Key::from(RowKey::of(node_id));
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    // Before every edge: log_seq is positive.
+    let (log_seq, edge_id) = after.map_or((-1, ""), |(log_seq, edge_id)| (log_seq.0, edge_id));
+    let (outgoing, incoming) = (direction != Direction::Incoming, direction != Direction::Outgoing);
+    let rows = client
+        .query(
+            &statement,
+            &[&tenant.as_str(), &generation.0, &key, &node_id, &outgoing, &incoming, &log_seq, &edge_id, &limit],
+        )
+        .await
+        .during(what)?;
+    rows.iter().map(|row| rows::row_at(table, row, 0)).collect()
+}
+
+pub(super) async fn precedents(
+    client: &ClientWrapper,
+    tenant: &TenantId,
+    summaries: Generation,
+    precedents: Generation,
+    filter: &PrecedentFilter,
+) -> Result<Vec<PrecedentHit>> {
+    let what = "look for precedents";
+    let (tenant, entity_type, entity_id) = (tenant.as_str(), &filter.entity_type, &filter.entity_id);
+    let rows = match &filter.policy_id {
+        None => {
+            let sql = at(include_str!("sql/precedents_any.sql"), "dg_trace_summary", summaries);
+            let statement = client.prepare_cached(&sql).await.during(what)?;
+            client
+                .query(&statement, &[&tenant, &summaries.0, entity_type, entity_id, &filter.outcome, &filter.limit])
+                .await
+        }
+        Some(policy_id) => {
+            let sql = at(include_str!("sql/precedents_of_policy.sql"), "dg_trace_summary", summaries);
+            let sql = at(&sql, "dg_precedent_index", precedents);
+            let statement = client.prepare_cached(&sql).await.during(what)?;
+            let key = Key::from(RowKey::of(policy_id));
+            client
+                .query(
+                    &statement,
+                    &[
+                        &tenant,
+                        &summaries.0,
+                        entity_type,
+                        entity_id,
+                        &filter.outcome,
+                        &filter.limit,
+                        &precedents.0,
+                        &key,
+                        policy_id,
+                        &filter.policy_version,
+                    ],
+                )
+                .await
+        }
+    }
+    .during(what)?;
+    Ok(rows
+        .iter()
+        .map(|row| PrecedentHit {
+            trace_id: row.get(0),
+            workflow: row.get(1),
+            title: row.get(2),
+            outcome: row.get(3),
+            finished_at: row.get(4),
+            last_log_seq: LogSeq(row.get(5)),
+            primary_entity_type: row.get(6),
+            primary_entity_id: row.get(7),
+            policy_id: row.get(8),
+            policy_version: row.get(9),
+            exception_id: row.get(10),
+        })
+        .collect())
+}

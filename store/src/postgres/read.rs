@@ -1,0 +1,190 @@
+//! Reading the log: pages, heads of traces, history, positions.
+
+use super::errors::During as _;
+use super::values::Key;
+use crate::{Lag, PageLimit, Result, StoreError};
+use deadpool_postgres::ClientWrapper;
+use decisiongraph_projections::event::{Actor, Envelope, Source, tags_from_json};
+use decisiongraph_projections::{LogEvent, LogSeq, RowKey, StoredEvent, TenantId};
+use std::collections::{BTreeSet, HashMap};
+use tokio_postgres::Row;
+
+/// The server's parameters are signed; a limit beyond them is no limit.
+fn bound(limit: impl TryInto<i64>) -> i64 {
+    limit.try_into().unwrap_or(i64::MAX)
+}
+
+fn trace_keys(traces: &BTreeSet<String>) -> (Vec<Key>, Vec<&str>) {
+    traces.iter().map(|trace| (Key::from(RowKey::of(trace)), trace.as_str())).unzip()
+}
+
+fn log_event(row: &Row) -> LogEvent {
+    LogEvent {
+        log_seq: LogSeq(row.get(0)),
+        event_id: row.get(1),
+        trace_id: row.get(2),
+        trace_seq: row.get(3),
+        event_type: row.get(4),
+        occurred_at: row.get(5),
+        actor_type: row.get(6),
+        actor_id: row.get(7),
+        payload: row.get(8),
+        payload_hash: row.get(9),
+    }
+}
+
+fn stored_event(row: &Row) -> Result<StoredEvent> {
+    let log_seq = LogSeq(row.get(0));
+    let tags = tags_from_json(row.get(16)).ok_or_else(|| {
+        StoreError::internal(format!("the tags of the event at log_seq {log_seq} are no list of strings"))
+    })?;
+    Ok(StoredEvent {
+        log_seq,
+        recorded_at: row.get(1),
+        envelope: Envelope {
+            event_id: row.get(2),
+            trace_id: row.get(3),
+            trace_seq: row.get(4),
+            event_type: row.get(5),
+            occurred_at: row.get(6),
+            source: Source { producer_id: row.get(7), system: row.get(8), subsystem: row.get(9) },
+            actor: Actor { actor_type: row.get(10), actor_id: row.get(11) },
+            idempotency_key: row.get(12),
+            correlation_id: row.get(13),
+            causation_event_id: row.get(14),
+            schema_version: row.get(15),
+            tags,
+        },
+        payload: row.get(17),
+        payload_hash: row.get(18),
+    })
+}
+
+pub(super) async fn page(
+    client: &ClientWrapper,
+    tenant: &TenantId,
+    after: LogSeq,
+    upto: LogSeq,
+    limit: PageLimit,
+) -> Result<Vec<LogEvent>> {
+    let what = "read the log";
+    let statement = client.prepare_cached(include_str!("sql/page.sql")).await.during(what)?;
+    let (rows, bytes) = (bound(limit.rows_max), bound(limit.bytes_max));
+    let rows = client.query(&statement, &[&tenant.as_str(), &after.0, &upto.0, &rows, &bytes]).await.during(what)?;
+    Ok(rows.iter().map(log_event).collect())
+}
+
+pub(super) async fn heads(
+    client: &ClientWrapper,
+    tenant: &TenantId,
+    traces: &BTreeSet<String>,
+    upto: LogSeq,
+) -> Result<HashMap<String, i64>> {
+    if traces.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let what = "read the heads of traces";
+    let (keys, ids) = trace_keys(traces);
+    let statement = client.prepare_cached(include_str!("sql/heads.sql")).await.during(what)?;
+    let rows = client.query(&statement, &[&tenant.as_str(), &keys, &ids, &upto.0]).await.during(what)?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+pub(super) async fn history(
+    client: &ClientWrapper,
+    tenant: &TenantId,
+    traces: &BTreeSet<String>,
+    types: &[&'static str],
+    upto: LogSeq,
+) -> Result<HashMap<String, Vec<LogEvent>>> {
+    let mut history: HashMap<String, Vec<LogEvent>> = HashMap::new();
+    if traces.is_empty() || types.is_empty() {
+        return Ok(history);
+    }
+    let what = "read the history of traces";
+    let (keys, ids) = trace_keys(traces);
+    let statement = client.prepare_cached(include_str!("sql/history.sql")).await.during(what)?;
+    let rows = client.query(&statement, &[&tenant.as_str(), &keys, &ids, &upto.0, &types]).await.during(what)?;
+    for event in rows.iter().map(log_event) {
+        match history.get_mut(&event.trace_id) {
+            Some(events) => events.push(event),
+            None => {
+                history.insert(event.trace_id.clone(), vec![event]);
+            }
+        }
+    }
+    Ok(history)
+}
+
+pub(super) async fn events(
+    client: &ClientWrapper,
+    tenant: &TenantId,
+    after: LogSeq,
+    upto: LogSeq,
+    limit: usize,
+) -> Result<Vec<StoredEvent>> {
+    let what = "read events";
+    let statement = client.prepare_cached(include_str!("sql/events.sql")).await.during(what)?;
+    let limit = bound(limit);
+    let rows = client.query(&statement, &[&tenant.as_str(), &after.0, &upto.0, &limit]).await.during(what)?;
+    rows.iter().map(stored_event).collect()
+}
+
+pub(super) async fn trace_events(
+    client: &ClientWrapper,
+    tenant: &TenantId,
+    trace_id: &str,
+    after: LogSeq,
+    limit: usize,
+) -> Result<Vec<StoredEvent>> {
+    let what = "read the events of a trace";
+    let statement = client.prepare_cached(include_str!("sql/trace_events.sql")).await.during(what)?;
+    let (key, limit) = (Key::from(RowKey::of(trace_id)), bound(limit));
+    let rows = client.query(&statement, &[&tenant.as_str(), &key, &trace_id, &after.0, &limit]).await.during(what)?;
+    rows.iter().map(stored_event).collect()
+}
+
+pub(super) async fn last_log_seq(client: &ClientWrapper, tenant: &TenantId, upto: Option<LogSeq>) -> Result<LogSeq> {
+    let what = "read the end of the log";
+    let statement = client.prepare_cached(include_str!("sql/last_log_seq.sql")).await.during(what)?;
+    let upto = upto.map_or(i64::MAX, |upto| upto.0);
+    let row = client.query_opt(&statement, &[&tenant.as_str(), &upto]).await.during(what)?;
+    Ok(row.map_or(LogSeq::ORIGIN, |row| LogSeq(row.get(0))))
+}
+
+pub(super) async fn lag(
+    client: &ClientWrapper,
+    tenant: &TenantId,
+    cursor: LogSeq,
+    mark: LogSeq,
+    limit: u64,
+) -> Result<Lag> {
+    let what = "measure the lag";
+    let statement = client.prepare_cached(include_str!("sql/lag.sql")).await.during(what)?;
+    let limit = bound(limit);
+    let row = client.query_one(&statement, &[&tenant.as_str(), &cursor.0, &mark.0, &limit]).await.during(what)?;
+    let events: i64 = row.get(0);
+    let seconds: Option<f64> = row.get(1);
+    Ok(Lag { events: events.unsigned_abs(), more: events >= limit, seconds: seconds.unwrap_or_default() })
+}
+
+pub(super) async fn count_events(
+    client: &ClientWrapper,
+    tenant: &TenantId,
+    after: LogSeq,
+    upto: LogSeq,
+    limit: u64,
+) -> Result<u64> {
+    let what = "count events";
+    let statement = client.prepare_cached(include_str!("sql/count_events.sql")).await.during(what)?;
+    let limit = bound(limit);
+    let row = client.query_one(&statement, &[&tenant.as_str(), &after.0, &upto.0, &limit]).await.during(what)?;
+    Ok(row.get::<_, i64>(0).unsigned_abs())
+}
+
+pub(super) async fn tenants(client: &ClientWrapper) -> Result<Vec<TenantId>> {
+    let what = "list tenants";
+    let statement = client.prepare_cached(include_str!("sql/tenants.sql")).await.during(what)?;
+    let rows = client.query(&statement, &[]).await.during(what)?;
+    rows.iter().map(|row| TenantId::new(row.get::<_, String>(0)).map_err(StoreError::from)).collect()
+}

@@ -1,0 +1,237 @@
+//! Statements and values of a projection's tables, out of [`Table`]: one statement a table and kind of change, whatever the
+//! number of rows.
+//!
+//! Statements name the partition, not the partitioned table: that saves routing every row, and planning over all partitions.
+
+use super::values::Key;
+use crate::{Generation, KeyedRow, Result, StoreError};
+use bytes::{BufMut as _, Bytes, BytesMut};
+use decisiongraph_projections::{ColumnType, Row, RowKey, Table, Value};
+use tokio_postgres::types::ToSql;
+
+/// Generations from here on own a partition.
+pub(super) const OWN_FROM: i64 = 1 << 40;
+
+/// Whether the generation owns a partition.
+pub(super) fn is_own(generation: Generation) -> bool {
+    generation.0 >= OWN_FROM
+}
+
+/// The partition that holds the rows of a generation.
+pub(super) fn leaf(table: &str, generation: Generation) -> String {
+    if is_own(generation) { format!("{table}_g{generation}") } else { format!("{table}_shared") }
+}
+
+/// A parameter.
+pub(super) type Param<'a> = Box<dyn ToSql + Sync + Send + 'a>;
+
+/// The parameters as the driver wants them.
+pub(super) fn refs<'p>(params: &'p [Param<'_>]) -> impl ExactSizeIterator<Item = &'p (dyn ToSql + Sync)> {
+    params.iter().map(|param| &**param as &(dyn ToSql + Sync))
+}
+
+/// The columns of a table by name, as a statement lists them, each behind `prefix`.
+pub(super) fn column_list(table: &Table, prefix: &str) -> String {
+    let names = table.columns.iter().map(|column| format!("{prefix}{}", column.name));
+    names
+        .chain(table.hashed.iter().map(|index| format!("{prefix}{}_key", table.columns[*index].name)))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+fn array_type(kind: ColumnType) -> &'static str {
+    if kind == ColumnType::Int { "bigint[]" } else { "text[]" }
+}
+
+/// `$1` tenant, `$2` generation, `$3` row keys, then an array a column and an array a hashed column.
+pub(super) fn insert_statement(table: &Table, leaf: &str) -> String {
+    let mut arrays = vec!["$3::uuid[]".to_owned()];
+    let kinds = table.columns.iter().map(|column| array_type(column.kind)).chain(table.hashed.iter().map(|_| "uuid[]"));
+    arrays.extend(kinds.enumerate().map(|(i, kind)| format!("${}::{kind}", i + 4)));
+    // Plain INSERT: prior state says what is new, and the cursor commits with the rows, so a duplicate means that somebody
+    // else wrote or that the rows are not what the digest says.
+    format!(
+        "INSERT INTO {leaf} (tenant_id, generation, row_key, {}) SELECT $1::text, $2::bigint, * FROM unnest({})",
+        column_list(table, ""),
+        arrays.join(", ")
+    )
+}
+
+/// The parameters of [`insert_statement`] behind tenant and generation.
+pub(super) fn insert_params<'a>(table: &Table, rows: &[(RowKey, &'a Row)], params: &mut Vec<Param<'a>>) {
+    params.push(Box::new(rows.iter().map(|(key, _)| Key::from(*key)).collect::<Vec<_>>()));
+    for index in 0..table.columns.len() {
+        params.push(column(table, index, rows.iter().map(|(_, row)| *row)));
+    }
+    for index in table.hashed {
+        params.push(Box::new(rows.iter().map(|(_, row)| hash_of(row, *index)).collect::<Vec<_>>()));
+    }
+}
+
+fn column<'a>(table: &Table, index: usize, rows: impl Iterator<Item = &'a Row>) -> Param<'a> {
+    match table.columns[index].kind {
+        ColumnType::Int => Box::new(rows.map(|row| row.0[index].as_int()).collect::<Vec<_>>()),
+        _ => Box::new(rows.map(|row| row.0[index].as_str()).collect::<Vec<_>>()),
+    }
+}
+
+fn hash_of(row: &Row, index: usize) -> Key {
+    RowKey::of(row.0[index].as_str().unwrap_or_default()).into()
+}
+
+/// `$1` tenant, `$2` generation, `$3` row keys, an array a column before the change, then (an update only) one a column and hashed
+/// column after it.
+///
+/// The rows are found by index from the keys that are given, and compared whole with what they were: a row that is not what the
+/// batch was computed from is not touched, and the count then tells. LIMIT keeps the planner from starting at the table, whatever it
+/// believes of its size.
+fn changing_statement(table: &Table, leaf: &str, update: bool) -> String {
+    let columns = table.columns.len();
+    let mut arrays = vec!["$3::uuid[]".to_owned()];
+    let mut names = vec!["row_key".to_owned()];
+    for (i, column) in table.columns.iter().enumerate() {
+        arrays.push(format!("${}::{}", arrays.len() + 3, array_type(column.kind)));
+        names.push(format!("b{i}"));
+    }
+    let mut set = Vec::new();
+    if update {
+        for (i, column) in table.columns.iter().enumerate() {
+            arrays.push(format!("${}::{}", arrays.len() + 3, array_type(column.kind)));
+            names.push(format!("a{i}"));
+            set.push(format!("{} = u.a{i}", column.name));
+        }
+        for (i, index) in table.hashed.iter().enumerate() {
+            arrays.push(format!("${}::uuid[]", arrays.len() + 3));
+            names.push(format!("h{i}"));
+            set.push(format!("{}_key = u.h{i}", table.columns[*index].name));
+        }
+    }
+    let before = |prefix: &str| {
+        (0..columns).map(|i| format!("{prefix}{}", table.columns[i].name)).collect::<Vec<_>>().join(", ")
+    };
+    let given = (0..columns).map(|i| format!("u.b{i}")).collect::<Vec<_>>().join(", ");
+    let source = format!(
+        "unnest({}) AS u({}) CROSS JOIN LATERAL (SELECT x.ctid FROM {leaf} x WHERE x.tenant_id = $1::text AND x.generation = $2::bigint \
+         AND x.row_key = u.row_key AND ROW({}) IS NOT DISTINCT FROM ROW({given}) LIMIT 1) AS f",
+        arrays.join(", "),
+        names.join(", "),
+        before("x.")
+    );
+    if update {
+        format!("UPDATE {leaf} t SET {} FROM {source} WHERE t.ctid = f.ctid", set.join(", "))
+    } else {
+        format!("DELETE FROM {leaf} t USING {source} WHERE t.ctid = f.ctid")
+    }
+}
+
+/// See [`changing_statement`].
+pub(super) fn update_statement(table: &Table, leaf: &str) -> String {
+    changing_statement(table, leaf, true)
+}
+
+/// See [`changing_statement`].
+pub(super) fn delete_statement(table: &Table, leaf: &str) -> String {
+    changing_statement(table, leaf, false)
+}
+
+/// The parameters of [`update_statement`] behind tenant and generation.
+pub(super) fn update_params<'a>(table: &Table, rows: &[(RowKey, &'a (Row, Row))], params: &mut Vec<Param<'a>>) {
+    params.push(Box::new(rows.iter().map(|(key, _)| Key::from(*key)).collect::<Vec<_>>()));
+    for index in 0..table.columns.len() {
+        params.push(column(table, index, rows.iter().map(|(_, (before, _))| before)));
+    }
+    for index in 0..table.columns.len() {
+        params.push(column(table, index, rows.iter().map(|(_, (_, after))| after)));
+    }
+    for index in table.hashed {
+        params.push(Box::new(rows.iter().map(|(_, (_, after))| hash_of(after, *index)).collect::<Vec<_>>()));
+    }
+}
+
+/// The parameters of [`delete_statement`] behind tenant and generation.
+pub(super) fn delete_params<'a>(table: &Table, rows: &[(RowKey, &'a Row)], params: &mut Vec<Param<'a>>) {
+    params.push(Box::new(rows.iter().map(|(key, _)| Key::from(*key)).collect::<Vec<_>>()));
+    for index in 0..table.columns.len() {
+        params.push(column(table, index, rows.iter().map(|(_, row)| *row)));
+    }
+}
+
+/// Rows with their identities, in the order of the index that they go into.
+pub(super) fn sorted<'a, R>(rows: &'a [R], row: impl Fn(&R) -> &Row) -> Vec<(RowKey, &'a R)> {
+    let mut sorted: Vec<(RowKey, &R)> = rows.iter().map(|item| (RowKey::of(row(item).key()), item)).collect();
+    sorted.sort_unstable_by_key(|(key, _)| *key);
+    sorted
+}
+
+/// The statement that takes [`copy_data`].
+pub(super) fn copy_statement(table: &Table, leaf: &str) -> String {
+    format!("COPY {leaf} (tenant_id, generation, row_key, {}) FROM STDIN (FORMAT binary)", column_list(table, ""))
+}
+
+/// Rows in the server's binary COPY format, in chunks.
+pub(super) fn copy_data(table: &Table, tenant: &str, generation: Generation, rows: &[(RowKey, &Row)]) -> Vec<Bytes> {
+    const CHUNK_BYTES: usize = 256 * 1024;
+    let fields = (3 + table.columns.len() + table.hashed.len()) as i16;
+    let mut chunks = Vec::new();
+    let mut out = BytesMut::with_capacity(CHUNK_BYTES + 4096);
+    out.put_slice(b"PGCOPY\n\xff\r\n\0");
+    out.put_i32(0);
+    out.put_i32(0);
+    let text = |out: &mut BytesMut, text: &str| {
+        out.put_i32(text.len() as i32);
+        out.put_slice(text.as_bytes());
+    };
+    for (key, row) in rows {
+        out.put_i16(fields);
+        text(&mut out, tenant);
+        out.put_i32(8);
+        out.put_i64(generation.0);
+        out.put_i32(16);
+        out.put_slice(&key.0);
+        for value in &row.0 {
+            match value {
+                Value::Null => out.put_i32(-1),
+                Value::Text(value) => text(&mut out, value),
+                Value::Int(value) => {
+                    out.put_i32(8);
+                    out.put_i64(*value);
+                }
+            }
+        }
+        for index in table.hashed {
+            out.put_i32(16);
+            out.put_slice(&hash_of(row, *index).0);
+        }
+        if out.len() >= CHUNK_BYTES {
+            chunks.push(out.split().freeze());
+        }
+    }
+    out.put_i16(-1);
+    chunks.push(out.freeze());
+    chunks
+}
+
+/// Reads a row whose columns begin at `at`, in the table's order.
+pub(super) fn row_at(table: &Table, row: &tokio_postgres::Row, at: usize) -> Result<Row> {
+    let unreadable = |error: tokio_postgres::Error| StoreError::internal(format!("{}: {error}", table.name));
+    let mut values = Vec::with_capacity(table.columns.len());
+    for (i, column) in table.columns.iter().enumerate() {
+        values.push(match column.kind {
+            ColumnType::Int => Value::Int(row.try_get(at + i).map_err(unreadable)?),
+            ColumnType::Text => Value::Text(row.try_get(at + i).map_err(unreadable)?),
+            ColumnType::OptionalText => row.try_get::<_, Option<String>>(at + i).map_err(unreadable)?.into(),
+        });
+    }
+    Ok(Row(values))
+}
+
+/// Reads `row_key` and then the columns of [`column_list`].
+pub(super) fn keyed_row(table: &Table, row: &tokio_postgres::Row) -> Result<KeyedRow> {
+    let unreadable = |error: tokio_postgres::Error| StoreError::internal(format!("{}: {error}", table.name));
+    let key: Key = row.try_get(0).map_err(unreadable)?;
+    let at = 1 + table.columns.len();
+    let hashed = (0..table.hashed.len())
+        .map(|i| row.try_get::<_, Key>(at + i).map(RowKey::from).map_err(unreadable))
+        .collect::<Result<_>>()?;
+    Ok(KeyedRow { key: key.into(), row: row_at(table, row, 1)?, hashed })
+}

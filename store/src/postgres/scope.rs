@@ -1,0 +1,58 @@
+//! Scopes and their digest checkpoints, as readers see them.
+
+use super::errors::During as _;
+use super::lease::position_at;
+use super::values::Key;
+use crate::{Checkpoint, Epoch, Generation, Result, Scope, ScopeRow, StoreError};
+use deadpool_postgres::ClientWrapper;
+use decisiongraph_projections::{LogSeq, TenantId, catalogue};
+
+pub(super) async fn read(
+    client: &ClientWrapper,
+    tenant: Option<&TenantId>,
+    projection: Option<&str>,
+) -> Result<Vec<ScopeRow>> {
+    let what = "read scopes";
+    let statement = client.prepare_cached(include_str!("sql/scopes.sql")).await.during(what)?;
+    let rows = client.query(&statement, &[&tenant.map(TenantId::as_str), &projection]).await.during(what)?;
+    let mut scopes = Vec::with_capacity(rows.len());
+    for row in rows {
+        // A projection that only a newer program knows is none of ours.
+        let Some(projection) = catalogue::find(row.get(1)) else { continue };
+        let tenant = TenantId::new(row.get::<_, String>(0)).map_err(StoreError::from)?;
+        let token: Key = row.get(5);
+        scopes.push(ScopeRow {
+            scope: Scope::new(&tenant, projection),
+            owner: row.get(2),
+            owner_live: row.get(3),
+            epoch: Epoch { counter: row.get(4), token: token.into() },
+            generation: Generation(row.get(6)),
+            position: position_at(&row, 7)?,
+            updated_at: row.get(10),
+            cursor_age_seconds: row.get(11),
+        });
+    }
+    let place =
+        |scope: &ScopeRow| catalogue::ALL.iter().position(|projection| projection.name() == scope.scope.projection);
+    scopes.sort_by(|a, b| (&a.scope.tenant, place(a)).cmp(&(&b.scope.tenant, place(b))));
+    Ok(scopes)
+}
+
+pub(super) async fn checkpoints(client: &ClientWrapper, scope: &Scope, limit: usize) -> Result<Vec<Checkpoint>> {
+    let what = "read digest checkpoints";
+    let statement = client.prepare_cached(include_str!("sql/checkpoints.sql")).await.during(what)?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let rows = client.query(&statement, &[&scope.tenant.as_str(), &scope.projection, &limit]).await.during(what)?;
+    Ok(rows
+        .iter()
+        .map(|row| Checkpoint {
+            cursor: LogSeq(row.get(0)),
+            generation: Generation(row.get(1)),
+            digest: row.get(2),
+            version: row.get(3),
+            previous: row.get(4),
+            hash: row.get(5),
+            recorded_at: row.get(6),
+        })
+        .collect())
+}

@@ -1,0 +1,10 @@
+-- Who holds the scope: the name and the rest of its lease, both only if it is somebody else whose lease still runs. Then the epoch to
+-- take it from, and the former writer's backend if it is still there (a pid alone may have been given to somebody else).
+SELECT n.node, extract(epoch FROM n.expires_at - clock_timestamp())::float8,
+       s.epoch, s.epoch_token, a.pid, s.writer_started::text
+  FROM dg_scope s
+  LEFT JOIN dg_node n
+         ON n.node = s.owner_node AND n.incarnation = s.owner_incarnation AND n.expires_at > clock_timestamp()
+        AND NOT (n.node = $3 AND n.incarnation = $4)
+  LEFT JOIN pg_stat_activity a ON a.pid = s.writer_pid AND a.backend_start = s.writer_started
+ WHERE s.tenant_id = $1 AND s.projection = $2

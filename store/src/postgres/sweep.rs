@@ -1,0 +1,148 @@
+//! Removal of retired generations.
+//!
+//! *Guarantees.* Nothing goes while a transaction that may still read it is open: in its snapshot the rows of a dropped partition would
+//! silently be gone. The first sweep that sees a generation retired notes who is open in the database now; anybody who comes later
+//! reads the new generation. (Transactions are named by their virtual ids, which every role may see and which read-only ones have, too; comparing
+//! xids would miss exactly those.) Every step may be repeated after a crash.
+
+use super::PostgresStore;
+use super::errors::During as _;
+use super::rows::{is_own, leaf};
+use crate::{Generation, Result, Sweep, crash};
+use deadpool_postgres::ClientWrapper;
+use decisiongraph_projections::{Projection, catalogue};
+use std::collections::HashSet;
+
+/// Key of the advisory lock of sweeps: one at a time in a database.
+const SWEEP_LOCK: i64 = 0x4447_0002;
+/// Rows deleted by one statement.
+const DELETE_ROWS: u64 = 10_000;
+
+pub(super) async fn sweep(store: &PostgresStore, rows_max: u64) -> Result<Sweep> {
+    let what = "look for retired generations";
+    {
+        // Nearly always there is none; then this is all.
+        let client = store.connections.get().await?;
+        let retired = client.prepare_cached(include_str!("sql/sweep_retired.sql")).await.during(what)?;
+        if client.query(&retired, &[]).await.during(what)?.is_empty() {
+            return Ok(Sweep::default());
+        }
+    }
+    // A session of its own: its lock ends with it.
+    let client = store.connections.dedicated().await?;
+    crash::point("sweep.begin");
+    let locked = client.query_one("SELECT pg_try_advisory_lock($1)", &[&SWEEP_LOCK]).await.during(what)?;
+    let retired = client.query(include_str!("sql/sweep_retired.sql"), &[]).await.during(what)?;
+    let mut sweep = Sweep::default();
+    if !locked.get::<_, bool>(0) {
+        sweep.left = retired.len() as u64;
+        return Ok(sweep);
+    }
+    // Asked after the retired ones were read: whoever is not in it began later and reads the new generation.
+    let open = client.query(include_str!("sql/sweep_open_transactions.sql"), &[]).await.during(what)?;
+    let open: HashSet<String> = open.iter().map(|row| row.get(0)).collect();
+    for row in retired {
+        let (tenant, generation): (String, Generation) = (row.get(0), Generation(row.get(1)));
+        let readers: Option<Vec<String>> = row.get(3);
+        let Some(projection) = catalogue::find(row.get(2)) else {
+            sweep.left += 1;
+            continue;
+        };
+        let still_read = match &readers {
+            Some(readers) => readers.iter().any(|reader| open.contains(reader)),
+            None => !open.is_empty(),
+        };
+        if still_read {
+            if readers.is_none() {
+                let now: Vec<&String> = open.iter().collect();
+                client
+                    .execute(include_str!("sql/sweep_note_readers.sql"), &[&tenant, &generation.0, &now])
+                    .await
+                    .during(what)?;
+            }
+            sweep.left += 1;
+            continue;
+        }
+        let gone = if is_own(generation) {
+            drop_own(&client, projection, generation, &mut sweep.rows).await?
+        } else {
+            delete_shared(&client, projection, &tenant, generation, rows_max, &mut sweep.rows).await?
+        };
+        if !gone {
+            sweep.left += 1;
+            continue;
+        }
+        crash::point("sweep.before_commit");
+        client.execute(include_str!("sql/sweep_forget.sql"), &[&tenant, &generation.0]).await.during(what)?;
+        crash::point("sweep.after_commit");
+        sweep.generations += 1;
+    }
+    Ok(sweep)
+}
+
+/// Deletes rows while the budget lasts; whether none is left.
+async fn delete_shared(
+    client: &ClientWrapper,
+    projection: &dyn Projection,
+    tenant: &str,
+    generation: Generation,
+    rows_max: u64,
+    rows: &mut u64,
+) -> Result<bool> {
+    for table in projection.tables() {
+        let shared = leaf(table.name, generation);
+        // By place in the table: the index is gone through once, and a chunk is one short transaction.
+        let delete = format!(
+            "DELETE FROM {shared} WHERE ctid = ANY (ARRAY (SELECT ctid FROM {shared} WHERE tenant_id = $1 AND generation = $2 LIMIT $3))"
+        );
+        let delete = client.prepare_cached(&delete).await.during(table.name)?;
+        loop {
+            let budget = rows_max.saturating_sub(*rows).min(DELETE_ROWS);
+            if budget == 0 {
+                return Ok(false);
+            }
+            let deleted =
+                client.execute(&delete, &[&tenant, &generation.0, &(budget as i64)]).await.during(table.name)?;
+            *rows += deleted;
+            if deleted < budget {
+                break;
+            }
+        }
+    }
+    Ok(true)
+}
+
+/// Detaches and drops the tables of a generation. A detachment that was interrupted is finished.
+async fn drop_own(
+    client: &ClientWrapper,
+    projection: &dyn Projection,
+    generation: Generation,
+    rows: &mut u64,
+) -> Result<bool> {
+    for table in projection.tables() {
+        let (what, own) = (table.name, leaf(table.name, generation));
+        let Some(found) = client.query_opt(include_str!("sql/sweep_partition.sql"), &[&own]).await.during(what)? else {
+            continue;
+        };
+        let (pending, count): (Option<bool>, i64) = (found.get(0), found.get(1));
+        match pending {
+            // CONCURRENTLY: readers of the other partitions are not kept waiting.
+            Some(false) => {
+                client
+                    .batch_execute(&format!("ALTER TABLE {what} DETACH PARTITION {own} CONCURRENTLY"))
+                    .await
+                    .during(what)?;
+            }
+            Some(true) => {
+                client
+                    .batch_execute(&format!("ALTER TABLE {what} DETACH PARTITION {own} FINALIZE"))
+                    .await
+                    .during(what)?;
+            }
+            None => {}
+        }
+        client.batch_execute(&format!("DROP TABLE IF EXISTS {own}")).await.during(what)?;
+        *rows += count.unsigned_abs();
+    }
+    Ok(true)
+}

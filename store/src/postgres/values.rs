@@ -1,0 +1,51 @@
+//! 128-bit values on the wire: a hash or an id as the server's `uuid` (16 bytes, ordered by bytes).
+
+use bytes::{BufMut as _, BytesMut};
+use decisiongraph_projections::RowKey;
+use std::error::Error;
+use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, accepts, to_sql_checked};
+use uuid::Uuid;
+
+/// A hash or an id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key(pub(super) [u8; 16]);
+
+impl From<RowKey> for Key {
+    fn from(key: RowKey) -> Key {
+        Key(key.0)
+    }
+}
+
+impl From<Uuid> for Key {
+    fn from(id: Uuid) -> Key {
+        Key(id.into_bytes())
+    }
+}
+
+impl From<Key> for RowKey {
+    fn from(key: Key) -> RowKey {
+        RowKey(key.0)
+    }
+}
+
+impl From<Key> for Uuid {
+    fn from(key: Key) -> Uuid {
+        Uuid::from_bytes(key.0)
+    }
+}
+
+impl ToSql for Key {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        out.put_slice(&self.0);
+        Ok(IsNull::No)
+    }
+    accepts!(UUID);
+    to_sql_checked!();
+}
+
+impl<'a> FromSql<'a> for Key {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Key, Box<dyn Error + Sync + Send>> {
+        Ok(Key(raw.try_into()?))
+    }
+    accepts!(UUID);
+}

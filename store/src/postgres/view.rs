@@ -1,0 +1,235 @@
+//! Read views: each read by itself ([`PostgresStore::view`](crate::Store::view)), or all at one instant
+//! ([`PostgresStore::snapshot`](crate::Store::snapshot): REPEATABLE READ, READ ONLY, rolled back when the last user of it is gone).
+
+use super::errors::During as _;
+use super::pool::{Connections, SNAPSHOT_IDLE};
+use super::{failure, prior, query, read, run, scope};
+use crate::{
+    Checkpoint, Direction, Failure, Generation, Lag, ListFilter, PageLimit, PrecedentFilter, PrecedentHit, ReadView,
+    Result, RowOrder, RowStream, Run, Scope, ScopeRow,
+};
+use async_trait::async_trait;
+use deadpool_postgres::{ClientWrapper, Object};
+use decisiongraph_projections::{LogEvent, LogSeq, Needs, Prior, Projection, Row, StoredEvent, TenantId};
+use futures_util::FutureExt as _;
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Deref;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// Reads over the pool, or over one snapshot.
+pub(super) struct View {
+    connections: Arc<Connections>,
+    snapshot: Option<Arc<Snapshot>>,
+}
+
+/// A transaction that sees one instant.
+pub(super) struct Snapshot {
+    client: Object,
+}
+
+impl Snapshot {
+    /// Opens it; what it sees is decided before this returns.
+    pub(super) async fn open(connections: &Connections) -> Result<Arc<Snapshot>> {
+        let client = connections.get().await?;
+        let idle = SNAPSHOT_IDLE.as_millis();
+        // A transaction that is interrupted here ends with the value, like one that is done.
+        let snapshot = Arc::new(Snapshot { client });
+        let begin = format!(
+            "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL idle_in_transaction_session_timeout = {idle}; \
+             SET LOCAL statement_timeout = {idle}; SELECT 1"
+        );
+        snapshot.client.batch_execute(&begin).await.during("open a snapshot")?;
+        Ok(snapshot)
+    }
+
+    /// The connection.
+    pub(super) fn client(&self) -> &ClientWrapper {
+        &self.client
+    }
+}
+
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        // Put into the connection's queue at once, in front of whatever its next user sends; nobody waits for the answer.
+        let _ = self.client.batch_execute("ROLLBACK").now_or_never();
+    }
+}
+
+/// A connection to read with.
+pub(super) enum Reader<'a> {
+    /// Of the pool, for one read.
+    Pooled(Object),
+    /// Of the snapshot.
+    Snapshot(&'a Snapshot),
+}
+
+impl Deref for Reader<'_> {
+    type Target = ClientWrapper;
+    fn deref(&self) -> &ClientWrapper {
+        match self {
+            Reader::Pooled(client) => client,
+            Reader::Snapshot(snapshot) => snapshot.client(),
+        }
+    }
+}
+
+impl View {
+    /// Each read sees what is committed when it starts.
+    pub(super) fn of_pool(connections: Arc<Connections>) -> View {
+        View { connections, snapshot: None }
+    }
+
+    /// All reads see one instant.
+    pub(super) async fn of_snapshot(connections: Arc<Connections>) -> Result<View> {
+        let snapshot = Snapshot::open(&connections).await?;
+        Ok(View { connections, snapshot: Some(snapshot) })
+    }
+
+    async fn reader(&self) -> Result<Reader<'_>> {
+        match &self.snapshot {
+            Some(snapshot) => Ok(Reader::Snapshot(snapshot)),
+            None => Ok(Reader::Pooled(self.connections.get().await?)),
+        }
+    }
+}
+
+#[async_trait]
+impl ReadView for View {
+    async fn page(&self, tenant: &TenantId, after: LogSeq, upto: LogSeq, limit: PageLimit) -> Result<Vec<LogEvent>> {
+        read::page(&*self.reader().await?, tenant, after, upto, limit).await
+    }
+
+    async fn heads(&self, tenant: &TenantId, traces: &BTreeSet<String>, upto: LogSeq) -> Result<HashMap<String, i64>> {
+        read::heads(&*self.reader().await?, tenant, traces, upto).await
+    }
+
+    async fn history(
+        &self,
+        tenant: &TenantId,
+        traces: &BTreeSet<String>,
+        types: &[&'static str],
+        upto: LogSeq,
+    ) -> Result<HashMap<String, Vec<LogEvent>>> {
+        read::history(&*self.reader().await?, tenant, traces, types, upto).await
+    }
+
+    async fn events(&self, tenant: &TenantId, after: LogSeq, upto: LogSeq, limit: usize) -> Result<Vec<StoredEvent>> {
+        read::events(&*self.reader().await?, tenant, after, upto, limit).await
+    }
+
+    async fn trace_events(
+        &self,
+        tenant: &TenantId,
+        trace_id: &str,
+        after: LogSeq,
+        limit: usize,
+    ) -> Result<Vec<StoredEvent>> {
+        read::trace_events(&*self.reader().await?, tenant, trace_id, after, limit).await
+    }
+
+    async fn last_log_seq(&self, tenant: &TenantId, upto: Option<LogSeq>) -> Result<LogSeq> {
+        read::last_log_seq(&*self.reader().await?, tenant, upto).await
+    }
+
+    async fn lag(&self, tenant: &TenantId, cursor: LogSeq, mark: LogSeq, bound: u64) -> Result<Lag> {
+        read::lag(&*self.reader().await?, tenant, cursor, mark, bound).await
+    }
+
+    async fn count_events(&self, tenant: &TenantId, after: LogSeq, upto: LogSeq, bound: u64) -> Result<u64> {
+        read::count_events(&*self.reader().await?, tenant, after, upto, bound).await
+    }
+
+    async fn tenants(&self) -> Result<Vec<TenantId>> {
+        read::tenants(&*self.reader().await?).await
+    }
+
+    async fn scope(&self, scope: &Scope) -> Result<Option<ScopeRow>> {
+        let rows = scope::read(&*self.reader().await?, Some(&scope.tenant), Some(scope.projection)).await?;
+        Ok(rows.into_iter().next())
+    }
+
+    async fn scopes(&self, tenant: Option<&TenantId>) -> Result<Vec<ScopeRow>> {
+        scope::read(&*self.reader().await?, tenant, None).await
+    }
+
+    async fn prior_rows(
+        &self,
+        tenant: &TenantId,
+        projection: &dyn Projection,
+        generation: Generation,
+        needs: &Needs,
+    ) -> Result<Prior> {
+        prior::prior_rows(&*self.reader().await?, tenant, projection, generation, needs).await
+    }
+
+    async fn rows(
+        &self,
+        tenant: &TenantId,
+        projection: &dyn Projection,
+        generation: Generation,
+        table: usize,
+        order: RowOrder,
+    ) -> Result<RowStream> {
+        // A stream is read in many steps, so it needs one instant of its own when the view has none.
+        let snapshot = match &self.snapshot {
+            Some(snapshot) => snapshot.clone(),
+            None => Snapshot::open(&self.connections).await?,
+        };
+        query::rows(snapshot, tenant, &projection.tables()[table], generation, order).await
+    }
+
+    async fn checkpoints(&self, scope: &Scope, limit: usize) -> Result<Vec<Checkpoint>> {
+        scope::checkpoints(&*self.reader().await?, scope, limit).await
+    }
+
+    async fn edges_touching(
+        &self,
+        tenant: &TenantId,
+        generation: Generation,
+        nodes: &BTreeSet<String>,
+        edge_types: Option<&[String]>,
+        after_edge_id: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Row>> {
+        query::edges_touching(&*self.reader().await?, tenant, generation, nodes, edge_types, after_edge_id, limit).await
+    }
+
+    async fn edges_of(
+        &self,
+        tenant: &TenantId,
+        generation: Generation,
+        node_id: &str,
+        direction: Direction,
+        after: Option<(LogSeq, &str)>,
+        limit: usize,
+    ) -> Result<Vec<Row>> {
+        query::edges_of(&*self.reader().await?, tenant, generation, node_id, direction, after, limit).await
+    }
+
+    async fn precedents(
+        &self,
+        tenant: &TenantId,
+        summaries: Generation,
+        precedents: Generation,
+        filter: &PrecedentFilter,
+    ) -> Result<Vec<PrecedentHit>> {
+        query::precedents(&*self.reader().await?, tenant, summaries, precedents, filter).await
+    }
+
+    async fn failures(&self, filter: &ListFilter) -> Result<Vec<Failure>> {
+        failure::list(&*self.reader().await?, filter).await
+    }
+
+    async fn failure(&self, failure_id: i64) -> Result<Option<Failure>> {
+        failure::one(&*self.reader().await?, failure_id).await
+    }
+
+    async fn runs(&self, filter: &ListFilter) -> Result<Vec<Run>> {
+        run::list(&*self.reader().await?, filter).await
+    }
+
+    async fn run(&self, run_id: Uuid) -> Result<Option<Run>> {
+        run::one(&*self.reader().await?, run_id).await
+    }
+}

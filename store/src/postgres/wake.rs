@@ -1,0 +1,70 @@
+//! Waking readers after an append: a NOTIFY of its own after the commit (inside of the appending transaction it would take a lock of the
+//! whole server at commit), coalesced: while one is under way, appends only note that another is due. Some may be lost; the
+//! readers' poll covers that.
+
+use super::errors::During as _;
+use super::pool::Connections;
+use crate::Result;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use tokio::sync::mpsc;
+
+const IDLE: u8 = 0;
+const SENDING: u8 = 1;
+const SENDING_AND_DUE: u8 = 2;
+
+/// The appender's side.
+#[derive(Default)]
+pub(super) struct Waker {
+    state: Arc<AtomicU8>,
+}
+
+impl Waker {
+    /// Sees to it that readers hear of what was just appended.
+    pub(super) fn wake(&self, connections: &Arc<Connections>) {
+        let before = self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, |state| {
+            Some(if state == IDLE { SENDING } else { SENDING_AND_DUE })
+        });
+        if before != Ok(IDLE) {
+            return;
+        }
+        let (state, connections) = (self.state.clone(), connections.clone());
+        tokio::spawn(async move {
+            loop {
+                // Lost when there is no connection; see above.
+                if let Ok(client) = connections.get().await {
+                    let _ = client.batch_execute(include_str!("sql/notify.sql")).await;
+                }
+                let done = state.compare_exchange(SENDING, IDLE, Ordering::AcqRel, Ordering::Acquire);
+                if done.is_ok() {
+                    return;
+                }
+                state.store(SENDING, Ordering::Release);
+            }
+        });
+    }
+}
+
+/// The reader's side: a message after appends, until the connection is lost or the receiver dropped.
+pub(super) async fn wakes(connections: &Connections) -> Result<mpsc::Receiver<()>> {
+    let (sender, receiver) = mpsc::channel(1);
+    let heard = {
+        let sender = sender.clone();
+        // Full: a wake is waiting to be taken already.
+        move || {
+            let _ = sender.try_send(());
+        }
+    };
+    let (client, driver) = connections.listening(heard).await?;
+    client.batch_execute("LISTEN dg_event_log").await.during("listen for appends")?;
+    tokio::spawn(async move {
+        let abort = driver.abort_handle();
+        tokio::select! {
+            // The receiver is gone, or the connection is: then dropping both senders ends the channel.
+            () = sender.closed() => abort.abort(),
+            _ = driver => {}
+        }
+        drop(client);
+    });
+    Ok(receiver)
+}
