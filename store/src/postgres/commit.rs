@@ -6,6 +6,7 @@
 
 use super::PostgresStore;
 use super::errors::{During as _, explain_commit};
+use super::pool::Held;
 use super::rows::{self, Param};
 use super::values::Key;
 use crate::{BatchCommit, BuildLease, Checkpoint, Generation, Lease, Result, Scope, StoreError, crash};
@@ -14,6 +15,8 @@ use decisiongraph_projections::{Category, Row, Table, TableChanges};
 use futures_util::SinkExt as _;
 use futures_util::future::try_join_all;
 use std::pin::pin;
+
+type Parameter<'a> = &'a (dyn tokio_postgres::types::ToSql + Sync);
 
 /// Digest checkpoints kept a scope.
 const CHECKPOINTS_KEPT: i64 = 1_000;
@@ -51,8 +54,10 @@ pub(super) async fn commit(store: &PostgresStore, lease: &Lease, batch: &BatchCo
         Ok(())
     };
     if let Err(error) = work.await {
-        roll_back(held).await;
-        return Err(error);
+        let (tenant, token) = (scope.tenant.as_str(), Key::from(lease.epoch.token));
+        let expected: [Parameter<'_>; 6] =
+            [&tenant, &scope.projection, &batch.from.0, &lease.epoch.counter, &token, &lease.generation.0];
+        return Err(undone(held, error, include_str!("sql/scope_holds.sql"), &expected).await);
     }
     crash::point("commit.before_commit");
     client.batch_execute("COMMIT").await.map_err(|error| explain_commit(&error, "commit a batch"))?;
@@ -89,8 +94,9 @@ pub(super) async fn commit_build(store: &PostgresStore, lease: &BuildLease, batc
         Ok(())
     };
     if let Err(error) = work.await {
-        roll_back(held).await;
-        return Err(error);
+        let (tenant, token) = (scope.tenant.as_str(), Key::from(lease.epoch.token));
+        let expected: [Parameter<'_>; 5] = [&tenant, &lease.generation.0, &lease.epoch.counter, &token, &batch.from.0];
+        return Err(undone(held, error, include_str!("sql/build_holds_at.sql"), &expected).await);
     }
     crash::point("build.before_commit");
     client.batch_execute("COMMIT").await.map_err(|error| explain_commit(&error, "commit a batch of a rebuild"))?;
@@ -99,8 +105,27 @@ pub(super) async fn commit_build(store: &PostgresStore, lease: &BuildLease, batc
     Ok(())
 }
 
+/// Rolls back and says why the batch failed. A row that was there already, or was not as it should be, may only mean that another writer
+/// was here: then the row of the scope or build says so, and the batch is fenced. Otherwise it is what it seems.
+async fn undone(held: Held<'_>, error: StoreError, holds: &str, expected: &[Parameter<'_>]) -> StoreError {
+    let suspicious = error.category == Category::Storage && !error.transient;
+    let Ok(client) = held.client() else { return error };
+    if client.batch_execute("ROLLBACK").await.is_err() {
+        return error;
+    }
+    let moved = suspicious && matches!(client.query_opt(holds, expected).await, Ok(None));
+    held.keep();
+    if moved {
+        return StoreError::fenced(format!(
+            "another writer has taken over or the cursor moved, nothing was changed ({})",
+            error.message
+        ));
+    }
+    error
+}
+
 /// Rolls back and keeps the session; when even that fails, the session is closed, which rolls back too.
-pub(super) async fn roll_back(held: super::pool::Held<'_>) {
+pub(super) async fn roll_back(held: Held<'_>) {
     let rolled_back = match held.client() {
         Ok(client) => client.batch_execute("ROLLBACK").await.is_ok(),
         Err(_) => false,

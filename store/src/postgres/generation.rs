@@ -44,6 +44,12 @@ pub(super) async fn begin(store: &PostgresStore, scope: &Scope, run_id: Uuid, st
     let token = Uuid::new_v4();
     let work = async {
         client.batch_execute(&sql).await.during(what)?;
+        // A run that begins again starts over.
+        let abandon = client.prepare_cached(include_str!("sql/abandon_build.sql")).await.during(what)?;
+        client
+            .execute(&abandon, &[&scope.tenant.as_str(), &scope.projection, &Key::from(run_id)])
+            .await
+            .during(what)?;
         let insert = client.prepare_cached(include_str!("sql/begin_build.sql")).await.during(what)?;
         let (tenant, version) = (scope.tenant.as_str(), projection.version());
         let (run, token) = (Key::from(run_id), Key::from(token));
@@ -62,13 +68,7 @@ pub(super) async fn begin(store: &PostgresStore, scope: &Scope, run_id: Uuid, st
         }
         Err(error) => {
             super::commit::roll_back(held).await;
-            Err(match error.duplicate {
-                true => StoreError::new(
-                    Category::Conflict,
-                    format!("{scope}: run {run_id} has a generation under construction already; resume it"),
-                ),
-                false => error,
-            })
+            Err(error)
         }
     }
 }

@@ -13,7 +13,7 @@ const MIGRATIONS: [(&str, &str); 2] = [
     ("V002__projections", include_str!("../../../migrations/postgres/V002__projections.sql")),
 ];
 /// The table of applied migrations.
-const HISTORY: &str = "dg_schema_history";
+const HISTORY: &str = "refinery_schema_history";
 /// Key of the advisory lock under which migrations run.
 const MIGRATION_LOCK: i64 = 0x4447_0001;
 

@@ -31,6 +31,12 @@ pub(super) async fn rows(
         RowOrder::Key => "row_key",
         RowOrder::Text => table.columns[0].name,
     };
+    if rows::is_own(generation) {
+        let exists = snapshot.client().query_one("SELECT to_regclass($1::text) IS NOT NULL", &[&leaf]).await;
+        if !exists.during(table.name)?.get::<_, bool>(0) {
+            return Ok(Box::pin(stream::empty()));
+        }
+    }
     // DECLARE takes no parameters; the tenant is quoted as the server does it.
     let declare = format!(
         "DECLARE {cursor} NO SCROLL CURSOR FOR SELECT row_key, {} FROM {leaf} WHERE tenant_id = {} AND generation = {generation} \
