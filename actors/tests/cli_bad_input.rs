@@ -265,3 +265,45 @@ fn usage_errors_are_exit_2_in_both_forms() {
     assert_eq!(cli.run(&["--help"]).code, 0);
     assert_eq!(cli.run(&["--version"]).code, 0);
 }
+
+/// Permissions do not bind the superuser: the program runs as somebody else then.
+fn as_nobody(cli: &Cli, args: &[&str]) -> cli_support::Ended {
+    use std::os::unix::fs::MetadataExt as _;
+    use std::os::unix::process::CommandExt as _;
+    let mut command = cli.command(args);
+    if std::fs::metadata("/proc/self").expect("a process").uid() == 0 {
+        command.uid(65_534).gid(65_534);
+    }
+    cli_support::Ended::of(command.output().expect("starts"))
+}
+
+#[test]
+fn a_store_that_may_only_be_read_answers_questions_and_refuses_changes() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let cli = Cli::filled(&trace("t"));
+    let log = cli.file("more.jsonl", trace("more").join("\n"));
+    let set = |path: &std::path::Path, mode: u32| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("sets");
+    };
+    set(cli.dir.path(), 0o755);
+    for entry in std::fs::read_dir(cli.data_dir()).expect("lists") {
+        set(&entry.expect("an entry").path(), 0o444);
+    }
+    set(&cli.data_dir(), 0o555);
+    for command in [&["status", "--json"][..], &["trace", "t", "--json"]] {
+        let ended = as_nobody(&cli, command);
+        assert_eq!(ended.code, 0, "{}", ended.stderr);
+    }
+    for command in [&["import", text(&log), "--json"][..], &["catch-up", "--json"], &["rebuild", "--json"]] {
+        let message = as_nobody(&cli, command).refused(1, "storage");
+        assert!(!message.is_empty());
+    }
+    let nowhere = text(&cli.data_dir()).to_owned() + "/below";
+    as_nobody(&cli, &["status", "--json", "--data-dir", &nowhere]).refused(1, "storage");
+    set(&cli.data_dir(), 0o755);
+    for entry in std::fs::read_dir(cli.data_dir()).expect("lists") {
+        set(&entry.expect("an entry").path(), 0o644);
+    }
+    assert_eq!(cli.json(&["events"])["events"].as_array().map(Vec::len), Some(3), "nothing was changed");
+    assert_eq!(cli.run(&["verify"]).code, 0);
+}

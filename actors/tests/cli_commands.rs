@@ -162,6 +162,12 @@ fn the_graph_is_walked_and_paged_as_the_reference_does() {
     let graph =
         cli.json(&["subgraph", "trace:change-4712", "--edge-types", "trace_cited_precedent", "--node-types", "trace"]);
     assert_eq!(ids(&graph, "nodes", "node_id"), ["trace:change-4711", "trace:change-4712"]);
+    // A type that is filtered out is neither shown nor walked through; its edges are.
+    let graph = cli.json(&["subgraph", "trace:change-4711", "--max-depth", "10", "--node-types", "policy,exception"]);
+    assert_eq!(
+        ids(&graph, "nodes", "node_id"),
+        ["exception:exc-4711", "policy:change_freeze:2026-02", "trace:change-4711"]
+    );
     let none = cli.json(&["subgraph", "entity:no:such"]);
     assert_eq!((&none["nodes"], &none["edges"], &none["truncated"]), (&json!([]), &json!([]), &json!(false)));
     for wrong in [["--max-depth", "11"], ["--max-depth", "-1"], ["--max-nodes", "0"], ["--max-edges", "0"]] {
@@ -334,6 +340,51 @@ fn an_interrupted_append_says_so_and_keeps_what_it_acknowledged() {
     drop(stdin);
     assert_eq!(child.wait().expect("ends").code(), Some(130));
     assert_eq!(cli.json(&["events"])["events"].as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn an_interrupted_job_ends_between_batches_and_goes_on_under_its_id() {
+    let lines: Vec<String> = (0..1_000).flat_map(|i| trace(&format!("t{i}"))).collect();
+    let cli = Cli::new();
+    assert_eq!(cli.pipe(&["import", "-"], lines.join("\n").as_bytes()).code, 0);
+    let child = cli
+        .command(&["catch-up", "--batch-size", "1", "--json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("starts");
+    // The job is under way as soon as a batch of it is counted.
+    let run = loop {
+        let runs = cli.json(&["runs", "--open"]);
+        match runs["runs"].get(0) {
+            Some(run) if run["events"].as_i64() > Some(0) => break run["run_id"].as_str().expect("text").to_owned(),
+            _ => std::thread::yield_now(),
+        }
+    };
+    assert_eq!(cli.json(&["status"])["scopes"][0]["state"], "working");
+    assert_eq!(cli.json(&["rebuild", "--check"])["ready"], false);
+    let id = child.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &id]).status().expect("kill").success());
+    let out = child.wait_with_output().expect("ends");
+    assert_eq!(out.status.code(), Some(130), "{}", String::from_utf8_lossy(&out.stderr));
+    let report: Value = serde_json::from_slice(&out.stdout).expect("JSON");
+    assert_eq!((&report["run"]["state"], &report["run"]["run_id"]), (&json!("cancelled"), &json!(run)));
+    let cursor = report["scopes"][0]["cursor"].as_i64().expect("a position");
+    assert!((1..3_000).contains(&cursor), "{cursor}");
+    assert_eq!(cli.json(&["status"])["scopes"][0]["cursor"], cursor, "what it reports is what is stored");
+    cli.run(&["cancel", &run, "--json"]).refused(4, "conflict");
+    let resumed = cli.json(&["run", "resume", &run]);
+    assert_eq!((&resumed["run"]["state"], &resumed["run"]["run_id"]), (&json!("completed"), &json!(run)));
+    assert_eq!(cli.run(&["verify"]).code, 0);
+}
+
+#[test]
+fn output_that_cannot_be_written_is_an_error() {
+    let cli = company();
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("a full device");
+    let out = cli.command(&["export", "--json"]).stdout(full).output().expect("starts");
+    assert_eq!(out.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&out.stderr).contains("\"category\":\"storage\""));
 }
 
 #[test]

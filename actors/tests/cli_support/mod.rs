@@ -48,7 +48,7 @@ impl Cli {
     }
 
     pub fn run(&self, args: &[&str]) -> Ended {
-        ended(self.command(args).output().expect("starts"))
+        Ended::of(self.command(args).output().expect("starts"))
     }
 
     /// With this on stdin.
@@ -66,7 +66,7 @@ impl Cli {
         let writer = std::thread::spawn(move || stdin.write_all(&input));
         let out = child.wait_with_output().expect("ends");
         let _ = writer.join();
-        ended(out)
+        Ended::of(out)
     }
 
     /// Runs it, expects exit 0, gives its JSON.
@@ -88,15 +88,15 @@ impl Cli {
     }
 }
 
-fn ended(output: Output) -> Ended {
-    Ended {
-        code: output.status.code().unwrap_or(-1),
-        stdout: String::from_utf8(output.stdout).expect("UTF-8"),
-        stderr: String::from_utf8(output.stderr).expect("UTF-8"),
-    }
-}
-
 impl Ended {
+    pub fn of(output: Output) -> Ended {
+        Ended {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout).expect("UTF-8"),
+            stderr: String::from_utf8(output.stderr).expect("UTF-8"),
+        }
+    }
+
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {}", self.stdout))
     }

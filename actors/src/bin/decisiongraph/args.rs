@@ -22,10 +22,13 @@ Exit codes:
   6 no database   7 projection out of date   8 unauthorized or wrong version
   9 fenced or outcome unknown   10 health degraded   11 health failed   130 interrupted";
 
-/// Turns a log of business decisions into trace summaries, a context graph and a precedent index: durably, exactly once, and
-/// with a proof.
+const ABOUT: &str = "\
+Turns a log of business decisions into trace summaries, a context graph and a
+precedent index: durably, exactly once, and with a proof.";
+
+/// The program's arguments.
 #[derive(Parser)]
-#[command(name = "decisiongraph", version, about, after_help = EXAMPLES, disable_help_subcommand = true)]
+#[command(name = "decisiongraph", version, about = ABOUT, after_help = EXAMPLES, disable_help_subcommand = true)]
 pub struct Cli {
     #[command(flatten)]
     pub globals: Globals,

@@ -9,9 +9,11 @@ use tracing_subscriber::EnvFilter;
 /// Chooses what is logged, by the filter syntax of `tracing`.
 const VARIABLE: &str = "DECISIONGRAPH_LOG";
 
-/// Logs to stderr, warnings and worse unless asked for more.
-pub fn start(verbose: u8) {
+/// Logs to stderr: warnings and worse unless asked for more. A program that reads the error object from stderr (`json`) gets
+/// nothing else there, unless it asks.
+pub fn start(verbose: u8, json: bool) {
     let level = match verbose {
+        0 if json => "off",
         0 => "warn",
         1 => "info,refinery_core=warn",
         2 => "debug,refinery_core=info",

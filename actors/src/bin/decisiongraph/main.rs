@@ -25,7 +25,7 @@ fn main() -> std::process::ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error, json_asked),
     };
-    logging::start(cli.globals.verbose);
+    logging::start(cli.globals.verbose, cli.globals.json);
     let output = Output::new(cli.globals.json);
     logging::report_panics(output);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

@@ -22,7 +22,7 @@ pub struct Edges {
     #[arg(long)]
     cursor: Option<String>,
     /// Most edges
-    #[arg(long, default_value_t = 100, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value_t = 100, allow_negative_numbers = true)]
     limit: i64,
     #[command(flatten)]
     freshness: FreshnessFlags,

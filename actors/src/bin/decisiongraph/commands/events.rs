@@ -18,7 +18,7 @@ pub struct Events {
     #[arg(long, visible_alias = "until", value_name = "LOG_SEQ")]
     until_log_seq: Option<i64>,
     /// Most events, 1 to 10000
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, value_name = "N", default_value_t = 100)]
     limit: i64,
 }
 

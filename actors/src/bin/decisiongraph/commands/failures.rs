@@ -14,7 +14,7 @@ pub struct Failures {
     #[arg(long)]
     all: bool,
     /// Most entries, 1 to 10000
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, value_name = "N", default_value_t = 100)]
     limit: i64,
 }
 

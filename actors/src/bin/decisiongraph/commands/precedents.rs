@@ -30,7 +30,7 @@ pub struct Precedents {
     #[arg(long, value_name = "OUTCOME")]
     outcome: Option<String>,
     /// Most traces, 1 to 10000
-    #[arg(long, default_value_t = 100, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value_t = 100, allow_negative_numbers = true)]
     limit: i64,
     #[command(flatten)]
     freshness: FreshnessFlags,

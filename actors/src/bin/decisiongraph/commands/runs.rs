@@ -15,7 +15,7 @@ pub struct Runs {
     #[arg(long)]
     open: bool,
     /// Most entries, 1 to 10000
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, value_name = "N", default_value_t = 20)]
     limit: i64,
 }
 

@@ -12,7 +12,7 @@ use decisiongraph_actors::queries::{Subgraph as Answer, SubgraphQuery};
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  decisiongraph subgraph trace:discount-acme-q3
+  decisiongraph subgraph trace:discount-acme-2026q3
   decisiongraph subgraph entity:account:acme --max-depth 2 --format dot | dot -Tsvg > acme.svg
   decisiongraph subgraph policy:discount_cap:2 --node-type trace --edge-type trace_evaluated_policy")]
 pub struct Subgraph {
@@ -20,13 +20,13 @@ pub struct Subgraph {
     #[arg(value_name = "NODE_ID")]
     node_id: String,
     /// Steps from the center, 0 to 10
-    #[arg(long, visible_alias = "depth", default_value_t = 1, allow_negative_numbers = true)]
+    #[arg(long, visible_alias = "depth", value_name = "N", default_value_t = 1, allow_negative_numbers = true)]
     max_depth: i64,
     /// Most nodes, the center included
-    #[arg(long, default_value_t = 100, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value_t = 100, allow_negative_numbers = true)]
     max_nodes: i64,
     /// Most edges
-    #[arg(long, default_value_t = 100, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value_t = 100, allow_negative_numbers = true)]
     max_edges: i64,
     /// Only nodes of these types (repeat, or separate by commas)
     #[arg(long, visible_alias = "node-type", value_name = "TYPE", value_delimiter = ',')]

@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 
 /// Show a decision trace: its summary and its events
 #[derive(Args)]
-#[command(after_help = "Example:\n  decisiongraph trace discount-acme-q3")]
+#[command(after_help = "Example:\n  decisiongraph trace discount-acme-2026q3")]
 pub struct Trace {
     /// The trace
     #[arg(value_name = "ID")]
@@ -21,7 +21,7 @@ pub struct Trace {
     #[arg(long, value_name = "LOG_SEQ", default_value_t = 0)]
     after: i64,
     /// Most events, 1 to 10000
-    #[arg(long, default_value_t = 1_000)]
+    #[arg(long, value_name = "N", default_value_t = 1_000)]
     limit: i64,
     #[command(flatten)]
     freshness: FreshnessFlags,
