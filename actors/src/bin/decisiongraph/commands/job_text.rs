@@ -28,8 +28,9 @@ pub fn report(report: &RunReport) -> String {
         }
         if let Some(rebuild) = &scope.rebuild {
             let verdict = match rebuild.equal {
-                Some(true) => "the new rows equal the old ones: proven by the rebuild",
-                Some(false) => "the new rows differ from the old ones, which were replaced",
+                // Digests are compared, not rows: of an edited row the stored digest knows nothing (verify reads the rows).
+                Some(true) => "the log gives the digest that was stored",
+                Some(false) => "the log gives another digest than the stored one, which is replaced",
                 None => "the old generation moved on meanwhile; nothing to compare",
             };
             let _ = write!(
