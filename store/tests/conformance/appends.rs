@@ -65,7 +65,17 @@ pub async fn each_gets_its_verdict(fresh: Fresh) {
     assert!(matches!(verdicts[5], Verdict::Accepted { .. }));
     assert_eq!(category(&verdicts[6]), Category::Conflict);
     assert_eq!(category(&verdicts[7]), Category::EventSequenceInvalid);
-    assert_eq!(stored_count(&fresh).await, 3);
+    // The log says the same of an earlier append as the batch says of itself.
+    let later = each(
+        &fresh,
+        &[input("t", 3, "late"), input("t", 9, "late and wrong"), started("t2"), finished("u", 1, "success")],
+    )
+    .await;
+    assert_eq!(category(&later[0]), Category::Conflict);
+    assert_eq!(category(&later[1]), Category::EventSequenceInvalid);
+    assert!(matches!(later[2], Verdict::Accepted { .. }));
+    assert_eq!(category(&later[3]), Category::EventSequenceInvalid, "no trace without its start");
+    assert_eq!(stored_count(&fresh).await, 4);
 }
 
 pub async fn all_or_nothing_stores_nothing(fresh: Fresh) {
@@ -188,38 +198,37 @@ pub async fn tenants_do_not_meet(fresh: Fresh) {
     assert_eq!(view.trace_events(&named("c"), "t", LogSeq::ORIGIN, 100).await.expect("none").len(), 0);
 }
 
+/// Appends on a task, and so a thread, of its own.
+async fn appender(fresh: &Fresh, events: Vec<Admitted>) -> Vec<Verdict> {
+    let store = fresh.store.clone();
+    let task = tokio::spawn(async move { store.append(&tenant(), &events, AppendMode::Each).await });
+    task.await.expect("no panic").expect("verdicts")
+}
+
 pub async fn two_appenders_race_for_one_trace(fresh: Fresh) {
     let fresh = fresh.migrated().await;
     append_all(&fresh.store, &tenant(), &[started("t")]).await;
     let (a, b) = (fresh.again().await, fresh.again().await);
-    for seq in 1..=10 {
+    for seq in 1..=30 {
         let payload = input("t", seq, "i").payload().to_owned();
         let mine = offered(&format!("a{seq}"), &format!("a{seq}"), "t", seq, "InputObserved", &payload);
         let yours = offered(&format!("b{seq}"), &format!("b{seq}"), "t", seq, "InputObserved", &payload);
-        let (tenant, mine, yours) = (tenant(), [mine], [yours]);
-        let (mine, yours) = tokio::join!(
-            a.store.append(&tenant, &mine, AppendMode::Each),
-            b.store.append(&tenant, &yours, AppendMode::Each)
-        );
-        let verdicts = [mine.expect("a verdict").remove(0), yours.expect("a verdict").remove(0)];
+        let (mine, yours) = tokio::join!(appender(&a, vec![mine]), appender(&b, vec![yours]));
+        let verdicts = [mine, yours].concat();
         let accepted = verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Accepted { .. })).count();
         let refused = verdicts.iter().find(|verdict| matches!(verdict, Verdict::Refused(_))).expect("one is refused");
         assert_eq!((accepted, category(refused)), (1, Category::EventSequenceInvalid), "{verdicts:?}");
     }
-    assert_eq!(stored_count(&fresh).await, 11);
+    assert_eq!(stored_count(&fresh).await, 31);
 }
 
 pub async fn two_appenders_offer_the_same_event(fresh: Fresh) {
     let fresh = fresh.migrated().await;
     let (a, b) = (fresh.again().await, fresh.again().await);
-    for trace in 0..10 {
+    for trace in 0..30 {
         let events = whole_trace(&format!("t{trace}"));
-        let tenant = tenant();
-        let (mine, yours) = tokio::join!(
-            a.store.append(&tenant, &events, AppendMode::AllOrNothing),
-            b.store.append(&tenant, &events, AppendMode::AllOrNothing)
-        );
-        for (mine, yours) in mine.expect("verdicts").into_iter().zip(yours.expect("verdicts")) {
+        let (mine, yours) = tokio::join!(appender(&a, events.clone()), appender(&b, events));
+        for (mine, yours) in mine.into_iter().zip(yours) {
             match (mine, yours) {
                 (Verdict::Accepted { log_seq: a }, Verdict::Repeated { log_seq: b, .. })
                 | (Verdict::Repeated { log_seq: b, .. }, Verdict::Accepted { log_seq: a }) => assert_eq!(a, b),
@@ -227,7 +236,7 @@ pub async fn two_appenders_offer_the_same_event(fresh: Fresh) {
             }
         }
     }
-    assert_eq!(stored_count(&fresh).await, 50);
+    assert_eq!(stored_count(&fresh).await, 150);
 }
 
 pub async fn appends_wake_readers(fresh: Fresh) {

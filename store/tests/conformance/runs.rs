@@ -61,10 +61,10 @@ pub async fn a_run_from_start_to_end(fresh: Fresh) {
     assert_eq!((run.state, run.report.as_deref()), (RunState::Completed, Some(r#"{"fine":true}"#)));
     assert!(run.finished_at.is_some() && run.error.is_none());
     assert_eq!(find(&fresh, job.run_id).await, run);
-    // Its scopes are free, and it is over for good.
-    fresh.store.create_run(&self::job(&tenant(), all(), &me)).await.expect("another");
+    // It is over for good, and its scopes are free.
     let adopted = fresh.store.adopt_run(job.run_id, &me).await.expect_err("it is completed");
     assert_eq!(adopted.category, Category::Conflict);
+    fresh.store.create_run(&self::job(&tenant(), all(), &me)).await.expect("another");
     let late = fresh.store.advance_run(job.run_id, &me, &progress(11, 11)).await.expect_err("it is over");
     assert_eq!(late.category, Category::Fenced);
     let view = fresh.store.view().await.expect("a view");
