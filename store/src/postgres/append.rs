@@ -98,10 +98,13 @@ async fn load_prior(client: &ClientWrapper, tenant: &TenantId, events: &[Admitte
     let (trace_keys, traces) = distinct(|envelope| &envelope.trace_id);
     let (event_keys, event_ids) = distinct(|envelope| &envelope.event_id);
 
-    let (stored, traces, taken) = futures_util::future::try_join3(
-        client.query(&by_idempotency, &[&tenant, &uids, &producers, &words]),
+    // Idempotency last: each statement has its own snapshot, and the pipeline keeps their order. Were it first, another producer's
+    // commit in between would show its effect on the trace but not its key, and a legal repeat would be refused. What the
+    // earlier look-ups miss, the unique keys find.
+    let (traces, taken, stored) = futures_util::future::try_join3(
         client.query(&by_trace, &[&tenant, &trace_keys, &traces]),
         client.query(&by_event, &[&tenant, &event_keys, &event_ids]),
+        client.query(&by_idempotency, &[&tenant, &uids, &producers, &words]),
     )
     .await
     .during(what)?;
