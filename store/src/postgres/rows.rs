@@ -157,7 +157,7 @@ pub(super) fn delete_params<'a>(table: &Table, rows: &[(RowKey, &'a Row)], param
 }
 
 /// Rows with their identities, in the order of the index that they go into.
-pub(super) fn sorted<'a, R>(rows: &'a [R], row: impl Fn(&R) -> &Row) -> Vec<(RowKey, &'a R)> {
+pub(super) fn sorted<R>(rows: &[R], row: impl Fn(&R) -> &Row) -> Vec<(RowKey, &R)> {
     let mut sorted: Vec<(RowKey, &R)> = rows.iter().map(|item| (RowKey::of(row(item).key()), item)).collect();
     sorted.sort_unstable_by_key(|(key, _)| *key);
     sorted

@@ -57,6 +57,7 @@ impl Drop for Snapshot {
 }
 
 /// A connection to read with.
+#[expect(clippy::large_enum_variant, reason = "lives on the stack for one call")]
 pub(super) enum Reader<'a> {
     /// Of the pool, for one read.
     Pooled(Object),

@@ -1,6 +1,5 @@
--- The edges of one node behind a position, by log_seq and edge_id. Each side reads its index in that order from the position on and
--- stops at the limit; a hub costs a page, not its degree. The ties of a log_seq are sorted, so the side takes whole log_seqs: a few
--- edges more than the limit. An edge from a node to itself is found on both sides: UNION counts it once.
+-- The edges of one node behind a position, by log_seq and edge_id. Each side reads its index from that log_seq on, sorts the few that
+-- share one, and stops at the limit: a hub costs a page, not its degree. An edge from a node to itself is found on both sides: UNION counts it once.
 SELECT edge_id, edge_type, from_node_id, to_node_id, trace_id, log_seq, created_at
   FROM ((SELECT edge_id, edge_type, from_node_id, to_node_id, trace_id, log_seq, created_at FROM dg_cg_edges_leaf
           WHERE $5 AND tenant_id = $1 AND generation = $2 AND from_node_id_key = $3 AND from_node_id = $4

@@ -1,7 +1,5 @@
 //! The throw-away server itself: it starts, gives databases of their own, restarts with its data, and is gone afterwards.
 
-#![cfg(feature = "throwaway-postgres")]
-
 use decisiongraph_store::throwaway::{Server, StopMode};
 
 async fn ask(url: &str, sql: &str) -> Result<String, tokio_postgres::Error> {

@@ -1,0 +1,150 @@
+//! Generations that own partitions: built, flipped to and removed, with every step interrupted and repeated.
+
+use crate::fold::{acquire, all_rows, append_all, build, catch_up, origin, owner};
+use crate::log::{seeded, tenant};
+use crate::raw::{Fresh, until};
+use decisiongraph_projections::catalogue::CONTEXT_GRAPH as GRAPH;
+use decisiongraph_store::{BuildLease, Flip, Generation, Position, Scope, Storage, digest_of_rows};
+use uuid::Uuid;
+
+fn scope() -> Scope {
+    Scope::new(&tenant(), GRAPH)
+}
+
+/// A log, its live generation, and the same built beside it in a partition of its own.
+async fn built(fresh: &Fresh) -> (Generation, Position, BuildLease) {
+    append_all(&fresh.store, &tenant(), &seeded(7, 600)).await;
+    let (lease, position) = acquire(&fresh.store, &scope(), &owner("me")).await;
+    let live = catch_up(&fresh.store, &lease, position, GRAPH, &[100]).await;
+    let build_lease = fresh.store.begin_build(&scope(), Uuid::new_v4(), Storage::Own).await.expect("a build");
+    assert_eq!(build(&fresh.store, &build_lease, origin(GRAPH), GRAPH, 70, 100).await, live);
+    (lease.generation, live, build_lease)
+}
+
+async fn partitions(fresh: &Fresh) -> i64 {
+    let sql = "SELECT count(*) FROM pg_inherits WHERE inhparent IN ('dg_cg_nodes'::regclass, 'dg_cg_edges'::regclass)";
+    fresh.client().await.query_one(sql, &[]).await.expect("a count").get(0)
+}
+
+async fn tables(fresh: &Fresh) -> i64 {
+    let sql = "SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relname LIKE 'dg\\_cg\\_%\\_g%'";
+    fresh.client().await.query_one(sql, &[]).await.expect("a count").get(0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_of_its_own_is_built_flipped_to_and_removed() {
+    let fresh = Fresh::new().await;
+    let (old, live, lease) = built(&fresh).await;
+    fresh.store.flip(&lease).await.expect_err("not before it is finished");
+    fresh.store.finish_build(&lease).await.expect("is ready");
+    fresh.store.finish_build(&lease).await.expect("and again");
+    assert_eq!(partitions(&fresh).await, 4);
+    let view = fresh.store.view().await.expect("a view");
+    let rows = all_rows(&*view, &tenant(), GRAPH, old).await;
+    assert_eq!(all_rows(&*view, &tenant(), GRAPH, lease.generation).await, rows);
+    assert_eq!(
+        fresh.store.flip(&lease).await.expect("a flip"),
+        Flip::Flipped { old_generation: old, old: live.clone() }
+    );
+    assert_eq!(digest_of_rows(&*view, &tenant(), GRAPH, lease.generation).await.expect("a digest"), live.digest);
+    // Live batches go on in the partition.
+    append_all(&fresh.store, &tenant(), &crate::log::whole_trace("later")).await;
+    let (next, position) = acquire(&fresh.store, &scope(), &owner("me")).await;
+    assert_eq!(next.generation, lease.generation);
+    let after = catch_up(&fresh.store, &next, position, GRAPH, &[2]).await;
+    assert_eq!(digest_of_rows(&*view, &tenant(), GRAPH, next.generation).await.expect("a digest"), after.digest);
+    // Another rebuild retires it; its tables go.
+    let second = fresh.store.begin_build(&scope(), Uuid::new_v4(), Storage::Shared).await.expect("a build");
+    build(&fresh.store, &second, origin(GRAPH), GRAPH, 1_000, 100).await;
+    fresh.store.finish_build(&second).await.expect("is ready");
+    fresh.store.flip(&second).await.expect("a flip");
+    until("both retired ones are gone", || async { fresh.store.sweep(u64::MAX).await.expect("a sweep").left == 0 })
+        .await;
+    assert_eq!((partitions(&fresh).await, tables(&fresh).await), (2, 0));
+    assert!(all_rows(&*view, &tenant(), GRAPH, old).await.iter().all(Vec::is_empty));
+    assert_eq!(digest_of_rows(&*view, &tenant(), GRAPH, second.generation).await.expect("a digest"), after.digest);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_finish_goes_on() {
+    let fresh = Fresh::new().await;
+    let (_, live, lease) = built(&fresh).await;
+    // As far as a crash may have come: one table attached, of the other one an index.
+    let (client, generation) = (fresh.client().await, lease.generation.0);
+    client
+        .batch_execute(&format!(
+            "ALTER TABLE dg_cg_nodes ATTACH PARTITION dg_cg_nodes_g{generation} FOR VALUES FROM ({generation}) TO ({}); \
+             CREATE INDEX dg_cg_edges_g{generation}_i1 ON dg_cg_edges_g{generation} (tenant_id, generation, from_node_id_key, log_seq)",
+            generation + 1
+        ))
+        .await
+        .expect("half of it");
+    fresh.store.finish_build(&lease).await.expect("the rest");
+    assert_eq!(partitions(&fresh).await, 4);
+    fresh.store.flip(&lease).await.expect("a flip");
+    let view = fresh.store.view().await.expect("a view");
+    assert_eq!(digest_of_rows(&*view, &tenant(), GRAPH, lease.generation).await.expect("a digest"), live.digest);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_build_that_was_given_up_leaves_no_table() {
+    let fresh = Fresh::new().await;
+    let (_, _, lease) = built(&fresh).await;
+    assert_eq!(tables(&fresh).await, 2);
+    fresh.store.abandon_build(&scope(), lease.run_id).await.expect("given up");
+    until("it is gone", || async { fresh.store.sweep(u64::MAX).await.expect("a sweep").left == 0 }).await;
+    assert_eq!(tables(&fresh).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_goes_while_a_snapshot_may_read_it() {
+    let fresh = Fresh::new().await;
+    let (old, _, lease) = built(&fresh).await;
+    fresh.store.finish_build(&lease).await.expect("is ready");
+    fresh.store.flip(&lease).await.expect("a flip");
+    // A reader of the partition, before a second rebuild retires it. It has read nothing of it yet: no lock tells of it.
+    let snapshot = fresh.store.snapshot().await.expect("a snapshot");
+    let second = fresh.store.begin_build(&scope(), Uuid::new_v4(), Storage::Shared).await.expect("a build");
+    build(&fresh.store, &second, origin(GRAPH), GRAPH, 1_000, 100).await;
+    fresh.store.finish_build(&second).await.expect("is ready");
+    fresh.store.flip(&second).await.expect("a flip");
+    for _ in 0..3 {
+        assert_eq!(fresh.store.sweep(u64::MAX).await.expect("a sweep").left, 2);
+    }
+    let view = fresh.store.view().await.expect("a view");
+    let expected = all_rows(&*view, &tenant(), GRAPH, second.generation).await;
+    assert_eq!(all_rows(&*snapshot, &tenant(), GRAPH, lease.generation).await, expected);
+    assert_eq!(all_rows(&*snapshot, &tenant(), GRAPH, old).await, expected);
+    // One that comes later keeps nothing back.
+    let later = fresh.store.snapshot().await.expect("a snapshot");
+    drop(snapshot);
+    until("both are gone", || async { fresh.store.sweep(u64::MAX).await.expect("a sweep").left == 0 }).await;
+    assert_eq!(all_rows(&*later, &tenant(), GRAPH, second.generation).await, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_detachment_is_finished() {
+    let fresh = Fresh::new().await;
+    let (_, _, lease) = built(&fresh).await;
+    fresh.store.finish_build(&lease).await.expect("is ready");
+    // A reader of the partitioned table makes the detachment wait between its two steps; there it is interrupted.
+    let reader = fresh.client().await;
+    reader.batch_execute("BEGIN; SELECT count(*) FROM dg_cg_nodes").await.expect("reads");
+    let (detacher, generation) = (fresh.client().await, lease.generation.0);
+    let detach = format!("ALTER TABLE dg_cg_nodes DETACH PARTITION dg_cg_nodes_g{generation} CONCURRENTLY");
+    let detaching = tokio::spawn(async move { detacher.batch_execute(&detach).await });
+    let client = fresh.client().await;
+    until("the detachment waits", || async {
+        let sql = "SELECT count(*) FROM pg_inherits WHERE inhdetachpending";
+        client.query_one(sql, &[]).await.expect("a count").get::<_, i64>(0) == 1
+    })
+    .await;
+    let end =
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE query LIKE 'ALTER TABLE%CONCURRENTLY'";
+    client.batch_execute(end).await.expect("ends it");
+    detaching.await.expect("no panic").expect_err("interrupted");
+    reader.batch_execute("COMMIT").await.expect("done");
+    fresh.store.abandon_build(&scope(), lease.run_id).await.expect("given up");
+    until("it is gone", || async { fresh.store.sweep(u64::MAX).await.expect("a sweep").left == 0 }).await;
+    assert_eq!((partitions(&fresh).await, tables(&fresh).await), (2, 0));
+}

@@ -1,0 +1,18 @@
+//! What only PostgreSQL can do wrong: many writers, sessions that stop or are lost, partitions, servers that refuse.
+//! On a real server; one is started for all of these tests.
+#![cfg(feature = "throwaway-postgres")]
+
+#[allow(dead_code)]
+#[path = "../conformance/fold.rs"]
+mod fold;
+#[allow(dead_code)]
+#[path = "../conformance/log.rs"]
+mod log;
+mod raw;
+
+mod errors;
+mod fencing;
+mod generations;
+mod high_water;
+mod throwaway;
+mod wakes;
