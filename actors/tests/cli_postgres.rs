@@ -1,0 +1,146 @@
+//! The command line on a real PostgreSQL: never migrated implicitly, faults of the server told with category and exit code, no
+//! password in any output, and the same answers as the embedded store.
+
+mod cli_support;
+
+use cli_support::{Cli, enterprise, started, text, trace};
+use decisiongraph_store::throwaway::{self, PASSWORD, PASSWORD_ROLE, Server};
+use serde_json::json;
+use tokio_postgres::NoTls;
+
+async fn server() -> &'static Server {
+    throwaway::shared().await.expect("a throw-away server")
+}
+
+/// A session of its own, and what keeps it going.
+async fn session(url: &str) -> tokio_postgres::Client {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("connects");
+    tokio::spawn(connection);
+    client
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_is_migrated_by_command_only_and_answers_as_the_embedded_store_does() {
+    let database = server().await.empty_database().await.expect("a database");
+    let cli = Cli::new();
+    let on = |args: &[&str]| {
+        let mut all = args.to_vec();
+        all.extend(["--database", database.url()]);
+        all.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>()
+    };
+    let run = |args: &[&str]| cli.run(&on(args).iter().map(String::as_str).collect::<Vec<_>>());
+    for command in [&["status", "--json"][..], &["import", text(&enterprise()), "--json"], &["catch-up", "--json"]] {
+        let ended = run(command);
+        assert!(ended.stderr.contains("decisiongraph migrate"), "{}", ended.stderr);
+        ended.refused(8, "version_mismatch");
+    }
+    assert_eq!(run(&["migrate"]).code, 0);
+    assert_eq!(run(&["migrate", "--json"]).json()["applied"], json!([]), "twice changes nothing");
+    assert_eq!(run(&["import", text(&enterprise())]).code, 0);
+    assert_eq!(run(&["catch-up", "--batch-size", "10"]).code, 0);
+    assert_eq!(run(&["health"]).code, 0);
+    assert_eq!(run(&["rebuild"]).code, 0);
+    assert_eq!(run(&["verify"]).code, 0);
+
+    let embedded = Cli::new();
+    assert_eq!(embedded.run(&["import", text(&enterprise())]).code, 0);
+    assert_eq!(embedded.run(&["catch-up"]).code, 0);
+    for query in [
+        &["digest", "--reference", "--json"][..],
+        &["subgraph", "entity:account:acme", "--max-depth", "3", "--json"],
+        &["edges", "trace:change-4711", "--limit", "4", "--json"],
+        &["precedents", "--policy-id", "discount_cap", "--json"],
+        &["export"],
+    ] {
+        assert_eq!(run(query).stdout, embedded.run(query).stdout, "{query:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn faults_of_the_server_have_their_category_and_no_password_shows() {
+    let server = server().await;
+    let database = server.fresh_database().await.expect("a database");
+    let cli = Cli::new();
+    let log = cli.file("log.jsonl", trace("t").join("\n"));
+    let address = server.host_port().unwrap_or_default();
+    if !address.is_empty() {
+        let secret = "hunter2hunter2";
+        for (url, code, category) in [
+            (format!("postgres://{PASSWORD_ROLE}:{secret}@{address}/{}", database.name()), 8, "unauthorized"),
+            (format!("postgres://u:{secret}@127.0.0.1:1/d"), 6, "unavailable"),
+            (format!("postgres://postgres:{secret}@{address}/no_such_database"), 6, "unavailable"),
+        ] {
+            for command in [&["status"][..], &["import", text(&log)], &["migrate"], &["health"]] {
+                let mut args = command.to_vec();
+                args.extend(["--json", "-vv", "--database", &url]);
+                let ended = cli.run(&args);
+                assert!(!ended.stderr.contains(secret) && !ended.stdout.contains(secret), "{}", ended.stderr);
+                args.retain(|arg| *arg != "-vv");
+                let message = cli.run(&args).refused(code, category);
+                assert!(!message.contains(secret), "{message}");
+            }
+        }
+        // The right password, but no right to anything.
+        let url = format!("postgres://{PASSWORD_ROLE}:{}@{address}/{}", PASSWORD.replace(' ', "%20"), database.name());
+        cli.run(&["import", text(&log), "--json", "--database", &url]).refused(8, "unauthorized");
+    }
+    let admin = session(server.admin_url()).await;
+    admin
+        .batch_execute(&format!("ALTER DATABASE {} SET default_transaction_read_only = on", database.name()))
+        .await
+        .expect("alters");
+    for command in [&["import", text(&log)][..], &["catch-up"]] {
+        let mut args = command.to_vec();
+        args.extend(["--json", "--database", database.url()]);
+        let message = cli.run(&args).refused(1, "storage");
+        assert!(message.contains("read-only"), "{message}");
+    }
+    let events = cli.run(&["events", "--json", "--database", database.url()]);
+    assert_eq!((events.code, &events.json()["events"]), (0, &json!([])), "{}", events.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_appender_is_named_with_its_pid() {
+    let database = server().await.fresh_database().await.expect("a database");
+    let cli = Cli::new();
+    let log = cli.file("log.jsonl", trace("t").join("\n"));
+    let appender = session(database.url()).await;
+    let pid: i32 = appender.query_one("SELECT pg_backend_pid()", &[]).await.expect("a pid").get(0);
+    appender.batch_execute("BEGIN; LOCK TABLE dg_event_log IN ROW EXCLUSIVE MODE").await.expect("locks");
+    assert_eq!(cli.run(&["import", text(&log), "--database", database.url()]).code, 0);
+    let status = cli.run(&["status", "--json", "--database", database.url()]).json();
+    assert_eq!(status["mark_is_safe"], false);
+    assert_eq!(status["waiting_for"][0]["pid"], pid);
+    assert_eq!(status["scopes"][0]["state"], "waiting");
+    let why = status["scopes"][0]["why"].as_str().expect("text");
+    assert!(why.contains(&format!("pid {pid}")), "{why}");
+    assert!(cli.run(&["status", "--database", database.url()]).stdout.contains(&format!("open appender pid {pid}")));
+    appender.batch_execute("ROLLBACK").await.expect("rolls back");
+    assert_eq!(cli.run(&["catch-up", "--database", database.url()]).code, 0);
+    let status = cli.run(&["status", "--json", "--database", database.url()]).json();
+    assert_eq!((&status["mark_is_safe"], &status["scopes"][0]["state"]), (&json!(true), &json!("current")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unreachable_database_fails_an_import_without_losing_what_it_acknowledged() {
+    let database = server().await.fresh_database().await.expect("a database");
+    let cli = Cli::new();
+    let first = cli.file("first.jsonl", trace("t").join("\n"));
+    assert_eq!(cli.run(&["import", text(&first), "--database", database.url()]).code, 0);
+    let admin = session(server().await.admin_url()).await;
+    admin
+        .batch_execute(&format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", database.name()))
+        .await
+        .expect("closes the database");
+    let second = cli.file("second.jsonl", started("u").to_string());
+    let ended = cli.run(&["import", text(&second), "--json", "--database", database.url()]);
+    assert_eq!(ended.code, 6, "{}", ended.stderr);
+    admin
+        .batch_execute(&format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", database.name()))
+        .await
+        .expect("opens the database");
+    let events = cli.run(&["events", "--json", "--database", database.url()]).json();
+    assert_eq!(events["events"].as_array().map(Vec::len), Some(3));
+    let again = cli.run(&["import", text(&second), "--json", "--database", database.url()]);
+    assert_eq!(again.json()["accepted"], 1);
+}
