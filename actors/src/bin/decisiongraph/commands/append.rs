@@ -1,8 +1,8 @@
 //! `append`: events one by one, each with its verdict.
 
-use super::line_source::{Input, LineSource, cannot_read};
+use super::line_source::{Input, LineSource, Next};
 use super::{Context, unexpected};
-use crate::interrupt;
+use crate::interrupt::{self, Asked};
 use crate::output::{number, shown, written};
 use crate::session::{Access, connect};
 use clap::Args;
@@ -29,12 +29,12 @@ impl Append {
         let source = LineSource::start(&self.input, true)?;
         let engine = connect(&context.globals, Access::Write).await?;
         let control = Control::default();
-        interrupt::asks_first(control.cancel.clone());
+        let asked = interrupt::asks_first(control.cancel.clone(), context.output.json);
         let mut total = AppendReply::default();
         if context.output.json {
             written(std::io::stdout().write_all(b"{\"verdicts\":["))?;
         }
-        let ended = self.append(context, &engine, &control, source, &mut total).await;
+        let ended = append(context, &engine, &control, asked, source, &mut total).await;
         let counts = (total.accepted, total.repeated, total.refused);
         if context.output.json {
             // One object, written as it grows; closed also when the end is an error, which stands on stderr.
@@ -52,43 +52,43 @@ impl Append {
             _ => ExitCode::DATA_REFUSED,
         })
     }
+}
 
-    /// Whether it was interrupted.
-    async fn append(
-        &self,
-        context: &Context,
-        engine: &Engine,
-        control: &Control,
-        mut source: LineSource,
-        total: &mut AppendReply,
-    ) -> Result<bool, AdminError> {
-        let mut first = true;
-        while let Some(chunk) = source.chunks.recv().await {
-            let lines = chunk.map_err(|error| cannot_read(&self.input, &error))?;
-            if control.cancel.is_requested() {
-                return Ok(true);
+/// Whether it was interrupted.
+async fn append(
+    context: &Context,
+    engine: &Engine,
+    control: &Control,
+    mut asked: Asked,
+    mut source: LineSource,
+    total: &mut AppendReply,
+) -> Result<bool, AdminError> {
+    let mut first = true;
+    loop {
+        let lines = match source.next(&mut asked).await? {
+            Next::Lines(lines) => lines,
+            Next::End => return Ok(false),
+            Next::Interrupted => return Ok(true),
+        };
+        let request = AppendRequest { tenant: context.globals.tenant.clone(), all_or_nothing: false, lines };
+        let reply = match answer(engine, AdminRequest::Append(request), control).await? {
+            AdminReply::Appended(reply) => reply,
+            _ => return Err(unexpected()),
+        };
+        let mut text = String::new();
+        for verdict in &reply.verdicts {
+            if context.output.json {
+                text.push_str(if std::mem::take(&mut first) { "" } else { "," });
+                text.push_str(&serde_json::to_string(verdict).unwrap_or_default());
+            } else {
+                text.push_str(&line(verdict));
             }
-            let request = AppendRequest { tenant: context.globals.tenant.clone(), all_or_nothing: false, lines };
-            let reply = match answer(engine, AdminRequest::Append(request), control).await? {
-                AdminReply::Appended(reply) => reply,
-                _ => return Err(unexpected()),
-            };
-            let mut text = String::new();
-            for verdict in &reply.verdicts {
-                if context.output.json {
-                    text.push_str(if std::mem::take(&mut first) { "" } else { "," });
-                    text.push_str(&serde_json::to_string(verdict).unwrap_or_default());
-                } else {
-                    text.push_str(&line(verdict));
-                }
-            }
-            let mut out = std::io::stdout().lock();
-            written(out.write_all(text.as_bytes()).and_then(|()| out.flush()))?;
-            total.accepted += reply.accepted;
-            total.repeated += reply.repeated;
-            total.refused += reply.refused;
         }
-        Ok(false)
+        let mut out = std::io::stdout().lock();
+        written(out.write_all(text.as_bytes()).and_then(|()| out.flush()))?;
+        total.accepted += reply.accepted;
+        total.repeated += reply.repeated;
+        total.refused += reply.refused;
     }
 }
 

@@ -1,8 +1,8 @@
 //! `import`: a file of events, all or up to the first bad line.
 
-use super::line_source::{Input, LineSource, cannot_read};
+use super::line_source::{Input, LineSource, Next};
 use super::{Context, unexpected};
-use crate::interrupt;
+use crate::interrupt::{self, Asked};
 use crate::output::number;
 use crate::progress::{Lines, Style};
 use crate::session::{Access, connect};
@@ -47,10 +47,10 @@ impl Import {
         let source = LineSource::start(&self.input, false)?;
         let engine = connect(&context.globals, Access::Write).await?;
         let control = Control::default();
-        interrupt::asks_first(control.cancel.clone());
+        let asked = interrupt::asks_first(control.cancel.clone(), context.output.json);
         let progress = Lines::start(Style::of(&context.globals), source.size);
         let tenant = context.globals.tenant.clone();
-        let (imported, ended) = import(&engine, &control, tenant, &self.input, source, progress).await?;
+        let (imported, ended) = import(&engine, &control, asked, tenant, source, progress).await?;
         let summary = format!(
             "{} lines: {} stored, {} stored before",
             number(imported.lines),
@@ -73,18 +73,21 @@ impl Import {
 async fn import(
     engine: &Engine,
     control: &Control,
+    mut asked: Asked,
     tenant: Option<TenantId>,
-    input: &Input,
     mut source: LineSource,
     mut progress: Lines,
 ) -> Result<(Imported, ExitCode), AdminError> {
     let mut imported = Imported::default();
-    while let Some(chunk) = source.chunks.recv().await {
-        let lines = chunk.map_err(|error| cannot_read(input, &error))?;
-        if control.cancel.is_requested() {
-            progress.stop();
-            return Ok((imported, ExitCode::INTERRUPTED));
-        }
+    loop {
+        let lines = match source.next(&mut asked).await? {
+            Next::Lines(lines) => lines,
+            Next::End => break,
+            Next::Interrupted => {
+                progress.stop();
+                return Ok((imported, ExitCode::INTERRUPTED));
+            }
+        };
         let (Some(first), Some(last)) = (lines.first(), lines.last()) else { continue };
         let (first, last) = (first.number, last.number);
         let count = lines.len() as u64;

@@ -1,6 +1,7 @@
 //! Lines of a file or of stdin, read by a thread of its own, so that reading overlaps with storing and a stalled pipe never holds
 //! up the end of the program. At most two chunks wait.
 
+use crate::interrupt::Asked;
 use clap::builder::{PathBufValueParser, TypedValueParser, ValueParser};
 use decisiongraph_actors::admin::{AdminError, OfferedLine};
 use decisiongraph_actors::lines::LineReader;
@@ -35,10 +36,21 @@ impl Input {
     }
 }
 
+/// What comes next.
+pub enum Next {
+    /// Lines, at least one.
+    Lines(Vec<OfferedLine>),
+    /// The input is at its end.
+    End,
+    /// Somebody pressed Ctrl-C.
+    Interrupted,
+}
+
 /// A running reader.
 pub struct LineSource {
+    input: Input,
     /// Chunks in order; the last one is followed by the end of the channel.
-    pub chunks: mpsc::Receiver<io::Result<Vec<OfferedLine>>>,
+    chunks: mpsc::Receiver<io::Result<Vec<OfferedLine>>>,
     /// Bytes read so far.
     pub bytes: Arc<AtomicU64>,
     /// Size of the file, if it is one.
@@ -79,12 +91,25 @@ impl LineSource {
                 }
             }
         });
-        Ok(LineSource { chunks, bytes, size })
+        Ok(LineSource { input: input.clone(), chunks, bytes, size })
+    }
+
+    /// The next lines. An interrupt comes before lines that wait, and does not wait for lines.
+    pub async fn next(&mut self, asked: &mut Asked) -> Result<Next, AdminError> {
+        tokio::select! {
+            biased;
+            () = asked.wait() => Ok(Next::Interrupted),
+            chunk = self.chunks.recv() => match chunk {
+                Some(Ok(lines)) => Ok(Next::Lines(lines)),
+                Some(Err(error)) => Err(cannot_read(&self.input, &error)),
+                None => Ok(Next::End),
+            },
+        }
     }
 }
 
 /// A fault of the input, not of the data.
-pub fn cannot_read(input: &Input, error: &io::Error) -> AdminError {
+fn cannot_read(input: &Input, error: &io::Error) -> AdminError {
     let name = match input {
         Input::Stdin => "stdin".to_owned(),
         Input::File(path) => path.display().to_string(),

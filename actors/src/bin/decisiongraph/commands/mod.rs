@@ -91,7 +91,7 @@ impl Context {
     /// Runs a job on an open engine.
     pub async fn job_on(&self, engine: &Engine, request: AdminRequest) -> Result<(RunReport, ExitCode), AdminError> {
         let mut control = Control::default();
-        interrupt::asks_first(control.cancel.clone());
+        interrupt::asks_first(control.cancel.clone(), self.output.json);
         let following = Following::start(Style::of(&self.globals), &mut control);
         let reply = answer(engine, request, &control).await;
         let interrupted = control.cancel.is_requested();
