@@ -1,0 +1,120 @@
+//! The floors write what the runtime writes, no more and no less; and the benchmark ends by itself with a whole report.
+
+mod run;
+
+use decisiongraph_parity::bench::place::{Place, Site};
+use decisiongraph_parity::bench::{floor_postgres, floor_sqlite, folded};
+use decisiongraph_parity::check::trial::{Trial, read};
+use decisiongraph_parity::workload::{Profile, Workload};
+use decisiongraph_projections::{Admitted, catalogue};
+use decisiongraph_store::RunMode;
+use std::sync::Arc;
+
+const BATCH_EVENTS: usize = 37;
+
+fn events() -> Vec<Admitted> {
+    Workload::new(Profile::Mixed, 21, 700, 1).map(|line| read(&line).expect("legal")).collect()
+}
+
+/// A store that the runtime has projected.
+async fn projected(place: &Place, mode: RunMode) -> Site {
+    let site = place.loaded(&events()).await.expect("a log");
+    let store = site.open(3).await.expect("opens");
+    Trial::new(&store, BATCH_EVENTS, false).run(mode).await.expect("projects");
+    site
+}
+
+/// Tables and the columns in which a floor must equal the runtime: all but tenant and generation.
+fn columns() -> Vec<(&'static str, String)> {
+    let tables = catalogue::ALL.into_iter().flat_map(|projection| projection.tables());
+    tables
+        .map(|table| {
+            let mut names: Vec<String> = vec!["row_key".to_owned()];
+            names.extend(table.columns.iter().map(|column| column.name.to_owned()));
+            names.extend(table.hashed.iter().map(|column| format!("{}_key", table.columns[*column].name)));
+            (table.name, names.join(", "))
+        })
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_floors_on_sqlite_write_the_very_same_rows() {
+    let place = Place::embedded().expect("a directory");
+    let folded = folded::fold(&events(), BATCH_EVENTS);
+    for mode in [RunMode::CatchUp, RunMode::Rebuild] {
+        let site = projected(&place, mode).await;
+        let floor = place.unused().await.expect("a name");
+        match mode {
+            RunMode::CatchUp => floor_sqlite::catch_up(&site.path(), &floor.path(), &folded),
+            _ => floor_sqlite::rebuild(&site.path(), &floor.path(), &folded),
+        }
+        .expect("writes");
+        let connection = rusqlite::Connection::open(floor.path()).expect("opens");
+        connection.execute("ATTACH ?1 AS runtime", [site.path().display().to_string()]).expect("attaches");
+        for (table, columns) in columns() {
+            // The rows of a generation that a rebuild retired may be there still.
+            let live = format!(
+                "SELECT {columns} FROM runtime.{table} WHERE generation = (SELECT max(generation) FROM runtime.{table})"
+            );
+            let count = |sql: &str| -> i64 {
+                connection.query_row(&format!("SELECT count(*) FROM ({sql})"), [], |row| row.get(0)).expect(sql)
+            };
+            assert!(count(&live) > 20, "{table} has rows");
+            assert_eq!(count(&format!("SELECT {columns} FROM main.{table} EXCEPT {live}")), 0, "too many in {table}");
+            assert_eq!(count(&format!("{live} EXCEPT SELECT {columns} FROM main.{table}")), 0, "missing in {table}");
+            assert_eq!(count(&live), count(&format!("SELECT * FROM main.{table}")));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_floors_on_postgres_write_the_very_same_rows() {
+    let server = decisiongraph_store::throwaway::shared().await.expect("a server");
+    let place = Place::postgres(Some(server.admin_url().to_owned())).await.expect("a place");
+    let folded = Arc::new(folded::fold(&events(), BATCH_EVENTS));
+    for mode in [RunMode::CatchUp, RunMode::Rebuild] {
+        let site = projected(&place, mode).await;
+        match mode {
+            RunMode::CatchUp => floor_postgres::catch_up(&site.url, &folded).await,
+            _ => floor_postgres::rebuild(&site.url, &folded).await,
+        }
+        .expect("writes");
+        let (client, connection) = tokio_postgres::connect(&site.url, tokio_postgres::NoTls).await.expect("connects");
+        tokio::spawn(connection);
+        for (table, columns) in columns() {
+            let live = format!(
+                "(SELECT {columns} FROM public.{table} WHERE generation = (SELECT max(generation) FROM public.{table}))"
+            );
+            let count = async |sql: String| -> i64 {
+                let row =
+                    client.query_one(&format!("SELECT count(*) FROM ({sql}) AS rows"), &[]).await.expect("counts");
+                row.get(0)
+            };
+            assert!(count(live.clone()).await > 20, "{table} has rows");
+            assert_eq!(count(format!("(SELECT {columns} FROM floor.{table}) EXCEPT {live}")).await, 0, "{table}");
+            assert_eq!(count(live.clone()).await, count(format!("SELECT * FROM floor.{table}")).await, "{table}");
+            let indexes = async |schema: &str| -> i64 {
+                let sql = "SELECT count(*) FROM pg_indexes WHERE schemaname = $1 AND tablename = $2";
+                client.query_one(sql, &[&schema, &table]).await.expect("counts").get(0)
+            };
+            assert_eq!(indexes("public").await, indexes("floor").await, "{table} has the same indexes");
+        }
+        place.remove(site).await.expect("drops");
+    }
+}
+
+#[test]
+fn a_small_benchmark_gives_a_whole_report() {
+    let run = run::parity(
+        &["bench", "--database", "embedded", "--measures", "floors", "--events", "400", "--repeat", "1", "--json"],
+        None,
+    );
+    assert!(run.ok(), "{}", run.stderr);
+    let report: serde_json::Value = serde_json::from_str(&run.stdout).expect("one object");
+    let figures = report["figures"].as_array().expect("figures");
+    for name in ["catch-up / floor", "rebuild / floor", "rolling digest", "verify (log, rows and digest)"] {
+        let figure = figures.iter().find(|figure| figure["name"] == name).unwrap_or_else(|| panic!("{name}"));
+        assert!(figure["value"].as_f64().expect("a number") > 0.0, "{figure}");
+    }
+    assert!(report["settings"].as_array().is_some_and(|settings| settings.len() > 5));
+}
