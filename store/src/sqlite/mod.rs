@@ -132,7 +132,9 @@ impl Store for SqliteStore {
 
     async fn wakes(&self) -> Result<mpsc::Receiver<()>> {
         let (sender, receiver) = mpsc::channel(1);
-        lock(&self.listeners).push(sender);
+        let mut listeners = lock(&self.listeners);
+        listeners.retain(|listener| !listener.is_closed());
+        listeners.push(sender);
         Ok(receiver)
     }
 

@@ -135,7 +135,13 @@ impl Database {
                 blocking(move || database.connect_reader()).await?
             }
         };
-        Ok(Reader { conn: Some(conn), spoiled: false, database: self.clone(), _permit: permit })
+        Ok(Reader {
+            conn: Some(conn),
+            held: AtomicBool::new(false),
+            spoiled: false,
+            database: self.clone(),
+            _permit: permit,
+        })
     }
 
     fn connect_reader(&self) -> Result<Connection> {
@@ -152,6 +158,8 @@ impl Database {
 /// A connection that reads. Goes back to the pool when dropped.
 pub(super) struct Reader {
     conn: Option<Connection>,
+    /// Its transaction is a snapshot: it stays open, and when it is lost, so is the reader.
+    held: AtomicBool,
     /// It holds more than the pool wants back (a temporary table): close it.
     spoiled: bool,
     database: Arc<Database>,
@@ -163,7 +171,14 @@ impl Reader {
     pub fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
         let run = || -> Result<T> {
             let conn = self.connection()?;
-            if !conn.is_autocommit() {
+            if self.held.load(Ordering::Relaxed) {
+                // SQLite ends a transaction by itself when the file fails: what is read next would be of another instant.
+                if conn.is_autocommit() {
+                    return Err(StoreError::transient(
+                        Category::Storage,
+                        "the snapshot was lost; read again from a new one",
+                    ));
+                }
                 return work(conn);
             }
             let transaction = conn.unchecked_transaction()?;
@@ -180,6 +195,7 @@ impl Reader {
             let conn = self.connection()?;
             conn.execute_batch("BEGIN DEFERRED")?;
             conn.query_row("SELECT 1 FROM sqlite_master LIMIT 1", [], |_| Ok(()))?;
+            self.held.store(true, Ordering::Relaxed);
             Ok(())
         };
         run().map_err(|error| errors::named(&self.database.path, error))
