@@ -60,12 +60,13 @@ impl Following {
 }
 
 async fn follow(style: Style, mut receiver: watch::Receiver<Option<Progress>>) {
-    let bar = bar(style, "{prefix:16} {bar:28} {percent:>3}%  {per_sec} positions  ETA {eta}  {msg}");
+    let bar = bar(style, "{prefix:15} {bar:24} {percent:>3}%  ETA {eta}  {msg}");
     let started = Instant::now();
     let mut told = Instant::now();
     let mut projection = String::new();
     while receiver.changed().await.is_ok() {
         let Some(progress) = receiver.borrow_and_update().clone() else { continue };
+        let rate = progress.events as f64 / started.elapsed().as_secs_f64().max(0.001);
         if style == Style::Bar {
             if projection != progress.projection {
                 bar.reset();
@@ -74,10 +75,9 @@ async fn follow(style: Style, mut receiver: watch::Receiver<Option<Progress>>) {
             }
             bar.set_length(progress.target.0.max(0) as u64);
             bar.set_position(progress.cursor.0.max(0) as u64);
-            bar.set_message(format!("{} events", number(progress.events)));
+            bar.set_message(format!("{} events, {}/s", number(progress.events), number(rate as u64)));
         } else if told.elapsed() >= LINE_EVERY {
             told = Instant::now();
-            let rate = progress.events as f64 / started.elapsed().as_secs_f64().max(0.001);
             let _ = writeln!(
                 std::io::stderr(),
                 "{} {}: at {} of {}, {} events applied, {rate:.0} events/s",
@@ -114,7 +114,7 @@ impl Lines {
     /// With the input's size in bytes, if it is known.
     pub fn start(style: Style, size: Option<u64>) -> Lines {
         let template = match size {
-            Some(_) => "{bar:28} {percent:>3}%  {bytes_per_sec}  ETA {eta}  {msg}",
+            Some(_) => "{bar:24} {percent:>3}%  ETA {eta}  {msg}",
             None => "{spinner} {msg}",
         };
         let bar = bar(style, template);
@@ -134,7 +134,7 @@ impl Lines {
                 } else {
                     self.bar.tick();
                 }
-                self.bar.set_message(format!("{} lines, {rate:.0} lines/s", number(lines)));
+                self.bar.set_message(format!("{} lines, {}/s", number(lines), number(rate as u64)));
             }
             Style::Lines if self.told.elapsed() >= LINE_EVERY => {
                 self.told = Instant::now();

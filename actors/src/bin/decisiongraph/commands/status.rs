@@ -3,7 +3,9 @@
 use super::{Context, unexpected};
 use crate::output::{digest_short, duration, number, or_dash, shown, table};
 use clap::Args;
-use decisiongraph_actors::admin::{AdminError, AdminReply, AdminRequest, ExitCode, ScopeFilter, StatusReply};
+use decisiongraph_actors::admin::{
+    AdminError, AdminReply, AdminRequest, ExitCode, ScopeFilter, ScopeStatus, StatusReply,
+};
 use std::fmt::Write as _;
 
 /// Show where each projection stands, how far it is behind, and why
@@ -79,6 +81,10 @@ fn text(status: &StatusReply) -> String {
         "#failures",
     ];
     out.push_str(&table(&headings, rows));
+    let unused = |scope: &&ScopeStatus| scope.generation.is_none() && scope.last_log_seq.0 == 0;
+    if let Some(scope) = status.scopes.iter().find(unused) {
+        let _ = write!(out, "\n{}: {}", shown(scope.tenant.as_str()), scope.why);
+    }
     for scope in status.scopes.iter().filter(|scope| scope.lag.events > 0 || scope.open_failures > 0) {
         let _ = write!(out, "\n{}/{}: {}", shown(scope.tenant.as_str()), scope.projection, shown(&scope.why));
     }
