@@ -130,8 +130,7 @@ async fn check(task: &Task<'_>, stores: &Stores, batch_events: usize, own_partit
     let trial = Trial::new(fresh.store(), batch_events, own_partition);
     let outcome = compare(task, &trial).await;
     drop(trial);
-    // Dropping a database blocks; the other scenarios go on meanwhile.
-    tokio::task::spawn_blocking(move || drop(fresh));
+    stores.take_back(fresh).await;
     outcome
 }
 

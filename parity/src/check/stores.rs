@@ -4,8 +4,8 @@
 //! *Never:* touches a database that it did not make.
 
 use decisiongraph_store::{DatabaseUrl, Result, Store, StoreError, StoreOptions, open, throwaway};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Where fresh stores come from.
 pub enum Stores {
@@ -17,14 +17,19 @@ pub enum Stores {
         made: AtomicUsize,
     },
     /// Databases on this server.
-    Postgres(Box<throwaway::Server>),
+    Postgres {
+        /// Databases that scenarios have left behind, emptied. Dropped before the server is.
+        idle: Mutex<Vec<FreshStore>>,
+        /// Their server; stopped, if it was started here, when this value is dropped.
+        server: Box<throwaway::Server>,
+    },
 }
 
 /// A migrated, empty store, gone when this value is.
 pub struct FreshStore {
     store: Arc<dyn Store>,
     // Dropped after the store's connections.
-    _database: Option<throwaway::Database>,
+    database: Option<throwaway::Database>,
 }
 
 impl FreshStore {
@@ -46,10 +51,15 @@ impl Stores {
 
     /// Databases on the server of this URL; without one, on a server that is started now and ends with this process.
     pub async fn postgres(url: Option<String>) -> Result<Stores> {
-        Ok(Stores::Postgres(Box::new(match url {
+        let server = match url {
             Some(url) => throwaway::Server::at(url),
-            None => throwaway::Server::start().await?,
-        })))
+            None => {
+                let server = throwaway::Server::start().await?;
+                without_fsync(&server).await?;
+                server
+            }
+        };
+        Ok(Stores::Postgres { server: Box::new(server), idle: Mutex::default() })
     }
 
     /// A store of its own.
@@ -59,14 +69,48 @@ impl Stores {
                 let path = directory.path().join(format!("{}.db", made.fetch_add(1, Ordering::Relaxed)));
                 let store = open(&DatabaseUrl::Sqlite(path), StoreOptions::default()).await?;
                 store.migrate().await?;
-                Ok(FreshStore { store, _database: None })
+                Ok(FreshStore { store, database: None })
             }
-            Stores::Postgres(server) => {
+            Stores::Postgres { server, idle } => {
+                let emptied = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+                if let Some(emptied) = emptied {
+                    return Ok(emptied);
+                }
                 let database = server.fresh_database().await?;
                 let options = StoreOptions { pool_size: 3, ..StoreOptions::default() };
                 let store = open(&DatabaseUrl::parse(database.url())?, options).await?;
-                Ok(FreshStore { store, _database: Some(database) })
+                Ok(FreshStore { store, database: Some(database) })
             }
         }
     }
+
+    /// Takes back a store whose scenario is over. Making a database costs more than a scenario, so it is emptied for the next one:
+    /// no rows, no partitions, `log_seq` from 1 again.
+    pub async fn take_back(&self, fresh: FreshStore) {
+        if let (Stores::Postgres { idle, .. }, Some(database)) = (self, &fresh.database)
+            && run_on(database.url(), include_str!("empty.sql")).await.is_ok()
+        {
+            idle.lock().unwrap_or_else(PoisonError::into_inner).push(fresh);
+            return;
+        }
+        // Dropping a database blocks; the other scenarios go on meanwhile.
+        tokio::task::spawn_blocking(move || drop(fresh));
+    }
+}
+
+/// What is checked here is what rows say, not whether they survive a power failure: a server that lives for one run and makes a
+/// database a scenario need not wait for the disk.
+async fn without_fsync(server: &throwaway::Server) -> Result<()> {
+    run_on(server.admin_url(), "ALTER SYSTEM SET fsync = off").await?;
+    run_on(server.admin_url(), "SELECT pg_reload_conf()").await
+}
+
+async fn run_on(url: &str, sql: &str) -> Result<()> {
+    let failed = |error: tokio_postgres::Error| StoreError::internal(format!("the checker's database: {error}"));
+    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.map_err(failed)?;
+    let connection = tokio::spawn(connection);
+    let done = client.batch_execute(sql).await.map_err(failed);
+    drop(client);
+    let _ = connection.await;
+    done
 }
