@@ -1,6 +1,6 @@
 //! Appending by the reference's rules.
 
-use crate::backend::Fresh;
+use crate::backend::{Blank, Fresh};
 use crate::fold::append_all;
 use crate::log::{event, finished, input, named, offered, policy, started, tenant, whole_trace};
 use decisiongraph_projections::{Admitted, Category, LogSeq};
@@ -23,8 +23,8 @@ async fn stored_count(fresh: &Fresh) -> u64 {
     view.count_events(&tenant(), LogSeq::ORIGIN, LogSeq(i64::MAX), 1_000_000).await.expect("a count")
 }
 
-pub async fn stores_what_was_offered(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn stores_what_was_offered(blank: Blank) {
+    let fresh = blank.migrated().await;
     let events = whole_trace("t");
     let positions = append_all(&fresh.store, &tenant(), &events).await;
     let view = fresh.store.view().await.expect("a view");
@@ -41,8 +41,8 @@ pub async fn stores_what_was_offered(fresh: Fresh) {
     assert_eq!(pages, stored.into_iter().map(Into::into).collect::<Vec<decisiongraph_projections::LogEvent>>());
 }
 
-pub async fn each_gets_its_verdict(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn each_gets_its_verdict(blank: Blank) {
+    let fresh = blank.migrated().await;
     let verdicts = each(
         &fresh,
         &[
@@ -78,8 +78,8 @@ pub async fn each_gets_its_verdict(fresh: Fresh) {
     assert_eq!(stored_count(&fresh).await, 4);
 }
 
-pub async fn all_or_nothing_stores_nothing(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn all_or_nothing_stores_nothing(blank: Blank) {
+    let fresh = blank.migrated().await;
     append_all(&fresh.store, &tenant(), &[started("t")]).await;
     let events = [started("t"), input("t", 1, "fine"), input("t", 7, "wrong"), input("t", 2, "fine as well")];
     let verdicts = fresh.store.append(&tenant(), &events, AppendMode::AllOrNothing).await.expect("verdicts");
@@ -90,8 +90,8 @@ pub async fn all_or_nothing_stores_nothing(fresh: Fresh) {
     assert_eq!(stored_count(&fresh).await, 1);
 }
 
-pub async fn repeats_are_found(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn repeats_are_found(blank: Blank) {
+    let fresh = blank.migrated().await;
     let first = each(&fresh, &[started("t"), started("t"), input("t", 1, "i"), input("t", 1, "i")]).await;
     let Verdict::Accepted { log_seq } = first[0] else { panic!("{first:?}") };
     assert_eq!(first[1], Verdict::Repeated { log_seq, event_id: "t/0".to_owned() });
@@ -106,8 +106,8 @@ pub async fn repeats_are_found(fresh: Fresh) {
     assert_eq!(stored_count(&fresh).await, 2);
 }
 
-pub async fn a_repeat_after_the_finish_is_legal(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn a_repeat_after_the_finish_is_legal(blank: Blank) {
+    let fresh = blank.migrated().await;
     let events = whole_trace("t");
     append_all(&fresh.store, &tenant(), &events).await;
     for (event, verdict) in events.iter().zip(each(&fresh, &events).await) {
@@ -116,8 +116,8 @@ pub async fn a_repeat_after_the_finish_is_legal(fresh: Fresh) {
     }
 }
 
-pub async fn refused_events_draw_no_position(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn refused_events_draw_no_position(blank: Blank) {
+    let fresh = blank.migrated().await;
     each(&fresh, &[started("t"), input("t", 5, "no"), started("t"), input("t", 1, "yes")]).await;
     each(&fresh, &[input("t", 5, "no"), input("t", 1, "yes")]).await;
     let refused = [input("t", 2, "lost"), input("t", 9, "no")];
@@ -129,8 +129,8 @@ pub async fn refused_events_draw_no_position(fresh: Fresh) {
     assert_eq!(positions, vec![1, 2, 3]);
 }
 
-pub async fn a_reused_event_id_is_a_conflict(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn a_reused_event_id_is_a_conflict(blank: Blank) {
+    let fresh = blank.migrated().await;
     let payload = started("t").payload().to_owned();
     let verdicts = each(
         &fresh,
@@ -166,8 +166,8 @@ pub fn hostile_ids() -> Vec<String> {
     ]
 }
 
-pub async fn hostile_ids_are_kept_apart(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn hostile_ids_are_kept_apart(blank: Blank) {
+    let fresh = blank.migrated().await;
     for (number, id) in hostile_ids().into_iter().enumerate() {
         let events = [
             offered(&id, &format!("k{number}"), &id, 0, "TraceStarted", started("t").payload()),
@@ -183,8 +183,8 @@ pub async fn hostile_ids_are_kept_apart(fresh: Fresh) {
     }
 }
 
-pub async fn tenants_do_not_meet(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn tenants_do_not_meet(blank: Blank) {
+    let fresh = blank.migrated().await;
     let (a, b) = (named("a"), named("A"));
     append_all(&fresh.store, &a, &whole_trace("t")).await;
     // The same ids, keys and numbers are new in another tenant.
@@ -205,8 +205,8 @@ async fn appender(fresh: &Fresh, events: Vec<Admitted>) -> Vec<Verdict> {
     task.await.expect("no panic").expect("verdicts")
 }
 
-pub async fn two_appenders_race_for_one_trace(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn two_appenders_race_for_one_trace(blank: Blank) {
+    let fresh = blank.migrated().await;
     append_all(&fresh.store, &tenant(), &[started("t")]).await;
     let (a, b) = (fresh.again().await, fresh.again().await);
     for seq in 1..=30 {
@@ -222,8 +222,8 @@ pub async fn two_appenders_race_for_one_trace(fresh: Fresh) {
     assert_eq!(stored_count(&fresh).await, 31);
 }
 
-pub async fn two_appenders_offer_the_same_event(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn two_appenders_offer_the_same_event(blank: Blank) {
+    let fresh = blank.migrated().await;
     let (a, b) = (fresh.again().await, fresh.again().await);
     for trace in 0..30 {
         let events = whole_trace(&format!("t{trace}"));
@@ -239,8 +239,8 @@ pub async fn two_appenders_offer_the_same_event(fresh: Fresh) {
     assert_eq!(stored_count(&fresh).await, 150);
 }
 
-pub async fn appends_wake_readers(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn appends_wake_readers(blank: Blank) {
+    let fresh = blank.migrated().await;
     let mut wakes = fresh.store.wakes().await.expect("a channel");
     append_all(&fresh.store, &tenant(), &[started("t")]).await;
     let woken = tokio::time::timeout(Duration::from_secs(10), wakes.recv()).await.expect("in time");

@@ -1,8 +1,58 @@
-//! Where a test gets its database from.
+//! Where a test gets its databases from.
 
 use decisiongraph_store::{DatabaseUrl, Store, StoreOptions, open};
 use std::any::Any;
 use std::sync::Arc;
+
+/// A backend that databases can be had from.
+#[derive(Clone, Copy)]
+pub enum Blank {
+    /// Each in a folder of its own.
+    #[cfg(feature = "sqlite")]
+    Sqlite,
+    /// On the server of this test run.
+    #[cfg(feature = "throwaway-postgres")]
+    Postgres,
+}
+
+impl Blank {
+    /// A database without a schema.
+    pub async fn empty(self) -> Fresh {
+        self.database(false).await
+    }
+
+    /// A database with the program's schema.
+    pub async fn migrated(self) -> Fresh {
+        self.database(true).await
+    }
+
+    async fn database(self, migrated: bool) -> Fresh {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Blank::Sqlite => {
+                let folder = tempfile::tempdir().expect("a folder");
+                let url = DatabaseUrl::Sqlite(folder.path().join("store.db"));
+                let fresh = Fresh::of(url, Arc::new(folder)).await;
+                if migrated {
+                    fresh.store.migrate().await.expect("a schema");
+                }
+                fresh
+            }
+            #[cfg(feature = "throwaway-postgres")]
+            Blank::Postgres => {
+                let server = decisiongraph_store::throwaway::shared().await.expect("a server");
+                // A migrated one is a copy of a template: that is quicker than migrating each.
+                let database = match migrated {
+                    true => server.fresh_database().await,
+                    false => server.empty_database().await,
+                };
+                let database = database.expect("a database");
+                let url = DatabaseUrl::parse(database.url()).expect("a URL");
+                Fresh::of(url, Arc::new(database)).await
+            }
+        }
+    }
+}
 
 /// A database that lives as long as this.
 pub struct Fresh {
@@ -13,32 +63,9 @@ pub struct Fresh {
 }
 
 impl Fresh {
-    /// On SQLite, in a folder of its own, without a schema.
-    #[cfg(feature = "sqlite")]
-    pub async fn sqlite() -> Fresh {
-        let folder = tempfile::tempdir().expect("a folder");
-        let url = DatabaseUrl::Sqlite(folder.path().join("store.db"));
-        Fresh::of(url, Arc::new(folder)).await
-    }
-
-    /// On the PostgreSQL server of this test run, without a schema.
-    #[cfg(feature = "throwaway-postgres")]
-    pub async fn postgres() -> Fresh {
-        let server = decisiongraph_store::throwaway::shared().await.expect("a server");
-        let database = server.empty_database().await.expect("a database");
-        let url = DatabaseUrl::parse(database.url()).expect("a URL");
-        Fresh::of(url, Arc::new(database)).await
-    }
-
     async fn of(url: DatabaseUrl, keep: Arc<dyn Any + Send + Sync>) -> Fresh {
         let store = open(&url, StoreOptions::default()).await.expect("a store");
         Fresh { store, url, _keep: keep }
-    }
-
-    /// With the program's schema.
-    pub async fn migrated(self) -> Fresh {
-        self.store.migrate().await.expect("a schema");
-        self
     }
 
     /// The same database, opened by another process, as far as it can tell.
@@ -46,20 +73,7 @@ impl Fresh {
         Fresh::of(self.url.clone(), self._keep.clone()).await
     }
 
-    /// Another empty database of the same backend, with the program's schema.
-    pub async fn sibling(&self) -> Fresh {
-        let fresh = match &self.url {
-            #[cfg(feature = "sqlite")]
-            DatabaseUrl::Sqlite(_) => Fresh::sqlite().await,
-            #[cfg(feature = "throwaway-postgres")]
-            DatabaseUrl::Postgres(_) => Fresh::postgres().await,
-            #[allow(unreachable_patterns)]
-            other => panic!("not built for {other}"),
-        };
-        fresh.migrated().await
-    }
-
-    /// Does something that the store would never do; how many rows the last statement changed.
+    /// Does something that the store would never do; how many rows it changed.
     pub async fn raw(&self, sql: &str) -> u64 {
         match &self.url {
             #[cfg(feature = "sqlite")]

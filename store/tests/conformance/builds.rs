@@ -1,6 +1,6 @@
 //! Generations: built beside the live one, flipped, swept.
 
-use crate::backend::Fresh;
+use crate::backend::{Blank, Fresh};
 use crate::fold::{WHOLE, acquire, all_rows, append_all, build, catch_up, compute, origin, owner};
 use crate::log::{named, seeded, started, tenant, whole_trace};
 use decisiongraph_projections::{Category, LogSeq, Projection, catalogue};
@@ -42,8 +42,8 @@ async fn swept(fresh: &Fresh) -> Sweep {
     total
 }
 
-async fn full_cycle(fresh: Fresh, storage: Storage) {
-    let fresh = fresh.migrated().await;
+async fn full_cycle(blank: Blank, storage: Storage) {
+    let fresh = blank.migrated().await;
     let store = &fresh.store;
     let (lease, position) = live(&fresh).await;
     let view = store.view().await.expect("a view");
@@ -94,16 +94,16 @@ async fn full_cycle(fresh: Fresh, storage: Storage) {
     assert_eq!(swept(&fresh).await.left, 0);
 }
 
-pub async fn built_resumed_finished_flipped_swept(fresh: Fresh) {
-    full_cycle(fresh, Storage::Shared).await;
+pub async fn built_resumed_finished_flipped_swept(blank: Blank) {
+    full_cycle(blank, Storage::Shared).await;
 }
 
-pub async fn a_build_of_its_own_storage(fresh: Fresh) {
-    full_cycle(fresh, Storage::Own).await;
+pub async fn a_build_of_its_own_storage(blank: Blank) {
+    full_cycle(blank, Storage::Own).await;
 }
 
-pub async fn a_build_behind_does_not_flip(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn a_build_behind_does_not_flip(blank: Blank) {
+    let fresh = blank.migrated().await;
     let store = &fresh.store;
     let (lease, position) = live(&fresh).await;
     let build_lease = store.begin_build(&scope(), Uuid::new_v4(), Storage::Shared).await.expect("a build");
@@ -121,8 +121,8 @@ pub async fn a_build_behind_does_not_flip(fresh: Fresh) {
     assert_eq!(store.flip(&build_lease).await.expect_err("again").category, Category::Fenced);
 }
 
-pub async fn a_flip_fences_the_live_lease(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn a_flip_fences_the_live_lease(blank: Blank) {
+    let fresh = blank.migrated().await;
     let store = &fresh.store;
     let (lease, position) = live(&fresh).await;
     let build_lease = store.begin_build(&scope(), Uuid::new_v4(), Storage::Shared).await.expect("a build");
@@ -146,8 +146,43 @@ pub async fn a_flip_fences_the_live_lease(fresh: Fresh) {
     assert_eq!(late.category, Category::Fenced);
 }
 
-pub async fn a_resumed_build_fences_its_former_writer(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn a_flip_resolves_what_it_passes(blank: Blank) {
+    let fresh = blank.migrated().await;
+    let store = &fresh.store;
+    append_all(store, &tenant(), &whole_trace("t")).await;
+    // The live one stopped at the third event; a repaired one goes past it.
+    let (lease, _) = acquire(store, &scope(), &owner("n")).await;
+    for log_seq in [3, 9] {
+        let poison = NewFailure {
+            scope: scope(),
+            log_seq: LogSeq(log_seq),
+            event_id: "e".to_owned(),
+            trace_id: "t".to_owned(),
+            event_type: "PolicyEvaluated".to_owned(),
+            refusal: decisiongraph_projections::Refusal::new(Category::SchemaViolation, "bad"),
+            batch_from: LogSeq(0),
+            batch_to: LogSeq(5),
+            digest_before: String::new(),
+        };
+        store.record_failure(&poison).await.expect("recorded");
+    }
+    let build_lease = store.begin_build(&scope(), Uuid::new_v4(), Storage::Shared).await.expect("a build");
+    build(store, &build_lease, origin(GRAPH), GRAPH, 100, 100).await;
+    store.finish_build(&build_lease).await.expect("ready");
+    let view = store.view().await.expect("a view");
+    let open = async || {
+        let filter = ListFilter { open_only: true, limit: 10, ..ListFilter::default() };
+        let open = view.failures(&filter).await.expect("failures");
+        open.into_iter().map(|failure| failure.log_seq.0).collect::<Vec<_>>()
+    };
+    assert_eq!(open().await, [9, 3], "a build by itself resolves nothing");
+    let flip = store.flip(&build_lease).await.expect("a flip");
+    assert!(matches!(flip, Flip::Flipped { old_generation, .. } if old_generation == lease.generation));
+    assert_eq!(open().await, [9]);
+}
+
+pub async fn a_resumed_build_fences_its_former_writer(blank: Blank) {
+    let fresh = blank.migrated().await;
     let store = &fresh.store;
     live(&fresh).await;
     let run = Uuid::new_v4();
@@ -167,8 +202,8 @@ pub async fn a_resumed_build_fences_its_former_writer(fresh: Fresh) {
     store.commit_build(&second, &computed.batch(GRAPH)).await.expect("the present writer");
 }
 
-pub async fn a_build_batch_is_fenced_by_its_cursor(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn a_build_batch_is_fenced_by_its_cursor(blank: Blank) {
+    let fresh = blank.migrated().await;
     let store = &fresh.store;
     live(&fresh).await;
     let lease = store.begin_build(&scope(), Uuid::new_v4(), Storage::Shared).await.expect("a build");
@@ -184,8 +219,8 @@ pub async fn a_build_batch_is_fenced_by_its_cursor(fresh: Fresh) {
     assert!(again.category == Category::Fenced || again.duplicate, "{again}");
 }
 
-pub async fn an_abandoned_build_is_gone(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn an_abandoned_build_is_gone(blank: Blank) {
+    let fresh = blank.migrated().await;
     let store = &fresh.store;
     let (lease, position) = live(&fresh).await;
     for storage in [Storage::Shared, Storage::Own] {
@@ -204,8 +239,8 @@ pub async fn an_abandoned_build_is_gone(fresh: Fresh) {
     assert_eq!((row.generation, row.epoch, row.position), (lease.generation, lease.epoch, position));
 }
 
-pub async fn a_second_start_of_a_run_starts_over(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn a_second_start_of_a_run_starts_over(blank: Blank) {
+    let fresh = blank.migrated().await;
     let store = &fresh.store;
     let (_, position) = live(&fresh).await;
     let run = Uuid::new_v4();
@@ -222,8 +257,8 @@ pub async fn a_second_start_of_a_run_starts_over(fresh: Fresh) {
     assert_eq!(sweep.generations, 1, "the first start's rows go: {sweep:?}");
 }
 
-pub async fn sweeping_is_bounded(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn sweeping_is_bounded(blank: Blank) {
+    let fresh = blank.migrated().await;
     let store = &fresh.store;
     let other = named("other");
     append_all(store, &other, &whole_trace("t")).await;

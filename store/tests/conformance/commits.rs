@@ -1,6 +1,6 @@
 //! Batches: all or nothing, and only by the one who may.
 
-use crate::backend::Fresh;
+use crate::backend::{Blank, Fresh};
 use crate::fold::{Computed, WHOLE, acquire, all_rows, append_all, catch_up, compute, owner};
 use crate::log::{event, finished, input, started, tenant, whole_trace};
 use decisiongraph_projections::{Category, Changes, LogSeq, Projection, catalogue};
@@ -55,8 +55,8 @@ async fn is_fenced(fresh: &Fresh, lease: &Lease, batch: &BatchCommit<'_>) {
     assert_eq!(state(fresh, batch.projection).await, before, "nothing changed");
 }
 
-pub async fn rows_cursor_and_digest_move_together(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn rows_cursor_and_digest_move_together(blank: Blank) {
+    let fresh = blank.migrated().await;
     let (lease, computed) = prepared(&fresh, GRAPH, &[started("t")], &[input("t", 1, "i")]).await;
     let before = state(&fresh, GRAPH).await;
     assert_eq!((before.rows[0].len(), before.rows[1].len()), (3, 1));
@@ -69,8 +69,8 @@ pub async fn rows_cursor_and_digest_move_together(fresh: Fresh) {
     assert_eq!((after.scope.epoch, after.scope.owner), (before.scope.epoch, before.scope.owner));
 }
 
-pub async fn an_empty_batch_moves_the_cursor(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn an_empty_batch_moves_the_cursor(blank: Blank) {
+    let fresh = blank.migrated().await;
     let summary = catalogue::TRACE_SUMMARY;
     let (lease, computed) = prepared(&fresh, summary, &[started("t")], &[input("t", 1, "i")]).await;
     assert!(computed.changes.is_empty());
@@ -85,8 +85,8 @@ pub async fn an_empty_batch_moves_the_cursor(fresh: Fresh) {
     assert_eq!(state(&fresh, summary).await.scope.position, after.scope.position);
 }
 
-pub async fn an_old_epoch_changes_nothing(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn an_old_epoch_changes_nothing(blank: Blank) {
+    let fresh = blank.migrated().await;
     let (lease, computed) = prepared(&fresh, GRAPH, &[started("t")], &[input("t", 1, "i")]).await;
     let (next, _) = acquire(&fresh.store, &lease.scope, &lease.owner).await;
     is_fenced(&fresh, &lease, &computed.batch(GRAPH)).await;
@@ -96,8 +96,8 @@ pub async fn an_old_epoch_changes_nothing(fresh: Fresh) {
     fresh.store.commit(&next, &computed.batch(GRAPH)).await.expect("the present owner");
 }
 
-pub async fn a_wrong_cursor_changes_nothing(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn a_wrong_cursor_changes_nothing(blank: Blank) {
+    let fresh = blank.migrated().await;
     let (lease, computed) = prepared(&fresh, GRAPH, &[started("t")], &[input("t", 1, "i")]).await;
     let early = Computed { from: LogSeq(computed.from.0 - 1), changes: computed.changes.clone(), ..computed };
     is_fenced(&fresh, &lease, &early.batch(GRAPH)).await;
@@ -105,8 +105,8 @@ pub async fn a_wrong_cursor_changes_nothing(fresh: Fresh) {
     is_fenced(&fresh, &lease, &late.batch(GRAPH)).await;
 }
 
-pub async fn a_wrong_generation_changes_nothing(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn a_wrong_generation_changes_nothing(blank: Blank) {
+    let fresh = blank.migrated().await;
     let (lease, computed) = prepared(&fresh, GRAPH, &[started("t")], &[input("t", 1, "i")]).await;
     let wrong = Lease { generation: Generation(lease.generation.0 + 1), ..lease };
     is_fenced(&fresh, &wrong, &computed.batch(GRAPH)).await;
@@ -115,8 +115,8 @@ pub async fn a_wrong_generation_changes_nothing(fresh: Fresh) {
     assert!(rows.iter().all(Vec::is_empty), "nothing under the other number: {rows:?}");
 }
 
-pub async fn a_duplicate_is_told_and_changes_nothing(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn a_duplicate_is_told_and_changes_nothing(blank: Blank) {
+    let fresh = blank.migrated().await;
     let (lease, computed) = prepared(&fresh, GRAPH, &[started("t")], &[input("t", 1, "i")]).await;
     let before = state(&fresh, GRAPH).await;
     let mut twice = Computed { changes: computed.changes.clone(), digest: computed.digest.clone(), ..computed };
@@ -127,8 +127,8 @@ pub async fn a_duplicate_is_told_and_changes_nothing(fresh: Fresh) {
     fresh.store.commit(&lease, &computed.batch(GRAPH)).await.expect("the lease is still good");
 }
 
-pub async fn a_tampered_row_stops_its_update(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn a_tampered_row_stops_its_update(blank: Blank) {
+    let fresh = blank.migrated().await;
     let summary = catalogue::TRACE_SUMMARY;
     let (lease, computed) = prepared(
         &fresh,
@@ -145,8 +145,8 @@ pub async fn a_tampered_row_stops_its_update(fresh: Fresh) {
     assert_eq!(state(&fresh, summary).await, before, "nothing changed, of no row");
 }
 
-pub async fn a_tampered_row_stops_its_deletion(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn a_tampered_row_stops_its_deletion(blank: Blank) {
+    let fresh = blank.migrated().await;
     let index = catalogue::PRECEDENT_INDEX;
     let (lease, mut computed) = prepared(&fresh, index, &whole_trace("t"), &[started("u")]).await;
     let rows = state(&fresh, index).await.rows;
@@ -164,8 +164,8 @@ pub async fn a_tampered_row_stops_its_deletion(fresh: Fresh) {
     assert_eq!(state(&fresh, index).await.rows[1], Vec::new());
 }
 
-pub async fn two_commits_of_one_lease_cannot_both_win(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn two_commits_of_one_lease_cannot_both_win(blank: Blank) {
+    let fresh = blank.migrated().await;
     let (lease, computed) = prepared(&fresh, GRAPH, &[started("t")], &[input("t", 1, "i")]).await;
     let digest = computed.digest.clone();
     let computed = std::sync::Arc::new(computed);
@@ -183,8 +183,8 @@ pub async fn two_commits_of_one_lease_cannot_both_win(fresh: Fresh) {
     assert_eq!(state(&fresh, GRAPH).await.scope.position.digest, digest);
 }
 
-pub async fn checkpoints_are_chained(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn checkpoints_are_chained(blank: Blank) {
+    let fresh = blank.migrated().await;
     let (lease, computed) = prepared(&fresh, GRAPH, &[started("t")], &[input("t", 1, "i")]).await;
     fresh.store.commit(&lease, &BatchCommit { checkpoint: true, ..computed.batch(GRAPH) }).await.expect("a commit");
     append_all(&fresh.store, &tenant(), &[event("t", 2, "TraceFinished", r#"{"outcome":"failure"}"#)]).await;
@@ -222,8 +222,8 @@ pub async fn checkpoints_are_chained(fresh: Fresh) {
     is_fenced(&fresh, &old, &batch).await;
 }
 
-pub async fn old_checkpoints_go(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn old_checkpoints_go(blank: Blank) {
+    let fresh = blank.migrated().await;
     let (lease, _) = prepared(&fresh, GRAPH, &[], &[]).await;
     let digest = Default::default();
     for cursor in 1..=1_003 {

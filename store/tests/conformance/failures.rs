@@ -1,6 +1,6 @@
 //! Poison events.
 
-use crate::backend::Fresh;
+use crate::backend::Blank;
 use crate::fold::{acquire, append_all, catch_up, owner};
 use crate::log::{named, tenant, whole_trace};
 use decisiongraph_projections::{Category, LogSeq, Refusal, TenantId, catalogue};
@@ -24,8 +24,8 @@ fn filter() -> ListFilter {
     ListFilter { limit: 100, ..ListFilter::default() }
 }
 
-pub async fn one_open_row_an_event(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn one_open_row_an_event(blank: Blank) {
+    let fresh = blank.migrated().await;
     let first = fresh.store.record_failure(&poison(&tenant(), 3, "bad")).await.expect("recorded");
     assert_eq!((first.attempts, first.category, first.message.as_str()), (1, Category::SchemaViolation, "bad"));
     assert_eq!((first.log_seq, first.batch_from, first.batch_to), (LogSeq(3), LogSeq(2), LogSeq(8)));
@@ -40,8 +40,8 @@ pub async fn one_open_row_an_event(fresh: Fresh) {
     assert_eq!(view.failure(first.failure_id + 1_000).await.expect("an answer"), None);
 }
 
-pub async fn a_passing_commit_resolves(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn a_passing_commit_resolves(blank: Blank) {
+    let fresh = blank.migrated().await;
     append_all(&fresh.store, &tenant(), &whole_trace("t")).await;
     let projection = catalogue::TRACE_SUMMARY;
     for log_seq in [3, 5, 6] {
@@ -68,8 +68,8 @@ pub async fn a_passing_commit_resolves(fresh: Fresh) {
     assert_eq!(open().await, [3, 6]);
 }
 
-pub async fn failures_are_listed_newest_first(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn failures_are_listed_newest_first(blank: Blank) {
+    let fresh = blank.migrated().await;
     for log_seq in [1, 2, 3] {
         fresh.store.record_failure(&poison(&tenant(), log_seq, "bad")).await.expect("recorded");
     }

@@ -1,6 +1,6 @@
 //! Ownership: who holds a scope, and how it changes hands.
 
-use crate::backend::Fresh;
+use crate::backend::{Blank, Fresh};
 use crate::fold::{acquire, append_all, catch_up, compute, owner};
 use crate::log::{input, named, started, tenant};
 use decisiongraph_projections::{Category, LogSeq, catalogue};
@@ -25,8 +25,8 @@ async fn row(fresh: &Fresh, scope: &Scope) -> ScopeRow {
     view.scope(scope).await.expect("an answer").expect("a scope")
 }
 
-pub async fn a_scope_is_made_at_the_origin(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn a_scope_is_made_at_the_origin(blank: Blank) {
+    let fresh = blank.migrated().await;
     let view = fresh.store.view().await.expect("a view");
     assert_eq!(view.scope(&scope()).await.expect("an answer"), None);
     let me = owner("n1");
@@ -56,8 +56,8 @@ pub async fn a_scope_is_made_at_the_origin(fresh: Fresh) {
     assert_eq!(generations.len(), 5, "a generation is unique in the database");
 }
 
-pub async fn a_live_owner_keeps_its_scope(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn a_live_owner_keeps_its_scope(blank: Blank) {
+    let fresh = blank.migrated().await;
     let (me, you) = (owner("n1"), owner("n2"));
     fresh.store.heartbeat(&me, LONG).await.expect("alive");
     fresh.store.heartbeat(&you, LONG).await.expect("alive");
@@ -70,8 +70,8 @@ pub async fn a_live_owner_keeps_its_scope(fresh: Fresh) {
     assert_eq!(held(&fresh, &other, &you).await, None);
 }
 
-pub async fn a_dead_owner_is_taken_over(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn a_dead_owner_is_taken_over(blank: Blank) {
+    let fresh = blank.migrated().await;
     append_all(&fresh.store, &tenant(), &[started("t")]).await;
     let (me, you) = (owner("n1"), owner("n2"));
     fresh.store.heartbeat(&me, LONG).await.expect("alive");
@@ -87,8 +87,8 @@ pub async fn a_dead_owner_is_taken_over(fresh: Fresh) {
     assert_eq!(row(&fresh, &scope()).await.owner.as_deref(), Some("n2"));
 }
 
-pub async fn the_same_owner_takes_a_new_epoch(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn the_same_owner_takes_a_new_epoch(blank: Blank) {
+    let fresh = blank.migrated().await;
     append_all(&fresh.store, &tenant(), &[started("t")]).await;
     let me = owner("n1");
     fresh.store.heartbeat(&me, LONG).await.expect("alive");
@@ -104,8 +104,8 @@ pub async fn the_same_owner_takes_a_new_epoch(fresh: Fresh) {
     fresh.store.commit(&second, &computed.batch(projection)).await.expect("the new one");
 }
 
-pub async fn a_released_scope_is_free(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn a_released_scope_is_free(blank: Blank) {
+    let fresh = blank.migrated().await;
     let (me, you) = (owner("n1"), owner("n2"));
     fresh.store.heartbeat(&me, LONG).await.expect("alive");
     let (lease, _) = acquire(&fresh.store, &scope(), &me).await;
@@ -114,8 +114,8 @@ pub async fn a_released_scope_is_free(fresh: Fresh) {
     assert_eq!(held(&fresh, &scope(), &you).await, None);
 }
 
-pub async fn a_late_release_changes_nothing(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn a_late_release_changes_nothing(blank: Blank) {
+    let fresh = blank.migrated().await;
     let (me, you) = (owner("n1"), owner("n2"));
     fresh.store.heartbeat(&you, LONG).await.expect("alive");
     let (mine, _) = acquire(&fresh.store, &scope(), &me).await;
@@ -125,8 +125,8 @@ pub async fn a_late_release_changes_nothing(fresh: Fresh) {
     assert!(held(&fresh, &scope(), &me).await.is_some());
 }
 
-pub async fn leaving_frees_everything(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn leaving_frees_everything(blank: Blank) {
+    let fresh = blank.migrated().await;
     let (me, you) = (owner("n1"), owner("n2"));
     fresh.store.heartbeat(&me, LONG).await.expect("alive");
     for projection in catalogue::ALL {
@@ -140,8 +140,8 @@ pub async fn leaving_frees_everything(fresh: Fresh) {
     fresh.store.heartbeat(&owner("n1"), LONG).await.expect("another incarnation");
 }
 
-pub async fn a_name_belongs_to_one_incarnation(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn a_name_belongs_to_one_incarnation(blank: Blank) {
+    let fresh = blank.migrated().await;
     let (first, second) = (owner("n"), owner("n"));
     fresh.store.heartbeat(&first, LONG).await.expect("alive");
     fresh.store.heartbeat(&first, LONG).await.expect("renewed");
@@ -156,8 +156,8 @@ pub async fn a_name_belongs_to_one_incarnation(fresh: Fresh) {
     assert_eq!(fresh.store.heartbeat(&first, LONG).await.expect_err("too late").category, Category::Fenced);
 }
 
-pub async fn two_processes_take_one_scope(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn two_processes_take_one_scope(blank: Blank) {
+    let fresh = blank.migrated().await;
     append_all(&fresh.store, &tenant(), &[started("t"), input("t", 1, "i")]).await;
     let (a, b) = (fresh.again().await, fresh.again().await);
     let (me, you) = (owner("n1"), owner("n2"));

@@ -1,6 +1,6 @@
 //! Reading the log.
 
-use crate::backend::Fresh;
+use crate::backend::Blank;
 use crate::fold::{WHOLE, append_all};
 use crate::log::{finished, input, named, policy, started, tenant, whole_trace};
 use decisiongraph_projections::LogSeq;
@@ -13,8 +13,8 @@ fn set(ids: &[&str]) -> BTreeSet<String> {
     ids.iter().map(|id| (*id).to_owned()).collect()
 }
 
-pub async fn pages_have_two_limits(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn pages_have_two_limits(blank: Blank) {
+    let fresh = blank.migrated().await;
     let events = [whole_trace("t"), whole_trace("u")].concat();
     let positions = append_all(&fresh.store, &tenant(), &events).await;
     append_all(&fresh.store, &named("other"), &whole_trace("t")).await;
@@ -34,8 +34,8 @@ pub async fn pages_have_two_limits(fresh: Fresh) {
     assert_eq!(page(LogSeq::ORIGIN, END, 100, 0).await, positions[..1], "at least one");
 }
 
-pub async fn heads_are_as_of_a_position(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn heads_are_as_of_a_position(blank: Blank) {
+    let fresh = blank.migrated().await;
     let events = [started("t"), started("u"), input("t", 1, "i"), input("t", 2, "j"), input("u", 1, "i")];
     let positions = append_all(&fresh.store, &tenant(), &events).await;
     append_all(&fresh.store, &named("other"), &whole_trace("v")).await;
@@ -51,8 +51,8 @@ pub async fn heads_are_as_of_a_position(fresh: Fresh) {
     assert!(view.heads(&tenant(), &BTreeSet::new(), END).await.expect("none").is_empty());
 }
 
-pub async fn history_is_of_types_and_a_position(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn history_is_of_types_and_a_position(blank: Blank) {
+    let fresh = blank.migrated().await;
     let events = [started("t"), policy("t", 1, "p", "1"), started("u"), input("t", 2, "i"), policy("t", 3, "q", "1")];
     let positions = append_all(&fresh.store, &tenant(), &events).await;
     let view = fresh.store.view().await.expect("a view");
@@ -67,8 +67,8 @@ pub async fn history_is_of_types_and_a_position(fresh: Fresh) {
     assert_eq!(history(END, &["TraceFinished"]).await, []);
 }
 
-pub async fn trace_events_page_by_position(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn trace_events_page_by_position(blank: Blank) {
+    let fresh = blank.migrated().await;
     let positions = append_all(&fresh.store, &tenant(), &whole_trace("t")).await;
     append_all(&fresh.store, &tenant(), &whole_trace("u")).await;
     let view = fresh.store.view().await.expect("a view");
@@ -81,8 +81,8 @@ pub async fn trace_events_page_by_position(fresh: Fresh) {
     assert_eq!(page(positions[1], 2).await, positions[2..4]);
 }
 
-pub async fn last_positions(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn last_positions(blank: Blank) {
+    let fresh = blank.migrated().await;
     let positions = append_all(&fresh.store, &tenant(), &whole_trace("t")).await;
     let other = append_all(&fresh.store, &named("other"), &whole_trace("t")).await;
     let view = fresh.store.view().await.expect("a view");
@@ -93,8 +93,8 @@ pub async fn last_positions(fresh: Fresh) {
     assert_eq!(view.last_log_seq(&named("nobody"), None).await.expect("none"), LogSeq::ORIGIN);
 }
 
-pub async fn lag_is_counted_to_a_bound(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn lag_is_counted_to_a_bound(blank: Blank) {
+    let fresh = blank.migrated().await;
     let positions = append_all(&fresh.store, &tenant(), &whole_trace("t")).await;
     append_all(&fresh.store, &named("other"), &whole_trace("t")).await;
     let view = fresh.store.view().await.expect("a view");
@@ -113,8 +113,8 @@ pub async fn lag_is_counted_to_a_bound(fresh: Fresh) {
     assert_eq!(view.count_events(&tenant(), LogSeq::ORIGIN, END, 2).await.expect("a count"), 2);
 }
 
-pub async fn tenants_are_listed(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn tenants_are_listed(blank: Blank) {
+    let fresh = blank.migrated().await;
     let view = fresh.store.view().await.expect("a view");
     assert_eq!(view.tenants().await.expect("none"), Vec::new());
     for id in ["b", "Ä", "a", "B", "a b"] {
@@ -124,8 +124,8 @@ pub async fn tenants_are_listed(fresh: Fresh) {
     assert_eq!(tenants, ["B", "a", "a b", "b", "Ä"].map(named), "by bytes");
 }
 
-pub async fn the_mark_is_the_last_position(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn the_mark_is_the_last_position(blank: Blank) {
+    let fresh = blank.migrated().await;
     let empty = fresh.store.sample_high_water().await.expect("a sample");
     assert_eq!((empty.sequence, empty.writers.len()), (LogSeq::ORIGIN, 0));
     let positions = append_all(&fresh.store, &tenant(), &whole_trace("t")).await;

@@ -1,6 +1,6 @@
 //! The queries over the read models.
 
-use crate::backend::Fresh;
+use crate::backend::{Blank, Fresh};
 use crate::fold::{acquire, append_all, catch_up, owner};
 use crate::log::{cited, event, exception, finished, input, named, policy, started, started_about, tenant};
 use decisiongraph_projections::{LogSeq, Row, TenantId, catalogue};
@@ -21,8 +21,8 @@ fn keys(rows: &[Row]) -> Vec<&str> {
     rows.iter().map(Row::key).collect()
 }
 
-pub async fn edges_of_a_node_by_position(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn edges_of_a_node_by_position(blank: Blank) {
+    let fresh = blank.migrated().await;
     append_all(&fresh.store, &named("other"), &[started("t"), input("t", 1, "z")]).await;
     // One event with two edges at one position, one edge that comes in, and one from the trace to itself.
     let action = r#"{"action_id":"x","action_type":"t","target_entity":{"entity_type":"trace","entity_id":"t"},"target_system":"s","changes":[]}"#;
@@ -92,8 +92,8 @@ pub async fn edges_of_a_node_by_position(fresh: Fresh) {
     assert_eq!(view.edges_of(&named("x"), graph, "trace:t", Direction::Both, None, 9).await.expect("none"), []);
 }
 
-pub async fn edges_touching_nodes_by_id(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn edges_touching_nodes_by_id(blank: Blank) {
+    let fresh = blank.migrated().await;
     let events = [
         started_about("t", "é", "1"),
         input("t", 1, "b"),
@@ -155,8 +155,8 @@ async fn decided(fresh: &Fresh) -> [Generation; 3] {
     projected(fresh, &tenant()).await
 }
 
-pub async fn precedents_of_a_policy(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn precedents_of_a_policy(blank: Blank) {
+    let fresh = blank.migrated().await;
     let [_, summaries, precedents] = decided(&fresh).await;
     let view = fresh.store.view().await.expect("a view");
     let find = async |filter: PrecedentFilter| {
@@ -185,8 +185,8 @@ pub async fn precedents_of_a_policy(fresh: Fresh) {
     assert_eq!(find(of("P")).await, []);
 }
 
-pub async fn precedents_without_a_policy(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn precedents_without_a_policy(blank: Blank) {
+    let fresh = blank.migrated().await;
     let [_, summaries, precedents] = decided(&fresh).await;
     let view = fresh.store.view().await.expect("a view");
     let any = PrecedentFilter { limit: 100, ..PrecedentFilter::default() };

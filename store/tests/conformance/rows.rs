@@ -1,7 +1,7 @@
 //! Rows: found by identity, streamed in order.
 
 use crate::appends::hostile_ids;
-use crate::backend::Fresh;
+use crate::backend::{Blank, Fresh};
 use crate::fold::{acquire, all_rows, append_all, catch_up, collect, owner};
 use crate::log::{named, offered, seeded, started, tenant, whole_trace};
 use decisiongraph_projections::{Fetch, Needs, Projection, RowKey, RowsNeed, catalogue};
@@ -19,8 +19,8 @@ fn need(table: usize, by: usize, fetch: Fetch, values: impl IntoIterator<Item = 
     RowsNeed { table, by, fetch, values: values.into_iter().collect() }
 }
 
-pub async fn prior_rows_of_hostile_ids(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn prior_rows_of_hostile_ids(blank: Blank) {
+    let fresh = blank.migrated().await;
     for (number, id) in hostile_ids().into_iter().enumerate() {
         let event = offered(&id, &format!("k{number}"), &id, 0, "TraceStarted", started("t").payload());
         append_all(&fresh.store, &tenant(), &[event]).await;
@@ -53,8 +53,8 @@ pub async fn prior_rows_of_hostile_ids(fresh: Fresh) {
     assert!(nothing.rows.is_empty() && nothing.existing.is_empty());
 }
 
-pub async fn prior_rows_by_a_hashed_column(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn prior_rows_by_a_hashed_column(blank: Blank) {
+    let fresh = blank.migrated().await;
     append_all(&fresh.store, &tenant(), &[whole_trace("t"), whole_trace("u"), whole_trace("v")].concat()).await;
     let lease = projected(&fresh, &tenant(), catalogue::PRECEDENT_INDEX).await;
     let view = fresh.store.view().await.expect("a view");
@@ -70,8 +70,8 @@ pub async fn prior_rows_by_a_hashed_column(fresh: Fresh) {
     assert_eq!(keys, ["t/2", "t/3", "v/2", "v/3"]);
 }
 
-pub async fn streams_come_in_both_orders(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn streams_come_in_both_orders(blank: Blank) {
+    let fresh = blank.migrated().await;
     // Several chunks of rows.
     append_all(&fresh.store, &tenant(), &seeded(3, 4_200)).await;
     let lease = projected(&fresh, &tenant(), catalogue::CONTEXT_GRAPH).await;
@@ -108,8 +108,8 @@ pub async fn streams_come_in_both_orders(fresh: Fresh) {
     assert_eq!(collect(none).await, Vec::new());
 }
 
-pub async fn streams_of_one_view_do_not_block_each_other(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn streams_of_one_view_do_not_block_each_other(blank: Blank) {
+    let fresh = blank.migrated().await;
     append_all(&fresh.store, &tenant(), &seeded(4, 4_200)).await;
     let lease = projected(&fresh, &tenant(), catalogue::CONTEXT_GRAPH).await;
     let view = fresh.store.snapshot().await.expect("a snapshot");
@@ -137,8 +137,8 @@ pub async fn streams_of_one_view_do_not_block_each_other(fresh: Fresh) {
     assert_eq!(all_rows(&*view, &tenant(), projection, lease.generation).await.len(), 2);
 }
 
-pub async fn generations_and_tenants_are_apart(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn generations_and_tenants_are_apart(blank: Blank) {
+    let fresh = blank.migrated().await;
     let (a, b) = (named("a"), named("b"));
     append_all(&fresh.store, &a, &whole_trace("t")).await;
     append_all(&fresh.store, &b, &[started("t"), started("u")]).await;

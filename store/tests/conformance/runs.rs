@@ -1,6 +1,6 @@
 //! Jobs.
 
-use crate::backend::Fresh;
+use crate::backend::{Blank, Fresh};
 use crate::fold::owner;
 use crate::log::{named, tenant};
 use decisiongraph_projections::{Category, LogSeq, Refusal, TenantId, catalogue};
@@ -44,8 +44,8 @@ fn progress(cursor: i64, events: i64) -> RunProgress {
     RunProgress { current: "trace_summary", cursor: LogSeq(cursor), target: LogSeq(100), events }
 }
 
-pub async fn a_run_from_start_to_end(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn a_run_from_start_to_end(blank: Blank) {
+    let fresh = blank.migrated().await;
     let me = alive(&fresh, "n1").await;
     let job = NewRun { mode: RunMode::CatchUp, until: Some(LogSeq(77)), ..job(&tenant(), all(), &me) };
     let run = fresh.store.create_run(&job).await.expect("a run");
@@ -71,8 +71,8 @@ pub async fn a_run_from_start_to_end(fresh: Fresh) {
     assert_eq!(view.run(Uuid::new_v4()).await.expect("an answer"), None);
 }
 
-pub async fn one_job_a_scope(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn one_job_a_scope(blank: Blank) {
+    let fresh = blank.migrated().await;
     let (me, you) = (alive(&fresh, "n1").await, alive(&fresh, "n2").await);
     let one = job(&tenant(), vec!["trace_summary"], &me);
     assert_eq!(fresh.store.create_run(&one).await.expect("a run").projection, "trace_summary");
@@ -94,8 +94,8 @@ pub async fn one_job_a_scope(fresh: Fresh) {
     assert_eq!(runs.len(), 4, "refused jobs left no row");
 }
 
-pub async fn an_orphan_holds_nothing(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn an_orphan_holds_nothing(blank: Blank) {
+    let fresh = blank.migrated().await;
     let (me, you) = (alive(&fresh, "n1").await, alive(&fresh, "n2").await);
     let orphan = job(&tenant(), all(), &me);
     fresh.store.create_run(&orphan).await.expect("a run");
@@ -110,8 +110,8 @@ pub async fn an_orphan_holds_nothing(fresh: Fresh) {
     fresh.store.create_run(&job(&tenant(), vec!["context_graph"], &you)).await.expect("all of it is free");
 }
 
-pub async fn an_orphan_is_adopted(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn an_orphan_is_adopted(blank: Blank) {
+    let fresh = blank.migrated().await;
     let (me, you) = (alive(&fresh, "n1").await, alive(&fresh, "n2").await);
     let orphan = job(&tenant(), all(), &me);
     fresh.store.create_run(&orphan).await.expect("a run");
@@ -133,8 +133,8 @@ pub async fn an_orphan_is_adopted(fresh: Fresh) {
     assert_eq!(missing.category, Category::NotFound);
 }
 
-pub async fn a_cancelled_run_is_adopted(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn a_cancelled_run_is_adopted(blank: Blank) {
+    let fresh = blank.migrated().await;
     let (me, you) = (alive(&fresh, "n1").await, alive(&fresh, "n2").await);
     let cancelled = job(&tenant(), vec!["trace_summary"], &me);
     fresh.store.create_run(&cancelled).await.expect("a run");
@@ -151,8 +151,8 @@ pub async fn a_cancelled_run_is_adopted(fresh: Fresh) {
     fresh.store.advance_run(cancelled.run_id, &me, &progress(1, 1)).await.expect("it goes on");
 }
 
-pub async fn cancelling(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn cancelling(blank: Blank) {
+    let fresh = blank.migrated().await;
     let me = alive(&fresh, "n1").await;
     let run = job(&tenant(), all(), &me);
     fresh.store.create_run(&run).await.expect("a run");
@@ -173,8 +173,8 @@ pub async fn cancelling(fresh: Fresh) {
     assert_eq!(missing.category, Category::NotFound);
 }
 
-pub async fn another_process_is_fenced(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn another_process_is_fenced(blank: Blank) {
+    let fresh = blank.migrated().await;
     let (me, you) = (alive(&fresh, "n1").await, alive(&fresh, "n2").await);
     let run = job(&tenant(), all(), &me);
     fresh.store.create_run(&run).await.expect("a run");
@@ -192,8 +192,8 @@ pub async fn another_process_is_fenced(fresh: Fresh) {
     assert_eq!(missing.category, Category::NotFound);
 }
 
-pub async fn runs_are_listed_newest_first(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn runs_are_listed_newest_first(blank: Blank) {
+    let fresh = blank.migrated().await;
     let me = alive(&fresh, "n1").await;
     let first = job(&tenant(), vec!["trace_summary"], &me);
     let second = job(&named("other"), all(), &me);

@@ -1,9 +1,10 @@
 //! Migrations.
 
-use crate::backend::Fresh;
+use crate::backend::Blank;
 use decisiongraph_projections::Category;
 
-pub async fn migrates_twice(fresh: Fresh) {
+pub async fn migrates_twice(blank: Blank) {
+    let fresh = blank.empty().await;
     let before = fresh.store.schema_status().await.expect("a status");
     assert_eq!(before.database, 0);
     assert!(before.program > 0);
@@ -14,7 +15,8 @@ pub async fn migrates_twice(fresh: Fresh) {
     assert_eq!(after.database, after.program);
 }
 
-pub async fn two_processes_migrate_at_once(fresh: Fresh) {
+pub async fn two_processes_migrate_at_once(blank: Blank) {
+    let fresh = blank.empty().await;
     let (a, b) = (fresh.again().await, fresh.again().await);
     let (a, b) = (a.store.clone(), b.store.clone());
     let (a, b) =
@@ -25,8 +27,8 @@ pub async fn two_processes_migrate_at_once(fresh: Fresh) {
     assert_eq!(status.database, status.program);
 }
 
-pub async fn a_newer_schema_is_refused(fresh: Fresh) {
-    let fresh = fresh.migrated().await;
+pub async fn a_newer_schema_is_refused(blank: Blank) {
+    let fresh = blank.migrated().await;
     fresh
         .raw("INSERT INTO refinery_schema_history (version, name, applied_on, checksum) VALUES (9999, 'later', '2030-01-01T00:00:00Z', '1')")
         .await;
@@ -36,7 +38,8 @@ pub async fn a_newer_schema_is_refused(fresh: Fresh) {
     assert_eq!(fresh.store.schema_status().await.expect("a status").database, 9999);
 }
 
-pub async fn without_a_schema_it_says_what_to_run(fresh: Fresh) {
+pub async fn without_a_schema_it_says_what_to_run(blank: Blank) {
+    let fresh = blank.empty().await;
     let refused = match fresh.store.view().await {
         Ok(view) => view.tenants().await.expect_err("no schema"),
         Err(refused) => refused,

@@ -1,17 +1,17 @@
 //! Any split of a log into batches gives the same rows and the same rolling digest, and the digest of the rows is the stored
 //! one.
 
-use crate::backend::Fresh;
+use crate::backend::Blank;
 use crate::fold::{acquire, all_rows, append_all, catch_up, owner};
 use crate::log::{Random, seeded, tenant};
 use decisiongraph_projections::catalogue;
 use decisiongraph_store::*;
 
-pub async fn any_split_gives_the_same_rows_and_digest(fresh: Fresh) {
+pub async fn any_split_gives_the_same_rows_and_digest(blank: Blank) {
     let mut random = Random(20);
     let mut first: Option<Vec<_>> = None;
     for round in 0..4 {
-        let fresh = fresh.sibling().await;
+        let fresh = blank.migrated().await;
         let store = &fresh.store;
         append_all(store, &tenant(), &seeded(7, 160)).await;
         let sizes: Vec<usize> = match round {
