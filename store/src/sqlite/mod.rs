@@ -29,7 +29,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use decisiongraph_projections::{Admitted, LogSeq, TenantId};
-use pool::{Database, blocking, in_place, lock};
+use pool::{Database, blocking, lock};
 use rusqlite::Connection;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -105,7 +105,8 @@ impl Store for SqliteStore {
     }
 
     async fn append(&self, tenant: &TenantId, events: &[Admitted], mode: AppendMode) -> Result<Vec<Verdict>> {
-        let verdicts = in_place(|| self.database.write(|conn| append::append(conn, tenant, events, mode)))?;
+        let (tenant, events) = (tenant.clone(), events.to_vec());
+        let verdicts = self.write(move |conn| append::append(conn, &tenant, &events, mode)).await?;
         if verdicts.iter().any(|verdict| matches!(verdict, Verdict::Accepted { .. })) {
             self.wake();
         }
@@ -159,13 +160,15 @@ impl Store for SqliteStore {
     }
 
     async fn commit(&self, lease: &Lease, batch: &BatchCommit<'_>) -> Result<()> {
-        in_place(|| self.database.write(|conn| commit::commit(conn, lease, batch)))?;
+        let (lease, batch) = (lease.clone(), commit::Batch::from(batch));
+        self.write(move |conn| commit::commit(conn, &lease, &batch)).await?;
         crash::point("commit.after_commit");
         Ok(())
     }
 
     async fn commit_build(&self, lease: &BuildLease, batch: &BatchCommit<'_>) -> Result<()> {
-        in_place(|| self.database.write(|conn| commit::commit_build(conn, lease, batch)))?;
+        let (lease, batch) = (lease.clone(), commit::Batch::from(batch));
+        self.write(move |conn| commit::commit_build(conn, &lease, &batch)).await?;
         crash::point("build.after_commit");
         Ok(())
     }

@@ -224,21 +224,11 @@ impl Drop for Reader {
     }
 }
 
-/// Runs blocking work that owns what it needs.
+/// Runs blocking work on a thread of its own.
 pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     match tokio::task::spawn_blocking(work).await {
         Ok(answer) => answer,
         Err(error) => Err(StoreError::internal(format!("a database call did not end: {error}"))),
-    }
-}
-
-/// Runs blocking work that borrows what it needs (a batch is too big to be copied for it): on this thread, whose other
-/// tasks move to another one where the runtime has several.
-pub(super) fn in_place<T>(work: impl FnOnce() -> T) -> T {
-    use tokio::runtime::{Handle, RuntimeFlavor};
-    match Handle::try_current().map(|handle| handle.runtime_flavor()) {
-        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
-        _ => work(),
     }
 }
 

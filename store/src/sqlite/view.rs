@@ -1,6 +1,6 @@
 //! Read views: each call its own instant ([`View::fresh`]), or all calls one instant ([`View::snapshot`]).
 
-use super::pool::{Database, Reader, blocking, in_place, lock};
+use super::pool::{Database, Reader, blocking, lock};
 use super::{failure, query, read, run, stream};
 use crate::{
     Checkpoint, Direction, Failure, Generation, Lag, ListFilter, PageLimit, PrecedentFilter, PrecedentHit, ReadView,
@@ -131,15 +131,8 @@ impl ReadView for View {
         generation: Generation,
         needs: &Needs,
     ) -> Result<Prior> {
-        let tables = projection.tables();
-        let work = |conn: &Connection| read::prior_rows(conn, tenant, tables, generation, needs);
-        match &self.held {
-            Some(held) => in_place(|| lock(held).read(work)),
-            None => {
-                let reader = self.database.reader().await?;
-                in_place(|| reader.read(work))
-            }
-        }
+        let (tenant, tables, needs) = (tenant.clone(), projection.tables(), needs.clone());
+        self.read(move |conn| read::prior_rows(conn, &tenant, tables, generation, &needs)).await
     }
 
     async fn rows(
