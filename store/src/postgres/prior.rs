@@ -54,7 +54,9 @@ pub(super) async fn prior_rows(
 
 /// `$1` tenant, `$2` generation, `$3` hashes of the values looked for. The text that was hashed comes first, to be compared.
 ///
-/// LATERAL with OFFSET 0: one index look-up a value, whatever the planner believes of the table's size.
+/// LATERAL with LIMIT or OFFSET: one index look-up a value, whatever the planner believes of the table's size. The key is asked for as a
+/// range of one, and in its order: with plain equality every index that begins with tenant and generation looks alike to a planner that
+/// has seen the table empty, and its plan is kept.
 fn statement(table: &Table, need: &RowsNeed, leaf: &str) -> String {
     let by = table.columns[need.by].name;
     let key = if need.by == 0 { "row_key".to_owned() } else { format!("{by}_key") };
@@ -65,6 +67,6 @@ fn statement(table: &Table, need: &RowsNeed, leaf: &str) -> String {
     let limit = if need.by == 0 { "LIMIT 1" } else { "OFFSET 0" };
     format!(
         "SELECT t.{by}{wanted} FROM unnest($3::uuid[]) AS k (key) CROSS JOIN LATERAL (SELECT * FROM {leaf} x \
-         WHERE x.tenant_id = $1::text AND x.generation = $2::bigint AND x.{key} = k.key {limit}) AS t"
+         WHERE x.tenant_id = $1::text AND x.generation = $2::bigint AND x.{key} BETWEEN k.key AND k.key ORDER BY x.{key} {limit}) AS t"
     )
 }

@@ -112,7 +112,7 @@ fn changing_statement(table: &Table, leaf: &str, update: bool) -> String {
     let given = (0..columns).map(|i| format!("u.b{i}")).collect::<Vec<_>>().join(", ");
     let source = format!(
         "unnest({}) AS u({}) CROSS JOIN LATERAL (SELECT x.ctid FROM {leaf} x WHERE x.tenant_id = $1::text AND x.generation = $2::bigint \
-         AND x.row_key = u.row_key AND ROW({}) IS NOT DISTINCT FROM ROW({given}) LIMIT 1) AS f",
+         AND x.row_key BETWEEN u.row_key AND u.row_key AND ROW({}) IS NOT DISTINCT FROM ROW({given}) ORDER BY x.row_key LIMIT 1) AS f",
         arrays.join(", "),
         names.join(", "),
         before("x.")
