@@ -198,7 +198,7 @@ async fn bench(arguments: Bench) -> anyhow::Result<ExitCode> {
     } else {
         print!("{}", report.table());
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(if report.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn generate(arguments: &Generate) -> anyhow::Result<ExitCode> {

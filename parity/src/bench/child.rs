@@ -50,7 +50,10 @@ impl Leg {
 
 /// Runs the order in a child process.
 pub async fn run(site: &Site, order: &Order) -> Result<Vec<Leg>> {
-    let program = std::env::current_exe().context("where this program is")?;
+    // The running program itself, even if its file was replaced meanwhile.
+    let own = std::path::Path::new("/proc/self/exe");
+    let program =
+        if own.exists() { own.to_owned() } else { std::env::current_exe().context("where this program is")? };
     let child = tokio::process::Command::new(program)
         .arg("measured-run")
         .arg(serde_json::to_string(order)?)

@@ -61,7 +61,7 @@ pub struct Request {
 
 /// Measures everything asked for.
 pub async fn run(request: &Request, place: &Place) -> Result<Report> {
-    let mut report = Report { settings: machine::settings(), figures: Vec::new() };
+    let mut report = Report { settings: machine::settings(), ..Report::default() };
     report.settings.extend(place.settings().await?);
     let workload = format!(
         "{:?}, seed {}, {} events, batches of {}, median of {}",
@@ -69,12 +69,21 @@ pub async fn run(request: &Request, place: &Place) -> Result<Report> {
     );
     report.settings.push(("workload".to_owned(), workload.to_lowercase()));
     for measure in &request.measures {
-        match measure {
-            Measure::Floors => measures::floors(request, place, &mut report).await?,
-            Measure::Original => measures::original(request, place, &mut report).await?,
-            Measure::TwoRow => measures::two_row(request, place, &mut report).await?,
-            Measure::Append => measures::append(request, place, &mut report).await?,
-            Measure::Growth => measures::growth(request, place, &mut report).await?,
+        let started = std::time::Instant::now();
+        let done = match measure {
+            Measure::Floors => measures::floors(request, place, &mut report).await,
+            Measure::Original => measures::original(request, place, &mut report).await,
+            Measure::TwoRow => measures::two_row(request, place, &mut report).await,
+            Measure::Append => measures::append(request, place, &mut report).await,
+            Measure::Growth => measures::growth(request, place, &mut report).await,
+        };
+        // What was measured before a failure is worth having.
+        match done {
+            Ok(()) => eprintln!("{measure:?}: {:.0} s", started.elapsed().as_secs_f64()),
+            Err(error) => {
+                eprintln!("{measure:?} failed after {:.0} s: {error:#}", started.elapsed().as_secs_f64());
+                report.failed.push(format!("{measure:?}: {error:#}"));
+            }
         }
     }
     Ok(report)

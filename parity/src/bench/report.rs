@@ -36,6 +36,8 @@ pub struct Report {
     pub settings: Vec<(String, String)>,
     /// The values, in the order measured.
     pub figures: Vec<Figure>,
+    /// Measures that did not come to their end, and why.
+    pub failed: Vec<String>,
 }
 
 impl Report {
