@@ -44,6 +44,9 @@ pub(super) async fn begin(store: &PostgresStore, scope: &Scope, run_id: Uuid, st
     let token = Uuid::new_v4();
     let work = async {
         client.batch_execute(&sql).await.during(what)?;
+        if storage == Storage::Own {
+            index_what_is_looked_up(client, projection, generation).await?;
+        }
         // A run that begins again starts over.
         let abandon = client.prepare_cached(include_str!("sql/abandon_build.sql")).await.during(what)?;
         client
@@ -79,6 +82,40 @@ fn create_own_table(table: &Table, generation: Generation) -> String {
         "CREATE TABLE {own} (LIKE {parent} INCLUDING DEFAULTS INCLUDING STORAGE, CONSTRAINT {own}_only CHECK (generation = {generation}), \
          PRIMARY KEY (tenant_id, generation, row_key))"
     )
+}
+
+/// Batches look up rows by their keys, and by some hashed columns: those indexes cannot wait for the end. What a projection needs of
+/// no events names the columns that it ever looks up by.
+async fn index_what_is_looked_up(
+    client: &ClientWrapper,
+    projection: &dyn Projection,
+    generation: Generation,
+) -> Result<()> {
+    for need in projection.needs(&[]).rows.iter().filter(|need| need.by != 0) {
+        let table = &projection.tables()[need.table];
+        let first = format!("(tenant_id, generation, {}_key", table.columns[need.by].name);
+        create_indexes(client, table, generation, |definition| definition.contains(&first)).await?;
+    }
+    Ok(())
+}
+
+/// Creates those of the partitioned table's secondary indexes that are `wanted`, unless they are there: attaching then finds them,
+/// and builds none under its lock.
+async fn create_indexes(
+    client: &ClientWrapper,
+    table: &Table,
+    generation: Generation,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<()> {
+    let own = leaf(table.name, generation);
+    for index in client.query(include_str!("sql/secondary_indexes.sql"), &[&table.name]).await.during(table.name)? {
+        let (number, definition): (i64, String) = (index.get(0), index.get(1));
+        if wanted(&definition) {
+            let create = format!("CREATE INDEX IF NOT EXISTS {own}_i{number} ON {own} {definition}");
+            client.batch_execute(&create).await.during(table.name)?;
+        }
+    }
+    Ok(())
 }
 
 pub(super) async fn resume(
@@ -159,13 +196,7 @@ async fn index_and_attach(client: &ClientWrapper, table: &Table, generation: Gen
         .await
         .during(what)?;
     if attached.is_none() {
-        // The same indexes as the partitioned table has: attaching then finds them, and builds none under its lock.
-        let indexes = client.query(include_str!("sql/secondary_indexes.sql"), &[&table.name]).await.during(what)?;
-        for index in indexes {
-            let (number, definition): (i64, String) = (index.get(0), index.get(1));
-            let create = format!("CREATE INDEX IF NOT EXISTS {own}_i{number} ON {own} {definition}");
-            client.batch_execute(&create).await.during(what)?;
-        }
+        create_indexes(client, table, generation, |_| true).await?;
         let upper = generation.0 + 1;
         let attach = format!("ALTER TABLE {what} ATTACH PARTITION {own} FOR VALUES FROM ({generation}) TO ({upper})");
         client.batch_execute(&attach).await.during(what)?;
