@@ -3,7 +3,7 @@
 //! *Guarantees.* The contract of [`crate::Store`], durable before acknowledging. Because there is one writer and positions
 //! become visible in their order, the safe high-water mark is simply the last position that was drawn.
 //!
-//! *Where to look:* `pool` for transactions and threads, the verbs (`append`, `commit`, `generation`, `lease`, `failure`, `run`)
+//! *Where to look:* `pool` and `group` for transactions and threads, the verbs (`append`, `commit`, `generation`, `lease`, `failure`, `run`)
 //! for what a transaction does, `view` for what reads, `rows` for statements out of a projection's tables, `errors` for what
 //! SQLite's errors mean. A verb is a plain function over a connection that is already inside a transaction.
 
@@ -12,6 +12,7 @@ mod commit;
 mod errors;
 mod failure;
 mod generation;
+mod group;
 mod lease;
 mod migrate;
 mod pool;

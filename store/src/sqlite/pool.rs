@@ -1,11 +1,12 @@
 //! Connections to the file: one that writes, and a pool of those that read.
 //!
-//! *Guarantees.* Every write is one `BEGIN IMMEDIATE … COMMIT` on the writer's connection, durable when it returns (WAL,
-//! `synchronous = FULL`; a scratch store gives durability up). Every read is inside a transaction, so it sees one
+//! *Guarantees.* Every write is inside one `BEGIN IMMEDIATE … COMMIT` on the writer's connection (see `group`), durable when it
+//! returns (WAL, `synchronous = FULL`; a scratch store gives durability up). Every read is inside a transaction, so it sees one
 //! instant. Nothing blocks the async runtime: work runs on blocking threads.
 //!
 //! *Never here:* a retry. Waiting for another process's lock is bounded by `statement_timeout`.
 
+use super::group::Waiting;
 use super::{errors, migrate};
 use crate::{Result, StoreError, StoreOptions};
 use decisiongraph_projections::Category;
@@ -29,6 +30,7 @@ pub(super) struct Database {
     busy: Duration,
     patience: Duration,
     writer: Mutex<Connection>,
+    waiting: Waiting,
     idle: Mutex<Vec<Connection>>,
     permits: Arc<Semaphore>,
     /// The schema was seen to be this program's.
@@ -63,6 +65,7 @@ impl Database {
             busy: options.statement_timeout,
             patience: options.connect_timeout,
             writer: Mutex::new(writer),
+            waiting: Waiting::default(),
             idle: Mutex::new(Vec::new()),
             permits: Arc::new(Semaphore::new(READERS_MAX)),
             checked: AtomicBool::new(false),
@@ -85,17 +88,10 @@ impl Database {
         }
     }
 
-    /// One writing transaction: committed when `work` is well, else rolled back whole. Blocks.
-    pub fn write<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
-        let run = || -> Result<T> {
-            let mut conn = lock(&self.writer);
-            self.check_schema(&conn)?;
-            let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let answer = work(&transaction)?;
-            transaction.commit()?;
-            Ok(answer)
-        };
-        run().map_err(|error| errors::named(&self.path, error))
+    /// One writing transaction: committed when `work` is well, else taken back whole. Blocks.
+    pub fn write<T: Send + 'static>(&self, work: impl FnOnce(&Connection) -> Result<T> + Send + 'static) -> Result<T> {
+        let answer = self.waiting.write(&self.writer, |conn| self.check_schema(conn), work);
+        answer.map_err(|error| errors::named(&self.path, error))
     }
 
     /// Runs the migrations. Blocks.
