@@ -14,5 +14,6 @@ mod errors;
 mod fencing;
 mod generations;
 mod high_water;
+mod plans;
 mod throwaway;
 mod wakes;

@@ -1,11 +1,14 @@
--- The next events of a tenant, as a projection reads them. Keyset paging on the primary key. The running sum bounds the bytes of a
--- page on the server: a client that just stopped reading would still be sent the rest. (octet_length does not unpack a payload.)
+-- The next events of a tenant, as a projection reads them. Keyset paging on the primary key; compared as pairs, because with plain
+-- equality a planner that has seen the log empty may go by the index on log_seq alone, and read everybody's events. The running sum
+-- bounds the bytes of a page on the server: a client that just stopped reading would still be sent the rest. (octet_length does not
+-- unpack a payload.)
 SELECT log_seq, event_id, trace_id, trace_seq, event_type, occurred_at, actor_type, actor_id, payload, payload_hash
-  FROM (SELECT p.*, sum(octet_length(p.payload)) OVER (ORDER BY p.log_seq ROWS UNBOUNDED PRECEDING) - octet_length(p.payload) AS before
-          FROM (SELECT log_seq, event_id, trace_id, trace_seq, event_type, occurred_at, actor_type, actor_id, payload, payload_hash
+  FROM (SELECT p.*, sum(octet_length(p.payload)) OVER (ORDER BY p.tenant_id, p.log_seq ROWS UNBOUNDED PRECEDING)
+               - octet_length(p.payload) AS before
+          FROM (SELECT tenant_id, log_seq, event_id, trace_id, trace_seq, event_type, occurred_at, actor_type, actor_id, payload, payload_hash
                   FROM dg_event_log
-                 WHERE tenant_id = $1 AND log_seq > $2 AND log_seq <= $3
-                 ORDER BY log_seq
+                 WHERE (tenant_id, log_seq) > ($1, $2) AND (tenant_id, log_seq) <= ($1, $3)
+                 ORDER BY tenant_id, log_seq
                  LIMIT $4) AS p) AS q
  WHERE before = 0 OR before + octet_length(payload) <= $5
- ORDER BY log_seq
+ ORDER BY tenant_id, log_seq

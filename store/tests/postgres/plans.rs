@@ -1,0 +1,156 @@
+//! The plan that a session keeps is made when it first asks, often over an empty log: it must be the right one already then, and
+//! after the server has taken statistics of its own.
+
+use crate::fold::{acquire, append_all, catch_up, owner};
+use crate::log::{named, seeded, tenant};
+use crate::raw::Fresh;
+use decisiongraph_projections::catalogue;
+use decisiongraph_store::Scope;
+
+/// A statement, the types of its parameters and arguments for them, the index that it must use, and how much of the index's key must bound the scan.
+const STATEMENTS: &[(&str, &str, &str, &str, &str)] = &[
+    (
+        include_str!("../../src/postgres/sql/heads.sql"),
+        "text, uuid[], text[], bigint",
+        "'t', '{}'::uuid[], '{}'::text[], 9::bigint",
+        "dg_event_log_trace",
+        "(trace_key = k.trace_key) AND (log_seq <= $4)",
+    ),
+    (
+        include_str!("../../src/postgres/sql/history.sql"),
+        "text, uuid[], text[], bigint, text[]",
+        "'t', '{}'::uuid[], '{}'::text[], 9::bigint, '{}'::text[]",
+        "dg_event_log_trace",
+        "(trace_key = k.trace_key) AND (log_seq <= $4)",
+    ),
+    (
+        include_str!("../../src/postgres/sql/append_traces.sql"),
+        "text, uuid[], text[]",
+        "'t', '{}'::uuid[], '{}'::text[]",
+        "dg_event_log_trace_seq_unique",
+        "trace_key",
+    ),
+    (
+        include_str!("../../src/postgres/sql/append_event_ids.sql"),
+        "text, uuid[], text[]",
+        "'t', '{}'::uuid[], '{}'::text[]",
+        "dg_event_log_event_unique",
+        "event_key",
+    ),
+    (
+        include_str!("../../src/postgres/sql/append_idempotency.sql"),
+        "text, uuid[], text[], text[]",
+        "'t', '{}'::uuid[], '{}'::text[], '{}'::text[]",
+        "dg_event_log_idempotency_unique",
+        "idempotency_uid",
+    ),
+    (
+        include_str!("../../src/postgres/sql/page.sql"),
+        "text, bigint, bigint, bigint, bigint",
+        "'t', 0::bigint, 9::bigint, 2000::bigint, 1000000::bigint",
+        "dg_event_log_pkey",
+        PAIRS,
+    ),
+    (
+        include_str!("../../src/postgres/sql/events.sql"),
+        "text, bigint, bigint, bigint",
+        "'t', 0::bigint, 9::bigint, 2000::bigint",
+        "dg_event_log_pkey",
+        PAIRS,
+    ),
+    (
+        include_str!("../../src/postgres/sql/count_events.sql"),
+        "text, bigint, bigint, bigint",
+        "'t', 0::bigint, 9::bigint, 2000::bigint",
+        "dg_event_log_pkey",
+        PAIRS,
+    ),
+    (
+        include_str!("../../src/postgres/sql/last_log_seq.sql"),
+        "text, bigint",
+        "'t', 9::bigint",
+        "dg_event_log_pkey",
+        "(ROW(tenant_id, log_seq) > ROW($1, 0)) AND (ROW(tenant_id, log_seq) <= ROW($1, $2))",
+    ),
+    (
+        include_str!("../../src/postgres/sql/trace_events.sql"),
+        "text, uuid, text, bigint, bigint",
+        "'t', gen_random_uuid(), 't', 0::bigint, 9::bigint",
+        "dg_event_log_trace",
+        "(trace_key = $2) AND (log_seq > $4)",
+    ),
+];
+
+/// Both ends of the scan, as pairs of tenant and position.
+const PAIRS: &str = "(ROW(tenant_id, log_seq) > ROW($1, $2)) AND (ROW(tenant_id, log_seq) <= ROW($1, $3))";
+
+/// The settings that every session of the store has.
+const SETTINGS: &str = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_hashjoin = off; \
+                        SET enable_mergejoin = off; SET enable_incremental_sort = off; \
+                        SET enable_sort = off; SET enable_bitmapscan = off; SET jit = off";
+
+async fn check(fresh: &Fresh, when: &str) {
+    let client = fresh.client().await;
+    client.batch_execute(SETTINGS).await.expect("set");
+    for (number, (sql, types, arguments, index, bounds)) in STATEMENTS.iter().enumerate() {
+        client.batch_execute(&format!("PREPARE s{number} ({types}) AS {sql}")).await.expect(index);
+        let plan = client.query(&format!("EXPLAIN EXECUTE s{number} ({arguments})"), &[]).await.expect("a plan");
+        let plan: Vec<String> = plan.iter().map(|row| row.get(0)).collect();
+        let plan = plan.join("\n");
+        let used = |line: &&str| line.contains("dg_event_log") && line.contains("Scan");
+        let scans: Vec<&str> = plan.lines().filter(used).collect();
+        assert!(
+            scans.len() == 1 && scans[0].contains(&format!("using {index} ")),
+            "{when}, {number}: not {index}:\n{plan}"
+        );
+        let condition = plan.lines().find(|line| line.contains("Index Cond")).unwrap_or_default();
+        assert!(condition.contains(bounds), "{when}: {index} is not bounded by {bounds}:\n{plan}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_look_up_goes_by_its_index() {
+    let fresh = Fresh::new().await;
+    check(&fresh, "empty").await;
+    // One tenant with a long log, and many with little.
+    append_all(&fresh.store, &tenant(), &seeded(5, 2_000)).await;
+    for small in 0..40 {
+        append_all(&fresh.store, &named(&format!("small {small}")), &seeded(small, 12)).await;
+    }
+    check(&fresh, "grown").await;
+    fresh.client().await.batch_execute("ANALYZE").await.expect("statistics");
+    check(&fresh, "analysed").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn prior_state_does_not_read_the_whole_projection() {
+    let fresh = Fresh::new().await;
+    let me = owner("me");
+    append_all(&fresh.store, &tenant(), &seeded(5, 2_000)).await;
+    let mut read = Vec::new();
+    for projection in catalogue::ALL {
+        let (lease, position) = acquire(&fresh.store, &Scope::new(&tenant(), projection), &me).await;
+        // From the empty tables on, in one session, in many small batches.
+        catch_up(&fresh.store, &lease, position, projection, &[50]).await;
+        for table in projection.tables() {
+            read.push(format!("'{}_shared'", table.name));
+        }
+    }
+    // Each session reports its counters when it ends.
+    let url = fresh.database.url().to_owned();
+    drop(fresh.store);
+    let client = crate::raw::connect(&url).await;
+    let sql = format!(
+        "SELECT coalesce(sum(idx_tup_read), 0)::bigint, coalesce(sum(idx_scan), 0)::bigint FROM pg_stat_user_indexes WHERE relname IN ({})",
+        read.join(", ")
+    );
+    crate::raw::until("the counters are in", || async {
+        let gone = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'decisiongraph' AND datname = current_database()";
+        client.query_one(gone, &[]).await.expect("a count").get::<_, i64>(0) == 0
+    })
+    .await;
+    let row = client.query_one(&sql, &[]).await.expect("counters");
+    let (entries, look_ups): (i64, i64) = (row.get(0), row.get(1));
+    assert!(look_ups > 2_000, "look-ups were counted: {look_ups}");
+    assert!(entries <= 3 * look_ups, "entries read are in proportion to look-ups: {entries} by {look_ups}");
+}
