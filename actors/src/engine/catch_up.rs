@@ -24,12 +24,14 @@ impl Engine {
                 "an open appender holds the mark; catching up to where it is safe"
             );
         }
-        let target = until.map_or(mark, |until| until.min(mark));
         let mut lanes = Vec::with_capacity(projections.len());
         for projection in projections {
             let (lease, position) = self.take(job, *projection).await?;
             lanes.push(Lane::new(*projection, &job.tenant, Target::Live(lease), position));
         }
+        // A cursor was once at or below a mark, so it is as safe as one while an appender holds up the next.
+        let safe = lanes.iter().map(|lane| lane.position.cursor).fold(mark, LogSeq::max);
+        let target = until.map_or(safe, |until| until.min(safe));
         let log = self.store().view().await?;
         let driven = job.drive(&mut lanes, &**self.store(), &*log, target).await;
         for lane in &lanes {

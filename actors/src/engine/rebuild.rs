@@ -7,8 +7,8 @@
 //! ```
 //!
 //! The live generation serves and may be caught up all the while. Cancel, crash or failure leaves it untouched; after a crash the
-//! build goes on from its own position. The digest is compared with the live one at the same position: equal digests prove the rows
-//! that the rebuild replaces.
+//! build goes on from its own position. The digest is compared with the live one at the same position: equal digests say
+//! that the log gives what was stored. (They say nothing of rows that were edited behind the digest's back; only a verify does.)
 
 use super::drive::{Ended, Job};
 use super::lane::{Lane, Target};

@@ -110,7 +110,7 @@ pub struct RebuildFacts {
     pub old_digest: String,
     /// The new generation's digest at that same position; none when the live one moved on meanwhile and was overtaken.
     pub new_digest_there: Option<String>,
-    /// Whether the two are equal: the rebuild proves the rows that it replaced.
+    /// Whether the two are equal: the log gives the digest that was stored.
     pub equal: Option<bool>,
 }
 
