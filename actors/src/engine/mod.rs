@@ -229,7 +229,8 @@ impl Engine {
         done
     }
 
-    /// Tries again while what the call needs is held by a process that may be dead: at most one lease long.
+    /// Tries again while what the call needs is held by a process that may be dead, or after a fault that may pass (a deadlock between two
+    /// jobs that start at once, a lost connection): at most one lease long.
     async fn when_free<T, F>(&self, call: impl Fn() -> F) -> Result<T>
     where
         F: Future<Output = Result<T>>,
@@ -238,7 +239,9 @@ impl Engine {
         let mut told = false;
         loop {
             match call().await {
-                Err(error) if error.category == Category::Conflict && Instant::now() < deadline => {
+                Err(error)
+                    if (error.category == Category::Conflict || error.transient) && Instant::now() < deadline =>
+                {
                     if !std::mem::replace(&mut told, true) {
                         tracing::info!(
                             "{}; waiting at most {:?} in case its process is gone",
