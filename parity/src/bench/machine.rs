@@ -23,10 +23,15 @@ pub fn settings() -> Vec<(String, String)> {
         .find_map(|line| line.strip_prefix("MemTotal:")?.split_whitespace().next()?.parse().ok())
         .unwrap_or_default();
     add("memory", format!("{:.1} GiB", kib as f64 / 1024.0 / 1024.0));
-    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    add("load before", load.split_whitespace().take(3).collect::<Vec<_>>().join(" "));
+    add("load before", load());
     add("system", fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned());
     let build = if cfg!(debug_assertions) { "debug: its figures mean nothing" } else { "release" };
     add("program", format!("decisiongraph-parity {} ({build})", env!("CARGO_PKG_VERSION")));
     settings
+}
+
+/// How busy the machine is: over one, five and fifteen minutes. More than the number of processors, and wall times say little.
+pub fn load() -> String {
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    load.split_whitespace().take(3).collect::<Vec<_>>().join(" ")
 }

@@ -86,5 +86,6 @@ pub async fn run(request: &Request, place: &Place) -> Result<Report> {
             }
         }
     }
+    report.settings.push(("load after".to_owned(), machine::load()));
     Ok(report)
 }
