@@ -9,6 +9,7 @@ use super::{Control, EngineConfig};
 use decisiongraph_projections::{Category, LogSeq, TenantId};
 use decisiongraph_store::{Owner, PageLimit, ReadView, Result, RunMode, RunProgress, Store, StoreError};
 use futures_util::future::try_join_all;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
@@ -73,7 +74,7 @@ impl<'a> Job<'a> {
     ) -> Result<Ended> {
         let limit = PageLimit { rows_max: self.config.batch_events_max, bytes_max: self.config.batch_bytes_max };
         let tenant = self.tenant.clone();
-        let mut ahead: Option<Page> = None;
+        let mut ahead: Option<Arc<Page>> = None;
         loop {
             if self.report(lanes, target).await? {
                 return Ok(Ended::Cancelled);
@@ -82,7 +83,7 @@ impl<'a> Job<'a> {
             self.alive.check()?;
             let page = match ahead.take() {
                 Some(page) if page.after == from && page.upto == upto => page,
-                _ => Page::read(log, &tenant, from, upto, limit).await?,
+                _ => Arc::new(Page::read(log, &tenant, from, upto, limit).await?),
             };
             if page.events.is_empty() {
                 if upto >= target {
@@ -112,7 +113,7 @@ impl<'a> Job<'a> {
             let apply = try_join_all(here.map(|lane| lane.apply(rows, log, &page, &options)));
             let read_ahead = async {
                 match next {
-                    Some((after, upto)) => Page::read(log, &tenant, after, upto, limit).await.map(Some),
+                    Some((after, upto)) => Ok(Some(Arc::new(Page::read(log, &tenant, after, upto, limit).await?))),
                     None => Ok(None),
                 }
             };

@@ -16,6 +16,7 @@ use decisiongraph_store::{
     Acquisition, BatchCommit, BuildLease, Failure, Generation, Lease, NewFailure, Owner, Position, ReadView, Result,
     Scope, Store, StoreError,
 };
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Attempts to get a scope back after its session or connection was lost.
@@ -105,11 +106,11 @@ impl Lane {
         &mut self,
         store: &dyn Store,
         log: &dyn ReadView,
-        page: &Page,
+        page: &Arc<Page>,
         options: &ApplyOptions<'_>,
     ) -> Result<()> {
         let events = page.sound();
-        let folded = self.fold(store, log, events).await?;
+        let folded = self.fold(store, log, page).await?;
         let applied = folded.poison.as_ref().map_or(events.len(), |poison| poison.index);
         if let Some(last) = events[..applied].last() {
             self.since_checkpoint += applied as u64;
@@ -178,21 +179,28 @@ impl Lane {
         }
     }
 
-    async fn fold(&self, store: &dyn Store, log: &dyn ReadView, events: &[LogEvent]) -> Result<Folded> {
-        let mut digest = self.position.digest.clone();
-        if events.is_empty() {
-            let changes = Default::default();
-            return Ok(Folded { changes, digest, poison: None });
+    /// Folds the sound events of a page. The pure parts run as tasks of their own, so that lanes that share a page share the cores too.
+    async fn fold(&self, store: &dyn Store, log: &dyn ReadView, page: &Arc<Page>) -> Result<Folded> {
+        let digest = self.position.digest.clone();
+        if page.sound().is_empty() {
+            return Ok(Folded { changes: Default::default(), digest, poison: None });
         }
         let tenant = &self.scope.tenant;
-        let needs = self.projection.needs(events);
-        let mut prior = store.view().await?.prior_rows(tenant, self.projection, self.generation(), &needs).await?;
+        let projection = self.projection;
+        let events = Arc::clone(page);
+        let needs = pure(move || projection.needs(events.sound())).await?;
+        let mut prior = store.view().await?.prior_rows(tenant, projection, self.generation(), &needs).await?;
         if !needs.history_of.is_empty() {
             prior.history = log.history(tenant, &needs.history_of, &needs.history_types, self.position.cursor).await?;
         }
-        let projected = self.projection.project(events, &needs, &prior);
-        digest.apply(self.projection.tables(), &projected.changes);
-        Ok(Folded { changes: projected.changes, digest, poison: projected.poison })
+        let events = Arc::clone(page);
+        pure(move || {
+            let mut digest = digest;
+            let projected = projection.project(events.sound(), &needs, &prior);
+            digest.apply(projection.tables(), &projected.changes);
+            Folded { changes: projected.changes, digest, poison: projected.poison }
+        })
+        .await
     }
 
     async fn fail(
@@ -291,6 +299,12 @@ impl Lane {
         }
         Ok(())
     }
+}
+
+/// Runs a pure computation as a task. A panic in it is a defect of a rule.
+pub(super) async fn pure<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    let task = tokio::spawn(async move { work() });
+    task.await.map_err(|error| StoreError::internal(format!("a projection failed: {error}")))
 }
 
 /// What a lane needs to know beside the page.

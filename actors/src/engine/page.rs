@@ -1,5 +1,6 @@
 //! Pages of the log, read and checked once for every projection that stands at the same position.
 
+use super::lane::pure;
 use decisiongraph_projections::sequence::check_page;
 use decisiongraph_projections::{LogEvent, LogSeq, Poison, TenantId};
 use decisiongraph_store::{PageLimit, ReadView, Result};
@@ -29,7 +30,11 @@ impl Page {
         let events = log.page(tenant, after, upto, limit).await?;
         let traces: BTreeSet<String> = events.iter().map(|event| event.trace_id.clone()).collect();
         let heads = if traces.is_empty() { Default::default() } else { log.heads(tenant, &traces, after).await? };
-        let poison = check_page(&events, &heads);
+        let (events, poison) = pure(move || {
+            let poison = check_page(&events, &heads);
+            (events, poison)
+        })
+        .await?;
         Ok(Page { after, upto, events, poison })
     }
 
