@@ -43,5 +43,10 @@ SELECT (i % 10)::text, 0, gen_random_uuid(), gen_random_uuid(), gen_random_uuid(
 
 ANALYZE dg_event_log, dg_cg_nodes_shared, dg_cg_edges_shared, dg_trace_summary_shared, dg_policy_eval_index_shared, dg_precedent_index_shared;
 
--- The statistics stay.
-TRUNCATE dg_event_log, dg_cg_nodes_shared, dg_cg_edges_shared, dg_trace_summary_shared, dg_policy_eval_index_shared, dg_precedent_index_shared;
+-- The statistics stay, the rows that were put in for them go, and no others: this may run on a log that is in use.
+DELETE FROM dg_event_log WHERE log_seq < 0;
+DELETE FROM dg_cg_nodes_shared WHERE generation = 0;
+DELETE FROM dg_cg_edges_shared WHERE generation = 0;
+DELETE FROM dg_trace_summary_shared WHERE generation = 0;
+DELETE FROM dg_policy_eval_index_shared WHERE generation = 0;
+DELETE FROM dg_precedent_index_shared WHERE generation = 0;
