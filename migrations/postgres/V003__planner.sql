@@ -50,3 +50,21 @@ DELETE FROM dg_cg_edges_shared WHERE generation = 0;
 DELETE FROM dg_trace_summary_shared WHERE generation = 0;
 DELETE FROM dg_policy_eval_index_shared WHERE generation = 0;
 DELETE FROM dg_precedent_index_shared WHERE generation = 0;
+
+-- A table that is empty now is emptied for good, so that the planner takes it for one that was never counted. Locked before it is looked
+-- at: nothing can come in between.
+LOCK TABLE dg_event_log, dg_cg_nodes_shared, dg_cg_edges_shared, dg_trace_summary_shared, dg_policy_eval_index_shared,
+     dg_precedent_index_shared IN ACCESS EXCLUSIVE MODE;
+DO $$
+DECLARE
+    t    text;
+    rows bigint;
+BEGIN
+    FOREACH t IN ARRAY ARRAY['dg_event_log', 'dg_cg_nodes_shared', 'dg_cg_edges_shared', 'dg_trace_summary_shared',
+                             'dg_policy_eval_index_shared', 'dg_precedent_index_shared'] LOOP
+        EXECUTE format('SELECT count(*) FROM (SELECT FROM %I LIMIT 1) AS one', t) INTO rows;
+        IF rows = 0 THEN
+            EXECUTE format('TRUNCATE %I', t);
+        END IF;
+    END LOOP;
+END $$;
