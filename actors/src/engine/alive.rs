@@ -7,39 +7,37 @@ use decisiongraph_store::{Owner, Result, Store, StoreError};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// Renewals a lease: two may fail in a row before it is over.
-const RENEWALS_PER_LEASE: u32 = 3;
+/// Until when this process may believe that its lease runs. Cheap to clone; every clone sees the same window.
+#[derive(Debug, Clone)]
+pub struct Trust(Arc<Mutex<Instant>>);
 
-/// A running renewal. Dropping it stops it; [`Alive::end`] also gives up what is held.
-pub struct Alive {
-    trusted_until: Arc<Mutex<Instant>>,
-    task: tokio::task::JoinHandle<()>,
+impl Default for Trust {
+    /// A window that is over: nothing was renewed yet.
+    fn default() -> Trust {
+        Trust(Arc::new(Mutex::new(Instant::now())))
+    }
 }
 
-impl Alive {
-    /// Takes the lease and starts to renew it.
-    pub async fn start(store: Arc<dyn Store>, owner: Owner, lease: Duration) -> Result<Alive> {
-        let asked = Instant::now();
-        store.heartbeat(&owner, lease).await?;
-        let trusted_until = Arc::new(Mutex::new(asked + lease));
-        let window = Arc::clone(&trusted_until);
-        let task = tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(lease / RENEWALS_PER_LEASE).await;
-                let asked = Instant::now();
-                match store.heartbeat(&owner, lease).await {
-                    Ok(()) => set(&window, asked + lease),
-                    Err(error) => tracing::warn!(category = %error.category, "lease not renewed: {}", error.message),
-                }
-            }
-        });
-        Ok(Alive { trusted_until, task })
+impl Trust {
+    /// Opens the window until `until`: the moment before the renewal was asked for, plus the lease.
+    pub fn extend(&self, until: Instant) {
+        *self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = until;
+    }
+
+    /// Closes the window now.
+    pub fn end(&self) {
+        self.extend(Instant::now());
+    }
+
+    /// How long the window still is; zero when it is over.
+    pub fn left(&self) -> Duration {
+        let until = *self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        until.saturating_duration_since(Instant::now())
     }
 
     /// `fenced` when the lease may be over: stop writing.
     pub fn check(&self) -> Result<()> {
-        let until = *self.trusted_until.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if Instant::now() < until {
+        if !self.left().is_zero() {
             return Ok(());
         }
         Err(StoreError::fenced(
@@ -48,12 +46,44 @@ impl Alive {
     }
 }
 
+/// Renewals a lease: two may fail in a row before it is over.
+pub(crate) const RENEWALS_PER_LEASE: u32 = 3;
+
+/// A running renewal. Dropping it stops it.
+pub struct Alive {
+    trust: Trust,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Alive {
+    /// Takes the lease and starts to renew it.
+    pub async fn start(store: Arc<dyn Store>, owner: Owner, lease: Duration) -> Result<Alive> {
+        let asked = Instant::now();
+        store.heartbeat(&owner, lease).await?;
+        let trust = Trust::default();
+        trust.extend(asked + lease);
+        let window = trust.clone();
+        let task = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(lease / RENEWALS_PER_LEASE).await;
+                let asked = Instant::now();
+                match store.heartbeat(&owner, lease).await {
+                    Ok(()) => window.extend(asked + lease),
+                    Err(error) => tracing::warn!(category = %error.category, "lease not renewed: {}", error.message),
+                }
+            }
+        });
+        Ok(Alive { trust, task })
+    }
+
+    /// The window that the renewals keep open.
+    pub fn trust(&self) -> &Trust {
+        &self.trust
+    }
+}
+
 impl Drop for Alive {
     fn drop(&mut self) {
         self.task.abort();
     }
-}
-
-fn set(window: &Mutex<Instant>, until: Instant) {
-    *window.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = until;
 }

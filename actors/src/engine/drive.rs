@@ -1,7 +1,7 @@
 //! Drives lanes along the log: those that stand at the same position share a page, which is read and checked once, and the next
 //! page is read while this one is written. Pull, never push: at most two pages are in memory.
 
-use super::alive::Alive;
+use super::alive::Trust;
 use super::lane::{ApplyOptions, Lane};
 use super::page::Page;
 use super::report::Progress;
@@ -36,7 +36,7 @@ pub struct Job<'a> {
     /// How to follow and stop it.
     pub control: &'a Control,
     /// The lease that allows it to write.
-    pub alive: &'a Alive,
+    pub trust: &'a Trust,
     /// Its id.
     pub run_id: Uuid,
     /// Whose log.
@@ -56,12 +56,12 @@ impl<'a> Job<'a> {
         owner: &'a Owner,
         config: &'a EngineConfig,
         control: &'a Control,
-        alive: &'a Alive,
+        trust: &'a Trust,
         run_id: Uuid,
         tenant: TenantId,
         mode: RunMode,
     ) -> Job<'a> {
-        Job { store, owner, config, control, alive, run_id, tenant, mode, events: 0, told: None }
+        Job { store, owner, config, control, trust, run_id, tenant, mode, events: 0, told: None }
     }
 
     /// Moves every lane to `target`, reading the log from `log` and writing rows to `rows`.
@@ -80,7 +80,7 @@ impl<'a> Job<'a> {
                 return Ok(Ended::Cancelled);
             }
             let Some((from, upto)) = next_window(lanes, target) else { return Ok(Ended::Reached) };
-            self.alive.check()?;
+            self.trust.check()?;
             let page = match ahead.take() {
                 Some(page) if page.after == from && page.upto == upto => page,
                 _ => Arc::new(Page::read(log, &tenant, from, upto, limit).await?),
@@ -105,6 +105,7 @@ impl<'a> Job<'a> {
                 owner: self.owner,
                 checkpoint_events: self.config.checkpoint_events,
                 record_failures: self.mode != RunMode::Verify,
+                recover: true,
             };
             let before: u64 = lanes.iter().map(|lane| lane.events).sum();
             // The window behind this page, if every lane of this page gets to its end.

@@ -131,6 +131,8 @@ impl Lane {
             };
             match committed {
                 Ok(()) => self.advance(last.log_seq, folded.digest, applied, checkpoint),
+                // Whoever drives a single lane takes it anew: its epoch first, then the durable position.
+                Err(error) if !options.recover => return Err(error),
                 Err(error) => {
                     let before = self.position.cursor;
                     self.stalls += 1;
@@ -315,6 +317,8 @@ pub struct ApplyOptions<'a> {
     pub checkpoint_events: u64,
     /// Whether a poison event becomes a stored failure (a verify changes nothing).
     pub record_failures: bool,
+    /// Whether a failed commit is recovered from here (a job), or told to the caller (a worker, which takes the scope anew).
+    pub recover: bool,
 }
 
 struct Folded {

@@ -5,12 +5,12 @@
 //!
 //! *Never here:* SQL, projection rules.
 
-mod alive;
+pub(crate) mod alive;
 mod catch_up;
-mod drive;
-mod lane;
-mod mark;
-mod page;
+pub(crate) mod drive;
+pub(crate) mod lane;
+pub(crate) mod mark;
+pub(crate) mod page;
 mod rebuild;
 pub mod report;
 mod verify;
@@ -18,6 +18,8 @@ mod verify;
 pub use mark::MarkReading;
 
 pub use report::{Progress, RunReport, RunRequest, ScopeReport};
+
+pub use alive::Trust;
 
 use alive::Alive;
 use decisiongraph_projections::{Category, LogSeq, Projection, Refusal, catalogue};
@@ -125,12 +127,24 @@ pub struct Engine {
     known_mark: tokio::sync::Mutex<HighWater>,
     /// Jobs under way; the last one to end gives up what the owner holds.
     jobs: tokio::sync::Mutex<usize>,
+    /// Present when somebody else (a node) keeps the owner's lease alive.
+    trust: Option<Trust>,
 }
 
 impl Engine {
     /// An engine of this owner.
     pub fn new(store: Arc<dyn Store>, owner: Owner, config: EngineConfig) -> Engine {
-        Engine { store, owner, config, known_mark: Default::default(), jobs: Default::default() }
+        Engine { store, owner, config, known_mark: Default::default(), jobs: Default::default(), trust: None }
+    }
+
+    /// An engine inside a node that keeps the owner's lease alive: `trust` says until when it may write.
+    pub fn of_node(store: Arc<dyn Store>, owner: Owner, config: EngineConfig, trust: Trust) -> Engine {
+        Engine { trust: Some(trust), ..Engine::new(store, owner, config) }
+    }
+
+    /// On whose behalf it works.
+    pub fn owner(&self) -> &Owner {
+        &self.owner
     }
 
     /// The store it works on.
@@ -172,12 +186,12 @@ impl Engine {
             until: request.until,
             owner: self.owner.clone(),
         };
-        self.alive(async |alive| {
+        self.alive(async |trust| {
             let run = self.when_free(|| self.store.create_run(&new)).await?;
             if new.mode == RunMode::Rebuild {
                 self.abandon_older_builds(&run, &request.projections).await?;
             }
-            self.execute(&run, &request.projections, false, control, alive).await
+            self.execute(&run, &request.projections, false, control, trust).await
         })
         .await
     }
@@ -189,10 +203,10 @@ impl Engine {
         if run.state == RunState::Completed {
             return Err(StoreError::new(Category::Conflict, format!("run {run_id} is completed; start a new one")));
         }
-        self.alive(async |alive| {
+        self.alive(async |trust| {
             let run = self.when_free(|| self.store.adopt_run(run_id, &self.owner)).await?;
             let projections = projections_of(&run)?;
-            self.execute(&run, &projections, true, control, alive).await
+            self.execute(&run, &projections, true, control, trust).await
         })
         .await
     }
@@ -212,10 +226,13 @@ impl Engine {
     }
 
     /// Holds this owner's lease while `work` runs.
-    async fn alive<T>(&self, work: impl AsyncFnOnce(&Alive) -> Result<T>) -> Result<T> {
+    async fn alive<T>(&self, work: impl AsyncFnOnce(&Trust) -> Result<T>) -> Result<T> {
+        if let Some(trust) = &self.trust {
+            return work(trust).await;
+        }
         *self.jobs.lock().await += 1;
         let done = match Alive::start(Arc::clone(&self.store), self.owner.clone(), self.config.lease).await {
-            Ok(alive) => work(&alive).await,
+            Ok(alive) => work(alive.trust()).await,
             Err(error) => Err(error),
         };
         let mut jobs = self.jobs.lock().await;
@@ -295,29 +312,56 @@ impl Engine {
         projections: &[&'static dyn Projection],
         resume: bool,
         control: &Control,
-        alive: &Alive,
+        trust: &Trust,
+    ) -> Result<RunReport> {
+        let done = self.carry_out(run, projections, resume, control, trust).await;
+        if let Err(error) = &done {
+            self.give_up(run, error).await;
+        }
+        done
+    }
+
+    /// Marks a job failed that met an error it cannot get over.
+    pub(crate) async fn give_up(&self, run: &Run, error: &StoreError) {
+        let outcome = RunOutcome::Failed(Refusal::new(error.category, error.message.clone()));
+        if let Err(second) = self.store.finish_run(run.run_id, &self.owner, outcome).await {
+            tracing::warn!(category = %second.category, "the end of run {} is not recorded: {}", run.run_id, second.message);
+        }
+    }
+
+    /// Works a recorded job off. After an error its row still says `running`: it can be adopted and resumed, or given up.
+    pub(crate) async fn carry_out(
+        &self,
+        run: &Run,
+        projections: &[&'static dyn Projection],
+        resume: bool,
+        control: &Control,
+        trust: &Trust,
     ) -> Result<RunReport> {
         let store = &*self.store;
         let mut job =
-            Job::new(store, &self.owner, &self.config, control, alive, run.run_id, run.tenant.clone(), run.mode);
+            Job::new(store, &self.owner, &self.config, control, trust, run.run_id, run.tenant.clone(), run.mode);
         if resume {
             job.events = u64::try_from(run.events).unwrap_or(0);
         }
-        let done = match run.mode {
-            RunMode::CatchUp => self.catch_up(&mut job, projections, run.until).await,
-            RunMode::Rebuild => rebuild::rebuild(&mut job, projections, resume, || self.mark()).await,
-            RunMode::Verify => verify::verify(&mut job, projections).await,
+        let (ended, scopes) = match run.mode {
+            RunMode::CatchUp => self.catch_up(&mut job, projections, run.until).await?,
+            RunMode::Rebuild => rebuild::rebuild(&mut job, projections, resume, || self.mark()).await?,
+            RunMode::Verify => verify::verify(&mut job, projections).await?,
         };
-        let (ended, scopes) = match done {
-            Ok(done) => done,
-            Err(error) => {
-                let outcome = RunOutcome::Failed(Refusal::new(error.category, error.message.clone()));
-                if let Err(second) = store.finish_run(run.run_id, &self.owner, outcome).await {
-                    tracing::warn!(category = %second.category, "the end of run {} is not recorded: {}", run.run_id, second.message);
-                }
-                return Err(error);
-            }
-        };
+        self.conclude(run, projections, &job, ended, scopes).await
+    }
+
+    /// Records what came of a job.
+    pub(crate) async fn conclude(
+        &self,
+        run: &Run,
+        projections: &[&'static dyn Projection],
+        job: &Job<'_>,
+        ended: Ended,
+        scopes: Vec<ScopeReport>,
+    ) -> Result<RunReport> {
+        let store = &*self.store;
         if let Some(last) = scopes.last()
             && let Some(projection) = catalogue::find(&last.projection)
         {
@@ -340,15 +384,18 @@ impl Engine {
             }
         }
         let run = store.finish_run(run.run_id, &self.owner, outcome).await?;
-        if run.mode == RunMode::Rebuild {
-            self.sweep().await?;
+        if run.mode == RunMode::Rebuild
+            && let Err(error) = self.sweep().await
+        {
+            // The job is done; what is left is swept with the next one.
+            tracing::warn!(category = %error.category, "retired rows are not swept yet: {}", error.message);
         }
         Ok(RunReport { run, scopes })
     }
 }
 
 /// The projections that a run covers.
-fn projections_of(run: &Run) -> Result<Vec<&'static dyn Projection>> {
+pub(crate) fn projections_of(run: &Run) -> Result<Vec<&'static dyn Projection>> {
     if run.projection == "all" {
         return Ok(catalogue::ALL.to_vec());
     }
