@@ -98,6 +98,13 @@ pub trait Store: Send + Sync + 'static {
     /// Gives the scope up, if the lease still holds it. Not an error when it does not.
     async fn release_scope(&self, lease: &Lease) -> Result<()>;
 
+    /// Pauses the scope, durably; creates it when there is none. Idempotent: the first reason stays. Owner, epoch and cursor do not
+    /// change, and a batch of its owner still commits: whoever drives the scope looks at [`ScopeRow::paused`] and stops by itself.
+    async fn pause_scope(&self, scope: &Scope, reason: &str, by: &str) -> Result<ScopeRow>;
+
+    /// Ends the pause. Not an error when there is none; `not_found` when there is no such scope.
+    async fn resume_scope(&self, scope: &Scope) -> Result<ScopeRow>;
+
     // ── batches ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     /// Commits a batch to the live generation, durably, or changes nothing. `fenced` when epoch, generation or cursor are not the
@@ -137,8 +144,9 @@ pub trait Store: Send + Sync + 'static {
     async fn record_failure(&self, failure: &NewFailure) -> Result<Failure>;
 
     /// Starts a job: `conflict` when a live job holds one of its scopes. A job whose node is gone no longer holds anything and is
-    /// marked failed.
-    async fn create_run(&self, run: &NewRun) -> Result<Run>;
+    /// marked failed. The same request under the id of an existing job starts nothing and gives that job ([`NewRun::repeated`]), so a
+    /// command may be sent again when its answer was lost; another request under that id is `conflict`.
+    async fn create_run(&self, run: &NewRun) -> Result<Creation>;
 
     /// Takes over an orphaned, failed or cancelled job: `running` again, by this owner. `conflict` when it runs elsewhere or one of
     /// its scopes is held by another job.
@@ -216,6 +224,20 @@ pub trait ReadView: Send + Sync {
 
     /// Every tenant that has events, by id.
     async fn tenants(&self) -> Result<Vec<TenantId>>;
+
+    /// The tenants that have events with `after` < log_seq ≤ `upto`, each with its last one, in the order of these; at most `limit`.
+    /// Ask again with `after` = the last answer's position. Costs what the stretch holds, whatever the log's length.
+    async fn tenants_with_events(&self, after: LogSeq, upto: LogSeq, limit: usize) -> Result<Vec<(TenantId, LogSeq)>>;
+
+    /// The tenants that have work to do: at least one projection of the catalogue is not paused and has no scope yet, or a cursor
+    /// below the tenant's last event at or below `upto`. Each with that last event, by tenant behind `after_tenant`, at most `limit`.
+    /// Costs a few look-ups a tenant, whatever the log's length: meant for a start, not for polling.
+    async fn tenants_behind(
+        &self,
+        upto: LogSeq,
+        after_tenant: Option<&TenantId>,
+        limit: usize,
+    ) -> Result<Vec<(TenantId, LogSeq)>>;
 
     // ── scopes and rows ─────────────────────────────────────────────────────────────────────────────────────────
 

@@ -230,6 +230,19 @@ pub struct ScopeRow {
     pub updated_at: String,
     /// Seconds since then, on the database's clock.
     pub cursor_age_seconds: f64,
+    /// Who asked that its events are left alone for now, and why.
+    pub paused: Option<Paused>,
+}
+
+/// A durable request to leave a scope's events alone: it survives restarts and changes of owner.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Paused {
+    /// Since when, RFC 3339.
+    pub at: String,
+    /// Why, for people.
+    pub reason: String,
+    /// Who asked, for people.
+    pub by: String,
 }
 
 /// How far a cursor is behind.
@@ -334,6 +347,61 @@ pub struct NewRun {
     pub until: Option<LogSeq>,
     /// Who runs it.
     pub owner: Owner,
+}
+
+impl NewRun {
+    /// The stored name of what it covers: `all`, or the one projection.
+    pub fn projection(&self) -> &'static str {
+        match self.projections.as_slice() {
+            [one] => one,
+            _ => "all",
+        }
+    }
+
+    /// What a second request under the same id gave: the stored job when it is the same request (tenant, projections, mode, `until`),
+    /// else `conflict`.
+    pub fn repeated(&self, stored: Run) -> crate::Result<Creation> {
+        let same = stored.tenant == self.tenant
+            && stored.projection == self.projection()
+            && stored.mode == self.mode
+            && stored.until == self.until;
+        if same {
+            return Ok(Creation::Existing(stored));
+        }
+        Err(crate::StoreError::new(
+            Category::Conflict,
+            format!(
+                "run {} is another request: {} of {}/{}",
+                self.run_id,
+                stored.mode.as_str(),
+                stored.tenant,
+                stored.projection
+            ),
+        ))
+    }
+}
+
+/// What starting a job gave.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Creation {
+    /// It is new, and runs.
+    Created(Run),
+    /// The same request was made before under this id: the job as it now is, unchanged.
+    Existing(Run),
+}
+
+impl Creation {
+    /// The job, whenever it was started.
+    pub fn into_run(self) -> Run {
+        match self {
+            Creation::Created(run) | Creation::Existing(run) => run,
+        }
+    }
+
+    /// Whether this call started it.
+    pub const fn is_new(&self) -> bool {
+        matches!(self, Creation::Created(_))
+    }
 }
 
 /// A job as stored.

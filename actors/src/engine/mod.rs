@@ -187,7 +187,8 @@ impl Engine {
             owner: self.owner.clone(),
         };
         self.alive(async |trust| {
-            let run = self.when_free(|| self.store.create_run(&new)).await?;
+            // The id was drawn here: a job that exists already is this one, whose first answer was lost.
+            let run = self.when_free(|| self.store.create_run(&new)).await?.into_run();
             if new.mode == RunMode::Rebuild {
                 self.abandon_older_builds(&run, &request.projections).await?;
             }

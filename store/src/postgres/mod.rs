@@ -7,7 +7,7 @@
 //! | [`append`], [`wake`] | events in, readers woken |
 //! | [`high_water`] | how far the log can be read safely |
 //! | [`read`], [`prior`], [`query`], [`scope`] | reading, behind [`view`] |
-//! | [`lease`] | ownership |
+//! | [`lease`], [`pause`] | ownership; leaving a scope alone |
 //! | [`commit`] | batches, fenced |
 //! | [`generation`], [`sweep`] | rebuilds: begun, finished, flipped to, removed |
 //! | [`failure`], [`run`] | poison events, jobs |
@@ -25,6 +25,7 @@ mod generation;
 mod high_water;
 mod lease;
 mod migrate;
+mod pause;
 mod pool;
 mod prior;
 mod query;
@@ -39,9 +40,9 @@ mod view;
 mod wake;
 
 use crate::{
-    Acquisition, AppendMode, Backend, BatchCommit, BuildLease, Failure, Flip, HighWaterSample, Lease, NewFailure,
-    NewRun, OpenWriter, Owner, Position, ReadView, Result, Run, RunOutcome, RunProgress, SchemaStatus, Scope, Storage,
-    Store, StoreOptions, Sweep, Verdict,
+    Acquisition, AppendMode, Backend, BatchCommit, BuildLease, Creation, Failure, Flip, HighWaterSample, Lease,
+    NewFailure, NewRun, OpenWriter, Owner, Position, ReadView, Result, Run, RunOutcome, RunProgress, SchemaStatus,
+    Scope, ScopeRow, Storage, Store, StoreOptions, Sweep, Verdict,
 };
 use async_trait::async_trait;
 use decisiongraph_projections::{Admitted, TenantId};
@@ -111,6 +112,14 @@ impl Store for PostgresStore {
         lease::release(self, lease).await
     }
 
+    async fn pause_scope(&self, scope: &Scope, reason: &str, by: &str) -> Result<ScopeRow> {
+        pause::pause(self, scope, reason, by).await
+    }
+
+    async fn resume_scope(&self, scope: &Scope) -> Result<ScopeRow> {
+        pause::resume(self, scope).await
+    }
+
     async fn commit(&self, lease: &Lease, batch: &BatchCommit<'_>) -> Result<()> {
         commit::commit(self, lease, batch).await
     }
@@ -147,7 +156,7 @@ impl Store for PostgresStore {
         failure::record(self, failure).await
     }
 
-    async fn create_run(&self, run: &NewRun) -> Result<Run> {
+    async fn create_run(&self, run: &NewRun) -> Result<Creation> {
         run::create(self, run).await
     }
 

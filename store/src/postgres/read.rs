@@ -5,7 +5,7 @@ use super::values::Key;
 use crate::{Lag, PageLimit, Result, StoreError};
 use deadpool_postgres::ClientWrapper;
 use decisiongraph_projections::event::{Actor, Envelope, Source, tags_from_json};
-use decisiongraph_projections::{LogEvent, LogSeq, RowKey, StoredEvent, TenantId};
+use decisiongraph_projections::{LogEvent, LogSeq, RowKey, StoredEvent, TenantId, catalogue};
 use std::collections::{BTreeSet, HashMap};
 use tokio_postgres::Row;
 
@@ -187,4 +187,35 @@ pub(super) async fn tenants(client: &ClientWrapper) -> Result<Vec<TenantId>> {
     let statement = client.prepare_cached(include_str!("sql/tenants.sql")).await.during(what)?;
     let rows = client.query(&statement, &[]).await.during(what)?;
     rows.iter().map(|row| TenantId::new(row.get::<_, String>(0)).map_err(StoreError::from)).collect()
+}
+
+pub(super) async fn tenants_with_events(
+    client: &ClientWrapper,
+    after: LogSeq,
+    upto: LogSeq,
+    limit: usize,
+) -> Result<Vec<(TenantId, LogSeq)>> {
+    let what = "list the tenants of a stretch of the log";
+    let statement = client.prepare_cached(include_str!("sql/tenants_with_events.sql")).await.during(what)?;
+    let rows = client.query(&statement, &[&after.0, &upto.0, &bound(limit)]).await.during(what)?;
+    rows.iter().map(tenant_and_position).collect()
+}
+
+pub(super) async fn tenants_behind(
+    client: &ClientWrapper,
+    upto: LogSeq,
+    after_tenant: Option<&TenantId>,
+    limit: usize,
+) -> Result<Vec<(TenantId, LogSeq)>> {
+    let what = "list the tenants that are behind";
+    let statement = client.prepare_cached(include_str!("sql/tenants_behind.sql")).await.during(what)?;
+    // No id is empty, so every one is behind the empty text.
+    let after = after_tenant.map_or("", TenantId::as_str);
+    let projections = catalogue::ALL.map(|projection| projection.name());
+    let rows = client.query(&statement, &[&upto.0, &after, &&projections[..], &bound(limit)]).await.during(what)?;
+    rows.iter().map(tenant_and_position).collect()
+}
+
+fn tenant_and_position(row: &Row) -> Result<(TenantId, LogSeq)> {
+    Ok((TenantId::new(row.get::<_, String>(0)).map_err(StoreError::from)?, LogSeq(row.get(1))))
 }

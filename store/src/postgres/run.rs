@@ -5,22 +5,32 @@
 use super::PostgresStore;
 use super::errors::During as _;
 use super::values::Key;
-use crate::{ListFilter, NewRun, Owner, Result, Run, RunMode, RunOutcome, RunProgress, RunState, StoreError};
-use deadpool_postgres::{ClientWrapper, Transaction};
+use crate::{Creation, ListFilter, NewRun, Owner, Result, Run, RunMode, RunOutcome, RunProgress, RunState, StoreError};
+use deadpool_postgres::{ClientWrapper, Object, Transaction};
 use decisiongraph_projections::{Category, LogSeq, Refusal, TenantId};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-pub(super) async fn create(store: &PostgresStore, new: &NewRun) -> Result<Run> {
-    let what = "start a job";
+pub(super) async fn create(store: &PostgresStore, new: &NewRun) -> Result<Creation> {
     let mut client = store.connections.get().await?;
+    if let Some(stored) = one(&client, new.run_id).await? {
+        return new.repeated(stored);
+    }
+    match insert(&mut client, new).await {
+        Ok(()) => Ok(Creation::Created(found(&client, new.run_id).await?)),
+        // The same request, sent twice at once: the other one was faster.
+        Err(error) => match one(&client, new.run_id).await {
+            Ok(Some(stored)) if error.category == Category::Conflict => new.repeated(stored),
+            _ => Err(error),
+        },
+    }
+}
+
+async fn insert(client: &mut Object, new: &NewRun) -> Result<()> {
+    let what = "start a job";
     let transaction = client.transaction().await.during(what)?;
     let (tenant, run_id) = (new.tenant.as_str(), Key::from(new.run_id));
     claim(&transaction, tenant, &new.projections, run_id).await?;
-    let projection = match new.projections.as_slice() {
-        [one] => one,
-        _ => "all",
-    };
     let insert = transaction.prepare_cached(include_str!("sql/run_create.sql")).await.during(what)?;
     transaction
         .execute(
@@ -28,7 +38,7 @@ pub(super) async fn create(store: &PostgresStore, new: &NewRun) -> Result<Run> {
             &[
                 &tenant,
                 &run_id,
-                &projection,
+                &new.projection(),
                 &new.projections,
                 &new.mode.as_str(),
                 &new.owner.node,
@@ -39,8 +49,7 @@ pub(super) async fn create(store: &PostgresStore, new: &NewRun) -> Result<Run> {
         .await
         .during(what)
         .map_err(as_conflict)?;
-    transaction.commit().await.during(what)?;
-    found(&client, new.run_id).await
+    transaction.commit().await.during(what)
 }
 
 pub(super) async fn adopt(store: &PostgresStore, run_id: Uuid, owner: &Owner) -> Result<Run> {

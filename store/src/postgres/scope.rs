@@ -3,9 +3,13 @@
 use super::errors::During as _;
 use super::lease::position_at;
 use super::values::Key;
-use crate::{Checkpoint, Epoch, Generation, Result, Scope, ScopeRow, StoreError};
+use crate::{Checkpoint, Epoch, Generation, Paused, Result, Scope, ScopeRow, StoreError};
 use deadpool_postgres::ClientWrapper;
 use decisiongraph_projections::{LogSeq, TenantId, catalogue};
+
+pub(super) async fn one(client: &ClientWrapper, scope: &Scope) -> Result<Option<ScopeRow>> {
+    Ok(read(client, Some(&scope.tenant), Some(scope.projection)).await?.into_iter().next())
+}
 
 pub(super) async fn read(
     client: &ClientWrapper,
@@ -30,6 +34,7 @@ pub(super) async fn read(
             position: position_at(&row, 7)?,
             updated_at: row.get(10),
             cursor_age_seconds: row.get(11),
+            paused: row.get::<_, Option<String>>(12).map(|at| Paused { at, reason: row.get(13), by: row.get(14) }),
         });
     }
     let place =

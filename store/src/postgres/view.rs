@@ -145,9 +145,21 @@ impl ReadView for View {
         read::tenants(&*self.reader().await?).await
     }
 
+    async fn tenants_with_events(&self, after: LogSeq, upto: LogSeq, limit: usize) -> Result<Vec<(TenantId, LogSeq)>> {
+        read::tenants_with_events(&*self.reader().await?, after, upto, limit).await
+    }
+
+    async fn tenants_behind(
+        &self,
+        upto: LogSeq,
+        after_tenant: Option<&TenantId>,
+        limit: usize,
+    ) -> Result<Vec<(TenantId, LogSeq)>> {
+        read::tenants_behind(&*self.reader().await?, upto, after_tenant, limit).await
+    }
+
     async fn scope(&self, scope: &Scope) -> Result<Option<ScopeRow>> {
-        let rows = scope::read(&*self.reader().await?, Some(&scope.tenant), Some(scope.projection)).await?;
-        Ok(rows.into_iter().next())
+        scope::one(&*self.reader().await?, scope).await
     }
 
     async fn scopes(&self, tenant: Option<&TenantId>) -> Result<Vec<ScopeRow>> {

@@ -3,7 +3,7 @@
 //! *Guarantees.* The contract of [`crate::Store`], durable before acknowledging. Because there is one writer and positions
 //! become visible in their order, the safe high-water mark is simply the last position that was drawn.
 //!
-//! *Where to look:* `pool` and `group` for transactions and threads, the verbs (`append`, `commit`, `generation`, `lease`, `failure`, `run`)
+//! *Where to look:* `pool` and `group` for transactions and threads, the verbs (`append`, `commit`, `generation`, `lease`, `pause`, `failure`, `run`)
 //! for what a transaction does, `view` for what reads, `rows` for statements out of a projection's tables, `errors` for what
 //! SQLite's errors mean. A verb is a plain function over a connection that is already inside a transaction.
 
@@ -15,6 +15,7 @@ mod generation;
 mod group;
 mod lease;
 mod migrate;
+mod pause;
 mod pool;
 mod query;
 mod read;
@@ -24,9 +25,9 @@ mod stream;
 mod view;
 
 use crate::{
-    Acquisition, AppendMode, Backend, BatchCommit, BuildLease, Failure, Flip, HighWaterSample, Lease, NewFailure,
-    NewRun, OpenWriter, Owner, Position, ReadView, Result, Run, RunOutcome, RunProgress, SchemaStatus, Scope, Storage,
-    Store, StoreOptions, Sweep, Verdict, crash,
+    Acquisition, AppendMode, Backend, BatchCommit, BuildLease, Creation, Failure, Flip, HighWaterSample, Lease,
+    NewFailure, NewRun, OpenWriter, Owner, Position, ReadView, Result, Run, RunOutcome, RunProgress, SchemaStatus,
+    Scope, ScopeRow, Storage, Store, StoreOptions, Sweep, Verdict, crash,
 };
 use async_trait::async_trait;
 use decisiongraph_projections::{Admitted, LogSeq, TenantId};
@@ -160,6 +161,16 @@ impl Store for SqliteStore {
         self.write(move |conn| lease::release(conn, &lease)).await
     }
 
+    async fn pause_scope(&self, scope: &Scope, reason: &str, by: &str) -> Result<ScopeRow> {
+        let (scope, reason, by) = (scope.clone(), reason.to_owned(), by.to_owned());
+        self.write(move |conn| pause::pause(conn, &scope, &reason, &by)).await
+    }
+
+    async fn resume_scope(&self, scope: &Scope) -> Result<ScopeRow> {
+        let scope = scope.clone();
+        self.write(move |conn| pause::resume(conn, &scope)).await
+    }
+
     async fn commit(&self, lease: &Lease, batch: &BatchCommit<'_>) -> Result<()> {
         let (lease, batch) = (lease.clone(), commit::Batch::from(batch));
         self.write(move |conn| commit::commit(conn, &lease, &batch)).await?;
@@ -214,7 +225,7 @@ impl Store for SqliteStore {
         self.write(move |conn| failure::record(conn, &failure)).await
     }
 
-    async fn create_run(&self, run: &NewRun) -> Result<Run> {
+    async fn create_run(&self, run: &NewRun) -> Result<Creation> {
         let run = run.clone();
         self.write(move |conn| run::create(conn, &run)).await
     }

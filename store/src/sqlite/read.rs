@@ -3,7 +3,7 @@
 use super::append::unreadable_tags;
 use super::lease::raw_position;
 use super::rows::{collision, existence_sql, key_of, lookup_sql, read_row};
-use crate::{Checkpoint, Epoch, Generation, Lag, PageLimit, Result, Scope, ScopeRow};
+use crate::{Checkpoint, Epoch, Generation, Lag, PageLimit, Paused, Result, Scope, ScopeRow};
 use decisiongraph_projections::event::{Actor, Envelope, Source, StoredEvent, tags_from_json};
 use decisiongraph_projections::{Fetch, LogEvent, LogSeq, Needs, Prior, Table, TenantId, catalogue};
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -152,6 +152,57 @@ pub(super) fn tenants(conn: &Connection) -> Result<Vec<TenantId>> {
     let mut statement = conn.prepare_cached(include_str!("sql/read_tenants.sql"))?;
     let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
     rows.map(|tenant| Ok(TenantId::new(tenant?)?)).collect()
+}
+
+/// The tenants that have events in a stretch of the log, and the last of them.
+pub(super) fn tenants_with_events(
+    conn: &Connection,
+    after: LogSeq,
+    upto: LogSeq,
+    limit: usize,
+) -> Result<Vec<(TenantId, LogSeq)>> {
+    let mut statement = conn.prepare_cached(include_str!("sql/read_tenants_with_events.sql"))?;
+    let mut rows = statement.query(params![after.0, upto.0, rows_limit(limit)])?;
+    let mut tenants = Vec::new();
+    while let Some(row) = rows.next()? {
+        tenants.push((TenantId::new(row.get::<_, String>(0)?)?, LogSeq(row.get(1)?)));
+    }
+    Ok(tenants)
+}
+
+/// The tenants of which a scope is missing or behind and not paused: a step in the index a tenant, its last event, its scopes.
+pub(super) fn tenants_behind(
+    conn: &Connection,
+    upto: LogSeq,
+    after_tenant: Option<&TenantId>,
+    limit: usize,
+) -> Result<Vec<(TenantId, LogSeq)>> {
+    let mut next = conn.prepare_cached("SELECT min(tenant_id) FROM dg_event_log WHERE tenant_id > ?1")?;
+    let mut scopes = conn.prepare_cached(
+        "SELECT projection, cursor >= ?2 OR paused_at_ms IS NOT NULL FROM dg_scope WHERE tenant_id = ?1",
+    )?;
+    let mut behind = Vec::new();
+    // No id is empty, so every one is behind the empty text.
+    let mut after = after_tenant.map_or(String::new(), |tenant| tenant.as_str().to_owned());
+    while behind.len() < limit {
+        let Some(found) = next.query_row(params![after], |row| row.get::<_, Option<String>>(0))? else { break };
+        let tenant = TenantId::new(found.as_str())?;
+        let last = last_log_seq(conn, &tenant, Some(upto))?;
+        if last > LogSeq::ORIGIN {
+            let mut rest: BTreeSet<&str> = catalogue::ALL.iter().map(|projection| projection.name()).collect();
+            let mut rows = scopes.query(params![found, last.0])?;
+            while let Some(row) = rows.next()? {
+                if row.get(1)? {
+                    rest.remove(row.get_ref(0)?.as_str().unwrap_or_default());
+                }
+            }
+            if !rest.is_empty() {
+                behind.push((tenant, last));
+            }
+        }
+        after = found;
+    }
+    Ok(behind)
 }
 
 /// One scope.
@@ -311,5 +362,9 @@ fn scope_row(row: &Row<'_>, scope: Scope) -> Result<ScopeRow> {
         position: raw_position(row, 7)?.read()?,
         updated_at: row.get(10)?,
         cursor_age_seconds: row.get(11)?,
+        paused: match row.get::<_, Option<String>>(12)? {
+            Some(at) => Some(Paused { at, reason: row.get(13)?, by: row.get(14)? }),
+            None => None,
+        },
     })
 }

@@ -1,23 +1,22 @@
 //! Jobs and the scopes they claim: one running job a scope; a job whose process is gone holds nothing.
 
-use crate::{ListFilter, NewRun, Owner, Result, Run, RunMode, RunOutcome, RunProgress, RunState, StoreError};
+use crate::{Creation, ListFilter, NewRun, Owner, Result, Run, RunMode, RunOutcome, RunProgress, RunState, StoreError};
 use decisiongraph_projections::{Category, LogSeq, Refusal, TenantId, catalogue};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
 /// Starts a job.
-pub(super) fn create(conn: &Connection, run: &NewRun) -> Result<Run> {
+pub(super) fn create(conn: &Connection, run: &NewRun) -> Result<Creation> {
+    if let Some(stored) = find(conn, run.run_id)? {
+        return run.repeated(stored);
+    }
     let now = super::now_ms(conn)?;
-    let projection = match run.projections.as_slice() {
-        [one] => one,
-        _ => "all",
-    };
     conn.execute(
         include_str!("sql/run_create.sql"),
         params![
             run.run_id.as_bytes(),
             run.tenant.as_str(),
-            projection,
+            run.projection(),
             run.mode.as_str(),
             run.owner.node,
             run.owner.incarnation.as_bytes(),
@@ -28,7 +27,7 @@ pub(super) fn create(conn: &Connection, run: &NewRun) -> Result<Run> {
     for projection in &run.projections {
         claim(conn, &run.tenant, projection, run.run_id, now)?;
     }
-    get(conn, run.run_id)
+    Ok(Creation::Created(get(conn, run.run_id)?))
 }
 
 /// Takes over an orphaned, failed or cancelled job.

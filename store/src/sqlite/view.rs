@@ -114,6 +114,20 @@ impl ReadView for View {
         self.read(read::tenants).await
     }
 
+    async fn tenants_with_events(&self, after: LogSeq, upto: LogSeq, limit: usize) -> Result<Vec<(TenantId, LogSeq)>> {
+        self.read(move |conn| read::tenants_with_events(conn, after, upto, limit)).await
+    }
+
+    async fn tenants_behind(
+        &self,
+        upto: LogSeq,
+        after_tenant: Option<&TenantId>,
+        limit: usize,
+    ) -> Result<Vec<(TenantId, LogSeq)>> {
+        let after = after_tenant.cloned();
+        self.read(move |conn| read::tenants_behind(conn, upto, after.as_ref(), limit)).await
+    }
+
     async fn scope(&self, scope: &Scope) -> Result<Option<ScopeRow>> {
         let scope = scope.clone();
         self.read(move |conn| read::scope(conn, &scope)).await

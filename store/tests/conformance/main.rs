@@ -13,6 +13,7 @@ mod commits;
 mod failures;
 mod leases;
 mod pages;
+mod pauses;
 mod queries;
 mod rows;
 mod runs;
@@ -72,6 +73,8 @@ every_backend! {
         last_positions,
         lag_is_counted_to_a_bound,
         tenants_are_listed,
+        tenants_of_a_stretch_come_by_their_last_event,
+        tenants_behind_are_those_with_work_to_do,
         the_mark_is_the_last_position,
     ]
     leases [
@@ -85,6 +88,7 @@ every_backend! {
         a_name_belongs_to_one_incarnation,
         two_processes_take_one_scope,
     ]
+    pauses [a_pause_stays_until_it_is_resumed, a_pause_leaves_ownership_and_batches_alone]
     commits [
         rows_cursor_and_digest_move_together,
         an_empty_batch_moves_the_cursor,
@@ -124,6 +128,8 @@ every_backend! {
     ]
     runs [
         a_run_from_start_to_end,
+        a_repeated_request_starts_nothing,
+        the_same_request_twice_at_once_starts_one,
         one_job_a_scope,
         an_orphan_holds_nothing,
         an_orphan_is_adopted,

@@ -1,9 +1,9 @@
 //! Reading the log.
 
 use crate::backend::Blank;
-use crate::fold::{WHOLE, append_all};
+use crate::fold::{WHOLE, acquire, append_all, catch_up, owner};
 use crate::log::{finished, input, named, policy, started, tenant, whole_trace};
-use decisiongraph_projections::LogSeq;
+use decisiongraph_projections::{LogSeq, catalogue};
 use decisiongraph_store::*;
 use std::collections::BTreeSet;
 
@@ -122,6 +122,79 @@ pub async fn tenants_are_listed(blank: Blank) {
     }
     let tenants = view.tenants().await.expect("tenants");
     assert_eq!(tenants, ["B", "a", "a b", "b", "Ä"].map(named), "by bytes");
+}
+
+pub async fn tenants_of_a_stretch_come_by_their_last_event(blank: Blank) {
+    let fresh = blank.migrated().await;
+    let view = fresh.store.view().await.expect("a view");
+    assert_eq!(view.tenants_with_events(LogSeq::ORIGIN, END, 10).await.expect("none"), []);
+    let a = append_all(&fresh.store, &named("a"), &whole_trace("t")).await;
+    let b = append_all(&fresh.store, &named("b"), &[started("t")]).await;
+    let a_again = append_all(&fresh.store, &named("a"), &[started("u")]).await;
+    let c = append_all(&fresh.store, &named("c"), &whole_trace("t")).await;
+    let stretch = async |after, upto, limit| {
+        let tenants = view.tenants_with_events(after, upto, limit).await.expect("tenants");
+        tenants.into_iter().map(|(tenant, last)| (tenant.as_str().to_owned(), last)).collect::<Vec<_>>()
+    };
+    let expected =
+        |list: &[(&str, LogSeq)]| list.iter().map(|(id, last)| ((*id).to_owned(), *last)).collect::<Vec<_>>();
+    assert_eq!(stretch(LogSeq::ORIGIN, END, 10).await, expected(&[("b", b[0]), ("a", a_again[0]), ("c", c[4])]));
+    assert_eq!(stretch(LogSeq::ORIGIN, b[0], 10).await, expected(&[("a", a[4]), ("b", b[0])]));
+    assert_eq!(stretch(a[4], a_again[0], 10).await, expected(&[("b", b[0]), ("a", a_again[0])]));
+    assert_eq!(stretch(a_again[0], c[2], 10).await, expected(&[("c", c[2])]));
+    assert_eq!(stretch(c[4], END, 10).await, []);
+    // In pages: each tenant once, at its last event.
+    let (mut paged, mut after) = (Vec::new(), LogSeq::ORIGIN);
+    while let Some(page) = Some(stretch(after, END, 1).await).filter(|page| !page.is_empty()) {
+        after = page[0].1;
+        paged.extend(page);
+    }
+    assert_eq!(paged, expected(&[("b", b[0]), ("a", a_again[0]), ("c", c[4])]));
+}
+
+pub async fn tenants_behind_are_those_with_work_to_do(blank: Blank) {
+    let fresh = blank.migrated().await;
+    let me = owner("n");
+    let mut lasts = Vec::new();
+    for id in ["B", "a", "b", "c", "d"] {
+        lasts.push(append_all(&fresh.store, &named(id), &whole_trace("t")).await[4]);
+    }
+    let view = fresh.store.view().await.expect("a view");
+    let behind = async |upto, after: Option<&str>, limit| {
+        let after = after.map(named);
+        let tenants = view.tenants_behind(upto, after.as_ref(), limit).await.expect("tenants");
+        tenants.into_iter().map(|(tenant, last)| (tenant.as_str().to_owned(), last)).collect::<Vec<_>>()
+    };
+    let ids = |list: Vec<(String, LogSeq)>| list.into_iter().map(|(id, _)| id).collect::<Vec<_>>();
+    let all = behind(END, None, 10).await;
+    assert_eq!(all.iter().map(|(_, last)| *last).collect::<Vec<_>>(), lasts, "nobody has a scope yet");
+    assert_eq!(ids(all), ["B", "a", "b", "c", "d"], "by bytes");
+    assert_eq!(ids(behind(END, None, 2).await), ["B", "a"]);
+    assert_eq!(ids(behind(END, Some("a"), 2).await), ["b", "c"]);
+    assert_eq!(ids(behind(END, Some("d"), 2).await), [""; 0]);
+    assert_eq!(ids(behind(lasts[1], None, 10).await), ["B", "a"], "later tenants have no event below");
+    assert_eq!(behind(LogSeq(lasts[0].0 - 1), None, 10).await[0].1, LogSeq(lasts[0].0 - 1));
+    // a: all caught up. b: one scope is missing. c: caught up to before its last event. d: what is behind is paused.
+    let scope = |id: &str, projection| Scope::new(&named(id), projection);
+    for id in ["a", "b", "c", "d"] {
+        for projection in catalogue::ALL {
+            if id == "b" && projection.name() == "trace_summary" {
+                continue;
+            }
+            if id == "d" && projection.name() == "context_graph" {
+                fresh.store.pause_scope(&scope(id, projection), "r", "ann").await.expect("paused");
+                continue;
+            }
+            let (lease, position) = acquire(&fresh.store, &scope(id, projection), &me).await;
+            catch_up(&fresh.store, &lease, position, projection, &[100]).await;
+        }
+    }
+    assert_eq!(ids(behind(END, None, 10).await), ["B", "b"]);
+    let later = append_all(&fresh.store, &named("c"), &[started("u")]).await[0];
+    assert_eq!(ids(behind(LogSeq(later.0 - 1), None, 10).await), ["B", "b"], "its new event is above");
+    assert_eq!(behind(END, Some("b"), 10).await, [("c".to_owned(), later)]);
+    fresh.store.resume_scope(&scope("d", catalogue::CONTEXT_GRAPH)).await.expect("resumed");
+    assert_eq!(ids(behind(END, None, 10).await), ["B", "b", "c", "d"]);
 }
 
 pub async fn the_mark_is_the_last_position(blank: Blank) {

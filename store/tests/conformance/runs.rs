@@ -48,7 +48,7 @@ pub async fn a_run_from_start_to_end(blank: Blank) {
     let fresh = blank.migrated().await;
     let me = alive(&fresh, "n1").await;
     let job = NewRun { mode: RunMode::CatchUp, until: Some(LogSeq(77)), ..job(&tenant(), all(), &me) };
-    let run = fresh.store.create_run(&job).await.expect("a run");
+    let run = fresh.store.create_run(&job).await.expect("a run").into_run();
     assert_eq!((run.run_id, run.state, run.mode), (job.run_id, RunState::Running, RunMode::CatchUp));
     assert_eq!((run.projection.as_str(), run.node.as_str(), run.node_live), ("all", "n1", true));
     assert_eq!((run.until, run.current.as_ref(), run.finished_at.as_ref()), (Some(LogSeq(77)), None, None));
@@ -71,11 +71,53 @@ pub async fn a_run_from_start_to_end(blank: Blank) {
     assert_eq!(view.run(Uuid::new_v4()).await.expect("an answer"), None);
 }
 
+pub async fn a_repeated_request_starts_nothing(blank: Blank) {
+    let fresh = blank.migrated().await;
+    let (me, you) = (alive(&fresh, "n1").await, alive(&fresh, "n2").await);
+    let request = job(&tenant(), all(), &me);
+    assert!(fresh.store.create_run(&request).await.expect("a run").is_new());
+    let started = fresh.store.advance_run(request.run_id, &me, &progress(10, 10)).await.expect("progress");
+    // By its own process, or by another one that was asked the same.
+    for owner in [&me, &you] {
+        let again = NewRun { owner: owner.clone(), ..request.clone() };
+        assert_eq!(fresh.store.create_run(&again).await.expect("the run"), Creation::Existing(started.clone()));
+    }
+    let others = [
+        NewRun { mode: RunMode::CatchUp, ..request.clone() },
+        NewRun { tenant: named("other"), ..request.clone() },
+        NewRun { projections: vec!["trace_summary"], ..request.clone() },
+        NewRun { until: Some(LogSeq(3)), ..request.clone() },
+    ];
+    for other in &others {
+        let refused = fresh.store.create_run(other).await.expect_err("another request");
+        assert_eq!(refused.category, Category::Conflict, "{refused}");
+    }
+    assert_eq!(find(&fresh, request.run_id).await, started, "unchanged");
+    // Also when it has ended, and another job holds its scopes.
+    let done = fresh.store.finish_run(request.run_id, &me, RunOutcome::Completed("{}".to_owned())).await.expect("end");
+    fresh.store.create_run(&job(&tenant(), all(), &you)).await.expect("another");
+    assert_eq!(fresh.store.create_run(&request).await.expect("the run"), Creation::Existing(done));
+}
+
+pub async fn the_same_request_twice_at_once_starts_one(blank: Blank) {
+    let fresh = blank.migrated().await;
+    let me = alive(&fresh, "n1").await;
+    let other = fresh.again().await;
+    for _ in 0..20 {
+        let request = job(&tenant(), all(), &me);
+        let (a, b) = tokio::join!(fresh.store.create_run(&request), other.store.create_run(&request));
+        let (a, b) = (a.expect("the run"), b.expect("the run"));
+        assert!(a.is_new() != b.is_new(), "{a:?} {b:?}");
+        assert_eq!(a.into_run(), b.into_run());
+        fresh.store.finish_run(request.run_id, &me, RunOutcome::Cancelled).await.expect("the end");
+    }
+}
+
 pub async fn one_job_a_scope(blank: Blank) {
     let fresh = blank.migrated().await;
     let (me, you) = (alive(&fresh, "n1").await, alive(&fresh, "n2").await);
     let one = job(&tenant(), vec!["trace_summary"], &me);
-    assert_eq!(fresh.store.create_run(&one).await.expect("a run").projection, "trace_summary");
+    assert_eq!(fresh.store.create_run(&one).await.expect("a run").into_run().projection, "trace_summary");
     for who in [&me, &you] {
         for projections in [vec!["trace_summary"], all()] {
             let refused = fresh.store.create_run(&job(&tenant(), projections, who)).await.expect_err("held");

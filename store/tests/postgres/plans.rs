@@ -79,6 +79,20 @@ const STATEMENTS: &[(&str, &str, &str, &str, &str)] = &[
         "dg_event_log_trace",
         "(trace_key = $2) AND (log_seq > $4)",
     ),
+    (
+        include_str!("../../src/postgres/sql/tenants_with_events.sql"),
+        "bigint, bigint, bigint",
+        "0::bigint, 9::bigint, 100::bigint",
+        "dg_event_log_position",
+        "(log_seq > $1) AND (log_seq <= $2)",
+    ),
+];
+
+/// What bounds each scan of `tenants_behind.sql`. (The step from one tenant to the next is not in a plan that was not executed.)
+const TENANTS_BEHIND: [&str; 3] = [
+    "(tenant_id > $2)",
+    "(ROW(tenant_id, log_seq) > ROW(t.tenant_id, 0)) AND (ROW(tenant_id, log_seq) <= ROW(t.tenant_id, $1))",
+    "(tenant_id = t.tenant_id)",
 ];
 
 /// Both ends of the scan, as pairs of tenant and position.
@@ -106,6 +120,18 @@ async fn check(fresh: &Fresh, when: &str) {
         let condition = plan.lines().find(|line| line.contains("Index Cond")).unwrap_or_default();
         assert!(condition.contains(bounds), "{when}: {index} is not bounded by {bounds}:\n{plan}");
     }
+    let sql = include_str!("../../src/postgres/sql/tenants_behind.sql");
+    client.batch_execute(&format!("PREPARE behind (bigint, text, text[], bigint) AS {sql}")).await.expect("prepared");
+    let explain = "EXPLAIN EXECUTE behind (9::bigint, ''::text, '{context_graph}'::text[], 100::bigint)";
+    let plan = client.query(explain, &[]).await.expect("a plan");
+    let plan: Vec<String> = plan.iter().map(|row| row.get(0)).collect();
+    let bounds: Vec<&str> = plan.iter().filter_map(|line| line.trim().strip_prefix("Index Cond: ")).collect();
+    let plan = plan.join("\n");
+    assert_eq!(bounds.len(), TENANTS_BEHIND.len(), "{when}: a scan without a bound:\n{plan}");
+    for expected in TENANTS_BEHIND {
+        assert!(bounds.iter().any(|bound| bound.contains(expected)), "{when}: nothing bounded by {expected}:\n{plan}");
+    }
+    assert!(!plan.contains("Seq Scan") && !plan.contains("Sort"), "{when}: not one tenant at a time:\n{plan}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

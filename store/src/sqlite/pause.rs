@@ -1,0 +1,37 @@
+//! Leaving a scope alone, durably, and going on with it.
+//!
+//! *Never:* changes owner, epoch, generation or cursor.
+
+use super::lease::create_scope;
+use super::read;
+use crate::{Result, Scope, ScopeRow, StoreError};
+use decisiongraph_projections::Category;
+use rusqlite::{Connection, params};
+
+/// Pauses the scope, which is made when there is none. A pause that is there stays as it is.
+pub(super) fn pause(conn: &Connection, scope: &Scope, reason: &str, by: &str) -> Result<ScopeRow> {
+    let now = super::now_ms(conn)?;
+    if read::scope(conn, scope)?.is_none() {
+        create_scope(conn, scope, now)?;
+    }
+    conn.execute(
+        "UPDATE dg_scope SET paused_at_ms = ?3, paused_reason = ?4, paused_by = ?5
+         WHERE tenant_id = ?1 AND projection = ?2 AND paused_at_ms IS NULL",
+        params![scope.tenant.as_str(), scope.projection, now, reason, by],
+    )?;
+    found(conn, scope)
+}
+
+/// Ends the pause.
+pub(super) fn resume(conn: &Connection, scope: &Scope) -> Result<ScopeRow> {
+    conn.execute(
+        "UPDATE dg_scope SET paused_at_ms = NULL, paused_reason = NULL, paused_by = NULL
+         WHERE tenant_id = ?1 AND projection = ?2",
+        params![scope.tenant.as_str(), scope.projection],
+    )?;
+    found(conn, scope)
+}
+
+fn found(conn: &Connection, scope: &Scope) -> Result<ScopeRow> {
+    read::scope(conn, scope)?.ok_or_else(|| StoreError::new(Category::NotFound, format!("there is no scope {scope}")))
+}
