@@ -11,6 +11,8 @@ use decisiongraph_projections::{Category, LogSeq, Projection, TenantId};
 use decisiongraph_store::{ListFilter, ReadView, Scope, Store};
 use uuid::Uuid;
 
+/// Most events of a page of an export.
+pub const EXPORT_EVENTS_MAX: i64 = 1_000;
 /// Longest list of failures or runs.
 const LIST_MAX: i64 = 10_000;
 /// Tenants that a hint names.
@@ -80,6 +82,14 @@ pub async fn answer(engine: &Engine, request: AdminRequest, control: &Control) -
         }
         AdminRequest::ResumeRun { run_id } => AdminReply::Job(jobs::resume(engine, run_id, control).await?),
         AdminRequest::CancelRun { run_id } => AdminReply::Run(store.request_cancel(run_id).await?),
+        AdminRequest::WatchRun { run_id, wait_ms } => {
+            AdminReply::Watch(Box::new(jobs::watch_run(store, run_id, wait_ms).await?))
+        }
+        AdminRequest::ExportStart => AdminReply::ExportStart(ExportStartReply {
+            mark: engine.mark().await?,
+            tenants: store.view().await?.tenants().await?,
+        }),
+        AdminRequest::ExportPage(request) => AdminReply::ExportPage(export_page(store, &request).await?),
     })
 }
 
@@ -175,6 +185,14 @@ async fn tenant_hint(view: &dyn ReadView, tenant: &TenantId) -> Result<String, A
         String::new()
     };
     Ok(format!("this tenant has no events; choose one with --tenant: {}{more}", named.join(", ")))
+}
+
+async fn export_page(store: &dyn Store, request: &ExportRequest) -> Result<ExportPageReply, AdminError> {
+    let limit = limit_in(request.limit, EXPORT_EVENTS_MAX)?;
+    let found = store.view().await?.events(&request.tenant, request.after, request.upto, limit).await?;
+    let last_log_seq = found.last().map(|event| event.log_seq);
+    let tenant = request.named.then_some(&request.tenant);
+    Ok(ExportPageReply { lines: found.iter().map(|event| event.to_line(tenant)).collect(), last_log_seq })
 }
 
 async fn events(store: &dyn Store, request: EventsRequest) -> Result<EventsReply, AdminError> {

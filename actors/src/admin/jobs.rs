@@ -2,12 +2,13 @@
 
 use super::AdminError;
 use super::handler::{no_run, projections, tenant_or_default};
-use super::reply::{RebuildCheckReply, RebuildEstimate};
-use super::request::JobRequest;
+use super::reply::{RebuildCheckReply, RebuildEstimate, WatchReply, has_ended};
+use super::request::{JobRequest, WATCH_MS_MAX};
 use crate::engine::report::{RunReport, RunRequest};
 use crate::engine::{Control, Engine, ScopeReport};
 use decisiongraph_projections::{Category, LogSeq};
-use decisiongraph_store::{ListFilter, ReadView, RunMode, RunState, Scope, Store};
+use decisiongraph_store::{ListFilter, ReadView, Run, RunMode, RunState, Scope, Store};
+use std::time::Duration;
 use uuid::Uuid;
 
 /// Bound of the event count of a check.
@@ -50,13 +51,49 @@ async fn run(engine: &Engine, request: JobRequest, mode: RunMode, control: &Cont
     if request.until.is_some_and(|until| until.0 < 0) {
         return Err(AdminError::new(Category::InvalidArgument, "a log position is 0 or more"));
     }
+    if request.detach {
+        return Err(AdminError::new(Category::InvalidArgument, "only a node can go on with a job by itself")
+            .next("leave --detach away, or ask a node (--node ADDR)"));
+    }
+    if let Some(run_id) = request.run_id
+        && let Some(known) = engine.store().view().await?.run(run_id).await?
+    {
+        return again(engine, known, control).await;
+    }
+    let run_id = request.run_id.unwrap_or_else(Uuid::now_v7);
     let request = RunRequest {
         tenant: tenant_or_default(request.tenant),
         projections: projections(request.projection.as_deref())?,
         mode,
         until: request.until,
     };
-    engine.run(&request, control).await.map_err(advise)
+    engine.run_as(run_id, &request, control).await.map_err(advise)
+}
+
+/// A job that was asked for before, under the same id.
+async fn again(engine: &Engine, known: Run, control: &Control) -> Result<RunReport, AdminError> {
+    if has_ended(known.state) {
+        return Ok(stored_report(known));
+    }
+    engine.resume(known.run_id, control).await.map_err(advise)
+}
+
+/// What the row of an ended job says of it.
+fn stored_report(run: Run) -> RunReport {
+    let scopes = run.report.as_deref().and_then(|report| serde_json::from_str(report).ok()).unwrap_or_default();
+    RunReport { run, scopes }
+}
+
+/// Where a job stands, as its row says: at once when it has ended, else after `wait_ms`.
+pub async fn watch_run(store: &dyn Store, run_id: Uuid, wait_ms: u64) -> Result<WatchReply, AdminError> {
+    let find = async || store.view().await?.run(run_id).await?.ok_or_else(|| no_run(run_id));
+    let mut run = find().await?;
+    if !has_ended(run.state) && wait_ms > 0 {
+        tokio::time::sleep(Duration::from_millis(wait_ms.min(WATCH_MS_MAX))).await;
+        run = find().await?;
+    }
+    let report = has_ended(run.state).then(|| stored_report(run.clone()));
+    Ok(WatchReply { run, progress: None, report })
 }
 
 /// Goes on with a job under its old id.

@@ -1,7 +1,7 @@
 //! What an operator asks and is told: one request enum, one reply enum, one function between them.
 //!
-//! The command line is a thin client of [`answer`]. Requests and replies are plain data, so that a node can answer the same over a
-//! wire.
+//! The command line is a thin client of [`answer`]. Requests and replies are plain data, so that a node answers the same over a wire
+//! ([`rpc`]).
 //!
 //! *Never here:* printing, arguments, SQL, projection rules.
 
@@ -13,10 +13,12 @@ mod health;
 mod jobs;
 mod reply;
 mod request;
+pub mod rpc;
 mod status;
 
 pub use error::AdminError;
 pub use exit_code::{ExitCode, of_category, of_error, of_health, of_job};
-pub use handler::answer;
+pub use handler::{EXPORT_EVENTS_MAX, answer};
+use jobs::watch_run;
 pub use reply::*;
 pub use request::*;

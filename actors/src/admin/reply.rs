@@ -1,6 +1,6 @@
 //! What is told. [`AdminReply::to_json`] is the contract with programs: one object, without the name of the variant.
 
-use crate::engine::report::RunReport;
+use crate::engine::report::{Progress, RunReport};
 use crate::queries::{EdgesPage, EventRecord, ReferenceDigests, Staleness, Subgraph, Summary};
 use decisiongraph_projections::{Category, LogSeq, TenantId};
 use decisiongraph_store::{Backend, Failure, Generation, Lag, OpenWriter, PrecedentHit, Run, RunState};
@@ -28,6 +28,9 @@ pub enum AdminReply {
     Failure(Failure),
     Runs(RunsReply),
     Run(Run),
+    Watch(Box<WatchReply>),
+    ExportStart(ExportStartReply),
+    ExportPage(ExportPageReply),
 }
 
 impl AdminReply {
@@ -52,6 +55,9 @@ impl AdminReply {
             AdminReply::Failure(reply) => to_string(reply),
             AdminReply::Runs(reply) => to_string(reply),
             AdminReply::Run(reply) => to_string(reply),
+            AdminReply::Watch(reply) => to_string(reply),
+            AdminReply::ExportStart(reply) => to_string(reply),
+            AdminReply::ExportPage(reply) => to_string(reply),
         }
     }
 }
@@ -372,6 +378,35 @@ pub struct FailuresReply {
 pub struct RunsReply {
     /// Newest first.
     pub runs: Vec<Run>,
+}
+
+/// Where a job stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WatchReply {
+    /// The job as stored.
+    pub run: Run,
+    /// Where it is, when the answering process runs it.
+    pub progress: Option<Progress>,
+    /// What it did, when it has ended.
+    pub report: Option<RunReport>,
+}
+
+/// What an export can hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportStartReply {
+    /// The safe mark: up to here the log will not change any more.
+    pub mark: LogSeq,
+    /// Whose events it holds.
+    pub tenants: Vec<TenantId>,
+}
+
+/// A page of an export.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportPageReply {
+    /// JSON lines, without line feeds.
+    pub lines: Vec<String>,
+    /// Position of the last one; none when there was no further line.
+    pub last_log_seq: Option<LogSeq>,
 }
 
 /// Whether a job has ended.

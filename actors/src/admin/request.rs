@@ -67,6 +67,52 @@ pub enum AdminRequest {
         /// Its id.
         run_id: Uuid,
     },
+    /// Where a job stands: answered when it has ended, or after a wait.
+    WatchRun {
+        /// Its id.
+        run_id: Uuid,
+        /// Longest wait, milliseconds, at most [`WATCH_MS_MAX`]; at once when 0.
+        wait_ms: u64,
+    },
+    /// How far the log can be exported now, and whose it is.
+    ExportStart,
+    /// A stretch of the log as JSON lines.
+    ExportPage(ExportRequest),
+}
+
+/// Longest wait of a [`AdminRequest::WatchRun`], milliseconds.
+pub const WATCH_MS_MAX: u64 = 1_000;
+
+impl AdminRequest {
+    /// Whether it may change something: then its outcome can be unknown, and it is done once however often it is asked.
+    pub const fn changes(&self) -> bool {
+        match self {
+            AdminRequest::Migrate
+            | AdminRequest::Append(_)
+            | AdminRequest::CatchUp(_)
+            | AdminRequest::Rebuild(_)
+            | AdminRequest::Verify(_)
+            | AdminRequest::ResumeRun { .. }
+            | AdminRequest::CancelRun { .. } => true,
+            AdminRequest::RebuildCheck(_)
+            | AdminRequest::Status(_)
+            | AdminRequest::Health(_)
+            | AdminRequest::Digest(_)
+            | AdminRequest::ReferenceDigest { .. }
+            | AdminRequest::Trace(_)
+            | AdminRequest::Events(_)
+            | AdminRequest::Subgraph(_)
+            | AdminRequest::Edges(_)
+            | AdminRequest::Precedents(_)
+            | AdminRequest::Failures(_)
+            | AdminRequest::Failure { .. }
+            | AdminRequest::Runs(_)
+            | AdminRequest::Run { .. }
+            | AdminRequest::WatchRun { .. }
+            | AdminRequest::ExportStart
+            | AdminRequest::ExportPage(_) => false,
+        }
+    }
 }
 
 /// A few lines of an import or append, at most [`crate::lines::CHUNK_LINES_MAX`].
@@ -112,6 +158,12 @@ pub struct JobRequest {
     /// Stop here (catch-up).
     #[serde(default)]
     pub until: Option<LogSeq>,
+    /// The id of its run; drawn when none. Over a node: that of the ask when none.
+    #[serde(default)]
+    pub run_id: Option<Uuid>,
+    /// The asker does not wait for its end. Only a node can do that.
+    #[serde(default)]
+    pub detach: bool,
 }
 
 /// Some scopes.
@@ -158,6 +210,21 @@ pub struct EventsRequest {
     pub since_log_seq: LogSeq,
     /// Inclusive; to the end when none.
     pub until_log_seq: Option<LogSeq>,
+    /// Most events.
+    pub limit: i64,
+}
+
+/// A page of an export. The asker chooses shorter pages when events are large.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportRequest {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Whether each line names its tenant.
+    pub named: bool,
+    /// Exclusive.
+    pub after: LogSeq,
+    /// Inclusive.
+    pub upto: LogSeq,
     /// Most events.
     pub limit: i64,
 }

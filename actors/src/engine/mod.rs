@@ -112,6 +112,8 @@ pub struct Control {
     pub cancel: Cancel,
     /// Gets its progress.
     pub progress: Option<watch::Sender<Option<Progress>>>,
+    /// Gets the run as it begins.
+    pub started: Option<watch::Sender<Option<Run>>>,
 }
 
 /// Rows that one step of a sweep deletes at most.
@@ -173,13 +175,18 @@ impl Engine {
     ///
     /// A rebuild that a dead process left half-way is adopted and goes on from its own position.
     pub async fn run(&self, request: &RunRequest, control: &Control) -> Result<RunReport> {
+        self.run_as(Uuid::now_v7(), request, control).await
+    }
+
+    /// [`Engine::run`] under this id; an adopted rebuild keeps its own.
+    pub async fn run_as(&self, run_id: Uuid, request: &RunRequest, control: &Control) -> Result<RunReport> {
         if request.mode == RunMode::Rebuild
             && let Some(orphan) = self.orphaned_rebuild(request).await?
         {
             return self.resume(orphan, control).await;
         }
         let new = NewRun {
-            run_id: Uuid::now_v7(),
+            run_id,
             tenant: request.tenant.clone(),
             projections: request.projections.iter().map(|projection| projection.name()).collect(),
             mode: request.mode,
@@ -340,6 +347,9 @@ impl Engine {
         trust: &Trust,
     ) -> Result<RunReport> {
         let store = &*self.store;
+        if let Some(started) = &control.started {
+            started.send_replace(Some(run.clone()));
+        }
         let mut job =
             Job::new(store, &self.owner, &self.config, control, trust, run.run_id, run.tenant.clone(), run.mode);
         if resume {

@@ -1,0 +1,289 @@
+//! Asks a node.
+//!
+//! *Guarantees.* Every ask ends by its deadline, with an answer or with a name: `unavailable` when nothing was or nothing could be
+//! changed, `outcome_unknown` when a change may have been made, `unauthorized`, `version_mismatch`. A node that dies is noticed at once,
+//! one that hangs at the deadline.
+//!
+//! *Never here:* retries; where the node is found.
+
+use super::actor::{ADMIN_GROUP, AdminMessage};
+use super::desk::again;
+use super::parcel::{ANSWER_BYTES_MAX, CHUNK_BYTES, Fetch, Parcel};
+use super::preamble::{Cookie, Door, introduce};
+use super::session::{ASK_BYTES_MAX, local_node};
+use super::stream::Carried;
+use super::target::Target;
+use super::wire::{Answer, Ask, PROGRAM_VERSION, Versions};
+use crate::admin::{AdminError, AdminReply, AdminRequest};
+use decisiongraph_projections::Category;
+use ractor::rpc::CallResult;
+use ractor::{Actor, ActorCell, ActorRef, RpcReplyPort, pg};
+use ractor_cluster::node::NodeServerSessionInformation;
+use ractor_cluster::{DEFAULT_MAX_INBOUND_FRAME_SIZE, NodeEventSubscription, NodeServerMessage};
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
+
+/// Of the deadline, this much is left for the way there and back.
+const TRAVEL_MAX: Duration = Duration::from_millis(500);
+
+/// A connection to a node.
+pub struct Client {
+    target: String,
+    protocol: u32,
+    node: ActorRef<NodeServerMessage>,
+    link: watch::Receiver<Link>,
+}
+
+/// The state of the connection.
+#[derive(Clone)]
+enum Link {
+    Opening,
+    Open(ActorCell),
+    Closed,
+}
+
+struct LinkEvents(watch::Sender<Link>);
+
+impl NodeEventSubscription for LinkEvents {
+    fn node_session_opened(&self, _: NodeServerSessionInformation) {}
+    fn node_session_authenticated(&self, _: NodeServerSessionInformation) {}
+    fn node_session_ready(&self, session: NodeServerSessionInformation) {
+        self.0.send_replace(Link::Open(session.actor.get_cell()));
+    }
+    fn node_session_disconnected(&self, _: NodeServerSessionInformation) {
+        self.0.send_replace(Link::Closed);
+    }
+}
+
+/// Why a call has no answer.
+enum Failed {
+    /// The node never got it.
+    NotSent(AdminError),
+    /// The node may have got it.
+    NoAnswer(String),
+}
+
+impl Client {
+    /// Connects. `unavailable` when nobody answers there, `unauthorized`, `version_mismatch`.
+    pub async fn connect(target: &Target, versions: &Versions, deadline: Duration) -> Result<Client, AdminError> {
+        let until = Instant::now() + deadline;
+        match Client::try_connect(target, versions, until).await? {
+            Ok(client) => Ok(client),
+            Err(error) => Err(AdminError::new(Category::Unavailable, format!("no node answers at {target}: {error}"))
+                .next("start one with `decisiongraph node`, correct --node, or name the database with --database")),
+        }
+    }
+
+    /// Connects to the socket of a data directory; none when no node lives there.
+    pub async fn connect_local(
+        socket: &Path,
+        versions: &Versions,
+        deadline: Duration,
+    ) -> Result<Option<Client>, AdminError> {
+        let until = Instant::now() + deadline;
+        Ok(Client::try_connect(&Target::Unix(socket.to_owned()), versions, until).await?.ok())
+    }
+
+    /// The inner error says that nobody listens there.
+    async fn try_connect(
+        target: &Target,
+        versions: &Versions,
+        until: Instant,
+    ) -> Result<Result<Client, io::Error>, AdminError> {
+        let connected = async {
+            Ok::<_, io::Error>(match target {
+                Target::Unix(path) => {
+                    let mut stream = UnixStream::connect(path).await?;
+                    let greeted = introduce(&mut stream, &Door::Socket, versions).await;
+                    greeted.map(|greeting| (greeting, carried(stream.into_split(), target)))
+                }
+                Target::Tcp(address, secret) => {
+                    let mut stream = TcpStream::connect(address).await?;
+                    stream.set_nodelay(true)?;
+                    let greeted = introduce(&mut stream, &Door::Secret(secret.clone()), versions).await;
+                    greeted.map(|greeting| (greeting, carried(stream.into_split(), target)))
+                }
+            })
+        };
+        match timeout_at(until, connected).await {
+            Err(_) => Err(silent(target)),
+            Ok(Err(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
+                Err(AdminError::new(Category::Unauthorized, format!("{target} may not be opened: {error}"))
+                    .next("run it as the user that the node runs as"))
+            }
+            Ok(Err(error)) => Ok(Err(error)),
+            Ok(Ok(greeted)) => {
+                let ((protocol, cookie), stream) = greeted?;
+                Client::open(target, protocol, cookie, stream, until).await.map(Ok)
+            }
+        }
+    }
+
+    async fn open(
+        target: &Target,
+        protocol: u32,
+        cookie: Cookie,
+        stream: Carried,
+        until: Instant,
+    ) -> Result<Client, AdminError> {
+        let internal =
+            |error: String| AdminError::new(Category::Internal, format!("cannot start the actor protocol: {error}"));
+        let node = local_node("cli", cookie, DEFAULT_MAX_INBOUND_FRAME_SIZE);
+        let (node, _) = Actor::spawn(None, node, ()).await.map_err(|error| internal(error.to_string()))?;
+        let (sender, link) = watch::channel(Link::Opening);
+        let client = Client { target: target.to_string(), protocol, node, link };
+        let subscription = Box::new(LinkEvents(sender));
+        let told = client.node.cast(NodeServerMessage::SubscribeToEvents { id: "client".to_owned(), subscription });
+        told.map_err(|error| internal(error.to_string()))?;
+        let stream = Box::new(stream);
+        let told = client.node.cast(NodeServerMessage::ConnectionOpenedExternal { stream, is_server: false });
+        told.map_err(|error| internal(error.to_string()))?;
+        let mut link = client.link.clone();
+        let opened = timeout_at(until, link.wait_for(|link| !matches!(link, Link::Opening))).await;
+        match opened {
+            Err(_) => return Err(silent(target)),
+            Ok(Ok(link)) if matches!(*link, Link::Open(_)) => {}
+            Ok(_) => {
+                return Err(AdminError::new(Category::Unavailable, format!("{target} closed the connection"))
+                    .next("try again; if it stays so, look at the node's log"));
+            }
+        }
+        Ok(client)
+    }
+
+    /// Where it is connected to.
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+
+    /// Asks. The same `id` asked again is answered again and done once.
+    pub async fn ask(&self, request: AdminRequest, id: Uuid, deadline: Duration) -> Result<AdminReply, AdminError> {
+        let until = Instant::now() + deadline;
+        let changes = request.changes();
+        let ask = Ask {
+            protocol: self.protocol,
+            program: PROGRAM_VERSION.to_owned(),
+            id,
+            deadline: deadline.saturating_sub(TRAVEL_MAX.min(deadline / 4)),
+            request,
+        };
+        let frame = ask.encode()?;
+        drop(ask);
+        if frame.len() > ASK_BYTES_MAX {
+            return Err(AdminError::new(
+                Category::InvalidArgument,
+                format!("the request has {} bytes; {ASK_BYTES_MAX} are possible", frame.len()),
+            )
+            .next("offer fewer lines at a time"));
+        }
+        let answer = match self.exchange(frame, until).await {
+            Ok(answer) => answer,
+            Err(Failed::NotSent(error)) => return Err(error),
+            Err(Failed::NoAnswer(why)) if changes => {
+                return Err(AdminError::new(Category::OutcomeUnknown, format!("{why}, after request {id} was sent"))
+                    .next(again(id)));
+            }
+            Err(Failed::NoAnswer(why)) => {
+                return Err(AdminError::new(Category::Unavailable, why)
+                    .next("look whether the node runs and is not overloaded; --timeout SECONDS waits longer"));
+            }
+        };
+        Answer::decode(&answer)
+    }
+
+    /// Sends an ask; brings its whole answer.
+    async fn exchange(&self, frame: Vec<u8>, until: Instant) -> Result<Vec<u8>, Failed> {
+        let admin = self.admin().map_err(Failed::NotSent)?;
+        let unreadable = || Failed::NoAnswer(format!("{} answered what this program cannot read", self.target));
+        let first = self.call(&admin, |port| AdminMessage::Ask(frame, port), until).await?;
+        let (ticket, bytes_total, chunk) = match Parcel::decode(first).ok_or_else(unreadable)? {
+            Parcel::Whole(answer) => return Ok(answer.into()),
+            Parcel::First { ticket, bytes_total, chunk } => (ticket, bytes_total, chunk),
+            Parcel::Chunk(_) | Parcel::Gone => return Err(unreadable()),
+        };
+        let bytes_total = usize::try_from(bytes_total).ok().filter(|total| *total <= ANSWER_BYTES_MAX);
+        let bytes_total = bytes_total.ok_or_else(unreadable)?;
+        let mut answer = Vec::with_capacity(bytes_total);
+        answer.extend_from_slice(&chunk);
+        while answer.len() < bytes_total {
+            let fetch = Fetch { ticket, from: answer.len() as u64 };
+            let frame = self.call(&admin, |port| AdminMessage::More(fetch.encode(), port), until).await?;
+            match Parcel::decode(frame) {
+                Some(Parcel::Chunk(chunk)) if !chunk.is_empty() && chunk.len() <= CHUNK_BYTES => {
+                    answer.extend_from_slice(&chunk);
+                }
+                Some(Parcel::Gone) => {
+                    return Err(Failed::NoAnswer(format!(
+                        "{} dropped an answer that was fetched too slowly",
+                        self.target
+                    )));
+                }
+                _ => return Err(unreadable()),
+            }
+        }
+        Ok(answer)
+    }
+
+    /// The node's admin actor: of this connection's remote actors the one in the group.
+    fn admin(&self) -> Result<ActorRef<AdminMessage>, AdminError> {
+        let link = self.link.borrow().clone();
+        let Link::Open(session) = link else {
+            return Err(AdminError::new(Category::Unavailable, format!("{} closed the connection", self.target))
+                .next("look whether the node still runs, and run the command again"));
+        };
+        let group = pg::get_members(&ADMIN_GROUP.to_owned());
+        let admin = session.get_children().into_iter().find(|child| {
+            let id = child.get_id();
+            !id.is_local() && group.iter().any(|member| member.get_id() == id)
+        });
+        admin.map(ActorRef::from).ok_or_else(|| {
+            AdminError::new(Category::Unavailable, format!("the admin actor of {} is not there now", self.target))
+                .next("try again in a moment; if it stays so, look at the node's log")
+        })
+    }
+
+    async fn call(
+        &self,
+        admin: &ActorRef<AdminMessage>,
+        message: impl FnOnce(RpcReplyPort<Vec<u8>>) -> AdminMessage,
+        until: Instant,
+    ) -> Result<Vec<u8>, Failed> {
+        let mut link = self.link.clone();
+        let left = until.saturating_duration_since(Instant::now());
+        let gone = || Failed::NoAnswer(format!("{} closed the connection", self.target));
+        tokio::select! {
+            biased;
+            called = admin.call(message, Some(left)) => match called {
+                Ok(CallResult::Success(frame)) => Ok(frame),
+                Ok(CallResult::Timeout) => Err(Failed::NoAnswer(format!("{} did not answer in time", self.target))),
+                Ok(CallResult::SenderError) | Err(_) => Err(gone()),
+            },
+            _ = link.wait_for(|link| matches!(link, Link::Closed)) => Err(gone()),
+        }
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.node.stop(None);
+    }
+}
+
+fn carried<R, W>((reader, writer): (R, W), target: &Target) -> Carried
+where
+    R: AsyncRead + Unpin + Send + 'static,
+    W: AsyncWrite + Unpin + Send + 'static,
+{
+    Carried::new(Box::new(reader), Box::new(writer), target.to_string(), ())
+}
+
+fn silent(target: &Target) -> AdminError {
+    AdminError::new(Category::Unavailable, format!("something listens at {target} and does not answer"))
+        .next("look whether the node is stopped or overloaded; --timeout SECONDS waits longer")
+}

@@ -1,0 +1,223 @@
+//! What happens to an ask between the actor that received it and whoever answers it: limits, deadlines, and once only.
+//!
+//! *Guarantees.* At most [`ASKS_MAX`] asks are worked on; one more is told so at once. A request that only looks ends at its deadline; one
+//! that changes something runs to its end whatever its asker does, and its answer is there for the same request asked again.
+//!
+//! *Never here:* actors, sockets, the meaning of a request.
+
+use super::answers::Answers;
+use super::parcel::{ANSWER_BYTES_MAX, Fetch, Parcel, Tickets};
+use super::remembered::{Entry, Outcome, Remembered, is_final};
+use super::wire::{Answer, Ask};
+use crate::admin::AdminError;
+use bytes::Bytes;
+use decisiongraph_projections::Category;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use uuid::Uuid;
+
+/// Asks that are worked on at the same time.
+pub const ASKS_MAX: usize = 64;
+
+/// Where asks are taken and answers are given.
+pub struct Desk {
+    answers: Arc<dyn Answers>,
+    places: Arc<Semaphore>,
+    remembered: Remembered,
+    tickets: Tickets,
+}
+
+impl Desk {
+    /// A desk in front of `answers`.
+    pub fn new(answers: Arc<dyn Answers>) -> Desk {
+        Desk {
+            answers,
+            places: Arc::new(Semaphore::new(ASKS_MAX)),
+            remembered: Remembered::default(),
+            tickets: Tickets::default(),
+        }
+    }
+
+    /// Takes an encoded ask; gives the first frame of its answer.
+    pub async fn ask(self: Arc<Self>, frame: Vec<u8>) -> Vec<u8> {
+        let decoded = Ask::decode(&frame);
+        drop(frame);
+        let answer = match decoded {
+            Ok((ask, fingerprint)) => self.work(ask, fingerprint).await,
+            Err(error) => refusal(error),
+        };
+        let parcel = self.tickets.send(answer, Instant::now()).unwrap_or_else(|answer| {
+            Parcel::Whole(refusal(if answer.len() > ANSWER_BYTES_MAX {
+                AdminError::new(
+                    Category::InvalidArgument,
+                    format!("the answer has {} bytes; {ANSWER_BYTES_MAX} are possible", answer.len()),
+                )
+                .next("ask for less at a time: --limit")
+            } else {
+                busy("too many large answers wait to be fetched")
+            }))
+        });
+        parcel.encode()
+    }
+
+    /// Gives a later chunk of an answer.
+    pub fn more(&self, frame: &[u8]) -> Vec<u8> {
+        Fetch::decode(frame).map_or(Parcel::Gone, |fetch| self.tickets.fetch(fetch, Instant::now())).encode()
+    }
+
+    async fn work(self: &Arc<Self>, ask: Ask, fingerprint: blake3::Hash) -> Bytes {
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            return refusal(busy(&format!("the node works on {ASKS_MAX} requests already")));
+        };
+        let Ask { id, deadline, request, .. } = ask;
+        if !request.changes() {
+            return match tokio::time::timeout(deadline, self.answers.answer(id, request)).await {
+                Ok(outcome) => Answer::encode(outcome).into(),
+                Err(_) => refusal(too_late(deadline)),
+            };
+        }
+        match self.remembered.enter(id, fingerprint, Instant::now()) {
+            Ok(Entry::Again(outcome)) => wait_for(outcome, id, deadline).await,
+            Ok(Entry::First(sender)) => {
+                let outcome = sender.subscribe();
+                let desk = Arc::clone(self);
+                tokio::spawn(async move {
+                    let _place: OwnedSemaphorePermit = place;
+                    let outcome = desk.answers.answer(id, request).await;
+                    let keep = outcome.as_ref().err().is_none_or(is_final);
+                    sender.send_replace(Some(Answer::encode(outcome).into()));
+                    if !keep {
+                        desk.remembered.forget(id);
+                    }
+                });
+                wait_for(outcome, id, deadline).await
+            }
+            Err(error) => refusal(error),
+        }
+    }
+}
+
+async fn wait_for(mut outcome: Outcome, id: Uuid, deadline: Duration) -> Bytes {
+    let ended = tokio::time::timeout(deadline, outcome.wait_for(Option::is_some)).await;
+    match ended {
+        Ok(Ok(answer)) => answer.clone().unwrap_or_default(),
+        Ok(Err(_)) => refusal(AdminError::new(Category::Internal, "the node failed while it worked on the request")),
+        Err(_) => refusal(
+            AdminError::new(
+                Category::OutcomeUnknown,
+                format!("the node still works on request {id} after {} s", deadline.as_secs_f32()),
+            )
+            .next(again(id)),
+        ),
+    }
+}
+
+/// What to do when the outcome of a change is unknown.
+pub fn again(id: Uuid) -> String {
+    format!(
+        "repeat the command with --request-id {id}: it is not done twice; `decisiongraph runs` shows whether a job began"
+    )
+}
+
+fn busy(why: &str) -> AdminError {
+    AdminError::new(Category::Unavailable, format!("busy: {why}")).next("try again in a moment")
+}
+
+fn too_late(deadline: Duration) -> AdminError {
+    AdminError::new(Category::Unavailable, format!("the node did not answer within {} s", deadline.as_secs_f32()))
+        .next("give it longer with --timeout SECONDS, or ask for less")
+}
+
+fn refusal(error: AdminError) -> Bytes {
+    Answer::encode(Err(error)).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::{AdminReply, AdminRequest, AppendReply, AppendRequest, ScopeFilter};
+    use futures_util::future::BoxFuture;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use tokio::sync::Notify;
+
+    /// Counts what it is asked, and answers when it is told to.
+    #[derive(Default)]
+    struct Slow {
+        asked: AtomicU64,
+        go: Notify,
+    }
+
+    impl Answers for Slow {
+        fn answer(&self, _: Uuid, request: AdminRequest) -> BoxFuture<'_, Result<AdminReply, AdminError>> {
+            Box::pin(async move {
+                let accepted = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
+                self.go.notified().await;
+                let bytes = if request.changes() { 0 } else { 1 };
+                Ok(AdminReply::Appended(AppendReply { accepted, repeated: bytes, ..AppendReply::default() }))
+            })
+        }
+    }
+
+    fn change() -> AdminRequest {
+        AdminRequest::Append(AppendRequest { tenant: None, all_or_nothing: true, lines: Vec::new() })
+    }
+
+    async fn ask(desk: &Arc<Desk>, id: u128, request: AdminRequest, ms: u64) -> Result<AdminReply, AdminError> {
+        let ask = Ask {
+            protocol: super::super::wire::PROTOCOL_VERSION,
+            program: "test".to_owned(),
+            id: Uuid::from_u128(id),
+            deadline: Duration::from_millis(ms),
+            request,
+        };
+        let frame = Arc::clone(desk).ask(ask.encode().expect("writes")).await;
+        let Some(Parcel::Whole(answer)) = Parcel::decode(frame) else { panic!("no whole answer") };
+        Answer::decode(&answer)
+    }
+
+    fn accepted(reply: Result<AdminReply, AdminError>) -> u64 {
+        match reply {
+            Ok(AdminReply::Appended(reply)) => reply.accepted,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_change_outlives_its_asker_and_is_done_once() {
+        let slow = Arc::new(Slow::default());
+        let desk = Arc::new(Desk::new(Arc::clone(&slow) as Arc<dyn Answers>));
+        let late = ask(&desk, 1, change(), 10).await.expect_err("too late");
+        assert_eq!(late.category, Category::OutcomeUnknown);
+        assert!(late.next.contains("--request-id"), "{}", late.next);
+        slow.go.notify_one();
+        assert_eq!(accepted(ask(&desk, 1, change(), 5_000).await), 1);
+        assert_eq!(accepted(ask(&desk, 1, change(), 5_000).await), 1);
+        assert_eq!(slow.asked.load(Ordering::SeqCst), 1);
+        let other = AdminRequest::Migrate;
+        assert_eq!(ask(&desk, 1, other, 10).await.expect_err("refused").category, Category::IdempotencyConflict);
+    }
+
+    #[tokio::test]
+    async fn a_look_ends_at_its_deadline_and_too_many_are_told_so_at_once() {
+        let slow = Arc::new(Slow::default());
+        let desk = Arc::new(Desk::new(Arc::clone(&slow) as Arc<dyn Answers>));
+        let look = || AdminRequest::Status(ScopeFilter::default());
+        assert_eq!(ask(&desk, 1, look(), 10).await.expect_err("too late").category, Category::Unavailable);
+        let waiting: Vec<_> = (0..ASKS_MAX)
+            .map(|i| {
+                let desk = Arc::clone(&desk);
+                tokio::spawn(async move { ask(&desk, 100 + i as u128, look(), 60_000).await })
+            })
+            .collect();
+        while desk.places.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        let error = ask(&desk, 2, look(), 60_000).await.expect_err("busy");
+        assert!(error.category == Category::Unavailable && error.message.contains("busy"), "{}", error.message);
+        slow.go.notify_waiters();
+        for task in waiting {
+            assert!(task.await.expect("ends").is_ok());
+        }
+    }
+}

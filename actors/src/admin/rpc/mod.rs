@@ -1,0 +1,40 @@
+//! Admin over the actor protocol: a program on this machine asks a running node.
+//!
+//! ```text
+//!  client ──▶ socket / TCP ──▶ preamble ──▶ node server ──▶ AdminActor ──▶ Desk ──▶ Answers
+//!  client.rs  listener.rs      preamble.rs  session.rs      actor.rs       desk.rs  answers.rs
+//! ```
+//!
+//! Versions and envelopes are in [`wire`], large answers in [`parcel`], what may not be done twice in [`remembered`].
+//!
+//! *Never here:* what a request means.
+
+mod actor;
+mod answers;
+mod client;
+mod desk;
+mod job_table;
+mod listener;
+pub mod parcel;
+mod preamble;
+pub mod remembered;
+mod secret;
+mod server;
+mod session;
+mod socket;
+mod stream;
+mod target;
+mod waiting_room;
+pub mod wire;
+
+pub use actor::{ADMIN_GROUP, AdminActor, AdminMessage};
+pub use answers::{Answers, EngineAnswers};
+pub use client::Client;
+pub use desk::ASKS_MAX;
+pub use job_table::{Followed, JobTable};
+pub use listener::{Listeners, PREAMBLE_DEADLINE, SESSIONS_MAX};
+pub use secret::{SECRET_BYTES_MIN, SECRET_FILE_VARIABLE, SECRET_VARIABLE, Secret};
+pub use server::{AdminServer, AdminServerArguments, AdminServerMessage, Serving, serve};
+pub use socket::SOCKET_NAME;
+pub use target::{NodeAddress, Target, loopback};
+pub use waiting_room::WAITING_MAX;

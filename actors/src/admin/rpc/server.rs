@@ -1,0 +1,90 @@
+//! The serving side as one actor: listeners, node server and admin actor live and die together.
+//!
+//! *Guarantees.* The listeners are bound before it starts and belong to whoever bound them, so a restart of this actor refuses nobody.
+//! The cookie is new with every start and never leaves the process but through the preamble.
+
+use super::actor::AdminActor;
+use super::answers::Answers;
+use super::listener::Listeners;
+use super::preamble::Cookie;
+use super::session::{INBOUND_BYTES_MAX, local_node};
+use crate::admin::AdminError;
+use decisiongraph_projections::Category;
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use ractor_cluster::RactorMessage;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+
+/// How long [`Serving::stop`] waits for its actors.
+const STOP_DEADLINE: Duration = Duration::from_secs(2);
+
+/// It is told nothing.
+#[derive(RactorMessage)]
+pub enum AdminServerMessage {}
+
+/// Serves admin requests; stops when anything of it fails, so that its supervisor starts it anew.
+pub struct AdminServer;
+
+/// What it serves.
+#[derive(Clone)]
+pub struct AdminServerArguments {
+    /// Where.
+    pub listeners: Arc<Listeners>,
+    /// Who answers.
+    pub answers: Arc<dyn Answers>,
+}
+
+/// Ends its task when it is dropped, also when the actor is killed.
+pub struct Accepting(JoinHandle<()>);
+
+impl Drop for Accepting {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Actor for AdminServer {
+    type Msg = AdminServerMessage;
+    type State = Accepting;
+    type Arguments = AdminServerArguments;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<AdminServerMessage>,
+        AdminServerArguments { listeners, answers }: AdminServerArguments,
+    ) -> Result<Accepting, ActorProcessingErr> {
+        let cookie = Cookie::random();
+        let node = local_node("node", cookie, INBOUND_BYTES_MAX);
+        let (node, _) = Actor::spawn_linked(None, node, (), myself.get_cell()).await?;
+        Actor::spawn_linked(None, AdminActor, answers, myself.get_cell()).await?;
+        Ok(Accepting(tokio::spawn(async move { listeners.accept(cookie, node).await })))
+    }
+}
+
+/// A running server that nobody supervises.
+pub struct Serving {
+    server: ActorRef<AdminServerMessage>,
+    done: JoinHandle<()>,
+}
+
+/// Serves until [`Serving::stop`]. `internal` when the actors cannot start.
+pub async fn serve(listeners: Arc<Listeners>, answers: Arc<dyn Answers>) -> Result<Serving, AdminError> {
+    let arguments = AdminServerArguments { listeners, answers };
+    let (server, done) = Actor::spawn(None, AdminServer, arguments)
+        .await
+        .map_err(|error| AdminError::new(Category::Internal, format!("the admin server cannot start: {error}")))?;
+    Ok(Serving { server, done })
+}
+
+impl Serving {
+    /// Ends when the server has ended by itself, which it does only when something of it failed.
+    pub async fn ended(&mut self) {
+        let _ = (&mut self.done).await;
+    }
+
+    /// Lets nobody in any more and hangs up.
+    pub async fn stop(self) {
+        let _ = self.server.stop_and_wait(None, Some(STOP_DEADLINE)).await;
+    }
+}
