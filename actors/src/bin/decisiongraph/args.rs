@@ -4,6 +4,7 @@ use crate::commands;
 use clap::{Args, Parser, Subcommand};
 use decisiongraph_projections::TenantId;
 use std::path::PathBuf;
+use uuid::Uuid;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -14,12 +15,13 @@ Examples:
   decisiongraph verify                               prove rows, digests and log agree
 
 Where a command goes:
-  --database URL, else DATABASE_URL, else the embedded file in the data directory
-  (--data-dir, else DECISIONGRAPH_DATA_DIR, else $XDG_DATA_HOME/decisiongraph).
+  --database URL, in this process; else the node at --node ADDR; else the node that
+  lives in the data directory; else DATABASE_URL; else the embedded file in the data
+  directory (--data-dir, else DECISIONGRAPH_DATA_DIR, else $XDG_DATA_HOME/decisiongraph).
 
 Exit codes:
   0 ok   1 other failure   2 usage   3 drift found   4 data refused   5 not found
-  6 no database   7 projection out of date   8 unauthorized or wrong version
+  6 no node or no database   7 projection out of date   8 unauthorized or wrong version
   9 fenced or outcome unknown   10 health degraded   11 health failed   130 interrupted";
 
 const ABOUT: &str = "\
@@ -46,6 +48,21 @@ pub struct Globals {
     /// Directory of the embedded store (its file is decisiongraph.db)
     #[arg(long, global = true, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
+    /// Ask the node at HOST:PORT (wants its secret) or unix:PATH, not a database
+    #[arg(long, global = true, value_name = "ADDR")]
+    pub node: Option<String>,
+    /// File with the node's secret, which others may not read [else DECISIONGRAPH_SECRET_FILE, DECISIONGRAPH_SECRET]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub secret_file: Option<PathBuf>,
+    /// Deadline of one request to a node, 0.1 to 3600
+    #[arg(long, global = true, value_name = "SECONDS", default_value = "30", value_parser = parse_timeout)]
+    pub timeout: f64,
+    /// Repeat a command whose outcome is unknown under its id: what was done is not done again
+    #[arg(long, global = true, value_name = "ID")]
+    pub request_id: Option<Uuid>,
+    /// Speak this version of the admin protocol only (for tests)
+    #[arg(long, global = true, value_name = "N", hide = true)]
+    pub protocol_version: Option<u32>,
     /// Whose log [default: `default`; status, health, runs and failures speak of all]
     #[arg(long, global = true, value_name = "ID", value_parser = parse_tenant)]
     pub tenant: Option<TenantId>,
@@ -70,6 +87,14 @@ impl Globals {
     /// The projection asked for; none for all.
     pub fn projection(&self) -> Option<String> {
         self.projection.clone().filter(|name| name != "all")
+    }
+}
+
+/// Seconds within the bounds of a deadline.
+fn parse_timeout(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.1..=3_600.0).contains(&seconds) => Ok(seconds),
+        _ => Err("a number of seconds from 0.1 to 3600".to_owned()),
     }
 }
 
@@ -101,5 +126,6 @@ pub enum Command {
     Runs(commands::runs::Runs),
     Run(commands::runs::RunArgs),
     Cancel(commands::runs::Cancel),
+    Node(commands::node::Node),
     Completions(commands::completions::Completions),
 }

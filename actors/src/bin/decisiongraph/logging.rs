@@ -14,10 +14,11 @@ const VARIABLE: &str = "DECISIONGRAPH_LOG";
 pub fn start(verbose: u8, json: bool) {
     let level = match verbose {
         0 if json => "off",
-        0 => "warn",
-        1 => "info,refinery_core=warn",
-        2 => "debug,refinery_core=info",
-        _ => "trace",
+        // The actor library tells of every connection that ends, and at `debug` what it carries: payloads.
+        0 => "warn,ractor=error,ractor_cluster=error",
+        1 => "info,refinery_core=warn,ractor=warn,ractor_cluster=warn",
+        2 => "debug,refinery_core=info,ractor=info,ractor_cluster=info",
+        _ => "trace,ractor=info,ractor_cluster=info",
     };
     let filter = std::env::var(VARIABLE).ok().and_then(|filter| EnvFilter::try_new(filter).ok());
     tracing_subscriber::fmt()

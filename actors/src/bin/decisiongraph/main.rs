@@ -5,6 +5,7 @@
 
 mod args;
 mod commands;
+mod connection;
 mod demo;
 mod graph_text;
 mod interrupt;

@@ -64,6 +64,11 @@ impl Location {
 
     /// Opens it, and sees to its schema.
     pub async fn open(&self, globals: &Globals, access: Access) -> Result<Engine, AdminError> {
+        self.open_as("cli", globals, access).await
+    }
+
+    /// [`Location::open`] for an owner of this kind (`cli`, `node`).
+    pub async fn open_as(&self, kind: &str, globals: &Globals, access: Access) -> Result<Engine, AdminError> {
         let create = self.ours || access != Access::Read;
         if let DatabaseUrl::Sqlite(path) = &self.url
             && !create
@@ -81,7 +86,7 @@ impl Location {
         if let Some(events) = globals.batch_size {
             config.batch_events_max = events as usize;
         }
-        Ok(Engine::new(store, owner(), config))
+        Ok(Engine::new(store, owner(kind), config))
     }
 
     async fn see_to_schema(&self, store: &dyn Store, access: Access) -> Result<(), AdminError> {
@@ -121,11 +126,6 @@ impl Location {
     }
 }
 
-/// Opens what the arguments name.
-pub async fn connect(globals: &Globals, access: Access) -> Result<Engine, AdminError> {
-    Location::resolve(globals)?.open(globals, access).await
-}
-
 /// `--data-dir`, else `DECISIONGRAPH_DATA_DIR`, else `$XDG_DATA_HOME/decisiongraph`, else `~/.local/share/decisiongraph`.
 pub fn data_dir(globals: &Globals) -> Result<PathBuf, AdminError> {
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
@@ -142,11 +142,11 @@ pub fn data_dir(globals: &Globals) -> Result<PathBuf, AdminError> {
 }
 
 /// Who this process is, for people who look at `status` and `runs`.
-fn owner() -> Owner {
+fn owner(kind: &str) -> Owner {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = match host.trim() {
         "" => "localhost",
         host => host,
     };
-    Owner { node: format!("cli:{host}:{}", std::process::id()), incarnation: Uuid::new_v4() }
+    Owner { node: format!("{kind}:{host}:{}", std::process::id()), incarnation: Uuid::new_v4() }
 }

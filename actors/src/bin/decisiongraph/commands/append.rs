@@ -2,14 +2,15 @@
 
 use super::line_source::{Input, LineSource, Next};
 use super::{Context, unexpected};
+use crate::connection::Connection;
 use crate::interrupt::{self, Asked};
 use crate::output::{number, shown, written};
-use crate::session::{Access, connect};
+use crate::session::Access;
 use clap::Args;
 use decisiongraph_actors::admin::{
-    AdminError, AdminReply, AdminRequest, AppendReply, AppendRequest, ExitCode, LineVerdict, answer,
+    AdminError, AdminReply, AdminRequest, AppendReply, AppendRequest, ExitCode, LineVerdict,
 };
-use decisiongraph_actors::engine::{Control, Engine};
+use decisiongraph_actors::engine::Cancel;
 use decisiongraph_projections::Category;
 use std::io::Write as _;
 
@@ -27,14 +28,13 @@ pub struct Append {
 impl Append {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
         let source = LineSource::start(&self.input, true)?;
-        let engine = connect(&context.globals, Access::Write).await?;
-        let control = Control::default();
-        let asked = interrupt::asks_first(control.cancel.clone(), context.output.json);
+        let connection = Connection::open(&context.globals, Access::Write).await?;
+        let asked = interrupt::asks_first(Cancel::default(), context.output.json);
         let mut total = AppendReply::default();
         if context.output.json {
             written(std::io::stdout().write_all(b"{\"verdicts\":["))?;
         }
-        let ended = append(context, &engine, &control, asked, source, &mut total).await;
+        let ended = append(context, &connection, asked, source, &mut total).await;
         let counts = (total.accepted, total.repeated, total.refused);
         if context.output.json {
             // One object, written as it grows; closed also when the end is an error, which stands on stderr.
@@ -57,8 +57,7 @@ impl Append {
 /// Whether it was interrupted.
 async fn append(
     context: &Context,
-    engine: &Engine,
-    control: &Control,
+    connection: &Connection,
     mut asked: Asked,
     mut source: LineSource,
     total: &mut AppendReply,
@@ -71,7 +70,7 @@ async fn append(
             Next::Interrupted => return Ok(true),
         };
         let request = AppendRequest { tenant: context.globals.tenant.clone(), all_or_nothing: false, lines };
-        let reply = match answer(engine, AdminRequest::Append(request), control).await? {
+        let reply = match connection.ask(AdminRequest::Append(request)).await? {
             AdminReply::Appended(reply) => reply,
             _ => return Err(unexpected()),
         };

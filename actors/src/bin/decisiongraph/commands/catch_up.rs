@@ -15,6 +15,9 @@ pub struct CatchUp {
     /// Stop at this log position instead of the end
     #[arg(long, value_name = "LOG_SEQ", value_parser = clap::value_parser!(i64).range(0..))]
     until: Option<i64>,
+    /// Print the job and return: the node goes on with it by itself
+    #[arg(long)]
+    detach: bool,
 }
 
 impl CatchUp {
@@ -23,7 +26,9 @@ impl CatchUp {
             tenant: context.globals.tenant.clone(),
             projection: context.globals.projection(),
             until: self.until.map(LogSeq),
+            run_id: context.globals.request_id,
+            detach: self.detach,
         };
-        context.job(AdminRequest::CatchUp(request)).await
+        context.job(AdminRequest::CatchUp(request), self.detach).await
     }
 }

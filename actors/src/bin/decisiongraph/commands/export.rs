@@ -1,11 +1,12 @@
 //! `export`: the log as JSON lines, out of one snapshot.
 
-use super::Context;
+use super::{Context, unexpected};
+use crate::connection::Connection;
 use crate::interrupt;
 use crate::output::written;
-use crate::session::{Access, connect};
+use crate::session::Access;
 use clap::Args;
-use decisiongraph_actors::admin::{AdminError, ExitCode};
+use decisiongraph_actors::admin::{AdminError, AdminReply, AdminRequest, EXPORT_EVENTS_MAX, ExitCode, ExportRequest};
 use decisiongraph_projections::{Category, LogSeq, TenantId};
 use decisiongraph_store::ReadView;
 use std::io::{BufWriter, Write};
@@ -14,10 +15,13 @@ use std::io::{BufWriter, Write};
 const PAGE_EVENTS_MAX: usize = 1_000;
 /// Pages get shorter when one was larger than this.
 const PAGE_BYTES: usize = 8 * 1024 * 1024;
+/// Events of a node's first page, when nobody knows yet how large they are.
+const FIRST_PAGE_EVENTS: i64 = 100;
 
 /// Write events as JSON lines, with log_seq and payload_hash, in log order
 ///
-/// All of one snapshot: events whose transaction has not committed are not in it. `import` reads the lines back.
+/// All of one snapshot: events whose transaction has not committed are not in it. Of a node: up to the safe mark, below which
+/// nothing changes any more. `import` reads the lines back.
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  decisiongraph export > log.jsonl\n  decisiongraph export --all-tenants | zstd > backup.zst"
@@ -37,16 +41,28 @@ pub struct Export {
 impl Export {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
         interrupt::ends_at_once();
-        let engine = connect(&context.globals, Access::Read).await?;
-        let view = engine.store().snapshot().await?;
+        let connection = Connection::open(&context.globals, Access::Read).await?;
         let mut out = BufWriter::with_capacity(PAGE_BYTES / 32, std::io::stdout());
-        let tenants = if self.all_tenants {
-            view.tenants().await?
-        } else {
-            vec![context.globals.tenant.clone().unwrap_or_default()]
-        };
-        for tenant in &tenants {
-            self.tenant(&*view, tenant, &mut out).await?;
+        let one = (!self.all_tenants).then(|| vec![context.globals.tenant.clone().unwrap_or_default()]);
+        match &connection {
+            Connection::InProcess(engine) => {
+                let view = engine.store().snapshot().await?;
+                let tenants = match one {
+                    Some(one) => one,
+                    None => view.tenants().await?,
+                };
+                for tenant in &tenants {
+                    self.tenant(&*view, tenant, &mut out).await?;
+                }
+            }
+            Connection::Node(_) => {
+                let reply = connection.ask(AdminRequest::ExportStart).await?;
+                let AdminReply::ExportStart(start) = reply else { return Err(unexpected()) };
+                let upto = LogSeq(self.until_log_seq.unwrap_or(i64::MAX)).min(start.mark);
+                for tenant in one.unwrap_or(start.tenants) {
+                    self.tenant_of_node(&connection, tenant, upto, &mut out).await?;
+                }
+            }
         }
         written(out.flush())?;
         Ok(ExitCode::OK)
@@ -71,6 +87,34 @@ impl Export {
             }
             let average = (bytes / page.len()).max(1);
             limit = (PAGE_BYTES / average).clamp(1, PAGE_EVENTS_MAX);
+        }
+    }
+
+    async fn tenant_of_node(
+        &self,
+        node: &Connection,
+        tenant: TenantId,
+        upto: LogSeq,
+        out: &mut impl Write,
+    ) -> Result<(), AdminError> {
+        let mut after = LogSeq(self.since_log_seq);
+        let mut limit = FIRST_PAGE_EVENTS;
+        loop {
+            let request = ExportRequest { tenant: tenant.clone(), named: self.all_tenants, after, upto, limit };
+            let reply = node.ask(AdminRequest::ExportPage(request)).await?;
+            let AdminReply::ExportPage(page) = reply else { return Err(unexpected()) };
+            let Some(last) = page.last_log_seq else { return Ok(()) };
+            if last <= after {
+                return Err(AdminError::new(Category::Internal, "the log does not go on"));
+            }
+            after = last;
+            let mut bytes = 0;
+            for line in &page.lines {
+                bytes += line.len();
+                written(out.write_all(line.as_bytes()).and_then(|()| out.write_all(b"\n")))?;
+            }
+            let average = (bytes / page.lines.len().max(1)).max(1);
+            limit = i64::try_from(PAGE_BYTES / average).unwrap_or(i64::MAX).clamp(1, EXPORT_EVENTS_MAX);
         }
     }
 }

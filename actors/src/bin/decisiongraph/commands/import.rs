@@ -2,15 +2,16 @@
 
 use super::line_source::{Input, LineSource, Next};
 use super::{Context, unexpected};
+use crate::connection::Connection;
 use crate::interrupt::{self, Asked};
 use crate::output::number;
 use crate::progress::{Lines, Style};
-use crate::session::{Access, connect};
+use crate::session::Access;
 use clap::Args;
 use decisiongraph_actors::admin::{
-    AdminError, AdminReply, AdminRequest, AppendReply, AppendRequest, ExitCode, LineVerdict, answer,
+    AdminError, AdminReply, AdminRequest, AppendReply, AppendRequest, ExitCode, LineVerdict,
 };
-use decisiongraph_actors::engine::{Control, Engine};
+use decisiongraph_actors::engine::Cancel;
 use decisiongraph_projections::{Category, TenantId};
 use serde::Serialize;
 use std::sync::atomic::Ordering;
@@ -45,12 +46,11 @@ pub struct Imported {
 impl Import {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
         let source = LineSource::start(&self.input, false)?;
-        let engine = connect(&context.globals, Access::Write).await?;
-        let control = Control::default();
-        let asked = interrupt::asks_first(control.cancel.clone(), context.output.json);
+        let connection = Connection::open(&context.globals, Access::Write).await?;
+        let asked = interrupt::asks_first(Cancel::default(), context.output.json);
         let progress = Lines::start(Style::of(&context.globals), source.size);
         let tenant = context.globals.tenant.clone();
-        let (imported, ended) = import(&engine, &control, asked, tenant, source, progress).await?;
+        let (imported, ended) = import(&connection, asked, tenant, source, progress).await?;
         let summary = format!(
             "{} lines: {} stored, {} stored before",
             number(imported.lines),
@@ -71,8 +71,7 @@ impl Import {
 }
 
 async fn import(
-    engine: &Engine,
-    control: &Control,
+    connection: &Connection,
     mut asked: Asked,
     tenant: Option<TenantId>,
     mut source: LineSource,
@@ -92,7 +91,7 @@ async fn import(
         let (first, last) = (first.number, last.number);
         let count = lines.len() as u64;
         let request = AppendRequest { tenant: tenant.clone(), all_or_nothing: true, lines };
-        let reply = match answer(engine, AdminRequest::Append(request), control).await? {
+        let reply = match connection.ask(AdminRequest::Append(request)).await? {
             AdminReply::Appended(reply) => reply,
             _ => return Err(unexpected()),
         };

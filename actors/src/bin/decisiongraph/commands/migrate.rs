@@ -1,11 +1,11 @@
 //! `migrate`: the schema.
 
 use super::{Context, unexpected};
+use crate::connection::Connection;
 use crate::interrupt;
-use crate::session::{Access, connect};
+use crate::session::Access;
 use clap::Args;
-use decisiongraph_actors::admin::{AdminError, AdminReply, AdminRequest, ExitCode, answer};
-use decisiongraph_actors::engine::Control;
+use decisiongraph_actors::admin::{AdminError, AdminReply, AdminRequest, ExitCode};
 
 /// Bring the database's schema up to this program's
 ///
@@ -17,15 +17,15 @@ pub struct Migrate {}
 impl Migrate {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
         interrupt::ends_at_once();
-        let engine = connect(&context.globals, Access::Migrate).await?;
-        let reply = answer(&engine, AdminRequest::Migrate, &Control::default()).await?;
+        let connection = Connection::open(&context.globals, Access::Migrate).await?;
+        let reply = connection.ask(AdminRequest::Migrate).await?;
         let AdminReply::Migrated(migrated) = &reply else { return Err(unexpected()) };
         context.output.reply(&reply, || {
             let mut out = String::new();
             for name in &migrated.applied {
                 out.push_str(&format!("applied {name}\n"));
             }
-            out.push_str(&format!("{} is at schema {}", engine.store().address(), migrated.schema));
+            out.push_str(&format!("{} is at schema {}", connection.address(), migrated.schema));
             out
         })?;
         Ok(ExitCode::OK)

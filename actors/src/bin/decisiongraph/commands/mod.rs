@@ -14,6 +14,7 @@ pub mod import;
 mod job_text;
 mod line_source;
 pub mod migrate;
+pub mod node;
 pub mod precedents;
 mod read_flags;
 pub mod rebuild;
@@ -24,13 +25,13 @@ pub mod trace;
 pub mod verify;
 
 use crate::args::{Cli, Command, Globals};
+use crate::connection::Connection;
 use crate::interrupt;
 use crate::output::Output;
 use crate::progress::{Following, Style};
-use crate::session::{Access, connect};
-use decisiongraph_actors::admin::{AdminError, AdminReply, AdminRequest, ExitCode, answer, of_job};
-use decisiongraph_actors::engine::report::RunReport;
-use decisiongraph_actors::engine::{Control, Engine};
+use crate::session::Access;
+use decisiongraph_actors::admin::{AdminError, AdminReply, AdminRequest, ExitCode, of_job};
+use decisiongraph_actors::engine::Control;
 use decisiongraph_projections::Category;
 
 /// What a command works with.
@@ -64,6 +65,7 @@ pub async fn run(cli: Cli, output: Output) -> Result<ExitCode, AdminError> {
         Command::Runs(command) => command.run(&context).await,
         Command::Run(command) => command.run(&context).await,
         Command::Cancel(command) => command.run(&context).await,
+        Command::Node(command) => command.run(&context).await,
         Command::Completions(command) => command.run(&context),
     }
 }
@@ -72,38 +74,27 @@ impl Context {
     /// Asks what only looks.
     pub async fn ask(&self, request: AdminRequest) -> Result<AdminReply, AdminError> {
         interrupt::ends_at_once();
-        let engine = connect(&self.globals, Access::Read).await?;
-        answer(&engine, request, &Control::default()).await
+        Connection::open(&self.globals, Access::Read).await?.ask(request).await
     }
 
-    /// Runs a job with progress; Ctrl-C stops it between batches. Prints its report.
-    pub async fn job(&self, request: AdminRequest) -> Result<ExitCode, AdminError> {
-        let engine = connect(&self.globals, Access::Read).await?;
-        let (report, exit) = self.job_on(&engine, request).await?;
-        let reply = AdminReply::Job(report);
-        self.output.reply(&reply, || match &reply {
-            AdminReply::Job(report) => job_text::report(report),
-            _ => String::new(),
-        })?;
-        Ok(exit)
-    }
-
-    /// Runs a job on an open engine.
-    pub async fn job_on(&self, engine: &Engine, request: AdminRequest) -> Result<(RunReport, ExitCode), AdminError> {
+    /// Runs a job with progress; Ctrl-C stops it between batches. Prints its report. With `detach` a node goes on with it by itself.
+    pub async fn job(&self, request: AdminRequest, detach: bool) -> Result<ExitCode, AdminError> {
+        let connection = Connection::open(&self.globals, Access::Read).await?;
+        if detach {
+            interrupt::ends_at_once();
+            return runs::print(self, &AdminReply::Run(connection.detached(request).await?));
+        }
         let mut control = Control::default();
         interrupt::asks_first(control.cancel.clone(), self.output.json);
         let following = Following::start(Style::of(&self.globals), &mut control);
-        let reply = answer(engine, request, &control).await;
+        let reply = connection.job(request, &control).await;
         let interrupted = control.cancel.is_requested();
         drop(control);
         following.stop().await;
-        match reply? {
-            AdminReply::Job(report) => {
-                let exit = of_job(&report, interrupted);
-                Ok((report, exit))
-            }
-            _ => Err(unexpected()),
-        }
+        let reply = reply?;
+        let AdminReply::Job(report) = &reply else { return Err(unexpected()) };
+        self.output.reply(&reply, || job_text::report(report))?;
+        Ok(of_job(report, interrupted))
     }
 }
 

@@ -21,16 +21,19 @@ pub struct Rebuild {
     /// Only compare with what a rebuild would give: the same as `verify`
     #[arg(long)]
     dry_run: bool,
+    /// Print the job and return: the node goes on with it by itself
+    #[arg(long, conflicts_with = "check")]
+    detach: bool,
 }
 
 impl Rebuild {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
-        let request = verify::request(context);
+        let request = verify::request(context, self.detach);
         if self.dry_run {
-            return context.job(AdminRequest::Verify(request)).await;
+            return context.job(AdminRequest::Verify(request), self.detach).await;
         }
         if !self.check {
-            return context.job(AdminRequest::Rebuild(request)).await;
+            return context.job(AdminRequest::Rebuild(request), self.detach).await;
         }
         let reply = context.ask(AdminRequest::RebuildCheck(request)).await?;
         let AdminReply::RebuildCheck(check) = &reply else { return Err(unexpected()) };

@@ -71,13 +71,16 @@ enum RunAction {
         /// Its id
         #[arg(value_name = "ID")]
         run_id: Uuid,
+        /// Print the job and return: the node goes on with it by itself
+        #[arg(long)]
+        detach: bool,
     },
 }
 
 impl RunArgs {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
-        if let Some(RunAction::Resume { run_id }) = self.action {
-            return context.job(AdminRequest::ResumeRun { run_id }).await;
+        if let Some(RunAction::Resume { run_id, detach }) = self.action {
+            return context.job(AdminRequest::ResumeRun { run_id }, detach).await;
         }
         let run_id = self.run_id.ok_or_else(unexpected)?;
         let reply = context.ask(AdminRequest::Run { run_id }).await?;
@@ -101,7 +104,8 @@ impl Cancel {
     }
 }
 
-fn print(context: &Context, reply: &AdminReply) -> Result<ExitCode, AdminError> {
+/// Prints one job.
+pub fn print(context: &Context, reply: &AdminReply) -> Result<ExitCode, AdminError> {
     let AdminReply::Run(run) = reply else { return Err(unexpected()) };
     context.output.reply(reply, || {
         let asked = if run.cancel_requested && run.state == RunState::Running { ", asked to stop" } else { "" };
