@@ -98,8 +98,9 @@ pub trait Store: Send + Sync + 'static {
     /// Gives the scope up, if the lease still holds it. Not an error when it does not.
     async fn release_scope(&self, lease: &Lease) -> Result<()>;
 
-    /// Pauses the scope, durably; creates it when there is none. Idempotent: the first reason stays. Owner, epoch and cursor do not
-    /// change, and a batch of its owner still commits: whoever drives the scope looks at [`ScopeRow::paused`] and stops by itself.
+    /// Pauses the scope, durably; creates it when there is none. Idempotent: the first reason stays. Owner and cursor do not change;
+    /// the epoch does, so that whoever works on the scope is `fenced` at its next commit, reads it again and sees
+    /// [`ScopeRow::paused`]. Taking a paused scope is not refused: whoever takes it looks.
     async fn pause_scope(&self, scope: &Scope, reason: &str, by: &str) -> Result<ScopeRow>;
 
     /// Ends the pause. Not an error when there is none; `not_found` when there is no such scope.
@@ -246,6 +247,10 @@ pub trait ReadView: Send + Sync {
 
     /// All scopes, or those of one tenant, by tenant and in catalogue order.
     async fn scopes(&self, tenant: Option<&TenantId>) -> Result<Vec<ScopeRow>>;
+
+    /// Scopes without their digests, by tenant behind `after_tenant`, of at most `tenants_max` tenants: what a dump of many
+    /// thousands needs.
+    async fn scope_heads(&self, after_tenant: Option<&TenantId>, tenants_max: usize) -> Result<Vec<ScopeHead>>;
 
     /// Answers the rows of [`Needs`] (not its history) in the given generation. A row whose hash is equal and whose text is not is
     /// `internal`: a collision.

@@ -245,6 +245,23 @@ pub struct Paused {
     pub by: String,
 }
 
+/// Who holds a scope and how far it is: a [`ScopeRow`] without what is large.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScopeHead {
+    /// Which.
+    pub scope: Scope,
+    /// Who owns it (name), if anybody.
+    pub owner: Option<String>,
+    /// Whether that owner's lease still runs.
+    pub owner_live: bool,
+    /// The epoch's counter.
+    pub epoch: i64,
+    /// Everything up to here is applied.
+    pub cursor: LogSeq,
+    /// Whether it is paused.
+    pub paused: bool,
+}
+
 /// How far a cursor is behind.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Lag {

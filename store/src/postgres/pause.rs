@@ -1,20 +1,28 @@
 //! Leaving a scope alone, durably, and going on with it.
 //!
-//! *Never:* changes owner, epoch, generation or cursor; stops a batch that is under way.
+//! *Guarantees.* A pause takes a new epoch: nobody commits another batch who has not read the scope again, and so seen the pause.
+//!
+//! *Never:* changes owner, generation or cursor.
 
 use super::PostgresStore;
 use super::errors::During as _;
 use super::lease::create_scope;
 use super::scope;
+use super::values::Key;
 use crate::{Result, Scope, ScopeRow, StoreError};
 use decisiongraph_projections::Category;
+use uuid::Uuid;
 
 pub(super) async fn pause(store: &PostgresStore, paused: &Scope, reason: &str, by: &str) -> Result<ScopeRow> {
     let what = "pause a scope";
     let client = store.connections.get().await?;
     create_scope(&client, paused).await?;
     let statement = client.prepare_cached(include_str!("sql/pause_scope.sql")).await.during(what)?;
-    client.execute(&statement, &[&paused.tenant.as_str(), &paused.projection, &reason, &by]).await.during(what)?;
+    let token = Key::from(Uuid::new_v4());
+    client
+        .execute(&statement, &[&paused.tenant.as_str(), &paused.projection, &reason, &by, &token])
+        .await
+        .during(what)?;
     scope::one(&client, paused).await?.ok_or_else(|| no_such(paused))
 }
 

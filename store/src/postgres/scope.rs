@@ -3,7 +3,7 @@
 use super::errors::During as _;
 use super::lease::position_at;
 use super::values::Key;
-use crate::{Checkpoint, Epoch, Generation, Paused, Result, Scope, ScopeRow, StoreError};
+use crate::{Checkpoint, Epoch, Generation, Paused, Result, Scope, ScopeHead, ScopeRow, StoreError};
 use deadpool_postgres::ClientWrapper;
 use decisiongraph_projections::{LogSeq, TenantId, catalogue};
 
@@ -41,6 +41,33 @@ pub(super) async fn read(
         |scope: &ScopeRow| catalogue::ALL.iter().position(|projection| projection.name() == scope.scope.projection);
     scopes.sort_by(|a, b| (&a.scope.tenant, place(a)).cmp(&(&b.scope.tenant, place(b))));
     Ok(scopes)
+}
+
+pub(super) async fn heads(
+    client: &ClientWrapper,
+    after_tenant: Option<&TenantId>,
+    tenants_max: usize,
+) -> Result<Vec<ScopeHead>> {
+    let what = "read who holds the scopes";
+    let statement = client.prepare_cached(include_str!("sql/scope_heads.sql")).await.during(what)?;
+    let after = after_tenant.map_or("", TenantId::as_str);
+    let limit = i64::try_from(tenants_max).unwrap_or(i64::MAX);
+    let rows = client.query(&statement, &[&after, &limit]).await.during(what)?;
+    let mut heads = Vec::with_capacity(rows.len());
+    for row in rows {
+        let Some(projection) = catalogue::find(row.get(1)) else { continue };
+        let tenant = TenantId::new(row.get::<_, String>(0)).map_err(StoreError::from)?;
+        heads.push(ScopeHead {
+            scope: Scope::new(&tenant, projection),
+            owner: row.get(2),
+            owner_live: row.get(3),
+            epoch: row.get(4),
+            cursor: LogSeq(row.get(5)),
+            paused: row.get(6),
+        });
+    }
+    heads.sort_by(|a, b| a.scope.cmp(&b.scope));
+    Ok(heads)
 }
 
 pub(super) async fn checkpoints(client: &ClientWrapper, scope: &Scope, limit: usize) -> Result<Vec<Checkpoint>> {

@@ -6,7 +6,7 @@ use super::pool::{Connections, SNAPSHOT_IDLE};
 use super::{failure, prior, query, read, run, scope};
 use crate::{
     Checkpoint, Direction, Failure, Generation, Lag, ListFilter, PageLimit, PrecedentFilter, PrecedentHit, ReadView,
-    Result, RowOrder, RowStream, Run, Scope, ScopeRow,
+    Result, RowOrder, RowStream, Run, Scope, ScopeHead, ScopeRow,
 };
 use async_trait::async_trait;
 use deadpool_postgres::{ClientWrapper, Object};
@@ -164,6 +164,10 @@ impl ReadView for View {
 
     async fn scopes(&self, tenant: Option<&TenantId>) -> Result<Vec<ScopeRow>> {
         scope::read(&*self.reader().await?, tenant, None).await
+    }
+
+    async fn scope_heads(&self, after_tenant: Option<&TenantId>, tenants_max: usize) -> Result<Vec<ScopeHead>> {
+        scope::heads(&*self.reader().await?, after_tenant, tenants_max).await
     }
 
     async fn prior_rows(

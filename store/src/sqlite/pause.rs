@@ -7,6 +7,7 @@ use super::read;
 use crate::{Result, Scope, ScopeRow, StoreError};
 use decisiongraph_projections::Category;
 use rusqlite::{Connection, params};
+use uuid::Uuid;
 
 /// Pauses the scope, which is made when there is none. A pause that is there stays as it is.
 pub(super) fn pause(conn: &Connection, scope: &Scope, reason: &str, by: &str) -> Result<ScopeRow> {
@@ -14,10 +15,11 @@ pub(super) fn pause(conn: &Connection, scope: &Scope, reason: &str, by: &str) ->
     if read::scope(conn, scope)?.is_none() {
         create_scope(conn, scope, now)?;
     }
+    // A new epoch: whoever works on the scope is fenced at its next commit, reads it again and sees the pause.
     conn.execute(
-        "UPDATE dg_scope SET paused_at_ms = ?3, paused_reason = ?4, paused_by = ?5
+        "UPDATE dg_scope SET paused_at_ms = ?3, paused_reason = ?4, paused_by = ?5, epoch = epoch + 1, epoch_token = ?6
          WHERE tenant_id = ?1 AND projection = ?2 AND paused_at_ms IS NULL",
-        params![scope.tenant.as_str(), scope.projection, now, reason, by],
+        params![scope.tenant.as_str(), scope.projection, now, reason, by, Uuid::new_v4().as_bytes()],
     )?;
     found(conn, scope)
 }

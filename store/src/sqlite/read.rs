@@ -3,7 +3,7 @@
 use super::append::unreadable_tags;
 use super::lease::raw_position;
 use super::rows::{collision, existence_sql, key_of, lookup_sql, read_row};
-use crate::{Checkpoint, Epoch, Generation, Lag, PageLimit, Paused, Result, Scope, ScopeRow};
+use crate::{Checkpoint, Epoch, Generation, Lag, PageLimit, Paused, Result, Scope, ScopeHead, ScopeRow};
 use decisiongraph_projections::event::{Actor, Envelope, Source, StoredEvent, tags_from_json};
 use decisiongraph_projections::{Fetch, LogEvent, LogSeq, Needs, Prior, Table, TenantId, catalogue};
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -231,6 +231,26 @@ pub(super) fn scopes(conn: &Connection, tenant: Option<&TenantId>) -> Result<Vec
     }
     scopes.sort_by(|(a_place, a), (b_place, b)| (&a.scope.tenant, a_place).cmp(&(&b.scope.tenant, b_place)));
     Ok(scopes.into_iter().map(|(_, row)| row).collect())
+}
+
+/// Scopes without their digests, of at most `tenants_max` tenants behind `after`.
+pub(super) fn scope_heads(conn: &Connection, after: Option<&TenantId>, tenants_max: usize) -> Result<Vec<ScopeHead>> {
+    let mut statement = conn.prepare_cached(include_str!("sql/read_scope_heads.sql"))?;
+    let limit = i64::try_from(tenants_max).unwrap_or(i64::MAX);
+    let mut rows = statement.query(params![super::now_ms(conn)?, after.map_or("", TenantId::as_str), limit])?;
+    let mut heads = Vec::new();
+    while let Some(row) = rows.next()? {
+        let Some(projection) = catalogue::find(&row.get::<_, String>(1)?) else { continue };
+        heads.push(ScopeHead {
+            scope: Scope::new(&TenantId::new(row.get::<_, String>(0)?)?, projection),
+            owner: row.get(2)?,
+            owner_live: row.get(3)?,
+            epoch: row.get(4)?,
+            cursor: LogSeq(row.get(5)?),
+            paused: row.get(6)?,
+        });
+    }
+    Ok(heads)
 }
 
 /// The rows that a batch must know.

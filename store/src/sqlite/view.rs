@@ -4,7 +4,7 @@ use super::pool::{Database, Reader, blocking, lock};
 use super::{failure, query, read, run, stream};
 use crate::{
     Checkpoint, Direction, Failure, Generation, Lag, ListFilter, PageLimit, PrecedentFilter, PrecedentHit, ReadView,
-    Result, RowOrder, RowStream, Run, Scope, ScopeRow,
+    Result, RowOrder, RowStream, Run, Scope, ScopeHead, ScopeRow,
 };
 use async_trait::async_trait;
 use decisiongraph_projections::{LogEvent, LogSeq, Needs, Prior, Projection, Row, StoredEvent, TenantId};
@@ -136,6 +136,11 @@ impl ReadView for View {
     async fn scopes(&self, tenant: Option<&TenantId>) -> Result<Vec<ScopeRow>> {
         let tenant = tenant.cloned();
         self.read(move |conn| read::scopes(conn, tenant.as_ref())).await
+    }
+
+    async fn scope_heads(&self, after_tenant: Option<&TenantId>, tenants_max: usize) -> Result<Vec<ScopeHead>> {
+        let after = after_tenant.cloned();
+        self.read(move |conn| read::scope_heads(conn, after.as_ref(), tenants_max)).await
     }
 
     async fn prior_rows(

@@ -88,7 +88,7 @@ every_backend! {
         a_name_belongs_to_one_incarnation,
         two_processes_take_one_scope,
     ]
-    pauses [a_pause_stays_until_it_is_resumed, a_pause_leaves_ownership_and_batches_alone]
+    pauses [heads_page_by_tenant, a_pause_stays_until_it_is_resumed, a_pause_fences_the_writer_and_leaves_ownership_alone]
     commits [
         rows_cursor_and_digest_move_together,
         an_empty_batch_moves_the_cursor,

@@ -33,7 +33,7 @@ pub async fn a_pause_stays_until_it_is_resumed(blank: Blank) {
     assert_eq!(later.paused.expect("a pause").by, "bob");
 }
 
-pub async fn a_pause_leaves_ownership_and_batches_alone(blank: Blank) {
+pub async fn a_pause_fences_the_writer_and_leaves_ownership_alone(blank: Blank) {
     let fresh = blank.migrated().await;
     append_all(&fresh.store, &tenant(), &[started("t")]).await;
     let me = owner("n");
@@ -42,12 +42,18 @@ pub async fn a_pause_leaves_ownership_and_batches_alone(blank: Blank) {
     let view = fresh.store.view().await.expect("a view");
     let before = view.scope(&scope()).await.expect("an answer").expect("a scope");
     let row = fresh.store.pause_scope(&scope(), "r", "ann").await.expect("paused");
-    assert_eq!((row.owner.as_deref(), row.epoch, row.generation), (Some("n"), lease.epoch, lease.generation));
+    assert_eq!((row.owner.as_deref(), row.generation), (Some("n"), lease.generation));
+    assert!(row.epoch.counter > lease.epoch.counter && row.epoch.token != lease.epoch.token, "{row:?}");
     assert_eq!((&row.position, &row.updated_at), (&before.position, &before.updated_at));
     let events = view.page(&tenant(), LogSeq::ORIGIN, LogSeq(i64::MAX), crate::fold::WHOLE).await.expect("a page");
     let projection = catalogue::CONTEXT_GRAPH;
     let computed = compute(&*view, &tenant(), projection, lease.generation, &position, &events).await;
-    fresh.store.commit(&lease, &computed.batch(projection)).await.expect("its owner may still commit");
+    let fenced = fresh.store.commit(&lease, &computed.batch(projection)).await.expect_err("it has not seen the pause");
+    assert_eq!(fenced.category, Category::Fenced);
+    // A second pause fences nobody again; who takes the scope knows of the pause.
+    fresh.store.pause_scope(&scope(), "r2", "bob").await.expect("paused");
+    let (lease, _) = acquire(&fresh.store, &scope(), &me).await;
+    fresh.store.commit(&lease, &computed.batch(projection)).await.expect("its owner may commit");
     // It survives a flip and a change of owner.
     let run = uuid();
     let build = fresh.store.begin_build(&scope(), run, Storage::Shared).await.expect("a build");
@@ -58,6 +64,32 @@ pub async fn a_pause_leaves_ownership_and_batches_alone(blank: Blank) {
     fresh.store.leave(&me).await.expect("gone");
     let row = view.scope(&scope()).await.expect("an answer").expect("a scope");
     assert_eq!((row.owner, row.paused.expect("a pause").reason.as_str()), (None, "r"));
+}
+
+pub async fn heads_page_by_tenant(blank: Blank) {
+    let fresh = blank.migrated().await;
+    let me = owner("n");
+    fresh.store.heartbeat(&me, std::time::Duration::from_secs(600)).await.expect("alive");
+    for id in ["a", "b", "c", "d"] {
+        for projection in catalogue::ALL {
+            acquire(&fresh.store, &Scope::new(&crate::log::named(id), projection), &me).await;
+        }
+    }
+    let paused = Scope::new(&crate::log::named("b"), catalogue::CONTEXT_GRAPH);
+    fresh.store.pause_scope(&paused, "r", "ann").await.expect("paused");
+    let view = fresh.store.view().await.expect("a view");
+    let page = view.scope_heads(Some(&crate::log::named("a")), 2).await.expect("heads");
+    let tenants: Vec<&str> = page.iter().map(|head| head.scope.tenant.as_str()).collect();
+    assert_eq!(tenants, ["b", "b", "b", "c", "c", "c"]);
+    for head in &page {
+        let row = view.scope(&head.scope).await.expect("an answer").expect("a scope");
+        assert_eq!((&head.owner, head.owner_live, head.epoch), (&row.owner, row.owner_live, row.epoch.counter));
+        assert_eq!((head.cursor, head.paused), (row.position.cursor, head.scope == paused));
+    }
+    assert_eq!(view.scope_heads(None, 100).await.expect("heads").len(), 4 * catalogue::ALL.len());
+    assert_eq!(view.scope_heads(Some(&crate::log::named("d")), 2).await.expect("heads"), []);
+    fresh.store.leave(&me).await.expect("gone");
+    assert!(view.scope_heads(None, 1).await.expect("heads").iter().all(|head| !head.owner_live));
 }
 
 fn uuid() -> uuid::Uuid {
