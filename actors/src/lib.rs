@@ -4,3 +4,4 @@ pub mod admin;
 pub mod engine;
 pub mod lines;
 pub mod queries;
+pub mod supervision;

@@ -1,0 +1,194 @@
+//! Children as data: what to start, when to restart it, how to stop it.
+//!
+//! Guarantees: a spec can be started any number of times. Never holds a running actor.
+
+use super::backoff::Backoff;
+use super::intensity::Intensity;
+use super::strategy::Strategy;
+use super::supervisor::SupervisorActor;
+use super::vitals::Vitals;
+use futures_util::future::BoxFuture;
+use ractor::{Actor, ActorCell, SpawnErr};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long an ordinary child may take to stop, when its spec does not say.
+pub const WORKER_SHUTDOWN_MAX: Duration = Duration::from_secs(5);
+
+/// When a child that ended is started again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Restart {
+    /// Always.
+    Permanent,
+    /// After an abnormal exit: `killed` or `failed`.
+    Transient,
+    /// Never; it leaves the list when it ends.
+    Temporary,
+}
+
+/// How a child is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Shutdown {
+    /// Killed at once.
+    Brutal,
+    /// Asked to stop; killed after this time.
+    Timeout(Duration),
+    /// Asked to stop; waited for. For supervisors, whose children have their own times.
+    Infinity,
+}
+
+/// Whether a child has children.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChildKind {
+    /// No.
+    Worker,
+    /// Yes.
+    Supervisor,
+}
+
+/// Starts a child linked to the given supervisor, and returns once it runs or could not be started.
+pub type StartFn = Arc<dyn Fn(ActorCell, Vitals) -> BoxFuture<'static, Result<ActorCell, String>> + Send + Sync>;
+
+/// One child.
+#[derive(Clone)]
+pub struct ChildSpec {
+    /// Unique among its siblings; a segment of its path in the dump.
+    pub id: String,
+    /// Whether it has children.
+    pub kind: ChildKind,
+    /// When it is started again.
+    pub restart: Restart,
+    /// How it is stopped.
+    pub shutdown: Shutdown,
+    /// How it is started.
+    pub start: StartFn,
+}
+
+impl ChildSpec {
+    /// A permanent worker with [`WORKER_SHUTDOWN_MAX`] to stop.
+    pub fn worker(id: impl Into<String>, start: StartFn) -> ChildSpec {
+        ChildSpec {
+            id: id.into(),
+            kind: ChildKind::Worker,
+            restart: Restart::Permanent,
+            shutdown: Shutdown::Timeout(WORKER_SHUTDOWN_MAX),
+            start,
+        }
+    }
+
+    /// A permanent nested supervisor, waited for when it stops. A restart starts the children of `spec`; those that were added
+    /// later are gone, as in OTP.
+    pub fn supervisor(id: impl Into<String>, spec: SupervisorSpec) -> ChildSpec {
+        let start: StartFn = Arc::new(move |parent, vitals| {
+            let actor = SupervisorActor::new(spec.clone(), vitals);
+            Box::pin(async move {
+                let started = Actor::spawn_linked(None, actor, (), parent).await;
+                started.map(|(actor, _)| actor.get_cell()).map_err(cause)
+            })
+        });
+        ChildSpec {
+            id: id.into(),
+            kind: ChildKind::Supervisor,
+            restart: Restart::Permanent,
+            shutdown: Shutdown::Infinity,
+            start,
+        }
+    }
+
+    /// The same with another restart type.
+    #[must_use]
+    pub fn restart(mut self, restart: Restart) -> ChildSpec {
+        self.restart = restart;
+        self
+    }
+
+    /// The same with another way to stop.
+    #[must_use]
+    pub fn shutdown(mut self, shutdown: Shutdown) -> ChildSpec {
+        self.shutdown = shutdown;
+        self
+    }
+}
+
+impl fmt::Debug for ChildSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChildSpec")
+            .field("id", &self.id)
+            .field("kind", &self.kind)
+            .field("restart", &self.restart)
+            .field("shutdown", &self.shutdown)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How to start an ordinary ractor actor: `build` gives a fresh actor and its arguments at every start.
+pub fn start_actor<A, F>(build: F) -> StartFn
+where
+    A: Actor,
+    F: Fn(Vitals) -> (A, A::Arguments) + Send + Sync + 'static,
+{
+    let build = Arc::new(build);
+    Arc::new(move |parent, vitals| {
+        let build = Arc::clone(&build);
+        Box::pin(async move {
+            let (actor, arguments) = build(vitals);
+            let started = Actor::spawn_linked(None, actor, arguments, parent).await;
+            started.map(|(actor, _)| actor.get_cell()).map_err(cause)
+        })
+    })
+}
+
+/// Why a start failed, without ractor's frame around it.
+pub(super) fn cause(error: SpawnErr) -> String {
+    match error {
+        SpawnErr::StartupFailed(cause) => cause.to_string(),
+        other => other.to_string(),
+    }
+}
+
+/// One supervisor.
+///
+/// With `one_for_one` and no children it is *dynamic*: its children come and go by `start_child`, and are stopped together
+/// rather than one after the other, as OTP's `simple_one_for_one`.
+#[derive(Debug, Clone)]
+pub struct SupervisorSpec {
+    /// Who shares whose fate.
+    pub strategy: Strategy,
+    /// How many restarts are put up with before it gives up.
+    pub intensity: Intensity,
+    /// How long restarts wait; `None` for not at all, as OTP.
+    pub backoff: Option<Backoff>,
+    /// In start order.
+    pub children: Vec<ChildSpec>,
+}
+
+impl SupervisorSpec {
+    /// No children, no back-off.
+    pub const fn new(strategy: Strategy, intensity: Intensity) -> SupervisorSpec {
+        SupervisorSpec { strategy, intensity, backoff: None, children: Vec::new() }
+    }
+
+    /// The same with a back-off.
+    #[must_use]
+    pub fn backoff(mut self, backoff: Backoff) -> SupervisorSpec {
+        self.backoff = Some(backoff);
+        self
+    }
+
+    /// The same with one more child.
+    #[must_use]
+    pub fn child(mut self, child: ChildSpec) -> SupervisorSpec {
+        self.children.push(child);
+        self
+    }
+
+    /// Whether its children are stopped together.
+    pub const fn is_dynamic(&self) -> bool {
+        matches!(self.strategy, Strategy::OneForOne) && self.children.is_empty()
+    }
+}

@@ -1,0 +1,237 @@
+//! The side table: what ractor does not tell about its actors. The live dump reads it.
+//!
+//! ```text
+//!   node                                one slot an actor, ordered so that a subtree is one range;
+//!   node/scopes                         a supervisor writes the slots of its children,
+//!   node/scopes/tenant acme             an actor writes its own through its `Vitals`
+//!   node/scopes/tenant acme/workers
+//! ```
+//!
+//! Guarantees: a slot exists while its child is on its supervisor's list; a snapshot copies, and holds the table's lock only to
+//! collect references. Never keeps a task, a timer or the history of an actor.
+
+use super::child_spec::{ChildKind, Restart};
+use super::exit_reason::ExitReason;
+use super::handle::SupervisorRef;
+use super::strategy::Strategy;
+use super::vitals::{Slot, Vitals};
+use ractor::ActorCell;
+use serde::{Deserialize, Serialize};
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// All actors of a tree, by path. Cheap to clone; clones share the table.
+#[derive(Clone, Default)]
+pub struct ActorTable {
+    slots: Arc<RwLock<BTreeMap<PathKey, Arc<Slot>>>>,
+}
+
+/// One actor as the dump shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActorEntry {
+    /// Ids from the root, separated by `/`. A `/` or `%` inside an id is written `%2F`, `%25`.
+    pub path: String,
+    /// Worker or supervisor.
+    pub kind: ChildKind,
+    /// When it is started again.
+    pub restart: Restart,
+    /// Of a supervisor that runs.
+    pub strategy: Option<Strategy>,
+    /// `starting`, `running`, `waiting` (for its restart), `restarting` (a start failed), `stopped`, or what it says of itself.
+    pub state: String,
+    /// ractor's id of the running actor.
+    pub actor: Option<String>,
+    /// When it was started, in milliseconds since 1970.
+    pub started_at_unix_ms: Option<u64>,
+    /// How long it runs, in milliseconds.
+    pub uptime_ms: Option<u64>,
+    /// What a supervisor has spent and may spend.
+    pub budget: Option<RestartBudget>,
+    /// How often it was started again.
+    pub restarts_total: u32,
+    /// Why it last ended.
+    pub last_exit: Option<ExitReason>,
+    /// Messages sent through its [`Address`](super::Address) and not yet received.
+    pub mailbox_depth: u64,
+    /// The message it received last.
+    pub last_message: Option<String>,
+    /// What it does now.
+    pub work: Option<String>,
+}
+
+/// A supervisor's restart window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestartBudget {
+    /// Restarts that count now.
+    pub in_window: u32,
+    /// More than this within the period makes it give up.
+    pub allowed: u32,
+    /// Length of the window in milliseconds.
+    pub period_ms: u64,
+}
+
+impl ActorEntry {
+    /// The last segment of the path.
+    pub fn id(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or_default()
+    }
+
+    /// How far below the root.
+    pub fn depth(&self) -> usize {
+        self.path.matches('/').count()
+    }
+}
+
+impl ActorTable {
+    /// No actors.
+    pub fn new() -> ActorTable {
+        ActorTable::default()
+    }
+
+    /// The actors at and below the path `under` (`""`: all) that come after the path `after`, in tree order, at most `limit`.
+    /// To page, hand in the path of the last entry.
+    pub fn snapshot(&self, under: &str, after: Option<&str>, limit: usize) -> Vec<ActorEntry> {
+        let (under_key, after_key) = (PathKey::new(under), after.map(PathKey::new));
+        let from = match after_key {
+            Some(key) if key >= under_key => Bound::Excluded(key),
+            _ => Bound::Included(under_key),
+        };
+        let slots = self.read();
+        let range = slots.range((from, Bound::Unbounded));
+        let found: Vec<_> =
+            range.map(|(_, slot)| slot).take_while(|slot| is_under(slot.path(), under)).take(limit).cloned().collect();
+        drop(slots);
+        let (now, now_unix_ms) = (Instant::now(), unix_ms());
+        found.iter().map(|slot| slot.entry(now, now_unix_ms)).collect()
+    }
+
+    /// One actor.
+    pub fn entry(&self, path: &str) -> Option<ActorEntry> {
+        self.slot(path).map(|slot| slot.entry(Instant::now(), unix_ms()))
+    }
+
+    /// The running actor at this path.
+    pub fn cell(&self, path: &str) -> Option<ActorCell> {
+        self.slot(path)?.cell()
+    }
+
+    /// The running supervisor at this path.
+    pub fn supervisor(&self, path: &str) -> Option<SupervisorRef> {
+        let slot = self.slot(path)?;
+        (slot.kind() == ChildKind::Supervisor).then(|| slot.cell()).flatten().map(SupervisorRef::of_cell)
+    }
+
+    /// Actors in the table.
+    pub fn len(&self) -> usize {
+        self.read().len()
+    }
+
+    /// Whether the table is empty.
+    pub fn is_empty(&self) -> bool {
+        self.read().is_empty()
+    }
+
+    /// Adds the root.
+    pub(super) fn insert_root(&self, name: &str) -> Arc<Slot> {
+        let slot = Arc::new(Slot::new(segment(name).into(), ChildKind::Supervisor, Restart::Temporary));
+        self.write().insert(PathKey(Arc::clone(slot.path())), Arc::clone(&slot));
+        slot
+    }
+
+    /// Adds a child below the actor of these vitals. An actor that was replaced meanwhile adds nothing: its slot stays unlisted.
+    pub(super) fn insert(&self, parent: &Vitals, id: &str, kind: ChildKind, restart: Restart) -> Arc<Slot> {
+        let path: Arc<str> = format!("{}/{}", parent.path(), segment(id)).into();
+        let slot = Arc::new(Slot::new(Arc::clone(&path), kind, restart));
+        let mut slots = self.write();
+        if slots.get(&PathKey::new(parent.path())).is_some_and(|listed| parent.is_current_of(listed)) {
+            slots.insert(PathKey(path), Arc::clone(&slot));
+        }
+        slot
+    }
+
+    /// Removes the slot and everything below it.
+    pub(super) fn remove(&self, slot: &Arc<Slot>) {
+        let mut slots = self.write();
+        let key = PathKey(Arc::clone(slot.path()));
+        if slots.get(&key).is_some_and(|listed| Arc::ptr_eq(listed, slot)) {
+            slots.remove(&key);
+            remove_below(&mut slots, slot.path());
+        }
+    }
+
+    /// Removes everything below the slot.
+    pub(super) fn remove_below(&self, slot: &Arc<Slot>) {
+        let mut slots = self.write();
+        if slots.get(&PathKey(Arc::clone(slot.path()))).is_some_and(|listed| Arc::ptr_eq(listed, slot)) {
+            remove_below(&mut slots, slot.path());
+        }
+    }
+
+    fn slot(&self, path: &str) -> Option<Arc<Slot>> {
+        self.read().get(&PathKey::new(path)).cloned()
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<PathKey, Arc<Slot>>> {
+        self.slots.read().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<PathKey, Arc<Slot>>> {
+        self.slots.write().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl std::fmt::Debug for ActorTable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ActorTable").field("actors", &self.len()).finish()
+    }
+}
+
+/// A path, ordered so that everything below it follows it directly: `/` sorts before every other byte.
+#[derive(PartialEq, Eq)]
+struct PathKey(Arc<str>);
+
+impl PathKey {
+    fn new(path: &str) -> PathKey {
+        PathKey(path.into())
+    }
+}
+
+impl Ord for PathKey {
+    fn cmp(&self, other: &PathKey) -> Ordering {
+        let rank = |byte: u8| if byte == b'/' { 0 } else { u16::from(byte) + 1 };
+        self.0.bytes().map(rank).cmp(other.0.bytes().map(rank))
+    }
+}
+
+impl PartialOrd for PathKey {
+    fn partial_cmp(&self, other: &PathKey) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+fn is_under(path: &str, under: &str) -> bool {
+    match path.strip_prefix(under) {
+        Some(rest) => under.is_empty() || rest.is_empty() || rest.starts_with('/'),
+        None => false,
+    }
+}
+
+fn remove_below(slots: &mut BTreeMap<PathKey, Arc<Slot>>, path: &Arc<str>) {
+    let range = slots.range((Bound::Excluded(PathKey(Arc::clone(path))), Bound::Unbounded));
+    let below: Vec<_> = range.map(|(key, _)| Arc::clone(&key.0)).take_while(|key| is_under(key, path)).collect();
+    for key in below {
+        slots.remove(&PathKey(key));
+    }
+}
+
+fn segment(id: &str) -> String {
+    id.replace('%', "%25").replace('/', "%2F")
+}
+
+fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

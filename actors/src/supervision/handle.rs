@@ -1,0 +1,183 @@
+//! The handle of a running supervisor: add, end, restart and list its children.
+//!
+//! Guarantees: every call has a deadline and a typed error. Never call your own supervisor from `pre_start` or `post_stop`: it
+//! waits for you there, and the call ends with `TimedOut`.
+
+use super::child_spec::{ChildKind, ChildSpec, Restart};
+use super::exit_reason::SHUTDOWN;
+use super::supervisor::SupervisorMessage;
+use ractor::rpc::CallResult;
+use ractor::{ActorCell, ActorRef, RpcReplyPort};
+use std::time::Duration;
+
+/// How long a call waits for its answer, unless told: [`SupervisorRef::with_deadline`].
+pub const CALL_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// Why a supervisor did not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SupervisorError {
+    /// A child with this id runs, or is about to again.
+    #[error("a child with this id is already started")]
+    AlreadyStarted,
+    /// A child with this id is on the list, stopped.
+    #[error("a child with this id is already present; restart or delete it")]
+    AlreadyPresent,
+    /// No child has this id.
+    #[error("no child has this id")]
+    NotFound,
+    /// The child runs; terminate it first.
+    #[error("the child is running")]
+    Running,
+    /// The child is being restarted; terminate it first.
+    #[error("the child is being restarted")]
+    Restarting,
+    /// The supervisor is gone, or ended before it answered.
+    #[error("the supervisor is gone")]
+    Gone,
+    /// No answer within the deadline; whether it was done is not known.
+    #[error("no answer from the supervisor within the deadline")]
+    TimedOut,
+    /// The child could not be started.
+    #[error("the child could not be started: {0}")]
+    StartFailed(String),
+}
+
+/// What a child does, as OTP's `which_children` tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChildState {
+    /// Its actor runs.
+    Running,
+    /// It does not, and nothing will start it by itself.
+    Stopped,
+    /// It waits for its next start.
+    Restarting,
+}
+
+/// A child on the list.
+#[derive(Debug, Clone)]
+pub struct ChildInfo {
+    /// Its id.
+    pub id: String,
+    /// Worker or supervisor.
+    pub kind: ChildKind,
+    /// When it is started again.
+    pub restart: Restart,
+    /// What it does.
+    pub state: ChildState,
+    /// Its actor, when it runs.
+    pub actor: Option<ActorCell>,
+}
+
+/// How many children there are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ChildCount {
+    /// On the list.
+    pub specs: usize,
+    /// Running.
+    pub active: usize,
+    /// Supervisors on the list.
+    pub supervisors: usize,
+    /// Workers on the list.
+    pub workers: usize,
+}
+
+/// A running supervisor.
+#[derive(Debug, Clone)]
+pub struct SupervisorRef {
+    actor: ActorRef<SupervisorMessage>,
+    deadline: Duration,
+}
+
+type Reply<T> = RpcReplyPort<Result<T, SupervisorError>>;
+
+impl SupervisorRef {
+    /// The handle of a cell that is known to be a supervisor.
+    pub(super) fn of_cell(cell: ActorCell) -> SupervisorRef {
+        SupervisorRef { actor: cell.into(), deadline: CALL_WAIT_MAX }
+    }
+
+    /// The handle of a child that is a supervisor and runs.
+    pub fn of_child(child: &ChildInfo) -> Option<SupervisorRef> {
+        (child.kind == ChildKind::Supervisor).then(|| child.actor.clone()).flatten().map(SupervisorRef::of_cell)
+    }
+
+    /// The same with another deadline for its calls.
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Duration) -> SupervisorRef {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Its actor.
+    pub fn cell(&self) -> ActorCell {
+        self.actor.get_cell()
+    }
+
+    /// Adds a child at the end of the start order and starts it. It is not added when it cannot be started.
+    ///
+    /// # Errors
+    /// `AlreadyStarted`, `AlreadyPresent`, `StartFailed`, `Gone`, `TimedOut`.
+    pub async fn start_child(&self, spec: ChildSpec) -> Result<ActorCell, SupervisorError> {
+        self.call(|reply| SupervisorMessage::StartChild(Box::new(spec), reply)).await
+    }
+
+    /// Stops a child as its spec says. It stays on the list, unless it is temporary.
+    ///
+    /// # Errors
+    /// `NotFound`, `Gone`, `TimedOut`.
+    pub async fn terminate_child(&self, id: &str) -> Result<(), SupervisorError> {
+        self.call(|reply| SupervisorMessage::TerminateChild(id.into(), reply)).await
+    }
+
+    /// Starts a stopped child.
+    ///
+    /// # Errors
+    /// `NotFound`, `Running`, `Restarting`, `StartFailed`, `Gone`, `TimedOut`.
+    pub async fn restart_child(&self, id: &str) -> Result<ActorCell, SupervisorError> {
+        self.call(|reply| SupervisorMessage::RestartChild(id.into(), reply)).await
+    }
+
+    /// Takes a stopped child off the list.
+    ///
+    /// # Errors
+    /// `NotFound`, `Running`, `Restarting`, `Gone`, `TimedOut`.
+    pub async fn delete_child(&self, id: &str) -> Result<(), SupervisorError> {
+        self.call(|reply| SupervisorMessage::DeleteChild(id.into(), reply)).await
+    }
+
+    /// All children, in start order.
+    ///
+    /// # Errors
+    /// `Gone`, `TimedOut`.
+    pub async fn which_children(&self) -> Result<Vec<ChildInfo>, SupervisorError> {
+        self.call(SupervisorMessage::WhichChildren).await
+    }
+
+    /// How many children there are.
+    ///
+    /// # Errors
+    /// `Gone`, `TimedOut`.
+    pub async fn count(&self) -> Result<ChildCount, SupervisorError> {
+        self.call(SupervisorMessage::Count).await
+    }
+
+    /// Stops the supervisor: its children in reverse order, then itself. A supervisor above it restarts it if its spec says so.
+    ///
+    /// # Errors
+    /// `TimedOut` when it still stops after `timeout`; it goes on stopping.
+    pub async fn stop(&self, timeout: Duration) -> Result<(), SupervisorError> {
+        self.actor.stop(Some(SHUTDOWN.to_owned()));
+        self.actor.wait(Some(timeout)).await.map_err(|_| SupervisorError::TimedOut)
+    }
+
+    async fn call<T: Send + 'static>(
+        &self,
+        message: impl FnOnce(Reply<T>) -> SupervisorMessage,
+    ) -> Result<T, SupervisorError> {
+        match self.actor.call(message, Some(self.deadline)).await {
+            Ok(CallResult::Success(answer)) => answer,
+            Ok(CallResult::Timeout) => Err(SupervisorError::TimedOut),
+            Ok(CallResult::SenderError) | Err(_) => Err(SupervisorError::Gone),
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! The bookkeeping around the decision: a supervisor's children, their order and what each does.
+//!
+//! ```text
+//!              started                exited, decision: Rest
+//!   (added) ─────────────▶ Running ───────────────────────────▶ Stopped ── restart_child ──▶ Running
+//!                          │  ▲  ▲                                 ▲
+//!         exited, Restart  │  │  └──────────── due, started ──┐    │ a sibling's start failed first
+//!                          ▼  │ due, started                 │    │
+//!                        Waiting ── due, start failed ──▶ Retrying ┴─ terminated by a caller
+//!                             ▲                              │
+//!                             └──────── retry, Restart ──────┘
+//! ```
+//!
+//! Guarantees: a restart is counted when it is decided; a start that fails during a restart is decided again and counts again.
+//! Never does anything itself: the supervisor stops and starts, and reports what came of it.
+
+use super::child_spec::Restart;
+use super::exit_reason::ExitReason;
+use super::intensity::RestartWindow;
+use super::strategy::{Cause, Decision, Member, MemberState, Place, Plan, Rules, Token, decide};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The children of one supervisor.
+#[derive(Debug, Clone)]
+pub struct Roster {
+    rules: Rules,
+    window: RestartWindow,
+    members: BTreeMap<Place, Member>,
+    ids: BTreeMap<Place, Arc<str>>,
+    places: HashMap<Arc<str>, Place>,
+    next_place: u64,
+    next_token: u64,
+}
+
+/// What the supervisor has to do now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing: the child rests, or the report was stale.
+    Nothing,
+    /// The child has left the list.
+    Forgotten,
+    /// Stop `plan.stop`, wait `plan.delay`, then start what [`Roster::due`] names.
+    Restart(Token, Plan),
+    /// Stop these and exit.
+    GiveUp(Vec<Place>),
+}
+
+impl Roster {
+    /// No children yet.
+    pub fn new(rules: Rules) -> Roster {
+        Roster {
+            rules,
+            window: RestartWindow::new(rules.intensity),
+            members: BTreeMap::new(),
+            ids: BTreeMap::new(),
+            places: HashMap::new(),
+            next_place: 0,
+            next_token: 0,
+        }
+    }
+
+    /// Adds a child, stopped, at the end of the start order. `None` when the id is taken.
+    pub fn add(&mut self, id: &str, restart: Restart) -> Option<Place> {
+        if self.places.contains_key(id) {
+            return None;
+        }
+        let (place, id): (Place, Arc<str>) = (Place(self.next_place), id.into());
+        self.next_place += 1;
+        self.members.insert(place, Member { restart, state: MemberState::Stopped });
+        self.ids.insert(place, Arc::clone(&id));
+        self.places.insert(id, place);
+        Some(place)
+    }
+
+    /// Takes a child off the list.
+    pub fn forget(&mut self, place: Place) {
+        self.members.remove(&place);
+        if let Some(id) = self.ids.remove(&place) {
+            self.places.remove(&id);
+        }
+    }
+
+    /// The child's actor runs.
+    pub fn started(&mut self, place: Place) {
+        self.set(place, MemberState::Running);
+    }
+
+    /// A start within a restart failed. Those that waited with it stay stopped until the next attempt reaches them.
+    pub fn start_failed(&mut self, place: Place, token: Token) {
+        for member in self.members.values_mut().filter(|member| member.state == MemberState::Waiting(token)) {
+            member.state = MemberState::Stopped;
+        }
+        self.set(place, MemberState::Retrying);
+    }
+
+    /// The child's actor ended by itself.
+    pub fn exited(&mut self, place: Place, reason: &ExitReason, now: Duration) -> Step {
+        match self.state(place) {
+            Some(MemberState::Running) => self.step(place, Cause::Exit(reason), now),
+            _ => Step::Nothing,
+        }
+    }
+
+    /// The attempt after a failed start.
+    pub fn retry(&mut self, place: Place, now: Duration) -> Step {
+        match self.state(place) {
+            Some(MemberState::Retrying) => self.step(place, Cause::FailedStart, now),
+            _ => Step::Nothing,
+        }
+    }
+
+    fn step(&mut self, place: Place, cause: Cause<'_>, now: Duration) -> Step {
+        let decision = decide(&self.rules, &self.members, &self.window, place, cause, now);
+        self.set(place, MemberState::Stopped);
+        match decision {
+            Decision::Rest => Step::Nothing,
+            Decision::Forget => {
+                self.forget(place);
+                Step::Forgotten
+            }
+            Decision::GiveUp { stop } => {
+                self.window.record(now);
+                Step::GiveUp(stop)
+            }
+            Decision::Restart(plan) => {
+                self.window.record(now);
+                let token = Token(self.next_token);
+                self.next_token += 1;
+                for waiting in &plan.start {
+                    self.set(*waiting, MemberState::Waiting(token));
+                }
+                Step::Restart(token, plan)
+            }
+        }
+    }
+
+    /// The supervisor stopped the child. True when it has left the list by that, as a temporary child does.
+    pub fn stopped(&mut self, place: Place) -> bool {
+        match self.members.get_mut(&place) {
+            Some(member) if member.restart == Restart::Temporary => {
+                self.forget(place);
+                true
+            }
+            Some(member) => {
+                if !matches!(member.state, MemberState::Waiting(_)) {
+                    member.state = MemberState::Stopped;
+                }
+                false
+            }
+            None => false,
+        }
+    }
+
+    /// A caller terminated the child: also a restart that it waits for is off. True when it has left the list by that.
+    pub fn terminated(&mut self, place: Place) -> bool {
+        self.set(place, MemberState::Stopped);
+        self.stopped(place)
+    }
+
+    /// Whether this child still waits for this restart.
+    pub fn is_due(&self, place: Place, token: Token) -> bool {
+        self.state(place) == Some(MemberState::Waiting(token))
+    }
+
+    /// All that run, in reverse start order.
+    pub fn stop_order(&self) -> Vec<Place> {
+        let running = self.members.iter().rev().filter(|(_, member)| member.state == MemberState::Running);
+        running.map(|(place, _)| *place).collect()
+    }
+
+    /// Where this child is.
+    pub fn place(&self, id: &str) -> Option<Place> {
+        self.places.get(id).copied()
+    }
+
+    /// Who is there.
+    pub fn id(&self, place: Place) -> Option<&Arc<str>> {
+        self.ids.get(&place)
+    }
+
+    /// What the child does.
+    pub fn state(&self, place: Place) -> Option<MemberState> {
+        self.members.get(&place).map(|member| member.state)
+    }
+
+    /// All children, in start order.
+    pub fn members(&self) -> impl Iterator<Item = (Place, &Member)> {
+        self.members.iter().map(|(place, member)| (*place, member))
+    }
+
+    /// The restart window.
+    pub const fn window(&self) -> &RestartWindow {
+        &self.window
+    }
+
+    fn set(&mut self, place: Place, state: MemberState) {
+        if let Some(member) = self.members.get_mut(&place) {
+            member.state = state;
+        }
+    }
+}

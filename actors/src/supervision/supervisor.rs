@@ -1,0 +1,427 @@
+//! The supervisor actor: carries out what `roster` decides.
+//!
+//! ```text
+//!   exit of a child ─▶ roster ─▶ stop siblings, in reverse ─▶ (delay) ─▶ start, in order ──▶ running
+//!                        │                                                  │ failed: a message to itself, counted again
+//!                        └─▶ gives up: stops itself ─▶ post_stop: all children, in reverse ─▶ exit `shutdown`
+//! ```
+//!
+//! Guarantees: children are stopped by this actor alone, while they are still linked to it; a child gets its whole shutdown
+//! time, then is killed. Exits of actors that are not a child's present one are ignored. Never decides anything.
+
+use super::child_spec::{ChildKind, ChildSpec, Shutdown, SupervisorSpec};
+use super::exit_reason::{ExitReason, GAVE_UP, SHUTDOWN};
+use super::handle::{ChildCount, ChildInfo, ChildState, SupervisorError};
+use super::roster::{Roster, Step};
+use super::strategy::{MemberState, Place, Rules, Token};
+use super::vitals::{Slot, Vitals};
+use futures_util::{FutureExt, StreamExt};
+use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
+use ractor_cluster::RactorMessage;
+use std::any::Any;
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a worker may take to start; longer is a failed start. A supervisor takes the sum of its children.
+pub const START_WAIT_MAX: Duration = Duration::from_secs(60);
+/// How long a kill is waited for. It acts when the actor next yields; one that never does is given up, with an error in the log.
+pub const KILL_WAIT_MAX: Duration = Duration::from_secs(5);
+/// Children of a dynamic supervisor that are stopped at the same time.
+pub const STOPS_TOGETHER_MAX: usize = 256;
+
+type Reply<T> = RpcReplyPort<Result<T, SupervisorError>>;
+
+/// What a supervisor receives. Callers use [`SupervisorRef`](super::SupervisorRef).
+#[derive(RactorMessage)]
+pub enum SupervisorMessage {
+    /// See [`SupervisorRef::start_child`](super::SupervisorRef::start_child).
+    StartChild(Box<ChildSpec>, Reply<ActorCell>),
+    /// See [`SupervisorRef::terminate_child`](super::SupervisorRef::terminate_child).
+    TerminateChild(String, Reply<()>),
+    /// See [`SupervisorRef::restart_child`](super::SupervisorRef::restart_child).
+    RestartChild(String, Reply<ActorCell>),
+    /// See [`SupervisorRef::delete_child`](super::SupervisorRef::delete_child).
+    DeleteChild(String, Reply<()>),
+    /// See [`SupervisorRef::which_children`](super::SupervisorRef::which_children).
+    WhichChildren(Reply<Vec<ChildInfo>>),
+    /// See [`SupervisorRef::count`](super::SupervisorRef::count).
+    Count(Reply<ChildCount>),
+    /// To itself: a start failed during a restart.
+    Retry(Place),
+    /// To itself: a delay is over.
+    Due(Token, Vec<Place>),
+}
+
+/// A supervisor that has not started yet.
+pub(super) struct SupervisorActor {
+    spec: SupervisorSpec,
+    vitals: Vitals,
+}
+
+/// A running supervisor.
+pub(super) struct Supervision {
+    myself: ActorRef<SupervisorMessage>,
+    vitals: Vitals,
+    roster: Roster,
+    children: HashMap<Place, Child>,
+    by_actor: HashMap<ActorId, Place>,
+    origin: Instant,
+    dynamic: bool,
+}
+
+struct Child {
+    spec: ChildSpec,
+    slot: Arc<Slot>,
+    life: Option<(ActorCell, Vitals)>,
+}
+
+impl SupervisorActor {
+    pub(super) const fn new(spec: SupervisorSpec, vitals: Vitals) -> SupervisorActor {
+        SupervisorActor { spec, vitals }
+    }
+}
+
+impl Actor for SupervisorActor {
+    type Msg = SupervisorMessage;
+    type State = Supervision;
+    type Arguments = ();
+
+    async fn pre_start(&self, myself: ActorRef<SupervisorMessage>, (): ()) -> Result<Supervision, ActorProcessingErr> {
+        let SupervisorSpec { strategy, intensity, backoff, ref children } = self.spec;
+        let rules = Rules { strategy, intensity, backoff, seed: RandomState::new().hash_one(self.vitals.path()) };
+        let mut supervision = Supervision {
+            myself,
+            vitals: self.vitals.clone(),
+            roster: Roster::new(rules),
+            children: HashMap::new(),
+            by_actor: HashMap::new(),
+            origin: Instant::now(),
+            dynamic: self.spec.is_dynamic(),
+        };
+        self.vitals.supervises(strategy, supervision.origin, supervision.roster.window().clone());
+        for spec in children {
+            if let Err(error) = supervision.add(spec.clone()).await {
+                supervision.stop_all().await;
+                return Err(format!("child {}: {error}", spec.id).into());
+            }
+        }
+        Ok(supervision)
+    }
+
+    async fn handle(
+        &self,
+        _: ActorRef<SupervisorMessage>,
+        message: SupervisorMessage,
+        state: &mut Supervision,
+    ) -> Result<(), ActorProcessingErr> {
+        // A caller that stopped waiting has dropped its end; its answer is nobody's.
+        match message {
+            SupervisorMessage::StartChild(spec, reply) => _ = reply.send(state.add(*spec).await),
+            SupervisorMessage::TerminateChild(id, reply) => _ = reply.send(state.terminate(&id).await),
+            SupervisorMessage::RestartChild(id, reply) => _ = reply.send(state.restart(&id).await),
+            SupervisorMessage::DeleteChild(id, reply) => _ = reply.send(state.delete(&id)),
+            SupervisorMessage::WhichChildren(reply) => _ = reply.send(Ok(state.list())),
+            SupervisorMessage::Count(reply) => _ = reply.send(Ok(state.count())),
+            SupervisorMessage::Retry(place) => {
+                let step = state.roster.retry(place, state.origin.elapsed());
+                state.carry_out(place, step).await;
+            }
+            SupervisorMessage::Due(token, places) => state.start_due(token, &places).await,
+        }
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        _: ActorRef<SupervisorMessage>,
+        event: SupervisionEvent,
+        state: &mut Supervision,
+    ) -> Result<(), ActorProcessingErr> {
+        if let (Some(id), Some(reason)) = (event.actor_id(), ExitReason::of_event(&event)) {
+            state.exited(id, reason).await;
+        }
+        Ok(())
+    }
+
+    async fn post_stop(
+        &self,
+        _: ActorRef<SupervisorMessage>,
+        state: &mut Supervision,
+    ) -> Result<(), ActorProcessingErr> {
+        state.stop_all().await;
+        Ok(())
+    }
+}
+
+impl Supervision {
+    async fn exited(&mut self, actor: ActorId, reason: ExitReason) {
+        let Some(place) = self.by_actor.remove(&actor) else { return };
+        if reason.is_abnormal() {
+            tracing::warn!(supervisor = self.vitals.path(), child = self.id(place), %reason, "child ended");
+        }
+        self.ended(place, reason.clone());
+        let step = self.roster.exited(place, &reason, self.origin.elapsed());
+        self.carry_out(place, step).await;
+    }
+
+    async fn carry_out(&mut self, place: Place, step: Step) {
+        match step {
+            Step::Nothing => {}
+            Step::Forgotten => self.forget(place),
+            Step::Restart(token, plan) => {
+                self.vitals.spent(self.roster.window());
+                for sibling in plan.stop {
+                    self.stop(sibling).await;
+                }
+                if plan.delay.is_zero() {
+                    return self.start_due(token, &plan.start).await;
+                }
+                for waiting in plan.start.iter().filter_map(|place| self.children.get(place)) {
+                    waiting.slot.rest("waiting");
+                }
+                let start = plan.start;
+                // Its timer ends by itself: with this supervisor gone the message goes nowhere.
+                drop(self.myself.send_after(plan.delay, move || SupervisorMessage::Due(token, start)));
+            }
+            Step::GiveUp(_) => {
+                self.vitals.spent(self.roster.window());
+                let intensity = self.roster.window().intensity();
+                let why = format!(
+                    "{GAVE_UP}: child {} ended after {} restarts within {:?}",
+                    self.id(place),
+                    intensity.restarts_max,
+                    intensity.period
+                );
+                tracing::error!(supervisor = self.vitals.path(), "{why}");
+                // `post_stop` stops the children: nothing is handled between here and there.
+                self.myself.stop(Some(why));
+            }
+        }
+    }
+
+    /// Starts, in order, those that still wait for this restart, up to the first failure.
+    async fn start_due(&mut self, token: Token, places: &[Place]) {
+        for &place in places {
+            if !self.roster.is_due(place, token) {
+                continue;
+            }
+            if let Err(error) = self.start(place).await {
+                tracing::warn!(supervisor = self.vitals.path(), child = self.id(place), error, "restart failed");
+                self.roster.start_failed(place, token);
+                self.show_rest();
+                let _ = self.myself.send_message(SupervisorMessage::Retry(place));
+                return;
+            }
+        }
+    }
+
+    async fn start(&mut self, place: Place) -> Result<ActorCell, String> {
+        let Some(child) = self.children.get_mut(&place) else { return Err("no such child".to_owned()) };
+        let vitals = child.slot.begin(self.vitals.table());
+        let starting = begin(&child.spec, self.myself.get_cell(), vitals.clone());
+        match starting.await {
+            Ok(cell) => {
+                child.slot.run(cell.clone());
+                child.life = Some((cell.clone(), vitals));
+                self.by_actor.insert(cell.get_id(), place);
+                self.roster.started(place);
+                Ok(cell)
+            }
+            Err(error) => {
+                child.slot.end("stopped", ExitReason::failed(&error));
+                self.vitals.table().remove_below(&child.slot);
+                Err(error)
+            }
+        }
+    }
+
+    async fn stop(&mut self, place: Place) {
+        if let Some(child) = self.children.get(&place)
+            && let Some((cell, _)) = &child.life
+        {
+            let (cell, shutdown) = (cell.clone(), child.spec.shutdown);
+            self.by_actor.remove(&cell.get_id());
+            let reason = end(&cell, shutdown, child.slot.path()).await;
+            self.ended(place, reason);
+        }
+        if self.roster.stopped(place) {
+            self.forget(place);
+        }
+    }
+
+    async fn stop_all(&mut self) {
+        let order = self.roster.stop_order();
+        if self.dynamic {
+            let running = order.iter().filter_map(|place| {
+                let child = self.children.get(place)?;
+                let (cell, _) = child.life.as_ref()?;
+                Some((cell.clone(), child.spec.shutdown, Arc::clone(child.slot.path())))
+            });
+            let stops = running.collect::<Vec<_>>().into_iter();
+            let stops = stops.map(|(cell, shutdown, path)| async move { end(&cell, shutdown, &path).await });
+            futures_util::stream::iter(stops).buffer_unordered(STOPS_TOGETHER_MAX).for_each(|_| async {}).await;
+        }
+        for place in order {
+            self.stop(place).await;
+        }
+    }
+
+    /// The child's actor is gone: its part of the dump is brought up to date, with everything that was below it.
+    fn ended(&mut self, place: Place, reason: ExitReason) {
+        if let Some(child) = self.children.get_mut(&place) {
+            child.life = None;
+            child.slot.end("stopped", reason);
+            if child.spec.kind == ChildKind::Supervisor {
+                self.vitals.table().remove_below(&child.slot);
+            }
+        }
+    }
+
+    fn forget(&mut self, place: Place) {
+        if let Some(child) = self.children.remove(&place) {
+            self.vitals.table().remove(&child.slot);
+        }
+    }
+
+    async fn add(&mut self, spec: ChildSpec) -> Result<ActorCell, SupervisorError> {
+        let Some(place) = self.roster.add(&spec.id, spec.restart) else {
+            let present = self.roster.place(&spec.id).and_then(|place| self.roster.state(place));
+            let stopped = present == Some(MemberState::Stopped);
+            return Err(if stopped { SupervisorError::AlreadyPresent } else { SupervisorError::AlreadyStarted });
+        };
+        let slot = self.vitals.table().insert(&self.vitals, &spec.id, spec.kind, spec.restart);
+        self.children.insert(place, Child { spec, slot, life: None });
+        match self.start(place).await {
+            Ok(cell) => Ok(cell),
+            Err(error) => {
+                self.roster.forget(place);
+                self.forget(place);
+                Err(SupervisorError::StartFailed(error))
+            }
+        }
+    }
+
+    async fn terminate(&mut self, id: &str) -> Result<(), SupervisorError> {
+        let place = self.roster.place(id).ok_or(SupervisorError::NotFound)?;
+        self.stop(place).await;
+        if self.roster.terminated(place) {
+            self.forget(place);
+        }
+        self.show_rest();
+        Ok(())
+    }
+
+    async fn restart(&mut self, id: &str) -> Result<ActorCell, SupervisorError> {
+        let place = self.stopped_place(id)?;
+        self.start(place).await.map_err(SupervisorError::StartFailed)
+    }
+
+    fn delete(&mut self, id: &str) -> Result<(), SupervisorError> {
+        let place = self.stopped_place(id)?;
+        self.roster.forget(place);
+        self.forget(place);
+        Ok(())
+    }
+
+    fn stopped_place(&self, id: &str) -> Result<Place, SupervisorError> {
+        let place = self.roster.place(id).ok_or(SupervisorError::NotFound)?;
+        match self.roster.state(place) {
+            Some(MemberState::Running) => Err(SupervisorError::Running),
+            Some(MemberState::Waiting(_) | MemberState::Retrying) => Err(SupervisorError::Restarting),
+            Some(MemberState::Stopped) | None => Ok(place),
+        }
+    }
+
+    fn list(&self) -> Vec<ChildInfo> {
+        let children = self.roster.members().filter_map(|(place, member)| {
+            let child = self.children.get(&place)?;
+            Some(ChildInfo {
+                id: child.spec.id.clone(),
+                kind: child.spec.kind,
+                restart: child.spec.restart,
+                state: match member.state {
+                    MemberState::Running => ChildState::Running,
+                    MemberState::Stopped => ChildState::Stopped,
+                    MemberState::Waiting(_) | MemberState::Retrying => ChildState::Restarting,
+                },
+                actor: child.life.as_ref().map(|(cell, _)| cell.clone()),
+            })
+        });
+        children.collect()
+    }
+
+    fn count(&self) -> ChildCount {
+        let supervisors = self.children.values().filter(|child| child.spec.kind == ChildKind::Supervisor).count();
+        ChildCount {
+            specs: self.children.len(),
+            active: self.children.values().filter(|child| child.life.is_some()).count(),
+            supervisors,
+            workers: self.children.len() - supervisors,
+        }
+    }
+
+    /// The words of those that do not run.
+    fn show_rest(&self) {
+        for (place, member) in self.roster.members() {
+            let state = match member.state {
+                MemberState::Running => continue,
+                MemberState::Stopped => "stopped",
+                MemberState::Waiting(_) => "waiting",
+                MemberState::Retrying => "restarting",
+            };
+            if let Some(child) = self.children.get(&place) {
+                child.slot.rest(state);
+            }
+        }
+    }
+
+    fn id(&self, place: Place) -> &str {
+        self.roster.id(place).map_or("", |id| id)
+    }
+}
+
+/// Runs a start function: a panic in it and a start without end are failed starts.
+async fn begin(spec: &ChildSpec, supervisor: ActorCell, vitals: Vitals) -> Result<ActorCell, String> {
+    let start = Arc::clone(&spec.start);
+    let starting = AssertUnwindSafe(async move { start(supervisor, vitals).await }).catch_unwind();
+    let started = match spec.kind {
+        ChildKind::Supervisor => starting.await,
+        ChildKind::Worker => match tokio::time::timeout(START_WAIT_MAX, starting).await {
+            Ok(started) => started,
+            Err(_) => return Err(format!("did not start within {START_WAIT_MAX:?}")),
+        },
+    };
+    started.unwrap_or_else(|panic| Err(format!("panic in start: {}", panic_text(&*panic))))
+}
+
+/// Stops an actor as its spec says. Returns how it ended.
+async fn end(cell: &ActorCell, shutdown: Shutdown, path: &str) -> ExitReason {
+    let wait = match shutdown {
+        Shutdown::Brutal => return kill(cell, path).await,
+        Shutdown::Timeout(wait) => Some(wait),
+        Shutdown::Infinity => None,
+    };
+    cell.stop(Some(SHUTDOWN.to_owned()));
+    match cell.wait(wait).await {
+        Ok(()) => ExitReason::Shutdown,
+        Err(_) => {
+            tracing::warn!(path, ?wait, "did not stop in time; killed");
+            kill(cell, path).await
+        }
+    }
+}
+
+async fn kill(cell: &ActorCell, path: &str) -> ExitReason {
+    if cell.kill_and_wait(Some(KILL_WAIT_MAX)).await.is_err() {
+        tracing::error!(path, waited = ?KILL_WAIT_MAX, "does not yield and cannot be killed; given up");
+    }
+    ExitReason::Killed
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no text")
+}
