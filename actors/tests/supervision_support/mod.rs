@@ -1,0 +1,194 @@
+//! Real actors that end, fail to start and hang on command, and a journal of what they did.
+#![allow(dead_code)]
+
+use decisiongraph_actors::supervision::{
+    ActorTable, ChildSpec, ExitReason, Root, Shutdown, SupervisorSpec, Vitals, start_actor, start_root,
+};
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use ractor_cluster::RactorMessage;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// Longest wait for anything that a test expects.
+pub const WAIT_MAX: Duration = Duration::from_secs(20);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Deed {
+    Started(String),
+    StartFailed(String),
+    Stopped(String),
+}
+
+#[derive(Debug, Clone, Copy)]
+pub enum Fault {
+    Error,
+    Panic,
+}
+
+#[derive(RactorMessage)]
+pub enum ToyMessage {
+    End(ExitReason),
+    Panic,
+    /// Never returns: only a kill ends it.
+    HangNow,
+    /// From now on `post_stop` never returns.
+    HangOnStop,
+}
+
+/// Shared by all toys of a test.
+#[derive(Clone)]
+pub struct Bench {
+    deeds: mpsc::UnboundedSender<Deed>,
+    faults: Arc<Mutex<HashMap<String, VecDeque<Fault>>>>,
+}
+
+pub struct Journal(mpsc::UnboundedReceiver<Deed>);
+
+pub fn bench() -> (Bench, Journal) {
+    let (deeds, journal) = mpsc::unbounded_channel();
+    (Bench { deeds, faults: Arc::default() }, Journal(journal))
+}
+
+impl Bench {
+    /// The next starts of this child fail like that.
+    pub fn fail_starts(&self, id: &str, faults: impl IntoIterator<Item = Fault>) {
+        self.faults.lock().unwrap().entry(id.to_owned()).or_default().extend(faults);
+    }
+
+    pub fn child(&self, id: &str) -> ChildSpec {
+        let (bench, name) = (self.clone(), id.to_owned());
+        ChildSpec::worker(id, start_actor(move |vitals| (Toy { id: name.clone(), bench: bench.clone() }, vitals)))
+            .shutdown(Shutdown::Timeout(Duration::from_secs(2)))
+    }
+
+    fn note(&self, deed: Deed) {
+        let _ = self.deeds.send(deed);
+    }
+}
+
+struct Toy {
+    id: String,
+    bench: Bench,
+}
+
+struct ToyState {
+    vitals: Vitals,
+    hangs: bool,
+}
+
+impl Actor for Toy {
+    type Msg = ToyMessage;
+    type State = ToyState;
+    type Arguments = Vitals;
+
+    async fn pre_start(&self, _: ActorRef<ToyMessage>, vitals: Vitals) -> Result<ToyState, ActorProcessingErr> {
+        let fault = self.bench.faults.lock().unwrap().get_mut(&self.id).and_then(VecDeque::pop_front);
+        if let Some(fault) = fault {
+            self.bench.note(Deed::StartFailed(self.id.clone()));
+            match fault {
+                Fault::Error => return Err("no start today".into()),
+                Fault::Panic => panic!("panic in start"),
+            }
+        }
+        self.bench.note(Deed::Started(self.id.clone()));
+        Ok(ToyState { vitals, hangs: false })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<ToyMessage>,
+        message: ToyMessage,
+        state: &mut ToyState,
+    ) -> Result<(), ActorProcessingErr> {
+        state.vitals.received("toy");
+        match message {
+            ToyMessage::End(ExitReason::Normal) => myself.stop(None),
+            ToyMessage::End(ExitReason::Shutdown) => myself.stop(Some("shutdown".into())),
+            ToyMessage::End(ExitReason::Killed) => myself.kill(),
+            ToyMessage::End(ExitReason::Failed(text)) => return Err(text.into()),
+            ToyMessage::Panic => panic!("toy"),
+            ToyMessage::HangNow => std::future::pending().await,
+            ToyMessage::HangOnStop => state.hangs = true,
+        }
+        Ok(())
+    }
+
+    async fn post_stop(&self, _: ActorRef<ToyMessage>, state: &mut ToyState) -> Result<(), ActorProcessingErr> {
+        if state.hangs {
+            std::future::pending::<()>().await;
+        }
+        self.bench.note(Deed::Stopped(self.id.clone()));
+        Ok(())
+    }
+}
+
+impl Journal {
+    pub async fn next(&mut self) -> Deed {
+        tokio::time::timeout(WAIT_MAX, self.0.recv()).await.expect("nothing happened").expect("the bench is gone")
+    }
+
+    /// The next deeds, written `+a` started, `!a` could not start, `-a` stopped.
+    pub async fn expect(&mut self, deeds: &str) {
+        let mut seen = Vec::new();
+        for _ in deeds.split_whitespace() {
+            seen.push(text(&self.next().await));
+        }
+        assert_eq!(seen.join(" "), deeds);
+    }
+
+    /// Everything so far.
+    pub fn so_far(&mut self) -> Vec<String> {
+        let mut seen = Vec::new();
+        while let Ok(deed) = self.0.try_recv() {
+            seen.push(text(&deed));
+        }
+        seen
+    }
+
+    pub fn nothing_more(&mut self) {
+        assert_eq!(self.so_far(), Vec::<String>::new());
+    }
+}
+
+fn text(deed: &Deed) -> String {
+    match deed {
+        Deed::Started(id) => format!("+{id}"),
+        Deed::StartFailed(id) => format!("!{id}"),
+        Deed::Stopped(id) => format!("-{id}"),
+    }
+}
+
+pub async fn root(spec: SupervisorSpec) -> (Root, ActorTable) {
+    let table = ActorTable::new();
+    let root = start_root("node", spec, table.clone()).await.expect("the root starts");
+    (root, table)
+}
+
+/// Sends to the toy at this path. It runs, or is about to.
+pub async fn tell(table: &ActorTable, path: &str, message: ToyMessage) {
+    let cell = until(|| table.cell(path)).await;
+    ActorRef::<ToyMessage>::from(cell).send_message(message).unwrap_or_else(|_| panic!("{path} is gone"));
+}
+
+pub fn failed() -> ToyMessage {
+    ToyMessage::End(ExitReason::Failed("boom".into()))
+}
+
+/// Waits until there is one.
+pub async fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
+    let looking = async {
+        loop {
+            match look() {
+                Some(found) => return found,
+                None => tokio::task::yield_now().await,
+            }
+        }
+    };
+    tokio::time::timeout(WAIT_MAX, looking).await.expect("the condition was not met")
+}
+
+pub async fn exited(root: &Root) -> ExitReason {
+    tokio::time::timeout(WAIT_MAX, root.exited()).await.expect("the root did not end")
+}
