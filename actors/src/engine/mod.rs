@@ -65,28 +65,12 @@ impl Default for EngineConfig {
 }
 
 impl EngineConfig {
-    /// The defaults, with what the environment says: `DECISIONGRAPH_LEASE_MS` (milliseconds, 100 or more) and
-    /// `DECISIONGRAPH_OWN_PARTITION_EVENTS`. `invalid_argument` for a value that is not a number in range.
+    /// The defaults, with what the environment says, by the keys and ranges of [`crate::config::keys::KEYS`]. `invalid_argument` for the
+    /// first value that is not in range.
     pub fn from_environment() -> Result<EngineConfig> {
-        let mut config = EngineConfig::default();
-        if let Some(lease_ms) = number("DECISIONGRAPH_LEASE_MS", 100)? {
-            config.lease = Duration::from_millis(lease_ms);
-        }
-        if let Some(events) = number("DECISIONGRAPH_OWN_PARTITION_EVENTS", 1)? {
-            config.own_partition_events = events;
-        }
-        Ok(config)
-    }
-}
-
-fn number(variable: &str, least: u64) -> Result<Option<u64>> {
-    let Some(text) = std::env::var_os(variable) else { return Ok(None) };
-    match text.to_str().and_then(|text| text.parse().ok()) {
-        Some(number) if number >= least => Ok(Some(number)),
-        _ => Err(StoreError::new(
-            Category::InvalidArgument,
-            format!("{variable} is a whole number of {least} or more, not `{}`", text.to_string_lossy()),
-        )),
+        let variable = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+        crate::config::engine_from(variable)
+            .map_err(|fault| StoreError::new(Category::InvalidArgument, fault.to_string()))
     }
 }
 
