@@ -1,8 +1,18 @@
-//! The engine that drives the projections, and the admin requests that steer it.
+//! The engine that drives the projections, the supervised runtime around it, and the admin requests that steer both.
 
 pub mod admin;
+pub mod cluster;
 pub mod config;
+pub mod coordinator;
 pub mod engine;
+pub mod failure;
+pub mod high_water;
+pub mod lease_keeper;
 pub mod lines;
+pub mod node;
 pub mod queries;
+pub mod replay;
+pub mod scopes;
+pub mod store_pool;
 pub mod supervision;
+pub mod worker;

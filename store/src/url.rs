@@ -74,6 +74,8 @@ pub struct StoreOptions {
     pub idle_in_transaction_timeout: Duration,
     /// Create the file of an embedded store when it does not exist.
     pub create: bool,
+    /// Do not connect when the store is opened (PostgreSQL): a node starts before its database.
+    pub later: bool,
 }
 
 impl Default for StoreOptions {
@@ -85,6 +87,7 @@ impl Default for StoreOptions {
             statement_timeout: Duration::from_secs(30),
             idle_in_transaction_timeout: Duration::from_secs(10),
             create: true,
+            later: false,
         }
     }
 }

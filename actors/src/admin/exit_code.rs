@@ -23,6 +23,8 @@ impl ExitCode {
     pub const FENCED: ExitCode = ExitCode(9);
     pub const HEALTH_DEGRADED: ExitCode = ExitCode(10);
     pub const HEALTH_FAILED: ExitCode = ExitCode(11);
+    /// A node whose supervision tree met more failures than it may.
+    pub const GAVE_UP: ExitCode = ExitCode(12);
     pub const INTERRUPTED: ExitCode = ExitCode(130);
 }
 

@@ -85,6 +85,10 @@ pub async fn answer(engine: &Engine, request: AdminRequest, control: &Control) -
         AdminRequest::WatchRun { run_id, wait_ms } => {
             AdminReply::Watch(Box::new(jobs::watch_run(store, run_id, wait_ms).await?))
         }
+        AdminRequest::Tree(_) => {
+            return Err(AdminError::new(Category::Unavailable, "no node was asked: only a running node has actors")
+                .next("start one with `decisiongraph node`, and ask it without --database"));
+        }
         AdminRequest::ExportStart => AdminReply::ExportStart(ExportStartReply {
             mark: engine.mark().await?,
             tenants: store.view().await?.tenants().await?,

@@ -15,7 +15,8 @@ pub async fn health(store: &dyn Store, filter: &ScopeFilter) -> Result<HealthRep
     Ok(findings(&status(store, filter).await?))
 }
 
-fn findings(status: &StatusReply) -> HealthReply {
+/// What is not as it should be, worst first.
+pub(crate) fn findings(status: &StatusReply) -> HealthReply {
     let mut findings: Vec<Finding> = status.scopes.iter().flat_map(scope_findings).collect();
     for writer in &status.waiting_for {
         if writer.age_seconds.is_some_and(|age| age > WRITER_AGE_SECONDS_MAX) {
@@ -54,6 +55,11 @@ fn scope_findings(scope: &ScopeStatus) -> Vec<Finding> {
             "run `decisiongraph catch-up`",
         ),
         ScopeState::Current | ScopeState::Working | ScopeState::Waiting | ScopeState::Behind => {}
+        ScopeState::Retrying => add(
+            HealthWord::Degraded,
+            format!("{} behind: {}", lag_words(scope), scope.why),
+            "it tries again by itself; `decisiongraph status` shows whether the cause stays",
+        ),
     }
     let rules = catalogue::find(&scope.projection).map(|projection| projection.version());
     if let (Some(version), Some(rules)) = (scope.version, rules)

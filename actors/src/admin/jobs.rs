@@ -48,9 +48,6 @@ async fn run(engine: &Engine, request: JobRequest, mode: RunMode, control: &Cont
     if request.until.is_some() && mode != RunMode::CatchUp {
         return Err(AdminError::new(Category::InvalidArgument, "only a catch-up can stop at a position"));
     }
-    if request.until.is_some_and(|until| until.0 < 0) {
-        return Err(AdminError::new(Category::InvalidArgument, "a log position is 0 or more"));
-    }
     if request.detach {
         return Err(AdminError::new(Category::InvalidArgument, "only a node can go on with a job by itself")
             .next("leave --detach away, or ask a node (--node ADDR)"));
@@ -61,13 +58,20 @@ async fn run(engine: &Engine, request: JobRequest, mode: RunMode, control: &Cont
         return again(engine, known, control).await;
     }
     let run_id = request.run_id.unwrap_or_else(Uuid::now_v7);
-    let request = RunRequest {
+    engine.run_as(run_id, &run_request(request, mode)?, control).await.map_err(advise)
+}
+
+/// The job that is asked for.
+pub(crate) fn run_request(request: JobRequest, mode: RunMode) -> Result<RunRequest, AdminError> {
+    if request.until.is_some_and(|until| until.0 < 0) {
+        return Err(AdminError::new(Category::InvalidArgument, "a log position is 0 or more"));
+    }
+    Ok(RunRequest {
         tenant: tenant_or_default(request.tenant),
         projections: projections(request.projection.as_deref())?,
         mode,
         until: request.until,
-    };
-    engine.run_as(run_id, &request, control).await.map_err(advise)
+    })
 }
 
 /// A job that was asked for before, under the same id.

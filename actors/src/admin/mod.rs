@@ -9,12 +9,12 @@ mod append;
 mod error;
 mod exit_code;
 mod handler;
-mod health;
-mod jobs;
+pub(crate) mod health;
+pub(crate) mod jobs;
 mod reply;
 mod request;
 pub mod rpc;
-mod status;
+pub(crate) mod status;
 
 pub use error::AdminError;
 pub use exit_code::{ExitCode, of_category, of_error, of_health, of_job};

@@ -2,6 +2,8 @@
 
 use crate::engine::report::{Progress, RunReport};
 use crate::queries::{EdgesPage, EventRecord, ReferenceDigests, Staleness, Subgraph, Summary};
+use crate::supervision::ActorEntry;
+use crate::worker::LiveScope;
 use decisiongraph_projections::{Category, LogSeq, TenantId};
 use decisiongraph_store::{Backend, Failure, Generation, Lag, OpenWriter, PrecedentHit, Run, RunState};
 use serde::{Deserialize, Serialize};
@@ -29,6 +31,7 @@ pub enum AdminReply {
     Runs(RunsReply),
     Run(Run),
     Watch(Box<WatchReply>),
+    Tree(TreeReply),
     ExportStart(ExportStartReply),
     ExportPage(ExportPageReply),
 }
@@ -56,6 +59,7 @@ impl AdminReply {
             AdminReply::Runs(reply) => to_string(reply),
             AdminReply::Run(reply) => to_string(reply),
             AdminReply::Watch(reply) => to_string(reply),
+            AdminReply::Tree(reply) => to_string(reply),
             AdminReply::ExportStart(reply) => to_string(reply),
             AdminReply::ExportPage(reply) => to_string(reply),
         }
@@ -214,6 +218,9 @@ pub struct ScopeStatus {
     pub active_run: Option<String>,
     /// Why it lags, in a sentence.
     pub why: String,
+    /// What its worker is doing, when the answering node runs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live: Option<LiveScope>,
 }
 
 /// A scope in one word.
@@ -230,6 +237,8 @@ pub enum ScopeState {
     Waiting,
     /// It is behind; its owner is alive.
     Behind,
+    /// A fault may pass; its worker tries again.
+    Retrying,
     /// A poison event stops it.
     Failed,
 }
@@ -243,6 +252,7 @@ impl ScopeState {
             ScopeState::Unowned => "unowned",
             ScopeState::Waiting => "waiting",
             ScopeState::Behind => "behind",
+            ScopeState::Retrying => "retrying",
             ScopeState::Failed => "failed",
         }
     }
@@ -389,6 +399,63 @@ pub struct WatchReply {
     pub progress: Option<Progress>,
     /// What it did, when it has ended.
     pub report: Option<RunReport>,
+}
+
+/// The live actors of a node, and where they and the database disagree.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TreeReply {
+    /// The node itself.
+    pub node: NodeFacts,
+    /// By path; a page of them.
+    pub actors: Vec<ActorEntry>,
+    /// Where memory and database disagree. Looked for with the first page.
+    pub disagreements: Vec<Disagreement>,
+    /// Ask again with `after` = this; none on the last page.
+    pub next: Option<String>,
+}
+
+/// What a node says of itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NodeFacts {
+    /// Its name.
+    pub name: String,
+    /// Drawn at its start.
+    pub incarnation: String,
+    /// Its program's version.
+    pub version: String,
+    /// Its process.
+    pub pid: u32,
+    /// Since its start, milliseconds.
+    pub uptime_ms: u64,
+    /// Without secrets.
+    pub database: String,
+    /// `up`, or what is wrong and for how long.
+    pub database_state: String,
+    /// How long its lease may still be believed in, milliseconds; 0: it does not write.
+    pub lease_left_ms: u64,
+    /// The safe end of the log.
+    pub mark: LogSeq,
+    /// Appenders that hold up the mark.
+    pub waiting_for: Vec<OpenWriter>,
+    /// Tenants whose actors run.
+    pub tenants_running: u64,
+    /// Tenants that wait for room.
+    pub tenants_waiting: u64,
+    /// Jobs under way here.
+    pub jobs: u64,
+    /// Whether it is stopping.
+    pub draining: bool,
+    /// Actors in the table.
+    pub actors: u64,
+}
+
+/// Something that memory and the database say differently.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Disagreement {
+    /// The scope.
+    pub scope: String,
+    /// What is said where.
+    pub what: String,
 }
 
 /// What an export can hold.

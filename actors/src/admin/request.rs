@@ -74,6 +74,8 @@ pub enum AdminRequest {
         /// Longest wait, milliseconds, at most [`WATCH_MS_MAX`]; at once when 0.
         wait_ms: u64,
     },
+    /// The live actors of the node.
+    Tree(TreeRequest),
     /// How far the log can be exported now, and whose it is.
     ExportStart,
     /// A stretch of the log as JSON lines.
@@ -109,6 +111,7 @@ impl AdminRequest {
             | AdminRequest::Runs(_)
             | AdminRequest::Run { .. }
             | AdminRequest::WatchRun { .. }
+            | AdminRequest::Tree(_)
             | AdminRequest::ExportStart
             | AdminRequest::ExportPage(_) => false,
         }
@@ -164,6 +167,17 @@ pub struct JobRequest {
     /// The asker does not wait for its end. Only a node can do that.
     #[serde(default)]
     pub detach: bool,
+}
+
+/// A page of the live actors.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TreeRequest {
+    /// This actor and those below it; the whole tree when none.
+    pub under: Option<String>,
+    /// Behind this path.
+    pub after: Option<String>,
+    /// Most actors.
+    pub limit: i64,
 }
 
 /// Some scopes.

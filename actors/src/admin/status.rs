@@ -75,6 +75,7 @@ pub async fn status(store: &dyn Store, filter: &ScopeFilter) -> Result<StatusRep
                 open_failures: open.len() as u64,
                 active_run: run.map(|run| run.run_id.to_string()),
                 why,
+                live: None,
             });
         }
     }

@@ -8,7 +8,7 @@ use decisiongraph_store::{HighWaterSample, OpenWriter, Result, Store};
 use std::time::{Duration, Instant};
 
 /// First and longest pause between two looks at the writers that hold the mark.
-const LOOK_EVERY: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(50));
+pub(crate) const LOOK_EVERY: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(50));
 
 /// What is known of the end of the log.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -22,6 +22,11 @@ impl HighWater {
     /// The proven mark.
     pub fn mark(&self) -> LogSeq {
         self.mark
+    }
+
+    /// Identity of the history that the mark belongs to.
+    pub fn history(&self) -> Option<&str> {
+        self.history.as_deref()
     }
 
     /// The writers that a sample waits for.
@@ -43,16 +48,36 @@ impl HighWater {
         }
     }
 
-    /// Takes the writers of the pending sample that are still open; the last of them gone proves the sample's sequence.
+    /// Takes the writers of the pending sample that are still open, if any is.
     pub fn still_open(&mut self, writers: Vec<OpenWriter>) {
-        if let Some(sample) = &mut self.pending {
+        if let Some(sample) = &mut self.pending
+            && !writers.is_empty()
+        {
             sample.writers = writers;
-            if sample.writers.is_empty() {
-                self.mark = self.mark.max(sample.sequence);
-                self.pending = None;
-            }
         }
     }
+
+    /// None of the pending sample's writers is left, and `fresh` was taken after that was seen: the pending sequence is proven, if
+    /// the server is still the one that was asked (a restarted one has forgotten its writers, not finished them).
+    pub fn settled(&mut self, fresh: HighWaterSample) {
+        if let Some(pending) = self.pending.take()
+            && pending.history == fresh.history
+        {
+            self.mark = self.mark.max(pending.sequence);
+        }
+        self.sampled(fresh);
+    }
+}
+
+/// Looks after the writers that hold up the mark; when the last is gone, the mark moves and the log's end is sampled anew.
+pub(crate) async fn look(store: &dyn Store, known: &mut HighWater) -> Result<()> {
+    let open = store.writers_still_open(known.waiting_for()).await?;
+    if open.is_empty() {
+        known.settled(store.sample_high_water().await?);
+    } else {
+        known.still_open(open);
+    }
+    Ok(())
 }
 
 /// A mark, and what holds the next one up.
@@ -72,15 +97,17 @@ pub async fn read_mark(
 ) -> Result<MarkReading> {
     let deadline = Instant::now() + wait;
     let mut known = known.lock().await;
-    known.sampled(store.sample_high_water().await?);
+    let sample = store.sample_high_water().await?;
+    let wanted = sample.sequence;
+    known.sampled(sample);
     let mut pause = LOOK_EVERY.0;
-    while !known.waiting_for().is_empty() && Instant::now() < deadline {
+    while known.mark() < wanted && !known.waiting_for().is_empty() && Instant::now() < deadline {
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LOOK_EVERY.1);
-        let open = store.writers_still_open(known.waiting_for()).await?;
-        known.still_open(open);
+        look(store, &mut known).await?;
     }
-    Ok(MarkReading { mark: known.mark(), waiting_for: known.waiting_for().to_vec() })
+    let waiting_for = if known.mark() < wanted { known.waiting_for().to_vec() } else { Vec::new() };
+    Ok(MarkReading { mark: known.mark(), waiting_for })
 }
 
 #[cfg(test)]
@@ -108,8 +135,10 @@ mod tests {
         assert_eq!(water.mark(), LogSeq(5));
         water.still_open(vec![writer("2/3")]);
         assert_eq!((water.mark(), water.waiting_for().len()), (LogSeq(5), 1));
-        water.still_open(Vec::new());
-        assert_eq!((water.mark(), water.waiting_for().len()), (LogSeq(9), 0));
+        water.settled(sample(12, &["3/1"], "a"));
+        assert_eq!((water.mark(), water.waiting_for().len()), (LogSeq(9), 1));
+        water.settled(sample(12, &[], "a"));
+        assert_eq!((water.mark(), water.waiting_for().len()), (LogSeq(12), 0));
     }
 
     #[test]
@@ -118,9 +147,20 @@ mod tests {
         water.sampled(sample(9, &[], "a"));
         water.sampled(sample(9, &["1/1"], "b"));
         assert_eq!(water.mark(), LogSeq::ORIGIN);
-        water.still_open(Vec::new());
+        water.settled(sample(9, &[], "b"));
         assert_eq!(water.mark(), LogSeq(9));
         water.sampled(sample(4, &["1/2"], "b"));
         assert_eq!(water.mark(), LogSeq::ORIGIN, "a sequence that went back is another history");
+    }
+
+    #[test]
+    fn a_restarted_server_has_forgotten_its_writers_and_proves_nothing() {
+        let mut water = HighWater::default();
+        water.sampled(sample(5, &[], "a"));
+        water.sampled(sample(40, &["1/7"], "a"));
+        water.settled(sample(9, &["1/1"], "b"));
+        assert_eq!(water.mark(), LogSeq::ORIGIN);
+        water.settled(sample(9, &[], "b"));
+        assert_eq!(water.mark(), LogSeq(9));
     }
 }

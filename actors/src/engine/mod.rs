@@ -285,7 +285,7 @@ impl Engine {
     }
 
     /// Retires what earlier rebuilds of these scopes left unfinished: this run starts anew.
-    async fn abandon_older_builds(&self, run: &Run, projections: &[&'static dyn Projection]) -> Result<()> {
+    pub(crate) async fn abandon_older_builds(&self, run: &Run, projections: &[&'static dyn Projection]) -> Result<()> {
         let filter = ListFilter { tenant: Some(run.tenant.clone()), projection: None, open_only: false, limit: 100 };
         for older in self.store.view().await?.runs(&filter).await? {
             if older.mode != RunMode::Rebuild || older.state != RunState::Failed {

@@ -92,7 +92,7 @@ type Reply<T> = RpcReplyPort<Result<T, SupervisorError>>;
 
 impl SupervisorRef {
     /// The handle of a cell that is known to be a supervisor.
-    pub(super) fn of_cell(cell: ActorCell) -> SupervisorRef {
+    pub(crate) fn of_cell(cell: ActorCell) -> SupervisorRef {
         SupervisorRef { actor: cell.into(), deadline: CALL_WAIT_MAX }
     }
 

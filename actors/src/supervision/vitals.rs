@@ -85,6 +85,11 @@ impl Vitals {
         held(&self.0.said).last_message = message;
     }
 
+    /// It received this message from itself or a timer, which do not count.
+    pub fn noted(&self, message: &'static str) {
+        held(&self.0.said).last_message = message;
+    }
+
     /// The counting address of this actor.
     pub fn address<M: Message>(&self, actor: ActorRef<M>) -> Address<M> {
         Address { actor, vitals: self.clone() }

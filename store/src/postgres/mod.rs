@@ -53,7 +53,9 @@ use uuid::Uuid;
 /// Opens the store: reads the URL, and connects once to find out early whether that works. Does not migrate.
 pub async fn open(url: &str, options: StoreOptions) -> Result<Arc<dyn Store>> {
     let connections = Arc::new(pool::Connections::new(url, &options)?);
-    drop(connections.get().await?);
+    if !options.later {
+        drop(connections.get().await?);
+    }
     Ok(Arc::new(PostgresStore { connections, waker: wake::Waker::default() }))
 }
 

@@ -22,7 +22,8 @@ Where a command goes:
 Exit codes:
   0 ok   1 other failure   2 usage   3 drift found   4 data refused   5 not found
   6 no node or no database   7 projection out of date   8 unauthorized or wrong version
-  9 fenced or outcome unknown   10 health degraded   11 health failed   130 interrupted";
+  9 fenced or outcome unknown   10 health degraded   11 health failed   12 a node's supervision gave up
+  130 interrupted";
 
 const ABOUT: &str = "\
 Turns a log of business decisions into trace summaries, a context graph and a

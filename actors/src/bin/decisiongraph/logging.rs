@@ -16,7 +16,7 @@ pub fn start(verbose: u8, json: bool) {
         0 if json => "off",
         // The actor library tells of every connection that ends, and at `debug` what it carries: payloads.
         0 => "warn,ractor=error,ractor_cluster=error",
-        1 => "info,refinery_core=warn,ractor=warn,ractor_cluster=warn",
+        1 => "info,refinery_core=warn,ractor=error,ractor_cluster=error",
         2 => "debug,refinery_core=info,ractor=info,ractor_cluster=info",
         _ => "trace,ractor=info,ractor_cluster=info",
     };
@@ -28,8 +28,9 @@ pub fn start(verbose: u8, json: bool) {
         .init();
 }
 
-/// A panic is a defect: say so in the form of every error, and end. What was committed is durable, what was not is rolled back.
-pub fn report_panics(output: Output) {
+/// A panic is a defect. A command says so in the form of every error, and ends: what was committed is durable, what was not is rolled
+/// back. A node logs it, and the supervisor of the actor that panicked starts it again.
+pub fn report_panics(output: Output, node: bool) {
     std::panic::set_hook(Box::new(move |panic| {
         let place = panic.location().map(|at| format!(" at {}:{}", at.file(), at.line())).unwrap_or_default();
         let what = panic
@@ -38,6 +39,10 @@ pub fn report_panics(output: Output) {
             .map(|text| (*text).to_owned())
             .or_else(|| panic.payload().downcast_ref::<String>().cloned())
             .unwrap_or_else(|| "unknown panic".to_owned());
+        if node {
+            tracing::error!("a defect: {what}{place}");
+            return;
+        }
         output.error(&AdminError::new(Category::Internal, format!("{what}{place}")));
         std::process::exit(i32::from(ExitCode::OTHER.0));
     }));

@@ -26,9 +26,11 @@ fn main() -> std::process::ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error, json_asked),
     };
-    logging::start(cli.globals.verbose, cli.globals.json);
+    let node = matches!(cli.command, args::Command::Node(_));
+    // A node's log is what it has to say; a command's only what went wrong.
+    logging::start(cli.globals.verbose.max(u8::from(node)), cli.globals.json && !node);
     let output = Output::new(cli.globals.json);
-    logging::report_panics(output);
+    logging::report_panics(output, node);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -1,0 +1,268 @@
+//! One actor a node watches the end of the log: publishes the safe mark and wakes the tenants that have new events.
+//!
+//! ```text
+//!   notification or poll ──▶ sample ──▶ open appenders? ──none──▶ mark moves ──▶ wake tenants with events in (old, new]
+//!                                            └─▶ look again (2 … 50 ms) ─┘
+//! ```
+//!
+//! *Guarantees.* No poll a scope: the cost of idleness does not depend on how many scopes there are. A wake that is lost (a
+//! notification, a worker that gave up) is covered by the poll and by a sweep over tenants that are behind. When the history of the
+//! server changed (restart, fail-over), the era is counted up: whoever holds a cursor in memory drops it.
+
+use crate::engine::mark::{HighWater, LOOK_EVERY, look};
+use crate::node::{Guard, Shared};
+use crate::supervision::Vitals;
+use decisiongraph_projections::{LogSeq, TenantId};
+use decisiongraph_store::{OpenWriter, Result as StoreResult};
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use ractor_cluster::RactorMessage;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Tenants that one look-up names at most.
+const TENANTS_PAGE: usize = 5_000;
+/// Pause before listening again after the listening connection was lost.
+const LISTEN_AGAIN: Duration = Duration::from_millis(500);
+
+/// What is published of the log's end.
+#[derive(Debug, Clone, Default)]
+pub struct MarkState {
+    /// Nothing can still appear at or below this.
+    pub mark: LogSeq,
+    /// Counts histories: when it changes, everything held in memory of the log is void.
+    pub era: u64,
+    /// Appenders that hold up the next mark.
+    pub waiting_for: Vec<OpenWriter>,
+    /// Since when they do.
+    pub held_since: Option<Instant>,
+}
+
+/// The actor.
+pub struct HighWaterActor(pub Shared, pub Vitals);
+
+/// What it is told.
+#[derive(RactorMessage)]
+pub enum HighWaterMessage {
+    /// Sample the log's end: somebody appended, or it is time.
+    Sample,
+    /// Look after the appenders that hold up the mark.
+    Look,
+    /// Find tenants that are behind.
+    Sweep,
+    /// The database is back.
+    Return,
+    /// Listen for notifications again.
+    Listen,
+}
+
+/// Its memory.
+pub struct HighWaterState {
+    water: HighWater,
+    /// The mark up to which tenants were woken.
+    woken: LogSeq,
+    history: Option<String>,
+    era: u64,
+    held_since: Option<Instant>,
+    /// Looks in a row without the mark moving.
+    looks: u32,
+    /// A look is in the mailbox or on its way there: never more than one.
+    look_due: bool,
+    /// A sample is in the mailbox already.
+    due: Arc<AtomicBool>,
+    /// Whether a first sample was taken.
+    started: bool,
+    listener: Option<Guard>,
+    _returns: Guard,
+}
+
+impl Actor for HighWaterActor {
+    type Msg = HighWaterMessage;
+    type State = HighWaterState;
+    type Arguments = ();
+
+    async fn pre_start(&self, myself: ActorRef<Self::Msg>, (): ()) -> Result<Self::State, ActorProcessingErr> {
+        let HighWaterActor(shared, _) = self;
+        let _ = myself.cast(HighWaterMessage::Sample);
+        let _ = myself.cast(HighWaterMessage::Listen);
+        myself.send_interval(shared.bounds.poll, || HighWaterMessage::Sample);
+        myself.send_interval(shared.bounds.sweep, || HighWaterMessage::Sweep);
+        shared.set_high_water(myself.clone());
+        let mut changes = shared.database.changes();
+        let returns = tokio::spawn(async move {
+            while changes.changed().await.is_ok() {
+                let up = matches!(*changes.borrow(), crate::store_pool::DatabaseState::Up);
+                if up && myself.cast(HighWaterMessage::Return).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(HighWaterState {
+            water: HighWater::default(),
+            woken: LogSeq::ORIGIN,
+            history: None,
+            // A restarted actor knows no history: whoever lived before it starts anew too.
+            era: shared.mark.borrow().era + 1,
+            held_since: None,
+            looks: 0,
+            look_due: false,
+            due: Arc::default(),
+            started: false,
+            listener: None,
+            _returns: returns.into(),
+        })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        message: Self::Msg,
+        state: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        let HighWaterActor(shared, vitals) = self;
+        let done = match message {
+            HighWaterMessage::Sample => {
+                vitals.noted("sample");
+                state.due.store(false, Ordering::SeqCst);
+                if shared.database.is_up() { self.sample(&myself, state).await } else { Ok(()) }
+            }
+            HighWaterMessage::Look => {
+                vitals.noted("look");
+                if shared.database.is_up() { self.look(&myself, state).await } else { Ok(()) }
+            }
+            HighWaterMessage::Sweep => {
+                vitals.noted("sweep");
+                if shared.database.is_up() { self.sweep(state.water.mark()).await } else { Ok(()) }
+            }
+            HighWaterMessage::Return => {
+                vitals.noted("return");
+                let sampled = self.sample(&myself, state).await;
+                match sampled {
+                    Ok(()) => self.sweep(state.water.mark()).await,
+                    Err(error) => Err(error),
+                }
+            }
+            HighWaterMessage::Listen => {
+                vitals.noted("listen");
+                self.listen(&myself, state).await;
+                Ok(())
+            }
+        };
+        if let Err(error) = done {
+            shared.database.suspect(&error);
+            vitals.state("retrying");
+            tracing::debug!(category = %error.category, "the log's end is not known: {}", error.message);
+        }
+        Ok(())
+    }
+}
+
+impl HighWaterActor {
+    /// Samples the log's end. While appenders hold up an earlier sample they are looked after instead: a newer sample has newer
+    /// appenders, and under steady load the mark would never move.
+    async fn sample(&self, myself: &ActorRef<HighWaterMessage>, state: &mut HighWaterState) -> StoreResult<()> {
+        if state.water.waiting_for().is_empty() {
+            state.water.sampled(self.0.store.sample_high_water().await?);
+        } else {
+            look(&*self.0.store, &mut state.water).await?;
+        }
+        self.publish(myself, state).await
+    }
+
+    async fn look(&self, myself: &ActorRef<HighWaterMessage>, state: &mut HighWaterState) -> StoreResult<()> {
+        state.look_due = false;
+        if state.water.waiting_for().is_empty() {
+            return Ok(());
+        }
+        look(&*self.0.store, &mut state.water).await?;
+        self.publish(myself, state).await
+    }
+
+    /// Tells the mark, wakes who has events below it, and looks again while appenders hold it up.
+    async fn publish(&self, myself: &ActorRef<HighWaterMessage>, state: &mut HighWaterState) -> StoreResult<()> {
+        let HighWaterActor(shared, vitals) = self;
+        let mark = state.water.mark();
+        let history = state.water.history().map(str::to_owned);
+        if state.history.is_some() && state.history != history || mark < state.woken {
+            tracing::warn!("the server's history changed: cursors and digests held in memory are dropped");
+            state.era += 1;
+            state.started = false;
+        }
+        state.history = history;
+        if mark > state.woken {
+            state.held_since = None;
+            state.looks = 0;
+        }
+        let waiting_for = state.water.waiting_for().to_vec();
+        if waiting_for.is_empty() {
+            state.held_since = None;
+            state.looks = 0;
+            vitals.state("watching");
+        } else {
+            state.held_since.get_or_insert_with(Instant::now);
+            vitals.state("held up");
+            if !std::mem::replace(&mut state.look_due, true) {
+                state.looks += 1;
+                let pause = LOOK_EVERY.0.saturating_mul(1 << state.looks.min(10)).min(LOOK_EVERY.1);
+                myself.send_after(pause, || HighWaterMessage::Look);
+            }
+        }
+        shared.mark.send_replace(MarkState { mark, era: state.era, waiting_for, held_since: state.held_since });
+        if !state.started {
+            // Everything may be behind: a range of the log would not tell who was behind before.
+            if mark > LogSeq::ORIGIN || state.water.waiting_for().is_empty() {
+                self.sweep(mark).await?;
+                state.started = true;
+                state.woken = mark;
+            }
+        }
+        while state.started && state.woken < mark {
+            let tenants = shared.store.view().await?.tenants_with_events(state.woken, mark, TENANTS_PAGE).await?;
+            state.woken = match tenants.last() {
+                Some((_, last)) if tenants.len() == TENANTS_PAGE => *last,
+                _ => mark,
+            };
+            for (tenant, last) in tenants {
+                shared.scopes.wake(shared, &tenant, last);
+            }
+        }
+        Ok(())
+    }
+
+    async fn sweep(&self, mark: LogSeq) -> StoreResult<()> {
+        let HighWaterActor(shared, _) = self;
+        let mut after: Option<TenantId> = None;
+        loop {
+            let page = shared.store.view().await?.tenants_behind(mark, after.as_ref(), TENANTS_PAGE).await?;
+            for (tenant, last) in &page {
+                shared.scopes.wake(shared, tenant, *last);
+            }
+            match page.into_iter().last() {
+                Some((tenant, _)) => after = Some(tenant),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    async fn listen(&self, myself: &ActorRef<HighWaterMessage>, state: &mut HighWaterState) {
+        let HighWaterActor(shared, _) = self;
+        state.listener = None;
+        let Ok(mut wakes) = shared.store.wakes().await else {
+            myself.send_after(LISTEN_AGAIN, || HighWaterMessage::Listen);
+            return;
+        };
+        let (due, myself) = (Arc::clone(&state.due), myself.clone());
+        let listener = tokio::spawn(async move {
+            while wakes.recv().await.is_some() {
+                if !due.swap(true, Ordering::SeqCst) && myself.cast(HighWaterMessage::Sample).is_err() {
+                    return;
+                }
+            }
+            // The connection is lost; what was appended meanwhile is found by a sample.
+            tokio::time::sleep(LISTEN_AGAIN).await;
+            let _ = myself.cast(HighWaterMessage::Sample);
+            let _ = myself.cast(HighWaterMessage::Listen);
+        });
+        state.listener = Some(listener.into());
+    }
+}

@@ -1,0 +1,116 @@
+//! Keeps this node's lease: one heartbeat row a node, on the database's clock. Scopes are owned under it.
+//!
+//! *Guarantees.* The trust window is counted from before each renewal was asked for. While it is over, nobody on this node starts a
+//! batch. At the end everything that the node holds is handed over at once.
+//!
+//! *Never here:* safety. A commit is checked by epoch, cursor and generation in the database, whatever this actor believes.
+
+use crate::engine::alive::RENEWALS_PER_LEASE;
+use crate::node::{Guard, Shared};
+use crate::supervision::Vitals;
+use decisiongraph_projections::Category;
+use decisiongraph_store::Result as StoreResult;
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use ractor_cluster::RactorMessage;
+use std::time::{Duration, Instant};
+
+/// Pause after a renewal that failed.
+const AGAIN: Duration = Duration::from_millis(300);
+/// Longest wait for the hand-over when the node stops.
+const LEAVE: Duration = Duration::from_secs(2);
+
+/// The actor.
+pub struct LeaseKeeper(pub Shared, pub Vitals);
+
+/// What it is told.
+#[derive(RactorMessage)]
+pub enum LeaseKeeperMessage {
+    /// Renew now.
+    Renew,
+}
+
+/// Its memory.
+pub struct LeaseKeeperState {
+    /// Asks for the first renewal once the database answers.
+    _first: Guard,
+    /// The last renewal failed: a fault is logged once.
+    failing: bool,
+    /// What the node's last life held is given up.
+    former_gone: bool,
+}
+
+impl Actor for LeaseKeeper {
+    type Msg = LeaseKeeperMessage;
+    type State = LeaseKeeperState;
+    type Arguments = ();
+
+    async fn pre_start(&self, myself: ActorRef<Self::Msg>, (): ()) -> Result<Self::State, ActorProcessingErr> {
+        let database = self.0.database.clone();
+        let first = tokio::spawn(async move {
+            database.up().await;
+            let _ = myself.cast(LeaseKeeperMessage::Renew);
+        });
+        Ok(LeaseKeeperState { _first: first.into(), failing: false, former_gone: self.0.former.is_none() })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        LeaseKeeperMessage::Renew: Self::Msg,
+        state: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        let LeaseKeeper(shared, vitals) = self;
+        vitals.noted("renew");
+        let lease = shared.engine.config().lease;
+        let asked = Instant::now();
+        let pause = match self.renew(state).await {
+            Ok(()) => {
+                shared.trust.extend(asked + lease);
+                if std::mem::replace(&mut state.failing, false) {
+                    tracing::info!("the lease is renewed again");
+                }
+                vitals.state("held");
+                lease / RENEWALS_PER_LEASE
+            }
+            Err(error) => {
+                shared.database.suspect(&error);
+                if error.category == Category::Fenced {
+                    shared.trust.end();
+                    vitals.state("displaced");
+                } else {
+                    vitals.state(if shared.trust.left().is_zero() { "lost" } else { "unrenewed" });
+                }
+                if !std::mem::replace(&mut state.failing, true) {
+                    tracing::warn!(category = %error.category, "the lease is not renewed: {}", error.message);
+                }
+                AGAIN.min(lease / RENEWALS_PER_LEASE)
+            }
+        };
+        myself.send_after(pause, || LeaseKeeperMessage::Renew);
+        Ok(())
+    }
+
+    async fn post_stop(&self, _: ActorRef<Self::Msg>, _: &mut Self::State) -> Result<(), ActorProcessingErr> {
+        self.0.trust.end();
+        if !self.0.database.is_up() {
+            return Ok(());
+        }
+        match tokio::time::timeout(LEAVE, self.0.store.leave(&self.0.owner)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(category = %error.category, "not handed over: {}", error.message),
+            Err(_) => tracing::warn!("not handed over within {LEAVE:?}; others take over when the lease is over"),
+        }
+        Ok(())
+    }
+}
+
+impl LeaseKeeper {
+    async fn renew(&self, state: &mut LeaseKeeperState) -> StoreResult<()> {
+        let LeaseKeeper(shared, _) = self;
+        if let Some(former) = shared.former.as_ref().filter(|_| !state.former_gone) {
+            shared.store.leave(former).await?;
+            state.former_gone = true;
+        }
+        shared.store.heartbeat(&shared.owner, shared.engine.config().lease).await
+    }
+}

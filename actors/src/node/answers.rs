@@ -1,0 +1,326 @@
+//! What a node answers: everything that can be answered out of the database, with what its actors know beside it.
+//!
+//! *Guarantees.* A job is answered with its run as soon as it has one. What the database says and what a worker says are shown side by
+//! side, the database's word being the truth. While the database is away, what can be said without it still is.
+
+use super::{Shared, place_of};
+use crate::admin::health::findings;
+use crate::admin::jobs::{run_request, watch_run};
+use crate::admin::rpc::Answers;
+use crate::admin::status::status;
+use crate::admin::{
+    AdminError, AdminReply, AdminRequest, Disagreement, Finding, HealthReply, HealthWord, JobRequest, NodeFacts,
+    ScopeFilter, ScopeState, StatusReply, TreeReply, TreeRequest, WATCH_MS_MAX, WatchReply, answer,
+};
+use crate::coordinator::CoordinatorMessage;
+use crate::engine::{Control, RunRequest};
+use crate::replay::ReplayMessage;
+use crate::store_pool::DatabaseState;
+use crate::worker::Phase;
+use decisiongraph_projections::{Category, TenantId, catalogue};
+use decisiongraph_store::{Result as StoreResult, Run, RunMode};
+use futures_util::future::BoxFuture;
+use ractor::RpcReplyPort;
+use ractor::rpc::CallResult;
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+use uuid::Uuid;
+
+/// Longest wait for the replay coordinator.
+const REPLAY_WAIT: Duration = Duration::from_secs(15);
+/// Actors that a page of the dump has at most.
+pub const TREE_ACTORS_MAX: i64 = 10_000;
+/// Tenants whose scopes are read at a time for a dump.
+const HEADS_PAGE: usize = 2_000;
+/// Disagreements that a dump names at most.
+const DISAGREEMENTS_MAX: usize = 100;
+/// A mark that is held up for longer is worth a finding.
+const HELD_MAX: Duration = Duration::from_secs(60);
+
+/// Answers out of a running node.
+pub struct NodeAnswers(pub Shared);
+
+impl Answers for NodeAnswers {
+    fn answer(&self, id: Uuid, request: AdminRequest) -> BoxFuture<'_, Result<AdminReply, AdminError>> {
+        Box::pin(self.respond(id, request))
+    }
+}
+
+impl NodeAnswers {
+    async fn respond(&self, id: Uuid, request: AdminRequest) -> Result<AdminReply, AdminError> {
+        match request {
+            AdminRequest::CatchUp(job) => self.start(id, job, RunMode::CatchUp).await,
+            AdminRequest::Rebuild(job) => self.start(id, job, RunMode::Rebuild).await,
+            AdminRequest::Verify(job) => self.start(id, job, RunMode::Verify).await,
+            AdminRequest::ResumeRun { run_id } => {
+                let run = self.replay(|reply| ReplayMessage::Resume(run_id, reply)).await?;
+                self.watch(run.run_id, 0).await
+            }
+            AdminRequest::WatchRun { run_id, wait_ms } => self.watch(run_id, wait_ms).await,
+            AdminRequest::CancelRun { run_id } => {
+                let reply = self.plain(AdminRequest::CancelRun { run_id }).await?;
+                self.0.jobs.cancel(run_id);
+                Ok(reply)
+            }
+            AdminRequest::Status(filter) => Ok(AdminReply::Status(self.status(&filter).await?)),
+            AdminRequest::Health(filter) => Ok(AdminReply::Health(self.health(&filter).await?)),
+            AdminRequest::Tree(request) => Ok(AdminReply::Tree(self.tree(&request).await?)),
+            other => self.plain(other).await,
+        }
+    }
+
+    async fn plain(&self, request: AdminRequest) -> Result<AdminReply, AdminError> {
+        answer(&self.0.engine, request, &Control::default()).await
+    }
+
+    // ── jobs ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async fn start(&self, id: Uuid, job: JobRequest, mode: RunMode) -> Result<AdminReply, AdminError> {
+        let run_id = job.run_id.unwrap_or(id);
+        let request: RunRequest = run_request(job, mode)?;
+        let run = self.replay(|reply| ReplayMessage::Start(run_id, request, reply)).await?;
+        self.watch(run.run_id, 0).await
+    }
+
+    async fn replay(
+        &self,
+        message: impl FnOnce(RpcReplyPort<StoreResult<Run>>) -> ReplayMessage,
+    ) -> Result<Run, AdminError> {
+        let starting = || {
+            AdminError::new(Category::Unavailable, "the replay coordinator is being started")
+                .next("ask again in a moment; `decisiongraph tree` shows it")
+        };
+        let actor = self.0.replay().ok_or_else(starting)?;
+        match actor.call(message, Some(REPLAY_WAIT)).await {
+            Ok(CallResult::Success(run)) => Ok(run?),
+            Ok(CallResult::Timeout) => Err(AdminError::new(
+                Category::OutcomeUnknown,
+                format!("the replay coordinator has not answered within {REPLAY_WAIT:?}"),
+            )
+            .next("ask again with the same id, or look at `decisiongraph runs`")),
+            Ok(CallResult::SenderError) => {
+                Err(AdminError::new(Category::OutcomeUnknown, "the replay coordinator ended before it answered")
+                    .next("ask again with the same id, or look at `decisiongraph runs`"))
+            }
+            Err(_) => Err(starting()),
+        }
+    }
+
+    async fn watch(&self, run_id: Uuid, wait_ms: u64) -> Result<AdminReply, AdminError> {
+        let Some(mut job) = self.0.jobs.view(run_id) else {
+            return watch_run(&*self.0.store, run_id, wait_ms).await.map(|watch| AdminReply::Watch(Box::new(watch)));
+        };
+        let wait = Duration::from_millis(wait_ms.min(WATCH_MS_MAX));
+        if !wait.is_zero() {
+            let _ = tokio::time::timeout(wait, job.outcome.wait_for(Option::is_some)).await;
+        }
+        let progress = job.progress.borrow().clone();
+        let outcome = job.outcome.borrow().clone();
+        match outcome {
+            Some(Ok(report)) => {
+                Ok(AdminReply::Watch(Box::new(WatchReply { run: report.run.clone(), progress, report: Some(report) })))
+            }
+            Some(Err(error)) => Err(error.into()),
+            None => Ok(AdminReply::Watch(Box::new(WatchReply { run: job.run, progress, report: None }))),
+        }
+    }
+
+    // ── scopes ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Has the workers of these tenants look at their scopes again: somebody changed them.
+    pub fn reconsider(&self, tenant: &TenantId) {
+        if let Some(coordinator) = self.0.scopes.cell(tenant).and_then(|cell| cell.coordinator()) {
+            let _ = coordinator.cast(CoordinatorMessage::Reconsider);
+        } else {
+            self.0.find_behind();
+        }
+    }
+
+    async fn status(&self, filter: &ScopeFilter) -> Result<StatusReply, AdminError> {
+        let mut reply = status(&*self.0.store, filter).await?;
+        for scope in &mut reply.scopes {
+            let Some(cell) = self.0.scopes.cell(&scope.tenant) else {
+                if scope.lag.events > 0 && matches!(scope.state, ScopeState::Unowned | ScopeState::Behind) {
+                    scope.state = ScopeState::Behind;
+                    scope.why = "this node has not started on it yet: it waits for its turn".to_owned();
+                }
+                continue;
+            };
+            let Some(projection) = catalogue::find(&scope.projection) else { continue };
+            let live = cell.live(place_of(projection));
+            let fault = live.fault.as_ref().map(|fault| fault.message.clone());
+            match live.phase {
+                Phase::Retrying => {
+                    scope.state = ScopeState::Retrying;
+                    scope.why = format!("attempt {}: {}", live.attempt, fault.unwrap_or_else(|| live.doing.clone()));
+                }
+                Phase::Failed => {
+                    scope.state = ScopeState::Failed;
+                    scope.why = fault.unwrap_or_default();
+                }
+                Phase::CatchingUp | Phase::Boot
+                    if scope.lag.events > 0
+                        && scope.cursor < cell.target()
+                        && matches!(scope.state, ScopeState::Unowned | ScopeState::Behind | ScopeState::Waiting) =>
+                {
+                    scope.state = ScopeState::Working;
+                    scope.why = if live.doing.is_empty() { "applying".to_owned() } else { live.doing.clone() };
+                }
+                Phase::Standby if scope.lag.events > 0 => scope.why.clone_from(&live.doing),
+                _ => {}
+            }
+            scope.live = Some(live);
+        }
+        Ok(reply)
+    }
+
+    async fn health(&self, filter: &ScopeFilter) -> Result<HealthReply, AdminError> {
+        let shared = &self.0;
+        let mut own = Vec::new();
+        let mut add = |health, subject: &str, message: String, next: &str| {
+            own.push(Finding { health, subject: subject.to_owned(), message, next: next.to_owned() });
+        };
+        if let Some(wrong) = database_fault(&shared.database.state()) {
+            add(
+                HealthWord::Failed,
+                "database",
+                wrong,
+                "bring the database back; the node goes on by itself, nothing is lost",
+            );
+            // Nothing else can be asked.
+            return Ok(HealthReply { health: HealthWord::Failed, scopes: 0, findings: own });
+        }
+        if shared.trust.left().is_zero() {
+            add(
+                HealthWord::Degraded,
+                "lease",
+                "this node does not hold its lease, so it does not write".to_owned(),
+                "`decisiongraph tree` shows the lease keeper; another node of the same name may be running",
+            );
+        }
+        if let Some(held) = shared.mark.borrow().held_since.map(|since| since.elapsed()).filter(|held| *held > HELD_MAX)
+        {
+            add(
+                HealthWord::Degraded,
+                "high_water",
+                format!("an open appender has held up the mark for {:.0} s", held.as_secs_f64()),
+                "`decisiongraph status` names it; commit it, roll it back, or end that session",
+            );
+        }
+        let mut reply = findings(&self.status(filter).await?);
+        reply.findings.extend(own);
+        reply.findings.sort_by_key(|finding| std::cmp::Reverse(finding.health));
+        reply.health = reply.findings.first().map_or(HealthWord::Ok, |worst| worst.health);
+        Ok(reply)
+    }
+
+    // ── the dump ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async fn tree(&self, request: &TreeRequest) -> Result<TreeReply, AdminError> {
+        let shared = &self.0;
+        if !(1..=TREE_ACTORS_MAX).contains(&request.limit) {
+            return Err(AdminError::new(
+                Category::InvalidArgument,
+                format!("limit is 1 to {TREE_ACTORS_MAX}, not {}", request.limit),
+            ));
+        }
+        let limit = request.limit as usize;
+        let under = request.under.as_deref().unwrap_or("node");
+        let actors = shared.table.snapshot(under, request.after.as_deref(), limit);
+        if actors.is_empty() && request.after.is_none() {
+            return Err(AdminError::new(Category::NotFound, format!("there is no actor `{under}`"))
+                .next("`decisiongraph tree` shows all of them"));
+        }
+        let next = (actors.len() == limit).then(|| actors.last().map(|actor| actor.path.clone())).flatten();
+        let disagreements = match request.after {
+            None if shared.database.is_up() => self.disagreements().await?,
+            _ => Vec::new(),
+        };
+        Ok(TreeReply { node: self.facts(), actors, disagreements, next })
+    }
+
+    fn facts(&self) -> NodeFacts {
+        let shared = &self.0;
+        let mark = shared.mark.borrow().clone();
+        let (running, waiting) = shared.scopes.count();
+        NodeFacts {
+            name: shared.owner.node.clone(),
+            incarnation: shared.owner.incarnation.to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime_ms: u64::try_from(shared.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            database: shared.store.address(),
+            database_state: database_fault(&shared.database.state()).unwrap_or_else(|| "up".to_owned()),
+            lease_left_ms: u64::try_from(shared.trust.left().as_millis()).unwrap_or(u64::MAX),
+            mark: mark.mark,
+            waiting_for: mark.waiting_for,
+            tenants_running: running as u64,
+            tenants_waiting: waiting as u64,
+            jobs: shared.jobs.running().len() as u64,
+            draining: shared.draining(),
+            actors: shared.table.len() as u64,
+        }
+    }
+
+    /// Owned but not running, running but not owned, acknowledged but not durable. What memory says is read first: the database may
+    /// be ahead of it, never behind.
+    async fn disagreements(&self) -> Result<Vec<Disagreement>, AdminError> {
+        let shared = &self.0;
+        let mut live = HashMap::new();
+        for cell in shared.scopes.cells() {
+            for (place, projection) in catalogue::ALL.iter().enumerate() {
+                live.insert((cell.tenant.clone(), projection.name()), cell.live(place));
+            }
+        }
+        let view = shared.store.view().await?;
+        let mark = shared.mark.borrow().mark;
+        let mut behind = HashSet::new();
+        let mut after: Option<TenantId> = None;
+        loop {
+            let page = view.tenants_behind(mark, after.as_ref(), HEADS_PAGE).await?;
+            let Some((last, _)) = page.last() else { break };
+            after = Some(last.clone());
+            behind.extend(page.into_iter().map(|(tenant, _)| tenant));
+        }
+        let mut found = Vec::new();
+        let mut after: Option<TenantId> = None;
+        loop {
+            let page = view.scope_heads(after.as_ref(), HEADS_PAGE).await?;
+            let Some(last) = page.last() else { break };
+            after = Some(last.scope.tenant.clone());
+            for head in page {
+                let ours = head.owner_live && head.owner.as_deref() == Some(&shared.owner.node);
+                let running = live.get(&(head.scope.tenant.clone(), head.scope.projection));
+                let what = match running {
+                    None if ours && behind.contains(&head.scope.tenant) && !shared.scopes.waits(&head.scope.tenant) => {
+                        "owned by this node and behind, but no actor works on it".to_owned()
+                    }
+                    Some(live) if live.cursor > head.cursor => format!(
+                        "its worker says {}, the database {}: something was acknowledged that is not durable",
+                        live.cursor, head.cursor
+                    ),
+                    Some(live) if head.owner_live && !ours && live.phase.owns() => format!(
+                        "its worker is {}, but the owner is {}",
+                        live.phase.as_str(),
+                        head.owner.as_deref().unwrap_or("nobody")
+                    ),
+                    _ => continue,
+                };
+                if found.len() < DISAGREEMENTS_MAX {
+                    found.push(Disagreement { scope: head.scope.to_string(), what });
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn database_fault(state: &DatabaseState) -> Option<String> {
+    match state {
+        DatabaseState::Up => None,
+        DatabaseState::Starting => Some("not reached yet".to_owned()),
+        DatabaseState::Down { since, message } => {
+            Some(format!("away for {:.0} s: {message}", since.elapsed().as_secs_f64()))
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! A node: one long-running process that keeps every tenant's projections current.
+//!
+//! [`Node::start`] starts the tree ([`tree`]); [`Node::stop`] drains it in reverse order: jobs, workers (each finishes its batch),
+//! then the lease is handed over.
+
+mod answers;
+mod bounds;
+mod identity;
+mod shared;
+mod tree;
+
+pub use answers::{NodeAnswers, TREE_ACTORS_MAX};
+pub use bounds::NodeBounds;
+pub use identity::Identity;
+pub use shared::{Guard, Handles, Shared};
+pub use tree::{job_spec, tenant_id, tenant_spec, worker_id};
+
+use crate::admin::rpc::Listeners;
+use crate::supervision::{ExitReason, Root, start_root};
+use decisiongraph_projections::{Projection, catalogue};
+use std::sync::Arc;
+
+/// What a node is made of.
+pub struct NodeParts {
+    /// What its actors share.
+    pub shared: Shared,
+    /// Where operators reach it; nowhere when none.
+    pub listeners: Option<Arc<Listeners>>,
+}
+
+/// A running node.
+pub struct Node {
+    shared: Shared,
+    root: Root,
+}
+
+impl Node {
+    /// Starts the tree. The database need not be there yet.
+    pub async fn start(parts: NodeParts) -> Result<Node, String> {
+        let spec = tree::node_spec(&parts);
+        let root = start_root("node", spec, parts.shared.table.clone()).await?;
+        Ok(Node { shared: parts.shared, root })
+    }
+
+    /// What its actors share.
+    pub fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Waits until the tree gives up or is stopped.
+    pub async fn exited(&self) -> ExitReason {
+        self.root.exited().await
+    }
+
+    /// Stops the tree in order; everything that this node holds is free afterwards.
+    pub async fn stop(&self) -> ExitReason {
+        self.shared.drain();
+        self.root.stop().await
+    }
+}
+
+/// The place of a projection in the catalogue.
+pub fn place_of(projection: &dyn Projection) -> usize {
+    catalogue::ALL.iter().position(|known| known.name() == projection.name()).unwrap_or_default()
+}

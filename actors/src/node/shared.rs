@@ -1,0 +1,179 @@
+//! What the actors of a node share: handles, published states, and nothing that is the truth.
+//!
+//! Each published state has one writer (named at its field). Everything durable is in the database; an actor that dies loses nothing
+//! that is only here.
+
+use super::{Identity, NodeBounds};
+use crate::engine::{Engine, EngineConfig, Trust};
+use crate::high_water::{HighWaterMessage, MarkState};
+use crate::replay::{JobBoard, ReplayMessage};
+use crate::scopes::Scopes;
+use crate::store_pool::Database;
+use crate::supervision::{ActorTable, SupervisorRef};
+use decisiongraph_store::{Owner, Store};
+use ractor::ActorRef;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Instant;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::{AbortHandle, JoinHandle};
+
+/// A task that ends with whoever holds this.
+pub struct Guard(AbortHandle);
+
+impl<T> From<JoinHandle<T>> for Guard {
+    fn from(task: JoinHandle<T>) -> Guard {
+        Guard(task.abort_handle())
+    }
+}
+
+impl<T> From<&JoinHandle<T>> for Guard {
+    fn from(task: &JoinHandle<T>) -> Guard {
+        Guard(task.abort_handle())
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// The handles of a node. Cheap to clone.
+#[derive(Clone)]
+pub struct Shared(Arc<Handles>);
+
+impl Deref for Shared {
+    type Target = Handles;
+    fn deref(&self) -> &Handles {
+        &self.0
+    }
+}
+
+/// See [`Shared`].
+pub struct Handles {
+    /// The database.
+    pub store: Arc<dyn Store>,
+    /// Who this node is, in this life.
+    pub owner: Owner,
+    /// Who it was in its last life: dead for certain.
+    pub former: Option<Owner>,
+    /// Jobs and queries.
+    pub engine: Engine,
+    /// Paces.
+    pub bounds: NodeBounds,
+    /// Whether the database answers. Written by the store pool.
+    pub database: Database,
+    /// Until when this node's lease may be believed in. Written by the lease keeper.
+    pub trust: Trust,
+    /// The end of the log. Written by the high-water actor.
+    pub mark: watch::Sender<MarkState>,
+    /// The tenants whose actors run.
+    pub scopes: Scopes,
+    /// The jobs.
+    pub jobs: JobBoard,
+    /// Turns to do a batch.
+    pub turns: Semaphore,
+    /// Every actor, for the dump.
+    pub table: ActorTable,
+    /// When the node was started.
+    pub started: Instant,
+    high_water: Mutex<Option<ActorRef<HighWaterMessage>>>,
+    replay: Mutex<Option<ActorRef<ReplayMessage>>>,
+    job_supervisor: Mutex<Option<SupervisorRef>>,
+    draining: AtomicBool,
+    dice: AtomicU64,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+impl Shared {
+    /// The handles of a node that is about to start.
+    pub fn new(store: Arc<dyn Store>, identity: Identity, config: EngineConfig, bounds: NodeBounds) -> Shared {
+        let Identity { owner, former } = identity;
+        let trust = Trust::default();
+        Shared(Arc::new(Handles {
+            engine: Engine::of_node(Arc::clone(&store), owner.clone(), config, trust.clone()),
+            turns: Semaphore::new(bounds.batches_max.max(1)),
+            dice: AtomicU64::new(owner.incarnation.as_u128() as u64),
+            store,
+            owner,
+            former,
+            bounds,
+            database: Database::default(),
+            trust,
+            mark: watch::Sender::new(MarkState::default()),
+            scopes: Scopes::default(),
+            jobs: JobBoard::default(),
+            table: ActorTable::default(),
+            started: Instant::now(),
+            high_water: Mutex::default(),
+            replay: Mutex::default(),
+            job_supervisor: Mutex::default(),
+            draining: AtomicBool::new(false),
+        }))
+    }
+}
+
+impl Handles {
+    /// A number that spreads pauses; not for secrets.
+    pub fn jitter(&self) -> u64 {
+        // SplitMix64: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
+        let mut z = self.dice.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed);
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// The node stops: no job is started or brought back.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the node stops.
+    pub fn draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
+    }
+
+    /// Notes the high-water actor.
+    pub fn set_high_water(&self, actor: ActorRef<HighWaterMessage>) {
+        *lock(&self.high_water) = Some(actor);
+    }
+
+    /// Has the tenants that are behind found: those who knew of them are gone.
+    pub fn find_behind(&self) {
+        if let Some(actor) = lock(&self.high_water).as_ref() {
+            let _ = actor.cast(HighWaterMessage::Sweep);
+        }
+    }
+
+    /// Notes the replay coordinator.
+    pub fn set_replay(&self, actor: ActorRef<ReplayMessage>) {
+        *lock(&self.replay) = Some(actor);
+    }
+
+    /// The replay coordinator.
+    pub fn replay(&self) -> Option<ActorRef<ReplayMessage>> {
+        lock(&self.replay).clone()
+    }
+
+    /// A job's actor is gone.
+    pub fn poke_replay(&self) {
+        if let Some(actor) = lock(&self.replay).as_ref() {
+            let _ = actor.cast(ReplayMessage::Check);
+        }
+    }
+
+    /// Notes the supervisor of jobs.
+    pub fn set_job_supervisor(&self, supervisor: SupervisorRef) {
+        *lock(&self.job_supervisor) = Some(supervisor);
+    }
+
+    /// The supervisor of jobs.
+    pub fn job_supervisor(&self) -> Option<SupervisorRef> {
+        lock(&self.job_supervisor).clone()
+    }
+}

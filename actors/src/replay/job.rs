@@ -1,0 +1,154 @@
+//! A job: a temporary child that works one run off and lives through what the database does meanwhile.
+//!
+//! *Guarantees.* It stops at a batch boundary when cancelled. A fault that may pass is waited out under the same run; a job that dies is
+//! seen by the replay coordinator and goes on from its durable position. Its end is always recorded, or its run is adopted.
+
+use super::follow::follow;
+use crate::engine::{Control, RunReport, projections_of};
+use crate::failure::{Decision, decide};
+use crate::node::{Guard, Shared};
+use crate::supervision::Vitals;
+use decisiongraph_projections::Category;
+use decisiongraph_store::{Result as StoreResult, Run, RunMode, RunState, StoreError};
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use ractor_cluster::RactorMessage;
+use uuid::Uuid;
+
+/// Faults in a row that are waited out before the job is given up: with the longest pause, some minutes.
+const FAULTS_MAX: u32 = 60;
+
+/// The actor.
+pub struct Job {
+    /// The node's handles.
+    pub shared: Shared,
+    /// Its run.
+    pub run: Run,
+    /// Whether it goes on with what an earlier life left.
+    pub resume: bool,
+    /// Its entry in the dump.
+    pub vitals: Vitals,
+}
+
+/// What it is told.
+#[derive(RactorMessage)]
+pub enum JobMessage {
+    /// The work has ended, one way or the other.
+    Ended,
+}
+
+/// The work under way; ends with the actor, however that ends.
+pub struct JobState {
+    _work: Guard,
+    _seen: Seen,
+}
+
+/// Tells the board that the actor is gone.
+struct Seen(Shared, Uuid);
+
+impl Drop for Seen {
+    fn drop(&mut self) {
+        self.0.jobs.stopped(self.1);
+        self.0.poke_replay();
+    }
+}
+
+impl Actor for Job {
+    type Msg = JobMessage;
+    type State = JobState;
+    type Arguments = ();
+
+    async fn pre_start(&self, myself: ActorRef<Self::Msg>, (): ()) -> Result<Self::State, ActorProcessingErr> {
+        let (shared, run, resume) = (self.shared.clone(), self.run.clone(), self.resume);
+        let run_id = run.run_id;
+        self.vitals.state("running");
+        self.vitals.working_on(format!("{} {} {}", run.mode.as_str(), run.tenant, run.projection));
+        let seen = Seen(shared.clone(), run_id);
+        let control = shared.jobs.control(run_id);
+        let work = tokio::spawn(async move {
+            let outcome = work(&shared, run, resume, &control).await;
+            if let Err(error) = &outcome {
+                tracing::warn!(%run_id, category = %error.category, "the job failed: {}", error.message);
+            }
+            shared.jobs.ended(run_id, outcome);
+        });
+        let work_guard = Guard::from(&work);
+        tokio::spawn(async move {
+            // Ended, or died of a panic: then the board has no outcome, and the coordinator sees to it.
+            let _ = work.await;
+            let _ = myself.cast(JobMessage::Ended);
+        });
+        Ok(JobState { _work: work_guard, _seen: seen })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        JobMessage::Ended: Self::Msg,
+        _: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        self.vitals.noted("ended");
+        if self.shared.jobs.has(self.run.run_id) {
+            return Err(format!("job {} died of a defect", self.run.run_id).into());
+        }
+        myself.stop(None);
+        Ok(())
+    }
+}
+
+/// Works the run off, through faults that pass.
+async fn work(shared: &Shared, mut run: Run, mut resume: bool, control: &Control) -> StoreResult<RunReport> {
+    let mut faults = 0;
+    loop {
+        let error = match attempt(shared, &run, resume, control).await {
+            Ok(report) => return Ok(report),
+            Err(error) => error,
+        };
+        faults += 1;
+        shared.database.suspect(&error);
+        if decide(&error, faults) == Decision::Fail || faults > FAULTS_MAX {
+            shared.engine.give_up(&run, &error).await;
+            return Err(error);
+        }
+        tracing::info!(run_id = %run.run_id, category = %error.category, "the job waits and goes on: {}", error.message);
+        run = again(shared, &run, control, faults).await?;
+        resume = true;
+    }
+}
+
+async fn attempt(shared: &Shared, run: &Run, resume: bool, control: &Control) -> StoreResult<RunReport> {
+    let projections = projections_of(run)?;
+    match run.mode {
+        RunMode::CatchUp => follow(shared, run, &projections, control).await,
+        _ => shared.engine.carry_out(run, &projections, resume, control, &shared.trust).await,
+    }
+}
+
+/// Takes the run again after a fault. An error: it is not this node's any more.
+async fn again(shared: &Shared, run: &Run, control: &Control, faults: u32) -> StoreResult<Run> {
+    let mut attempt = faults;
+    loop {
+        tokio::time::sleep(shared.bounds.retry.before(attempt, shared.jitter())).await;
+        shared.database.up().await;
+        match taken(shared, run.run_id, control).await {
+            Ok(run) => return Ok(run),
+            Err(error) if error.transient || error.category == Category::Unavailable => {
+                shared.database.suspect(&error);
+                attempt += 1;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+async fn taken(shared: &Shared, run_id: Uuid, control: &Control) -> StoreResult<Run> {
+    let stored = shared.store.view().await?.run(run_id).await?;
+    let stored = stored.ok_or_else(|| StoreError::new(Category::NotFound, format!("run {run_id} is gone")))?;
+    if !matches!(stored.state, RunState::Queued | RunState::Running) {
+        return Err(StoreError::fenced(format!("run {run_id} was ended elsewhere: it is {}", stored.state.as_str())));
+    }
+    if stored.cancel_requested {
+        // Taking a run forgets who asked to stop it; the job does not.
+        control.cancel.request();
+    }
+    shared.store.adopt_run(run_id, &shared.owner).await
+}

@@ -1,0 +1,284 @@
+//! Which tenants have actors, and how a wake reaches them.
+//!
+//! ```text
+//!   wake ──▶ nobody there? ──▶ starting ──▶ running ──idle for long──▶ leaving ──▶ nobody there
+//!                                                                        │ woken meanwhile: started again
+//! ```
+//!
+//! *Guarantees.* Any number of tenants costs nothing while idle: a passivated tenant is no actor, no timer and no query. At most
+//! [`crate::node::NodeBounds::tenants_max`] tenants run at a time; the others wait in a queue and the idle ones make room. A wake is
+//! remembered until the coordinator has it.
+
+use crate::coordinator::CoordinatorMessage;
+use crate::engine::page::Page;
+use crate::node::{Shared, tenant_spec};
+use crate::supervision::{Address, SupervisorRef};
+use crate::worker::{LiveScope, WorkerMessage};
+use decisiongraph_projections::{LogSeq, TenantId, catalogue};
+use decisiongraph_store::{PageLimit, ReadView, Result as StoreResult};
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// Pages that a tenant's workers share at most: they stand close to each other or not at all.
+const PAGES_MAX: usize = 3;
+
+/// A tenant whose actors run: what they share.
+pub struct TenantCell {
+    /// Whose.
+    pub tenant: TenantId,
+    /// The last event that is known to be safe to read.
+    target: AtomicI64,
+    /// Pages that a worker read last: those behind it need not read them again.
+    pages: tokio::sync::Mutex<VecDeque<(u64, Arc<Page>)>>,
+    /// By place in the catalogue.
+    workers: Mutex<Vec<Option<Address<WorkerMessage>>>>,
+    live: Mutex<Vec<LiveScope>>,
+    coordinator: Mutex<Option<Address<CoordinatorMessage>>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+impl TenantCell {
+    fn new(tenant: TenantId, target: LogSeq) -> TenantCell {
+        TenantCell {
+            tenant,
+            target: AtomicI64::new(target.0),
+            pages: Default::default(),
+            workers: Mutex::new(vec![None; catalogue::ALL.len()]),
+            live: Mutex::new(vec![LiveScope::default(); catalogue::ALL.len()]),
+            coordinator: Default::default(),
+        }
+    }
+
+    /// How far the log may be read.
+    pub fn target(&self) -> LogSeq {
+        LogSeq(self.target.load(Ordering::SeqCst))
+    }
+
+    /// The log may be read this far.
+    pub fn raise(&self, target: LogSeq) {
+        self.target.fetch_max(target.0, Ordering::SeqCst);
+    }
+
+    /// The worker of the projection at this place.
+    pub fn worker(&self, place: usize) -> Option<Address<WorkerMessage>> {
+        lock(&self.workers).get(place).cloned().flatten()
+    }
+
+    /// Notes who works at this place.
+    pub fn set_worker(&self, place: usize, worker: Option<Address<WorkerMessage>>) {
+        if let Some(slot) = lock(&self.workers).get_mut(place) {
+            *slot = worker;
+        }
+    }
+
+    /// Notes who answers for the tenant.
+    pub fn set_coordinator(&self, coordinator: Address<CoordinatorMessage>) {
+        *lock(&self.coordinator) = Some(coordinator);
+    }
+
+    /// Who answers for the tenant.
+    pub fn coordinator(&self) -> Option<Address<CoordinatorMessage>> {
+        lock(&self.coordinator).clone()
+    }
+
+    /// What the worker at this place is doing.
+    pub fn live(&self, place: usize) -> LiveScope {
+        lock(&self.live).get(place).cloned().unwrap_or_default()
+    }
+
+    /// Changes what is shown of the worker at this place.
+    pub fn show(&self, place: usize, change: impl FnOnce(&mut LiveScope)) {
+        if let Some(live) = lock(&self.live).get_mut(place) {
+            change(live);
+        }
+    }
+
+    /// The page behind `after`: the one that another worker has just read, or a new one. One worker reads at a time.
+    pub async fn page(
+        &self,
+        log: &dyn ReadView,
+        after: LogSeq,
+        upto: LogSeq,
+        limit: PageLimit,
+        era: u64,
+    ) -> StoreResult<Arc<Page>> {
+        let mut pages = self.pages.lock().await;
+        if let Some((_, page)) = pages.iter().find(|(of, page)| *of == era && page.after == after && page.end() <= upto)
+        {
+            return Ok(Arc::clone(page));
+        }
+        let page = Arc::new(Page::read(log, &self.tenant, after, upto, limit).await?);
+        // A page with a poison event is not kept: the event's cause may be mended any time.
+        if !page.events.is_empty() && page.poison.is_none() {
+            pages.push_back((era, Arc::clone(&page)));
+            if pages.len() > PAGES_MAX {
+                pages.pop_front();
+            }
+        }
+        Ok(page)
+    }
+
+    /// Forgets the pages: nobody needs them for a while.
+    pub fn forget_pages(&self) {
+        if let Ok(mut pages) = self.pages.try_lock() {
+            pages.clear();
+        }
+    }
+}
+
+/// Where a tenant stands.
+enum Slot {
+    /// Its actors run or are being started.
+    Here(Arc<TenantCell>),
+    /// Its actors are being stopped; woken meanwhile up to here.
+    Leaving(Option<LogSeq>),
+}
+
+/// The tenants of this node. One a node.
+#[derive(Default)]
+pub struct Scopes {
+    tenants: Mutex<HashMap<TenantId, Slot>>,
+    /// Tenants that wait for room, in the order in which they were woken.
+    queue: Mutex<VecDeque<TenantId>>,
+    waiting: Mutex<HashMap<TenantId, LogSeq>>,
+    supervisor: Mutex<Option<SupervisorRef>>,
+}
+
+impl Scopes {
+    /// A new supervisor of tenants: those of a former one are gone.
+    pub fn attach(&self, supervisor: SupervisorRef) {
+        lock(&self.tenants).clear();
+        lock(&self.queue).clear();
+        lock(&self.waiting).clear();
+        *lock(&self.supervisor) = Some(supervisor);
+    }
+
+    /// The tenant's shared cell, if its actors run.
+    pub fn cell(&self, tenant: &TenantId) -> Option<Arc<TenantCell>> {
+        match lock(&self.tenants).get(tenant) {
+            Some(Slot::Here(cell)) => Some(Arc::clone(cell)),
+            _ => None,
+        }
+    }
+
+    /// Tenants whose actors run, and tenants that wait for room.
+    pub fn count(&self) -> (usize, usize) {
+        (lock(&self.tenants).len(), lock(&self.waiting).len())
+    }
+
+    /// Whether the tenant waits for room.
+    pub fn waits(&self, tenant: &TenantId) -> bool {
+        lock(&self.waiting).contains_key(tenant)
+    }
+
+    /// Whether tenants wait for room: then the idle ones leave at once.
+    pub fn crowded(&self) -> bool {
+        !lock(&self.waiting).is_empty()
+    }
+
+    /// Every tenant whose actors run.
+    pub fn cells(&self) -> Vec<Arc<TenantCell>> {
+        lock(&self.tenants)
+            .values()
+            .filter_map(|slot| match slot {
+                Slot::Here(cell) => Some(Arc::clone(cell)),
+                Slot::Leaving(_) => None,
+            })
+            .collect()
+    }
+
+    /// Tells the tenant that its log may be read up to `upto`; starts its actors when there are none.
+    pub fn wake(&self, shared: &Shared, tenant: &TenantId, upto: LogSeq) {
+        let start = {
+            let mut tenants = lock(&self.tenants);
+            let full = tenants.len() >= shared.bounds.tenants_max;
+            match tenants.get_mut(tenant) {
+                Some(Slot::Here(cell)) => {
+                    cell.raise(upto);
+                    if let Some(coordinator) = cell.coordinator() {
+                        let _ = coordinator.cast(CoordinatorMessage::Wake);
+                    }
+                    None
+                }
+                Some(Slot::Leaving(woken)) => {
+                    *woken = Some(woken.map_or(upto, |known| known.max(upto)));
+                    None
+                }
+                None if full => {
+                    let mut waiting = lock(&self.waiting);
+                    if waiting.insert(tenant.clone(), upto).is_none() {
+                        lock(&self.queue).push_back(tenant.clone());
+                    }
+                    None
+                }
+                None => {
+                    let cell = Arc::new(TenantCell::new(tenant.clone(), upto));
+                    tenants.insert(tenant.clone(), Slot::Here(Arc::clone(&cell)));
+                    Some(cell)
+                }
+            }
+        };
+        if let Some(cell) = start {
+            self.start(shared, cell);
+        }
+    }
+
+    fn start(&self, shared: &Shared, cell: Arc<TenantCell>) {
+        let Some(supervisor) = lock(&self.supervisor).clone() else {
+            lock(&self.tenants).remove(&cell.tenant);
+            return;
+        };
+        let shared = shared.clone();
+        tokio::spawn(async move {
+            let tenant = cell.tenant.clone();
+            if let Err(error) = supervisor.start_child(tenant_spec(&shared, cell)).await {
+                // The next sweep tries again.
+                tracing::warn!(%tenant, "the tenant's actors were not started: {error}");
+                lock(&shared.scopes.tenants).remove(&tenant);
+                shared.scopes.next(&shared);
+            }
+        });
+    }
+
+    /// Stops the tenant's actors: they have nothing to do. Called by its coordinator, which must not wait for it.
+    pub fn leave(&self, shared: &Shared, cell: &Arc<TenantCell>) {
+        let Some(supervisor) = lock(&self.supervisor).clone() else { return };
+        {
+            let mut tenants = lock(&self.tenants);
+            match tenants.get_mut(&cell.tenant) {
+                Some(slot @ Slot::Here(_)) => *slot = Slot::Leaving(None),
+                _ => return,
+            }
+        }
+        let (shared, tenant) = (shared.clone(), cell.tenant.clone());
+        tokio::spawn(async move {
+            let id = crate::node::tenant_id(&tenant);
+            let gone = supervisor.terminate_child(&id).await.is_ok() && supervisor.delete_child(&id).await.is_ok();
+            let slot = lock(&shared.scopes.tenants).remove(&tenant);
+            if let Some(Slot::Leaving(Some(upto))) = slot {
+                shared.scopes.wake(&shared, &tenant, upto);
+            } else if !gone {
+                tracing::debug!(%tenant, "passivation met a supervisor that was stopping");
+            }
+            shared.scopes.next(&shared);
+        });
+    }
+
+    /// Lets the tenants in that wait, as far as there is room.
+    fn next(&self, shared: &Shared) {
+        loop {
+            if lock(&self.tenants).len() >= shared.bounds.tenants_max {
+                return;
+            }
+            let Some(tenant) = lock(&self.queue).pop_front() else { return };
+            let woken = lock(&self.waiting).remove(&tenant);
+            if let Some(upto) = woken {
+                self.wake(shared, &tenant, upto);
+            }
+        }
+    }
+}

@@ -1,0 +1,361 @@
+//! The worker: a thin shell that drives one lane.
+//!
+//! ```text
+//!   Wake ─▶ Step ─▶ own the scope? ─▶ page ─▶ fold ─▶ commit ─▶ acknowledged ─▶ Step …
+//! ```
+//!
+//! *Guarantees.* One batch a message (pull): a stop waits for a batch at most, and the mailbox holds no work. The position moves after
+//! the commit alone. After any error the lane is dropped and the scope taken anew: a new epoch first, then the durable position,
+//! so an unknown outcome is never guessed. A fault that may pass, a poison event and a lost scope are states.
+
+use super::{Fault, LiveScope, Phase};
+use crate::coordinator::CoordinatorMessage;
+use crate::engine::lane::{ApplyOptions, Lane, Target};
+use crate::failure::{Decision, decide};
+use crate::node::{Shared, place_of};
+use crate::scopes::TenantCell;
+use crate::supervision::Vitals;
+use decisiongraph_projections::{Category, Projection};
+use decisiongraph_store::{Acquisition, PageLimit, Result as StoreResult, Scope, StoreError};
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use ractor_cluster::RactorMessage;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Pause before looking again at what this node itself is missing (lease, database).
+const WAIT: Duration = Duration::from_millis(200);
+/// Longest pause before asking again for a scope that somebody else owns.
+const STANDBY_MAX: Duration = Duration::from_secs(5);
+
+/// The actor.
+pub struct Worker {
+    /// The node's handles.
+    pub shared: Shared,
+    /// What the tenant's workers share.
+    pub cell: Arc<TenantCell>,
+    /// Its rules.
+    pub projection: &'static dyn Projection,
+    /// Its entry in the dump.
+    pub vitals: Vitals,
+}
+
+/// What it is told.
+#[derive(RactorMessage)]
+pub enum WorkerMessage {
+    /// There may be new events.
+    Wake,
+    /// Do the next batch. From itself.
+    Step,
+    /// A pause of its own is over; void when the number is old.
+    Timer(u64),
+    /// Look at the scope again, now: it was paused, resumed, retried or rebuilt.
+    Reconsider,
+}
+
+/// Its memory. Everything durable is in the database.
+pub struct WorkerState {
+    scope: Scope,
+    place: usize,
+    lane: Option<(Lane, u64)>,
+    /// Errors in a row without progress.
+    attempt: u32,
+    /// A step is in the mailbox.
+    stepping: bool,
+    /// The running timer's number; wakes do not shorten its pause.
+    timer: Option<u64>,
+    timers: u64,
+}
+
+/// What comes after a step.
+enum Next {
+    /// More work.
+    Again,
+    /// Nothing to do until somebody says so.
+    Quiet,
+    /// Look again after this pause.
+    In(Duration),
+    /// The scope is somebody else's.
+    Stop,
+}
+
+impl Actor for Worker {
+    type Msg = WorkerMessage;
+    type State = WorkerState;
+    type Arguments = ();
+
+    async fn pre_start(&self, myself: ActorRef<Self::Msg>, (): ()) -> Result<Self::State, ActorProcessingErr> {
+        let place = place_of(self.projection);
+        self.cell.set_worker(place, Some(self.vitals.address(myself.clone())));
+        self.cell.show(place, |live| *live = LiveScope::default());
+        let _ = myself.cast(WorkerMessage::Step);
+        Ok(WorkerState {
+            scope: Scope::new(&self.cell.tenant, self.projection),
+            place,
+            lane: None,
+            attempt: 0,
+            stepping: true,
+            timer: None,
+            timers: 0,
+        })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        message: Self::Msg,
+        state: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            WorkerMessage::Wake => {
+                self.vitals.received("wake");
+                if !state.stepping && state.timer.is_none() {
+                    state.stepping = true;
+                    let _ = myself.cast(WorkerMessage::Step);
+                }
+                return Ok(());
+            }
+            WorkerMessage::Reconsider => {
+                self.vitals.received("reconsider");
+                state.timer = None;
+                state.attempt = 0;
+                state.lane = None;
+                if !std::mem::replace(&mut state.stepping, true) {
+                    let _ = myself.cast(WorkerMessage::Step);
+                }
+                return Ok(());
+            }
+            WorkerMessage::Timer(number) => {
+                self.vitals.noted("timer");
+                if state.timer != Some(number) {
+                    return Ok(());
+                }
+                state.timer = None;
+            }
+            WorkerMessage::Step => self.vitals.noted("step"),
+        }
+        state.stepping = false;
+        let next = match self.step(state).await {
+            Ok(next) => next,
+            Err(error) => self.after(state, error).await,
+        };
+        match next {
+            Next::Again => {
+                state.stepping = true;
+                let _ = myself.cast(WorkerMessage::Step);
+            }
+            Next::Quiet => {
+                if let Some(coordinator) = self.cell.coordinator() {
+                    let _ = coordinator.cast(CoordinatorMessage::Quiet);
+                }
+            }
+            Next::In(pause) => {
+                state.timers += 1;
+                let number = state.timers;
+                state.timer = Some(number);
+                myself.send_after(pause, move || WorkerMessage::Timer(number));
+            }
+            Next::Stop => {
+                self.enter(state, Phase::Stopped, "the scope is somebody else's");
+                self.cell.set_worker(state.place, None);
+                myself.stop(None);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Worker {
+    /// One batch, or what is needed before one can be done.
+    async fn step(&self, state: &mut WorkerState) -> StoreResult<Next> {
+        let Worker { shared, cell, .. } = self;
+        if !shared.database.is_up() {
+            self.enter(state, Phase::Retrying, "waiting for the database");
+            return Ok(Next::In(WAIT));
+        }
+        if shared.trust.left().is_zero() {
+            self.enter(state, Phase::Retrying, "waiting for the node's lease");
+            return Ok(Next::In(WAIT));
+        }
+        let era = shared.mark.borrow().era;
+        if state.lane.as_ref().is_some_and(|(_, known)| *known != era) {
+            state.lane = None;
+        }
+        let target = cell.target();
+        if state.lane.as_ref().is_some_and(|(lane, _)| lane.position.cursor >= target) {
+            self.enter(state, Phase::Idle, "");
+            return Ok(Next::Quiet);
+        }
+        self.doing(state, "waiting for its turn");
+        let Ok(_turn) = shared.turns.acquire().await else { return Ok(Next::Quiet) };
+        if state.lane.is_none()
+            && let Some(next) = self.own(state, era).await?
+        {
+            return Ok(next);
+        }
+        let Some((lane, _)) = &mut state.lane else { return Ok(Next::Quiet) };
+        if lane.position.cursor >= target {
+            self.enter(state, Phase::Idle, "");
+            return Ok(Next::Quiet);
+        }
+        let config = shared.engine.config();
+        let limit = PageLimit { rows_max: config.batch_events_max, bytes_max: config.batch_bytes_max };
+        let log = shared.store.view().await?;
+        self.vitals.working_on("reading");
+        let page = cell.page(&*log, lane.position.cursor, target, limit, era).await?;
+        if page.events.is_empty() {
+            self.enter(state, Phase::Idle, "");
+            return Ok(Next::Quiet);
+        }
+        cell.show(state.place, |live| {
+            live.phase = Phase::CatchingUp;
+            live.doing = "applying".to_owned();
+        });
+        self.vitals.state(Phase::CatchingUp.as_str());
+        self.vitals.working_on(format!("applying {}..{}", page.after, page.end()));
+        let options = ApplyOptions {
+            owner: &shared.owner,
+            checkpoint_events: config.checkpoint_events,
+            record_failures: true,
+            recover: false,
+        };
+        let (from, events) = (lane.position.cursor, lane.events);
+        lane.apply(&*shared.store, &*log, &page, &options).await?;
+        let (cursor, applied) = (lane.position.cursor, lane.events - events);
+        let failure = lane.failure.take();
+        if cursor > from {
+            state.attempt = 0;
+            cell.show(state.place, |live| {
+                live.cursor = cursor;
+                live.attempt = 0;
+                live.fault = None;
+                live.events += applied;
+                live.batches += 1;
+            });
+        }
+        let Some(failure) = failure else { return Ok(Next::Again) };
+        state.attempt += 1;
+        let fault = format!(
+            "stopped at log_seq {} (event {}): {}; see `decisiongraph failure {}`",
+            failure.log_seq, failure.event_id, failure.category, failure.failure_id
+        );
+        if state.attempt == 1 {
+            tracing::warn!(scope = %state.scope, log_seq = failure.log_seq.0, category = %failure.category, "a poison event stops the scope");
+        }
+        self.fail(state, Fault { category: failure.category, message: fault, poison: true });
+        Ok(Next::In(shared.bounds.recheck.before(state.attempt, shared.jitter())))
+    }
+
+    /// Takes the scope. `Some`: it cannot be worked on now.
+    async fn own(&self, state: &mut WorkerState, era: u64) -> StoreResult<Option<Next>> {
+        let Worker { shared, projection, .. } = self;
+        self.vitals.working_on("taking the scope");
+        let row = shared.store.view().await?.scope(&state.scope).await?;
+        if let Some(paused) = row.as_ref().and_then(|row| row.paused.as_ref()) {
+            self.enter(state, Phase::Paused, &format!("paused by {}: {}", paused.by, paused.reason));
+            if let Some(row) = &row {
+                self.cell.show(state.place, |live| live.cursor = row.position.cursor);
+            }
+            return Ok(Some(Next::Quiet));
+        }
+        let (lease, position) = match shared.store.acquire_scope(&state.scope, &shared.owner).await? {
+            Acquisition::Acquired(lease, position) => (lease, position),
+            Acquisition::Held { by, expires_in } => {
+                self.enter(state, Phase::Standby, &format!("owned by {by}"));
+                return Ok(Some(Next::In(expires_in.clamp(WAIT, STANDBY_MAX))));
+            }
+        };
+        if position.version != projection.version() {
+            let rows = position.version;
+            shared.store.release_scope(&lease).await?;
+            return Err(StoreError::new(
+                Category::VersionMismatch,
+                format!(
+                    "the rows of {} were written by version {rows} of its rules, this program has version {}; run `decisiongraph rebuild --projection {}`",
+                    state.scope,
+                    projection.version(),
+                    projection.name()
+                ),
+            ));
+        }
+        self.cell.show(state.place, |live| live.cursor = position.cursor);
+        state.lane = Some((Lane::new(*projection, &self.cell.tenant, Target::Live(lease), position), era));
+        Ok(None)
+    }
+
+    /// What an error means for this worker.
+    async fn after(&self, state: &mut WorkerState, error: StoreError) -> Next {
+        let Worker { shared, .. } = self;
+        // Whatever happened to the batch: the next one starts with a new epoch and the durable position.
+        state.lane = None;
+        state.attempt += 1;
+        shared.database.suspect(&error);
+        match decide(&error, state.attempt) {
+            Decision::Retry => {
+                self.enter(state, Phase::Retrying, &error.message);
+                Next::In(shared.bounds.retry.before(state.attempt, shared.jitter()))
+            }
+            Decision::TakeAgain => match self.is_ours(state).await {
+                Ok(true) => {
+                    self.enter(state, Phase::Retrying, &error.message);
+                    match state.attempt {
+                        1 => Next::Again,
+                        attempt => Next::In(shared.bounds.retry.before(attempt, shared.jitter())),
+                    }
+                }
+                Ok(false) => {
+                    tracing::info!(scope = %state.scope, "the scope was taken over; this worker stops");
+                    Next::Stop
+                }
+                Err(again) => {
+                    shared.database.suspect(&again);
+                    self.enter(state, Phase::Retrying, &again.message);
+                    Next::In(shared.bounds.retry.before(state.attempt, shared.jitter()))
+                }
+            },
+            Decision::Fail => {
+                if state.attempt == 1 {
+                    tracing::error!(scope = %state.scope, category = %error.category, "the scope cannot be worked on: {}", error.message);
+                }
+                self.fail(state, Fault { category: error.category, message: error.message, poison: false });
+                Next::In(shared.bounds.recheck.before(state.attempt, shared.jitter()))
+            }
+        }
+    }
+
+    /// Whether the scope still belongs to this node (a flip or a pause takes a new epoch and leaves the owner), or to nobody.
+    async fn is_ours(&self, state: &WorkerState) -> StoreResult<bool> {
+        let row = self.shared.store.view().await?.scope(&state.scope).await?;
+        Ok(row.is_none_or(|row| {
+            !row.owner_live || row.owner.as_deref().is_none_or(|owner| owner == self.shared.owner.node)
+        }))
+    }
+
+    fn enter(&self, state: &WorkerState, phase: Phase, why: &str) {
+        self.vitals.state(phase.as_str());
+        self.vitals.working_on(why);
+        self.cell.show(state.place, |live| {
+            live.phase = phase;
+            live.doing = why.to_owned();
+            live.attempt = state.attempt;
+            if phase == Phase::Retrying {
+                live.fault = Some(Fault { category: Category::Unavailable, message: why.to_owned(), poison: false });
+            }
+        });
+    }
+
+    fn fail(&self, state: &WorkerState, fault: Fault) {
+        self.vitals.state(Phase::Failed.as_str());
+        self.vitals.working_on(fault.message.as_str());
+        self.cell.show(state.place, |live| {
+            live.phase = Phase::Failed;
+            live.doing = String::new();
+            live.attempt = state.attempt;
+            live.fault = Some(fault);
+        });
+    }
+
+    fn doing(&self, state: &WorkerState, what: &str) {
+        self.vitals.working_on(what);
+        self.cell.show(state.place, |live| what.clone_into(&mut live.doing));
+    }
+}
