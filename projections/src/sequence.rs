@@ -4,7 +4,7 @@
 use crate::category::{Category, Refusal};
 use crate::event::{Admitted, LogEvent, LogSeq};
 use crate::payload_hash;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// What the log says of a trace before a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -164,13 +164,46 @@ pub struct Poison {
     pub refusal: Refusal,
 }
 
+/// A checked page as it is projected: skipped events apart.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sifted {
+    /// What is projected, up to the poison and behind it.
+    pub events: Vec<LogEvent>,
+    /// Positions that are passed without effect, in order.
+    pub skipped: Vec<LogSeq>,
+    /// The first event that fails, by its index in `events`.
+    pub poison: Option<Poison>,
+}
+
+/// Checks a page ([`check_page`]) and takes its skipped events out.
+pub fn sift(events: Vec<LogEvent>, heads: &HashMap<String, i64>, skips: &BTreeSet<LogSeq>) -> Sifted {
+    let poison = check_page(&events, heads, skips);
+    if skips.is_empty() {
+        return Sifted { events, skipped: Vec::new(), poison };
+    }
+    let (skipped, kept): (Vec<_>, Vec<_>) =
+        events.into_iter().enumerate().partition(|(_, event)| skips.contains(&event.log_seq));
+    let place = |index: usize| kept.iter().take_while(|(before, _)| *before < index).count();
+    let poison = poison.map(|poison| Poison { index: place(poison.index), ..poison });
+    Sifted {
+        events: kept.into_iter().map(|(_, event)| event).collect(),
+        skipped: skipped.into_iter().map(|(_, event)| event.log_seq).collect(),
+        poison,
+    }
+}
+
 /// The replay check: each event's payload hash, and that it is the next of its trace.
 ///
 /// `heads` gives the latest `trace_seq` of each trace of the page before the page (absent: no event yet).
-/// Returns the first event that fails; everything before it is sound.
-pub fn check_page(events: &[LogEvent], heads: &HashMap<String, i64>) -> Option<Poison> {
+/// Returns the first event that fails; everything before it is sound. An event of `skips` is not checked, whatever is wrong with it,
+/// and counts as its trace's predecessor: the next event of its trace is numbered behind it.
+pub fn check_page(events: &[LogEvent], heads: &HashMap<String, i64>, skips: &BTreeSet<LogSeq>) -> Option<Poison> {
     let mut next: HashMap<&str, i64> = HashMap::new();
     for (index, event) in events.iter().enumerate() {
+        if skips.contains(&event.log_seq) {
+            next.insert(&event.trace_id, event.trace_seq + 1);
+            continue;
+        }
         let poison = |category, message: String| Some(Poison { index, refusal: Refusal::new(category, message) });
         match payload_hash::check(&event.payload, &event.payload_hash) {
             Err(error) => return poison(Category::SchemaViolation, format!("the stored payload is {error}")),

@@ -6,11 +6,11 @@ mod oracle;
 use decisiongraph_projections::digest::reference::{Writer, full_projection};
 use decisiongraph_projections::digest::rolling::RollingDigest;
 use decisiongraph_projections::payload_hash::sha256_hex;
-use decisiongraph_projections::sequence::check_page;
+use decisiongraph_projections::sequence::{check_page, sift};
 use decisiongraph_projections::{Fetch, LogEvent, LogSeq, Needs, Prior, Projection, Row, catalogue};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// A projection's rows in memory: the prior state and the commit of a store, without the store.
 struct Memory {
@@ -18,12 +18,13 @@ struct Memory {
     tables: Vec<BTreeMap<String, Row>>,
     digest: RollingDigest,
     cursor: LogSeq,
+    skips: BTreeSet<LogSeq>,
 }
 
 impl Memory {
     fn new(projection: &'static dyn Projection) -> Memory {
         let tables = vec![BTreeMap::new(); projection.tables().len()];
-        Memory { projection, tables, digest: RollingDigest::default(), cursor: LogSeq::ORIGIN }
+        Memory { projection, tables, digest: RollingDigest::default(), cursor: LogSeq::ORIGIN, skips: BTreeSet::new() }
     }
 
     fn prior(&self, needs: &Needs, log: &[LogEvent]) -> Prior {
@@ -38,7 +39,8 @@ impl Memory {
                 }
             }
         }
-        for event in log.iter().filter(|event| event.log_seq <= self.cursor) {
+        let known = |event: &&LogEvent| event.log_seq <= self.cursor && !self.skips.contains(&event.log_seq);
+        for event in log.iter().filter(known) {
             if needs.history_of.contains(&event.trace_id) && needs.history_types.contains(&event.event_type.as_str()) {
                 prior.history.entry(event.trace_id.clone()).or_default().push(event.clone());
             }
@@ -67,6 +69,19 @@ impl Memory {
         let applied = projected.poison.as_ref().map_or(batch.len(), |poison| poison.index);
         self.cursor = batch[..applied].last().map_or(self.cursor, |event| event.log_seq);
         projected.poison.map(|poison| poison.index)
+    }
+
+    /// Reads a batch as the engine does: checked behind what is before it, skipped events taken out, the cursor moved past them.
+    fn pass(&mut self, batch: &[LogEvent], log: &[LogEvent]) -> Option<LogSeq> {
+        let before = log.iter().filter(|event| event.log_seq <= self.cursor);
+        let heads = before.map(|event| (event.trace_id.clone(), event.trace_seq)).collect();
+        let sifted = sift(batch.to_vec(), &heads, &self.skips);
+        let sound = &sifted.events[..sifted.poison.as_ref().map_or(sifted.events.len(), |poison| poison.index)];
+        let poison = self.apply(sound, log).or(sifted.poison.map(|poison| poison.index));
+        let stop = poison.map(|index| sifted.events[index].log_seq);
+        let passed = batch.iter().map(|event| event.log_seq).take_while(|at| stop.is_none_or(|stop| *at < stop));
+        self.cursor = passed.last().unwrap_or(self.cursor);
+        stop
     }
 
     fn reference_digest(&self) -> String {
@@ -177,7 +192,7 @@ proptest! {
 
     #[test]
     fn any_split_gives_the_rows_and_digests_of_a_plain_fold(log in log(), cuts in prop::collection::vec(any::<bool>(), 60)) {
-        prop_assert_eq!(check_page(&log, &HashMap::new()), None);
+        prop_assert_eq!(check_page(&log, &HashMap::new(), &BTreeSet::new()), None);
         let mut digests = Vec::new();
         for projection in catalogue::ALL {
             let mut whole = Memory::new(projection);
@@ -214,11 +229,11 @@ proptest! {
         };
         match poisoned {
             None => {
-                let poison = check_page(&log, &HashMap::new()).expect("found");
+                let poison = check_page(&log, &HashMap::new(), &BTreeSet::new()).expect("found");
                 prop_assert_eq!(poison.index, at);
             }
             Some(name) => {
-                prop_assert_eq!(check_page(&log, &HashMap::new()), None);
+                prop_assert_eq!(check_page(&log, &HashMap::new(), &BTreeSet::new()), None);
                 let projection = catalogue::find(name).expect("in the catalogue");
                 let before: Vec<LogEvent> = log[..at].to_vec();
                 let mut whole = Memory::new(projection);
@@ -233,6 +248,67 @@ proptest! {
                 prop_assert_eq!(&split.tables, &clean.tables);
                 prop_assert_eq!(split.cursor, clean.cursor);
             }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    /// Skipped events, spoiled in every way: whatever the split, the rows are those of a fold of the log without them, and the trace
+    /// goes on behind them.
+    #[test]
+    fn any_split_with_skips_gives_the_rows_of_a_log_without_them(log in log(), cuts in prop::collection::vec(any::<bool>(), 60), spoiled in prop::collection::vec(0usize..5, 60)) {
+        let mut log = log;
+        let mut skips = BTreeSet::new();
+        for (event, how) in log.iter_mut().zip(&spoiled) {
+            match how {
+                0 => event.payload_hash = sha256_hex(b"other"),
+                1 => { event.event_type = "PolicyEvaluated".to_owned(); event.payload = "{\"policy\":{}}".to_owned(); event.payload_hash = sha256_hex(event.payload.as_bytes()); }
+                _ => continue,
+            }
+            skips.insert(event.log_seq);
+        }
+        let kept: Vec<LogEvent> = log.iter().filter(|event| !skips.contains(&event.log_seq)).cloned().collect();
+        for projection in catalogue::ALL {
+            let mut expected = Memory::new(projection);
+            if !kept.is_empty() { prop_assert_eq!(expected.apply(&kept, &kept), None); }
+            for cuts in [&[][..], &cuts] {
+                let mut split = Memory::new(projection);
+                split.skips = skips.clone();
+                for batch in batches(&log, cuts) {
+                    prop_assert_eq!(split.pass(batch, &log), None);
+                }
+                prop_assert_eq!(&split.tables, &expected.tables);
+                prop_assert_eq!(&split.digest, &expected.digest);
+                prop_assert_eq!(split.cursor, log.last().map_or(LogSeq::ORIGIN, |event| event.log_seq));
+            }
+        }
+    }
+
+    /// One of the spoiled events is not skipped: every split stops right before it, with everything skipped before it passed.
+    #[test]
+    fn any_split_with_skips_stops_at_the_same_poison(log in log(), cuts in prop::collection::vec(any::<bool>(), 60), spoiled in prop::collection::vec(0usize..4, 60), at in 0usize..60) {
+        prop_assume!(at < log.len());
+        let mut log = log;
+        for (event, how) in log.iter_mut().zip(&spoiled) {
+            if *how == 0 { event.payload_hash = sha256_hex(b"other"); }
+        }
+        log[at].payload_hash = sha256_hex(b"other");
+        let spoiled = log.iter().filter(|event| event.payload_hash == sha256_hex(b"other")).map(|event| event.log_seq);
+        let skips: BTreeSet<LogSeq> = spoiled.filter(|log_seq| *log_seq != log[at].log_seq).collect();
+        let before = if at == 0 { LogSeq::ORIGIN } else { log[at - 1].log_seq };
+        for projection in catalogue::ALL {
+            let mut seen = Vec::new();
+            for cuts in [&[][..], &cuts] {
+                let mut split = Memory::new(projection);
+                split.skips = skips.clone();
+                let stop = batches(&log, cuts).into_iter().find_map(|batch| split.pass(batch, &log));
+                prop_assert_eq!(stop, Some(log[at].log_seq));
+                prop_assert_eq!(split.cursor, before);
+                seen.push((split.tables, split.digest));
+            }
+            prop_assert_eq!(&seen[0], &seen[1]);
         }
     }
 }

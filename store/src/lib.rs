@@ -144,6 +144,15 @@ pub trait Store: Send + Sync + 'static {
     /// a committed cursor are resolved by the commit that passes them.
     async fn record_failure(&self, failure: &NewFailure) -> Result<Failure>;
 
+    /// Leaves the event of an open failure out of its projection from the next batch on; see [`Skip`]. The failure is resolved by the
+    /// commit that passes it. The same failure again gives the skip that holds; `not_found` when there is no such failure, `conflict`
+    /// when it is resolved or its event is skipped because of another failure.
+    async fn skip_event(&self, failure_id: i64, reason: &str, by: &str) -> Result<Skip>;
+
+    /// Ends the skip that holds for this event; `not_found` when there is none. Rows that were written past the event stay until a
+    /// rebuild.
+    async fn revoke_skip(&self, scope: &Scope, log_seq: LogSeq) -> Result<Skip>;
+
     /// Starts a job: `conflict` when a live job holds one of its scopes. A job whose node is gone no longer holds anything and is
     /// marked failed. The same request under the id of an existing job starts nothing and gives that job ([`NewRun::repeated`]), so a
     /// command may be sent again when its answer was lost; another request under that id is `conflict`.
@@ -315,6 +324,9 @@ pub trait ReadView: Send + Sync {
 
     /// One failure.
     async fn failure(&self, failure_id: i64) -> Result<Option<Failure>>;
+
+    /// The skips of a scope that hold, by log_seq.
+    async fn skips(&self, scope: &Scope) -> Result<Vec<Skip>>;
 
     /// Jobs, newest first.
     async fn runs(&self, filter: &ListFilter) -> Result<Vec<Run>>;

@@ -146,6 +146,8 @@ pub struct BatchCommit<'a> {
     pub digest: &'a RollingDigest,
     /// Whether to add a digest checkpoint at `to` (live batches only).
     pub checkpoint: bool,
+    /// Events between `from` and `to` that were left out ([`Skip`]). Any: the generation deviates from then on.
+    pub skipped: &'a [LogSeq],
 }
 
 /// How a batch of events is appended.
@@ -232,6 +234,8 @@ pub struct ScopeRow {
     pub cursor_age_seconds: f64,
     /// Who asked that its events are left alone for now, and why.
     pub paused: Option<Paused>,
+    /// Whether the live generation left a skipped event out: its rows are not what the whole log gives. A rebuild without a skip ends it.
+    pub deviating: bool,
 }
 
 /// A durable request to leave a scope's events alone: it survives restarts and changes of owner.
@@ -557,6 +561,55 @@ pub struct Failure {
     pub last_seen_at: String,
     /// RFC 3339; none while it is open.
     pub resolved_at: Option<String>,
+}
+
+/// A poison event that somebody decided to leave out of a projection. It is not checked and not projected, and counts as its trace's
+/// predecessor. Kept for ever; it holds until it is revoked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Skip {
+    pub tenant: TenantId,
+    pub projection: String,
+    pub log_seq: LogSeq,
+    pub event_id: String,
+    pub trace_id: String,
+    /// Why, for people.
+    pub reason: String,
+    /// Who decided, for people.
+    pub skipped_by: String,
+    /// RFC 3339.
+    pub skipped_at: String,
+    /// The failure that it answers.
+    pub failure_id: i64,
+    /// RFC 3339; none while it holds.
+    pub revoked_at: Option<String>,
+}
+
+impl Skip {
+    /// What a request to skip the event of `failure_id` meets: the skip that holds, when it answers that failure; none, when there is no
+    /// skip and the failure is open; else `conflict`.
+    pub(crate) fn repeated(held: Option<Skip>, failure_id: i64, open: bool) -> crate::Result<Option<Skip>> {
+        match held {
+            Some(held) if held.failure_id == failure_id => Ok(Some(held)),
+            Some(held) => Err(crate::StoreError::new(
+                Category::Conflict,
+                format!(
+                    "the event at log_seq {} is skipped already, because of failure {}",
+                    held.log_seq, held.failure_id
+                ),
+            )),
+            None if open => Ok(None),
+            None => Err(crate::StoreError::new(
+                Category::Conflict,
+                format!("failure {failure_id} is resolved: there is nothing to skip"),
+            )),
+        }
+    }
+
+    /// `not_found`: nothing to revoke.
+    pub(crate) fn none(scope: &Scope, log_seq: LogSeq) -> crate::StoreError {
+        crate::StoreError::new(Category::NotFound, format!("no skip holds in {scope} at log_seq {log_seq}"))
+    }
 }
 
 /// A digest at a position, chained to the one before it.

@@ -29,10 +29,13 @@ impl Engine {
             let (lease, position) = self.take(job, *projection).await?;
             lanes.push(Lane::new(*projection, &job.tenant, Target::Live(lease), position));
         }
+        let log = self.store().view().await?;
+        for lane in &mut lanes {
+            lane.skipping(&*log).await?;
+        }
         // A cursor was once at or below a mark, so it is as safe as one while an appender holds up the next.
         let safe = lanes.iter().map(|lane| lane.position.cursor).fold(mark, LogSeq::max);
         let target = until.map_or(safe, |until| until.min(safe));
-        let log = self.store().view().await?;
         let driven = job.drive(&mut lanes, &**self.store(), &*log, target).await;
         for lane in &lanes {
             if let Target::Live(lease) = &lane.target {

@@ -9,6 +9,7 @@ use super::{Control, EngineConfig};
 use decisiongraph_projections::{Category, LogSeq, TenantId};
 use decisiongraph_store::{Owner, PageLimit, ReadView, Result, RunMode, RunProgress, Store, StoreError};
 use futures_util::future::try_join_all;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
@@ -74,6 +75,7 @@ impl<'a> Job<'a> {
     ) -> Result<Ended> {
         let limit = PageLimit { rows_max: self.config.batch_events_max, bytes_max: self.config.batch_bytes_max };
         let tenant = self.tenant.clone();
+        let none = BTreeSet::new();
         let mut ahead: Option<Arc<Page>> = None;
         loop {
             if self.report(lanes, target).await? {
@@ -83,9 +85,9 @@ impl<'a> Job<'a> {
             self.trust.check()?;
             let page = match ahead.take() {
                 Some(page) if page.after == from && page.upto == upto => page,
-                _ => Arc::new(Page::read(log, &tenant, from, upto, limit).await?),
+                _ => Arc::new(Page::read(log, &tenant, from, upto, limit, &none).await?),
             };
-            if page.events.is_empty() {
+            if page.is_empty() {
                 if upto >= target {
                     // No events are left for the lanes that stand here; others may stand further on, but then at the target.
                     return self
@@ -111,10 +113,20 @@ impl<'a> Job<'a> {
             // The window behind this page, if every lane of this page gets to its end.
             let next = if page.poison.is_none() { window_behind(lanes, &page, target) } else { None };
             let here = lanes.iter_mut().filter(|lane| lane.failure.is_none() && lane.position.cursor == from);
-            let apply = try_join_all(here.map(|lane| lane.apply(rows, log, &page, &options)));
+            let (page, options, tenant) = (&page, &options, &tenant);
+            let apply = try_join_all(here.map(|lane| async move {
+                if lane.skips_of(page) {
+                    // The same events, read as this lane takes them.
+                    let own = Page::read(log, tenant, from, page.end(), limit, &lane.skips).await?;
+                    return lane.apply(rows, log, &Arc::new(own), options).await;
+                }
+                lane.apply(rows, log, page, options).await
+            }));
             let read_ahead = async {
                 match next {
-                    Some((after, upto)) => Ok(Some(Arc::new(Page::read(log, &tenant, after, upto, limit).await?))),
+                    Some((after, upto)) => {
+                        Ok(Some(Arc::new(Page::read(log, tenant, after, upto, limit, &none).await?)))
+                    }
                     None => Ok(None),
                 }
             };

@@ -16,6 +16,7 @@ use decisiongraph_store::{
     Acquisition, BatchCommit, BuildLease, Failure, Generation, Lease, NewFailure, Owner, Position, ReadView, Result,
     Scope, Store, StoreError,
 };
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -58,6 +59,8 @@ pub struct Lane {
     pub landmark: Option<(LogSeq, Option<RollingDigest>)>,
     /// What stopped it.
     pub failure: Option<Failure>,
+    /// Positions that are passed without effect; see [`Lane::skipping`].
+    pub skips: BTreeSet<LogSeq>,
     /// Events since the last digest checkpoint.
     since_checkpoint: u64,
     /// Commits in a row that were recovered from without progress.
@@ -78,9 +81,21 @@ impl Lane {
             started: Instant::now(),
             landmark: None,
             failure: None,
+            skips: BTreeSet::new(),
             since_checkpoint: 0,
             stalls: 0,
         }
+    }
+
+    /// Reads which events the scope skips, as of now. Whoever drives a lane for long calls it again when a skip was added or revoked.
+    pub async fn skipping(&mut self, view: &dyn ReadView) -> Result<()> {
+        self.skips = view.skips(&self.scope).await?.into_iter().map(|skip| skip.log_seq).collect();
+        Ok(())
+    }
+
+    /// Whether it skips an event of this page, and so needs a reading of its own.
+    pub fn skips_of(&self, page: &Page) -> bool {
+        self.skips.range(..=page.end()).next_back().is_some_and(|skip| *skip > page.after)
     }
 
     /// Remembers the digest when the lane passes `at`.
@@ -110,19 +125,21 @@ impl Lane {
         options: &ApplyOptions<'_>,
     ) -> Result<()> {
         let events = page.sound();
-        let folded = self.fold(store, log, page).await?;
+        let folded = self.fold(&*store.view().await?, log, page).await?;
         let applied = folded.poison.as_ref().map_or(events.len(), |poison| poison.index);
-        if let Some(last) = events[..applied].last() {
+        let to = page.reached(applied);
+        if to > self.position.cursor {
             self.since_checkpoint += applied as u64;
             let checkpoint = self.since_checkpoint >= options.checkpoint_events;
             let committed = {
                 let batch = BatchCommit {
                     projection: self.projection,
                     from: self.position.cursor,
-                    to: last.log_seq,
+                    to,
                     changes: &folded.changes,
                     digest: &folded.digest,
                     checkpoint,
+                    skipped: page.skipped_upto(to),
                 };
                 match &self.target {
                     Target::Live(lease) => store.commit(lease, &batch).await,
@@ -130,7 +147,7 @@ impl Lane {
                 }
             };
             match committed {
-                Ok(()) => self.advance(last.log_seq, folded.digest, applied, checkpoint),
+                Ok(()) => self.advance(to, folded.digest, applied, checkpoint),
                 // Whoever drives a single lane takes it anew: its epoch first, then the durable position.
                 Err(error) if !options.recover => return Err(error),
                 Err(error) => {
@@ -141,9 +158,9 @@ impl Lane {
                     }
                     self.recover(store, options.owner, error).await?;
                     // The outcome was unknown, and it was a commit.
-                    if self.position.cursor == last.log_seq {
+                    if self.position.cursor == to {
                         let digest = self.position.digest.clone();
-                        self.advance(last.log_seq, digest, applied, checkpoint);
+                        self.advance(to, digest, applied, checkpoint);
                     } else if self.position.cursor != before {
                         return Err(StoreError::fenced(format!(
                             "{} was moved to {} by somebody else; this job stops",
@@ -182,7 +199,8 @@ impl Lane {
     }
 
     /// Folds the sound events of a page. The pure parts run as tasks of their own, so that lanes that share a page share the cores too.
-    async fn fold(&self, store: &dyn Store, log: &dyn ReadView, page: &Arc<Page>) -> Result<Folded> {
+    /// `rows` holds what is applied so far; nothing is written.
+    pub(super) async fn fold(&self, rows: &dyn ReadView, log: &dyn ReadView, page: &Arc<Page>) -> Result<Folded> {
         let digest = self.position.digest.clone();
         if page.sound().is_empty() {
             return Ok(Folded { changes: Default::default(), digest, poison: None });
@@ -191,9 +209,15 @@ impl Lane {
         let projection = self.projection;
         let events = Arc::clone(page);
         let needs = pure(move || projection.needs(events.sound())).await?;
-        let mut prior = store.view().await?.prior_rows(tenant, projection, self.generation(), &needs).await?;
+        let mut prior = rows.prior_rows(tenant, projection, self.generation(), &needs).await?;
         if !needs.history_of.is_empty() {
             prior.history = log.history(tenant, &needs.history_of, &needs.history_types, self.position.cursor).await?;
+            if !self.skips.is_empty() {
+                // A skipped event is in no batch, so it is in no history either.
+                for events in prior.history.values_mut() {
+                    events.retain(|event| !self.skips.contains(&event.log_seq));
+                }
+            }
         }
         let events = Arc::clone(page);
         pure(move || {
@@ -220,7 +244,8 @@ impl Lane {
             trace_id: event.trace_id.clone(),
             event_type: event.event_type.clone(),
             refusal: refusal.clone(),
-            batch_from: page.after,
+            // What was sound of the page is committed: the batch that fails begins behind it, at the digest that is stored with it.
+            batch_from: self.position.cursor,
             batch_to: page.end(),
             digest_before: self.position.digest.to_text(),
         };
@@ -321,10 +346,14 @@ pub struct ApplyOptions<'a> {
     pub recover: bool,
 }
 
-struct Folded {
-    changes: decisiongraph_projections::Changes,
-    digest: RollingDigest,
-    poison: Option<decisiongraph_projections::Poison>,
+/// What a page gives, before it is committed.
+pub(super) struct Folded {
+    /// The changes of the events before `poison`.
+    pub changes: decisiongraph_projections::Changes,
+    /// The digest after them.
+    pub digest: RollingDigest,
+    /// The first event that the projection cannot take.
+    pub poison: Option<decisiongraph_projections::Poison>,
 }
 
 /// A failure that is told but not stored.

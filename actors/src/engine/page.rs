@@ -1,7 +1,7 @@
-//! Pages of the log, read and checked once for every projection that stands at the same position.
+//! Pages of the log, read and checked once for every projection that stands at the same position and skips the same events.
 
 use super::lane::pure;
-use decisiongraph_projections::sequence::check_page;
+use decisiongraph_projections::sequence::{Sifted, sift};
 use decisiongraph_projections::{LogEvent, LogSeq, Poison, TenantId};
 use decisiongraph_store::{PageLimit, ReadView, Result};
 use std::collections::BTreeSet;
@@ -12,30 +12,33 @@ pub struct Page {
     pub after: LogSeq,
     /// The bound it was read under.
     pub upto: LogSeq,
-    /// The events. Empty: the tenant has none between `after` and `upto`.
+    /// The events, without those that are skipped.
     pub events: Vec<LogEvent>,
+    /// Positions of those.
+    pub skipped: Vec<LogSeq>,
     /// The first event that no projection may take; everything before it is sound.
     pub poison: Option<Poison>,
 }
 
 impl Page {
-    /// Reads and checks the events with `after` < log_seq ≤ `upto`.
+    /// Reads and checks the events with `after` < log_seq ≤ `upto`; those of `skips` are neither checked nor projected.
     pub async fn read(
         log: &dyn ReadView,
         tenant: &TenantId,
         after: LogSeq,
         upto: LogSeq,
         limit: PageLimit,
+        skips: &BTreeSet<LogSeq>,
     ) -> Result<Page> {
         let events = log.page(tenant, after, upto, limit).await?;
         let traces: BTreeSet<String> = events.iter().map(|event| event.trace_id.clone()).collect();
         let heads = if traces.is_empty() { Default::default() } else { log.heads(tenant, &traces, after).await? };
-        let (events, poison) = pure(move || {
-            let poison = check_page(&events, &heads);
-            (events, poison)
-        })
-        .await?;
-        Ok(Page { after, upto, events, poison })
+        let skips: BTreeSet<LogSeq> = match events.last() {
+            Some(last) => skips.range(..=last.log_seq).filter(|skip| **skip > after).copied().collect(),
+            None => BTreeSet::new(),
+        };
+        let Sifted { events, skipped, poison } = pure(move || sift(events, &heads, &skips)).await?;
+        Ok(Page { after, upto, events, skipped, poison })
     }
 
     /// The events before the poison.
@@ -43,8 +46,67 @@ impl Page {
         &self.events[..self.poison.as_ref().map_or(self.events.len(), |poison| poison.index)]
     }
 
+    /// Whether the tenant has no event between `after` and `upto`.
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.skipped.is_empty()
+    }
+
     /// The position behind the page.
     pub fn end(&self) -> LogSeq {
-        self.events.last().map_or(self.after, |event| event.log_seq)
+        let last = self.events.last().map(|event| event.log_seq);
+        last.max(self.skipped.last().copied()).unwrap_or(self.after)
+    }
+
+    /// The position that is reached when the first `applied` sound events are applied: behind what is skipped up to the next one.
+    pub fn reached(&self, applied: usize) -> LogSeq {
+        let Some(stop) = self.events.get(applied) else { return self.end() };
+        let last = self.events[..applied].last().map(|event| event.log_seq);
+        last.max(self.skipped_upto(stop.log_seq).last().copied()).unwrap_or(self.after)
+    }
+
+    /// The skipped positions at or below this one.
+    pub fn skipped_upto(&self, upto: LogSeq) -> &[LogSeq] {
+        &self.skipped[..self.skipped.partition_point(|skip| *skip <= upto)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(events: &[i64], skipped: &[i64]) -> Page {
+        let event = |log_seq: &i64| LogEvent {
+            log_seq: LogSeq(*log_seq),
+            event_id: String::new(),
+            trace_id: String::new(),
+            trace_seq: 0,
+            event_type: String::new(),
+            occurred_at: String::new(),
+            actor_type: String::new(),
+            actor_id: String::new(),
+            payload: String::new(),
+            payload_hash: String::new(),
+        };
+        Page {
+            after: LogSeq(1),
+            upto: LogSeq(99),
+            events: events.iter().map(event).collect(),
+            skipped: skipped.iter().copied().map(LogSeq).collect(),
+            poison: None,
+        }
+    }
+
+    #[test]
+    fn a_cursor_passes_what_is_skipped_and_stops_before_what_is_not_applied() {
+        let mixed = page(&[3, 7, 9], &[2, 4, 5, 12]);
+        assert_eq!([0, 1, 2, 3].map(|applied| mixed.reached(applied).0), [2, 5, 7, 12]);
+        assert_eq!((mixed.end(), mixed.skipped_upto(LogSeq(4)).len()), (LogSeq(12), 2));
+        let skipped_only = page(&[], &[4]);
+        assert!(!skipped_only.is_empty());
+        assert_eq!(skipped_only.reached(0), LogSeq(4));
+        let none = page(&[], &[]);
+        assert!(none.is_empty());
+        assert_eq!(none.end(), LogSeq(1));
+        assert_eq!(page(&[3], &[]).reached(0), LogSeq(1), "nothing is applied");
     }
 }

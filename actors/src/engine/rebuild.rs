@@ -30,6 +30,7 @@ where
     M: Future<Output = Result<LogSeq>>,
 {
     let mut target = mark().await?;
+    let log = job.store.view().await?;
     let mut lanes = Vec::with_capacity(projections.len());
     for projection in projections {
         let scope = Scope::new(&job.tenant, *projection);
@@ -37,10 +38,10 @@ where
         target = target.max(live_cursor);
         let (lease, position) = start(job, *projection, &scope, target, resume).await?;
         let mut lane = Lane::new(*projection, &job.tenant, Target::Build(lease), position);
+        lane.skipping(&*log).await?;
         lane.watch(live_cursor);
         lanes.push(lane);
     }
-    let log = job.store.view().await?;
     let mut reports = Vec::with_capacity(lanes.len());
     if job.drive(&mut lanes, job.store, &*log, target).await? == Ended::Cancelled {
         return Ok((Ended::Cancelled, lanes.iter().map(|lane| report(lane, target, None)).collect()));

@@ -32,6 +32,12 @@ pub(super) async fn commit(store: &PostgresStore, lease: &Lease, batch: &BatchCo
         if batch.checkpoint {
             add_checkpoint(client, scope, lease.generation, batch).await?;
         }
+        if !batch.skipped.is_empty() {
+            let what = "mark a scope as deviating";
+            let mark = client.prepare_cached(include_str!("sql/deviate_scope.sql")).await.during(what)?;
+            let (tenant, token) = (scope.tenant.as_str(), Key::from(lease.epoch.token));
+            client.execute(&mark, &[&tenant, &scope.projection, &lease.epoch.counter, &token]).await.during(what)?;
+        }
         crash::point("commit.before_fence");
         let fence = client.prepare_cached(include_str!("sql/commit_scope.sql")).await.during("prepare the fence")?;
         client
@@ -74,6 +80,12 @@ pub(super) async fn commit_build(store: &PostgresStore, lease: &BuildLease, batc
     let work = async {
         write_rows(client, scope, lease.generation, batch, rows::is_own(lease.generation)).await?;
         crash::point("build.rows_written");
+        if !batch.skipped.is_empty() {
+            let what = "mark a generation as deviating";
+            let mark = client.prepare_cached(include_str!("sql/deviate_build.sql")).await.during(what)?;
+            let (tenant, token) = (scope.tenant.as_str(), Key::from(lease.epoch.token));
+            client.execute(&mark, &[&tenant, &lease.generation.0, &lease.epoch.counter, &token]).await.during(what)?;
+        }
         let fence = client.prepare_cached(include_str!("sql/commit_build.sql")).await.during("prepare the fence")?;
         client
             .execute(

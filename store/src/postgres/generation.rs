@@ -224,7 +224,7 @@ pub(super) async fn flip(store: &PostgresStore, lease: &BuildLease) -> Result<Fl
         .await
         .during(what)?
         .ok_or_else(|| fenced(lease))?;
-    let ready: bool = build.get(3);
+    let (ready, deviating): (bool, bool) = (build.get(3), build.get(4));
     if !ready && is_own(lease.generation) {
         return Err(StoreError::internal(format!(
             "generation {} is flipped to before it is finished",
@@ -242,7 +242,7 @@ pub(super) async fn flip(store: &PostgresStore, lease: &BuildLease) -> Result<Fl
     let steps: [(&str, &[&(dyn tokio_postgres::types::ToSql + Sync)]); 3] = [
         (
             include_str!("sql/flip_set_live.sql"),
-            &[&tenant, &projection, &lease.generation.0, &new.cursor.0, &digest, &new.version, &epoch],
+            &[&tenant, &projection, &lease.generation.0, &new.cursor.0, &digest, &new.version, &epoch, &deviating],
         ),
         (include_str!("sql/flip_retire.sql"), &[&tenant, &old_generation.0]),
         (include_str!("sql/flip_promote.sql"), &[&tenant, &lease.generation.0]),

@@ -10,7 +10,7 @@
 //! | [`lease`], [`pause`] | ownership; leaving a scope alone |
 //! | [`commit`] | batches, fenced |
 //! | [`generation`], [`sweep`] | rebuilds: begun, finished, flipped to, removed |
-//! | [`failure`], [`run`] | poison events, jobs |
+//! | [`failure`], [`skip`], [`run`] | poison events, what is left out, jobs |
 //! | [`rows`], [`values`] | statements out of table descriptions; values on the wire |
 //! | [`errors`] | the only place that maps the server's errors |
 //!
@@ -33,6 +33,7 @@ mod read;
 mod rows;
 mod run;
 mod scope;
+mod skip;
 mod sweep;
 mod tls;
 mod values;
@@ -42,10 +43,10 @@ mod wake;
 use crate::{
     Acquisition, AppendMode, Backend, BatchCommit, BuildLease, Creation, Failure, Flip, HighWaterSample, Lease,
     NewFailure, NewRun, OpenWriter, Owner, Position, ReadView, Result, Run, RunOutcome, RunProgress, SchemaStatus,
-    Scope, ScopeRow, Storage, Store, StoreOptions, Sweep, Verdict,
+    Scope, ScopeRow, Skip, Storage, Store, StoreOptions, Sweep, Verdict,
 };
 use async_trait::async_trait;
-use decisiongraph_projections::{Admitted, TenantId};
+use decisiongraph_projections::{Admitted, LogSeq, TenantId};
 use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
@@ -156,6 +157,14 @@ impl Store for PostgresStore {
 
     async fn record_failure(&self, failure: &NewFailure) -> Result<Failure> {
         failure::record(self, failure).await
+    }
+
+    async fn skip_event(&self, failure_id: i64, reason: &str, by: &str) -> Result<Skip> {
+        skip::skip(self, failure_id, reason, by).await
+    }
+
+    async fn revoke_skip(&self, scope: &Scope, log_seq: LogSeq) -> Result<Skip> {
+        skip::revoke(self, scope, log_seq).await
     }
 
     async fn create_run(&self, run: &NewRun) -> Result<Creation> {

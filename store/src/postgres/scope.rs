@@ -35,6 +35,7 @@ pub(super) async fn read(
             updated_at: row.get(10),
             cursor_age_seconds: row.get(11),
             paused: row.get::<_, Option<String>>(12).map(|at| Paused { at, reason: row.get(13), by: row.get(14) }),
+            deviating: row.get(15),
         });
     }
     let place =

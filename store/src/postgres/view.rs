@@ -3,10 +3,10 @@
 
 use super::errors::During as _;
 use super::pool::{Connections, SNAPSHOT_IDLE};
-use super::{failure, prior, query, read, run, scope};
+use super::{failure, prior, query, read, run, scope, skip};
 use crate::{
     Checkpoint, Direction, Failure, Generation, Lag, ListFilter, PageLimit, PrecedentFilter, PrecedentHit, ReadView,
-    Result, RowOrder, RowStream, Run, Scope, ScopeHead, ScopeRow,
+    Result, RowOrder, RowStream, Run, Scope, ScopeHead, ScopeRow, Skip,
 };
 use async_trait::async_trait;
 use deadpool_postgres::{ClientWrapper, Object};
@@ -240,6 +240,10 @@ impl ReadView for View {
 
     async fn failure(&self, failure_id: i64) -> Result<Option<Failure>> {
         failure::one(&*self.reader().await?, failure_id).await
+    }
+
+    async fn skips(&self, scope: &Scope) -> Result<Vec<Skip>> {
+        skip::list(&*self.reader().await?, scope).await
     }
 
     async fn runs(&self, filter: &ListFilter) -> Result<Vec<Run>> {

@@ -23,6 +23,8 @@ pub(super) struct Batch {
     changes: Changes,
     digest: RollingDigest,
     checkpoint: bool,
+    /// Whether it leaves a skipped event out.
+    deviates: bool,
 }
 
 impl From<&BatchCommit<'_>> for Batch {
@@ -35,6 +37,7 @@ impl From<&BatchCommit<'_>> for Batch {
             changes: batch.changes.clone(),
             digest: batch.digest.clone(),
             checkpoint: batch.checkpoint,
+            deviates: !batch.skipped.is_empty(),
         }
     }
 }
@@ -63,6 +66,7 @@ pub(super) fn commit(conn: &Connection, lease: &Lease, batch: &Batch) -> Result<
         batch.digest.to_bytes(),
         batch.version,
         now,
+        batch.deviates,
     ])?;
     if moved != 1 {
         return Err(StoreError::fenced(format!("{}: this batch is not of the scope's epoch and cursor", lease.scope)));
@@ -86,6 +90,7 @@ pub(super) fn commit_build(conn: &Connection, lease: &BuildLease, batch: &Batch)
         batch.to.0,
         batch.digest.to_bytes(),
         batch.version,
+        batch.deviates,
     ])?;
     if moved != 1 {
         return Err(StoreError::fenced(format!(

@@ -3,7 +3,7 @@
 //! *Guarantees.* The contract of [`crate::Store`], durable before acknowledging. Because there is one writer and positions
 //! become visible in their order, the safe high-water mark is simply the last position that was drawn.
 //!
-//! *Where to look:* `pool` and `group` for transactions and threads, the verbs (`append`, `commit`, `generation`, `lease`, `pause`, `failure`, `run`)
+//! *Where to look:* `pool` and `group` for transactions and threads, the verbs (`append`, `commit`, `generation`, `lease`, `pause`, `failure`, `skip`, `run`)
 //! for what a transaction does, `view` for what reads, `rows` for statements out of a projection's tables, `errors` for what
 //! SQLite's errors mean. A verb is a plain function over a connection that is already inside a transaction.
 
@@ -21,13 +21,14 @@ mod query;
 mod read;
 mod rows;
 mod run;
+mod skip;
 mod stream;
 mod view;
 
 use crate::{
     Acquisition, AppendMode, Backend, BatchCommit, BuildLease, Creation, Failure, Flip, HighWaterSample, Lease,
     NewFailure, NewRun, OpenWriter, Owner, Position, ReadView, Result, Run, RunOutcome, RunProgress, SchemaStatus,
-    Scope, ScopeRow, Storage, Store, StoreOptions, Sweep, Verdict, crash,
+    Scope, ScopeRow, Skip, Storage, Store, StoreOptions, Sweep, Verdict, crash,
 };
 use async_trait::async_trait;
 use decisiongraph_projections::{Admitted, LogSeq, TenantId};
@@ -223,6 +224,16 @@ impl Store for SqliteStore {
     async fn record_failure(&self, failure: &NewFailure) -> Result<Failure> {
         let failure = failure.clone();
         self.write(move |conn| failure::record(conn, &failure)).await
+    }
+
+    async fn skip_event(&self, failure_id: i64, reason: &str, by: &str) -> Result<Skip> {
+        let (reason, by) = (reason.to_owned(), by.to_owned());
+        self.write(move |conn| skip::skip(conn, failure_id, &reason, &by)).await
+    }
+
+    async fn revoke_skip(&self, scope: &Scope, log_seq: LogSeq) -> Result<Skip> {
+        let scope = scope.clone();
+        self.write(move |conn| skip::revoke(conn, &scope, log_seq)).await
     }
 
     async fn create_run(&self, run: &NewRun) -> Result<Creation> {

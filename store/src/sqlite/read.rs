@@ -386,5 +386,6 @@ fn scope_row(row: &Row<'_>, scope: Scope) -> Result<ScopeRow> {
             Some(at) => Some(Paused { at, reason: row.get(13)?, by: row.get(14)? }),
             None => None,
         },
+        deviating: row.get(15)?,
     })
 }

@@ -1,10 +1,10 @@
 //! Read views: each call its own instant ([`View::fresh`]), or all calls one instant ([`View::snapshot`]).
 
 use super::pool::{Database, Reader, blocking, lock};
-use super::{failure, query, read, run, stream};
+use super::{failure, query, read, run, skip, stream};
 use crate::{
     Checkpoint, Direction, Failure, Generation, Lag, ListFilter, PageLimit, PrecedentFilter, PrecedentHit, ReadView,
-    Result, RowOrder, RowStream, Run, Scope, ScopeHead, ScopeRow,
+    Result, RowOrder, RowStream, Run, Scope, ScopeHead, ScopeRow, Skip,
 };
 use async_trait::async_trait;
 use decisiongraph_projections::{LogEvent, LogSeq, Needs, Prior, Projection, Row, StoredEvent, TenantId};
@@ -230,6 +230,11 @@ impl ReadView for View {
 
     async fn failure(&self, failure_id: i64) -> Result<Option<Failure>> {
         self.read(move |conn| failure::by_id(conn, failure_id)).await
+    }
+
+    async fn skips(&self, scope: &Scope) -> Result<Vec<Skip>> {
+        let scope = scope.clone();
+        self.read(move |conn| skip::list(conn, &scope)).await
     }
 
     async fn runs(&self, filter: &ListFilter) -> Result<Vec<Run>> {

@@ -233,6 +233,7 @@ pub async fn old_checkpoints_go(blank: Blank) {
             to: LogSeq(cursor),
             changes: &Changes::default(),
             digest: &digest,
+            skipped: &[],
             checkpoint: true,
         };
         fresh.store.commit(&lease, &batch).await.expect("a commit");

@@ -6,7 +6,7 @@ use crate::log::{named, tenant, whole_trace};
 use decisiongraph_projections::{Category, LogSeq, Refusal, TenantId, catalogue};
 use decisiongraph_store::*;
 
-fn poison(tenant: &TenantId, log_seq: i64, message: &str) -> NewFailure {
+pub fn poison(tenant: &TenantId, log_seq: i64, message: &str) -> NewFailure {
     NewFailure {
         scope: Scope::new(tenant, catalogue::TRACE_SUMMARY),
         log_seq: LogSeq(log_seq),

@@ -37,6 +37,7 @@ impl Computed {
             to: self.to,
             changes: &self.changes,
             digest: &self.digest,
+            skipped: &[],
             checkpoint: false,
         }
     }
@@ -53,7 +54,7 @@ pub async fn compute(
 ) -> Computed {
     let traces: BTreeSet<String> = events.iter().map(|event| event.trace_id.clone()).collect();
     let heads = view.heads(tenant, &traces, position.cursor).await.expect("heads");
-    assert_eq!(sequence::check_page(events, &heads), None, "the log is sound");
+    assert_eq!(sequence::check_page(events, &heads, &Default::default()), None, "the log is sound");
     let needs = projection.needs(events);
     let mut prior = view.prior_rows(tenant, projection, generation, &needs).await.expect("prior rows");
     prior.history =

@@ -18,6 +18,7 @@ mod queries;
 mod rows;
 mod runs;
 mod schema;
+mod skips;
 mod snapshots;
 mod splits;
 
@@ -125,6 +126,12 @@ every_backend! {
         one_open_row_an_event,
         a_passing_commit_resolves,
         failures_are_listed_newest_first,
+    ]
+    skips [
+        the_event_of_an_open_failure_is_skipped_once,
+        a_resolved_failure_is_not_skipped,
+        a_revoked_skip_holds_no_longer,
+        a_batch_past_a_skip_makes_its_generation_deviate,
     ]
     runs [
         a_run_from_start_to_end,

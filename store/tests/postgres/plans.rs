@@ -120,6 +120,11 @@ async fn check(fresh: &Fresh, when: &str) {
         let condition = plan.lines().find(|line| line.contains("Index Cond")).unwrap_or_default();
         assert!(condition.contains(bounds), "{when}: {index} is not bounded by {bounds}:\n{plan}");
     }
+    let sql = include_str!("../../src/postgres/sql/skips.sql");
+    client.batch_execute(&format!("PREPARE skips (text, text) AS {sql}")).await.expect("prepared");
+    let plan = client.query("EXPLAIN EXECUTE skips ('t', 'p')", &[]).await.expect("a plan");
+    let plan = plan.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>().join("\n");
+    assert!(plan.contains("using dg_skip_active") && !plan.contains("Sort"), "{when}: skips:\n{plan}");
     let sql = include_str!("../../src/postgres/sql/tenants_behind.sql");
     client.batch_execute(&format!("PREPARE behind (bigint, text, text[], bigint) AS {sql}")).await.expect("prepared");
     let explain = "EXPLAIN EXECUTE behind (9::bigint, ''::text, '{context_graph}'::text[], 100::bigint)";

@@ -3,6 +3,7 @@ SELECT scope.tenant_id, scope.projection, scope.owner_node, coalesce(node.expire
        scope.epoch_token, scope.generation, scope.cursor, scope.digest, scope.version,
        strftime('%Y-%m-%dT%H:%M:%fZ', scope.updated_at_ms / 1000.0, 'unixepoch'),
        max(0, ?1 - scope.updated_at_ms) / 1000.0,
-       strftime('%Y-%m-%dT%H:%M:%fZ', scope.paused_at_ms / 1000.0, 'unixepoch'), scope.paused_reason, scope.paused_by
+       strftime('%Y-%m-%dT%H:%M:%fZ', scope.paused_at_ms / 1000.0, 'unixepoch'), scope.paused_reason, scope.paused_by,
+       scope.deviating
 FROM dg_scope AS scope
 LEFT JOIN dg_node AS node ON node.node = scope.owner_node AND node.incarnation = scope.owner_incarnation
