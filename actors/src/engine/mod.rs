@@ -12,6 +12,7 @@ pub(crate) mod lane;
 pub(crate) mod mark;
 pub(crate) mod page;
 mod rebuild;
+pub mod replay_failure;
 pub mod report;
 mod verify;
 

@@ -11,21 +11,16 @@ use super::report::{DRIFT_ROWS_MAX, DriftRow, ScopeReport, VerifyFacts, scope_re
 use decisiongraph_projections::digest::rolling::RollingDigest;
 use decisiongraph_projections::{Projection, RowKey, Table, TenantId, Value};
 use decisiongraph_store::{
-    Acquisition, Generation, KeyedRow, ReadView, Result, RowOrder, RowStream, Scope, StoreError,
+    Acquisition, Generation, KeyedRow, ReadView, Result, RowOrder, RowStream, Scope, Store, StoreError,
 };
 use futures_util::StreamExt as _;
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 /// Verifies these projections against one snapshot.
 pub async fn verify(job: &mut Job<'_>, projections: &[&'static dyn Projection]) -> Result<(Ended, Vec<ScopeReport>)> {
     let snapshot = job.store.snapshot().await?;
-    let folder = tempfile::Builder::new().prefix("decisiongraph-verify-").tempdir().map_err(|error| {
-        StoreError::new(
-            decisiongraph_projections::Category::Storage,
-            format!("no scratch folder for the verify: {error}; set TMPDIR to a writable folder with space"),
-        )
-    })?;
-    let scratch = decisiongraph_store::sqlite::scratch(&folder.path().join("fold.db")).await?;
+    let Scratch { store: scratch, folder: _folder } = Scratch::new("verify").await?;
     let mut reports = Vec::with_capacity(projections.len());
     for projection in projections {
         let scope = Scope::new(&job.tenant, *projection);
@@ -39,6 +34,7 @@ pub async fn verify(job: &mut Job<'_>, projections: &[&'static dyn Projection]) 
         };
         let log_generation = lease.generation;
         let mut lanes = [Lane::new(*projection, &job.tenant, Target::Live(lease), position)];
+        lanes[0].skipping(&*snapshot).await?;
         if job.drive(&mut lanes, &*scratch, &*snapshot, target).await? == Ended::Cancelled {
             return Ok((Ended::Cancelled, reports));
         }
@@ -68,6 +64,29 @@ pub async fn verify(job: &mut Job<'_>, projections: &[&'static dyn Projection]) 
         reports.push(report);
     }
     Ok((Ended::Reached, reports))
+}
+
+/// A store for intermediate results, in a folder that goes with it.
+pub(super) struct Scratch {
+    /// Empty, with its schema.
+    pub store: Arc<dyn Store>,
+    /// What removes it.
+    pub folder: tempfile::TempDir,
+}
+
+impl Scratch {
+    /// A new one; `purpose` is part of the folder's name. `storage` when there is no place for it.
+    pub async fn new(purpose: &str) -> Result<Scratch> {
+        let folder =
+            tempfile::Builder::new().prefix(&format!("decisiongraph-{purpose}-")).tempdir().map_err(|error| {
+                StoreError::new(
+                    decisiongraph_projections::Category::Storage,
+                    format!("no scratch folder for the {purpose}: {error}; set TMPDIR to a writable folder with space"),
+                )
+            })?;
+        let store = decisiongraph_store::sqlite::scratch(&folder.path().join("fold.db")).await?;
+        Ok(Scratch { store, folder })
+    }
 }
 
 /// The live rows and the rows that the log gives.

@@ -1,0 +1,148 @@
+//! Meets a recorded failure again, offline: the batch that failed is folded over the state that it was computed from, and nothing is
+//! written but a scratch file.
+//!
+//! ```text
+//!   live cursor = batch_from?  ── yes ──▶ live rows, in one snapshot ─────────┐
+//!            └── no ──▶ log from the origin to batch_from, into a scratch file ┴──▶ digest = digest_before? ──▶ fold the batch
+//! ```
+//!
+//! *Guarantees.* One snapshot of log, rows and skips. The event itself counts as not skipped, whatever was decided meanwhile: the
+//! question is whether it still fails.
+
+use super::lane::{ApplyOptions, Lane, Target};
+use super::page::Page;
+use super::verify::Scratch;
+use decisiongraph_projections::{Category, LogSeq, Projection, catalogue};
+use decisiongraph_store::{
+    Acquisition, Failure, Lease, Owner, PageLimit, Position, ReadView, Result, Scope, Store, StoreError,
+};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// Events of a page on the way to the failing batch.
+const PAGE_EVENTS_MAX: usize = 2_000;
+/// Payload bytes of such a page.
+const PAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// What meeting a failure again gave.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailureReplay {
+    /// Whether the same event failed again, for a reason of the same category.
+    pub reproduced: bool,
+    /// The event that failed now; none when the batch is sound.
+    pub log_seq: Option<LogSeq>,
+    /// Of what now failed.
+    pub category: Option<Category>,
+    /// Of what now failed.
+    pub message: Option<String>,
+    /// Whether the state that the batch was folded over has the digest that was recorded with the failure.
+    pub digest_before_matches: bool,
+    /// Where that state came from: `live rows` or `log from the origin`.
+    pub source: String,
+    /// Events read, with those on the way to the batch.
+    pub events: u64,
+}
+
+/// Folds the batch of a failure again and tells what happens; see the file's guarantees. `not_found` when there is no such failure.
+pub async fn replay_failure(store: &dyn Store, failure_id: i64) -> Result<FailureReplay> {
+    let snapshot = store.snapshot().await?;
+    let failure = snapshot
+        .failure(failure_id)
+        .await?
+        .ok_or_else(|| StoreError::new(Category::NotFound, format!("there is no failure {failure_id}")))?;
+    let projection = catalogue::find(&failure.projection).ok_or_else(|| {
+        StoreError::new(Category::VersionMismatch, format!("this program has no projection {}", failure.projection))
+    })?;
+    let scope = Scope::new(&failure.tenant, projection);
+    match snapshot.scope(&scope).await? {
+        Some(live) if live.position.cursor == failure.batch_from && live.position.version == projection.version() => {
+            let lease = Lease { scope, owner: nobody(), epoch: live.epoch, generation: live.generation, session: 0 };
+            let mut lane = Lane::new(projection, &failure.tenant, Target::Live(lease), live.position);
+            skipping_others(&mut lane, &*snapshot, &failure).await?;
+            fold_batch(&lane, &*snapshot, &*snapshot, &failure, "live rows", 0).await
+        }
+        _ => from_origin(&*snapshot, &failure, projection).await,
+    }
+}
+
+/// Folds the log up to the batch into a scratch file, then the batch.
+async fn from_origin(
+    log: &dyn ReadView,
+    failure: &Failure,
+    projection: &'static dyn Projection,
+) -> Result<FailureReplay> {
+    let scratch = Scratch::new("replay").await?;
+    let owner = nobody();
+    let scope = Scope::new(&failure.tenant, projection);
+    let (lease, position): (Lease, Position) = match scratch.store.acquire_scope(&scope, &owner).await? {
+        Acquisition::Acquired(lease, position) => (lease, position),
+        Acquisition::Held { by, .. } => {
+            return Err(StoreError::internal(format!("the scratch store is held by {by}")));
+        }
+    };
+    let mut lane = Lane::new(projection, &failure.tenant, Target::Live(lease), position);
+    skipping_others(&mut lane, log, failure).await?;
+    let options = ApplyOptions { owner: &owner, checkpoint_events: u64::MAX, record_failures: false, recover: false };
+    let limit = PageLimit { rows_max: PAGE_EVENTS_MAX, bytes_max: PAGE_BYTES_MAX };
+    let source = "log from the origin";
+    while lane.position.cursor < failure.batch_from {
+        let from = lane.position.cursor;
+        let page = Page::read(log, &failure.tenant, from, failure.batch_from, limit, &lane.skips).await?;
+        if page.is_empty() {
+            break;
+        }
+        lane.apply(&*scratch.store, log, &Arc::new(page), &options).await?;
+        if let Some(earlier) = lane.failure {
+            // Something before the batch fails now: the batch cannot be met as it was.
+            return Ok(FailureReplay {
+                reproduced: false,
+                log_seq: Some(earlier.log_seq),
+                category: Some(earlier.category),
+                message: Some(earlier.message),
+                digest_before_matches: false,
+                source: source.to_owned(),
+                events: lane.events,
+            });
+        }
+    }
+    fold_batch(&lane, &*scratch.store.view().await?, log, failure, source, lane.events).await
+}
+
+async fn fold_batch(
+    lane: &Lane,
+    rows: &dyn ReadView,
+    log: &dyn ReadView,
+    failure: &Failure,
+    source: &str,
+    events_before: u64,
+) -> Result<FailureReplay> {
+    // The batch was in memory once, so it is small enough to be there again.
+    let limit = PageLimit { rows_max: usize::MAX, bytes_max: usize::MAX };
+    let page = Page::read(log, &failure.tenant, lane.position.cursor, failure.batch_to, limit, &lane.skips).await?;
+    let page = Arc::new(page);
+    let folded = lane.fold(rows, log, &page).await?;
+    let met = folded.poison.as_ref().or(page.poison.as_ref());
+    let met = met.map(|poison| (page.events[poison.index].log_seq, &poison.refusal));
+    Ok(FailureReplay {
+        reproduced: met.is_some_and(|(at, refusal)| at == failure.log_seq && refusal.category == failure.category),
+        log_seq: met.map(|(at, _)| at),
+        category: met.map(|(_, refusal)| refusal.category),
+        message: met.map(|(_, refusal)| refusal.message.clone()),
+        digest_before_matches: lane.position.digest.to_text() == failure.digest_before,
+        source: source.to_owned(),
+        events: events_before + page.events.len() as u64,
+    })
+}
+
+/// What the scope skips, but for the event in question.
+async fn skipping_others(lane: &mut Lane, view: &dyn ReadView, failure: &Failure) -> Result<()> {
+    lane.skipping(view).await?;
+    lane.skips.remove(&failure.log_seq);
+    Ok(())
+}
+
+/// Nothing is taken from anybody.
+fn nobody() -> Owner {
+    Owner { node: "replay".to_owned(), incarnation: Uuid::nil() }
+}
