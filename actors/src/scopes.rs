@@ -16,7 +16,7 @@ use crate::supervision::{Address, SupervisorRef};
 use crate::worker::{LiveScope, WorkerMessage};
 use decisiongraph_projections::{LogSeq, TenantId, catalogue};
 use decisiongraph_store::{PageLimit, ReadView, Result as StoreResult};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -111,9 +111,9 @@ impl TenantCell {
         {
             return Ok(Arc::clone(page));
         }
-        let page = Arc::new(Page::read(log, &self.tenant, after, upto, limit).await?);
+        let page = Arc::new(Page::read(log, &self.tenant, after, upto, limit, &BTreeSet::new()).await?);
         // A page with a poison event is not kept: the event's cause may be mended any time.
-        if !page.events.is_empty() && page.poison.is_none() {
+        if !page.is_empty() && page.poison.is_none() {
             pages.push_back((era, Arc::clone(&page)));
             if pages.len() > PAGES_MAX {
                 pages.pop_front();

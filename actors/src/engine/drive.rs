@@ -115,12 +115,8 @@ impl<'a> Job<'a> {
             let here = lanes.iter_mut().filter(|lane| lane.failure.is_none() && lane.position.cursor == from);
             let (page, options, tenant) = (&page, &options, &tenant);
             let apply = try_join_all(here.map(|lane| async move {
-                if lane.skips_of(page) {
-                    // The same events, read as this lane takes them.
-                    let own = Page::read(log, tenant, from, page.end(), limit, &lane.skips).await?;
-                    return lane.apply(rows, log, &Arc::new(own), options).await;
-                }
-                lane.apply(rows, log, page, options).await
+                let page = lane.own_page(log, page).await?;
+                lane.apply(rows, log, &page, options).await
             }));
             let read_ahead = async {
                 match next {

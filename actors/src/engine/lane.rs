@@ -13,8 +13,8 @@ use super::page::Page;
 use decisiongraph_projections::digest::rolling::RollingDigest;
 use decisiongraph_projections::{Category, LogEvent, LogSeq, Projection, Refusal, TenantId};
 use decisiongraph_store::{
-    Acquisition, BatchCommit, BuildLease, Failure, Generation, Lease, NewFailure, Owner, Position, ReadView, Result,
-    Scope, Store, StoreError,
+    Acquisition, BatchCommit, BuildLease, Failure, Generation, Lease, NewFailure, Owner, PageLimit, Position, ReadView,
+    Result, Scope, Store, StoreError,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -93,9 +93,16 @@ impl Lane {
         Ok(())
     }
 
-    /// Whether it skips an event of this page, and so needs a reading of its own.
-    pub fn skips_of(&self, page: &Page) -> bool {
-        self.skips.range(..=page.end()).next_back().is_some_and(|skip| *skip > page.after)
+    /// A shared page, which was read without skips, as this lane takes it: the same page, or when it skips an event of it, a reading of
+    /// the same events of its own.
+    pub async fn own_page(&self, log: &dyn ReadView, page: &Arc<Page>) -> Result<Arc<Page>> {
+        let skips = self.skips.range(..=page.end()).next_back().is_some_and(|skip| *skip > page.after);
+        if !skips {
+            return Ok(Arc::clone(page));
+        }
+        // The events are in memory already, so they are few enough.
+        let limit = PageLimit { rows_max: usize::MAX, bytes_max: usize::MAX };
+        Ok(Arc::new(Page::read(log, &self.scope.tenant, page.after, page.end(), limit, &self.skips).await?))
     }
 
     /// Remembers the digest when the lane passes `at`.

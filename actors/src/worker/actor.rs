@@ -202,10 +202,15 @@ impl Worker {
         let log = shared.store.view().await?;
         self.vitals.working_on("reading");
         let page = cell.page(&*log, lane.position.cursor, target, limit, era).await?;
-        if page.events.is_empty() {
+        if page.is_empty() {
             self.enter(state, Phase::Idle, "");
             return Ok(Next::Quiet);
         }
+        if state.attempt > 0 {
+            // The event that stopped it may have been skipped meanwhile.
+            lane.skipping(&*log).await?;
+        }
+        let page = lane.own_page(&*log, &page).await?;
         cell.show(state.place, |live| {
             live.phase = Phase::CatchingUp;
             live.doing = "applying".to_owned();
@@ -278,7 +283,9 @@ impl Worker {
             ));
         }
         self.cell.show(state.place, |live| live.cursor = position.cursor);
-        state.lane = Some((Lane::new(*projection, &self.cell.tenant, Target::Live(lease), position), era));
+        let mut lane = Lane::new(*projection, &self.cell.tenant, Target::Live(lease), position);
+        lane.skipping(&*shared.store.view().await?).await?;
+        state.lane = Some((lane, era));
         Ok(None)
     }
 
