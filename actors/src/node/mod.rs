@@ -52,6 +52,17 @@ impl Node {
         self.root.exited().await
     }
 
+    /// Whether the tree gave up: more failures than it may.
+    pub fn gave_up(&self) -> bool {
+        self.root.gave_up()
+    }
+
+    /// Ends every actor at once, as a crash of the process would: nothing is handed over.
+    pub async fn kill(&self) -> ExitReason {
+        self.shared.drain();
+        self.root.kill().await
+    }
+
     /// Stops the tree in order; everything that this node holds is free afterwards.
     pub async fn stop(&self) -> ExitReason {
         self.shared.drain();
