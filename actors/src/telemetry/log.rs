@@ -1,0 +1,57 @@
+//! The log: lines for people or one JSON object a line, and spans on their way to the exporters.
+//!
+//! *Guarantees.* Only spans of [`TARGET`] are exported, whatever libraries trace.
+
+use super::signals::TARGET;
+use crate::admin::AdminError;
+use crate::config::{LogFormat, NodeConfig};
+use decisiongraph_projections::Category;
+use opentelemetry_sdk::trace::SdkTracer;
+use tracing::Subscriber;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::{EnvFilter, Registry, fmt};
+
+/// What is logged, and how.
+#[derive(Debug, Clone)]
+pub struct LogOptions {
+    /// A `tracing` filter, for the log and for spans.
+    pub filter: String,
+    /// Form of the log.
+    pub format: LogFormat,
+    /// Whether lines for people are coloured.
+    pub ansi: bool,
+}
+
+impl LogOptions {
+    /// As configured; `ansi` when the log goes to a terminal.
+    pub fn of(config: &NodeConfig, ansi: bool) -> LogOptions {
+        LogOptions { filter: config.log_filter.clone(), format: config.log_format, ansi }
+    }
+}
+
+pub(super) fn subscriber<W>(
+    options: &LogOptions,
+    writer: W,
+    tracer: Option<SdkTracer>,
+) -> Result<impl Subscriber + use<W>, AdminError>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let filter = EnvFilter::try_new(&options.filter)
+        .map_err(|error| AdminError::new(Category::InvalidArgument, format!("log_filter: {error}")))?;
+    let lines = fmt::layer().with_writer(writer);
+    let lines = match options.format {
+        LogFormat::Text => lines.with_ansi(options.ansi).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).boxed(),
+    };
+    let spans = tracer.map(|tracer| {
+        tracing_opentelemetry::layer()
+            .with_tracer(tracer)
+            .with_location(false)
+            .with_threads(false)
+            .with_filter(filter_fn(|metadata| metadata.is_event() || metadata.target() == TARGET))
+    });
+    Ok(Registry::default().with(lines).with(spans).with(filter))
+}

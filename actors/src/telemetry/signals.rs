@@ -1,0 +1,250 @@
+//! Every metric, span and log event, declared once: name, kind, unit, attributes, meaning.
+//!
+//! *Guarantees.* Instruments and spans are made from these declarations only, and `docs/reference/TELEMETRY.md` is their text; tests
+//! compare them. Attributes have few values; a tenant appears in metrics only within [`LAG_SERIES_MAX`].
+
+use decisiongraph_projections::{Category, LogSeq, TenantId};
+use decisiongraph_store::Epoch;
+use tracing::Span;
+use tracing::field::Empty;
+use uuid::Uuid;
+
+/// The `tracing` target of every span that is exported.
+pub const TARGET: &str = "decisiongraph";
+/// Scopes whose lag has series of its own: those that lag most. All others are in the sums and maxima of their projection.
+pub const LAG_SERIES_MAX: usize = 300;
+
+/// What an instrument does with what it is told.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Kind {
+    /// Counts up from the start of the process.
+    Counter,
+    /// Sorts values into buckets with these upper bounds.
+    Histogram(&'static [f64]),
+    /// The value now, looked up when somebody asks.
+    Gauge,
+}
+
+/// A metric. Its name is the same in Prometheus and OTLP.
+#[derive(Debug, PartialEq)]
+pub struct Metric {
+    /// Name, with the unit at its end where it has one.
+    pub name: &'static str,
+    /// What it does.
+    pub kind: Kind,
+    /// Unit, in UCUM notation.
+    pub unit: &'static str,
+    /// Attributes (labels).
+    pub attributes: &'static [&'static str],
+    /// What it means.
+    pub help: &'static str,
+}
+
+/// A span.
+#[derive(Debug, PartialEq)]
+pub struct SpanSignal {
+    /// Name.
+    pub name: &'static str,
+    /// Fields. Those that do not apply, or are not known yet, are empty.
+    pub fields: &'static [&'static str],
+    /// What it covers.
+    pub help: &'static str,
+}
+
+/// A log event of level info or higher.
+#[derive(Debug, PartialEq)]
+pub struct LogSignal {
+    /// `info`, `warn` or `error`.
+    pub level: &'static str,
+    /// Its text, with `{}` where values stand.
+    pub text: &'static str,
+    /// What it means, and what to do.
+    pub help: &'static str,
+}
+
+/// 0.5 ms to 60 s.
+const SECONDS: &[f64] =
+    &[0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0];
+/// A tenth of a second to a day.
+const LONG_SECONDS: &[f64] = &[0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0, 86_400.0];
+/// 1 to 100,000.
+const EVENTS: &[f64] =
+    &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0, 2_000.0, 5_000.0, 10_000.0, 100_000.0];
+/// 256 B to 64 MiB.
+const BYTES: &[f64] =
+    &[256.0, 1_024.0, 4_096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0, 4_194_304.0, 16_777_216.0, 67_108_864.0];
+
+macro_rules! metrics {
+    ($($constant:ident = $name:literal, $kind:expr, $unit:literal, [$($attribute:literal),*], $help:literal;)*) => {
+        $(#[doc = $help] pub const $constant: Metric =
+            Metric { name: $name, kind: $kind, unit: $unit, attributes: &[$($attribute),*], help: $help };)*
+        /// Every metric, in the order of the documentation.
+        pub const METRICS: &[Metric] = &[$($constant),*];
+    };
+}
+
+use Kind::{Counter, Gauge, Histogram};
+
+metrics! {
+    EVENTS_APPLIED = "decisiongraph_events_applied_total", Counter, "{event}", ["projection"],
+        "Events that committed batches applied.";
+    BATCH_DURATION = "decisiongraph_batch_duration_seconds", Histogram(SECONDS), "s", ["projection"],
+        "From the batch's look-ups to the return of its commit.";
+    BATCH_EVENTS = "decisiongraph_batch_events", Histogram(EVENTS), "{event}", ["projection"],
+        "Events a committed batch.";
+    BATCH_BYTES = "decisiongraph_batch_bytes", Histogram(BYTES), "By", ["projection"],
+        "Payload bytes a committed batch.";
+    RETRIES = "decisiongraph_retries_total", Counter, "{retry}", ["projection", "category"],
+        "Times that a worker waits out a fault that may pass.";
+    FAILURES = "decisiongraph_failures_total", Counter, "{failure}", ["projection", "category"],
+        "Errors that stop a projection, met poison events included.";
+    RESTARTS = "decisiongraph_restarts_total", Counter, "{restart}", ["child"],
+        "Children that a supervisor started again. `child` is the kind: worker, coordinator, tenant, job, …";
+    ESCALATIONS = "decisiongraph_escalations_total", Counter, "{escalation}", ["supervisor"],
+        "Supervisors that gave up because more children died than their restart budget allows. `supervisor` is the kind.";
+    LEASE_CHANGES = "decisiongraph_lease_changes_total", Counter, "{change}", ["change"],
+        "Changes of ownership: acquired, lost, released, taken_over, fenced.";
+    MARK_HOLD_DURATION = "decisiongraph_mark_hold_duration_seconds", Histogram(LONG_SECONDS), "s", [],
+        "How long open appenders held up the mark, told when it moves again.";
+    JOB_DURATION = "decisiongraph_job_duration_seconds", Histogram(LONG_SECONDS), "s", ["mode", "state"],
+        "From a job's start on this node to its end. Its count is the number of jobs that ended.";
+    ADMIN_ASK_DURATION = "decisiongraph_admin_ask_duration_seconds", Histogram(SECONDS), "s", ["command", "outcome"],
+        "Admin requests. `outcome` is ok or the error's category; its count is the number of requests.";
+    LAG_EVENTS = "decisiongraph_lag_events", Gauge, "{event}", ["tenant", "projection"],
+        "Events of the tenant between a scope's cursor and the mark. Only the 300 scopes that lag most.";
+    LAG_SECONDS = "decisiongraph_lag_seconds", Gauge, "s", ["tenant", "projection"],
+        "Age of the oldest of these events. Only the 300 scopes that lag most.";
+    LAG_EVENTS_SUM = "decisiongraph_lag_events_sum", Gauge, "{event}", ["projection"],
+        "Lag in events over all scopes of this node.";
+    LAG_EVENTS_MAX = "decisiongraph_lag_events_max", Gauge, "{event}", ["projection"],
+        "Largest lag in events of any scope of this node.";
+    LAG_SECONDS_MAX = "decisiongraph_lag_seconds_max", Gauge, "s", ["projection"],
+        "Largest lag in seconds of any scope of this node.";
+    MARK = "decisiongraph_mark", Gauge, "{position}", [],
+        "The safe mark: nothing can still appear at or below this log position.";
+    MARK_HELD = "decisiongraph_mark_held_seconds", Gauge, "s", [],
+        "How long open appenders have held up the mark by now; 0 when none does.";
+    DATABASE_UP = "decisiongraph_database_up", Gauge, "1", [],
+        "1 while the database answers, else 0.";
+    LEASE_LEFT = "decisiongraph_lease_left_seconds", Gauge, "s", [],
+        "How long this node may still believe in its lease; 0 when it is over.";
+    TENANTS = "decisiongraph_tenants", Gauge, "{tenant}", ["state"],
+        "Tenants whose actors run (running), and those that wait for their turn (waiting).";
+    JOBS = "decisiongraph_jobs", Gauge, "{job}", ["mode", "state"],
+        "Jobs of this node by mode and state.";
+}
+
+/// Every span, in the order of the documentation.
+pub const SPANS: &[SpanSignal] = &[BATCH_SPAN, JOB_SPAN, ADMIN_SPAN, TAKEOVER_SPAN];
+
+const BATCH_SPAN: SpanSignal = SpanSignal {
+    name: "batch",
+    fields: &["tenant", "projection", "from", "to", "epoch", "job", "events", "otel.status_code", "category"],
+    help: "A batch of one scope: look-ups, fold, commit. `to` is the last event of the page; `job` the run, none for a worker; `events` those applied.",
+};
+const JOB_SPAN: SpanSignal = SpanSignal {
+    name: "job",
+    fields: &["tenant", "job", "mode", "events", "otel.status_code", "category"],
+    help: "A job on this node, from its start or adoption to its end.",
+};
+const ADMIN_SPAN: SpanSignal = SpanSignal {
+    name: "admin",
+    fields: &["command", "otel.status_code", "category"],
+    help: "An admin request, from its arrival to the reply.",
+};
+const TAKEOVER_SPAN: SpanSignal = SpanSignal {
+    name: "takeover",
+    fields: &["tenant", "projection", "epoch", "from", "otel.status_code", "category"],
+    help: "A scope taken with a new epoch. `epoch` is the new one, `from` the durable cursor.",
+};
+
+/// A batch of `projection` over the events in (`from`, `to`]; see [`SPANS`].
+pub fn batch_span(
+    tenant: &TenantId,
+    projection: &str,
+    from: LogSeq,
+    to: LogSeq,
+    epoch: Option<Epoch>,
+    job: Option<Uuid>,
+) -> Span {
+    let span = tracing::info_span!(
+        target: TARGET, "batch", tenant = %tenant, projection, from = from.0, to = to.0, epoch = Empty, job = Empty,
+        events = Empty, otel.status_code = Empty, category = Empty
+    );
+    if let Some(epoch) = epoch {
+        span.record("epoch", tracing::field::display(epoch));
+    }
+    if let Some(job) = job {
+        span.record("job", tracing::field::display(job));
+    }
+    span
+}
+
+/// A job; see [`SPANS`].
+pub fn job_span(tenant: &TenantId, job: Uuid, mode: &str) -> Span {
+    tracing::info_span!(
+        target: TARGET, "job", tenant = %tenant, job = %job, mode, events = Empty, otel.status_code = Empty, category = Empty
+    )
+}
+
+/// An admin request; see [`SPANS`].
+pub fn admin_span(command: &str) -> Span {
+    tracing::info_span!(target: TARGET, "admin", command, otel.status_code = Empty, category = Empty)
+}
+
+/// A take-over; `epoch` and `from` are recorded with [`Span::record`] when they are known. See [`SPANS`].
+pub fn takeover_span(tenant: &TenantId, projection: &str) -> Span {
+    tracing::info_span!(
+        target: TARGET, "takeover", tenant = %tenant, projection, epoch = Empty, from = Empty, otel.status_code = Empty,
+        category = Empty
+    )
+}
+
+/// Records on a span that its work met an error of this category.
+pub fn failed(span: &Span, category: Category) {
+    span.record("category", category.as_str());
+    span.record("otel.status_code", "ERROR");
+}
+
+const fn log(level: &'static str, text: &'static str, help: &'static str) -> LogSignal {
+    LogSignal { level, text, help }
+}
+
+/// Every log event of the library of level info or higher, in alphabetical order. Debug and trace lines are for developers and may change.
+#[rustfmt::skip]
+pub const LOGS: &[LogSignal] = &[
+    log("warn", "a poison event stops the scope", "An open failure was recorded: `decisiongraph failures`."),
+    log("warn", "an admin connection was refused: {}", "Wrong secret, wrong version, or no admin client."),
+    log("warn", "an open appender holds the mark; catching up to where it is safe", "`pids` names the appenders; what is behind them is applied by a later pass."),
+    log("info", "an orphaned job is adopted and goes on", "Its process is gone; the job continues here from its durable position."),
+    log("warn", "cannot accept a connection for metrics: {error}", "Usually no file descriptors are left. Told once until it works again."),
+    log("warn", "cannot accept an admin connection: {error}", "Usually no file descriptors are left."),
+    log("warn", "child ended", "A defect or a kill; the supervisor acts by its strategy. `reason` says which."),
+    log("info", "collector reached again", "Traces or metrics (`signal`) arrive again."),
+    log("warn", "collector not reached, exports are dropped until it is: {error}", "Told once for each `signal`. The node works on; only telemetry is lost."),
+    log("warn", "could not give up the lease: {}", "What is held is free when the lease is over."),
+    log("warn", "did not stop in time; killed", "A child did not end within its shutdown time."),
+    log("error", "does not yield and cannot be killed; given up", "A child blocks its thread; restart the process."),
+    log("warn", "lease not renewed: {}", "Work stops when the lease is over; renewals go on."),
+    log("warn", "not handed over within {LEAVE:?}; others take over when the lease is over", "At the node's stop."),
+    log("warn", "not handed over: {}", "At the node's stop; others take over when the lease is over."),
+    log("warn", "restart failed", "A child could not be started again; the supervisor tries on within its budget."),
+    log("warn", "retired rows are not swept yet: {}", "Space only; a later sweep deletes them."),
+    log("info", "telemetry not flushed within {STOP_DEADLINE:?}", "At the node's stop: the collector was slow or away, the last exports are lost."),
+    log("info", "the database answers", "First contact, or it is back."),
+    log("warn", "the database is away: {}", "All work waits; it goes on by itself when the database is back."),
+    log("warn", "the end of run {} is not recorded: {}", "The run says `running` until somebody adopts it."),
+    log("warn", "the job failed: {}", "`decisiongraph run ID` shows it; it can be resumed."),
+    log("info", "the job waits and goes on: {}", "A fault that may pass."),
+    log("warn", "the job was not started again: {}", "Tried again at the next look for orphans."),
+    log("warn", "the job was not started: {error}", "Tried again at the next look for orphans."),
+    log("warn", "the job's actor died; it goes on from its durable position", "A defect or a kill."),
+    log("warn", "the lease is not renewed: {}", "Told once; work stops when the lease is over, renewals go on."),
+    log("info", "the lease is renewed again", "After the line above."),
+    log("error", "the scope cannot be worked on: {}", "`decisiongraph why` and the runbook's section of the category."),
+    log("info", "the scope was taken over; this worker stops", "Another node owns it now."),
+    log("warn", "the server's history changed: cursors and digests held in memory are dropped", "The database restarted or failed over; everything is read anew."),
+    log("warn", "the tenant's actors were not started: {error}", "Tried again at the next event or sweep."),
+    log("error", "{why}", "A supervisor gave up: more children died than its restart budget allows."),
+    log("info", "{}; waiting at most {:?} in case its process is gone", "A scope is held by a process that may be dead."),
+];
