@@ -4,6 +4,8 @@ use decisiongraph_actors::admin::AdminError;
 use decisiongraph_actors::config::keys::{KEYS, Kind, Unset};
 use decisiongraph_actors::config::{ConfigFault, LogFormat, NodeConfig, Source, page};
 use decisiongraph_actors::engine::EngineConfig;
+use decisiongraph_actors::failure::Pauses;
+use decisiongraph_actors::node::NodeBounds;
 use decisiongraph_projections::Category;
 use decisiongraph_store::{DatabaseUrl, StoreOptions};
 use std::path::{Path, PathBuf};
@@ -26,7 +28,7 @@ fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
 }
 
 #[test]
-fn defaults_are_those_of_the_engine_and_the_store() {
+fn defaults_are_those_of_the_engine_the_store_and_the_node() {
     let config = load(None, &[], &[]).expect("defaults are sound");
     assert_eq!(format!("{:?}", config.engine), format!("{:?}", EngineConfig::default()));
     assert_eq!(format!("{:?}", config.store), format!("{:?}", StoreOptions::default()));
@@ -34,9 +36,8 @@ fn defaults_are_those_of_the_engine_and_the_store() {
     assert_eq!((config.otlp_endpoint, config.admin_listen, config.log_format), (None, None, LogFormat::Text));
     assert_eq!(config.data_dir, Path::new("/home/somebody/.local/share/decisiongraph"));
     assert_eq!(config.database, DatabaseUrl::Sqlite(config.data_dir.join("decisiongraph.db")));
-    assert!(config.database_is_ours && !config.name.is_empty());
-    assert_eq!((config.pace.poll, config.pace.tenants_max), (Duration::from_secs(1), 1_000));
-    assert_eq!(config.pace.recheck, (Duration::from_secs(5), Duration::from_secs(300)));
+    assert!(config.database_is_ours && config.name.is_none());
+    assert_eq!(format!("{:?}", config.bounds), format!("{:?}", NodeBounds::default()));
 }
 
 #[test]
@@ -59,9 +60,9 @@ fn every_number_reaches_the_field_that_is_named_after_it() {
     let of = |name: &str| expected.iter().find(|(key, _)| *key == name).expect("a key").1;
     let pair = |name: &str| {
         let part = |which: &str| Duration::from_millis(of(&format!("{name}_{which}_ms")));
-        (part("first"), part("longest"))
+        Pauses { first: part("first"), longest: part("longest") }
     };
-    assert_eq!((config.pace.retry, config.pace.recheck), (pair("retry"), pair("recheck")));
+    assert_eq!((config.bounds.retry, config.bounds.recheck), (pair("retry"), pair("recheck")));
     for (name, value) in expected.iter().filter(|(name, _)| !pairs.contains(name)) {
         let field = match (name.strip_suffix("_ms"), name.strip_suffix("_s")) {
             (Some(name), _) => format!("{name}: {:?}", Duration::from_millis(*value)),

@@ -17,6 +17,7 @@ pub(crate) use reading::engine_from;
 pub use value::Value;
 
 use crate::engine::EngineConfig;
+use crate::node::NodeBounds;
 use decisiongraph_store::{DatabaseUrl, StoreOptions};
 use keys::{CONFIG_VARIABLE, KEYS, OTHER_VARIABLES, Unset, VARIABLE_PREFIX};
 use reading::{Reading, Setting};
@@ -38,31 +39,6 @@ pub enum LogFormat {
     Json,
 }
 
-/// How a node paces its work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pace {
-    /// Between two looks at the log's end.
-    pub poll: Duration,
-    /// Between two searches for tenants that are behind.
-    pub sweep: Duration,
-    /// Idle time after which a tenant is passivated.
-    pub passivate_after: Duration,
-    /// Tenants whose actors run at the same time.
-    pub tenants_max: usize,
-    /// Batches under way at the same time.
-    pub batches_max: usize,
-    /// Between two looks for orphaned jobs.
-    pub adopt: Duration,
-    /// Crashes after which a job is given up.
-    pub job_crashes_max: u32,
-    /// Longest wait when the node stops.
-    pub drain: Duration,
-    /// First and longest pause after a fault that may pass.
-    pub retry: (Duration, Duration),
-    /// First and longest pause before a poison event is looked at again.
-    pub recheck: (Duration, Duration),
-}
-
 /// What a node is started with.
 #[derive(Debug, Clone)]
 pub struct NodeConfig {
@@ -72,8 +48,8 @@ pub struct NodeConfig {
     pub database_is_ours: bool,
     /// Directory of the embedded store and of the Unix socket.
     pub data_dir: PathBuf,
-    /// The node's name.
-    pub name: String,
+    /// The node's name; none when it is to be drawn from host and data directory.
+    pub name: Option<String>,
     /// Where the admin RPC listens beside the Unix socket.
     pub admin_listen: Option<SocketAddr>,
     /// File of the admin secret.
@@ -93,7 +69,7 @@ pub struct NodeConfig {
     /// How the store is opened.
     pub store: StoreOptions,
     /// How the node paces its work.
-    pub pace: Pace,
+    pub bounds: NodeBounds,
     settings: Vec<Setting>,
 }
 

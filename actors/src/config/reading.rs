@@ -5,8 +5,10 @@
 use super::fault::{ConfigFault, Source};
 use super::keys::{self, KEYS, Key, SECRET_VARIABLE, Unset};
 use super::value::{self, Value};
-use super::{EMBEDDED_FILE, LogFormat, NodeConfig, Pace};
+use super::{EMBEDDED_FILE, LogFormat, NodeConfig};
 use crate::engine::EngineConfig;
+use crate::failure::Pauses;
+use crate::node::NodeBounds;
 use decisiongraph_store::{DatabaseUrl, StoreOptions};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -42,12 +44,6 @@ pub fn default_data_dir(env: impl Fn(&str) -> Option<String>) -> Option<PathBuf>
     directory("XDG_DATA_HOME")
         .map(|home| home.join("decisiongraph"))
         .or_else(|| directory("HOME").map(|home| home.join(".local/share/decisiongraph")))
-}
-
-/// This machine's name, for people; `localhost` when it has none.
-fn host_name() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    if name.trim().is_empty() { "localhost".to_owned() } else { name.trim().to_owned() }
 }
 
 /// A configuration that is being read: one setting a key, in the order of [`KEYS`].
@@ -146,7 +142,6 @@ impl Reading {
                 "data_dir: there is no home directory to keep it in; name a directory",
             )),
         }
-        self.fill("name", Value::Text(host_name()));
     }
 
     fn fill(&mut self, name: &str, found: Value) {
@@ -186,7 +181,7 @@ impl Reading {
                 _ => DatabaseUrl::Sqlite(data_dir.join(EMBEDDED_FILE)),
             },
             data_dir,
-            name: settled.text("name").unwrap_or_else(host_name),
+            name: settled.text("name"),
             admin_listen: settled.address("admin_listen"),
             secret_file: settled.path("secret_file"),
             metrics_listen: settled.address("metrics_listen"),
@@ -205,7 +200,7 @@ impl Reading {
                 connect_timeout: settled.ms("connect_timeout_ms"),
                 ..StoreOptions::default()
             },
-            pace: Pace {
+            bounds: NodeBounds {
                 poll: settled.ms("poll_ms"),
                 sweep: settled.ms("sweep_ms"),
                 passivate_after: settled.ms("passivate_after_ms"),
@@ -214,8 +209,8 @@ impl Reading {
                 adopt: settled.ms("adopt_ms"),
                 job_crashes_max: u32::try_from(settled.whole("job_crashes_max")).unwrap_or(u32::MAX),
                 drain: settled.ms("drain_ms"),
-                retry: (settled.ms("retry_first_ms"), settled.ms("retry_longest_ms")),
-                recheck: (settled.ms("recheck_first_ms"), settled.ms("recheck_longest_ms")),
+                retry: Pauses { first: settled.ms("retry_first_ms"), longest: settled.ms("retry_longest_ms") },
+                recheck: Pauses { first: settled.ms("recheck_first_ms"), longest: settled.ms("recheck_longest_ms") },
             },
             settings: self.settings,
         }

@@ -3,9 +3,11 @@
 
 use super::alive::Trust;
 use super::lane::{ApplyOptions, Lane};
+use super::observed;
 use super::page::Page;
 use super::report::Progress;
 use super::{Control, EngineConfig};
+use crate::telemetry::Telemetry;
 use decisiongraph_projections::{Category, LogSeq, TenantId};
 use decisiongraph_store::{Owner, PageLimit, ReadView, Result, RunMode, RunProgress, Store, StoreError};
 use futures_util::future::try_join_all;
@@ -46,6 +48,8 @@ pub struct Job<'a> {
     pub mode: RunMode,
     /// Events applied so far, over all its lanes.
     pub events: u64,
+    /// Who is told of its batches.
+    pub telemetry: Telemetry,
     told: Option<Instant>,
 }
 
@@ -62,7 +66,19 @@ impl<'a> Job<'a> {
         tenant: TenantId,
         mode: RunMode,
     ) -> Job<'a> {
-        Job { store, owner, config, control, trust, run_id, tenant, mode, events: 0, told: None }
+        Job {
+            store,
+            owner,
+            config,
+            control,
+            trust,
+            run_id,
+            tenant,
+            mode,
+            events: 0,
+            telemetry: Telemetry::default(),
+            told: None,
+        }
     }
 
     /// Moves every lane to `target`, reading the log from `log` and writing rows to `rows`.
@@ -113,10 +129,10 @@ impl<'a> Job<'a> {
             // The window behind this page, if every lane of this page gets to its end.
             let next = if page.poison.is_none() { window_behind(lanes, &page, target) } else { None };
             let here = lanes.iter_mut().filter(|lane| lane.failure.is_none() && lane.position.cursor == from);
-            let (page, options, tenant) = (&page, &options, &tenant);
+            let (page, options, tenant, telemetry) = (&page, &options, &tenant, &self.telemetry);
             let apply = try_join_all(here.map(|lane| async move {
                 let page = lane.own_page(log, page).await?;
-                lane.apply(rows, log, &page, options).await
+                observed::apply(lane, rows, log, &page, options, telemetry).await
             }));
             let read_ahead = async {
                 match next {

@@ -10,6 +10,7 @@ mod catch_up;
 pub(crate) mod drive;
 pub(crate) mod lane;
 pub(crate) mod mark;
+pub(crate) mod observed;
 pub(crate) mod page;
 mod rebuild;
 pub mod replay_failure;
@@ -22,6 +23,7 @@ pub use report::{Progress, RunReport, RunRequest, ScopeReport};
 
 pub use alive::Trust;
 
+use crate::telemetry::{Telemetry, signals};
 use alive::Alive;
 use decisiongraph_projections::{Category, LogSeq, Projection, Refusal, catalogue};
 use decisiongraph_store::{
@@ -33,6 +35,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 /// Bounds of the engine. All have units in their names.
@@ -116,17 +119,37 @@ pub struct Engine {
     jobs: tokio::sync::Mutex<usize>,
     /// Present when somebody else (a node) keeps the owner's lease alive.
     trust: Option<Trust>,
+    telemetry: Telemetry,
 }
 
 impl Engine {
     /// An engine of this owner.
     pub fn new(store: Arc<dyn Store>, owner: Owner, config: EngineConfig) -> Engine {
-        Engine { store, owner, config, known_mark: Default::default(), jobs: Default::default(), trust: None }
+        Engine {
+            store,
+            owner,
+            config,
+            known_mark: Default::default(),
+            jobs: Default::default(),
+            trust: None,
+            telemetry: Telemetry::default(),
+        }
     }
 
     /// An engine inside a node that keeps the owner's lease alive: `trust` says until when it may write.
     pub fn of_node(store: Arc<dyn Store>, owner: Owner, config: EngineConfig, trust: Trust) -> Engine {
         Engine { trust: Some(trust), ..Engine::new(store, owner, config) }
+    }
+
+    /// The same engine; `telemetry` is told of its batches and jobs.
+    #[must_use]
+    pub fn with_telemetry(self, telemetry: Telemetry) -> Engine {
+        Engine { telemetry, ..self }
+    }
+
+    /// Who is told of its batches and jobs.
+    pub fn telemetry(&self) -> &Telemetry {
+        &self.telemetry
     }
 
     /// On whose behalf it works.
@@ -340,12 +363,20 @@ impl Engine {
         if resume {
             job.events = u64::try_from(run.events).unwrap_or(0);
         }
-        let (ended, scopes) = match run.mode {
-            RunMode::CatchUp => self.catch_up(&mut job, projections, run.until).await?,
-            RunMode::Rebuild => rebuild::rebuild(&mut job, projections, resume, || self.mark()).await?,
-            RunMode::Verify => verify::verify(&mut job, projections).await?,
+        job.telemetry = self.telemetry.clone();
+        let span = signals::job_span(&run.tenant, run.run_id, run.mode.as_str());
+        let started = Instant::now();
+        let work = async {
+            let (ended, scopes) = match run.mode {
+                RunMode::CatchUp => self.catch_up(&mut job, projections, run.until).await?,
+                RunMode::Rebuild => rebuild::rebuild(&mut job, projections, resume, || self.mark()).await?,
+                RunMode::Verify => verify::verify(&mut job, projections).await?,
+            };
+            self.conclude(run, projections, &job, ended, scopes).await
         };
-        self.conclude(run, projections, &job, ended, scopes).await
+        let done = work.instrument(span.clone()).await;
+        observed::job_ended(&self.telemetry, &span, run.mode, &done, started.elapsed());
+        done
     }
 
     /// Records what came of a job.

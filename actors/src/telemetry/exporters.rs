@@ -8,6 +8,7 @@ use super::collector::{Collector, EXPORT_DEADLINE};
 use super::log::{self, LogOptions};
 use super::signals::TARGET;
 use crate::admin::AdminError;
+use crate::config::NodeConfig;
 use decisiongraph_projections::Category;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::MeterProvider as _;
@@ -45,10 +46,11 @@ pub struct TelemetryOptions {
     pub otlp_interval: Duration,
 }
 
-impl From<&crate::config::NodeConfig> for TelemetryOptions {
-    fn from(config: &crate::config::NodeConfig) -> TelemetryOptions {
+impl TelemetryOptions {
+    /// As configured, for the node of this name.
+    pub fn of(config: &NodeConfig, node: &str) -> TelemetryOptions {
         TelemetryOptions {
-            name: config.name.clone(),
+            name: node.to_owned(),
             otlp_endpoint: config.otlp_endpoint.clone(),
             otlp_interval: config.otlp_interval,
         }
