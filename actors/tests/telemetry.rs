@@ -61,8 +61,11 @@ fn record_everything(telemetry: &Telemetry) {
     telemetry.admin_ask("status", Some(Category::NotFound), took);
 }
 
-/// The samples of a Prometheus page, by metric: attributes and value. Panics when a line is neither sample nor comment.
-fn samples(page: &str) -> BTreeMap<String, Vec<(BTreeMap<String, String>, f64)>> {
+/// Attributes and value.
+type Sample = (BTreeMap<String, String>, f64);
+
+/// The samples of a Prometheus page, by metric. Panics when a line is neither sample nor comment.
+fn samples(page: &str) -> BTreeMap<String, Vec<Sample>> {
     let mut samples: BTreeMap<String, Vec<_>> = BTreeMap::new();
     for line in page.lines().filter(|line| !line.starts_with('#')) {
         let (series, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("{line}"));
