@@ -130,6 +130,15 @@ pub async fn current(store: &Arc<dyn Store>, tenants: usize) -> bool {
     true
 }
 
+/// Whether every projection of this tenant has applied something.
+pub async fn begun(store: &Arc<dyn Store>, tenant: &TenantId) -> bool {
+    let Ok(view) = store.view().await else { return false };
+    match view.scopes(Some(tenant)).await {
+        Ok(rows) => rows.len() == catalogue::ALL.len() && rows.iter().all(|row| row.position.cursor > LogSeq::ORIGIN),
+        Err(_) => false,
+    }
+}
+
 pub async fn settled(node: &Node, tenants: usize, deadline: Duration) {
     let store = Arc::clone(&node.shared().store);
     let end = Instant::now() + deadline;
