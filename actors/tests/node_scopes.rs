@@ -1,0 +1,295 @@
+//! What a node does with its scopes: keeps them current however it hears of events, waits at a poison event and goes on by itself,
+//! heeds a pause, lets idle tenants go, rebuilds beside live work, and follows jobs to their end.
+
+mod node_support;
+mod support;
+
+use decisiongraph_actors::engine::RunRequest;
+use decisiongraph_actors::node::{Node, NodeBounds};
+use decisiongraph_actors::replay::ReplayMessage;
+use decisiongraph_actors::worker::Phase;
+use decisiongraph_projections::{LogSeq, catalogue};
+use decisiongraph_store::{ListFilter, Run, RunMode, RunState, Scope};
+use node_support::*;
+use std::sync::Arc;
+use std::time::Duration;
+use support::Db;
+use uuid::Uuid;
+
+const SOON: Duration = Duration::from_secs(30);
+
+async fn job(node: &Node, tenant: usize, mode: RunMode) -> Result<Run, decisiongraph_store::StoreError> {
+    let request = RunRequest { tenant: named(tenant), ..support::request(mode) };
+    let replay = node.shared().replay().expect("a coordinator");
+    let id = Uuid::now_v7();
+    let started = replay.call(|reply| ReplayMessage::Start(id, request, reply), Some(SOON)).await.expect("asked");
+    started.unwrap()
+}
+
+async fn ended(node: &Node, run_id: Uuid) -> Run {
+    until("the job ends", SOON, async || !node.shared().jobs.has(run_id)).await;
+    let view = node.shared().store.view().await.expect("a view");
+    view.run(run_id).await.expect("an answer").expect("a run")
+}
+
+fn phase(node: &Node, tenant: usize, place: usize) -> Option<Phase> {
+    node.shared().scopes.cell(&named(tenant)).map(|cell| cell.live(place).phase)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_are_applied_however_the_node_hears_of_them() {
+    for db in Db::both().await {
+        let store = db.store().await;
+        // Before it starts, through its own store, and through another process's (of which an embedded store hears nothing).
+        insist(&store, &named(0), &support::log(2, 0)).await;
+        let node = start(&store, "hears", 4, bounds()).await;
+        settled(&node, 1, SOON).await;
+        insist(&store, &named(1), &support::log(2, 0)).await;
+        settled(&node, 2, SOON).await;
+        insist(&db.store().await, &named(2), &support::log(2, 0)).await;
+        settled(&node, 3, SOON).await;
+        node.stop().await;
+        for row in store.view().await.expect("a view").scopes(None).await.expect("scopes") {
+            assert!(!row.owner_live, "handed over: {row:?}");
+        }
+        reckon(&store, 3).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poison_event_is_a_state_and_goes_when_its_cause_goes() {
+    for db in Db::both().await {
+        let store = db.store().await;
+        insist(&store, &named(0), &support::log(2, 0)).await;
+        let victim = 5;
+        let broken = format!("UPDATE dg_event_log SET payload_hash = 'x' || payload_hash WHERE log_seq = {victim}");
+        assert_eq!(db.tamper(&broken).await, 1);
+        let node = start(&store, "poison", 4, bounds()).await;
+        insist(&store, &named(1), &support::log(2, 0)).await;
+        let open = ListFilter { open_only: true, limit: 100, ..ListFilter::default() };
+        let failures = async || store.view().await.expect("a view").failures(&open).await.expect("failures");
+        until("it is looked at again", SOON, async || {
+            let found = failures().await;
+            found.len() == catalogue::ALL.len() && found.iter().all(|failure| failure.attempts >= 3)
+        })
+        .await;
+        for failure in failures().await {
+            assert_eq!((failure.log_seq, &failure.tenant), (LogSeq(victim), &named(0)), "{failure:?}");
+        }
+        for place in 0..catalogue::ALL.len() {
+            assert_eq!(phase(&node, 0, place), Some(Phase::Failed));
+        }
+        // The other tenant is not held up, and nobody was restarted for it.
+        until("the other tenant is current", SOON, async || {
+            let rows = store.view().await.expect("a view").scopes(Some(&named(1))).await.expect("scopes");
+            rows.len() == 3 && rows.iter().all(|row| row.position.cursor >= LogSeq(28))
+        })
+        .await;
+        assert!(node.shared().table.snapshot("node", None, 1_000).iter().all(|entry| entry.restarts_total == 0));
+        let mended = format!("UPDATE dg_event_log SET payload_hash = substr(payload_hash, 2) WHERE log_seq = {victim}");
+        assert_eq!(db.tamper(&mended).await, 1);
+        settled(&node, 2, SOON).await;
+        assert!(failures().await.is_empty(), "resolved by the commit that passed them");
+        node.stop().await;
+        reckon(&store, 2).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_holds_across_restarts_and_whoever_works() {
+    for db in Db::both().await {
+        let store = db.store().await;
+        insist(&store, &named(0), &support::log(2, 0)).await;
+        let node = start(&store, "first", 4, bounds()).await;
+        settled(&node, 1, SOON).await;
+        let paused = Scope::new(&named(0), catalogue::TRACE_SUMMARY);
+        // By another process: the worker is idle, and learns of it when it wants to commit.
+        db.store().await.pause_scope(&paused, "the mapping is wrong", "ann").await.expect("paused");
+        let cursor = async |scope: &Scope| {
+            let row = store.view().await.expect("a view").scope(scope).await.expect("an answer").expect("a scope");
+            row.position.cursor
+        };
+        let before = cursor(&paused).await;
+        insist(&store, &named(0), &support::log(2, 2)).await;
+        let other = Scope::new(&named(0), catalogue::CONTEXT_GRAPH);
+        until("the others go on", SOON, async || cursor(&other).await >= LogSeq(28)).await;
+        until("the worker sees the pause", SOON, async || phase(&node, 0, 1) == Some(Phase::Paused)).await;
+        assert_eq!(cursor(&paused).await, before);
+        // A job of the whole tenant says why it cannot.
+        let run = job(&node, 0, RunMode::CatchUp).await.expect("started");
+        let run = ended(&node, run.run_id).await;
+        assert_eq!(run.state, RunState::Failed);
+        assert!(run.error.as_ref().is_some_and(|error| error.message.contains("paused by ann")), "{run:?}");
+        node.stop().await;
+        let node = start(&store, "second", 4, bounds()).await;
+        insist(&store, &named(0), &support::log(2, 4)).await;
+        until("the others go on", SOON, async || cursor(&other).await >= LogSeq(42)).await;
+        assert_eq!(cursor(&paused).await, before);
+        store.resume_scope(&paused).await.expect("resumed");
+        // The sweep finds it; an operator who asks the node would not even wait for that.
+        settled(&node, 1, SOON).await;
+        node.stop().await;
+        reckon(&store, 1).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_tenants_leave_and_come_back() {
+    let tenants = 40;
+    let db = Db::postgres().await;
+    let store = db.store().await;
+    let bounds = NodeBounds { tenants_max: 5, passivate_after: Duration::from_millis(100), ..bounds() };
+    let node = start(&store, "crowd", 100, bounds).await;
+    for index in 0..tenants {
+        insist(&store, &named(index), &support::log(1, 0)).await;
+    }
+    let most = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let watch = {
+        let (shared, most) = (node.shared().clone(), Arc::clone(&most));
+        tokio::spawn(async move {
+            loop {
+                most.fetch_max(shared.scopes.count().0, std::sync::atomic::Ordering::SeqCst);
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        })
+    };
+    settled(&node, tenants, SOON).await;
+    watch.abort();
+    assert!(most.load(std::sync::atomic::Ordering::SeqCst) <= 5, "{most:?}");
+    until("all have left", SOON, async || node.shared().scopes.count() == (0, 0)).await;
+    until("their actors are gone", SOON, async || node.shared().table.snapshot("node/scopes", None, 100).len() == 1)
+        .await;
+    insist(&store, &named(7), &support::log(1, 1)).await;
+    settled(&node, tenants, SOON).await;
+    assert!(node.shared().table.snapshot("node", None, 1_000).iter().all(|entry| entry.restarts_total == 0));
+    node.stop().await;
+    reckon(&store, tenants).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn live_events_flow_while_a_rebuild_runs_beside_them() {
+    let traces = if soak() { 20_000 } else { 400 };
+    let db = Db::postgres().await;
+    let store = db.store().await;
+    insist(&store, &named(0), &support::log(traces, 10_000)).await;
+    let node = start(&store, "beside", 20, bounds()).await;
+    settled(&node, 1, Duration::from_secs(600)).await;
+    let live = Scope::new(&named(0), catalogue::CONTEXT_GRAPH);
+    let row = async || store.view().await.expect("a view").scope(&live).await.expect("an answer").expect("a scope");
+    let before = row().await;
+    let run = job(&node, 0, RunMode::Rebuild).await.expect("started");
+    let refused = job(&node, 0, RunMode::CatchUp).await.expect_err("one job a scope");
+    assert_eq!(refused.category, decisiongraph_projections::Category::Conflict);
+    let mut beside = 0;
+    let mut first = 0;
+    while node.shared().jobs.has(run.run_id) {
+        insist(&store, &named(0), &support::log(2, first)).await;
+        first += 2;
+        let last = store.view().await.expect("a view").last_log_seq(&named(0), None).await.expect("a position");
+        until("the live generation has the new events", SOON, async || row().await.position.cursor >= last).await;
+        if row().await.generation == before.generation {
+            beside += 1;
+        }
+    }
+    let run = ended(&node, run.run_id).await;
+    assert_eq!(run.state, RunState::Completed, "{run:?}");
+    assert!(beside >= 2, "the rebuild was too quick: {beside} looks");
+    assert!(row().await.generation > before.generation);
+    settled(&node, 1, SOON).await;
+    node.stop().await;
+    reckon(&store, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_rebuild_leaves_its_run_row_and_nothing_else() {
+    for db in Db::both().await {
+        let store = db.store().await;
+        insist(&store, &named(0), &support::log(200, 0)).await;
+        let node = start(&store, "cancel", 3, bounds()).await;
+        settled(&node, 1, Duration::from_secs(120)).await;
+        let before = store.view().await.expect("a view").scopes(None).await.expect("scopes");
+        let run = job(&node, 0, RunMode::Rebuild).await.expect("started");
+        let view = node.shared().jobs.view(run.run_id).expect("a job");
+        until("it is on its way", SOON, async || {
+            view.progress.borrow().as_ref().is_some_and(|progress| progress.events > 20)
+        })
+        .await;
+        store.request_cancel(run.run_id).await.expect("asked");
+        node.shared().jobs.cancel(run.run_id);
+        let run = ended(&node, run.run_id).await;
+        assert_eq!(run.state, RunState::Cancelled, "{run:?}");
+        let after = store.view().await.expect("a view").scopes(None).await.expect("scopes");
+        for (before, after) in before.iter().zip(&after) {
+            assert_eq!((before.generation, &before.position), (after.generation, &after.position));
+        }
+        until("its rows are gone", SOON, async || store.sweep(100_000).await.expect("swept").left == 0).await;
+        node.stop().await;
+        reckon(&store, 1).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_catch_up_job_follows_the_live_workers() {
+    for db in Db::both().await {
+        let store = db.store().await;
+        let node = start(&store, "follow", 4, bounds()).await;
+        insist(&store, &named(0), &support::log(20, 0)).await;
+        let run = job(&node, 0, RunMode::CatchUp).await.expect("started");
+        let run = ended(&node, run.run_id).await;
+        assert_eq!((run.state, run.target), (RunState::Completed, LogSeq(140)), "{run:?}");
+        assert!(current(&store, 1).await, "its end is not told before the workers are there");
+        // A poison event ends it; the failure is the worker's.
+        insist(&store, &named(0), &support::log(2, 20)).await;
+        settled(&node, 1, SOON).await;
+        node.stop().await;
+        insist(&store, &named(0), &support::log(2, 22)).await;
+        db.tamper("UPDATE dg_event_log SET payload_hash = 'x' || payload_hash WHERE log_seq = 160").await;
+        let node = start(&store, "follow", 4, bounds()).await;
+        until("the workers stand before it", SOON, async || phase(&node, 0, 0) == Some(Phase::Failed)).await;
+        let run = job(&node, 0, RunMode::CatchUp).await.expect("started");
+        let run = ended(&node, run.run_id).await;
+        assert_eq!(run.state, RunState::Failed, "{run:?}");
+        assert!(run.error.as_ref().is_some_and(|error| error.message.contains("log_seq 160")), "{run:?}");
+        node.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_appender_holds_the_mark_and_nothing_is_skipped() {
+    let db = Db::postgres().await;
+    let store = db.store().await;
+    insist(&store, &named(0), &support::log(2, 0)).await;
+    let node = start(&store, "held", 4, bounds()).await;
+    settled(&node, 1, SOON).await;
+    // An appender that has drawn its log_seq and has not committed.
+    let (mut client, connection) = tokio_postgres::connect(&db.url(), tokio_postgres::NoTls).await.expect("connects");
+    let driver = tokio::spawn(connection);
+    let pid: i32 = client.query_one("SELECT pg_backend_pid()", &[]).await.expect("a pid").get(0);
+    let transaction = client.transaction().await.expect("begins");
+    let copied = "INSERT INTO dg_event_log (trace_seq, schema_version, event_key, trace_key, idempotency_uid, tenant_id, event_id, \
+                  trace_id, event_type, occurred_at, producer_id, source_system, source_subsystem, actor_type, actor_id, \
+                  idempotency_key, correlation_id, causation_event_id, tags, payload_hash, payload) \
+                  SELECT trace_seq, schema_version, event_key, trace_key, idempotency_uid, 'held', event_id, trace_id, event_type, \
+                  occurred_at, producer_id, source_system, source_subsystem, actor_type, actor_id, idempotency_key, correlation_id, \
+                  causation_event_id, tags, payload_hash, payload FROM dg_event_log WHERE log_seq <= 14 ORDER BY log_seq";
+    assert_eq!(transaction.execute(copied, &[]).await.expect("inserts"), 14);
+    insist(&store, &named(0), &support::log(2, 2)).await;
+    until("the mark is held up", SOON, async || {
+        let mark = node.shared().mark.borrow().clone();
+        mark.waiting_for.iter().any(|writer| writer.pid == Some(pid)) && mark.held_since.is_some()
+    })
+    .await;
+    assert!(node.shared().mark.borrow().mark < LogSeq(15), "{:?}", node.shared().mark.borrow());
+    transaction.commit().await.expect("commits");
+    settled(&node, 1, SOON).await;
+    let held = decisiongraph_projections::TenantId::new("held").expect("an id");
+    until("what came late is applied too", SOON, async || {
+        let rows = store.view().await.expect("a view").scopes(Some(&held)).await.expect("scopes");
+        rows.len() == 3 && rows.iter().all(|row| row.position.cursor == LogSeq(28))
+    })
+    .await;
+    node.stop().await;
+    reckon(&store, 1).await;
+    drop(client);
+    let _ = driver.await;
+}
