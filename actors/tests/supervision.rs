@@ -63,7 +63,6 @@ async fn a_killed_transient_child_restarts_and_a_finished_one_does_not() {
     until(|| table.cell("node/t")).await.kill();
     journal.expect("+t").await;
     tell(&table, "node/t", ToyMessage::End(ExitReason::Normal)).await;
-    journal.expect("-t").await;
     until(|| table.cell("node/t").is_none().then_some(())).await;
     let entry = table.entry("node/t").expect("still on the list");
     assert_eq!((entry.state.as_str(), entry.last_exit, entry.restarts_total), ("stopped", Some(ExitReason::Normal), 1));
@@ -151,10 +150,12 @@ async fn a_child_that_hangs_is_killed_after_its_shutdown_time() {
     tell(&table, "node/in post_stop", ToyMessage::HangOnStop).await;
     until(|| (table.entry("node/in post_stop")?.last_message.is_some()).then_some(())).await;
     until(|| (table.entry("node/in handler")?.last_message.is_some()).then_some(())).await;
+    let hung = [table.cell("node/in handler").unwrap(), table.cell("node/in post_stop").unwrap()];
     journal.so_far();
     let asked = Instant::now();
     root.stop().await;
     journal.expect("-a").await;
+    assert!(hung.iter().all(|cell| cell.get_status() == ractor::ActorStatus::Stopped), "not killed");
     let took = asked.elapsed();
     assert!(took >= 2 * wait && took < WAIT_MAX, "{took:?}");
 }

@@ -1,6 +1,11 @@
 //! Real actors that end, fail to start and hang on command, and a journal of what they did.
 #![allow(dead_code)]
 
+pub mod dry;
+pub mod histories;
+pub mod otp;
+pub mod real;
+
 use decisiongraph_actors::supervision::{
     ActorTable, ChildSpec, ExitReason, Root, Shutdown, SupervisorSpec, Vitals, start_actor, start_root,
 };
@@ -14,10 +19,14 @@ use tokio::sync::mpsc;
 /// Longest wait for anything that a test expects.
 pub const WAIT_MAX: Duration = Duration::from_secs(20);
 
+/// What a toy shows of itself once its next ordered stop will hang.
+pub const HANGING: &str = "hanging";
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Deed {
     Started(String),
     StartFailed(String),
+    /// Told to stop, and stopped.
     Stopped(String),
 }
 
@@ -57,6 +66,11 @@ impl Bench {
         self.faults.lock().unwrap().entry(id.to_owned()).or_default().extend(faults);
     }
 
+    /// No starts fail from now on.
+    pub fn fail_no_starts(&self) {
+        self.faults.lock().unwrap().clear();
+    }
+
     pub fn child(&self, id: &str) -> ChildSpec {
         let (bench, name) = (self.clone(), id.to_owned());
         ChildSpec::worker(id, start_actor(move |vitals| (Toy { id: name.clone(), bench: bench.clone() }, vitals)))
@@ -76,6 +90,7 @@ struct Toy {
 struct ToyState {
     vitals: Vitals,
     hangs: bool,
+    ends_by_itself: bool,
 }
 
 impl Actor for Toy {
@@ -93,7 +108,7 @@ impl Actor for Toy {
             }
         }
         self.bench.note(Deed::Started(self.id.clone()));
-        Ok(ToyState { vitals, hangs: false })
+        Ok(ToyState { vitals, hangs: false, ends_by_itself: false })
     }
 
     async fn handle(
@@ -103,6 +118,8 @@ impl Actor for Toy {
         state: &mut ToyState,
     ) -> Result<(), ActorProcessingErr> {
         state.vitals.received("toy");
+        state.ends_by_itself = matches!(message, ToyMessage::End(_));
+        state.hangs &= !state.ends_by_itself;
         match message {
             ToyMessage::End(ExitReason::Normal) => myself.stop(None),
             ToyMessage::End(ExitReason::Shutdown) => myself.stop(Some("shutdown".into())),
@@ -110,7 +127,10 @@ impl Actor for Toy {
             ToyMessage::End(ExitReason::Failed(text)) => return Err(text.into()),
             ToyMessage::Panic => panic!("toy"),
             ToyMessage::HangNow => std::future::pending().await,
-            ToyMessage::HangOnStop => state.hangs = true,
+            ToyMessage::HangOnStop => {
+                state.hangs = true;
+                state.vitals.state(HANGING);
+            }
         }
         Ok(())
     }
@@ -119,7 +139,9 @@ impl Actor for Toy {
         if state.hangs {
             std::future::pending::<()>().await;
         }
-        self.bench.note(Deed::Stopped(self.id.clone()));
+        if !state.ends_by_itself {
+            self.bench.note(Deed::Stopped(self.id.clone()));
+        }
         Ok(())
     }
 }

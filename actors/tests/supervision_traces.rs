@@ -1,0 +1,127 @@
+//! Traces of the real Erlang supervisor (`parity/otp/`), replayed: by our decision, by our supervisors, and by the model that
+//! the histories are compared with.
+
+mod supervision_support;
+
+use decisiongraph_actors::supervision::{ExitReason, Restart, Strategy};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use supervision_support::dry::Dry;
+use supervision_support::histories::{Event, History, Outcome, What};
+use supervision_support::otp::Otp;
+use supervision_support::real::Real;
+
+const TRACES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../parity/otp/traces.jsonl");
+/// As in `supervisor_traces.erl`.
+const PERIOD: Duration = Duration::from_secs(3600);
+
+#[derive(Deserialize)]
+struct Trace {
+    scenario: u64,
+    strategy: Strategy,
+    intensity: u32,
+    children: Vec<(String, Restart)>,
+    steps: Vec<TraceStep>,
+}
+
+#[derive(Deserialize)]
+struct TraceStep {
+    r#do: String,
+    id: String,
+    how: String,
+    faults: BTreeMap<String, u32>,
+    answer: String,
+    deeds: Vec<String>,
+    running: Option<Vec<(String, bool)>>,
+}
+
+impl Trace {
+    fn history(&self) -> History {
+        History {
+            strategy: self.strategy,
+            restarts_max: self.intensity,
+            period: PERIOD,
+            children: self.children.clone(),
+            boot_faults: self.steps[0].faults.clone(),
+            events: self.steps[1..].iter().map(TraceStep::event).collect(),
+        }
+    }
+
+    fn outcomes(&self) -> impl Iterator<Item = Outcome> {
+        self.steps.iter().map(|step| Outcome {
+            answer: step.answer.clone(),
+            deeds: step.deeds.clone(),
+            running: step.running.clone(),
+        })
+    }
+}
+
+impl TraceStep {
+    fn event(&self) -> Event {
+        let id = self.id.clone();
+        let what = match self.r#do.as_str() {
+            "exit" => What::Exit(id, self.reason()),
+            "terminate" => What::Terminate(id),
+            "restart" => What::Restart(id),
+            "delete" => What::Delete(id),
+            "start" => What::Start(id, serde_json::from_value(self.how.clone().into()).expect("a restart type")),
+            "stop" => What::Stop,
+            other => panic!("unknown step {other}"),
+        };
+        Event { at: Duration::ZERO, what, faults: self.faults.clone() }
+    }
+
+    fn reason(&self) -> ExitReason {
+        match self.how.as_str() {
+            "normal" => ExitReason::Normal,
+            "shutdown" => ExitReason::Shutdown,
+            "killed" => ExitReason::Killed,
+            "failed" => ExitReason::Failed("boom".into()),
+            other => panic!("unknown exit {other}"),
+        }
+    }
+}
+
+fn traces() -> Vec<Trace> {
+    let lines = std::fs::read_to_string(TRACES).expect("the traces are checked in");
+    let traces: Vec<Trace> = lines.lines().map(|line| serde_json::from_str(line).expect("a trace")).collect();
+    assert!(traces.len() >= 300, "{} traces", traces.len());
+    traces
+}
+
+#[test]
+fn our_decision_does_what_erlang_did() {
+    for trace in traces() {
+        let (history, mut expected) = (trace.history(), trace.outcomes());
+        let (mut ours, boot) = Dry::boot(&history);
+        assert_eq!(Some(boot), expected.next(), "scenario {}, boot", trace.scenario);
+        for (event, expected) in history.events.iter().zip(expected) {
+            assert_eq!(ours.step(event), expected, "scenario {}, {event:?}", trace.scenario);
+        }
+    }
+}
+
+#[test]
+fn the_model_does_what_erlang_did() {
+    for trace in traces() {
+        let (history, mut expected) = (trace.history(), trace.outcomes());
+        let (mut otp, boot) = Otp::boot(&history);
+        assert_eq!(Some(boot), expected.next(), "scenario {}, boot", trace.scenario);
+        for (event, expected) in history.events.iter().zip(expected) {
+            assert_eq!(otp.step(event), expected, "scenario {}, {event:?}", trace.scenario);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn our_supervisors_do_what_erlang_did() {
+    for trace in traces() {
+        let (history, mut expected) = (trace.history(), trace.outcomes());
+        let (mut real, boot) = Real::boot(&history).await;
+        assert_eq!(Some(boot), expected.next(), "scenario {}, boot", trace.scenario);
+        for (event, expected) in history.events.iter().zip(expected) {
+            assert_eq!(real.step(event).await, expected, "scenario {}, {event:?}", trace.scenario);
+        }
+    }
+}
