@@ -17,7 +17,7 @@
 use super::child_spec::Restart;
 use super::exit_reason::ExitReason;
 use super::intensity::RestartWindow;
-use super::strategy::{Cause, Decision, Member, MemberState, Place, Plan, Rules, Token, decide};
+use super::strategy::{Cause, Decision, Member, MemberState, Place, Plan, Rules, Strategy, Token, decide};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,8 +89,11 @@ impl Roster {
 
     /// A start within a restart failed. Those that waited with it stay stopped until the next attempt reaches them.
     pub fn start_failed(&mut self, place: Place, token: Token) {
-        for member in self.members.values_mut().filter(|member| member.state == MemberState::Waiting(token)) {
-            member.state = MemberState::Stopped;
+        // Under one_for_one nobody waited with it, and there may be many to look at.
+        if self.rules.strategy != Strategy::OneForOne {
+            for member in self.members.values_mut().filter(|member| member.state == MemberState::Waiting(token)) {
+                member.state = MemberState::Stopped;
+            }
         }
         self.set(place, MemberState::Retrying);
     }
@@ -199,5 +202,68 @@ impl Roster {
         if let Some(member) = self.members.get_mut(&place) {
             member.state = state;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::backoff::Backoff;
+    use super::super::intensity::Intensity;
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn roster(strategy: Strategy) -> (Roster, [Place; 3]) {
+        let backoff = Some(Backoff { first: SECOND, longest: SECOND });
+        let mut roster = Roster::new(Rules { strategy, intensity: Intensity::new(9, 60 * SECOND), backoff, seed: 0 });
+        let places = ["a", "b", "c"].map(|id| {
+            let place = roster.add(id, Restart::Permanent).unwrap();
+            roster.started(place);
+            place
+        });
+        (roster, places)
+    }
+
+    fn exits(roster: &mut Roster, place: Place) -> Token {
+        match roster.exited(place, &ExitReason::Killed, SECOND) {
+            Step::Restart(token, plan) => {
+                plan.stop.into_iter().for_each(|place| _ = roster.stopped(place));
+                token
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_exit_before_a_waiting_child_takes_its_restart_over() {
+        let (mut roster, [a, b, c]) = roster(Strategy::RestForOne);
+        let of_b = exits(&mut roster, b);
+        assert!(roster.is_due(b, of_b) && roster.is_due(c, of_b) && !roster.is_due(a, of_b));
+        let of_a = exits(&mut roster, a);
+        assert!(!roster.is_due(b, of_b), "the first timer starts nothing any more");
+        assert!([a, b, c].into_iter().all(|place| roster.is_due(place, of_a)));
+        assert_eq!(roster.exited(b, &ExitReason::Killed, SECOND), Step::Nothing, "a stale exit");
+    }
+
+    #[test]
+    fn a_child_that_a_caller_terminates_is_not_started_by_its_timer() {
+        let (mut roster, [a, b, c]) = roster(Strategy::OneForAll);
+        let token = exits(&mut roster, b);
+        assert!(!roster.terminated(b), "it stays on the list");
+        assert!(roster.is_due(a, token) && !roster.is_due(b, token) && roster.is_due(c, token));
+        assert_eq!(roster.retry(b, SECOND), Step::Nothing);
+    }
+
+    #[test]
+    fn after_a_failed_start_those_behind_it_are_stopped_and_can_be_restarted() {
+        let (mut roster, [a, b, c]) = roster(Strategy::OneForAll);
+        let token = exits(&mut roster, c);
+        roster.started(a);
+        roster.start_failed(b, token);
+        let states = [a, b, c].map(|place| roster.state(place).unwrap());
+        assert_eq!(states, [MemberState::Running, MemberState::Retrying, MemberState::Stopped]);
+        roster.terminated(b);
+        assert_eq!(roster.retry(b, SECOND), Step::Nothing, "terminated before its next attempt");
+        assert_eq!(roster.window().count(SECOND), 1, "and the attempt is not counted");
     }
 }

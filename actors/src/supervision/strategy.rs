@@ -155,3 +155,106 @@ fn running_backwards<'a>(
 ) -> Vec<Place> {
     members.rev().filter(|(p, m)| **p != except && m.state == MemberState::Running).map(|(p, _)| *p).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn rules(strategy: Strategy, restarts_max: u32) -> Rules {
+        Rules { strategy, intensity: Intensity::new(restarts_max, 5 * SECOND), backoff: None, seed: 0 }
+    }
+
+    /// `P`, `T`, `t`: permanent, transient, temporary; a `.` after it: stopped.
+    fn members(text: &str) -> BTreeMap<Place, Member> {
+        let mut members = BTreeMap::new();
+        for (at, word) in text.split_whitespace().enumerate() {
+            let restart = match word.as_bytes()[0] {
+                b'P' => Restart::Permanent,
+                b'T' => Restart::Transient,
+                _ => Restart::Temporary,
+            };
+            let state = if word.ends_with('.') { MemberState::Stopped } else { MemberState::Running };
+            members.insert(Place(at as u64), Member { restart, state });
+        }
+        members
+    }
+
+    fn text(decision: &Decision) -> String {
+        let places = |places: &[Place]| places.iter().map(|place| place.0.to_string()).collect::<Vec<_>>().join(" ");
+        match decision {
+            Decision::Rest => "rest".into(),
+            Decision::Forget => "forget".into(),
+            Decision::Restart(plan) => format!("stop {} start {}", places(&plan.stop), places(&plan.start)),
+            Decision::GiveUp { stop } => format!("give up, stop {}", places(stop)),
+        }
+    }
+
+    #[test]
+    fn the_table_of_decisions() {
+        use Strategy::{OneForAll, OneForOne, RestForOne};
+        let (normal, shutdown, killed) = (ExitReason::Normal, ExitReason::Shutdown, ExitReason::Killed);
+        let failed = ExitReason::Failed("boom".into());
+        let cases = [
+            (OneForOne, "P P P", 1, &failed, "stop  start 1"),
+            (OneForOne, "P P P", 1, &normal, "stop  start 1"),
+            (RestForOne, "P P P P", 1, &killed, "stop 3 2 start 1 2 3"),
+            (OneForAll, "P P P P", 1, &shutdown, "stop 3 2 0 start 0 1 2 3"),
+            (OneForAll, "P T P", 1, &normal, "rest"),
+            (OneForAll, "P T P", 1, &shutdown, "rest"),
+            (OneForAll, "P T P", 1, &killed, "stop 2 0 start 0 1 2"),
+            (OneForAll, "P T P", 1, &failed, "stop 2 0 start 0 1 2"),
+            (OneForAll, "P t P", 1, &failed, "forget"),
+            (OneForOne, "P t P", 1, &normal, "forget"),
+            (OneForAll, "t P t P", 1, &failed, "stop 3 2 0 start 1 3"),
+            (RestForOne, "t P t P", 1, &failed, "stop 3 2 start 1 3"),
+            // Those that were stopped before are started with their siblings, as in OTP.
+            (OneForAll, "P. P T.", 1, &failed, "stop  start 0 1 2"),
+            (RestForOne, "P. P T.", 1, &failed, "stop  start 1 2"),
+        ];
+        for (strategy, children, place, reason, expected) in cases {
+            let window = RestartWindow::new(Intensity::new(1, 5 * SECOND));
+            let decision =
+                decide(&rules(strategy, 1), &members(children), &window, Place(place), Cause::Exit(reason), SECOND);
+            assert_eq!(text(&decision), expected, "{strategy:?} {children}, {place} ends: {reason}");
+        }
+    }
+
+    #[test]
+    fn a_spent_window_means_giving_up_but_only_for_a_child_that_would_restart() {
+        let mut window = RestartWindow::new(Intensity::new(1, 5 * SECOND));
+        window.record(SECOND);
+        let (members, failed) = (members("P T t P."), ExitReason::Failed("boom".into()));
+        let at = |place, cause, now| {
+            text(&decide(&rules(Strategy::OneForOne, 1), &members, &window, Place(place), cause, now))
+        };
+        assert_eq!(at(0, Cause::Exit(&failed), 6 * SECOND), "give up, stop 2 1");
+        assert_eq!(at(0, Cause::FailedStart, 6 * SECOND), "give up, stop 2 1");
+        assert_eq!(at(1, Cause::Exit(&ExitReason::Normal), 6 * SECOND), "rest");
+        assert_eq!(at(2, Cause::Exit(&failed), 6 * SECOND), "forget");
+        assert_eq!(at(0, Cause::Exit(&failed), 7 * SECOND), "stop  start 0");
+    }
+
+    #[test]
+    fn the_delay_grows_with_the_restarts_that_count() {
+        let backoff = Some(Backoff { first: SECOND, longest: 60 * SECOND });
+        let rules = Rules { backoff, ..rules(Strategy::OneForOne, 10) };
+        let mut window = RestartWindow::new(rules.intensity);
+        let delay = |window: &RestartWindow, now| match decide(
+            &rules,
+            &members("P"),
+            window,
+            Place(0),
+            Cause::FailedStart,
+            now,
+        ) {
+            Decision::Restart(plan) => plan.delay,
+            other => panic!("{other:?}"),
+        };
+        assert!(delay(&window, SECOND) <= SECOND);
+        (0..3).for_each(|_| window.record(SECOND));
+        assert!((4 * SECOND..=8 * SECOND).contains(&delay(&window, SECOND)));
+        assert!(delay(&window, 10 * SECOND) <= SECOND, "old restarts no longer count");
+    }
+}

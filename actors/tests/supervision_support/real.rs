@@ -1,7 +1,7 @@
 //! The real supervisor with real children, driven through a history.
 
 use super::histories::{Event, History, Outcome, What};
-use super::{Bench, Fault, HANGING, Journal, ToyMessage, bench, exited, until};
+use super::{Bench, Fault, HANGING, Journal, ToyMessage, WAIT_MAX, bench, exited, until};
 use decisiongraph_actors::supervision::{
     ActorTable, ChildInfo, ChildSpec, ChildState, ExitReason, Intensity, Restart, Root, Shutdown, SupervisorError,
     SupervisorSpec, start_root,
@@ -43,7 +43,7 @@ impl Real {
             What::Exit(id, reason) => {
                 if let Some(actor) = self.actor(id).await {
                     end(&actor, reason);
-                    self.settle(&actor).await;
+                    tokio::time::timeout(WAIT_MAX, self.settle(&actor)).await.expect("the exit is dealt with");
                 }
                 ""
             }
@@ -60,7 +60,8 @@ impl Real {
             What::Delete(id) => word(handle.delete_child(id).await),
             What::Start(id, restart) => word(handle.start_child(child(&self.bench, id, *restart)).await),
             What::Stop => {
-                assert_eq!(root.stop().await, ExitReason::Shutdown);
+                let stopped = tokio::time::timeout(WAIT_MAX, root.stop()).await.expect("an ordered stop ends");
+                assert_eq!(stopped, ExitReason::Shutdown);
                 assert!(!root.gave_up());
                 self.root = None;
                 ""
