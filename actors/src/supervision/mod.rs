@@ -16,6 +16,7 @@
 //! an exit: it never comes here.
 
 pub mod backoff;
+pub mod child_life;
 pub mod child_spec;
 pub mod dump;
 pub mod exit_reason;

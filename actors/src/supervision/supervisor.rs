@@ -9,26 +9,21 @@
 //! Guarantees: children are stopped by this actor alone, while they are still linked to it; a child gets its whole shutdown
 //! time, then is killed. Exits of actors that are not a child's present one are ignored. Never decides anything.
 
-use super::child_spec::{ChildKind, ChildSpec, Shutdown, SupervisorSpec};
-use super::exit_reason::{ExitReason, GAVE_UP, SHUTDOWN};
+use super::child_life::{begin, end};
+use super::child_spec::{ChildKind, ChildSpec, SupervisorSpec};
+use super::exit_reason::{ExitReason, GAVE_UP};
 use super::handle::{ChildCount, ChildInfo, ChildState, SupervisorError};
 use super::roster::{Roster, Step};
 use super::strategy::{MemberState, Place, Rules, Token};
 use super::vitals::{Slot, Vitals};
-use futures_util::{FutureExt, StreamExt};
+use futures_util::StreamExt;
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use ractor_cluster::RactorMessage;
-use std::any::Any;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// How long a worker may take to start; longer is a failed start. A supervisor takes the sum of its children.
-pub const START_WAIT_MAX: Duration = Duration::from_secs(60);
-/// How long a kill is waited for. It acts when the actor next yields; one that never does is given up, with an error in the log.
-pub const KILL_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Children of a dynamic supervisor that are stopped at the same time.
 pub const STOPS_TOGETHER_MAX: usize = 256;
 
@@ -381,47 +376,4 @@ impl Supervision {
     fn id(&self, place: Place) -> &str {
         self.roster.id(place).map_or("", |id| id)
     }
-}
-
-/// Runs a start function: a panic in it and a start without end are failed starts.
-async fn begin(spec: &ChildSpec, supervisor: ActorCell, vitals: Vitals) -> Result<ActorCell, String> {
-    let start = Arc::clone(&spec.start);
-    let starting = AssertUnwindSafe(async move { start(supervisor, vitals).await }).catch_unwind();
-    let started = match spec.kind {
-        ChildKind::Supervisor => starting.await,
-        ChildKind::Worker => match tokio::time::timeout(START_WAIT_MAX, starting).await {
-            Ok(started) => started,
-            Err(_) => return Err(format!("did not start within {START_WAIT_MAX:?}")),
-        },
-    };
-    started.unwrap_or_else(|panic| Err(format!("panic in start: {}", panic_text(&*panic))))
-}
-
-/// Stops an actor as its spec says. Returns how it ended.
-async fn end(cell: &ActorCell, shutdown: Shutdown, path: &str) -> ExitReason {
-    let wait = match shutdown {
-        Shutdown::Brutal => return kill(cell, path).await,
-        Shutdown::Timeout(wait) => Some(wait),
-        Shutdown::Infinity => None,
-    };
-    cell.stop(Some(SHUTDOWN.to_owned()));
-    match cell.wait(wait).await {
-        Ok(()) => ExitReason::Shutdown,
-        Err(_) => {
-            tracing::warn!(path, ?wait, "did not stop in time; killed");
-            kill(cell, path).await
-        }
-    }
-}
-
-async fn kill(cell: &ActorCell, path: &str) -> ExitReason {
-    if cell.kill_and_wait(Some(KILL_WAIT_MAX)).await.is_err() {
-        tracing::error!(path, waited = ?KILL_WAIT_MAX, "does not yield and cannot be killed; given up");
-    }
-    ExitReason::Killed
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no text")
 }

@@ -23,6 +23,10 @@ pub const WORK_CHARS_MAX: usize = 200;
 #[derive(Clone)]
 pub struct Vitals(Arc<Life>);
 
+/// What one actor costs in the table, apart from its path and the map.
+#[cfg(test)]
+pub(super) const ACTOR_BYTES: usize = size_of::<Slot>() + size_of::<Life>();
+
 struct Life {
     table: ActorTable,
     slot: Arc<Slot>,
