@@ -23,7 +23,7 @@ const ORPHAN_LOOKS_MAX: u32 = 20;
 /// Who answers.
 pub enum Connection {
     /// An engine of this process.
-    InProcess(Engine),
+    InProcess(Box<Engine>),
     /// A running node.
     Node(Node),
 }
@@ -44,7 +44,7 @@ impl Connection {
                     .next("leave --batch-size away, or work in this process with --database URL"))
             }
             Some(node) => Ok(Connection::Node(node)),
-            None => Ok(Connection::InProcess(Location::resolve(globals)?.open(globals, access).await?)),
+            None => Ok(Connection::InProcess(Box::new(Location::resolve(globals)?.open(globals, access).await?))),
         }
     }
 
