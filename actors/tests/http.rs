@@ -105,7 +105,7 @@ async fn metrics_are_served_as_prometheus_text() {
 #[tokio::test]
 async fn a_slow_client_is_dropped() {
     let node = Arc::new(Node::default());
-    let bounds = HttpBounds { head: Duration::from_millis(200), ..HttpBounds::default() };
+    let bounds = HttpBounds { head: Duration::from_millis(200), connection: 2 * PATIENCE, ..HttpBounds::default() };
     let server = server(&node, Telemetry::default(), bounds).await;
     let mut stream = TcpStream::connect(server.address()).await.expect("connects");
     stream.write_all(b"GET /livez HT").await.expect("sends");
