@@ -12,7 +12,6 @@ mod reading;
 mod value;
 
 pub use fault::{ConfigFault, Source};
-pub use reading::default_data_dir;
 pub(crate) use reading::engine_from;
 pub use value::Value;
 

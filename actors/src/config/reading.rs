@@ -39,7 +39,7 @@ pub(super) const ENGINE_KEYS: [&str; 6] =
     ["lease_ms", "batch_events_max", "batch_bytes_max", "own_partition_events", "checkpoint_events", "mark_wait_ms"];
 
 /// `$XDG_DATA_HOME/decisiongraph`, else `~/.local/share/decisiongraph`.
-pub fn default_data_dir(env: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
+fn default_data_dir(env: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
     let directory = |name: &str| env(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     directory("XDG_DATA_HOME")
         .map(|home| home.join("decisiongraph"))

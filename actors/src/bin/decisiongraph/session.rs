@@ -2,15 +2,13 @@
 
 use crate::args::Globals;
 use decisiongraph_actors::admin::AdminError;
+use decisiongraph_actors::config::EMBEDDED_FILE;
 use decisiongraph_actors::engine::{Engine, EngineConfig};
 use decisiongraph_projections::Category;
 use decisiongraph_store::{DatabaseUrl, Owner, Store, StoreError, StoreOptions, open};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use uuid::Uuid;
-
-/// The embedded store's file in the data directory.
-const FILE: &str = "decisiongraph.db";
 
 /// What a command is about to do with the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +58,7 @@ impl Location {
             )
             .next("name a directory that may be written with --data-dir")
         })?;
-        Ok(Location { url: DatabaseUrl::Sqlite(directory.join(FILE)), ours: true })
+        Ok(Location { url: DatabaseUrl::Sqlite(directory.join(EMBEDDED_FILE)), ours: true })
     }
 
     /// Opens it, and sees to its schema.
