@@ -293,6 +293,80 @@ fn a_poison_event_fails_the_job_and_the_health_with_its_category() {
 }
 
 #[test]
+fn a_poison_event_is_met_again_skipped_and_taken_back() {
+    let cli = company();
+    assert_eq!(cli.pipe(&["import", "-"], trace("poisoned").join("\n").as_bytes()).code, 0);
+    let connection = rusqlite::Connection::open(cli.data_dir().join("decisiongraph.db")).expect("opens");
+    let payload = |text: &str| {
+        let sql = "UPDATE dg_event_log SET payload = ?1 WHERE event_id = 'poisoned-2'";
+        assert_eq!(connection.execute(sql, [text]).expect("writes"), 1);
+    };
+    payload(r#"{"outcome":"failure"}"#);
+    assert_eq!(cli.run(&["catch-up"]).code, 4);
+    let failures = cli.json(&["failures"])["failures"].as_array().expect("a list").clone();
+    assert_eq!(failures.len(), 3);
+    let ids: Vec<String> = failures.iter().map(|failure| failure["failure_id"].to_string()).collect();
+    let failure = cli.json(&["failure", &ids[0], "--replay"]);
+    assert_eq!((&failure["replay"]["reproduced"], &failure["replay"]["source"]), (&json!(true), &json!("live rows")));
+    assert_eq!(failure["replay"]["digest_before_matches"], true);
+    assert!(cli.json(&["failure", &ids[0]]).get("replay").is_none());
+    assert!(cli.run(&["failure", &ids[0], "--replay"]).stdout.contains("reproduced; mend its cause"));
+    // A skip has a reason, and is of an open failure.
+    assert_eq!(cli.run(&["skip", &ids[0]]).code, 2);
+    cli.run(&["skip", &ids[0], "--reason", " ", "--json"]).refused(2, "invalid_argument");
+    cli.run(&["skip", "999", "--reason", "r", "--json"]).refused(5, "not_found");
+    cli.run(&["skip", &ids[0], "--revoke", "--json"]).refused(5, "not_found");
+    for id in &ids {
+        let skip = cli.json(&["skip", id, "--reason", "a known fault"]);
+        assert_eq!((&skip["event_id"], &skip["reason"]), (&json!("poisoned-2"), &json!("a known fault")));
+        assert_eq!(cli.json(&["skip", id, "--reason", "again"]), skip, "the first one stays");
+    }
+    assert_eq!(cli.run(&["catch-up"]).code, 0);
+    for scope in cli.json(&["status"])["scopes"].as_array().expect("a list") {
+        assert_eq!((&scope["deviating"], &scope["state"]), (&json!(true), &json!("current")));
+    }
+    assert!(cli.run(&["status"]).stdout.contains("deviates from the reference"));
+    assert_eq!(cli.json(&["digest"])["digests"][0]["deviating"], true);
+    assert_eq!(cli.run(&["verify"]).code, 0);
+    // Mended and taken back: a rebuild ends the deviation.
+    payload(r#"{"outcome":"success"}"#);
+    assert_eq!(cli.json(&["failure", &ids[0], "--replay"])["replay"]["reproduced"], false);
+    for id in &ids {
+        assert!(cli.json(&["skip", id, "--revoke"])["revoked_at"].is_string());
+    }
+    assert_eq!(cli.run(&["rebuild"]).code, 0);
+    assert_eq!(cli.json(&["digest"])["digests"][0]["deviating"], false);
+    assert_eq!(cli.run(&["verify"]).code, 0);
+}
+
+#[test]
+fn a_paused_projection_is_left_alone_until_it_is_resumed() {
+    let cli = company();
+    let pause = ["pause", "--projection", "trace_summary", "--reason", "under review"];
+    let paused = cli.json(&pause);
+    assert_eq!(paused["scopes"].as_array().map(Vec::len), Some(1));
+    assert_eq!(paused["scopes"][0]["paused"]["reason"], "under review");
+    let mut another = pause;
+    another[4] = "another reason";
+    assert_eq!(cli.json(&another), paused, "the first reason stays");
+    assert_eq!(cli.pipe(&["import", "-"], trace("later").join("\n").as_bytes()).code, 0);
+    for command in [&["catch-up", "--json"][..], &["catch-up", "--projection", "trace_summary", "--json"]] {
+        let message = cli.run(command).refused(4, "conflict");
+        assert!(message.contains("is paused by") && message.contains("under review"), "{message}");
+    }
+    assert_eq!(cli.run(&["catch-up", "--projection", "context_graph"]).code, 0);
+    let scope = cli.json(&["status", "--projection", "trace_summary"])["scopes"][0].clone();
+    assert_eq!((&scope["state"], &scope["lag"]["events"]), (&json!("paused"), &json!(3)));
+    assert!(cli.run(&["status"]).stdout.contains("under review"));
+    assert_eq!(cli.run(&["health", "--projection", "trace_summary"]).code, 10);
+    for _ in 0..2 {
+        assert_eq!(cli.json(&["resume"])["scopes"][1]["paused"], Value::Null);
+    }
+    assert_eq!(cli.run(&["catch-up"]).code, 0);
+    assert_eq!(cli.run(&["health"]).code, 0);
+}
+
+#[test]
 fn a_closed_pipe_is_quiet() {
     let cli = company();
     let script = format!(

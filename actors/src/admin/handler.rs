@@ -2,7 +2,8 @@
 
 use super::reply::*;
 use super::request::*;
-use super::{AdminError, append, health, jobs, status};
+use super::{AdminError, append, health, jobs, status, steer};
+use crate::engine::replay_failure::replay_failure;
 use crate::engine::{Control, Engine};
 use crate::queries::{self, current_view};
 use decisiongraph_projections::catalogue::{self, CONTEXT_GRAPH, PRECEDENT_INDEX, TRACE_SUMMARY};
@@ -66,12 +67,22 @@ pub async fn answer(engine: &Engine, request: AdminRequest, control: &Control) -
             let failures = store.view().await?.failures(&list_filter(request)?).await?;
             AdminReply::Failures(FailuresReply { failures })
         }
-        AdminRequest::Failure { failure_id } => {
-            let failure = store.view().await?.failure(failure_id).await?;
-            AdminReply::Failure(failure.ok_or_else(|| {
-                AdminError::new(Category::NotFound, format!("there is no failure {failure_id}"))
-                    .next("`decisiongraph failures --all` lists them")
-            })?)
+        AdminRequest::Failure { failure_id, replay } => {
+            let failure = store.view().await?.failure(failure_id).await?.ok_or_else(|| no_failure(failure_id))?;
+            let replay = if replay { Some(replay_failure(store, failure_id).await?) } else { None };
+            AdminReply::Failure(FailureReply { failure, replay })
+        }
+        AdminRequest::Skip { failure_id, reason, revoke } => {
+            AdminReply::Skipped(steer::skip(engine, failure_id, &reason, revoke).await?)
+        }
+        AdminRequest::Pause { tenant, projection, reason } => {
+            AdminReply::Steered(steer::pause(engine, ScopeFilter { tenant, projection }, &reason).await?)
+        }
+        AdminRequest::Resume { tenant, projection } => {
+            AdminReply::Steered(steer::resume(engine, ScopeFilter { tenant, projection }).await?)
+        }
+        AdminRequest::Retry { tenant, projection } => {
+            AdminReply::Job(steer::retry(engine, ScopeFilter { tenant, projection }, control).await?)
         }
         AdminRequest::Runs(request) => {
             AdminReply::Runs(RunsReply { runs: store.view().await?.runs(&list_filter(request)?).await? })
@@ -95,6 +106,11 @@ pub async fn answer(engine: &Engine, request: AdminRequest, control: &Control) -
         }),
         AdminRequest::ExportPage(request) => AdminReply::ExportPage(export_page(store, &request).await?),
     })
+}
+
+pub(super) fn no_failure(failure_id: i64) -> AdminError {
+    AdminError::new(Category::NotFound, format!("there is no failure {failure_id}"))
+        .next("`decisiongraph failures --all` lists them")
 }
 
 pub(super) fn no_run(run_id: Uuid) -> AdminError {
@@ -140,6 +156,7 @@ async fn digest(store: &dyn Store, filter: ScopeFilter) -> Result<DigestReply, A
     for projection in projections(filter.projection.as_deref())? {
         let row = view.scope(&Scope::new(&tenant, projection)).await?;
         let generation = row.as_ref().map(|row| row.generation);
+        let deviating = row.as_ref().is_some_and(|row| row.deviating);
         let position = row.map(|row| row.position);
         let cursor = position.as_ref().map_or(LogSeq::ORIGIN, |position| position.cursor);
         let version = position.as_ref().map_or(projection.version(), |position| position.version);
@@ -152,6 +169,7 @@ async fn digest(store: &dyn Store, filter: ScopeFilter) -> Result<DigestReply, A
             generation,
             version,
             digest,
+            deviating,
         });
     }
     Ok(DigestReply { tenant, digests })

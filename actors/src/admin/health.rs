@@ -49,6 +49,7 @@ fn scope_findings(scope: &ScopeStatus) -> Vec<Finding> {
             scope.why.clone(),
             "`decisiongraph failures` shows the event; repair its cause, then catch up again",
         ),
+        ScopeState::Paused => add(HealthWord::Degraded, scope.why.clone(), "run `decisiongraph resume`"),
         ScopeState::Unowned => add(
             HealthWord::Degraded,
             format!("{} behind: {}", lag_words(scope), scope.why),
@@ -76,5 +77,6 @@ fn scope_findings(scope: &ScopeStatus) -> Vec<Finding> {
 
 fn lag_words(scope: &ScopeStatus) -> String {
     let more = if scope.lag.more { "+" } else { "" };
-    format!("{}{more} events, {:.0} s", scope.lag.events, scope.lag.seconds)
+    let noun = if scope.lag.events == 1 && !scope.lag.more { "event" } else { "events" };
+    format!("{}{more} {noun}, {:.0} s", scope.lag.events, scope.lag.seconds)
 }

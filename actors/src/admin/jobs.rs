@@ -1,9 +1,9 @@
 //! Jobs: what is asked becomes a run of the engine; and what a rebuild would meet, without starting one.
 
-use super::AdminError;
 use super::handler::{no_run, projections, tenant_or_default};
 use super::reply::{RebuildCheckReply, RebuildEstimate, WatchReply, has_ended};
 use super::request::{JobRequest, WATCH_MS_MAX};
+use super::{AdminError, steer};
 use crate::engine::report::{RunReport, RunRequest};
 use crate::engine::{Control, Engine, ScopeReport};
 use decisiongraph_projections::{Category, LogSeq};
@@ -56,6 +56,9 @@ async fn run(engine: &Engine, request: JobRequest, mode: RunMode, control: &Cont
         && let Some(known) = engine.store().view().await?.run(run_id).await?
     {
         return again(engine, known, control).await;
+    }
+    if mode == RunMode::CatchUp {
+        steer::refuse_paused(engine, &request).await?;
     }
     let run_id = request.run_id.unwrap_or_else(Uuid::now_v7);
     engine.run_as(run_id, &run_request(request, mode)?, control).await.map_err(advise)

@@ -15,6 +15,7 @@ mod reply;
 mod request;
 pub mod rpc;
 pub(crate) mod status;
+mod steer;
 
 pub use error::AdminError;
 pub use exit_code::{ExitCode, of_category, of_error, of_health, of_job};

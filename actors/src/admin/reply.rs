@@ -1,11 +1,12 @@
 //! What is told. [`AdminReply::to_json`] is the contract with programs: one object, without the name of the variant.
 
+use crate::engine::replay_failure::FailureReplay;
 use crate::engine::report::{Progress, RunReport};
 use crate::queries::{EdgesPage, EventRecord, ReferenceDigests, Staleness, Subgraph, Summary};
 use crate::supervision::ActorEntry;
 use crate::worker::LiveScope;
 use decisiongraph_projections::{Category, LogSeq, TenantId};
-use decisiongraph_store::{Backend, Failure, Generation, Lag, OpenWriter, PrecedentHit, Run, RunState};
+use decisiongraph_store::{Backend, Failure, Generation, Lag, OpenWriter, Paused, PrecedentHit, Run, RunState, Skip};
 use serde::{Deserialize, Serialize};
 
 /// The answer to a request.
@@ -27,7 +28,9 @@ pub enum AdminReply {
     Edges(ReadReply<EdgesPage>),
     Precedents(ReadReply<PrecedentsReply>),
     Failures(FailuresReply),
-    Failure(Failure),
+    Failure(FailureReply),
+    Skipped(Skip),
+    Steered(SteerReply),
     Runs(RunsReply),
     Run(Run),
     Watch(Box<WatchReply>),
@@ -56,6 +59,8 @@ impl AdminReply {
             AdminReply::Precedents(reply) => to_string(reply),
             AdminReply::Failures(reply) => to_string(reply),
             AdminReply::Failure(reply) => to_string(reply),
+            AdminReply::Skipped(reply) => to_string(reply),
+            AdminReply::Steered(reply) => to_string(reply),
             AdminReply::Runs(reply) => to_string(reply),
             AdminReply::Run(reply) => to_string(reply),
             AdminReply::Watch(reply) => to_string(reply),
@@ -214,6 +219,9 @@ pub struct ScopeStatus {
     pub version: Option<i32>,
     /// Poison events that stop it.
     pub open_failures: u64,
+    /// Whether its live rows leave a skipped event out.
+    #[serde(default)]
+    pub deviating: bool,
     /// The job that works on it.
     pub active_run: Option<String>,
     /// Why it lags, in a sentence.
@@ -241,6 +249,8 @@ pub enum ScopeState {
     Retrying,
     /// A poison event stops it.
     Failed,
+    /// Somebody asked to leave it alone.
+    Paused,
 }
 
 impl ScopeState {
@@ -254,6 +264,7 @@ impl ScopeState {
             ScopeState::Behind => "behind",
             ScopeState::Retrying => "retrying",
             ScopeState::Failed => "failed",
+            ScopeState::Paused => "paused",
         }
     }
 }
@@ -327,6 +338,9 @@ pub struct ScopeDigest {
     pub version: i32,
     /// `lthash:…`
     pub digest: String,
+    /// Whether its rows leave a skipped event out.
+    #[serde(default)]
+    pub deviating: bool,
 }
 
 /// The answer to a query.
@@ -381,6 +395,37 @@ pub struct EventsReply {
 pub struct FailuresReply {
     /// Newest first.
     pub failures: Vec<Failure>,
+}
+
+/// A poison event.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FailureReply {
+    /// As stored.
+    #[serde(flatten)]
+    pub failure: Failure,
+    /// What meeting it again gave, when that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay: Option<FailureReplay>,
+}
+
+/// Scopes after a pause or resume.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SteerReply {
+    /// In catalogue order.
+    pub scopes: Vec<SteeredScope>,
+}
+
+/// One of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SteeredScope {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Which.
+    pub projection: String,
+    /// Everything up to here is applied.
+    pub cursor: LogSeq,
+    /// Who asked to leave it alone; none when it is not paused.
+    pub paused: Option<Paused>,
 }
 
 /// Jobs.

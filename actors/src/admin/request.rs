@@ -49,6 +49,42 @@ pub enum AdminRequest {
     Failure {
         /// Its id.
         failure_id: i64,
+        /// Fold its batch again, offline, and tell what happens.
+        #[serde(default)]
+        replay: bool,
+    },
+    /// Leave the event of an open failure out of its projection.
+    Skip {
+        /// The failure.
+        failure_id: i64,
+        /// Why; not looked at when it is revoked.
+        reason: String,
+        /// End the skip instead.
+        #[serde(default)]
+        revoke: bool,
+    },
+    /// Leave the events of scopes alone, durably.
+    Pause {
+        /// Whose.
+        tenant: Option<TenantId>,
+        /// A name of the catalogue; all when none.
+        projection: Option<String>,
+        /// Why.
+        reason: String,
+    },
+    /// Go on with them.
+    Resume {
+        /// Whose.
+        tenant: Option<TenantId>,
+        /// A name of the catalogue; all when none.
+        projection: Option<String>,
+    },
+    /// Try them again now, whatever stopped them.
+    Retry {
+        /// Whose.
+        tenant: Option<TenantId>,
+        /// A name of the catalogue; all when none.
+        projection: Option<String>,
     },
     /// Jobs.
     Runs(ListRequest),
@@ -94,6 +130,10 @@ impl AdminRequest {
             | AdminRequest::CatchUp(_)
             | AdminRequest::Rebuild(_)
             | AdminRequest::Verify(_)
+            | AdminRequest::Skip { .. }
+            | AdminRequest::Pause { .. }
+            | AdminRequest::Resume { .. }
+            | AdminRequest::Retry { .. }
             | AdminRequest::ResumeRun { .. }
             | AdminRequest::CancelRun { .. } => true,
             AdminRequest::RebuildCheck(_)

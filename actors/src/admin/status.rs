@@ -5,7 +5,7 @@ use super::handler::projections;
 use super::reply::{ScopeState, ScopeStatus, StatusReply};
 use super::request::ScopeFilter;
 use decisiongraph_projections::{LogSeq, TenantId};
-use decisiongraph_store::{Failure, Lag, ListFilter, OpenWriter, Run, RunState, Scope, Store};
+use decisiongraph_store::{Failure, Lag, ListFilter, OpenWriter, Paused, Run, RunState, Scope, Store};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Bound of the lag in events; shown as "10,000+".
@@ -53,6 +53,7 @@ pub async fn status(store: &dyn Store, filter: &ScopeFilter) -> Result<StatusRep
             let (state, why) = explain(&Facts {
                 lag,
                 empty: last_log_seq == LogSeq::ORIGIN,
+                paused: row.as_ref().and_then(|row| row.paused.as_ref()),
                 failure: open.iter().min_by_key(|failure| failure.log_seq).copied(),
                 run,
                 owner: row.as_ref().and_then(|row| row.owner.as_deref()).filter(|_| owner_live),
@@ -73,6 +74,7 @@ pub async fn status(store: &dyn Store, filter: &ScopeFilter) -> Result<StatusRep
                 digest: row.as_ref().map(|row| row.position.digest.to_text()),
                 version: row.as_ref().map(|row| row.position.version),
                 open_failures: open.len() as u64,
+                deviating: row.as_ref().is_some_and(|row| row.deviating),
                 active_run: run.map(|run| run.run_id.to_string()),
                 why,
                 live: None,
@@ -100,6 +102,7 @@ struct Facts<'a> {
     lag: Lag,
     /// The tenant has no event at all.
     empty: bool,
+    paused: Option<&'a Paused>,
     failure: Option<&'a Failure>,
     run: Option<&'a Run>,
     owner: Option<&'a str>,
@@ -108,6 +111,12 @@ struct Facts<'a> {
 
 /// One word and one sentence.
 fn explain(facts: &Facts<'_>) -> (ScopeState, String) {
+    if let Some(paused) = facts.paused {
+        return (
+            ScopeState::Paused,
+            format!("paused by {}: {}; `decisiongraph resume` lets it go on", paused.by, paused.reason),
+        );
+    }
     if let Some(failure) = facts.failure {
         return (
             ScopeState::Failed,
@@ -168,6 +177,7 @@ mod tests {
         Facts {
             lag: Lag { events, more: false, seconds: 1.0 },
             empty: false,
+            paused: None,
             failure: None,
             run: None,
             owner: None,
@@ -181,6 +191,10 @@ mod tests {
             [OpenWriter { transaction: "3/7".to_owned(), pid: Some(42), age_seconds: Some(2.0), query: None }];
         let word = |facts: Facts<'_>| explain(&facts);
         assert_eq!(word(facts(0)).0, ScopeState::Current);
+        let paused = Paused { at: String::new(), reason: "a review".to_owned(), by: "ann".to_owned() };
+        let (state, why) = word(Facts { paused: Some(&paused), writers: &writers, ..facts(3) });
+        assert_eq!(state, ScopeState::Paused);
+        assert!(why.contains("ann: a review"), "{why}");
         assert_eq!(word(facts(3)).0, ScopeState::Unowned);
         assert_eq!(word(Facts { owner: Some("n"), ..facts(3) }).0, ScopeState::Behind);
         let (state, why) = word(Facts { writers: &writers, ..facts(3) });

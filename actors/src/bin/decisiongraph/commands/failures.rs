@@ -4,6 +4,7 @@ use super::{Context, unexpected};
 use crate::output::{number, or_dash, shown, table};
 use clap::Args;
 use decisiongraph_actors::admin::{AdminError, AdminReply, AdminRequest, ExitCode, ListRequest};
+use decisiongraph_actors::engine::replay_failure::FailureReplay;
 use decisiongraph_store::Failure as Record;
 
 /// List events that a projection cannot take
@@ -53,20 +54,48 @@ pub fn list(context: &Context, open_only: bool, limit: i64) -> ListRequest {
 
 /// Show one failure: the event, the error, what to do
 #[derive(Args)]
-#[command(after_help = "Example:\n  decisiongraph failure 7")]
+#[command(after_help = "Example:\n  decisiongraph failure 7 --replay")]
 pub struct Failure {
     /// Its id, from `decisiongraph failures`
     #[arg(value_name = "ID")]
     failure_id: i64,
+    /// Fold its batch again, offline, and tell what happens; changes nothing
+    #[arg(long)]
+    replay: bool,
 }
 
 impl Failure {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
-        let reply = context.ask(AdminRequest::Failure { failure_id: self.failure_id }).await?;
+        let reply = context.ask(AdminRequest::Failure { failure_id: self.failure_id, replay: self.replay }).await?;
         let AdminReply::Failure(failure) = &reply else { return Err(unexpected()) };
-        context.output.reply(&reply, || text(failure))?;
+        context.output.reply(&reply, || {
+            let replay = failure.replay.as_ref().map(|replay| replayed(&failure.failure, replay));
+            text(&failure.failure) + &replay.unwrap_or_default()
+        })?;
         Ok(ExitCode::OK)
     }
+}
+
+fn replayed(failure: &Record, replay: &FailureReplay) -> String {
+    let met = match (replay.log_seq, replay.category) {
+        (Some(log_seq), Some(category)) => {
+            let message = replay.message.as_deref().map(shown).unwrap_or_default();
+            format!("log_seq {log_seq} fails: {category}: {message}")
+        }
+        _ => "the batch is sound now".to_owned(),
+    };
+    let verdict = match (replay.reproduced, failure.resolved_at.is_some()) {
+        (true, false) => "reproduced; mend its cause, or `decisiongraph skip` leaves the event out",
+        (true, true) => "reproduced",
+        (false, false) => "not reproduced; `decisiongraph catch-up` tries it again",
+        (false, true) => "not reproduced",
+    };
+    format!(
+        "\nreplay     {verdict}\n  met        {met}\n  state      from the {}; the digest before the batch {}\n  read       {} events",
+        replay.source,
+        if replay.digest_before_matches { "is the recorded one" } else { "is NOT the recorded one" },
+        number(replay.events),
+    )
 }
 
 fn text(failure: &Record) -> String {
@@ -95,7 +124,7 @@ fn text(failure: &Record) -> String {
         if failure.resolved_at.is_some() {
             "nothing: a later catch-up passed it"
         } else {
-            "restore the event's row from a backup or an export, then `decisiongraph catch-up`: the failure resolves itself"
+            "restore the event's row from a backup or an export, then `decisiongraph catch-up`: the failure resolves itself; or leave it out with `decisiongraph skip`"
         }
     )
 }

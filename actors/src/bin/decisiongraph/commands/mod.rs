@@ -20,6 +20,7 @@ mod read_flags;
 pub mod rebuild;
 pub mod runs;
 pub mod status;
+pub mod steer;
 pub mod subgraph;
 pub mod trace;
 pub mod verify;
@@ -62,6 +63,9 @@ pub async fn run(cli: Cli, output: Output) -> Result<ExitCode, AdminError> {
         Command::Precedents(command) => command.run(&context).await,
         Command::Failures(command) => command.run(&context).await,
         Command::Failure(command) => command.run(&context).await,
+        Command::Skip(command) => command.run(&context).await,
+        Command::Pause(command) => command.run(&context).await,
+        Command::Resume(command) => command.run(&context).await,
         Command::Runs(command) => command.run(&context).await,
         Command::Run(command) => command.run(&context).await,
         Command::Cancel(command) => command.run(&context).await,

@@ -4,7 +4,7 @@ use super::{Context, unexpected};
 use crate::output::{digest_short, duration, number, or_dash, shown, table};
 use clap::Args;
 use decisiongraph_actors::admin::{
-    AdminError, AdminReply, AdminRequest, ExitCode, ScopeFilter, ScopeStatus, StatusReply,
+    AdminError, AdminReply, AdminRequest, ExitCode, ScopeFilter, ScopeState, ScopeStatus, StatusReply,
 };
 use std::fmt::Write as _;
 
@@ -85,8 +85,16 @@ fn text(status: &StatusReply) -> String {
     if let Some(scope) = status.scopes.iter().find(unused) {
         let _ = write!(out, "\n{}: {}", shown(scope.tenant.as_str()), scope.why);
     }
-    for scope in status.scopes.iter().filter(|scope| scope.lag.events > 0 || scope.open_failures > 0) {
+    for scope in status
+        .scopes
+        .iter()
+        .filter(|scope| scope.lag.events > 0 || scope.open_failures > 0 || scope.state == ScopeState::Paused)
+    {
         let _ = write!(out, "\n{}/{}: {}", shown(scope.tenant.as_str()), scope.projection, shown(&scope.why));
+    }
+    for scope in status.scopes.iter().filter(|scope| scope.deviating) {
+        let (tenant, projection) = (shown(scope.tenant.as_str()), &scope.projection);
+        let _ = write!(out, "\n{tenant}/{projection}: deviates from the reference: a skipped event is left out");
     }
     out
 }

@@ -1,0 +1,108 @@
+//! What an operator changes about a scope: pause, resume, retry, and the skip of a poison event. All durable, all safe to repeat.
+//!
+//! *Never:* touches rows or cursors; that is a job's work.
+
+use super::handler::{projections, tenant_or_default};
+use super::reply::{SteerReply, SteeredScope};
+use super::request::{JobRequest, ScopeFilter};
+use super::{AdminError, jobs};
+use crate::engine::report::RunReport;
+use crate::engine::{Control, Engine};
+use decisiongraph_projections::{Category, catalogue};
+use decisiongraph_store::{Scope, ScopeRow, Skip};
+
+/// Longest reason, bytes.
+const REASON_BYTES_MAX: usize = 2_000;
+
+/// Pauses these scopes; those that are paused already stay as they are.
+pub async fn pause(engine: &Engine, filter: ScopeFilter, reason: &str) -> Result<SteerReply, AdminError> {
+    check_reason(reason)?;
+    let mut scopes = Vec::new();
+    for scope in wanted(&filter)? {
+        scopes.push(steered(engine.store().pause_scope(&scope, reason, &engine.owner().node).await?));
+    }
+    Ok(SteerReply { scopes })
+}
+
+/// Ends the pause of these scopes. One that was never projected has none.
+pub async fn resume(engine: &Engine, filter: ScopeFilter) -> Result<SteerReply, AdminError> {
+    let mut scopes = Vec::new();
+    for scope in wanted(&filter)? {
+        match engine.store().resume_scope(&scope).await {
+            Ok(row) => scopes.push(steered(row)),
+            Err(error) if error.category == Category::NotFound => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(SteerReply { scopes })
+}
+
+/// Tries these scopes again, now: in this process, a catch-up.
+pub async fn retry(engine: &Engine, filter: ScopeFilter, control: &Control) -> Result<RunReport, AdminError> {
+    let ScopeFilter { tenant, projection } = filter;
+    jobs::catch_up(engine, JobRequest { tenant, projection, ..JobRequest::default() }, control).await
+}
+
+/// Skips the event of a failure, or revokes that.
+pub async fn skip(engine: &Engine, failure_id: i64, reason: &str, revoke: bool) -> Result<Skip, AdminError> {
+    let advise = |error: decisiongraph_store::StoreError| match error.category {
+        Category::NotFound | Category::Conflict => {
+            AdminError::from(error).next("`decisiongraph failures --all` lists them; only an open one can be skipped")
+        }
+        _ => error.into(),
+    };
+    if !revoke {
+        check_reason(reason)?;
+        return engine.store().skip_event(failure_id, reason, &engine.owner().node).await.map_err(advise);
+    }
+    let failure = engine.store().view().await?.failure(failure_id).await?;
+    let failure = failure.ok_or_else(|| super::handler::no_failure(failure_id))?;
+    let projection = catalogue::find(&failure.projection).ok_or_else(|| {
+        AdminError::new(Category::VersionMismatch, format!("this program has no projection {}", failure.projection))
+    })?;
+    Ok(engine.store().revoke_skip(&Scope::new(&failure.tenant, projection), failure.log_seq).await?)
+}
+
+/// `conflict` when one of these scopes is paused: somebody wanted its events left alone.
+pub async fn refuse_paused(engine: &Engine, request: &JobRequest) -> Result<(), AdminError> {
+    let filter = ScopeFilter { tenant: request.tenant.clone(), projection: request.projection.clone() };
+    let view = engine.store().view().await?;
+    for scope in wanted(&filter)? {
+        if let Some(paused) = view.scope(&scope).await?.and_then(|row| row.paused) {
+            return Err(AdminError::new(
+                Category::Conflict,
+                format!("{scope} is paused by {}: {}", paused.by, paused.reason),
+            )
+            .next(format!(
+                "`decisiongraph resume --tenant {} --projection {}`, or name the others with --projection",
+                scope.tenant, scope.projection
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn wanted(filter: &ScopeFilter) -> Result<Vec<Scope>, AdminError> {
+    let tenant = tenant_or_default(filter.tenant.clone());
+    let projections = projections(filter.projection.as_deref())?;
+    Ok(projections.into_iter().map(|projection| Scope::new(&tenant, projection)).collect())
+}
+
+fn steered(row: ScopeRow) -> SteeredScope {
+    SteeredScope {
+        tenant: row.scope.tenant,
+        projection: row.scope.projection.to_owned(),
+        cursor: row.position.cursor,
+        paused: row.paused,
+    }
+}
+
+fn check_reason(reason: &str) -> Result<(), AdminError> {
+    if !reason.trim().is_empty() && reason.len() <= REASON_BYTES_MAX && !reason.contains('\0') {
+        return Ok(());
+    }
+    Err(AdminError::new(
+        Category::InvalidArgument,
+        format!("a reason has 1 to {REASON_BYTES_MAX} bytes: it is what the next person will read"),
+    ))
+}

@@ -1,0 +1,120 @@
+//! `pause`, `resume` and `skip`: what an operator decides about a scope.
+
+use super::{Context, status, unexpected};
+use crate::output::{number, shown, table};
+use clap::Args;
+use decisiongraph_actors::admin::{AdminError, AdminReply, AdminRequest, ExitCode, SteerReply};
+use decisiongraph_store::Skip as Record;
+
+/// Leave the events of a projection alone until `resume`
+///
+/// Durable: it survives restarts and changes of owner. Queries go on; the rows fall behind the log. The first reason stays.
+#[derive(Args)]
+#[command(after_help = "Example:\n  decisiongraph pause --projection trace_summary --reason \"mapping under review\"")]
+pub struct Pause {
+    /// Why, for whoever finds it paused
+    #[arg(long, value_name = "TEXT", default_value = "no reason given")]
+    reason: String,
+}
+
+impl Pause {
+    pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
+        let filter = status::filter(context);
+        let (tenant, projection) = (filter.tenant, filter.projection);
+        let request = AdminRequest::Pause { tenant, projection, reason: self.reason };
+        print(context, &context.ask(request).await?)
+    }
+}
+
+/// Go on with what `pause` stopped
+#[derive(Args)]
+#[command(after_help = "Example:\n  decisiongraph resume --projection trace_summary")]
+pub struct Resume {}
+
+impl Resume {
+    pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
+        let filter = status::filter(context);
+        let request = AdminRequest::Resume { tenant: filter.tenant, projection: filter.projection };
+        print(context, &context.ask(request).await?)
+    }
+}
+
+fn print(context: &Context, reply: &AdminReply) -> Result<ExitCode, AdminError> {
+    let AdminReply::Steered(steered) = reply else { return Err(unexpected()) };
+    context.output.reply(reply, || text(steered))?;
+    Ok(ExitCode::OK)
+}
+
+fn text(steered: &SteerReply) -> String {
+    if steered.scopes.is_empty() {
+        return "No such scope yet: nothing was paused.".to_owned();
+    }
+    let rows = steered
+        .scopes
+        .iter()
+        .map(|scope| {
+            let paused = scope.paused.as_ref();
+            vec![
+                scope.tenant.to_string(),
+                scope.projection.clone(),
+                number(scope.cursor.0),
+                paused.map_or("no".to_owned(), |paused| format!("since {}", paused.at)),
+                paused.map_or("-".to_owned(), |paused| shown(&paused.by).to_string()),
+                paused.map_or("-".to_owned(), |paused| shown(&paused.reason).to_string()),
+            ]
+        })
+        .collect();
+    table(&["tenant", "projection", "#cursor", "paused", "by", "reason"], rows)
+}
+
+/// Leave the event of an open failure out of its projection
+///
+/// The event is neither checked nor projected, counts as its trace's predecessor, and is left out by rebuilds too. The rows then deviate
+/// from the reference until a rebuild without the skip.
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  decisiongraph skip 7 --reason \"duplicate of ticket 4711\"\n  decisiongraph skip 7 --revoke"
+)]
+pub struct Skip {
+    /// The failure's id, from `decisiongraph failures`
+    #[arg(value_name = "ID")]
+    failure_id: i64,
+    /// Why, for whoever asks later
+    #[arg(long, value_name = "TEXT", required_unless_present = "revoke")]
+    reason: Option<String>,
+    /// End the skip; rows that were written past the event stay until a rebuild
+    #[arg(long, conflicts_with = "reason")]
+    revoke: bool,
+}
+
+impl Skip {
+    pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
+        let reason = self.reason.unwrap_or_default();
+        let request = AdminRequest::Skip { failure_id: self.failure_id, reason, revoke: self.revoke };
+        let reply = context.ask(request).await?;
+        let AdminReply::Skipped(skip) = &reply else { return Err(unexpected()) };
+        context.output.reply(&reply, || skip_text(skip))?;
+        Ok(ExitCode::OK)
+    }
+}
+
+fn skip_text(skip: &Record) -> String {
+    let next = match &skip.revoked_at {
+        Some(at) => {
+            format!("revoked {at}; `decisiongraph rebuild --projection {}` writes the rows with it", skip.projection)
+        }
+        None => "holds from the next batch on; `decisiongraph catch-up` passes it".to_owned(),
+    };
+    format!(
+        "skip of log_seq {} (event {}, trace {}) in {}/{}\n  because    failure {}: {}\n  by         {}, {}\n  next       {next}",
+        skip.log_seq,
+        shown(&skip.event_id),
+        shown(&skip.trace_id),
+        shown(skip.tenant.as_str()),
+        skip.projection,
+        skip.failure_id,
+        shown(&skip.reason),
+        shown(&skip.skipped_by),
+        skip.skipped_at,
+    )
+}
