@@ -4,8 +4,10 @@
 mod node_support;
 mod support;
 
+use decisiongraph_actors::admin::AdminRequest;
+use decisiongraph_actors::admin::rpc::Answers as _;
 use decisiongraph_actors::engine::RunRequest;
-use decisiongraph_actors::node::{Node, NodeBounds};
+use decisiongraph_actors::node::{Node, NodeAnswers, NodeBounds};
 use decisiongraph_actors::replay::ReplayMessage;
 use decisiongraph_actors::worker::Phase;
 use decisiongraph_projections::{LogSeq, catalogue};
@@ -92,6 +94,51 @@ async fn a_poison_event_is_a_state_and_goes_when_its_cause_goes() {
         assert!(failures().await.is_empty(), "resolved by the commit that passed them");
         node.stop().await;
         reckon(&store, 2).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_skip_lets_one_projection_go_on_and_stays_with_it() {
+    for db in Db::both().await {
+        let store = db.store().await;
+        insist(&store, &named(0), &support::log(2, 0)).await;
+        // The last event of a trace, so that nothing of the trace depends on it.
+        let broken = "UPDATE dg_event_log SET payload_hash = 'x' || payload_hash WHERE log_seq = 14";
+        assert_eq!(db.tamper(broken).await, 1);
+        let node = start(&store, "skips", 4, bounds()).await;
+        let answers = NodeAnswers(node.shared().clone());
+        let ask = async |request| answers.answer(Uuid::now_v7(), request).await.expect("an answer");
+        until("every worker stands before it", SOON, async || {
+            (0..catalogue::ALL.len()).all(|place| phase(&node, 0, place) == Some(Phase::Failed))
+        })
+        .await;
+        insist(&store, &named(0), &support::log(2, 2)).await;
+        let open = ListFilter { open_only: true, limit: 100, ..ListFilter::default() };
+        let failures = store.view().await.expect("a view").failures(&open).await.expect("failures");
+        let failure = failures.iter().find(|failure| failure.projection == "trace_summary").expect("a failure");
+        let reason = "the importer cut it".to_owned();
+        ask(AdminRequest::Skip { failure_id: failure.failure_id, reason, revoke: false, by: Some("ann".to_owned()) })
+            .await;
+        let scope = Scope::new(&named(0), catalogue::TRACE_SUMMARY);
+        let row =
+            async || store.view().await.expect("a view").scope(&scope).await.expect("an answer").expect("a scope");
+        until("the projection goes on", SOON, async || row().await.position.cursor == LogSeq(28)).await;
+        assert!(row().await.deviating);
+        let others = store.view().await.expect("a view").failures(&open).await.expect("failures");
+        assert_eq!(others.len(), 2, "the others still stand before it: {others:?}");
+        assert_eq!(phase(&node, 0, 0), Some(Phase::Failed));
+        // A mended event needs no skip: revoked, rebuilt, and nothing deviates.
+        assert_eq!(
+            db.tamper("UPDATE dg_event_log SET payload_hash = substr(payload_hash, 2) WHERE log_seq = 14").await,
+            1
+        );
+        ask(AdminRequest::Skip { failure_id: failure.failure_id, reason: String::new(), revoke: true, by: None }).await;
+        settled(&node, 1, SOON).await;
+        let run = job(&node, 0, RunMode::Rebuild).await.expect("started");
+        assert_eq!(ended(&node, run.run_id).await.state, RunState::Completed);
+        assert!(!row().await.deviating);
+        node.stop().await;
+        reckon(&store, 1).await;
     }
 }
 

@@ -72,11 +72,11 @@ pub async fn answer(engine: &Engine, request: AdminRequest, control: &Control) -
             let replay = if replay { Some(replay_failure(store, failure_id).await?) } else { None };
             AdminReply::Failure(FailureReply { failure, replay })
         }
-        AdminRequest::Skip { failure_id, reason, revoke } => {
-            AdminReply::Skipped(steer::skip(engine, failure_id, &reason, revoke).await?)
+        AdminRequest::Skip { failure_id, reason, revoke, by } => {
+            AdminReply::Skipped(steer::skip(engine, failure_id, &reason, revoke, by.as_deref()).await?)
         }
-        AdminRequest::Pause { tenant, projection, reason } => {
-            AdminReply::Steered(steer::pause(engine, ScopeFilter { tenant, projection }, &reason).await?)
+        AdminRequest::Pause { tenant, projection, reason, by } => {
+            AdminReply::Steered(steer::pause(engine, ScopeFilter { tenant, projection }, &reason, by.as_deref()).await?)
         }
         AdminRequest::Resume { tenant, projection } => {
             AdminReply::Steered(steer::resume(engine, ScopeFilter { tenant, projection }).await?)

@@ -62,6 +62,9 @@ pub enum AdminRequest {
         /// End the skip instead.
         #[serde(default)]
         revoke: bool,
+        /// Who asks, for whoever reads it later; the answering process when none.
+        #[serde(default)]
+        by: Option<String>,
     },
     /// Leave the events of scopes alone, durably.
     Pause {
@@ -71,6 +74,9 @@ pub enum AdminRequest {
         projection: Option<String>,
         /// Why.
         reason: String,
+        /// Who asks, for whoever reads it later; the answering process when none.
+        #[serde(default)]
+        by: Option<String>,
     },
     /// Go on with them.
     Resume {

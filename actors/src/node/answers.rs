@@ -62,6 +62,21 @@ impl NodeAnswers {
                 self.0.jobs.cancel(run_id);
                 Ok(reply)
             }
+            AdminRequest::Pause { .. } | AdminRequest::Resume { .. } | AdminRequest::Skip { .. } => {
+                let reply = self.plain(request).await?;
+                match &reply {
+                    AdminReply::Steered(steered) => {
+                        steered.scopes.first().into_iter().for_each(|scope| self.reconsider(&scope.tenant));
+                    }
+                    AdminReply::Skipped(skip) => self.reconsider(&skip.tenant),
+                    _ => {}
+                }
+                Ok(reply)
+            }
+            // The workers try again now; a job follows them and tells how it went.
+            AdminRequest::Retry { tenant, projection } => {
+                self.start(id, JobRequest { tenant, projection, ..JobRequest::default() }, RunMode::CatchUp).await
+            }
             AdminRequest::Status(filter) => Ok(AdminReply::Status(self.status(&filter).await?)),
             AdminRequest::Health(filter) => Ok(AdminReply::Health(self.health(&filter).await?)),
             AdminRequest::Tree(request) => Ok(AdminReply::Tree(self.tree(&request).await?)),
@@ -127,8 +142,8 @@ impl NodeAnswers {
 
     // ── scopes ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    /// Has the workers of these tenants look at their scopes again: somebody changed them.
-    pub fn reconsider(&self, tenant: &TenantId) {
+    /// Has the workers of this tenant look at their scopes again: somebody changed them.
+    fn reconsider(&self, tenant: &TenantId) {
         if let Some(coordinator) = self.0.scopes.cell(tenant).and_then(|cell| cell.coordinator()) {
             let _ = coordinator.cast(CoordinatorMessage::Reconsider);
         } else {

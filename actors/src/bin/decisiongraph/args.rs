@@ -127,6 +127,7 @@ pub enum Command {
     Skip(commands::steer::Skip),
     Pause(commands::steer::Pause),
     Resume(commands::steer::Resume),
+    Retry(commands::steer::Retry),
     Runs(commands::runs::Runs),
     Run(commands::runs::RunArgs),
     Cancel(commands::runs::Cancel),

@@ -66,6 +66,7 @@ pub async fn run(cli: Cli, output: Output) -> Result<ExitCode, AdminError> {
         Command::Skip(command) => command.run(&context).await,
         Command::Pause(command) => command.run(&context).await,
         Command::Resume(command) => command.run(&context).await,
+        Command::Retry(command) => command.run(&context).await,
         Command::Runs(command) => command.run(&context).await,
         Command::Run(command) => command.run(&context).await,
         Command::Cancel(command) => command.run(&context).await,

@@ -1,4 +1,4 @@
-//! `pause`, `resume` and `skip`: what an operator decides about a scope.
+//! `pause`, `resume`, `retry` and `skip`: what an operator decides about a scope.
 
 use super::{Context, status, unexpected};
 use crate::output::{number, shown, table};
@@ -21,7 +21,7 @@ impl Pause {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
         let filter = status::filter(context);
         let (tenant, projection) = (filter.tenant, filter.projection);
-        let request = AdminRequest::Pause { tenant, projection, reason: self.reason };
+        let request = AdminRequest::Pause { tenant, projection, reason: self.reason, by: me() };
         print(context, &context.ask(request).await?)
     }
 }
@@ -37,6 +37,30 @@ impl Resume {
         let request = AdminRequest::Resume { tenant: filter.tenant, projection: filter.projection };
         print(context, &context.ask(request).await?)
     }
+}
+
+/// Try projections again now, whatever stopped them
+///
+/// A node does so by itself now and then; this does not wait for it. Without a node it is a catch-up.
+#[derive(Args)]
+#[command(after_help = "Example:\n  decisiongraph retry --tenant acme --projection trace_summary")]
+pub struct Retry {}
+
+impl Retry {
+    pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
+        let filter = status::filter(context);
+        context.job(AdminRequest::Retry { tenant: filter.tenant, projection: filter.projection }, false).await
+    }
+}
+
+/// Who asks, as this machine knows them.
+fn me() -> Option<String> {
+    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).ok().filter(|user| !user.is_empty())?;
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    Some(match host.trim() {
+        "" => user,
+        host => format!("{user}@{host}"),
+    })
 }
 
 fn print(context: &Context, reply: &AdminReply) -> Result<ExitCode, AdminError> {
@@ -90,7 +114,7 @@ pub struct Skip {
 impl Skip {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
         let reason = self.reason.unwrap_or_default();
-        let request = AdminRequest::Skip { failure_id: self.failure_id, reason, revoke: self.revoke };
+        let request = AdminRequest::Skip { failure_id: self.failure_id, reason, revoke: self.revoke, by: me() };
         let reply = context.ask(request).await?;
         let AdminReply::Skipped(skip) = &reply else { return Err(unexpected()) };
         context.output.reply(&reply, || skip_text(skip))?;
