@@ -30,7 +30,7 @@ enum Command {
     /// The same arguments give the same bytes on every machine; every event is legal; a longer workload begins with the
     /// shorter one of the same seed.
     Generate(Generate),
-    /// Measure what projecting costs, against the floor of the same rows written as fast as the database allows.
+    /// Measure what projecting costs, against the floor of the same rows written as fast as the database allows; and a running node.
     ///
     /// Prints a table (or JSON) with machine, versions and settings on top and the goal beside each figure. Build with
     /// `--release`. All measures over a million events take several minutes; `--measures floors,original` is a short look.
@@ -39,6 +39,12 @@ enum Command {
     #[command(hide = true)]
     MeasuredRun {
         /// What to run, as JSON.
+        order: String,
+    },
+    /// A measured node in a process of its own, for `bench`.
+    #[command(hide = true)]
+    MeasuredNode {
+        /// How it runs, as JSON.
         order: String,
     },
     /// Run a command beside a PostgreSQL server that is started for it and removed afterwards.
@@ -100,7 +106,7 @@ struct Bench {
     /// Seed of the workload.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Events of the floors' log.
+    /// Events of the logs of floors, live and recovery.
     #[arg(long, default_value_t = 50_000)]
     events: u64,
     /// Traces instead of events, six each (`original` only).
@@ -112,6 +118,12 @@ struct Bench {
     /// Events a batch.
     #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(1..))]
     batch_size: u32,
+    /// Tenants of a node (`tenants`, `admin`).
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    tenants: u32,
+    /// How long a node is watched at each rate, and idle.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    seconds: u64,
     /// Times that each run is repeated; the median counts.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     repeat: u32,
@@ -140,6 +152,10 @@ fn main() -> ExitCode {
         Command::Bench(arguments) => in_runtime(bench(arguments)),
         Command::MeasuredRun { order } => in_runtime(async move {
             bench::child::obey(&order).await?;
+            Ok(ExitCode::SUCCESS)
+        }),
+        Command::MeasuredNode { order } => in_runtime(async move {
+            bench::node::obey(&order).await?;
             Ok(ExitCode::SUCCESS)
         }),
         Command::Generate(arguments) => generate(&arguments),
@@ -190,6 +206,8 @@ async fn bench(arguments: Bench) -> anyhow::Result<ExitCode> {
         events: arguments.traces.map_or(arguments.events, |traces| traces * TRACE_EVENTS),
         growth_events: arguments.growth_events,
         batch_events: arguments.batch_size as usize,
+        tenants: arguments.tenants as usize,
+        seconds: arguments.seconds,
         repeat: arguments.repeat as usize,
     };
     let report = bench::run(&request, &place).await?;

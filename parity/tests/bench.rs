@@ -118,3 +118,51 @@ fn a_small_benchmark_gives_a_whole_report() {
     }
     assert!(report["settings"].as_array().is_some_and(|settings| settings.len() > 5));
 }
+
+#[test]
+fn a_small_benchmark_of_a_running_node_gives_sane_figures() {
+    let mut arguments = vec!["bench", "--database", "embedded", "--json", "--events", "400", "--tenants", "50"];
+    arguments.extend(["--seconds", "1", "--measures", "freshness,live,tenants,admin,recovery"]);
+    let run = run::parity(&arguments, None);
+    assert!(run.ok(), "{}", run.stderr);
+    let report: serde_json::Value = serde_json::from_str(&run.stdout).expect("one object");
+    let figures = report["figures"].as_array().expect("figures");
+    let value = |measure: &str, name: &str| {
+        let found = figures.iter().find(|figure| {
+            figure["measure"] == measure && figure["name"].as_str().is_some_and(|full| full.contains(name))
+        });
+        found.and_then(|figure| figure["value"].as_f64()).unwrap_or_else(|| panic!("{measure}: {name}: {}", run.stdout))
+    };
+    for (measure, when) in [("freshness", "100/s"), ("freshness", "1000/s"), ("live", "100/s"), ("tenants", "200/s")] {
+        let [p50, p99, max] = ["p50", "p99", "max"].map(|of| {
+            value(
+                measure,
+                &format!(
+                    "{when}{}visible, {of}",
+                    if measure == "live" {
+                        " beside a rebuild of 400: append to "
+                    } else if measure == "tenants" {
+                        " over all tenants: append to "
+                    } else {
+                        ": append to "
+                    }
+                ),
+            )
+        });
+        assert!(0.0 < p50 && p50 <= p99 && p99 <= max && max < 20_000.0, "{measure} {when}: {p50} {p99} {max}");
+        assert!(value(measure, "between two looks, p50") > 0.0);
+    }
+    assert!((1.0..=110.0).contains(&value("freshness", "100/s: appended")));
+    assert!(value("tenants", "start to all current") > 0.0);
+    assert!(value("tenants", "memory, all passivated") >= 1.0, "MiB");
+    assert!((0.0..=200.0).contains(&value("tenants", "idle: CPU of the node")), "per cent of two cores");
+    assert!(value("admin", "round trip, small reply, p99") > 0.0);
+    assert!(value("admin", "dump: actors") >= 300.0, "six a tenant");
+    assert_eq!(value("admin", "dump: disagreements"), 0.0);
+    assert!((0.2..1.0).contains(&value("recovery", "same node again: at this part of the log")), "in the middle");
+    for who in ["the same node again", "another node"] {
+        let [commits, current] =
+            ["commits after", "current after"].map(|what| value("recovery", &format!("killed, {who}: {what}")));
+        assert!(0.0 < commits && commits <= current && current < 20.0, "{who}: {commits} {current}");
+    }
+}

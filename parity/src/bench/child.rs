@@ -8,12 +8,13 @@ use decisiongraph_actors::engine::{Control, Engine, EngineConfig, RunRequest};
 use decisiongraph_projections::{LogSeq, TenantId, catalogue};
 use decisiongraph_store::{Owner, RunMode, RunState};
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Instant;
 use uuid::Uuid;
 
 /// Where the parent puts the address: an argument could be read by everybody.
-const DATABASE: &str = "DECISIONGRAPH_PARITY_DATABASE";
+pub const DATABASE: &str = "DECISIONGRAPH_PARITY_DATABASE";
 
 /// What the child is to do.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -48,13 +49,15 @@ impl Leg {
     }
 }
 
+/// The running program itself, even if its file was replaced meanwhile.
+pub fn program() -> Result<PathBuf> {
+    let own = PathBuf::from("/proc/self/exe");
+    if own.exists() { Ok(own) } else { std::env::current_exe().context("where this program is") }
+}
+
 /// Runs the order in a child process.
 pub async fn run(site: &Site, order: &Order) -> Result<Vec<Leg>> {
-    // The running program itself, even if its file was replaced meanwhile.
-    let own = std::path::Path::new("/proc/self/exe");
-    let program =
-        if own.exists() { own.to_owned() } else { std::env::current_exe().context("where this program is")? };
-    let child = tokio::process::Command::new(program)
+    let child = tokio::process::Command::new(program()?)
         .arg("measured-run")
         .arg(serde_json::to_string(order)?)
         .env(DATABASE, &site.url)

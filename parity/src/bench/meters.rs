@@ -9,21 +9,36 @@ const TICKS_PER_SECOND: f64 = 100.0;
 
 /// CPU seconds (user and system) of this process so far.
 pub fn own_cpu_seconds() -> Option<f64> {
-    stat("self").map(|stat| stat.own_ticks as f64 / TICKS_PER_SECOND)
+    cpu_seconds("self")
 }
 
 /// Peak resident memory of this process so far, bytes.
 pub fn own_peak_bytes() -> Option<u64> {
-    status_bytes("VmHWM:")
+    peak_bytes("self")
 }
 
 /// Resident memory of this process now, bytes.
 pub fn own_resident_bytes() -> Option<u64> {
-    status_bytes("VmRSS:")
+    resident_bytes("self")
 }
 
-fn status_bytes(key: &str) -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
+/// CPU seconds (user and system) of a process so far, by its id or `self`; counted in hundredths.
+pub fn cpu_seconds(pid: &str) -> Option<f64> {
+    stat(pid).map(|stat| stat.own_ticks as f64 / TICKS_PER_SECOND)
+}
+
+/// Peak resident memory of a process so far, bytes.
+pub fn peak_bytes(pid: &str) -> Option<u64> {
+    status_bytes(pid, "VmHWM:")
+}
+
+/// Resident memory of a process now, bytes.
+pub fn resident_bytes(pid: &str) -> Option<u64> {
+    status_bytes(pid, "VmRSS:")
+}
+
+fn status_bytes(pid: &str, key: &str) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find(|line| line.starts_with(key))?;
     line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib * 1024)
 }

@@ -1,18 +1,25 @@
 //! `bench`: what the runtime costs, against the floor of the same rows written as fast as the database allows, in the same run.
 //!
 //! *Guarantees.* Every ratio is taken in one run on one machine; durable commits, hash and sequence checks and digests stay on; it
-//! ends by itself and leaves nothing behind. Goals are those of the first column of the performance page.
+//! ends by itself and leaves nothing behind. Goals are those of the performance page: its first column for projecting, its second for a
+//! running node.
 
+pub mod admin;
 pub mod child;
+pub mod cursors;
 pub mod floor_postgres;
 pub mod floor_sqlite;
 pub mod folded;
+pub mod freshness;
 pub mod layout;
 pub mod machine;
 pub mod measures;
 pub mod meters;
+pub mod node;
 pub mod place;
+pub mod recovery;
 pub mod report;
+pub mod tenants;
 
 use crate::workload::Profile;
 use anyhow::Result;
@@ -32,12 +39,32 @@ pub enum Measure {
     Append,
     /// A long log: the rate of its last tenth against its first, memory likewise.
     Growth,
+    /// A running node: from an append to visible in all projections, at 100 and at 1,000 events a second.
+    Freshness,
+    /// The same at 100 events a second on a long log that is rebuilt meanwhile.
+    Live,
+    /// A running node with many tenants: until all are current, memory a scope, a trickle over all, idle.
+    Tenants,
+    /// A running node: round trips, the whole command line, the dump of all its actors.
+    Admin,
+    /// A node that is killed in the middle of a catch-up.
+    Recovery,
 }
 
 impl Measure {
     /// All, in the order of a report.
-    pub const ALL: [Measure; 5] =
-        [Measure::Floors, Measure::Original, Measure::TwoRow, Measure::Append, Measure::Growth];
+    pub const ALL: [Measure; 10] = [
+        Measure::Floors,
+        Measure::Original,
+        Measure::TwoRow,
+        Measure::Append,
+        Measure::Growth,
+        Measure::Freshness,
+        Measure::Live,
+        Measure::Tenants,
+        Measure::Admin,
+        Measure::Recovery,
+    ];
 }
 
 /// How it is measured.
@@ -49,12 +76,16 @@ pub struct Request {
     pub profile: Profile,
     /// Its seed.
     pub seed: u64,
-    /// Events of the floors' log.
+    /// Events of the logs of floors, live and recovery.
     pub events: u64,
     /// Events of the growth's log.
     pub growth_events: u64,
     /// Events a batch.
     pub batch_events: usize,
+    /// Tenants of a node.
+    pub tenants: usize,
+    /// How long a node is watched at each rate, and idle, seconds.
+    pub seconds: u64,
     /// Times that each run is repeated; the median counts.
     pub repeat: usize,
 }
@@ -76,6 +107,11 @@ pub async fn run(request: &Request, place: &Place) -> Result<Report> {
             Measure::TwoRow => measures::two_row(request, place, &mut report).await,
             Measure::Append => measures::append(request, place, &mut report).await,
             Measure::Growth => measures::growth(request, place, &mut report).await,
+            Measure::Freshness => freshness::freshness(request, place, &mut report).await,
+            Measure::Live => freshness::live(request, place, &mut report).await,
+            Measure::Tenants => tenants::tenants(request, place, &mut report).await,
+            Measure::Admin => admin::admin(request, place, &mut report).await,
+            Measure::Recovery => recovery::recovery(request, place, &mut report).await,
         };
         // What was measured before a failure is worth having.
         match done {

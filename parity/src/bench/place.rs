@@ -237,6 +237,14 @@ impl Place {
         })
     }
 
+    /// Transactions committed in a store's database so far; none on the embedded store. Asked from another database, so that asking
+    /// does not count. A session reports what it did about once a second.
+    pub async fn transactions(&self, site: &Site) -> Result<Option<i64>> {
+        let Place::Postgres(place) = self else { return Ok(None) };
+        let sql = "SELECT xact_commit FROM pg_stat_database WHERE datname = $1";
+        Ok(Some(place.admin.query_one(sql, &[&place.name_of(site)]).await?.get(0)))
+    }
+
     /// What the server has spent so far.
     pub async fn spent(&self) -> Result<Spent> {
         let Place::Postgres(place) = self else { return Ok(Spent::default()) };

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-/// A goal of the first column of the performance page.
+/// A goal of the performance page: of its first column for projecting, of its second for a running node.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Goal {
@@ -70,7 +70,7 @@ impl Report {
         }
         let mut table = comfy_table::Table::new();
         table.load_preset(comfy_table::presets::ASCII_MARKDOWN);
-        table.set_header(["measure", "what", "value", "unit", "first goal", ""]);
+        table.set_header(["measure", "what", "value", "unit", "goal", ""]);
         for column in [2, 4] {
             if let Some(column) = table.column_mut(column) {
                 column.set_cell_alignment(comfy_table::CellAlignment::Right);
@@ -123,6 +123,14 @@ pub fn median(values: &[f64]) -> f64 {
     }
 }
 
+/// The value that `percent` of all values do not exceed (nearest rank).
+pub fn percentile(values: &[f64], percent: f64) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let rank = (percent / 100.0 * sorted.len() as f64).ceil() as usize;
+    sorted.get(rank.max(1) - 1).copied().unwrap_or(f64::NAN)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,6 +142,9 @@ mod tests {
         }
         assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
         assert_eq!(median(&[4.0, 1.0]), 2.5);
+        let hundred: Vec<f64> = (1..=100).rev().map(f64::from).collect();
+        assert_eq!([50.0, 99.0, 100.0].map(|percent| percentile(&hundred, percent)), [50.0, 99.0, 100.0]);
+        assert_eq!((percentile(&[7.0], 1.0), percentile(&[], 50.0).is_nan()), (7.0, true));
     }
 
     #[test]

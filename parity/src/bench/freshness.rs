@@ -1,0 +1,223 @@
+//! How soon an event is visible in all projections after its append has returned: at a steady rate, and while a rebuild runs beside.
+
+use super::Request;
+use super::cursors::{Appended, Seen, Watch};
+use super::node::{NodeOrder, RunningNode};
+use super::place::{Place, Site};
+use super::report::{Goal, Report, percentile};
+use crate::check::trial::read;
+use crate::workload::{Profile, Workload};
+use anyhow::{Result, bail};
+use decisiongraph_actors::admin::{AdminReply, AdminRequest, AppendRequest, JobRequest, OfferedLine, WatchReply};
+use decisiongraph_projections::{LogSeq, TenantId};
+use decisiongraph_store::{AppendMode, RunState, Store, Verdict};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
+use uuid::Uuid;
+
+/// Light load, events a second; the one that has a goal.
+const LIGHT_PER_SECOND: f64 = 100.0;
+/// Heavier load, events a second.
+const HEAVY_PER_SECOND: f64 = 1_000.0;
+/// Goals at light load, milliseconds.
+const P50_MS_MAX: f64 = 5.0;
+const P99_MS_MAX: f64 = 25.0;
+/// Longest wait for one append.
+const APPEND_MAX: Duration = Duration::from_secs(30);
+/// Longest wait for a rebuild.
+const REBUILD_MAX: Duration = Duration::from_secs(1_800);
+/// Longest single wait for news of a job, milliseconds.
+const NEWS_MS: u64 = 100;
+/// Events that are appended before anything is measured: the scopes are taken, the statements prepared.
+const WARM_EVENTS: usize = 20;
+
+/// Events and whose they are, in order.
+pub type Events<'e> = &'e mut (dyn Iterator<Item = (TenantId, String)> + Send);
+
+/// How events get into the log while a node runs.
+pub enum Feed {
+    /// By this process, straight into the database; the node hears of it through the database.
+    Database(Arc<dyn Store>),
+    /// Through the node: the embedded store belongs to its process.
+    Node(Arc<decisiongraph_actors::admin::rpc::Client>),
+}
+
+impl Feed {
+    /// The way that fits the place.
+    pub async fn of(place: &Place, site: &Site, node: &RunningNode) -> Result<Feed> {
+        Ok(if place.is_postgres() {
+            Feed::Database(site.open(2).await?)
+        } else {
+            Feed::Node(Arc::clone(node.client()))
+        })
+    }
+
+    /// Appends one event.
+    async fn append(&self, tenant: &TenantId, line: String) -> Result<LogSeq> {
+        let stored = match self {
+            Feed::Database(store) => match store.append(tenant, &[read(&line)?], AppendMode::Each).await?.pop() {
+                Some(Verdict::Accepted { log_seq, .. }) => Some(log_seq),
+                _ => None,
+            },
+            Feed::Node(client) => {
+                let lines = vec![OfferedLine { number: 1, text: Ok(line) }];
+                let request = AppendRequest { tenant: Some(tenant.clone()), all_or_nothing: false, lines };
+                match client.ask(AdminRequest::Append(request), Uuid::new_v4(), APPEND_MAX).await? {
+                    AdminReply::Appended(reply) if reply.accepted == 1 => reply.verdicts[0].log_seq,
+                    _ => None,
+                }
+            }
+        };
+        stored.ok_or_else(|| anyhow::anyhow!("an event of the workload is not stored"))
+    }
+}
+
+/// One appender at a steady pace: each event has its moment; one that is late follows at once. Goes on for as long as `more` says,
+/// and appends one event at least. Tells the rate that it reached, events a second.
+pub async fn trickle(
+    feed: &Feed,
+    per_second: f64,
+    events: Events<'_>,
+    appended: &Sender<Appended>,
+    more: impl Fn(Duration) -> bool,
+) -> Result<f64> {
+    let started = Instant::now();
+    let mut sent: u32 = 0;
+    while sent == 0 || more(started.elapsed()) {
+        let moment = started + Duration::from_secs_f64(f64::from(sent) / per_second);
+        if moment > Instant::now() {
+            tokio::time::sleep_until(moment.into()).await;
+        }
+        let Some((tenant, line)) = events.next() else { bail!("the workload is over") };
+        let log_seq = feed.append(&tenant, line).await?;
+        appended.send(Appended { tenant, log_seq, at: Instant::now() })?;
+        sent += 1;
+    }
+    Ok(f64::from(sent) / started.elapsed().as_secs_f64())
+}
+
+/// Median, 99th percentile and maximum, with goals if they count.
+pub fn tell(report: &mut Report, measure: &'static str, when: &str, events_ms: &[f64], goals: bool) {
+    let values = [("p50", percentile(events_ms, 50.0)), ("p99", percentile(events_ms, 99.0))];
+    for ((name, value), bound) in values.into_iter().zip([P50_MS_MAX, P99_MS_MAX]) {
+        let name = format!("{when}: append to visible, {name}");
+        if goals {
+            report.goal(measure, name, value, "ms", Goal::AtMost(bound));
+        } else {
+            report.figure(measure, name, value, "ms");
+        }
+    }
+    report.figure(measure, format!("{when}: append to visible, max"), percentile(events_ms, 100.0), "ms");
+    report.figure(measure, format!("{when}: events"), events_ms.len() as f64, "");
+}
+
+/// How often it was looked.
+pub fn tell_looks(report: &mut Report, measure: &'static str, when: &str, seen: &Seen) {
+    report.figure(measure, format!("{when}: between two looks, p50"), percentile(&seen.looks_ms, 50.0), "ms");
+    report.figure(measure, format!("{when}: between two looks, p99"), percentile(&seen.looks_ms, 99.0), "ms");
+}
+
+/// The mixed workload as one tenant's, behind its first `skip` events.
+fn mixed(seed: u64, skip: u64) -> impl Iterator<Item = (TenantId, String)> + Send {
+    Workload::new(Profile::Mixed, seed, u64::MAX, 1).skip(skip as usize).map(|line| (TenantId::default(), line))
+}
+
+/// Appends a few events and waits until they are visible.
+async fn warm(site: &Site, feed: &Feed, events: Events<'_>) -> Result<()> {
+    let watch = Watch::start(&site.url)?;
+    for _ in 0..WARM_EVENTS {
+        let Some((tenant, line)) = events.next() else { bail!("the workload is over") };
+        let log_seq = feed.append(&tenant, line).await?;
+        watch.appended.send(Appended { tenant, log_seq, at: Instant::now() })?;
+    }
+    watch.end().await.map(|_| ())
+}
+
+/// At 100 and at 1,000 events a second, one event an append.
+pub async fn freshness(request: &Request, place: &Place, report: &mut Report) -> Result<()> {
+    const MEASURE: &str = "freshness";
+    let duration = Duration::from_secs(request.seconds);
+    for per_second in [LIGHT_PER_SECOND, HEAVY_PER_SECOND] {
+        let site = place.fresh().await?;
+        let directory = tempfile::tempdir()?;
+        let node = RunningNode::start(&site, &NodeOrder::production(directory.path(), request.batch_events)).await?;
+        let feed = Feed::of(place, &site, &node).await?;
+        let mut events = mixed(request.seed, 0);
+        warm(&site, &feed, &mut events).await?;
+        let watch = Watch::start(&site.url)?;
+        let cpu = node.cpu_seconds();
+        let started = Instant::now();
+        let rate = trickle(&feed, per_second, &mut events, &watch.appended, |elapsed| elapsed < duration).await?;
+        let seen = watch.end().await?;
+        let spent =
+            node.cpu_seconds().zip(cpu).map(|(now, then)| (now - then) / started.elapsed().as_secs_f64() * 100.0);
+        let values: Vec<f64> = seen.events.iter().map(|(_, ms)| *ms).collect();
+        let when = format!("{per_second:.0}/s");
+        report.figure(MEASURE, format!("{when}: appended"), rate, "events/s");
+        tell(report, MEASURE, &when, &values, per_second == LIGHT_PER_SECOND);
+        tell_looks(report, MEASURE, &when, &seen);
+        report.optional(MEASURE, format!("{when}: CPU of the node"), spent, "% of a core");
+        drop(feed);
+        node.stop().await?;
+        place.remove(site).await?;
+    }
+    Ok(())
+}
+
+/// At 100 events a second on a long log, while that log is rebuilt beside.
+pub async fn live(request: &Request, place: &Place, report: &mut Report) -> Result<()> {
+    const MEASURE: &str = "live";
+    let lines = Workload::new(Profile::Mixed, request.seed, request.events, 1);
+    let log = lines.map(|line| Ok(read(&line)?)).collect::<Result<Vec<_>>>()?;
+    let site = place.loaded(&log).await?;
+    drop(log);
+    let directory = tempfile::tempdir()?;
+    let node = RunningNode::start(&site, &NodeOrder::production(directory.path(), request.batch_events)).await?;
+    let feed = Feed::of(place, &site, &node).await?;
+    let mut events = mixed(request.seed, request.events);
+    // Visible means: the whole log is.
+    warm(&site, &feed, &mut events).await?;
+    let watch = Watch::start(&site.url)?;
+    let job = JobRequest { detach: true, ..JobRequest::default() };
+    let started = Instant::now();
+    let AdminReply::Watch(begun) = node.ask(AdminRequest::Rebuild(job)).await? else { bail!("no job was begun") };
+    let over = AtomicBool::new(false);
+    let rebuilt = async {
+        let ended = ended(&node, begun.run.run_id, started).await;
+        over.store(true, Ordering::SeqCst);
+        ended
+    };
+    let appended = trickle(&feed, LIGHT_PER_SECOND, &mut events, &watch.appended, |_| !over.load(Ordering::SeqCst));
+    let (end, rate) = tokio::join!(rebuilt, appended);
+    let (end, rate) = (end?, rate?);
+    let seen = watch.end().await?;
+    let beside: Vec<f64> = seen.events.iter().filter(|(at, _)| *at <= end).map(|(_, ms)| *ms).collect();
+    let when = format!("{LIGHT_PER_SECOND:.0}/s beside a rebuild of {}", request.events);
+    report.figure(MEASURE, format!("{when}: the rebuild took"), (end - started).as_secs_f64(), "s");
+    report.figure(MEASURE, format!("{when}: appended"), rate, "events/s");
+    tell(report, MEASURE, &when, &beside, false);
+    tell_looks(report, MEASURE, &when, &seen);
+    drop(feed);
+    node.stop().await?;
+    place.remove(site).await
+}
+
+/// When the job was completed.
+async fn ended(node: &RunningNode, run_id: Uuid, started: Instant) -> Result<Instant> {
+    loop {
+        let request = AdminRequest::WatchRun { run_id, wait_ms: NEWS_MS };
+        let AdminReply::Watch(watch) = node.ask(request).await? else { bail!("no job is known") };
+        let now = Instant::now();
+        let WatchReply { run, .. } = *watch;
+        match run.state {
+            RunState::Completed => return Ok(now),
+            RunState::Queued | RunState::Running => {}
+            state => bail!("the rebuild ended {}: {:?}", state.as_str(), run.error),
+        }
+        anyhow::ensure!(now - started < REBUILD_MAX, "the rebuild does not end");
+        // A job that is not in the node's memory any more is answered at once.
+        tokio::time::sleep(Duration::from_millis(NEWS_MS / 10)).await;
+    }
+}

@@ -1,0 +1,210 @@
+//! A running node in a process of its own, as an operator would start one, and the benchmark's hold on it.
+//!
+//! *Guarantees.* The node ends with the benchmark: it runs until its standard input closes. Its CPU time and memory are its own.
+//! *Never:* telemetry; the node that is measured writes no log and exports nothing.
+
+use super::child::{DATABASE, program};
+use super::meters;
+use super::place::Site;
+use anyhow::{Context as _, Result, anyhow, bail};
+use decisiongraph_actors::admin::rpc::wire::Versions;
+use decisiongraph_actors::admin::rpc::{Client, Listeners, SOCKET_NAME, Target};
+use decisiongraph_actors::admin::{AdminReply, AdminRequest, NodeFacts, TreeReply, TreeRequest};
+use decisiongraph_actors::engine::EngineConfig;
+use decisiongraph_actors::node::{Identity, Node, NodeBounds, NodeParts, Shared};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::Child;
+use uuid::Uuid;
+
+/// What the node says when it can be asked.
+const READY: &str = "ready";
+/// Longest wait for a start, and for an orderly end.
+const START_OR_STOP_MAX: Duration = Duration::from_secs(60);
+/// Longest wait for an answer.
+const ANSWER_MAX: Duration = Duration::from_secs(60);
+/// Between two looks at something that is waited for.
+pub const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// How the node runs; what is not named here is as in production.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NodeOrder {
+    /// Its socket and identity.
+    pub data_dir: PathBuf,
+    /// Its name.
+    pub name: String,
+    /// Events a batch.
+    pub batch_events: usize,
+    /// Tenants whose actors run at the same time.
+    pub tenants_max: usize,
+    /// A tenant without work for this long is passivated, milliseconds.
+    pub passivate_after_ms: u64,
+    /// How long its lease lasts without renewal, milliseconds.
+    pub lease_ms: u64,
+}
+
+impl NodeOrder {
+    /// A node with the bounds of production in this directory.
+    pub fn production(data_dir: &Path, batch_events: usize) -> NodeOrder {
+        let (bounds, config) = (NodeBounds::default(), EngineConfig::default());
+        NodeOrder {
+            data_dir: data_dir.to_owned(),
+            name: "measured".to_owned(),
+            batch_events,
+            tenants_max: bounds.tenants_max,
+            passivate_after_ms: ms(bounds.passivate_after),
+            lease_ms: ms(config.lease),
+        }
+    }
+}
+
+/// Whole milliseconds.
+pub fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The node's side: runs it until standard input closes, then drains it.
+pub async fn obey(order: &str) -> Result<()> {
+    let order: NodeOrder = serde_json::from_str(order)?;
+    let site = Site { url: std::env::var(DATABASE).context("this command is for the benchmark's own use")? };
+    let listeners = Arc::new(Listeners::bind(Some(&order.data_dir), None, None).await?);
+    let identity = Identity::draw(&order.data_dir, Some(&order.name))?;
+    let config = EngineConfig {
+        batch_events_max: order.batch_events,
+        lease: Duration::from_millis(order.lease_ms),
+        ..EngineConfig::default()
+    };
+    let bounds = NodeBounds {
+        tenants_max: order.tenants_max,
+        passivate_after: Duration::from_millis(order.passivate_after_ms),
+        ..NodeBounds::default()
+    };
+    let shared = Shared::new(site.open(8).await?, identity, config, bounds);
+    let node = Node::start(NodeParts { shared, listeners: Some(listeners) }).await.map_err(|error| anyhow!(error))?;
+    println!("{READY}");
+    let (closed, input) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        let _ = closed.send(());
+    });
+    tokio::select! {
+        _ = input => {
+            node.stop().await;
+            Ok(())
+        }
+        reason = node.exited() => bail!("the node gave up: {reason:?}"),
+    }
+}
+
+/// The benchmark's side of a running node. Killed when dropped.
+pub struct RunningNode {
+    child: Child,
+    pid: String,
+    client: Arc<Client>,
+}
+
+impl RunningNode {
+    /// Starts a node on this store and connects to its socket.
+    pub async fn start(site: &Site, order: &NodeOrder) -> Result<RunningNode> {
+        let mut child = tokio::process::Command::new(program()?)
+            .arg("measured-node")
+            .arg(serde_json::to_string(order)?)
+            .env(DATABASE, &site.url)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .kill_on_drop(true)
+            .spawn()
+            .context("the measured node does not start")?;
+        let output = child.stdout.take().context("the node's output")?;
+        let mut lines = BufReader::new(output).lines();
+        let said =
+            tokio::time::timeout(START_OR_STOP_MAX, lines.next_line()).await.context("the node is not ready")??;
+        anyhow::ensure!(said.as_deref() == Some(READY), "the measured node ended before it was ready");
+        let pid = child.id().context("the measured node has ended")?.to_string();
+        let client = connect(&order.data_dir).await?;
+        Ok(RunningNode { child, pid, client: Arc::new(client) })
+    }
+
+    /// The open session.
+    pub fn client(&self) -> &Arc<Client> {
+        &self.client
+    }
+
+    /// Asks it.
+    pub async fn ask(&self, request: AdminRequest) -> Result<AdminReply> {
+        Ok(self.client.ask(request, Uuid::new_v4(), ANSWER_MAX).await?)
+    }
+
+    /// A page of its actors behind this path. Without one, what memory and database disagree about is looked for too.
+    pub async fn tree(&self, after: Option<String>, limit: i64) -> Result<TreeReply> {
+        match self.ask(AdminRequest::Tree(TreeRequest { under: None, after, limit })).await? {
+            AdminReply::Tree(tree) => Ok(tree),
+            other => bail!("a tree was asked for, the answer is {other:?}"),
+        }
+    }
+
+    /// What it says of itself.
+    pub async fn facts(&self) -> Result<NodeFacts> {
+        Ok(self.tree(Some("node".to_owned()), 1).await?.node)
+    }
+
+    /// Waits until no tenant has actors.
+    pub async fn all_passivated(&self, longest: Duration) -> Result<()> {
+        let started = Instant::now();
+        loop {
+            let facts = self.facts().await?;
+            if facts.tenants_running == 0 && facts.tenants_waiting == 0 {
+                return Ok(());
+            }
+            anyhow::ensure!(started.elapsed() < longest, "{} tenants still run", facts.tenants_running);
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// CPU seconds so far.
+    pub fn cpu_seconds(&self) -> Option<f64> {
+        meters::cpu_seconds(&self.pid)
+    }
+
+    /// Resident memory, bytes.
+    pub fn resident_bytes(&self) -> Option<u64> {
+        meters::resident_bytes(&self.pid)
+    }
+
+    /// Peak resident memory so far, bytes.
+    pub fn peak_bytes(&self) -> Option<u64> {
+        meters::peak_bytes(&self.pid)
+    }
+
+    /// Drains it and waits for its end.
+    pub async fn stop(mut self) -> Result<()> {
+        drop(self.child.stdin.take());
+        let status =
+            tokio::time::timeout(START_OR_STOP_MAX, self.child.wait()).await.context("the node does not end")??;
+        anyhow::ensure!(status.success(), "the measured node ended with {status}");
+        Ok(())
+    }
+
+    /// SIGKILL. Nothing of it runs afterwards.
+    pub async fn kill(mut self) -> Result<()> {
+        self.child.kill().await.context("the node cannot be killed")
+    }
+}
+
+async fn connect(data_dir: &Path) -> Result<Client> {
+    let target = Target::Unix(data_dir.join(SOCKET_NAME));
+    let started = Instant::now();
+    loop {
+        match Client::connect(&target, &Versions::ours(), ANSWER_MAX).await {
+            Ok(client) => return Ok(client),
+            // The actor behind the socket may be a moment later than the socket.
+            Err(_) if started.elapsed() < START_OR_STOP_MAX => tokio::time::sleep(LOOK_EVERY).await,
+            Err(error) => return Err(error.into()),
+        }
+    }
+}

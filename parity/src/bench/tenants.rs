@@ -1,0 +1,190 @@
+//! Many tenants on one node: how soon all are current, what a scope costs in memory, how fresh a trickle over all of them is, and what
+//! the node does when there is nothing to do.
+
+use super::Request;
+use super::cursors::Watch;
+use super::freshness::{Feed, tell, tell_looks, trickle};
+use super::node::{LOOK_EVERY, NodeOrder, RunningNode};
+use super::place::{Place, Site};
+use super::report::{Goal, Report};
+use crate::check::trial::read;
+use crate::workload::original;
+use crate::workload::prng::Prng;
+use anyhow::{Result, bail};
+use decisiongraph_projections::{LogSeq, TenantId, catalogue};
+use decisiongraph_store::{AppendMode, Store, Verdict};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Events that every tenant has at the start.
+const EVENTS_EACH: u64 = 2;
+/// Appenders that prepare the log.
+const APPENDERS: usize = 8;
+/// Events a second, over random tenants.
+const TRICKLE_PER_SECOND: f64 = 200.0;
+/// Longest wait until all are current, and until all are passivated.
+const WAIT_MAX: Duration = Duration::from_secs(1_800);
+/// Tenants whose scopes are read at a time.
+const HEADS_PAGE: usize = 2_000;
+/// Pause after the last work before the node counts as idle: what a session did is in the statistics by then.
+const SETTLE: Duration = Duration::from_secs(2);
+/// Goals.
+const SCOPE_BYTES_MAX: f64 = 16.0 * 1024.0;
+const IDLE_CPU_PERCENT_MAX: f64 = 1.0;
+const IDLE_QUERIES_MAX: f64 = 5.0;
+
+const KIB: f64 = 1024.0;
+const MIB: f64 = 1024.0 * 1024.0;
+
+/// A tenant by its number.
+pub fn named(index: usize) -> Result<TenantId> {
+    Ok(TenantId::new(format!("tenant-{index:05}"))?)
+}
+
+/// A store whose log has two events of each tenant, with the position of each tenant's last one.
+pub async fn prepared(place: &Place, tenants: usize) -> Result<(Site, HashMap<TenantId, LogSeq>)> {
+    let site = place.fresh().await?;
+    let events = (0..EVENTS_EACH).map(|index| Ok(read(&original::event(index))?)).collect::<Result<Vec<_>>>()?;
+    let store = site.open(APPENDERS).await?;
+    let tasks = (0..APPENDERS).map(|appender| {
+        let (store, events) = (Arc::clone(&store), events.clone());
+        tokio::spawn(async move {
+            let mut last = Vec::new();
+            for index in (appender..tenants).step_by(APPENDERS) {
+                let tenant = named(index)?;
+                match store.append(&tenant, &events, AppendMode::AllOrNothing).await?.last() {
+                    Some(Verdict::Accepted { log_seq, .. }) => last.push((tenant, *log_seq)),
+                    other => bail!("an event is not stored: {other:?}"),
+                }
+            }
+            Ok(last)
+        })
+    });
+    let mut last = HashMap::new();
+    for done in futures_util::future::try_join_all(tasks).await? {
+        last.extend(done?);
+    }
+    drop(store);
+    place.settle(&site).await?;
+    Ok((site, last))
+}
+
+/// Waits until every projection of every tenant has its last event.
+pub async fn all_current(store: &Arc<dyn Store>, last: &HashMap<TenantId, LogSeq>) -> Result<()> {
+    let started = Instant::now();
+    loop {
+        let view = store.view().await?;
+        let (mut after, mut current) = (None, 0);
+        loop {
+            let page = view.scope_heads(after.as_ref(), HEADS_PAGE).await?;
+            let Some(end) = page.last() else { break };
+            after = Some(end.scope.tenant.clone());
+            current += page
+                .iter()
+                .filter(|head| last.get(&head.scope.tenant).is_some_and(|last| head.cursor >= *last))
+                .count();
+        }
+        if current == last.len() * catalogue::ALL.len() {
+            return Ok(());
+        }
+        anyhow::ensure!(started.elapsed() < WAIT_MAX, "only {current} scopes are current");
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// The memory of a node that has nothing, bytes.
+pub async fn empty_node_bytes(request: &Request, place: &Place) -> Result<Option<u64>> {
+    let site = place.fresh().await?;
+    let directory = tempfile::tempdir()?;
+    let node = RunningNode::start(&site, &NodeOrder::production(directory.path(), request.batch_events)).await?;
+    tokio::time::sleep(SETTLE).await;
+    let bytes = node.resident_bytes();
+    node.stop().await?;
+    place.remove(site).await?;
+    Ok(bytes)
+}
+
+/// See the file's head.
+pub async fn tenants(request: &Request, place: &Place, report: &mut Report) -> Result<()> {
+    const MEASURE: &str = "tenants";
+    let scopes = (request.tenants * catalogue::ALL.len()) as f64;
+    let empty = empty_node_bytes(request, place).await?;
+    report.optional(MEASURE, "memory of an empty node", empty.map(|bytes| bytes as f64 / MIB), "MiB");
+    let (site, last) = prepared(place, request.tenants).await?;
+    let store = site.open(2).await?;
+    let directory = tempfile::tempdir()?;
+    let mut order = NodeOrder::production(directory.path(), request.batch_events);
+    order.passivate_after_ms = order.passivate_after_ms.min(request.seconds * 1_000);
+    let started = Instant::now();
+    let node = RunningNode::start(&site, &order).await?;
+    all_current(&store, &last).await?;
+    report.figure(
+        MEASURE,
+        format!("{} tenants: start to all current", last.len()),
+        started.elapsed().as_secs_f64(),
+        "s",
+    );
+    report.optional(MEASURE, "peak memory until then", node.peak_bytes().map(|bytes| bytes as f64 / MIB), "MiB");
+    node.all_passivated(WAIT_MAX).await?;
+    let after = node.resident_bytes();
+    report.optional(MEASURE, "memory, all passivated", after.map(|bytes| bytes as f64 / MIB), "MiB");
+    if let (Some(after), Some(empty)) = (after, empty) {
+        let each = after.saturating_sub(empty) as f64 / scopes;
+        report.goal(MEASURE, "memory a scope, all passivated", each / KIB, "KiB", Goal::AtMost(SCOPE_BYTES_MAX / KIB));
+    }
+
+    let feed = Feed::of(place, &site, &node).await?;
+    let watch = Watch::start(&site.url)?;
+    let mut events = Trickle { dice: Prng::new(request.seed), next: vec![EVENTS_EACH; request.tenants] };
+    let duration = Duration::from_secs(request.seconds);
+    let rate = trickle(&feed, TRICKLE_PER_SECOND, &mut events, &watch.appended, |elapsed| elapsed < duration).await?;
+    let peak_rss = node.resident_bytes();
+    let seen = watch.end().await?;
+    let when = format!("{TRICKLE_PER_SECOND:.0}/s over all tenants");
+    let values: Vec<f64> = seen.events.iter().map(|(_, ms)| *ms).collect();
+    report.figure(MEASURE, format!("{when}: appended"), rate, "events/s");
+    tell(report, MEASURE, &when, &values, false);
+    tell_looks(report, MEASURE, &when, &seen);
+    report.optional(MEASURE, format!("{when}: memory at its end"), peak_rss.map(|bytes| bytes as f64 / MIB), "MiB");
+    drop(feed);
+
+    node.all_passivated(WAIT_MAX).await?;
+    place.settle(&site).await?;
+    tokio::time::sleep(SETTLE).await;
+    let (cpu, transactions, server, began) =
+        (node.cpu_seconds(), place.transactions(&site).await?, place.spent().await?, Instant::now());
+    tokio::time::sleep(duration).await;
+    let seconds = began.elapsed().as_secs_f64();
+    let percent = |now: Option<f64>, then: Option<f64>| Some((now? - then?) / seconds * 100.0);
+    if let Some(spent) = percent(node.cpu_seconds(), cpu) {
+        report.goal(MEASURE, "idle: CPU of the node", spent, "% of a core", Goal::AtMost(IDLE_CPU_PERCENT_MAX));
+    }
+    if let (Some(now), Some(then)) = (place.transactions(&site).await?, transactions) {
+        let rate = (now - then) as f64 / seconds;
+        report.goal(MEASURE, "idle: transactions", rate, "/s", Goal::AtMost(IDLE_QUERIES_MAX));
+    }
+    let server = place.spent().await?.since(server).cpu_seconds;
+    report.optional(MEASURE, "idle: CPU of the server", percent(server, Some(0.0)), "% of a core");
+    report.optional(MEASURE, "idle: memory", node.resident_bytes().map(|bytes| bytes as f64 / MIB), "MiB");
+    node.stop().await?;
+    drop(store);
+    place.remove(site).await
+}
+
+/// Each tenant's log goes on where it ended; whose turn it is, is drawn.
+struct Trickle {
+    dice: Prng,
+    next: Vec<u64>,
+}
+
+impl Iterator for Trickle {
+    type Item = (TenantId, String);
+
+    fn next(&mut self) -> Option<(TenantId, String)> {
+        let index = self.dice.below(self.next.len());
+        let event = self.next[index];
+        self.next[index] += 1;
+        Some((named(index).ok()?, original::event(event)))
+    }
+}
