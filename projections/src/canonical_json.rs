@@ -119,14 +119,25 @@ impl<'a> Json<'a> {
 
     /// The path of the first float at any depth, such as `payload.items[3].price`.
     pub fn first_float(&self, root: &str) -> Option<String> {
+        if self.has_float() { self.float_path(root) } else { None }
+    }
+
+    fn has_float(&self) -> bool {
+        match self {
+            Json::Float(_) => true,
+            Json::Array(items) => items.iter().any(Json::has_float),
+            Json::Object(members) => members.iter().any(|(_, value)| value.has_float()),
+            _ => false,
+        }
+    }
+
+    fn float_path(&self, root: &str) -> Option<String> {
         match self {
             Json::Float(_) => Some(root.to_owned()),
             Json::Array(items) => {
-                items.iter().enumerate().find_map(|(i, item)| item.first_float(&format!("{root}[{i}]")))
+                items.iter().enumerate().find_map(|(i, item)| item.float_path(&format!("{root}[{i}]")))
             }
-            Json::Object(members) => {
-                members.iter().find_map(|(key, value)| value.first_float(&format!("{root}.{key}")))
-            }
+            Json::Object(members) => members.iter().find_map(|(key, value)| value.float_path(&format!("{root}.{key}"))),
             _ => None,
         }
     }
@@ -446,8 +457,10 @@ impl<'a> Reader<'a> {
                 return Err(self.syntax("a string is not closed"));
             };
             let stop = self.at + next;
-            if let Some(control) = self.bytes[self.at..stop].iter().position(|byte| *byte < 0x20) {
-                self.at += control;
+            let plain = &self.bytes[self.at..stop];
+            // All of them at once, which the compiler does in wide steps; where it is, only when there is one.
+            if plain.iter().fold(false, |found, byte| found | (*byte < 0x20)) {
+                self.at += plain.iter().position(|byte| *byte < 0x20).unwrap_or_default();
                 return Err(self.syntax("a raw control character inside a string"));
             }
             self.at = stop + 1;

@@ -7,7 +7,7 @@
 use crate::category::Refusal;
 use crate::digest::reference::{Member, ReferenceForm, Section};
 use crate::event::{EventType, LogEvent};
-use crate::prior::{Fetch, Needs, Prior, RowsNeed, Working, changes_of};
+use crate::prior::{Carried, Fetch, Needs, Prior, RowsNeed, Working, changes_of};
 use crate::projection::{Projected, Projection};
 use crate::rows::{Column, ColumnType, Row, Table};
 use crate::sequence::Poison;
@@ -80,7 +80,33 @@ static FORM: [Section; 2] = [
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Additions {
     nodes: Vec<(&'static str, String)>,
-    edges: Vec<(&'static str, String, String)>,
+    edges: Vec<Edge>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Edge {
+    id: String,
+    kind: &'static str,
+    from: String,
+    to: String,
+}
+
+impl Additions {
+    fn edge(&mut self, event: &LogEvent, kind: &'static str, from: String, to: String) {
+        self.edges.push(Edge { id: joined(&[kind, &from, &to, &event.event_id]), kind, from, to });
+    }
+}
+
+/// The parts with `:` between them.
+fn joined(parts: &[&str]) -> String {
+    let mut text = String::with_capacity(parts.iter().map(|part| part.len() + 1).sum());
+    for (index, part) in parts.iter().enumerate() {
+        if index > 0 {
+            text.push(':');
+        }
+        text.push_str(part);
+    }
+    text
 }
 
 impl Projection for ContextGraph {
@@ -103,44 +129,53 @@ impl Projection for ContextGraph {
     fn needs(&self, events: &[LogEvent]) -> Needs {
         let mut nodes = RowsNeed { table: NODES, by: 0, fetch: Fetch::Existence, values: Default::default() };
         let mut edges = RowsNeed { table: EDGES, by: 0, fetch: Fetch::Existence, values: Default::default() };
-        for event in events {
-            // An event that cannot be read is poison when its turn comes; it needs nothing.
-            let Ok(additions) = additions(event) else { continue };
-            nodes.values.extend(additions.nodes.into_iter().map(|(_, id)| id));
-            for (edge_type, from, to) in additions.edges {
-                edges.values.insert(edge_id(edge_type, &from, &to, event));
-                nodes.values.insert(from);
-                nodes.values.insert(to);
+        let read: Vec<Result<Additions, Refusal>> = events.iter().map(additions).collect();
+        nodes.values.reserve(events.len());
+        edges.values.reserve(events.len());
+        // An event that cannot be read is poison when its turn comes; it needs nothing.
+        for additions in read.iter().flatten() {
+            let ends = additions.edges.iter().flat_map(|edge| [&edge.from, &edge.to]);
+            for id in additions.nodes.iter().map(|(_, id)| id).chain(ends) {
+                nodes.values.get_or_insert_with(id.as_str(), str::to_owned);
             }
+            edges.values.extend(additions.edges.iter().map(|edge| edge.id.clone()));
         }
-        Needs { rows: vec![nodes, edges], ..Needs::default() }
+        Needs { rows: vec![nodes, edges], carried: Carried::of(read), ..Needs::default() }
     }
 
     fn project(&self, events: &[LogEvent], needs: &Needs, prior: &Prior) -> Projected {
         let mut nodes = Working::new(needs, prior, NODES);
         let mut edges = Working::new(needs, prior, EDGES);
+        let read = needs.carried.get::<Result<Additions, Refusal>>(events.len());
         let mut poison = None;
         for (index, event) in events.iter().enumerate() {
-            let additions = match additions(event) {
+            let again;
+            let additions = match read {
+                Some(read) => &read[index],
+                None => {
+                    again = additions(event);
+                    &again
+                }
+            };
+            let additions = match additions {
                 Ok(additions) => additions,
                 Err(refusal) => {
-                    poison = Some(Poison { index, refusal });
+                    poison = Some(Poison { index, refusal: refusal.clone() });
                     break;
                 }
             };
-            for (node_type, id) in additions.nodes {
-                nodes.insert_if_absent(&id, || node_row(&id, node_type, &event.trace_id, event));
+            for (node_type, id) in &additions.nodes {
+                nodes.insert_if_absent(id, || node_row(id, node_type, &event.trace_id, event));
             }
-            for (edge_type, from, to) in additions.edges {
-                placeholder(&mut nodes, &from, event);
-                placeholder(&mut nodes, &to, event);
-                let id = edge_id(edge_type, &from, &to, event);
-                edges.insert_if_absent(&id, || {
+            for edge in &additions.edges {
+                placeholder(&mut nodes, &edge.from, event);
+                placeholder(&mut nodes, &edge.to, event);
+                edges.insert_if_absent(&edge.id, || {
                     Row(vec![
-                        id.as_str().into(),
-                        edge_type.into(),
-                        from.into(),
-                        to.into(),
+                        edge.id.as_str().into(),
+                        edge.kind.into(),
+                        edge.from.as_str().into(),
+                        edge.to.as_str().into(),
                         event.trace_id.as_str().into(),
                         event.log_seq.0.into(),
                         event.occurred_at.as_str().into(),
@@ -164,14 +199,10 @@ fn placeholder(nodes: &mut Working, id: &str, event: &LogEvent) {
     });
 }
 
-fn edge_id(edge_type: &str, from: &str, to: &str, event: &LogEvent) -> String {
-    format!("{edge_type}:{from}:{to}:{}", event.event_id)
-}
-
 fn entity_id(entity: &Object<'_, '_>) -> Result<String, Refusal> {
     let entity_type = entity.text("entity_type")?.unwrap_or("unknown");
     let id = entity.text("entity_id")?.unwrap_or("unknown");
-    Ok(format!("entity:{entity_type}:{id}"))
+    Ok(joined(&["entity", entity_type, id]))
 }
 
 fn additions(event: &LogEvent) -> Result<Additions, Refusal> {
@@ -181,23 +212,22 @@ fn additions(event: &LogEvent) -> Result<Additions, Refusal> {
         return Ok(out);
     }
     let payload = StoredPayload::of(event)?;
-    let trace = format!("trace:{}", event.trace_id);
-    let own_id =
-        |key: &str| -> Result<String, Refusal> { Ok(payload.text(key)?.unwrap_or(&event.event_id).to_owned()) };
+    let trace = joined(&["trace", &event.trace_id]);
+    let own_id = |key: &str| -> Result<&str, Refusal> { Ok(payload.text(key)?.unwrap_or(&event.event_id)) };
     match event_type {
         EventType::TraceStarted => {
             out.nodes.push(("trace", trace.clone()));
-            out.nodes.push(("actor", format!("actor:{}:{}", event.actor_type, event.actor_id)));
+            out.nodes.push(("actor", joined(&["actor", &event.actor_type, &event.actor_id])));
             if let Some(entity) = payload.object("primary_entity")? {
                 let entity = entity_id(&entity)?;
                 out.nodes.push(("entity", entity.clone()));
-                out.edges.push(("trace_involves_entity", trace, entity));
+                out.edge(event, "trace_involves_entity", trace, entity);
             }
         }
         EventType::InputObserved => {
-            let input = format!("input:{}", own_id("input_id")?);
+            let input = joined(&["input", own_id("input_id")?]);
             out.nodes.push(("input", input.clone()));
-            out.edges.push(("trace_observed_input", trace, input));
+            out.edge(event, "trace_observed_input", trace, input);
         }
         EventType::EntityObserved => {
             let entity = match payload.object("entity")? {
@@ -205,7 +235,7 @@ fn additions(event: &LogEvent) -> Result<Additions, Refusal> {
                 None => "entity:unknown:unknown".to_owned(),
             };
             out.nodes.push(("entity", entity.clone()));
-            out.edges.push(("trace_involves_entity", trace, entity));
+            out.edge(event, "trace_involves_entity", trace, entity);
         }
         EventType::PolicyEvaluated => {
             let policy = payload.object("policy")?;
@@ -218,20 +248,20 @@ fn additions(event: &LogEvent) -> Result<Additions, Refusal> {
                 None => None,
             };
             let mut policy = match policy_id {
-                Some(id) => format!("policy:{id}"),
-                None => format!("policy:unknown:{}", event.event_id),
+                Some(id) => joined(&["policy", id]),
+                None => joined(&["policy", "unknown", &event.event_id]),
             };
             if let Some(version) = version {
                 policy.push(':');
                 policy.push_str(version);
             }
             out.nodes.push(("policy", policy.clone()));
-            out.edges.push(("trace_evaluated_policy", trace, policy));
+            out.edge(event, "trace_evaluated_policy", trace, policy);
         }
         EventType::ExceptionRequested => {
-            let exception = format!("exception:{}", own_id("exception_id")?);
+            let exception = joined(&["exception", own_id("exception_id")?]);
             out.nodes.push(("exception", exception.clone()));
-            out.edges.push(("trace_requested_exception", trace, exception));
+            out.edge(event, "trace_requested_exception", trace, exception);
         }
         EventType::ApprovalRecorded => {
             let (approver_type, approver_id) = match payload.object("approver")? {
@@ -241,31 +271,31 @@ fn additions(event: &LogEvent) -> Result<Additions, Refusal> {
                 ),
                 None => ("person".to_owned(), "unknown".to_owned()),
             };
-            let actor = format!("actor:{approver_type}:{approver_id}");
+            let actor = joined(&["actor", &approver_type, &approver_id]);
             out.nodes.push(("actor", actor.clone()));
             if let Some(subject) = payload.object("subject")?
                 && subject.text("subject_type")? == Some("exception")
                 && let Some(id) = subject.text("subject_id")?.filter(|id| !id.is_empty())
             {
-                out.edges.push(("exception_approved_by", format!("exception:{id}"), actor));
+                out.edge(event, "exception_approved_by", joined(&["exception", id]), actor);
             }
         }
         EventType::PrecedentCited => {
             if let Some(cited) = payload.text("cited_trace_id")? {
-                out.edges.push(("trace_cited_precedent", trace, format!("trace:{cited}")));
+                out.edge(event, "trace_cited_precedent", trace, joined(&["trace", cited]));
             }
         }
         EventType::ActionProposed => {
-            let action = format!("action:{}", own_id("action_id")?);
+            let action = joined(&["action", own_id("action_id")?]);
             out.nodes.push(("action", action.clone()));
-            out.edges.push(("trace_proposed_action", trace, action.clone()));
+            out.edge(event, "trace_proposed_action", trace, action.clone());
             if let Some(entity) = payload.object("target_entity")? {
-                out.edges.push(("action_targets_entity", action, entity_id(&entity)?));
+                out.edge(event, "action_targets_entity", action, entity_id(&entity)?);
             }
         }
         EventType::ActionCommitted => {
             if let Some(action) = payload.text("action_id")? {
-                out.edges.push(("trace_committed_action", trace, format!("action:{action}")));
+                out.edge(event, "trace_committed_action", trace, joined(&["action", action]));
             }
         }
         EventType::TraceFinished => {}

@@ -25,7 +25,7 @@ pub mod validation;
 
 pub use category::{Category, Refusal};
 pub use event::{Admitted, LogEvent, LogSeq, StoredEvent, TenantId};
-pub use prior::{Fetch, Needs, Prior, RowsNeed};
+pub use prior::{Carried, Fetch, Needs, Prior, RowsNeed, Texts};
 pub use projection::{Projected, Projection};
 pub use rows::{Changes, Column, ColumnType, Row, RowKey, Table, TableChanges, Value};
 pub use sequence::Poison;

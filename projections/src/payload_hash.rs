@@ -2,19 +2,21 @@
 
 use crate::canonical_json::{JsonError, Parsed, parse};
 use sha2::{Digest, Sha256};
-use std::fmt::Write as _;
 
 /// `sha256:` and the 64 lower-case hex digits of the SHA-256 of `bytes`.
 pub fn sha256_hex(bytes: &[u8]) -> String {
     tagged_hex("sha256:", &Sha256::digest(bytes))
 }
 
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
 /// `tag` followed by `bytes` in lower-case hex.
 pub fn tagged_hex(tag: &str, bytes: &[u8]) -> String {
     let mut out = String::with_capacity(tag.len() + bytes.len() * 2);
     out.push_str(tag);
     for byte in bytes {
-        let _ = write!(out, "{byte:02x}");
+        out.push(char::from(HEX[usize::from(byte >> 4)]));
+        out.push(char::from(HEX[usize::from(byte & 15)]));
     }
     out
 }

@@ -7,12 +7,12 @@
 use crate::category::Refusal;
 use crate::digest::reference::{Member, ReferenceForm, Section};
 use crate::event::{EventType, LogEvent};
-use crate::prior::{Fetch, Needs, Prior, RowsNeed, Working, changes_of};
+use crate::prior::{Carried, Fetch, Needs, Prior, RowsNeed, Working, changes_of};
 use crate::projection::{Projected, Projection};
 use crate::rows::{Column, ColumnType, Row, Table, Value};
 use crate::sequence::Poison;
 use crate::stored_payload::{StoredPayload, schema};
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 /// The projection.
 pub struct PrecedentIndex;
@@ -97,13 +97,18 @@ impl Projection for PrecedentIndex {
             ],
             history_types: vec!["TraceStarted", "PolicyEvaluated", "ExceptionRequested"],
             history_of: Default::default(),
+            carried: Carried::default(),
         };
+        let mut read: Vec<Evaluated> = Vec::with_capacity(events.len());
         for event in events {
+            let mut evaluated = None;
             match event.known_type() {
                 Some(EventType::PolicyEvaluated) => {
-                    if let Ok(evaluation) = evaluation(event) {
+                    let evaluation = evaluation(event);
+                    if let Ok(evaluation) = &evaluation {
                         needs.rows[EVALUATIONS].values.insert(evaluation.key().to_owned());
                     }
+                    evaluated = Some(evaluation);
                 }
                 Some(EventType::TraceFinished) => {
                     needs.rows[PRECEDENTS].values.insert(event.trace_id.clone());
@@ -111,7 +116,9 @@ impl Projection for PrecedentIndex {
                 }
                 _ => {}
             }
+            read.push(evaluated);
         }
+        needs.carried = Carried::of(read);
         needs
     }
 
@@ -125,13 +132,17 @@ impl Projection for PrecedentIndex {
         for row in prior.rows.iter().flatten() {
             keys.entry(row.0[TRACE_ID].as_str().unwrap_or_default().to_owned()).or_default().push(row.key().to_owned());
         }
+        let read = needs.carried.get::<Evaluated>(events.len());
         let mut poison = None;
         for (index, event) in events.iter().enumerate() {
             let applied = match event.known_type() {
-                Some(EventType::PolicyEvaluated) => evaluation(event).map(|row| {
-                    let key = row.key().to_owned();
-                    evaluations.insert_if_absent(&key, || row);
-                }),
+                Some(EventType::PolicyEvaluated) => {
+                    let read = read.and_then(|read| read[index].clone());
+                    read.unwrap_or_else(|| evaluation(event)).map(|row| {
+                        let key = row.key().to_owned();
+                        evaluations.insert_if_absent(&key, || row);
+                    })
+                }
                 Some(EventType::TraceFinished) => {
                     let before = prior.history.get(&event.trace_id).into_iter().flatten();
                     let within = batch.get(event.trace_id.as_str()).into_iter().flatten().copied();
@@ -152,13 +163,16 @@ impl Projection for PrecedentIndex {
                 poison = Some(Poison { index, refusal });
                 break;
             }
-            if needs.history_of.contains(&event.trace_id) && needs.history_types.contains(&event.event_type.as_str()) {
-                batch.entry(&event.trace_id).or_default().push(event);
+            if needs.history_types.contains(&event.event_type.as_str()) && needs.history_of.contains(&event.trace_id) {
+                batch.entry(event.trace_id.as_str()).or_default().push(event);
             }
         }
         Projected { changes: changes_of(&TABLES, vec![evaluations, precedents]), poison }
     }
 }
+
+/// The row of a policy evaluation, or why it cannot be taken; `None` for any other event.
+type Evaluated = Option<Result<Row, Refusal>>;
 
 /// Policy id and version; absent or empty is a schema violation here, in this projection only.
 fn policy_of(payload: &StoredPayload<'_>) -> Result<(String, String), Refusal> {

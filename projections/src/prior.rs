@@ -3,7 +3,14 @@
 
 use crate::event::LogEvent;
 use crate::rows::{Changes, Row, Table, TableChanges};
+use hashbrown::{DefaultHashBuilder, HashSet, HashTable};
+use std::any::Any;
 use std::collections::{BTreeSet, HashMap};
+use std::hash::BuildHasher as _;
+use std::sync::Arc;
+
+/// A set of texts, in no order.
+pub type Texts = HashSet<String>;
 
 /// How much of a needed row is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +31,7 @@ pub struct RowsNeed {
     /// How much is wanted. [`Fetch::Existence`] goes with `by` 0 only.
     pub fetch: Fetch,
     /// The values looked for.
-    pub values: BTreeSet<String>,
+    pub values: Texts,
 }
 
 /// What a batch must know before it can be projected. A pure function of its events.
@@ -36,6 +43,38 @@ pub struct Needs {
     pub history_types: Vec<&'static str>,
     /// Traces whose events of those types, from origin to just before the batch, are wanted.
     pub history_of: BTreeSet<String>,
+    /// What the projection read of the events on the way; it need not read it again.
+    pub carried: Carried,
+}
+
+/// What [`crate::Projection::needs`] hands to [`crate::Projection::project`] of the same events, in a form of the projection's own. It
+/// saves work and decides nothing: without it `project` gives the same. All are equal.
+#[derive(Clone, Default)]
+pub struct Carried(Option<Arc<dyn Any + Send + Sync>>);
+
+impl Carried {
+    /// Something to carry: one `T` an event.
+    pub fn of<T: Send + Sync + 'static>(read: Vec<T>) -> Carried {
+        Carried(Some(Arc::new(read)))
+    }
+
+    /// What was carried for so many events, if it is of this kind.
+    pub fn get<T: 'static>(&self, events: usize) -> Option<&[T]> {
+        self.0.as_ref()?.downcast_ref::<Vec<T>>().map(Vec::as_slice).filter(|read| read.len() == events)
+    }
+}
+
+impl PartialEq for Carried {
+    fn eq(&self, _: &Carried) -> bool {
+        true
+    }
+}
+impl Eq for Carried {}
+
+impl std::fmt::Debug for Carried {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Carried")
+    }
 }
 
 /// The answers to a [`Needs`].
@@ -43,7 +82,7 @@ pub struct Needs {
 pub struct Prior {
     /// Per entry of [`Needs::rows`], in the same order: canonical keys found ([`Fetch::Existence`]).
     /// Rows found ([`Fetch::Rows`]) are in `rows`.
-    pub existing: Vec<BTreeSet<String>>,
+    pub existing: Vec<Texts>,
     /// Per entry of [`Needs::rows`], in the same order: the rows found.
     pub rows: Vec<Vec<Row>>,
     /// By trace id: the wanted events, in `log_seq` order.
@@ -54,7 +93,7 @@ impl Prior {
     /// The answer for a batch that needs nothing, or from origin: nothing exists yet.
     pub fn empty(needs: &Needs) -> Prior {
         Prior {
-            existing: vec![BTreeSet::new(); needs.rows.len()],
+            existing: vec![Texts::new(); needs.rows.len()],
             rows: vec![Vec::new(); needs.rows.len()],
             history: HashMap::new(),
         }
@@ -62,50 +101,119 @@ impl Prior {
 }
 
 enum Before {
+    /// The key was not there.
     Absent,
-    Exists,
+    /// It was; this is its key.
+    Exists(String),
+    /// This row was.
     Row(Row),
 }
 
 struct Slot {
     before: Before,
+    /// The row as the batch has left it; `None` before the batch touched it.
     now: Option<Row>,
+    /// Whether the batch took it out again.
+    gone: bool,
+    touched: bool,
+}
+
+impl Slot {
+    fn key(&self) -> &str {
+        match (&self.before, &self.now) {
+            (Before::Exists(key), _) => key,
+            (Before::Row(row), _) | (Before::Absent, Some(row)) => row.key(),
+            (Before::Absent, None) => "",
+        }
+    }
+
+    fn row(&self) -> Option<&Row> {
+        match (&self.now, &self.before) {
+            _ if self.gone => None,
+            (Some(now), _) => Some(now),
+            (None, Before::Row(before)) => Some(before),
+            (None, _) => None,
+        }
+    }
 }
 
 /// The rows of one table that a batch works on: prior state below, changes on top.
 pub struct Working {
-    slots: HashMap<String, Slot>,
-    /// Keys in the order in which the batch first touched them.
-    touched: Vec<String>,
+    slots: Vec<Slot>,
+    /// Places in `slots`, found by key.
+    places: HashTable<usize>,
+    hasher: DefaultHashBuilder,
+    /// Places in the order in which the batch first touched them.
+    touched: Vec<usize>,
 }
 
 impl Working {
     /// The working copy of table `table`, out of what was asked for and what was found.
     pub fn new(needs: &Needs, prior: &Prior, table: usize) -> Working {
-        let mut slots = HashMap::new();
+        let mut working = Working {
+            slots: Vec::new(),
+            places: HashTable::new(),
+            hasher: DefaultHashBuilder::default(),
+            touched: Vec::new(),
+        };
         for (index, need) in needs.rows.iter().enumerate().filter(|(_, need)| need.table == table) {
             for key in &prior.existing[index] {
-                slots.insert(key.clone(), Slot { before: Before::Exists, now: None });
+                working.found(key, || Before::Exists(key.clone()));
             }
             for row in &prior.rows[index] {
-                let slot = Slot { before: Before::Row(row.clone()), now: Some(row.clone()) };
-                slots.insert(row.key().to_owned(), slot);
+                working.found(row.key(), || Before::Row(row.clone()));
             }
             debug_assert!(need.fetch == Fetch::Rows || need.by == 0, "existence is asked by key");
         }
-        Working { slots, touched: Vec::new() }
+        working
+    }
+
+    fn found(&mut self, key: &str, before: impl FnOnce() -> Before) {
+        match self.place(key) {
+            Ok(place) => self.slots[place].before = before(),
+            Err(hash) => {
+                self.add(hash, Slot { before: before(), now: None, gone: false, touched: false });
+            }
+        }
+    }
+
+    /// Where the slot of this key is, or the key's hash.
+    fn place(&self, key: &str) -> Result<usize, u64> {
+        let hash = self.hasher.hash_one(key);
+        self.places.find(hash, |place| self.slots[*place].key() == key).copied().ok_or(hash)
+    }
+
+    fn add(&mut self, hash: u64, slot: Slot) -> usize {
+        let place = self.slots.len();
+        self.slots.push(slot);
+        let (slots, hasher) = (&self.slots, &self.hasher);
+        self.places.insert_unique(hash, place, |place| hasher.hash_one(slots[*place].key()));
+        place
+    }
+
+    fn touch(&mut self, place: usize) {
+        if !std::mem::replace(&mut self.slots[place].touched, true) {
+            self.touched.push(place);
+        }
+    }
+
+    fn set(&mut self, place: usize, row: Row) {
+        let slot = &mut self.slots[place];
+        (slot.now, slot.gone) = (Some(row), false);
+        self.touch(place);
     }
 
     /// Inserts the row unless its key exists: first write wins.
     pub fn insert_if_absent(&mut self, key: &str, row: impl FnOnce() -> Row) {
-        match self.slots.get_mut(key) {
-            None => {
-                self.touched.push(key.to_owned());
-                self.slots.insert(key.to_owned(), Slot { before: Before::Absent, now: Some(row()) });
+        match self.place(key) {
+            Err(hash) => {
+                let place =
+                    self.add(hash, Slot { before: Before::Absent, now: Some(row()), gone: false, touched: false });
+                self.touch(place);
             }
-            Some(slot) => {
-                if slot.now.is_none() && !matches!(slot.before, Before::Exists) {
-                    slot.now = Some(row());
+            Ok(place) => {
+                if self.slots[place].gone {
+                    self.set(place, row());
                 }
             }
         }
@@ -113,39 +221,39 @@ impl Working {
 
     /// The row with this key, as of now.
     pub fn get(&self, key: &str) -> Option<&Row> {
-        self.slots.get(key)?.now.as_ref()
+        self.slots[self.place(key).ok()?].row()
     }
 
     /// Inserts or replaces the row.
     pub fn put(&mut self, row: Row) {
-        let key = row.key().to_owned();
-        self.touched.push(key.clone());
-        match self.slots.get_mut(&key) {
-            Some(slot) => slot.now = Some(row),
-            None => {
-                self.slots.insert(key, Slot { before: Before::Absent, now: Some(row) });
+        match self.place(row.key()) {
+            Ok(place) => self.set(place, row),
+            Err(hash) => {
+                let place =
+                    self.add(hash, Slot { before: Before::Absent, now: Some(row), gone: false, touched: false });
+                self.touch(place);
             }
         }
     }
 
     /// Removes the row with this key, if there is one.
     pub fn remove(&mut self, key: &str) {
-        if let Some(slot) = self.slots.get_mut(key) {
-            slot.now = None;
-            self.touched.push(key.to_owned());
+        if let Ok(place) = self.place(key) {
+            self.slots[place].gone = true;
+            self.touch(place);
         }
     }
 
     /// What changed.
-    pub fn into_changes(mut self) -> TableChanges {
+    pub fn into_changes(self) -> TableChanges {
         let mut changes = TableChanges::default();
-        for key in self.touched {
-            // A key may have been touched twice; the first visit takes the slot.
-            let Some(slot) = self.slots.remove(&key) else { continue };
+        let mut slots: Vec<Option<Slot>> = self.slots.into_iter().map(Some).collect();
+        for place in self.touched {
+            let Some(slot) = slots[place].take() else { continue };
             match (slot.before, slot.now) {
-                (Before::Absent, Some(now)) => changes.inserts.push(now),
+                (Before::Row(before), _) if slot.gone => changes.deletes.push(before),
+                (Before::Absent, Some(now)) if !slot.gone => changes.inserts.push(now),
                 (Before::Row(before), Some(now)) if before != now => changes.updates.push((before, now)),
-                (Before::Row(before), None) => changes.deletes.push(before),
                 _ => {}
             }
         }

@@ -198,7 +198,7 @@ pub fn sift(events: Vec<LogEvent>, heads: &HashMap<String, i64>, skips: &BTreeSe
 /// Returns the first event that fails; everything before it is sound. An event of `skips` is not checked, whatever is wrong with it,
 /// and counts as its trace's predecessor: the next event of its trace is numbered behind it.
 pub fn check_page(events: &[LogEvent], heads: &HashMap<String, i64>, skips: &BTreeSet<LogSeq>) -> Option<Poison> {
-    let mut next: HashMap<&str, i64> = HashMap::new();
+    let mut next: hashbrown::HashMap<&str, i64> = hashbrown::HashMap::new();
     for (index, event) in events.iter().enumerate() {
         if skips.contains(&event.log_seq) {
             next.insert(&event.trace_id, event.trace_seq + 1);
@@ -219,8 +219,9 @@ pub fn check_page(events: &[LogEvent], heads: &HashMap<String, i64>, skips: &BTr
                 }
             }
         }
-        let expected =
-            next.entry(&event.trace_id).or_insert_with(|| heads.get(&event.trace_id).map_or(0, |head| head + 1));
+        let expected = next
+            .entry(event.trace_id.as_str())
+            .or_insert_with(|| heads.get(&event.trace_id).map_or(0, |head| head + 1));
         if event.trace_seq != *expected {
             return poison(
                 Category::EventSequenceInvalid,

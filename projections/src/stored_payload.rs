@@ -21,7 +21,7 @@ impl<'e> StoredPayload<'e> {
 
     /// A text member; absent and null are `None`.
     pub fn text(&self, key: &str) -> Result<Option<&str>, Refusal> {
-        text_of(Some(&self.value), key, key)
+        text_of(&self.value, "", key)
     }
 
     /// An object member; absent and null are `None`.
@@ -43,15 +43,18 @@ pub struct Object<'p, 'e> {
 impl<'p> Object<'p, '_> {
     /// A text member; absent and null are `None`.
     pub fn text(&self, key: &str) -> Result<Option<&'p str>, Refusal> {
-        text_of(Some(self.value), key, &format!("{}.{key}", self.name))
+        text_of(self.value, self.name, key)
     }
 }
 
-fn text_of<'p>(value: Option<&'p Json<'_>>, key: &str, path: &str) -> Result<Option<&'p str>, Refusal> {
-    match value.and_then(|value| value.get(key)) {
+fn text_of<'p>(object: &'p Json<'_>, name: &str, key: &str) -> Result<Option<&'p str>, Refusal> {
+    match object.get(key) {
         None | Some(Json::Null) => Ok(None),
         Some(Json::Str(text)) => Ok(Some(text)),
-        Some(other) => Err(schema(format!("`{path}` of the stored payload is a string, not {}", other.kind()))),
+        Some(other) => {
+            let dot = if name.is_empty() { "" } else { "." };
+            Err(schema(format!("`{name}{dot}{key}` of the stored payload is a string, not {}", other.kind())))
+        }
     }
 }
 

@@ -25,6 +25,7 @@ pub(super) async fn prior_rows(
         // In the order of the index.
         let mut keys: Vec<Key> = need.values.iter().map(|value| RowKey::of(value).into()).collect();
         keys.sort_unstable();
+        keys.dedup();
         asked.push((index, need, table, statement, keys));
     }
     let answers = try_join_all(asked.iter().map(|(_, _, table, statement, keys)| async move {

@@ -316,8 +316,8 @@ pub(super) fn checkpoints(conn: &Connection, scope: &Scope, limit: usize) -> Res
 }
 
 /// In the order of the index that they are sought in.
-fn in_key_order(values: &BTreeSet<String>) -> Vec<([u8; 16], &String)> {
-    let mut keyed: Vec<_> = values.iter().map(|value| (key_of(value), value)).collect();
+fn in_key_order<'v>(values: impl IntoIterator<Item = &'v String>) -> Vec<([u8; 16], &'v String)> {
+    let mut keyed: Vec<_> = values.into_iter().map(|value| (key_of(value), value)).collect();
     keyed.sort_unstable_by_key(|(key, _)| *key);
     keyed
 }
