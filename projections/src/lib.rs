@@ -6,6 +6,7 @@
 //! Where to look: [`event`] and [`canonical_json`] for what comes in; [`validation`], [`pii_guard`] and [`sequence`] for
 //! what is let in; [`catalogue`] for the projections; [`digest`] for what proves them.
 
+pub mod absence;
 pub mod canonical_json;
 pub mod catalogue;
 pub mod category;

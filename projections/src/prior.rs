@@ -98,6 +98,28 @@ impl Prior {
             history: HashMap::new(),
         }
     }
+
+    /// Makes this the prior state *behind* a batch that is on its way to the database, whether or not what was read shows it: where the
+    /// batch touched a row, the batch says what it is; where it did not, what was read is right before and after it.
+    pub fn overlay(&mut self, needs: &Needs, changes: &Changes) {
+        for (index, need) in needs.rows.iter().enumerate() {
+            let Some(TableChanges { inserts, updates, deletes }) = changes.tables.get(need.table) else { continue };
+            let written = || inserts.iter().chain(updates.iter().map(|(_, after)| after));
+            if need.fetch == Fetch::Existence {
+                for gone in deletes {
+                    self.existing[index].remove(gone.key());
+                }
+                let asked = written().map(Row::key).filter(|key| need.values.contains(*key));
+                self.existing[index].extend(asked.map(str::to_owned));
+                continue;
+            }
+            let touched: HashSet<&str> = written().chain(deletes).map(Row::key).collect();
+            self.rows[index].retain(|row| !touched.contains(row.key()));
+            let asked =
+                written().filter(|row| row.0[need.by].as_str().is_some_and(|value| need.values.contains(value)));
+            self.rows[index].extend(asked.cloned());
+        }
+    }
 }
 
 enum Before {

@@ -3,6 +3,7 @@
 
 mod oracle;
 
+use decisiongraph_projections::absence::Absence;
 use decisiongraph_projections::digest::reference::{Writer, full_projection};
 use decisiongraph_projections::digest::rolling::RollingDigest;
 use decisiongraph_projections::payload_hash::sha256_hex;
@@ -174,6 +175,14 @@ fn log() -> impl Strategy<Value = Vec<LogEvent>> {
     })
 }
 
+/// The rows of a prior state, comparable: each as often as it was found.
+fn found(prior: &Prior) -> (Vec<BTreeSet<String>>, Vec<Vec<Row>>) {
+    let keys = prior.existing.iter().map(|keys| keys.iter().cloned().collect());
+    let mut rows = prior.rows.clone();
+    rows.iter_mut().for_each(|rows| rows.sort_by(|a, b| a.key().cmp(b.key())));
+    (keys.collect(), rows)
+}
+
 /// Cuts a log into batches at the given marks.
 fn batches<'l>(log: &'l [LogEvent], cuts: &[bool]) -> Vec<&'l [LogEvent]> {
     let mut out = Vec::new();
@@ -189,6 +198,35 @@ fn batches<'l>(log: &'l [LogEvent], cuts: &[bool]) -> Vec<&'l [LogEvent]> {
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    /// What is read while a batch is being committed, before or after it lands, is the state behind it once the batch is laid over; and a
+    /// look-up that is left out as surely absent would have found nothing.
+    #[test]
+    fn a_prior_state_read_beside_a_commit_is_the_one_behind_it(log in log(), cuts in prop::collection::vec(any::<bool>(), 60)) {
+        let batches = batches(&log, &cuts);
+        for projection in catalogue::ALL {
+            let mut memory = Memory::new(projection);
+            let mut absence = Absence::default();
+            for pair in batches.windows(2) {
+                let (batch, next) = (pair[0], pair[1]);
+                let needs = projection.needs(batch);
+                let changes = projection.project(batch, &needs, &memory.prior(&needs, &log)).changes;
+                let needs = projection.needs(next);
+                let mut before = memory.prior(&needs, &log);
+                memory.apply(batch, &log);
+                let behind = found(&memory.prior(&needs, &log));
+                before.overlay(&needs, &changes);
+                prop_assert_eq!(found(&before), behind.clone());
+                let mut after = memory.prior(&needs, &log);
+                after.overlay(&needs, &changes);
+                prop_assert_eq!(found(&after), behind.clone());
+                absence.note(&projection.needs(&[]), &changes);
+                let mut fewer = needs.clone();
+                absence.leave_out(&mut fewer);
+                prop_assert_eq!(found(&memory.prior(&fewer, &log)), behind);
+            }
+        }
+    }
 
     #[test]
     fn any_split_gives_the_rows_and_digests_of_a_plain_fold(log in log(), cuts in prop::collection::vec(any::<bool>(), 60)) {

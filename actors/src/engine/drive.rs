@@ -1,5 +1,5 @@
 //! Drives lanes along the log: those that stand at the same position share a page, which is read and checked once, and the next
-//! page is read while this one is written. Pull, never push: at most two pages are in memory.
+//! page is read and folded while this one is written. Pull, never push: at most two pages are in memory.
 
 use super::alive::Trust;
 use super::lane::{ApplyOptions, Lane};
@@ -10,6 +10,7 @@ use super::{Control, EngineConfig};
 use crate::telemetry::Telemetry;
 use decisiongraph_projections::{Category, LogSeq, TenantId};
 use decisiongraph_store::{Owner, PageLimit, ReadView, Result, RunMode, RunProgress, Store, StoreError};
+use futures_util::FutureExt as _;
 use futures_util::future::try_join_all;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -93,6 +94,7 @@ impl<'a> Job<'a> {
         let tenant = self.tenant.clone();
         let none = BTreeSet::new();
         let mut ahead: Option<Arc<Page>> = None;
+        lanes.iter_mut().for_each(Lane::keep_absence);
         loop {
             if self.report(lanes, target).await? {
                 return Ok(Ended::Cancelled);
@@ -130,10 +132,6 @@ impl<'a> Job<'a> {
             let next = if page.poison.is_none() { window_behind(lanes, &page, target) } else { None };
             let here = lanes.iter_mut().filter(|lane| lane.failure.is_none() && lane.position.cursor == from);
             let (page, options, tenant, telemetry) = (&page, &options, &tenant, &self.telemetry);
-            let apply = try_join_all(here.map(|lane| async move {
-                let page = lane.own_page(log, page).await?;
-                observed::apply(lane, rows, log, &page, options, telemetry).await
-            }));
             let read_ahead = async {
                 match next {
                     Some((after, upto)) => {
@@ -142,7 +140,17 @@ impl<'a> Job<'a> {
                     None => Ok(None),
                 }
             };
-            let (_, read) = futures_util::try_join!(apply, read_ahead)?;
+            // Every lane of this page waits for it, to fold it while its own batch is committed.
+            let read_ahead = read_ahead.boxed().shared();
+            let given = || read_ahead.clone().map(|read: Result<Option<Arc<Page>>>| read.ok().flatten());
+            let apply = try_join_all(here.map(|lane| {
+                let next = given();
+                async move {
+                    let page = lane.own_page(log, page).await?;
+                    observed::apply(lane, rows, log, &page, next, options, telemetry).await
+                }
+            }));
+            let (_, read) = futures_util::try_join!(apply, read_ahead.clone())?;
             ahead = read;
             let after: u64 = lanes.iter().map(|lane| lane.events).sum();
             self.events += after - before;

@@ -9,7 +9,9 @@
 //!
 //! The position moves only after the commit returned. A batch that cannot be applied whole is applied up to its poison event.
 
+use super::fold::{Folded, Folding};
 use super::page::Page;
+use decisiongraph_projections::absence::Absence;
 use decisiongraph_projections::digest::rolling::RollingDigest;
 use decisiongraph_projections::{Category, LogEvent, LogSeq, Projection, Refusal, TenantId};
 use decisiongraph_store::{
@@ -61,6 +63,10 @@ pub struct Lane {
     pub failure: Option<Failure>,
     /// Positions that are passed without effect; see [`Lane::skipping`].
     pub skips: BTreeSet<LogSeq>,
+    /// What the generation surely does not hold; known of one that this lane has filled from the log's origin, alone.
+    absence: Option<Absence>,
+    /// A page that was folded while the one before it was committed.
+    ahead: Option<(Arc<Page>, Folded)>,
     /// Events since the last digest checkpoint.
     since_checkpoint: u64,
     /// Commits in a row that were recovered from without progress.
@@ -74,6 +80,8 @@ impl Lane {
             projection,
             scope: Scope::new(tenant, projection),
             from: position.cursor,
+            absence: None,
+            ahead: None,
             target,
             position,
             events: 0,
@@ -90,7 +98,16 @@ impl Lane {
     /// Reads which events the scope skips, as of now. Whoever drives a lane for long calls it again when a skip was added or revoked.
     pub async fn skipping(&mut self, view: &dyn ReadView) -> Result<()> {
         self.skips = view.skips(&self.scope).await?.into_iter().map(|skip| skip.log_seq).collect();
+        self.ahead = None;
         Ok(())
+    }
+
+    /// From here on, keeps in mind what the generation surely does not hold, if that can be known: at the origin it is empty, and no
+    /// other writer gets past this lane's fence. For a job, which ends; it costs memory, up to a bound.
+    pub fn keep_absence(&mut self) {
+        if self.position.cursor == LogSeq::ORIGIN && self.absence.is_none() {
+            self.absence = Some(Absence::default());
+        }
     }
 
     /// A shared page, which was read without skips, as this lane takes it: the same page, or when it skips an event of it, a reading of
@@ -131,14 +148,32 @@ impl Lane {
         page: &Arc<Page>,
         options: &ApplyOptions<'_>,
     ) -> Result<()> {
+        self.apply_ahead(store, log, page, std::future::ready(None), options).await
+    }
+
+    /// [`Lane::apply`]; while its batch is committed, the page that `next` gives is folded, if it starts where this one ends.
+    pub async fn apply_ahead(
+        &mut self,
+        store: &dyn Store,
+        log: &dyn ReadView,
+        page: &Arc<Page>,
+        next: impl Future<Output = Option<Arc<Page>>>,
+        options: &ApplyOptions<'_>,
+    ) -> Result<()> {
         let events = page.sound();
-        let folded = self.fold(&*store.view().await?, log, page).await?;
+        let view = store.view().await?;
+        let mut absence = self.absence.take();
+        let ahead = self.ahead.take();
+        let folded = match ahead {
+            Some((ahead, folded)) if Arc::ptr_eq(&ahead, page) => folded,
+            _ => self.folding(&*view, log).fold(page, self.position.digest.clone(), None, &mut absence).await?,
+        };
         let applied = folded.poison.as_ref().map_or(events.len(), |poison| poison.index);
         let to = page.reached(applied);
         if to > self.position.cursor {
             self.since_checkpoint += applied as u64;
             let checkpoint = self.since_checkpoint >= options.checkpoint_events;
-            let committed = {
+            let committing = async {
                 let batch = BatchCommit {
                     projection: self.projection,
                     from: self.position.cursor,
@@ -153,6 +188,21 @@ impl Lane {
                     Target::Build(lease) => store.commit_build(lease, &batch).await,
                 }
             };
+            let fold_ahead = async {
+                // A lane that skips events takes its own reading of a page, which is not this one.
+                if folded.poison.is_some() || page.poison.is_some() || !self.skips.is_empty() {
+                    return None;
+                }
+                let next = next.await.filter(|next| next.after == to)?;
+                // A fault of this read is met again, and dealt with, when that page's turn comes.
+                let folding = self.folding(&*view, log);
+                let ahead = folding.fold(&next, folded.digest.clone(), Some(&folded), &mut absence).await.ok()?;
+                Some((next, ahead))
+            };
+            let (committed, ahead) = futures_util::future::join(committing, fold_ahead).await;
+            if committed.is_ok() {
+                (self.absence, self.ahead) = (absence, ahead);
+            }
             match committed {
                 Ok(()) => self.advance(to, folded.digest, applied, checkpoint),
                 // Whoever drives a single lane takes it anew: its epoch first, then the durable position.
@@ -205,35 +255,14 @@ impl Lane {
         }
     }
 
-    /// Folds the sound events of a page. The pure parts run as tasks of their own, so that lanes that share a page share the cores too.
-    /// `rows` holds what is applied so far; nothing is written.
+    fn folding<'a>(&'a self, rows: &'a dyn ReadView, log: &'a dyn ReadView) -> Folding<'a> {
+        let (tenant, generation) = (&self.scope.tenant, self.generation());
+        Folding { rows, log, tenant, projection: self.projection, generation, skips: &self.skips }
+    }
+
+    /// Folds a page without writing anything; `rows` holds what is applied so far.
     pub(super) async fn fold(&self, rows: &dyn ReadView, log: &dyn ReadView, page: &Arc<Page>) -> Result<Folded> {
-        let digest = self.position.digest.clone();
-        if page.sound().is_empty() {
-            return Ok(Folded { changes: Default::default(), digest, poison: None });
-        }
-        let tenant = &self.scope.tenant;
-        let projection = self.projection;
-        let events = Arc::clone(page);
-        let needs = pure(move || projection.needs(events.sound())).await?;
-        let mut prior = rows.prior_rows(tenant, projection, self.generation(), &needs).await?;
-        if !needs.history_of.is_empty() {
-            prior.history = log.history(tenant, &needs.history_of, &needs.history_types, self.position.cursor).await?;
-            if !self.skips.is_empty() {
-                // A skipped event is in no batch, so it is in no history either.
-                for events in prior.history.values_mut() {
-                    events.retain(|event| !self.skips.contains(&event.log_seq));
-                }
-            }
-        }
-        let events = Arc::clone(page);
-        pure(move || {
-            let mut digest = digest;
-            let projected = projection.project(events.sound(), &needs, &prior);
-            digest.apply(projection.tables(), &projected.changes);
-            Folded { changes: projected.changes, digest, poison: projected.poison }
-        })
-        .await
+        self.folding(rows, log).fold(page, self.position.digest.clone(), None, &mut None).await
     }
 
     async fn fail(
@@ -335,12 +364,6 @@ impl Lane {
     }
 }
 
-/// Runs a pure computation as a task. A panic in it is a defect of a rule.
-pub(super) async fn pure<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-    let task = tokio::spawn(async move { work() });
-    task.await.map_err(|error| StoreError::internal(format!("a projection failed: {error}")))
-}
-
 /// What a lane needs to know beside the page.
 pub struct ApplyOptions<'a> {
     /// On whose behalf.
@@ -351,16 +374,6 @@ pub struct ApplyOptions<'a> {
     pub record_failures: bool,
     /// Whether a failed commit is recovered from here (a job), or told to the caller (a worker, which takes the scope anew).
     pub recover: bool,
-}
-
-/// What a page gives, before it is committed.
-pub(super) struct Folded {
-    /// The changes of the events before `poison`.
-    pub changes: decisiongraph_projections::Changes,
-    /// The digest after them.
-    pub digest: RollingDigest,
-    /// The first event that the projection cannot take.
-    pub poison: Option<decisiongraph_projections::Poison>,
 }
 
 /// A failure that is told but not stored.

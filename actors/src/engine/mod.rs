@@ -8,6 +8,7 @@
 pub(crate) mod alive;
 mod catch_up;
 pub(crate) mod drive;
+mod fold;
 pub(crate) mod lane;
 pub(crate) mod mark;
 pub(crate) mod observed;

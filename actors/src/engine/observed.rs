@@ -9,12 +9,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tracing::{Instrument as _, Span};
 
-/// [`Lane::apply`], observed.
+/// [`Lane::apply_ahead`], observed.
 pub async fn apply(
     lane: &mut Lane,
     store: &dyn Store,
     log: &dyn ReadView,
     page: &Arc<Page>,
+    next: impl Future<Output = Option<Arc<Page>>>,
     options: &ApplyOptions<'_>,
     telemetry: &Telemetry,
 ) -> Result<()> {
@@ -25,7 +26,7 @@ pub async fn apply(
     let (projection, before) = (lane.projection.name(), lane.events);
     let span = signals::batch_span(&lane.scope.tenant, projection, page.after, page.end(), epoch, job);
     let started = Instant::now();
-    let done = lane.apply(store, log, page, options).instrument(span.clone()).await;
+    let done = lane.apply_ahead(store, log, page, next, options).instrument(span.clone()).await;
     let events = lane.events - before;
     span.record("events", events);
     if events > 0 {

@@ -1,6 +1,6 @@
 //! Pages of the log, read and checked once for every projection that stands at the same position and skips the same events.
 
-use super::lane::pure;
+use super::fold::pure;
 use decisiongraph_projections::sequence::{Sifted, sift};
 use decisiongraph_projections::{LogEvent, LogSeq, Poison, TenantId};
 use decisiongraph_store::{PageLimit, ReadView, Result};

@@ -131,6 +131,9 @@ pub(super) async fn by_key(
     table: usize,
     keys: BTreeSet<String>,
 ) -> Result<Vec<Row>> {
-    let needs = Needs { rows: vec![RowsNeed { table, by: 0, fetch: Fetch::Rows, values: keys.into_iter().collect() }], ..Needs::default() };
+    let needs = Needs {
+        rows: vec![RowsNeed { table, by: 0, fetch: Fetch::Rows, values: keys.into_iter().collect() }],
+        ..Needs::default()
+    };
     Ok(view.prior_rows(tenant, projection, generation, &needs).await?.rows.into_iter().next().unwrap_or_default())
 }
