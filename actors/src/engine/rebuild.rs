@@ -15,6 +15,7 @@ use super::lane::{Lane, Target};
 use super::report::{RebuildFacts, ScopeReport};
 use decisiongraph_projections::{LogSeq, Projection};
 use decisiongraph_store::{Acquisition, BuildLease, Flip, Position, Result, Scope, Storage, StoreError};
+use futures_util::future::try_join_all;
 
 /// How often a flip may find the live generation ahead before the job gives up.
 const FLIPS_MAX: usize = 100;
@@ -46,14 +47,19 @@ where
     if job.drive(&mut lanes, job.store, &*log, target).await? == Ended::Cancelled {
         return Ok((Ended::Cancelled, lanes.iter().map(|lane| report(lane, target, None)).collect()));
     }
+    let finished = lanes.iter().filter(|lane| lane.failure.is_none()).map(|lane| async {
+        match &lane.target {
+            Target::Build(lease) => job.store.finish_build(lease).await,
+            Target::Live(_) => Ok(()),
+        }
+    });
+    // At the same time: each indexes tables of its own.
+    try_join_all(finished).await?;
     for index in 0..lanes.len() {
         let lane = &mut lanes[index..=index];
         if lane[0].failure.is_some() {
             reports.push(report(&lane[0], target, None));
             continue;
-        }
-        if let Target::Build(lease) = &lane[0].target {
-            job.store.finish_build(lease).await?;
         }
         let Some(facts) = flip(job, lane, &*log, target.max(mark().await?)).await? else {
             reports.extend(lanes[index..].iter().map(|lane| report(lane, target, None)));

@@ -16,6 +16,10 @@ use deadpool_postgres::ClientWrapper;
 use decisiongraph_projections::{Category, Projection, Table, catalogue};
 use uuid::Uuid;
 
+/// How closely a finished generation is sampled (300 rows a unit). Every look-up is by the keys it is given and sessions are held to
+/// indexes, so the planner needs to know which columns tell rows apart, and no histograms.
+const STATISTICS_TARGET: u32 = 10;
+
 pub(super) fn projection_of(scope: &Scope) -> Result<&'static dyn Projection> {
     catalogue::find(scope.projection).ok_or_else(|| {
         StoreError::new(Category::InvalidArgument, format!("there is no projection {}", scope.projection))
@@ -156,7 +160,10 @@ pub(super) async fn finish(store: &PostgresStore, lease: &BuildLease) -> Result<
     // A session of its own: its settings and its lock end with it, and an interrupted call leaves nothing.
     let client = store.connections.dedicated().await?;
     if is_own(lease.generation) {
-        client.batch_execute("SET statement_timeout = 0; SET maintenance_work_mem = '256MB'").await.during(what)?;
+        let settings = format!(
+            "SET statement_timeout = 0; SET maintenance_work_mem = '256MB'; SET default_statistics_target = {STATISTICS_TARGET}"
+        );
+        client.batch_execute(&settings).await.during(what)?;
         // An interrupted call's session may still be building an index.
         client.execute("SELECT pg_advisory_lock($1)", &[&lease.generation.0]).await.during(what)?;
     }
