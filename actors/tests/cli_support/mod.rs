@@ -1,6 +1,8 @@
 //! The real binary on a store of its own.
 #![allow(dead_code)]
 
+pub mod node;
+
 use serde_json::{Value, json};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -40,7 +42,14 @@ impl Cli {
     /// The program with nothing of this machine's environment but the data directory.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_decisiongraph"));
-        for name in ["DATABASE_URL", "DECISIONGRAPH_LOG", "DECISIONGRAPH_CRASH_AT", "XDG_DATA_HOME"] {
+        for name in [
+            "DATABASE_URL",
+            "DECISIONGRAPH_LOG",
+            "DECISIONGRAPH_CRASH_AT",
+            "DECISIONGRAPH_SECRET",
+            "DECISIONGRAPH_SECRET_FILE",
+            "XDG_DATA_HOME",
+        ] {
             command.env_remove(name);
         }
         command.env("DECISIONGRAPH_DATA_DIR", self.data_dir()).args(args).stdin(Stdio::null());

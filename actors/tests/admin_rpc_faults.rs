@@ -1,0 +1,236 @@
+//! Promises of admin over the actor protocol when something is wrong: every command ends within its deadline, with a name for what
+//! happened. Real node processes that are stopped and killed.
+
+mod cli_support;
+
+use cli_support::node::{Node, PATIENCE, secret_file, unread_bytes, wait_until, within};
+use cli_support::{Cli, Ended, event, started, text, trace};
+use decisiongraph_actors::admin::rpc::wire::Versions;
+use decisiongraph_actors::admin::rpc::{Client, PREAMBLE_DEADLINE, Secret, Target};
+use decisiongraph_actors::admin::{AdminRequest, EventsRequest, JobRequest};
+use decisiongraph_projections::{Category, LogSeq, TenantId};
+use serde_json::{Value, json};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+use uuid::Uuid;
+
+#[test]
+fn who_does_not_know_the_secret_or_the_protocol_is_told_so() {
+    let cli = Cli::new();
+    let node = Node::start(&cli, &[]);
+    let refused = |args: &[&str], code, category: &str| {
+        let args = [&["status", "--json"], args].concat();
+        within(PATIENCE, || cli.run(&args)).refused(code, category)
+    };
+    let wrong = secret_file(&cli, "wrong", "wrong horse battery staple");
+    let short = secret_file(&cli, "short", "horse");
+    assert!(refused(&["--node", &node.tcp, "--secret-file", text(&wrong)], 8, "unauthorized").contains("secret"));
+    refused(&["--node", &node.tcp], 8, "unauthorized");
+    refused(&["--node", &node.tcp, "--secret-file", text(&short)], 2, "invalid_argument");
+    for flags in [&node.over_tcp()[..], &[]] {
+        let message = refused(&[flags, &["--protocol-version", "9"]].concat(), 8, "version_mismatch");
+        assert!(message.contains("protocol 9") && message.contains("protocol 2"), "{message}");
+    }
+    assert_eq!(cli.run(&["status", "--protocol-version", "1"]).code, 0, "one version back is understood");
+    refused(&["--node", "192.0.2.1:7421"], 2, "invalid_argument");
+    refused(&["--node", "nonsense"], 2, "invalid_argument");
+    let environment =
+        cli.command(&["status", "--node", &node.tcp]).env("DECISIONGRAPH_SECRET_FILE", &node.secret).status();
+    assert_eq!(environment.expect("starts").code(), Some(0));
+    let environment =
+        cli.command(&["status", "--node", &node.tcp]).env("DECISIONGRAPH_SECRET", "wrong wrong wrong wrong").output();
+    let ended = Ended::of(environment.expect("starts"));
+    assert_eq!(ended.code, 8);
+    assert!(!ended.stderr.contains("wrong wrong"), "a secret is never shown: {}", ended.stderr);
+}
+
+#[test]
+fn where_nobody_listens_is_unavailable_and_what_a_dead_node_left_is_passed_over() {
+    let cli = Cli::new();
+    let gone = format!("unix:{}", cli.path("no.sock").display());
+    let ended = within(PATIENCE, || cli.run(&["status", "--node", &gone, "--json"]));
+    assert!(ended.refused(6, "unavailable").contains("no node answers"));
+    let mut node = Node::start(&cli, &[]);
+    let tcp = node.tcp.clone();
+    let secret = text(&node.secret).to_owned();
+    node.signal("KILL");
+    assert_eq!(node.ended(), None);
+    let ended = within(PATIENCE, || cli.run(&["status", "--node", &tcp, "--secret-file", &secret, "--json"]));
+    ended.refused(6, "unavailable");
+    assert!(node.socket.exists());
+    assert_eq!(cli.run(&["import", "/dev/null"]).code, 0, "the embedded store, as if no node had been there");
+    let mut next = Node::start(&cli, &[]);
+    assert_eq!(cli.run(&["status"]).code, 0);
+    next.signal("TERM");
+    assert_eq!(next.ended(), Some(0));
+    assert!(!next.socket.exists(), "a node that is stopped leaves nothing behind");
+}
+
+#[test]
+fn one_node_a_data_directory_and_only_this_user_in_it() {
+    let cli = Cli::new();
+    let node = Node::start(&cli, &[]);
+    let mode = std::fs::metadata(&node.socket).expect("is there").permissions().mode() & 0o777;
+    assert_eq!(mode, 0o600);
+    let second = within(PATIENCE, || cli.run(&["node", "--json"]));
+    assert!(second.refused(4, "conflict").contains("already"));
+    assert_eq!(cli.run(&["status"]).code, 0, "the first one is not disturbed");
+    let elsewhere = Cli::new();
+    elsewhere
+        .run(&["node", "--listen", "0.0.0.0:0", "--secret-file", text(&node.secret), "--json"])
+        .refused(2, "invalid_argument");
+    elsewhere.run(&["node", "--listen", "127.0.0.1:0", "--json"]).refused(2, "invalid_argument");
+    elsewhere
+        .run(&["node", "--listen", &node.tcp, "--secret-file", text(&node.secret), "--json"])
+        .refused(6, "unavailable");
+}
+
+#[test]
+fn the_silent_are_hung_up_on_and_keep_nobody_out() {
+    let cli = Cli::new();
+    let node = Node::start(&cli, &[]);
+    let started = Instant::now();
+    let mut sockets: Vec<UnixStream> = (0..200).map(|_| UnixStream::connect(&node.socket).expect("connects")).collect();
+    let mut wires: Vec<TcpStream> = (0..200).map(|_| TcpStream::connect(&node.tcp).expect("connects")).collect();
+    for flags in [&node.over_tcp()[..], &[]] {
+        let ended = within(PREAMBLE_DEADLINE, || cli.run(&[&["status"], flags].concat()));
+        assert_eq!(ended.code, 0, "{}", ended.stderr);
+    }
+    let mut rest = Vec::new();
+    for socket in &mut sockets {
+        socket.set_read_timeout(Some(PATIENCE)).expect("sets");
+        assert_eq!(socket.read_to_end(&mut rest).expect("is closed"), 0);
+    }
+    for wire in &mut wires {
+        wire.set_read_timeout(Some(PATIENCE)).expect("sets");
+        assert_eq!(wire.read_to_end(&mut rest).expect("is closed"), 0);
+    }
+    assert!(started.elapsed() < PREAMBLE_DEADLINE * 4, "{:?}", started.elapsed());
+    let mut stranger = TcpStream::connect(&node.tcp).expect("connects");
+    stranger.set_read_timeout(Some(PATIENCE)).expect("sets");
+    stranger.write_all(b"GET / HTTP/1.1\r\n\r\n").expect("writes");
+    stranger.read_to_end(&mut rest).expect("is answered and closed");
+    assert!(String::from_utf8_lossy(&rest).contains("version_mismatch"));
+    assert_eq!(cli.run(&["status"]).code, 0);
+}
+
+#[test]
+fn a_node_that_hangs_is_unavailable_at_the_deadline_and_back_when_it_goes_on() {
+    let cli = Cli::new();
+    let node = Node::start(&cli, &[]);
+    node.signal("STOP");
+    for flags in [&node.over_tcp()[..], &[]] {
+        let args = [&["status", "--timeout", "1", "--json"], flags].concat();
+        let message = within(Duration::from_secs(5), || cli.run(&args)).refused(6, "unavailable");
+        assert!(message.contains("does not answer"), "{message}");
+    }
+    node.signal("CONT");
+    assert_eq!(cli.run(&["status"]).code, 0);
+    // Held up in the node: the deadline of the command is shorter than the wait that it asks for.
+    assert_eq!(cli.pipe(&["import", "-"], trace("t").join("\n").as_bytes()).code, 0);
+    let slow = ["trace", "t", "--wait", "60", "--timeout", "1", "--json"];
+    within(Duration::from_secs(5), || cli.run(&slow)).refused(6, "unavailable");
+}
+
+/// `append -` over TCP, connected, with one event stored.
+fn appending(cli: &Cli, node: &Node, timeout: &str) -> (Child, std::process::ChildStdin) {
+    let args = [&["append", "-", "--json", "--timeout", timeout], &node.over_tcp()[..]].concat();
+    let mut command = cli.command(&args);
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
+    let mut stdin = child.stdin.take().expect("piped");
+    writeln!(stdin, "{}", started("t")).expect("writes");
+    let mut seen = Vec::new();
+    let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
+    while !seen.ends_with(b"}") {
+        assert!(stdout.read_until(b'}', &mut seen).expect("reads") > 0, "{}", String::from_utf8_lossy(&seen));
+    }
+    assert!(String::from_utf8_lossy(&seen).contains("accepted"));
+    // Whatever it prints after this nobody reads; the pipe stays open as long as the process.
+    std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
+    (child, stdin)
+}
+
+/// An event so large that its ask cannot be taken for a heartbeat.
+fn large_event() -> String {
+    event(
+        "t",
+        1,
+        "EntityObserved",
+        json!({
+            "entity": {"entity_type": "person", "entity_id": "p".repeat(20_000)}, "role": "related", "facts": [],
+        }),
+    )
+    .to_string()
+}
+
+fn category(ended: &Ended) -> (i32, String, String) {
+    let error: Value = serde_json::from_str(&ended.stderr).unwrap_or_else(|error| panic!("{error}: {}", ended.stderr));
+    let word = |name: &str| error["error"][name].as_str().expect(name).to_owned();
+    (ended.code, word("category"), word("next"))
+}
+
+#[test]
+fn a_change_under_way_when_the_node_is_killed_or_hangs_has_an_unknown_outcome() {
+    for fault in ["KILL", "hang"] {
+        let cli = Cli::new();
+        let node = Node::start(&cli, &[]);
+        let (child, mut stdin) = appending(&cli, &node, if fault == "KILL" { "600" } else { "2" });
+        node.signal("STOP");
+        writeln!(stdin, "{}", large_event()).expect("writes");
+        wait_until("the ask is on its way", || unread_bytes(node.port()) > 20_000);
+        if fault == "KILL" {
+            node.signal("KILL");
+        }
+        let ended = within(PATIENCE, || Ended::of(child.wait_with_output().expect("ends")));
+        let (code, category, next) = category(&ended);
+        assert_eq!((code, category.as_str()), (9, "outcome_unknown"), "{fault}");
+        assert!(next.contains("--request-id"), "{next}");
+        if fault == "hang" {
+            node.signal("CONT");
+            // What was sent is done when the node goes on, and offered again it is a repeat.
+            let repeated = || cli.pipe(&["append", "-", "--json"], large_event().as_bytes()).json();
+            assert_eq!(repeated()["refused"], 0);
+            assert_eq!(cli.json(&["events"])["events"].as_array().map(Vec::len), Some(2));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_under_way_when_the_node_is_killed_is_unavailable_and_so_is_all_after_it() {
+    let cli = Cli::new();
+    let mut node = Node::start(&cli, &[]);
+    let secret = Secret::from_file(&node.secret).expect("reads");
+    let target = Target::Tcp(node.tcp.parse().expect("an address"), secret);
+    let client = Client::connect(&target, &Versions::ours(), PATIENCE).await.expect("connects");
+    let look = || {
+        AdminRequest::Events(EventsRequest {
+            tenant: Some(TenantId::new("t".repeat(100)).expect("a tenant")),
+            since_log_seq: LogSeq::ORIGIN,
+            until_log_seq: None,
+            limit: 10,
+        })
+    };
+    client.ask(look(), Uuid::new_v4(), PATIENCE).await.expect("answers");
+    node.signal("STOP");
+    let before = unread_bytes(node.port());
+    let asked = Instant::now();
+    let asking = client.ask(look(), Uuid::new_v4(), Duration::from_secs(600));
+    let killed = tokio::task::spawn_blocking(move || {
+        wait_until("the ask is on its way", || unread_bytes(node.port()) > before + 200);
+        node.signal("KILL");
+        node.ended()
+    });
+    let (answer, killed) = tokio::join!(asking, killed);
+    assert_eq!(killed.expect("ends"), None);
+    assert_eq!(answer.expect_err("no answer").category, Category::Unavailable);
+    assert!(asked.elapsed() < PATIENCE);
+    // Nothing was sent: also a change is known not to have happened.
+    let change = AdminRequest::CatchUp(JobRequest::default());
+    let error = client.ask(change, Uuid::new_v4(), PATIENCE).await.expect_err("nobody there");
+    assert_eq!(error.category, Category::Unavailable);
+}

@@ -1,0 +1,102 @@
+//! A real node process, and what happens to it.
+
+use super::{Cli, Ended, text};
+use serde_json::Value;
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Longest wait for a condition of a test.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A node in a test's data directory, on its socket and on TCP. Killed when it is dropped.
+pub struct Node {
+    child: Child,
+    pub tcp: String,
+    pub socket: PathBuf,
+    pub secret: PathBuf,
+}
+
+impl Node {
+    /// Starts one and waits until it is ready.
+    pub fn start(cli: &Cli, args: &[&str]) -> Node {
+        let secret = secret_file(cli, "secret", "correct horse battery staple");
+        let mut all = vec!["node", "--json", "--listen", "127.0.0.1:0", "--secret-file", text(&secret)];
+        all.extend_from_slice(args);
+        let mut child = cli.command(&all).stdout(Stdio::piped()).spawn().expect("starts");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("reads");
+        let ready: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        let word = |name: &str| ready[name].as_str().expect(name).to_owned();
+        Node { child, tcp: word("tcp"), socket: word("socket").into(), secret }
+    }
+
+    /// Flags that lead to it over TCP.
+    pub fn over_tcp(&self) -> [&str; 4] {
+        ["--node", &self.tcp, "--secret-file", text(&self.secret)]
+    }
+
+    pub fn port(&self) -> u16 {
+        self.tcp.rsplit_once(':').expect("a port").1.parse().expect("a number")
+    }
+
+    /// Sends a signal: `KILL`, `STOP`, `CONT`, `TERM`.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
+        assert!(sent.expect("kill").success());
+    }
+
+    /// Waits for its end; its exit code, none when a signal ended it.
+    pub fn ended(&mut self) -> Option<i32> {
+        self.child.wait().expect("ends").code()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A secret that only this user may read.
+pub fn secret_file(cli: &Cli, name: &str, secret: &str) -> PathBuf {
+    let path = cli.file(name, secret);
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("sets");
+    path
+}
+
+/// Waits for a condition of the system that nobody signals.
+pub fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < until, "{what}");
+        std::thread::yield_now();
+    }
+}
+
+/// Bytes that connections to this local port have received and nobody has read.
+pub fn unread_bytes(port: u16) -> usize {
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("Linux");
+    let port = format!(":{port:04X}");
+    table
+        .lines()
+        .skip(1)
+        .filter_map(|line| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            // State 01 is an open connection; the queue is `tx:rx`.
+            let open = fields.get(1)?.ends_with(&port) && *fields.get(3)? == "01";
+            open.then(|| usize::from_str_radix(fields[4].split_once(':')?.1, 16).ok()).flatten()
+        })
+        .sum()
+}
+
+/// Runs it and checks that it ends in time.
+pub fn within(limit: Duration, run: impl FnOnce() -> Ended) -> Ended {
+    let started = Instant::now();
+    let ended = run();
+    assert!(started.elapsed() < limit, "took {:?}", started.elapsed());
+    ended
+}
