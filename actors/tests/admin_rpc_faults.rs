@@ -28,7 +28,10 @@ fn who_does_not_know_the_secret_or_the_protocol_is_told_so() {
     };
     let wrong = secret_file(&cli, "wrong", "wrong horse battery staple");
     let short = secret_file(&cli, "short", "horse");
-    assert!(refused(&["--node", &node.tcp, "--secret-file", text(&wrong)], 8, "unauthorized").contains("secret"));
+    assert!(
+        refused(&["--node", &node.tcp, "--secret-file", text(&wrong)], 8, "unauthorized")
+            .contains("the node has another secret")
+    );
     refused(&["--node", &node.tcp], 8, "unauthorized");
     refused(&["--node", &node.tcp, "--secret-file", text(&short)], 2, "invalid_argument");
     for flags in [&node.over_tcp()[..], &[]] {
