@@ -223,7 +223,7 @@ fn a_poison_event_ends_a_job_of_a_node_with_its_category() {
     let store = rusqlite::Connection::open(cli.data_dir().join("decisiongraph.db")).expect("opens");
     store.busy_timeout(Duration::from_secs(5)).expect("sets");
     store.execute("UPDATE dg_event_log SET payload = '{\"x\":1}' WHERE log_seq = 2", []).expect("tampers");
-    let ended = within(PATIENCE, || cli.run(&["catch-up", "--json"]));
+    let ended = within(PATIENCE, cli.command(&["catch-up", "--json"]));
     assert_eq!(ended.code, 4, "{}{}", ended.stdout, ended.stderr);
     assert_eq!(ended.json()["run"]["state"], "failed");
     let failures = cli.json(&["failures"]);

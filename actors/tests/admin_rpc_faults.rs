@@ -3,7 +3,7 @@
 
 mod cli_support;
 
-use cli_support::node::{Node, PATIENCE, secret_file, unread_bytes, wait_until, within};
+use cli_support::node::{Node, PATIENCE, ends_within, secret_file, unread_bytes, wait_until, within};
 use cli_support::{Cli, Ended, event, started, text, trace};
 use decisiongraph_actors::admin::rpc::wire::Versions;
 use decisiongraph_actors::admin::rpc::{Client, PREAMBLE_DEADLINE, Secret, Target};
@@ -24,7 +24,7 @@ fn who_does_not_know_the_secret_or_the_protocol_is_told_so() {
     let node = Node::start(&cli, &[]);
     let refused = |args: &[&str], code, category: &str| {
         let args = [&["status", "--json"], args].concat();
-        within(PATIENCE, || cli.run(&args)).refused(code, category)
+        within(PATIENCE, cli.command(&args)).refused(code, category)
     };
     let wrong = secret_file(&cli, "wrong", "wrong horse battery staple");
     let short = secret_file(&cli, "short", "horse");
@@ -55,14 +55,14 @@ fn who_does_not_know_the_secret_or_the_protocol_is_told_so() {
 fn where_nobody_listens_is_unavailable_and_what_a_dead_node_left_is_passed_over() {
     let cli = Cli::new();
     let gone = format!("unix:{}", cli.path("no.sock").display());
-    let ended = within(PATIENCE, || cli.run(&["status", "--node", &gone, "--json"]));
+    let ended = within(PATIENCE, cli.command(&["status", "--node", &gone, "--json"]));
     assert!(ended.refused(6, "unavailable").contains("no node answers"));
     let mut node = Node::start(&cli, &[]);
     let tcp = node.tcp.clone();
     let secret = text(&node.secret).to_owned();
     node.signal("KILL");
     assert_eq!(node.ended(), None);
-    let ended = within(PATIENCE, || cli.run(&["status", "--node", &tcp, "--secret-file", &secret, "--json"]));
+    let ended = within(PATIENCE, cli.command(&["status", "--node", &tcp, "--secret-file", &secret, "--json"]));
     ended.refused(6, "unavailable");
     assert!(node.socket.exists());
     assert_eq!(cli.run(&["import", "/dev/null"]).code, 0, "the embedded store, as if no node had been there");
@@ -79,7 +79,7 @@ fn one_node_a_data_directory_and_only_this_user_in_it() {
     let node = Node::start(&cli, &[]);
     let mode = std::fs::metadata(&node.socket).expect("is there").permissions().mode() & 0o777;
     assert_eq!(mode, 0o600);
-    let second = within(PATIENCE, || cli.run(&["node", "--json"]));
+    let second = within(PATIENCE, cli.command(&["node", "--json"]));
     assert!(second.refused(4, "conflict").contains("already"));
     assert_eq!(cli.run(&["status"]).code, 0, "the first one is not disturbed");
     let elsewhere = Cli::new();
@@ -100,7 +100,7 @@ fn the_silent_are_hung_up_on_and_keep_nobody_out() {
     let mut sockets: Vec<UnixStream> = (0..200).map(|_| UnixStream::connect(&node.socket).expect("connects")).collect();
     let mut wires: Vec<TcpStream> = (0..200).map(|_| TcpStream::connect(&node.tcp).expect("connects")).collect();
     for flags in [&node.over_tcp()[..], &[]] {
-        let ended = within(PREAMBLE_DEADLINE, || cli.run(&[&["status"], flags].concat()));
+        let ended = within(PREAMBLE_DEADLINE, cli.command(&[&["status"], flags].concat()));
         assert_eq!(ended.code, 0, "{}", ended.stderr);
     }
     let mut rest = Vec::new();
@@ -128,7 +128,7 @@ fn a_node_that_hangs_is_unavailable_at_the_deadline_and_back_when_it_goes_on() {
     node.signal("STOP");
     for flags in [&node.over_tcp()[..], &[]] {
         let args = [&["status", "--timeout", "1", "--json"], flags].concat();
-        let message = within(Duration::from_secs(5), || cli.run(&args)).refused(6, "unavailable");
+        let message = within(Duration::from_secs(5), cli.command(&args)).refused(6, "unavailable");
         assert!(message.contains("does not answer"), "{message}");
     }
     node.signal("CONT");
@@ -136,7 +136,7 @@ fn a_node_that_hangs_is_unavailable_at_the_deadline_and_back_when_it_goes_on() {
     // Held up in the node: the deadline of the command is shorter than the wait that it asks for.
     assert_eq!(cli.pipe(&["import", "-"], trace("t").join("\n").as_bytes()).code, 0);
     let slow = ["trace", "t", "--wait", "60", "--timeout", "1", "--json"];
-    within(Duration::from_secs(5), || cli.run(&slow)).refused(6, "unavailable");
+    within(Duration::from_secs(5), cli.command(&slow)).refused(6, "unavailable");
 }
 
 /// `append -` over TCP, connected, with one event stored.
@@ -189,7 +189,7 @@ fn a_change_under_way_when_the_node_is_killed_or_hangs_has_an_unknown_outcome() 
         if fault == "KILL" {
             node.signal("KILL");
         }
-        let ended = within(PATIENCE, || Ended::of(child.wait_with_output().expect("ends")));
+        let ended = ends_within(PATIENCE, child);
         let (code, category, next) = category(&ended);
         assert_eq!((code, category.as_str()), (9, "outcome_unknown"), "{fault}");
         assert!(next.contains("--request-id"), "{next}");

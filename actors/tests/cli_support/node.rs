@@ -93,10 +93,21 @@ pub fn unread_bytes(port: u16) -> usize {
         .sum()
 }
 
-/// Runs it and checks that it ends in time.
-pub fn within(limit: Duration, run: impl FnOnce() -> Ended) -> Ended {
-    let started = Instant::now();
-    let ended = run();
-    assert!(started.elapsed() < limit, "took {:?}", started.elapsed());
-    ended
+/// Runs it; ends it, and the test, when it does not end in time.
+pub fn within(limit: Duration, mut command: Command) -> Ended {
+    ends_within(limit, command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts"))
+}
+
+/// Waits for its end; ends it, and the test, when it does not come in time.
+pub fn ends_within(limit: Duration, child: Child) -> Ended {
+    let pid = child.id().to_string();
+    let (sender, output) = std::sync::mpsc::channel();
+    std::thread::spawn(move || sender.send(child.wait_with_output()));
+    match output.recv_timeout(limit) {
+        Ok(output) => Ended::of(output.expect("ends")),
+        Err(_) => {
+            let _ = Command::new("kill").args(["-KILL", &pid]).status();
+            panic!("no end within {limit:?}");
+        }
+    }
 }
