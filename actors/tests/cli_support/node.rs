@@ -14,23 +14,29 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 /// A node in a test's data directory, on its socket and on TCP. Killed when it is dropped.
 pub struct Node {
     child: Child,
+    pub name: String,
     pub tcp: String,
     pub socket: PathBuf,
     pub secret: PathBuf,
 }
 
 impl Node {
-    /// Starts one and waits until it is ready.
+    /// Starts one and waits until it answers out of its database. Its log is in the test's directory.
     pub fn start(cli: &Cli, args: &[&str]) -> Node {
         let secret = secret_file(cli, "secret", "correct horse battery staple");
         let mut all = vec!["node", "--json", "--listen", "127.0.0.1:0", "--secret-file", text(&secret)];
         all.extend_from_slice(args);
-        let mut child = cli.command(&all).stdout(Stdio::piped()).spawn().expect("starts");
+        let mut child = {
+            let log = std::fs::File::create(cli.path("node.log")).expect("makes");
+            cli.command(&all).stdout(Stdio::piped()).stderr(log).spawn().expect("starts")
+        };
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("reads");
         let ready: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
         let word = |name: &str| ready[name].as_str().expect(name).to_owned();
-        Node { child, tcp: word("tcp"), socket: word("socket").into(), secret }
+        let address = format!("unix:{}", word("socket"));
+        wait_until("the node has its database", || cli.run(&["status", "--node", &address]).code == 0);
+        Node { child, name: word("node"), tcp: word("tcp"), socket: word("socket").into(), secret }
     }
 
     /// Flags that lead to it over TCP.
@@ -59,6 +65,23 @@ impl Drop for Node {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Waits until everything that is stored is applied.
+pub fn applied(cli: &Cli) {
+    wait_until("every scope is current", || {
+        let status = cli.json(&["status"]);
+        let scopes = status["scopes"].as_array().expect("a list");
+        !scopes.is_empty() && scopes.iter().all(|scope| scope["cursor"] == scope["last_log_seq"])
+    });
+}
+
+/// A store whose second event no projection can take. No node must live there yet.
+pub fn poisoned(cli: &Cli) {
+    assert_eq!(cli.pipe(&["import", "-"], super::trace("t").join("\n").as_bytes()).code, 0);
+    let store = rusqlite::Connection::open(cli.data_dir().join("decisiongraph.db")).expect("opens");
+    let tampered = store.execute("UPDATE dg_event_log SET payload = '{\"x\":1}' WHERE log_seq = 2", []);
+    assert_eq!(tampered.expect("writes"), 1);
 }
 
 /// A secret that only this user may read.
