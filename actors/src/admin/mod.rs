@@ -20,6 +20,5 @@ mod steer;
 pub use error::AdminError;
 pub use exit_code::{ExitCode, of_category, of_error, of_health, of_job};
 pub use handler::{EXPORT_EVENTS_MAX, answer};
-use jobs::watch_run;
 pub use reply::*;
 pub use request::*;

@@ -101,8 +101,6 @@ pub struct Control {
     pub cancel: Cancel,
     /// Gets its progress.
     pub progress: Option<watch::Sender<Option<Progress>>>,
-    /// Gets the run as it begins.
-    pub started: Option<watch::Sender<Option<Run>>>,
 }
 
 /// Rows that one step of a sweep deletes at most.
@@ -356,9 +354,6 @@ impl Engine {
         trust: &Trust,
     ) -> Result<RunReport> {
         let store = &*self.store;
-        if let Some(started) = &control.started {
-            started.send_replace(Some(run.clone()));
-        }
         let mut job =
             Job::new(store, &self.owner, &self.config, control, trust, run.run_id, run.tenant.clone(), run.mode);
         if resume {

@@ -89,7 +89,7 @@ impl JobBoard {
     pub fn control(&self, run_id: Uuid) -> Control {
         match self.jobs().get(&run_id) {
             Some(entry) => {
-                Control { cancel: entry.cancel.clone(), progress: Some(entry.progress.clone()), started: None }
+                Control { cancel: entry.cancel.clone(), progress: Some(entry.progress.clone()) }
             }
             None => Control::default(),
         }

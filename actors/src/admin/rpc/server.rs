@@ -8,16 +8,10 @@ use super::answers::Answers;
 use super::listener::Listeners;
 use super::preamble::Cookie;
 use super::session::{INBOUND_BYTES_MAX, local_node};
-use crate::admin::AdminError;
-use decisiongraph_projections::Category;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use ractor_cluster::RactorMessage;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::task::JoinHandle;
-
-/// How long [`Serving::stop`] waits for its actors.
-const STOP_DEADLINE: Duration = Duration::from_secs(2);
 
 /// It is told nothing.
 #[derive(RactorMessage)]
@@ -59,32 +53,5 @@ impl Actor for AdminServer {
         let (node, _) = Actor::spawn_linked(None, node, (), myself.get_cell()).await?;
         Actor::spawn_linked(None, AdminActor, answers, myself.get_cell()).await?;
         Ok(Accepting(tokio::spawn(async move { listeners.accept(cookie, node).await })))
-    }
-}
-
-/// A running server that nobody supervises.
-pub struct Serving {
-    server: ActorRef<AdminServerMessage>,
-    done: JoinHandle<()>,
-}
-
-/// Serves until [`Serving::stop`]. `internal` when the actors cannot start.
-pub async fn serve(listeners: Arc<Listeners>, answers: Arc<dyn Answers>) -> Result<Serving, AdminError> {
-    let arguments = AdminServerArguments { listeners, answers };
-    let (server, done) = Actor::spawn(None, AdminServer, arguments)
-        .await
-        .map_err(|error| AdminError::new(Category::Internal, format!("the admin server cannot start: {error}")))?;
-    Ok(Serving { server, done })
-}
-
-impl Serving {
-    /// Ends when the server has ended by itself, which it does only when something of it failed.
-    pub async fn ended(&mut self) {
-        let _ = (&mut self.done).await;
-    }
-
-    /// Lets nobody in any more and hangs up.
-    pub async fn stop(self) {
-        let _ = self.server.stop_and_wait(None, Some(STOP_DEADLINE)).await;
     }
 }
