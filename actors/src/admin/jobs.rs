@@ -105,13 +105,16 @@ pub async fn watch_run(store: &dyn Store, run_id: Uuid, wait_ms: u64) -> Result<
 
 /// Goes on with a job under its old id.
 pub async fn resume(engine: &Engine, run_id: Uuid, control: &Control) -> Result<RunReport, AdminError> {
-    engine
-        .resume(run_id, control)
-        .await
-        .map_err(|error| if error.category == Category::NotFound { no_run(run_id) } else { advise(error) })
+    engine.resume(run_id, control).await.map_err(advise).map_err(|error| unknown_run(error, run_id))
 }
 
-fn advise(error: decisiongraph_store::StoreError) -> AdminError {
+/// A resume of a run that does not exist says where runs are listed.
+pub(crate) fn unknown_run(error: AdminError, run_id: Uuid) -> AdminError {
+    if error.category == Category::NotFound { no_run(run_id) } else { error }
+}
+
+/// What to do about the error of a job.
+pub(crate) fn advise(error: decisiongraph_store::StoreError) -> AdminError {
     let conflict = error.category == Category::Conflict;
     let error = AdminError::from(error);
     if conflict { error.next("`decisiongraph runs` shows the job; `decisiongraph cancel ID` stops it") } else { error }

@@ -5,7 +5,7 @@
 
 use super::{Shared, place_of};
 use crate::admin::health::findings;
-use crate::admin::jobs::{run_request, watch_run};
+use crate::admin::jobs::{advise, run_request, unknown_run, watch_run};
 use crate::admin::rpc::Answers;
 use crate::admin::status::status;
 use crate::admin::{
@@ -53,7 +53,8 @@ impl NodeAnswers {
             AdminRequest::Rebuild(job) => self.start(id, job, RunMode::Rebuild).await,
             AdminRequest::Verify(job) => self.start(id, job, RunMode::Verify).await,
             AdminRequest::ResumeRun { run_id } => {
-                let run = self.replay(|reply| ReplayMessage::Resume(run_id, reply)).await?;
+                let resumed = self.replay(|reply| ReplayMessage::Resume(run_id, reply)).await;
+                let run = resumed.map_err(|error| unknown_run(error, run_id))?;
                 self.watch(run.run_id, 0).await
             }
             AdminRequest::WatchRun { run_id, wait_ms } => self.watch(run_id, wait_ms).await,
@@ -107,7 +108,7 @@ impl NodeAnswers {
         };
         let actor = self.0.replay().ok_or_else(starting)?;
         match actor.call(message, Some(REPLAY_WAIT)).await {
-            Ok(CallResult::Success(run)) => Ok(run?),
+            Ok(CallResult::Success(run)) => run.map_err(advise),
             Ok(CallResult::Timeout) => Err(AdminError::new(
                 Category::OutcomeUnknown,
                 format!("the replay coordinator has not answered within {REPLAY_WAIT:?}"),
@@ -135,7 +136,7 @@ impl NodeAnswers {
             Some(Ok(report)) => {
                 Ok(AdminReply::Watch(Box::new(WatchReply { run: report.run.clone(), progress, report: Some(report) })))
             }
-            Some(Err(error)) => Err(error.into()),
+            Some(Err(error)) => Err(advise(error)),
             None => Ok(AdminReply::Watch(Box::new(WatchReply { run: job.run, progress, report: None }))),
         }
     }

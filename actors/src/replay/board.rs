@@ -88,9 +88,7 @@ impl JobBoard {
     /// How the job is stopped and followed by its engine.
     pub fn control(&self, run_id: Uuid) -> Control {
         match self.jobs().get(&run_id) {
-            Some(entry) => {
-                Control { cancel: entry.cancel.clone(), progress: Some(entry.progress.clone()) }
-            }
+            Some(entry) => Control { cancel: entry.cancel.clone(), progress: Some(entry.progress.clone()) },
             None => Control::default(),
         }
     }
