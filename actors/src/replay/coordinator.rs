@@ -5,6 +5,7 @@
 //! dies, jobs go on.
 
 use super::Job;
+use crate::admin::has_ended;
 use crate::engine::RunRequest;
 use crate::node::{Guard, Shared, job_spec};
 use crate::supervision::Vitals;
@@ -12,10 +13,13 @@ use decisiongraph_projections::Category;
 use decisiongraph_store::{Creation, ListFilter, NewRun, Result as StoreResult, Run, RunMode, RunState, StoreError};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use ractor_cluster::RactorMessage;
+use std::time::Duration;
 use uuid::Uuid;
 
 /// Open runs that one look for orphans takes at most.
 const ORPHANS_PAGE: usize = 1_000;
+/// Longest wait for the actor of a job whose row says that it has ended.
+const ENDING_WAIT: Duration = Duration::from_secs(1);
 
 /// The actor.
 pub struct ReplayCoordinator(pub Shared, pub Vitals);
@@ -125,8 +129,12 @@ impl ReplayCoordinator {
         if stored.state == RunState::Completed {
             return Err(StoreError::new(Category::Conflict, format!("run {run_id} is completed; start a new one")));
         }
-        if shared.jobs.has(run_id) {
-            return Ok(stored);
+        if let Some(mut job) = shared.jobs.view(run_id).filter(|_| shared.jobs.has(run_id)) {
+            if !has_ended(stored.state) {
+                return Ok(stored);
+            }
+            // Its row has ended, and its actor is about to: it must not take the new life's cancel and outcome for its own.
+            let _ = tokio::time::timeout(ENDING_WAIT, job.outcome.wait_for(Option::is_some)).await;
         }
         let run = shared.store.adopt_run(run_id, &shared.owner).await?;
         self.launch(&run, true).await?;
