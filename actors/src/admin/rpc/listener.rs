@@ -69,6 +69,13 @@ impl Listeners {
         self.socket.as_ref().map(OwnSocket::path)
     }
 
+    /// Takes the socket's file away: at the end of a node, whoever still holds the listeners.
+    pub fn close(&self) {
+        if let Some(socket) = &self.socket {
+            socket.close();
+        }
+    }
+
     /// The TCP address, with the port that it really has.
     pub fn tcp_address(&self) -> Option<SocketAddr> {
         self.tcp.as_ref().and_then(|(listener, _)| listener.local_addr().ok())

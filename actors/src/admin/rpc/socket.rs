@@ -78,6 +78,11 @@ impl OwnSocket {
         Ok(OwnSocket { listener, path, _lock: lock })
     }
 
+    /// Takes the socket away: nobody finds it any more. The directory stays this node's until the process ends.
+    pub fn close(&self) {
+        let _ = fs::remove_file(&self.path);
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
@@ -86,7 +91,7 @@ impl OwnSocket {
 
 impl Drop for OwnSocket {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
+        self.close();
     }
 }
 

@@ -68,18 +68,20 @@ impl Node {
             let places: Vec<_> = ready.socket.iter().map(|path| format!("unix:{path}")).chain(ready.tcp).collect();
             format!("node {} is ready on {} (pid {})", ready.node, places.join(" and "), ready.pid)
         })?;
-        tokio::select! {
+        let exit = tokio::select! {
             () = asked.wait() => {
                 node.stop().await;
-                Ok(ExitCode::OK)
+                ExitCode::OK
             }
             reason = node.exited() => {
                 context.output.error(
                     &AdminError::new(Category::Internal, format!("the supervision tree gave up: {reason:?}"))
                         .next("look for the first error in the log; start the node again, nothing is lost"),
                 );
-                Ok(ExitCode::GAVE_UP)
+                ExitCode::GAVE_UP
             }
-        }
+        };
+        listeners.close();
+        Ok(exit)
     }
 }
