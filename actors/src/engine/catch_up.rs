@@ -62,6 +62,15 @@ impl Engine {
                 }
             })
             .await?;
+        // Looked at under the new epoch: a pause that comes later fences it.
+        let paused = self.store().view().await?.scope(&scope).await?.and_then(|row| row.paused);
+        if let Some(paused) = paused {
+            let _ = self.store().release_scope(&taken.0).await;
+            return Err(StoreError::new(
+                Category::Conflict,
+                format!("{scope} is paused by {}: {}; `decisiongraph resume` lets it go on", paused.by, paused.reason),
+            ));
+        }
         if taken.1.version != projection.version() {
             let _ = self.store().release_scope(&taken.0).await;
             return Err(StoreError::new(

@@ -254,14 +254,6 @@ impl Worker {
     async fn own(&self, state: &mut WorkerState, era: u64) -> StoreResult<Option<Next>> {
         let Worker { shared, projection, .. } = self;
         self.vitals.working_on("taking the scope");
-        let row = shared.store.view().await?.scope(&state.scope).await?;
-        if let Some(paused) = row.as_ref().and_then(|row| row.paused.as_ref()) {
-            self.enter(state, Phase::Paused, &format!("paused by {}: {}", paused.by, paused.reason));
-            if let Some(row) = &row {
-                self.cell.show(state.place, |live| live.cursor = row.position.cursor);
-            }
-            return Ok(Some(Next::Quiet));
-        }
         let (lease, position) = match shared.store.acquire_scope(&state.scope, &shared.owner).await? {
             Acquisition::Acquired(lease, position) => (lease, position),
             Acquisition::Held { by, expires_in } => {
@@ -269,6 +261,14 @@ impl Worker {
                 return Ok(Some(Next::In(expires_in.clamp(WAIT, STANDBY_MAX))));
             }
         };
+        self.cell.show(state.place, |live| live.cursor = position.cursor);
+        // Looked at under the new epoch: a pause that comes later fences it.
+        let row = shared.store.view().await?.scope(&state.scope).await?;
+        if let Some(paused) = row.and_then(|row| row.paused) {
+            shared.store.release_scope(&lease).await?;
+            self.enter(state, Phase::Paused, &format!("paused by {}: {}", paused.by, paused.reason));
+            return Ok(Some(Next::Quiet));
+        }
         if position.version != projection.version() {
             let rows = position.version;
             shared.store.release_scope(&lease).await?;
@@ -282,7 +282,6 @@ impl Worker {
                 ),
             ));
         }
-        self.cell.show(state.place, |live| live.cursor = position.cursor);
         let mut lane = Lane::new(*projection, &self.cell.tenant, Target::Live(lease), position);
         lane.skipping(&*shared.store.view().await?).await?;
         state.lane = Some((lane, era));
