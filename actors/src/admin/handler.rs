@@ -96,10 +96,7 @@ pub async fn answer(engine: &Engine, request: AdminRequest, control: &Control) -
         AdminRequest::WatchRun { run_id, wait_ms } => {
             AdminReply::Watch(Box::new(jobs::watch_run(store, run_id, wait_ms).await?))
         }
-        AdminRequest::Tree(_) => {
-            return Err(AdminError::new(Category::Unavailable, "no node was asked: only a running node has actors")
-                .next("start one with `decisiongraph node`, and ask it without --database"));
-        }
+        AdminRequest::Tree(_) => return Err(no_node()),
         AdminRequest::ExportStart => AdminReply::ExportStart(ExportStartReply {
             mark: engine.mark().await?,
             tenants: store.view().await?.tenants().await?,
@@ -111,6 +108,12 @@ pub async fn answer(engine: &Engine, request: AdminRequest, control: &Control) -
 pub(super) fn no_failure(failure_id: i64) -> AdminError {
     AdminError::new(Category::NotFound, format!("there is no failure {failure_id}"))
         .next("`decisiongraph failures --all` lists them")
+}
+
+/// What only a running node can tell was asked where none answers.
+pub fn no_node() -> AdminError {
+    AdminError::new(Category::Unavailable, "no node was asked: only a running node has actors")
+        .next("start one with `decisiongraph node`, and ask it without --database")
 }
 
 pub(super) fn no_run(run_id: Uuid) -> AdminError {

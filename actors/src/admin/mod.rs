@@ -19,6 +19,6 @@ mod steer;
 
 pub use error::AdminError;
 pub use exit_code::{ExitCode, of_category, of_error, of_health, of_job};
-pub use handler::{EXPORT_EVENTS_MAX, answer};
+pub use handler::{EXPORT_EVENTS_MAX, answer, no_node};
 pub use reply::*;
 pub use request::*;

@@ -7,7 +7,7 @@ use crate::args::Globals;
 use crate::session::{Access, Location, data_dir};
 use decisiongraph_actors::admin::rpc::wire::Versions;
 use decisiongraph_actors::admin::rpc::{Client, NodeAddress, SOCKET_NAME, Secret, Target, loopback};
-use decisiongraph_actors::admin::{AdminError, AdminReply, AdminRequest, answer, has_ended};
+use decisiongraph_actors::admin::{AdminError, AdminReply, AdminRequest, answer, has_ended, no_node};
 use decisiongraph_actors::engine::{Control, Engine};
 use decisiongraph_projections::Category;
 use decisiongraph_store::{Run, RunState};
@@ -46,6 +46,16 @@ impl Connection {
             Some(node) => Ok(Connection::Node(node)),
             None => Ok(Connection::InProcess(Box::new(Location::resolve(globals)?.open(globals, access).await?))),
         }
+    }
+
+    /// Opens the node that the arguments name; `unavailable` when there is none.
+    pub async fn to_node(globals: &Globals) -> Result<Connection, AdminError> {
+        Node::find(globals).await?.map(Connection::Node).ok_or_else(no_node)
+    }
+
+    /// Whether a running node answers: then events are applied without being asked for.
+    pub fn is_node(&self) -> bool {
+        matches!(self, Connection::Node(_))
     }
 
     /// Asks for anything but a job.

@@ -62,7 +62,7 @@ fn dot_shape(id: &str) -> &'static str {
     }
 }
 
-fn dot_quoted(text: &str) -> String {
+pub fn dot_quoted(text: &str) -> String {
     crate::output::shown(text).replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 

@@ -13,6 +13,7 @@ mod logging;
 mod output;
 mod progress;
 mod session;
+mod tree_text;
 
 use args::Cli;
 use clap::Parser as _;

@@ -23,6 +23,7 @@ pub mod status;
 pub mod steer;
 pub mod subgraph;
 pub mod trace;
+pub mod tree;
 pub mod verify;
 
 use crate::args::{Cli, Command, Globals};
@@ -55,6 +56,7 @@ pub async fn run(cli: Cli, output: Output) -> Result<ExitCode, AdminError> {
         Command::Verify(command) => command.run(&context).await,
         Command::Status(command) => command.run(&context).await,
         Command::Health(command) => command.run(&context).await,
+        Command::Tree(command) => command.run(&context).await,
         Command::Digest(command) => command.run(&context).await,
         Command::Trace(command) => command.run(&context).await,
         Command::Events(command) => command.run(&context).await,

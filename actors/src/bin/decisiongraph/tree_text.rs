@@ -1,0 +1,291 @@
+//! A node's actors as an indented tree for people, and as Graphviz DOT.
+//!
+//! *Guarantees.* Each scope about which memory and database disagree is marked, and the disagreement is told in words at the end. Names
+//! and texts of actors are shown escaped.
+
+use crate::graph_text::dot_quoted;
+use crate::output::{duration, number, or_dash, shown, table};
+use decisiongraph_actors::admin::{NodeFacts, TreeReply};
+use decisiongraph_actors::supervision::{ActorEntry, ChildKind, Strategy};
+use decisiongraph_store::OpenWriter;
+use std::collections::HashSet;
+use std::fmt::Write as _;
+
+/// Where the tenants' supervisors are.
+const TENANTS: &str = "node/scopes/tenant ";
+
+/// The tree for people.
+pub fn text(reply: &TreeReply) -> String {
+    let marked = marked(reply);
+    let mut out = facts(&reply.node);
+    let rows = branches(&reply.actors)
+        .into_iter()
+        .zip(&reply.actors)
+        .map(|(branch, actor)| {
+            let mark = match (marked.is_empty(), marked.contains(actor.path.as_str())) {
+                (true, _) => "",
+                (false, true) => "! ",
+                (false, false) => "  ",
+            };
+            let strategy = actor.strategy.map(|strategy| format!(" ({})", word(strategy))).unwrap_or_default();
+            vec![
+                format!("{mark}{branch}{}{strategy}", name(actor)),
+                actor.state.clone(),
+                actor.uptime_ms.map_or("-".to_owned(), |ms| duration(ms as f64 / 1000.0)),
+                restarts(actor),
+                number(actor.mailbox_depth),
+                or_dash(actor.last_message.as_deref()),
+                or_dash(actor.work.as_deref().map(line).as_deref()),
+            ]
+        })
+        .collect();
+    out.push_str(&table(&["actor", "state", "#up", "#restarts", "#mailbox", "last message", "work"], rows));
+    if reply.next.is_some() {
+        let _ = write!(
+            out,
+            "\n… {} of {} actors; a larger --limit or --under PATH shows others",
+            number(reply.actors.len() as i128),
+            number(reply.node.actors)
+        );
+    }
+    if !reply.disagreements.is_empty() {
+        out.push_str("\n\nActors and database disagree:");
+        for disagreement in &reply.disagreements {
+            let _ = write!(out, "\n! {}: {}", line(&disagreement.scope), line(&disagreement.what));
+        }
+    }
+    out
+}
+
+/// Graphviz.
+pub fn dot(reply: &TreeReply) -> String {
+    let marked = marked(reply);
+    let mut out =
+        String::from("digraph node {\n  rankdir=LR;\n  node [shape=box, style=rounded, fontname=\"Helvetica\"];\n");
+    for actor in &reply.actors {
+        let mut label = format!("{}\n{}", name(actor), actor.state);
+        if let Some(strategy) = actor.strategy {
+            let _ = write!(label, "\n{}", word(strategy));
+        }
+        let shape = if actor.kind == ChildKind::Supervisor { ", shape=folder" } else { "" };
+        let look = if marked.contains(actor.path.as_str()) { ", color=red, penwidth=3" } else { "" };
+        let _ = writeln!(out, "  \"{}\" [label=\"{}\"{shape}{look}];", dot_quoted(&actor.path), dot_quoted(&label));
+    }
+    let listed: HashSet<&str> = reply.actors.iter().map(|actor| actor.path.as_str()).collect();
+    for actor in &reply.actors {
+        if let Some((parent, _)) = actor.path.rsplit_once('/')
+            && listed.contains(parent)
+        {
+            let _ = writeln!(out, "  \"{}\" -> \"{}\";", dot_quoted(parent), dot_quoted(&actor.path));
+        }
+    }
+    out.push('}');
+    out
+}
+
+/// The node's own facts, above its actors.
+fn facts(node: &NodeFacts) -> String {
+    let stopping = if node.draining { ", stopping" } else { "" };
+    let lease = match node.lease_left_ms {
+        0 => "not held: it does not write".to_owned(),
+        left => format!("held, {} left", duration(left as f64 / 1000.0)),
+    };
+    let mut out = format!(
+        "{} (decisiongraph {}, pid {}), up {}{stopping}\n  database  {}: {}\n  lease     {lease}\n  mark      {}",
+        shown(&node.name),
+        shown(&node.version),
+        node.pid,
+        duration(node.uptime_ms as f64 / 1000.0),
+        shown(&node.database),
+        shown(&node.database_state),
+        number(node.mark.0)
+    );
+    for writer in &node.waiting_for {
+        let _ = write!(out, "\n            held up by {}", appender(writer));
+    }
+    let _ = writeln!(
+        out,
+        "\n  tenants   {} running, {} waiting\n  jobs      {}\n  actors    {}\n",
+        number(node.tenants_running),
+        number(node.tenants_waiting),
+        number(node.jobs),
+        number(node.actors)
+    );
+    out
+}
+
+/// Who an open appender is, since when, and what it does where that may be seen.
+pub fn appender(writer: &OpenWriter) -> String {
+    let who =
+        writer.pid.map_or_else(|| format!("transaction {}", shown(&writer.transaction)), |pid| format!("pid {pid}"));
+    let age = writer.age_seconds.map(|age| format!(", open for {}", duration(age))).unwrap_or_default();
+    let query = writer.query.as_deref().map(|query| format!(": {}", line(query))).unwrap_or_default();
+    format!("{who}{age}{query}")
+}
+
+/// Text that stays on its line and steers nothing.
+fn line(text: &str) -> String {
+    shown(text).replace('\n', " ")
+}
+
+/// The paths of the workers, and of the tenants, about which something is said differently.
+fn marked(reply: &TreeReply) -> HashSet<String> {
+    let mut paths = HashSet::new();
+    for disagreement in &reply.disagreements {
+        if let Some((tenant, projection)) = disagreement.scope.rsplit_once('/') {
+            let tenant = format!("{TENANTS}{}", tenant.replace('%', "%25").replace('/', "%2F"));
+            paths.insert(format!("{tenant}/workers/worker {projection}"));
+            paths.insert(tenant);
+        }
+    }
+    paths
+}
+
+/// Restarts that count now, those that are allowed, and all since the node's start.
+fn restarts(actor: &ActorEntry) -> String {
+    match actor.budget {
+        Some(budget) => format!("{}/{}, {} own", budget.in_window, budget.allowed, actor.restarts_total),
+        None => actor.restarts_total.to_string(),
+    }
+}
+
+fn name(actor: &ActorEntry) -> String {
+    actor.id().replace("%2F", "/").replace("%25", "%")
+}
+
+const fn word(strategy: Strategy) -> &'static str {
+    match strategy {
+        Strategy::OneForOne => "one_for_one",
+        Strategy::OneForAll => "one_for_all",
+        Strategy::RestForOne => "rest_for_one",
+    }
+}
+
+/// What stands in front of each actor: the lines that lead to it. The actors are in tree order.
+fn branches(actors: &[ActorEntry]) -> Vec<String> {
+    let base = actors.first().map_or(0, ActorEntry::depth);
+    // By depth: whether a later sibling is still to come. Read from the end.
+    let mut later: Vec<bool> = Vec::new();
+    let mut out: Vec<String> = actors
+        .iter()
+        .rev()
+        .map(|actor| {
+            let depth = actor.depth().saturating_sub(base);
+            let last = !later.get(depth).copied().unwrap_or_default();
+            later.resize(depth + 1, false);
+            later[depth] = true;
+            if depth == 0 {
+                return String::new();
+            }
+            let above: String = later[1..depth].iter().map(|goes_on| if *goes_on { "│  " } else { "   " }).collect();
+            format!("{above}{}", if last { "└─ " } else { "├─ " })
+        })
+        .collect();
+    out.reverse();
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use decisiongraph_actors::admin::Disagreement;
+    use decisiongraph_actors::supervision::Restart;
+    use decisiongraph_projections::LogSeq;
+
+    fn actor(path: &str, strategy: Option<Strategy>) -> ActorEntry {
+        ActorEntry {
+            path: path.to_owned(),
+            kind: if strategy.is_some() { ChildKind::Supervisor } else { ChildKind::Worker },
+            restart: Restart::Permanent,
+            strategy,
+            state: "running".to_owned(),
+            actor: None,
+            started_at_unix_ms: None,
+            uptime_ms: Some(1_500),
+            budget: None,
+            restarts_total: 2,
+            last_exit: None,
+            mailbox_depth: 0,
+            last_message: None,
+            work: None,
+        }
+    }
+
+    fn reply(disagreements: Vec<Disagreement>) -> TreeReply {
+        let one = Some(Strategy::OneForOne);
+        TreeReply {
+            node: NodeFacts {
+                name: "n".to_owned(),
+                incarnation: String::new(),
+                version: "0".to_owned(),
+                pid: 1,
+                uptime_ms: 1,
+                database: "sqlite:x".to_owned(),
+                database_state: "up".to_owned(),
+                lease_left_ms: 0,
+                mark: LogSeq(9),
+                waiting_for: vec![OpenWriter {
+                    transaction: "3/7".to_owned(),
+                    pid: Some(42),
+                    age_seconds: Some(3.0),
+                    query: Some("INSERT\u{1b}[2J\nINTO".to_owned()),
+                }],
+                tenants_running: 1,
+                tenants_waiting: 0,
+                jobs: 0,
+                draining: false,
+                actors: 8,
+            },
+            actors: vec![
+                actor("node", Some(Strategy::RestForOne)),
+                actor("node/admin", None),
+                actor("node/scopes", one),
+                actor("node/scopes/tenant a%2Fb\u{202e}", one),
+                actor("node/scopes/tenant a%2Fb\u{202e}/coordinator", None),
+                actor("node/scopes/tenant a%2Fb\u{202e}/workers", one),
+                actor("node/scopes/tenant a%2Fb\u{202e}/workers/worker w", None),
+                actor("node/scopes/tenant z", one),
+                actor("node/replay", one),
+            ],
+            disagreements,
+            next: None,
+        }
+    }
+
+    #[test]
+    fn lines_lead_to_each_actor_and_nothing_steers_the_terminal() {
+        let text = text(&reply(Vec::new()));
+        for line in [
+            " node (rest_for_one) ",
+            " ├─ admin ",
+            " ├─ scopes (one_for_one) ",
+            " │  ├─ tenant a/b\\u{202e} (one_for_one) ",
+            " │  │  ├─ coordinator ",
+            " │  │  └─ workers (one_for_one) ",
+            " │  │     └─ worker w ",
+            " │  └─ tenant z (one_for_one) ",
+            " └─ replay (one_for_one) ",
+        ] {
+            assert!(text.lines().any(|shown| shown.starts_with(line)), "{line}: {text}");
+        }
+        assert!(text.contains("held up by pid 42, open for 3.0 s: INSERT\\u{1b}[2J INTO"), "{text}");
+        assert!(text.contains("not held") && !text.contains('!') && !text.contains('\u{1b}'), "{text}");
+    }
+
+    #[test]
+    fn disagreements_are_marked_and_told() {
+        let what = "its worker says 9, the database 3".to_owned();
+        let text = text(&reply(vec![Disagreement { scope: "a/b\u{202e}/w".to_owned(), what }]));
+        let marked: Vec<_> = text.lines().filter(|line| line.trim_start().starts_with('!')).collect();
+        assert_eq!(marked.len(), 3, "{text}");
+        assert!(marked[0].contains("tenant a/b") && marked[1].contains("worker w"), "{text}");
+        assert_eq!(marked[2], "! a/b\\u{202e}/w: its worker says 9, the database 3");
+    }
+
+    #[test]
+    fn dot_has_a_node_an_actor_and_an_edge_to_each_but_the_root() {
+        let dot = dot(&reply(Vec::new()));
+        assert_eq!(dot.lines().filter(|line| line.contains("[label=")).count(), 9, "{dot}");
+        assert_eq!(dot.lines().filter(|line| line.contains(" -> ")).count(), 8, "{dot}");
+    }
+}
