@@ -189,13 +189,16 @@ impl HighWaterActor {
             state.started = false;
         }
         state.history = history;
+        let waiting_for = state.water.waiting_for().to_vec();
+        if (mark > state.woken || waiting_for.is_empty())
+            && let Some(since) = state.held_since.take()
+        {
+            shared.telemetry().mark_held(since.elapsed());
+        }
         if mark > state.woken {
-            state.held_since = None;
             state.looks = 0;
         }
-        let waiting_for = state.water.waiting_for().to_vec();
         if waiting_for.is_empty() {
-            state.held_since = None;
             state.looks = 0;
             vitals.state("watching");
         } else {

@@ -8,6 +8,7 @@
 use crate::engine::alive::RENEWALS_PER_LEASE;
 use crate::node::{Guard, Shared};
 use crate::supervision::Vitals;
+use crate::telemetry::LeaseChange;
 use decisiongraph_projections::Category;
 use decisiongraph_store::Result as StoreResult;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -35,6 +36,8 @@ pub struct LeaseKeeperState {
     _first: Guard,
     /// The last renewal failed: a fault is logged once.
     failing: bool,
+    /// The lease was held when it was last looked at.
+    holds: bool,
     /// What the node's last life held is given up.
     former_gone: bool,
 }
@@ -50,7 +53,12 @@ impl Actor for LeaseKeeper {
             database.up().await;
             let _ = myself.cast(LeaseKeeperMessage::Renew);
         });
-        Ok(LeaseKeeperState { _first: first.into(), failing: false, former_gone: self.0.former.is_none() })
+        Ok(LeaseKeeperState {
+            _first: first.into(),
+            failing: false,
+            holds: false,
+            former_gone: self.0.former.is_none(),
+        })
     }
 
     async fn handle(
@@ -66,6 +74,7 @@ impl Actor for LeaseKeeper {
         let pause = match self.renew(state).await {
             Ok(()) => {
                 shared.trust.extend(asked + lease);
+                state.holds = true;
                 if std::mem::replace(&mut state.failing, false) {
                     tracing::info!("the lease is renewed again");
                 }
@@ -74,12 +83,19 @@ impl Actor for LeaseKeeper {
             }
             Err(error) => {
                 shared.database.suspect(&error);
-                if error.category == Category::Fenced {
+                let fenced = error.category == Category::Fenced;
+                if fenced {
                     shared.trust.end();
-                    vitals.state("displaced");
-                } else {
-                    vitals.state(if shared.trust.left().is_zero() { "lost" } else { "unrenewed" });
                 }
+                let gone = shared.trust.left().is_zero();
+                if gone && std::mem::replace(&mut state.holds, false) {
+                    shared.telemetry().lease_change(if fenced { LeaseChange::Fenced } else { LeaseChange::Lost });
+                }
+                vitals.state(match (fenced, gone) {
+                    (true, _) => "displaced",
+                    (false, true) => "lost",
+                    (false, false) => "unrenewed",
+                });
                 if !std::mem::replace(&mut state.failing, true) {
                     tracing::warn!(category = %error.category, "the lease is not renewed: {}", error.message);
                 }

@@ -2,7 +2,7 @@
 
 use super::reply::*;
 use super::request::*;
-use super::{AdminError, append, health, jobs, status, steer};
+use super::{AdminError, append, health, jobs, status, steer, why};
 use crate::engine::replay_failure::replay_failure;
 use crate::engine::{Control, Engine};
 use crate::queries::{self, current_view};
@@ -34,6 +34,7 @@ pub async fn answer(engine: &Engine, request: AdminRequest, control: &Control) -
         AdminRequest::Verify(request) => AdminReply::Job(jobs::verify(engine, request, control).await?),
         AdminRequest::Status(filter) => AdminReply::Status(status::status(store, &filter).await?),
         AdminRequest::Health(filter) => AdminReply::Health(health::health(store, &filter).await?),
+        AdminRequest::Why { filter, all } => AdminReply::Why(why::why(&status::status(store, &filter).await?, all)),
         AdminRequest::Digest(filter) => AdminReply::Digest(digest(store, filter).await?),
         AdminRequest::ReferenceDigest { tenant } => {
             let tenant = tenant_or_default(tenant);

@@ -8,7 +8,7 @@ use decisiongraph_projections::catalogue;
 use decisiongraph_store::Store;
 
 /// An appender that is open for longer holds up every reader: worth a finding.
-const WRITER_AGE_SECONDS_MAX: f64 = 60.0;
+pub(crate) const WRITER_AGE_SECONDS_MAX: f64 = 60.0;
 
 /// The health of these scopes.
 pub async fn health(store: &dyn Store, filter: &ScopeFilter) -> Result<HealthReply, AdminError> {

@@ -16,6 +16,7 @@ mod request;
 pub mod rpc;
 pub(crate) mod status;
 mod steer;
+pub mod why;
 
 pub use error::AdminError;
 pub use exit_code::{ExitCode, of_category, of_error, of_health, of_job};

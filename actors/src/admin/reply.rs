@@ -20,6 +20,7 @@ pub enum AdminReply {
     RebuildCheck(RebuildCheckReply),
     Status(StatusReply),
     Health(HealthReply),
+    Why(WhyReply),
     Digest(DigestReply),
     ReferenceDigest(ReferenceDigests),
     Trace(TraceReply),
@@ -50,6 +51,7 @@ impl AdminReply {
             AdminReply::RebuildCheck(reply) => to_string(reply),
             AdminReply::Status(reply) => to_string(reply),
             AdminReply::Health(reply) => to_string(reply),
+            AdminReply::Why(reply) => to_string(reply),
             AdminReply::Digest(reply) => to_string(reply),
             AdminReply::ReferenceDigest(reply) => to_string(reply),
             AdminReply::Trace(reply) => to_string(reply),
@@ -312,6 +314,35 @@ pub struct Finding {
     pub message: String,
     /// What to do.
     pub next: String,
+}
+
+/// Why scopes lag.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WhyReply {
+    /// What concerns every scope: the database, the node's lease, appenders that hold up the mark.
+    pub causes: Vec<Finding>,
+    /// The scopes, by tenant, in catalogue order: those that are not current, unless all were asked for.
+    pub scopes: Vec<ScopeWhy>,
+    /// Scopes looked at.
+    pub scopes_total: u64,
+}
+
+/// Why one scope lags.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScopeWhy {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Which.
+    pub projection: String,
+    /// In one word.
+    pub state: ScopeState,
+    /// Events and seconds behind.
+    pub lag: Lag,
+    /// In one sentence.
+    pub why: String,
+    /// What to do; none when there is nothing to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 /// The rolling digests.

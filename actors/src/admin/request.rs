@@ -26,6 +26,13 @@ pub enum AdminRequest {
     Status(ScopeFilter),
     /// Whether somebody has to act.
     Health(ScopeFilter),
+    /// Why scopes lag, and what to do about it.
+    Why {
+        /// Which scopes.
+        filter: ScopeFilter,
+        /// The current ones too.
+        all: bool,
+    },
     /// The rolling digests.
     Digest(ScopeFilter),
     /// The digests that the Python reference computes.
@@ -128,6 +135,42 @@ pub enum AdminRequest {
 pub const WATCH_MS_MAX: u64 = 1_000;
 
 impl AdminRequest {
+    /// What is asked, in one word, for metrics and spans.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            AdminRequest::Migrate => "migrate",
+            AdminRequest::Append(_) => "append",
+            AdminRequest::CatchUp(_) => "catch_up",
+            AdminRequest::Rebuild(_) => "rebuild",
+            AdminRequest::RebuildCheck(_) => "rebuild_check",
+            AdminRequest::Verify(_) => "verify",
+            AdminRequest::Status(_) => "status",
+            AdminRequest::Health(_) => "health",
+            AdminRequest::Why { .. } => "why",
+            AdminRequest::Digest(_) => "digest",
+            AdminRequest::ReferenceDigest { .. } => "reference_digest",
+            AdminRequest::Trace(_) => "trace",
+            AdminRequest::Events(_) => "events",
+            AdminRequest::Subgraph(_) => "subgraph",
+            AdminRequest::Edges(_) => "edges",
+            AdminRequest::Precedents(_) => "precedents",
+            AdminRequest::Failures(_) => "failures",
+            AdminRequest::Failure { .. } => "failure",
+            AdminRequest::Skip { .. } => "skip",
+            AdminRequest::Pause { .. } => "pause",
+            AdminRequest::Resume { .. } => "resume",
+            AdminRequest::Retry { .. } => "retry",
+            AdminRequest::Runs(_) => "runs",
+            AdminRequest::Run { .. } => "run",
+            AdminRequest::ResumeRun { .. } => "resume_run",
+            AdminRequest::CancelRun { .. } => "cancel_run",
+            AdminRequest::WatchRun { .. } => "watch_run",
+            AdminRequest::Tree(_) => "tree",
+            AdminRequest::ExportStart => "export_start",
+            AdminRequest::ExportPage(_) => "export_page",
+        }
+    }
+
     /// Whether it may change something: then its outcome can be unknown, and it is done once however often it is asked.
     pub const fn changes(&self) -> bool {
         match self {
@@ -145,6 +188,7 @@ impl AdminRequest {
             AdminRequest::RebuildCheck(_)
             | AdminRequest::Status(_)
             | AdminRequest::Health(_)
+            | AdminRequest::Why { .. }
             | AdminRequest::Digest(_)
             | AdminRequest::ReferenceDigest { .. }
             | AdminRequest::Trace(_)

@@ -192,7 +192,7 @@ pub const KEYS: &[Key] = &[
         "Collector that gets traces and metrics by OTLP (HTTP, protobuf): /v1/traces and /v1/metrics are appended. No TLS: use a collector on this machine."),
     key("otlp_interval_s", "DECISIONGRAPH_OTLP_INTERVAL_S", Kind::Whole { unit: "s", least: 1, most: 3_600 }, Text("15"),
         "Between two exports of metrics."),
-    key("log_filter", "DECISIONGRAPH_LOG", Kind::Filter, Text("info,refinery_core=warn"),
+    key("log_filter", "DECISIONGRAPH_LOG", Kind::Filter, Text("info,refinery_core=warn,ractor=error,ractor_cluster=error"),
         "What is logged and traced."),
     key("log_format", "DECISIONGRAPH_LOG_FORMAT", Kind::OneOf(&["text", "json"]), Text("text"),
         "Form of the log on stderr: lines for people, or one JSON object a line."),

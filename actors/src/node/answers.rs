@@ -3,19 +3,21 @@
 //! *Guarantees.* A job is answered with its run as soon as it has one. What the database says and what a worker says are shown side by
 //! side, the database's word being the truth. While the database is away, what can be said without it still is.
 
+use super::condition::{Condition, database_fault};
 use super::{Shared, place_of};
 use crate::admin::health::findings;
 use crate::admin::jobs::{advise, run_request, unknown_run, watch_run};
 use crate::admin::rpc::Answers;
 use crate::admin::status::status;
+use crate::admin::why::why;
 use crate::admin::{
-    AdminError, AdminReply, AdminRequest, Disagreement, Finding, HealthReply, HealthWord, JobRequest, NodeFacts,
-    ScopeFilter, ScopeState, StatusReply, TreeReply, TreeRequest, WATCH_MS_MAX, WatchReply, answer,
+    AdminError, AdminReply, AdminRequest, Disagreement, HealthReply, HealthWord, JobRequest, NodeFacts, ScopeFilter,
+    ScopeState, StatusReply, TreeReply, TreeRequest, WATCH_MS_MAX, WatchReply, WhyReply, answer,
 };
 use crate::coordinator::CoordinatorMessage;
 use crate::engine::{Control, RunRequest};
 use crate::replay::ReplayMessage;
-use crate::store_pool::DatabaseState;
+use crate::telemetry::signals;
 use crate::worker::Phase;
 use decisiongraph_projections::{Category, TenantId, catalogue};
 use decisiongraph_store::{Result as StoreResult, Run, RunMode};
@@ -23,7 +25,8 @@ use futures_util::future::BoxFuture;
 use ractor::RpcReplyPort;
 use ractor::rpc::CallResult;
 use std::collections::{HashMap, HashSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 /// Longest wait for the replay coordinator.
@@ -34,15 +37,23 @@ pub const TREE_ACTORS_MAX: i64 = 10_000;
 const HEADS_PAGE: usize = 2_000;
 /// Disagreements that a dump names at most.
 const DISAGREEMENTS_MAX: usize = 100;
-/// A mark that is held up for longer is worth a finding.
-const HELD_MAX: Duration = Duration::from_secs(60);
 
 /// Answers out of a running node.
 pub struct NodeAnswers(pub Shared);
 
 impl Answers for NodeAnswers {
     fn answer(&self, id: Uuid, request: AdminRequest) -> BoxFuture<'_, Result<AdminReply, AdminError>> {
-        Box::pin(self.respond(id, request))
+        let (word, asked) = (request.word(), Instant::now());
+        let span = signals::admin_span(word);
+        Box::pin(async move {
+            let answer = self.respond(id, request).instrument(span.clone()).await;
+            let category = answer.as_ref().err().map(|error| error.category);
+            if let Some(category) = category {
+                signals::failed(&span, category);
+            }
+            self.0.telemetry().admin_ask(word, category, asked.elapsed());
+            answer
+        })
     }
 }
 
@@ -80,6 +91,7 @@ impl NodeAnswers {
             }
             AdminRequest::Status(filter) => Ok(AdminReply::Status(self.status(&filter).await?)),
             AdminRequest::Health(filter) => Ok(AdminReply::Health(self.health(&filter).await?)),
+            AdminRequest::Why { filter, all } => Ok(AdminReply::Why(self.why(&filter, all).await?)),
             AdminRequest::Tree(request) => Ok(AdminReply::Tree(self.tree(&request).await?)),
             other => self.plain(other).await,
         }
@@ -191,42 +203,28 @@ impl NodeAnswers {
     }
 
     async fn health(&self, filter: &ScopeFilter) -> Result<HealthReply, AdminError> {
-        let shared = &self.0;
-        let mut own = Vec::new();
-        let mut add = |health, subject: &str, message: String, next: &str| {
-            own.push(Finding { health, subject: subject.to_owned(), message, next: next.to_owned() });
-        };
-        if let Some(wrong) = database_fault(&shared.database.state()) {
-            add(
-                HealthWord::Failed,
-                "database",
-                wrong,
-                "bring the database back; the node goes on by itself, nothing is lost",
-            );
+        let condition = Condition::of(&self.0);
+        let own = condition.findings();
+        if condition.database_fault.is_some() {
             // Nothing else can be asked.
             return Ok(HealthReply { health: HealthWord::Failed, scopes: 0, findings: own });
-        }
-        if shared.trust.left().is_zero() {
-            add(
-                HealthWord::Degraded,
-                "lease",
-                "this node does not hold its lease, so it does not write".to_owned(),
-                "`decisiongraph tree` shows the lease keeper; another node of the same name may be running",
-            );
-        }
-        if let Some(held) = shared.mark.borrow().held_since.map(|since| since.elapsed()).filter(|held| *held > HELD_MAX)
-        {
-            add(
-                HealthWord::Degraded,
-                "high_water",
-                format!("an open appender has held up the mark for {:.0} s", held.as_secs_f64()),
-                "`decisiongraph status` names it; commit it, roll it back, or end that session",
-            );
         }
         let mut reply = findings(&self.status(filter).await?);
         reply.findings.extend(own);
         reply.findings.sort_by_key(|finding| std::cmp::Reverse(finding.health));
         reply.health = reply.findings.first().map_or(HealthWord::Ok, |worst| worst.health);
+        Ok(reply)
+    }
+
+    /// The node's own causes first. How long the mark is held up is told by the appenders themselves.
+    async fn why(&self, filter: &ScopeFilter, all: bool) -> Result<WhyReply, AdminError> {
+        let condition = Condition::of(&self.0);
+        let own = Condition { mark_held: None, ..condition.clone() }.findings();
+        if condition.database_fault.is_some() {
+            return Ok(WhyReply { causes: own, scopes: Vec::new(), scopes_total: 0 });
+        }
+        let mut reply = why(&self.status(filter).await?, all);
+        reply.causes.splice(0..0, own);
         Ok(reply)
     }
 
@@ -328,15 +326,5 @@ impl NodeAnswers {
             }
         }
         Ok(found)
-    }
-}
-
-fn database_fault(state: &DatabaseState) -> Option<String> {
-    match state {
-        DatabaseState::Up => None,
-        DatabaseState::Starting => Some("not reached yet".to_owned()),
-        DatabaseState::Down { since, message } => {
-            Some(format!("away for {:.0} s: {message}", since.elapsed().as_secs_f64()))
-        }
     }
 }

@@ -5,15 +5,19 @@
 
 mod answers;
 mod bounds;
+mod condition;
 mod identity;
 mod shared;
 mod tree;
+mod watch;
 
 pub use answers::{NodeAnswers, TREE_ACTORS_MAX};
 pub use bounds::NodeBounds;
+pub use condition::{Condition, HELD_MAX};
 pub use identity::Identity;
 pub use shared::{Guard, Handles, Shared};
 pub use tree::{job_spec, tenant_id, tenant_spec, worker_id};
+pub use watch::{LAG_EVERY, LAGS_MAX, NodeWatch};
 
 use crate::admin::rpc::Listeners;
 use crate::supervision::{ExitReason, Root, start_root};
@@ -45,6 +49,11 @@ impl Node {
     /// What its actors share.
     pub fn shared(&self) -> &Shared {
         &self.shared
+    }
+
+    /// The root of its tree.
+    pub fn root(&self) -> &Root {
+        &self.root
     }
 
     /// Waits until the tree gives up or is stopped.

@@ -3,6 +3,7 @@
 //! Each published state has one writer (named at its field). Everything durable is in the database; an actor that dies loses nothing
 //! that is only here.
 
+use super::watch::counted_table;
 use super::{Identity, NodeBounds};
 use crate::engine::{Engine, EngineConfig, Trust};
 use crate::high_water::{HighWaterMessage, MarkState};
@@ -10,6 +11,7 @@ use crate::replay::{JobBoard, ReplayMessage};
 use crate::scopes::Scopes;
 use crate::store_pool::Database;
 use crate::supervision::{ActorTable, SupervisorRef};
+use crate::telemetry::Telemetry;
 use decisiongraph_store::{Owner, Store};
 use ractor::ActorRef;
 use std::ops::Deref;
@@ -93,10 +95,22 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Shared {
     /// The handles of a node that is about to start.
     pub fn new(store: Arc<dyn Store>, identity: Identity, config: EngineConfig, bounds: NodeBounds) -> Shared {
+        Shared::observed(store, identity, config, bounds, Telemetry::default())
+    }
+
+    /// The handles of a node whose work `telemetry` is told of.
+    pub fn observed(
+        store: Arc<dyn Store>,
+        identity: Identity,
+        config: EngineConfig,
+        bounds: NodeBounds,
+        telemetry: Telemetry,
+    ) -> Shared {
         let Identity { owner, former } = identity;
         let trust = Trust::default();
         Shared(Arc::new(Handles {
-            engine: Engine::of_node(Arc::clone(&store), owner.clone(), config, trust.clone()),
+            table: counted_table(&telemetry),
+            engine: Engine::of_node(Arc::clone(&store), owner.clone(), config, trust.clone()).with_telemetry(telemetry),
             turns: Semaphore::new(bounds.batches_max.max(1)),
             dice: AtomicU64::new(owner.incarnation.as_u128() as u64),
             store,
@@ -108,7 +122,6 @@ impl Shared {
             mark: watch::Sender::new(MarkState::default()),
             scopes: Scopes::default(),
             jobs: JobBoard::default(),
-            table: ActorTable::default(),
             started: Instant::now(),
             high_water: Mutex::default(),
             replay: Mutex::default(),
@@ -119,6 +132,11 @@ impl Shared {
 }
 
 impl Handles {
+    /// Who is told of what happens.
+    pub fn telemetry(&self) -> &Telemetry {
+        self.engine.telemetry()
+    }
+
     /// A number that spreads pauses; not for secrets.
     pub fn jitter(&self) -> u64 {
         // SplitMix64: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.

@@ -4,14 +4,18 @@
 //! seen by the replay coordinator and goes on from its durable position. Its end is always recorded, or its run is adopted.
 
 use super::follow::follow;
+use crate::engine::observed::job_ended;
 use crate::engine::{Control, RunReport, projections_of};
 use crate::failure::{Decision, decide};
 use crate::node::{Guard, Shared};
 use crate::supervision::Vitals;
+use crate::telemetry::signals;
 use decisiongraph_projections::Category;
 use decisiongraph_store::{Result as StoreResult, Run, RunMode, RunState, StoreError};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use ractor_cluster::RactorMessage;
+use std::time::Instant;
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 /// Faults in a row that are waited out before the job is given up: with the longest pause, some minutes.
@@ -118,7 +122,13 @@ async fn work(shared: &Shared, mut run: Run, mut resume: bool, control: &Control
 async fn attempt(shared: &Shared, run: &Run, resume: bool, control: &Control) -> StoreResult<RunReport> {
     let projections = projections_of(run)?;
     match run.mode {
-        RunMode::CatchUp => follow(shared, run, &projections, control).await,
+        RunMode::CatchUp => {
+            let span = signals::job_span(&run.tenant, run.run_id, run.mode.as_str());
+            let started = Instant::now();
+            let done = follow(shared, run, &projections, control).instrument(span.clone()).await;
+            job_ended(shared.telemetry(), &span, run.mode, &done, started.elapsed());
+            done
+        }
         _ => shared.engine.carry_out(run, &projections, resume, control, &shared.trust).await,
     }
 }

@@ -27,6 +27,19 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 #[derive(Clone, Default)]
 pub struct ActorTable {
     slots: Arc<RwLock<BTreeMap<PathKey, Arc<Slot>>>>,
+    watch: Option<Arc<Watch>>,
+}
+
+/// Who is told what supervisors do.
+type Watch = dyn Fn(TreeEvent<'_>) + Send + Sync;
+
+/// What a supervisor did about a child that ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TreeEvent<'a> {
+    /// It started the child at this path again.
+    Restarted(&'a str),
+    /// The supervisor at this path gave up: more restarts than it may.
+    GaveUp(&'a str),
 }
 
 /// One actor as the dump shows it.
@@ -89,6 +102,18 @@ impl ActorTable {
     /// No actors.
     pub fn new() -> ActorTable {
         ActorTable::default()
+    }
+
+    /// No actors; `watch` is told what supervisors do about ended children. It must not wait.
+    pub fn watched(watch: impl Fn(TreeEvent<'_>) + Send + Sync + 'static) -> ActorTable {
+        ActorTable { watch: Some(Arc::new(watch)), ..ActorTable::default() }
+    }
+
+    /// Tells who watches.
+    pub(super) fn tell(&self, event: TreeEvent<'_>) {
+        if let Some(watch) = &self.watch {
+            watch(event);
+        }
     }
 
     /// The actors at and below the path `under` (`""`: all) that come after the path `after`, in tree order, at most `limit`.

@@ -30,7 +30,7 @@ pub mod vitals;
 
 pub use backoff::Backoff;
 pub use child_spec::{ChildKind, ChildSpec, Restart, Shutdown, StartFn, SupervisorSpec, start_actor};
-pub use dump::{ActorEntry, ActorTable, RestartBudget};
+pub use dump::{ActorEntry, ActorTable, RestartBudget, TreeEvent};
 pub use exit_reason::ExitReason;
 pub use handle::{ChildCount, ChildInfo, ChildState, SupervisorError, SupervisorRef};
 pub use intensity::Intensity;

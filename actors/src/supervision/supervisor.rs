@@ -11,6 +11,7 @@
 
 use super::child_life::{begin, end};
 use super::child_spec::{ChildKind, ChildSpec, SupervisorSpec};
+use super::dump::TreeEvent;
 use super::exit_reason::{ExitReason, GAVE_UP};
 use super::handle::{ChildCount, ChildInfo, ChildState, SupervisorError};
 use super::roster::{Roster, Step};
@@ -191,6 +192,7 @@ impl Supervision {
                     intensity.period
                 );
                 tracing::error!(supervisor = self.vitals.path(), "{why}");
+                self.vitals.table().tell(TreeEvent::GaveUp(self.vitals.path()));
                 // `post_stop` stops the children: nothing is handled between here and there.
                 self.myself.stop(Some(why));
             }
@@ -209,6 +211,9 @@ impl Supervision {
                 self.show_rest();
                 let _ = self.myself.send_message(SupervisorMessage::Retry(place));
                 return;
+            }
+            if let Some(child) = self.children.get(&place) {
+                self.vitals.table().tell(TreeEvent::Restarted(child.slot.path()));
             }
         }
     }

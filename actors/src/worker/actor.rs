@@ -11,10 +11,12 @@
 use super::{Fault, LiveScope, Phase};
 use crate::coordinator::CoordinatorMessage;
 use crate::engine::lane::{ApplyOptions, Lane, Target};
+use crate::engine::observed;
 use crate::failure::{Decision, decide};
 use crate::node::{Shared, place_of};
 use crate::scopes::TenantCell;
 use crate::supervision::Vitals;
+use crate::telemetry::LeaseChange;
 use decisiongraph_projections::{Category, Projection};
 use decisiongraph_store::{Acquisition, PageLimit, Result as StoreResult, Scope, StoreError};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -224,7 +226,8 @@ impl Worker {
             recover: false,
         };
         let (from, events) = (lane.position.cursor, lane.events);
-        lane.apply(&*shared.store, &*log, &page, &options).await?;
+        let alone = std::future::ready(None);
+        observed::apply(lane, &*shared.store, &*log, &page, alone, &options, shared.telemetry()).await?;
         let (cursor, applied) = (lane.position.cursor, lane.events - events);
         let failure = lane.failure.take();
         if cursor > from {
@@ -255,7 +258,10 @@ impl Worker {
         let Worker { shared, projection, .. } = self;
         self.vitals.working_on("taking the scope");
         let (lease, position) = match shared.store.acquire_scope(&state.scope, &shared.owner).await? {
-            Acquisition::Acquired(lease, position) => (lease, position),
+            Acquisition::Acquired(lease, position) => {
+                shared.telemetry().lease_change(LeaseChange::Acquired);
+                (lease, position)
+            }
             Acquisition::Held { by, expires_in } => {
                 self.enter(state, Phase::Standby, &format!("owned by {by}"));
                 return Ok(Some(Next::In(expires_in.clamp(WAIT, STANDBY_MAX))));
@@ -266,12 +272,14 @@ impl Worker {
         let row = shared.store.view().await?.scope(&state.scope).await?;
         if let Some(paused) = row.and_then(|row| row.paused) {
             shared.store.release_scope(&lease).await?;
+            shared.telemetry().lease_change(LeaseChange::Released);
             self.enter(state, Phase::Paused, &format!("paused by {}: {}", paused.by, paused.reason));
             return Ok(Some(Next::Quiet));
         }
         if position.version != projection.version() {
             let rows = position.version;
             shared.store.release_scope(&lease).await?;
+            shared.telemetry().lease_change(LeaseChange::Released);
             return Err(StoreError::new(
                 Category::VersionMismatch,
                 format!(
@@ -297,11 +305,13 @@ impl Worker {
         shared.database.suspect(&error);
         match decide(&error, state.attempt) {
             Decision::Retry => {
+                shared.telemetry().retry(self.projection.name(), error.category);
                 self.enter(state, Phase::Retrying, &error.message);
                 Next::In(shared.bounds.retry.before(state.attempt, shared.jitter()))
             }
             Decision::TakeAgain => match self.is_ours(state).await {
                 Ok(true) => {
+                    shared.telemetry().retry(self.projection.name(), error.category);
                     self.enter(state, Phase::Retrying, &error.message);
                     match state.attempt {
                         1 => Next::Again,
@@ -309,6 +319,7 @@ impl Worker {
                     }
                 }
                 Ok(false) => {
+                    shared.telemetry().lease_change(LeaseChange::Fenced);
                     tracing::info!(scope = %state.scope, "the scope was taken over; this worker stops");
                     Next::Stop
                 }
@@ -319,6 +330,7 @@ impl Worker {
                 }
             },
             Decision::Fail => {
+                shared.telemetry().failure(self.projection.name(), error.category);
                 if state.attempt == 1 {
                     tracing::error!(scope = %state.scope, category = %error.category, "the scope cannot be worked on: {}", error.message);
                 }

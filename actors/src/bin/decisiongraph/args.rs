@@ -116,6 +116,7 @@ pub enum Command {
     Verify(commands::verify::Verify),
     Status(commands::status::Status),
     Health(commands::health::Health),
+    Why(commands::why::Why),
     Tree(commands::tree::Tree),
     Digest(commands::digest::Digest),
     Trace(commands::trace::Trace),

@@ -12,20 +12,24 @@ const VARIABLE: &str = "DECISIONGRAPH_LOG";
 /// Logs to stderr: warnings and worse unless asked for more. A program that reads the error object from stderr (`json`) gets
 /// nothing else there, unless it asks.
 pub fn start(verbose: u8, json: bool) {
-    let level = match verbose {
+    let filter = std::env::var(VARIABLE).ok().and_then(|filter| EnvFilter::try_new(filter).ok());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter.unwrap_or_else(|| EnvFilter::new(level(verbose, json))))
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+}
+
+/// The filter of this many `-v`.
+pub fn level(verbose: u8, json: bool) -> &'static str {
+    match verbose {
         0 if json => "off",
         // The actor library tells of every connection that ends, and at `debug` what it carries: payloads.
         0 => "warn,ractor=error,ractor_cluster=error",
         1 => "info,refinery_core=warn,ractor=error,ractor_cluster=error",
         2 => "debug,refinery_core=info,ractor=info,ractor_cluster=info",
         _ => "trace,ractor=info,ractor_cluster=info",
-    };
-    let filter = std::env::var(VARIABLE).ok().and_then(|filter| EnvFilter::try_new(filter).ok());
-    tracing_subscriber::fmt()
-        .with_env_filter(filter.unwrap_or_else(|| EnvFilter::new(level)))
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
+    }
 }
 
 /// A panic is a defect. A command says so in the form of every error, and ends: what was committed is durable, what was not is rolled

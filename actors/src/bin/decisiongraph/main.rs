@@ -10,6 +10,8 @@ mod demo;
 mod graph_text;
 mod interrupt;
 mod logging;
+mod node_flags;
+mod notify;
 mod output;
 mod progress;
 mod session;
@@ -28,8 +30,10 @@ fn main() -> std::process::ExitCode {
         Err(error) => return usage(&error, json_asked),
     };
     let node = matches!(cli.command, args::Command::Node(_));
-    // A node's log is what it has to say; a command's only what went wrong.
-    logging::start(cli.globals.verbose.max(u8::from(node)), cli.globals.json && !node);
+    // A node starts its log itself, as configured.
+    if !node {
+        logging::start(cli.globals.verbose, cli.globals.json);
+    }
     let output = Output::new(cli.globals.json);
     logging::report_panics(output, node);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

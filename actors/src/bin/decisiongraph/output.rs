@@ -116,6 +116,11 @@ pub fn shown(text: &str) -> String {
         .collect()
 }
 
+/// [`shown`] on one line.
+pub fn line(text: &str) -> String {
+    shown(text).replace('\n', " ")
+}
+
 /// A digest that fits a table.
 pub fn digest_short(digest: &str) -> String {
     match digest.split_once(':') {

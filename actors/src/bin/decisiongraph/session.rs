@@ -7,7 +7,6 @@ use decisiongraph_actors::engine::{Engine, EngineConfig};
 use decisiongraph_projections::Category;
 use decisiongraph_store::{DatabaseUrl, Owner, Store, StoreError, StoreOptions, open};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use uuid::Uuid;
 
 /// What a command is about to do with the database.
@@ -86,12 +85,6 @@ impl Location {
             config.batch_events_max = events as usize;
         }
         Ok(Engine::new(store, owner(kind), config))
-    }
-
-    /// Opens it without connecting; whoever uses it sees to its schema.
-    pub async fn open_later(&self) -> Result<Arc<dyn Store>, AdminError> {
-        let options = StoreOptions { create: true, later: true, ..StoreOptions::default() };
-        open(&self.url, options).await.map_err(|error| self.advise(error))
     }
 
     async fn see_to_schema(&self, store: &dyn Store, access: Access) -> Result<(), AdminError> {

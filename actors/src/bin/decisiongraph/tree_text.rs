@@ -4,9 +4,10 @@
 //! and texts of actors are shown escaped.
 
 use crate::graph_text::dot_quoted;
-use crate::output::{duration, number, or_dash, shown, table};
+use crate::output::{duration, line, number, or_dash, shown, table};
 use decisiongraph_actors::admin::{NodeFacts, TreeReply};
 use decisiongraph_actors::supervision::{ActorEntry, ChildKind, Strategy};
+use decisiongraph_projections::catalogue;
 use decisiongraph_store::OpenWriter;
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -14,13 +15,28 @@ use std::fmt::Write as _;
 /// Where the tenants' supervisors are.
 const TENANTS: &str = "node/scopes/tenant ";
 
+/// The actors of a node in the order in which their supervisors start them. Others come behind, by name.
+const START_ORDER: [&str; 10] = [
+    "store_pool",
+    "cluster",
+    "admin",
+    "high_water",
+    "lease_keeper",
+    "scopes",
+    "replay",
+    "coordinator",
+    "replay_coordinator",
+    "jobs",
+];
+
 /// The tree for people.
 pub fn text(reply: &TreeReply) -> String {
     let marked = marked(reply);
+    let actors = in_start_order(&reply.actors);
     let mut out = facts(&reply.node);
-    let rows = branches(&reply.actors)
+    let rows = branches(&actors)
         .into_iter()
-        .zip(&reply.actors)
+        .zip(&actors)
         .map(|(branch, actor)| {
             let mark = match (marked.is_empty(), marked.contains(actor.path.as_str())) {
                 (true, _) => "",
@@ -32,14 +48,18 @@ pub fn text(reply: &TreeReply) -> String {
                 format!("{mark}{branch}{}{strategy}", name(actor)),
                 actor.state.clone(),
                 actor.uptime_ms.map_or("-".to_owned(), |ms| duration(ms as f64 / 1000.0)),
-                restarts(actor),
+                actor.restarts_total.to_string(),
+                actor.budget.map_or("-".to_owned(), |budget| format!("{}/{}", budget.in_window, budget.allowed)),
                 number(actor.mailbox_depth),
                 or_dash(actor.last_message.as_deref()),
                 or_dash(actor.work.as_deref().map(line).as_deref()),
             ]
         })
         .collect();
-    out.push_str(&table(&["actor", "state", "#up", "#restarts", "#mailbox", "last message", "work"], rows));
+    out.push_str(&table(
+        &["actor", "state", "#up", "#restarts", "#of children", "#mailbox", "last message", "work"],
+        rows,
+    ));
     if reply.next.is_some() {
         let _ = write!(
             out,
@@ -123,11 +143,6 @@ pub fn appender(writer: &OpenWriter) -> String {
     format!("{who}{age}{query}")
 }
 
-/// Text that stays on its line and steers nothing.
-fn line(text: &str) -> String {
-    shown(text).replace('\n', " ")
-}
-
 /// The paths of the workers, and of the tenants, about which something is said differently.
 fn marked(reply: &TreeReply) -> HashSet<String> {
     let mut paths = HashSet::new();
@@ -141,12 +156,14 @@ fn marked(reply: &TreeReply) -> HashSet<String> {
     paths
 }
 
-/// Restarts that count now, those that are allowed, and all since the node's start.
-fn restarts(actor: &ActorEntry) -> String {
-    match actor.budget {
-        Some(budget) => format!("{}/{}, {} own", budget.in_window, budget.allowed, actor.restarts_total),
-        None => actor.restarts_total.to_string(),
-    }
+/// The actors, siblings in start order; each behind its parent.
+fn in_start_order(actors: &[ActorEntry]) -> Vec<&ActorEntry> {
+    let projections = catalogue::ALL.iter().map(|projection| format!("worker {}", projection.name()));
+    let order: Vec<String> = START_ORDER.iter().map(|id| (*id).to_owned()).chain(projections).collect();
+    let place = |id: &str| order.iter().position(|known| known == id).unwrap_or(order.len());
+    let mut sorted: Vec<&ActorEntry> = actors.iter().collect();
+    sorted.sort_by_cached_key(|actor| actor.path.split('/').map(|id| (place(id), id.to_owned())).collect::<Vec<_>>());
+    sorted
 }
 
 fn name(actor: &ActorEntry) -> String {
@@ -162,8 +179,8 @@ const fn word(strategy: Strategy) -> &'static str {
 }
 
 /// What stands in front of each actor: the lines that lead to it. The actors are in tree order.
-fn branches(actors: &[ActorEntry]) -> Vec<String> {
-    let base = actors.first().map_or(0, ActorEntry::depth);
+fn branches(actors: &[&ActorEntry]) -> Vec<String> {
+    let base = actors.first().map_or(0, |actor| actor.depth());
     // By depth: whether a later sibling is still to come. Read from the end.
     let mut later: Vec<bool> = Vec::new();
     let mut out: Vec<String> = actors

@@ -61,7 +61,9 @@ impl Import {
             let json = serde_json::to_string(&imported).unwrap_or_default();
             context.output.text(&json)?;
         } else if ended == ExitCode::OK {
-            let next = if imported.accepted > 0 { "\nApply them with `decisiongraph catch-up`." } else { "" };
+            // A node applies them by itself.
+            let ask = imported.accepted > 0 && !connection.is_node();
+            let next = if ask { "\nApply them with `decisiongraph catch-up`." } else { "" };
             context.output.text(&format!("{summary}{next}"))?;
         } else {
             context.output.text(&format!("Interrupted after {summary}. Run it again to go on."))?;

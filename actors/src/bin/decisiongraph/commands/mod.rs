@@ -25,6 +25,7 @@ pub mod subgraph;
 pub mod trace;
 pub mod tree;
 pub mod verify;
+pub mod why;
 
 use crate::args::{Cli, Command, Globals};
 use crate::connection::Connection;
@@ -57,6 +58,7 @@ pub async fn run(cli: Cli, output: Output) -> Result<ExitCode, AdminError> {
         Command::Status(command) => command.run(&context).await,
         Command::Health(command) => command.run(&context).await,
         Command::Tree(command) => command.run(&context).await,
+        Command::Why(command) => command.run(&context).await,
         Command::Digest(command) => command.run(&context).await,
         Command::Trace(command) => command.run(&context).await,
         Command::Events(command) => command.run(&context).await,

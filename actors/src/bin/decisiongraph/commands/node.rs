@@ -1,32 +1,48 @@
 //! `node`: keeps every tenant's projections current and answers admin requests, until it is told to stop.
 
 use super::Context;
-use crate::interrupt;
-use crate::session::{Location, data_dir};
+use crate::node_flags::KeyFlags;
+use crate::{interrupt, logging, notify};
 use clap::Args;
 use decisiongraph_actors::admin::rpc::{Listeners, Secret};
 use decisiongraph_actors::admin::{AdminError, ExitCode};
-use decisiongraph_actors::engine::{Cancel, EngineConfig};
-use decisiongraph_actors::node::{Identity, Node as Running, NodeBounds, NodeParts, Shared};
+use decisiongraph_actors::config::{NodeConfig, Source};
+use decisiongraph_actors::engine::Cancel;
+use decisiongraph_actors::http::{HttpBounds, HttpServer, Probes};
+use decisiongraph_actors::node::{Identity, Node as Running, NodeParts, NodeWatch, Shared};
+use decisiongraph_actors::telemetry::{Exporters, LogOptions, TelemetryOptions};
 use decisiongraph_projections::Category;
+use decisiongraph_store::{StoreOptions, open};
 use serde::Serialize;
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// Beyond `drain_ms`: for what comes after the workers (jobs, the hand-over of the lease).
+const DRAIN_MARGIN: Duration = Duration::from_secs(5);
 
 /// Run a node in the foreground: it keeps the projections current and answers commands over the Unix socket in its data directory
 ///
+/// Its configuration comes from a TOML file, the environment and flags, each over the one before; every fault is told at once, before
+/// anything starts. It starts without its database and waits for it.
+///
 /// SIGTERM or Ctrl-C drains it: jobs stop and are free to be adopted, each worker finishes its batch, and what the node holds is handed
-/// over. A second signal ends it at once, which loses nothing either. It starts without its database and waits for it.
+/// over: exit code 0. What has not stopped within drain-ms and 5 s more is left behind, which loses nothing: exit code 1. A second signal
+/// ends it at once: exit code 130.
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  decisiongraph node --data-dir /var/lib/decisiongraph\n  decisiongraph node --database postgres://dg@localhost/decisions --listen 127.0.0.1:7421 --secret-file /etc/decisiongraph/secret"
+    after_help = "Examples:\n  decisiongraph node --data-dir /var/lib/decisiongraph\n  decisiongraph node --config /etc/decisiongraph/node.toml --print-config\n  decisiongraph node --database postgres://dg@localhost/decisions --listen 127.0.0.1:7421 --secret-file /etc/decisiongraph/secret"
 )]
 pub struct Node {
-    /// Listen on this address of this machine too; needs a secret
-    #[arg(long, value_name = "HOST:PORT")]
-    listen: Option<String>,
-    /// The node's name in `status` and `runs` [default: the host's name and four digits of the data directory]
-    #[arg(long, value_name = "NAME")]
-    name: Option<String>,
+    /// Configuration file (TOML) [else DECISIONGRAPH_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print the configuration in force and where each value was given, without secrets, and end
+    #[arg(long)]
+    print_config: bool,
+    #[command(flatten)]
+    keys: KeyFlags,
 }
 
 /// Where it is reached.
@@ -35,44 +51,46 @@ struct Ready {
     node: String,
     socket: Option<String>,
     tcp: Option<String>,
+    metrics: Option<String>,
     pid: u32,
 }
 
 impl Node {
-    pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
-        let mut asked = interrupt::asks_first(Cancel::default(), true);
-        let directory = data_dir(&context.globals)?;
-        let secret = Secret::resolve(context.globals.secret_file.as_deref())?;
-        let mut config = EngineConfig::from_environment()?;
-        if let Some(events) = context.globals.batch_size {
-            config.batch_events_max = events as usize;
+    pub async fn run(mut self, context: &Context) -> Result<ExitCode, AdminError> {
+        let config = self.configuration(context)?;
+        if self.print_config {
+            let text = if context.output.json {
+                serde_json::to_string(&config.effective()).unwrap_or_default()
+            } else {
+                config.to_text().trim_end().to_owned()
+            };
+            context.output.text(&text)?;
+            return Ok(ExitCode::OK);
         }
-        let location = Location::resolve(&context.globals)?;
-        let listeners = Arc::new(Listeners::bind(Some(&directory), self.listen.as_deref(), secret).await?);
-        let identity = Identity::draw(&directory, self.name.as_deref())?;
-        let store = location.open_later().await?;
-        let shared = Shared::new(store, identity, config, NodeBounds::default());
-        let parts = NodeParts { shared: shared.clone(), listeners: Some(Arc::clone(&listeners)) };
-        let node = Running::start(parts)
+        let mut asked = interrupt::asks_first(Cancel::default(), true);
+        let secret = Secret::resolve(config.secret_file.as_deref())?;
+        let tcp = config.admin_listen.map(|address| address.to_string());
+        let listeners = Arc::new(Listeners::bind(Some(&config.data_dir), tcp.as_deref(), secret).await?);
+        let identity = Identity::draw(&config.data_dir, config.name.as_deref())?;
+        let exporters = Exporters::start(&TelemetryOptions::of(&config, &identity.owner.node))?;
+        log(&config, &exporters, context.globals.verbose)?;
+        let options = StoreOptions { create: true, later: true, ..config.store.clone() };
+        let store = open(&config.database, options).await?;
+        let shared =
+            Shared::observed(store, identity, config.engine.clone(), config.bounds.clone(), exporters.telemetry());
+        let watch = NodeWatch::start(&shared);
+        let pages = pages(&config, &exporters, &watch).await?;
+        let node = Running::start(NodeParts { shared: shared.clone(), listeners: Some(Arc::clone(&listeners)) })
             .await
             .map_err(|error| AdminError::new(Category::Internal, format!("the node does not start: {error}")))?;
-        let ready = Ready {
-            node: shared.owner.node.clone(),
-            socket: listeners.socket_path().map(|path| path.display().to_string()),
-            tcp: listeners.tcp_address().map(|address| address.to_string()),
-            pid: std::process::id(),
-        };
-        context.output.text(&if context.output.json {
-            serde_json::to_string(&ready).unwrap_or_default()
-        } else {
-            let places: Vec<_> = ready.socket.iter().map(|path| format!("unix:{path}")).chain(ready.tcp).collect();
-            format!("node {} is ready on {} (pid {})", ready.node, places.join(" and "), ready.pid)
-        })?;
-        let exit = tokio::select! {
-            () = asked.wait() => {
-                node.stop().await;
-                ExitCode::OK
-            }
+        watch.runs_under(node.root().clone());
+        notify::tell(notify::READY);
+        if let Some(every) = notify::watchdog_every() {
+            tokio::spawn(keep_telling(Arc::clone(&watch), every));
+        }
+        context.output.text(&ready(&shared, &listeners, pages.as_ref()).text(context.output.json))?;
+        let ended = tokio::select! {
+            () = asked.wait() => drain(&node, config.bounds.drain).await,
             reason = node.exited() => {
                 context.output.error(
                     &AdminError::new(Category::Internal, format!("the supervision tree gave up: {reason:?}"))
@@ -82,6 +100,107 @@ impl Node {
             }
         };
         listeners.close();
-        Ok(exit)
+        exporters.stop().await;
+        Ok(ended)
+    }
+
+    /// What file, environment and flags say together.
+    fn configuration(&mut self, context: &Context) -> Result<NodeConfig, AdminError> {
+        let globals = &context.globals;
+        let text = |path: &PathBuf| path.to_string_lossy().into_owned();
+        let global = [
+            ("database", globals.database.clone()),
+            ("data_dir", globals.data_dir.as_ref().map(text)),
+            ("secret_file", globals.secret_file.as_ref().map(text)),
+            ("batch_events_max", globals.batch_size.map(|events| events.to_string())),
+        ];
+        let mut flags = std::mem::take(&mut self.keys.0);
+        flags.extend(global.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))));
+        Ok(NodeConfig::load(self.config.as_deref(), |name| std::env::var(name).ok(), flags)?)
+    }
+}
+
+/// Starts the log. `-v` asks for more than the default, not for more than what was configured.
+fn log(config: &NodeConfig, exporters: &Exporters, verbose: u8) -> Result<(), AdminError> {
+    let mut options = LogOptions::of(config, std::io::stderr().is_terminal());
+    if verbose > 0 && is_default(config, "log_filter") {
+        options.filter = logging::level(verbose, false).to_owned();
+    }
+    if !options.filter.contains("ractor") {
+        // What the actor library logs at `debug` carries payloads.
+        options.filter.push_str(",ractor=info,ractor_cluster=info");
+    }
+    let subscriber = exporters.subscriber(&options, std::io::stderr)?;
+    tracing::subscriber::set_global_default(subscriber)
+        .map_err(|error| AdminError::new(Category::Internal, format!("the log cannot be started: {error}")))?;
+    for fault in NodeConfig::unknown_variables(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok())) {
+        tracing::warn!("{fault}");
+    }
+    Ok(())
+}
+
+/// Serves metrics and probes. An address that nobody chose may be taken: then the node goes without.
+async fn pages(
+    config: &NodeConfig,
+    exporters: &Exporters,
+    watch: &Arc<NodeWatch>,
+) -> Result<Option<HttpServer>, AdminError> {
+    let Some(address) = config.metrics_listen else { return Ok(None) };
+    let probes: Arc<dyn Probes> = watch.clone();
+    match HttpServer::start(address, probes, exporters.telemetry(), HttpBounds::default()).await {
+        Ok(server) => Ok(Some(server)),
+        Err(error) if is_default(config, "metrics_listen") => {
+            tracing::warn!("no page of metrics: {}; choose an address with --metrics-listen", error.message);
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn is_default(config: &NodeConfig, key: &str) -> bool {
+    config.effective().iter().any(|effective| effective.key == key && effective.source == Source::Default)
+}
+
+fn ready(shared: &Shared, listeners: &Listeners, pages: Option<&HttpServer>) -> Ready {
+    Ready {
+        node: shared.owner.node.clone(),
+        socket: listeners.socket_path().map(|path| path.display().to_string()),
+        tcp: listeners.tcp_address().map(|address| address.to_string()),
+        metrics: pages.map(|pages| format!("http://{}/metrics", pages.address())),
+        pid: std::process::id(),
+    }
+}
+
+impl Ready {
+    fn text(&self, json: bool) -> String {
+        if json {
+            return serde_json::to_string(self).unwrap_or_default();
+        }
+        let places: Vec<_> = self.socket.iter().map(|path| format!("unix:{path}")).chain(self.tcp.clone()).collect();
+        let pages = self.metrics.as_deref().map(|url| format!(", metrics at {url}")).unwrap_or_default();
+        format!("node {} is ready on {} (pid {}){pages}", self.node, places.join(" and "), self.pid)
+    }
+}
+
+/// Tells the service manager that the node lives, as long as it does.
+async fn keep_telling(watch: Arc<NodeWatch>, every: Duration) {
+    while watch.live().is_ok() {
+        notify::tell(notify::WATCHDOG);
+        tokio::time::sleep(every).await;
+    }
+}
+
+/// Stops the tree in order, within its deadline.
+async fn drain(node: &Running, longest: Duration) -> ExitCode {
+    notify::tell(notify::STOPPING);
+    let deadline = longest + DRAIN_MARGIN;
+    match tokio::time::timeout(deadline, node.stop()).await {
+        Ok(_) => ExitCode::OK,
+        Err(_) => {
+            tracing::warn!(
+                "not drained within {deadline:?}: the rest is left behind; what it holds is free when the lease is over"
+            );
+            ExitCode::OTHER
+        }
     }
 }

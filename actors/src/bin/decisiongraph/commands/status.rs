@@ -8,6 +8,9 @@ use decisiongraph_actors::admin::{
 };
 use std::fmt::Write as _;
 
+/// Where the phase of the live worker stands, when a node answered that runs any.
+const WORKER_COLUMN: usize = 3;
+
 /// Show where each projection stands, how far it is behind, and why
 #[derive(Args)]
 #[command(after_help = "Example:\n  decisiongraph status --tenant acme --json")]
@@ -40,6 +43,7 @@ fn text(status: &StatusReply) -> String {
         out.push_str("No events and no projections yet: `decisiongraph import FILE` takes events in.");
         return out;
     }
+    let live = status.scopes.iter().any(|scope| scope.live.is_some());
     let rows = status
         .scopes
         .iter()
@@ -50,7 +54,7 @@ fn text(status: &StatusReply) -> String {
                 (Some(owner), false) => format!("{owner} (gone)"),
                 (None, _) => "-".to_owned(),
             };
-            vec![
+            let mut row = vec![
                 scope.tenant.to_string(),
                 scope.projection.clone(),
                 scope.state.as_str().to_owned(),
@@ -63,10 +67,14 @@ fn text(status: &StatusReply) -> String {
                 scope.epoch.to_string(),
                 or_dash(scope.digest.as_deref().map(digest_short).as_deref()),
                 scope.open_failures.to_string(),
-            ]
+            ];
+            if live {
+                row.insert(WORKER_COLUMN, scope.live.as_ref().map_or("-", |live| live.phase.as_str()).to_owned());
+            }
+            row
         })
         .collect();
-    let headings = [
+    let mut headings = vec![
         "tenant",
         "projection",
         "state",
@@ -80,6 +88,9 @@ fn text(status: &StatusReply) -> String {
         "digest at cursor",
         "#failures",
     ];
+    if live {
+        headings.insert(WORKER_COLUMN, "worker");
+    }
     out.push_str(&table(&headings, rows));
     let unused = |scope: &&ScopeStatus| scope.generation.is_none() && scope.last_log_seq.0 == 0;
     if let Some(scope) = status.scopes.iter().find(unused) {

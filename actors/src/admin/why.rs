@@ -1,0 +1,184 @@
+//! Why scopes lag, and what to do about it: decided by pure functions ([`why`], [`next_step`]).
+//!
+//! *Never here:* looking anything up. What the node itself stands in the way of is added by the node ([`crate::node`]).
+
+use super::health::WRITER_AGE_SECONDS_MAX;
+use super::reply::{Finding, HealthWord, ScopeState, ScopeStatus, ScopeWhy, StatusReply, WhyReply};
+use decisiongraph_projections::Category;
+use decisiongraph_store::OpenWriter;
+
+/// One sentence a scope that is not current (or `all`), and the open appenders that concern every scope.
+pub fn why(status: &StatusReply, all: bool) -> WhyReply {
+    let told = |scope: &&ScopeStatus| all || scope.state != ScopeState::Current;
+    let scopes = status.scopes.iter().filter(told).map(|scope| ScopeWhy {
+        tenant: scope.tenant.clone(),
+        projection: scope.projection.clone(),
+        state: scope.state,
+        lag: scope.lag,
+        why: scope.why.clone(),
+        next: next_step(scope),
+    });
+    WhyReply {
+        causes: status.waiting_for.iter().map(held_up_by).collect(),
+        scopes: scopes.collect(),
+        scopes_total: status.scopes.len() as u64,
+    }
+}
+
+/// An appender that holds up the mark: who, since when, with which query.
+fn held_up_by(writer: &OpenWriter) -> Finding {
+    let (who, end) = match writer.pid {
+        Some(pid) => (
+            format!("pid {pid}"),
+            format!("commit it or roll it back; `SELECT pg_terminate_backend({pid})` ends a session that hangs"),
+        ),
+        None => (
+            format!("prepared transaction {}", writer.transaction),
+            "end it with COMMIT PREPARED or ROLLBACK PREPARED; `SELECT * FROM pg_prepared_xacts` names it".to_owned(),
+        ),
+    };
+    let age = writer.age_seconds.map(|age| format!(", open for {age:.1} s")).unwrap_or_default();
+    let query = writer.query.as_deref().map(|query| format!(", with `{query}`")).unwrap_or_default();
+    let long = writer.age_seconds.is_some_and(|age| age > WRITER_AGE_SECONDS_MAX);
+    Finding {
+        health: if long { HealthWord::Degraded } else { HealthWord::Ok },
+        subject: "mark".to_owned(),
+        message: format!("held up by {who}{age}{query}; what is behind it is not safe to read yet"),
+        next: end,
+    }
+}
+
+/// What to do about a scope; none when there is nothing to do.
+pub fn next_step(scope: &ScopeStatus) -> Option<String> {
+    let of_scope = |command: &str| {
+        format!(
+            "`decisiongraph {command} --tenant {} --projection {}`",
+            quoted(scope.tenant.as_str()),
+            scope.projection
+        )
+    };
+    Some(match scope.state {
+        ScopeState::Current => return None,
+        ScopeState::Working => match &scope.active_run {
+            Some(run) => format!("nothing: a job works on it; `decisiongraph run {run}` shows how far it is"),
+            None => "nothing: its worker is at it; `decisiongraph status` shows the cursor move".to_owned(),
+        },
+        ScopeState::Paused => format!("let it go on: {}", of_scope("resume")),
+        ScopeState::Waiting => "the appender has to end: see `mark`, or `decisiongraph status`".to_owned(),
+        ScopeState::Behind if scope.owner_live => {
+            format!("nothing yet: ask its owner, {}, with `decisiongraph tree`", scope.owner.as_deref().unwrap_or("-"))
+        }
+        ScopeState::Behind => {
+            "nothing yet: the node starts on it in its turn; `tenants_max` bounds how many".to_owned()
+        }
+        ScopeState::Unowned => format!("start a node (`decisiongraph node`), or run {}", of_scope("catch-up")),
+        ScopeState::Retrying => {
+            "nothing yet: it tries again by itself; if the cause stays, see the runbook's section `storage`".to_owned()
+        }
+        ScopeState::Failed => match scope.live.as_ref().and_then(|live| live.fault.as_ref()) {
+            Some(fault) if fault.category == Category::VersionMismatch => {
+                format!("write its rows anew: {}", of_scope("rebuild"))
+            }
+            Some(fault) if !fault.poison => format!(
+                "see the runbook's section `{}`; {} shows whether its rows are right",
+                fault.category,
+                of_scope("verify")
+            ),
+            _ => format!(
+                "repair the event's cause or skip it: {} names it; it is looked at again by itself, or at once by `decisiongraph retry`",
+                of_scope("failures")
+            ),
+        },
+    })
+}
+
+/// A tenant's id as a shell takes it.
+fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-.:@/+".contains(c);
+    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::worker::{Fault, LiveScope};
+    use decisiongraph_projections::{LogSeq, TenantId};
+    use decisiongraph_store::{Backend, Lag};
+
+    fn scope(state: ScopeState) -> ScopeStatus {
+        ScopeStatus {
+            tenant: TenantId::new("o'neil & co").expect("an id"),
+            projection: "trace_summary".to_owned(),
+            state,
+            cursor: LogSeq(1),
+            last_log_seq: LogSeq(2),
+            lag: Lag { events: 1, more: false, seconds: 1.0 },
+            cursor_age_seconds: None,
+            owner: None,
+            owner_live: false,
+            epoch: 0,
+            generation: None,
+            digest: None,
+            version: None,
+            open_failures: 0,
+            deviating: false,
+            active_run: None,
+            why: "because".to_owned(),
+            live: None,
+        }
+    }
+
+    fn failed(category: Category, poison: bool) -> ScopeStatus {
+        let fault = Some(Fault { category, message: String::new(), poison });
+        ScopeStatus { live: Some(LiveScope { fault, ..LiveScope::default() }), ..scope(ScopeState::Failed) }
+    }
+
+    #[test]
+    fn each_state_but_current_has_a_next_step_that_fits_its_cause() {
+        assert_eq!(next_step(&scope(ScopeState::Current)), None);
+        for (scope, part) in [
+            (scope(ScopeState::Unowned), "catch-up --tenant 'o'\\''neil & co' --projection trace_summary"),
+            (scope(ScopeState::Waiting), "appender"),
+            (scope(ScopeState::Paused), "decisiongraph resume"),
+            (scope(ScopeState::Working), "status"),
+            (ScopeStatus { active_run: Some("7".to_owned()), ..scope(ScopeState::Working) }, "run 7"),
+            (scope(ScopeState::Behind), "tenants_max"),
+            (
+                ScopeStatus { owner: Some("n".to_owned()), owner_live: true, ..scope(ScopeState::Behind) },
+                "its owner, n",
+            ),
+            (scope(ScopeState::Retrying), "by itself"),
+            (scope(ScopeState::Failed), "decisiongraph failures"),
+            (failed(Category::Conflict, true), "decisiongraph failures"),
+            (failed(Category::VersionMismatch, false), "decisiongraph rebuild"),
+            (failed(Category::Storage, false), "section `storage`"),
+        ] {
+            let next = next_step(&scope).expect("a step");
+            assert!(next.contains(part), "{:?}: {next}", scope.state);
+        }
+    }
+
+    #[test]
+    fn only_what_is_not_current_is_told_and_an_appender_is_named_first() {
+        let writer = OpenWriter {
+            transaction: "3/7".to_owned(),
+            pid: Some(42),
+            age_seconds: Some(61.0),
+            query: Some("INSERT".to_owned()),
+        };
+        let status = StatusReply {
+            database: String::new(),
+            backend: Backend::Postgres,
+            sequence: LogSeq(2),
+            mark_is_safe: false,
+            waiting_for: vec![writer],
+            scopes: vec![scope(ScopeState::Current), scope(ScopeState::Waiting)],
+        };
+        let told = why(&status, false);
+        assert_eq!((told.scopes.len(), told.scopes_total, told.causes.len()), (1, 2, 1));
+        let cause = &told.causes[0];
+        assert!(cause.message.contains("pid 42, open for 61.0 s, with `INSERT`"), "{}", cause.message);
+        assert!(cause.next.contains("pg_terminate_backend(42)") && cause.health == HealthWord::Degraded);
+        assert_eq!(why(&status, true).scopes.len(), 2);
+    }
+}

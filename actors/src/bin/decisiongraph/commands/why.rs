@@ -1,0 +1,56 @@
+//! `why`: why scopes lag, and what to do about it.
+
+use super::{Context, status, unexpected};
+use crate::output::{duration, line, number};
+use clap::Args;
+use decisiongraph_actors::admin::{AdminError, AdminReply, AdminRequest, ExitCode, WhyReply};
+
+/// Say why scopes lag, one sentence each, and what to do about it; what concerns the whole node comes first
+#[derive(Args)]
+#[command(after_help = "Example:\n  decisiongraph why --tenant acme --projection trace_summary")]
+pub struct Why {
+    /// The scopes that are current too
+    #[arg(long)]
+    all: bool,
+}
+
+impl Why {
+    pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
+        let request = AdminRequest::Why { filter: status::filter(context), all: self.all };
+        let reply = context.ask(request).await?;
+        let AdminReply::Why(why) = &reply else { return Err(unexpected()) };
+        context.output.reply(&reply, || text(why))?;
+        Ok(ExitCode::OK)
+    }
+}
+
+fn text(reply: &WhyReply) -> String {
+    let mut lines = Vec::new();
+    for cause in &reply.causes {
+        lines.push(format!("{}: {}", line(&cause.subject), line(&cause.message)));
+        lines.push(format!("  next: {}", line(&cause.next)));
+    }
+    for scope in &reply.scopes {
+        let behind = match (scope.lag.events, scope.lag.more) {
+            (0, _) => String::new(),
+            (1, false) => format!(", 1 event behind ({})", duration(scope.lag.seconds)),
+            (events, more) => {
+                let more = if more { "+" } else { "" };
+                format!(", {}{more} events behind ({})", number(events), duration(scope.lag.seconds))
+            }
+        };
+        let scope_name = format!("{}/{}", scope.tenant, scope.projection);
+        lines.push(format!("{} is {}{behind}: {}", line(&scope_name), scope.state.as_str(), line(&scope.why)));
+        if let Some(next) = &scope.next {
+            lines.push(format!("  next: {}", line(next)));
+        }
+    }
+    let current = reply.scopes_total - reply.scopes.len() as u64;
+    if reply.scopes.is_empty() && reply.scopes_total == 0 && reply.causes.is_empty() {
+        lines.push("No events and no projections yet: `decisiongraph import FILE` takes events in.".to_owned());
+    } else if current > 0 {
+        let noun = if current == 1 { "scope is" } else { "scopes are" };
+        lines.push(format!("{} {noun} current.", number(current)));
+    }
+    lines.join("\n")
+}

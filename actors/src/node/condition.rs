@@ -1,0 +1,116 @@
+//! What stands in a node's own way, whatever its scopes: decided by pure functions from four facts.
+//!
+//! *Guarantees.* `health`, `why` and `/readyz` say the same, because they all ask here.
+
+use super::Shared;
+use crate::admin::{Finding, HealthWord};
+use crate::store_pool::DatabaseState;
+use std::time::Duration;
+
+/// A mark that is held up for longer is worth a finding.
+pub const HELD_MAX: Duration = Duration::from_secs(60);
+
+/// The facts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Condition {
+    /// What is wrong with the database, and for how long; none when it answers.
+    pub database_fault: Option<String>,
+    /// Whether this node's lease may be believed in.
+    pub lease_held: bool,
+    /// How long open appenders have held up the mark; none when none does.
+    pub mark_held: Option<Duration>,
+    /// Whether the node stops.
+    pub draining: bool,
+}
+
+impl Condition {
+    /// Now.
+    pub fn of(shared: &Shared) -> Condition {
+        Condition {
+            database_fault: database_fault(&shared.database.state()),
+            lease_held: !shared.trust.left().is_zero(),
+            mark_held: shared.mark.borrow().held_since.map(|since| since.elapsed()),
+            draining: shared.draining(),
+        }
+    }
+
+    /// What an operator has to know, worst first. Without a database nothing else is known.
+    pub fn findings(&self) -> Vec<Finding> {
+        let finding = |health, subject: &str, message: String, next: &str| Finding {
+            health,
+            subject: subject.to_owned(),
+            message,
+            next: next.to_owned(),
+        };
+        if let Some(fault) = &self.database_fault {
+            let next = "bring the database back; the node goes on by itself, nothing is lost";
+            return vec![finding(HealthWord::Failed, "database", fault.clone(), next)];
+        }
+        let mut found = Vec::new();
+        if self.draining {
+            let next = "its service manager starts it again, or another node takes over";
+            found.push(finding(HealthWord::Degraded, "node", "this node is stopping".to_owned(), next));
+        } else if !self.lease_held {
+            found.push(finding(
+                HealthWord::Degraded,
+                "lease",
+                "this node does not hold its lease, so it does not write".to_owned(),
+                "`decisiongraph tree` shows the lease keeper; another node of the same name may be running",
+            ));
+        }
+        if let Some(held) = self.mark_held.filter(|held| *held > HELD_MAX) {
+            found.push(finding(
+                HealthWord::Degraded,
+                "high_water",
+                format!("an open appender has held up the mark for {:.0} s", held.as_secs_f64()),
+                "`decisiongraph why` names it; commit it, roll it back, or end that session",
+            ));
+        }
+        found
+    }
+
+    /// Whether work should be sent to this node; the error names the check that failed.
+    pub fn ready(&self) -> Result<(), String> {
+        match &self.database_fault {
+            _ if self.draining => Err("draining: the node is stopping".to_owned()),
+            Some(fault) => Err(format!("database: {fault}")),
+            None if !self.lease_held => Err("lease: not held".to_owned()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What is wrong with the database; none when it answers.
+pub fn database_fault(state: &DatabaseState) -> Option<String> {
+    match state {
+        DatabaseState::Up => None,
+        DatabaseState::Starting => Some("not reached yet".to_owned()),
+        DatabaseState::Down { since, message } => {
+            Some(format!("away for {:.0} s: {message}", since.elapsed().as_secs_f64()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_fact_has_its_finding_and_only_some_make_a_node_unready() {
+        let well = Condition { lease_held: true, ..Condition::default() };
+        assert!(well.findings().is_empty() && well.ready().is_ok());
+        let away = Condition { database_fault: Some("away for 3 s: refused".to_owned()), ..Condition::default() };
+        assert_eq!(away.findings().len(), 1, "without a database nothing else is known");
+        for (condition, subject, ready) in [
+            (away, "database", Some("database: away for 3 s: refused")),
+            (Condition { lease_held: false, ..well.clone() }, "lease", Some("lease: not held")),
+            (Condition { draining: true, ..well.clone() }, "node", Some("draining: the node is stopping")),
+            (Condition { mark_held: Some(HELD_MAX * 2), ..well.clone() }, "high_water", None),
+        ] {
+            assert_eq!(condition.findings()[0].subject, subject);
+            assert_eq!(condition.ready().err().as_deref(), ready);
+        }
+        let held = Condition { mark_held: Some(HELD_MAX / 2), ..well };
+        assert!(held.findings().is_empty());
+    }
+}

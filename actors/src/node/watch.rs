@@ -1,0 +1,149 @@
+//! The node as monitoring sees it: the values of the gauges, and the answers of `/livez` and `/readyz`.
+//!
+//! *Guarantees.* A look is answered from memory. Lag is counted in the database for scopes that are behind alone, at most [`LAGS_MAX`] of
+//! them every [`LAG_EVERY`]: a node without lag asks nothing.
+
+use super::{Condition, Guard, Shared};
+use crate::admin::status::LAG_EVENTS_MAX;
+use crate::http::Probes;
+use crate::supervision::{ActorTable, Root, TreeEvent};
+use crate::telemetry::{Observation, Observed, ScopeLag, Telemetry};
+use decisiongraph_projections::{TenantId, catalogue};
+use decisiongraph_store::{Result as StoreResult, RunMode, RunState};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+/// Between two counts of the lag.
+pub const LAG_EVERY: Duration = Duration::from_secs(2);
+/// Scopes whose lag is counted at a time; others show the last count.
+pub const LAGS_MAX: usize = 200;
+
+type Lags = HashMap<(TenantId, &'static str), (u64, Duration)>;
+
+/// A node that is watched. Keep it as long as the node runs.
+pub struct NodeWatch {
+    shared: Shared,
+    root: OnceLock<Root>,
+    lags: Arc<Mutex<Lags>>,
+    _counting: Guard,
+}
+
+impl NodeWatch {
+    /// Watches the node; its telemetry shows it from now on.
+    pub fn start(shared: &Shared) -> Arc<NodeWatch> {
+        let lags = Arc::<Mutex<Lags>>::default();
+        let counting = tokio::spawn({
+            let (shared, lags) = (shared.clone(), Arc::clone(&lags));
+            async move {
+                loop {
+                    if shared.database.is_up()
+                        && let Err(error) = count(&shared, &lags).await
+                    {
+                        shared.database.suspect(&error);
+                        tracing::debug!(category = %error.category, "the lag was not counted: {}", error.message);
+                    }
+                    tokio::time::sleep(LAG_EVERY).await;
+                }
+            }
+        });
+        let watch =
+            Arc::new(NodeWatch { shared: shared.clone(), root: OnceLock::new(), lags, _counting: counting.into() });
+        let observed: Arc<dyn Observed> = watch.clone();
+        shared.telemetry().observe(Arc::downgrade(&observed));
+        watch
+    }
+
+    /// The tree runs under this root.
+    pub fn runs_under(&self, root: Root) {
+        let _ = self.root.set(root);
+    }
+}
+
+/// A table of actors whose restarts and escalations are counted.
+pub fn counted_table(telemetry: &Telemetry) -> ActorTable {
+    let telemetry = telemetry.clone();
+    ActorTable::watched(move |event| match event {
+        TreeEvent::Restarted(path) => telemetry.restart(path),
+        TreeEvent::GaveUp(path) => telemetry.escalation(path),
+    })
+}
+
+/// Counts the lag of those that are behind; forgets those that are not.
+async fn count(shared: &Shared, lags: &Mutex<Lags>) -> StoreResult<()> {
+    let mut behind = Vec::new();
+    for cell in shared.scopes.cells() {
+        for (place, projection) in catalogue::ALL.iter().enumerate() {
+            let cursor = cell.live(place).cursor;
+            if cursor < cell.target() {
+                behind.push((cell.tenant.clone(), projection.name(), cursor));
+            }
+        }
+    }
+    let mark = shared.mark.borrow().mark;
+    let mut counted = Lags::new();
+    if !behind.is_empty() {
+        let view = shared.store.view().await?;
+        let known = lags.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (now, later) = behind.split_at(behind.len().min(LAGS_MAX));
+        for (tenant, projection, cursor) in now {
+            // A worker that has not looked at its scope yet knows no cursor; its durable one is on its way.
+            let lag = view.lag(tenant, *cursor, mark, LAG_EVENTS_MAX).await?;
+            counted.insert((tenant.clone(), *projection), (lag.events, Duration::from_secs_f64(lag.seconds.max(0.0))));
+        }
+        for (tenant, projection, _) in later {
+            let key = (tenant.clone(), *projection);
+            counted.extend(known.get(&key).map(|lag| (key, *lag)));
+        }
+    }
+    *lags.lock().unwrap_or_else(PoisonError::into_inner) = counted;
+    Ok(())
+}
+
+impl Observed for NodeWatch {
+    fn observe(&self) -> Observation {
+        let shared = &self.shared;
+        let condition = Condition::of(shared);
+        let (tenants_running, tenants_waiting) = shared.scopes.count();
+        let mut jobs: Vec<(RunMode, RunState, usize)> = Vec::new();
+        for run in shared.jobs.running() {
+            match jobs.iter_mut().find(|(mode, _, _)| *mode == run.mode) {
+                Some((_, _, count)) => *count += 1,
+                None => jobs.push((run.mode, RunState::Running, 1)),
+            }
+        }
+        let lags = self.lags.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut scopes = Vec::new();
+        for cell in shared.scopes.cells() {
+            for (place, projection) in catalogue::ALL.iter().enumerate() {
+                let current = cell.live(place).cursor >= cell.target();
+                let counted = lags.get(&(cell.tenant.clone(), projection.name())).filter(|_| !current);
+                let (events, age) = counted.copied().unwrap_or_default();
+                scopes.push(ScopeLag { tenant: cell.tenant.clone(), projection: projection.name(), events, age });
+            }
+        }
+        Observation {
+            database_up: condition.database_fault.is_none(),
+            lease_left: shared.trust.left(),
+            mark: shared.mark.borrow().mark,
+            mark_held: condition.mark_held.unwrap_or_default(),
+            tenants_running,
+            tenants_waiting,
+            jobs,
+            lags: scopes,
+        }
+    }
+}
+
+impl Probes for NodeWatch {
+    fn live(&self) -> Result<(), String> {
+        match self.root.get() {
+            Some(root) if root.gave_up() => Err("the supervision tree gave up".to_owned()),
+            _ => Ok(()),
+        }
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        Condition::of(&self.shared).ready()
+    }
+}
