@@ -120,11 +120,11 @@ pub fn find(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
 }
 
-/// The key whose name needs the fewest changes to become `name`; none when all need more than a third of its letters.
+/// The key whose name needs the fewest changes to become `name`; none when all need more than half of its letters.
 pub fn nearest(name: &str) -> Option<&'static Key> {
     let name = name.trim_start_matches("--").replace('-', "_").to_lowercase();
     let near = KEYS.iter().map(|key| (distance(key.name, &name), key)).min_by_key(|(distance, _)| *distance);
-    near.filter(|(distance, _)| *distance <= name.chars().count().div_ceil(3)).map(|(_, key)| key)
+    near.filter(|(distance, _)| *distance <= name.chars().count().div_ceil(2)).map(|(_, key)| key)
 }
 
 /// Insertions, deletions and replacements from one to the other (Levenshtein).
