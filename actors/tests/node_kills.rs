@@ -37,14 +37,15 @@ impl Pace {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn random_kills_lose_nothing() {
-    let kills = if soak() { 1_000 } else { 60 };
+    let kills = if soak() { 1_000 } else { 40 };
     let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_122);
     println!("SEED={seed} kills={kills}");
     let mut dice = Dice(seed);
     let db = Db::postgres().await;
     let store = db.store().await;
-    let node = start(&store, "killed", 5, bounds()).await;
-    let appenders = Appenders::start(&store, TENANTS, Duration::from_millis(25));
+    let (batch, pause) = if soak() { (200, Duration::from_millis(250)) } else { (5, Duration::from_millis(25)) };
+    let node = start(&store, "killed", batch, bounds()).await;
+    let appenders = Appenders::start(&store, TENANTS, pause);
     let mut pace = Pace(HashMap::new());
     let mut killed: HashMap<String, u32> = HashMap::new();
     let mut done = 0;
@@ -79,7 +80,7 @@ async fn random_kills_lose_nothing() {
     }
     let events = appenders.stop().await;
     println!("{events} events, killed {killed:?}");
-    settled(&node, TENANTS, Duration::from_secs(60)).await;
+    settled(&node, TENANTS, Duration::from_secs(if soak() { 600 } else { 60 })).await;
     // Every job ended or goes on to its end: none is stuck.
     until("no job is stuck", Duration::from_secs(60), async || {
         let filter = decisiongraph_store::ListFilter { open_only: true, limit: 100, ..Default::default() };
