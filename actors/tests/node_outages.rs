@@ -53,8 +53,9 @@ async fn start_rebuild(node: &Node, tenant: usize) -> Uuid {
 async fn ended_sessions_lose_nothing() {
     let seconds = if soak() { 120 } else { 5 };
     let (server, store, url) = server().await;
-    let node = start(&store, "sessions", 5, bounds()).await;
-    let appenders = Appenders::start(&connect(&url).await, TENANTS, Duration::from_millis(20));
+    let (batch, pause) = if soak() { (200, Duration::from_millis(250)) } else { (5, Duration::from_millis(20)) };
+    let node = start(&store, "sessions", batch, bounds()).await;
+    let appenders = Appenders::start(&connect(&url).await, TENANTS, pause);
     let mut dice = Dice(7);
     let (admin, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.expect("connects");
     let driver = tokio::spawn(connection);
@@ -81,7 +82,7 @@ async fn ended_sessions_lose_nothing() {
     }
     let events = appenders.stop().await;
     println!("{events} events, {ended} sessions ended");
-    settled(&node, TENANTS, Duration::from_secs(60)).await;
+    settled(&node, TENANTS, Duration::from_secs(if soak() { 600 } else { 60 })).await;
     if let Some(id) = job {
         until("the rebuild ends", Duration::from_secs(60), async || !node.shared().jobs.has(id)).await;
         let run = store.view().await.expect("a view").run(id).await.expect("an answer").expect("a run");
