@@ -166,8 +166,17 @@ pub const CONFIG_VARIABLE: &str = "DECISIONGRAPH_CONFIG";
 /// May hold the admin secret itself, instead of a file.
 pub const SECRET_VARIABLE: &str = "DECISIONGRAPH_SECRET";
 /// Variables with the program's prefix that are no keys of a node.
-pub const OTHER_VARIABLES: &[&str] =
-    &[CONFIG_VARIABLE, SECRET_VARIABLE, "DECISIONGRAPH_NODE", "DECISIONGRAPH_CRASH_AT"];
+pub const OTHER_VARIABLES: &[&str] = &[
+    CONFIG_VARIABLE,
+    SECRET_VARIABLE,
+    "DECISIONGRAPH_NODE",
+    // Of tests and of the benchmark, which start nodes.
+    "DECISIONGRAPH_CRASH_AT",
+    "DECISIONGRAPH_TEST_POSTGRES",
+    "DECISIONGRAPH_SOAK",
+    "DECISIONGRAPH_BLESS",
+    "DECISIONGRAPH_PARITY_DATABASE",
+];
 /// What the program's variables begin with.
 pub const VARIABLE_PREFIX: &str = "DECISIONGRAPH_";
 
