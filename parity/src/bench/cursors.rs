@@ -160,7 +160,15 @@ fn watch(cursors: &Cursors, events: &Receiver<Appended>) -> Result<Seen> {
         seen.looks_ms.extend(last.map(|last| (now - last).as_secs_f64() * 1_000.0));
         last = Some(now);
         if let Some(ended) = ended {
-            anyhow::ensure!(ended.elapsed() < LAST_MAX, "{} events did not become visible", waiting.len());
+            if ended.elapsed() > LAST_MAX
+                && let Some(Appended { tenant, log_seq, .. }) = waiting.first()
+            {
+                anyhow::bail!(
+                    "{} of {} events did not become visible within {LAST_MAX:?} after the last append; the first is {tenant}'s at {log_seq}",
+                    waiting.len(),
+                    waiting.len() + seen.events.len()
+                );
+            }
         }
         std::thread::sleep(PAUSE);
     }
