@@ -159,16 +159,14 @@ fn watch(cursors: &Cursors, events: &Receiver<Appended>) -> Result<Seen> {
         });
         seen.looks_ms.extend(last.map(|last| (now - last).as_secs_f64() * 1_000.0));
         last = Some(now);
-        if let Some(ended) = ended {
-            if ended.elapsed() > LAST_MAX
-                && let Some(Appended { tenant, log_seq, .. }) = waiting.first()
-            {
-                anyhow::bail!(
-                    "{} of {} events did not become visible within {LAST_MAX:?} after the last append; the first is {tenant}'s at {log_seq}",
-                    waiting.len(),
-                    waiting.len() + seen.events.len()
-                );
-            }
+        if ended.is_some_and(|ended| ended.elapsed() > LAST_MAX)
+            && let Some(Appended { tenant, log_seq, .. }) = waiting.first()
+        {
+            anyhow::bail!(
+                "{} of {} events did not become visible within {LAST_MAX:?} after the last append; the first is {tenant}'s at {log_seq}",
+                waiting.len(),
+                waiting.len() + seen.events.len()
+            );
         }
         std::thread::sleep(PAUSE);
     }
