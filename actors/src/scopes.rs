@@ -12,16 +12,19 @@
 use crate::coordinator::CoordinatorMessage;
 use crate::engine::page::Page;
 use crate::node::{Shared, tenant_spec};
-use crate::supervision::{Address, SupervisorRef};
-use crate::worker::{LiveScope, WorkerMessage};
+use crate::supervision::{Address, SupervisorError, SupervisorRef};
+use crate::worker::{LiveScope, Phase, WorkerMessage};
 use decisiongraph_projections::{LogSeq, TenantId, catalogue};
 use decisiongraph_store::{PageLimit, ReadView, Result as StoreResult};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 /// Pages that a tenant's workers share at most: they stand close to each other or not at all.
 const PAGES_MAX: usize = 3;
+/// Longest wait for the supervisor of tenants, which starts and stops them one after the other: with a thousand in line, a minute.
+const TURN_MAX: Duration = Duration::from_secs(600);
 
 /// A tenant whose actors run: what they share.
 pub struct TenantCell {
@@ -88,6 +91,12 @@ impl TenantCell {
     /// What the worker at this place is doing.
     pub fn live(&self, place: usize) -> LiveScope {
         lock(&self.live).get(place).cloned().unwrap_or_default()
+    }
+
+    /// Whether no idle worker has a wake that it has not heeded yet.
+    fn is_done(&self) -> bool {
+        let target = self.target();
+        lock(&self.live).iter().all(|live| live.phase != Phase::Idle || live.cursor >= target)
     }
 
     /// Changes what is shown of the worker at this place.
@@ -233,9 +242,17 @@ impl Scopes {
             return;
         };
         let shared = shared.clone();
+        let supervisor = supervisor.with_deadline(TURN_MAX);
         tokio::spawn(async move {
-            let tenant = cell.tenant.clone();
-            if let Err(error) = supervisor.start_child(tenant_spec(&shared, cell)).await {
+            let (tenant, id) = (cell.tenant.clone(), crate::node::tenant_id(&cell.tenant));
+            let mut started = supervisor.start_child(tenant_spec(&shared, Arc::clone(&cell))).await;
+            if matches!(started, Err(SupervisorError::AlreadyStarted | SupervisorError::AlreadyPresent)) {
+                // Left by an earlier life that was not seen to end: it has another cell, which nobody wakes.
+                let _ = supervisor.terminate_child(&id).await;
+                let _ = supervisor.delete_child(&id).await;
+                started = supervisor.start_child(tenant_spec(&shared, cell)).await;
+            }
+            if let Err(error) = started {
                 // The next sweep tries again.
                 tracing::warn!(%tenant, "the tenant's actors were not started: {error}");
                 lock(&shared.scopes.tenants).remove(&tenant);
@@ -250,14 +267,18 @@ impl Scopes {
         {
             let mut tenants = lock(&self.tenants);
             match tenants.get_mut(&cell.tenant) {
+                // A wake that came after a worker went quiet is not lost: that worker is about to step.
+                Some(Slot::Here(_)) if !cell.is_done() => return,
                 Some(slot @ Slot::Here(_)) => *slot = Slot::Leaving(None),
                 _ => return,
             }
         }
         let (shared, tenant) = (shared.clone(), cell.tenant.clone());
+        let supervisor = supervisor.with_deadline(TURN_MAX);
         tokio::spawn(async move {
             let id = crate::node::tenant_id(&tenant);
-            let gone = supervisor.terminate_child(&id).await.is_ok() && supervisor.delete_child(&id).await.is_ok();
+            let stopped = supervisor.terminate_child(&id).await.is_ok();
+            let gone = supervisor.delete_child(&id).await.is_ok() && stopped;
             let slot = lock(&shared.scopes.tenants).remove(&tenant);
             if let Some(Slot::Leaving(Some(upto))) = slot {
                 shared.scopes.wake(&shared, &tenant, upto);
