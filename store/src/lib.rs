@@ -88,8 +88,23 @@ pub trait Store: Send + Sync + 'static {
     /// another incarnation lives under the same name.
     async fn heartbeat(&self, owner: &Owner, ttl: Duration) -> Result<()>;
 
-    /// Gives up everything this process holds: its scopes have no owner, its lease is over.
+    /// The heartbeat of a node: [`Store::heartbeat`], and what the others have to know of it.
+    async fn join(&self, owner: &Owner, ttl: Duration, facts: &MemberFacts) -> Result<()>;
+
+    /// Gives up everything this process holds, whatever its number: its lease is over, so nobody owns its scopes any more. Also said of
+    /// another process that is known to be dead.
     async fn leave(&self, owner: &Owner) -> Result<()>;
+
+    /// Gives up this process's scopes of these tenants, when none of its workers is at them any more: leases that are still about are
+    /// void. Waits for commits that are under way. How many scopes it were.
+    async fn hand_over(&self, owner: &Owner, tenants: &[TenantId]) -> Result<u64>;
+
+    /// Notes, durably and by name, that a node takes no more tenants, and with `draining` that it gives away those it has. The
+    /// latest word counts.
+    async fn cordon(&self, node: &str, draining: bool, reason: &str, by: &str) -> Result<()>;
+
+    /// Ends that. Not an error when there is nothing to end.
+    async fn uncordon(&self, node: &str) -> Result<()>;
 
     /// Takes the scope with a new epoch if nobody, or only an owner whose lease is over, or this very owner holds it. Creates the
     /// scope and its first generation when there is none. Ends a stale writer's session first, where the database can.
@@ -231,6 +246,12 @@ pub trait ReadView: Send + Sync {
 
     /// About how many events the tenant has above `after`, counted up to `bound`.
     async fn count_events(&self, tenant: &TenantId, after: LogSeq, upto: LogSeq, bound: u64) -> Result<u64>;
+
+    /// Every node that said it is one and has not left, by name: the dead ones of the last day, too.
+    async fn members(&self) -> Result<Vec<Member>>;
+
+    /// The tenants of which this process owns a scope. Reads every scope: meant for rare changes, not for polling.
+    async fn tenants_of(&self, owner: &Owner) -> Result<Vec<TenantId>>;
 
     /// Every tenant that has events, by id.
     async fn tenants(&self) -> Result<Vec<TenantId>>;

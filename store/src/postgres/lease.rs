@@ -33,14 +33,10 @@ pub(super) async fn heartbeat(store: &PostgresStore, owner: &Owner, ttl: Duratio
 
 pub(super) async fn leave(store: &PostgresStore, owner: &Owner) -> Result<()> {
     let what = "give up the lease";
-    let mut client = store.connections.get().await?;
-    let transaction = client.transaction().await.during(what)?;
-    let incarnation = Key::from(owner.incarnation);
-    for sql in [include_str!("sql/leave_scopes.sql"), include_str!("sql/leave_node.sql")] {
-        let statement = transaction.prepare_cached(sql).await.during(what)?;
-        transaction.execute(&statement, &[&owner.node, &incarnation]).await.during(what)?;
-    }
-    transaction.commit().await.during(what)
+    let client = store.connections.get().await?;
+    let statement = client.prepare_cached(include_str!("sql/leave_node.sql")).await.during(what)?;
+    client.execute(&statement, &[&owner.node, &Key::from(owner.incarnation)]).await.during(what)?;
+    Ok(())
 }
 
 pub(super) async fn release(store: &PostgresStore, lease: &Lease) -> Result<()> {

@@ -7,7 +7,7 @@
 //! | [`append`], [`wake`] | events in, readers woken |
 //! | [`high_water`] | how far the log can be read safely |
 //! | [`read`], [`prior`], [`query`], [`scope`] | reading, behind [`view`] |
-//! | [`lease`], [`pause`] | ownership; leaving a scope alone |
+//! | [`lease`], [`member`], [`pause`] | ownership; who is there; leaving a scope alone |
 //! | [`commit`] | batches, fenced |
 //! | [`generation`], [`sweep`] | rebuilds: begun, finished, flipped to, removed |
 //! | [`failure`], [`skip`], [`run`] | poison events, what is left out, jobs |
@@ -24,6 +24,7 @@ mod failure;
 mod generation;
 mod high_water;
 mod lease;
+mod member;
 mod migrate;
 mod pause;
 mod pool;
@@ -42,8 +43,8 @@ mod wake;
 
 use crate::{
     Acquisition, AppendMode, Backend, BatchCommit, BuildLease, Creation, Failure, Flip, HighWaterSample, Lease,
-    NewFailure, NewRun, OpenWriter, Owner, Position, ReadView, Result, Run, RunOutcome, RunProgress, SchemaStatus,
-    Scope, ScopeRow, Skip, Storage, Store, StoreOptions, Sweep, Verdict,
+    MemberFacts, NewFailure, NewRun, OpenWriter, Owner, Position, ReadView, Result, Run, RunOutcome, RunProgress,
+    SchemaStatus, Scope, ScopeRow, Skip, Storage, Store, StoreOptions, Sweep, Verdict,
 };
 use async_trait::async_trait;
 use decisiongraph_projections::{Admitted, LogSeq, TenantId};
@@ -103,8 +104,24 @@ impl Store for PostgresStore {
         lease::heartbeat(self, owner, ttl).await
     }
 
+    async fn join(&self, owner: &Owner, ttl: Duration, facts: &MemberFacts) -> Result<()> {
+        member::join(self, owner, ttl, facts).await
+    }
+
     async fn leave(&self, owner: &Owner) -> Result<()> {
         lease::leave(self, owner).await
+    }
+
+    async fn hand_over(&self, owner: &Owner, tenants: &[TenantId]) -> Result<u64> {
+        member::hand_over(self, owner, tenants).await
+    }
+
+    async fn cordon(&self, node: &str, draining: bool, reason: &str, by: &str) -> Result<()> {
+        member::cordon(self, node, draining, reason, by).await
+    }
+
+    async fn uncordon(&self, node: &str) -> Result<()> {
+        member::uncordon(self, node).await
     }
 
     async fn acquire_scope(&self, scope: &Scope, owner: &Owner) -> Result<Acquisition> {

@@ -3,10 +3,10 @@
 
 use super::errors::During as _;
 use super::pool::{Connections, SNAPSHOT_IDLE};
-use super::{failure, prior, query, read, run, scope, skip};
+use super::{failure, member, prior, query, read, run, scope, skip};
 use crate::{
-    Checkpoint, Direction, Failure, Generation, Lag, ListFilter, PageLimit, PrecedentFilter, PrecedentHit, ReadView,
-    Result, RowOrder, RowStream, Run, Scope, ScopeHead, ScopeRow, Skip,
+    Checkpoint, Direction, Failure, Generation, Lag, ListFilter, Member, Owner, PageLimit, PrecedentFilter,
+    PrecedentHit, ReadView, Result, RowOrder, RowStream, Run, Scope, ScopeHead, ScopeRow, Skip,
 };
 use async_trait::async_trait;
 use deadpool_postgres::{ClientWrapper, Object};
@@ -139,6 +139,14 @@ impl ReadView for View {
 
     async fn count_events(&self, tenant: &TenantId, after: LogSeq, upto: LogSeq, bound: u64) -> Result<u64> {
         read::count_events(&*self.reader().await?, tenant, after, upto, bound).await
+    }
+
+    async fn members(&self) -> Result<Vec<Member>> {
+        member::members(&*self.reader().await?).await
+    }
+
+    async fn tenants_of(&self, owner: &Owner) -> Result<Vec<TenantId>> {
+        member::tenants_of(&*self.reader().await?, owner).await
     }
 
     async fn tenants(&self) -> Result<Vec<TenantId>> {

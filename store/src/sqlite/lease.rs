@@ -26,14 +26,12 @@ pub(super) fn heartbeat(conn: &Connection, owner: &Owner, ttl: Duration) -> Resu
     Ok(())
 }
 
-/// Gives up everything that this process holds.
+/// Gives up everything that this process holds: nobody alive owns its scopes any more.
 pub(super) fn leave(conn: &Connection, owner: &Owner) -> Result<()> {
-    let who = params![owner.node, owner.incarnation.as_bytes()];
     conn.execute(
-        "UPDATE dg_scope SET owner_node = NULL, owner_incarnation = NULL WHERE owner_node = ?1 AND owner_incarnation = ?2",
-        who,
+        "DELETE FROM dg_node WHERE node = ?1 AND incarnation = ?2",
+        params![owner.node, owner.incarnation.as_bytes()],
     )?;
-    conn.execute("DELETE FROM dg_node WHERE node = ?1 AND incarnation = ?2", who)?;
     Ok(())
 }
 

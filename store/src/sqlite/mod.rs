@@ -14,6 +14,7 @@ mod failure;
 mod generation;
 mod group;
 mod lease;
+mod member;
 mod migrate;
 mod pause;
 mod pool;
@@ -27,8 +28,8 @@ mod view;
 
 use crate::{
     Acquisition, AppendMode, Backend, BatchCommit, BuildLease, Creation, Failure, Flip, HighWaterSample, Lease,
-    NewFailure, NewRun, OpenWriter, Owner, Position, ReadView, Result, Run, RunOutcome, RunProgress, SchemaStatus,
-    Scope, ScopeRow, Skip, Storage, Store, StoreOptions, Sweep, Verdict, crash,
+    MemberFacts, NewFailure, NewRun, OpenWriter, Owner, Position, ReadView, Result, Run, RunOutcome, RunProgress,
+    SchemaStatus, Scope, ScopeRow, Skip, Storage, Store, StoreOptions, Sweep, Verdict, crash,
 };
 use async_trait::async_trait;
 use decisiongraph_projections::{Admitted, LogSeq, TenantId};
@@ -147,9 +148,29 @@ impl Store for SqliteStore {
         self.write(move |conn| lease::heartbeat(conn, &owner, ttl)).await
     }
 
+    async fn join(&self, owner: &Owner, ttl: Duration, facts: &MemberFacts) -> Result<()> {
+        let (owner, facts) = (owner.clone(), facts.clone());
+        self.write(move |conn| member::join(conn, &owner, ttl, &facts)).await
+    }
+
     async fn leave(&self, owner: &Owner) -> Result<()> {
         let owner = owner.clone();
         self.write(move |conn| lease::leave(conn, &owner)).await
+    }
+
+    async fn hand_over(&self, owner: &Owner, tenants: &[TenantId]) -> Result<u64> {
+        let (owner, tenants) = (owner.clone(), tenants.to_vec());
+        self.write(move |conn| member::hand_over(conn, &owner, &tenants)).await
+    }
+
+    async fn cordon(&self, node: &str, draining: bool, reason: &str, by: &str) -> Result<()> {
+        let (node, reason, by) = (node.to_owned(), reason.to_owned(), by.to_owned());
+        self.write(move |conn| member::cordon(conn, &node, draining, &reason, &by)).await
+    }
+
+    async fn uncordon(&self, node: &str) -> Result<()> {
+        let node = node.to_owned();
+        self.write(move |conn| member::uncordon(conn, &node)).await
     }
 
     async fn acquire_scope(&self, scope: &Scope, owner: &Owner) -> Result<Acquisition> {

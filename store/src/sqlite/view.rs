@@ -1,10 +1,10 @@
 //! Read views: each call its own instant ([`View::fresh`]), or all calls one instant ([`View::snapshot`]).
 
 use super::pool::{Database, Reader, blocking, lock};
-use super::{failure, query, read, run, skip, stream};
+use super::{failure, member, query, read, run, skip, stream};
 use crate::{
-    Checkpoint, Direction, Failure, Generation, Lag, ListFilter, PageLimit, PrecedentFilter, PrecedentHit, ReadView,
-    Result, RowOrder, RowStream, Run, Scope, ScopeHead, ScopeRow, Skip,
+    Checkpoint, Direction, Failure, Generation, Lag, ListFilter, Member, Owner, PageLimit, PrecedentFilter,
+    PrecedentHit, ReadView, Result, RowOrder, RowStream, Run, Scope, ScopeHead, ScopeRow, Skip,
 };
 use async_trait::async_trait;
 use decisiongraph_projections::{LogEvent, LogSeq, Needs, Prior, Projection, Row, StoredEvent, TenantId};
@@ -108,6 +108,15 @@ impl ReadView for View {
     async fn count_events(&self, tenant: &TenantId, after: LogSeq, upto: LogSeq, bound: u64) -> Result<u64> {
         let tenant = tenant.clone();
         self.read(move |conn| read::count(conn, &tenant, after, upto, bound)).await
+    }
+
+    async fn members(&self) -> Result<Vec<Member>> {
+        self.read(member::members).await
+    }
+
+    async fn tenants_of(&self, owner: &Owner) -> Result<Vec<TenantId>> {
+        let owner = owner.clone();
+        self.read(move |conn| member::tenants_of(conn, &owner)).await
     }
 
     async fn tenants(&self) -> Result<Vec<TenantId>> {

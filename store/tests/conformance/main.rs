@@ -12,6 +12,7 @@ mod builds;
 mod commits;
 mod failures;
 mod leases;
+mod members;
 mod pages;
 mod pauses;
 mod queries;
@@ -88,6 +89,14 @@ every_backend! {
         leaving_frees_everything,
         a_name_belongs_to_one_incarnation,
         two_processes_take_one_scope,
+    ]
+    members [
+        a_node_says_who_it_is,
+        a_command_at_work_is_no_member,
+        a_node_that_left_or_died_owns_nothing,
+        a_cordon_holds_by_name,
+        tenants_are_handed_over,
+        a_hand_over_leaves_others_alone,
     ]
     pauses [heads_page_by_tenant, a_pause_stays_until_it_is_resumed, a_pause_fences_the_writer_and_leaves_ownership_alone]
     commits [

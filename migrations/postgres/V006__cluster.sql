@@ -1,0 +1,17 @@
+-- Membership: what a node says of itself with its heartbeat. A process that only runs a command has a heartbeat too, but no protocol:
+-- it owns scopes while it works, and no tenants are placed on it.
+ALTER TABLE dg_node
+    ADD COLUMN address   text COLLATE "C",
+    ADD COLUMN program   text COLLATE "C",
+    ADD COLUMN protocol  integer,
+    ADD COLUMN joined_at timestamptz NOT NULL DEFAULT clock_timestamp();
+
+-- Nodes that take no tenants until somebody says otherwise: by name, so that a restart of the node changes nothing.
+CREATE TABLE dg_cordon (
+    node        text        COLLATE "C" NOT NULL PRIMARY KEY,
+    -- Gives away those that it has, too.
+    draining    boolean     NOT NULL,
+    reason      text        COLLATE "C" NOT NULL,
+    cordoned_by text        COLLATE "C" NOT NULL,
+    cordoned_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);

@@ -1,0 +1,1 @@
+DELETE FROM dg_cordon WHERE node = $1

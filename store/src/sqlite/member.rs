@@ -1,0 +1,97 @@
+//! Membership: who says it is a node, what operators want of it, and tenants that change hands.
+
+use crate::{Cordon, Member, MemberFacts, Owner, Result, StoreError};
+use decisiongraph_projections::TenantId;
+use rusqlite::{Connection, params};
+use std::time::Duration;
+use uuid::Uuid;
+
+/// Nodes that have been dead for longer are forgotten, milliseconds.
+const FORGOTTEN_AFTER_MS: i64 = 24 * 3600 * 1000;
+
+/// The heartbeat of a node.
+pub(super) fn join(conn: &Connection, owner: &Owner, ttl: Duration, facts: &MemberFacts) -> Result<()> {
+    let now = super::now_ms(conn)?;
+    let ttl_ms = i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX / 4);
+    conn.execute(
+        "DELETE FROM dg_node WHERE expires_at_ms < ?1 AND node <> ?2",
+        params![now - FORGOTTEN_AFTER_MS, owner.node],
+    )?;
+    let renewed = conn.prepare_cached(include_str!("sql/member_join.sql"))?.execute(params![
+        owner.node,
+        owner.incarnation.as_bytes(),
+        now.saturating_add(ttl_ms),
+        now,
+        facts.address,
+        facts.program,
+        facts.protocol
+    ])?;
+    if renewed != 1 {
+        return Err(StoreError::fenced(format!("another process runs under the name {:?}", owner.node)));
+    }
+    Ok(())
+}
+
+/// Gives up this process's scopes of these tenants.
+pub(super) fn hand_over(conn: &Connection, owner: &Owner, tenants: &[TenantId]) -> Result<u64> {
+    let mut statement = conn.prepare_cached(
+        "UPDATE dg_scope SET owner_node = NULL, owner_incarnation = NULL, epoch_token = ?4
+         WHERE tenant_id = ?1 AND owner_node = ?2 AND owner_incarnation = ?3",
+    )?;
+    let mut scopes = 0;
+    for tenant in tenants {
+        let token = Uuid::new_v4();
+        let who = params![tenant.as_str(), owner.node, owner.incarnation.as_bytes(), token.as_bytes()];
+        scopes += statement.execute(who)?;
+    }
+    Ok(scopes as u64)
+}
+
+/// Notes that a node takes no more tenants.
+pub(super) fn cordon(conn: &Connection, node: &str, draining: bool, reason: &str, by: &str) -> Result<()> {
+    conn.execute(
+        "INSERT INTO dg_cordon (node, draining, reason, cordoned_by, cordoned_at_ms) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (node) DO UPDATE SET draining = excluded.draining, reason = excluded.reason,
+             cordoned_by = excluded.cordoned_by, cordoned_at_ms = excluded.cordoned_at_ms",
+        params![node, draining, reason, by, super::now_ms(conn)?],
+    )?;
+    Ok(())
+}
+
+/// Ends that.
+pub(super) fn uncordon(conn: &Connection, node: &str) -> Result<()> {
+    conn.execute("DELETE FROM dg_cordon WHERE node = ?1", params![node])?;
+    Ok(())
+}
+
+/// Every node that has not left.
+pub(super) fn members(conn: &Connection) -> Result<Vec<Member>> {
+    let now = super::now_ms(conn)?;
+    let mut statement = conn.prepare_cached(include_str!("sql/members.sql"))?;
+    let mut rows = statement.query([])?;
+    let mut members = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (incarnation, expires): ([u8; 16], i64) = (row.get(1)?, row.get(5)?);
+        let cordon = match row.get::<_, Option<bool>>(7)? {
+            Some(draining) => Some(Cordon { draining, reason: row.get(8)?, by: row.get(9)?, at: row.get(10)? }),
+            None => None,
+        };
+        members.push(Member {
+            owner: Owner { node: row.get(0)?, incarnation: Uuid::from_bytes(incarnation) },
+            facts: MemberFacts { address: row.get(2)?, program: row.get(3)?, protocol: row.get(4)? },
+            lease_left: Duration::from_millis(u64::try_from(expires - now).unwrap_or(0)),
+            joined_at: row.get(6)?,
+            cordon,
+        });
+    }
+    Ok(members)
+}
+
+/// The tenants of which this process owns a scope.
+pub(super) fn tenants_of(conn: &Connection, owner: &Owner) -> Result<Vec<TenantId>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT DISTINCT tenant_id FROM dg_scope WHERE owner_node = ?1 AND owner_incarnation = ?2 ORDER BY tenant_id",
+    )?;
+    let rows = statement.query_map(params![owner.node, owner.incarnation.as_bytes()], |row| row.get::<_, String>(0))?;
+    rows.map(|tenant| Ok(TenantId::new(tenant?)?)).collect()
+}
