@@ -254,9 +254,19 @@ impl HighWaterActor {
             myself.send_after(LISTEN_AGAIN, || HighWaterMessage::Listen);
             return;
         };
-        let (due, myself) = (Arc::clone(&state.due), myself.clone());
+        let (due, myself, shared) = (Arc::clone(&state.due), myself.clone(), shared.clone());
         let listener = tokio::spawn(async move {
-            while wakes.recv().await.is_some() {
+            loop {
+                let heard = tokio::select! {
+                    heard = wakes.log.recv() => heard,
+                    Some(()) = wakes.members.recv() => {
+                        shared.poke_cluster();
+                        continue;
+                    }
+                };
+                if heard.is_none() {
+                    break;
+                }
                 if !due.swap(true, Ordering::SeqCst) && myself.cast(HighWaterMessage::Sample).is_err() {
                     return;
                 }

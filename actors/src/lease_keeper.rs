@@ -74,7 +74,10 @@ impl Actor for LeaseKeeper {
         let pause = match self.renew(state).await {
             Ok(()) => {
                 shared.trust.extend(asked + lease);
-                state.holds = true;
+                if !std::mem::replace(&mut state.holds, true) {
+                    // A member again: what the others do meanwhile is not known.
+                    shared.poke_cluster();
+                }
                 if std::mem::replace(&mut state.failing, false) {
                     tracing::info!("the lease is renewed again");
                 }
@@ -127,6 +130,6 @@ impl LeaseKeeper {
             shared.store.leave(former).await?;
             state.former_gone = true;
         }
-        shared.store.heartbeat(&shared.owner, shared.engine.config().lease).await
+        shared.store.join(&shared.owner, shared.engine.config().lease, &shared.facts()).await
     }
 }

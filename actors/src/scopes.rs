@@ -9,6 +9,7 @@
 //! [`crate::node::NodeBounds::tenants_max`] tenants run at a time; the others wait in a queue and the idle ones make room. A wake is
 //! remembered until the coordinator has it.
 
+use crate::cluster::Whose;
 use crate::coordinator::CoordinatorMessage;
 use crate::engine::page::Page;
 use crate::node::{Shared, tenant_spec};
@@ -16,7 +17,7 @@ use crate::supervision::{Address, SupervisorError, SupervisorRef};
 use crate::worker::{LiveScope, Phase, WorkerMessage};
 use decisiongraph_projections::{LogSeq, TenantId, catalogue};
 use decisiongraph_store::{PageLimit, ReadView, Result as StoreResult};
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -154,6 +155,8 @@ pub struct Scopes {
     /// Tenants that wait for room, in the order in which they were woken.
     queue: Mutex<VecDeque<TenantId>>,
     waiting: Mutex<HashMap<TenantId, LogSeq>>,
+    /// Tenants whose scopes this node may own: started here and not handed over since.
+    held: Mutex<HashSet<TenantId>>,
     supervisor: Mutex<Option<SupervisorRef>>,
 }
 
@@ -200,8 +203,36 @@ impl Scopes {
             .collect()
     }
 
-    /// Tells the tenant that its log may be read up to `upto`; starts its actors when there are none.
+    /// The tenants whose scopes this node may own.
+    pub fn held(&self) -> Vec<TenantId> {
+        lock(&self.held).iter().cloned().collect()
+    }
+
+    /// These were handed over.
+    pub fn let_go(&self, tenants: &[TenantId]) {
+        let mut held = lock(&self.held);
+        tenants.iter().for_each(|tenant| {
+            held.remove(tenant);
+        });
+    }
+
+    /// Whether the tenant has actors, be it that they are on their way out.
+    pub fn is_here(&self, tenant: &TenantId) -> bool {
+        lock(&self.tenants).contains_key(tenant)
+    }
+
+    /// Tells the tenant that its log may be read up to `upto`; starts its actors when there are none. Another node's tenant is left to it.
     pub fn wake(&self, shared: &Shared, tenant: &TenantId, upto: LogSeq) {
+        match shared.places.whose(&shared.owner.node, tenant) {
+            Whose::Ours => {}
+            Whose::Theirs(_) | Whose::Nobody => return,
+            Whose::Unknown => {
+                if shared.places.note_unplaced(tenant, upto) {
+                    shared.place_tenants();
+                }
+                return;
+            }
+        }
         let start = {
             let mut tenants = lock(&self.tenants);
             let full = tenants.len() >= shared.bounds.tenants_max;
@@ -227,6 +258,7 @@ impl Scopes {
                 None => {
                     let cell = Arc::new(TenantCell::new(tenant.clone(), upto));
                     tenants.insert(tenant.clone(), Slot::Here(Arc::clone(&cell)));
+                    lock(&self.held).insert(tenant.clone());
                     Some(cell)
                 }
             }
@@ -261,6 +293,19 @@ impl Scopes {
         });
     }
 
+    /// Stops the tenant's actors, which are another node's from now on, and waits for it. Whether they are gone.
+    pub async fn give_up(&self, shared: &Shared, tenant: &TenantId) -> bool {
+        let Some(supervisor) = lock(&self.supervisor).clone() else { return false };
+        match lock(&self.tenants).get_mut(tenant) {
+            Some(slot @ Slot::Here(_)) => *slot = Slot::Leaving(None),
+            Some(Slot::Leaving(_)) => return false,
+            None => return true,
+        }
+        // A task of its own: whoever waits may be gone before it has ended, and nobody else would end it.
+        let (shared, tenant) = (shared.clone(), tenant.clone());
+        tokio::spawn(async move { stop(&shared, supervisor, &tenant).await }).await.unwrap_or(false)
+    }
+
     /// Stops the tenant's actors: they have nothing to do. Called by its coordinator, which must not wait for it.
     pub fn leave(&self, shared: &Shared, cell: &Arc<TenantCell>) {
         let Some(supervisor) = lock(&self.supervisor).clone() else { return };
@@ -274,19 +319,7 @@ impl Scopes {
             }
         }
         let (shared, tenant) = (shared.clone(), cell.tenant.clone());
-        let supervisor = supervisor.with_deadline(TURN_MAX);
-        tokio::spawn(async move {
-            let id = crate::node::tenant_id(&tenant);
-            let stopped = supervisor.terminate_child(&id).await.is_ok();
-            let gone = supervisor.delete_child(&id).await.is_ok() && stopped;
-            let slot = lock(&shared.scopes.tenants).remove(&tenant);
-            if let Some(Slot::Leaving(Some(upto))) = slot {
-                shared.scopes.wake(&shared, &tenant, upto);
-            } else if !gone {
-                tracing::debug!(%tenant, "passivation met a supervisor that was stopping");
-            }
-            shared.scopes.next(&shared);
-        });
+        tokio::spawn(async move { stop(&shared, supervisor, &tenant).await });
     }
 
     /// Lets the tenants in that wait, as far as there is room.
@@ -302,4 +335,20 @@ impl Scopes {
             }
         }
     }
+}
+
+/// Stops the actors of a tenant that is leaving, and lets the next one in. Woken meanwhile, it comes back. Whether they are gone.
+async fn stop(shared: &Shared, supervisor: SupervisorRef, tenant: &TenantId) -> bool {
+    let supervisor = supervisor.with_deadline(TURN_MAX);
+    let id = crate::node::tenant_id(tenant);
+    let stopped = supervisor.terminate_child(&id).await.is_ok();
+    let gone = supervisor.delete_child(&id).await.is_ok() && stopped;
+    let slot = lock(&shared.scopes.tenants).remove(tenant);
+    if let Some(Slot::Leaving(Some(upto))) = slot {
+        shared.scopes.wake(shared, tenant, upto);
+    } else if !gone {
+        tracing::debug!(%tenant, "a tenant's actors were stopped by a supervisor that was stopping");
+    }
+    shared.scopes.next(shared);
+    gone
 }

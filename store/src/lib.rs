@@ -47,6 +47,15 @@ use uuid::Uuid;
 /// Rows of a projection, in chunks.
 pub type RowStream = BoxStream<'static, Result<Vec<KeyedRow>>>;
 
+/// What a listener hears: each channel coalesced by itself, some messages may be lost.
+#[derive(Debug)]
+pub struct Wakes {
+    /// Events were appended.
+    pub log: tokio::sync::mpsc::Receiver<()>,
+    /// A node came or left, or operators want something else of one.
+    pub members: tokio::sync::mpsc::Receiver<()>,
+}
+
 /// All that changes a database, and the way to its read views.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
@@ -79,8 +88,8 @@ pub trait Store: Send + Sync + 'static {
     /// Which of these writers are still open.
     async fn writers_still_open(&self, writers: &[OpenWriter]) -> Result<Vec<OpenWriter>>;
 
-    /// A channel that gets a message after appends (coalesced; some may be lost). It ends when the connection is lost.
-    async fn wakes(&self) -> Result<tokio::sync::mpsc::Receiver<()>>;
+    /// Messages after appends and after changes of membership. They end when the connection is lost.
+    async fn wakes(&self) -> Result<Wakes>;
 
     // ── ownership ───────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -5,6 +5,8 @@
 
 use super::watch::counted_table;
 use super::{Identity, NodeBounds};
+use crate::admin::rpc::wire::{PROGRAM_VERSION, PROTOCOL_VERSION};
+use crate::cluster::{ClusterMessage, Places};
 use crate::engine::{Engine, EngineConfig, Trust};
 use crate::high_water::{HighWaterMessage, MarkState};
 use crate::replay::{JobBoard, ReplayMessage};
@@ -12,11 +14,11 @@ use crate::scopes::Scopes;
 use crate::store_pool::Database;
 use crate::supervision::{ActorTable, SupervisorRef};
 use crate::telemetry::Telemetry;
-use decisiongraph_store::{Owner, Store};
+use decisiongraph_store::{Member, MemberFacts, Owner, Store};
 use ractor::ActorRef;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Instant;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{AbortHandle, JoinHandle};
@@ -71,6 +73,10 @@ pub struct Handles {
     pub trust: Trust,
     /// The end of the log. Written by the high-water actor.
     pub mark: watch::Sender<MarkState>,
+    /// Who the members of the cluster are. Written by the cluster actor.
+    pub members: watch::Sender<Vec<Member>>,
+    /// Whose a tenant is. Written by the cluster actor.
+    pub places: Places,
     /// The tenants whose actors run.
     pub scopes: Scopes,
     /// The jobs.
@@ -81,6 +87,9 @@ pub struct Handles {
     pub table: ActorTable,
     /// When the node was started.
     pub started: Instant,
+    /// Where other nodes reach this one.
+    address: OnceLock<String>,
+    cluster: Mutex<Option<ActorRef<ClusterMessage>>>,
     high_water: Mutex<Option<ActorRef<HighWaterMessage>>>,
     replay: Mutex<Option<ActorRef<ReplayMessage>>>,
     job_supervisor: Mutex<Option<SupervisorRef>>,
@@ -120,9 +129,13 @@ impl Shared {
             database: Database::default(),
             trust,
             mark: watch::Sender::new(MarkState::default()),
+            members: watch::Sender::new(Vec::new()),
+            places: Places::default(),
             scopes: Scopes::default(),
             jobs: JobBoard::default(),
             started: Instant::now(),
+            address: OnceLock::new(),
+            cluster: Mutex::default(),
             high_water: Mutex::default(),
             replay: Mutex::default(),
             job_supervisor: Mutex::default(),
@@ -154,6 +167,39 @@ impl Handles {
     /// Whether the node stops.
     pub fn draining(&self) -> bool {
         self.draining.load(Ordering::SeqCst)
+    }
+
+    /// Where other nodes reach this one, for as long as it lives.
+    pub fn advertise(&self, address: String) {
+        let _ = self.address.set(address);
+    }
+
+    /// What this node says of itself to the others.
+    pub fn facts(&self) -> MemberFacts {
+        MemberFacts {
+            address: self.address.get().cloned(),
+            program: PROGRAM_VERSION.to_owned(),
+            protocol: i32::try_from(PROTOCOL_VERSION).unwrap_or(i32::MAX),
+        }
+    }
+
+    /// Notes the cluster actor.
+    pub fn set_cluster(&self, actor: ActorRef<ClusterMessage>) {
+        *lock(&self.cluster) = Some(actor);
+    }
+
+    /// The members may have changed: have a look.
+    pub fn poke_cluster(&self) {
+        if let Some(actor) = lock(&self.cluster).as_ref() {
+            let _ = actor.cast(ClusterMessage::Look);
+        }
+    }
+
+    /// Has the tenants placed that the placement does not know.
+    pub fn place_tenants(&self) {
+        if let Some(actor) = lock(&self.cluster).as_ref() {
+            let _ = actor.cast(ClusterMessage::Place);
+        }
     }
 
     /// Notes the high-water actor.

@@ -27,7 +27,7 @@ use std::time::Duration;
 /// Pause before looking again at what this node itself is missing (lease, database).
 const WAIT: Duration = Duration::from_millis(200);
 /// Longest pause before asking again for a scope that somebody else owns.
-const STANDBY_MAX: Duration = Duration::from_secs(5);
+const STANDBY_MAX: Duration = Duration::from_secs(1);
 
 /// The actor.
 pub struct Worker {

@@ -6,6 +6,7 @@
 
 use super::PostgresStore;
 use super::errors::During as _;
+use super::member::tell_members;
 use super::pool::Connections;
 use super::values::Key;
 use crate::{Acquisition, Epoch, Generation, Lease, Owner, Position, Result, Scope, StoreError};
@@ -35,8 +36,11 @@ pub(super) async fn leave(store: &PostgresStore, owner: &Owner) -> Result<()> {
     let what = "give up the lease";
     let client = store.connections.get().await?;
     let statement = client.prepare_cached(include_str!("sql/leave_node.sql")).await.during(what)?;
-    client.execute(&statement, &[&owner.node, &Key::from(owner.incarnation)]).await.during(what)?;
-    Ok(())
+    let left = client.execute(&statement, &[&owner.node, &Key::from(owner.incarnation)]).await.during(what)?;
+    if left == 0 {
+        return Ok(());
+    }
+    tell_members(&client).await
 }
 
 pub(super) async fn release(store: &PostgresStore, lease: &Lease) -> Result<()> {

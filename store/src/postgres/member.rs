@@ -15,14 +15,20 @@ pub(super) async fn join(store: &PostgresStore, owner: &Owner, ttl: Duration, fa
     let client = store.connections.get().await?;
     let statement = client.prepare_cached(include_str!("sql/join.sql")).await.during(what)?;
     let (incarnation, ttl) = (Key::from(owner.incarnation), ttl.as_secs_f64());
-    let renewed = client
-        .execute(&statement, &[&owner.node, &incarnation, &ttl, &facts.address, &facts.program, &facts.protocol])
+    let joined = client
+        .query_opt(&statement, &[&owner.node, &incarnation, &ttl, &facts.address, &facts.program, &facts.protocol])
         .await
         .during(what)?;
-    if renewed == 1 {
-        return Ok(());
+    match joined.map(|row| row.get(0)) {
+        Some(true) => tell_members(&client).await,
+        Some(false) => Ok(()),
+        None => Err(StoreError::fenced(format!("another process lives under the name {}", owner.node))),
     }
-    Err(StoreError::fenced(format!("another process lives under the name {}", owner.node)))
+}
+
+/// Has the members look at each other. Some may not hear it; they look now and then by themselves.
+pub(super) async fn tell_members(client: &ClientWrapper) -> Result<()> {
+    client.batch_execute(include_str!("sql/notify_members.sql")).await.during("tell the members")
 }
 
 pub(super) async fn hand_over(store: &PostgresStore, owner: &Owner, tenants: &[TenantId]) -> Result<u64> {
@@ -38,7 +44,7 @@ pub(super) async fn cordon(store: &PostgresStore, node: &str, draining: bool, re
     let client = store.connections.get().await?;
     let statement = client.prepare_cached(include_str!("sql/cordon.sql")).await.during(what)?;
     client.execute(&statement, &[&node, &draining, &reason, &by]).await.during(what)?;
-    Ok(())
+    tell_members(&client).await
 }
 
 pub(super) async fn uncordon(store: &PostgresStore, node: &str) -> Result<()> {
@@ -46,7 +52,7 @@ pub(super) async fn uncordon(store: &PostgresStore, node: &str) -> Result<()> {
     let client = store.connections.get().await?;
     let statement = client.prepare_cached(include_str!("sql/uncordon.sql")).await.during(what)?;
     client.execute(&statement, &[&node]).await.during(what)?;
-    Ok(())
+    tell_members(&client).await
 }
 
 pub(super) async fn members(client: &ClientWrapper) -> Result<Vec<Member>> {

@@ -44,7 +44,7 @@ mod wake;
 use crate::{
     Acquisition, AppendMode, Backend, BatchCommit, BuildLease, Creation, Failure, Flip, HighWaterSample, Lease,
     MemberFacts, NewFailure, NewRun, OpenWriter, Owner, Position, ReadView, Result, Run, RunOutcome, RunProgress,
-    SchemaStatus, Scope, ScopeRow, Skip, Storage, Store, StoreOptions, Sweep, Verdict,
+    SchemaStatus, Scope, ScopeRow, Skip, Storage, Store, StoreOptions, Sweep, Verdict, Wakes,
 };
 use async_trait::async_trait;
 use decisiongraph_projections::{Admitted, LogSeq, TenantId};
@@ -96,7 +96,7 @@ impl Store for PostgresStore {
         high_water::still_open(&*self.connections.get().await?, writers).await
     }
 
-    async fn wakes(&self) -> Result<tokio::sync::mpsc::Receiver<()>> {
+    async fn wakes(&self) -> Result<Wakes> {
         wake::wakes(&self.connections).await
     }
 

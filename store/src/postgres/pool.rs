@@ -135,12 +135,12 @@ impl Connections {
 
     /// A connection of its own, closed when dropped: for session locks and for statements that take long.
     pub(super) async fn dedicated(&self) -> Result<ClientWrapper> {
-        let (client, driver) = self.listening(|| {}).await?;
+        let (client, driver) = self.listening(|_| {}).await?;
         Ok(ClientWrapper::new(client, driver))
     }
 
     /// A connection whose notifications are heard, until it is lost.
-    pub(super) async fn listening(&self, heard: impl FnMut() + Send + 'static) -> Result<(Client, JoinHandle<()>)> {
+    pub(super) async fn listening(&self, heard: impl FnMut(&str) + Send + 'static) -> Result<(Client, JoinHandle<()>)> {
         let failed = |error: tokio_postgres::Error| explain_connect(&error, &self.address);
         if self.tls.mode == SslMode::Disable {
             let (client, connection) = self.config.connect(NoTls).await.map_err(failed)?;
@@ -221,15 +221,15 @@ fn manager(config: &Config, tls: &TlsChoice) -> Result<Manager> {
     })
 }
 
-async fn drive<S, T>(mut connection: tokio_postgres::Connection<S, T>, mut heard: impl FnMut())
+async fn drive<S, T>(mut connection: tokio_postgres::Connection<S, T>, mut heard: impl FnMut(&str))
 where
     S: AsyncRead + AsyncWrite + Unpin,
     T: AsyncRead + AsyncWrite + Unpin,
 {
     // Ends with the connection; whoever uses the client then sees that it is closed.
     while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
-        if matches!(message, AsyncMessage::Notification(_)) {
-            heard();
+        if let AsyncMessage::Notification(notification) = message {
+            heard(notification.channel());
         }
     }
 }

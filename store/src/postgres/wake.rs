@@ -4,7 +4,7 @@
 
 use super::errors::During as _;
 use super::pool::Connections;
-use crate::Result;
+use crate::{Result, Wakes};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use tokio::sync::mpsc;
@@ -45,26 +45,27 @@ impl Waker {
     }
 }
 
-/// The reader's side: a message after appends, until the connection is lost or the receiver dropped.
-pub(super) async fn wakes(connections: &Connections) -> Result<mpsc::Receiver<()>> {
-    let (sender, receiver) = mpsc::channel(1);
+/// The reader's side: messages after appends and changes of membership, until the connection is lost or the receivers dropped.
+pub(super) async fn wakes(connections: &Connections) -> Result<Wakes> {
+    let (log_sender, log) = mpsc::channel(1);
+    let (member_sender, members) = mpsc::channel(1);
     let heard = {
-        let sender = sender.clone();
+        let (log, members) = (log_sender.clone(), member_sender);
         // Full: a wake is waiting to be taken already.
-        move || {
-            let _ = sender.try_send(());
+        move |channel: &str| {
+            let _ = if channel == "dg_node" { members.try_send(()) } else { log.try_send(()) };
         }
     };
     let (client, driver) = connections.listening(heard).await?;
-    client.batch_execute("LISTEN dg_event_log").await.during("listen for appends")?;
+    client.batch_execute("LISTEN dg_event_log; LISTEN dg_node").await.during("listen for appends")?;
     tokio::spawn(async move {
         let abort = driver.abort_handle();
         tokio::select! {
-            // The receiver is gone, or the connection is: then dropping both senders ends the channel.
-            () = sender.closed() => abort.abort(),
+            // The receiver is gone, or the connection is: then dropping the senders ends the channels.
+            () = log_sender.closed() => abort.abort(),
             _ = driver => {}
         }
         drop(client);
     });
-    Ok(receiver)
+    Ok(Wakes { log, members })
 }

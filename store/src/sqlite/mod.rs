@@ -29,7 +29,7 @@ mod view;
 use crate::{
     Acquisition, AppendMode, Backend, BatchCommit, BuildLease, Creation, Failure, Flip, HighWaterSample, Lease,
     MemberFacts, NewFailure, NewRun, OpenWriter, Owner, Position, ReadView, Result, Run, RunOutcome, RunProgress,
-    SchemaStatus, Scope, ScopeRow, Skip, Storage, Store, StoreOptions, Sweep, Verdict, crash,
+    SchemaStatus, Scope, ScopeRow, Skip, Storage, Store, StoreOptions, Sweep, Verdict, Wakes, crash,
 };
 use async_trait::async_trait;
 use decisiongraph_projections::{Admitted, LogSeq, TenantId};
@@ -45,7 +45,14 @@ use uuid::Uuid;
 pub struct SqliteStore {
     database: Arc<Database>,
     /// Who wants to know of appends, in this process.
-    listeners: Mutex<Vec<mpsc::Sender<()>>>,
+    listeners: Mutex<Vec<Listener>>,
+}
+
+/// Somebody who listens.
+struct Listener {
+    log: mpsc::Sender<()>,
+    /// Never used: an embedded store has one node.
+    _members: mpsc::Sender<()>,
 }
 
 /// Opens the file of an embedded store. Does not migrate.
@@ -79,7 +86,7 @@ impl SqliteStore {
     /// Wakes whoever listens. A listener that has a message waiting needs no second one.
     fn wake(&self) {
         lock(&self.listeners)
-            .retain(|listener| !matches!(listener.try_send(()), Err(mpsc::error::TrySendError::Closed(()))));
+            .retain(|listener| !matches!(listener.log.try_send(()), Err(mpsc::error::TrySendError::Closed(()))));
     }
 }
 
@@ -135,12 +142,13 @@ impl Store for SqliteStore {
         Ok(Vec::new())
     }
 
-    async fn wakes(&self) -> Result<mpsc::Receiver<()>> {
-        let (sender, receiver) = mpsc::channel(1);
+    async fn wakes(&self) -> Result<Wakes> {
+        let (log, log_receiver) = mpsc::channel(1);
+        let (members, member_receiver) = mpsc::channel(1);
         let mut listeners = lock(&self.listeners);
-        listeners.retain(|listener| !listener.is_closed());
-        listeners.push(sender);
-        Ok(receiver)
+        listeners.retain(|listener| !listener.log.is_closed());
+        listeners.push(Listener { log, _members: members });
+        Ok(Wakes { log: log_receiver, members: member_receiver })
     }
 
     async fn heartbeat(&self, owner: &Owner, ttl: Duration) -> Result<()> {

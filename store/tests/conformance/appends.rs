@@ -243,6 +243,6 @@ pub async fn appends_wake_readers(blank: Blank) {
     let fresh = blank.migrated().await;
     let mut wakes = fresh.store.wakes().await.expect("a channel");
     append_all(&fresh.store, &tenant(), &[started("t")]).await;
-    let woken = tokio::time::timeout(Duration::from_secs(10), wakes.recv()).await.expect("in time");
+    let woken = tokio::time::timeout(Duration::from_secs(10), wakes.log.recv()).await.expect("in time");
     assert_eq!(woken, Some(()));
 }

@@ -10,3 +10,5 @@ ON CONFLICT (node) DO UPDATE
        program = excluded.program, protocol = excluded.protocol,
        joined_at = CASE WHEN dg_node.incarnation = excluded.incarnation THEN dg_node.joined_at ELSE excluded.joined_at END
  WHERE dg_node.incarnation = excluded.incarnation OR dg_node.expires_at <= clock_timestamp()
+-- Whether it is new: then the others are told.
+RETURNING joined_at >= statement_timestamp()
