@@ -2,7 +2,7 @@
 
 use super::reply::*;
 use super::request::*;
-use super::{AdminError, append, health, jobs, status, steer, why};
+use super::{AdminError, append, cluster, health, jobs, status, steer, why};
 use crate::engine::replay_failure::replay_failure;
 use crate::engine::{Control, Engine};
 use crate::queries::{self, current_view};
@@ -98,6 +98,11 @@ pub async fn answer(engine: &Engine, request: AdminRequest, control: &Control) -
             AdminReply::Watch(Box::new(jobs::watch_run(store, run_id, wait_ms).await?))
         }
         AdminRequest::Tree(_) => return Err(no_node()),
+        AdminRequest::Cluster => AdminReply::Cluster(cluster::cluster(store).await?),
+        AdminRequest::Cordon { node, draining, reason, by } => {
+            AdminReply::Cluster(cluster::cordon(engine, &node, draining, &reason, by.as_deref()).await?)
+        }
+        AdminRequest::Uncordon { node } => AdminReply::Cluster(cluster::uncordon(engine, &node).await?),
         AdminRequest::ExportStart => AdminReply::ExportStart(ExportStartReply {
             mark: engine.mark().await?,
             tenants: store.view().await?.tenants().await?,

@@ -6,6 +6,7 @@
 //! *Never here:* printing, arguments, SQL, projection rules.
 
 mod append;
+mod cluster;
 mod error;
 mod exit_code;
 mod handler;
@@ -18,6 +19,7 @@ pub(crate) mod status;
 mod steer;
 pub mod why;
 
+pub use cluster::{ClusterReply, MemberState, MemberStatus};
 pub use error::AdminError;
 pub use exit_code::{ExitCode, of_category, of_error, of_health, of_job};
 pub use handler::{EXPORT_EVENTS_MAX, answer, no_node};

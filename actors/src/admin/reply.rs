@@ -1,5 +1,6 @@
 //! What is told. [`AdminReply::to_json`] is the contract with programs: one object, without the name of the variant.
 
+use super::cluster::ClusterReply;
 use crate::engine::replay_failure::FailureReplay;
 use crate::engine::report::{Progress, RunReport};
 use crate::queries::{EdgesPage, EventRecord, ReferenceDigests, Staleness, Subgraph, Summary};
@@ -36,6 +37,7 @@ pub enum AdminReply {
     Run(Run),
     Watch(Box<WatchReply>),
     Tree(TreeReply),
+    Cluster(ClusterReply),
     ExportStart(ExportStartReply),
     ExportPage(ExportPageReply),
 }
@@ -67,6 +69,7 @@ impl AdminReply {
             AdminReply::Run(reply) => to_string(reply),
             AdminReply::Watch(reply) => to_string(reply),
             AdminReply::Tree(reply) => to_string(reply),
+            AdminReply::Cluster(reply) => to_string(reply),
             AdminReply::ExportStart(reply) => to_string(reply),
             AdminReply::ExportPage(reply) => to_string(reply),
         }

@@ -125,6 +125,25 @@ pub enum AdminRequest {
     },
     /// The live actors of the node.
     Tree(TreeRequest),
+    /// The nodes of the cluster.
+    Cluster,
+    /// Have a node take no more tenants.
+    Cordon {
+        /// Its name.
+        node: String,
+        /// Whether it also gives away those that it has.
+        draining: bool,
+        /// Why.
+        reason: String,
+        /// Who asks, for whoever reads it later; the answering process when none.
+        #[serde(default)]
+        by: Option<String>,
+    },
+    /// Have it take tenants again.
+    Uncordon {
+        /// Its name.
+        node: String,
+    },
     /// How far the log can be exported now, and whose it is.
     ExportStart,
     /// A stretch of the log as JSON lines.
@@ -166,6 +185,9 @@ impl AdminRequest {
             AdminRequest::CancelRun { .. } => "cancel_run",
             AdminRequest::WatchRun { .. } => "watch_run",
             AdminRequest::Tree(_) => "tree",
+            AdminRequest::Cluster => "cluster",
+            AdminRequest::Cordon { .. } => "cordon",
+            AdminRequest::Uncordon { .. } => "uncordon",
             AdminRequest::ExportStart => "export_start",
             AdminRequest::ExportPage(_) => "export_page",
         }
@@ -184,7 +206,9 @@ impl AdminRequest {
             | AdminRequest::Resume { .. }
             | AdminRequest::Retry { .. }
             | AdminRequest::ResumeRun { .. }
-            | AdminRequest::CancelRun { .. } => true,
+            | AdminRequest::CancelRun { .. }
+            | AdminRequest::Cordon { .. }
+            | AdminRequest::Uncordon { .. } => true,
             AdminRequest::RebuildCheck(_)
             | AdminRequest::Status(_)
             | AdminRequest::Health(_)
@@ -202,6 +226,7 @@ impl AdminRequest {
             | AdminRequest::Run { .. }
             | AdminRequest::WatchRun { .. }
             | AdminRequest::Tree(_)
+            | AdminRequest::Cluster
             | AdminRequest::ExportStart
             | AdminRequest::ExportPage(_) => false,
         }

@@ -112,7 +112,7 @@ fn steered(row: ScopeRow) -> SteeredScope {
 }
 
 /// Who asks: a name that fits on a line.
-fn who<'a>(engine: &'a Engine, by: Option<&'a str>) -> Result<&'a str, AdminError> {
+pub(super) fn who<'a>(engine: &'a Engine, by: Option<&'a str>) -> Result<&'a str, AdminError> {
     let by = by.unwrap_or(&engine.owner().node);
     if by.is_empty() || by.len() > BY_BYTES_MAX || by.chars().any(char::is_control) {
         return Err(AdminError::new(
@@ -123,7 +123,7 @@ fn who<'a>(engine: &'a Engine, by: Option<&'a str>) -> Result<&'a str, AdminErro
     Ok(by)
 }
 
-fn check_reason(reason: &str) -> Result<(), AdminError> {
+pub(super) fn check_reason(reason: &str) -> Result<(), AdminError> {
     if !reason.trim().is_empty() && reason.len() <= REASON_BYTES_MAX && !reason.contains('\0') {
         return Ok(());
     }

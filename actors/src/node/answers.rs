@@ -11,9 +11,10 @@ use crate::admin::rpc::Answers;
 use crate::admin::status::status;
 use crate::admin::why::why;
 use crate::admin::{
-    AdminError, AdminReply, AdminRequest, Disagreement, HealthReply, HealthWord, JobRequest, NodeFacts, ScopeFilter,
-    ScopeState, StatusReply, TreeReply, TreeRequest, WATCH_MS_MAX, WatchReply, WhyReply, answer,
+    AdminError, AdminReply, AdminRequest, ClusterReply, Disagreement, HealthReply, HealthWord, JobRequest, NodeFacts,
+    ScopeFilter, ScopeState, StatusReply, TreeReply, TreeRequest, WATCH_MS_MAX, WatchReply, WhyReply, answer,
 };
+use crate::cluster::Whose;
 use crate::coordinator::CoordinatorMessage;
 use crate::engine::{Control, RunRequest};
 use crate::replay::ReplayMessage;
@@ -93,6 +94,17 @@ impl NodeAnswers {
             AdminRequest::Health(filter) => Ok(AdminReply::Health(self.health(&filter).await?)),
             AdminRequest::Why { filter, all } => Ok(AdminReply::Why(self.why(&filter, all).await?)),
             AdminRequest::Tree(request) => Ok(AdminReply::Tree(self.tree(&request).await?)),
+            AdminRequest::Cluster | AdminRequest::Cordon { .. } | AdminRequest::Uncordon { .. } => {
+                let changes = request.changes();
+                let mut reply = self.plain(request).await?;
+                if changes {
+                    self.0.poke_cluster();
+                }
+                if let AdminReply::Cluster(cluster) = &mut reply {
+                    self.known_of(cluster);
+                }
+                Ok(reply)
+            }
             other => self.plain(other).await,
         }
     }
@@ -153,6 +165,18 @@ impl NodeAnswers {
         }
     }
 
+    // ── the cluster ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Adds what only a node knows.
+    fn known_of(&self, cluster: &mut ClusterReply) {
+        let shared = &self.0;
+        cluster.answered_by = Some(shared.owner.node.clone());
+        cluster.moving = shared.places.moving() as u64;
+        for member in &mut cluster.members {
+            member.tenants = shared.places.share(&member.node).map(|tenants| tenants as u64);
+        }
+    }
+
     // ── scopes ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     /// Has the workers of this tenant look at their scopes again: somebody changed them.
@@ -170,7 +194,15 @@ impl NodeAnswers {
             let Some(cell) = self.0.scopes.cell(&scope.tenant) else {
                 if scope.lag.events > 0 && matches!(scope.state, ScopeState::Unowned | ScopeState::Behind) {
                     scope.state = ScopeState::Behind;
-                    scope.why = "this node has not started on it yet: it waits for its turn".to_owned();
+                    scope.why = match self.0.places.whose(&self.0.owner.node, &scope.tenant) {
+                        Whose::Ours | Whose::Unknown => {
+                            "this node has not started on it yet: it waits for its turn".to_owned()
+                        }
+                        Whose::Theirs(node) => format!("its place is on node {node}"),
+                        Whose::Nobody => {
+                            "no node takes tenants: all are cordoned; see `decisiongraph cluster`".to_owned()
+                        }
+                    };
                 }
                 continue;
             };

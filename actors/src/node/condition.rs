@@ -21,6 +21,10 @@ pub struct Condition {
     pub mark_held: Option<Duration>,
     /// Whether the node stops.
     pub draining: bool,
+    /// Why operators want this node to take no more tenants.
+    pub cordoned: Option<String>,
+    /// No node takes tenants.
+    pub nobody_takes: bool,
 }
 
 impl Condition {
@@ -31,6 +35,8 @@ impl Condition {
             lease_held: !shared.trust.left().is_zero(),
             mark_held: shared.mark.borrow().held_since.map(|since| since.elapsed()),
             draining: shared.draining(),
+            cordoned: cordoned(shared),
+            nobody_takes: shared.places.takes_nobody(),
         }
     }
 
@@ -58,6 +64,21 @@ impl Condition {
                 "`decisiongraph tree` shows the lease keeper; another node of the same name may be running",
             ));
         }
+        if self.nobody_takes {
+            found.push(finding(
+                HealthWord::Degraded,
+                "cluster",
+                "every node is cordoned or draining: nobody takes tenants, and projections fall behind".to_owned(),
+                "`decisiongraph cluster` says who asked for it; `decisiongraph uncordon NODE` ends it",
+            ));
+        } else if let Some(why) = &self.cordoned {
+            found.push(finding(
+                HealthWord::Degraded,
+                "cordon",
+                format!("this node takes no more tenants: {why}"),
+                "`decisiongraph uncordon NODE` when it may again",
+            ));
+        }
         if let Some(held) = self.mark_held.filter(|held| *held > HELD_MAX) {
             found.push(finding(
                 HealthWord::Degraded,
@@ -78,6 +99,14 @@ impl Condition {
             None => Ok(()),
         }
     }
+}
+
+/// Who cordoned this node, and why.
+fn cordoned(shared: &Shared) -> Option<String> {
+    let members = shared.members.borrow();
+    let cordon = members.iter().find(|member| member.owner == shared.owner)?.cordon.as_ref()?;
+    let what = if cordon.draining { "draining" } else { "cordoned" };
+    Some(format!("{what} by {}: {}", cordon.by, cordon.reason))
 }
 
 /// What is wrong with the database; none when it answers.
@@ -106,6 +135,8 @@ mod tests {
             (Condition { lease_held: false, ..well.clone() }, "lease", Some("lease: not held")),
             (Condition { draining: true, ..well.clone() }, "node", Some("draining: the node is stopping")),
             (Condition { mark_held: Some(HELD_MAX * 2), ..well.clone() }, "high_water", None),
+            (Condition { cordoned: Some("cordoned by ada: disk".to_owned()), ..well.clone() }, "cordon", None),
+            (Condition { cordoned: Some("x".to_owned()), nobody_takes: true, ..well.clone() }, "cluster", None),
         ] {
             assert_eq!(condition.findings()[0].subject, subject);
             assert_eq!(condition.ready().err().as_deref(), ready);

@@ -133,6 +133,10 @@ pub enum Command {
     Runs(commands::runs::Runs),
     Run(commands::runs::RunArgs),
     Cancel(commands::runs::Cancel),
+    Cluster(commands::cluster::Cluster),
+    Cordon(commands::cluster::Cordon),
+    Uncordon(commands::cluster::Uncordon),
+    Drain(commands::cluster::Drain),
     Node(commands::node::Node),
     Completions(commands::completions::Completions),
 }

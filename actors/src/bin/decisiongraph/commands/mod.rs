@@ -2,6 +2,7 @@
 
 pub mod append;
 pub mod catch_up;
+pub mod cluster;
 pub mod completions;
 pub mod demo;
 pub mod digest;
@@ -74,6 +75,10 @@ pub async fn run(cli: Cli, output: Output) -> Result<ExitCode, AdminError> {
         Command::Runs(command) => command.run(&context).await,
         Command::Run(command) => command.run(&context).await,
         Command::Cancel(command) => command.run(&context).await,
+        Command::Cluster(command) => command.run(&context).await,
+        Command::Cordon(command) => command.run(&context).await,
+        Command::Uncordon(command) => command.run(&context).await,
+        Command::Drain(command) => command.run(&context).await,
         Command::Node(command) => command.run(&context).await,
         Command::Completions(command) => command.run(&context),
     }

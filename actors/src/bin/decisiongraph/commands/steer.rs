@@ -54,7 +54,7 @@ impl Retry {
 }
 
 /// Who asks, as this machine knows them.
-fn me() -> Option<String> {
+pub fn me() -> Option<String> {
     let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).ok().filter(|user| !user.is_empty())?;
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     Some(match host.trim() {

@@ -1,0 +1,138 @@
+//! The members of the cluster, and what an operator wants of one: no more tenants, none at all, or as before. All durable, by name.
+//!
+//! *Never:* moves a tenant; the nodes do so when they see the change.
+
+use super::AdminError;
+use super::steer::{check_reason, who};
+use crate::engine::Engine;
+use decisiongraph_projections::Category;
+use decisiongraph_store::{Backend, Cordon, Member, Store};
+use serde::{Deserialize, Serialize};
+
+/// The cluster, as the database knows it and, over a node, as that node does.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClusterReply {
+    /// The node that answered; none without one.
+    pub answered_by: Option<String>,
+    /// By name: the live ones, and those that died within a day.
+    pub members: Vec<MemberStatus>,
+    /// Tenants that the answering node holds and is handing over.
+    pub moving: u64,
+}
+
+/// One of them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MemberStatus {
+    /// Its name.
+    pub node: String,
+    /// Drawn at its start.
+    pub incarnation: String,
+    /// What it is up to.
+    pub state: MemberState,
+    /// Where the others reach it; nowhere when none.
+    pub address: Option<String>,
+    /// Its program's version.
+    pub program: String,
+    /// The newest protocol that it speaks.
+    pub protocol: i32,
+    /// How long its lease still runs, on the database's clock, milliseconds.
+    pub lease_left_ms: u64,
+    /// Since when this incarnation is there, RFC 3339.
+    pub joined_at: String,
+    /// Who asked that it takes no more tenants, and why.
+    pub cordon: Option<Cordon>,
+    /// Tenants that are placed on it, as the answering node sees it; none when it does not say (no node, or one node alone).
+    pub tenants: Option<u64>,
+}
+
+/// What a member is up to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MemberState {
+    /// It takes tenants.
+    Active,
+    /// It keeps the tenants that it has and takes no more.
+    Cordoned,
+    /// It gives its tenants away.
+    Draining,
+    /// Its lease is over; its tenants are the others'.
+    Dead,
+}
+
+impl MemberState {
+    /// As people read it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            MemberState::Active => "active",
+            MemberState::Cordoned => "cordoned",
+            MemberState::Draining => "draining",
+            MemberState::Dead => "dead",
+        }
+    }
+}
+
+/// The members, out of the database.
+pub async fn cluster(store: &dyn Store) -> Result<ClusterReply, AdminError> {
+    let members = store.view().await?.members().await?;
+    Ok(ClusterReply { answered_by: None, members: members.into_iter().map(status).collect(), moving: 0 })
+}
+
+fn status(member: Member) -> MemberStatus {
+    let state = match (member.is_live(), &member.cordon) {
+        (false, _) => MemberState::Dead,
+        (true, None) => MemberState::Active,
+        (true, Some(cordon)) if cordon.draining => MemberState::Draining,
+        (true, Some(_)) => MemberState::Cordoned,
+    };
+    MemberStatus {
+        state,
+        node: member.owner.node,
+        incarnation: member.owner.incarnation.to_string(),
+        address: member.facts.address,
+        program: member.facts.program,
+        protocol: member.facts.protocol,
+        lease_left_ms: u64::try_from(member.lease_left.as_millis()).unwrap_or(u64::MAX),
+        joined_at: member.joined_at,
+        cordon: member.cordon,
+        tenants: None,
+    }
+}
+
+/// Cordons a node, or has it drained. `not_found` when no node of that name is known.
+pub async fn cordon(
+    engine: &Engine,
+    node: &str,
+    draining: bool,
+    reason: &str,
+    by: Option<&str>,
+) -> Result<ClusterReply, AdminError> {
+    check_reason(reason)?;
+    let by = who(engine, by)?;
+    let store = &**engine.store();
+    known(store, node).await?;
+    store.cordon(node, draining, reason, by).await?;
+    cluster(store).await
+}
+
+/// Ends that.
+pub async fn uncordon(engine: &Engine, node: &str) -> Result<ClusterReply, AdminError> {
+    let store = &**engine.store();
+    known(store, node).await?;
+    store.uncordon(node).await?;
+    cluster(store).await
+}
+
+async fn known(store: &dyn Store, node: &str) -> Result<(), AdminError> {
+    if store.backend() == Backend::Sqlite {
+        return Err(AdminError::new(
+            Category::InvalidArgument,
+            "an embedded store has one node: nobody takes its tenants",
+        )
+        .next("`decisiongraph pause` leaves scopes alone; SIGTERM stops the node"));
+    }
+    if store.view().await?.members().await?.iter().any(|member| member.owner.node == node) {
+        return Ok(());
+    }
+    Err(AdminError::new(Category::NotFound, format!("there is no node `{node}`"))
+        .next("`decisiongraph cluster` lists them"))
+}

@@ -1,0 +1,115 @@
+//! `cluster`, `cordon`, `uncordon` and `drain`: the nodes, and what an operator wants of one.
+
+use super::{Context, steer, unexpected};
+use crate::output::{duration, number, shown, table};
+use clap::Args;
+use decisiongraph_actors::admin::{
+    AdminError, AdminReply, AdminRequest, ClusterReply, ExitCode, MemberState, MemberStatus,
+};
+
+/// List the nodes that share the database: who lives, who takes tenants, and how many each has
+#[derive(Args)]
+#[command(after_help = "Example:\n  decisiongraph cluster --node unix:/var/lib/decisiongraph/admin.sock")]
+pub struct Cluster {}
+
+impl Cluster {
+    pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
+        print(context, AdminRequest::Cluster).await
+    }
+}
+
+/// Have a node take no more tenants; it keeps those that it has
+///
+/// Durable, by the node's name: a restart of the node changes nothing. `uncordon` ends it.
+#[derive(Args)]
+#[command(after_help = "Example:\n  decisiongraph cordon node-2 --reason \"disk is being replaced\"")]
+pub struct Cordon {
+    /// The node's name, from `decisiongraph cluster`
+    #[arg(value_name = "NODE")]
+    name: String,
+    /// Why, for whoever finds it so
+    #[arg(long, value_name = "TEXT", default_value = "no reason given")]
+    reason: String,
+}
+
+impl Cordon {
+    pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
+        let Cordon { name, reason } = self;
+        print(context, AdminRequest::Cordon { node: name, draining: false, reason, by: steer::me() }).await
+    }
+}
+
+/// Have a node give its tenants to the others, a few at a time, and take no more
+///
+/// Each worker finishes its batch first. The node goes on running; stop it when `decisiongraph cluster` says that it has none left.
+/// Durable, by the node's name. `uncordon` ends it.
+#[derive(Args)]
+#[command(after_help = "Example:\n  decisiongraph drain node-2 --reason upgrade")]
+pub struct Drain {
+    /// The node's name, from `decisiongraph cluster`
+    #[arg(value_name = "NODE")]
+    name: String,
+    /// Why, for whoever finds it so
+    #[arg(long, value_name = "TEXT", default_value = "no reason given")]
+    reason: String,
+}
+
+impl Drain {
+    pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
+        let Drain { name, reason } = self;
+        print(context, AdminRequest::Cordon { node: name, draining: true, reason, by: steer::me() }).await
+    }
+}
+
+/// Have a node take tenants again
+#[derive(Args)]
+#[command(after_help = "Example:\n  decisiongraph uncordon node-2")]
+pub struct Uncordon {
+    /// The node's name, from `decisiongraph cluster`
+    #[arg(value_name = "NODE")]
+    name: String,
+}
+
+impl Uncordon {
+    pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
+        print(context, AdminRequest::Uncordon { node: self.name }).await
+    }
+}
+
+async fn print(context: &Context, request: AdminRequest) -> Result<ExitCode, AdminError> {
+    let reply = context.ask(request).await?;
+    let AdminReply::Cluster(cluster) = &reply else { return Err(unexpected()) };
+    context.output.reply(&reply, || text(cluster))?;
+    Ok(ExitCode::OK)
+}
+
+fn text(reply: &ClusterReply) -> String {
+    if reply.members.is_empty() {
+        return "No node has joined: start one with `decisiongraph node`.".to_owned();
+    }
+    let rows = reply.members.iter().map(|member| row(member, reply.answered_by.as_deref())).collect();
+    let mut text = table(&["node", "state", "#lease", "#tenants", "address", "program", "since", "because"], rows);
+    if reply.moving > 0 {
+        text.push_str(&format!("\n{} tenants are on their way from here to others.", number(reply.moving)));
+    }
+    text
+}
+
+fn row(member: &MemberStatus, answered_by: Option<&str>) -> Vec<String> {
+    let mine = if answered_by == Some(member.node.as_str()) { " *" } else { "" };
+    let lease = match member.state {
+        MemberState::Dead => "over".to_owned(),
+        _ => duration(member.lease_left_ms as f64 / 1_000.0),
+    };
+    let because = member.cordon.as_ref().map(|cordon| format!("{} ({})", shown(&cordon.reason), shown(&cordon.by)));
+    vec![
+        format!("{}{mine}", shown(&member.node)),
+        member.state.as_str().to_owned(),
+        lease,
+        member.tenants.map_or("-".to_owned(), number),
+        member.address.as_deref().map_or("-".to_owned(), |address| shown(address).to_string()),
+        format!("{} (protocol {})", shown(&member.program), member.protocol),
+        member.joined_at.clone(),
+        because.unwrap_or_else(|| "-".to_owned()),
+    ]
+}
