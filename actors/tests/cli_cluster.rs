@@ -23,7 +23,10 @@ async fn nodes_are_listed_cordoned_drained_and_let_back() {
     wait_until("the one tenant has its place", || [tenants("a"), tenants("b")].iter().flatten().sum::<u64>() == 1);
     let cluster = a.json(&["cluster"]);
     assert_eq!(cluster["answered_by"], "a");
-    assert_eq!((&member(&cluster, "a")["state"], &member(&cluster, "b")["state"]), (&"active".into(), &"active".into()));
+    assert_eq!(
+        (&member(&cluster, "a")["state"], &member(&cluster, "b")["state"]),
+        (&"active".into(), &"active".into())
+    );
     let shown = b.run(&["cluster"]);
     assert!(shown.code == 0 && shown.stdout.contains("b *"), "{}", shown.stdout);
 

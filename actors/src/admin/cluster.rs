@@ -60,6 +60,20 @@ pub enum MemberState {
 }
 
 impl MemberState {
+    /// Every state.
+    pub const ALL: [MemberState; 4] =
+        [MemberState::Active, MemberState::Cordoned, MemberState::Draining, MemberState::Dead];
+
+    /// What this member is up to.
+    pub fn of(member: &Member) -> MemberState {
+        match (member.is_live(), &member.cordon) {
+            (false, _) => MemberState::Dead,
+            (true, None) => MemberState::Active,
+            (true, Some(cordon)) if cordon.draining => MemberState::Draining,
+            (true, Some(_)) => MemberState::Cordoned,
+        }
+    }
+
     /// As people read it.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -78,14 +92,8 @@ pub async fn cluster(store: &dyn Store) -> Result<ClusterReply, AdminError> {
 }
 
 fn status(member: Member) -> MemberStatus {
-    let state = match (member.is_live(), &member.cordon) {
-        (false, _) => MemberState::Dead,
-        (true, None) => MemberState::Active,
-        (true, Some(cordon)) if cordon.draining => MemberState::Draining,
-        (true, Some(_)) => MemberState::Cordoned,
-    };
     MemberStatus {
-        state,
+        state: MemberState::of(&member),
         node: member.owner.node,
         incarnation: member.owner.incarnation.to_string(),
         address: member.facts.address,

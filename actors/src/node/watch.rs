@@ -4,6 +4,7 @@
 //! them every [`LAG_EVERY`]: a node without lag asks nothing.
 
 use super::{Condition, Guard, Shared};
+use crate::admin::MemberState;
 use crate::admin::status::LAG_EVENTS_MAX;
 use crate::http::Probes;
 use crate::supervision::{ActorTable, Root, TreeEvent};
@@ -100,6 +101,13 @@ async fn count(shared: &Shared, lags: &Mutex<Lags>) -> StoreResult<()> {
     Ok(())
 }
 
+/// The nodes of the cluster by state; a state without a node is there, too.
+fn members(shared: &Shared) -> Vec<(&'static str, usize)> {
+    let states: Vec<MemberState> = shared.members.borrow().iter().map(MemberState::of).collect();
+    let count = |state| (MemberState::as_str(state), states.iter().filter(|known| **known == state).count());
+    MemberState::ALL.map(count).to_vec()
+}
+
 impl Observed for NodeWatch {
     fn observe(&self) -> Observation {
         let shared = &self.shared;
@@ -129,6 +137,8 @@ impl Observed for NodeWatch {
             mark_held: condition.mark_held.unwrap_or_default(),
             tenants_running,
             tenants_waiting,
+            tenants_moving: shared.places.moving(),
+            members: members(shared),
             jobs,
             lags: scopes,
         }

@@ -254,8 +254,16 @@ const GAUGES: &[(&Metric, Show)] = &[
     (&signals::LEASE_LEFT, |summary, gauge| gauge.observe(summary.observation.lease_left.as_secs_f64(), &[])),
     (&signals::TENANTS, |summary, gauge| {
         let observation = &summary.observation;
-        for (state, count) in [("running", observation.tenants_running), ("waiting", observation.tenants_waiting)] {
+        let moving = ("moving", observation.tenants_moving);
+        for (state, count) in
+            [("running", observation.tenants_running), ("waiting", observation.tenants_waiting), moving]
+        {
             gauge.observe(count as f64, &[KeyValue::new("state", state)]);
+        }
+    }),
+    (&signals::MEMBERS, |summary, gauge| {
+        for (state, count) in &summary.observation.members {
+            gauge.observe(*count as f64, &[KeyValue::new("state", *state)]);
         }
     }),
     (&signals::JOBS, |summary, gauge| {

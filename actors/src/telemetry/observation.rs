@@ -34,6 +34,10 @@ pub struct Observation {
     pub tenants_running: usize,
     /// Tenants that wait for their turn.
     pub tenants_waiting: usize,
+    /// Tenants that are handed over to other nodes.
+    pub tenants_moving: usize,
+    /// Nodes of the cluster by state.
+    pub members: Vec<(&'static str, usize)>,
     /// Jobs of this node.
     pub jobs: Vec<(RunMode, RunState, usize)>,
     /// Scopes whose lag is known. Those that are current may be left out.

@@ -129,7 +129,9 @@ metrics! {
     LEASE_LEFT = "decisiongraph_lease_left_seconds", Gauge, "s", [],
         "How long this node may still believe in its lease; 0 when it is over.";
     TENANTS = "decisiongraph_tenants", Gauge, "{tenant}", ["state"],
-        "Tenants whose actors run (running), and those that wait for their turn (waiting).";
+        "Tenants whose actors run (running), that wait for their turn (waiting), and that are handed over to other nodes (moving).";
+    MEMBERS = "decisiongraph_members", Gauge, "{node}", ["state"],
+        "Nodes of the cluster as this one knows them: active, cordoned, draining, dead.";
     JOBS = "decisiongraph_jobs", Gauge, "{job}", ["mode", "state"],
         "Jobs of this node by mode and state.";
 }
@@ -241,6 +243,7 @@ pub const LOGS: &[LogSignal] = &[
     log("warn", "the job's actor died; it goes on from its durable position", "A defect or a kill."),
     log("warn", "the lease is not renewed: {}", "Told once; work stops when the lease is over, renewals go on."),
     log("info", "the lease is renewed again", "After the line above."),
+    log("info", "the members of the cluster changed", "`members` names those that live; tenants are divided anew."),
     log("error", "the scope cannot be worked on: {}", "`decisiongraph why` and the runbook's section of the category."),
     log("info", "the scope was taken over; this worker stops", "Another node owns it now."),
     log("warn", "the server's history changed: cursors and digests held in memory are dropped", "The database restarted or failed over; everything is read anew."),
