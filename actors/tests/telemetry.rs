@@ -42,6 +42,8 @@ impl Observed for Node {
             mark_held: Duration::from_secs(4),
             tenants_running: 3,
             tenants_waiting: 2,
+            tenants_moving: 1,
+            members: vec![("active", 2), ("dead", 1)],
             jobs: vec![(RunMode::Rebuild, RunState::Running, 1)],
             lags: (1..=self.0).map(lag).collect(),
         }
