@@ -74,6 +74,41 @@ fn every_number_reaches_the_field_that_is_named_after_it() {
 }
 
 #[test]
+fn a_node_for_other_machines_needs_certificates_a_secret_and_an_address_that_can_be_dialled() {
+    let (_folder, path) = file("x");
+    let path = path.to_str().expect("text");
+    let files = [("cluster-ca-file", path), ("cluster-cert-file", path), ("cluster-key-file", path)];
+    let secret = [("DECISIONGRAPH_SECRET", "correct horse battery staple")];
+    let with = |more: &[(&str, &str)], env: &[(&str, &str)]| load(None, env, &[&files[..], more].concat());
+    let config = with(&[("cluster-listen", "192.0.2.1:7422")], &secret).expect("sound");
+    let cluster = config.cluster.expect("on");
+    assert_eq!((cluster.tls.name.as_str(), cluster.advertise, cluster.peers.len()), ("decisiongraph", None, 0));
+    let more = [
+        ("cluster-listen", "0.0.0.0:7422"),
+        ("cluster-advertise", "node-1.example:7422"),
+        ("cluster-peers", "10.0.0.1:7422, [2001:db8::1]:7422,node-2:7422"),
+    ];
+    let cluster = with(&more, &secret).expect("sound").cluster.expect("on");
+    assert_eq!(cluster.advertise.as_deref(), Some("node-1.example:7422"));
+    assert_eq!(cluster.peers, ["10.0.0.1:7422", "[2001:db8::1]:7422", "node-2:7422"]);
+    let told = |faults: Result<NodeConfig, Vec<ConfigFault>>| {
+        faults.expect_err("a fault").iter().map(ConfigFault::to_string).collect::<Vec<_>>().join("; ")
+    };
+    for (faults, part) in [
+        (with(&[("cluster-listen", "0.0.0.0:7422")], &secret), "cluster_advertise says which one"),
+        (with(&[("cluster-listen", "192.0.2.1:7422")], &[]), "cluster_listen needs secret_file"),
+        (load(None, &secret, &[("cluster-listen", "192.0.2.1:7422")]), "cluster_listen needs cluster_key_file"),
+        (load(None, &secret, &[("cluster-peers", "a:1")]), "cluster_peers needs cluster_listen"),
+        (load(None, &[], &[("cluster-peers", "a:1,b")]), "cluster_peers is HOST:PORT,"),
+        (load(None, &[], &[("cluster-advertise", "0.0.0.0:7")]), "cluster_advertise is HOST:PORT"),
+        (load(None, &[], &[("cluster-name", "no name")]), "cluster_name is DNS name"),
+    ] {
+        let told = told(faults);
+        assert!(told.contains(part), "{part}: {told}");
+    }
+}
+
+#[test]
 fn flags_win_over_the_environment_over_the_file_over_defaults() {
     let (_folder, path) = file("lease_ms = 1000\nwriters = 4\npool_size = 5\n");
     let env = [("DECISIONGRAPH_LEASE_MS", "2000"), ("DECISIONGRAPH_WRITERS", "6"), ("DECISIONGRAPH_POLL_MS", "")];

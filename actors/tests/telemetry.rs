@@ -61,6 +61,7 @@ fn record_everything(telemetry: &Telemetry) {
     telemetry.mark_held(took);
     telemetry.job(RunMode::Verify, RunState::Completed, took);
     telemetry.admin_ask("status", Some(Category::NotFound), took);
+    telemetry.refused("cluster", Category::Unauthorized);
 }
 
 /// Attributes and value.

@@ -26,6 +26,12 @@ pub enum Kind {
         /// Whether only addresses of this machine's loopback are taken.
         loopback_only: bool,
     },
+    /// `HOST:PORT` that somebody else dials; the host may be a name.
+    Peer,
+    /// [`Kind::Peer`]s with commas between them, at most [`PEERS_MAX`].
+    Peers,
+    /// A name that a certificate can be for.
+    CertificateName,
     /// `postgres://…` or `sqlite:PATH`; may hold a password, and is never shown with it.
     Database,
     /// `http://HOST[:PORT][/PATH]` without a login, or `off`.
@@ -38,6 +44,11 @@ pub enum Kind {
 
 /// Longest text of a value, in bytes.
 pub const TEXT_BYTES_MAX: usize = 200;
+
+/// Longest list of peers.
+pub const PEERS_MAX: usize = 256;
+/// Longest list of peers, in bytes.
+pub const PEERS_BYTES_MAX: usize = 16_384;
 
 /// Where a value comes from when nobody gave one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +91,9 @@ impl Key {
             Kind::File => "readable file".to_owned(),
             Kind::Listen { loopback_only: true } => "loopback HOST:PORT, or off".to_owned(),
             Kind::Listen { loopback_only: false } => "HOST:PORT, or off".to_owned(),
+            Kind::Peer => "HOST:PORT".to_owned(),
+            Kind::Peers => format!("HOST:PORT,HOST:PORT,…, at most {PEERS_MAX}"),
+            Kind::CertificateName => "DNS name".to_owned(),
             Kind::Database => "postgres://USER@HOST/DATABASE or sqlite:PATH".to_owned(),
             Kind::Endpoint => "http://HOST:PORT, or off".to_owned(),
             Kind::Filter => "filter of `tracing`".to_owned(),
@@ -170,6 +184,10 @@ pub const OTHER_VARIABLES: &[&str] = &[
     CONFIG_VARIABLE,
     SECRET_VARIABLE,
     "DECISIONGRAPH_NODE",
+    "DECISIONGRAPH_TLS_CA",
+    "DECISIONGRAPH_TLS_CERT",
+    "DECISIONGRAPH_TLS_KEY",
+    "DECISIONGRAPH_TLS_NAME",
     // Of tests and of the benchmark, which start nodes.
     "DECISIONGRAPH_CRASH_AT",
     "DECISIONGRAPH_TEST_POSTGRES",
@@ -195,6 +213,20 @@ pub const KEYS: &[Key] = &[
         "TCP address of the admin RPC, beside the Unix socket. Needs a secret."),
     key("secret_file", "DECISIONGRAPH_SECRET_FILE", Kind::File, Nothing,
         "File with the secret that admin clients over TCP prove; readable by its owner only. DECISIONGRAPH_SECRET may hold the secret instead."),
+    key("cluster_listen", "DECISIONGRAPH_CLUSTER_LISTEN", Kind::Listen { loopback_only: false }, Text("off"),
+        "TCP address at which other nodes, and programs on other machines, reach this node: mutual TLS, and the secret inside it. Needs cluster_ca_file, cluster_cert_file, cluster_key_file and a secret."),
+    key("cluster_advertise", "DECISIONGRAPH_CLUSTER_ADVERTISE", Kind::Peer, Found("cluster_listen, when it is one address"),
+        "What the other nodes dial to reach this one."),
+    key("cluster_ca_file", "DECISIONGRAPH_CLUSTER_CA_FILE", Kind::File, Nothing,
+        "Certificates of the cluster's own authority, PEM. Who shows one that it did not sign is refused."),
+    key("cluster_cert_file", "DECISIONGRAPH_CLUSTER_CERT_FILE", Kind::File, Nothing,
+        "This node's certificate, PEM, for cluster_name. A file that changes is read again at the next connection."),
+    key("cluster_key_file", "DECISIONGRAPH_CLUSTER_KEY_FILE", Kind::File, Nothing,
+        "Its private key, PEM; readable by its owner only."),
+    key("cluster_name", "DECISIONGRAPH_CLUSTER_NAME", Kind::CertificateName, Text("decisiongraph"),
+        "The name that the certificate of every node of the cluster carries, whatever its address."),
+    key("cluster_peers", "DECISIONGRAPH_CLUSTER_PEERS", Kind::Peers, Nothing,
+        "Nodes to link to besides those that the database knows."),
     key("metrics_listen", "DECISIONGRAPH_METRICS_LISTEN", Kind::Listen { loopback_only: false }, Text("127.0.0.1:9464"),
         "HTTP address of /metrics, /livez and /readyz. They are not authenticated: an address that others reach shows them tenants and lag."),
     key("otlp_endpoint", "DECISIONGRAPH_OTLP_ENDPOINT", Kind::Endpoint, Text("off"),

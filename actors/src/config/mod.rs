@@ -15,6 +15,7 @@ pub use fault::{ConfigFault, Source};
 pub(crate) use reading::engine_from;
 pub use value::Value;
 
+use crate::admin::rpc::TlsFiles;
 use crate::engine::EngineConfig;
 use crate::node::NodeBounds;
 use decisiongraph_store::{DatabaseUrl, StoreOptions};
@@ -38,6 +39,19 @@ pub enum LogFormat {
     Json,
 }
 
+/// How a node is reached from other machines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterConfig {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// What others dial; where it listens when none.
+    pub advertise: Option<String>,
+    /// Certificates and key.
+    pub tls: TlsFiles,
+    /// Nodes to link to besides those that the database knows, `HOST:PORT`.
+    pub peers: Vec<String>,
+}
+
 /// What a node is started with.
 #[derive(Debug, Clone)]
 pub struct NodeConfig {
@@ -53,6 +67,8 @@ pub struct NodeConfig {
     pub admin_listen: Option<SocketAddr>,
     /// File of the admin secret.
     pub secret_file: Option<PathBuf>,
+    /// How other nodes, and programs on other machines, reach it; they do not when none.
+    pub cluster: Option<ClusterConfig>,
     /// Where `/metrics`, `/livez` and `/readyz` are served.
     pub metrics_listen: Option<SocketAddr>,
     /// Collector of traces and metrics, without a slash at its end.

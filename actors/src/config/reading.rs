@@ -5,7 +5,8 @@
 use super::fault::{ConfigFault, Source};
 use super::keys::{self, KEYS, Key, SECRET_VARIABLE, Unset};
 use super::value::{self, Value};
-use super::{EMBEDDED_FILE, LogFormat, NodeConfig};
+use super::{ClusterConfig, EMBEDDED_FILE, LogFormat, NodeConfig};
+use crate::admin::rpc::TlsFiles;
 use crate::engine::EngineConfig;
 use crate::failure::Pauses;
 use crate::node::NodeBounds;
@@ -167,6 +168,27 @@ impl Reading {
         {
             faults.push(format!("admin_listen needs secret_file, or {SECRET_VARIABLE} in the environment"));
         }
+        if let Some(address) = settled.address("cluster_listen") {
+            for file in ["cluster_ca_file", "cluster_cert_file", "cluster_key_file"] {
+                if settled.path(file).is_none() {
+                    faults.push(format!("cluster_listen needs {file}"));
+                }
+            }
+            if settled.path("secret_file").is_none() && env(SECRET_VARIABLE).is_none() {
+                faults.push(format!("cluster_listen needs secret_file, or {SECRET_VARIABLE} in the environment"));
+            }
+            if address.ip().is_unspecified() && settled.text("cluster_advertise").is_none() {
+                faults.push(format!(
+                    "cluster_listen ({address}) is every address of this machine: cluster_advertise says which one others dial"
+                ));
+            }
+        } else {
+            for key in ["cluster_advertise", "cluster_peers"] {
+                if settled.get(key).is_some_and(|setting| setting.value != Value::Nothing) {
+                    faults.push(format!("{key} needs cluster_listen"));
+                }
+            }
+        }
         self.faults.extend(faults.into_iter().map(|message| ConfigFault::new(Source::Together, message)));
     }
 
@@ -184,6 +206,7 @@ impl Reading {
             name: settled.text("name"),
             admin_listen: settled.address("admin_listen"),
             secret_file: settled.path("secret_file"),
+            cluster: cluster(&settled),
             metrics_listen: settled.address("metrics_listen"),
             otlp_endpoint: settled.text("otlp_endpoint"),
             otlp_interval: Duration::from_secs(settled.whole("otlp_interval_s")),
@@ -231,6 +254,24 @@ fn engine(settled: &Settled<'_>) -> EngineConfig {
         own_partition_events: settled.whole("own_partition_events"),
         checkpoint_events: settled.whole("checkpoint_events"),
     }
+}
+
+/// What is needed to be reached by other machines; none when this node is not.
+fn cluster(settled: &Settled<'_>) -> Option<ClusterConfig> {
+    Some(ClusterConfig {
+        listen: settled.address("cluster_listen")?,
+        advertise: settled.text("cluster_advertise"),
+        tls: TlsFiles {
+            ca: settled.path("cluster_ca_file")?,
+            cert: settled.path("cluster_cert_file")?,
+            key: settled.path("cluster_key_file")?,
+            name: settled.text("cluster_name")?,
+        },
+        peers: match settled.get("cluster_peers").map(|setting| &setting.value) {
+            Some(Value::Peers(peers)) => peers.clone(),
+            _ => Vec::new(),
+        },
+    })
 }
 
 /// Values by name. A name that is not in [`KEYS`], or has another kind, would be a defect: the tests read every field.

@@ -2,7 +2,8 @@
 //!
 //! *Guarantees.* A message never quotes a value that may hold a secret; what `Display` shows of a value holds none.
 
-use super::keys::{Key, Kind, TEXT_BYTES_MAX};
+use super::keys::{Key, Kind, PEERS_BYTES_MAX, PEERS_MAX, TEXT_BYTES_MAX};
+use crate::admin::rpc::is_name;
 use decisiongraph_store::DatabaseUrl;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -26,6 +27,8 @@ pub enum Value {
     Path(PathBuf),
     /// An address to listen on.
     Address(SocketAddr),
+    /// Addresses that somebody dials, `HOST:PORT`.
+    Peers(Vec<String>),
     /// A database, perhaps with its password.
     Database(DatabaseUrl),
 }
@@ -38,6 +41,7 @@ impl fmt::Display for Value {
             Value::Text(text) => f.write_str(text),
             Value::Path(path) => write!(f, "{}", path.display()),
             Value::Address(address) => write!(f, "{address}"),
+            Value::Peers(peers) => f.write_str(&peers.join(",")),
             Value::Database(url) => write!(f, "{url}"),
         }
     }
@@ -64,6 +68,15 @@ pub fn of_text(key: &Key, text: &str) -> Result<Value, String> {
             Some(address) if !loopback_only || address.ip().is_loopback() => Ok(Value::Address(address)),
             _ => wrong(),
         },
+        Kind::Peer if is_peer(text) => Ok(Value::Text(text.to_owned())),
+        Kind::Peer => wrong(),
+        Kind::Peers => {
+            let peers: Vec<String> = text.split(',').map(|peer| peer.trim().to_owned()).collect();
+            let sound = peers.len() <= PEERS_MAX && text.len() <= PEERS_BYTES_MAX;
+            if sound && peers.iter().all(|peer| is_peer(peer)) { Ok(Value::Peers(peers)) } else { wrong() }
+        }
+        Kind::CertificateName if is_name(text) => Ok(Value::Text(text.to_owned())),
+        Kind::CertificateName => wrong(),
         Kind::Database => match DatabaseUrl::parse(text) {
             Ok(url) => Ok(Value::Database(url)),
             Err(error) => Err(format!("{}: {}", key.name, error.message)),
@@ -120,6 +133,17 @@ fn address(text: &str) -> Option<SocketAddr> {
         Some(port) => Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port.parse().ok()?)),
         None => text.parse().ok(),
     }
+}
+
+/// A host (a name, an IPv4 address, or an IPv6 one in brackets) and a port that can be dialled.
+fn is_peer(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else { return false };
+    let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let host_is_sound = match inner.parse::<IpAddr>() {
+        Ok(address) => !address.is_unspecified() && address.is_ipv6() == (inner.len() != host.len()),
+        Err(_) => inner.len() == host.len() && is_name(host),
+    };
+    host_is_sound && text.len() <= TEXT_BYTES_MAX && port.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
 fn endpoint(text: &str) -> Option<String> {

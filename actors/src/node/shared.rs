@@ -5,7 +5,7 @@
 
 use super::watch::counted_table;
 use super::{Identity, NodeBounds};
-use crate::admin::rpc::wire::{PROGRAM_VERSION, PROTOCOL_VERSION};
+use crate::admin::rpc::wire::Versions;
 use crate::cluster::{ClusterMessage, Places};
 use crate::engine::{Engine, EngineConfig, Trust};
 use crate::high_water::{HighWaterMessage, MarkState};
@@ -90,6 +90,8 @@ pub struct Handles {
     /// Where other nodes reach this one.
     address: OnceLock<String>,
     cluster: Mutex<Option<ActorRef<ClusterMessage>>>,
+    /// What it speaks with programs and other nodes.
+    versions: OnceLock<Versions>,
     high_water: Mutex<Option<ActorRef<HighWaterMessage>>>,
     replay: Mutex<Option<ActorRef<ReplayMessage>>>,
     job_supervisor: Mutex<Option<SupervisorRef>>,
@@ -136,6 +138,7 @@ impl Shared {
             started: Instant::now(),
             address: OnceLock::new(),
             cluster: Mutex::default(),
+            versions: OnceLock::new(),
             high_water: Mutex::default(),
             replay: Mutex::default(),
             job_supervisor: Mutex::default(),
@@ -148,6 +151,16 @@ impl Handles {
     /// Who is told of what happens.
     pub fn telemetry(&self) -> &Telemetry {
         self.engine.telemetry()
+    }
+
+    /// What this node speaks with programs and other nodes.
+    pub fn versions(&self) -> &Versions {
+        self.versions.get_or_init(Versions::ours)
+    }
+
+    /// Speaks as another release would. To be said before the node starts.
+    pub fn speak(&self, versions: Versions) {
+        let _ = self.versions.set(versions);
     }
 
     /// A number that spreads pauses; not for secrets.
@@ -178,8 +191,8 @@ impl Handles {
     pub fn facts(&self) -> MemberFacts {
         MemberFacts {
             address: self.address.get().cloned(),
-            program: PROGRAM_VERSION.to_owned(),
-            protocol: i32::try_from(PROTOCOL_VERSION).unwrap_or(i32::MAX),
+            program: self.versions().program.clone(),
+            protocol: i32::try_from(self.versions().protocol).unwrap_or(i32::MAX),
         }
     }
 

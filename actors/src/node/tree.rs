@@ -64,7 +64,12 @@ pub fn node_spec(parts: &NodeParts) -> SupervisorSpec {
 
 fn admin_spec(shared: &Shared, listeners: &Arc<Listeners>) -> ChildSpec {
     let answers: Arc<dyn Answers> = Arc::new(NodeAnswers(shared.clone()));
-    let arguments = AdminServerArguments { listeners: Arc::clone(listeners), answers };
+    let arguments = AdminServerArguments {
+        listeners: Arc::clone(listeners),
+        answers,
+        versions: shared.versions().clone(),
+        telemetry: shared.telemetry().clone(),
+    };
     ChildSpec::worker("admin", start_actor(move |_| (AdminServer, arguments.clone())))
 }
 

@@ -132,6 +132,14 @@ impl Telemetry {
         }
     }
 
+    /// A connection at this door did not become an admin session.
+    pub fn refused(&self, door: &'static str, category: Category) {
+        if let Some(instruments) = &self.0 {
+            let attributes = [KeyValue::new("door", door), KeyValue::new("category", category.as_str())];
+            instruments.connections_refused.add(1, &attributes);
+        }
+    }
+
     /// An admin request was answered; `error` is the category of a reply that is none.
     pub fn admin_ask(&self, command: &'static str, error: Option<Category>, took: Duration) {
         if let Some(instruments) = &self.0 {
@@ -175,6 +183,7 @@ impl Telemetry {
             mark_hold_duration: histogram(meter, &signals::MARK_HOLD_DURATION),
             job_duration: histogram(meter, &signals::JOB_DURATION),
             admin_ask_duration: histogram(meter, &signals::ADMIN_ASK_DURATION),
+            connections_refused: counter(meter, &signals::CONNECTIONS_REFUSED),
             watch,
             registry,
         })))
@@ -203,6 +212,7 @@ struct Instruments {
     mark_hold_duration: Histogram<f64>,
     job_duration: Histogram<f64>,
     admin_ask_duration: Histogram<f64>,
+    connections_refused: Counter<u64>,
     watch: Arc<Watch>,
     registry: Registry,
 }

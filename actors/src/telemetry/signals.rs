@@ -110,6 +110,8 @@ metrics! {
         "From a job's start on this node to its end. Its count is the number of jobs that ended.";
     ADMIN_ASK_DURATION = "decisiongraph_admin_ask_duration_seconds", Histogram(SECONDS), "s", ["command", "outcome"],
         "Admin requests. `outcome` is ok or the error's category; its count is the number of requests.";
+    CONNECTIONS_REFUSED = "decisiongraph_connections_refused_total", Counter, "{connection}", ["door", "category"],
+        "Connections that did not become an admin session. `door` is socket, tcp or cluster; a port that is scanned counts as unavailable.";
     LAG_EVENTS = "decisiongraph_lag_events", Gauge, "{event}", ["tenant", "projection"],
         "Events of the tenant between a scope's cursor and the mark. Only the 300 scopes that lag most.";
     LAG_SECONDS = "decisiongraph_lag_seconds", Gauge, "s", ["tenant", "projection"],
@@ -216,7 +218,7 @@ const fn log(level: &'static str, text: &'static str, help: &'static str) -> Log
 #[rustfmt::skip]
 pub const LOGS: &[LogSignal] = &[
     log("warn", "a poison event stops the scope", "An open failure was recorded: `decisiongraph failures`."),
-    log("warn", "an admin connection was refused: {}", "Wrong secret, wrong version, or no admin client."),
+    log("warn", "an admin connection was refused: {}", "Wrong secret, wrong version, wrong certificate, or no admin client. `door` and `peer` say where; `left_out` how many were refused since without a line (10 in 10 s have one)."),
     log("warn", "an open appender holds the mark; catching up to where it is safe", "`pids` names the appenders; what is behind them is applied by a later pass."),
     log("info", "an orphaned job is adopted and goes on", "Its process is gone; the job continues here from its durable position."),
     log("warn", "cannot accept a connection for metrics: {error}", "Usually no file descriptors are left. Told once until it works again."),
@@ -235,6 +237,7 @@ pub const LOGS: &[LogSignal] = &[
     log("info", "telemetry not flushed within {STOP_DEADLINE:?}", "At the node's stop: the collector was slow or away, the last exports are lost."),
     log("info", "the database answers", "First contact, or it is back."),
     log("warn", "the database is away: {}", "All work waits; it goes on by itself when the database is back."),
+    log("warn", "the changed certificates are not used: {}", "A certificate or key file changed on disk and is faulty; the last good ones stay in use."),
     log("warn", "the end of run {} is not recorded: {}", "The run says `running` until somebody adopts it."),
     log("warn", "the job failed: {}", "`decisiongraph run ID` shows it; it can be resumed."),
     log("info", "the job waits and goes on: {}", "A fault that may pass."),

@@ -16,6 +16,8 @@ pub struct Node {
     child: Child,
     pub name: String,
     pub tcp: String,
+    /// Where other machines reach it, when they do.
+    pub cluster: Option<String>,
     pub socket: PathBuf,
     pub secret: PathBuf,
 }
@@ -34,14 +36,19 @@ impl Node {
         BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("reads");
         let ready: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
         let word = |name: &str| ready[name].as_str().expect(name).to_owned();
+        let cluster = ready["cluster"].as_str().map(str::to_owned);
         let address = format!("unix:{}", word("socket"));
         wait_until("the node has its database", || cli.run(&["status", "--node", &address]).code == 0);
-        Node { child, name: word("node"), tcp: word("tcp"), socket: word("socket").into(), secret }
+        Node { child, name: word("node"), tcp: word("tcp"), cluster, socket: word("socket").into(), secret }
     }
 
     /// Flags that lead to it over TCP.
     pub fn over_tcp(&self) -> [&str; 4] {
         ["--node", &self.tcp, "--secret-file", text(&self.secret)]
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     pub fn port(&self) -> u16 {

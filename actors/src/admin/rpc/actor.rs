@@ -4,6 +4,7 @@
 
 use super::answers::Answers;
 use super::desk::Desk;
+use super::wire::Versions;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, pg};
 use ractor_cluster::RactorClusterMessage;
 use std::sync::Arc;
@@ -28,15 +29,15 @@ pub struct AdminActor;
 impl Actor for AdminActor {
     type Msg = AdminMessage;
     type State = Arc<Desk>;
-    type Arguments = Arc<dyn Answers>;
+    type Arguments = (Arc<dyn Answers>, Versions);
 
     async fn pre_start(
         &self,
         myself: ActorRef<AdminMessage>,
-        answers: Arc<dyn Answers>,
+        (answers, versions): (Arc<dyn Answers>, Versions),
     ) -> Result<Arc<Desk>, ActorProcessingErr> {
         pg::join(ADMIN_GROUP.to_owned(), vec![myself.get_cell()]);
-        Ok(Arc::new(Desk::new(answers)))
+        Ok(Arc::new(Desk::new(answers, versions)))
     }
 
     async fn handle(

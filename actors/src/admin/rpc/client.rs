@@ -6,18 +6,18 @@
 //!
 //! *Never here:* retries; where the node is found.
 
-use super::actor::{ADMIN_GROUP, AdminMessage};
+use super::actor::AdminMessage;
 use super::desk::again;
 use super::parcel::{ANSWER_BYTES_MAX, CHUNK_BYTES, Fetch, Parcel};
 use super::preamble::{Cookie, Door, introduce};
 use super::session::{ASK_BYTES_MAX, local_node};
-use super::stream::Carried;
+use super::stream::{Carried, keep_alive};
 use super::target::Target;
 use super::wire::{Answer, Ask, PROGRAM_VERSION, Versions};
 use crate::admin::{AdminError, AdminReply, AdminRequest};
 use decisiongraph_projections::Category;
 use ractor::rpc::CallResult;
-use ractor::{Actor, ActorCell, ActorRef, RpcReplyPort, pg};
+use ractor::{Actor, ActorCell, ActorRef, RpcReplyPort};
 use ractor_cluster::node::NodeServerSessionInformation;
 use ractor_cluster::{DEFAULT_MAX_INBOUND_FRAME_SIZE, NodeEventSubscription, NodeServerMessage};
 use std::io;
@@ -38,6 +38,15 @@ pub struct Client {
     protocol: u32,
     node: ActorRef<NodeServerMessage>,
     link: watch::Receiver<Link>,
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub struct NotConnected {
+    /// As an operator is told.
+    pub why: AdminError,
+    /// The machine answered, and no process listens there.
+    pub nobody_listens: bool,
 }
 
 /// The state of the connection.
@@ -72,11 +81,20 @@ enum Failed {
 impl Client {
     /// Connects. `unavailable` when nobody answers there, `unauthorized`, `version_mismatch`.
     pub async fn connect(target: &Target, versions: &Versions, deadline: Duration) -> Result<Client, AdminError> {
+        Client::dial(target, versions, deadline).await.map_err(|not| not.why)
+    }
+
+    /// [`Client::connect`], telling whether the machine itself said that nobody listens.
+    pub async fn dial(target: &Target, versions: &Versions, deadline: Duration) -> Result<Client, NotConnected> {
         let until = Instant::now() + deadline;
-        match Client::try_connect(target, versions, until).await? {
-            Ok(client) => Ok(client),
-            Err(error) => Err(AdminError::new(Category::Unavailable, format!("no node answers at {target}: {error}"))
-                .next("start one with `decisiongraph node`, correct --node, or name the database with --database")),
+        match Client::try_connect(target, versions, until).await {
+            Ok(Ok(client)) => Ok(client),
+            Ok(Err(error)) => Err(NotConnected {
+                nobody_listens: error.kind() == io::ErrorKind::ConnectionRefused,
+                why: AdminError::new(Category::Unavailable, format!("no node answers at {target}: {error}"))
+                    .next("start one with `decisiongraph node`, correct --node, or name the database with --database"),
+            }),
+            Err(why) => Err(NotConnected { nobody_listens: false, why }),
         }
     }
 
@@ -108,6 +126,17 @@ impl Client {
                     stream.set_nodelay(true)?;
                     let greeted = introduce(&mut stream, &Door::Secret(secret.clone()), versions).await;
                     greeted.map(|greeting| (greeting, carried(stream.into_split(), target)))
+                }
+                Target::Tls(address, secret, tls) => {
+                    let stream = TcpStream::connect(address).await?;
+                    keep_alive(&stream);
+                    match tls.connect(stream).await {
+                        Err(error) => Err(not_secured(target, &error)),
+                        Ok(mut stream) => {
+                            let greeted = introduce(&mut stream, &Door::Secret(secret.clone()), versions).await;
+                            greeted.map(|greeting| (greeting, carried(tokio::io::split(stream), target)))
+                        }
+                    }
                 }
             })
         };
@@ -155,6 +184,16 @@ impl Client {
             }
         }
         Ok(client)
+    }
+
+    /// The protocol that was agreed.
+    pub const fn protocol(&self) -> u32 {
+        self.protocol
+    }
+
+    /// Waits until the connection is closed.
+    pub async fn closed(&self) {
+        let _ = self.link.clone().wait_for(|link| matches!(link, Link::Closed)).await;
     }
 
     /// Where it is connected to.
@@ -230,18 +269,15 @@ impl Client {
         Ok(answer)
     }
 
-    /// The node's admin actor: of this connection's remote actors the one in the group.
+    /// The node's admin actor: the one actor that a node lets others reach, and so the one remote actor of this connection. (Process
+    /// groups are of the whole process and go by ids that two connections may share.)
     fn admin(&self) -> Result<ActorRef<AdminMessage>, AdminError> {
         let link = self.link.borrow().clone();
         let Link::Open(session) = link else {
             return Err(AdminError::new(Category::Unavailable, format!("{} closed the connection", self.target))
                 .next("look whether the node still runs, and run the command again"));
         };
-        let group = pg::get_members(&ADMIN_GROUP.to_owned());
-        let admin = session.get_children().into_iter().find(|child| {
-            let id = child.get_id();
-            !id.is_local() && group.iter().any(|member| member.get_id() == id)
-        });
+        let admin = session.get_children().into_iter().find(|child| !child.get_id().is_local());
         admin.map(ActorRef::from).ok_or_else(|| {
             AdminError::new(Category::Unavailable, format!("the admin actor of {} is not there now", self.target))
                 .next("try again in a moment; if it stays so, look at the node's log")
@@ -286,4 +322,11 @@ where
 fn silent(target: &Target) -> AdminError {
     AdminError::new(Category::Unavailable, format!("something listens at {target} and does not answer"))
         .next("look whether the node is stopped or overloaded; --timeout SECONDS waits longer")
+}
+
+/// The TLS handshake failed. TLS 1.3 lets a client go on before the node has checked its certificate: that refusal comes later.
+fn not_secured(target: &Target, error: &io::Error) -> AdminError {
+    let category = if super::tls::fault(error).is_some() { Category::Unauthorized } else { Category::Unavailable };
+    AdminError::new(category, format!("no TLS with {target}: {error}"))
+        .next("check that the address is a node's cluster_listen, and certificate, authority and name of both sides")
 }

@@ -8,7 +8,7 @@
 use super::answers::Answers;
 use super::parcel::{ANSWER_BYTES_MAX, Fetch, Parcel, Tickets};
 use super::remembered::{Entry, Outcome, Remembered, is_final};
-use super::wire::{Answer, Ask};
+use super::wire::{Answer, Ask, Versions};
 use crate::admin::AdminError;
 use bytes::Bytes;
 use decisiongraph_projections::Category;
@@ -23,16 +23,18 @@ pub const ASKS_MAX: usize = 64;
 /// Where asks are taken and answers are given.
 pub struct Desk {
     answers: Arc<dyn Answers>,
+    versions: Versions,
     places: Arc<Semaphore>,
     remembered: Remembered,
     tickets: Tickets,
 }
 
 impl Desk {
-    /// A desk in front of `answers`.
-    pub fn new(answers: Arc<dyn Answers>) -> Desk {
+    /// A desk in front of `answers`, which speaks these versions.
+    pub fn new(answers: Arc<dyn Answers>, versions: Versions) -> Desk {
         Desk {
             answers,
+            versions,
             places: Arc::new(Semaphore::new(ASKS_MAX)),
             remembered: Remembered::default(),
             tickets: Tickets::default(),
@@ -41,7 +43,7 @@ impl Desk {
 
     /// Takes an encoded ask; gives the first frame of its answer.
     pub async fn ask(self: Arc<Self>, frame: Vec<u8>) -> Vec<u8> {
-        let decoded = Ask::decode(&frame);
+        let decoded = Ask::decode(&frame, &self.versions);
         drop(frame);
         let answer = match decoded {
             Ok((ask, fingerprint)) => self.work(ask, fingerprint).await,
@@ -186,7 +188,7 @@ mod tests {
     #[tokio::test]
     async fn a_change_outlives_its_asker_and_is_done_once() {
         let slow = Arc::new(Slow::default());
-        let desk = Arc::new(Desk::new(Arc::clone(&slow) as Arc<dyn Answers>));
+        let desk = Arc::new(Desk::new(Arc::clone(&slow) as Arc<dyn Answers>, Versions::ours()));
         let late = ask(&desk, 1, change(), 10).await.expect_err("too late");
         assert_eq!(late.category, Category::OutcomeUnknown);
         assert!(late.next.contains("--request-id"), "{}", late.next);
@@ -201,7 +203,7 @@ mod tests {
     #[tokio::test]
     async fn a_look_ends_at_its_deadline_and_too_many_are_told_so_at_once() {
         let slow = Arc::new(Slow::default());
-        let desk = Arc::new(Desk::new(Arc::clone(&slow) as Arc<dyn Answers>));
+        let desk = Arc::new(Desk::new(Arc::clone(&slow) as Arc<dyn Answers>, Versions::ours()));
         let look = || AdminRequest::Status(ScopeFilter::default());
         assert_eq!(ask(&desk, 1, look(), 10).await.expect_err("too late").category, Category::Unavailable);
         let waiting: Vec<_> = (0..ASKS_MAX)

@@ -1,15 +1,22 @@
-//! Where a node is reached: its Unix socket, and an address of this machine when one is configured.
+//! Where a node is reached, three doors: its Unix socket, an address of this machine with a secret, and an address for other machines
+//! with mutual TLS and the secret inside it.
 //!
-//! *Guarantees.* A connection reaches the actor protocol only after the preamble. Those before it are bounded in number
-//! ([`super::waiting_room::WAITING_MAX`]) and time ([`PREAMBLE_DEADLINE`]), those after it in number ([`SESSIONS_MAX`]).
+//! *Guarantees.* A connection reaches the actor protocol only after the preamble. At each door, those before it are bounded in number
+//! ([`super::waiting_room::WAITING_MAX`]) and time ([`PREAMBLE_DEADLINE`], the TLS handshake included), those after it in number
+//! ([`SESSIONS_MAX`]); a crowd at one door keeps nobody out at another. Accepting never waits for a peer. Who is refused is logged, a
+//! bounded number of times, without secrets.
 
 use super::preamble::{Cookie, Door, receive};
+use super::refusals::Refusals;
 use super::secret::Secret;
 use super::socket::OwnSocket;
-use super::stream::Carried;
+use super::stream::{Carried, keep_alive};
 use super::target::loopback;
+use super::tls::Tls;
 use super::waiting_room::WaitingRoom;
+use super::wire::Versions;
 use crate::admin::AdminError;
+use crate::telemetry::Telemetry;
 use decisiongraph_projections::Category;
 use ractor::ActorRef;
 use ractor_cluster::NodeServerMessage;
@@ -18,14 +25,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::Semaphore;
 
 /// A connection that has not proven itself by then is closed.
 pub const PREAMBLE_DEADLINE: Duration = Duration::from_secs(3);
-/// Connections past the preamble.
+/// Connections past the preamble, a door.
 pub const SESSIONS_MAX: usize = 256;
 /// Pause after the system refused a connection (no file descriptors).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -35,6 +42,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct Listeners {
     socket: Option<OwnSocket>,
     tcp: Option<(TcpListener, Secret)>,
+    cluster: Option<(TcpListener, Secret, Arc<Tls>)>,
 }
 
 impl Listeners {
@@ -61,7 +69,21 @@ impl Listeners {
                     .next("give one: --secret-file FILE, DECISIONGRAPH_SECRET_FILE or DECISIONGRAPH_SECRET"));
             }
         };
-        Ok(Listeners { socket: directory.map(OwnSocket::bind).transpose()?, tcp })
+        Ok(Listeners { socket: directory.map(OwnSocket::bind).transpose()?, tcp, cluster: None })
+    }
+
+    /// Binds an address for other machines, too.
+    pub async fn with_cluster(
+        self,
+        address: SocketAddr,
+        secret: Secret,
+        tls: Arc<Tls>,
+    ) -> Result<Listeners, AdminError> {
+        let listener = TcpListener::bind(address).await.map_err(|error| {
+            AdminError::new(Category::Unavailable, format!("cannot listen on {address}: {error}"))
+                .next("choose another address with --cluster-listen")
+        })?;
+        Ok(Listeners { cluster: Some((listener, secret, tls)), ..self })
     }
 
     /// The Unix socket.
@@ -81,62 +103,104 @@ impl Listeners {
         self.tcp.as_ref().and_then(|(listener, _)| listener.local_addr().ok())
     }
 
+    /// The address for other machines, with the port that it really has.
+    pub fn cluster_address(&self) -> Option<SocketAddr> {
+        self.cluster.as_ref().and_then(|(listener, _, _)| listener.local_addr().ok())
+    }
+
     /// Lets connections in and hands them to the node server. Never ends by itself.
-    pub async fn accept(&self, cookie: Cookie, server: ActorRef<NodeServerMessage>) {
-        let entrance = Arc::new(Entrance {
-            cookie,
-            server,
-            room: WaitingRoom::default(),
-            sessions: Arc::new(Semaphore::new(SESSIONS_MAX)),
-        });
+    pub async fn accept(
+        &self,
+        cookie: Cookie,
+        versions: &Versions,
+        server: ActorRef<NodeServerMessage>,
+        telemetry: &Telemetry,
+    ) {
+        let entrance = |name, door| {
+            Arc::new(Entrance {
+                name,
+                door,
+                cookie,
+                versions: versions.clone(),
+                server: server.clone(),
+                telemetry: telemetry.clone(),
+                refusals: Refusals::default(),
+                room: WaitingRoom::default(),
+                sessions: Arc::new(Semaphore::new(SESSIONS_MAX)),
+            })
+        };
         let socket = async {
             let Some(socket) = &self.socket else { return std::future::pending().await };
             let accept = || async {
                 let (stream, _) = socket.listener.accept().await?;
-                let (reader, writer) = stream.into_split();
-                Ok((tokio::io::join(reader, writer), "local".to_owned()))
+                Ok((Arrival::Local(stream), "local".to_owned()))
             };
-            entrance.open(accept, Door::Socket).await;
+            entrance("socket", Door::Socket).open(accept).await;
         };
         let tcp = async {
             let Some((listener, secret)) = &self.tcp else { return std::future::pending().await };
             let accept = || async {
                 let (stream, peer) = listener.accept().await?;
-                let _ = stream.set_nodelay(true);
-                let (reader, writer) = stream.into_split();
-                Ok((tokio::io::join(reader, writer), peer.to_string()))
+                Ok((Arrival::Plain(stream), peer.to_string()))
             };
-            entrance.open(accept, Door::Secret(secret.clone())).await;
+            entrance("tcp", Door::Secret(secret.clone())).open(accept).await;
         };
-        tokio::join!(socket, tcp);
+        let cluster = async {
+            let Some((listener, secret, tls)) = &self.cluster else { return std::future::pending().await };
+            let accept = || async {
+                let (stream, peer) = listener.accept().await?;
+                Ok((Arrival::Sealed(stream, Arc::clone(tls)), peer.to_string()))
+            };
+            entrance("cluster", Door::Secret(secret.clone())).open(accept).await;
+        };
+        tokio::join!(socket, tcp, cluster);
     }
 }
 
-/// What is behind every listener.
+/// A connection that has just come in.
+enum Arrival {
+    Local(UnixStream),
+    Plain(TcpStream),
+    Sealed(TcpStream, Arc<Tls>),
+}
+
+/// What is behind one listener.
 struct Entrance {
+    /// For metrics and the log.
+    name: &'static str,
+    door: Door,
     cookie: Cookie,
+    versions: Versions,
     server: ActorRef<NodeServerMessage>,
+    telemetry: Telemetry,
+    refusals: Refusals,
     room: WaitingRoom,
     sessions: Arc<Semaphore>,
 }
 
 impl Entrance {
-    async fn open<R, W, F>(self: &Arc<Self>, accept: impl Fn() -> F, door: Door)
+    async fn open<F>(self: Arc<Self>, accept: impl Fn() -> F)
     where
-        R: AsyncRead + Send + Unpin + 'static,
-        W: AsyncWrite + Send + Unpin + 'static,
-        F: Future<Output = io::Result<(tokio::io::Join<R, W>, String)>>,
+        F: Future<Output = io::Result<(Arrival, String)>>,
     {
         loop {
             match accept().await {
-                Ok((stream, label)) => {
-                    let (entrance, door) = (Arc::clone(self), door.clone());
+                Ok((arrival, peer)) => {
+                    let entrance = Arc::clone(&self);
                     let mut seat = self.room.enter();
                     tokio::spawn(async move {
-                        tokio::select! {
+                        let late =
+                            async { tokio::time::timeout(PREAMBLE_DEADLINE, entrance.admit(arrival, &peer)).await };
+                        let admitted = tokio::select! {
                             biased;
-                            () = seat.asked_to_leave() => tracing::debug!(peer = label, "gave its place to a newer connection"),
-                            () = entrance.admit(stream, &label, &door) => {}
+                            () = seat.asked_to_leave() => Err(busy("it gave its place to a newer connection")),
+                            admitted = late => admitted.unwrap_or_else(|_| {
+                                Err(busy(&format!("it had not proven itself within {PREAMBLE_DEADLINE:?}")))
+                            }),
+                        };
+                        drop(seat);
+                        if let Err(error) = admitted {
+                            entrance.refused(&peer, &error);
                         }
                     });
                 }
@@ -148,7 +212,27 @@ impl Entrance {
         }
     }
 
-    async fn admit<R, W>(&self, mut stream: tokio::io::Join<R, W>, label: &str, door: &Door)
+    async fn admit(&self, arrival: Arrival, peer: &str) -> Result<(), AdminError> {
+        match arrival {
+            Arrival::Local(stream) => {
+                let (reader, writer) = stream.into_split();
+                self.greet(tokio::io::join(reader, writer), peer).await
+            }
+            Arrival::Plain(stream) => {
+                let _ = stream.set_nodelay(true);
+                let (reader, writer) = stream.into_split();
+                self.greet(tokio::io::join(reader, writer), peer).await
+            }
+            Arrival::Sealed(stream, tls) => {
+                keep_alive(&stream);
+                let stream = tls.accept(stream).await.map_err(|error| not_secured(&error))?;
+                let (reader, writer) = tokio::io::split(stream);
+                self.greet(tokio::io::join(reader, writer), peer).await
+            }
+        }
+    }
+
+    async fn greet<R, W>(&self, mut stream: tokio::io::Join<R, W>, peer: &str) -> Result<(), AdminError>
     where
         R: AsyncRead + Send + Unpin + 'static,
         W: AsyncWrite + Send + Unpin + 'static,
@@ -159,19 +243,34 @@ impl Entrance {
                     .next("try again when some of them have ended")
             })
         };
-        match tokio::time::timeout(PREAMBLE_DEADLINE, receive(&mut stream, door, self.cookie, session)).await {
-            Ok(Ok(session)) => {
-                let (reader, writer) = stream.into_inner();
-                let stream = Box::new(Carried::new(Box::new(reader), Box::new(writer), label.to_owned(), session));
-                let _ = self.server.cast(NodeServerMessage::ConnectionOpenedExternal { stream, is_server: true });
+        let session = receive(&mut stream, &self.door, &self.versions, self.cookie, session).await?;
+        let (reader, writer) = stream.into_inner();
+        let stream = Box::new(Carried::new(Box::new(reader), Box::new(writer), peer.to_owned(), session));
+        let _ = self.server.cast(NodeServerMessage::ConnectionOpenedExternal { stream, is_server: true });
+        Ok(())
+    }
+
+    /// Told where somebody has to know of it: at the door to other machines always, on this machine when the secret was wrong.
+    fn refused(&self, peer: &str, error: &AdminError) {
+        let category = error.category;
+        self.telemetry.refused(self.name, category);
+        let told = self.name == "cluster" || category == Category::Unauthorized;
+        match told.then(|| self.refusals.note(Instant::now())).flatten() {
+            Some(left_out) => {
+                let door = self.name;
+                tracing::warn!(door, peer, %category, left_out, "an admin connection was refused: {}", error.message);
             }
-            Ok(Err(error)) if error.category == Category::Unauthorized => {
-                tracing::warn!(peer = label, category = %error.category, "an admin connection was refused: {}", error.message);
-            }
-            Ok(Err(error)) => {
-                tracing::debug!(peer = label, category = %error.category, "no admin connection: {}", error.message);
-            }
-            Err(_) => tracing::debug!(peer = label, "an admin connection said too little in {PREAMBLE_DEADLINE:?}"),
+            None => tracing::debug!(door = self.name, peer, %category, "no admin connection: {}", error.message),
         }
     }
+}
+
+fn busy(why: &str) -> AdminError {
+    AdminError::new(Category::Unavailable, why)
+}
+
+/// The TLS handshake failed: with a fault of the other side's certificate, or because it does not speak TLS at all.
+fn not_secured(error: &io::Error) -> AdminError {
+    let category = if super::tls::fault(error).is_some() { Category::Unauthorized } else { Category::Unavailable };
+    AdminError::new(category, format!("no TLS: {error}"))
 }

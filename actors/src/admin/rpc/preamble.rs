@@ -87,13 +87,14 @@ impl Cookie {
 pub async fn receive<S, T>(
     stream: &mut S,
     door: &Door,
+    ours: &Versions,
     cookie: Cookie,
     admit: impl FnOnce() -> Result<T, AdminError>,
 ) -> Result<T, AdminError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let done = receive_or_refuse(stream, door, cookie, admit).await;
+    let done = receive_or_refuse(stream, door, ours, cookie, admit).await;
     if let Err(error) = &done {
         let _ = write(stream, &Word::Refused(shortened(error))).await;
         let _ = stream.shutdown().await;
@@ -104,6 +105,7 @@ where
 async fn receive_or_refuse<S, T>(
     stream: &mut S,
     door: &Door,
+    ours: &Versions,
     cookie: Cookie,
     admit: impl FnOnce() -> Result<T, AdminError>,
 ) -> Result<T, AdminError>
@@ -111,19 +113,21 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let Word::Hello { versions, nonce } = read(stream).await? else { return Err(out_of_order()) };
-    let ours = Versions::ours();
-    let protocol = Versions::agree(&versions, &ours)?;
+    if !versions.is_printable() {
+        return Err(out_of_order());
+    }
+    let protocol = Versions::agree(&versions, ours)?;
     let nonces = Nonces { client: bytes(&nonce)?, server: random_256(), protocol };
     let nonce = hex(nonces.server);
     let secret = match door {
         Door::Socket => {
             let admitted = admit()?;
-            write(stream, &Word::Welcome { versions: ours, nonce, cookie: Some(cookie.to_text()) }).await?;
+            write(stream, &Word::Welcome { versions: ours.clone(), nonce, cookie: Some(cookie.to_text()) }).await?;
             return Ok(admitted);
         }
         Door::Secret(secret) => secret,
     };
-    write(stream, &Word::Welcome { versions: ours, nonce, cookie: None }).await?;
+    write(stream, &Word::Welcome { versions: ours.clone(), nonce, cookie: None }).await?;
     let Word::Proof { proof } = read(stream).await? else { return Err(out_of_order()) };
     if blake3::Hash::from_bytes(bytes(&proof)?) != secret.proof(Role::Client, &nonces) {
         return Err(AdminError::new(Category::Unauthorized, "the node has another secret")
@@ -197,6 +201,10 @@ async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Word, AdminError> 
 }
 
 fn lost(error: &io::Error) -> AdminError {
+    if let Some(fault) = super::tls::fault(error) {
+        return AdminError::new(Category::Unauthorized, format!("the other side ended TLS: {fault}"))
+            .next("check certificate, key and authority of both sides; the node's log names the reason, too");
+    }
     AdminError::new(Category::Unavailable, format!("the connection was closed before it was open: {error}"))
         .next("try again; if it stays so, look at the node's log")
 }
@@ -233,7 +241,7 @@ mod tests {
     ) -> (Result<Cookie, AdminError>, Result<(u32, Cookie), AdminError>) {
         let (mut near, mut far) = tokio::io::duplex(FRAME_BYTES_MAX);
         let cookie = Cookie::random();
-        let node = async { receive(&mut far, &node, cookie, || Ok(cookie)).await };
+        let node = async { receive(&mut far, &node, &Versions::ours(), cookie, || Ok(cookie)).await };
         tokio::join!(node, async { introduce(&mut near, &client, &versions).await })
     }
 
@@ -271,7 +279,9 @@ mod tests {
     async fn a_stranger_is_told_that_this_is_another_protocol() {
         let (mut near, mut far) = tokio::io::duplex(FRAME_BYTES_MAX);
         near.write_all(b"GET / HTTP/1.1\r\n\r\n").await.expect("writes");
-        let error = receive(&mut far, &Door::Socket, Cookie::random(), || Ok(())).await.expect_err("refuses");
+        let error = receive(&mut far, &Door::Socket, &Versions::ours(), Cookie::random(), || Ok(()))
+            .await
+            .expect_err("refuses");
         assert_eq!(error.category, Category::VersionMismatch);
         near.write_all(b"DGRP\xff\xff").await.expect("writes");
     }

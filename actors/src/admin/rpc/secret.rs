@@ -2,10 +2,10 @@
 //!
 //! *Guarantees.* It never appears in `Debug`, in an error or on the wire: only keyed hashes of fresh nonces do.
 
+use super::private_file;
 use crate::admin::AdminError;
 use decisiongraph_projections::Category;
 use std::fmt;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use uuid::Uuid;
 
@@ -17,8 +17,6 @@ const SECRET_BYTES_MAX: u64 = 4096;
 pub const SECRET_FILE_VARIABLE: &str = "DECISIONGRAPH_SECRET_FILE";
 /// Holds the secret itself.
 pub const SECRET_VARIABLE: &str = "DECISIONGRAPH_SECRET";
-/// Others may not read the file, and only its owner may write it.
-const FORBIDDEN_MODE: u32 = 0o027;
 /// Separates the key from every other use of the same secret.
 const KEY_CONTEXT: &str = "decisiongraph 2026 admin preamble";
 
@@ -48,21 +46,7 @@ impl Secret {
 
     /// The secret in this file, which others must not be able to read.
     pub fn from_file(path: &Path) -> Result<Secret, AdminError> {
-        let refuse = |what: String, next: &str| AdminError::new(Category::InvalidArgument, what).next(next);
-        let check = "check the path of the secret file and its permissions";
-        let facts = std::fs::metadata(path)
-            .map_err(|error| refuse(format!("cannot read the secret file {}: {error}", path.display()), check))?;
-        if !facts.is_file() || facts.len() > SECRET_BYTES_MAX {
-            return Err(refuse(format!("{} is no secret file", path.display()), check));
-        }
-        if facts.permissions().mode() & FORBIDDEN_MODE != 0 {
-            return Err(refuse(
-                format!("others may read or write the secret file {}", path.display()),
-                "take their permissions away: `chmod 600 FILE`",
-            ));
-        }
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| refuse(format!("cannot read the secret file {}: {error}", path.display()), check))?;
+        let text = private_file::read(path, "secret", SECRET_BYTES_MAX)?;
         Secret::new(&text)
     }
 
@@ -135,6 +119,7 @@ pub fn random_256() -> [u8; 32] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
     fn a_secret_never_shows_and_a_short_one_is_refused() {

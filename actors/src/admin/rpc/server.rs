@@ -8,6 +8,8 @@ use super::answers::Answers;
 use super::listener::Listeners;
 use super::preamble::Cookie;
 use super::session::{INBOUND_BYTES_MAX, local_node};
+use super::wire::Versions;
+use crate::telemetry::Telemetry;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use ractor_cluster::RactorMessage;
 use std::sync::Arc;
@@ -27,6 +29,10 @@ pub struct AdminServerArguments {
     pub listeners: Arc<Listeners>,
     /// Who answers.
     pub answers: Arc<dyn Answers>,
+    /// What is spoken.
+    pub versions: Versions,
+    /// Who is told of refused connections.
+    pub telemetry: Telemetry,
 }
 
 /// Ends its task when it is dropped, also when the actor is killed.
@@ -46,12 +52,14 @@ impl Actor for AdminServer {
     async fn pre_start(
         &self,
         myself: ActorRef<AdminServerMessage>,
-        AdminServerArguments { listeners, answers }: AdminServerArguments,
+        AdminServerArguments { listeners, answers, versions, telemetry }: AdminServerArguments,
     ) -> Result<Accepting, ActorProcessingErr> {
         let cookie = Cookie::random();
         let node = local_node("node", cookie, INBOUND_BYTES_MAX);
         let (node, _) = Actor::spawn_linked(None, node, (), myself.get_cell()).await?;
-        Actor::spawn_linked(None, AdminActor, answers, myself.get_cell()).await?;
-        Ok(Accepting(tokio::spawn(async move { listeners.accept(cookie, node).await })))
+        Actor::spawn_linked(None, AdminActor, (answers, versions.clone()), myself.get_cell()).await?;
+        Ok(Accepting(tokio::spawn(async move {
+            listeners.accept(cookie, &versions, node, &telemetry).await;
+        })))
     }
 }

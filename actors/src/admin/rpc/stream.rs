@@ -1,10 +1,32 @@
 //! A connection that is past the preamble, as the actor protocol takes it.
 
 use ractor_cluster::{BoxRead, BoxWrite, ClusterBidiStream};
+use socket2::{SockRef, TcpKeepalive};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::io::{AsyncRead, ReadBuf};
+use tokio::net::TcpStream;
+
+/// Of silence, before the other side's machine is probed.
+const PROBE_AFTER: Duration = Duration::from_secs(15);
+/// Between two probes.
+const PROBE_EVERY: Duration = Duration::from_secs(5);
+/// Probes without an answer that end the connection.
+const PROBES_MAX: u32 = 3;
+/// What was sent must be acknowledged by then.
+const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(30);
+
+/// Has the kernel notice a machine that is gone, so that its connection does not stay; and small frames leave at once. A system that
+/// cannot is no fault: heartbeats notice it, too.
+pub fn keep_alive(stream: &TcpStream) {
+    let socket = SockRef::from(stream);
+    let probes = TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY).with_retries(PROBES_MAX);
+    let _ = stream.set_nodelay(true);
+    let _ = socket.set_tcp_keepalive(&probes);
+    let _ = socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX));
+}
 
 /// A connection, and something that is given back when it ends.
 pub struct Carried {

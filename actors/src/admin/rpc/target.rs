@@ -1,13 +1,15 @@
 //! Where a node is: `unix:PATH` or `HOST:PORT`.
 //!
-//! *Guarantees.* TCP is for this machine only, on both sides: what follows the preamble is not encrypted.
+//! *Guarantees.* TCP without TLS is for this machine only, on both sides: what follows the preamble is not encrypted.
 
 use super::secret::Secret;
+use super::tls::Tls;
 use crate::admin::AdminError;
 use decisiongraph_projections::Category;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// An address of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +27,8 @@ pub enum Target {
     Unix(PathBuf),
     /// By its secret.
     Tcp(SocketAddr, Secret),
+    /// On any machine (`HOST:PORT`): by a certificate, and the secret.
+    Tls(String, Secret, Arc<Tls>),
 }
 
 impl NodeAddress {
@@ -57,6 +61,7 @@ impl fmt::Display for Target {
         match self {
             Target::Unix(path) => write!(f, "unix:{}", path.display()),
             Target::Tcp(address, _) => write!(f, "{address}"),
+            Target::Tls(address, _, _) => f.write_str(address),
         }
     }
 }
@@ -75,7 +80,7 @@ pub async fn loopback(text: &str) -> Result<SocketAddr, AdminError> {
             Category::InvalidArgument,
             format!("`{text}` is not an address of this machine; admin over TCP is for loopback addresses only"),
         )
-        .next("use 127.0.0.1:PORT; from another machine, forward that port over ssh")
+        .next("a node on another machine is reached at its cluster_listen with --tls-ca, --tls-cert and --tls-key; else forward its port over ssh")
     })
 }
 

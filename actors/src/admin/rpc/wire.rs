@@ -16,6 +16,8 @@ pub const PROTOCOL_VERSION: u32 = 2;
 pub const PROTOCOL_OLDEST: u32 = PROTOCOL_VERSION - 1;
 /// This program's version.
 pub const PROGRAM_VERSION: &str = env!("CARGO_PKG_VERSION");
+/// Longest version of a program, in bytes.
+const PROGRAM_BYTES_MAX: usize = 64;
 /// Longest deadline of an ask.
 pub const DEADLINE_MAX: Duration = Duration::from_secs(3_600);
 
@@ -36,9 +38,19 @@ impl Versions {
         Versions { protocol: PROTOCOL_VERSION, oldest: PROTOCOL_OLDEST, program: PROGRAM_VERSION.to_owned() }
     }
 
+    /// As a program would whose newest protocol is this: the stand-in for another release.
+    pub fn up_to(protocol: u32) -> Versions {
+        Versions { protocol, oldest: protocol.saturating_sub(1), ..Versions::ours() }
+    }
+
     /// As if this program spoke only this protocol: for tests of a mismatch.
     pub fn only(protocol: u32) -> Versions {
         Versions { protocol, oldest: protocol, ..Versions::ours() }
+    }
+
+    /// Whether they can be shown and logged as they are.
+    pub fn is_printable(&self) -> bool {
+        self.program.len() <= PROGRAM_BYTES_MAX && self.program.chars().all(|c| c.is_ascii_graphic())
     }
 
     /// The protocol that a client and a node both speak: the newest one. `version_mismatch`, with both, when there is none.
@@ -116,15 +128,14 @@ impl Ask {
     }
 
     /// Out of bytes that may come from another version of this program; with the fingerprint of the request alone.
-    pub fn decode(bytes: &[u8]) -> Result<(Ask, blake3::Hash), AdminError> {
-        let ours = Versions::ours();
+    pub fn decode(bytes: &[u8], ours: &Versions) -> Result<(Ask, blake3::Hash), AdminError> {
         let envelope: Envelope<'_> = serde_json::from_slice(bytes).map_err(|error| {
             AdminError::new(Category::VersionMismatch, format!("the node, {ours}, cannot read the request: {error}"))
                 .next("use the `decisiongraph` of the node's version")
         })?;
         let theirs =
             Versions { protocol: envelope.protocol, oldest: envelope.protocol, program: envelope.program.clone() };
-        Versions::agree(&theirs, &ours)?;
+        Versions::agree(&theirs, ours)?;
         let request = serde_json::from_str(envelope.request.get()).map_err(|error| {
             AdminError::new(
                 Category::VersionMismatch,
@@ -209,8 +220,8 @@ mod tests {
     #[test]
     fn an_ask_comes_back_as_it_was() {
         let bytes = ask(PROTOCOL_VERSION).encode().expect("writes");
-        assert_eq!(Ask::decode(&bytes).map(|(ask, _)| ask), Ok(ask(PROTOCOL_VERSION)));
-        assert!(Ask::decode(&ask(PROTOCOL_OLDEST).encode().expect("writes")).is_ok());
+        assert_eq!(Ask::decode(&bytes, &Versions::ours()).map(|(ask, _)| ask), Ok(ask(PROTOCOL_VERSION)));
+        assert!(Ask::decode(&ask(PROTOCOL_OLDEST).encode().expect("writes"), &Versions::ours()).is_ok());
     }
 
     #[test]
@@ -218,11 +229,14 @@ mod tests {
         let text = String::from_utf8(ask(PROTOCOL_VERSION).encode().expect("writes")).expect("text");
         let unknown = text.replace("\"status\"", "\"frobnicate\"");
         for bytes in [unknown.into_bytes(), ask(9).encode().expect("writes")] {
-            let error = Ask::decode(&bytes).expect_err("unknown");
+            let error = Ask::decode(&bytes, &Versions::ours()).expect_err("unknown");
             assert_eq!(error.category, Category::VersionMismatch);
             assert!(error.message.contains(PROGRAM_VERSION) && error.message.contains("0.9.0"), "{}", error.message);
         }
-        assert_eq!(Ask::decode(b"\xff\x00").expect_err("no JSON").category, Category::VersionMismatch);
+        assert_eq!(
+            Ask::decode(b"\xff\x00", &Versions::ours()).expect_err("no JSON").category,
+            Category::VersionMismatch
+        );
         assert_eq!(Answer::decode(b"{}").expect_err("no answer").category, Category::VersionMismatch);
     }
 }

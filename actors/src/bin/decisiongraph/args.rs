@@ -55,13 +55,25 @@ pub struct Globals {
     /// File with the node's secret, which others may not read [else DECISIONGRAPH_SECRET_FILE, DECISIONGRAPH_SECRET]
     #[arg(long, global = true, value_name = "FILE")]
     pub secret_file: Option<PathBuf>,
+    /// Reach the node at --node by mutual TLS, on any machine: the cluster's authority, PEM [else DECISIONGRAPH_TLS_CA]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub tls_ca: Option<PathBuf>,
+    /// A certificate that it signed, for this program [else DECISIONGRAPH_TLS_CERT]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// Its private key, which others may not read [else DECISIONGRAPH_TLS_KEY]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+    /// The node's cluster_name [else DECISIONGRAPH_TLS_NAME, decisiongraph]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub tls_name: Option<String>,
     /// Deadline of one request to a node, 0.1 to 3600
     #[arg(long, global = true, value_name = "SECONDS", default_value = "30", value_parser = parse_timeout)]
     pub timeout: f64,
     /// Repeat a command whose outcome is unknown under its id: what was done is not done again
     #[arg(long, global = true, value_name = "ID")]
     pub request_id: Option<Uuid>,
-    /// Speak this version of the admin protocol only (for tests)
+    /// Speak this version of the protocol only; of a node: this one and the one before (for tests)
     #[arg(long, global = true, value_name = "N", hide = true)]
     pub protocol_version: Option<u32>,
     /// Whose log [default: `default`; status, health, runs and failures speak of all]

@@ -6,11 +6,15 @@
 use crate::args::Globals;
 use crate::session::{Access, Location, data_dir};
 use decisiongraph_actors::admin::rpc::wire::Versions;
-use decisiongraph_actors::admin::rpc::{Client, NodeAddress, SOCKET_NAME, Secret, Target, loopback};
+use decisiongraph_actors::admin::rpc::{
+    CLUSTER_NAME, Client, NodeAddress, SOCKET_NAME, Secret, Target, Tls, TlsFiles, loopback,
+};
 use decisiongraph_actors::admin::{AdminError, AdminReply, AdminRequest, answer, has_ended, no_node};
 use decisiongraph_actors::engine::{Control, Engine};
 use decisiongraph_projections::Category;
 use decisiongraph_store::{Run, RunState};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use uuid::Uuid;
@@ -109,7 +113,10 @@ impl Node {
             Some(text) => {
                 let target = match NodeAddress::parse(text)? {
                     NodeAddress::Unix(path) => Target::Unix(path),
-                    NodeAddress::Tcp(text) => Target::Tcp(loopback(&text).await?, secret(globals)?),
+                    NodeAddress::Tcp(text) => match tls(globals)? {
+                        Some(tls) => Target::Tls(text, secret(globals)?, tls),
+                        None => Target::Tcp(loopback(&text).await?, secret(globals)?),
+                    },
                 };
                 Some(Client::connect(&target, &versions, timeout).await?)
             }
@@ -168,6 +175,24 @@ fn secret(globals: &Globals) -> Result<Secret, AdminError> {
         AdminError::new(Category::Unauthorized, "a node behind TCP wants its secret, and none is given")
             .next("give it: --secret-file FILE, DECISIONGRAPH_SECRET_FILE or DECISIONGRAPH_SECRET")
     })
+}
+
+/// TLS, when its files are named by flags or the environment.
+fn tls(globals: &Globals) -> Result<Option<Arc<Tls>>, AdminError> {
+    let given = |flag: &Option<PathBuf>, variable: &str| {
+        let found = || std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
+        flag.clone().or_else(found)
+    };
+    let ca = given(&globals.tls_ca, "DECISIONGRAPH_TLS_CA");
+    let cert = given(&globals.tls_cert, "DECISIONGRAPH_TLS_CERT");
+    let key = given(&globals.tls_key, "DECISIONGRAPH_TLS_KEY");
+    let name = globals.tls_name.clone().or_else(|| std::env::var("DECISIONGRAPH_TLS_NAME").ok());
+    let name = name.filter(|name| !name.is_empty()).unwrap_or_else(|| CLUSTER_NAME.to_owned());
+    match (ca, cert, key) {
+        (None, None, None) => Ok(None),
+        (Some(ca), Some(cert), Some(key)) => Tls::load(TlsFiles { ca, cert, key, name }).map(Some),
+        _ => Err(AdminError::new(Category::InvalidArgument, "TLS needs all of --tls-ca, --tls-cert and --tls-key")),
+    }
 }
 
 /// The ids of a command's requests. With `--request-id` they are the same each time the command is repeated.

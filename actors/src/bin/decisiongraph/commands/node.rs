@@ -4,7 +4,8 @@ use super::Context;
 use crate::node_flags::KeyFlags;
 use crate::{interrupt, logging, notify};
 use clap::Args;
-use decisiongraph_actors::admin::rpc::{Listeners, Secret};
+use decisiongraph_actors::admin::rpc::wire::Versions;
+use decisiongraph_actors::admin::rpc::{Listeners, Secret, Tls};
 use decisiongraph_actors::admin::{AdminError, ExitCode};
 use decisiongraph_actors::config::{NodeConfig, Source};
 use decisiongraph_actors::engine::Cancel;
@@ -51,6 +52,7 @@ struct Ready {
     node: String,
     socket: Option<String>,
     tcp: Option<String>,
+    cluster: Option<String>,
     metrics: Option<String>,
     pid: u32,
 }
@@ -70,7 +72,11 @@ impl Node {
         let mut asked = interrupt::asks_first(Cancel::default(), true);
         let secret = Secret::resolve(config.secret_file.as_deref())?;
         let tcp = config.admin_listen.map(|address| address.to_string());
-        let listeners = Arc::new(Listeners::bind(Some(&config.data_dir), tcp.as_deref(), secret).await?);
+        let mut listeners = Listeners::bind(Some(&config.data_dir), tcp.as_deref(), secret.clone()).await?;
+        if let (Some(cluster), Some(secret)) = (&config.cluster, &secret) {
+            listeners = listeners.with_cluster(cluster.listen, secret.clone(), Tls::load(cluster.tls.clone())?).await?;
+        }
+        let listeners = Arc::new(listeners);
         let identity = Identity::draw(&config.data_dir, config.name.as_deref())?;
         let exporters = Exporters::start(&TelemetryOptions::of(&config, &identity.owner.node))?;
         log(&config, &exporters, context.globals.verbose)?;
@@ -78,6 +84,13 @@ impl Node {
         let store = open(&config.database, options).await?;
         let shared =
             Shared::observed(store, identity, config.engine.clone(), config.bounds.clone(), exporters.telemetry());
+        if let Some(protocol) = context.globals.protocol_version {
+            shared.speak(Versions::up_to(protocol));
+        }
+        if let Some(listening) = listeners.cluster_address() {
+            let named = config.cluster.as_ref().and_then(|cluster| cluster.advertise.clone());
+            shared.advertise(named.unwrap_or_else(|| listening.to_string()));
+        }
         let watch = NodeWatch::start(&shared);
         let pages = pages(&config, &exporters, &watch).await?;
         let node = Running::start(NodeParts { shared: shared.clone(), listeners: Some(Arc::clone(&listeners)) })
@@ -166,6 +179,7 @@ fn ready(shared: &Shared, listeners: &Listeners, pages: Option<&HttpServer>) -> 
         node: shared.owner.node.clone(),
         socket: listeners.socket_path().map(|path| path.display().to_string()),
         tcp: listeners.tcp_address().map(|address| address.to_string()),
+        cluster: listeners.cluster_address().map(|address| address.to_string()),
         metrics: pages.map(|pages| format!("http://{}/metrics", pages.address())),
         pid: std::process::id(),
     }
@@ -177,8 +191,9 @@ impl Ready {
             return serde_json::to_string(self).unwrap_or_default();
         }
         let places: Vec<_> = self.socket.iter().map(|path| format!("unix:{path}")).chain(self.tcp.clone()).collect();
+        let cluster = self.cluster.as_deref().map(|at| format!(", for other machines on {at}")).unwrap_or_default();
         let pages = self.metrics.as_deref().map(|url| format!(", metrics at {url}")).unwrap_or_default();
-        format!("node {} is ready on {} (pid {}){pages}", self.node, places.join(" and "), self.pid)
+        format!("node {} is ready on {}{cluster} (pid {}){pages}", self.node, places.join(" and "), self.pid)
     }
 }
 

@@ -1,0 +1,30 @@
+//! A file that only its owner may read: a secret, a private key.
+//!
+//! *Guarantees.* One that others may read or write is refused. What it holds never reaches an error.
+
+use crate::admin::AdminError;
+use decisiongraph_projections::Category;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+/// Others may not read the file, and only its owner may write it.
+const FORBIDDEN_MODE: u32 = 0o027;
+
+/// The text of this file; `what` names it in errors. `invalid_argument` when it cannot be read, is too long, or is not private.
+pub fn read(path: &Path, what: &str, bytes_max: u64) -> Result<String, AdminError> {
+    let refuse = |message: String, next: &str| AdminError::new(Category::InvalidArgument, message).next(next);
+    let check = format!("check the path of the {what} file and its permissions");
+    let unreadable =
+        |error: std::io::Error| refuse(format!("cannot read the {what} file {}: {error}", path.display()), &check);
+    let facts = std::fs::metadata(path).map_err(unreadable)?;
+    if !facts.is_file() || facts.len() > bytes_max {
+        return Err(refuse(format!("{} is no {what} file", path.display()), &check));
+    }
+    if facts.permissions().mode() & FORBIDDEN_MODE != 0 {
+        return Err(refuse(
+            format!("others may read or write the {what} file {}", path.display()),
+            "take their permissions away: `chmod 600 FILE`",
+        ));
+    }
+    std::fs::read_to_string(path).map_err(unreadable)
+}

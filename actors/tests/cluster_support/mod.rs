@@ -1,0 +1,111 @@
+//! What the tests of links between machines share: an authority and its certificates, and nodes that other machines reach.
+#![allow(dead_code)]
+
+use crate::cli_support::node::{Node, secret_file};
+use crate::cli_support::{Cli, text};
+use decisiongraph_actors::admin::rpc::TlsFiles;
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
+    date_time_ymd,
+};
+use std::path::{Path, PathBuf};
+
+/// The secret of every node here.
+pub const SECRET: &str = "correct horse battery staple";
+/// The name that certificates of nodes carry.
+pub const NAME: &str = "decisiongraph";
+
+/// Signs certificates.
+pub struct Authority {
+    dir: tempfile::TempDir,
+    certificate: Certificate,
+    key: KeyPair,
+}
+
+impl Authority {
+    pub fn new() -> Authority {
+        let mut params = CertificateParams::new(Vec::new()).expect("sound");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.self_signed(&key).expect("signs");
+        let dir = tempfile::tempdir().expect("a directory");
+        std::fs::write(dir.path().join("ca.pem"), certificate.pem()).expect("writes");
+        Authority { dir, certificate, key }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// A certificate for `name`, in files that begin with `file`.
+    pub fn issue(&self, file: &str, name: &str) -> TlsFiles {
+        self.issue_with(file, name, |_| {})
+    }
+
+    /// One that is over.
+    pub fn issue_expired(&self, file: &str, name: &str) -> TlsFiles {
+        self.issue_with(file, name, |params| {
+            params.not_before = date_time_ymd(2020, 1, 1);
+            params.not_after = date_time_ymd(2021, 1, 1);
+        })
+    }
+
+    fn issue_with(&self, file: &str, name: &str, change: impl FnOnce(&mut CertificateParams)) -> TlsFiles {
+        let mut params = CertificateParams::new(vec![name.to_owned()]).expect("sound");
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        change(&mut params);
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.signed_by(&key, &self.certificate, &self.key).expect("signs");
+        let files = TlsFiles {
+            ca: self.path("ca.pem"),
+            cert: self.path(&format!("{file}.pem")),
+            key: self.path(&format!("{file}.key")),
+            name: NAME.to_owned(),
+        };
+        std::fs::write(&files.cert, certificate.pem()).expect("writes");
+        private(&files.key, &key.serialize_pem());
+        files
+    }
+}
+
+/// Writes a file that only this user may read.
+pub fn private(path: &Path, content: &str) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::write(path, content).expect("writes");
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).expect("sets");
+}
+
+/// Flags of a node that other machines reach at a port of its own.
+pub fn listening(files: &TlsFiles) -> Vec<String> {
+    let pairs = [
+        ("--cluster-listen", "127.0.0.1:0"),
+        ("--cluster-ca-file", text(&files.ca)),
+        ("--cluster-cert-file", text(&files.cert)),
+        ("--cluster-key-file", text(&files.key)),
+    ];
+    pairs.iter().flat_map(|(flag, value)| [(*flag).to_owned(), (*value).to_owned()]).collect()
+}
+
+/// Starts such a node.
+pub fn start(cli: &Cli, files: &TlsFiles, more: &[&str]) -> Node {
+    let flags = listening(files);
+    let flags: Vec<&str> = flags.iter().map(String::as_str).chain(more.iter().copied()).collect();
+    Node::start(cli, &flags)
+}
+
+/// Flags of a program that reaches a node by TLS.
+pub fn by_tls<'a>(address: &'a str, files: &'a TlsFiles, secret: &'a Path) -> Vec<&'a str> {
+    let (ca, cert, key) = (text(&files.ca), text(&files.cert), text(&files.key));
+    vec!["--node", address, "--tls-ca", ca, "--tls-cert", cert, "--tls-key", key, "--secret-file", text(secret)]
+}
+
+/// A secret file of these nodes.
+pub fn secret(cli: &Cli) -> PathBuf {
+    secret_file(cli, "shared-secret", SECRET)
+}
+
+/// What the node has logged so far.
+pub fn log(cli: &Cli) -> String {
+    std::fs::read_to_string(cli.path("node.log")).unwrap_or_default()
+}
