@@ -11,10 +11,9 @@ use crate::failure::Pauses;
 use crate::node::Shared;
 use crate::supervision::Vitals;
 use decisiongraph_projections::Category;
-use decisiongraph_store::{Backend, Result as StoreResult, StoreError};
+use decisiongraph_store::{Backend, Result as StoreResult, SchemaFit, StoreError};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use ractor_cluster::RactorMessage;
-use std::cmp::Ordering;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
@@ -161,13 +160,18 @@ async fn look(shared: &Shared, state: &mut StorePoolState) -> StoreResult<()> {
     let store = &*shared.store;
     if !state.schema_fits {
         let schema = store.schema_status().await?;
-        match schema.database.cmp(&schema.program) {
-            Ordering::Equal => {}
+        match schema.fit() {
+            SchemaFit::Same => {}
+            SchemaFit::ServesOlder => tracing::warn!(
+                schema = schema.database,
+                program = schema.program,
+                "the database's schema is newer than this program, and still serves it: upgrade this node next"
+            ),
             // The embedded store belongs to this node alone.
-            Ordering::Less if store.backend() == Backend::Sqlite => {
+            SchemaFit::Behind if store.backend() == Backend::Sqlite => {
                 store.migrate().await?;
             }
-            Ordering::Less => {
+            SchemaFit::Behind => {
                 return Err(StoreError::new(
                     Category::VersionMismatch,
                     format!(
@@ -176,12 +180,12 @@ async fn look(shared: &Shared, state: &mut StorePoolState) -> StoreResult<()> {
                     ),
                 ));
             }
-            Ordering::Greater => {
+            SchemaFit::TooNew => {
                 return Err(StoreError::new(
                     Category::VersionMismatch,
                     format!(
-                        "the database has schema {}, this program knows {}; use a newer `decisiongraph`",
-                        schema.database, schema.program
+                        "the database has schema {}, which serves programs from schema {} on; this program knows {}; use a newer `decisiongraph`",
+                        schema.database, schema.serves_from, schema.program
                     ),
                 ));
             }

@@ -15,3 +15,8 @@ CREATE TABLE dg_cordon (
     cordoned_by text        COLLATE "C" NOT NULL,
     cordoned_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
+
+-- Which programs this schema serves: those whose own newest migration is at least this. A migration that older programs cannot work
+-- with raises it; one that only adds leaves it, so that nodes of two versions work side by side during a rolling upgrade.
+CREATE TABLE dg_schema (serves_from bigint NOT NULL);
+INSERT INTO dg_schema (serves_from) VALUES (6);

@@ -14,3 +14,8 @@ CREATE TABLE dg_cordon (
     cordoned_by    TEXT    NOT NULL,
     cordoned_at_ms INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- Which programs this schema serves: those whose own newest migration is at least this. A migration that older programs cannot work
+-- with raises it; one that only adds leaves it, so that nodes of two versions work side by side during a rolling upgrade.
+CREATE TABLE dg_schema (serves_from INTEGER NOT NULL) STRICT;
+INSERT INTO dg_schema (serves_from) VALUES (9);

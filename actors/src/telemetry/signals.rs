@@ -245,6 +245,7 @@ pub const LOGS: &[LogSignal] = &[
     log("warn", "the job was not started: {error}", "Tried again at the next look for orphans."),
     log("warn", "the job's actor died; it goes on from its durable position", "A defect or a kill."),
     log("warn", "the lease is not renewed: {}", "Told once; work stops when the lease is over, renewals go on."),
+    log("warn", "the database's schema is newer than this program, and still serves it: upgrade this node next", "In the middle of a rolling upgrade. `schema` and `program` name both."),
     log("info", "the lease is renewed again", "After the line above."),
     log("info", "the members of the cluster changed", "`members` names those that live; tenants are divided anew."),
     log("error", "the scope cannot be worked on: {}", "`decisiongraph why` and the runbook's section of the category."),

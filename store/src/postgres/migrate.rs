@@ -52,11 +52,18 @@ async fn status_of(client: &ClientWrapper) -> Result<SchemaStatus> {
     let program = MIGRATIONS.len() as i64;
     let exists = client.query_one("SELECT to_regclass($1::text) IS NOT NULL", &[&HISTORY]).await.during(what)?;
     if !exists.get::<_, bool>(0) {
-        return Ok(SchemaStatus { database: 0, program });
+        return Ok(SchemaStatus { database: 0, program, serves_from: 0 });
     }
     let newest = format!("SELECT coalesce(max(version), 0)::bigint FROM {HISTORY}");
     let newest = client.query_one(&newest, &[]).await.during(what)?;
-    Ok(SchemaStatus { database: newest.get(0), program })
+    let database = newest.get(0);
+    // Before there was such a table, a schema served its own version alone.
+    let says = client.query_one("SELECT to_regclass('dg_schema') IS NOT NULL", &[]).await.during(what)?;
+    let serves_from = match says.get::<_, bool>(0) {
+        true => client.query_one("SELECT serves_from FROM dg_schema", &[]).await.during(what)?.get(0),
+        false => database,
+    };
+    Ok(SchemaStatus { database, program, serves_from })
 }
 
 fn runner() -> Result<Runner> {

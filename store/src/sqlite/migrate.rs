@@ -34,7 +34,17 @@ pub(super) fn status(conn: &Connection) -> Result<SchemaStatus> {
         }
         false => 0,
     };
-    Ok(SchemaStatus { database, program: program_version() })
+    let says: bool = conn.query_row(
+        "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'dg_schema')",
+        [],
+        |row| row.get(0),
+    )?;
+    // Before there was such a table, a schema served its own version alone.
+    let serves_from = match says {
+        true => conn.query_row("SELECT serves_from FROM dg_schema", [], |row| row.get(0))?,
+        false => database,
+    };
+    Ok(SchemaStatus { database, program: program_version(), serves_from })
 }
 
 /// Brings the schema up to date; the names of what was applied. Call it inside an exclusive transaction.

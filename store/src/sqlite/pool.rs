@@ -8,7 +8,7 @@
 
 use super::group::Waiting;
 use super::{errors, migrate};
-use crate::{Result, StoreError, StoreOptions};
+use crate::{Result, SchemaFit, StoreError, StoreOptions};
 use decisiongraph_projections::Category;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::path::{Path, PathBuf};
@@ -78,10 +78,10 @@ impl Database {
             return Ok(());
         }
         let status = migrate::status(conn)?;
-        match status.database.cmp(&status.program) {
-            std::cmp::Ordering::Less => Err(errors::not_migrated()),
-            std::cmp::Ordering::Greater => Err(errors::too_new(status.database, status.program)),
-            std::cmp::Ordering::Equal => {
+        match status.fit() {
+            SchemaFit::Behind => Err(errors::not_migrated()),
+            SchemaFit::TooNew => Err(errors::too_new(status.database, status.program)),
+            SchemaFit::Same | SchemaFit::ServesOlder => {
                 self.checked.store(true, Ordering::Relaxed);
                 Ok(())
             }

@@ -51,6 +51,7 @@ every_backend! {
         migrates_twice,
         two_processes_migrate_at_once,
         a_newer_schema_is_refused,
+        a_newer_schema_that_serves_older_programs_is_worked_on,
         without_a_schema_it_says_what_to_run,
     ]
     appends [

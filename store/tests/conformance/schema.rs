@@ -2,6 +2,7 @@
 
 use crate::backend::Blank;
 use decisiongraph_projections::Category;
+use decisiongraph_store::SchemaFit;
 
 pub async fn migrates_twice(blank: Blank) {
     let fresh = blank.empty().await;
@@ -36,6 +37,20 @@ pub async fn a_newer_schema_is_refused(blank: Blank) {
     let refused = fresh.store.migrate().await.expect_err("too new");
     assert_eq!(refused.category, Category::VersionMismatch, "{refused}");
     assert_eq!(fresh.store.schema_status().await.expect("a status").database, 9999);
+}
+
+pub async fn a_newer_schema_that_serves_older_programs_is_worked_on(blank: Blank) {
+    let fresh = blank.migrated().await;
+    assert_eq!(fresh.store.schema_status().await.expect("a status").fit(), SchemaFit::Same);
+    fresh
+        .raw("INSERT INTO refinery_schema_history (version, name, applied_on, checksum) VALUES (9999, 'later', '2030-01-01T00:00:00Z', '1')")
+        .await;
+    let status = fresh.store.schema_status().await.expect("a status");
+    assert_eq!(status.fit(), SchemaFit::ServesOlder, "{status:?}");
+    crate::fold::append_all(&fresh.store, &crate::log::tenant(), &[crate::log::started("t")]).await;
+    fresh.raw("UPDATE dg_schema SET serves_from = 9999").await;
+    let status = fresh.store.schema_status().await.expect("a status");
+    assert_eq!(status.fit(), SchemaFit::TooNew, "{status:?}");
 }
 
 pub async fn without_a_schema_it_says_what_to_run(blank: Blank) {

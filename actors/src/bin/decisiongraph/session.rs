@@ -5,7 +5,7 @@ use decisiongraph_actors::admin::AdminError;
 use decisiongraph_actors::config::EMBEDDED_FILE;
 use decisiongraph_actors::engine::{Engine, EngineConfig};
 use decisiongraph_projections::Category;
-use decisiongraph_store::{DatabaseUrl, Owner, Store, StoreError, StoreOptions, open};
+use decisiongraph_store::{DatabaseUrl, Owner, SchemaFit, Store, StoreError, StoreOptions, open};
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
@@ -89,7 +89,7 @@ impl Location {
 
     async fn see_to_schema(&self, store: &dyn Store, access: Access) -> Result<(), AdminError> {
         let schema = store.schema_status().await.map_err(|error| self.advise(error))?;
-        if schema.database == schema.program {
+        if matches!(schema.fit(), SchemaFit::Same | SchemaFit::ServesOlder) {
             return Ok(());
         }
         let embedded = matches!(self.url, DatabaseUrl::Sqlite(_));
