@@ -15,5 +15,6 @@ mod fencing;
 mod generations;
 mod high_water;
 mod plans;
+mod roles;
 mod throwaway;
 mod wakes;
