@@ -292,6 +292,11 @@ async fn a_reader_reads_everything_and_writes_nothing() {
                       'INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER') AND NOT has_any_column_privilege($1, c.oid, 'INSERT, UPDATE'))";
     let wrong = connect(&shared.url(READER)).await.query(everything, &[&READER]).await.expect("a list");
     assert!(wrong.is_empty(), "{:?}", wrong.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>());
+    // The commit protocol is the node's, not only by what it writes.
+    let callable = "SELECT p.proname::text FROM pg_proc p WHERE p.proname LIKE 'dg\\_%' AND (has_function_privilege($1, p.oid, 'EXECUTE') \
+                    OR has_function_privilege($2, p.oid, 'EXECUTE'))";
+    let callable = connect(&shared.url(READER)).await.query(callable, &[&READER, &APPENDER]).await.expect("a list");
+    assert!(callable.is_empty(), "{callable:?}");
     let statements = [
         "UPDATE dg_scope SET epoch = 0",
         "DELETE FROM dg_cg_nodes_shared",
