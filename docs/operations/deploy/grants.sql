@@ -49,6 +49,7 @@ BEGIN
                ('dg_skip_skip_id_seq',                    ''),
                ('dg_run',                                 'SELECT, INSERT, UPDATE'),
                ('dg_run_claim',                           'SELECT, INSERT, DELETE'),
+               ('dg_schema',                              'SELECT'),
                ('refinery_schema_history',                'SELECT')
           ) AS rules (name, node) ON rules.name = c.relname
          WHERE c.relnamespace = current_schema()::regnamespace
@@ -82,7 +83,7 @@ BEGIN
       FROM pg_attribute
      WHERE attrelid = 'dg_event_log'::regclass AND attnum > 0 AND NOT attisdropped AND attname NOT IN ('payload', 'recorded_at');
     EXECUTE format('GRANT SELECT (%s) ON dg_event_log TO decisiongraph_appender', columns);
-    GRANT SELECT ON refinery_schema_history TO decisiongraph_appender;
+    GRANT SELECT ON dg_schema, refinery_schema_history TO decisiongraph_appender;
 
     -- The commit protocol is the node's.
     FOR thing IN

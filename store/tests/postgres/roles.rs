@@ -72,9 +72,11 @@ async fn server() -> &'static Server {
 async fn everything_a_node_does(store: &Arc<dyn Store>, events: usize) {
     let me = owner("me");
     let facts = MemberFacts { address: None, program: "1".to_owned(), protocol: 1 };
+    let schema = store.schema_status().await.expect("a version");
+    assert_eq!(schema.database, schema.program);
     let mut wakes = store.wakes().await.expect("listens");
     append_all(store, &tenant(), &seeded(7, events)).await;
-    wakes.recv().await.expect("hears of it");
+    wakes.log.recv().await.expect("hears of it");
     store.join(&me, LONG, &facts).await.expect("joins");
     store.heartbeat(&me, LONG).await.expect("renews");
     store.cordon("me", true, "to see", "ann").await.expect("cordons");
