@@ -73,10 +73,12 @@ impl Actor for LeaseKeeper {
         let asked = Instant::now();
         let pause = match self.renew(state).await {
             Ok(()) => {
+                // Also when nobody noticed: the whole process may have been stopped meanwhile.
+                let lapsed = shared.trust.left().is_zero();
                 shared.trust.extend(asked + lease);
-                if !std::mem::replace(&mut state.holds, true) {
-                    // A member again: what the others do meanwhile is not known.
-                    shared.poke_cluster();
+                state.holds = true;
+                if lapsed {
+                    shared.joined();
                 }
                 if std::mem::replace(&mut state.failing, false) {
                     tracing::info!("the lease is renewed again");

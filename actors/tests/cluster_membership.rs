@@ -172,3 +172,30 @@ async fn a_cordoned_node_gets_nothing_new_and_a_draining_one_gives_all_away() {
     b.stop().await;
     reckon(&store, TENANTS).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_comes_back_under_its_old_members_works_on_what_it_missed() {
+    let db = Db::postgres().await;
+    let store = db.store().await;
+    nudge(&store, 0).await;
+    // Nobody is told by a sweep within this test.
+    let slow = |name: &'static str| {
+        let bounds =
+            NodeBounds { passivate_after: Duration::from_millis(300), sweep: Duration::from_secs(3_600), ..bounds() };
+        let db = &db;
+        async move { start(&db.store().await, name, 20, bounds).await }
+    };
+    let (a, b) = (slow("a").await, slow("b").await);
+    until("divided by two", SOON, async || divided(&store, &[&a, &b]).await).await;
+    // For the others it is dead; itself it notices nothing but that its lease is gone.
+    db.tamper("UPDATE dg_node SET expires_at = clock_timestamp() - interval '1 hour' WHERE node = 'b'").await;
+    a.shared().poke_cluster();
+    until("the other has them all", SOON, async || placed(&a).len() == TENANTS).await;
+    b.shared().trust.end();
+    nudge(&store, 1).await;
+    until("both have their own again", SOON, async || divided(&store, &[&a, &b]).await).await;
+    settled(&a, TENANTS, SOON).await;
+    a.stop().await;
+    b.stop().await;
+    reckon(&store, TENANTS).await;
+}

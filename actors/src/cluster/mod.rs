@@ -42,6 +42,8 @@ pub struct Cluster(pub Shared, pub Vitals);
 pub enum ClusterMessage {
     /// Look at the members: somebody came, left, or is expected to.
     Look,
+    /// This node is a member again, or for the first time: the others may have divided its tenants meanwhile.
+    Joined,
     /// The time for a look has come; void when the number is old.
     Timer(u64),
     /// Tenants appeared that the placement does not know ([`Places::take_unplaced`]).
@@ -119,6 +121,11 @@ impl Actor for Cluster {
                 return Ok(());
             }
             ClusterMessage::Timer(number) if number != state.timers => return Ok(()),
+            ClusterMessage::Joined => {
+                vitals.noted("joined");
+                // Planned anew, also when the members are those of before.
+                state.key = None;
+            }
             ClusterMessage::Look | ClusterMessage::Timer(_) => vitals.noted("look"),
         }
         if shared.store.backend() == Backend::Sqlite || !shared.database.is_up() {

@@ -208,6 +208,13 @@ impl Handles {
         }
     }
 
+    /// This node holds its lease again, or for the first time.
+    pub fn joined(&self) {
+        if let Some(actor) = lock(&self.cluster).as_ref() {
+            let _ = actor.cast(ClusterMessage::Joined);
+        }
+    }
+
     /// Has the tenants placed that the placement does not know.
     pub fn place_tenants(&self) {
         if let Some(actor) = lock(&self.cluster).as_ref() {
