@@ -3,6 +3,7 @@
 //! *Never:* moves a tenant; the nodes do so when they see the change.
 
 use super::AdminError;
+use super::peer::LinkState;
 use super::steer::{check_reason, who};
 use crate::engine::Engine;
 use decisiongraph_projections::Category;
@@ -18,6 +19,9 @@ pub struct ClusterReply {
     pub members: Vec<MemberStatus>,
     /// Tenants that the answering node holds and is handing over.
     pub moving: u64,
+    /// The answering node's links to the others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<LinkState>,
 }
 
 /// One of them.
@@ -88,7 +92,12 @@ impl MemberState {
 /// The members, out of the database.
 pub async fn cluster(store: &dyn Store) -> Result<ClusterReply, AdminError> {
     let members = store.view().await?.members().await?;
-    Ok(ClusterReply { answered_by: None, members: members.into_iter().map(status).collect(), moving: 0 })
+    Ok(ClusterReply {
+        answered_by: None,
+        members: members.into_iter().map(status).collect(),
+        moving: 0,
+        links: Vec::new(),
+    })
 }
 
 fn status(member: Member) -> MemberStatus {

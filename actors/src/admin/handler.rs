@@ -97,7 +97,7 @@ pub async fn answer(engine: &Engine, request: AdminRequest, control: &Control) -
         AdminRequest::WatchRun { run_id, wait_ms } => {
             AdminReply::Watch(Box::new(jobs::watch_run(store, run_id, wait_ms).await?))
         }
-        AdminRequest::Tree(_) => return Err(no_node()),
+        AdminRequest::Tree(_) | AdminRequest::Peer(_) => return Err(no_node()),
         AdminRequest::Cluster => AdminReply::Cluster(cluster::cluster(store).await?),
         AdminRequest::Cordon { node, draining, reason, by } => {
             AdminReply::Cluster(cluster::cordon(engine, &node, draining, &reason, by.as_deref()).await?)

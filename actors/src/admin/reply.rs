@@ -1,6 +1,7 @@
 //! What is told. [`AdminReply::to_json`] is the contract with programs: one object, without the name of the variant.
 
 use super::cluster::ClusterReply;
+use super::peer::PeerReply;
 use crate::engine::replay_failure::FailureReplay;
 use crate::engine::report::{Progress, RunReport};
 use crate::queries::{EdgesPage, EventRecord, ReferenceDigests, Staleness, Subgraph, Summary};
@@ -38,6 +39,7 @@ pub enum AdminReply {
     Watch(Box<WatchReply>),
     Tree(TreeReply),
     Cluster(ClusterReply),
+    Peer(PeerReply),
     ExportStart(ExportStartReply),
     ExportPage(ExportPageReply),
 }
@@ -70,6 +72,7 @@ impl AdminReply {
             AdminReply::Watch(reply) => to_string(reply),
             AdminReply::Tree(reply) => to_string(reply),
             AdminReply::Cluster(reply) => to_string(reply),
+            AdminReply::Peer(reply) => to_string(reply),
             AdminReply::ExportStart(reply) => to_string(reply),
             AdminReply::ExportPage(reply) => to_string(reply),
         }

@@ -1,5 +1,6 @@
 //! What can be asked. Plain data with names on it: a field that is added later is optional, so that an older client still asks.
 
+use super::peer::PeerRequest;
 use crate::queries::{EdgesQuery, Freshness, SubgraphQuery};
 use decisiongraph_projections::{LogSeq, TenantId};
 use decisiongraph_store::PrecedentFilter;
@@ -144,6 +145,8 @@ pub enum AdminRequest {
         /// Its name.
         node: String,
     },
+    /// What nodes ask and tell each other.
+    Peer(PeerRequest),
     /// How far the log can be exported now, and whose it is.
     ExportStart,
     /// A stretch of the log as JSON lines.
@@ -188,8 +191,20 @@ impl AdminRequest {
             AdminRequest::Cluster => "cluster",
             AdminRequest::Cordon { .. } => "cordon",
             AdminRequest::Uncordon { .. } => "uncordon",
+            AdminRequest::Peer(_) => "peer",
             AdminRequest::ExportStart => "export_start",
             AdminRequest::ExportPage(_) => "export_page",
+        }
+    }
+
+    /// The protocol that brought it.
+    pub const fn since(&self) -> u32 {
+        match self {
+            AdminRequest::Cluster
+            | AdminRequest::Cordon { .. }
+            | AdminRequest::Uncordon { .. }
+            | AdminRequest::Peer(_) => 3,
+            _ => 1,
         }
     }
 
@@ -227,6 +242,7 @@ impl AdminRequest {
             | AdminRequest::WatchRun { .. }
             | AdminRequest::Tree(_)
             | AdminRequest::Cluster
+            | AdminRequest::Peer(_)
             | AdminRequest::ExportStart
             | AdminRequest::ExportPage(_) => false,
         }

@@ -10,10 +10,16 @@
 //!
 //! *Never here:* safety. Each commit is checked by epoch, cursor and generation, whoever believes to own a tenant.
 
+mod link;
+mod links;
 mod moves;
+mod outbox;
 pub mod placement;
 mod places;
+mod pulse;
 
+pub use link::{CONNECT_DEADLINE, PING_DEADLINE, PING_EVERY};
+pub use links::{ASK_ALL_DEADLINE, LINKS_MAX, LinkSettings, Links, Peer};
 pub use places::{Places, Plan, Whose};
 
 use crate::engine::alive::RENEWALS_PER_LEASE;

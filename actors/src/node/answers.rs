@@ -12,7 +12,7 @@ use crate::admin::status::status;
 use crate::admin::why::why;
 use crate::admin::{
     AdminError, AdminReply, AdminRequest, ClusterReply, Disagreement, HealthReply, HealthWord, JobRequest, NodeFacts,
-    ScopeFilter, ScopeState, StatusReply, TreeReply, TreeRequest, WATCH_MS_MAX, WatchReply, WhyReply, answer,
+    Notice, ScopeFilter, ScopeState, StatusReply, TreeReply, TreeRequest, WATCH_MS_MAX, WatchReply, WhyReply, answer,
 };
 use crate::cluster::Whose;
 use crate::coordinator::CoordinatorMessage;
@@ -105,6 +105,7 @@ impl NodeAnswers {
                 }
                 Ok(reply)
             }
+            AdminRequest::Peer(request) => Ok(AdminReply::Peer(self.peer(request))),
             other => self.plain(other).await,
         }
     }
@@ -172,6 +173,7 @@ impl NodeAnswers {
         let shared = &self.0;
         cluster.answered_by = Some(shared.owner.node.clone());
         cluster.moving = shared.places.moving() as u64;
+        cluster.links = shared.links.states();
         for member in &mut cluster.members {
             member.tenants = shared.places.share(&member.node).map(|tenants| tenants as u64);
         }
@@ -179,13 +181,18 @@ impl NodeAnswers {
 
     // ── scopes ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    /// Has the workers of this tenant look at their scopes again: somebody changed them.
+    /// Has the workers of this tenant look at their scopes again, wherever they run: somebody changed them.
     fn reconsider(&self, tenant: &TenantId) {
-        if let Some(coordinator) = self.0.scopes.cell(tenant).and_then(|cell| cell.coordinator()) {
-            let _ = coordinator.cast(CoordinatorMessage::Reconsider);
-        } else {
+        self.0.links.tell_all(&Notice::Reconsider { tenant: tenant.clone() });
+        if !self.look_again(tenant) {
             self.0.find_behind();
         }
+    }
+
+    /// The same on this node alone. Whether the tenant has actors here.
+    pub(super) fn look_again(&self, tenant: &TenantId) -> bool {
+        let coordinator = self.0.scopes.cell(tenant).and_then(|cell| cell.coordinator());
+        coordinator.is_some_and(|coordinator| coordinator.cast(CoordinatorMessage::Reconsider).is_ok())
     }
 
     async fn status(&self, filter: &ScopeFilter) -> Result<StatusReply, AdminError> {

@@ -6,7 +6,7 @@
 use super::watch::counted_table;
 use super::{Identity, NodeBounds};
 use crate::admin::rpc::wire::Versions;
-use crate::cluster::{ClusterMessage, Places};
+use crate::cluster::{ClusterMessage, Links, Places};
 use crate::engine::{Engine, EngineConfig, Trust};
 use crate::high_water::{HighWaterMessage, MarkState};
 use crate::replay::{JobBoard, ReplayMessage};
@@ -77,6 +77,8 @@ pub struct Handles {
     pub members: watch::Sender<Vec<Member>>,
     /// Whose a tenant is. Written by the cluster actor.
     pub places: Places,
+    /// The links to other nodes. Written by their actors.
+    pub links: Links,
     /// The tenants whose actors run.
     pub scopes: Scopes,
     /// The jobs.
@@ -133,6 +135,7 @@ impl Shared {
             mark: watch::Sender::new(MarkState::default()),
             members: watch::Sender::new(Vec::new()),
             places: Places::default(),
+            links: Links::default(),
             scopes: Scopes::default(),
             jobs: JobBoard::default(),
             started: Instant::now(),

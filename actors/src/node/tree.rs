@@ -7,13 +7,14 @@
 //!   │   └─ tenant ID (one_for_all)
 //!   │       ├─ coordinator
 //!   │       └─ workers (one_for_one) ── worker context_graph, worker trace_summary, worker precedent_index
-//!   └─ replay (one_for_one)
-//!       ├─ replay_coordinator
-//!       └─ jobs (one_for_one, dynamic) ── job ID
+//!   ├─ replay (one_for_one)
+//!   │   ├─ replay_coordinator
+//!   │   └─ jobs (one_for_one, dynamic) ── job ID
+//!   └─ links (one_for_one, dynamic) ── link NODE
 //! ```
 //!
 //! Who stands further down needs who stands further up (rest_for_one); admin stands above the work, so that it answers whatever
-//! happens below it.
+//! happens below it, and the links to other nodes come last: nothing needs them.
 
 use super::{NodeAnswers, NodeParts, Shared};
 use crate::admin::rpc::{AdminServer, AdminServerArguments, Answers, Listeners};
@@ -39,6 +40,7 @@ const SCOPES: Intensity = Intensity { restarts_max: 100, period: Duration::from_
 const TENANT: Intensity = Intensity { restarts_max: 5, period: Duration::from_secs(30) };
 const WORKERS: Intensity = Intensity { restarts_max: 10, period: Duration::from_secs(30) };
 const REPLAY: Intensity = Intensity { restarts_max: 10, period: Duration::from_secs(60) };
+const LINKS: Intensity = Intensity { restarts_max: 100, period: Duration::from_secs(60) };
 /// Between a defect and the restart.
 const BACKOFF: Option<Backoff> = Some(Backoff { first: Duration::from_millis(20), longest: Duration::from_secs(2) });
 
@@ -58,6 +60,7 @@ pub fn node_spec(parts: &NodeParts) -> SupervisorSpec {
             shared.find_behind();
         }),
         ChildSpec::supervisor("replay", replay_spec(shared)),
+        dynamic("links", LINKS, shared, |shared, supervisor| shared.links.attach(shared, supervisor)),
     ]);
     SupervisorSpec { strategy: Strategy::RestForOne, intensity: NODE, backoff: BACKOFF, children }
 }

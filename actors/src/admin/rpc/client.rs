@@ -204,6 +204,19 @@ impl Client {
     /// Asks. The same `id` asked again is answered again and done once.
     pub async fn ask(&self, request: AdminRequest, id: Uuid, deadline: Duration) -> Result<AdminReply, AdminError> {
         let until = Instant::now() + deadline;
+        if request.since() > self.protocol {
+            return Err(AdminError::new(
+                Category::VersionMismatch,
+                format!(
+                    "{} speaks protocol {} with this program; `{}` came with protocol {}",
+                    self.target,
+                    self.protocol,
+                    request.word(),
+                    request.since()
+                ),
+            )
+            .next("upgrade that node"));
+        }
         let changes = request.changes();
         let ask = Ask {
             protocol: self.protocol,

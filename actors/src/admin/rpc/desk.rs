@@ -9,7 +9,7 @@ use super::answers::Answers;
 use super::parcel::{ANSWER_BYTES_MAX, Fetch, Parcel, Tickets};
 use super::remembered::{Entry, Outcome, Remembered, is_final};
 use super::wire::{Answer, Ask, Versions};
-use crate::admin::AdminError;
+use crate::admin::{AdminError, AdminRequest};
 use bytes::Bytes;
 use decisiongraph_projections::Category;
 use std::sync::Arc;
@@ -69,10 +69,14 @@ impl Desk {
     }
 
     async fn work(self: &Arc<Self>, ask: Ask, fingerprint: blake3::Hash) -> Bytes {
+        let Ask { id, deadline, request, .. } = ask;
+        if let AdminRequest::Peer(_) = request {
+            // Answered from memory: a node that is busy is not taken for one that is gone.
+            return Answer::encode(self.answers.answer(id, request).await).into();
+        }
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             return refusal(busy(&format!("the node works on {ASKS_MAX} requests already")));
         };
-        let Ask { id, deadline, request, .. } = ask;
         if !request.changes() {
             return match tokio::time::timeout(deadline, self.answers.answer(id, request)).await {
                 Ok(outcome) => Answer::encode(outcome).into(),
@@ -138,7 +142,7 @@ fn refusal(error: AdminError) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::{AdminReply, AdminRequest, AppendReply, AppendRequest, ScopeFilter};
+    use crate::admin::{AdminReply, AppendReply, AppendRequest, ScopeFilter};
     use futures_util::future::BoxFuture;
     use std::sync::atomic::{AtomicU64, Ordering};
     use tokio::sync::Notify;

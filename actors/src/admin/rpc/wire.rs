@@ -11,7 +11,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 /// What this program speaks.
-pub const PROTOCOL_VERSION: u32 = 2;
+pub const PROTOCOL_VERSION: u32 = 3;
 /// The oldest that it still understands.
 pub const PROTOCOL_OLDEST: u32 = PROTOCOL_VERSION - 1;
 /// This program's version.
@@ -136,13 +136,17 @@ impl Ask {
         let theirs =
             Versions { protocol: envelope.protocol, oldest: envelope.protocol, program: envelope.program.clone() };
         Versions::agree(&theirs, ours)?;
-        let request = serde_json::from_str(envelope.request.get()).map_err(|error| {
+        let unknown = |what: &dyn std::fmt::Display| {
             AdminError::new(
                 Category::VersionMismatch,
-                format!("the node, {ours}, does not understand a request of this program, {theirs}: {error}"),
+                format!("the node, {ours}, does not understand a request of this program, {theirs}: {what}"),
             )
             .next("use the `decisiongraph` of the node's version, or upgrade the node")
-        })?;
+        };
+        let request: AdminRequest = serde_json::from_str(envelope.request.get()).map_err(|error| unknown(&error))?;
+        if request.since() > ours.protocol {
+            return Err(unknown(&format!("`{}` came with protocol {}", request.word(), request.since())));
+        }
         let ask = Ask {
             protocol: envelope.protocol,
             program: envelope.program,
@@ -228,6 +232,9 @@ mod tests {
     fn an_unknown_request_and_an_unknown_protocol_are_named_with_both_versions() {
         let text = String::from_utf8(ask(PROTOCOL_VERSION).encode().expect("writes")).expect("text");
         let unknown = text.replace("\"status\"", "\"frobnicate\"");
+        let newer = Ask { request: AdminRequest::Cluster, ..ask(2) }.encode().expect("writes");
+        let error = Ask::decode(&newer, &Versions::up_to(2)).expect_err("of the next release");
+        assert!(error.message.contains("`cluster` came with protocol 3"), "{}", error.message);
         for bytes in [unknown.into_bytes(), ask(9).encode().expect("writes")] {
             let error = Ask::decode(&bytes, &Versions::ours()).expect_err("unknown");
             assert_eq!(error.category, Category::VersionMismatch);

@@ -4,7 +4,7 @@ use super::{Context, steer, unexpected};
 use crate::output::{duration, number, shown, table};
 use clap::Args;
 use decisiongraph_actors::admin::{
-    AdminError, AdminReply, AdminRequest, ClusterReply, ExitCode, MemberState, MemberStatus,
+    AdminError, AdminReply, AdminRequest, ClusterReply, ExitCode, LinkState, MemberState, MemberStatus,
 };
 
 /// List the nodes that share the database: who lives, who takes tenants, and how many each has
@@ -89,6 +89,13 @@ fn text(reply: &ClusterReply) -> String {
     }
     let rows = reply.members.iter().map(|member| row(member, reply.answered_by.as_deref())).collect();
     let mut text = table(&["node", "state", "#lease", "#tenants", "address", "program", "since", "because"], rows);
+    if !reply.links.is_empty() {
+        text.push('\n');
+        text.push_str(&table(
+            &["link to", "state", "#since", "#ping", "speaks", "last error"],
+            reply.links.iter().map(link).collect(),
+        ));
+    }
     if reply.moving > 0 {
         text.push_str(&format!("\n{} tenants are on their way from here to others.", number(reply.moving)));
     }
@@ -111,5 +118,16 @@ fn row(member: &MemberStatus, answered_by: Option<&str>) -> Vec<String> {
         format!("{} (protocol {})", shown(&member.program), member.protocol),
         member.joined_at.clone(),
         because.unwrap_or_else(|| "-".to_owned()),
+    ]
+}
+
+fn link(link: &LinkState) -> Vec<String> {
+    vec![
+        shown(&link.node).to_string(),
+        link.state.as_str().to_owned(),
+        duration(link.since_ms as f64 / 1_000.0),
+        link.rtt_us.map_or("-".to_owned(), |rtt| format!("{:.1} ms", rtt as f64 / 1_000.0)),
+        link.protocol.map_or("-".to_owned(), |protocol| format!("protocol {protocol}")),
+        link.last_error.as_deref().map_or("-".to_owned(), |error| shown(error).to_string()),
     ]
 }

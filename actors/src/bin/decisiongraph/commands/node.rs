@@ -7,6 +7,7 @@ use clap::Args;
 use decisiongraph_actors::admin::rpc::wire::Versions;
 use decisiongraph_actors::admin::rpc::{Listeners, Secret, Tls};
 use decisiongraph_actors::admin::{AdminError, ExitCode};
+use decisiongraph_actors::cluster::LinkSettings;
 use decisiongraph_actors::config::{NodeConfig, Source};
 use decisiongraph_actors::engine::Cancel;
 use decisiongraph_actors::http::{HttpBounds, HttpServer, Probes};
@@ -73,8 +74,11 @@ impl Node {
         let secret = Secret::resolve(config.secret_file.as_deref())?;
         let tcp = config.admin_listen.map(|address| address.to_string());
         let mut listeners = Listeners::bind(Some(&config.data_dir), tcp.as_deref(), secret.clone()).await?;
-        if let (Some(cluster), Some(secret)) = (&config.cluster, &secret) {
-            listeners = listeners.with_cluster(cluster.listen, secret.clone(), Tls::load(cluster.tls.clone())?).await?;
+        let mut links = None;
+        if let (Some(cluster), Some(secret)) = (&config.cluster, secret) {
+            let tls = Tls::load(cluster.tls.clone())?;
+            listeners = listeners.with_cluster(cluster.listen, secret.clone(), Arc::clone(&tls)).await?;
+            links = Some(LinkSettings { secret, tls, peers: cluster.peers.clone() });
         }
         let listeners = Arc::new(listeners);
         let identity = Identity::draw(&config.data_dir, config.name.as_deref())?;
@@ -86,6 +90,9 @@ impl Node {
             Shared::observed(store, identity, config.engine.clone(), config.bounds.clone(), exporters.telemetry());
         if let Some(protocol) = context.globals.protocol_version {
             shared.speak(Versions::up_to(protocol));
+        }
+        if let Some(settings) = links {
+            shared.links.open(settings);
         }
         if let Some(listening) = listeners.cluster_address() {
             let named = config.cluster.as_ref().and_then(|cluster| cluster.advertise.clone());
