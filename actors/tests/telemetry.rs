@@ -44,6 +44,8 @@ impl Observed for Node {
             tenants_waiting: 2,
             tenants_moving: 1,
             members: vec![("active", 2), ("dead", 1)],
+            links: vec![("up", 2), ("down", 1)],
+            pings: vec![("n2".to_owned(), Duration::from_millis(3))],
             jobs: vec![(RunMode::Rebuild, RunState::Running, 1)],
             lags: (1..=self.0).map(lag).collect(),
         }

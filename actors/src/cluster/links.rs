@@ -132,8 +132,7 @@ impl Links {
             wanted(&shared.owner.node, own.as_deref(), &lock(&self.peers), &settings.peers, &lock(&self.learned));
         let unwanted: Vec<String> = {
             let lines = lock(&self.lines);
-            let stays = |line: &Line| wanted.iter().any(|peer| *peer == line.peer);
-            lines.iter().filter(|(_, line)| !stays(line)).map(|(label, _)| label.clone()).collect()
+            lines.iter().filter(|(_, line)| !wanted.contains(&line.peer)).map(|(label, _)| label.clone()).collect()
         };
         for label in unwanted {
             let _ = supervisor.terminate_child(&child_id(&label)).await;

@@ -4,8 +4,8 @@
 //! them every [`LAG_EVERY`]: a node without lag asks nothing.
 
 use super::{Condition, Guard, Shared};
-use crate::admin::MemberState;
 use crate::admin::status::LAG_EVENTS_MAX;
+use crate::admin::{LinkPhase, MemberState};
 use crate::http::Probes;
 use crate::supervision::{ActorTable, Root, TreeEvent};
 use crate::telemetry::{Observation, Observed, ScopeLag, Telemetry};
@@ -112,6 +112,7 @@ impl Observed for NodeWatch {
     fn observe(&self) -> Observation {
         let shared = &self.shared;
         let condition = Condition::of(shared);
+        let links = shared.links.states();
         let (tenants_running, tenants_waiting) = shared.scopes.count();
         let mut jobs: Vec<(RunMode, RunState, usize)> = Vec::new();
         for run in shared.jobs.running() {
@@ -139,6 +140,13 @@ impl Observed for NodeWatch {
             tenants_waiting,
             tenants_moving: shared.places.moving(),
             members: members(shared),
+            links: LinkPhase::ALL
+                .map(|phase| (phase.as_str(), links.iter().filter(|link| link.state == phase).count()))
+                .to_vec(),
+            pings: links
+                .iter()
+                .filter_map(|link| Some((link.node.clone(), Duration::from_micros(link.rtt_us?))))
+                .collect(),
             jobs,
             lags: scopes,
         }

@@ -276,6 +276,16 @@ const GAUGES: &[(&Metric, Show)] = &[
             gauge.observe(*count as f64, &[KeyValue::new("state", *state)]);
         }
     }),
+    (&signals::LINKS, |summary, gauge| {
+        for (state, count) in &summary.observation.links {
+            gauge.observe(*count as f64, &[KeyValue::new("state", *state)]);
+        }
+    }),
+    (&signals::LINK_PING, |summary, gauge| {
+        for (peer, took) in &summary.observation.pings {
+            gauge.observe(took.as_secs_f64(), &[KeyValue::new("peer", peer.clone())]);
+        }
+    }),
     (&signals::JOBS, |summary, gauge| {
         for (mode, state, count) in &summary.observation.jobs {
             let attributes = [KeyValue::new("mode", mode.as_str()), KeyValue::new("state", state.as_str())];

@@ -38,6 +38,10 @@ pub struct Observation {
     pub tenants_moving: usize,
     /// Nodes of the cluster by state.
     pub members: Vec<(&'static str, usize)>,
+    /// Links to other nodes by state.
+    pub links: Vec<(&'static str, usize)>,
+    /// Peers that answer, and how long the last ping took, there and back.
+    pub pings: Vec<(String, Duration)>,
     /// Jobs of this node.
     pub jobs: Vec<(RunMode, RunState, usize)>,
     /// Scopes whose lag is known. Those that are current may be left out.

@@ -134,6 +134,10 @@ metrics! {
         "Tenants whose actors run (running), that wait for their turn (waiting), and that are handed over to other nodes (moving).";
     MEMBERS = "decisiongraph_members", Gauge, "{node}", ["state"],
         "Nodes of the cluster as this one knows them: active, cordoned, draining, dead.";
+    LINKS = "decisiongraph_links", Gauge, "{link}", ["state"],
+        "Links to other nodes: connecting, up, down.";
+    LINK_PING = "decisiongraph_link_ping_seconds", Gauge, "s", ["peer"],
+        "How long the last ping over a link that is up took, there and back. At most 256 peers.";
     JOBS = "decisiongraph_jobs", Gauge, "{job}", ["mode", "state"],
         "Jobs of this node by mode and state.";
 }

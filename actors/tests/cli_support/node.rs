@@ -26,8 +26,14 @@ impl Node {
     /// Starts one and waits until it answers out of its database. Its log is in the test's directory.
     pub fn start(cli: &Cli, args: &[&str]) -> Node {
         let secret = secret_file(cli, "secret", "correct horse battery staple");
-        let mut all = vec!["node", "--json", "--listen", "127.0.0.1:0", "--secret-file", text(&secret)];
+        let mut all = vec!["node", "--json", "--listen", "127.0.0.1:0"];
+        if !args.contains(&"--secret-file") {
+            all.extend(["--secret-file", text(&secret)]);
+        }
         all.extend_from_slice(args);
+        // A node that speaks as another release would is asked in its words.
+        let spoken = args.iter().position(|arg| *arg == "--protocol-version").map(|at| &args[at..at + 2]);
+        let spoken = spoken.unwrap_or_default();
         let mut child = {
             let log = std::fs::File::create(cli.path("node.log")).expect("makes");
             cli.command(&all).stdout(Stdio::piped()).stderr(log).spawn().expect("starts")
@@ -38,7 +44,9 @@ impl Node {
         let word = |name: &str| ready[name].as_str().expect(name).to_owned();
         let cluster = ready["cluster"].as_str().map(str::to_owned);
         let address = format!("unix:{}", word("socket"));
-        wait_until("the node has its database", || cli.run(&["status", "--node", &address]).code == 0);
+        wait_until("the node has its database", || {
+            cli.run(&[&["status", "--node", &address], spoken].concat()).code == 0
+        });
         Node { child, name: word("node"), tcp: word("tcp"), cluster, socket: word("socket").into(), secret }
     }
 

@@ -109,3 +109,85 @@ pub fn secret(cli: &Cli) -> PathBuf {
 pub fn log(cli: &Cli) -> String {
     std::fs::read_to_string(cli.path("node.log")).unwrap_or_default()
 }
+
+/// Addresses that nobody listens at now, for nodes that have to know of each other before they start.
+pub fn free_addresses(count: usize) -> Vec<String> {
+    let held: Vec<std::net::TcpListener> =
+        (0..count).map(|_| std::net::TcpListener::bind("127.0.0.1:0").expect("binds")).collect();
+    held.iter().map(|listener| listener.local_addr().expect("bound").to_string()).collect()
+}
+
+/// Nodes on stores of their own, linked by a list.
+pub struct Linked {
+    pub authority: Authority,
+    pub addresses: Vec<String>,
+    pub clis: Vec<Cli>,
+    pub nodes: Vec<Option<Node>>,
+}
+
+/// Their names.
+pub const NAMES: [&str; 3] = ["a", "b", "c"];
+
+impl Linked {
+    /// `count` nodes of which each knows all addresses, its own too.
+    pub fn start(count: usize) -> Linked {
+        let mut linked = Linked::none(count);
+        (0..count).for_each(|index| linked.start_node(index, &[]));
+        linked
+    }
+
+    /// Places for as many, and no node yet.
+    pub fn none(count: usize) -> Linked {
+        Linked {
+            authority: Authority::new(),
+            addresses: free_addresses(count),
+            clis: (0..count).map(|_| Cli::new()).collect(),
+            nodes: (0..count).map(|_| None).collect(),
+        }
+    }
+
+    /// Starts (again) the node at this place.
+    pub fn start_node(&mut self, index: usize, more: &[&str]) {
+        let files = self.authority.issue(NAMES[index], NAME);
+        self.start_node_as(index, &files, more);
+    }
+
+    /// The same with these certificates.
+    pub fn start_node_as(&mut self, index: usize, files: &TlsFiles, more: &[&str]) {
+        let peers = self.addresses.join(",");
+        let own = ["--cluster-listen", &self.addresses[index], "--cluster-peers", &peers, "--name", NAMES[index]];
+        let flags = listening(files);
+        let flags: Vec<&str> =
+            flags.iter().map(String::as_str).skip(2).chain(own).chain(more.iter().copied()).collect();
+        self.nodes[index] = Some(Node::start(&self.clis[index], &flags));
+    }
+
+    pub fn node(&mut self, index: usize) -> &mut Node {
+        self.nodes[index].as_mut().expect("runs")
+    }
+
+    /// The links of the node at this place, as it sees them: name or address, state, last error.
+    pub fn links(&self, index: usize) -> Vec<(String, String, String)> {
+        let cluster = self.clis[index].json(&["cluster"]);
+        let links = cluster["links"].as_array().cloned().unwrap_or_default();
+        let word = |link: &serde_json::Value, name: &str| link[name].as_str().unwrap_or_default().to_owned();
+        links.iter().map(|link| (word(link, "node"), word(link, "state"), word(link, "last_error"))).collect()
+    }
+
+    /// Whether the node at `from` has a link in this state to what is called `to`.
+    pub fn has(&self, from: usize, to: &str, state: &str) -> bool {
+        self.links(from).iter().any(|(node, is, _)| node == to && is == state)
+    }
+
+    /// Waits until every node is linked to every other one and to nobody else.
+    pub fn wait_until_linked(&self) {
+        for index in 0..self.nodes.len() {
+            crate::cli_support::node::wait_until("everybody is linked", || {
+                let links = self.links(index);
+                let up = links.iter().filter(|(_, state, _)| state == "up").map(|(node, _, _)| node.as_str());
+                let others = NAMES[..self.nodes.len()].iter().filter(|name| **name != NAMES[index]);
+                links.len() + 1 == self.nodes.len() && up.eq(others.copied())
+            });
+        }
+    }
+}
