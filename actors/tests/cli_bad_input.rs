@@ -237,6 +237,10 @@ fn a_store_of_a_newer_program_is_left_alone() {
             [],
         )
         .expect("writes");
+    // It serves this program still: everything goes on, but for a migration that would go backwards.
+    assert_eq!(cli.run(&["catch-up"]).code, 0);
+    cli.run(&["migrate", "--json"]).refused(8, "version_mismatch");
+    connection.execute("UPDATE dg_schema SET serves_from = 9999", []).expect("writes");
     drop(connection);
     for command in [&["status", "--json"][..], &["migrate", "--json"], &["catch-up", "--json"]] {
         let message = cli.run(command).refused(8, "version_mismatch");
