@@ -7,6 +7,8 @@
 //! *Never:* touches a server that it did not start, but to make and drop databases of its own on the one that
 //! `DECISIONGRAPH_TEST_POSTGRES` names.
 
+mod standby;
+
 use crate::{Result, StoreError, StoreOptions};
 use decisiongraph_projections::Category;
 use std::os::unix::fs::{PermissionsExt as _, chown};
@@ -15,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::OnceCell;
+use tokio_postgres::SimpleQueryMessage;
 
 /// URL of an administrator's database on a running server, to be used instead of starting one.
 pub const SERVER_VARIABLE: &str = "DECISIONGRAPH_TEST_POSTGRES";
@@ -189,7 +192,7 @@ impl Server {
         log.and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default()
     }
 
-    async fn control(&self, action: impl FnOnce(&Started) -> Result<()>) -> Result<()> {
+    async fn control<T>(&self, action: impl FnOnce(&Started) -> Result<T>) -> Result<T> {
         match &self.started {
             // Blocks this thread: a few hundred milliseconds, in a test.
             Some(started) => action(started),
@@ -220,7 +223,8 @@ impl Started {
         })?;
         let failed = |error| failure("write the configuration", error);
         let hba = format!(
-            "local all all trust\nhost all {PASSWORD_ROLE} 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\n"
+            "local all all trust\nhost all {PASSWORD_ROLE} 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\n\
+             host replication postgres 127.0.0.1/32 trust\n"
         );
         std::fs::write(data.join("pg_hba.conf"), hba).map_err(failed)?;
         let mut problem = None;
@@ -332,13 +336,26 @@ fn unique(base: &str) -> String {
 }
 
 async fn execute(url: &str, sql: &str) -> Result<()> {
+    messages(url, sql).await.map(drop)
+}
+
+/// The first value of the answer, as text.
+async fn query_text(url: &str, sql: &str) -> Result<String> {
+    let value = messages(url, sql).await?.into_iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+        _ => None,
+    });
+    value.ok_or_else(|| StoreError::internal(format!("no value: {sql}")))
+}
+
+async fn messages(url: &str, sql: &str) -> Result<Vec<SimpleQueryMessage>> {
     let unavailable = |error: tokio_postgres::Error| {
         let message = error.as_db_error().map_or_else(|| error.to_string(), |db| db.message().to_owned());
         StoreError::new(Category::Unavailable, format!("the throw-away server: {message}"))
     };
     let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.map_err(unavailable)?;
     let driver = tokio::spawn(connection);
-    let result = client.batch_execute(sql).await.map_err(unavailable);
+    let result = client.simple_query(sql).await.map_err(unavailable);
     drop(client);
     let _ = driver.await;
     result
