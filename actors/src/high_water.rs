@@ -254,6 +254,8 @@ impl HighWaterActor {
             myself.send_after(LISTEN_AGAIN, || HighWaterMessage::Listen);
             return;
         };
+        // What was said before this connection listened was not heard.
+        shared.poke_cluster();
         let (due, myself, shared) = (Arc::clone(&state.due), myself.clone(), shared.clone());
         let listener = tokio::spawn(async move {
             loop {

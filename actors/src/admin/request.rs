@@ -298,6 +298,9 @@ pub struct JobRequest {
     /// The asker does not wait for its end. Only a node can do that.
     #[serde(default)]
     pub detach: bool,
+    /// Another node passes it on, because this one has the tenant: it is not passed on again.
+    #[serde(default)]
+    pub passed_on: bool,
 }
 
 /// A page of the live actors.

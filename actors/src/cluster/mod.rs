@@ -27,7 +27,7 @@ use crate::node::{Guard, Shared};
 use crate::store_pool::DatabaseState;
 use crate::supervision::Vitals;
 use decisiongraph_projections::{LogSeq, TenantId};
-use decisiongraph_store::{Backend, Member, Result as StoreResult};
+use decisiongraph_store::{Backend, Member, Owner, Result as StoreResult};
 use placement::{Candidate, Placement};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use ractor_cluster::RactorMessage;
@@ -68,6 +68,7 @@ pub struct ClusterState {
     moves: Option<Guard>,
     timers: u64,
     _returns: Guard,
+    _buries: Guard,
 }
 
 /// What operators want of a live node. What a cordoned one keeps depends on which life of it took it.
@@ -107,6 +108,7 @@ impl Actor for Cluster {
             moves: None,
             timers: 0,
             _returns: returns.into(),
+            _buries: tokio::spawn(bury(shared.clone())).into(),
         })
     }
 
@@ -218,6 +220,25 @@ impl Cluster {
             shared.find_behind();
         }
         state.moves = Some(tokio::spawn(moves::run(shared.clone())).into());
+    }
+}
+
+/// Ends the lease of members whose process is gone, as their own machine or their successor says: takeover need not wait for its end.
+/// Were it wrong, the member's next heartbeat would bring its row back, and its workers would be fenced: a pause, nothing else.
+async fn bury(shared: Shared) {
+    loop {
+        let (node, incarnation) = shared.links.gone().await;
+        shared.database.up().await;
+        match shared.store.leave(&Owner { node: node.clone(), incarnation }).await {
+            Ok(()) => {
+                tracing::info!(%node, "the process of this member is gone: its tenants are taken over before its lease is over");
+                shared.poke_cluster();
+            }
+            Err(error) => {
+                shared.database.suspect(&error);
+                tracing::debug!(%node, category = %error.category, "its lease runs out by itself: {}", error.message);
+            }
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 //! *Guarantees.* A tenant is handed over after its actors have stopped. One that became ours again meanwhile stays. Who is interrupted
 //! half-way loses nothing: a lease that was voided under a worker fences it, and it takes the scope anew.
 
+use crate::admin::Notice;
 use crate::cluster::Whose;
 use crate::node::Shared;
 use decisiongraph_projections::TenantId;
@@ -76,6 +77,8 @@ async fn hand_over(shared: &Shared, tenants: &[TenantId]) -> StoreResult<()> {
     }
     shared.store.hand_over(&shared.owner, &tenants).await?;
     shared.scopes.let_go(&tenants);
+    // Their next owner looks again within a second by itself.
+    shared.links.tell_all(&Notice::Released { tenants: tenants.clone() });
     shared.places.set_moving(shared.places.moving().saturating_sub(tenants.len()));
     Ok(())
 }

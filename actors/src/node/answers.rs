@@ -30,6 +30,8 @@ use std::time::{Duration, Instant};
 use tracing::Instrument as _;
 use uuid::Uuid;
 
+/// Longest wait for another node to begin a job.
+const PASS_ON_WAIT: Duration = Duration::from_secs(5);
 /// Longest wait for the replay coordinator.
 const REPLAY_WAIT: Duration = Duration::from_secs(15);
 /// Actors that a page of the dump has at most.
@@ -118,9 +120,28 @@ impl NodeAnswers {
 
     async fn start(&self, id: Uuid, job: JobRequest, mode: RunMode) -> Result<AdminReply, AdminError> {
         let run_id = job.run_id.unwrap_or(id);
+        if mode == RunMode::CatchUp
+            && let Some(reply) = self.pass_on(run_id, &job).await
+        {
+            return Ok(reply);
+        }
         let request: RunRequest = run_request(job, mode)?;
         let run = self.replay(|reply| ReplayMessage::Start(run_id, request, reply)).await?;
         self.watch(run.run_id, 0).await
+    }
+
+    /// Has the node that has the tenant follow its own workers: it knows what they are at. None: this node does it, from the database.
+    async fn pass_on(&self, run_id: Uuid, job: &JobRequest) -> Option<AdminReply> {
+        let shared = &self.0;
+        let tenant = job.tenant.clone().unwrap_or_default();
+        let Whose::Theirs(node) = shared.places.whose(&shared.owner.node, &tenant) else { return None };
+        if job.passed_on {
+            return None;
+        }
+        let job = JobRequest { run_id: Some(run_id), passed_on: true, ..job.clone() };
+        let passed = shared.links.ask(&node, AdminRequest::CatchUp(job), PASS_ON_WAIT).await;
+        // Whatever became of it: the same run is not started twice.
+        passed.inspect_err(|error| tracing::debug!(%node, %run_id, "the job was not passed on: {}", error.message)).ok()
     }
 
     async fn replay(

@@ -255,6 +255,7 @@ pub const LOGS: &[LogSignal] = &[
     log("info", "the lease is renewed again", "After the line above."),
     log("info", "the members of the cluster changed", "`members` names those that live; tenants are divided anew."),
     log("error", "the scope cannot be worked on: {}", "`decisiongraph why` and the runbook's section of the category."),
+    log("info", "the process of this member is gone: its tenants are taken over before its lease is over", "Its machine says that nobody listens there any more, or another incarnation answers."),
     log("info", "the scope was taken over; this worker stops", "Another node owns it now."),
     log("warn", "the link was not started: {error}", "Tried again at the next look at the members."),
     log("warn", "the server's history changed: cursors and digests held in memory are dropped", "The database restarted or failed over; everything is read anew."),

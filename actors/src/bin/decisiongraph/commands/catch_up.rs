@@ -28,6 +28,7 @@ impl CatchUp {
             until: self.until.map(LogSeq),
             run_id: context.globals.request_id,
             detach: self.detach,
+            passed_on: false,
         };
         context.job(AdminRequest::CatchUp(request), self.detach).await
     }

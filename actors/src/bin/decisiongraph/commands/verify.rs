@@ -30,5 +30,6 @@ pub fn request(context: &Context, detach: bool) -> JobRequest {
         until: None,
         run_id: context.globals.request_id,
         detach,
+        passed_on: false,
     }
 }
