@@ -181,11 +181,12 @@ impl Linked {
 
     /// Waits until every node is linked to every other one and to nobody else.
     pub fn wait_until_linked(&self) {
-        for index in 0..self.nodes.len() {
+        let names = &NAMES[..self.nodes.len()];
+        for (index, own) in names.iter().enumerate() {
             crate::cli_support::node::wait_until("everybody is linked", || {
                 let links = self.links(index);
                 let up = links.iter().filter(|(_, state, _)| state == "up").map(|(node, _, _)| node.as_str());
-                let others = NAMES[..self.nodes.len()].iter().filter(|name| **name != NAMES[index]);
+                let others = names.iter().filter(|name| *name != own);
                 links.len() + 1 == self.nodes.len() && up.eq(others.copied())
             });
         }
