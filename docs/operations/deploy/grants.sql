@@ -2,8 +2,9 @@
 --
 --   psql -1 -v ON_ERROR_STOP=1 -f grants.sql DATABASE       by decisiongraph_migrator (or an administrator): after every migrate
 --
--- Guarantees: may run again at any time, also while nodes work: it is one statement, and takes away what is not listed here. A table that
--- it has no rule for is an error, not an omission. A new projection needs no rule: it is known by its partitioned table.
+-- Guarantees: may run again at any time, also while nodes work: it is one statement, takes away what is not listed here, and leaves the
+-- node's own tables alone when they are right already (a GRANT at the very moment of an ATTACH makes one of the two fail). A table that it
+-- has no rule for is an error, not an omission. A new projection needs no rule: it is known by its partitioned table.
 --
 --   the log          node and appender insert every column but log_seq and recorded_at, so that nobody but the migrator can choose a
 --                    position (the high-water mark rests on that); nobody updates or deletes. The appender does not see payloads.
@@ -27,6 +28,11 @@ BEGIN
         SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS kind, c.oid::regclass::text AS name,
                c.relname ~ '_g[0-9]+$' OR c.relkind = 'p' AND c.relname <> 'dg_event_log' AS is_nodes,
                c.relowner = 'decisiongraph_node'::regrole AS has_owner,
+               CASE WHEN c.relkind <> 'S' THEN
+                   has_table_privilege('decisiongraph_reader', c.oid, 'SELECT')
+                   AND NOT has_table_privilege('decisiongraph_reader', c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')
+                   AND NOT has_table_privilege('decisiongraph_appender', c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE')
+               END AS is_right,
                CASE WHEN parent.relname <> 'dg_event_log' THEN 'SELECT, INSERT, UPDATE, DELETE' ELSE rules.node END AS node,
                CASE WHEN c.relkind <> 'S' OR c.relname = 'dg_event_log_log_seq_seq' THEN 'SELECT' END AS reader
           FROM pg_class c
@@ -57,6 +63,8 @@ BEGIN
            AND c.relkind IN ('r', 'p', 'S')
     LOOP
         IF thing.is_nodes THEN
+            -- Null: it was dropped meanwhile.
+            CONTINUE WHEN thing.has_owner AND coalesce(thing.is_right, true);
             IF NOT thing.has_owner THEN
                 EXECUTE format('ALTER TABLE %s OWNER TO decisiongraph_node', thing.name);
             END IF;
