@@ -5,8 +5,9 @@
 //! nothing: everything it knows is in the database or told again.
 
 use crate::node::{Shared, worker_id};
-use crate::scopes::TenantCell;
+use crate::scopes::Parting;
 use crate::supervision::Vitals;
+use crate::tenant_cell::TenantCell;
 use crate::worker::WorkerMessage;
 use decisiongraph_projections::catalogue;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -26,6 +27,8 @@ pub enum CoordinatorMessage {
     Quiet,
     /// It is time to see whether anybody has something to do.
     Consider,
+    /// Another tenant waits for room.
+    MakeRoom,
     /// An operator changed something: every worker looks at its scope again.
     Reconsider,
 }
@@ -43,7 +46,8 @@ impl Actor for Coordinator {
     type Arguments = ();
 
     async fn pre_start(&self, myself: ActorRef<Self::Msg>, (): ()) -> Result<Self::State, ActorProcessingErr> {
-        let Coordinator(_, cell, vitals) = self;
+        let Coordinator(shared, cell, vitals) = self;
+        shared.scopes.stir(&cell.tenant);
         cell.set_coordinator(vitals.address(myself));
         Ok(CoordinatorState { woken: Instant::now(), considering: false })
     }
@@ -59,32 +63,28 @@ impl Actor for Coordinator {
             CoordinatorMessage::Wake => {
                 vitals.received("wake");
                 state.woken = Instant::now();
+                shared.scopes.stir(&cell.tenant);
                 self.tell(|| WorkerMessage::Wake);
             }
             CoordinatorMessage::Reconsider => {
                 vitals.received("reconsider");
                 state.woken = Instant::now();
+                shared.scopes.stir(&cell.tenant);
                 self.tell(|| WorkerMessage::Reconsider);
             }
-            CoordinatorMessage::Quiet | CoordinatorMessage::Consider => {
-                let timer = matches!(message, CoordinatorMessage::Consider);
-                if timer {
-                    vitals.noted("consider")
-                } else {
-                    vitals.received("quiet")
-                }
-                state.considering &= !timer;
-                let crowded = shared.scopes.crowded();
-                if !(0..catalogue::ALL.len()).all(|place| cell.live(place).phase.may_leave(crowded)) {
-                    return Ok(());
-                }
-                cell.forget_pages();
-                let stays = shared.bounds.passivate_after.saturating_sub(state.woken.elapsed());
-                if crowded || stays.is_zero() {
-                    vitals.state("leaving");
-                    shared.scopes.leave(shared, cell);
-                } else if !std::mem::replace(&mut state.considering, true) {
-                    myself.send_after(stays, || CoordinatorMessage::Consider);
+            CoordinatorMessage::Quiet => {
+                vitals.received("quiet");
+                self.consider(&myself, state);
+            }
+            CoordinatorMessage::Consider => {
+                vitals.noted("consider");
+                state.considering = false;
+                self.consider(&myself, state);
+            }
+            CoordinatorMessage::MakeRoom => {
+                vitals.received("make_room");
+                if self.consider(&myself, state) == Parting::Works {
+                    shared.scopes.make_room();
                 }
             }
         }
@@ -93,6 +93,29 @@ impl Actor for Coordinator {
 }
 
 impl Coordinator {
+    /// Whether the tenant's actors go, now or later.
+    fn consider(&self, myself: &ActorRef<CoordinatorMessage>, state: &mut CoordinatorState) -> Parting {
+        let Coordinator(shared, cell, vitals) = self;
+        let may_leave = |crowded| (0..catalogue::ALL.len()).all(|place| cell.live(place).phase.may_leave(crowded));
+        if !may_leave(true) {
+            return Parting::Works;
+        }
+        let idle = may_leave(false);
+        let stays = shared.bounds.passivate_after.saturating_sub(state.woken.elapsed());
+        let parting = shared.scopes.part(shared, cell, idle && stays.is_zero());
+        match parting {
+            Parting::Leaves => vitals.state("leaving"),
+            Parting::Rests => {
+                cell.forget_pages();
+                if idle && !std::mem::replace(&mut state.considering, true) {
+                    myself.send_after(stays, || CoordinatorMessage::Consider);
+                }
+            }
+            Parting::Works => {}
+        }
+        parting
+    }
+
     /// Tells every worker; one that gave its scope up is started again to see whether it may have it back.
     fn tell(&self, message: impl Fn() -> WorkerMessage) {
         let Coordinator(_, cell, vitals) = self;

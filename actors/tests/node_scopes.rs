@@ -214,6 +214,64 @@ async fn idle_tenants_leave_and_come_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_that_waits_for_room_takes_the_place_of_an_idle_one_at_once() {
+    let db = Db::sqlite().await;
+    let store = db.store().await;
+    // Nobody leaves by itself within this test.
+    let bounds = NodeBounds { tenants_max: 3, passivate_after: Duration::from_secs(3_600), ..bounds() };
+    let node = start(&store, "room", 100, bounds).await;
+    for index in 0..3 {
+        insist(&store, &named(index), &support::log(1, 0)).await;
+    }
+    settled(&node, 3, SOON).await;
+    until("all three are idle", SOON, async || {
+        (0..3).all(|tenant| (0..catalogue::ALL.len()).all(|place| phase(&node, tenant, place) == Some(Phase::Idle)))
+    })
+    .await;
+    for index in 3..9 {
+        insist(&store, &named(index), &support::log(1, 0)).await;
+        settled(&node, index + 1, SOON).await;
+    }
+    // Those that left come back the same way.
+    insist(&store, &named(0), &support::log(1, 1)).await;
+    settled(&node, 9, SOON).await;
+    assert_eq!(node.shared().scopes.count(), (3, 0));
+    node.stop().await;
+    reckon(&store, 9).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_that_stands_before_a_poison_event_makes_room_and_is_looked_at_again() {
+    let db = Db::sqlite().await;
+    let store = db.store().await;
+    let bounds = NodeBounds { tenants_max: 1, passivate_after: Duration::from_secs(3_600), ..bounds() };
+    insist(&store, &named(0), &support::log(1, 0)).await;
+    let broken = "UPDATE dg_event_log SET payload_hash = 'x' || payload_hash WHERE log_seq = 5";
+    assert_eq!(db.tamper(broken).await, 1);
+    let node = start(&store, "stands", 4, bounds).await;
+    until("every worker stands before it", SOON, async || {
+        (0..catalogue::ALL.len()).all(|place| phase(&node, 0, place) == Some(Phase::Failed))
+    })
+    .await;
+    let row = async |scope: &Scope| store.view().await.expect("a view").scope(scope).await.expect("an answer");
+    for tenant in 1..4 {
+        insist(&store, &named(tenant), &support::log(1, 0)).await;
+        let last = store.view().await.expect("a view").last_log_seq(&named(tenant), None).await.expect("a position");
+        for projection in catalogue::ALL {
+            let scope = Scope::new(&named(tenant), projection);
+            until("it is current", SOON, async || row(&scope).await.is_some_and(|row| row.position.cursor >= last))
+                .await;
+        }
+    }
+    // Nobody wakes the first but the sweep.
+    let mended = "UPDATE dg_event_log SET payload_hash = substr(payload_hash, 2) WHERE log_seq = 5";
+    assert_eq!(db.tamper(mended).await, 1);
+    settled(&node, 4, SOON).await;
+    node.stop().await;
+    reckon(&store, 4).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn live_events_flow_while_a_rebuild_runs_beside_them() {
     let traces = if soak() { 20_000 } else { 400 };
     let db = Db::postgres().await;

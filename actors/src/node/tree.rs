@@ -23,11 +23,11 @@ use crate::coordinator::Coordinator;
 use crate::high_water::HighWaterActor;
 use crate::lease_keeper::LeaseKeeper;
 use crate::replay::{Job, ReplayCoordinator};
-use crate::scopes::TenantCell;
 use crate::store_pool::StorePool;
 use crate::supervision::{
     Backoff, ChildSpec, Intensity, Restart, Shutdown, Strategy, SupervisorRef, SupervisorSpec, Vitals, start_actor,
 };
+use crate::tenant_cell::TenantCell;
 use crate::worker::Worker;
 use decisiongraph_projections::{Projection, TenantId, catalogue};
 use std::sync::Arc;

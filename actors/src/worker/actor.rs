@@ -14,9 +14,9 @@ use crate::engine::lane::{ApplyOptions, Lane, Target};
 use crate::engine::observed;
 use crate::failure::{Decision, decide};
 use crate::node::{Shared, place_of};
-use crate::scopes::TenantCell;
 use crate::supervision::Vitals;
 use crate::telemetry::LeaseChange;
+use crate::tenant_cell::TenantCell;
 use decisiongraph_projections::{Category, Projection};
 use decisiongraph_store::{Acquisition, PageLimit, Result as StoreResult, Scope, StoreError};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -145,11 +145,7 @@ impl Actor for Worker {
                 state.stepping = true;
                 let _ = myself.cast(WorkerMessage::Step);
             }
-            Next::Quiet => {
-                if let Some(coordinator) = self.cell.coordinator() {
-                    let _ = coordinator.cast(CoordinatorMessage::Quiet);
-                }
-            }
+            Next::Quiet => {}
             Next::In(pause) => {
                 state.timers += 1;
                 let number = state.timers;
@@ -161,6 +157,11 @@ impl Actor for Worker {
                 self.cell.set_worker(state.place, None);
                 myself.stop(None);
             }
+        }
+        if self.cell.live(state.place).phase.may_leave(true)
+            && let Some(coordinator) = self.cell.coordinator()
+        {
+            let _ = coordinator.cast(CoordinatorMessage::Quiet);
         }
         Ok(())
     }
