@@ -34,7 +34,7 @@ pub(crate) fn findings(status: &StatusReply) -> HealthReply {
     }
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.health));
     let health = findings.first().map_or(HealthWord::Ok, |worst| worst.health);
-    HealthReply { health, scopes: status.scopes.len() as u64, findings }
+    HealthReply { health, scopes: status.scopes.len() as u64, findings, partial: status.partial.clone() }
 }
 
 fn scope_findings(scope: &ScopeStatus) -> Vec<Finding> {

@@ -4,7 +4,7 @@ use super::handler::{no_run, projections, tenant_or_default};
 use super::reply::{RebuildCheckReply, RebuildEstimate, WatchReply, has_ended};
 use super::request::{JobRequest, WATCH_MS_MAX};
 use super::{AdminError, steer};
-use crate::engine::report::{RunReport, RunRequest};
+use crate::engine::report::{Progress, RunReport, RunRequest};
 use crate::engine::{Control, Engine, ScopeReport};
 use decisiongraph_projections::{Category, LogSeq};
 use decisiongraph_store::{ListFilter, ReadView, Run, RunMode, RunState, Scope, Store};
@@ -100,7 +100,19 @@ pub async fn watch_run(store: &dyn Store, run_id: Uuid, wait_ms: u64) -> Result<
         run = find().await?;
     }
     let report = has_ended(run.state).then(|| stored_report(run.clone()));
-    Ok(WatchReply { run, progress: None, report })
+    Ok(WatchReply { progress: progress(&run), run, report })
+}
+
+/// How far a job is that another process runs, as it writes it down now and then.
+fn progress(run: &Run) -> Option<Progress> {
+    let projection = run.current.clone().filter(|_| run.state == RunState::Running)?;
+    Some(Progress {
+        mode: run.mode,
+        projection,
+        cursor: run.cursor,
+        target: run.target,
+        events: run.events.max(0) as u64,
+    })
 }
 
 /// Goes on with a job under its old id.

@@ -1,5 +1,6 @@
 //! What nodes ask and tell each other over their links. Answered from memory, at once: never a query, never a wait.
 
+use super::AdminError;
 use super::reply::Finding;
 use super::request::ScopeFilter;
 use crate::worker::LiveScope;
@@ -104,6 +105,17 @@ pub struct LinksReply {
     pub node: String,
     /// By name.
     pub links: Vec<LinkState>,
+    /// Live members to which it has none: they, or it, have no cluster_listen.
+    pub unlinked: Vec<String>,
+}
+
+/// A node that could not be asked: what is told lacks what only it knows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Partial {
+    /// Its name.
+    pub node: String,
+    /// Why.
+    pub error: AdminError,
 }
 
 /// A link in one word.

@@ -1,7 +1,7 @@
 //! What is told. [`AdminReply::to_json`] is the contract with programs: one object, without the name of the variant.
 
 use super::cluster::ClusterReply;
-use super::peer::PeerReply;
+use super::peer::{Partial, PeerReply};
 use crate::engine::replay_failure::FailureReplay;
 use crate::engine::report::{Progress, RunReport};
 use crate::queries::{EdgesPage, EventRecord, ReferenceDigests, Staleness, Subgraph, Summary};
@@ -38,6 +38,7 @@ pub enum AdminReply {
     Run(Run),
     Watch(Box<WatchReply>),
     Tree(TreeReply),
+    Trees(TreesReply),
     Cluster(ClusterReply),
     Peer(PeerReply),
     ExportStart(ExportStartReply),
@@ -71,6 +72,7 @@ impl AdminReply {
             AdminReply::Run(reply) => to_string(reply),
             AdminReply::Watch(reply) => to_string(reply),
             AdminReply::Tree(reply) => to_string(reply),
+            AdminReply::Trees(reply) => to_string(reply),
             AdminReply::Cluster(reply) => to_string(reply),
             AdminReply::Peer(reply) => to_string(reply),
             AdminReply::ExportStart(reply) => to_string(reply),
@@ -194,6 +196,9 @@ pub struct StatusReply {
     pub waiting_for: Vec<OpenWriter>,
     /// By tenant, in catalogue order.
     pub scopes: Vec<ScopeStatus>,
+    /// Nodes that could not be asked what their workers do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partial: Vec<Partial>,
 }
 
 /// A scope.
@@ -234,9 +239,12 @@ pub struct ScopeStatus {
     pub active_run: Option<String>,
     /// Why it lags, in a sentence.
     pub why: String,
-    /// What its worker is doing, when the answering node runs it.
+    /// What its worker is doing, when a node runs one and could be asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live: Option<LiveScope>,
+    /// That node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live_on: Option<String>,
 }
 
 /// A scope in one word.
@@ -286,6 +294,9 @@ pub struct HealthReply {
     pub scopes: u64,
     /// What is not as it should be, worst first.
     pub findings: Vec<Finding>,
+    /// Nodes that could not be asked what their workers do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partial: Vec<Partial>,
 }
 
 /// Health in one word.
@@ -331,6 +342,9 @@ pub struct WhyReply {
     pub scopes: Vec<ScopeWhy>,
     /// Scopes looked at.
     pub scopes_total: u64,
+    /// Nodes that could not be asked what their workers do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partial: Vec<Partial>,
 }
 
 /// Why one scope lags.
@@ -494,6 +508,15 @@ pub struct TreeReply {
     pub disagreements: Vec<Disagreement>,
     /// Ask again with `after` = this; none on the last page.
     pub next: Option<String>,
+}
+
+/// The trees of all nodes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TreesReply {
+    /// Those that answered.
+    pub nodes: Vec<TreeReply>,
+    /// Those that could not be asked.
+    pub partial: Vec<Partial>,
 }
 
 /// What a node says of itself.

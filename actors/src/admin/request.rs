@@ -306,6 +306,9 @@ pub struct JobRequest {
 /// A page of the live actors.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TreeRequest {
+    /// Of the node of this name, asked through the one that is asked; of that one when none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<String>,
     /// This actor and those below it; the whole tree when none.
     pub under: Option<String>,
     /// Behind this path.

@@ -78,6 +78,7 @@ pub async fn status(store: &dyn Store, filter: &ScopeFilter) -> Result<StatusRep
                 active_run: run.map(|run| run.run_id.to_string()),
                 why,
                 live: None,
+                live_on: None,
             });
         }
     }
@@ -88,6 +89,7 @@ pub async fn status(store: &dyn Store, filter: &ScopeFilter) -> Result<StatusRep
         mark_is_safe: sample.writers.is_empty(),
         waiting_for: sample.writers,
         scopes,
+        partial: Vec::new(),
     })
 }
 

@@ -22,6 +22,7 @@ pub fn why(status: &StatusReply, all: bool) -> WhyReply {
         causes: status.waiting_for.iter().map(held_up_by).collect(),
         scopes: scopes.collect(),
         scopes_total: status.scopes.len() as u64,
+        partial: status.partial.clone(),
     }
 }
 
@@ -125,6 +126,7 @@ mod tests {
             active_run: None,
             why: "because".to_owned(),
             live: None,
+            live_on: None,
         }
     }
 
@@ -173,6 +175,7 @@ mod tests {
             mark_is_safe: false,
             waiting_for: vec![writer],
             scopes: vec![scope(ScopeState::Current), scope(ScopeState::Waiting)],
+            partial: Vec::new(),
         };
         let told = why(&status, false);
         assert_eq!((told.scopes.len(), told.scopes_total, told.causes.len()), (1, 2, 1));

@@ -3,8 +3,9 @@
 //! *Guarantees.* A job is answered with its run as soon as it has one. What the database says and what a worker says are shown side by
 //! side, the database's word being the truth. While the database is away, what can be said without it still is.
 
+use super::Shared;
 use super::condition::{Condition, database_fault};
-use super::{Shared, place_of};
+use super::lives::Lives;
 use crate::admin::health::findings;
 use crate::admin::jobs::{advise, run_request, unknown_run, watch_run};
 use crate::admin::rpc::Answers;
@@ -12,14 +13,14 @@ use crate::admin::status::status;
 use crate::admin::why::why;
 use crate::admin::{
     AdminError, AdminReply, AdminRequest, ClusterReply, Disagreement, HealthReply, HealthWord, JobRequest, NodeFacts,
-    Notice, ScopeFilter, ScopeState, StatusReply, TreeReply, TreeRequest, WATCH_MS_MAX, WatchReply, WhyReply, answer,
+    Notice, Partial, PeerRequest, ScopeFilter, StatusReply, TreeReply, TreeRequest, WATCH_MS_MAX, WatchReply, WhyReply,
+    answer,
 };
-use crate::cluster::Whose;
+use crate::cluster::ASK_ALL_DEADLINE;
 use crate::coordinator::CoordinatorMessage;
 use crate::engine::{Control, RunRequest};
 use crate::replay::ReplayMessage;
 use crate::telemetry::signals;
-use crate::worker::Phase;
 use decisiongraph_projections::{Category, TenantId, catalogue};
 use decisiongraph_store::{Result as StoreResult, Run, RunMode};
 use futures_util::future::BoxFuture;
@@ -34,6 +35,8 @@ use uuid::Uuid;
 const PASS_ON_WAIT: Duration = Duration::from_secs(5);
 /// Longest wait for the replay coordinator.
 const REPLAY_WAIT: Duration = Duration::from_secs(15);
+/// Longest wait for a node that is asked through this one.
+const PASS_ON_DEADLINE: Duration = Duration::from_secs(5);
 /// Actors that a page of the dump has at most.
 pub const TREE_ACTORS_MAX: i64 = 10_000;
 /// Tenants whose scopes are read at a time for a dump.
@@ -216,50 +219,53 @@ impl NodeAnswers {
         coordinator.is_some_and(|coordinator| coordinator.cast(CoordinatorMessage::Reconsider).is_ok())
     }
 
+    /// What the workers of every node do at these scopes. Those that cannot be asked within [`ASK_ALL_DEADLINE`] are named.
+    async fn lives(&self, filter: &ScopeFilter) -> Lives {
+        let request = AdminRequest::Peer(PeerRequest::Live(filter.clone()));
+        let others = self.0.links.ask_all(&request, ASK_ALL_DEADLINE).await;
+        Lives::merge(self.live(filter), others)
+    }
+
     async fn status(&self, filter: &ScopeFilter) -> Result<StatusReply, AdminError> {
-        let mut reply = status(&*self.0.store, filter).await?;
+        Ok(self.status_and_lives(filter).await?.0)
+    }
+
+    async fn status_and_lives(&self, filter: &ScopeFilter) -> Result<(StatusReply, Lives), AdminError> {
+        let (reply, lives) = tokio::join!(status(&*self.0.store, filter), self.lives(filter));
+        let mut reply = reply?;
         for scope in &mut reply.scopes {
-            let Some(cell) = self.0.scopes.cell(&scope.tenant) else {
-                if scope.lag.events > 0 && matches!(scope.state, ScopeState::Unowned | ScopeState::Behind) {
-                    scope.state = ScopeState::Behind;
-                    scope.why = match self.0.places.whose(&self.0.owner.node, &scope.tenant) {
-                        Whose::Ours | Whose::Unknown => {
-                            "this node has not started on it yet: it waits for its turn".to_owned()
-                        }
-                        Whose::Theirs(node) => format!("its place is on node {node}"),
-                        Whose::Nobody => {
-                            "no node takes tenants: all are cordoned; see `decisiongraph cluster`".to_owned()
-                        }
-                    };
-                }
-                continue;
-            };
-            let Some(projection) = catalogue::find(&scope.projection) else { continue };
-            let live = cell.live(place_of(projection));
-            let fault = live.fault.as_ref().map(|fault| fault.message.clone());
-            match live.phase {
-                Phase::Retrying => {
-                    scope.state = ScopeState::Retrying;
-                    scope.why = format!("attempt {}: {}", live.attempt, fault.unwrap_or_else(|| live.doing.clone()));
-                }
-                Phase::Failed => {
-                    scope.state = ScopeState::Failed;
-                    scope.why = fault.unwrap_or_default();
-                }
-                Phase::CatchingUp | Phase::Boot
-                    if scope.lag.events > 0
-                        && scope.cursor < cell.target()
-                        && matches!(scope.state, ScopeState::Unowned | ScopeState::Behind | ScopeState::Waiting) =>
-                {
-                    scope.state = ScopeState::Working;
-                    scope.why = if live.doing.is_empty() { "applying".to_owned() } else { live.doing.clone() };
-                }
-                Phase::Standby if scope.lag.events > 0 => scope.why.clone_from(&live.doing),
-                _ => {}
-            }
-            scope.live = Some(live);
+            let tenant = scope.tenant.clone();
+            lives.show(scope, || self.0.places.whose(&self.0.owner.node, &tenant));
         }
-        Ok(reply)
+        reply.partial.clone_from(&lives.partial);
+        for node in self.unlinked() {
+            let error = self.unreachable(&node);
+            reply.partial.push(Partial { node, error });
+        }
+        Ok((reply, lives))
+    }
+
+    /// Live members to which there is no link: they or this node are not reached by other machines.
+    pub(super) fn unlinked(&self) -> Vec<String> {
+        let linked: Vec<String> = self.0.links.states().into_iter().map(|link| link.node).collect();
+        let members = self.0.members.borrow();
+        let names = members.iter().filter(|member| member.is_live()).map(|member| member.owner.node.clone());
+        names.filter(|name| *name != self.0.owner.node && !linked.contains(name)).collect()
+    }
+
+    fn unreachable(&self, node: &str) -> AdminError {
+        let (message, next) = if self.0.links.are_open() {
+            (
+                format!("node {node} has no cluster_listen, so other nodes cannot ask it"),
+                "give it one, or ask it itself",
+            )
+        } else {
+            (
+                "this node has no cluster_listen, so it cannot ask others".to_owned(),
+                "give it one, or ask that node itself",
+            )
+        };
+        AdminError::new(Category::Unavailable, message).next(next)
     }
 
     async fn health(&self, filter: &ScopeFilter) -> Result<HealthReply, AdminError> {
@@ -267,10 +273,13 @@ impl NodeAnswers {
         let own = condition.findings();
         if condition.database_fault.is_some() {
             // Nothing else can be asked.
-            return Ok(HealthReply { health: HealthWord::Failed, scopes: 0, findings: own });
+            return Ok(HealthReply { health: HealthWord::Failed, scopes: 0, findings: own, partial: Vec::new() });
         }
-        let mut reply = findings(&self.status(filter).await?);
+        let (status, lives) = self.status_and_lives(filter).await?;
+        let mut reply = findings(&status);
         reply.findings.extend(own);
+        reply.findings.extend(lives.unasked());
+        reply.findings.extend(lives.findings);
         reply.findings.sort_by_key(|finding| std::cmp::Reverse(finding.health));
         reply.health = reply.findings.first().map_or(HealthWord::Ok, |worst| worst.health);
         Ok(reply)
@@ -281,10 +290,12 @@ impl NodeAnswers {
         let condition = Condition::of(&self.0);
         let own = Condition { mark_held: None, ..condition.clone() }.findings();
         if condition.database_fault.is_some() {
-            return Ok(WhyReply { causes: own, scopes: Vec::new(), scopes_total: 0 });
+            return Ok(WhyReply { causes: own, scopes: Vec::new(), scopes_total: 0, partial: Vec::new() });
         }
-        let mut reply = why(&self.status(filter).await?, all);
-        reply.causes.splice(0..0, own);
+        let (status, lives) = self.status_and_lives(filter).await?;
+        let mut reply = why(&status, all);
+        let nodes = own.into_iter().chain(lives.unasked()).chain(lives.findings);
+        reply.causes.splice(0..0, nodes);
         Ok(reply)
     }
 
@@ -292,6 +303,9 @@ impl NodeAnswers {
 
     async fn tree(&self, request: &TreeRequest) -> Result<TreeReply, AdminError> {
         let shared = &self.0;
+        if let Some(node) = request.of.as_deref().filter(|node| *node != shared.owner.node) {
+            return self.tree_of(node, request).await;
+        }
         if !(1..=TREE_ACTORS_MAX).contains(&request.limit) {
             return Err(AdminError::new(
                 Category::InvalidArgument,
@@ -311,6 +325,18 @@ impl NodeAnswers {
             _ => Vec::new(),
         };
         Ok(TreeReply { node: self.facts(), actors, disagreements, next })
+    }
+
+    /// Another node's, asked over the link to it.
+    async fn tree_of(&self, node: &str, request: &TreeRequest) -> Result<TreeReply, AdminError> {
+        if self.unlinked().iter().any(|name| name == node) {
+            return Err(self.unreachable(node));
+        }
+        let request = AdminRequest::Tree(TreeRequest { of: None, ..request.clone() });
+        match self.0.links.ask(node, request, PASS_ON_DEADLINE).await? {
+            AdminReply::Tree(tree) => Ok(tree),
+            _ => Err(AdminError::new(Category::VersionMismatch, format!("node {node} answers with something else"))),
+        }
     }
 
     fn facts(&self) -> NodeFacts {

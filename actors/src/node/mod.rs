@@ -7,6 +7,7 @@ mod answers;
 mod bounds;
 mod condition;
 mod identity;
+mod lives;
 mod peers;
 mod shared;
 mod tree;

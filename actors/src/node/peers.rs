@@ -23,7 +23,8 @@ impl NodeAnswers {
             }
             PeerRequest::Live(filter) => PeerReply::Live(self.live(&filter)),
             PeerRequest::Links => {
-                PeerReply::Links(LinksReply { node: shared.owner.node.clone(), links: shared.links.states() })
+                let (node, links) = (shared.owner.node.clone(), shared.links.states());
+                PeerReply::Links(LinksReply { node, links, unlinked: self.unlinked() })
             }
         }
     }

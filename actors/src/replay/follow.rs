@@ -4,6 +4,7 @@
 //! tenant's last event at or below the target, or stands before a poison event that was looked at after the job began. (With `until`, the
 //! workers do not stop there: they are live. The job does.)
 
+use crate::admin::Notice;
 use crate::coordinator::CoordinatorMessage;
 use crate::engine::drive::{Ended, Job as Drive};
 use crate::engine::report::ScopeReport;
@@ -57,6 +58,8 @@ pub async fn follow(
     let batches = |place: usize| shared.scopes.cell(&run.tenant).map_or(0, |cell| cell.live(place).batches);
     let batches_before: Vec<u64> = projections.iter().map(|projection| batches(place_of(*projection))).collect();
     shared.scopes.wake(shared, &run.tenant, goal);
+    // Where another node works on the tenant, its workers look again: at what failed, too.
+    shared.links.tell_all(&Notice::Reconsider { tenant: run.tenant.clone() });
     if let Some(cell) = shared.scopes.cell(&run.tenant) {
         let failed = |projection: &&dyn Projection| cell.live(place_of(*projection)).phase == Phase::Failed;
         if projections.iter().any(|projection| failed(&(*projection as &dyn Projection)))

@@ -4,7 +4,7 @@ use super::{Context, unexpected};
 use crate::output::{digest_short, duration, number, or_dash, shown, table};
 use clap::Args;
 use decisiongraph_actors::admin::{
-    AdminError, AdminReply, AdminRequest, ExitCode, ScopeFilter, ScopeState, ScopeStatus, StatusReply,
+    AdminError, AdminReply, AdminRequest, ExitCode, Partial, ScopeFilter, ScopeState, ScopeStatus, StatusReply,
 };
 use std::fmt::Write as _;
 
@@ -30,6 +30,12 @@ pub fn filter(context: &Context) -> ScopeFilter {
     ScopeFilter { tenant: context.globals.tenant.clone(), projection: context.globals.projection() }
 }
 
+/// A line for each node that could not be asked.
+pub fn not_asked(partial: &[Partial]) -> String {
+    let line = |of: &Partial| format!("\nnode {} was not asked: {}", shown(&of.node), shown(&of.error.message));
+    partial.iter().map(line).collect()
+}
+
 fn text(status: &StatusReply) -> String {
     let mut out = format!("{}, log position {}", status.database, number(status.sequence.0));
     for writer in &status.waiting_for {
@@ -38,6 +44,7 @@ fn text(status: &StatusReply) -> String {
         let query = writer.query.as_deref().map(|query| format!(": {}", shown(query))).unwrap_or_default();
         let _ = write!(out, "\nopen appender {who}{age}{query}");
     }
+    out.push_str(&not_asked(&status.partial));
     out.push('\n');
     if status.scopes.is_empty() {
         out.push_str("No events and no projections yet: `decisiongraph import FILE` takes events in.");

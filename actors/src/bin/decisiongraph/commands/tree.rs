@@ -1,30 +1,34 @@
-//! `tree`: the live actors of a node.
+//! `tree`: the live actors of a node, or of all.
 
-use super::{Context, unexpected};
+use super::{Context, status, unexpected};
 use crate::connection::Connection;
 use crate::interrupt;
 use crate::tree_text;
 use clap::Args;
-use decisiongraph_actors::admin::{AdminError, AdminReply, AdminRequest, ExitCode, TreeReply, TreeRequest};
+use decisiongraph_actors::admin::{
+    AdminError, AdminReply, AdminRequest, ExitCode, Partial, PeerReply, PeerRequest, TreeReply, TreeRequest, TreesReply,
+};
 use decisiongraph_projections::Category;
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
 /// Actors that one request brings at most.
 const PAGE_ACTORS: usize = 5_000;
+/// Names every node.
+const ALL: &str = "all";
 /// Moves to the upper left corner and clears the terminal.
 const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
 
 /// Show the live actors of a node: state, restarts, mailboxes, work, and where actors and database disagree
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  decisiongraph tree\n  decisiongraph tree --under 'node/scopes/tenant acme' --watch\n  decisiongraph tree --dot | dot -Tsvg > tree.svg"
+    after_help = "Examples:\n  decisiongraph tree\n  decisiongraph tree --under 'node/scopes/tenant acme' --watch\n  decisiongraph tree --of all\n  decisiongraph tree --dot | dot -Tsvg > tree.svg"
 )]
 pub struct Tree {
     /// This actor and those below it, by path: node/scopes, 'node/scopes/tenant acme'
     #[arg(long, value_name = "PATH")]
     under: Option<String>,
-    /// The node of this name; it is the one that is asked
+    /// The node of this name, or `all`; asked through the one that is connected to [default: that one]
     #[arg(long, value_name = "NODE")]
     of: Option<String>,
     /// Show this many actors at most [default: all]
@@ -50,7 +54,7 @@ impl Tree {
         interrupt::ends_at_once();
         let first = self.look(context).await?;
         let Some(pause) = self.watch else {
-            self.print(context, first)?;
+            self.print(context, &first)?;
             return Ok(ExitCode::OK);
         };
         let clears = std::io::stdout().is_terminal() && !context.output.json;
@@ -61,7 +65,7 @@ impl Tree {
                     if clears {
                         context.output.text(CLEAR)?;
                     }
-                    self.print(context, reply)?;
+                    self.print(context, &reply)?;
                     if !clears && !context.output.json {
                         context.output.text("---")?;
                     }
@@ -74,9 +78,30 @@ impl Tree {
         }
     }
 
-    /// All pages as one reply.
-    async fn look(&self, context: &Context) -> Result<TreeReply, AdminError> {
+    /// One tree, or those of all nodes.
+    async fn look(&self, context: &Context) -> Result<AdminReply, AdminError> {
         let connection = Connection::to_node(&context.globals).await?;
+        if self.of.as_deref() != Some(ALL) {
+            return Ok(AdminReply::Tree(self.look_at(&connection, self.of.as_deref()).await?));
+        }
+        let asked = connection.ask(AdminRequest::Peer(PeerRequest::Links)).await?;
+        let AdminReply::Peer(PeerReply::Links(links)) = asked else { return Err(unexpected()) };
+        let linked = links.links.into_iter().map(|link| link.node);
+        let names: Vec<String> = std::iter::once(links.node).chain(linked).chain(links.unlinked).collect();
+        let looked =
+            futures_util::future::join_all(names.iter().map(|name| self.look_at(&connection, Some(name)))).await;
+        let (mut nodes, mut partial) = (Vec::new(), Vec::new());
+        for (node, tree) in names.into_iter().zip(looked) {
+            match tree {
+                Ok(tree) => nodes.push(tree),
+                Err(error) => partial.push(Partial { node, error }),
+            }
+        }
+        Ok(AdminReply::Trees(TreesReply { nodes, partial }))
+    }
+
+    /// All pages of a node as one reply.
+    async fn look_at(&self, connection: &Connection, of: Option<&str>) -> Result<TreeReply, AdminError> {
         let wanted = self.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
         let mut whole: Option<TreeReply> = None;
         loop {
@@ -85,9 +110,11 @@ impl Tree {
                 None => (0, None),
             };
             let limit = (wanted - known).min(PAGE_ACTORS) as i64;
-            let request = AdminRequest::Tree(TreeRequest { under: self.under.clone(), after, limit });
-            let AdminReply::Tree(page) = connection.ask(request).await? else { return Err(unexpected()) };
-            self.is_meant(&page)?;
+            let request = TreeRequest { of: of.map(str::to_owned), under: self.under.clone(), after, limit };
+            let AdminReply::Tree(page) = connection.ask(AdminRequest::Tree(request)).await? else {
+                return Err(unexpected());
+            };
+            is_meant(of, &page)?;
             let reply = match whole.take() {
                 Some(mut reply) => {
                     reply.actors.extend(page.actors);
@@ -102,25 +129,36 @@ impl Tree {
         }
     }
 
-    fn is_meant(&self, reply: &TreeReply) -> Result<(), AdminError> {
-        match &self.of {
-            Some(name) if *name != reply.node.name => Err(AdminError::new(
-                Category::NotFound,
-                format!("the node `{name}` is not the one that answers: that is `{}`", reply.node.name),
-            )
-            .next(format!("ask that node itself (--node ADDR), or `decisiongraph tree --of {}`", reply.node.name))),
-            _ => Ok(()),
-        }
-    }
-
-    fn print(&self, context: &Context, reply: TreeReply) -> Result<(), AdminError> {
-        if self.dot {
-            return context.output.text(&tree_text::dot(&reply));
-        }
-        let reply = AdminReply::Tree(reply);
-        context.output.reply(&reply, || match &reply {
-            AdminReply::Tree(tree) => tree_text::text(tree),
+    fn print(&self, context: &Context, reply: &AdminReply) -> Result<(), AdminError> {
+        let all = |text: fn(&TreeReply) -> String| match reply {
+            AdminReply::Tree(tree) => text(tree),
+            AdminReply::Trees(trees) => {
+                let parts: Vec<String> = trees.nodes.iter().map(text).collect();
+                parts.join("\n\n")
+            }
             _ => String::new(),
+        };
+        if self.dot {
+            return context.output.text(&all(tree_text::dot));
+        }
+        context.output.reply(reply, || {
+            let mut shown = all(tree_text::text);
+            if let AdminReply::Trees(trees) = reply {
+                shown.push_str(&status::not_asked(&trees.partial));
+            }
+            shown
         })
+    }
+}
+
+/// A node of another release answers for itself, whoever is asked for.
+fn is_meant(of: Option<&str>, reply: &TreeReply) -> Result<(), AdminError> {
+    match of {
+        Some(name) if name != reply.node.name => Err(AdminError::new(
+            Category::NotFound,
+            format!("the node `{name}` is not the one that answers: that is `{}`", reply.node.name),
+        )
+        .next(format!("ask that node itself (--node ADDR), or `decisiongraph tree --of {}`", reply.node.name))),
+        _ => Ok(()),
     }
 }

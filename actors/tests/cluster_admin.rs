@@ -1,0 +1,191 @@
+//! Promises of admin in a cluster: any node answers for all, within the deadline, and names those that it could not ask. Real node
+//! processes on one PostgreSQL, linked by what the database says of them.
+
+mod cli_support;
+mod cluster_support;
+
+use cli_support::node::{Node, applied, wait_until, within};
+use cli_support::{Cli, text, trace};
+use cluster_support::{Authority, NAME, start};
+use decisiongraph_store::throwaway::{self, Database};
+use serde_json::Value;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+/// Longest time for an answer when a node hangs: the fan-out's second, and what a busy machine adds.
+const PROMPT: Duration = Duration::from_secs(5);
+
+struct Cluster {
+    database: Database,
+    authority: Authority,
+    clis: Vec<Cli>,
+    nodes: Vec<Option<Node>>,
+}
+
+const NAMES: [&str; 3] = ["a", "b", "c"];
+
+impl Cluster {
+    async fn start(count: usize) -> Cluster {
+        let database = throwaway::shared().await.expect("a server").fresh_database().await.expect("a database");
+        let mut cluster = Cluster {
+            database,
+            authority: Authority::new(),
+            clis: (0..count).map(|_| Cli::new()).collect(),
+            nodes: (0..count).map(|_| None).collect(),
+        };
+        (0..count).for_each(|index| cluster.start_node(index, &[]));
+        cluster.wait_until_linked();
+        cluster
+    }
+
+    fn start_node(&mut self, index: usize, more: &[&str]) {
+        let files = self.authority.issue(NAMES[index], NAME);
+        let url = self.database.url().to_owned();
+        let stay = ["--passivate-after-ms", "3600000"];
+        let flags = [&["--database", &url, "--name", NAMES[index]], &stay[..], more].concat();
+        self.nodes[index] = Some(start(&self.clis[index], &files, &flags));
+    }
+
+    fn node(&mut self, index: usize) -> &mut Node {
+        self.nodes[index].as_mut().expect("runs")
+    }
+
+    fn up(&self, index: usize) -> usize {
+        let cluster = self.clis[index].json(&["cluster"]);
+        let links = cluster["links"].as_array().cloned().unwrap_or_default();
+        links.iter().filter(|link| link["state"] == "up").count()
+    }
+
+    fn wait_until_linked(&self) {
+        for index in 0..self.nodes.len() {
+            wait_until("everybody is linked", || self.up(index) + 1 == self.nodes.len());
+        }
+    }
+
+    /// Events of this many tenants, applied by whoever has them.
+    fn fill(&self, tenants: usize) {
+        for i in 0..tenants {
+            let tenant = format!("t{i}");
+            let lines = trace("t").join("\n");
+            assert_eq!(self.clis[0].pipe(&["import", "-", "--tenant", &tenant], lines.as_bytes()).code, 0);
+        }
+        applied(&self.clis[0]);
+    }
+}
+
+fn named(list: &Value) -> Vec<&str> {
+    list.as_array().map(|list| list.iter().filter_map(|of| of["node"].as_str()).collect()).unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_node_answers_for_all_and_names_those_that_it_could_not_ask() {
+    let mut cluster = Cluster::start(3).await;
+    cluster.fill(9);
+    for cli in &cluster.clis {
+        let status = cli.json(&["status"]);
+        let scopes = status["scopes"].as_array().expect("a list");
+        assert_eq!((scopes.len(), status["partial"].is_null()), (27, true), "{status}");
+        // Those that changed hands meanwhile and are current have nobody yet.
+        let shown = |name: &str| scopes.iter().filter(|scope| scope["live_on"] == name).count();
+        assert!(NAMES.iter().all(|name| shown(name) >= 3), "each node's workers are shown: {status}");
+        let working = scopes.iter().filter(|scope| scope["live"]["phase"] == "idle");
+        assert!(working.clone().all(|scope| scope["owner"] == scope["live_on"]), "{status}");
+        wait_until("all is well", || cli.run(&["health"]).code == 0);
+        let trees = cli.json(&["tree", "--of", "all", "--under", "node/links"]);
+        let mut names: Vec<&str> =
+            trees["nodes"].as_array().expect("a list").iter().filter_map(|t| t["node"]["name"].as_str()).collect();
+        names.sort_unstable();
+        assert_eq!(names, NAMES);
+        assert_eq!(cli.json(&["tree", "--of", "b"])["node"]["name"], "b");
+    }
+    cluster.clis[0].run(&["tree", "--of", "nobody", "--json"]).refused(5, "not_found");
+
+    // One that hangs: named by everybody, at once, with the rest.
+    cluster.node(2).signal("STOP");
+    for cli in &cluster.clis[..2] {
+        let asked = Instant::now();
+        let status = within(PROMPT, cli.command(&["status", "--json"])).json();
+        assert!(asked.elapsed() < PROMPT, "{:?}", asked.elapsed());
+        assert_eq!(named(&status["partial"]), ["c"], "{status}");
+        assert_eq!(status["scopes"].as_array().map(Vec::len), Some(27));
+        let shown = within(PROMPT, cli.command(&["status"]));
+        assert!(shown.stdout.contains("node c was not asked"), "{}", shown.stdout);
+        let health = within(PROMPT, cli.command(&["health", "--json"]));
+        assert_eq!(health.code, 10, "{}", health.stdout);
+        let finding = health.json()["findings"].as_array().expect("a list").iter().any(|f| f["subject"] == "node c");
+        assert!(finding, "{}", health.stdout);
+        let trees = within(PROMPT * 2, cli.command(&["tree", "--of", "all", "--json"])).json();
+        assert_eq!((named(&trees["partial"]), trees["nodes"].as_array().map(Vec::len)), (vec!["c"], Some(2)));
+    }
+    // Once the link is known to be down, nobody waits for it.
+    wait_until("it is noticed", || cluster.up(0) == 1);
+    let refused = within(PROMPT, cluster.clis[0].command(&["tree", "--of", "c", "--json"]));
+    assert!(matches!(refused.code, 5 | 6), "{}", refused.stderr);
+    cluster.node(2).signal("CONT");
+    cluster.wait_until_linked();
+    wait_until("it is well again", || cluster.clis[0].run(&["health"]).code == 0);
+
+    // One that is killed, and one that comes back.
+    cluster.node(1).signal("KILL");
+    assert_eq!(cluster.node(1).ended(), None);
+    let status = within(PROMPT, cluster.clis[0].command(&["status", "--json"])).json();
+    assert!(named(&status["partial"]).contains(&"b") || status["partial"].is_null(), "{status}");
+    cluster.start_node(1, &[]);
+    cluster.wait_until_linked();
+    wait_until("all is well", || cluster.clis.iter().all(|cli| cli.run(&["health"]).code == 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_is_watched_cancelled_and_resumed_through_any_node_and_words_reach_the_owner() {
+    let cluster = Cluster::start(2).await;
+    let lines: Vec<String> = (0..3_000).flat_map(|i| trace(&format!("t{i}"))).collect();
+    assert_eq!(cluster.clis[0].pipe(&["import", "-"], lines.join("\n").as_bytes()).code, 0);
+    applied(&cluster.clis[0]);
+    // A rebuild on one, seen, watched and cancelled on the other.
+    let other = &cluster.clis[1];
+    let run = cluster.clis[0].json(&["rebuild", "--detach"])["run_id"].as_str().expect("an id").to_owned();
+    assert_eq!(other.json(&["run", &run])["node"], "a");
+    let cancelled = other.run(&["cancel", &run]);
+    assert!(matches!(cancelled.code, 0 | 4), "{}", cancelled.stderr);
+    wait_until("it has ended", || {
+        let state = other.json(&["run", &run])["state"].clone();
+        state == "cancelled" || state == "completed"
+    });
+    if other.json(&["run", &run])["state"] == "cancelled" {
+        let resumed = other.json(&["run", "resume", &run]);
+        assert_eq!((&resumed["run"]["state"], &resumed["run"]["node"]), (&"completed".into(), &"b".into()));
+    }
+    // A catch-up asked of the one that does not own the tenant.
+    let owner = other.json(&["status"])["scopes"][0]["owner"].as_str().expect("an owner").to_owned();
+    let stranger = if owner == "a" { other } else { &cluster.clis[0] };
+    assert_eq!(stranger.json(&["catch-up"])["run"]["state"], "completed");
+    // A pause said there stops the owner's workers, and they go on when it is over.
+    assert_eq!(stranger.run(&["pause", "--projection", "trace_summary", "--reason", "a look"]).code, 0);
+    let phase = |scope: &str| {
+        let status = stranger.json(&["status", "--projection", scope]);
+        status["scopes"][0]["live"]["phase"].as_str().unwrap_or_default().to_owned()
+    };
+    wait_until("the owner's worker has heard it", || phase("trace_summary") == "paused");
+    assert_eq!(stranger.run(&["resume", "--projection", "trace_summary"]).code, 0);
+    wait_until("and that it is over", || phase("trace_summary") == "idle");
+    assert_eq!(stranger.run(&["verify"]).code, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn progress_of_a_job_elsewhere_is_shown_to_whoever_follows_it() {
+    let cluster = Cluster::start(2).await;
+    let lines: Vec<String> = (0..4_000).flat_map(|i| trace(&format!("t{i}"))).collect();
+    let file = cluster.clis[0].file("events.jsonl", lines.join("\n"));
+    assert_eq!(cluster.clis[0].run(&["import", text(&file)]).code, 0);
+    applied(&cluster.clis[0]);
+    let id = "01970000-0000-7000-8000-00000000abcd";
+    let started = cluster.clis[0].json(&["rebuild", "--detach", "--request-id", id]);
+    assert_eq!(started["run_id"], id);
+    // The same request at the other node follows the one job.
+    let mut command = cluster.clis[1].command(&["rebuild", "--request-id", id, "--json"]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
+    let ended = cli_support::node::ends_within(cli_support::node::PATIENCE, child);
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert_eq!(ended.json()["run"]["node"], "a");
+    assert_eq!(cluster.clis[1].json(&["runs"])["runs"].as_array().map(Vec::len), Some(1));
+}
