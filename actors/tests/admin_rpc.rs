@@ -10,7 +10,7 @@ use std::process::Stdio;
 
 /// What differs between two equal runs: times, places, identities, and how much of the work a node's workers did before a job came.
 fn scrub(value: &mut Value) {
-    const VOLATILE: [&str; 16] = [
+    const VOLATILE: [&str; 17] = [
         "run_id",
         "seconds",
         "node",
@@ -22,6 +22,7 @@ fn scrub(value: &mut Value) {
         "owner",
         "owner_live",
         "live",
+        "live_on",
         "node_live",
         "why",
         "generation",

@@ -94,9 +94,6 @@ impl Links {
     pub fn attach(&self, shared: &Shared, supervisor: SupervisorRef) {
         lock(&self.lines).clear();
         *lock(&self.supervisor) = Some(supervisor);
-        if !self.are_open() {
-            return;
-        }
         let mut members = shared.members.subscribe();
         let shared = shared.clone();
         let watching = tokio::spawn(async move {

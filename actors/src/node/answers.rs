@@ -333,9 +333,15 @@ impl NodeAnswers {
             return Err(self.unreachable(node));
         }
         let request = AdminRequest::Tree(TreeRequest { of: None, ..request.clone() });
-        match self.0.links.ask(node, request, PASS_ON_DEADLINE).await? {
-            AdminReply::Tree(tree) => Ok(tree),
-            _ => Err(AdminError::new(Category::VersionMismatch, format!("node {node} answers with something else"))),
+        match self.0.links.ask(node, request, PASS_ON_DEADLINE).await {
+            Ok(AdminReply::Tree(tree)) => Ok(tree),
+            Err(error) if error.category == Category::NotFound => {
+                Err(AdminError { message: format!("{} has no link to a node `{node}`", self.0.owner.node), ..error })
+            }
+            Err(error) => Err(error),
+            Ok(_) => {
+                Err(AdminError::new(Category::VersionMismatch, format!("node {node} answers with something else")))
+            }
         }
     }
 

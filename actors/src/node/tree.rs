@@ -10,7 +10,7 @@
 //!   ├─ replay (one_for_one)
 //!   │   ├─ replay_coordinator
 //!   │   └─ jobs (one_for_one, dynamic) ── job ID
-//!   └─ links (one_for_one, dynamic) ── link NODE
+//!   └─ links (one_for_one, dynamic) ── link NODE        with `cluster_listen` only
 //! ```
 //!
 //! Who stands further down needs who stands further up (rest_for_one); admin stands above the work, so that it answers whatever
@@ -60,8 +60,10 @@ pub fn node_spec(parts: &NodeParts) -> SupervisorSpec {
             shared.find_behind();
         }),
         ChildSpec::supervisor("replay", replay_spec(shared)),
-        dynamic("links", LINKS, shared, |shared, supervisor| shared.links.attach(shared, supervisor)),
     ]);
+    if shared.links.are_open() {
+        children.push(dynamic("links", LINKS, shared, |shared, supervisor| shared.links.attach(shared, supervisor)));
+    }
     SupervisorSpec { strategy: Strategy::RestForOne, intensity: NODE, backoff: BACKOFF, children }
 }
 

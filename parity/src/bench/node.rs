@@ -142,7 +142,7 @@ impl RunningNode {
 
     /// A page of its actors behind this path. Without one, what memory and database disagree about is looked for too.
     pub async fn tree(&self, after: Option<String>, limit: i64) -> Result<TreeReply> {
-        match self.ask(AdminRequest::Tree(TreeRequest { under: None, after, limit })).await? {
+        match self.ask(AdminRequest::Tree(TreeRequest { after, limit, ..TreeRequest::default() })).await? {
             AdminReply::Tree(tree) => Ok(tree),
             other => bail!("a tree was asked for, the answer is {other:?}"),
         }
