@@ -16,7 +16,7 @@ use crate::admin::{
     Notice, Partial, PeerRequest, ScopeFilter, StatusReply, TreeReply, TreeRequest, WATCH_MS_MAX, WatchReply, WhyReply,
     answer,
 };
-use crate::cluster::ASK_ALL_DEADLINE;
+use crate::cluster::{ASK_ALL_DEADLINE, Whose};
 use crate::coordinator::CoordinatorMessage;
 use crate::engine::{Control, RunRequest};
 use crate::replay::ReplayMessage;
