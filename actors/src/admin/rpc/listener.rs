@@ -13,7 +13,7 @@ use super::socket::OwnSocket;
 use super::stream::{Carried, keep_alive};
 use super::target::loopback;
 use super::tls::Tls;
-use super::waiting_room::WaitingRoom;
+use super::waiting_room::{WAITING_MAX, WaitingRoom};
 use super::wire::Versions;
 use crate::admin::AdminError;
 use crate::telemetry::Telemetry;
@@ -32,6 +32,8 @@ use tokio::sync::Semaphore;
 
 /// A connection that has not proven itself by then is closed.
 pub const PREAMBLE_DEADLINE: Duration = Duration::from_secs(3);
+/// Connections that were asked to leave the waiting room and have not closed yet, a door.
+const LEAVING_MAX: usize = 16;
 /// Connections past the preamble, a door.
 pub const SESSIONS_MAX: usize = 256;
 /// Pause after the system refused a connection (no file descriptors).
@@ -183,12 +185,16 @@ impl Entrance {
     where
         F: Future<Output = io::Result<(Arrival, String)>>,
     {
+        let places = Arc::new(Semaphore::new(WAITING_MAX + LEAVING_MAX));
         loop {
+            // Only those who were asked to leave are waited for, and they leave at once.
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
             match accept().await {
                 Ok((arrival, peer)) => {
                     let entrance = Arc::clone(&self);
                     let mut seat = self.room.enter();
                     tokio::spawn(async move {
+                        let place = place;
                         let late =
                             async { tokio::time::timeout(PREAMBLE_DEADLINE, entrance.admit(arrival, &peer)).await };
                         let admitted = tokio::select! {
@@ -199,6 +205,7 @@ impl Entrance {
                             }),
                         };
                         drop(seat);
+                        drop(place);
                         if let Err(error) = admitted {
                             entrance.refused(&peer, &error);
                         }
@@ -271,6 +278,10 @@ fn busy(why: &str) -> AdminError {
 
 /// The TLS handshake failed: with a fault of the other side's certificate, or because it does not speak TLS at all.
 fn not_secured(error: &io::Error) -> AdminError {
-    let category = if super::tls::fault(error).is_some() { Category::Unauthorized } else { Category::Unavailable };
+    let category = match super::tls::fault(error) {
+        Some(rustls::Error::InvalidMessage(_)) => Category::VersionMismatch,
+        Some(_) => Category::Unauthorized,
+        None => Category::Unavailable,
+    };
     AdminError::new(category, format!("no TLS: {error}"))
 }
