@@ -4,7 +4,7 @@
 mod cli_support;
 mod cluster_support;
 
-use cli_support::node::{Node, applied, wait_until, within};
+use cli_support::node::{Node, applied, secret_file, wait_until, within};
 use cli_support::{Cli, text, trace};
 use cluster_support::{Authority, NAME, start};
 use decisiongraph_store::throwaway::{self, Database};
@@ -35,6 +35,22 @@ impl Cluster {
         };
         (0..count).for_each(|index| cluster.start_node(index, &[]));
         cluster.wait_until_linked();
+        cluster
+    }
+
+    /// Nodes that do not let each other in: each has a secret of its own.
+    async fn start_unlinked(count: usize) -> Cluster {
+        let database = throwaway::shared().await.expect("a server").fresh_database().await.expect("a database");
+        let mut cluster = Cluster {
+            database,
+            authority: Authority::new(),
+            clis: (0..count).map(|_| Cli::new()).collect(),
+            nodes: (0..count).map(|_| None).collect(),
+        };
+        for (index, name) in NAMES.iter().enumerate().take(count) {
+            let secret = secret_file(&cluster.clis[index], "own", &format!("the secret of {name} alone"));
+            cluster.start_node(index, &["--secret-file", text(&secret)]);
+        }
         cluster
     }
 
@@ -196,4 +212,22 @@ async fn progress_of_a_job_elsewhere_is_shown_to_whoever_follows_it() {
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     assert_eq!(ended.json()["run"]["node"], "a");
     assert_eq!(cluster.clis[1].json(&["runs"])["runs"].as_array().map(Vec::len), Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_any_link_every_event_is_applied_and_every_node_says_whom_it_cannot_ask() {
+    let cluster = Cluster::start_unlinked(2).await;
+    cluster.fill(6);
+    for (cli, other) in [(&cluster.clis[0], "b"), (&cluster.clis[1], "a")] {
+        wait_until("it says whom it cannot ask", || named(&cli.json(&["status"])["partial"]) == [other]);
+        let health = cli.run(&["health"]);
+        assert!(health.code == 10 && health.stdout.contains("another secret"), "{}", health.stdout);
+        let owners = cli.json(&["status"]);
+        let owners: std::collections::BTreeSet<&str> =
+            owners["scopes"].as_array().expect("a list").iter().filter_map(|scope| scope["owner"].as_str()).collect();
+        assert_eq!(owners.into_iter().collect::<Vec<_>>(), ["a", "b"], "they share the work all the same");
+    }
+    for i in 0..6 {
+        assert_eq!(cluster.clis[0].run(&["verify", "--tenant", &format!("t{i}")]).code, 0);
+    }
 }
