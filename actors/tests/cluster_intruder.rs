@@ -7,11 +7,14 @@ mod cluster_support;
 use cli_support::node::{PATIENCE, secret_file, wait_until, within};
 use cli_support::{Cli, text};
 use cluster_support::{Authority, Linked, NAME, SECRET, by_tls, log, private, secret, start};
-use decisiongraph_actors::admin::rpc::{PREAMBLE_DEADLINE, Tls, TlsFiles, WAITING_MAX};
+use decisiongraph_actors::admin::rpc::wire::Versions;
+use decisiongraph_actors::admin::rpc::{Client, PREAMBLE_DEADLINE, Secret, Target, Tls, TlsFiles, WAITING_MAX};
+use decisiongraph_actors::admin::{AdminRequest, PeerRequest};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use uuid::Uuid;
 
 #[test]
 fn a_program_anywhere_reaches_a_node_by_certificate_and_secret() {
@@ -277,4 +280,36 @@ fn a_thousand_idle_connections_cost_a_bounded_number_of_files_and_keep_nobody_ou
     let log = log(&linked.clis[0]);
     let lines = log.lines().filter(|line| line.contains("an admin connection was refused")).count();
     assert!((1..100).contains(&lines), "{lines} lines for a thousand: {log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_come_and_go_leave_nothing_behind_on_either_side() {
+    let (authority, cli) = (Authority::new(), Cli::new());
+    let shared = secret(&cli);
+    let node = start(&cli, &authority.issue("node", NAME), &["--secret-file", text(&shared)]);
+    let tls = Tls::load(authority.issue("program", "whoever")).expect("loads");
+    let secret = Secret::from_file(&shared).expect("reads");
+    let target = Target::Tls(node.cluster.clone().expect("listens"), secret, tls);
+    let come_and_go = async |times: usize| {
+        for _ in 0..times {
+            let client = Client::connect(&target, &Versions::ours(), PATIENCE).await.expect("connects");
+            let ping = AdminRequest::Peer(PeerRequest::Links);
+            client.ask(ping, Uuid::new_v4(), PATIENCE).await.expect("answers");
+        }
+    };
+    let (times, pids) = (if soak() { 5_000 } else { 150 }, [node.pid(), std::process::id()]);
+    come_and_go(times / 3).await;
+    let before = pids.map(|pid| (open_files(pid), resident(pid)));
+    come_and_go(times).await;
+    for (pid, (files, memory)) in pids.into_iter().zip(before) {
+        wait_until("all are closed", || open_files(pid) <= files + 12);
+        let grown = resident(pid).saturating_sub(memory);
+        println!("{times} connections: {} KiB more, {} files", grown >> 10, open_files(pid));
+        assert!(grown < 24 << 20, "{grown} bytes more after {times} connections");
+    }
+}
+
+/// Whether the large sizes are run.
+fn soak() -> bool {
+    std::env::var_os("DECISIONGRAPH_SOAK").is_some()
 }
