@@ -11,7 +11,8 @@ use decisiongraph_actors::admin::rpc::wire::Versions;
 use decisiongraph_actors::admin::rpc::{Client, PREAMBLE_DEADLINE, Secret, Target, Tls, TlsFiles, WAITING_MAX};
 use decisiongraph_actors::admin::{AdminRequest, PeerRequest};
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use uuid::Uuid;
@@ -280,6 +281,45 @@ fn a_thousand_idle_connections_cost_a_bounded_number_of_files_and_keep_nobody_ou
     let log = log(&linked.clis[0]);
     let lines = log.lines().filter(|line| line.contains("an admin connection was refused")).count();
     assert!((1..100).contains(&lines), "{lines} lines for a thousand: {log}");
+}
+
+/// Connects again and again from an address of its own, keeps the last hundreds open, and never says a word.
+fn flood(address: SocketAddr, stop: &AtomicBool) -> u64 {
+    use socket2::{Domain, Socket, Type};
+    let (mut open, mut made) = (std::collections::VecDeque::new(), 0);
+    while !stop.load(Ordering::SeqCst) {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::from(([127, 0, 0, 2], 0)).into()).expect("binds");
+        if socket.connect_timeout(&address.into(), Duration::from_secs(1)).is_ok() {
+            made += 1;
+            open.push_back(socket);
+        }
+        if open.len() > 300 {
+            open.pop_front();
+        }
+    }
+    made
+}
+
+#[test]
+fn a_node_comes_back_to_its_cluster_through_a_flood_of_strangers() {
+    let mut linked = Linked::start(2);
+    linked.wait_until_linked();
+    let addresses: Vec<SocketAddr> = linked.addresses.iter().map(|at| at.parse().expect("an address")).collect();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let floods: Vec<_> = addresses.iter().map(|address| scope.spawn(|| flood(*address, &stop))).collect();
+        let refused = "an admin connection was refused";
+        wait_until("the flood is there", || log(&linked.clis[0]).contains(refused));
+        linked.node(1).signal("KILL");
+        assert_eq!(linked.node(1).ended(), None);
+        linked.start_node(1, &[]);
+        linked.wait_until_linked();
+        stop.store(true, Ordering::SeqCst);
+        let made: Vec<u64> = floods.into_iter().map(|flood| flood.join().expect("ends")).collect();
+        println!("{made:?} connections of strangers");
+        assert!(made.iter().all(|made| *made > WAITING_MAX as u64), "more than the room holds: {made:?}");
+    });
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -135,7 +135,7 @@ impl Listeners {
             let Some(socket) = &self.socket else { return std::future::pending().await };
             let accept = || async {
                 let (stream, _) = socket.listener.accept().await?;
-                Ok((Arrival::Local(stream), "local".to_owned()))
+                Ok((Arrival::Local(stream), None))
             };
             entrance("socket", Door::Socket).open(accept).await;
         };
@@ -143,7 +143,7 @@ impl Listeners {
             let Some((listener, secret)) = &self.tcp else { return std::future::pending().await };
             let accept = || async {
                 let (stream, peer) = listener.accept().await?;
-                Ok((Arrival::Plain(stream), peer.to_string()))
+                Ok((Arrival::Plain(stream), Some(peer)))
             };
             entrance("tcp", Door::Secret(secret.clone())).open(accept).await;
         };
@@ -151,7 +151,7 @@ impl Listeners {
             let Some((listener, secret, tls)) = &self.cluster else { return std::future::pending().await };
             let accept = || async {
                 let (stream, peer) = listener.accept().await?;
-                Ok((Arrival::Sealed(stream, Arc::clone(tls)), peer.to_string()))
+                Ok((Arrival::Sealed(stream, Arc::clone(tls)), Some(peer)))
             };
             entrance("cluster", Door::Secret(secret.clone())).open(accept).await;
         };
@@ -183,16 +183,17 @@ struct Entrance {
 impl Entrance {
     async fn open<F>(self: Arc<Self>, accept: impl Fn() -> F)
     where
-        F: Future<Output = io::Result<(Arrival, String)>>,
+        F: Future<Output = io::Result<(Arrival, Option<SocketAddr>)>>,
     {
         let places = Arc::new(Semaphore::new(WAITING_MAX + LEAVING_MAX));
         loop {
             // Only those who were asked to leave are waited for, and they leave at once.
             let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
             match accept().await {
-                Ok((arrival, peer)) => {
+                Ok((arrival, from)) => {
                     let entrance = Arc::clone(&self);
-                    let mut seat = self.room.enter();
+                    let mut seat = self.room.enter(from.map(|from| from.ip()));
+                    let peer = from.map_or_else(|| "local".to_owned(), |from| from.to_string());
                     tokio::spawn(async move {
                         let place = place;
                         let late =
