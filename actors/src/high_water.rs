@@ -32,6 +32,8 @@ pub struct MarkState {
     pub mark: LogSeq,
     /// Counts histories: when it changes, everything held in memory of the log is void.
     pub era: u64,
+    /// Which history the mark belongs to.
+    pub history: Option<String>,
     /// Appenders that hold up the next mark.
     pub waiting_for: Vec<OpenWriter>,
     /// Since when they do.
@@ -185,6 +187,8 @@ impl HighWaterActor {
         let history = state.water.history().map(str::to_owned);
         if state.history.is_some() && state.history != history || mark < state.woken {
             tracing::warn!("the server's history changed: cursors and digests held in memory are dropped");
+            // Sessions may be left that lead to the server before: nothing more is read there.
+            shared.store.hang_up();
             state.era += 1;
             state.started = false;
         }
@@ -210,7 +214,8 @@ impl HighWaterActor {
                 myself.send_after(pause, || HighWaterMessage::Look);
             }
         }
-        shared.mark.send_replace(MarkState { mark, era: state.era, waiting_for, held_since: state.held_since });
+        let (era, history, held_since) = (state.era, state.history.clone(), state.held_since);
+        shared.mark.send_replace(MarkState { mark, era, history, waiting_for, held_since });
         if !state.started {
             // Everything may be behind: a range of the log would not tell who was behind before.
             if mark > LogSeq::ORIGIN || state.water.waiting_for().is_empty() {

@@ -10,7 +10,7 @@ use crate::node::{Guard, Shared};
 use crate::supervision::Vitals;
 use crate::telemetry::LeaseChange;
 use decisiongraph_projections::Category;
-use decisiongraph_store::Result as StoreResult;
+use decisiongraph_store::{Result as StoreResult, StoreError};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use ractor_cluster::RactorMessage;
 use std::time::{Duration, Instant};
@@ -71,7 +71,7 @@ impl Actor for LeaseKeeper {
         vitals.noted("renew");
         let lease = shared.engine.config().lease;
         let asked = Instant::now();
-        let pause = match self.renew(state).await {
+        let pause = match self.answered(state, lease).await {
             Ok(()) => {
                 // Also when nobody noticed: the whole process may have been stopped meanwhile.
                 let lapsed = shared.trust.left().is_zero();
@@ -126,6 +126,23 @@ impl Actor for LeaseKeeper {
 }
 
 impl LeaseKeeper {
+    /// A renewal that is not answered while the window is open will not be: the network has forgotten the connection, and every other
+    /// session with it. They are given up, so that whoever waits for an answer on them goes on.
+    async fn answered(&self, state: &mut LeaseKeeperState, lease: Duration) -> StoreResult<()> {
+        let LeaseKeeper(shared, _) = self;
+        let patience = shared.trust.left().max(lease / RENEWALS_PER_LEASE);
+        match tokio::time::timeout(patience, self.renew(state)).await {
+            Ok(renewed) => renewed,
+            Err(_) => {
+                shared.store.hang_up();
+                Err(StoreError::transient(
+                    Category::Unavailable,
+                    format!("no answer within {patience:.1?}; every session with the database is given up"),
+                ))
+            }
+        }
+    }
+
     async fn renew(&self, state: &mut LeaseKeeperState) -> StoreResult<()> {
         let LeaseKeeper(shared, _) = self;
         if let Some(former) = shared.former.as_ref().filter(|_| !state.former_gone) {

@@ -215,6 +215,7 @@ impl Scopes {
     /// its coordinator, which must not wait for the end.
     pub fn part(&self, shared: &Shared, cell: &Arc<TenantCell>, due: bool) -> Parting {
         let Some(supervisor) = lock(&self.supervisor).clone() else { return Parting::Works };
+        let mark = shared.mark.borrow().mark;
         {
             let mut tenants = lock(&self.tenants);
             let Some(slot) = tenants.get_mut(&cell.tenant).filter(|slot| slot.is_of(cell)) else {
@@ -224,7 +225,7 @@ impl Scopes {
                 return Parting::Leaves;
             }
             // A wake that came after a worker went quiet is not lost: that worker is about to step.
-            if !cell.is_done() {
+            if !cell.is_done(mark) {
                 return Parting::Works;
             }
             if !due && lock(&self.room).rests(&cell.tenant, || Arc::clone(cell)) {

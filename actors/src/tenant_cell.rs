@@ -84,8 +84,8 @@ impl TenantCell {
     }
 
     /// Whether no idle worker has a wake that it has not heeded yet.
-    pub fn is_done(&self) -> bool {
-        let target = self.target();
+    pub fn is_done(&self, mark: LogSeq) -> bool {
+        let target = self.target().min(mark);
         lock(&self.live).iter().all(|live| live.phase != Phase::Idle || live.cursor >= target)
     }
 

@@ -1,7 +1,8 @@
 //! Named points at which a test kills the process, to prove that a crash there loses nothing.
 //!
 //! In debug builds only: `DECISIONGRAPH_CRASH_AT=name` or `name:n` (the n-th visit, from 1) makes the process kill itself with
-//! SIGKILL: no destructors, no rollback, no flush. A release build has no such points.
+//! SIGKILL: no destructors, no rollback, no flush. `DECISIONGRAPH_STOP_AT`, written alike, makes it stop itself with SIGSTOP there: what
+//! a machine does that hangs with a transaction open, until somebody sends SIGCONT. A release build has no such points.
 
 /// Every point, for tests that visit them all.
 pub const POINTS: &[&str] = &[
@@ -28,27 +29,39 @@ pub const POINTS: &[&str] = &[
     "sweep.after_commit",
 ];
 
-/// Dies here if the environment says so.
+/// Dies or stops here if the environment says so.
 #[cfg(debug_assertions)]
 pub fn point(name: &str) {
     use std::sync::LazyLock;
     use std::sync::atomic::{AtomicU64, Ordering};
-    static PLAN: LazyLock<Option<(String, u64)>> = LazyLock::new(|| {
-        let plan = std::env::var("DECISIONGRAPH_CRASH_AT").ok()?;
-        match plan.rsplit_once(':') {
-            Some((name, visit)) => Some((name.to_owned(), visit.parse().ok()?)),
-            None => Some((plan, 1)),
-        }
+    struct Plan {
+        signal: &'static str,
+        name: String,
+        visit: u64,
+        visits: AtomicU64,
+    }
+    static PLANS: LazyLock<Vec<Plan>> = LazyLock::new(|| {
+        [("DECISIONGRAPH_CRASH_AT", "-KILL"), ("DECISIONGRAPH_STOP_AT", "-STOP")]
+            .into_iter()
+            .filter_map(|(variable, signal)| {
+                let plan = std::env::var(variable).ok()?;
+                let (name, visit) = match plan.rsplit_once(':') {
+                    Some((name, visit)) => (name.to_owned(), visit.parse().ok()?),
+                    None => (plan, 1),
+                };
+                Some(Plan { signal, name, visit, visits: AtomicU64::new(0) })
+            })
+            .collect()
     });
-    static VISITS: AtomicU64 = AtomicU64::new(0);
     debug_assert!(POINTS.contains(&name), "{name} is not a named crash point");
-    if let Some((planned, visit)) = PLAN.as_ref()
-        && planned == name
-        && VISITS.fetch_add(1, Ordering::SeqCst) + 1 == *visit
-    {
-        // `kill` of the own pid: nothing of this process runs after it.
-        let _ = std::process::Command::new("kill").args(["-KILL", &std::process::id().to_string()]).status();
-        std::thread::sleep(std::time::Duration::from_secs(60));
+    for plan in PLANS.iter().filter(|plan| plan.name == name) {
+        if plan.visits.fetch_add(1, Ordering::SeqCst) + 1 == plan.visit {
+            // `kill` of the own pid: nothing of this process runs after it, or until it is continued.
+            let _ = std::process::Command::new("kill").args([plan.signal, &std::process::id().to_string()]).status();
+            if plan.signal == "-KILL" {
+                std::thread::sleep(std::time::Duration::from_secs(60));
+            }
+        }
     }
 }
 

@@ -91,6 +91,10 @@ pub trait Store: Send + Sync + 'static {
     /// Messages after appends and after changes of membership. They end when the connection is lost.
     async fn wakes(&self) -> Result<Wakes>;
 
+    /// Ends every session, also those whose answer somebody waits for: they get `unavailable` (of a commit: `outcome_unknown`). For a
+    /// caller who has waited for too long, and for one who finds that the server is another than before. New sessions are made as needed.
+    fn hang_up(&self) {}
+
     // ── ownership ───────────────────────────────────────────────────────────────────────────────────────────────
 
     /// Says that this process is alive for `ttl` from now, on the database's clock. First call and renewal alike; `fenced` when

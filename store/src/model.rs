@@ -136,6 +136,9 @@ pub struct Lease {
     pub generation: Generation,
     /// The database session that writes under this lease (backend-specific). When it is lost, take a new epoch.
     pub session: i64,
+    /// Which history that session's server has, as in [`HighWaterSample::history`]: a mark of another one says nothing here. None where
+    /// there is but one.
+    pub history: Option<String>,
 }
 
 /// The right to write a generation that a rebuild prepares.

@@ -190,6 +190,7 @@ pub const OTHER_VARIABLES: &[&str] = &[
     "DECISIONGRAPH_TLS_NAME",
     // Of tests and of the benchmark, which start nodes.
     "DECISIONGRAPH_CRASH_AT",
+    "DECISIONGRAPH_STOP_AT",
     "DECISIONGRAPH_TEST_POSTGRES",
     "DECISIONGRAPH_SOAK",
     "DECISIONGRAPH_BLESS",

@@ -237,6 +237,13 @@ impl Handles {
         }
     }
 
+    /// Has the log's end looked at: the mark that is known may be void.
+    pub fn sample_mark(&self) {
+        if let Some(actor) = lock(&self.high_water).as_ref() {
+            let _ = actor.cast(HighWaterMessage::Sample);
+        }
+    }
+
     /// Notes the replay coordinator.
     pub fn set_replay(&self, actor: ActorRef<ReplayMessage>) {
         *lock(&self.replay) = Some(actor);

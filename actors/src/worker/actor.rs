@@ -28,6 +28,8 @@ use std::time::Duration;
 const WAIT: Duration = Duration::from_millis(200);
 /// Longest pause before asking again for a scope that somebody else owns.
 const STANDBY_MAX: Duration = Duration::from_secs(1);
+/// Attempts in a row that find session and mark of different histories, from which it is the session that is the old one.
+const HISTORIES_MAX: u32 = 5;
 
 /// The actor.
 pub struct Worker {
@@ -179,11 +181,15 @@ impl Worker {
             self.enter(state, Phase::Retrying, "waiting for the node's lease");
             return Ok(Next::In(WAIT));
         }
-        let era = shared.mark.borrow().era;
+        let (era, mark) = {
+            let state = shared.mark.borrow();
+            (state.era, state.mark)
+        };
         if state.lane.as_ref().is_some_and(|(_, known)| *known != era) {
             state.lane = None;
         }
-        let target = cell.target();
+        // The tenant may have been woken in another history, whose log was longer: there may be open appenders behind this one's mark.
+        let target = cell.target().min(mark);
         if state.lane.as_ref().is_some_and(|(lane, _)| lane.position.cursor >= target) {
             self.enter(state, Phase::Idle, "");
             return Ok(Next::Quiet);
@@ -268,6 +274,19 @@ impl Worker {
                 return Ok(Some(Next::In(expires_in.clamp(WAIT, STANDBY_MAX))));
             }
         };
+        if lease.history.is_some() && lease.history != shared.mark.borrow().history {
+            // Another server than the one whose mark is known, or one that has restarted: the target is void.
+            shared.store.release_scope(&lease).await?;
+            shared.telemetry().lease_change(LeaseChange::Released);
+            shared.sample_mark();
+            if state.attempt >= HISTORIES_MAX {
+                shared.store.hang_up();
+            }
+            return Err(StoreError::transient(
+                Category::Unavailable,
+                "the server's history changed; waiting for the mark of the new one",
+            ));
+        }
         self.cell.show(state.place, |live| live.cursor = position.cursor);
         // Looked at under the new epoch: a pause that comes later fences it.
         let row = shared.store.view().await?.scope(&state.scope).await?;

@@ -6,6 +6,7 @@
 
 pub mod admin;
 pub mod child;
+pub mod cluster;
 pub mod cursors;
 pub mod floor_postgres;
 pub mod floor_sqlite;
@@ -49,11 +50,13 @@ pub enum Measure {
     Admin,
     /// A node that is killed in the middle of a catch-up.
     Recovery,
+    /// One, two and three nodes on one database: rate, changes of membership, idleness, the fence.
+    Cluster,
 }
 
 impl Measure {
     /// All, in the order of a report.
-    pub const ALL: [Measure; 10] = [
+    pub const ALL: [Measure; 11] = [
         Measure::Floors,
         Measure::Original,
         Measure::TwoRow,
@@ -64,6 +67,7 @@ impl Measure {
         Measure::Tenants,
         Measure::Admin,
         Measure::Recovery,
+        Measure::Cluster,
     ];
 }
 
@@ -112,6 +116,7 @@ pub async fn run(request: &Request, place: &Place) -> Result<Report> {
             Measure::Tenants => tenants::tenants(request, place, &mut report).await,
             Measure::Admin => admin::admin(request, place, &mut report).await,
             Measure::Recovery => recovery::recovery(request, place, &mut report).await,
+            Measure::Cluster => cluster::cluster(request, place, &mut report).await,
         };
         // What was measured before a failure is worth having.
         match done {

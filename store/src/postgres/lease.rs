@@ -86,6 +86,7 @@ pub(super) async fn acquire(store: &PostgresStore, scope: &Scope, owner: &Owner)
                 epoch: Epoch { counter: taken.get(0), token },
                 generation: Generation(taken.get(1)),
                 session: held.session()?.number,
+                history: Some(held.session()?.history.clone()),
             };
             let position = position_at(&taken, 2)?;
             held.keep();

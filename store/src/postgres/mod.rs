@@ -100,6 +100,10 @@ impl Store for PostgresStore {
         wake::wakes(&self.connections).await
     }
 
+    fn hang_up(&self) {
+        self.connections.hang_up();
+    }
+
     async fn heartbeat(&self, owner: &Owner, ttl: Duration) -> Result<()> {
         lease::heartbeat(self, owner, ttl).await
     }

@@ -3,22 +3,27 @@
 //! *Guarantees.* Every session runs at READ COMMITTED with `row_security` off and `synchronous_commit` on, and is ended by the
 //! server when it holds a transaction open for too long: time-outs are part of the commit protocol.
 //!
+//! [`Connections::hang_up`] ends every session at once, also those whose answer somebody waits for: behind a network that has forgotten a
+//! connection nothing else does for a long time.
+//!
 //! *Never here:* reconnect loops. A writer's session that is lost is replaced once per call that takes a new epoch.
 
 use super::errors::{During as _, explain_connect, explain_pool};
 use super::tls::TlsChoice;
 use crate::{Result, Scope, StoreError, StoreOptions};
-use deadpool_postgres::{ClientWrapper, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use deadpool_postgres::{ClientWrapper, Connect, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
 use decisiongraph_projections::{Category, catalogue};
 use std::future::poll_fn;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicI32, AtomicI64, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, MutexGuard, watch};
 use tokio::task::JoinHandle;
 use tokio_postgres::config::{Host, SslMode};
-use tokio_postgres::{AsyncMessage, Client, Config, NoTls};
+use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
+use tokio_postgres::{AsyncMessage, Client, Config, NoTls, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// How long a read view may sit idle inside its snapshot.
@@ -31,6 +36,10 @@ pub(super) struct Connections {
     tls: TlsChoice,
     address: String,
     pool: Pool,
+    /// Longest time until a new session is ready, over all hosts of the URL.
+    patience: Duration,
+    /// Counts hang-ups; every session ends with the next one.
+    hang_ups: watch::Sender<u64>,
     writers: Vec<Slot>,
     builders: Vec<Slot>,
 }
@@ -49,6 +58,8 @@ pub(super) struct Session {
     pub(super) client: ClientWrapper,
     /// Identifies it in this process: what a lease names.
     pub(super) number: i64,
+    /// Of its server.
+    pub(super) history: String,
     pid: i32,
 }
 
@@ -111,16 +122,27 @@ impl Connections {
             None => settings(options),
         };
         config.options(settings);
-        let manager = manager(&config, &tls)?;
+        let patience = options.connect_timeout * u32::try_from(config.get_hosts().len()).unwrap_or(1);
+        let hang_ups = watch::Sender::new(0);
+        let manager = manager(&config, &tls, &hang_ups)?;
         let pool = Pool::builder(manager)
             .max_size(options.pool_size.max(1))
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(options.connect_timeout))
-            .create_timeout(Some(options.connect_timeout))
+            .create_timeout(Some(patience))
             .build()
             .map_err(|error| StoreError::internal(format!("the pool: {error}")))?;
         let slots = || (0..options.writers.max(1)).map(|_| Slot::default()).collect();
-        Ok(Connections { address: address(&config), config, tls, pool, writers: slots(), builders: slots() })
+        Ok(Connections {
+            address: address(&config),
+            config,
+            tls,
+            pool,
+            patience,
+            hang_ups,
+            writers: slots(),
+            builders: slots(),
+        })
     }
 
     /// `postgres://user@host:port/database`.
@@ -141,15 +163,27 @@ impl Connections {
 
     /// A connection whose notifications are heard, until it is lost.
     pub(super) async fn listening(&self, heard: impl FnMut(&str) + Send + 'static) -> Result<(Client, JoinHandle<()>)> {
-        let failed = |error: tokio_postgres::Error| explain_connect(&error, &self.address);
-        if self.tls.mode == SslMode::Disable {
-            let (client, connection) = self.config.connect(NoTls).await.map_err(failed)?;
-            Ok((client, tokio::spawn(drive(connection, heard))))
-        } else {
-            let tls = MakeRustlsConnect::new(self.tls.client_config()?);
-            let (client, connection) = self.config.connect(tls).await.map_err(failed)?;
-            Ok((client, tokio::spawn(drive(connection, heard))))
+        let connecting = async {
+            if self.tls.mode == SslMode::Disable {
+                connect(&self.config, NoTls, &self.hang_ups, heard).await
+            } else {
+                let tls = MakeRustlsConnect::new(self.tls.client_config()?);
+                connect(&self.config, tls, &self.hang_ups, heard).await
+            }
+            .map_err(|error| explain_connect(&error, &self.address))
+        };
+        match tokio::time::timeout(self.patience, connecting).await {
+            Ok(connected) => connected,
+            Err(_) => Err(StoreError::transient(
+                Category::Unavailable,
+                format!("cannot reach {}: no answer in time", self.address),
+            )),
         }
+    }
+
+    /// Ends every session, whatever it is doing. Who waits for an answer is told that the connection was lost.
+    pub(super) fn hang_up(&self) {
+        self.hang_ups.send_modify(|count| *count += 1);
     }
 
     /// The session that writes this scope's live batches, connected if it is not.
@@ -194,8 +228,9 @@ impl Connections {
     async fn connect_session(&self) -> Result<Session> {
         static NUMBER: AtomicI64 = AtomicI64::new(1);
         let client = self.dedicated().await?;
-        let row = client.query_one("SELECT pg_backend_pid()", &[]).await.during("open a writer session")?;
-        Ok(Session { client, number: NUMBER.fetch_add(1, Ordering::Relaxed), pid: row.get(0) })
+        let row = client.query_one(include_str!("sql/session.sql"), &[]).await.during("open a writer session")?;
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        Ok(Session { client, number, pid: row.get(0), history: row.get(1) })
     }
 
     /// Whether this backend belongs to a session that this store uses. (A lost one is forgotten when its slot connects again, which is
@@ -213,20 +248,68 @@ fn place(scope: &Scope, slots: usize) -> usize {
     (hasher.finish() as usize).wrapping_add(projection) % slots
 }
 
-fn manager(config: &Config, tls: &TlsChoice) -> Result<Manager> {
-    let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+fn manager(config: &Config, tls: &TlsChoice, hang_ups: &watch::Sender<u64>) -> Result<Manager> {
+    let (recycling, hang_ups) = (ManagerConfig { recycling_method: RecyclingMethod::Fast }, hang_ups.clone());
     Ok(match tls.mode {
-        SslMode::Disable => Manager::from_config(config.clone(), NoTls, recycling),
-        _ => Manager::from_config(config.clone(), MakeRustlsConnect::new(tls.client_config()?), recycling),
+        SslMode::Disable => Manager::from_connect(config.clone(), Dialer { tls: NoTls, hang_ups }, recycling),
+        _ => {
+            let tls = MakeRustlsConnect::new(tls.client_config()?);
+            Manager::from_connect(config.clone(), Dialer { tls, hang_ups }, recycling)
+        }
     })
 }
 
+/// Makes the pool's sessions, so that they end with a hang-up like all others.
+struct Dialer<T> {
+    tls: T,
+    hang_ups: watch::Sender<u64>,
+}
+
+impl<T> Connect for Dialer<T>
+where
+    T: MakeTlsConnect<Socket> + Clone + Send + Sync + 'static,
+    T::Stream: Send + Sync,
+    T::TlsConnect: Send + Sync,
+    <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
+{
+    fn connect(
+        &self,
+        config: &Config,
+    ) -> Pin<Box<dyn Future<Output = std::result::Result<(Client, JoinHandle<()>), tokio_postgres::Error>> + Send + '_>>
+    {
+        let config = config.clone();
+        Box::pin(async move { connect(&config, self.tls.clone(), &self.hang_ups, |_| {}).await })
+    }
+}
+
+async fn connect<T>(
+    config: &Config,
+    tls: T,
+    hang_ups: &watch::Sender<u64>,
+    heard: impl FnMut(&str) + Send + 'static,
+) -> std::result::Result<(Client, JoinHandle<()>), tokio_postgres::Error>
+where
+    T: MakeTlsConnect<Socket>,
+    T::Stream: Send + 'static,
+{
+    // From before the attempt: a hang-up meanwhile is one of this session, too.
+    let mut hang_ups = hang_ups.subscribe();
+    let (client, connection) = config.connect(tls).await?;
+    let driver = tokio::spawn(async move {
+        tokio::select! {
+            () = drive(connection, heard) => {}
+            Ok(()) = hang_ups.changed() => {}
+        }
+    });
+    Ok((client, driver))
+}
+
+/// Ends with the connection; whoever uses the client then sees that it is closed.
 async fn drive<S, T>(mut connection: tokio_postgres::Connection<S, T>, mut heard: impl FnMut(&str))
 where
     S: AsyncRead + AsyncWrite + Unpin,
     T: AsyncRead + AsyncWrite + Unpin,
 {
-    // Ends with the connection; whoever uses the client then sees that it is closed.
     while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
         if let AsyncMessage::Notification(notification) = message {
             heard(notification.channel());
@@ -266,15 +349,20 @@ fn settings(options: &StoreOptions) -> String {
     .join(" ")
 }
 
+/// Every host that the URL names, without the password.
 fn address(config: &Config) -> String {
-    let host = match config.get_hosts().first() {
-        Some(Host::Tcp(host)) => host.clone(),
-        #[cfg(unix)]
-        Some(Host::Unix(path)) => path.display().to_string(),
-        #[allow(unreachable_patterns)]
-        _ => "localhost".to_owned(),
-    };
-    let user = config.get_user().unwrap_or_default();
-    let port = config.get_ports().first().copied().unwrap_or(5432);
-    format!("postgres://{user}@{host}:{port}/{}", config.get_dbname().unwrap_or(user))
+    let (ports, user) = (config.get_ports(), config.get_user().unwrap_or_default());
+    let hosts = config.get_hosts().iter().enumerate().map(|(index, host)| {
+        let host = match host {
+            Host::Tcp(host) => host.clone(),
+            #[cfg(unix)]
+            Host::Unix(path) => path.display().to_string(),
+            #[allow(unreachable_patterns)]
+            _ => "localhost".to_owned(),
+        };
+        // One port for all hosts, or one for each.
+        format!("{host}:{}", ports.get(index).or(ports.first()).copied().unwrap_or(5432))
+    });
+    let hosts: Vec<String> = hosts.collect();
+    format!("postgres://{user}@{}/{}", hosts.join(","), config.get_dbname().unwrap_or(user))
 }

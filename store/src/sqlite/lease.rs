@@ -66,6 +66,7 @@ pub(super) fn acquire(conn: &Connection, scope: &Scope, owner: &Owner) -> Result
         epoch: Epoch { counter, token },
         generation: Generation(generation),
         session: SESSION,
+        history: None,
     };
     Ok(Acquisition::Acquired(lease, position.read()?))
 }

@@ -2,7 +2,7 @@
 //!
 //! *Guarantees.* It is a server of its own with a port of its own, and is removed like every other. Replication is asynchronous.
 
-use super::{Server, Started, failure, free_port, make_directory, query_text};
+use super::{Server, Started, execute, failure, free_port, make_directory, query_text};
 use crate::{Result, StoreError};
 use std::io::Write as _;
 use std::path::Path;
@@ -31,6 +31,12 @@ impl Server {
             })
         })
         .await
+    }
+
+    /// Lets this standby receive nothing more: what its primary writes from now on is lost with that one.
+    pub async fn disconnect(&self) -> Result<()> {
+        execute(self.admin_url(), "ALTER SYSTEM SET primary_conninfo = ''").await?;
+        execute(self.admin_url(), "SELECT pg_reload_conf()").await
     }
 
     /// Waits until this standby shows everything that `primary` has written by now.

@@ -1,0 +1,102 @@
+//! A node that hangs past its lease, in the middle of a batch, holds nobody up and overwrites nothing: the next owner goes on, the late
+//! writer is fenced, says so, and is a member again. The process stops itself at a named point (SIGSTOP) and is continued (SIGCONT).
+
+mod fleet_support;
+mod node_support;
+mod support;
+
+use fleet_support::*;
+use node_support::{Dice, named, soak, until};
+use std::time::Duration;
+
+const TENANTS: usize = 6;
+
+/// Where a node stops: its batch is computed; its rows are written; its scope row is updated and locked, COMMIT is not sent.
+const POINTS: [&str; 3] = ["commit.begin", "commit.rows_written", "commit.before_commit"];
+
+/// Lets `n2` come to `point`, stop there past its lease and go on. `held_max`: how long its tenants may be held up.
+async fn stopped_and_continued(cluster: &mut Cluster, point: &str, visit: usize, held_max: Duration) -> Duration {
+    let stopped = 2;
+    cluster.nodes[stopped].signal("TERM");
+    cluster.nodes[stopped].ended(Duration::from_secs(15));
+    let order = cluster.nodes[stopped].order();
+    order.variables = vec![("DECISIONGRAPH_STOP_AT".to_owned(), format!("{point}:{visit}"))];
+    cluster.nodes[stopped].restart_as_ordered();
+    cluster.joined(stopped).await;
+    let (name, life) = (cluster.nodes[stopped].name().to_owned(), cluster.nodes[stopped].former().expect("it lives"));
+    until("it comes to the point", PATIENCE, async || cluster.nodes[stopped].is_stopped()).await;
+    let since = cluster.observer.now().await;
+    let tenants = cluster.observer.tenants_of(&name).await;
+    assert!(!tenants.is_empty(), "{name} owns nothing:\n{}", cluster.observer.picture().await);
+    // Those of others go on as if nothing were, long before anybody takes over.
+    let others: Vec<_> = (0..TENANTS).map(named).filter(|tenant| !tenants.contains(tenant)).collect();
+    if let Err(error) = cluster.observer.taken_over(&life, &others, since, SLACK).await {
+        panic!("tenants of others were held up: {error}");
+    }
+    // Its own are taken over while it still stands there.
+    let times = cluster.observer.taken_over(&life, &tenants, since, held_max + SLACK).await;
+    let times = times.unwrap_or_else(|error| panic!("held up by {name} at {point}: {error}\n{}", cluster.logs()));
+    assert!(cluster.nodes[stopped].is_stopped());
+    let mark = cluster.nodes[stopped].log().len();
+    cluster.nodes[stopped].signal("CONT");
+    until("it says that it was fenced", PATIENCE, async || {
+        let log = cluster.nodes[stopped].log();
+        log[mark..].contains("the scope was taken over; this worker stops")
+    })
+    .await;
+    // It gets its tenants back and works.
+    until("the same life is a member again", PATIENCE, async || {
+        cluster.observer.incarnation(&name).await.as_deref() == Some(&*life)
+    })
+    .await;
+    let back = cluster.observer.now().await;
+    cluster.placed(TENANTS).await;
+    assert!(!cluster.observer.tenants_of(&name).await.is_empty());
+    until("it works again", PATIENCE, async || cluster.observer.last_commit(&life).await.is_some_and(|at| at > back))
+        .await;
+    times.into_iter().max().unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_hangs_in_a_batch_is_fenced_and_holds_nobody_up() {
+    let mut dice = Dice(seed());
+    let mut cluster = Cluster::start(3).await;
+    let writers = writers(&cluster.store, TENANTS);
+    cluster.placed(TENANTS).await;
+    let mut held = Vec::new();
+    for point in POINTS.repeat(if soak() { 10 } else { 1 }) {
+        let visit = 3 + dice.below(12);
+        held.push(stopped_and_continued(&mut cluster, point, visit, LEASE).await);
+    }
+    println!("{} events; {}", writers.stop().await, told("last scope of a stopped node taken over", &held));
+    cluster.reckon(TENANTS).await;
+}
+
+/// The next owner may not end the session of the one that hangs: nodes are other roles, and none may end another's. Then the epoch alone
+/// stops the late batch, and the session's own time-outs bound how long its locks are in the way.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_writer_that_nobody_may_end_is_fenced_by_its_epoch() {
+    let mut cluster = Cluster::start(0).await;
+    for _ in 0..3 {
+        let role = cluster.role_of_its_own().await;
+        cluster
+            .add_with(|order| {
+                order.url = order.url.replacen("//postgres@", &format!("//{role}@"), 1);
+                // One batch at a time: where it stops, no other one is under way.
+                order.flags.push("--writers=1".to_owned());
+            })
+            .await;
+    }
+    let writers = writers(&cluster.store, TENANTS);
+    cluster.placed(TENANTS).await;
+    // Nothing is open on the server: nobody waits for anything.
+    let held = stopped_and_continued(&mut cluster, "commit.begin", 5, LEASE).await;
+    println!("taken over after {held:?}");
+    if soak() {
+        // The scope row is locked: until the server ends the transaction (10 s).
+        let held = stopped_and_continued(&mut cluster, "commit.before_commit", 5, Duration::from_secs(12)).await;
+        println!("taken over after {held:?}, behind a lock");
+    }
+    writers.stop().await;
+    cluster.reckon(TENANTS).await;
+}

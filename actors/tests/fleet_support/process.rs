@@ -1,0 +1,170 @@
+//! A node process: the real binary, what it was started with, its log, and its signals.
+
+use super::proxy::Proxy;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// How a node is started.
+pub struct Order {
+    pub name: String,
+    pub data: PathBuf,
+    pub url: String,
+    pub flags: Vec<String>,
+    pub variables: Vec<(String, String)>,
+}
+
+/// Killed when it is dropped.
+pub struct NodeProcess {
+    child: Child,
+    order: Order,
+    /// What lies between it and its database.
+    pub proxy: Proxy,
+    log: PathBuf,
+    lives: u32,
+    /// Its incarnation in the database; of the present life once that has joined.
+    incarnation: Mutex<Option<String>>,
+}
+
+const FLAGS: &[&str] = &[
+    "--lease-ms=2000",
+    "--poll-ms=200",
+    "--sweep-ms=1000",
+    "--passivate-after-ms=2000",
+    "--connect-timeout-ms=1000",
+    "--retry-first-ms=10",
+    "--retry-longest-ms=500",
+    "--adopt-ms=500",
+    "--batch-events-max=50",
+    "--pool-size=4",
+    "--writers=2",
+    "--metrics-listen=off",
+];
+
+/// The program with nothing of this machine's environment.
+pub fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_decisiongraph"));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("DECISIONGRAPH_")) {
+        command.env_remove(name);
+    }
+    command.env_remove("DATABASE_URL").stdin(Stdio::null());
+    command
+}
+
+impl NodeProcess {
+    pub fn start(order: Order, proxy: Proxy, directory: &Path) -> NodeProcess {
+        let log = directory.join(format!("{}.log", order.name));
+        let child = spawn(&order, &log);
+        NodeProcess { child, order, proxy, log, lives: 1, incarnation: Mutex::default() }
+    }
+
+    /// The next life of a process that has ended.
+    pub fn restart(&mut self, fresh_directory: bool) {
+        if fresh_directory {
+            self.order.data = self.order.data.with_extension(format!("life{}", self.lives + 1));
+        }
+        // What was asked of the first life is not asked of the next.
+        self.order.variables.clear();
+        self.restart_as_ordered();
+    }
+
+    /// The same, as its order says.
+    pub fn restart_as_ordered(&mut self) {
+        let _ = self.child.wait();
+        self.lives += 1;
+        self.child = spawn(&self.order, &self.log);
+    }
+
+    /// What its next life is started with.
+    pub fn order(&mut self) -> &mut Order {
+        &mut self.order
+    }
+
+    pub fn name(&self) -> &str {
+        &self.order.name
+    }
+
+    /// Flags that lead a command to it.
+    pub fn address(&self) -> [String; 2] {
+        ["--data-dir".to_owned(), self.order.data.display().to_string()]
+    }
+
+    /// What it answers to a command.
+    pub fn ask(&self, args: &[&str]) -> String {
+        let asked = program().args(args).args(self.address()).output().expect("starts");
+        String::from_utf8_lossy(&asked.stdout).into_owned() + &String::from_utf8_lossy(&asked.stderr)
+    }
+
+    /// The incarnation that was noted last.
+    pub fn former(&self) -> Option<String> {
+        self.incarnation.lock().expect("not poisoned").clone()
+    }
+
+    pub fn lives_as(&self, incarnation: &str) {
+        *self.incarnation.lock().expect("not poisoned") = Some(incarnation.to_owned());
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// `KILL`, `STOP`, `CONT`, `TERM`.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
+        assert!(sent.expect("kill").success());
+    }
+
+    /// SIGKILL, and its end.
+    pub fn kill(&mut self) {
+        self.signal("KILL");
+        let _ = self.child.wait();
+    }
+
+    /// Whether it stands still after SIGSTOP.
+    pub fn is_stopped(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Waits for its end; its exit code.
+    pub fn ended(&mut self, within: Duration) -> Option<i32> {
+        let end = Instant::now() + within;
+        loop {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return status.code();
+            }
+            assert!(Instant::now() < end, "{} does not end:\n{}", self.order.name, self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// SIGTERM, if it runs: it must end with 0.
+    pub fn stop_in_order(&mut self) {
+        if self.is_running() {
+            self.signal("TERM");
+            let code = self.ended(Duration::from_secs(20));
+            assert_eq!(code, Some(0), "{} did not drain:\n{}", self.order.name, self.log());
+        }
+    }
+}
+
+fn spawn(order: &Order, log: &Path) -> Child {
+    let open = || std::fs::File::options().create(true).append(true).open(log).expect("a log");
+    let mut command = program();
+    command.args(["node", "--json", "--name", &order.name, "--database", &order.url, "--data-dir"]).arg(&order.data);
+    let given = |flag: &&&str| !order.flags.iter().any(|own| own.split('=').next() == flag.split('=').next());
+    command.args(FLAGS.iter().filter(given)).args(&order.flags).envs(order.variables.iter().map(|(k, v)| (k, v)));
+    command.stdout(open()).stderr(open()).spawn().expect("starts")
+}
+
+impl Drop for NodeProcess {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
