@@ -13,7 +13,7 @@ use super::socket::OwnSocket;
 use super::stream::{Carried, keep_alive};
 use super::target::loopback;
 use super::tls::Tls;
-use super::waiting_room::WaitingRoom;
+use super::waiting_room::{WAITING_MAX, WaitingRoom};
 use super::wire::Versions;
 use crate::admin::AdminError;
 use crate::telemetry::Telemetry;
@@ -32,6 +32,8 @@ use tokio::sync::Semaphore;
 
 /// A connection that has not proven itself by then is closed.
 pub const PREAMBLE_DEADLINE: Duration = Duration::from_secs(3);
+/// Connections that were asked to leave the waiting room and have not closed yet, a door.
+const LEAVING_MAX: usize = 16;
 /// Connections past the preamble, a door.
 pub const SESSIONS_MAX: usize = 256;
 /// Pause after the system refused a connection (no file descriptors).
@@ -133,7 +135,7 @@ impl Listeners {
             let Some(socket) = &self.socket else { return std::future::pending().await };
             let accept = || async {
                 let (stream, _) = socket.listener.accept().await?;
-                Ok((Arrival::Local(stream), "local".to_owned()))
+                Ok((Arrival::Local(stream), None))
             };
             entrance("socket", Door::Socket).open(accept).await;
         };
@@ -141,7 +143,7 @@ impl Listeners {
             let Some((listener, secret)) = &self.tcp else { return std::future::pending().await };
             let accept = || async {
                 let (stream, peer) = listener.accept().await?;
-                Ok((Arrival::Plain(stream), peer.to_string()))
+                Ok((Arrival::Plain(stream), Some(peer)))
             };
             entrance("tcp", Door::Secret(secret.clone())).open(accept).await;
         };
@@ -149,7 +151,7 @@ impl Listeners {
             let Some((listener, secret, tls)) = &self.cluster else { return std::future::pending().await };
             let accept = || async {
                 let (stream, peer) = listener.accept().await?;
-                Ok((Arrival::Sealed(stream, Arc::clone(tls)), peer.to_string()))
+                Ok((Arrival::Sealed(stream, Arc::clone(tls)), Some(peer)))
             };
             entrance("cluster", Door::Secret(secret.clone())).open(accept).await;
         };
@@ -181,14 +183,19 @@ struct Entrance {
 impl Entrance {
     async fn open<F>(self: Arc<Self>, accept: impl Fn() -> F)
     where
-        F: Future<Output = io::Result<(Arrival, String)>>,
+        F: Future<Output = io::Result<(Arrival, Option<SocketAddr>)>>,
     {
+        let places = Arc::new(Semaphore::new(WAITING_MAX + LEAVING_MAX));
         loop {
+            // Only those who were asked to leave are waited for, and they leave at once.
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
             match accept().await {
-                Ok((arrival, peer)) => {
+                Ok((arrival, from)) => {
                     let entrance = Arc::clone(&self);
-                    let mut seat = self.room.enter();
+                    let mut seat = self.room.enter(from.map(|from| from.ip()));
+                    let peer = from.map_or_else(|| "local".to_owned(), |from| from.to_string());
                     tokio::spawn(async move {
+                        let place = place;
                         let late =
                             async { tokio::time::timeout(PREAMBLE_DEADLINE, entrance.admit(arrival, &peer)).await };
                         let admitted = tokio::select! {
@@ -199,6 +206,7 @@ impl Entrance {
                             }),
                         };
                         drop(seat);
+                        drop(place);
                         if let Err(error) = admitted {
                             entrance.refused(&peer, &error);
                         }
@@ -271,6 +279,10 @@ fn busy(why: &str) -> AdminError {
 
 /// The TLS handshake failed: with a fault of the other side's certificate, or because it does not speak TLS at all.
 fn not_secured(error: &io::Error) -> AdminError {
-    let category = if super::tls::fault(error).is_some() { Category::Unauthorized } else { Category::Unavailable };
+    let category = match super::tls::fault(error) {
+        Some(rustls::Error::InvalidMessage(_)) => Category::VersionMismatch,
+        Some(_) => Category::Unauthorized,
+        None => Category::Unavailable,
+    };
     AdminError::new(category, format!("no TLS: {error}"))
 }

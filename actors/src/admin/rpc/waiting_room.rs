@@ -1,9 +1,10 @@
 //! Connections that have not proven themselves yet: at most so many, and the newest is always let in.
 //!
-//! *Guarantees.* When the room is full, whoever has waited longest has to leave: somebody who proves himself at once (a millisecond)
-//! is not kept out by those who never will.
+//! *Guarantees.* When the room is full, one of the address that has most seats has to leave, the one that has waited longest: somebody who
+//! proves himself at once (milliseconds) is not kept out by those who never will, and not by a flood from elsewhere.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use tokio::sync::oneshot;
 
@@ -17,7 +18,8 @@ pub struct WaitingRoom(Arc<Mutex<Seats>>);
 #[derive(Default)]
 struct Seats {
     drawn: u64,
-    taken: VecDeque<(u64, oneshot::Sender<()>)>,
+    /// By age, oldest first: number, where from, and how to ask it to leave.
+    taken: VecDeque<(u64, Option<IpAddr>, oneshot::Sender<()>)>,
 }
 
 /// A place in the room; dropping it leaves.
@@ -28,23 +30,35 @@ pub struct Seat {
 }
 
 impl WaitingRoom {
-    /// Comes in.
-    pub fn enter(&self) -> Seat {
+    /// Comes in; `from` an address, or from this machine.
+    pub fn enter(&self, from: Option<IpAddr>) -> Seat {
         let mut seats = self.lock();
         if seats.taken.len() >= WAITING_MAX
-            && let Some((_, ask)) = seats.taken.pop_front()
+            && let Some((_, _, ask)) = seats.crowding().and_then(|place| seats.taken.remove(place))
         {
             let _ = ask.send(());
         }
         let number = seats.drawn;
         seats.drawn += 1;
         let (ask, asked) = oneshot::channel();
-        seats.taken.push_back((number, ask));
+        seats.taken.push_back((number, from, ask));
         Seat { room: self.clone(), number, asked }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Seats> {
         self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Seats {
+    /// The place of the oldest seat of the address that has most.
+    fn crowding(&self) -> Option<usize> {
+        let mut counts: HashMap<Option<IpAddr>, usize> = HashMap::new();
+        for (_, from, _) in &self.taken {
+            *counts.entry(*from).or_default() += 1;
+        }
+        let most = counts.values().copied().max()?;
+        self.taken.iter().position(|(_, from, _)| counts.get(from) == Some(&most))
     }
 }
 
@@ -59,7 +73,7 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.room.lock().taken.retain(|(number, _)| *number != self.number);
+        self.room.lock().taken.retain(|(number, _, _)| *number != self.number);
     }
 }
 
@@ -71,14 +85,27 @@ mod tests {
     #[test]
     fn the_newest_comes_in_and_the_oldest_leaves() {
         let room = WaitingRoom::default();
-        let mut seats: Vec<Seat> = (0..WAITING_MAX).map(|_| room.enter()).collect();
+        let mut seats: Vec<Seat> = (0..WAITING_MAX).map(|_| room.enter(None)).collect();
         assert!(seats[0].asked_to_leave().now_or_never().is_none());
-        let mut newest = room.enter();
+        let mut newest = room.enter(None);
         assert!(seats[0].asked_to_leave().now_or_never().is_some());
         assert!(seats[1].asked_to_leave().now_or_never().is_none());
         assert!(newest.asked_to_leave().now_or_never().is_none());
         drop(seats);
         drop(newest);
         assert!(room.lock().taken.is_empty());
+    }
+
+    #[test]
+    fn a_flood_from_one_address_takes_no_seat_of_another() {
+        let room = WaitingRoom::default();
+        let (flood, other) = (Some(IpAddr::from([10, 0, 0, 1])), Some(IpAddr::from([10, 0, 0, 2])));
+        let mut first = room.enter(other);
+        let mut seats: Vec<Seat> = (0..WAITING_MAX * 3).map(|_| room.enter(flood)).collect();
+        assert!(first.asked_to_leave().now_or_never().is_none());
+        assert_eq!(room.lock().taken.len(), WAITING_MAX);
+        assert!(seats[0].asked_to_leave().now_or_never().is_some());
+        let newest = seats.last_mut().expect("some");
+        assert!(newest.asked_to_leave().now_or_never().is_none());
     }
 }
