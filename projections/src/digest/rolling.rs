@@ -17,6 +17,7 @@
 
 use crate::payload_hash::tagged_hex;
 use crate::rows::{Changes, Row, Table, Value};
+use std::cell::RefCell;
 
 /// Lanes of the state.
 pub const LANES: usize = 1024;
@@ -47,23 +48,25 @@ impl std::fmt::Debug for RollingDigest {
 impl RollingDigest {
     /// Adds a row to the set.
     pub fn add(&mut self, table: &Table, row: &Row) {
-        let lanes = row_lanes(table, row);
-        for (lane, value) in self.lanes.iter_mut().zip(lanes.iter()) {
-            *lane = lane.wrapping_add(*value);
-        }
+        with_lanes(table, row, |bytes| {
+            for (lane, bytes) in self.lanes.iter_mut().zip(bytes) {
+                *lane = lane.wrapping_add(u16::from_le_bytes(*bytes));
+            }
+        });
     }
 
     /// Takes a row out of the set.
     pub fn subtract(&mut self, table: &Table, row: &Row) {
-        let lanes = row_lanes(table, row);
-        for (lane, value) in self.lanes.iter_mut().zip(lanes.iter()) {
-            *lane = lane.wrapping_sub(*value);
-        }
+        with_lanes(table, row, |bytes| {
+            for (lane, bytes) in self.lanes.iter_mut().zip(bytes) {
+                *lane = lane.wrapping_sub(u16::from_le_bytes(*bytes));
+            }
+        });
     }
 
     /// Applies what a batch changed.
     pub fn apply(&mut self, tables: &[Table], changes: &Changes) {
-        for (table, changes) in tables.iter().zip(&changes.tables) {
+        for (table, changes) in tables.iter().zip(changes.tables.iter()) {
             for row in &changes.inserts {
                 self.add(table, row);
             }
@@ -103,20 +106,50 @@ impl RollingDigest {
     }
 }
 
-fn row_lanes(table: &Table, row: &Row) -> [u16; LANES] {
-    let mut message = Vec::with_capacity(512);
+/// What hashing a row needs and the next row can use again.
+struct RowHash {
+    /// In key-derivation mode. Deriving the context's key costs a compression, and copying the state 2 KB: it is reset instead.
+    hasher: blake3::Hasher,
+    message: Vec<u8>,
+}
+
+/// Bytes of a message that are kept for the next one.
+const MESSAGE_BYTES_KEPT: usize = 4096;
+
+thread_local! {
+    static ROW_HASH: RefCell<RowHash> =
+        RefCell::new(RowHash { hasher: blake3::Hasher::new_derive_key(CONTEXT), message: Vec::new() });
+}
+
+/// Gives the lanes of a row, little-endian: the whole output in one fill, which BLAKE3 does in wide steps, and so does whoever adds
+/// them up.
+fn with_lanes(table: &Table, row: &Row, use_lanes: impl FnOnce(&[[u8; 2]; LANES])) {
+    ROW_HASH.with_borrow_mut(|RowHash { hasher, message }| {
+        message.clear();
+        encode(message, table, row);
+        let mut output = [0u8; STATE_BYTES];
+        hasher.update(message).finalize_xof().fill(&mut output);
+        hasher.reset();
+        message.shrink_to(MESSAGE_BYTES_KEPT);
+        if let Some(lanes) = output.as_chunks().0.first_chunk() {
+            use_lanes(lanes);
+        }
+    });
+}
+
+fn encode(message: &mut Vec<u8>, table: &Table, row: &Row) {
     let bytes = |out: &mut Vec<u8>, bytes: &[u8]| {
         out.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
         out.extend_from_slice(bytes);
     };
-    bytes(&mut message, table.name.as_bytes());
+    bytes(message, table.name.as_bytes());
     message.extend_from_slice(&(row.0.len() as u64).to_le_bytes());
     for value in &row.0 {
         match value {
             Value::Null => message.push(0),
             Value::Text(text) => {
                 message.push(1);
-                bytes(&mut message, text.as_bytes());
+                bytes(message, text.as_bytes());
             }
             Value::Int(int) => {
                 message.push(2);
@@ -124,22 +157,6 @@ fn row_lanes(table: &Table, row: &Row) -> [u16; LANES] {
             }
         }
     }
-    thread_local! {
-        // Deriving the context key costs a compression; it is the same for every row.
-        static KEYED: blake3::Hasher = blake3::Hasher::new_derive_key(CONTEXT);
-    }
-    let mut reader = KEYED.with(|keyed| {
-        let mut hasher = keyed.clone();
-        hasher.update(&message);
-        hasher.finalize_xof()
-    });
-    let mut output = [0u8; STATE_BYTES];
-    reader.fill(&mut output);
-    let mut lanes = [0u16; LANES];
-    for (lane, pair) in lanes.iter_mut().zip(output.chunks_exact(2)) {
-        *lane = u16::from_le_bytes([pair[0], pair[1]]);
-    }
-    lanes
 }
 
 #[cfg(test)]
