@@ -13,6 +13,7 @@ pub mod category;
 pub mod context_graph;
 pub mod digest;
 pub mod event;
+pub mod json_reader;
 pub mod payload_hash;
 pub mod pii_guard;
 pub mod precedent_index;

@@ -3,7 +3,7 @@
 
 use crate::category::{Category, Refusal};
 use crate::event::{Admitted, LogEvent, LogSeq};
-use crate::payload_hash;
+use crate::payload_hash::{self, Checked};
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// What the log says of a trace before a batch.
@@ -207,17 +207,16 @@ pub fn check_page(events: &[LogEvent], heads: &HashMap<String, i64>, skips: &BTr
         let poison = |category, message: String| Some(Poison { index, refusal: Refusal::new(category, message) });
         match payload_hash::check(&event.payload, &event.payload_hash) {
             Err(error) => return poison(Category::SchemaViolation, format!("the stored payload is {error}")),
-            Ok((_, false)) => {
+            Ok(Checked::Differs) => {
                 return poison(
                     Category::Conflict,
                     format!("the stored payload does not match its payload_hash {}", event.payload_hash),
                 );
             }
-            Ok((parsed, true)) => {
-                if let Some(path) = parsed.value.first_float("payload") {
-                    return poison(Category::SchemaViolation, format!("`{path}` of the stored payload is a float"));
-                }
+            Ok(Checked::Float(path)) => {
+                return poison(Category::SchemaViolation, format!("`{path}` of the stored payload is a float"));
             }
+            Ok(Checked::Sound) => {}
         }
         let expected = next
             .entry(event.trace_id.as_str())

@@ -1,9 +1,13 @@
 //! Reading a stored payload: more lenient than an append, because replay checks no shapes. A member may be absent
 //! (or null); a text that is something else is a `schema_violation`.
 
-use crate::canonical_json::{Json, parse};
+use crate::canonical_json::Json;
 use crate::category::{Category, Refusal};
 use crate::event::LogEvent;
+use crate::json_reader::outline;
+
+/// What the rules read of a payload: its members, and those of an object among them.
+const LEVELS: usize = 2;
 
 /// The payload of a stored event.
 pub struct StoredPayload<'e> {
@@ -13,8 +17,8 @@ pub struct StoredPayload<'e> {
 impl<'e> StoredPayload<'e> {
     /// Reads it.
     pub fn of(event: &'e LogEvent) -> Result<StoredPayload<'e>, Refusal> {
-        match parse(&event.payload) {
-            Ok(parsed) => Ok(StoredPayload { value: parsed.value }),
+        match outline(&event.payload, LEVELS) {
+            Ok(value) => Ok(StoredPayload { value }),
             Err(error) => Err(schema(format!("the stored payload is {error}"))),
         }
     }
