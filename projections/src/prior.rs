@@ -286,5 +286,5 @@ impl Working {
 /// Gathers the changes of several working tables.
 pub fn changes_of(tables: &'static [Table], working: Vec<Working>) -> Changes {
     debug_assert_eq!(tables.len(), working.len());
-    Changes { tables: working.into_iter().map(Working::into_changes).collect() }
+    Changes { tables: Arc::new(working.into_iter().map(Working::into_changes).collect()) }
 }

@@ -1,6 +1,8 @@
 //! Rows as data: what a projection's tables look like ([`Table`]), what is in them ([`Row`]), and what a batch changes
 //! ([`Changes`]). The store builds its statements from this, so that a new projection needs no SQL but its migration.
 
+use std::sync::Arc;
+
 /// The type of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ColumnType {
@@ -162,8 +164,8 @@ impl TableChanges {
 /// What a batch changes, a [`TableChanges`] for each of the projection's tables in their order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// By table index.
-    pub tables: Vec<TableChanges>,
+    /// By table index. Shared: a copy, for whoever writes them on another thread, costs nothing.
+    pub tables: Arc<Vec<TableChanges>>,
 }
 
 impl Changes {

@@ -55,7 +55,7 @@ impl Memory {
         let projected = self.projection.project(batch, &needs, &self.prior(&needs, log));
         let again = self.projection.project(batch, &needs, &self.prior(&needs, log));
         assert_eq!(projected, again, "a projection is a function");
-        for (table, changes) in self.tables.iter_mut().zip(&projected.changes.tables) {
+        for (table, changes) in self.tables.iter_mut().zip(projected.changes.tables.iter()) {
             for row in &changes.inserts {
                 assert!(table.insert(row.key().to_owned(), row.clone()).is_none(), "insert of a key that exists");
             }

@@ -41,6 +41,7 @@ use decisiongraph_projections::event::StoredEvent;
 use decisiongraph_projections::{Admitted, LogEvent, LogSeq, Needs, Prior, Projection, Row, TenantId};
 use futures_util::stream::BoxStream;
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -302,7 +303,7 @@ pub trait ReadView: Send + Sync {
         tenant: &TenantId,
         projection: &dyn Projection,
         generation: Generation,
-        needs: &Needs,
+        needs: &Arc<Needs>,
     ) -> Result<Prior>;
 
     /// All rows of table `table` (index) of a generation.

@@ -64,7 +64,7 @@ impl Folding<'_> {
             if let Some(known) = &known {
                 known.leave_out(&mut needs);
             }
-            (needs, known)
+            (Arc::new(needs), known)
         })
         .await?;
         let mut prior = self.rows.prior_rows(self.tenant, projection, self.generation, &needs).await?;

@@ -5,6 +5,7 @@ use decisiongraph_projections::{Fetch, LogSeq, Needs, Projection, Row, RowsNeed,
 use decisiongraph_store::{Generation, ReadView, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// A row of `dg_cg_nodes`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,9 +132,9 @@ pub(super) async fn by_key(
     table: usize,
     keys: BTreeSet<String>,
 ) -> Result<Vec<Row>> {
-    let needs = Needs {
+    let needs = Arc::new(Needs {
         rows: vec![RowsNeed { table, by: 0, fetch: Fetch::Rows, values: keys.into_iter().collect() }],
         ..Needs::default()
-    };
+    });
     Ok(view.prior_rows(tenant, projection, generation, &needs).await?.rows.into_iter().next().unwrap_or_default())
 }

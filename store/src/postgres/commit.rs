@@ -179,7 +179,7 @@ async fn write_rows(
 ) -> Result<()> {
     let mut statements = Vec::new();
     let tables = batch.projection.tables();
-    for (table, changes) in tables.iter().zip(&batch.changes.tables) {
+    for (table, changes) in tables.iter().zip(batch.changes.tables.iter()) {
         add_statements(client, scope, generation, table, changes, copy, &mut statements).await?;
     }
     let sent = async {
@@ -207,7 +207,7 @@ async fn write_rows(
     }
     if copy {
         for (table, changes) in
-            tables.iter().zip(&batch.changes.tables).filter(|(_, changes)| !changes.inserts.is_empty())
+            tables.iter().zip(batch.changes.tables.iter()).filter(|(_, changes)| !changes.inserts.is_empty())
         {
             copy_in(client, scope, generation, table, &changes.inserts).await?;
         }

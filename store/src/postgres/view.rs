@@ -183,7 +183,7 @@ impl ReadView for View {
         tenant: &TenantId,
         projection: &dyn Projection,
         generation: Generation,
-        needs: &Needs,
+        needs: &Arc<Needs>,
     ) -> Result<Prior> {
         prior::prior_rows(&*self.reader().await?, tenant, projection, generation, needs).await
     }

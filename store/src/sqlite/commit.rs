@@ -4,7 +4,7 @@
 //! told so, and not that its rows are already there) and decides last, where the cursor moves.
 
 use super::failure::resolve_upto;
-use super::rows::{bind_columns, bind_hashes, bind_key, corruption, delete_sql, insert_sql, update_sql};
+use super::rows::{bind_columns, bind_hashes, bind_key, bind_scope, corruption, delete_sql, insert_sql, update_sql};
 use crate::{BatchCommit, BuildLease, Checkpoint, Generation, Lease, Result, Scope, StoreError, crash};
 use decisiongraph_projections::digest::rolling::RollingDigest;
 use decisiongraph_projections::{Changes, LogSeq, Row, RowKey, Table, TableChanges, TenantId};
@@ -14,7 +14,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 const CHECKPOINTS_MAX: i64 = 1_000;
 
 /// A batch that can be carried to another thread: while one projection's batch is written there, its caller reads and folds the
-/// next. The copy costs less than a hundredth of what it saves.
+/// next.
 pub(super) struct Batch {
     tables: &'static [Table],
     version: i32,
@@ -144,7 +144,7 @@ fn check_scope(conn: &Connection, lease: &Lease, batch: &Batch) -> Result<()> {
 }
 
 fn write_rows(conn: &Connection, tenant: &TenantId, generation: Generation, batch: &Batch) -> Result<()> {
-    for (table, changes) in batch.tables.iter().zip(&batch.changes.tables) {
+    for (table, changes) in batch.tables.iter().zip(batch.changes.tables.iter()) {
         write_table(conn, table, tenant.as_str(), generation.0, changes)?;
     }
     Ok(())
@@ -154,8 +154,9 @@ fn write_table(conn: &Connection, table: &Table, tenant: &str, generation: i64, 
     // Deletes first, then updates, then inserts: each key is in one list only, so the order matters for locality alone.
     if !changes.deletes.is_empty() {
         let mut delete = conn.prepare_cached(&delete_sql(table))?;
+        bind_scope(&mut delete, tenant, generation)?;
         for (key, row) in by_key(&changes.deletes, |row| row) {
-            bind_key(&mut delete, tenant, generation, &key)?;
+            bind_key(&mut delete, &key)?;
             bind_columns(&mut delete, &row.0, 4)?;
             if delete.raw_execute()? != 1 {
                 return Err(corruption(table, row.key()));
@@ -164,8 +165,9 @@ fn write_table(conn: &Connection, table: &Table, tenant: &str, generation: i64, 
     }
     if !changes.updates.is_empty() {
         let mut update = conn.prepare_cached(&update_sql(table))?;
+        bind_scope(&mut update, tenant, generation)?;
         for (key, (before, after)) in by_key(&changes.updates, |(before, _)| before) {
-            bind_key(&mut update, tenant, generation, &key)?;
+            bind_key(&mut update, &key)?;
             let at = bind_columns(&mut update, &before.0, 4)?;
             let at = bind_columns(&mut update, &after.0[1..], at)?;
             bind_hashes(&mut update, table, after, at)?;
@@ -176,8 +178,9 @@ fn write_table(conn: &Connection, table: &Table, tenant: &str, generation: i64, 
     }
     if !changes.inserts.is_empty() {
         let mut insert = conn.prepare_cached(&insert_sql(table))?;
+        bind_scope(&mut insert, tenant, generation)?;
         for (key, row) in by_key(&changes.inserts, |row| row) {
-            bind_key(&mut insert, tenant, generation, &key)?;
+            bind_key(&mut insert, &key)?;
             let at = bind_columns(&mut insert, &row.0, 4)?;
             bind_hashes(&mut insert, table, row, at)?;
             insert.raw_execute()?;

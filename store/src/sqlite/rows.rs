@@ -111,10 +111,15 @@ impl ToSql for Param<'_> {
     }
 }
 
-/// Binds tenant, generation and row key to the first three parameters.
-pub(super) fn bind_key(statement: &mut Statement<'_>, tenant: &str, generation: i64, key: &RowKey) -> Result<()> {
+/// Binds tenant and generation to the first two parameters. What is bound stays bound from row to row.
+pub(super) fn bind_scope(statement: &mut Statement<'_>, tenant: &str, generation: i64) -> Result<()> {
     statement.raw_bind_parameter(1, tenant)?;
     statement.raw_bind_parameter(2, generation)?;
+    Ok(())
+}
+
+/// Binds the row key to the third parameter.
+pub(super) fn bind_key(statement: &mut Statement<'_>, key: &RowKey) -> Result<()> {
     statement.raw_bind_parameter(3, &key.0[..])?;
     Ok(())
 }

@@ -157,9 +157,9 @@ impl ReadView for View {
         tenant: &TenantId,
         projection: &dyn Projection,
         generation: Generation,
-        needs: &Needs,
+        needs: &Arc<Needs>,
     ) -> Result<Prior> {
-        let (tenant, tables, needs) = (tenant.clone(), projection.tables(), needs.clone());
+        let (tenant, tables, needs) = (tenant.clone(), projection.tables(), Arc::clone(needs));
         self.read(move |conn| read::prior_rows(conn, &tenant, tables, generation, &needs)).await
     }
 

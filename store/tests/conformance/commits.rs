@@ -5,6 +5,7 @@ use crate::fold::{Computed, WHOLE, acquire, all_rows, append_all, catch_up, comp
 use crate::log::{event, finished, input, started, tenant, whole_trace};
 use decisiongraph_projections::{Category, Changes, LogSeq, Projection, catalogue};
 use decisiongraph_store::*;
+use std::sync::Arc;
 use std::time::Duration;
 
 const GRAPH: &dyn Projection = catalogue::CONTEXT_GRAPH;
@@ -120,7 +121,7 @@ pub async fn a_duplicate_is_told_and_changes_nothing(blank: Blank) {
     let (lease, computed) = prepared(&fresh, GRAPH, &[started("t")], &[input("t", 1, "i")]).await;
     let before = state(&fresh, GRAPH).await;
     let mut twice = Computed { changes: computed.changes.clone(), digest: computed.digest.clone(), ..computed };
-    twice.changes.tables[0].inserts.push(before.rows[0][0].row.clone());
+    Arc::make_mut(&mut twice.changes.tables)[0].inserts.push(before.rows[0][0].row.clone());
     let told = fresh.store.commit(&lease, &twice.batch(GRAPH)).await.expect_err("it is there");
     assert!(told.duplicate, "{told}");
     assert_eq!(state(&fresh, GRAPH).await, before, "nothing changed");
@@ -151,8 +152,9 @@ pub async fn a_tampered_row_stops_its_deletion(blank: Blank) {
     let (lease, mut computed) = prepared(&fresh, index, &whole_trace("t"), &[started("u")]).await;
     let rows = state(&fresh, index).await.rows;
     assert_eq!(rows[1].len(), 2);
-    computed.changes.tables.resize_with(2, Default::default);
-    computed.changes.tables[1].deletes = rows[1].iter().map(|row| row.row.clone()).collect();
+    let tables = Arc::make_mut(&mut computed.changes.tables);
+    tables.resize_with(2, Default::default);
+    tables[1].deletes = rows[1].iter().map(|row| row.row.clone()).collect();
     assert_eq!(fresh.raw("UPDATE dg_precedent_index SET policy_version = '9' WHERE source_event_id = 't/3'").await, 1);
     let before = state(&fresh, index).await;
     let told = fresh.store.commit(&lease, &computed.batch(index)).await.expect_err("it is not the row it was");

@@ -55,7 +55,7 @@ pub async fn compute(
     let traces: BTreeSet<String> = events.iter().map(|event| event.trace_id.clone()).collect();
     let heads = view.heads(tenant, &traces, position.cursor).await.expect("heads");
     assert_eq!(sequence::check_page(events, &heads, &Default::default()), None, "the log is sound");
-    let needs = projection.needs(events);
+    let needs = Arc::new(projection.needs(events));
     let mut prior = view.prior_rows(tenant, projection, generation, &needs).await.expect("prior rows");
     prior.history =
         view.history(tenant, &needs.history_of, &needs.history_types, position.cursor).await.expect("history");

@@ -8,6 +8,7 @@ use decisiongraph_projections::{Fetch, Needs, Projection, RowKey, RowsNeed, cata
 use decisiongraph_store::*;
 use futures_util::StreamExt as _;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 async fn projected(fresh: &Fresh, tenant: &decisiongraph_projections::TenantId, projection: &dyn Projection) -> Lease {
     let (lease, position) = acquire(&fresh.store, &Scope::new(tenant, projection), &owner("n")).await;
@@ -30,13 +31,13 @@ pub async fn prior_rows_of_hostile_ids(blank: Blank) {
     let view = fresh.store.view().await.expect("a view");
     let nodes: BTreeSet<String> = hostile_ids().iter().map(|id| format!("trace:{id}")).collect();
     let sought = nodes.iter().cloned().chain(["trace:nobody".to_owned(), String::new()]);
-    let needs = Needs { rows: vec![need(0, 0, Fetch::Existence, sought)], ..Needs::default() };
+    let needs = Arc::new(Needs { rows: vec![need(0, 0, Fetch::Existence, sought)], ..Needs::default() });
     let prior =
         view.prior_rows(&tenant(), catalogue::CONTEXT_GRAPH, graph.generation, &needs).await.expect("prior rows");
     assert_eq!(prior.existing[0].iter().cloned().collect::<BTreeSet<_>>(), nodes);
     assert_eq!(prior.rows, [Vec::new()]);
     let sought = hostile_ids().into_iter().chain(["nobody".to_owned()]);
-    let needs = Needs { rows: vec![need(0, 0, Fetch::Rows, sought)], ..Needs::default() };
+    let needs = Arc::new(Needs { rows: vec![need(0, 0, Fetch::Rows, sought)], ..Needs::default() });
     let prior =
         view.prior_rows(&tenant(), catalogue::TRACE_SUMMARY, summary.generation, &needs).await.expect("prior rows");
     let found: BTreeSet<String> = prior.rows[0].iter().map(|row| row.key().to_owned()).collect();
@@ -46,10 +47,8 @@ pub async fn prior_rows_of_hostile_ids(blank: Blank) {
     let other = Generation(summary.generation.0 + 1_000);
     let prior = view.prior_rows(&tenant(), catalogue::TRACE_SUMMARY, other, &needs).await.expect("prior rows");
     assert_eq!(prior.rows, [Vec::new()]);
-    let nothing = view
-        .prior_rows(&tenant(), catalogue::TRACE_SUMMARY, summary.generation, &Needs::default())
-        .await
-        .expect("none");
+    let nothing =
+        view.prior_rows(&tenant(), catalogue::TRACE_SUMMARY, summary.generation, &Arc::default()).await.expect("none");
     assert!(nothing.rows.is_empty() && nothing.existing.is_empty());
 }
 
@@ -61,8 +60,8 @@ pub async fn prior_rows_by_a_hashed_column(blank: Blank) {
     let table = &catalogue::PRECEDENT_INDEX.tables()[1];
     let by = table.column("trace_id");
     let sought = ["t", "v", "w"].map(str::to_owned);
-    let needs =
-        Needs { rows: vec![need(0, 0, Fetch::Existence, []), need(1, by, Fetch::Rows, sought)], ..Needs::default() };
+    let rows = vec![need(0, 0, Fetch::Existence, []), need(1, by, Fetch::Rows, sought)];
+    let needs = Arc::new(Needs { rows, ..Needs::default() });
     let prior =
         view.prior_rows(&tenant(), catalogue::PRECEDENT_INDEX, lease.generation, &needs).await.expect("prior rows");
     let mut keys: Vec<&str> = prior.rows[1].iter().map(decisiongraph_projections::Row::key).collect();
