@@ -2,10 +2,12 @@
 //!
 //! *Never here:* looking anything up. What the node itself stands in the way of is added by the node ([`crate::node`]).
 
-use super::health::WRITER_AGE_SECONDS_MAX;
 use super::reply::{Finding, HealthWord, ScopeState, ScopeStatus, ScopeWhy, StatusReply, WhyReply};
 use decisiongraph_projections::Category;
 use decisiongraph_store::OpenWriter;
+
+/// An appender that is open for longer holds up every reader: worth a finding.
+const WRITER_AGE_SECONDS_MAX: f64 = 60.0;
 
 /// One sentence a scope that is not current (or `all`), and the open appenders that concern every scope.
 pub fn why(status: &StatusReply, all: bool) -> WhyReply {
@@ -27,7 +29,7 @@ pub fn why(status: &StatusReply, all: bool) -> WhyReply {
 }
 
 /// An appender that holds up the mark: who, since when, with which query.
-fn held_up_by(writer: &OpenWriter) -> Finding {
+pub(super) fn held_up_by(writer: &OpenWriter) -> Finding {
     let (who, end) = match writer.pid {
         Some(pid) => (
             format!("pid {pid}"),
@@ -51,13 +53,7 @@ fn held_up_by(writer: &OpenWriter) -> Finding {
 
 /// What to do about a scope; none when there is nothing to do.
 pub fn next_step(scope: &ScopeStatus) -> Option<String> {
-    let of_scope = |command: &str| {
-        format!(
-            "`decisiongraph {command} --tenant {} --projection {}`",
-            quoted(scope.tenant.as_str()),
-            scope.projection
-        )
-    };
+    let of_scope = |command: &str| of_scope(scope, command);
     Some(match scope.state {
         ScopeState::Current => return None,
         ScopeState::Working => match &scope.active_run {
@@ -91,6 +87,12 @@ pub fn next_step(scope: &ScopeStatus) -> Option<String> {
             ),
         },
     })
+}
+
+/// The command for this scope alone.
+pub(super) fn of_scope(scope: &ScopeStatus, command: &str) -> String {
+    let tenant = quoted(scope.tenant.as_str());
+    format!("`decisiongraph {command} --tenant {tenant} --projection {}`", scope.projection)
 }
 
 /// A tenant's id as a shell takes it.

@@ -1,0 +1,191 @@
+//! How scopes stand: status, health, why.
+
+use crate::admin::Partial;
+use crate::worker::LiveScope;
+use decisiongraph_projections::{LogSeq, TenantId};
+use decisiongraph_store::{Backend, Generation, Lag, OpenWriter, Paused};
+use serde::{Deserialize, Serialize};
+
+/// Where each scope stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StatusReply {
+    /// Without secrets.
+    pub database: String,
+    /// Which engine.
+    pub backend: Backend,
+    /// The last log position that was ever drawn.
+    pub sequence: LogSeq,
+    /// Whether everything up to `sequence` may be read now. Otherwise somebody in `waiting_for` may still deliver.
+    pub mark_is_safe: bool,
+    /// Open appenders.
+    pub waiting_for: Vec<OpenWriter>,
+    /// By tenant, in catalogue order.
+    pub scopes: Vec<ScopeStatus>,
+    /// Nodes that could not be asked what their workers do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partial: Vec<Partial>,
+}
+
+/// A scope.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScopeStatus {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Which.
+    pub projection: String,
+    /// In one word.
+    pub state: ScopeState,
+    /// Everything up to here is applied.
+    pub cursor: LogSeq,
+    /// The tenant's last event.
+    pub last_log_seq: LogSeq,
+    /// Events and seconds behind.
+    pub lag: Lag,
+    /// Since the cursor last moved, seconds; none when it never did.
+    pub cursor_age_seconds: Option<f64>,
+    /// Who owns it.
+    pub owner: Option<String>,
+    /// Whether that owner's lease runs.
+    pub owner_live: bool,
+    /// The epoch.
+    pub epoch: i64,
+    /// What readers see.
+    pub generation: Option<Generation>,
+    /// Rolling digest at `cursor`.
+    pub digest: Option<String>,
+    /// Version of the rules that wrote the rows.
+    pub version: Option<i32>,
+    /// Poison events that stop it.
+    pub open_failures: u64,
+    /// Whether its live rows leave a skipped event out.
+    #[serde(default)]
+    pub deviating: bool,
+    /// The job that works on it.
+    pub active_run: Option<String>,
+    /// Why it lags, in a sentence.
+    pub why: String,
+    /// What its worker is doing, when a node runs one and could be asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live: Option<LiveScope>,
+    /// That node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live_on: Option<String>,
+}
+
+/// A scope in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScopeState {
+    /// It has seen every event.
+    Current,
+    /// A job works on it.
+    Working,
+    /// It is behind and nobody applies its events.
+    Unowned,
+    /// An appender may still deliver.
+    Waiting,
+    /// It is behind; its owner is alive.
+    Behind,
+    /// A fault may pass; its worker tries again.
+    Retrying,
+    /// A poison event stops it.
+    Failed,
+    /// Somebody asked to leave it alone.
+    Paused,
+}
+
+impl ScopeState {
+    /// The word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            ScopeState::Current => "current",
+            ScopeState::Working => "working",
+            ScopeState::Unowned => "unowned",
+            ScopeState::Waiting => "waiting",
+            ScopeState::Behind => "behind",
+            ScopeState::Retrying => "retrying",
+            ScopeState::Failed => "failed",
+            ScopeState::Paused => "paused",
+        }
+    }
+}
+
+/// Whether somebody has to act.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HealthReply {
+    /// The worst of the findings.
+    pub health: HealthWord,
+    /// Scopes looked at.
+    pub scopes: u64,
+    /// What is not as it should be, worst first.
+    pub findings: Vec<Finding>,
+    /// Nodes that could not be asked what their workers do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partial: Vec<Partial>,
+}
+
+/// Health in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum HealthWord {
+    Ok,
+    Degraded,
+    Failed,
+}
+
+impl HealthWord {
+    /// The word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            HealthWord::Ok => "ok",
+            HealthWord::Degraded => "degraded",
+            HealthWord::Failed => "failed",
+        }
+    }
+}
+
+/// Something that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// How bad.
+    pub health: HealthWord,
+    /// What it is about.
+    pub subject: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub next: String,
+}
+
+/// Why scopes lag.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WhyReply {
+    /// What concerns every scope: the database, the node's lease, appenders that hold up the mark.
+    pub causes: Vec<Finding>,
+    /// The scopes, by tenant, in catalogue order: those that are not current, unless all were asked for.
+    pub scopes: Vec<ScopeWhy>,
+    /// Scopes looked at.
+    pub scopes_total: u64,
+    /// Nodes that could not be asked what their workers do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partial: Vec<Partial>,
+}
+
+/// Why one scope lags.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScopeWhy {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Which.
+    pub projection: String,
+    /// In one word.
+    pub state: ScopeState,
+    /// Events and seconds behind.
+    pub lag: Lag,
+    /// In one sentence.
+    pub why: String,
+    /// What to do; none when there is nothing to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
