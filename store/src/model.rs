@@ -139,6 +139,8 @@ pub struct Lease {
     /// Which history that session's server has, as in [`HighWaterSample::history`]: a mark of another one says nothing here. None where
     /// there is but one.
     pub history: Option<String>,
+    /// The other node that it was taken from: its lease had ended, and it had not handed over.
+    pub taken_from: Option<String>,
 }
 
 /// The right to write a generation that a rebuild prepares.

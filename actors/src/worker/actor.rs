@@ -266,7 +266,13 @@ impl Worker {
         self.vitals.working_on("taking the scope");
         let (lease, position) = match shared.store.acquire_scope(&state.scope, &shared.owner).await? {
             Acquisition::Acquired(lease, position) => {
-                shared.telemetry().lease_change(LeaseChange::Acquired);
+                shared.telemetry().lease_change(match &lease.taken_from {
+                    Some(former) => {
+                        tracing::info!(scope = %state.scope, former, "taken over: its owner's lease had ended");
+                        LeaseChange::TakenOver
+                    }
+                    None => LeaseChange::Acquired,
+                });
                 (lease, position)
             }
             Acquisition::Held { by, expires_in } => {

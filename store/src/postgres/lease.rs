@@ -87,6 +87,7 @@ pub(super) async fn acquire(store: &PostgresStore, scope: &Scope, owner: &Owner)
                 generation: Generation(taken.get(1)),
                 session: held.session()?.number,
                 history: Some(held.session()?.history.clone()),
+                taken_from: found.get(6),
             };
             let position = position_at(&taken, 2)?;
             held.keep();

@@ -44,17 +44,22 @@ pub(super) fn acquire(conn: &Connection, scope: &Scope, owner: &Owner) -> Result
             Ok((row.get::<_, Option<String>>(0)?, row.get::<_, Option<[u8; 16]>>(1)?, row.get::<_, Option<i64>>(2)?))
         })
         .optional()?;
-    match held {
-        None => create_scope(conn, scope, now)?,
+    let taken_from = match held {
+        None => {
+            create_scope(conn, scope, now)?;
+            None
+        }
         Some((Some(node), incarnation, Some(expires))) => {
             let mine = node == owner.node && incarnation.as_ref() == Some(owner.incarnation.as_bytes());
             if !mine && expires > now {
                 let expires_in = Duration::from_millis(expires.abs_diff(now));
                 return Ok(Acquisition::Held { by: node, expires_in });
             }
+            (node != owner.node).then_some(node)
         }
-        Some(_) => {}
-    }
+        // Nobody's, or handed over.
+        Some(_) => None,
+    };
     let token = Uuid::new_v4();
     let (counter, generation, position) = conn.prepare_cached(include_str!("sql/lease_acquire.sql"))?.query_row(
         params![scope.tenant.as_str(), scope.projection, owner.node, owner.incarnation.as_bytes(), token.as_bytes()],
@@ -67,6 +72,7 @@ pub(super) fn acquire(conn: &Connection, scope: &Scope, owner: &Owner) -> Result
         generation: Generation(generation),
         session: SESSION,
         history: None,
+        taken_from,
     };
     Ok(Acquisition::Acquired(lease, position.read()?))
 }

@@ -85,6 +85,12 @@ pub async fn a_dead_owner_is_taken_over(blank: Blank) {
     assert!(yours.epoch.counter > mine.epoch.counter);
     assert_ne!(yours.epoch.token, mine.epoch.token);
     assert_eq!(row(&fresh, &scope()).await.owner.as_deref(), Some("n2"));
+    assert_eq!((mine.taken_from.as_deref(), yours.taken_from.as_deref()), (None, Some("n1")));
+    // What was handed over, and what is taken again, is not taken from anybody.
+    assert_eq!(acquire(&fresh.store, &scope(), &you).await.0.taken_from, None);
+    fresh.store.leave(&you).await.expect("handed over");
+    fresh.store.heartbeat(&me, LONG).await.expect("alive");
+    assert_eq!(acquire(&fresh.store, &scope(), &me).await.0.taken_from, None);
 }
 
 pub async fn the_same_owner_takes_a_new_epoch(blank: Blank) {
