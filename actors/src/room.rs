@@ -43,14 +43,14 @@ impl<T> Room<T> {
         self.waiting.len()
     }
 
-    /// How far the log of this tenant may be read, if it waits.
-    pub fn waits(&self, tenant: &TenantId) -> Option<LogSeq> {
-        self.waiting.get(tenant).copied()
+    /// Whether this tenant waits.
+    pub fn waits(&self, tenant: &TenantId) -> bool {
+        self.waiting.contains_key(tenant)
     }
 
     /// Every tenant that waits.
-    pub fn all_waiting(&self) -> impl Iterator<Item = (&TenantId, LogSeq)> {
-        self.waiting.iter().map(|(tenant, upto)| (tenant, *upto))
+    pub fn all_waiting(&self) -> impl Iterator<Item = &TenantId> {
+        self.waiting.keys()
     }
 
     /// Whether somebody waits for whom nobody leaves yet.

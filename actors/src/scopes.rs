@@ -87,7 +87,12 @@ impl Scopes {
 
     /// Whether the tenant waits for room.
     pub fn waits(&self, tenant: &TenantId) -> bool {
-        lock(&self.room).waits(tenant).is_some()
+        lock(&self.room).waits(tenant)
+    }
+
+    /// Tenants that wait for room.
+    pub fn all_waiting(&self) -> Vec<TenantId> {
+        lock(&self.room).all_waiting().cloned().collect()
     }
 
     /// Every tenant whose actors run.

@@ -9,15 +9,16 @@ use crate::admin::{LinkPhase, MemberState};
 use crate::http::Probes;
 use crate::supervision::{ActorTable, Root, TreeEvent};
 use crate::telemetry::{Observation, Observed, ScopeLag, Telemetry};
-use decisiongraph_projections::{TenantId, catalogue};
-use decisiongraph_store::{Result as StoreResult, RunMode, RunState};
+use crate::worker::Phase;
+use decisiongraph_projections::{LogSeq, TenantId, catalogue};
+use decisiongraph_store::{Result as StoreResult, RunMode, RunState, Scope};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// Between two counts of the lag.
 pub const LAG_EVERY: Duration = Duration::from_secs(2);
-/// Scopes whose lag is counted at a time; others show the last count.
+/// Scopes whose lag is counted at a time; others show their last count.
 pub const LAGS_MAX: usize = 200;
 
 type Lags = HashMap<(TenantId, &'static str), (u64, Duration)>;
@@ -37,9 +38,9 @@ impl NodeWatch {
         let counting = tokio::spawn({
             let (shared, lags) = (shared.clone(), Arc::clone(&lags));
             async move {
-                loop {
+                for turn in 0.. {
                     if shared.database.is_up()
-                        && let Err(error) = count(&shared, &lags).await
+                        && let Err(error) = count(&shared, &lags, turn).await
                     {
                         shared.database.suspect(&error);
                         tracing::debug!(category = %error.category, "the lag was not counted: {}", error.message);
@@ -70,30 +71,42 @@ pub fn counted_table(telemetry: &Telemetry) -> ActorTable {
     })
 }
 
-/// Counts the lag of those that are behind; forgets those that are not.
-async fn count(shared: &Shared, lags: &Mutex<Lags>) -> StoreResult<()> {
+/// Counts the lag of those that are behind, also of those that wait for room and have no actors; forgets those that are not behind. Of
+/// many, each `turn` counts others.
+async fn count(shared: &Shared, lags: &Mutex<Lags>, turn: usize) -> StoreResult<()> {
     let mut behind = Vec::new();
     for cell in shared.scopes.cells() {
         for (place, projection) in catalogue::ALL.iter().enumerate() {
-            let cursor = cell.live(place).cursor;
-            if cursor < cell.target() {
-                behind.push((cell.tenant.clone(), projection.name(), cursor));
+            let live = cell.live(place);
+            if live.cursor < cell.target() {
+                // A worker that has not looked at its scope yet knows no cursor.
+                let cursor = (live.phase != Phase::Boot).then_some(live.cursor);
+                behind.push((Scope::new(&cell.tenant, *projection), cursor));
             }
         }
+    }
+    for tenant in shared.scopes.all_waiting() {
+        behind.extend(catalogue::ALL.iter().map(|projection| (Scope::new(&tenant, *projection), None)));
     }
     let mark = shared.mark.borrow().mark;
     let mut counted = Lags::new();
     if !behind.is_empty() {
         let view = shared.store.view().await?;
         let known = lags.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let (now, later) = behind.split_at(behind.len().min(LAGS_MAX));
-        for (tenant, projection, cursor) in now {
-            // A worker that has not looked at its scope yet knows no cursor; its durable one is on its way.
-            let lag = view.lag(tenant, *cursor, mark, LAG_EVENTS_MAX).await?;
-            counted.insert((tenant.clone(), *projection), (lag.events, Duration::from_secs_f64(lag.seconds.max(0.0))));
+        let many = behind.len();
+        behind.rotate_left(turn.wrapping_mul(LAGS_MAX) % many);
+        let (now, later) = behind.split_at(many.min(LAGS_MAX));
+        for (scope, cursor) in now {
+            let cursor = match cursor {
+                Some(cursor) => *cursor,
+                None => view.scope(scope).await?.map_or(LogSeq::ORIGIN, |row| row.position.cursor),
+            };
+            let lag = view.lag(&scope.tenant, cursor, mark, LAG_EVENTS_MAX).await?;
+            let key = (scope.tenant.clone(), scope.projection);
+            counted.insert(key, (lag.events, Duration::from_secs_f64(lag.seconds.max(0.0))));
         }
-        for (tenant, projection, _) in later {
-            let key = (tenant.clone(), *projection);
+        for (scope, _) in later {
+            let key = (scope.tenant.clone(), scope.projection);
             counted.extend(known.get(&key).map(|lag| (key, *lag)));
         }
     }
@@ -129,6 +142,17 @@ impl Observed for NodeWatch {
                 let counted = lags.get(&(cell.tenant.clone(), projection.name())).filter(|_| !current);
                 let (events, age) = counted.copied().unwrap_or_default();
                 scopes.push(ScopeLag { tenant: cell.tenant.clone(), projection: projection.name(), events, age });
+            }
+        }
+        for tenant in shared.scopes.all_waiting() {
+            for projection in catalogue::ALL {
+                let counted = lags.get(&(tenant.clone(), projection.name()));
+                scopes.extend(counted.map(|(events, age)| ScopeLag {
+                    tenant: tenant.clone(),
+                    projection: projection.name(),
+                    events: *events,
+                    age: *age,
+                }));
             }
         }
         Observation {
