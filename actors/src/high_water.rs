@@ -209,8 +209,8 @@ impl HighWaterActor {
             state.held_since.get_or_insert_with(Instant::now);
             vitals.state("held up");
             if !std::mem::replace(&mut state.look_due, true) {
-                state.looks += 1;
                 let pause = LOOK_EVERY.0.saturating_mul(1 << state.looks.min(10)).min(LOOK_EVERY.1);
+                state.looks += 1;
                 myself.send_after(pause, || HighWaterMessage::Look);
             }
         }
