@@ -7,6 +7,7 @@ use decisiongraph_store::throwaway::{self, Database};
 use serde_json::Value;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
+use std::os::unix::net::UnixDatagram;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 use tokio_postgres::NoTls;
@@ -34,10 +35,17 @@ struct Node {
 impl Node {
     /// Starts one and waits until it can be asked. Its log is in the test's directory.
     fn start(cli: &Cli, args: &[&str]) -> Node {
+        Node::start_with(cli, args, &[])
+    }
+
+    /// With these variables.
+    fn start_with(cli: &Cli, args: &[&str], variables: &[(&str, &str)]) -> Node {
         let log = std::fs::File::create(cli.path("node.log")).expect("makes");
         let mut all = vec!["node", "--json", "--metrics-listen", "127.0.0.1:0"];
         all.extend_from_slice(args);
-        let mut child = cli.command(&all).stdout(Stdio::piped()).stderr(log).spawn().expect("starts");
+        let mut command = cli.command(&all);
+        command.envs(variables.iter().copied());
+        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().expect("starts");
         let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
         let mut line = String::new();
         stdout.read_line(&mut line).expect("reads");
@@ -326,6 +334,64 @@ async fn a_drain_waits_for_a_batch_and_a_second_signal_does_not() {
     let _node = Node::start(&cli, &["--database", database.url(), "--lease-ms", "1000"]);
     applied(&cli);
     assert_eq!(cli.run(&["verify", "--database", database.url()]).code, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_that_runs_out_of_time_ends_with_1_and_loses_nothing() {
+    let server = throwaway::shared().await.expect("a throw-away server");
+    let database = server.fresh_database().await.expect("a database");
+    let cli = Cli::new();
+    let node = Node::start(&cli, &["--database", database.url(), "--drain-ms", "4000"]);
+    assert_eq!(cli.run(&["import", text(&enterprise())]).code, 0);
+    applied(&cli);
+    let blocker = session(&database).await;
+    blocker.batch_execute("BEGIN; SELECT * FROM dg_scope FOR UPDATE").await.expect("locks");
+    assert_eq!(cli.pipe(&["import", "-"], trace("late").join("\n").as_bytes()).code, 0);
+    let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted";
+    let until = Instant::now() + PATIENCE;
+    while blocker.query_one(waiting, &[]).await.expect("counts").get::<_, i64>(0) < PROJECTIONS.len() as i64 {
+        assert!(Instant::now() < until, "every worker waits for the rows of its scope");
+    }
+    node.signal("TERM");
+    // Three workers of one tenant, 4 s each, one after the other: more than 4 s and 5 s.
+    assert_eq!(node.ended(), 1);
+    assert!(std::fs::read_to_string(cli.path("node.log")).expect("a log").contains("not drained within 9s"));
+    blocker.batch_execute("ROLLBACK").await.expect("rolls back");
+    let _node = Node::start(&cli, &["--database", database.url()]);
+    applied(&cli);
+    assert_eq!(cli.run(&["verify", "--database", database.url()]).code, 0);
+}
+
+#[test]
+fn a_service_manager_hears_that_the_node_is_ready_lives_and_stops() {
+    let cli = Cli::new();
+    let path = cli.path("notify");
+    let socket = UnixDatagram::bind(&path).expect("binds");
+    socket.set_read_timeout(Some(PATIENCE)).expect("sets");
+    let hear = || {
+        let mut buffer = [0; 64];
+        let length = socket.recv(&mut buffer).expect("a datagram in time");
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    };
+    // The manager wants a sign of life every 200 ms: half of its patience.
+    let node = Node::start_with(&cli, &[], &[("NOTIFY_SOCKET", text(&path)), ("WATCHDOG_USEC", "400000")]);
+    assert_eq!(hear(), "READY=1", "before anything else");
+    let told = Instant::now();
+    for _ in 0..4 {
+        assert_eq!(hear(), "WATCHDOG=1");
+    }
+    assert!(told.elapsed() >= Duration::from_millis(500), "{:?}", told.elapsed());
+    node.signal("TERM");
+    let rest: Vec<String> = std::iter::repeat_with(hear).take_while(|state| state != "STOPPING=1").collect();
+    assert!(rest.iter().all(|state| state == "WATCHDOG=1"), "{rest:?}");
+    assert_eq!(node.ended(), 0);
+
+    // A manager that is gone changes nothing.
+    drop(socket);
+    let node = Node::start_with(&cli, &[], &[("NOTIFY_SOCKET", text(&path))]);
+    assert_eq!(cli.run(&["status"]).code, 0);
+    node.signal("TERM");
+    assert_eq!(node.ended(), 0);
 }
 
 #[test]

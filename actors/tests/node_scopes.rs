@@ -7,8 +7,9 @@ mod support;
 use decisiongraph_actors::admin::AdminRequest;
 use decisiongraph_actors::admin::rpc::Answers as _;
 use decisiongraph_actors::engine::RunRequest;
-use decisiongraph_actors::node::{Node, NodeAnswers, NodeBounds};
+use decisiongraph_actors::node::{Identity, Node, NodeAnswers, NodeBounds, NodeParts, NodeWatch, Shared};
 use decisiongraph_actors::replay::ReplayMessage;
+use decisiongraph_actors::telemetry::{Exporters, Observed as _, TelemetryOptions};
 use decisiongraph_actors::worker::Phase;
 use decisiongraph_projections::{LogSeq, catalogue};
 use decisiongraph_store::{ListFilter, Run, RunMode, RunState, Scope};
@@ -269,6 +270,68 @@ async fn a_tenant_that_stands_before_a_poison_event_makes_room_and_is_looked_at_
     settled(&node, 4, SOON).await;
     node.stop().await;
     reckon(&store, 4).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lag_of_a_tenant_that_waits_for_room_is_shown() {
+    let db = Db::postgres().await;
+    let store = db.store().await;
+    let bounds = NodeBounds { tenants_max: 1, ..bounds() };
+    let node = start(&store, "lag", 100, bounds).await;
+    let watch = NodeWatch::start(node.shared());
+    insist(&store, &named(0), &support::log(1, 0)).await;
+    insist(&store, &named(1), &support::log(1, 0)).await;
+    settled(&node, 2, SOON).await;
+    // The only place is taken for as long as somebody else holds the rows of the tenant's scopes.
+    let (blocker, connection) = tokio_postgres::connect(&db.url(), tokio_postgres::NoTls).await.expect("connects");
+    tokio::spawn(connection);
+    let lock = "BEGIN; SELECT * FROM dg_scope WHERE tenant_id = 't0' FOR UPDATE";
+    blocker.batch_execute(lock).await.expect("locks");
+    insist(&store, &named(0), &support::log(1, 1)).await;
+    until("it has the place", SOON, async || node.shared().scopes.cell(&named(0)).is_some()).await;
+    insist(&store, &named(1), &support::log(1, 1)).await;
+    until("the other one waits", SOON, async || node.shared().scopes.waits(&named(1))).await;
+    let lags = || {
+        let lags = watch.observe().lags;
+        lags.iter().filter(|lag| lag.tenant == named(1)).map(|lag| lag.events).collect::<Vec<_>>()
+    };
+    until("its lag shows", SOON, async || lags() == [7, 7, 7]).await;
+    blocker.batch_execute("ROLLBACK").await.expect("lets go");
+    settled(&node, 2, SOON).await;
+    until("nobody lags", SOON, async || watch.observe().lags.iter().all(|lag| lag.events == 0)).await;
+    node.stop().await;
+    reckon(&store, 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scope_whose_owner_died_is_counted_as_taken_over_and_one_that_was_handed_over_is_not() {
+    for db in Db::both().await {
+        let store = db.store().await;
+        let options = TelemetryOptions { name: "n".to_owned(), otlp_endpoint: None, otlp_interval: SOON };
+        for (former_dies, change) in [(true, "taken_over"), (false, "acquired")] {
+            insist(&store, &named(0), &support::log(1, usize::from(former_dies))).await;
+            let former = support::owner("former");
+            store.heartbeat(&former, SOON).await.expect("alive");
+            for projection in catalogue::ALL {
+                let taken = store.acquire_scope(&Scope::new(&named(0), projection), &former).await.expect("an answer");
+                assert!(matches!(taken, decisiongraph_store::Acquisition::Acquired(..)), "{taken:?}");
+            }
+            if former_dies {
+                store.heartbeat(&former, Duration::ZERO).await.expect("its lease is over");
+            } else {
+                store.leave(&former).await.expect("handed over");
+            }
+            let exporters = Exporters::start(&options).expect("starts");
+            let identity = Identity { owner: support::owner("heir"), former: None };
+            let shared = Shared::observed(Arc::clone(&store), identity, config(100), bounds(), exporters.telemetry());
+            let node = Node::start(NodeParts { shared, listeners: None }).await.expect("the node starts");
+            settled(&node, 1, SOON).await;
+            node.stop().await;
+            let page = exporters.telemetry().page();
+            let count = page.lines().find(|line| line.contains(&format!("change=\"{change}\"")));
+            assert!(count.is_some_and(|line| line.ends_with(" 3")), "{change}: {page}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,6 +10,7 @@ mod fold;
 mod log;
 mod raw;
 
+mod encrypted;
 mod errors;
 mod fencing;
 mod generations;

@@ -1,0 +1,102 @@
+//! A full disk under PostgreSQL, really: its data lies on a small file system in memory, which is filled.
+//!
+//! Needs root and a mount namespace of its own (`unshare --mount`), so that nothing stays mounted whatever becomes of the test; without
+//! them the test says so and proves nothing. Only the disk of the tables is full; a full disk of the write-ahead log stops the whole
+//! server, which is an outage (`node_outages.rs`).
+
+mod node_support;
+mod support;
+
+use decisiongraph_actors::worker::Phase;
+use decisiongraph_projections::{Category, LogSeq, catalogue};
+use decisiongraph_store::throwaway::Server;
+use decisiongraph_store::{AppendMode, StoreOptions, open};
+use node_support::*;
+use std::process::Command;
+use std::time::Duration;
+
+/// Set inside of the namespace: where the small file system is mounted.
+const INSIDE: &str = "DECISIONGRAPH_SMALL_DISK";
+const SOON: Duration = Duration::from_secs(60);
+const SIZE: &str = "size=40m,mode=777";
+
+#[test]
+fn a_batch_on_a_full_disk_is_a_storage_error_and_the_node_goes_on_when_there_is_space() {
+    if std::env::var_os(INSIDE).is_some() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+        return runtime.block_on(on_the_small_disk());
+    }
+    let able = Command::new("unshare").args(["--mount", "true"]).output();
+    if !able.is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: no mount namespace can be made here (root and `unshare` are needed)");
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let program = std::env::current_exe().expect("this program");
+    let script = format!("mount -t tmpfs -o {SIZE} tmpfs \"$1\" && exec \"$2\" --exact --nocapture \"$3\"");
+    let name = std::thread::current().name().expect("the test's name").to_owned();
+    let status = Command::new("unshare")
+        .args(["--mount", "--propagation", "private", "sh", "-c", &script, "sh"])
+        .args([directory.path(), program.as_path()])
+        .arg(name)
+        .env(INSIDE, directory.path())
+        .status()
+        .expect("starts");
+    assert!(status.success(), "{status}");
+}
+
+async fn on_the_small_disk() {
+    let disk = std::env::var(INSIDE).expect("the mount");
+    let server = Server::start().await.expect("a server");
+    let (admin, connection) =
+        tokio_postgres::connect(server.admin_url(), tokio_postgres::NoTls).await.expect("connects");
+    tokio::spawn(connection);
+    // The server's own user makes the directory and fills the disk: both must be its own.
+    let run = async |command: String| {
+        admin.batch_execute(&format!("COPY (SELECT 1) TO PROGRAM '{command}'")).await.expect("runs");
+    };
+    run(format!("mkdir -p {disk}/space")).await;
+    admin.batch_execute(&format!("CREATE TABLESPACE small LOCATION '{disk}/space'")).await.expect("a place");
+    admin.batch_execute("CREATE DATABASE small TABLESPACE small").await.expect("a database");
+    let url = server.url_of("small");
+    let parsed = decisiongraph_store::DatabaseUrl::parse(&url).expect("a URL");
+    let store = open(&parsed, StoreOptions::default()).await.expect("a store");
+    store.migrate().await.expect("migrates");
+    insist(&store, &named(0), &support::log(2, 0)).await;
+    let node = start(&store, "small", 200, bounds()).await;
+    settled(&node, 1, SOON).await;
+
+    // The workers stand at their scopes until the disk is full.
+    let (blocker, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.expect("connects");
+    tokio::spawn(connection);
+    blocker.batch_execute("BEGIN; SELECT * FROM dg_scope FOR UPDATE").await.expect("locks");
+    insist(&store, &named(0), &support::log(300, 2)).await;
+    let last = store.view().await.expect("a view").last_log_seq(&named(0), None).await.expect("a position");
+    run(format!("dd if=/dev/zero of={disk}/filled bs=64k 2>/dev/null || true")).await;
+    blocker.batch_execute("ROLLBACK").await.expect("lets go");
+
+    let cell = node.shared().scopes.cell(&named(0)).expect("its actors run");
+    let faults = || (0..catalogue::ALL.len()).map(|place| cell.live(place)).collect::<Vec<_>>();
+    until("every worker has met the full disk", SOON, async || {
+        faults().iter().all(|live| live.fault.as_ref().is_some_and(|fault| fault.message.contains("No space left")))
+    })
+    .await;
+    for live in faults() {
+        assert!(matches!(live.phase, Phase::Retrying | Phase::Failed), "{live:?}");
+    }
+    let refused = store.append(&named(0), &support::log(2_000, 400), AppendMode::AllOrNothing).await;
+    let refused = refused.expect_err("no space for the log either");
+    assert_eq!(refused.category, Category::Storage, "{refused:?}");
+    let view = store.view().await.expect("a view");
+    assert_eq!(view.last_log_seq(&named(0), None).await.expect("a position"), last, "nothing half appended");
+    // Whatever was committed before the disk was full is whole: rows and digest agree with the log up to the cursor.
+    let behind = view.scopes(Some(&named(0))).await.expect("scopes");
+    assert!(behind.iter().all(|row| row.position.cursor >= LogSeq(14)), "{behind:?}");
+    assert!(behind.iter().any(|row| row.position.cursor < last), "the disk was full: {behind:?}");
+
+    run(format!("rm {disk}/filled")).await;
+    settled(&node, 1, SOON).await;
+    assert!(node.shared().table.snapshot("node", None, 1_000).iter().all(|entry| entry.restarts_total == 0));
+    node.stop().await;
+    reckon(&store, 1).await;
+}
