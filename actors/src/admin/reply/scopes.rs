@@ -3,7 +3,7 @@
 use crate::admin::Partial;
 use crate::worker::LiveScope;
 use decisiongraph_projections::{LogSeq, TenantId};
-use decisiongraph_store::{Backend, Generation, Lag, OpenWriter, Paused};
+use decisiongraph_store::{Backend, Generation, Lag, OpenWriter};
 use serde::{Deserialize, Serialize};
 
 /// Where each scope stands.
