@@ -58,7 +58,8 @@ pub async fn replay_failure(store: &dyn Store, failure_id: i64) -> Result<Failur
     match snapshot.scope(&scope).await? {
         Some(live) if live.position.cursor == failure.batch_from && live.position.version == projection.version() => {
             let (epoch, generation) = (live.epoch, live.generation);
-            let lease = Lease { scope, owner: nobody(), epoch, generation, session: 0, history: None, taken_from: None };
+            let lease =
+                Lease { scope, owner: nobody(), epoch, generation, session: 0, history: None, taken_from: None };
             let mut lane = Lane::new(projection, &failure.tenant, Target::Live(lease), live.position);
             skipping_others(&mut lane, &*snapshot, &failure).await?;
             fold_batch(&lane, &*snapshot, &*snapshot, &failure, "live rows", 0).await
