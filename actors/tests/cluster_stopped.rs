@@ -6,7 +6,7 @@ mod node_support;
 mod support;
 
 use fleet_support::*;
-use node_support::{Dice, named, soak, until};
+use node_support::{Appenders, Dice, named, soak, until};
 use std::time::Duration;
 
 const TENANTS: usize = 6;
@@ -65,7 +65,8 @@ async fn a_node_that_hangs_in_a_batch_is_fenced_and_holds_nobody_up() {
     cluster.placed(TENANTS).await;
     let mut held = Vec::new();
     for point in POINTS.repeat(if soak() { 10 } else { 1 }) {
-        let visit = 3 + dice.below(12);
+        // Late enough that it has all of a tenant.
+        let visit = 20 + dice.below(12);
         held.push(stopped_and_continued(&mut cluster, point, visit, LEASE).await);
     }
     println!("{} events; {}", writers.stop().await, told("last scope of a stopped node taken over", &held));
@@ -82,16 +83,19 @@ async fn a_writer_that_nobody_may_end_is_fenced_by_its_epoch() {
         cluster
             .add_with(|order| {
                 order.url = order.url.replacen("//postgres@", &format!("//{role}@"), 1);
-                // One batch at a time: where it stops, no other one is under way.
-                order.flags.push("--writers=1".to_owned());
+                // One batch at a time: where it stops, no other one is under way. Of one event: most write no rows, and nothing but
+                // the fence would stop them.
+                order.flags.extend(["--writers=1".to_owned(), "--batch-events-max=1".to_owned()]);
             })
             .await;
     }
-    let writers = writers(&cluster.store, TENANTS);
+    let writers = Appenders::start(&cluster.store, TENANTS, Duration::from_millis(1_500));
     cluster.placed(TENANTS).await;
     // Nothing is open on the server: nobody waits for anything.
-    let held = stopped_and_continued(&mut cluster, "commit.begin", 5, LEASE).await;
-    println!("taken over after {held:?}");
+    for visit in if soak() { 60..72 } else { 60..62 } {
+        let held = stopped_and_continued(&mut cluster, "commit.begin", visit, LEASE).await;
+        println!("taken over after {held:?}");
+    }
     if soak() {
         // The scope row is locked: until the server ends the transaction (10 s).
         let held = stopped_and_continued(&mut cluster, "commit.before_commit", 5, Duration::from_secs(12)).await;
