@@ -1,6 +1,7 @@
 # Two commands matter: `make demo` and `make test`. `make help` lists the rest.
 .PHONY: help demo test lint soak bench check install-postgres
 
+BUNDLES = $(filter-out %.digests.json,$(wildcard parity/fixtures/*.json ../shared/parity/*.json))
 PARITY = cargo run --quiet --release --package decisiongraph-parity --
 
 help: ## this list
@@ -21,8 +22,8 @@ install-postgres:
 	@.ci/postgres
 
 check: ## every bundle of ../shared/parity and of this repository, on both backends
-	$(PARITY) check parity/fixtures/*.json $(wildcard ../shared/parity/*.json)
-	$(PARITY) check --backend postgres parity/fixtures/*.json $(wildcard ../shared/parity/*.json)
+	$(PARITY) check $(BUNDLES)
+	$(PARITY) check --backend postgres $(BUNDLES)
 
 bench: ## the measures of docs/benchmarks, on a throw-away PostgreSQL and on the embedded store
 	$(PARITY) bench

@@ -63,7 +63,7 @@ pub async fn a_pause_fences_the_writer_and_leaves_ownership_alone(blank: Blank) 
     acquire(&fresh.store, &scope(), &me).await;
     fresh.store.leave(&me).await.expect("gone");
     let row = view.scope(&scope()).await.expect("an answer").expect("a scope");
-    assert_eq!((row.owner, row.paused.expect("a pause").reason.as_str()), (None, "r"));
+    assert_eq!((row.owner_live, row.paused.expect("a pause").reason.as_str()), (false, "r"));
 }
 
 pub async fn heads_page_by_tenant(blank: Blank) {
