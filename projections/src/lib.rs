@@ -6,7 +6,7 @@
 //! Where to look: [`event`] and [`canonical_json`] for what comes in; [`validation`], [`pii_guard`] and [`sequence`] for
 //! what is let in; [`catalogue`] for the projections; [`digest`] for what proves them.
 
-pub mod absence;
+mod absence;
 pub mod canonical_json;
 pub mod catalogue;
 pub mod category;
@@ -14,6 +14,7 @@ pub mod context_graph;
 pub mod digest;
 pub mod event;
 pub mod json_reader;
+pub mod known;
 pub mod payload_hash;
 pub mod pii_guard;
 pub mod precedent_index;

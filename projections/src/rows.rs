@@ -118,7 +118,7 @@ pub struct RowKey(pub [u8; 16]);
 impl RowKey {
     /// The identity of this text.
     pub fn of(text: &str) -> RowKey {
-        RowKey::of_parts(&[text])
+        RowKey::first_bytes(&blake3::hash(text.as_bytes()))
     }
 
     /// The identity of several texts; no two different lists have the same encoding.
@@ -132,8 +132,12 @@ impl RowKey {
                 hasher.update(part.as_bytes());
             }
         }
+        RowKey::first_bytes(&hasher.finalize())
+    }
+
+    fn first_bytes(hash: &blake3::Hash) -> RowKey {
         let mut key = [0; 16];
-        key.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+        key.copy_from_slice(&hash.as_bytes()[..16]);
         RowKey(key)
     }
 }

@@ -152,7 +152,13 @@ pub trait Store: Send + Sync + 'static {
     /// Takes over this run's unfinished generation with a new fence, if there is one.
     async fn resume_build(&self, scope: &Scope, run_id: Uuid) -> Result<Option<(BuildLease, Position)>>;
 
-    /// Makes the generation ready to be read: late indexes, attached partition, statistics. May take long; safe to repeat.
+    /// Makes look-ups by these columns of a generation under construction cheap from now on (table, column; column 0 is the key, by
+    /// which rows are also changed and removed). Whoever asks for prior rows of a build, or commits a batch that changes some, calls it
+    /// first: without it the answer is the same and every row is read for it. May take long; safe to repeat.
+    async fn index_build(&self, lease: &BuildLease, columns: &[(usize, usize)]) -> Result<()>;
+
+    /// Makes the generation ready to be read: late indexes, attached partition, statistics. A key that is there twice is found here at
+    /// the latest: an error that says so. May take long; safe to repeat.
     async fn finish_build(&self, lease: &BuildLease) -> Result<()>;
 
     /// Makes the built generation the live one, if it is not behind: one transaction that locks the scope row, then the

@@ -94,7 +94,7 @@ impl<'a> Job<'a> {
         let tenant = self.tenant.clone();
         let none = BTreeSet::new();
         let mut ahead: Option<Arc<Page>> = None;
-        lanes.iter_mut().for_each(Lane::keep_absence);
+        lanes.iter_mut().for_each(Lane::keep_known);
         loop {
             if self.report(lanes, target).await? {
                 return Ok(Ended::Cancelled);

@@ -7,10 +7,10 @@
 //! The pure parts run as tasks of their own, so that lanes that share a page share the cores too.
 
 use super::page::Page;
-use decisiongraph_projections::absence::Absence;
 use decisiongraph_projections::digest::rolling::RollingDigest;
-use decisiongraph_projections::{Changes, LogSeq, Poison, Projection, TenantId};
-use decisiongraph_store::{Generation, ReadView, Result, StoreError};
+use decisiongraph_projections::known::Known;
+use decisiongraph_projections::{Changes, LogSeq, Needs, Poison, Prior, Projection, TenantId};
+use decisiongraph_store::{BuildLease, Generation, ReadView, Result, Store, StoreError};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -23,7 +23,12 @@ pub(super) struct Folded {
     pub digest: RollingDigest,
     /// The first event that the projection cannot take.
     pub poison: Option<Poison>,
+    /// Columns that it was the first to need the index of, for a look-up or a change; see [`Folding::indexed`].
+    pub indexed: Indexed,
 }
+
+/// Columns of a build that have their index: table, column.
+pub(super) type Indexed = BTreeSet<(usize, usize)>;
 
 /// Whose rows, and where they are.
 pub(super) struct Folding<'a> {
@@ -39,37 +44,43 @@ pub(super) struct Folding<'a> {
     pub generation: Generation,
     /// Events that are passed without effect.
     pub skips: &'a BTreeSet<LogSeq>,
+    /// The generation under construction that the rows are of, if they are of one.
+    pub build: Option<(&'a dyn Store, &'a BuildLease)>,
+    /// Its columns that are known to have their index.
+    pub indexed: &'a Indexed,
 }
 
 impl Folding<'_> {
     /// Folds the sound events of a page over the state at its start: the database's, whose digest is `digest`; or, with `pending`, the
     /// one behind that batch, which is being committed.
     ///
-    /// `absence` knows what the generation surely does not hold. It is given back with what this page writes noted in it, and is gone
-    /// after an error.
+    /// `known` says what the generation holds. It is given back with what this page writes noted in it, and is gone after an error.
     pub async fn fold(
         &self,
         page: &Arc<Page>,
         digest: RollingDigest,
         pending: Option<&Folded>,
-        absence: &mut Option<Absence>,
+        known: &mut Option<Known>,
     ) -> Result<Folded> {
         if page.sound().is_empty() {
             return Ok(Folded { digest, ..Folded::default() });
         }
         let projection = self.projection;
-        let (events, known) = (Arc::clone(page), absence.take());
-        let (needs, known) = pure(move || {
+        let (events, knowledge) = (Arc::clone(page), known.take());
+        let (needs, answered, knowledge) = pure(move || {
             let mut needs = projection.needs(events.sound());
-            if let Some(known) = &known {
-                known.leave_out(&mut needs);
-            }
-            (Arc::new(needs), known)
+            let answered = knowledge.as_ref().map(|known| known.answer(&mut needs));
+            (Arc::new(needs), answered, knowledge)
         })
         .await?;
-        let mut prior = self.rows.prior_rows(self.tenant, projection, self.generation, &needs).await?;
-        if let Some(pending) = pending {
-            prior.overlay(&needs, &pending.changes);
+        let mut indexed = Indexed::new();
+        let mut prior = self.prior(&needs, pending, &mut indexed).await?;
+        for (existing, answered) in prior.existing.iter_mut().zip(answered.into_iter().flatten()) {
+            if existing.is_empty() {
+                *existing = answered;
+            } else {
+                existing.extend(answered);
+            }
         }
         if !needs.history_of.is_empty() {
             prior.history = self.log.history(self.tenant, &needs.history_of, &needs.history_types, page.after).await?;
@@ -81,19 +92,51 @@ impl Folding<'_> {
             }
         }
         let events = Arc::clone(page);
-        let (folded, known) = pure(move || {
+        let (mut folded, knowledge) = pure(move || {
             let mut digest = digest;
             let projected = projection.project(events.sound(), &needs, &prior);
             digest.apply(projection.tables(), &projected.changes);
-            let known = known.map(|mut known| {
+            let knowledge = knowledge.map(|mut known| {
                 known.note(&projection.needs(&[]), &projected.changes);
                 known
             });
-            (Folded { changes: projected.changes, digest, poison: projected.poison }, known)
+            let (changes, poison) = (projected.changes, projected.poison);
+            (Folded { changes, digest, poison, indexed: Indexed::new() }, knowledge)
         })
         .await?;
-        *absence = known;
+        // What is changed or removed is found by its key.
+        let changed = folded.changes.tables.iter().enumerate();
+        let changed = changed.filter(|(_, changes)| !(changes.updates.is_empty() && changes.deletes.is_empty()));
+        self.index(changed.map(|(table, _)| (table, 0)).collect(), &mut indexed).await?;
+        folded.indexed = indexed;
+        *known = knowledge;
         Ok(folded)
+    }
+
+    /// Looks up what is needed, in the state at the page's start.
+    async fn prior(&self, needs: &Arc<Needs>, pending: Option<&Folded>, indexed: &mut Indexed) -> Result<Prior> {
+        let asked = needs.rows.iter().filter(|need| !need.values.is_empty());
+        let columns: Vec<(usize, usize)> = asked.map(|need| (need.table, need.by)).collect();
+        if columns.is_empty() {
+            return Ok(Prior::empty(needs));
+        }
+        self.index(columns, indexed).await?;
+        let mut prior = self.rows.prior_rows(self.tenant, self.projection, self.generation, needs).await?;
+        if let Some(pending) = pending {
+            prior.overlay(needs, &pending.changes);
+        }
+        Ok(prior)
+    }
+
+    /// Sees to it that these columns of a build have their index.
+    async fn index(&self, mut columns: Vec<(usize, usize)>, indexed: &mut Indexed) -> Result<()> {
+        let Some((store, lease)) = self.build else { return Ok(()) };
+        columns.retain(|column| !self.indexed.contains(column) && !indexed.contains(column));
+        if !columns.is_empty() {
+            store.index_build(lease, &columns).await?;
+            indexed.extend(columns);
+        }
+        Ok(())
     }
 }
 

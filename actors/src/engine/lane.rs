@@ -9,10 +9,10 @@
 //!
 //! The position moves only after the commit returned. A batch that cannot be applied whole is applied up to its poison event.
 
-use super::fold::{Folded, Folding};
+use super::fold::{Folded, Folding, Indexed};
 use super::page::Page;
-use decisiongraph_projections::absence::Absence;
 use decisiongraph_projections::digest::rolling::RollingDigest;
+use decisiongraph_projections::known::Known;
 use decisiongraph_projections::{Category, LogEvent, LogSeq, Projection, Refusal, TenantId};
 use decisiongraph_store::{
     Acquisition, BatchCommit, BuildLease, Failure, Generation, Lease, NewFailure, Owner, PageLimit, Position, ReadView,
@@ -21,6 +21,7 @@ use decisiongraph_store::{
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use uuid::Uuid;
 
 /// Attempts to get a scope back after its session or connection was lost.
 const RECOVERIES_MAX: u32 = 8;
@@ -63,8 +64,10 @@ pub struct Lane {
     pub failure: Option<Failure>,
     /// Positions that are passed without effect; see [`Lane::skipping`].
     pub skips: BTreeSet<LogSeq>,
-    /// What the generation surely does not hold; known of one that this lane has filled from the log's origin, alone.
-    absence: Option<Absence>,
+    /// What the generation holds; known of one that this lane has filled from the log's origin, alone.
+    known: Option<Known>,
+    /// Columns of a build that have their index, as far as this lane has asked for it.
+    indexed: Indexed,
     /// A page that was folded while the one before it was committed.
     ahead: Option<(Arc<Page>, Folded)>,
     /// Events since the last digest checkpoint.
@@ -80,7 +83,8 @@ impl Lane {
             projection,
             scope: Scope::new(tenant, projection),
             from: position.cursor,
-            absence: None,
+            known: None,
+            indexed: Indexed::new(),
             ahead: None,
             target,
             position,
@@ -102,11 +106,14 @@ impl Lane {
         Ok(())
     }
 
-    /// From here on, keeps in mind what the generation surely does not hold, if that can be known: at the origin it is empty, and no
-    /// other writer gets past this lane's fence. For a job, which ends; it costs memory, up to a bound.
-    pub fn keep_absence(&mut self) {
-        if self.position.cursor == LogSeq::ORIGIN && self.absence.is_none() {
-            self.absence = Some(Absence::default());
+    /// From here on, keeps in mind what the generation holds, if that can be known: at the origin it is empty, and no other writer gets
+    /// past this lane's fence. For a job, which ends; it costs memory, up to a bound.
+    pub fn keep_known(&mut self) {
+        if self.position.cursor == LogSeq::ORIGIN && self.known.is_none() {
+            let mut secret = [0; 32];
+            secret[..16].copy_from_slice(Uuid::new_v4().as_bytes());
+            secret[16..].copy_from_slice(Uuid::new_v4().as_bytes());
+            self.known = Some(Known::new(secret));
         }
     }
 
@@ -162,12 +169,16 @@ impl Lane {
     ) -> Result<()> {
         let events = page.sound();
         let view = store.view().await?;
-        let mut absence = self.absence.take();
+        let mut known = self.known.take();
         let ahead = self.ahead.take();
         let folded = match ahead {
             Some((ahead, folded)) if Arc::ptr_eq(&ahead, page) => folded,
-            _ => self.folding(&*view, log).fold(page, self.position.digest.clone(), None, &mut absence).await?,
+            _ => {
+                let folding = self.folding(Some(store), &*view, log);
+                folding.fold(page, self.position.digest.clone(), None, &mut known).await?
+            }
         };
+        self.indexed.extend(&folded.indexed);
         let applied = folded.poison.as_ref().map_or(events.len(), |poison| poison.index);
         let to = page.reached(applied);
         if to > self.position.cursor {
@@ -195,13 +206,13 @@ impl Lane {
                 }
                 let next = next.await.filter(|next| next.after == to)?;
                 // A fault of this read is met again, and dealt with, when that page's turn comes.
-                let folding = self.folding(&*view, log);
-                let ahead = folding.fold(&next, folded.digest.clone(), Some(&folded), &mut absence).await.ok()?;
+                let folding = self.folding(Some(store), &*view, log);
+                let ahead = folding.fold(&next, folded.digest.clone(), Some(&folded), &mut known).await.ok()?;
                 Some((next, ahead))
             };
             let (committed, ahead) = futures_util::future::join(committing, fold_ahead).await;
             if committed.is_ok() {
-                (self.absence, self.ahead) = (absence, ahead);
+                (self.known, self.ahead) = (known, ahead);
             }
             match committed {
                 Ok(()) => self.advance(to, folded.digest, applied, checkpoint),
@@ -255,14 +266,25 @@ impl Lane {
         }
     }
 
-    fn folding<'a>(&'a self, rows: &'a dyn ReadView, log: &'a dyn ReadView) -> Folding<'a> {
+    /// `store`, where the rows may be a build's.
+    fn folding<'a>(
+        &'a self,
+        store: Option<&'a dyn Store>,
+        rows: &'a dyn ReadView,
+        log: &'a dyn ReadView,
+    ) -> Folding<'a> {
         let (tenant, generation) = (&self.scope.tenant, self.generation());
-        Folding { rows, log, tenant, projection: self.projection, generation, skips: &self.skips }
+        let build = match &self.target {
+            Target::Live(_) => None,
+            Target::Build(lease) => store.map(|store| (store, lease)),
+        };
+        let (projection, skips, indexed) = (self.projection, &self.skips, &self.indexed);
+        Folding { rows, log, tenant, projection, generation, skips, build, indexed }
     }
 
     /// Folds a page without writing anything; `rows` holds what is applied so far.
     pub(super) async fn fold(&self, rows: &dyn ReadView, log: &dyn ReadView, page: &Arc<Page>) -> Result<Folded> {
-        self.folding(rows, log).fold(page, self.position.digest.clone(), None, &mut None).await
+        self.folding(None, rows, log).fold(page, self.position.digest.clone(), None, &mut None).await
     }
 
     async fn fail(

@@ -14,7 +14,7 @@ use super::drive::{Ended, Job};
 use super::lane::{Lane, Target};
 use super::report::{RebuildFacts, ScopeReport};
 use decisiongraph_projections::{LogSeq, Projection};
-use decisiongraph_store::{Acquisition, BuildLease, Flip, Position, Result, Scope, Storage, StoreError};
+use decisiongraph_store::{BuildLease, Flip, Position, Result, Scope, ScopeRow, Storage, StoreError};
 use futures_util::future::try_join_all;
 
 /// How often a flip may find the live generation ahead before the job gives up.
@@ -30,19 +30,26 @@ pub async fn rebuild<M>(
 where
     M: Future<Output = Result<LogSeq>>,
 {
-    let mut target = mark().await?;
     let log = job.store.view().await?;
-    let mut lanes = Vec::with_capacity(projections.len());
-    for projection in projections {
-        let scope = Scope::new(&job.tenant, *projection);
-        let live_cursor = ensure_scope(job, &scope).await?;
-        target = target.max(live_cursor);
-        let (lease, position) = start(job, *projection, &scope, target, resume).await?;
-        let mut lane = Lane::new(*projection, &job.tenant, Target::Build(lease), position);
-        lane.skipping(&*log).await?;
-        lane.watch(live_cursor);
-        lanes.push(lane);
-    }
+    let scopes: Vec<Scope> = projections.iter().map(|projection| Scope::new(&job.tenant, *projection)).collect();
+    let live = try_join_all(scopes.iter().map(|scope| log.scope(scope))).await?;
+    // A scope that was never projected is at the origin; the build makes it.
+    let cursor_of = |row: &Option<ScopeRow>| row.as_ref().map_or(LogSeq::ORIGIN, |row| row.position.cursor);
+    let live: Vec<LogSeq> = live.iter().map(cursor_of).collect();
+    let target = live.iter().copied().fold(mark().await?, LogSeq::max);
+    let bound = job.config.own_partition_events;
+    let events = log.count_events(&job.tenant, LogSeq::ORIGIN, target, bound).await?;
+    let storage = if events >= bound { Storage::Own } else { Storage::Shared };
+    let (begun, view) = (&*job, &*log);
+    // At the same time: each begins tables of its own.
+    let lanes = projections.iter().zip(&scopes).zip(&live).map(|((projection, scope), live_cursor)| async move {
+        let (lease, position) = start(begun, *projection, scope, storage, resume).await?;
+        let mut lane = Lane::new(*projection, &begun.tenant, Target::Build(lease), position);
+        lane.skipping(view).await?;
+        lane.watch(*live_cursor);
+        Ok::<Lane, StoreError>(lane)
+    });
+    let mut lanes = try_join_all(lanes).await?;
     let mut reports = Vec::with_capacity(lanes.len());
     if job.drive(&mut lanes, job.store, &*log, target).await? == Ended::Cancelled {
         return Ok((Ended::Cancelled, lanes.iter().map(|lane| report(lane, target, None)).collect()));
@@ -53,15 +60,15 @@ where
             Target::Live(_) => Ok(()),
         }
     });
-    // At the same time: each indexes tables of its own.
     try_join_all(finished).await?;
+    let tail = target.max(mark().await?);
     for index in 0..lanes.len() {
         let lane = &mut lanes[index..=index];
         if lane[0].failure.is_some() {
             reports.push(report(&lane[0], target, None));
             continue;
         }
-        let Some(facts) = flip(job, lane, &*log, target.max(mark().await?)).await? else {
+        let Some(facts) = flip(job, lane, &*log, tail).await? else {
             reports.extend(lanes[index..].iter().map(|lane| report(lane, target, None)));
             return Ok((Ended::Cancelled, reports));
         };
@@ -119,26 +126,11 @@ async fn flip(
     ))
 }
 
-/// The live cursor; creates the scope when it was never projected.
-async fn ensure_scope(job: &Job<'_>, scope: &Scope) -> Result<LogSeq> {
-    if let Some(row) = job.store.view().await?.scope(scope).await? {
-        return Ok(row.position.cursor);
-    }
-    match job.store.acquire_scope(scope, job.owner).await? {
-        Acquisition::Acquired(lease, position) => {
-            job.store.release_scope(&lease).await?;
-            Ok(position.cursor)
-        }
-        // Somebody else has just created it.
-        Acquisition::Held { .. } => Ok(LogSeq::ORIGIN),
-    }
-}
-
 async fn start(
     job: &Job<'_>,
     projection: &'static dyn Projection,
     scope: &Scope,
-    target: LogSeq,
+    storage: Storage,
     resume: bool,
 ) -> Result<(BuildLease, Position)> {
     if resume && let Some((lease, position)) = job.store.resume_build(scope, job.run_id).await? {
@@ -148,9 +140,6 @@ async fn start(
         // Begun by other rules: its rows are of no use.
         job.store.abandon_build(scope, job.run_id).await?;
     }
-    let bound = job.config.own_partition_events;
-    let events = job.store.view().await?.count_events(&scope.tenant, LogSeq::ORIGIN, target, bound).await?;
-    let storage = if events >= bound { Storage::Own } else { Storage::Shared };
     let lease = job.store.begin_build(scope, job.run_id, storage).await?;
     let position = Position { cursor: LogSeq::ORIGIN, digest: Default::default(), version: projection.version() };
     Ok((lease, position))

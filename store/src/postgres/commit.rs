@@ -11,7 +11,7 @@ use super::rows::{self, Param};
 use super::values::Key;
 use crate::{BatchCommit, BuildLease, Checkpoint, Generation, Lease, Result, Scope, StoreError, crash};
 use deadpool_postgres::ClientWrapper;
-use decisiongraph_projections::{Category, LogSeq, Row, Table, TableChanges};
+use decisiongraph_projections::{Category, Row, Table, TableChanges};
 use futures_util::SinkExt as _;
 use futures_util::future::try_join_all;
 use std::pin::pin;
@@ -113,21 +113,8 @@ pub(super) async fn commit_build(store: &PostgresStore, lease: &BuildLease, batc
     crash::point("build.before_commit");
     client.batch_execute("COMMIT").await.map_err(|error| explain_commit(&error, "commit a batch of a rebuild"))?;
     crash::point("build.after_commit");
-    if batch.from == LogSeq::ORIGIN && rows::is_own(lease.generation) {
-        analyze(client, lease.generation, batch).await;
-    }
     held.keep();
     Ok(())
-}
-
-/// Lets the planner know the new tables as soon as there is something to know: without statistics it takes one index for another.
-/// The batch is committed; a failure here costs time, not rows.
-async fn analyze(client: &ClientWrapper, generation: Generation, batch: &BatchCommit<'_>) {
-    let leaves: Vec<String> =
-        batch.projection.tables().iter().map(|table| rows::leaf(table.name, generation)).collect();
-    if let Err(error) = client.batch_execute(&format!("ANALYZE {}", leaves.join(", "))).await {
-        tracing::debug!(%error, %generation, "a new generation was not analysed");
-    }
 }
 
 /// Rolls back and says why the batch failed. A row that was there already, or was not as it should be, may only mean that another writer

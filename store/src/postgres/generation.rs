@@ -3,22 +3,17 @@
 //! *Guarantees.* Every step may be repeated after a crash at any point. A flip is one transaction; lock order is scope row, then
 //! generation row. No step takes a lock that keeps readers or the live writer waiting.
 //!
-//! A large generation owns a table a projection table. It is created with the primary key and a CHECK on its number (so that attaching
-//! it need not scan it), filled by COPY, indexed when it is full, then attached as a partition.
+//! A large generation owns a table a projection table; see [`partition`].
 
 use super::PostgresStore;
 use super::errors::{During as _, explain_commit};
 use super::lease::{create_scope, end_former_writer, position_at};
-use super::rows::{is_own, leaf};
+use super::partition;
+use super::rows::is_own;
 use super::values::Key;
 use crate::{BuildLease, Epoch, Flip, Generation, Position, Result, Scope, Storage, StoreError, crash};
-use deadpool_postgres::ClientWrapper;
-use decisiongraph_projections::{Category, Projection, Table, catalogue};
+use decisiongraph_projections::{Category, Projection, catalogue};
 use uuid::Uuid;
-
-/// How closely a finished generation is sampled (300 rows a unit). Every look-up is by the keys it is given and sessions are held to
-/// indexes, so the planner needs to know which columns tell rows apart, and no histograms.
-const STATISTICS_TARGET: u32 = 10;
 
 pub(super) fn projection_of(scope: &Scope) -> Result<&'static dyn Projection> {
     catalogue::find(scope.projection).ok_or_else(|| {
@@ -42,15 +37,12 @@ pub(super) async fn begin(store: &PostgresStore, scope: &Scope, run_id: Uuid, st
     if storage == Storage::Own {
         for table in projection.tables() {
             sql.push(';');
-            sql.push_str(&create_own_table(table, generation));
+            sql.push_str(&partition::create_table(table, generation));
         }
     }
     let token = Uuid::new_v4();
     let work = async {
         client.batch_execute(&sql).await.during(what)?;
-        if storage == Storage::Own {
-            index_what_is_looked_up(client, projection, generation).await?;
-        }
         // A run that begins again starts over.
         let abandon = client.prepare_cached(include_str!("sql/abandon_build.sql")).await.during(what)?;
         client
@@ -78,48 +70,6 @@ pub(super) async fn begin(store: &PostgresStore, scope: &Scope, run_id: Uuid, st
             Err(error)
         }
     }
-}
-
-fn create_own_table(table: &Table, generation: Generation) -> String {
-    let (parent, own) = (table.name, leaf(table.name, generation));
-    format!(
-        "CREATE TABLE {own} (LIKE {parent} INCLUDING DEFAULTS INCLUDING STORAGE, CONSTRAINT {own}_only CHECK (generation = {generation}), \
-         PRIMARY KEY (tenant_id, generation, row_key))"
-    )
-}
-
-/// Batches look up rows by their keys, and by some hashed columns: those indexes cannot wait for the end. What a projection needs of
-/// no events names the columns that it ever looks up by.
-async fn index_what_is_looked_up(
-    client: &ClientWrapper,
-    projection: &dyn Projection,
-    generation: Generation,
-) -> Result<()> {
-    for need in projection.needs(&[]).rows.iter().filter(|need| need.by != 0) {
-        let table = &projection.tables()[need.table];
-        let first = format!("(tenant_id, generation, {}_key", table.columns[need.by].name);
-        create_indexes(client, table, generation, |definition| definition.contains(&first)).await?;
-    }
-    Ok(())
-}
-
-/// Creates those of the partitioned table's secondary indexes that are `wanted`, unless they are there: attaching then finds them,
-/// and builds none under its lock.
-async fn create_indexes(
-    client: &ClientWrapper,
-    table: &Table,
-    generation: Generation,
-    wanted: impl Fn(&str) -> bool,
-) -> Result<()> {
-    let own = leaf(table.name, generation);
-    for index in client.query(include_str!("sql/secondary_indexes.sql"), &[&table.name]).await.during(table.name)? {
-        let (number, definition): (i64, String) = (index.get(0), index.get(1));
-        if wanted(&definition) {
-            let create = format!("CREATE INDEX IF NOT EXISTS {own}_i{number} ON {own} {definition}");
-            client.batch_execute(&create).await.during(table.name)?;
-        }
-    }
-    Ok(())
 }
 
 pub(super) async fn resume(
@@ -157,58 +107,25 @@ pub(super) async fn resume(
 
 pub(super) async fn finish(store: &PostgresStore, lease: &BuildLease) -> Result<()> {
     let what = "finish a generation";
-    // A session of its own: its settings and its lock end with it, and an interrupted call leaves nothing.
-    let client = store.connections.dedicated().await?;
+    let connections = &store.connections;
+    let client = partition::session(connections).await?;
     if is_own(lease.generation) {
-        let settings = format!(
-            "SET statement_timeout = 0; SET maintenance_work_mem = '256MB'; SET default_statistics_target = {STATISTICS_TARGET}"
-        );
-        client.batch_execute(&settings).await.during(what)?;
-        // An interrupted call's session may still be building an index.
-        client.execute("SELECT pg_advisory_lock($1)", &[&lease.generation.0]).await.during(what)?;
+        partition::alone(&client, lease.generation).await?;
     }
-    let check = include_str!("sql/build_holds.sql");
-    let (tenant, token) = (lease.scope.tenant.as_str(), Key::from(lease.epoch.token));
-    client
-        .query_opt(check, &[&tenant, &lease.generation.0, &lease.epoch.counter, &token])
-        .await
-        .during(what)?
-        .ok_or_else(|| fenced(lease))?;
+    partition::check(&client, lease).await?;
     if is_own(lease.generation) {
         crash::point("finish.before_index");
-        for table in projection_of(&lease.scope)?.tables() {
-            index_and_attach(&client, table, lease.generation).await?;
-        }
+        let tables = projection_of(&lease.scope)?.tables();
+        partition::complete(connections, &client, lease, tables).await?;
+        partition::attach(&client, tables, lease.generation).await?;
         crash::point("finish.after_index");
     }
+    let (tenant, token) = (lease.scope.tenant.as_str(), Key::from(lease.epoch.token));
     let ready = client
         .execute(include_str!("sql/build_ready.sql"), &[&tenant, &lease.generation.0, &lease.epoch.counter, &token])
         .await
         .during(what)?;
-    if ready == 1 { Ok(()) } else { Err(fenced(lease)) }
-}
-
-fn fenced(lease: &BuildLease) -> StoreError {
-    StoreError::fenced(format!(
-        "{}: generation {} is not built by this job any more (epoch {})",
-        lease.scope, lease.generation, lease.epoch
-    ))
-}
-
-async fn index_and_attach(client: &ClientWrapper, table: &Table, generation: Generation) -> Result<()> {
-    let what = table.name;
-    let own = leaf(table.name, generation);
-    let attached = client
-        .query_opt("SELECT 1 FROM pg_inherits WHERE inhrelid = $1::text::regclass", &[&own])
-        .await
-        .during(what)?;
-    if attached.is_none() {
-        create_indexes(client, table, generation, |_| true).await?;
-        let upper = generation.0 + 1;
-        let attach = format!("ALTER TABLE {what} ATTACH PARTITION {own} FOR VALUES FROM ({generation}) TO ({upper})");
-        client.batch_execute(&attach).await.during(what)?;
-    }
-    client.batch_execute(&format!("ANALYZE {own}")).await.during(what)
+    if ready == 1 { Ok(()) } else { Err(partition::fenced(lease)) }
 }
 
 pub(super) async fn flip(store: &PostgresStore, lease: &BuildLease) -> Result<Flip> {
@@ -230,7 +147,7 @@ pub(super) async fn flip(store: &PostgresStore, lease: &BuildLease) -> Result<Fl
         .query_opt(&build, &[&tenant, &lease.generation.0, &lease.epoch.counter, &token])
         .await
         .during(what)?
-        .ok_or_else(|| fenced(lease))?;
+        .ok_or_else(|| partition::fenced(lease))?;
     let (ready, deviating): (bool, bool) = (build.get(3), build.get(4));
     if !ready && is_own(lease.generation) {
         return Err(StoreError::internal(format!(

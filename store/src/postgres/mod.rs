@@ -26,6 +26,7 @@ mod high_water;
 mod lease;
 mod member;
 mod migrate;
+mod partition;
 mod pause;
 mod pool;
 mod prior;
@@ -158,6 +159,10 @@ impl Store for PostgresStore {
 
     async fn resume_build(&self, scope: &Scope, run_id: Uuid) -> Result<Option<(BuildLease, Position)>> {
         generation::resume(self, scope, run_id).await
+    }
+
+    async fn index_build(&self, lease: &BuildLease, columns: &[(usize, usize)]) -> Result<()> {
+        partition::index(self, lease, generation::projection_of(&lease.scope)?, columns).await
     }
 
     async fn finish_build(&self, lease: &BuildLease) -> Result<()> {

@@ -225,6 +225,11 @@ impl Store for SqliteStore {
         self.write(move |conn| generation::resume(conn, &scope, run_id)).await
     }
 
+    async fn index_build(&self, _lease: &BuildLease, _columns: &[(usize, usize)]) -> Result<()> {
+        // Rows and indexes are written together.
+        Ok(())
+    }
+
     async fn finish_build(&self, lease: &BuildLease) -> Result<()> {
         let lease = lease.clone();
         self.write(move |conn| generation::finish(conn, &lease)).await

@@ -102,6 +102,45 @@ pub async fn a_build_of_its_own_storage(blank: Blank) {
     full_cycle(blank, Storage::Own).await;
 }
 
+/// Look-ups in a build are answered alike with and without the indexes for them; whoever has lost it builds none.
+pub async fn a_build_that_is_indexed_early(blank: Blank) {
+    let fresh = blank.migrated().await;
+    let store = &fresh.store;
+    append_all(store, &tenant(), &seeded(11, 120)).await;
+    let me = owner("n");
+    store.heartbeat(&me, Duration::from_secs(600)).await.expect("alive");
+    for projection in catalogue::ALL {
+        let scope = Scope::new(&tenant(), projection);
+        let (lease, position) = acquire(store, &scope, &me).await;
+        let position = catch_up(store, &lease, position, projection, &[50]).await;
+        let view = store.view().await.expect("a view");
+        let rows = all_rows(&*view, &tenant(), projection, lease.generation).await;
+        // Every column that is ever looked up by, and the keys, by which rows are changed.
+        let asked = projection.needs(&[]).rows.into_iter().map(|need| (need.table, need.by));
+        let columns: Vec<(usize, usize)> =
+            asked.chain((0..projection.tables().len()).map(|table| (table, 0))).collect();
+        for storage in [Storage::Shared, Storage::Own] {
+            let run = Uuid::new_v4();
+            let first = store.begin_build(&scope, run, storage).await.expect("a build");
+            store.index_build(&first, &columns[..1]).await.expect("over no rows");
+            let there = build(store, &first, origin(projection), projection, 20, 3).await;
+            store.index_build(&first, &columns).await.expect("over some");
+            let (second, found) = store.resume_build(&scope, run).await.expect("an answer").expect("unfinished");
+            assert_eq!(found, there);
+            if storage == Storage::Own && store.backend() == Backend::Postgres {
+                let told = store.index_build(&first, &columns).await.expect_err("it is somebody else's now");
+                assert_eq!(told.category, Category::Fenced);
+            }
+            store.index_build(&second, &columns).await.expect("safe to repeat");
+            assert_eq!(build(store, &second, found, projection, 33, 100).await, position, "{storage:?}");
+            store.finish_build(&second).await.expect("ready");
+            store.index_build(&second, &columns).await.expect("nothing is left to do");
+            assert_eq!(all_rows(&*view, &tenant(), projection, second.generation).await, rows, "{storage:?}");
+            store.abandon_build(&scope, run).await.expect("abandoned");
+        }
+    }
+}
+
 pub async fn a_build_behind_does_not_flip(blank: Blank) {
     let fresh = blank.migrated().await;
     let store = &fresh.store;

@@ -123,6 +123,7 @@ every_backend! {
     builds [
         built_resumed_finished_flipped_swept,
         a_build_of_its_own_storage,
+        a_build_that_is_indexed_early,
         a_build_behind_does_not_flip,
         a_flip_fences_the_live_lease,
         a_flip_resolves_what_it_passes,

@@ -86,6 +86,49 @@ async fn an_interrupted_finish_goes_on() {
     assert_eq!(digest_of_rows(&*view, &tenant(), GRAPH, lease.generation).await.expect("a digest"), live.digest);
 }
 
+/// No index is kept while a partition is filled, so a key that is there twice comes to light when the indexes are built.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_was_written_twice_is_never_made_live() {
+    let fresh = Fresh::new().await;
+    let (old, live, lease) = built(&fresh).await;
+    let (client, own) = (fresh.client().await, format!("dg_cg_edges_g{}", lease.generation));
+    client.batch_execute(&format!("INSERT INTO {own} SELECT * FROM {own} LIMIT 1")).await.expect("no index forbids it");
+    for _ in 0..2 {
+        let told = fresh.store.finish_build(&lease).await.expect_err("a key is there twice");
+        assert!(
+            told.duplicate && told.message.contains("corruption") && told.message.contains("dg_cg_edges"),
+            "{told}"
+        );
+        fresh.store.flip(&lease).await.expect_err("not before it is finished");
+    }
+    assert_eq!(partitions(&fresh).await, 2, "neither table is attached");
+    let view = fresh.store.view().await.expect("a view");
+    let row = view.scope(&scope()).await.expect("an answer").expect("a scope");
+    assert_eq!((row.generation, row.position), (old, live), "readers see what they saw");
+}
+
+/// A connection that was lost leaves its sessions building; whoever comes next waits for them instead of building the same again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_finish_waits_for_the_sessions_of_an_interrupted_one() {
+    let fresh = Fresh::new().await;
+    let (_, _, lease) = built(&fresh).await;
+    // What a session that is left behind holds.
+    let left = fresh.client().await;
+    left.execute("SELECT pg_advisory_lock_shared($1)", &[&-lease.generation.0]).await.expect("held");
+    let (store, again) = (std::sync::Arc::clone(&fresh.store), lease.clone());
+    let finishing = tokio::spawn(async move { store.finish_build(&again).await });
+    let client = fresh.client().await;
+    until("it waits", || async {
+        let sql = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
+        client.query_one(sql, &[]).await.expect("a count").get::<_, i64>(0) == 1
+    })
+    .await;
+    assert_eq!(partitions(&fresh).await, 2, "nothing is attached yet");
+    drop(left);
+    finishing.await.expect("no panic").expect("then it goes on");
+    assert_eq!(partitions(&fresh).await, 4);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_build_that_was_given_up_leaves_no_table() {
     let fresh = Fresh::new().await;

@@ -1,0 +1,220 @@
+//! A partition of a generation's own: made, indexed when that is needed, made ready to be read.
+//!
+//! A large generation owns a table a projection table. It is created without an index and with a CHECK on its number (so that attaching
+//! it need not scan it), filled by COPY, indexed when it is full, then attached. Keeping an index current while a table fills costs several
+//! times as much as building it afterwards; whoever fills it from the log's origin knows what is there and looks up little.
+//!
+//! *Guarantees.* Every step may be repeated after a crash at any point. The primary key is built before a partition is attached: a key
+//! that was written twice stops the generation there, unread.
+
+use super::PostgresStore;
+use super::errors::During as _;
+use super::pool::Connections;
+use super::rows::{is_own, leaf};
+use super::values::Key;
+use crate::{BuildLease, Generation, Result, StoreError};
+use deadpool_postgres::ClientWrapper;
+use decisiongraph_projections::{Category, Projection, Table};
+use futures_util::future::try_join_all;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// How closely a generation is sampled (300 rows a unit). Every look-up is by the keys it is given and sessions are held to indexes,
+/// so the planner needs to know which columns tell rows apart, and no histograms.
+const STATISTICS_TARGET: u32 = 1;
+/// Indexes of a generation that are built at the same time.
+const SESSIONS_MAX: usize = 3;
+/// Bytes of tables for which another session is worth its start.
+const SESSION_BYTES: u64 = 4 * 1024 * 1024;
+/// Memory of each for its sort, MB.
+const SORT_MB: u32 = 96;
+
+/// The statement that makes a generation's own table.
+pub(super) fn create_table(table: &Table, generation: Generation) -> String {
+    let (parent, own) = (table.name, leaf(table.name, generation));
+    format!(
+        "CREATE TABLE {own} (LIKE {parent} INCLUDING DEFAULTS INCLUDING STORAGE, CONSTRAINT {own}_only CHECK (generation = {generation}))"
+    )
+}
+
+/// The statement that makes the index of the primary key.
+fn create_primary(table: &Table, generation: Generation) -> String {
+    let own = leaf(table.name, generation);
+    format!("CREATE UNIQUE INDEX IF NOT EXISTS {own}_pkey ON {own} (tenant_id, generation, row_key)")
+}
+
+/// The statements that make those of the partitioned table's secondary indexes that are `wanted`: attaching then finds them, and builds
+/// none under its lock.
+async fn create_secondary(
+    client: &ClientWrapper,
+    table: &Table,
+    generation: Generation,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Vec<String>> {
+    let own = leaf(table.name, generation);
+    let indexes = client.query(include_str!("sql/secondary_indexes.sql"), &[&table.name]).await.during(table.name)?;
+    let defined = indexes.iter().map(|index| (index.get::<_, i64>(0), index.get::<_, &str>(1)));
+    let create =
+        |(number, definition): (i64, &str)| format!("CREATE INDEX IF NOT EXISTS {own}_i{number} ON {own} {definition}");
+    Ok(defined.filter(|(_, definition)| wanted(definition)).map(create).collect())
+}
+
+/// See [`Store::index_build`](crate::Store::index_build).
+pub(super) async fn index(
+    store: &PostgresStore,
+    lease: &BuildLease,
+    projection: &dyn Projection,
+    columns: &[(usize, usize)],
+) -> Result<()> {
+    if !is_own(lease.generation) {
+        return Ok(());
+    }
+    let what = "index a generation under construction";
+    // The session that writes its batches: in between two of them, and ended with it.
+    let held = store.connections.leased(&lease.scope, lease.session, true).await?;
+    let client = held.client()?;
+    let work = async {
+        let begin = format!(
+            "BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL default_statistics_target = {STATISTICS_TARGET}"
+        );
+        client.batch_execute(&begin).await.during(what)?;
+        check(client, lease).await?;
+        for (table, column) in columns {
+            let table = &projection.tables()[*table];
+            let statements = if *column == 0 {
+                vec![create_primary(table, lease.generation)]
+            } else {
+                let first = format!("(tenant_id, generation, {}_key", table.columns[*column].name);
+                create_secondary(client, table, lease.generation, |definition| definition.contains(&first)).await?
+            };
+            for statement in statements {
+                client.batch_execute(&statement).await.map_err(|error| twice(lease, table, &error))?;
+            }
+            // Without statistics the planner takes one index for another.
+            let analyze = format!("ANALYZE {}", leaf(table.name, lease.generation));
+            client.batch_execute(&analyze).await.during(table.name)?;
+        }
+        client.batch_execute("COMMIT").await.during(what)
+    };
+    match work.await {
+        Ok(()) => {
+            held.keep();
+            Ok(())
+        }
+        Err(error) => {
+            super::commit::roll_back(held).await;
+            Err(error)
+        }
+    }
+}
+
+/// Whether this job still builds the generation; else `fenced`.
+pub(super) async fn check(client: &ClientWrapper, lease: &BuildLease) -> Result<()> {
+    let (tenant, token) = (lease.scope.tenant.as_str(), Key::from(lease.epoch.token));
+    client
+        .query_opt(include_str!("sql/build_holds.sql"), &[&tenant, &lease.generation.0, &lease.epoch.counter, &token])
+        .await
+        .during("look after a generation under construction")?
+        .map(|_| ())
+        .ok_or_else(|| fenced(lease))
+}
+
+/// The job does not build this generation any more.
+pub(super) fn fenced(lease: &BuildLease) -> StoreError {
+    StoreError::fenced(format!(
+        "{}: generation {} is not built by this job any more (epoch {})",
+        lease.scope, lease.generation, lease.epoch
+    ))
+}
+
+fn twice(lease: &BuildLease, table: &Table, error: &tokio_postgres::Error) -> StoreError {
+    let error = super::errors::explain(error, table.name);
+    if !error.duplicate {
+        return error;
+    }
+    let message = format!(
+        "corruption: {}, generation {}, table {}: a key was written twice; the generation was not made live: rebuild anew",
+        lease.scope, lease.generation, table.name
+    );
+    StoreError { message, category: Category::Storage, ..error }
+}
+
+/// A session for what takes long: its settings and its locks end with it, and an interrupted call leaves nothing.
+pub(super) async fn session(connections: &Connections) -> Result<ClientWrapper> {
+    let client = connections.dedicated().await?;
+    // Several indexes are built at the same time instead of one by several workers.
+    let settings = format!(
+        "SET statement_timeout = 0; SET maintenance_work_mem = '{SORT_MB}MB'; SET max_parallel_maintenance_workers = 0; \
+         SET default_statistics_target = {STATISTICS_TARGET}"
+    );
+    client.batch_execute(&settings).await.during("set up a session")?;
+    Ok(client)
+}
+
+/// Waits until nobody else makes this generation ready: not an interrupted call, and not the sessions beside it, which may still be
+/// building an index each.
+pub(super) async fn alone(client: &ClientWrapper, generation: Generation) -> Result<()> {
+    let what = "wait for an interrupted call";
+    client.execute("SELECT pg_advisory_lock($1)", &[&generation.0]).await.during(what)?;
+    client.execute("SELECT pg_advisory_lock($1)", &[&-generation.0]).await.during(what)?;
+    client.execute("SELECT pg_advisory_unlock($1)", &[&-generation.0]).await.during(what)?;
+    Ok(())
+}
+
+/// Builds the indexes that are missing, several at the same time.
+pub(super) async fn complete(
+    connections: &Connections,
+    client: &ClientWrapper,
+    lease: &BuildLease,
+    tables: &[Table],
+) -> Result<()> {
+    let (mut missing, mut bytes) = (Vec::new(), 0);
+    for table in tables {
+        let size = "SELECT pg_relation_size($1::text::regclass)";
+        let size = client.query_one(size, &[&leaf(table.name, lease.generation)]).await.during(table.name)?;
+        bytes += size.get::<_, i64>(0).unsigned_abs();
+        missing.push((table, create_primary(table, lease.generation)));
+        let secondary = create_secondary(client, table, lease.generation, |_| true).await?;
+        missing.extend(secondary.into_iter().map(|statement| (table, statement)));
+    }
+    // The later tables of a projection are the ones with more indexes, and a long one should not come last.
+    missing.reverse();
+    let (missing, next) = (&missing, &AtomicUsize::new(0));
+    let worth = usize::try_from(bytes / SESSION_BYTES).unwrap_or(usize::MAX).clamp(1, SESSIONS_MAX);
+    let sessions = (0..missing.len().min(worth)).map(|number| async move {
+        let beside;
+        let client = if number == 0 {
+            client
+        } else {
+            beside = session(connections).await?;
+            let shared = "SELECT pg_advisory_lock_shared($1)";
+            beside.execute(shared, &[&-lease.generation.0]).await.during("build an index")?;
+            &beside
+        };
+        while let Some((table, statement)) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
+            client.batch_execute(statement).await.map_err(|error| twice(lease, table, &error))?;
+        }
+        Ok::<(), StoreError>(())
+    });
+    try_join_all(sessions).await.map(|_| ())
+}
+
+/// Attaches the tables that are not attached, and lets the planner know them: one transaction.
+pub(super) async fn attach(client: &ClientWrapper, tables: &[Table], generation: Generation) -> Result<()> {
+    let what = "attach a generation";
+    let mut steps = Vec::new();
+    for table in tables {
+        let (parent, own) = (table.name, leaf(table.name, generation));
+        let state = client.query_one(include_str!("sql/partition_state.sql"), &[&own]).await.during(what)?;
+        let (attached, primary): (bool, bool) = (state.get(0), state.get(1));
+        if !primary {
+            steps.push(format!("ALTER TABLE {own} ADD CONSTRAINT {own}_pkey PRIMARY KEY USING INDEX {own}_pkey"));
+        }
+        if !attached {
+            let upper = generation.0 + 1;
+            let bounds = format!("FOR VALUES FROM ({generation}) TO ({upper})");
+            steps.push(format!("ALTER TABLE {parent} ATTACH PARTITION {own} {bounds}"));
+        }
+        steps.push(format!("ANALYZE {own}"));
+    }
+    client.batch_execute(&steps.join("; ")).await.during(what)
+}
