@@ -46,7 +46,8 @@ async fn immediate_restarts_lose_nothing() {
         cluster.placed(TENANTS).await;
     }
     for node in &mut cluster.nodes {
-        assert!(node.is_running() && node.log().contains("history changed"), "{}", node.log());
+        until("the node has seen it", PATIENCE, async || node.log().contains("history changed")).await;
+        assert!(node.is_running(), "{}", node.log());
     }
     println!("{} events; {}", writers.stop().await, told("first commit after a restart", &times));
     cluster.reckon(TENANTS).await;

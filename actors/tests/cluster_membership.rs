@@ -193,6 +193,9 @@ async fn a_node_that_comes_back_under_its_old_members_works_on_what_it_missed() 
     until("the other has them all", SOON, async || placed(&a).len() == TENANTS).await;
     b.shared().trust.end();
     nudge(&store, 1).await;
+    until("the other has seen it again", SOON, async || placed(&a).len() + placed(&b).len() == TENANTS).await;
+    // Whatever was applied meanwhile, and by whom: an owner shows itself when there is something to do.
+    nudge(&store, 2).await;
     until("both have their own again", SOON, async || divided(&store, &[&a, &b]).await).await;
     settled(&a, TENANTS, SOON).await;
     a.stop().await;

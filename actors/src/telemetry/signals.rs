@@ -238,6 +238,7 @@ pub const LOGS: &[LogSignal] = &[
     log("warn", "not handed over: {}", "At the node's stop; others take over when the lease is over."),
     log("warn", "restart failed", "A child could not be started again; the supervisor tries on within its budget."),
     log("warn", "retired rows are not swept yet: {}", "Space only; a later sweep deletes them."),
+    log("info", "taken over: its owner's lease had ended", "This node goes on with the scope from its durable position. `from` names the former owner."),
     log("info", "telemetry not flushed within {STOP_DEADLINE:?}", "At the node's stop: the collector was slow or away, the last exports are lost."),
     log("info", "the database answers", "First contact, or it is back."),
     log("warn", "the database is away: {}", "All work waits; it goes on by itself when the database is back."),
