@@ -1,5 +1,11 @@
 //! The nouns of the contract. Every number has its unit in its name or its type.
 
+mod members;
+mod schema;
+
+pub use members::{Cordon, Member, MemberFacts};
+pub use schema::{SchemaFit, SchemaStatus};
+
 use decisiongraph_projections::digest::rolling::RollingDigest;
 use decisiongraph_projections::event::StoredEvent;
 use decisiongraph_projections::{Category, Changes, LogSeq, Projection, Refusal, Row, RowKey, TenantId};
@@ -74,52 +80,6 @@ pub struct Owner {
     pub node: String,
     /// Drawn at start.
     pub incarnation: Uuid,
-}
-
-/// What a node says of itself to the others.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MemberFacts {
-    /// Where the others reach it, `HOST:PORT`; nowhere when none.
-    pub address: Option<String>,
-    /// The version of its program.
-    pub program: String,
-    /// The version of the messages that it speaks.
-    pub protocol: i32,
-}
-
-/// A node of the cluster, as the database knows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Member {
-    /// Who.
-    pub owner: Owner,
-    /// What it says of itself.
-    pub facts: MemberFacts,
-    /// How long its lease still runs, on the database's clock; zero when it is over.
-    pub lease_left: Duration,
-    /// Since when this incarnation is there, RFC 3339.
-    pub joined_at: String,
-    /// What operators want of it.
-    pub cordon: Option<Cordon>,
-}
-
-impl Member {
-    /// Whether its lease still runs.
-    pub fn is_live(&self) -> bool {
-        !self.lease_left.is_zero()
-    }
-}
-
-/// A node that takes no more tenants.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cordon {
-    /// Whether it also gives away those that it has.
-    pub draining: bool,
-    /// Why.
-    pub reason: String,
-    /// Who asked for it.
-    pub by: String,
-    /// When, RFC 3339.
-    pub at: String,
 }
 
 /// The right to write a scope, as long as nobody took a newer epoch. Cheap to copy; proves nothing by itself: every
@@ -763,43 +723,6 @@ pub struct ListFilter {
     pub open_only: bool,
     /// Newest first, at most this many.
     pub limit: usize,
-}
-
-/// State of the schema.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SchemaStatus {
-    /// The newest migration that the database has; 0 when it has none.
-    pub database: i64,
-    /// The newest migration that this program has.
-    pub program: i64,
-    /// The oldest program, by its newest migration, that this database's schema still serves: during a rolling upgrade programs of two
-    /// versions work on it. 0 when it has no schema.
-    pub serves_from: i64,
-}
-
-/// Whether a program can work on a schema.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SchemaFit {
-    /// They are of one version.
-    Same,
-    /// The schema is newer, and made so that this program still works on it.
-    ServesOlder,
-    /// The schema is older: it has to be migrated.
-    Behind,
-    /// The schema is too new for this program.
-    TooNew,
-}
-
-impl SchemaStatus {
-    /// Whether this program can work on this schema.
-    pub fn fit(&self) -> SchemaFit {
-        match self.database.cmp(&self.program) {
-            std::cmp::Ordering::Equal => SchemaFit::Same,
-            std::cmp::Ordering::Less => SchemaFit::Behind,
-            std::cmp::Ordering::Greater if self.serves_from <= self.program => SchemaFit::ServesOlder,
-            std::cmp::Ordering::Greater => SchemaFit::TooNew,
-        }
-    }
 }
 
 /// A stored event and its tenant, as an export over all tenants shows it.
