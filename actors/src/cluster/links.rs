@@ -109,12 +109,6 @@ impl Links {
         *lock(&self.watching) = Some(watching.into());
     }
 
-    /// These are the live peers now: links to others end, missing ones are made. (Said by the watch of the members.)
-    pub fn set_peers(&self, shared: &Shared, peers: Vec<Peer>) {
-        *lock(&self.peers) = peers;
-        self.settle_soon(shared);
-    }
-
     fn settle_soon(&self, shared: &Shared) {
         let shared = shared.clone();
         tokio::spawn(async move { shared.links.settle(&shared).await });
