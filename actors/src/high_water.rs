@@ -1,7 +1,8 @@
 //! One actor a node watches the end of the log: publishes the safe mark and wakes the tenants that have new events.
 //!
 //! ```text
-//!   notification or poll ──▶ sample ──▶ open appenders? ──none──▶ mark moves ──▶ wake tenants with events in (old, new]
+//!   poll ──▶ anything drawn? ──yes──▶ as after a notification
+//!   notification ──▶ sample ──▶ open appenders? ──none──▶ mark moves ──▶ wake tenants with events in (old, new]
 //!                                            └─▶ look again (2 … 50 ms) ─┘
 //! ```
 //!
@@ -46,8 +47,10 @@ pub struct HighWaterActor(pub Shared, pub Vitals);
 /// What it is told.
 #[derive(RactorMessage)]
 pub enum HighWaterMessage {
-    /// Sample the log's end: somebody appended, or it is time.
+    /// Sample the log's end: somebody appended.
     Sample,
+    /// See whether the log still ends where it did: it is time.
+    Poll,
     /// Look after the appenders that hold up the mark.
     Look,
     /// Find tenants that are behind.
@@ -87,7 +90,7 @@ impl Actor for HighWaterActor {
         let HighWaterActor(shared, _) = self;
         let _ = myself.cast(HighWaterMessage::Sample);
         let _ = myself.cast(HighWaterMessage::Listen);
-        myself.send_interval(shared.bounds.poll, || HighWaterMessage::Sample);
+        myself.send_interval(shared.bounds.poll, || HighWaterMessage::Poll);
         myself.send_interval(shared.bounds.sweep, || HighWaterMessage::Sweep);
         shared.set_high_water(myself.clone());
         let mut changes = shared.database.changes();
@@ -127,6 +130,10 @@ impl Actor for HighWaterActor {
                 vitals.noted("sample");
                 state.due.store(false, Ordering::SeqCst);
                 if shared.database.is_up() { self.sample(&myself, state).await } else { Ok(()) }
+            }
+            HighWaterMessage::Poll => {
+                vitals.noted("poll");
+                if shared.database.is_up() { self.poll(&myself, state).await } else { Ok(()) }
             }
             HighWaterMessage::Look => {
                 vitals.noted("look");
@@ -169,6 +176,16 @@ impl HighWaterActor {
             look(&*self.0.store, &mut state.water).await?;
         }
         self.publish(myself, state).await
+    }
+
+    /// One statement while nothing happens. Until everything that was drawn is told, it is a sample.
+    async fn poll(&self, myself: &ActorRef<HighWaterMessage>, state: &mut HighWaterState) -> StoreResult<()> {
+        let told = state.started && state.woken == state.water.mark();
+        if told && state.water.is_at(&self.0.store.log_end().await?) {
+            self.1.state("watching");
+            return Ok(());
+        }
+        self.sample(myself, state).await
     }
 
     async fn look(&self, myself: &ActorRef<HighWaterMessage>, state: &mut HighWaterState) -> StoreResult<()> {

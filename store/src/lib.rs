@@ -86,6 +86,9 @@ pub trait Store: Send + Sync + 'static {
     /// sequence with a cache); the message says what is wrong.
     async fn sample_high_water(&self) -> Result<HighWaterSample>;
 
+    /// Half of such a sample, for one who only asks whether anything was drawn since. Proves nothing by itself.
+    async fn log_end(&self) -> Result<LogEnd>;
+
     /// Which of these writers are still open.
     async fn writers_still_open(&self, writers: &[OpenWriter]) -> Result<Vec<OpenWriter>>;
 

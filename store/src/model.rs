@@ -213,6 +213,15 @@ pub struct OpenWriter {
     pub query: Option<String>,
 }
 
+/// Where the log ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogEnd {
+    /// The last log position that was ever drawn.
+    pub sequence: LogSeq,
+    /// As in [`HighWaterSample::history`].
+    pub history: String,
+}
+
 /// One sample of the log's end: everything at or below `sequence` that is not visible yet belongs to one of `writers`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HighWaterSample {

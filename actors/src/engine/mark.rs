@@ -4,7 +4,7 @@
 //! end in time, the reading carries the last mark that was proven, and who holds the next one up.
 
 use decisiongraph_projections::LogSeq;
-use decisiongraph_store::{HighWaterSample, OpenWriter, Result, Store};
+use decisiongraph_store::{HighWaterSample, LogEnd, OpenWriter, Result, Store};
 use std::time::{Duration, Instant};
 
 /// First and longest pause between two looks at the writers that hold the mark.
@@ -32,6 +32,11 @@ impl HighWater {
     /// The writers that a sample waits for.
     pub fn waiting_for(&self) -> &[OpenWriter] {
         self.pending.as_ref().map_or(&[], |sample| &sample.writers)
+    }
+
+    /// Whether the log ends where the mark is: nothing was drawn since that was proven, so there is nothing to prove.
+    pub fn is_at(&self, end: &LogEnd) -> bool {
+        self.pending.is_none() && self.mark == end.sequence && self.history.as_ref() == Some(&end.history)
     }
 
     /// Takes a sample. When the server's history changed, or the sequence is below the mark, everything known is void.
@@ -151,6 +156,18 @@ mod tests {
         assert_eq!(water.mark(), LogSeq(9));
         water.sampled(sample(4, &["1/2"], "b"));
         assert_eq!(water.mark(), LogSeq::ORIGIN, "a sequence that went back is another history");
+    }
+
+    #[test]
+    fn a_mark_stands_while_nothing_is_drawn_in_the_same_history() {
+        let end = |sequence, history: &str| LogEnd { sequence: LogSeq(sequence), history: history.to_owned() };
+        let mut water = HighWater::default();
+        assert!(!water.is_at(&end(0, "a")), "nothing is proven yet");
+        water.sampled(sample(9, &[], "a"));
+        assert!(water.is_at(&end(9, "a")));
+        assert!(!water.is_at(&end(10, "a")) && !water.is_at(&end(8, "a")) && !water.is_at(&end(9, "b")));
+        water.sampled(sample(9, &["1/7"], "a"));
+        assert!(!water.is_at(&end(9, "a")), "somebody is looked after");
     }
 
     #[test]

@@ -13,7 +13,7 @@
 
 use super::PostgresStore;
 use super::errors::During as _;
-use crate::{HighWaterSample, OpenWriter, Result, StoreError};
+use crate::{HighWaterSample, LogEnd, OpenWriter, Result, StoreError};
 use deadpool_postgres::ClientWrapper;
 use decisiongraph_projections::{Category, LogSeq};
 use tokio_postgres::Row;
@@ -21,26 +21,21 @@ use tokio_postgres::Row;
 pub(super) async fn sample(store: &PostgresStore) -> Result<HighWaterSample> {
     let what = "sample the high-water mark";
     let client = store.connections.get().await?;
-    let conditions = client.prepare_cached(include_str!("sql/high_water_conditions.sql")).await.during(what)?;
-    let sequence = client.prepare_cached(include_str!("sql/high_water_sequence.sql")).await.during(what)?;
+    let end = client.prepare_cached(include_str!("sql/log_end.sql")).await.during(what)?;
     let writers = client.prepare_cached(include_str!("sql/high_water_writers.sql")).await.during(what)?;
     // Sent at once, run one after the other, each as a statement of its own: the order is what the mark rests on.
     let everybody: Option<Vec<String>> = None;
-    let (conditions, sequence, writers) = futures_util::future::join3(
-        client.query_one(&conditions, &[]),
-        client.query_one(&sequence, &[]),
-        client.query(&writers, &[&everybody]),
-    )
-    .await;
-    let history = check(&conditions.during(what)?)?;
-    let sequence = sequence.during(what)?;
-    let drawn: bool = sequence.get(1);
-    Ok(HighWaterSample {
-        // A fresh sequence says 1 before anything was drawn.
-        sequence: LogSeq(if drawn { sequence.get(0) } else { 0 }),
-        writers: writers.during(what)?.iter().map(open_writer).collect(),
-        history,
-    })
+    let (end, writers) =
+        futures_util::future::join(client.query_one(&end, &[]), client.query(&writers, &[&everybody])).await;
+    let LogEnd { sequence, history } = check(&end.during(what)?)?;
+    let writers = writers.during(what)?.iter().map(open_writer).collect();
+    Ok(HighWaterSample { sequence, writers, history })
+}
+
+pub(super) async fn end(client: &ClientWrapper) -> Result<LogEnd> {
+    let what = "look at the log's end";
+    let statement = client.prepare_cached(include_str!("sql/log_end.sql")).await.during(what)?;
+    check(&client.query_one(&statement, &[]).await.during(what)?)
 }
 
 pub(super) async fn still_open(client: &ClientWrapper, asked: &[OpenWriter]) -> Result<Vec<OpenWriter>> {
@@ -58,8 +53,8 @@ fn open_writer(row: &Row) -> OpenWriter {
     OpenWriter { transaction: row.get(0), pid: row.get(1), age_seconds: row.get(2), query: row.get(3) }
 }
 
-/// The history's identity, or why this log cannot be read safely.
-fn check(row: &Row) -> Result<String> {
+/// Where the log ends, or why it cannot be read safely.
+fn check(row: &Row) -> Result<LogEnd> {
     let refuse = |why: &str| {
         Err(StoreError::new(
             Category::Unavailable,
@@ -78,5 +73,7 @@ fn check(row: &Row) -> Result<String> {
     if identity.as_deref() != Some("a") {
         return refuse("dg_event_log.log_seq must be GENERATED ALWAYS AS IDENTITY");
     }
-    Ok(row.get(3))
+    // A fresh sequence says 1 before anything was drawn.
+    let drawn: bool = row.get(5);
+    Ok(LogEnd { sequence: LogSeq(if drawn { row.get(4) } else { 0 }), history: row.get(3) })
 }

@@ -43,7 +43,7 @@ mod view;
 mod wake;
 
 use crate::{
-    Acquisition, AppendMode, Backend, BatchCommit, BuildLease, Creation, Failure, Flip, HighWaterSample, Lease,
+    Acquisition, AppendMode, Backend, BatchCommit, BuildLease, Creation, Failure, Flip, HighWaterSample, Lease, LogEnd,
     MemberFacts, NewFailure, NewRun, OpenWriter, Owner, Position, ReadView, Result, Run, RunOutcome, RunProgress,
     SchemaStatus, Scope, ScopeRow, Skip, Storage, Store, StoreOptions, Sweep, Verdict, Wakes,
 };
@@ -91,6 +91,10 @@ impl Store for PostgresStore {
 
     async fn sample_high_water(&self) -> Result<HighWaterSample> {
         high_water::sample(self).await
+    }
+
+    async fn log_end(&self) -> Result<LogEnd> {
+        high_water::end(&*self.connections.get().await?).await
     }
 
     async fn writers_still_open(&self, writers: &[OpenWriter]) -> Result<Vec<OpenWriter>> {

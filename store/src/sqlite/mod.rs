@@ -27,7 +27,7 @@ mod stream;
 mod view;
 
 use crate::{
-    Acquisition, AppendMode, Backend, BatchCommit, BuildLease, Creation, Failure, Flip, HighWaterSample, Lease,
+    Acquisition, AppendMode, Backend, BatchCommit, BuildLease, Creation, Failure, Flip, HighWaterSample, Lease, LogEnd,
     MemberFacts, NewFailure, NewRun, OpenWriter, Owner, Position, ReadView, Result, Run, RunOutcome, RunProgress,
     SchemaStatus, Scope, ScopeRow, Skip, Storage, Store, StoreOptions, Sweep, Verdict, Wakes, crash,
 };
@@ -125,6 +125,11 @@ impl Store for SqliteStore {
     }
 
     async fn sample_high_water(&self) -> Result<HighWaterSample> {
+        let LogEnd { sequence, history } = self.log_end().await?;
+        Ok(HighWaterSample { sequence, writers: Vec::new(), history })
+    }
+
+    async fn log_end(&self) -> Result<LogEnd> {
         let reader = self.database.reader().await?;
         let (sequence, identity) = blocking(move || {
             reader.read(|conn| {
@@ -135,7 +140,7 @@ impl Store for SqliteStore {
         })
         .await?;
         let history = format!("{identity}/{}", file_identity(&self.database.path));
-        Ok(HighWaterSample { sequence: LogSeq(sequence), writers: Vec::new(), history })
+        Ok(LogEnd { sequence: LogSeq(sequence), history })
     }
 
     async fn writers_still_open(&self, _writers: &[OpenWriter]) -> Result<Vec<OpenWriter>> {

@@ -205,6 +205,8 @@ pub async fn the_mark_is_the_last_position(blank: Blank) {
     let sample = fresh.store.sample_high_water().await.expect("a sample");
     assert_eq!((sample.sequence, sample.writers.len()), (positions[4], 0), "nobody else writes");
     assert_eq!(sample.history, empty.history);
+    let end = fresh.store.log_end().await.expect("the log's end");
+    assert_eq!((end.sequence, &end.history), (sample.sequence, &sample.history));
     assert!(!sample.history.is_empty());
     let open = fresh.store.writers_still_open(&sample.writers).await.expect("an answer");
     assert_eq!(open, Vec::new());

@@ -34,6 +34,7 @@ async fn nothing_is_skipped_when_the_lower_position_commits_last() {
     let sample = store.sample_high_water().await.expect("a sample");
     assert_eq!(sample.sequence, LogSeq(higher));
     assert_eq!(sample.writers.len(), 1, "{:?}", sample.writers);
+    assert_eq!(store.log_end().await.expect("the end").sequence, LogSeq(higher), "drawn, committed or not");
     let view = store.view().await.expect("a view");
     // What a reader without a mark does: it takes what it sees …
     let mut unsafe_cursor = LogSeq::ORIGIN;
