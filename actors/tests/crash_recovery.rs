@@ -152,6 +152,44 @@ async fn rebuild_survives_a_kill_at_every_point_on_postgres() {
     rebuild_survives("postgres").await;
 }
 
+/// What a rebuild had flipped to when it died is not built once more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_that_died_between_two_flips_goes_on_with_the_rest() {
+    for kind in ["sqlite", "postgres"] {
+        let (db, store) = database(kind).await;
+        let generations = async || -> Vec<i64> {
+            let rows = store.view().await.expect("view").scopes(Some(&tenant())).await.expect("scopes");
+            rows.iter().map(|row| row.generation.0).collect()
+        };
+        succeeds(&db, &["catch-up"]);
+        let before = generations().await;
+        assert!(crashes(&db, &["rebuild", "--batch-size", "16"], "flip.after_commit"));
+        let crashed = generations().await;
+        assert_ne!(crashed[0], before[0], "{kind}: the first is flipped");
+        assert_eq!(crashed[1..], before[1..], "{kind}: the others are not");
+        succeeds(&db, &["rebuild", "--batch-size", "16"]);
+        let after = generations().await;
+        assert_eq!(after[0], crashed[0], "{kind}: the first stays");
+        assert!(after[1] != before[1] && after[2] != before[2], "{kind}: the others are flipped: {after:?}");
+        let filter = decisiongraph_store::ListFilter { limit: 10, ..Default::default() };
+        let run = store.view().await.expect("view").runs(&filter).await.expect("runs").remove(0);
+        assert_eq!((run.mode, run.state), (RunMode::Rebuild, decisiongraph_store::RunState::Completed));
+        let report = run.report.as_deref().expect("a report");
+        let scopes: Vec<decisiongraph_actors::engine::ScopeReport> = serde_json::from_str(report).expect("JSON");
+        let told: Vec<_> = scopes.iter().map(|it| (it.flipped_before, it.events > 0, it.rebuild.is_some())).collect();
+        assert_eq!(told, [(true, false, false), (false, false, true), (false, false, true)], "{kind}");
+        assert_eq!(scopes.iter().map(|scope| scope.generation.0).collect::<Vec<_>>(), after, "{kind}");
+        succeeds(&db, &["verify"]);
+
+        // Of one that died after its last flip, nothing is left but to say so.
+        assert!(crashes(&db, &["rebuild", "--batch-size", "16"], "flip.after_commit:3"));
+        let crashed = generations().await;
+        succeeds(&db, &["rebuild", "--batch-size", "16"]);
+        assert_eq!(generations().await, crashed, "{kind}: all stay");
+        everything_is_swept(&store).await;
+    }
+}
+
 /// An interrupted rebuild goes on from its own position, it does not start anew.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_orphaned_rebuild_is_adopted() {

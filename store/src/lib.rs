@@ -298,6 +298,9 @@ pub trait ReadView: Send + Sync {
     /// The scope, if it was ever acquired.
     async fn scope(&self, scope: &Scope) -> Result<Option<ScopeRow>>;
 
+    /// Whether the scope's live generation is the one that this run built and flipped to.
+    async fn flipped_by(&self, scope: &Scope, run_id: Uuid) -> Result<bool>;
+
     /// All scopes, or those of one tenant, by tenant and in catalogue order.
     async fn scopes(&self, tenant: Option<&TenantId>) -> Result<Vec<ScopeRow>>;
 

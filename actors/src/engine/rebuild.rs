@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The live generation serves and may be caught up all the while. Cancel, crash or failure leaves it untouched; after a crash the
-//! build goes on from its own position. The digest is compared with the live one at the same position: equal digests say
+//! build goes on from its own position, and what was flipped to stays. The digest is compared with the live one at the same position: equal digests say
 //! that the log gives what was stored. (They say nothing of rows that were edited behind the digest's back; only a verify does.)
 
 use super::drive::{Ended, Job};
@@ -20,8 +20,60 @@ use futures_util::future::try_join_all;
 /// How often a flip may find the live generation ahead before the job gives up.
 const FLIPS_MAX: usize = 100;
 
-/// Rebuilds these projections. `mark` re-reads the safe mark.
+/// Rebuilds these projections, but for those that this run had flipped to already before it was interrupted. `mark` re-reads the safe
+/// mark.
 pub async fn rebuild<M>(
+    job: &mut Job<'_>,
+    projections: &[&'static dyn Projection],
+    resume: bool,
+    mark: impl Fn() -> M,
+) -> Result<(Ended, Vec<ScopeReport>)>
+where
+    M: Future<Output = Result<LogSeq>>,
+{
+    let (mut done, mut left) = (Vec::new(), Vec::new());
+    for projection in projections {
+        match if resume { flipped_before(job, *projection).await? } else { None } {
+            Some(report) => done.push(report),
+            None => left.push(*projection),
+        }
+    }
+    if left.is_empty() {
+        return Ok((Ended::Reached, done));
+    }
+    let (ended, reports) = build(job, &left, resume, mark).await?;
+    done.extend(reports);
+    let place = |report: &ScopeReport| projections.iter().position(|it| it.name() == report.projection);
+    done.sort_by_key(place);
+    Ok((ended, done))
+}
+
+/// The report of a projection that this run had flipped to.
+async fn flipped_before(job: &Job<'_>, projection: &'static dyn Projection) -> Result<Option<ScopeReport>> {
+    let (scope, view) = (Scope::new(&job.tenant, projection), job.store.view().await?);
+    if !view.flipped_by(&scope, job.run_id).await? {
+        return Ok(None);
+    }
+    // Rows of other rules are to be replaced.
+    let live = view.scope(&scope).await?.filter(|live| live.position.version == projection.version());
+    Ok(live.map(|live| ScopeReport {
+        projection: projection.name().to_owned(),
+        from: live.position.cursor,
+        cursor: live.position.cursor,
+        target: live.position.cursor,
+        events: 0,
+        batches: 0,
+        seconds: 0.0,
+        generation: live.generation,
+        digest: live.position.digest.to_text(),
+        failure: None,
+        rebuild: None,
+        flipped_before: true,
+        verify: None,
+    }))
+}
+
+async fn build<M>(
     job: &mut Job<'_>,
     projections: &[&'static dyn Projection],
     resume: bool,

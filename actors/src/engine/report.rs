@@ -74,6 +74,9 @@ pub struct ScopeReport {
     pub failure: Option<Failure>,
     /// Rebuild only.
     pub rebuild: Option<RebuildFacts>,
+    /// This rebuild had flipped to `generation` before it was interrupted: nothing was left to do, and what it found then is not known.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub flipped_before: bool,
     /// Verify only.
     pub verify: Option<VerifyFacts>,
 }
@@ -95,6 +98,7 @@ pub(super) fn scope_report(lane: &Lane, target: LogSeq) -> ScopeReport {
         digest: lane.position.digest.to_text(),
         failure: lane.failure.clone(),
         rebuild: None,
+        flipped_before: false,
         verify: None,
     }
 }

@@ -134,6 +134,7 @@ pub async fn follow(
             digest: row.position.digest.to_text(),
             failure: stopped.get(projection.name()).cloned(),
             rebuild: None,
+            flipped_before: false,
             verify: None,
         });
     }

@@ -6,6 +6,7 @@ use super::values::Key;
 use crate::{Checkpoint, Epoch, Generation, Paused, Result, Scope, ScopeHead, ScopeRow, StoreError};
 use deadpool_postgres::ClientWrapper;
 use decisiongraph_projections::{LogSeq, TenantId, catalogue};
+use uuid::Uuid;
 
 pub(super) async fn one(client: &ClientWrapper, scope: &Scope) -> Result<Option<ScopeRow>> {
     Ok(read(client, Some(&scope.tenant), Some(scope.projection)).await?.into_iter().next())
@@ -42,6 +43,14 @@ pub(super) async fn read(
         |scope: &ScopeRow| catalogue::ALL.iter().position(|projection| projection.name() == scope.scope.projection);
     scopes.sort_by(|a, b| (&a.scope.tenant, place(a)).cmp(&(&b.scope.tenant, place(b))));
     Ok(scopes)
+}
+
+pub(super) async fn flipped_by(client: &ClientWrapper, scope: &Scope, run_id: Uuid) -> Result<bool> {
+    let what = "look for the run that built a generation";
+    let statement = client.prepare_cached(include_str!("sql/flipped_by.sql")).await.during(what)?;
+    let run = Key::from(run_id);
+    let row = client.query_one(&statement, &[&scope.tenant.as_str(), &scope.projection, &run]).await.during(what)?;
+    Ok(row.get(0))
 }
 
 pub(super) async fn heads(

@@ -170,6 +170,10 @@ impl ReadView for View {
         scope::one(&*self.reader().await?, scope).await
     }
 
+    async fn flipped_by(&self, scope: &Scope, run_id: Uuid) -> Result<bool> {
+        scope::flipped_by(&*self.reader().await?, scope, run_id).await
+    }
+
     async fn scopes(&self, tenant: Option<&TenantId>) -> Result<Vec<ScopeRow>> {
         scope::read(&*self.reader().await?, tenant, None).await
     }

@@ -206,6 +206,12 @@ pub(super) fn tenants_behind(
 }
 
 /// One scope.
+pub(super) fn flipped_by(conn: &Connection, scope: &Scope, run_id: Uuid) -> Result<bool> {
+    let mut statement = conn.prepare_cached(include_str!("sql/flipped_by.sql"))?;
+    let params = params![scope.tenant.as_str(), scope.projection, run_id.as_bytes()];
+    Ok(statement.query_row(params, |row| row.get(0))?)
+}
+
 pub(super) fn scope(conn: &Connection, scope: &Scope) -> Result<Option<ScopeRow>> {
     let sql = format!("{} WHERE scope.tenant_id = ?2 AND scope.projection = ?3", include_str!("sql/read_scopes.sql"));
     let mut statement = conn.prepare_cached(&sql)?;

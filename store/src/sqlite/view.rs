@@ -142,6 +142,11 @@ impl ReadView for View {
         self.read(move |conn| read::scope(conn, &scope)).await
     }
 
+    async fn flipped_by(&self, scope: &Scope, run_id: Uuid) -> Result<bool> {
+        let scope = scope.clone();
+        self.read(move |conn| read::flipped_by(conn, &scope, run_id)).await
+    }
+
     async fn scopes(&self, tenant: Option<&TenantId>) -> Result<Vec<ScopeRow>> {
         let tenant = tenant.cloned();
         self.read(move |conn| read::scopes(conn, tenant.as_ref())).await

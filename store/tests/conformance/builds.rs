@@ -51,6 +51,7 @@ async fn full_cycle(blank: Blank, storage: Storage) {
     let run = Uuid::new_v4();
     assert_eq!(store.resume_build(&scope(), run).await.expect("an answer"), None);
     let first = store.begin_build(&scope(), run, storage).await.expect("a build");
+    assert_eq!(view.flipped_by(&scope(), run).await, Ok(false), "not yet");
     assert_ne!(first.generation, lease.generation);
     let there = build(store, &first, origin(GRAPH), GRAPH, 20, 3).await;
     // Interrupted, and taken up where it was.
@@ -67,6 +68,8 @@ async fn full_cycle(blank: Blank, storage: Storage) {
     let flip = store.flip(&second).await.expect("a flip");
     assert_eq!(flip, Flip::Flipped { old_generation: lease.generation, old: position });
     let row = view.scope(&scope()).await.expect("an answer").expect("a scope");
+    assert_eq!(view.flipped_by(&scope(), Uuid::new_v4()).await, Ok(false), "another run");
+    assert_eq!(view.flipped_by(&scope(), run).await, Ok(true));
     assert_eq!((row.generation, &row.position), (second.generation, &ahead));
     assert_eq!(row.owner.as_deref(), Some("n"), "the owner stays");
     assert!(row.epoch.counter > lease.epoch.counter);
@@ -91,6 +94,7 @@ async fn full_cycle(blank: Blank, storage: Storage) {
     assert_eq!(build(store, &next, origin(GRAPH), GRAPH, 1_000, 100).await, position);
     store.finish_build(&next).await.expect("ready");
     assert!(matches!(store.flip(&next).await.expect("a flip"), Flip::Flipped { .. }));
+    assert_eq!(view.flipped_by(&scope(), run).await, Ok(false), "its generation is live no more");
     assert_eq!(swept(&fresh).await.left, 0);
 }
 

@@ -39,6 +39,13 @@ pub fn report(report: &RunReport) -> String {
                 scope.projection, rebuild.old_generation, scope.generation
             );
         }
+        if scope.flipped_before {
+            let _ = write!(
+                out,
+                "\n{}: generation {} was live already when this run was interrupted",
+                scope.projection, scope.generation
+            );
+        }
         if let Some(verify) = scope.verify.as_ref().filter(|verify| verify.drifted) {
             let more = if verify.more { " (there are more)" } else { "" };
             let rows = verify
