@@ -312,6 +312,10 @@ mod tests {
         assert_eq!(parse("[1,]"), Err(Syntax { at: 3, what: "a value is missing" }));
         assert_eq!(parse("01"), Err(Syntax { at: 0, what: "a number with a leading zero" }));
         assert_eq!(parse("\"a\nb\""), Err(Syntax { at: 2, what: "a raw control character inside a string" }));
+        for control in '\0'..' ' {
+            assert!(parse(&format!("\"{control}\"")).is_err(), "{control:?}");
+        }
+        assert!(parse("\" \u{7f}\"").is_ok());
         assert_eq!(parse(r#""\ud800""#), Err(LoneSurrogate { at: 1 }));
         assert_eq!(parse(r#""\ud800\u0041""#), Err(LoneSurrogate { at: 1 }));
         assert_eq!(parse(r#""\udc00""#), Err(LoneSurrogate { at: 1 }));

@@ -148,6 +148,28 @@ mod tests {
     }
 
     #[test]
+    fn what_an_update_leaves_in_a_column_is_known_as_well() {
+        let row = |value: &str| Row(vec![Value::Text("key".to_owned()), Value::Text(value.to_owned())]);
+        let updates = vec![(row("before"), row("after"))];
+        let changes =
+            Changes { tables: Arc::new(vec![TableChanges { inserts: Vec::new(), updates, deletes: Vec::new() }]) };
+        let need = |values: &[&str]| Needs {
+            rows: vec![RowsNeed {
+                table: 0,
+                by: 1,
+                fetch: Fetch::Rows,
+                values: values.iter().map(|&value| value.to_owned()).collect(),
+            }],
+            ..Needs::default()
+        };
+        let mut known = Known::with_room_for([7; 32], ROOM);
+        known.note(&need(&[]), &changes);
+        let mut needs = need(&["after", "elsewhere"]);
+        known.answer(&mut needs);
+        assert_eq!(needs.rows[0].values, need(&["after"]).rows[0].values);
+    }
+
+    #[test]
     fn beyond_that_what_was_written_is_always_looked_up_and_most_else_is_not() {
         let nothing = asked(0..0, Fetch::Existence);
         let mut known = Known::with_room_for([7; 32], ROOM);
