@@ -112,21 +112,78 @@ async fn a_key_that_was_written_twice_is_never_made_live() {
 async fn a_finish_waits_for_the_sessions_of_an_interrupted_one() {
     let fresh = Fresh::new().await;
     let (_, _, lease) = built(&fresh).await;
-    // What a session that is left behind holds.
-    let left = fresh.client().await;
-    left.execute("SELECT pg_advisory_lock_shared($1)", &[&-lease.generation.0]).await.expect("held");
+    let generation = lease.generation.0;
+    // What an interrupted call holds, and what a session beside it holds.
+    let left =
+        [format!("SELECT pg_advisory_lock({generation})"), format!("SELECT pg_advisory_lock_shared(-({generation}))")];
+    let held = [fresh.client().await, fresh.client().await];
+    for (client, lock) in held.iter().zip(&left) {
+        client.batch_execute(lock).await.expect("held");
+    }
     let (store, again) = (std::sync::Arc::clone(&fresh.store), lease.clone());
     let finishing = tokio::spawn(async move { store.finish_build(&again).await });
     let client = fresh.client().await;
-    until("it waits", || async {
-        let sql = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
-        client.query_one(sql, &[]).await.expect("a count").get::<_, i64>(0) == 1
-    })
-    .await;
-    assert_eq!(partitions(&fresh).await, 2, "nothing is attached yet");
-    drop(left);
+    for (client_left, key) in held.into_iter().zip([generation, -generation]) {
+        until("it waits", || async {
+            let sql = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted \
+                       AND (classid::bigint << 32) | objid::bigint = $1";
+            client.query_one(sql, &[&key]).await.expect("a count").get::<_, i64>(0) == 1
+        })
+        .await;
+        assert_eq!(partitions(&fresh).await, 2, "nothing is attached yet");
+        drop(client_left);
+    }
     finishing.await.expect("no panic").expect("then it goes on");
     assert_eq!(partitions(&fresh).await, 4);
+}
+
+/// Each of the sessions that build the indexes of a large generation can be waited for.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sessions_of_a_finish_hold_what_the_next_one_waits_for() {
+    let fresh = Fresh::new().await;
+    let (_, _, lease) = built(&fresh).await;
+    let (client, generation) = (fresh.client().await, lease.generation.0);
+    let large = format!(
+        "INSERT INTO dg_cg_nodes_g{generation} (tenant_id, generation, row_key, node_id, node_type, trace_id, log_seq, created_at) \
+         SELECT 'default', {generation}, gen_random_uuid(), repeat('x', 1500), 't', 't', 1, '' FROM generate_series(1, 7000)"
+    );
+    client.batch_execute(&large).await.expect("some megabytes");
+    // A writer in the table keeps every index from being built.
+    client
+        .batch_execute(&format!("BEGIN; LOCK TABLE dg_cg_nodes_g{generation} IN ROW EXCLUSIVE MODE"))
+        .await
+        .expect("held");
+    let (store, again) = (std::sync::Arc::clone(&fresh.store), lease.clone());
+    let finishing = tokio::spawn(async move { store.finish_build(&again).await });
+    until("a session beside has said that it is there", || async {
+        let sql = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock' AND granted \
+                   AND (classid::bigint << 32) | objid::bigint = $1";
+        client.query_one(sql, &[&-generation]).await.expect("a count").get::<_, i64>(0) >= 1
+    })
+    .await;
+    client.batch_execute("COMMIT").await.expect("gone");
+    finishing.await.expect("no panic").expect("then it goes on");
+    assert_eq!(partitions(&fresh).await, 4);
+}
+
+/// What a build looks up by gets its index, and the planner knows of it, before the build is finished.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_that_a_build_asks_for_is_there_with_statistics() {
+    let fresh = Fresh::new().await;
+    let (_, _, lease) = built(&fresh).await;
+    let (client, own) = (fresh.client().await, format!("dg_cg_nodes_g{}", lease.generation));
+    let there = async || -> (i64, i64) {
+        let sql = "SELECT (SELECT count(*) FROM pg_indexes WHERE tablename = $1), \
+                          (SELECT count(DISTINCT attname) FROM pg_stats WHERE tablename = $1 AND attname = 'row_key')";
+        let row = client.query_one(sql, &[&own]).await.expect("the catalogue");
+        (row.get(0), row.get(1))
+    };
+    assert_eq!(there().await, (0, 0), "none while it fills");
+    fresh.store.index_build(&lease, &[(0, 0)]).await.expect("an index");
+    assert_eq!(there().await, (1, 1));
+    let asked: Vec<_> = GRAPH.needs(&[]).rows.into_iter().map(|need| (need.table, need.by)).collect();
+    fresh.store.index_build(&lease, &asked).await.expect("the others");
+    fresh.store.finish_build(&lease).await.expect("ready");
 }
 
 #[tokio::test(flavor = "multi_thread")]
