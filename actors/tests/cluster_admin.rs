@@ -79,14 +79,19 @@ impl Cluster {
     }
 
     /// Events of this many tenants, applied by whoever has them for good: twice, since tenants change hands while they appear.
+    /// A trace for each of so many tenants, applied.
+    fn fill_with(&self, name: &str, tenants: usize) {
+        for i in 0..tenants {
+            let tenant = format!("t{i}");
+            let lines = trace(name).join("\n");
+            assert_eq!(self.clis[0].pipe(&["import", "-", "--tenant", &tenant], lines.as_bytes()).code, 0);
+        }
+        applied(&self.clis[0]);
+    }
+
     fn fill(&self, tenants: usize) {
         for name in ["t", "u"] {
-            for i in 0..tenants {
-                let tenant = format!("t{i}");
-                let lines = trace(name).join("\n");
-                assert_eq!(self.clis[0].pipe(&["import", "-", "--tenant", &tenant], lines.as_bytes()).code, 0);
-            }
-            applied(&self.clis[0]);
+            self.fill_with(name, tenants);
             wait_until("every tenant has its place", || {
                 self.clis.iter().all(|cli| {
                     let cluster = cli.json(&["cluster"]);
@@ -157,6 +162,30 @@ async fn any_node_answers_for_all_and_names_those_that_it_could_not_ask() {
     cluster.start_node(1, &[]);
     cluster.wait_until_linked();
     wait_until("all is well", || cluster.clis.iter().all(|cli| cli.run(&["health"]).code == 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scope_that_needs_no_owner_says_which_node_its_next_event_brings_it_to() {
+    let mut cluster = Cluster::start(2).await;
+    cluster.fill(6);
+    let of = |cli: &Cli, part: &str, value: &str| {
+        let status = cli.json(&["status"]);
+        status["scopes"].as_array().expect("a list").iter().filter(|scope| scope[part] == value).count()
+    };
+    assert_eq!((of(&cluster.clis[0], "owner", "b") > 0, of(&cluster.clis[0], "next_owner", "a")), (true, 0));
+    cluster.node(1).signal("TERM");
+    assert_eq!(cluster.node(1).ended(), Some(0));
+    let cli = &cluster.clis[0];
+    // Nobody takes them over before there is something to do.
+    wait_until("they are for the other", || of(cli, "owner", "a") + of(cli, "next_owner", "a") == 18);
+    let free = of(cli, "next_owner", "a");
+    assert!(free > 0 && of(cli, "state", "current") == 18, "{}", cli.run(&["status"]).stdout);
+    let shown = cli.run(&["status"]).stdout;
+    assert!(shown.contains(&format!("{free} scopes need no owner now")), "{shown}");
+    assert!(cli.run(&["why", "--all"]).stdout.contains("its next event brings it to a"));
+    assert_eq!(cli.run(&["health"]).code, 0);
+    cluster.fill_with("v", 6);
+    assert_eq!((of(&cluster.clis[0], "owner", "a"), of(&cluster.clis[0], "next_owner", "a")), (18, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -99,7 +99,6 @@ async fn a_notice_has_workers_look_again_wherever_they_run() {
     let before = attempts();
     let tenant = TenantId::new("default").expect("an id");
     let notices = vec![
-        Notice::Membership,
         Notice::Released { tenants: vec![TenantId::new("nobody").expect("an id")] },
         Notice::Reconsider { tenant },
     ];

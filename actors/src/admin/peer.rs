@@ -41,8 +41,6 @@ pub enum Notice {
         /// Whose.
         tenants: Vec<TenantId>,
     },
-    /// A node came, left, or is expected to.
-    Membership,
 }
 
 /// The answer.

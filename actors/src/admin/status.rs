@@ -77,6 +77,7 @@ pub async fn status(store: &dyn Store, filter: &ScopeFilter) -> Result<StatusRep
                 deviating: row.as_ref().is_some_and(|row| row.deviating),
                 active_run: run.map(|run| run.run_id.to_string()),
                 why,
+                next_owner: None,
                 live: None,
                 live_on: None,
             });

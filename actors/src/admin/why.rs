@@ -127,6 +127,7 @@ mod tests {
             deviating: false,
             active_run: None,
             why: "because".to_owned(),
+            next_owner: None,
             live: None,
             live_on: None,
         }

@@ -12,7 +12,6 @@ pub const TENANTS_MAX: usize = 1_000;
 pub struct Outbox {
     reconsider: BTreeSet<TenantId>,
     released: BTreeSet<TenantId>,
-    membership: bool,
 }
 
 impl Outbox {
@@ -21,17 +20,13 @@ impl Outbox {
         match notice {
             Notice::Reconsider { tenant } => add(&mut self.reconsider, tenant),
             Notice::Released { tenants } => tenants.iter().for_each(|tenant| add(&mut self.released, tenant)),
-            Notice::Membership => self.membership = true,
         }
     }
 
     /// All of them; nothing waits afterwards.
     pub fn take(&mut self) -> Vec<Notice> {
-        let Outbox { reconsider, released, membership } = std::mem::take(self);
+        let Outbox { reconsider, released } = std::mem::take(self);
         let mut notices: Vec<Notice> = Vec::new();
-        if membership {
-            notices.push(Notice::Membership);
-        }
         if !released.is_empty() {
             notices.push(Notice::Released { tenants: released.into_iter().collect() });
         }
@@ -57,13 +52,10 @@ mod tests {
         for i in (0..TENANTS_MAX + 500).chain(0..10) {
             outbox.put(&Notice::Reconsider { tenant: tenant(i) });
         }
-        outbox.put(&Notice::Membership);
-        outbox.put(&Notice::Membership);
         outbox.put(&Notice::Released { tenants: vec![tenant(1), tenant(1), tenant(2)] });
         let told = outbox.take();
-        assert_eq!(told.len(), TENANTS_MAX + 2);
-        assert_eq!(told[0], Notice::Membership);
-        assert_eq!(told[1], Notice::Released { tenants: vec![tenant(1), tenant(2)] });
+        assert_eq!(told.len(), TENANTS_MAX + 1);
+        assert_eq!(told[0], Notice::Released { tenants: vec![tenant(1), tenant(2)] });
         assert!(outbox.take().is_empty());
     }
 }

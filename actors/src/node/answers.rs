@@ -235,7 +235,8 @@ impl NodeAnswers {
         let mut reply = reply?;
         for scope in &mut reply.scopes {
             let tenant = scope.tenant.clone();
-            lives.show(scope, || self.0.places.whose(&self.0.owner.node, &tenant));
+            let me = &self.0.owner.node;
+            lives.show(scope, me, || self.0.places.whose(me, &tenant));
         }
         reply.partial.clone_from(&lives.partial);
         for node in self.unlinked() {

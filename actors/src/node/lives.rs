@@ -8,7 +8,7 @@ use crate::admin::{
 };
 use crate::cluster::Whose;
 use crate::worker::Phase;
-use decisiongraph_projections::{Category, TenantId};
+use decisiongraph_projections::{Category, LogSeq, TenantId};
 use std::collections::HashMap;
 
 /// Findings of another node that concern more than itself; the others every node finds by itself.
@@ -74,11 +74,20 @@ impl Lives {
     }
 
     /// Adds to a scope's status what its worker does; where there is none, where it should be.
-    pub fn show(&self, scope: &mut ScopeStatus, whose: impl FnOnce() -> Whose) {
+    pub fn show(&self, scope: &mut ScopeStatus, me: &str, whose: impl FnOnce() -> Whose) {
         let Some((node, of)) = self.seen.get(&(scope.tenant.clone(), scope.projection.clone())) else {
             if scope.lag.events > 0 && matches!(scope.state, ScopeState::Unowned | ScopeState::Behind) {
                 scope.state = ScopeState::Behind;
                 scope.why = self.absent(&whose());
+            } else if scope.state == ScopeState::Current && !scope.owner_live && scope.last_log_seq > LogSeq::ORIGIN {
+                scope.next_owner = match whose() {
+                    Whose::Ours => Some(me.to_owned()),
+                    Whose::Theirs(node) => Some(node),
+                    Whose::Nobody | Whose::Unknown => None,
+                };
+                if let Some(node) = &scope.next_owner {
+                    scope.why = format!("{}; nobody has to hold it, its next event brings it to {node}", scope.why);
+                }
             }
             return;
         };
@@ -135,7 +144,6 @@ fn rank(phase: Phase) -> u8 {
 mod tests {
     use super::*;
     use crate::worker::LiveScope;
-    use decisiongraph_projections::LogSeq;
 
     fn reply(node: &str, phase: Phase, subject: &str) -> LiveReply {
         let tenant = TenantId::new("t").expect("an id");

@@ -37,7 +37,6 @@ impl NodeAnswers {
                 Notice::Released { tenants } => {
                     behind |= tenants.iter().filter(|tenant| !self.look_again(tenant)).count() > 0;
                 }
-                Notice::Membership => self.0.poke_cluster(),
             }
         }
         if behind {

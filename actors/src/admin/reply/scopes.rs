@@ -64,6 +64,9 @@ pub struct ScopeStatus {
     pub active_run: Option<String>,
     /// Why it lags, in a sentence.
     pub why: String,
+    /// The node that its next event brings it to, when nobody holds it and it needs nobody before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_owner: Option<String>,
     /// What its worker is doing, when a node runs one and could be asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live: Option<LiveScope>,

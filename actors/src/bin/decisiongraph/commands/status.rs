@@ -110,6 +110,17 @@ fn text(status: &StatusReply) -> String {
     {
         let _ = write!(out, "\n{}/{}: {}", shown(scope.tenant.as_str()), scope.projection, shown(&scope.why));
     }
+    match status.scopes.iter().filter(|scope| scope.next_owner.is_some()).count() {
+        0 => {}
+        free => {
+            let (scopes, them) = if free == 1 { ("scope needs", "it") } else { ("scopes need", "each of them") };
+            let _ = write!(
+                out,
+                "\n{} {scopes} no owner now: everything is applied, and the next event brings {them} to its node (`why --all` says to which).",
+                number(free as u64)
+            );
+        }
+    }
     for scope in status.scopes.iter().filter(|scope| scope.deviating) {
         let (tenant, projection) = (shown(scope.tenant.as_str()), &scope.projection);
         let _ = write!(out, "\n{tenant}/{projection}: deviates from the reference: a skipped event is left out");
