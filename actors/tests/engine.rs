@@ -63,6 +63,31 @@ async fn catch_up_goes_on_where_it_stopped() {
     }
 }
 
+/// A commit that fails once sends its lane back; the others have folded the next page by then, and meet it in another reading.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lane_that_falls_back_costs_the_others_no_rows() {
+    for table in ["dg_cg_edges_shared", "dg_trace_summary_shared", "dg_policy_eval_index_shared"] {
+        let db = Db::postgres().await;
+        let store = db.store().await;
+        append(&store, &log(20, 0)).await;
+        // A sequence is not rolled back: the fifth row fails, once.
+        db.tamper("CREATE SEQUENCE rows_seen").await;
+        db.tamper(
+            "CREATE FUNCTION fail_once() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF nextval('rows_seen') = 5 THEN \
+             RAISE EXCEPTION 'try again' USING ERRCODE = '40001'; END IF; RETURN NEW; END $$",
+        )
+        .await;
+        db.tamper(&format!(
+            "CREATE TRIGGER fail_once BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION fail_once()"
+        ))
+        .await;
+        let engine = engine(&store, 10);
+        assert_eq!(run(&engine, RunMode::CatchUp).await.run.state, RunState::Completed);
+        let verified = run(&engine, RunMode::Verify).await;
+        assert!(!verified.drifted(), "{table}: {verified:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_poison_event_stops_at_the_event_and_everything_before_it_stands() {
     for db in Db::both().await {

@@ -102,7 +102,9 @@ impl Lane {
     /// Reads which events the scope skips, as of now. Whoever drives a lane for long calls it again when a skip was added or revoked.
     pub async fn skipping(&mut self, view: &dyn ReadView) -> Result<()> {
         self.skips = view.skips(&self.scope).await?.into_iter().map(|skip| skip.log_seq).collect();
-        self.ahead = None;
+        if self.ahead.take().is_some() {
+            self.known = None;
+        }
         Ok(())
     }
 
@@ -173,7 +175,11 @@ impl Lane {
         let ahead = self.ahead.take();
         let folded = match ahead {
             Some((ahead, folded)) if Arc::ptr_eq(&ahead, page) => folded,
-            _ => {
+            unused => {
+                if unused.is_some() {
+                    // What that page writes is noted as there, and it was never written.
+                    known = None;
+                }
                 let folding = self.folding(Some(store), &*view, log);
                 folding.fold(page, self.position.digest.clone(), None, &mut known).await?
             }
