@@ -57,7 +57,8 @@ impl Cluster {
     fn start_node(&mut self, index: usize, more: &[&str]) {
         let files = self.authority.issue(NAMES[index], NAME);
         let url = self.database.url().to_owned();
-        let stay = ["--passivate-after-ms", "3600000"];
+        // A node that hangs is a member, and so named, for longer than it takes to ask everybody on a busy machine.
+        let stay = ["--passivate-after-ms", "3600000", "--lease-ms", "30000"];
         let flags = [&["--database", &url, "--name", NAMES[index]], &stay[..], more].concat();
         self.nodes[index] = Some(start(&self.clis[index], &files, &flags));
     }
