@@ -1,5 +1,6 @@
 //! Jobs: what is asked becomes a run of the engine; and what a rebuild would meet, without starting one.
 
+use super::estimate::{self, Size};
 use super::handler::{no_run, projections, tenant_or_default};
 use super::reply::{RebuildCheckReply, RebuildEstimate, WatchReply, has_ended};
 use super::request::{JobRequest, WATCH_MS_MAX};
@@ -19,15 +20,6 @@ const RATE_EVENTS_PER_SECOND: f64 = 30_000.0;
 const RUNS_LOOKED_AT: usize = 50;
 /// An earlier rebuild must have applied this many events for its rate to mean anything.
 const RATE_EVENTS_MIN: u64 = 1_000;
-
-/// Rows an event and bytes a row with its indexes, by projection: measured on mixed workloads.
-fn shape(projection: &str) -> (f64, f64) {
-    match projection {
-        "context_graph" => (2.0, 420.0),
-        "trace_summary" => (0.13, 300.0),
-        _ => (0.4, 380.0),
-    }
-}
 
 /// Applies what is new.
 pub async fn catch_up(engine: &Engine, request: JobRequest, control: &Control) -> Result<RunReport, AdminError> {
@@ -163,14 +155,24 @@ pub async fn rebuild_check(store: &dyn Store, request: JobRequest) -> Result<Reb
     let mut estimates = Vec::new();
     for projection in &wanted {
         let scope = view.scope(&Scope::new(&tenant, *projection)).await?;
-        let (rows_per_event, bytes_per_row) = shape(projection.name());
-        let rows = (events as f64 * rows_per_event).ceil();
+        let live_generation = scope.as_ref().map(|scope| scope.generation);
+        let cursor = scope.map_or(LogSeq::ORIGIN, |scope| scope.position.cursor);
+        let applied = view.count_events(&tenant, LogSeq::ORIGIN, cursor, EVENTS_BOUND).await?;
+        let (size, size_source) = match live_generation.filter(|_| applied > 0) {
+            Some(generation) => {
+                let live = estimate::sampled(&*view, &tenant, *projection, generation).await?;
+                let growth = events as f64 / applied as f64;
+                (Size { rows: live.rows * growth, bytes: live.bytes * growth }, "live rows")
+            }
+            None => (estimate::assumed(projection.name(), events), "assumed"),
+        };
         estimates.push(RebuildEstimate {
             projection: projection.name().to_owned(),
-            live_generation: scope.as_ref().map(|scope| scope.generation),
-            cursor: scope.map_or(LogSeq::ORIGIN, |scope| scope.position.cursor),
-            rows: rows as u64,
-            bytes: (rows * bytes_per_row) as u64,
+            live_generation,
+            cursor,
+            rows: size.rows.ceil() as u64,
+            bytes: size.bytes.ceil() as u64,
+            size_source: size_source.to_owned(),
         });
     }
     let measured = measured_rate(&*view, &filter(false, RUNS_LOOKED_AT)).await?;

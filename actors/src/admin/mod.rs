@@ -8,6 +8,7 @@
 mod append;
 mod cluster;
 mod error;
+mod estimate;
 mod exit_code;
 mod handler;
 pub(crate) mod health;

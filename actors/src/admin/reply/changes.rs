@@ -103,6 +103,10 @@ pub struct RebuildEstimate {
     pub rows: u64,
     /// Its size with indexes, about: needed beside the live one until that is removed.
     pub bytes: u64,
+    /// What rows and size are based on: `live rows`, a sample of the generation that would be replaced, or `assumed`, figures of mixed
+    /// workloads, when it has no rows yet.
+    #[serde(default)]
+    pub size_source: String,
 }
 
 /// Scopes after a pause or resume.

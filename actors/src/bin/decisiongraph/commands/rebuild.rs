@@ -1,7 +1,7 @@
 //! `rebuild`: a new generation from the log's origin, then an atomic flip.
 
 use super::{Context, unexpected, verify};
-use crate::output::{bytes, duration, number, table};
+use crate::output::{bytes, duration, number, or_dash, table};
 use clap::Args;
 use decisiongraph_actors::admin::{AdminError, AdminReply, AdminRequest, ExitCode, RebuildCheckReply};
 use std::fmt::Write as _;
@@ -53,10 +53,12 @@ fn text(check: &RebuildCheckReply) -> String {
                 number(estimate.cursor.0),
                 number(estimate.rows),
                 bytes(estimate.bytes),
+                or_dash(Some(estimate.size_source.as_str()).filter(|source| !source.is_empty())),
             ]
         })
         .collect();
-    let mut out = table(&["projection", "#live generation", "#cursor", "#rows (about)", "#space (about)"], rows);
+    let mut out =
+        table(&["projection", "#live generation", "#cursor", "#rows (about)", "#space (about)", "from"], rows);
     let more = if check.events >= check.events_bound { "+" } else { "" };
     let space: u64 = check.projections.iter().map(|estimate| estimate.bytes).sum();
     let _ = write!(
