@@ -10,7 +10,7 @@ use decisiongraph_store::throwaway::{Server, StopMode};
 use decisiongraph_store::{AppendMode, Store, Verdict};
 use fleet_support::observer::Observer;
 use fleet_support::*;
-use node_support::{named, soak, until};
+use node_support::{named, rounds, until};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -37,7 +37,7 @@ async fn immediate_restarts_lose_nothing() {
     let writers = writers(&cluster.store, TENANTS);
     cluster.placed(TENANTS).await;
     let mut times = Vec::new();
-    for _ in 0..if soak() { 20 } else { 2 } {
+    for _ in rounds(2, 40) {
         server.restart(StopMode::Immediate).await.expect("restarts");
         let since = Instant::now();
         let before = cluster.observer.progress().await;
@@ -103,7 +103,7 @@ async fn last_and_cursor(observer: &Observer) -> (i64, i64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_promoted_replica_without_the_last_events_loses_nothing_that_is_appended_again() {
-    for _ in 0..if soak() { 5 } else { 1 } {
+    for _ in rounds(1, 10) {
         fail_over().await;
     }
 }

@@ -7,7 +7,7 @@ mod support;
 
 use decisiongraph_actors::admin::rpc::wire::PROTOCOL_VERSION;
 use fleet_support::*;
-use node_support::{Dice, soak, until};
+use node_support::{Dice, rounds, until};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -42,7 +42,7 @@ async fn nodes_join_and_leave_under_load() {
         assert!(after.values().any(|node| *node == name), "it got nothing: {after:?}");
         assert!(elsewhere <= TENANTS / 4, "{elsewhere} moved between others: {before:?} {after:?}");
     }
-    for round in 0..if soak() { 40 } else { 4 } {
+    for round in rounds(4, 80) {
         let index = dice.below(cluster.nodes.len());
         if round % 2 == 0 {
             cluster.nodes[index].signal("TERM");

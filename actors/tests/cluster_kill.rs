@@ -6,32 +6,29 @@ mod node_support;
 mod support;
 
 use fleet_support::*;
-use node_support::{Dice, soak};
-use std::time::{Duration, Instant};
+use node_support::{Dice, rounds};
+use std::time::Duration;
 
 const TENANTS: usize = 6;
+/// Between the end of a lease and the first commit of the next owner, half of the time. A quiet machine needs tens of milliseconds.
+const TAKEOVER_P50_MAX: Duration = Duration::from_millis(500);
 /// Between SIGTERM and the first commit of the next owner, half of the time. A quiet machine needs a fraction of it.
 const HAND_OVER_P50_MAX: Duration = Duration::from_secs(1);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_nodes_are_taken_over_within_their_lease() {
     let mut dice = Dice(seed());
-    let (kills, longest) = if soak() { (60, Duration::from_secs(900)) } else { (4, Duration::from_secs(45)) };
     let mut cluster = Cluster::start(3).await;
     let writers = writers(&cluster.store, TENANTS);
     cluster.placed(TENANTS).await;
-    let (mut takeovers, mut quick) = (Vec::new(), 0);
-    let end = Instant::now() + longest;
-    for round in 0..kills {
-        if Instant::now() > end {
-            println!("time is up after {round} kills");
-            break;
-        }
+    let (mut takeovers, mut behind, mut quick) = (Vec::new(), Vec::new(), 0);
+    for round in rounds(4, 120) {
         let victim = dice.below(cluster.nodes.len());
         let (name, life) = (cluster.nodes[victim].name().to_owned(), cluster.nodes[victim].former().expect("it lives"));
         let tenants = cluster.observer.tenants_of(&name).await;
         let since = cluster.observer.now().await;
         cluster.nodes[victim].kill();
+        let lease_end = cluster.observer.lease_end(&life).await.expect("its row stays");
         // It comes back before anybody has noticed, or after the others have its tenants; in its own directory or as on a new machine.
         let at_once = round % 4 == 3;
         if at_once {
@@ -42,6 +39,10 @@ async fn killed_nodes_are_taken_over_within_their_lease() {
         let times = times.unwrap_or_else(|error| panic!("{name}: {error}\n{}", cluster.logs()));
         assert!(times.iter().all(|time| *time < LEASE + SLACK), "{name}: {times:?}");
         if !at_once {
+            // What the others needed from the moment at which they might. (A lease that had run out for a moment before, because its owner
+            // was late, may have cost that one a scope already.)
+            let left = Duration::from_secs_f64((lease_end - since).max(0.0));
+            behind.extend(times.iter().filter_map(|time| time.checked_sub(left)));
             takeovers.extend(times);
             cluster.restart(victim, dice.below(2) == 0).await;
         }
@@ -49,18 +50,21 @@ async fn killed_nodes_are_taken_over_within_their_lease() {
         tokio::time::sleep(Duration::from_millis(dice.next() % 300)).await;
     }
     let events = writers.stop().await;
-    println!("{events} events; {}; {quick} came back at once", told("takeover after SIGKILL", &takeovers));
+    let late = takeovers.iter().filter(|time| **time > LEASE).count();
+    println!("{events} events; {}, {late} above the lease", told("takeover after SIGKILL", &takeovers));
+    println!("{}; {quick} nodes came back at once", told("counted from the end of the lease", &behind));
+    behind.sort();
+    assert!(behind[behind.len() / 2] < TAKEOVER_P50_MAX, "{behind:?}");
     cluster.reckon(TENANTS).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_is_told_to_end_hands_over_in_a_moment() {
-    let rounds = if soak() { 40 } else { 3 };
     let mut cluster = Cluster::start(3).await;
     let writers = writers(&cluster.store, TENANTS);
     cluster.placed(TENANTS).await;
     let (mut firsts, mut all) = (Vec::new(), Vec::new());
-    for round in 0..rounds {
+    for round in rounds(3, 80) {
         let leaver = round % cluster.nodes.len();
         let (name, life) = (cluster.nodes[leaver].name().to_owned(), cluster.nodes[leaver].former().expect("it lives"));
         let tenants = cluster.observer.tenants_of(&name).await;

@@ -113,10 +113,9 @@ async fn tenants_are_divided_and_change_hands() {
 async fn tenants_change_hands_under_load_and_no_event_is_lost_or_applied_twice() {
     let db = Db::postgres().await;
     let store = db.store().await;
-    let rounds = if soak() { 40 } else { 4 };
     let appenders = Appenders::start(&store, TENANTS, Duration::from_millis(if soak() { 100 } else { 30 }));
     let a = member(&db, "a").await;
-    for round in 0..rounds {
+    for round in rounds(4, 80) {
         let b = member(&db, "b").await;
         until("it has tenants", SOON, async || !placed(&b).is_empty() && placed(&a).len() < TENANTS).await;
         until("it works", SOON, async || owners(&store).await.values().any(|owner| owner.as_deref() == Some("b")))

@@ -10,7 +10,7 @@ mod support;
 use cluster_support::{Authority, NAME, SECRET, free_addresses, listening, private};
 use fleet_support::proxy::{Line, OPEN, Proxy, Way, both};
 use fleet_support::*;
-use node_support::{Dice, soak, until};
+use node_support::{Dice, rounds, soak, until};
 use std::time::Duration;
 
 const TENANTS: usize = 6;
@@ -70,11 +70,9 @@ async fn a_node_cut_off_from_the_database_is_taken_over_and_comes_back() {
     let writers = writers(&cluster.store, TENANTS);
     cluster.placed(TENANTS).await;
     let mut times = Vec::new();
-    for _ in 0..if soak() { 6 } else { 1 } {
-        for how in PARTITIONS {
-            let index = dice.below(cluster.nodes.len());
-            times.push(cut_off(&mut cluster, index, how).await);
-        }
+    for round in rounds(PARTITIONS.len(), PARTITIONS.len() * 12) {
+        let index = dice.below(cluster.nodes.len());
+        times.push(cut_off(&mut cluster, index, PARTITIONS[round % PARTITIONS.len()]).await);
     }
     println!("{} events; {}", writers.stop().await, told("last scope of a cut-off node taken over", &times));
     cluster.reckon(TENANTS).await;
@@ -88,7 +86,7 @@ async fn a_way_that_comes_and_goes_loses_nothing() {
     cluster.placed(TENANTS).await;
     let slow = both(Way::Delay(Duration::from_millis(20)));
     let lines = [both(Way::Hold), both(Way::Swallow), LOST_THERE, LOST_BACK, REFUSED, slow, OPEN, OPEN];
-    for _ in 0..if soak() { 400 } else { 20 } {
+    for _ in rounds(20, 2_000) {
         let proxy = &cluster.nodes[dice.below(3)].proxy;
         proxy.set(lines[dice.below(lines.len())]);
         if dice.below(3) == 0 {
@@ -106,6 +104,29 @@ async fn a_way_that_comes_and_goes_loses_nothing() {
     cluster.placed(TENANTS).await;
     println!("{} events", writers.stop().await);
     cluster.reckon(TENANTS).await;
+}
+
+/// Some connections are forgotten, and the lease is renewed on another: nobody but the node itself can know that it does nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn forgotten_connections_are_given_up_though_the_lease_is_renewed() {
+    let mut cluster = Cluster::start(0).await;
+    cluster.add_with(|order| order.flags.push("--statement-timeout-ms=1000".to_owned())).await;
+    let writers = writers(&cluster.store, 2);
+    cluster.placed(2).await;
+    let life = cluster.nodes[0].former().expect("it lives");
+    for _ in rounds(3, 60) {
+        // From one renewal to before the next one, and longer than the pause between two looks at the log.
+        let lease = cluster.observer.lease_end(&life).await;
+        until("it is renewed", PATIENCE, async || cluster.observer.lease_end(&life).await != lease).await;
+        cluster.nodes[0].proxy.set(both(Way::Swallow));
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        cluster.nodes[0].proxy.set(OPEN);
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let before = cluster.observer.progress().await;
+        until("it works on", PATIENCE, async || cluster.observer.progress().await > before).await;
+    }
+    writers.stop().await;
+    cluster.reckon(2).await;
 }
 
 /// Whether each node says that its links to the others are in this state.

@@ -6,7 +6,7 @@ mod node_support;
 mod support;
 
 use fleet_support::*;
-use node_support::{Appenders, Dice, named, soak, until};
+use node_support::{Appenders, Dice, named, rounds, soak, until};
 use std::time::Duration;
 
 const TENANTS: usize = 6;
@@ -64,7 +64,8 @@ async fn a_node_that_hangs_in_a_batch_is_fenced_and_holds_nobody_up() {
     let writers = writers(&cluster.store, TENANTS);
     cluster.placed(TENANTS).await;
     let mut held = Vec::new();
-    for point in POINTS.repeat(if soak() { 10 } else { 1 }) {
+    for round in rounds(POINTS.len(), POINTS.len() * 20) {
+        let point = POINTS[round % POINTS.len()];
         // Late enough that it has all of a tenant.
         let visit = 20 + dice.below(12);
         held.push(stopped_and_continued(&mut cluster, point, visit, LEASE).await);
@@ -92,10 +93,11 @@ async fn a_writer_that_nobody_may_end_is_fenced_by_its_epoch() {
     let writers = Appenders::start(&cluster.store, TENANTS, Duration::from_millis(1_500));
     cluster.placed(TENANTS).await;
     // Nothing is open on the server: nobody waits for anything.
-    for visit in if soak() { 60..72 } else { 60..62 } {
-        let held = stopped_and_continued(&mut cluster, "commit.begin", visit, LEASE).await;
-        println!("taken over after {held:?}");
+    let mut held = Vec::new();
+    for round in rounds(2, 30) {
+        held.push(stopped_and_continued(&mut cluster, "commit.begin", 60 + round % 12, LEASE).await);
     }
+    println!("{}", told("last scope of a stopped node taken over", &held));
     if soak() {
         // The scope row is locked: until the server ends the transaction (10 s).
         let held = stopped_and_continued(&mut cluster, "commit.before_commit", 5, Duration::from_secs(12)).await;

@@ -5,6 +5,7 @@
 pub mod observer;
 pub mod process;
 pub mod proxy;
+pub mod strain;
 
 use crate::node_support::{self, named};
 use decisiongraph_actors::cluster::placement::{Candidate, Placement};
@@ -14,9 +15,10 @@ use observer::Observer;
 use process::{NodeProcess, Order};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use strain::Strain;
 
 /// Lease of the nodes.
 pub const LEASE: Duration = Duration::from_secs(2);
@@ -32,6 +34,7 @@ pub struct Cluster {
     pub nodes: Vec<NodeProcess>,
     /// Where the database is, without any proxy.
     pub url: String,
+    strain: Strain,
     dir: tempfile::TempDir,
     _database: Option<throwaway::Database>,
 }
@@ -63,6 +66,7 @@ impl Cluster {
             observer: Observer::of(url),
             nodes: Vec::new(),
             url: url.to_owned(),
+            strain: Strain::watched(),
             dir: tempfile::tempdir().expect("a directory"),
             _database: None,
         }
@@ -167,9 +171,8 @@ impl Cluster {
         }
         node_support::reckon(&self.store, tenants).await;
         if node_support::soak() {
-            for index in 0..tenants {
-                self.folded_by_others(&named(index));
-            }
+            let folds: Vec<usize> = (0..tenants).map(|index| self.folded_by_others(&named(index))).collect();
+            println!("{tenants} logs folded by {folds:?} other programs to the same digests; {}", self.strain.told());
         }
         for node in &self.nodes {
             let log = node.log();
@@ -177,24 +180,38 @@ impl Cluster {
         }
     }
 
-    /// The reference digests against a fold of the exported log that shares no code with the program.
-    fn folded_by_others(&self, tenant: &TenantId) {
+    /// The reference digests against folds of the exported log by programs that share no code with this one: the plain fold of this
+    /// repository, and the one that lies beside it, if it does. How many they are.
+    fn folded_by_others(&self, tenant: &TenantId) -> usize {
         let ours = |args: &[&str]| {
             let mut command = process::program();
             command.args(args).args(["--database", &self.url, "--tenant", tenant.as_str()]);
             command
         };
-        let mut export = ours(&["export"]).stdout(Stdio::piped()).spawn().expect("exports");
-        let fold = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/benchmarks/plain_fold.py");
-        let log = export.stdout.take().expect("piped");
-        let folded = Command::new("python3").arg(fold).stdin(log).output().expect("python3 folds");
-        assert!(folded.status.success() && export.wait().expect("ends").success());
-        let digests = ours(&["digest", "--reference", "--json"]).output().expect("digests");
-        let [theirs, ours] = [folded.stdout, digests.stdout]
-            .map(|json| serde_json::from_slice::<serde_json::Value>(&json).expect("JSON"));
-        for name in ["context_graph", "trace_summary", "precedent_index"] {
-            assert_eq!(find(&ours, name), find(&theirs, name), "{tenant}: {ours}");
+        let log = self.dir.path().join("exported.jsonl");
+        let file = std::fs::File::create(&log).expect("a file");
+        assert!(ours(&["export"]).stdout(file).status().expect("exports").success());
+        let digests = ours(&["digest", "--reference", "--json"]).output().expect("digests").stdout;
+        let ours: serde_json::Value = serde_json::from_slice(&digests).expect("JSON");
+        let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
+        let (plain, oracle) = (root.join("docs/benchmarks/plain_fold.py"), root.join("../shared/parity/oracle.py"));
+        let mut folds = vec![Command::new("python3")];
+        folds[0].arg(plain).stdin(std::fs::File::open(&log).expect("a file"));
+        if oracle.exists() {
+            let mut fold = Command::new("python3");
+            fold.arg(oracle).arg("fold").arg(&log);
+            folds.push(fold);
         }
+        for fold in &mut folds {
+            let folded = fold.output().expect("python3 folds");
+            assert!(folded.status.success(), "{tenant}: {}", String::from_utf8_lossy(&folded.stderr));
+            let theirs: serde_json::Value = serde_json::from_slice(&folded.stdout).expect("JSON");
+            for name in ["context_graph", "trace_summary", "precedent_index"] {
+                let digest = find(&theirs, name);
+                assert!(digest.is_some() && find(&ours, name) == digest, "{tenant}: {ours} {theirs}");
+            }
+        }
+        folds.len()
     }
 
     pub fn logs(&self) -> String {

@@ -120,6 +120,12 @@ impl Observer {
         Ok(first.into_values().collect())
     }
 
+    /// When the lease of this life ends or ended; none when its row is gone.
+    pub async fn lease_end(&self, life: &str) -> Option<f64> {
+        let sql = "SELECT extract(epoch FROM expires_at)::float8 FROM dg_node WHERE incarnation::text = $1";
+        self.rows(sql, &[&life]).await?.first().map(|row| row.get(0))
+    }
+
     /// When this life of a node committed last to a scope that it still owns.
     pub async fn last_commit(&self, life: &str) -> Option<f64> {
         let sql = "SELECT extract(epoch FROM max(updated_at))::float8 FROM dg_scope WHERE owner_incarnation::text = $1";

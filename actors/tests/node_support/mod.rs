@@ -6,7 +6,7 @@ use decisiongraph_actors::engine::EngineConfig;
 use decisiongraph_actors::failure::Pauses;
 use decisiongraph_actors::node::{Identity, Node, NodeBounds, NodeParts, Shared};
 use decisiongraph_projections::{Admitted, LogSeq, TenantId, catalogue};
-use decisiongraph_store::{AppendMode, RunMode, Scope, Store, Verdict};
+use decisiongraph_store::{AppendMode, ListFilter, RunMode, Scope, Store, Verdict};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -14,6 +14,23 @@ use std::time::{Duration, Instant};
 /// Whether the large sizes are run.
 pub fn soak() -> bool {
     std::env::var_os("DECISIONGRAPH_SOAK").is_some()
+}
+
+/// Longest time for the rounds of one test.
+fn rounds_max() -> Duration {
+    Duration::from_secs(if soak() { 600 } else { 60 })
+}
+
+/// The rounds of a test, few or many, while there is time: a run that takes too long ends in order and says how far it got.
+pub fn rounds(few: usize, many: usize) -> impl Iterator<Item = usize> {
+    let (count, end) = (if soak() { many } else { few }, Instant::now() + rounds_max());
+    (0..count).take_while(move |round| {
+        let on = *round == 0 || Instant::now() < end;
+        if !on {
+            println!("time is up after {round} of {count} rounds");
+        }
+        on
+    })
 }
 
 /// Short pauses; otherwise as in production.
@@ -179,7 +196,11 @@ pub async fn reckon(store: &Arc<dyn Store>, tenants: usize) {
         let report = engine.run(&request, &Default::default()).await.expect("verifies");
         assert!(!report.drifted(), "{report:?}");
         assert_eq!(report.scopes.len(), catalogue::ALL.len());
-        let last = store.view().await.expect("a view").last_log_seq(&tenant, None).await.expect("a position");
+        let view = store.view().await.expect("a view");
+        let last = view.last_log_seq(&tenant, None).await.expect("a position");
+        let open = ListFilter { tenant: Some(tenant), projection: None, open_only: true, limit: 10 };
+        let failures = view.failures(&open).await.expect("a list");
+        assert!(failures.is_empty(), "open: {failures:?}");
         for scope in &report.scopes {
             assert_eq!((scope.cursor, scope.failure.as_ref()), (last, None), "{scope:?}");
         }

@@ -86,22 +86,27 @@ impl Store for PostgresStore {
     }
 
     async fn append(&self, tenant: &TenantId, events: &[Admitted], mode: AppendMode) -> Result<Vec<Verdict>> {
+        let _overdue = self.connections.overdue(pool::BATCH_STATEMENTS);
         append::append(self, tenant, events, mode).await
     }
 
     async fn sample_high_water(&self) -> Result<HighWaterSample> {
+        let _overdue = self.connections.overdue(pool::READ_STATEMENTS);
         high_water::sample(self).await
     }
 
     async fn log_end(&self) -> Result<LogEnd> {
+        let _overdue = self.connections.overdue(pool::READ_STATEMENTS);
         high_water::end(&*self.connections.get().await?).await
     }
 
     async fn writers_still_open(&self, writers: &[OpenWriter]) -> Result<Vec<OpenWriter>> {
+        let _overdue = self.connections.overdue(pool::READ_STATEMENTS);
         high_water::still_open(&*self.connections.get().await?, writers).await
     }
 
     async fn wakes(&self) -> Result<Wakes> {
+        let _overdue = self.connections.overdue(pool::READ_STATEMENTS);
         wake::wakes(&self.connections).await
     }
 
@@ -114,14 +119,17 @@ impl Store for PostgresStore {
     }
 
     async fn join(&self, owner: &Owner, ttl: Duration, facts: &MemberFacts) -> Result<()> {
+        let _overdue = self.connections.overdue(pool::READ_STATEMENTS);
         member::join(self, owner, ttl, facts).await
     }
 
     async fn leave(&self, owner: &Owner) -> Result<()> {
+        let _overdue = self.connections.overdue(pool::READ_STATEMENTS);
         lease::leave(self, owner).await
     }
 
     async fn hand_over(&self, owner: &Owner, tenants: &[TenantId]) -> Result<u64> {
+        let _overdue = self.connections.overdue(pool::READ_STATEMENTS);
         member::hand_over(self, owner, tenants).await
     }
 
@@ -138,6 +146,7 @@ impl Store for PostgresStore {
     }
 
     async fn release_scope(&self, lease: &Lease) -> Result<()> {
+        let _overdue = self.connections.overdue(pool::READ_STATEMENTS);
         lease::release(self, lease).await
     }
 

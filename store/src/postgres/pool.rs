@@ -4,7 +4,7 @@
 //! server when it holds a transaction open for too long: time-outs are part of the commit protocol.
 //!
 //! [`Connections::hang_up`] ends every session at once, also those whose answer somebody waits for: behind a network that has forgotten a
-//! connection nothing else does for a long time.
+//! connection nothing else does for a long time. It happens by itself when an answer is overdue ([`Connections::overdue`]).
 //!
 //! *Never here:* reconnect loops. A writer's session that is lost is replaced once per call that takes a new epoch.
 
@@ -28,6 +28,10 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// How long a read view may sit idle inside its snapshot.
 pub(super) const SNAPSHOT_IDLE: Duration = Duration::from_secs(300);
+/// Statements of a read or a short transaction, one of them slow.
+pub(super) const READ_STATEMENTS: u32 = 2;
+/// Those of a batch, or of an append.
+pub(super) const BATCH_STATEMENTS: u32 = 6;
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 
 /// All connections of one store.
@@ -40,6 +44,8 @@ pub(super) struct Connections {
     patience: Duration,
     /// Counts hang-ups; every session ends with the next one.
     hang_ups: watch::Sender<u64>,
+    /// Longest time that the server works on a statement.
+    statement_max: Duration,
     writers: Vec<Slot>,
     builders: Vec<Slot>,
 }
@@ -68,6 +74,17 @@ pub(super) struct Session {
 pub(super) struct Held<'a> {
     slot: MutexGuard<'a, Option<Session>>,
     session: Option<Session>,
+    /// None for a rebuild, whose end may take any time.
+    _overdue: Option<Overdue>,
+}
+
+/// Hangs up when its time is over; see [`Connections::overdue`].
+pub(super) struct Overdue(JoinHandle<()>);
+
+impl Drop for Overdue {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl Held<'_> {
@@ -140,6 +157,7 @@ impl Connections {
             pool,
             patience,
             hang_ups,
+            statement_max: options.statement_timeout,
             writers: slots(),
             builders: slots(),
         })
@@ -186,9 +204,22 @@ impl Connections {
         self.hang_ups.send_modify(|count| *count += 1);
     }
 
+    /// Hangs up unless it is dropped before the server must have given up as many statements as are asked for meanwhile: then it was not
+    /// asked, or its answer is lost, and the network has forgotten that connection. (One that forgets a lease's renewal does so, too; but
+    /// that may have been asked for on another one.)
+    pub(super) fn overdue(&self, statements: u32) -> Overdue {
+        let (patience, hang_ups) = (self.statement_max.saturating_mul(statements), self.hang_ups.clone());
+        Overdue(tokio::spawn(async move {
+            tokio::time::sleep(patience).await;
+            hang_ups.send_modify(|count| *count += 1);
+        }))
+    }
+
     /// The session that writes this scope's live batches, connected if it is not.
     pub(super) async fn writer(&self, scope: &Scope) -> Result<Held<'_>> {
-        self.hold(&self.writers[place(scope, self.writers.len())]).await
+        let mut held = self.hold(&self.writers[place(scope, self.writers.len())]).await?;
+        held._overdue = Some(self.overdue(BATCH_STATEMENTS));
+        Ok(held)
     }
 
     /// The session that writes this scope's rebuilds: another one, so that a rebuild does not hold up the live batches.
@@ -206,7 +237,7 @@ impl Connections {
                 session
             }
         };
-        Ok(Held { slot: place, session: Some(session) })
+        Ok(Held { slot: place, session: Some(session), _overdue: None })
     }
 
     /// The session that a lease names, or `fenced`: a lease does not outlive its session, because nobody knows what the lost one still
@@ -216,7 +247,8 @@ impl Connections {
         let mut slot = slots[place(scope, slots.len())].session.lock().await;
         match slot.take() {
             Some(session) if session.number == number && !session.client.is_closed() => {
-                Ok(Held { slot, session: Some(session) })
+                let overdue = (!build).then(|| self.overdue(BATCH_STATEMENTS));
+                Ok(Held { slot, session: Some(session), _overdue: overdue })
             }
             other => {
                 *slot = other;
@@ -227,6 +259,7 @@ impl Connections {
 
     async fn connect_session(&self) -> Result<Session> {
         static NUMBER: AtomicI64 = AtomicI64::new(1);
+        let _overdue = self.overdue(READ_STATEMENTS);
         let client = self.dedicated().await?;
         let row = client.query_one(include_str!("sql/session.sql"), &[]).await.during("open a writer session")?;
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);

@@ -2,7 +2,7 @@
 //! ([`PostgresStore::snapshot`](crate::Store::snapshot): REPEATABLE READ, READ ONLY, rolled back when the last user of it is gone).
 
 use super::errors::During as _;
-use super::pool::{Connections, SNAPSHOT_IDLE};
+use super::pool::{Connections, Overdue, READ_STATEMENTS, SNAPSHOT_IDLE};
 use super::{failure, member, prior, query, read, run, scope, skip};
 use crate::{
     Checkpoint, Direction, Failure, Generation, Lag, ListFilter, Member, Owner, PageLimit, PrecedentFilter,
@@ -31,6 +31,7 @@ pub(super) struct Snapshot {
 impl Snapshot {
     /// Opens it; what it sees is decided before this returns.
     pub(super) async fn open(connections: &Connections) -> Result<Arc<Snapshot>> {
+        let _overdue = connections.overdue(READ_STATEMENTS);
         let client = connections.get().await?;
         let idle = SNAPSHOT_IDLE.as_millis();
         // A transaction that is interrupted here ends with the value, like one that is done.
@@ -60,7 +61,7 @@ impl Drop for Snapshot {
 #[expect(clippy::large_enum_variant, reason = "lives on the stack for one call")]
 pub(super) enum Reader<'a> {
     /// Of the pool, for one read.
-    Pooled(Object),
+    Pooled(Object, #[expect(dead_code, reason = "lives as long")] Overdue),
     /// Of the snapshot.
     Snapshot(&'a Snapshot),
 }
@@ -69,7 +70,7 @@ impl Deref for Reader<'_> {
     type Target = ClientWrapper;
     fn deref(&self) -> &ClientWrapper {
         match self {
-            Reader::Pooled(client) => client,
+            Reader::Pooled(client, _) => client,
             Reader::Snapshot(snapshot) => snapshot.client(),
         }
     }
@@ -90,7 +91,7 @@ impl View {
     async fn reader(&self) -> Result<Reader<'_>> {
         match &self.snapshot {
             Some(snapshot) => Ok(Reader::Snapshot(snapshot)),
-            None => Ok(Reader::Pooled(self.connections.get().await?)),
+            None => Ok(Reader::Pooled(self.connections.get().await?, self.connections.overdue(READ_STATEMENTS))),
         }
     }
 }
