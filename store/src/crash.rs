@@ -56,13 +56,21 @@ pub fn point(name: &str) {
     debug_assert!(POINTS.contains(&name), "{name} is not a named crash point");
     for plan in PLANS.iter().filter(|plan| plan.name == name) {
         if plan.visits.fetch_add(1, Ordering::SeqCst) + 1 == plan.visit {
-            // `kill` of the own pid: nothing of this process runs after it, or until it is continued.
-            let _ = std::process::Command::new("kill").args([plan.signal, &std::process::id().to_string()]).status();
+            let _ = std::process::Command::new("kill").args([plan.signal, &this_thread()]).status();
             if plan.signal == "-KILL" {
                 std::thread::sleep(std::time::Duration::from_secs(60));
             }
         }
     }
+}
+
+/// Its number, where the system shows one, else the process's. A signal to it meets the whole process, and this thread first: it does not
+/// return from the point, while a signal to the process is taken by any thread, and this one may go on until that has its turn.
+#[cfg(debug_assertions)]
+fn this_thread() -> String {
+    let shown = std::fs::read_link("/proc/thread-self");
+    let number = shown.ok().and_then(|path| path.file_name().map(|name| name.to_string_lossy().into_owned()));
+    number.unwrap_or_else(|| std::process::id().to_string())
 }
 
 /// Nothing, in release builds.
