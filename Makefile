@@ -31,4 +31,4 @@ bench: ## the measures of docs/benchmarks, on a throw-away PostgreSQL and on the
 
 soak: install-postgres ## the large sizes: hours, not minutes
 	cargo test --workspace --no-run
-	DECISIONGRAPH_SOAK=1 cargo run --quiet --package decisiongraph-parity -- with-postgres -- .ci/tests
+	DECISIONGRAPH_SOAK=1 cargo run --quiet --package decisiongraph-parity -- with-postgres -- .ci/tests --nocapture --test-threads=1
