@@ -20,3 +20,11 @@ pub const ALL: [&dyn Projection; 3] = [CONTEXT_GRAPH, TRACE_SUMMARY, PRECEDENT_I
 pub fn find(name: &str) -> Option<&'static dyn Projection> {
     ALL.into_iter().find(|projection| projection.name() == name)
 }
+
+/// Types of the earlier events that some projection wants of a trace.
+pub fn history_types() -> Vec<&'static str> {
+    let mut types: Vec<&str> = ALL.iter().flat_map(|projection| projection.needs(&[]).history_types).collect();
+    types.sort_unstable();
+    types.dedup();
+    types
+}

@@ -15,6 +15,7 @@ pub mod digest;
 pub mod event;
 pub mod json_reader;
 pub mod known;
+pub mod open_traces;
 pub mod payload_hash;
 pub mod pii_guard;
 pub mod precedent_index;

@@ -8,7 +8,8 @@ use super::page::Page;
 use super::report::Progress;
 use super::{Control, EngineConfig};
 use crate::telemetry::Telemetry;
-use decisiongraph_projections::{Category, LogSeq, TenantId};
+use decisiongraph_projections::open_traces::OpenTraces;
+use decisiongraph_projections::{Category, LogSeq, TenantId, catalogue};
 use decisiongraph_store::{Owner, PageLimit, ReadView, Result, RunMode, RunProgress, Store, StoreError};
 use futures_util::FutureExt as _;
 use futures_util::future::try_join_all;
@@ -94,6 +95,7 @@ impl<'a> Job<'a> {
         let tenant = self.tenant.clone();
         let none = BTreeSet::new();
         let mut ahead: Option<Arc<Page>> = None;
+        let mut open: Option<OpenTraces> = None;
         lanes.iter_mut().for_each(Lane::keep_known);
         loop {
             if self.report(lanes, target).await? {
@@ -101,9 +103,10 @@ impl<'a> Job<'a> {
             }
             let Some((from, upto)) = next_window(lanes, target) else { return Ok(Ended::Reached) };
             self.trust.check()?;
+            let open = open.get_or_insert_with(|| OpenTraces::new(from, catalogue::history_types()));
             let page = match ahead.take() {
                 Some(page) if page.after == from && page.upto == upto => page,
-                _ => Arc::new(Page::read(log, &tenant, from, upto, limit, &none).await?),
+                _ => Arc::new(Page::read_on(log, &tenant, from, upto, limit, &none, Some(open)).await?),
             };
             if page.is_empty() {
                 if upto >= target {
@@ -135,7 +138,7 @@ impl<'a> Job<'a> {
             let read_ahead = async {
                 match next {
                     Some((after, upto)) => {
-                        Ok(Some(Arc::new(Page::read(log, tenant, after, upto, limit, &none).await?)))
+                        Ok(Some(Arc::new(Page::read_on(log, tenant, after, upto, limit, &none, Some(open)).await?)))
                     }
                     None => Ok(None),
                 }

@@ -9,9 +9,9 @@
 use super::page::Page;
 use decisiongraph_projections::digest::rolling::RollingDigest;
 use decisiongraph_projections::known::Known;
-use decisiongraph_projections::{Changes, LogSeq, Needs, Poison, Prior, Projection, TenantId};
+use decisiongraph_projections::{Changes, LogEvent, LogSeq, Needs, Poison, Prior, Projection, TenantId};
 use decisiongraph_store::{BuildLease, Generation, ReadView, Result, Store, StoreError};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// What a page gave.
@@ -82,15 +82,7 @@ impl Folding<'_> {
                 existing.extend(answered);
             }
         }
-        if !needs.history_of.is_empty() {
-            prior.history = self.log.history(self.tenant, &needs.history_of, &needs.history_types, page.after).await?;
-            if !self.skips.is_empty() {
-                // A skipped event is in no batch, so it is in no history either.
-                for events in prior.history.values_mut() {
-                    events.retain(|event| !self.skips.contains(&event.log_seq));
-                }
-            }
-        }
+        prior.history = self.history(&needs, page).await?;
         let events = Arc::clone(page);
         let (mut folded, knowledge) = pure(move || {
             let mut digest = digest;
@@ -126,6 +118,30 @@ impl Folding<'_> {
             prior.overlay(needs, &pending.changes);
         }
         Ok(prior)
+    }
+
+    /// The earlier events that are needed, of the page's traces.
+    async fn history(&self, needs: &Needs, page: &Page) -> Result<HashMap<String, Vec<LogEvent>>> {
+        let (kept, ask) = (&page.behind.history, &page.behind.ask_history);
+        let ask: BTreeSet<String> = needs.history_of.intersection(ask).cloned().collect();
+        let mut history = if ask.is_empty() {
+            HashMap::new()
+        } else {
+            self.log.history(self.tenant, &ask, &needs.history_types, page.after).await?
+        };
+        for trace in &needs.history_of {
+            if let Some(events) = kept.get(trace) {
+                let wanted = events.iter().filter(|event| needs.history_types.contains(&event.event_type.as_str()));
+                history.insert(trace.clone(), wanted.map(|event| LogEvent::clone(event)).collect());
+            }
+        }
+        if !self.skips.is_empty() {
+            // A skipped event is in no batch, so it is in no history either.
+            for events in history.values_mut() {
+                events.retain(|event| !self.skips.contains(&event.log_seq));
+            }
+        }
+        Ok(history)
     }
 
     /// Sees to it that these columns of a build have their index.

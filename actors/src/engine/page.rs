@@ -1,6 +1,7 @@
 //! Pages of the log, read and checked once for every projection that stands at the same position and skips the same events.
 
 use super::fold::pure;
+use decisiongraph_projections::open_traces::{Behind, OpenTraces};
 use decisiongraph_projections::sequence::{Sifted, sift};
 use decisiongraph_projections::{LogEvent, LogSeq, Poison, TenantId};
 use decisiongraph_store::{PageLimit, ReadView, Result};
@@ -18,6 +19,8 @@ pub struct Page {
     pub skipped: Vec<LogSeq>,
     /// The first event that no projection may take; everything before it is sound.
     pub poison: Option<Poison>,
+    /// What is known of its traces before it.
+    pub behind: Behind,
 }
 
 impl Page {
@@ -30,15 +33,40 @@ impl Page {
         limit: PageLimit,
         skips: &BTreeSet<LogSeq>,
     ) -> Result<Page> {
+        Page::read_on(log, tenant, after, upto, limit, skips, None).await
+    }
+
+    /// The same, by a reader who keeps the open traces from page to page.
+    pub async fn read_on(
+        log: &dyn ReadView,
+        tenant: &TenantId,
+        after: LogSeq,
+        upto: LogSeq,
+        limit: PageLimit,
+        skips: &BTreeSet<LogSeq>,
+        mut open: Option<&mut OpenTraces>,
+    ) -> Result<Page> {
         let events = log.page(tenant, after, upto, limit).await?;
-        let traces: BTreeSet<String> = events.iter().map(|event| event.trace_id.clone()).collect();
-        let heads = if traces.is_empty() { Default::default() } else { log.heads(tenant, &traces, after).await? };
+        let mut behind = match &mut open {
+            Some(open) => open.behind(after, &events),
+            None => Behind::unknown(&events),
+        };
+        if !behind.ask_heads.is_empty() {
+            behind.heads.extend(log.heads(tenant, &behind.ask_heads, after).await?);
+        }
+        if let Some(open) = open {
+            open.note(&events, &behind);
+        }
         let skips: BTreeSet<LogSeq> = match events.last() {
             Some(last) => skips.range(..=last.log_seq).filter(|skip| **skip > after).copied().collect(),
             None => BTreeSet::new(),
         };
-        let Sifted { events, skipped, poison } = pure(move || sift(events, &heads, &skips)).await?;
-        Ok(Page { after, upto, events, skipped, poison })
+        let sifting = move || {
+            let sifted = sift(events, &behind.heads, &skips);
+            (sifted, behind)
+        };
+        let (Sifted { events, skipped, poison }, behind) = pure(sifting).await?;
+        Ok(Page { after, upto, events, skipped, poison, behind })
     }
 
     /// The events before the poison.
@@ -93,6 +121,7 @@ mod tests {
             events: events.iter().map(event).collect(),
             skipped: skipped.iter().copied().map(LogSeq).collect(),
             poison: None,
+            behind: Behind::default(),
         }
     }
 

@@ -11,7 +11,9 @@
 use super::errors::{During as _, explain_connect, explain_pool};
 use super::tls::TlsChoice;
 use crate::{Result, Scope, StoreError, StoreOptions};
-use deadpool_postgres::{ClientWrapper, Connect, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use deadpool_postgres::{
+    ClientWrapper, Connect, Manager, ManagerConfig, Object, Pool, QueueMode, RecyclingMethod, Runtime,
+};
 use decisiongraph_projections::{Category, catalogue};
 use std::future::poll_fn;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -144,6 +146,8 @@ impl Connections {
         let manager = manager(&config, &tls, &hang_ups)?;
         let pool = Pool::builder(manager)
             .max_size(options.pool_size.max(1))
+            // The one that was used last has its statements prepared and its caches warm.
+            .queue_mode(QueueMode::Lifo)
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(options.connect_timeout))
             .create_timeout(Some(patience))

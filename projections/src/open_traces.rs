@@ -1,0 +1,253 @@
+//! What a reader who goes through a log keeps of it: the open traces, so that little of what lies behind a page is read a second time.
+//!
+//! *Guarantees.* An answer is what the log would have said at the page's start: of an open trace its latest number and its earlier events,
+//! of a trace that was surely never met ([`Absence`], from the log's origin on) that there are none. Everything else is left to be asked.
+//! What is kept belongs to one position: a page that starts elsewhere finds nothing kept. Memory is bounded, whatever the log holds.
+
+use crate::absence::Absence;
+use crate::event::{EventType, LogEvent, LogSeq};
+use hashbrown::{DefaultHashBuilder, HashMap};
+use std::collections::{BTreeSet, HashMap as Answers};
+use std::hash::BuildHasher as _;
+use std::sync::Arc;
+
+/// Open traces that are kept.
+const TRACES_MAX: usize = 20_000;
+/// Bytes of their events that are kept.
+const BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// See the module.
+pub struct OpenTraces {
+    /// What is kept is the state behind this position.
+    at: LogSeq,
+    /// Every trace met since the log's origin; absent when the reader did not come from there.
+    met: Option<Absence>,
+    hasher: DefaultHashBuilder,
+    open: HashMap<String, Open>,
+    /// Types of the events that are kept.
+    types: Vec<&'static str>,
+    bytes: usize,
+    traces_max: usize,
+    bytes_max: usize,
+}
+
+struct Open {
+    head: i64,
+    /// All its events of those types; absent when there were too many bytes, or when it was met in its midst.
+    events: Option<Vec<Arc<LogEvent>>>,
+}
+
+/// What lies behind the start of a page, of the traces in it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Behind {
+    /// The latest `trace_seq` of each trace for which it is known that it has begun.
+    pub heads: Answers<String, i64>,
+    /// All earlier events, of the types that are kept, of some of those.
+    pub history: Answers<String, Vec<Arc<LogEvent>>>,
+    /// Traces whose head is to be asked for.
+    pub ask_heads: BTreeSet<String>,
+    /// Traces whose earlier events are to be asked for by whoever wants them. Of a trace that is neither here nor in `history` there are none.
+    pub ask_history: BTreeSet<String>,
+}
+
+impl Behind {
+    /// For a reader who keeps nothing: all is to be asked.
+    pub fn unknown(events: &[LogEvent]) -> Behind {
+        let ask: BTreeSet<String> = events.iter().map(|event| event.trace_id.clone()).collect();
+        Behind { ask_heads: ask.clone(), ask_history: ask, ..Behind::default() }
+    }
+}
+
+impl OpenTraces {
+    /// For a reader at `at`, who wants earlier events of these types.
+    pub fn new(at: LogSeq, types: Vec<&'static str>) -> OpenTraces {
+        OpenTraces::with_room_for(at, types, TRACES_MAX, BYTES_MAX)
+    }
+
+    /// The same, with room for fewer traces and bytes.
+    fn with_room_for(at: LogSeq, types: Vec<&'static str>, traces_max: usize, bytes_max: usize) -> OpenTraces {
+        OpenTraces {
+            at,
+            met: (at == LogSeq::ORIGIN).then(Absence::default),
+            hasher: DefaultHashBuilder::default(),
+            open: HashMap::new(),
+            types,
+            bytes: 0,
+            traces_max,
+            bytes_max,
+        }
+    }
+
+    /// What is known before the page of these events, which are the next ones behind `after`.
+    pub fn behind(&mut self, after: LogSeq, events: &[LogEvent]) -> Behind {
+        if after != self.at {
+            let types = std::mem::take(&mut self.types);
+            *self = OpenTraces::with_room_for(after, types, self.traces_max, self.bytes_max);
+        }
+        let mut behind = Behind::default();
+        let mut done: hashbrown::HashSet<&str> = hashbrown::HashSet::new();
+        for event in events {
+            let trace = event.trace_id.as_str();
+            if !done.insert(trace) {
+                continue;
+            }
+            if let Some(open) = self.open.get(trace) {
+                behind.heads.insert(trace.to_owned(), open.head);
+                match &open.events {
+                    Some(events) => {
+                        behind.history.insert(trace.to_owned(), events.clone());
+                    }
+                    None => {
+                        behind.ask_history.insert(trace.to_owned());
+                    }
+                }
+            } else if self.met.as_ref().is_none_or(|met| met.may_hold(self.hasher.hash_one(trace))) {
+                behind.ask_heads.insert(trace.to_owned());
+                behind.ask_history.insert(trace.to_owned());
+            }
+        }
+        behind
+    }
+
+    /// Goes behind that page. `behind` says what was known before it.
+    pub fn note(&mut self, events: &[LogEvent], behind: &Behind) {
+        for event in events {
+            let trace = event.trace_id.as_str();
+            // Of a trace that was met before and is not kept, earlier events are missing here.
+            let mut whole = false;
+            if let Some(met) = &mut self.met {
+                let hash = self.hasher.hash_one(trace);
+                if !met.may_hold(hash) {
+                    met.add(hash);
+                    whole = !behind.ask_history.contains(trace);
+                }
+            }
+            if event.known_type() == Some(EventType::TraceFinished) {
+                if let Some(open) = self.open.remove(trace) {
+                    self.bytes -= open.bytes();
+                }
+                continue;
+            }
+            if !self.open.contains_key(trace) {
+                if self.open.len() >= self.traces_max {
+                    continue;
+                }
+                self.open.insert(trace.to_owned(), Open { head: event.trace_seq, events: whole.then(Vec::new) });
+            }
+            let Some(open) = self.open.get_mut(trace) else { continue };
+            open.head = event.trace_seq;
+            if open.events.is_none() || !self.types.contains(&event.event_type.as_str()) {
+                continue;
+            }
+            if self.bytes + size(event) > self.bytes_max {
+                self.bytes -= open.bytes();
+                open.events = None;
+            } else if let Some(events) = &mut open.events {
+                self.bytes += size(event);
+                events.push(Arc::new(event.clone()));
+            }
+        }
+        self.at = events.last().map_or(self.at, |event| event.log_seq);
+    }
+}
+
+impl Open {
+    fn bytes(&self) -> usize {
+        self.events.iter().flatten().map(|event| size(event)).sum()
+    }
+}
+
+/// About what it costs to keep.
+fn size(event: &LogEvent) -> usize {
+    size_of::<LogEvent>() + event.payload.len() + event.trace_id.len() + event.event_id.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const TYPES: [&str; 2] = ["TraceStarted", "PolicyEvaluated"];
+
+    fn event(log_seq: i64, (trace, event_type, trace_seq): (u8, usize, i64)) -> LogEvent {
+        LogEvent {
+            log_seq: LogSeq(log_seq),
+            event_id: format!("e{log_seq}"),
+            trace_id: format!("t{trace}"),
+            trace_seq,
+            event_type: ["TraceStarted", "PolicyEvaluated", "InputObserved", "TraceFinished"][event_type].to_owned(),
+            occurred_at: String::new(),
+            actor_type: String::new(),
+            actor_id: String::new(),
+            payload: "x".repeat(50),
+            payload_hash: String::new(),
+        }
+    }
+
+    /// The latest number of a trace in a log, and its events of those types.
+    fn told(log: &[LogEvent], trace: &str) -> (Option<i64>, Vec<LogEvent>) {
+        let of = || log.iter().filter(|event| event.trace_id == trace);
+        let wanted = of().filter(|event| TYPES.contains(&event.event_type.as_str()));
+        (of().next_back().map(|event| event.trace_seq), wanted.cloned().collect())
+    }
+
+    proptest! {
+        /// Whatever the log holds (numbers that repeat, events behind the end of their trace), wherever it is cut, wherever the reader
+        /// starts or starts again, and however little room there is: what is not left to be asked is what the log says.
+        #[test]
+        fn an_answer_is_what_the_log_says(
+            log in prop::collection::vec((0u8..12, 0usize..4, 0i64..5), 1..120),
+            cuts in prop::collection::vec(1usize..20, 1..40),
+            from in 0usize..3,
+            again in 0usize..60,
+            (traces_max, bytes_max) in (0usize..12, 0usize..4_000),
+        ) {
+            let log: Vec<LogEvent> = log.into_iter().zip(1..).map(|(event_, at)| event(at, event_)).collect();
+            let mut at = from.min(log.len());
+            let mut open = OpenTraces::with_room_for(LogSeq(at as i64), TYPES.to_vec(), traces_max, bytes_max);
+            for (page, cut) in cuts.iter().enumerate() {
+                if page == again {
+                    at = at.saturating_sub(7);
+                }
+                let end = (at + cut).min(log.len());
+                let events = &log[at..end];
+                let behind = open.behind(LogSeq(at as i64), events);
+                for event in events {
+                    let trace = event.trace_id.as_str();
+                    let (head, history) = told(&log[..at], trace);
+                    if !behind.ask_heads.contains(trace) {
+                        prop_assert_eq!(behind.heads.get(trace).copied(), head, "{} before {}", trace, at);
+                    }
+                    if !behind.ask_history.contains(trace) {
+                        let kept = behind.history.get(trace).into_iter().flatten();
+                        prop_assert_eq!(kept.map(|event| LogEvent::clone(event)).collect::<Vec<_>>(), history);
+                    }
+                }
+                open.note(events, &behind);
+                prop_assert!(open.open.len() <= traces_max && open.bytes <= bytes_max);
+                prop_assert_eq!(open.bytes, open.open.values().map(Open::bytes).sum::<usize>());
+                at = end;
+            }
+        }
+    }
+
+    #[test]
+    fn a_reader_from_the_origin_asks_for_nothing_of_traces_that_end() {
+        let mut open = OpenTraces::new(LogSeq::ORIGIN, TYPES.to_vec());
+        let mut asked = 0;
+        for page in 0..500 {
+            // Each trace begins in the second half of a page and ends in the first half of the next.
+            let typed = |n: i64| ((n % 5) as u8, ((n / 10 + 2) % 4) as usize, n / 5);
+            let mut events: Vec<LogEvent> = (0..40).map(|n| event(page * 40 + n + 1, typed(n))).collect();
+            for (n, event) in (0..).zip(&mut events) {
+                event.trace_id.push_str(&format!("-{}", (page * 40 + n + 20) / 40));
+            }
+            let behind = open.behind(LogSeq(page * 40), &events);
+            asked += behind.ask_heads.len() + behind.ask_history.len();
+            open.note(&events, &behind);
+        }
+        // A trace that was never met is taken for one that was about once in fifty.
+        assert!(asked < 500 * 10 / 10, "{asked}");
+        assert!(open.open.len() < 20, "{}", open.open.len());
+    }
+}
