@@ -86,32 +86,29 @@ pub(super) async fn commit_build(store: &PostgresStore, lease: &BuildLease, batc
             let (tenant, token) = (scope.tenant.as_str(), Key::from(lease.epoch.token));
             client.execute(&mark, &[&tenant, &lease.generation.0, &lease.epoch.counter, &token]).await.during(what)?;
         }
-        let fence = client.prepare_cached(include_str!("sql/commit_build.sql")).await.during("prepare the fence")?;
-        client
-            .execute(
-                &fence,
-                &[
-                    &scope.tenant.as_str(),
-                    &lease.generation.0,
-                    &batch.from.0,
-                    &batch.to.0,
-                    &lease.epoch.counter,
-                    &Key::from(lease.epoch.token),
-                    &batch.digest.to_bytes(),
-                    &batch.projection.version(),
-                ],
-            )
-            .await
-            .during("commit a batch of a rebuild")?;
-        Ok(())
+        client.prepare_cached(include_str!("sql/commit_build.sql")).await.during("prepare the fence")
     };
-    if let Err(error) = work.await {
-        let (tenant, token) = (scope.tenant.as_str(), Key::from(lease.epoch.token));
-        let expected: [Parameter<'_>; 5] = [&tenant, &lease.generation.0, &lease.epoch.counter, &token, &batch.from.0];
-        return Err(undone(held, error, include_str!("sql/build_holds_at.sql"), &expected).await);
+    let expected = (scope.tenant.as_str(), Key::from(lease.epoch.token));
+    let expected: [Parameter<'_>; 5] =
+        [&expected.0, &lease.generation.0, &lease.epoch.counter, &expected.1, &batch.from.0];
+    let holds = include_str!("sql/build_holds_at.sql");
+    let fence = match work.await {
+        Ok(fence) => fence,
+        Err(error) => return Err(undone(held, error, holds, &expected).await),
+    };
+    // Sent one behind the other: where the fence does not hold the server aborts, and makes a ROLLBACK of the COMMIT behind it.
+    let (digest, version) = (batch.digest.to_bytes(), batch.projection.version());
+    let [tenant, generation, counter, token, from] = expected;
+    let params = [tenant, generation, from, &batch.to.0, counter, token, &digest, &version];
+    let committing = async {
+        crash::point("build.before_commit");
+        client.batch_execute("COMMIT").await
+    };
+    let (fenced, committed) = futures_util::future::join(client.execute(&fence, &params), committing).await;
+    if let Err(error) = fenced.during("commit a batch of a rebuild") {
+        return Err(undone(held, error, holds, &expected).await);
     }
-    crash::point("build.before_commit");
-    client.batch_execute("COMMIT").await.map_err(|error| explain_commit(&error, "commit a batch of a rebuild"))?;
+    committed.map_err(|error| explain_commit(&error, "commit a batch of a rebuild"))?;
     crash::point("build.after_commit");
     held.keep();
     Ok(())
