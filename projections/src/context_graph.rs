@@ -12,6 +12,8 @@ use crate::projection::{Projected, Projection};
 use crate::rows::{Column, ColumnType, Row, Table};
 use crate::sequence::Poison;
 use crate::stored_payload::{Object, StoredPayload};
+use std::cell::RefCell;
+use std::sync::Arc;
 
 /// The projection.
 pub struct ContextGraph;
@@ -79,35 +81,45 @@ static FORM: [Section; 2] = [
 /// What one event adds: its own nodes, then its edges, both in order.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Additions {
-    nodes: Vec<(&'static str, String)>,
+    nodes: Vec<(&'static str, Arc<str>)>,
     edges: Vec<Edge>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 struct Edge {
-    id: String,
+    id: Arc<str>,
     kind: &'static str,
-    from: String,
-    to: String,
+    from: Arc<str>,
+    to: Arc<str>,
 }
 
 impl Additions {
-    fn edge(&mut self, event: &LogEvent, kind: &'static str, from: String, to: String) {
+    fn edge(&mut self, event: &LogEvent, kind: &'static str, from: Arc<str>, to: Arc<str>) {
         self.edges.push(Edge { id: joined(&[kind, &from, &to, &event.event_id]), kind, from, to });
     }
 }
 
 /// The parts with `:` between them.
-fn joined(parts: &[&str]) -> String {
-    let mut text = String::with_capacity(parts.iter().map(|part| part.len() + 1).sum());
-    for (index, part) in parts.iter().enumerate() {
-        if index > 0 {
-            text.push(':');
-        }
-        text.push_str(part);
+fn joined(parts: &[&str]) -> Arc<str> {
+    thread_local! {
+        static SCRATCH: RefCell<String> = const { RefCell::new(String::new()) };
     }
-    text
+    SCRATCH.with_borrow_mut(|text| {
+        text.clear();
+        for (index, part) in parts.iter().enumerate() {
+            if index > 0 {
+                text.push(':');
+            }
+            text.push_str(part);
+        }
+        let joined = Arc::from(text.as_str());
+        text.shrink_to(SCRATCH_BYTES_KEPT);
+        joined
+    })
 }
+
+/// Bytes of the scratch space for ids that are kept for the next one.
+const SCRATCH_BYTES_KEPT: usize = 4096;
 
 impl Projection for ContextGraph {
     fn name(&self) -> &'static str {
@@ -136,9 +148,9 @@ impl Projection for ContextGraph {
         for additions in read.iter().flatten() {
             let ends = additions.edges.iter().flat_map(|edge| [&edge.from, &edge.to]);
             for id in additions.nodes.iter().map(|(_, id)| id).chain(ends) {
-                nodes.values.get_or_insert_with(id.as_str(), str::to_owned);
+                nodes.values.get_or_insert_with(id, Arc::clone);
             }
-            edges.values.extend(additions.edges.iter().map(|edge| edge.id.clone()));
+            edges.values.extend(additions.edges.iter().map(|edge| Arc::clone(&edge.id)));
         }
         Needs { rows: vec![nodes, edges], carried: Carried::of(read), ..Needs::default() }
     }
@@ -172,10 +184,10 @@ impl Projection for ContextGraph {
                 placeholder(&mut nodes, &edge.to, event);
                 edges.insert_if_absent(&edge.id, || {
                     Row(vec![
-                        edge.id.as_str().into(),
+                        (&edge.id).into(),
                         edge.kind.into(),
-                        edge.from.as_str().into(),
-                        edge.to.as_str().into(),
+                        (&edge.from).into(),
+                        (&edge.to).into(),
                         event.trace_id.as_str().into(),
                         event.log_seq.0.into(),
                         event.occurred_at.as_str().into(),
@@ -187,19 +199,19 @@ impl Projection for ContextGraph {
     }
 }
 
-fn node_row(id: &str, node_type: &str, trace_id: &str, event: &LogEvent) -> Row {
+fn node_row(id: &Arc<str>, node_type: &str, trace_id: &str, event: &LogEvent) -> Row {
     Row(vec![id.into(), node_type.into(), trace_id.into(), event.log_seq.0.into(), event.occurred_at.as_str().into()])
 }
 
-fn placeholder(nodes: &mut Working, id: &str, event: &LogEvent) {
+fn placeholder(nodes: &mut Working, id: &Arc<str>, event: &LogEvent) {
     nodes.insert_if_absent(id, || {
-        let (node_type, rest) = id.split_once(':').unwrap_or((id, ""));
+        let (node_type, rest) = id.split_once(':').unwrap_or((&**id, ""));
         let trace_id = if node_type == "trace" { rest } else { &event.trace_id };
         node_row(id, node_type, trace_id, event)
     });
 }
 
-fn entity_id(entity: &Object<'_, '_>) -> Result<String, Refusal> {
+fn entity_id(entity: &Object<'_, '_>) -> Result<Arc<str>, Refusal> {
     let entity_type = entity.text("entity_type")?.unwrap_or("unknown");
     let id = entity.text("entity_id")?.unwrap_or("unknown");
     Ok(joined(&["entity", entity_type, id]))
@@ -232,7 +244,7 @@ fn additions(event: &LogEvent) -> Result<Additions, Refusal> {
         EventType::EntityObserved => {
             let entity = match payload.object("entity")? {
                 Some(entity) => entity_id(&entity)?,
-                None => "entity:unknown:unknown".to_owned(),
+                None => Arc::from("entity:unknown:unknown"),
             };
             out.nodes.push(("entity", entity.clone()));
             out.edge(event, "trace_involves_entity", trace, entity);
@@ -247,14 +259,12 @@ fn additions(event: &LogEvent) -> Result<Additions, Refusal> {
                 Some(policy) => policy.text("policy_version")?.filter(|version| !version.is_empty()),
                 None => None,
             };
-            let mut policy = match policy_id {
-                Some(id) => joined(&["policy", id]),
-                None => joined(&["policy", "unknown", &event.event_id]),
+            let policy = match (policy_id, version) {
+                (Some(id), Some(version)) => joined(&["policy", id, version]),
+                (Some(id), None) => joined(&["policy", id]),
+                (None, Some(version)) => joined(&["policy", "unknown", &event.event_id, version]),
+                (None, None) => joined(&["policy", "unknown", &event.event_id]),
             };
-            if let Some(version) = version {
-                policy.push(':');
-                policy.push_str(version);
-            }
             out.nodes.push(("policy", policy.clone()));
             out.edge(event, "trace_evaluated_policy", trace, policy);
         }

@@ -4,7 +4,7 @@
 //! *Guarantees.* Up to [`EXACT_VALUES_MAX`] values everything is known: what was [noted](Known::note) exists, everything else does not.
 //! Beyond, only absence is ([`Absence`]): what is not surely absent is looked up. Memory is bounded, whatever is noted.
 //!
-//! A value is known by 128 bits of BLAKE3 under a secret key. Two values with the same bits would be taken for one; the key is drawn
+//! A value is known by the 128 bits of SipHash-2-4 under a secret key. Two values with the same bits would be taken for one; the key is drawn
 //! anew for each lane and never leaves it, so nobody can look for such a pair, and by chance it takes about 2⁶⁴ values.
 //!
 //! *Never here:* the rows. Where they are asked for ([`Fetch::Rows`]), those that exist are read.
@@ -14,13 +14,14 @@ use crate::prior::{Fetch, Needs, RowsNeed, Texts};
 use crate::rows::{Changes, Row, TableChanges};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
+use siphasher::sip128::SipHasher24;
 
 /// Values up to which everything is known: what 2²¹ places hold, 34 MiB.
 pub const EXACT_VALUES_MAX: usize = (1 << 21) / 8 * 7;
 
 /// See the module.
 pub struct Known {
-    secret: [u8; 32],
+    secret: [u8; 16],
     /// Everything there is, until there is too much of it.
     exact: Option<HashTable<u128>>,
     exact_max: usize,
@@ -34,23 +35,21 @@ fn place(print: &u128) -> u64 {
 
 impl Known {
     /// Of no rows. `secret` is random and used once.
-    pub fn new(secret: [u8; 32]) -> Known {
+    pub fn new(secret: [u8; 16]) -> Known {
         Known::with_room_for(secret, EXACT_VALUES_MAX)
     }
 
     /// The same, with room for fewer values.
-    pub fn with_room_for(secret: [u8; 32], exact_max: usize) -> Known {
+    pub fn with_room_for(secret: [u8; 16], exact_max: usize) -> Known {
         Known { secret, exact: Some(HashTable::new()), exact_max, absence: Absence::default() }
     }
 
     fn print(&self, table: usize, column: usize, value: &str) -> u128 {
+        // Each column has a key of its own, as long as there are fewer than 256 of either.
         let mut key = self.secret;
         key[0] ^= table as u8;
         key[1] ^= column as u8;
-        let hash = blake3::keyed_hash(&key, value.as_bytes());
-        let mut print = [0; 16];
-        print.copy_from_slice(&hash.as_bytes()[..16]);
-        u128::from_le_bytes(print)
+        SipHasher24::new_with_key(&key).hash(value.as_bytes()).as_u128()
     }
 
     fn may_exist(&self, table: usize, column: usize, value: &str) -> bool {
@@ -121,13 +120,17 @@ mod tests {
 
     const ROOM: usize = 1_000;
 
+    fn text(n: usize) -> Arc<str> {
+        n.to_string().into()
+    }
+
     fn asked(values: impl Iterator<Item = usize>, fetch: Fetch) -> Needs {
-        let values = values.map(|n| n.to_string()).collect();
+        let values = values.map(text).collect();
         Needs { rows: vec![RowsNeed { table: 0, by: 0, fetch, values }], ..Needs::default() }
     }
 
     fn writes(inserts: impl Iterator<Item = usize>, deletes: impl Iterator<Item = usize>) -> Changes {
-        let row = |n: usize| Row(vec![Value::Text(n.to_string())]);
+        let row = |n: usize| Row(vec![Value::Text(text(n))]);
         let (inserts, deletes) = (inserts.map(row).collect(), deletes.map(row).collect());
         Changes { tables: Arc::new(vec![TableChanges { inserts, updates: Vec::new(), deletes }]) }
     }
@@ -135,21 +138,21 @@ mod tests {
     #[test]
     fn while_there_is_room_nothing_is_looked_up_but_rows_that_exist() {
         let nothing = asked(0..0, Fetch::Existence);
-        let mut known = Known::with_room_for([7; 32], ROOM);
+        let mut known = Known::with_room_for([7; 16], ROOM);
         known.note(&nothing, &writes(0..ROOM / 2, 0..0));
         known.note(&nothing, &writes(0..0, 0..10));
         let mut needs = asked(0..ROOM, Fetch::Existence);
         let existing = known.answer(&mut needs);
-        assert_eq!(existing, vec![(10..ROOM / 2).map(|n| n.to_string()).collect::<Texts>()]);
+        assert_eq!(existing, vec![(10..ROOM / 2).map(text).collect::<Texts>()]);
         assert!(needs.rows[0].values.is_empty());
         let mut needs = asked(0..ROOM, Fetch::Rows);
         assert!(known.answer(&mut needs)[0].is_empty());
-        assert_eq!(needs.rows[0].values, (10..ROOM / 2).map(|n| n.to_string()).collect::<Texts>());
+        assert_eq!(needs.rows[0].values, (10..ROOM / 2).map(text).collect::<Texts>());
     }
 
     #[test]
     fn what_an_update_leaves_in_a_column_is_known_as_well() {
-        let row = |value: &str| Row(vec![Value::Text("key".to_owned()), Value::Text(value.to_owned())]);
+        let row = |value: &str| Row(vec!["key".into(), value.into()]);
         let updates = vec![(row("before"), row("after"))];
         let changes =
             Changes { tables: Arc::new(vec![TableChanges { inserts: Vec::new(), updates, deletes: Vec::new() }]) };
@@ -158,11 +161,11 @@ mod tests {
                 table: 0,
                 by: 1,
                 fetch: Fetch::Rows,
-                values: values.iter().map(|&value| value.to_owned()).collect(),
+                values: values.iter().map(|&value| value.into()).collect(),
             }],
             ..Needs::default()
         };
-        let mut known = Known::with_room_for([7; 32], ROOM);
+        let mut known = Known::with_room_for([7; 16], ROOM);
         known.note(&need(&[]), &changes);
         let mut needs = need(&["after", "elsewhere"]);
         known.answer(&mut needs);
@@ -172,7 +175,7 @@ mod tests {
     #[test]
     fn beyond_that_what_was_written_is_always_looked_up_and_most_else_is_not() {
         let nothing = asked(0..0, Fetch::Existence);
-        let mut known = Known::with_room_for([7; 32], ROOM);
+        let mut known = Known::with_room_for([7; 16], ROOM);
         // Over the brink in the middle of a batch.
         for batch in 0..4 {
             known.note(&nothing, &writes(batch * 600..(batch + 1) * 600, 0..0));
@@ -180,7 +183,7 @@ mod tests {
         let mut needs = asked(0..12_000, Fetch::Existence);
         assert!(known.answer(&mut needs)[0].is_empty());
         let looked_up = &needs.rows[0].values;
-        assert!((0..2_400).all(|n| looked_up.contains(&n.to_string())));
+        assert!((0..2_400).all(|n| looked_up.contains(&text(n))));
         assert!(looked_up.len() < 2_400 + 500, "{}", looked_up.len());
     }
 }

@@ -6,20 +6,30 @@ use sha2::{Digest, Sha256};
 
 /// `sha256:` and the 64 lower-case hex digits of the SHA-256 of `bytes`.
 pub fn sha256_hex(bytes: &[u8]) -> String {
-    tagged_hex("sha256:", &Sha256::digest(bytes))
+    tagged_hex(SHA256, &Sha256::digest(bytes))
 }
 
+/// Whether `stored` is [`sha256_hex`] of this text, without writing that down.
+fn is_hash_of(stored: &str, text: &str) -> bool {
+    let Some(digits) = stored.strip_prefix(SHA256) else { return false };
+    let (pairs, rest) = digits.as_bytes().as_chunks::<2>();
+    let digest = Sha256::digest(text.as_bytes());
+    pairs.len() == digest.len() && rest.is_empty() && pairs.iter().zip(&digest).all(|(pair, byte)| *pair == hex(*byte))
+}
+
+const SHA256: &str = "sha256:";
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// `tag` followed by `bytes` in lower-case hex.
 pub fn tagged_hex(tag: &str, bytes: &[u8]) -> String {
     let mut out = String::with_capacity(tag.len() + bytes.len() * 2);
     out.push_str(tag);
-    for byte in bytes {
-        out.push(char::from(HEX[usize::from(byte >> 4)]));
-        out.push(char::from(HEX[usize::from(byte & 15)]));
-    }
+    out.extend(bytes.iter().flat_map(|byte| hex(*byte)).map(char::from));
     out
+}
+
+fn hex(byte: u8) -> [u8; 2] {
+    [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]
 }
 
 /// What reading a stored payload against its hash showed.
@@ -38,10 +48,10 @@ pub enum Checked {
 /// A text that is already canonical, as an append stores it, is hashed as it lies; any other is written in canonical form first.
 pub fn check(text: &str, stored_hash: &str) -> Result<Checked, JsonError> {
     if is_canonical(text)? {
-        return Ok(if sha256_hex(text.as_bytes()) == stored_hash { Checked::Sound } else { Checked::Differs });
+        return Ok(if is_hash_of(stored_hash, text) { Checked::Sound } else { Checked::Differs });
     }
     let value = parse(text)?.value;
-    if sha256_hex(value.to_payload_form().as_bytes()) != stored_hash {
+    if !is_hash_of(stored_hash, &value.to_payload_form()) {
         return Ok(Checked::Differs);
     }
     Ok(value.first_float("payload").map_or(Checked::Sound, Checked::Float))
@@ -62,6 +72,18 @@ mod tests {
             let text = format!("{{\"a\":{float}}}");
             assert_eq!(check(&text, &sha256_hex(text.as_bytes())), Ok(Checked::Float("payload.a".to_owned())));
         }
+        let hash = sha256_hex(b"{}");
+        for other in [
+            &hash[1..],
+            &hash[..70],
+            &hash.to_uppercase(),
+            &format!("{hash}0"),
+            &format!("{hash}00"),
+            &hash.replace('4', "5"),
+        ] {
+            assert_eq!(check("{}", other), Ok(Checked::Differs), "{other}");
+        }
+        assert_eq!(check("{}", &hash), Ok(Checked::Sound));
         assert_eq!(sha256_hex(b""), "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
     }
 }

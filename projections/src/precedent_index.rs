@@ -13,6 +13,7 @@ use crate::rows::{Column, ColumnType, Row, Table, Value};
 use crate::sequence::Poison;
 use crate::stored_payload::{StoredPayload, schema};
 use hashbrown::HashMap;
+use std::sync::Arc;
 
 /// The projection.
 pub struct PrecedentIndex;
@@ -106,12 +107,12 @@ impl Projection for PrecedentIndex {
                 Some(EventType::PolicyEvaluated) => {
                     let evaluation = evaluation(event);
                     if let Ok(evaluation) = &evaluation {
-                        needs.rows[EVALUATIONS].values.insert(evaluation.key().to_owned());
+                        needs.rows[EVALUATIONS].values.insert(Arc::from(evaluation.key()));
                     }
                     evaluated = Some(evaluation);
                 }
                 Some(EventType::TraceFinished) => {
-                    needs.rows[PRECEDENTS].values.insert(event.trace_id.clone());
+                    needs.rows[PRECEDENTS].values.insert(Arc::from(event.trace_id.as_str()));
                     needs.history_of.insert(event.trace_id.clone());
                 }
                 _ => {}

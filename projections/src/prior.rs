@@ -10,7 +10,7 @@ use std::hash::BuildHasher as _;
 use std::sync::Arc;
 
 /// A set of texts, in no order.
-pub type Texts = HashSet<String>;
+pub type Texts = HashSet<Arc<str>>;
 
 /// How much of a needed row is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,7 +110,7 @@ impl Prior {
                     self.existing[index].remove(gone.key());
                 }
                 let asked = written().map(Row::key).filter(|key| need.values.contains(*key));
-                self.existing[index].extend(asked.map(str::to_owned));
+                self.existing[index].extend(asked.map(Arc::from));
                 continue;
             }
             let touched: HashSet<&str> = written().chain(deletes).map(Row::key).collect();
@@ -126,7 +126,7 @@ enum Before {
     /// The key was not there.
     Absent,
     /// It was; this is its key.
-    Exists(String),
+    Exists(Arc<str>),
     /// This row was.
     Row(Row),
 }
@@ -180,7 +180,7 @@ impl Working {
         };
         for (index, need) in needs.rows.iter().enumerate().filter(|(_, need)| need.table == table) {
             for key in &prior.existing[index] {
-                working.found(key, || Before::Exists(key.clone()));
+                working.found(key, || Before::Exists(Arc::clone(key)));
             }
             for row in &prior.rows[index] {
                 working.found(row.key(), || Before::Row(row.clone()));

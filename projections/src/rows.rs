@@ -49,8 +49,8 @@ impl Table {
 pub enum Value {
     /// Null, in an optional column.
     Null,
-    /// Text.
-    Text(String),
+    /// Text; a copy of it shares it.
+    Text(Arc<str>),
     /// An integer.
     Int(i64),
 }
@@ -75,12 +75,17 @@ impl Value {
 
 impl From<&str> for Value {
     fn from(text: &str) -> Value {
-        Value::Text(text.to_owned())
+        Value::Text(Arc::from(text))
     }
 }
 impl From<String> for Value {
     fn from(text: String) -> Value {
-        Value::Text(text)
+        Value::Text(Arc::from(text))
+    }
+}
+impl From<&Arc<str>> for Value {
+    fn from(text: &Arc<str>) -> Value {
+        Value::Text(Arc::clone(text))
     }
 }
 impl From<Option<&str>> for Value {
@@ -90,7 +95,7 @@ impl From<Option<&str>> for Value {
 }
 impl From<Option<String>> for Value {
     fn from(text: Option<String>) -> Value {
-        text.map_or(Value::Null, Value::Text)
+        text.map_or(Value::Null, Value::from)
     }
 }
 impl From<i64> for Value {

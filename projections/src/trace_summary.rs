@@ -9,6 +9,7 @@ use crate::projection::{Projected, Projection};
 use crate::rows::{Column, ColumnType, Row, Table, Value};
 use crate::sequence::Poison;
 use crate::stored_payload::{StoredPayload, schema};
+use std::sync::Arc;
 
 /// The projection.
 pub struct TraceSummary;
@@ -78,7 +79,7 @@ impl Projection for TraceSummary {
         let values = events
             .iter()
             .filter(|event| matches!(event.known_type(), Some(EventType::TraceStarted | EventType::TraceFinished)))
-            .map(|event| event.trace_id.clone())
+            .map(|event| Arc::from(event.trace_id.as_str()))
             .collect();
         Needs { rows: vec![RowsNeed { table: 0, by: 0, fetch: Fetch::Rows, values }], ..Needs::default() }
     }

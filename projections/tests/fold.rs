@@ -34,7 +34,7 @@ impl Memory {
             for row in self.tables[need.table].values() {
                 if row.0[need.by].as_str().is_some_and(|text| need.values.contains(text)) {
                     match need.fetch {
-                        Fetch::Existence => drop(prior.existing[index].insert(row.key().to_owned())),
+                        Fetch::Existence => drop(prior.existing[index].insert(row.key().into())),
                         Fetch::Rows => prior.rows[index].push(row.clone()),
                     }
                 }
@@ -177,7 +177,7 @@ fn log() -> impl Strategy<Value = Vec<LogEvent>> {
 
 /// The rows of a prior state, comparable: each as often as it was found.
 fn found(prior: &Prior) -> (Vec<BTreeSet<String>>, Vec<Vec<Row>>) {
-    let keys = prior.existing.iter().map(|keys| keys.iter().cloned().collect());
+    let keys = prior.existing.iter().map(|keys| keys.iter().map(|key| key.to_string()).collect());
     let mut rows = prior.rows.clone();
     rows.iter_mut().for_each(|rows| rows.sort_by(|a, b| a.key().cmp(b.key())));
     (keys.collect(), rows)
@@ -206,7 +206,7 @@ proptest! {
         let batches = batches(&log, &cuts);
         for projection in catalogue::ALL {
             let mut memory = Memory::new(projection);
-            let mut known = Known::with_room_for([1; 32], room);
+            let mut known = Known::with_room_for([1; 16], room);
             for pair in batches.windows(2) {
                 let (batch, next) = (pair[0], pair[1]);
                 let needs = projection.needs(batch);

@@ -112,10 +112,7 @@ impl Lane {
     /// past this lane's fence. For a job, which ends; it costs memory, up to a bound.
     pub fn keep_known(&mut self) {
         if self.position.cursor == LogSeq::ORIGIN && self.known.is_none() {
-            let mut secret = [0; 32];
-            secret[..16].copy_from_slice(Uuid::new_v4().as_bytes());
-            secret[16..].copy_from_slice(Uuid::new_v4().as_bytes());
-            self.known = Some(Known::new(secret));
+            self.known = Some(Known::new(Uuid::new_v4().into_bytes()));
         }
     }
 

@@ -194,7 +194,7 @@ fn wrong_hashes(table: &Table, row: &KeyedRow, compared: &mut Compared) {
 fn shown(value: &Value) -> Option<String> {
     match value {
         Value::Null => None,
-        Value::Text(text) => Some(text.clone()),
+        Value::Text(text) => Some(text.to_string()),
         Value::Int(int) => Some(int.to_string()),
     }
 }

@@ -133,7 +133,7 @@ pub(super) async fn by_key(
     keys: BTreeSet<String>,
 ) -> Result<Vec<Row>> {
     let needs = Arc::new(Needs {
-        rows: vec![RowsNeed { table, by: 0, fetch: Fetch::Rows, values: keys.into_iter().collect() }],
+        rows: vec![RowsNeed { table, by: 0, fetch: Fetch::Rows, values: keys.into_iter().map(Into::into).collect() }],
         ..Needs::default()
     });
     Ok(view.prior_rows(tenant, projection, generation, &needs).await?.rows.into_iter().next().unwrap_or_default())

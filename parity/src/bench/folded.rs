@@ -92,7 +92,7 @@ impl Memory {
         for (index, need) in needs.rows.iter().enumerate() {
             let found = need.values.iter().flat_map(|value| self.find(need, value));
             match need.fetch {
-                Fetch::Existence => prior.existing[index] = found.map(|row| row.key().to_owned()).collect(),
+                Fetch::Existence => prior.existing[index] = found.map(|row| row.key().into()).collect(),
                 Fetch::Rows => prior.rows[index] = found.cloned().collect(),
             }
         }

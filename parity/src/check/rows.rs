@@ -95,7 +95,7 @@ pub fn compare_row(path: &str, table: &Table, expected: &Json<'_>, got: &Row) ->
 pub fn json_of(value: &Value) -> Json<'_> {
     match value {
         Value::Null => Json::Null,
-        Value::Text(text) => Json::Str(text.as_str().into()),
+        Value::Text(text) => Json::Str((&**text).into()),
         Value::Int(int) => Json::Int(int.to_string().into()),
     }
 }

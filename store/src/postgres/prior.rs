@@ -34,8 +34,8 @@ pub(super) async fn prior_rows(
     .await?;
     for ((index, need, table, ..), found) in asked.iter().zip(answers) {
         for row in found {
-            let text: String = row.get(0);
-            if !need.values.contains(&text) {
+            let text: &str = row.get(0);
+            if !need.values.contains(text) {
                 let column = table.columns[need.by].name;
                 return Err(StoreError::internal(format!(
                     "{}.{column}: two texts have the same 128-bit hash; the stored one was not asked for",
@@ -44,7 +44,7 @@ pub(super) async fn prior_rows(
             }
             match need.fetch {
                 Fetch::Existence => {
-                    prior.existing[*index].insert(text);
+                    prior.existing[*index].insert(text.into());
                 }
                 Fetch::Rows => prior.rows[*index].push(rows::row_at(table, &row, 1)?),
             }

@@ -218,8 +218,8 @@ pub(super) fn row_at(table: &Table, row: &tokio_postgres::Row, at: usize) -> Res
     for (i, column) in table.columns.iter().enumerate() {
         values.push(match column.kind {
             ColumnType::Int => Value::Int(row.try_get(at + i).map_err(unreadable)?),
-            ColumnType::Text => Value::Text(row.try_get(at + i).map_err(unreadable)?),
-            ColumnType::OptionalText => row.try_get::<_, Option<String>>(at + i).map_err(unreadable)?.into(),
+            ColumnType::Text => row.try_get::<_, &str>(at + i).map_err(unreadable)?.into(),
+            ColumnType::OptionalText => row.try_get::<_, Option<&str>>(at + i).map_err(unreadable)?.into(),
         });
     }
     Ok(Row(values))

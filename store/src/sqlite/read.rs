@@ -8,6 +8,7 @@ use decisiongraph_projections::event::{Actor, Envelope, Source, StoredEvent, tag
 use decisiongraph_projections::{Fetch, LogEvent, LogSeq, Needs, Prior, Table, TenantId, catalogue};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// A page of the log.
@@ -279,7 +280,7 @@ pub(super) fn prior_rows(
                     if row.get_ref(0)?.as_bytes().ok() != Some(value.as_bytes()) {
                         return Err(collision(table.columns[0].name));
                     }
-                    prior.existing[index].insert(value.clone());
+                    prior.existing[index].insert(Arc::clone(value));
                 }
             }
             Fetch::Rows => {
@@ -288,7 +289,7 @@ pub(super) fn prior_rows(
                     let mut rows = statement.query(params![tenant.as_str(), generation.0, key])?;
                     while let Some(row) = rows.next()? {
                         let found = read_row(table, row, 0)?.row;
-                        if found.0[need.by].as_str() != Some(value.as_str()) {
+                        if found.0[need.by].as_str() != Some(&**value) {
                             return Err(collision(table.columns[need.by].name));
                         }
                         prior.rows[index].push(found);
@@ -322,8 +323,8 @@ pub(super) fn checkpoints(conn: &Connection, scope: &Scope, limit: usize) -> Res
 }
 
 /// In the order of the index that they are sought in.
-fn in_key_order<'v>(values: impl IntoIterator<Item = &'v String>) -> Vec<([u8; 16], &'v String)> {
-    let mut keyed: Vec<_> = values.into_iter().map(|value| (key_of(value), value)).collect();
+fn in_key_order<'v, T: AsRef<str> + 'v>(values: impl IntoIterator<Item = &'v T>) -> Vec<([u8; 16], &'v T)> {
+    let mut keyed: Vec<_> = values.into_iter().map(|value| (key_of(value.as_ref()), value)).collect();
     keyed.sort_unstable_by_key(|(key, _)| *key);
     keyed
 }

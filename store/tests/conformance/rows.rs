@@ -17,7 +17,7 @@ async fn projected(fresh: &Fresh, tenant: &decisiongraph_projections::TenantId, 
 }
 
 fn need(table: usize, by: usize, fetch: Fetch, values: impl IntoIterator<Item = String>) -> RowsNeed {
-    RowsNeed { table, by, fetch, values: values.into_iter().collect() }
+    RowsNeed { table, by, fetch, values: values.into_iter().map(Into::into).collect() }
 }
 
 pub async fn prior_rows_of_hostile_ids(blank: Blank) {
@@ -34,7 +34,7 @@ pub async fn prior_rows_of_hostile_ids(blank: Blank) {
     let needs = Arc::new(Needs { rows: vec![need(0, 0, Fetch::Existence, sought)], ..Needs::default() });
     let prior =
         view.prior_rows(&tenant(), catalogue::CONTEXT_GRAPH, graph.generation, &needs).await.expect("prior rows");
-    assert_eq!(prior.existing[0].iter().cloned().collect::<BTreeSet<_>>(), nodes);
+    assert_eq!(prior.existing[0].iter().map(|key| key.to_string()).collect::<BTreeSet<_>>(), nodes);
     assert_eq!(prior.rows, [Vec::new()]);
     let sought = hostile_ids().into_iter().chain(["nobody".to_owned()]);
     let needs = Arc::new(Needs { rows: vec![need(0, 0, Fetch::Rows, sought)], ..Needs::default() });
