@@ -109,8 +109,8 @@ impl OpenTraces {
         behind
     }
 
-    /// Goes behind that page. `behind` says what was known before it.
-    pub fn note(&mut self, events: &[LogEvent], behind: &Behind) {
+    /// Goes behind that page.
+    pub fn note(&mut self, events: &[LogEvent]) {
         for event in events {
             let trace = event.trace_id.as_str();
             // Of a trace that was met before and is not kept, earlier events are missing here.
@@ -119,7 +119,7 @@ impl OpenTraces {
                 let hash = self.hasher.hash_one(trace);
                 if !met.may_hold(hash) {
                     met.add(hash);
-                    whole = !behind.ask_history.contains(trace);
+                    whole = true;
                 }
             }
             if event.known_type() == Some(EventType::TraceFinished) {
@@ -223,7 +223,7 @@ mod tests {
                         prop_assert_eq!(kept.map(|event| LogEvent::clone(event)).collect::<Vec<_>>(), history);
                     }
                 }
-                open.note(events, &behind);
+                open.note(events);
                 prop_assert!(open.open.len() <= traces_max && open.bytes <= bytes_max);
                 prop_assert_eq!(open.bytes, open.open.values().map(Open::bytes).sum::<usize>());
                 at = end;
@@ -244,7 +244,7 @@ mod tests {
             }
             let behind = open.behind(LogSeq(page * 40), &events);
             asked += behind.ask_heads.len() + behind.ask_history.len();
-            open.note(&events, &behind);
+            open.note(&events);
         }
         // A trace that was never met is taken for one that was about once in fifty.
         assert!(asked < 500 * 10 / 10, "{asked}");

@@ -55,7 +55,7 @@ impl Page {
             behind.heads.extend(log.heads(tenant, &behind.ask_heads, after).await?);
         }
         if let Some(open) = open {
-            open.note(&events, &behind);
+            open.note(&events);
         }
         let skips: BTreeSet<LogSeq> = match events.last() {
             Some(last) => skips.range(..=last.log_seq).filter(|skip| **skip > after).copied().collect(),
