@@ -43,7 +43,11 @@ async fn nodes_join_and_leave_under_load() {
         assert!(elsewhere <= TENANTS / 4, "{elsewhere} moved between others: {before:?} {after:?}");
     }
     for round in rounds(4, 80) {
-        let index = dice.below(cluster.nodes.len());
+        // One that has something to lose.
+        let homes = homes(&cluster).await;
+        let owners: Vec<usize> =
+            (0..cluster.nodes.len()).filter(|n| homes.values().any(|home| home == cluster.nodes[*n].name())).collect();
+        let index = owners[dice.below(owners.len())];
         if round % 2 == 0 {
             cluster.nodes[index].signal("TERM");
             assert_eq!(cluster.nodes[index].ended(Duration::from_secs(20)), Some(0), "{}", cluster.logs());
