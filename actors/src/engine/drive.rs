@@ -1,5 +1,5 @@
 //! Drives lanes along the log: those that stand at the same position share a page, which is read and checked once, and the next
-//! page is read and folded while this one is written. Pull, never push: at most two pages are in memory.
+//! page is folded while this one is written, and the one behind it is read. Pull, never push: at most three pages are in memory.
 
 use super::alive::Trust;
 use super::lane::{ApplyOptions, Lane};
@@ -13,9 +13,10 @@ use decisiongraph_projections::{Category, LogSeq, TenantId, catalogue};
 use decisiongraph_store::{Owner, PageLimit, ReadView, Result, RunMode, RunProgress, Store, StoreError};
 use futures_util::FutureExt as _;
 use futures_util::future::try_join_all;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
 /// Shortest time between two writes of a job's progress; a cancel from elsewhere is seen as late as this.
@@ -94,7 +95,7 @@ impl<'a> Job<'a> {
         let limit = PageLimit { rows_max: self.config.batch_events_max, bytes_max: self.config.batch_bytes_max };
         let tenant = self.tenant.clone();
         let none = BTreeSet::new();
-        let mut ahead: Option<Arc<Page>> = None;
+        let mut ahead: VecDeque<Arc<Page>> = VecDeque::new();
         let mut open: Option<OpenTraces> = None;
         lanes.iter_mut().for_each(Lane::keep_known);
         loop {
@@ -104,9 +105,12 @@ impl<'a> Job<'a> {
             let Some((from, upto)) = next_window(lanes, target) else { return Ok(Ended::Reached) };
             self.trust.check()?;
             let open = open.get_or_insert_with(|| OpenTraces::new(from, catalogue::history_types()));
-            let page = match ahead.take() {
+            let page = match ahead.pop_front() {
                 Some(page) if page.after == from && page.upto == upto => page,
-                _ => Arc::new(Page::read_on(log, &tenant, from, upto, limit, &none, Some(open)).await?),
+                _ => {
+                    ahead.clear();
+                    Arc::new(Page::read_on(log, &tenant, from, upto, limit, &none, Some(open)).await?)
+                }
             };
             if page.is_empty() {
                 if upto >= target {
@@ -131,30 +135,41 @@ impl<'a> Job<'a> {
                 recover: true,
             };
             let before: u64 = lanes.iter().map(|lane| lane.events).sum();
-            // The window behind this page, if every lane of this page gets to its end.
-            let next = if page.poison.is_none() { window_behind(lanes, &page, target) } else { None };
+            let ways = Ways::of(lanes, from, target);
             let here = lanes.iter_mut().filter(|lane| lane.failure.is_none() && lane.position.cursor == from);
             let (page, options, tenant, telemetry) = (&page, &options, &tenant, &self.telemetry);
-            let read_ahead = async {
-                match next {
-                    Some((after, upto)) => {
-                        Ok(Some(Arc::new(Page::read_on(log, tenant, after, upto, limit, &none, Some(open)).await?)))
-                    }
-                    None => Ok(None),
+            let mut read_behind = async |page: &Page| match ways.behind(page) {
+                Some((after, upto)) => {
+                    let read = Page::read_on(log, tenant, after, upto, limit, &none, Some(&mut *open)).await?;
+                    Ok::<_, StoreError>(Some(Arc::new(read)))
                 }
+                None => Ok(None),
             };
-            // Every lane of this page waits for it, to fold it while its own batch is committed.
-            let read_ahead = read_ahead.boxed().shared();
-            let given = || read_ahead.clone().map(|read: Result<Option<Arc<Page>>>| read.ok().flatten());
+            // Every lane of this page waits for the next one, to fold it while its own batch is committed. The one behind that is read
+            // meanwhile, so that reading does not wait for folding, nor folding for reading.
+            let (tell, told) = oneshot::channel();
+            let given = told.map(|told| told.ok().flatten()).shared();
+            let held = ahead.pop_front();
+            let read_ahead = async {
+                let next = match held {
+                    Some(next) => Some(next),
+                    None => read_behind(page).await?,
+                };
+                let _ = tell.send(next.clone());
+                let third = match &next {
+                    Some(next) => read_behind(next).await?,
+                    None => None,
+                };
+                Ok(next.into_iter().chain(third).collect())
+            };
             let apply = try_join_all(here.map(|lane| {
-                let next = given();
+                let next = given.clone();
                 async move {
                     let page = lane.own_page(log, page).await?;
                     observed::apply(lane, rows, log, &page, next, options, telemetry).await
                 }
             }));
-            let (_, read) = futures_util::try_join!(apply, read_ahead.clone())?;
-            ahead = read;
+            (_, ahead) = futures_util::try_join!(apply, read_ahead)?;
             let after: u64 = lanes.iter().map(|lane| lane.events).sum();
             self.events += after - before;
         }
@@ -203,19 +218,35 @@ fn next_window(lanes: &[Lane], target: LogSeq) -> Option<(LogSeq, LogSeq)> {
     Some((from, upto))
 }
 
-/// What [`next_window`] will say once the lanes at the page's start are at its end. Used to read ahead only: a wrong guess costs a
-/// second read, nothing else.
-fn window_behind(lanes: &[Lane], page: &Page, target: LogSeq) -> Option<(LogSeq, LogSeq)> {
-    let end = page.end();
-    let moved = |cursor: LogSeq| if cursor == page.after { end } else { cursor };
-    let cursors: Vec<LogSeq> = lanes
-        .iter()
-        .filter(|lane| lane.failure.is_none())
-        .map(|lane| moved(lane.position.cursor))
-        .filter(|c| *c < target)
-        .collect();
-    let from = cursors.iter().copied().min()?;
-    let stops = lanes.iter().filter_map(Lane::next_stop).filter(|stop| *stop > from);
-    let upto = cursors.iter().copied().filter(|cursor| *cursor > from).chain(stops).chain([target]).min()?.min(target);
-    Some((from, upto))
+/// Where the lanes of a page stand and must stop, to guess what [`next_window`] will say once they are behind it. Used to read ahead only: a
+/// wrong guess costs a second read, nothing else.
+struct Ways {
+    /// Where the lanes of the page stand.
+    from: LogSeq,
+    target: LogSeq,
+    cursors: Vec<LogSeq>,
+    stops: Vec<LogSeq>,
+}
+
+impl Ways {
+    fn of(lanes: &[Lane], from: LogSeq, target: LogSeq) -> Ways {
+        let going = lanes.iter().filter(|lane| lane.failure.is_none());
+        let cursors = going.map(|lane| lane.position.cursor).collect();
+        Ways { from, target, cursors, stops: lanes.iter().filter_map(Lane::next_stop).collect() }
+    }
+
+    /// The window behind this page or one of those behind it, if every lane gets to its end.
+    fn behind(&self, page: &Page) -> Option<(LogSeq, LogSeq)> {
+        if page.poison.is_some() || page.is_empty() {
+            return None;
+        }
+        let end = page.end();
+        let moved = |cursor: &LogSeq| if *cursor == self.from { end } else { (*cursor).max(end) };
+        let cursors = || self.cursors.iter().map(moved).filter(|cursor| *cursor < self.target);
+        let from = cursors().min()?;
+        let ahead = cursors().filter(|cursor| *cursor > from);
+        let stops = self.stops.iter().copied().filter(|stop| *stop > from);
+        let upto = ahead.chain(stops).chain([self.target]).min()?;
+        Some((from, upto))
+    }
 }
