@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 /// Open traces that are kept.
 const TRACES_MAX: usize = 20_000;
-/// Bytes of their events that are kept.
+/// Bytes of them: their ids, which are as long as their producer likes, and their events.
 const BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// See the module.
@@ -124,14 +124,15 @@ impl OpenTraces {
             }
             if event.known_type() == Some(EventType::TraceFinished) {
                 if let Some(open) = self.open.remove(trace) {
-                    self.bytes -= open.bytes();
+                    self.bytes -= trace.len() + open.bytes();
                 }
                 continue;
             }
             if !self.open.contains_key(trace) {
-                if self.open.len() >= self.traces_max {
+                if self.open.len() >= self.traces_max || self.bytes + trace.len() > self.bytes_max {
                     continue;
                 }
+                self.bytes += trace.len();
                 self.open.insert(trace.to_owned(), Open { head: event.trace_seq, events: whole.then(Vec::new) });
             }
             let Some(open) = self.open.get_mut(trace) else { continue };
@@ -159,7 +160,9 @@ impl Open {
 
 /// About what it costs to keep.
 fn size(event: &LogEvent) -> usize {
-    size_of::<LogEvent>() + event.payload.len() + event.trace_id.len() + event.event_id.len()
+    let texts =
+        [&event.payload, &event.trace_id, &event.event_id, &event.event_type, &event.actor_type, &event.actor_id];
+    size_of::<LogEvent>() + texts.into_iter().map(String::len).sum::<usize>()
 }
 
 #[cfg(test)]
@@ -225,10 +228,23 @@ mod tests {
                 }
                 open.note(events);
                 prop_assert!(open.open.len() <= traces_max && open.bytes <= bytes_max);
-                prop_assert_eq!(open.bytes, open.open.values().map(Open::bytes).sum::<usize>());
+                prop_assert_eq!(open.bytes, open.open.iter().map(|(trace, open)| trace.len() + open.bytes()).sum::<usize>());
                 at = end;
             }
         }
+    }
+
+    #[test]
+    fn ids_as_long_as_their_producer_likes_are_bounded_too() {
+        let mut open = OpenTraces::with_room_for(LogSeq::ORIGIN, TYPES.to_vec(), 1_000, 10_000);
+        for n in 1..100 {
+            let started = LogEvent { trace_id: format!("{n}{}", "-".repeat(900)), ..event(n, (0, 2, 0)) };
+            let behind = open.behind(LogSeq(n - 1), std::slice::from_ref(&started));
+            assert!(!behind.heads.contains_key(&started.trace_id));
+            open.note(&[started]);
+        }
+        let kept: usize = open.open.keys().map(String::len).sum();
+        assert!((9_000..=10_000).contains(&kept), "{kept}");
     }
 
     #[test]
