@@ -10,11 +10,13 @@ use super::pool::Held;
 use super::rows::{self, Param};
 use super::values::Key;
 use crate::{BatchCommit, BuildLease, Checkpoint, Generation, Lease, Result, Scope, StoreError, crash};
+use bytes::Bytes;
 use deadpool_postgres::ClientWrapper;
 use decisiongraph_projections::{Category, Row, Table, TableChanges};
 use futures_util::SinkExt as _;
 use futures_util::future::try_join_all;
 use std::pin::pin;
+use tokio::task::JoinHandle;
 
 type Parameter<'a> = &'a (dyn tokio_postgres::types::ToSql + Sync);
 
@@ -163,6 +165,7 @@ async fn write_rows(
 ) -> Result<()> {
     let mut statements = Vec::new();
     let tables = batch.projection.tables();
+    let copies = if copy { encode(scope, generation, batch) } else { Vec::new() };
     for (table, changes) in tables.iter().zip(batch.changes.tables.iter()) {
         add_statements(client, scope, generation, table, changes, copy, &mut statements).await?;
     }
@@ -189,14 +192,33 @@ async fn write_rows(
             ));
         }
     }
-    if copy {
-        for (table, changes) in
-            tables.iter().zip(batch.changes.tables.iter()).filter(|(_, changes)| !changes.inserts.is_empty())
-        {
-            copy_in(client, scope, generation, table, &changes.inserts).await?;
-        }
+    for copy in copies {
+        copy_in(client, generation, copy).await?;
     }
     Ok(())
+}
+
+/// Rows of a table that are being encoded for COPY.
+struct Copying {
+    table: &'static Table,
+    rows: u64,
+    chunks: JoinHandle<Vec<Bytes>>,
+}
+
+/// Encodes what a batch inserts, each table as a task of its own, so that the lanes of a job do not wait for one another's hashing and encoding.
+fn encode(scope: &Scope, generation: Generation, batch: &BatchCommit<'_>) -> Vec<Copying> {
+    let inserted = |at: usize| batch.changes.tables.get(at).is_some_and(|changes| !changes.inserts.is_empty());
+    let tables = batch.projection.tables().iter().enumerate().filter(|(at, _)| inserted(*at));
+    let encode = |(at, table): (usize, &'static Table)| {
+        let (changes, tenant) = (batch.changes.clone(), scope.tenant.clone());
+        let rows = changes.tables[at].inserts.len() as u64;
+        let chunks = tokio::spawn(async move {
+            let sorted = rows::sorted(&changes.tables[at].inserts, |row: &Row| row);
+            rows::copy_data(table, tenant.as_str(), generation, &sorted)
+        });
+        Copying { table, rows, chunks }
+    };
+    tables.map(encode).collect()
 }
 
 async fn add_statements<'a>(
@@ -233,26 +255,21 @@ async fn add_statements<'a>(
     Ok(())
 }
 
-async fn copy_in(
-    client: &ClientWrapper,
-    scope: &Scope,
-    generation: Generation,
-    table: &'static Table,
-    inserts: &[Row],
-) -> Result<()> {
-    let leaf = rows::leaf(table.name, generation);
-    let sorted = rows::sorted(inserts, |row: &Row| row);
-    let prepared = client.prepare_cached(&rows::copy_statement(table, &leaf)).await.during(table.name)?;
+async fn copy_in(client: &ClientWrapper, generation: Generation, copying: Copying) -> Result<()> {
+    let Copying { table, rows, chunks } = copying;
+    let statement = rows::copy_statement(table, &rows::leaf(table.name, generation));
+    let prepared = client.prepare_cached(&statement).await.during(table.name)?;
     let sink = client.copy_in(&prepared).await.during(table.name)?;
     let mut sink = pin!(sink);
-    for chunk in rows::copy_data(table, scope.tenant.as_str(), generation, &sorted) {
+    let chunks = chunks.await.map_err(|error| StoreError::internal(format!("{}: {error}", table.name)))?;
+    for chunk in chunks {
         sink.feed(chunk).await.during(table.name)?;
     }
     let count = sink.finish().await.during(table.name)?;
-    if count == inserts.len() as u64 {
+    if count == rows {
         return Ok(());
     }
-    Err(StoreError::internal(format!("{}: {count} of {} rows were copied", table.name, inserts.len())))
+    Err(StoreError::internal(format!("{}: {count} of {rows} rows were copied", table.name)))
 }
 
 async fn add_checkpoint(

@@ -19,6 +19,10 @@ fn trace_keys(traces: &BTreeSet<String>) -> (Vec<Key>, Vec<&str>) {
 }
 
 fn log_event(row: &Row) -> LogEvent {
+    with_payload(row, row.get(8))
+}
+
+fn with_payload(row: &Row, payload: String) -> LogEvent {
     LogEvent {
         log_seq: LogSeq(row.get(0)),
         event_id: row.get(1),
@@ -28,7 +32,7 @@ fn log_event(row: &Row) -> LogEvent {
         occurred_at: row.get(5),
         actor_type: row.get(6),
         actor_id: row.get(7),
-        payload: row.get(8),
+        payload,
         payload_hash: row.get(9),
     }
 }
@@ -60,6 +64,9 @@ fn stored_event(row: &Row) -> Result<StoredEvent> {
     })
 }
 
+/// Bytes of a payload from which on a page is not tried without a running sum.
+const SMALL_BYTES: usize = 1024;
+
 pub(super) async fn page(
     client: &ClientWrapper,
     tenant: &TenantId,
@@ -68,10 +75,31 @@ pub(super) async fn page(
     limit: PageLimit,
 ) -> Result<Vec<LogEvent>> {
     let what = "read the log";
+    let rows_max = bound(limit.rows_max);
+    let share = limit.bytes_max / limit.rows_max.max(1);
+    if share >= SMALL_BYTES {
+        let statement = client.prepare_cached(include_str!("sql/page_small.sql")).await.during(what)?;
+        let share = i32::try_from(share).unwrap_or(i32::MAX);
+        let rows = client.query(&statement, &[&tenant.as_str(), &after.0, &upto.0, &rows_max, &share]).await;
+        let rows = rows.during(what)?;
+        let found = !rows.is_empty();
+        let small = |row: &Row| Some(with_payload(row, row.get::<_, Option<String>>(8)?));
+        let events: Vec<LogEvent> = beside(what, move || rows.iter().map_while(small).collect()).await?;
+        if !(events.is_empty() && found) {
+            return Ok(events);
+        }
+    }
     let statement = client.prepare_cached(include_str!("sql/page.sql")).await.during(what)?;
-    let (rows, bytes) = (bound(limit.rows_max), bound(limit.bytes_max));
-    let rows = client.query(&statement, &[&tenant.as_str(), &after.0, &upto.0, &rows, &bytes]).await.during(what)?;
-    Ok(rows.iter().map(log_event).collect())
+    let bytes_max = bound(limit.bytes_max);
+    let rows = client.query(&statement, &[&tenant.as_str(), &after.0, &upto.0, &rows_max, &bytes_max]).await;
+    let rows = rows.during(what)?;
+    beside(what, move || rows.iter().map(log_event).collect()).await
+}
+
+/// Decodes as a task of its own: that is most of what reading costs here, and whoever reads has other things under way.
+async fn beside<T: Send + 'static>(what: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    let task = tokio::spawn(async move { work() });
+    task.await.map_err(|error| StoreError::internal(format!("{what}: {error}")))
 }
 
 pub(super) async fn heads(

@@ -70,6 +70,7 @@ every_backend! {
     ]
     pages [
         pages_have_two_limits,
+        a_large_payload_among_small_ones,
         heads_are_as_of_a_position,
         history_is_of_types_and_a_position,
         trace_events_page_by_position,

@@ -34,6 +34,31 @@ pub async fn pages_have_two_limits(blank: Blank) {
     assert_eq!(page(LogSeq::ORIGIN, END, 100, 0).await, positions[..1], "at least one");
 }
 
+/// Where many small payloads fit, one that is large ends its page or has one of its own, and nothing is stepped over.
+pub async fn a_large_payload_among_small_ones(blank: Blank) {
+    let fresh = blank.migrated().await;
+    let large = |seq, bytes| input("t", seq, &"x".repeat(bytes));
+    let events =
+        [started("t"), input("t", 1, "a"), large(2, 9_000), large(3, 50_000), input("t", 4, "b"), large(5, 9_000)];
+    let positions = append_all(&fresh.store, &tenant(), &events).await;
+    let view = fresh.store.view().await.expect("a view");
+    let limit = PageLimit { rows_max: 5, bytes_max: 20_000 };
+    let (mut after, mut read) = (LogSeq::ORIGIN, Vec::new());
+    loop {
+        let page = view.page(&tenant(), after, END, limit).await.expect("a page");
+        let Some(last) = page.last() else { break };
+        after = last.log_seq;
+        let bytes: usize = page.iter().map(|event| event.payload.len()).sum();
+        assert!(page.len() == 1 || bytes <= limit.bytes_max, "{} events of {bytes} bytes", page.len());
+        read.extend(page);
+    }
+    let payloads = |at: usize| (read[at].log_seq, read[at].payload.as_str());
+    assert_eq!(read.len(), events.len());
+    for (at, event) in events.iter().enumerate() {
+        assert_eq!(payloads(at), (positions[at], event.payload()));
+    }
+}
+
 pub async fn heads_are_as_of_a_position(blank: Blank) {
     let fresh = blank.migrated().await;
     let events = [started("t"), started("u"), input("t", 1, "i"), input("t", 2, "j"), input("u", 1, "i")];

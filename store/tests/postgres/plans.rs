@@ -52,6 +52,13 @@ const STATEMENTS: &[(&str, &str, &str, &str, &str)] = &[
         PAIRS,
     ),
     (
+        include_str!("../../src/postgres/sql/page_small.sql"),
+        "text, bigint, bigint, bigint, integer",
+        "'t', 0::bigint, 9::bigint, 2000::bigint, 8000",
+        "dg_event_log_pkey",
+        PAIRS,
+    ),
+    (
         include_str!("../../src/postgres/sql/events.sql"),
         "text, bigint, bigint, bigint",
         "'t', 0::bigint, 9::bigint, 2000::bigint",
