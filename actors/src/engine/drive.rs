@@ -54,12 +54,7 @@ pub struct Job<'a> {
     /// Who is told of its batches.
     pub telemetry: Telemetry,
     told: Option<Instant>,
-    /// The page at the log's origin, when it was read before the lanes were there; see [`Job::first_page`].
-    pub first: Option<FirstPage>,
 }
-
-/// A page that is read already, and the traces that are open behind it.
-pub type FirstPage = (OpenTraces, Arc<Page>);
 
 impl<'a> Job<'a> {
     /// A job that has done nothing yet.
@@ -86,21 +81,7 @@ impl<'a> Job<'a> {
             events: 0,
             telemetry: Telemetry::default(),
             told: None,
-            first: None,
         }
-    }
-
-    fn limit(&self) -> PageLimit {
-        PageLimit { rows_max: self.config.batch_events_max, bytes_max: self.config.batch_bytes_max }
-    }
-
-    /// Reads the page at the log's origin, for whoever has other things to do before its lanes are ready. When they turn out to stand
-    /// elsewhere it is read in vain.
-    pub async fn first_page(&self, log: &dyn ReadView, upto: LogSeq) -> Result<FirstPage> {
-        let mut open = OpenTraces::new(LogSeq::ORIGIN, catalogue::history_types());
-        let (none, limit) = (BTreeSet::new(), self.limit());
-        let page = Page::read_on(log, &self.tenant, LogSeq::ORIGIN, upto, limit, &none, Some(&mut open)).await?;
-        Ok((open, Arc::new(page)))
     }
 
     /// Moves every lane to `target`, reading the log from `log` and writing rows to `rows`.
@@ -111,13 +92,11 @@ impl<'a> Job<'a> {
         log: &dyn ReadView,
         target: LogSeq,
     ) -> Result<Ended> {
-        let limit = self.limit();
+        let limit = PageLimit { rows_max: self.config.batch_events_max, bytes_max: self.config.batch_bytes_max };
         let tenant = self.tenant.clone();
         let none = BTreeSet::new();
-        let (mut open, mut ahead) = match self.first.take() {
-            Some((open, page)) => (Some(open), VecDeque::from([page])),
-            None => (None, VecDeque::new()),
-        };
+        let mut ahead: VecDeque<Arc<Page>> = VecDeque::new();
+        let mut open: Option<OpenTraces> = None;
         lanes.iter_mut().for_each(Lane::keep_known);
         loop {
             if self.report(lanes, target).await? {

@@ -101,12 +101,7 @@ where
         lane.watch(*live_cursor);
         Ok::<Lane, StoreError>(lane)
     });
-    let first = async {
-        // Who goes on from somewhere else needs another one.
-        if resume { Ok(None) } else { begun.first_page(view, target).await.map(Some) }
-    };
-    let (mut lanes, first) = futures_util::try_join!(try_join_all(lanes), first)?;
-    job.first = first;
+    let mut lanes = try_join_all(lanes).await?;
     let mut reports = Vec::with_capacity(lanes.len());
     if job.drive(&mut lanes, job.store, &*log, target).await? == Ended::Cancelled {
         return Ok((Ended::Cancelled, lanes.iter().map(|lane| report(lane, target, None)).collect()));
