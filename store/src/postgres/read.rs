@@ -64,7 +64,8 @@ fn stored_event(row: &Row) -> Result<StoredEvent> {
     })
 }
 
-/// Bytes of a payload from which on a page is not tried without a running sum.
+/// A page is tried without a running sum where each of its payloads may have at least so many bytes. (Where payloads are larger than that
+/// share, it is read in vain and without them.)
 const SMALL_BYTES: usize = 1024;
 
 pub(super) async fn page(
