@@ -188,9 +188,9 @@ impl Projection for ContextGraph {
                         edge.kind.into(),
                         (&edge.from).into(),
                         (&edge.to).into(),
-                        event.trace_id.as_str().into(),
+                        (&event.trace_id).into(),
                         event.log_seq.0.into(),
-                        event.occurred_at.as_str().into(),
+                        (&event.occurred_at).into(),
                     ])
                 });
             }
@@ -200,7 +200,7 @@ impl Projection for ContextGraph {
 }
 
 fn node_row(id: &Arc<str>, node_type: &str, trace_id: &str, event: &LogEvent) -> Row {
-    Row(vec![id.into(), node_type.into(), trace_id.into(), event.log_seq.0.into(), event.occurred_at.as_str().into()])
+    Row(vec![id.into(), node_type.into(), trace_id.into(), event.log_seq.0.into(), (&event.occurred_at).into()])
 }
 
 fn placeholder(nodes: &mut Working, id: &Arc<str>, event: &LogEvent) {

@@ -5,6 +5,7 @@ use crate::canonical_json::{Json, parse, write_payload_string};
 use crate::category::{Category, Refusal};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::sync::Arc;
 
 /// Longest tenant id, in bytes: it starts every database key.
 pub const TENANT_BYTES_MAX: usize = 200;
@@ -307,29 +308,29 @@ pub fn tags_from_json(text: &str) -> Option<Vec<String>> {
     }
 }
 
-/// What a projection reads of a stored event.
+/// What a projection reads of a stored event. A copy shares its texts, and so do the rows made of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogEvent {
     /// Position in the log.
     pub log_seq: LogSeq,
     /// Unique in its tenant.
-    pub event_id: String,
+    pub event_id: Arc<str>,
     /// The trace.
-    pub trace_id: String,
+    pub trace_id: Arc<str>,
     /// Position in the trace.
     pub trace_seq: i64,
     /// Any word; see [`EventType::parse`].
-    pub event_type: String,
+    pub event_type: Arc<str>,
     /// RFC 3339, byte for byte.
-    pub occurred_at: String,
+    pub occurred_at: Arc<str>,
     /// Envelope actor's type.
-    pub actor_type: String,
+    pub actor_type: Arc<str>,
     /// Envelope actor's id.
-    pub actor_id: String,
+    pub actor_id: Arc<str>,
     /// The payload as stored.
-    pub payload: String,
+    pub payload: Arc<str>,
     /// The stored hash.
-    pub payload_hash: String,
+    pub payload_hash: Arc<str>,
 }
 
 impl LogEvent {
@@ -344,15 +345,15 @@ impl From<StoredEvent> for LogEvent {
         let e = event.envelope;
         LogEvent {
             log_seq: event.log_seq,
-            event_id: e.event_id,
-            trace_id: e.trace_id,
+            event_id: e.event_id.into(),
+            trace_id: e.trace_id.into(),
             trace_seq: e.trace_seq,
-            event_type: e.event_type,
-            occurred_at: e.occurred_at,
-            actor_type: e.actor.actor_type,
-            actor_id: e.actor.actor_id,
-            payload: event.payload,
-            payload_hash: event.payload_hash,
+            event_type: e.event_type.into(),
+            occurred_at: e.occurred_at.into(),
+            actor_type: e.actor.actor_type.into(),
+            actor_id: e.actor.actor_id.into(),
+            payload: event.payload.into(),
+            payload_hash: event.payload_hash.into(),
         }
     }
 }

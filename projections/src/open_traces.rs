@@ -23,7 +23,7 @@ pub struct OpenTraces {
     /// Every trace met since the log's origin; absent when the reader did not come from there.
     met: Option<Absence>,
     hasher: DefaultHashBuilder,
-    open: HashMap<String, Open>,
+    open: HashMap<Arc<str>, Open>,
     /// Types of the events that are kept.
     types: Vec<&'static str>,
     bytes: usize,
@@ -41,19 +41,19 @@ struct Open {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Behind {
     /// The latest `trace_seq` of each trace for which it is known that it has begun.
-    pub heads: Answers<String, i64>,
+    pub heads: Answers<Arc<str>, i64>,
     /// All earlier events, of the types that are kept, of some of those.
-    pub history: Answers<String, Vec<Arc<LogEvent>>>,
+    pub history: Answers<Arc<str>, Vec<Arc<LogEvent>>>,
     /// Traces whose head is to be asked for.
-    pub ask_heads: BTreeSet<String>,
+    pub ask_heads: BTreeSet<Arc<str>>,
     /// Traces whose earlier events are to be asked for by whoever wants them. Of a trace that is neither here nor in `history` there are none.
-    pub ask_history: BTreeSet<String>,
+    pub ask_history: BTreeSet<Arc<str>>,
 }
 
 impl Behind {
     /// For a reader who keeps nothing: all is to be asked.
     pub fn unknown(events: &[LogEvent]) -> Behind {
-        let ask: BTreeSet<String> = events.iter().map(|event| event.trace_id.clone()).collect();
+        let ask: BTreeSet<Arc<str>> = events.iter().map(|event| event.trace_id.clone()).collect();
         Behind { ask_heads: ask.clone(), ask_history: ask, ..Behind::default() }
     }
 }
@@ -87,23 +87,23 @@ impl OpenTraces {
         let mut behind = Behind::default();
         let mut done: hashbrown::HashSet<&str> = hashbrown::HashSet::new();
         for event in events {
-            let trace = event.trace_id.as_str();
+            let trace = &event.trace_id;
             if !done.insert(trace) {
                 continue;
             }
             if let Some(open) = self.open.get(trace) {
-                behind.heads.insert(trace.to_owned(), open.head);
+                behind.heads.insert(Arc::clone(trace), open.head);
                 match &open.events {
                     Some(events) => {
-                        behind.history.insert(trace.to_owned(), events.clone());
+                        behind.history.insert(Arc::clone(trace), events.clone());
                     }
                     None => {
-                        behind.ask_history.insert(trace.to_owned());
+                        behind.ask_history.insert(Arc::clone(trace));
                     }
                 }
             } else if self.met.as_ref().is_none_or(|met| met.may_hold(self.hasher.hash_one(trace))) {
-                behind.ask_heads.insert(trace.to_owned());
-                behind.ask_history.insert(trace.to_owned());
+                behind.ask_heads.insert(Arc::clone(trace));
+                behind.ask_history.insert(Arc::clone(trace));
             }
         }
         behind
@@ -112,7 +112,7 @@ impl OpenTraces {
     /// Goes behind that page.
     pub fn note(&mut self, events: &[LogEvent]) {
         for event in events {
-            let trace = event.trace_id.as_str();
+            let trace = &event.trace_id;
             // Of a trace that was met before and is not kept, earlier events are missing here.
             let mut whole = false;
             if let Some(met) = &mut self.met {
@@ -133,11 +133,11 @@ impl OpenTraces {
                     continue;
                 }
                 self.bytes += trace.len();
-                self.open.insert(trace.to_owned(), Open { head: event.trace_seq, events: whole.then(Vec::new) });
+                self.open.insert(Arc::clone(trace), Open { head: event.trace_seq, events: whole.then(Vec::new) });
             }
             let Some(open) = self.open.get_mut(trace) else { continue };
             open.head = event.trace_seq;
-            if open.events.is_none() || !self.types.contains(&event.event_type.as_str()) {
+            if open.events.is_none() || !self.types.contains(&&*event.event_type) {
                 continue;
             }
             if self.bytes + size(event) > self.bytes_max {
@@ -162,7 +162,7 @@ impl Open {
 fn size(event: &LogEvent) -> usize {
     let texts =
         [&event.payload, &event.trace_id, &event.event_id, &event.event_type, &event.actor_type, &event.actor_id];
-    size_of::<LogEvent>() + texts.into_iter().map(String::len).sum::<usize>()
+    size_of::<LogEvent>() + texts.into_iter().map(|text| text.len()).sum::<usize>()
 }
 
 #[cfg(test)]
@@ -175,22 +175,22 @@ mod tests {
     fn event(log_seq: i64, (trace, event_type, trace_seq): (u8, usize, i64)) -> LogEvent {
         LogEvent {
             log_seq: LogSeq(log_seq),
-            event_id: format!("e{log_seq}"),
-            trace_id: format!("t{trace}"),
+            event_id: format!("e{log_seq}").into(),
+            trace_id: format!("t{trace}").into(),
             trace_seq,
-            event_type: ["TraceStarted", "PolicyEvaluated", "InputObserved", "TraceFinished"][event_type].to_owned(),
-            occurred_at: String::new(),
-            actor_type: String::new(),
-            actor_id: String::new(),
-            payload: "x".repeat(50),
-            payload_hash: String::new(),
+            event_type: ["TraceStarted", "PolicyEvaluated", "InputObserved", "TraceFinished"][event_type].into(),
+            occurred_at: "".into(),
+            actor_type: "".into(),
+            actor_id: "".into(),
+            payload: "x".repeat(50).into(),
+            payload_hash: "".into(),
         }
     }
 
     /// The latest number of a trace in a log, and its events of those types.
     fn told(log: &[LogEvent], trace: &str) -> (Option<i64>, Vec<LogEvent>) {
-        let of = || log.iter().filter(|event| event.trace_id == trace);
-        let wanted = of().filter(|event| TYPES.contains(&event.event_type.as_str()));
+        let of = || log.iter().filter(|event| &*event.trace_id == trace);
+        let wanted = of().filter(|event| TYPES.contains(&&*event.event_type));
         (of().next_back().map(|event| event.trace_seq), wanted.cloned().collect())
     }
 
@@ -216,7 +216,7 @@ mod tests {
                 let events = &log[at..end];
                 let behind = open.behind(LogSeq(at as i64), events);
                 for event in events {
-                    let trace = event.trace_id.as_str();
+                    let trace = &*event.trace_id;
                     let (head, history) = told(&log[..at], trace);
                     if !behind.ask_heads.contains(trace) {
                         prop_assert_eq!(behind.heads.get(trace).copied(), head, "{} before {}", trace, at);
@@ -238,12 +238,12 @@ mod tests {
     fn ids_as_long_as_their_producer_likes_are_bounded_too() {
         let mut open = OpenTraces::with_room_for(LogSeq::ORIGIN, TYPES.to_vec(), 1_000, 10_000);
         for n in 1..100 {
-            let started = LogEvent { trace_id: format!("{n}{}", "-".repeat(900)), ..event(n, (0, 2, 0)) };
+            let started = LogEvent { trace_id: format!("{n}{}", "-".repeat(900)).into(), ..event(n, (0, 2, 0)) };
             let behind = open.behind(LogSeq(n - 1), std::slice::from_ref(&started));
             assert!(!behind.heads.contains_key(&started.trace_id));
             open.note(&[started]);
         }
-        let kept: usize = open.open.keys().map(String::len).sum();
+        let kept: usize = open.open.keys().map(|trace| trace.len()).sum();
         assert!((9_000..=10_000).contains(&kept), "{kept}");
     }
 
@@ -256,7 +256,7 @@ mod tests {
             let typed = |n: i64| ((n % 5) as u8, ((n / 10 + 2) % 4) as usize, n / 5);
             let mut events: Vec<LogEvent> = (0..40).map(|n| event(page * 40 + n + 1, typed(n))).collect();
             for (n, event) in (0..).zip(&mut events) {
-                event.trace_id.push_str(&format!("-{}", (page * 40 + n + 20) / 40));
+                event.trace_id = format!("{}-{}", event.trace_id, (page * 40 + n + 20) / 40).into();
             }
             let behind = open.behind(LogSeq(page * 40), &events);
             asked += behind.ask_heads.len() + behind.ask_history.len();

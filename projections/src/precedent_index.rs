@@ -107,12 +107,12 @@ impl Projection for PrecedentIndex {
                 Some(EventType::PolicyEvaluated) => {
                     let evaluation = evaluation(event);
                     if let Ok(evaluation) = &evaluation {
-                        needs.rows[EVALUATIONS].values.insert(Arc::from(evaluation.key()));
+                        needs.rows[EVALUATIONS].values.insert(evaluation.shared_key());
                     }
                     evaluated = Some(evaluation);
                 }
                 Some(EventType::TraceFinished) => {
-                    needs.rows[PRECEDENTS].values.insert(Arc::from(event.trace_id.as_str()));
+                    needs.rows[PRECEDENTS].values.insert(Arc::clone(&event.trace_id));
                     needs.history_of.insert(event.trace_id.clone());
                 }
                 _ => {}
@@ -129,9 +129,9 @@ impl Projection for PrecedentIndex {
         // Earlier events of the batch, by trace, for the traces that finish in it.
         let mut batch: HashMap<&str, Vec<&LogEvent>> = HashMap::new();
         // Keys of each trace's rows, as of now.
-        let mut keys: HashMap<String, Vec<String>> = HashMap::new();
+        let mut keys: HashMap<&str, Vec<Arc<str>>> = HashMap::new();
         for row in prior.rows.iter().flatten() {
-            keys.entry(row.0[TRACE_ID].as_str().unwrap_or_default().to_owned()).or_default().push(row.key().to_owned());
+            keys.entry(row.0[TRACE_ID].as_str().unwrap_or_default()).or_default().push(row.shared_key());
         }
         let read = needs.carried.get::<Evaluated>(events.len());
         let mut poison = None;
@@ -140,20 +140,20 @@ impl Projection for PrecedentIndex {
                 Some(EventType::PolicyEvaluated) => {
                     let read = read.and_then(|read| read[index].clone());
                     read.unwrap_or_else(|| evaluation(event)).map(|row| {
-                        let key = row.key().to_owned();
+                        let key = row.shared_key();
                         evaluations.insert_if_absent(&key, || row);
                     })
                 }
                 Some(EventType::TraceFinished) => {
                     let before = prior.history.get(&event.trace_id).into_iter().flatten();
-                    let within = batch.get(event.trace_id.as_str()).into_iter().flatten().copied();
+                    let within = batch.get(&*event.trace_id).into_iter().flatten().copied();
                     precedents_of(&event.trace_id, before.chain(within)).map(|rows| {
-                        let keys = keys.entry(event.trace_id.clone()).or_default();
+                        let keys = keys.entry(&event.trace_id).or_default();
                         for gone in keys.drain(..) {
                             precedents.remove(&gone);
                         }
                         for row in rows {
-                            keys.push(row.key().to_owned());
+                            keys.push(row.shared_key());
                             precedents.put(row);
                         }
                     })
@@ -164,8 +164,8 @@ impl Projection for PrecedentIndex {
                 poison = Some(Poison { index, refusal });
                 break;
             }
-            if needs.history_types.contains(&event.event_type.as_str()) && needs.history_of.contains(&event.trace_id) {
-                batch.entry(event.trace_id.as_str()).or_default().push(event);
+            if needs.history_types.contains(&&*event.event_type) && needs.history_of.contains(&event.trace_id) {
+                batch.entry(&event.trace_id).or_default().push(event);
             }
         }
         Projected { changes: changes_of(&TABLES, vec![evaluations, precedents]), poison }
@@ -192,11 +192,11 @@ fn evaluation(event: &LogEvent) -> Result<Row, Refusal> {
     let (policy_id, version) = policy_of(&StoredPayload::of(event)?)?;
     Ok(Row(vec![
         format!("{}:{policy_id}:{version}:{}", event.trace_id, event.event_id).into(),
-        event.trace_id.as_str().into(),
+        (&event.trace_id).into(),
         policy_id.into(),
         version.into(),
         event.log_seq.0.into(),
-        event.occurred_at.as_str().into(),
+        (&event.occurred_at).into(),
     ]))
 }
 
@@ -235,7 +235,7 @@ fn precedents_of<'e>(trace_id: &str, history: impl Iterator<Item = &'e LogEvent>
     let [entity_type, entity_system, entity_id] = entity;
     let rows = sources.into_iter().map(|(event, (policy_id, version), exception)| {
         Row(vec![
-            event.event_id.as_str().into(),
+            (&event.event_id).into(),
             trace_id.into(),
             event.log_seq.0.into(),
             policy_id.into(),

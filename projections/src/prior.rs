@@ -12,6 +12,11 @@ use std::sync::Arc;
 /// A set of texts, in no order.
 pub type Texts = HashSet<Arc<str>>;
 
+/// This text, one for whoever asks `texts` for it.
+pub fn shared(texts: &mut Texts, text: &str) -> Arc<str> {
+    Arc::clone(texts.get_or_insert_with(text, |text| Arc::from(text)))
+}
+
 /// How much of a needed row is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fetch {
@@ -42,7 +47,7 @@ pub struct Needs {
     /// Event types of [`Needs::history_of`].
     pub history_types: Vec<&'static str>,
     /// Traces whose events of those types, from origin to just before the batch, are wanted.
-    pub history_of: BTreeSet<String>,
+    pub history_of: BTreeSet<Arc<str>>,
     /// What the projection read of the events on the way; it need not read it again.
     pub carried: Carried,
 }
@@ -86,7 +91,7 @@ pub struct Prior {
     /// Per entry of [`Needs::rows`], in the same order: the rows found.
     pub rows: Vec<Vec<Row>>,
     /// By trace id: the wanted events, in `log_seq` order.
-    pub history: HashMap<String, Vec<LogEvent>>,
+    pub history: HashMap<Arc<str>, Vec<LogEvent>>,
 }
 
 impl Prior {
@@ -109,8 +114,8 @@ impl Prior {
                 for gone in deletes {
                     self.existing[index].remove(gone.key());
                 }
-                let asked = written().map(Row::key).filter(|key| need.values.contains(*key));
-                self.existing[index].extend(asked.map(Arc::from));
+                let asked = written().filter(|row| need.values.contains(row.key()));
+                self.existing[index].extend(asked.map(Row::shared_key));
                 continue;
             }
             let touched: HashSet<&str> = written().chain(deletes).map(Row::key).collect();

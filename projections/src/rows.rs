@@ -113,6 +113,14 @@ impl Row {
     pub fn key(&self) -> &str {
         self.0.first().and_then(Value::as_str).unwrap_or_default()
     }
+
+    /// The same, shared with the row.
+    pub fn shared_key(&self) -> Arc<str> {
+        match self.0.first() {
+            Some(Value::Text(key)) => Arc::clone(key),
+            _ => Arc::from(""),
+        }
+    }
 }
 
 /// The 128-bit identity of a canonical key: the first 16 bytes of its BLAKE3 hash. Ids are unbounded, B-tree keys are

@@ -5,6 +5,7 @@ use crate::category::{Category, Refusal};
 use crate::event::{Admitted, LogEvent, LogSeq};
 use crate::payload_hash::{self, Checked};
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 /// What the log says of a trace before a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -176,7 +177,7 @@ pub struct Sifted {
 }
 
 /// Checks a page ([`check_page`]) and takes its skipped events out.
-pub fn sift(events: Vec<LogEvent>, heads: &HashMap<String, i64>, skips: &BTreeSet<LogSeq>) -> Sifted {
+pub fn sift(events: Vec<LogEvent>, heads: &HashMap<Arc<str>, i64>, skips: &BTreeSet<LogSeq>) -> Sifted {
     let poison = check_page(&events, heads, skips);
     if skips.is_empty() {
         return Sifted { events, skipped: Vec::new(), poison };
@@ -197,7 +198,7 @@ pub fn sift(events: Vec<LogEvent>, heads: &HashMap<String, i64>, skips: &BTreeSe
 /// `heads` gives the latest `trace_seq` of each trace of the page before the page (absent: no event yet).
 /// Returns the first event that fails; everything before it is sound. An event of `skips` is not checked, whatever is wrong with it,
 /// and counts as its trace's predecessor: the next event of its trace is numbered behind it.
-pub fn check_page(events: &[LogEvent], heads: &HashMap<String, i64>, skips: &BTreeSet<LogSeq>) -> Option<Poison> {
+pub fn check_page(events: &[LogEvent], heads: &HashMap<Arc<str>, i64>, skips: &BTreeSet<LogSeq>) -> Option<Poison> {
     let mut next: hashbrown::HashMap<&str, i64> = hashbrown::HashMap::new();
     for (index, event) in events.iter().enumerate() {
         if skips.contains(&event.log_seq) {
@@ -218,9 +219,8 @@ pub fn check_page(events: &[LogEvent], heads: &HashMap<String, i64>, skips: &BTr
             }
             Ok(Checked::Sound) => {}
         }
-        let expected = next
-            .entry(event.trace_id.as_str())
-            .or_insert_with(|| heads.get(&event.trace_id).map_or(0, |head| head + 1));
+        let expected =
+            next.entry(&*event.trace_id).or_insert_with(|| heads.get(&event.trace_id).map_or(0, |head| head + 1));
         if event.trace_seq != *expected {
             return poison(
                 Category::EventSequenceInvalid,

@@ -79,7 +79,7 @@ impl Projection for TraceSummary {
         let values = events
             .iter()
             .filter(|event| matches!(event.known_type(), Some(EventType::TraceStarted | EventType::TraceFinished)))
-            .map(|event| Arc::from(event.trace_id.as_str()))
+            .map(|event| Arc::clone(&event.trace_id))
             .collect();
         Needs { rows: vec![RowsNeed { table: 0, by: 0, fetch: Fetch::Rows, values }], ..Needs::default() }
     }
@@ -126,13 +126,13 @@ fn started(summaries: &mut Working, event: &LogEvent) -> Result<(), Refusal> {
         })
     };
     summaries.put(Row(vec![
-        event.trace_id.as_str().into(),
+        (&event.trace_id).into(),
         required("workflow")?,
         required("title")?,
         of_entity("entity_type")?,
         of_entity("system")?,
         of_entity("entity_id")?,
-        event.occurred_at.as_str().into(),
+        (&event.occurred_at).into(),
         Value::Null,
         Value::Null,
         Value::Int(1),
@@ -146,7 +146,7 @@ fn finished(summaries: &mut Working, event: &LogEvent) -> Result<(), Refusal> {
     let payload = StoredPayload::of(event)?;
     let mut row = counted(row.clone(), event);
     row.0[OUTCOME] = payload.text("outcome")?.unwrap_or("success").into();
-    row.0[FINISHED_AT] = event.occurred_at.as_str().into();
+    row.0[FINISHED_AT] = (&event.occurred_at).into();
     summaries.put(row);
     Ok(())
 }

@@ -42,7 +42,7 @@ impl Memory {
         }
         let known = |event: &&LogEvent| event.log_seq <= self.cursor && !self.skips.contains(&event.log_seq);
         for event in log.iter().filter(known) {
-            if needs.history_of.contains(&event.trace_id) && needs.history_types.contains(&event.event_type.as_str()) {
+            if needs.history_of.contains(&event.trace_id) && needs.history_types.contains(&&*event.event_type) {
                 prior.history.entry(event.trace_id.clone()).or_default().push(event.clone());
             }
         }
@@ -159,15 +159,15 @@ fn log() -> impl Strategy<Value = Vec<LogEvent>> {
             log.push(LogEvent {
                 log_seq: LogSeq(log_seq),
                 // Event ids that end in one another, so that edge ids of different events can be spelled alike.
-                event_id: format!("{}{index}", ["", "e:", "a:e:"][index % 3]),
-                trace_id: trace.to_owned(),
+                event_id: format!("{}{index}", ["", "e:", "a:e:"][index % 3]).into(),
+                trace_id: trace.into(),
                 trace_seq: *trace_seq,
-                event_type: kind.to_owned(),
-                occurred_at: format!("2026-01-01T00:00:{:02}Z", index % 60),
-                actor_type: "agent".to_owned(),
-                actor_id: word,
-                payload_hash: sha256_hex(payload.as_bytes()),
-                payload,
+                event_type: kind.into(),
+                occurred_at: format!("2026-01-01T00:00:{:02}Z", index % 60).into(),
+                actor_type: "agent".into(),
+                actor_id: word.into(),
+                payload_hash: sha256_hex(payload.as_bytes()).into(),
+                payload: payload.into(),
             });
             *trace_seq += 1;
         }
@@ -264,10 +264,10 @@ proptest! {
         let mut log = log;
         // What no projection takes is found by the page check; what one does not take, by that projection.
         let poisoned = match how {
-            0 => { log[at].payload.push(' '); log[at].payload_hash = sha256_hex(b"other"); None }
+            0 => { log[at].payload = format!("{} ", log[at].payload).into(); log[at].payload_hash = sha256_hex(b"other").into(); None }
             1 => { log[at].trace_seq += 1; None }
-            2 => { log[at].payload = "{\"a\":".to_owned(); None }
-            _ => { log[at].event_type = "PolicyEvaluated".to_owned(); log[at].payload = "{\"policy\":{}}".to_owned(); log[at].payload_hash = sha256_hex(b"{\"policy\":{}}"); Some("precedent_index") }
+            2 => { log[at].payload = "{\"a\":".into(); None }
+            _ => { log[at].event_type = "PolicyEvaluated".into(); log[at].payload = "{\"policy\":{}}".into(); log[at].payload_hash = sha256_hex(b"{\"policy\":{}}").into(); Some("precedent_index") }
         };
         match poisoned {
             None => {
@@ -305,8 +305,8 @@ proptest! {
         let mut skips = BTreeSet::new();
         for (event, how) in log.iter_mut().zip(&spoiled) {
             match how {
-                0 => event.payload_hash = sha256_hex(b"other"),
-                1 => { event.event_type = "PolicyEvaluated".to_owned(); event.payload = "{\"policy\":{}}".to_owned(); event.payload_hash = sha256_hex(event.payload.as_bytes()); }
+                0 => event.payload_hash = sha256_hex(b"other").into(),
+                1 => { event.event_type = "PolicyEvaluated".into(); event.payload = "{\"policy\":{}}".into(); event.payload_hash = sha256_hex(event.payload.as_bytes()).into(); }
                 _ => continue,
             }
             skips.insert(event.log_seq);
@@ -334,10 +334,10 @@ proptest! {
         prop_assume!(at < log.len());
         let mut log = log;
         for (event, how) in log.iter_mut().zip(&spoiled) {
-            if *how == 0 { event.payload_hash = sha256_hex(b"other"); }
+            if *how == 0 { event.payload_hash = sha256_hex(b"other").into(); }
         }
-        log[at].payload_hash = sha256_hex(b"other");
-        let spoiled = log.iter().filter(|event| event.payload_hash == sha256_hex(b"other")).map(|event| event.log_seq);
+        log[at].payload_hash = sha256_hex(b"other").into();
+        let spoiled = log.iter().filter(|event| *event.payload_hash == *sha256_hex(b"other")).map(|event| event.log_seq);
         let skips: BTreeSet<LogSeq> = spoiled.filter(|log_seq| *log_seq != log[at].log_seq).collect();
         let before = if at == 0 { LogSeq::ORIGIN } else { log[at - 1].log_seq };
         for projection in catalogue::ALL {
@@ -359,15 +359,15 @@ proptest! {
 fn what_a_stored_payload_lacks_has_its_documented_default() {
     let event = |index: i64, kind: &str, payload: &str| LogEvent {
         log_seq: LogSeq(index + 1),
-        event_id: format!("e{index}"),
-        trace_id: "t".to_owned(),
+        event_id: format!("e{index}").into(),
+        trace_id: "t".into(),
         trace_seq: index,
-        event_type: kind.to_owned(),
-        occurred_at: "2026-01-01T00:00:00Z".to_owned(),
-        actor_type: "agent".to_owned(),
-        actor_id: "a".to_owned(),
-        payload: payload.to_owned(),
-        payload_hash: sha256_hex(payload.as_bytes()),
+        event_type: kind.into(),
+        occurred_at: "2026-01-01T00:00:00Z".into(),
+        actor_type: "agent".into(),
+        actor_id: "a".into(),
+        payload: payload.into(),
+        payload_hash: sha256_hex(payload.as_bytes()).into(),
     };
     let log: Vec<LogEvent> = [
         ("TraceStarted", r#"{"title":"t","workflow":"w"}"#),
@@ -442,15 +442,15 @@ fn placeholders_are_never_upgraded() {
     {
         log.push(LogEvent {
             log_seq: LogSeq(index as i64 + 1),
-            event_id: format!("e{index}"),
-            trace_id: trace.to_owned(),
+            event_id: format!("e{index}").into(),
+            trace_id: trace.into(),
             trace_seq: seq,
-            event_type: kind.to_owned(),
-            occurred_at: format!("2026-01-01T00:00:0{index}Z"),
-            actor_type: "agent".to_owned(),
-            actor_id: "a".to_owned(),
-            payload: payload.to_owned(),
-            payload_hash: sha256_hex(payload.as_bytes()),
+            event_type: kind.into(),
+            occurred_at: format!("2026-01-01T00:00:0{index}Z").into(),
+            actor_type: "agent".into(),
+            actor_id: "a".into(),
+            payload: payload.into(),
+            payload_hash: sha256_hex(payload.as_bytes()).into(),
         });
     }
     let mut graph = Memory::new(catalogue::CONTEXT_GRAPH);

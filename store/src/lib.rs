@@ -238,16 +238,21 @@ pub trait ReadView: Send + Sync {
     async fn page(&self, tenant: &TenantId, after: LogSeq, upto: LogSeq, limit: PageLimit) -> Result<Vec<LogEvent>>;
 
     /// The `trace_seq` of each trace's latest event (greatest `log_seq`) at or below `upto`; traces without one are left out.
-    async fn heads(&self, tenant: &TenantId, traces: &BTreeSet<String>, upto: LogSeq) -> Result<HashMap<String, i64>>;
+    async fn heads(
+        &self,
+        tenant: &TenantId,
+        traces: &BTreeSet<Arc<str>>,
+        upto: LogSeq,
+    ) -> Result<HashMap<Arc<str>, i64>>;
 
     /// The events of these types of these traces at or below `upto`, in order.
     async fn history(
         &self,
         tenant: &TenantId,
-        traces: &BTreeSet<String>,
+        traces: &BTreeSet<Arc<str>>,
         types: &[&'static str],
         upto: LogSeq,
-    ) -> Result<HashMap<String, Vec<LogEvent>>>;
+    ) -> Result<HashMap<Arc<str>, Vec<LogEvent>>>;
 
     /// Full events with `after` < log_seq ≤ `upto`, in order, at most `limit`.
     async fn events(&self, tenant: &TenantId, after: LogSeq, upto: LogSeq, limit: usize) -> Result<Vec<StoredEvent>>;

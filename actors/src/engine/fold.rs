@@ -121,9 +121,9 @@ impl Folding<'_> {
     }
 
     /// The earlier events that are needed, of the page's traces.
-    async fn history(&self, needs: &Needs, page: &Page) -> Result<HashMap<String, Vec<LogEvent>>> {
+    async fn history(&self, needs: &Needs, page: &Page) -> Result<HashMap<Arc<str>, Vec<LogEvent>>> {
         let (kept, ask) = (&page.behind.history, &page.behind.ask_history);
-        let ask: BTreeSet<String> = needs.history_of.intersection(ask).cloned().collect();
+        let ask: BTreeSet<Arc<str>> = needs.history_of.intersection(ask).cloned().collect();
         let mut history = if ask.is_empty() {
             HashMap::new()
         } else {
@@ -131,8 +131,8 @@ impl Folding<'_> {
         };
         for trace in &needs.history_of {
             if let Some(events) = kept.get(trace) {
-                let wanted = events.iter().filter(|event| needs.history_types.contains(&event.event_type.as_str()));
-                history.insert(trace.clone(), wanted.map(|event| LogEvent::clone(event)).collect());
+                let wanted = events.iter().filter(|event| needs.history_types.contains(&&*event.event_type));
+                history.insert(Arc::clone(trace), wanted.map(|event| LogEvent::clone(event)).collect());
             }
         }
         if !self.skips.is_empty() {

@@ -301,9 +301,9 @@ impl Lane {
         let new = NewFailure {
             scope: self.scope.clone(),
             log_seq: event.log_seq,
-            event_id: event.event_id.clone(),
-            trace_id: event.trace_id.clone(),
-            event_type: event.event_type.clone(),
+            event_id: event.event_id.to_string(),
+            trace_id: event.trace_id.to_string(),
+            event_type: event.event_type.to_string(),
             refusal: refusal.clone(),
             // What was sound of the page is committed: the batch that fails begins behind it, at the digest that is stored with it.
             batch_from: self.position.cursor,

@@ -105,15 +105,15 @@ mod tests {
     fn page(events: &[i64], skipped: &[i64]) -> Page {
         let event = |log_seq: &i64| LogEvent {
             log_seq: LogSeq(*log_seq),
-            event_id: String::new(),
-            trace_id: String::new(),
+            event_id: "".into(),
+            trace_id: "".into(),
             trace_seq: 0,
-            event_type: String::new(),
-            occurred_at: String::new(),
-            actor_type: String::new(),
-            actor_id: String::new(),
-            payload: String::new(),
-            payload_hash: String::new(),
+            event_type: "".into(),
+            occurred_at: "".into(),
+            actor_type: "".into(),
+            actor_id: "".into(),
+            payload: "".into(),
+            payload_hash: "".into(),
         };
         Page {
             after: LogSeq(1),

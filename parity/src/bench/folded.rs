@@ -7,6 +7,7 @@ use decisiongraph_projections::{
     Admitted, Changes, Fetch, LogEvent, LogSeq, Needs, Prior, Projection, Row, RowsNeed, TableChanges,
 };
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A projection's part.
@@ -33,15 +34,15 @@ fn log_event(index: usize, event: &Admitted) -> LogEvent {
     let e = event.envelope();
     LogEvent {
         log_seq: LogSeq(index as i64 + 1),
-        event_id: e.event_id.clone(),
-        trace_id: e.trace_id.clone(),
+        event_id: e.event_id.as_str().into(),
+        trace_id: e.trace_id.as_str().into(),
         trace_seq: e.trace_seq,
-        event_type: e.event_type.clone(),
-        occurred_at: e.occurred_at.clone(),
-        actor_type: e.actor.actor_type.clone(),
-        actor_id: e.actor.actor_id.clone(),
-        payload: event.payload().to_owned(),
-        payload_hash: event.payload_hash().to_owned(),
+        event_type: e.event_type.as_str().into(),
+        occurred_at: e.occurred_at.as_str().into(),
+        actor_type: e.actor.actor_type.as_str().into(),
+        actor_id: e.actor.actor_id.as_str().into(),
+        payload: event.payload().into(),
+        payload_hash: event.payload_hash().into(),
     }
 }
 
@@ -55,15 +56,15 @@ fn fold_one(projection: &'static dyn Projection, log: &[LogEvent], batch_events:
         let needs = projection.needs(batch);
         let mut prior = memory.answer(&needs);
         for trace in &needs.history_of {
-            let of_trace = history.get(trace.as_str()).into_iter().flatten().map(|event| (*event).clone());
-            prior.history.insert(trace.clone(), of_trace.collect());
+            let of_trace = history.get(&**trace).into_iter().flatten().map(|event| (*event).clone());
+            prior.history.insert(Arc::clone(trace), of_trace.collect());
         }
         let changes = projection.project(batch, &needs, &prior).changes;
         let started = Instant::now();
         digest.apply(projection.tables(), &changes);
         digest_time += started.elapsed();
         memory.apply(&changes);
-        for event in batch.iter().filter(|event| needs.history_types.contains(&event.event_type.as_str())) {
+        for event in batch.iter().filter(|event| needs.history_types.contains(&&*event.event_type)) {
             history.entry(&event.trace_id).or_default().push(event);
         }
         batches.push(changes);

@@ -54,7 +54,7 @@ impl Fold {
     fn node(&mut self, id: &str, trace_id: &str, event: &LogEvent) {
         let kind = id.split(':').next().unwrap_or_default();
         self.nodes.entry(id.to_owned()).or_insert_with(|| {
-            json!({"node_id": id, "node_type": kind, "trace_id": trace_id, "log_seq": event.log_seq.0, "created_at": event.occurred_at, "attrs": {}})
+            json!({"node_id": id, "node_type": kind, "trace_id": trace_id, "log_seq": event.log_seq.0, "created_at": &*event.occurred_at, "attrs": {}})
         });
     }
 
@@ -67,7 +67,7 @@ impl Fold {
         }
         let id = format!("{kind}:{from}:{to}:{}", event.event_id);
         self.edges.entry(id.clone()).or_insert_with(|| {
-            json!({"edge_id": id, "edge_type": kind, "from_node_id": from, "to_node_id": to, "trace_id": event.trace_id, "log_seq": event.log_seq.0, "created_at": event.occurred_at, "attrs": {}})
+            json!({"edge_id": id, "edge_type": kind, "from_node_id": from, "to_node_id": to, "trace_id": &*event.trace_id, "log_seq": event.log_seq.0, "created_at": &*event.occurred_at, "attrs": {}})
         });
     }
 
@@ -75,9 +75,9 @@ impl Fold {
         let p: Value = serde_json::from_str(&event.payload).expect("JSON");
         let text = |value: &Value| value.as_str().expect("text").to_owned();
         let entity = |value: &Value| format!("entity:{}:{}", text(&value["entity_type"]), text(&value["entity_id"]));
-        let own = event.trace_id.clone();
+        let own = event.trace_id.to_string();
         let trace = format!("trace:{own}");
-        match event.event_type.as_str() {
+        match &*event.event_type {
             "TraceStarted" => {
                 let primary = entity(&p["primary_entity"]);
                 self.node(&trace, &own, event);
@@ -85,7 +85,7 @@ impl Fold {
                 self.node(&primary, &own, event);
                 self.edge("trace_involves_entity", &trace, &primary, event);
                 self.summaries.insert(own.clone(), json!({
-                    "trace_id": own, "workflow": p["workflow"], "title": p["title"], "started_at": event.occurred_at,
+                    "trace_id": own, "workflow": p["workflow"], "title": p["title"], "started_at": &*event.occurred_at,
                     "primary_entity_type": p["primary_entity"]["entity_type"], "primary_entity_id": p["primary_entity"]["entity_id"],
                     "outcome": null, "finished_at": null, "event_count": 1, "last_log_seq": event.log_seq.0,
                 }));
@@ -139,21 +139,21 @@ impl Fold {
             "TraceFinished" => {
                 if let Some(row) = self.summaries.get_mut(&own) {
                     row["outcome"] = p["outcome"].clone();
-                    row["finished_at"] = json!(event.occurred_at);
+                    row["finished_at"] = json!(&*event.occurred_at);
                     row["event_count"] = json!(row["event_count"].as_i64().expect("count") + 1);
                     row["last_log_seq"] = json!(event.log_seq.0);
                 }
                 let mut primary = Value::Null;
                 self.precedents.retain(|_, row| row["trace_id"] != json!(own));
-                for earlier in before.iter().filter(|earlier| earlier.trace_id == own) {
+                for earlier in before.iter().filter(|earlier| *earlier.trace_id == *own) {
                     let q: Value = serde_json::from_str(&earlier.payload).expect("JSON");
-                    match earlier.event_type.as_str() {
+                    match &*earlier.event_type {
                         "TraceStarted" => primary = q["primary_entity"].clone(),
                         kind @ ("PolicyEvaluated" | "ExceptionRequested") => {
                             let exception =
                                 if kind == "ExceptionRequested" { q["exception_id"].clone() } else { Value::Null };
-                            self.precedents.insert(earlier.event_id.clone(), json!({
-                                "source_event_id": earlier.event_id, "log_seq": earlier.log_seq.0, "trace_id": own,
+                            self.precedents.insert(earlier.event_id.to_string(), json!({
+                                "source_event_id": &*earlier.event_id, "log_seq": earlier.log_seq.0, "trace_id": own,
                                 "policy_id": q["policy"]["policy_id"], "policy_version": q["policy"]["policy_version"], "exception_id": exception,
                                 "primary_entity_type": primary["entity_type"], "primary_entity_system": primary["system"], "primary_entity_id": primary["entity_id"],
                             }));

@@ -5,8 +5,10 @@ use super::values::Key;
 use crate::{Lag, PageLimit, Result, StoreError};
 use deadpool_postgres::ClientWrapper;
 use decisiongraph_projections::event::{Actor, Envelope, Source, tags_from_json};
+use decisiongraph_projections::prior::{Texts, shared};
 use decisiongraph_projections::{LogEvent, LogSeq, RowKey, StoredEvent, TenantId, catalogue};
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use tokio_postgres::Row;
 
 /// The server's parameters are signed; a limit beyond them is no limit.
@@ -14,26 +16,29 @@ fn bound(limit: impl TryInto<i64>) -> i64 {
     limit.try_into().unwrap_or(i64::MAX)
 }
 
-fn trace_keys(traces: &BTreeSet<String>) -> (Vec<Key>, Vec<&str>) {
-    traces.iter().map(|trace| (Key::from(RowKey::of(trace)), trace.as_str())).unzip()
+fn trace_keys(traces: &BTreeSet<Arc<str>>) -> (Vec<Key>, Vec<&str>) {
+    traces.iter().map(|trace| (Key::from(RowKey::of(trace)), &**trace)).unzip()
 }
 
-fn log_event(row: &Row) -> LogEvent {
-    with_payload(row, row.get(8))
+/// Reads log events; `texts` are those that come again from one to the next.
+fn log_event(row: &Row, texts: &mut Texts) -> LogEvent {
+    with_payload(row, row.get(8), texts)
 }
 
-fn with_payload(row: &Row, payload: String) -> LogEvent {
+fn with_payload(row: &Row, payload: &str, texts: &mut Texts) -> LogEvent {
+    let own = |column: usize| Arc::from(row.get::<_, &str>(column));
+    let mut shared = |column: usize| shared(texts, row.get(column));
     LogEvent {
         log_seq: LogSeq(row.get(0)),
-        event_id: row.get(1),
-        trace_id: row.get(2),
+        event_id: own(1),
+        trace_id: shared(2),
         trace_seq: row.get(3),
-        event_type: row.get(4),
-        occurred_at: row.get(5),
-        actor_type: row.get(6),
-        actor_id: row.get(7),
-        payload,
-        payload_hash: row.get(9),
+        event_type: shared(4),
+        occurred_at: own(5),
+        actor_type: shared(6),
+        actor_id: shared(7),
+        payload: payload.into(),
+        payload_hash: own(9),
     }
 }
 
@@ -84,8 +89,12 @@ pub(super) async fn page(
         let rows = client.query(&statement, &[&tenant.as_str(), &after.0, &upto.0, &rows_max, &share]).await;
         let rows = rows.during(what)?;
         let found = !rows.is_empty();
-        let small = |row: &Row| Some(with_payload(row, row.get::<_, Option<String>>(8)?));
-        let events: Vec<LogEvent> = beside(what, move || rows.iter().map_while(small).collect()).await?;
+        let events: Vec<LogEvent> = beside(what, move || {
+            let mut texts = Texts::new();
+            let small = |row: &Row| Some(with_payload(row, row.get::<_, Option<&str>>(8)?, &mut texts));
+            rows.iter().map_while(small).collect()
+        })
+        .await?;
         if !(events.is_empty() && found) {
             return Ok(events);
         }
@@ -94,7 +103,11 @@ pub(super) async fn page(
     let bytes_max = bound(limit.bytes_max);
     let rows = client.query(&statement, &[&tenant.as_str(), &after.0, &upto.0, &rows_max, &bytes_max]).await;
     let rows = rows.during(what)?;
-    beside(what, move || rows.iter().map(log_event).collect()).await
+    beside(what, move || {
+        let mut texts = Texts::new();
+        rows.iter().map(|row| log_event(row, &mut texts)).collect()
+    })
+    .await
 }
 
 /// Decodes as a task of its own: that is most of what reading costs here, and whoever reads has other things under way.
@@ -106,9 +119,9 @@ async fn beside<T: Send + 'static>(what: &str, work: impl FnOnce() -> T + Send +
 pub(super) async fn heads(
     client: &ClientWrapper,
     tenant: &TenantId,
-    traces: &BTreeSet<String>,
+    traces: &BTreeSet<Arc<str>>,
     upto: LogSeq,
-) -> Result<HashMap<String, i64>> {
+) -> Result<HashMap<Arc<str>, i64>> {
     if traces.is_empty() {
         return Ok(HashMap::new());
     }
@@ -116,17 +129,17 @@ pub(super) async fn heads(
     let (keys, ids) = trace_keys(traces);
     let statement = client.prepare_cached(include_str!("sql/heads.sql")).await.during(what)?;
     let rows = client.query(&statement, &[&tenant.as_str(), &keys, &ids, &upto.0]).await.during(what)?;
-    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+    Ok(rows.iter().map(|row| (row.get::<_, &str>(0).into(), row.get(1))).collect())
 }
 
 pub(super) async fn history(
     client: &ClientWrapper,
     tenant: &TenantId,
-    traces: &BTreeSet<String>,
+    traces: &BTreeSet<Arc<str>>,
     types: &[&'static str],
     upto: LogSeq,
-) -> Result<HashMap<String, Vec<LogEvent>>> {
-    let mut history: HashMap<String, Vec<LogEvent>> = HashMap::new();
+) -> Result<HashMap<Arc<str>, Vec<LogEvent>>> {
+    let mut history: HashMap<Arc<str>, Vec<LogEvent>> = HashMap::new();
     if traces.is_empty() || types.is_empty() {
         return Ok(history);
     }
@@ -134,11 +147,12 @@ pub(super) async fn history(
     let (keys, ids) = trace_keys(traces);
     let statement = client.prepare_cached(include_str!("sql/history.sql")).await.during(what)?;
     let rows = client.query(&statement, &[&tenant.as_str(), &keys, &ids, &upto.0, &types]).await.during(what)?;
-    for event in rows.iter().map(log_event) {
+    let mut texts = Texts::new();
+    for event in rows.iter().map(|row| log_event(row, &mut texts)) {
         match history.get_mut(&event.trace_id) {
             Some(events) => events.push(event),
             None => {
-                history.insert(event.trace_id.clone(), vec![event]);
+                history.insert(Arc::clone(&event.trace_id), vec![event]);
             }
         }
     }

@@ -102,17 +102,22 @@ impl ReadView for View {
         read::page(&*self.reader().await?, tenant, after, upto, limit).await
     }
 
-    async fn heads(&self, tenant: &TenantId, traces: &BTreeSet<String>, upto: LogSeq) -> Result<HashMap<String, i64>> {
+    async fn heads(
+        &self,
+        tenant: &TenantId,
+        traces: &BTreeSet<Arc<str>>,
+        upto: LogSeq,
+    ) -> Result<HashMap<Arc<str>, i64>> {
         read::heads(&*self.reader().await?, tenant, traces, upto).await
     }
 
     async fn history(
         &self,
         tenant: &TenantId,
-        traces: &BTreeSet<String>,
+        traces: &BTreeSet<Arc<str>>,
         types: &[&'static str],
         upto: LogSeq,
-    ) -> Result<HashMap<String, Vec<LogEvent>>> {
+    ) -> Result<HashMap<Arc<str>, Vec<LogEvent>>> {
         read::history(&*self.reader().await?, tenant, traces, types, upto).await
     }
 

@@ -5,6 +5,7 @@ use super::lease::raw_position;
 use super::rows::{collision, existence_sql, key_of, lookup_sql, read_row};
 use crate::{Checkpoint, Epoch, Generation, Lag, PageLimit, Paused, Result, Scope, ScopeHead, ScopeRow};
 use decisiongraph_projections::event::{Actor, Envelope, Source, StoredEvent, tags_from_json};
+use decisiongraph_projections::prior::{Texts, shared};
 use decisiongraph_projections::{Fetch, LogEvent, LogSeq, Needs, Prior, Table, TenantId, catalogue};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::collections::{BTreeSet, HashMap};
@@ -21,14 +22,14 @@ pub(super) fn page(
 ) -> Result<Vec<LogEvent>> {
     let mut statement = conn.prepare_cached(include_str!("sql/read_page.sql"))?;
     let mut rows = statement.query(params![tenant.as_str(), after.0, upto.0, rows_limit(limit.rows_max.max(1))])?;
-    let mut events = Vec::new();
+    let (mut events, mut texts) = (Vec::new(), Texts::new());
     let mut bytes = 0usize;
     while let Some(row) = rows.next()? {
         bytes = bytes.saturating_add(row.get_ref(8)?.as_bytes().map_or(0, <[u8]>::len));
         if bytes > limit.bytes_max && !events.is_empty() {
             break;
         }
-        events.push(log_event(row)?);
+        events.push(log_event(row, &mut texts)?);
     }
     Ok(events)
 }
@@ -37,15 +38,15 @@ pub(super) fn page(
 pub(super) fn heads(
     conn: &Connection,
     tenant: &TenantId,
-    traces: &BTreeSet<String>,
+    traces: &BTreeSet<Arc<str>>,
     upto: LogSeq,
-) -> Result<HashMap<String, i64>> {
+) -> Result<HashMap<Arc<str>, i64>> {
     let mut statement = conn.prepare_cached(include_str!("sql/read_head.sql"))?;
     let mut heads = HashMap::with_capacity(traces.len());
     for (key, trace) in in_key_order(traces) {
         let head = statement
             .query_row(params![tenant.as_str(), key, upto.0], |row| {
-                Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?))
+                Ok((row.get::<_, Arc<str>>(0)?, row.get::<_, i64>(1)?))
             })
             .optional()?;
         match head {
@@ -63,12 +64,12 @@ pub(super) fn heads(
 pub(super) fn history(
     conn: &Connection,
     tenant: &TenantId,
-    traces: &BTreeSet<String>,
+    traces: &BTreeSet<Arc<str>>,
     types: &[&'static str],
     upto: LogSeq,
-) -> Result<HashMap<String, Vec<LogEvent>>> {
+) -> Result<HashMap<Arc<str>, Vec<LogEvent>>> {
     let mut statement = conn.prepare_cached(include_str!("sql/read_history.sql"))?;
-    let mut history = HashMap::with_capacity(traces.len());
+    let (mut history, mut texts) = (HashMap::with_capacity(traces.len()), Texts::new());
     for (key, trace) in in_key_order(traces) {
         let mut events = Vec::new();
         let mut rows = statement.query(params![tenant.as_str(), key, upto.0])?;
@@ -76,14 +77,14 @@ pub(super) fn history(
             if !row.get_ref(4)?.as_str().is_ok_and(|event_type| types.contains(&event_type)) {
                 continue;
             }
-            let event = log_event(row)?;
+            let event = log_event(row, &mut texts)?;
             if event.trace_id != *trace {
                 return Err(collision("trace_id"));
             }
             events.push(event);
         }
         if !events.is_empty() {
-            history.insert(trace.clone(), events);
+            history.insert(Arc::clone(trace), events);
         }
     }
     Ok(history)
@@ -334,16 +335,19 @@ pub(super) fn rows_limit(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
-fn log_event(row: &Row<'_>) -> Result<LogEvent> {
+/// Reads a log event; `texts` are those that come again from one to the next.
+fn log_event(row: &Row<'_>, texts: &mut Texts) -> Result<LogEvent> {
+    let mut shared =
+        |column: usize| -> rusqlite::Result<Arc<str>> { Ok(shared(texts, row.get_ref(column)?.as_str()?)) };
     Ok(LogEvent {
         log_seq: LogSeq(row.get(0)?),
         event_id: row.get(1)?,
-        trace_id: row.get(2)?,
+        trace_id: shared(2)?,
         trace_seq: row.get(3)?,
-        event_type: row.get(4)?,
+        event_type: shared(4)?,
         occurred_at: row.get(5)?,
-        actor_type: row.get(6)?,
-        actor_id: row.get(7)?,
+        actor_type: shared(6)?,
+        actor_id: shared(7)?,
         payload: row.get(8)?,
         payload_hash: row.get(9)?,
     })

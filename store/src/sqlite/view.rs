@@ -63,7 +63,12 @@ impl ReadView for View {
         self.read(move |conn| read::page(conn, &tenant, after, upto, limit)).await
     }
 
-    async fn heads(&self, tenant: &TenantId, traces: &BTreeSet<String>, upto: LogSeq) -> Result<HashMap<String, i64>> {
+    async fn heads(
+        &self,
+        tenant: &TenantId,
+        traces: &BTreeSet<Arc<str>>,
+        upto: LogSeq,
+    ) -> Result<HashMap<Arc<str>, i64>> {
         let (tenant, traces) = (tenant.clone(), traces.clone());
         self.read(move |conn| read::heads(conn, &tenant, &traces, upto)).await
     }
@@ -71,10 +76,10 @@ impl ReadView for View {
     async fn history(
         &self,
         tenant: &TenantId,
-        traces: &BTreeSet<String>,
+        traces: &BTreeSet<Arc<str>>,
         types: &[&'static str],
         upto: LogSeq,
-    ) -> Result<HashMap<String, Vec<LogEvent>>> {
+    ) -> Result<HashMap<Arc<str>, Vec<LogEvent>>> {
         let (tenant, traces, types) = (tenant.clone(), traces.clone(), types.to_vec());
         self.read(move |conn| read::history(conn, &tenant, &traces, &types, upto)).await
     }

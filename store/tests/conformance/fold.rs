@@ -52,7 +52,7 @@ pub async fn compute(
     position: &Position,
     events: &[LogEvent],
 ) -> Computed {
-    let traces: BTreeSet<String> = events.iter().map(|event| event.trace_id.clone()).collect();
+    let traces: BTreeSet<Arc<str>> = events.iter().map(|event| event.trace_id.clone()).collect();
     let heads = view.heads(tenant, &traces, position.cursor).await.expect("heads");
     assert_eq!(sequence::check_page(events, &heads, &Default::default()), None, "the log is sound");
     let needs = Arc::new(projection.needs(events));

@@ -6,11 +6,12 @@ use crate::log::{finished, input, named, policy, started, tenant, whole_trace};
 use decisiongraph_projections::{LogSeq, catalogue};
 use decisiongraph_store::*;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 const END: LogSeq = LogSeq(i64::MAX);
 
-fn set(ids: &[&str]) -> BTreeSet<String> {
-    ids.iter().map(|id| (*id).to_owned()).collect()
+fn set(ids: &[&str]) -> BTreeSet<Arc<str>> {
+    ids.iter().map(|id| (*id).into()).collect()
 }
 
 pub async fn pages_have_two_limits(blank: Blank) {
@@ -52,7 +53,7 @@ pub async fn a_large_payload_among_small_ones(blank: Blank) {
         assert!(page.len() == 1 || bytes <= limit.bytes_max, "{} events of {bytes} bytes", page.len());
         read.extend(page);
     }
-    let payloads = |at: usize| (read[at].log_seq, read[at].payload.as_str());
+    let payloads = |at: usize| (read[at].log_seq, &*read[at].payload);
     assert_eq!(read.len(), events.len());
     for (at, event) in events.iter().enumerate() {
         assert_eq!(payloads(at), (positions[at], event.payload()));
