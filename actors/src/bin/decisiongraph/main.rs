@@ -44,7 +44,9 @@ fn main() -> std::process::ExitCode {
             return code(of_error(&error));
         }
     };
-    let ended = runtime.block_on(commands::run(cli, output));
+    // On a worker, beside the connections and the projections that it waits for: here each of their answers would have to wake this thread.
+    let ended = runtime.block_on(runtime.spawn(commands::run(cli, output)));
+    let ended = ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
     // What is committed is durable; a reader thread that still waits for its input must not hold up the end.
     runtime.shutdown_background();
     match ended {
