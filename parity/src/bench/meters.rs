@@ -72,6 +72,12 @@ impl LocalServer {
         }
         Some(ticks as f64 / TICKS_PER_SECOND)
     }
+
+    /// Whether its shared memory lies in huge pages (before version 17 the server itself does not say).
+    pub fn huge_pages(&self) -> Option<bool> {
+        let maps = fs::read_to_string(format!("/proc/{}/maps", self.postmaster)).ok()?;
+        Some(maps.contains("/anon_hugepage"))
+    }
 }
 
 struct Stat {

@@ -134,6 +134,9 @@ impl Place {
                 let measured =
                     if place.local.is_some() { "this machine" } else { "elsewhere: its CPU is not measured" };
                 settings.push(("pg server".to_owned(), measured.to_owned()));
+                let huge = place.local.as_ref().and_then(LocalServer::huge_pages);
+                let huge = huge.map_or("unknown", |huge| if huge { "in use" } else { "none" });
+                settings.push(("pg huge pages".to_owned(), huge.to_owned()));
                 Ok(settings)
             }
         }
