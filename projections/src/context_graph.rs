@@ -7,12 +7,12 @@
 use crate::category::Refusal;
 use crate::digest::reference::{Member, ReferenceForm, Section};
 use crate::event::{EventType, LogEvent};
-use crate::prior::{Carried, Fetch, Needs, Prior, RowsNeed, Working, changes_of};
+use crate::prior::{Carried, Fetch, Needs, Prior, RowsNeed, Texts, Working, changes_of, shared};
 use crate::projection::{Projected, Projection};
 use crate::rows::{Column, ColumnType, Row, Table};
 use crate::sequence::Poison;
 use crate::stored_payload::{Object, StoredPayload};
-use std::cell::RefCell;
+use arrayvec::ArrayVec;
 use std::sync::Arc;
 
 /// The projection.
@@ -81,8 +81,8 @@ static FORM: [Section; 2] = [
 /// What one event adds: its own nodes, then its edges, both in order.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Additions {
-    nodes: Vec<(&'static str, Arc<str>)>,
-    edges: Vec<Edge>,
+    nodes: ArrayVec<(&'static str, Arc<str>), 3>,
+    edges: ArrayVec<Edge, 2>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -94,32 +94,44 @@ struct Edge {
 }
 
 impl Additions {
-    fn edge(&mut self, event: &LogEvent, kind: &'static str, from: Arc<str>, to: Arc<str>) {
-        self.edges.push(Edge { id: joined(&[kind, &from, &to, &event.event_id]), kind, from, to });
+    fn edge(&mut self, ids: &mut Ids, event: &LogEvent, kind: &'static str, from: Arc<str>, to: Arc<str>) {
+        let id = Arc::from(ids.spell(&[kind, &from, &to, &event.event_id]));
+        self.edges.push(Edge { id, kind, from, to });
     }
 }
 
-/// The parts with `:` between them.
-fn joined(parts: &[&str]) -> Arc<str> {
-    thread_local! {
-        static SCRATCH: RefCell<String> = const { RefCell::new(String::new()) };
-    }
-    SCRATCH.with_borrow_mut(|text| {
-        text.clear();
+/// Spells the ids of a batch.
+#[derive(Default)]
+struct Ids {
+    /// Of nodes, each once: most are met again and again.
+    nodes: Texts,
+    scratch: String,
+}
+
+impl Ids {
+    /// The parts with `:` between them.
+    fn spell(&mut self, parts: &[&str]) -> &str {
+        self.scratch.clear();
         for (index, part) in parts.iter().enumerate() {
             if index > 0 {
-                text.push(':');
+                self.scratch.push(':');
             }
-            text.push_str(part);
+            self.scratch.push_str(part);
         }
-        let joined = Arc::from(text.as_str());
-        text.shrink_to(SCRATCH_BYTES_KEPT);
-        joined
-    })
-}
+        &self.scratch
+    }
 
-/// Bytes of the scratch space for ids that are kept for the next one.
-const SCRATCH_BYTES_KEPT: usize = 4096;
+    fn node(&mut self, parts: &[&str]) -> Arc<str> {
+        self.spell(parts);
+        shared(&mut self.nodes, &self.scratch)
+    }
+
+    fn entity(&mut self, entity: &Object<'_, '_>) -> Result<Arc<str>, Refusal> {
+        let entity_type = entity.text("entity_type")?.unwrap_or("unknown");
+        let id = entity.text("entity_id")?.unwrap_or("unknown");
+        Ok(self.node(&["entity", entity_type, id]))
+    }
+}
 
 impl Projection for ContextGraph {
     fn name(&self) -> &'static str {
@@ -139,33 +151,28 @@ impl Projection for ContextGraph {
     }
 
     fn needs(&self, events: &[LogEvent]) -> Needs {
-        let mut nodes = RowsNeed { table: NODES, by: 0, fetch: Fetch::Existence, values: Default::default() };
-        let mut edges = RowsNeed { table: EDGES, by: 0, fetch: Fetch::Existence, values: Default::default() };
-        let read: Vec<Result<Additions, Refusal>> = events.iter().map(additions).collect();
-        nodes.values.reserve(events.len());
-        edges.values.reserve(events.len());
-        // An event that cannot be read is poison when its turn comes; it needs nothing.
-        for additions in read.iter().flatten() {
-            let ends = additions.edges.iter().flat_map(|edge| [&edge.from, &edge.to]);
-            for id in additions.nodes.iter().map(|(_, id)| id).chain(ends) {
-                nodes.values.get_or_insert_with(id, Arc::clone);
-            }
-            edges.values.extend(additions.edges.iter().map(|edge| Arc::clone(&edge.id)));
-        }
-        Needs { rows: vec![nodes, edges], carried: Carried::of(read), ..Needs::default() }
+        let need = |values| RowsNeed { table: NODES, by: 0, fetch: Fetch::Existence, values };
+        let mut ids = Ids::default();
+        let read: Vec<Result<Additions, Refusal>> = events.iter().map(|event| additions(event, &mut ids)).collect();
+        let edges = read.iter().flatten().flat_map(|additions| &additions.edges);
+        let edges = edges.map(|edge| Arc::clone(&edge.id)).collect();
+        // An event that cannot be read is poison when its turn comes; what it named until then is asked for in vain.
+        let rows = vec![need(ids.nodes), RowsNeed { table: EDGES, ..need(edges) }];
+        Needs { rows, carried: Carried::of(read), ..Needs::default() }
     }
 
     fn project(&self, events: &[LogEvent], needs: &Needs, prior: &Prior) -> Projected {
         let mut nodes = Working::new(needs, prior, NODES);
         let mut edges = Working::new(needs, prior, EDGES);
         let read = needs.carried.get::<Result<Additions, Refusal>>(events.len());
+        let mut words = Texts::new();
         let mut poison = None;
         for (index, event) in events.iter().enumerate() {
             let again;
             let additions = match read {
                 Some(read) => &read[index],
                 None => {
-                    again = additions(event);
+                    again = additions(event, &mut Ids::default());
                     &again
                 }
             };
@@ -177,15 +184,15 @@ impl Projection for ContextGraph {
                 }
             };
             for (node_type, id) in &additions.nodes {
-                nodes.insert_if_absent(id, || node_row(id, node_type, &event.trace_id, event));
+                nodes.insert_if_absent(id, || node_row(id, shared(&mut words, node_type), &event.trace_id, event));
             }
             for edge in &additions.edges {
-                placeholder(&mut nodes, &edge.from, event);
-                placeholder(&mut nodes, &edge.to, event);
+                placeholder(&mut nodes, &edge.from, event, &mut words);
+                placeholder(&mut nodes, &edge.to, event, &mut words);
                 edges.insert_if_absent(&edge.id, || {
                     Row(vec![
                         (&edge.id).into(),
-                        edge.kind.into(),
+                        shared(&mut words, edge.kind).into(),
                         (&edge.from).into(),
                         (&edge.to).into(),
                         (&event.trace_id).into(),
@@ -199,55 +206,57 @@ impl Projection for ContextGraph {
     }
 }
 
-fn node_row(id: &Arc<str>, node_type: &str, trace_id: &str, event: &LogEvent) -> Row {
-    Row(vec![id.into(), node_type.into(), trace_id.into(), event.log_seq.0.into(), (&event.occurred_at).into()])
+fn node_row(id: &Arc<str>, node_type: Arc<str>, trace_id: &Arc<str>, event: &LogEvent) -> Row {
+    let at = event.log_seq.0.into();
+    Row(vec![id.into(), node_type.into(), trace_id.into(), at, (&event.occurred_at).into()])
 }
 
-fn placeholder(nodes: &mut Working, id: &Arc<str>, event: &LogEvent) {
+/// `words` are the node types met so far.
+fn placeholder(nodes: &mut Working, id: &Arc<str>, event: &LogEvent, words: &mut Texts) {
     nodes.insert_if_absent(id, || {
         let (node_type, rest) = id.split_once(':').unwrap_or((&**id, ""));
-        let trace_id = if node_type == "trace" { rest } else { &event.trace_id };
-        node_row(id, node_type, trace_id, event)
+        let node_type = shared(words, node_type);
+        if *node_type == *"trace" && *rest != *event.trace_id {
+            return node_row(id, node_type, &Arc::from(rest), event);
+        }
+        node_row(id, node_type, &event.trace_id, event)
     });
 }
 
-fn entity_id(entity: &Object<'_, '_>) -> Result<Arc<str>, Refusal> {
-    let entity_type = entity.text("entity_type")?.unwrap_or("unknown");
-    let id = entity.text("entity_id")?.unwrap_or("unknown");
-    Ok(joined(&["entity", entity_type, id]))
-}
-
-fn additions(event: &LogEvent) -> Result<Additions, Refusal> {
+fn additions(event: &LogEvent, ids: &mut Ids) -> Result<Additions, Refusal> {
     let mut out = Additions::default();
     let Some(event_type) = event.known_type() else { return Ok(out) };
     if event_type == EventType::TraceFinished {
         return Ok(out);
     }
     let payload = StoredPayload::of(event)?;
-    let trace = joined(&["trace", &event.trace_id]);
+    let trace = |ids: &mut Ids| ids.node(&["trace", &event.trace_id]);
     let own_id = |key: &str| -> Result<&str, Refusal> { Ok(payload.text(key)?.unwrap_or(&event.event_id)) };
     match event_type {
         EventType::TraceStarted => {
+            let trace = trace(ids);
             out.nodes.push(("trace", trace.clone()));
-            out.nodes.push(("actor", joined(&["actor", &event.actor_type, &event.actor_id])));
+            out.nodes.push(("actor", ids.node(&["actor", &event.actor_type, &event.actor_id])));
             if let Some(entity) = payload.object("primary_entity")? {
-                let entity = entity_id(&entity)?;
+                let entity = ids.entity(&entity)?;
                 out.nodes.push(("entity", entity.clone()));
-                out.edge(event, "trace_involves_entity", trace, entity);
+                out.edge(ids, event, "trace_involves_entity", trace, entity);
             }
         }
         EventType::InputObserved => {
-            let input = joined(&["input", own_id("input_id")?]);
+            let input = ids.node(&["input", own_id("input_id")?]);
             out.nodes.push(("input", input.clone()));
-            out.edge(event, "trace_observed_input", trace, input);
+            let trace = trace(ids);
+            out.edge(ids, event, "trace_observed_input", trace, input);
         }
         EventType::EntityObserved => {
             let entity = match payload.object("entity")? {
-                Some(entity) => entity_id(&entity)?,
-                None => Arc::from("entity:unknown:unknown"),
+                Some(entity) => ids.entity(&entity)?,
+                None => ids.node(&["entity", "unknown", "unknown"]),
             };
             out.nodes.push(("entity", entity.clone()));
-            out.edge(event, "trace_involves_entity", trace, entity);
+            let trace = trace(ids);
+            out.edge(ids, event, "trace_involves_entity", trace, entity);
         }
         EventType::PolicyEvaluated => {
             let policy = payload.object("policy")?;
@@ -260,52 +269,60 @@ fn additions(event: &LogEvent) -> Result<Additions, Refusal> {
                 None => None,
             };
             let policy = match (policy_id, version) {
-                (Some(id), Some(version)) => joined(&["policy", id, version]),
-                (Some(id), None) => joined(&["policy", id]),
-                (None, Some(version)) => joined(&["policy", "unknown", &event.event_id, version]),
-                (None, None) => joined(&["policy", "unknown", &event.event_id]),
+                (Some(id), Some(version)) => ids.node(&["policy", id, version]),
+                (Some(id), None) => ids.node(&["policy", id]),
+                (None, Some(version)) => ids.node(&["policy", "unknown", &event.event_id, version]),
+                (None, None) => ids.node(&["policy", "unknown", &event.event_id]),
             };
             out.nodes.push(("policy", policy.clone()));
-            out.edge(event, "trace_evaluated_policy", trace, policy);
+            let trace = trace(ids);
+            out.edge(ids, event, "trace_evaluated_policy", trace, policy);
         }
         EventType::ExceptionRequested => {
-            let exception = joined(&["exception", own_id("exception_id")?]);
+            let exception = ids.node(&["exception", own_id("exception_id")?]);
             out.nodes.push(("exception", exception.clone()));
-            out.edge(event, "trace_requested_exception", trace, exception);
+            let trace = trace(ids);
+            out.edge(ids, event, "trace_requested_exception", trace, exception);
         }
         EventType::ApprovalRecorded => {
             let (approver_type, approver_id) = match payload.object("approver")? {
-                Some(approver) => (
-                    approver.text("actor_type")?.unwrap_or("person").to_owned(),
-                    approver.text("actor_id")?.unwrap_or("unknown").to_owned(),
-                ),
-                None => ("person".to_owned(), "unknown".to_owned()),
+                Some(approver) => {
+                    (approver.text("actor_type")?.unwrap_or("person"), approver.text("actor_id")?.unwrap_or("unknown"))
+                }
+                None => ("person", "unknown"),
             };
-            let actor = joined(&["actor", &approver_type, &approver_id]);
+            let actor = ids.node(&["actor", approver_type, approver_id]);
             out.nodes.push(("actor", actor.clone()));
             if let Some(subject) = payload.object("subject")?
                 && subject.text("subject_type")? == Some("exception")
                 && let Some(id) = subject.text("subject_id")?.filter(|id| !id.is_empty())
             {
-                out.edge(event, "exception_approved_by", joined(&["exception", id]), actor);
+                let exception = ids.node(&["exception", id]);
+                out.edge(ids, event, "exception_approved_by", exception, actor);
             }
         }
         EventType::PrecedentCited => {
             if let Some(cited) = payload.text("cited_trace_id")? {
-                out.edge(event, "trace_cited_precedent", trace, joined(&["trace", cited]));
+                let trace = trace(ids);
+                let cited = ids.node(&["trace", cited]);
+                out.edge(ids, event, "trace_cited_precedent", trace, cited);
             }
         }
         EventType::ActionProposed => {
-            let action = joined(&["action", own_id("action_id")?]);
+            let action = ids.node(&["action", own_id("action_id")?]);
             out.nodes.push(("action", action.clone()));
-            out.edge(event, "trace_proposed_action", trace, action.clone());
+            let trace = trace(ids);
+            out.edge(ids, event, "trace_proposed_action", trace, action.clone());
             if let Some(entity) = payload.object("target_entity")? {
-                out.edge(event, "action_targets_entity", action, entity_id(&entity)?);
+                let entity = ids.entity(&entity)?;
+                out.edge(ids, event, "action_targets_entity", action, entity);
             }
         }
         EventType::ActionCommitted => {
             if let Some(action) = payload.text("action_id")? {
-                out.edge(event, "trace_committed_action", trace, joined(&["action", action]));
+                let trace = trace(ids);
+                let action = ids.node(&["action", action]);
+                out.edge(ids, event, "trace_committed_action", trace, action);
             }
         }
         EventType::TraceFinished => {}

@@ -42,11 +42,13 @@ trait Build<'a> {
     /// An array's items so far.
     type Items: Default;
     /// An object's members so far.
-    type Members: Default;
+    type Members;
 
     fn leaf(value: Json<'a>) -> Self;
     fn push(items: &mut Self::Items, item: Self);
     fn array(items: Self::Items) -> Self;
+    /// No members yet of an object that is inside so many others.
+    fn members(depth: usize) -> Self::Members;
     /// Whether `key` sorts behind the last member's.
     fn ascends(members: &Self::Members, key: &str) -> bool;
     fn insert(members: &mut Self::Members, key: Cow<'a, str>, value: Self);
@@ -68,6 +70,11 @@ impl<'a> Build<'a> for Json<'a> {
 
     fn array(items: Self::Items) -> Json<'a> {
         Json::Array(items)
+    }
+
+    fn members(depth: usize) -> Self::Members {
+        // A text has one outermost object, and that one has several.
+        Vec::with_capacity(if depth == 0 { 8 } else { 0 })
     }
 
     fn ascends(members: &Self::Members, key: &str) -> bool {
@@ -103,6 +110,10 @@ impl<'a> Build<'a> for () {
     fn leaf(_: Json<'a>) {}
     fn push((): &mut (), (): ()) {}
     fn array((): ()) {}
+
+    fn members(_: usize) -> Self::Members {
+        None
+    }
 
     fn ascends(last: &Self::Members, key: &str) -> bool {
         last.as_deref().is_none_or(|last| last < key)
@@ -263,7 +274,7 @@ impl<'a> Reader<'a> {
         }
         self.at += 1;
         self.blank();
-        let mut members = B::Members::default();
+        let mut members = B::members(depth);
         if self.peek() == Some(b'}') {
             self.at += 1;
             return Ok(B::object(members, true));

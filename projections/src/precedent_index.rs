@@ -176,13 +176,13 @@ impl Projection for PrecedentIndex {
 type Evaluated = Option<Result<Row, Refusal>>;
 
 /// Policy id and version; absent or empty is a schema violation here, in this projection only.
-fn policy_of(payload: &StoredPayload<'_>) -> Result<(String, String), Refusal> {
+fn policy_of(payload: &StoredPayload<'_>) -> Result<(Arc<str>, Arc<str>), Refusal> {
     let policy = payload.object("policy")?.ok_or_else(|| schema("`policy` of the stored payload is missing"))?;
-    let filled = |key: &str| -> Result<String, Refusal> {
+    let filled = |key: &str| -> Result<Arc<str>, Refusal> {
         policy
             .text(key)?
             .filter(|text| !text.is_empty())
-            .map(str::to_owned)
+            .map(Arc::from)
             .ok_or_else(|| schema(format!("`policy.{key}` of the stored payload is missing or empty")))
     };
     Ok((filled("policy_id")?, filled("policy_version")?))
@@ -191,7 +191,7 @@ fn policy_of(payload: &StoredPayload<'_>) -> Result<(String, String), Refusal> {
 fn evaluation(event: &LogEvent) -> Result<Row, Refusal> {
     let (policy_id, version) = policy_of(&StoredPayload::of(event)?)?;
     Ok(Row(vec![
-        format!("{}:{policy_id}:{version}:{}", event.trace_id, event.event_id).into(),
+        [&*event.trace_id, &policy_id, &version, &event.event_id].join(":").into(),
         (&event.trace_id).into(),
         policy_id.into(),
         version.into(),
@@ -201,7 +201,7 @@ fn evaluation(event: &LogEvent) -> Result<Row, Refusal> {
 }
 
 /// The rows of a trace that finishes, out of its history.
-fn precedents_of<'e>(trace_id: &str, history: impl Iterator<Item = &'e LogEvent>) -> Result<Vec<Row>, Refusal> {
+fn precedents_of<'e>(trace_id: &Arc<str>, history: impl Iterator<Item = &'e LogEvent>) -> Result<Vec<Row>, Refusal> {
     let mut entity: [Value; 3] = [Value::Null, Value::Null, Value::Null];
     let mut sources = Vec::new();
     for event in history {

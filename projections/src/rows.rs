@@ -83,6 +83,11 @@ impl From<String> for Value {
         Value::Text(Arc::from(text))
     }
 }
+impl From<Arc<str>> for Value {
+    fn from(text: Arc<str>) -> Value {
+        Value::Text(text)
+    }
+}
 impl From<&Arc<str>> for Value {
     fn from(text: &Arc<str>) -> Value {
         Value::Text(Arc::clone(text))
