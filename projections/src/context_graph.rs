@@ -105,6 +105,8 @@ impl Additions {
 struct Ids {
     /// Of nodes, each once: most are met again and again.
     nodes: Texts,
+    /// Those of them that were met first as the own node of an event that begins one.
+    fresh: Vec<Arc<str>>,
     scratch: String,
 }
 
@@ -124,6 +126,17 @@ impl Ids {
     fn node(&mut self, parts: &[&str]) -> Arc<str> {
         self.spell(parts);
         shared(&mut self.nodes, &self.scratch)
+    }
+
+    /// The node of an input, an exception or an action begins with its event; a trace is often cited before it starts, and of the other
+    /// types many events have the same.
+    fn fresh_node(&mut self, parts: &[&str]) -> Arc<str> {
+        let met = self.nodes.len();
+        let id = self.node(parts);
+        if self.nodes.len() > met {
+            self.fresh.push(Arc::clone(&id));
+        }
+        id
     }
 
     fn entity(&mut self, entity: &Object<'_, '_>) -> Result<Arc<str>, Refusal> {
@@ -151,13 +164,13 @@ impl Projection for ContextGraph {
     }
 
     fn needs(&self, events: &[LogEvent]) -> Needs {
-        let need = |values| RowsNeed { table: NODES, by: 0, fetch: Fetch::Existence, values };
         let mut ids = Ids::default();
         let read: Vec<Result<Additions, Refusal>> = events.iter().map(|event| additions(event, &mut ids)).collect();
         let edges = read.iter().flatten().flat_map(|additions| &additions.edges);
-        let edges = edges.map(|edge| Arc::clone(&edge.id)).collect();
+        let edges: Vec<Arc<str>> = edges.map(|edge| Arc::clone(&edge.id)).collect();
+        let need = |table, values, fresh| RowsNeed { values, fresh, ..RowsNeed::of(table, 0, Fetch::Existence) };
         // An event that cannot be read is poison when its turn comes; what it named until then is asked for in vain.
-        let rows = vec![need(ids.nodes), RowsNeed { table: EDGES, ..need(edges) }];
+        let rows = vec![need(NODES, ids.nodes, ids.fresh), need(EDGES, edges.iter().cloned().collect(), edges)];
         Needs { rows, carried: Carried::of(read), ..Needs::default() }
     }
 
@@ -244,7 +257,7 @@ fn additions(event: &LogEvent, ids: &mut Ids) -> Result<Additions, Refusal> {
             }
         }
         EventType::InputObserved => {
-            let input = ids.node(&["input", own_id("input_id")?]);
+            let input = ids.fresh_node(&["input", own_id("input_id")?]);
             out.nodes.push(("input", input.clone()));
             let trace = trace(ids);
             out.edge(ids, event, "trace_observed_input", trace, input);
@@ -279,7 +292,7 @@ fn additions(event: &LogEvent, ids: &mut Ids) -> Result<Additions, Refusal> {
             out.edge(ids, event, "trace_evaluated_policy", trace, policy);
         }
         EventType::ExceptionRequested => {
-            let exception = ids.node(&["exception", own_id("exception_id")?]);
+            let exception = ids.fresh_node(&["exception", own_id("exception_id")?]);
             out.nodes.push(("exception", exception.clone()));
             let trace = trace(ids);
             out.edge(ids, event, "trace_requested_exception", trace, exception);
@@ -309,7 +322,7 @@ fn additions(event: &LogEvent, ids: &mut Ids) -> Result<Additions, Refusal> {
             }
         }
         EventType::ActionProposed => {
-            let action = ids.node(&["action", own_id("action_id")?]);
+            let action = ids.fresh_node(&["action", own_id("action_id")?]);
             out.nodes.push(("action", action.clone()));
             let trace = trace(ids);
             out.edge(ids, event, "trace_proposed_action", trace, action.clone());

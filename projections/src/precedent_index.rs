@@ -92,10 +92,7 @@ impl Projection for PrecedentIndex {
 
     fn needs(&self, events: &[LogEvent]) -> Needs {
         let mut needs = Needs {
-            rows: vec![
-                RowsNeed { table: EVALUATIONS, by: 0, fetch: Fetch::Existence, values: Default::default() },
-                RowsNeed { table: PRECEDENTS, by: TRACE_ID, fetch: Fetch::Rows, values: Default::default() },
-            ],
+            rows: vec![RowsNeed::of(EVALUATIONS, 0, Fetch::Existence), RowsNeed::of(PRECEDENTS, TRACE_ID, Fetch::Rows)],
             history_types: vec!["TraceStarted", "PolicyEvaluated", "ExceptionRequested"],
             history_of: Default::default(),
             carried: Carried::default(),
@@ -107,6 +104,7 @@ impl Projection for PrecedentIndex {
                 Some(EventType::PolicyEvaluated) => {
                     let evaluation = evaluation(event);
                     if let Ok(evaluation) = &evaluation {
+                        needs.rows[EVALUATIONS].fresh.push(evaluation.shared_key());
                         needs.rows[EVALUATIONS].values.insert(evaluation.shared_key());
                     }
                     evaluated = Some(evaluation);

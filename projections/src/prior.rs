@@ -37,6 +37,16 @@ pub struct RowsNeed {
     pub fetch: Fetch,
     /// The values looked for.
     pub values: Texts,
+    /// Those of them that the batch brings into being, as far as one can tell from it: they are absent, unless an id was spelled twice.
+    /// Whoever takes them for absent must notice when one is not; here it is inserted, and nothing else depends on it.
+    pub fresh: Vec<Arc<str>>,
+}
+
+impl RowsNeed {
+    /// No values yet.
+    pub fn of(table: usize, by: usize, fetch: Fetch) -> RowsNeed {
+        RowsNeed { table, by, fetch, values: Texts::new(), fresh: Vec::new() }
+    }
 }
 
 /// What a batch must know before it can be projected. A pure function of its events.

@@ -81,7 +81,7 @@ impl Projection for TraceSummary {
             .filter(|event| matches!(event.known_type(), Some(EventType::TraceStarted | EventType::TraceFinished)))
             .map(|event| Arc::clone(&event.trace_id))
             .collect();
-        Needs { rows: vec![RowsNeed { table: 0, by: 0, fetch: Fetch::Rows, values }], ..Needs::default() }
+        Needs { rows: vec![RowsNeed { values, ..RowsNeed::of(0, 0, Fetch::Rows) }], ..Needs::default() }
     }
 
     fn project(&self, events: &[LogEvent], needs: &Needs, prior: &Prior) -> Projected {

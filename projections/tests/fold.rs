@@ -206,7 +206,7 @@ proptest! {
         let batches = batches(&log, &cuts);
         for projection in catalogue::ALL {
             let mut memory = Memory::new(projection);
-            let mut known = Known::with_room_for([1; 16], room);
+            let mut known = Known::new([1; 16]).with_room_for(room);
             for pair in batches.windows(2) {
                 let (batch, next) = (pair[0], pair[1]);
                 let needs = projection.needs(batch);
@@ -220,14 +220,50 @@ proptest! {
                 let mut after = memory.prior(&needs, &log);
                 after.overlay(&needs, &changes);
                 prop_assert_eq!(found(&after), behind.clone());
-                known.note(&projection.needs(&[]), &changes);
+                known.note(&needs, &changes);
                 let mut fewer = needs.clone();
-                let answered = known.answer(&mut fewer);
+                let answered = known.answer(&mut fewer, true).existing;
                 let mut looked_up = memory.prior(&fewer, &log);
                 for (existing, answered) in looked_up.existing.iter_mut().zip(answered) {
                     existing.extend(answered);
                 }
                 prop_assert_eq!(found(&looked_up), behind);
+            }
+        }
+    }
+
+    /// Whoever comes to a log midway, and takes for absent what a batch brings into being, gets what a look-up of everything gives; or it
+    /// inserts a key that is there. Also where the batch before is still being committed.
+    #[test]
+    fn a_wrong_assumption_meets_the_row_that_is_there(log in log(), cuts in prop::collection::vec(any::<bool>(), 60), room in 1usize..100) {
+        let batches = batches(&log, &cuts);
+        for projection in catalogue::ALL {
+            let mut memory = Memory::new(projection);
+            let mut known = Known::midway([1; 16]).with_room_for(room);
+            for pair in batches.windows(2) {
+                let (batch, next) = (pair[0], pair[1]);
+                let needs = projection.needs(batch);
+                let changes = projection.project(batch, &needs, &memory.prior(&needs, &log)).changes;
+                let all = projection.needs(next);
+                let mut needs = all.clone();
+                let answer = known.answer(&mut needs, true);
+                let mut prior = memory.prior(&needs, &log);
+                prior.overlay(&needs, &changes);
+                memory.apply(batch, &log);
+                let behind = memory.prior(&all, &log);
+                known.found(&needs, &prior.existing);
+                for ((existing, answered), all) in prior.existing.iter_mut().zip(answer.existing).zip(&behind.existing) {
+                    prop_assert!(answered.is_subset(all), "{:?} of {:?}", answered, all);
+                    existing.extend(answered);
+                }
+                prior.history.clone_from(&behind.history);
+                let assumed = projection.project(next, &needs, &prior);
+                if assumed != projection.project(next, &all, &behind) {
+                    prop_assert!(answer.assumed);
+                    let mut tables = assumed.changes.tables.iter().zip(&memory.tables);
+                    prop_assert!(tables.any(|(changes, rows)| changes.inserts.iter().any(|row| rows.contains_key(row.key()))));
+                    known = Known::midway([1; 16]).with_room_for(room);
+                }
             }
         }
     }

@@ -97,8 +97,8 @@ impl<'a> Job<'a> {
         let none = BTreeSet::new();
         let mut ahead: VecDeque<Arc<Page>> = VecDeque::new();
         let mut open: Option<OpenTraces> = None;
-        lanes.iter_mut().for_each(Lane::keep_known);
         loop {
+            lanes.iter_mut().for_each(Lane::keep_known);
             if self.report(lanes, target).await? {
                 return Ok(Ended::Cancelled);
             }

@@ -23,6 +23,8 @@ pub(super) struct Folded {
     pub digest: RollingDigest,
     /// The first event that the projection cannot take.
     pub poison: Option<Poison>,
+    /// Whether keys were taken for absent that nobody looked for; see [`Folding::assume`].
+    pub assumed: bool,
     /// Columns that it was the first to need the index of, for a look-up or a change; see [`Folding::indexed`].
     pub indexed: Indexed,
 }
@@ -48,6 +50,8 @@ pub(super) struct Folding<'a> {
     pub build: Option<(&'a dyn Store, &'a BuildLease)>,
     /// Its columns that are known to have their index.
     pub indexed: &'a Indexed,
+    /// Whether new ids may be taken for absent: then a duplicate of the commit may mean that one was not.
+    pub assume: bool,
 }
 
 impl Folding<'_> {
@@ -65,35 +69,40 @@ impl Folding<'_> {
         if page.sound().is_empty() {
             return Ok(Folded { digest, ..Folded::default() });
         }
-        let projection = self.projection;
+        let (projection, assume) = (self.projection, self.assume);
         let (events, knowledge) = (Arc::clone(page), known.take());
-        let (needs, answered, knowledge) = pure(move || {
+        let (needs, answer, mut knowledge) = pure(move || {
             let mut needs = projection.needs(events.sound());
-            let answered = knowledge.as_ref().map(|known| known.answer(&mut needs));
-            (Arc::new(needs), answered, knowledge)
+            let answer = knowledge.as_ref().map(|known| known.answer(&mut needs, assume));
+            (Arc::new(needs), answer, knowledge)
         })
         .await?;
         let mut indexed = Indexed::new();
         let mut prior = self.prior(&needs, pending, &mut indexed).await?;
-        for (existing, answered) in prior.existing.iter_mut().zip(answered.into_iter().flatten()) {
-            if existing.is_empty() {
-                *existing = answered;
-            } else {
-                existing.extend(answered);
-            }
-        }
         prior.history = self.history(&needs, page).await?;
         let events = Arc::clone(page);
         let (mut folded, knowledge) = pure(move || {
             let mut digest = digest;
+            if let Some(known) = &mut knowledge {
+                known.found(&needs, &prior.existing);
+            }
+            let assumed = answer.as_ref().is_some_and(|answer| answer.assumed);
+            for (existing, answered) in
+                prior.existing.iter_mut().zip(answer.into_iter().flat_map(|answer| answer.existing))
+            {
+                if existing.is_empty() {
+                    *existing = answered;
+                } else {
+                    existing.extend(answered);
+                }
+            }
             let projected = projection.project(events.sound(), &needs, &prior);
             digest.apply(projection.tables(), &projected.changes);
-            let knowledge = knowledge.map(|mut known| {
-                known.note(&projection.needs(&[]), &projected.changes);
-                known
-            });
+            if let Some(known) = &mut knowledge {
+                known.note(&needs, &projected.changes);
+            }
             let (changes, poison) = (projected.changes, projected.poison);
-            (Folded { changes, digest, poison, indexed: Indexed::new() }, knowledge)
+            (Folded { changes, digest, poison, assumed, indexed: Indexed::new() }, knowledge)
         })
         .await?;
         // What is changed or removed is found by its key.

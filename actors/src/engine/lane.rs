@@ -64,8 +64,12 @@ pub struct Lane {
     pub failure: Option<Failure>,
     /// Positions that are passed without effect; see [`Lane::skipping`].
     pub skips: BTreeSet<LogSeq>,
-    /// What the generation holds; known of one that this lane has filled from the log's origin, alone.
+    /// What the generation holds, as far as a job knows.
     known: Option<Known>,
+    /// Before it has so many batches behind it, it takes no id for new on an assumption.
+    wary_until: u64,
+    /// Batches that it will be wary for once it was wrong; doubles each time.
+    wary_for: u64,
     /// Columns of a build that have their index, as far as this lane has asked for it.
     indexed: Indexed,
     /// A page that was folded while the one before it was committed.
@@ -84,6 +88,8 @@ impl Lane {
             scope: Scope::new(tenant, projection),
             from: position.cursor,
             known: None,
+            wary_until: 0,
+            wary_for: 1,
             indexed: Indexed::new(),
             ahead: None,
             target,
@@ -108,11 +114,13 @@ impl Lane {
         Ok(())
     }
 
-    /// From here on, keeps in mind what the generation holds, if that can be known: at the origin it is empty, and no other writer gets
-    /// past this lane's fence. For a job, which ends; it costs memory, up to a bound.
+    /// From here on, keeps in mind what the generation holds: no other writer gets past this lane's fence, and at the origin it is empty.
+    /// For a job, which ends; it costs memory, up to a bound.
     pub fn keep_known(&mut self) {
-        if self.position.cursor == LogSeq::ORIGIN && self.known.is_none() {
-            self.known = Some(Known::new(Uuid::new_v4().into_bytes()));
+        let secret = || Uuid::new_v4().into_bytes();
+        if self.known.is_none() {
+            let filled = self.position.cursor > LogSeq::ORIGIN;
+            self.known = Some(if filled { Known::midway(secret()) } else { Known::new(secret()) });
         }
     }
 
@@ -227,6 +235,13 @@ impl Lane {
                     if self.stalls > STALLS_MAX {
                         return Err(error);
                     }
+                    // A wrong assumption passes: this page is folded again without any.
+                    let refuted = folded.assumed && error.duplicate;
+                    if refuted {
+                        self.wary_until = self.batches.saturating_add(self.wary_for);
+                        self.wary_for = self.wary_for.saturating_mul(2);
+                    }
+                    let error = StoreError { transient: error.transient || refuted, ..error };
                     self.recover(store, options.owner, error).await?;
                     // The outcome was unknown, and it was a commit.
                     if self.position.cursor == to {
@@ -282,7 +297,9 @@ impl Lane {
             Target::Build(lease) => store.map(|store| (store, lease)),
         };
         let (projection, skips, indexed) = (self.projection, &self.skips, &self.indexed);
-        Folding { rows, log, tenant, projection, generation, skips, build, indexed }
+        // A build may have no primary key yet that would refute it.
+        let assume = matches!(self.target, Target::Live(_)) && self.batches >= self.wary_until;
+        Folding { rows, log, tenant, projection, generation, skips, build, indexed, assume }
     }
 
     /// Folds a page without writing anything; `rows` holds what is applied so far.
@@ -319,7 +336,8 @@ impl Lane {
     /// * epoch or owner differ: `fenced`, stop;
     /// * the session or connection is gone, or the outcome is unknown: a new epoch first (which waits for or ends the old session),
     ///   then the durable position;
-    /// * a duplicate or a mismatch at the expected position: corruption, with its evidence.
+    /// * a duplicate or a mismatch at the expected position: corruption, with its evidence. A duplicate that a wrong assumption explains
+    ///   comes here as transient.
     async fn recover(&mut self, store: &dyn Store, owner: &Owner, error: StoreError) -> Result<()> {
         if !(error.transient
             || error.duplicate

@@ -133,7 +133,10 @@ pub(super) async fn by_key(
     keys: BTreeSet<String>,
 ) -> Result<Vec<Row>> {
     let needs = Arc::new(Needs {
-        rows: vec![RowsNeed { table, by: 0, fetch: Fetch::Rows, values: keys.into_iter().map(Into::into).collect() }],
+        rows: vec![RowsNeed {
+            values: keys.into_iter().map(Into::into).collect(),
+            ..RowsNeed::of(table, 0, Fetch::Rows)
+        }],
         ..Needs::default()
     });
     Ok(view.prior_rows(tenant, projection, generation, &needs).await?.rows.into_iter().next().unwrap_or_default())

@@ -166,6 +166,51 @@ pub fn log(traces: usize, first: usize) -> Vec<Admitted> {
     lines.into_iter().map(|(_, _, line)| admit(Line::parse(&line).expect("reads").draft).expect("legal")).collect()
 }
 
+/// A legal log of `traces` traces of ten events, side by side, whose ids come back in later ones: those of inputs, exceptions and actions as
+/// they are, those of edges and evaluations by spelling, because an event's id may hold what separates its parts.
+pub fn returning(traces: usize) -> Vec<Admitted> {
+    let policy = |version: &str| format!(r#""policy":{{"policy_id":"p","policy_version":"{version}"}}"#);
+    let source = r#""source":{"system":"s","object_type":"o","object_id":"1"}"#;
+    let input = |id: &str| ("InputObserved", format!(r#"{{"input_id":"{id}",{source},"facts":[]}}"#));
+    let evaluated =
+        |version: &str| ("PolicyEvaluated", format!(r#"{{{},"inputs":[],"decision":"deny"}}"#, policy(version)));
+    let mut lines: Vec<(usize, usize, String)> = Vec::new();
+    for t in 0..traces {
+        let exception = || {
+            let payload = format!(r#"{{"exception_id":"x{}",{},"reason":"r"}}"#, t % 4, policy("1"));
+            ("ExceptionRequested", payload)
+        };
+        let entity = r#"{"entity_type":"account","entity_id":"e","system":"crm"}"#;
+        let started = format!(r#"{{"workflow":"w","title":"t","primary_entity":{entity}}}"#);
+        let proposed = format!(
+            r#"{{"action_id":"y{}","action_type":"notify","target_system":"s","target_entity":{entity},"changes":[]}}"#,
+            t % 3
+        );
+        let committed = format!(r#"{{"action_id":"y{}","status":"success"}}"#, t % 3);
+        let events = [
+            ("s", ("TraceStarted", started)),
+            ("b:i", input("a")),
+            ("b:p", evaluated("a")),
+            ("x", exception()),
+            ("y", ("ActionProposed", proposed)),
+            ("i", input("a:b")),
+            ("p", evaluated("a:b")),
+            ("z", exception()),
+            ("c", ("ActionCommitted", committed)),
+            ("f", ("TraceFinished", r#"{"outcome":"success"}"#.to_owned())),
+        ];
+        for (seq, (id, (kind, payload))) in events.into_iter().enumerate() {
+            let line = format!(
+                r#"{{"event_id":"{id}:{t}","trace_id":"back{t}","trace_seq":{seq},"event_type":"{kind}","occurred_at":"2026-01-01T00:00:{:02}Z","source":{{"producer_id":"p","system":"s"}},"actor":{{"actor_type":"agent","actor_id":"bot"}},"idempotency_key":"back{t}:{seq}","payload":{payload}}}"#,
+                t % 60
+            );
+            lines.push((seq, t, line));
+        }
+    }
+    lines.sort_by_key(|(seq, t, _)| (*seq, *t));
+    lines.into_iter().map(|(_, _, line)| admit(Line::parse(&line).expect("reads").draft).expect("legal")).collect()
+}
+
 pub async fn append(store: &Arc<dyn Store>, events: &[Admitted]) -> LogSeq {
     let verdicts = store.append(&tenant(), events, AppendMode::AllOrNothing).await.expect("appends");
     match verdicts.last() {

@@ -49,7 +49,7 @@ pub(super) fn insert_statement(table: &Table, leaf: &str) -> String {
     let kinds = table.columns.iter().map(|column| array_type(column.kind)).chain(table.hashed.iter().map(|_| "uuid[]"));
     arrays.extend(kinds.enumerate().map(|(i, kind)| format!("${}::{kind}", i + 4)));
     // Plain INSERT: prior state says what is new, and the cursor commits with the rows, so a duplicate means that somebody
-    // else wrote or that the rows are not what the digest says.
+    // else wrote, that the rows are not what the digest says, or that the prior state was assumed and wrong.
     format!(
         "INSERT INTO {leaf} (tenant_id, generation, row_key, {}) SELECT $1::text, $2::bigint, * FROM unnest({})",
         column_list(table, ""),

@@ -17,7 +17,7 @@ async fn projected(fresh: &Fresh, tenant: &decisiongraph_projections::TenantId, 
 }
 
 fn need(table: usize, by: usize, fetch: Fetch, values: impl IntoIterator<Item = String>) -> RowsNeed {
-    RowsNeed { table, by, fetch, values: values.into_iter().map(Into::into).collect() }
+    RowsNeed { values: values.into_iter().map(Into::into).collect(), ..RowsNeed::of(table, by, fetch) }
 }
 
 pub async fn prior_rows_of_hostile_ids(blank: Blank) {
