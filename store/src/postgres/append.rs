@@ -101,13 +101,14 @@ async fn load_prior(client: &ClientWrapper, tenant: &TenantId, events: &[Admitte
     // Idempotency last: each statement has its own snapshot, and the pipeline keeps their order. Were it first, another producer's
     // commit in between would show its effect on the trace but not its key, and a legal repeat would be refused. What the
     // earlier look-ups miss, the unique keys find.
-    let (traces, taken, stored) = futures_util::future::try_join3(
+    let (traces, taken, stored) = futures_util::future::join3(
         client.query(&by_trace, &[&tenant, &trace_keys, &traces]),
         client.query(&by_event, &[&tenant, &event_keys, &event_ids]),
         client.query(&by_idempotency, &[&tenant, &uids, &producers, &words]),
     )
-    .await
-    .during(what)?;
+    .await;
+    // The error of the first that failed, as in `errors::answers`.
+    let (traces, taken, stored) = (traces.during(what)?, taken.during(what)?, stored.during(what)?);
 
     let mut prior = AppendPrior::default();
     for row in stored {

@@ -5,7 +5,7 @@
 //! so in no other way. A row that is not what the batch was computed from stops the batch, with its evidence.
 
 use super::PostgresStore;
-use super::errors::{During as _, explain_commit};
+use super::errors::{During as _, answers, explain_commit};
 use super::pool::Held;
 use super::rows::{self, Param};
 use super::values::Key;
@@ -14,7 +14,6 @@ use bytes::Bytes;
 use deadpool_postgres::ClientWrapper;
 use decisiongraph_projections::{Category, Row, Table, TableChanges};
 use futures_util::SinkExt as _;
-use futures_util::future::try_join_all;
 use std::pin::pin;
 use tokio::task::JoinHandle;
 
@@ -172,7 +171,7 @@ async fn write_rows(
     let sent = async {
         // First in the queue of the connection, so that the others run inside of it.
         let begin = pin!(client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED"));
-        let counts = try_join_all(statements.iter().map(|statement| {
+        let counts = answers(statements.iter().map(|statement| {
             let params = rows::refs(&statement.params);
             async move { client.execute_raw(&statement.prepared, params).await.during(statement.table) }
         }));

@@ -5,6 +5,7 @@
 use crate::{Result, StoreError};
 use deadpool_postgres::PoolError;
 use decisiongraph_projections::Category;
+use futures_util::future::join_all;
 use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
 
@@ -21,6 +22,12 @@ impl<T> During<T> for std::result::Result<T, Error> {
     fn during(self, what: &str) -> Result<T> {
         self.map_err(|error| explain(&error, what))
     }
+}
+
+/// The answers of statements that were sent one behind the other, or the error of the first that failed: inside a transaction those behind
+/// it fail because of it, say nothing else, and may be heard of earlier.
+pub(super) async fn answers<T>(sent: impl IntoIterator<Item = impl Future<Output = Result<T>>>) -> Result<Vec<T>> {
+    join_all(sent).await.into_iter().collect()
 }
 
 /// An error of a statement.

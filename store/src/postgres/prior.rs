@@ -1,12 +1,11 @@
 //! The prior state of a batch: set look-ups by identity, one statement an entry of [`Needs`], all under way at once.
 
-use super::errors::During as _;
+use super::errors::{During as _, answers};
 use super::rows;
 use super::values::Key;
 use crate::{Generation, Result, StoreError};
 use deadpool_postgres::ClientWrapper;
 use decisiongraph_projections::{Fetch, Needs, Prior, Projection, RowKey, RowsNeed, Table, TenantId};
-use futures_util::future::try_join_all;
 
 pub(super) async fn prior_rows(
     client: &ClientWrapper,
@@ -28,11 +27,11 @@ pub(super) async fn prior_rows(
         keys.dedup();
         asked.push((index, need, table, statement, keys));
     }
-    let answers = try_join_all(asked.iter().map(|(_, _, table, statement, keys)| async move {
+    let found = answers(asked.iter().map(|(_, _, table, statement, keys)| async move {
         client.query(statement, &[&tenant, &generation.0, keys]).await.during(table.name)
     }))
     .await?;
-    for ((index, need, table, ..), found) in asked.iter().zip(answers) {
+    for ((index, need, table, ..), found) in asked.iter().zip(found) {
         for row in found {
             let text: &str = row.get(0);
             if !need.values.contains(text) {
