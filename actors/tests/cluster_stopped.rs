@@ -66,8 +66,8 @@ async fn a_node_that_hangs_in_a_batch_is_fenced_and_holds_nobody_up() {
     let mut held = Vec::new();
     for round in rounds(POINTS.len(), POINTS.len() * 20) {
         let point = POINTS[round % POINTS.len()];
-        // Late enough that it has all of a tenant.
-        let visit = 20 + dice.below(12);
+        // Late enough that it has all of a tenant, also on a busy machine.
+        let visit = 40 + dice.below(12);
         held.push(stopped_and_continued(&mut cluster, point, visit, LEASE).await);
     }
     println!("{} events; {}", writers.stop().await, told("last scope of a stopped node taken over", &held));

@@ -158,3 +158,26 @@ fn chain(error: &Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt as _;
+    use tokio::sync::oneshot;
+
+    /// Both answers come at once, in between the looks at the first and at the second.
+    #[tokio::test]
+    async fn of_statements_sent_together_the_first_that_failed_is_told() {
+        let (arrives, answer) = oneshot::channel();
+        let deadlock = async move {
+            let _ = answer.await;
+            Err::<(), _>(StoreError::transient(Category::Unavailable, "deadlock"))
+        };
+        let aborted = async move {
+            let _ = arrives.send(());
+            Err(StoreError::internal("the transaction is aborted"))
+        };
+        let told = answers([deadlock.boxed(), aborted.boxed()]).await.expect_err("both failed");
+        assert!(told.transient, "{told}");
+    }
+}

@@ -1,15 +1,11 @@
 //! Servers that refuse: the category, the address, never the password.
 
-use crate::fold::{WHOLE, acquire, append_all, compute, owner};
-use crate::log::{started, tenant, whole_trace};
+use crate::fold::append_all;
+use crate::log::{started, tenant};
 use crate::raw::Fresh;
-use decisiongraph_projections::catalogue::CONTEXT_GRAPH as GRAPH;
-use decisiongraph_projections::{Category, LogSeq};
+use decisiongraph_projections::Category;
 use decisiongraph_store::throwaway::{PASSWORD, PASSWORD_ROLE, Server, StopMode, shared};
-use decisiongraph_store::{AppendMode, Scope, StoreError, StoreOptions, postgres};
-
-/// Without it, about one in a hundred was told wrongly.
-const ATTEMPTS: usize = 1_000;
+use decisiongraph_store::{AppendMode, StoreError, StoreOptions, postgres};
 
 async fn refused(url: &str) -> StoreError {
     match postgres::open(url, StoreOptions::default()).await {
@@ -31,26 +27,6 @@ async fn a_wrong_password_is_unauthorized_and_not_told() {
     let missing = refused(&format!("postgres://{PASSWORD_ROLE}@{at}/postgres")).await;
     assert_eq!(missing.category, Category::Unauthorized, "{missing}");
     postgres::open(&url(&PASSWORD.replace(' ', "%20")), StoreOptions::default()).await.expect("the right one");
-}
-
-/// The statements behind one that failed are refused because of it, and that may be heard of first. Who is told of it instead takes a
-/// deadlock for a fault that does not pass.
-#[tokio::test(flavor = "multi_thread")]
-async fn of_statements_sent_together_the_first_that_failed_is_told() {
-    let fresh = Fresh::new().await;
-    append_all(&fresh.store, &tenant(), &whole_trace("t")).await;
-    let view = fresh.store.view().await.expect("a view");
-    let events = view.page(&tenant(), LogSeq::ORIGIN, LogSeq(i64::MAX), WHOLE).await.expect("a page");
-    let (lease, position) = acquire(&fresh.store, &Scope::new(&tenant(), GRAPH), &owner("a")).await;
-    let computed = compute(&*view, &tenant(), GRAPH, lease.generation, &position, &events).await;
-    let deadlock = "CREATE FUNCTION deadlock() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
-                    RAISE EXCEPTION 'as if' USING ERRCODE = '40P01'; END $$; \
-                    CREATE TRIGGER deadlock BEFORE INSERT ON dg_cg_nodes_shared EXECUTE FUNCTION deadlock()";
-    fresh.client().await.batch_execute(deadlock).await.expect("breaks the first statement");
-    for attempt in 0..ATTEMPTS {
-        let told = fresh.store.commit(&lease, &computed.batch(GRAPH)).await.expect_err("a deadlock");
-        assert!(told.transient && told.message.contains("as if"), "{attempt}: {told}");
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
