@@ -122,8 +122,8 @@ impl Known {
         }
     }
 
-    /// Notes what a batch writes, by the columns that `asked` ever looks up by (what a projection needs of no events names them). Midway
-    /// nothing is gained by it.
+    /// Notes what a batch writes, by the columns that `asked` ever looks up by (all needs of a projection name the same). Midway nothing is
+    /// gained by it.
     pub fn note(&mut self, asked: &Needs, changes: &Changes) {
         if matches!(self.held, Held::Some(_)) {
             return;

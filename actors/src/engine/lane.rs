@@ -238,6 +238,12 @@ impl Lane {
                     // A wrong assumption passes: this page is folded again without any.
                     let refuted = folded.assumed && error.duplicate;
                     if refuted {
+                        tracing::info!(
+                            "{}: an id behind {} was there already and is looked up now, with its batch ({})",
+                            self.scope,
+                            self.position.cursor,
+                            error.message
+                        );
                         self.wary_until = self.batches.saturating_add(self.wary_for);
                         self.wary_for = self.wary_for.saturating_mul(2);
                     }
