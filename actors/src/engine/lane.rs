@@ -238,12 +238,7 @@ impl Lane {
                     // A wrong assumption passes: this page is folded again without any.
                     let refuted = folded.assumed && error.duplicate;
                     if refuted {
-                        tracing::info!(
-                            "{}: an id behind {} was there already and is looked up now, with its batch ({})",
-                            self.scope,
-                            self.position.cursor,
-                            error.message
-                        );
+                        tracing::info!("an id was not new, its batch is made again: {}", error.message);
                         self.wary_until = self.batches.saturating_add(self.wary_for);
                         self.wary_for = self.wary_for.saturating_mul(2);
                     }

@@ -223,6 +223,7 @@ const fn log(level: &'static str, text: &'static str, help: &'static str) -> Log
 pub const LOGS: &[LogSignal] = &[
     log("warn", "a poison event stops the scope", "An open failure was recorded: `decisiongraph failures`."),
     log("warn", "an admin connection was refused: {}", "Wrong secret, wrong version, wrong certificate, or no admin client. `door` and `peer` say where; `left_out` how many were refused since without a line (10 in 10 s have one)."),
+    log("info", "an id was not new, its batch is made again: {}", "A job took an id for new without looking; nothing of the batch stands, the next try looks."),
     log("warn", "an open appender holds the mark; catching up to where it is safe", "`pids` names the appenders; what is behind them is applied by a later pass."),
     log("info", "an orphaned job is adopted and goes on", "Its process is gone; the job continues here from its durable position."),
     log("warn", "cannot accept a connection for metrics: {error}", "Usually no file descriptors are left. Told once until it works again."),
