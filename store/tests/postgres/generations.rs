@@ -148,9 +148,11 @@ async fn the_sessions_of_a_finish_hold_what_the_next_one_waits_for() {
          SELECT 'default', {generation}, gen_random_uuid(), repeat('x', 1500), 't', 't', 1, '' FROM generate_series(1, 7000)"
     );
     client.batch_execute(&large).await.expect("some megabytes");
-    // A writer in the table keeps every index from being built.
+    // A writer in both tables keeps every index from being built, so that no session has done its part before another is there.
     client
-        .batch_execute(&format!("BEGIN; LOCK TABLE dg_cg_nodes_g{generation} IN ROW EXCLUSIVE MODE"))
+        .batch_execute(&format!(
+            "BEGIN; LOCK TABLE dg_cg_nodes_g{generation}, dg_cg_edges_g{generation} IN ROW EXCLUSIVE MODE"
+        ))
         .await
         .expect("held");
     let (store, again) = (std::sync::Arc::clone(&fresh.store), lease.clone());
