@@ -56,6 +56,19 @@ impl Behind {
         let ask: BTreeSet<Arc<str>> = events.iter().map(|event| event.trace_id.clone()).collect();
         Behind { ask_heads: ask.clone(), ask_history: ask, ..Behind::default() }
     }
+
+    /// The answer to [`Behind::ask_heads`]. A trace that is not in it has no earlier events either.
+    pub fn told(&mut self, heads: Answers<Arc<str>, i64>) {
+        self.heads.extend(heads);
+        let (asked, heads) = (&self.ask_heads, &self.heads);
+        self.ask_history.retain(|trace| heads.contains_key(trace) || !asked.contains(trace));
+    }
+
+    /// Traces that begin in the page, once the heads are told.
+    fn begin(&self) -> hashbrown::HashSet<&str> {
+        let unmet = self.ask_heads.iter().filter(|trace| !self.heads.contains_key(*trace));
+        unmet.map(|trace| &**trace).collect()
+    }
 }
 
 impl OpenTraces {
@@ -109,12 +122,13 @@ impl OpenTraces {
         behind
     }
 
-    /// Goes behind that page.
-    pub fn note(&mut self, events: &[LogEvent]) {
+    /// Goes behind that page, of which `behind` is known, with what was [told](Behind::told).
+    pub fn note(&mut self, events: &[LogEvent], behind: &Behind) {
+        let mut begin = behind.begin();
         for event in events {
             let trace = &event.trace_id;
             // Of a trace that was met before and is not kept, earlier events are missing here.
-            let mut whole = false;
+            let mut whole = begin.remove(&**trace);
             if let Some(met) = &mut self.met {
                 let hash = self.hasher.hash_one(trace);
                 if !met.may_hold(hash) {
@@ -214,19 +228,20 @@ mod tests {
                 }
                 let end = (at + cut).min(log.len());
                 let events = &log[at..end];
-                let behind = open.behind(LogSeq(at as i64), events);
+                let mut behind = open.behind(LogSeq(at as i64), events);
+                let heads = behind.ask_heads.iter();
+                behind.told(heads.filter_map(|trace| Some((Arc::clone(trace), told(&log[..at], trace).0?))).collect());
                 for event in events {
                     let trace = &*event.trace_id;
                     let (head, history) = told(&log[..at], trace);
-                    if !behind.ask_heads.contains(trace) {
-                        prop_assert_eq!(behind.heads.get(trace).copied(), head, "{} before {}", trace, at);
-                    }
+                    prop_assert_eq!(behind.heads.get(trace).copied(), head, "{} before {}", trace, at);
+                    prop_assert!(head.is_some() || !behind.ask_history.contains(trace), "{} begins at {}", trace, at);
                     if !behind.ask_history.contains(trace) {
                         let kept = behind.history.get(trace).into_iter().flatten();
                         prop_assert_eq!(kept.map(|event| LogEvent::clone(event)).collect::<Vec<_>>(), history);
                     }
                 }
-                open.note(events);
+                open.note(events, &behind);
                 prop_assert!(open.open.len() <= traces_max && open.bytes <= bytes_max);
                 prop_assert_eq!(open.bytes, open.open.iter().map(|(trace, open)| trace.len() + open.bytes()).sum::<usize>());
                 at = end;
@@ -241,10 +256,30 @@ mod tests {
             let started = LogEvent { trace_id: format!("{n}{}", "-".repeat(900)).into(), ..event(n, (0, 2, 0)) };
             let behind = open.behind(LogSeq(n - 1), std::slice::from_ref(&started));
             assert!(!behind.heads.contains_key(&started.trace_id));
-            open.note(&[started]);
+            open.note(&[started], &behind);
         }
         let kept: usize = open.open.keys().map(|trace| trace.len()).sum();
         assert!((9_000..=10_000).contains(&kept), "{kept}");
+    }
+
+    /// Only what had begun before is asked for, and that once a page until it ends.
+    #[test]
+    fn a_reader_who_starts_midway_keeps_what_begins_later() {
+        let mut open = OpenTraces::new(LogSeq(100), TYPES.to_vec());
+        let page =
+            |at: i64, trace: u8, first: i64| [event(at + 1, (trace, 1, first)), event(at + 2, (trace, 1, first + 1))];
+        for (at, trace, first, asked) in [(100, 1, 3, true), (102, 2, 0, true), (104, 1, 5, false), (106, 2, 2, false)]
+        {
+            let events = page(at, trace, first);
+            let mut behind = open.behind(LogSeq(at), &events);
+            assert_eq!(behind.ask_heads.len(), usize::from(asked));
+            let begun = behind.ask_heads.iter().filter(|_| first > 0).map(|trace| (Arc::clone(trace), first - 1));
+            behind.told(begun.collect());
+            open.note(&events, &behind);
+            assert_eq!(behind.ask_history.len(), usize::from(trace == 1), "at {at}");
+            let kept = behind.history.values().map(Vec::len).sum::<usize>();
+            assert_eq!(kept, if at == 106 { 2 } else { 0 });
+        }
     }
 
     #[test]
@@ -260,7 +295,7 @@ mod tests {
             }
             let behind = open.behind(LogSeq(page * 40), &events);
             asked += behind.ask_heads.len() + behind.ask_history.len();
-            open.note(&events);
+            open.note(&events, &behind);
         }
         // A trace that was never met is taken for one that was about once in fifty.
         assert!(asked < 500 * 10 / 10, "{asked}");

@@ -52,10 +52,10 @@ impl Page {
             None => Behind::unknown(&events),
         };
         if !behind.ask_heads.is_empty() {
-            behind.heads.extend(log.heads(tenant, &behind.ask_heads, after).await?);
+            behind.told(log.heads(tenant, &behind.ask_heads, after).await?);
         }
         if let Some(open) = open {
-            open.note(&events);
+            open.note(&events, &behind);
         }
         let skips: BTreeSet<LogSeq> = match events.last() {
             Some(last) => skips.range(..=last.log_seq).filter(|skip| **skip > after).copied().collect(),
