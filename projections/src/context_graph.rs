@@ -9,7 +9,7 @@ use crate::digest::reference::{Member, ReferenceForm, Section};
 use crate::event::{EventType, LogEvent};
 use crate::prior::{Carried, Fetch, Needs, Prior, RowsNeed, Texts, Working, changes_of, shared};
 use crate::projection::{Projected, Projection};
-use crate::rows::{Column, ColumnType, Row, Table};
+use crate::rows::{Column, ColumnType, Hashed, KeyPart, Row, Table};
 use crate::sequence::Poison;
 use crate::stored_payload::{Object, StoredPayload};
 use arrayvec::ArrayVec;
@@ -32,7 +32,10 @@ static TABLES: [Table; 2] = [
     Table {
         name: "dg_cg_nodes",
         columns: &[text("node_id"), text("node_type"), text("trace_id"), int("log_seq"), text("created_at")],
+        // `{node_type}:{identifier}`
+        place: KeyPart::Rest,
         hashed: &[],
+        naming: None,
     },
     Table {
         name: "dg_cg_edges",
@@ -45,7 +48,10 @@ static TABLES: [Table; 2] = [
             int("log_seq"),
             text("created_at"),
         ],
-        hashed: &[2, 3],
+        // `{edge_type}:{node_type}:{identifier}:…`: what it comes from, a trace nearly always.
+        place: KeyPart::Part(2),
+        hashed: &[Hashed { column: 2, place: None }, Hashed { column: 3, place: None }],
+        naming: Some(NODES),
     },
 ];
 

@@ -9,7 +9,7 @@ use crate::digest::reference::{Member, ReferenceForm, Section};
 use crate::event::{EventType, LogEvent};
 use crate::prior::{Carried, Fetch, Needs, Prior, RowsNeed, Working, changes_of};
 use crate::projection::{Projected, Projection};
-use crate::rows::{Column, ColumnType, Row, Table, Value};
+use crate::rows::{Column, ColumnType, Hashed, KeyPart, Row, Table, Value};
 use crate::sequence::Poison;
 use crate::stored_payload::{StoredPayload, schema};
 use hashbrown::HashMap;
@@ -38,7 +38,10 @@ static TABLES: [Table; 2] = [
             column("log_seq", ColumnType::Int),
             column("created_at", ColumnType::Text),
         ],
+        // `{trace_id}:…`
+        place: KeyPart::Part(0),
         hashed: &[],
+        naming: None,
     },
     Table {
         name: "dg_precedent_index",
@@ -53,7 +56,9 @@ static TABLES: [Table; 2] = [
             column("primary_entity_system", ColumnType::OptionalText),
             column("primary_entity_id", ColumnType::OptionalText),
         ],
-        hashed: &[1, 3],
+        place: KeyPart::Whole,
+        hashed: &[Hashed { column: 1, place: Some(KeyPart::Whole) }, Hashed { column: 3, place: None }],
+        naming: None,
     },
 ];
 

@@ -1,6 +1,7 @@
 //! Rows as data: what a projection's tables look like ([`Table`]), what is in them ([`Row`]), and what a batch changes
 //! ([`Changes`]). The store builds its statements from this, so that a new projection needs no SQL but its migration.
 
+use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
 
 /// The type of a column.
@@ -30,8 +31,33 @@ pub struct Table {
     pub name: &'static str,
     /// Its columns, the canonical key first.
     pub columns: &'static [Column],
-    /// Columns (by index) that have a 128-bit hash beside them, `{name}_key`, to be looked up by.
-    pub hashed: &'static [usize],
+    /// Where its rows lie: see [`Identity`].
+    pub place: KeyPart,
+    /// Columns that rows are looked up by: beside each stands `{name}_key`.
+    pub hashed: &'static [Hashed],
+    /// The table (by index) of the same projection whose rows those columns name, if they do. Its column `log_seq` says when such a
+    /// row came into being: a store may keep that beside the hash, so that what is written together lies together in an index.
+    pub naming: Option<usize>,
+}
+
+/// A column that rows are looked up by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hashed {
+    /// Its index in [`Table::columns`].
+    pub column: usize,
+    /// Of what part of the text its key has a place, if it has one.
+    pub place: Option<KeyPart>,
+}
+
+/// The part of a key that says where the row lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyPart {
+    /// All of it: an id.
+    Whole,
+    /// What is behind the first `:`.
+    Rest,
+    /// What is between two `:`, counted from 0.
+    Part(usize),
 }
 
 impl Table {
@@ -41,6 +67,102 @@ impl Table {
     /// When there is none: column names are constants of this crate.
     pub fn column(&self, name: &str) -> usize {
         self.columns.iter().position(|c| c.name == name).unwrap_or_else(|| panic!("{} has no column {name}", self.name))
+    }
+
+    /// The identity of the row with this canonical key.
+    pub fn identity(&self, key: &str) -> Identity {
+        Identity::placed(key, self.place)
+    }
+
+    /// What rows are looked up by that have this text in this column: the canonical key or a [hashed](Table::hashed) one.
+    pub fn key_of(&self, column: usize, text: &str) -> Identity {
+        match self.hashed.iter().find(|hashed| hashed.column == column) {
+            Some(hashed) => hashed.key(text),
+            None => self.identity(text),
+        }
+    }
+}
+
+impl Hashed {
+    /// What stands beside this text.
+    pub fn key(&self, text: &str) -> Identity {
+        self.place.map_or_else(|| RowKey::of(text).into(), |part| Identity::placed(text, part))
+    }
+}
+
+impl KeyPart {
+    /// This part of a key. Any key has it; one that a `:` in an id cuts short costs locality, nothing else.
+    fn of(self, key: &str) -> &str {
+        match self {
+            KeyPart::Whole => key,
+            KeyPart::Rest => key.split_once(':').map_or(key, |(_, rest)| rest),
+            KeyPart::Part(number) => key.split(':').nth(number).unwrap_or_default(),
+        }
+    }
+
+    /// Where a key lies: the first bytes of the SHA-256 of the part's stem. (SHA-256, because a migration must compute it in the database.)
+    pub fn place(self, key: &str) -> [u8; PLACE_BYTES] {
+        let hash = Sha256::digest(stem(self.of(key)).as_bytes());
+        let mut place = [0; PLACE_BYTES];
+        place.copy_from_slice(&hash[..PLACE_BYTES]);
+        place
+    }
+}
+
+const HASH_BYTES: usize = 16;
+const PLACE_BYTES: usize = 4;
+
+/// What ids have in common that were made one after the other: all but the last two characters, of a UUID the first eight (of version 7 that is
+/// the time, to about a minute). Of ids made by chance each has a stem of its own.
+fn stem(id: &str) -> &str {
+    let dash = |at: &usize| id.as_bytes()[*at] == b'-';
+    if id.len() == 36 && id.is_ascii() && [8, 13, 18, 23].iter().all(dash) {
+        return &id[..8];
+    }
+    id.char_indices().nth_back(1).map_or("", |(end, _)| &id[..end])
+}
+
+/// What a row is found by: the [`RowKey`] of its canonical key, behind four bytes that its neighbours have too, its *place*. A hash alone
+/// spreads rows that are written together over the whole index, and each of them then costs pages that the processor's caches do not
+/// hold; see ADR 12. (A key of a [`Hashed`] column may have no place.)
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Identity {
+    /// Behind an identity without a place: zeros.
+    bytes: [u8; Identity::PLACED_BYTES],
+    placed: bool,
+}
+
+impl Identity {
+    const PLACED_BYTES: usize = PLACE_BYTES + HASH_BYTES;
+
+    fn placed(key: &str, part: KeyPart) -> Identity {
+        let mut bytes = [0; Identity::PLACED_BYTES];
+        bytes[..PLACE_BYTES].copy_from_slice(&part.place(key));
+        bytes[PLACE_BYTES..].copy_from_slice(&RowKey::of(key).0);
+        Identity { bytes, placed: true }
+    }
+
+    /// As stored: 20 bytes, without a place 16.
+    pub fn as_bytes(&self) -> &[u8] {
+        if self.placed { &self.bytes } else { &self.bytes[..HASH_BYTES] }
+    }
+
+    /// As stored; `None` when it is neither 16 nor 20 bytes.
+    pub fn from_bytes(stored: &[u8]) -> Option<Identity> {
+        let placed = stored.len() == Identity::PLACED_BYTES;
+        if !placed && stored.len() != HASH_BYTES {
+            return None;
+        }
+        let mut bytes = [0; Identity::PLACED_BYTES];
+        bytes[..stored.len()].copy_from_slice(stored);
+        Some(Identity { bytes, placed })
+    }
+
+    /// How far along its table's identities it is, of [`u128::MAX`]: hashes are spread evenly.
+    pub fn reach(&self) -> u128 {
+        let mut first = [0; HASH_BYTES];
+        first.copy_from_slice(&self.bytes[..HASH_BYTES]);
+        u128::from_be_bytes(first)
     }
 }
 
@@ -128,7 +250,7 @@ impl Row {
     }
 }
 
-/// The 128-bit identity of a canonical key: the first 16 bytes of its BLAKE3 hash. Ids are unbounded, B-tree keys are
+/// The 128-bit hash of a text that rows are looked up by: the first 16 bytes of its BLAKE3 hash. Ids are unbounded, B-tree keys are
 /// not; the text stands beside it and is compared whenever a row is looked up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RowKey(pub [u8; 16]);
@@ -157,6 +279,14 @@ impl RowKey {
         let mut key = [0; 16];
         key.copy_from_slice(&hash.as_bytes()[..16]);
         RowKey(key)
+    }
+}
+
+impl From<RowKey> for Identity {
+    fn from(key: RowKey) -> Identity {
+        let mut bytes = [0; Identity::PLACED_BYTES];
+        bytes[..HASH_BYTES].copy_from_slice(&key.0);
+        Identity { bytes, placed: false }
     }
 }
 
@@ -199,5 +329,50 @@ impl Changes {
     /// Whether nothing changes.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hash(text: &str) -> [u8; 4] {
+        Sha256::digest(text.as_bytes())[..4].try_into().expect("four bytes")
+    }
+
+    #[test]
+    fn a_place_is_that_of_the_stem_of_the_part_whatever_the_key() {
+        let uuid = "0190a5c8-7e5b-7cc3-98c4-dc0c0c07398f";
+        for (part, key, stem) in [
+            (KeyPart::Whole, "trace-000123", "trace-0001"),
+            (KeyPart::Whole, "t", ""),
+            (KeyPart::Whole, "", ""),
+            (KeyPart::Whole, "aéü", "a"),
+            (KeyPart::Whole, uuid, "0190a5c8"),
+            (KeyPart::Whole, &uuid.replace('5', "ü"), &uuid.replace('5', "ü")[..uuid.len()]),
+            (KeyPart::Rest, "entity:account:e.389", "account:e.3"),
+            (KeyPart::Rest, "no colon", "no col"),
+            (KeyPart::Part(2), "trace_observed_input:trace:t.100:input:i:e", "t.1"),
+            (KeyPart::Part(2), "trace_observed_input:trace:t.101:input:j:f", "t.1"),
+            (KeyPart::Part(2), "trace_observed_input:trace:urn:x:input:i:e", "u"),
+            (KeyPart::Part(2), "a:b::d", ""),
+            (KeyPart::Part(2), "a:b", ""),
+        ] {
+            assert_eq!(part.place(key), hash(stem), "{part:?} of {key}");
+        }
+        assert_eq!(hash(""), [0xe3, 0xb0, 0xc4, 0x42]);
+    }
+
+    #[test]
+    fn an_identity_is_the_whole_hash_behind_its_place() {
+        let [_, edges] = crate::catalogue::CONTEXT_GRAPH.tables() else { panic!("two tables") };
+        let key = "trace_observed_input:trace:t.100:input:i:e";
+        let (placed, bare) = (edges.identity(key), edges.key_of(2, key));
+        assert_eq!(placed.as_bytes(), [&hash("t.1")[..], &RowKey::of(key).0].concat());
+        assert_eq!(bare.as_bytes(), RowKey::of(key).0);
+        for identity in [bare, placed] {
+            assert_eq!(Identity::from_bytes(identity.as_bytes()), Some(identity));
+        }
+        assert_eq!(Identity::from_bytes(&[0; 17]), None);
     }
 }

@@ -8,7 +8,7 @@ pub use schema::{SchemaFit, SchemaStatus};
 
 use decisiongraph_projections::digest::rolling::RollingDigest;
 use decisiongraph_projections::event::StoredEvent;
-use decisiongraph_projections::{Category, Changes, LogSeq, Projection, Refusal, Row, RowKey, TenantId};
+use decisiongraph_projections::{Category, Changes, Identity, LogSeq, Projection, Refusal, Row, TenantId};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
@@ -301,17 +301,20 @@ pub struct Lag {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyedRow {
     /// The stored identity.
-    pub key: RowKey,
+    pub key: Identity,
     /// The row.
     pub row: Row,
-    /// The stored hashes of [`decisiongraph_projections::Table::hashed`], in that order.
-    pub hashed: Vec<RowKey>,
+    /// The stored keys of [`decisiongraph_projections::Table::hashed`], in that order.
+    pub hashed: Vec<Identity>,
+    /// Beside each of them, where [`decisiongraph_projections::Table::naming`] says that it names a row: the `log_seq` of that row, or 0.
+    /// Empty in a store that keeps none.
+    pub since: Vec<i64>,
 }
 
 /// The order of a row stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RowOrder {
-    /// By [`RowKey`]: the cheap one.
+    /// By [`Identity`]: the cheap one.
     Key,
     /// By the bytes of the canonical key: the reference digest's.
     Text,

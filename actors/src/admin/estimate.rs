@@ -51,7 +51,7 @@ pub async fn sampled(
             };
             rows += chunk.len();
             texts += chunk.iter().map(|keyed| text_bytes(&keyed.row)).sum::<usize>();
-            last = chunk.last().map_or(last, |keyed| u128::from_be_bytes(keyed.key.0));
+            last = chunk.last().map_or(last, |keyed| keyed.key.reach());
         }
         let count = if all { rows as f64 } else { reach(rows, last) };
         let indexes = 1 + table.hashed.len();

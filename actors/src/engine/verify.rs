@@ -9,12 +9,13 @@ use super::drive::{Ended, Job};
 use super::lane::{Lane, Target};
 use super::report::{DRIFT_ROWS_MAX, DriftRow, ScopeReport, VerifyFacts, scope_report};
 use decisiongraph_projections::digest::rolling::RollingDigest;
-use decisiongraph_projections::{Projection, RowKey, Table, TenantId, Value};
+use decisiongraph_projections::{Fetch, Needs, Projection, RowsNeed, Table, TenantId, Value};
 use decisiongraph_store::{
     Acquisition, Generation, KeyedRow, ReadView, Result, RowOrder, RowStream, Scope, Store, StoreError,
 };
 use futures_util::StreamExt as _;
 use std::cmp::Ordering;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Verifies these projections against one snapshot.
@@ -115,6 +116,7 @@ impl Both<'_> {
     async fn compare(&self) -> Result<Compared> {
         let mut compared = Compared::default();
         for (index, table) in self.projection.tables().iter().enumerate() {
+            let mut naming = Vec::new();
             let mut live = Rows::open(self.live.0, self.tenant, self.projection, self.live.1, index).await?;
             let mut log = Rows::open(self.log.0, self.tenant, self.projection, self.log.1, index).await?;
             loop {
@@ -129,6 +131,10 @@ impl Both<'_> {
                 if let Some(live) = &live {
                     compared.from_rows.add(table, &live.row);
                     wrong_hashes(table, live, &mut compared);
+                    naming.extend(named(table, live));
+                    if naming.len() >= NAMING_MAX {
+                        self.wrong_since(table, std::mem::take(&mut naming), &mut compared).await?;
+                    }
                 }
                 match (live, log) {
                     (Some(live), Some(log)) => different_columns(table, &live, &log, &mut compared),
@@ -137,9 +143,61 @@ impl Both<'_> {
                     (None, None) => {}
                 }
             }
+            self.wrong_since(table, naming, &mut compared).await?;
         }
         Ok(compared)
     }
+
+    /// A position beside a hash is what queries look a row up by, too: it must be 0 or that of the row that is named.
+    async fn wrong_since(&self, table: &Table, naming: Vec<Naming>, compared: &mut Compared) -> Result<()> {
+        let Some(named) = table.naming.filter(|_| !naming.is_empty()) else { return Ok(()) };
+        let values = naming.iter().map(|naming| Arc::clone(&naming.named)).collect();
+        let rows = vec![RowsNeed { values, ..RowsNeed::of(named, 0, Fetch::Rows) }];
+        let needs = Arc::new(Needs { rows, ..Needs::default() });
+        let found = self.log.0.prior_rows(self.tenant, self.projection, self.log.1, &needs).await?;
+        let at = self.projection.tables()[named].column("log_seq");
+        let begun: HashMap<&str, Option<i64>> =
+            found.rows[0].iter().map(|row| (row.key(), row.0[at].as_int())).collect();
+        for Naming { key, column, named, since } in &naming {
+            let begun = begun.get(&**named).copied().flatten();
+            if begun != Some(*since) {
+                compared.differs(DriftRow {
+                    table: table.name.to_owned(),
+                    key: key.to_string(),
+                    column: Some(format!("{column}_since")),
+                    live: Some(since.to_string()),
+                    log: begun.map(|begun| begun.to_string()),
+                    kind: "differs".to_owned(),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A row that names another, and the position that is stored of that one.
+struct Naming {
+    key: Arc<str>,
+    column: &'static str,
+    named: Arc<str>,
+    since: i64,
+}
+
+/// Of how many at once is looked up what they name.
+const NAMING_MAX: usize = 2_000;
+
+/// The rows that a row names and says a position of.
+fn named(table: &Table, row: &KeyedRow) -> impl Iterator<Item = Naming> {
+    let since = table.hashed.iter().zip(&row.since).filter(|(_, since)| **since != 0);
+    since.filter_map(|(hashed, since)| match &row.row.0[hashed.column] {
+        Value::Text(named) => Some(Naming {
+            key: row.row.shared_key(),
+            column: table.columns[hashed.column].name,
+            named: Arc::clone(named),
+            since: *since,
+        }),
+        _ => None,
+    })
 }
 
 fn whole(table: &Table, row: &KeyedRow, kind: &str) -> DriftRow {
@@ -170,10 +228,9 @@ fn different_columns(table: &Table, live: &KeyedRow, log: &KeyedRow, compared: &
 
 /// The hashes beside a row are what queries look it up by: they must be those of its texts.
 fn wrong_hashes(table: &Table, row: &KeyedRow, compared: &mut Compared) {
-    let expected = table
-        .hashed
-        .iter()
-        .map(|column| (table.columns[*column].name, RowKey::of(row.row.0[*column].as_str().unwrap_or_default())));
+    let expected = table.hashed.iter().map(|hashed| {
+        (table.columns[hashed.column].name, hashed.key(row.row.0[hashed.column].as_str().unwrap_or_default()))
+    });
     let wrong: Vec<String> = expected
         .zip(&row.hashed)
         .filter(|((_, expected), stored)| expected != *stored)

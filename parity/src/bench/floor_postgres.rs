@@ -10,7 +10,7 @@ use super::folded::FoldedProjection;
 use super::layout::{Layout, Origin, sort_by_key};
 use anyhow::{Context as _, Result};
 use bytes::BytesMut;
-use decisiongraph_projections::Row;
+use decisiongraph_projections::{Identity, Row};
 use futures_util::future::try_join_all;
 use std::error::Error;
 use std::pin::pin;
@@ -23,17 +23,17 @@ use tokio_postgres::{Client, NoTls, Statement};
 const TENANT: &str = "default";
 const GENERATION: i64 = 1;
 
-/// 16 bytes, sent as a uuid.
+/// An identity or a hash, sent as a uuid or, with a place before it, as bytes.
 #[derive(Debug)]
-struct Uuid16([u8; 16]);
+struct Key(Identity);
 
-impl ToSql for Uuid16 {
+impl ToSql for Key {
     fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
-        out.extend_from_slice(&self.0);
+        out.extend_from_slice(self.0.as_bytes());
         Ok(IsNull::No)
     }
     fn accepts(of: &Type) -> bool {
-        *of == Type::UUID
+        [Type::UUID, Type::BYTEA].contains(of)
     }
     to_sql_checked!();
 }
@@ -112,7 +112,7 @@ async fn layouts(client: &Client, folded: &[FoldedProjection]) -> Result<Vec<Vec
             let columns = "SELECT attname::text FROM pg_attribute
                             WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum";
             let rows = client.query(columns, &[&table.name]).await?;
-            layouts.push(Layout::new(table, rows.iter().map(|row| row.get(0)).collect())?);
+            layouts.push(Layout::new(table, rows.iter().map(|row| row.get(0)).collect(), &part.since)?);
         }
         all.push(layouts);
     }
@@ -135,7 +135,9 @@ async fn index_definitions(client: &Client, table: &str) -> Result<Vec<String>> 
 
 fn type_of(layout: &Layout, origin: Origin) -> (&'static str, Type) {
     match origin {
-        Origin::Hash(_) => ("uuid", Type::UUID),
+        Origin::Key(column) if layout.placed(column) => ("bytea", Type::BYTEA),
+        Origin::Key(_) => ("uuid", Type::UUID),
+        Origin::Since(_) => ("bigint", Type::INT8),
         Origin::Column(column) if layout.is_int(column) => ("bigint", Type::INT8),
         Origin::Column(_) => ("text", Type::TEXT),
         Origin::Generation => ("bigint", Type::INT8),
@@ -176,7 +178,10 @@ async fn prepare(client: &Client, layout: &Layout) -> Result<Statements> {
         varying.iter().filter(|(name, _)| *name != "row_key").map(|(name, _)| format!("{name} = u.{name}")).collect();
     let this = format!("t.tenant_id = '{TENANT}' AND t.generation = {GENERATION} AND t.row_key = u.row_key");
     let update = format!("UPDATE floor.{table} t SET {} FROM {unnest} WHERE {this}", set.join(", "));
-    let delete = format!("DELETE FROM floor.{table} t USING unnest($1::uuid[]) AS u(row_key) WHERE {this}");
+    let delete = format!(
+        "DELETE FROM floor.{table} t USING unnest($1::{}[]) AS u(row_key) WHERE {this}",
+        type_of(layout, Origin::Key(0)).0
+    );
     Ok(Statements {
         insert: client.prepare(&insert).await?,
         update: client.prepare(&update).await?,
@@ -187,9 +192,8 @@ async fn prepare(client: &Client, layout: &Layout) -> Result<Statements> {
 fn arrays<'r>(layout: &Layout, rows: &[&'r Row]) -> Vec<Parameter<'r>> {
     let array = |(_, origin): (&str, Origin)| -> Parameter<'r> {
         match origin {
-            Origin::Hash(column) => {
-                Box::new(rows.iter().map(|row| Uuid16(Layout::hash(row, column))).collect::<Vec<_>>())
-            }
+            Origin::Key(column) => Box::new(rows.iter().map(|row| Key(layout.key(row, column))).collect::<Vec<_>>()),
+            Origin::Since(number) => Box::new(rows.iter().map(|row| layout.since(row, number)).collect::<Vec<_>>()),
             Origin::Column(column) if layout.is_int(column) => {
                 Box::new(rows.iter().map(|row| Layout::int(row, column)).collect::<Vec<_>>())
             }
@@ -217,10 +221,10 @@ async fn write_batches(client: &Client, folded: &FoldedProjection, layouts: &[La
             let mut updates: Vec<&Row> = changes.updates.iter().map(|(_, after)| after).collect();
             let mut deletes: Vec<&Row> = changes.deletes.iter().collect();
             for rows in [&mut inserts, &mut updates, &mut deletes] {
-                sort_by_key(rows);
+                sort_by_key(layout.table, rows);
             }
             if !deletes.is_empty() {
-                let keys: Vec<Uuid16> = deletes.iter().map(|row| Uuid16(Layout::hash(row, 0))).collect();
+                let keys: Vec<Key> = deletes.iter().map(|row| Key(layout.key(row, 0))).collect();
                 writes.push((&statements.delete, vec![Box::new(keys)]));
             }
             if !inserts.is_empty() {
@@ -261,7 +265,8 @@ async fn copy(client: &Client, layout: &Layout, rows: &[Row]) -> Result<()> {
                 match *origin {
                     Origin::Tenant => Box::new(TENANT),
                     Origin::Generation => Box::new(GENERATION),
-                    Origin::Hash(column) => Box::new(Uuid16(Layout::hash(row, column))),
+                    Origin::Key(column) => Box::new(Key(layout.key(row, column))),
+                    Origin::Since(number) => Box::new(layout.since(row, number)),
                     Origin::Column(column) if layout.is_int(column) => Box::new(Layout::int(row, column)),
                     Origin::Column(column) => Box::new(Layout::text(row, column)),
                 }

@@ -7,7 +7,7 @@
 use super::folded::FoldedProjection;
 use super::layout::{Layout, Origin, sort_by_key};
 use anyhow::Result;
-use decisiongraph_projections::{Projection, Row};
+use decisiongraph_projections::{Identity, Projection, Row};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Statement, ToSql};
 use std::path::Path;
@@ -33,10 +33,10 @@ pub fn catch_up(store: &Path, floor: &Path, folded: &[FoldedProjection]) -> Resu
                 let mut updates: Vec<&Row> = changes.updates.iter().map(|(_, after)| after).collect();
                 let mut deletes: Vec<&Row> = changes.deletes.iter().collect();
                 for rows in [&mut inserts, &mut updates, &mut deletes] {
-                    sort_by_key(rows);
+                    sort_by_key(layout.table, rows);
                 }
                 for row in deletes {
-                    statements.delete.execute([Layout::hash(row, 0)])?;
+                    statements.delete.execute([layout.key(row, 0).as_bytes()])?;
                 }
                 for row in inserts {
                     execute(&mut statements.insert, layout, row)?;
@@ -98,7 +98,7 @@ fn tables(
             }
             let mut columns = like.prepare(&format!("SELECT name FROM pragma_table_info('{}')", table.name))?;
             let names = columns.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
-            of_projection.push(Layout::new(table, names)?);
+            of_projection.push(Layout::new(table, names, &part.since)?);
         }
         layouts.push(of_projection);
         indexes.push(later);
@@ -136,7 +136,8 @@ fn prepare<'c>(connection: &'c Connection, layout: &Layout) -> Result<Statements
 fn execute(statement: &mut Statement<'_>, layout: &Layout, row: &Row) -> Result<()> {
     for (index, (_, origin)) in layout.varying().enumerate() {
         let value = match origin {
-            Origin::Hash(column) => Bound::Hash(Layout::hash(row, column)),
+            Origin::Key(column) => Bound::Key(layout.key(row, column)),
+            Origin::Since(number) => Bound::Int(layout.since(row, number)),
             Origin::Column(column) if layout.is_int(column) => Bound::Int(Layout::int(row, column)),
             Origin::Column(column) => Bound::Text(Layout::text(row, column)),
             Origin::Tenant | Origin::Generation => Bound::Text(None),
@@ -148,7 +149,7 @@ fn execute(statement: &mut Statement<'_>, layout: &Layout, row: &Row) -> Result<
 }
 
 enum Bound<'r> {
-    Hash([u8; 16]),
+    Key(Identity),
     Int(i64),
     Text(Option<&'r str>),
 }
@@ -156,7 +157,7 @@ enum Bound<'r> {
 impl ToSql for Bound<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(ToSqlOutput::Borrowed(match self {
-            Bound::Hash(bytes) => ValueRef::Blob(bytes),
+            Bound::Key(key) => ValueRef::Blob(key.as_bytes()),
             Bound::Int(int) => ValueRef::Integer(*int),
             Bound::Text(Some(text)) => ValueRef::Text(text.as_bytes()),
             Bound::Text(None) => ValueRef::Null,

@@ -4,11 +4,14 @@
 use decisiongraph_projections::catalogue;
 use decisiongraph_projections::digest::rolling::RollingDigest;
 use decisiongraph_projections::{
-    Admitted, Changes, Fetch, LogEvent, LogSeq, Needs, Prior, Projection, Row, RowsNeed, TableChanges,
+    Admitted, Changes, Fetch, Hashed, LogEvent, LogSeq, Needs, Prior, Projection, Row, RowsNeed, Table, TableChanges,
 };
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// By canonical key: an entry a hashed column that names a row of another table, its `log_seq` where the same batch wrote both, else 0.
+pub type SinceByKey = hashbrown::HashMap<String, Vec<i64>>;
 
 /// A projection's part.
 pub struct FoldedProjection {
@@ -18,6 +21,8 @@ pub struct FoldedProjection {
     pub batches: Vec<Changes>,
     /// The rows at the end, by table, in the order of their row keys.
     pub rows: Vec<Vec<Row>>,
+    /// Since when there are the rows that its rows name.
+    pub since: Arc<SinceByKey>,
     /// The rolling digest at the end.
     pub digest: RollingDigest,
     /// What keeping that digest up to date took.
@@ -52,6 +57,7 @@ fn fold_one(projection: &'static dyn Projection, log: &[LogEvent], batch_events:
     let mut history: HashMap<&str, Vec<&LogEvent>> = HashMap::new();
     let mut digest = RollingDigest::default();
     let mut digest_time = Duration::ZERO;
+    let mut since = SinceByKey::new();
     for batch in log.chunks(batch_events) {
         let needs = projection.needs(batch);
         let mut prior = memory.answer(&needs);
@@ -64,12 +70,30 @@ fn fold_one(projection: &'static dyn Projection, log: &[LogEvent], batch_events:
         digest.apply(projection.tables(), &changes);
         digest_time += started.elapsed();
         memory.apply(&changes);
+        note_since(projection.tables(), &changes, &mut since);
         for event in batch.iter().filter(|event| needs.history_types.contains(&&*event.event_type)) {
             history.entry(&event.trace_id).or_default().push(event);
         }
         batches.push(changes);
     }
-    FoldedProjection { projection, batches, rows: memory.into_rows(), digest, digest_time }
+    FoldedProjection { projection, batches, rows: memory.into_rows(), since: Arc::new(since), digest, digest_time }
+}
+
+fn note_since(tables: &[Table], changes: &Changes, since: &mut SinceByKey) {
+    for (table, inserts) in tables.iter().zip(changes.tables.iter().map(|changes| &changes.inserts)) {
+        let Some(named) = table.naming else { continue };
+        let at = tables[named].column("log_seq");
+        let written: HashMap<&str, i64> = changes.tables[named]
+            .inserts
+            .iter()
+            .map(|row| (row.key(), row.0[at].as_int().unwrap_or_default()))
+            .collect();
+        for row in inserts {
+            let named =
+                |hashed: &Hashed| row.0[hashed.column].as_str().and_then(|key| written.get(key)).copied().unwrap_or(0);
+            since.insert(row.key().to_owned(), table.hashed.iter().map(named).collect());
+        }
+    }
 }
 
 /// The rows of a projection, and who has which value in a looked-up column.
@@ -83,7 +107,7 @@ impl Memory {
     fn new(projection: &'static dyn Projection) -> Memory {
         let mut by_value = HashMap::new();
         for (index, table) in projection.tables().iter().enumerate() {
-            by_value.extend(table.hashed.iter().map(|column| ((index, *column), HashMap::new())));
+            by_value.extend(table.hashed.iter().map(|hashed| ((index, hashed.column), HashMap::new())));
         }
         Memory { projection, rows: projection.tables().iter().map(|_| HashMap::new()).collect(), by_value }
     }
@@ -123,7 +147,7 @@ impl Memory {
     }
 
     fn index(&mut self, table: usize, row: &Row, there: bool) {
-        for column in self.projection.tables()[table].hashed {
+        for Hashed { column, .. } in self.projection.tables()[table].hashed {
             let value = row.0[*column].as_str().unwrap_or_default();
             let keys = self.by_value.entry((table, *column)).or_default().entry(value.to_owned()).or_default();
             if there {
@@ -135,14 +159,11 @@ impl Memory {
     }
 
     fn into_rows(self) -> Vec<Vec<Row>> {
-        let sorted = |rows: HashMap<String, Row>| -> Vec<Row> {
-            rows.into_values()
-                .map(|row| (decisiongraph_projections::RowKey::of(row.key()), row))
-                .collect::<BTreeMap<_, _>>()
-                .into_values()
-                .collect()
+        let sorted = |(table, rows): (&Table, HashMap<String, Row>)| -> Vec<Row> {
+            let rows = rows.into_values().map(|row| (table.identity(row.key()), row));
+            rows.collect::<BTreeMap<_, _>>().into_values().collect()
         };
-        self.rows.into_iter().map(sorted).collect()
+        self.projection.tables().iter().zip(self.rows).map(sorted).collect()
     }
 }
 

@@ -3,8 +3,10 @@
 //! The floors write into tables with the very columns and indexes that the migrations made, so they ask the database what these
 //! are instead of repeating them here.
 
-use anyhow::{Result, bail};
-use decisiongraph_projections::{ColumnType, Row, RowKey, Table, Value};
+use super::folded::SinceByKey;
+use anyhow::{Context as _, Result, bail};
+use decisiongraph_projections::{ColumnType, Identity, Row, Table, Value};
+use std::sync::Arc;
 
 /// Where a stored column's value comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,8 +15,10 @@ pub enum Origin {
     Tenant,
     /// The generation: the same in each row.
     Generation,
-    /// The 128-bit hash of this column of the row.
-    Hash(usize),
+    /// What rows with this text in this column are looked up by; column 0 is the canonical key.
+    Key(usize),
+    /// Since when there is the row that the hashed column with this number names, if its own batch wrote it.
+    Since(usize),
     /// This column of the row.
     Column(usize),
 }
@@ -26,38 +30,57 @@ pub struct Layout {
     pub table: &'static Table,
     /// Stored columns: name, origin.
     pub columns: Vec<(String, Origin)>,
+    since: Arc<SinceByKey>,
 }
 
 impl Layout {
     /// Recognises the stored columns by their names.
-    pub fn new(table: &'static Table, names: Vec<String>) -> Result<Layout> {
+    pub fn new(table: &'static Table, names: Vec<String>, since: &Arc<SinceByKey>) -> Result<Layout> {
         let mut columns = Vec::with_capacity(names.len());
         for name in names {
             let of = |name: &str| table.columns.iter().position(|column| column.name == name);
             let origin = match name.as_str() {
                 "tenant_id" => Origin::Tenant,
                 "generation" => Origin::Generation,
-                "row_key" => Origin::Hash(0),
-                other => match (of(other), other.strip_suffix("_key").and_then(of)) {
-                    (Some(column), _) => Origin::Column(column),
-                    (None, Some(column)) => Origin::Hash(column),
-                    (None, None) => bail!("{}.{other} is a column that the benchmark does not know", table.name),
+                "row_key" => Origin::Key(0),
+                other => match (
+                    of(other),
+                    other.strip_suffix("_key").and_then(of),
+                    other.strip_suffix("_since").and_then(of),
+                ) {
+                    (Some(column), ..) => Origin::Column(column),
+                    (None, Some(column), _) => Origin::Key(column),
+                    (None, None, Some(column)) => {
+                        let number = table.hashed.iter().position(|hashed| hashed.column == column);
+                        Origin::Since(number.with_context(|| format!("{}.{other} is beside no key", table.name))?)
+                    }
+                    _ => bail!("{}.{other} is a column that the benchmark does not know", table.name),
                 },
             };
             columns.push((name, origin));
         }
-        Ok(Layout { table, columns })
+        Ok(Layout { table, columns, since: Arc::clone(since) })
     }
 
     /// The stored columns whose value differs from row to row.
     pub fn varying(&self) -> impl Iterator<Item = (&str, Origin)> {
         let columns = self.columns.iter().map(|(name, origin)| (name.as_str(), *origin));
-        columns.filter(|(_, origin)| matches!(origin, Origin::Hash(_) | Origin::Column(_)))
+        columns.filter(|(_, origin)| !matches!(origin, Origin::Tenant | Origin::Generation))
     }
 
-    /// The hash of a column of a row.
-    pub fn hash(row: &Row, column: usize) -> [u8; 16] {
-        RowKey::of(row.0[column].as_str().unwrap_or_default()).0
+    /// Since when there is the row that the hashed column with this number names; 0 when another batch wrote it.
+    pub fn since(&self, row: &Row, number: usize) -> i64 {
+        self.since.get(row.key()).map_or(0, |since| since[number])
+    }
+
+    /// What a row is looked up by in a column.
+    pub fn key(&self, row: &Row, column: usize) -> Identity {
+        self.table.key_of(column, row.0[column].as_str().unwrap_or_default())
+    }
+
+    /// Whether those keys have a place before the hash.
+    pub fn placed(&self, column: usize) -> bool {
+        self.table.hashed.iter().find(|hashed| hashed.column == column).is_none_or(|hashed| hashed.place.is_some())
     }
 
     /// Whether this column of the table is an integer.
@@ -80,6 +103,6 @@ impl Layout {
 }
 
 /// Sorts rows by their row keys, the order in which indexes like them.
-pub fn sort_by_key(rows: &mut [&Row]) {
-    rows.sort_by_cached_key(|row| RowKey::of(row.key()));
+pub fn sort_by_key(table: &Table, rows: &mut [&Row]) {
+    rows.sort_by_cached_key(|row| table.identity(row.key()));
 }

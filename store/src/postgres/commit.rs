@@ -12,7 +12,7 @@ use super::values::Key;
 use crate::{BatchCommit, BuildLease, Checkpoint, Generation, Lease, Result, Scope, StoreError, crash};
 use bytes::Bytes;
 use deadpool_postgres::ClientWrapper;
-use decisiongraph_projections::{Category, Row, Table, TableChanges};
+use decisiongraph_projections::{Category, Row, Table};
 use futures_util::SinkExt as _;
 use std::pin::pin;
 use tokio::task::JoinHandle;
@@ -165,8 +165,8 @@ async fn write_rows(
     let mut statements = Vec::new();
     let tables = batch.projection.tables();
     let copies = if copy { encode(scope, generation, batch) } else { Vec::new() };
-    for (table, changes) in tables.iter().zip(batch.changes.tables.iter()) {
-        add_statements(client, scope, generation, table, changes, copy, &mut statements).await?;
+    for at in 0..tables.len() {
+        add_statements(client, scope, generation, batch, at, copy, &mut statements).await?;
     }
     let sent = async {
         // First in the queue of the connection, so that the others run inside of it.
@@ -207,28 +207,31 @@ struct Copying {
 /// Encodes what a batch inserts, each table as a task of its own, so that the lanes of a job do not wait for one another's hashing and encoding.
 fn encode(scope: &Scope, generation: Generation, batch: &BatchCommit<'_>) -> Vec<Copying> {
     let inserted = |at: usize| batch.changes.tables.get(at).is_some_and(|changes| !changes.inserts.is_empty());
-    let tables = batch.projection.tables().iter().enumerate().filter(|(at, _)| inserted(*at));
+    let tables = batch.projection.tables();
     let encode = |(at, table): (usize, &'static Table)| {
         let (changes, tenant) = (batch.changes.clone(), scope.tenant.clone());
         let rows = changes.tables[at].inserts.len() as u64;
         let chunks = tokio::spawn(async move {
-            let sorted = rows::sorted(&changes.tables[at].inserts, |row: &Row| row);
-            rows::copy_data(table, tenant.as_str(), generation, &sorted)
+            let sorted = rows::sorted(table, &changes.tables[at].inserts, |row: &Row| row);
+            let since = rows::since(tables, table, &changes);
+            rows::copy_data(table, tenant.as_str(), generation, &sorted, &since)
         });
         Copying { table, rows, chunks }
     };
-    tables.map(encode).collect()
+    tables.iter().enumerate().filter(|(at, _)| inserted(*at)).map(encode).collect()
 }
 
 async fn add_statements<'a>(
     client: &ClientWrapper,
     scope: &'a Scope,
     generation: Generation,
-    table: &'static Table,
-    changes: &'a TableChanges,
+    batch: &'a BatchCommit<'_>,
+    at: usize,
     copy: bool,
     statements: &mut Vec<Statement<'a>>,
 ) -> Result<()> {
+    let tables = batch.projection.tables();
+    let (table, Some(changes)) = (&tables[at], batch.changes.tables.get(at)) else { return Ok(()) };
     let leaf = rows::leaf(table.name, generation);
     let scoped = || -> Vec<Param<'a>> { vec![Box::new(scope.tenant.as_str()), Box::new(generation.0)] };
     let mut add = async |sql: String, params: Vec<Param<'a>>, verb: &'static str, rows: usize| -> Result<()> {
@@ -238,17 +241,18 @@ async fn add_statements<'a>(
     };
     if !changes.deletes.is_empty() {
         let mut params = scoped();
-        rows::delete_params(table, &rows::sorted(&changes.deletes, |row: &Row| row), &mut params);
+        rows::delete_params(table, &rows::sorted(table, &changes.deletes, |row: &Row| row), &mut params);
         add(rows::delete_statement(table, &leaf), params, "deleted", changes.deletes.len()).await?;
     }
     if !changes.updates.is_empty() {
         let mut params = scoped();
-        rows::update_params(table, &rows::sorted(&changes.updates, |(before, _)| before), &mut params);
+        rows::update_params(table, &rows::sorted(table, &changes.updates, |(before, _)| before), &mut params);
         add(rows::update_statement(table, &leaf), params, "updated", changes.updates.len()).await?;
     }
     if !changes.inserts.is_empty() && !copy {
         let mut params = scoped();
-        rows::insert_params(table, &rows::sorted(&changes.inserts, |row: &Row| row), &mut params);
+        let since = rows::since(tables, table, batch.changes);
+        rows::insert_params(table, &rows::sorted(table, &changes.inserts, |row: &Row| row), &since, &mut params);
         add(rows::insert_statement(table, &leaf), params, "inserted", changes.inserts.len()).await?;
     }
     Ok(())

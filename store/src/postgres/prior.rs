@@ -2,10 +2,10 @@
 
 use super::errors::{During as _, answers};
 use super::rows;
-use super::values::Key;
+use super::values::Id;
 use crate::{Generation, Result, StoreError};
 use deadpool_postgres::ClientWrapper;
-use decisiongraph_projections::{Fetch, Needs, Prior, Projection, RowKey, RowsNeed, Table, TenantId};
+use decisiongraph_projections::{Fetch, Needs, Prior, Projection, RowsNeed, Table, TenantId};
 
 pub(super) async fn prior_rows(
     client: &ClientWrapper,
@@ -22,7 +22,7 @@ pub(super) async fn prior_rows(
         let statement = statement(table, need, &rows::leaf(table.name, generation));
         let statement = client.prepare_cached(&statement).await.during(table.name)?;
         // In the order of the index.
-        let mut keys: Vec<Key> = need.values.iter().map(|value| RowKey::of(value).into()).collect();
+        let mut keys: Vec<Id> = need.values.iter().map(|value| Id(table.key_of(need.by, value))).collect();
         keys.sort_unstable();
         keys.dedup();
         asked.push((index, need, table, statement, keys));
@@ -60,13 +60,14 @@ pub(super) async fn prior_rows(
 fn statement(table: &Table, need: &RowsNeed, leaf: &str) -> String {
     let by = table.columns[need.by].name;
     let key = if need.by == 0 { "row_key".to_owned() } else { format!("{by}_key") };
+    let kind = rows::type_looked_up(table, need.by);
     let wanted = match need.fetch {
         Fetch::Existence => String::new(),
         Fetch::Rows => format!(", {}", rows::column_list(table, "t.")),
     };
     let limit = if need.by == 0 { "LIMIT 1" } else { "OFFSET 0" };
     format!(
-        "SELECT t.{by}{wanted} FROM unnest($3::uuid[]) AS k (key) CROSS JOIN LATERAL (SELECT * FROM {leaf} x \
+        "SELECT t.{by}{wanted} FROM unnest($3::{kind}[]) AS k (key) CROSS JOIN LATERAL (SELECT * FROM {leaf} x \
          WHERE x.tenant_id = $1::text AND x.generation = $2::bigint AND x.{key} BETWEEN k.key AND k.key ORDER BY x.{key} {limit}) AS t"
     )
 }

@@ -2,7 +2,7 @@
 
 use super::errors::During as _;
 use super::rows;
-use super::values::Key;
+use super::values::{Id, Key};
 use super::view::Snapshot;
 use crate::{Direction, Generation, PrecedentFilter, PrecedentHit, Result, RowOrder, RowStream};
 use deadpool_postgres::ClientWrapper;
@@ -39,9 +39,10 @@ pub(super) async fn rows(
     }
     // DECLARE takes no parameters; the tenant is quoted as the server does it.
     let declare = format!(
-        "DECLARE {cursor} NO SCROLL CURSOR FOR SELECT row_key, {} FROM {leaf} WHERE tenant_id = {} AND generation = {generation} \
+        "DECLARE {cursor} NO SCROLL CURSOR FOR SELECT row_key, {}{} FROM {leaf} WHERE tenant_id = {} AND generation = {generation} \
          ORDER BY {by}",
         rows::column_list(table, ""),
+        rows::since_list(table),
         quoted(tenant.as_str()),
     );
     snapshot.client().batch_execute(&declare).await.during(table.name)?;
@@ -64,8 +65,17 @@ fn quoted(text: &str) -> String {
     format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }
 
+fn nodes_table() -> &'static Table {
+    &ContextGraph.tables()[0]
+}
+
 fn edges_table() -> &'static Table {
     &ContextGraph.tables()[1]
+}
+
+/// The edges and nodes of a generation's statement of the files.
+fn graph(sql: &str, generation: Generation) -> String {
+    ContextGraph.tables().iter().fold(sql.to_owned(), |sql, table| at(&sql, table.name, generation))
 }
 
 /// A statement of the files for the partition of a generation.
@@ -84,15 +94,17 @@ pub(super) async fn edges_touching(
 ) -> Result<Vec<Row>> {
     let what = "read the edges of nodes";
     let table = edges_table();
-    let statement = client
-        .prepare_cached(&at(include_str!("sql/edges_touching.sql"), table.name, generation))
-        .await
-        .during(what)?;
+    let statement =
+        client.prepare_cached(&graph(include_str!("sql/edges_touching.sql"), generation)).await.during(what)?;
     let keys: Vec<Key> = nodes.iter().map(|node| RowKey::of(node).into()).collect();
     let ids: Vec<&str> = nodes.iter().map(String::as_str).collect();
+    let rows_of: Vec<Id> = nodes.iter().map(|node| nodes_table().identity(node).into()).collect();
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let rows = client
-        .query(&statement, &[&tenant.as_str(), &generation.0, &keys, &ids, &edge_types, &after_edge_id, &limit])
+        .query(
+            &statement,
+            &[&tenant.as_str(), &generation.0, &keys, &ids, &edge_types, &after_edge_id, &limit, &rows_of],
+        )
         .await
         .during(what)?;
     rows.iter().map(|row| rows::row_at(table, row, 0)).collect()
@@ -109,9 +121,9 @@ pub(super) async fn edges_of(
 ) -> Result<Vec<Row>> {
     let what = "read the edges of a node";
     let table = edges_table();
-    let statement =
-        client.prepare_cached(&at(include_str!("sql/edges_of.sql"), table.name, generation)).await.during(what)?;
+    let statement = client.prepare_cached(&graph(include_str!("sql/edges_of.sql"), generation)).await.during(what)?;
     let key = Key::from(RowKey::of(node_id));
+    let row_key = Id::from(nodes_table().identity(node_id));
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     // Before every edge: log_seq is positive.
     let (log_seq, edge_id) = after.map_or((-1, ""), |(log_seq, edge_id)| (log_seq.0, edge_id));
@@ -119,7 +131,18 @@ pub(super) async fn edges_of(
     let rows = client
         .query(
             &statement,
-            &[&tenant.as_str(), &generation.0, &key, &node_id, &outgoing, &incoming, &log_seq, &edge_id, &limit],
+            &[
+                &tenant.as_str(),
+                &generation.0,
+                &key,
+                &node_id,
+                &outgoing,
+                &incoming,
+                &log_seq,
+                &edge_id,
+                &limit,
+                &row_key,
+            ],
         )
         .await
         .during(what)?;

@@ -3,10 +3,11 @@
 //!
 //! Statements name the partition, not the partitioned table: that saves routing every row, and planning over all partitions.
 
-use super::values::Key;
+use super::values::Id;
 use crate::{Generation, KeyedRow, Result, StoreError};
 use bytes::{BufMut as _, Bytes, BytesMut};
-use decisiongraph_projections::{ColumnType, Row, RowKey, Table, Value};
+use decisiongraph_projections::{Changes, ColumnType, Hashed, Identity, Row, Table, Value};
+use std::collections::HashMap;
 use tokio_postgres::types::ToSql;
 
 /// Generations from here on own a partition.
@@ -34,38 +35,93 @@ pub(super) fn refs<'p>(params: &'p [Param<'_>]) -> impl ExactSizeIterator<Item =
 pub(super) fn column_list(table: &Table, prefix: &str) -> String {
     let names = table.columns.iter().map(|column| format!("{prefix}{}", column.name));
     names
-        .chain(table.hashed.iter().map(|index| format!("{prefix}{}_key", table.columns[*index].name)))
+        .chain(table.hashed.iter().map(|hashed| format!("{prefix}{}_key", table.columns[hashed.column].name)))
         .collect::<Vec<_>>()
         .join(", ")
 }
 
-fn array_type(kind: ColumnType) -> &'static str {
-    if kind == ColumnType::Int { "bigint[]" } else { "text[]" }
+/// The columns that name rows of another table.
+fn naming(table: &Table) -> &'static [Hashed] {
+    if table.naming.is_some() { table.hashed } else { &[] }
 }
 
-/// `$1` tenant, `$2` generation, `$3` row keys, then an array a column and an array a hashed column.
+/// The columns that a written row has beside those of [`column_list`], in front of a comma: when the row that a hashed column names came into
+/// being, if that is known.
+pub(super) fn since_list(table: &Table) -> String {
+    naming(table).iter().map(|named| format!(", {}_since", table.columns[named.column].name)).collect()
+}
+
+/// When rows came into being, by key: those that a batch inserts.
+pub(super) type Since<'a> = HashMap<&'a str, i64>;
+
+/// Since when there are the rows that this table's rows may name, as far as the batch itself inserts them.
+pub(super) fn since<'a>(tables: &[Table], table: &Table, changes: &'a Changes) -> Since<'a> {
+    let Some((named, changes)) = table.naming.and_then(|named| tables.get(named).zip(changes.tables.get(named))) else {
+        return Since::new();
+    };
+    let at = named.column("log_seq");
+    changes.inserts.iter().map(|row| (row.key(), row.0[at].as_int().unwrap_or_default())).collect()
+}
+
+/// The position since which there is the row that a column names, when the batch that writes the column inserts it; else 0, which says nothing.
+/// So the same edge may have one or the other, as the log was cut: whoever looks edges up by a node asks for both.
+fn named_since(row: &Row, index: usize, since: &Since<'_>) -> i64 {
+    row.0[index].as_str().and_then(|key| since.get(key)).copied().unwrap_or_default()
+}
+
+fn array_type(kind: ColumnType) -> &'static str {
+    if kind == ColumnType::Int { "bigint" } else { "text" }
+}
+
+/// The type of what stands beside a hashed column: 16 bytes, or with a place before them 20, as those of each `row_key`.
+fn key_type(hashed: &Hashed) -> &'static str {
+    if hashed.place.is_some() { ROW_KEY_TYPE } else { "uuid" }
+}
+
+const ROW_KEY_TYPE: &str = "bytea";
+
+/// The type of what is looked up by in this column.
+pub(super) fn type_looked_up(table: &Table, column: usize) -> &'static str {
+    table.hashed.iter().find(|hashed| hashed.column == column).map_or(ROW_KEY_TYPE, key_type)
+}
+
+/// `$1` tenant, `$2` generation, `$3` row keys, then an array a column, an array a hashed column and an array a column of [`since_list`].
 pub(super) fn insert_statement(table: &Table, leaf: &str) -> String {
-    let mut arrays = vec!["$3::uuid[]".to_owned()];
-    let kinds = table.columns.iter().map(|column| array_type(column.kind)).chain(table.hashed.iter().map(|_| "uuid[]"));
-    arrays.extend(kinds.enumerate().map(|(i, kind)| format!("${}::{kind}", i + 4)));
+    let mut arrays = vec![format!("$3::{ROW_KEY_TYPE}[]")];
+    let kinds = table.columns.iter().map(|column| array_type(column.kind)).chain(table.hashed.iter().map(key_type));
+    let kinds = kinds.chain(naming(table).iter().map(|_| "bigint"));
+    arrays.extend(kinds.enumerate().map(|(i, kind)| format!("${}::{kind}[]", i + 4)));
     // Plain INSERT: prior state says what is new, and the cursor commits with the rows, so a duplicate means that somebody
     // else wrote, that the rows are not what the digest says, or that the prior state was assumed and wrong.
     format!(
-        "INSERT INTO {leaf} (tenant_id, generation, row_key, {}) SELECT $1::text, $2::bigint, * FROM unnest({})",
+        "INSERT INTO {leaf} (tenant_id, generation, row_key, {}{}) SELECT $1::text, $2::bigint, * FROM unnest({})",
         column_list(table, ""),
+        since_list(table),
         arrays.join(", ")
     )
 }
 
 /// The parameters of [`insert_statement`] behind tenant and generation.
-pub(super) fn insert_params<'a>(table: &Table, rows: &[(RowKey, &'a Row)], params: &mut Vec<Param<'a>>) {
-    params.push(Box::new(rows.iter().map(|(key, _)| Key::from(*key)).collect::<Vec<_>>()));
+pub(super) fn insert_params<'a>(
+    table: &Table,
+    rows: &[(Identity, &'a Row)],
+    since: &Since<'_>,
+    params: &mut Vec<Param<'a>>,
+) {
+    params.push(keys(rows));
     for index in 0..table.columns.len() {
         params.push(column(table, index, rows.iter().map(|(_, row)| *row)));
     }
-    for index in table.hashed {
-        params.push(Box::new(rows.iter().map(|(_, row)| hash_of(row, *index)).collect::<Vec<_>>()));
+    for hashed in table.hashed {
+        params.push(Box::new(rows.iter().map(|(_, row)| key_beside(row, hashed)).collect::<Vec<_>>()));
     }
+    for named in naming(table) {
+        params.push(Box::new(rows.iter().map(|(_, row)| named_since(row, named.column, since)).collect::<Vec<_>>()));
+    }
+}
+
+fn keys<'a, R>(rows: &[(Identity, R)]) -> Param<'a> {
+    Box::new(rows.iter().map(|(key, _)| Id(*key)).collect::<Vec<_>>())
 }
 
 fn column<'a>(table: &Table, index: usize, rows: impl Iterator<Item = &'a Row>) -> Param<'a> {
@@ -75,8 +131,8 @@ fn column<'a>(table: &Table, index: usize, rows: impl Iterator<Item = &'a Row>) 
     }
 }
 
-fn hash_of(row: &Row, index: usize) -> Key {
-    RowKey::of(row.0[index].as_str().unwrap_or_default()).into()
+fn key_beside(row: &Row, hashed: &Hashed) -> Id {
+    Id(hashed.key(row.0[hashed.column].as_str().unwrap_or_default()))
 }
 
 /// `$1` tenant, `$2` generation, `$3` row keys, an array a column before the change, then (an update only) one a column and hashed
@@ -87,24 +143,25 @@ fn hash_of(row: &Row, index: usize) -> Key {
 /// believes of its size.
 fn changing_statement(table: &Table, leaf: &str, update: bool) -> String {
     let columns = table.columns.len();
-    let mut arrays = vec!["$3::uuid[]".to_owned()];
+    let mut arrays = vec![format!("$3::{ROW_KEY_TYPE}[]")];
     let mut names = vec!["row_key".to_owned()];
     for (i, column) in table.columns.iter().enumerate() {
-        arrays.push(format!("${}::{}", arrays.len() + 3, array_type(column.kind)));
+        arrays.push(format!("${}::{}[]", arrays.len() + 3, array_type(column.kind)));
         names.push(format!("b{i}"));
     }
     let mut set = Vec::new();
     if update {
         for (i, column) in table.columns.iter().enumerate() {
-            arrays.push(format!("${}::{}", arrays.len() + 3, array_type(column.kind)));
+            arrays.push(format!("${}::{}[]", arrays.len() + 3, array_type(column.kind)));
             names.push(format!("a{i}"));
             set.push(format!("{} = u.a{i}", column.name));
         }
-        for (i, index) in table.hashed.iter().enumerate() {
-            arrays.push(format!("${}::uuid[]", arrays.len() + 3));
+        for (i, hashed) in table.hashed.iter().enumerate() {
+            arrays.push(format!("${}::{}[]", arrays.len() + 3, key_type(hashed)));
             names.push(format!("h{i}"));
-            set.push(format!("{}_key = u.h{i}", table.columns[*index].name));
+            set.push(format!("{}_key = u.h{i}", table.columns[hashed.column].name));
         }
+        set.extend(naming(table).iter().map(|named| format!("{}_since = 0", table.columns[named.column].name)));
     }
     let before = |prefix: &str| {
         (0..columns).map(|i| format!("{prefix}{}", table.columns[i].name)).collect::<Vec<_>>().join(", ")
@@ -135,43 +192,51 @@ pub(super) fn delete_statement(table: &Table, leaf: &str) -> String {
 }
 
 /// The parameters of [`update_statement`] behind tenant and generation.
-pub(super) fn update_params<'a>(table: &Table, rows: &[(RowKey, &'a (Row, Row))], params: &mut Vec<Param<'a>>) {
-    params.push(Box::new(rows.iter().map(|(key, _)| Key::from(*key)).collect::<Vec<_>>()));
+pub(super) fn update_params<'a>(table: &Table, rows: &[(Identity, &'a (Row, Row))], params: &mut Vec<Param<'a>>) {
+    params.push(keys(rows));
     for index in 0..table.columns.len() {
         params.push(column(table, index, rows.iter().map(|(_, (before, _))| before)));
     }
     for index in 0..table.columns.len() {
         params.push(column(table, index, rows.iter().map(|(_, (_, after))| after)));
     }
-    for index in table.hashed {
-        params.push(Box::new(rows.iter().map(|(_, (_, after))| hash_of(after, *index)).collect::<Vec<_>>()));
+    for hashed in table.hashed {
+        params.push(Box::new(rows.iter().map(|(_, (_, after))| key_beside(after, hashed)).collect::<Vec<_>>()));
     }
 }
 
 /// The parameters of [`delete_statement`] behind tenant and generation.
-pub(super) fn delete_params<'a>(table: &Table, rows: &[(RowKey, &'a Row)], params: &mut Vec<Param<'a>>) {
-    params.push(Box::new(rows.iter().map(|(key, _)| Key::from(*key)).collect::<Vec<_>>()));
+pub(super) fn delete_params<'a>(table: &Table, rows: &[(Identity, &'a Row)], params: &mut Vec<Param<'a>>) {
+    params.push(keys(rows));
     for index in 0..table.columns.len() {
         params.push(column(table, index, rows.iter().map(|(_, row)| *row)));
     }
 }
 
 /// Rows with their identities, in the order of the index that they go into.
-pub(super) fn sorted<R>(rows: &[R], row: impl Fn(&R) -> &Row) -> Vec<(RowKey, &R)> {
-    let mut sorted: Vec<(RowKey, &R)> = rows.iter().map(|item| (RowKey::of(row(item).key()), item)).collect();
+pub(super) fn sorted<'r, R>(table: &Table, rows: &'r [R], row: impl Fn(&R) -> &Row) -> Vec<(Identity, &'r R)> {
+    let mut sorted: Vec<(Identity, &R)> = rows.iter().map(|item| (table.identity(row(item).key()), item)).collect();
     sorted.sort_unstable_by_key(|(key, _)| *key);
     sorted
 }
 
 /// The statement that takes [`copy_data`].
 pub(super) fn copy_statement(table: &Table, leaf: &str) -> String {
-    format!("COPY {leaf} (tenant_id, generation, row_key, {}) FROM STDIN (FORMAT binary)", column_list(table, ""))
+    let (columns, since) = (column_list(table, ""), since_list(table));
+    format!("COPY {leaf} (tenant_id, generation, row_key, {columns}{since}) FROM STDIN (FORMAT binary)")
 }
 
 /// Rows in the server's binary COPY format, in chunks.
-pub(super) fn copy_data(table: &Table, tenant: &str, generation: Generation, rows: &[(RowKey, &Row)]) -> Vec<Bytes> {
+pub(super) fn copy_data(
+    table: &Table,
+    tenant: &str,
+    generation: Generation,
+    rows: &[(Identity, &Row)],
+    since: &Since<'_>,
+) -> Vec<Bytes> {
     const CHUNK_BYTES: usize = 256 * 1024;
-    let fields = (3 + table.columns.len() + table.hashed.len()) as i16;
+    let named = naming(table);
+    let fields = (3 + table.columns.len() + table.hashed.len() + named.len()) as i16;
     let mut chunks = Vec::new();
     let mut out = BytesMut::with_capacity(CHUNK_BYTES + 4096);
     out.put_slice(b"PGCOPY\n\xff\r\n\0");
@@ -181,13 +246,16 @@ pub(super) fn copy_data(table: &Table, tenant: &str, generation: Generation, row
         out.put_i32(text.len() as i32);
         out.put_slice(text.as_bytes());
     };
+    let identity = |out: &mut BytesMut, key: Identity| {
+        out.put_i32(key.as_bytes().len() as i32);
+        out.put_slice(key.as_bytes());
+    };
     for (key, row) in rows {
         out.put_i16(fields);
         text(&mut out, tenant);
         out.put_i32(8);
         out.put_i64(generation.0);
-        out.put_i32(16);
-        out.put_slice(&key.0);
+        identity(&mut out, *key);
         for value in &row.0 {
             match value {
                 Value::Null => out.put_i32(-1),
@@ -198,9 +266,12 @@ pub(super) fn copy_data(table: &Table, tenant: &str, generation: Generation, row
                 }
             }
         }
-        for index in table.hashed {
-            out.put_i32(16);
-            out.put_slice(&hash_of(row, *index).0);
+        for hashed in table.hashed {
+            identity(&mut out, key_beside(row, hashed).0);
+        }
+        for named in named {
+            out.put_i32(8);
+            out.put_i64(named_since(row, named.column, since));
         }
         if out.len() >= CHUNK_BYTES {
             chunks.push(out.split().freeze());
@@ -225,13 +296,15 @@ pub(super) fn row_at(table: &Table, row: &tokio_postgres::Row, at: usize) -> Res
     Ok(Row(values))
 }
 
-/// Reads `row_key` and then the columns of [`column_list`].
+/// Reads `row_key`, then the columns of [`column_list`] and [`since_list`].
 pub(super) fn keyed_row(table: &Table, row: &tokio_postgres::Row) -> Result<KeyedRow> {
     let unreadable = |error: tokio_postgres::Error| StoreError::internal(format!("{}: {error}", table.name));
-    let key: Key = row.try_get(0).map_err(unreadable)?;
+    let Id(key) = row.try_get(0).map_err(unreadable)?;
     let at = 1 + table.columns.len();
     let hashed = (0..table.hashed.len())
-        .map(|i| row.try_get::<_, Key>(at + i).map(RowKey::from).map_err(unreadable))
+        .map(|i| row.try_get::<_, Id>(at + i).map(|id| id.0).map_err(unreadable))
         .collect::<Result<_>>()?;
-    Ok(KeyedRow { key: key.into(), row: row_at(table, row, 1)?, hashed })
+    let at = at + table.hashed.len();
+    let since = (0..naming(table).len()).map(|i| row.try_get(at + i).map_err(unreadable)).collect::<Result<_>>()?;
+    Ok(KeyedRow { key, row: row_at(table, row, 1)?, hashed, since })
 }

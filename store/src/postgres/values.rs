@@ -1,7 +1,8 @@
-//! 128-bit values on the wire: a hash or an id as the server's `uuid` (16 bytes, ordered by bytes).
+//! 128-bit values on the wire: a hash or an id as the server's `uuid` (16 bytes, ordered by bytes); and what rows are found by, as the
+//! same, or as `bytea` where a place stands before it.
 
 use bytes::{BufMut as _, BytesMut};
-use decisiongraph_projections::RowKey;
+use decisiongraph_projections::{Identity, RowKey};
 use std::error::Error;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, accepts, to_sql_checked};
 use uuid::Uuid;
@@ -48,4 +49,30 @@ impl<'a> FromSql<'a> for Key {
         Ok(Key(raw.try_into()?))
     }
     accepts!(UUID);
+}
+
+/// An identity of rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Id(pub(super) Identity);
+
+impl From<Identity> for Id {
+    fn from(identity: Identity) -> Id {
+        Id(identity)
+    }
+}
+
+impl ToSql for Id {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        out.put_slice(self.0.as_bytes());
+        Ok(IsNull::No)
+    }
+    accepts!(UUID, BYTEA);
+    to_sql_checked!();
+}
+
+impl<'a> FromSql<'a> for Id {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Id, Box<dyn Error + Sync + Send>> {
+        Identity::from_bytes(raw).map(Id).ok_or_else(|| "a row_key is no identity".into())
+    }
+    accepts!(UUID, BYTEA);
 }

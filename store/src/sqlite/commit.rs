@@ -7,7 +7,7 @@ use super::failure::resolve_upto;
 use super::rows::{bind_columns, bind_hashes, bind_key, bind_scope, corruption, delete_sql, insert_sql, update_sql};
 use crate::{BatchCommit, BuildLease, Checkpoint, Generation, Lease, Result, Scope, StoreError, crash};
 use decisiongraph_projections::digest::rolling::RollingDigest;
-use decisiongraph_projections::{Changes, LogSeq, Row, RowKey, Table, TableChanges, TenantId};
+use decisiongraph_projections::{Changes, Identity, LogSeq, Row, Table, TableChanges, TenantId};
 use rusqlite::{Connection, OptionalExtension, params};
 
 /// Checkpoints that a scope keeps.
@@ -155,7 +155,7 @@ fn write_table(conn: &Connection, table: &Table, tenant: &str, generation: i64, 
     if !changes.deletes.is_empty() {
         let mut delete = conn.prepare_cached(&delete_sql(table))?;
         bind_scope(&mut delete, tenant, generation)?;
-        for (key, row) in by_key(&changes.deletes, |row| row) {
+        for (key, row) in by_key(table, &changes.deletes, |row| row) {
             bind_key(&mut delete, &key)?;
             bind_columns(&mut delete, &row.0, 4)?;
             if delete.raw_execute()? != 1 {
@@ -166,7 +166,7 @@ fn write_table(conn: &Connection, table: &Table, tenant: &str, generation: i64, 
     if !changes.updates.is_empty() {
         let mut update = conn.prepare_cached(&update_sql(table))?;
         bind_scope(&mut update, tenant, generation)?;
-        for (key, (before, after)) in by_key(&changes.updates, |(before, _)| before) {
+        for (key, (before, after)) in by_key(table, &changes.updates, |(before, _)| before) {
             bind_key(&mut update, &key)?;
             let at = bind_columns(&mut update, &before.0, 4)?;
             let at = bind_columns(&mut update, &after.0[1..], at)?;
@@ -179,7 +179,7 @@ fn write_table(conn: &Connection, table: &Table, tenant: &str, generation: i64, 
     if !changes.inserts.is_empty() {
         let mut insert = conn.prepare_cached(&insert_sql(table))?;
         bind_scope(&mut insert, tenant, generation)?;
-        for (key, row) in by_key(&changes.inserts, |row| row) {
+        for (key, row) in by_key(table, &changes.inserts, |row| row) {
             bind_key(&mut insert, &key)?;
             let at = bind_columns(&mut insert, &row.0, 4)?;
             bind_hashes(&mut insert, table, row, at)?;
@@ -190,8 +190,9 @@ fn write_table(conn: &Connection, table: &Table, tenant: &str, generation: i64, 
 }
 
 /// In the order of the index that they go into.
-fn by_key<T>(items: &[T], row: impl Fn(&T) -> &Row) -> Vec<(RowKey, &T)> {
-    let mut keyed: Vec<(RowKey, &T)> = items.iter().map(|item| (RowKey::of(row(item).key()), item)).collect();
+fn by_key<'r, T>(table: &Table, items: &'r [T], row: impl Fn(&T) -> &Row) -> Vec<(Identity, &'r T)> {
+    let identity = |item: &T| table.identity(row(item).key());
+    let mut keyed: Vec<(Identity, &T)> = items.iter().map(|item| (identity(item), item)).collect();
     keyed.sort_unstable_by_key(|(key, _)| *key);
     keyed
 }

@@ -3,9 +3,11 @@
 
 use super::errors::too_new;
 use crate::{Result, SchemaStatus, StoreError};
+use decisiongraph_projections::rows::KeyPart;
 use refinery::Migration;
 use refinery_core::traits::sync::{Migrate, Query, Transaction};
 use rusqlite::Connection;
+use rusqlite::functions::FunctionFlags;
 
 mod embedded {
     refinery::embed_migrations!("../migrations/sqlite");
@@ -53,11 +55,29 @@ pub(super) fn run(conn: &Connection) -> Result<Vec<String>> {
     if before.database > before.program {
         return Err(too_new(before.database, before.program));
     }
+    add_functions(conn)?;
     let mut inside = InsideTransaction { conn, fault: None };
     match embedded::migrations::runner().run(&mut inside) {
         Ok(report) => Ok(report.applied_migrations().iter().map(ToString::to_string).collect()),
         Err(error) => Err(inside.fault.take().unwrap_or_else(|| StoreError::internal(error.to_string()))),
     }
+}
+
+/// What migrations compute that SQLite cannot: `dg_placed(key, hash, part)`, the hash of the key behind its place. `part` is a number, or -1
+/// for what is behind the first `:`, or -2 for the whole key.
+fn add_functions(conn: &Connection) -> Result<()> {
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_DIRECTONLY;
+    conn.create_scalar_function("dg_placed", 3, flags, |row| {
+        let part = match row.get::<i64>(2)? {
+            -2 => KeyPart::Whole,
+            -1 => KeyPart::Rest,
+            number => KeyPart::Part(number as usize),
+        };
+        // The hash as it is stored, not as it should be: what was wrong before is found by `verify` afterwards.
+        let place = part.place(row.get_raw(0).as_str()?);
+        Ok([&place[..], row.get_raw(1).as_blob()?].concat())
+    })?;
+    Ok(())
 }
 
 /// Lets refinery work inside the transaction that is already open: its own driver would begin one a step, and between

@@ -43,7 +43,7 @@ pub(super) fn heads(
 ) -> Result<HashMap<Arc<str>, i64>> {
     let mut statement = conn.prepare_cached(include_str!("sql/read_head.sql"))?;
     let mut heads = HashMap::with_capacity(traces.len());
-    for (key, trace) in in_key_order(traces) {
+    for (key, trace) in in_order(traces, key_of) {
         let head = statement
             .query_row(params![tenant.as_str(), key, upto.0], |row| {
                 Ok((row.get::<_, Arc<str>>(0)?, row.get::<_, i64>(1)?))
@@ -70,7 +70,7 @@ pub(super) fn history(
 ) -> Result<HashMap<Arc<str>, Vec<LogEvent>>> {
     let mut statement = conn.prepare_cached(include_str!("sql/read_history.sql"))?;
     let (mut history, mut texts) = (HashMap::with_capacity(traces.len()), Texts::new());
-    for (key, trace) in in_key_order(traces) {
+    for (key, trace) in in_order(traces, key_of) {
         let mut events = Vec::new();
         let mut rows = statement.query(params![tenant.as_str(), key, upto.0])?;
         while let Some(row) = rows.next()? {
@@ -275,8 +275,8 @@ pub(super) fn prior_rows(
         match need.fetch {
             Fetch::Existence => {
                 let mut statement = conn.prepare_cached(&existence_sql(table))?;
-                for (key, value) in in_key_order(&need.values) {
-                    let mut rows = statement.query(params![tenant.as_str(), generation.0, key])?;
+                for (key, value) in in_order(&need.values, |value| table.identity(value)) {
+                    let mut rows = statement.query(params![tenant.as_str(), generation.0, key.as_bytes()])?;
                     let Some(row) = rows.next()? else { continue };
                     if row.get_ref(0)?.as_bytes().ok() != Some(value.as_bytes()) {
                         return Err(collision(table.columns[0].name));
@@ -286,8 +286,8 @@ pub(super) fn prior_rows(
             }
             Fetch::Rows => {
                 let mut statement = conn.prepare_cached(&lookup_sql(table, need.by))?;
-                for (key, value) in in_key_order(&need.values) {
-                    let mut rows = statement.query(params![tenant.as_str(), generation.0, key])?;
+                for (key, value) in in_order(&need.values, |value| table.key_of(need.by, value)) {
+                    let mut rows = statement.query(params![tenant.as_str(), generation.0, key.as_bytes()])?;
                     while let Some(row) = rows.next()? {
                         let found = read_row(table, row, 0)?.row;
                         if found.0[need.by].as_str() != Some(&**value) {
@@ -324,8 +324,11 @@ pub(super) fn checkpoints(conn: &Connection, scope: &Scope, limit: usize) -> Res
 }
 
 /// In the order of the index that they are sought in.
-fn in_key_order<'v, T: AsRef<str> + 'v>(values: impl IntoIterator<Item = &'v T>) -> Vec<([u8; 16], &'v T)> {
-    let mut keyed: Vec<_> = values.into_iter().map(|value| (key_of(value.as_ref()), value)).collect();
+fn in_order<'v, T: AsRef<str> + 'v, K: Ord + Copy>(
+    values: impl IntoIterator<Item = &'v T>,
+    key: impl Fn(&str) -> K,
+) -> Vec<(K, &'v T)> {
+    let mut keyed: Vec<_> = values.into_iter().map(|value| (key(value.as_ref()), value)).collect();
     keyed.sort_unstable_by_key(|(key, _)| *key);
     keyed
 }

@@ -4,7 +4,7 @@
 //! Column order in every statement: tenant, generation, row key, the table's columns, then the hashes of its hashed columns.
 
 use crate::{KeyedRow, Result, StoreError};
-use decisiongraph_projections::{Category, ColumnType, Row, RowKey, Table, Value};
+use decisiongraph_projections::{Category, ColumnType, Identity, Row, RowKey, Table, Value};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Statement, ToSql};
 use std::fmt::Write as _;
@@ -40,8 +40,8 @@ pub(super) fn select_list(table: &Table) -> String {
     for column in table.columns {
         let _ = write!(list, ", {}", column.name);
     }
-    for column in table.hashed {
-        let _ = write!(list, ", {}", key_column(table, *column));
+    for hashed in table.hashed {
+        let _ = write!(list, ", {}", key_column(table, hashed.column));
     }
     list
 }
@@ -77,8 +77,8 @@ pub(super) fn update_sql(table: &Table) -> String {
         set.push(format!("{} = ?{next}", column.name));
         next += 1;
     }
-    for column in table.hashed {
-        set.push(format!("{} = ?{next}", key_column(table, *column)));
+    for hashed in table.hashed {
+        set.push(format!("{} = ?{next}", key_column(table, hashed.column)));
         next += 1;
     }
     format!("UPDATE {} SET {} WHERE {}", table.name, set.join(", "), still_before(table))
@@ -119,8 +119,8 @@ pub(super) fn bind_scope(statement: &mut Statement<'_>, tenant: &str, generation
 }
 
 /// Binds the row key to the third parameter.
-pub(super) fn bind_key(statement: &mut Statement<'_>, key: &RowKey) -> Result<()> {
-    statement.raw_bind_parameter(3, &key.0[..])?;
+pub(super) fn bind_key(statement: &mut Statement<'_>, key: &Identity) -> Result<()> {
+    statement.raw_bind_parameter(3, key.as_bytes())?;
     Ok(())
 }
 
@@ -135,9 +135,9 @@ pub(super) fn bind_columns(statement: &mut Statement<'_>, values: &[Value], mut 
 
 /// Binds the hashes of a row's hashed columns from parameter `at` on.
 pub(super) fn bind_hashes(statement: &mut Statement<'_>, table: &Table, row: &Row, mut at: usize) -> Result<()> {
-    for column in table.hashed {
-        let text = row.0[*column].as_str().unwrap_or_default();
-        statement.raw_bind_parameter(at, &key_of(text)[..])?;
+    for hashed in table.hashed {
+        let text = row.0[hashed.column].as_str().unwrap_or_default();
+        statement.raw_bind_parameter(at, hashed.key(text).as_bytes())?;
         at += 1;
     }
     Ok(())
@@ -145,7 +145,10 @@ pub(super) fn bind_hashes(statement: &mut Statement<'_>, table: &Table, row: &Ro
 
 /// Reads a row of [`select_list`], from column `at` on.
 pub(super) fn read_row(table: &Table, row: &rusqlite::Row<'_>, at: usize) -> Result<KeyedRow> {
-    let key = |index: usize| -> Result<RowKey> { Ok(RowKey(row.get(index)?)) };
+    let key = |index: usize| -> Result<Identity> {
+        let stored = row.get_ref(index)?.as_blob().ok().and_then(Identity::from_bytes);
+        stored.ok_or_else(|| StoreError::new(Category::Storage, format!("{}: a stored key is no identity", table.name)))
+    };
     let first = at + 1;
     let mut values = Vec::with_capacity(table.columns.len());
     for (index, column) in table.columns.iter().enumerate() {
@@ -157,5 +160,5 @@ pub(super) fn read_row(table: &Table, row: &rusqlite::Row<'_>, at: usize) -> Res
     }
     let hashes = first + table.columns.len();
     let hashed = (0..table.hashed.len()).map(|index| key(hashes + index)).collect::<Result<_>>()?;
-    Ok(KeyedRow { key: key(at)?, row: Row(values), hashed })
+    Ok(KeyedRow { key: key(at)?, row: Row(values), hashed, since: Vec::new() })
 }

@@ -3,7 +3,7 @@
 use super::pool::{Reader, blocking, lock};
 use super::rows::{read_row, select_list};
 use crate::{Generation, KeyedRow, Result, RowOrder, RowStream};
-use decisiongraph_projections::{RowKey, Table, TenantId};
+use decisiongraph_projections::{Identity, Table, TenantId};
 use futures_util::stream;
 use rusqlite::{Connection, params};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +16,7 @@ const CHUNK_ROWS: i64 = 1_000;
 #[derive(Clone)]
 enum At {
     /// Behind this key, in the order of the keys.
-    Key(Option<RowKey>),
+    Key(Option<Identity>),
     /// Behind this place of a temporary list of rows, in the order of their text.
     Listed { list: String, place: i64 },
 }
@@ -85,7 +85,7 @@ impl Source {
         })
     }
 
-    fn chunk_by_key(&self, conn: &Connection, after: Option<RowKey>) -> Result<(Vec<KeyedRow>, Option<At>)> {
+    fn chunk_by_key(&self, conn: &Connection, after: Option<Identity>) -> Result<(Vec<KeyedRow>, Option<At>)> {
         let sql = format!(
             "SELECT {} FROM {} WHERE tenant_id = ?1 AND generation = ?2 AND row_key > ?3 ORDER BY row_key LIMIT {CHUNK_ROWS}",
             select_list(self.table),
@@ -93,7 +93,7 @@ impl Source {
         );
         let mut statement = conn.prepare_cached(&sql)?;
         // An empty blob sorts before every key.
-        let after: &[u8] = after.as_ref().map_or(&[], |key| &key.0);
+        let after: &[u8] = after.as_ref().map_or(&[], Identity::as_bytes);
         let mut rows = statement.query(params![self.tenant.as_str(), self.generation.0, after])?;
         let mut chunk = Vec::new();
         while let Some(row) = rows.next()? {

@@ -131,7 +131,7 @@ pub async fn collect(mut stream: RowStream) -> Vec<KeyedRow> {
     rows
 }
 
-/// All rows of a generation, table by table.
+/// All rows of a generation, table by table, without the positions beside them: those say how the log was cut.
 pub async fn all_rows(
     view: &dyn ReadView,
     tenant: &TenantId,
@@ -141,7 +141,8 @@ pub async fn all_rows(
     let mut tables = Vec::new();
     for table in 0..projection.tables().len() {
         let stream = view.rows(tenant, projection, generation, table, RowOrder::Text).await.expect("a stream");
-        tables.push(collect(stream).await);
+        let rows = collect(stream).await.into_iter();
+        tables.push(rows.map(|row| KeyedRow { since: Vec::new(), ..row }).collect());
     }
     tables
 }

@@ -52,6 +52,7 @@ every_backend! {
         two_processes_migrate_at_once,
         a_newer_schema_is_refused,
         a_newer_schema_that_serves_older_programs_is_worked_on,
+        rows_of_the_schema_before_are_brought_up,
         without_a_schema_it_says_what_to_run,
     ]
     appends [

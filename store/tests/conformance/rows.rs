@@ -4,10 +4,10 @@ use crate::appends::hostile_ids;
 use crate::backend::{Blank, Fresh};
 use crate::fold::{acquire, all_rows, append_all, catch_up, collect, owner};
 use crate::log::{named, offered, seeded, started, tenant, whole_trace};
-use decisiongraph_projections::{Fetch, Needs, Projection, RowKey, RowsNeed, catalogue};
+use decisiongraph_projections::{Fetch, Hashed, Needs, Projection, RowsNeed, catalogue};
 use decisiongraph_store::*;
 use futures_util::StreamExt as _;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 async fn projected(fresh: &Fresh, tenant: &decisiongraph_projections::TenantId, projection: &dyn Projection) -> Lease {
@@ -89,11 +89,11 @@ pub async fn streams_come_in_both_orders(blank: Blank) {
         assert!(by_key.windows(2).all(|pair| pair[0].key < pair[1].key));
         assert!(by_text.windows(2).all(|pair| pair[0].row.key().as_bytes() < pair[1].row.key().as_bytes()));
         for row in &by_key {
-            assert_eq!(row.key, RowKey::of(row.row.key()));
-            let hashes: Vec<RowKey> =
-                table.hashed.iter().map(|column| RowKey::of(row.row.0[*column].as_str().expect("a text"))).collect();
-            assert_eq!(row.hashed, hashes);
+            assert_eq!(row.key, table.identity(row.row.key()));
+            let beside = |hashed: &Hashed| hashed.key(row.row.0[hashed.column].as_str().expect("a text"));
+            assert_eq!(row.hashed, table.hashed.iter().map(beside).collect::<Vec<_>>());
         }
+        positions_are_those_of_the_rows_named(&*view, lease.generation, index, &by_key, blank.keeps_positions()).await;
         let mut sorted = by_key.clone();
         sorted.sort_by(|a, b| a.row.key().cmp(b.row.key()));
         assert_eq!(sorted, by_text);
@@ -105,6 +105,35 @@ pub async fn streams_come_in_both_orders(blank: Blank) {
         .await
         .expect("a stream");
     assert_eq!(collect(none).await, Vec::new());
+}
+
+/// Beside the hash of a row that is named stands its position, or 0: some of both, where the log was cut into batches of several sizes.
+async fn positions_are_those_of_the_rows_named(
+    view: &dyn ReadView,
+    generation: Generation,
+    table: usize,
+    rows: &[KeyedRow],
+    kept: bool,
+) {
+    let tables = catalogue::CONTEXT_GRAPH.tables();
+    let Some(named) = tables[table].naming.filter(|_| kept) else {
+        assert!(rows.iter().all(|row| row.since.is_empty()), "{}", tables[table].name);
+        return;
+    };
+    let begun = all_rows(view, &tenant(), catalogue::CONTEXT_GRAPH, generation).await.swap_remove(named);
+    let at = tables[named].column("log_seq");
+    let begun: HashMap<&str, i64> =
+        begun.iter().map(|row| (row.row.key(), row.row.0[at].as_int().expect("a position"))).collect();
+    let (mut known, mut unknown) = (0, 0);
+    for row in rows {
+        assert_eq!(row.since.len(), tables[table].hashed.len());
+        for (hashed, since) in tables[table].hashed.iter().zip(&row.since) {
+            let name = row.row.0[hashed.column].as_str().expect("a text");
+            assert!(*since == 0 || begun[name] == *since, "{name} of {}: {since}", row.row.key());
+            if *since == 0 { unknown += 1 } else { known += 1 }
+        }
+    }
+    assert!(known > 100 && unknown > 100, "{known}, {unknown}");
 }
 
 pub async fn streams_of_one_view_do_not_block_each_other(blank: Blank) {

@@ -1,8 +1,11 @@
 //! Migrations.
 
 use crate::backend::Blank;
-use decisiongraph_projections::Category;
-use decisiongraph_store::SchemaFit;
+use crate::fold::{acquire, all_rows, append_all, catch_up, owner};
+use crate::log::{seeded, tenant, whole_trace};
+use decisiongraph_projections::{Category, Row, catalogue};
+use decisiongraph_store::{Direction, Generation, ReadView, SchemaFit, Scope, digest_of_rows};
+use std::collections::BTreeSet;
 
 pub async fn migrates_twice(blank: Blank) {
     let fresh = blank.empty().await;
@@ -51,6 +54,69 @@ pub async fn a_newer_schema_that_serves_older_programs_is_worked_on(blank: Blank
     fresh.raw("UPDATE dg_schema SET serves_from = 9999").await;
     let status = fresh.store.schema_status().await.expect("a status");
     assert_eq!(status.fit(), SchemaFit::TooNew, "{status:?}");
+}
+
+pub async fn rows_of_the_schema_before_are_brought_up(blank: Blank) {
+    let fresh = blank.migrated().await;
+    append_all(&fresh.store, &tenant(), &seeded(3, 600)).await;
+    let (me, mut scopes, mut rows) = (owner("me"), Vec::new(), Vec::new());
+    let view = fresh.store.view().await.expect("a view");
+    for projection in catalogue::ALL {
+        let (lease, position) = acquire(&fresh.store, &Scope::new(&tenant(), projection), &me).await;
+        let position = catch_up(&fresh.store, &lease, position, projection, &[100]).await;
+        rows.push(all_rows(&*view, &tenant(), projection, lease.generation).await);
+        scopes.push((projection, lease, position));
+    }
+    let graph = scopes[0].1.generation;
+    let before = seen(&*view, graph).await;
+    assert!(before.len() > 500, "{}", before.len());
+    drop(view);
+    for statement in blank.to_the_schema_before() {
+        fresh.raw(statement).await;
+    }
+    // Another process: what the first has prepared is of the schema that it knew.
+    let fresh = fresh.again().await;
+    assert_eq!(fresh.store.schema_status().await.expect("a status").fit(), SchemaFit::Behind);
+    assert_eq!(fresh.store.migrate().await.expect("a schema").len(), 1);
+    let view = fresh.store.view().await.expect("a view");
+    for ((projection, lease, _), rows) in scopes.iter().zip(&rows) {
+        assert_eq!(&all_rows(&*view, &tenant(), *projection, lease.generation).await, rows, "{}", projection.name());
+    }
+    assert_eq!(seen(&*view, graph).await, before);
+    // Rows of then and rows of now, beside one another.
+    append_all(&fresh.store, &tenant(), &whole_trace("a later one")).await;
+    append_all(&fresh.store, &tenant(), &seeded(3, 700)[600..]).await;
+    for (projection, was, position) in scopes {
+        let (lease, at) = acquire(&fresh.store, &Scope::new(&tenant(), projection), &me).await;
+        assert_eq!((lease.generation, &at), (was.generation, &position));
+        let after = catch_up(&fresh.store, &lease, position, projection, &[30]).await;
+        let digest = digest_of_rows(&*view, &tenant(), projection, lease.generation).await.expect("a digest");
+        assert_eq!(digest, after.digest, "{}", projection.name());
+    }
+    let after = seen(&*view, graph).await;
+    assert!(after.len() > before.len() && after.is_superset(&before));
+}
+
+/// What queries find: each node with each of its edges.
+async fn seen(view: &dyn ReadView, generation: Generation) -> BTreeSet<(String, String)> {
+    let [nodes, edges] = &all_rows(view, &tenant(), catalogue::CONTEXT_GRAPH, generation).await[..] else {
+        panic!("two tables");
+    };
+    let ends = |row: &Row| [row.0[2].clone(), row.0[3].clone()].map(|end| end.as_str().expect("a text").to_owned());
+    let expected: BTreeSet<(String, String)> =
+        edges.iter().flat_map(|edge| ends(&edge.row).map(|node| (node, edge.row.key().to_owned()))).collect();
+    let mut seen = BTreeSet::new();
+    for node in nodes {
+        let id = node.row.key();
+        let found = view.edges_of(&tenant(), generation, id, Direction::Both, None, 100_000).await.expect("edges");
+        let touching = BTreeSet::from([id.to_owned()]);
+        let touching = view.edges_touching(&tenant(), generation, &touching, None, None, 100_000).await.expect("edges");
+        let ids = |rows: &[Row]| rows.iter().map(|row| row.key().to_owned()).collect::<BTreeSet<_>>();
+        assert_eq!(ids(&found), ids(&touching), "{id}");
+        seen.extend(ids(&found).into_iter().map(|edge| (id.to_owned(), edge)));
+    }
+    assert_eq!(seen, expected);
+    seen
 }
 
 pub async fn without_a_schema_it_says_what_to_run(blank: Blank) {

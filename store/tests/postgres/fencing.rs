@@ -33,7 +33,7 @@ async fn a_writer_inside_its_transaction_is_stopped_by_the_fence() {
     stale
         .execute(
             "INSERT INTO dg_cg_nodes (tenant_id, generation, row_key, node_id, node_type, trace_id, log_seq, created_at) \
-             VALUES ('default', $1, gen_random_uuid(), 'n', 't', 't', 1, '')",
+             VALUES ('default', $1, uuid_send(gen_random_uuid()), 'n', 't', 't', 1, '')",
             &[&lease.generation.0],
         )
         .await

@@ -1,5 +1,6 @@
 //! Generations that own partitions: built, flipped to and removed, with every step interrupted and repeated.
 
+use crate::backend::Blank;
 use crate::fold::{acquire, all_rows, append_all, build, catch_up, origin, owner};
 use crate::log::{seeded, tenant};
 use crate::raw::{Fresh, until};
@@ -74,7 +75,7 @@ async fn an_interrupted_finish_goes_on() {
     client
         .batch_execute(&format!(
             "ALTER TABLE dg_cg_nodes ATTACH PARTITION dg_cg_nodes_g{generation} FOR VALUES FROM ({generation}) TO ({}); \
-             CREATE INDEX dg_cg_edges_g{generation}_i1 ON dg_cg_edges_g{generation} (tenant_id, generation, from_node_id_key, log_seq)",
+             CREATE INDEX dg_cg_edges_g{generation}_i1 ON dg_cg_edges_g{generation} (tenant_id, generation, from_node_id_since, from_node_id_key, log_seq)",
             generation + 1
         ))
         .await
@@ -83,6 +84,42 @@ async fn an_interrupted_finish_goes_on() {
     assert_eq!(partitions(&fresh).await, 4);
     fresh.store.flip(&lease).await.expect("a flip");
     let view = fresh.store.view().await.expect("a view");
+    assert_eq!(digest_of_rows(&*view, &tenant(), GRAPH, lease.generation).await.expect("a digest"), live.digest);
+}
+
+/// Its table is not attached yet, so a migration of the table that it will be part of does not reach it by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_build_under_way_is_brought_up_with_the_schema() {
+    let fresh = Fresh::new().await;
+    append_all(&fresh.store, &tenant(), &seeded(7, 600)).await;
+    let (live_lease, position) = acquire(&fresh.store, &scope(), &owner("me")).await;
+    let live = catch_up(&fresh.store, &live_lease, position, GRAPH, &[100]).await;
+    let lease = fresh.store.begin_build(&scope(), Uuid::new_v4(), Storage::Own).await.expect("a build");
+    let half = build(&fresh.store, &lease, origin(GRAPH), GRAPH, 70, 4).await;
+    fresh.store.index_build(&lease, &[(1, 0)]).await.expect("an index");
+    let (client, nodes) = (fresh.client().await, format!("dg_cg_nodes_g{}", lease.generation));
+    let own = format!("dg_cg_edges_g{}", lease.generation);
+    let before = [
+        format!("ALTER TABLE {nodes} ALTER row_key TYPE uuid USING encode(substr(row_key, 5), 'hex')::uuid"),
+        format!(
+            "DROP INDEX {own}_pkey; ALTER TABLE {own} ALTER row_key TYPE uuid USING encode(substr(row_key, 5), 'hex')::uuid, \
+             DROP COLUMN from_node_id_since, DROP COLUMN to_node_id_since"
+        ),
+        format!("CREATE UNIQUE INDEX {own}_pkey ON {own} (tenant_id, generation, row_key)"),
+    ];
+    for statement in Blank::Postgres.to_the_schema_before().iter().map(|sql| (*sql).to_owned()).chain(before) {
+        client.batch_execute(&statement).await.expect("the schema before");
+    }
+    let store = fresh.again().await;
+    assert_eq!(store.migrate().await.expect("a schema").len(), 1);
+    let (lease, position) = store.resume_build(&scope(), lease.run_id).await.expect("an answer").expect("the build");
+    assert_eq!(position, half);
+    assert_eq!(build(&store, &lease, position, GRAPH, 70, 100).await, live);
+    store.finish_build(&lease).await.expect("is ready");
+    store.flip(&lease).await.expect("a flip");
+    let view = store.view().await.expect("a view");
+    let old = all_rows(&*view, &tenant(), GRAPH, live_lease.generation).await;
+    assert_eq!(all_rows(&*view, &tenant(), GRAPH, lease.generation).await, old);
     assert_eq!(digest_of_rows(&*view, &tenant(), GRAPH, lease.generation).await.expect("a digest"), live.digest);
 }
 
@@ -145,7 +182,7 @@ async fn the_sessions_of_a_finish_hold_what_the_next_one_waits_for() {
     let (client, generation) = (fresh.client().await, lease.generation.0);
     let large = format!(
         "INSERT INTO dg_cg_nodes_g{generation} (tenant_id, generation, row_key, node_id, node_type, trace_id, log_seq, created_at) \
-         SELECT 'default', {generation}, gen_random_uuid(), repeat('x', 1500), 't', 't', 1, '' FROM generate_series(1, 7000)"
+         SELECT 'default', {generation}, uuid_send(gen_random_uuid()), repeat('x', 1500), 't', 't', 1, '' FROM generate_series(1, 7000)"
     );
     client.batch_execute(&large).await.expect("some megabytes");
     // A writer in both tables keeps every index from being built, so that no session has done its part before another is there.

@@ -3,6 +3,9 @@
 #![cfg(feature = "throwaway-postgres")]
 
 #[allow(dead_code)]
+#[path = "../conformance/backend.rs"]
+mod backend;
+#[allow(dead_code)]
 #[path = "../conformance/fold.rs"]
 mod fold;
 #[allow(dead_code)]

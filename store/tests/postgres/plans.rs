@@ -105,6 +105,20 @@ const TENANTS_BEHIND: [&str; 3] = [
 /// Both ends of the scan, as pairs of tenant and position.
 const PAIRS: &str = "(ROW(tenant_id, log_seq) > ROW($1, $2)) AND (ROW(tenant_id, log_seq) <= ROW($1, $3))";
 
+/// The look-ups of edges by their ends: statement, types of its parameters, arguments for them.
+const EDGES: [(&str, &str, &str); 2] = [
+    (
+        include_str!("../../src/postgres/sql/edges_of.sql"),
+        "text, bigint, uuid, text, boolean, boolean, bigint, text, bigint, bytea",
+        "'t', 1::bigint, gen_random_uuid(), 'n', true, true, 0::bigint, ''::text, 100::bigint, ''::bytea",
+    ),
+    (
+        include_str!("../../src/postgres/sql/edges_touching.sql"),
+        "text, bigint, uuid[], text[], text[], text, bigint, bytea[]",
+        "'t', 1::bigint, '{}'::uuid[], '{}'::text[], NULL, NULL, 100::bigint, '{}'::bytea[]",
+    ),
+];
+
 /// The settings that every session of the store has.
 const SETTINGS: &str = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_hashjoin = off; \
                         SET enable_mergejoin = off; SET enable_incremental_sort = off; \
@@ -144,6 +158,22 @@ async fn check(fresh: &Fresh, when: &str) {
         assert!(bounds.iter().any(|bound| bound.contains(expected)), "{when}: nothing bounded by {expected}:\n{plan}");
     }
     assert!(!plan.contains("Seq Scan") && !plan.contains("Sort"), "{when}: not one tenant at a time:\n{plan}");
+    for (number, (sql, types, arguments)) in EDGES.iter().enumerate() {
+        let sql =
+            sql.replace("dg_cg_edges_leaf", "dg_cg_edges_shared").replace("dg_cg_nodes_leaf", "dg_cg_nodes_shared");
+        client.batch_execute(&format!("PREPARE edges{number} ({types}) AS {sql}")).await.expect("prepared");
+        let plan = client.query(&format!("EXPLAIN EXECUTE edges{number} ({arguments})"), &[]).await.expect("a plan");
+        let plan = plan.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>().join("\n");
+        for end in ["from", "to"] {
+            let bound = |line: &str| {
+                line.contains("Index Cond")
+                    && line.contains(&format!("{end}_node_id_since ="))
+                    && line.contains(&format!("{end}_node_id_key"))
+            };
+            assert!(plan.lines().any(bound), "{when}, {number}: not by position and hash of {end}:\n{plan}");
+        }
+        assert!(!plan.contains("Seq Scan"), "{when}, {number}:\n{plan}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -191,21 +221,4 @@ async fn prior_state_does_not_read_the_whole_projection() {
     let (entries, look_ups): (i64, i64) = (row.get(0), row.get(1));
     assert!(look_ups > 2_000, "look-ups were counted: {look_ups}");
     assert!(entries <= 3 * look_ups, "entries read are in proportion to look-ups: {entries} by {look_ups}");
-}
-
-/// A migration may meet a database that is in use: it takes out the rows that it put in for the planner, and no others.
-#[tokio::test(flavor = "multi_thread")]
-async fn the_planner_migration_leaves_log_and_rows_alone() {
-    let fresh = Fresh::new().await;
-    append_all(&fresh.store, &tenant(), &seeded(3, 200)).await;
-    let scope = Scope::new(&tenant(), catalogue::CONTEXT_GRAPH);
-    let (lease, position) = acquire(&fresh.store, &scope, &owner("me")).await;
-    catch_up(&fresh.store, &lease, position, catalogue::CONTEXT_GRAPH, &[50]).await;
-    let client = fresh.client().await;
-    let count = "SELECT (SELECT count(*) FROM dg_event_log) || ' ' || (SELECT count(*) FROM dg_cg_nodes) || ' ' || (SELECT count(*) FROM dg_cg_edges)";
-    let before: String = client.query_one(count, &[]).await.expect("counts").get(0);
-    assert!(before.starts_with("200 "), "{before}");
-    client.batch_execute(include_str!("../../../migrations/postgres/V003__planner.sql")).await.expect("runs again");
-    let after: String = client.query_one(count, &[]).await.expect("counts").get(0);
-    assert_eq!(after, before);
 }
