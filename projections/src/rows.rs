@@ -349,7 +349,8 @@ mod tests {
             (KeyPart::Whole, "", ""),
             (KeyPart::Whole, "aéü", "a"),
             (KeyPart::Whole, uuid, "0190a5c8"),
-            (KeyPart::Whole, &uuid.replace('5', "ü"), &uuid.replace('5', "ü")[..uuid.len()]),
+            // 36 bytes, but not as many characters.
+            (KeyPart::Whole, "0190a5c8-7e5b-7cc3-98c4-dc0c0c0739ü", "0190a5c8-7e5b-7cc3-98c4-dc0c0c073"),
             (KeyPart::Rest, "entity:account:e.389", "account:e.3"),
             (KeyPart::Rest, "no colon", "no col"),
             (KeyPart::Part(2), "trace_observed_input:trace:t.100:input:i:e", "t.1"),

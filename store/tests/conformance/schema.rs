@@ -1,9 +1,10 @@
 //! Migrations.
 
+use crate::appends::hostile_ids;
 use crate::backend::Blank;
 use crate::fold::{acquire, all_rows, append_all, catch_up, owner};
-use crate::log::{seeded, tenant, whole_trace};
-use decisiongraph_projections::{Category, Row, catalogue};
+use crate::log::{offered, seeded, tenant, whole_trace};
+use decisiongraph_projections::{Admitted, Category, Row, catalogue};
 use decisiongraph_store::{Direction, Generation, ReadView, SchemaFit, Scope, digest_of_rows};
 use std::collections::BTreeSet;
 
@@ -59,6 +60,21 @@ pub async fn a_newer_schema_that_serves_older_programs_is_worked_on(blank: Blank
 pub async fn rows_of_the_schema_before_are_brought_up(blank: Blank) {
     let fresh = blank.migrated().await;
     append_all(&fresh.store, &tenant(), &seeded(3, 600)).await;
+    // Database and program must agree where a row lies, whatever its ids: hostile ones, UUIDs, and what only looks like one.
+    let uuids = [
+        "0190a5c8-7e5b-7cc3-98c4-dc0c0c07398f",
+        "0190a5c8-7e5b-7cc3-98c4-dc0c0c0739ü",
+        "0190a5c8x7e5b-7cc3-98c4-dc0c0c07398f",
+    ];
+    for (number, id) in hostile_ids().into_iter().chain(uuids.map(str::to_owned)).enumerate() {
+        let event = |(n, like): (usize, &Admitted)| {
+            let event_id = if n == 2 { id.clone() } else { format!("{id}/{n}") };
+            let event_type = &like.envelope().event_type;
+            offered(&event_id, &format!("{number}/{n}"), &id, n as i64, event_type, like.payload())
+        };
+        let events: Vec<Admitted> = whole_trace("any").iter().enumerate().map(event).collect();
+        append_all(&fresh.store, &tenant(), &events).await;
+    }
     let (me, mut scopes, mut rows) = (owner("me"), Vec::new(), Vec::new());
     let view = fresh.store.view().await.expect("a view");
     for projection in catalogue::ALL {

@@ -2,6 +2,7 @@
 //!
 //! Roles belong to a whole server, so these tests always start one of their own.
 
+use crate::backend::Blank;
 use crate::fold::{acquire, all_rows, append_all, build, catch_up, compute, origin, owner};
 use crate::log::{input, named, seeded, tenant, whole_trace};
 use crate::raw::{connect, insert_event, until};
@@ -337,6 +338,27 @@ async fn a_table_without_a_rule_is_an_error() {
     migrator.batch_execute("CREATE TABLE dg_new ()").await.expect("of a later version");
     let error = migrator.batch_execute(GRANTS).await.expect_err("unknown");
     assert!(error.as_db_error().expect("said by the script").message().contains("no rule for dg_new"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_migrator_brings_up_rows_that_a_node_wrote() {
+    let shared = Shared::new().await;
+    let node = shared.store(NODE).await;
+    append_all(&node, &tenant(), &seeded(3, 100)).await;
+    let scope = Scope::new(&tenant(), catalogue::CONTEXT_GRAPH);
+    let lease = node.begin_build(&scope, Uuid::new_v4(), Storage::Own).await.expect("a build");
+    let whole = build(&node, &lease, origin(catalogue::CONTEXT_GRAPH), catalogue::CONTEXT_GRAPH, 50, 100).await;
+    node.finish_build(&lease).await.expect("is ready");
+    node.flip(&lease).await.expect("a flip");
+    drop(node);
+    let migrator = connect(&shared.url(MIGRATOR)).await;
+    for statement in Blank::Postgres.to_the_schema_before() {
+        migrator.batch_execute(statement).await.expect("the schema before");
+    }
+    assert_eq!(shared.store(MIGRATOR).await.migrate().await.expect("migrates").len(), 1);
+    let view = shared.store(NODE).await.view().await.expect("a view");
+    let digest = digest_of_rows(&*view, &tenant(), catalogue::CONTEXT_GRAPH, lease.generation).await;
+    assert_eq!(digest, Ok(whole.digest));
 }
 
 #[tokio::test(flavor = "multi_thread")]
