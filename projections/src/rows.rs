@@ -158,11 +158,18 @@ impl Identity {
         Some(Identity { bytes, placed })
     }
 
-    /// How far along its table's identities it is, of [`u128::MAX`]: hashes are spread evenly.
-    pub fn reach(&self) -> u128 {
-        let mut first = [0; HASH_BYTES];
-        first.copy_from_slice(&self.bytes[..HASH_BYTES]);
-        u128::from_be_bytes(first)
+    /// The place, if there is one.
+    pub fn place(&self) -> Option<u32> {
+        let [a, b, c, d, ..] = self.bytes;
+        self.placed.then_some(u32::from_be_bytes([a, b, c, d]))
+    }
+
+    /// The hash behind it. Hashes are spread evenly over all numbers, and so are places.
+    pub fn hash(&self) -> u128 {
+        let at = if self.placed { PLACE_BYTES } else { 0 };
+        let mut hash = [0; HASH_BYTES];
+        hash.copy_from_slice(&self.bytes[at..at + HASH_BYTES]);
+        u128::from_be_bytes(hash)
     }
 }
 
@@ -374,6 +381,8 @@ mod tests {
         for identity in [bare, placed] {
             assert_eq!(Identity::from_bytes(identity.as_bytes()), Some(identity));
         }
+        assert_eq!((placed.place(), bare.place()), (Some(u32::from_be_bytes(hash("t.1"))), None));
+        assert_eq!((placed.hash(), bare.hash()), (bare.hash(), u128::from_be_bytes(RowKey::of(key).0)));
         assert_eq!(Identity::from_bytes(&[0; 17]), None);
     }
 }

@@ -1,12 +1,16 @@
 //! How large a generation will be: from a sample of the live one, or from figures of mixed workloads where there is none.
 
-use decisiongraph_projections::rows::{Row, Value};
+use decisiongraph_projections::rows::{Identity, Row, Value};
 use decisiongraph_projections::{Projection, TenantId};
 use decisiongraph_store::{Generation, ReadView, Result, RowOrder};
 use futures_util::StreamExt as _;
 
 /// Rows of each table that are looked at, about.
 const SAMPLE_ROWS: usize = 4_000;
+/// Places that they should lie in: rows of one place come together, and how many those are differs.
+const SAMPLE_PLACES: usize = 150;
+/// Rows that are looked at for that, at most.
+const SAMPLE_ROWS_MAX: usize = 100_000;
 /// Bytes of a row beside its texts: headers, integers, hashes.
 const ROW_BYTES: f64 = 70.0;
 /// Bytes of its place in an index.
@@ -32,8 +36,7 @@ pub fn assumed(projection: &str, events: u64) -> Size {
     Size { rows, bytes: rows * bytes_per_row }
 }
 
-/// Of a generation that is there, from the first rows of each table by row key. Those keys are hashes: how far the first so many of them
-/// reach says how many there are.
+/// Of a generation that is there, from the first rows of each table by their identities.
 pub async fn sampled(
     view: &dyn ReadView,
     tenant: &TenantId,
@@ -43,28 +46,61 @@ pub async fn sampled(
     let mut size = Size { rows: 0.0, bytes: 0.0 };
     for (index, table) in projection.tables().iter().enumerate() {
         let mut stream = view.rows(tenant, projection, generation, index, RowOrder::Key).await?;
-        let (mut rows, mut texts, mut last, mut all) = (0_usize, 0_usize, 0_u128, false);
-        while rows < SAMPLE_ROWS {
+        let (mut reach, mut texts, mut all) = (Reach::default(), 0_usize, false);
+        while !reach.is_enough() {
             let Some(chunk) = stream.next().await.transpose()? else {
                 all = true;
                 break;
             };
-            rows += chunk.len();
+            chunk.iter().for_each(|keyed| reach.add(keyed.key));
             texts += chunk.iter().map(|keyed| text_bytes(&keyed.row)).sum::<usize>();
-            last = chunk.last().map_or(last, |keyed| keyed.key.reach());
         }
-        let count = if all { rows as f64 } else { reach(rows, last) };
+        let count = if all { reach.rows as f64 } else { reach.count() };
         let indexes = 1 + table.hashed.len();
-        let each = texts as f64 / rows.max(1) as f64 + ROW_BYTES + indexes as f64 * INDEX_BYTES;
+        let each = texts as f64 / reach.rows.max(1) as f64 + ROW_BYTES + indexes as f64 * INDEX_BYTES;
         size = Size { rows: size.rows + count, bytes: size.bytes + count * each };
     }
     Ok(size)
 }
 
-/// How many keys there are when the first `rows` of them reach to `last`.
-fn reach(rows: usize, last: u128) -> f64 {
-    let part = last as f64 / u128::MAX as f64;
-    if part > 0.0 { rows as f64 / part } else { rows as f64 }
+/// How far the first rows reach. Places and hashes are spread evenly, so that says how many there are.
+#[derive(Default)]
+struct Reach {
+    rows: usize,
+    places: usize,
+    /// Rows of the places before the last one.
+    before: usize,
+    last: Option<Identity>,
+}
+
+impl Reach {
+    fn add(&mut self, identity: Identity) {
+        if self.last.is_none_or(|last| last.place() != identity.place()) {
+            self.places += 1;
+            self.before = self.rows;
+        }
+        self.rows += 1;
+        self.last = Some(identity);
+    }
+
+    fn is_enough(&self) -> bool {
+        self.rows >= SAMPLE_ROWS && (self.places >= SAMPLE_PLACES || self.rows >= SAMPLE_ROWS_MAX)
+    }
+
+    /// How many rows there are, about.
+    fn count(&self) -> f64 {
+        let Some(last) = self.last else { return 0.0 };
+        let part = |number: f64, of: f64| (number / of).max(f64::MIN_POSITIVE);
+        // All of the last place, of which the end may be missing.
+        let within = (self.rows - self.before) as f64 / part(last.hash() as f64, u128::MAX as f64);
+        match last.place() {
+            // Only one was met: nothing says how many others there are.
+            Some(place) if self.before > 0 => {
+                (self.before as f64 + within) / part(f64::from(place), f64::from(u32::MAX))
+            }
+            _ => within,
+        }
+    }
 }
 
 fn text_bytes(row: &Row) -> usize {
@@ -74,14 +110,34 @@ fn text_bytes(row: &Row) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use decisiongraph_projections::rows::RowKey;
+    use decisiongraph_projections::catalogue;
+    use decisiongraph_projections::rows::Table;
+
+    fn told(table: &Table, keys: impl Iterator<Item = String>) -> f64 {
+        let mut identities: Vec<Identity> = keys.map(|key| table.identity(&key)).collect();
+        identities.sort_unstable();
+        let mut reach = Reach::default();
+        for identity in identities {
+            reach.add(identity);
+            if reach.is_enough() {
+                break;
+            }
+        }
+        assert!(reach.rows <= SAMPLE_ROWS_MAX);
+        reach.count()
+    }
 
     #[test]
-    fn the_first_keys_say_how_many_there_are() {
-        let mut keys: Vec<u128> =
-            (0..200_000).map(|n: i32| u128::from_be_bytes(RowKey::of(&format!("key {n}")).0)).collect();
-        keys.sort_unstable();
-        let told = reach(SAMPLE_ROWS, keys[SAMPLE_ROWS - 1]);
-        assert!((190_000.0..210_000.0).contains(&told), "{told}");
+    fn the_first_rows_say_how_many_there_are() {
+        let [_, edges] = catalogue::CONTEXT_GRAPH.tables() else { panic!("two tables") };
+        let edge = |trace: String, n: i32| format!("trace_observed_input:trace:{trace}:input:{n}:e{n}");
+        let near = |told: f64, rows: f64| assert!((0.75 * rows..1.33 * rows).contains(&told), "{told} of {rows}");
+        // Each in a place of its own, eight of a trace in one, and with them those of a hundred traces that began one after the other.
+        near(told(edges, (0..200_000).map(|n| edge(format!("{n:032x}-----"), n))), 200_000.0);
+        near(told(edges, (0..400_000).map(|n| edge(format!("{}", n / 8), n))), 400_000.0);
+        near(told(edges, (0..400_000).map(|n| edge(format!("{:05}", n / 8), n))), 400_000.0);
+        // All in one place.
+        near(told(edges, (0..300_000).map(|n| edge(format!("urn:{n}"), n))), 300_000.0);
+        assert_eq!(Reach::default().count(), 0.0);
     }
 }
