@@ -64,6 +64,7 @@ pub async fn rows_of_the_schema_before_are_brought_up(blank: Blank) {
     let uuids = [
         "0190a5c8-7e5b-7cc3-98c4-dc0c0c07398f",
         "0190a5c8-7e5b-7cc3-98c4-dc0c0c0739ü",
+        "0190a5c8-7e5b-7cc3-98c4-dc0c0c07398ü",
         "0190a5c8x7e5b-7cc3-98c4-dc0c0c07398f",
     ];
     for (number, id) in hostile_ids().into_iter().chain(uuids.map(str::to_owned)).enumerate() {
