@@ -12,6 +12,11 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 use tokio_postgres::NoTls;
 
+/// Sessions of this database that wait for a lock. Not by pg_locks: a wait for a row is one for a transaction, which belongs to no database, and
+/// the server has those of other tests.
+const WAITING: &str =
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+
 /// Longest wait for a condition of a test.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -317,11 +322,8 @@ async fn a_drain_waits_for_a_batch_and_a_second_signal_does_not() {
     let blocker = session(&database).await;
     blocker.batch_execute("BEGIN; SELECT * FROM dg_scope FOR UPDATE").await.expect("locks");
     assert_eq!(cli.pipe(&["import", "-"], trace("late").join("\n").as_bytes()).code, 0);
-    // Not by pg_locks: a wait for a row is one for a transaction, which belongs to no database, and the server has those of other tests.
-    let waiting =
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
     let until = Instant::now() + PATIENCE;
-    while blocker.query_one(waiting, &[]).await.expect("counts").get::<_, i64>(0) == 0 {
+    while blocker.query_one(WAITING, &[]).await.expect("counts").get::<_, i64>(0) == 0 {
         assert!(Instant::now() < until, "a batch waits for the rows of its scope");
     }
     node.signal("TERM");
@@ -349,11 +351,8 @@ async fn a_drain_that_runs_out_of_time_ends_with_1_and_loses_nothing() {
     let blocker = session(&database).await;
     blocker.batch_execute("BEGIN; SELECT * FROM dg_scope FOR UPDATE").await.expect("locks");
     assert_eq!(cli.pipe(&["import", "-"], trace("late").join("\n").as_bytes()).code, 0);
-    // Not by pg_locks: a wait for a row is one for a transaction, which belongs to no database, and the server has those of other tests.
-    let waiting =
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
     let until = Instant::now() + PATIENCE;
-    while blocker.query_one(waiting, &[]).await.expect("counts").get::<_, i64>(0) < PROJECTIONS.len() as i64 {
+    while blocker.query_one(WAITING, &[]).await.expect("counts").get::<_, i64>(0) < PROJECTIONS.len() as i64 {
         assert!(Instant::now() < until, "every worker waits for the rows of its scope");
     }
     node.signal("TERM");

@@ -161,14 +161,8 @@ impl Both<'_> {
         for Naming { key, column, named, since } in &naming {
             let begun = begun.get(&**named).copied().flatten();
             if begun != Some(*since) {
-                compared.differs(DriftRow {
-                    table: table.name.to_owned(),
-                    key: key.to_string(),
-                    column: Some(format!("{column}_since")),
-                    live: Some(since.to_string()),
-                    log: begun.map(|begun| begun.to_string()),
-                    kind: "differs".to_owned(),
-                });
+                let (live, log) = (Some(since.to_string()), begun.map(|begun| begun.to_string()));
+                compared.differs(column_of(table, key, format!("{column}_since"), live, log));
             }
         }
         Ok(())
@@ -211,17 +205,16 @@ fn whole(table: &Table, row: &KeyedRow, kind: &str) -> DriftRow {
     }
 }
 
+fn column_of(table: &Table, key: &str, column: String, live: Option<String>, log: Option<String>) -> DriftRow {
+    let (table, key, kind) = (table.name.to_owned(), key.to_owned(), "differs".to_owned());
+    DriftRow { table, key, column: Some(column), live, log, kind }
+}
+
 fn different_columns(table: &Table, live: &KeyedRow, log: &KeyedRow, compared: &mut Compared) {
     for ((column, live_value), log_value) in table.columns.iter().zip(&live.row.0).zip(&log.row.0) {
         if live_value != log_value {
-            compared.differs(DriftRow {
-                table: table.name.to_owned(),
-                key: log.row.key().to_owned(),
-                column: Some(column.name.to_owned()),
-                live: shown(live_value),
-                log: shown(log_value),
-                kind: "differs".to_owned(),
-            });
+            let (live, log_value) = (shown(live_value), shown(log_value));
+            compared.differs(column_of(table, log.row.key(), column.name.to_owned(), live, log_value));
         }
     }
 }
@@ -237,14 +230,7 @@ fn wrong_hashes(table: &Table, row: &KeyedRow, compared: &mut Compared) {
         .map(|((name, _), _)| format!("{name}_key"))
         .collect();
     for column in wrong {
-        compared.differs(DriftRow {
-            table: table.name.to_owned(),
-            key: row.row.key().to_owned(),
-            column: Some(column),
-            live: Some("not the hash of its text".to_owned()),
-            log: None,
-            kind: "differs".to_owned(),
-        });
+        compared.differs(column_of(table, row.row.key(), column, Some("not the hash of its text".to_owned()), None));
     }
 }
 

@@ -23,12 +23,6 @@ impl From<Uuid> for Key {
     }
 }
 
-impl From<Key> for RowKey {
-    fn from(key: Key) -> RowKey {
-        RowKey(key.0)
-    }
-}
-
 impl From<Key> for Uuid {
     fn from(key: Key) -> Uuid {
         Uuid::from_bytes(key.0)
