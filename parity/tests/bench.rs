@@ -24,15 +24,15 @@ async fn projected(place: &Place, mode: RunMode) -> Site {
     site
 }
 
-/// Tables and the columns in which a floor must equal the runtime: all but tenant and generation. Only PostgreSQL has `since`.
-fn columns(since: bool) -> Vec<(&'static str, String)> {
+/// Tables and the columns in which a floor must equal the runtime: all but tenant and generation.
+fn columns() -> Vec<(&'static str, String)> {
     let tables = catalogue::ALL.into_iter().flat_map(|projection| projection.tables());
     tables
         .map(|table| {
             let mut names: Vec<String> = vec!["row_key".to_owned()];
             names.extend(table.columns.iter().map(|column| column.name.to_owned()));
             names.extend(table.hashed.iter().map(|hashed| format!("{}_key", table.columns[hashed.column].name)));
-            if since && table.naming.is_some() {
+            if table.naming.is_some() {
                 names.extend(table.hashed.iter().map(|hashed| format!("{}_since", table.columns[hashed.column].name)));
             }
             (table.name, names.join(", "))
@@ -54,7 +54,7 @@ async fn the_floors_on_sqlite_write_the_very_same_rows() {
         .expect("writes");
         let connection = rusqlite::Connection::open(floor.path()).expect("opens");
         connection.execute("ATTACH ?1 AS runtime", [site.path().display().to_string()]).expect("attaches");
-        for (table, columns) in columns(false) {
+        for (table, columns) in columns() {
             // The rows of a generation that a rebuild retired may be there still.
             let live = format!(
                 "SELECT {columns} FROM runtime.{table} WHERE generation = (SELECT max(generation) FROM runtime.{table})"
@@ -84,7 +84,7 @@ async fn the_floors_on_postgres_write_the_very_same_rows() {
         .expect("writes");
         let (client, connection) = tokio_postgres::connect(&site.url, tokio_postgres::NoTls).await.expect("connects");
         tokio::spawn(connection);
-        for (table, columns) in columns(true) {
+        for (table, columns) in columns() {
             let live = format!(
                 "(SELECT {columns} FROM public.{table} WHERE generation = (SELECT max(generation) FROM public.{table}))"
             );

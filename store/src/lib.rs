@@ -25,6 +25,8 @@ mod error;
 pub mod model;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod since;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 #[cfg(feature = "throwaway-postgres")]

@@ -9,6 +9,7 @@ use super::errors::{During as _, answers, explain_commit};
 use super::pool::Held;
 use super::rows::{self, Param};
 use super::values::Key;
+use crate::since::Since;
 use crate::{BatchCommit, BuildLease, Checkpoint, Generation, Lease, Result, Scope, StoreError, crash};
 use bytes::Bytes;
 use deadpool_postgres::ClientWrapper;
@@ -213,7 +214,7 @@ fn encode(scope: &Scope, generation: Generation, batch: &BatchCommit<'_>) -> Vec
         let rows = changes.tables[at].inserts.len() as u64;
         let chunks = tokio::spawn(async move {
             let sorted = rows::sorted(table, &changes.tables[at].inserts, |row: &Row| row);
-            let since = rows::since(tables, table, &changes);
+            let since = Since::of(tables, table, &changes);
             rows::copy_data(table, tenant.as_str(), generation, &sorted, &since)
         });
         Copying { table, rows, chunks }
@@ -251,7 +252,7 @@ async fn add_statements<'a>(
     }
     if !changes.inserts.is_empty() && !copy {
         let mut params = scoped();
-        let since = rows::since(tables, table, batch.changes);
+        let since = Since::of(tables, table, batch.changes);
         rows::insert_params(table, &rows::sorted(table, &changes.inserts, |row: &Row| row), &since, &mut params);
         add(rows::insert_statement(table, &leaf), params, "inserted", changes.inserts.len()).await?;
     }

@@ -4,10 +4,10 @@
 //! Statements name the partition, not the partitioned table: that saves routing every row, and planning over all partitions.
 
 use super::values::Id;
+use crate::since::{Since, naming};
 use crate::{Generation, KeyedRow, Result, StoreError};
 use bytes::{BufMut as _, Bytes, BytesMut};
-use decisiongraph_projections::{Changes, ColumnType, Hashed, Identity, Row, Table, Value};
-use std::collections::HashMap;
+use decisiongraph_projections::{ColumnType, Hashed, Identity, Row, Table, Value};
 use tokio_postgres::types::ToSql;
 
 /// Generations from here on own a partition.
@@ -40,33 +40,10 @@ pub(super) fn column_list(table: &Table, prefix: &str) -> String {
         .join(", ")
 }
 
-/// The columns that name rows of another table.
-fn naming(table: &Table) -> &'static [Hashed] {
-    if table.naming.is_some() { table.hashed } else { &[] }
-}
-
 /// The columns that a written row has beside those of [`column_list`], in front of a comma: when the row that a hashed column names came into
 /// being, if that is known.
 pub(super) fn since_list(table: &Table) -> String {
     naming(table).iter().map(|named| format!(", {}_since", table.columns[named.column].name)).collect()
-}
-
-/// When rows came into being, by key: those that a batch inserts.
-pub(super) type Since<'a> = HashMap<&'a str, i64>;
-
-/// Since when there are the rows that this table's rows may name, as far as the batch itself inserts them.
-pub(super) fn since<'a>(tables: &[Table], table: &Table, changes: &'a Changes) -> Since<'a> {
-    let Some((named, changes)) = table.naming.and_then(|named| tables.get(named).zip(changes.tables.get(named))) else {
-        return Since::new();
-    };
-    let at = named.column("log_seq");
-    changes.inserts.iter().map(|row| (row.key(), row.0[at].as_int().unwrap_or_default())).collect()
-}
-
-/// The position since which there is the row that a column names, when the batch that writes the column inserts it; else 0, which says nothing.
-/// So the same edge may have one or the other, as the log was cut: whoever looks edges up by a node asks for both.
-fn named_since(row: &Row, index: usize, since: &Since<'_>) -> i64 {
-    row.0[index].as_str().and_then(|key| since.get(key)).copied().unwrap_or_default()
 }
 
 fn array_type(kind: ColumnType) -> &'static str {
@@ -116,7 +93,7 @@ pub(super) fn insert_params<'a>(
         params.push(Box::new(rows.iter().map(|(_, row)| key_beside(row, hashed)).collect::<Vec<_>>()));
     }
     for named in naming(table) {
-        params.push(Box::new(rows.iter().map(|(_, row)| named_since(row, named.column, since)).collect::<Vec<_>>()));
+        params.push(Box::new(rows.iter().map(|(_, row)| since.beside(row, named.column)).collect::<Vec<_>>()));
     }
 }
 
@@ -271,7 +248,7 @@ pub(super) fn copy_data(
         }
         for named in named {
             out.put_i32(8);
-            out.put_i64(named_since(row, named.column, since));
+            out.put_i64(since.beside(row, named.column));
         }
         if out.len() >= CHUNK_BYTES {
             chunks.push(out.split().freeze());

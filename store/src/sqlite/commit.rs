@@ -4,7 +4,10 @@
 //! told so, and not that its rows are already there) and decides last, where the cursor moves.
 
 use super::failure::resolve_upto;
-use super::rows::{bind_columns, bind_hashes, bind_key, bind_scope, corruption, delete_sql, insert_sql, update_sql};
+use super::rows::{
+    bind_columns, bind_hashes, bind_key, bind_scope, bind_since, corruption, delete_sql, insert_sql, update_sql,
+};
+use crate::since::Since;
 use crate::{BatchCommit, BuildLease, Checkpoint, Generation, Lease, Result, Scope, StoreError, crash};
 use decisiongraph_projections::digest::rolling::RollingDigest;
 use decisiongraph_projections::{Changes, Identity, LogSeq, Row, Table, TableChanges, TenantId};
@@ -145,12 +148,20 @@ fn check_scope(conn: &Connection, lease: &Lease, batch: &Batch) -> Result<()> {
 
 fn write_rows(conn: &Connection, tenant: &TenantId, generation: Generation, batch: &Batch) -> Result<()> {
     for (table, changes) in batch.tables.iter().zip(batch.changes.tables.iter()) {
-        write_table(conn, table, tenant.as_str(), generation.0, changes)?;
+        let since = Since::of(batch.tables, table, &batch.changes);
+        write_table(conn, table, tenant.as_str(), generation.0, changes, &since)?;
     }
     Ok(())
 }
 
-fn write_table(conn: &Connection, table: &Table, tenant: &str, generation: i64, changes: &TableChanges) -> Result<()> {
+fn write_table(
+    conn: &Connection,
+    table: &Table,
+    tenant: &str,
+    generation: i64,
+    changes: &TableChanges,
+    since: &Since<'_>,
+) -> Result<()> {
     // Deletes first, then updates, then inserts: each key is in one list only, so the order matters for locality alone.
     if !changes.deletes.is_empty() {
         let mut delete = conn.prepare_cached(&delete_sql(table))?;
@@ -182,7 +193,8 @@ fn write_table(conn: &Connection, table: &Table, tenant: &str, generation: i64, 
         for (key, row) in by_key(table, &changes.inserts, |row| row) {
             bind_key(&mut insert, &key)?;
             let at = bind_columns(&mut insert, &row.0, 4)?;
-            bind_hashes(&mut insert, table, row, at)?;
+            let at = bind_hashes(&mut insert, table, row, at)?;
+            bind_since(&mut insert, table, row, since, at)?;
             insert.raw_execute()?;
         }
     }

@@ -5,7 +5,7 @@ use super::rows::{key_of, read_row, select_list};
 use crate::{Direction, Generation, PrecedentFilter, PrecedentHit, Result};
 use decisiongraph_projections::{LogSeq, Row, Table, TenantId, catalogue};
 use rusqlite::types::Value as Parameter;
-use rusqlite::{Connection, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
@@ -14,16 +14,28 @@ fn edges() -> &'static Table {
     &catalogue::CONTEXT_GRAPH.tables()[1]
 }
 
-/// A node's edges by one of its two indexes; the condition and order are added behind.
+/// A node's edges by one of its two indexes, those with one of the [positions]; the condition and order are added behind.
 fn edges_by(end: &str) -> String {
     format!(
         "SELECT {} FROM dg_cg_edges INDEXED BY dg_cg_edges_{end}
-         WHERE tenant_id = ?1 AND generation = ?2 AND {end}_node_id_key = ?3 AND {end}_node_id = ?4",
+         WHERE tenant_id = ?1 AND generation = ?2 AND {end}_node_id_since = ?3 AND {end}_node_id_key = ?4 AND {end}_node_id = ?5",
         select_list(edges())
     )
 }
 
-/// Edges that touch one of these nodes, by the bytes of `edge_id`. One look-up a node and direction, each sorted and cut to
+/// The positions that an edge may have beside this node: 0, and since when there is the node.
+fn positions(conn: &Connection, tenant: &TenantId, generation: Generation, node: &str) -> Result<Vec<i64>> {
+    let nodes = &catalogue::CONTEXT_GRAPH.tables()[0];
+    let begun: Option<i64> = conn
+        .prepare_cached(
+            "SELECT log_seq FROM dg_cg_nodes WHERE tenant_id = ?1 AND generation = ?2 AND row_key = ?3 AND node_id = ?4",
+        )?
+        .query_row(params![tenant.as_str(), generation.0, nodes.identity(node).as_bytes(), node], |row| row.get(0))
+        .optional()?;
+    Ok([0].into_iter().chain(begun).collect())
+}
+
+/// Edges that touch one of these nodes, by the bytes of `edge_id`. One look-up a node, direction and position, each sorted and cut to
 /// `limit` by the database, merged here: nothing bigger than `limit` rows is kept.
 pub(super) fn edges_touching(
     conn: &Connection,
@@ -34,23 +46,28 @@ pub(super) fn edges_touching(
     after_edge_id: Option<&str>,
     limit: usize,
 ) -> Result<Vec<Row>> {
-    let mut condition = String::from(" AND edge_id > ?5");
+    let mut condition = String::from(" AND edge_id > ?6");
     let mut fixed: Vec<Parameter> = vec![Parameter::Integer(rows_limit(limit))];
     if let Some(types) = edge_types {
-        let marks = (0..types.len()).map(|n| format!("?{}", n + 7)).collect::<Vec<_>>().join(", ");
+        let marks = (0..types.len()).map(|n| format!("?{}", n + 8)).collect::<Vec<_>>().join(", ");
         condition.push_str(&format!(" AND edge_type IN ({marks})"));
         fixed.extend(types.iter().map(|edge_type| Parameter::Text(edge_type.clone())));
     }
-    condition.push_str(" ORDER BY edge_id LIMIT ?6");
+    condition.push_str(" ORDER BY edge_id LIMIT ?7");
+    let mut sought = Vec::new();
+    for node in nodes {
+        sought.extend(positions(conn, tenant, generation, node)?.into_iter().map(|since| (node, since)));
+    }
     let mut found: BTreeMap<String, Row> = BTreeMap::new();
     for end in ["from", "to"] {
         let mut statement = conn.prepare_cached(&(edges_by(end) + &condition))?;
-        for node in nodes {
+        for (node, since) in &sought {
             let mut parameters = vec![
                 Parameter::Text(tenant.as_str().to_owned()),
                 Parameter::Integer(generation.0),
+                Parameter::Integer(*since),
                 Parameter::Blob(key_of(node).to_vec()),
-                Parameter::Text(node.clone()),
+                Parameter::Text((*node).clone()),
                 Parameter::Text(after_edge_id.unwrap_or_default().to_owned()),
             ];
             parameters.extend(fixed.iter().cloned());
@@ -86,13 +103,15 @@ pub(super) fn edges_of(
     let log_seq = edges().column("log_seq");
     // By position and id, so that a self-loop, found from both ends, is there once.
     let mut found: BTreeMap<(i64, String), Row> = BTreeMap::new();
-    for end in ends {
+    let positions = positions(conn, tenant, generation, node_id)?;
+    for (end, since) in ends.iter().flat_map(|end| positions.iter().map(move |since| (end, since))) {
         let sql =
-            edges_by(end) + " AND log_seq >= ?5 AND (log_seq > ?5 OR edge_id > ?6) ORDER BY log_seq, edge_id LIMIT ?7";
+            edges_by(end) + " AND log_seq >= ?6 AND (log_seq > ?6 OR edge_id > ?7) ORDER BY log_seq, edge_id LIMIT ?8";
         let mut statement = conn.prepare_cached(&sql)?;
         let mut rows = statement.query(params![
             tenant.as_str(),
             generation.0,
+            since,
             key_of(node_id),
             node_id,
             after_seq,

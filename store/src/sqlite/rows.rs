@@ -1,8 +1,10 @@
 //! Statements out of a projection's [`Table`], and rows in and out of them: a new projection needs no SQL but its
 //! migration.
 //!
-//! Column order in every statement: tenant, generation, row key, the table's columns, then the hashes of its hashed columns.
+//! Column order in every statement: tenant, generation, row key, the table's columns, then the hashes of its hashed columns, then the
+//! positions of the rows that these name.
 
+use crate::since::{Since, naming};
 use crate::{KeyedRow, Result, StoreError};
 use decisiongraph_projections::{Category, ColumnType, Identity, Row, RowKey, Table, Value};
 use rusqlite::types::{ToSqlOutput, ValueRef};
@@ -34,7 +36,11 @@ fn key_column(table: &Table, column: usize) -> String {
     format!("{}_key", table.columns[column].name)
 }
 
-/// `row_key`, columns, hashes: what [`read_row`] reads.
+fn since_column(table: &Table, column: usize) -> String {
+    format!("{}_since", table.columns[column].name)
+}
+
+/// `row_key`, columns, hashes, positions: what [`read_row`] reads.
 pub(super) fn select_list(table: &Table) -> String {
     let mut list = String::from("row_key");
     for column in table.columns {
@@ -43,12 +49,15 @@ pub(super) fn select_list(table: &Table) -> String {
     for hashed in table.hashed {
         let _ = write!(list, ", {}", key_column(table, hashed.column));
     }
+    for named in naming(table) {
+        let _ = write!(list, ", {}", since_column(table, named.column));
+    }
     list
 }
 
 /// Inserts one row. Plain: the prior state says that the key is absent, so a duplicate is an error and not a choice.
 pub(super) fn insert_sql(table: &Table) -> String {
-    let count = 3 + table.columns.len() + table.hashed.len();
+    let count = 3 + table.columns.len() + table.hashed.len() + naming(table).len();
     let marks = (1..=count).map(|n| format!("?{n}")).collect::<Vec<_>>().join(", ");
     format!("INSERT INTO {} (tenant_id, generation, {}) VALUES ({marks})", table.name, select_list(table))
 }
@@ -81,6 +90,7 @@ pub(super) fn update_sql(table: &Table) -> String {
         set.push(format!("{} = ?{next}", key_column(table, hashed.column)));
         next += 1;
     }
+    set.extend(naming(table).iter().map(|named| format!("{} = 0", since_column(table, named.column))));
     format!("UPDATE {} SET {} WHERE {}", table.name, set.join(", "), still_before(table))
 }
 
@@ -133,12 +143,26 @@ pub(super) fn bind_columns(statement: &mut Statement<'_>, values: &[Value], mut 
     Ok(at)
 }
 
-/// Binds the hashes of a row's hashed columns from parameter `at` on.
-pub(super) fn bind_hashes(statement: &mut Statement<'_>, table: &Table, row: &Row, mut at: usize) -> Result<()> {
+/// Binds the hashes of a row's hashed columns from parameter `at` on; the next free parameter.
+pub(super) fn bind_hashes(statement: &mut Statement<'_>, table: &Table, row: &Row, mut at: usize) -> Result<usize> {
     for hashed in table.hashed {
         let text = row.0[hashed.column].as_str().unwrap_or_default();
         statement.raw_bind_parameter(at, hashed.key(text).as_bytes())?;
         at += 1;
+    }
+    Ok(at)
+}
+
+/// Binds the positions of the rows that a row names from parameter `at` on.
+pub(super) fn bind_since(
+    statement: &mut Statement<'_>,
+    table: &Table,
+    row: &Row,
+    since: &Since<'_>,
+    at: usize,
+) -> Result<()> {
+    for (named, at) in naming(table).iter().zip(at..) {
+        statement.raw_bind_parameter(at, since.beside(row, named.column))?;
     }
     Ok(())
 }
@@ -160,5 +184,7 @@ pub(super) fn read_row(table: &Table, row: &rusqlite::Row<'_>, at: usize) -> Res
     }
     let hashes = first + table.columns.len();
     let hashed = (0..table.hashed.len()).map(|index| key(hashes + index)).collect::<Result<_>>()?;
-    Ok(KeyedRow { key: key(at)?, row: Row(values), hashed, since: Vec::new() })
+    let positions = hashes + table.hashed.len();
+    let since = (0..naming(table).len()).map(|index| row.get(positions + index)).collect::<rusqlite::Result<_>>()?;
+    Ok(KeyedRow { key: key(at)?, row: Row(values), hashed, since })
 }

@@ -26,27 +26,23 @@ impl Blank {
         self.database(true).await
     }
 
-    /// Whether it keeps, beside the hash of a row that is named, since when there is that row.
-    pub fn keeps_positions(self) -> bool {
-        match self {
-            #[cfg(feature = "sqlite")]
-            Blank::Sqlite => false,
-            #[cfg(feature = "throwaway-postgres")]
-            Blank::Postgres => true,
-        }
-    }
-
-    /// What makes of a schema the one before it, with its rows as the program of then wrote them.
+    /// What makes of a schema the one before rows had places and edges positions (ADR 12), with its rows as the program of then wrote them.
     pub fn to_the_schema_before(self) -> &'static [&'static str] {
         match self {
             #[cfg(feature = "sqlite")]
             Blank::Sqlite => &[
+                "DROP INDEX dg_cg_edges_from",
+                "DROP INDEX dg_cg_edges_to",
+                "ALTER TABLE dg_cg_edges DROP COLUMN from_node_id_since",
+                "ALTER TABLE dg_cg_edges DROP COLUMN to_node_id_since",
+                "CREATE INDEX dg_cg_edges_from ON dg_cg_edges (tenant_id, generation, from_node_id_key, log_seq)",
+                "CREATE INDEX dg_cg_edges_to ON dg_cg_edges (tenant_id, generation, to_node_id_key, log_seq)",
                 "UPDATE dg_cg_nodes SET row_key = substr(row_key, 5)",
                 "UPDATE dg_cg_edges SET row_key = substr(row_key, 5)",
                 "UPDATE dg_trace_summary SET row_key = substr(row_key, 5)",
                 "UPDATE dg_policy_eval_index SET row_key = substr(row_key, 5)",
                 "UPDATE dg_precedent_index SET row_key = substr(row_key, 5), trace_id_key = substr(trace_id_key, 5)",
-                "DELETE FROM refinery_schema_history WHERE version = 10",
+                "DELETE FROM refinery_schema_history WHERE version >= 10",
                 "UPDATE dg_schema SET serves_from = 9",
             ],
             #[cfg(feature = "throwaway-postgres")]

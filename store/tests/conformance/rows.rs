@@ -93,7 +93,7 @@ pub async fn streams_come_in_both_orders(blank: Blank) {
             let beside = |hashed: &Hashed| hashed.key(row.row.0[hashed.column].as_str().expect("a text"));
             assert_eq!(row.hashed, table.hashed.iter().map(beside).collect::<Vec<_>>());
         }
-        positions_are_those_of_the_rows_named(&*view, lease.generation, index, &by_key, blank.keeps_positions()).await;
+        positions_are_those_of_the_rows_named(&*view, lease.generation, index, &by_key).await;
         let mut sorted = by_key.clone();
         sorted.sort_by(|a, b| a.row.key().cmp(b.row.key()));
         assert_eq!(sorted, by_text);
@@ -113,10 +113,9 @@ async fn positions_are_those_of_the_rows_named(
     generation: Generation,
     table: usize,
     rows: &[KeyedRow],
-    kept: bool,
 ) {
     let tables = catalogue::CONTEXT_GRAPH.tables();
-    let Some(named) = tables[table].naming.filter(|_| kept) else {
+    let Some(named) = tables[table].naming else {
         assert!(rows.iter().all(|row| row.since.is_empty()), "{}", tables[table].name);
         return;
     };

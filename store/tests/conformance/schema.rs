@@ -94,7 +94,7 @@ pub async fn rows_of_the_schema_before_are_brought_up(blank: Blank) {
     // Another process: what the first has prepared is of the schema that it knew.
     let fresh = fresh.again().await;
     assert_eq!(fresh.store.schema_status().await.expect("a status").fit(), SchemaFit::Behind);
-    assert_eq!(fresh.store.migrate().await.expect("a schema").len(), 1);
+    assert!(!fresh.store.migrate().await.expect("a schema").is_empty());
     let view = fresh.store.view().await.expect("a view");
     for ((projection, lease, _), rows) in scopes.iter().zip(&rows) {
         assert_eq!(&all_rows(&*view, &tenant(), *projection, lease.generation).await, rows, "{}", projection.name());
