@@ -8,6 +8,7 @@
 //! SQLite's errors mean. A verb is a plain function over a connection that is already inside a transaction.
 
 mod append;
+mod checkpoint;
 mod commit;
 mod errors;
 mod failure;

@@ -6,6 +6,7 @@
 //!
 //! *Never here:* a retry. Waiting for another process's lock is bounded by `statement_timeout`.
 
+use super::checkpoint::Checkpoints;
 use super::group::Waiting;
 use super::{errors, migrate};
 use crate::{Result, SchemaFit, StoreError, StoreOptions};
@@ -21,6 +22,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 const READERS_MAX: usize = 64;
 /// Reading connections that are kept for the next read.
 const READERS_IDLE_MAX: usize = 8;
+/// How long a checkpoint, which then holds up the writer, waits for those who read the log.
+const READER_PATIENCE: Duration = Duration::from_millis(20);
 /// Prepared statements that a connection keeps.
 const STATEMENTS_MAX: usize = 128;
 
@@ -29,7 +32,9 @@ pub(super) struct Database {
     pub path: PathBuf,
     busy: Duration,
     patience: Duration,
-    writer: Mutex<Connection>,
+    durable: bool,
+    pub writer: Mutex<Connection>,
+    pub checkpoints: Checkpoints,
     waiting: Waiting,
     idle: Mutex<Vec<Connection>>,
     permits: Arc<Semaphore>,
@@ -64,7 +69,9 @@ impl Database {
             path: path.to_owned(),
             busy: options.statement_timeout,
             patience: options.connect_timeout,
+            durable,
             writer: Mutex::new(writer),
+            checkpoints: Checkpoints::default(),
             waiting: Waiting::default(),
             idle: Mutex::new(Vec::new()),
             permits: Arc::new(Semaphore::new(READERS_MAX)),
@@ -89,8 +96,15 @@ impl Database {
     }
 
     /// One writing transaction: committed when `work` is well, else taken back whole. Blocks.
-    pub fn write<T: Send + 'static>(&self, work: impl FnOnce(&Connection) -> Result<T> + Send + 'static) -> Result<T> {
-        let answer = self.waiting.write(&self.writer, |conn| self.check_schema(conn), work);
+    pub fn write<T: Send + 'static>(
+        self: &Arc<Database>,
+        work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let ready = |conn: &Connection| {
+            self.check_schema(conn)?;
+            self.checkpoints.begin_if_due(self, conn)
+        };
+        let answer = self.waiting.write(&self.writer, ready, work);
         answer.map_err(|error| errors::named(&self.path, error))
     }
 
@@ -138,6 +152,13 @@ impl Database {
             database: self.clone(),
             _permit: permit,
         })
+    }
+
+    /// A connection that copies the log into the file.
+    pub fn connect_checkpointer(&self) -> Result<Connection> {
+        let conn = connect(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE, READER_PATIENCE)?;
+        set_durability(&conn, self.durable)?;
+        Ok(conn)
     }
 
     fn connect_reader(&self) -> Result<Connection> {
@@ -256,6 +277,10 @@ fn prepare_writer(conn: &Connection, durable: bool) -> Result<()> {
             ));
         }
     }
+    set_durability(conn, durable)
+}
+
+fn set_durability(conn: &Connection, durable: bool) -> Result<()> {
     conn.execute_batch(if durable { "PRAGMA synchronous = FULL" } else { "PRAGMA synchronous = OFF" })?;
     Ok(())
 }
