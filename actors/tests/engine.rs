@@ -4,7 +4,7 @@
 mod support;
 
 use decisiongraph_actors::engine::{Control, RunRequest};
-use decisiongraph_projections::{Category, LogSeq, catalogue};
+use decisiongraph_projections::{Category, LogSeq, Row, Value, catalogue};
 use decisiongraph_store::{ListFilter, RunMode, RunState, Store};
 use std::sync::Arc;
 use support::*;
@@ -124,7 +124,10 @@ async fn a_row_that_nothing_explains_is_corruption_midway_too() {
             let engine = engine(&store, batch);
             let first = RunRequest { until: Some(LogSeq(14)), ..request(RunMode::CatchUp) };
             engine.run(&first, &Control::default()).await.expect("runs");
-            let key = catalogue::PRECEDENT_INDEX.tables()[1].identity("ev:5:3");
+            let precedents = &catalogue::PRECEDENT_INDEX.tables()[1];
+            let mut row = vec![Value::from("ev:5:3"), Value::from("trace5")];
+            row.resize(precedents.columns.len(), Value::Null);
+            let key = precedents.identity(&Row(row));
             let key: String = key.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
             let key = if db.name() == "sqlite" { format!("x'{key}'") } else { format!("'\\x{key}'") };
             let harm = format!(

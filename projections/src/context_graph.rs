@@ -9,7 +9,7 @@ use crate::digest::reference::{Member, ReferenceForm, Section};
 use crate::event::{EventType, LogEvent};
 use crate::prior::{Carried, Fetch, Needs, Prior, RowsNeed, Texts, Working, changes_of, shared};
 use crate::projection::{Projected, Projection};
-use crate::rows::{Column, ColumnType, Hashed, KeyPart, Row, Table};
+use crate::rows::{Column, ColumnType, Hashed, KeyPart, Place, Row, Table};
 use crate::sequence::Poison;
 use crate::stored_payload::{Object, StoredPayload};
 use arrayvec::ArrayVec;
@@ -33,7 +33,7 @@ static TABLES: [Table; 2] = [
         name: "dg_cg_nodes",
         columns: &[text("node_id"), text("node_type"), text("trace_id"), int("log_seq"), text("created_at")],
         // `{node_type}:{identifier}`
-        place: KeyPart::Rest,
+        place: Place::Key(KeyPart::Rest),
         hashed: &[],
         naming: None,
     },
@@ -49,7 +49,7 @@ static TABLES: [Table; 2] = [
             text("created_at"),
         ],
         // `{edge_type}:{node_type}:{identifier}:…`: what it comes from, a trace nearly always.
-        place: KeyPart::Part(2),
+        place: Place::Key(KeyPart::Part(2)),
         hashed: &[Hashed { column: 2, place: None }, Hashed { column: 3, place: None }],
         naming: Some(NODES),
     },

@@ -9,7 +9,7 @@ use crate::digest::reference::{Member, ReferenceForm, Section};
 use crate::event::{EventType, LogEvent};
 use crate::prior::{Carried, Fetch, Needs, Prior, RowsNeed, Working, changes_of};
 use crate::projection::{Projected, Projection};
-use crate::rows::{Column, ColumnType, Hashed, KeyPart, Row, Table, Value};
+use crate::rows::{Column, ColumnType, Hashed, KeyPart, Place, Row, Table, Value};
 use crate::sequence::Poison;
 use crate::stored_payload::{StoredPayload, schema};
 use hashbrown::HashMap;
@@ -39,7 +39,7 @@ static TABLES: [Table; 2] = [
             column("created_at", ColumnType::Text),
         ],
         // `{trace_id}:…`
-        place: KeyPart::Part(0),
+        place: Place::Key(KeyPart::Part(0)),
         hashed: &[],
         naming: None,
     },
@@ -56,7 +56,8 @@ static TABLES: [Table; 2] = [
             column("primary_entity_system", ColumnType::OptionalText),
             column("primary_entity_id", ColumnType::OptionalText),
         ],
-        place: KeyPart::Whole,
+        // Those of a trace lie together; ids of events are often made by chance.
+        place: Place::Column(1),
         hashed: &[Hashed { column: 1, place: Some(KeyPart::Whole) }, Hashed { column: 3, place: None }],
         naming: None,
     },

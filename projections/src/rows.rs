@@ -32,7 +32,7 @@ pub struct Table {
     /// Its columns, the canonical key first.
     pub columns: &'static [Column],
     /// Where its rows lie: see [`Identity`].
-    pub place: KeyPart,
+    pub place: Place,
     /// Columns that rows are looked up by: beside each stands `{name}_key`.
     pub hashed: &'static [Hashed],
     /// The table (by index) of the same projection whose rows those columns name, if they do. Its column `log_seq` says when such a
@@ -47,6 +47,15 @@ pub struct Hashed {
     pub column: usize,
     /// Of what part of the text its key has a place, if it has one.
     pub place: Option<KeyPart>,
+}
+
+/// What says where the rows of a table lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// A part of the canonical key.
+    Key(KeyPart),
+    /// A [hashed](Table::hashed) column, which has a place and never changes in a row. Such rows are not looked up by their canonical key.
+    Column(usize),
 }
 
 /// The part of a key that says where the row lies.
@@ -69,16 +78,26 @@ impl Table {
         self.columns.iter().position(|c| c.name == name).unwrap_or_else(|| panic!("{} has no column {name}", self.name))
     }
 
-    /// The identity of the row with this canonical key.
-    pub fn identity(&self, key: &str) -> Identity {
-        Identity::placed(key, self.place)
+    /// The identity of a row.
+    pub fn identity(&self, row: &Row) -> Identity {
+        match self.place {
+            Place::Key(part) => Identity::at(part.place(row.key()), row.key()),
+            Place::Column(column) => {
+                let text = row.0[column].as_str().unwrap_or_default();
+                Identity::at(self.key_of(column, text).place_bytes(), row.key())
+            }
+        }
     }
 
     /// What rows are looked up by that have this text in this column: the canonical key or a [hashed](Table::hashed) one.
+    ///
+    /// # Panics
+    /// When it is the canonical key of a table whose rows lie by another column: what projections need is constant.
     pub fn key_of(&self, column: usize, text: &str) -> Identity {
-        match self.hashed.iter().find(|hashed| hashed.column == column) {
-            Some(hashed) => hashed.key(text),
-            None => self.identity(text),
+        match (self.hashed.iter().find(|hashed| hashed.column == column), self.place) {
+            (Some(hashed), _) => hashed.key(text),
+            (None, Place::Key(part)) => Identity::at(part.place(text), text),
+            (None, Place::Column(_)) => panic!("rows of {} are not looked up by {column}", self.name),
         }
     }
 }
@@ -86,7 +105,7 @@ impl Table {
 impl Hashed {
     /// What stands beside this text.
     pub fn key(&self, text: &str) -> Identity {
-        self.place.map_or_else(|| RowKey::of(text).into(), |part| Identity::placed(text, part))
+        self.place.map_or_else(|| RowKey::of(text).into(), |part| Identity::at(part.place(text), text))
     }
 }
 
@@ -135,9 +154,9 @@ pub struct Identity {
 impl Identity {
     const PLACED_BYTES: usize = PLACE_BYTES + HASH_BYTES;
 
-    fn placed(key: &str, part: KeyPart) -> Identity {
+    fn at(place: [u8; PLACE_BYTES], key: &str) -> Identity {
         let mut bytes = [0; Identity::PLACED_BYTES];
-        bytes[..PLACE_BYTES].copy_from_slice(&part.place(key));
+        bytes[..PLACE_BYTES].copy_from_slice(&place);
         bytes[PLACE_BYTES..].copy_from_slice(&RowKey::of(key).0);
         Identity { bytes, placed: true }
     }
@@ -160,8 +179,12 @@ impl Identity {
 
     /// The place, if there is one.
     pub fn place(&self) -> Option<u32> {
+        self.placed.then_some(u32::from_be_bytes(self.place_bytes()))
+    }
+
+    fn place_bytes(&self) -> [u8; PLACE_BYTES] {
         let [a, b, c, d, ..] = self.bytes;
-        self.placed.then_some(u32::from_be_bytes([a, b, c, d]))
+        [a, b, c, d]
     }
 
     /// The hash behind it. Hashes are spread evenly over all numbers, and so are places.
@@ -372,10 +395,25 @@ mod tests {
     }
 
     #[test]
+    fn precedents_lie_where_their_trace_says() {
+        let precedents = &crate::catalogue::PRECEDENT_INDEX.tables()[1];
+        let row = |event: &str, trace: &str| Row(vec![event.into(), trace.into()]);
+        let identity = precedents.identity(&row("e", "t.100"));
+        assert_eq!(identity.as_bytes(), [&hash("t.1")[..], &RowKey::of("e").0].concat());
+        assert_eq!(identity.place(), precedents.key_of(1, "t.100").place());
+    }
+
+    #[test]
+    #[should_panic(expected = "not looked up by 0")]
+    fn nobody_looks_for_a_precedent_by_its_event() {
+        crate::catalogue::PRECEDENT_INDEX.tables()[1].key_of(0, "e");
+    }
+
+    #[test]
     fn an_identity_is_the_whole_hash_behind_its_place() {
         let [_, edges] = crate::catalogue::CONTEXT_GRAPH.tables() else { panic!("two tables") };
         let key = "trace_observed_input:trace:t.100:input:i:e";
-        let (placed, bare) = (edges.identity(key), edges.key_of(2, key));
+        let (placed, bare) = (edges.key_of(0, key), edges.key_of(2, key));
         assert_eq!(placed.as_bytes(), [&hash("t.1")[..], &RowKey::of(key).0].concat());
         assert_eq!(bare.as_bytes(), RowKey::of(key).0);
         for identity in [bare, placed] {

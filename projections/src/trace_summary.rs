@@ -6,7 +6,7 @@ use crate::digest::reference::{Member, ReferenceForm, Section};
 use crate::event::{EventType, LogEvent};
 use crate::prior::{Fetch, Needs, Prior, RowsNeed, Working, changes_of};
 use crate::projection::{Projected, Projection};
-use crate::rows::{Column, ColumnType, KeyPart, Row, Table, Value};
+use crate::rows::{Column, ColumnType, KeyPart, Place, Row, Table, Value};
 use crate::sequence::Poison;
 use crate::stored_payload::{StoredPayload, schema};
 use std::sync::Arc;
@@ -38,7 +38,7 @@ static TABLES: [Table; 1] = [Table {
         column("event_count", ColumnType::Int),
         column("last_log_seq", ColumnType::Int),
     ],
-    place: KeyPart::Whole,
+    place: Place::Key(KeyPart::Whole),
     hashed: &[],
     naming: None,
 }];

@@ -114,7 +114,7 @@ mod tests {
     use decisiongraph_projections::rows::Table;
 
     fn told(table: &Table, keys: impl Iterator<Item = String>) -> f64 {
-        let mut identities: Vec<Identity> = keys.map(|key| table.identity(&key)).collect();
+        let mut identities: Vec<Identity> = keys.map(|key| table.key_of(0, &key)).collect();
         identities.sort_unstable();
         let mut reach = Reach::default();
         for identity in identities {

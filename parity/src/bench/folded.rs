@@ -160,7 +160,7 @@ impl Memory {
 
     fn into_rows(self) -> Vec<Vec<Row>> {
         let sorted = |(table, rows): (&Table, HashMap<String, Row>)| -> Vec<Row> {
-            let rows = rows.into_values().map(|row| (table.identity(row.key()), row));
+            let rows = rows.into_values().map(|row| (table.identity(&row), row));
             rows.collect::<BTreeMap<_, _>>().into_values().collect()
         };
         self.projection.tables().iter().zip(self.rows).map(sorted).collect()

@@ -73,9 +73,12 @@ impl Layout {
         self.since.get(row.key()).map_or(0, |since| since[number])
     }
 
-    /// What a row is looked up by in a column.
+    /// What a row is found by: its identity, or what stands beside a column.
     pub fn key(&self, row: &Row, column: usize) -> Identity {
-        self.table.key_of(column, row.0[column].as_str().unwrap_or_default())
+        match column {
+            0 => self.table.identity(row),
+            _ => self.table.key_of(column, row.0[column].as_str().unwrap_or_default()),
+        }
     }
 
     /// Whether those keys have a place before the hash.
@@ -104,5 +107,5 @@ impl Layout {
 
 /// Sorts rows by their row keys, the order in which indexes like them.
 pub fn sort_by_key(table: &Table, rows: &mut [&Row]) {
-    rows.sort_by_cached_key(|row| table.identity(row.key()));
+    rows.sort_by_cached_key(|row| table.identity(row));
 }

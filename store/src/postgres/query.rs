@@ -98,7 +98,7 @@ pub(super) async fn edges_touching(
         client.prepare_cached(&graph(include_str!("sql/edges_touching.sql"), generation)).await.during(what)?;
     let keys: Vec<Key> = nodes.iter().map(|node| RowKey::of(node).into()).collect();
     let ids: Vec<&str> = nodes.iter().map(String::as_str).collect();
-    let rows_of: Vec<Id> = nodes.iter().map(|node| nodes_table().identity(node).into()).collect();
+    let rows_of: Vec<Id> = nodes.iter().map(|node| nodes_table().key_of(0, node).into()).collect();
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let rows = client
         .query(
@@ -123,7 +123,7 @@ pub(super) async fn edges_of(
     let table = edges_table();
     let statement = client.prepare_cached(&graph(include_str!("sql/edges_of.sql"), generation)).await.during(what)?;
     let key = Key::from(RowKey::of(node_id));
-    let row_key = Id::from(nodes_table().identity(node_id));
+    let row_key = Id::from(nodes_table().key_of(0, node_id));
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     // Before every edge: log_seq is positive.
     let (log_seq, edge_id) = after.map_or((-1, ""), |(log_seq, edge_id)| (log_seq.0, edge_id));

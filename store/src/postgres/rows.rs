@@ -192,7 +192,7 @@ pub(super) fn delete_params<'a>(table: &Table, rows: &[(Identity, &'a Row)], par
 
 /// Rows with their identities, in the order of the index that they go into.
 pub(super) fn sorted<'r, R>(table: &Table, rows: &'r [R], row: impl Fn(&R) -> &Row) -> Vec<(Identity, &'r R)> {
-    let mut sorted: Vec<(Identity, &R)> = rows.iter().map(|item| (table.identity(row(item).key()), item)).collect();
+    let mut sorted: Vec<(Identity, &R)> = rows.iter().map(|item| (table.identity(row(item)), item)).collect();
     sorted.sort_unstable_by_key(|(key, _)| *key);
     sorted
 }

@@ -203,7 +203,7 @@ fn write_table(
 
 /// In the order of the index that they go into.
 fn by_key<'r, T>(table: &Table, items: &'r [T], row: impl Fn(&T) -> &Row) -> Vec<(Identity, &'r T)> {
-    let identity = |item: &T| table.identity(row(item).key());
+    let identity = |item: &T| table.identity(row(item));
     let mut keyed: Vec<(Identity, &T)> = items.iter().map(|item| (identity(item), item)).collect();
     keyed.sort_unstable_by_key(|(key, _)| *key);
     keyed

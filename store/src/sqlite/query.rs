@@ -30,7 +30,7 @@ fn positions(conn: &Connection, tenant: &TenantId, generation: Generation, node:
         .prepare_cached(
             "SELECT log_seq FROM dg_cg_nodes WHERE tenant_id = ?1 AND generation = ?2 AND row_key = ?3 AND node_id = ?4",
         )?
-        .query_row(params![tenant.as_str(), generation.0, nodes.identity(node).as_bytes(), node], |row| row.get(0))
+        .query_row(params![tenant.as_str(), generation.0, nodes.key_of(0, node).as_bytes(), node], |row| row.get(0))
         .optional()?;
     Ok([0].into_iter().chain(begun).collect())
 }

@@ -275,7 +275,7 @@ pub(super) fn prior_rows(
         match need.fetch {
             Fetch::Existence => {
                 let mut statement = conn.prepare_cached(&existence_sql(table))?;
-                for (key, value) in in_order(&need.values, |value| table.identity(value)) {
+                for (key, value) in in_order(&need.values, |value| table.key_of(0, value)) {
                     let mut rows = statement.query(params![tenant.as_str(), generation.0, key.as_bytes()])?;
                     let Some(row) = rows.next()? else { continue };
                     if row.get_ref(0)?.as_bytes().ok() != Some(value.as_bytes()) {

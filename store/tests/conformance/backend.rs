@@ -58,7 +58,7 @@ impl Blank {
                  ALTER trace_id_key TYPE uuid USING encode(substr(trace_id_key, 5), 'hex')::uuid",
                 "CREATE INDEX dg_cg_edges_from ON dg_cg_edges (tenant_id, generation, from_node_id_key, log_seq)",
                 "CREATE INDEX dg_cg_edges_to ON dg_cg_edges (tenant_id, generation, to_node_id_key, log_seq)",
-                "DELETE FROM refinery_schema_history WHERE version = 7",
+                "DELETE FROM refinery_schema_history WHERE version >= 7",
                 "UPDATE dg_schema SET serves_from = 6",
             ],
         }

@@ -89,7 +89,7 @@ pub async fn streams_come_in_both_orders(blank: Blank) {
         assert!(by_key.windows(2).all(|pair| pair[0].key < pair[1].key));
         assert!(by_text.windows(2).all(|pair| pair[0].row.key().as_bytes() < pair[1].row.key().as_bytes()));
         for row in &by_key {
-            assert_eq!(row.key, table.identity(row.row.key()));
+            assert_eq!(row.key, table.identity(&row.row));
             let beside = |hashed: &Hashed| hashed.key(row.row.0[hashed.column].as_str().expect("a text"));
             assert_eq!(row.hashed, table.hashed.iter().map(beside).collect::<Vec<_>>());
         }
