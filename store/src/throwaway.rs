@@ -227,10 +227,7 @@ impl Started {
              host replication postgres 127.0.0.1/32 trust\n"
         );
         std::fs::write(data.join("pg_hba.conf"), hba).map_err(failed)?;
-        let mut problem = None;
-        // The port is free when it is chosen; somebody may be faster.
-        for _ in 0..5 {
-            started.port = free_port()?;
+        started.launch_on_a_free_port(|started| {
             let configuration = format!(
                 "listen_addresses = '127.0.0.1'\nport = {}\nunix_socket_directories = '{}'\nmax_connections = 200\n\
                  max_prepared_transactions = 8\nshared_buffers = 256MB\nmax_wal_size = 4GB\nfsync = on\n\
@@ -238,9 +235,19 @@ impl Started {
                 started.port,
                 started.directory.display()
             );
-            std::fs::write(data.join("postgresql.auto.conf"), configuration).map_err(failed)?;
-            match started.launch() {
-                Ok(()) => return Ok(started),
+            std::fs::write(data.join("postgresql.auto.conf"), configuration).map_err(failed)
+        })?;
+        Ok(started)
+    }
+
+    /// Configures it for a port and launches it. The port is free when it is chosen; somebody may be faster, then for another.
+    fn launch_on_a_free_port(&mut self, configure: impl Fn(&Started) -> Result<()>) -> Result<()> {
+        let mut problem = None;
+        for _ in 0..5 {
+            self.port = free_port()?;
+            configure(self)?;
+            match self.launch() {
+                Ok(()) => return Ok(()),
                 Err(error) => problem = Some(error),
             }
         }

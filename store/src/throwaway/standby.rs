@@ -2,7 +2,7 @@
 //!
 //! *Guarantees.* It is a server of its own with a port of its own, and is removed like every other. Replication is asynchronous.
 
-use super::{Server, Started, execute, failure, free_port, make_directory, query_text};
+use super::{Server, Started, execute, failure, make_directory, query_text};
 use crate::{Result, StoreError};
 use std::io::Write as _;
 use std::path::Path;
@@ -60,13 +60,8 @@ impl Started {
     /// A copy of this server's data, set up to follow it, running.
     fn follow(&self) -> Result<Started> {
         let directory = make_directory(self.user.as_ref())?;
-        let mut standby = Started {
-            binaries: self.binaries.clone(),
-            user: self.user.clone(),
-            directory,
-            port: free_port()?,
-            watcher: None,
-        };
+        let mut standby =
+            Started { binaries: self.binaries.clone(), user: self.user.clone(), directory, port: 0, watcher: None };
         standby.watcher = Some(standby.watch()?);
         let data = standby.directory.join("data");
         let copy = beside_the_server(&self.binaries, "pg_basebackup");
@@ -77,12 +72,13 @@ impl Started {
                 .arg(&data);
         })?;
         let failed = |error| failure("write the configuration", error);
-        let own = format!("port = {}\nunix_socket_directories = '{}'\n", standby.port, standby.directory.display());
-        // The last line of a setting counts.
-        let mut file =
-            std::fs::OpenOptions::new().append(true).open(data.join("postgresql.auto.conf")).map_err(failed)?;
-        file.write_all(own.as_bytes()).map_err(failed)?;
-        standby.launch()?;
+        standby.launch_on_a_free_port(|standby| {
+            let own = format!("port = {}\nunix_socket_directories = '{}'\n", standby.port, standby.directory.display());
+            // The last line of a setting counts.
+            let mut file =
+                std::fs::OpenOptions::new().append(true).open(data.join("postgresql.auto.conf")).map_err(failed)?;
+            file.write_all(own.as_bytes()).map_err(failed)
+        })?;
         Ok(standby)
     }
 }
