@@ -136,6 +136,10 @@ mod tests {
         near(told(edges, (0..200_000).map(|n| edge(format!("{n:032x}-----"), n))), 200_000.0);
         near(told(edges, (0..400_000).map(|n| edge(format!("{}", n / 8), n))), 400_000.0);
         near(told(edges, (0..400_000).map(|n| edge(format!("{:05}", n / 8), n))), 400_000.0);
+        // Of these the first five places would tell something quite wrong, up to five times what there is.
+        for of in ["f", "k", "l", "m", "q"] {
+            near(told(edges, (0..200_000).map(|n| edge(format!("{of}{:05}", n / 8), n))), 200_000.0);
+        }
         // All in one place.
         near(told(edges, (0..300_000).map(|n| edge(format!("urn:{n}"), n))), 300_000.0);
         assert_eq!(Reach::default().count(), 0.0);
