@@ -3,7 +3,7 @@
 //! *Guarantees.* The contract of [`crate::Store`], durable before acknowledging. Because there is one writer and positions
 //! become visible in their order, the safe high-water mark is simply the last position that was drawn.
 //!
-//! *Where to look:* `pool` and `group` for transactions and threads, the verbs (`append`, `commit`, `generation`, `lease`, `pause`, `failure`, `skip`, `run`)
+//! *Where to look:* `pool`, `writer` and `threads` for transactions and threads, the verbs (`append`, `commit`, `generation`, `lease`, `pause`, `failure`, `skip`, `run`)
 //! for what a transaction does, `view` for what reads, `rows` for statements out of a projection's tables, `errors` for what
 //! SQLite's errors mean. A verb is a plain function over a connection that is already inside a transaction.
 
@@ -13,7 +13,6 @@ mod commit;
 mod errors;
 mod failure;
 mod generation;
-mod group;
 mod lease;
 mod member;
 mod migrate;
@@ -25,7 +24,9 @@ mod rows;
 mod run;
 mod skip;
 mod stream;
+mod threads;
 mod view;
+mod writer;
 
 use crate::{
     Acquisition, AppendMode, Backend, BatchCommit, BuildLease, Creation, Failure, Flip, HighWaterSample, Lease, LogEnd,
@@ -34,11 +35,12 @@ use crate::{
 };
 use async_trait::async_trait;
 use decisiongraph_projections::{Admitted, LogSeq, TenantId};
-use pool::{Database, blocking, lock};
+use pool::{Database, lock};
 use rusqlite::Connection;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use threads::blocking;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -76,12 +78,8 @@ impl SqliteStore {
     }
 
     /// One writing transaction of owned work.
-    async fn write<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        let database = self.database.clone();
-        blocking(move || database.write(work)).await
+    async fn write<T: Send + 'static>(&self, work: impl Fn(&Connection) -> Result<T> + Send + 'static) -> Result<T> {
+        self.database.write(work).await
     }
 
     /// Wakes whoever listens. A listener that has a message waiting needs no second one.
@@ -103,17 +101,17 @@ impl Store for SqliteStore {
     }
 
     fn address(&self) -> String {
-        format!("sqlite:{}", self.database.path.display())
+        format!("sqlite:{}", self.database.file.path.display())
     }
 
     async fn migrate(&self) -> Result<Vec<String>> {
-        let database = self.database.clone();
-        blocking(move || database.migrate()).await
+        let file = self.database.file.clone();
+        blocking(move || file.migrate()).await
     }
 
     async fn schema_status(&self) -> Result<SchemaStatus> {
-        let database = self.database.clone();
-        blocking(move || database.schema_status()).await
+        let file = self.database.file.clone();
+        blocking(move || file.schema_status()).await
     }
 
     async fn append(&self, tenant: &TenantId, events: &[Admitted], mode: AppendMode) -> Result<Vec<Verdict>> {
@@ -140,7 +138,7 @@ impl Store for SqliteStore {
             })
         })
         .await?;
-        let history = format!("{identity}/{}", file_identity(&self.database.path));
+        let history = format!("{identity}/{}", file_identity(&self.database.file.path));
         Ok(LogEnd { sequence: LogSeq(sequence), history })
     }
 

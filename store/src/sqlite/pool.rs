@@ -1,13 +1,14 @@
 //! Connections to the file: one that writes, and a pool of those that read.
 //!
-//! *Guarantees.* Every write is inside one `BEGIN IMMEDIATE … COMMIT` on the writer's connection (see `group`), durable when it
+//! *Guarantees.* Every write is inside one `BEGIN IMMEDIATE … COMMIT` on the writer's connection (see `writer`), durable when it
 //! returns (WAL, `synchronous = FULL`; a scratch store gives durability up). Every read is inside a transaction, so it sees one
-//! instant. Nothing blocks the async runtime: work runs on blocking threads.
+//! instant. Nothing blocks the async runtime: reads run on blocking threads, writes on one of their own.
 //!
 //! *Never here:* a retry. Waiting for another process's lock is bounded by `statement_timeout`.
 
 use super::checkpoint::Checkpoints;
-use super::group::Waiting;
+use super::threads::blocking;
+use super::writer::Writer;
 use super::{errors, migrate};
 use crate::{Result, SchemaFit, StoreError, StoreOptions};
 use decisiongraph_projections::Category;
@@ -29,22 +30,100 @@ const STATEMENTS_MAX: usize = 128;
 
 /// The file, and the connections to it.
 pub(super) struct Database {
-    pub path: PathBuf,
-    busy: Duration,
+    pub file: Arc<File>,
     patience: Duration,
-    durable: bool,
-    pub writer: Mutex<Connection>,
-    pub checkpoints: Checkpoints,
-    waiting: Waiting,
+    writer: Writer,
     idle: Mutex<Vec<Connection>>,
     permits: Arc<Semaphore>,
+}
+
+/// What writer, readers and checkpoints share.
+pub(super) struct File {
+    pub path: PathBuf,
+    busy: Duration,
+    durable: bool,
+    /// The connection that writes.
+    pub writing: Arc<Mutex<Connection>>,
+    pub checkpoints: Checkpoints,
     /// The schema was seen to be this program's.
     checked: AtomicBool,
 }
 
 impl Database {
-    /// Opens the file. `durable`: a commit that returned survives a power cut.
+    /// Opens the file. `durable`: a commit that returned survives a power cut. Blocks.
     pub fn open(path: &Path, options: &StoreOptions, durable: bool) -> Result<Database> {
+        Database::over(File::open(path, options, durable, Checkpoints::default())?, options)
+    }
+
+    /// Starts the thread that writes to this file.
+    pub fn over(file: File, options: &StoreOptions) -> Result<Database> {
+        let file = Arc::new(file);
+        let ready = {
+            let file = file.clone();
+            move |conn: &Connection| {
+                file.check_schema(conn)?;
+                file.checkpoints.begin_if_due(&file, conn)
+            }
+        };
+        let writer = Writer::start(file.writing.clone(), ready)?;
+        Ok(Database {
+            file,
+            patience: options.connect_timeout,
+            writer,
+            idle: Mutex::new(Vec::new()),
+            permits: Arc::new(Semaphore::new(READERS_MAX)),
+        })
+    }
+
+    /// One writing transaction: committed when `work` is well, else taken back whole.
+    pub async fn write<T: Send + 'static>(
+        &self,
+        work: impl Fn(&Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.writer.write(work).await.map_err(|error| errors::named(&self.file.path, error))
+    }
+
+    /// A reading connection, out of the pool or new.
+    pub async fn reader(self: &Arc<Database>) -> Result<Reader> {
+        let permit = match tokio::time::timeout(self.patience, self.permits.clone().acquire_owned()).await {
+            Ok(Ok(permit)) => permit,
+            _ => {
+                let error = StoreError::transient(
+                    Category::Unavailable,
+                    format!("{READERS_MAX} readers are busy; none was free in {:?}", self.patience),
+                );
+                return Err(errors::named(&self.file.path, error));
+            }
+        };
+        let idle = lock(&self.idle).pop();
+        let conn = match idle {
+            Some(conn) => conn,
+            None => {
+                let file = self.file.clone();
+                blocking(move || file.connect_reader()).await?
+            }
+        };
+        Ok(Reader {
+            conn: Some(conn),
+            held: AtomicBool::new(false),
+            spoiled: false,
+            database: self.clone(),
+            _permit: permit,
+        })
+    }
+}
+
+impl Drop for Database {
+    /// What was begun on the file is at its end with the store.
+    fn drop(&mut self) {
+        self.writer.end();
+        self.file.checkpoints.end();
+    }
+}
+
+impl File {
+    /// Opens the file. Blocks.
+    pub fn open(path: &Path, options: &StoreOptions, durable: bool, checkpoints: Checkpoints) -> Result<File> {
         let opened = || -> Result<Connection> {
             if !options.create && !path.exists() {
                 return Err(StoreError::new(
@@ -64,17 +143,13 @@ impl Database {
             prepare_writer(&conn, durable)?;
             Ok(conn)
         };
-        let writer = opened().map_err(|error| errors::named(path, error))?;
-        Ok(Database {
+        let writing = opened().map_err(|error| errors::named(path, error))?;
+        Ok(File {
             path: path.to_owned(),
             busy: options.statement_timeout,
-            patience: options.connect_timeout,
             durable,
-            writer: Mutex::new(writer),
-            checkpoints: Checkpoints::default(),
-            waiting: Waiting::default(),
-            idle: Mutex::new(Vec::new()),
-            permits: Arc::new(Semaphore::new(READERS_MAX)),
+            writing: Arc::new(Mutex::new(writing)),
+            checkpoints,
             checked: AtomicBool::new(false),
         })
     }
@@ -95,23 +170,10 @@ impl Database {
         }
     }
 
-    /// One writing transaction: committed when `work` is well, else taken back whole. Blocks.
-    pub fn write<T: Send + 'static>(
-        self: &Arc<Database>,
-        work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        let ready = |conn: &Connection| {
-            self.check_schema(conn)?;
-            self.checkpoints.begin_if_due(self, conn)
-        };
-        let answer = self.waiting.write(&self.writer, ready, work);
-        answer.map_err(|error| errors::named(&self.path, error))
-    }
-
     /// Runs the migrations. Blocks.
     pub fn migrate(&self) -> Result<Vec<String>> {
         let run = || -> Result<Vec<String>> {
-            let mut conn = lock(&self.writer);
+            let mut conn = lock(&self.writing);
             let transaction = conn.transaction_with_behavior(TransactionBehavior::Exclusive)?;
             let applied = migrate::run(&transaction)?;
             transaction.commit()?;
@@ -122,36 +184,7 @@ impl Database {
 
     /// Versions of the schema. Blocks.
     pub fn schema_status(&self) -> Result<crate::SchemaStatus> {
-        migrate::status(&lock(&self.writer)).map_err(|error| errors::named(&self.path, error))
-    }
-
-    /// A reading connection, out of the pool or new.
-    pub async fn reader(self: &Arc<Database>) -> Result<Reader> {
-        let permit = match tokio::time::timeout(self.patience, self.permits.clone().acquire_owned()).await {
-            Ok(Ok(permit)) => permit,
-            _ => {
-                let error = StoreError::transient(
-                    Category::Unavailable,
-                    format!("{READERS_MAX} readers are busy; none was free in {:?}", self.patience),
-                );
-                return Err(errors::named(&self.path, error));
-            }
-        };
-        let idle = lock(&self.idle).pop();
-        let conn = match idle {
-            Some(conn) => conn,
-            None => {
-                let database = self.clone();
-                blocking(move || database.connect_reader()).await?
-            }
-        };
-        Ok(Reader {
-            conn: Some(conn),
-            held: AtomicBool::new(false),
-            spoiled: false,
-            database: self.clone(),
-            _permit: permit,
-        })
+        migrate::status(&lock(&self.writing)).map_err(|error| errors::named(&self.path, error))
     }
 
     /// A connection that copies the log into the file.
@@ -203,7 +236,7 @@ impl Reader {
             transaction.rollback()?;
             Ok(answer)
         };
-        run().map_err(|error| errors::named(&self.database.path, error))
+        run().map_err(|error| errors::named(&self.database.file.path, error))
     }
 
     /// Opens a transaction that stays open, and reads once, so that the instant it sees is now. Blocks.
@@ -215,7 +248,7 @@ impl Reader {
             self.held.store(true, Ordering::Relaxed);
             Ok(())
         };
-        run().map_err(|error| errors::named(&self.database.path, error))
+        run().map_err(|error| errors::named(&self.database.file.path, error))
     }
 
     /// Says that this connection is not to be used again.
@@ -238,14 +271,6 @@ impl Drop for Reader {
         if idle.len() < READERS_IDLE_MAX {
             idle.push(conn);
         }
-    }
-}
-
-/// Runs blocking work on a thread of its own.
-pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(answer) => answer,
-        Err(error) => Err(StoreError::internal(format!("a database call did not end: {error}"))),
     }
 }
 

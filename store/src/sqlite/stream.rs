@@ -1,7 +1,8 @@
 //! All rows of a table, in chunks, out of one instant, with memory bounded by a chunk.
 
-use super::pool::{Reader, blocking, lock};
+use super::pool::{Reader, lock};
 use super::rows::{read_row, select_list};
+use super::threads::blocking;
 use crate::{Generation, KeyedRow, Result, RowOrder, RowStream};
 use decisiongraph_projections::{Identity, Table, TenantId};
 use futures_util::stream;

@@ -1,6 +1,7 @@
 //! Read views: each call its own instant ([`View::fresh`]), or all calls one instant ([`View::snapshot`]).
 
-use super::pool::{Database, Reader, blocking, lock};
+use super::pool::{Database, Reader, lock};
+use super::threads::blocking;
 use super::{failure, member, query, read, run, skip, stream};
 use crate::{
     Checkpoint, Direction, Failure, Generation, Lag, ListFilter, Member, Owner, PageLimit, PrecedentFilter,

@@ -2,7 +2,7 @@
 -- only when the log is four times as long as that allows.
 PRAGMA page_size = 4096;
 PRAGMA foreign_keys = OFF;
-PRAGMA cache_size = -65536;
-PRAGMA wal_autocheckpoint = 48000;
+PRAGMA cache_size = -32768;
+PRAGMA wal_autocheckpoint = 32000;
 PRAGMA journal_size_limit = 134217728;
 PRAGMA temp_store = FILE;

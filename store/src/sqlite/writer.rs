@@ -1,0 +1,343 @@
+//! The thread that writes. Writers that wait for it at the same time, or come while its transaction is open, share that transaction, and
+//! so one `fsync`.
+//!
+//! ```text
+//!   writer ──▶ queue ──▶ the thread takes all that wait ──▶ BEGIN IMMEDIATE
+//!                │                                            a
+//!                └── and all that wait by then, until none does ──▶ b, c
+//!                                                           COMMIT ──▶ a, b, c are answered
+//! ```
+//!
+//! *Guarantees.* A writer is answered after the commit that holds its work, never before. A writer that fails takes back its own
+//! work and nobody else's: all of the transaction is taken back, and each of its writers gets one of its own. So work may be done twice, but
+//! only once for good. When the commit fails, everybody in it is told so, and nothing of it is there. A transaction has [`GROUP_MAX`]
+//! writers at most, so that the first of them is answered however many come.
+//!
+//! *Why no savepoints:* under one SQLite copies every page before it changes it, for a failure that hardly ever comes. *Why one thread:* the
+//! pages that the connection caches are then in one arena of the allocator, and what they leave behind is used again.
+
+use super::pool::lock;
+use crate::{Result, StoreError};
+use rusqlite::{Connection, TransactionBehavior};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use tokio::sync::oneshot;
+
+/// Most writers in one transaction.
+const GROUP_MAX: usize = 64;
+
+/// One writer's work.
+trait Job: Send {
+    /// Does the work inside a transaction; whether it went well.
+    fn run(&mut self, conn: &Connection) -> bool;
+
+    /// Answers its writer: with what the work gave, or with why the transaction that held it is gone.
+    fn answer(self: Box<Self>, lost: Option<&StoreError>);
+}
+
+struct Task<T, F> {
+    work: F,
+    outcome: Option<Result<T>>,
+    writer: oneshot::Sender<Result<T>>,
+}
+
+impl<T: Send, F: Fn(&Connection) -> Result<T> + Send> Job for Task<T, F> {
+    fn run(&mut self, conn: &Connection) -> bool {
+        let outcome = catch_unwind(AssertUnwindSafe(|| (self.work)(conn)))
+            .unwrap_or_else(|_| Err(StoreError::internal("a write panicked; nothing was changed")));
+        self.outcome.insert(outcome).is_ok()
+    }
+
+    fn answer(self: Box<Self>, lost: Option<&StoreError>) {
+        let answer = match (self.outcome, lost) {
+            (Some(Err(own)), _) => Err(own),
+            (_, Some(lost)) => Err(lost.clone()),
+            (Some(answer), None) => answer,
+            (None, None) => Err(StoreError::internal("a write was passed over")),
+        };
+        // Whoever waits no longer has not asked for it to be taken back.
+        let _ = self.writer.send(answer);
+    }
+}
+
+/// The thread, and its queue.
+pub(super) struct Writer {
+    queue: Option<Sender<Box<dyn Job>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Writer {
+    /// Starts the thread. `ready` is asked before each transaction.
+    pub fn start(
+        conn: Arc<Mutex<Connection>>,
+        ready: impl Fn(&Connection) -> Result<()> + Send + 'static,
+    ) -> Result<Writer> {
+        let (queue, waiting) = channel();
+        let serve = move || {
+            while let Ok(first) = waiting.recv() {
+                work_off(&mut lock(&conn), &ready, &waiting, first);
+            }
+        };
+        let thread = std::thread::Builder::new().name("sqlite-writer".to_owned()).spawn(serve);
+        let thread = thread.map_err(|error| StoreError::internal(format!("no thread that writes: {error}")))?;
+        Ok(Writer { queue: Some(queue), thread: Some(thread) })
+    }
+
+    /// Does `work` in a transaction, alone or with whoever waits as well: maybe more than once, but for good only once.
+    pub async fn write<T: Send + 'static>(
+        &self,
+        work: impl Fn(&Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let gone = || StoreError::internal("the thread that writes has ended");
+        let (writer, answer) = oneshot::channel();
+        let job = Box::new(Task { work, outcome: None, writer });
+        self.queue.as_ref().and_then(|queue| queue.send(job).ok()).ok_or_else(gone)?;
+        answer.await.map_err(|_| gone())?
+    }
+
+    /// Waits until what is in the queue is done, also for writers who wait no longer. Blocks.
+    pub fn end(&mut self) {
+        drop(self.queue.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// One transaction for this writer and whoever waits as well; or, if one of them fails, one for each.
+fn work_off(
+    conn: &mut Connection,
+    ready: &impl Fn(&Connection) -> Result<()>,
+    waiting: &Receiver<Box<dyn Job>>,
+    first: Box<dyn Job>,
+) {
+    let mut group = vec![first];
+    match ready(conn).and_then(|()| together(conn, waiting, &mut group)) {
+        Ok(done) if done || group.len() == 1 => group.into_iter().for_each(|job| job.answer(None)),
+        Ok(_) => {
+            for mut job in group {
+                let lost = alone(conn, &mut *job).err();
+                job.answer(lost.as_ref());
+            }
+        }
+        Err(lost) => group.into_iter().for_each(|job| job.answer(Some(&lost))),
+    }
+}
+
+/// All in one transaction, with whoever comes meanwhile. False if one of them failed: then nothing was done.
+fn together(conn: &mut Connection, waiting: &Receiver<Box<dyn Job>>, group: &mut Vec<Box<dyn Job>>) -> Result<bool> {
+    let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut done = 0;
+    while done < group.len() {
+        if !group[done].run(&transaction) {
+            // What is dropped is rolled back.
+            return Ok(false);
+        }
+        done += 1;
+        if done == group.len() && done < GROUP_MAX {
+            group.extend(waiting.try_recv());
+        }
+    }
+    transaction.commit()?;
+    Ok(true)
+}
+
+/// One writer in a transaction of its own.
+fn alone(conn: &mut Connection, job: &mut dyn Job) -> Result<()> {
+    let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if job.run(&transaction) {
+        transaction.commit()?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use decisiongraph_projections::Category;
+    use std::sync::mpsc;
+
+    /// A table of numbers, and a thread that writes to it.
+    struct Numbers {
+        conn: Arc<Mutex<Connection>>,
+        writer: Arc<Writer>,
+    }
+
+    impl Numbers {
+        fn new(conn: Connection) -> Numbers {
+            conn.execute_batch("CREATE TABLE t (n INTEGER PRIMARY KEY)").expect("a table");
+            let conn = Arc::new(Mutex::new(conn));
+            let writer = Writer::start(conn.clone(), |_| Ok(())).expect("a thread");
+            Numbers { conn, writer: Arc::new(writer) }
+        }
+
+        fn in_memory() -> Numbers {
+            Numbers::new(Connection::open_in_memory().expect("a database"))
+        }
+
+        fn counted(&self) -> i64 {
+            lock(&self.conn).query_row("SELECT count(*) FROM t", [], |row| row.get(0)).expect("a count")
+        }
+
+        /// Lets `works` pile up, in their order, while a writer that gives 0 is at work; all answers, its own first.
+        async fn piled_up(&self, works: Vec<Work>) -> Vec<Result<i64>> {
+            let (entered, is_in) = mpsc::channel();
+            let (go, gone) = mpsc::channel::<()>();
+            let first: Work = Box::new(move |_| {
+                let _ = entered.send(());
+                // At once, when it is done again.
+                let _ = gone.recv();
+                Ok(0)
+            });
+            let mut writes = vec![self.write(first)];
+            tokio::task::spawn_blocking(move || is_in.recv()).await.expect("no panic").expect("it is in");
+            for work in works {
+                writes.push(self.write(work));
+                // Written down in the queue when it was asked for the first time.
+                tokio::task::yield_now().await;
+            }
+            drop(go);
+            let mut answers = Vec::new();
+            for write in writes {
+                answers.push(write.await.expect("no panic"));
+            }
+            answers
+        }
+
+        fn write(&self, work: Work) -> tokio::task::JoinHandle<Result<i64>> {
+            let writer = self.writer.clone();
+            tokio::spawn(async move { writer.write(work).await })
+        }
+    }
+
+    type Work = Box<dyn Fn(&Connection) -> Result<i64> + Send>;
+
+    fn insert(n: i64) -> Work {
+        Box::new(move |conn| {
+            conn.execute("INSERT INTO t VALUES (?1)", [n])?;
+            Ok(n)
+        })
+    }
+
+    #[tokio::test]
+    async fn a_writer_that_fails_takes_back_its_own_work_only() {
+        let numbers = Numbers::in_memory();
+        let half: Work = Box::new(|conn| {
+            conn.execute("INSERT INTO t VALUES (7)", [])?;
+            conn.execute("INSERT INTO t VALUES (1)", [])?;
+            Ok(7)
+        });
+        let answers = numbers.piled_up(vec![insert(1), half, insert(2)]).await;
+        assert_eq!((&answers[0], &answers[1], &answers[3]), (&Ok(0), &Ok(1), &Ok(2)));
+        assert!(answers[2].as_ref().is_err_and(|error| error.duplicate), "{answers:?}");
+        assert_eq!(numbers.counted(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_first_writer_that_fails_leaves_nothing_and_the_next_one_is_not_hurt() {
+        let numbers = Numbers::in_memory();
+        let half: Work = Box::new(|conn| {
+            conn.execute("INSERT INTO t VALUES (7)", [])?;
+            Err(StoreError::internal("half done"))
+        });
+        assert_eq!(numbers.writer.write(half).await, Err(StoreError::internal("half done")));
+        assert_eq!(numbers.counted(), 0);
+        assert_eq!(numbers.writer.write(insert(1)).await, Ok(1));
+        assert_eq!(numbers.counted(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_writer_that_panics_is_told_and_nobody_else_is_hurt() {
+        let numbers = Numbers::in_memory();
+        let panics: Work = Box::new(|conn| {
+            conn.execute("INSERT INTO t VALUES (7)", [])?;
+            panic!("as a defect does")
+        });
+        let answers = numbers.piled_up(vec![insert(1), panics, insert(2)]).await;
+        assert_eq!((&answers[0], &answers[1], &answers[3]), (&Ok(0), &Ok(1), &Ok(2)));
+        assert!(answers[2].as_ref().is_err_and(|error| error.category == Category::Internal), "{answers:?}");
+        assert_eq!(numbers.counted(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_transaction_that_ends_by_itself_is_nobodys_success() {
+        let numbers = Numbers::in_memory();
+        let ended: Work = Box::new(|conn| {
+            conn.execute_batch("ROLLBACK")?;
+            Err(StoreError::new(Category::Storage, "as a full disk does"))
+        });
+        let answers = numbers.piled_up(vec![insert(1), ended, insert(2)]).await;
+        assert_eq!((&answers[0], &answers[1], &answers[3]), (&Ok(0), &Ok(1), &Ok(2)));
+        assert!(answers[2].as_ref().is_err_and(|error| error.message == "as a full disk does"), "{answers:?}");
+        assert_eq!(numbers.counted(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_commit_that_fails_is_everybodys_failure() {
+        let numbers = Numbers::in_memory();
+        lock(&numbers.conn)
+            .execute_batch(
+                "PRAGMA foreign_keys = ON;
+                 CREATE TABLE child (n INTEGER REFERENCES t (n) DEFERRABLE INITIALLY DEFERRED)",
+            )
+            .expect("a table");
+        let orphan: Work = Box::new(|conn| {
+            conn.execute("INSERT INTO child VALUES (99)", [])?;
+            Ok(99)
+        });
+        let answers = numbers.piled_up(vec![insert(1), orphan]).await;
+        assert!(answers.iter().all(Result::is_err), "{answers:?}");
+        assert_eq!(numbers.counted(), 0);
+        assert_eq!(numbers.writer.write(insert(1)).await, Ok(1), "the next one is not hurt");
+    }
+
+    #[tokio::test]
+    async fn who_comes_while_a_transaction_is_open_shares_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("x.db");
+        let conn = Connection::open(&path).expect("a database");
+        conn.execute_batch("PRAGMA journal_mode = WAL").expect("a log");
+        let numbers = Numbers::new(conn);
+        let others_see: Work = Box::new(move |_| {
+            let other = Connection::open(&path)?;
+            Ok(other.query_row("SELECT count(*) FROM t", [], |row| row.get(0))?)
+        });
+        let answers = numbers.piled_up(vec![insert(1), others_see, insert(2)]).await;
+        assert_eq!(answers, [Ok(0), Ok(1), Ok(0), Ok(2)], "what came before is not committed yet");
+        assert_eq!(numbers.counted(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_database_that_is_not_ready_gets_no_work() {
+        let numbers = Numbers::in_memory();
+        let refuses = Writer::start(numbers.conn.clone(), |_| Err(StoreError::internal("not ready")));
+        let refused = refuses.expect("a thread").write(insert(1)).await;
+        assert_eq!(refused, Err(StoreError::internal("not ready")));
+        assert_eq!(numbers.counted(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_is_in_the_queue_is_done_before_the_thread_ends() {
+        let Numbers { conn, writer } = Numbers::in_memory();
+        let (entered, is_in) = mpsc::channel();
+        let slow: Work = Box::new(move |conn| {
+            let _ = entered.send(());
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            insert(1)(conn)
+        });
+        let waits_no_longer = tokio::time::timeout(std::time::Duration::ZERO, writer.write(slow)).await;
+        assert!(waits_no_longer.is_err());
+        is_in.recv().expect("it is in");
+        drop(writer);
+        let count: i64 = lock(&conn).query_row("SELECT count(*) FROM t", [], |row| row.get(0)).expect("a count");
+        assert_eq!((count, Arc::strong_count(&conn)), (1, 1));
+    }
+}
