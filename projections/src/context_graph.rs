@@ -33,7 +33,7 @@ static TABLES: [Table; 2] = [
         name: "dg_cg_nodes",
         columns: &[text("node_id"), text("node_type"), text("trace_id"), int("log_seq"), text("created_at")],
         // `{node_type}:{identifier}`
-        place: Place::Key(KeyPart::Rest),
+        place: Place::Key(KeyPart(1)),
         hashed: &[],
         naming: None,
     },
@@ -49,7 +49,7 @@ static TABLES: [Table; 2] = [
             text("created_at"),
         ],
         // `{edge_type}:{node_type}:{identifier}:…`: what it comes from, a trace nearly always.
-        place: Place::Key(KeyPart::Part(2)),
+        place: Place::Key(KeyPart(2)),
         hashed: &[Hashed { column: 2, place: None }, Hashed { column: 3, place: None }],
         naming: Some(NODES),
     },

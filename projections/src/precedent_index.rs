@@ -39,7 +39,7 @@ static TABLES: [Table; 2] = [
             column("created_at", ColumnType::Text),
         ],
         // `{trace_id}:…`
-        place: Place::Key(KeyPart::Part(0)),
+        place: Place::Key(KeyPart(0)),
         hashed: &[],
         naming: None,
     },
@@ -58,7 +58,7 @@ static TABLES: [Table; 2] = [
         ],
         // Those of a trace lie together; ids of events are often made by chance.
         place: Place::Column(1),
-        hashed: &[Hashed { column: 1, place: Some(KeyPart::Whole) }, Hashed { column: 3, place: None }],
+        hashed: &[Hashed { column: 1, place: Some(KeyPart(0)) }, Hashed { column: 3, place: None }],
         naming: None,
     },
 ];

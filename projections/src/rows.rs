@@ -58,16 +58,10 @@ pub enum Place {
     Column(usize),
 }
 
-/// The part of a key that says where the row lies.
+/// The part of a key that says where the row lies: of what is between its `:`, from this one on, the first with a digit. What is before that
+/// says what kind of thing it is the id of, not which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeyPart {
-    /// All of it: an id.
-    Whole,
-    /// What is behind the first `:`.
-    Rest,
-    /// What is between two `:`, counted from 0.
-    Part(usize),
-}
+pub struct KeyPart(pub usize);
 
 impl Table {
     /// The index of the column with this name.
@@ -110,18 +104,15 @@ impl Hashed {
 }
 
 impl KeyPart {
-    /// This part of a key. Any key has it; one that a `:` in an id cuts short costs locality, nothing else.
     fn of(self, key: &str) -> &str {
-        match self {
-            KeyPart::Whole => key,
-            KeyPart::Rest => key.split_once(':').map_or(key, |(_, rest)| rest),
-            KeyPart::Part(number) => key.split(':').nth(number).unwrap_or_default(),
-        }
+        let mut parts = key.split(':').skip(self.0);
+        parts.find(|part| part.bytes().any(|byte| byte.is_ascii_digit())).unwrap_or_default()
     }
 
     /// Where a key lies: the first bytes of the SHA-256 of the part's stem. (SHA-256, because a migration must compute it in the database.)
     pub fn place(self, key: &str) -> [u8; PLACE_BYTES] {
-        let hash = Sha256::digest(stem(self.of(key)).as_bytes());
+        let (stem, length) = stem(self.of(key));
+        let hash = Sha256::digest(&stem[..length]);
         let mut place = [0; PLACE_BYTES];
         place.copy_from_slice(&hash[..PLACE_BYTES]);
         place
@@ -131,14 +122,23 @@ impl KeyPart {
 const HASH_BYTES: usize = 16;
 const PLACE_BYTES: usize = 4;
 
-/// What ids have in common that were made one after the other: all but the last two characters, of a UUID the first eight (of version 7 that is
-/// the time, to about a minute). Of ids made by chance each has a stem of its own.
-fn stem(id: &str) -> &str {
-    let dash = |at: &usize| id.as_bytes()[*at] == b'-';
-    if id.len() == 36 && id.is_ascii() && [8, 13, 18, 23].iter().all(dash) {
-        return &id[..8];
+/// Digits at the end of an id that count, and those of them that the next hundred ids share.
+const STEM_DIGITS: usize = 8;
+const HUNDRED: usize = 2;
+
+/// What ids have in common that were made one after the other, and its length: of a UUID the first eight characters (of version 7 that is the
+/// time, to about a minute), of all others the last eight digits but the last two. Who counts on meets the same stem again after a hundred
+/// million. An id that was made by chance has a stem of its own, one without a digit none.
+fn stem(id: &str) -> ([u8; STEM_DIGITS], usize) {
+    let (bytes, mut stem) = (id.as_bytes(), [0; STEM_DIGITS]);
+    if bytes.len() == 36 && id.is_ascii() && [8, 13, 18, 23].iter().all(|at| bytes[*at] == b'-') {
+        stem.copy_from_slice(&bytes[..STEM_DIGITS]);
+        return (stem, STEM_DIGITS);
     }
-    id.char_indices().nth_back(1).map_or("", |(end, _)| &id[..end])
+    let digits = bytes.iter().rev().filter(|byte| byte.is_ascii_digit()).take(STEM_DIGITS).skip(HUNDRED);
+    let length = digits.clone().count();
+    stem[..length].iter_mut().rev().zip(digits).for_each(|(to, digit)| *to = *digit);
+    (stem, length)
 }
 
 /// What a row is found by: the [`RowKey`] of its canonical key, behind four bytes that its neighbours have too, its *place*. A hash alone
@@ -374,22 +374,29 @@ mod tests {
     fn a_place_is_that_of_the_stem_of_the_part_whatever_the_key() {
         let uuid = "0190a5c8-7e5b-7cc3-98c4-dc0c0c07398f";
         for (part, key, stem) in [
-            (KeyPart::Whole, "trace-000123", "trace-0001"),
-            (KeyPart::Whole, "t", ""),
-            (KeyPart::Whole, "", ""),
-            (KeyPart::Whole, "aéü", "a"),
-            (KeyPart::Whole, uuid, "0190a5c8"),
-            // 36 bytes, but not as many characters.
-            (KeyPart::Whole, "0190a5c8-7e5b-7cc3-98c4-dc0c0c0739ü", "0190a5c8-7e5b-7cc3-98c4-dc0c0c073"),
-            (KeyPart::Rest, "entity:account:e.389", "account:e.3"),
-            (KeyPart::Rest, "no colon", "no col"),
-            (KeyPart::Part(2), "trace_observed_input:trace:t.100:input:i:e", "t.1"),
-            (KeyPart::Part(2), "trace_observed_input:trace:t.101:input:j:f", "t.1"),
-            (KeyPart::Part(2), "trace_observed_input:trace:urn:x:input:i:e", "u"),
-            (KeyPart::Part(2), "a:b::d", ""),
-            (KeyPart::Part(2), "a:b", ""),
+            (0, "trace-000123", "0001"),
+            (0, "t.12", ""),
+            (0, "t", ""),
+            (0, "", ""),
+            (0, "a1é2ü3", "1"),
+            (0, "2026-11-29T10:15", "261129"),
+            (0, "1700000012345", "000123"),
+            (0, "urn:trace:4711:2", "47"),
+            (0, uuid, "0190a5c8"),
+            (1, &format!("trace:urn:uuid:{uuid}"), "0190a5c8"),
+            // As long as one, but none.
+            (0, "0190a5c8-7e5b-7cc3-98c4-dc0c0c0739ü", "840007"),
+            (0, "0190a5c8-7e5b-7cc3-98c4+dc0c0c07398f", "400073"),
+            (1, "entity:account:e.389", "3"),
+            (1, "no colon: 1 2 3", "1"),
+            (1, "4711", ""),
+            (2, "trace_observed_input:trace:t.100:input:i:e", "1"),
+            (2, "trace_observed_input:trace:t.101:input:j:f", "1"),
+            (2, "trace_observed_input:trace:urn::4711:input:i:e", "47"),
+            (2, "a:b::d", ""),
+            (2, "a1234:b1234", ""),
         ] {
-            assert_eq!(part.place(key), hash(stem), "{part:?} of {key}");
+            assert_eq!(KeyPart(part).place(key), hash(stem), "{part} of {key}");
         }
         assert_eq!(hash(""), [0xe3, 0xb0, 0xc4, 0x42]);
     }
@@ -399,7 +406,7 @@ mod tests {
         let precedents = &crate::catalogue::PRECEDENT_INDEX.tables()[1];
         let row = |event: &str, trace: &str| Row(vec![event.into(), trace.into()]);
         let identity = precedents.identity(&row("e", "t.100"));
-        assert_eq!(identity.as_bytes(), [&hash("t.1")[..], &RowKey::of("e").0].concat());
+        assert_eq!(identity.as_bytes(), [&hash("1")[..], &RowKey::of("e").0].concat());
         assert_eq!(identity.place(), precedents.key_of(1, "t.100").place());
     }
 
@@ -414,12 +421,12 @@ mod tests {
         let [_, edges] = crate::catalogue::CONTEXT_GRAPH.tables() else { panic!("two tables") };
         let key = "trace_observed_input:trace:t.100:input:i:e";
         let (placed, bare) = (edges.key_of(0, key), edges.key_of(2, key));
-        assert_eq!(placed.as_bytes(), [&hash("t.1")[..], &RowKey::of(key).0].concat());
+        assert_eq!(placed.as_bytes(), [&hash("1")[..], &RowKey::of(key).0].concat());
         assert_eq!(bare.as_bytes(), RowKey::of(key).0);
         for identity in [bare, placed] {
             assert_eq!(Identity::from_bytes(identity.as_bytes()), Some(identity));
         }
-        assert_eq!((placed.place(), bare.place()), (Some(u32::from_be_bytes(hash("t.1"))), None));
+        assert_eq!((placed.place(), bare.place()), (Some(u32::from_be_bytes(hash("1"))), None));
         assert_eq!((placed.hash(), bare.hash()), (bare.hash(), u128::from_be_bytes(RowKey::of(key).0)));
         assert_eq!(Identity::from_bytes(&[0; 17]), None);
     }

@@ -38,7 +38,7 @@ static TABLES: [Table; 1] = [Table {
         column("event_count", ColumnType::Int),
         column("last_log_seq", ColumnType::Int),
     ],
-    place: Place::Key(KeyPart::Whole),
+    place: Place::Key(KeyPart(0)),
     hashed: &[],
     naming: None,
 }];

@@ -8,7 +8,7 @@ use decisiongraph_projections::Category;
 use refinery::{Migration, Runner};
 
 /// Numbered and append-only: a migration that was published is never edited.
-const MIGRATIONS: [(&str, &str); 8] = [
+const MIGRATIONS: [(&str, &str); 9] = [
     ("V001__runtime", include_str!("../../../migrations/postgres/V001__runtime.sql")),
     ("V002__projections", include_str!("../../../migrations/postgres/V002__projections.sql")),
     ("V003__planner", include_str!("../../../migrations/postgres/V003__planner.sql")),
@@ -17,6 +17,7 @@ const MIGRATIONS: [(&str, &str); 8] = [
     ("V006__cluster", include_str!("../../../migrations/postgres/V006__cluster.sql")),
     ("V007__locality", include_str!("../../../migrations/postgres/V007__locality.sql")),
     ("V008__precedents", include_str!("../../../migrations/postgres/V008__precedents.sql")),
+    ("V009__numbers", include_str!("../../../migrations/postgres/V009__numbers.sql")),
 ];
 /// The table of applied migrations.
 const HISTORY: &str = "refinery_schema_history";

@@ -63,15 +63,15 @@ pub(super) fn run(conn: &Connection) -> Result<Vec<String>> {
     }
 }
 
-/// What migrations compute that SQLite cannot: `dg_placed(key, hash, part)`, the hash of the key behind its place. `part` is a number, or -1
-/// for what is behind the first `:`, or -2 for the whole key.
+/// What migrations compute that SQLite cannot: `dg_placed(key, hash, part)`, the hash of the key behind its place. `part` is a [`KeyPart`]'s
+/// number; V010 says -1 for 1 and -2 for 0, which differed then.
 fn add_functions(conn: &Connection) -> Result<()> {
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_DIRECTONLY;
     conn.create_scalar_function("dg_placed", 3, flags, |row| {
         let part = match row.get::<i64>(2)? {
-            -2 => KeyPart::Whole,
-            -1 => KeyPart::Rest,
-            number => KeyPart::Part(number as usize),
+            -2 => KeyPart(0),
+            -1 => KeyPart(1),
+            number => KeyPart(number as usize),
         };
         // The hash as it is stored, not as it should be: what was wrong before is found by `verify` afterwards.
         let place = part.place(row.get_raw(0).as_str()?);

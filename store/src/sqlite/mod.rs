@@ -24,6 +24,7 @@ mod rows;
 mod run;
 mod skip;
 mod stream;
+mod stretch;
 mod threads;
 mod view;
 mod writer;

@@ -2,6 +2,7 @@
 
 use super::read::rows_limit;
 use super::rows::{key_of, read_row, select_list};
+use super::stretch::stretches;
 use crate::{Direction, Generation, PrecedentFilter, PrecedentHit, Result};
 use decisiongraph_projections::{LogSeq, Row, Table, TenantId, catalogue};
 use rusqlite::types::Value as Parameter;
@@ -14,7 +15,7 @@ fn edges() -> &'static Table {
     &catalogue::CONTEXT_GRAPH.tables()[1]
 }
 
-/// A node's edges by one of its two indexes, those with one of the [positions]; the condition and order are added behind.
+/// A node's edges by one of its two indexes, those with one of the [`positions`]; the condition and order are added behind.
 fn edges_by(end: &str) -> String {
     format!(
         "SELECT {} FROM dg_cg_edges INDEXED BY dg_cg_edges_{end}
@@ -23,8 +24,15 @@ fn edges_by(end: &str) -> String {
     )
 }
 
-/// The positions that an edge may have beside this node: 0, and since when there is the node.
-fn positions(conn: &Connection, tenant: &TenantId, generation: Generation, node: &str) -> Result<Vec<i64>> {
+/// The positions that an edge behind `after` may have beside this node, in their order: since when there is the node, or where the edge's own
+/// stretch begins, or (of an edge from before there were stretches) 0. No edge is before its position.
+fn positions(
+    conn: &Connection,
+    tenant: &TenantId,
+    generation: Generation,
+    node: &str,
+    after: i64,
+) -> Result<BTreeSet<i64>> {
     let nodes = &catalogue::CONTEXT_GRAPH.tables()[0];
     let begun: Option<i64> = conn
         .prepare_cached(
@@ -32,7 +40,16 @@ fn positions(conn: &Connection, tenant: &TenantId, generation: Generation, node:
         )?
         .query_row(params![tenant.as_str(), generation.0, nodes.key_of(0, node).as_bytes(), node], |row| row.get(0))
         .optional()?;
-    Ok([0].into_iter().chain(begun).collect())
+    // The log of rows that are compared by a verify is elsewhere, but not their cursor.
+    let end: i64 = conn
+        .prepare_cached(
+            "SELECT max(ifnull((SELECT max(log_seq) FROM dg_event_log), 0),
+                        ifnull((SELECT max(cursor) FROM dg_scope WHERE tenant_id = ?1), 0))",
+        )?
+        .query_row(params![tenant.as_str()], |row| row.get(0))?;
+    // A node is there since the first edge that names it, at the latest.
+    let first = begun.unwrap_or_default().max(after);
+    Ok([0].into_iter().chain(begun).chain(stretches(first, end)).collect())
 }
 
 /// Edges that touch one of these nodes, by the bytes of `edge_id`. One look-up a node, direction and position, each sorted and cut to
@@ -56,7 +73,7 @@ pub(super) fn edges_touching(
     condition.push_str(" ORDER BY edge_id LIMIT ?7");
     let mut sought = Vec::new();
     for node in nodes {
-        sought.extend(positions(conn, tenant, generation, node)?.into_iter().map(|since| (node, since)));
+        sought.extend(positions(conn, tenant, generation, node, 0)?.into_iter().map(|since| (node, since)));
     }
     let mut found: BTreeMap<String, Row> = BTreeMap::new();
     for end in ["from", "to"] {
@@ -103,8 +120,11 @@ pub(super) fn edges_of(
     let log_seq = edges().column("log_seq");
     // By position and id, so that a self-loop, found from both ends, is there once.
     let mut found: BTreeMap<(i64, String), Row> = BTreeMap::new();
-    let positions = positions(conn, tenant, generation, node_id)?;
-    for (end, since) in ends.iter().flat_map(|end| positions.iter().map(move |since| (end, since))) {
+    let positions = positions(conn, tenant, generation, node_id, after_seq)?;
+    for (since, end) in positions.iter().flat_map(|since| ends.iter().map(move |end| (since, end))) {
+        if found.len() == limit && found.last_key_value().is_some_and(|((last, _), _)| last < since) {
+            break;
+        }
         let sql =
             edges_by(end) + " AND log_seq >= ?6 AND (log_seq > ?6 OR edge_id > ?7) ORDER BY log_seq, edge_id LIMIT ?8";
         let mut statement = conn.prepare_cached(&sql)?;

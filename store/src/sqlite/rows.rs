@@ -4,6 +4,7 @@
 //! Column order in every statement: tenant, generation, row key, the table's columns, then the hashes of its hashed columns, then the
 //! positions of the rows that these name.
 
+use super::stretch::stretch;
 use crate::since::{Since, naming};
 use crate::{KeyedRow, Result, StoreError};
 use decisiongraph_projections::{Category, ColumnType, Identity, Row, RowKey, Table, Value};
@@ -153,7 +154,7 @@ pub(super) fn bind_hashes(statement: &mut Statement<'_>, table: &Table, row: &Ro
     Ok(at)
 }
 
-/// Binds the positions of the rows that a row names from parameter `at` on.
+/// Binds the positions of the rows that a row names from parameter `at` on: of one that was there before, where the row's own stretch begins.
 pub(super) fn bind_since(
     statement: &mut Statement<'_>,
     table: &Table,
@@ -162,9 +163,18 @@ pub(super) fn bind_since(
     at: usize,
 ) -> Result<()> {
     for (named, at) in naming(table).iter().zip(at..) {
-        statement.raw_bind_parameter(at, since.beside(row, named.column))?;
+        let position = match since.beside(row, named.column) {
+            0 => own_stretch(table, &row.0),
+            begun => begun,
+        };
+        statement.raw_bind_parameter(at, position)?;
     }
     Ok(())
+}
+
+/// Where the stretch of the log begins that a row is in which names others.
+fn own_stretch(table: &Table, values: &[Value]) -> i64 {
+    stretch(values[table.column("log_seq")].as_int().unwrap_or_default())
 }
 
 /// Reads a row of [`select_list`], from column `at` on.
@@ -185,6 +195,11 @@ pub(super) fn read_row(table: &Table, row: &rusqlite::Row<'_>, at: usize) -> Res
     let hashes = first + table.columns.len();
     let hashed = (0..table.hashed.len()).map(|index| key(hashes + index)).collect::<Result<_>>()?;
     let positions = hashes + table.hashed.len();
-    let since = (0..naming(table).len()).map(|index| row.get(positions + index)).collect::<rusqlite::Result<_>>()?;
+    // Where its own stretch begins says nothing of what it names.
+    let position = |index: usize| -> rusqlite::Result<i64> {
+        let since = row.get(positions + index)?;
+        Ok(if since == own_stretch(table, &values) { 0 } else { since })
+    };
+    let since = (0..naming(table).len()).map(position).collect::<rusqlite::Result<_>>()?;
     Ok(KeyedRow { key: key(at)?, row: Row(values), hashed, since })
 }

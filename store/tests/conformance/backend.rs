@@ -64,6 +64,44 @@ impl Blank {
         }
     }
 
+    /// What makes of a schema the one before places were by number, with its rows in other places.
+    pub fn to_other_places(self) -> &'static [&'static str] {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Blank::Sqlite => &[
+                "UPDATE dg_cg_nodes SET row_key = CAST(x'00000000' || substr(row_key, 5) AS BLOB)",
+                "UPDATE dg_cg_edges SET row_key = CAST(x'00000000' || substr(row_key, 5) AS BLOB)",
+                "UPDATE dg_trace_summary SET row_key = CAST(x'00000000' || substr(row_key, 5) AS BLOB)",
+                "UPDATE dg_policy_eval_index SET row_key = CAST(x'00000000' || substr(row_key, 5) AS BLOB)",
+                "UPDATE dg_precedent_index SET row_key = CAST(x'00000000' || substr(row_key, 5) AS BLOB), \
+                 trace_id_key = CAST(x'00000000' || substr(trace_id_key, 5) AS BLOB)",
+                "DELETE FROM refinery_schema_history WHERE version >= 13",
+                "UPDATE dg_schema SET serves_from = 12",
+            ],
+            #[cfg(feature = "throwaway-postgres")]
+            Blank::Postgres => &[
+                "UPDATE dg_cg_nodes SET row_key = '\\x00000000'::bytea || substr(row_key, 5)",
+                "UPDATE dg_cg_edges SET row_key = '\\x00000000'::bytea || substr(row_key, 5)",
+                "UPDATE dg_trace_summary SET row_key = '\\x00000000'::bytea || substr(row_key, 5)",
+                "UPDATE dg_policy_eval_index SET row_key = '\\x00000000'::bytea || substr(row_key, 5)",
+                "UPDATE dg_precedent_index SET row_key = '\\x00000000'::bytea || substr(row_key, 5), \
+                 trace_id_key = '\\x00000000'::bytea || substr(trace_id_key, 5)",
+                "DELETE FROM refinery_schema_history WHERE version >= 9",
+                "UPDATE dg_schema SET serves_from = 8",
+            ],
+        }
+    }
+
+    /// What makes the next event of the log have this position or one soon behind it.
+    pub fn to_position(self, log_seq: i64) -> String {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Blank::Sqlite => format!("UPDATE sqlite_sequence SET seq = {log_seq} WHERE name = 'dg_event_log'"),
+            #[cfg(feature = "throwaway-postgres")]
+            Blank::Postgres => format!("ALTER TABLE dg_event_log ALTER log_seq RESTART WITH {log_seq}"),
+        }
+    }
+
     async fn database(self, migrated: bool) -> Fresh {
         match self {
             #[cfg(feature = "sqlite")]

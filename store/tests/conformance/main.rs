@@ -161,6 +161,7 @@ every_backend! {
     queries [
         edges_of_a_node_by_position,
         edges_touching_nodes_by_id,
+        edges_along_a_long_log,
         precedents_of_a_policy,
         precedents_without_a_policy,
     ]

@@ -131,6 +131,40 @@ pub async fn edges_touching_nodes_by_id(blank: Blank) {
     assert_eq!(touching(&[], None, None, 100).await, []);
 }
 
+/// However far apart a node's edges are in the log, and whoever wrote them.
+pub async fn edges_along_a_long_log(blank: Blank) {
+    let fresh = blank.migrated().await;
+    let mut positions = Vec::new();
+    for (n, start) in [1, 32_700, 70_000, 1_048_500, 5_000_000, 1 << 40].into_iter().enumerate() {
+        fresh.raw(&blank.to_position(start)).await;
+        let trace = format!("t{n}");
+        let events = [started(&trace), input(&trace, 1, "shared"), input(&trace, 2, "own"), cited(&trace, 3, "t0")];
+        positions.extend(append_all(&fresh.store, &tenant(), &events).await);
+        // A page and a half each time: some edges are of the same batch as what they name, some are not.
+        projected(&fresh, &tenant()).await;
+    }
+    assert!(positions.last().is_some_and(|last| last.0 > 1 << 40), "{positions:?}");
+    let [graph, ..] = projected(&fresh, &tenant()).await;
+    let view = fresh.store.view().await.expect("a view");
+    assert_eq!(crate::schema::seen(&*view, graph).await.len(), 2 * 4 * 6 - 1);
+    // In their order, page by page.
+    let incoming = view.edges_of(&tenant(), graph, "trace:t0", Direction::Incoming, None, 100).await.expect("edges");
+    let at = |row: &Row| LogSeq(row.0[5].as_int().expect("a position"));
+    assert_eq!(
+        incoming.iter().map(at).collect::<Vec<_>>(),
+        positions.iter().copied().skip(3).step_by(4).collect::<Vec<_>>()
+    );
+    let (mut after, mut paged) = (None, Vec::new());
+    loop {
+        let behind = after.as_ref().map(|row: &Row| (at(row), row.key()));
+        let page = view.edges_of(&tenant(), graph, "trace:t0", Direction::Incoming, behind, 2).await.expect("edges");
+        let Some(last) = page.last().cloned() else { break };
+        paged.extend(page);
+        after = Some(last);
+    }
+    assert_eq!(paged, incoming);
+}
+
 /// Three finished traces and one that is not, with several rows of one policy.
 async fn decided(fresh: &Fresh) -> [Generation; 3] {
     append_all(&fresh.store, &named("other"), &[started("t"), policy("t", 1, "p", "1"), finished("t", 2, "success")])

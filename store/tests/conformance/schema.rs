@@ -88,18 +88,27 @@ pub async fn rows_of_the_schema_before_are_brought_up(blank: Blank) {
     let before = seen(&*view, graph).await;
     assert!(before.len() > 500, "{}", before.len());
     drop(view);
-    for statement in blank.to_the_schema_before() {
-        fresh.raw(statement).await;
+    let mut fresh = fresh;
+    for schema in [blank.to_the_schema_before(), blank.to_other_places()] {
+        for statement in schema {
+            fresh.raw(statement).await;
+        }
+        // Another process: what the first has prepared is of the schema that it knew.
+        fresh = fresh.again().await;
+        assert_eq!(fresh.store.schema_status().await.expect("a status").fit(), SchemaFit::Behind);
+        assert!(!fresh.store.migrate().await.expect("a schema").is_empty());
+        let view = fresh.store.view().await.expect("a view");
+        for ((projection, lease, _), rows) in scopes.iter().zip(&rows) {
+            assert_eq!(
+                &all_rows(&*view, &tenant(), *projection, lease.generation).await,
+                rows,
+                "{}",
+                projection.name()
+            );
+        }
+        assert_eq!(seen(&*view, graph).await, before);
     }
-    // Another process: what the first has prepared is of the schema that it knew.
-    let fresh = fresh.again().await;
-    assert_eq!(fresh.store.schema_status().await.expect("a status").fit(), SchemaFit::Behind);
-    assert!(!fresh.store.migrate().await.expect("a schema").is_empty());
     let view = fresh.store.view().await.expect("a view");
-    for ((projection, lease, _), rows) in scopes.iter().zip(&rows) {
-        assert_eq!(&all_rows(&*view, &tenant(), *projection, lease.generation).await, rows, "{}", projection.name());
-    }
-    assert_eq!(seen(&*view, graph).await, before);
     // Rows of then and rows of now, beside one another.
     append_all(&fresh.store, &tenant(), &whole_trace("a later one")).await;
     append_all(&fresh.store, &tenant(), &seeded(3, 700)[600..]).await;
@@ -115,7 +124,7 @@ pub async fn rows_of_the_schema_before_are_brought_up(blank: Blank) {
 }
 
 /// What queries find: each node with each of its edges.
-async fn seen(view: &dyn ReadView, generation: Generation) -> BTreeSet<(String, String)> {
+pub(crate) async fn seen(view: &dyn ReadView, generation: Generation) -> BTreeSet<(String, String)> {
     let [nodes, edges] = &all_rows(view, &tenant(), catalogue::CONTEXT_GRAPH, generation).await[..] else {
         panic!("two tables");
     };
