@@ -1,7 +1,8 @@
 //! Threads for calls that block, the one that rested last first.
 //!
 //! *Why not the runtime's own:* it wakes any of its threads, so that each of a dozen allocates in turn, and the allocator keeps for each what it
-//! needed at most. Here a few threads do nearly all the work, and the memory of a long job stays flat.
+//! needed at most. Here a few threads do nearly all the work, and those that read pages of the log, by far the most of what is allocated, do
+//! nothing else: so the memory of a long job stays flat.
 
 use super::pool::lock;
 use crate::{Result, StoreError};
@@ -16,43 +17,55 @@ const REST: Duration = Duration::from_secs(10);
 /// A call, and who is told. In between it says that its thread rests, so that whoever is told finds it so.
 type Work = Box<dyn FnOnce(&dyn Fn()) + Send>;
 
-/// The threads that rest, and maybe some that ended.
-static RESTING: Mutex<Vec<Sender<Work>>> = Mutex::new(Vec::new());
+/// Those that rest, and maybe some that ended.
+pub(super) struct Threads(Mutex<Vec<Sender<Work>>>);
+
+/// For pages of the log.
+pub(super) static PAGES: Threads = Threads(Mutex::new(Vec::new()));
+/// For all else.
+pub(super) static CALLS: Threads = Threads(Mutex::new(Vec::new()));
 
 /// Runs a call that blocks on a thread that does nothing else meanwhile.
 pub(super) async fn blocking<T: Send + 'static>(call: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    let (tell, told) = oneshot::channel();
-    run(Box::new(move |rests| {
-        let answer = call();
-        rests();
-        // Whoever waits no longer has nobody to tell.
-        let _ = tell.send(answer);
-    }))?;
-    told.await.unwrap_or_else(|_| Err(StoreError::internal("a database call panicked")))
+    CALLS.run(call).await
 }
 
-fn run(mut work: Work) -> Result<()> {
-    loop {
-        let Some(thread) = lock(&RESTING).pop() else { break };
-        match thread.send(work) {
-            Ok(()) => return Ok(()),
-            // It ended.
-            Err(back) => work = back.0,
-        }
+impl Threads {
+    /// Runs a call that blocks on one of these, which does nothing else meanwhile.
+    pub async fn run<T: Send + 'static>(&'static self, call: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+        let (tell, told) = oneshot::channel();
+        self.give(Box::new(move |rests| {
+            let answer = call();
+            rests();
+            // Whoever waits no longer has nobody to tell.
+            let _ = tell.send(answer);
+        }))?;
+        told.await.unwrap_or_else(|_| Err(StoreError::internal("a database call panicked")))
     }
-    let (own, next) = channel();
-    let thread = std::thread::Builder::new().name("sqlite".to_owned());
-    let spawned = thread.spawn(move || work_on(work, &own, &next));
-    spawned.map_err(|error| StoreError::internal(format!("no thread for a database call: {error}")))?;
-    Ok(())
-}
 
-fn work_on(mut work: Work, own: &Sender<Work>, next: &Receiver<Work>) {
-    loop {
-        work(&|| lock(&RESTING).push(own.clone()));
-        match next.recv_timeout(REST) {
-            Ok(more) => work = more,
-            Err(_) => return,
+    fn give(&'static self, mut work: Work) -> Result<()> {
+        loop {
+            let Some(thread) = lock(&self.0).pop() else { break };
+            match thread.send(work) {
+                Ok(()) => return Ok(()),
+                // It ended.
+                Err(back) => work = back.0,
+            }
+        }
+        let (own, next) = channel();
+        let thread = std::thread::Builder::new().name("sqlite".to_owned());
+        let spawned = thread.spawn(move || self.work_on(work, &own, &next));
+        spawned.map_err(|error| StoreError::internal(format!("no thread for a database call: {error}")))?;
+        Ok(())
+    }
+
+    fn work_on(&self, mut work: Work, own: &Sender<Work>, next: &Receiver<Work>) {
+        loop {
+            work(&|| lock(&self.0).push(own.clone()));
+            match next.recv_timeout(REST) {
+                Ok(more) => work = more,
+                Err(_) => return,
+            }
         }
     }
 }

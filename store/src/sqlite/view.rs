@@ -1,7 +1,7 @@
 //! Read views: each call its own instant ([`View::fresh`]), or all calls one instant ([`View::snapshot`]).
 
 use super::pool::{Database, Reader, lock};
-use super::threads::blocking;
+use super::threads::{CALLS, PAGES, Threads, blocking};
 use super::{failure, member, query, read, run, skip, stream};
 use crate::{
     Checkpoint, Direction, Failure, Generation, Lag, ListFilter, Member, Owner, PageLimit, PrecedentFilter,
@@ -34,14 +34,22 @@ impl View {
     }
 
     async fn read<T: Send + 'static>(&self, work: impl FnOnce(&Connection) -> Result<T> + Send + 'static) -> Result<T> {
+        self.read_on(&CALLS, work).await
+    }
+
+    async fn read_on<T: Send + 'static>(
+        &self,
+        threads: &'static Threads,
+        work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         match &self.held {
             Some(held) => {
                 let held = held.clone();
-                blocking(move || lock(&held).read(work)).await
+                threads.run(move || lock(&held).read(work)).await
             }
             None => {
                 let reader = self.database.reader().await?;
-                blocking(move || reader.read(work)).await
+                threads.run(move || reader.read(work)).await
             }
         }
     }
@@ -61,7 +69,7 @@ async fn hold(database: &Arc<Database>) -> Result<Arc<Mutex<Reader>>> {
 impl ReadView for View {
     async fn page(&self, tenant: &TenantId, after: LogSeq, upto: LogSeq, limit: PageLimit) -> Result<Vec<LogEvent>> {
         let tenant = tenant.clone();
-        self.read(move |conn| read::page(conn, &tenant, after, upto, limit)).await
+        self.read_on(&PAGES, move |conn| read::page(conn, &tenant, after, upto, limit)).await
     }
 
     async fn heads(
