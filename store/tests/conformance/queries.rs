@@ -147,6 +147,19 @@ pub async fn edges_along_a_long_log(blank: Blank) {
     let [graph, ..] = projected(&fresh, &tenant()).await;
     let view = fresh.store.view().await.expect("a view");
     assert_eq!(crate::schema::seen(&*view, graph).await.len(), 2 * 4 * 6 - 1);
+    // Beside an end stands since when it is there, or nothing: not where the edge is in the log.
+    let nodes = crate::fold::all_rows(&*view, &tenant(), catalogue::CONTEXT_GRAPH, graph).await.swap_remove(0);
+    let edges = view.rows(&tenant(), catalogue::CONTEXT_GRAPH, graph, 1, RowOrder::Key).await.expect("a stream");
+    let edges = crate::fold::collect(edges).await;
+    assert!(edges.iter().any(|edge| edge.since.contains(&0)));
+    for edge in &edges {
+        for (end, since) in
+            [2, 3].map(|column| edge.row.0[column].as_str().expect("a node")).into_iter().zip(&edge.since)
+        {
+            let node = nodes.iter().find(|node| node.row.key() == end).expect("a node");
+            assert!(*since == 0 || node.row.0[3].as_int() == Some(*since), "{end} of {}: {since}", edge.row.key());
+        }
+    }
     // In their order, page by page.
     let incoming = view.edges_of(&tenant(), graph, "trace:t0", Direction::Incoming, None, 100).await.expect("edges");
     let at = |row: &Row| LogSeq(row.0[5].as_int().expect("a position"));
