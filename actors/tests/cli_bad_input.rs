@@ -20,6 +20,7 @@ fn matrix() -> Vec<(&'static str, Vec<u8>, &'static str, &'static str)> {
     let truncated = started("bad").to_string();
     vec![
         ("truncated", truncated.as_bytes()[..truncated.len() - 9].to_vec(), "schema_violation", "not JSON"),
+        ("byte order mark", format!("\u{feff}{truncated}").into_bytes(), "schema_violation", "byte order mark"),
         ("float", with(r#""x":1.5"#), "schema_violation", "float"),
         ("exponent", with(r#""x":[{"y":1e3}]"#), "schema_violation", "float"),
         ("NaN", with(r#""x":NaN"#), "schema_violation", ""),

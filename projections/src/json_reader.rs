@@ -174,6 +174,10 @@ impl<'a> Reader<'a> {
             // Python's reader takes these for floats, so the reference calls them a schema violation, not bad JSON.
             Some(b'N') => self.word("NaN", Json::Float("NaN"))?,
             Some(b'I') => self.word("Infinity", Json::Float("Infinity"))?,
+            // RFC 8259, section 8.1: a text has none. Editors that write one do not show it.
+            _ if self.text[self.at..].starts_with('\u{feff}') => {
+                return Err(self.syntax("a byte order mark, which JSON must not begin with,"));
+            }
             _ => return Err(self.syntax("a value is missing")),
         }))
     }
