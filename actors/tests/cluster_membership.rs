@@ -48,6 +48,11 @@ fn placed(node: &Node) -> Vec<usize> {
         .collect()
 }
 
+/// Whether each of two nodes knows of the other.
+fn both(a: &Node, b: &Node) -> bool {
+    placed(a).len() < TENANTS && placed(a).len() + placed(b).len() == TENANTS
+}
+
 /// Every tenant with something to do is owned by the node that it is placed on, and by nobody else.
 async fn divided(store: &Arc<dyn Store>, nodes: &[&Node]) -> bool {
     let mut expected = BTreeMap::new();
@@ -185,16 +190,24 @@ async fn a_node_that_comes_back_under_its_old_members_works_on_what_it_missed() 
         async move { start(&db.store().await, name, 20, bounds).await }
     };
     let (a, b) = (slow("a").await, slow("b").await);
-    until("divided by two", SOON, async || divided(&store, &[&a, &b]).await).await;
-    // For the others it is dead; itself it notices nothing but that its lease is gone.
-    db.tamper("UPDATE dg_node SET expires_at = clock_timestamp() - interval '1 hour' WHERE node = 'b'").await;
-    a.shared().poke_cluster();
-    until("the other has them all", SOON, async || placed(&a).len() == TENANTS).await;
-    b.shared().trust.end();
+    until("both are members", SOON, async || both(&a, &b)).await;
+    // What the first applied before the second came has no owner: one shows itself when there is something to do.
     nudge(&store, 1).await;
-    until("the other has seen it again", SOON, async || placed(&a).len() + placed(&b).len() == TENANTS).await;
-    // Whatever was applied meanwhile, and by whom: an owner shows itself when there is something to do.
+    until("divided by two", SOON, async || divided(&store, &[&a, &b]).await).await;
+    // For the others it is dead; itself it notices nothing but that its lease is gone. Should it look just then and be a member
+    // again before the other has looked, it dies once more.
+    until("the other has them all", SOON, async || {
+        db.tamper("UPDATE dg_node SET expires_at = clock_timestamp() - interval '1 hour' WHERE node = 'b'").await;
+        a.shared().poke_cluster();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        placed(&a).len() == TENANTS
+    })
+    .await;
+    b.shared().trust.end();
     nudge(&store, 2).await;
+    until("the other has seen it again", SOON, async || both(&a, &b)).await;
+    // Whatever was applied meanwhile, and by whom.
+    nudge(&store, 3).await;
     until("both have their own again", SOON, async || divided(&store, &[&a, &b]).await).await;
     settled(&a, TENANTS, SOON).await;
     a.stop().await;
