@@ -196,10 +196,12 @@ async fn a_node_that_comes_back_under_its_old_members_works_on_what_it_missed() 
     until("divided by two", SOON, async || divided(&store, &[&a, &b]).await).await;
     // For the others it is dead; itself it notices nothing but that its lease is gone. Should it look just then and be a member
     // again before the other has looked, it dies once more.
+    let mut looks = a.shared().members.subscribe();
     until("the other has them all", SOON, async || {
         db.tamper("UPDATE dg_node SET expires_at = clock_timestamp() - interval '1 hour' WHERE node = 'b'").await;
+        looks.mark_unchanged();
         a.shared().poke_cluster();
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        looks.changed().await.expect("it looks");
         placed(&a).len() == TENANTS
     })
     .await;

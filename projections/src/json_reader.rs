@@ -176,7 +176,7 @@ impl<'a> Reader<'a> {
             Some(b'I') => self.word("Infinity", Json::Float("Infinity"))?,
             // RFC 8259, section 8.1: a text has none. Editors that write one do not show it.
             _ if self.text[self.at..].starts_with('\u{feff}') => {
-                return Err(self.syntax("a byte order mark, which JSON must not begin with,"));
+                return Err(self.syntax("a byte order mark (save the text without one)"));
             }
             _ => return Err(self.syntax("a value is missing")),
         }))
