@@ -6,6 +6,7 @@ pub mod config;
 pub mod coordinator;
 pub mod engine;
 pub mod failure;
+pub mod foreign_text;
 pub mod high_water;
 pub mod http;
 pub mod lease_keeper;

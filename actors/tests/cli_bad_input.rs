@@ -1,6 +1,8 @@
 //! Whatever is wrong with the input, the answer names it, has its category and exit code, and nothing half is written.
 
 mod cli_support;
+#[path = "cli_bad_input/hostile_texts.rs"]
+mod hostile_texts;
 
 use cli_support::{Cli, evaluated, event, started, text, trace};
 use serde_json::{Value, json};

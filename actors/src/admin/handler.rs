@@ -5,6 +5,7 @@ use super::request::*;
 use super::{AdminError, append, cluster, health, jobs, status, steer, why};
 use crate::engine::replay_failure::replay_failure;
 use crate::engine::{Control, Engine};
+use crate::foreign_text::shell_word;
 use crate::queries::{self, current_view};
 use decisiongraph_projections::catalogue::{self, CONTEXT_GRAPH, PRECEDENT_INDEX, TRACE_SUMMARY};
 use decisiongraph_projections::digest::rolling::RollingDigest;
@@ -209,7 +210,7 @@ async fn tenant_hint(view: &dyn ReadView, tenant: &TenantId) -> Result<String, A
     if tenants.is_empty() {
         return Ok("the log is empty: `decisiongraph import FILE` takes events in".to_owned());
     }
-    let named: Vec<_> = tenants.iter().take(HINT_TENANTS).map(TenantId::as_str).collect();
+    let named: Vec<_> = tenants.iter().take(HINT_TENANTS).map(|tenant| shell_word(tenant.as_str())).collect();
     let more = if tenants.len() > HINT_TENANTS {
         format!(" and {} more", tenants.len() - HINT_TENANTS)
     } else {

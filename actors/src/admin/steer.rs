@@ -8,6 +8,7 @@ use super::request::{JobRequest, ScopeFilter};
 use super::{AdminError, jobs};
 use crate::engine::report::RunReport;
 use crate::engine::{Control, Engine};
+use crate::foreign_text::shell_word;
 use decisiongraph_projections::{Category, catalogue};
 use decisiongraph_store::{Scope, ScopeRow, Skip};
 
@@ -89,7 +90,8 @@ pub async fn refuse_paused(engine: &Engine, request: &JobRequest) -> Result<(), 
             )
             .next(format!(
                 "`decisiongraph resume --tenant {} --projection {}`, or name the others with --projection",
-                scope.tenant, scope.projection
+                shell_word(scope.tenant.as_str()),
+                scope.projection
             )));
         }
     }

@@ -3,6 +3,7 @@
 //! *Never here:* looking anything up. What the node itself stands in the way of is added by the node ([`crate::node`]).
 
 use super::reply::{Finding, HealthWord, ScopeState, ScopeStatus, ScopeWhy, StatusReply, WhyReply};
+use crate::foreign_text::shell_word;
 use decisiongraph_projections::Category;
 use decisiongraph_store::OpenWriter;
 
@@ -91,14 +92,8 @@ pub fn next_step(scope: &ScopeStatus) -> Option<String> {
 
 /// The command for this scope alone.
 pub(super) fn of_scope(scope: &ScopeStatus, command: &str) -> String {
-    let tenant = quoted(scope.tenant.as_str());
+    let tenant = shell_word(scope.tenant.as_str());
     format!("`decisiongraph {command} --tenant {tenant} --projection {}`", scope.projection)
-}
-
-/// A tenant's id as a shell takes it.
-fn quoted(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-.:@/+".contains(c);
-    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
 #[cfg(test)]

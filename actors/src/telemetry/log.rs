@@ -1,15 +1,19 @@
 //! The log: lines for people or one JSON object a line, and spans on their way to the exporters.
 //!
-//! *Guarantees.* Only spans of [`TARGET`] are exported, whatever libraries trace.
+//! *Guarantees.* Only spans of [`TARGET`] are exported, whatever libraries trace. A line for people is one line, whatever is in its
+//! fields: stored text can neither forge a line nor steer the terminal that shows the log.
 
 use super::signals::TARGET;
 use crate::admin::AdminError;
 use crate::config::{LogFormat, NodeConfig};
+use crate::foreign_text::shown;
 use decisiongraph_projections::Category;
 use opentelemetry_sdk::trace::SdkTracer;
 use tracing::Subscriber;
+use tracing_subscriber::field::MakeExt as _;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::{FormatFields, debug_fn};
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::{EnvFilter, Registry, fmt};
 
@@ -31,6 +35,15 @@ impl LogOptions {
     }
 }
 
+/// The fields of a line for people, the message among them, as every log of this program writes them.
+pub fn fields() -> impl for<'w> FormatFields<'w> + Send + Sync + 'static {
+    debug_fn(|out, field, value| match field.name() {
+        "message" => write!(out, "{}", shown(&format!("{value:?}"))),
+        name => write!(out, "{name}={}", shown(&format!("{value:?}"))),
+    })
+    .delimited(" ")
+}
+
 pub(super) fn subscriber<W>(
     options: &LogOptions,
     writer: W,
@@ -43,7 +56,7 @@ where
         .map_err(|error| AdminError::new(Category::InvalidArgument, format!("log_filter: {error}")))?;
     let lines = fmt::layer().with_writer(writer);
     let lines = match options.format {
-        LogFormat::Text => lines.with_ansi(options.ansi).boxed(),
+        LogFormat::Text => lines.with_ansi(options.ansi).fmt_fields(fields()).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).boxed(),
     };
     let spans = tracer.map(|tracer| {

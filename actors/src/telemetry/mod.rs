@@ -19,7 +19,7 @@ pub mod page;
 pub mod signals;
 
 pub use exporters::{Exporters, TelemetryOptions};
-pub use log::LogOptions;
+pub use log::{LogOptions, fields};
 pub use observation::{AGE_MAX, Observation, Observed, ScopeLag};
 
 use decisiongraph_projections::{Category, catalogue};

@@ -6,7 +6,8 @@ use crate::commands::subgraph::text as graph_table;
 use crate::commands::{Context, precedents, trace, unexpected};
 use crate::graph_text::{dot, mermaid};
 use crate::interrupt;
-use crate::output::{digest_short, number, table};
+use crate::output::{digest_short, number};
+use crate::page::Page;
 use crate::session::{Access, Location};
 use decisiongraph_actors::admin::{
     AdminError, AdminReply, AdminRequest, AppendReply, AppendRequest, ExitCode, JobRequest, ReadRequest, TraceRequest,
@@ -14,6 +15,7 @@ use decisiongraph_actors::admin::{
 };
 use decisiongraph_actors::engine::report::RunReport;
 use decisiongraph_actors::engine::{Control, Engine};
+use decisiongraph_actors::foreign_text::shell_word;
 use decisiongraph_actors::lines::LineReader;
 use decisiongraph_actors::queries::{Freshness, ReferenceDigests, Subgraph, SubgraphQuery};
 use decisiongraph_projections::{Category, LogSeq, TenantId};
@@ -69,7 +71,7 @@ struct Tour<'c> {
 
 impl Tour<'_> {
     async fn walk(&self, kept: Option<String>) -> Result<ExitCode, AdminError> {
-        self.say(
+        self.ours(
             "DecisionGraph records how decisions were made, as events, and keeps three read models of them:\n\
              a summary of each decision (a \"trace\"), a graph of what touched what, and an index of precedents.",
         )?;
@@ -79,29 +81,38 @@ impl Tour<'_> {
         self.step(
             1,
             "A decision log goes in",
-            &format!(
-                "{} events of a small company, as JSON lines: discounts, refunds, vendors, access, changes.\n\
-             Each is checked (shape, secrets, order in its trace) and stored durably, once.",
-                number(lines)
-            ),
+            &[
+                &format!(
+                    "{} events of a small company, as JSON lines: discounts, refunds, vendors, access, changes.",
+                    number(lines)
+                ),
+                "Each is checked (shape, secrets, order in its trace) and stored durably, once.",
+            ],
         )?;
         let first = self.import().await?;
         let again = self.import().await?;
-        self.say(&format!(
+        self.say(&Page::of(format_args!(
             "  stored {} events; offered again: {} stored, {} recognised as repeats",
             number(first.accepted),
             number(again.accepted),
             number(again.repeated)
-        ))?;
+        )))?;
 
-        self.step(2, "The projections catch up", "Every batch commits its rows, its position and its digest in one transaction: killed at any\nmoment, it goes on where it stopped, skips nothing and applies nothing twice.")?;
+        self.step(
+            2,
+            "The projections catch up",
+            &[
+                "Every batch commits its rows, its position and its digest in one transaction: killed at any",
+                "moment, it goes on where it stopped, skips nothing and applies nothing twice.",
+            ],
+        )?;
         let caught_up = self.job(AdminRequest::CatchUp(self.all())).await?;
         self.say(&work(&caught_up))?;
 
         self.step(
             3,
             "One decision, from start to end",
-            &format!("How did Acme get its discount?   decisiongraph trace {TRACE}"),
+            &[&format!("How did Acme get its discount?   decisiongraph trace {TRACE}")],
         )?;
         let request = TraceRequest {
             tenant: self.tenant(),
@@ -111,24 +122,26 @@ impl Tour<'_> {
             freshness: Freshness::default(),
         };
         let AdminReply::Trace(found) = self.ask(AdminRequest::Trace(request)).await? else { return Err(unexpected()) };
-        self.say(&trace::text(&found))?;
+        self.say(&trace::text(TRACE, &found))?;
 
         self.step(
             4,
             "What touched what",
-            &format!("Everything one step away from the customer.   decisiongraph subgraph {NODE}"),
+            &[&format!("Everything one step away from the customer.   decisiongraph subgraph {NODE}")],
         )?;
         let graph = self.graph(SubgraphQuery::around(NODE)).await?;
         self.say(&graph_table(NODE, &graph))?;
-        self.say(&format!("\nThe same for Markdown (--format mermaid):\n\n{}", indented(&mermaid(NODE, &graph))))?;
-        self.say(&format!("\nand for Graphviz (--format dot):\n\n{}", indented(&dot(NODE, &graph))))?;
+        self.ours("\nThe same for Markdown (--format mermaid):\n")?;
+        self.say(&mermaid(NODE, &graph).indented())?;
+        self.ours("\nand for Graphviz (--format dot):\n")?;
+        self.say(&dot(NODE, &graph).indented())?;
 
         self.step(
             5,
             "Precedents",
-            &format!(
+            &[&format!(
                 "How were earlier cases under this policy decided?   decisiongraph precedents --policy-id {POLICY}"
-            ),
+            )],
         )?;
         let filter = PrecedentFilter { policy_id: Some(POLICY.to_owned()), limit: 10, ..PrecedentFilter::default() };
         let request = ReadRequest { tenant: self.tenant(), freshness: Freshness::default(), query: filter };
@@ -137,11 +150,25 @@ impl Tour<'_> {
         };
         self.say(&precedents::text(&found.answer.hits))?;
 
-        self.step(6, "Digests", "One number for all rows: equal logs give equal digests, on any machine and any database.\n  decisiongraph digest --reference")?;
+        self.step(
+            6,
+            "Digests",
+            &[
+                "One number for all rows: equal logs give equal digests, on any machine and any database.",
+                "  decisiongraph digest --reference",
+            ],
+        )?;
         let before = self.digests().await?;
         self.say(&digest_lines(&before))?;
 
-        self.step(7, "Proof", "A rebuild folds the whole log again, beside the live rows, and must arrive at the same digest.\nA verify then compares three: the stored one, one of the rows, one of the log.")?;
+        self.step(
+            7,
+            "Proof",
+            &[
+                "A rebuild folds the whole log again, beside the live rows, and must arrive at the same digest.",
+                "A verify then compares three: the stored one, one of the rows, one of the log.",
+            ],
+        )?;
         let rebuilt = self.job(AdminRequest::Rebuild(self.all())).await?;
         let equal =
             rebuilt.scopes.iter().all(|scope| scope.rebuild.as_ref().is_some_and(|facts| facts.equal == Some(true)));
@@ -149,21 +176,26 @@ impl Tour<'_> {
         let after = self.digests().await?;
         self.say(&proof(&rebuilt, &verified))?;
         let proven = equal && !verified.drifted() && before == after;
-        self.say(if proven {
+        self.ours(if proven {
             "\n  Proven: rebuilt rows, live rows and log agree, and the reference digests did not change."
         } else {
             "\n  NOT proven: see above."
         })?;
 
-        self.say(&match &kept {
-            Some(directory) => format!(
-                "\nThe store is kept. Go on with\n  decisiongraph --data-dir {directory} status\n  \
-                 decisiongraph --data-dir {directory} subgraph trace:{TRACE} --max-depth 2"
-            ),
-            None => "\nThe store was temporary and is gone. `decisiongraph demo --data-dir DIR` keeps it; \
-                     `decisiongraph import FILE` takes your own log."
-                .to_owned(),
-        })?;
+        match &kept {
+            Some(directory) => {
+                let directory = shell_word(directory);
+                let mut page = Page::default();
+                page.ours("\nThe store is kept. Go on with");
+                page.line(format_args!("  decisiongraph --data-dir {directory} status"));
+                page.line(format_args!("  decisiongraph --data-dir {directory} subgraph trace:{TRACE} --max-depth 2"));
+                self.say(&page)?;
+            }
+            None => self.ours(
+                "\nThe store was temporary and is gone. `decisiongraph demo --data-dir DIR` keeps it; \
+                 `decisiongraph import FILE` takes your own log.",
+            )?,
+        }
         if self.context.output.json {
             let told = Told {
                 database: self.engine.store().address(),
@@ -173,7 +205,7 @@ impl Tour<'_> {
                 rebuild_equal: equal,
                 drift: verified.drifted(),
             };
-            self.context.output.text(&serde_json::to_string(&told).unwrap_or_default())?;
+            self.context.output.json(&told)?;
         }
         Ok(if proven { ExitCode::OK } else { ExitCode::OTHER })
     }
@@ -195,12 +227,24 @@ impl Tour<'_> {
         Ok(())
     }
 
-    fn say(&self, text: &str) -> Result<(), AdminError> {
-        if self.context.output.json { Ok(()) } else { self.context.output.text(text) }
+    fn say(&self, page: &Page) -> Result<(), AdminError> {
+        if self.context.output.json { Ok(()) } else { self.context.output.page(page) }
     }
 
-    fn step(&self, number: u8, title: &str, text: &str) -> Result<(), AdminError> {
-        self.say(&format!("\n{number}. {title}\n{}\n{text}\n", "─".repeat(title.chars().count() + 3)))
+    fn ours(&self, text: &'static str) -> Result<(), AdminError> {
+        let mut page = Page::default();
+        page.ours(text);
+        self.say(&page)
+    }
+
+    fn step(&self, number: u8, title: &str, lines: &[&str]) -> Result<(), AdminError> {
+        let mut page = Page::default();
+        page.line("");
+        page.line(format_args!("{number}. {title}"));
+        page.line("─".repeat(title.chars().count() + 3));
+        lines.iter().for_each(|line| page.line(line));
+        page.line("");
+        self.say(&page)
     }
 
     fn tenant(&self) -> Option<TenantId> {
@@ -256,11 +300,7 @@ impl Tour<'_> {
     }
 }
 
-fn indented(text: &str) -> String {
-    text.lines().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")
-}
-
-fn work(report: &RunReport) -> String {
+fn work(report: &RunReport) -> Page {
     let rows = report
         .scopes
         .iter()
@@ -275,21 +315,25 @@ fn work(report: &RunReport) -> String {
             ]
         })
         .collect();
-    table(&["projection", "#from", "#to", "#events", "#batches", "rolling digest"], rows)
+    let mut page = Page::default();
+    page.table(&["projection", "#from", "#to", "#events", "#batches", "rolling digest"], rows);
+    page
 }
 
-fn digest_lines(digests: &ReferenceDigests) -> String {
-    [
+fn digest_lines(digests: &ReferenceDigests) -> Page {
+    let mut page = Page::default();
+    for (name, digest) in [
         ("context_graph", &digests.context_graph),
         ("trace_summary", &digests.trace_summary),
         ("precedent_index", &digests.precedent_index),
         ("full_projection", &digests.full_projection),
-    ]
-    .map(|(name, digest)| format!("  {name:16} {digest}"))
-    .join("\n")
+    ] {
+        page.line(format_args!("  {name:16} {digest}"));
+    }
+    page
 }
 
-fn proof(rebuilt: &RunReport, verified: &RunReport) -> String {
+fn proof(rebuilt: &RunReport, verified: &RunReport) -> Page {
     let rows = rebuilt
         .scopes
         .iter()
@@ -306,5 +350,7 @@ fn proof(rebuilt: &RunReport, verified: &RunReport) -> String {
             ]
         })
         .collect();
-    table(&["projection", "before the rebuild", "rebuilt", "verify: of the rows", "verify: of the log"], rows)
+    let mut page = Page::default();
+    page.table(&["projection", "before the rebuild", "rebuilt", "verify: of the rows", "verify: of the log"], rows);
+    page
 }

@@ -1,44 +1,45 @@
-//! A neighbourhood as Graphviz DOT and as Mermaid. Stored ids are quoted, so that no id can become syntax.
+//! A neighbourhood as Graphviz DOT and as Mermaid.
+//!
+//! *Guarantees.* Stored ids are quoted, so that no id can become syntax: neither an end of a label, nor a directive of Mermaid.
 
+use crate::page::Page;
+use decisiongraph_actors::foreign_text::shown;
 use decisiongraph_actors::queries::Subgraph;
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 /// Graphviz.
-pub fn dot(center: &str, graph: &Subgraph) -> String {
-    let mut out = String::from(
-        "digraph decisiongraph {\n  rankdir=LR;\n  node [shape=box, style=rounded, fontname=\"Helvetica\"];\n",
-    );
+pub fn dot(center: &str, graph: &Subgraph) -> Page {
+    let mut page = Page::default();
+    page.ours("digraph decisiongraph {\n  rankdir=LR;\n  node [shape=box, style=rounded, fontname=\"Helvetica\"];");
     for (id, index) in numbered(graph) {
         let look = if id == center { ", penwidth=3" } else { "" };
-        let _ = writeln!(out, "  n{index} [label=\"{}\", shape={}{look}];", dot_quoted(id), dot_shape(id));
+        page.line(format_args!("  n{index} [label=\"{}\", shape={}{look}];", dot_quoted(id), dot_shape(id)));
     }
     let numbers = numbered(graph);
     for edge in &graph.edges {
         let (from, to) = (numbers[edge.from_node_id.as_str()], numbers[edge.to_node_id.as_str()]);
-        let _ = writeln!(out, "  n{from} -> n{to} [label=\"{}\"];", dot_quoted(&edge.edge_type));
+        page.line(format_args!("  n{from} -> n{to} [label=\"{}\"];", dot_quoted(&edge.edge_type)));
     }
-    out.push('}');
-    out
+    page.ours("}");
+    page
 }
 
 /// Mermaid, as Markdown shows it in a `mermaid` block.
-pub fn mermaid(center: &str, graph: &Subgraph) -> String {
+pub fn mermaid(center: &str, graph: &Subgraph) -> Page {
     let numbers = numbered(graph);
-    let mut out = String::from("graph LR\n");
+    let mut page = Page::of("graph LR");
     for (id, index) in &numbers {
         let (open, close) = if id.starts_with("trace:") { ("([", "])") } else { ("[", "]") };
-        let _ = writeln!(out, "  n{index}{open}\"{}\"{close}", mermaid_quoted(id));
+        page.line(format_args!("  n{index}{open}\"{}\"{close}", mermaid_quoted(id)));
     }
     for edge in &graph.edges {
         let (from, to) = (numbers[edge.from_node_id.as_str()], numbers[edge.to_node_id.as_str()]);
-        let _ = writeln!(out, "  n{from} -->|\"{}\"| n{to}", mermaid_quoted(&edge.edge_type));
+        page.line(format_args!("  n{from} -->|\"{}\"| n{to}", mermaid_quoted(&edge.edge_type)));
     }
     if let Some(index) = numbers.get(center) {
-        let _ = writeln!(out, "  style n{index} stroke-width:3px");
+        page.line(format_args!("  style n{index} stroke-width:3px"));
     }
-    out.truncate(out.trim_end().len());
-    out
+    page
 }
 
 /// Every node, and every end of an edge whose node was filtered out, with a number of its own.
@@ -62,17 +63,19 @@ fn dot_shape(id: &str) -> &'static str {
     }
 }
 
+/// Foreign text within the quotes of DOT.
 pub fn dot_quoted(text: &str) -> String {
-    crate::output::shown(text).replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+    shown(text).replace('\\', "\\\\").replace('"', "\\\"")
 }
 
+/// Foreign text within the quotes of Mermaid. It looks for directives (`%%{…}%%`) before it looks for quotes.
 fn mermaid_quoted(text: &str) -> String {
-    crate::output::shown(text)
+    shown(text)
         .replace('#', "#35;")
+        .replace('%', "#37;")
         .replace('"', "#quot;")
         .replace('<', "#lt;")
         .replace('>', "#gt;")
-        .replace('\n', " ")
 }
 
 #[cfg(test)]
@@ -90,7 +93,7 @@ mod tests {
             log_seq: LogSeq(1),
             created_at: String::new(),
         };
-        let hostile = "entity:a\"]; x -> y \\";
+        let hostile = "entity:a\"]; x -> y \\\n%%{init: {}}%%";
         let graph = Subgraph {
             nodes: vec![node("trace:t"), node(hostile)],
             edges: vec![Edge {
@@ -104,10 +107,11 @@ mod tests {
             }],
             truncated: false,
         };
-        let dot = dot("trace:t", &graph);
-        assert!(dot.contains(r#"[label="entity:a\"]; x -> y \\""#), "{dot}");
-        let mermaid = mermaid("trace:t", &graph);
-        assert!(mermaid.contains("[\"entity:a#quot;]; x -#gt; y \\\"]"), "{mermaid}");
+        let dot = dot("trace:t", &graph).to_string();
+        assert!(dot.contains(r#"[label="entity:a\"]; x -> y \\\\n%%{init: {}}%%""#), "{dot}");
+        let mermaid = mermaid("trace:t", &graph).to_string();
+        assert!(mermaid.contains("[\"entity:a#quot;]; x -#gt; y \\\\n#37;#37;{init: {}}#37;#37;\"]"), "{mermaid}");
+        assert!(!mermaid.contains('%'), "{mermaid}");
         assert!(mermaid.contains("n0 -->|\"t\"| n1"), "{mermaid}");
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::output::Output;
 use decisiongraph_actors::admin::{AdminError, ExitCode};
+use decisiongraph_actors::telemetry::fields;
 use decisiongraph_projections::Category;
 use std::io::IsTerminal as _;
 use tracing_subscriber::EnvFilter;
@@ -17,6 +18,7 @@ pub fn start(verbose: u8, json: bool) {
         .with_env_filter(filter.unwrap_or_else(|| EnvFilter::new(level(verbose, json))))
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
+        .fmt_fields(fields())
         .init();
 }
 

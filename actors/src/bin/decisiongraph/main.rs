@@ -13,6 +13,7 @@ mod logging;
 mod node_flags;
 mod notify;
 mod output;
+mod page;
 mod progress;
 mod session;
 mod tree_text;
@@ -20,8 +21,10 @@ mod tree_text;
 use args::Cli;
 use clap::Parser as _;
 use decisiongraph_actors::admin::{AdminError, ExitCode, of_error};
+use decisiongraph_actors::foreign_text::shown;
 use decisiongraph_projections::Category;
 use output::Output;
+use page::Page;
 
 fn main() -> std::process::ExitCode {
     let json_asked = std::env::args_os().any(|arg| arg == "--json");
@@ -69,12 +72,18 @@ fn usage(error: &clap::Error, json: bool) -> std::process::ExitCode {
         let _ = error.print();
         return code(ExitCode::OK);
     }
+    // Of the arguments, which may be pasted from anywhere, it repeats what it does not know: each on one line.
+    let shown_args = std::env::args_os().map(|arg| shown(&arg.to_string_lossy()).into_owned());
+    let again = Cli::try_parse_from(shown_args).err();
+    let error = again.as_ref().unwrap_or(error);
     if json {
         let text = error.render().to_string();
         let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
         Output::new(true).error(&AdminError::new(Category::InvalidArgument, message));
     } else {
-        let _ = error.print();
+        let mut page = Page::default();
+        error.render().to_string().trim_end().split('\n').for_each(|line| page.line(line));
+        Output::new(false).notice(&page);
     }
     code(ExitCode::USAGE)
 }

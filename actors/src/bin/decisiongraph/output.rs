@@ -1,16 +1,17 @@
-//! What is printed and how: tables for people, one JSON object for programs, errors on stderr.
+//! Where answers go: a [`Page`] for people, one JSON object for programs, errors on stderr.
 //!
-//! *Guarantees.* A closed pipe ends the program quietly. Stored text cannot steer the terminal: control characters are shown, not
-//! sent.
+//! *Guarantees.* A closed pipe ends the program quietly. Stored text cannot steer the terminal: people get pages, and in JSON hidden
+//! characters are escapes.
 
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, TableComponent, presets};
+use crate::page::Page;
 use decisiongraph_actors::admin::{AdminError, AdminReply};
+use decisiongraph_actors::foreign_text::in_json;
 use decisiongraph_projections::Category;
 use serde::Serialize;
 use std::io::{self, Write};
 
-/// Longest text in a table cell, in characters.
-const CELL_CHARS_MAX: usize = 60;
+/// Moves to the upper left corner and clears the terminal.
+const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
 
 /// Where answers go.
 #[derive(Debug, Clone, Copy)]
@@ -25,44 +26,65 @@ impl Output {
         Output { json }
     }
 
-    /// Prints the reply: as JSON, or as what `text` makes of it.
-    pub fn reply(self, reply: &AdminReply, text: impl FnOnce() -> String) -> Result<(), AdminError> {
+    /// Prints the reply: as JSON, or as the page that `text` makes of it.
+    pub fn reply(self, reply: &AdminReply, text: impl FnOnce() -> Page) -> Result<(), AdminError> {
         if !self.json {
-            return self.text(&text());
+            return self.page(&text());
         }
         match reply.to_json() {
-            Ok(json) => self.text(&json),
+            Ok(json) => print(&[&in_json(&json), "\n"]),
             Err(error) => Err(AdminError::new(Category::Internal, format!("cannot write the reply: {error}"))),
         }
     }
 
-    /// Prints text and a line feed.
-    pub fn text(self, text: &str) -> Result<(), AdminError> {
-        let mut out = io::stdout().lock();
-        written(out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush()))
+    /// Prints a page.
+    pub fn page(self, page: &Page) -> Result<(), AdminError> {
+        print(&[&page.to_string(), "\n"])
+    }
+
+    /// Prints one JSON object.
+    pub fn json(self, object: &impl Serialize) -> Result<(), AdminError> {
+        self.json_part(&serde_json::to_string(object).unwrap_or_default())?;
+        print(&["\n"])
+    }
+
+    /// Prints a part of a JSON object that is written as it grows.
+    pub fn json_part(self, json: &str) -> Result<(), AdminError> {
+        print(&[&in_json(json)])
+    }
+
+    /// Clears the terminal.
+    pub fn clear(self) -> Result<(), AdminError> {
+        print(&[CLEAR])
     }
 
     /// Prints an error on stderr.
     pub fn error(self, error: &AdminError) {
-        let mut err = io::stderr().lock();
         if self.json {
             #[derive(Serialize)]
             struct Wrapped<'a> {
                 error: &'a AdminError,
             }
             if let Ok(json) = serde_json::to_string(&Wrapped { error }) {
-                let _ = writeln!(err, "{json}");
+                let _ = writeln!(io::stderr(), "{}", in_json(&json));
             }
         } else {
-            let _ = writeln!(
-                err,
-                "error: {}\n  category: {}\n  next: {}",
-                shown(&error.message),
-                error.category,
-                error.next
-            );
+            let mut page = Page::of(format_args!("error: {}", error.message));
+            page.line(format_args!("  category: {}", error.category));
+            page.line(format_args!("  next: {}", error.next));
+            self.notice(&page);
         }
     }
+
+    /// Prints a page on stderr.
+    pub fn notice(self, page: &Page) {
+        let _ = writeln!(io::stderr(), "{page}");
+    }
+}
+
+fn print(parts: &[&str]) -> Result<(), AdminError> {
+    let mut out = io::stdout().lock();
+    written(parts.iter().try_for_each(|part| out.write_all(part.as_bytes())).and_then(|()| out.flush()))
 }
 
 /// A closed pipe is the reader's choice and no error; anything else is.
@@ -75,56 +97,10 @@ pub fn written(result: io::Result<()>) -> Result<(), AdminError> {
     }
 }
 
-/// A table with these headings. A heading that starts with `#` is for numbers: without the sign, to the right.
-pub fn table(headings: &[&str], rows: Vec<Vec<String>>) -> String {
-    if rows.is_empty() {
-        return "(none)".to_owned();
-    }
-    let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_style(TableComponent::HeaderLines, '─').set_style(TableComponent::MiddleHeaderIntersections, '─');
-    table.set_header(headings.iter().map(|heading| heading.trim_start_matches('#')));
-    for row in rows {
-        table.add_row(headings.iter().zip(row).map(|(heading, text)| {
-            let cell = Cell::new(short(&text));
-            if heading.starts_with('#') { cell.set_alignment(CellAlignment::Right) } else { cell }
-        }));
-    }
-    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
-}
-
-/// Text that fits a cell.
-fn short(text: &str) -> String {
-    let text = shown(text);
-    if text.chars().count() <= CELL_CHARS_MAX {
-        return text;
-    }
-    let mut cut: String = text.chars().take(CELL_CHARS_MAX - 1).collect();
-    cut.push('…');
-    cut
-}
-
-/// Text without anything that a terminal would obey.
-pub fn shown(text: &str) -> String {
-    text.chars()
-        .flat_map(|c| {
-            let hidden = c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-            let escaped: Box<dyn Iterator<Item = char>> =
-                if hidden && c != '\n' { Box::new(c.escape_default()) } else { Box::new(std::iter::once(c)) };
-            escaped
-        })
-        .collect()
-}
-
-/// [`shown`] on one line.
-pub fn line(text: &str) -> String {
-    shown(text).replace('\n', " ")
-}
-
 /// A digest that fits a table.
 pub fn digest_short(digest: &str) -> String {
     match digest.split_once(':') {
-        Some((kind, hex)) if hex.len() > 12 => format!("{kind}:{}…", &hex[..12]),
+        Some((kind, hex)) if hex.len() > 12 => format!("{kind}:{}…", hex.get(..12).unwrap_or(hex)),
         _ => digest.to_owned(),
     }
 }
@@ -176,11 +152,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_and_hostile_text_are_shown() {
+    fn numbers_are_grouped() {
         assert_eq!(number(1_234_567), "1,234,567");
         assert_eq!(number(-999), "-999");
         assert_eq!(number(0), "0");
-        assert_eq!(shown("a\u{1b}[2Jb\u{202e}"), "a\\u{1b}[2Jb\\u{202e}");
-        assert_eq!(short(&"x".repeat(100)).chars().count(), CELL_CHARS_MAX);
     }
 }

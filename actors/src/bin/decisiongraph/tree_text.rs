@@ -1,16 +1,16 @@
 //! A node's actors as an indented tree for people, and as Graphviz DOT.
 //!
-//! *Guarantees.* Each scope about which memory and database disagree is marked, and the disagreement is told in words at the end. Names
-//! and texts of actors are shown escaped.
+//! *Guarantees.* Each scope about which memory and database disagree is marked, and the disagreement is told in words at the end.
 
 use crate::graph_text::dot_quoted;
-use crate::output::{duration, line, number, or_dash, shown, table};
+use crate::output::{duration, number, or_dash};
+use crate::page::Page;
 use decisiongraph_actors::admin::{NodeFacts, TreeReply};
+use decisiongraph_actors::foreign_text::shell_word;
 use decisiongraph_actors::supervision::{ActorEntry, ChildKind, Strategy};
 use decisiongraph_projections::catalogue;
 use decisiongraph_store::OpenWriter;
 use std::collections::HashSet;
-use std::fmt::Write as _;
 
 /// Where the tenants' supervisors are.
 const TENANTS: &str = "node/scopes/tenant ";
@@ -30,10 +30,10 @@ const START_ORDER: [&str; 10] = [
 ];
 
 /// The tree for people.
-pub fn text(reply: &TreeReply) -> String {
+pub fn text(reply: &TreeReply) -> Page {
     let marked = marked(reply);
     let actors = in_start_order(&reply.actors);
-    let mut out = facts(&reply.node);
+    let mut page = facts(&reply.node);
     let rows = branches(&actors)
         .into_iter()
         .zip(&actors)
@@ -52,94 +52,84 @@ pub fn text(reply: &TreeReply) -> String {
                 actor.budget.map_or("-".to_owned(), |budget| format!("{}/{}", budget.in_window, budget.allowed)),
                 number(actor.mailbox_depth),
                 or_dash(actor.last_message.as_deref()),
-                or_dash(actor.work.as_deref().map(line).as_deref()),
+                or_dash(actor.work.as_deref()),
             ]
         })
         .collect();
-    out.push_str(&table(
-        &["actor", "state", "#up", "#restarts", "#of children", "#mailbox", "last message", "work"],
-        rows,
-    ));
+    page.table(&["actor", "state", "#up", "#restarts", "#of children", "#mailbox", "last message", "work"], rows);
     if reply.next.is_some() {
-        let _ = write!(
-            out,
-            "\n… {} of {} actors; a larger --limit or --under PATH shows others",
+        page.line(format_args!(
+            "… {} of {} actors; a larger --limit or --under PATH shows others",
             number(reply.actors.len() as i128),
             number(reply.node.actors)
-        );
+        ));
     }
     if !reply.disagreements.is_empty() {
-        out.push_str("\n\nActors and database disagree:");
+        page.ours("\nActors and database disagree:");
         for disagreement in &reply.disagreements {
-            let _ = write!(out, "\n! {}: {}", line(&disagreement.scope), line(&disagreement.what));
+            page.line(format_args!("! {}: {}", disagreement.scope, disagreement.what));
         }
     }
-    out
+    page
 }
 
 /// Graphviz.
-pub fn dot(reply: &TreeReply) -> String {
+pub fn dot(reply: &TreeReply) -> Page {
     let marked = marked(reply);
-    let mut out =
-        String::from("digraph node {\n  rankdir=LR;\n  node [shape=box, style=rounded, fontname=\"Helvetica\"];\n");
+    let mut page = Page::default();
+    page.ours("digraph node {\n  rankdir=LR;\n  node [shape=box, style=rounded, fontname=\"Helvetica\"];");
     for actor in &reply.actors {
-        let mut label = format!("{}\n{}", name(actor), actor.state);
-        if let Some(strategy) = actor.strategy {
-            let _ = write!(label, "\n{}", word(strategy));
-        }
+        let strategy = actor.strategy.map(|strategy| format!("\\n{}", word(strategy))).unwrap_or_default();
+        let label = format!("{}\\n{}{strategy}", dot_quoted(&name(actor)), dot_quoted(&actor.state));
         let shape = if actor.kind == ChildKind::Supervisor { ", shape=folder" } else { "" };
         let look = if marked.contains(actor.path.as_str()) { ", color=red, penwidth=3" } else { "" };
-        let _ = writeln!(out, "  \"{}\" [label=\"{}\"{shape}{look}];", dot_quoted(&actor.path), dot_quoted(&label));
+        page.line(format_args!("  \"{}\" [label=\"{label}\"{shape}{look}];", dot_quoted(&actor.path)));
     }
     let listed: HashSet<&str> = reply.actors.iter().map(|actor| actor.path.as_str()).collect();
     for actor in &reply.actors {
         if let Some((parent, _)) = actor.path.rsplit_once('/')
             && listed.contains(parent)
         {
-            let _ = writeln!(out, "  \"{}\" -> \"{}\";", dot_quoted(parent), dot_quoted(&actor.path));
+            page.line(format_args!("  \"{}\" -> \"{}\";", dot_quoted(parent), dot_quoted(&actor.path)));
         }
     }
-    out.push('}');
-    out
+    page.ours("}");
+    page
 }
 
 /// The node's own facts, above its actors.
-fn facts(node: &NodeFacts) -> String {
+fn facts(node: &NodeFacts) -> Page {
     let stopping = if node.draining { ", stopping" } else { "" };
     let lease = match node.lease_left_ms {
         0 => "not held: it does not write".to_owned(),
         left => format!("held, {} left", duration(left as f64 / 1000.0)),
     };
-    let mut out = format!(
-        "{} (decisiongraph {}, pid {}), up {}{stopping}\n  database  {}: {}\n  lease     {lease}\n  mark      {}",
-        shown(&node.name),
-        shown(&node.version),
-        node.pid,
-        duration(node.uptime_ms as f64 / 1000.0),
-        shown(&node.database),
-        shown(&node.database_state),
-        number(node.mark.0)
-    );
+    let up = duration(node.uptime_ms as f64 / 1000.0);
+    let mut page = Page::of(format_args!(
+        "{} (decisiongraph {}, pid {}), up {up}{stopping}",
+        shell_word(&node.name),
+        node.version,
+        node.pid
+    ));
+    page.line(format_args!("  database  {}: {}", node.database, node.database_state));
+    page.line(format_args!("  lease     {lease}"));
+    page.line(format_args!("  mark      {}", number(node.mark.0)));
     for writer in &node.waiting_for {
-        let _ = write!(out, "\n            held up by {}", appender(writer));
+        page.line(format_args!("            held up by {}", appender(writer)));
     }
-    let _ = writeln!(
-        out,
-        "\n  tenants   {} running, {} waiting\n  jobs      {}\n  actors    {}\n",
-        number(node.tenants_running),
-        number(node.tenants_waiting),
-        number(node.jobs),
-        number(node.actors)
-    );
-    out
+    let (running, waiting) = (number(node.tenants_running), number(node.tenants_waiting));
+    page.line(format_args!("  tenants   {running} running, {waiting} waiting"));
+    page.line(format_args!("  jobs      {}", number(node.jobs)));
+    page.line(format_args!("  actors    {}", number(node.actors)));
+    page.line("");
+    page
 }
 
 /// Who an open appender is, since when, and what it does where that may be seen.
 pub fn appender(writer: &OpenWriter) -> String {
-    let who =
-        writer.pid.map_or_else(|| format!("transaction {}", shown(&writer.transaction)), |pid| format!("pid {pid}"));
+    let who = writer.pid.map_or_else(|| format!("transaction {}", writer.transaction), |pid| format!("pid {pid}"));
     let age = writer.age_seconds.map(|age| format!(", open for {}", duration(age))).unwrap_or_default();
-    let query = writer.query.as_deref().map(|query| format!(": {}", line(query))).unwrap_or_default();
+    let query = writer.query.as_deref().map(|query| format!(": {query}")).unwrap_or_default();
     format!("{who}{age}{query}")
 }
 
@@ -271,7 +261,7 @@ mod tests {
 
     #[test]
     fn lines_lead_to_each_actor_and_nothing_steers_the_terminal() {
-        let text = text(&reply(Vec::new()));
+        let text = text(&reply(Vec::new())).to_string();
         for line in [
             " node (rest_for_one) ",
             " ├─ admin ",
@@ -285,14 +275,14 @@ mod tests {
         ] {
             assert!(text.lines().any(|shown| shown.starts_with(line)), "{line}: {text}");
         }
-        assert!(text.contains("held up by pid 42, open for 3.0 s: INSERT\\u{1b}[2J INTO"), "{text}");
+        assert!(text.contains("held up by pid 42, open for 3.0 s: INSERT\\u{1b}[2J\\nINTO"), "{text}");
         assert!(text.contains("not held") && !text.contains('!') && !text.contains('\u{1b}'), "{text}");
     }
 
     #[test]
     fn disagreements_are_marked_and_told() {
         let what = "its worker says 9, the database 3".to_owned();
-        let text = text(&reply(vec![Disagreement { scope: "a/b\u{202e}/w".to_owned(), what }]));
+        let text = text(&reply(vec![Disagreement { scope: "a/b\u{202e}/w".to_owned(), what }])).to_string();
         let marked: Vec<_> = text.lines().filter(|line| line.trim_start().starts_with('!')).collect();
         assert_eq!(marked.len(), 3, "{text}");
         assert!(marked[0].contains("tenant a/b") && marked[1].contains("worker w"), "{text}");
@@ -301,7 +291,7 @@ mod tests {
 
     #[test]
     fn dot_has_a_node_an_actor_and_an_edge_to_each_but_the_root() {
-        let dot = dot(&reply(Vec::new()));
+        let dot = dot(&reply(Vec::new())).to_string();
         assert_eq!(dot.lines().filter(|line| line.contains("[label=")).count(), 9, "{dot}");
         assert_eq!(dot.lines().filter(|line| line.contains(" -> ")).count(), 8, "{dot}");
     }

@@ -4,7 +4,8 @@ use super::line_source::{Input, LineSource, Next};
 use super::{Context, unexpected};
 use crate::connection::Connection;
 use crate::interrupt::{self, Asked};
-use crate::output::{number, shown, written};
+use crate::output::number;
+use crate::page::Page;
 use crate::session::Access;
 use clap::Args;
 use decisiongraph_actors::admin::{
@@ -12,7 +13,6 @@ use decisiongraph_actors::admin::{
 };
 use decisiongraph_actors::engine::Cancel;
 use decisiongraph_projections::Category;
-use std::io::Write as _;
 
 /// Offer events one by one and print each verdict: accepted, repeated or refused
 ///
@@ -32,18 +32,20 @@ impl Append {
         let asked = interrupt::asks_first(Cancel::default(), context.output.json);
         let mut total = AppendReply::default();
         if context.output.json {
-            written(std::io::stdout().write_all(b"{\"verdicts\":["))?;
+            context.output.json_part("{\"verdicts\":[")?;
         }
         let ended = append(context, &connection, asked, source, &mut total).await;
         let counts = (total.accepted, total.repeated, total.refused);
         if context.output.json {
             // One object, written as it grows; closed also when the end is an error, which stands on stderr.
-            context
-                .output
-                .text(&format!("],\"accepted\":{},\"repeated\":{},\"refused\":{}}}", counts.0, counts.1, counts.2))?;
+            context.output.json_part(&format!(
+                "],\"accepted\":{},\"repeated\":{},\"refused\":{}}}\n",
+                counts.0, counts.1, counts.2
+            ))?;
         } else {
             let (accepted, repeated, refused) = (number(counts.0), number(counts.1), number(counts.2));
-            context.output.text(&format!("{accepted} accepted, {repeated} repeated, {refused} refused"))?;
+            let summary = format_args!("{accepted} accepted, {repeated} repeated, {refused} refused");
+            context.output.page(&Page::of(summary))?;
         }
         let interrupted = ended?;
         Ok(match total.refused {
@@ -74,17 +76,18 @@ async fn append(
             AdminReply::Appended(reply) => reply,
             _ => return Err(unexpected()),
         };
-        let mut text = String::new();
-        for verdict in &reply.verdicts {
-            if context.output.json {
+        if context.output.json {
+            let mut text = String::new();
+            for verdict in &reply.verdicts {
                 text.push_str(if std::mem::take(&mut first) { "" } else { "," });
                 text.push_str(&serde_json::to_string(verdict).unwrap_or_default());
-            } else {
-                text.push_str(&line(verdict));
             }
+            context.output.json_part(&text)?;
+        } else if !reply.verdicts.is_empty() {
+            let mut page = Page::default();
+            reply.verdicts.iter().for_each(|verdict| page.line(line(verdict)));
+            context.output.page(&page)?;
         }
-        let mut out = std::io::stdout().lock();
-        written(out.write_all(text.as_bytes()).and_then(|()| out.flush()))?;
         total.accepted += reply.accepted;
         total.repeated += reply.repeated;
         total.refused += reply.refused;
@@ -92,14 +95,16 @@ async fn append(
 }
 
 fn line(verdict: &LineVerdict) -> String {
-    let event = shown(verdict.event_id.as_deref().unwrap_or("-"));
+    let event = verdict.event_id.as_deref().unwrap_or("-");
     match (verdict.log_seq, &verdict.message) {
-        (Some(log_seq), _) => format!("line {}: {} at {log_seq} ({event})\n", verdict.line, verdict.verdict.as_str()),
+        (Some(log_seq), _) => {
+            format!("line {}: {} at {} ({event})", number(verdict.line), verdict.verdict.as_str(), number(log_seq.0))
+        }
         (None, message) => format!(
-            "line {}: refused ({event}): {}: {}\n",
-            verdict.line,
+            "line {}: refused ({event}): {}: {}",
+            number(verdict.line),
             verdict.category.unwrap_or(Category::Internal),
-            shown(message.as_deref().unwrap_or_default())
+            message.as_deref().unwrap_or_default()
         ),
     }
 }

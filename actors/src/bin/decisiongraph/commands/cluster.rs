@@ -1,7 +1,8 @@
 //! `cluster`, `cordon`, `uncordon` and `drain`: the nodes, and what an operator wants of one.
 
 use super::{Context, steer, unexpected};
-use crate::output::{duration, number, shown, table};
+use crate::output::{duration, number, or_dash};
+use crate::page::Page;
 use clap::Args;
 use decisiongraph_actors::admin::{
     AdminError, AdminReply, AdminRequest, ClusterReply, ExitCode, LinkState, MemberState, MemberStatus,
@@ -83,23 +84,21 @@ async fn print(context: &Context, request: AdminRequest) -> Result<ExitCode, Adm
     Ok(ExitCode::OK)
 }
 
-fn text(reply: &ClusterReply) -> String {
+fn text(reply: &ClusterReply) -> Page {
     if reply.members.is_empty() {
-        return "No node has joined: start one with `decisiongraph node`.".to_owned();
+        return Page::of("No node has joined: start one with `decisiongraph node`.");
     }
     let rows = reply.members.iter().map(|member| row(member, reply.answered_by.as_deref())).collect();
-    let mut text = table(&["node", "state", "#lease", "#tenants", "address", "program", "since", "because"], rows);
+    let mut page = Page::default();
+    page.table(&["node", "state", "#lease", "#tenants", "address", "program", "since", "because"], rows);
     if !reply.links.is_empty() {
-        text.push('\n');
-        text.push_str(&table(
-            &["link to", "state", "#since", "#ping", "speaks", "last error"],
-            reply.links.iter().map(link).collect(),
-        ));
+        let links = reply.links.iter().map(link).collect();
+        page.table(&["link to", "state", "#since", "#ping", "speaks", "last error"], links);
     }
     if reply.moving > 0 {
-        text.push_str(&format!("\n{} tenants are on their way from here to others.", number(reply.moving)));
+        page.line(format_args!("{} tenants are on their way from here to others.", number(reply.moving)));
     }
-    text
+    page
 }
 
 fn row(member: &MemberStatus, answered_by: Option<&str>) -> Vec<String> {
@@ -108,14 +107,14 @@ fn row(member: &MemberStatus, answered_by: Option<&str>) -> Vec<String> {
         MemberState::Dead => "over".to_owned(),
         _ => duration(member.lease_left_ms as f64 / 1_000.0),
     };
-    let because = member.cordon.as_ref().map(|cordon| format!("{} ({})", shown(&cordon.reason), shown(&cordon.by)));
+    let because = member.cordon.as_ref().map(|cordon| format!("{} ({})", cordon.reason, cordon.by));
     vec![
-        format!("{}{mine}", shown(&member.node)),
+        format!("{}{mine}", member.node),
         member.state.as_str().to_owned(),
         lease,
         member.tenants.map_or("-".to_owned(), number),
-        member.address.as_deref().map_or("-".to_owned(), |address| shown(address).to_string()),
-        format!("{} (protocol {})", shown(&member.program), member.protocol),
+        or_dash(member.address.as_deref()),
+        format!("{} (protocol {})", member.program, member.protocol),
         member.joined_at.clone(),
         because.unwrap_or_else(|| "-".to_owned()),
     ]
@@ -123,11 +122,11 @@ fn row(member: &MemberStatus, answered_by: Option<&str>) -> Vec<String> {
 
 fn link(link: &LinkState) -> Vec<String> {
     vec![
-        shown(&link.node).to_string(),
+        link.node.clone(),
         link.state.as_str().to_owned(),
         duration(link.since_ms as f64 / 1_000.0),
         link.rtt_us.map_or("-".to_owned(), |rtt| format!("{:.1} ms", rtt as f64 / 1_000.0)),
         link.protocol.map_or("-".to_owned(), |protocol| format!("protocol {protocol}")),
-        link.last_error.as_deref().map_or("-".to_owned(), |error| shown(error).to_string()),
+        or_dash(link.last_error.as_deref()),
     ]
 }

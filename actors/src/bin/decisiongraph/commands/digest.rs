@@ -1,7 +1,8 @@
 //! `digest`: what proves the rows.
 
 use super::{Context, status, unexpected};
-use crate::output::{number, table};
+use crate::output::number;
+use crate::page::Page;
 use clap::Args;
 use decisiongraph_actors::admin::{AdminError, AdminReply, AdminRequest, ExitCode};
 
@@ -27,12 +28,14 @@ impl Digest {
         let reply = context.ask(request).await?;
         let text = match &reply {
             AdminReply::ReferenceDigest(digests) => {
-                let line = |name: &str, digest: &str| format!("{name:16} {digest}\n");
-                line("context_graph", &digests.context_graph)
-                    + &line("trace_summary", &digests.trace_summary)
-                    + &line("precedent_index", &digests.precedent_index)
-                    + &line("full_projection", &digests.full_projection)
-                    + &format!("{:16} {}", "last_log_seq", number(digests.last_log_seq.0))
+                let mut page = Page::default();
+                let mut line = |name: &str, text: &str| page.line(format_args!("{name:16} {text}"));
+                line("context_graph", &digests.context_graph);
+                line("trace_summary", &digests.trace_summary);
+                line("precedent_index", &digests.precedent_index);
+                line("full_projection", &digests.full_projection);
+                line("last_log_seq", &number(digests.last_log_seq.0));
+                page
             }
             AdminReply::Digest(reply) => {
                 let rows = reply
@@ -48,12 +51,12 @@ impl Digest {
                         ]
                     })
                     .collect();
-                let mut out =
-                    table(&["projection", "#cursor", "#last event in it", "#generation", "#rules version"], rows);
+                let mut page = Page::default();
+                page.table(&["projection", "#cursor", "#last event in it", "#generation", "#rules version"], rows);
                 for digest in &reply.digests {
-                    out.push_str(&format!("\n{:16} {}", digest.projection, digest.digest));
+                    page.line(format_args!("{:16} {}", digest.projection, digest.digest));
                 }
-                out
+                page
             }
             _ => return Err(unexpected()),
         };

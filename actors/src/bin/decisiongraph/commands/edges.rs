@@ -1,6 +1,6 @@
 //! `edges`: the edges of a node, a page at a time.
 
-use super::read_flags::{FreshnessFlags, stale_line};
+use super::read_flags::{FreshnessFlags, stale};
 use super::subgraph::edge_table;
 use super::{Context, unexpected};
 use clap::{Args, ValueEnum};
@@ -48,11 +48,12 @@ impl Edges {
         let reply = context.ask(AdminRequest::Edges(request)).await?;
         let AdminReply::Edges(read) = &reply else { return Err(unexpected()) };
         context.output.reply(&reply, || {
-            let mut out = stale_line(read.stale.as_ref()) + &edge_table(&read.answer.edges);
+            let mut page = stale(read.stale.as_ref());
+            edge_table(&mut page, &read.answer.edges);
             if let Some(cursor) = &read.answer.next_cursor {
-                out.push_str(&format!("\nThere are more: --cursor {cursor}"));
+                page.line(format_args!("There are more: --cursor {cursor}"));
             }
-            out
+            page
         })?;
         Ok(ExitCode::OK)
     }

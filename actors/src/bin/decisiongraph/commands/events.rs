@@ -2,7 +2,8 @@
 
 use super::trace::gist;
 use super::{Context, unexpected};
-use crate::output::{number, table};
+use crate::output::number;
+use crate::page::Page;
 use clap::Args;
 use decisiongraph_actors::admin::{AdminError, AdminReply, AdminRequest, EventsRequest, ExitCode};
 use decisiongraph_projections::LogSeq;
@@ -47,12 +48,13 @@ impl Events {
                     ]
                 })
                 .collect();
-            let mut out = table(&["#log_seq", "trace", "#seq", "occurred_at", "event", "what"], rows);
+            let mut page = Page::default();
+            page.table(&["#log_seq", "trace", "#seq", "occurred_at", "event", "what"], rows);
             if events.more {
                 let last = events.events.last().map_or(0, |event| event.log_seq.0);
-                out.push_str(&format!("\nThere are more: --since-log-seq {last}"));
+                page.line(format_args!("There are more: --since-log-seq {last}"));
             }
-            out
+            page
         })?;
         Ok(ExitCode::OK)
     }

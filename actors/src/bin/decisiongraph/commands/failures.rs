@@ -1,7 +1,8 @@
 //! `failures` and `failure`: poison events.
 
 use super::{Context, unexpected};
-use crate::output::{number, or_dash, shown, table};
+use crate::output::{number, or_dash};
+use crate::page::Page;
 use clap::Args;
 use decisiongraph_actors::admin::{AdminError, AdminReply, AdminRequest, ExitCode, ListRequest};
 use decisiongraph_actors::engine::replay_failure::FailureReplay;
@@ -41,7 +42,10 @@ impl Failures {
                     ]
                 })
                 .collect();
-            table(&["#id", "scope", "#log_seq", "event", "category", "#attempts", "last seen", "resolved"], rows)
+            let mut page = Page::default();
+            let headings = ["#id", "scope", "#log_seq", "event", "category", "#attempts", "last seen", "resolved"];
+            page.table(&headings, rows);
+            page
         })?;
         Ok(ExitCode::OK)
     }
@@ -69,18 +73,21 @@ impl Failure {
         let reply = context.ask(AdminRequest::Failure { failure_id: self.failure_id, replay: self.replay }).await?;
         let AdminReply::Failure(failure) = &reply else { return Err(unexpected()) };
         context.output.reply(&reply, || {
-            let replay = failure.replay.as_ref().map(|replay| replayed(&failure.failure, replay));
-            text(&failure.failure) + &replay.unwrap_or_default()
+            let mut page = text(&failure.failure);
+            if let Some(replay) = &failure.replay {
+                page.page(replayed(&failure.failure, replay));
+            }
+            page
         })?;
         Ok(ExitCode::OK)
     }
 }
 
-fn replayed(failure: &Record, replay: &FailureReplay) -> String {
+fn replayed(failure: &Record, replay: &FailureReplay) -> Page {
     let met = match (replay.log_seq, replay.category) {
         (Some(log_seq), Some(category)) => {
-            let message = replay.message.as_deref().map(shown).unwrap_or_default();
-            format!("log_seq {log_seq} fails: {category}: {message}")
+            let message = replay.message.as_deref().unwrap_or_default();
+            format!("log_seq {} fails: {category}: {message}", number(log_seq.0))
         }
         _ => "the batch is sound now".to_owned(),
     };
@@ -90,41 +97,35 @@ fn replayed(failure: &Record, replay: &FailureReplay) -> String {
         (false, false) => "not reproduced; `decisiongraph catch-up` tries it again",
         (false, true) => "not reproduced",
     };
-    format!(
-        "\nreplay     {verdict}\n  met        {met}\n  state      from the {}; the digest before the batch {}\n  read       {} events",
-        replay.source,
-        if replay.digest_before_matches { "is the recorded one" } else { "is NOT the recorded one" },
-        number(replay.events),
-    )
+    let digest = if replay.digest_before_matches { "is the recorded one" } else { "is NOT the recorded one" };
+    let mut page = Page::of(format_args!("replay     {verdict}"));
+    page.line(format_args!("  met        {met}"));
+    page.line(format_args!("  state      from the {}; the digest before the batch {digest}", replay.source));
+    page.line(format_args!("  read       {} events", number(replay.events)));
+    page
 }
 
-fn text(failure: &Record) -> String {
+fn text(failure: &Record) -> Page {
     let state = match &failure.resolved_at {
         Some(at) => format!("resolved {at}"),
         None => "open".to_owned(),
     };
-    format!(
-        "failure {} ({state})\n  scope      {}/{}\n  event      {} ({}) at log_seq {}, trace {}\n  category   {}\n  message    {}\n  \
-         batch      {} to {}; digest before it {}\n  met        {} times, first {}, last {}\n  next       {}",
-        failure.failure_id,
-        shown(failure.tenant.as_str()),
-        failure.projection,
-        shown(&failure.event_id),
-        shown(&failure.event_type),
-        failure.log_seq,
-        shown(&failure.trace_id),
-        failure.category,
-        shown(&failure.message),
-        failure.batch_from,
-        failure.batch_to,
-        failure.digest_before,
-        failure.attempts,
-        failure.first_seen_at,
-        failure.last_seen_at,
-        if failure.resolved_at.is_some() {
-            "nothing: a later catch-up passed it"
-        } else {
-            "restore the event's row from a backup or an export, then `decisiongraph catch-up`: the failure resolves itself; or leave it out with `decisiongraph skip`"
-        }
-    )
+    let log_seq = number(failure.log_seq.0);
+    let (from, to) = (number(failure.batch_from.0), number(failure.batch_to.0));
+    let next = if failure.resolved_at.is_some() {
+        "nothing: a later catch-up passed it"
+    } else {
+        "restore the event's row from a backup or an export, then `decisiongraph catch-up`: the failure resolves itself; or leave it out with `decisiongraph skip`"
+    };
+    let Record { event_id, event_type, trace_id, category, message, digest_before, .. } = failure;
+    let Record { attempts, first_seen_at, last_seen_at, .. } = failure;
+    let mut page = Page::of(format_args!("failure {} ({state})", failure.failure_id));
+    page.line(format_args!("  scope      {}/{}", failure.tenant, failure.projection));
+    page.line(format_args!("  event      {event_id} ({event_type}) at log_seq {log_seq}, trace {trace_id}"));
+    page.line(format_args!("  category   {category}"));
+    page.line(format_args!("  message    {message}"));
+    page.line(format_args!("  batch      {from} to {to}; digest before it {digest_before}"));
+    page.line(format_args!("  met        {attempts} times, first {first_seen_at}, last {last_seen_at}"));
+    page.line(format_args!("  next       {next}"));
+    page
 }

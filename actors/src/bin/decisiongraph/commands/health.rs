@@ -1,10 +1,9 @@
 //! `health`: whether somebody has to act.
 
 use super::{Context, status, unexpected};
-use crate::output::shown;
+use crate::page::Page;
 use clap::Args;
-use decisiongraph_actors::admin::{AdminError, AdminReply, AdminRequest, ExitCode, of_health};
-use std::fmt::Write as _;
+use decisiongraph_actors::admin::{AdminError, AdminReply, AdminRequest, ExitCode, Finding, of_health};
 
 /// Say whether somebody has to act: ok (exit 0), degraded (10) or failed (11)
 #[derive(Args)]
@@ -16,18 +15,12 @@ impl Health {
         let reply = context.ask(AdminRequest::Health(status::filter(context))).await?;
         let AdminReply::Health(health) = &reply else { return Err(unexpected()) };
         context.output.reply(&reply, || {
-            let mut out = format!("{} ({} scopes)", health.health.as_str(), health.scopes);
-            for finding in &health.findings {
-                let _ = write!(
-                    out,
-                    "\n{} {}: {}\n  next: {}",
-                    finding.health.as_str(),
-                    shown(&finding.subject),
-                    shown(&finding.message),
-                    finding.next
-                );
+            let mut page = Page::of(format_args!("{} ({} scopes)", health.health.as_str(), health.scopes));
+            for Finding { health, subject, message, next } in &health.findings {
+                page.line(format_args!("{} {subject}: {message}", health.as_str()));
+                page.line(format_args!("  next: {next}"));
             }
-            out
+            page
         })?;
         Ok(of_health(health.health))
     }

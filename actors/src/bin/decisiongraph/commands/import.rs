@@ -5,6 +5,7 @@ use super::{Context, unexpected};
 use crate::connection::Connection;
 use crate::interrupt::{self, Asked};
 use crate::output::number;
+use crate::page::Page;
 use crate::progress::{Lines, Style};
 use crate::session::Access;
 use clap::Args;
@@ -58,15 +59,17 @@ impl Import {
             number(imported.repeated)
         );
         if context.output.json {
-            let json = serde_json::to_string(&imported).unwrap_or_default();
-            context.output.text(&json)?;
+            context.output.json(&imported)?;
         } else if ended == ExitCode::OK {
             // A node applies them by itself.
-            let ask = imported.accepted > 0 && !connection.is_node();
-            let next = if ask { "\nApply them with `decisiongraph catch-up`." } else { "" };
-            context.output.text(&format!("{summary}{next}"))?;
+            let mut page = Page::of(summary);
+            if imported.accepted > 0 && !connection.is_node() {
+                page.ours("Apply them with `decisiongraph catch-up`.");
+            }
+            context.output.page(&page)?;
         } else {
-            context.output.text(&format!("Interrupted after {summary}. Run it again to go on."))?;
+            let page = Page::of(format_args!("Interrupted after {summary}. Run it again to go on."));
+            context.output.page(&page)?;
         }
         Ok(ended)
     }

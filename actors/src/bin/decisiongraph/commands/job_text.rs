@@ -1,30 +1,29 @@
 //! What a job did, for people.
 
-use crate::output::{digest_short, duration, number, or_dash, shown, table};
+use crate::output::{digest_short, duration, number, or_dash};
+use crate::page::Page;
 use decisiongraph_actors::engine::report::{RunReport, ScopeReport};
 use decisiongraph_store::{RunMode, RunState};
-use std::fmt::Write as _;
 
 /// The report of a catch-up, rebuild or verify.
-pub fn report(report: &RunReport) -> String {
+pub fn report(report: &RunReport) -> Page {
     let run = &report.run;
-    let mut out = match run.mode {
+    let mut page = match run.mode {
         RunMode::Verify => verify_table(&report.scopes),
         _ => work_table(&report.scopes),
     };
     for scope in &report.scopes {
         if let Some(failure) = &scope.failure {
-            let _ = write!(
-                out,
-                "\n{} stopped at log_seq {} (event {}, trace {}): {}: {}\nEverything before it stands. See `decisiongraph failure {}`.",
+            page.line(format_args!(
+                "{} stopped at log_seq {} (event {}, trace {}): {}: {}",
                 scope.projection,
-                failure.log_seq,
-                shown(&failure.event_id),
-                shown(&failure.trace_id),
+                number(failure.log_seq.0),
+                failure.event_id,
+                failure.trace_id,
                 failure.category,
-                shown(&failure.message),
-                failure.failure_id
-            );
+                failure.message
+            ));
+            page.line(format_args!("Everything before it stands. See `decisiongraph failure {}`.", failure.failure_id));
         }
         if let Some(rebuild) = &scope.rebuild {
             let verdict = match rebuild.equal {
@@ -33,18 +32,16 @@ pub fn report(report: &RunReport) -> String {
                 Some(false) => "the log gives another digest than the stored one, which is replaced",
                 None => "the old generation moved on meanwhile; nothing to compare",
             };
-            let _ = write!(
-                out,
-                "\n{}: generation {} replaced by {}; {verdict}",
+            page.line(format_args!(
+                "{}: generation {} replaced by {}; {verdict}",
                 scope.projection, rebuild.old_generation, scope.generation
-            );
+            ));
         }
         if scope.flipped_before {
-            let _ = write!(
-                out,
-                "\n{}: generation {} was live already when this run was interrupted",
+            page.line(format_args!(
+                "{}: generation {} was live already when this run was interrupted",
                 scope.projection, scope.generation
-            );
+            ));
         }
         if let Some(verify) = scope.verify.as_ref().filter(|verify| verify.drifted) {
             let more = if verify.more { " (there are more)" } else { "" };
@@ -62,35 +59,30 @@ pub fn report(report: &RunReport) -> String {
                     ]
                 })
                 .collect();
-            let _ = write!(
-                out,
-                "\nDrift in {}: the first rows that differ{more}\n{}",
-                scope.projection,
-                table(&["table", "key", "column", "what", "live row", "log says"], rows)
-            );
+            page.line(format_args!("Drift in {}: the first rows that differ{more}", scope.projection));
+            page.table(&["table", "key", "column", "what", "live row", "log says"], rows);
         }
     }
-    let _ = match (run.state, report.drifted()) {
+    match (run.state, report.drifted()) {
         (RunState::Completed, true) => {
-            write!(out, "\nDrift found. Nothing was changed; `decisiongraph rebuild` replaces the rows.")
+            page.ours("Drift found. Nothing was changed; `decisiongraph rebuild` replaces the rows.");
         }
         (RunState::Completed, false) if run.mode == RunMode::Verify => {
-            write!(out, "\nNo drift: stored digest, rows and log agree.")
+            page.ours("No drift: stored digest, rows and log agree.");
         }
-        (RunState::Completed, false) => Ok(()),
-        (RunState::Cancelled, _) => write!(out, "\nCancelled. `decisiongraph run resume {}` goes on.", run.run_id),
-        (state, _) => write!(
-            out,
-            "\nRun {} is {}{}",
-            run.run_id,
-            state.as_str(),
-            run.error.as_ref().map(|error| format!(": {}", shown(&error.message))).unwrap_or_default()
-        ),
-    };
-    out
+        (RunState::Completed, false) => {}
+        (RunState::Cancelled, _) => {
+            page.line(format_args!("Cancelled. `decisiongraph run resume {}` goes on.", run.run_id));
+        }
+        (state, _) => {
+            let why = run.error.as_ref().map(|error| format!(": {}", error.message)).unwrap_or_default();
+            page.line(format_args!("Run {} is {}{why}", run.run_id, state.as_str()));
+        }
+    }
+    page
 }
 
-fn work_table(scopes: &[ScopeReport]) -> String {
+fn work_table(scopes: &[ScopeReport]) -> Page {
     let rows = scopes
         .iter()
         .map(|scope| {
@@ -107,10 +99,12 @@ fn work_table(scopes: &[ScopeReport]) -> String {
             ]
         })
         .collect();
-    table(&["projection", "#from", "#cursor", "#events", "#batches", "#time", "#events/s", "digest"], rows)
+    let mut page = Page::default();
+    page.table(&["projection", "#from", "#cursor", "#events", "#batches", "#time", "#events/s", "digest"], rows);
+    page
 }
 
-fn verify_table(scopes: &[ScopeReport]) -> String {
+fn verify_table(scopes: &[ScopeReport]) -> Page {
     let rows = scopes
         .iter()
         .map(|scope| {
@@ -130,5 +124,7 @@ fn verify_table(scopes: &[ScopeReport]) -> String {
             ]
         })
         .collect();
-    table(&["projection", "#cursor", "stored digest", "from the rows", "from the log", "result"], rows)
+    let mut page = Page::default();
+    page.table(&["projection", "#cursor", "stored digest", "from the rows", "from the log", "result"], rows);
+    page
 }

@@ -3,6 +3,7 @@
 use super::{Context, unexpected};
 use crate::connection::Connection;
 use crate::interrupt;
+use crate::page::Page;
 use crate::session::Access;
 use clap::Args;
 use decisiongraph_actors::admin::{AdminError, AdminReply, AdminRequest, ExitCode};
@@ -21,12 +22,12 @@ impl Migrate {
         let reply = connection.ask(AdminRequest::Migrate).await?;
         let AdminReply::Migrated(migrated) = &reply else { return Err(unexpected()) };
         context.output.reply(&reply, || {
-            let mut out = String::new();
+            let mut page = Page::default();
             for name in &migrated.applied {
-                out.push_str(&format!("applied {name}\n"));
+                page.line(format_args!("applied {name}"));
             }
-            out.push_str(&format!("{} is at schema {}", connection.address(), migrated.schema));
-            out
+            page.line(format_args!("{} is at schema {}", connection.address(), migrated.schema));
+            page
         })?;
         Ok(ExitCode::OK)
     }

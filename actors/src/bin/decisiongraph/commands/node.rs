@@ -2,6 +2,7 @@
 
 use super::Context;
 use crate::node_flags::KeyFlags;
+use crate::page::Page;
 use crate::{interrupt, logging, notify};
 use clap::Args;
 use decisiongraph_actors::admin::rpc::wire::Versions;
@@ -62,12 +63,13 @@ impl Node {
     pub async fn run(mut self, context: &Context) -> Result<ExitCode, AdminError> {
         let config = self.configuration(context)?;
         if self.print_config {
-            let text = if context.output.json {
-                serde_json::to_string(&config.effective()).unwrap_or_default()
+            if context.output.json {
+                context.output.json(&config.effective())?;
             } else {
-                config.to_text().trim_end().to_owned()
-            };
-            context.output.text(&text)?;
+                let mut page = Page::default();
+                config.to_text().trim_end().split('\n').for_each(|line| page.line(line));
+                context.output.page(&page)?;
+            }
             return Ok(ExitCode::OK);
         }
         let mut asked = interrupt::asks_first(Cancel::default(), true);
@@ -108,7 +110,12 @@ impl Node {
         if let Some(every) = notify::watchdog_every() {
             tokio::spawn(keep_telling(Arc::clone(&watch), every));
         }
-        context.output.text(&ready(&shared, &listeners, pages.as_ref()).text(context.output.json))?;
+        let ready = ready(&shared, &listeners, pages.as_ref());
+        if context.output.json {
+            context.output.json(&ready)?
+        } else {
+            context.output.page(&ready.page())?
+        }
         let ended = tokio::select! {
             () = asked.wait() => drain(&node, config.bounds.drain).await,
             reason = node.exited() => {
@@ -193,14 +200,12 @@ fn ready(shared: &Shared, listeners: &Listeners, pages: Option<&HttpServer>) -> 
 }
 
 impl Ready {
-    fn text(&self, json: bool) -> String {
-        if json {
-            return serde_json::to_string(self).unwrap_or_default();
-        }
+    fn page(&self) -> Page {
         let places: Vec<_> = self.socket.iter().map(|path| format!("unix:{path}")).chain(self.tcp.clone()).collect();
         let cluster = self.cluster.as_deref().map(|at| format!(", for other machines on {at}")).unwrap_or_default();
         let pages = self.metrics.as_deref().map(|url| format!(", metrics at {url}")).unwrap_or_default();
-        format!("node {} is ready on {}{cluster} (pid {}){pages}", self.node, places.join(" and "), self.pid)
+        let places = places.join(" and ");
+        Page::of(format_args!("node {} is ready on {places}{cluster} (pid {}){pages}", self.node, self.pid))
     }
 }
 

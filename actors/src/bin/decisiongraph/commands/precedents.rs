@@ -1,8 +1,9 @@
 //! `precedents`: how like cases were decided.
 
-use super::read_flags::{FreshnessFlags, stale_line};
+use super::read_flags::{FreshnessFlags, stale};
 use super::{Context, unexpected};
-use crate::output::{number, or_dash, table};
+use crate::output::{number, or_dash};
+use crate::page::Page;
 use clap::Args;
 use decisiongraph_actors::admin::{AdminError, AdminReply, AdminRequest, ExitCode, ReadRequest};
 use decisiongraph_store::{PrecedentFilter, PrecedentHit};
@@ -50,13 +51,17 @@ impl Precedents {
         let request = ReadRequest { tenant: context.globals.tenant.clone(), freshness, query };
         let reply = context.ask(AdminRequest::Precedents(request)).await?;
         let AdminReply::Precedents(read) = &reply else { return Err(unexpected()) };
-        context.output.reply(&reply, || stale_line(read.stale.as_ref()) + &text(&read.answer.hits))?;
+        context.output.reply(&reply, || {
+            let mut page = stale(read.stale.as_ref());
+            page.page(text(&read.answer.hits));
+            page
+        })?;
         Ok(ExitCode::OK)
     }
 }
 
 /// The hits for people.
-pub fn text(hits: &[PrecedentHit]) -> String {
+pub fn text(hits: &[PrecedentHit]) -> Page {
     let rows = hits
         .iter()
         .map(|hit| {
@@ -80,5 +85,7 @@ pub fn text(hits: &[PrecedentHit]) -> String {
             ]
         })
         .collect();
-    table(&["trace", "title", "outcome", "about", "policy", "exception", "finished_at", "#log_seq"], rows)
+    let mut page = Page::default();
+    page.table(&["trace", "title", "outcome", "about", "policy", "exception", "finished_at", "#log_seq"], rows);
+    page
 }

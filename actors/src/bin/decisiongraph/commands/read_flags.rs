@@ -1,5 +1,7 @@
 //! How fresh an answer must be: the flags of every query.
 
+use crate::output::number;
+use crate::page::Page;
 use clap::Args;
 use decisiongraph_actors::queries::{Freshness, Staleness};
 
@@ -27,13 +29,15 @@ impl FreshnessFlags {
     }
 }
 
-/// A line above an answer that is behind.
-pub fn stale_line(stale: Option<&Staleness>) -> String {
-    match stale {
-        Some(stale) => format!(
-            "stale: {} stands at {}, {} events behind the tenant's last event {}\n",
-            stale.projection, stale.cursor, stale.events, stale.last_log_seq
-        ),
-        None => String::new(),
-    }
+/// The line above an answer that is behind.
+pub fn stale(stale: Option<&Staleness>) -> Page {
+    stale.map_or_else(Page::default, |stale| {
+        Page::of(format_args!(
+            "stale: {} stands at {}, {} events behind the tenant's last event {}",
+            stale.projection,
+            number(stale.cursor.0),
+            number(stale.events),
+            number(stale.last_log_seq.0)
+        ))
+    })
 }

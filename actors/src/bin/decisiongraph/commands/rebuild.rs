@@ -1,10 +1,10 @@
 //! `rebuild`: a new generation from the log's origin, then an atomic flip.
 
 use super::{Context, unexpected, verify};
-use crate::output::{bytes, duration, number, or_dash, table};
+use crate::output::{bytes, duration, number, or_dash};
+use crate::page::Page;
 use clap::Args;
 use decisiongraph_actors::admin::{AdminError, AdminReply, AdminRequest, ExitCode, RebuildCheckReply};
-use std::fmt::Write as _;
 
 /// Build the rows anew from the log, beside the live ones, and flip to them
 ///
@@ -42,7 +42,7 @@ impl Rebuild {
     }
 }
 
-fn text(check: &RebuildCheckReply) -> String {
+fn text(check: &RebuildCheckReply) -> Page {
     let rows = check
         .projections
         .iter()
@@ -57,24 +57,23 @@ fn text(check: &RebuildCheckReply) -> String {
             ]
         })
         .collect();
-    let mut out =
-        table(&["projection", "#live generation", "#cursor", "#rows (about)", "#space (about)", "from"], rows);
+    let mut page = Page::default();
+    page.table(&["projection", "#live generation", "#cursor", "#rows (about)", "#space (about)", "from"], rows);
     let more = if check.events >= check.events_bound { "+" } else { "" };
     let space: u64 = check.projections.iter().map(|estimate| estimate.bytes).sum();
-    let _ = write!(
-        out,
-        "\n{}{more} events of tenant {}. About {} of space beside the live rows until those are removed, and about {} of time\n({}).",
+    page.line(format_args!(
+        "{}{more} events of tenant {}. About {} of space beside the live rows until those are removed, and about {} of time",
         number(check.events),
         check.tenant,
         bytes(space),
-        duration(check.seconds),
-        check.rate_source
-    );
+        duration(check.seconds)
+    ));
+    page.line(format_args!("({}).", check.rate_source));
     for blocker in &check.blockers {
-        let _ = write!(out, "\nIn the way: {blocker}");
+        page.line(format_args!("In the way: {blocker}"));
     }
     if check.ready {
-        out.push_str("\nNothing stands in the way.");
+        page.ours("Nothing stands in the way.");
     }
-    out
+    page
 }

@@ -1,7 +1,8 @@
 //! `runs`, `run`, `run resume` and `cancel`: jobs.
 
 use super::{Context, failures, unexpected};
-use crate::output::{number, or_dash, shown, table};
+use crate::output::{number, or_dash};
+use crate::page::Page;
 use clap::{Args, Subcommand};
 use decisiongraph_actors::admin::{AdminError, AdminReply, AdminRequest, ExitCode};
 use decisiongraph_store::{Run, RunState};
@@ -40,7 +41,10 @@ impl Runs {
                     ]
                 })
                 .collect();
-            table(&["run", "scope", "mode", "state", "#position", "#events", "created", "finished"], rows)
+            let mut page = Page::default();
+            let headings = ["run", "scope", "mode", "state", "#position", "#events", "created", "finished"];
+            page.table(&headings, rows);
+            page
         })?;
         Ok(ExitCode::OK)
     }
@@ -109,26 +113,20 @@ pub fn print(context: &Context, reply: &AdminReply) -> Result<ExitCode, AdminErr
     let AdminReply::Run(run) = reply else { return Err(unexpected()) };
     context.output.reply(reply, || {
         let asked = if run.cancel_requested && run.state == RunState::Running { ", asked to stop" } else { "" };
-        let mut out = format!(
-            "run {}\n  scope      {}/{}\n  mode       {}\n  state      {}{asked}\n  position   {} of {}{}\n  events     {}\n  by         {}\n  \
-             created    {}\n  finished   {}",
-            run.run_id,
-            shown(run.tenant.as_str()),
-            run.projection,
-            run.mode.as_str(),
-            state(run),
-            number(run.cursor.0),
-            number(run.target.0),
-            run.current.as_deref().map(|name| format!(" in {name}")).unwrap_or_default(),
-            number(run.events),
-            shown(&run.node),
-            run.created_at,
-            or_dash(run.finished_at.as_deref()),
-        );
+        let current = run.current.as_deref().map(|name| format!(" in {name}")).unwrap_or_default();
+        let mut page = Page::of(format_args!("run {}", run.run_id));
+        page.line(format_args!("  scope      {}/{}", run.tenant, run.projection));
+        page.line(format_args!("  mode       {}", run.mode.as_str()));
+        page.line(format_args!("  state      {}{asked}", state(run)));
+        page.line(format_args!("  position   {} of {}{current}", number(run.cursor.0), number(run.target.0)));
+        page.line(format_args!("  events     {}", number(run.events)));
+        page.line(format_args!("  by         {}", run.node));
+        page.line(format_args!("  created    {}", run.created_at));
+        page.line(format_args!("  finished   {}", or_dash(run.finished_at.as_deref())));
         if let Some(error) = &run.error {
-            out.push_str(&format!("\n  error      {}: {}", error.category, shown(&error.message)));
+            page.line(format_args!("  error      {}: {}", error.category, error.message));
         }
-        out
+        page
     })?;
     Ok(ExitCode::OK)
 }

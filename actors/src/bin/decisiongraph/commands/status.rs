@@ -1,12 +1,14 @@
 //! `status`: where each scope stands, and why.
 
 use super::{Context, unexpected};
-use crate::output::{digest_short, duration, number, or_dash, shown, table};
+use crate::output::{digest_short, duration, number, or_dash};
+use crate::page::Page;
+use crate::tree_text::appender;
 use clap::Args;
 use decisiongraph_actors::admin::{
     AdminError, AdminReply, AdminRequest, ExitCode, Partial, ScopeFilter, ScopeState, ScopeStatus, StatusReply,
 };
-use std::fmt::Write as _;
+use decisiongraph_actors::foreign_text::shell_word;
 
 /// Where the phase of the live worker stands, when a node answered that runs any.
 const WORKER_COLUMN: usize = 3;
@@ -31,24 +33,23 @@ pub fn filter(context: &Context) -> ScopeFilter {
 }
 
 /// A line for each node that could not be asked.
-pub fn not_asked(partial: &[Partial]) -> String {
-    let line = |of: &Partial| format!("\nnode {} was not asked: {}", shown(&of.node), shown(&of.error.message));
-    partial.iter().map(line).collect()
+pub fn not_asked(partial: &[Partial]) -> Page {
+    let mut page = Page::default();
+    for of in partial {
+        page.line(format_args!("node {} was not asked: {}", of.node, of.error.message));
+    }
+    page
 }
 
-fn text(status: &StatusReply) -> String {
-    let mut out = format!("{}, log position {}", status.database, number(status.sequence.0));
+fn text(status: &StatusReply) -> Page {
+    let mut page = Page::of(format_args!("{}, log position {}", status.database, number(status.sequence.0)));
     for writer in &status.waiting_for {
-        let who = writer.pid.map_or_else(|| writer.transaction.clone(), |pid| format!("pid {pid}"));
-        let age = writer.age_seconds.map(|age| format!(", open for {}", duration(age))).unwrap_or_default();
-        let query = writer.query.as_deref().map(|query| format!(": {}", shown(query))).unwrap_or_default();
-        let _ = write!(out, "\nopen appender {who}{age}{query}");
+        page.line(format_args!("open appender {}", appender(writer)));
     }
-    out.push_str(&not_asked(&status.partial));
-    out.push('\n');
+    page.page(not_asked(&status.partial));
     if status.scopes.is_empty() {
-        out.push_str("No events and no projections yet: `decisiongraph import FILE` takes events in.");
-        return out;
+        page.ours("No events and no projections yet: `decisiongraph import FILE` takes events in.");
+        return page;
     }
     let live = status.scopes.iter().any(|scope| scope.live.is_some());
     let rows = status
@@ -98,32 +99,31 @@ fn text(status: &StatusReply) -> String {
     if live {
         headings.insert(WORKER_COLUMN, "worker");
     }
-    out.push_str(&table(&headings, rows));
+    page.table(&headings, rows);
     let unused = |scope: &&ScopeStatus| scope.generation.is_none() && scope.last_log_seq.0 == 0;
     if let Some(scope) = status.scopes.iter().find(unused) {
-        let _ = write!(out, "\n{}: {}", shown(scope.tenant.as_str()), scope.why);
+        page.line(format_args!("{}: {}", shell_word(scope.tenant.as_str()), scope.why));
     }
     for scope in status
         .scopes
         .iter()
         .filter(|scope| scope.lag.events > 0 || scope.open_failures > 0 || scope.state == ScopeState::Paused)
     {
-        let _ = write!(out, "\n{}/{}: {}", shown(scope.tenant.as_str()), scope.projection, shown(&scope.why));
+        page.line(format_args!("{}/{}: {}", shell_word(scope.tenant.as_str()), scope.projection, scope.why));
     }
     match status.scopes.iter().filter(|scope| scope.next_owner.is_some()).count() {
         0 => {}
         free => {
             let (scopes, them) = if free == 1 { ("scope needs", "it") } else { ("scopes need", "each of them") };
-            let _ = write!(
-                out,
-                "\n{} {scopes} no owner now: everything is applied, and the next event brings {them} to its node (`why --all` says to which).",
+            page.line(format_args!(
+                "{} {scopes} no owner now: everything is applied, and the next event brings {them} to its node (`why --all` says to which).",
                 number(free as u64)
-            );
+            ));
         }
     }
     for scope in status.scopes.iter().filter(|scope| scope.deviating) {
-        let (tenant, projection) = (shown(scope.tenant.as_str()), &scope.projection);
-        let _ = write!(out, "\n{tenant}/{projection}: deviates from the reference: a skipped event is left out");
+        let (tenant, projection) = (shell_word(scope.tenant.as_str()), &scope.projection);
+        page.line(format_args!("{tenant}/{projection}: deviates from the reference: a skipped event is left out"));
     }
-    out
+    page
 }

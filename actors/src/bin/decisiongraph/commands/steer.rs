@@ -1,7 +1,8 @@
 //! `pause`, `resume`, `retry` and `skip`: what an operator decides about a scope.
 
 use super::{Context, status, unexpected};
-use crate::output::{number, shown, table};
+use crate::output::number;
+use crate::page::Page;
 use clap::Args;
 use decisiongraph_actors::admin::{AdminError, AdminReply, AdminRequest, ExitCode, SteerReply};
 use decisiongraph_store::Skip as Record;
@@ -69,9 +70,9 @@ fn print(context: &Context, reply: &AdminReply) -> Result<ExitCode, AdminError> 
     Ok(ExitCode::OK)
 }
 
-fn text(steered: &SteerReply) -> String {
+fn text(steered: &SteerReply) -> Page {
     if steered.scopes.is_empty() {
-        return "No such scope yet: nothing was paused.".to_owned();
+        return Page::of("No such scope yet: nothing was paused.");
     }
     let rows = steered
         .scopes
@@ -83,12 +84,14 @@ fn text(steered: &SteerReply) -> String {
                 scope.projection.clone(),
                 number(scope.cursor.0),
                 paused.map_or("no".to_owned(), |paused| format!("since {}", paused.at)),
-                paused.map_or("-".to_owned(), |paused| shown(&paused.by).to_string()),
-                paused.map_or("-".to_owned(), |paused| shown(&paused.reason).to_string()),
+                paused.map_or("-".to_owned(), |paused| paused.by.clone()),
+                paused.map_or("-".to_owned(), |paused| paused.reason.clone()),
             ]
         })
         .collect();
-    table(&["tenant", "projection", "#cursor", "paused", "by", "reason"], rows)
+    let mut page = Page::default();
+    page.table(&["tenant", "projection", "#cursor", "paused", "by", "reason"], rows);
+    page
 }
 
 /// Leave the event of an open failure out of its projection
@@ -122,23 +125,20 @@ impl Skip {
     }
 }
 
-fn skip_text(skip: &Record) -> String {
+fn skip_text(skip: &Record) -> Page {
     let next = match &skip.revoked_at {
         Some(at) => {
             format!("revoked {at}; `decisiongraph rebuild --projection {}` writes the rows with it", skip.projection)
         }
         None => "holds from the next batch on; `decisiongraph catch-up` passes it".to_owned(),
     };
-    format!(
-        "skip of log_seq {} (event {}, trace {}) in {}/{}\n  because    failure {}: {}\n  by         {}, {}\n  next       {next}",
-        skip.log_seq,
-        shown(&skip.event_id),
-        shown(&skip.trace_id),
-        shown(skip.tenant.as_str()),
-        skip.projection,
-        skip.failure_id,
-        shown(&skip.reason),
-        shown(&skip.skipped_by),
-        skip.skipped_at,
-    )
+    let Record { event_id, trace_id, tenant, projection, failure_id, reason, skipped_by, skipped_at, .. } = skip;
+    let log_seq = number(skip.log_seq.0);
+    let mut page = Page::of(format_args!(
+        "skip of log_seq {log_seq} (event {event_id}, trace {trace_id}) in {tenant}/{projection}"
+    ));
+    page.line(format_args!("  because    failure {failure_id}: {reason}"));
+    page.line(format_args!("  by         {skipped_by}, {skipped_at}"));
+    page.line(format_args!("  next       {next}"));
+    page
 }

@@ -1,9 +1,10 @@
 //! `subgraph`: what surrounds a node.
 
-use super::read_flags::{FreshnessFlags, stale_line};
+use super::read_flags::{FreshnessFlags, stale};
 use super::{Context, unexpected};
 use crate::graph_text::{dot, mermaid};
-use crate::output::{number, table};
+use crate::output::number;
+use crate::page::Page;
 use clap::{Args, ValueEnum};
 use decisiongraph_actors::admin::{AdminError, AdminReply, AdminRequest, ExitCode, ReadRequest};
 use decisiongraph_actors::queries::{Subgraph as Answer, SubgraphQuery};
@@ -67,7 +68,11 @@ impl Subgraph {
         let reply = context.ask(AdminRequest::Subgraph(request)).await?;
         let AdminReply::Subgraph(read) = &reply else { return Err(unexpected()) };
         context.output.reply(&reply, || match self.format {
-            Format::Table => stale_line(read.stale.as_ref()) + &text(&self.node_id, &read.answer),
+            Format::Table => {
+                let mut page = stale(read.stale.as_ref());
+                page.page(text(&self.node_id, &read.answer));
+                page
+            }
             Format::Dot => dot(&self.node_id, &read.answer),
             Format::Mermaid => mermaid(&self.node_id, &read.answer),
         })?;
@@ -76,30 +81,33 @@ impl Subgraph {
 }
 
 /// Nodes, edges, and whether something was cut.
-pub fn text(center: &str, graph: &Answer) -> String {
+pub fn text(center: &str, graph: &Answer) -> Page {
     if graph.nodes.is_empty() {
-        return format!("there is no node {center} (a node id is TYPE:ID, such as trace:ID or entity:account:ID)");
+        let example = "a node id is TYPE:ID, such as trace:ID or entity:account:ID";
+        return Page::of(format_args!("there is no node {center} ({example})"));
     }
     let nodes = graph
         .nodes
         .iter()
         .map(|node| vec![node.node_id.clone(), node.node_type.clone(), number(node.log_seq.0), node.created_at.clone()])
         .collect();
-    let mut out = format!("{} nodes\n{}", graph.nodes.len(), table(&["node", "type", "#log_seq", "created_at"], nodes));
-    out.push_str(&format!("\n{} edges\n{}", graph.edges.len(), edge_table(&graph.edges)));
+    let mut page = Page::of(format_args!("{} nodes", number(graph.nodes.len() as u64)));
+    page.table(&["node", "type", "#log_seq", "created_at"], nodes);
+    page.line(format_args!("{} edges", number(graph.edges.len() as u64)));
+    edge_table(&mut page, &graph.edges);
     if graph.truncated {
-        out.push_str("\nTruncated: raise --max-nodes or --max-edges to see more.");
+        page.ours("Truncated: raise --max-nodes or --max-edges to see more.");
     }
-    out
+    page
 }
 
 /// Edges, one a line.
-pub fn edge_table(edges: &[decisiongraph_actors::queries::Edge]) -> String {
+pub fn edge_table(page: &mut Page, edges: &[decisiongraph_actors::queries::Edge]) {
     let rows = edges
         .iter()
         .map(|edge| {
             vec![edge.from_node_id.clone(), edge.edge_type.clone(), edge.to_node_id.clone(), number(edge.log_seq.0)]
         })
         .collect();
-    table(&["from", "edge", "to", "#log_seq"], rows)
+    page.table(&["from", "edge", "to", "#log_seq"], rows);
 }

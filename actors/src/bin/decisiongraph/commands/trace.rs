@@ -1,14 +1,15 @@
 //! `trace`: one decision from start to end.
 
-use super::read_flags::{FreshnessFlags, stale_line};
+use super::read_flags::{FreshnessFlags, stale};
 use super::{Context, unexpected};
-use crate::output::{number, shown, table};
+use crate::output::number;
+use crate::page::Page;
 use clap::Args;
 use decisiongraph_actors::admin::{AdminError, AdminReply, AdminRequest, ExitCode, TraceReply, TraceRequest};
+use decisiongraph_actors::foreign_text::shell_word;
 use decisiongraph_actors::queries::EventRecord;
 use decisiongraph_projections::LogSeq;
 use decisiongraph_projections::canonical_json::{Json, parse};
-use std::fmt::Write as _;
 
 /// Show a decision trace: its summary and its events
 #[derive(Args)]
@@ -29,6 +30,7 @@ pub struct Trace {
 
 impl Trace {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
+        let trace_id = self.trace_id.clone();
         let request = TraceRequest {
             tenant: context.globals.tenant.clone(),
             trace_id: self.trace_id,
@@ -38,14 +40,14 @@ impl Trace {
         };
         let reply = context.ask(AdminRequest::Trace(request)).await?;
         let AdminReply::Trace(trace) = &reply else { return Err(unexpected()) };
-        context.output.reply(&reply, || text(trace))?;
+        context.output.reply(&reply, || text(&trace_id, trace))?;
         Ok(ExitCode::OK)
     }
 }
 
 /// The trace for people.
-pub fn text(trace: &TraceReply) -> String {
-    let mut out = stale_line(trace.stale.as_ref());
+pub fn text(trace_id: &str, trace: &TraceReply) -> Page {
+    let mut page = stale(trace.stale.as_ref());
     if let Some(summary) = &trace.summary {
         let entity =
             [&summary.primary_entity_type, &summary.primary_entity_id].map(|part| part.as_deref().unwrap_or("?"));
@@ -53,16 +55,9 @@ pub fn text(trace: &TraceReply) -> String {
             (Some(outcome), Some(at)) => format!("{outcome}, {at}"),
             _ => "still running".to_owned(),
         };
-        let _ = writeln!(
-            out,
-            "{}\n  workflow {}, about {}:{}\n  started {}, finished: {}",
-            shown(&summary.title),
-            shown(&summary.workflow),
-            shown(entity[0]),
-            shown(entity[1]),
-            shown(&summary.started_at),
-            shown(&ended)
-        );
+        page.line(format_args!("trace {}: {}", shell_word(trace_id), summary.title));
+        page.line(format_args!("  workflow {}, about {}:{}", summary.workflow, entity[0], entity[1]));
+        page.line(format_args!("  started {}, finished: {ended}", summary.started_at));
     }
     let rows = trace
         .events
@@ -78,12 +73,12 @@ pub fn text(trace: &TraceReply) -> String {
             ]
         })
         .collect();
-    out.push_str(&table(&["#log_seq", "#seq", "occurred_at", "event", "actor", "what"], rows));
+    page.table(&["#log_seq", "#seq", "occurred_at", "event", "actor", "what"], rows);
     if trace.more {
         let last = trace.events.last().map_or(0, |event| event.log_seq.0);
-        let _ = write!(out, "\nThere are more: --after {last}");
+        page.line(format_args!("There are more: --after {last}"));
     }
-    out
+    page
 }
 
 /// The one thing in a payload that tells most.

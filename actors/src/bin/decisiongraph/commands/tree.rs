@@ -3,6 +3,7 @@
 use super::{Context, status, unexpected};
 use crate::connection::Connection;
 use crate::interrupt;
+use crate::page::Page;
 use crate::tree_text;
 use clap::Args;
 use decisiongraph_actors::admin::{
@@ -16,8 +17,6 @@ use std::time::Duration;
 const PAGE_ACTORS: usize = 5_000;
 /// Names every node.
 const ALL: &str = "all";
-/// Moves to the upper left corner and clears the terminal.
-const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
 
 /// Show the live actors of a node: state, restarts, mailboxes, work, and where actors and database disagree
 #[derive(Args)]
@@ -63,11 +62,11 @@ impl Tree {
             match looked {
                 Ok(reply) => {
                     if clears {
-                        context.output.text(CLEAR)?;
+                        context.output.clear()?;
                     }
                     self.print(context, &reply)?;
                     if !clears && !context.output.json {
-                        context.output.text("---")?;
+                        context.output.page(&Page::of("---"))?;
                     }
                 }
                 // A node that is being started again comes back; until then its last tree stays.
@@ -130,23 +129,29 @@ impl Tree {
     }
 
     fn print(&self, context: &Context, reply: &AdminReply) -> Result<(), AdminError> {
-        let all = |text: fn(&TreeReply) -> String| match reply {
+        let all = |text: fn(&TreeReply) -> Page| match reply {
             AdminReply::Tree(tree) => text(tree),
             AdminReply::Trees(trees) => {
-                let parts: Vec<String> = trees.nodes.iter().map(text).collect();
-                parts.join("\n\n")
+                let mut page = Page::default();
+                for (at, tree) in trees.nodes.iter().enumerate() {
+                    if at > 0 {
+                        page.line("");
+                    }
+                    page.page(text(tree));
+                }
+                page
             }
-            _ => String::new(),
+            _ => Page::default(),
         };
         if self.dot {
-            return context.output.text(&all(tree_text::dot));
+            return context.output.page(&all(tree_text::dot));
         }
         context.output.reply(reply, || {
-            let mut shown = all(tree_text::text);
+            let mut page = all(tree_text::text);
             if let AdminReply::Trees(trees) = reply {
-                shown.push_str(&status::not_asked(&trees.partial));
+                page.page(status::not_asked(&trees.partial));
             }
-            shown
+            page
         })
     }
 }

@@ -1,9 +1,11 @@
 //! `why`: why scopes lag, and what to do about it.
 
 use super::{Context, status, unexpected};
-use crate::output::{duration, line, number};
+use crate::output::{duration, number};
+use crate::page::Page;
 use clap::Args;
 use decisiongraph_actors::admin::{AdminError, AdminReply, AdminRequest, ExitCode, WhyReply};
+use decisiongraph_actors::foreign_text::shell_word;
 
 /// Say why scopes lag, one sentence each, and what to do about it; what concerns the whole node comes first
 #[derive(Args)]
@@ -24,11 +26,11 @@ impl Why {
     }
 }
 
-fn text(reply: &WhyReply) -> String {
-    let mut lines = Vec::new();
+fn text(reply: &WhyReply) -> Page {
+    let mut page = Page::default();
     for cause in &reply.causes {
-        lines.push(format!("{}: {}", line(&cause.subject), line(&cause.message)));
-        lines.push(format!("  next: {}", line(&cause.next)));
+        page.line(format_args!("{}: {}", cause.subject, cause.message));
+        page.line(format_args!("  next: {}", cause.next));
     }
     for scope in &reply.scopes {
         let behind = match (scope.lag.events, scope.lag.more) {
@@ -39,18 +41,18 @@ fn text(reply: &WhyReply) -> String {
                 format!(", {}{more} events behind ({})", number(events), duration(scope.lag.seconds))
             }
         };
-        let scope_name = format!("{}/{}", scope.tenant, scope.projection);
-        lines.push(format!("{} is {}{behind}: {}", line(&scope_name), scope.state.as_str(), line(&scope.why)));
+        let tenant = shell_word(scope.tenant.as_str());
+        page.line(format_args!("{tenant}/{} is {}{behind}: {}", scope.projection, scope.state.as_str(), scope.why));
         if let Some(next) = &scope.next {
-            lines.push(format!("  next: {}", line(next)));
+            page.line(format_args!("  next: {next}"));
         }
     }
     let current = reply.scopes_total - reply.scopes.len() as u64;
     if reply.scopes.is_empty() && reply.scopes_total == 0 && reply.causes.is_empty() {
-        lines.push("No events and no projections yet: `decisiongraph import FILE` takes events in.".to_owned());
+        page.ours("No events and no projections yet: `decisiongraph import FILE` takes events in.");
     } else if current > 0 {
         let noun = if current == 1 { "scope is" } else { "scopes are" };
-        lines.push(format!("{} {noun} current.", number(current)));
+        page.line(format_args!("{} {noun} current.", number(current)));
     }
-    lines.join("\n")
+    page
 }

@@ -1,0 +1,109 @@
+//! What a person is shown, line by line.
+//!
+//! *Guarantees.* Nothing raw gets through: every line and every cell of a table is escaped here ([`shown`]), whatever it is made of. Stored
+//! text can neither steer the terminal nor make a line of its own. Only text that stands in this program ([`Page::ours`]) may have
+//! several lines.
+
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, TableComponent, presets};
+use decisiongraph_actors::foreign_text::shown;
+use std::borrow::Cow;
+use std::fmt::{self, Display};
+
+/// Longest text in a table cell, in characters.
+const CELL_CHARS_MAX: usize = 60;
+
+/// Lines that are safe to print.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Page {
+    lines: Vec<String>,
+}
+
+impl Page {
+    /// A page of one line.
+    pub fn of(line: impl Display) -> Page {
+        let mut page = Page::default();
+        page.line(line);
+        page
+    }
+
+    /// One more line, whatever is in it.
+    pub fn line(&mut self, line: impl Display) {
+        self.lines.push(shown(&line.to_string()).into_owned());
+    }
+
+    /// Lines that stand in this program.
+    pub fn ours(&mut self, text: &'static str) {
+        text.split('\n').for_each(|line| self.line(line));
+    }
+
+    /// The lines of another page.
+    pub fn page(&mut self, other: Page) {
+        self.lines.extend(other.lines);
+    }
+
+    /// A table with these headings. A heading that starts with `#` is for numbers: without the sign, to the right.
+    pub fn table(&mut self, headings: &[&str], rows: Vec<Vec<String>>) {
+        if rows.is_empty() {
+            return self.line("(none)");
+        }
+        let mut table = Table::new();
+        table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+        table.set_style(TableComponent::HeaderLines, '─').set_style(TableComponent::MiddleHeaderIntersections, '─');
+        table.set_header(headings.iter().map(|heading| heading.trim_start_matches('#')));
+        for row in rows {
+            table.add_row(headings.iter().zip(row).map(|(heading, text)| {
+                let cell = Cell::new(short(&text));
+                if heading.starts_with('#') { cell.set_alignment(CellAlignment::Right) } else { cell }
+            }));
+        }
+        table.lines().for_each(|line| self.line(line.trim_end()));
+    }
+
+    /// The same lines, further to the right.
+    pub fn indented(&self) -> Page {
+        let mut page = Page::default();
+        self.lines.iter().for_each(|line| page.line(format_args!("    {line}")));
+        page
+    }
+}
+
+impl Display for Page {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.lines.join("\n"))
+    }
+}
+
+/// Text that fits a cell, and begins where the cell does.
+fn short(text: &str) -> String {
+    let text = match text.strip_prefix(' ') {
+        Some(rest) => Cow::Owned(format!("\\u{{20}}{}", shown(rest))),
+        None => shown(text),
+    };
+    if text.chars().count() <= CELL_CHARS_MAX {
+        return text.into_owned();
+    }
+    let mut cut: String = text.chars().take(CELL_CHARS_MAX - 1).collect();
+    cut.push('…');
+    cut
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn foreign_text_makes_no_line_and_steers_nothing_wherever_it_is_put() {
+        let hostile = "x\n  next: run `rm`\r\u{1b}[2J\u{9b}\u{202e}";
+        let mut page = Page::of(format_args!("a {hostile}"));
+        page.table(&["one", "#two"], vec![vec![hostile.to_owned(), hostile.to_owned()]]);
+        page.page(Page::of(hostile).indented());
+        let text = page.to_string();
+        assert_eq!(text.lines().count(), 5, "{text}");
+        assert!(!text.chars().any(|c| c.is_control() && c != '\n') && !text.contains('\u{202e}'), "{text}");
+    }
+
+    #[test]
+    fn a_long_text_is_cut_to_its_cell() {
+        assert_eq!(short(&"x".repeat(100)).chars().count(), CELL_CHARS_MAX);
+    }
+}
