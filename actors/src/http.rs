@@ -1,12 +1,14 @@
 //! The node's HTTP pages: `/metrics` (Prometheus text), `/livez` and `/readyz` (JSON).
 //!
-//! *Guarantees.* At most [`CONNECTIONS_MAX`] connections; each ends after one answer, or after [`CONNECTION_DEADLINE`] whatever its client
-//! does. Bodies are not read.
+//! *Guarantees.* At most [`CONNECTIONS_MAX`] connections, and a new one takes the place of the oldest of the greediest address
+//! ([`WaitingRoom`]): a probe is answered at once whatever else is connected. Each ends after one answer, or after
+//! [`CONNECTION_DEADLINE`] whatever its client does. Bodies are not read.
 //!
 //! *Never here:* authentication, TLS, anything that changes something. It listens where the configuration says, by default on loopback.
 
 use crate::admin::AdminError;
 use crate::telemetry::Telemetry;
+use crate::waiting_room::{Seat, WaitingRoom};
 use decisiongraph_projections::Category;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -22,7 +24,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
-/// Connections at the same time; others wait in the listener's backlog.
+/// Connections at the same time.
 pub const CONNECTIONS_MAX: usize = 64;
 /// Longest wait for the request's head.
 pub const HEAD_DEADLINE: Duration = Duration::from_secs(5);
@@ -30,8 +32,6 @@ pub const HEAD_DEADLINE: Duration = Duration::from_secs(5);
 pub const CONNECTION_DEADLINE: Duration = Duration::from_secs(10);
 /// Largest request head, in bytes.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
-/// Pause after the system refused a connection (no file descriptors).
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What the node knows of itself. Both answer from memory, at once; the error names the check that failed.
 pub trait Probes: Send + Sync + 'static {
@@ -97,28 +97,22 @@ impl Drop for HttpServer {
 }
 
 async fn accept(listener: TcpListener, pages: Arc<Pages>, bounds: HttpBounds) {
-    let turns = Arc::new(Semaphore::new(bounds.connections_max));
-    let mut failing = false;
-    loop {
-        let Ok(turn) = Arc::clone(&turns).acquire_owned().await else { return };
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                failing = false;
-                let pages = Arc::clone(&pages);
-                tokio::spawn(async move {
-                    // A client that is too slow, or speaks no HTTP, is its own problem: nothing to log.
-                    let _ = tokio::time::timeout(bounds.connection, serve(stream, pages, bounds)).await;
-                    drop(turn);
-                });
-            }
-            Err(error) => {
-                if !std::mem::replace(&mut failing, true) {
-                    tracing::warn!("cannot accept a connection for metrics: {error}");
-                }
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+    let next = || async {
+        let (stream, from) = listener.accept().await?;
+        Ok((stream, Some(from)))
+    };
+    let meet = |stream, _, mut seat: Seat| {
+        let pages = Arc::clone(&pages);
+        async move {
+            // A client that is too slow, or speaks no HTTP, is its own problem: nothing to log.
+            tokio::select! {
+                biased;
+                _ = tokio::time::timeout(bounds.connection, serve(stream, pages, bounds)) => {}
+                () = seat.asked_to_leave() => {}
             }
         }
-    }
+    };
+    WaitingRoom::new(bounds.connections_max).open("metrics", next, meet).await;
 }
 
 async fn serve(stream: TcpStream, pages: Arc<Pages>, bounds: HttpBounds) -> hyper::Result<()> {

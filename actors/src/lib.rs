@@ -20,4 +20,5 @@ pub mod store_pool;
 pub mod supervision;
 pub mod telemetry;
 pub mod tenant_cell;
+pub mod waiting_room;
 pub mod worker;

@@ -2,7 +2,7 @@
 //! with mutual TLS and the secret inside it.
 //!
 //! *Guarantees.* A connection reaches the actor protocol only after the preamble. At each door, those before it are bounded in number
-//! ([`super::waiting_room::WAITING_MAX`]) and time ([`PREAMBLE_DEADLINE`], the TLS handshake included), those after it in number
+//! ([`WAITING_MAX`], [`WaitingRoom`]) and time ([`PREAMBLE_DEADLINE`], the TLS handshake included), those after it in number
 //! ([`SESSIONS_MAX`]); a crowd at one door keeps nobody out at another. Accepting never waits for a peer. Who is refused is logged, a
 //! bounded number of times, without secrets.
 
@@ -13,10 +13,10 @@ use super::socket::OwnSocket;
 use super::stream::{Carried, keep_alive};
 use super::target::loopback;
 use super::tls::Tls;
-use super::waiting_room::{WAITING_MAX, WaitingRoom};
 use super::wire::Versions;
 use crate::admin::AdminError;
 use crate::telemetry::Telemetry;
+use crate::waiting_room::{Seat, WaitingRoom};
 use decisiongraph_projections::Category;
 use ractor::ActorRef;
 use ractor_cluster::NodeServerMessage;
@@ -32,12 +32,10 @@ use tokio::sync::Semaphore;
 
 /// A connection that has not proven itself by then is closed.
 pub const PREAMBLE_DEADLINE: Duration = Duration::from_secs(3);
-/// Connections that were asked to leave the waiting room and have not closed yet, a door.
-const LEAVING_MAX: usize = 16;
+/// Connections before the preamble's end, per door.
+pub const WAITING_MAX: usize = 64;
 /// Connections past the preamble, a door.
 pub const SESSIONS_MAX: usize = 256;
-/// Pause after the system refused a connection (no file descriptors).
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a node listens on. Bound once; survives a restart of the actors behind it.
 #[derive(Debug)]
@@ -127,7 +125,6 @@ impl Listeners {
                 server: server.clone(),
                 telemetry: telemetry.clone(),
                 refusals: Refusals::default(),
-                room: WaitingRoom::default(),
                 sessions: Arc::new(Semaphore::new(SESSIONS_MAX)),
             })
         };
@@ -176,7 +173,6 @@ struct Entrance {
     server: ActorRef<NodeServerMessage>,
     telemetry: Telemetry,
     refusals: Refusals,
-    room: WaitingRoom,
     sessions: Arc<Semaphore>,
 }
 
@@ -185,39 +181,25 @@ impl Entrance {
     where
         F: Future<Output = io::Result<(Arrival, Option<SocketAddr>)>>,
     {
-        let places = Arc::new(Semaphore::new(WAITING_MAX + LEAVING_MAX));
-        loop {
-            // Only those who were asked to leave are waited for, and they leave at once.
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-            match accept().await {
-                Ok((arrival, from)) => {
-                    let entrance = Arc::clone(&self);
-                    let mut seat = self.room.enter(from.map(|from| from.ip()));
-                    let peer = from.map_or_else(|| "local".to_owned(), |from| from.to_string());
-                    tokio::spawn(async move {
-                        let place = place;
-                        let late =
-                            async { tokio::time::timeout(PREAMBLE_DEADLINE, entrance.admit(arrival, &peer)).await };
-                        let admitted = tokio::select! {
-                            biased;
-                            () = seat.asked_to_leave() => Err(busy("it gave its place to a newer connection")),
-                            admitted = late => admitted.unwrap_or_else(|_| {
-                                Err(busy(&format!("it had not proven itself within {PREAMBLE_DEADLINE:?}")))
-                            }),
-                        };
-                        drop(seat);
-                        drop(place);
-                        if let Err(error) = admitted {
-                            entrance.refused(&peer, &error);
-                        }
-                    });
-                }
-                Err(error) => {
-                    tracing::warn!("cannot accept an admin connection: {error}");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
+        let meet = |arrival, from: Option<SocketAddr>, mut seat: Seat| {
+            let entrance = Arc::clone(&self);
+            async move {
+                let peer = from.map_or_else(|| "local".to_owned(), |from| from.to_string());
+                let late = tokio::time::timeout(PREAMBLE_DEADLINE, entrance.admit(arrival, &peer));
+                let admitted = tokio::select! {
+                    biased;
+                    admitted = late => admitted.unwrap_or_else(|_| {
+                        Err(busy(&format!("it had not proven itself within {PREAMBLE_DEADLINE:?}")))
+                    }),
+                    () = seat.asked_to_leave() => Err(busy("it gave its place to a newer connection")),
+                };
+                drop(seat);
+                if let Err(error) = admitted {
+                    entrance.refused(&peer, &error);
                 }
             }
-        }
+        };
+        WaitingRoom::new(WAITING_MAX).open(self.name, accept, meet).await;
     }
 
     async fn admit(&self, arrival: Arrival, peer: &str) -> Result<(), AdminError> {

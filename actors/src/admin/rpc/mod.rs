@@ -1,7 +1,7 @@
 //! Admin over the actor protocol: a program on this machine, or on another with mutual TLS, asks a running node.
 //!
 //! ```text
-//!  client ──▶ socket/TCP/TLS ─▶ preamble ──▶ node server ──▶ AdminActor ──▶ Desk ──▶ Answers
+//!  client ──▶ socket/TCP/TLS ─▶ preamble ──▶ sessions ─────▶ AdminActor ──▶ Desk ──▶ Answers
 //!  client.rs  listener.rs      preamble.rs  session.rs      actor.rs       desk.rs  answers.rs
 //! ```
 //!
@@ -26,17 +26,15 @@ mod socket;
 mod stream;
 mod target;
 mod tls;
-mod waiting_room;
 pub mod wire;
 
 pub use actor::{ADMIN_GROUP, AdminActor, AdminMessage};
 pub use answers::Answers;
 pub use client::{Client, NotConnected};
 pub use desk::ASKS_MAX;
-pub use listener::{Listeners, PREAMBLE_DEADLINE, SESSIONS_MAX};
+pub use listener::{Listeners, PREAMBLE_DEADLINE, SESSIONS_MAX, WAITING_MAX};
 pub use secret::{SECRET_BYTES_MIN, SECRET_FILE_VARIABLE, SECRET_VARIABLE, Secret};
 pub use server::{AdminServer, AdminServerArguments, AdminServerMessage};
 pub use socket::SOCKET_NAME;
 pub use target::{NodeAddress, Target, loopback};
 pub use tls::{CLUSTER_NAME, Tls, TlsFiles, is_name};
-pub use waiting_room::WAITING_MAX;
