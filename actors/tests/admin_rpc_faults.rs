@@ -3,7 +3,9 @@
 
 mod cli_support;
 
-use cli_support::node::{Node, PATIENCE, ends_within, poisoned, secret_file, unread_bytes, wait_until, within};
+use cli_support::node::{
+    Node, PATIENCE, ends_within, listening_ports, poisoned, resident, secret_file, unread_bytes, wait_until, within,
+};
 use cli_support::{Cli, Ended, event, started, text};
 use decisiongraph_actors::admin::rpc::wire::Versions;
 use decisiongraph_actors::admin::rpc::{Client, PREAMBLE_DEADLINE, Secret, Target};
@@ -11,10 +13,11 @@ use decisiongraph_actors::admin::{AdminRequest, EventsRequest, JobRequest};
 use decisiongraph_projections::{Category, LogSeq, TenantId};
 use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
@@ -26,7 +29,7 @@ fn who_does_not_know_the_secret_or_the_protocol_is_told_so() {
         let args = [&["status", "--json"], args].concat();
         within(PATIENCE, cli.command(&args)).refused(code, category)
     };
-    let wrong = secret_file(&cli, "wrong", "wrong horse battery staple");
+    let wrong = secret_file(&cli, "wrong", "wrong horse battery staple brick");
     let short = secret_file(&cli, "short", "horse");
     assert!(
         refused(&["--node", &node.tcp, "--secret-file", text(&wrong)], 8, "unauthorized")
@@ -44,8 +47,10 @@ fn who_does_not_know_the_secret_or_the_protocol_is_told_so() {
     let environment =
         cli.command(&["status", "--node", &node.tcp]).env("DECISIONGRAPH_SECRET_FILE", &node.secret).status();
     assert_eq!(environment.expect("starts").code(), Some(0));
-    let environment =
-        cli.command(&["status", "--node", &node.tcp]).env("DECISIONGRAPH_SECRET", "wrong wrong wrong wrong").output();
+    let environment = cli
+        .command(&["status", "--node", &node.tcp])
+        .env("DECISIONGRAPH_SECRET", "wrong wrong but as long as secrets are")
+        .output();
     let ended = Ended::of(environment.expect("starts"));
     assert_eq!(ended.code, 8);
     assert!(!ended.stderr.contains("wrong wrong"), "a secret is never shown: {}", ended.stderr);
@@ -156,6 +161,153 @@ fn appending(cli: &Cli, node: &Node, timeout: &str) -> (Child, std::process::Chi
     // Whatever it prints after this nobody reads; the pipe stays open as long as the process.
     std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
     (child, stdin)
+}
+
+#[test]
+fn a_port_that_nobody_configured_is_not_there_and_strangers_cost_little_at_those_that_are() {
+    let cli = Cli::new();
+    let mut node = Node::start(&cli, &["--metrics-listen", "127.0.0.1:0"]);
+    assert_eq!(listening_ports(node.pid()), node.configured_ports());
+    let (mut call, stdin) = appending(&cli, &node, "60");
+    assert_eq!(listening_ports(call.id()), [].into(), "of a call that is connected");
+    assert_eq!(listening_ports(node.pid()), node.configured_ports(), "of a node that is asked");
+    drop(stdin);
+    assert!(call.wait().expect("ends").success());
+
+    // Each announces a frame of 256 MiB and sends what is taken, at every port that is there.
+    let before = resident(node.pid());
+    let piece = vec![0; 1 << 20];
+    for port in listening_ports(node.pid()) {
+        let mut strangers: Vec<TcpStream> =
+            (0..16).map(|_| TcpStream::connect(("127.0.0.1", port)).expect("connects")).collect();
+        for stranger in &mut strangers {
+            let _ = stranger.write_all(&(256_u64 << 20).to_be_bytes());
+        }
+        for _ in 0..50 {
+            strangers.retain_mut(|stranger| stranger.write_all(&piece).is_ok());
+        }
+        assert_eq!(strangers.len(), 0, "port {port} takes what it is sent");
+        let grown = resident(node.pid()).saturating_sub(before);
+        assert!(grown < 64 << 20, "port {port}: {grown} bytes more");
+    }
+    node.signal("TERM");
+    assert_eq!(node.ended(), Some(0));
+}
+
+/// Clients that each send a byte of a request now and then, and connect again when they are hung up on.
+fn slow_crowd(address: &str, count: usize, stop: &AtomicBool, there: &AtomicBool) {
+    let connect = || TcpStream::connect(address).inspect(|stream| stream.set_nonblocking(true).expect("sets")).ok();
+    let mut crowd: Vec<Option<TcpStream>> = (0..count).map(|_| connect()).collect();
+    there.store(true, Ordering::SeqCst);
+    while !stop.load(Ordering::SeqCst) {
+        for slow in &mut crowd {
+            if !slow.as_mut().is_some_and(|stream| stream.write_all(b"E").is_ok()) {
+                *slow = connect();
+            }
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+#[test]
+fn a_probe_is_answered_within_a_second_beside_a_thousand_slow_clients() {
+    let cli = Cli::new();
+    let node = Node::start(&cli, &["--metrics-listen", "127.0.0.1:0"]);
+    let address = node.pages.clone().expect("serves pages");
+    let (stop, there) = (AtomicBool::new(false), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| slow_crowd(&address, 1_000, &stop, &there));
+        wait_until("the crowd is there", || there.load(Ordering::SeqCst));
+        let probe = || -> std::io::Result<(Duration, String)> {
+            let asked = Instant::now();
+            let mut stream = TcpStream::connect(&address)?;
+            stream.set_read_timeout(Some(PATIENCE))?;
+            stream.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            Ok((asked.elapsed(), answer))
+        };
+        let probes: Vec<_> = (0..20).map(|_| probe()).collect();
+        stop.store(true, Ordering::SeqCst);
+        for probe in probes {
+            let (took, answer) = probe.expect("an answer");
+            assert!(answer.starts_with("HTTP/1.1 200") && took < Duration::from_secs(1), "{took:?}: {answer}");
+        }
+    });
+}
+
+/// Passes connections on to the node, after it has hung up on the first ones as soon as they said a word; how many came.
+fn fickle(node: &Node, hung_up_on: usize, stop: &AtomicBool, listener: &TcpListener) -> usize {
+    listener.set_nonblocking(true).expect("sets");
+    let mut came = 0;
+    std::thread::scope(|scope| {
+        while !stop.load(Ordering::SeqCst) {
+            let Ok((mut near, _)) = listener.accept() else {
+                std::thread::yield_now();
+                continue;
+            };
+            near.set_nonblocking(false).expect("sets");
+            came += 1;
+            if came <= hung_up_on {
+                near.read_exact(&mut [0; 4]).expect("a word");
+                continue;
+            }
+            let mut far = TcpStream::connect(&node.tcp).expect("connects");
+            let (mut near_too, mut far_too) = (near.try_clone().expect("clones"), far.try_clone().expect("clones"));
+            scope.spawn(move || {
+                let _ = std::io::copy(&mut near, &mut far);
+                let _ = far.shutdown(std::net::Shutdown::Both);
+            });
+            scope.spawn(move || {
+                let _ = std::io::copy(&mut far_too, &mut near_too);
+                let _ = near_too.shutdown(std::net::Shutdown::Both);
+            });
+        }
+    });
+    came
+}
+
+#[test]
+fn a_connection_lost_before_anything_was_asked_is_made_again_and_what_is_asked_is_done_once() {
+    let cli = Cli::new();
+    let node = Node::start(&cli, &[]);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("binds");
+    let address = listener.local_addr().expect("bound").to_string();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let proxy = scope.spawn(|| fickle(&node, 3, &stop, &listener));
+        let flags = ["append", "-", "--json", "--node", &address, "--secret-file", text(&node.secret)];
+        let ended = cli.pipe(&flags, started("t").to_string().as_bytes());
+        stop.store(true, Ordering::SeqCst);
+        assert_eq!(ended.code, 0, "{}", ended.stderr);
+        assert_eq!(proxy.join().expect("ends"), 4, "three that were lost, and one");
+    });
+    assert_eq!(cli.json(&["events"])["events"].as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn a_call_gets_through_a_storm_of_local_connections() {
+    let cli = Cli::new();
+    let node = Node::start(&cli, &[]);
+    let stop = AtomicBool::new(false);
+    let storm = || {
+        let mut open = std::collections::VecDeque::new();
+        while !stop.load(Ordering::SeqCst) {
+            open.extend(TcpStream::connect(&node.tcp));
+            if open.len() > 400 {
+                open.pop_front();
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(storm);
+        scope.spawn(storm);
+        let calls: Vec<Ended> =
+            (0..15).map(|_| within(PATIENCE, cli.command(&[&["status"], &node.over_tcp()[..]].concat()))).collect();
+        stop.store(true, Ordering::SeqCst);
+        let failed: Vec<&str> = calls.iter().filter(|call| call.code != 0).map(|call| call.stderr.as_str()).collect();
+        assert!(failed.is_empty(), "{} of {}: {}", failed.len(), calls.len(), failed.join("\n"));
+    });
 }
 
 /// An event so large that its ask cannot be taken for a heartbeat.

@@ -4,7 +4,7 @@
 mod cli_support;
 mod cluster_support;
 
-use cli_support::node::{PATIENCE, secret_file, wait_until, within};
+use cli_support::node::{PATIENCE, listening_ports, resident, secret_file, wait_until, within};
 use cli_support::{Cli, text};
 use cluster_support::{Authority, Linked, NAME, SECRET, by_tls, log, private, secret, start};
 use decisiongraph_actors::admin::rpc::wire::Versions;
@@ -44,7 +44,7 @@ fn whoever_lacks_certificate_name_or_secret_is_refused_by_name() {
     let node = start(&cli, &authority.issue("node", NAME), &[]);
     let address = node.cluster.clone().expect("listens");
     let (mine, secret) = (authority.issue("program", "whoever"), secret(&elsewhere));
-    let wrong = secret_file(&elsewhere, "wrong", "wrong horse battery staple");
+    let wrong = secret_file(&elsewhere, "wrong", "wrong horse battery staple brick");
     let refused = |flags: Vec<&str>, code, category: &str, part: &str| {
         let args = [&["status", "--json"], &flags[..]].concat();
         let message = within(PATIENCE, elsewhere.command(&args)).refused(code, category);
@@ -129,13 +129,6 @@ fn certificates_change_without_a_restart_and_a_faulty_one_is_not_taken() {
 /// Open files of a process.
 fn open_files(pid: u32) -> usize {
     std::fs::read_dir(format!("/proc/{pid}/fd")).expect("Linux").count()
-}
-
-/// Resident memory of a process, bytes.
-fn resident(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("Linux");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a line");
-    line.split_whitespace().nth(1).expect("a number").parse::<u64>().expect("a number") * 1024
 }
 
 fn connect(address: &str) -> TcpStream {
@@ -284,6 +277,17 @@ fn a_thousand_idle_connections_cost_a_bounded_number_of_files_and_keep_nobody_ou
     let log = log(&linked.clis[0]);
     let lines = log.lines().filter(|line| line.contains("an admin connection was refused")).count();
     assert!((1..100).contains(&lines), "{lines} lines for a thousand: {log}");
+}
+
+#[test]
+fn linked_nodes_listen_on_no_port_that_nobody_configured() {
+    let mut linked = Linked::start(2);
+    linked.wait_until_linked();
+    for index in 0..2 {
+        let node = linked.node(index);
+        assert!(node.cluster.is_some());
+        assert_eq!(listening_ports(node.pid()), node.configured_ports());
+    }
 }
 
 /// Connects again and again from an address of its own, keeps the last hundreds open, and never says a word.

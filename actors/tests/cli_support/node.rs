@@ -2,6 +2,7 @@
 
 use super::{Cli, Ended, text};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
@@ -18,6 +19,8 @@ pub struct Node {
     pub tcp: String,
     /// Where other machines reach it, when they do.
     pub cluster: Option<String>,
+    /// Where its pages are, when they are: `HOST:PORT`.
+    pub pages: Option<String>,
     pub socket: PathBuf,
     pub secret: PathBuf,
 }
@@ -25,7 +28,7 @@ pub struct Node {
 impl Node {
     /// Starts one and waits until it answers out of its database. Its log is in the test's directory.
     pub fn start(cli: &Cli, args: &[&str]) -> Node {
-        let secret = secret_file(cli, "secret", "correct horse battery staple");
+        let secret = secret_file(cli, "secret", "correct horse battery staple brick");
         let mut all = vec!["node", "--json", "--listen", "127.0.0.1:0"];
         if !args.contains(&"--secret-file") {
             all.extend(["--secret-file", text(&secret)]);
@@ -43,11 +46,12 @@ impl Node {
         let ready: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
         let word = |name: &str| ready[name].as_str().expect(name).to_owned();
         let cluster = ready["cluster"].as_str().map(str::to_owned);
+        let pages = ready["metrics"].as_str().and_then(|url| url.split('/').nth(2)).map(str::to_owned);
         let address = format!("unix:{}", word("socket"));
         wait_until("the node has its database", || {
             cli.run(&[&["status", "--node", &address], spoken].concat()).code == 0
         });
-        Node { child, name: word("node"), tcp: word("tcp"), cluster, socket: word("socket").into(), secret }
+        Node { child, name: word("node"), tcp: word("tcp"), cluster, pages, socket: word("socket").into(), secret }
     }
 
     /// Flags that lead to it over TCP.
@@ -60,7 +64,12 @@ impl Node {
     }
 
     pub fn port(&self) -> u16 {
-        self.tcp.rsplit_once(':').expect("a port").1.parse().expect("a number")
+        port(&self.tcp)
+    }
+
+    /// The ports that it was told to listen on.
+    pub fn configured_ports(&self) -> BTreeSet<u16> {
+        [Some(&self.tcp), self.cluster.as_ref(), self.pages.as_ref()].into_iter().flatten().map(|at| port(at)).collect()
     }
 
     /// Sends a signal: `KILL`, `STOP`, `CONT`, `TERM`.
@@ -113,6 +122,34 @@ pub fn wait_until(what: &str, condition: impl Fn() -> bool) {
         assert!(Instant::now() < until, "{what}");
         std::thread::yield_now();
     }
+}
+
+/// The port of an address.
+fn port(address: &str) -> u16 {
+    address.rsplit_once(':').expect("a port").1.parse().expect("a number")
+}
+
+/// The TCP ports on which a process listens now, as the kernel says.
+pub fn listening_ports(pid: u32) -> BTreeSet<u16> {
+    let of_process: BTreeSet<String> = std::fs::read_dir(format!("/proc/{pid}/fd"))
+        .expect("Linux")
+        .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
+        .filter_map(|link| Some(link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned()))
+        .collect();
+    let tables = ["tcp", "tcp6"].map(|name| std::fs::read_to_string(format!("/proc/net/{name}")).unwrap_or_default());
+    let sockets = tables.iter().flat_map(|table| table.lines().skip(1)).filter_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        // State 0A listens.
+        (*fields.get(3)? == "0A" && of_process.contains(*fields.get(9)?)).then_some(*fields.get(1)?)
+    });
+    sockets.map(|local| u16::from_str_radix(local.rsplit_once(':').expect("a port").1, 16).expect("a port")).collect()
+}
+
+/// Resident memory of a process, bytes.
+pub fn resident(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("Linux");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a line");
+    line.split_whitespace().nth(1).expect("a number").parse::<u64>().expect("a number") * 1024
 }
 
 /// Bytes that connections to this local port have received and nobody has read.

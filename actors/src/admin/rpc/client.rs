@@ -4,22 +4,25 @@
 //! changed, `outcome_unknown` when a change may have been made, `unauthorized`, `version_mismatch`. A node that dies is noticed at once,
 //! one that hangs at the deadline.
 //!
-//! *Never here:* retries; where the node is found.
+//! A connection that ends before anything was asked over it is made again, [`DIALS_MAX`] times at most and within the deadline: a node
+//! gives the place of a newcomer away when a crowd comes in at the same time.
+//!
+//! *Never here:* repeating what was asked; where the node is found.
 
 use super::actor::AdminMessage;
 use super::desk::again;
 use super::parcel::{ANSWER_BYTES_MAX, CHUNK_BYTES, Fetch, Parcel};
-use super::preamble::{Cookie, Door, introduce};
-use super::session::{ASK_BYTES_MAX, local_node};
+use super::preamble::{Cookie, Door, Unmet, introduce};
+use super::session::{ASK_BYTES_MAX, CLIENT_FRAME_BYTES_MAX, Link, Sessions};
 use super::stream::{Carried, keep_alive};
 use super::target::Target;
 use super::wire::{Answer, Ask, PROGRAM_VERSION, Versions};
 use crate::admin::{AdminError, AdminReply, AdminRequest};
+use crate::failure::Pauses;
 use decisiongraph_projections::Category;
 use ractor::rpc::CallResult;
-use ractor::{Actor, ActorCell, ActorRef, RpcReplyPort};
-use ractor_cluster::node::NodeServerSessionInformation;
-use ractor_cluster::{DEFAULT_MAX_INBOUND_FRAME_SIZE, NodeEventSubscription, NodeServerMessage};
+use ractor::{Actor, ActorRef, RpcReplyPort};
+use ractor_cluster::NodeServerMessage;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
@@ -31,12 +34,16 @@ use uuid::Uuid;
 
 /// Of the deadline, this much is left for the way there and back.
 const TRAVEL_MAX: Duration = Duration::from_millis(500);
+/// Connections that are made for one client, each after one that was lost.
+const DIALS_MAX: u32 = 16;
+/// Before a lost connection is made again.
+const PAUSES: Pauses = Pauses { first: Duration::from_millis(5), longest: Duration::from_millis(200) };
 
 /// A connection to a node.
 pub struct Client {
     target: String,
     protocol: u32,
-    node: ActorRef<NodeServerMessage>,
+    sessions: ActorRef<NodeServerMessage>,
     link: watch::Receiver<Link>,
 }
 
@@ -47,27 +54,6 @@ pub struct NotConnected {
     pub why: AdminError,
     /// The machine answered, and no process listens there.
     pub nobody_listens: bool,
-}
-
-/// The state of the connection.
-#[derive(Clone)]
-enum Link {
-    Opening,
-    Open(ActorCell),
-    Closed,
-}
-
-struct LinkEvents(watch::Sender<Link>);
-
-impl NodeEventSubscription for LinkEvents {
-    fn node_session_opened(&self, _: NodeServerSessionInformation) {}
-    fn node_session_authenticated(&self, _: NodeServerSessionInformation) {}
-    fn node_session_ready(&self, session: NodeServerSessionInformation) {
-        self.0.send_replace(Link::Open(session.actor.get_cell()));
-    }
-    fn node_session_disconnected(&self, _: NodeServerSessionInformation) {
-        self.0.send_replace(Link::Closed);
-    }
 }
 
 /// Why a call has no answer.
@@ -114,43 +100,29 @@ impl Client {
         versions: &Versions,
         until: Instant,
     ) -> Result<Result<Client, io::Error>, AdminError> {
-        let connected = async {
-            Ok::<_, io::Error>(match target {
-                Target::Unix(path) => {
-                    let mut stream = UnixStream::connect(path).await?;
-                    let greeted = introduce(&mut stream, &Door::Socket, versions).await;
-                    greeted.map(|greeting| (greeting, carried(stream.into_split(), target)))
+        let mut dials = 1;
+        loop {
+            let lost = match timeout_at(until, met(target, versions)).await {
+                Err(_) => return Err(silent(target)),
+                Ok(Err(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    let why = format!("{target} may not be opened: {error}");
+                    return Err(
+                        AdminError::new(Category::Unauthorized, why).next("run it as the user that the node runs as")
+                    );
                 }
-                Target::Tcp(address, secret) => {
-                    let mut stream = TcpStream::connect(address).await?;
-                    stream.set_nodelay(true)?;
-                    let greeted = introduce(&mut stream, &Door::Secret(secret.clone()), versions).await;
-                    greeted.map(|greeting| (greeting, carried(stream.into_split(), target)))
+                Ok(Err(error)) => return Ok(Err(error)),
+                Ok(Ok(Ok(((protocol, cookie), stream)))) => {
+                    return Client::open(target, protocol, cookie, stream, until).await.map(Ok);
                 }
-                Target::Tls(address, secret, tls) => {
-                    let stream = TcpStream::connect(address).await?;
-                    keep_alive(&stream);
-                    match tls.connect(stream).await {
-                        Err(error) => Err(not_secured(target, &error)),
-                        Ok(mut stream) => {
-                            let greeted = introduce(&mut stream, &Door::Secret(secret.clone()), versions).await;
-                            greeted.map(|greeting| (greeting, carried(tokio::io::split(stream), target)))
-                        }
-                    }
-                }
-            })
-        };
-        match timeout_at(until, connected).await {
-            Err(_) => Err(silent(target)),
-            Ok(Err(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
-                Err(AdminError::new(Category::Unauthorized, format!("{target} may not be opened: {error}"))
-                    .next("run it as the user that the node runs as"))
+                Ok(Ok(Err(Unmet::Refused(why)))) => return Err(why),
+                Ok(Ok(Err(lost @ Unmet::Lost(_)))) => lost,
+            };
+            let pause = PAUSES.before(dials, Uuid::new_v4().as_u64_pair().1);
+            if dials == DIALS_MAX || Instant::now() + pause >= until {
+                return Err(lost.told());
             }
-            Ok(Err(error)) => Ok(Err(error)),
-            Ok(Ok(greeted)) => {
-                let ((protocol, cookie), stream) = greeted?;
-                Client::open(target, protocol, cookie, stream, until).await.map(Ok)
-            }
+            tokio::time::sleep(pause).await;
+            dials += 1;
         }
     }
 
@@ -163,15 +135,12 @@ impl Client {
     ) -> Result<Client, AdminError> {
         let internal =
             |error: String| AdminError::new(Category::Internal, format!("cannot start the actor protocol: {error}"));
-        let node = local_node("cli", cookie, DEFAULT_MAX_INBOUND_FRAME_SIZE);
-        let (node, _) = Actor::spawn(None, node, ()).await.map_err(|error| internal(error.to_string()))?;
-        let (sender, link) = watch::channel(Link::Opening);
-        let client = Client { target: target.to_string(), protocol, node, link };
-        let subscription = Box::new(LinkEvents(sender));
-        let told = client.node.cast(NodeServerMessage::SubscribeToEvents { id: "client".to_owned(), subscription });
-        told.map_err(|error| internal(error.to_string()))?;
+        let (told, link) = watch::channel(Link::Opening);
+        let sessions = Sessions::new("cli", cookie, CLIENT_FRAME_BYTES_MAX, told);
+        let (sessions, _) = Actor::spawn(None, sessions, ()).await.map_err(|error| internal(error.to_string()))?;
+        let client = Client { target: target.to_string(), protocol, sessions, link };
         let stream = Box::new(stream);
-        let told = client.node.cast(NodeServerMessage::ConnectionOpenedExternal { stream, is_server: false });
+        let told = client.sessions.cast(NodeServerMessage::ConnectionOpenedExternal { stream, is_server: false });
         told.map_err(|error| internal(error.to_string()))?;
         let mut link = client.link.clone();
         let opened = timeout_at(until, link.wait_for(|link| !matches!(link, Link::Opening))).await;
@@ -259,8 +228,10 @@ impl Client {
             Parcel::First { ticket, bytes_total, chunk } => (ticket, bytes_total, chunk),
             Parcel::Chunk(_) | Parcel::Gone => return Err(unreadable()),
         };
-        let bytes_total = usize::try_from(bytes_total).ok().filter(|total| *total <= ANSWER_BYTES_MAX);
-        let bytes_total = bytes_total.ok_or_else(unreadable)?;
+        let most = ANSWER_BYTES_MAX;
+        let bytes_total = usize::try_from(bytes_total).ok().filter(|total| *total <= most).ok_or_else(|| {
+            Failed::NoAnswer(format!("{} has an answer of {bytes_total} bytes; {most} are possible", self.target))
+        })?;
         let mut answer = Vec::with_capacity(bytes_total);
         answer.extend_from_slice(&chunk);
         while answer.len() < bytes_total {
@@ -320,8 +291,46 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
-        self.node.stop(None);
+        self.sessions.stop(None);
     }
+}
+
+/// A connection whose two sides have met: what they speak, the cookie, and the stream.
+type Met = ((u32, Cookie), Carried);
+
+/// Connects and introduces itself, once. The outer error is of the way there.
+async fn met(target: &Target, versions: &Versions) -> io::Result<Result<Met, Unmet>> {
+    match target {
+        Target::Unix(path) => {
+            let mut stream = UnixStream::connect(path).await?;
+            let greeted = introduce(&mut stream, &Door::Socket, versions).await;
+            Ok(greeted.map(|greeting| (greeting, carried(stream.into_split(), target))))
+        }
+        Target::Tcp(address, secret) => {
+            let mut stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            let greeted = introduce(&mut stream, &Door::Secret(secret.clone()), versions).await;
+            Ok(greeted.map(|greeting| (greeting, carried(stream.into_split(), target))))
+        }
+        Target::Tls(address, secret, tls) => {
+            let stream = TcpStream::connect(address).await?;
+            keep_alive(&stream);
+            match tls.connect(stream).await {
+                Err(error) if super::tls::fault(&error).is_none() && was_lost(&error) => Ok(Err(Unmet::Lost(error))),
+                Err(error) => Ok(Err(not_secured(target, &error).into())),
+                Ok(mut stream) => {
+                    let greeted = introduce(&mut stream, &Door::Secret(secret.clone()), versions).await;
+                    Ok(greeted.map(|greeting| (greeting, carried(tokio::io::split(stream), target))))
+                }
+            }
+        }
+    }
+}
+
+/// True when the other side ended the connection.
+fn was_lost(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe)
 }
 
 fn carried<R, W>((reader, writer): (R, W), target: &Target) -> Carried

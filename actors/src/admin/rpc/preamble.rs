@@ -82,6 +82,34 @@ impl Cookie {
     }
 }
 
+/// Why a preamble came to no good end.
+#[derive(Debug)]
+pub enum Unmet {
+    /// The connection ended in the middle of it, without a word.
+    Lost(io::Error),
+    /// One of the two sides said no.
+    Refused(AdminError),
+}
+
+impl From<AdminError> for Unmet {
+    fn from(error: AdminError) -> Unmet {
+        Unmet::Refused(error)
+    }
+}
+
+impl Unmet {
+    /// As an operator is told.
+    pub fn told(self) -> AdminError {
+        match self {
+            Unmet::Refused(error) => error,
+            Unmet::Lost(error) => {
+                AdminError::new(Category::Unavailable, format!("the connection was closed before it was open: {error}"))
+                    .next("try again; if it stays so, look at the node's log")
+            }
+        }
+    }
+}
+
 /// The node's side. `admit` is asked last, when the other side has proven itself; what it gives is given back. Whatever is refused
 /// is told to the other side first.
 pub async fn receive<S, T>(
@@ -94,7 +122,7 @@ pub async fn receive<S, T>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let done = receive_or_refuse(stream, door, ours, cookie, admit).await;
+    let done = receive_or_refuse(stream, door, ours, cookie, admit).await.map_err(Unmet::told);
     if let Err(error) = &done {
         let _ = write(stream, &Word::Refused(shortened(error))).await;
         let _ = stream.shutdown().await;
@@ -108,13 +136,13 @@ async fn receive_or_refuse<S, T>(
     ours: &Versions,
     cookie: Cookie,
     admit: impl FnOnce() -> Result<T, AdminError>,
-) -> Result<T, AdminError>
+) -> Result<T, Unmet>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let Word::Hello { versions, nonce } = read(stream).await? else { return Err(out_of_order()) };
+    let Word::Hello { versions, nonce } = read(stream).await? else { return Err(out_of_order().into()) };
     if !versions.is_printable() {
-        return Err(out_of_order());
+        return Err(out_of_order().into());
     }
     let protocol = Versions::agree(&versions, ours)?;
     let nonces = Nonces { client: bytes(&nonce)?, server: random_256(), protocol };
@@ -128,10 +156,11 @@ where
         Door::Secret(secret) => secret,
     };
     write(stream, &Word::Welcome { versions: ours.clone(), nonce, cookie: None }).await?;
-    let Word::Proof { proof } = read(stream).await? else { return Err(out_of_order()) };
+    let Word::Proof { proof } = read(stream).await? else { return Err(out_of_order().into()) };
     if blake3::Hash::from_bytes(bytes(&proof)?) != secret.proof(Role::Client, &nonces) {
         return Err(AdminError::new(Category::Unauthorized, "the node has another secret")
-            .next("give the node's secret: --secret-file FILE, DECISIONGRAPH_SECRET_FILE or DECISIONGRAPH_SECRET"));
+            .next("give the node's secret: --secret-file FILE, DECISIONGRAPH_SECRET_FILE or DECISIONGRAPH_SECRET")
+            .into());
     }
     let admitted = admit()?;
     let proof = hex(*secret.proof(Role::Server, &nonces).as_bytes());
@@ -140,7 +169,7 @@ where
 }
 
 /// The client's side: what both speak, and the cookie.
-pub async fn introduce<S>(stream: &mut S, door: &Door, ours: &Versions) -> Result<(u32, Cookie), AdminError>
+pub async fn introduce<S>(stream: &mut S, door: &Door, ours: &Versions) -> Result<(u32, Cookie), Unmet>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -148,31 +177,32 @@ where
     write(stream, &Word::Hello { versions: ours.clone(), nonce: hex(client) }).await?;
     let (versions, nonce, open) = match read(stream).await? {
         Word::Welcome { versions, nonce, cookie } => (versions, nonce, cookie),
-        Word::Refused(error) => return Err(error),
-        _ => return Err(out_of_order()),
+        Word::Refused(error) => return Err(error.into()),
+        _ => return Err(out_of_order().into()),
     };
     let protocol = Versions::agree(ours, &versions)?;
     let nonces = Nonces { client, server: bytes(&nonce)?, protocol };
     let secret = match (door, open) {
         (Door::Socket, Some(cookie)) => return Ok((protocol, Cookie(bytes(&cookie)?))),
         (Door::Secret(secret), None) => secret,
-        _ => return Err(out_of_order()),
+        _ => return Err(out_of_order().into()),
     };
     write(stream, &Word::Proof { proof: hex(*secret.proof(Role::Client, &nonces).as_bytes()) }).await?;
     match read(stream).await? {
         Word::Granted { proof, cookie } => {
             if blake3::Hash::from_bytes(bytes(&proof)?) != secret.proof(Role::Server, &nonces) {
                 return Err(AdminError::new(Category::Unauthorized, "whoever answered does not know the secret")
-                    .next("check that --node names the node, and not another program"));
+                    .next("check that --node names the node, and not another program")
+                    .into());
             }
             Ok((protocol, Cookie(bytes(&cookie)?).masked(secret, &nonces)))
         }
-        Word::Refused(error) => Err(error),
-        _ => Err(out_of_order()),
+        Word::Refused(error) => Err(error.into()),
+        _ => Err(out_of_order().into()),
     }
 }
 
-async fn write<S: AsyncWrite + Unpin>(stream: &mut S, word: &Word) -> Result<(), AdminError> {
+async fn write<S: AsyncWrite + Unpin>(stream: &mut S, word: &Word) -> Result<(), Unmet> {
     let body = serde_json::to_vec(word)
         .map_err(|error| AdminError::new(Category::Internal, format!("cannot write the preamble: {error}")))?;
     let mut frame = Vec::with_capacity(HEAD_BYTES + body.len());
@@ -182,31 +212,32 @@ async fn write<S: AsyncWrite + Unpin>(stream: &mut S, word: &Word) -> Result<(),
         length.ok_or_else(|| AdminError::new(Category::Internal, "a frame of the preamble would be too long"))?;
     frame.extend_from_slice(&length.to_be_bytes());
     frame.extend_from_slice(&body);
-    stream.write_all(&frame).await.map_err(|error| lost(&error))?;
-    stream.flush().await.map_err(|error| lost(&error))
+    stream.write_all(&frame).await.map_err(lost)?;
+    stream.flush().await.map_err(lost)
 }
 
 /// Reads to the end of one frame and not a byte further.
-async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Word, AdminError> {
+async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Word, Unmet> {
     let mut head = [0; HEAD_BYTES];
-    stream.read_exact(&mut head).await.map_err(|error| lost(&error))?;
+    stream.read_exact(&mut head).await.map_err(lost)?;
     let length = usize::from(u16::from_be_bytes([head[4], head[5]]));
     if head[..4] != MAGIC || length + HEAD_BYTES > FRAME_BYTES_MAX {
         return Err(AdminError::new(Category::VersionMismatch, "the other side does not speak the admin protocol")
-            .next("check the address: another program may listen there"));
+            .next("check the address: another program may listen there")
+            .into());
     }
     let mut body = vec![0; length];
-    stream.read_exact(&mut body).await.map_err(|error| lost(&error))?;
-    serde_json::from_slice(&body).map_err(|_| out_of_order())
+    stream.read_exact(&mut body).await.map_err(lost)?;
+    serde_json::from_slice(&body).map_err(|_| out_of_order().into())
 }
 
-fn lost(error: &io::Error) -> AdminError {
-    if let Some(fault) = super::tls::fault(error) {
+fn lost(error: io::Error) -> Unmet {
+    if let Some(fault) = super::tls::fault(&error) {
         return AdminError::new(Category::Unauthorized, format!("the other side ended TLS: {fault}"))
-            .next("check certificate, key and authority of both sides; the node's log names the reason, too");
+            .next("check certificate, key and authority of both sides; the node's log names the reason, too")
+            .into();
     }
-    AdminError::new(Category::Unavailable, format!("the connection was closed before it was open: {error}"))
-        .next("try again; if it stays so, look at the node's log")
+    Unmet::Lost(error)
 }
 
 fn out_of_order() -> AdminError {
@@ -242,7 +273,7 @@ mod tests {
         let (mut near, mut far) = tokio::io::duplex(FRAME_BYTES_MAX);
         let cookie = Cookie::random();
         let node = async { receive(&mut far, &node, &Versions::ours(), cookie, || Ok(cookie)).await };
-        tokio::join!(node, async { introduce(&mut near, &client, &versions).await })
+        tokio::join!(node, async { introduce(&mut near, &client, &versions).await.map_err(Unmet::told) })
     }
 
     fn secret(text: &str) -> Door {
@@ -251,7 +282,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_knows_the_secret_gets_the_cookie() {
-        for door in [Door::Socket, secret("correct horse battery")] {
+        for door in [Door::Socket, secret("correct horse battery staple brick")] {
             let (node, client) = meet(door.clone(), door, Versions::ours()).await;
             let (protocol, cookie) = client.expect("let in");
             assert_eq!(protocol, super::super::wire::PROTOCOL_VERSION);
@@ -261,8 +292,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_wrong_secret_is_refused_by_name() {
-        let (node, client) =
-            meet(secret("correct horse battery"), secret("wrong horse battery"), Versions::ours()).await;
+        let (node, client) = meet(
+            secret("correct horse battery staple brick"),
+            secret("wrong horse battery staple brick"),
+            Versions::ours(),
+        )
+        .await;
         assert_eq!(node.expect_err("refuses").category, Category::Unauthorized);
         assert_eq!(client.expect_err("refused").category, Category::Unauthorized);
     }

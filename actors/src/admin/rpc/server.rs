@@ -1,4 +1,4 @@
-//! The serving side as one actor: listeners, node server and admin actor live and die together.
+//! The serving side as one actor: listeners, sessions and admin actor live and die together.
 //!
 //! *Guarantees.* The listeners are bound before it starts and belong to whoever bound them, so a restart of this actor refuses nobody.
 //! The cookie is new with every start and never leaves the process but through the preamble.
@@ -7,12 +7,13 @@ use super::actor::AdminActor;
 use super::answers::Answers;
 use super::listener::Listeners;
 use super::preamble::Cookie;
-use super::session::{INBOUND_BYTES_MAX, local_node};
+use super::session::{Link, NODE_FRAME_BYTES_MAX, Sessions};
 use super::wire::Versions;
 use crate::telemetry::Telemetry;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use ractor_cluster::RactorMessage;
 use std::sync::Arc;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// It is told nothing.
@@ -55,11 +56,12 @@ impl Actor for AdminServer {
         AdminServerArguments { listeners, answers, versions, telemetry }: AdminServerArguments,
     ) -> Result<Accepting, ActorProcessingErr> {
         let cookie = Cookie::random();
-        let node = local_node("node", cookie, INBOUND_BYTES_MAX);
-        let (node, _) = Actor::spawn_linked(None, node, (), myself.get_cell()).await?;
+        let (told, _) = watch::channel(Link::Opening);
+        let sessions = Sessions::new("node", cookie, NODE_FRAME_BYTES_MAX, told);
+        let (sessions, _) = Actor::spawn_linked(None, sessions, (), myself.get_cell()).await?;
         Actor::spawn_linked(None, AdminActor, (answers, versions.clone()), myself.get_cell()).await?;
         Ok(Accepting(tokio::spawn(async move {
-            listeners.accept(cookie, &versions, node, &telemetry).await;
+            listeners.accept(cookie, &versions, sessions, &telemetry).await;
         })))
     }
 }
