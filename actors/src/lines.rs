@@ -11,8 +11,8 @@ use std::io::{self, BufRead};
 
 /// Most lines of one chunk: the unit in which an import is atomic.
 pub const CHUNK_LINES_MAX: usize = 1_000;
-/// Most bytes of one chunk: it ends early rather than hold a thousand of the longest lines.
-const CHUNK_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Bytes from which a chunk ends early, rather than hold a thousand of the longest lines.
+pub const CHUNK_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Reads lines off a stream.
 pub struct LineReader<R> {

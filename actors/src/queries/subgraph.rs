@@ -13,6 +13,10 @@ use std::ops::ControlFlow;
 
 /// Deepest search.
 pub const DEPTH_MAX: i64 = 10;
+/// Most nodes that can be asked for.
+pub const NODES_MAX: i64 = 10_000;
+/// Most edges that can be asked for.
+pub const EDGES_MAX: i64 = 10_000;
 /// Edges fetched at once.
 const PAGE_EDGES: usize = 1_000;
 /// Nodes fetched at once.
@@ -25,9 +29,9 @@ pub struct SubgraphQuery {
     pub node_id: String,
     /// Steps from the center, 0 to [`DEPTH_MAX`].
     pub max_depth: i64,
-    /// Most nodes, the center included.
+    /// Most nodes, the center included, 1 to [`NODES_MAX`].
     pub max_nodes: i64,
-    /// Most edges.
+    /// Most edges, 1 to [`EDGES_MAX`].
     pub max_edges: i64,
     /// Only nodes of these types (the center always counts).
     pub node_types: Option<Vec<String>>,
@@ -53,9 +57,10 @@ impl SubgraphQuery {
         if !(0..=DEPTH_MAX).contains(&self.max_depth) {
             return refuse(format!("max_depth is 0 to {DEPTH_MAX}, not {}", self.max_depth));
         }
-        for (name, limit) in [("max_nodes", self.max_nodes), ("max_edges", self.max_edges)] {
-            if limit <= 0 {
-                return refuse(format!("{name} is at least 1, not {limit}"));
+        for (name, limit, most) in [("max_nodes", self.max_nodes, NODES_MAX), ("max_edges", self.max_edges, EDGES_MAX)]
+        {
+            if !(1..=most).contains(&limit) {
+                return refuse(format!("{name} is 1 to {most}, not {limit}"));
             }
         }
         Ok(())
@@ -220,7 +225,9 @@ mod tests {
 
     #[test]
     fn limits_are_checked() {
-        for (depth, nodes, edges) in [(-1, 1, 1), (11, 1, 1), (1, 0, 1), (1, 1, -5)] {
+        for (depth, nodes, edges) in
+            [(-1, 1, 1), (11, 1, 1), (1, 0, 1), (1, 1, -5), (1, NODES_MAX + 1, 1), (1, 1, i64::MAX)]
+        {
             let query = SubgraphQuery {
                 max_depth: depth,
                 max_nodes: nodes,

@@ -1,6 +1,7 @@
 //! What happens to an ask between the actor that received it and whoever answers it: limits, deadlines, and once only.
 //!
-//! *Guarantees.* At most [`ASKS_MAX`] asks are worked on; one more is told so at once. A request that only looks ends at its deadline; one
+//! *Guarantees.* At most [`ASKS_MAX`] asks of [`ASKS_BYTES_MAX`] together are worked on; one more is told so at once, and one that is
+//! large before it is read. A request that only looks ends at its deadline; one
 //! that changes something runs to its end whatever its asker does, and its answer is there for the same request asked again.
 //!
 //! *Never here:* actors, sockets, the meaning of a request.
@@ -8,6 +9,7 @@
 use super::answers::Answers;
 use super::parcel::{ANSWER_BYTES_MAX, Fetch, Parcel, Tickets};
 use super::remembered::{Entry, Outcome, Remembered, is_final};
+use super::session::ASK_BYTES_MAX;
 use super::wire::{Answer, Ask, Versions};
 use crate::admin::{AdminError, AdminRequest};
 use bytes::Bytes;
@@ -19,12 +21,18 @@ use uuid::Uuid;
 
 /// Asks that are worked on at the same time.
 pub const ASKS_MAX: usize = 64;
+/// Bytes of all asks that are worked on, as they came in.
+pub const ASKS_BYTES_MAX: usize = 2 * ASK_BYTES_MAX;
+/// Asks up to this size, in bytes, are not counted: there is always room to say what is under way, or to stop it.
+const SMALL_ASK_BYTES: usize = 64 * 1024;
 
 /// Where asks are taken and answers are given.
 pub struct Desk {
     answers: Arc<dyn Answers>,
     versions: Versions,
     places: Arc<Semaphore>,
+    /// A permit per byte.
+    bytes: Arc<Semaphore>,
     remembered: Remembered,
     tickets: Tickets,
 }
@@ -36,6 +44,7 @@ impl Desk {
             answers,
             versions,
             places: Arc::new(Semaphore::new(ASKS_MAX)),
+            bytes: Arc::new(Semaphore::new(ASKS_BYTES_MAX)),
             remembered: Remembered::default(),
             tickets: Tickets::default(),
         }
@@ -43,10 +52,15 @@ impl Desk {
 
     /// Takes an encoded ask; gives the first frame of its answer.
     pub async fn ask(self: Arc<Self>, frame: Vec<u8>) -> Vec<u8> {
-        let decoded = Ask::decode(&frame, &self.versions);
-        drop(frame);
-        let answer = match decoded {
-            Ok((ask, fingerprint)) => self.work(ask, fingerprint).await,
+        let answer = match self.weigh(frame.len()) {
+            Ok(weight) => {
+                let decoded = Ask::decode(&frame, &self.versions);
+                drop(frame);
+                match decoded {
+                    Ok((ask, fingerprint)) => self.work(ask, fingerprint, weight).await,
+                    Err(error) => refusal(error),
+                }
+            }
             Err(error) => refusal(error),
         };
         let parcel = self.tickets.send(answer, Instant::now()).unwrap_or_else(|answer| {
@@ -68,7 +82,24 @@ impl Desk {
         Fetch::decode(frame).map_or(Parcel::Gone, |fetch| self.tickets.fetch(fetch, Instant::now())).encode()
     }
 
-    async fn work(self: &Arc<Self>, ask: Ask, fingerprint: blake3::Hash) -> Bytes {
+    /// Room for an ask of this size, as long as it is worked on.
+    fn weigh(&self, bytes: usize) -> Result<Option<OwnedSemaphorePermit>, AdminError> {
+        if bytes <= SMALL_ASK_BYTES {
+            return Ok(None);
+        }
+        let permits = u32::try_from(bytes).ok();
+        let weight = permits.and_then(|permits| Arc::clone(&self.bytes).try_acquire_many_owned(permits).ok());
+        weight.map(Some).ok_or_else(|| {
+            busy(&format!("the node works on large requests already, of {ASKS_BYTES_MAX} bytes together at most"))
+        })
+    }
+
+    async fn work(
+        self: &Arc<Self>,
+        ask: Ask,
+        fingerprint: blake3::Hash,
+        weight: Option<OwnedSemaphorePermit>,
+    ) -> Bytes {
         let Ask { id, deadline, request, .. } = ask;
         if let AdminRequest::Peer(_) = request {
             // Answered from memory: a node that is busy is not taken for one that is gone.
@@ -89,7 +120,7 @@ impl Desk {
                 let outcome = sender.subscribe();
                 let desk = Arc::clone(self);
                 tokio::spawn(async move {
-                    let _place: OwnedSemaphorePermit = place;
+                    let _held = (place, weight);
                     let outcome = desk.answers.answer(id, request).await;
                     let keep = outcome.as_ref().err().is_none_or(is_final);
                     sender.send_replace(Some(Answer::encode(outcome).into()));
@@ -142,7 +173,7 @@ fn refusal(error: AdminError) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::{AdminReply, AppendReply, AppendRequest, ScopeFilter};
+    use crate::admin::{AdminReply, AppendReply, AppendRequest, OfferedLine, ScopeFilter};
     use futures_util::future::BoxFuture;
     use std::sync::atomic::{AtomicU64, Ordering};
     use tokio::sync::Notify;
@@ -186,6 +217,29 @@ mod tests {
         match reply {
             Ok(AdminReply::Appended(reply)) => reply.accepted,
             other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn large_asks_are_bounded_together_and_small_ones_find_room() {
+        let slow = Arc::new(Slow::default());
+        let desk = Arc::new(Desk::new(Arc::clone(&slow) as Arc<dyn Answers>, Versions::ours()));
+        let large = || {
+            let line = OfferedLine { number: 1, text: Ok("x".repeat(SMALL_ASK_BYTES)) };
+            AdminRequest::Append(AppendRequest { tenant: None, all_or_nothing: true, lines: vec![line] })
+        };
+        let most = desk.weigh(ASKS_BYTES_MAX - SMALL_ASK_BYTES).expect("room");
+        let refused = ask(&desk, 1, large(), 60_000).await.expect_err("no room");
+        assert!(refused.category == Category::Unavailable && refused.message.contains("busy"), "{refused}");
+        let small = ask(&desk, 2, change(), 10).await.expect_err("too late");
+        assert_eq!(small.category, Category::OutcomeUnknown, "it is worked on");
+        assert_eq!(slow.asked.load(Ordering::SeqCst), 1, "the large one was not even read");
+        drop(most);
+        assert_eq!(ask(&desk, 3, large(), 10).await.expect_err("too late").category, Category::OutcomeUnknown);
+        assert!(desk.bytes.available_permits() < ASKS_BYTES_MAX, "as long as it is worked on, whoever waits for it");
+        slow.go.notify_waiters();
+        while desk.bytes.available_permits() < ASKS_BYTES_MAX {
+            tokio::task::yield_now().await;
         }
     }
 

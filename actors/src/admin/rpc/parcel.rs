@@ -11,11 +11,11 @@ use uuid::Uuid;
 /// Bytes of one chunk.
 pub const CHUNK_BYTES: usize = 1024 * 1024;
 /// Largest answer, in bytes.
-pub const ANSWER_BYTES_MAX: usize = 512 * 1024 * 1024;
+pub const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Answers that wait to be fetched.
 const TICKETS_MAX: usize = 64;
 /// Bytes of all answers that wait to be fetched.
-const TICKETS_BYTES_MAX: usize = ANSWER_BYTES_MAX;
+const TICKETS_BYTES_MAX: usize = 2 * ANSWER_BYTES_MAX;
 /// An answer is dropped this long after its last fetch.
 const TICKET_LASTS: Duration = Duration::from_secs(30);
 

@@ -23,10 +23,10 @@ pub struct Subgraph {
     /// Steps from the center, 0 to 10
     #[arg(long, visible_alias = "depth", value_name = "N", default_value_t = 1, allow_negative_numbers = true)]
     max_depth: i64,
-    /// Most nodes, the center included
+    /// Most nodes, the center included, 1 to 10,000
     #[arg(long, value_name = "N", default_value_t = 100, allow_negative_numbers = true)]
     max_nodes: i64,
-    /// Most edges
+    /// Most edges, 1 to 10,000
     #[arg(long, value_name = "N", default_value_t = 100, allow_negative_numbers = true)]
     max_edges: i64,
     /// Only nodes of these types (repeat, or separate by commas)
