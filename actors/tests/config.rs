@@ -78,7 +78,7 @@ fn a_node_for_other_machines_needs_certificates_a_secret_and_an_address_that_can
     let (_folder, path) = file("x");
     let path = path.to_str().expect("text");
     let files = [("cluster-ca-file", path), ("cluster-cert-file", path), ("cluster-key-file", path)];
-    let secret = [("DECISIONGRAPH_SECRET", "correct horse battery staple")];
+    let secret = [("DECISIONGRAPH_SECRET", "correct horse battery staple brick")];
     let with = |more: &[(&str, &str)], env: &[(&str, &str)]| load(None, env, &[&files[..], more].concat());
     let config = with(&[("cluster-listen", "192.0.2.1:7422")], &secret).expect("sound");
     let cluster = config.cluster.expect("on");
@@ -185,7 +185,8 @@ fn tcp_for_admin_needs_a_secret() {
     let listen = ("DECISIONGRAPH_ADMIN_LISTEN", "localhost:7000");
     let faults = load(None, &[listen], &[]).expect_err("no secret");
     assert_eq!(faults[0].place, Source::Together);
-    let config = load(None, &[listen, ("DECISIONGRAPH_SECRET", "s3cret-s3cret-s3cret")], &[]).expect("sound");
+    let config =
+        load(None, &[listen, ("DECISIONGRAPH_SECRET", "a s3cret of the right length, for tests")], &[]).expect("sound");
     assert_eq!(config.admin_listen.expect("on").to_string(), "127.0.0.1:7000");
     assert!(!format!("{config:?}{}", config.to_text()).contains("s3cret"));
 }

@@ -11,7 +11,7 @@ use rcgen::{
 use std::path::{Path, PathBuf};
 
 /// The secret of every node here.
-pub const SECRET: &str = "correct horse battery staple";
+pub const SECRET: &str = "correct horse battery staple brick";
 /// The name that certificates of nodes carry.
 pub const NAME: &str = "decisiongraph";
 

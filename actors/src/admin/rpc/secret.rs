@@ -1,6 +1,7 @@
 //! The secret that a node and its operators share, and what is proven with it.
 //!
-//! *Guarantees.* It never appears in `Debug`, in an error or on the wire: only keyed hashes of fresh nonces do.
+//! *Guarantees.* It never appears in `Debug`, in an error or on the wire: only keyed hashes of fresh nonces do. A program that listens
+//! in a node's place gets such a hash, and can try secrets on it at leisure: so a secret that is short or plainly not random is refused.
 
 use super::private_file;
 use crate::admin::AdminError;
@@ -9,8 +10,10 @@ use std::fmt;
 use std::path::Path;
 use uuid::Uuid;
 
-/// Shortest secret, in bytes.
-pub const SECRET_BYTES_MIN: usize = 16;
+/// Shortest secret, in bytes: 128 random bits in hexadecimal.
+pub const SECRET_BYTES_MIN: usize = 32;
+/// Fewest different bytes of a secret.
+const SECRET_DISTINCT_MIN: usize = 8;
 /// Longest secret file, in bytes.
 const SECRET_BYTES_MAX: u64 = 4096;
 /// Names the file that holds the secret.
@@ -31,15 +34,12 @@ impl fmt::Debug for Secret {
 }
 
 impl Secret {
-    /// The secret in this text, without the white space around it. `invalid_argument` when it is too short.
+    /// The secret in this text, without the white space around it. `invalid_argument` when it is plainly weak.
     pub fn new(text: &str) -> Result<Secret, AdminError> {
         let text = text.trim().as_bytes();
-        if text.len() < SECRET_BYTES_MIN {
-            return Err(AdminError::new(
-                Category::InvalidArgument,
-                format!("the secret is shorter than {SECRET_BYTES_MIN} bytes"),
-            )
-            .next("make one: `head -c 32 /dev/urandom | base64`"));
+        if let Some(weakness) = weakness(text) {
+            return Err(AdminError::new(Category::InvalidArgument, format!("the secret {weakness}"))
+                .next("make one, and give it to the node and its programs: `head -c 32 /dev/urandom | base64`"));
         }
         Ok(Secret(blake3::derive_key(KEY_CONTEXT, text)))
     }
@@ -71,6 +71,22 @@ impl Secret {
         let mut hasher = blake3::Hasher::new_keyed(&self.0);
         hasher.update(role.label()).update(&ours.client).update(&ours.server).update(&ours.protocol.to_be_bytes());
         hasher.finalize()
+    }
+}
+
+/// Why this text cannot be hard to guess; none when it may be.
+fn weakness(text: &[u8]) -> Option<String> {
+    let mut distinct = text.to_vec();
+    distinct.sort_unstable();
+    distinct.dedup();
+    if text.len() < SECRET_BYTES_MIN {
+        Some(format!("is shorter than {SECRET_BYTES_MIN} bytes"))
+    } else if distinct.len() < SECRET_DISTINCT_MIN {
+        Some(format!("has fewer than {SECRET_DISTINCT_MIN} different characters"))
+    } else if (1..=text.len() / 2).any(|shift| text[shift..] == text[..text.len() - shift]) {
+        Some("repeats itself".to_owned())
+    } else {
+        None
     }
 }
 
@@ -122,18 +138,31 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
-    fn a_secret_never_shows_and_a_short_one_is_refused() {
-        let secret = Secret::new("correct horse battery\n").expect("long enough");
+    fn a_secret_never_shows() {
+        let secret = Secret::new("correct horse battery staple brick\n").expect("long enough");
         assert_eq!(format!("{secret:?}"), "Secret(..)");
-        assert_eq!(Secret::new("0123456789abcde \n").expect_err("short").category, Category::InvalidArgument);
+    }
+
+    #[test]
+    fn a_secret_that_can_be_guessed_is_refused_and_a_random_one_is_taken() {
+        let repeated = "hunter2-".repeat(5);
+        for weak in ["", "correct horse battery staple", &"a".repeat(99), &"0123456".repeat(9), &repeated] {
+            let refused = Secret::new(weak).expect_err(weak);
+            assert_eq!(refused.category, Category::InvalidArgument);
+            assert!(refused.next.contains("/dev/urandom") && (weak.is_empty() || !refused.message.contains(weak)));
+        }
+        for _ in 0..1_000 {
+            let hash = blake3::Hash::from_bytes(random_256()).to_hex();
+            assert!(Secret::new(&hash[..SECRET_BYTES_MIN]).is_ok(), "{hash}");
+        }
     }
 
     #[test]
     fn a_proof_is_of_one_secret_one_role_and_one_pair_of_nonces() {
         let nonces = Nonces { client: random_256(), server: random_256(), protocol: 2 };
-        let secret = Secret::new("correct horse battery").expect("long enough");
-        let same = Secret::new(" correct horse battery\n").expect("long enough");
-        let other = Secret::new("correct horse batterz").expect("long enough");
+        let secret = Secret::new("correct horse battery staple brick").expect("long enough");
+        let same = Secret::new(" correct horse battery staple brick\n").expect("long enough");
+        let other = Secret::new("correct horse battery staple brics").expect("long enough");
         let proof = secret.proof(Role::Client, &nonces);
         assert_eq!(proof, same.proof(Role::Client, &nonces));
         assert_ne!(proof, other.proof(Role::Client, &nonces));
@@ -149,7 +178,7 @@ mod tests {
     fn a_secret_file_that_others_may_read_is_refused() {
         let dir = tempfile::tempdir().expect("a directory");
         let file = dir.path().join("secret");
-        std::fs::write(&file, "correct horse battery\n").expect("writes");
+        std::fs::write(&file, "correct horse battery staple brick\n").expect("writes");
         let mode = |mode| std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).expect("sets");
         mode(0o644);
         assert!(Secret::from_file(&file).expect_err("refused").next.contains("chmod 600"));
