@@ -201,7 +201,7 @@ fn slow_crowd(address: &str, count: usize, stop: &AtomicBool, there: &AtomicBool
     there.store(true, Ordering::SeqCst);
     while !stop.load(Ordering::SeqCst) {
         for slow in &mut crowd {
-            if !slow.as_mut().is_some_and(|stream| stream.write_all(b"E").is_ok()) {
+            if slow.as_mut().is_none_or(|stream| stream.write_all(b"E").is_err()) {
                 *slow = connect();
             }
         }
