@@ -10,19 +10,23 @@
 //! notification, a worker that gave up) is covered by the poll and by a sweep over tenants that are behind. When the history of the
 //! server changed (restart, fail-over), the era is counted up: whoever holds a cursor in memory drops it.
 
+use crate::admin::STRAYS_MAX;
 use crate::engine::mark::{HighWater, LOOK_EVERY, look};
 use crate::node::{Guard, Shared};
 use crate::supervision::Vitals;
-use decisiongraph_projections::{LogSeq, TenantId};
-use decisiongraph_store::{OpenWriter, Result as StoreResult};
+use decisiongraph_projections::{Category, LogSeq, TenantId};
+use decisiongraph_store::{OpenWriter, Result as StoreResult, Stray};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use ractor_cluster::RactorMessage;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Tenants that one look-up names at most.
 const TENANTS_PAGE: usize = 5_000;
+/// Stray rows that are told of in a life.
+const STRAYS_TOLD_MAX: usize = 1_000;
 /// Pause before listening again after the listening connection was lost.
 const LISTEN_AGAIN: Duration = Duration::from_millis(500);
 
@@ -78,6 +82,10 @@ pub struct HighWaterState {
     /// Whether a first sample was taken.
     started: bool,
     listener: Option<Guard>,
+    /// What it last said it cannot do, so that it says each thing once.
+    told: Option<String>,
+    /// Strays that were told of.
+    strays: BTreeSet<Stray>,
     _returns: Guard,
 }
 
@@ -114,6 +122,8 @@ impl Actor for HighWaterActor {
             due: Arc::default(),
             started: false,
             listener: None,
+            told: None,
+            strays: BTreeSet::new(),
             _returns: returns.into(),
         })
     }
@@ -141,13 +151,13 @@ impl Actor for HighWaterActor {
             }
             HighWaterMessage::Sweep => {
                 vitals.noted("sweep");
-                if shared.database.is_up() { self.sweep(state.water.mark()).await } else { Ok(()) }
+                if shared.database.is_up() { self.sweep(state.water.mark(), state).await } else { Ok(()) }
             }
             HighWaterMessage::Return => {
                 vitals.noted("return");
                 let sampled = self.sample(&myself, state).await;
                 match sampled {
-                    Ok(()) => self.sweep(state.water.mark()).await,
+                    Ok(()) => self.sweep(state.water.mark(), state).await,
                     Err(error) => Err(error),
                 }
             }
@@ -157,10 +167,20 @@ impl Actor for HighWaterActor {
                 Ok(())
             }
         };
-        if let Err(error) = done {
-            shared.database.suspect(&error);
-            vitals.state("retrying");
-            tracing::debug!(category = %error.category, "the log's end is not known: {}", error.message);
+        match done {
+            Ok(()) => state.told = None,
+            Err(error) => {
+                shared.database.suspect(&error);
+                vitals.state("retrying");
+                // A database that is away is told of by whoever looks after it. Anything else stops every tenant, and is told once.
+                let away = error.transient || error.category == Category::Unavailable;
+                if !away && state.told.as_ref() != Some(&error.message) {
+                    tracing::error!(category = %error.category, "no tenant is woken, the log's end is not known: {}", error.message);
+                    state.told = Some(error.message);
+                } else {
+                    tracing::debug!(category = %error.category, "the log's end is not known: {}", error.message);
+                }
+            }
         }
         Ok(())
     }
@@ -236,7 +256,7 @@ impl HighWaterActor {
         if !state.started {
             // Everything may be behind: a range of the log would not tell who was behind before.
             if mark > LogSeq::ORIGIN || state.water.waiting_for().is_empty() {
-                self.sweep(mark).await?;
+                self.sweep(mark, state).await?;
                 state.started = true;
                 state.woken = mark;
             }
@@ -254,8 +274,14 @@ impl HighWaterActor {
         Ok(())
     }
 
-    async fn sweep(&self, mark: LogSeq) -> StoreResult<()> {
+    async fn sweep(&self, mark: LogSeq, state: &mut HighWaterState) -> StoreResult<()> {
         let HighWaterActor(shared, _) = self;
+        for stray in shared.store.view().await?.strays(STRAYS_MAX).await? {
+            if state.strays.len() < STRAYS_TOLD_MAX && !state.strays.contains(&stray) {
+                tracing::warn!(table = stray.table, "{}; {}", stray.why, stray.next);
+                state.strays.insert(stray);
+            }
+        }
         let mut after: Option<TenantId> = None;
         loop {
             let page = shared.store.view().await?.tenants_behind(mark, after.as_ref(), TENANTS_PAGE).await?;

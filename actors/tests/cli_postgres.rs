@@ -144,3 +144,44 @@ async fn an_unreachable_database_fails_an_import_without_losing_what_it_acknowle
     let again = cli.run(&["import", text(&second), "--json", "--database", database.url()]);
     assert_eq!(again.json()["accepted"], 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_is_named_behind_what_can() {
+    let database = server().await.fresh_database().await.expect("a database");
+    let cli = Cli::new();
+    for tenant in ["a", "b", "stray"] {
+        let log = cli.file("log.jsonl", trace(tenant).join("\n"));
+        assert_eq!(cli.run(&["import", text(&log), "--tenant", tenant, "--database", database.url()]).code, 0);
+    }
+    session(database.url())
+        .await
+        .batch_execute(
+            "ALTER TABLE dg_event_log DROP CONSTRAINT IF EXISTS dg_event_log_tenant, DROP CONSTRAINT IF EXISTS dg_event_log_tags; \
+             UPDATE dg_event_log SET tags = '7' WHERE log_seq = 2; \
+             UPDATE dg_event_log SET tenant_id = repeat('x', 201) WHERE tenant_id = 'stray'",
+        )
+        .await
+        .expect("as some other producer wrote it");
+    let all = cli.run(&["export", "--all-tenants", "--database", database.url()]);
+    let lines: Vec<&str> = all.stdout.lines().collect();
+    assert_eq!(lines.len(), 5, "two of a, three of b: {}", all.stdout);
+    assert_eq!(all.code, 1);
+    for part in ["category: storage", "log_seq 2 of tenant a", "log_seq 7 is no tenant's", "next: "] {
+        assert!(all.stderr.contains(part), "{part}: {}", all.stderr);
+    }
+    let events = cli.run(&["events", "--tenant", "a", "--json", "--database", database.url()]);
+    assert_eq!((events.code, events.json()["events"].as_array().map(Vec::len)), (1, Some(3)));
+    assert!(
+        events.json()["events"][1]["fault"].as_str().is_some_and(|fault| fault.contains("tags")),
+        "{}",
+        events.stdout
+    );
+    assert!(events.stderr.contains("\"category\":\"storage\""), "{}", events.stderr);
+    assert_eq!(cli.run(&["events", "--tenant", "b", "--database", database.url()]).code, 0);
+    // And nobody else is held up by it.
+    assert_eq!(cli.run(&["catch-up", "--tenant", "b", "--database", database.url()]).code, 0);
+    assert_eq!(cli.run(&["status", "--database", database.url()]).code, 0);
+    let health = cli.run(&["health", "--database", database.url()]);
+    assert_eq!(health.code, 10, "{}", health.stdout);
+    assert!(health.stdout.contains("DELETE FROM dg_event_log WHERE tenant_id"), "{}", health.stdout);
+}

@@ -4,8 +4,8 @@
 mod node_support;
 mod support;
 
-use decisiongraph_actors::admin::AdminRequest;
 use decisiongraph_actors::admin::rpc::Answers as _;
+use decisiongraph_actors::admin::{AdminReply, AdminRequest, HealthWord, ScopeFilter};
 use decisiongraph_actors::engine::RunRequest;
 use decisiongraph_actors::node::{Identity, Node, NodeAnswers, NodeBounds, NodeParts, NodeWatch, Shared};
 use decisiongraph_actors::replay::ReplayMessage;
@@ -97,6 +97,32 @@ async fn a_poison_event_is_a_state_and_goes_when_its_cause_goes() {
         assert!(failures().await.is_empty(), "resolved by the commit that passed them");
         node.stop().await;
         reckon(&store, 2).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_is_no_tenants_stops_nobody() {
+    for db in Db::both().await {
+        let store = db.store().await;
+        insist(&store, &named(0), &support::log(2, 0)).await;
+        db.lawless().await;
+        // As a producer with a client of its own may have written it: one before the node starts, one while it runs.
+        let bad = |id: &str, at: i64| format!("UPDATE dg_event_log SET tenant_id = '{id}' WHERE log_seq = {at}");
+        assert_eq!(db.tamper(&bad("", 14)).await, 1);
+        let node = start(&store, "strays", 4, bounds()).await;
+        insist(&store, &named(1), &support::log(2, 0)).await;
+        assert_eq!(db.tamper(&bad(&"x".repeat(201), 28)).await, 1);
+        insist(&store, &named(2), &support::log(2, 0)).await;
+        settled(&node, 3, SOON).await;
+        let answers = NodeAnswers(node.shared().clone());
+        let request = AdminRequest::Health(ScopeFilter::default());
+        let AdminReply::Health(health) = answers.answer(Uuid::now_v7(), request).await.expect("an answer") else {
+            panic!("another reply")
+        };
+        let told: Vec<_> = health.findings.iter().filter(|finding| finding.subject == "dg_event_log").collect();
+        assert_eq!(told.len(), 2, "{health:?}");
+        assert!(told.iter().all(|finding| finding.health == HealthWord::Degraded), "{told:?}");
+        node.stop().await;
     }
 }
 

@@ -3,6 +3,7 @@
 
 use crate::canonical_json::{Json, parse, write_payload_string};
 use crate::category::{Category, Refusal};
+use crate::json_reader::outline;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
@@ -225,6 +226,20 @@ pub struct StoredEvent {
     pub payload: String,
     /// The stored hash.
     pub payload_hash: String,
+    /// What of it cannot be read, if anything ([`fault`]): then it is no line of an export.
+    pub fault: Option<String>,
+}
+
+/// Reason why a stored event cannot be written as a line: somebody stored what no append would.
+pub fn fault(tags: Option<&[String]>, payload: &str) -> Option<String> {
+    if tags.is_none() {
+        return Some("its stored tags are no JSON list of strings".to_owned());
+    }
+    // A raw line feed would begin another line.
+    if payload.contains(['\n', '\r']) {
+        return Some("its stored payload has a line feed outside of its texts".to_owned());
+    }
+    outline(payload, 0).err().map(|error| format!("its stored payload is {error}"))
 }
 
 impl StoredEvent {
@@ -475,6 +490,7 @@ mod tests {
             envelope: line.draft.envelope.clone(),
             payload: line.draft.payload.to_payload_form(),
             payload_hash: "sha256:0".to_owned(),
+            fault: None,
         };
         let tenant = TenantId::new("t").expect("valid");
         let text = stored.to_line(Some(&tenant));

@@ -121,7 +121,7 @@ pub fn plan(prior: &AppendPrior, events: &[Admitted]) -> Vec<Planned> {
             planned.push(Planned::Refuse(refusal));
             continue;
         }
-        state.next_seq += 1;
+        state.next_seq = state.next_seq.saturating_add(1);
         state.finished = envelope.event_type == "TraceFinished";
         ids.insert(&envelope.event_id);
         taken.insert(key, index);
@@ -202,7 +202,7 @@ pub fn check_page(events: &[LogEvent], heads: &HashMap<Arc<str>, i64>, skips: &B
     let mut next: hashbrown::HashMap<&str, i64> = hashbrown::HashMap::new();
     for (index, event) in events.iter().enumerate() {
         if skips.contains(&event.log_seq) {
-            next.insert(&event.trace_id, event.trace_seq + 1);
+            next.insert(&event.trace_id, event.trace_seq.saturating_add(1));
             continue;
         }
         let poison = |category, message: String| Some(Poison { index, refusal: Refusal::new(category, message) });
@@ -219,15 +219,16 @@ pub fn check_page(events: &[LogEvent], heads: &HashMap<Arc<str>, i64>, skips: &B
             }
             Ok(Checked::Sound) => {}
         }
-        let expected =
-            next.entry(&*event.trace_id).or_insert_with(|| heads.get(&event.trace_id).map_or(0, |head| head + 1));
+        let expected = next
+            .entry(&*event.trace_id)
+            .or_insert_with(|| heads.get(&event.trace_id).map_or(0, |head| head.saturating_add(1)));
         if event.trace_seq != *expected {
             return poison(
                 Category::EventSequenceInvalid,
                 format!("trace_seq is {}, the next of its trace is {expected}", event.trace_seq),
             );
         }
-        *expected += 1;
+        *expected = expected.saturating_add(1);
     }
     None
 }

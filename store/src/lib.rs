@@ -256,7 +256,8 @@ pub trait ReadView: Send + Sync {
         upto: LogSeq,
     ) -> Result<HashMap<Arc<str>, Vec<LogEvent>>>;
 
-    /// Full events with `after` < log_seq ≤ `upto`, in order, at most `limit`.
+    /// Full events with `after` < log_seq ≤ `upto`, in order, at most `limit`. One that cannot be read whole says so
+    /// ([`StoredEvent::fault`]).
     async fn events(&self, tenant: &TenantId, after: LogSeq, upto: LogSeq, limit: usize) -> Result<Vec<StoredEvent>>;
 
     /// The full events of one trace with `log_seq` > `after`, in order, at most `limit`.
@@ -285,6 +286,10 @@ pub trait ReadView: Send + Sync {
 
     /// Every tenant that has events, by id.
     async fn tenants(&self) -> Result<Vec<TenantId>>;
+
+    /// What every list leaves out because it is no tenant's, by position, at most about `limit`. Costs a step a tenant where the schema does
+    /// not keep such rows out yet, else nothing.
+    async fn strays(&self, limit: usize) -> Result<Vec<Stray>>;
 
     /// The tenants that have events with `after` < log_seq ≤ `upto`, each with its last one, in the order of these; at most `limit`.
     /// Ask again with `after` = the last answer's position. Costs what the stretch holds, whatever the log's length.

@@ -7,6 +7,7 @@ mod members;
 mod rows;
 mod run;
 mod schema;
+mod stray;
 
 pub use failure::{Failure, NewFailure, Skip};
 pub use generation::{Flip, Storage, Sweep};
@@ -15,6 +16,7 @@ pub use members::{Cordon, Member, MemberFacts};
 pub use rows::{Checkpoint, Direction, KeyedRow, PrecedentFilter, PrecedentHit, RowOrder};
 pub use run::{Creation, NewRun, Run, RunMode, RunProgress, RunState};
 pub use schema::{SchemaFit, SchemaStatus};
+pub use stray::Stray;
 
 use decisiongraph_projections::digest::rolling::RollingDigest;
 use decisiongraph_projections::event::StoredEvent;

@@ -2,6 +2,7 @@
 
 use super::reply::*;
 use super::request::*;
+use super::status::STRAYS_MAX;
 use super::{AdminError, append, cluster, health, jobs, status, steer, why};
 use crate::engine::replay_failure::replay_failure;
 use crate::engine::{Control, Engine};
@@ -104,10 +105,11 @@ pub async fn answer(engine: &Engine, request: AdminRequest, control: &Control) -
             AdminReply::Cluster(cluster::cordon(engine, &node, draining, &reason, by.as_deref()).await?)
         }
         AdminRequest::Uncordon { node } => AdminReply::Cluster(cluster::uncordon(engine, &node).await?),
-        AdminRequest::ExportStart => AdminReply::ExportStart(ExportStartReply {
-            mark: engine.mark().await?,
-            tenants: store.view().await?.tenants().await?,
-        }),
+        AdminRequest::ExportStart => {
+            let (mark, view) = (engine.mark().await?, store.view().await?);
+            let (tenants, strays) = (view.tenants().await?, view.strays(STRAYS_MAX).await?);
+            AdminReply::ExportStart(ExportStartReply { mark, tenants, strays })
+        }
         AdminRequest::ExportPage(request) => AdminReply::ExportPage(export_page(store, &request).await?),
     })
 }
@@ -224,7 +226,14 @@ async fn export_page(store: &dyn Store, request: &ExportRequest) -> Result<Expor
     let found = store.view().await?.events(&request.tenant, request.after, request.upto, limit).await?;
     let last_log_seq = found.last().map(|event| event.log_seq);
     let tenant = request.named.then_some(&request.tenant);
-    Ok(ExportPageReply { lines: found.iter().map(|event| event.to_line(tenant)).collect(), last_log_seq })
+    let (mut lines, mut faults) = (Vec::with_capacity(found.len()), Vec::new());
+    for event in found {
+        match event.fault {
+            None => lines.push(event.to_line(tenant)),
+            Some(fault) => faults.push((event.log_seq, fault)),
+        }
+    }
+    Ok(ExportPageReply { lines, last_log_seq, faults })
 }
 
 async fn events(store: &dyn Store, request: EventsRequest) -> Result<EventsReply, AdminError> {

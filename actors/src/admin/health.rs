@@ -17,6 +17,12 @@ pub async fn health(store: &dyn Store, filter: &ScopeFilter) -> Result<HealthRep
 pub(crate) fn findings(status: &StatusReply) -> HealthReply {
     let mut findings: Vec<Finding> = status.scopes.iter().flat_map(scope_findings).collect();
     findings.extend(status.waiting_for.iter().map(held_up_by).filter(|held| held.health != HealthWord::Ok));
+    findings.extend(status.strays.iter().map(|stray| Finding {
+        health: HealthWord::Degraded,
+        subject: stray.table.clone(),
+        message: stray.why.clone(),
+        next: stray.next.clone(),
+    }));
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.health));
     let health = findings.first().map_or(HealthWord::Ok, |worst| worst.health);
     HealthReply { health, scopes: status.scopes.len() as u64, findings, partial: status.partial.clone() }

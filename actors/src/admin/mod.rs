@@ -28,3 +28,4 @@ pub use handler::{EXPORT_EVENTS_MAX, answer, no_node};
 pub use peer::*;
 pub use reply::*;
 pub use request::*;
+pub use status::STRAYS_MAX;

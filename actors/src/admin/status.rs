@@ -13,6 +13,9 @@ pub const LAG_EVENTS_MAX: u64 = 10_000;
 /// Open failures and jobs that a status looks at.
 const OPEN_MAX: usize = 10_000;
 
+/// Stray rows that an answer names.
+pub const STRAYS_MAX: usize = 20;
+
 /// The status of these scopes: those that were ever owned, and those of tenants whose events nobody has applied yet.
 pub async fn status(store: &dyn Store, filter: &ScopeFilter) -> Result<StatusReply, AdminError> {
     let wanted = projections(filter.projection.as_deref())?;
@@ -91,6 +94,10 @@ pub async fn status(store: &dyn Store, filter: &ScopeFilter) -> Result<StatusRep
         waiting_for: sample.writers,
         scopes,
         partial: Vec::new(),
+        strays: match filter.tenant {
+            Some(_) => Vec::new(),
+            None => view.strays(STRAYS_MAX).await?,
+        },
     })
 }
 

@@ -174,6 +174,7 @@ mod tests {
             waiting_for: vec![writer],
             scopes: vec![scope(ScopeState::Current), scope(ScopeState::Waiting)],
             partial: Vec::new(),
+            strays: Vec::new(),
         };
         let told = why(&status, false);
         assert_eq!((told.scopes.len(), told.scopes_total, told.causes.len()), (1, 2, 1));

@@ -33,6 +33,9 @@ pub struct EventRecord {
     #[serde(serialize_with = "payload_out", deserialize_with = "payload_in")]
     pub payload: String,
     pub payload_hash: String,
+    /// What of it cannot be read; absent of a whole event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
 }
 
 impl From<StoredEvent> for EventRecord {
@@ -55,6 +58,7 @@ impl From<StoredEvent> for EventRecord {
             tags: e.tags,
             payload: event.payload,
             payload_hash: event.payload_hash,
+            fault: event.fault,
         }
     }
 }

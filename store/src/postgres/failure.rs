@@ -38,7 +38,7 @@ pub(super) async fn one(client: &ClientWrapper, failure_id: i64) -> Result<Optio
     let what = "read a failure";
     let statement = client.prepare_cached(include_str!("sql/failure.sql")).await.during(what)?;
     let row = client.query_opt(&statement, &[&failure_id]).await.during(what)?;
-    row.as_ref().map(failure).transpose()
+    Ok(row.as_ref().and_then(failure))
 }
 
 pub(super) async fn list(client: &ClientWrapper, filter: &ListFilter) -> Result<Vec<Failure>> {
@@ -48,14 +48,15 @@ pub(super) async fn list(client: &ClientWrapper, filter: &ListFilter) -> Result<
     let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
     let rows =
         client.query(&statement, &[&tenant, &filter.projection, &filter.open_only, &limit]).await.during(what)?;
-    rows.iter().map(failure).collect()
+    Ok(rows.iter().filter_map(failure).collect())
 }
 
-fn failure(row: &Row) -> Result<Failure> {
+/// None: it is no tenant's.
+fn failure(row: &Row) -> Option<Failure> {
     let category: String = row.get(7);
-    Ok(Failure {
+    Some(Failure {
         failure_id: row.get(0),
-        tenant: TenantId::new(row.get::<_, String>(1)).map_err(StoreError::from)?,
+        tenant: super::read::tenant(row, 1)?,
         projection: row.get(2),
         log_seq: LogSeq(row.get(3)),
         event_id: row.get(4),

@@ -85,5 +85,5 @@ pub(super) async fn tenants_of(client: &ClientWrapper, owner: &Owner) -> Result<
     let what = "list a node's tenants";
     let statement = client.prepare_cached(include_str!("sql/tenants_of.sql")).await.during(what)?;
     let rows = client.query(&statement, &[&owner.node, &Key::from(owner.incarnation)]).await.during(what)?;
-    rows.iter().map(|row| TenantId::new(row.get::<_, String>(0)).map_err(StoreError::from)).collect()
+    Ok(rows.iter().filter_map(|row| super::read::tenant(row, 0)).collect())
 }

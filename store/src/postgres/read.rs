@@ -2,9 +2,9 @@
 
 use super::errors::During as _;
 use super::values::Key;
-use crate::{Lag, PageLimit, Result, StoreError};
+use crate::{Lag, PageLimit, Result, StoreError, Stray};
 use deadpool_postgres::ClientWrapper;
-use decisiongraph_projections::event::{Actor, Envelope, Source, tags_from_json};
+use decisiongraph_projections::event::{Actor, Envelope, Source, fault, tags_from_json};
 use decisiongraph_projections::prior::{Texts, shared};
 use decisiongraph_projections::{LogEvent, LogSeq, RowKey, StoredEvent, TenantId, catalogue};
 use std::collections::{BTreeSet, HashMap};
@@ -42,13 +42,11 @@ fn with_payload(row: &Row, payload: &str, texts: &mut Texts) -> LogEvent {
     }
 }
 
-fn stored_event(row: &Row) -> Result<StoredEvent> {
-    let log_seq = LogSeq(row.get(0));
-    let tags = tags_from_json(row.get(16)).ok_or_else(|| {
-        StoreError::internal(format!("the tags of the event at log_seq {log_seq} are no list of strings"))
-    })?;
-    Ok(StoredEvent {
-        log_seq,
+fn stored_event(row: &Row) -> StoredEvent {
+    let (tags, payload): (Option<Vec<String>>, String) = (tags_from_json(row.get(16)), row.get(17));
+    StoredEvent {
+        fault: fault(tags.as_deref(), &payload),
+        log_seq: LogSeq(row.get(0)),
         recorded_at: row.get(1),
         envelope: Envelope {
             event_id: row.get(2),
@@ -62,11 +60,11 @@ fn stored_event(row: &Row) -> Result<StoredEvent> {
             correlation_id: row.get(13),
             causation_event_id: row.get(14),
             schema_version: row.get(15),
-            tags,
+            tags: tags.unwrap_or_default(),
         },
-        payload: row.get(17),
+        payload,
         payload_hash: row.get(18),
-    })
+    }
 }
 
 /// A page is tried without a running sum where each of its payloads may have at least so many bytes. (Where payloads are larger than that
@@ -170,7 +168,7 @@ pub(super) async fn events(
     let statement = client.prepare_cached(include_str!("sql/events.sql")).await.during(what)?;
     let limit = bound(limit);
     let rows = client.query(&statement, &[&tenant.as_str(), &after.0, &upto.0, &limit]).await.during(what)?;
-    rows.iter().map(stored_event).collect()
+    Ok(rows.iter().map(stored_event).collect())
 }
 
 pub(super) async fn trace_events(
@@ -184,7 +182,7 @@ pub(super) async fn trace_events(
     let statement = client.prepare_cached(include_str!("sql/trace_events.sql")).await.during(what)?;
     let (key, limit) = (Key::from(RowKey::of(trace_id)), bound(limit));
     let rows = client.query(&statement, &[&tenant.as_str(), &key, &trace_id, &after.0, &limit]).await.during(what)?;
-    rows.iter().map(stored_event).collect()
+    Ok(rows.iter().map(stored_event).collect())
 }
 
 pub(super) async fn last_log_seq(client: &ClientWrapper, tenant: &TenantId, upto: Option<LogSeq>) -> Result<LogSeq> {
@@ -229,7 +227,7 @@ pub(super) async fn tenants(client: &ClientWrapper) -> Result<Vec<TenantId>> {
     let what = "list tenants";
     let statement = client.prepare_cached(include_str!("sql/tenants.sql")).await.during(what)?;
     let rows = client.query(&statement, &[]).await.during(what)?;
-    rows.iter().map(|row| TenantId::new(row.get::<_, String>(0)).map_err(StoreError::from)).collect()
+    Ok(rows.iter().filter_map(|row| tenant(row, 0)).collect())
 }
 
 pub(super) async fn tenants_with_events(
@@ -241,7 +239,7 @@ pub(super) async fn tenants_with_events(
     let what = "list the tenants of a stretch of the log";
     let statement = client.prepare_cached(include_str!("sql/tenants_with_events.sql")).await.during(what)?;
     let rows = client.query(&statement, &[&after.0, &upto.0, &bound(limit)]).await.during(what)?;
-    rows.iter().map(tenant_and_position).collect()
+    Ok(rows.iter().filter_map(tenant_and_position).collect())
 }
 
 pub(super) async fn tenants_behind(
@@ -256,9 +254,27 @@ pub(super) async fn tenants_behind(
     let after = after_tenant.map_or("", TenantId::as_str);
     let projections = catalogue::ALL.map(|projection| projection.name());
     let rows = client.query(&statement, &[&upto.0, &after, &&projections[..], &bound(limit)]).await.during(what)?;
-    rows.iter().map(tenant_and_position).collect()
+    Ok(rows.iter().filter_map(tenant_and_position).collect())
 }
 
-fn tenant_and_position(row: &Row) -> Result<(TenantId, LogSeq)> {
-    Ok((TenantId::new(row.get::<_, String>(0)).map_err(StoreError::from)?, LogSeq(row.get(1))))
+fn tenant_and_position(row: &Row) -> Option<(TenantId, LogSeq)> {
+    Some((tenant(row, 0)?, LogSeq(row.get(1))))
+}
+
+/// Tenant of a row of a list; none when it is no tenant's: one bad row is left out, and no list fails because of it
+/// ([`strays`] names it).
+pub(super) fn tenant(row: &Row, column: usize) -> Option<TenantId> {
+    TenantId::new(row.get::<_, String>(column)).ok()
+}
+
+pub(super) async fn strays(client: &ClientWrapper, limit: usize) -> Result<Vec<Stray>> {
+    let what = "look for rows that are no tenant's";
+    let statement = client.prepare_cached(include_str!("sql/strays.sql")).await.during(what)?;
+    let rows = client.query(&statement, &[&bound(limit)]).await.during(what)?;
+    let found = rows.iter().map(|row| Stray::of_log(row.get::<_, &str>(0).as_bytes(), LogSeq(row.get(1))));
+    let mut strays: Vec<Stray> = found.collect();
+    let statement = client.prepare_cached(include_str!("sql/broken_rules.sql")).await.during(what)?;
+    let rules = client.query(&statement, &[]).await.during(what)?;
+    strays.extend(rules.iter().map(|rule| Stray::of_rule(rule.get(0), rule.get(1), rule.get(2))));
+    Ok(strays)
 }

@@ -158,7 +158,8 @@ pub(super) async fn list(client: &ClientWrapper, filter: &ListFilter) -> Result<
     let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
     let rows =
         client.query(&statement, &[&tenant, &filter.projection, &filter.open_only, &limit]).await.during(what)?;
-    rows.iter().map(run).collect()
+    // One that cannot be read, perhaps a newer program's, fails no list.
+    Ok(rows.iter().filter_map(|row| run(row).ok()).collect())
 }
 
 /// A job as it is decided about, its row locked.
@@ -242,7 +243,11 @@ fn not_ours(run: &Run) -> StoreError {
 }
 
 fn state(word: &str) -> Result<RunState> {
-    RunState::parse(word).ok_or_else(|| StoreError::internal(format!("a job's state is `{word}`")))
+    RunState::parse(word).ok_or_else(|| unknown("state", word))
+}
+
+fn unknown(what: &str, word: &str) -> StoreError {
+    StoreError::new(Category::Storage, format!("a stored job's {what} is {word:?}, which this program does not know"))
 }
 
 fn run(row: &Row) -> Result<Run> {
@@ -251,7 +256,7 @@ fn run(row: &Row) -> Result<Run> {
         run_id: id.into(),
         tenant: TenantId::new(row.get::<_, String>(1)).map_err(StoreError::from)?,
         projection: row.get(2),
-        mode: RunMode::parse(&mode).ok_or_else(|| StoreError::internal(format!("a job's mode is `{mode}`")))?,
+        mode: RunMode::parse(&mode).ok_or_else(|| unknown("mode", &mode))?,
         state: state(row.get(4))?,
         node: row.get(5),
         node_live: row.get(6),

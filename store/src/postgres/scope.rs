@@ -3,7 +3,7 @@
 use super::errors::During as _;
 use super::lease::position_at;
 use super::values::Key;
-use crate::{Checkpoint, Epoch, Generation, Paused, Result, Scope, ScopeHead, ScopeRow, StoreError};
+use crate::{Checkpoint, Epoch, Generation, Paused, Result, Scope, ScopeHead, ScopeRow};
 use deadpool_postgres::ClientWrapper;
 use decisiongraph_projections::{LogSeq, TenantId, catalogue};
 use uuid::Uuid;
@@ -15,16 +15,22 @@ pub(super) async fn one(client: &ClientWrapper, scope: &Scope) -> Result<Option<
 pub(super) async fn read(
     client: &ClientWrapper,
     tenant: Option<&TenantId>,
-    projection: Option<&str>,
+    one: Option<&str>,
 ) -> Result<Vec<ScopeRow>> {
     let what = "read scopes";
     let statement = client.prepare_cached(include_str!("sql/scopes.sql")).await.during(what)?;
-    let rows = client.query(&statement, &[&tenant.map(TenantId::as_str), &projection]).await.during(what)?;
+    let rows = client.query(&statement, &[&tenant.map(TenantId::as_str), &one]).await.during(what)?;
     let mut scopes = Vec::with_capacity(rows.len());
     for row in rows {
         // A projection that only a newer program knows is none of ours.
         let Some(projection) = catalogue::find(row.get(1)) else { continue };
-        let tenant = TenantId::new(row.get::<_, String>(0)).map_err(StoreError::from)?;
+        let Some(tenant) = super::read::tenant(&row, 0) else { continue };
+        let position = match position_at(&row, 7) {
+            Ok(position) => position,
+            // Of all scopes, one that cannot be read is left out.
+            Err(_) if one.is_none() => continue,
+            Err(error) => return Err(error),
+        };
         let token: Key = row.get(5);
         scopes.push(ScopeRow {
             scope: Scope::new(&tenant, projection),
@@ -32,7 +38,7 @@ pub(super) async fn read(
             owner_live: row.get(3),
             epoch: Epoch { counter: row.get(4), token: token.into() },
             generation: Generation(row.get(6)),
-            position: position_at(&row, 7)?,
+            position,
             updated_at: row.get(10),
             cursor_age_seconds: row.get(11),
             paused: row.get::<_, Option<String>>(12).map(|at| Paused { at, reason: row.get(13), by: row.get(14) }),
@@ -66,7 +72,7 @@ pub(super) async fn heads(
     let mut heads = Vec::with_capacity(rows.len());
     for row in rows {
         let Some(projection) = catalogue::find(row.get(1)) else { continue };
-        let tenant = TenantId::new(row.get::<_, String>(0)).map_err(StoreError::from)?;
+        let Some(tenant) = super::read::tenant(&row, 0) else { continue };
         heads.push(ScopeHead {
             scope: Scope::new(&tenant, projection),
             owner: row.get(2),

@@ -8,7 +8,7 @@ use super::rows::{collision, key_of};
 use crate::{AppendMode, Result, StoreError, Verdict};
 use decisiongraph_projections::event::{Actor, Envelope, Source, tags_from_json, tags_to_json};
 use decisiongraph_projections::sequence::{self, AppendPrior, Planned, StoredIdentity, TraceState};
-use decisiongraph_projections::{Admitted, Category, LogSeq, RowKey, TenantId};
+use decisiongraph_projections::{Admitted, LogSeq, RowKey, TenantId};
 use rusqlite::{Connection, OptionalExtension, params};
 
 /// Appends, inside a writing transaction.
@@ -93,7 +93,8 @@ fn prior(conn: &Connection, tenant: &TenantId, events: &[Admitted]) -> Result<Ap
             {
                 return Err(collision("idempotency_key"));
             }
-            stored.tags = tags_from_json(&tags).ok_or_else(|| unreadable_tags(log_seq))?;
+            // Unreadable tags equal no others.
+            stored.tags = tags_from_json(&tags).unwrap_or_else(|| vec![tags]);
             let identity = sequence::identity(&stored, &payload_hash);
             prior.by_idempotency.insert(
                 (stored.source.producer_id, stored.idempotency_key),
@@ -110,7 +111,8 @@ fn prior(conn: &Connection, tenant: &TenantId, events: &[Admitted]) -> Result<Ap
                 if trace_id != envelope.trace_id {
                     return Err(collision("trace_id"));
                 }
-                let state = TraceState { next_seq: trace_seq + 1, finished: event_type == "TraceFinished" };
+                let state =
+                    TraceState { next_seq: trace_seq.saturating_add(1), finished: event_type == "TraceFinished" };
                 prior.traces.insert(trace_id, state);
             }
         }
@@ -156,9 +158,4 @@ fn insert_event(insert: &mut rusqlite::Statement<'_>, tenant: &TenantId, event: 
         event.payload(),
     ])?;
     Ok(())
-}
-
-/// The stored tags of an event are not what an append wrote.
-pub(super) fn unreadable_tags(log_seq: i64) -> StoreError {
-    StoreError::new(Category::Storage, format!("the stored tags of log_seq {log_seq} are not a JSON list of strings"))
 }

@@ -11,14 +11,9 @@ use std::path::Path;
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> StoreError {
         let rusqlite::Error::SqliteFailure(code, text) = &error else {
-            return match error {
-                rusqlite::Error::FromSqlConversionFailure(..)
-                | rusqlite::Error::InvalidColumnType(..)
-                | rusqlite::Error::IntegralValueOutOfRange(..)
-                | rusqlite::Error::Utf8Error(..) => {
-                    StoreError::new(Category::Storage, format!("a stored value cannot be read: {error}"))
-                }
-                other => StoreError::internal(other.to_string()),
+            return match unreadable(&error) {
+                true => StoreError::new(Category::Storage, format!("a stored value cannot be read: {error}")),
+                false => StoreError::internal(error.to_string()),
             };
         };
         let text = text.as_deref().unwrap_or_default();
@@ -60,6 +55,17 @@ impl From<rusqlite::Error> for StoreError {
             _ => StoreError::internal(format!("{error}")),
         }
     }
+}
+
+/// Whether a stored value is the cause: of a list, one row that cannot be read is left out.
+pub(super) fn unreadable(error: &rusqlite::Error) -> bool {
+    matches!(
+        error,
+        rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::InvalidColumnType(..)
+            | rusqlite::Error::IntegralValueOutOfRange(..)
+            | rusqlite::Error::Utf8Error(..)
+    )
 }
 
 /// The database has no schema, or an old one.

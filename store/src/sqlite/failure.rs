@@ -1,5 +1,6 @@
 //! Poison events: one open row an event, counting attempts; resolved by the commit that passes it.
 
+use super::errors::unreadable;
 use crate::{Failure, ListFilter, NewFailure, Result, Scope, StoreError};
 use decisiongraph_projections::{Category, LogSeq, TenantId};
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -55,7 +56,15 @@ pub(super) fn list(conn: &Connection, filter: &ListFilter) -> Result<Vec<Failure
     let tenant = filter.tenant.as_ref().map(TenantId::as_str);
     let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
     let rows = statement.query_map(params![tenant, filter.projection, filter.open_only, limit], raw)?;
-    rows.map(|row| row?.read()).collect()
+    let mut failures = Vec::new();
+    for row in rows {
+        match row {
+            Ok(raw) => failures.extend(raw.read().ok()),
+            Err(error) if unreadable(&error) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(failures)
 }
 
 struct RawFailure {

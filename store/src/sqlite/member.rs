@@ -92,6 +92,10 @@ pub(super) fn tenants_of(conn: &Connection, owner: &Owner) -> Result<Vec<TenantI
     let mut statement = conn.prepare_cached(
         "SELECT DISTINCT tenant_id FROM dg_scope WHERE owner_node = ?1 AND owner_incarnation = ?2 ORDER BY tenant_id",
     )?;
-    let rows = statement.query_map(params![owner.node, owner.incarnation.as_bytes()], |row| row.get::<_, String>(0))?;
-    rows.map(|tenant| Ok(TenantId::new(tenant?)?)).collect()
+    let mut rows = statement.query(params![owner.node, owner.incarnation.as_bytes()])?;
+    let mut tenants = Vec::new();
+    while let Some(row) = rows.next()? {
+        tenants.extend(super::read::tenant(row, 0)?);
+    }
+    Ok(tenants)
 }

@@ -1,13 +1,14 @@
 //! Reading the log and the scopes. Every look-up is by an index that starts with the tenant; none scans history.
 
-use super::append::unreadable_tags;
 use super::lease::raw_position;
 use super::rows::{collision, existence_sql, key_of, lookup_sql, read_row};
-use crate::{Checkpoint, Epoch, Generation, Lag, PageLimit, Paused, Result, Scope, ScopeHead, ScopeRow};
-use decisiongraph_projections::event::{Actor, Envelope, Source, StoredEvent, tags_from_json};
+use crate::{Checkpoint, Epoch, Generation, Lag, PageLimit, Paused, Result, Scope, ScopeHead, ScopeRow, Stray};
+use decisiongraph_projections::event::{Actor, Envelope, Source, StoredEvent, fault, tags_from_json};
 use decisiongraph_projections::prior::{Texts, shared};
-use decisiongraph_projections::{Fetch, LogEvent, LogSeq, Needs, Prior, Table, TenantId, catalogue};
+use decisiongraph_projections::{Category, Fetch, LogEvent, LogSeq, Needs, Prior, Table, TenantId, catalogue};
+use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, params};
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -152,8 +153,36 @@ pub(super) fn count(conn: &Connection, tenant: &TenantId, after: LogSeq, upto: L
 /// Every tenant that has events.
 pub(super) fn tenants(conn: &Connection) -> Result<Vec<TenantId>> {
     let mut statement = conn.prepare_cached(include_str!("sql/read_tenants.sql"))?;
-    let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
-    rows.map(|tenant| Ok(TenantId::new(tenant?)?)).collect()
+    let mut rows = statement.query([])?;
+    let mut tenants = Vec::new();
+    while let Some(row) = rows.next()? {
+        tenants.extend(tenant(row, 0)?);
+    }
+    Ok(tenants)
+}
+
+/// Tenant of a row of a list; none when it is no tenant's: one bad row is left out, and no list fails because of it
+/// ([`strays`] names it).
+pub(super) fn tenant(row: &Row<'_>, column: usize) -> Result<Option<TenantId>> {
+    Ok(row.get_ref(column)?.as_str().ok().and_then(|text| TenantId::new(text).ok()))
+}
+
+/// What every list leaves out because it is no tenant's.
+pub(super) fn strays(conn: &Connection, limit: usize) -> Result<Vec<Stray>> {
+    let mut statement = conn.prepare_cached(include_str!("sql/read_tenants.sql"))?;
+    let mut first = conn.prepare_cached("SELECT min(log_seq) FROM dg_event_log WHERE tenant_id = ?1")?;
+    let mut rows = statement.query([])?;
+    let mut strays = Vec::new();
+    while strays.len() < limit
+        && let Some(row) = rows.next()?
+    {
+        if tenant(row, 0)?.is_none() {
+            let id = row.get_ref(0)?;
+            let log_seq = first.query_row([ToSqlOutput::Borrowed(id)], |row| row.get(0))?;
+            strays.push(Stray::of_log(id.as_bytes().unwrap_or_default(), LogSeq(log_seq)));
+        }
+    }
+    Ok(strays)
 }
 
 /// The tenants that have events in a stretch of the log, and the last of them.
@@ -164,10 +193,14 @@ pub(super) fn tenants_with_events(
     limit: usize,
 ) -> Result<Vec<(TenantId, LogSeq)>> {
     let mut statement = conn.prepare_cached(include_str!("sql/read_tenants_with_events.sql"))?;
-    let mut rows = statement.query(params![after.0, upto.0, rows_limit(limit)])?;
+    let mut rows = statement.query(params![after.0, upto.0])?;
     let mut tenants = Vec::new();
-    while let Some(row) = rows.next()? {
-        tenants.push((TenantId::new(row.get::<_, String>(0)?)?, LogSeq(row.get(1)?)));
+    while tenants.len() < limit
+        && let Some(row) = rows.next()?
+    {
+        if let Some(tenant) = tenant(row, 0)? {
+            tenants.push((tenant, LogSeq(row.get(1)?)));
+        }
     }
     Ok(tenants)
 }
@@ -185,14 +218,19 @@ pub(super) fn tenants_behind(
     )?;
     let mut behind = Vec::new();
     // No id is empty, so every one is behind the empty text.
-    let mut after = after_tenant.map_or(String::new(), |tenant| tenant.as_str().to_owned());
+    let mut after = after_tenant.map_or(Vec::new(), |tenant| tenant.as_str().as_bytes().to_vec());
     while behind.len() < limit {
-        let Some(found) = next.query_row(params![after], |row| row.get::<_, Option<String>>(0))? else { break };
-        let tenant = TenantId::new(found.as_str())?;
+        let text = |bytes| ToSqlOutput::Borrowed(ValueRef::Text(bytes));
+        let found = next.query_row([text(&after)], |row| {
+            Ok(row.get_ref(0)?.as_bytes_or_null().unwrap_or_default().map(<[u8]>::to_vec))
+        })?;
+        let Some(found) = found else { break };
+        after = found;
+        let Some(tenant) = str::from_utf8(&after).ok().and_then(|text| TenantId::new(text).ok()) else { continue };
         let last = last_log_seq(conn, &tenant, Some(upto))?;
         if last > LogSeq::ORIGIN {
             let mut rest: BTreeSet<&str> = catalogue::ALL.iter().map(|projection| projection.name()).collect();
-            let mut rows = scopes.query(params![found, last.0])?;
+            let mut rows = scopes.query(params![tenant.as_str(), last.0])?;
             while let Some(row) = rows.next()? {
                 if row.get(1)? {
                     rest.remove(row.get_ref(0)?.as_str().unwrap_or_default());
@@ -202,7 +240,6 @@ pub(super) fn tenants_behind(
                 behind.push((tenant, last));
             }
         }
-        after = found;
     }
     Ok(behind)
 }
@@ -234,8 +271,13 @@ pub(super) fn scopes(conn: &Connection, tenant: Option<&TenantId>) -> Result<Vec
         let projection: String = row.get(1)?;
         // A projection of another program's catalogue is not ours to show.
         let Some(place) = catalogue::ALL.iter().position(|known| known.name() == projection) else { continue };
-        let scope = Scope::new(&TenantId::new(row.get::<_, String>(0)?)?, catalogue::ALL[place]);
-        scopes.push((place, scope_row(row, scope)?));
+        // Of all scopes, one that cannot be read is left out.
+        let Some(tenant) = self::tenant(row, 0)? else { continue };
+        match scope_row(row, Scope::new(&tenant, catalogue::ALL[place])) {
+            Ok(scope) => scopes.push((place, scope)),
+            Err(error) if error.category == Category::Storage && !error.transient => {}
+            Err(error) => return Err(error),
+        }
     }
     scopes.sort_by(|(a_place, a), (b_place, b)| (&a.scope.tenant, a_place).cmp(&(&b.scope.tenant, b_place)));
     Ok(scopes.into_iter().map(|(_, row)| row).collect())
@@ -249,8 +291,9 @@ pub(super) fn scope_heads(conn: &Connection, after: Option<&TenantId>, tenants_m
     let mut heads = Vec::new();
     while let Some(row) = rows.next()? {
         let Some(projection) = catalogue::find(&row.get::<_, String>(1)?) else { continue };
+        let Some(tenant) = tenant(row, 0)? else { continue };
         heads.push(ScopeHead {
-            scope: Scope::new(&TenantId::new(row.get::<_, String>(0)?)?, projection),
+            scope: Scope::new(&tenant, projection),
             owner: row.get(2)?,
             owner_live: row.get(3)?,
             epoch: row.get(4)?,
@@ -359,31 +402,50 @@ fn log_event(row: &Row<'_>, texts: &mut Texts) -> Result<LogEvent> {
 fn stored_events(rows: &mut rusqlite::Rows<'_>) -> Result<Vec<StoredEvent>> {
     let mut events = Vec::new();
     while let Some(row) = rows.next()? {
-        let log_seq: i64 = row.get(0)?;
-        let tags: String = row.get(15)?;
-        let envelope = Envelope {
-            event_id: row.get(1)?,
-            trace_id: row.get(2)?,
-            trace_seq: row.get(3)?,
-            event_type: row.get(4)?,
-            occurred_at: row.get(5)?,
-            source: Source { producer_id: row.get(6)?, system: row.get(7)?, subsystem: row.get(8)? },
-            actor: Actor { actor_type: row.get(9)?, actor_id: row.get(10)? },
-            idempotency_key: row.get(11)?,
-            correlation_id: row.get(12)?,
-            causation_event_id: row.get(13)?,
-            schema_version: row.get(14)?,
-            tags: tags_from_json(&tags).ok_or_else(|| unreadable_tags(log_seq))?,
-        };
-        events.push(StoredEvent {
-            log_seq: LogSeq(log_seq),
-            recorded_at: row.get(17)?,
-            envelope,
-            payload: row.get(18)?,
-            payload_hash: row.get(16)?,
-        });
+        events.push(stored_event(row)?);
     }
     Ok(events)
+}
+
+/// Reads what can be read: text that is not UTF-8, tags and payloads that are not JSON are faults of the event, not of the list.
+fn stored_event(row: &Row<'_>) -> rusqlite::Result<StoredEvent> {
+    let mut not_utf8 = None;
+    let mut text = |column: usize| -> rusqlite::Result<String> {
+        let text = String::from_utf8_lossy(row.get_ref(column)?.as_bytes()?);
+        if let Cow::Owned(_) = text {
+            not_utf8 = Some("a stored text is not UTF-8".to_owned());
+        }
+        Ok(text.into_owned())
+    };
+    let mut maybe = |column: usize| match row.get_ref(column)? {
+        ValueRef::Null => Ok(None),
+        _ => text(column).map(Some),
+    };
+    let (subsystem, correlation_id, causation_event_id) = (maybe(8)?, maybe(12)?, maybe(13)?);
+    let (tags, payload) = (tags_from_json(&text(15)?), text(18)?);
+    let envelope = Envelope {
+        event_id: text(1)?,
+        trace_id: text(2)?,
+        trace_seq: row.get(3)?,
+        event_type: text(4)?,
+        occurred_at: text(5)?,
+        source: Source { producer_id: text(6)?, system: text(7)?, subsystem },
+        actor: Actor { actor_type: text(9)?, actor_id: text(10)? },
+        idempotency_key: text(11)?,
+        correlation_id,
+        causation_event_id,
+        schema_version: row.get(14)?,
+        tags: tags.clone().unwrap_or_default(),
+    };
+    let payload_hash = text(16)?;
+    Ok(StoredEvent {
+        log_seq: LogSeq(row.get(0)?),
+        recorded_at: row.get(17)?,
+        envelope,
+        fault: not_utf8.or_else(|| fault(tags.as_deref(), &payload)),
+        payload,
+        payload_hash,
+    })
 }
 
 fn scope_row(row: &Row<'_>, scope: Scope) -> Result<ScopeRow> {

@@ -1,5 +1,6 @@
 //! Jobs and the scopes they claim: one running job a scope; a job whose process is gone holds nothing.
 
+use super::errors::unreadable;
 use crate::{Creation, ListFilter, NewRun, Owner, Result, Run, RunMode, RunOutcome, RunProgress, RunState, StoreError};
 use decisiongraph_projections::{Category, LogSeq, Refusal, TenantId, catalogue};
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -129,7 +130,16 @@ pub(super) fn list(conn: &Connection, filter: &ListFilter) -> Result<Vec<Run>> {
     let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
     let now = super::now_ms(conn)?;
     let rows = statement.query_map(params![now, tenant, filter.projection, filter.open_only, limit], raw)?;
-    rows.map(|row| row?.read()).collect()
+    let mut runs = Vec::new();
+    for row in rows {
+        match row {
+            // One that cannot be read, perhaps a newer program's, fails no list.
+            Ok(raw) => runs.extend(raw.read().ok()),
+            Err(error) if unreadable(&error) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(runs)
 }
 
 /// One job.

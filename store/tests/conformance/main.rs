@@ -22,6 +22,7 @@ mod schema;
 mod skips;
 mod snapshots;
 mod splits;
+mod strays;
 
 /// Makes a test of every function for one backend.
 macro_rules! suite {
@@ -171,5 +172,6 @@ every_backend! {
         a_view_sees_the_newest,
         every_snapshot_is_whole,
     ]
+    strays [one_bad_row_is_left_out_of_every_list, an_event_that_cannot_be_read_is_that_events_fault]
     splits [any_split_gives_the_same_rows_and_digest]
 }

@@ -3,7 +3,7 @@
 use crate::engine::replay_failure::FailureReplay;
 use crate::queries::{EventRecord, Staleness, Summary};
 use decisiongraph_projections::{LogSeq, TenantId};
-use decisiongraph_store::{Failure, Generation, PrecedentHit};
+use decisiongraph_store::{Failure, Generation, PrecedentHit, Stray};
 use serde::{Deserialize, Serialize};
 
 /// The rolling digests.
@@ -107,6 +107,9 @@ pub struct ExportStartReply {
     pub mark: LogSeq,
     /// Whose events it holds.
     pub tenants: Vec<TenantId>,
+    /// What is stored and nobody's: no export holds it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub strays: Vec<Stray>,
 }
 
 /// A page of an export.
@@ -114,6 +117,9 @@ pub struct ExportStartReply {
 pub struct ExportPageReply {
     /// JSON lines, without line feeds.
     pub lines: Vec<String>,
-    /// Position of the last one; none when there was no further line.
+    /// Position of the last event; none when there was no further one.
     pub last_log_seq: Option<LogSeq>,
+    /// Events that cannot be written as lines, each with the reason.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<(LogSeq, String)>,
 }

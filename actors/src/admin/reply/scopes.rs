@@ -3,7 +3,7 @@
 use crate::admin::Partial;
 use crate::worker::LiveScope;
 use decisiongraph_projections::{LogSeq, TenantId};
-use decisiongraph_store::{Backend, Generation, Lag, OpenWriter};
+use decisiongraph_store::{Backend, Generation, Lag, OpenWriter, Stray};
 use serde::{Deserialize, Serialize};
 
 /// Where each scope stands.
@@ -24,6 +24,9 @@ pub struct StatusReply {
     /// Nodes that could not be asked what their workers do.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub partial: Vec<Partial>,
+    /// What is stored and nobody's, and therefore left out; told when all tenants are asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub strays: Vec<Stray>,
 }
 
 /// A scope.

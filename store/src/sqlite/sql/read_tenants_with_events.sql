@@ -5,4 +5,3 @@ FROM dg_event_log NOT INDEXED
 WHERE log_seq > ?1 AND log_seq <= ?2
 GROUP BY tenant_id
 ORDER BY last
-LIMIT ?3

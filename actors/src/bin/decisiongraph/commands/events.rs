@@ -1,6 +1,7 @@
 //! `events`: a stretch of the log.
 
 use super::trace::gist;
+use super::unreadable::Unreadable;
 use super::{Context, unexpected};
 use crate::output::number;
 use crate::page::Page;
@@ -56,6 +57,6 @@ impl Events {
             }
             page
         })?;
-        Ok(ExitCode::OK)
+        Unreadable::of(&events.tenant, &events.events).end()
     }
 }

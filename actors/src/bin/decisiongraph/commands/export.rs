@@ -1,12 +1,15 @@
 //! `export`: the log as JSON lines, out of one snapshot.
 
+use super::unreadable::Unreadable;
 use super::{Context, unexpected};
 use crate::connection::Connection;
 use crate::interrupt;
 use crate::output::written;
 use crate::session::Access;
 use clap::Args;
-use decisiongraph_actors::admin::{AdminError, AdminReply, AdminRequest, EXPORT_EVENTS_MAX, ExitCode, ExportRequest};
+use decisiongraph_actors::admin::{
+    AdminError, AdminReply, AdminRequest, EXPORT_EVENTS_MAX, ExitCode, ExportRequest, STRAYS_MAX,
+};
 use decisiongraph_projections::{Category, LogSeq, TenantId};
 use decisiongraph_store::ReadView;
 use std::io::{BufWriter, Write};
@@ -21,7 +24,7 @@ const FIRST_PAGE_EVENTS: i64 = 100;
 /// Write events as JSON lines, with log_seq and payload_hash, in log order
 ///
 /// All of one snapshot: events whose transaction has not committed are not in it. Of a node: up to the safe mark, below which
-/// nothing changes any more. `import` reads the lines back.
+/// nothing changes any more. `import` reads the lines back. Stored events that cannot be read are named at the end (exit 1).
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  decisiongraph export > log.jsonl\n  decisiongraph export --all-tenants | zstd > backup.zst"
@@ -43,32 +46,45 @@ impl Export {
         interrupt::ends_at_once();
         let connection = Connection::open(&context.globals, Access::Read).await?;
         let mut out = BufWriter::with_capacity(PAGE_BYTES / 32, std::io::stdout());
+        let mut unreadable = Unreadable::default();
         let one = (!self.all_tenants).then(|| vec![context.globals.tenant.clone().unwrap_or_default()]);
         match &connection {
             Connection::InProcess(engine) => {
                 let view = engine.store().snapshot().await?;
                 let tenants = match one {
                     Some(one) => one,
-                    None => view.tenants().await?,
+                    None => {
+                        view.strays(STRAYS_MAX).await?.into_iter().for_each(|stray| unreadable.stray(stray));
+                        view.tenants().await?
+                    }
                 };
                 for tenant in &tenants {
-                    self.tenant(&*view, tenant, &mut out).await?;
+                    self.tenant(&*view, tenant, &mut out, &mut unreadable).await?;
                 }
             }
             Connection::Node(_) => {
                 let reply = connection.ask(AdminRequest::ExportStart).await?;
                 let AdminReply::ExportStart(start) = reply else { return Err(unexpected()) };
                 let upto = LogSeq(self.until_log_seq.unwrap_or(i64::MAX)).min(start.mark);
+                if one.is_none() {
+                    start.strays.into_iter().for_each(|stray| unreadable.stray(stray));
+                }
                 for tenant in one.unwrap_or(start.tenants) {
-                    self.tenant_of_node(&connection, tenant, upto, &mut out).await?;
+                    self.tenant_of_node(&connection, tenant, upto, &mut out, &mut unreadable).await?;
                 }
             }
         }
         written(out.flush())?;
-        Ok(ExitCode::OK)
+        unreadable.end()
     }
 
-    async fn tenant(&self, view: &dyn ReadView, tenant: &TenantId, out: &mut impl Write) -> Result<(), AdminError> {
+    async fn tenant(
+        &self,
+        view: &dyn ReadView,
+        tenant: &TenantId,
+        out: &mut impl Write,
+        unreadable: &mut Unreadable,
+    ) -> Result<(), AdminError> {
         let upto = LogSeq(self.until_log_seq.unwrap_or(i64::MAX));
         let mut after = LogSeq(self.since_log_seq);
         let mut limit = PAGE_EVENTS_MAX;
@@ -81,6 +97,10 @@ impl Export {
             after = last.log_seq;
             let mut bytes = 0;
             for event in &page {
+                if let Some(fault) = &event.fault {
+                    unreadable.event(tenant, event.log_seq, fault);
+                    continue;
+                }
                 let line = event.to_line(self.all_tenants.then_some(tenant));
                 bytes += line.len();
                 written(out.write_all(line.as_bytes()).and_then(|()| out.write_all(b"\n")))?;
@@ -96,6 +116,7 @@ impl Export {
         tenant: TenantId,
         upto: LogSeq,
         out: &mut impl Write,
+        unreadable: &mut Unreadable,
     ) -> Result<(), AdminError> {
         let mut after = LogSeq(self.since_log_seq);
         let mut limit = FIRST_PAGE_EVENTS;
@@ -108,6 +129,7 @@ impl Export {
                 return Err(AdminError::new(Category::Internal, "the log does not go on"));
             }
             after = last;
+            page.faults.iter().for_each(|(log_seq, fault)| unreadable.event(&tenant, *log_seq, fault));
             let mut bytes = 0;
             for line in &page.lines {
                 bytes += line.len();

@@ -25,6 +25,7 @@ pub mod steer;
 pub mod subgraph;
 pub mod trace;
 pub mod tree;
+mod unreadable;
 pub mod verify;
 pub mod why;
 

@@ -47,6 +47,9 @@ fn text(status: &StatusReply) -> Page {
         page.line(format_args!("open appender {}", appender(writer)));
     }
     page.page(not_asked(&status.partial));
+    if !status.strays.is_empty() {
+        page.ours("Some stored rows cannot be read and are left out: `decisiongraph health` names them.");
+    }
     if status.scopes.is_empty() {
         page.ours("No events and no projections yet: `decisiongraph import FILE` takes events in.");
         return page;

@@ -1,6 +1,7 @@
 //! `trace`: one decision from start to end.
 
 use super::read_flags::{FreshnessFlags, stale};
+use super::unreadable::Unreadable;
 use super::{Context, unexpected};
 use crate::output::number;
 use crate::page::Page;
@@ -41,7 +42,7 @@ impl Trace {
         let reply = context.ask(AdminRequest::Trace(request)).await?;
         let AdminReply::Trace(trace) = &reply else { return Err(unexpected()) };
         context.output.reply(&reply, || text(&trace_id, trace))?;
-        Ok(ExitCode::OK)
+        Unreadable::of(&trace.tenant, &trace.events).end()
     }
 }
 
