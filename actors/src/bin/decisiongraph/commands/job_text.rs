@@ -3,7 +3,8 @@
 use crate::output::{digest_short, duration, number, or_dash};
 use crate::page::Page;
 use decisiongraph_actors::engine::report::{RunReport, ScopeReport};
-use decisiongraph_store::{RunMode, RunState};
+use decisiongraph_actors::foreign_text::shell_word;
+use decisiongraph_store::{Failure, Run, RunMode, RunState};
 
 /// The report of a catch-up, rebuild or verify.
 pub fn report(report: &RunReport) -> Page {
@@ -23,7 +24,7 @@ pub fn report(report: &RunReport) -> Page {
                 failure.category,
                 failure.message
             ));
-            page.line(format_args!("Everything before it stands. See `decisiongraph failure {}`.", failure.failure_id));
+            page.line(after_failure(run, failure));
         }
         if let Some(rebuild) = &scope.rebuild {
             let verdict = match rebuild.equal {
@@ -80,6 +81,21 @@ pub fn report(report: &RunReport) -> Page {
         }
     }
     page
+}
+
+/// What to do about the event that a job stopped at. A verify records nothing, so there is no failure to point to.
+fn after_failure(run: &Run, failure: &Failure) -> String {
+    if failure.failure_id > 0 {
+        return format!("Everything before it stands. See `decisiongraph failure {}`.", failure.failure_id);
+    }
+    let tenant = shell_word(run.tenant.as_str());
+    format!(
+        "Nothing was changed or recorded, and nothing behind it was compared: the log is not what it was when it was written. Look at the event with \
+         `decisiongraph events --tenant {tenant} --since-log-seq {} --until-log-seq {}`; bring back what is missing or changed of the log from a backup, \
+         then verify again.",
+        failure.log_seq.0.saturating_sub(1),
+        failure.log_seq
+    )
 }
 
 fn work_table(scopes: &[ScopeReport]) -> Page {
