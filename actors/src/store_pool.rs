@@ -11,7 +11,7 @@ use crate::failure::Pauses;
 use crate::node::Shared;
 use crate::supervision::Vitals;
 use decisiongraph_projections::Category;
-use decisiongraph_store::{Backend, Result as StoreResult, SchemaFit, StoreError};
+use decisiongraph_store::{Backend, NEXT_MIGRATE, Result as StoreResult, SchemaFit, StoreError};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use ractor_cluster::RactorMessage;
 use std::sync::Arc;
@@ -34,6 +34,8 @@ pub enum DatabaseState {
         since: Instant,
         /// What it said last.
         message: String,
+        /// The next step, where bringing it back is none.
+        next: Option<&'static str>,
     },
 }
 
@@ -146,7 +148,7 @@ impl Actor for StorePool {
                     }
                 };
                 vitals.state("down");
-                database.state.send_replace(DatabaseState::Down { since, message: error.message });
+                database.state.send_replace(DatabaseState::Down { since, message: error.message, next: error.next });
                 let pause = PROBES.before(state.failures, shared.jitter());
                 myself.send_after(pause, || StorePoolMessage::Probe);
             }
@@ -178,7 +180,8 @@ async fn look(shared: &Shared, state: &mut StorePoolState) -> StoreResult<()> {
                         "the database has schema {}, this program needs {}; run `decisiongraph migrate`",
                         schema.database, schema.program
                     ),
-                ));
+                )
+                .next(NEXT_MIGRATE));
             }
             SchemaFit::TooNew => {
                 return Err(StoreError::new(
@@ -187,7 +190,8 @@ async fn look(shared: &Shared, state: &mut StorePoolState) -> StoreResult<()> {
                         "the database has schema {}, which serves programs from schema {} on; this program knows {}; use a newer `decisiongraph`",
                         schema.database, schema.serves_from, schema.program
                     ),
-                ));
+                )
+                .next("start this node with a program that knows the schema: the newest `decisiongraph`"));
             }
         }
         state.schema_fits = true;

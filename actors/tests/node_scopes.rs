@@ -12,7 +12,7 @@ use decisiongraph_actors::replay::ReplayMessage;
 use decisiongraph_actors::telemetry::{Exporters, Observed as _, TelemetryOptions};
 use decisiongraph_actors::worker::Phase;
 use decisiongraph_projections::{LogSeq, catalogue};
-use decisiongraph_store::{ListFilter, Run, RunMode, RunState, Scope};
+use decisiongraph_store::{DatabaseUrl, ListFilter, Run, RunMode, RunState, Scope, StoreOptions, open, throwaway};
 use node_support::*;
 use std::sync::Arc;
 use std::time::Duration;
@@ -124,6 +124,25 @@ async fn a_row_that_is_no_tenants_stops_nobody() {
         assert!(told.iter().all(|finding| finding.health == HealthWord::Degraded), "{told:?}");
         node.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_without_a_schema_is_to_be_migrated_not_brought_back() {
+    let server = throwaway::shared().await.expect("a server");
+    let database = server.empty_database().await.expect("a database");
+    let url = DatabaseUrl::parse(database.url()).expect("a URL");
+    let store = open(&url, StoreOptions::default()).await.expect("opens");
+    let node = start(&store, "early", 4, bounds()).await;
+    let answers = NodeAnswers(node.shared().clone());
+    let next = async || match answers.answer(Uuid::now_v7(), AdminRequest::Health(ScopeFilter::default())).await {
+        Ok(AdminReply::Health(health)) => health.findings.first().map(|first| first.next.clone()).unwrap_or_default(),
+        other => panic!("{other:?}"),
+    };
+    until("it says what to do", SOON, async || next().await.contains("decisiongraph migrate")).await;
+    store.migrate().await.expect("a schema");
+    insist(&store, &named(0), &support::log(2, 0)).await;
+    settled(&node, 1, SOON).await;
+    node.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,10 @@
 
 use decisiongraph_projections::{Category, Refusal};
 
+/// Next step where the schema is missing or old.
+pub const NEXT_MIGRATE: &str =
+    "run `decisiongraph migrate --database URL` as the role that owns the schema; a node then goes on by itself";
+
 /// What a store call may answer.
 pub type Result<T> = std::result::Result<T, StoreError>;
 
@@ -20,17 +24,25 @@ pub struct StoreError {
     /// A unique key was already there. Inside a batch commit: read the scope again; epoch differs: fenced, cursor
     /// differs: reload, neither: corruption.
     pub duplicate: bool,
+    /// The next step, where the category's usual one would be wrong.
+    pub next: Option<&'static str>,
 }
 
 impl StoreError {
     /// A permanent error.
     pub fn new(category: Category, message: impl Into<String>) -> StoreError {
-        StoreError { category, message: message.into(), transient: false, duplicate: false }
+        StoreError { category, message: message.into(), transient: false, duplicate: false, next: None }
     }
 
     /// An error that may pass by itself.
     pub fn transient(category: Category, message: impl Into<String>) -> StoreError {
         StoreError { transient: true, ..StoreError::new(category, message) }
+    }
+
+    /// The same error with this next step.
+    #[must_use]
+    pub fn next(self, next: &'static str) -> StoreError {
+        StoreError { next: Some(next), ..self }
     }
 
     /// A unique violation.

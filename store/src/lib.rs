@@ -33,7 +33,7 @@ pub mod sqlite;
 pub mod throwaway;
 mod url;
 
-pub use error::{Result, StoreError};
+pub use error::{NEXT_MIGRATE, Result, StoreError};
 pub use model::*;
 pub use url::{DatabaseUrl, StoreOptions, open};
 
@@ -73,6 +73,11 @@ pub trait Store: Send + Sync + 'static {
     /// Brings the schema up to this program's. Safe to run twice and by two processes at once; `version_mismatch` when the
     /// database is newer. Returns the names of the migrations it applied.
     async fn migrate(&self) -> Result<Vec<String>>;
+
+    /// Why [`Store::migrate`] takes long, if it waits for somebody, and what to do about it.
+    async fn migration_waits_for(&self) -> Result<Option<String>> {
+        Ok(None)
+    }
 
     /// The schema of the database and of the program. Works on an empty database.
     async fn schema_status(&self) -> Result<SchemaStatus>;

@@ -31,7 +31,7 @@ impl AdminError {
 
 impl From<StoreError> for AdminError {
     fn from(error: StoreError) -> AdminError {
-        let next = usual_next(error.category, error.transient).to_owned();
+        let next = error.next.unwrap_or_else(|| usual_next(error.category, error.transient)).to_owned();
         AdminError { category: error.category, message: error.message, next }
     }
 }

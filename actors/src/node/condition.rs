@@ -15,6 +15,8 @@ pub const HELD_MAX: Duration = Duration::from_secs(60);
 pub struct Condition {
     /// What is wrong with the database, and for how long; none when it answers.
     pub database_fault: Option<String>,
+    /// The next step that fits the fault, where bringing the database back is none.
+    pub database_next: Option<&'static str>,
     /// Whether this node's lease may be believed in.
     pub lease_held: bool,
     /// How long open appenders have held up the mark; none when none does.
@@ -32,6 +34,7 @@ impl Condition {
     pub fn of(shared: &Shared) -> Condition {
         Condition {
             database_fault: database_fault(&shared.database.state()),
+            database_next: database_next(&shared.database.state()),
             lease_held: !shared.trust.left().is_zero(),
             mark_held: shared.mark.borrow().held_since.map(|since| since.elapsed()),
             draining: shared.draining(),
@@ -49,7 +52,8 @@ impl Condition {
             next: next.to_owned(),
         };
         if let Some(fault) = &self.database_fault {
-            let next = "bring the database back; the node goes on by itself, nothing is lost";
+            let back = "bring the database back; the node goes on by itself, nothing is lost";
+            let next = self.database_next.unwrap_or(back);
             return vec![finding(HealthWord::Failed, "database", fault.clone(), next)];
         }
         let mut found = Vec::new();
@@ -114,9 +118,17 @@ pub fn database_fault(state: &DatabaseState) -> Option<String> {
     match state {
         DatabaseState::Up => None,
         DatabaseState::Starting => Some("not reached yet".to_owned()),
-        DatabaseState::Down { since, message } => {
+        DatabaseState::Down { since, message, .. } => {
             Some(format!("away for {:.0} s: {message}", since.elapsed().as_secs_f64()))
         }
+    }
+}
+
+/// Next step that fits the fault of the database, where the usual one does not.
+fn database_next(state: &DatabaseState) -> Option<&'static str> {
+    match state {
+        DatabaseState::Up | DatabaseState::Starting => None,
+        DatabaseState::Down { next, .. } => *next,
     }
 }
 
@@ -141,6 +153,10 @@ mod tests {
             assert_eq!(condition.findings()[0].subject, subject);
             assert_eq!(condition.ready().err().as_deref(), ready);
         }
+        let back = Condition { database_fault: Some("refused".to_owned()), ..Condition::default() };
+        assert!(back.findings()[0].next.contains("bring the database back"));
+        let unfit = Condition { database_next: Some("run `decisiongraph migrate`"), ..back };
+        assert_eq!(unfit.findings()[0].next, "run `decisiongraph migrate`");
         let held = Condition { mark_held: Some(HELD_MAX / 2), ..well };
         assert!(held.findings().is_empty());
     }

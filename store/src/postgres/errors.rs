@@ -2,6 +2,7 @@
 //!
 //! *Never here:* passwords, payloads, values of keys. The server's `DETAIL` quotes rows, so it is left out.
 
+use crate::error::NEXT_MIGRATE;
 use crate::{Result, StoreError};
 use deadpool_postgres::PoolError;
 use decisiongraph_projections::Category;
@@ -11,6 +12,13 @@ use tokio_postgres::error::SqlState;
 
 /// Raised by `dg_commit_scope` and `dg_commit_build` when the batch is not the next one.
 pub(super) const FENCED: &str = "DG001";
+
+/// Raised by `session_begin.sql`: the server is too old; the session is not the one that was asked for.
+const TOO_OLD: &str = "DG002";
+const POOLED: &str = "DG003";
+
+const NEXT_POOLED: &str = "connect to PostgreSQL itself: put its own host and port into the database URL, not those of a pooler (pgbouncer, RDS Proxy); \
+                           it will not pass by itself";
 
 /// Says during what an error happened.
 pub(super) trait During<T> {
@@ -52,7 +60,19 @@ pub(super) fn explain(error: &Error, what: &str) -> StoreError {
         || *code == SqlState::UNDEFINED_COLUMN
     {
         let hint = "; the database has not this program's schema: run `decisiongraph migrate`";
-        return StoreError::new(Category::Unavailable, message(hint));
+        return StoreError::new(Category::Unavailable, message(hint)).next(NEXT_MIGRATE);
+    }
+    if code.code() == TOO_OLD {
+        let next = "upgrade the server to PostgreSQL 14 or newer, or name another one in the database URL";
+        return StoreError::new(Category::VersionMismatch, message("")).next(next);
+    }
+    // A statement that was prepared on this session is not there, or another one's is: somebody shares it out.
+    if code.code() == POOLED
+        || *code == SqlState::INVALID_SQL_STATEMENT_NAME
+        || *code == SqlState::DUPLICATE_PSTATEMENT
+        || is_refused_by_a_pooler(db.message())
+    {
+        return StoreError::new(Category::Unavailable, message("")).next(NEXT_POOLED);
     }
     if *code == SqlState::INSUFFICIENT_PRIVILEGE
         || *code == SqlState::INVALID_PASSWORD
@@ -69,9 +89,13 @@ pub(super) fn explain(error: &Error, what: &str) -> StoreError {
     match &code.code()[..2] {
         // Connection exceptions; the operator stops or starts the server or ends the session.
         "08" | "57" if *code != SqlState::QUERY_CANCELED => StoreError::transient(Category::Unavailable, message("")),
-        _ if *code == SqlState::TOO_MANY_CONNECTIONS => StoreError::transient(Category::Unavailable, message("")),
+        _ if *code == SqlState::TOO_MANY_CONNECTIONS => {
+            let next = "end sessions of other programs or raise `max_connections`; a node goes on by itself, a command has to be repeated";
+            StoreError::transient(Category::Unavailable, message("")).next(next)
+        }
         _ if *code == SqlState::INVALID_CATALOG_NAME => {
-            StoreError::new(Category::Unavailable, message("; create it first"))
+            let next = "create it (`createdb NAME`), then run `decisiongraph migrate`, or correct the name in the database URL";
+            StoreError::new(Category::Unavailable, message("; create it first")).next(next)
         }
         // Serialization, deadlock, lock and statement time-outs, idle time-outs, out of memory.
         "40" | "53" => StoreError::transient(Category::Storage, message("")),
@@ -138,6 +162,11 @@ pub(super) fn explain_pool(error: PoolError, address: &str) -> StoreError {
         }
         other => StoreError::internal(format!("{address}: {other}")),
     }
+}
+
+/// A pooler's word for settings that it does not pass on. It is no fault that passes, though its code (08P01) says so.
+fn is_refused_by_a_pooler(message: &str) -> bool {
+    ["unsupported startup parameter", "command-line options"].iter().any(|said| message.contains(said))
 }
 
 /// Whether the session is gone.

@@ -1,7 +1,9 @@
 //! Connections: how every session is set up, the pool for reads and short transactions, and the sessions that write batches.
 //!
 //! *Guarantees.* Every session runs at READ COMMITTED with `row_security` off and `synchronous_commit` on, and is ended by the
-//! server when it holds a transaction open for too long: time-outs are part of the commit protocol.
+//! server when it holds a transaction open for too long: time-outs are part of the commit protocol. A session to which these settings have
+//! not come (a pooler drops them), or whose server is too old, is refused before its first use; in every other one, names mean what they
+//! mean to the migrator (`sql/session_begin.sql`).
 //!
 //! [`Connections::hang_up`] ends every session at once, also those whose answer somebody waits for: behind a network that has forgotten a
 //! connection nothing else does for a long time. It happens by itself when an answer is overdue ([`Connections::overdue`]).
@@ -338,6 +340,7 @@ where
             Ok(()) = hang_ups.changed() => {}
         }
     });
+    client.batch_execute(include_str!("sql/session_begin.sql")).await?;
     Ok((client, driver))
 }
 
@@ -381,6 +384,8 @@ fn settings(options: &StoreOptions) -> String {
         "enable_sort=off".to_owned(),
         "enable_incremental_sort=off".to_owned(),
         "jit=off".to_owned(),
+        // Asked for by session_begin.sql: whether what was sent has arrived.
+        "decisiongraph.session=begun".to_owned(),
     ]
     .map(|setting| format!("-c {setting}"))
     .join(" ")

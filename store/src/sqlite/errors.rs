@@ -71,6 +71,7 @@ pub(super) fn unreadable(error: &rusqlite::Error) -> bool {
 /// The database has no schema, or an old one.
 pub(super) fn not_migrated() -> StoreError {
     StoreError::new(Category::Unavailable, "the database has not this program's schema; run `decisiongraph migrate`")
+        .next("run `decisiongraph migrate`")
 }
 
 /// The database's schema is newer than the program.
