@@ -185,3 +185,55 @@ async fn what_cannot_be_read_is_named_behind_what_can() {
     assert_eq!(health.code, 10, "{}", health.stdout);
     assert!(health.stdout.contains("DELETE FROM dg_event_log WHERE tenant_id"), "{}", health.stdout);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_verify_that_meets_a_hole_points_to_nothing_that_is_not_there() {
+    let database = server().await.fresh_database().await.expect("a database");
+    let cli = Cli::new();
+    let log = cli.file("log.jsonl", trace("t").join("\n"));
+    assert_eq!(cli.run(&["import", text(&log), "--tenant", "it's", "--database", database.url()]).code, 0);
+    assert_eq!(cli.run(&["catch-up", "--tenant", "it's", "--database", database.url()]).code, 0);
+    session(database.url()).await.batch_execute("DELETE FROM dg_event_log WHERE log_seq = 2").await.expect("a hole");
+    let verify = cli.run(&["verify", "--tenant", "it's", "--database", database.url()]);
+    assert_eq!(verify.code, 4, "{}", verify.stdout);
+    assert!(!verify.stdout.contains("decisiongraph failure"), "{}", verify.stdout);
+    let look = "decisiongraph events --tenant 'it'\\''s' --since-log-seq 2 --until-log-seq 3";
+    assert!(verify.stdout.contains(look), "{}", verify.stdout);
+    let events = cli.run(&[
+        "events",
+        "--tenant",
+        "it's",
+        "--since-log-seq",
+        "2",
+        "--until-log-seq",
+        "3",
+        "--json",
+        "--database",
+        database.url(),
+    ]);
+    assert_eq!(events.json()["events"][0]["log_seq"], 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migrate_that_waits_says_for_whom_and_goes_on() {
+    let database = server().await.fresh_database().await.expect("a database");
+    let cli = Cli::new();
+    let other = session(database.url()).await;
+    other
+        .batch_execute("BEGIN; LOCK TABLE refinery_schema_history IN SHARE UPDATE EXCLUSIVE MODE")
+        .await
+        .expect("held");
+    let mut migrating = cli
+        .command(&["migrate", "--database", database.url()])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("starts");
+    let mut told = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(migrating.stderr.as_mut().expect("piped")), &mut told)
+        .expect("a line");
+    assert!(told.contains("waiting for another migration: pid ") && told.contains("pg_terminate_backend"), "{told}");
+    other.batch_execute("ROLLBACK").await.expect("gone");
+    let ended = migrating.wait_with_output().expect("ends");
+    assert!(ended.status.success(), "{ended:?}");
+}

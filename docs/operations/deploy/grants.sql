@@ -5,29 +5,57 @@
 -- Guarantees: may run again at any time, also while nodes work: it is one statement, takes away what is not listed here, and leaves the
 -- node's own tables alone when they are right already (a GRANT at the very moment of an ATTACH makes one of the two fail). A table that it
 -- has no rule for is an error, not an omission. A new projection needs no rule: it is known by its partitioned table.
+-- Nothing in it means what somebody else made: see roles.sql.
 --
 --   the log          node and appender insert every column but log_seq and recorded_at, so that nobody but the migrator can choose a
 --                    position (the high-water mark rests on that); nobody updates or deletes. The appender does not see payloads.
---   projections      the node owns each partitioned table and the partitions it made (g<number>); the shared partition is the migrator's.
+--   projections      the node owns each partitioned table and the partitions it made (in dg_partitions); the shared partition is the
+--                    migrator's.
 --   all else         as the rules say; the reader reads everything, the appender nothing.
 
 DO $$
 DECLARE
+    home    text := pg_catalog.current_schema();
+    log     text;
     thing   record;
     columns text;
 BEGIN
-    IF to_regclass('dg_event_log') IS NULL THEN
-        RAISE EXCEPTION 'there is no DecisionGraph schema here: run `decisiongraph migrate` as decisiongraph_migrator first';
+    PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    log := format('%I.dg_event_log', home);
+    IF to_regclass(log) IS NULL OR to_regclass(format('%I.dg_turn', home)) IS NULL THEN
+        RAISE EXCEPTION 'there is no DecisionGraph schema of this version here: run `decisiongraph migrate` as decisiongraph_migrator first';
     END IF;
 
+    -- What strangers made: the same question as in roles.sql.
+    FOR thing IN
+        WITH trusted AS (
+            SELECT r.oid FROM pg_roles r WHERE r.rolsuper OR r.rolname = 'decisiongraph_migrator'
+        ), places AS (
+            SELECT n.oid FROM pg_namespace n WHERE n.nspname IN (home, 'dg_partitions')
+        )
+        SELECT p.oid::regprocedure::text AS name, p.proowner AS owner
+          FROM pg_proc p WHERE p.pronamespace IN (SELECT oid FROM places) AND p.proowner NOT IN (SELECT oid FROM trusted)
+        UNION ALL
+        SELECT 'operator ' || o.oid::regoperator::text, o.oprowner
+          FROM pg_operator o WHERE o.oprnamespace IN (SELECT oid FROM places) AND o.oprowner NOT IN (SELECT oid FROM trusted)
+        UNION ALL
+        SELECT 'view ' || c.oid::regclass::text, c.relowner
+          FROM pg_class c
+         WHERE c.relkind IN ('v', 'm', 'f') AND c.relnamespace IN (SELECT oid FROM places) AND c.relowner NOT IN (SELECT oid FROM trusted)
+    LOOP
+        RAISE EXCEPTION '% was made by %, whose password somebody may have: find out who, drop it, change the password, then run this again',
+            thing.name, pg_get_userbyid(thing.owner);
+    END LOOP;
+
     -- What the node makes from now on can be read, too.
-    EXECUTE format('ALTER DEFAULT PRIVILEGES FOR ROLE decisiongraph_node IN SCHEMA %I GRANT SELECT ON TABLES TO decisiongraph_reader',
-                   current_schema());
+    ALTER DEFAULT PRIVILEGES FOR ROLE decisiongraph_node IN SCHEMA dg_partitions GRANT SELECT ON TABLES TO decisiongraph_reader;
+    -- Who is given a table must be allowed to make one where it is: for this transaction, which nobody sees before its end.
+    EXECUTE format('GRANT CREATE ON SCHEMA %I TO decisiongraph_node', home);
 
     FOR thing IN
-        SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS kind, c.oid::regclass::text AS name,
-               c.relname ~ '_g[0-9]+$' OR c.relkind = 'p' AND c.relname <> 'dg_event_log' AS is_nodes,
-               c.relowner = 'decisiongraph_node'::regrole AS has_owner,
+        SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS kind, format('%I.%I', n.nspname, c.relname) AS name,
+               n.nspname = 'dg_partitions' OR c.relkind = 'p' AND c.relname <> 'dg_event_log' AS is_nodes,
+               c.relowner = 'decisiongraph_node'::regrole::oid AS has_owner,
                CASE WHEN c.relkind <> 'S' THEN
                    has_table_privilege('decisiongraph_reader', c.oid, 'SELECT')
                    AND NOT has_table_privilege('decisiongraph_reader', c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')
@@ -36,6 +64,7 @@ BEGIN
                CASE WHEN parent.relname <> 'dg_event_log' THEN 'SELECT, INSERT, UPDATE, DELETE' ELSE rules.node END AS node,
                CASE WHEN c.relkind <> 'S' OR c.relname = 'dg_event_log_log_seq_seq' THEN 'SELECT' END AS reader
           FROM pg_class c
+          JOIN pg_namespace n ON n.oid = c.relnamespace
           LEFT JOIN pg_inherits i ON i.inhrelid = c.oid
           LEFT JOIN pg_class parent ON parent.oid = i.inhparent
           LEFT JOIN (VALUES
@@ -55,10 +84,11 @@ BEGIN
                ('dg_skip_skip_id_seq',                    ''),
                ('dg_run',                                 'SELECT, INSERT, UPDATE'),
                ('dg_run_claim',                           'SELECT, INSERT, DELETE'),
+               ('dg_turn',                                'INSERT'),
                ('dg_schema',                              'SELECT'),
                ('refinery_schema_history',                'SELECT')
           ) AS rules (name, node) ON rules.name = c.relname
-         WHERE c.relnamespace = current_schema()::regnamespace
+         WHERE n.nspname IN (home, 'dg_partitions')
            AND (c.relname LIKE 'dg\_%' OR c.relname = 'refinery_schema_history')
            AND c.relkind IN ('r', 'p', 'S')
     LOOP
@@ -82,22 +112,24 @@ BEGIN
         END IF;
     END LOOP;
 
+    EXECUTE format('REVOKE CREATE ON SCHEMA %I FROM decisiongraph_node', home);
+
     SELECT string_agg(quote_ident(attname), ', ') INTO columns
       FROM pg_attribute
-     WHERE attrelid = 'dg_event_log'::regclass AND attnum > 0 AND NOT attisdropped AND attname NOT IN ('log_seq', 'recorded_at');
-    EXECUTE format('GRANT INSERT (%s) ON dg_event_log TO decisiongraph_node, decisiongraph_appender', columns);
+     WHERE attrelid = to_regclass(log) AND attnum > 0 AND NOT attisdropped AND attname NOT IN ('log_seq', 'recorded_at');
+    EXECUTE format('GRANT INSERT (%s) ON %s TO decisiongraph_node, decisiongraph_appender', columns, log);
     -- What an append looks up: positions, identities and hashes of what is stored, and whether the schema fits.
     SELECT string_agg(quote_ident(attname), ', ') INTO columns
       FROM pg_attribute
-     WHERE attrelid = 'dg_event_log'::regclass AND attnum > 0 AND NOT attisdropped AND attname NOT IN ('payload', 'recorded_at');
-    EXECUTE format('GRANT SELECT (%s) ON dg_event_log TO decisiongraph_appender', columns);
-    GRANT SELECT ON dg_schema, refinery_schema_history TO decisiongraph_appender;
+     WHERE attrelid = to_regclass(log) AND attnum > 0 AND NOT attisdropped AND attname NOT IN ('payload', 'recorded_at');
+    EXECUTE format('GRANT SELECT (%s) ON %s TO decisiongraph_appender', columns, log);
+    EXECUTE format('GRANT SELECT ON %1$I.dg_schema, %1$I.refinery_schema_history TO decisiongraph_appender', home);
 
     -- The commit protocol is the node's.
     FOR thing IN
         SELECT p.oid::regprocedure::text AS name
           FROM pg_proc p
-         WHERE p.pronamespace = current_schema()::regnamespace AND p.proname LIKE 'dg\_%'
+         WHERE p.pronamespace = home::regnamespace AND p.proname LIKE 'dg\_%'
     LOOP
         EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC, decisiongraph_appender, decisiongraph_reader', thing.name);
         EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO decisiongraph_node', thing.name);

@@ -109,13 +109,14 @@ pub(super) async fn finish(store: &PostgresStore, lease: &BuildLease) -> Result<
     let what = "finish a generation";
     let connections = &store.connections;
     let client = partition::session(connections).await?;
-    if is_own(lease.generation) {
-        partition::alone(&client, lease.generation).await?;
-    }
+    let tables = projection_of(&lease.scope)?.tables();
+    let _turn = match is_own(lease.generation) {
+        true => Some(partition::alone(connections, &client, tables, lease.generation).await?),
+        false => None,
+    };
     partition::check(&client, lease).await?;
     if is_own(lease.generation) {
         crash::point("finish.before_index");
-        let tables = projection_of(&lease.scope)?.tables();
         partition::complete(connections, &client, lease, tables).await?;
         partition::attach(&client, tables, lease.generation).await?;
         crash::point("finish.after_index");

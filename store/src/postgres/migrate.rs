@@ -6,9 +6,10 @@ use crate::{Result, SchemaStatus, StoreError};
 use deadpool_postgres::ClientWrapper;
 use decisiongraph_projections::Category;
 use refinery::{Migration, Runner};
+use tokio_postgres::error::SqlState;
 
 /// Numbered and append-only: a migration that was published is never edited.
-const MIGRATIONS: [(&str, &str); 9] = [
+const MIGRATIONS: [(&str, &str); 10] = [
     ("V001__runtime", include_str!("../../../migrations/postgres/V001__runtime.sql")),
     ("V002__projections", include_str!("../../../migrations/postgres/V002__projections.sql")),
     ("V003__planner", include_str!("../../../migrations/postgres/V003__planner.sql")),
@@ -18,18 +19,35 @@ const MIGRATIONS: [(&str, &str); 9] = [
     ("V007__locality", include_str!("../../../migrations/postgres/V007__locality.sql")),
     ("V008__precedents", include_str!("../../../migrations/postgres/V008__precedents.sql")),
     ("V009__numbers", include_str!("../../../migrations/postgres/V009__numbers.sql")),
+    ("V010__walls", include_str!("../../../migrations/postgres/V010__walls.sql")),
 ];
 /// The table of applied migrations.
 const HISTORY: &str = "refinery_schema_history";
-/// Key of the advisory lock under which migrations run.
-const MIGRATION_LOCK: i64 = 0x4447_0001;
+/// Who migrates holds this. Not an advisory lock: only whoever may change that table, the migrator, can take it or keep others waiting.
+const LOCK: &str = "BEGIN; LOCK TABLE refinery_schema_history IN SHARE UPDATE EXCLUSIVE MODE";
+/// As refinery makes it.
+const CREATE_HISTORY: &str = "CREATE TABLE IF NOT EXISTS refinery_schema_history (version INT4 PRIMARY KEY, name VARCHAR(255), applied_on \
+                              VARCHAR(255), checksum VARCHAR(255))";
+const NO_TIMEOUTS: &str =
+    "SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0";
 
 pub(super) async fn migrate(store: &PostgresStore) -> Result<Vec<String>> {
     let what = "migrate";
-    // A session of its own: its lock and its settings end with it.
+    // Sessions of their own: lock and settings end with them.
+    let turn = store.connections.dedicated().await?;
     let mut client = store.connections.dedicated().await?;
-    client.batch_execute("SET statement_timeout = 0; SET lock_timeout = 0").await.during(what)?;
-    client.execute("SELECT pg_advisory_lock($1)", &[&MIGRATION_LOCK]).await.during(what)?;
+    for session in [&turn, &client] {
+        session.batch_execute(NO_TIMEOUTS).await.during(what)?;
+    }
+    if !has_history(&turn).await? {
+        match turn.batch_execute(CREATE_HISTORY).await {
+            // Another one made it at the same time.
+            Err(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => {}
+            made => made.during(what)?,
+        }
+    }
+    turn.batch_execute(LOCK).await.during(what)?;
+    refuse_strangers(&client).await?;
     let status = status_of(&client).await?;
     if status.database > status.program {
         return Err(StoreError::new(
@@ -43,7 +61,58 @@ pub(super) async fn migrate(store: &PostgresStore) -> Result<Vec<String>> {
     let mut runner = runner()?;
     runner.set_migration_table_name(HISTORY);
     let report = runner.run_async(&mut *client).await.map_err(|error| explain(&error))?;
+    prove_rules(&client).await?;
     Ok(report.applied_migrations().iter().map(ToString::to_string).collect())
+}
+
+/// Who holds the lock that a migration waits for, and what to do about it.
+pub(super) async fn waits_for(store: &PostgresStore) -> Result<Option<String>> {
+    let client = store.connections.get().await?;
+    let holder = client.query_opt(include_str!("sql/migration_holder.sql"), &[]).await.during("look who migrates")?;
+    Ok(holder.map(|row| {
+        let (pid, user, program, seconds): (i32, Option<String>, Option<String>, Option<f64>) =
+            (row.get(0), row.get(1), row.get(2), row.get(3));
+        let (user, program) = (user.unwrap_or_default(), program.unwrap_or_default());
+        format!(
+            "waiting for another migration: pid {pid} of {user:?} ({program:?}) has held its lock for {:.0} s; if nothing runs there any more, end that \
+             session: `SELECT pg_terminate_backend({pid})`",
+            seconds.unwrap_or_default()
+        )
+    }))
+}
+
+/// Stops before the first statement of a migration when somebody who is not trusted with the schema made functions or operators in it.
+async fn refuse_strangers(client: &ClientWrapper) -> Result<()> {
+    let found = client.query(include_str!("sql/strangers.sql"), &[]).await.during("look for what strangers made")?;
+    if found.is_empty() {
+        return Ok(());
+    }
+    let named: Vec<String> =
+        found.iter().map(|row| format!("{} (of {})", row.get::<_, &str>(0), row.get::<_, &str>(1))).collect();
+    let message = format!(
+        "the schema holds what the program never makes, by a role that does not own it: {}; a migration could run it with this role's rights",
+        named.join(", ")
+    );
+    let next = "find out who has that role's password; drop what is named (as an administrator), change the password, then migrate again";
+    Err(StoreError::new(Category::Unauthorized, message).next(next))
+}
+
+/// Proves the rules that every row keeps. Rows from before a rule may break it: then it stays unproven, new rows have to keep it, and
+/// `health` says which rows to mend.
+async fn prove_rules(client: &ClientWrapper) -> Result<()> {
+    let what = "prove a rule of the schema";
+    for rule in client.query(include_str!("sql/unproven_rules.sql"), &[]).await.during(what)? {
+        match client.batch_execute(rule.get(0)).await {
+            Err(error) if error.code() == Some(&SqlState::CHECK_VIOLATION) => {}
+            proven => proven.during(what)?,
+        }
+    }
+    Ok(())
+}
+
+async fn has_history(client: &ClientWrapper) -> Result<bool> {
+    let exists = client.query_one("SELECT to_regclass($1::text) IS NOT NULL", &[&HISTORY]).await;
+    Ok(exists.during("read the schema's version")?.get(0))
 }
 
 pub(super) async fn status(store: &PostgresStore) -> Result<SchemaStatus> {
@@ -53,8 +122,7 @@ pub(super) async fn status(store: &PostgresStore) -> Result<SchemaStatus> {
 async fn status_of(client: &ClientWrapper) -> Result<SchemaStatus> {
     let what = "read the schema's version";
     let program = MIGRATIONS.len() as i64;
-    let exists = client.query_one("SELECT to_regclass($1::text) IS NOT NULL", &[&HISTORY]).await.during(what)?;
-    if !exists.get::<_, bool>(0) {
+    if !has_history(client).await? {
         return Ok(SchemaStatus { database: 0, program, serves_from: 0 });
     }
     let newest = format!("SELECT coalesce(max(version), 0)::bigint FROM {HISTORY}");

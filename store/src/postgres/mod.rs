@@ -10,6 +10,7 @@
 //! | [`lease`], [`member`], [`pause`] | ownership; who is there; leaving a scope alone |
 //! | [`commit`] | batches, fenced |
 //! | [`generation`], [`sweep`] | rebuilds: begun, finished, flipped to, removed |
+//! | [`turn`] | what one process at a time does |
 //! | [`failure`], [`skip`], [`run`] | poison events, what is left out, jobs |
 //! | [`rows`], [`values`] | statements out of table descriptions; values on the wire |
 //! | [`errors`] | the only place that maps the server's errors |
@@ -38,6 +39,7 @@ mod scope;
 mod skip;
 mod sweep;
 mod tls;
+mod turn;
 mod values;
 mod view;
 mod wake;
@@ -79,6 +81,10 @@ impl Store for PostgresStore {
 
     async fn migrate(&self) -> Result<Vec<String>> {
         migrate::migrate(self).await
+    }
+
+    async fn migration_waits_for(&self) -> Result<Option<String>> {
+        migrate::waits_for(self).await
     }
 
     async fn schema_status(&self) -> Result<SchemaStatus> {

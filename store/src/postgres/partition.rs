@@ -10,7 +10,8 @@
 use super::PostgresStore;
 use super::errors::During as _;
 use super::pool::Connections;
-use super::rows::{is_own, leaf};
+use super::rows::{is_own, leaf, own_name};
+use super::turn::Turn;
 use super::values::Key;
 use crate::{BuildLease, Generation, Result, StoreError};
 use deadpool_postgres::ClientWrapper;
@@ -30,16 +31,16 @@ const SORT_MB: u32 = 96;
 
 /// The statement that makes a generation's own table.
 pub(super) fn create_table(table: &Table, generation: Generation) -> String {
-    let (parent, own) = (table.name, leaf(table.name, generation));
+    let (parent, own, name) = (table.name, leaf(table.name, generation), own_name(table.name, generation));
     format!(
-        "CREATE TABLE {own} (LIKE {parent} INCLUDING DEFAULTS INCLUDING STORAGE, CONSTRAINT {own}_only CHECK (generation = {generation}))"
+        "CREATE TABLE {own} (LIKE {parent} INCLUDING DEFAULTS INCLUDING STORAGE, CONSTRAINT {name}_only CHECK (generation = {generation}))"
     )
 }
 
 /// The statement that makes the index of the primary key.
 fn create_primary(table: &Table, generation: Generation) -> String {
-    let own = leaf(table.name, generation);
-    format!("CREATE UNIQUE INDEX IF NOT EXISTS {own}_pkey ON {own} (tenant_id, generation, row_key)")
+    let (own, name) = (leaf(table.name, generation), own_name(table.name, generation));
+    format!("CREATE UNIQUE INDEX IF NOT EXISTS {name}_pkey ON {own} (tenant_id, generation, row_key)")
 }
 
 /// The statements that make those of the partitioned table's secondary indexes that are `wanted`: attaching then finds them, and builds
@@ -50,11 +51,12 @@ async fn create_secondary(
     generation: Generation,
     wanted: impl Fn(&str) -> bool,
 ) -> Result<Vec<String>> {
-    let own = leaf(table.name, generation);
+    let (own, name) = (leaf(table.name, generation), own_name(table.name, generation));
     let indexes = client.query(include_str!("sql/secondary_indexes.sql"), &[&table.name]).await.during(table.name)?;
     let defined = indexes.iter().map(|index| (index.get::<_, i64>(0), index.get::<_, &str>(1)));
-    let create =
-        |(number, definition): (i64, &str)| format!("CREATE INDEX IF NOT EXISTS {own}_i{number} ON {own} {definition}");
+    let create = |(number, definition): (i64, &str)| {
+        format!("CREATE INDEX IF NOT EXISTS {name}_i{number} ON {own} {definition}")
+    };
     Ok(defined.filter(|(_, definition)| wanted(definition)).map(create).collect())
 }
 
@@ -143,7 +145,7 @@ pub(super) async fn session(connections: &Connections) -> Result<ClientWrapper> 
     let client = connections.dedicated().await?;
     // Several indexes are built at the same time instead of one by several workers.
     let settings = format!(
-        "SET statement_timeout = 0; SET maintenance_work_mem = '{SORT_MB}MB'; SET max_parallel_maintenance_workers = 0; \
+        "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET maintenance_work_mem = '{SORT_MB}MB'; SET max_parallel_maintenance_workers = 0; \
          SET default_statistics_target = {STATISTICS_TARGET}"
     );
     client.batch_execute(&settings).await.during("set up a session")?;
@@ -151,13 +153,20 @@ pub(super) async fn session(connections: &Connections) -> Result<ClientWrapper> 
 }
 
 /// Waits until nobody else makes this generation ready: not an interrupted call, and not the sessions beside it, which may still be
-/// building an index each.
-pub(super) async fn alone(client: &ClientWrapper, generation: Generation) -> Result<()> {
+/// building an index each ([`complete`]).
+pub(super) async fn alone(
+    connections: &Connections,
+    client: &ClientWrapper,
+    tables: &[Table],
+    generation: Generation,
+) -> Result<Turn> {
     let what = "wait for an interrupted call";
-    client.execute("SELECT pg_advisory_lock($1)", &[&generation.0]).await.during(what)?;
-    client.execute("SELECT pg_advisory_lock($1)", &[&-generation.0]).await.during(what)?;
-    client.execute("SELECT pg_advisory_unlock($1)", &[&-generation.0]).await.during(what)?;
-    Ok(())
+    let turn = Turn::take(connections, &format!("generation {generation}")).await?;
+    if let Some(first) = tables.first() {
+        let lock = format!("BEGIN; LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE; COMMIT", leaf(first.name, generation));
+        client.batch_execute(&lock).await.during(what)?;
+    }
+    Ok(turn)
 }
 
 /// Builds the indexes that are missing, several at the same time.
@@ -180,18 +189,23 @@ pub(super) async fn complete(
     missing.reverse();
     let (missing, next) = (&missing, &AtomicUsize::new(0));
     let worth = usize::try_from(bytes / SESSION_BYTES).unwrap_or(usize::MAX).clamp(1, SESSIONS_MAX);
+    let here = tables.first().map(|table| leaf(table.name, lease.generation)).unwrap_or_default();
+    let here = &format!("BEGIN; LOCK TABLE {here} IN SHARE MODE");
     let sessions = (0..missing.len().min(worth)).map(|number| async move {
         let beside;
         let client = if number == 0 {
             client
         } else {
             beside = session(connections).await?;
-            let shared = "SELECT pg_advisory_lock_shared($1)";
-            beside.execute(shared, &[&-lease.generation.0]).await.during("build an index")?;
+            // Held until it has done its part: what `alone` waits for.
+            beside.batch_execute(here).await.during("build an index")?;
             &beside
         };
         while let Some((table, statement)) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
             client.batch_execute(statement).await.map_err(|error| twice(lease, table, &error))?;
+        }
+        if number > 0 {
+            client.batch_execute("COMMIT").await.during("build an index")?;
         }
         Ok::<(), StoreError>(())
     });
@@ -203,11 +217,11 @@ pub(super) async fn attach(client: &ClientWrapper, tables: &[Table], generation:
     let what = "attach a generation";
     let mut steps = Vec::new();
     for table in tables {
-        let (parent, own) = (table.name, leaf(table.name, generation));
+        let (parent, own, name) = (table.name, leaf(table.name, generation), own_name(table.name, generation));
         let state = client.query_one(include_str!("sql/partition_state.sql"), &[&own]).await.during(what)?;
         let (attached, primary): (bool, bool) = (state.get(0), state.get(1));
         if !primary {
-            steps.push(format!("ALTER TABLE {own} ADD CONSTRAINT {own}_pkey PRIMARY KEY USING INDEX {own}_pkey"));
+            steps.push(format!("ALTER TABLE {own} ADD CONSTRAINT {name}_pkey PRIMARY KEY USING INDEX {name}_pkey"));
         }
         if !attached {
             let upper = generation.0 + 1;

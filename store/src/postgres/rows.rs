@@ -18,9 +18,20 @@ pub(super) fn is_own(generation: Generation) -> bool {
     generation.0 >= OWN_FROM
 }
 
-/// The partition that holds the rows of a generation.
+/// Schema of the tables that nodes make, which is on nobody's search path (ADR 11).
+const OWN_SCHEMA: &str = "dg_partitions";
+
+/// The partition that holds the rows of a generation, as a statement names it.
 pub(super) fn leaf(table: &str, generation: Generation) -> String {
-    if is_own(generation) { format!("{table}_g{generation}") } else { format!("{table}_shared") }
+    match is_own(generation) {
+        true => format!("{OWN_SCHEMA}.{}", own_name(table, generation)),
+        false => format!("{table}_shared"),
+    }
+}
+
+/// A generation's own table without its schema: what the names of its indexes and constraints begin with.
+pub(super) fn own_name(table: &str, generation: Generation) -> String {
+    format!("{table}_g{generation}")
 }
 
 /// A parameter.

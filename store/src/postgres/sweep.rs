@@ -8,13 +8,12 @@
 use super::PostgresStore;
 use super::errors::During as _;
 use super::rows::{is_own, leaf};
+use super::turn::Turn;
 use crate::{Generation, Result, Sweep, crash};
 use deadpool_postgres::ClientWrapper;
 use decisiongraph_projections::{Projection, catalogue};
 use std::collections::HashSet;
 
-/// Key of the advisory lock of sweeps: one at a time in a database.
-const SWEEP_LOCK: i64 = 0x4447_0002;
 /// Rows deleted by one statement.
 const DELETE_ROWS: u64 = 10_000;
 
@@ -28,18 +27,18 @@ pub(super) async fn sweep(store: &PostgresStore, rows_max: u64) -> Result<Sweep>
             return Ok(Sweep::default());
         }
     }
-    // A session of its own: its lock ends with it.
+    // One at a time in a database.
+    let turn = Turn::try_take(&store.connections, "sweep").await?;
     let client = store.connections.dedicated().await?;
     crash::point("sweep.begin");
-    let locked = client.query_one("SELECT pg_try_advisory_lock($1)", &[&SWEEP_LOCK]).await.during(what)?;
     let retired = client.query(include_str!("sql/sweep_retired.sql"), &[]).await.during(what)?;
     let mut sweep = Sweep::default();
-    if !locked.get::<_, bool>(0) {
+    let Some(turn) = turn else {
         sweep.left = retired.len() as u64;
         return Ok(sweep);
-    }
+    };
     // Asked after the retired ones were read: whoever is not in it began later and reads the new generation.
-    let open = client.query(include_str!("sql/sweep_open_transactions.sql"), &[]).await.during(what)?;
+    let open = client.query(include_str!("sql/sweep_open_transactions.sql"), &[&turn.pid]).await.during(what)?;
     let open: HashSet<String> = open.iter().map(|row| row.get(0)).collect();
     for row in retired {
         let (tenant, generation): (String, Generation) = (row.get(0), Generation(row.get(1)));

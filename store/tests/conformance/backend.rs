@@ -15,6 +15,14 @@ pub enum Blank {
     Postgres,
 }
 
+/// What V010 did, undone.
+#[cfg(feature = "throwaway-postgres")]
+const WITHOUT_WALLS: &str = "DO $$ DECLARE it record; BEGIN FOR it IN SELECT conrelid::regclass AS t, conname FROM pg_constraint \
+                 WHERE contype = 'c' AND conname ~ '_(tenant|tags|digest|trace_seq)$' AND connamespace = 'public'::regnamespace LOOP \
+                 EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', it.t, it.conname); END LOOP; \
+                 FOR it IN SELECT oid::regclass AS t FROM pg_class WHERE relkind = 'r' AND relnamespace = 'dg_partitions'::regnamespace LOOP \
+                 EXECUTE format('ALTER TABLE %s SET SCHEMA public', it.t); END LOOP; DROP TABLE dg_turn; END $$";
+
 impl Blank {
     /// A database without a schema.
     pub async fn empty(self) -> Fresh {
@@ -47,6 +55,7 @@ impl Blank {
             ],
             #[cfg(feature = "throwaway-postgres")]
             Blank::Postgres => &[
+                WITHOUT_WALLS,
                 "DROP INDEX dg_cg_edges_from",
                 "DROP INDEX dg_cg_edges_to",
                 "ALTER TABLE dg_cg_nodes ALTER row_key TYPE uuid USING encode(substr(row_key, 5), 'hex')::uuid",
@@ -80,6 +89,7 @@ impl Blank {
             ],
             #[cfg(feature = "throwaway-postgres")]
             Blank::Postgres => &[
+                WITHOUT_WALLS,
                 "UPDATE dg_cg_nodes SET row_key = '\\x00000000'::bytea || substr(row_key, 5)",
                 "UPDATE dg_cg_edges SET row_key = '\\x00000000'::bytea || substr(row_key, 5)",
                 "UPDATE dg_trace_summary SET row_key = '\\x00000000'::bytea || substr(row_key, 5)",

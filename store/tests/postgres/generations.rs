@@ -74,8 +74,8 @@ async fn an_interrupted_finish_goes_on() {
     let (client, generation) = (fresh.client().await, lease.generation.0);
     client
         .batch_execute(&format!(
-            "ALTER TABLE dg_cg_nodes ATTACH PARTITION dg_cg_nodes_g{generation} FOR VALUES FROM ({generation}) TO ({}); \
-             CREATE INDEX dg_cg_edges_g{generation}_i1 ON dg_cg_edges_g{generation} (tenant_id, generation, from_node_id_since, from_node_id_key, log_seq)",
+            "ALTER TABLE dg_cg_nodes ATTACH PARTITION dg_partitions.dg_cg_nodes_g{generation} FOR VALUES FROM ({generation}) TO ({}); \
+             CREATE INDEX dg_cg_edges_g{generation}_i1 ON dg_partitions.dg_cg_edges_g{generation} (tenant_id, generation, from_node_id_since, from_node_id_key, log_seq)",
             generation + 1
         ))
         .await
@@ -146,7 +146,7 @@ async fn a_build_under_way_is_brought_up_with_the_schema() {
 async fn a_key_that_was_written_twice_is_never_made_live() {
     let fresh = Fresh::new().await;
     let (old, live, lease) = built(&fresh).await;
-    let (client, own) = (fresh.client().await, format!("dg_cg_edges_g{}", lease.generation));
+    let (client, own) = (fresh.client().await, format!("dg_partitions.dg_cg_edges_g{}", lease.generation));
     client.batch_execute(&format!("INSERT INTO {own} SELECT * FROM {own} LIMIT 1")).await.expect("no index forbids it");
     for _ in 0..2 {
         let told = fresh.store.finish_build(&lease).await.expect_err("a key is there twice");
@@ -169,8 +169,10 @@ async fn a_finish_waits_for_the_sessions_of_an_interrupted_one() {
     let (_, _, lease) = built(&fresh).await;
     let generation = lease.generation.0;
     // What an interrupted call holds, and what a session beside it holds.
-    let left =
-        [format!("SELECT pg_advisory_lock({generation})"), format!("SELECT pg_advisory_lock_shared(-({generation}))")];
+    let left = [
+        format!("BEGIN; INSERT INTO dg_turn (what) VALUES ('generation {generation}')"),
+        format!("BEGIN; LOCK TABLE dg_partitions.dg_cg_nodes_g{generation} IN SHARE MODE"),
+    ];
     let held = [fresh.client().await, fresh.client().await];
     for (client, lock) in held.iter().zip(&left) {
         client.batch_execute(lock).await.expect("held");
@@ -178,11 +180,11 @@ async fn a_finish_waits_for_the_sessions_of_an_interrupted_one() {
     let (store, again) = (std::sync::Arc::clone(&fresh.store), lease.clone());
     let finishing = tokio::spawn(async move { store.finish_build(&again).await });
     let client = fresh.client().await;
-    for (client_left, key) in held.into_iter().zip([generation, -generation]) {
+    for (client_left, waits) in held.into_iter().zip(["transactionid", "relation"]) {
         until("it waits", || async {
-            let sql = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted \
-                       AND (classid::bigint << 32) | objid::bigint = $1";
-            client.query_one(sql, &[&key]).await.expect("a count").get::<_, i64>(0) == 1
+            let sql = "SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid \
+                       WHERE l.locktype = $1 AND NOT l.granted AND a.datname = current_database()";
+            client.query_one(sql, &[&waits]).await.expect("a count").get::<_, i64>(0) == 1
         })
         .await;
         assert_eq!(partitions(&fresh).await, 2, "nothing is attached yet");
@@ -199,23 +201,23 @@ async fn the_sessions_of_a_finish_hold_what_the_next_one_waits_for() {
     let (_, _, lease) = built(&fresh).await;
     let (client, generation) = (fresh.client().await, lease.generation.0);
     let large = format!(
-        "INSERT INTO dg_cg_nodes_g{generation} (tenant_id, generation, row_key, node_id, node_type, trace_id, log_seq, created_at) \
+        "INSERT INTO dg_partitions.dg_cg_nodes_g{generation} (tenant_id, generation, row_key, node_id, node_type, trace_id, log_seq, created_at) \
          SELECT 'default', {generation}, uuid_send(gen_random_uuid()), repeat('x', 1500), 't', 't', 1, '' FROM generate_series(1, 7000)"
     );
     client.batch_execute(&large).await.expect("some megabytes");
-    // A writer in both tables keeps every index from being built, so that no session has done its part before another is there.
+    // A writer in the table whose indexes come first keeps each of them from being built, so that no session has done its part before another
+    // is there.
     client
-        .batch_execute(&format!(
-            "BEGIN; LOCK TABLE dg_cg_nodes_g{generation}, dg_cg_edges_g{generation} IN ROW EXCLUSIVE MODE"
-        ))
+        .batch_execute(&format!("BEGIN; LOCK TABLE dg_partitions.dg_cg_edges_g{generation} IN ROW EXCLUSIVE MODE"))
         .await
         .expect("held");
     let (store, again) = (std::sync::Arc::clone(&fresh.store), lease.clone());
     let finishing = tokio::spawn(async move { store.finish_build(&again).await });
+    let nodes = format!("dg_partitions.dg_cg_nodes_g{generation}");
     until("a session beside has said that it is there", || async {
-        let sql = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock' AND granted \
-                   AND (classid::bigint << 32) | objid::bigint = $1";
-        client.query_one(sql, &[&-generation]).await.expect("a count").get::<_, i64>(0) >= 1
+        let sql = "SELECT count(*) FROM pg_locks WHERE locktype = 'relation' AND mode = 'ShareLock' AND granted \
+                   AND relation = $1::text::regclass";
+        client.query_one(sql, &[&nodes]).await.expect("a count").get::<_, i64>(0) >= 1
     })
     .await;
     client.batch_execute("COMMIT").await.expect("gone");
@@ -288,7 +290,8 @@ async fn an_interrupted_detachment_is_finished() {
     let reader = fresh.client().await;
     reader.batch_execute("BEGIN; SELECT count(*) FROM dg_cg_nodes").await.expect("reads");
     let (detacher, generation) = (fresh.client().await, lease.generation.0);
-    let detach = format!("ALTER TABLE dg_cg_nodes DETACH PARTITION dg_cg_nodes_g{generation} CONCURRENTLY");
+    let detach =
+        format!("ALTER TABLE dg_cg_nodes DETACH PARTITION dg_partitions.dg_cg_nodes_g{generation} CONCURRENTLY");
     let detaching = tokio::spawn(async move { detacher.batch_execute(&detach).await });
     let client = fresh.client().await;
     until("the detachment waits", || async {

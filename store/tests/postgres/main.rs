@@ -20,5 +20,7 @@ mod generations;
 mod high_water;
 mod plans;
 mod roles;
+mod sessions;
 mod throwaway;
 mod wakes;
+mod walls;

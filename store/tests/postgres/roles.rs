@@ -15,23 +15,28 @@ use tokio::sync::{Mutex, OnceCell};
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
-const ROLES: &str = include_str!("../../../docs/operations/deploy/roles.sql");
-const GRANTS: &str = include_str!("../../../docs/operations/deploy/grants.sql");
-const MIGRATOR: &str = "decisiongraph_migrator";
-const NODE: &str = "decisiongraph_node";
-const APPENDER: &str = "decisiongraph_appender";
-const READER: &str = "decisiongraph_reader";
+pub const ROLES: &str = include_str!("../../../docs/operations/deploy/roles.sql");
+pub const GRANTS: &str = include_str!("../../../docs/operations/deploy/grants.sql");
+pub const MIGRATOR: &str = "decisiongraph_migrator";
+pub const NODE: &str = "decisiongraph_node";
+pub const APPENDER: &str = "decisiongraph_appender";
+pub const READER: &str = "decisiongraph_reader";
 const LONG: Duration = Duration::from_secs(600);
 
 /// A database whose roles are set up.
-struct Shared {
-    database: Database,
+pub struct Shared {
+    pub database: Database,
 }
 
 impl Shared {
     /// By the steps of DEPLOYMENT.md, each under its role, and each twice.
     async fn new() -> Shared {
-        let shared = Shared { database: server().await.empty_database().await.expect("a database") };
+        Shared::on(server().await).await
+    }
+
+    /// The same on this server.
+    pub async fn on(server: &Server) -> Shared {
+        let shared = Shared { database: server.empty_database().await.expect("a database") };
         shared.set_up().await;
         shared
     }
@@ -47,15 +52,15 @@ impl Shared {
         }
     }
 
-    fn url(&self, role: &str) -> String {
+    pub fn url(&self, role: &str) -> String {
         self.database.url().replacen("postgres@", &format!("{role}@"), 1)
     }
 
-    async fn store(&self, role: &str) -> Arc<dyn Store> {
+    pub async fn store(&self, role: &str) -> Arc<dyn Store> {
         postgres::open(&self.url(role), StoreOptions::default()).await.expect("a store")
     }
 
-    async fn refuses(&self, role: &str, statements: &[&str]) {
+    pub async fn refuses(&self, role: &str, statements: &[&str]) {
         let client = connect(&self.url(role)).await;
         for statement in statements {
             let error = client.batch_execute(statement).await.expect_err(statement);
@@ -70,7 +75,7 @@ async fn server() -> &'static Server {
 }
 
 /// All that the contract offers, on a log of about `events` events, by both ways of storing a rebuild.
-async fn everything_a_node_does(store: &Arc<dyn Store>, events: usize) {
+pub async fn everything_a_node_does(store: &Arc<dyn Store>, events: usize) {
     let me = owner("me");
     let facts = MemberFacts { address: None, program: "1".to_owned(), protocol: 1 };
     let schema = store.schema_status().await.expect("a version");
@@ -152,7 +157,7 @@ async fn everything_a_node_does(store: &Arc<dyn Store>, events: usize) {
     store.leave(&me).await.expect("leaves");
 }
 
-async fn digest(store: &Arc<dyn Store>) -> [bool; 3] {
+pub async fn digest(store: &Arc<dyn Store>) -> [bool; 3] {
     let view = store.snapshot().await.expect("a snapshot");
     let mut equal = [false; 3];
     for (equal, projection) in equal.iter_mut().zip(catalogue::ALL) {
@@ -224,6 +229,9 @@ async fn a_node_cannot_change_the_log_or_the_schema() {
                 "CREATE OR REPLACE FUNCTION dg_commit_scope(text, text, bigint, bigint, bigint, uuid, bigint, bytea, integer) \
                  RETURNS void LANGUAGE sql AS ''",
                 "CREATE SCHEMA other",
+                "CREATE TABLE t ()",
+                "CREATE FUNCTION f() RETURNS integer LANGUAGE sql AS 'SELECT 1'",
+                "CREATE OPERATOR = (LEFTARG = oid, RIGHTARG = regrole, FUNCTION = oideq)",
                 "CREATE TEMP TABLE t ()",
                 "CREATE ROLE other",
                 "SET ROLE decisiongraph_migrator",
@@ -290,7 +298,7 @@ async fn a_reader_reads_everything_and_writes_nothing() {
     let scope =
         view.scope(&Scope::new(&tenant(), catalogue::CONTEXT_GRAPH)).await.expect("an answer").expect("a scope");
     assert!(!all_rows(&*view, &tenant(), catalogue::CONTEXT_GRAPH, scope.generation).await[0].is_empty());
-    let everything = "SELECT c.relname::text FROM pg_class c WHERE c.relkind IN ('r', 'p') AND c.relnamespace = 'public'::regnamespace \
+    let everything = "SELECT c.relname::text FROM pg_class c WHERE c.relkind IN ('r', 'p') AND c.relnamespace IN ('public'::regnamespace, 'dg_partitions'::regnamespace) \
                       AND NOT (has_table_privilege($1, c.oid, 'SELECT') AND NOT has_table_privilege($1, c.oid, \
                       'INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER') AND NOT has_any_column_privilege($1, c.oid, 'INSERT, UPDATE'))";
     let wrong = connect(&shared.url(READER)).await.query(everything, &[&READER]).await.expect("a list");
@@ -337,7 +345,10 @@ async fn a_table_without_a_rule_is_an_error() {
     let migrator = connect(&shared.url(MIGRATOR)).await;
     migrator.batch_execute("CREATE TABLE dg_new ()").await.expect("of a later version");
     let error = migrator.batch_execute(GRANTS).await.expect_err("unknown");
-    assert!(error.as_db_error().expect("said by the script").message().contains("no rule for dg_new"), "{error}");
+    assert!(
+        error.as_db_error().expect("said by the script").message().contains("no rule for public.dg_new"),
+        "{error}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,51 @@
+//! Turns: what one process at a time may do.
+//!
+//! *Guarantees.* A turn ends with its session, however that ends. Nobody but a role that may insert into `dg_turn` (the node's) can take
+//! one, or keep somebody waiting for one: an advisory lock would be anybody's.
+
+use super::errors::During as _;
+use super::pool::Connections;
+use crate::Result;
+use deadpool_postgres::ClientWrapper;
+use tokio_postgres::error::SqlState;
+
+/// Longest wait for a turn that is not waited for, milliseconds.
+const TRY_MS: u32 = 10;
+
+/// A turn, as long as this lives.
+pub(super) struct Turn {
+    /// A transaction that is never committed.
+    session: ClientWrapper,
+    /// Its backend.
+    pub(super) pid: i32,
+}
+
+impl Turn {
+    /// Takes the turn when whoever has it has ended. `what` is the program's own word.
+    pub(super) async fn take(connections: &Connections, what: &str) -> Result<Turn> {
+        let (turn, insert) = Turn::prepare(connections, what).await?;
+        turn.session.batch_execute(&insert).await.during("wait for a turn")?;
+        Ok(turn)
+    }
+
+    /// Takes the turn, unless somebody has it.
+    pub(super) async fn try_take(connections: &Connections, what: &str) -> Result<Option<Turn>> {
+        let (turn, insert) = Turn::prepare(connections, what).await?;
+        turn.session.batch_execute(&format!("SET lock_timeout = {TRY_MS}")).await.during("try to take a turn")?;
+        match turn.session.batch_execute(&insert).await {
+            Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => Ok(None),
+            inserted => inserted.during("try to take a turn").map(|()| Some(turn)),
+        }
+    }
+
+    /// A session, and what takes the turn on it. Nothing is asked for on it afterwards: a portal that stays open in its transaction would keep
+    /// a snapshot, which a detachment waits for.
+    async fn prepare(connections: &Connections, what: &str) -> Result<(Turn, String)> {
+        let session = connections.dedicated().await?;
+        let pid = session.query_one("SELECT pg_backend_pid()", &[]).await.during("take a turn")?.get(0);
+        let insert = format!(
+            "BEGIN; SET LOCAL idle_in_transaction_session_timeout = 0; INSERT INTO dg_turn (what) VALUES ('{what}')"
+        );
+        Ok((Turn { session, pid }, insert))
+    }
+}
