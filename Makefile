@@ -1,5 +1,5 @@
 # Two commands matter: `make demo` and `make test`. `make help` lists the rest.
-.PHONY: help demo test lint soak bench check install-postgres
+.PHONY: help demo test lint soak bench check toolchain install-postgres
 
 BUNDLES = $(filter-out %.digests.json,$(wildcard parity/fixtures/*.json ../shared/parity/*.json))
 PARITY = cargo run --quiet --release --package decisiongraph-parity --
@@ -7,7 +7,7 @@ PARITY = cargo run --quiet --release --package decisiongraph-parity --
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 
-demo: ## projects a small decision log on the embedded store and explains what it shows
+demo: toolchain ## projects a small decision log on the embedded store and explains what it shows
 	cargo run --quiet --bin decisiongraph -- demo
 
 test: install-postgres lint ## formatting, lints and every test, against a throw-away PostgreSQL and the embedded store
@@ -15,10 +15,14 @@ test: install-postgres lint ## formatting, lints and every test, against a throw
 	cargo run --quiet --package decisiongraph-parity -- with-postgres -- .ci/tests
 
 lint:
+	@.ci/toolchain lint
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 
-install-postgres:
+toolchain:
+	@.ci/toolchain
+
+install-postgres: toolchain
 	@.ci/postgres
 
 check: ## every bundle of ../shared/parity and of this repository, on both backends

@@ -5,6 +5,7 @@ mod cli_support;
 
 use cli_support::node::{Node, PATIENCE, applied, poisoned, wait_until, within};
 use cli_support::{Cli, Ended, enterprise, started, text, trace};
+use decisiongraph_store::launch;
 use serde_json::{Value, json};
 use std::process::Stdio;
 
@@ -203,8 +204,7 @@ fn a_job_is_left_to_the_node_or_followed_and_stopped() {
     let child =
         cli.command(&["rebuild", "--json"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
     wait_until("the job is under way", || cli.json(&["runs", "--open"])["runs"][0]["events"].as_i64() > Some(0));
-    let sent = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
-    assert!(sent.expect("kill").success());
+    launch::signal(child.id(), "INT").expect("sent");
     let ended = Ended::of(child.wait_with_output().expect("ends"));
     assert_eq!(ended.code, 130, "{}", ended.stderr);
     assert_eq!(ended.json()["run"]["state"], "cancelled");

@@ -3,7 +3,9 @@
 mod cli_support;
 
 use cli_support::{Cli, enterprise, evaluated, started, text, trace};
+use decisiongraph_store::launch;
 use serde_json::{Value, json};
+use std::io::Read as _;
 use std::process::Stdio;
 
 const DIGESTS: [&str; 4] = ["context_graph", "trace_summary", "precedent_index", "full_projection"];
@@ -369,18 +371,13 @@ fn a_paused_projection_is_left_alone_until_it_is_resumed() {
 #[test]
 fn a_closed_pipe_is_quiet() {
     let cli = company();
-    let script = format!(
-        "set -o pipefail; '{}' export | head -c 10 >/dev/null; exit ${{PIPESTATUS[0]}}",
-        env!("CARGO_BIN_EXE_decisiongraph")
-    );
     let lines: Vec<String> = (0..400).flat_map(|i| trace(&format!("t{i}"))).collect();
     assert_eq!(cli.pipe(&["import", "-"], lines.join("\n").as_bytes()).code, 0);
-    let out = std::process::Command::new("bash")
-        .args(["-c", &script])
-        .env("DECISIONGRAPH_DATA_DIR", cli.data_dir())
-        .env_remove("DATABASE_URL")
-        .output()
-        .expect("starts");
+    let mut child = cli.command(&["export"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
+    // More is under way than a pipe holds when its reader goes.
+    let mut begin = [0; 10];
+    child.stdout.take().expect("piped").read_exact(&mut begin).expect("reads");
+    let out = child.wait_with_output().expect("ends");
     assert_eq!((out.status.code(), String::from_utf8_lossy(&out.stderr).as_ref()), (Some(0), ""));
 }
 
@@ -402,8 +399,7 @@ fn an_interrupted_append_says_so_and_keeps_what_it_acknowledged() {
     let mut line = String::new();
     stdout.read_line(&mut line).expect("reads");
     assert!(line.starts_with("line 1: accepted at 1"), "a verdict does not wait for more input: {line}");
-    let interrupt = || std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
-    assert!(interrupt().expect("kill").success());
+    launch::signal(child.id(), "INT").expect("sent");
     let mut notice = String::new();
     let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
     while !notice.contains("stopping") {
@@ -436,8 +432,7 @@ fn an_interrupted_job_ends_between_batches_and_goes_on_under_its_id() {
     };
     assert_eq!(cli.json(&["status"])["scopes"][0]["state"], "working");
     assert_eq!(cli.json(&["rebuild", "--check"])["ready"], false);
-    let id = child.id().to_string();
-    assert!(std::process::Command::new("kill").args(["-INT", &id]).status().expect("kill").success());
+    launch::signal(child.id(), "INT").expect("sent");
     let out = child.wait_with_output().expect("ends");
     assert_eq!(out.status.code(), Some(130), "{}", String::from_utf8_lossy(&out.stderr));
     let report: Value = serde_json::from_slice(&out.stdout).expect("JSON");

@@ -3,12 +3,13 @@
 mod cli_support;
 
 use cli_support::{Cli, Ended, enterprise, text, trace};
+use decisiongraph_store::launch;
 use decisiongraph_store::throwaway::{self, Database};
 use serde_json::Value;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Stdio};
 use std::time::{Duration, Instant};
 use tokio_postgres::NoTls;
 
@@ -87,8 +88,7 @@ impl Node {
 }
 
 fn signal(child: &Child, name: &str) {
-    let sent = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status();
-    assert!(sent.expect("kill").success());
+    launch::signal(child.id(), name).expect("sent");
 }
 
 /// Waits for a condition of the system that nobody signals.
@@ -437,4 +437,29 @@ fn two_nodes_do_not_share_a_directory_or_a_chosen_address() {
     let other = Cli::new();
     other.run(&["node", "--json", "--metrics-listen", address]).refused(6, "unavailable");
     assert_eq!(cli.run(&["tree"]).code, 0, "the first one goes on");
+}
+
+/// The test below in a process of its own; nothing by itself.
+#[test]
+#[ignore = "a part of the test below"]
+fn asked_by_somebody_with_a_configuration() {
+    let cli = Cli::new();
+    let ended = cli.run(&["node", "--print-config"]);
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert!(!ended.stdout.contains("canary"), "{}", ended.stdout);
+    let status = cli.json(&["status"]);
+    assert!(!status.to_string().contains("canary"), "{status}");
+}
+
+#[test]
+fn the_configuration_of_whoever_runs_the_tests_reaches_no_program() {
+    let cli = Cli::new();
+    let file = cli.file("theirs.toml", "database = \"postgres://somebody@127.0.0.1:1/canary\"\n");
+    let mut command = launch::program(std::env::current_exe().expect("this program"));
+    command.args(["--exact", "asked_by_somebody_with_a_configuration", "--ignored", "--nocapture"]);
+    command.env("DECISIONGRAPH_CONFIG", file).env("DATABASE_URL", "postgres://somebody@127.0.0.1:1/canary");
+    command.env("DECISIONGRAPH_LEASE_MS", "soon").env("XDG_DATA_HOME", cli.path("canary"));
+    let output = command.output().expect("a process");
+    let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
 }

@@ -5,9 +5,9 @@
 mod support;
 
 use decisiongraph_projections::LogSeq;
-use decisiongraph_store::{RunMode, Store, crash};
+use decisiongraph_store::{RunMode, Store, crash, launch};
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::{Command, Output};
+use std::process::Output;
 use std::sync::Arc;
 use support::*;
 
@@ -15,16 +15,12 @@ const SIGKILL: i32 = 9;
 const TRACES: usize = 24;
 
 fn command(db: &Db, words: &[&str], crash_at: Option<&str>) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_decisiongraph"));
+    let mut command = launch::program(env!("CARGO_BIN_EXE_decisiongraph"));
     command.args(["--database", &db.url(), "--json"]).args(words);
-    command
-        .env_remove("DATABASE_URL")
-        .env("DECISIONGRAPH_LEASE_MS", "400")
-        .env("DECISIONGRAPH_OWN_PARTITION_EVENTS", "100");
-    match crash_at {
-        Some(point) => command.env("DECISIONGRAPH_CRASH_AT", point),
-        None => command.env_remove("DECISIONGRAPH_CRASH_AT"),
-    };
+    command.env("DECISIONGRAPH_LEASE_MS", "400").env("DECISIONGRAPH_OWN_PARTITION_EVENTS", "100");
+    if let Some(point) = crash_at {
+        command.env("DECISIONGRAPH_CRASH_AT", point);
+    }
     command.output().expect("the binary runs")
 }
 

@@ -10,7 +10,6 @@ use saphyr::{LoadableYamlNode as _, Scalar, Yaml};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 /// What a node takes beyond `drain_ms` at the most (see `decisiongraph node --help`).
@@ -381,6 +380,9 @@ fn the_health_check_of_the_image_is_a_command_that_exists() {
     let nowhere = std::env::temp_dir().join("decisiongraph-no-node/admin.sock");
     let arguments =
         arguments.iter().map(|word| word.replace(&format!("{DATA_DIR}/admin.sock"), &nowhere.to_string_lossy()));
-    let output = Command::new(env!("CARGO_BIN_EXE_decisiongraph")).args(arguments).output().expect("runs");
+    let output = decisiongraph_store::launch::program(env!("CARGO_BIN_EXE_decisiongraph"))
+        .args(arguments)
+        .output()
+        .expect("runs");
     assert_eq!(output.status.code(), Some(6), "{}", String::from_utf8_lossy(&output.stderr));
 }

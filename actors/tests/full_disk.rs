@@ -10,9 +10,8 @@ mod support;
 use decisiongraph_actors::worker::Phase;
 use decisiongraph_projections::{Category, LogSeq, catalogue};
 use decisiongraph_store::throwaway::Server;
-use decisiongraph_store::{AppendMode, StoreOptions, open};
+use decisiongraph_store::{AppendMode, StoreOptions, launch, open};
 use node_support::*;
-use std::process::Command;
 use std::time::Duration;
 
 /// Set inside of the namespace: where the small file system is mounted.
@@ -26,7 +25,7 @@ fn a_batch_on_a_full_disk_is_a_storage_error_and_the_node_goes_on_when_there_is_
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
         return runtime.block_on(on_the_small_disk());
     }
-    let able = Command::new("unshare").args(["--mount", "true"]).output();
+    let able = launch::program("unshare").args(["--mount", "true"]).output();
     if !able.is_ok_and(|output| output.status.success()) {
         eprintln!("skipped: no mount namespace can be made here (root and `unshare` are needed)");
         return;
@@ -35,7 +34,7 @@ fn a_batch_on_a_full_disk_is_a_storage_error_and_the_node_goes_on_when_there_is_
     let program = std::env::current_exe().expect("this program");
     let script = format!("mount -t tmpfs -o {SIZE} tmpfs \"$1\" && exec \"$2\" --exact --nocapture \"$3\"");
     let name = std::thread::current().name().expect("the test's name").to_owned();
-    let status = Command::new("unshare")
+    let status = launch::program("unshare")
         .args(["--mount", "--propagation", "private", "sh", "-c", &script, "sh"])
         .args([directory.path(), program.as_path()])
         .arg(name)

@@ -2,8 +2,12 @@
 //! template for each test.
 
 use anyhow::{Context as _, bail};
+use decisiongraph_actors::config::keys::VARIABLE_PREFIX;
 use decisiongraph_store::throwaway::{SERVER_VARIABLE, Server};
 use std::process::ExitCode;
+
+/// Variables of this program's name that a test run may be given.
+const SWITCHES: &[&str] = &["DECISIONGRAPH_SOAK", "DECISIONGRAPH_BLESS"];
 
 /// Starts a server, runs the command with its address in the environment, stops the server. The exit code is the command's.
 pub async fn run(command: &[String]) -> anyhow::Result<ExitCode> {
@@ -11,7 +15,7 @@ pub async fn run(command: &[String]) -> anyhow::Result<ExitCode> {
         bail!("no command was given: with-postgres -- COMMAND [ARGUMENT …]")
     };
     let server = Server::start().await?;
-    let status = tokio::process::Command::new(program)
+    let status = with_switches_only(program)
         .args(arguments)
         .env(SERVER_VARIABLE, server.admin_url())
         .status()
@@ -21,4 +25,19 @@ pub async fn run(command: &[String]) -> anyhow::Result<ExitCode> {
         Some(code) => ExitCode::from(u8::try_from(code).unwrap_or(1)),
         None => ExitCode::FAILURE,
     })
+}
+
+/// A command with this environment, as build tools need it, but without what would lead tests in the command's own processes to a
+/// database, or set a node's keys.
+#[expect(clippy::disallowed_methods, reason = "cargo needs more of the environment than a program of a test")]
+fn with_switches_only(program: &str) -> tokio::process::Command {
+    let mut command = tokio::process::Command::new(program);
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        let setting = text.starts_with(VARIABLE_PREFIX) && !SWITCHES.contains(&text.as_ref());
+        if setting || text.starts_with("PG") || text == "DATABASE_URL" {
+            command.env_remove(&name);
+        }
+    }
+    command
 }

@@ -3,7 +3,7 @@
 
 mod run;
 
-use decisiongraph_store::throwaway;
+use decisiongraph_store::{launch, throwaway};
 use run::{fixtures, parity, scenario_bundle};
 
 const BATCH_SIZES: [&str; 4] = ["1", "2", "7", "1000"];
@@ -189,4 +189,19 @@ fn what_cannot_be_checked_is_a_failure() {
     }
     assert_eq!(parity(&["check"], None).code, Some(1), "wrong usage is 1, not 2");
     assert_eq!(parity(&["check", "--batch-size", "0", "x"], None).code, Some(1));
+}
+
+#[test]
+fn a_run_of_the_tests_is_not_led_to_its_users_database() {
+    let poison = ["DATABASE_URL", "DECISIONGRAPH_CONFIG", "DECISIONGRAPH_DATA_DIR", "PGHOST", "PGOPTIONS", "PGUSER"];
+    let kept = ["CARGO_HOME", "DECISIONGRAPH_SOAK"];
+    let mut run = launch::program(env!("CARGO_BIN_EXE_decisiongraph-parity"));
+    run.args(["with-postgres", "--", "env"]).envs(poison.map(|name| (name, "poison")));
+    let output = run.envs(kept.map(|name| (name, "kept"))).output().expect("the program runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && !text.contains("poison"), "{text}");
+    for name in kept {
+        assert!(text.contains(&format!("{name}=kept\n")), "{name}: {text}");
+    }
+    assert!(text.contains(&format!("{}=postgres://", throwaway::SERVER_VARIABLE)), "{text}");
 }

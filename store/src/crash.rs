@@ -32,16 +32,17 @@ pub const POINTS: &[&str] = &[
 /// Dies or stops here if the environment says so.
 #[cfg(debug_assertions)]
 pub fn point(name: &str) {
+    use rustix::process::{Signal, kill_process};
     use std::sync::LazyLock;
     use std::sync::atomic::{AtomicU64, Ordering};
     struct Plan {
-        signal: &'static str,
+        signal: Signal,
         name: String,
         visit: u64,
         visits: AtomicU64,
     }
     static PLANS: LazyLock<Vec<Plan>> = LazyLock::new(|| {
-        [("DECISIONGRAPH_CRASH_AT", "-KILL"), ("DECISIONGRAPH_STOP_AT", "-STOP")]
+        [("DECISIONGRAPH_CRASH_AT", Signal::KILL), ("DECISIONGRAPH_STOP_AT", Signal::STOP)]
             .into_iter()
             .filter_map(|(variable, signal)| {
                 let plan = std::env::var(variable).ok()?;
@@ -56,10 +57,7 @@ pub fn point(name: &str) {
     debug_assert!(POINTS.contains(&name), "{name} is not a named crash point");
     for plan in PLANS.iter().filter(|plan| plan.name == name) {
         if plan.visits.fetch_add(1, Ordering::SeqCst) + 1 == plan.visit {
-            let _ = std::process::Command::new("kill").args([plan.signal, &this_thread()]).status();
-            if plan.signal == "-KILL" {
-                std::thread::sleep(std::time::Duration::from_secs(60));
-            }
+            let _ = kill_process(this_thread(), plan.signal);
         }
     }
 }
@@ -67,10 +65,10 @@ pub fn point(name: &str) {
 /// Its number, where the system shows one, else the process's. A signal to it meets the whole process, and this thread first: it does not
 /// return from the point, while a signal to the process is taken by any thread, and this one may go on until that has its turn.
 #[cfg(debug_assertions)]
-fn this_thread() -> String {
-    let shown = std::fs::read_link("/proc/thread-self");
-    let number = shown.ok().and_then(|path| path.file_name().map(|name| name.to_string_lossy().into_owned()));
-    number.unwrap_or_else(|| std::process::id().to_string())
+fn this_thread() -> rustix::process::Pid {
+    let shown = std::fs::read_link("/proc/thread-self").ok();
+    let number = shown.and_then(|path| path.file_name()?.to_str()?.parse().ok());
+    number.and_then(rustix::process::Pid::from_raw).unwrap_or_else(rustix::process::getpid)
 }
 
 /// Nothing, in release builds.

@@ -22,6 +22,8 @@
 
 pub mod crash;
 mod error;
+#[cfg(feature = "throwaway-postgres")]
+pub mod launch;
 pub mod model;
 #[cfg(feature = "postgres")]
 pub mod postgres;

@@ -9,7 +9,7 @@
 
 mod standby;
 
-use crate::{Result, StoreError, StoreOptions};
+use crate::{Result, StoreError, StoreOptions, launch};
 use decisiongraph_projections::Category;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
@@ -52,7 +52,6 @@ struct Started {
 
 #[derive(Clone)]
 struct RunAs {
-    name: &'static str,
     uid: u32,
     gid: u32,
 }
@@ -290,11 +289,12 @@ impl Started {
     }
 
     fn command(&self, program: &str) -> Command {
-        let program = self.binaries.join(program);
-        let Some(user) = &self.user else { return Command::new(program) };
-        let mut command = Command::new("setpriv");
-        command.args([&format!("--reuid={}", user.uid), &format!("--regid={}", user.gid), "--clear-groups", "--"]);
-        command.arg(program).env("HOME", &self.directory).env("USER", user.name);
+        let mut command = launch::program(self.binaries.join(program));
+        command.env("HOME", &self.directory);
+        if let Some(user) = &self.user {
+            // Who is root gives up its other groups with its name.
+            command.uid(user.uid).gid(user.gid);
+        }
         command
     }
 
@@ -310,7 +310,7 @@ impl Started {
             fi
             rm -rf "$1"
         "#;
-        Command::new("sh")
+        launch::program("sh")
             .args(["-c", SCRIPT, "sh"])
             .arg(&self.directory)
             .stdin(Stdio::piped())
@@ -372,7 +372,7 @@ fn find_binaries() -> Result<PathBuf> {
     let complete = |directory: &Path| ["initdb", "pg_ctl", "postgres"].iter().all(|p| directory.join(p).is_file());
     let mut candidates: Vec<PathBuf> =
         std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default();
-    if let Ok(output) = Command::new("pg_config").arg("--bindir").output() {
+    if let Ok(output) = launch::program("pg_config").arg("--bindir").output() {
         candidates.push(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()));
     }
     let mut installed: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")
@@ -399,7 +399,7 @@ fn find_binaries() -> Result<PathBuf> {
 /// A non-root user to run as, when this process is root: PostgreSQL refuses to run as root.
 fn run_as() -> Result<Option<RunAs>> {
     let id = |arguments: &[&str]| -> Option<u32> {
-        let output = Command::new("id").args(arguments).output().ok()?;
+        let output = launch::program("id").args(arguments).output().ok()?;
         String::from_utf8_lossy(&output.stdout).trim().parse().ok()
     };
     if id(&["-u"]) != Some(0) {
@@ -407,7 +407,7 @@ fn run_as() -> Result<Option<RunAs>> {
     }
     for name in ["postgres", "nobody"] {
         if let (Some(uid), Some(gid)) = (id(&["-u", name]), id(&["-g", name])) {
-            return Ok(Some(RunAs { name, uid, gid }));
+            return Ok(Some(RunAs { uid, gid }));
         }
     }
     Err(StoreError::new(

@@ -5,7 +5,7 @@
 
 use decisiongraph_projections::event::Line;
 use decisiongraph_projections::{Admitted, Category, LogSeq, TenantId, validation};
-use decisiongraph_store::{AppendMode, DatabaseUrl, Store, StoreError, StoreOptions, Verdict, open};
+use decisiongraph_store::{AppendMode, DatabaseUrl, Store, StoreError, StoreOptions, Verdict, launch, open};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -151,14 +151,14 @@ fn child_process(part: &str, path: &Path) -> Command {
         std::fs::copy(std::env::current_exe().expect("this program"), &program).expect("a copy");
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("permissions");
     }
-    let mut command = Command::new(program);
+    let mut command = launch::program(program);
     command.args(["--exact", "child", "--ignored", "--nocapture"]).env(PART, part).env(FILE, path);
     command.current_dir(path.parent().expect("a folder")).stdin(Stdio::null());
     command
 }
 
 fn is_root() -> bool {
-    let output = Command::new("id").arg("-u").output().expect("id");
+    let output = launch::program("id").arg("-u").output().expect("id");
     output.stdout.trim_ascii() == b"0"
 }
 
@@ -250,7 +250,7 @@ async fn a_full_disk_leaves_no_half_write() {
     let child = child_process("full disk", &path);
     // A limit on the size of a file stands for a full disk: it needs no rights. The signal that comes with it is ignored, so
     // that the write fails instead.
-    let mut limited = Command::new("sh");
+    let mut limited = launch::program("sh");
     limited.args(["-c", "trap '' XFSZ; ulimit -f 4096; exec \"$@\"", "sh"]).arg(child.get_program());
     limited.args(child.get_args()).current_dir(folder.path()).stdin(Stdio::null());
     for (name, value) in child.get_envs() {

@@ -3,6 +3,7 @@
 
 pub mod node;
 
+use decisiongraph_store::launch;
 use serde_json::{Value, json};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -41,17 +42,7 @@ impl Cli {
 
     /// The program with nothing of this machine's environment but the data directory.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_decisiongraph"));
-        for name in [
-            "DATABASE_URL",
-            "DECISIONGRAPH_LOG",
-            "DECISIONGRAPH_CRASH_AT",
-            "DECISIONGRAPH_SECRET",
-            "DECISIONGRAPH_SECRET_FILE",
-            "XDG_DATA_HOME",
-        ] {
-            command.env_remove(name);
-        }
+        let mut command = launch::program(env!("CARGO_BIN_EXE_decisiongraph"));
         command.env("DECISIONGRAPH_DATA_DIR", self.data_dir()).args(args).stdin(Stdio::null());
         command
     }

@@ -1,6 +1,7 @@
 //! A real node process, and what happens to it.
 
 use super::{Cli, Ended, text};
+use decisiongraph_store::launch;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
@@ -74,8 +75,7 @@ impl Node {
 
     /// Sends a signal: `KILL`, `STOP`, `CONT`, `TERM`.
     pub fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
-        assert!(sent.expect("kill").success());
+        launch::signal(self.child.id(), name).expect("sent");
     }
 
     /// Waits for its end; its exit code, none when a signal ended it.
@@ -175,13 +175,13 @@ pub fn within(limit: Duration, mut command: Command) -> Ended {
 
 /// Waits for its end; ends it, and the test, when it does not come in time.
 pub fn ends_within(limit: Duration, child: Child) -> Ended {
-    let pid = child.id().to_string();
+    let pid = child.id();
     let (sender, output) = std::sync::mpsc::channel();
     std::thread::spawn(move || sender.send(child.wait_with_output()));
     match output.recv_timeout(limit) {
         Ok(output) => Ended::of(output.expect("ends")),
         Err(_) => {
-            let _ = Command::new("kill").args(["-KILL", &pid]).status();
+            let _ = launch::signal(pid, "KILL");
             panic!("no end within {limit:?}");
         }
     }

@@ -10,12 +10,11 @@ pub mod strain;
 use crate::node_support::{self, named};
 use decisiongraph_actors::cluster::placement::{Candidate, Placement};
 use decisiongraph_projections::TenantId;
-use decisiongraph_store::{DatabaseUrl, Store, StoreOptions, open, throwaway};
+use decisiongraph_store::{DatabaseUrl, Store, StoreOptions, launch, open, throwaway};
 use observer::Observer;
 use process::{NodeProcess, Order};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use strain::Strain;
@@ -195,10 +194,10 @@ impl Cluster {
         let ours: serde_json::Value = serde_json::from_slice(&digests).expect("JSON");
         let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
         let (plain, oracle) = (root.join("docs/benchmarks/plain_fold.py"), root.join("../shared/parity/oracle.py"));
-        let mut folds = vec![Command::new("python3")];
+        let mut folds = vec![launch::program("python3")];
         folds[0].arg(plain).stdin(std::fs::File::open(&log).expect("a file"));
         if oracle.exists() {
-            let mut fold = Command::new("python3");
+            let mut fold = launch::program("python3");
             fold.arg(oracle).arg("fold").arg(&log);
             folds.push(fold);
         }

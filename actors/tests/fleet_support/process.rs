@@ -1,6 +1,7 @@
 //! A node process: the real binary, what it was started with, its log, and its signals.
 
 use super::proxy::Proxy;
+use decisiongraph_store::launch;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
@@ -44,11 +45,8 @@ const FLAGS: &[&str] = &[
 
 /// The program with nothing of this machine's environment.
 pub fn program() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_decisiongraph"));
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("DECISIONGRAPH_")) {
-        command.env_remove(name);
-    }
-    command.env_remove("DATABASE_URL").stdin(Stdio::null());
+    let mut command = launch::program(env!("CARGO_BIN_EXE_decisiongraph"));
+    command.stdin(Stdio::null());
     command
 }
 
@@ -111,8 +109,7 @@ impl NodeProcess {
 
     /// `KILL`, `STOP`, `CONT`, `TERM`.
     pub fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
-        assert!(sent.expect("kill").success());
+        launch::signal(self.child.id(), name).expect("sent");
     }
 
     /// SIGKILL, and its end.

@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result};
 use decisiongraph_actors::admin::{AdminReply, AdminRequest, ListRequest};
 use decisiongraph_actors::node::TREE_ACTORS_MAX;
 use decisiongraph_projections::catalogue;
+use decisiongraph_store::launch;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -127,10 +128,9 @@ fn command_line() -> Result<Option<PathBuf>> {
 /// One run of it against the node, start to end, milliseconds.
 async fn process_ms(program: &Path, data_dir: &Path) -> Result<f64> {
     let began = Instant::now();
-    let status = tokio::process::Command::new(program)
+    let status = tokio::process::Command::from(launch::program(program))
         .args(["runs", "--limit", "1", "--json", "--data-dir"])
         .arg(data_dir)
-        .env_remove("DATABASE_URL")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::inherit())

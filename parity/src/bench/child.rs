@@ -6,7 +6,7 @@ use super::place::Site;
 use anyhow::{Context as _, Result, bail};
 use decisiongraph_actors::engine::{Control, Engine, EngineConfig, RunRequest};
 use decisiongraph_projections::{LogSeq, TenantId, catalogue};
-use decisiongraph_store::{Owner, RunMode, RunState};
+use decisiongraph_store::{Owner, RunMode, RunState, launch};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -57,7 +57,7 @@ pub fn program() -> Result<PathBuf> {
 
 /// Runs the order in a child process.
 pub async fn run(site: &Site, order: &Order) -> Result<Vec<Leg>> {
-    let child = tokio::process::Command::new(program()?)
+    let child = tokio::process::Command::from(launch::program(program()?))
         .arg("measured-run")
         .arg(serde_json::to_string(order)?)
         .env(DATABASE, &site.url)

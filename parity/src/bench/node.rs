@@ -12,6 +12,7 @@ use decisiongraph_actors::admin::rpc::{Client, Listeners, SOCKET_NAME, Target};
 use decisiongraph_actors::admin::{AdminReply, AdminRequest, NodeFacts, TreeReply, TreeRequest};
 use decisiongraph_actors::engine::EngineConfig;
 use decisiongraph_actors::node::{Identity, Node, NodeBounds, NodeParts, Shared};
+use decisiongraph_store::launch;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -110,7 +111,7 @@ pub struct RunningNode {
 impl RunningNode {
     /// Starts a node on this store and connects to its socket.
     pub async fn start(site: &Site, order: &NodeOrder) -> Result<RunningNode> {
-        let mut child = tokio::process::Command::new(program()?)
+        let mut child = tokio::process::Command::from(launch::program(program()?))
             .arg("measured-node")
             .arg(serde_json::to_string(order)?)
             .env(DATABASE, &site.url)

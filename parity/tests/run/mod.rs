@@ -1,8 +1,9 @@
 //! Runs the real program, and makes fixture files out of generated logs.
 #![allow(dead_code)]
 
+use decisiongraph_store::launch;
+use decisiongraph_store::throwaway::SERVER_VARIABLE;
 use std::path::PathBuf;
-use std::process::Command;
 
 /// What a run gave.
 pub struct Run {
@@ -37,8 +38,12 @@ pub fn fixtures() -> PathBuf {
 
 /// Runs `decisiongraph-parity`.
 pub fn parity(arguments: &[&str], database_url: Option<&str>) -> Run {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_decisiongraph-parity"));
-    command.args(arguments).env_remove("DATABASE_URL");
+    let mut command = launch::program(env!("CARGO_BIN_EXE_decisiongraph-parity"));
+    command.args(arguments);
+    // The server that this run of the tests has started, if it has.
+    if let Some(server) = std::env::var_os(SERVER_VARIABLE) {
+        command.env(SERVER_VARIABLE, server);
+    }
     if let Some(url) = database_url {
         command.env("DATABASE_URL", url);
     }
