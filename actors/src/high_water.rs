@@ -11,7 +11,7 @@
 //! server changed (restart, fail-over), the era is counted up: whoever holds a cursor in memory drops it.
 
 use crate::admin::STRAYS_MAX;
-use crate::engine::mark::{HighWater, LOOK_EVERY, look};
+use crate::engine::mark::{HighWater, LOOK_EVERY, Mark, look};
 use crate::node::{Guard, Shared};
 use crate::supervision::Vitals;
 use decisiongraph_projections::{Category, LogSeq, TenantId};
@@ -43,6 +43,13 @@ pub struct MarkState {
     pub waiting_for: Vec<OpenWriter>,
     /// Since when they do.
     pub held_since: Option<Instant>,
+}
+
+impl MarkState {
+    /// The mark, with its history.
+    pub fn proven(&self) -> Mark {
+        Mark { at: self.mark, history: self.history.clone() }
+    }
 }
 
 /// The actor.

@@ -7,10 +7,11 @@ mod support;
 
 use decisiongraph_projections::TenantId;
 use decisiongraph_store::throwaway::{Server, StopMode};
-use decisiongraph_store::{AppendMode, Store, Verdict};
+use decisiongraph_store::{AppendMode, RunMode, Store, Verdict, launch};
 use fleet_support::observer::Observer;
 use fleet_support::*;
 use node_support::{named, rounds, until};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -239,4 +240,73 @@ async fn a_mark_of_the_lost_primary_is_not_believed_on_the_promoted_one() {
     cluster.move_to(&url).await;
     cluster.reckon(1).await;
     drop(primary);
+}
+
+/// A rebuild follows the tail up to a mark. When its session is replaced by one of a promoted server, that mark is of the log that is
+/// lost: an appender may be open below it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_believes_no_mark_of_a_lost_primary() {
+    let (primary, database) = server().await;
+    let replica = primary.standby().await.expect("a replica");
+    let (one, other) = (primary.host_port().expect("its own"), replica.host_port().expect("its own"));
+    let either = format!("postgres://postgres@{one},{other}/{database}?target_session_attrs=read-write");
+    let (store, tenant) = (connect(&either).await, decisiongraph_projections::TenantId::default());
+    node_support::insist(&store, &tenant, &support::log(4, 0)).await;
+    let engine = support::engine(&store, 1000);
+    support::run(&engine, RunMode::CatchUp).await;
+    // It stops itself when its build holds everything, and again with the first page of the tail in its hands.
+    let rebuild = |stop_at: &str| {
+        let mut command = launch::program(env!("CARGO_BIN_EXE_decisiongraph"));
+        command.args(["--database", &either, "rebuild", "--projection", "trace_summary"]);
+        command.env("DECISIONGRAPH_STOP_AT", stop_at).env("DECISIONGRAPH_LEASE_MS", "120000");
+        command.env("DECISIONGRAPH_OWN_PARTITION_EVENTS", "10").stdout(Stdio::null()).stderr(Stdio::piped());
+        command
+    };
+    let child = rebuild("finish.before_index,build.begin:2").spawn().expect("starts");
+    let stopped = async |what: &str| {
+        until(what, PATIENCE, async || {
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).expect("it lives");
+            stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'))
+        })
+        .await;
+    };
+    stopped("the build is full").await;
+    cut_replica(&primary, &replica, &database).await;
+    node_support::insist(&store, &tenant, &support::log(20, 4)).await;
+    launch::signal(child.id(), "CONT").expect("sent");
+    stopped("it follows the tail").await;
+    primary.stop(StopMode::Immediate).await.expect("stopped");
+    replica.promote().await.expect("promoted");
+    let url = replica.url_of(&database);
+    let observer = Observer::of(&url);
+    for sql in [
+        "CREATE FUNCTION dg_test_wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock(4242); RETURN NULL; END $$",
+        "CREATE TRIGGER dg_test_wait AFTER INSERT ON dg_event_log FOR EACH ROW WHEN (NEW.trace_id = 'trace4') EXECUTE FUNCTION dg_test_wait()",
+        "SELECT pg_advisory_lock(4242)",
+    ] {
+        observer.rows(sql, &[]).await.expect("the database answers");
+    }
+    let promoted = connect(&url).await;
+    let slow = tokio::spawn({
+        let (store, tenant, events) = (Arc::clone(&promoted), tenant.clone(), support::log(2, 4));
+        async move { node_support::insist(&store, &tenant, &events).await }
+    });
+    let waits = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
+    until("the appender waits", PATIENCE, async || {
+        observer.rows(waits, &[]).await.is_some_and(|rows| !rows.is_empty())
+    })
+    .await;
+    node_support::insist(&promoted, &tenant, &support::log(30, 6)).await;
+    launch::signal(child.id(), "CONT").expect("sent");
+    let ended = tokio::task::spawn_blocking(move || child.wait_with_output()).await.expect("waited").expect("ends");
+    let told = String::from_utf8_lossy(&ended.stderr).into_owned();
+    observer.rows("SELECT pg_advisory_unlock(4242)", &[]).await.expect("the database answers");
+    slow.await.expect("appended");
+    let engine = support::engine(&promoted, 1000);
+    support::run(&engine, RunMode::CatchUp).await;
+    let verified = support::run(&engine, RunMode::Verify).await;
+    assert!(!verified.drifted(), "{verified:?}\n{}\n{told}", ended.status);
+    let mut again = rebuild("none").env("DECISIONGRAPH_LEASE_MS", "1500").spawn().expect("starts");
+    assert!(again.wait().expect("ends").success());
+    assert!(!support::run(&engine, RunMode::Verify).await.drifted());
 }

@@ -3,7 +3,8 @@
 
 mod support;
 
-use decisiongraph_actors::engine::{Control, RunRequest};
+use decisiongraph_actors::admin::{self, AdminReply, AdminRequest, ScopeFilter, ScopeState, ScopeStatus};
+use decisiongraph_actors::engine::{Control, Engine, RunRequest};
 use decisiongraph_projections::{Category, LogSeq, Row, Value, catalogue};
 use decisiongraph_store::{ListFilter, RunMode, RunState, Store};
 use std::sync::Arc;
@@ -365,7 +366,7 @@ async fn live_events_keep_flowing_during_a_rebuild() {
             for pair in 0..10 {
                 append(&writer, &log(2, 30 + pair * 2)).await;
             }
-            engine.mark().await.expect("mark")
+            engine.mark().await.expect("mark").at
         });
         let engine = engine(&store, 4);
         let report = run(&engine, RunMode::Rebuild).await;
@@ -395,5 +396,47 @@ async fn one_job_a_scope() {
         }
         run(&second, RunMode::CatchUp).await;
         assert!(!run(&second, RunMode::Verify).await.drifted());
+    }
+}
+
+async fn told(engine: &Engine) -> Vec<ScopeStatus> {
+    let request = AdminRequest::Status(ScopeFilter { tenant: None, projection: None });
+    match admin::answer(engine, request, &Control::default()).await.expect("an answer") {
+        AdminReply::Status(status) => status.scopes,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The log was put back to an earlier state and its projections were not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_above_the_end_of_the_log_is_a_failure_and_a_rebuild_heals_it() {
+    for db in Db::both().await {
+        let store = db.store().await;
+        append(&store, &log(10, 0)).await;
+        let engine = engine(&store, 7);
+        run(&engine, RunMode::CatchUp).await;
+        match db {
+            Db::Postgres(_) => {
+                db.tamper("TRUNCATE dg_event_log RESTART IDENTITY").await;
+            }
+            Db::Sqlite(_) => {
+                db.tamper("DELETE FROM dg_event_log").await;
+                db.tamper("DELETE FROM sqlite_sequence WHERE name = 'dg_event_log'").await;
+            }
+        }
+        append(&store, &log(2, 0)).await;
+        for scope in &told(&engine).await {
+            assert_eq!(scope.state, ScopeState::Failed, "{}: {scope:?}", db.name());
+            assert!(scope.why.contains("is at log_seq 70, above") && scope.why.contains("(14)"), "{}", scope.why);
+        }
+        let refused = engine.run(&request(RunMode::CatchUp), &Control::default()).await.expect_err("not current");
+        assert_eq!(refused.category, Category::Conflict, "{refused}");
+        assert!(refused.message.contains("decisiongraph rebuild --tenant default"), "{refused}");
+        assert_eq!(run(&engine, RunMode::Rebuild).await.run.state, RunState::Completed, "{}", db.name());
+        assert!(!run(&engine, RunMode::Verify).await.drifted());
+        let told = told(&engine).await;
+        assert!(told.iter().all(|scope| scope.state == ScopeState::Current), "{}: {told:?}", db.name());
+        append(&store, &log(1, 2)).await;
+        assert!(run(&engine, RunMode::CatchUp).await.scopes.iter().all(|scope| scope.events == 7));
     }
 }

@@ -4,9 +4,10 @@
 mod node_support;
 mod support;
 
-use decisiongraph_actors::engine::RunRequest;
+use decisiongraph_actors::engine::{Engine, EngineConfig, Mark, RunRequest};
 use decisiongraph_actors::node::Node;
 use decisiongraph_actors::replay::ReplayMessage;
+use decisiongraph_store::launch;
 use decisiongraph_store::throwaway::{Server, StopMode};
 use decisiongraph_store::{DatabaseUrl, RunMode, RunState, Store, StoreOptions, open};
 use node_support::*;
@@ -146,5 +147,90 @@ async fn a_node_starts_before_its_database() {
     nothing_restarted(&node);
     node.stop().await;
     reckon(&store, 1).await;
+    server.stop(StopMode::Immediate).await.expect("stopped");
+}
+
+/// Lets one backend of the server die as the kernel ends it that has no memory left, and waits until the postmaster has started all
+/// others anew.
+async fn one_backend_dies(url: &str) {
+    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.expect("connects");
+    let driver = tokio::spawn(connection);
+    let pid: i32 = client.query_one("SELECT pg_backend_pid()", &[]).await.expect("a pid").get(0);
+    launch::signal(pid.unsigned_abs(), "KILL").expect("sent");
+    let _ = driver.await;
+    until("the server takes sessions again", Duration::from_secs(30), async || {
+        tokio_postgres::connect(url, tokio_postgres::NoTls).await.is_ok()
+    })
+    .await;
+}
+
+/// The postmaster keeps its start time when a backend dies, and positions that were drawn and never written are drawn again: a mark from
+/// before may be above an appender of today.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mark_from_before_a_backend_died_is_not_believed() {
+    let (server, store, url) = server().await;
+    let connect = async || {
+        let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.expect("connects");
+        tokio::spawn(connection);
+        client
+    };
+    let admin = connect().await;
+    for sql in [
+        "ALTER SYSTEM SET wal_writer_delay = '10s'",
+        "SELECT pg_reload_conf()",
+        "CREATE FUNCTION dg_test_wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock(4242); RETURN NULL; END $$",
+        "CREATE TRIGGER dg_test_wait AFTER INSERT ON dg_event_log FOR EACH ROW WHEN (NEW.trace_id = 'trace2') EXECUTE FUNCTION dg_test_wait()",
+    ] {
+        admin.execute(sql, &[]).await.expect(sql);
+    }
+    let config = EngineConfig { mark_wait: Duration::from_millis(300), ..config(5) };
+    let engine = Engine::new(Arc::clone(&store), support::owner("engine"), config);
+    insist(&store, &support::tenant(), &support::log(2, 0)).await;
+    support::run(&engine, RunMode::CatchUp).await;
+    let drawn = async || -> i64 {
+        connect().await.query_one("SELECT last_value FROM dg_event_log_log_seq_seq", &[]).await.expect("a value").get(0)
+    };
+    let mut before = Mark::default();
+    for _ in 0..20 {
+        // Drawn, and given back: nothing makes the server write that before it dies.
+        let client = connect().await;
+        let draw = "BEGIN; SELECT nextval('dg_event_log_log_seq_seq') FROM generate_series(1, 40); ROLLBACK";
+        client.batch_execute(draw).await.expect("drawn");
+        before = engine.mark().await.expect("a mark");
+        one_backend_dies(&url).await;
+        if drawn().await < before.at.0 {
+            break;
+        }
+    }
+    let again = drawn().await;
+    assert!(again < before.at.0, "the server wrote the positions each time");
+    let mut after = None;
+    let holder = connect().await;
+    holder.execute("SELECT pg_advisory_lock(4242)", &[]).await.expect("locked");
+    // An appender draws its positions and does not commit; others, behind it, do, up to above the mark of before.
+    let slow = tokio::spawn({
+        let store = self::connect(&url).await;
+        async move { insist(&store, &support::tenant(), &support::log(1, 2)).await }
+    });
+    let waits = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
+    until("the appender waits", Duration::from_secs(30), async || {
+        !connect().await.query(waits, &[]).await.expect("an answer").is_empty()
+    })
+    .await;
+    insist(&store, &support::tenant(), &support::log(10, 4)).await;
+    assert!(drawn().await > before.at.0);
+    until("a mark is told", Duration::from_secs(30), async || {
+        after = engine.mark().await.ok();
+        after.is_some()
+    })
+    .await;
+    let after = after.expect("a mark");
+    assert!(after.at.0 <= again, "{after:?} steps over the appender that is open above {again}; before: {before:?}");
+    support::run(&engine, RunMode::CatchUp).await;
+    holder.execute("SELECT pg_advisory_unlock(4242)", &[]).await.expect("unlocked");
+    slow.await.expect("appended");
+    let caught_up = support::run(&engine, RunMode::CatchUp).await;
+    assert!(caught_up.scopes.iter().all(|scope| scope.events == 77), "{caught_up:?}");
+    assert!(!support::run(&engine, RunMode::Verify).await.drifted());
     server.stop(StopMode::Immediate).await.expect("stopped");
 }

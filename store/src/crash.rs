@@ -2,7 +2,8 @@
 //!
 //! In debug builds only: `DECISIONGRAPH_CRASH_AT=name` or `name:n` (the n-th visit, from 1) makes the process kill itself with
 //! SIGKILL: no destructors, no rollback, no flush. `DECISIONGRAPH_STOP_AT`, written alike, makes it stop itself with SIGSTOP there: what
-//! a machine does that hangs with a transaction open, until somebody sends SIGCONT. A release build has no such points.
+//! a machine does that hangs with a transaction open, until somebody sends SIGCONT. Several points are separated by commas. A release
+//! build has no such points.
 
 /// Every point, for tests that visit them all.
 pub const POINTS: &[&str] = &[
@@ -44,13 +45,16 @@ pub fn point(name: &str) {
     static PLANS: LazyLock<Vec<Plan>> = LazyLock::new(|| {
         [("DECISIONGRAPH_CRASH_AT", Signal::KILL), ("DECISIONGRAPH_STOP_AT", Signal::STOP)]
             .into_iter()
-            .filter_map(|(variable, signal)| {
-                let plan = std::env::var(variable).ok()?;
-                let (name, visit) = match plan.rsplit_once(':') {
-                    Some((name, visit)) => (name.to_owned(), visit.parse().ok()?),
-                    None => (plan, 1),
+            .flat_map(|(variable, signal)| {
+                let plans = std::env::var(variable).unwrap_or_default();
+                let plan = |plan: &str| {
+                    let (name, visit) = match plan.rsplit_once(':') {
+                        Some((name, visit)) => (name.to_owned(), visit.parse().ok()?),
+                        None => (plan.to_owned(), 1),
+                    };
+                    Some(Plan { signal, name, visit, visits: AtomicU64::new(0) })
                 };
-                Some(Plan { signal, name, visit, visits: AtomicU64::new(0) })
+                plans.split(',').filter_map(plan).collect::<Vec<_>>()
             })
             .collect()
     });

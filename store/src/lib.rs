@@ -173,8 +173,8 @@ pub trait Store: Send + Sync + 'static {
     /// the latest: an error that says so. May take long; safe to repeat.
     async fn finish_build(&self, lease: &BuildLease) -> Result<()>;
 
-    /// Makes the built generation the live one, if it is not behind: one transaction that locks the scope row, then the
-    /// generation's, moves generation, cursor, digest and version, and takes a new epoch without changing the owner (so that a batch prepared for the old generation is
+    /// Makes the built generation the live one, if it is not behind. It is behind while the log holds an event between its cursor and the
+    /// live one (a live cursor above the end of the log holds up nothing). One transaction that locks the scope row, then the generation's, moves generation, cursor, digest and version, and takes a new epoch without changing the owner (so that a batch prepared for the old generation is
     /// fenced). The old generation is retired.
     async fn flip(&self, lease: &BuildLease) -> Result<Flip>;
 

@@ -128,6 +128,8 @@ pub struct BuildLease {
     pub epoch: Epoch,
     /// See [`Lease::session`].
     pub session: i64,
+    /// See [`Lease::history`].
+    pub history: Option<String>,
 }
 
 /// Where a scope or a build stands, durably.

@@ -106,7 +106,7 @@ pub async fn answer(engine: &Engine, request: AdminRequest, control: &Control) -
         }
         AdminRequest::Uncordon { node } => AdminReply::Cluster(cluster::uncordon(engine, &node).await?),
         AdminRequest::ExportStart => {
-            let (mark, view) = (engine.mark().await?, store.view().await?);
+            let (mark, view) = (engine.mark().await?.at, store.view().await?);
             let (tenants, strays) = (view.tenants().await?, view.strays(STRAYS_MAX).await?);
             AdminReply::ExportStart(ExportStartReply { mark, tenants, strays })
         }

@@ -4,8 +4,9 @@ use super::AdminError;
 use super::handler::projections;
 use super::reply::{ScopeState, ScopeStatus, StatusReply};
 use super::request::ScopeFilter;
+use crate::engine::mark::beyond;
 use decisiongraph_projections::{LogSeq, TenantId};
-use decisiongraph_store::{Failure, Lag, ListFilter, OpenWriter, Paused, Run, RunState, Scope, Store};
+use decisiongraph_store::{Failure, Lag, ListFilter, OpenWriter, Paused, Run, RunState, Scope, ScopeRow, Store};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Bound of the lag in events; shown as "10,000+".
@@ -25,6 +26,9 @@ pub async fn status(store: &dyn Store, filter: &ScopeFilter) -> Result<StatusRep
     for row in view.scopes(filter.tenant.as_ref()).await? {
         known.insert((row.scope.tenant.clone(), row.scope.projection), row);
     }
+    let highest = known.values().map(|row: &ScopeRow| row.position.cursor).max().unwrap_or(LogSeq::ORIGIN);
+    // The sample is older than the snapshot; a cursor above it may be of an event between the two.
+    let end = if highest > sample.sequence { store.log_end().await?.sequence } else { sample.sequence };
     let mut tenants: BTreeSet<TenantId> = known.keys().map(|(tenant, _)| tenant.clone()).collect();
     match &filter.tenant {
         Some(tenant) => {
@@ -55,6 +59,7 @@ pub async fn status(store: &dyn Store, filter: &ScopeFilter) -> Result<StatusRep
             let owner_live = row.as_ref().is_some_and(|row| row.owner_live);
             let (state, why) = explain(&Facts {
                 lag,
+                beyond: (cursor > end).then(|| beyond(&scope, cursor, end)),
                 empty: last_log_seq == LogSeq::ORIGIN,
                 paused: row.as_ref().and_then(|row| row.paused.as_ref()),
                 failure: open.iter().min_by_key(|failure| failure.log_seq).copied(),
@@ -110,6 +115,8 @@ fn works_on(run: &Run, scope: &Scope) -> bool {
 /// What is known of a scope.
 struct Facts<'a> {
     lag: Lag,
+    /// The finding that its cursor is above the end of the log.
+    beyond: Option<String>,
     /// The tenant has no event at all.
     empty: bool,
     paused: Option<&'a Paused>,
@@ -126,6 +133,9 @@ fn explain(facts: &Facts<'_>) -> (ScopeState, String) {
             ScopeState::Paused,
             format!("paused by {}: {}; `decisiongraph resume` lets it go on", paused.by, paused.reason),
         );
+    }
+    if let Some(beyond) = &facts.beyond {
+        return (ScopeState::Failed, beyond.clone());
     }
     if let Some(failure) = facts.failure {
         return (
@@ -186,6 +196,7 @@ mod tests {
     fn facts(events: u64) -> Facts<'static> {
         Facts {
             lag: Lag { events, more: false, seconds: 1.0 },
+            beyond: None,
             empty: false,
             paused: None,
             failure: None,

@@ -3,6 +3,7 @@
 use super::Engine;
 use super::drive::{Ended, Job};
 use super::lane::{Lane, Target};
+use super::mark::{self, Mark};
 use super::report::{ScopeReport, scope_report};
 use decisiongraph_projections::{Category, LogSeq, Projection};
 use decisiongraph_store::{Acquisition, Lease, Position, Result, Scope, StoreError};
@@ -19,7 +20,7 @@ impl Engine {
         let mark = reading.mark;
         if !reading.waiting_for.is_empty() {
             tracing::warn!(
-                mark = mark.0,
+                mark = mark.at.0,
                 pids = ?reading.waiting_for.iter().filter_map(|writer| writer.pid).collect::<Vec<_>>(),
                 "an open appender holds the mark; catching up to where it is safe"
             );
@@ -29,14 +30,18 @@ impl Engine {
             let (lease, position) = self.take(job, *projection).await?;
             lanes.push(Lane::new(*projection, &job.tenant, Target::Live(lease), position));
         }
+        for lane in &lanes {
+            mark::within(&**self.store(), &lane.scope, lane.position.cursor, &mark).await?;
+        }
         let log = self.store().view().await?;
         for lane in &mut lanes {
             lane.skipping(&*log).await?;
         }
         // A cursor was once at or below a mark, so it is as safe as one while an appender holds up the next.
-        let safe = lanes.iter().map(|lane| lane.position.cursor).fold(mark, LogSeq::max);
+        let safe = lanes.iter().map(|lane| lane.position.cursor).fold(mark.at, LogSeq::max);
         let target = until.map_or(safe, |until| until.min(safe));
-        let driven = job.drive(&mut lanes, &**self.store(), &*log, target).await;
+        let mark = Mark { at: target, ..mark };
+        let driven = job.drive(&mut lanes, &**self.store(), &*log, &mark).await;
         for lane in &lanes {
             if let Target::Live(lease) = &lane.target {
                 // Best effort: what is not given up now is free when the lease is over.

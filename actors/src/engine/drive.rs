@@ -3,6 +3,7 @@
 
 use super::alive::Trust;
 use super::lane::{ApplyOptions, Lane};
+use super::mark::Mark;
 use super::observed;
 use super::page::Page;
 use super::report::Progress;
@@ -84,14 +85,16 @@ impl<'a> Job<'a> {
         }
     }
 
-    /// Moves every lane to `target`, reading the log from `log` and writing rows to `rows`.
+    /// Moves every lane to `mark`, reading the log from `log` and writing rows to `rows`. A lane whose session was replaced by one of
+    /// another history ends the drive with a transient error: the mark is void there, and so is what was read ahead.
     pub async fn drive(
         &mut self,
         lanes: &mut [Lane],
         rows: &dyn Store,
         log: &dyn ReadView,
-        target: LogSeq,
+        mark: &Mark,
     ) -> Result<Ended> {
+        let target = mark.at;
         let limit = PageLimit { rows_max: self.config.batch_events_max, bytes_max: self.config.batch_bytes_max };
         let tenant = self.tenant.clone();
         let none = BTreeSet::new();
@@ -104,6 +107,7 @@ impl<'a> Job<'a> {
             }
             let Some((from, upto)) = next_window(lanes, target) else { return Ok(Ended::Reached) };
             self.trust.check()?;
+            lanes.iter().try_for_each(|lane| mark.check(lane.history()))?;
             let open = open.get_or_insert_with(|| OpenTraces::new(from, catalogue::history_types()));
             let page = match ahead.pop_front() {
                 Some(page) if page.after == from && page.upto == upto => page,

@@ -147,6 +147,14 @@ impl Lane {
         self.landmark.as_ref().map(|(at, _)| *at).filter(|at| *at > self.position.cursor)
     }
 
+    /// The history of the session that it writes in; see [`Lease::history`].
+    pub fn history(&self) -> Option<&str> {
+        match &self.target {
+            Target::Live(lease) => lease.history.as_deref(),
+            Target::Build(lease) => lease.history.as_deref(),
+        }
+    }
+
     fn generation(&self) -> Generation {
         match &self.target {
             Target::Live(lease) => lease.generation,

@@ -3,12 +3,40 @@
 //! [`HighWater`] decides, purely; [`read_mark`] asks the store and waits. No time-out ever advances the mark: when writers do not
 //! end in time, the reading carries the last mark that was proven, and who holds the next one up.
 
-use decisiongraph_projections::LogSeq;
-use decisiongraph_store::{HighWaterSample, LogEnd, OpenWriter, Result, Store};
+use decisiongraph_projections::{Category, LogSeq};
+use decisiongraph_store::{HighWaterSample, LogEnd, OpenWriter, Result, Scope, Store, StoreError};
 use std::time::{Duration, Instant};
 
 /// First and longest pause between two looks at the writers that hold the mark.
 pub(crate) const LOOK_EVERY: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(50));
+
+/// A position that is safe to read up to, and the history of the server that it was proven in. It says nothing in another history:
+/// there a transaction may still deliver below it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Mark {
+    /// Nothing can still appear at or below this.
+    pub at: LogSeq,
+    /// As in [`HighWaterSample::history`].
+    pub history: Option<String>,
+}
+
+impl Mark {
+    /// True for a session of the same history, and for one of a store that has but one (`None`).
+    pub fn holds_in(&self, session: Option<&str>) -> bool {
+        session.is_none() || session == self.history.as_deref()
+    }
+
+    /// Refuses a session of another history. The error is transient: the caller proves a new mark.
+    pub(crate) fn check(&self, session: Option<&str>) -> Result<()> {
+        if self.holds_in(session) {
+            return Ok(());
+        }
+        Err(StoreError::transient(
+            Category::Unavailable,
+            "the server's history changed; waiting for the mark of the new one",
+        ))
+    }
+}
 
 /// What is known of the end of the log.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -22,6 +50,11 @@ impl HighWater {
     /// The proven mark.
     pub fn mark(&self) -> LogSeq {
         self.mark
+    }
+
+    /// The proven mark, with its history.
+    pub fn proven(&self) -> Mark {
+        Mark { at: self.mark, history: self.history.clone() }
     }
 
     /// Identity of the history that the mark belongs to.
@@ -85,11 +118,33 @@ pub(crate) async fn look(store: &dyn Store, known: &mut HighWater) -> Result<()>
     Ok(())
 }
 
+/// Refuses a cursor above the end of the log. The log was put back to an earlier state and the projections were not; events that are
+/// appended now get positions at or below the cursor and would be passed.
+pub(crate) async fn within(store: &dyn Store, scope: &Scope, cursor: LogSeq, mark: &Mark) -> Result<()> {
+    if cursor <= mark.at {
+        return Ok(());
+    }
+    // An appender may hold up the mark, or another node may know a newer one.
+    let end = store.log_end().await?.sequence;
+    if cursor <= end { Ok(()) } else { Err(StoreError::new(Category::Conflict, beyond(scope, cursor, end))) }
+}
+
+/// The finding of [`within`], for people.
+pub(crate) fn beyond(scope: &Scope, cursor: LogSeq, end: LogSeq) -> String {
+    format!(
+        "the cursor of {scope} is at log_seq {cursor}, above the last position that the log has given out ({end}): the log was put back \
+         to an earlier state and its projections were not; restore both from one backup, or build the projection from the log that is \
+         there with `decisiongraph rebuild --tenant {tenant} --projection {projection}`",
+        tenant = scope.tenant,
+        projection = scope.projection,
+    )
+}
+
 /// A mark, and what holds the next one up.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MarkReading {
-    /// Nothing can still appear at or below this.
-    pub mark: LogSeq,
+    /// The best mark that is proven.
+    pub mark: Mark,
     /// Appenders that did not end in time. Empty: the mark is the end of the log as it was when asked.
     pub waiting_for: Vec<OpenWriter>,
 }
@@ -104,6 +159,10 @@ pub async fn read_mark(
     let mut known = known.lock().await;
     let sample = store.sample_high_water().await?;
     let wanted = sample.sequence;
+    if known.history().is_some_and(|before| before != sample.history) {
+        // Sessions may be left that lead to the server before: nothing more is read there.
+        store.hang_up();
+    }
     known.sampled(sample);
     let mut pause = LOOK_EVERY.0;
     while known.mark() < wanted && !known.waiting_for().is_empty() && Instant::now() < deadline {
@@ -112,8 +171,11 @@ pub async fn read_mark(
         look(store, &mut known).await?;
     }
     let waiting_for = if known.mark() < wanted { known.waiting_for().to_vec() } else { Vec::new() };
-    Ok(MarkReading { mark: known.mark(), waiting_for })
+    Ok(MarkReading { mark: known.proven(), waiting_for })
 }
+
+#[cfg(test)]
+mod model;
 
 #[cfg(test)]
 mod tests {

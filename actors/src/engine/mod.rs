@@ -18,7 +18,7 @@ pub mod replay_failure;
 pub mod report;
 mod verify;
 
-pub use mark::MarkReading;
+pub use mark::{Mark, MarkReading};
 
 pub use report::{Progress, RunReport, RunRequest, ScopeReport};
 
@@ -26,7 +26,7 @@ pub use alive::Trust;
 
 use crate::telemetry::{Telemetry, signals};
 use alive::Alive;
-use decisiongraph_projections::{Category, LogSeq, Projection, Refusal, catalogue};
+use decisiongraph_projections::{Category, Projection, Refusal, catalogue};
 use decisiongraph_store::{
     ListFilter, NewRun, Owner, Result, Run, RunMode, RunOutcome, RunState, Scope, Store, StoreError, Sweep,
 };
@@ -168,7 +168,7 @@ impl Engine {
 
     /// The safe high-water mark: nothing can still appear at or below it. Waits for open appenders, at most
     /// [`EngineConfig::mark_wait`]; then it is the best mark that is known to be safe.
-    pub async fn mark(&self) -> Result<LogSeq> {
+    pub async fn mark(&self) -> Result<Mark> {
         Ok(self.read_mark(self.config.mark_wait).await?.mark)
     }
 

@@ -12,6 +12,7 @@
 
 use super::drive::{Ended, Job};
 use super::lane::{Lane, Target};
+use super::mark::Mark;
 use super::report::{RebuildFacts, ScopeReport};
 use decisiongraph_projections::{LogSeq, Projection};
 use decisiongraph_store::{BuildLease, Flip, Position, Result, Scope, ScopeRow, Storage, StoreError};
@@ -29,7 +30,7 @@ pub async fn rebuild<M>(
     mark: impl Fn() -> M,
 ) -> Result<(Ended, Vec<ScopeReport>)>
 where
-    M: Future<Output = Result<LogSeq>>,
+    M: Future<Output = Result<Mark>>,
 {
     let (mut done, mut left) = (Vec::new(), Vec::new());
     for projection in projections {
@@ -80,7 +81,7 @@ async fn build<M>(
     mark: impl Fn() -> M,
 ) -> Result<(Ended, Vec<ScopeReport>)>
 where
-    M: Future<Output = Result<LogSeq>>,
+    M: Future<Output = Result<Mark>>,
 {
     let log = job.store.view().await?;
     let scopes: Vec<Scope> = projections.iter().map(|projection| Scope::new(&job.tenant, *projection)).collect();
@@ -88,7 +89,9 @@ where
     // A scope that was never projected is at the origin; the build makes it.
     let cursor_of = |row: &Option<ScopeRow>| row.as_ref().map_or(LogSeq::ORIGIN, |row| row.position.cursor);
     let live: Vec<LogSeq> = live.iter().map(cursor_of).collect();
-    let target = live.iter().copied().fold(mark().await?, LogSeq::max);
+    // Where an appender holds up the mark the live cursor may be above it; the flip tells that one, under the build's own history.
+    let safe = mark().await?;
+    let target = safe.at;
     let bound = job.config.own_partition_events;
     let events = log.count_events(&job.tenant, LogSeq::ORIGIN, target, bound).await?;
     let storage = if events >= bound { Storage::Own } else { Storage::Shared };
@@ -103,7 +106,7 @@ where
     });
     let mut lanes = try_join_all(lanes).await?;
     let mut reports = Vec::with_capacity(lanes.len());
-    if job.drive(&mut lanes, job.store, &*log, target).await? == Ended::Cancelled {
+    if job.drive(&mut lanes, job.store, &*log, &safe).await? == Ended::Cancelled {
         return Ok((Ended::Cancelled, lanes.iter().map(|lane| report(lane, target, None)).collect()));
     }
     let finished = lanes.iter().filter(|lane| lane.failure.is_none()).map(|lane| async {
@@ -113,14 +116,14 @@ where
         }
     });
     try_join_all(finished).await?;
-    let tail = target.max(mark().await?);
+    let tail = mark().await?;
     for index in 0..lanes.len() {
         let lane = &mut lanes[index..=index];
         if lane[0].failure.is_some() {
             reports.push(report(&lane[0], target, None));
             continue;
         }
-        let Some(facts) = flip(job, lane, &*log, tail).await? else {
+        let Some(facts) = flip(job, lane, &*log, &tail).await? else {
             reports.extend(lanes[index..].iter().map(|lane| report(lane, target, None)));
             return Ok((Ended::Cancelled, reports));
         };
@@ -134,16 +137,16 @@ async fn flip(
     job: &mut Job<'_>,
     lane: &mut [Lane],
     log: &dyn decisiongraph_store::ReadView,
-    mut target: LogSeq,
+    tail: &Mark,
 ) -> Result<Option<Option<RebuildFacts>>> {
+    let mut target = tail.clone();
     for _ in 0..FLIPS_MAX {
         if let Some(live) = job.store.view().await?.scope(&lane[0].scope).await?
             && live.position.cursor >= lane[0].position.cursor
         {
-            target = target.max(live.position.cursor);
             lane[0].watch(live.position.cursor);
         }
-        if job.drive(lane, job.store, log, target).await? == Ended::Cancelled {
+        if job.drive(lane, job.store, log, &target).await? == Ended::Cancelled {
             return Ok(None);
         }
         if lane[0].failure.is_some() {
@@ -154,7 +157,8 @@ async fn flip(
             return Err(StoreError::internal("a rebuild writes to a build"));
         };
         match job.store.flip(lease).await? {
-            Flip::Behind { live_cursor } => target = target.max(live_cursor),
+            // A durable cursor was once at or below a mark, and still is.
+            Flip::Behind { live_cursor } => target.at = target.at.max(live_cursor),
             Flip::Flipped { old_generation, old } => {
                 let there = match &lane[0].landmark {
                     Some((at, Some(digest))) if *at == old.cursor => Some(digest.to_text()),

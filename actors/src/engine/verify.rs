@@ -7,6 +7,7 @@
 
 use super::drive::{Ended, Job};
 use super::lane::{Lane, Target};
+use super::mark::Mark;
 use super::report::{DRIFT_ROWS_MAX, DriftRow, ScopeReport, VerifyFacts, scope_report};
 use decisiongraph_projections::digest::rolling::RollingDigest;
 use decisiongraph_projections::{Fetch, Needs, Projection, RowsNeed, Table, TenantId, Value};
@@ -36,7 +37,9 @@ pub async fn verify(job: &mut Job<'_>, projections: &[&'static dyn Projection]) 
         let log_generation = lease.generation;
         let mut lanes = [Lane::new(*projection, &job.tenant, Target::Live(lease), position)];
         lanes[0].skipping(&*snapshot).await?;
-        if job.drive(&mut lanes, &*scratch, &*snapshot, target).await? == Ended::Cancelled {
+        // The snapshot holds everything below its own cursor.
+        let mark = Mark { at: target, history: None };
+        if job.drive(&mut lanes, &*scratch, &*snapshot, &mark).await? == Ended::Cancelled {
             return Ok((Ended::Cancelled, reports));
         }
         let [lane] = lanes;

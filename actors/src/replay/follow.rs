@@ -42,7 +42,7 @@ pub async fn follow(
         run.mode,
     );
     let started = Instant::now();
-    let mark = shared.engine.mark().await?;
+    let mark = shared.engine.mark().await?.at;
     let view = store.view().await?;
     let upto = run.until.map_or(mark, |until| until.min(mark));
     let goal = view.last_log_seq(&run.tenant, Some(upto)).await?;

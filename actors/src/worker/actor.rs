@@ -11,6 +11,7 @@
 use super::{Fault, LiveScope, Phase};
 use crate::coordinator::CoordinatorMessage;
 use crate::engine::lane::{ApplyOptions, Lane, Target};
+use crate::engine::mark::{self, Mark};
 use crate::engine::observed;
 use crate::failure::{Decision, decide};
 use crate::node::{Shared, place_of};
@@ -181,15 +182,16 @@ impl Worker {
             self.enter(state, Phase::Retrying, "waiting for the node's lease");
             return Ok(Next::In(WAIT));
         }
+        // Read together: a later mark may be one of another history.
         let (era, mark) = {
             let state = shared.mark.borrow();
-            (state.era, state.mark)
+            (state.era, state.proven())
         };
         if state.lane.as_ref().is_some_and(|(_, known)| *known != era) {
             state.lane = None;
         }
         // The tenant may have been woken in another history, whose log was longer: there may be open appenders behind this one's mark.
-        let target = cell.target().min(mark);
+        let target = cell.target().min(mark.at);
         if state.lane.as_ref().is_some_and(|(lane, _)| lane.position.cursor >= target) {
             self.enter(state, Phase::Idle, "");
             return Ok(Next::Quiet);
@@ -197,7 +199,7 @@ impl Worker {
         self.doing(state, "waiting for its turn");
         let Ok(_turn) = shared.turns.acquire().await else { return Ok(Next::Quiet) };
         if state.lane.is_none()
-            && let Some(next) = self.own(state, era).await?
+            && let Some(next) = self.own(state, era, &mark).await?
         {
             return Ok(next);
         }
@@ -261,7 +263,7 @@ impl Worker {
     }
 
     /// Takes the scope. `Some`: it cannot be worked on now.
-    async fn own(&self, state: &mut WorkerState, era: u64) -> StoreResult<Option<Next>> {
+    async fn own(&self, state: &mut WorkerState, era: u64, mark: &Mark) -> StoreResult<Option<Next>> {
         let Worker { shared, projection, .. } = self;
         self.vitals.working_on("taking the scope");
         let (lease, position) = match shared.store.acquire_scope(&state.scope, &shared.owner).await? {
@@ -280,7 +282,7 @@ impl Worker {
                 return Ok(Some(Next::In(expires_in.clamp(WAIT, STANDBY_MAX))));
             }
         };
-        if lease.history.is_some() && lease.history != shared.mark.borrow().history {
+        if let Err(other) = mark.check(lease.history.as_deref()) {
             // Another server than the one whose mark is known, or one that has restarted: the target is void.
             shared.store.release_scope(&lease).await?;
             shared.telemetry().lease_change(LeaseChange::Released);
@@ -288,10 +290,12 @@ impl Worker {
             if state.attempt >= HISTORIES_MAX {
                 shared.store.hang_up();
             }
-            return Err(StoreError::transient(
-                Category::Unavailable,
-                "the server's history changed; waiting for the mark of the new one",
-            ));
+            return Err(other);
+        }
+        if let Err(lost) = mark::within(&*shared.store, &state.scope, position.cursor, mark).await {
+            shared.store.release_scope(&lease).await?;
+            shared.telemetry().lease_change(LeaseChange::Released);
+            return Err(lost);
         }
         self.cell.show(state.place, |live| live.cursor = position.cursor);
         // Looked at under the new epoch: a pause that comes later fences it.

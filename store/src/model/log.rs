@@ -71,6 +71,7 @@ pub struct HighWaterSample {
     pub sequence: LogSeq,
     /// Who may still deliver. Empty: the mark may move to `sequence` at once.
     pub writers: Vec<OpenWriter>,
-    /// Identity of the history: server, timeline, start time. When it changes, everything held in memory is void.
+    /// Identity of the history: server, timeline, last start (also one after the death of a single backend). When it changes, everything
+    /// held in memory is void.
     pub history: String,
 }

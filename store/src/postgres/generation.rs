@@ -60,10 +60,10 @@ pub(super) async fn begin(store: &PostgresStore, scope: &Scope, run_id: Uuid, st
     };
     match work.await {
         Ok(()) => {
-            let session = held.session()?.number;
+            let (session, history) = held.session()?.named();
             held.keep();
             let epoch = Epoch { counter: 1, token };
-            Ok(BuildLease { scope: scope.clone(), run_id, generation, epoch, session })
+            Ok(BuildLease { scope: scope.clone(), run_id, generation, epoch, session, history })
         }
         Err(error) => {
             super::commit::roll_back(held).await;
@@ -91,13 +91,10 @@ pub(super) async fn resume(
         let taken = client.query_opt(&take, &[&tenant, &generation, &Key::from(token)]).await.during(what)?;
         // None: abandoned or flipped in between.
         if let Some(taken) = taken {
-            let lease = BuildLease {
-                scope: scope.clone(),
-                run_id,
-                generation: Generation(generation),
-                epoch: Epoch { counter: taken.get(0), token },
-                session: held.session()?.number,
-            };
+            let (session, history) = held.session()?.named();
+            let epoch = Epoch { counter: taken.get(0), token };
+            let generation = Generation(generation);
+            let lease = BuildLease { scope: scope.clone(), run_id, generation, epoch, session, history };
             resumed = Some((lease, position_at(&taken, 1)?));
         }
     }
@@ -159,8 +156,12 @@ pub(super) async fn flip(store: &PostgresStore, lease: &BuildLease) -> Result<Fl
     let (old_generation, old) = (Generation(scope.get(0)), position_at(&scope, 1)?);
     let new = position_at(&build, 0)?;
     if new.cursor < old.cursor {
-        transaction.rollback().await.during(what)?;
-        return Ok(Flip::Behind { live_cursor: old.cursor });
+        let behind = transaction.prepare_cached(include_str!("sql/flip_behind.sql")).await.during(what)?;
+        let behind = transaction.query_one(&behind, &[&tenant, &new.cursor.0, &old.cursor.0]).await.during(what)?;
+        if behind.get(0) {
+            transaction.rollback().await.during(what)?;
+            return Ok(Flip::Behind { live_cursor: old.cursor });
+        }
     }
     let digest = new.digest.to_bytes();
     let epoch = Key::from(Uuid::new_v4());

@@ -80,13 +80,14 @@ pub(super) async fn acquire(store: &PostgresStore, scope: &Scope, owner: &Owner)
             .during(what)?;
         // None: somebody was faster, or the former owner came back to life in between.
         if let Some(taken) = taken {
+            let (session, history) = held.session()?.named();
             let lease = Lease {
                 scope: scope.clone(),
                 owner: owner.clone(),
                 epoch: Epoch { counter: taken.get(0), token },
                 generation: Generation(taken.get(1)),
-                session: held.session()?.number,
-                history: Some(held.session()?.history.clone()),
+                session,
+                history,
                 taken_from: found.get(6),
             };
             let position = position_at(&taken, 2)?;

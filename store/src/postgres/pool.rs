@@ -91,6 +91,13 @@ impl Drop for Overdue {
     }
 }
 
+impl Session {
+    /// What a lease says of the session that writes under it.
+    pub(super) fn named(&self) -> (i64, Option<String>) {
+        (self.number, Some(self.history.clone()))
+    }
+}
+
 impl Held<'_> {
     /// The session.
     pub(super) fn session(&self) -> Result<&Session> {

@@ -38,6 +38,7 @@ pub(super) fn begin(conn: &Connection, scope: &Scope, run_id: Uuid) -> Result<Bu
         generation: Generation(conn.last_insert_rowid()),
         epoch: Epoch { counter: 1, token },
         session: SESSION,
+        history: None,
     })
 }
 
@@ -57,6 +58,7 @@ pub(super) fn resume(conn: &Connection, scope: &Scope, run_id: Uuid) -> Result<O
         generation: Generation(generation),
         epoch: Epoch { counter, token },
         session: SESSION,
+        history: None,
     };
     Ok(Some((lease, position.read()?)))
 }
@@ -111,7 +113,14 @@ pub(super) fn flip(conn: &Connection, lease: &BuildLease) -> Result<Flip> {
     let old = old.read()?;
     let built = check_build(conn, lease, None)?;
     if built.cursor < old.cursor {
-        return Ok(Flip::Behind { live_cursor: old.cursor });
+        let behind = conn.query_row(
+            "SELECT EXISTS (SELECT 1 FROM dg_event_log WHERE tenant_id = ?1 AND log_seq > ?2 AND log_seq <= ?3)",
+            params![tenant.as_str(), built.cursor.0, old.cursor.0],
+            |row| row.get(0),
+        )?;
+        if behind {
+            return Ok(Flip::Behind { live_cursor: old.cursor });
+        }
     }
     let now = super::now_ms(conn)?;
     // Old first: one generation of a scope is live at a time, and the index says so.
