@@ -93,6 +93,7 @@ fn replaced(text: &str, which: impl Fn(char) -> bool, write: impl Fn(&mut String
 #[cfg(test)]
 mod tests {
     use super::*;
+    use decisiongraph_store::launch;
 
     const HOSTILE: &str = "a\u{1b}[2J\r\nb\u{9b}\u{202e}\u{200b}\u{feff}\u{e0041}\u{7f}é\u{301}漢 \u{a0}❤\u{fe0f}";
 
@@ -110,7 +111,7 @@ mod tests {
         for text in ["plain-1", "", "o'neil & co", "$(rm)", "a'\\b\n1", HOSTILE] {
             let word = shell_word(text);
             assert!(!word.chars().any(hidden), "{word}");
-            let echo = std::process::Command::new("bash").args(["-c", &format!("printf %s {word}")]).output();
+            let echo = launch::program("bash").args(["-c", &format!("printf %s {word}")]).output();
             // A machine without bash has nothing to ask.
             if let Ok(echo) = echo {
                 assert_eq!(String::from_utf8_lossy(&echo.stdout), text, "{word}");
