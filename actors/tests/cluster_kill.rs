@@ -10,9 +10,10 @@ use node_support::{Dice, rounds};
 use std::time::Duration;
 
 const TENANTS: usize = 6;
-/// Between the end of a lease and the first commit of the next owner, half of the time. A quiet machine needs tens of milliseconds.
+/// Between the end of a lease and the first commit of the next owner, half of the time, for nodes that get a CPU whenever they want one. They
+/// need tens of milliseconds.
 const TAKEOVER_P50_MAX: Duration = Duration::from_millis(500);
-/// Between SIGTERM and the first commit of the next owner, half of the time. A quiet machine needs a fraction of it.
+/// Between SIGTERM and the first commit of the next owner, half of the time, for such nodes. They need a fraction of it.
 const HAND_OVER_P50_MAX: Duration = Duration::from_secs(1);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -37,7 +38,7 @@ async fn killed_nodes_are_taken_over_within_their_lease() {
         }
         let times = cluster.observer.taken_over(&life, &tenants, since, PATIENCE).await;
         let times = times.unwrap_or_else(|error| panic!("{name}: {error}\n{}", cluster.logs()));
-        assert!(times.iter().all(|time| *time < LEASE + SLACK), "{name}: {times:?}");
+        assert!(times.iter().all(|time| *time < LEASE + cluster.slack()), "{name}: {times:?}");
         if !at_once {
             // What the others needed from the moment at which they might. (A lease that had run out for a moment before, because its owner
             // was late, may have cost that one a scope already.)
@@ -54,7 +55,8 @@ async fn killed_nodes_are_taken_over_within_their_lease() {
     println!("{events} events; {}, {late} above the lease", told("takeover after SIGKILL", &takeovers));
     println!("{}; {quick} nodes came back at once", told("counted from the end of the lease", &behind));
     behind.sort();
-    assert!(behind[behind.len() / 2] < TAKEOVER_P50_MAX, "{behind:?}");
+    let slowness = cluster.slowness();
+    assert!(behind[behind.len() / 2] < TAKEOVER_P50_MAX.mul_f64(slowness), "{slowness:.1} times slower: {behind:?}");
     cluster.reckon(TENANTS).await;
 }
 
@@ -83,6 +85,7 @@ async fn a_node_that_is_told_to_end_hands_over_in_a_moment() {
     let events = writers.stop().await;
     println!("{events} events; {}; {}", told("first commit after SIGTERM", &firsts), told("every scope", &all));
     all.sort();
-    assert!(all[all.len() / 2] < HAND_OVER_P50_MAX, "{all:?}");
+    let slowness = cluster.slowness();
+    assert!(all[all.len() / 2] < HAND_OVER_P50_MAX.mul_f64(slowness), "{slowness:.1} times slower: {all:?}");
     cluster.reckon(TENANTS).await;
 }

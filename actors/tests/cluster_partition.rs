@@ -41,7 +41,7 @@ async fn cut_off(cluster: &mut Cluster, index: usize, how: (&str, Line)) -> Dura
     }
     let times = cluster.observer.taken_over(&life, &tenants, since, PATIENCE).await;
     let times = times.unwrap_or_else(|error| panic!("{what}: {name}: {error}\n{}", cluster.logs()));
-    assert!(times.iter().all(|time| *time < LEASE + SLACK), "{what}: {name}: {times:?}");
+    assert!(times.iter().all(|time| *time < LEASE + cluster.slack()), "{what}: {name}: {times:?}");
     // It knows, and says so to whoever asks it.
     until("it knows that it is cut off", PATIENCE, async || {
         let health = cluster.nodes[index].ask(&["health", "--json"]);

@@ -30,11 +30,11 @@ async fn stopped_and_continued(cluster: &mut Cluster, point: &str, visit: usize,
     assert!(!tenants.is_empty(), "{name} owns nothing:\n{}", cluster.observer.picture().await);
     // Those of others go on as if nothing were, long before anybody takes over.
     let others: Vec<_> = (0..TENANTS).map(named).filter(|tenant| !tenants.contains(tenant)).collect();
-    if let Err(error) = cluster.observer.taken_over(&life, &others, since, SLACK).await {
+    if let Err(error) = cluster.observer.taken_over(&life, &others, since, cluster.slack()).await {
         panic!("tenants of others were held up: {error}");
     }
     // Its own are taken over while it still stands there.
-    let times = cluster.observer.taken_over(&life, &tenants, since, held_max + SLACK).await;
+    let times = cluster.observer.taken_over(&life, &tenants, since, held_max + cluster.slack()).await;
     let times = times.unwrap_or_else(|error| panic!("held up by {name} at {point}: {error}\n{}", cluster.logs()));
     assert!(cluster.nodes[stopped].is_stopped());
     let mark = cluster.nodes[stopped].log().len();

@@ -124,6 +124,16 @@ impl NodeProcess {
         stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
     }
 
+    /// How long its threads have run, and how long they stood ready and had no CPU, in seconds. The system counts both.
+    pub fn scheduled(&self) -> (f64, f64) {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).into_iter().flatten().flatten();
+        threads.fold((0.0, 0.0), |(ran, waited), thread| {
+            let text = std::fs::read_to_string(thread.path().join("schedstat")).unwrap_or_default();
+            let mut ns = text.split(' ').map(|number| number.parse().unwrap_or(0.0) / 1e9);
+            (ran + ns.next().unwrap_or_default(), waited + ns.next().unwrap_or_default())
+        })
+    }
+
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
