@@ -386,3 +386,33 @@ fn the_health_check_of_the_image_is_a_command_that_exists() {
         .expect("runs");
     assert_eq!(output.status.code(), Some(6), "{}", String::from_utf8_lossy(&output.stderr));
 }
+
+#[test]
+fn what_a_build_needs_and_is_not_there_is_named() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let tools = tempfile::tempdir().expect("a directory");
+    let path = std::env::var_os("PATH").expect("a path");
+    for name in ["bash", "dirname", "sed"] {
+        let found = std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file());
+        std::os::unix::fs::symlink(found.expect(name), tools.path().join(name)).expect("links");
+    }
+    let said = || {
+        let mut script = decisiongraph_store::launch::program(repository().join(".ci/toolchain"));
+        let output = script.arg("lint").env("PATH", tools.path()).output().expect("runs");
+        assert!(!output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    // A program that is there, and knows no subcommand.
+    let install = |name: &str| {
+        let file = tools.path().join(name);
+        std::fs::write(&file, "#!/bin/sh\nexit 101\n").expect("writes");
+        std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o755)).expect("sets");
+    };
+    assert!(said().starts_with("cargo is not installed"), "{}", said());
+    install("cargo");
+    let compiler = said();
+    assert!(compiler.starts_with("No C compiler") && compiler.contains("apt-get install gcc libc6-dev"), "{compiler}");
+    install("cc");
+    let lints = said();
+    assert!(lints.starts_with("rustfmt is not installed") && lints.contains("rustup component add rustfmt"), "{lints}");
+}
