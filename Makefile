@@ -1,5 +1,5 @@
 # Two commands matter: `make demo` and `make test`. `make help` lists the rest.
-.PHONY: help demo test lint soak bench check toolchain install-postgres
+.PHONY: help demo test lint soak bench check matrix toolchain install-postgres
 
 BUNDLES = $(filter-out %.digests.json,$(wildcard parity/fixtures/*.json ../shared/parity/*.json))
 PARITY = cargo run --quiet --release --package decisiongraph-parity --
@@ -13,6 +13,9 @@ demo: toolchain ## projects a small decision log on the embedded store and expla
 test: install-postgres lint ## formatting, lints and every test, against a throw-away PostgreSQL and the embedded store
 	cargo test --workspace --no-run
 	cargo run --quiet --package decisiongraph-parity -- with-postgres -- .ci/tests
+
+matrix: toolchain ## what depends on the server, on PostgreSQL 14 to 18 from the npm registry, as a table
+	.ci/matrix
 
 lint:
 	@.ci/toolchain lint

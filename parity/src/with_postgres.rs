@@ -3,11 +3,11 @@
 
 use anyhow::{Context as _, bail};
 use decisiongraph_actors::config::keys::VARIABLE_PREFIX;
-use decisiongraph_store::throwaway::{SERVER_VARIABLE, Server};
+use decisiongraph_store::throwaway::{PROGRAMS_VARIABLE, SERVER_VARIABLE, Server};
 use std::process::ExitCode;
 
 /// Variables of this program's name that a test run may be given.
-const SWITCHES: &[&str] = &["DECISIONGRAPH_SOAK", "DECISIONGRAPH_BLESS"];
+const SWITCHES: &[&str] = &["DECISIONGRAPH_SOAK", "DECISIONGRAPH_BLESS", PROGRAMS_VARIABLE];
 
 /// Starts a server, runs the command with its address in the environment, stops the server. The exit code is the command's.
 pub async fn run(command: &[String]) -> anyhow::Result<ExitCode> {

@@ -21,6 +21,10 @@ use tokio_postgres::SimpleQueryMessage;
 
 /// URL of an administrator's database on a running server, to be used instead of starting one.
 pub const SERVER_VARIABLE: &str = "DECISIONGRAPH_TEST_POSTGRES";
+/// Folder with the programs of the server to start, instead of the first one that is found.
+pub const PROGRAMS_VARIABLE: &str = "DECISIONGRAPH_TEST_POSTGRES_BIN";
+/// The programs.
+const PROGRAMS: [&str; 3] = ["initdb", "pg_ctl", "postgres"];
 /// A role of a started server that must give [`PASSWORD`] on TCP; every other role is trusted.
 pub const PASSWORD_ROLE: &str = "dg_password";
 /// See [`PASSWORD_ROLE`].
@@ -211,7 +215,7 @@ impl Drop for Server {
 
 impl Started {
     fn start() -> Result<Started> {
-        let binaries = find_binaries()?;
+        let binaries = find_binaries(std::env::var_os(PROGRAMS_VARIABLE).map(PathBuf::from))?;
         let user = run_as()?;
         let directory = make_directory(user.as_ref())?;
         let mut started = Started { binaries, user, directory, port: 0, watcher: None };
@@ -368,8 +372,22 @@ async fn messages(url: &str, sql: &str) -> Result<Vec<SimpleQueryMessage>> {
     result
 }
 
-fn find_binaries() -> Result<PathBuf> {
-    let complete = |directory: &Path| ["initdb", "pg_ctl", "postgres"].iter().all(|p| directory.join(p).is_file());
+/// A folder with all programs: the given one, or the first one that is found.
+fn find_binaries(given: Option<PathBuf>) -> Result<PathBuf> {
+    let missing = |directory: &Path| PROGRAMS.into_iter().find(|program| !directory.join(program).is_file());
+    if let Some(given) = given.filter(|given| !given.as_os_str().is_empty()) {
+        return match missing(&given) {
+            None => Ok(given),
+            Some(program) => Err(StoreError::new(
+                Category::Unavailable,
+                format!(
+                    "{PROGRAMS_VARIABLE} names {}, and there is no {program}: let it name a folder with {}, or unset it",
+                    given.display(),
+                    PROGRAMS.join(", ")
+                ),
+            )),
+        };
+    }
     let mut candidates: Vec<PathBuf> =
         std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default();
     if let Ok(output) = launch::program("pg_config").arg("--bindir").output() {
@@ -383,7 +401,7 @@ fn find_binaries() -> Result<PathBuf> {
         .collect();
     installed.sort();
     candidates.extend(installed.into_iter().rev().map(|(_, path)| path));
-    candidates.into_iter().find(|directory| complete(directory)).ok_or_else(|| {
+    candidates.into_iter().find(|directory| missing(directory).is_none()).ok_or_else(|| {
         StoreError::new(
             Category::Unavailable,
             format!(
@@ -441,4 +459,28 @@ fn free_port() -> Result<u16> {
         .and_then(|listener| listener.local_addr())
         .map(|address| address.port())
         .map_err(|error| failure("find a free port", error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_without_every_program_is_refused_by_the_name_of_what_is_missing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for program in ["initdb", "postgres"] {
+            std::fs::write(folder.path().join(program), "").expect("writes");
+        }
+        let refused = find_binaries(Some(folder.path().to_owned())).expect_err("no pg_ctl");
+        assert!(refused.message.contains("there is no pg_ctl"), "{}", refused.message);
+        std::fs::write(folder.path().join("pg_ctl"), "").expect("writes");
+        assert_eq!(find_binaries(Some(folder.path().to_owned())).expect("whole"), folder.path());
+
+        // What prepares the machine asks for the same.
+        std::fs::remove_file(folder.path().join("pg_ctl")).expect("removes");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.ci/postgres");
+        let output = launch::program(script).env(PROGRAMS_VARIABLE, folder.path()).output().expect("runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains("there is no pg_ctl"), "{said}");
+    }
 }

@@ -2,7 +2,7 @@
 #![allow(dead_code)]
 
 use decisiongraph_store::launch;
-use decisiongraph_store::throwaway::SERVER_VARIABLE;
+use decisiongraph_store::throwaway::{PROGRAMS_VARIABLE, SERVER_VARIABLE};
 use std::path::PathBuf;
 
 /// What a run gave.
@@ -40,9 +40,11 @@ pub fn fixtures() -> PathBuf {
 pub fn parity(arguments: &[&str], database_url: Option<&str>) -> Run {
     let mut command = launch::program(env!("CARGO_BIN_EXE_decisiongraph-parity"));
     command.args(arguments);
-    // The server that this run of the tests has started, if it has.
-    if let Some(server) = std::env::var_os(SERVER_VARIABLE) {
-        command.env(SERVER_VARIABLE, server);
+    // The server that this run of the tests has started, or is to start, if it is told.
+    for name in [SERVER_VARIABLE, PROGRAMS_VARIABLE] {
+        if let Some(value) = std::env::var_os(name) {
+            command.env(name, value);
+        }
     }
     if let Some(url) = database_url {
         command.env("DATABASE_URL", url);
