@@ -6,8 +6,11 @@ use decisiongraph_actors::supervision::{
     Backoff, ChildSpec, ChildState, ExitReason, Intensity, Restart, Shutdown, Strategy, SupervisorError, SupervisorRef,
     SupervisorSpec, start_root,
 };
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use supervision_support::{Bench, Fault, Journal, ToyMessage, WAIT_MAX, bench, exited, failed, root, tell, until};
+use supervision_support::{
+    Bench, Fault, HANGING, Journal, STOPPING, ToyMessage, WAIT_MAX, bench, exited, failed, root, tell, until,
+};
 
 const GENEROUS: Intensity = Intensity::new(10, Duration::from_secs(60));
 
@@ -317,4 +320,118 @@ async fn a_root_that_is_killed_gave_up_too() {
     assert_eq!(root.kill().await, ExitReason::Killed);
     assert!(root.gave_up());
     let _: &mut Journal = &mut journal;
+}
+
+/// root ── inner ── slow, beside; `inner` has little time to stop, `slow` takes for ever.
+fn nested(bench: &Bench) -> SupervisorSpec {
+    let inner = SupervisorSpec::new(Strategy::OneForOne, GENEROUS)
+        .child(bench.child("beside"))
+        .child(bench.child("slow").shutdown(Shutdown::Infinity));
+    let inner = ChildSpec::supervisor("inner", inner).shutdown(Shutdown::Timeout(Duration::from_millis(100)));
+    SupervisorSpec::new(Strategy::OneForOne, GENEROUS).child(inner)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_child_that_is_being_stopped_does_not_outlive_its_killed_supervisor() {
+    let (bench, _journal) = bench();
+    let (root, table) = root(nested(&bench)).await;
+    tell(&table, "node/inner/slow", ToyMessage::HangOnStop).await;
+    until(|| (table.entry("node/inner/slow")?.state == HANGING).then_some(())).await;
+    root.supervisor().terminate_child("inner").await.unwrap();
+    assert_eq!((bench.alive("slow"), bench.alive("beside")), (0, 0), "alive after the answer");
+    root.supervisor().restart_child("inner").await.unwrap();
+    assert_eq!((bench.alive("slow"), bench.most_alive()), (1, 1), "two lives at one time");
+    tell(&table, "node/inner/slow", ToyMessage::HangOnStop).await;
+    until(|| (table.entry("node/inner/slow")?.state == HANGING).then_some(())).await;
+    root.stop().await;
+    assert_eq!((bench.alive("slow"), bench.alive("beside"), table.len()), (0, 0, 0), "alive after the root's end");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_supervisor_that_is_killed_while_it_stops_a_child_comes_back_with_one_life_of_each() {
+    let (bench, _journal) = bench();
+    let (root, table) = root(nested(&bench)).await;
+    let inner = table.supervisor("node/inner").unwrap();
+    tell(&table, "node/inner/slow", ToyMessage::HangOnStop).await;
+    until(|| (table.entry("node/inner/slow")?.state == HANGING).then_some(())).await;
+    let stopping = tokio::spawn(async move { inner.terminate_child("slow").await });
+    until(|| (table.entry("node/inner/slow")?.state == STOPPING).then_some(())).await;
+    let old = table.cell("node/inner").unwrap();
+    old.kill();
+    until(|| table.cell("node/inner/slow").filter(|_| table.cell("node/inner").is_some_and(|cell| cell != old))).await;
+    assert_eq!(stopping.await.unwrap(), Err(SupervisorError::Gone));
+    assert_eq!((bench.alive("slow"), bench.alive("beside"), bench.most_alive()), (1, 1, 1));
+    assert_eq!(root.kill().await, ExitReason::Killed);
+    assert_eq!((bench.alive("slow"), bench.alive("beside"), table.len()), (0, 0, 0), "alive after the root's kill");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_actor_that_cannot_be_killed_has_no_successor_while_it_lives() {
+    let (bench, _journal) = bench();
+    let (root, table) = root(SupervisorSpec::new(Strategy::OneForOne, GENEROUS).child(bench.child("x"))).await;
+    let (release, blocked) = std::sync::mpsc::channel();
+    tell(&table, "node/x", ToyMessage::Block(blocked)).await;
+    until(|| table.entry("node/x")?.last_message).await;
+    let handle = root.supervisor().clone();
+    handle.terminate_child("x").await.unwrap();
+    assert_eq!(bench.alive("x"), 1, "it never yields");
+    let restarting = tokio::spawn(async move { handle.restart_child("x").await.map(|_| ()) });
+    until(|| (table.entry("node/x")?.state == "stopped").then_some(())).await;
+    drop(release);
+    assert_eq!(restarting.await.unwrap(), Ok(()));
+    assert_eq!((bench.alive("x"), bench.most_alive()), (1, 1));
+    root.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_that_fails_after_its_actor_ran_leaves_nothing() {
+    let (bench, _journal) = bench();
+    let (root, table) = root(SupervisorSpec::new(Strategy::OneForOne, GENEROUS)).await;
+    let toy = bench.child("x");
+    let start = Arc::clone(&toy.start);
+    let halfway = ChildSpec {
+        start: Arc::new(move |parent, vitals| {
+            let starting = start(parent, vitals);
+            Box::pin(async move {
+                starting.await?;
+                Err("what comes behind it failed".to_owned())
+            })
+        }),
+        ..toy
+    };
+    let error = root.supervisor().start_child(halfway).await.unwrap_err();
+    assert_eq!(error, SupervisorError::StartFailed("what comes behind it failed".into()));
+    assert_eq!((root.supervisor().cell().get_children().len(), table.len()), (0, 1));
+    root.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_killed_worker_had_linked_to_itself_ends_with_it() {
+    let (bench, _journal) = bench();
+    let (root, table) = root(SupervisorSpec::new(Strategy::OneForOne, GENEROUS)).await;
+    let (worker, own) = (bench.child("worker").shutdown(Shutdown::Brutal), bench.child("its own").start);
+    let (start, linked) = (Arc::clone(&worker.start), Arc::new(Mutex::new(None)));
+    let keep = Arc::clone(&linked);
+    let worker = ChildSpec {
+        start: Arc::new(move |parent, vitals| {
+            let (starting, own, keep) = (start(parent, vitals.clone()), Arc::clone(&own), Arc::clone(&keep));
+            Box::pin(async move {
+                let worker = starting.await?;
+                let linked = own(worker.actor().clone(), vitals).await?;
+                *keep.lock().unwrap() = Some(linked.actor().clone());
+                Ok(worker)
+            })
+        }),
+        ..worker
+    };
+    root.supervisor().start_child(worker).await.unwrap();
+    let linked = linked.lock().unwrap().clone().expect("it was started");
+    let toy = ractor::ActorRef::<ToyMessage>::from(linked.clone());
+    toy.send_message(ToyMessage::HangOnStop).unwrap();
+    until(|| (table.entry("node/worker")?.state == HANGING).then_some(())).await;
+    linked.stop(None);
+    until(|| (table.entry("node/worker")?.state == STOPPING).then_some(())).await;
+    root.supervisor().terminate_child("worker").await.unwrap();
+    assert_eq!(linked.get_status(), ractor::ActorStatus::Stopped);
+    root.stop().await;
 }

@@ -3,7 +3,9 @@
 
 mod supervision_support;
 
-use decisiongraph_actors::supervision::{ExitReason, Restart, Strategy};
+use decisiongraph_actors::supervision::{
+    ChildSpec, ExitReason, Intensity, Restart, Shutdown, Strategy, SupervisorSpec,
+};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,8 +13,12 @@ use supervision_support::dry::Dry;
 use supervision_support::histories::{Event, History, Outcome, What};
 use supervision_support::otp::Otp;
 use supervision_support::real::Real;
+use supervision_support::{Fault, HANGING, STOPPING, ToyMessage, bench, root, tell, until};
 
 const TRACES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../parity/otp/traces.jsonl");
+const DESCENDANTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../parity/otp/descendants.jsonl");
+/// As in `descendant_traces.erl`.
+const INNER_SHUTDOWN: Duration = Duration::from_millis(200);
 /// As in `supervisor_traces.erl`.
 const PERIOD: Duration = Duration::from_secs(3600);
 
@@ -124,4 +130,70 @@ async fn our_supervisors_do_what_erlang_did() {
             assert_eq!(real.step(event).await, expected, "scenario {}, {event:?}", trace.scenario);
         }
     }
+}
+
+#[derive(Deserialize, Debug)]
+struct DescendantTrace {
+    traps: bool,
+    child: String,
+    end: String,
+    answer: String,
+    outlives: bool,
+}
+
+/// Erlang's child outlives its supervisor when it traps exits and does not look into its mailbox; ours never does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_descendant_outlives_its_supervisor_not_even_where_erlangs_does() {
+    let lines = std::fs::read_to_string(DESCENDANTS).expect("the traces are checked in");
+    let traces: Vec<DescendantTrace> = lines.lines().map(|line| serde_json::from_str(line).expect("a trace")).collect();
+    assert_eq!(traces.len(), 28);
+    for trace in &traces {
+        assert_eq!(trace.outlives, trace.traps && trace.child != "idle", "what ADR 6 says of Erlang: {trace:?}");
+        descendant(trace).await;
+    }
+}
+
+async fn descendant(trace: &DescendantTrace) {
+    let (bench, _journal) = bench();
+    let spec = |children| SupervisorSpec { children, ..SupervisorSpec::new(Strategy::OneForOne, Intensity::default()) };
+    let shutdown = if trace.end == "brutal" { Shutdown::Brutal } else { Shutdown::Timeout(INNER_SHUTDOWN) };
+    let inner = ChildSpec::supervisor("inner", spec(Vec::new())).shutdown(shutdown);
+    let (root, table) = root(spec(vec![inner])).await;
+    let inner = table.supervisor("node/inner").expect("it runs");
+    if trace.child == "starting" {
+        bench.fail_starts("x", [Fault::Hang]);
+    }
+    let (child, handle) = (bench.child("x").shutdown(Shutdown::Infinity), inner.clone());
+    let starting = tokio::spawn(async move { handle.start_child(child).await.map(|_| ()) });
+    until(|| (bench.alive("x") == 1).then_some(())).await;
+    let shows = |state: &'static str| {
+        let table = table.clone();
+        async move { until(|| (table.entry("node/inner/x")?.state == state).then_some(())).await }
+    };
+    match trace.child.as_str() {
+        "idle" => shows("running").await,
+        "busy" => {
+            tell(&table, "node/inner/x", ToyMessage::HangNow).await;
+            until(|| table.entry("node/inner/x")?.last_message).await;
+        }
+        "stopping" => {
+            tell(&table, "node/inner/x", ToyMessage::HangOnStop).await;
+            shows(HANGING).await;
+            let handle = inner.clone();
+            tokio::spawn(async move { handle.terminate_child("x").await });
+            shows(STOPPING).await;
+        }
+        _ => {}
+    }
+    match trace.end.as_str() {
+        "stop" => _ = root.stop().await,
+        "killed" => {
+            inner.cell().kill();
+            until(|| table.cell("node/inner").filter(|cell| *cell != inner.cell())).await;
+        }
+        _ => assert_eq!((root.supervisor().terminate_child("inner").await, trace.answer.as_str()), (Ok(()), "ok")),
+    }
+    assert_eq!((bench.alive("x"), bench.most_alive()), (0, 1), "{trace:?}");
+    assert_eq!(starting.await.unwrap().is_ok(), trace.child != "starting", "{trace:?}");
+    root.stop().await;
 }

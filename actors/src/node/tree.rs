@@ -159,9 +159,9 @@ fn told(child: ChildSpec, then: impl Fn(SupervisorRef) + Send + Sync + 'static) 
     let start: crate::supervision::StartFn = Arc::new(move |parent, vitals| {
         let (starting, then) = (start(parent, vitals), Arc::clone(&then));
         Box::pin(async move {
-            let cell = starting.await?;
-            then(SupervisorRef::of_cell(cell.clone()));
-            Ok(cell)
+            let started = starting.await?;
+            then(SupervisorRef::of_cell(started.actor().clone()));
+            Ok(started)
         })
     });
     ChildSpec { start, ..child }

@@ -1,59 +1,195 @@
-//! Starting and stopping one actor, within bounds.
+//! One child through its lives: starting it, stopping it, and leaving nothing of it behind.
+//!
+//! ```text
+//!   begin ─▶ actor and task ─▶ end: asked, then killed ─▶ task over ─▶ everything below it killed, tasks over ─▶ next life
+//! ```
 //!
 //! Guarantees: a start ends with an actor or an error, also when the start function panics; a stop ends, also when the actor
-//! does not. Never touches a list of children.
+//! does not. When a stop or an exit was dealt with, nothing runs at or below the child's path; an actor that cannot be killed,
+//! because it never yields, is remembered by the table, and there is no start at its path while it lives. Never touches a list
+//! of children.
 
 use super::child_spec::{ChildKind, ChildSpec, Shutdown};
+use super::dump::ActorTable;
 use super::exit_reason::{ExitReason, SHUTDOWN};
-use super::vitals::Vitals;
+use super::vitals::{Slot, Vitals};
 use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared, join_all};
 use ractor::ActorCell;
+use ractor::concurrency::JoinHandle;
 use std::any::Any;
+use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::timeout;
 
 /// How long a worker may take to start; longer is a failed start. A supervisor takes the sum of its children.
 pub const START_WAIT_MAX: Duration = Duration::from_secs(60);
 /// How long a kill is waited for. It acts when the actor next yields; one that never does is given up, with an error in the log.
 pub const KILL_WAIT_MAX: Duration = Duration::from_secs(5);
 
-/// Runs a start function: a panic in it and a start without end are failed starts.
-pub(super) async fn begin(spec: &ChildSpec, supervisor: ActorCell, vitals: Vitals) -> Result<ActorCell, String> {
-    let start = Arc::clone(&spec.start);
-    let starting = AssertUnwindSafe(async move { start(supervisor, vitals).await }).catch_unwind();
-    let started = match spec.kind {
-        ChildKind::Supervisor => starting.await,
-        ChildKind::Worker => match tokio::time::timeout(START_WAIT_MAX, starting).await {
-            Ok(started) => started,
-            Err(_) => return Err(format!("did not start within {START_WAIT_MAX:?}")),
-        },
-    };
-    started.unwrap_or_else(|panic| Err(format!("panic in start: {}", panic_text(&*panic))))
+/// A started actor. Clones speak of the same one.
+#[derive(Clone)]
+pub struct Started {
+    actor: ActorCell,
+    task: Shared<BoxFuture<'static, ()>>,
 }
 
-/// Stops an actor as its spec says. Returns how it ended.
-pub(super) async fn end(cell: &ActorCell, shutdown: Shutdown, path: &str) -> ExitReason {
-    let wait = match shutdown {
-        Shutdown::Brutal => return kill(cell, path).await,
-        Shutdown::Timeout(wait) => Some(wait),
-        Shutdown::Infinity => None,
-    };
-    cell.stop(Some(SHUTDOWN.to_owned()));
-    match cell.wait(wait).await {
-        Ok(()) => ExitReason::Shutdown,
-        Err(_) => {
-            tracing::warn!(path, ?wait, "did not stop in time; killed");
-            kill(cell, path).await
+impl Started {
+    /// The actor and its task, as ractor's `spawn_linked` gives them.
+    pub fn new(actor: ActorCell, task: JoinHandle<()>) -> Started {
+        Started { actor, task: task.map(drop).boxed().shared() }
+    }
+
+    /// The same of an actor whose task somebody else has: gone when ractor says so, an instant before its state is.
+    fn of_cell(actor: ActorCell) -> Started {
+        let cell = actor.clone();
+        Started { actor, task: async move { cell.wait(None).await.unwrap_or_default() }.boxed().shared() }
+    }
+
+    /// Its address.
+    pub const fn actor(&self) -> &ActorCell {
+        &self.actor
+    }
+
+    /// Resolves when its task is over: neither code nor state of it is left.
+    pub async fn gone(&self) {
+        self.task.clone().await;
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.task.clone().now_or_never().is_some()
+    }
+}
+
+impl fmt::Debug for Started {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Started").field(&self.actor).finish()
+    }
+}
+
+/// A child of one supervisor.
+pub(super) struct Child {
+    pub(super) spec: ChildSpec,
+    pub(super) slot: Arc<Slot>,
+    pub(super) life: Option<(Started, Vitals)>,
+}
+
+impl Child {
+    /// Runs the start function: a panic in it, a start without end and a former life without end are failed starts.
+    pub(super) async fn begin(&mut self, supervisor: &ActorCell, table: &ActorTable) -> Result<ActorCell, String> {
+        for former in table.unended(self.slot.path()) {
+            if timeout(KILL_WAIT_MAX, former.gone()).await.is_err() {
+                return Err("its former actor was killed, does not yield, and still runs".to_owned());
+            }
         }
+        let vitals = self.slot.begin(table);
+        let (start, parent, shown) = (Arc::clone(&self.spec.start), supervisor.clone(), vitals.clone());
+        let starting = AssertUnwindSafe(async move { start(parent, shown).await }).catch_unwind();
+        let started = match self.spec.kind {
+            ChildKind::Supervisor => starting.await,
+            ChildKind::Worker => match timeout(START_WAIT_MAX, starting).await {
+                Ok(started) => started,
+                Err(_) => return Err(format!("did not start within {START_WAIT_MAX:?}")),
+            },
+        };
+        let started = started.unwrap_or_else(|panic| Err(format!("panic in start: {}", panic_text(&*panic))))?;
+        let cell = started.actor().clone();
+        self.slot.run(started.clone());
+        self.life = Some((started, vitals));
+        Ok(cell)
+    }
+
+    /// Its start failed: actors that the start function linked to the supervisor before it failed end as well.
+    pub(super) async fn not_begun(&self, linked: Vec<ActorCell>, table: &ActorTable, error: &str) {
+        kill_all(linked.into_iter().map(Started::of_cell).collect(), self.slot.path(), table).await;
+        self.left(table, ExitReason::failed(error)).await;
+    }
+
+    /// Stops the actor as its spec says, if it runs.
+    pub(super) async fn end(&self, supervisor: &ActorCell, table: &ActorTable) {
+        let Some((life, _)) = &self.life else { return };
+        let (actor, path) = (life.actor(), self.slot.path());
+        // Its end is waited for here. As an event it would keep the actor's state alive in the supervisor's mailbox.
+        actor.unlink(supervisor.clone());
+        let own = if self.spec.kind == ChildKind::Worker { descendants(actor) } else { Vec::new() };
+        if self.spec.shutdown != Shutdown::Brutal {
+            actor.stop(Some(SHUTDOWN.to_owned()));
+        }
+        let stopped = match self.spec.shutdown {
+            Shutdown::Brutal => false,
+            Shutdown::Timeout(wait) => timeout(wait, life.gone()).await.is_ok(),
+            Shutdown::Infinity => life.gone().map(|()| true).await,
+        };
+        if !stopped {
+            if self.spec.shutdown != Shutdown::Brutal {
+                tracing::warn!(%path, shutdown = ?self.spec.shutdown, "did not stop in time; killed");
+            }
+            kill_all(vec![life.clone()], path, table).await;
+        }
+        kill_all(own, path, table).await;
+        self.left(table, if stopped { ExitReason::Shutdown } else { ExitReason::Killed }).await;
+    }
+
+    /// It ended by itself.
+    pub(super) async fn ended(&mut self, table: &ActorTable, reason: ExitReason) {
+        if let Some((life, _)) = self.life.take() {
+            kill_all(vec![life], self.slot.path(), table).await;
+        }
+        self.left(table, reason).await;
+    }
+
+    /// The actor is gone: so is soon everything below it, and its part of the dump is brought up to date.
+    async fn left(&self, table: &ActorTable, reason: ExitReason) {
+        if self.spec.kind == ChildKind::Supervisor {
+            clear_below(&self.slot, table).await;
+        }
+        self.slot.end("stopped", reason);
     }
 }
 
-async fn kill(cell: &ActorCell, path: &str) -> ExitReason {
-    if cell.kill_and_wait(Some(KILL_WAIT_MAX)).await.is_err() {
-        tracing::error!(path, waited = ?KILL_WAIT_MAX, "does not yield and cannot be killed; given up");
+/// Kills what still runs below an actor that is gone, whatever it does, and waits for it.
+///
+/// ractor kills the actors that are linked to one that ends, but for those that are stopping already, and waits for none.
+pub(super) async fn clear_below(slot: &Arc<Slot>, table: &ActorTable) {
+    // A supervisor below may start one more child before its kill acts, hence the rounds.
+    loop {
+        let running = table.running_below(slot);
+        if running.is_empty() {
+            break;
+        }
+        let ends = running.iter().map(|(below, life)| async move {
+            let mut lives = descendants(life.actor());
+            lives.push(life.clone());
+            kill_all(lives, below.path(), table).await;
+            below.end("stopped", ExitReason::Killed);
+        });
+        join_all(ends).await;
     }
-    ExitReason::Killed
+    table.remove_below(slot);
+}
+
+/// Kills actors and waits until they are gone. Those that do not yield are given up, and the table remembers them.
+async fn kill_all(lives: Vec<Started>, path: &Arc<str>, table: &ActorTable) {
+    lives.iter().for_each(|life| life.actor().kill());
+    let ends = lives.into_iter().map(|life| async move {
+        if timeout(KILL_WAIT_MAX, life.gone()).await.is_err() {
+            tracing::error!(%path, waited = ?KILL_WAIT_MAX, "does not yield and cannot be killed; given up");
+            table.cannot_end(path, life);
+        }
+    });
+    join_all(ends).await;
+}
+
+/// The actors that are linked below this one.
+fn descendants(actor: &ActorCell) -> Vec<Started> {
+    let (mut found, mut from) = (Vec::new(), actor.get_children());
+    while let Some(child) = from.pop() {
+        from.extend(child.get_children());
+        found.push(Started::of_cell(child));
+    }
+    found
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> &str {

@@ -3,6 +3,7 @@
 //! Guarantees: a spec can be started any number of times. Never holds a running actor.
 
 use super::backoff::Backoff;
+use super::child_life::Started;
 use super::intensity::Intensity;
 use super::strategy::Strategy;
 use super::supervisor::SupervisorActor;
@@ -52,7 +53,7 @@ pub enum ChildKind {
 }
 
 /// Starts a child linked to the given supervisor, and returns once it runs or could not be started.
-pub type StartFn = Arc<dyn Fn(ActorCell, Vitals) -> BoxFuture<'static, Result<ActorCell, String>> + Send + Sync>;
+pub type StartFn = Arc<dyn Fn(ActorCell, Vitals) -> BoxFuture<'static, Result<Started, String>> + Send + Sync>;
 
 /// One child.
 #[derive(Clone)]
@@ -88,7 +89,7 @@ impl ChildSpec {
             let actor = SupervisorActor::new(spec.clone(), vitals);
             Box::pin(async move {
                 let started = Actor::spawn_linked(None, actor, (), parent).await;
-                started.map(|(actor, _)| actor.get_cell()).map_err(cause)
+                started.map(|(actor, task)| Started::new(actor.get_cell(), task)).map_err(cause)
             })
         });
         ChildSpec {
@@ -138,7 +139,7 @@ where
         Box::pin(async move {
             let (actor, arguments) = build(vitals);
             let started = Actor::spawn_linked(None, actor, arguments, parent).await;
-            started.map(|(actor, _)| actor.get_cell()).map_err(cause)
+            started.map(|(actor, task)| Started::new(actor.get_cell(), task)).map_err(cause)
         })
     })
 }

@@ -10,26 +10,30 @@
 //! Guarantees: a slot exists while its child is on its supervisor's list; a snapshot copies, and holds the table's lock only to
 //! collect references. Never keeps a task, a timer or the history of an actor.
 
+use super::child_life::Started;
 use super::child_spec::{ChildKind, Restart};
 use super::exit_reason::ExitReason;
 use super::handle::SupervisorRef;
+use super::path::{PathKey, is_under, segment};
 use super::strategy::Strategy;
 use super::vitals::{Slot, Vitals};
 use ractor::ActorCell;
 use serde::{Deserialize, Serialize};
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// All actors of a tree, by path. Cheap to clone; clones share the table.
 #[derive(Clone, Default)]
 pub struct ActorTable {
     slots: Arc<RwLock<BTreeMap<PathKey, Arc<Slot>>>>,
+    unended: Arc<Mutex<Vec<Unended>>>,
     watch: Option<Arc<Watch>>,
 }
 
+/// A path, and an actor at or below it that was killed and still runs.
+type Unended = (Arc<str>, Started);
 /// Who is told what supervisors do.
 type Watch = dyn Fn(TreeEvent<'_>) + Send + Sync;
 
@@ -140,13 +144,14 @@ impl ActorTable {
 
     /// The running actor at this path.
     pub fn cell(&self, path: &str) -> Option<ActorCell> {
-        self.slot(path)?.cell()
+        Some(self.slot(path)?.actor()?.actor().clone())
     }
 
     /// The running supervisor at this path.
     pub fn supervisor(&self, path: &str) -> Option<SupervisorRef> {
         let slot = self.slot(path)?;
-        (slot.kind() == ChildKind::Supervisor).then(|| slot.cell()).flatten().map(SupervisorRef::of_cell)
+        let running = (slot.kind() == ChildKind::Supervisor).then(|| slot.actor()).flatten()?;
+        Some(SupervisorRef::of_cell(running.actor().clone()))
     }
 
     /// Actors in the table.
@@ -195,6 +200,26 @@ impl ActorTable {
         }
     }
 
+    /// What runs below the slot.
+    pub(super) fn running_below(&self, slot: &Slot) -> Vec<(Arc<Slot>, Started)> {
+        let slots = self.read();
+        let range = slots.range((Bound::Excluded(PathKey(Arc::clone(slot.path()))), Bound::Unbounded));
+        let below = range.map(|(_, slot)| slot).take_while(|below| is_under(below.path(), slot.path()));
+        below.filter_map(|below| Some((Arc::clone(below), below.actor()?))).collect()
+    }
+
+    /// An actor at or below this path was killed and does not yield.
+    pub(super) fn cannot_end(&self, path: &Arc<str>, life: Started) {
+        self.unended.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push((Arc::clone(path), life));
+    }
+
+    /// Actors at or below this path that were killed and still run.
+    pub(super) fn unended(&self, path: &str) -> Vec<Started> {
+        let mut unended = self.unended.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        unended.retain(|(_, life)| !life.is_gone());
+        unended.iter().filter(|(of, _)| is_under(of, path)).map(|(_, life)| life.clone()).collect()
+    }
+
     fn slot(&self, path: &str) -> Option<Arc<Slot>> {
         self.read().get(&PathKey::new(path)).cloned()
     }
@@ -214,53 +239,12 @@ impl std::fmt::Debug for ActorTable {
     }
 }
 
-/// Bytes of a path that are compared at once.
-const COMPARED_BYTES: usize = 8;
-
-/// A path, ordered so that everything below it follows it directly: `/` sorts before every other byte.
-#[derive(PartialEq, Eq)]
-struct PathKey(Arc<str>);
-
-impl PathKey {
-    fn new(path: &str) -> PathKey {
-        PathKey(path.into())
-    }
-}
-
-impl Ord for PathKey {
-    fn cmp(&self, other: &PathKey) -> Ordering {
-        let (left, right) = (self.0.as_bytes(), other.0.as_bytes());
-        // Neighbours share most of their path: skip it in blocks.
-        let blocks = left.chunks_exact(COMPARED_BYTES).zip(right.chunks_exact(COMPARED_BYTES));
-        let same = COMPARED_BYTES * blocks.take_while(|(left, right)| left == right).count();
-        let rank = |byte: &u8| if *byte == b'/' { 0 } else { u16::from(*byte) + 1 };
-        left[same..].iter().map(rank).cmp(right[same..].iter().map(rank))
-    }
-}
-
-impl PartialOrd for PathKey {
-    fn partial_cmp(&self, other: &PathKey) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-fn is_under(path: &str, under: &str) -> bool {
-    match path.strip_prefix(under) {
-        Some(rest) => under.is_empty() || rest.is_empty() || rest.starts_with('/'),
-        None => false,
-    }
-}
-
 fn remove_below(slots: &mut BTreeMap<PathKey, Arc<Slot>>, path: &Arc<str>) {
     let range = slots.range((Bound::Excluded(PathKey(Arc::clone(path))), Bound::Unbounded));
     let below: Vec<_> = range.map(|(key, _)| Arc::clone(&key.0)).take_while(|key| is_under(key, path)).collect();
     for key in below {
         slots.remove(&PathKey(key));
     }
-}
-
-fn segment(id: &str) -> String {
-    id.replace('%', "%25").replace('/', "%2F")
 }
 
 fn unix_ms() -> u64 {

@@ -22,6 +22,7 @@ pub mod dump;
 pub mod exit_reason;
 pub mod handle;
 pub mod intensity;
+mod path;
 pub mod root;
 pub mod roster;
 pub mod strategy;
@@ -29,6 +30,7 @@ pub mod supervisor;
 pub mod vitals;
 
 pub use backoff::Backoff;
+pub use child_life::Started;
 pub use child_spec::{ChildKind, ChildSpec, Restart, Shutdown, StartFn, SupervisorSpec, start_actor};
 pub use dump::{ActorEntry, ActorTable, RestartBudget, TreeEvent};
 pub use exit_reason::ExitReason;

@@ -1,8 +1,10 @@
 //! The top of a tree: starts the root supervisor and tells how it ended.
 //!
-//! Guarantees: [`Root::exited`] resolves, whatever the end: an ordered stop, a root that gave up, a panic, a kill. Never restarts
-//! the root: a process whose root gave up ends with [`ROOT_GAVE_UP_EXIT_CODE`], and its service manager starts another.
+//! Guarantees: [`Root::exited`] resolves, whatever the end: an ordered stop, a root that gave up, a panic, a kill; then nothing
+//! of the tree runs any more. Never restarts the root: a process whose root gave up ends with [`ROOT_GAVE_UP_EXIT_CODE`], and
+//! its service manager starts another.
 
+use super::child_life::{Started, clear_below};
 use super::child_spec::{SupervisorSpec, cause};
 use super::dump::ActorTable;
 use super::exit_reason::{ExitReason, GAVE_UP, SHUTDOWN};
@@ -98,6 +100,7 @@ struct WatchArguments {
 struct WatchState {
     table: ActorTable,
     slot: Arc<Slot>,
+    root: Started,
     ended: watch::Sender<Option<Ending>>,
 }
 
@@ -117,10 +120,11 @@ impl Actor for RootWatch {
     ) -> Result<WatchState, ActorProcessingErr> {
         let WatchArguments { spec, table, slot, started, ended } = arguments;
         let root = SupervisorActor::new(spec, slot.begin(&table));
-        let (root, _) = Actor::spawn_linked(None, root, (), myself.get_cell()).await.map_err(cause)?;
-        slot.run(root.get_cell());
-        let _ = started.send(SupervisorRef::of_cell(root.get_cell()));
-        Ok(WatchState { table, slot, ended })
+        let (root, task) = Actor::spawn_linked(None, root, (), myself.get_cell()).await.map_err(cause)?;
+        let root = Started::new(root.get_cell(), task);
+        slot.run(root.clone());
+        let _ = started.send(SupervisorRef::of_cell(root.actor().clone()));
+        Ok(WatchState { table, slot, root, ended })
     }
 
     async fn handle_supervisor_evt(
@@ -133,6 +137,8 @@ impl Actor for RootWatch {
             let told =
                 matches!(&event, SupervisionEvent::ActorTerminated(_, _, Some(text)) if text.starts_with(GAVE_UP));
             let gave_up = told || reason.is_abnormal();
+            state.root.gone().await;
+            clear_below(&state.slot, &state.table).await;
             state.table.remove(&state.slot);
             state.ended.send_replace(Some(Ending { reason, gave_up }));
             myself.stop(None);

@@ -6,23 +6,23 @@
 //!                        └─▶ gives up: stops itself ─▶ post_stop: all children, in reverse ─▶ exit `shutdown`
 //! ```
 //!
-//! Guarantees: children are stopped by this actor alone, while they are still linked to it; a child gets its whole shutdown
-//! time, then is killed. Exits of actors that are not a child's present one are ignored. Never decides anything.
+//! Guarantees: children are stopped by this actor alone, in order; a child gets its whole shutdown time, then is killed with
+//! everything below it. A child's next life starts when nothing of the one before is left. Exits of actors that are not a
+//! child's present one are ignored. Never decides anything.
 
-use super::child_life::{begin, end};
+use super::child_life::Child;
 use super::child_spec::{ChildKind, ChildSpec, SupervisorSpec};
 use super::dump::TreeEvent;
 use super::exit_reason::{ExitReason, GAVE_UP};
 use super::handle::{ChildCount, ChildInfo, ChildState, SupervisorError};
 use super::roster::{Roster, Step};
 use super::strategy::{MemberState, Place, Rules, Token};
-use super::vitals::{Slot, Vitals};
+use super::vitals::Vitals;
 use futures_util::StreamExt;
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use ractor_cluster::RactorMessage;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
 use std::time::Instant;
 
 /// Children of a dynamic supervisor that are stopped at the same time.
@@ -66,12 +66,6 @@ pub(super) struct Supervision {
     by_actor: HashMap<ActorId, Place>,
     origin: Instant,
     dynamic: bool,
-}
-
-struct Child {
-    spec: ChildSpec,
-    slot: Arc<Slot>,
-    life: Option<(ActorCell, Vitals)>,
 }
 
 impl SupervisorActor {
@@ -137,6 +131,8 @@ impl Actor for SupervisorActor {
         state: &mut Supervision,
     ) -> Result<(), ActorProcessingErr> {
         if let (Some(id), Some(reason)) = (event.actor_id(), ExitReason::of_event(&event)) {
+            // With it goes the state of the actor that ended, before a successor starts.
+            drop(event);
             state.exited(id, reason).await;
         }
         Ok(())
@@ -158,7 +154,9 @@ impl Supervision {
         if reason.is_abnormal() {
             tracing::warn!(supervisor = self.vitals.path(), child = self.id(place), %reason, "child ended");
         }
-        self.ended(place, reason.clone());
+        if let Some(child) = self.children.get_mut(&place) {
+            child.ended(self.vitals.table(), reason.clone()).await;
+        }
         let step = self.roster.exited(place, &reason, self.origin.elapsed());
         self.carry_out(place, step).await;
     }
@@ -220,63 +218,50 @@ impl Supervision {
 
     async fn start(&mut self, place: Place) -> Result<ActorCell, String> {
         let Some(child) = self.children.get_mut(&place) else { return Err("no such child".to_owned()) };
-        let vitals = child.slot.begin(self.vitals.table());
-        let starting = begin(&child.spec, self.myself.get_cell(), vitals.clone());
-        match starting.await {
+        let (supervisor, table) = (self.myself.get_cell(), self.vitals.table());
+        match child.begin(&supervisor, table).await {
             Ok(cell) => {
-                child.slot.run(cell.clone());
-                child.life = Some((cell.clone(), vitals));
                 self.by_actor.insert(cell.get_id(), place);
                 self.roster.started(place);
                 Ok(cell)
             }
             Err(error) => {
-                child.slot.end("stopped", ExitReason::failed(&error));
-                self.vitals.table().remove_below(&child.slot);
+                let mut linked = supervisor.get_children();
+                linked.retain(|actor| !self.by_actor.contains_key(&actor.get_id()));
+                child.not_begun(linked, table, &error).await;
                 Err(error)
             }
         }
     }
 
     async fn stop(&mut self, place: Place) {
-        if let Some(child) = self.children.get(&place)
-            && let Some((cell, _)) = &child.life
-        {
-            let (cell, shutdown) = (cell.clone(), child.spec.shutdown);
-            self.by_actor.remove(&cell.get_id());
-            let reason = end(&cell, shutdown, child.slot.path()).await;
-            self.ended(place, reason);
+        if let Some(child) = self.children.get(&place) {
+            child.end(&self.myself.get_cell(), self.vitals.table()).await;
         }
-        if self.roster.stopped(place) {
-            self.forget(place);
-        }
+        self.stopped(place);
     }
 
     async fn stop_all(&mut self) {
+        let (supervisor, table) = (self.myself.get_cell(), self.vitals.table());
+        let together = if self.dynamic { STOPS_TOGETHER_MAX } else { 1 };
         let order = self.roster.stop_order();
-        if self.dynamic {
-            let running = order.iter().filter_map(|place| {
-                let child = self.children.get(place)?;
-                let (cell, _) = child.life.as_ref()?;
-                Some((cell.clone(), child.spec.shutdown, Arc::clone(child.slot.path())))
-            });
-            let stops = running.collect::<Vec<_>>().into_iter();
-            let stops = stops.map(|(cell, shutdown, path)| async move { end(&cell, shutdown, &path).await });
-            futures_util::stream::iter(stops).buffer_unordered(STOPS_TOGETHER_MAX).for_each(|_| async {}).await;
-        }
+        let stops = order.iter().filter_map(|place| self.children.get(place));
+        let stops = stops.map(|child| child.end(&supervisor, table)).collect::<Vec<_>>();
+        futures_util::stream::iter(stops).buffer_unordered(together).for_each(|_| async {}).await;
         for place in order {
-            self.stop(place).await;
+            self.stopped(place);
         }
     }
 
-    /// The child's actor is gone: its part of the dump is brought up to date, with everything that was below it.
-    fn ended(&mut self, place: Place, reason: ExitReason) {
-        if let Some(child) = self.children.get_mut(&place) {
-            child.life = None;
-            child.slot.end("stopped", reason);
-            if child.spec.kind == ChildKind::Supervisor {
-                self.vitals.table().remove_below(&child.slot);
-            }
+    /// The child's actor does not run any more: it was stopped.
+    fn stopped(&mut self, place: Place) {
+        if let Some(child) = self.children.get_mut(&place)
+            && let Some((life, _)) = child.life.take()
+        {
+            self.by_actor.remove(&life.actor().get_id());
+        }
+        if self.roster.stopped(place) {
+            self.forget(place);
         }
     }
 
@@ -347,7 +332,7 @@ impl Supervision {
                     MemberState::Stopped => ChildState::Stopped,
                     MemberState::Waiting(_) | MemberState::Retrying => ChildState::Restarting,
                 },
-                actor: child.life.as_ref().map(|(cell, _)| cell.clone()),
+                actor: child.life.as_ref().map(|(life, _)| life.actor().clone()),
             })
         });
         children.collect()

@@ -3,6 +3,7 @@
 //! Guarantees: an actor's numbers are those of its present start; whoever still holds the address or the vitals of an ended
 //! actor changes nothing in the dump. Never blocks for longer than a copy of a short text.
 
+use super::child_life::Started;
 use super::child_spec::{ChildKind, Restart};
 use super::dump::{ActorEntry, ActorTable, RestartBudget};
 use super::exit_reason::ExitReason;
@@ -10,7 +11,7 @@ use super::handle::SupervisorRef;
 use super::intensity::RestartWindow;
 use super::strategy::Strategy;
 use ractor::rpc::CallResult;
-use ractor::{ActorCell, ActorRef, Message, RpcReplyPort};
+use ractor::{ActorRef, Message, RpcReplyPort};
 use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
@@ -211,7 +212,7 @@ pub(super) struct Slot {
 
 struct Now {
     life: Weak<Life>,
-    cell: Option<ActorCell>,
+    actor: Option<Started>,
     state: &'static str,
     starts: u32,
     last_exit: Option<ExitReason>,
@@ -219,7 +220,7 @@ struct Now {
 
 impl Slot {
     pub(super) fn new(path: Arc<str>, kind: ChildKind, restart: Restart) -> Slot {
-        let now = Now { life: Weak::new(), cell: None, state: "stopped", starts: 0, last_exit: None };
+        let now = Now { life: Weak::new(), actor: None, state: "stopped", starts: 0, last_exit: None };
         Slot { path, kind, restart, now: Mutex::new(now) }
     }
 
@@ -231,8 +232,8 @@ impl Slot {
         self.kind
     }
 
-    pub(super) fn cell(&self) -> Option<ActorCell> {
-        held(&self.now).cell.clone()
+    pub(super) fn actor(&self) -> Option<Started> {
+        held(&self.now).actor.clone()
     }
 
     /// A start begins. The caller keeps the vitals for as long as the actor lives.
@@ -246,21 +247,21 @@ impl Slot {
             supervises: OnceLock::new(),
         }));
         let mut now = held(&self.now);
-        (now.life, now.cell, now.state) = (Arc::downgrade(&vitals.0), None, "starting");
+        (now.life, now.actor, now.state) = (Arc::downgrade(&vitals.0), None, "starting");
         now.starts = now.starts.saturating_add(1);
         vitals
     }
 
     /// The start succeeded.
-    pub(super) fn run(&self, cell: ActorCell) {
+    pub(super) fn run(&self, actor: Started) {
         let mut now = held(&self.now);
-        (now.cell, now.state) = (Some(cell), "running");
+        (now.actor, now.state) = (Some(actor), "running");
     }
 
     /// The actor is gone, or could not be started.
     pub(super) fn end(&self, state: &'static str, reason: ExitReason) {
         let mut now = held(&self.now);
-        (now.life, now.cell, now.state, now.last_exit) = (Weak::new(), None, state, Some(reason));
+        (now.life, now.actor, now.state, now.last_exit) = (Weak::new(), None, state, Some(reason));
     }
 
     /// The word for an actor that does not run.
@@ -276,7 +277,7 @@ impl Slot {
             restart: self.restart,
             strategy: None,
             state: now.state.to_owned(),
-            actor: now.cell.as_ref().map(|cell| cell.get_id().to_string()),
+            actor: now.actor.as_ref().map(|actor| actor.actor().get_id().to_string()),
             started_at_unix_ms: None,
             uptime_ms: None,
             budget: None,

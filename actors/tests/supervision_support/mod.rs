@@ -21,6 +21,8 @@ pub const WAIT_MAX: Duration = Duration::from_secs(20);
 
 /// What a toy shows of itself once its next ordered stop will hang.
 pub const HANGING: &str = "hanging";
+/// What a toy shows of itself while it hangs in its stop.
+pub const STOPPING: &str = "stopping";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Deed {
@@ -34,6 +36,8 @@ pub enum Deed {
 pub enum Fault {
     Error,
     Panic,
+    /// The start never ends.
+    Hang,
 }
 
 #[derive(RactorMessage)]
@@ -42,6 +46,8 @@ pub enum ToyMessage {
     Panic,
     /// Never returns: only a kill ends it.
     HangNow,
+    /// Blocks its thread until the sender is dropped: not even a kill ends it before.
+    Block(std::sync::mpsc::Receiver<()>),
     /// From now on `post_stop` never returns.
     HangOnStop,
 }
@@ -51,13 +57,32 @@ pub enum ToyMessage {
 pub struct Bench {
     deeds: mpsc::UnboundedSender<Deed>,
     faults: Arc<Mutex<HashMap<String, VecDeque<Fault>>>>,
+    lives: Arc<Mutex<HashMap<String, Lives>>>,
+}
+
+/// Of one id: lives now, and the most at one time. A life is from the first line of a start until its state is dropped.
+#[derive(Default, Clone, Copy)]
+struct Lives {
+    now: u32,
+    most: u32,
+}
+
+struct Life {
+    id: String,
+    bench: Bench,
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        self.bench.lives.lock().unwrap().entry(self.id.clone()).or_default().now -= 1;
+    }
 }
 
 pub struct Journal(mpsc::UnboundedReceiver<Deed>);
 
 pub fn bench() -> (Bench, Journal) {
     let (deeds, journal) = mpsc::unbounded_channel();
-    (Bench { deeds, faults: Arc::default() }, Journal(journal))
+    (Bench { deeds, faults: Arc::default(), lives: Arc::default() }, Journal(journal))
 }
 
 impl Bench {
@@ -77,6 +102,24 @@ impl Bench {
             .shutdown(Shutdown::Timeout(Duration::from_secs(2)))
     }
 
+    /// Lives of this child now.
+    pub fn alive(&self, id: &str) -> u32 {
+        self.lives.lock().unwrap().get(id).map_or(0, |lives| lives.now)
+    }
+
+    /// The most lives that any child had at one time.
+    pub fn most_alive(&self) -> u32 {
+        self.lives.lock().unwrap().values().map(|lives| lives.most).max().unwrap_or(0)
+    }
+
+    fn born(&self, id: &str) -> Life {
+        let mut all = self.lives.lock().unwrap();
+        let lives = all.entry(id.to_owned()).or_default();
+        lives.now += 1;
+        lives.most = lives.most.max(lives.now);
+        Life { id: id.to_owned(), bench: self.clone() }
+    }
+
     fn note(&self, deed: Deed) {
         let _ = self.deeds.send(deed);
     }
@@ -91,6 +134,7 @@ struct ToyState {
     vitals: Vitals,
     hangs: bool,
     ends_by_itself: bool,
+    _life: Life,
 }
 
 impl Actor for Toy {
@@ -99,16 +143,18 @@ impl Actor for Toy {
     type Arguments = Vitals;
 
     async fn pre_start(&self, _: ActorRef<ToyMessage>, vitals: Vitals) -> Result<ToyState, ActorProcessingErr> {
+        let life = self.bench.born(&self.id);
         let fault = self.bench.faults.lock().unwrap().get_mut(&self.id).and_then(VecDeque::pop_front);
         if let Some(fault) = fault {
             self.bench.note(Deed::StartFailed(self.id.clone()));
             match fault {
                 Fault::Error => return Err("no start today".into()),
                 Fault::Panic => panic!("panic in start"),
+                Fault::Hang => std::future::pending().await,
             }
         }
         self.bench.note(Deed::Started(self.id.clone()));
-        Ok(ToyState { vitals, hangs: false, ends_by_itself: false })
+        Ok(ToyState { vitals, hangs: false, ends_by_itself: false, _life: life })
     }
 
     async fn handle(
@@ -127,6 +173,7 @@ impl Actor for Toy {
             ToyMessage::End(ExitReason::Failed(text)) => return Err(text.into()),
             ToyMessage::Panic => panic!("toy"),
             ToyMessage::HangNow => std::future::pending().await,
+            ToyMessage::Block(until) => _ = until.recv(),
             ToyMessage::HangOnStop => {
                 state.hangs = true;
                 state.vitals.state(HANGING);
@@ -137,6 +184,7 @@ impl Actor for Toy {
 
     async fn post_stop(&self, _: ActorRef<ToyMessage>, state: &mut ToyState) -> Result<(), ActorProcessingErr> {
         if state.hangs {
+            state.vitals.state(STOPPING);
             std::future::pending::<()>().await;
         }
         if !state.ends_by_itself {

@@ -106,6 +106,7 @@ impl Real {
                 Some(listed.into_iter().map(|child| (child.id, child.state == ChildState::Running)).collect())
             }
         };
+        assert!(self.bench.most_alive() <= 1, "two lives of one child at one time");
         Outcome { answer: answer.to_owned(), deeds: self.journal.so_far(), running }
     }
 }
