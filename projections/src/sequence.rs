@@ -7,13 +7,31 @@ use crate::payload_hash::{self, Checked};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+/// The last number of a trace: one less than 64 bits hold, so that the one behind it can be named. The schema knows it too.
+pub const TRACE_SEQ_MAX: i64 = i64::MAX - 1;
+
 /// What the log says of a trace before a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TraceState {
-    /// The `trace_seq` that comes next.
-    pub next_seq: i64,
+    /// The `trace_seq` that comes next; none when [`TRACE_SEQ_MAX`] is stored.
+    pub next_seq: Option<i64>,
     /// Whether `TraceFinished` is stored.
     pub finished: bool,
+}
+
+impl TraceState {
+    /// The state behind the event with this `trace_seq`.
+    pub const fn behind(trace_seq: i64, finished: bool) -> TraceState {
+        let next_seq = if trace_seq < TRACE_SEQ_MAX { Some(trace_seq + 1) } else { None };
+        TraceState { next_seq, finished }
+    }
+}
+
+impl Default for TraceState {
+    /// No event yet.
+    fn default() -> TraceState {
+        TraceState { next_seq: Some(0), finished: false }
+    }
 }
 
 /// What is stored under an idempotency key: where, and the fields a repeat must equal.
@@ -121,8 +139,7 @@ pub fn plan(prior: &AppendPrior, events: &[Admitted]) -> Vec<Planned> {
             planned.push(Planned::Refuse(refusal));
             continue;
         }
-        state.next_seq = state.next_seq.saturating_add(1);
-        state.finished = envelope.event_type == "TraceFinished";
+        *state = TraceState::behind(envelope.trace_seq, envelope.event_type == "TraceFinished");
         ids.insert(&envelope.event_id);
         taken.insert(key, index);
         planned.push(Planned::Store);
@@ -138,11 +155,11 @@ fn next_of_trace(
 ) -> Result<(), Refusal> {
     let sequence = |message: String| Err(Refusal::new(Category::EventSequenceInvalid, message));
     // A finished trace whose next number is offered is `conflict`; any other number is out of sequence first.
-    if envelope.trace_seq != state.next_seq {
-        return sequence(format!(
-            "`trace_seq` is {}, the next of this trace is {}",
-            envelope.trace_seq, state.next_seq
-        ));
+    let Some(next_seq) = state.next_seq else {
+        return sequence(format!("this trace has its last possible event, {TRACE_SEQ_MAX}; start a new trace"));
+    };
+    if envelope.trace_seq != next_seq {
+        return sequence(format!("`trace_seq` is {}, the next of this trace is {next_seq}", envelope.trace_seq));
     }
     if (envelope.event_type == "TraceStarted") != (envelope.trace_seq == 0) {
         return sequence("`TraceStarted` is the event 0 of its trace, and only it is".to_owned());
@@ -199,10 +216,10 @@ pub fn sift(events: Vec<LogEvent>, heads: &HashMap<Arc<str>, i64>, skips: &BTree
 /// Returns the first event that fails; everything before it is sound. An event of `skips` is not checked, whatever is wrong with it,
 /// and counts as its trace's predecessor: the next event of its trace is numbered behind it.
 pub fn check_page(events: &[LogEvent], heads: &HashMap<Arc<str>, i64>, skips: &BTreeSet<LogSeq>) -> Option<Poison> {
-    let mut next: hashbrown::HashMap<&str, i64> = hashbrown::HashMap::new();
+    let mut next: hashbrown::HashMap<&str, Option<i64>> = hashbrown::HashMap::new();
     for (index, event) in events.iter().enumerate() {
         if skips.contains(&event.log_seq) {
-            next.insert(&event.trace_id, event.trace_seq.saturating_add(1));
+            next.insert(&event.trace_id, event.trace_seq.checked_add(1));
             continue;
         }
         let poison = |category, message: String| Some(Poison { index, refusal: Refusal::new(category, message) });
@@ -221,14 +238,58 @@ pub fn check_page(events: &[LogEvent], heads: &HashMap<Arc<str>, i64>, skips: &B
         }
         let expected = next
             .entry(&*event.trace_id)
-            .or_insert_with(|| heads.get(&event.trace_id).map_or(0, |head| head.saturating_add(1)));
-        if event.trace_seq != *expected {
+            .or_insert_with(|| heads.get(&event.trace_id).map_or(Some(0), |h| h.checked_add(1)));
+        if *expected != Some(event.trace_seq) {
             return poison(
                 Category::EventSequenceInvalid,
-                format!("trace_seq is {}, the next of its trace is {expected}", event.trace_seq),
+                match expected {
+                    Some(expected) => format!("trace_seq is {}, the next of its trace is {expected}", event.trace_seq),
+                    None => format!("trace_seq is {}, behind the last possible one of its trace", event.trace_seq),
+                },
             );
         }
-        *expected = expected.saturating_add(1);
+        *expected = event.trace_seq.checked_add(1);
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbered(log_seq: i64, trace_seq: i64) -> LogEvent {
+        let payload = r#"{"outcome":"success"}"#;
+        LogEvent {
+            log_seq: LogSeq(log_seq),
+            event_id: log_seq.to_string().into(),
+            trace_id: "t".into(),
+            trace_seq,
+            event_type: "TraceFinished".into(),
+            occurred_at: "2026-01-01T00:00:00Z".into(),
+            actor_type: "agent".into(),
+            actor_id: "a".into(),
+            payload: payload.into(),
+            payload_hash: payload_hash::sha256_hex(payload.as_bytes()).into(),
+        }
+    }
+
+    #[test]
+    fn behind_the_last_possible_number_of_a_trace_every_event_is_poison() {
+        let page = [numbered(1, i64::MAX), numbered(2, i64::MIN)];
+        let before = HashMap::from([(Arc::from("t"), i64::MAX - 1)]);
+        let at_its_end = HashMap::from([(Arc::from("t"), i64::MAX)]);
+        for (heads, skips, index) in [
+            (&before, BTreeSet::new(), 1),
+            (&at_its_end, BTreeSet::new(), 0),
+            (&before, BTreeSet::from([LogSeq(1)]), 1),
+        ] {
+            let poison = check_page(&page, heads, &skips).expect("poison");
+            assert_eq!((poison.index, poison.refusal.category), (index, Category::EventSequenceInvalid));
+            assert!(poison.refusal.message.contains("behind the last possible one"), "{}", poison.refusal);
+        }
+        for last in [TRACE_SEQ_MAX, i64::MAX] {
+            assert_eq!(TraceState::behind(last, false).next_seq, None);
+        }
+        assert_eq!(TraceState::behind(TRACE_SEQ_MAX - 1, false).next_seq, Some(TRACE_SEQ_MAX));
+    }
 }

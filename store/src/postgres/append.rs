@@ -136,8 +136,7 @@ async fn load_prior(client: &ClientWrapper, tenant: &TenantId, events: &[Admitte
     }
     for row in traces {
         let latest: i64 = row.get(1);
-        let state = TraceState { next_seq: latest.saturating_add(1), finished: row.get(2) };
-        prior.traces.insert(row.get(0), state);
+        prior.traces.insert(row.get(0), TraceState::behind(latest, row.get(2)));
     }
     prior.event_ids = taken.into_iter().map(|row| row.get(0)).collect();
     Ok(prior)

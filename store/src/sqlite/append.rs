@@ -111,8 +111,7 @@ fn prior(conn: &Connection, tenant: &TenantId, events: &[Admitted]) -> Result<Ap
                 if trace_id != envelope.trace_id {
                     return Err(collision("trace_id"));
                 }
-                let state =
-                    TraceState { next_seq: trace_seq.saturating_add(1), finished: event_type == "TraceFinished" };
+                let state = TraceState::behind(trace_seq, event_type == "TraceFinished");
                 prior.traces.insert(trace_id, state);
             }
         }

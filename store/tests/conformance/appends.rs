@@ -3,6 +3,7 @@
 use crate::backend::{Blank, Fresh};
 use crate::fold::append_all;
 use crate::log::{event, finished, input, named, offered, policy, started, tenant, whole_trace};
+use decisiongraph_projections::sequence::TRACE_SEQ_MAX;
 use decisiongraph_projections::{Admitted, Category, LogSeq};
 use decisiongraph_store::*;
 use std::time::Duration;
@@ -114,6 +115,22 @@ pub async fn a_repeat_after_the_finish_is_legal(blank: Blank) {
         let Verdict::Repeated { event_id, .. } = verdict else { panic!("{verdict:?}") };
         assert_eq!(event_id, event.envelope().event_id);
     }
+}
+
+pub async fn a_trace_with_its_last_possible_number_takes_no_more(blank: Blank) {
+    let fresh = blank.migrated().await;
+    append_all(&fresh.store, &tenant(), &[started("t")]).await;
+    let last = format!("UPDATE dg_event_log SET trace_seq = {TRACE_SEQ_MAX} WHERE trace_id = 't'");
+    assert_eq!(fresh.raw(&last).await, 1);
+    // The number that would come next, were it counted in a circle, and others.
+    for next in [1, i64::MAX, i64::MIN] {
+        let verdicts = each(&fresh, &[input("t", next, "more")]).await;
+        let [Verdict::Refused(refusal)] = verdicts.as_slice() else { panic!("{next}: {verdicts:?}") };
+        assert_eq!(refusal.category, Category::EventSequenceInvalid, "{next}");
+        assert!(refusal.message.contains("start a new trace"), "{next}: {refusal}");
+    }
+    assert_eq!(stored_count(&fresh).await, 1);
+    append_all(&fresh.store, &tenant(), &[started("another")]).await;
 }
 
 pub async fn refused_events_draw_no_position(blank: Blank) {

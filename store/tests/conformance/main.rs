@@ -63,6 +63,7 @@ every_backend! {
         repeats_are_found,
         a_repeat_after_the_finish_is_legal,
         refused_events_draw_no_position,
+        a_trace_with_its_last_possible_number_takes_no_more,
         a_reused_event_id_is_a_conflict,
         hostile_ids_are_kept_apart,
         tenants_do_not_meet,
