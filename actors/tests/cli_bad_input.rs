@@ -44,7 +44,18 @@ fn matrix() -> Vec<(&'static str, Vec<u8>, &'static str, &'static str)> {
         ),
         ("not an object", b"[1]".to_vec(), "schema_violation", "object"),
         ("no payload", br#"{"event_id":"e"}"#.to_vec(), "schema_violation", "payload"),
-        ("a secret", with(r#""x":"Bearer abc""#), "pii_violation", ""),
+        (
+            "a day that is not",
+            started("bad").to_string().replace("2026-01-01T", "2026-02-29T").into_bytes(),
+            "schema_violation",
+            "`occurred_at`",
+        ),
+        (
+            "a secret",
+            with(r#""x":["","password=hunter2"]"#),
+            "pii_violation",
+            "`payload.x[1]` holds what looks like a password",
+        ),
         ("wrong sequence", evaluated("bad", 3).to_string().into_bytes(), "event_sequence_invalid", ""),
         ("behind the end", evaluated("good", 3).to_string().into_bytes(), "conflict", ""),
         (
@@ -175,6 +186,53 @@ fn an_import_of_many_lines_says_what_stands_before_the_bad_one_and_can_be_run_ag
     assert_eq!(last["events"].as_array().map(Vec::len), Some(1), "a chunk is atomic: {last}");
     let again = cli.pipe(&["import", "-", "--json"], good.as_bytes());
     assert_eq!(again.json(), json!({"lines": 2100, "accepted": 1100, "repeated": 1000}));
+}
+
+#[test]
+fn everyday_words_are_taken_and_the_references_guard_refuses_them_by_name() {
+    let words = ["Anastasia Petrova", "task-17", "service desk-2", "Slovakia", "https://x.example/?page_token=abc"];
+    let events = words.iter().enumerate().map(|(i, word)| {
+        let mut event = started(&format!("w{i}"));
+        event["payload"]["title"] = json!(word);
+        event["actor"]["actor_id"] = json!(word);
+        event.to_string()
+    });
+    let lines = events.collect::<Vec<_>>().join("\n");
+    let cli = Cli::new();
+    let ended = cli.pipe(&["append", "-", "--credential-guard", "reference", "--json"], lines.as_bytes());
+    assert_eq!((ended.code, &ended.json()["refused"]), (4, &json!(words.len())));
+    let message = cli.pipe(&["import", "-", "--credential-guard", "reference", "--json"], lines.as_bytes());
+    let message = message.refused(4, "pii_violation");
+    assert!(message.contains("`payload.title` contains `ASIA`"), "{message}");
+    let mut command = cli.command(&["import", "-", "--json"]);
+    command.env("DECISIONGRAPH_CREDENTIAL_GUARD", "reference");
+    cli_support::Ended::piped(command, lines.as_bytes()).refused(4, "pii_violation");
+    assert_eq!(cli.pipe(&["import", "-", "--json"], lines.as_bytes()).json()["accepted"], json!(words.len()));
+    cli.run(&["import", "-", "--credential-guard", "none", "--json"]).refused(2, "invalid_argument");
+}
+
+#[test]
+fn a_file_that_is_no_json_lines_is_named_with_the_command_that_makes_lines_of_it() {
+    let cli = Cli::new();
+    let pretty = serde_json::to_string_pretty(&started("t")).expect("JSON");
+    let utf_16 = format!("\u{feff}{}", started("t")).encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>();
+    for (name, bytes, what, program) in [
+        ("pretty.json", pretty.clone().into_bytes(), "objects over several lines", "jq -c ."),
+        ("array.json", format!("[{pretty}]").into_bytes(), "a JSON array", "jq -c '.[]'"),
+        ("log.gz", b"\x1f\x8b\x08\0\0\0\0\0\0\x03".to_vec(), "gzip", "gzip -dc"),
+        ("log.txt", utf_16, "UTF-16", "iconv -f UTF-16 -t UTF-8"),
+    ] {
+        let file = cli.file(name, &bytes);
+        for command in ["import", "append"] {
+            let ended = cli.run(&[command, text(&file)]);
+            assert_eq!(ended.code, 2, "{}", ended.stderr);
+            assert!(ended.stderr.contains(what), "{}", ended.stderr);
+            let next = format!("run `{program} {} | decisiongraph {command} -`", text(&file));
+            assert!(ended.stderr.contains(&next), "{}", ended.stderr);
+            let piped = cli.pipe(&[command, "-", "--json"], &bytes);
+            assert!(piped.refused(2, "invalid_argument").contains(what), "{}", piped.stderr);
+        }
+    }
 }
 
 #[test]

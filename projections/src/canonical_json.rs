@@ -153,6 +153,21 @@ impl<'a> Json<'a> {
         }
     }
 
+    /// The first string *value* that `wanted` takes, and its path.
+    pub fn string_path(&self, root: &str, wanted: &impl Fn(&str) -> bool) -> Option<(String, &str)> {
+        match self {
+            Json::Str(text) => wanted(text).then(|| (root.to_owned(), &**text)),
+            Json::Array(items) => {
+                let mut places = items.iter().enumerate();
+                places.find_map(|(i, item)| item.string_path(&format!("{root}[{i}]"), wanted))
+            }
+            Json::Object(members) => {
+                members.iter().find_map(|(key, value)| value.string_path(&format!("{root}.{key}"), wanted))
+            }
+            _ => None,
+        }
+    }
+
     /// Appends the canonical payload form. A float is written as it was read; refuse floats first.
     pub fn write_payload_form(&self, out: &mut String) {
         match self {

@@ -3,7 +3,7 @@
 //! *Never here:* I/O, a clock, randomness, async, logging. Whatever a rule needs to know of the past is handed to it
 //! ([`Needs`] says what, [`Prior`] brings it), so that any batch can be replayed offline and give the same result.
 //!
-//! Where to look: [`event`] and [`canonical_json`] for what comes in; [`validation`], [`pii_guard`] and [`sequence`] for
+//! Where to look: [`event`] and [`canonical_json`] for what comes in; [`validation`], [`credential_guard`] and [`sequence`] for
 //! what is let in; [`catalogue`] for the projections; [`digest`] for what proves them.
 
 mod absence;
@@ -11,16 +11,17 @@ pub mod canonical_json;
 pub mod catalogue;
 pub mod category;
 pub mod context_graph;
+pub mod credential_guard;
 pub mod digest;
 pub mod event;
 pub mod json_reader;
 pub mod known;
 pub mod open_traces;
 pub mod payload_hash;
-pub mod pii_guard;
 pub mod precedent_index;
 pub mod prior;
 pub mod projection;
+pub mod rfc3339;
 pub mod rows;
 pub mod sequence;
 pub mod stored_payload;

@@ -9,9 +9,11 @@
 use super::reply::{AppendReply, LineVerdict, VerdictWord};
 use super::request::{AppendRequest, LineFault, OfferedLine};
 use super::{AdminError, handler::tenant_or_default};
+use crate::engine::Engine;
 use crate::lines::CHUNK_LINES_MAX;
+use decisiongraph_projections::credential_guard::CredentialGuard;
 use decisiongraph_projections::event::{EVENT_BYTES_MAX, Line};
-use decisiongraph_projections::validation::admit;
+use decisiongraph_projections::validation::admit_under;
 use decisiongraph_projections::{Admitted, Category, Refusal, TenantId};
 use decisiongraph_store::{AppendMode, Store, Verdict};
 
@@ -23,15 +25,17 @@ struct Checked {
 }
 
 /// Stores what can be stored; see the file's guarantees.
-pub async fn append(store: &dyn Store, request: AppendRequest) -> Result<AppendReply, AdminError> {
+pub async fn append(engine: &Engine, request: AppendRequest) -> Result<AppendReply, AdminError> {
     if request.lines.len() > CHUNK_LINES_MAX {
         return Err(AdminError::new(
             Category::InvalidArgument,
             format!("at most {CHUNK_LINES_MAX} lines a request, not {}", request.lines.len()),
         ));
     }
+    let store = &**engine.store();
     let tenant = tenant_or_default(request.tenant);
-    let checked: Vec<Checked> = request.lines.into_iter().map(|line| check(line, &tenant)).collect();
+    let guard = request.credential_guard.unwrap_or(engine.config().credential_guard);
+    let checked: Vec<Checked> = request.lines.into_iter().map(|line| check(line, &tenant, guard)).collect();
     let mut reply = AppendReply::default();
     if request.all_or_nothing
         && let Some((refusal, line)) =
@@ -56,7 +60,7 @@ pub async fn append(store: &dyn Store, request: AppendRequest) -> Result<AppendR
 }
 
 /// Reads one line and makes every check that needs no database.
-fn check(line: OfferedLine, tenant: &TenantId) -> Checked {
+fn check(line: OfferedLine, tenant: &TenantId, guard: CredentialGuard) -> Checked {
     let OfferedLine { number, text } = line;
     let mut tenant = tenant.clone();
     let event = (|| {
@@ -65,7 +69,7 @@ fn check(line: OfferedLine, tenant: &TenantId) -> Checked {
         if let Some(named) = line.tenant_id {
             tenant = named;
         }
-        let admitted = admit(line.draft)?;
+        let admitted = admit_under(guard, line.draft)?;
         match line.payload_hash {
             Some(given) if given != admitted.payload_hash() => Err(Refusal::new(
                 Category::Conflict,

@@ -29,7 +29,7 @@ pub async fn answer(engine: &Engine, request: AdminRequest, control: &Control) -
             let applied = store.migrate().await?;
             AdminReply::Migrated(MigrateReply { applied, schema: store.schema_status().await?.database })
         }
-        AdminRequest::Append(request) => AdminReply::Appended(append::append(store, request).await?),
+        AdminRequest::Append(request) => AdminReply::Appended(append::append(engine, request).await?),
         AdminRequest::CatchUp(request) => AdminReply::Job(jobs::catch_up(engine, request, control).await?),
         AdminRequest::Rebuild(request) => AdminReply::Job(jobs::rebuild(engine, request, control).await?),
         AdminRequest::RebuildCheck(request) => AdminReply::RebuildCheck(jobs::rebuild_check(store, request).await?),

@@ -2,6 +2,7 @@
 
 use super::peer::PeerRequest;
 use crate::queries::{EdgesQuery, Freshness, SubgraphQuery};
+use decisiongraph_projections::credential_guard::CredentialGuard;
 use decisiongraph_projections::{LogSeq, TenantId};
 use decisiongraph_store::PrecedentFilter;
 use serde::{Deserialize, Serialize};
@@ -256,6 +257,9 @@ pub struct AppendRequest {
     pub tenant: Option<TenantId>,
     /// All of them (atomic per run of consecutive lines of one tenant), or each for itself.
     pub all_or_nothing: bool,
+    /// What counts as a credential; none for what the node is configured for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential_guard: Option<CredentialGuard>,
     /// What is offered, in order.
     pub lines: Vec<OfferedLine>,
 }

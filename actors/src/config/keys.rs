@@ -201,6 +201,7 @@ pub const OTHER_VARIABLES: &[&str] = &[
 pub const VARIABLE_PREFIX: &str = "DECISIONGRAPH_";
 
 use Unset::{Found, Nothing, Text};
+use decisiongraph_projections::credential_guard::CredentialGuard;
 
 /// Every key, in the order of the documentation.
 #[rustfmt::skip]
@@ -239,6 +240,8 @@ pub const KEYS: &[Key] = &[
         "What is logged and traced."),
     key("log_format", "DECISIONGRAPH_LOG_FORMAT", Kind::OneOf(&["text", "json"]), Text("text"),
         "Form of the log on stderr: lines for people, or one JSON object a line."),
+    key("credential_guard", "DECISIONGRAPH_CREDENTIAL_GUARD", Kind::OneOf(&CredentialGuard::WORDS), Text("patterns"),
+        "What an append refuses as a credential, unless it says itself: what has the form of one, or whatever contains one of the reference's 21 texts (sk- in task-1 too)."),
     key("lease_ms", "DECISIONGRAPH_LEASE_MS", ms(100, HOUR_MS), Text("10000"),
         "How long a dead process still owns its scopes. Renewed three times in it."),
     key("batch_events_max", "DECISIONGRAPH_BATCH_EVENTS_MAX", events(1, 100_000), Text("2000"),

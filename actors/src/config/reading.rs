@@ -10,6 +10,7 @@ use crate::admin::rpc::TlsFiles;
 use crate::engine::EngineConfig;
 use crate::failure::Pauses;
 use crate::node::NodeBounds;
+use decisiongraph_projections::credential_guard::CredentialGuard;
 use decisiongraph_store::{DatabaseUrl, StoreOptions};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -36,8 +37,15 @@ pub(crate) fn engine_from(env: impl Fn(&str) -> Option<String>) -> Result<Engine
 }
 
 /// Keys that commands without a node take from the environment.
-pub(super) const ENGINE_KEYS: [&str; 6] =
-    ["lease_ms", "batch_events_max", "batch_bytes_max", "own_partition_events", "checkpoint_events", "mark_wait_ms"];
+pub(super) const ENGINE_KEYS: [&str; 7] = [
+    "credential_guard",
+    "lease_ms",
+    "batch_events_max",
+    "batch_bytes_max",
+    "own_partition_events",
+    "checkpoint_events",
+    "mark_wait_ms",
+];
 
 /// `$XDG_DATA_HOME/decisiongraph`, else `~/.local/share/decisiongraph`.
 fn default_data_dir(env: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
@@ -253,6 +261,10 @@ fn engine(settled: &Settled<'_>) -> EngineConfig {
         mark_wait: settled.ms("mark_wait_ms"),
         own_partition_events: settled.whole("own_partition_events"),
         checkpoint_events: settled.whole("checkpoint_events"),
+        credential_guard: settled
+            .text("credential_guard")
+            .and_then(|word| CredentialGuard::parse(&word))
+            .unwrap_or_default(),
     }
 }
 

@@ -26,6 +26,7 @@ pub use alive::Trust;
 
 use crate::telemetry::{Telemetry, signals};
 use alive::Alive;
+use decisiongraph_projections::credential_guard::CredentialGuard;
 use decisiongraph_projections::{Category, Projection, Refusal, catalogue};
 use decisiongraph_store::{
     ListFilter, NewRun, Owner, Result, Run, RunMode, RunOutcome, RunState, Scope, Store, StoreError, Sweep,
@@ -39,7 +40,7 @@ use tokio::sync::watch;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-/// Bounds of the engine. All have units in their names.
+/// Bounds of the engine, with units in their names, and the rule of its appends.
 #[derive(Debug, Clone)]
 pub struct EngineConfig {
     /// Events a batch.
@@ -54,6 +55,8 @@ pub struct EngineConfig {
     pub own_partition_events: u64,
     /// Events between two digest checkpoints of a scope.
     pub checkpoint_events: u64,
+    /// What an append takes for a credential, when the request does not say.
+    pub credential_guard: CredentialGuard,
 }
 
 impl Default for EngineConfig {
@@ -65,6 +68,7 @@ impl Default for EngineConfig {
             mark_wait: Duration::from_secs(10),
             own_partition_events: 20_000,
             checkpoint_events: 10_000,
+            credential_guard: CredentialGuard::default(),
         }
     }
 }

@@ -53,20 +53,7 @@ impl Cli {
 
     /// With this on stdin.
     pub fn pipe(&self, args: &[&str], input: &[u8]) -> Ended {
-        let mut child = self
-            .command(args)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("starts");
-        let mut stdin = child.stdin.take().expect("piped");
-        let input = input.to_vec();
-        // A program that refuses a line early closes the pipe: that is not the test's failure.
-        let writer = std::thread::spawn(move || stdin.write_all(&input));
-        let out = child.wait_with_output().expect("ends");
-        let _ = writer.join();
-        Ended::of(out)
+        Ended::piped(self.command(args), input)
     }
 
     /// Runs it, expects exit 0, gives its JSON.
@@ -89,6 +76,19 @@ impl Cli {
 }
 
 impl Ended {
+    /// With this on stdin.
+    pub fn piped(mut command: Command, input: &[u8]) -> Ended {
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
+        let mut stdin = child.stdin.take().expect("piped");
+        let input = input.to_vec();
+        // A program that refuses a line early closes the pipe: that is not the test's failure.
+        let writer = std::thread::spawn(move || stdin.write_all(&input));
+        let out = child.wait_with_output().expect("ends");
+        let _ = writer.join();
+        Ended::of(out)
+    }
+
     pub fn of(output: Output) -> Ended {
         Ended {
             code: output.status.code().unwrap_or(-1),

@@ -63,7 +63,12 @@ impl Feed {
             },
             Feed::Node(client) => {
                 let lines = vec![OfferedLine { number: 1, text: Ok(line) }];
-                let request = AppendRequest { tenant: Some(tenant.clone()), all_or_nothing: false, lines };
+                let request = AppendRequest {
+                    tenant: Some(tenant.clone()),
+                    all_or_nothing: false,
+                    credential_guard: None,
+                    lines,
+                };
                 match client.ask(AdminRequest::Append(request), Uuid::new_v4(), APPEND_MAX).await? {
                     AdminReply::Appended(reply) if reply.accepted == 1 => reply.verdicts[0].log_seq,
                     _ => None,

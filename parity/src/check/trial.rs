@@ -6,9 +6,10 @@ use crate::bundle::{ExpectedDigests, Scenario};
 use decisiongraph_actors::engine::{Control, Engine, EngineConfig, RunReport, RunRequest};
 use decisiongraph_projections::canonical_json::{Json, parse};
 use decisiongraph_projections::catalogue::{self, CONTEXT_GRAPH, PRECEDENT_INDEX, TRACE_SUMMARY};
+use decisiongraph_projections::credential_guard::CredentialGuard;
 use decisiongraph_projections::digest::reference::{Writer, full_projection};
 use decisiongraph_projections::event::Line;
-use decisiongraph_projections::validation::admit;
+use decisiongraph_projections::validation::admit_under;
 use decisiongraph_projections::{Admitted, Category, LogSeq, Projection, Refusal, Row, TenantId};
 use decisiongraph_store::{
     AppendMode, Generation, Owner, ReadView, RunMode, RunState, Scope, ScopeRow, Store, Verdict, digest_of_rows,
@@ -23,9 +24,9 @@ pub struct Trial {
     engine: Engine,
 }
 
-/// Reads and checks an event as an append would.
+/// Reads and checks an event as an append under the reference's credential guard would.
 pub fn read(event: &str) -> Result<Admitted, Refusal> {
-    admit(Line::parse(event)?.draft)
+    admit_under(CredentialGuard::Reference, Line::parse(event)?.draft)
 }
 
 impl Trial {

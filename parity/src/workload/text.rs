@@ -140,7 +140,7 @@ pub fn number(prng: &mut Prng) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use decisiongraph_projections::pii_guard;
+    use decisiongraph_projections::credential_guard::reference;
 
     #[test]
     fn no_two_pieces_spell_a_credential() {
@@ -148,7 +148,7 @@ mod tests {
             for second in PIECES.iter().chain(WORDS) {
                 for third in PIECES {
                     let text = format!("{first}{second}{third}");
-                    assert_eq!(pii_guard::find(&text), None, "{text:?}");
+                    assert_eq!(reference::find(&text), None, "{text:?}");
                 }
             }
         }

@@ -197,7 +197,12 @@ mod tests {
     }
 
     fn change() -> AdminRequest {
-        AdminRequest::Append(AppendRequest { tenant: None, all_or_nothing: true, lines: Vec::new() })
+        AdminRequest::Append(AppendRequest {
+            tenant: None,
+            all_or_nothing: true,
+            credential_guard: None,
+            lines: Vec::new(),
+        })
     }
 
     async fn ask(desk: &Arc<Desk>, id: u128, request: AdminRequest, ms: u64) -> Result<AdminReply, AdminError> {
@@ -226,7 +231,12 @@ mod tests {
         let desk = Arc::new(Desk::new(Arc::clone(&slow) as Arc<dyn Answers>, Versions::ours()));
         let large = || {
             let line = OfferedLine { number: 1, text: Ok("x".repeat(SMALL_ASK_BYTES)) };
-            AdminRequest::Append(AppendRequest { tenant: None, all_or_nothing: true, lines: vec![line] })
+            AdminRequest::Append(AppendRequest {
+                tenant: None,
+                all_or_nothing: true,
+                credential_guard: None,
+                lines: vec![line],
+            })
         };
         let most = desk.weigh(ASKS_BYTES_MAX - SMALL_ASK_BYTES).expect("room");
         let refused = ask(&desk, 1, large(), 60_000).await.expect_err("no room");

@@ -286,7 +286,7 @@ impl Tour<'_> {
     async fn import(&self) -> Result<AppendReply, AdminError> {
         let mut lines = LineReader::new(LOG.as_bytes());
         let lines = lines.next_chunk(|_| false).map_err(|_| unexpected())?;
-        let request = AppendRequest { tenant: self.tenant(), all_or_nothing: true, lines };
+        let request = AppendRequest { tenant: self.tenant(), all_or_nothing: true, credential_guard: None, lines };
         let AdminReply::Appended(reply) = self.ask(AdminRequest::Append(request)).await? else {
             return Err(unexpected());
         };

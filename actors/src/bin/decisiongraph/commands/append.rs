@@ -1,6 +1,6 @@
 //! `append`: events one by one, each with its verdict.
 
-use super::line_source::{Input, LineSource, Next};
+use super::line_source::{Input, LineSource, Next, credential_guard};
 use super::{Context, unexpected};
 use crate::connection::Connection;
 use crate::interrupt::{self, Asked};
@@ -13,6 +13,7 @@ use decisiongraph_actors::admin::{
 };
 use decisiongraph_actors::engine::Cancel;
 use decisiongraph_projections::Category;
+use decisiongraph_projections::credential_guard::CredentialGuard;
 
 /// Offer events one by one and print each verdict: accepted, repeated or refused
 ///
@@ -23,18 +24,22 @@ pub struct Append {
     /// JSON lines, or - for stdin
     #[arg(value_name = "FILE", value_parser = Input::parser())]
     input: Input,
+    /// What is refused as a credential: `patterns`, what has the form of one, or `reference`, whatever contains one of the
+    /// reference's texts (sk- in task-1 too) [default: what the node is configured for; patterns]
+    #[arg(long, value_name = "RULE", value_parser = credential_guard())]
+    credential_guard: Option<CredentialGuard>,
 }
 
 impl Append {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
-        let source = LineSource::start(&self.input, true)?;
+        let source = LineSource::start("append", &self.input, true)?;
         let connection = Connection::open(&context.globals, Access::Write).await?;
         let asked = interrupt::asks_first(Cancel::default(), context.output.json);
         let mut total = AppendReply::default();
         if context.output.json {
             context.output.json_part("{\"verdicts\":[")?;
         }
-        let ended = append(context, &connection, asked, source, &mut total).await;
+        let ended = append(context, &connection, self.credential_guard, asked, source, &mut total).await;
         let counts = (total.accepted, total.repeated, total.refused);
         if context.output.json {
             // One object, written as it grows; closed also when the end is an error, which stands on stderr.
@@ -60,6 +65,7 @@ impl Append {
 async fn append(
     context: &Context,
     connection: &Connection,
+    credential_guard: Option<CredentialGuard>,
     mut asked: Asked,
     mut source: LineSource,
     total: &mut AppendReply,
@@ -71,7 +77,8 @@ async fn append(
             Next::End => return Ok(false),
             Next::Interrupted => return Ok(true),
         };
-        let request = AppendRequest { tenant: context.globals.tenant.clone(), all_or_nothing: false, lines };
+        let request =
+            AppendRequest { tenant: context.globals.tenant.clone(), all_or_nothing: false, credential_guard, lines };
         let reply = match connection.ask(AdminRequest::Append(request)).await? {
             AdminReply::Appended(reply) => reply,
             _ => return Err(unexpected()),

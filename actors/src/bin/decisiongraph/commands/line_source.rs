@@ -1,13 +1,15 @@
 //! Lines of a file or of stdin, read by a thread of its own, so that reading overlaps with storing and a stalled pipe never holds
 //! up the end of the program. At most two chunks wait.
 
+use super::foreign::Foreign;
 use crate::interrupt::Asked;
-use clap::builder::{PathBufValueParser, TypedValueParser, ValueParser};
+use clap::builder::{PathBufValueParser, PossibleValuesParser, TypedValueParser, ValueParser};
 use decisiongraph_actors::admin::{AdminError, OfferedLine};
 use decisiongraph_actors::lines::LineReader;
 use decisiongraph_projections::Category;
+use decisiongraph_projections::credential_guard::CredentialGuard;
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufRead as _, BufReader, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,6 +38,12 @@ impl Input {
     }
 }
 
+/// Reads the rule of `--credential-guard`.
+pub fn credential_guard() -> ValueParser {
+    let words = PossibleValuesParser::new(CredentialGuard::WORDS);
+    ValueParser::new(words.map(|word| CredentialGuard::parse(&word).unwrap_or_default()))
+}
+
 /// What comes next.
 pub enum Next {
     /// Lines, at least one.
@@ -48,9 +56,8 @@ pub enum Next {
 
 /// A running reader.
 pub struct LineSource {
-    input: Input,
     /// Chunks in order; the last one is followed by the end of the channel.
-    chunks: mpsc::Receiver<io::Result<Vec<OfferedLine>>>,
+    chunks: mpsc::Receiver<Result<Vec<OfferedLine>, AdminError>>,
     /// Bytes read so far.
     pub bytes: Arc<AtomicU64>,
     /// Size of the file, if it is one.
@@ -58,8 +65,8 @@ pub struct LineSource {
 }
 
 impl LineSource {
-    /// Opens the input and starts to read. With `prompt`, a line never waits for one that has not arrived.
-    pub fn start(input: &Input, prompt: bool) -> Result<LineSource, AdminError> {
+    /// Opens the input and starts to read, for this command. With `prompt`, a line never waits for one that has not arrived.
+    pub fn start(command: &'static str, input: &Input, prompt: bool) -> Result<LineSource, AdminError> {
         let (source, size): (Box<dyn Read + Send>, _) = match input {
             Input::Stdin => (Box::new(io::stdin()), None),
             Input::File(path) => {
@@ -78,10 +85,19 @@ impl LineSource {
         let bytes = Arc::new(AtomicU64::new(0));
         let counted = Counted { source, bytes: Arc::clone(&bytes) };
         let (sender, chunks) = mpsc::channel(CHUNKS_WAITING);
+        let input = input.clone();
         std::thread::spawn(move || {
-            let mut lines = LineReader::new(BufReader::with_capacity(BUFFER_BYTES, counted));
+            let mut source = BufReader::with_capacity(BUFFER_BYTES, counted);
+            // A fault of reading shows again at the first line.
+            if let Some(foreign) = Foreign::of(source.fill_buf().unwrap_or_default()) {
+                // Nobody waits any more when the command was interrupted.
+                let _ = sender.blocking_send(Err(foreign.refuse(command, &input)));
+                return;
+            }
+            let mut lines = LineReader::new(source);
             loop {
                 let chunk = lines.next_chunk(|input| prompt && !input.buffer().contains(&b'\n'));
+                let chunk = chunk.map_err(|error| cannot_read(&input, &error));
                 if chunk.as_ref().is_ok_and(Vec::is_empty) {
                     return;
                 }
@@ -91,7 +107,7 @@ impl LineSource {
                 }
             }
         });
-        Ok(LineSource { input: input.clone(), chunks, bytes, size })
+        Ok(LineSource { chunks, bytes, size })
     }
 
     /// The next lines. An interrupt comes before lines that wait, and does not wait for lines.
@@ -101,7 +117,7 @@ impl LineSource {
             () = asked.wait() => Ok(Next::Interrupted),
             chunk = self.chunks.recv() => match chunk {
                 Some(Ok(lines)) => Ok(Next::Lines(lines)),
-                Some(Err(error)) => Err(cannot_read(&self.input, &error)),
+                Some(Err(error)) => Err(error),
                 None => Ok(Next::End),
             },
         }

@@ -10,6 +10,7 @@ pub mod edges;
 pub mod events;
 pub mod export;
 pub mod failures;
+mod foreign;
 pub mod health;
 pub mod import;
 mod job_text;

@@ -1,5 +1,4 @@
-//! The guard that keeps credentials out of the log: a case-insensitive substring search in every string *value* of
-//! payload, tags, actor, source, correlation id, causation id and idempotency key (keys are not searched).
+//! The reference's rule: a case-insensitive substring search. It finds credentials, and `sk-` in `task-1`.
 
 use aho_corasick::AhoCorasick;
 use std::sync::LazyLock;

@@ -1,0 +1,89 @@
+//! Files that are no JSON lines, known by how they begin, with the command that makes lines of them.
+
+use super::line_source::Input;
+use decisiongraph_actors::admin::AdminError;
+use decisiongraph_actors::foreign_text::shell_word;
+use decisiongraph_projections::Category;
+
+/// Another form than one JSON object a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Foreign {
+    /// The words for it.
+    what: &'static str,
+    /// The program that writes lines, and its arguments.
+    program: &'static str,
+}
+
+const PACKED: [(&[u8], Foreign); 4] = [
+    (b"\x1f\x8b", Foreign { what: "is packed with gzip", program: "gzip -dc" }),
+    (b"\x28\xb5\x2f\xfd", Foreign { what: "is packed with zstd", program: "zstd -dc" }),
+    (b"\xfd7zXZ\0", Foreign { what: "is packed with xz", program: "xz -dc" }),
+    (b"BZh", Foreign { what: "is packed with bzip2", program: "bzip2 -dc" }),
+];
+const UTF_16: [(&[u8], Foreign); 4] = [
+    (b"\xff\xfe", Foreign { what: "is UTF-16", program: "iconv -f UTF-16 -t UTF-8" }),
+    (b"\xfe\xff", Foreign { what: "is UTF-16", program: "iconv -f UTF-16 -t UTF-8" }),
+    (b"{\0", Foreign { what: "is UTF-16", program: "iconv -f UTF-16LE -t UTF-8" }),
+    (b"\0{", Foreign { what: "is UTF-16", program: "iconv -f UTF-16BE -t UTF-8" }),
+];
+const ARRAY: Foreign = Foreign { what: "is a JSON array", program: "jq -c '.[]'" };
+const PRETTY: Foreign = Foreign { what: "has objects over several lines", program: "jq -c ." };
+
+impl Foreign {
+    /// The form of a file that begins with these bytes; none when it may be JSON lines.
+    pub fn of(head: &[u8]) -> Option<Foreign> {
+        let known = PACKED.iter().chain(&UTF_16).find(|(start, _)| head.starts_with(start));
+        if let Some((_, foreign)) = known {
+            return Some(*foreign);
+        }
+        let text = head.strip_prefix("\u{feff}".as_bytes()).unwrap_or(head).trim_ascii_start();
+        match text.split_first()? {
+            (b'[', _) => Some(ARRAY),
+            (b'{', rest) => {
+                let next = rest.iter().find(|byte| !matches!(byte, b' ' | b'\t' | b'\r'));
+                (next == Some(&b'\n')).then_some(PRETTY)
+            }
+            _ => None,
+        }
+    }
+
+    /// Refuses the input, with the whole command that takes it in.
+    pub fn refuse(self, command: &str, input: &Input) -> AdminError {
+        let Foreign { what, program } = self;
+        let (name, next) = match input {
+            Input::Stdin => ("stdin".to_owned(), format!("put `{program} |` before `decisiongraph {command} -`")),
+            Input::File(path) => {
+                let path = path.display().to_string();
+                // A path that begins with a dash is no option.
+                let word = if path.starts_with('-') { format!("./{path}") } else { path.clone() };
+                let word = shell_word(&word).into_owned();
+                (path, format!("run `{program} {word} | decisiongraph {command} -`"))
+            }
+        };
+        AdminError::new(Category::InvalidArgument, format!("one JSON object per line is taken; {name} {what}"))
+            .next(next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms_are_known_by_their_beginning_and_lines_are_none() {
+        let utf_16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>();
+        for (head, program) in [
+            (b"\x1f\x8b\x08\0".to_vec(), "gzip -dc"),
+            (utf_16("\u{feff}{\"a\":1}"), "iconv -f UTF-16 -t UTF-8"),
+            (utf_16("{\"a\":1}"), "iconv -f UTF-16LE -t UTF-8"),
+            (b"\n [{\"a\":1}]".to_vec(), "jq -c '.[]'"),
+            (b"\xef\xbb\xbf[\n".to_vec(), "jq -c '.[]'"),
+            (b"{\r\n  \"a\": 1\r\n}".to_vec(), "jq -c ."),
+        ] {
+            assert_eq!(Foreign::of(&head).map(|foreign| foreign.program), Some(program), "{head:?}");
+        }
+        for lines in ["", "\n", "{", "{}\n", "{ \"a\":1}\n", "\u{feff}{\"a\":1}", "x", "null"] {
+            assert_eq!(Foreign::of(lines.as_bytes()), None, "{lines:?}");
+        }
+    }
+}
