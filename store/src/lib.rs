@@ -298,6 +298,9 @@ pub trait ReadView: Send + Sync {
     /// not keep such rows out yet, else nothing.
     async fn strays(&self, limit: usize) -> Result<Vec<Stray>>;
 
+    /// The tenants that have events or scopes, by id behind `after`, at most `limit`. Costs a few look-ups a tenant.
+    async fn tenant_heads(&self, after: Option<&TenantId>, limit: usize) -> Result<Vec<TenantHead>>;
+
     /// The tenants that have events with `after` < log_seq ≤ `upto`, each with its last one, in the order of these; at most `limit`.
     /// Ask again with `after` = the last answer's position. Costs what the stretch holds, whatever the log's length.
     async fn tenants_with_events(&self, after: LogSeq, upto: LogSeq, limit: usize) -> Result<Vec<(TenantId, LogSeq)>>;

@@ -228,6 +228,21 @@ pub struct ScopeHead {
     pub paused: bool,
 }
 
+/// A tenant, and how far its events and scopes are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TenantHead {
+    /// Which.
+    pub tenant: TenantId,
+    /// Its last event; 0 when it has none.
+    pub last_log_seq: LogSeq,
+    /// Its scopes: projections that were ever begun.
+    pub scopes: u64,
+    /// The cursor of the rearmost of them; none without scopes.
+    pub cursor: Option<LogSeq>,
+    /// How many of them are paused.
+    pub paused: u64,
+}
+
 /// How far a cursor is behind.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Lag {

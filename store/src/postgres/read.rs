@@ -2,7 +2,7 @@
 
 use super::errors::During as _;
 use super::values::Key;
-use crate::{Lag, PageLimit, Result, StoreError, Stray};
+use crate::{Lag, PageLimit, Result, StoreError, Stray, TenantHead};
 use deadpool_postgres::ClientWrapper;
 use decisiongraph_projections::event::{Actor, Envelope, Source, fault, tags_from_json};
 use decisiongraph_projections::prior::{Texts, shared};
@@ -228,6 +228,26 @@ pub(super) async fn tenants(client: &ClientWrapper) -> Result<Vec<TenantId>> {
     let statement = client.prepare_cached(include_str!("sql/tenants.sql")).await.during(what)?;
     let rows = client.query(&statement, &[]).await.during(what)?;
     Ok(rows.iter().filter_map(|row| tenant(row, 0)).collect())
+}
+
+pub(super) async fn tenant_heads(
+    client: &ClientWrapper,
+    after: Option<&TenantId>,
+    limit: usize,
+) -> Result<Vec<TenantHead>> {
+    let what = "list tenants and their scopes";
+    let statement = client.prepare_cached(include_str!("sql/tenant_heads.sql")).await.during(what)?;
+    // No id is empty, so every one is behind the empty text.
+    let after = after.map_or("", TenantId::as_str);
+    let rows = client.query(&statement, &[&after, &bound(limit)]).await.during(what)?;
+    let head = |row: &Row| {
+        let (tenant, last_log_seq) = tenant_and_position(row)?;
+        let (scopes, paused): (i64, i64) = (row.get(2), row.get(4));
+        let cursor = row.get::<_, Option<i64>>(3).map(LogSeq);
+        let (scopes, paused) = (scopes.unsigned_abs(), paused.unsigned_abs());
+        Some(TenantHead { tenant, last_log_seq, scopes, cursor, paused })
+    };
+    Ok(rows.iter().filter_map(head).collect())
 }
 
 pub(super) async fn tenants_with_events(

@@ -6,7 +6,7 @@ use super::pool::{Connections, Overdue, READ_STATEMENTS, SNAPSHOT_IDLE};
 use super::{failure, member, prior, query, read, run, scope, skip};
 use crate::{
     Checkpoint, Direction, Failure, Generation, Lag, ListFilter, Member, Owner, PageLimit, PrecedentFilter,
-    PrecedentHit, ReadView, Result, RowOrder, RowStream, Run, Scope, ScopeHead, ScopeRow, Skip, Stray,
+    PrecedentHit, ReadView, Result, RowOrder, RowStream, Run, Scope, ScopeHead, ScopeRow, Skip, Stray, TenantHead,
 };
 use async_trait::async_trait;
 use deadpool_postgres::{ClientWrapper, Object};
@@ -161,6 +161,9 @@ impl ReadView for View {
 
     async fn strays(&self, limit: usize) -> Result<Vec<Stray>> {
         read::strays(&*self.reader().await?, limit).await
+
+    async fn tenant_heads(&self, after: Option<&TenantId>, limit: usize) -> Result<Vec<TenantHead>> {
+        read::tenant_heads(&*self.reader().await?, after, limit).await
     }
 
     async fn tenants_with_events(&self, after: LogSeq, upto: LogSeq, limit: usize) -> Result<Vec<(TenantId, LogSeq)>> {

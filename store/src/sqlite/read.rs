@@ -2,7 +2,7 @@
 
 use super::lease::raw_position;
 use super::rows::{collision, existence_sql, key_of, lookup_sql, read_row};
-use crate::{Checkpoint, Epoch, Generation, Lag, PageLimit, Paused, Result, Scope, ScopeHead, ScopeRow, Stray};
+use crate::{Checkpoint, Epoch, Generation, Lag, PageLimit, Paused, Result, Scope, ScopeHead, ScopeRow, Stray, TenantHead};
 use decisiongraph_projections::event::{Actor, Envelope, Source, StoredEvent, fault, tags_from_json};
 use decisiongraph_projections::prior::{Texts, shared};
 use decisiongraph_projections::{Category, Fetch, LogEvent, LogSeq, Needs, Prior, Table, TenantId, catalogue};
@@ -183,6 +183,25 @@ pub(super) fn strays(conn: &Connection, limit: usize) -> Result<Vec<Stray>> {
         }
     }
     Ok(strays)
+}
+
+/// The tenants that have events or scopes.
+pub(super) fn tenant_heads(conn: &Connection, after: Option<&TenantId>, limit: usize) -> Result<Vec<TenantHead>> {
+    let mut statement = conn.prepare_cached(include_str!("sql/read_tenant_heads.sql"))?;
+    // No id is empty, so every one is behind the empty text.
+    let mut rows = statement.query(params![after.map_or("", TenantId::as_str), rows_limit(limit)])?;
+    let mut heads = Vec::new();
+    while let Some(row) = rows.next()? {
+        let Some(tenant) = tenant(row, 0)? else { continue };
+        heads.push(TenantHead {
+            tenant,
+            last_log_seq: LogSeq(row.get(1)?),
+            scopes: row.get::<_, i64>(2)?.unsigned_abs(),
+            cursor: row.get::<_, Option<i64>>(3)?.map(LogSeq),
+            paused: row.get::<_, i64>(4)?.unsigned_abs(),
+        });
+    }
+    Ok(heads)
 }
 
 /// The tenants that have events in a stretch of the log, and the last of them.

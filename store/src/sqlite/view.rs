@@ -5,7 +5,7 @@ use super::threads::{CALLS, PAGES, Threads, blocking};
 use super::{failure, member, query, read, run, skip, stream};
 use crate::{
     Checkpoint, Direction, Failure, Generation, Lag, ListFilter, Member, Owner, PageLimit, PrecedentFilter,
-    PrecedentHit, ReadView, Result, RowOrder, RowStream, Run, Scope, ScopeHead, ScopeRow, Skip, Stray,
+    PrecedentHit, ReadView, Result, RowOrder, RowStream, Run, Scope, ScopeHead, ScopeRow, Skip, Stray, TenantHead,
 };
 use async_trait::async_trait;
 use decisiongraph_projections::{LogEvent, LogSeq, Needs, Prior, Projection, Row, StoredEvent, TenantId};
@@ -139,6 +139,10 @@ impl ReadView for View {
 
     async fn strays(&self, limit: usize) -> Result<Vec<Stray>> {
         self.read(move |conn| read::strays(conn, limit)).await
+
+    async fn tenant_heads(&self, after: Option<&TenantId>, limit: usize) -> Result<Vec<TenantHead>> {
+        let after = after.cloned();
+        self.read(move |conn| read::tenant_heads(conn, after.as_ref(), limit)).await
     }
 
     async fn tenants_with_events(&self, after: LogSeq, upto: LogSeq, limit: usize) -> Result<Vec<(TenantId, LogSeq)>> {

@@ -80,6 +80,7 @@ every_backend! {
         last_positions,
         lag_is_counted_to_a_bound,
         tenants_are_listed,
+        tenant_heads_are_of_events_and_of_scopes,
         tenants_of_a_stretch_come_by_their_last_event,
         tenants_behind_are_those_with_work_to_do,
         the_mark_is_the_last_position,

@@ -3,7 +3,8 @@
 use crate::backend::Blank;
 use crate::fold::{WHOLE, acquire, append_all, catch_up, owner};
 use crate::log::{finished, input, named, policy, started, tenant, whole_trace};
-use decisiongraph_projections::{LogSeq, catalogue};
+use decisiongraph_projections::LogSeq;
+use decisiongraph_projections::catalogue::{self, CONTEXT_GRAPH, TRACE_SUMMARY};
 use decisiongraph_store::*;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -148,6 +149,37 @@ pub async fn tenants_are_listed(blank: Blank) {
     }
     let tenants = view.tenants().await.expect("tenants");
     assert_eq!(tenants, ["B", "a", "a b", "b", "Ä"].map(named), "by bytes");
+}
+
+pub async fn tenant_heads_are_of_events_and_of_scopes(blank: Blank) {
+    let fresh = blank.migrated().await;
+    let view = fresh.store.view().await.expect("a view");
+    assert_eq!(view.tenant_heads(None, 10).await.expect("none"), []);
+    let scope = |tenant, projection| Scope::new(&named(tenant), projection);
+    let mut last = Vec::new();
+    for id in ["b", "Ä", "a"] {
+        last.extend(append_all(&fresh.store, &named(id), &[started("t"), finished("t", 1, "success")]).await.pop());
+    }
+    for scope in [scope("a", CONTEXT_GRAPH), scope("a", TRACE_SUMMARY), scope("no events", CONTEXT_GRAPH)] {
+        fresh.store.pause_scope(&scope, "a review", "ann").await.expect("makes it");
+    }
+    fresh.store.resume_scope(&scope("a", TRACE_SUMMARY)).await.expect("resumes");
+    let head = |id, last_log_seq, scopes: u64, paused| TenantHead {
+        tenant: named(id),
+        last_log_seq,
+        scopes,
+        cursor: (scopes > 0).then_some(LogSeq::ORIGIN),
+        paused,
+    };
+    let all = [
+        head("a", last[2], 2, 1),
+        head("b", last[0], 0, 0),
+        head("no events", LogSeq::ORIGIN, 1, 1),
+        head("Ä", last[1], 0, 0),
+    ];
+    assert_eq!(view.tenant_heads(None, 10).await.expect("heads"), all);
+    assert_eq!(view.tenant_heads(Some(&named("a")), 2).await.expect("a page"), all[1..3]);
+    assert_eq!(view.tenant_heads(Some(&named("Ä")), 2).await.expect("nothing behind the last"), []);
 }
 
 pub async fn tenants_of_a_stretch_come_by_their_last_event(blank: Blank) {
