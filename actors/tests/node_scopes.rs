@@ -166,8 +166,14 @@ async fn a_skip_lets_one_projection_go_on_and_stays_with_it() {
         let failures = store.view().await.expect("a view").failures(&open).await.expect("failures");
         let failure = failures.iter().find(|failure| failure.projection == "trace_summary").expect("a failure");
         let reason = "the importer cut it".to_owned();
-        ask(AdminRequest::Skip { failure_id: failure.failure_id, reason, revoke: false, by: Some("ann".to_owned()) })
-            .await;
+        ask(AdminRequest::Skip {
+            failure_id: failure.failure_id,
+            reason,
+            revoke: false,
+            by: Some("ann".to_owned()),
+            of: ScopeFilter::default(),
+        })
+        .await;
         let scope = Scope::new(&named(0), catalogue::TRACE_SUMMARY);
         let row =
             async || store.view().await.expect("a view").scope(&scope).await.expect("an answer").expect("a scope");
@@ -181,7 +187,14 @@ async fn a_skip_lets_one_projection_go_on_and_stays_with_it() {
             db.tamper("UPDATE dg_event_log SET payload_hash = substr(payload_hash, 2) WHERE log_seq = 14").await,
             1
         );
-        ask(AdminRequest::Skip { failure_id: failure.failure_id, reason: String::new(), revoke: true, by: None }).await;
+        ask(AdminRequest::Skip {
+            failure_id: failure.failure_id,
+            reason: String::new(),
+            revoke: true,
+            by: None,
+            of: ScopeFilter::default(),
+        })
+        .await;
         settled(&node, 1, SOON).await;
         let run = job(&node, 0, RunMode::Rebuild).await.expect("started");
         assert_eq!(ended(&node, run.run_id).await.state, RunState::Completed);

@@ -3,26 +3,33 @@
 use super::reply::*;
 use super::request::*;
 use super::status::STRAYS_MAX;
-use super::{AdminError, append, cluster, health, jobs, status, steer, why};
+use super::{AdminError, Command, append, cluster, health, jobs, status, steer, tenants, why};
 use crate::engine::replay_failure::replay_failure;
 use crate::engine::{Control, Engine};
-use crate::foreign_text::shell_word;
 use crate::queries::{self, current_view};
 use decisiongraph_projections::catalogue::{self, CONTEXT_GRAPH, PRECEDENT_INDEX, TRACE_SUMMARY};
 use decisiongraph_projections::digest::rolling::RollingDigest;
 use decisiongraph_projections::{Category, LogSeq, Projection, TenantId};
-use decisiongraph_store::{ListFilter, ReadView, Scope, Store};
+use decisiongraph_store::{ListFilter, Scope, Store};
 use uuid::Uuid;
 
 /// Most events of a page of an export.
 pub const EXPORT_EVENTS_MAX: i64 = 1_000;
 /// Longest list of failures or runs.
 const LIST_MAX: i64 = 10_000;
-/// Tenants that a hint names.
-const HINT_TENANTS: usize = 5;
 
 /// Answers one request. `control` cancels and follows a job.
 pub async fn answer(engine: &Engine, request: AdminRequest, control: &Control) -> Result<AdminReply, AdminError> {
+    tenants::settle(&**engine.store(), &request).await?;
+    carry_out(engine, request, control).await
+}
+
+/// Answers one request whose tenant is settled.
+pub(crate) async fn carry_out(
+    engine: &Engine,
+    request: AdminRequest,
+    control: &Control,
+) -> Result<AdminReply, AdminError> {
     let store = &**engine.store();
     Ok(match request {
         AdminRequest::Migrate => {
@@ -70,12 +77,12 @@ pub async fn answer(engine: &Engine, request: AdminRequest, control: &Control) -
             let failures = store.view().await?.failures(&list_filter(request)?).await?;
             AdminReply::Failures(FailuresReply { failures })
         }
-        AdminRequest::Failure { failure_id, replay } => {
+        AdminRequest::Failure { failure_id, replay, .. } => {
             let failure = store.view().await?.failure(failure_id).await?.ok_or_else(|| no_failure(failure_id))?;
             let replay = if replay { Some(replay_failure(store, failure_id).await?) } else { None };
             AdminReply::Failure(FailureReply { failure, replay })
         }
-        AdminRequest::Skip { failure_id, reason, revoke, by } => {
+        AdminRequest::Skip { failure_id, reason, revoke, by, .. } => {
             AdminReply::Skipped(steer::skip(engine, failure_id, &reason, revoke, by.as_deref()).await?)
         }
         AdminRequest::Pause { tenant, projection, reason, by } => {
@@ -90,12 +97,12 @@ pub async fn answer(engine: &Engine, request: AdminRequest, control: &Control) -
         AdminRequest::Runs(request) => {
             AdminReply::Runs(RunsReply { runs: store.view().await?.runs(&list_filter(request)?).await? })
         }
-        AdminRequest::Run { run_id } => {
+        AdminRequest::Run { run_id, .. } => {
             let run = store.view().await?.run(run_id).await?;
             AdminReply::Run(run.ok_or_else(|| no_run(run_id))?)
         }
-        AdminRequest::ResumeRun { run_id } => AdminReply::Job(jobs::resume(engine, run_id, control).await?),
-        AdminRequest::CancelRun { run_id } => AdminReply::Run(store.request_cancel(run_id).await?),
+        AdminRequest::ResumeRun { run_id, .. } => AdminReply::Job(jobs::resume(engine, run_id, control).await?),
+        AdminRequest::CancelRun { run_id, .. } => AdminReply::Run(store.request_cancel(run_id).await?),
         AdminRequest::WatchRun { run_id, wait_ms } => {
             AdminReply::Watch(Box::new(jobs::watch_run(store, run_id, wait_ms).await?))
         }
@@ -194,31 +201,14 @@ async fn trace(store: &dyn Store, request: TraceRequest) -> Result<TraceReply, A
     if known.0.is_empty() {
         let error =
             AdminError::new(Category::NotFound, format!("tenant `{tenant}` has no trace `{}`", request.trace_id));
-        return Err(error.next(tenant_hint(&*store.view().await?, &tenant).await?));
+        let events = Command::of("events", &tenant);
+        return Err(error.next(format!("check the id: {events} lists what the log holds")));
     }
     let current = current_view(store, &tenant, &[TRACE_SUMMARY], request.freshness).await?;
     let summary = queries::trace_summary(&*current.view, &tenant, current.generations[0], &request.trace_id).await?;
     let (events, more) =
         queries::trace_events(&*current.view, &tenant, &request.trace_id, request.after, limit).await?;
     Ok(TraceReply { tenant, stale: current.stale, summary, events, more })
-}
-
-/// What to try when something of a tenant was not found.
-async fn tenant_hint(view: &dyn ReadView, tenant: &TenantId) -> Result<String, AdminError> {
-    let tenants = view.tenants().await?;
-    if tenants.contains(tenant) {
-        return Ok("check the id: `decisiongraph events` lists what the log holds".to_owned());
-    }
-    if tenants.is_empty() {
-        return Ok("the log is empty: `decisiongraph import FILE` takes events in".to_owned());
-    }
-    let named: Vec<_> = tenants.iter().take(HINT_TENANTS).map(|tenant| shell_word(tenant.as_str())).collect();
-    let more = if tenants.len() > HINT_TENANTS {
-        format!(" and {} more", tenants.len() - HINT_TENANTS)
-    } else {
-        String::new()
-    };
-    Ok(format!("this tenant has no events; choose one with --tenant: {}{more}", named.join(", ")))
 }
 
 async fn export_page(store: &dyn Store, request: &ExportRequest) -> Result<ExportPageReply, AdminError> {

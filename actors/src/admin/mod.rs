@@ -7,6 +7,7 @@
 
 mod append;
 mod cluster;
+mod command;
 mod error;
 mod estimate;
 mod exit_code;
@@ -19,13 +20,17 @@ mod request;
 pub mod rpc;
 pub(crate) mod status;
 mod steer;
+pub(crate) mod tenants;
 pub mod why;
 
 pub use cluster::{ClusterReply, MemberState, MemberStatus};
+pub use command::{Command, addressed};
 pub use error::AdminError;
 pub use exit_code::{ExitCode, of_category, of_error, of_health, of_job};
+pub(crate) use handler::carry_out;
 pub use handler::{EXPORT_EVENTS_MAX, answer, no_node};
 pub use peer::*;
 pub use reply::*;
 pub use request::*;
 pub use status::STRAYS_MAX;
+pub use tenants::{known as known_tenant, unknown as unknown_tenant};

@@ -61,6 +61,9 @@ pub enum AdminRequest {
         /// Fold its batch again, offline, and tell what happens.
         #[serde(default)]
         replay: bool,
+        /// The scope that it is believed to be of; `not_found` when it is not.
+        #[serde(default)]
+        of: ScopeFilter,
     },
     /// Leave the event of an open failure out of its projection.
     Skip {
@@ -74,6 +77,9 @@ pub enum AdminRequest {
         /// Who asks, for whoever reads it later; the answering process when none.
         #[serde(default)]
         by: Option<String>,
+        /// The scope that the failure is believed to be of; `not_found` when it is not.
+        #[serde(default)]
+        of: ScopeFilter,
     },
     /// Leave the events of scopes alone, durably.
     Pause {
@@ -107,16 +113,25 @@ pub enum AdminRequest {
     Run {
         /// Its id.
         run_id: Uuid,
+        /// The scope that it is believed to be of; `not_found` when it is not.
+        #[serde(default)]
+        of: ScopeFilter,
     },
     /// Go on with an orphaned, failed or cancelled job.
     ResumeRun {
         /// Its id.
         run_id: Uuid,
+        /// The scope that it is believed to be of; `not_found` when it is not.
+        #[serde(default)]
+        of: ScopeFilter,
     },
     /// Ask a job to stop at its next batch.
     CancelRun {
         /// Its id.
         run_id: Uuid,
+        /// The scope that it is believed to be of; `not_found` when it is not.
+        #[serde(default)]
+        of: ScopeFilter,
     },
     /// Where a job stands: answered when it has ended, or after a wait.
     WatchRun {

@@ -2,8 +2,8 @@
 //!
 //! *Never here:* looking anything up. What the node itself stands in the way of is added by the node ([`crate::node`]).
 
+use super::Command;
 use super::reply::{Finding, HealthWord, ScopeState, ScopeStatus, ScopeWhy, StatusReply, WhyReply};
-use crate::foreign_text::shell_word;
 use decisiongraph_projections::Category;
 use decisiongraph_store::OpenWriter;
 
@@ -91,9 +91,8 @@ pub fn next_step(scope: &ScopeStatus) -> Option<String> {
 }
 
 /// The command for this scope alone.
-pub(super) fn of_scope(scope: &ScopeStatus, command: &str) -> String {
-    let tenant = shell_word(scope.tenant.as_str());
-    format!("`decisiongraph {command} --tenant {tenant} --projection {}`", scope.projection)
+pub(super) fn of_scope(scope: &ScopeStatus, command: &str) -> Command {
+    Command::of_scope(command, &scope.tenant, &scope.projection)
 }
 
 #[cfg(test)]

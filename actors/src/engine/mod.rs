@@ -16,6 +16,7 @@ pub(crate) mod page;
 mod rebuild;
 pub mod replay_failure;
 pub mod report;
+mod short;
 mod verify;
 
 pub use mark::{Mark, MarkReading};
@@ -33,6 +34,7 @@ use decisiongraph_store::{
 };
 use drive::{Ended, Job};
 use mark::HighWater;
+use short::Asked;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -367,12 +369,14 @@ impl Engine {
         let span = signals::job_span(&run.tenant, run.run_id, run.mode.as_str());
         let started = Instant::now();
         let work = async {
+            let asked = self.asked(run, projections).await?;
             let (ended, scopes) = match run.mode {
+                _ if asked.nothing => (Ended::Reached, Vec::new()),
                 RunMode::CatchUp => self.catch_up(&mut job, projections, run.until).await?,
                 RunMode::Rebuild => rebuild::rebuild(&mut job, projections, resume, || self.mark()).await?,
                 RunMode::Verify => verify::verify(&mut job, projections).await?,
             };
-            self.conclude(run, projections, &job, ended, scopes).await
+            self.conclude(run, projections, &job, &asked, ended, scopes).await
         };
         let done = work.instrument(span.clone()).await;
         observed::job_ended(&self.telemetry, &span, run.mode, &done, started.elapsed());
@@ -385,6 +389,7 @@ impl Engine {
         run: &Run,
         projections: &[&'static dyn Projection],
         job: &Job<'_>,
+        asked: &Asked,
         ended: Ended,
         scopes: Vec<ScopeReport>,
     ) -> Result<RunReport> {
@@ -403,7 +408,10 @@ impl Engine {
                     failure.projection, failure.log_seq, failure.event_id, failure.message
                 ),
             )),
-            (Ended::Reached, None) => RunOutcome::Completed(serde_json::to_string(&scopes).unwrap_or_default()),
+            (Ended::Reached, None) => match self.short(asked, run, projections, &scopes).await? {
+                Some(short) => RunOutcome::Failed(short),
+                None => RunOutcome::Completed(serde_json::to_string(&scopes).unwrap_or_default()),
+            },
         };
         if run.mode == RunMode::Rebuild && outcome == RunOutcome::Cancelled {
             for projection in projections {

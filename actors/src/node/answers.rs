@@ -10,11 +10,12 @@ use crate::admin::health::findings;
 use crate::admin::jobs::{advise, run_request, unknown_run, watch_run};
 use crate::admin::rpc::Answers;
 use crate::admin::status::status;
+use crate::admin::tenants::settle;
 use crate::admin::why::why;
 use crate::admin::{
     AdminError, AdminReply, AdminRequest, ClusterReply, Disagreement, HealthReply, HealthWord, JobRequest, NodeFacts,
     Notice, Partial, PeerRequest, ScopeFilter, StatusReply, TreeReply, TreeRequest, WATCH_MS_MAX, WatchReply, WhyReply,
-    answer,
+    carry_out,
 };
 use crate::cluster::{ASK_ALL_DEADLINE, Whose};
 use crate::coordinator::CoordinatorMessage;
@@ -65,18 +66,23 @@ impl Answers for NodeAnswers {
 
 impl NodeAnswers {
     async fn respond(&self, id: Uuid, request: AdminRequest) -> Result<AdminReply, AdminError> {
+        match &request {
+            // What can be said without the database still is.
+            AdminRequest::Health(_) | AdminRequest::Why { .. } if !self.0.database.is_up() => {}
+            request => settle(&*self.0.store, request).await?,
+        }
         match request {
             AdminRequest::CatchUp(job) => self.start(id, job, RunMode::CatchUp).await,
             AdminRequest::Rebuild(job) => self.start(id, job, RunMode::Rebuild).await,
             AdminRequest::Verify(job) => self.start(id, job, RunMode::Verify).await,
-            AdminRequest::ResumeRun { run_id } => {
+            AdminRequest::ResumeRun { run_id, .. } => {
                 let resumed = self.replay(|reply| ReplayMessage::Resume(run_id, reply)).await;
                 let run = resumed.map_err(|error| unknown_run(error, run_id))?;
                 self.watch(run.run_id, 0).await
             }
             AdminRequest::WatchRun { run_id, wait_ms } => self.watch(run_id, wait_ms).await,
-            AdminRequest::CancelRun { run_id } => {
-                let reply = self.plain(AdminRequest::CancelRun { run_id }).await?;
+            AdminRequest::CancelRun { run_id, .. } => {
+                let reply = self.plain(request).await?;
                 self.0.jobs.cancel(run_id);
                 Ok(reply)
             }
@@ -116,7 +122,7 @@ impl NodeAnswers {
     }
 
     async fn plain(&self, request: AdminRequest) -> Result<AdminReply, AdminError> {
-        answer(&self.0.engine, request, &Control::default()).await
+        carry_out(&self.0.engine, request, &Control::default()).await
     }
 
     // ── jobs ────────────────────────────────────────────────────────────────────────────────────────────────────

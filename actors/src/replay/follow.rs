@@ -42,6 +42,7 @@ pub async fn follow(
         run.mode,
     );
     let started = Instant::now();
+    let asked = shared.engine.asked(run, projections).await?;
     let mark = shared.engine.mark().await?.at;
     let view = store.view().await?;
     let upto = run.until.map_or(mark, |until| until.min(mark));
@@ -57,7 +58,9 @@ pub async fn follow(
         failures(shared, run).await?.into_iter().map(|failure| (failure.failure_id, failure.attempts)).collect();
     let batches = |place: usize| shared.scopes.cell(&run.tenant).map_or(0, |cell| cell.live(place).batches);
     let batches_before: Vec<u64> = projections.iter().map(|projection| batches(place_of(*projection))).collect();
-    shared.scopes.wake(shared, &run.tenant, goal);
+    if !asked.nothing {
+        shared.scopes.wake(shared, &run.tenant, goal);
+    }
     // Where another node works on the tenant, its workers look again: at what failed, too.
     shared.links.tell_all(&Notice::Reconsider { tenant: run.tenant.clone() });
     if let Some(cell) = shared.scopes.cell(&run.tenant) {
@@ -138,7 +141,7 @@ pub async fn follow(
             verify: None,
         });
     }
-    shared.engine.conclude(run, projections, &job, ended, scopes).await
+    shared.engine.conclude(run, projections, &job, &asked, ended, scopes).await
 }
 
 async fn rows(

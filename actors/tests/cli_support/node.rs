@@ -2,6 +2,7 @@
 
 use super::{Cli, Ended, text};
 use decisiongraph_store::launch;
+use decisiongraph_store::throwaway::Database;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
@@ -29,6 +30,11 @@ pub struct Node {
 impl Node {
     /// Starts one and waits until it answers out of its database. Its log is in the test's directory.
     pub fn start(cli: &Cli, args: &[&str]) -> Node {
+        Node::start_with(cli, args, &[])
+    }
+
+    /// The same with this in its environment.
+    pub fn start_with(cli: &Cli, args: &[&str], environment: &[(&str, &str)]) -> Node {
         let secret = secret_file(cli, "secret", "correct horse battery staple brick");
         let mut all = vec!["node", "--json", "--listen", "127.0.0.1:0"];
         if !args.contains(&"--secret-file") {
@@ -40,7 +46,12 @@ impl Node {
         let spoken = spoken.unwrap_or_default();
         let mut child = {
             let log = std::fs::File::create(cli.path("node.log")).expect("makes");
-            cli.command(&all).stdout(Stdio::piped()).stderr(log).spawn().expect("starts")
+            cli.command(&all)
+                .envs(environment.iter().copied())
+                .stdout(Stdio::piped())
+                .stderr(log)
+                .spawn()
+                .expect("starts")
         };
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("reads");
@@ -106,6 +117,21 @@ pub fn poisoned(cli: &Cli) {
     let store = rusqlite::Connection::open(cli.data_dir().join("decisiongraph.db")).expect("opens");
     let tampered = store.execute("UPDATE dg_event_log SET payload = '{\"x\":1}' WHERE log_seq = 2", []);
     assert_eq!(tampered.expect("writes"), 1);
+}
+
+/// Makes the last event of this tenant one that no projection can take. No node must live there yet.
+pub async fn poisoned_tenant(cli: &Cli, database: Option<&Database>, tenant: &str) {
+    let tampered = "UPDATE dg_event_log SET payload = '{\"x\":1}' \
+                    WHERE log_seq = (SELECT max(log_seq) FROM dg_event_log WHERE tenant_id = 'TENANT')"
+        .replace("TENANT", &tenant.replace('\'', "''"));
+    let Some(database) = database else {
+        let store = rusqlite::Connection::open(cli.data_dir().join("decisiongraph.db")).expect("opens");
+        assert_eq!(store.execute(&tampered, []).expect("writes"), 1);
+        return;
+    };
+    let (client, connection) = tokio_postgres::connect(database.url(), tokio_postgres::NoTls).await.expect("connects");
+    tokio::spawn(connection);
+    assert_eq!(client.execute(&tampered, &[]).await.expect("writes"), 1);
 }
 
 /// A secret that only this user may read.

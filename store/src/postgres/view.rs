@@ -161,6 +161,7 @@ impl ReadView for View {
 
     async fn strays(&self, limit: usize) -> Result<Vec<Stray>> {
         read::strays(&*self.reader().await?, limit).await
+    }
 
     async fn tenant_heads(&self, after: Option<&TenantId>, limit: usize) -> Result<Vec<TenantHead>> {
         read::tenant_heads(&*self.reader().await?, after, limit).await

@@ -139,6 +139,7 @@ impl ReadView for View {
 
     async fn strays(&self, limit: usize) -> Result<Vec<Stray>> {
         self.read(move |conn| read::strays(conn, limit)).await
+    }
 
     async fn tenant_heads(&self, after: Option<&TenantId>, limit: usize) -> Result<Vec<TenantHead>> {
         let after = after.cloned();

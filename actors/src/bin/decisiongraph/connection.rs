@@ -9,7 +9,7 @@ use decisiongraph_actors::admin::rpc::wire::Versions;
 use decisiongraph_actors::admin::rpc::{
     CLUSTER_NAME, Client, NodeAddress, SOCKET_NAME, Secret, Target, Tls, TlsFiles, loopback,
 };
-use decisiongraph_actors::admin::{AdminError, AdminReply, AdminRequest, answer, has_ended, no_node};
+use decisiongraph_actors::admin::{AdminError, AdminReply, AdminRequest, ScopeFilter, answer, has_ended, no_node};
 use decisiongraph_actors::engine::{Control, Engine};
 use decisiongraph_projections::Category;
 use decisiongraph_store::{Run, RunState};
@@ -158,7 +158,7 @@ impl Node {
                 sender.send_replace(Some(progress));
             }
             if control.cancel.is_requested() && !std::mem::replace(&mut cancel_passed_on, true) {
-                match self.ask(AdminRequest::CancelRun { run_id: run.run_id }).await {
+                match self.ask(AdminRequest::CancelRun { run_id: run.run_id, of: ScopeFilter::default() }).await {
                     // It has ended meanwhile.
                     Err(error) if error.category == Category::Conflict => {}
                     done => drop(done.map_err(lost)?),

@@ -8,7 +8,7 @@ use crate::output::written;
 use crate::session::Access;
 use clap::Args;
 use decisiongraph_actors::admin::{
-    AdminError, AdminReply, AdminRequest, EXPORT_EVENTS_MAX, ExitCode, ExportRequest, STRAYS_MAX,
+    AdminError, AdminReply, AdminRequest, EXPORT_EVENTS_MAX, ExitCode, ExportRequest, STRAYS_MAX, unknown_tenant,
 };
 use decisiongraph_projections::{Category, LogSeq, TenantId};
 use decisiongraph_store::ReadView;
@@ -47,35 +47,43 @@ impl Export {
         let connection = Connection::open(&context.globals, Access::Read).await?;
         let mut out = BufWriter::with_capacity(PAGE_BYTES / 32, std::io::stdout());
         let mut unreadable = Unreadable::default();
-        let one = (!self.all_tenants).then(|| vec![context.globals.tenant.clone().unwrap_or_default()]);
+        let named = context.globals.tenant.as_ref();
         match &connection {
             Connection::InProcess(engine) => {
                 let view = engine.store().snapshot().await?;
-                let tenants = match one {
-                    Some(one) => one,
-                    None => {
-                        view.strays(STRAYS_MAX).await?.into_iter().for_each(|stray| unreadable.stray(stray));
-                        view.tenants().await?
-                    }
-                };
-                for tenant in &tenants {
-                    self.tenant(&*view, tenant, &mut out, &mut unreadable).await?;
+                if self.all_tenants {
+                    view.strays(STRAYS_MAX).await?.into_iter().for_each(|stray| unreadable.stray(stray));
+                }
+                for tenant in self.wanted(named, view.tenants().await?)? {
+                    self.tenant(&*view, &tenant, &mut out, &mut unreadable).await?;
                 }
             }
             Connection::Node(_) => {
                 let reply = connection.ask(AdminRequest::ExportStart).await?;
                 let AdminReply::ExportStart(start) = reply else { return Err(unexpected()) };
                 let upto = LogSeq(self.until_log_seq.unwrap_or(i64::MAX)).min(start.mark);
-                if one.is_none() {
+                if self.all_tenants {
                     start.strays.into_iter().for_each(|stray| unreadable.stray(stray));
                 }
-                for tenant in one.unwrap_or(start.tenants) {
+                for tenant in self.wanted(named, start.tenants)? {
                     self.tenant_of_node(&connection, tenant, upto, &mut out, &mut unreadable).await?;
                 }
             }
         }
         written(out.flush())?;
         unreadable.end()
+    }
+
+    /// All of these tenants, which have events, or the one that is meant.
+    fn wanted(&self, named: Option<&TenantId>, tenants: Vec<TenantId>) -> Result<Vec<TenantId>, AdminError> {
+        if self.all_tenants {
+            return Ok(tenants);
+        }
+        let one = named.cloned().unwrap_or_default();
+        match (tenants.contains(&one), named, tenants.is_empty()) {
+            (true, ..) | (false, None, true) => Ok(vec![one]),
+            (false, named, _) => Err(unknown_tenant(named, &tenants)),
+        }
     }
 
     async fn tenant(

@@ -1,6 +1,6 @@
 //! `failures` and `failure`: poison events.
 
-use super::{Context, unexpected};
+use super::{Context, status, unexpected};
 use crate::output::{number, or_dash};
 use crate::page::Page;
 use clap::Args;
@@ -70,7 +70,9 @@ pub struct Failure {
 
 impl Failure {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
-        let reply = context.ask(AdminRequest::Failure { failure_id: self.failure_id, replay: self.replay }).await?;
+        let Failure { failure_id, replay } = self;
+        let request = AdminRequest::Failure { failure_id, replay, of: status::filter(context) };
+        let reply = context.ask(request).await?;
         let AdminReply::Failure(failure) = &reply else { return Err(unexpected()) };
         context.output.reply(&reply, || {
             let mut page = text(&failure.failure);

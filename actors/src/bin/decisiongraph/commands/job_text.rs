@@ -2,8 +2,8 @@
 
 use crate::output::{digest_short, duration, number, or_dash};
 use crate::page::Page;
+use decisiongraph_actors::admin::Command;
 use decisiongraph_actors::engine::report::{RunReport, ScopeReport};
-use decisiongraph_actors::foreign_text::shell_word;
 use decisiongraph_store::{Failure, Run, RunMode, RunState};
 
 /// The report of a catch-up, rebuild or verify.
@@ -64,16 +64,25 @@ pub fn report(report: &RunReport) -> Page {
             page.table(&["table", "key", "column", "what", "live row", "log says"], rows);
         }
     }
+    let command = |words: &str| match run.projection.as_str() {
+        "all" => Command::of(words, &run.tenant),
+        projection => Command::of_scope(words, &run.tenant, projection),
+    };
     match (run.state, report.drifted()) {
         (RunState::Completed, true) => {
-            page.ours("Drift found. Nothing was changed; `decisiongraph rebuild` replaces the rows.");
+            page.line(format_args!("Drift found. Nothing was changed; {} replaces the rows.", command("rebuild")));
+        }
+        (RunState::Completed, false) if report.scopes.is_empty() => {
+            let import = Command::about_all("import FILE");
+            return Page::of(format_args!("There are no events yet, and nothing was done; {import} takes events in."));
         }
         (RunState::Completed, false) if run.mode == RunMode::Verify => {
             page.ours("No drift: stored digest, rows and log agree.");
         }
         (RunState::Completed, false) => {}
         (RunState::Cancelled, _) => {
-            page.line(format_args!("Cancelled. `decisiongraph run resume {}` goes on.", run.run_id));
+            let resume = Command::of(&format!("run resume {}", run.run_id), &run.tenant);
+            page.line(format_args!("Cancelled. {resume} goes on."));
         }
         (state, _) => {
             let why = run.error.as_ref().map(|error| format!(": {}", error.message)).unwrap_or_default();
@@ -86,15 +95,15 @@ pub fn report(report: &RunReport) -> Page {
 /// What to do about the event that a job stopped at. A verify records nothing, so there is no failure to point to.
 fn after_failure(run: &Run, failure: &Failure) -> String {
     if failure.failure_id > 0 {
-        return format!("Everything before it stands. See `decisiongraph failure {}`.", failure.failure_id);
+        let failure = Command::of(&format!("failure {}", failure.failure_id), &run.tenant);
+        return format!("Everything before it stands. See {failure}.");
     }
-    let tenant = shell_word(run.tenant.as_str());
+    let events = Command::of("events", &run.tenant)
+        .with("--since-log-seq", failure.log_seq.0.saturating_sub(1))
+        .with("--until-log-seq", failure.log_seq);
     format!(
         "Nothing was changed or recorded, and nothing behind it was compared: the log is not what it was when it was written. Look at the event with \
-         `decisiongraph events --tenant {tenant} --since-log-seq {} --until-log-seq {}`; bring back what is missing or changed of the log from a backup, \
-         then verify again.",
-        failure.log_seq.0.saturating_sub(1),
-        failure.log_seq
+         {events}; bring back what is missing or changed of the log from a backup, then verify again."
     )
 }
 

@@ -1,6 +1,6 @@
 //! `runs`, `run`, `run resume` and `cancel`: jobs.
 
-use super::{Context, failures, unexpected};
+use super::{Context, failures, status, unexpected};
 use crate::output::{number, or_dash};
 use crate::page::Page;
 use clap::{Args, Subcommand};
@@ -84,10 +84,10 @@ enum RunAction {
 impl RunArgs {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
         if let Some(RunAction::Resume { run_id, detach }) = self.action {
-            return context.job(AdminRequest::ResumeRun { run_id }, detach).await;
+            return context.job(AdminRequest::ResumeRun { run_id, of: status::filter(context) }, detach).await;
         }
         let run_id = self.run_id.ok_or_else(unexpected)?;
-        let reply = context.ask(AdminRequest::Run { run_id }).await?;
+        let reply = context.ask(AdminRequest::Run { run_id, of: status::filter(context) }).await?;
         print(context, &reply)
     }
 }
@@ -103,7 +103,8 @@ pub struct Cancel {
 
 impl Cancel {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
-        let reply = context.ask(AdminRequest::CancelRun { run_id: self.run_id }).await?;
+        let request = AdminRequest::CancelRun { run_id: self.run_id, of: status::filter(context) };
+        let reply = context.ask(request).await?;
         print(context, &reply)
     }
 }

@@ -117,7 +117,8 @@ pub struct Skip {
 impl Skip {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
         let reason = self.reason.unwrap_or_default();
-        let request = AdminRequest::Skip { failure_id: self.failure_id, reason, revoke: self.revoke, by: me() };
+        let (failure_id, revoke, of) = (self.failure_id, self.revoke, status::filter(context));
+        let request = AdminRequest::Skip { failure_id, reason, revoke, by: me(), of };
         let reply = context.ask(request).await?;
         let AdminReply::Skipped(skip) = &reply else { return Err(unexpected()) };
         context.output.reply(&reply, || skip_text(skip))?;

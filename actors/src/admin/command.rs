@@ -1,0 +1,123 @@
+//! Command lines of this program that somebody is told to run: complete, and in words as a shell takes them.
+//!
+//! *Guarantees.* Whoever copies one acts on what the text is about: a command about a tenant cannot be made without the tenant, nor one
+//! about a scope without the projection. No stored text ends one early. How its database or node is reached is added by the program that
+//! shows it ([`addressed`]).
+
+use crate::foreign_text::shell_word;
+use decisiongraph_projections::TenantId;
+use std::fmt;
+
+/// How every command starts where it is shown.
+const START: &str = "`decisiongraph ";
+/// First words of commands that mean one tenant: `default` when none is named.
+const OF_A_TENANT: [&str; 14] = [
+    "catch-up",
+    "digest",
+    "edges",
+    "events",
+    "export",
+    "pause",
+    "precedents",
+    "rebuild",
+    "replay",
+    "resume",
+    "retry",
+    "subgraph",
+    "trace",
+    "verify",
+];
+/// First words of commands that reach no database or node that was chosen before.
+const REACH_NOTHING: [&str; 3] = ["completions", "demo", "node"];
+
+/// A command line. Shown between backticks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command(String);
+
+impl Command {
+    /// One about nobody's log, such as `cluster`, or about everybody's, such as `status`. These words stand as they are.
+    pub fn about_all(words: &str) -> Command {
+        let first = words.split(' ').next().unwrap_or_default();
+        debug_assert!(words.contains("--all-tenants") || !OF_A_TENANT.contains(&first), "`{words}` needs a tenant");
+        Command(words.to_owned())
+    }
+
+    /// One about this tenant's log.
+    pub fn of(words: &str, tenant: &TenantId) -> Command {
+        Command(words.to_owned()).with("--tenant", tenant)
+    }
+
+    /// One about this scope alone.
+    pub fn of_scope(words: &str, tenant: &TenantId, projection: &str) -> Command {
+        Command::of(words, tenant).with("--projection", projection)
+    }
+
+    /// The same with one more word.
+    #[must_use]
+    pub fn word(self, text: impl fmt::Display) -> Command {
+        Command(format!("{} {}", self.0, shell_word(&text.to_string())))
+    }
+
+    /// The same with a flag and its value.
+    #[must_use]
+    pub fn with(self, flag: &str, value: impl fmt::Display) -> Command {
+        let value = value.to_string();
+        let value = shell_word(&value);
+        // A value that starts like a flag would be taken for one.
+        let between = if value.starts_with('-') { '=' } else { ' ' };
+        Command(format!("{} {flag}{between}{value}", self.0))
+    }
+}
+
+impl fmt::Display for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{START}{}`", self.0)
+    }
+}
+
+/// The text with `flags` at the end of every command in it that reaches a database or node.
+pub fn addressed(text: &str, flags: &str) -> String {
+    let mut parts = text.split(START);
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        out.push_str(START);
+        let (command, rest) = part.split_at(part.find('`').unwrap_or(0));
+        out.push_str(command);
+        let first = command.split(' ').next().unwrap_or_default();
+        if !(flags.is_empty() || first.is_empty() || command.ends_with("--help") || REACH_NOTHING.contains(&first)) {
+            out.push(' ');
+            out.push_str(flags);
+        }
+        out.push_str(rest);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_names_what_it_is_about() {
+        let tenant = TenantId::new("o'neil & co").expect("an id");
+        let retry = Command::of_scope("retry", &tenant, "trace_summary");
+        assert_eq!(retry.to_string(), "`decisiongraph retry --tenant 'o'\\''neil & co' --projection trace_summary`");
+        let dash = TenantId::new("-x").expect("an id");
+        assert_eq!(Command::of("verify", &dash).to_string(), "`decisiongraph verify --tenant=-x`");
+        assert_eq!(Command::about_all("uncordon").word("node-1").to_string(), "`decisiongraph uncordon node-1`");
+    }
+
+    #[test]
+    #[should_panic(expected = "needs a tenant")]
+    fn a_command_about_a_tenant_is_not_made_without_one() {
+        let _ = Command::about_all("rebuild --projection precedent_index");
+    }
+
+    #[test]
+    fn every_command_in_a_text_is_addressed_but_those_that_reach_nothing() {
+        let text = "start one (`decisiongraph node`), or `decisiongraph retry --tenant a`; the `decisiongraph` of the node; `decisiongraph ";
+        let expected = "start one (`decisiongraph node`), or `decisiongraph retry --tenant a --node unix:/s`; the `decisiongraph` of the node; `decisiongraph ";
+        assert_eq!(addressed(text, "--node unix:/s"), expected);
+        assert_eq!(addressed(text, ""), text);
+    }
+}

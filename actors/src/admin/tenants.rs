@@ -1,0 +1,163 @@
+//! Whose log a request is about, and whether there is such a log: asked once, before anything else is done.
+//!
+//! *Guarantees.* Nobody is told that a log is sound, current or rebuilt which does not exist: a tenant without events and scopes is
+//! `not_found` for every request but an append. Nothing is done to a failure or job of another tenant or projection than the one that
+//! was named.
+
+use super::request::{AdminRequest, ScopeFilter};
+use super::{AdminError, Command, handler::tenant_or_default};
+use crate::foreign_text::shell_word;
+use decisiongraph_projections::{Category, TenantId};
+use decisiongraph_store::{ReadView, Store};
+use uuid::Uuid;
+
+/// Tenants that a hint names.
+const HINT_TENANTS: usize = 5;
+
+/// What a request is about.
+enum About<'a> {
+    /// No log, or every log there is.
+    Nobody,
+    /// One log: that of `default` when none is named.
+    One(Option<&'a TenantId>),
+    /// A failure, and the scope that it is believed to be of.
+    Failure(i64, &'a ScopeFilter),
+    /// A job, likewise.
+    Run(Uuid, &'a ScopeFilter),
+}
+
+fn if_named(tenant: &Option<TenantId>) -> About<'_> {
+    match tenant {
+        Some(tenant) => About::One(Some(tenant)),
+        None => About::Nobody,
+    }
+}
+
+fn about(request: &AdminRequest) -> About<'_> {
+    match request {
+        AdminRequest::CatchUp(job)
+        | AdminRequest::Rebuild(job)
+        | AdminRequest::RebuildCheck(job)
+        | AdminRequest::Verify(job) => About::One(job.tenant.as_ref()),
+        AdminRequest::Digest(filter) => About::One(filter.tenant.as_ref()),
+        AdminRequest::ReferenceDigest { tenant }
+        | AdminRequest::Pause { tenant, .. }
+        | AdminRequest::Resume { tenant, .. }
+        | AdminRequest::Retry { tenant, .. } => About::One(tenant.as_ref()),
+        AdminRequest::Trace(request) => About::One(request.tenant.as_ref()),
+        AdminRequest::Events(request) => About::One(request.tenant.as_ref()),
+        AdminRequest::Subgraph(request) => About::One(request.tenant.as_ref()),
+        AdminRequest::Edges(request) => About::One(request.tenant.as_ref()),
+        AdminRequest::Precedents(request) => About::One(request.tenant.as_ref()),
+        // An export that names nobody means `default`, and says so.
+        AdminRequest::ExportPage(request) => {
+            About::One(Some(&request.tenant).filter(|tenant| **tenant != TenantId::default()))
+        }
+        AdminRequest::Status(filter) | AdminRequest::Health(filter) | AdminRequest::Why { filter, .. } => {
+            if_named(&filter.tenant)
+        }
+        AdminRequest::Failures(list) | AdminRequest::Runs(list) => if_named(&list.tenant),
+        AdminRequest::Failure { failure_id, of, .. } | AdminRequest::Skip { failure_id, of, .. } => {
+            About::Failure(*failure_id, of)
+        }
+        AdminRequest::Run { run_id, of }
+        | AdminRequest::ResumeRun { run_id, of }
+        | AdminRequest::CancelRun { run_id, of } => About::Run(*run_id, of),
+        AdminRequest::Migrate
+        | AdminRequest::Append(_)
+        | AdminRequest::WatchRun { .. }
+        | AdminRequest::Tree(_)
+        | AdminRequest::Cluster
+        | AdminRequest::Cordon { .. }
+        | AdminRequest::Uncordon { .. }
+        | AdminRequest::Peer(_)
+        | AdminRequest::ExportStart => About::Nobody,
+    }
+}
+
+/// `not_found` when the request is about a log that is not there, or about a thing that is not of the scope that was named.
+pub async fn settle(store: &dyn Store, request: &AdminRequest) -> Result<(), AdminError> {
+    match about(request) {
+        About::Nobody => Ok(()),
+        About::One(tenant) => known(&*store.view().await?, tenant).await,
+        About::Failure(failure_id, of) if *of != ScopeFilter::default() => {
+            let view = store.view().await?;
+            if let Some(tenant) = &of.tenant {
+                known(&*view, Some(tenant)).await?;
+            }
+            match view.failure(failure_id).await? {
+                Some(failure) => {
+                    fits(&format!("failure {failure_id}"), "failures --all", of, &failure.tenant, &failure.projection)
+                }
+                None => Ok(()),
+            }
+        }
+        About::Run(run_id, of) if *of != ScopeFilter::default() => {
+            let view = store.view().await?;
+            if let Some(tenant) = &of.tenant {
+                known(&*view, Some(tenant)).await?;
+            }
+            match view.run(run_id).await? {
+                Some(run) => fits(&format!("run {run_id}"), "runs", of, &run.tenant, &run.projection),
+                None => Ok(()),
+            }
+        }
+        About::Failure(..) | About::Run(..) => Ok(()),
+    }
+}
+
+/// `not_found` when the thing is of another scope than the one that was named.
+fn fits(thing: &str, list: &str, named: &ScopeFilter, tenant: &TenantId, projection: &str) -> Result<(), AdminError> {
+    let same_tenant = named.tenant.as_ref().is_none_or(|named| named == tenant);
+    let same_projection = named.projection.as_deref().is_none_or(|named| named == projection);
+    if same_tenant && same_projection {
+        return Ok(());
+    }
+    let meant = named.tenant.as_ref().unwrap_or(tenant);
+    let meant = match named.projection.as_deref() {
+        Some(projection) => (format!("{meant}/{projection}"), Command::of_scope(list, meant, projection)),
+        None => (format!("tenant {meant}"), Command::of(list, meant)),
+    };
+    let message = format!("{thing} is of {tenant}/{projection}, not of {}; nothing was done", meant.0);
+    Err(AdminError::new(Category::NotFound, message).next(format!("check the id: {} lists what there is", meant.1)))
+}
+
+/// `not_found` when this tenant (`default` when none is named) has no log. Where nobody has one, `default` may be asked about.
+pub async fn known(view: &dyn ReadView, named: Option<&TenantId>) -> Result<(), AdminError> {
+    let tenant = tenant_or_default(named.cloned());
+    if view.last_log_seq(&tenant, None).await?.0 > 0 {
+        return Ok(());
+    }
+    // Scopes alone make a tenant only for those who name it: of `default`, they may be what an earlier typing error left.
+    if named.is_some() && !view.scopes(named).await?.is_empty() {
+        return Ok(());
+    }
+    let heads = view.tenant_heads(None, HINT_TENANTS + 1).await?;
+    let tenants: Vec<TenantId> =
+        heads.into_iter().filter(|head| head.tenant != tenant).map(|head| head.tenant).collect();
+    if named.is_none() && tenants.is_empty() {
+        return Ok(());
+    }
+    Err(unknown(named, &tenants))
+}
+
+/// The refusal of a tenant that has no log, where these (and perhaps more) have one.
+pub fn unknown(named: Option<&TenantId>, tenants: &[TenantId]) -> AdminError {
+    let message = match named {
+        Some(tenant) => format!("there is no tenant `{tenant}`"),
+        None => format!("no tenant was named, and there is no tenant `{}`", TenantId::default()),
+    };
+    let error = AdminError::new(Category::NotFound, message);
+    if tenants.is_empty() {
+        let import = Command::about_all("import FILE");
+        return error.next(format!("no tenant has events yet; {import} takes events in"));
+    }
+    let named: Vec<String> =
+        tenants.iter().take(HINT_TENANTS).map(|tenant| shell_word(tenant.as_str()).into_owned()).collect();
+    let more = if tenants.len() > HINT_TENANTS { " and more" } else { "" };
+    let list = Command::about_all("tenants");
+    error.next(format!(
+        "this tenant has no events; choose one with --tenant: {}{more}; {list} lists them",
+        named.join(", ")
+    ))
+}

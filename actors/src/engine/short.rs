@@ -1,0 +1,112 @@
+//! How a job fell short of what was asked for: it ended without an error, and what it should have looked at or applied was not.
+//!
+//! *Guarantees.* A catch-up or rebuild behind which events of the tenant still wait, and a verify of a projection that has no rows, are not
+//! told as done: they are `projection_out_of_date`, and the sentence names what holds them up and what to run then.
+
+use super::Engine;
+use super::report::ScopeReport;
+use crate::admin::Command;
+use decisiongraph_projections::{Category, LogSeq, Projection, Refusal};
+use decisiongraph_store::{OpenWriter, Result, Run, RunMode, Scope};
+use std::fmt::Write as _;
+use std::time::Duration;
+
+/// Appenders that a sentence names.
+const NAMED_MAX: usize = 3;
+
+/// What was asked of a job when it began.
+pub(crate) struct Asked {
+    /// The tenant's last event then, or at most `until`.
+    last: LogSeq,
+    /// The tenant has neither events nor scopes: there is nothing to do, and nothing is made.
+    pub nothing: bool,
+}
+
+impl Engine {
+    /// What this job is asked for: to be called before it reads the mark.
+    pub(crate) async fn asked(&self, run: &Run, projections: &[&'static dyn Projection]) -> Result<Asked> {
+        let view = self.store().view().await?;
+        let last = view.last_log_seq(&run.tenant, run.until).await?;
+        let mut nothing = last == LogSeq::ORIGIN && view.last_log_seq(&run.tenant, None).await? == LogSeq::ORIGIN;
+        for projection in projections {
+            nothing = nothing && view.scope(&Scope::new(&run.tenant, *projection)).await?.is_none();
+        }
+        Ok(Asked { last, nothing })
+    }
+
+    /// How the job fell short of that, if it did.
+    pub(crate) async fn short(
+        &self,
+        asked: &Asked,
+        run: &Run,
+        projections: &[&'static dyn Projection],
+        scopes: &[ScopeReport],
+    ) -> Result<Option<Refusal>> {
+        if asked.last == LogSeq::ORIGIN {
+            return Ok(None);
+        }
+        let one = projections.first().filter(|_| projections.len() == 1).map(|projection| projection.name());
+        let command = |words: &str| match one {
+            Some(projection) => Command::of_scope(words, &run.tenant, projection),
+            None => Command::of(words, &run.tenant),
+        };
+        let out_of_date = |message| Ok(Some(Refusal::new(Category::ProjectionOutOfDate, message)));
+        if run.mode == RunMode::Verify {
+            let looked_at = |projection: &&&dyn Projection| scopes.iter().any(|it| it.projection == projection.name());
+            let missing: Vec<_> = projections.iter().filter(|it| !looked_at(it)).map(|it| it.name()).collect();
+            if missing.is_empty() {
+                return Ok(None);
+            }
+            let (missing, catch_up) = (missing.join(", "), command("catch-up"));
+            return out_of_date(format!(
+                "nothing of {missing} was compared: no event was ever applied to it; {catch_up} applies them"
+            ));
+        }
+        let Some(behind) = scopes.iter().map(|scope| scope.cursor).filter(|cursor| *cursor < asked.last).min() else {
+            return Ok(None);
+        };
+        let held_up_by = held_up_by(&self.read_mark(Duration::ZERO).await?.waiting_for);
+        out_of_date(format!(
+            "events behind log_seq {behind} and up to {} are stored and were not applied: {held_up_by}; then {} applies them",
+            asked.last,
+            command("catch-up")
+        ))
+    }
+}
+
+/// Who holds up the mark, and what has to happen.
+fn held_up_by(writers: &[OpenWriter]) -> String {
+    if writers.is_empty() {
+        return "an open appender held up the log, and has ended meanwhile".to_owned();
+    }
+    let mut out = String::from("the log is held up by an open appender, ");
+    for (index, writer) in writers.iter().take(NAMED_MAX).enumerate() {
+        let and = if index > 0 { "; and " } else { "" };
+        let _ = match writer.pid {
+            Some(pid) => write!(out, "{and}pid {pid}"),
+            None => write!(out, "{and}prepared transaction {}", writer.transaction),
+        };
+        if let Some(age) = writer.age_seconds {
+            let _ = write!(out, ", open for {age:.1} s");
+        }
+    }
+    if writers.len() > NAMED_MAX {
+        let _ = write!(out, "; and {} more", writers.len() - NAMED_MAX);
+    }
+    out.push_str(", which has to commit or roll back");
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_holds_up_the_log_is_named_a_few_at_most() {
+        let writer = |pid| OpenWriter { transaction: "3/7".to_owned(), pid, age_seconds: Some(12.34), query: None };
+        assert!(held_up_by(&[]).contains("has ended"));
+        let told = held_up_by(&[writer(Some(42)), writer(None)]);
+        assert!(told.contains("pid 42, open for 12.3 s; and prepared transaction 3/7"), "{told}");
+        assert!(held_up_by(&vec![writer(Some(1)); 5]).contains("and 2 more"));
+    }
+}
