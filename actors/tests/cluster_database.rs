@@ -259,10 +259,10 @@ async fn a_rebuild_believes_no_mark_of_a_lost_primary() {
         let mut command = launch::program(env!("CARGO_BIN_EXE_decisiongraph"));
         command.args(["--database", &either, "rebuild", "--projection", "trace_summary"]);
         command.env("DECISIONGRAPH_STOP_AT", stop_at).env("DECISIONGRAPH_LEASE_MS", "120000");
-        command.env("DECISIONGRAPH_OWN_PARTITION_EVENTS", "10").stdout(Stdio::null()).stderr(Stdio::piped());
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
         command
     };
-    let child = rebuild("finish.before_index,build.begin:2").spawn().expect("starts");
+    let child = rebuild("finish.end,build.begin:2").spawn().expect("starts");
     let stopped = async |what: &str| {
         until(what, PATIENCE, async || {
             let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).expect("it lives");

@@ -21,6 +21,7 @@ pub const POINTS: &[&str] = &[
     // the end of a rebuild
     "finish.before_index",
     "finish.after_index",
+    "finish.end",
     "flip.begin",
     "flip.before_commit",
     "flip.after_commit",

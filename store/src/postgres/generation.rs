@@ -123,7 +123,11 @@ pub(super) async fn finish(store: &PostgresStore, lease: &BuildLease) -> Result<
         .execute(include_str!("sql/build_ready.sql"), &[&tenant, &lease.generation.0, &lease.epoch.counter, &token])
         .await
         .during(what)?;
-    if ready == 1 { Ok(()) } else { Err(partition::fenced(lease)) }
+    if ready != 1 {
+        return Err(partition::fenced(lease));
+    }
+    crash::point("finish.end");
+    Ok(())
 }
 
 pub(super) async fn flip(store: &PostgresStore, lease: &BuildLease) -> Result<Flip> {
@@ -148,10 +152,14 @@ pub(super) async fn flip(store: &PostgresStore, lease: &BuildLease) -> Result<Fl
         .ok_or_else(|| partition::fenced(lease))?;
     let (ready, deviating): (bool, bool) = (build.get(3), build.get(4));
     if !ready && is_own(lease.generation) {
-        return Err(StoreError::internal(format!(
-            "generation {} is flipped to before it is finished",
-            lease.generation
-        )));
+        // A server that was promoted may lack the end of the finish.
+        return Err(StoreError::transient(
+            Category::Unavailable,
+            format!(
+                "{}: the server's history changed, and this rebuild is not finished in it; it goes on",
+                lease.scope
+            ),
+        ));
     }
     let (old_generation, old) = (Generation(scope.get(0)), position_at(&scope, 1)?);
     let new = position_at(&build, 0)?;

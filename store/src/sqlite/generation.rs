@@ -95,6 +95,7 @@ pub(super) fn finish(conn: &Connection, lease: &BuildLease) -> Result<()> {
     crash::point("finish.before_index");
     check_build(conn, lease, None)?;
     crash::point("finish.after_index");
+    crash::point("finish.end");
     Ok(())
 }
 
