@@ -144,3 +144,32 @@ impl Actor for Sessions {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::wire::{Ask, PROGRAM_VERSION, PROTOCOL_VERSION};
+    use super::*;
+    use crate::admin::{AdminRequest, AppendRequest};
+    use crate::lines::LineReader;
+    use decisiongraph_projections::event::EVENT_BYTES_MAX;
+    use std::time::Duration;
+
+    #[test]
+    fn the_largest_chunk_of_an_import_fits_an_ask() {
+        let mut file = "\"".repeat(EVENT_BYTES_MAX);
+        file.push('\n');
+        let file = file.repeat(4);
+        let lines = LineReader::new(file.as_bytes()).next_chunk(|_| false).expect("reads");
+        assert_eq!(lines.len(), 2, "the chunk ends at its bytes");
+        let ask = Ask {
+            protocol: PROTOCOL_VERSION,
+            program: PROGRAM_VERSION.to_owned(),
+            id: Uuid::nil(),
+            deadline: Duration::from_secs(1),
+            request: AdminRequest::Append(AppendRequest { tenant: None, all_or_nothing: true, lines }),
+        };
+        let bytes = ask.encode().expect("writes").len();
+        // One byte less in the second line, and a third would have come along.
+        assert!(bytes + 2 * EVENT_BYTES_MAX <= ASK_BYTES_MAX, "{bytes}");
+    }
+}
