@@ -52,6 +52,8 @@ pub fn decide(error: &StoreError, attempt: u32) -> Decision {
         _ if error.duplicate && attempt < TAKE_AGAIN_MAX => Decision::TakeAgain,
         _ if error.duplicate => Decision::Fail,
         Category::Unavailable => Decision::Retry,
+        // The next attempt is on a new session.
+        _ if error.unfit => Decision::Retry,
         _ if error.transient => Decision::Retry,
         _ => Decision::Fail,
     }

@@ -20,6 +20,22 @@ const AGAIN: Duration = Duration::from_millis(300);
 /// Longest wait for the hand-over when the node stops.
 const LEAVE: Duration = Duration::from_secs(2);
 
+/// Longest wait for the database's word about the cause.
+const CAUSE: Duration = Duration::from_secs(1);
+
+/// Why the lease is not renewed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unrenewed {
+    /// Since when.
+    pub since: Instant,
+    /// What was said at the last attempt.
+    pub cause: String,
+    /// Another process lives under this node's name.
+    pub displaced: bool,
+    /// The next step that fits the cause.
+    pub next: Option<&'static str>,
+}
+
 /// The actor.
 pub struct LeaseKeeper(pub Shared, pub Vitals);
 
@@ -76,6 +92,7 @@ impl Actor for LeaseKeeper {
                 // Also when nobody noticed: the whole process may have been stopped meanwhile.
                 let lapsed = shared.trust.left().is_zero();
                 shared.trust.extend(asked + lease);
+                shared.unrenewed.send_replace(None);
                 state.holds = true;
                 if lapsed {
                     shared.joined();
@@ -92,6 +109,11 @@ impl Actor for LeaseKeeper {
                 if fenced {
                     shared.trust.end();
                 }
+                shared.unrenewed.send_modify(|unrenewed| {
+                    let since = unrenewed.as_ref().map_or(asked, |before| before.since);
+                    let (cause, next) = (error.message.clone(), error.next);
+                    *unrenewed = Some(Unrenewed { since, cause, displaced: fenced, next });
+                });
                 let gone = shared.trust.left().is_zero();
                 if gone && std::mem::replace(&mut state.holds, false) {
                     shared.telemetry().lease_change(if fenced { LeaseChange::Fenced } else { LeaseChange::Lost });
@@ -135,6 +157,9 @@ impl LeaseKeeper {
             Ok(renewed) => renewed,
             Err(_) => {
                 shared.store.hang_up();
+                if let Ok(Err(cause)) = tokio::time::timeout(CAUSE, shared.store.writable()).await {
+                    return Err(cause);
+                }
                 Err(StoreError::transient(
                     Category::Unavailable,
                     format!("no answer within {patience:.1?}; every session with the database is given up"),

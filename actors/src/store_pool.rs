@@ -76,7 +76,7 @@ impl Database {
 
     /// Somebody met this fault: have a look.
     pub fn suspect(&self, error: &StoreError) {
-        if error.transient || error.category == Category::Unavailable {
+        if error.transient || error.unfit || error.category == Category::Unavailable {
             self.poke.notify_one();
         }
     }
@@ -196,5 +196,10 @@ async fn look(shared: &Shared, state: &mut StorePoolState) -> StoreResult<()> {
         }
         state.schema_fits = true;
     }
-    store.sample_high_water().await.map(|_| ())
+    store.sample_high_water().await?;
+    match store.writable().await {
+        // Reads are answered, and a commit that waits is waited for.
+        Err(error) if error.transient => Ok(()),
+        writable => writable,
+    }
 }

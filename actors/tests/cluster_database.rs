@@ -5,10 +5,12 @@ mod fleet_support;
 mod node_support;
 mod support;
 
+use decisiongraph_actors::node::Condition;
 use decisiongraph_projections::TenantId;
 use decisiongraph_store::throwaway::{Server, StopMode};
-use decisiongraph_store::{AppendMode, RunMode, Store, Verdict, launch};
+use decisiongraph_store::{AppendMode, DatabaseUrl, RunMode, Store, StoreOptions, Verdict, launch, open};
 use fleet_support::observer::Observer;
+use fleet_support::proxy::Proxy;
 use fleet_support::*;
 use node_support::{named, rounds, until};
 use std::process::Stdio;
@@ -309,4 +311,38 @@ async fn a_rebuild_believes_no_mark_of_a_lost_primary() {
     let mut again = rebuild("none").env("DECISIONGRAPH_LEASE_MS", "1500").spawn().expect("starts");
     assert!(again.wait().expect("ends").success());
     assert!(!support::run(&engine, RunMode::Verify).await.drifted());
+}
+
+/// A switch-over behind one address: it leads to a standby for a while, then to the new primary, and connections that are open stay open.
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_to_a_standby_are_given_up_as_soon_as_the_address_leads_to_the_new_primary() {
+    let (primary, database) = server().await;
+    let next = primary.standby().await.expect("the next primary");
+    let stale = primary.standby().await.expect("a standby that stays one");
+    let at = |server: &Server| server.host_port().and_then(|at| at.parse().ok()).expect("an address");
+    let proxy = Proxy::to(at(&primary)).await;
+    let url = format!("postgres://postgres@127.0.0.1:{}/{database}", proxy.port);
+    let options = StoreOptions { connect_timeout: Duration::from_secs(2), ..StoreOptions::default() };
+    let store = open(&DatabaseUrl::parse(&url).expect("a URL"), options).await.expect("opens");
+    node_support::insist(&store, &named(0), &support::log(2, 0)).await;
+    let node = node_support::start(&store, "moved", 5, node_support::bounds()).await;
+    node_support::settled(&node, 1, PATIENCE).await;
+    for replica in [&next, &stale] {
+        replica.has_replayed(&primary).await.expect("follows");
+    }
+    primary.stop(StopMode::Fast).await.expect("stops");
+    proxy.lead_to(at(&stale));
+    next.promote().await.expect("takes over");
+    let findings = || Condition::of(node.shared()).findings();
+    until("the standby is named", PATIENCE, async || {
+        findings().first().is_some_and(|found| found.message.contains("standby"))
+    })
+    .await;
+    // Nothing is cut: what is open still leads to the standby.
+    proxy.lead_to(at(&next));
+    until("the node is well", Duration::from_secs(10), async || findings().is_empty()).await;
+    node_support::insist(&store, &named(0), &support::log(2, 2)).await;
+    node_support::settled(&node, 1, PATIENCE).await;
+    node.stop().await;
+    node_support::reckon(&store, 1).await;
 }

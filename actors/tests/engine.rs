@@ -3,11 +3,12 @@
 
 mod support;
 
-use decisiongraph_actors::admin::{self, AdminReply, AdminRequest, ScopeFilter, ScopeState, ScopeStatus};
+use decisiongraph_actors::admin::{self, AdminReply, AdminRequest, HealthWord, ScopeFilter, ScopeState, ScopeStatus};
 use decisiongraph_actors::engine::{Control, Engine, RunRequest};
 use decisiongraph_projections::{Category, LogSeq, Row, Value, catalogue};
-use decisiongraph_store::{ListFilter, RunMode, RunState, Store};
+use decisiongraph_store::{Acquisition, ListFilter, RunMode, RunState, Scope, Store};
 use std::sync::Arc;
+use std::time::Duration;
 use support::*;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -438,5 +439,50 @@ async fn a_cursor_above_the_end_of_the_log_is_a_failure_and_a_rebuild_heals_it()
         assert!(told.iter().all(|scope| scope.state == ScopeState::Current), "{}: {told:?}", db.name());
         append(&store, &log(1, 2)).await;
         assert!(run(&engine, RunMode::CatchUp).await.scopes.iter().all(|scope| scope.events == 7));
+    }
+}
+
+/// A lease that runs, or a job whose node lives, is no proof that somebody works.
+#[tokio::test(flavor = "multi_thread")]
+async fn health_names_a_scope_that_stands_still_under_a_live_owner() {
+    for db in Db::both().await {
+        let store = db.store().await;
+        append(&store, &log(2, 0)).await;
+        let other = owner("silent");
+        store.heartbeat(&other, Duration::from_secs(3_600)).await.expect("lives");
+        for projection in catalogue::ALL {
+            let scope = Scope::new(&tenant(), projection);
+            assert!(matches!(store.acquire_scope(&scope, &other).await, Ok(Acquisition::Acquired(..))));
+        }
+        let engine = engine(&store, 5);
+        let health =
+            async || match admin::answer(&engine, AdminRequest::Health(ScopeFilter::default()), &Control::default())
+                .await
+            {
+                Ok(AdminReply::Health(health)) => health,
+                other => panic!("{other:?}"),
+            };
+        let aged = async |events: bool, scopes: bool| {
+            let (minutes, ms) = ("interval '2 minutes'", 120_000);
+            let (column, by) = match db {
+                Db::Sqlite(_) => ("_at_ms", ms.to_string()),
+                Db::Postgres(_) => ("_at", minutes.to_owned()),
+            };
+            if events {
+                db.tamper(&format!("UPDATE dg_event_log SET recorded{column} = recorded{column} - {by}")).await;
+            }
+            if scopes {
+                db.tamper(&format!("UPDATE dg_scope SET updated{column} = updated{column} - {by}")).await;
+            }
+        };
+        assert_eq!(health().await.findings, [], "it has only begun");
+        aged(true, false).await;
+        assert_eq!(health().await.findings, [], "it moved a moment ago");
+        aged(false, true).await;
+        let still = health().await;
+        assert_eq!((still.health, still.findings.len()), (HealthWord::Degraded, 3), "{still:?}");
+        let first = &still.findings[0];
+        assert!(first.message.starts_with("its cursor has not moved for 12"), "{}: {first:?}", db.name());
+        assert!(first.next.contains("tree --of silent"), "{first:?}");
     }
 }

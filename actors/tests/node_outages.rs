@@ -5,7 +5,7 @@ mod node_support;
 mod support;
 
 use decisiongraph_actors::engine::{Engine, EngineConfig, Mark, RunRequest};
-use decisiongraph_actors::node::Node;
+use decisiongraph_actors::node::{Condition, Node};
 use decisiongraph_actors::replay::ReplayMessage;
 use decisiongraph_store::launch;
 use decisiongraph_store::throwaway::{Server, StopMode};
@@ -148,6 +148,109 @@ async fn a_node_starts_before_its_database() {
     node.stop().await;
     reckon(&store, 1).await;
     server.stop(StopMode::Immediate).await.expect("stopped");
+}
+
+async fn sql(url: &str, statements: &[&str]) {
+    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.expect("connects");
+    let driver = tokio::spawn(connection);
+    for statement in statements {
+        client.simple_query(statement).await.expect(statement);
+    }
+    drop(client);
+    let _ = driver.await;
+}
+
+/// What stands in the node's way, in its own words.
+fn causes(node: &Node) -> String {
+    let condition = Condition::of(node.shared());
+    let findings = condition.findings();
+    assert_eq!(condition.ready().is_err(), !findings.is_empty(), "{findings:?}");
+    let told: Vec<String> =
+        findings.iter().map(|found| format!("{}: {} | {}", found.subject, found.message, found.next)).collect();
+    let told = told.join("\n");
+    assert!(!told.contains("same name"), "{told}");
+    told
+}
+
+async fn well(node: &Node, patience: Duration) {
+    until("the node is well", patience, async || causes(node).is_empty()).await;
+}
+
+/// A session keeps the state that its database had when it was made: one that cannot write is not used again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_was_read_only_is_named_and_worked_with_again_within_seconds() {
+    let (server, store, url) = server().await;
+    insist(&store, &named(0), &support::log(2, 0)).await;
+    let node = start(&store, "reader", 5, bounds()).await;
+    settled(&node, 1, Duration::from_secs(30)).await;
+    let database = url.rsplit('/').next().expect("a name");
+    let admin = server.admin_url();
+    sql(
+        admin,
+        &[
+            &format!("ALTER DATABASE {database} SET default_transaction_read_only = on"),
+            &format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'"),
+        ],
+    )
+    .await;
+    until("the cause is named", Duration::from_secs(15), async || {
+        let told = causes(&node);
+        told.starts_with("database: ") && told.contains("read-only") && told.contains("default_transaction_read_only")
+    })
+    .await;
+    sql(admin, &[&format!("ALTER DATABASE {database} RESET default_transaction_read_only")]).await;
+    // Nothing is appended meanwhile that would make new sessions.
+    well(&node, Duration::from_secs(10)).await;
+    insist(&store, &named(0), &support::log(2, 2)).await;
+    settled(&node, 1, Duration::from_secs(30)).await;
+    nothing_restarted(&node);
+    node.stop().await;
+    reckon(&store, 1).await;
+    server.stop(StopMode::Immediate).await.expect("stopped");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_synchronous_standby_that_is_missing_is_named_as_the_cause() {
+    let (server, store, _) = server().await;
+    insist(&store, &named(0), &support::log(2, 0)).await;
+    let node = start(&store, "waiter", 5, bounds()).await;
+    settled(&node, 1, Duration::from_secs(30)).await;
+    let admin = server.admin_url();
+    sql(admin, &["ALTER SYSTEM SET synchronous_standby_names = 'gone'", "SELECT pg_reload_conf()"]).await;
+    until("the cause is named", Duration::from_secs(30), async || {
+        let told = causes(&node);
+        told.starts_with("lease: ")
+            && told.contains("commits wait for a synchronous standby")
+            && told.contains("`gone`")
+    })
+    .await;
+    sql(admin, &["ALTER SYSTEM RESET synchronous_standby_names", "SELECT pg_reload_conf()"]).await;
+    well(&node, Duration::from_secs(15)).await;
+    nothing_restarted(&node);
+    node.stop().await;
+    reckon(&store, 1).await;
+    server.stop(StopMode::Immediate).await.expect("stopped");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_embedded_file_that_another_program_locks_is_named_as_the_cause() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("log.db");
+    let store = connect(&format!("sqlite:{}", file.display())).await;
+    store.migrate().await.expect("migrates");
+    let node = start(&store, "kept-out", 5, bounds()).await;
+    well(&node, Duration::from_secs(10)).await;
+    let browser = rusqlite::Connection::open(&file).expect("opens");
+    browser.busy_timeout(Duration::from_secs(5)).expect("set");
+    browser.execute_batch("BEGIN IMMEDIATE").expect("locked");
+    until("the cause is named", Duration::from_secs(30), async || {
+        let told = causes(&node);
+        told.starts_with("lease: ") && told.contains("another program holds the file's write lock")
+    })
+    .await;
+    browser.execute_batch("ROLLBACK").expect("released");
+    well(&node, Duration::from_secs(10)).await;
+    node.stop().await;
 }
 
 /// Lets one backend of the server die as the kernel ends it that has no memory left, and waits until the postmaster has started all

@@ -24,6 +24,8 @@ pub struct StoreError {
     /// A unique key was already there. Inside a batch commit: read the scope again; epoch differs: fenced, cursor
     /// differs: reload, neither: corruption.
     pub duplicate: bool,
+    /// The session led to a standby, or to a database that is read-only: the next attempt is made on a new one.
+    pub unfit: bool,
     /// The next step, where the category's usual one would be wrong.
     pub next: Option<&'static str>,
 }
@@ -31,7 +33,7 @@ pub struct StoreError {
 impl StoreError {
     /// A permanent error.
     pub fn new(category: Category, message: impl Into<String>) -> StoreError {
-        StoreError { category, message: message.into(), transient: false, duplicate: false, next: None }
+        StoreError { category, message: message.into(), transient: false, duplicate: false, unfit: false, next: None }
     }
 
     /// An error that may pass by itself.
@@ -43,6 +45,12 @@ impl StoreError {
     #[must_use]
     pub fn next(self, next: &'static str) -> StoreError {
         StoreError { next: Some(next), ..self }
+    }
+
+    /// The same error, met on a session that leads to the wrong place.
+    #[must_use]
+    pub fn on_an_unfit_session(self) -> StoreError {
+        StoreError { unfit: true, ..self }
     }
 
     /// A unique violation.

@@ -98,6 +98,10 @@ pub trait Store: Send + Sync + 'static {
     /// Half of such a sample, for one who only asks whether anything was drawn since. Proves nothing by itself.
     async fn log_end(&self) -> Result<LogEnd>;
 
+    /// An error where nothing can be written now: it names the cause, as far as the database says so (a standby, read-only, commits that
+    /// wait for a synchronous standby, a file that another program has locked). For one whose write failed or is not answered.
+    async fn writable(&self) -> Result<()>;
+
     /// Which of these writers are still open.
     async fn writers_still_open(&self, writers: &[OpenWriter]) -> Result<Vec<OpenWriter>>;
 

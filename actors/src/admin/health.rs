@@ -5,8 +5,12 @@ use super::reply::{Finding, HealthReply, HealthWord, ScopeState, ScopeStatus, St
 use super::request::ScopeFilter;
 use super::status::status;
 use super::why::{held_up_by, next_step, of_scope};
+use crate::foreign_text::shell_word;
 use decisiongraph_projections::catalogue;
 use decisiongraph_store::Store;
+
+/// A scope that has events to apply and has not moved for longer stands still, whoever works on it.
+pub const STILL_SECONDS_MAX: f64 = 60.0;
 
 /// The health of these scopes.
 pub async fn health(store: &dyn Store, filter: &ScopeFilter) -> Result<HealthReply, AdminError> {
@@ -43,6 +47,12 @@ fn scope_findings(scope: &ScopeStatus) -> Vec<Finding> {
     };
     if let Some((health, message)) = told {
         add(health, message, next_step(scope).unwrap_or_default());
+    } else if let Some(seconds) = stands_still(scope) {
+        add(
+            HealthWord::Degraded,
+            format!("its cursor has not moved for {seconds:.0} s, {}", behind()),
+            ask_at_it(scope),
+        );
     }
     let rules = catalogue::find(&scope.projection).map(|projection| projection.version());
     if let (Some(version), Some(rules)) = (scope.version, rules)
@@ -55,6 +65,35 @@ fn scope_findings(scope: &ScopeStatus) -> Vec<Finding> {
         );
     }
     findings
+}
+
+/// How long this scope has not moved although it could have; none while that is not worth a word. A mark that is held up has a finding of
+/// its own.
+fn stands_still(scope: &ScopeStatus) -> Option<f64> {
+    let waits_for_readers = matches!(scope.state, ScopeState::Working | ScopeState::Behind);
+    // Events that came only now were not there to be applied before.
+    let still = scope.cursor_age_seconds.unwrap_or(f64::INFINITY).min(scope.lag.seconds);
+    (waits_for_readers && scope.lag.events > 0 && still > STILL_SECONDS_MAX).then_some(still)
+}
+
+/// Whom to ask about a scope that stands still.
+fn ask_at_it(scope: &ScopeStatus) -> String {
+    let node = scope.live_on.as_ref().or(scope.owner.as_ref().filter(|_| scope.owner_live));
+    match (&scope.active_run, node) {
+        (Some(run), _) => {
+            format!(
+                "`decisiongraph run {run}` shows whether its job moves; `decisiongraph cancel {run}` ends it, and others go on"
+            )
+        }
+        (None, Some(node)) => format!(
+            "`decisiongraph tree --of {}` shows what its worker does; a node that is stopped or whose process is gone: start it again",
+            shell_word(node)
+        ),
+        (None, None) => {
+            "`decisiongraph tree` shows whether it waits for its turn; `tenants_max` bounds how many work at once"
+                .to_owned()
+        }
+    }
 }
 
 fn lag_words(scope: &ScopeStatus) -> String {

@@ -4,6 +4,7 @@
 
 use super::Shared;
 use crate::admin::{Finding, HealthWord};
+use crate::lease_keeper::Unrenewed;
 use crate::store_pool::DatabaseState;
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ pub struct Condition {
     pub database_next: Option<&'static str>,
     /// Whether this node's lease may be believed in.
     pub lease_held: bool,
+    /// Why it is not renewed.
+    pub unrenewed: Option<Unrenewed>,
     /// How long open appenders have held up the mark; none when none does.
     pub mark_held: Option<Duration>,
     /// Whether the node stops.
@@ -36,6 +39,7 @@ impl Condition {
             database_fault: database_fault(&shared.database.state()),
             database_next: database_next(&shared.database.state()),
             lease_held: !shared.trust.left().is_zero(),
+            unrenewed: shared.unrenewed.borrow().clone(),
             mark_held: shared.mark.borrow().held_since.map(|since| since.elapsed()),
             draining: shared.draining(),
             cordoned: cordoned(shared),
@@ -61,12 +65,9 @@ impl Condition {
             let next = "its service manager starts it again, or another node takes over";
             found.push(finding(HealthWord::Degraded, "node", "this node is stopping".to_owned(), next));
         } else if !self.lease_held {
-            found.push(finding(
-                HealthWord::Degraded,
-                "lease",
-                "this node does not hold its lease, so it does not write".to_owned(),
-                "`decisiongraph tree` shows the lease keeper; another node of the same name may be running",
-            ));
+            let (cause, next) = self.lease_cause();
+            let message = format!("this node does not hold its lease, so it does not write: {cause}");
+            found.push(finding(HealthWord::Degraded, "lease", message, next));
         }
         if self.nobody_takes {
             found.push(finding(
@@ -94,12 +95,27 @@ impl Condition {
         found
     }
 
+    /// Why the lease is not held, and what helps.
+    fn lease_cause(&self) -> (String, &'static str) {
+        match &self.unrenewed {
+            Some(Unrenewed { displaced: true, cause, .. }) => (
+                cause.clone(),
+                "stop the other process, or start one of the two with another `--name`; `decisiongraph cluster` shows when it joined",
+            ),
+            Some(Unrenewed { since, cause, next, .. }) => (
+                format!("not renewed for {:.0} s: {cause}", since.elapsed().as_secs_f64()),
+                next.unwrap_or("nothing yet: it is asked for again by itself; if the cause stays, see the runbook's section `storage`"),
+            ),
+            None => ("it is being asked for".to_owned(), "nothing yet: `decisiongraph tree` shows the lease keeper"),
+        }
+    }
+
     /// Whether work should be sent to this node; the error names the check that failed.
     pub fn ready(&self) -> Result<(), String> {
         match &self.database_fault {
             _ if self.draining => Err("draining: the node is stopping".to_owned()),
             Some(fault) => Err(format!("database: {fault}")),
-            None if !self.lease_held => Err("lease: not held".to_owned()),
+            None if !self.lease_held => Err(format!("lease: not held: {}", self.lease_cause().0)),
             None => Ok(()),
         }
     }
@@ -144,7 +160,7 @@ mod tests {
         assert_eq!(away.findings().len(), 1, "without a database nothing else is known");
         for (condition, subject, ready) in [
             (away, "database", Some("database: away for 3 s: refused")),
-            (Condition { lease_held: false, ..well.clone() }, "lease", Some("lease: not held")),
+            (Condition { lease_held: false, ..well.clone() }, "lease", Some("lease: not held: it is being asked for")),
             (Condition { draining: true, ..well.clone() }, "node", Some("draining: the node is stopping")),
             (Condition { mark_held: Some(HELD_MAX * 2), ..well.clone() }, "high_water", None),
             (Condition { cordoned: Some("cordoned by ada: disk".to_owned()), ..well.clone() }, "cordon", None),

@@ -9,6 +9,7 @@ use crate::admin::rpc::wire::Versions;
 use crate::cluster::{ClusterMessage, Links, Places};
 use crate::engine::{Engine, EngineConfig, Trust};
 use crate::high_water::{HighWaterMessage, MarkState};
+use crate::lease_keeper::Unrenewed;
 use crate::replay::{JobBoard, ReplayMessage};
 use crate::scopes::Scopes;
 use crate::store_pool::Database;
@@ -71,6 +72,8 @@ pub struct Handles {
     pub database: Database,
     /// Until when this node's lease may be believed in. Written by the lease keeper.
     pub trust: Trust,
+    /// Why the lease is not renewed; none while it is. Written by the lease keeper.
+    pub unrenewed: watch::Sender<Option<Unrenewed>>,
     /// The end of the log. Written by the high-water actor.
     pub mark: watch::Sender<MarkState>,
     /// Who the members of the cluster are. Written by the cluster actor.
@@ -132,6 +135,7 @@ impl Shared {
             bounds,
             database: Database::default(),
             trust,
+            unrenewed: watch::Sender::new(None),
             mark: watch::Sender::new(MarkState::default()),
             members: watch::Sender::new(Vec::new()),
             places: Places::default(),

@@ -81,7 +81,7 @@ pub(super) fn explain(error: &Error, what: &str) -> StoreError {
         return StoreError::new(Category::Unauthorized, message(""));
     }
     if *code == SqlState::READ_ONLY_SQL_TRANSACTION {
-        return StoreError::new(Category::Storage, message("; the database is read-only"));
+        return StoreError::new(Category::Storage, message("; the database is read-only")).on_an_unfit_session();
     }
     if *code == SqlState::DISK_FULL {
         return StoreError::transient(Category::Storage, message("; make room on the database's disk"));

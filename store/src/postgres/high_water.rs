@@ -18,6 +18,10 @@ use deadpool_postgres::ClientWrapper;
 use decisiongraph_projections::{Category, LogSeq};
 use tokio_postgres::Row;
 
+const NEXT_STANDBY: &str = "have the database URL lead to the primary (with several hosts in it, `target_session_attrs=read-write`), or promote this server; the node goes on by itself";
+const NEXT_READ_ONLY: &str = "find out who set `default_transaction_read_only` (`SHOW default_transaction_read_only`; a managed service does it when the disk is full) and have it reset; the node goes on by itself";
+const NEXT_SYNCHRONOUS: &str = "bring that standby back, or take it out of `synchronous_standby_names` and call `pg_reload_conf()`; ending the waiting sessions helps nothing";
+
 pub(super) async fn sample(store: &PostgresStore) -> Result<HighWaterSample> {
     let what = "sample the high-water mark";
     let client = store.connections.get().await?;
@@ -36,6 +40,30 @@ pub(super) async fn end(client: &ClientWrapper) -> Result<LogEnd> {
     let what = "look at the log's end";
     let statement = client.prepare_cached(include_str!("sql/log_end.sql")).await.during(what)?;
     check(&client.query_one(&statement, &[]).await.during(what)?)
+}
+
+/// Refused where nothing can be written now, with the cause as far as the server names it.
+pub(super) async fn writable(client: &ClientWrapper) -> Result<()> {
+    let what = "ask why nothing can be written";
+    let statement = client.prepare_cached(include_str!("sql/writable.sql")).await.during(what)?;
+    let row = client.query_one(&statement, &[]).await.during(what)?;
+    let (standby, read_only, waiting, names): (bool, bool, i64, String) =
+        (row.get(0), row.get(1), row.get(2), row.get(3));
+    let unfit = |message: &str| Err(StoreError::new(Category::Unavailable, message).on_an_unfit_session());
+    match (standby, read_only, waiting) {
+        (true, _, _) => {
+            unfit("this server is a standby, nothing can be written to it").map_err(|error| error.next(NEXT_STANDBY))
+        }
+        (_, true, _) => unfit("the database is read-only").map_err(|error| error.next(NEXT_READ_ONLY)),
+        (_, _, 0) => Ok(()),
+        _ => Err(StoreError::transient(
+            Category::Unavailable,
+            format!(
+                "commits wait for a synchronous standby that does not answer (`synchronous_standby_names` is `{names}`)"
+            ),
+        )
+        .next(NEXT_SYNCHRONOUS)),
+    }
 }
 
 pub(super) async fn still_open(client: &ClientWrapper, asked: &[OpenWriter]) -> Result<Vec<OpenWriter>> {
@@ -63,7 +91,7 @@ fn check(row: &Row) -> Result<LogEnd> {
     };
     let (standby, cache, identity): (bool, Option<i64>, Option<String>) = (row.get(0), row.get(1), row.get(2));
     if standby {
-        return refuse("this server is a standby, connect to the primary");
+        return refuse("this server is a standby, connect to the primary").map_err(StoreError::on_an_unfit_session);
     }
     if cache != Some(1) {
         return refuse(

@@ -69,6 +69,18 @@ struct PostgresStore {
     waker: wake::Waker,
 }
 
+impl PostgresStore {
+    /// Heeds what a call found out about its session: one that leads to a standby or to a read-only database is not used again, and
+    /// neither are those that were made before.
+    async fn judged<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
+        call.await.inspect_err(|error| {
+            if error.unfit {
+                self.connections.retire();
+            }
+        })
+    }
+}
+
 #[async_trait]
 impl Store for PostgresStore {
     fn backend(&self) -> Backend {
@@ -93,22 +105,26 @@ impl Store for PostgresStore {
 
     async fn append(&self, tenant: &TenantId, events: &[Admitted], mode: AppendMode) -> Result<Vec<Verdict>> {
         let _overdue = self.connections.overdue(pool::BATCH_STATEMENTS);
-        append::append(self, tenant, events, mode).await
+        self.judged(append::append(self, tenant, events, mode)).await
     }
 
     async fn sample_high_water(&self) -> Result<HighWaterSample> {
         let _overdue = self.connections.overdue(pool::READ_STATEMENTS);
-        high_water::sample(self).await
+        self.judged(high_water::sample(self)).await
     }
 
     async fn log_end(&self) -> Result<LogEnd> {
         let _overdue = self.connections.overdue(pool::READ_STATEMENTS);
-        high_water::end(&*self.connections.get().await?).await
+        self.judged(async { high_water::end(&*self.connections.get().await?).await }).await
+    }
+
+    async fn writable(&self) -> Result<()> {
+        self.judged(async { high_water::writable(&*self.connections.get().await?).await }).await
     }
 
     async fn writers_still_open(&self, writers: &[OpenWriter]) -> Result<Vec<OpenWriter>> {
         let _overdue = self.connections.overdue(pool::READ_STATEMENTS);
-        high_water::still_open(&*self.connections.get().await?, writers).await
+        self.judged(async { high_water::still_open(&*self.connections.get().await?, writers).await }).await
     }
 
     async fn wakes(&self) -> Result<Wakes> {
@@ -121,115 +137,115 @@ impl Store for PostgresStore {
     }
 
     async fn heartbeat(&self, owner: &Owner, ttl: Duration) -> Result<()> {
-        lease::heartbeat(self, owner, ttl).await
+        self.judged(lease::heartbeat(self, owner, ttl)).await
     }
 
     async fn join(&self, owner: &Owner, ttl: Duration, facts: &MemberFacts) -> Result<()> {
         let _overdue = self.connections.overdue(pool::READ_STATEMENTS);
-        member::join(self, owner, ttl, facts).await
+        self.judged(member::join(self, owner, ttl, facts)).await
     }
 
     async fn leave(&self, owner: &Owner) -> Result<()> {
         let _overdue = self.connections.overdue(pool::READ_STATEMENTS);
-        lease::leave(self, owner).await
+        self.judged(lease::leave(self, owner)).await
     }
 
     async fn hand_over(&self, owner: &Owner, tenants: &[TenantId]) -> Result<u64> {
         let _overdue = self.connections.overdue(pool::READ_STATEMENTS);
-        member::hand_over(self, owner, tenants).await
+        self.judged(member::hand_over(self, owner, tenants)).await
     }
 
     async fn cordon(&self, node: &str, draining: bool, reason: &str, by: &str) -> Result<()> {
-        member::cordon(self, node, draining, reason, by).await
+        self.judged(member::cordon(self, node, draining, reason, by)).await
     }
 
     async fn uncordon(&self, node: &str) -> Result<()> {
-        member::uncordon(self, node).await
+        self.judged(member::uncordon(self, node)).await
     }
 
     async fn acquire_scope(&self, scope: &Scope, owner: &Owner) -> Result<Acquisition> {
-        lease::acquire(self, scope, owner).await
+        self.judged(lease::acquire(self, scope, owner)).await
     }
 
     async fn release_scope(&self, lease: &Lease) -> Result<()> {
         let _overdue = self.connections.overdue(pool::READ_STATEMENTS);
-        lease::release(self, lease).await
+        self.judged(lease::release(self, lease)).await
     }
 
     async fn pause_scope(&self, scope: &Scope, reason: &str, by: &str) -> Result<ScopeRow> {
-        pause::pause(self, scope, reason, by).await
+        self.judged(pause::pause(self, scope, reason, by)).await
     }
 
     async fn resume_scope(&self, scope: &Scope) -> Result<ScopeRow> {
-        pause::resume(self, scope).await
+        self.judged(pause::resume(self, scope)).await
     }
 
     async fn commit(&self, lease: &Lease, batch: &BatchCommit<'_>) -> Result<()> {
-        commit::commit(self, lease, batch).await
+        self.judged(commit::commit(self, lease, batch)).await
     }
 
     async fn commit_build(&self, lease: &BuildLease, batch: &BatchCommit<'_>) -> Result<()> {
-        commit::commit_build(self, lease, batch).await
+        self.judged(commit::commit_build(self, lease, batch)).await
     }
 
     async fn begin_build(&self, scope: &Scope, run_id: Uuid, storage: Storage) -> Result<BuildLease> {
-        generation::begin(self, scope, run_id, storage).await
+        self.judged(generation::begin(self, scope, run_id, storage)).await
     }
 
     async fn resume_build(&self, scope: &Scope, run_id: Uuid) -> Result<Option<(BuildLease, Position)>> {
-        generation::resume(self, scope, run_id).await
+        self.judged(generation::resume(self, scope, run_id)).await
     }
 
     async fn index_build(&self, lease: &BuildLease, columns: &[(usize, usize)]) -> Result<()> {
-        partition::index(self, lease, generation::projection_of(&lease.scope)?, columns).await
+        self.judged(partition::index(self, lease, generation::projection_of(&lease.scope)?, columns)).await
     }
 
     async fn finish_build(&self, lease: &BuildLease) -> Result<()> {
-        generation::finish(self, lease).await
+        self.judged(generation::finish(self, lease)).await
     }
 
     async fn flip(&self, lease: &BuildLease) -> Result<Flip> {
-        generation::flip(self, lease).await
+        self.judged(generation::flip(self, lease)).await
     }
 
     async fn abandon_build(&self, scope: &Scope, run_id: Uuid) -> Result<()> {
-        generation::abandon(self, scope, run_id).await
+        self.judged(generation::abandon(self, scope, run_id)).await
     }
 
     async fn sweep(&self, rows_max: u64) -> Result<Sweep> {
-        sweep::sweep(self, rows_max).await
+        self.judged(sweep::sweep(self, rows_max)).await
     }
 
     async fn record_failure(&self, failure: &NewFailure) -> Result<Failure> {
-        failure::record(self, failure).await
+        self.judged(failure::record(self, failure)).await
     }
 
     async fn skip_event(&self, failure_id: i64, reason: &str, by: &str) -> Result<Skip> {
-        skip::skip(self, failure_id, reason, by).await
+        self.judged(skip::skip(self, failure_id, reason, by)).await
     }
 
     async fn revoke_skip(&self, scope: &Scope, log_seq: LogSeq) -> Result<Skip> {
-        skip::revoke(self, scope, log_seq).await
+        self.judged(skip::revoke(self, scope, log_seq)).await
     }
 
     async fn create_run(&self, run: &NewRun) -> Result<Creation> {
-        run::create(self, run).await
+        self.judged(run::create(self, run)).await
     }
 
     async fn adopt_run(&self, run_id: Uuid, owner: &Owner) -> Result<Run> {
-        run::adopt(self, run_id, owner).await
+        self.judged(run::adopt(self, run_id, owner)).await
     }
 
     async fn advance_run(&self, run_id: Uuid, owner: &Owner, progress: &RunProgress) -> Result<Run> {
-        run::advance(self, run_id, owner, progress).await
+        self.judged(run::advance(self, run_id, owner, progress)).await
     }
 
     async fn finish_run(&self, run_id: Uuid, owner: &Owner, outcome: RunOutcome) -> Result<Run> {
-        run::finish(self, run_id, owner, outcome).await
+        self.judged(run::finish(self, run_id, owner, outcome)).await
     }
 
     async fn request_cancel(&self, run_id: Uuid) -> Result<Run> {
-        run::request_cancel(self, run_id).await
+        self.judged(run::request_cancel(self, run_id)).await
     }
 
     async fn view(&self) -> Result<Box<dyn ReadView>> {

@@ -8,22 +8,26 @@
 //! [`Connections::hang_up`] ends every session at once, also those whose answer somebody waits for: behind a network that has forgotten a
 //! connection nothing else does for a long time. It happens by itself when an answer is overdue ([`Connections::overdue`]).
 //!
+//! [`Connections::retire`] is the milder one: whatever is under way on a session ends well, and the next use is on a new session. An
+//! address may lead to another server meanwhile, and a session keeps the read-only state of the database that it was made with.
+//!
 //! *Never here:* reconnect loops. A writer's session that is lost is replaced once per call that takes a new epoch.
 
 use super::errors::{During as _, explain_connect, explain_pool};
 use super::tls::TlsChoice;
 use crate::{Result, Scope, StoreError, StoreOptions};
 use deadpool_postgres::{
-    ClientWrapper, Connect, Manager, ManagerConfig, Object, Pool, QueueMode, RecyclingMethod, Runtime,
+    ClientWrapper, Connect, Hook, HookError, Manager, ManagerConfig, Object, Pool, QueueMode, RecyclingMethod, Runtime,
 };
 use decisiongraph_projections::{Category, catalogue};
 use std::future::poll_fn;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicI32, AtomicI64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{Mutex, MutexGuard, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
@@ -48,6 +52,8 @@ pub(super) struct Connections {
     patience: Duration,
     /// Counts hang-ups; every session ends with the next one.
     hang_ups: watch::Sender<u64>,
+    /// Sessions that were made before are not used any more.
+    retired: Arc<Mutex<Instant>>,
     /// Longest time that the server works on a statement.
     statement_max: Duration,
     writers: Vec<Slot>,
@@ -57,7 +63,7 @@ pub(super) struct Connections {
 /// A place for one writer session.
 #[derive(Default)]
 struct Slot {
-    session: Mutex<Option<Session>>,
+    session: tokio::sync::Mutex<Option<Session>>,
     /// Backend of the latest session of this slot: never to be ended as somebody's remains.
     pid: AtomicI32,
 }
@@ -71,12 +77,13 @@ pub(super) struct Session {
     /// Of its server.
     pub(super) history: String,
     pid: i32,
+    made: Instant,
 }
 
 /// A writer session in use. Unless [`Held::keep`] is called it is closed at the end, so that an interrupted call (an error halfway, a
 /// dropped future) never leaves a half-done transaction to the next one.
 pub(super) struct Held<'a> {
-    slot: MutexGuard<'a, Option<Session>>,
+    slot: tokio::sync::MutexGuard<'a, Option<Session>>,
     session: Option<Session>,
     /// None for a rebuild, whose end may take any time.
     _overdue: Option<Overdue>,
@@ -152,11 +159,19 @@ impl Connections {
         config.options(settings);
         let patience = options.connect_timeout * u32::try_from(config.get_hosts().len()).unwrap_or(1);
         let hang_ups = watch::Sender::new(0);
+        let retired = Arc::new(Mutex::new(Instant::now()));
         let manager = manager(&config, &tls, &hang_ups)?;
         let pool = Pool::builder(manager)
             .max_size(options.pool_size.max(1))
             // The one that was used last has its statements prepared and its caches warm.
             .queue_mode(QueueMode::Lifo)
+            .pre_recycle(Hook::sync_fn({
+                let retired = Arc::clone(&retired);
+                move |_, metrics| match metrics.created < *moment(&retired) {
+                    true => Err(HookError::message("retired")),
+                    false => Ok(()),
+                }
+            }))
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(options.connect_timeout))
             .create_timeout(Some(patience))
@@ -170,6 +185,7 @@ impl Connections {
             pool,
             patience,
             hang_ups,
+            retired,
             statement_max: options.statement_timeout,
             writers: slots(),
             builders: slots(),
@@ -217,6 +233,17 @@ impl Connections {
         self.hang_ups.send_modify(|count| *count += 1);
     }
 
+    /// Lets no session that was made before now be used again.
+    pub(super) fn retire(&self) {
+        *moment(&self.retired) = Instant::now();
+        self.pool.retain(|_, _| false);
+    }
+
+    /// Whether the session may still be used.
+    fn is_fit(&self, session: &Session) -> bool {
+        !session.client.is_closed() && session.made >= *moment(&self.retired)
+    }
+
     /// Hangs up unless it is dropped before the server must have given up as many statements as are asked for meanwhile: then it was not
     /// asked, or its answer is lost, and the network has forgotten that connection. (One that forgets a lease's renewal does so, too; but
     /// that may have been asked for on another one.)
@@ -242,7 +269,7 @@ impl Connections {
 
     async fn hold<'a>(&'a self, slot: &'a Slot) -> Result<Held<'a>> {
         let mut place = slot.session.lock().await;
-        let session = match place.take().filter(|session| !session.client.is_closed()) {
+        let session = match place.take().filter(|session| self.is_fit(session)) {
             Some(session) => session,
             None => {
                 let session = self.connect_session().await?;
@@ -259,7 +286,7 @@ impl Connections {
         let slots = if build { &self.builders } else { &self.writers };
         let mut slot = slots[place(scope, slots.len())].session.lock().await;
         match slot.take() {
-            Some(session) if session.number == number && !session.client.is_closed() => {
+            Some(session) if session.number == number && self.is_fit(&session) => {
                 let overdue = (!build).then(|| self.overdue(BATCH_STATEMENTS));
                 Ok(Held { slot, session: Some(session), _overdue: overdue })
             }
@@ -273,10 +300,11 @@ impl Connections {
     async fn connect_session(&self) -> Result<Session> {
         static NUMBER: AtomicI64 = AtomicI64::new(1);
         let _overdue = self.overdue(READ_STATEMENTS);
+        let made = Instant::now();
         let client = self.dedicated().await?;
         let row = client.query_one(include_str!("sql/session.sql"), &[]).await.during("open a writer session")?;
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        Ok(Session { client, number, pid: row.get(0), history: row.get(1) })
+        Ok(Session { client, number, pid: row.get(0), history: row.get(1), made })
     }
 
     /// Whether this backend belongs to a session that this store uses. (A lost one is forgotten when its slot connects again, which is
@@ -284,6 +312,10 @@ impl Connections {
     pub(super) fn is_own(&self, pid: i32) -> bool {
         self.writers.iter().chain(&self.builders).any(|slot| slot.pid.load(Ordering::Relaxed) == pid)
     }
+}
+
+fn moment(retired: &Mutex<Instant>) -> MutexGuard<'_, Instant> {
+    retired.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 /// The slot of a scope: the projections of a tenant are spread over all of them.

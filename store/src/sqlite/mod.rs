@@ -143,6 +143,10 @@ impl Store for SqliteStore {
         Ok(LogEnd { sequence: LogSeq(sequence), history })
     }
 
+    async fn writable(&self) -> Result<()> {
+        self.database.writable()
+    }
+
     async fn writers_still_open(&self, _writers: &[OpenWriter]) -> Result<Vec<OpenWriter>> {
         Ok(Vec::new())
     }

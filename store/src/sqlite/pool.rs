@@ -83,6 +83,17 @@ impl Database {
         self.writer.write(work).await.map_err(|error| errors::named(&self.file.path, error))
     }
 
+    /// An error while another program keeps this one from writing.
+    pub fn writable(&self) -> Result<()> {
+        if !self.writer.is_kept_out() {
+            return Ok(());
+        }
+        let held = "another program holds the file's write lock (a database browser, a backup)";
+        let error = StoreError::transient(Category::Storage, held)
+            .next("end that program, or its transaction (`fuser FILE` names who has the file open); the node goes on by itself");
+        Err(errors::named(&self.file.path, error))
+    }
+
     /// A reading connection, out of the pool or new.
     pub async fn reader(self: &Arc<Database>) -> Result<Reader> {
         let permit = match tokio::time::timeout(self.patience, self.permits.clone().acquire_owned()).await {

@@ -18,8 +18,9 @@
 
 use super::pool::lock;
 use crate::{Result, StoreError};
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -66,6 +67,8 @@ impl<T: Send, F: Fn(&Connection) -> Result<T> + Send> Job for Task<T, F> {
 pub(super) struct Writer {
     queue: Option<Sender<Box<dyn Job>>>,
     thread: Option<JoinHandle<()>>,
+    /// The thread waits for the file's write lock, which another process holds.
+    kept_out: Arc<AtomicBool>,
 }
 
 impl Writer {
@@ -75,14 +78,16 @@ impl Writer {
         ready: impl Fn(&Connection) -> Result<()> + Send + 'static,
     ) -> Result<Writer> {
         let (queue, waiting) = channel();
+        let kept_out = Arc::<AtomicBool>::default();
+        let waits = Arc::clone(&kept_out);
         let serve = move || {
             while let Ok(first) = waiting.recv() {
-                work_off(&mut lock(&conn), &ready, &waiting, first);
+                work_off(&mut lock(&conn), &ready, &waiting, &waits, first);
             }
         };
         let thread = std::thread::Builder::new().name("sqlite-writer".to_owned()).spawn(serve);
         let thread = thread.map_err(|error| StoreError::internal(format!("no thread that writes: {error}")))?;
-        Ok(Writer { queue: Some(queue), thread: Some(thread) })
+        Ok(Writer { queue: Some(queue), thread: Some(thread), kept_out })
     }
 
     /// Does `work` in a transaction, alone or with whoever waits as well: maybe more than once, but for good only once.
@@ -95,6 +100,11 @@ impl Writer {
         let job = Box::new(Task { work, outcome: None, writer });
         self.queue.as_ref().and_then(|queue| queue.send(job).ok()).ok_or_else(gone)?;
         answer.await.map_err(|_| gone())?
+    }
+
+    /// Whether a transaction cannot begin now because another process writes.
+    pub fn is_kept_out(&self) -> bool {
+        self.kept_out.load(Ordering::Relaxed)
     }
 
     /// Waits until what is in the queue is done, also for writers who wait no longer. Blocks.
@@ -117,14 +127,15 @@ fn work_off(
     conn: &mut Connection,
     ready: &impl Fn(&Connection) -> Result<()>,
     waiting: &Receiver<Box<dyn Job>>,
+    kept_out: &AtomicBool,
     first: Box<dyn Job>,
 ) {
     let mut group = vec![first];
-    match ready(conn).and_then(|()| together(conn, waiting, &mut group)) {
+    match ready(conn).and_then(|()| together(conn, waiting, kept_out, &mut group)) {
         Ok(done) if done || group.len() == 1 => group.into_iter().for_each(|job| job.answer(None)),
         Ok(_) => {
             for mut job in group {
-                let lost = alone(conn, &mut *job).err();
+                let lost = alone(conn, kept_out, &mut *job).err();
                 job.answer(lost.as_ref());
             }
         }
@@ -133,8 +144,13 @@ fn work_off(
 }
 
 /// All in one transaction, with whoever comes meanwhile. False if one of them failed: then nothing was done.
-fn together(conn: &mut Connection, waiting: &Receiver<Box<dyn Job>>, group: &mut Vec<Box<dyn Job>>) -> Result<bool> {
-    let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+fn together(
+    conn: &mut Connection,
+    waiting: &Receiver<Box<dyn Job>>,
+    kept_out: &AtomicBool,
+    group: &mut Vec<Box<dyn Job>>,
+) -> Result<bool> {
+    let transaction = begin(conn, kept_out)?;
     let mut done = 0;
     while done < group.len() {
         if !group[done].run(&transaction) {
@@ -150,9 +166,17 @@ fn together(conn: &mut Connection, waiting: &Receiver<Box<dyn Job>>, group: &mut
     Ok(true)
 }
 
+/// Begins a transaction, as soon as no other process is in one.
+fn begin<'a>(conn: &'a mut Connection, kept_out: &AtomicBool) -> Result<Transaction<'a>> {
+    kept_out.store(true, Ordering::Relaxed);
+    let begun = conn.transaction_with_behavior(TransactionBehavior::Immediate);
+    kept_out.store(false, Ordering::Relaxed);
+    Ok(begun?)
+}
+
 /// One writer in a transaction of its own.
-fn alone(conn: &mut Connection, job: &mut dyn Job) -> Result<()> {
-    let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+fn alone(conn: &mut Connection, kept_out: &AtomicBool, job: &mut dyn Job) -> Result<()> {
+    let transaction = begin(conn, kept_out)?;
     if job.run(&transaction) {
         transaction.commit()?;
     }
