@@ -262,8 +262,28 @@ fn a_tampered_row_is_drift_and_a_rebuild_repairs_it() {
     let text = cli.run(&["verify"]);
     assert_eq!(text.code, 3);
     assert!(text.stdout.contains("DRIFT") && text.stdout.contains("forged"), "{}", text.stdout);
+    // It is remembered, for whoever has not seen the exit code.
+    let run = cli.json(&["runs"])["runs"][0].clone();
+    let id = run["run_id"].as_str().expect("an id").to_owned();
+    assert_eq!(run["result"], "drift in 1 of 3");
+    assert_eq!(run["scopes"][1]["verify"]["first"][0]["live"], "forged", "JSON, and no text in it: {run}");
+    assert_eq!(cli.json(&["run", &id])["scopes"], run["scopes"]);
+    assert!(run["report"].is_string(), "as before");
+    assert!(cli.run(&["runs"]).stdout.contains("drift in 1 of 3"));
+    let shown = cli.run(&["run", &id]).stdout;
+    assert!(shown.contains("  result     drift in 1 of 3") && shown.contains("forged"), "{shown}");
+    let status = cli.run(&["status"]).stdout;
+    assert!(status.contains("current, drifted") && status.contains(&format!("`decisiongraph run {id}`")), "{status}");
+    assert_eq!(cli.json(&["status"])["scopes"][1]["drift"]["run_id"], id.as_str());
+    for command in ["health", "why"] {
+        let told = cli.run(&[command]).stdout;
+        assert!(told.contains("`decisiongraph rebuild --tenant default --projection trace_summary`"), "{told}");
+    }
+    assert_eq!(cli.run(&["health"]).code, 11);
     assert_eq!(cli.run(&["rebuild"]).code, 0);
+    assert_eq!(cli.run(&["health"]).code, 0);
     assert_eq!(cli.run(&["verify"]).code, 0);
+    assert_eq!(cli.json(&["runs"])["runs"][0]["result"], "no drift");
 }
 
 #[test]

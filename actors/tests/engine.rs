@@ -311,6 +311,52 @@ async fn a_tampered_row_is_found_and_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn drift_is_remembered_until_a_rebuild_or_a_clean_verify_and_a_killed_verify_remembers_nothing() {
+    for db in Db::both().await {
+        let store = db.store().await;
+        append(&store, &log(20, 0)).await;
+        let engine = Arc::new(engine(&store, 1));
+        run(&engine, RunMode::CatchUp).await;
+        let drifted = async || {
+            let rows = store.view().await.expect("view").scopes(None).await.expect("scopes");
+            rows.into_iter().map(|row| row.drift.map(|drift| drift.run_id)).collect::<Vec<_>>()
+        };
+        let forge = |title: &str| {
+            format!(
+                "UPDATE dg_trace_summary SET title = {title} WHERE trace_id = 'trace3' AND generation IN (SELECT generation FROM dg_scope)"
+            )
+        };
+        assert_eq!(db.tamper(&forge("'forged'")).await, 1);
+        // Killed in the middle of its work.
+        let (sender, mut progress) = tokio::sync::watch::channel(None);
+        let killed = tokio::spawn({
+            let engine = Arc::clone(&engine);
+            let control = Control { progress: Some(sender), ..Control::default() };
+            async move { engine.run(&request(RunMode::Verify), &control).await }
+        });
+        progress.changed().await.expect("it is at work");
+        killed.abort();
+        assert!(killed.await.expect_err("killed").is_cancelled());
+        assert_eq!(drifted().await, [None; 3], "{}", db.name());
+        let engine = support::engine(&store, 1_000);
+        let found = run(&engine, RunMode::Verify).await;
+        assert_eq!(drifted().await, [None, Some(found.run.run_id), None], "{}", db.name());
+        // Later events do not hide it.
+        append(&store, &log(2, 20)).await;
+        run(&engine, RunMode::CatchUp).await;
+        assert_eq!(drifted().await, [None, Some(found.run.run_id), None]);
+        // The row as it was: the next verify finds nothing.
+        assert_eq!(db.tamper(&forge("'Título 3'")).await, 1);
+        assert!(!run(&engine, RunMode::Verify).await.drifted());
+        assert_eq!(drifted().await, [None; 3]);
+        assert_eq!(db.tamper(&forge("'forged'")).await, 1);
+        assert!(run(&engine, RunMode::Verify).await.drifted());
+        assert_eq!(run(&engine, RunMode::Rebuild).await.run.state, RunState::Completed);
+        assert_eq!(drifted().await, [None; 3]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_rebuild_leaves_the_live_generation_and_only_its_run() {
     for db in Db::both().await {
         let store = db.store().await;

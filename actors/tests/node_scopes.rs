@@ -147,6 +147,42 @@ async fn a_database_without_a_schema_is_to_be_migrated_not_brought_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn drift_that_a_verify_found_shows_everywhere_until_a_rebuild() {
+    for db in Db::both().await {
+        let store = db.store().await;
+        insist(&store, &named(0), &support::log(2, 0)).await;
+        let node = start(&store, "drift", 4, bounds()).await;
+        let watch = NodeWatch::start(node.shared());
+        let answers = NodeAnswers(node.shared().clone());
+        settled(&node, 1, SOON).await;
+        assert_eq!(db.tamper("UPDATE dg_trace_summary SET title = 'forged' WHERE trace_id = 'trace1'").await, 1);
+        let found = job(&node, 0, RunMode::Verify).await.expect("started");
+        assert_eq!(ended(&node, found.run_id).await.state, RunState::Completed);
+        let health = async || match answers.answer(Uuid::now_v7(), AdminRequest::Health(ScopeFilter::default())).await {
+            Ok(AdminReply::Health(health)) => health,
+            other => panic!("{other:?}"),
+        };
+        let seen = health().await;
+        assert_eq!((seen.health, seen.findings.len()), (HealthWord::Failed, 1), "{seen:?}");
+        let next = &seen.findings[0].next;
+        assert!(next.contains("`decisiongraph rebuild --tenant t0 --projection trace_summary`"), "{next}");
+        assert!(next.contains(&format!("`decisiongraph run {}`", found.run_id)), "{next}");
+        let request = AdminRequest::Status(ScopeFilter::default());
+        let Ok(AdminReply::Status(status)) = answers.answer(Uuid::now_v7(), request).await else { panic!("a status") };
+        let drifted: Vec<_> =
+            status.scopes.iter().map(|scope| scope.drift.as_ref().map(|drift| drift.run_id)).collect();
+        assert_eq!(drifted, [None, Some(found.run_id), None]);
+        until("the gauge shows it", SOON, async || watch.observe().drifted_scopes == 1).await;
+        let run = job(&node, 0, RunMode::Rebuild).await.expect("started");
+        assert_eq!(ended(&node, run.run_id).await.state, RunState::Completed);
+        assert_eq!(health().await.health, HealthWord::Ok);
+        until("the gauge shows none", SOON, async || watch.observe().drifted_scopes == 0).await;
+        node.stop().await;
+        reckon(&store, 1).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_skip_lets_one_projection_go_on_and_stays_with_it() {
     for db in Db::both().await {
         let store = db.store().await;

@@ -47,6 +47,7 @@ impl Observed for Node {
             links: vec![("up", 2), ("down", 1)],
             pings: vec![("n2".to_owned(), Duration::from_millis(3))],
             jobs: vec![(RunMode::Rebuild, RunState::Running, 1)],
+            drifted_scopes: 2,
             lags: (1..=self.0).map(lag).collect(),
         }
     }

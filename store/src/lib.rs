@@ -219,6 +219,10 @@ pub trait Store: Send + Sync + 'static {
     /// Ends a job and frees its scopes. `fenced` when another process has adopted it.
     async fn finish_run(&self, run_id: Uuid, owner: &Owner, outcome: RunOutcome) -> Result<Run>;
 
+    /// Remembers what a running verify found of these scopes of its tenant ([`ScopeRow::drift`]), or that they are clean now. A scope whose
+    /// live generation is another one by now stays as it is; so does everything when another process has adopted the job.
+    async fn note_compared(&self, run_id: Uuid, owner: &Owner, compared: &[Compared]) -> Result<()>;
+
     /// Asks a job to stop at its next batch. An orphaned job is cancelled at once. `not_found`; `conflict` when it has ended.
     async fn request_cancel(&self, run_id: Uuid) -> Result<Run>;
 
@@ -333,6 +337,9 @@ pub trait ReadView: Send + Sync {
     /// Scopes without their digests, by tenant behind `after_tenant`, of at most `tenants_max` tenants: what a dump of many
     /// thousands needs.
     async fn scope_heads(&self, after_tenant: Option<&TenantId>, tenants_max: usize) -> Result<Vec<ScopeHead>>;
+
+    /// How many scopes of the database are remembered as drifted. Cheap: by an index of those alone.
+    async fn drifted_scopes(&self) -> Result<u64>;
 
     /// Answers the rows of [`Needs`] (not its history) in the given generation. A row whose hash is equal and whose text is not is
     /// `internal`: a collision.

@@ -198,6 +198,28 @@ pub struct ScopeRow {
     pub paused: Option<Paused>,
     /// Whether the live generation left a skipped event out: its rows are not what the whole log gives. A rebuild without a skip ends it.
     pub deviating: bool,
+    /// The last verify of the live generation, when it found that its rows are not what the log gives.
+    pub drift: Option<Drift>,
+}
+
+/// What a verify found, remembered until a rebuild replaces the rows or another verify finds them right.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drift {
+    /// When it was found, RFC 3339.
+    pub at: String,
+    /// The run that found it; its report names the first rows that differ.
+    pub run_id: Uuid,
+}
+
+/// What a verify found of one scope.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Compared {
+    /// Which projection of the run's tenant.
+    pub projection: &'static str,
+    /// The generation that was live in the verify's snapshot.
+    pub generation: Generation,
+    /// Whether anything differed.
+    pub drifted: bool,
 }
 
 /// A durable request to leave a scope's events alone: it survives restarts and changes of owner.

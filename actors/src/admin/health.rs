@@ -4,7 +4,7 @@ use super::AdminError;
 use super::reply::{Finding, HealthReply, HealthWord, ScopeState, ScopeStatus, StatusReply};
 use super::request::ScopeFilter;
 use super::status::status;
-use super::why::{held_up_by, next_step, of_scope};
+use super::why::{drifted, held_up_by, next_step, of_scope};
 use crate::foreign_text::shell_word;
 use decisiongraph_projections::catalogue;
 use decisiongraph_store::Store;
@@ -64,6 +64,7 @@ fn scope_findings(scope: &ScopeStatus) -> Vec<Finding> {
             format!("write them anew: {}", of_scope(scope, "rebuild")),
         );
     }
+    findings.extend(scope.drift.as_ref().map(|drift| drifted(scope, drift)));
     findings
 }
 

@@ -5,8 +5,8 @@ use super::handler::{no_run, projections, tenant_or_default};
 use super::reply::{RebuildCheckReply, RebuildEstimate, WatchReply, has_ended};
 use super::request::{JobRequest, WATCH_MS_MAX};
 use super::{AdminError, steer};
-use crate::engine::report::{Progress, RunReport, RunRequest};
-use crate::engine::{Control, Engine, ScopeReport};
+use crate::engine::report::{Progress, RunReport, RunRequest, recorded};
+use crate::engine::{Control, Engine};
 use decisiongraph_projections::{Category, LogSeq};
 use decisiongraph_store::{ListFilter, ReadView, Run, RunMode, RunState, Scope, Store};
 use std::time::Duration;
@@ -79,7 +79,7 @@ async fn again(engine: &Engine, known: Run, control: &Control) -> Result<RunRepo
 
 /// What the row of an ended job says of it.
 fn stored_report(run: Run) -> RunReport {
-    let scopes = run.report.as_deref().and_then(|report| serde_json::from_str(report).ok()).unwrap_or_default();
+    let scopes = recorded(&run).unwrap_or_default();
     RunReport { run, scopes }
 }
 
@@ -201,8 +201,7 @@ async fn measured_rate(view: &dyn ReadView, filter: &ListFilter) -> Result<Optio
         if run.mode != RunMode::Rebuild || run.state != RunState::Completed {
             continue;
         }
-        let scopes: Vec<ScopeReport> =
-            run.report.as_deref().and_then(|report| serde_json::from_str(report).ok()).unwrap_or_default();
+        let scopes = recorded(&run).unwrap_or_default();
         let events: u64 = scopes.iter().map(|scope| scope.events).sum();
         let seconds: f64 = scopes.iter().map(|scope| scope.seconds).sum();
         if events >= RATE_EVENTS_MIN && seconds > 0.0 {

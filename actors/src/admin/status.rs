@@ -83,6 +83,7 @@ pub async fn status(store: &dyn Store, filter: &ScopeFilter) -> Result<StatusRep
                 version: row.as_ref().map(|row| row.position.version),
                 open_failures: open.len() as u64,
                 deviating: row.as_ref().is_some_and(|row| row.deviating),
+                drift: row.as_ref().and_then(|row| row.drift.clone()),
                 active_run: run.map(|run| run.run_id.to_string()),
                 why,
                 next_owner: None,

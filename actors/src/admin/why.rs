@@ -5,21 +5,25 @@
 use super::Command;
 use super::reply::{Finding, HealthWord, ScopeState, ScopeStatus, ScopeWhy, StatusReply, WhyReply};
 use decisiongraph_projections::Category;
-use decisiongraph_store::OpenWriter;
+use decisiongraph_store::{Drift, OpenWriter};
 
 /// An appender that is open for longer holds up every reader: worth a finding.
 const WRITER_AGE_SECONDS_MAX: f64 = 60.0;
 
 /// One sentence a scope that is not current (or `all`), and the open appenders that concern every scope.
 pub fn why(status: &StatusReply, all: bool) -> WhyReply {
-    let told = |scope: &&ScopeStatus| all || scope.state != ScopeState::Current;
-    let scopes = status.scopes.iter().filter(told).map(|scope| ScopeWhy {
-        tenant: scope.tenant.clone(),
-        projection: scope.projection.clone(),
-        state: scope.state,
-        lag: scope.lag,
-        why: scope.why.clone(),
-        next: next_step(scope),
+    let told = |scope: &&ScopeStatus| all || scope.state != ScopeState::Current || scope.drift.is_some();
+    let scopes = status.scopes.iter().filter(told).map(|scope| {
+        let drift = scope.drift.as_ref().map(|drift| drifted(scope, drift));
+        let (found, replace) = drift.map_or((None, None), |drift| (Some(drift.message), Some(drift.next)));
+        ScopeWhy {
+            tenant: scope.tenant.clone(),
+            projection: scope.projection.clone(),
+            state: scope.state,
+            lag: scope.lag,
+            why: found.map_or_else(|| scope.why.clone(), |found| format!("{}; {found}", scope.why)),
+            next: next_step(scope).or(replace),
+        }
     });
     WhyReply {
         causes: status.waiting_for.iter().map(held_up_by).collect(),
@@ -49,6 +53,20 @@ pub(super) fn held_up_by(writer: &OpenWriter) -> Finding {
         subject: "mark".to_owned(),
         message: format!("held up by {who}{age}{query}; what is behind it is not safe to read yet"),
         next: end,
+    }
+}
+
+/// Rows that readers see and that the log does not give: remembered from a verify until somebody acts.
+pub(super) fn drifted(scope: &ScopeStatus, drift: &Drift) -> Finding {
+    Finding {
+        health: HealthWord::Failed,
+        subject: format!("{}/{}", scope.tenant, scope.projection),
+        message: format!("its rows are not what the log gives: a verify found drift at {}", drift.at),
+        next: format!(
+            "`decisiongraph run {}` names the first rows that differ; {} replaces them",
+            drift.run_id,
+            of_scope(scope, "rebuild")
+        ),
     }
 }
 
@@ -119,12 +137,41 @@ mod tests {
             version: None,
             open_failures: 0,
             deviating: false,
+            drift: None,
             active_run: None,
             why: "because".to_owned(),
             next_owner: None,
             live: None,
             live_on: None,
         }
+    }
+
+    fn status() -> StatusReply {
+        StatusReply {
+            database: String::new(),
+            backend: Backend::Postgres,
+            sequence: LogSeq(2),
+            mark_is_safe: true,
+            waiting_for: Vec::new(),
+            scopes: Vec::new(),
+            partial: Vec::new(),
+            strays: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_current_scope_that_drifted_has_its_reason_and_next_step() {
+        let drift = Drift { at: "2026-01-02T03:04:05Z".to_owned(), run_id: uuid::Uuid::from_u128(7) };
+        let drifted = ScopeStatus { drift: Some(drift), ..scope(ScopeState::Current) };
+        let status = StatusReply { scopes: vec![drifted, scope(ScopeState::Current)], ..status() };
+        let told = why(&status, false);
+        assert_eq!(told.scopes.len(), 1);
+        assert!(told.scopes[0].why.starts_with("because; its rows are not what the log gives"), "{:?}", told.scopes);
+        let next = told.scopes[0].next.as_deref().expect("a step");
+        assert!(next.contains("`decisiongraph run 00000000-0000-0000-0000-000000000007`"), "{next}");
+        assert!(next.contains("rebuild --tenant 'o'\\''neil & co' --projection trace_summary"), "{next}");
+        let health = crate::admin::health::findings(&status);
+        assert_eq!((health.health, health.findings.len()), (HealthWord::Failed, 1));
     }
 
     fn failed(category: Category, poison: bool) -> ScopeStatus {
@@ -165,16 +212,8 @@ mod tests {
             age_seconds: Some(61.0),
             query: Some("INSERT".to_owned()),
         };
-        let status = StatusReply {
-            database: String::new(),
-            backend: Backend::Postgres,
-            sequence: LogSeq(2),
-            mark_is_safe: false,
-            waiting_for: vec![writer],
-            scopes: vec![scope(ScopeState::Current), scope(ScopeState::Waiting)],
-            partial: Vec::new(),
-            strays: Vec::new(),
-        };
+        let scopes = vec![scope(ScopeState::Current), scope(ScopeState::Waiting)];
+        let status = StatusReply { mark_is_safe: false, waiting_for: vec![writer], scopes, ..status() };
         let told = why(&status, false);
         assert_eq!((told.scopes.len(), told.scopes_total, told.causes.len()), (1, 2, 1));
         let cause = &told.causes[0];

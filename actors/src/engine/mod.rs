@@ -418,6 +418,10 @@ impl Engine {
                 store.abandon_build(&Scope::new(&run.tenant, *projection), run.run_id).await?;
             }
         }
+        if run.mode == RunMode::Verify {
+            // What was compared is known, whatever became of the rest.
+            store.note_compared(run.run_id, &self.owner, &report::compared(&scopes)).await?;
+        }
         let run = store.finish_run(run.run_id, &self.owner, outcome).await?;
         if run.mode == RunMode::Rebuild
             && let Err(error) = self.sweep().await

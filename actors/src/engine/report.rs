@@ -1,8 +1,8 @@
 //! What a job tells: while it runs ([`Progress`]) and at its end ([`RunReport`]).
 
 use super::lane::{Lane, Target};
-use decisiongraph_projections::{LogSeq, Projection, TenantId};
-use decisiongraph_store::{Failure, Generation, Run, RunMode};
+use decisiongraph_projections::{LogSeq, Projection, TenantId, catalogue};
+use decisiongraph_store::{Compared, Failure, Generation, Run, RunMode};
 use serde::{Deserialize, Serialize};
 
 /// A job to be run.
@@ -47,6 +47,32 @@ impl RunReport {
     pub fn drifted(&self) -> bool {
         self.scopes.iter().any(|scope| scope.verify.as_ref().is_some_and(|verify| verify.drifted))
     }
+}
+
+/// The scopes of a verify that were compared.
+pub(super) fn compared(scopes: &[ScopeReport]) -> Vec<Compared> {
+    let of = |scope: &ScopeReport| {
+        let (projection, found) = (catalogue::find(&scope.projection)?.name(), scope.verify.as_ref()?);
+        Some(Compared { projection, generation: scope.generation, drifted: found.drifted })
+    };
+    scopes.iter().filter_map(of).collect()
+}
+
+/// What an ended job found, as its row says; none when it recorded nothing that this program can read.
+pub fn recorded(run: &Run) -> Option<Vec<ScopeReport>> {
+    serde_json::from_str(run.report.as_deref()?).ok()
+}
+
+/// What a verify found, in a few words; none for other jobs, and for one that compared nothing.
+pub fn verdict(run: &Run, scopes: &[ScopeReport]) -> Option<String> {
+    let compared: Vec<bool> = scopes.iter().filter_map(|scope| Some(scope.verify.as_ref()?.drifted)).collect();
+    if run.mode != RunMode::Verify || compared.is_empty() {
+        return None;
+    }
+    Some(match compared.iter().filter(|drifted| **drifted).count() {
+        0 => "no drift".to_owned(),
+        drifted => format!("drift in {drifted} of {}", compared.len()),
+    })
 }
 
 /// What a job did to one projection.

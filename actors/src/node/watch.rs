@@ -1,7 +1,8 @@
 //! The node as monitoring sees it: the values of the gauges, and the answers of `/livez` and `/readyz`.
 //!
 //! *Guarantees.* A look is answered from memory. Lag is counted in the database for scopes that are behind alone, at most [`LAGS_MAX`] of
-//! them every [`LAG_EVERY`]: a node without lag asks nothing.
+//! them every [`LAG_EVERY`]: a node without lag asks nothing. Scopes that drifted are counted when a job of this node has ended, and every
+//! [`DRIFT_EVERY`] for the sake of those of others.
 
 use super::{Condition, Guard, Shared};
 use crate::admin::status::LAG_EVENTS_MAX;
@@ -13,13 +14,17 @@ use crate::worker::Phase;
 use decisiongraph_projections::{LogSeq, TenantId, catalogue};
 use decisiongraph_store::{Result as StoreResult, RunMode, RunState, Scope};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Between two counts of the lag.
 pub const LAG_EVERY: Duration = Duration::from_secs(2);
 /// Scopes whose lag is counted at a time; others show their last count.
 pub const LAGS_MAX: usize = 200;
+
+/// Between two counts of the scopes that drifted, while no job ends here.
+pub const DRIFT_EVERY: Duration = Duration::from_secs(60);
 
 type Lags = HashMap<(TenantId, &'static str), (u64, Duration)>;
 
@@ -28,6 +33,7 @@ pub struct NodeWatch {
     shared: Shared,
     root: OnceLock<Root>,
     lags: Arc<Mutex<Lags>>,
+    drifted: Arc<AtomicU64>,
     _counting: Guard,
 }
 
@@ -35,22 +41,33 @@ impl NodeWatch {
     /// Watches the node; its telemetry shows it from now on.
     pub fn start(shared: &Shared) -> Arc<NodeWatch> {
         let lags = Arc::<Mutex<Lags>>::default();
+        let drifted = Arc::<AtomicU64>::default();
         let counting = tokio::spawn({
-            let (shared, lags) = (shared.clone(), Arc::clone(&lags));
+            let (shared, lags, drifted) = (shared.clone(), Arc::clone(&lags), Arc::clone(&drifted));
             async move {
+                let mut looked = None;
                 for turn in 0.. {
                     if shared.database.is_up()
-                        && let Err(error) = count(&shared, &lags, turn).await
+                        && let Err(error) = async {
+                            count(&shared, &lags, turn).await?;
+                            count_drifted(&shared, &drifted, &mut looked).await
+                        }
+                        .await
                     {
                         shared.database.suspect(&error);
-                        tracing::debug!(category = %error.category, "the lag was not counted: {}", error.message);
+                        tracing::debug!(category = %error.category, "nothing was counted: {}", error.message);
                     }
                     tokio::time::sleep(LAG_EVERY).await;
                 }
             }
         });
-        let watch =
-            Arc::new(NodeWatch { shared: shared.clone(), root: OnceLock::new(), lags, _counting: counting.into() });
+        let watch = Arc::new(NodeWatch {
+            shared: shared.clone(),
+            root: OnceLock::new(),
+            lags,
+            drifted,
+            _counting: counting.into(),
+        });
         let observed: Arc<dyn Observed> = watch.clone();
         shared.telemetry().observe(Arc::downgrade(&observed));
         watch
@@ -114,6 +131,16 @@ async fn count(shared: &Shared, lags: &Mutex<Lags>, turn: usize) -> StoreResult<
     Ok(())
 }
 
+/// Counts the scopes of the database that drifted, when it is time: `looked` says when that was done last, and how many jobs had ended.
+async fn count_drifted(shared: &Shared, drifted: &AtomicU64, looked: &mut Option<(Instant, u64)>) -> StoreResult<()> {
+    let ended = shared.jobs.ended_total();
+    if looked.is_none_or(|(at, jobs)| jobs != ended || at.elapsed() >= DRIFT_EVERY) {
+        drifted.store(shared.store.view().await?.drifted_scopes().await?, Ordering::SeqCst);
+        *looked = Some((Instant::now(), ended));
+    }
+    Ok(())
+}
+
 /// The nodes of the cluster by state; a state without a node is there, too.
 fn members(shared: &Shared) -> Vec<(&'static str, usize)> {
     let states: Vec<MemberState> = shared.members.borrow().iter().map(MemberState::of).collect();
@@ -172,6 +199,7 @@ impl Observed for NodeWatch {
                 .filter_map(|link| Some((link.node.clone(), Duration::from_micros(link.rtt_us?))))
                 .collect(),
             jobs,
+            drifted_scopes: self.drifted.load(Ordering::SeqCst),
             lags: scopes,
         }
     }

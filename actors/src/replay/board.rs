@@ -5,6 +5,7 @@
 use crate::engine::{Cancel, Control, Progress, RunReport};
 use decisiongraph_store::{Result as StoreResult, Run};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -28,9 +29,9 @@ struct Entry {
     ended: Option<Instant>,
 }
 
-/// The jobs of this node. One a node.
+/// The jobs of this node, and how many have ended. One a node.
 #[derive(Default)]
-pub struct JobBoard(Mutex<HashMap<Uuid, Entry>>);
+pub struct JobBoard(Mutex<HashMap<Uuid, Entry>>, AtomicU64);
 
 /// How a job is followed.
 pub struct JobView {
@@ -107,8 +108,14 @@ impl JobBoard {
                 entry.run = report.run.clone();
             }
             entry.ended = Some(Instant::now());
+            self.1.fetch_add(1, Ordering::SeqCst);
             entry.outcome.send_replace(Some(outcome));
         }
+    }
+
+    /// How many jobs of this node have ended.
+    pub fn ended_total(&self) -> u64 {
+        self.1.load(Ordering::SeqCst)
     }
 
     /// Asks a job of this node to stop at its next batch. Whether it is here.

@@ -44,6 +44,8 @@ pub struct Observation {
     pub pings: Vec<(String, Duration)>,
     /// Jobs of this node.
     pub jobs: Vec<(RunMode, RunState, usize)>,
+    /// Scopes of the database whose last verify found drift, as last counted.
+    pub drifted_scopes: u64,
     /// Scopes whose lag is known. Those that are current may be left out.
     pub lags: Vec<ScopeLag>,
 }

@@ -140,6 +140,8 @@ metrics! {
         "How long the last ping over a link that is up took, there and back. At most 256 peers.";
     JOBS = "decisiongraph_jobs", Gauge, "{job}", ["mode", "state"],
         "Jobs of this node by mode and state.";
+    DRIFTED_SCOPES = "decisiongraph_drifted_scopes", Gauge, "{scope}", [],
+        "Scopes of the database whose last verify found drift, and whose rows nothing has replaced since. The same on every node; counted at the end of each job, and once a minute.";
 }
 
 /// Every span, in the order of the documentation.

@@ -20,6 +20,7 @@
 
 mod append;
 mod commit;
+mod drift;
 mod errors;
 mod failure;
 mod generation;
@@ -45,9 +46,9 @@ mod view;
 mod wake;
 
 use crate::{
-    Acquisition, AppendMode, Backend, BatchCommit, BuildLease, Creation, Failure, Flip, HighWaterSample, Lease, LogEnd,
-    MemberFacts, NewFailure, NewRun, OpenWriter, Owner, Position, ReadView, Result, Run, RunOutcome, RunProgress,
-    SchemaStatus, Scope, ScopeRow, Skip, Storage, Store, StoreOptions, Sweep, Verdict, Wakes,
+    Acquisition, AppendMode, Backend, BatchCommit, BuildLease, Compared, Creation, Failure, Flip, HighWaterSample,
+    Lease, LogEnd, MemberFacts, NewFailure, NewRun, OpenWriter, Owner, Position, ReadView, Result, Run, RunOutcome,
+    RunProgress, SchemaStatus, Scope, ScopeRow, Skip, Storage, Store, StoreOptions, Sweep, Verdict, Wakes,
 };
 use async_trait::async_trait;
 use decisiongraph_projections::{Admitted, LogSeq, TenantId};
@@ -242,6 +243,10 @@ impl Store for PostgresStore {
 
     async fn finish_run(&self, run_id: Uuid, owner: &Owner, outcome: RunOutcome) -> Result<Run> {
         self.judged(run::finish(self, run_id, owner, outcome)).await
+    }
+
+    async fn note_compared(&self, run_id: Uuid, owner: &Owner, compared: &[Compared]) -> Result<()> {
+        drift::note(self, run_id, owner, compared).await
     }
 
     async fn request_cancel(&self, run_id: Uuid) -> Result<Run> {

@@ -3,7 +3,7 @@
 use super::errors::During as _;
 use super::lease::position_at;
 use super::values::Key;
-use crate::{Checkpoint, Epoch, Generation, Paused, Result, Scope, ScopeHead, ScopeRow};
+use crate::{Checkpoint, Drift, Epoch, Generation, Paused, Result, Scope, ScopeHead, ScopeRow};
 use deadpool_postgres::ClientWrapper;
 use decisiongraph_projections::{LogSeq, TenantId, catalogue};
 use uuid::Uuid;
@@ -43,6 +43,10 @@ pub(super) async fn read(
             cursor_age_seconds: row.get(11),
             paused: row.get::<_, Option<String>>(12).map(|at| Paused { at, reason: row.get(13), by: row.get(14) }),
             deviating: row.get(15),
+            drift: match (row.get(16), row.get::<_, Option<Key>>(17)) {
+                (Some(at), Some(run)) => Some(Drift { at, run_id: run.into() }),
+                _ => None,
+            },
         });
     }
     let place =

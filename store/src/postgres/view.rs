@@ -3,7 +3,7 @@
 
 use super::errors::During as _;
 use super::pool::{Connections, Overdue, READ_STATEMENTS, SNAPSHOT_IDLE};
-use super::{failure, member, prior, query, read, run, scope, skip};
+use super::{drift, failure, member, prior, query, read, run, scope, skip};
 use crate::{
     Checkpoint, Direction, Failure, Generation, Lag, ListFilter, Member, Owner, PageLimit, PrecedentFilter,
     PrecedentHit, ReadView, Result, RowOrder, RowStream, Run, Scope, ScopeHead, ScopeRow, Skip, Stray, TenantHead,
@@ -194,6 +194,10 @@ impl ReadView for View {
 
     async fn scope_heads(&self, after_tenant: Option<&TenantId>, tenants_max: usize) -> Result<Vec<ScopeHead>> {
         scope::heads(&*self.reader().await?, after_tenant, tenants_max).await
+    }
+
+    async fn drifted_scopes(&self) -> Result<u64> {
+        drift::count(&*self.reader().await?).await
     }
 
     async fn prior_rows(

@@ -10,6 +10,7 @@
 mod append;
 mod checkpoint;
 mod commit;
+mod drift;
 mod errors;
 mod failure;
 mod generation;
@@ -30,9 +31,9 @@ mod view;
 mod writer;
 
 use crate::{
-    Acquisition, AppendMode, Backend, BatchCommit, BuildLease, Creation, Failure, Flip, HighWaterSample, Lease, LogEnd,
-    MemberFacts, NewFailure, NewRun, OpenWriter, Owner, Position, ReadView, Result, Run, RunOutcome, RunProgress,
-    SchemaStatus, Scope, ScopeRow, Skip, Storage, Store, StoreOptions, Sweep, Verdict, Wakes, crash,
+    Acquisition, AppendMode, Backend, BatchCommit, BuildLease, Compared, Creation, Failure, Flip, HighWaterSample,
+    Lease, LogEnd, MemberFacts, NewFailure, NewRun, OpenWriter, Owner, Position, ReadView, Result, Run, RunOutcome,
+    RunProgress, SchemaStatus, Scope, ScopeRow, Skip, Storage, Store, StoreOptions, Sweep, Verdict, Wakes, crash,
 };
 use async_trait::async_trait;
 use decisiongraph_projections::{Admitted, LogSeq, TenantId};
@@ -297,6 +298,11 @@ impl Store for SqliteStore {
     async fn finish_run(&self, run_id: Uuid, owner: &Owner, outcome: RunOutcome) -> Result<Run> {
         let owner = owner.clone();
         self.write(move |conn| run::finish(conn, run_id, &owner, &outcome)).await
+    }
+
+    async fn note_compared(&self, run_id: Uuid, owner: &Owner, compared: &[Compared]) -> Result<()> {
+        let (owner, compared) = (owner.clone(), compared.to_vec());
+        self.write(move |conn| drift::note(conn, run_id, &owner, &compared)).await
     }
 
     async fn request_cancel(&self, run_id: Uuid) -> Result<Run> {

@@ -3,7 +3,7 @@
 use super::lease::raw_position;
 use super::rows::{collision, existence_sql, key_of, lookup_sql, read_row};
 use crate::{
-    Checkpoint, Epoch, Generation, Lag, PageLimit, Paused, Result, Scope, ScopeHead, ScopeRow, Stray, TenantHead,
+    Checkpoint, Drift, Epoch, Generation, Lag, PageLimit, Paused, Result, Scope, ScopeHead, ScopeRow, Stray, TenantHead,
 };
 use decisiongraph_projections::event::{Actor, Envelope, Source, StoredEvent, fault, tags_from_json};
 use decisiongraph_projections::prior::{Texts, shared};
@@ -484,5 +484,9 @@ fn scope_row(row: &Row<'_>, scope: Scope) -> Result<ScopeRow> {
             None => None,
         },
         deviating: row.get(15)?,
+        drift: match (row.get(16)?, row.get::<_, Option<[u8; 16]>>(17)?) {
+            (Some(at), Some(run)) => Some(Drift { at, run_id: Uuid::from_bytes(run) }),
+            _ => None,
+        },
     })
 }

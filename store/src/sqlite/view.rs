@@ -2,7 +2,7 @@
 
 use super::pool::{Database, Reader, lock};
 use super::threads::{CALLS, PAGES, Threads, blocking};
-use super::{failure, member, query, read, run, skip, stream};
+use super::{drift, failure, member, query, read, run, skip, stream};
 use crate::{
     Checkpoint, Direction, Failure, Generation, Lag, ListFilter, Member, Owner, PageLimit, PrecedentFilter,
     PrecedentHit, ReadView, Result, RowOrder, RowStream, Run, Scope, ScopeHead, ScopeRow, Skip, Stray, TenantHead,
@@ -178,6 +178,10 @@ impl ReadView for View {
     async fn scope_heads(&self, after_tenant: Option<&TenantId>, tenants_max: usize) -> Result<Vec<ScopeHead>> {
         let after = after_tenant.cloned();
         self.read(move |conn| read::scope_heads(conn, after.as_ref(), tenants_max)).await
+    }
+
+    async fn drifted_scopes(&self) -> Result<u64> {
+        self.read(drift::count).await
     }
 
     async fn prior_rows(

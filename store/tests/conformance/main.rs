@@ -10,6 +10,7 @@ mod log;
 mod appends;
 mod builds;
 mod commits;
+mod drifts;
 mod failures;
 mod leases;
 mod members;
@@ -149,6 +150,7 @@ every_backend! {
         a_revoked_skip_holds_no_longer,
         a_batch_past_a_skip_makes_its_generation_deviate,
     ]
+    drifts [drift_holds_until_a_clean_verify_or_a_flip]
     runs [
         a_run_from_start_to_end,
         a_repeated_request_starts_nothing,

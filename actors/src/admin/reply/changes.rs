@@ -1,6 +1,6 @@
 //! What changed something, and the jobs that do.
 
-use crate::engine::report::{Progress, RunReport};
+use crate::engine::report::{Progress, RunReport, ScopeReport, recorded, verdict};
 use decisiongraph_projections::{Category, LogSeq, TenantId};
 use decisiongraph_store::{Generation, Paused, Run, RunState};
 use serde::{Deserialize, Serialize};
@@ -134,6 +134,26 @@ pub struct SteeredScope {
 pub struct RunsReply {
     /// Newest first.
     pub runs: Vec<Run>,
+}
+
+/// A job as a program is shown it: what it found is JSON, too. (`report` is the same as a text, for programs from before.)
+#[derive(Serialize)]
+pub(super) struct ShownRun<'a> {
+    #[serde(flatten)]
+    run: &'a Run,
+    /// What a verify found, in a few words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<String>,
+    /// What the job did to each projection, when it has completed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scopes: Option<Vec<ScopeReport>>,
+}
+
+impl ShownRun<'_> {
+    pub(super) fn of(run: &Run) -> ShownRun<'_> {
+        let scopes = recorded(run);
+        ShownRun { run, result: scopes.as_deref().and_then(|scopes| verdict(run, scopes)), scopes }
+    }
 }
 
 /// Where a job stands.

@@ -74,8 +74,11 @@ impl AdminReply {
             AdminReply::Failure(reply) => to_string(reply),
             AdminReply::Skipped(reply) => to_string(reply),
             AdminReply::Steered(reply) => to_string(reply),
-            AdminReply::Runs(reply) => to_string(reply),
-            AdminReply::Run(reply) => to_string(reply),
+            AdminReply::Runs(reply) => {
+                let runs: Vec<ShownRun<'_>> = reply.runs.iter().map(ShownRun::of).collect();
+                to_string(&serde_json::json!({ "runs": runs }))
+            }
+            AdminReply::Run(reply) => to_string(&ShownRun::of(reply)),
             AdminReply::Watch(reply) => to_string(reply),
             AdminReply::Tree(reply) => to_string(reply),
             AdminReply::Trees(reply) => to_string(reply),

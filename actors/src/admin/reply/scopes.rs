@@ -3,7 +3,7 @@
 use crate::admin::Partial;
 use crate::worker::LiveScope;
 use decisiongraph_projections::{LogSeq, TenantId};
-use decisiongraph_store::{Backend, Generation, Lag, OpenWriter, Stray};
+use decisiongraph_store::{Backend, Drift, Generation, Lag, OpenWriter, Stray};
 use serde::{Deserialize, Serialize};
 
 /// Where each scope stands.
@@ -63,6 +63,9 @@ pub struct ScopeStatus {
     /// Whether its live rows leave a skipped event out.
     #[serde(default)]
     pub deviating: bool,
+    /// What the last verify found, when that was drift and nothing has replaced the rows since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<Drift>,
     /// The job that works on it.
     pub active_run: Option<String>,
     /// Why it lags, in a sentence.

@@ -4,6 +4,8 @@ SELECT scope.tenant_id, scope.projection, scope.owner_node, coalesce(node.expire
        strftime('%Y-%m-%dT%H:%M:%fZ', scope.updated_at_ms / 1000.0, 'unixepoch'),
        max(0, ?1 - scope.updated_at_ms) / 1000.0,
        strftime('%Y-%m-%dT%H:%M:%fZ', scope.paused_at_ms / 1000.0, 'unixepoch'), scope.paused_reason, scope.paused_by,
-       scope.deviating
+       scope.deviating,
+       CASE WHEN scope.drift_generation = scope.generation
+            THEN strftime('%Y-%m-%dT%H:%M:%fZ', scope.drift_found_at_ms / 1000.0, 'unixepoch') END, scope.drift_run
 FROM dg_scope AS scope
 LEFT JOIN dg_node AS node ON node.node = scope.owner_node AND node.incarnation = scope.owner_incarnation

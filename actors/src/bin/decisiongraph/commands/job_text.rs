@@ -44,25 +44,7 @@ pub fn report(report: &RunReport) -> Page {
                 scope.projection, scope.generation
             ));
         }
-        if let Some(verify) = scope.verify.as_ref().filter(|verify| verify.drifted) {
-            let more = if verify.more { " (there are more)" } else { "" };
-            let rows = verify
-                .first
-                .iter()
-                .map(|row| {
-                    vec![
-                        row.table.clone(),
-                        row.key.clone(),
-                        or_dash(row.column.as_deref()),
-                        row.kind.clone(),
-                        or_dash(row.live.as_deref()),
-                        or_dash(row.log.as_deref()),
-                    ]
-                })
-                .collect();
-            page.line(format_args!("Drift in {}: the first rows that differ{more}", scope.projection));
-            page.table(&["table", "key", "column", "what", "live row", "log says"], rows);
-        }
+        page.page(drift(scope));
     }
     let command = |words: &str| match run.projection.as_str() {
         "all" => Command::of(words, &run.tenant),
@@ -88,6 +70,31 @@ pub fn report(report: &RunReport) -> Page {
             let why = run.error.as_ref().map(|error| format!(": {}", error.message)).unwrap_or_default();
             page.line(format_args!("Run {} is {}{why}", run.run_id, state.as_str()));
         }
+    }
+    page
+}
+
+/// The first rows of a projection that differ, when a verify found any.
+pub fn drift(scope: &ScopeReport) -> Page {
+    let mut page = Page::default();
+    if let Some(verify) = scope.verify.as_ref().filter(|verify| verify.drifted) {
+        let more = if verify.more { " (there are more)" } else { "" };
+        let rows = verify
+            .first
+            .iter()
+            .map(|row| {
+                vec![
+                    row.table.clone(),
+                    row.key.clone(),
+                    or_dash(row.column.as_deref()),
+                    row.kind.clone(),
+                    or_dash(row.live.as_deref()),
+                    or_dash(row.log.as_deref()),
+                ]
+            })
+            .collect();
+        page.line(format_args!("Drift in {}: the first rows that differ{more}", scope.projection));
+        page.table(&["table", "key", "column", "what", "live row", "log says"], rows);
     }
     page
 }

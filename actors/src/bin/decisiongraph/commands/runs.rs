@@ -1,10 +1,11 @@
 //! `runs`, `run`, `run resume` and `cancel`: jobs.
 
-use super::{Context, failures, status, unexpected};
+use super::{Context, failures, job_text, status, unexpected};
 use crate::output::{number, or_dash};
 use crate::page::Page;
 use clap::{Args, Subcommand};
 use decisiongraph_actors::admin::{AdminError, AdminReply, AdminRequest, ExitCode};
+use decisiongraph_actors::engine::report::{recorded, verdict};
 use decisiongraph_store::{Run, RunState};
 use uuid::Uuid;
 
@@ -34,6 +35,7 @@ impl Runs {
                         format!("{}/{}", run.tenant, run.projection),
                         run.mode.as_str().to_owned(),
                         state(run),
+                        or_dash(result(run).as_deref()),
                         format!("{} of {}", number(run.cursor.0), number(run.target.0)),
                         number(run.events),
                         run.created_at.clone(),
@@ -42,12 +44,18 @@ impl Runs {
                 })
                 .collect();
             let mut page = Page::default();
-            let headings = ["run", "scope", "mode", "state", "#position", "#events", "created", "finished"];
+            let headings = ["run", "scope", "mode", "state", "result", "#position", "#events", "created", "finished"];
             page.table(&headings, rows);
             page
         })?;
         Ok(ExitCode::OK)
     }
+}
+
+/// In a few words: what a verify found, or the category that a job failed with.
+fn result(run: &Run) -> Option<String> {
+    let failed = || run.error.as_ref().map(|error| error.category.to_string());
+    recorded(run).and_then(|scopes| verdict(run, &scopes)).or_else(failed)
 }
 
 fn state(run: &Run) -> String {
@@ -119,6 +127,9 @@ pub fn print(context: &Context, reply: &AdminReply) -> Result<ExitCode, AdminErr
         page.line(format_args!("  scope      {}/{}", run.tenant, run.projection));
         page.line(format_args!("  mode       {}", run.mode.as_str()));
         page.line(format_args!("  state      {}{asked}", state(run)));
+        if let Some(result) = result(run) {
+            page.line(format_args!("  result     {result}"));
+        }
         page.line(format_args!("  position   {} of {}{current}", number(run.cursor.0), number(run.target.0)));
         page.line(format_args!("  events     {}", number(run.events)));
         page.line(format_args!("  by         {}", run.node));
@@ -127,6 +138,7 @@ pub fn print(context: &Context, reply: &AdminReply) -> Result<ExitCode, AdminErr
         if let Some(error) = &run.error {
             page.line(format_args!("  error      {}: {}", error.category, error.message));
         }
+        recorded(run).iter().flatten().for_each(|scope| page.page(job_text::drift(scope)));
         page
     })?;
     Ok(ExitCode::OK)

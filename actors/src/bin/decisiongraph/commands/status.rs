@@ -68,7 +68,7 @@ fn text(status: &StatusReply) -> Page {
             let mut row = vec![
                 scope.tenant.to_string(),
                 scope.projection.clone(),
-                scope.state.as_str().to_owned(),
+                format!("{}{}", scope.state.as_str(), if scope.drift.is_some() { ", drifted" } else { "" }),
                 number(scope.cursor.0),
                 number(scope.last_log_seq.0),
                 format!("{}{more}", number(scope.lag.events)),
@@ -123,6 +123,13 @@ fn text(status: &StatusReply) -> Page {
                 number(free as u64)
             ));
         }
+    }
+    for (scope, drift) in status.scopes.iter().filter_map(|scope| Some((scope, scope.drift.as_ref()?))) {
+        let (tenant, projection) = (shell_word(scope.tenant.as_str()), &scope.projection);
+        page.line(format_args!(
+            "{tenant}/{projection}: its rows are not what the log gives: a verify found drift at {}; `decisiongraph run {}` names the first that differ",
+            drift.at, drift.run_id
+        ));
     }
     for scope in status.scopes.iter().filter(|scope| scope.deviating) {
         let (tenant, projection) = (shell_word(scope.tenant.as_str()), &scope.projection);

@@ -1,0 +1,29 @@
+//! What verifies found, remembered at the scope.
+
+use super::PostgresStore;
+use super::errors::During as _;
+use super::values::Key;
+use crate::{Compared, Owner, Result};
+use deadpool_postgres::ClientWrapper;
+use uuid::Uuid;
+
+pub(super) async fn note(store: &PostgresStore, run_id: Uuid, owner: &Owner, compared: &[Compared]) -> Result<()> {
+    let what = "note what a verify found";
+    let client = store.connections.get().await?;
+    let statement = client.prepare_cached(include_str!("sql/drift_note.sql")).await.during(what)?;
+    let projections: Vec<&str> = compared.iter().map(|scope| scope.projection).collect();
+    let generations: Vec<i64> = compared.iter().map(|scope| scope.generation.0).collect();
+    let drifted: Vec<bool> = compared.iter().map(|scope| scope.drifted).collect();
+    let (run, incarnation) = (Key::from(run_id), Key::from(owner.incarnation));
+    client
+        .execute(&statement, &[&run, &owner.node, &incarnation, &projections, &generations, &drifted])
+        .await
+        .during(what)?;
+    Ok(())
+}
+
+pub(super) async fn count(client: &ClientWrapper) -> Result<u64> {
+    let what = "count the scopes that drifted";
+    let statement = client.prepare_cached(include_str!("sql/drift_count.sql")).await.during(what)?;
+    Ok(client.query_one(&statement, &[]).await.during(what)?.get::<_, i64>(0).max(0) as u64)
+}
