@@ -166,7 +166,12 @@ mod tests {
             program: PROGRAM_VERSION.to_owned(),
             id: Uuid::nil(),
             deadline: Duration::from_secs(1),
-            request: AdminRequest::Append(AppendRequest { tenant: None, all_or_nothing: true, lines }),
+            request: AdminRequest::Append(AppendRequest {
+                tenant: None,
+                all_or_nothing: true,
+                credential_guard: None,
+                lines,
+            }),
         };
         let bytes = ask.encode().expect("writes").len();
         // One byte less in the second line, and a third would have come along.
