@@ -4,6 +4,7 @@ pub mod admin;
 pub mod cluster;
 pub mod config;
 pub mod coordinator;
+pub mod data_dir;
 pub mod engine;
 pub mod failure;
 pub mod foreign_text;

@@ -355,12 +355,13 @@ fn a_store_that_may_only_be_read_answers_questions_and_refuses_changes() {
         set(&entry.expect("an entry").path(), 0o444);
     }
     set(&cli.data_dir(), 0o555);
+    let store = format!("sqlite:{}", text(&cli.data_dir().join("decisiongraph.db")));
     for command in [&["status", "--json"][..], &["trace", "t", "--json"]] {
-        let ended = as_nobody(&cli, command);
+        let ended = as_nobody(&cli, &[command, &["--database", &store]].concat());
         assert_eq!(ended.code, 0, "{}", ended.stderr);
     }
     for command in [&["import", text(&log), "--json"][..], &["catch-up", "--json"], &["rebuild", "--json"]] {
-        let message = as_nobody(&cli, command).refused(1, "storage");
+        let message = as_nobody(&cli, &[command, &["--database", &store]].concat()).refused(1, "storage");
         assert!(!message.is_empty());
     }
     let nowhere = text(&cli.data_dir()).to_owned() + "/below";

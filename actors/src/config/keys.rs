@@ -209,7 +209,7 @@ pub const KEYS: &[Key] = &[
     key("database", "DATABASE_URL", Kind::Database, Found("decisiongraph.db in data_dir"),
         "Which database. An embedded file in data_dir is created, any other must have its schema."),
     key("data_dir", "DECISIONGRAPH_DATA_DIR", Kind::Directory, Found("$XDG_DATA_HOME/decisiongraph, else ~/.local/share/decisiongraph"),
-        "Directory of the embedded store and of the node's Unix socket."),
+        "Directory of the embedded store and of the node's Unix socket. Nobody else may write it."),
     key("name", "DECISIONGRAPH_NAME", Kind::Text, Found("host name and four digits of the data directory"),
         "The node's name in leases, runs and `status`. Two nodes of one database never share it."),
     key("admin_listen", "DECISIONGRAPH_ADMIN_LISTEN", Kind::Listen { loopback_only: true }, Text("off"),

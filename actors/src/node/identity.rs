@@ -5,14 +5,12 @@
 //! directory), epochs still fence whoever lost a scope.
 
 use crate::admin::AdminError;
+use crate::data_dir::{self, IDENTITY_NAME};
 use decisiongraph_projections::Category;
 use decisiongraph_store::Owner;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use uuid::Uuid;
-
-/// The file in the data directory.
-const FILE: &str = "node.json";
 
 /// This life and the one before it.
 pub struct Identity {
@@ -31,7 +29,7 @@ struct Stored {
 impl Identity {
     /// Draws a new incarnation and writes it down. Call it once the directory is this process's. `storage` when it cannot be written.
     pub fn draw(directory: &Path, name: Option<&str>) -> Result<Identity, AdminError> {
-        let path = directory.join(FILE);
+        let path = directory.join(IDENTITY_NAME);
         let failed = |what: &str, error: &dyn std::fmt::Display| {
             AdminError::new(Category::Storage, format!("cannot {what} {}: {error}", path.display()))
                 .next("check that the data directory may be read and written")
@@ -45,9 +43,7 @@ impl Identity {
         let node = name.map_or_else(|| default_name(directory), str::to_owned);
         let stored = Stored { node, incarnation: Uuid::new_v4() };
         let text = serde_json::to_vec(&stored).map_err(|error| failed("write", &error))?;
-        let fresh = directory.join(format!("{FILE}.new"));
-        std::fs::write(&fresh, text).map_err(|error| failed("write", &error))?;
-        std::fs::rename(&fresh, &path).map_err(|error| failed("write", &error))?;
+        data_dir::write(&path, &text).map_err(|error| failed("write", &error))?;
         Ok(Identity {
             owner: Owner { node: stored.node, incarnation: stored.incarnation },
             former: former.map(|former| Owner { node: former.node, incarnation: former.incarnation }),

@@ -86,7 +86,11 @@ pub(super) fn too_new(database: i64, program: i64) -> StoreError {
 pub(super) fn named(path: &Path, mut error: StoreError) -> StoreError {
     if matches!(
         error.category,
-        Category::Storage | Category::Unavailable | Category::VersionMismatch | Category::Internal
+        Category::Storage
+            | Category::Unavailable
+            | Category::OutcomeUnknown
+            | Category::VersionMismatch
+            | Category::Internal
     ) {
         error.message = format!("{}: {}", path.display(), error.message);
     }

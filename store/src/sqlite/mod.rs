@@ -3,7 +3,7 @@
 //! *Guarantees.* The contract of [`crate::Store`], durable before acknowledging. Because there is one writer and positions
 //! become visible in their order, the safe high-water mark is simply the last position that was drawn.
 //!
-//! *Where to look:* `pool`, `writer` and `threads` for transactions and threads, the verbs (`append`, `commit`, `generation`, `lease`, `pause`, `failure`, `skip`, `run`)
+//! *Where to look:* `pool`, `writer` and `threads` for transactions and threads, `on_disk` for the file itself, the verbs (`append`, `commit`, `generation`, `lease`, `pause`, `failure`, `skip`, `run`)
 //! for what a transaction does, `view` for what reads, `rows` for statements out of a projection's tables, `errors` for what
 //! SQLite's errors mean. A verb is a plain function over a connection that is already inside a transaction.
 
@@ -17,6 +17,7 @@ mod generation;
 mod lease;
 mod member;
 mod migrate;
+mod on_disk;
 mod pause;
 mod pool;
 mod query;
@@ -132,7 +133,9 @@ impl Store for SqliteStore {
 
     async fn log_end(&self) -> Result<LogEnd> {
         let reader = self.database.reader().await?;
+        let file = self.database.file.clone();
         let (sequence, identity) = blocking(move || {
+            file.check_place().map_err(|error| errors::named(&file.path, error))?;
             reader.read(|conn| {
                 Ok(conn.query_row(include_str!("sql/high_water.sql"), [], |row| {
                     Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))
@@ -140,7 +143,8 @@ impl Store for SqliteStore {
             })
         })
         .await?;
-        let history = format!("{identity}/{}", file_identity(&self.database.file.path));
+        // Another file under the same name has another history.
+        let history = format!("{identity}/{}", self.database.file.on_disk.name());
         Ok(LogEnd { sequence: LogSeq(sequence), history })
     }
 
@@ -316,17 +320,4 @@ impl Store for SqliteStore {
     async fn snapshot(&self) -> Result<Box<dyn ReadView>> {
         Ok(Box::new(view::View::snapshot(self.database.clone()).await?))
     }
-}
-
-/// Which file it is: another one under the same name has another history.
-#[cfg(unix)]
-fn file_identity(path: &Path) -> String {
-    use std::os::unix::fs::MetadataExt as _;
-    std::fs::metadata(path).map_or_else(|_| "gone".to_owned(), |meta| format!("{}:{}", meta.dev(), meta.ino()))
-}
-
-/// Which file it is, as far as this system tells.
-#[cfg(not(unix))]
-fn file_identity(path: &Path) -> String {
-    path.display().to_string()
 }

@@ -7,6 +7,7 @@
 //! *Never here:* a retry. Waiting for another process's lock is bounded by `statement_timeout`.
 
 use super::checkpoint::Checkpoints;
+use super::on_disk::{self, OnDisk};
 use super::threads::blocking;
 use super::writer::Writer;
 use super::{errors, migrate};
@@ -40,6 +41,8 @@ pub(super) struct Database {
 /// What writer, readers and checkpoints share.
 pub(super) struct File {
     pub path: PathBuf,
+    /// The files that were opened under this path.
+    pub on_disk: OnDisk,
     busy: Duration,
     durable: bool,
     /// The connection that writes.
@@ -61,11 +64,17 @@ impl Database {
         let ready = {
             let file = file.clone();
             move |conn: &Connection| {
+                file.check_place()?;
                 file.check_schema(conn)?;
                 file.checkpoints.begin_if_due(&file, conn)
             }
         };
-        let writer = Writer::start(file.writing.clone(), ready)?;
+        // A file that went away meanwhile took the commit along, and may come back with it.
+        let landed = {
+            let file = file.clone();
+            move || file.check_place().map_err(|error| StoreError { category: Category::OutcomeUnknown, ..error })
+        };
+        let writer = Writer::start(file.writing.clone(), ready, landed)?;
         Ok(Database {
             file,
             patience: options.connect_timeout,
@@ -142,27 +151,36 @@ impl File {
                     "there is no such database; `decisiongraph migrate` makes one",
                 ));
             }
-            if options.create
-                && let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty())
-            {
-                std::fs::create_dir_all(parent).map_err(|error| {
-                    StoreError::new(Category::Unavailable, format!("its folder cannot be made: {error}"))
-                })?;
+            if options.create {
+                on_disk::make(path)?;
             }
-            let conn =
-                connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | create_flag(options), options.statement_timeout)?;
+            let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, options.statement_timeout)?;
             prepare_writer(&conn, durable)?;
             Ok(conn)
         };
         let writing = opened().map_err(|error| errors::named(path, error))?;
         Ok(File {
             path: path.to_owned(),
+            on_disk: OnDisk::at(path),
             busy: options.statement_timeout,
             durable,
             writing: Arc::new(Mutex::new(writing)),
             checkpoints,
             checked: AtomicBool::new(false),
         })
+    }
+
+    /// Refuses a path that does not lead to the opened files any more.
+    pub fn check_place(&self) -> Result<()> {
+        self.on_disk.check(&self.path)
+    }
+
+    /// One more connection to the same file.
+    fn connect(&self, flags: OpenFlags, busy: Duration) -> Result<Connection> {
+        let conn = connect(&self.path, flags, busy)?;
+        // Before it reads anything: the log of this file is not that of another one.
+        self.check_place()?;
+        Ok(conn)
     }
 
     /// Refuses a file whose schema is not this program's.
@@ -184,6 +202,7 @@ impl File {
     /// Runs the migrations. Blocks.
     pub fn migrate(&self) -> Result<Vec<String>> {
         let run = || -> Result<Vec<String>> {
+            self.check_place()?;
             let mut conn = lock(&self.writing);
             let transaction = conn.transaction_with_behavior(TransactionBehavior::Exclusive)?;
             let applied = migrate::run(&transaction)?;
@@ -200,14 +219,14 @@ impl File {
 
     /// A connection that copies the log into the file.
     pub fn connect_checkpointer(&self) -> Result<Connection> {
-        let conn = connect(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE, READER_PATIENCE)?;
+        let conn = self.connect(OpenFlags::SQLITE_OPEN_READ_WRITE, READER_PATIENCE)?;
         set_durability(&conn, self.durable)?;
         Ok(conn)
     }
 
     fn connect_reader(&self) -> Result<Connection> {
         let open = || -> Result<Connection> {
-            let conn = connect(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY, self.busy)?;
+            let conn = self.connect(OpenFlags::SQLITE_OPEN_READ_ONLY, self.busy)?;
             conn.execute_batch(include_str!("sql/reader.sql"))?;
             self.check_schema(&conn)?;
             Ok(conn)
@@ -290,10 +309,6 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
-fn create_flag(options: &StoreOptions) -> OpenFlags {
-    if options.create { OpenFlags::SQLITE_OPEN_CREATE } else { OpenFlags::empty() }
-}
-
 fn connect(path: &Path, flags: OpenFlags, busy: Duration) -> Result<Connection> {
     let conn = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     conn.busy_timeout(busy)?;
@@ -312,6 +327,8 @@ fn prepare_writer(conn: &Connection, durable: bool) -> Result<()> {
                 format!("the file system does not allow write-ahead logging (journal mode {mode})"),
             ));
         }
+        // Opens the log and its index, so that they are known from here on.
+        conn.query_row("SELECT count(*) FROM sqlite_master", [], |_| Ok(()))?;
     }
     set_durability(conn, durable)
 }

@@ -72,17 +72,18 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread. `ready` is asked before each transaction.
+    /// Starts the thread. `ready` is asked before each transaction, `landed` after each commit, before its writers are answered.
     pub fn start(
         conn: Arc<Mutex<Connection>>,
         ready: impl Fn(&Connection) -> Result<()> + Send + 'static,
+        landed: impl Fn() -> Result<()> + Send + 'static,
     ) -> Result<Writer> {
         let (queue, waiting) = channel();
         let kept_out = Arc::<AtomicBool>::default();
         let waits = Arc::clone(&kept_out);
         let serve = move || {
             while let Ok(first) = waiting.recv() {
-                work_off(&mut lock(&conn), &ready, &waiting, &waits, first);
+                work_off(&mut lock(&conn), &ready, &landed, &waiting, &waits, first);
             }
         };
         let thread = std::thread::Builder::new().name("sqlite-writer".to_owned()).spawn(serve);
@@ -126,16 +127,17 @@ impl Drop for Writer {
 fn work_off(
     conn: &mut Connection,
     ready: &impl Fn(&Connection) -> Result<()>,
+    landed: &impl Fn() -> Result<()>,
     waiting: &Receiver<Box<dyn Job>>,
     kept_out: &AtomicBool,
     first: Box<dyn Job>,
 ) {
     let mut group = vec![first];
-    match ready(conn).and_then(|()| together(conn, waiting, kept_out, &mut group)) {
+    match ready(conn).and_then(|()| together(conn, landed, waiting, kept_out, &mut group)) {
         Ok(done) if done || group.len() == 1 => group.into_iter().for_each(|job| job.answer(None)),
         Ok(_) => {
             for mut job in group {
-                let lost = alone(conn, kept_out, &mut *job).err();
+                let lost = alone(conn, landed, kept_out, &mut *job).err();
                 job.answer(lost.as_ref());
             }
         }
@@ -146,6 +148,7 @@ fn work_off(
 /// All in one transaction, with whoever comes meanwhile. False if one of them failed: then nothing was done.
 fn together(
     conn: &mut Connection,
+    landed: &impl Fn() -> Result<()>,
     waiting: &Receiver<Box<dyn Job>>,
     kept_out: &AtomicBool,
     group: &mut Vec<Box<dyn Job>>,
@@ -163,6 +166,7 @@ fn together(
         }
     }
     transaction.commit()?;
+    landed()?;
     Ok(true)
 }
 
@@ -175,10 +179,16 @@ fn begin<'a>(conn: &'a mut Connection, kept_out: &AtomicBool) -> Result<Transact
 }
 
 /// One writer in a transaction of its own.
-fn alone(conn: &mut Connection, kept_out: &AtomicBool, job: &mut dyn Job) -> Result<()> {
+fn alone(
+    conn: &mut Connection,
+    landed: &impl Fn() -> Result<()>,
+    kept_out: &AtomicBool,
+    job: &mut dyn Job,
+) -> Result<()> {
     let transaction = begin(conn, kept_out)?;
     if job.run(&transaction) {
         transaction.commit()?;
+        landed()?;
     }
     Ok(())
 }
@@ -199,7 +209,7 @@ mod tests {
         fn new(conn: Connection) -> Numbers {
             conn.execute_batch("CREATE TABLE t (n INTEGER PRIMARY KEY)").expect("a table");
             let conn = Arc::new(Mutex::new(conn));
-            let writer = Writer::start(conn.clone(), |_| Ok(())).expect("a thread");
+            let writer = Writer::start(conn.clone(), |_| Ok(()), || Ok(())).expect("a thread");
             Numbers { conn, writer: Arc::new(writer) }
         }
 
@@ -342,10 +352,18 @@ mod tests {
     #[tokio::test]
     async fn a_database_that_is_not_ready_gets_no_work() {
         let numbers = Numbers::in_memory();
-        let refuses = Writer::start(numbers.conn.clone(), |_| Err(StoreError::internal("not ready")));
+        let refuses = Writer::start(numbers.conn.clone(), |_| Err(StoreError::internal("not ready")), || Ok(()));
         let refused = refuses.expect("a thread").write(insert(1)).await;
         assert_eq!(refused, Err(StoreError::internal("not ready")));
         assert_eq!(numbers.counted(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_commit_that_did_not_land_is_nobodys_success() {
+        let numbers = Numbers::in_memory();
+        let lands = Writer::start(numbers.conn.clone(), |_| Ok(()), || Err(StoreError::internal("gone")));
+        let told = lands.expect("a thread").write(insert(1)).await;
+        assert_eq!(told, Err(StoreError::internal("gone")));
     }
 
     #[tokio::test]

@@ -16,7 +16,7 @@ mod desk;
 mod listener;
 pub mod parcel;
 mod preamble;
-mod private_file;
+pub(crate) mod private_file;
 mod refusals;
 pub mod remembered;
 mod secret;

@@ -3,7 +3,9 @@
 //! *Guarantees.* One that others may read or write is refused. What it holds never reaches an error.
 
 use crate::admin::AdminError;
+use crate::foreign_text::shell_word;
 use decisiongraph_projections::Category;
+use std::fs::Metadata;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
@@ -20,11 +22,16 @@ pub fn read(path: &Path, what: &str, bytes_max: u64) -> Result<String, AdminErro
     if !facts.is_file() || facts.len() > bytes_max {
         return Err(refuse(format!("{} is no {what} file", path.display()), &check));
     }
-    if facts.permissions().mode() & FORBIDDEN_MODE != 0 {
-        return Err(refuse(
-            format!("others may read or write the {what} file {}", path.display()),
-            "take their permissions away: `chmod 600 FILE`",
-        ));
-    }
+    forbid(FORBIDDEN_MODE, path, &facts, &format!("read or write the {what} file"), "600")?;
     std::fs::read_to_string(path).map_err(unreadable)
+}
+
+/// `invalid_argument` when the mode has any of the `forbidden` bits: others may do `what` with it. `mode` takes them away.
+pub(crate) fn forbid(forbidden: u32, path: &Path, facts: &Metadata, what: &str, mode: &str) -> Result<(), AdminError> {
+    if facts.permissions().mode() & forbidden == 0 {
+        return Ok(());
+    }
+    let message = format!("others may {what} {}", path.display());
+    let next = format!("take their permissions away: `chmod {mode} {}`", shell_word(&path.to_string_lossy()));
+    Err(AdminError::new(Category::InvalidArgument, message).next(next))
 }

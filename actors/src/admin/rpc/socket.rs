@@ -5,7 +5,9 @@
 //! is bound in a directory of mode 0700, gets mode 0600, and is then moved to its place.
 
 use crate::admin::AdminError;
+use crate::data_dir::{self, LOCK_NAME, NEST_NAME};
 use decisiongraph_projections::Category;
+use rustix::fs::OFlags;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -14,8 +16,6 @@ use tokio::net::UnixListener;
 
 /// The socket's name in the data directory.
 pub const SOCKET_NAME: &str = "admin.sock";
-/// The lock's name in the data directory.
-const LOCK_NAME: &str = "node.lock";
 /// Longest path that a Unix socket may have, in bytes.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
 
@@ -30,21 +30,17 @@ pub struct OwnSocket {
 }
 
 impl OwnSocket {
-    /// Takes the directory (makes it, mode 0700, when there is none) and listens in it. `conflict` when another node lives there.
+    /// Takes the directory, as [`data_dir::own`] does, and listens in it. `conflict` when another node lives there.
     pub fn bind(directory: &Path) -> Result<OwnSocket, AdminError> {
         let failed = |what: &str, error: io::Error| {
             AdminError::new(Category::Storage, format!("cannot {what} in {}: {error}", directory.display()))
                 .next("name a directory that this user may write with --data-dir")
         };
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(directory)
-            .map_err(|error| failed("make the data directory", error))?;
+        data_dir::own(directory)?;
         let lock = lock(directory)?;
         let path = directory.join(SOCKET_NAME);
         // The name while it is made is as long as its last one.
-        let nest = directory.join(".sock");
+        let nest = directory.join(NEST_NAME);
         let made = nest.join("s");
         let longest = path.as_os_str().len().max(made.as_os_str().len());
         if longest > SOCKET_PATH_BYTES_MAX {
@@ -107,6 +103,7 @@ fn lock(directory: &Path) -> Result<File, AdminError> {
         .create(true)
         .truncate(false)
         .mode(0o600)
+        .custom_flags(OFlags::NOFOLLOW.bits() as i32)
         .open(&path)
         .map_err(cannot)?;
     match file.try_lock() {

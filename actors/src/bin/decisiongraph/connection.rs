@@ -10,6 +10,7 @@ use decisiongraph_actors::admin::rpc::{
     CLUSTER_NAME, Client, NodeAddress, SOCKET_NAME, Secret, Target, Tls, TlsFiles, loopback,
 };
 use decisiongraph_actors::admin::{AdminError, AdminReply, AdminRequest, ScopeFilter, answer, has_ended, no_node};
+use decisiongraph_actors::data_dir;
 use decisiongraph_actors::engine::{Control, Engine};
 use decisiongraph_projections::Category;
 use decisiongraph_store::{Run, RunState};
@@ -121,7 +122,17 @@ impl Node {
                 Some(Client::connect(&target, &versions, timeout).await?)
             }
             None => match data_dir(globals) {
-                Ok(directory) => Client::connect_local(&directory.join(SOCKET_NAME), &versions, timeout).await?,
+                Ok(directory) => {
+                    let socket = directory.join(SOCKET_NAME);
+                    // Where others may put a socket, it may be anybody's.
+                    match socket.symlink_metadata() {
+                        Ok(_) => {
+                            data_dir::trust(&directory)?;
+                            Client::connect_local(&socket, &versions, timeout).await?
+                        }
+                        Err(_) => None,
+                    }
+                }
                 // There is no place where a node could live.
                 Err(_) => None,
             },

@@ -3,6 +3,7 @@
 use crate::args::Globals;
 use decisiongraph_actors::admin::AdminError;
 use decisiongraph_actors::config::EMBEDDED_FILE;
+use decisiongraph_actors::data_dir;
 use decisiongraph_actors::engine::{Engine, EngineConfig};
 use decisiongraph_projections::Category;
 use decisiongraph_store::{DatabaseUrl, Owner, SchemaFit, Store, StoreError, StoreOptions, open};
@@ -50,13 +51,7 @@ impl Location {
 
     /// The embedded store of this directory.
     pub fn embedded(directory: &Path) -> Result<Location, AdminError> {
-        std::fs::create_dir_all(directory).map_err(|error| {
-            AdminError::new(
-                Category::Storage,
-                format!("cannot make the data directory {}: {error}", directory.display()),
-            )
-            .next("name a directory that may be written with --data-dir")
-        })?;
+        data_dir::own(directory)?;
         Ok(Location { url: DatabaseUrl::Sqlite(directory.join(EMBEDDED_FILE)), ours: true })
     }
 

@@ -1,0 +1,145 @@
+//! The files of the embedded store as an operator meets them: private from their first moment, refused where others may write, and left
+//! alone once they are not the ones that were opened.
+
+mod cli_support;
+
+use cli_support::node::{Node, applied, wait_until};
+use cli_support::{Cli, text, trace};
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+fn mode(path: &Path) -> u32 {
+    fs::symlink_metadata(path).expect("is there").permissions().mode() & 0o777
+}
+
+fn set(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("sets");
+}
+
+/// Every file and directory below this one, itself too.
+fn all(path: &Path) -> Vec<PathBuf> {
+    let mut found = vec![path.to_owned()];
+    if path.is_dir() {
+        fs::read_dir(path).expect("lists").for_each(|entry| found.extend(all(&entry.expect("an entry").path())));
+    }
+    found
+}
+
+#[track_caller]
+fn private(directory: &Path) {
+    for path in all(directory) {
+        let right = if path.is_dir() { 0o700 } else { 0o600 };
+        assert_eq!(mode(&path), right, "{}", path.display());
+    }
+}
+
+/// The program behind a shell that set this umask.
+fn under_umask(cli: &Cli, umask: &str, args: &[&str]) -> i32 {
+    let program = cli.command(args);
+    let mut shell = std::process::Command::new("sh");
+    shell
+        .args(["-c", &format!("umask {umask}; exec \"$@\""), "sh"])
+        .arg(program.get_program())
+        .args(program.get_args());
+    for (name, value) in program.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    shell.status().expect("starts").code().unwrap_or(-1)
+}
+
+#[test]
+fn what_the_program_makes_is_its_users_alone_whatever_the_umask() {
+    for umask in ["000", "022", "077"] {
+        let cli = Cli::new();
+        let log = cli.file("log.jsonl", trace("t").join("\n"));
+        assert_eq!(under_umask(&cli, umask, &["import", text(&log)]), 0);
+        private(&cli.data_dir());
+        let named = format!("sqlite:{}", text(&cli.path("elsewhere/named.db")));
+        assert_eq!(under_umask(&cli, umask, &["import", text(&log), "--database", &named]), 0);
+        private(&cli.path("elsewhere"));
+    }
+    // A store of the version before, which everybody could read.
+    let cli = Cli::filled(&trace("t"));
+    all(&cli.data_dir()).iter().for_each(|path| set(path, if path.is_dir() { 0o755 } else { 0o644 }));
+    let node = Node::start(&cli, &[]);
+    applied(&cli);
+    private(&cli.data_dir());
+    drop(node);
+}
+
+#[test]
+fn a_data_directory_that_others_may_write_is_refused_and_nobody_in_it_is_asked() {
+    let cli = Cli::filled(&trace("t"));
+    set(&cli.data_dir(), 0o777);
+    // Whoever may write there may listen there.
+    let stranger = UnixListener::bind(cli.data_dir().join("admin.sock")).expect("binds");
+    stranger.set_nonblocking(true).expect("sets");
+    for command in [&["status"][..], &["catch-up"], &["import", "-"], &["node"]] {
+        let mut args = command.to_vec();
+        args.push("--json");
+        let ended = cli.run(&args);
+        let message = ended.refused(2, "invalid_argument");
+        assert!(message.contains("others may put files into the data directory"), "{message}");
+        assert!(ended.stderr.contains(&format!("chmod 700 {}", text(&cli.data_dir()))), "{}", ended.stderr);
+    }
+    assert!(stranger.accept().is_err(), "nobody was asked");
+    set(&cli.data_dir(), 0o700);
+    fs::remove_file(cli.data_dir().join("admin.sock")).expect("removes");
+    // What was planted there before.
+    let victim = cli.file("victim", "precious");
+    for name in ["node.lock", "node.json", "decisiongraph.db-wal"] {
+        symlink(&victim, cli.data_dir().join(name)).expect("plants");
+        let message = cli.run(&["node", "--json"]).refused(2, "invalid_argument");
+        assert!(message.contains("is a link"), "{message}");
+        fs::remove_file(cli.data_dir().join(name)).expect("removes");
+    }
+    symlink(&victim, cli.data_dir().join("node.json.new")).expect("plants");
+    drop(Node::start(&cli, &[]));
+    assert_eq!(fs::read_to_string(&victim).expect("reads"), "precious");
+}
+
+/// What may happen to the files under a running node; the suffixes of those that are removed, and whether a copy takes the place.
+const CASES: [(&str, &[&str], bool); 4] = [
+    ("a copy is moved over it", &[], true),
+    ("a copy is moved over it, and its log is removed", &["-wal", "-shm"], true),
+    ("all is removed", &["", "-wal", "-shm"], false),
+    ("its log is removed", &["-wal", "-shm"], false),
+];
+
+#[test]
+fn a_file_that_was_removed_or_replaced_under_a_node_is_not_written_to() {
+    for (case, removed, replaced) in CASES {
+        let cli = Cli::filled(&trace("before"));
+        let node = Node::start(&cli, &[]);
+        applied(&cli);
+        let file = cli.data_dir().join("decisiongraph.db");
+        let copy = cli.path("copy.db");
+        rusqlite::Connection::open(&file)
+            .and_then(|conn| conn.execute("VACUUM INTO ?1", [text(&copy)]).map(|_| conn.close()))
+            .expect("copies")
+            .expect("closes");
+        for suffix in removed {
+            fs::remove_file(format!("{}{suffix}", file.display())).expect("removes");
+        }
+        if replaced {
+            fs::rename(&copy, &file).expect("replaces");
+        }
+        let refused = cli.pipe(&["append", "-", "--json"], trace("after").join("\n").as_bytes());
+        assert_ne!(refused.code, 0, "{case}: {}", refused.stdout);
+        assert!(!refused.stdout.contains("accepted\":3"), "{case}: {}", refused.stdout);
+        wait_until("health is failed", || cli.run(&["health", "--json"]).code == 11);
+        let health = cli.run(&["health"]);
+        let told = ["while it was open, so nothing more is written", "next: stop every process that uses the file"];
+        for part in told {
+            assert!(health.stdout.contains(part), "{case}: {part}: {}", health.stdout);
+        }
+        let word = if replaced && removed.is_empty() { "replaced by another file" } else { "was " };
+        assert!(health.stdout.contains(word), "{case}: {}", health.stdout);
+        drop(node);
+    }
+}
