@@ -27,6 +27,7 @@ pub mod launch;
 pub mod model;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+pub mod process;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod since;
 #[cfg(feature = "sqlite")]
@@ -115,7 +116,8 @@ pub trait Store: Send + Sync + 'static {
     // ── ownership ───────────────────────────────────────────────────────────────────────────────────────────────
 
     /// Says that this process is alive for `ttl` from now, on the database's clock. First call and renewal alike; `fenced` when
-    /// another incarnation lives under the same name.
+    /// another incarnation lives under the same name. A clock that is set back ends the leases that were given under the time before, but
+    /// for those that have no more than twice their `ttl` left: who is alive renews its own.
     async fn heartbeat(&self, owner: &Owner, ttl: Duration) -> Result<()>;
 
     /// The heartbeat of a node: [`Store::heartbeat`], and what the others have to know of it.

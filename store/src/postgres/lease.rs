@@ -9,7 +9,7 @@ use super::errors::During as _;
 use super::member::tell_members;
 use super::pool::Connections;
 use super::values::Key;
-use crate::{Acquisition, Epoch, Generation, Lease, Owner, Position, Result, Scope, StoreError};
+use crate::{Acquisition, Epoch, Generation, Lease, Owner, Position, Result, Scope, StoreError, process};
 use deadpool_postgres::ClientWrapper;
 use decisiongraph_projections::digest::rolling::RollingDigest;
 use decisiongraph_projections::{Category, LogSeq, catalogue};
@@ -25,7 +25,10 @@ pub(super) async fn heartbeat(store: &PostgresStore, owner: &Owner, ttl: Duratio
     let client = store.connections.get().await?;
     let statement = client.prepare_cached(include_str!("sql/heartbeat.sql")).await.during(what)?;
     let incarnation = Key::from(owner.incarnation);
-    let renewed = client.execute(&statement, &[&owner.node, &incarnation, &ttl.as_secs_f64()]).await.during(what)?;
+    let renewed = client
+        .execute(&statement, &[&owner.node, &incarnation, &ttl.as_secs_f64(), &process::this()])
+        .await
+        .during(what)?;
     if renewed == 1 {
         return Ok(());
     }

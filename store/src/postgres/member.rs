@@ -5,7 +5,7 @@
 use super::PostgresStore;
 use super::errors::During as _;
 use super::values::Key;
-use crate::{Cordon, Member, MemberFacts, Owner, Result, StoreError};
+use crate::{Cordon, Member, MemberFacts, Owner, Result, StoreError, process};
 use deadpool_postgres::ClientWrapper;
 use decisiongraph_projections::TenantId;
 use std::time::Duration;
@@ -16,7 +16,10 @@ pub(super) async fn join(store: &PostgresStore, owner: &Owner, ttl: Duration, fa
     let statement = client.prepare_cached(include_str!("sql/join.sql")).await.during(what)?;
     let (incarnation, ttl) = (Key::from(owner.incarnation), ttl.as_secs_f64());
     let joined = client
-        .query_opt(&statement, &[&owner.node, &incarnation, &ttl, &facts.address, &facts.program, &facts.protocol])
+        .query_opt(
+            &statement,
+            &[&owner.node, &incarnation, &ttl, &facts.address, &facts.program, &facts.protocol, &process::this()],
+        )
         .await
         .during(what)?;
     match joined.map(|row| row.get(0)) {

@@ -1,6 +1,6 @@
 //! Who is alive, and who owns a scope. The database's clock decides: here that is the host's, as SQLite reads it.
 
-use crate::{Acquisition, Epoch, Generation, Lease, Owner, Position, Result, Scope, StoreError};
+use crate::{Acquisition, Epoch, Generation, Lease, Owner, Position, Result, Scope, StoreError, process};
 use decisiongraph_projections::digest::rolling::RollingDigest;
 use decisiongraph_projections::{LogSeq, catalogue};
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -18,7 +18,9 @@ pub(super) fn heartbeat(conn: &Connection, owner: &Owner, ttl: Duration) -> Resu
         owner.node,
         owner.incarnation.as_bytes(),
         now.saturating_add(ttl_ms),
-        now
+        now,
+        now.saturating_sub(ttl_ms),
+        process::this()
     ])?;
     if renewed != 1 {
         return Err(StoreError::fenced(format!("another process runs under the name {:?}", owner.node)));
@@ -40,7 +42,7 @@ pub(super) fn acquire(conn: &Connection, scope: &Scope, owner: &Owner) -> Result
     let now = super::now_ms(conn)?;
     let held = conn
         .prepare_cached(include_str!("sql/lease_holder.sql"))?
-        .query_row(params![scope.tenant.as_str(), scope.projection], |row| {
+        .query_row(params![scope.tenant.as_str(), scope.projection, now], |row| {
             Ok((row.get::<_, Option<String>>(0)?, row.get::<_, Option<[u8; 16]>>(1)?, row.get::<_, Option<i64>>(2)?))
         })
         .optional()?;

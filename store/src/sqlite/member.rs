@@ -1,6 +1,6 @@
 //! Membership: who says it is a node, what operators want of it, and tenants that change hands.
 
-use crate::{Cordon, Member, MemberFacts, Owner, Result, StoreError};
+use crate::{Cordon, Member, MemberFacts, Owner, Result, StoreError, process};
 use decisiongraph_projections::TenantId;
 use rusqlite::{Connection, params};
 use std::time::Duration;
@@ -14,8 +14,8 @@ pub(super) fn join(conn: &Connection, owner: &Owner, ttl: Duration, facts: &Memb
     let now = super::now_ms(conn)?;
     let ttl_ms = i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX / 4);
     conn.execute(
-        "DELETE FROM dg_node WHERE expires_at_ms < ?1 AND node <> ?2",
-        params![now - FORGOTTEN_AFTER_MS, owner.node],
+        "DELETE FROM dg_node WHERE (expires_at_ms < ?1 OR not_before_ms > ?2) AND node <> ?3",
+        params![now - FORGOTTEN_AFTER_MS, now + FORGOTTEN_AFTER_MS, owner.node],
     )?;
     let renewed = conn.prepare_cached(include_str!("sql/member_join.sql"))?.execute(params![
         owner.node,
@@ -24,7 +24,9 @@ pub(super) fn join(conn: &Connection, owner: &Owner, ttl: Duration, facts: &Memb
         now,
         facts.address,
         facts.program,
-        facts.protocol
+        facts.protocol,
+        now.saturating_sub(ttl_ms),
+        process::this()
     ])?;
     if renewed != 1 {
         return Err(StoreError::fenced(format!("another process runs under the name {:?}", owner.node)));
@@ -68,7 +70,7 @@ pub(super) fn uncordon(conn: &Connection, node: &str) -> Result<()> {
 pub(super) fn members(conn: &Connection) -> Result<Vec<Member>> {
     let now = super::now_ms(conn)?;
     let mut statement = conn.prepare_cached(include_str!("sql/members.sql"))?;
-    let mut rows = statement.query([])?;
+    let mut rows = statement.query([now])?;
     let mut members = Vec::new();
     while let Some(row) = rows.next()? {
         let (incarnation, expires): ([u8; 16], i64) = (row.get(1)?, row.get(5)?);

@@ -54,6 +54,8 @@ impl Blank {
                 "ALTER TABLE dg_scope DROP COLUMN drift_generation",
                 "ALTER TABLE dg_scope DROP COLUMN drift_found_at_ms",
                 "ALTER TABLE dg_scope DROP COLUMN drift_run",
+                "ALTER TABLE dg_node DROP COLUMN not_before_ms",
+                "ALTER TABLE dg_node DROP COLUMN process",
                 "DELETE FROM refinery_schema_history WHERE version >= 10",
                 "UPDATE dg_schema SET serves_from = 9",
             ],
@@ -72,6 +74,7 @@ impl Blank {
                 "CREATE INDEX dg_cg_edges_from ON dg_cg_edges (tenant_id, generation, from_node_id_key, log_seq)",
                 "CREATE INDEX dg_cg_edges_to ON dg_cg_edges (tenant_id, generation, to_node_id_key, log_seq)",
                 "ALTER TABLE dg_scope DROP COLUMN drift_generation, DROP COLUMN drift_found_at, DROP COLUMN drift_run",
+                "ALTER TABLE dg_node DROP COLUMN not_before, DROP COLUMN process",
                 "DELETE FROM refinery_schema_history WHERE version >= 7",
                 "UPDATE dg_schema SET serves_from = 6",
             ],
@@ -93,6 +96,8 @@ impl Blank {
                 "ALTER TABLE dg_scope DROP COLUMN drift_generation",
                 "ALTER TABLE dg_scope DROP COLUMN drift_found_at_ms",
                 "ALTER TABLE dg_scope DROP COLUMN drift_run",
+                "ALTER TABLE dg_node DROP COLUMN not_before_ms",
+                "ALTER TABLE dg_node DROP COLUMN process",
                 "DELETE FROM refinery_schema_history WHERE version >= 13",
                 "UPDATE dg_schema SET serves_from = 12",
             ],
@@ -106,6 +111,7 @@ impl Blank {
                 "UPDATE dg_precedent_index SET row_key = '\\x00000000'::bytea || substr(row_key, 5), \
                  trace_id_key = '\\x00000000'::bytea || substr(trace_id_key, 5)",
                 "ALTER TABLE dg_scope DROP COLUMN drift_generation, DROP COLUMN drift_found_at, DROP COLUMN drift_run",
+                "ALTER TABLE dg_node DROP COLUMN not_before, DROP COLUMN process",
                 "DELETE FROM refinery_schema_history WHERE version >= 9",
                 "UPDATE dg_schema SET serves_from = 8",
             ],
@@ -125,6 +131,20 @@ impl Blank {
                  WHERE contype = 'c' AND conname ~ '_(tenant|tags|digest)$' AND connamespace = 'public'::regnamespace LOOP \
                  EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', rule.t, rule.conname); END LOOP; END $$",
             ],
+        }
+    }
+
+    /// What the lease of every process looks like once the database's clock was set back by so many seconds.
+    pub fn clock_set_back(self, seconds: u32) -> String {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Blank::Sqlite => format!(
+                "UPDATE dg_node SET not_before_ms = not_before_ms + {seconds}000, expires_at_ms = expires_at_ms + {seconds}000"
+            ),
+            #[cfg(feature = "throwaway-postgres")]
+            Blank::Postgres => format!(
+                "UPDATE dg_node SET not_before = not_before + '{seconds} s'::interval, expires_at = expires_at + '{seconds} s'::interval"
+            ),
         }
     }
 

@@ -177,3 +177,50 @@ pub async fn two_processes_take_one_scope(blank: Blank) {
         .count();
     assert_eq!(acquired, 1);
 }
+
+/// A lease of which more is left than could have been given was given before the clock was set back.
+pub async fn a_clock_that_is_set_back_freezes_nothing(blank: Blank) {
+    let fresh = blank.migrated().await;
+    let (me, you) = (owner("n1"), owner("n2"));
+    let facts = MemberFacts { protocol: 1, ..MemberFacts::default() };
+    fresh.store.join(&me, LONG, &facts).await.expect("alive");
+    fresh.store.heartbeat(&you, LONG).await.expect("alive");
+    acquire(&fresh.store, &scope(), &me).await;
+    let run = NewRun {
+        run_id: uuid::Uuid::new_v4(),
+        tenant: tenant(),
+        projections: vec![scope().projection],
+        mode: RunMode::CatchUp,
+        until: None,
+        owner: me.clone(),
+    };
+    fresh.store.create_run(&run).await.expect("a job");
+
+    // By less than the lease: it takes a little longer.
+    fresh.raw(&blank.clock_set_back(300)).await;
+    assert_eq!(held(&fresh, &scope(), &you).await.map(|(by, _)| by).as_deref(), Some("n1"));
+    // By more than it.
+    fresh.raw(&blank.clock_set_back(3_600)).await;
+    let view = fresh.store.view().await.expect("a view");
+    assert!(!row(&fresh, &scope()).await.owner_live);
+    assert!(!view.scope_heads(None, 10).await.expect("heads")[0].owner_live);
+    assert_eq!(view.members().await.expect("members")[0].lease_left, Duration::ZERO);
+    assert!(!view.run(run.run_id).await.expect("an answer").expect("a job").node_live);
+    assert!(!view.runs(&ListFilter { limit: 1, ..ListFilter::default() }).await.expect("jobs")[0].node_live);
+    // Who is alive says so, as always, and keeps what it has.
+    fresh.store.join(&me, LONG, &facts).await.expect("alive");
+    assert_eq!(held(&fresh, &scope(), &you).await.map(|(by, _)| by).as_deref(), Some("n1"));
+    assert_eq!(
+        fresh.store.heartbeat(&owner("n1"), LONG).await.expect_err("the name is taken").category,
+        Category::Fenced
+    );
+
+    fresh.raw(&blank.clock_set_back(3_600)).await;
+    fresh.store.heartbeat(&you, LONG).await.expect("alive");
+    let (lease, _) = acquire(&fresh.store, &scope(), &you).await;
+    assert_eq!(lease.taken_from.as_deref(), Some("n1"));
+    let other = NewRun { run_id: uuid::Uuid::new_v4(), owner: you.clone(), ..run.clone() };
+    assert!(fresh.store.create_run(&other).await.expect("the dead one holds nothing").is_new());
+    assert_eq!(view.run(run.run_id).await.expect("an answer").expect("a job").state, RunState::Failed);
+    fresh.store.heartbeat(&owner("n1"), LONG).await.expect("the name is free");
+}

@@ -95,6 +95,7 @@ every_backend! {
         a_late_release_changes_nothing,
         leaving_frees_everything,
         a_name_belongs_to_one_incarnation,
+        a_clock_that_is_set_back_freezes_nothing,
         two_processes_take_one_scope,
     ]
     members [

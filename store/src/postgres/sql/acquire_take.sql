@@ -5,6 +5,7 @@ UPDATE dg_scope s
        writer_started = (SELECT a.backend_start FROM pg_stat_activity a WHERE a.pid = pg_backend_pid())
  WHERE s.tenant_id = $1 AND s.projection = $2 AND s.epoch = $5 AND s.epoch_token = $6
    AND NOT EXISTS (SELECT FROM dg_node n
-                    WHERE n.node = s.owner_node AND n.incarnation = s.owner_incarnation AND n.expires_at > clock_timestamp()
+                    WHERE n.node = s.owner_node AND n.incarnation = s.owner_incarnation
+                      AND n.expires_at > clock_timestamp() AND n.not_before <= clock_timestamp()
                       AND NOT (n.node = $3 AND n.incarnation = $4))
 RETURNING s.epoch, s.generation, s.cursor_seq, s.digest, s.version

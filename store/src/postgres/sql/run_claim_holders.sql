@@ -3,7 +3,8 @@
 SELECT c.run_id, n.node IS NOT NULL AND r.state IN ('queued', 'running'), c.projection, r.node
   FROM dg_run_claim c
   JOIN dg_run r ON r.run_id = c.run_id
-  LEFT JOIN dg_node n ON n.node = r.node AND n.incarnation = r.incarnation AND n.expires_at > clock_timestamp()
+  LEFT JOIN dg_node n ON n.node = r.node AND n.incarnation = r.incarnation
+        AND n.expires_at > clock_timestamp() AND n.not_before <= clock_timestamp()
  WHERE c.tenant_id = $1 AND c.projection = ANY ($2::text[]) AND c.run_id <> $3
  ORDER BY c.projection
    FOR UPDATE OF r

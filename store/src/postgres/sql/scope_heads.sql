@@ -7,7 +7,8 @@ WITH RECURSIVE tenants AS (
 )
 SELECT s.tenant_id, s.projection, s.owner_node,
        EXISTS (SELECT FROM dg_node n
-                WHERE n.node = s.owner_node AND n.incarnation = s.owner_incarnation AND n.expires_at > clock_timestamp()),
+                WHERE n.node = s.owner_node AND n.incarnation = s.owner_incarnation
+                  AND n.expires_at > clock_timestamp() AND n.not_before <= clock_timestamp()),
        s.epoch, s.cursor_seq, s.paused_at IS NOT NULL
   FROM tenants t
  CROSS JOIN LATERAL (SELECT * FROM dg_scope s WHERE s.tenant_id = t.tenant_id) AS s

@@ -7,5 +7,6 @@ SELECT s.tenant_id, s.projection, s.owner_node, n.node IS NOT NULL, s.epoch, s.e
             THEN to_char(s.drift_found_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') END, s.drift_run
   FROM dg_scope s
   LEFT JOIN dg_node n
-         ON n.node = s.owner_node AND n.incarnation = s.owner_incarnation AND n.expires_at > clock_timestamp()
+         ON n.node = s.owner_node AND n.incarnation = s.owner_incarnation
+        AND n.expires_at > clock_timestamp() AND n.not_before <= clock_timestamp()
  WHERE ($1::text IS NULL OR s.tenant_id = $1) AND ($2::text IS NULL OR s.projection = $2)

@@ -1,5 +1,5 @@
 -- Scopes as people see them (?1 is now), with whether the owner's process still lives; the condition is added behind.
-SELECT scope.tenant_id, scope.projection, scope.owner_node, coalesce(node.expires_at_ms > ?1, 0), scope.epoch,
+SELECT scope.tenant_id, scope.projection, scope.owner_node, coalesce(node.expires_at_ms > ?1 AND node.not_before_ms <= ?1, 0), scope.epoch,
        scope.epoch_token, scope.generation, scope.cursor, scope.digest, scope.version,
        strftime('%Y-%m-%dT%H:%M:%fZ', scope.updated_at_ms / 1000.0, 'unixepoch'),
        max(0, ?1 - scope.updated_at_ms) / 1000.0,
