@@ -92,7 +92,7 @@ fn a_data_directory_that_others_may_write_is_refused_and_nobody_in_it_is_asked()
     fs::remove_file(cli.data_dir().join("admin.sock")).expect("removes");
     // What was planted there before.
     let victim = cli.file("victim", "precious");
-    for name in ["node.lock", "node.json", "decisiongraph.db-wal"] {
+    for name in ["node.lock", "node.json", "decisiongraph.db-journal"] {
         symlink(&victim, cli.data_dir().join(name)).expect("plants");
         let message = cli.run(&["node", "--json"]).refused(2, "invalid_argument");
         assert!(message.contains("is a link"), "{message}");

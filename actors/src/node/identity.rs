@@ -75,7 +75,7 @@ mod tests {
         let second = Identity::draw(directory.path(), Some("b")).expect("drawn");
         assert_eq!((second.owner.node.as_str(), second.former), ("b", Some(first.owner.clone())));
         assert_ne!(first.owner.incarnation, second.owner.incarnation);
-        std::fs::write(directory.path().join(FILE), "{").expect("written");
+        std::fs::write(directory.path().join(IDENTITY_NAME), "{").expect("written");
         assert_eq!(Identity::draw(directory.path(), None).expect("drawn").former, None);
     }
 }
