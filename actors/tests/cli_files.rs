@@ -119,10 +119,9 @@ fn a_file_that_was_removed_or_replaced_under_a_node_is_not_written_to() {
         applied(&cli);
         let file = cli.data_dir().join("decisiongraph.db");
         let copy = cli.path("copy.db");
-        rusqlite::Connection::open(&file)
-            .and_then(|conn| conn.execute("VACUUM INTO ?1", [text(&copy)]).map(|_| conn.close()))
-            .expect("copies")
-            .expect("closes");
+        let conn = rusqlite::Connection::open(&file).expect("opens");
+        conn.execute("VACUUM INTO ?1", [text(&copy)]).expect("copies");
+        drop(conn);
         for suffix in removed {
             fs::remove_file(format!("{}{suffix}", file.display())).expect("removes");
         }
