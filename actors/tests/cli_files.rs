@@ -5,6 +5,7 @@ mod cli_support;
 
 use cli_support::node::{Node, applied, wait_until};
 use cli_support::{Cli, text, trace};
+use decisiongraph_store::launch::program;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::os::unix::net::UnixListener;
@@ -37,13 +38,13 @@ fn private(directory: &Path) {
 
 /// The program behind a shell that set this umask.
 fn under_umask(cli: &Cli, umask: &str, args: &[&str]) -> i32 {
-    let program = cli.command(args);
-    let mut shell = std::process::Command::new("sh");
+    let command = cli.command(args);
+    let mut shell = program("sh");
     shell
         .args(["-c", &format!("umask {umask}; exec \"$@\""), "sh"])
-        .arg(program.get_program())
-        .args(program.get_args());
-    for (name, value) in program.get_envs() {
+        .arg(command.get_program())
+        .args(command.get_args());
+    for (name, value) in command.get_envs() {
         match value {
             Some(value) => shell.env(name, value),
             None => shell.env_remove(name),

@@ -87,11 +87,12 @@ fn gone(_: i32, _: u64) -> bool {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
-    use std::process::{Command, Stdio};
+    use crate::launch::program;
+    use std::process::Stdio;
 
     #[test]
     fn a_process_is_gone_once_it_has_ended_and_not_before() {
-        let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().expect("starts");
+        let mut child = program("cat").stdin(Stdio::piped()).spawn().expect("starts");
         let stat = Stat::of(&child.id().to_string()).expect("is there");
         let (place, _, _) = this().and_then(parts).expect("Linux");
         let name = format!("{place}/{}/{}", child.id(), stat.start);
