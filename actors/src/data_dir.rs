@@ -1,8 +1,9 @@
 //! The data directory: where the embedded store, the admin socket, the node's lock and its name lie.
 //!
-//! *Guarantees.* It is this user's alone: the directory has mode 0700 and each file in it 0600, whatever the umask. A directory or file
-//! that others may write, or that belongs to another user, is refused by name, with the command that mends it. One that others may
-//! read is taken, and closed to them. A link in the place of one of the files is refused: it leads where its maker wants.
+//! *Guarantees.* It is this user's alone: the directory has mode 0700 and each file in it 0600, whatever the umask. A
+//! directory or file that others may write, or that belongs to another user, is refused by name, with the command that
+//! mends it. One that others may read is taken, and closed to them. A link in the place of one of the files is refused:
+//! it leads where its maker wants.
 
 use crate::admin::AdminError;
 use crate::admin::rpc::SOCKET_NAME;
@@ -68,8 +69,8 @@ pub fn own(directory: &Path) -> Result<(), AdminError> {
     Ok(())
 }
 
-/// Whether the directory is this user's, and nobody else may put files into it. `invalid_argument` when not: what is found in it may be
-/// anybody's.
+/// Whether the directory is this user's, and nobody else may put files into it. `invalid_argument` when not: what is
+/// found in it may be anybody's.
 pub fn trust(directory: &Path) -> Result<(), AdminError> {
     let facts = fs::metadata(directory).map_err(|error| {
         AdminError::new(

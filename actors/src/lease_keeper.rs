@@ -5,7 +5,7 @@
 //!
 //! *Never here:* safety. A commit is checked by epoch, cursor and generation in the database, whatever this actor believes.
 
-use crate::engine::alive::RENEWALS_PER_LEASE;
+use crate::engine::alive::{AGAIN, RENEWALS_PER_LEASE};
 use crate::node::{Guard, Shared};
 use crate::supervision::Vitals;
 use crate::telemetry::LeaseChange;
@@ -15,8 +15,6 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use ractor_cluster::RactorMessage;
 use std::time::{Duration, Instant};
 
-/// Pause after a renewal that failed.
-const AGAIN: Duration = Duration::from_millis(300);
 /// Longest wait for the hand-over when the node stops.
 const LEAVE: Duration = Duration::from_secs(2);
 

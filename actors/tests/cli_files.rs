@@ -143,3 +143,58 @@ fn a_file_that_was_removed_or_replaced_under_a_node_is_not_written_to() {
         drop(node);
     }
 }
+
+/// The events of a file that lies alone in a directory.
+fn events_of(cli: &Cli, file: &Path, directory: &str) -> usize {
+    let alone = cli.path(directory);
+    fs::create_dir(&alone).expect("makes");
+    fs::copy(file, alone.join("decisiongraph.db")).expect("copies");
+    cli.json(&["events", "--data-dir", text(&alone)])["events"].as_array().map_or(0, Vec::len)
+}
+
+#[test]
+fn a_clean_stop_leaves_the_whole_log_in_the_one_file() {
+    let cli = Cli::filled(&trace("by-commands"));
+    let file = cli.data_dir().join("decisiongraph.db");
+    assert_eq!(events_of(&cli, &file, "after-commands"), 3);
+    let mut node = Node::start(&cli, &[]);
+    assert_eq!(cli.pipe(&["append", "-"], trace("by-a-node").join("\n").as_bytes()).code, 0);
+    applied(&cli);
+    node.signal("TERM");
+    assert_eq!(node.ended(), Some(0));
+    assert_eq!(events_of(&cli, &file, "after-a-node"), 6);
+    let log = fs::metadata(cli.data_dir().join("decisiongraph.db-wal")).map_or(0, |facts| facts.len());
+    assert_eq!(log, 0, "nothing is left beside it");
+}
+
+#[test]
+fn a_backup_is_whole_private_and_made_beside_a_running_node() {
+    let cli = Cli::filled(&trace("before"));
+    let (alone, beside) = (cli.path("alone.db"), cli.path("it's beside.db"));
+    assert_eq!(cli.json(&["backup", text(&alone)])["events"], 3);
+    let node = Node::start(&cli, &[]);
+    assert_eq!(cli.pipe(&["append", "-"], trace("under-a-node").join("\n").as_bytes()).code, 0);
+    applied(&cli);
+    let told = cli.run(&["backup", text(&beside)]);
+    assert!(told.stdout.contains("holds 6 events, up to log_seq 6"), "{}{}", told.stdout, told.stderr);
+    assert_eq!((mode(&alone), mode(&beside)), (0o600, 0o600));
+    for (args, part) in [
+        (&["backup", text(&beside), "--json"][..], "is not overwritten"),
+        (&["backup", "x.db", "--node", "127.0.0.1:1", "--json"], "on the machine that has the file"),
+    ] {
+        let message = cli.run(args).refused(2, "invalid_argument");
+        assert!(message.contains(part), "{message}");
+    }
+    cli.run(&["backup", "/nowhere/at/all.db", "--json"]).refused(1, "storage");
+    drop(node);
+    // What was copied is a store like any other.
+    fs::create_dir(cli.path("restored")).expect("makes");
+    let restored = cli.path("restored");
+    fs::rename(&beside, restored.join("decisiongraph.db")).expect("puts back");
+    assert_eq!(cli.run(&["verify", "--data-dir", text(&restored)]).code, 0);
+    assert_eq!(events_of(&cli, &alone, "the-first"), 3);
+    assert!(
+        all(cli.dir.path()).iter().all(|path| !text(path).contains(".decisiongraph-backup-")),
+        "nothing is left over"
+    );
+}

@@ -1,27 +1,32 @@
-//! Promise: a crash at any point loses nothing and applies nothing twice. The real binary is killed with SIGKILL at every named point
-//! around a batch commit, a flip and a cleanup, on both backends; right after the crash each digest is that of its rows, and after the
-//! next run cursor, rows and digests are those of a run that was never interrupted.
+//! Promise: a crash at any point loses nothing and applies nothing twice. The real binary is killed with SIGKILL at
+//! every named point around a batch commit, a flip and a cleanup, on both backends; right after the crash each digest
+//! is that of its rows, and after the next run cursor, rows and digests are those of a run that was never interrupted.
 
 mod support;
 
 use decisiongraph_projections::LogSeq;
-use decisiongraph_store::{RunMode, Store, crash, launch};
+use decisiongraph_store::{DatabaseUrl, RunMode, Store, StoreOptions, crash, launch, open, throwaway};
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::Output;
+use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 use support::*;
 
 const SIGKILL: i32 = 9;
 const TRACES: usize = 24;
 
 fn command(db: &Db, words: &[&str], crash_at: Option<&str>) -> Output {
+    program(&db.url(), words, crash_at).output().expect("the binary runs")
+}
+
+fn program(url: &str, words: &[&str], crash_at: Option<&str>) -> Command {
     let mut command = launch::program(env!("CARGO_BIN_EXE_decisiongraph"));
-    command.args(["--database", &db.url(), "--json"]).args(words);
+    command.args(["--database", url, "--json"]).args(words);
     command.env("DECISIONGRAPH_LEASE_MS", "400").env("DECISIONGRAPH_OWN_PARTITION_EVENTS", "100");
     if let Some(point) = crash_at {
         command.env("DECISIONGRAPH_CRASH_AT", point);
     }
-    command.output().expect("the binary runs")
+    command
 }
 
 fn succeeds(db: &Db, words: &[&str]) {
@@ -117,7 +122,8 @@ async fn rebuild_survives(kind: &str) {
     assert_eq!(crashed.iter().map(String::as_str).collect::<Vec<_>>(), sorted(all), "every point was met");
 }
 
-/// Nothing of the old generations is left, once the transactions of other tests that are older than the flip have ended.
+/// Nothing of the old generations is left, once the transactions of other tests that are older than the flip have
+/// ended.
 async fn everything_is_swept(store: &Arc<dyn Store>) {
     let swept = async {
         let mut look = tokio::time::interval(std::time::Duration::from_millis(50));
@@ -208,4 +214,93 @@ async fn an_orphaned_rebuild_is_adopted() {
         let scopes: Vec<decisiongraph_actors::engine::ScopeReport> = serde_json::from_str(report).expect("JSON");
         assert!(scopes[0].from > LogSeq::ORIGIN, "{kind}: it went on from {}", scopes[0].from);
     }
+}
+
+/// With a lease of ten minutes, which nobody waits for here.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_successor_on_the_machine_of_a_dead_process_does_not_wait_for_its_lease() {
+    for kind in ["sqlite", "postgres"] {
+        let (db, store) = database(kind).await;
+        for (words, point) in [
+            (["catch-up", "--batch-size", "16"], "commit.before_commit:3"),
+            (["rebuild", "--batch-size", "16"], "build.after_commit:3"),
+        ] {
+            let mut dies = program(&db.url(), &words, Some(point));
+            let died = dies.env("DECISIONGRAPH_LEASE_MS", "600000").output().expect("the binary runs");
+            assert_eq!(died.status.signal(), Some(SIGKILL), "{kind} {words:?}");
+            let mut next = program(&db.url(), &words, None);
+            ends_well(next.env("DECISIONGRAPH_LEASE_MS", "600000"), kind).await;
+        }
+        let expected = uninterrupted(kind).await;
+        assert_eq!(positions(&store).await, expected, "{kind}");
+    }
+}
+
+/// Promise: a job without a node gets over what a job in a node gets over. The process is held at a point while its
+/// server is restarted as if the power had failed, so that the next thing it does, a read or a commit, meets a lost
+/// connection.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_without_a_node_survives_immediate_restarts_of_its_database() {
+    let expected = uninterrupted("postgres").await;
+    let server = throwaway::Server::start().await.expect("a server");
+    for (words, points) in [
+        ("catch-up", &["commit.begin:2", "commit.before_commit:2", "commit.after_commit:2"][..]),
+        (
+            "rebuild",
+            &["build.begin:2", "build.after_commit:2", "finish.before_index", "flip.begin", "flip.after_commit"],
+        ),
+    ] {
+        for point in points {
+            let database = server.fresh_database().await.expect("a database");
+            let url = DatabaseUrl::parse(database.url()).expect("a URL");
+            let store = open(&url, StoreOptions::default()).await.expect("opens");
+            append(&store, &returning(TRACES / 8)).await;
+            append(&store, &log(TRACES, 0)).await;
+            if words == "rebuild" {
+                ends_well(&mut program(database.url(), &["catch-up"], None), point).await;
+            }
+            let mut job = program(database.url(), &[words, "--batch-size", "16"], None);
+            let mut job = job.env("DECISIONGRAPH_STOP_AT", point).stdout(Stdio::piped()).stderr(Stdio::piped());
+            job = job.env("DECISIONGRAPH_LEASE_MS", "3000");
+            let child = job.spawn().expect("starts");
+            let pid = child.id();
+            stopped(pid, point).await;
+            server.restart(throwaway::StopMode::Immediate).await.expect("restarts");
+            launch::signal(pid, "CONT").expect("goes on");
+            let ended = tokio::task::spawn_blocking(move || child.wait_with_output());
+            let ended = tokio::time::timeout(PATIENCE, ended).await.expect("it ends").expect("no panic").expect("ends");
+            assert!(ended.status.success(), "{words} at {point}: {}", String::from_utf8_lossy(&ended.stderr));
+            let store = open(&url, StoreOptions::default()).await.expect("opens");
+            assert_eq!(positions(&store).await, expected, "{words} at {point}");
+            let filter = decisiongraph_store::ListFilter { limit: 1, ..Default::default() };
+            let run = store.view().await.expect("view").runs(&filter).await.expect("runs").remove(0);
+            assert_eq!(run.state, decisiongraph_store::RunState::Completed, "{words} at {point}: {run:?}");
+        }
+    }
+}
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until the process is held at its point.
+async fn stopped(pid: u32, point: &str) {
+    let held = async {
+        let mut look = tokio::time::interval(Duration::from_millis(10));
+        while !std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it lives").contains(") T ") {
+            look.tick().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, held).await.unwrap_or_else(|_| panic!("{point} is never met"));
+}
+
+/// Runs it to its end, which is soon and good.
+async fn ends_well(command: &mut Command, what: &str) {
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
+    let pid = child.id();
+    let ended = tokio::task::spawn_blocking(move || child.wait_with_output());
+    let Ok(ended) = tokio::time::timeout(PATIENCE, ended).await else {
+        let _ = launch::signal(pid, "KILL");
+        panic!("{what}: no end within {PATIENCE:?}");
+    };
+    let ended = ended.expect("no panic").expect("ends");
+    assert!(ended.status.success(), "{what}: {}", String::from_utf8_lossy(&ended.stderr));
 }

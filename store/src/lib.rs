@@ -71,6 +71,12 @@ pub trait Store: Send + Sync + 'static {
     /// Where it is, without secrets: `postgres://user@host:port/database` or `sqlite:PATH`.
     fn address(&self) -> String;
 
+    /// Ends what is under way, for a process that ends. An embedded store writes no more from here on, and leaves its whole log in
+    /// the one file, unless another process still has it open.
+    async fn close(&self) -> Result<()> {
+        Ok(())
+    }
+
     // ── schema ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     /// Brings the schema up to this program's. Safe to run twice and by two processes at once; `version_mismatch` when the
@@ -126,6 +132,10 @@ pub trait Store: Send + Sync + 'static {
     /// Gives up everything this process holds, whatever its number: its lease is over, so nobody owns its scopes any more. Also said of
     /// another process that is known to be dead.
     async fn leave(&self, owner: &Owner) -> Result<()>;
+
+    /// Ends the leases of processes of this machine that are known to be gone ([`process::is_gone`]): their successors need not wait.
+    /// Whose they were.
+    async fn end_leases_of_the_dead(&self) -> Result<Vec<Owner>>;
 
     /// Gives up this process's scopes of these tenants, when none of its workers is at them any more: leases that are still about are
     /// void. Waits for commits that are under way. How many scopes it were.

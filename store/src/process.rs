@@ -1,7 +1,9 @@
-//! A process, named exactly: the boot of its machine, its namespaces of process numbers and of time, its number, and its start.
+//! A process, named exactly: the boot of its machine, its namespaces of process numbers and of time, its number, and
+//! its start.
 //!
-//! *Guarantees.* [`is_gone`] is true only of a process that this machine would have to know, since the same boot and in the same
-//! namespaces, and does not. Of every other one it says nothing: that one may live on another machine or in another container.
+//! *Guarantees.* [`is_gone`] is true only of a process that this machine would have to know, since the same boot and in
+//! the same namespaces, and does not. Of every other one it says nothing: that one may live on another machine or in
+//! another container.
 
 use std::sync::OnceLock;
 

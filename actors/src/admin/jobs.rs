@@ -72,15 +72,9 @@ pub(crate) fn run_request(request: JobRequest, mode: RunMode) -> Result<RunReque
 /// A job that was asked for before, under the same id.
 async fn again(engine: &Engine, known: Run, control: &Control) -> Result<RunReport, AdminError> {
     if has_ended(known.state) {
-        return Ok(stored_report(known));
+        return Ok(RunReport::stored(known));
     }
     engine.resume(known.run_id, control).await.map_err(advise)
-}
-
-/// What the row of an ended job says of it.
-fn stored_report(run: Run) -> RunReport {
-    let scopes = recorded(&run).unwrap_or_default();
-    RunReport { run, scopes }
 }
 
 /// Where a job stands, as its row says: at once when it has ended, else after `wait_ms`.
@@ -91,7 +85,7 @@ pub async fn watch_run(store: &dyn Store, run_id: Uuid, wait_ms: u64) -> Result<
         tokio::time::sleep(Duration::from_millis(wait_ms.min(WATCH_MS_MAX))).await;
         run = find().await?;
     }
-    let report = has_ended(run.state).then(|| stored_report(run.clone()));
+    let report = has_ended(run.state).then(|| RunReport::stored(run.clone()));
     Ok(WatchReply { progress: progress(&run), run, report })
 }
 

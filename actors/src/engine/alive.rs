@@ -49,6 +49,9 @@ impl Trust {
 /// Renewals a lease: two may fail in a row before it is over.
 pub(crate) const RENEWALS_PER_LEASE: u32 = 3;
 
+/// Pause after a renewal that failed.
+pub(crate) const AGAIN: Duration = Duration::from_millis(300);
+
 /// A running renewal. Dropping it stops it.
 pub struct Alive {
     trust: Trust,
@@ -64,12 +67,26 @@ impl Alive {
         trust.extend(asked + lease);
         let window = trust.clone();
         let task = tokio::spawn(async move {
+            let mut failing = false;
             loop {
-                tokio::time::sleep(lease / RENEWALS_PER_LEASE).await;
+                tokio::time::sleep(if failing {
+                    AGAIN.min(lease / RENEWALS_PER_LEASE)
+                } else {
+                    lease / RENEWALS_PER_LEASE
+                })
+                .await;
                 let asked = Instant::now();
                 match store.heartbeat(&owner, lease).await {
-                    Ok(()) => window.extend(asked + lease),
-                    Err(error) => tracing::warn!(category = %error.category, "lease not renewed: {}", error.message),
+                    Ok(()) => {
+                        failing = false;
+                        window.extend(asked + lease);
+                    }
+                    // Told once.
+                    Err(error) => {
+                        if !std::mem::replace(&mut failing, true) {
+                            tracing::warn!(category = %error.category, "lease not renewed: {}", error.message);
+                        }
+                    }
                 }
             }
         });
@@ -79,6 +96,14 @@ impl Alive {
     /// The window that the renewals keep open.
     pub fn trust(&self) -> &Trust {
         &self.trust
+    }
+}
+
+impl Alive {
+    /// Stops it, and waits until it holds nothing of the store any more.
+    pub async fn stop(mut self) {
+        self.task.abort();
+        let _ = (&mut self.task).await;
     }
 }
 

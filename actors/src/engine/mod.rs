@@ -8,6 +8,7 @@
 pub(crate) mod alive;
 mod catch_up;
 pub(crate) mod drive;
+pub(crate) mod endure;
 mod fold;
 pub(crate) mod lane;
 pub(crate) mod mark;
@@ -209,9 +210,6 @@ impl Engine {
         self.alive(async |trust| {
             // The id was drawn here: a job that exists already is this one, whose first answer was lost.
             let run = self.when_free(|| self.store.create_run(&new)).await?.into_run();
-            if new.mode == RunMode::Rebuild {
-                self.abandon_older_builds(&run, &request.projections).await?;
-            }
             self.execute(&run, &request.projections, false, control, trust).await
         })
         .await
@@ -219,7 +217,7 @@ impl Engine {
 
     /// Goes on with an orphaned, failed or cancelled job under its old id.
     pub async fn resume(&self, run_id: Uuid, control: &Control) -> Result<RunReport> {
-        let run = self.store.view().await?.run(run_id).await?;
+        let run = self.when_free(async || self.store.view().await?.run(run_id).await).await?;
         let run = run.ok_or_else(|| StoreError::new(Category::NotFound, format!("there is no run {run_id}")))?;
         if run.state == RunState::Completed {
             return Err(StoreError::new(Category::Conflict, format!("run {run_id} is completed; start a new one")));
@@ -252,8 +250,13 @@ impl Engine {
             return work(trust).await;
         }
         *self.jobs.lock().await += 1;
-        let done = match Alive::start(Arc::clone(&self.store), self.owner.clone(), self.config.lease).await {
-            Ok(alive) => work(alive.trust()).await,
+        let start = || Alive::start(Arc::clone(&self.store), self.owner.clone(), self.config.lease);
+        let done = match self.when_free(start).await {
+            Ok(alive) => {
+                let done = work(alive.trust()).await;
+                alive.stop().await;
+                done
+            }
             Err(error) => Err(error),
         };
         let mut jobs = self.jobs.lock().await;
@@ -280,6 +283,9 @@ impl Engine {
                 Err(error)
                     if (error.category == Category::Conflict || error.transient) && Instant::now() < deadline =>
                 {
+                    if error.category == Category::Conflict && self.bury().await {
+                        continue;
+                    }
                     if !std::mem::replace(&mut told, true) {
                         tracing::info!(
                             "{}; waiting at most {:?} in case its process is gone",
@@ -294,12 +300,30 @@ impl Engine {
         }
     }
 
+    /// Ends the leases of processes of this machine that are known to be gone. True when there were some.
+    async fn bury(&self) -> bool {
+        match self.store.end_leases_of_the_dead().await {
+            Ok(dead) => {
+                let names: Vec<&str> = dead.iter().map(|owner| owner.node.as_str()).collect();
+                if !names.is_empty() {
+                    tracing::info!("{} of this machine is gone; its lease is ended", names.join(", "));
+                }
+                !names.is_empty()
+            }
+            // Then the lease is waited for.
+            Err(error) => {
+                tracing::debug!(category = %error.category, "not known who is gone: {}", error.message);
+                false
+            }
+        }
+    }
+
     /// A rebuild of the same projections that says `running` and whose process is gone. Waits for a lease that may be a dead one's.
     async fn orphaned_rebuild(&self, request: &RunRequest) -> Result<Option<Uuid>> {
         let filter = ListFilter { tenant: Some(request.tenant.clone()), projection: None, open_only: true, limit: 100 };
         let deadline = Instant::now() + self.config.lease + HELD_PAUSE;
         loop {
-            let runs = self.store.view().await?.runs(&filter).await?;
+            let runs = self.when_free(async || self.store.view().await?.runs(&filter).await).await?;
             let same = runs.into_iter().find(|run| {
                 run.mode == RunMode::Rebuild
                     && run.state == RunState::Running
@@ -307,6 +331,7 @@ impl Engine {
             });
             match same {
                 Some(run) if !run.node_live => return Ok(Some(run.run_id)),
+                Some(_) if self.bury().await => {}
                 Some(_) if Instant::now() < deadline => tokio::time::sleep(HELD_PAUSE).await,
                 _ => return Ok(None),
             }
@@ -327,6 +352,7 @@ impl Engine {
         Ok(())
     }
 
+    /// Works a recorded job off through faults that pass.
     async fn execute(
         &self,
         run: &Run,
@@ -335,11 +361,9 @@ impl Engine {
         control: &Control,
         trust: &Trust,
     ) -> Result<RunReport> {
-        let done = self.carry_out(run, projections, resume, control, trust).await;
-        if let Err(error) = &done {
-            self.give_up(run, error).await;
-        }
-        done
+        let abandons = !resume && run.mode == RunMode::Rebuild;
+        let job = endure::Alone { engine: self, projections, abandons, control, trust };
+        endure::endure(self, run.clone(), resume, control, &job).await
     }
 
     /// Marks a job failed that met an error it cannot get over.

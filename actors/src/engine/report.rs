@@ -43,6 +43,12 @@ pub struct RunReport {
 }
 
 impl RunReport {
+    /// What the row of an ended job says of it.
+    pub fn stored(run: Run) -> RunReport {
+        let scopes = recorded(&run).unwrap_or_default();
+        RunReport { run, scopes }
+    }
+
     /// Whether a verify found drift.
     pub fn drifted(&self) -> bool {
         self.scopes.iter().any(|scope| scope.verify.as_ref().is_some_and(|verify| verify.drifted))

@@ -4,22 +4,18 @@
 //! seen by the replay coordinator and goes on from its durable position. Its end is always recorded, or its run is adopted.
 
 use super::follow::follow;
+use crate::engine::endure::{Endures, endure};
 use crate::engine::observed::job_ended;
 use crate::engine::{Control, RunReport, projections_of};
-use crate::failure::{Decision, decide};
 use crate::node::{Guard, Shared};
 use crate::supervision::Vitals;
 use crate::telemetry::signals;
-use decisiongraph_projections::Category;
-use decisiongraph_store::{Result as StoreResult, Run, RunMode, RunState, StoreError};
+use decisiongraph_store::{Result as StoreResult, Run, RunMode, StoreError};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use ractor_cluster::RactorMessage;
 use std::time::Instant;
 use tracing::Instrument as _;
 use uuid::Uuid;
-
-/// Faults in a row that are waited out before the job is given up: with the longest pause, some minutes.
-const FAULTS_MAX: u32 = 60;
 
 /// The actor.
 pub struct Job {
@@ -99,24 +95,34 @@ impl Actor for Job {
     }
 }
 
-/// Works the run off, through faults that pass.
-async fn work(shared: &Shared, mut run: Run, mut resume: bool, control: &Control) -> StoreResult<RunReport> {
-    let mut faults = 0;
-    loop {
-        let error = match attempt(shared, &run, resume, control).await {
-            Ok(report) => return Ok(report),
-            Err(error) => error,
-        };
-        faults += 1;
-        shared.database.suspect(&error);
-        if decide(&error, faults) == Decision::Fail || faults > FAULTS_MAX {
-            shared.engine.give_up(&run, &error).await;
-            return Err(error);
-        }
-        tracing::info!(run_id = %run.run_id, category = %error.category, "the job waits and goes on: {}", error.message);
-        run = again(shared, &run, control, faults).await?;
-        resume = true;
+/// A node waits for its database as long as it takes, and an operator may mend what does not pass.
+struct InNode<'a> {
+    shared: &'a Shared,
+    control: &'a Control,
+}
+
+impl Endures for InNode<'_> {
+    async fn attempt(&self, run: &Run, resume: bool) -> StoreResult<RunReport> {
+        attempt(self.shared, run, resume, self.control).await
     }
+
+    fn met(&self, error: &StoreError) {
+        self.shared.database.suspect(error);
+    }
+
+    fn is_hopeless(&self, _: &StoreError) -> bool {
+        false
+    }
+
+    async fn rest(&self, attempt: u32) {
+        tokio::time::sleep(self.shared.bounds.retry.before(attempt, self.shared.jitter())).await;
+        self.shared.database.up().await;
+    }
+}
+
+/// Works the run off, through faults that pass.
+async fn work(shared: &Shared, run: Run, resume: bool, control: &Control) -> StoreResult<RunReport> {
+    endure(&shared.engine, run, resume, control, &InNode { shared, control }).await
 }
 
 async fn attempt(shared: &Shared, run: &Run, resume: bool, control: &Control) -> StoreResult<RunReport> {
@@ -131,34 +137,4 @@ async fn attempt(shared: &Shared, run: &Run, resume: bool, control: &Control) ->
         }
         _ => shared.engine.carry_out(run, &projections, resume, control, &shared.trust).await,
     }
-}
-
-/// Takes the run again after a fault. An error: it is not this node's any more.
-async fn again(shared: &Shared, run: &Run, control: &Control, faults: u32) -> StoreResult<Run> {
-    let mut attempt = faults;
-    loop {
-        tokio::time::sleep(shared.bounds.retry.before(attempt, shared.jitter())).await;
-        shared.database.up().await;
-        match taken(shared, run.run_id, control).await {
-            Ok(run) => return Ok(run),
-            Err(error) if error.transient || error.category == Category::Unavailable => {
-                shared.database.suspect(&error);
-                attempt += 1;
-            }
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-async fn taken(shared: &Shared, run_id: Uuid, control: &Control) -> StoreResult<Run> {
-    let stored = shared.store.view().await?.run(run_id).await?;
-    let stored = stored.ok_or_else(|| StoreError::new(Category::NotFound, format!("run {run_id} is gone")))?;
-    if !matches!(stored.state, RunState::Queued | RunState::Running) {
-        return Err(StoreError::fenced(format!("run {run_id} was ended elsewhere: it is {}", stored.state.as_str())));
-    }
-    if stored.cancel_requested {
-        // Taking a run forgets who asked to stop it; the job does not.
-        control.cancel.request();
-    }
-    shared.store.adopt_run(run_id, &shared.owner).await
 }

@@ -46,6 +46,22 @@ pub(super) async fn leave(store: &PostgresStore, owner: &Owner) -> Result<()> {
     tell_members(&client).await
 }
 
+pub(super) async fn end_of_the_dead(store: &PostgresStore) -> Result<Vec<Owner>> {
+    let what = "end the leases of dead processes";
+    let client = store.connections.get().await?;
+    let processes = client.prepare_cached(include_str!("sql/processes.sql")).await.during(what)?;
+    let mut ended = Vec::new();
+    for row in client.query(&processes, &[]).await.during(what)? {
+        let (node, incarnation, name): (String, Key, String) = (row.get(0), row.get(1), row.get(2));
+        if process::is_gone(&name) {
+            let end = client.prepare_cached(include_str!("sql/end_lease.sql")).await.during(what)?;
+            client.execute(&end, &[&node, &incarnation, &name]).await.during(what)?;
+            ended.push(Owner { node, incarnation: incarnation.into() });
+        }
+    }
+    Ok(ended)
+}
+
 pub(super) async fn release(store: &PostgresStore, lease: &Lease) -> Result<()> {
     let what = "give up a scope";
     let client = store.connections.get().await?;

@@ -151,6 +151,10 @@ impl Store for PostgresStore {
         self.judged(lease::leave(self, owner)).await
     }
 
+    async fn end_leases_of_the_dead(&self) -> Result<Vec<Owner>> {
+        lease::end_of_the_dead(self).await
+    }
+
     async fn hand_over(&self, owner: &Owner, tenants: &[TenantId]) -> Result<u64> {
         let _overdue = self.connections.overdue(pool::READ_STATEMENTS);
         self.judged(member::hand_over(self, owner, tenants)).await

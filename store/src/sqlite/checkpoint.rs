@@ -61,6 +61,11 @@ impl Checkpoints {
         Ok(())
     }
 
+    /// Copies all that is left, and cuts the log off, on this connection. Of what somebody still reads the copy is left to a later one.
+    pub fn to_the_end(&self, conn: &Connection) -> Result<()> {
+        step(conn, "TRUNCATE").map(|_| ())
+    }
+
     /// Waits for the one that is under way.
     pub fn end(&self) {
         // Not under the lock: a writer who looks whether one is due holds up the last step of the one under way.

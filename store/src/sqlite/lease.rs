@@ -37,6 +37,26 @@ pub(super) fn leave(conn: &Connection, owner: &Owner) -> Result<()> {
     Ok(())
 }
 
+/// Ends the leases of processes of this machine that are gone.
+pub(super) fn end_of_the_dead(conn: &Connection) -> Result<Vec<Owner>> {
+    let now = super::now_ms(conn)?;
+    let mut running = conn.prepare_cached(
+        "SELECT node, incarnation, process FROM dg_node WHERE process IS NOT NULL AND expires_at_ms > ?1",
+    )?;
+    let mut ended = Vec::new();
+    let mut rows = running.query([now])?;
+    while let Some(row) = rows.next()? {
+        if process::is_gone(&row.get::<_, String>(2)?) {
+            ended.push(Owner { node: row.get(0)?, incarnation: Uuid::from_bytes(row.get(1)?) });
+        }
+    }
+    let mut end = conn.prepare_cached("UPDATE dg_node SET expires_at_ms = ?3 WHERE node = ?1 AND incarnation = ?2")?;
+    for owner in &ended {
+        end.execute(params![owner.node, owner.incarnation.as_bytes(), now])?;
+    }
+    Ok(ended)
+}
+
 /// Takes the scope with a new epoch, unless somebody else's lease is still running.
 pub(super) fn acquire(conn: &Connection, scope: &Scope, owner: &Owner) -> Result<Acquisition> {
     let now = super::now_ms(conn)?;

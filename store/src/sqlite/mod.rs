@@ -8,6 +8,7 @@
 //! SQLite's errors mean. A verb is a plain function over a connection that is already inside a transaction.
 
 mod append;
+pub mod backup;
 mod checkpoint;
 mod commit;
 mod drift;
@@ -112,6 +113,11 @@ impl Store for SqliteStore {
         blocking(move || file.migrate()).await
     }
 
+    async fn close(&self) -> Result<()> {
+        let database = self.database.clone();
+        blocking(move || database.close().map_err(|error| errors::named(&database.file.path, error))).await
+    }
+
     async fn schema_status(&self) -> Result<SchemaStatus> {
         let file = self.database.file.clone();
         blocking(move || file.schema_status()).await
@@ -178,6 +184,10 @@ impl Store for SqliteStore {
     async fn leave(&self, owner: &Owner) -> Result<()> {
         let owner = owner.clone();
         self.write(move |conn| lease::leave(conn, &owner)).await
+    }
+
+    async fn end_leases_of_the_dead(&self) -> Result<Vec<Owner>> {
+        self.write(lease::end_of_the_dead).await
     }
 
     async fn hand_over(&self, owner: &Owner, tenants: &[TenantId]) -> Result<u64> {

@@ -1,8 +1,9 @@
 //! The file as it lies on the disk: made private, and known again.
 //!
-//! *Guarantees.* A file that is made here is its owner's alone from its first moment, whatever the umask; SQLite gives the log and the index
-//! beside it the same mode. A link that leads nowhere is not followed. While a store is open, each write asks whether the path still
-//! leads to the files that were opened: into one that was removed or replaced, nothing more is written.
+//! *Guarantees.* A file that is made here is its owner's alone from its first moment, whatever the umask; SQLite gives
+//! the log and the index beside it the same mode. A link that leads nowhere is not followed. While a store is open,
+//! each write asks whether the path still leads to the files that were opened: into one that was removed or replaced,
+//! nothing more is written.
 
 use crate::{Result, StoreError};
 use decisiongraph_projections::Category;

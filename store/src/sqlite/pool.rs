@@ -133,11 +133,29 @@ impl Database {
     }
 }
 
+impl Database {
+    /// Ends what was begun, writes no more, and copies the whole log into the file, if no other process has it open. Blocks.
+    pub fn close(&self) -> Result<()> {
+        self.rest();
+        self.file.check_place()?;
+        let conn = lock(&self.file.writing);
+        conn.busy_timeout(READER_PATIENCE)?;
+        self.file.checkpoints.to_the_end(&conn)
+    }
+
+    /// Ends what was begun.
+    fn rest(&self) {
+        self.writer.end();
+        self.file.checkpoints.end();
+        // Readers first: the last connection to be closed copies the log into the file, and one that only reads cannot.
+        lock(&self.idle).clear();
+    }
+}
+
 impl Drop for Database {
     /// What was begun on the file is at its end with the store.
     fn drop(&mut self) {
-        self.writer.end();
-        self.file.checkpoints.end();
+        self.rest();
     }
 }
 

@@ -65,8 +65,8 @@ impl<T: Send, F: Fn(&Connection) -> Result<T> + Send> Job for Task<T, F> {
 
 /// The thread, and its queue.
 pub(super) struct Writer {
-    queue: Option<Sender<Box<dyn Job>>>,
-    thread: Option<JoinHandle<()>>,
+    queue: Mutex<Option<Sender<Box<dyn Job>>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
     /// The thread waits for the file's write lock, which another process holds.
     kept_out: Arc<AtomicBool>,
 }
@@ -88,7 +88,7 @@ impl Writer {
         };
         let thread = std::thread::Builder::new().name("sqlite-writer".to_owned()).spawn(serve);
         let thread = thread.map_err(|error| StoreError::internal(format!("no thread that writes: {error}")))?;
-        Ok(Writer { queue: Some(queue), thread: Some(thread), kept_out })
+        Ok(Writer { queue: Mutex::new(Some(queue)), thread: Mutex::new(Some(thread)), kept_out })
     }
 
     /// Does `work` in a transaction, alone or with whoever waits as well: maybe more than once, but for good only once.
@@ -99,7 +99,7 @@ impl Writer {
         let gone = || StoreError::internal("the thread that writes has ended");
         let (writer, answer) = oneshot::channel();
         let job = Box::new(Task { work, outcome: None, writer });
-        self.queue.as_ref().and_then(|queue| queue.send(job).ok()).ok_or_else(gone)?;
+        lock(&self.queue).as_ref().and_then(|queue| queue.send(job).ok()).ok_or_else(gone)?;
         answer.await.map_err(|_| gone())?
     }
 
@@ -109,9 +109,10 @@ impl Writer {
     }
 
     /// Waits until what is in the queue is done, also for writers who wait no longer. Blocks.
-    pub fn end(&mut self) {
-        drop(self.queue.take());
-        if let Some(thread) = self.thread.take() {
+    pub fn end(&self) {
+        drop(lock(&self.queue).take());
+        let thread = lock(&self.thread).take();
+        if let Some(thread) = thread {
             let _ = thread.join();
         }
     }

@@ -224,3 +224,27 @@ pub async fn a_clock_that_is_set_back_freezes_nothing(blank: Blank) {
     assert_eq!(view.run(run.run_id).await.expect("an answer").expect("a job").state, RunState::Failed);
     fresh.store.heartbeat(&owner("n1"), LONG).await.expect("the name is free");
 }
+
+pub async fn a_lease_is_ended_for_a_process_of_this_machine_that_is_gone(blank: Blank) {
+    let fresh = blank.migrated().await;
+    let (me, you) = (owner("n1"), owner("n2"));
+    let this = process::this().expect("Linux");
+    let (rest, _start) = this.rsplit_once('/').expect("a start");
+    let (place, _number) = rest.rsplit_once('/').expect("a number");
+    let boot = place.split('/').next().expect("a boot");
+    let elsewhere = place.replacen(boot, "another-boot", 1);
+    for (process, ended) in [
+        (this.to_owned(), false),
+        (format!("{elsewhere}/999999999/1"), false),
+        ("what a later program may say".to_owned(), false),
+        (format!("{place}/999999999/1"), true),
+    ] {
+        fresh.store.heartbeat(&me, LONG).await.expect("alive");
+        fresh.store.heartbeat(&you, LONG).await.expect("alive");
+        acquire(&fresh.store, &scope(), &me).await;
+        fresh.raw(&format!("UPDATE dg_node SET process = '{process}' WHERE node = 'n1'")).await;
+        let dead = fresh.store.end_leases_of_the_dead().await.expect("an answer");
+        assert_eq!(dead, if ended { vec![me.clone()] } else { Vec::new() }, "{process}");
+        assert_eq!(held(&fresh, &scope(), &you).await.is_none(), ended, "{process}");
+    }
+}

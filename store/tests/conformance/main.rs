@@ -96,6 +96,7 @@ every_backend! {
         leaving_frees_everything,
         a_name_belongs_to_one_incarnation,
         a_clock_that_is_set_back_freezes_nothing,
+        a_lease_is_ended_for_a_process_of_this_machine_that_is_gone,
         two_processes_take_one_scope,
     ]
     members [

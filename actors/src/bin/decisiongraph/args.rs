@@ -122,6 +122,7 @@ pub enum Command {
     Import(commands::import::Import),
     Append(commands::append::Append),
     Export(commands::export::Export),
+    Backup(commands::backup::Backup),
     #[command(visible_alias = "replay")]
     CatchUp(commands::catch_up::CatchUp),
     Rebuild(commands::rebuild::Rebuild),

@@ -1,6 +1,7 @@
 //! One file a command: its arguments, the request it makes, and the text for people.
 
 pub mod append;
+pub mod backup;
 pub mod catch_up;
 pub mod cluster;
 pub mod completions;
@@ -55,6 +56,7 @@ pub async fn run(cli: Cli, output: Output) -> Result<ExitCode, AdminError> {
         Command::Import(command) => command.run(&context).await,
         Command::Append(command) => command.run(&context).await,
         Command::Export(command) => command.run(&context).await,
+        Command::Backup(command) => command.run(&context).await,
         Command::CatchUp(command) => command.run(&context).await,
         Command::Rebuild(command) => command.run(&context).await,
         Command::Verify(command) => command.run(&context).await,

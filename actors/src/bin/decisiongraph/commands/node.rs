@@ -127,6 +127,9 @@ impl Node {
             }
         };
         listeners.close();
+        if let Err(error) = shared.store.close().await {
+            tracing::warn!(category = %error.category, "the store was not closed: {}", error.message);
+        }
         exporters.stop().await;
         Ok(ended)
     }

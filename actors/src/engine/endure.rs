@@ -1,0 +1,142 @@
+//! Endurance: a recorded job goes on through faults that pass, in a node and without one.
+//!
+//! *Guarantees.* After a fault that may pass the job waits, takes its run again under the same id, and goes on from its
+//! durable position. An end that was recorded and whose answer was lost is found in the run's row. What cannot pass by
+//! itself ends the job with its reason.
+
+use super::{Control, Engine, RunReport, Trust};
+use crate::failure::{Decision, Pauses, decide};
+use decisiongraph_projections::{Category, Projection};
+use decisiongraph_store::{Result, Run, RunState, StoreError};
+use std::time::Duration;
+use uuid::Uuid;
+
+/// Faults in a row that are waited out before a job is given up: with the longest pause, some minutes.
+const FAULTS_MAX: u32 = 60;
+/// Pauses after faults, where no node says others.
+const PAUSES: Pauses = Pauses { first: Duration::from_millis(50), longest: Duration::from_secs(5) };
+
+/// A job, and how its surroundings meet a fault.
+pub(crate) trait Endures: Sync {
+    /// Works the run off; `resume` says that it goes on with an earlier attempt.
+    fn attempt(&self, run: &Run, resume: bool) -> impl Future<Output = Result<RunReport>> + Send;
+
+    /// Hears of a fault.
+    fn met(&self, error: &StoreError);
+
+    /// True when nobody will mend it while the job waits.
+    fn is_hopeless(&self, error: &StoreError) -> bool;
+
+    /// Waits before an attempt (numbered from 1).
+    fn rest(&self, attempt: u32) -> impl Future<Output = ()> + Send;
+}
+
+/// A job of a command that works on the database by itself: whoever would mend what does not pass also runs the command
+/// again.
+pub(super) struct Alone<'a> {
+    pub engine: &'a Engine,
+    pub projections: &'a [&'static dyn Projection],
+    /// It is a rebuild that starts anew: what earlier ones left unfinished goes.
+    pub abandons: bool,
+    pub control: &'a Control,
+    pub trust: &'a Trust,
+}
+
+impl Endures for Alone<'_> {
+    async fn attempt(&self, run: &Run, resume: bool) -> Result<RunReport> {
+        if self.abandons {
+            self.engine.abandon_older_builds(run, self.projections).await?;
+        }
+        self.engine.carry_out(run, self.projections, resume, self.control, self.trust).await
+    }
+
+    fn met(&self, _: &StoreError) {}
+
+    fn is_hopeless(&self, error: &StoreError) -> bool {
+        error.category == Category::Unavailable && !error.transient
+    }
+
+    async fn rest(&self, attempt: u32) {
+        let jitter = Uuid::new_v4().as_u64_pair().0;
+        tokio::time::sleep(PAUSES.before(attempt, jitter)).await;
+    }
+}
+
+/// Where a run stands after a fault.
+enum Again {
+    /// It is this process's, to go on with.
+    Taken(Run),
+    /// It had ended before the fault was met.
+    Ended(Run),
+}
+
+/// Works a run off, an attempt after another, through faults that pass. Each attempt hears whether it goes on with an
+/// earlier one.
+pub(crate) async fn endure(
+    engine: &Engine,
+    mut run: Run,
+    mut resume: bool,
+    control: &Control,
+    job: &impl Endures,
+) -> Result<RunReport> {
+    let mut faults = 0;
+    loop {
+        let error = match job.attempt(&run, resume).await {
+            Ok(report) => return Ok(report),
+            Err(error) => error,
+        };
+        faults += 1;
+        job.met(&error);
+        if decide(&error, faults) == Decision::Fail || job.is_hopeless(&error) || faults > FAULTS_MAX {
+            engine.give_up(&run, &error).await;
+            return Err(error);
+        }
+        let (run_id, category) = (run.run_id, error.category);
+        if faults == 1 {
+            tracing::warn!(%run_id, %category, "the job waits and goes on: {}", error.message);
+        } else {
+            tracing::info!(%run_id, %category, "the job waits and goes on: {}", error.message);
+        }
+        match again(engine, &run, control, job, faults).await? {
+            Again::Taken(taken) => run = taken,
+            Again::Ended(ended) => return Ok(RunReport::stored(ended)),
+        }
+        resume = true;
+    }
+}
+
+/// Takes the run again after a fault. An error: it is not this process's any more, or the fault does not pass.
+async fn again(engine: &Engine, run: &Run, control: &Control, job: &impl Endures, faults: u32) -> Result<Again> {
+    let mut attempt = faults;
+    loop {
+        job.rest(attempt).await;
+        match taken(engine, run.run_id, control).await {
+            Ok(again) => return Ok(again),
+            Err(error) if error.transient || error.category == Category::Unavailable => {
+                job.met(&error);
+                attempt += 1;
+                if job.is_hopeless(&error) || attempt > FAULTS_MAX || control.cancel.is_requested() {
+                    return Err(error);
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+async fn taken(engine: &Engine, run_id: Uuid, control: &Control) -> Result<Again> {
+    let stored = engine.store().view().await?.run(run_id).await?;
+    let stored = stored.ok_or_else(|| StoreError::new(Category::NotFound, format!("run {run_id} is gone")))?;
+    match stored.state {
+        RunState::Queued | RunState::Running => {}
+        RunState::Completed | RunState::Cancelled => return Ok(Again::Ended(stored)),
+        RunState::Failed => {
+            return Err(StoreError::fenced(format!("run {run_id} was ended elsewhere: it is failed")));
+        }
+    }
+    if stored.cancel_requested {
+        // Taking a run forgets who asked to stop it; the job does not.
+        control.cancel.request();
+    }
+    engine.store().adopt_run(run_id, engine.owner()).await.map(Again::Taken)
+}
