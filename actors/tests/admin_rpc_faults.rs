@@ -317,7 +317,7 @@ fn large_event() -> String {
         1,
         "EntityObserved",
         json!({
-            "entity": {"entity_type": "person", "entity_id": "p".repeat(20_000)}, "role": "related", "facts": [],
+            "entity": {"entity_type": "person", "entity_id": "p"}, "role": "related", "facts": ["p".repeat(20_000)],
         }),
     )
     .to_string()

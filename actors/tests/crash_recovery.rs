@@ -179,7 +179,7 @@ async fn a_rebuild_that_died_between_two_flips_goes_on_with_the_rest() {
         assert_eq!(after[0], crashed[0], "{kind}: the first stays");
         assert!(after[1] != before[1] && after[2] != before[2], "{kind}: the others are flipped: {after:?}");
         let filter = decisiongraph_store::ListFilter { limit: 10, ..Default::default() };
-        let run = store.view().await.expect("view").runs(&filter).await.expect("runs").remove(0);
+        let run = store.view().await.expect("view").runs(&filter).await.expect("runs").items.remove(0);
         assert_eq!((run.mode, run.state), (RunMode::Rebuild, decisiongraph_store::RunState::Completed));
         let report = run.report.as_deref().expect("a report");
         let scopes: Vec<decisiongraph_actors::engine::ScopeReport> = serde_json::from_str(report).expect("JSON");
@@ -205,9 +205,9 @@ async fn an_orphaned_rebuild_is_adopted() {
         succeeds(&db, &["catch-up"]);
         assert!(crashes(&db, &["rebuild", "--batch-size", "16"], "build.after_commit:9"));
         let filter = decisiongraph_store::ListFilter { limit: 10, ..Default::default() };
-        let orphan = store.view().await.expect("view").runs(&filter).await.expect("runs").remove(0);
+        let orphan = store.view().await.expect("view").runs(&filter).await.expect("runs").items.remove(0);
         succeeds(&db, &["rebuild", "--batch-size", "16"]);
-        let runs = store.view().await.expect("view").runs(&filter).await.expect("runs");
+        let runs = store.view().await.expect("view").runs(&filter).await.expect("runs").items;
         assert_eq!(runs[0].run_id, orphan.run_id, "{kind}: the same run");
         assert_eq!((runs[0].mode, runs[0].state), (RunMode::Rebuild, decisiongraph_store::RunState::Completed));
         let report = runs[0].report.as_deref().expect("a report");
@@ -273,7 +273,7 @@ async fn a_job_without_a_node_survives_immediate_restarts_of_its_database() {
             let store = open(&url, StoreOptions::default()).await.expect("opens");
             assert_eq!(positions(&store).await, expected, "{words} at {point}");
             let filter = decisiongraph_store::ListFilter { limit: 1, ..Default::default() };
-            let run = store.view().await.expect("view").runs(&filter).await.expect("runs").remove(0);
+            let run = store.view().await.expect("view").runs(&filter).await.expect("runs").items.remove(0);
             assert_eq!(run.state, decisiongraph_store::RunState::Completed, "{words} at {point}: {run:?}");
         }
     }

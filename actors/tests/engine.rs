@@ -203,7 +203,7 @@ async fn a_poison_event_stops_at_the_event_and_everything_before_it_stands() {
             // Met again: the same open row, one more attempt.
             run(&engine, RunMode::CatchUp).await;
             let filter = ListFilter { open_only: true, limit: 10, ..ListFilter::default() };
-            let open = store.view().await.expect("view").failures(&filter).await.expect("lists");
+            let open = store.view().await.expect("view").failures(&filter).await.expect("lists").items;
             assert_eq!(open.iter().map(|failure| failure.attempts).collect::<Vec<_>>(), [2, 2, 2]);
             assert_eq!(positions(&store).await, before);
             // A rebuild meets it too and leaves the live generation alone.
@@ -213,7 +213,7 @@ async fn a_poison_event_stops_at_the_event_and_everything_before_it_stands() {
             // Repaired: the projection passes it and the failures are resolved.
             assert_eq!(db.tamper(repair).await, 1);
             assert_eq!(run(&engine, RunMode::CatchUp).await.run.state, RunState::Completed);
-            assert_eq!(store.view().await.expect("view").failures(&filter).await.expect("lists"), []);
+            assert_eq!(store.view().await.expect("view").failures(&filter).await.expect("lists").items, []);
             assert!(!run(&engine, RunMode::Verify).await.drifted());
         }
     }

@@ -84,7 +84,7 @@ async fn random_kills_lose_nothing() {
     // Every job ended or goes on to its end: none is stuck.
     until("no job is stuck", Duration::from_secs(60), async || {
         let filter = decisiongraph_store::ListFilter { open_only: true, limit: 100, ..Default::default() };
-        store.view().await.expect("a view").runs(&filter).await.expect("runs").is_empty()
+        store.view().await.expect("a view").runs(&filter).await.expect("runs").items.is_empty()
     })
     .await;
     assert!(!node.shared().draining());

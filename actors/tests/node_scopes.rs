@@ -72,7 +72,7 @@ async fn a_poison_event_is_a_state_and_goes_when_its_cause_goes() {
         let node = start(&store, "poison", 4, unswept).await;
         insist(&store, &named(1), &support::log(2, 0)).await;
         let open = ListFilter { open_only: true, limit: 100, ..ListFilter::default() };
-        let failures = async || store.view().await.expect("a view").failures(&open).await.expect("failures");
+        let failures = async || store.view().await.expect("a view").failures(&open).await.expect("failures").items;
         until("it is looked at again", SOON, async || {
             let found = failures().await;
             found.len() == catalogue::ALL.len() && found.iter().all(|failure| failure.attempts >= 3)
@@ -199,7 +199,7 @@ async fn a_skip_lets_one_projection_go_on_and_stays_with_it() {
         .await;
         insist(&store, &named(0), &support::log(2, 2)).await;
         let open = ListFilter { open_only: true, limit: 100, ..ListFilter::default() };
-        let failures = store.view().await.expect("a view").failures(&open).await.expect("failures");
+        let failures = store.view().await.expect("a view").failures(&open).await.expect("failures").items;
         let failure = failures.iter().find(|failure| failure.projection == "trace_summary").expect("a failure");
         let reason = "the importer cut it".to_owned();
         ask(AdminRequest::Skip {
@@ -215,7 +215,7 @@ async fn a_skip_lets_one_projection_go_on_and_stays_with_it() {
             async || store.view().await.expect("a view").scope(&scope).await.expect("an answer").expect("a scope");
         until("the projection goes on", SOON, async || row().await.position.cursor == LogSeq(28)).await;
         assert!(row().await.deviating);
-        let others = store.view().await.expect("a view").failures(&open).await.expect("failures");
+        let others = store.view().await.expect("a view").failures(&open).await.expect("failures").items;
         assert_eq!(others.len(), 2, "the others still stand before it: {others:?}");
         assert_eq!(phase(&node, 0, 0), Some(Phase::Failed));
         // A mended event needs no skip: revoked, rebuilt, and nothing deviates.

@@ -13,7 +13,7 @@ const SPOIL: &str = "UPDATE dg_event_log SET payload_hash = 'sha256:00' WHERE ev
 
 async fn open_failures(store: &Arc<dyn Store>) -> Vec<Failure> {
     let filter = ListFilter { open_only: true, limit: 10, ..ListFilter::default() };
-    let mut failures = store.view().await.expect("view").failures(&filter).await.expect("failures");
+    let mut failures = store.view().await.expect("view").failures(&filter).await.expect("failures").items;
     failures.sort_by_key(|failure| failure.failure_id);
     failures
 }

@@ -23,7 +23,7 @@ pub fn find(name: &str) -> Option<&'static dyn Projection> {
 
 /// Types of the earlier events that some projection wants of a trace.
 pub fn history_types() -> Vec<&'static str> {
-    let mut types: Vec<&str> = ALL.iter().flat_map(|projection| projection.needs(&[]).history_types).collect();
+    let mut types: Vec<&str> = ALL.iter().flat_map(|projection| projection.history_types()).copied().collect();
     types.sort_unstable();
     types.dedup();
     types

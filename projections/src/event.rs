@@ -10,6 +10,10 @@ use std::sync::Arc;
 
 /// Longest tenant id, in bytes: it starts every database key.
 pub const TENANT_BYTES_MAX: usize = 200;
+/// Longest id, in bytes: an append refuses a longer one, a replay does not. Ids are keys, and stand in rows many times.
+pub const ID_BYTES_MAX: usize = 4_096;
+/// Longest title of a trace, in bytes: an append refuses a longer one, a replay does not. It stands in the trace's row.
+pub const TITLE_BYTES_MAX: usize = 16 * 1024;
 /// Longest event, in bytes of one JSON line. A longer one is refused before it is read.
 pub const EVENT_BYTES_MAX: usize = 4 * 1024 * 1024;
 
@@ -352,6 +356,25 @@ impl LogEvent {
     /// The type, if it is one that projections know.
     pub fn known_type(&self) -> Option<EventType> {
         EventType::parse(&self.event_type)
+    }
+
+    /// Bytes of all its texts, by which a page is bounded.
+    pub fn bytes(&self) -> usize {
+        self.payload.len() + self.bytes_beside_payload()
+    }
+
+    /// Bytes of its texts but the payload: ids, which a projection's rows repeat.
+    pub fn bytes_beside_payload(&self) -> usize {
+        let texts = [
+            &self.event_id,
+            &self.trace_id,
+            &self.event_type,
+            &self.occurred_at,
+            &self.actor_type,
+            &self.actor_id,
+            &self.payload_hash,
+        ];
+        texts.into_iter().map(|text| text.len()).sum()
     }
 }
 

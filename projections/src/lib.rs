@@ -30,7 +30,7 @@ pub mod validation;
 
 pub use category::{Category, Refusal};
 pub use event::{Admitted, LogEvent, LogSeq, StoredEvent, TenantId};
-pub use prior::{Carried, Fetch, Needs, Prior, RowsNeed, Texts};
+pub use prior::{Carried, Fetch, Needs, Prior, Recalled, RowsNeed, Texts};
 pub use projection::{Projected, Projection};
 pub use rows::{Changes, Column, ColumnType, Hashed, Identity, Row, RowKey, Table, TableChanges, Value};
 pub use sequence::Poison;

@@ -174,9 +174,7 @@ impl Open {
 
 /// About what it costs to keep.
 fn size(event: &LogEvent) -> usize {
-    let texts =
-        [&event.payload, &event.trace_id, &event.event_id, &event.event_type, &event.actor_type, &event.actor_id];
-    size_of::<LogEvent>() + texts.into_iter().map(|text| text.len()).sum::<usize>()
+    size_of::<LogEvent>() + event.bytes()
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 use crate::category::Refusal;
 use crate::digest::reference::{Member, ReferenceForm, Section};
 use crate::event::{EventType, LogEvent};
-use crate::prior::{Carried, Fetch, Needs, Prior, RowsNeed, Working, changes_of};
+use crate::prior::{Carried, Fetch, Needs, Prior, Recalled, RowsNeed, Working, changes_of};
 use crate::projection::{Projected, Projection};
 use crate::rows::{Column, ColumnType, Hashed, KeyPart, Place, Row, Table, Value};
 use crate::sequence::Poison;
@@ -96,10 +96,17 @@ impl Projection for PrecedentIndex {
         &FORM
     }
 
+    fn history_types(&self) -> &'static [&'static str] {
+        &["TraceStarted", "PolicyEvaluated", "ExceptionRequested"]
+    }
+
+    fn recall(&self, event: &LogEvent) -> Result<Vec<Value>, Refusal> {
+        recall(event)
+    }
+
     fn needs(&self, events: &[LogEvent]) -> Needs {
         let mut needs = Needs {
             rows: vec![RowsNeed::of(EVALUATIONS, 0, Fetch::Existence), RowsNeed::of(PRECEDENTS, TRACE_ID, Fetch::Rows)],
-            history_types: vec!["TraceStarted", "PolicyEvaluated", "ExceptionRequested"],
             history_of: Default::default(),
             carried: Carried::default(),
         };
@@ -131,7 +138,7 @@ impl Projection for PrecedentIndex {
         let mut evaluations = Working::new(needs, prior, EVALUATIONS);
         let mut precedents = Working::new(needs, prior, PRECEDENTS);
         // Earlier events of the batch, by trace, for the traces that finish in it.
-        let mut batch: HashMap<&str, Vec<&LogEvent>> = HashMap::new();
+        let mut batch: HashMap<&str, Vec<Recalled>> = HashMap::new();
         // Keys of each trace's rows, as of now.
         let mut keys: HashMap<&str, Vec<Arc<str>>> = HashMap::new();
         for row in prior.rows.iter().flatten() {
@@ -150,7 +157,7 @@ impl Projection for PrecedentIndex {
                 }
                 Some(EventType::TraceFinished) => {
                     let before = prior.history.get(&event.trace_id).into_iter().flatten();
-                    let within = batch.get(&*event.trace_id).into_iter().flatten().copied();
+                    let within = batch.get(&*event.trace_id).into_iter().flatten();
                     precedents_of(&event.trace_id, before.chain(within)).map(|rows| {
                         let keys = keys.entry(&event.trace_id).or_default();
                         for gone in keys.drain(..) {
@@ -168,8 +175,8 @@ impl Projection for PrecedentIndex {
                 poison = Some(Poison { index, refusal });
                 break;
             }
-            if needs.history_types.contains(&&*event.event_type) && needs.history_of.contains(&event.trace_id) {
-                batch.entry(&event.trace_id).or_default().push(event);
+            if self.history_types().contains(&&*event.event_type) && needs.history_of.contains(&event.trace_id) {
+                batch.entry(&event.trace_id).or_default().push(Recalled::of(self, event));
             }
         }
         Projected { changes: changes_of(&TABLES, vec![evaluations, precedents]), poison }
@@ -204,46 +211,65 @@ fn evaluation(event: &LogEvent) -> Result<Row, Refusal> {
     ]))
 }
 
+/// The members that [`precedents_of`] wants of an event: of a trace's start type, system and id of its primary entity (nothing, when it
+/// has none), of an evaluation policy and version, of an exception its id behind them.
+fn recall(event: &LogEvent) -> Result<Vec<Value>, Refusal> {
+    let payload = StoredPayload::of(event)?;
+    Ok(match event.known_type() {
+        Some(EventType::TraceStarted) => match payload.object("primary_entity")? {
+            Some(primary) => ["entity_type", "system", "entity_id"]
+                .into_iter()
+                .map(|member| primary.text(member).map(Value::from))
+                .collect::<Result<_, _>>()?,
+            None => Vec::new(),
+        },
+        Some(EventType::PolicyEvaluated) => {
+            let (policy, version) = policy_of(&payload)?;
+            vec![policy.into(), version.into()]
+        }
+        Some(EventType::ExceptionRequested) => {
+            let at = |refusal: Refusal| {
+                schema(format!("{} (event {}, log_seq {})", refusal.message, event.event_id, event.log_seq))
+            };
+            let (policy, version) = policy_of(&payload).map_err(at)?;
+            let exception = payload
+                .text("exception_id")
+                .map_err(at)?
+                .filter(|id| !id.is_empty())
+                .ok_or_else(|| at(schema("`exception_id` of the stored payload is missing or empty")))?;
+            vec![policy.into(), version.into(), exception.into()]
+        }
+        _ => Vec::new(),
+    })
+}
+
 /// The rows of a trace that finishes, out of its history.
-fn precedents_of<'e>(trace_id: &Arc<str>, history: impl Iterator<Item = &'e LogEvent>) -> Result<Vec<Row>, Refusal> {
-    let mut entity: [Value; 3] = [Value::Null, Value::Null, Value::Null];
+fn precedents_of<'e>(trace_id: &Arc<str>, history: impl Iterator<Item = &'e Recalled>) -> Result<Vec<Row>, Refusal> {
+    let mut entity = [Value::Null, Value::Null, Value::Null];
     let mut sources = Vec::new();
     for event in history {
-        let payload = StoredPayload::of(event)?;
-        match event.known_type() {
-            Some(EventType::TraceStarted) => {
-                if let Some(primary) = payload.object("primary_entity")? {
-                    entity = [
-                        primary.text("entity_type")?.into(),
-                        primary.text("system")?.into(),
-                        primary.text("entity_id")?.into(),
-                    ];
-                }
+        let members = event.members.as_deref().map_err(Refusal::clone)?;
+        match (EventType::parse(&event.event_type), members) {
+            (Some(EventType::TraceStarted), [kind, system, id]) => {
+                entity = [kind.clone(), system.clone(), id.clone()];
             }
-            Some(EventType::PolicyEvaluated) => sources.push((event, policy_of(&payload)?, Value::Null)),
-            Some(EventType::ExceptionRequested) => {
-                let at = |refusal: Refusal| {
-                    schema(format!("{} (event {}, log_seq {})", refusal.message, event.event_id, event.log_seq))
-                };
-                let policy = policy_of(&payload).map_err(at)?;
-                let exception = payload
-                    .text("exception_id")
-                    .map_err(at)?
-                    .filter(|id| !id.is_empty())
-                    .ok_or_else(|| at(schema("`exception_id` of the stored payload is missing or empty")))?;
-                sources.push((event, policy, exception.into()));
+            (Some(EventType::PolicyEvaluated), [policy, version]) => {
+                sources.push((event, [policy.clone(), version.clone(), Value::Null]));
+            }
+            (Some(EventType::ExceptionRequested), [policy, version, exception]) => {
+                sources.push((event, [policy.clone(), version.clone(), exception.clone()]));
             }
             _ => {}
         }
     }
     let [entity_type, entity_system, entity_id] = entity;
-    let rows = sources.into_iter().map(|(event, (policy_id, version), exception)| {
+    let rows = sources.into_iter().map(|(event, [policy, version, exception])| {
         Row(vec![
             (&event.event_id).into(),
             trace_id.into(),
             event.log_seq.0.into(),
-            policy_id.into(),
-            version.into(),
+            policy,
+            version,
             exception,
             entity_type.clone(),
             entity_system.clone(),

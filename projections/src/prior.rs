@@ -1,8 +1,10 @@
 //! The prior state of a batch: what a projection asks for ([`Needs`]), what the caller brought ([`Prior`]), and the
 //! working copy that a fold changes ([`Working`]).
 
-use crate::event::LogEvent;
-use crate::rows::{Changes, Row, Table, TableChanges};
+use crate::category::Refusal;
+use crate::event::{LogEvent, LogSeq};
+use crate::projection::Projection;
+use crate::rows::{Changes, Row, Table, TableChanges, Value};
 use hashbrown::{DefaultHashBuilder, HashSet, HashTable};
 use std::any::Any;
 use std::collections::{BTreeSet, HashMap};
@@ -54,9 +56,7 @@ impl RowsNeed {
 pub struct Needs {
     /// Rows of the projection's own tables. At most one entry a (table, column).
     pub rows: Vec<RowsNeed>,
-    /// Event types of [`Needs::history_of`].
-    pub history_types: Vec<&'static str>,
-    /// Traces whose events of those types, from origin to just before the batch, are wanted.
+    /// Traces of which the earlier events are wanted: those of [`crate::Projection::history_types`], from origin to just before the batch.
     pub history_of: BTreeSet<Arc<str>>,
     /// What the projection read of the events on the way; it need not read it again.
     pub carried: Carried,
@@ -92,6 +92,31 @@ impl std::fmt::Debug for Carried {
     }
 }
 
+/// The part of an earlier event that a projection keeps. Small, however large the event is: a trace has as many as its producer likes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recalled {
+    /// Position in the log.
+    pub log_seq: LogSeq,
+    /// Unique in its tenant.
+    pub event_id: Arc<str>,
+    /// One of [`crate::Projection::history_types`].
+    pub event_type: Arc<str>,
+    /// The members that [`crate::Projection::recall`] read, or the reason why they cannot be read.
+    pub members: Result<Vec<Value>, Refusal>,
+}
+
+impl Recalled {
+    /// The part of this event that this projection keeps.
+    pub fn of(projection: &dyn Projection, event: &LogEvent) -> Recalled {
+        Recalled {
+            log_seq: event.log_seq,
+            event_id: Arc::clone(&event.event_id),
+            event_type: Arc::clone(&event.event_type),
+            members: projection.recall(event),
+        }
+    }
+}
+
 /// The answers to a [`Needs`].
 #[derive(Debug, Clone, Default)]
 pub struct Prior {
@@ -100,8 +125,8 @@ pub struct Prior {
     pub existing: Vec<Texts>,
     /// Per entry of [`Needs::rows`], in the same order: the rows found.
     pub rows: Vec<Vec<Row>>,
-    /// By trace id: the wanted events, in `log_seq` order.
-    pub history: HashMap<Arc<str>, Vec<LogEvent>>,
+    /// By trace id: what is kept of the wanted events, in `log_seq` order.
+    pub history: HashMap<Arc<str>, Vec<Recalled>>,
 }
 
 impl Prior {

@@ -1,9 +1,10 @@
 //! What a projection is: tables as data, and two pure functions over a batch of events.
 
+use crate::category::Refusal;
 use crate::digest::reference::ReferenceForm;
 use crate::event::LogEvent;
 use crate::prior::{Needs, Prior};
-use crate::rows::{Changes, Table};
+use crate::rows::{Changes, Table, Value};
 use crate::sequence::Poison;
 
 /// What projecting a batch gave.
@@ -31,6 +32,17 @@ pub trait Projection: Send + Sync {
 
     /// The shape of its reference digest.
     fn reference_form(&self) -> ReferenceForm;
+
+    /// Types of the earlier events that it may want of a trace ([`Needs::history_of`]); none by default.
+    fn history_types(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Reads the members that it wants of an earlier event of one of those types, in an order of its own. A reader keeps these and not
+    /// the event: the history of a trace has no bound, and neither has a payload.
+    fn recall(&self, _event: &LogEvent) -> Result<Vec<Value>, Refusal> {
+        Ok(Vec::new())
+    }
 
     /// What must be known before `project` can run on these events.
     fn needs(&self, events: &[LogEvent]) -> Needs;

@@ -271,6 +271,11 @@ impl Row {
         self.0.first().and_then(Value::as_str).unwrap_or_default()
     }
 
+    /// About the bytes that it takes: its texts, and eight for each other value.
+    pub fn bytes(&self) -> usize {
+        self.0.iter().map(|value| value.as_str().map_or(8, str::len)).sum()
+    }
+
     /// The same, shared with the row.
     pub fn shared_key(&self) -> Arc<str> {
         match self.0.first() {

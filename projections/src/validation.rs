@@ -4,7 +4,7 @@
 use crate::canonical_json::Json;
 use crate::category::{Category, Refusal};
 use crate::credential_guard::CredentialGuard;
-use crate::event::{Admitted, Draft, EventType};
+use crate::event::{Admitted, Draft, EVENT_BYTES_MAX, Envelope, EventType, ID_BYTES_MAX, TITLE_BYTES_MAX};
 use crate::payload_hash::sha256_hex;
 use crate::rfc3339;
 
@@ -43,6 +43,7 @@ pub fn admit_under(guard: CredentialGuard, draft: Draft<'_>) -> Result<Admitted,
         )));
     }
     check_shape(&envelope.event_type, &payload)?;
+    check_ids(&envelope)?;
     if !rfc3339::is_time(&envelope.occurred_at) {
         return Err(schema("`occurred_at` is an RFC 3339 time that exists, such as 2026-01-31T09:30:00Z"));
     }
@@ -53,11 +54,36 @@ pub fn admit_under(guard: CredentialGuard, draft: Draft<'_>) -> Result<Admitted,
     Ok(Admitted { envelope, payload, payload_hash })
 }
 
-fn check_credentials(
-    guard: CredentialGuard,
-    envelope: &crate::event::Envelope,
-    payload: &Json<'_>,
-) -> Result<(), Refusal> {
+/// The envelope's ids have a length; so has its time, whose fraction of a second may have any number of digits.
+fn check_ids(envelope: &Envelope) -> Result<(), Refusal> {
+    let fields = [
+        ("event_id", Some(&envelope.event_id)),
+        ("trace_id", Some(&envelope.trace_id)),
+        ("occurred_at", Some(&envelope.occurred_at)),
+        ("source.producer_id", Some(&envelope.source.producer_id)),
+        ("source.system", Some(&envelope.source.system)),
+        ("source.subsystem", envelope.source.subsystem.as_ref()),
+        ("actor.actor_id", Some(&envelope.actor.actor_id)),
+        ("correlation_id", envelope.correlation_id.as_ref()),
+        ("causation_event_id", envelope.causation_event_id.as_ref()),
+    ];
+    for (path, text) in fields {
+        within(path, text.map_or("", String::as_str), ID_BYTES_MAX)?;
+    }
+    Ok(())
+}
+
+fn within(path: &str, text: &str, bytes_max: usize) -> Result<(), Refusal> {
+    if text.len() <= bytes_max {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        Category::InvalidArgument,
+        format!("`{path}` has at most {bytes_max} bytes; this one has {} bytes; use a shorter one", text.len()),
+    ))
+}
+
+fn check_credentials(guard: CredentialGuard, envelope: &Envelope, payload: &Json<'_>) -> Result<(), Refusal> {
     let refuse = |place: &str, found: &str| {
         Err(Refusal::new(
             Category::PiiViolation,
@@ -102,13 +128,15 @@ fn check_credentials(
 
 /// One required payload field.
 enum Rule {
-    /// A string with at least one character.
-    Text(&'static str),
+    /// A string with at least one character and at most so many bytes.
+    Text(&'static str, usize),
+    /// An id: such a string of at most [`ID_BYTES_MAX`] bytes.
+    Id(&'static str),
     /// A string out of a fixed set (accepted deviation 3).
     Word(&'static str, &'static [&'static str]),
     /// A list.
     List(&'static str),
-    /// An object with required strings of its own.
+    /// An object with required ids of its own.
     Object(&'static str, &'static [&'static str]),
     /// An object that names an actor.
     Actor(&'static str),
@@ -121,26 +149,26 @@ const POLICY: Rule = Rule::Object("policy", &["policy_id", "policy_version"]);
 const fn rules(event_type: EventType) -> &'static [Rule] {
     use Rule::*;
     match event_type {
-        EventType::TraceStarted => &[Text("workflow"), Text("title"), Entity("primary_entity")],
+        EventType::TraceStarted => &[Id("workflow"), Text("title", TITLE_BYTES_MAX), Entity("primary_entity")],
         EventType::InputObserved => {
-            &[Text("input_id"), Object("source", &["system", "object_type", "object_id"]), List("facts")]
+            &[Id("input_id"), Object("source", &["system", "object_type", "object_id"]), List("facts")]
         }
         EventType::EntityObserved => &[Entity("entity"), Word("role", &["primary", "related"]), List("facts")],
         EventType::PolicyEvaluated => {
             &[POLICY, List("inputs"), Word("decision", &["allow", "deny", "require_exception"])]
         }
-        EventType::ExceptionRequested => &[Text("exception_id"), POLICY, Text("reason")],
+        EventType::ExceptionRequested => &[Id("exception_id"), POLICY, Text("reason", EVENT_BYTES_MAX)],
         EventType::ApprovalRecorded => &[
-            Text("approval_id"),
+            Id("approval_id"),
             Object("subject", &["subject_type", "subject_id"]),
             Actor("approver"),
             Word("decision", &["approved", "rejected"]),
         ],
-        EventType::PrecedentCited => &[Text("cited_trace_id"), Text("reason")],
+        EventType::PrecedentCited => &[Id("cited_trace_id"), Text("reason", EVENT_BYTES_MAX)],
         EventType::ActionProposed => {
-            &[Text("action_id"), Text("action_type"), Entity("target_entity"), Text("target_system"), List("changes")]
+            &[Id("action_id"), Id("action_type"), Entity("target_entity"), Id("target_system"), List("changes")]
         }
-        EventType::ActionCommitted => &[Text("action_id"), Word("status", &["success", "failure", "partial"])],
+        EventType::ActionCommitted => &[Id("action_id"), Word("status", &["success", "failure", "partial"])],
         EventType::TraceFinished => &[Word("outcome", &["success", "failure", "abandoned"])],
     }
 }
@@ -154,8 +182,13 @@ fn check_shape(event_type: &str, payload: &Json<'_>) -> Result<(), Refusal> {
     }
     for rule in rules(event_type) {
         match *rule {
-            Rule::Text(key) => {
-                filled(payload, key, &format!("payload.{key}"))?;
+            Rule::Text(key, bytes_max) => {
+                let path = format!("payload.{key}");
+                within(&path, filled(payload, key, &path)?, bytes_max)?;
+            }
+            Rule::Id(key) => {
+                let path = format!("payload.{key}");
+                within(&path, filled(payload, key, &path)?, ID_BYTES_MAX)?;
             }
             Rule::Word(key, words) => {
                 let path = format!("payload.{key}");
@@ -177,7 +210,8 @@ fn check_shape(event_type: &str, payload: &Json<'_>) -> Result<(), Refusal> {
             Rule::Entity(key) => {
                 let entity = members_filled(payload, key, &["entity_type", "entity_id"])?;
                 match entity.get("system") {
-                    None | Some(Json::Null | Json::Str(_)) => {}
+                    None | Some(Json::Null) => {}
+                    Some(Json::Str(system)) => within(&format!("payload.{key}.system"), system, ID_BYTES_MAX)?,
                     Some(other) => {
                         return Err(schema(format!(
                             "`payload.{key}.system` is a string or null, not {}",
@@ -198,7 +232,8 @@ fn members_filled<'j, 'a>(payload: &'j Json<'a>, key: &str, members: &[&str]) ->
         None => return Err(schema(format!("`payload.{key}` is missing"))),
     };
     for member in members {
-        filled(object, member, &format!("payload.{key}.{member}"))?;
+        let path = format!("payload.{key}.{member}");
+        within(&path, filled(object, member, &path)?, ID_BYTES_MAX)?;
     }
     Ok(object)
 }
@@ -273,6 +308,52 @@ mod tests {
                 assert_eq!(refusal.category, Category::SchemaViolation, "{event_type} without {missing}");
             }
         }
+    }
+
+    #[test]
+    fn every_id_has_a_named_length() {
+        let (longest, longer) = ("x".repeat(ID_BYTES_MAX), "x".repeat(ID_BYTES_MAX + 1));
+        let line = |id: &str| {
+            format!(
+                r#"{{"event_id":"e1","trace_id":"t1","trace_seq":0,"event_type":"PolicyEvaluated","occurred_at":"2026-01-01T00:00:00Z","source":{{"producer_id":"p1","system":"s1","subsystem":"u1"}},"actor":{{"actor_type":"agent","actor_id":"a1"}},"correlation_id":"c1","causation_event_id":"z1","idempotency_key":"k","payload":{{"policy":{{"policy_id":"i1","policy_version":"v1"}},"inputs":[],"decision":"deny","note":"{id}"}}}}"#
+            )
+        };
+        let admit_line = |text: &str| admit(Line::parse(text).expect("a line").draft);
+        assert!(admit_line(&line(&longer)).is_ok(), "a text of the payload that is no id has none");
+        for (field, text) in [
+            ("event_id", "e1"),
+            ("trace_id", "t1"),
+            ("source.producer_id", "p1"),
+            ("source.system", "s1"),
+            ("source.subsystem", "u1"),
+            ("actor.actor_id", "a1"),
+            ("correlation_id", "c1"),
+            ("causation_event_id", "z1"),
+            ("payload.policy.policy_id", "i1"),
+            ("payload.policy.policy_version", "v1"),
+        ] {
+            let with = |id: &str| admit_line(&line("").replace(&format!("\"{text}\""), &format!("\"{id}\"")));
+            assert!(with(&longest).is_ok(), "{field}");
+            let refusal = with(&longer).expect_err(field);
+            assert_eq!(refusal.category, Category::InvalidArgument, "{field}");
+            assert_eq!(
+                refusal.message,
+                format!("`{field}` has at most 4096 bytes; this one has 4097 bytes; use a shorter one")
+            );
+        }
+        let started = |title: &str, system: &str| {
+            let entity = format!(r#"{{"entity_type":"a","entity_id":"1","system":"{system}"}}"#);
+            admit_with("TraceStarted", &format!(r#"{{"workflow":"w","title":"{title}","primary_entity":{entity}}}"#))
+        };
+        let title = "t".repeat(TITLE_BYTES_MAX);
+        assert!(started(&title, &longest).is_ok());
+        for (refused, named) in
+            [(started(&(title + "t"), "s"), "title"), (started("t", &longer), "primary_entity.system")]
+        {
+            assert!(refused.expect_err(named).message.starts_with(&format!("`payload.{named}` has at most ")));
+        }
+        let long_time = format!("2026-01-01T00:00:00.{}Z", "0".repeat(ID_BYTES_MAX));
+        assert!(admit_line(&line("").replace("2026-01-01T00:00:00Z", &long_time)).is_err());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use decisiongraph_projections::digest::rolling::RollingDigest;
 use decisiongraph_projections::known::Known;
 use decisiongraph_projections::payload_hash::sha256_hex;
 use decisiongraph_projections::sequence::{check_page, sift};
-use decisiongraph_projections::{Fetch, LogEvent, LogSeq, Needs, Prior, Projection, Row, catalogue};
+use decisiongraph_projections::{Fetch, LogEvent, LogSeq, Needs, Prior, Projection, Recalled, Row, catalogue};
 use logs::{batches, log};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -43,8 +43,10 @@ impl Memory {
         }
         let known = |event: &&LogEvent| event.log_seq <= self.cursor && !self.skips.contains(&event.log_seq);
         for event in log.iter().filter(known) {
-            if needs.history_of.contains(&event.trace_id) && needs.history_types.contains(&&*event.event_type) {
-                prior.history.entry(event.trace_id.clone()).or_default().push(event.clone());
+            let wanted = self.projection.history_types().contains(&&*event.event_type);
+            if needs.history_of.contains(&event.trace_id) && wanted {
+                let recalled = Recalled::of(self.projection, event);
+                prior.history.entry(event.trace_id.clone()).or_default().push(recalled);
             }
         }
         prior

@@ -43,7 +43,7 @@ pub use url::{DatabaseUrl, StoreOptions, open};
 use async_trait::async_trait;
 use decisiongraph_projections::digest::rolling::RollingDigest;
 use decisiongraph_projections::event::StoredEvent;
-use decisiongraph_projections::{Admitted, LogEvent, LogSeq, Needs, Prior, Projection, Row, TenantId};
+use decisiongraph_projections::{Admitted, LogEvent, LogSeq, Needs, Prior, Projection, Recalled, Row, TenantId};
 use futures_util::stream::BoxStream;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -263,7 +263,7 @@ pub enum RunOutcome {
 pub trait ReadView: Send + Sync {
     // ── log ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    /// Events with `after` < log_seq ≤ `upto`, in order.
+    /// Events with `after` < log_seq ≤ `upto`, in order. None: there are none; an event that is too large is an error.
     async fn page(&self, tenant: &TenantId, after: LogSeq, upto: LogSeq, limit: PageLimit) -> Result<Vec<LogEvent>>;
 
     /// The `trace_seq` of each trace's latest event (greatest `log_seq`) at or below `upto`; traces without one are left out.
@@ -274,27 +274,33 @@ pub trait ReadView: Send + Sync {
         upto: LogSeq,
     ) -> Result<HashMap<Arc<str>, i64>>;
 
-    /// The events of these types of these traces at or below `upto`, in order.
+    /// The parts that the projection keeps ([`Projection::recall`]) of the events of its
+    /// [`history_types`](Projection::history_types) of these traces at or below `upto`, in order. One event at a time is in memory.
     async fn history(
         &self,
         tenant: &TenantId,
+        projection: &'static dyn Projection,
         traces: &BTreeSet<Arc<str>>,
-        types: &[&'static str],
         upto: LogSeq,
-    ) -> Result<HashMap<Arc<str>, Vec<LogEvent>>>;
+    ) -> Result<HashMap<Arc<str>, Vec<Recalled>>>;
 
-    /// Full events with `after` < log_seq ≤ `upto`, in order, at most `limit`. One that cannot be read whole says so
-    /// ([`StoredEvent::fault`]).
-    async fn events(&self, tenant: &TenantId, after: LogSeq, upto: LogSeq, limit: usize) -> Result<Vec<StoredEvent>>;
+    /// Full events with `after` < log_seq ≤ `upto`, in order. One that cannot be read whole says so ([`StoredEvent::fault`]).
+    async fn events(
+        &self,
+        tenant: &TenantId,
+        after: LogSeq,
+        upto: LogSeq,
+        limit: PageLimit,
+    ) -> Result<Paged<StoredEvent>>;
 
-    /// The full events of one trace with `log_seq` > `after`, in order, at most `limit`.
+    /// The full events of one trace with `log_seq` > `after`, in order.
     async fn trace_events(
         &self,
         tenant: &TenantId,
         trace_id: &str,
         after: LogSeq,
-        limit: usize,
-    ) -> Result<Vec<StoredEvent>>;
+        limit: PageLimit,
+    ) -> Result<Paged<StoredEvent>>;
 
     /// The tenant's last event at or below `upto` (or at all); 0 when it has none.
     async fn last_log_seq(&self, tenant: &TenantId, upto: Option<LogSeq>) -> Result<LogSeq>;
@@ -378,7 +384,7 @@ pub trait ReadView: Send + Sync {
 
     // ── queries over the read models ────────────────────────────────────────────────────────────────────────────
 
-    /// Rows of `dg_cg_edges` that touch one of these nodes, by the bytes of `edge_id`, behind `after_edge_id`, at most `limit`.
+    /// Rows of `dg_cg_edges` that touch one of these nodes, by the bytes of `edge_id`, behind `after_edge_id`.
     async fn edges_touching(
         &self,
         tenant: &TenantId,
@@ -386,10 +392,10 @@ pub trait ReadView: Send + Sync {
         nodes: &BTreeSet<String>,
         edge_types: Option<&[String]>,
         after_edge_id: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<Row>>;
+        limit: PageLimit,
+    ) -> Result<Paged<Row>>;
 
-    /// Rows of `dg_cg_edges` of one node, by `log_seq`, `edge_id`, behind `after`, at most `limit`.
+    /// Rows of `dg_cg_edges` of one node, by `log_seq`, `edge_id`, behind `after`.
     async fn edges_of(
         &self,
         tenant: &TenantId,
@@ -397,22 +403,23 @@ pub trait ReadView: Send + Sync {
         node_id: &str,
         direction: Direction,
         after: Option<(LogSeq, &str)>,
-        limit: usize,
-    ) -> Result<Vec<Row>>;
+        limit: PageLimit,
+    ) -> Result<Paged<Row>>;
 
-    /// Finished traces that match, in the order of the reference. The filter is already validated.
+    /// Finished traces that match, in the order of the reference, at most `bytes_max` bytes of them. The filter is already validated.
     async fn precedents(
         &self,
         tenant: &TenantId,
         summaries: Generation,
         precedents: Generation,
         filter: &PrecedentFilter,
-    ) -> Result<Vec<PrecedentHit>>;
+        bytes_max: usize,
+    ) -> Result<Paged<PrecedentHit>>;
 
     // ── failures and runs ───────────────────────────────────────────────────────────────────────────────────────
 
-    /// Failures, newest first.
-    async fn failures(&self, filter: &ListFilter) -> Result<Vec<Failure>>;
+    /// Failures, newest first, at most [`LIST_BYTES_MAX`] bytes of them.
+    async fn failures(&self, filter: &ListFilter) -> Result<Paged<Failure>>;
 
     /// One failure.
     async fn failure(&self, failure_id: i64) -> Result<Option<Failure>>;
@@ -420,8 +427,8 @@ pub trait ReadView: Send + Sync {
     /// The skips of a scope that hold, by log_seq.
     async fn skips(&self, scope: &Scope) -> Result<Vec<Skip>>;
 
-    /// Jobs, newest first.
-    async fn runs(&self, filter: &ListFilter) -> Result<Vec<Run>>;
+    /// Jobs, newest first, at most [`LIST_BYTES_MAX`] bytes of them.
+    async fn runs(&self, filter: &ListFilter) -> Result<Paged<Run>>;
 
     /// One job.
     async fn run(&self, run_id: Uuid) -> Result<Option<Run>>;

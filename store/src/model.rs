@@ -11,7 +11,7 @@ mod stray;
 
 pub use failure::{Failure, NewFailure, Skip};
 pub use generation::{Flip, Storage, Sweep};
-pub use log::{AppendMode, HighWaterSample, LogEnd, OpenWriter, PageLimit, Verdict};
+pub use log::{AppendMode, HighWaterSample, LIST_BYTES_MAX, LogEnd, OpenWriter, PageLimit, Paged, Verdict};
 pub use members::{Cordon, Member, MemberFacts};
 pub use rows::{Checkpoint, Direction, KeyedRow, PrecedentFilter, PrecedentHit, RowOrder};
 pub use run::{Creation, NewRun, Run, RunMode, RunProgress, RunState};

@@ -5,7 +5,7 @@
 
 use decisiongraph_projections::event::Line;
 use decisiongraph_projections::{Admitted, Category, LogSeq, TenantId, validation};
-use decisiongraph_store::{AppendMode, DatabaseUrl, Store, StoreError, StoreOptions, Verdict, launch, open};
+use decisiongraph_store::{AppendMode, DatabaseUrl, PageLimit, Store, StoreError, StoreOptions, Verdict, launch, open};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ async fn migrated(path: &Path) -> Arc<dyn Store> {
 
 fn started(trace: &str, padding: usize) -> Admitted {
     let line = format!(
-        r#"{{"event_id":"{trace}/0","trace_id":"{trace}","trace_seq":0,"event_type":"TraceStarted","occurred_at":"2026-01-01T00:00:00Z","source":{{"producer_id":"p","system":"s"}},"actor":{{"actor_type":"agent","actor_id":"a"}},"idempotency_key":"{trace}","payload":{{"workflow":"w","title":"{}","primary_entity":{{"entity_type":"a","entity_id":"1"}}}}}}"#,
+        r#"{{"event_id":"{trace}/0","trace_id":"{trace}","trace_seq":0,"event_type":"TraceStarted","occurred_at":"2026-01-01T00:00:00Z","source":{{"producer_id":"p","system":"s"}},"actor":{{"actor_type":"agent","actor_id":"a"}},"idempotency_key":"{trace}","payload":{{"workflow":"w","title":"t","note":"{}","primary_entity":{{"entity_type":"a","entity_id":"1"}}}}}}"#,
         "x".repeat(padding)
     );
     validation::admit(Line::parse(&line).expect("a line").draft).expect("an event")
@@ -273,7 +273,11 @@ async fn two_processes_write_one_file() {
     }
     assert!(child.wait().expect("its end").success());
     let view = store.view().await.expect("a view");
-    let events = view.events(&TenantId::default(), LogSeq::ORIGIN, LogSeq(i64::MAX), 1_000).await.expect("events");
+    let events = view
+        .events(&TenantId::default(), LogSeq::ORIGIN, LogSeq(i64::MAX), PageLimit::rows(1_000))
+        .await
+        .expect("events")
+        .items;
     let positions: Vec<i64> = events.iter().map(|event| event.log_seq.0).collect();
     assert_eq!(positions, (1..=201).collect::<Vec<i64>>(), "each once, without a gap");
 }

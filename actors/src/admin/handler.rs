@@ -6,11 +6,11 @@ use super::status::STRAYS_MAX;
 use super::{AdminError, Command, append, cluster, health, jobs, status, steer, tenants, why};
 use crate::engine::replay_failure::replay_failure;
 use crate::engine::{Control, Engine};
-use crate::queries::{self, current_view};
+use crate::queries::{self, READ_BYTES_MAX, current_view};
 use decisiongraph_projections::catalogue::{self, CONTEXT_GRAPH, PRECEDENT_INDEX, TRACE_SUMMARY};
 use decisiongraph_projections::digest::rolling::RollingDigest;
 use decisiongraph_projections::{Category, LogSeq, Projection, TenantId};
-use decisiongraph_store::{ListFilter, Scope, Store};
+use decisiongraph_store::{ListFilter, PageLimit, Paged, Scope, Store};
 use uuid::Uuid;
 
 /// Most events of a page of an export.
@@ -71,11 +71,12 @@ pub(crate) async fn carry_out(
             let current = current_view(store, &tenant, &needed, request.freshness).await?;
             let [summaries, index] = [current.generations[0], current.generations[1]];
             let hits = queries::precedents(&*current.view, &tenant, summaries, index, &request.query).await?;
-            AdminReply::Precedents(ReadReply { tenant, stale: current.stale, answer: PrecedentsReply { hits } })
+            let Paged { items: hits, more } = hits;
+            AdminReply::Precedents(ReadReply { tenant, stale: current.stale, answer: PrecedentsReply { hits, more } })
         }
         AdminRequest::Failures(request) => {
-            let failures = store.view().await?.failures(&list_filter(request)?).await?;
-            AdminReply::Failures(FailuresReply { failures })
+            let Paged { items: failures, more } = store.view().await?.failures(&list_filter(request)?).await?;
+            AdminReply::Failures(FailuresReply { failures, more })
         }
         AdminRequest::Failure { failure_id, replay, .. } => {
             let failure = store.view().await?.failure(failure_id).await?.ok_or_else(|| no_failure(failure_id))?;
@@ -95,7 +96,8 @@ pub(crate) async fn carry_out(
             AdminReply::Job(steer::retry(engine, ScopeFilter { tenant, projection }, control).await?)
         }
         AdminRequest::Runs(request) => {
-            AdminReply::Runs(RunsReply { runs: store.view().await?.runs(&list_filter(request)?).await? })
+            let Paged { items: runs, more } = store.view().await?.runs(&list_filter(request)?).await?;
+            AdminReply::Runs(RunsReply { runs, more })
         }
         AdminRequest::Run { run_id, .. } => {
             let run = store.view().await?.run(run_id).await?;
@@ -213,7 +215,8 @@ async fn trace(store: &dyn Store, request: TraceRequest) -> Result<TraceReply, A
 
 async fn export_page(store: &dyn Store, request: &ExportRequest) -> Result<ExportPageReply, AdminError> {
     let limit = limit_in(request.limit, EXPORT_EVENTS_MAX)?;
-    let found = store.view().await?.events(&request.tenant, request.after, request.upto, limit).await?;
+    let limit = PageLimit::of(limit, READ_BYTES_MAX);
+    let found = store.view().await?.events(&request.tenant, request.after, request.upto, limit).await?.items;
     let last_log_seq = found.last().map(|event| event.log_seq);
     let tenant = request.named.then_some(&request.tenant);
     let (mut lines, mut faults) = (Vec::with_capacity(found.len()), Vec::new());
@@ -231,8 +234,7 @@ async fn events(store: &dyn Store, request: EventsRequest) -> Result<EventsReply
     let limit = limit_in(request.limit, queries::EVENTS_PAGE_MAX as i64)?;
     let upto = request.until_log_seq.unwrap_or(LogSeq(i64::MAX));
     let view = store.snapshot().await?;
-    let mut found = view.events(&tenant, request.since_log_seq, upto, limit + 1).await?;
-    let more = found.len() > limit;
-    found.truncate(limit);
-    Ok(EventsReply { tenant, events: found.into_iter().map(queries::EventRecord::from).collect(), more })
+    let page = view.events(&tenant, request.since_log_seq, upto, PageLimit::of(limit, READ_BYTES_MAX)).await?;
+    let events = page.items.into_iter().map(queries::EventRecord::from).collect();
+    Ok(EventsReply { tenant, events, more: page.more })
 }

@@ -126,7 +126,7 @@ pub async fn rebuild_check(store: &dyn Store, request: JobRequest) -> Result<Reb
     let events = view.count_events(&tenant, LogSeq::ORIGIN, LogSeq(i64::MAX), EVENTS_BOUND).await?;
     let filter = |open_only, limit| ListFilter { tenant: Some(tenant.clone()), projection: None, open_only, limit };
     let mut blockers = Vec::new();
-    for run in view.runs(&filter(true, RUNS_LOOKED_AT)).await? {
+    for run in view.runs(&filter(true, RUNS_LOOKED_AT)).await?.items {
         let touches = run.projection == "all" || wanted.iter().any(|projection| projection.name() == run.projection);
         if touches && run.state == RunState::Running && run.node_live {
             blockers.push(format!(
@@ -138,7 +138,7 @@ pub async fn rebuild_check(store: &dyn Store, request: JobRequest) -> Result<Reb
             ));
         }
     }
-    for failure in view.failures(&filter(true, RUNS_LOOKED_AT)).await? {
+    for failure in view.failures(&filter(true, RUNS_LOOKED_AT)).await?.items {
         if wanted.iter().any(|projection| projection.name() == failure.projection) {
             blockers.push(format!(
                 "failure {} is open: {} stops at log_seq {} ({}); a rebuild would stop there too",
@@ -191,7 +191,7 @@ pub async fn rebuild_check(store: &dyn Store, request: JobRequest) -> Result<Reb
 
 /// The rate of the latest rebuild that was large enough to tell.
 async fn measured_rate(view: &dyn ReadView, filter: &ListFilter) -> Result<Option<(f64, Uuid)>, AdminError> {
-    for run in view.runs(filter).await? {
+    for run in view.runs(filter).await?.items {
         if run.mode != RunMode::Rebuild || run.state != RunState::Completed {
             continue;
         }

@@ -37,8 +37,8 @@ pub async fn status(store: &dyn Store, filter: &ScopeFilter) -> Result<StatusRep
         None => tenants.extend(view.tenants().await?),
     }
     let open = ListFilter { tenant: filter.tenant.clone(), projection: None, open_only: true, limit: OPEN_MAX };
-    let failures = view.failures(&open).await?;
-    let runs = view.runs(&open).await?;
+    let failures = view.failures(&open).await?.items;
+    let runs = view.runs(&open).await?.items;
     let mut scopes = Vec::new();
     for tenant in tenants {
         let last_log_seq = view.last_log_seq(&tenant, None).await?;

@@ -247,7 +247,7 @@ pub const KEYS: &[Key] = &[
     key("batch_events_max", "DECISIONGRAPH_BATCH_EVENTS_MAX", events(1, 100_000), Text("2000"),
         "Events a batch."),
     key("batch_bytes_max", "DECISIONGRAPH_BATCH_BYTES_MAX", Kind::Whole { unit: "bytes", least: 1_024, most: 1 << 30 }, Text("16777216"),
-        "Payload bytes a batch; at least one event is taken."),
+        "Bytes per batch, of all texts of its events; at least one event is taken."),
     key("own_partition_events", "DECISIONGRAPH_OWN_PARTITION_EVENTS", events(1, i64::MAX as u64), Text("20000"),
         "Events of a tenant from which a rebuild on PostgreSQL gets partitions of its own."),
     key("checkpoint_events", "DECISIONGRAPH_CHECKPOINT_EVENTS", events(1, i64::MAX as u64), Text("10000"),

@@ -95,7 +95,7 @@ impl<'a> Job<'a> {
         mark: &Mark,
     ) -> Result<Ended> {
         let target = mark.at;
-        let limit = PageLimit { rows_max: self.config.batch_events_max, bytes_max: self.config.batch_bytes_max };
+        let limit = PageLimit::of(self.config.batch_events_max, self.config.batch_bytes_max);
         let tenant = self.tenant.clone();
         let none = BTreeSet::new();
         let mut ahead: VecDeque<Arc<Page>> = VecDeque::new();

@@ -9,9 +9,9 @@
 use super::page::Page;
 use decisiongraph_projections::digest::rolling::RollingDigest;
 use decisiongraph_projections::known::Known;
-use decisiongraph_projections::{Changes, LogEvent, LogSeq, Needs, Poison, Prior, Projection, TenantId};
+use decisiongraph_projections::{Changes, LogSeq, Needs, Poison, Prior, Projection, Recalled, TenantId};
 use decisiongraph_store::{BuildLease, Generation, ReadView, Result, Store, StoreError};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// What a page gave.
@@ -79,8 +79,11 @@ impl Folding<'_> {
         .await?;
         let mut indexed = Indexed::new();
         let mut prior = self.prior(&needs, pending, &mut indexed).await?;
-        prior.history = self.history(&needs, page).await?;
-        let events = Arc::clone(page);
+        let ask: BTreeSet<Arc<str>> = needs.history_of.intersection(&page.behind.ask_history).cloned().collect();
+        if !ask.is_empty() {
+            prior.history = self.log.history(self.tenant, projection, &ask, page.after).await?;
+        }
+        let (events, skips) = (Arc::clone(page), self.skips.clone());
         let (mut folded, knowledge) = pure(move || {
             let mut digest = digest;
             if let Some(known) = &mut knowledge {
@@ -96,6 +99,7 @@ impl Folding<'_> {
                     existing.extend(answered);
                 }
             }
+            recall(projection, &mut prior, &needs, &events, &skips);
             let projected = projection.project(events.sound(), &needs, &prior);
             digest.apply(projection.tables(), &projected.changes);
             if let Some(known) = &mut knowledge {
@@ -129,30 +133,6 @@ impl Folding<'_> {
         Ok(prior)
     }
 
-    /// The earlier events that are needed, of the page's traces.
-    async fn history(&self, needs: &Needs, page: &Page) -> Result<HashMap<Arc<str>, Vec<LogEvent>>> {
-        let (kept, ask) = (&page.behind.history, &page.behind.ask_history);
-        let ask: BTreeSet<Arc<str>> = needs.history_of.intersection(ask).cloned().collect();
-        let mut history = if ask.is_empty() {
-            HashMap::new()
-        } else {
-            self.log.history(self.tenant, &ask, &needs.history_types, page.after).await?
-        };
-        for trace in &needs.history_of {
-            if let Some(events) = kept.get(trace) {
-                let wanted = events.iter().filter(|event| needs.history_types.contains(&&*event.event_type));
-                history.insert(Arc::clone(trace), wanted.map(|event| LogEvent::clone(event)).collect());
-            }
-        }
-        if !self.skips.is_empty() {
-            // A skipped event is in no batch, so it is in no history either.
-            for events in history.values_mut() {
-                events.retain(|event| !self.skips.contains(&event.log_seq));
-            }
-        }
-        Ok(history)
-    }
-
     /// Sees to it that these columns of a build have their index.
     async fn index(&self, mut columns: Vec<(usize, usize)>, indexed: &mut Indexed) -> Result<()> {
         let Some((store, lease)) = self.build else { return Ok(()) };
@@ -162,6 +142,27 @@ impl Folding<'_> {
             indexed.extend(columns);
         }
         Ok(())
+    }
+}
+
+/// Adds what the reader has kept of the traces' earlier events. A skipped event is in no batch, so it is in no history either.
+fn recall(
+    projection: &'static dyn Projection,
+    prior: &mut Prior,
+    needs: &Needs,
+    page: &Page,
+    skips: &BTreeSet<LogSeq>,
+) {
+    for trace in &needs.history_of {
+        if let Some(kept) = page.behind.history.get(trace) {
+            let wanted = kept.iter().filter(|event| projection.history_types().contains(&&*event.event_type));
+            prior.history.insert(Arc::clone(trace), wanted.map(|event| Recalled::of(projection, event)).collect());
+        }
+    }
+    if !skips.is_empty() {
+        for events in prior.history.values_mut() {
+            events.retain(|event| !skips.contains(&event.log_seq));
+        }
     }
 }
 

@@ -132,7 +132,7 @@ impl Lane {
             return Ok(Arc::clone(page));
         }
         // The events are in memory already, so they are few enough.
-        let limit = PageLimit { rows_max: usize::MAX, bytes_max: usize::MAX };
+        let limit = PageLimit::rows(usize::MAX);
         Ok(Arc::new(Page::read(log, &self.scope.tenant, page.after, page.end(), limit, &self.skips).await?))
     }
 

@@ -48,7 +48,7 @@ use uuid::Uuid;
 pub struct EngineConfig {
     /// Events a batch.
     pub batch_events_max: usize,
-    /// Payload bytes a batch (at least one event is taken).
+    /// Bytes per batch, of all texts of its events (at least one event is taken).
     pub batch_bytes_max: usize,
     /// How long this process's lease lasts without renewal.
     pub lease: Duration,
@@ -323,7 +323,7 @@ impl Engine {
         let filter = ListFilter { tenant: Some(request.tenant.clone()), projection: None, open_only: true, limit: 100 };
         let deadline = Instant::now() + self.config.lease + HELD_PAUSE;
         loop {
-            let runs = self.when_free(async || self.store.view().await?.runs(&filter).await).await?;
+            let runs = self.when_free(async || self.store.view().await?.runs(&filter).await).await?.items;
             let same = runs.into_iter().find(|run| {
                 run.mode == RunMode::Rebuild
                     && run.state == RunState::Running
@@ -341,7 +341,7 @@ impl Engine {
     /// Retires what earlier rebuilds of these scopes left unfinished: this run starts anew.
     pub(crate) async fn abandon_older_builds(&self, run: &Run, projections: &[&'static dyn Projection]) -> Result<()> {
         let filter = ListFilter { tenant: Some(run.tenant.clone()), projection: None, open_only: false, limit: 100 };
-        for older in self.store.view().await?.runs(&filter).await? {
+        for older in self.store.view().await?.runs(&filter).await?.items {
             if older.mode != RunMode::Rebuild || older.state != RunState::Failed {
                 continue;
             }

@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 /// Events of a page on the way to the failing batch.
 const PAGE_EVENTS_MAX: usize = 2_000;
-/// Payload bytes of such a page.
+/// Bytes of such a page.
 const PAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// What meeting a failure again gave.
@@ -86,7 +86,7 @@ async fn from_origin(
     let mut lane = Lane::new(projection, &failure.tenant, Target::Live(lease), position);
     skipping_others(&mut lane, log, failure).await?;
     let options = ApplyOptions { owner: &owner, checkpoint_events: u64::MAX, record_failures: false, recover: false };
-    let limit = PageLimit { rows_max: PAGE_EVENTS_MAX, bytes_max: PAGE_BYTES_MAX };
+    let limit = PageLimit::of(PAGE_EVENTS_MAX, PAGE_BYTES_MAX);
     let source = "log from the origin";
     while lane.position.cursor < failure.batch_from {
         let from = lane.position.cursor;
@@ -120,7 +120,7 @@ async fn fold_batch(
     events_before: u64,
 ) -> Result<FailureReplay> {
     // The batch was in memory once, so it is small enough to be there again.
-    let limit = PageLimit { rows_max: usize::MAX, bytes_max: usize::MAX };
+    let limit = PageLimit::rows(usize::MAX);
     let page = Page::read(log, &failure.tenant, lane.position.cursor, failure.batch_to, limit, &lane.skips).await?;
     let page = Arc::new(page);
     let folded = lane.fold(rows, log, &page).await?;

@@ -3,9 +3,10 @@
 //! The cursor is opaque and carries `log_seq`, `edge_id` and the direction: a page goes on exactly behind the last edge shown,
 //! whatever was added meanwhile.
 
+use super::READ_BYTES_MAX;
 use super::rows::Edge;
 use decisiongraph_projections::{Category, LogSeq, Refusal, TenantId};
-use decisiongraph_store::{Direction, Generation, ReadView, Result};
+use decisiongraph_store::{Direction, Generation, PageLimit, ReadView, Result};
 use serde::{Deserialize, Serialize};
 
 /// Most edges in one page; a larger limit gives this many and a cursor.
@@ -114,11 +115,11 @@ pub async fn edges(
         .into());
     }
     let Some(generation) = generation else { return Ok(EdgesPage::default()) };
-    let limit = query.limit.min(EDGES_PAGE_MAX) as usize;
+    let limit = PageLimit::of(query.limit.min(EDGES_PAGE_MAX) as usize, READ_BYTES_MAX);
     let after = after.as_ref().map(|cursor| (cursor.log_seq, cursor.edge_id.as_str()));
-    let rows = view.edges_of(tenant, generation, &query.node_id, query.direction, after, limit + 1).await?;
-    let edges: Vec<Edge> = rows.iter().take(limit).map(Edge::of).collect();
-    let next_cursor = (rows.len() > limit).then(|| edges.last()).flatten().map(|last| {
+    let page = view.edges_of(tenant, generation, &query.node_id, query.direction, after, limit).await?;
+    let edges: Vec<Edge> = page.items.iter().map(Edge::of).collect();
+    let next_cursor = page.more.then(|| edges.last()).flatten().map(|last| {
         EdgeCursor { direction: query.direction, log_seq: last.log_seq, edge_id: last.edge_id.clone() }.encode()
     });
     Ok(EdgesPage { edges, next_cursor })

@@ -2,7 +2,7 @@
 //!
 //! *Guarantees.* A query reads one snapshot ([`current_view`]), so that the generation it names and the rows it reads are of one
 //! instant. What a query decides (which edge is taken, what a cursor means, which argument is wrong) is pure and tested as
-//! such; memory is bounded by the limits of the request, whatever the log's size.
+//! such; memory is bounded by the limits of the request and [`READ_BYTES_MAX`], whatever the log holds.
 //!
 //! *Never here:* writes, SQL, projection rules.
 
@@ -13,6 +13,9 @@ mod reference_digest;
 mod rows;
 mod subgraph;
 mod traces;
+
+/// Bytes of one page of a read: it ends early, and says that there is more, when they are reached. One event or row is in it all the same.
+pub const READ_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 pub use edges::{EDGES_PAGE_MAX, EdgeCursor, EdgesPage, EdgesQuery, edges};
 pub use freshness::{CurrentView, Freshness, Staleness, current_view};

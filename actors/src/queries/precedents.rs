@@ -1,7 +1,8 @@
 //! Finished traces that decided a like case: which arguments are legal, and the look-up.
 
+use super::READ_BYTES_MAX;
 use decisiongraph_projections::{Category, Refusal, TenantId};
-use decisiongraph_store::{Generation, PrecedentFilter, PrecedentHit, ReadView, Result};
+use decisiongraph_store::{Generation, Paged, PrecedentFilter, PrecedentHit, ReadView, Result};
 
 /// Most hits of one query.
 pub const PRECEDENTS_MAX: i64 = 10_000;
@@ -24,18 +25,20 @@ pub fn validate(filter: &PrecedentFilter) -> std::result::Result<(), Refusal> {
     Ok(())
 }
 
-/// The finished traces that match, latest first.
+/// The finished traces that match, latest first, at most [`READ_BYTES_MAX`] of them.
 pub async fn precedents(
     view: &dyn ReadView,
     tenant: &TenantId,
     summaries: Option<Generation>,
     precedents: Option<Generation>,
     filter: &PrecedentFilter,
-) -> Result<Vec<PrecedentHit>> {
+) -> Result<Paged<PrecedentHit>> {
     validate(filter)?;
     match (summaries, precedents) {
-        (Some(summaries), Some(precedents)) => view.precedents(tenant, summaries, precedents, filter).await,
-        _ => Ok(Vec::new()),
+        (Some(summaries), Some(precedents)) => {
+            view.precedents(tenant, summaries, precedents, filter, READ_BYTES_MAX).await
+        }
+        _ => Ok(Paged::default()),
     }
 }
 

@@ -88,6 +88,13 @@ impl Node {
 }
 
 impl Edge {
+    /// Bytes of its texts.
+    pub fn bytes(&self) -> usize {
+        let texts =
+            [&self.edge_id, &self.edge_type, &self.from_node_id, &self.to_node_id, &self.trace_id, &self.created_at];
+        texts.into_iter().map(String::len).sum()
+    }
+
     /// The edge in this row of table 1 of the context graph.
     pub fn of(row: &Row) -> Edge {
         let c = Columns { projection: CONTEXT_GRAPH, table: 1, row };

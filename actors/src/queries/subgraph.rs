@@ -3,10 +3,11 @@
 //! [`Search`] decides and is pure; [`subgraph`] only fetches the edges of each depth, a page at a time in `edge_id` order, and
 //! stops as soon as the search does. At most one page beyond the limits is ever in memory.
 
+use super::READ_BYTES_MAX;
 use super::rows::{Edge, Node, by_key};
 use decisiongraph_projections::catalogue::CONTEXT_GRAPH;
 use decisiongraph_projections::{Category, Refusal, TenantId};
-use decisiongraph_store::{Generation, ReadView, Result};
+use decisiongraph_store::{Generation, PageLimit, ReadView, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -97,14 +98,15 @@ pub async fn subgraph(
         let mut after: Option<String> = None;
         loop {
             let types = query.edge_types.as_deref();
-            let page = view.edges_touching(tenant, generation, &frontier, types, after.as_deref(), PAGE_EDGES).await?;
-            for row in &page {
+            let limit = PageLimit::of(PAGE_EDGES, READ_BYTES_MAX);
+            let page = view.edges_touching(tenant, generation, &frontier, types, after.as_deref(), limit).await?;
+            for row in &page.items {
                 if search.offer(Edge::of(row)).is_break() {
                     break 'search;
                 }
             }
-            match page.last() {
-                Some(last) if page.len() >= PAGE_EDGES => after = Some(last.key().to_owned()),
+            match page.items.last() {
+                Some(last) if page.more => after = Some(last.key().to_owned()),
                 _ => break,
             }
         }
@@ -131,6 +133,8 @@ struct Search<'q> {
     query: &'q SubgraphQuery,
     nodes: BTreeSet<String>,
     edges: BTreeMap<String, Edge>,
+    /// Bytes of the nodes and edges that were taken.
+    bytes: usize,
     /// Nodes taken at this depth: the next frontier.
     discovered: BTreeSet<String>,
     truncated: bool,
@@ -142,6 +146,7 @@ impl<'q> Search<'q> {
             query,
             nodes: BTreeSet::from([query.node_id.clone()]),
             edges: BTreeMap::new(),
+            bytes: 0,
             discovered: BTreeSet::new(),
             truncated: false,
         }
@@ -152,9 +157,12 @@ impl<'q> Search<'q> {
         if self.edges.contains_key(&edge.edge_id) {
             return ControlFlow::Continue(());
         }
-        if self.edges.len() as i64 >= self.query.max_edges {
+        let bytes = edge.bytes();
+        let full = self.bytes + bytes > READ_BYTES_MAX && !self.edges.is_empty();
+        if self.edges.len() as i64 >= self.query.max_edges || full {
             return self.stop();
         }
+        self.bytes += bytes;
         let ends = [edge.from_node_id.clone(), edge.to_node_id.clone()];
         self.edges.insert(edge.edge_id.clone(), edge);
         for node in ends {

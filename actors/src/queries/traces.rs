@@ -1,10 +1,11 @@
 //! Traces and events as they were recorded.
 
+use super::READ_BYTES_MAX;
 use super::rows::{Summary, by_key};
 use decisiongraph_projections::catalogue::TRACE_SUMMARY;
 use decisiongraph_projections::event::{Actor, Source};
 use decisiongraph_projections::{LogSeq, StoredEvent, TenantId};
-use decisiongraph_store::{Generation, ReadView, Result};
+use decisiongraph_store::{Generation, PageLimit, ReadView, Result};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use std::collections::BTreeSet;
@@ -91,7 +92,7 @@ pub async fn trace_summary(
     Ok(by_key(view, tenant, TRACE_SUMMARY, generation, 0, keys).await?.first().map(Summary::of))
 }
 
-/// Events of a trace behind `after`, at most `limit`, and whether there are more.
+/// Events of a trace behind `after`, at most `limit` of them and [`READ_BYTES_MAX`], and whether there are more.
 pub async fn trace_events(
     view: &dyn ReadView,
     tenant: &TenantId,
@@ -99,8 +100,6 @@ pub async fn trace_events(
     after: LogSeq,
     limit: usize,
 ) -> Result<(Vec<EventRecord>, bool)> {
-    let mut events = view.trace_events(tenant, trace_id, after, limit + 1).await?;
-    let more = events.len() > limit;
-    events.truncate(limit);
-    Ok((events.into_iter().map(EventRecord::from).collect(), more))
+    let page = view.trace_events(tenant, trace_id, after, PageLimit::of(limit, READ_BYTES_MAX)).await?;
+    Ok((page.items.into_iter().map(EventRecord::from).collect(), page.more))
 }

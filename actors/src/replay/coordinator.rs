@@ -193,7 +193,7 @@ impl ReplayCoordinator {
             return Ok(());
         }
         let filter = ListFilter { open_only: true, limit: ORPHANS_PAGE, ..ListFilter::default() };
-        for run in shared.store.view().await?.runs(&filter).await? {
+        for run in shared.store.view().await?.runs(&filter).await?.items {
             let lost = run.node_live && run.node == shared.owner.node && !shared.jobs.has(run.run_id);
             if run.node_live && !lost {
                 continue;

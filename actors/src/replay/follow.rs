@@ -161,7 +161,7 @@ async fn rows(
 
 async fn failures(shared: &Shared, run: &Run) -> StoreResult<Vec<Failure>> {
     let filter = ListFilter { tenant: Some(run.tenant.clone()), projection: None, open_only: true, limit: 100 };
-    shared.store.view().await?.failures(&filter).await
+    Ok(shared.store.view().await?.failures(&filter).await?.items)
 }
 
 /// A worker that failed without a poison event (rules of another version, corruption) will not move by itself.

@@ -209,7 +209,7 @@ impl Worker {
             return Ok(Next::Quiet);
         }
         let config = shared.engine.config();
-        let limit = PageLimit { rows_max: config.batch_events_max, bytes_max: config.batch_bytes_max };
+        let limit = PageLimit::of(config.batch_events_max, config.batch_bytes_max);
         let log = shared.store.view().await?;
         self.vitals.working_on("reading");
         let page = cell.page(&*log, lane.position.cursor, target, limit, era).await?;

@@ -199,7 +199,7 @@ pub async fn reckon(store: &Arc<dyn Store>, tenants: usize) {
         let view = store.view().await.expect("a view");
         let last = view.last_log_seq(&tenant, None).await.expect("a position");
         let open = ListFilter { tenant: Some(tenant), projection: None, open_only: true, limit: 10 };
-        let failures = view.failures(&open).await.expect("a list");
+        let failures = view.failures(&open).await.expect("a list").items;
         assert!(failures.is_empty(), "open: {failures:?}");
         for scope in &report.scopes {
             assert_eq!((scope.cursor, scope.failure.as_ref()), (last, None), "{scope:?}");

@@ -4,7 +4,8 @@
 use decisiongraph_projections::catalogue;
 use decisiongraph_projections::digest::rolling::RollingDigest;
 use decisiongraph_projections::{
-    Admitted, Changes, Fetch, Hashed, LogEvent, LogSeq, Needs, Prior, Projection, Row, RowsNeed, Table, TableChanges,
+    Admitted, Changes, Fetch, Hashed, LogEvent, LogSeq, Needs, Prior, Projection, Recalled, Row, RowsNeed, Table,
+    TableChanges,
 };
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -62,7 +63,7 @@ fn fold_one(projection: &'static dyn Projection, log: &[LogEvent], batch_events:
         let needs = projection.needs(batch);
         let mut prior = memory.answer(&needs);
         for trace in &needs.history_of {
-            let of_trace = history.get(&**trace).into_iter().flatten().map(|event| (*event).clone());
+            let of_trace = history.get(&**trace).into_iter().flatten().map(|event| Recalled::of(projection, event));
             prior.history.insert(Arc::clone(trace), of_trace.collect());
         }
         let changes = projection.project(batch, &needs, &prior).changes;
@@ -71,7 +72,7 @@ fn fold_one(projection: &'static dyn Projection, log: &[LogEvent], batch_events:
         digest_time += started.elapsed();
         memory.apply(&changes);
         note_since(projection.tables(), &changes, &mut since);
-        for event in batch.iter().filter(|event| needs.history_types.contains(&&*event.event_type)) {
+        for event in batch.iter().filter(|event| projection.history_types().contains(&&*event.event_type)) {
             history.entry(&event.trace_id).or_default().push(event);
         }
         batches.push(changes);

@@ -117,7 +117,7 @@ async fn ask_precedents(trial: &Trial, args: &Args<'_>) -> Answer {
     let current = current_view(trial.store(), trial.tenant(), &projections, Freshness::default()).await?;
     let (summaries, index) = (current.generations[0], current.generations[1]);
     let hits = precedents(&*current.view, trial.tenant(), summaries, index, &filter).await?;
-    Ok(object(vec![("hits", Json::Array(hits.into_iter().map(hit).collect()))]))
+    Ok(object(vec![("hits", Json::Array(hits.items.into_iter().map(hit).collect()))]))
 }
 
 fn hit(hit: PrecedentHit) -> Json<'static> {

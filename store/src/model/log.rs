@@ -1,6 +1,7 @@
 //! What is appended, and where a log ends.
 
-use decisiongraph_projections::{LogSeq, Refusal};
+use crate::StoreError;
+use decisiongraph_projections::{Category, LogSeq, Refusal};
 use serde::{Deserialize, Serialize};
 
 /// How a batch of events is appended.
@@ -33,13 +34,68 @@ pub enum Verdict {
     NotStored,
 }
 
-/// How much of the log one page may hold.
+/// Bytes of a list of failures or runs: it ends early when they are reached. (10,000 of them have less, unless their ids are long.)
+pub const LIST_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// How much one page may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageLimit {
-    /// Events.
+    /// Events or rows.
     pub rows_max: usize,
-    /// Payload bytes; at least one event is returned whatever its size.
+    /// Bytes of all their texts (ids, payload, tags, …). At least one is returned, up to [`PageLimit::event_bytes_max`].
     pub bytes_max: usize,
+    /// Bytes of a single event from which it is not loaded at all: `storage`, and the message names it.
+    pub event_bytes_max: usize,
+}
+
+impl PageLimit {
+    /// So many rows and bytes; a single event may have any size.
+    pub const fn of(rows_max: usize, bytes_max: usize) -> PageLimit {
+        PageLimit { rows_max, bytes_max, event_bytes_max: usize::MAX }
+    }
+
+    /// So many rows, whatever their size.
+    pub const fn rows(rows_max: usize) -> PageLimit {
+        PageLimit::of(rows_max, usize::MAX)
+    }
+
+    /// The error that such an event is.
+    pub(crate) fn too_large(&self, log_seq: i64, bytes: i64) -> StoreError {
+        StoreError::new(
+            Category::Storage,
+            format!(
+                "the event at log_seq {log_seq} has {bytes} bytes; this process holds at most {} of one event; give it more memory \
+                 (memory_max), or mend the event's row",
+                self.event_bytes_max
+            ),
+        )
+    }
+}
+
+/// A page of a list: it ends early when a bound of bytes is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paged<T> {
+    /// In the order of the list.
+    pub items: Vec<T>,
+    /// True when the list goes on behind them.
+    pub more: bool,
+}
+
+impl<T> Default for Paged<T> {
+    fn default() -> Paged<T> {
+        Paged { items: Vec::new(), more: false }
+    }
+}
+
+impl<T> Paged<T> {
+    /// The room that is left under a limit, as a page is filled: true when this item of so many bytes goes into it. The page has more when
+    /// it does not.
+    pub(crate) fn takes(&mut self, bytes: &mut usize, size: usize, limit: PageLimit) -> bool {
+        *bytes = bytes.saturating_add(size);
+        let full = self.items.len() >= limit.rows_max || (*bytes > limit.bytes_max && !self.items.is_empty());
+        self.more |= full;
+        !full
+    }
 }
 
 /// A transaction that may still add events at or below the sampled sequence.

@@ -2,7 +2,8 @@
 
 use super::PostgresStore;
 use super::errors::During as _;
-use crate::{Failure, ListFilter, NewFailure, Result, StoreError};
+use super::read::paged;
+use crate::{Failure, LIST_BYTES_MAX, ListFilter, NewFailure, PageLimit, Paged, Result, StoreError};
 use deadpool_postgres::ClientWrapper;
 use decisiongraph_projections::{Category, LogSeq, TenantId};
 use tokio_postgres::Row;
@@ -41,14 +42,16 @@ pub(super) async fn one(client: &ClientWrapper, failure_id: i64) -> Result<Optio
     Ok(row.as_ref().and_then(failure))
 }
 
-pub(super) async fn list(client: &ClientWrapper, filter: &ListFilter) -> Result<Vec<Failure>> {
+pub(super) async fn list(client: &ClientWrapper, filter: &ListFilter) -> Result<Paged<Failure>> {
     let what = "list failures";
     let statement = client.prepare_cached(include_str!("sql/failures.sql")).await.during(what)?;
     let tenant = filter.tenant.as_ref().map(TenantId::as_str);
-    let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
-    let rows =
-        client.query(&statement, &[&tenant, &filter.projection, &filter.open_only, &limit]).await.during(what)?;
-    Ok(rows.iter().filter_map(failure).collect())
+    let rows_max = i64::try_from(filter.limit.saturating_add(1)).unwrap_or(i64::MAX);
+    let limit = PageLimit::of(filter.limit, LIST_BYTES_MAX);
+    paged(client, &statement, &[&tenant, &filter.projection, &filter.open_only, &rows_max], limit, what, |row| {
+        Ok(failure(row))
+    })
+    .await
 }
 
 /// None: it is no tenant's.

@@ -1,16 +1,18 @@
 //! Queries over the read models, and the rows of a generation as a stream.
 
 use super::errors::During as _;
+use super::read::paged;
 use super::rows;
 use super::values::{Id, Key};
 use super::view::Snapshot;
-use crate::{Direction, Generation, PrecedentFilter, PrecedentHit, Result, RowOrder, RowStream};
+use crate::{Direction, Generation, PageLimit, Paged, PrecedentFilter, PrecedentHit, Result, RowOrder, RowStream};
 use deadpool_postgres::ClientWrapper;
 use decisiongraph_projections::{LogSeq, Projection as _, Row, RowKey, Table, TenantId, context_graph::ContextGraph};
 use futures_util::stream;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use tokio_postgres::types::ToSql;
 
 /// Rows of one chunk of a stream.
 const CHUNK_ROWS: usize = 2_000;
@@ -90,8 +92,8 @@ pub(super) async fn edges_touching(
     nodes: &BTreeSet<String>,
     edge_types: Option<&[String]>,
     after_edge_id: Option<&str>,
-    limit: usize,
-) -> Result<Vec<Row>> {
+    limit: PageLimit,
+) -> Result<Paged<Row>> {
     let what = "read the edges of nodes";
     let table = edges_table();
     let statement =
@@ -99,15 +101,10 @@ pub(super) async fn edges_touching(
     let keys: Vec<Key> = nodes.iter().map(|node| RowKey::of(node).into()).collect();
     let ids: Vec<&str> = nodes.iter().map(String::as_str).collect();
     let rows_of: Vec<Id> = nodes.iter().map(|node| nodes_table().key_of(0, node).into()).collect();
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let rows = client
-        .query(
-            &statement,
-            &[&tenant.as_str(), &generation.0, &keys, &ids, &edge_types, &after_edge_id, &limit, &rows_of],
-        )
-        .await
-        .during(what)?;
-    rows.iter().map(|row| rows::row_at(table, row, 0)).collect()
+    let rows_max = one_more(limit);
+    let of: [&(dyn ToSql + Sync); 8] =
+        [&tenant.as_str(), &generation.0, &keys, &ids, &edge_types, &after_edge_id, &rows_max, &rows_of];
+    paged(client, &statement, &of, limit, what, |row| rows::row_at(table, row, 0).map(Some)).await
 }
 
 pub(super) async fn edges_of(
@@ -117,36 +114,35 @@ pub(super) async fn edges_of(
     node_id: &str,
     direction: Direction,
     after: Option<(LogSeq, &str)>,
-    limit: usize,
-) -> Result<Vec<Row>> {
+    limit: PageLimit,
+) -> Result<Paged<Row>> {
     let what = "read the edges of a node";
     let table = edges_table();
     let statement = client.prepare_cached(&graph(include_str!("sql/edges_of.sql"), generation)).await.during(what)?;
     let key = Key::from(RowKey::of(node_id));
     let row_key = Id::from(nodes_table().key_of(0, node_id));
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let rows_max = one_more(limit);
     // Before every edge: log_seq is positive.
     let (log_seq, edge_id) = after.map_or((-1, ""), |(log_seq, edge_id)| (log_seq.0, edge_id));
     let (outgoing, incoming) = (direction != Direction::Incoming, direction != Direction::Outgoing);
-    let rows = client
-        .query(
-            &statement,
-            &[
-                &tenant.as_str(),
-                &generation.0,
-                &key,
-                &node_id,
-                &outgoing,
-                &incoming,
-                &log_seq,
-                &edge_id,
-                &limit,
-                &row_key,
-            ],
-        )
-        .await
-        .during(what)?;
-    rows.iter().map(|row| rows::row_at(table, row, 0)).collect()
+    let of: [&(dyn ToSql + Sync); 10] = [
+        &tenant.as_str(),
+        &generation.0,
+        &key,
+        &node_id,
+        &outgoing,
+        &incoming,
+        &log_seq,
+        &edge_id,
+        &rows_max,
+        &row_key,
+    ];
+    paged(client, &statement, &of, limit, what, |row| rows::row_at(table, row, 0).map(Some)).await
+}
+
+/// One row more than a page may hold, to see whether the list goes on.
+fn one_more(limit: PageLimit) -> i64 {
+    i64::try_from(limit.rows_max.saturating_add(1)).unwrap_or(i64::MAX)
 }
 
 pub(super) async fn precedents(
@@ -155,45 +151,34 @@ pub(super) async fn precedents(
     summaries: Generation,
     precedents: Generation,
     filter: &PrecedentFilter,
-) -> Result<Vec<PrecedentHit>> {
+    bytes_max: usize,
+) -> Result<Paged<PrecedentHit>> {
     let what = "look for precedents";
-    let (tenant, entity_type, entity_id) = (tenant.as_str(), &filter.entity_type, &filter.entity_id);
-    let rows = match &filter.policy_id {
-        None => {
-            let sql = at(include_str!("sql/precedents_any.sql"), "dg_trace_summary", summaries);
-            let statement = client.prepare_cached(&sql).await.during(what)?;
-            client
-                .query(&statement, &[&tenant, &summaries.0, entity_type, entity_id, &filter.outcome, &filter.limit])
-                .await
-        }
-        Some(policy_id) => {
-            let sql = at(include_str!("sql/precedents_of_policy.sql"), "dg_trace_summary", summaries);
-            let sql = at(&sql, "dg_precedent_index", precedents);
-            let statement = client.prepare_cached(&sql).await.during(what)?;
-            let key = Key::from(RowKey::of(policy_id));
-            client
-                .query(
-                    &statement,
-                    &[
-                        &tenant,
-                        &summaries.0,
-                        entity_type,
-                        entity_id,
-                        &filter.outcome,
-                        &filter.limit,
-                        &precedents.0,
-                        &key,
-                        policy_id,
-                        &filter.policy_version,
-                    ],
-                )
-                .await
-        }
-    }
-    .during(what)?;
-    Ok(rows
-        .iter()
-        .map(|row| PrecedentHit {
+    let limit = PageLimit::of(usize::try_from(filter.limit).unwrap_or_default(), bytes_max);
+    let (tenant, rows_max) = (tenant.as_str(), one_more(limit));
+    let (entity_type, entity_id, outcome) = (&filter.entity_type, &filter.entity_id, &filter.outcome);
+    let sql = match filter.policy_id {
+        None => include_str!("sql/precedents_any.sql"),
+        Some(_) => include_str!("sql/precedents_of_policy.sql"),
+    };
+    let sql = at(&at(sql, "dg_trace_summary", summaries), "dg_precedent_index", precedents);
+    let statement = client.prepare_cached(&sql).await.during(what)?;
+    let key = filter.policy_id.as_deref().map(|policy_id| Key::from(RowKey::of(policy_id)));
+    let of: [&(dyn ToSql + Sync); 10] = [
+        &tenant,
+        &summaries.0,
+        entity_type,
+        entity_id,
+        outcome,
+        &rows_max,
+        &precedents.0,
+        &key,
+        &filter.policy_id,
+        &filter.policy_version,
+    ];
+    let of = if filter.policy_id.is_some() { &of[..] } else { &of[..6] };
+    paged(client, &statement, of, limit, what, |row| {
+        Ok(Some(PrecedentHit {
             trace_id: row.get(0),
             workflow: row.get(1),
             title: row.get(2),
@@ -205,6 +190,7 @@ pub(super) async fn precedents(
             policy_id: row.get(8),
             policy_version: row.get(9),
             exception_id: row.get(10),
-        })
-        .collect())
+        }))
+    })
+    .await
 }

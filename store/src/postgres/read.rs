@@ -2,14 +2,16 @@
 
 use super::errors::During as _;
 use super::values::Key;
-use crate::{Lag, PageLimit, Result, StoreError, Stray, TenantHead};
+use crate::{Lag, PageLimit, Paged, Result, StoreError, Stray, TenantHead};
 use deadpool_postgres::ClientWrapper;
 use decisiongraph_projections::event::{Actor, Envelope, Source, fault, tags_from_json};
 use decisiongraph_projections::prior::{Texts, shared};
-use decisiongraph_projections::{LogEvent, LogSeq, RowKey, StoredEvent, TenantId, catalogue};
+use decisiongraph_projections::{LogEvent, LogSeq, Projection, Recalled, RowKey, StoredEvent, TenantId, catalogue};
+use futures_util::TryStreamExt as _;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Row, Statement};
 
 /// The server's parameters are signed; a limit beyond them is no limit.
 fn bound(limit: impl TryInto<i64>) -> i64 {
@@ -22,10 +24,6 @@ fn trace_keys(traces: &BTreeSet<Arc<str>>) -> (Vec<Key>, Vec<&str>) {
 
 /// Reads log events; `texts` are those that come again from one to the next.
 fn log_event(row: &Row, texts: &mut Texts) -> LogEvent {
-    with_payload(row, row.get(8), texts)
-}
-
-fn with_payload(row: &Row, payload: &str, texts: &mut Texts) -> LogEvent {
     let own = |column: usize| Arc::from(row.get::<_, &str>(column));
     let mut shared = |column: usize| shared(texts, row.get(column));
     LogEvent {
@@ -37,7 +35,7 @@ fn with_payload(row: &Row, payload: &str, texts: &mut Texts) -> LogEvent {
         occurred_at: own(5),
         actor_type: shared(6),
         actor_id: shared(7),
-        payload: payload.into(),
+        payload: own(8),
         payload_hash: own(9),
     }
 }
@@ -67,8 +65,8 @@ fn stored_event(row: &Row) -> StoredEvent {
     }
 }
 
-/// A page is tried without a running sum where each of its payloads may have at least so many bytes. (Where payloads are larger than that
-/// share, it is read in vain and without them.)
+/// A page is tried without a running sum where each of its events may have at least so many bytes. (Where events are larger than that
+/// share, it is read in vain and without their texts.)
 const SMALL_BYTES: usize = 1024;
 
 pub(super) async fn page(
@@ -83,13 +81,13 @@ pub(super) async fn page(
     let share = limit.bytes_max / limit.rows_max.max(1);
     if share >= SMALL_BYTES {
         let statement = client.prepare_cached(include_str!("sql/page_small.sql")).await.during(what)?;
-        let share = i32::try_from(share).unwrap_or(i32::MAX);
+        let share = bound(share.min(limit.event_bytes_max));
         let rows = client.query(&statement, &[&tenant.as_str(), &after.0, &upto.0, &rows_max, &share]).await;
         let rows = rows.during(what)?;
         let found = !rows.is_empty();
         let events: Vec<LogEvent> = beside(what, move || {
             let mut texts = Texts::new();
-            let small = |row: &Row| Some(with_payload(row, row.get::<_, Option<&str>>(8)?, &mut texts));
+            let small = |row: &Row| row.get::<_, Option<&str>>(8).map(|_| log_event(row, &mut texts));
             rows.iter().map_while(small).collect()
         })
         .await?;
@@ -98,14 +96,60 @@ pub(super) async fn page(
         }
     }
     let statement = client.prepare_cached(include_str!("sql/page.sql")).await.during(what)?;
-    let bytes_max = bound(limit.bytes_max);
-    let rows = client.query(&statement, &[&tenant.as_str(), &after.0, &upto.0, &rows_max, &bytes_max]).await;
+    let (bytes_max, event_max) = (sum_max(limit), bound(limit.event_bytes_max));
+    let rows =
+        client.query(&statement, &[&tenant.as_str(), &after.0, &upto.0, &rows_max, &bytes_max, &event_max]).await;
     let rows = rows.during(what)?;
+    if rows.is_empty() {
+        let size = client.prepare_cached(include_str!("sql/event_size.sql")).await.during(what)?;
+        fits(client, &size, &[&tenant.as_str(), &after.0, &upto.0], limit, what).await?;
+    }
     beside(what, move || {
         let mut texts = Texts::new();
         rows.iter().map(|row| log_event(row, &mut texts)).collect()
     })
     .await
+}
+
+/// The running sum up to which events are sent: an event that is too large to be sent is above it, so nothing behind it is sent either.
+fn sum_max(limit: PageLimit) -> i64 {
+    bound(limit.bytes_max.min(limit.event_bytes_max))
+}
+
+/// An error when the event that this statement finds is too large to be read; there may be none.
+async fn fits(
+    client: &ClientWrapper,
+    size: &Statement,
+    of: &[&(dyn ToSql + Sync)],
+    limit: PageLimit,
+    what: &str,
+) -> Result<()> {
+    let next = client.query_opt(size, of).await.during(what)?;
+    match next.map(|row| (row.get::<_, i64>(0), row.get::<_, i64>(1))) {
+        Some((log_seq, bytes)) if bytes > bound(limit.event_bytes_max) => Err(limit.too_large(log_seq, bytes)),
+        _ => Ok(()),
+    }
+}
+
+/// The rows of a statement up to a limit, one at a time: what is behind it is not kept, and a row that `read` gives nothing for is left out.
+pub(super) async fn paged<T>(
+    client: &ClientWrapper,
+    statement: &Statement,
+    of: &[&(dyn ToSql + Sync)],
+    limit: PageLimit,
+    what: &str,
+    mut read: impl FnMut(&Row) -> Result<Option<T>>,
+) -> Result<Paged<T>> {
+    let rows = client.query_raw(statement, of.iter().copied()).await.during(what)?;
+    let mut rows = std::pin::pin!(rows);
+    let (mut page, mut bytes) = (Paged::default(), 0);
+    while let Some(row) = rows.try_next().await.during(what)? {
+        if !page.takes(&mut bytes, row.raw_size_bytes(), limit) {
+            break;
+        }
+        page.items.extend(read(&row)?);
+    }
+    Ok(page)
 }
 
 /// Decodes as a task of its own: that is most of what reading costs here, and whoever reads has other things under way.
@@ -133,24 +177,29 @@ pub(super) async fn heads(
 pub(super) async fn history(
     client: &ClientWrapper,
     tenant: &TenantId,
+    projection: &'static dyn Projection,
     traces: &BTreeSet<Arc<str>>,
-    types: &[&'static str],
     upto: LogSeq,
-) -> Result<HashMap<Arc<str>, Vec<LogEvent>>> {
-    let mut history: HashMap<Arc<str>, Vec<LogEvent>> = HashMap::new();
+) -> Result<HashMap<Arc<str>, Vec<Recalled>>> {
+    let mut history: HashMap<Arc<str>, Vec<Recalled>> = HashMap::new();
+    let types = projection.history_types();
     if traces.is_empty() || types.is_empty() {
         return Ok(history);
     }
     let what = "read the history of traces";
     let (keys, ids) = trace_keys(traces);
     let statement = client.prepare_cached(include_str!("sql/history.sql")).await.during(what)?;
-    let rows = client.query(&statement, &[&tenant.as_str(), &keys, &ids, &upto.0, &types]).await.during(what)?;
+    let of: [&(dyn ToSql + Sync); 5] = [&tenant.as_str(), &keys, &ids, &upto.0, &types];
+    let rows = client.query_raw(&statement, of).await.during(what)?;
+    let mut rows = std::pin::pin!(rows);
     let mut texts = Texts::new();
-    for event in rows.iter().map(|row| log_event(row, &mut texts)) {
+    while let Some(row) = rows.try_next().await.during(what)? {
+        let event = log_event(&row, &mut texts);
+        let recalled = Recalled::of(projection, &event);
         match history.get_mut(&event.trace_id) {
-            Some(events) => events.push(event),
+            Some(events) => events.push(recalled),
             None => {
-                history.insert(Arc::clone(&event.trace_id), vec![event]);
+                history.insert(event.trace_id, vec![recalled]);
             }
         }
     }
@@ -162,13 +211,20 @@ pub(super) async fn events(
     tenant: &TenantId,
     after: LogSeq,
     upto: LogSeq,
-    limit: usize,
-) -> Result<Vec<StoredEvent>> {
+    limit: PageLimit,
+) -> Result<Paged<StoredEvent>> {
     let what = "read events";
     let statement = client.prepare_cached(include_str!("sql/events.sql")).await.during(what)?;
-    let limit = bound(limit);
-    let rows = client.query(&statement, &[&tenant.as_str(), &after.0, &upto.0, &limit]).await.during(what)?;
-    Ok(rows.iter().map(stored_event).collect())
+    let (rows_max, bytes_max) = (bound(limit.rows_max.saturating_add(1)), sum_max(limit));
+    let event_max = bound(limit.event_bytes_max);
+    let rows =
+        client.query(&statement, &[&tenant.as_str(), &after.0, &upto.0, &rows_max, &bytes_max, &event_max]).await;
+    let rows = rows.during(what)?;
+    if rows.is_empty() {
+        let size = client.prepare_cached(include_str!("sql/event_size.sql")).await.during(what)?;
+        fits(client, &size, &[&tenant.as_str(), &after.0, &upto.0], limit, what).await?;
+    }
+    Ok(stored_events(&rows, limit))
 }
 
 pub(super) async fn trace_events(
@@ -176,13 +232,27 @@ pub(super) async fn trace_events(
     tenant: &TenantId,
     trace_id: &str,
     after: LogSeq,
-    limit: usize,
-) -> Result<Vec<StoredEvent>> {
+    limit: PageLimit,
+) -> Result<Paged<StoredEvent>> {
     let what = "read the events of a trace";
     let statement = client.prepare_cached(include_str!("sql/trace_events.sql")).await.during(what)?;
-    let (key, limit) = (Key::from(RowKey::of(trace_id)), bound(limit));
-    let rows = client.query(&statement, &[&tenant.as_str(), &key, &trace_id, &after.0, &limit]).await.during(what)?;
-    Ok(rows.iter().map(stored_event).collect())
+    let (rows_max, bytes_max) = (bound(limit.rows_max.saturating_add(1)), sum_max(limit));
+    let (key, event_max) = (Key::from(RowKey::of(trace_id)), bound(limit.event_bytes_max));
+    let of: [&(dyn ToSql + Sync); 7] = [&tenant.as_str(), &key, &trace_id, &after.0, &rows_max, &bytes_max, &event_max];
+    let rows = client.query(&statement, &of).await.during(what)?;
+    if rows.is_empty() {
+        let size = client.prepare_cached(include_str!("sql/trace_event_size.sql")).await.during(what)?;
+        fits(client, &size, &of[..4], limit, what).await?;
+    }
+    Ok(stored_events(&rows, limit))
+}
+
+/// The events of a page, and whether there are more than fitted.
+fn stored_events(rows: &[Row], limit: PageLimit) -> Paged<StoredEvent> {
+    let found: i64 = rows.first().map_or(0, |row| row.get(19));
+    let items: Vec<StoredEvent> = rows.iter().take(limit.rows_max).map(stored_event).collect();
+    let more = found.unsigned_abs() > items.len() as u64;
+    Paged { items, more }
 }
 
 pub(super) async fn last_log_seq(client: &ClientWrapper, tenant: &TenantId, upto: Option<LogSeq>) -> Result<LogSeq> {

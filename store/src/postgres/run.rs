@@ -4,8 +4,12 @@
 
 use super::PostgresStore;
 use super::errors::During as _;
+use super::read::paged;
 use super::values::Key;
-use crate::{Creation, ListFilter, NewRun, Owner, Result, Run, RunMode, RunOutcome, RunProgress, RunState, StoreError};
+use crate::{
+    Creation, LIST_BYTES_MAX, ListFilter, NewRun, Owner, PageLimit, Paged, Result, Run, RunMode, RunOutcome,
+    RunProgress, RunState, StoreError,
+};
 use deadpool_postgres::{ClientWrapper, Object, Transaction};
 use decisiongraph_projections::{Category, LogSeq, Refusal, TenantId};
 use tokio_postgres::Row;
@@ -151,15 +155,17 @@ pub(super) async fn one(client: &ClientWrapper, run_id: Uuid) -> Result<Option<R
     row.as_ref().map(run).transpose()
 }
 
-pub(super) async fn list(client: &ClientWrapper, filter: &ListFilter) -> Result<Vec<Run>> {
+pub(super) async fn list(client: &ClientWrapper, filter: &ListFilter) -> Result<Paged<Run>> {
     let what = "list jobs";
     let statement = client.prepare_cached(include_str!("sql/runs.sql")).await.during(what)?;
     let tenant = filter.tenant.as_ref().map(TenantId::as_str);
-    let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
-    let rows =
-        client.query(&statement, &[&tenant, &filter.projection, &filter.open_only, &limit]).await.during(what)?;
     // One that cannot be read, perhaps a newer program's, fails no list.
-    Ok(rows.iter().filter_map(|row| run(row).ok()).collect())
+    let rows_max = i64::try_from(filter.limit.saturating_add(1)).unwrap_or(i64::MAX);
+    let limit = PageLimit::of(filter.limit, LIST_BYTES_MAX);
+    paged(client, &statement, &[&tenant, &filter.projection, &filter.open_only, &rows_max], limit, what, |row| {
+        Ok(run(row).ok())
+    })
+    .await
 }
 
 /// A job as it is decided about, its row locked.

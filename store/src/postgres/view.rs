@@ -5,12 +5,12 @@ use super::errors::During as _;
 use super::pool::{Connections, Overdue, READ_STATEMENTS, SNAPSHOT_IDLE};
 use super::{drift, failure, member, prior, query, read, run, scope, skip};
 use crate::{
-    Checkpoint, Direction, Failure, Generation, Lag, ListFilter, Member, Owner, PageLimit, PrecedentFilter,
+    Checkpoint, Direction, Failure, Generation, Lag, ListFilter, Member, Owner, PageLimit, Paged, PrecedentFilter,
     PrecedentHit, ReadView, Result, RowOrder, RowStream, Run, Scope, ScopeHead, ScopeRow, Skip, Stray, TenantHead,
 };
 use async_trait::async_trait;
 use deadpool_postgres::{ClientWrapper, Object};
-use decisiongraph_projections::{LogEvent, LogSeq, Needs, Prior, Projection, Row, StoredEvent, TenantId};
+use decisiongraph_projections::{LogEvent, LogSeq, Needs, Prior, Projection, Recalled, Row, StoredEvent, TenantId};
 use futures_util::FutureExt as _;
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Deref;
@@ -114,14 +114,20 @@ impl ReadView for View {
     async fn history(
         &self,
         tenant: &TenantId,
+        projection: &'static dyn Projection,
         traces: &BTreeSet<Arc<str>>,
-        types: &[&'static str],
         upto: LogSeq,
-    ) -> Result<HashMap<Arc<str>, Vec<LogEvent>>> {
-        read::history(&*self.reader().await?, tenant, traces, types, upto).await
+    ) -> Result<HashMap<Arc<str>, Vec<Recalled>>> {
+        read::history(&*self.reader().await?, tenant, projection, traces, upto).await
     }
 
-    async fn events(&self, tenant: &TenantId, after: LogSeq, upto: LogSeq, limit: usize) -> Result<Vec<StoredEvent>> {
+    async fn events(
+        &self,
+        tenant: &TenantId,
+        after: LogSeq,
+        upto: LogSeq,
+        limit: PageLimit,
+    ) -> Result<Paged<StoredEvent>> {
         read::events(&*self.reader().await?, tenant, after, upto, limit).await
     }
 
@@ -130,8 +136,8 @@ impl ReadView for View {
         tenant: &TenantId,
         trace_id: &str,
         after: LogSeq,
-        limit: usize,
-    ) -> Result<Vec<StoredEvent>> {
+        limit: PageLimit,
+    ) -> Result<Paged<StoredEvent>> {
         read::trace_events(&*self.reader().await?, tenant, trace_id, after, limit).await
     }
 
@@ -237,8 +243,8 @@ impl ReadView for View {
         nodes: &BTreeSet<String>,
         edge_types: Option<&[String]>,
         after_edge_id: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<Row>> {
+        limit: PageLimit,
+    ) -> Result<Paged<Row>> {
         query::edges_touching(&*self.reader().await?, tenant, generation, nodes, edge_types, after_edge_id, limit).await
     }
 
@@ -249,8 +255,8 @@ impl ReadView for View {
         node_id: &str,
         direction: Direction,
         after: Option<(LogSeq, &str)>,
-        limit: usize,
-    ) -> Result<Vec<Row>> {
+        limit: PageLimit,
+    ) -> Result<Paged<Row>> {
         query::edges_of(&*self.reader().await?, tenant, generation, node_id, direction, after, limit).await
     }
 
@@ -260,11 +266,12 @@ impl ReadView for View {
         summaries: Generation,
         precedents: Generation,
         filter: &PrecedentFilter,
-    ) -> Result<Vec<PrecedentHit>> {
-        query::precedents(&*self.reader().await?, tenant, summaries, precedents, filter).await
+        bytes_max: usize,
+    ) -> Result<Paged<PrecedentHit>> {
+        query::precedents(&*self.reader().await?, tenant, summaries, precedents, filter, bytes_max).await
     }
 
-    async fn failures(&self, filter: &ListFilter) -> Result<Vec<Failure>> {
+    async fn failures(&self, filter: &ListFilter) -> Result<Paged<Failure>> {
         failure::list(&*self.reader().await?, filter).await
     }
 
@@ -276,7 +283,7 @@ impl ReadView for View {
         skip::list(&*self.reader().await?, scope).await
     }
 
-    async fn runs(&self, filter: &ListFilter) -> Result<Vec<Run>> {
+    async fn runs(&self, filter: &ListFilter) -> Result<Paged<Run>> {
         run::list(&*self.reader().await?, filter).await
     }
 

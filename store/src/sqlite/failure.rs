@@ -1,7 +1,8 @@
 //! Poison events: one open row an event, counting attempts; resolved by the commit that passes it.
 
 use super::errors::unreadable;
-use crate::{Failure, ListFilter, NewFailure, Result, Scope, StoreError};
+use super::read::{one_more, paged};
+use crate::{Failure, LIST_BYTES_MAX, ListFilter, NewFailure, PageLimit, Paged, Result, Scope, StoreError};
 use decisiongraph_projections::{Category, LogSeq, TenantId};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -46,7 +47,7 @@ pub(super) fn by_id(conn: &Connection, failure_id: i64) -> Result<Option<Failure
 }
 
 /// Failures, newest first.
-pub(super) fn list(conn: &Connection, filter: &ListFilter) -> Result<Vec<Failure>> {
+pub(super) fn list(conn: &Connection, filter: &ListFilter) -> Result<Paged<Failure>> {
     let sql = format!(
         "{} WHERE (?1 IS NULL OR tenant_id = ?1) AND (?2 IS NULL OR projection = ?2)
          AND (NOT ?3 OR resolved_at_ms IS NULL) ORDER BY failure_id DESC LIMIT ?4",
@@ -54,17 +55,13 @@ pub(super) fn list(conn: &Connection, filter: &ListFilter) -> Result<Vec<Failure
     );
     let mut statement = conn.prepare_cached(&sql)?;
     let tenant = filter.tenant.as_ref().map(TenantId::as_str);
-    let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
-    let rows = statement.query_map(params![tenant, filter.projection, filter.open_only, limit], raw)?;
-    let mut failures = Vec::new();
-    for row in rows {
-        match row {
-            Ok(raw) => failures.extend(raw.read().ok()),
-            Err(error) if unreadable(&error) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(failures)
+    let limit = PageLimit::of(filter.limit, LIST_BYTES_MAX);
+    let rows = statement.query(params![tenant, filter.projection, filter.open_only, one_more(limit)])?;
+    paged(rows, limit, |row| match raw(row) {
+        Ok(raw) => Ok(raw.read().ok()),
+        Err(error) if unreadable(&error) => Ok(None),
+        Err(error) => Err(error.into()),
+    })
 }
 
 struct RawFailure {

@@ -1,9 +1,9 @@
 //! The queries over the read models. The hash finds a node or a policy, the text is compared as well.
 
-use super::read::rows_limit;
+use super::read::{one_more, paged};
 use super::rows::{key_of, read_row, select_list};
 use super::stretch::stretches;
-use crate::{Direction, Generation, PrecedentFilter, PrecedentHit, Result};
+use crate::{Direction, Generation, PageLimit, Paged, PrecedentFilter, PrecedentHit, Result};
 use decisiongraph_projections::{LogSeq, Row, Table, TenantId, catalogue};
 use rusqlite::types::Value as Parameter;
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
@@ -52,8 +52,49 @@ fn positions(
     Ok([0].into_iter().chain(begun).chain(stretches(first, end)).collect())
 }
 
-/// Edges that touch one of these nodes, by the bytes of `edge_id`. One look-up a node, direction and position, each sorted and cut to
-/// `limit` by the database, merged here: nothing bigger than `limit` rows is kept.
+/// The first edges in an order, out of several look-ups that are each in it: nothing bigger than the limit is kept.
+struct First<K> {
+    found: BTreeMap<K, Row>,
+    bytes: usize,
+    limit: PageLimit,
+    /// The first edge that did not fit: none from there on is taken.
+    cut: Option<K>,
+}
+
+impl<K: Ord + Clone> First<K> {
+    fn of(limit: PageLimit) -> First<K> {
+        First { found: BTreeMap::new(), bytes: 0, limit, cut: None }
+    }
+
+    /// Takes an edge, if it is among the first ones; false when it is behind them, as are those behind it in the same look-up.
+    fn offer(&mut self, key: K, edge: Row) -> bool {
+        if self.cut.as_ref().is_some_and(|cut| key >= *cut) {
+            return false;
+        }
+        self.bytes += edge.bytes();
+        if let Some(same) = self.found.insert(key, edge) {
+            self.bytes -= same.bytes();
+        }
+        let over = |first: &Self| {
+            let rows = first.found.len();
+            rows > first.limit.rows_max || (first.bytes > first.limit.bytes_max && rows > 1)
+        };
+        while over(self)
+            && let Some((key, edge)) = self.found.pop_last()
+        {
+            self.bytes -= edge.bytes();
+            self.cut = Some(key);
+        }
+        true
+    }
+
+    fn page(self) -> Paged<Row> {
+        Paged { items: self.found.into_values().collect(), more: self.cut.is_some() }
+    }
+}
+
+/// Edges that touch one of these nodes, by the bytes of `edge_id`. One look-up a node, direction and position, each sorted and cut by the
+/// database, merged here.
 pub(super) fn edges_touching(
     conn: &Connection,
     tenant: &TenantId,
@@ -61,10 +102,10 @@ pub(super) fn edges_touching(
     nodes: &BTreeSet<String>,
     edge_types: Option<&[String]>,
     after_edge_id: Option<&str>,
-    limit: usize,
-) -> Result<Vec<Row>> {
+    limit: PageLimit,
+) -> Result<Paged<Row>> {
     let mut condition = String::from(" AND edge_id > ?6");
-    let mut fixed: Vec<Parameter> = vec![Parameter::Integer(rows_limit(limit))];
+    let mut fixed: Vec<Parameter> = vec![Parameter::Integer(one_more(limit))];
     if let Some(types) = edge_types {
         let marks = (0..types.len()).map(|n| format!("?{}", n + 8)).collect::<Vec<_>>().join(", ");
         condition.push_str(&format!(" AND edge_type IN ({marks})"));
@@ -75,7 +116,7 @@ pub(super) fn edges_touching(
     for node in nodes {
         sought.extend(positions(conn, tenant, generation, node, 0)?.into_iter().map(|since| (node, since)));
     }
-    let mut found: BTreeMap<String, Row> = BTreeMap::new();
+    let mut first: First<String> = First::of(limit);
     for end in ["from", "to"] {
         let mut statement = conn.prepare_cached(&(edges_by(end) + &condition))?;
         for (node, since) in &sought {
@@ -91,14 +132,13 @@ pub(super) fn edges_touching(
             let mut rows = statement.query(params_from_iter(parameters))?;
             while let Some(row) = rows.next()? {
                 let edge = read_row(edges(), row, 0)?.row;
-                found.insert(edge.key().to_owned(), edge);
-                if found.len() > limit {
-                    found.pop_last();
+                if !first.offer(edge.key().to_owned(), edge) {
+                    break;
                 }
             }
         }
     }
-    Ok(found.into_values().collect())
+    Ok(first.page())
 }
 
 /// Edges of one node, by `log_seq`, `edge_id`.
@@ -109,8 +149,8 @@ pub(super) fn edges_of(
     node_id: &str,
     direction: Direction,
     after: Option<(LogSeq, &str)>,
-    limit: usize,
-) -> Result<Vec<Row>> {
+    limit: PageLimit,
+) -> Result<Paged<Row>> {
     let ends: &[&str] = match direction {
         Direction::Outgoing => &["from"],
         Direction::Incoming => &["to"],
@@ -119,10 +159,11 @@ pub(super) fn edges_of(
     let (after_seq, after_id) = after.map_or((-1, ""), |(seq, id)| (seq.0, id));
     let log_seq = edges().column("log_seq");
     // By position and id, so that a self-loop, found from both ends, is there once.
-    let mut found: BTreeMap<(i64, String), Row> = BTreeMap::new();
+    let mut first: First<(i64, String)> = First::of(limit);
     let positions = positions(conn, tenant, generation, node_id, after_seq)?;
     for (since, end) in positions.iter().flat_map(|since| ends.iter().map(move |end| (since, end))) {
-        if found.len() == limit && found.last_key_value().is_some_and(|((last, _), _)| last < since) {
+        // No edge is before its position.
+        if first.cut.as_ref().is_some_and(|(cut, _)| cut < since) {
             break;
         }
         let sql =
@@ -136,17 +177,17 @@ pub(super) fn edges_of(
             node_id,
             after_seq,
             after_id,
-            rows_limit(limit)
+            one_more(limit)
         ])?;
         while let Some(row) = rows.next()? {
             let edge = read_row(edges(), row, 0)?.row;
-            found.insert((edge.0[log_seq].as_int().unwrap_or_default(), edge.key().to_owned()), edge);
-            if found.len() > limit {
-                found.pop_last();
+            let key = (edge.0[log_seq].as_int().unwrap_or_default(), edge.key().to_owned());
+            if !first.offer(key, edge) {
+                break;
             }
         }
     }
-    Ok(found.into_values().collect())
+    Ok(first.page())
 }
 
 /// Finished traces that match, in the order of the reference.
@@ -156,9 +197,10 @@ pub(super) fn precedents(
     summaries: Generation,
     precedents: Generation,
     filter: &PrecedentFilter,
-) -> Result<Vec<PrecedentHit>> {
+    bytes_max: usize,
+) -> Result<Paged<PrecedentHit>> {
     let hit = |row: &rusqlite::Row<'_>| {
-        Ok(PrecedentHit {
+        Ok(Some(PrecedentHit {
             trace_id: row.get(0)?,
             workflow: row.get(1)?,
             title: row.get(2)?,
@@ -170,41 +212,32 @@ pub(super) fn precedents(
             policy_id: row.get(8)?,
             policy_version: row.get(9)?,
             exception_id: row.get(10)?,
-        })
+        }))
     };
-    let hits = match &filter.policy_id {
-        None => conn
-            .prepare_cached(include_str!("sql/query_precedents.sql"))?
-            .query_map(
-                params![
-                    tenant.as_str(),
-                    summaries.0,
-                    filter.entity_type,
-                    filter.entity_id,
-                    filter.outcome,
-                    filter.limit
-                ],
-                hit,
-            )?
-            .collect::<rusqlite::Result<_>>()?,
-        Some(policy_id) => conn
-            .prepare_cached(include_str!("sql/query_precedents_of_policy.sql"))?
-            .query_map(
-                params![
-                    tenant.as_str(),
-                    summaries.0,
-                    filter.entity_type,
-                    filter.entity_id,
-                    filter.outcome,
-                    filter.limit,
-                    precedents.0,
-                    key_of(policy_id),
-                    policy_id,
-                    filter.policy_version
-                ],
-                hit,
-            )?
-            .collect::<rusqlite::Result<_>>()?,
-    };
-    Ok(hits)
+    let limit = PageLimit::of(usize::try_from(filter.limit).unwrap_or_default(), bytes_max);
+    let (tenant, rows_max) = (tenant.as_str(), one_more(limit));
+    let PrecedentFilter { entity_type, entity_id, outcome, policy_version, .. } = filter;
+    match &filter.policy_id {
+        None => {
+            let mut statement = conn.prepare_cached(include_str!("sql/query_precedents.sql"))?;
+            let of = params![tenant, summaries.0, entity_type, entity_id, outcome, rows_max];
+            paged(statement.query(of)?, limit, hit)
+        }
+        Some(policy_id) => {
+            let mut statement = conn.prepare_cached(include_str!("sql/query_precedents_of_policy.sql"))?;
+            let of = params![
+                tenant,
+                summaries.0,
+                entity_type,
+                entity_id,
+                outcome,
+                rows_max,
+                precedents.0,
+                key_of(policy_id),
+                policy_id,
+                policy_version
+            ];
+            paged(statement.query(of)?, limit, hit)
+        }
+    }
 }

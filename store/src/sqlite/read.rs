@@ -3,15 +3,19 @@
 use super::lease::raw_position;
 use super::rows::{collision, existence_sql, key_of, lookup_sql, read_row};
 use crate::{
-    Checkpoint, Drift, Epoch, Generation, Lag, PageLimit, Paused, Result, Scope, ScopeHead, ScopeRow, Stray, TenantHead,
+    Checkpoint, Drift, Epoch, Generation, Lag, PageLimit, Paged, Paused, Result, Scope, ScopeHead, ScopeRow, Stray,
+    TenantHead,
 };
 use decisiongraph_projections::event::{Actor, Envelope, Source, StoredEvent, fault, tags_from_json};
 use decisiongraph_projections::prior::{Texts, shared};
-use decisiongraph_projections::{Category, Fetch, LogEvent, LogSeq, Needs, Prior, Table, TenantId, catalogue};
+use decisiongraph_projections::{
+    Category, Fetch, LogEvent, LogSeq, Needs, Prior, Projection, Recalled, Table, TenantId, catalogue,
+};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Range;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -24,17 +28,59 @@ pub(super) fn page(
     limit: PageLimit,
 ) -> Result<Vec<LogEvent>> {
     let mut statement = conn.prepare_cached(include_str!("sql/read_page.sql"))?;
-    let mut rows = statement.query(params![tenant.as_str(), after.0, upto.0, rows_limit(limit.rows_max.max(1))])?;
-    let (mut events, mut texts) = (Vec::new(), Texts::new());
-    let mut bytes = 0usize;
+    let (rows_max, event_max) = (rows_limit(limit.rows_max.max(1)), rows_limit(limit.event_bytes_max));
+    let mut rows = statement.query(params![tenant.as_str(), after.0, upto.0, rows_max, event_max])?;
+    let (mut page, mut bytes, mut texts) = (Paged::default(), 0, Texts::new());
     while let Some(row) = rows.next()? {
-        bytes = bytes.saturating_add(row.get_ref(8)?.as_bytes().map_or(0, <[u8]>::len));
-        if bytes > limit.bytes_max && !events.is_empty() {
+        let size = texts_of(row, 1..8)? + texts_of(row, 9..10)? + row.get::<_, i64>(10)?;
+        if !takes(&mut page, &mut bytes, row, size, limit)? {
             break;
         }
-        events.push(log_event(row, &mut texts)?);
+        page.items.push(log_event(row, &mut texts)?);
     }
-    Ok(events)
+    Ok(page.items)
+}
+
+/// Bytes of the texts in these columns.
+fn texts_of(row: &Row<'_>, columns: Range<usize>) -> Result<i64> {
+    let mut bytes = 0;
+    for column in columns {
+        if let ValueRef::Text(text) = row.get_ref(column)? {
+            bytes += text.len() as i64;
+        }
+    }
+    Ok(bytes)
+}
+
+/// The rows of a statement up to a limit; what is behind it is not kept, and a row that `read` gives nothing for is left out.
+pub(super) fn paged<T>(
+    mut rows: rusqlite::Rows<'_>,
+    limit: PageLimit,
+    mut read: impl FnMut(&Row<'_>) -> Result<Option<T>>,
+) -> Result<Paged<T>> {
+    let columns = rows.as_ref().map_or(0, |statement| statement.column_count());
+    let (mut page, mut bytes) = (Paged::default(), 0);
+    while let Some(row) = rows.next()? {
+        let size = texts_of(row, 0..columns)?;
+        if !page.takes(&mut bytes, usize::try_from(size).unwrap_or(usize::MAX), limit) {
+            break;
+        }
+        page.items.extend(read(row)?);
+    }
+    Ok(page)
+}
+
+/// True when an event of so many bytes goes into the page. An error, when it is the next one and too large to be read at all.
+fn takes<T>(page: &mut Paged<T>, bytes: &mut usize, row: &Row<'_>, size: i64, limit: PageLimit) -> Result<bool> {
+    let size_bytes = usize::try_from(size).unwrap_or(usize::MAX);
+    if size_bytes <= limit.event_bytes_max {
+        return Ok(page.takes(bytes, size_bytes, limit));
+    }
+    page.more = true;
+    match page.items.is_empty() {
+        true => Err(limit.too_large(row.get(0)?, size)),
+        false => Ok(false),
+    }
 }
 
 /// The latest `trace_seq` of each trace at or below a position.
@@ -63,28 +109,28 @@ pub(super) fn heads(
     Ok(heads)
 }
 
-/// The events of these types of these traces at or below a position.
+/// The parts that the projection keeps of the events of these traces at or below a position.
 pub(super) fn history(
     conn: &Connection,
     tenant: &TenantId,
+    projection: &'static dyn Projection,
     traces: &BTreeSet<Arc<str>>,
-    types: &[&'static str],
     upto: LogSeq,
-) -> Result<HashMap<Arc<str>, Vec<LogEvent>>> {
+) -> Result<HashMap<Arc<str>, Vec<Recalled>>> {
     let mut statement = conn.prepare_cached(include_str!("sql/read_history.sql"))?;
     let (mut history, mut texts) = (HashMap::with_capacity(traces.len()), Texts::new());
     for (key, trace) in in_order(traces, key_of) {
         let mut events = Vec::new();
         let mut rows = statement.query(params![tenant.as_str(), key, upto.0])?;
         while let Some(row) = rows.next()? {
-            if !row.get_ref(4)?.as_str().is_ok_and(|event_type| types.contains(&event_type)) {
+            if !row.get_ref(4)?.as_str().is_ok_and(|event_type| projection.history_types().contains(&event_type)) {
                 continue;
             }
             let event = log_event(row, &mut texts)?;
             if event.trace_id != *trace {
                 return Err(collision("trace_id"));
             }
-            events.push(event);
+            events.push(Recalled::of(projection, &event));
         }
         if !events.is_empty() {
             history.insert(Arc::clone(trace), events);
@@ -99,11 +145,12 @@ pub(super) fn events(
     tenant: &TenantId,
     after: LogSeq,
     upto: LogSeq,
-    limit: usize,
-) -> Result<Vec<StoredEvent>> {
+    limit: PageLimit,
+) -> Result<Paged<StoredEvent>> {
     let mut statement = conn.prepare_cached(include_str!("sql/read_events.sql"))?;
-    let mut rows = statement.query(params![tenant.as_str(), after.0, upto.0, rows_limit(limit)])?;
-    stored_events(&mut rows)
+    let (rows_max, event_max) = (one_more(limit), rows_limit(limit.event_bytes_max));
+    let mut rows = statement.query(params![tenant.as_str(), after.0, upto.0, rows_max, event_max])?;
+    stored_events(&mut rows, limit)
 }
 
 /// Full events of one trace.
@@ -112,11 +159,12 @@ pub(super) fn trace_events(
     tenant: &TenantId,
     trace_id: &str,
     after: LogSeq,
-    limit: usize,
-) -> Result<Vec<StoredEvent>> {
+    limit: PageLimit,
+) -> Result<Paged<StoredEvent>> {
     let mut statement = conn.prepare_cached(include_str!("sql/read_trace_events.sql"))?;
-    let mut rows = statement.query(params![tenant.as_str(), key_of(trace_id), trace_id, after.0, rows_limit(limit)])?;
-    stored_events(&mut rows)
+    let (key, rows_max, event_max) = (key_of(trace_id), one_more(limit), rows_limit(limit.event_bytes_max));
+    let mut rows = statement.query(params![tenant.as_str(), key, trace_id, after.0, rows_max, event_max])?;
+    stored_events(&mut rows, limit)
 }
 
 /// The tenant's last event at or below a position.
@@ -402,6 +450,11 @@ pub(super) fn rows_limit(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
+/// One row more than a page may hold, to see whether the list goes on.
+pub(super) fn one_more(limit: PageLimit) -> i64 {
+    rows_limit(limit.rows_max.saturating_add(1))
+}
+
 /// Reads a log event; `texts` are those that come again from one to the next.
 fn log_event(row: &Row<'_>, texts: &mut Texts) -> Result<LogEvent> {
     let mut shared =
@@ -420,12 +473,16 @@ fn log_event(row: &Row<'_>, texts: &mut Texts) -> Result<LogEvent> {
     })
 }
 
-fn stored_events(rows: &mut rusqlite::Rows<'_>) -> Result<Vec<StoredEvent>> {
-    let mut events = Vec::new();
+fn stored_events(rows: &mut rusqlite::Rows<'_>, limit: PageLimit) -> Result<Paged<StoredEvent>> {
+    let (mut page, mut bytes) = (Paged::default(), 0);
     while let Some(row) = rows.next()? {
-        events.push(stored_event(row)?);
+        let size = texts_of(row, 1..17)? + row.get::<_, i64>(19)?;
+        if !takes(&mut page, &mut bytes, row, size, limit)? {
+            break;
+        }
+        page.items.push(stored_event(row)?);
     }
-    Ok(events)
+    Ok(page)
 }
 
 /// Reads what can be read: text that is not UTF-8, tags and payloads that are not JSON are faults of the event, not of the list.

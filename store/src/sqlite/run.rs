@@ -1,7 +1,11 @@
 //! Jobs and the scopes they claim: one running job a scope; a job whose process is gone holds nothing.
 
 use super::errors::unreadable;
-use crate::{Creation, ListFilter, NewRun, Owner, Result, Run, RunMode, RunOutcome, RunProgress, RunState, StoreError};
+use super::read::{one_more, paged};
+use crate::{
+    Creation, LIST_BYTES_MAX, ListFilter, NewRun, Owner, PageLimit, Paged, Result, Run, RunMode, RunOutcome,
+    RunProgress, RunState, StoreError,
+};
 use decisiongraph_projections::{Category, LogSeq, Refusal, TenantId, catalogue};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
@@ -119,7 +123,7 @@ pub(super) fn request_cancel(conn: &Connection, run_id: Uuid) -> Result<Run> {
 }
 
 /// Jobs, newest first.
-pub(super) fn list(conn: &Connection, filter: &ListFilter) -> Result<Vec<Run>> {
+pub(super) fn list(conn: &Connection, filter: &ListFilter) -> Result<Paged<Run>> {
     let sql = format!(
         "{} WHERE (?2 IS NULL OR run.tenant_id = ?2) AND (?3 IS NULL OR run.projection IN (?3, 'all'))
          AND (NOT ?4 OR run.state IN ('queued', 'running')) ORDER BY run.run DESC LIMIT ?5",
@@ -127,19 +131,15 @@ pub(super) fn list(conn: &Connection, filter: &ListFilter) -> Result<Vec<Run>> {
     );
     let mut statement = conn.prepare_cached(&sql)?;
     let tenant = filter.tenant.as_ref().map(TenantId::as_str);
-    let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
+    let limit = PageLimit::of(filter.limit, LIST_BYTES_MAX);
     let now = super::now_ms(conn)?;
-    let rows = statement.query_map(params![now, tenant, filter.projection, filter.open_only, limit], raw)?;
-    let mut runs = Vec::new();
-    for row in rows {
-        match row {
-            // One that cannot be read, perhaps a newer program's, fails no list.
-            Ok(raw) => runs.extend(raw.read().ok()),
-            Err(error) if unreadable(&error) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(runs)
+    let rows = statement.query(params![now, tenant, filter.projection, filter.open_only, one_more(limit)])?;
+    // One that cannot be read, perhaps a newer program's, fails no list.
+    paged(rows, limit, |row| match raw(row) {
+        Ok(raw) => Ok(raw.read().ok()),
+        Err(error) if unreadable(&error) => Ok(None),
+        Err(error) => Err(error.into()),
+    })
 }
 
 /// One job.

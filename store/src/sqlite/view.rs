@@ -4,11 +4,11 @@ use super::pool::{Database, Reader, lock};
 use super::threads::{CALLS, PAGES, Threads, blocking};
 use super::{drift, failure, member, query, read, run, skip, stream};
 use crate::{
-    Checkpoint, Direction, Failure, Generation, Lag, ListFilter, Member, Owner, PageLimit, PrecedentFilter,
+    Checkpoint, Direction, Failure, Generation, Lag, ListFilter, Member, Owner, PageLimit, Paged, PrecedentFilter,
     PrecedentHit, ReadView, Result, RowOrder, RowStream, Run, Scope, ScopeHead, ScopeRow, Skip, Stray, TenantHead,
 };
 use async_trait::async_trait;
-use decisiongraph_projections::{LogEvent, LogSeq, Needs, Prior, Projection, Row, StoredEvent, TenantId};
+use decisiongraph_projections::{LogEvent, LogSeq, Needs, Prior, Projection, Recalled, Row, StoredEvent, TenantId};
 use rusqlite::Connection;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
@@ -85,15 +85,21 @@ impl ReadView for View {
     async fn history(
         &self,
         tenant: &TenantId,
+        projection: &'static dyn Projection,
         traces: &BTreeSet<Arc<str>>,
-        types: &[&'static str],
         upto: LogSeq,
-    ) -> Result<HashMap<Arc<str>, Vec<LogEvent>>> {
-        let (tenant, traces, types) = (tenant.clone(), traces.clone(), types.to_vec());
-        self.read(move |conn| read::history(conn, &tenant, &traces, &types, upto)).await
+    ) -> Result<HashMap<Arc<str>, Vec<Recalled>>> {
+        let (tenant, traces) = (tenant.clone(), traces.clone());
+        self.read(move |conn| read::history(conn, &tenant, projection, &traces, upto)).await
     }
 
-    async fn events(&self, tenant: &TenantId, after: LogSeq, upto: LogSeq, limit: usize) -> Result<Vec<StoredEvent>> {
+    async fn events(
+        &self,
+        tenant: &TenantId,
+        after: LogSeq,
+        upto: LogSeq,
+        limit: PageLimit,
+    ) -> Result<Paged<StoredEvent>> {
         let tenant = tenant.clone();
         self.read(move |conn| read::events(conn, &tenant, after, upto, limit)).await
     }
@@ -103,8 +109,8 @@ impl ReadView for View {
         tenant: &TenantId,
         trace_id: &str,
         after: LogSeq,
-        limit: usize,
-    ) -> Result<Vec<StoredEvent>> {
+        limit: PageLimit,
+    ) -> Result<Paged<StoredEvent>> {
         let (tenant, trace_id) = (tenant.clone(), trace_id.to_owned());
         self.read(move |conn| read::trace_events(conn, &tenant, &trace_id, after, limit)).await
     }
@@ -224,8 +230,8 @@ impl ReadView for View {
         nodes: &BTreeSet<String>,
         edge_types: Option<&[String]>,
         after_edge_id: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<Row>> {
+        limit: PageLimit,
+    ) -> Result<Paged<Row>> {
         let (tenant, nodes) = (tenant.clone(), nodes.clone());
         let edge_types = edge_types.map(<[String]>::to_vec);
         let after = after_edge_id.map(str::to_owned);
@@ -242,8 +248,8 @@ impl ReadView for View {
         node_id: &str,
         direction: Direction,
         after: Option<(LogSeq, &str)>,
-        limit: usize,
-    ) -> Result<Vec<Row>> {
+        limit: PageLimit,
+    ) -> Result<Paged<Row>> {
         let (tenant, node_id) = (tenant.clone(), node_id.to_owned());
         let after = after.map(|(log_seq, edge_id)| (log_seq, edge_id.to_owned()));
         self.read(move |conn| {
@@ -259,12 +265,13 @@ impl ReadView for View {
         summaries: Generation,
         precedents: Generation,
         filter: &PrecedentFilter,
-    ) -> Result<Vec<PrecedentHit>> {
+        bytes_max: usize,
+    ) -> Result<Paged<PrecedentHit>> {
         let (tenant, filter) = (tenant.clone(), filter.clone());
-        self.read(move |conn| query::precedents(conn, &tenant, summaries, precedents, &filter)).await
+        self.read(move |conn| query::precedents(conn, &tenant, summaries, precedents, &filter, bytes_max)).await
     }
 
-    async fn failures(&self, filter: &ListFilter) -> Result<Vec<Failure>> {
+    async fn failures(&self, filter: &ListFilter) -> Result<Paged<Failure>> {
         let filter = filter.clone();
         self.read(move |conn| failure::list(conn, &filter)).await
     }
@@ -278,7 +285,7 @@ impl ReadView for View {
         self.read(move |conn| skip::list(conn, &scope)).await
     }
 
-    async fn runs(&self, filter: &ListFilter) -> Result<Vec<Run>> {
+    async fn runs(&self, filter: &ListFilter) -> Result<Paged<Run>> {
         let filter = filter.clone();
         self.read(move |conn| run::list(conn, &filter)).await
     }

@@ -3,6 +3,7 @@
 use crate::backend::{Blank, Fresh};
 use crate::fold::append_all;
 use crate::log::{event, finished, input, named, offered, policy, started, tenant, whole_trace};
+use decisiongraph_projections::event::ID_BYTES_MAX;
 use decisiongraph_projections::sequence::TRACE_SEQ_MAX;
 use decisiongraph_projections::{Admitted, Category, LogSeq};
 use decisiongraph_store::*;
@@ -29,7 +30,8 @@ pub async fn stores_what_was_offered(blank: Blank) {
     let events = whole_trace("t");
     let positions = append_all(&fresh.store, &tenant(), &events).await;
     let view = fresh.store.view().await.expect("a view");
-    let stored = view.events(&tenant(), LogSeq::ORIGIN, LogSeq(i64::MAX), 100).await.expect("events");
+    let stored =
+        view.events(&tenant(), LogSeq::ORIGIN, LogSeq(i64::MAX), PageLimit::rows(100)).await.expect("events").items;
     assert_eq!(stored.len(), events.len());
     for ((stored, offered), position) in stored.iter().zip(&events).zip(positions) {
         assert_eq!(stored.log_seq, position);
@@ -141,7 +143,8 @@ pub async fn refused_events_draw_no_position(blank: Blank) {
     fresh.store.append(&tenant(), &refused, AppendMode::AllOrNothing).await.expect("verdicts");
     each(&fresh, &[policy("t", 2, "p", "1")]).await;
     let view = fresh.store.view().await.expect("a view");
-    let events = view.events(&tenant(), LogSeq::ORIGIN, LogSeq(i64::MAX), 100).await.expect("events");
+    let events =
+        view.events(&tenant(), LogSeq::ORIGIN, LogSeq(i64::MAX), PageLimit::rows(100)).await.expect("events").items;
     let positions: Vec<i64> = events.iter().map(|event| event.log_seq.0).collect();
     assert_eq!(positions, vec![1, 2, 3]);
 }
@@ -159,9 +162,9 @@ pub async fn a_reused_event_id_is_a_conflict(blank: Blank) {
     assert_eq!(category(&verdicts[0]), Category::Conflict);
 }
 
-/// Ids of 100 kB that differ in their last byte, and ids that look alike.
+/// The longest ids, which differ in their last byte and are longer than a B-tree key may be, and ids that look alike.
 pub fn hostile_ids() -> Vec<String> {
-    let long = "x".repeat(100_000);
+    let long = "x".repeat(ID_BYTES_MAX - 100);
     vec![
         format!("{long}1"),
         format!("{long}2"),
@@ -194,7 +197,8 @@ pub async fn hostile_ids_are_kept_apart(blank: Blank) {
     }
     let view = fresh.store.view().await.expect("a view");
     for id in hostile_ids() {
-        let events = view.trace_events(&tenant(), &id, LogSeq::ORIGIN, 10).await.expect("events");
+        let events =
+            view.trace_events(&tenant(), &id, LogSeq::ORIGIN, PageLimit::rows(10)).await.expect("events").items;
         assert_eq!(events.len(), 2);
         assert!(events.iter().all(|event| event.envelope.trace_id == id));
     }
@@ -207,12 +211,15 @@ pub async fn tenants_do_not_meet(blank: Blank) {
     // The same ids, keys and numbers are new in another tenant.
     append_all(&fresh.store, &b, &whole_trace("t")).await;
     let view = fresh.store.view().await.expect("a view");
-    let of_a = view.events(&a, LogSeq::ORIGIN, LogSeq(i64::MAX), 100).await.expect("events");
-    let of_b = view.events(&b, LogSeq::ORIGIN, LogSeq(i64::MAX), 100).await.expect("events");
+    let of_a = view.events(&a, LogSeq::ORIGIN, LogSeq(i64::MAX), PageLimit::rows(100)).await.expect("events").items;
+    let of_b = view.events(&b, LogSeq::ORIGIN, LogSeq(i64::MAX), PageLimit::rows(100)).await.expect("events").items;
     assert_eq!((of_a.len(), of_b.len()), (5, 5));
     assert!(of_a.last().expect("one").log_seq < of_b[0].log_seq, "one order for the whole database");
-    assert_eq!(view.trace_events(&a, "t", LogSeq::ORIGIN, 100).await.expect("events").len(), 5);
-    assert_eq!(view.trace_events(&named("c"), "t", LogSeq::ORIGIN, 100).await.expect("none").len(), 0);
+    assert_eq!(view.trace_events(&a, "t", LogSeq::ORIGIN, PageLimit::rows(100)).await.expect("events").items.len(), 5);
+    assert_eq!(
+        view.trace_events(&named("c"), "t", LogSeq::ORIGIN, PageLimit::rows(100)).await.expect("none").items.len(),
+        0
+    );
 }
 
 /// Appends on a task, and so a thread, of its own.

@@ -215,7 +215,7 @@ pub async fn a_flip_resolves_what_it_passes(blank: Blank) {
     let view = store.view().await.expect("a view");
     let open = async || {
         let filter = ListFilter { open_only: true, limit: 10, ..ListFilter::default() };
-        let open = view.failures(&filter).await.expect("failures");
+        let open = view.failures(&filter).await.expect("failures").items;
         open.into_iter().map(|failure| failure.log_seq.0).collect::<Vec<_>>()
     };
     assert_eq!(open().await, [9, 3], "a build by itself resolves nothing");

@@ -33,7 +33,7 @@ async fn state(fresh: &Fresh, projection: &dyn Projection) -> State {
 /// A scope that has read `first`, and the batch of `second`.
 async fn prepared(
     fresh: &Fresh,
-    projection: &dyn Projection,
+    projection: &'static dyn Projection,
     first: &[decisiongraph_projections::Admitted],
     second: &[decisiongraph_projections::Admitted],
 ) -> (Lease, Computed) {

@@ -52,16 +52,16 @@ pub async fn a_passing_commit_resolves(blank: Blank) {
     let view = fresh.store.view().await.expect("a view");
     let open = async || {
         let filter = ListFilter { tenant: Some(tenant()), open_only: true, ..filter() };
-        let open = view.failures(&filter).await.expect("failures");
+        let open = view.failures(&filter).await.expect("failures").items;
         open.into_iter().map(|failure| failure.log_seq.0).collect::<Vec<_>>()
     };
     assert_eq!(open().await, [6, 5, 3]);
     catch_up(&fresh.store, &lease, position, projection, &[100]).await;
     assert_eq!(open().await, [6], "those at or below the cursor 5 are resolved");
-    let resolved = &view.failures(&ListFilter { tenant: Some(tenant()), ..filter() }).await.expect("failures")[1];
+    let resolved = &view.failures(&ListFilter { tenant: Some(tenant()), ..filter() }).await.expect("failures").items[1];
     assert!(resolved.resolved_at.is_some(), "{resolved:?}");
     let others = ListFilter { tenant: Some(named("other")), open_only: true, ..filter() };
-    assert_eq!(view.failures(&others).await.expect("failures").len(), 1, "another tenant's stays open");
+    assert_eq!(view.failures(&others).await.expect("failures").items.len(), 1, "another tenant's stays open");
     // The same event may fail again later: that is a new row.
     let again = fresh.store.record_failure(&poison(&tenant(), 3, "again")).await.expect("recorded");
     assert_eq!(again.attempts, 1);
@@ -78,7 +78,7 @@ pub async fn failures_are_listed_newest_first(blank: Blank) {
     fresh.store.record_failure(&elsewhere).await.expect("recorded");
     let view = fresh.store.view().await.expect("a view");
     let list = async |filter: ListFilter| {
-        let failures = view.failures(&filter).await.expect("failures");
+        let failures = view.failures(&filter).await.expect("failures").items;
         failures.into_iter().map(|failure| failure.log_seq.0).collect::<Vec<_>>()
     };
     assert_eq!(list(filter()).await, [4, 3, 2, 1]);

@@ -47,7 +47,7 @@ impl Computed {
 pub async fn compute(
     view: &dyn ReadView,
     tenant: &TenantId,
-    projection: &dyn Projection,
+    projection: &'static dyn Projection,
     generation: Generation,
     position: &Position,
     events: &[LogEvent],
@@ -57,8 +57,7 @@ pub async fn compute(
     assert_eq!(sequence::check_page(events, &heads, &Default::default()), None, "the log is sound");
     let needs = Arc::new(projection.needs(events));
     let mut prior = view.prior_rows(tenant, projection, generation, &needs).await.expect("prior rows");
-    prior.history =
-        view.history(tenant, &needs.history_of, &needs.history_types, position.cursor).await.expect("history");
+    prior.history = view.history(tenant, projection, &needs.history_of, position.cursor).await.expect("history");
     let projected = projection.project(events, &needs, &prior);
     assert_eq!(projected.poison, None);
     let mut digest = position.digest.clone();
@@ -68,20 +67,20 @@ pub async fn compute(
 }
 
 /// Everything in one page.
-pub const WHOLE: PageLimit = PageLimit { rows_max: 1_000_000, bytes_max: usize::MAX };
+pub const WHOLE: PageLimit = PageLimit::rows(1_000_000);
 
 /// Moves a scope to the log's end, in batches of at most these sizes in turn; where it then is.
 pub async fn catch_up(
     store: &Arc<dyn Store>,
     lease: &Lease,
     mut position: Position,
-    projection: &dyn Projection,
+    projection: &'static dyn Projection,
     sizes: &[usize],
 ) -> Position {
     let tenant = &lease.scope.tenant;
     let view = store.view().await.expect("a view");
     for size in sizes.iter().cycle() {
-        let limit = PageLimit { rows_max: *size, bytes_max: usize::MAX };
+        let limit = PageLimit::rows(*size);
         let events = view.page(tenant, position.cursor, LogSeq(i64::MAX), limit).await.expect("a page");
         if events.is_empty() {
             break;
@@ -98,13 +97,13 @@ pub async fn build(
     store: &Arc<dyn Store>,
     lease: &BuildLease,
     mut position: Position,
-    projection: &dyn Projection,
+    projection: &'static dyn Projection,
     size: usize,
     batches_max: usize,
 ) -> Position {
     let tenant = &lease.scope.tenant;
     let view = store.view().await.expect("a view");
-    let limit = PageLimit { rows_max: size, bytes_max: usize::MAX };
+    let limit = PageLimit::rows(size);
     for _ in 0..batches_max {
         let events = view.page(tenant, position.cursor, LogSeq(i64::MAX), limit).await.expect("a page");
         if events.is_empty() {

@@ -206,7 +206,7 @@ pub async fn a_clock_that_is_set_back_freezes_nothing(blank: Blank) {
     assert!(!view.scope_heads(None, 10).await.expect("heads")[0].owner_live);
     assert_eq!(view.members().await.expect("members")[0].lease_left, Duration::ZERO);
     assert!(!view.run(run.run_id).await.expect("an answer").expect("a job").node_live);
-    assert!(!view.runs(&ListFilter { limit: 1, ..ListFilter::default() }).await.expect("jobs")[0].node_live);
+    assert!(!view.runs(&ListFilter { limit: 1, ..ListFilter::default() }).await.expect("jobs").items[0].node_live);
     // Who is alive says so, as always, and keeps what it has.
     fresh.store.join(&me, LONG, &facts).await.expect("alive");
     assert_eq!(held(&fresh, &scope(), &you).await.map(|(by, _)| by).as_deref(), Some("n1"));

@@ -75,6 +75,8 @@ every_backend! {
     pages [
         pages_have_two_limits,
         a_large_payload_among_small_ones,
+        a_page_is_bounded_by_all_that_it_holds,
+        an_event_that_is_too_large_to_hold_is_named_and_not_read,
         heads_are_as_of_a_position,
         history_is_of_types_and_a_position,
         trace_events_page_by_position,
@@ -169,6 +171,7 @@ every_backend! {
         edges_of_a_node_by_position,
         edges_touching_nodes_by_id,
         edges_along_a_long_log,
+        edges_end_early_at_a_bound_of_bytes,
         precedents_of_a_policy,
         precedents_without_a_policy,
     ]

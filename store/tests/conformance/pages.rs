@@ -1,9 +1,10 @@
 //! Reading the log.
 
-use crate::backend::Blank;
+use crate::backend::{Blank, Fresh};
 use crate::fold::{WHOLE, acquire, append_all, catch_up, owner};
-use crate::log::{finished, input, named, policy, started, tenant, whole_trace};
-use decisiongraph_projections::LogSeq;
+use crate::log::{event, finished, input, named, policy, started, tenant, whole_trace};
+use decisiongraph_projections::{Category, LogEvent, LogSeq, Projection};
+
 use decisiongraph_projections::catalogue::{self, CONTEXT_GRAPH, TRACE_SUMMARY};
 use decisiongraph_store::*;
 use std::collections::BTreeSet;
@@ -22,7 +23,7 @@ pub async fn pages_have_two_limits(blank: Blank) {
     append_all(&fresh.store, &named("other"), &whole_trace("t")).await;
     let view = fresh.store.view().await.expect("a view");
     let page = async |after, upto, rows_max, bytes_max| {
-        let page = view.page(&tenant(), after, upto, PageLimit { rows_max, bytes_max }).await.expect("a page");
+        let page = view.page(&tenant(), after, upto, PageLimit::of(rows_max, bytes_max)).await.expect("a page");
         page.into_iter().map(|event| event.log_seq).collect::<Vec<_>>()
     };
     assert_eq!(page(LogSeq::ORIGIN, END, 100, usize::MAX).await, positions);
@@ -30,7 +31,8 @@ pub async fn pages_have_two_limits(blank: Blank) {
     assert_eq!(page(positions[2], END, 3, usize::MAX).await, positions[3..6]);
     assert_eq!(page(positions[2], positions[4], 100, usize::MAX).await, positions[3..5]);
     assert_eq!(page(positions[9], END, 100, usize::MAX).await, Vec::new());
-    let two = events[0].payload().len() + events[1].payload().len();
+    let whole = view.page(&tenant(), LogSeq::ORIGIN, END, WHOLE).await.expect("a page");
+    let two = whole[0].bytes() + whole[1].bytes();
     assert_eq!(page(LogSeq::ORIGIN, END, 100, two).await, positions[..2]);
     assert_eq!(page(LogSeq::ORIGIN, END, 100, two - 1).await, positions[..1]);
     assert_eq!(page(LogSeq::ORIGIN, END, 100, 0).await, positions[..1], "at least one");
@@ -39,18 +41,22 @@ pub async fn pages_have_two_limits(blank: Blank) {
 /// Where many small payloads fit, one that is large ends its page or has one of its own, and nothing is stepped over.
 pub async fn a_large_payload_among_small_ones(blank: Blank) {
     let fresh = blank.migrated().await;
-    let large = |seq, bytes| input("t", seq, &"x".repeat(bytes));
+    let large = |seq, bytes| {
+        let facts = format!(r#"[{{"x":"{}"}}]"#, "x".repeat(bytes));
+        let source = r#"{"system":"s","object_type":"o","object_id":"1"}"#;
+        event("t", seq, "InputObserved", &format!(r#"{{"input_id":"i","source":{source},"facts":{facts}}}"#))
+    };
     let events =
         [started("t"), input("t", 1, "a"), large(2, 9_000), large(3, 50_000), input("t", 4, "b"), large(5, 9_000)];
     let positions = append_all(&fresh.store, &tenant(), &events).await;
     let view = fresh.store.view().await.expect("a view");
-    let limit = PageLimit { rows_max: 5, bytes_max: 20_000 };
+    let limit = PageLimit::of(5, 20_000);
     let (mut after, mut read) = (LogSeq::ORIGIN, Vec::new());
     loop {
         let page = view.page(&tenant(), after, END, limit).await.expect("a page");
         let Some(last) = page.last() else { break };
         after = last.log_seq;
-        let bytes: usize = page.iter().map(|event| event.payload.len()).sum();
+        let bytes: usize = page.iter().map(LogEvent::bytes).sum();
         assert!(page.len() == 1 || bytes <= limit.bytes_max, "{} events of {bytes} bytes", page.len());
         read.extend(page);
     }
@@ -58,6 +64,72 @@ pub async fn a_large_payload_among_small_ones(blank: Blank) {
     assert_eq!(read.len(), events.len());
     for (at, event) in events.iter().enumerate() {
         assert_eq!(payloads(at), (positions[at], event.payload()));
+    }
+}
+
+/// A text of so many bytes, in SQL.
+fn long(fresh: &Fresh, bytes: usize) -> String {
+    match fresh.store.backend() {
+        Backend::Sqlite => format!("printf('%.*c', {bytes}, 'x')"),
+        Backend::Postgres => format!("repeat('x', {bytes})"),
+    }
+}
+
+/// Ids that an older program let in count as much as payloads: in whichever column they are.
+pub async fn a_page_is_bounded_by_all_that_it_holds(blank: Blank) {
+    let fresh = blank.migrated().await;
+    let positions = append_all(&fresh.store, &tenant(), &[whole_trace("t"), whole_trace("u")].concat()).await;
+    let view = fresh.store.view().await.expect("a view");
+    let text = long(&fresh, 20_000);
+    let projected = ["event_id", "event_type", "occurred_at", "actor_type", "actor_id", "payload_hash", "payload"];
+    let stored =
+        ["producer_id", "source_system", "source_subsystem", "idempotency_key", "correlation_id", "causation_event_id"];
+    for column in projected.into_iter().chain(stored).chain(["tags"]) {
+        let text = if column == "tags" { format!("'[\"' || {text} || '\"]'") } else { text.clone() };
+        fresh.raw(&format!("UPDATE dg_event_log SET {column} = {text}")).await;
+        // Where so many rows might all be small, and where they cannot.
+        for rows_max in [4, 1_000] {
+            let limit = PageLimit::of(rows_max, 50_000);
+            if projected.contains(&column) {
+                let page = view.page(&tenant(), LogSeq::ORIGIN, END, limit).await.expect("a page");
+                assert_eq!(page.len(), 2, "{column}");
+                assert!(page.iter().map(LogEvent::bytes).sum::<usize>() <= limit.bytes_max);
+            }
+            let page = view.events(&tenant(), positions[1], END, limit).await.expect("events");
+            let found: Vec<LogSeq> = page.items.iter().map(|event| event.log_seq).collect();
+            assert_eq!((found, page.more), (positions[2..4].to_vec(), true), "{column}");
+            let page = view.trace_events(&tenant(), "t", positions[2], limit).await.expect("events");
+            let found: Vec<LogSeq> = page.items.iter().map(|event| event.log_seq).collect();
+            assert_eq!((found, page.more), (positions[3..5].to_vec(), false), "{column}");
+        }
+        let tiny = view.events(&tenant(), LogSeq::ORIGIN, END, PageLimit::of(100, 1)).await.expect("events");
+        assert_eq!((tiny.items.len(), tiny.more), (1, true), "at least one");
+        let short = if column == "tags" { "'[]'" } else { "'s'" };
+        fresh.raw(&format!("UPDATE dg_event_log SET {column} = {short}")).await;
+    }
+}
+
+pub async fn an_event_that_is_too_large_to_hold_is_named_and_not_read(blank: Blank) {
+    let fresh = blank.migrated().await;
+    let positions = append_all(&fresh.store, &tenant(), &whole_trace("t")).await;
+    fresh.raw(&format!("UPDATE dg_event_log SET payload = {} WHERE trace_seq = 2", long(&fresh, 40_000))).await;
+    let view = fresh.store.view().await.expect("a view");
+    for (rows_max, bytes_max) in [(4, 30_000), (1_000, 30_000), (1_000, 1_000_000)] {
+        let limit = PageLimit { event_bytes_max: 30_000, ..PageLimit::of(rows_max, bytes_max) };
+        assert_eq!(view.page(&tenant(), LogSeq::ORIGIN, END, limit).await.expect("a page").len(), 2, "up to it");
+        let before = view.events(&tenant(), LogSeq::ORIGIN, END, limit).await.expect("events");
+        assert_eq!((before.items.len(), before.more), (2, true));
+        let (after, named) = (positions[1], format!("the event at log_seq {} has 40", positions[2]));
+        let page = view.page(&tenant(), after, END, limit).await.expect_err("too large");
+        let events = view.events(&tenant(), after, END, limit).await.expect_err("too large");
+        let of_trace = view.trace_events(&tenant(), "t", after, limit).await.expect_err("too large");
+        for error in [page, events, of_trace] {
+            assert_eq!((error.category, error.transient), (Category::Storage, false));
+            assert!(error.message.contains(&named) && error.message.contains("memory_max"), "{}", error.message);
+        }
+        assert_eq!(view.page(&tenant(), positions[2], END, limit).await.expect("a page").len(), 2, "behind it");
+        assert_eq!(view.page(&tenant(), positions[4], END, limit).await.expect("a page").len(), 0, "none");
+        assert!(view.events(&tenant(), positions[4], END, limit).await.expect("none").items.is_empty());
     }
 }
 
@@ -83,15 +155,22 @@ pub async fn history_is_of_types_and_a_position(blank: Blank) {
     let events = [started("t"), policy("t", 1, "p", "1"), started("u"), input("t", 2, "i"), policy("t", 3, "q", "1")];
     let positions = append_all(&fresh.store, &tenant(), &events).await;
     let view = fresh.store.view().await.expect("a view");
-    let history = async |upto, types: &[&'static str]| {
-        let mut history = view.history(&tenant(), &set(&["t", "x"]), types, upto).await.expect("a history");
-        history.remove("t").unwrap_or_default().into_iter().map(|event| event.log_seq).collect::<Vec<_>>()
+    let history = async |projection: &'static dyn Projection, upto| {
+        let mut history = view.history(&tenant(), projection, &set(&["t", "x"]), upto).await.expect("a history");
+        assert!(history.keys().all(|trace| &**trace == "t"), "{history:?}");
+        history.remove("t").unwrap_or_default()
     };
-    assert_eq!(history(END, &["PolicyEvaluated"]).await, [positions[1], positions[4]]);
-    assert_eq!(history(END, &["PolicyEvaluated", "TraceStarted"]).await, [positions[0], positions[1], positions[4]]);
-    assert_eq!(history(positions[3], &["PolicyEvaluated"]).await, [positions[1]]);
-    assert_eq!(history(LogSeq::ORIGIN, &["PolicyEvaluated"]).await, []);
-    assert_eq!(history(END, &["TraceFinished"]).await, []);
+    let of = catalogue::PRECEDENT_INDEX;
+    let whole = history(of, END).await;
+    assert_eq!(whole.iter().map(|event| event.log_seq).collect::<Vec<_>>(), [positions[0], positions[1], positions[4]]);
+    assert_eq!(
+        whole[2].members,
+        Ok(vec!["q".into(), "1".into()]),
+        "the members that the projection wants, and no payload"
+    );
+    assert_eq!(history(of, positions[3]).await, whole[..2]);
+    assert_eq!(history(of, LogSeq::ORIGIN).await, []);
+    assert_eq!(history(catalogue::TRACE_SUMMARY, END).await, [], "it wants none");
 }
 
 pub async fn trace_events_page_by_position(blank: Blank) {
@@ -100,8 +179,9 @@ pub async fn trace_events_page_by_position(blank: Blank) {
     append_all(&fresh.store, &tenant(), &whole_trace("u")).await;
     let view = fresh.store.view().await.expect("a view");
     let page = async |after, limit| {
-        let page = view.trace_events(&tenant(), "t", after, limit).await.expect("events");
-        page.into_iter().map(|event| event.log_seq).collect::<Vec<_>>()
+        let page = view.trace_events(&tenant(), "t", after, PageLimit::rows(limit)).await.expect("events");
+        assert_eq!(page.more, page.items.last().map(|event| event.log_seq) < positions.last().copied());
+        page.items.into_iter().map(|event| event.log_seq).collect::<Vec<_>>()
     };
     assert_eq!(page(LogSeq::ORIGIN, 100).await, positions);
     assert_eq!(page(LogSeq::ORIGIN, 2).await, positions[..2]);

@@ -39,7 +39,11 @@ pub async fn edges_of_a_node_by_position(blank: Blank) {
     let [graph, ..] = projected(&fresh, &tenant()).await;
     let view = fresh.store.view().await.expect("a view");
     let edges = async |direction, after: Option<(LogSeq, &str)>, limit| {
-        let rows = view.edges_of(&tenant(), graph, "trace:t", direction, after, limit).await.expect("edges");
+        let rows = view
+            .edges_of(&tenant(), graph, "trace:t", direction, after, PageLimit::rows(limit))
+            .await
+            .expect("edges")
+            .items;
         rows.iter()
             .map(|row| (row.key().to_owned(), LogSeq(row.0[5].as_int().expect("a position"))))
             .collect::<Vec<_>>()
@@ -83,13 +87,29 @@ pub async fn edges_of_a_node_by_position(blank: Blank) {
         }
     }
     // Two edges of one position come by their ids.
-    let rows = view.edges_of(&tenant(), graph, "action:x", Direction::Both, None, 100).await.expect("edges");
+    let rows = view
+        .edges_of(&tenant(), graph, "action:x", Direction::Both, None, PageLimit::rows(100))
+        .await
+        .expect("edges")
+        .items;
     assert_eq!(
         keys(&rows),
         ["action_targets_entity:action:x:entity:trace:t:t/3", "trace_proposed_action:trace:t:action:x:t/3"]
     );
-    assert_eq!(view.edges_of(&tenant(), graph, "trace:x", Direction::Both, None, 9).await.expect("none"), []);
-    assert_eq!(view.edges_of(&named("x"), graph, "trace:t", Direction::Both, None, 9).await.expect("none"), []);
+    assert_eq!(
+        view.edges_of(&tenant(), graph, "trace:x", Direction::Both, None, PageLimit::rows(9))
+            .await
+            .expect("none")
+            .items,
+        []
+    );
+    assert_eq!(
+        view.edges_of(&named("x"), graph, "trace:t", Direction::Both, None, PageLimit::rows(9))
+            .await
+            .expect("none")
+            .items,
+        []
+    );
 }
 
 pub async fn edges_touching_nodes_by_id(blank: Blank) {
@@ -109,7 +129,10 @@ pub async fn edges_touching_nodes_by_id(blank: Blank) {
     let view = fresh.store.view().await.expect("a view");
     let nodes = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<BTreeSet<_>>();
     let touching = async |ids: &[&str], types: Option<&[String]>, after: Option<&str>, limit| {
-        view.edges_touching(&tenant(), graph, &nodes(ids), types, after, limit).await.expect("edges")
+        view.edges_touching(&tenant(), graph, &nodes(ids), types, after, PageLimit::rows(limit))
+            .await
+            .expect("edges")
+            .items
     };
     let all = [
         "trace_cited_precedent:trace:t:trace:t:t/4",
@@ -161,7 +184,11 @@ pub async fn edges_along_a_long_log(blank: Blank) {
         }
     }
     // In their order, page by page.
-    let incoming = view.edges_of(&tenant(), graph, "trace:t0", Direction::Incoming, None, 100).await.expect("edges");
+    let incoming = view
+        .edges_of(&tenant(), graph, "trace:t0", Direction::Incoming, None, PageLimit::rows(100))
+        .await
+        .expect("edges")
+        .items;
     let at = |row: &Row| LogSeq(row.0[5].as_int().expect("a position"));
     assert_eq!(
         incoming.iter().map(at).collect::<Vec<_>>(),
@@ -170,7 +197,11 @@ pub async fn edges_along_a_long_log(blank: Blank) {
     let (mut after, mut paged) = (None, Vec::new());
     loop {
         let behind = after.as_ref().map(|row: &Row| (at(row), row.key()));
-        let page = view.edges_of(&tenant(), graph, "trace:t0", Direction::Incoming, behind, 2).await.expect("edges");
+        let page = view
+            .edges_of(&tenant(), graph, "trace:t0", Direction::Incoming, behind, PageLimit::rows(2))
+            .await
+            .expect("edges")
+            .items;
         let Some(last) = page.last().cloned() else { break };
         paged.extend(page);
         after = Some(last);
@@ -202,12 +233,54 @@ async fn decided(fresh: &Fresh) -> [Generation; 3] {
     projected(fresh, &tenant()).await
 }
 
+pub async fn edges_end_early_at_a_bound_of_bytes(blank: Blank) {
+    let fresh = blank.migrated().await;
+    let mut events = vec![started("t")];
+    events.extend((1..20).map(|seq| input("t", seq, &"i".repeat(10 * seq as usize))));
+    append_all(&fresh.store, &tenant(), &events).await;
+    let [graph, ..] = projected(&fresh, &tenant()).await;
+    let view = fresh.store.view().await.expect("a view");
+    let all =
+        view.edges_of(&tenant(), graph, "trace:t", Direction::Both, None, PageLimit::rows(100)).await.expect("edges");
+    assert_eq!((all.items.len(), all.more), (20, false));
+    let nodes = BTreeSet::from(["trace:t".to_owned(), "entity:account:of t".to_owned()]);
+    let mut by_id = all.items.clone();
+    by_id.sort_by(|one, other| one.key().cmp(other.key()));
+    for bytes_max in [0, 1_000, 3_000] {
+        let limit = PageLimit::of(100, bytes_max);
+        let (mut of, mut touching, mut pages) = (Vec::<Row>::new(), Vec::<Row>::new(), 0);
+        loop {
+            let last = of.last().map(|edge| (LogSeq(edge.0[5].as_int().expect("a position")), edge.key().to_owned()));
+            let behind = last.as_ref().map(|(log_seq, id)| (*log_seq, id.as_str()));
+            let page = view.edges_of(&tenant(), graph, "trace:t", Direction::Both, behind, limit).await.expect("edges");
+            pages += 1;
+            of.extend(page.items);
+            if !page.more {
+                break;
+            }
+        }
+        loop {
+            let last = touching.last().map(|edge| edge.key().to_owned());
+            let page =
+                view.edges_touching(&tenant(), graph, &nodes, None, last.as_deref(), limit).await.expect("edges");
+            assert!(!page.items.is_empty(), "at least one");
+            touching.extend(page.items);
+            if !page.more {
+                break;
+            }
+        }
+        assert_eq!((&of, &touching), (&all.items, &by_id), "{bytes_max}");
+        assert_eq!(pages == 20, bytes_max == 0, "{pages} pages of {bytes_max} bytes");
+        assert!(pages > 1, "{pages}");
+    }
+}
+
 pub async fn precedents_of_a_policy(blank: Blank) {
     let fresh = blank.migrated().await;
     let [_, summaries, precedents] = decided(&fresh).await;
     let view = fresh.store.view().await.expect("a view");
     let find = async |filter: PrecedentFilter| {
-        let hits = view.precedents(&tenant(), summaries, precedents, &filter).await.expect("hits");
+        let hits = view.precedents(&tenant(), summaries, precedents, &filter, usize::MAX).await.expect("hits").items;
         hits.into_iter()
             .map(|hit| (hit.trace_id, hit.policy_version.unwrap_or_default(), hit.exception_id))
             .collect::<Vec<_>>()
@@ -237,7 +310,7 @@ pub async fn precedents_without_a_policy(blank: Blank) {
     let [_, summaries, precedents] = decided(&fresh).await;
     let view = fresh.store.view().await.expect("a view");
     let any = PrecedentFilter { limit: 100, ..PrecedentFilter::default() };
-    let hits = view.precedents(&tenant(), summaries, precedents, &any).await.expect("hits");
+    let hits = view.precedents(&tenant(), summaries, precedents, &any, usize::MAX).await.expect("hits").items;
     let traces: Vec<&str> = hits.iter().map(|hit| hit.trace_id.as_str()).collect();
     assert_eq!(traces, ["a", "b", "c"], "the latest first, and none that is unfinished");
     let hit = &hits[2];
@@ -246,6 +319,6 @@ pub async fn precedents_without_a_policy(blank: Blank) {
     assert_eq!(hit.finished_at, "2026-01-01T00:00:02Z");
     assert_eq!((hit.policy_id.as_ref(), hit.policy_version.as_ref(), hit.exception_id.as_ref()), (None, None, None));
     let few = PrecedentFilter { limit: 1, outcome: Some("success".to_owned()), ..PrecedentFilter::default() };
-    let hits = view.precedents(&tenant(), summaries, precedents, &few).await.expect("hits");
+    let hits = view.precedents(&tenant(), summaries, precedents, &few, usize::MAX).await.expect("hits").items;
     assert_eq!(hits.iter().map(|hit| hit.trace_id.as_str()).collect::<Vec<_>>(), ["a"]);
 }

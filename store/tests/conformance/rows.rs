@@ -10,7 +10,11 @@ use futures_util::StreamExt as _;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-async fn projected(fresh: &Fresh, tenant: &decisiongraph_projections::TenantId, projection: &dyn Projection) -> Lease {
+async fn projected(
+    fresh: &Fresh,
+    tenant: &decisiongraph_projections::TenantId,
+    projection: &'static dyn Projection,
+) -> Lease {
     let (lease, position) = acquire(&fresh.store, &Scope::new(tenant, projection), &owner("n")).await;
     catch_up(&fresh.store, &lease, position, projection, &[7, 1, 100]).await;
     lease

@@ -132,7 +132,7 @@ pub async fn one_job_a_scope(blank: Blank) {
     assert_eq!(run.error, Some(Refusal::new(Category::Storage, "no luck")));
     fresh.store.create_run(&job(&tenant(), vec!["trace_summary"], &you)).await.expect("free again");
     let view = fresh.store.view().await.expect("a view");
-    let runs = view.runs(&ListFilter { limit: 100, ..ListFilter::default() }).await.expect("runs");
+    let runs = view.runs(&ListFilter { limit: 100, ..ListFilter::default() }).await.expect("runs").items;
     assert_eq!(runs.len(), 4, "refused jobs left no row");
 }
 
@@ -246,7 +246,7 @@ pub async fn runs_are_listed_newest_first(blank: Blank) {
     fresh.store.finish_run(first.run_id, &me, RunOutcome::Cancelled).await.expect("the end");
     let view = fresh.store.view().await.expect("a view");
     let list = async |filter: ListFilter| {
-        let runs = view.runs(&ListFilter { limit: 10, ..filter }).await.expect("runs");
+        let runs = view.runs(&ListFilter { limit: 10, ..filter }).await.expect("runs").items;
         runs.into_iter().map(|run| run.run_id).collect::<Vec<_>>()
     };
     assert_eq!(list(ListFilter::default()).await, [third.run_id, second.run_id, first.run_id]);
@@ -255,6 +255,6 @@ pub async fn runs_are_listed_newest_first(blank: Blank) {
     assert_eq!(list(of_tenant).await, [third.run_id, first.run_id]);
     let of_projection = ListFilter { projection: Some("trace_summary"), ..ListFilter::default() };
     assert_eq!(list(of_projection).await, [second.run_id, first.run_id], "a run for all is one of each");
-    let two = view.runs(&ListFilter { limit: 2, ..ListFilter::default() }).await.expect("runs");
+    let two = view.runs(&ListFilter { limit: 2, ..ListFilter::default() }).await.expect("runs").items;
     assert_eq!(two.len(), 2);
 }

@@ -5,7 +5,7 @@ use crate::backend::Blank;
 use crate::fold::{acquire, all_rows, append_all, catch_up, owner};
 use crate::log::{offered, seeded, tenant, whole_trace};
 use decisiongraph_projections::{Admitted, Category, Row, catalogue};
-use decisiongraph_store::{Direction, Generation, ReadView, SchemaFit, Scope, digest_of_rows};
+use decisiongraph_store::{Direction, Generation, PageLimit, ReadView, SchemaFit, Scope, digest_of_rows};
 use std::collections::BTreeSet;
 
 pub async fn migrates_twice(blank: Blank) {
@@ -134,9 +134,17 @@ pub(crate) async fn seen(view: &dyn ReadView, generation: Generation) -> BTreeSe
     let mut seen = BTreeSet::new();
     for node in nodes {
         let id = node.row.key();
-        let found = view.edges_of(&tenant(), generation, id, Direction::Both, None, 100_000).await.expect("edges");
+        let found = view
+            .edges_of(&tenant(), generation, id, Direction::Both, None, PageLimit::rows(100_000))
+            .await
+            .expect("edges")
+            .items;
         let touching = BTreeSet::from([id.to_owned()]);
-        let touching = view.edges_touching(&tenant(), generation, &touching, None, None, 100_000).await.expect("edges");
+        let touching = view
+            .edges_touching(&tenant(), generation, &touching, None, None, PageLimit::rows(100_000))
+            .await
+            .expect("edges")
+            .items;
         let ids = |rows: &[Row]| rows.iter().map(|row| row.key().to_owned()).collect::<BTreeSet<_>>();
         assert_eq!(ids(&found), ids(&touching), "{id}");
         seen.extend(ids(&found).into_iter().map(|edge| (id.to_owned(), edge)));

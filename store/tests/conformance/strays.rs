@@ -68,9 +68,9 @@ pub async fn one_bad_row_is_left_out_of_every_list(blank: Blank) {
     owned.sort();
     assert_eq!(owned, good);
     let all = ListFilter { limit: 10, ..ListFilter::default() };
-    let failures = view.failures(&all).await.expect("failures");
+    let failures = view.failures(&all).await.expect("failures").items;
     assert_eq!(failures.into_iter().rev().map(|failure| failure.tenant).collect::<Vec<_>>(), good);
-    let runs = view.runs(&all).await.expect("runs");
+    let runs = view.runs(&all).await.expect("runs").items;
     assert_eq!(
         runs.into_iter().map(|run| run.tenant).collect::<Vec<_>>(),
         good[..1],
@@ -100,8 +100,8 @@ pub async fn an_event_that_cannot_be_read_is_that_events_fault(blank: Blank) {
     let view = fresh.store.view().await.expect("a view");
     let end = LogSeq(i64::MAX);
     for events in [
-        view.events(&tenant(), LogSeq::ORIGIN, end, 10).await.expect("events"),
-        view.trace_events(&tenant(), "t", LogSeq::ORIGIN, 10).await.expect("events"),
+        view.events(&tenant(), LogSeq::ORIGIN, end, PageLimit::rows(10)).await.expect("events").items,
+        view.trace_events(&tenant(), "t", LogSeq::ORIGIN, PageLimit::rows(10)).await.expect("events").items,
     ] {
         let faults: Vec<_> = events.iter().map(|event| event.fault.as_deref().unwrap_or("")).collect();
         assert_eq!(faults.len(), 5, "{events:?}");

@@ -294,7 +294,14 @@ async fn a_reader_reads_everything_and_writes_nothing() {
     assert_eq!(digest(&reader).await, [true; 3]);
     reader.sample_high_water().await.expect("knows the mark");
     let view = reader.snapshot().await.expect("a snapshot");
-    assert_eq!(view.events(&tenant(), LogSeq::ORIGIN, LogSeq(i64::MAX), 10).await.expect("events").len(), 10);
+    assert_eq!(
+        view.events(&tenant(), LogSeq::ORIGIN, LogSeq(i64::MAX), PageLimit::rows(10))
+            .await
+            .expect("events")
+            .items
+            .len(),
+        10
+    );
     let scope =
         view.scope(&Scope::new(&tenant(), catalogue::CONTEXT_GRAPH)).await.expect("an answer").expect("a scope");
     assert!(!all_rows(&*view, &tenant(), catalogue::CONTEXT_GRAPH, scope.generation).await[0].is_empty());

@@ -135,7 +135,14 @@ async fn nothing_that_a_node_plants_is_run_by_anybody() {
         let view = store.snapshot().await.expect("a snapshot");
         assert_eq!(view.scopes(None).await.expect("scopes").len(), 3, "{role}");
         assert!(view.strays(10).await.expect("an answer").is_empty(), "{role}");
-        assert_eq!(view.events(&tenant(), LogSeq::ORIGIN, LogSeq(i64::MAX), 10).await.expect("events").len(), 10);
+        assert_eq!(
+            view.events(&tenant(), LogSeq::ORIGIN, LogSeq(i64::MAX), PageLimit::rows(10))
+                .await
+                .expect("events")
+                .items
+                .len(),
+            10
+        );
         assert_eq!(digest(&store).await, [true; 3], "{role}");
     }
     // Whoever sets the database up stops, and says because of whom.

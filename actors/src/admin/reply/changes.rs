@@ -134,6 +134,9 @@ pub struct SteeredScope {
 pub struct RunsReply {
     /// Newest first.
     pub runs: Vec<Run>,
+    /// True when the list goes on: the limit or the bytes of one answer were reached.
+    #[serde(default)]
+    pub more: bool,
 }
 
 /// A job as a program is shown it: what it found is JSON, too. (`report` is the same as a text, for programs from before.)

@@ -53,6 +53,9 @@ pub struct ReadReply<A> {
 pub struct PrecedentsReply {
     /// Latest first.
     pub hits: Vec<PrecedentHit>,
+    /// True when the list goes on: the limit or the bytes of one answer were reached.
+    #[serde(default)]
+    pub more: bool,
 }
 
 /// A trace.
@@ -87,6 +90,9 @@ pub struct EventsReply {
 pub struct FailuresReply {
     /// Newest first.
     pub failures: Vec<Failure>,
+    /// True when the list goes on: the limit or the bytes of one answer were reached.
+    #[serde(default)]
+    pub more: bool,
 }
 
 /// A poison event.

@@ -10,13 +10,12 @@ use clap::Args;
 use decisiongraph_actors::admin::{
     AdminError, AdminReply, AdminRequest, EXPORT_EVENTS_MAX, ExitCode, ExportRequest, STRAYS_MAX, unknown_tenant,
 };
+use decisiongraph_actors::queries::READ_BYTES_MAX;
 use decisiongraph_projections::{Category, LogSeq, TenantId};
-use decisiongraph_store::ReadView;
+use decisiongraph_store::{PageLimit, ReadView};
 use std::io::{BufWriter, Write};
 
-/// Most events of a page.
-const PAGE_EVENTS_MAX: usize = 1_000;
-/// Pages get shorter when one was larger than this.
+/// A node's pages get shorter when one was larger than this: an older node bounds the events of a page only.
 const PAGE_BYTES: usize = 8 * 1024 * 1024;
 /// Events of a node's first page, when nobody knows yet how large they are.
 const FIRST_PAGE_EVENTS: i64 = 100;
@@ -95,26 +94,22 @@ impl Export {
     ) -> Result<(), AdminError> {
         let upto = LogSeq(self.until_log_seq.unwrap_or(i64::MAX));
         let mut after = LogSeq(self.since_log_seq);
-        let mut limit = PAGE_EVENTS_MAX;
+        let limit = PageLimit::of(EXPORT_EVENTS_MAX as usize, READ_BYTES_MAX);
         loop {
-            let page = view.events(tenant, after, upto, limit).await?;
+            let page = view.events(tenant, after, upto, limit).await?.items;
             let Some(last) = page.last() else { return Ok(()) };
             if last.log_seq <= after {
                 return Err(AdminError::new(Category::Internal, "the log does not go on"));
             }
             after = last.log_seq;
-            let mut bytes = 0;
             for event in &page {
                 if let Some(fault) = &event.fault {
                     unreadable.event(tenant, event.log_seq, fault);
                     continue;
                 }
                 let line = event.to_line(self.all_tenants.then_some(tenant));
-                bytes += line.len();
                 written(out.write_all(line.as_bytes()).and_then(|()| out.write_all(b"\n")))?;
             }
-            let average = (bytes / page.len()).max(1);
-            limit = (PAGE_BYTES / average).clamp(1, PAGE_EVENTS_MAX);
         }
     }
 

@@ -45,9 +45,17 @@ impl Failures {
             let mut page = Page::default();
             let headings = ["#id", "scope", "#log_seq", "event", "category", "#attempts", "last seen", "resolved"];
             page.table(&headings, rows);
+            more(&mut page, failures.more);
             page
         })?;
         Ok(ExitCode::OK)
+    }
+}
+
+/// A line below a list that goes on.
+pub fn more(page: &mut Page, more: bool) {
+    if more {
+        page.ours("There are more: a larger --limit shows them, up to 10000; or name a --tenant or --projection");
     }
 }
 

@@ -54,6 +54,9 @@ impl Precedents {
         context.output.reply(&reply, || {
             let mut page = stale(read.stale.as_ref());
             page.page(text(&read.answer.hits));
+            if read.answer.more {
+                page.ours("There are more: a larger --limit shows them; or name a policy, an entity or an outcome");
+            }
             page
         })?;
         Ok(ExitCode::OK)

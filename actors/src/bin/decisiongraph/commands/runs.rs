@@ -46,6 +46,7 @@ impl Runs {
             let mut page = Page::default();
             let headings = ["run", "scope", "mode", "state", "result", "#position", "#events", "created", "finished"];
             page.table(&headings, rows);
+            failures::more(&mut page, runs.more);
             page
         })?;
         Ok(ExitCode::OK)
