@@ -463,3 +463,76 @@ fn the_configuration_of_whoever_runs_the_tests_reaches_no_program() {
     let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     assert!(output.status.success() && text.contains("1 passed"), "{text}");
 }
+
+/// A shell and the kernel send one each when a terminal closes, and nobody reads the log any more.
+#[test]
+fn a_terminal_that_closes_drains_the_node_and_never_kills_it() {
+    let cli = Cli::new();
+    let mut command = cli.command(&["node", "--json", "--metrics-listen", "off"]);
+    let mut child = Ends(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts"));
+    let mut stdout = BufReader::new(child.0.stdout.take().expect("piped")).lines();
+    for state in ["listening", "ready"] {
+        let line = stdout.next().expect("a line").expect("text");
+        assert_eq!(serde_json::from_str::<Value>(&line).expect("JSON")["state"], state);
+    }
+    assert_eq!(cli.run(&["import", text(&enterprise())]).code, 0);
+    drop((stdout, child.0.stderr.take()));
+    signal(&child.0, "HUP");
+    signal(&child.0, "HUP");
+    assert_eq!(child.0.wait().expect("ends").code(), Some(0), "drained");
+    let database = rusqlite::Connection::open(cli.data_dir().join("decisiongraph.db")).expect("opens");
+    let held: i64 = database.query_row("SELECT count(*) FROM dg_node", [], |row| row.get(0)).expect("a count");
+    assert_eq!(held, 0, "what it held is handed over");
+}
+
+#[test]
+fn a_node_that_was_started_with_nohup_outlives_its_terminal() {
+    let cli = Cli::new();
+    let node = cli.command(&["node", "--json", "--metrics-listen", "off"]);
+    let mut command = launch::program("sh");
+    command.args(["-c", "trap '' HUP; exec \"$0\" \"$@\""]).arg(node.get_program()).args(node.get_args());
+    command.env("DECISIONGRAPH_DATA_DIR", cli.data_dir()).stdin(Stdio::null());
+    let mut child = Ends(command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("starts"));
+    let mut stdout = BufReader::new(child.0.stdout.take().expect("piped")).lines();
+    assert!(stdout.by_ref().take(2).all(|line| line.is_ok_and(|line| line.contains("state"))));
+    signal(&child.0, "HUP");
+    assert_eq!(cli.run(&["tree"]).code, 0);
+    assert!(!cli.run(&["tree"]).stdout.contains("draining"));
+    signal(&child.0, "TERM");
+    assert_eq!(child.0.wait().expect("ends").code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ready_is_said_when_it_is_and_with_a_json_log_every_line_is_json_and_none_comes_by_the_second() {
+    let server = throwaway::shared().await.expect("a throw-away server");
+    let database = server.empty_database().await.expect("a database");
+    let cli = Cli::new();
+    let log = std::fs::File::create(cli.path("node.log")).expect("makes");
+    let mut command =
+        cli.command(&["node", "--log-format", "json", "--metrics-listen", "off", "--database", database.url()]);
+    let mut child = Ends(command.stdout(Stdio::piped()).stderr(log).spawn().expect("starts"));
+    let stdout = BufReader::new(child.0.stdout.take().expect("piped"));
+    let (sender, lines) = std::sync::mpsc::channel();
+    std::thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+    let next = || -> Value { serde_json::from_str(&lines.recv_timeout(PATIENCE).expect("a line")).expect("JSON") };
+    assert_eq!(next()["state"], "listening");
+    wait_until("it has looked", || cli.run(&["why"]).stdout.contains("migrate"));
+    assert!(lines.try_recv().is_err(), "its database has no schema");
+    assert_eq!(cli.run(&["migrate", "--database", database.url()]).code, 0);
+    assert_eq!(next()["state"], "ready");
+    assert_eq!(cli.run(&["import", text(&enterprise())]).code, 0);
+    applied(&cli);
+    // Every session ends, those that wait in the pool, too.
+    let admin = session(&database).await;
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    admin.batch_execute(end).await.expect("ended");
+    assert_eq!(cli.run(&["import", text(&cli.file("more.jsonl", trace("more").join("\n")))]).code, 0);
+    applied(&cli);
+    signal(&child.0, "TERM");
+    assert_eq!(child.0.wait().expect("ends").code(), Some(0));
+    let log = std::fs::read_to_string(cli.path("node.log")).expect("reads");
+    for line in log.lines() {
+        serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        assert!(!line.contains("could not be recycled"), "{line}");
+    }
+}

@@ -5,7 +5,7 @@ use decisiongraph_actors::telemetry::signals::{self, Kind, LAG_SERIES_MAX, LOGS,
 use decisiongraph_actors::telemetry::{
     Exporters, LeaseChange, LogOptions, Observation, Observed, ScopeLag, Telemetry, TelemetryOptions, page,
 };
-use decisiongraph_projections::{Category, LogSeq, TenantId};
+use decisiongraph_projections::{Category, LogSeq, TenantId, catalogue};
 use decisiongraph_store::{Epoch, RunMode, RunState};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -116,12 +116,26 @@ async fn every_declared_metric_is_on_the_page_with_its_kind_and_attributes() {
         let name = name.split(' ').next().unwrap_or_default();
         assert!(declared.contains(name) || name == "target_info", "{name} is not declared");
     }
-    let value = |name: &str| samples[name][0].1;
+    let value = |name: &str| samples[name].iter().map(|(_, value)| value).sum::<f64>();
     assert_eq!((value("decisiongraph_events_applied_total"), value("decisiongraph_mark")), (20.0, 77.0));
     assert_eq!((value("decisiongraph_batch_bytes_sum"), value("decisiongraph_lease_left_seconds")), (2_000.0, 2.5));
     assert_eq!(samples["decisiongraph_restarts_total"][0].0["child"], "worker");
     assert_eq!(samples["decisiongraph_escalations_total"][0].0["supervisor"], "tenant");
     assert_eq!(samples["decisiongraph_admin_ask_duration_seconds_count"][0].0["outcome"], "not_found");
+}
+
+/// `increase()` of a series that begins at its first count does not see that one.
+#[tokio::test]
+async fn counters_are_there_before_they_count() {
+    let exporters = exporters();
+    let samples = samples(&exporters.telemetry().page());
+    for name in ["decisiongraph_failures_total", "decisiongraph_retries_total"] {
+        let series = samples.get(name).unwrap_or_else(|| panic!("{name} is not there"));
+        assert_eq!(series.len(), catalogue::ALL.len() * Category::ALL.len(), "{name}");
+        assert!(series.iter().all(|(_, value)| *value == 0.0), "{name}: {series:?}");
+    }
+    assert_eq!(samples["decisiongraph_lease_changes_total"].len(), 5);
+    assert_eq!(samples["decisiongraph_events_applied_total"].len(), catalogue::ALL.len());
 }
 
 #[tokio::test]

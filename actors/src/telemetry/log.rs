@@ -54,7 +54,8 @@ where
 {
     let filter = EnvFilter::try_new(&options.filter)
         .map_err(|error| AdminError::new(Category::InvalidArgument, format!("log_filter: {error}")))?;
-    let lines = fmt::layer().with_writer(writer);
+    // A terminal that is gone takes no line, and no word about that either.
+    let lines = fmt::layer().with_writer(writer).log_internal_errors(false);
     let lines = match options.format {
         LogFormat::Text => lines.with_ansi(options.ansi).fmt_fields(fields()).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).boxed(),

@@ -58,6 +58,9 @@ pub enum LeaseChange {
 }
 
 impl LeaseChange {
+    const ALL: [LeaseChange; 5] =
+        [LeaseChange::Acquired, LeaseChange::Lost, LeaseChange::Released, LeaseChange::TakenOver, LeaseChange::Fenced];
+
     const fn as_str(self) -> &'static str {
         match self {
             LeaseChange::Acquired => "acquired",
@@ -170,7 +173,7 @@ impl Telemetry {
     fn on(meter: &Meter, registry: Registry) -> Telemetry {
         let watch = Arc::new(Watch::default());
         gauges(meter, &watch);
-        Telemetry(Some(Arc::new(Instruments {
+        let instruments = Instruments {
             events_applied: counter(meter, &signals::EVENTS_APPLIED),
             retries: counter(meter, &signals::RETRIES),
             failures: counter(meter, &signals::FAILURES),
@@ -186,7 +189,25 @@ impl Telemetry {
             connections_refused: counter(meter, &signals::CONNECTIONS_REFUSED),
             watch,
             registry,
-        })))
+        };
+        instruments.begin();
+        Telemetry(Some(Arc::new(instruments)))
+    }
+}
+
+impl Instruments {
+    /// Shows the counters of faults and of ownership before they count: who asks for their increase sees the first one, too.
+    fn begin(&self) {
+        for projection in catalogue::ALL.iter().map(|projection| projection.name()) {
+            self.events_applied.add(0, &[KeyValue::new("projection", projection)]);
+            for category in Category::ALL {
+                self.retries.add(0, &by_category(projection, category));
+                self.failures.add(0, &by_category(projection, category));
+            }
+        }
+        for change in LeaseChange::ALL {
+            self.lease_changes.add(0, &[KeyValue::new("change", change.as_str())]);
+        }
     }
 }
 
@@ -233,6 +254,7 @@ type Show = fn(&Summary, &dyn AsyncInstrument<f64>);
 
 /// Each gauge, and what it shows of a summary.
 const GAUGES: &[(&Metric, Show)] = &[
+    (&signals::BUILD_INFO, |_, gauge| gauge.observe(1.0, &[KeyValue::new("version", env!("CARGO_PKG_VERSION"))])),
     (&signals::LAG_EVENTS, |summary, gauge| {
         for lag in &summary.worst {
             gauge.observe(lag.events as f64, &of_scope(lag));

@@ -95,7 +95,7 @@ metrics! {
     BATCH_BYTES = "decisiongraph_batch_bytes", Histogram(BYTES), "By", ["projection"],
         "Payload bytes a committed batch.";
     RETRIES = "decisiongraph_retries_total", Counter, "{retry}", ["projection", "category"],
-        "Times that a worker waits out a fault that may pass.";
+        "Times that a worker waits out a fault that may pass. Present as 0 from the start, as are failures, applied events and changes of ownership.";
     FAILURES = "decisiongraph_failures_total", Counter, "{failure}", ["projection", "category"],
         "Errors that stop a projection, met poison events included.";
     RESTARTS = "decisiongraph_restarts_total", Counter, "{restart}", ["child"],
@@ -112,14 +112,16 @@ metrics! {
         "Admin requests. `outcome` is ok or the error's category; its count is the number of requests.";
     CONNECTIONS_REFUSED = "decisiongraph_connections_refused_total", Counter, "{connection}", ["door", "category"],
         "Connections that did not become an admin session. `door` is socket, tcp or cluster; a port that is scanned counts as unavailable.";
+    BUILD_INFO = "decisiongraph_build_info", Gauge, "1", ["version"],
+        "Always 1; `version` is the program's.";
     LAG_EVENTS = "decisiongraph_lag_events", Gauge, "{event}", ["tenant", "projection"],
-        "Events of the tenant between a scope's cursor and the mark. Only the 300 scopes that lag most.";
+        "Events of the tenant between a scope's cursor and the mark, counted up to 10,000: a longer backlog shows as 10,000. Only the 300 scopes that lag most.";
     LAG_SECONDS = "decisiongraph_lag_seconds", Gauge, "s", ["tenant", "projection"],
         "Age of the oldest of these events. Only the 300 scopes that lag most.";
     LAG_EVENTS_SUM = "decisiongraph_lag_events_sum", Gauge, "{event}", ["projection"],
-        "Lag in events over all scopes of this node.";
+        "Lag in events over all scopes of this node; each counts up to 10,000.";
     LAG_EVENTS_MAX = "decisiongraph_lag_events_max", Gauge, "{event}", ["projection"],
-        "Largest lag in events of any scope of this node.";
+        "Largest lag in events of any scope of this node, 10,000 at most; lag in seconds has no such end.";
     LAG_SECONDS_MAX = "decisiongraph_lag_seconds_max", Gauge, "s", ["projection"],
         "Largest lag in seconds of any scope of this node.";
     MARK = "decisiongraph_mark", Gauge, "{position}", [],
@@ -239,6 +241,7 @@ pub const LOGS: &[LogSignal] = &[
     log("warn", "did not stop in time; killed", "A child did not end within its shutdown time."),
     log("error", "does not yield and cannot be killed; given up", "A child blocks its thread; restart the process."),
     log("warn", "lease not renewed: {}", "Work stops when the lease is over; renewals go on."),
+    log("error", "no tenant is woken, the log's end is not known: {}", "The log cannot be read safely, or its end cannot be asked for; told once for each cause. `decisiongraph why` has the next step."),
     log("warn", "not handed over within {LEAVE:?}; others take over when the lease is over", "At the node's stop."),
     log("warn", "not handed over: {}", "At the node's stop; others take over when the lease is over."),
     log("warn", "restart failed", "A child could not be started again; the supervisor tries on within its budget."),
@@ -267,5 +270,6 @@ pub const LOGS: &[LogSignal] = &[
     log("warn", "the server's history changed: cursors and digests held in memory are dropped", "The database restarted or failed over; everything is read anew."),
     log("warn", "the tenant's actors were not started: {error}", "Tried again at the next event or sweep."),
     log("error", "{why}", "A supervisor gave up: more children died than its restart budget allows."),
+    log("warn", "{}; {}", "Rows that the database should not hold (`table`), and what to do about them; told once for each."),
     log("info", "{}; waiting at most {:?} in case its process is gone", "A scope is held by a process that may be dead."),
 ];

@@ -1,10 +1,11 @@
-//! Ctrl-C: the first asks a job to stop at its next batch, the second ends the process at once. Both are safe: a batch is
-//! committed whole or not at all.
+//! Ctrl-C and SIGTERM: the first asks a job to stop at its next batch, the second ends the process at once. Both are safe: a batch is
+//! committed whole or not at all. The hang-up of a terminal asks, and never ends at once: a shell and the kernel send one each. Whoever
+//! had it ignored (`nohup`) is not disturbed by it.
 
 use decisiongraph_actors::admin::ExitCode;
 use decisiongraph_actors::engine::Cancel;
 use std::io::Write as _;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 /// Ends the process at the first signal: for commands that hold nothing.
@@ -29,6 +30,23 @@ impl Asked {
     }
 }
 
+/// Hang-ups, for one who has something to stop and did not start with them ignored; the system says so in `/proc`.
+fn hangup() -> Option<Signal> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
+    let ignored = u64::from_str_radix(ignored.trim(), 16).ok()? & 1 == 1;
+    if ignored { None } else { signal(SignalKind::hangup()).ok() }
+}
+
+async fn hung_up(hangup: &mut Option<Signal>) {
+    match hangup {
+        Some(hangup) => {
+            let _ = hangup.recv().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
 fn follow(cancel: Option<Cancel>, quiet: bool) -> Asked {
     let (sender, receiver) = watch::channel(false);
     let asked = Asked(receiver);
@@ -38,10 +56,17 @@ fn follow(cancel: Option<Cancel>, quiet: bool) -> Asked {
     };
     tokio::spawn(async move {
         let mut cancel = cancel;
+        // A command that holds nothing ends with its terminal, as every program does.
+        let mut hangup = cancel.as_ref().and_then(|_| hangup());
         loop {
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
+                () = hung_up(&mut hangup) => {
+                    if cancel.is_none() {
+                        continue;
+                    }
+                }
             }
             match cancel.take() {
                 Some(cancel) => {

@@ -58,6 +58,11 @@ impl Output {
         print(&[CLEAR])
     }
 
+    /// Prints a line that nobody has to read: whoever read the one before may be gone.
+    pub fn aside(self, line: &str) {
+        let _ = writeln!(io::stdout(), "{line}");
+    }
+
     /// Prints an error on stderr.
     pub fn error(self, error: &AdminError) {
         if self.json {

@@ -2,21 +2,24 @@
 
 use super::Context;
 use crate::node_flags::KeyFlags;
+use crate::output::Output;
 use crate::page::Page;
 use crate::{interrupt, logging, notify};
 use clap::Args;
 use decisiongraph_actors::admin::rpc::wire::Versions;
 use decisiongraph_actors::admin::rpc::{Listeners, Secret, Tls};
-use decisiongraph_actors::admin::{AdminError, ExitCode};
+use decisiongraph_actors::admin::{AdminError, ExitCode, of_error};
 use decisiongraph_actors::cluster::LinkSettings;
-use decisiongraph_actors::config::{NodeConfig, Source};
+use decisiongraph_actors::config::{LogFormat, NodeConfig, Source};
 use decisiongraph_actors::engine::Cancel;
+use decisiongraph_actors::foreign_text::in_json;
 use decisiongraph_actors::http::{HttpBounds, HttpServer, Probes};
-use decisiongraph_actors::node::{Identity, Node as Running, NodeParts, NodeWatch, Shared};
+use decisiongraph_actors::node::{Condition, Identity, Node as Running, NodeParts, NodeWatch, Shared};
 use decisiongraph_actors::telemetry::{Exporters, LogOptions, TelemetryOptions};
 use decisiongraph_projections::Category;
 use decisiongraph_store::{StoreOptions, open};
 use serde::Serialize;
+use serde_json::json;
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,9 +33,12 @@ const DRAIN_MARGIN: Duration = Duration::from_secs(5);
 /// Its configuration comes from a TOML file, the environment and flags, each over the one before; every fault is told at once, before
 /// anything starts. It starts without its database and waits for it.
 ///
-/// SIGTERM or Ctrl-C drains it: jobs stop and are free to be adopted, each worker finishes its batch, and what the node holds is handed
-/// over: exit code 0. What has not stopped within drain-ms and 5 s more is left behind, which loses nothing: exit code 1. A second signal
-/// ends it at once: exit code 130.
+/// It says on stdout where it listens, and that it is ready as soon as its database answers and it holds its lease. With log-format json
+/// both lines are JSON objects, as with --json.
+///
+/// SIGTERM, Ctrl-C or SIGHUP (a terminal that closes) drains it: jobs stop and are free to be adopted, each worker finishes its batch, and what the node holds is handed
+/// over: exit code 0. What has not stopped within drain-ms and 5 s more is left behind, which loses nothing: exit code 1. A second SIGTERM
+/// or Ctrl-C ends it at once: exit code 130.
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  decisiongraph node --data-dir /var/lib/decisiongraph\n  decisiongraph node --config /etc/decisiongraph/node.toml --print-config\n  decisiongraph node --database postgres://dg@localhost/decisions --listen 127.0.0.1:7421 --secret-file /etc/decisiongraph/secret"
@@ -50,7 +56,8 @@ pub struct Node {
 
 /// Where it is reached.
 #[derive(Serialize)]
-struct Ready {
+struct Listening {
+    state: &'static str,
     node: String,
     socket: Option<String>,
     tcp: Option<String>,
@@ -72,6 +79,18 @@ impl Node {
             }
             return Ok(ExitCode::OK);
         }
+        let output = Output::new(context.output.json || config.log_format == LogFormat::Json);
+        match self.serve(context, config, output).await {
+            Err(error) if output.json => {
+                output.error(&error);
+                Ok(of_error(&error))
+            }
+            ended => ended,
+        }
+    }
+
+    /// Runs it to its end. All that is said goes to `output`.
+    async fn serve(&self, context: &Context, config: NodeConfig, output: Output) -> Result<ExitCode, AdminError> {
         let mut asked = interrupt::asks_first(Cancel::default(), true);
         let secret = Secret::resolve(config.secret_file.as_deref())?;
         let tcp = config.admin_listen.map(|address| address.to_string());
@@ -110,16 +129,17 @@ impl Node {
         if let Some(every) = notify::watchdog_every() {
             tokio::spawn(keep_telling(Arc::clone(&watch), every));
         }
-        let ready = ready(&shared, &listeners, pages.as_ref());
-        if context.output.json {
-            context.output.json(&ready)?
+        let listening = listening(&shared, &listeners, pages.as_ref());
+        if output.json {
+            output.json(&listening)?
         } else {
-            context.output.page(&ready.page())?
+            output.page(&listening.page())?
         }
         let ended = tokio::select! {
             () = asked.wait() => drain(&node, config.bounds.drain).await,
+            () = told_when_ready(&shared, output) => ExitCode::OK,
             reason = node.exited() => {
-                context.output.error(
+                output.error(
                     &AdminError::new(Category::Internal, format!("the supervision tree gave up: {reason:?}"))
                         .next("look for the first error in the log; start the node again, nothing is lost"),
                 );
@@ -160,6 +180,10 @@ fn log(config: &NodeConfig, exporters: &Exporters, verbose: u8) -> Result<(), Ad
         // What the actor library logs at `debug` carries payloads.
         options.filter.push_str(",ractor=info,ractor_cluster=info");
     }
+    if !options.filter.contains("deadpool") {
+        // It tells of each connection that a database ended; that the database is away is told once.
+        options.filter.push_str(",deadpool=error");
+    }
     let subscriber = exporters.subscriber(&options, std::io::stderr)?;
     tracing::subscriber::set_global_default(subscriber)
         .map_err(|error| AdminError::new(Category::Internal, format!("the log cannot be started: {error}")))?;
@@ -191,8 +215,22 @@ fn is_default(config: &NodeConfig, key: &str) -> bool {
     config.effective().iter().any(|effective| effective.key == key && effective.source == Source::Default)
 }
 
-fn ready(shared: &Shared, listeners: &Listeners, pages: Option<&HttpServer>) -> Ready {
-    Ready {
+/// Says that the node is ready, once, when it is; never ends.
+async fn told_when_ready(shared: &Shared, output: Output) {
+    // Told of at each renewal of the lease.
+    let mut renewals = shared.unrenewed.subscribe();
+    while Condition::of(shared).ready().is_err() && renewals.changed().await.is_ok() {}
+    let node = &shared.owner.node;
+    output.aside(&match output.json {
+        true => in_json(&json!({ "state": "ready", "node": node }).to_string()).into_owned(),
+        false => Page::of(format_args!("node {node} is ready")).to_string(),
+    });
+    std::future::pending().await
+}
+
+fn listening(shared: &Shared, listeners: &Listeners, pages: Option<&HttpServer>) -> Listening {
+    Listening {
+        state: "listening",
         node: shared.owner.node.clone(),
         socket: listeners.socket_path().map(|path| path.display().to_string()),
         tcp: listeners.tcp_address().map(|address| address.to_string()),
@@ -202,13 +240,13 @@ fn ready(shared: &Shared, listeners: &Listeners, pages: Option<&HttpServer>) -> 
     }
 }
 
-impl Ready {
+impl Listening {
     fn page(&self) -> Page {
         let places: Vec<_> = self.socket.iter().map(|path| format!("unix:{path}")).chain(self.tcp.clone()).collect();
         let cluster = self.cluster.as_deref().map(|at| format!(", for other machines on {at}")).unwrap_or_default();
         let pages = self.metrics.as_deref().map(|url| format!(", metrics at {url}")).unwrap_or_default();
         let places = places.join(" and ");
-        Page::of(format_args!("node {} is ready on {places}{cluster} (pid {}){pages}", self.node, self.pid))
+        Page::of(format_args!("node {} listens on {places}{cluster} (pid {}){pages}", self.node, self.pid))
     }
 }
 
