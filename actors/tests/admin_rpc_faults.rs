@@ -362,9 +362,12 @@ async fn a_look_under_way_when_the_node_is_killed_is_unavailable_and_so_is_all_a
     let secret = Secret::from_file(&node.secret).expect("reads");
     let target = Target::Tcp(node.tcp.parse().expect("an address"), secret);
     let client = Client::connect(&target, &Versions::ours(), PATIENCE).await.expect("connects");
+    let tenant = "t".repeat(100);
+    let log = cli.file("log.jsonl", cli_support::trace("t").join("\n"));
+    assert_eq!(cli.run(&["import", "--tenant", &tenant, text(&log)]).code, 0);
     let look = || {
         AdminRequest::Events(EventsRequest {
-            tenant: Some(TenantId::new("t".repeat(100)).expect("a tenant")),
+            tenant: Some(TenantId::new(tenant.clone()).expect("a tenant")),
             since_log_seq: LogSeq::ORIGIN,
             until_log_seq: None,
             limit: 10,

@@ -152,7 +152,7 @@ fn the_tree_shows_every_actor_and_agrees_with_status_and_metrics() {
         "   ├─ replay_coordinator",
         "   └─ jobs (one_for_one)",
     ] {
-        assert!(shown.contains(&format!(" {line} ")), "{line}: {shown}");
+        assert!(shown.replace('\u{a0}', " ").contains(&format!(" {line} ")), "{line}: {shown}");
     }
     assert!(shown.starts_with(&format!("{} (decisiongraph ", node.name())), "{shown}");
     assert!(shown.contains(": up\n") && shown.contains("held, ") && !shown.contains("disagree"), "{shown}");
@@ -468,7 +468,11 @@ fn the_configuration_of_whoever_runs_the_tests_reaches_no_program() {
 #[test]
 fn a_terminal_that_closes_drains_the_node_and_never_kills_it() {
     let cli = Cli::new();
-    let mut command = cli.command(&["node", "--json", "--metrics-listen", "off"]);
+    let node = cli.command(&["node", "--json", "--metrics-listen", "off"]);
+    // The tests themselves may have been started with nohup.
+    let mut command = launch::program("env");
+    command.arg("--default-signal=HUP").arg(node.get_program()).args(node.get_args());
+    command.env("DECISIONGRAPH_DATA_DIR", cli.data_dir());
     let mut child = Ends(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts"));
     let mut stdout = BufReader::new(child.0.stdout.take().expect("piped")).lines();
     for state in ["listening", "ready"] {

@@ -139,8 +139,8 @@ const OF_ALL: [&[&str]; 10] = [
     &["cancel", RUN],
 ];
 /// Commands that are about no tenant, or make one.
-const OF_NONE: [&str; 10] =
-    ["append", "cluster", "completions", "cordon", "demo", "drain", "import", "migrate", "node", "uncordon"];
+const OF_NONE: [&str; 11] =
+    ["append", "backup", "cluster", "completions", "cordon", "demo", "drain", "import", "migrate", "node", "uncordon"];
 /// Commands of a node, whatever its tenants.
 const OF_A_NODE: [&str; 1] = ["tree"];
 

@@ -308,13 +308,13 @@ const GAUGES: &[(&Metric, Show)] = &[
             gauge.observe(took.as_secs_f64(), &[KeyValue::new("peer", peer.clone())]);
         }
     }),
-    (&signals::DRIFTED_SCOPES, |summary, gauge| gauge.observe(summary.observation.drifted_scopes as f64, &[])),
     (&signals::JOBS, |summary, gauge| {
         for (mode, state, count) in &summary.observation.jobs {
             let attributes = [KeyValue::new("mode", mode.as_str()), KeyValue::new("state", state.as_str())];
             gauge.observe(*count as f64, &attributes);
         }
     }),
+    (&signals::DRIFTED_SCOPES, |summary, gauge| gauge.observe(summary.observation.drifted_scopes as f64, &[])),
 ];
 
 fn of_scope(lag: &ScopeLag) -> [KeyValue; 2] {

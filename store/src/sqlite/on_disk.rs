@@ -54,6 +54,17 @@ impl OnDisk {
     }
 }
 
+/// True when there is a log beside the file.
+pub(super) fn has_log(path: &Path) -> bool {
+    beside(path, "-wal").exists()
+}
+
+/// The file's address for a reader that may not write beside it, as SQLite reads it: no locks, no log.
+pub(super) fn as_it_is(path: &Path) -> PathBuf {
+    let path = path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+    PathBuf::from(format!("file:{path}?immutable=1"))
+}
+
 /// Makes the file and its folder, for their owner alone, where they are not there yet. Blocks.
 pub(super) fn make(path: &Path) -> Result<()> {
     let unavailable = |what: &str, error: io::Error| {

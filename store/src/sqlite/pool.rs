@@ -45,6 +45,8 @@ pub(super) struct File {
     pub on_disk: OnDisk,
     busy: Duration,
     durable: bool,
+    /// The file has no log beside it, and this process may not make one: it is read as it is, without locks.
+    as_it_is: bool,
     /// The connection that writes.
     pub writing: Arc<Mutex<Connection>>,
     pub checkpoints: Checkpoints,
@@ -162,7 +164,7 @@ impl Drop for Database {
 impl File {
     /// Opens the file. Blocks.
     pub fn open(path: &Path, options: &StoreOptions, durable: bool, checkpoints: Checkpoints) -> Result<File> {
-        let opened = || -> Result<Connection> {
+        let opened = || -> Result<(Connection, bool)> {
             if !options.create && !path.exists() {
                 return Err(StoreError::new(
                     Category::Unavailable,
@@ -172,16 +174,21 @@ impl File {
             if options.create {
                 on_disk::make(path)?;
             }
-            let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, options.statement_timeout)?;
+            let mut conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, options.statement_timeout)?;
+            let as_it_is = conn.is_readonly("main")? && !on_disk::has_log(path);
+            if as_it_is {
+                conn = connect(&on_disk::as_it_is(path), AS_IT_IS, options.statement_timeout)?;
+            }
             prepare_writer(&conn, durable)?;
-            Ok(conn)
+            Ok((conn, as_it_is))
         };
-        let writing = opened().map_err(|error| errors::named(path, error))?;
+        let (writing, as_it_is) = opened().map_err(|error| errors::named(path, error))?;
         Ok(File {
             path: path.to_owned(),
             on_disk: OnDisk::at(path),
             busy: options.statement_timeout,
             durable,
+            as_it_is,
             writing: Arc::new(Mutex::new(writing)),
             checkpoints,
             checked: AtomicBool::new(false),
@@ -195,6 +202,14 @@ impl File {
 
     /// One more connection to the same file.
     fn connect(&self, flags: OpenFlags, busy: Duration) -> Result<Connection> {
+        if self.as_it_is {
+            // Its owner writes now, and pages may change under who takes no locks.
+            if on_disk::has_log(&self.path) {
+                let message = "another process began to write to the file; ask again";
+                return Err(StoreError::transient(Category::Unavailable, message));
+            }
+            return connect(&on_disk::as_it_is(&self.path), AS_IT_IS, busy);
+        }
         let conn = connect(&self.path, flags, busy)?;
         // Before it reads anything: the log of this file is not that of another one.
         self.check_place()?;
@@ -327,8 +342,12 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
+/// Of a connection by [`on_disk::as_it_is`].
+const AS_IT_IS: OpenFlags = OpenFlags::SQLITE_OPEN_READ_ONLY.union(OpenFlags::SQLITE_OPEN_URI);
+
 fn connect(path: &Path, flags: OpenFlags, busy: Duration) -> Result<Connection> {
-    let conn = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(path, flags)?;
     conn.busy_timeout(busy)?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     Ok(conn)

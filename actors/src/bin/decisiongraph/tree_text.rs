@@ -184,9 +184,9 @@ fn branches(actors: &[&ActorEntry]) -> Vec<String> {
             if depth == 0 {
                 return String::new();
             }
+            let above: String = later[1..depth].iter().map(|goes_on| if *goes_on { "│  " } else { "   " }).collect();
             // No plain space begins a cell: that one would be foreign text's.
-            let above: String =
-                later[1..depth].iter().map(|goes_on| if *goes_on { "│  " } else { "\u{a0}  " }).collect();
+            let above = above.strip_prefix(' ').map_or(above.clone(), |rest| format!("\u{a0}{rest}"));
             format!("{above}{}", if last { "└─ " } else { "├─ " })
         })
         .collect();
