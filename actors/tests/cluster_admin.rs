@@ -48,7 +48,8 @@ impl Cluster {
             nodes: (0..count).map(|_| None).collect(),
         };
         for (index, name) in NAMES.iter().enumerate().take(count) {
-            let secret = secret_file(&cluster.clis[index], "own", &format!("the secret of {name} alone"));
+            let secret =
+                secret_file(&cluster.clis[index], "own", &format!("the secret of {name} alone, of no other node"));
             cluster.start_node(index, &["--secret-file", text(&secret)]);
         }
         cluster
