@@ -304,11 +304,10 @@ impl Engine {
     async fn bury(&self) -> bool {
         match self.store.end_leases_of_the_dead().await {
             Ok(dead) => {
-                let names: Vec<&str> = dead.iter().map(|owner| owner.node.as_str()).collect();
-                if !names.is_empty() {
-                    tracing::info!("{} of this machine is gone; its lease is ended", names.join(", "));
+                for owner in &dead {
+                    tracing::info!(node = owner.node, "a process of this machine is gone; its lease is ended");
                 }
-                !names.is_empty()
+                !dead.is_empty()
             }
             // Then the lease is waited for.
             Err(error) => {

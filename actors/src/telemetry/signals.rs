@@ -254,6 +254,8 @@ pub const LOGS: &[LogSignal] = &[
     log("warn", "the end of run {} is not recorded: {}", "The run says `running` until somebody adopts it."),
     log("warn", "the job failed: {}", "`decisiongraph run ID` shows it; it can be resumed."),
     log("info", "the job waits and goes on: {}", "A fault that may pass."),
+    log("warn", "the job waits and goes on: {}", "The same, at its first fault."),
+    log("info", "a process of this machine is gone; its lease is ended", "Known by its pid and start; nobody waits for its lease."),
     log("warn", "the job was not started again: {}", "Tried again at the next look for orphans."),
     log("warn", "the job was not started: {error}", "Tried again at the next look for orphans."),
     log("warn", "the job's actor died; it goes on from its durable position", "A defect or a kill."),
