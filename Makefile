@@ -1,7 +1,7 @@
 # Two commands matter: `make demo` and `make test`. `make help` lists the rest.
 .PHONY: help demo test lint soak bench check matrix toolchain install-postgres
 
-BUNDLES = $(filter-out %.digests.json,$(wildcard parity/fixtures/*.json ../shared/parity/*.json))
+BUNDLES = $(filter-out %.digests.json %/seal_vectors.json,$(wildcard parity/fixtures/*.json ../shared/parity/*.json))
 PARITY = cargo run --quiet --release --package decisiongraph-parity --
 
 help: ## this list

@@ -469,7 +469,9 @@ mod tests {
     fn a_folder_without_every_program_is_refused_by_the_name_of_what_is_missing() {
         let folder = tempfile::tempdir().expect("a folder");
         for program in ["initdb", "postgres"] {
-            std::fs::write(folder.path().join(program), "").expect("writes");
+            let path = folder.path().join(program);
+            std::fs::write(&path, "").expect("writes");
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("sets");
         }
         let refused = find_binaries(Some(folder.path().to_owned())).expect_err("no pg_ctl");
         assert!(refused.message.contains("there is no pg_ctl"), "{}", refused.message);
