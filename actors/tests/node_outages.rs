@@ -217,7 +217,8 @@ async fn a_synchronous_standby_that_is_missing_is_named_as_the_cause() {
     settled(&node, 1, Duration::from_secs(30)).await;
     let admin = server.admin_url();
     sql(admin, &["ALTER SYSTEM SET synchronous_standby_names = 'gone'", "SELECT pg_reload_conf()"]).await;
-    until("the cause is named", Duration::from_secs(30), async || {
+    // The renewal waits on the server first, for as long as its session is given.
+    until("the cause is named", Duration::from_secs(90), async || {
         let told = causes(&node);
         told.starts_with("lease: ")
             && told.contains("commits wait for a synchronous standby")

@@ -62,7 +62,9 @@ impl Engine {
                 "nothing of {missing} was compared: no event was ever applied to it; {catch_up} applies them"
             ));
         }
-        let Some(behind) = scopes.iter().map(|scope| scope.cursor).filter(|cursor| *cursor < asked.last).min() else {
+        // What this run flipped to before it was interrupted is a live generation, and follows as those do.
+        let built = scopes.iter().filter(|scope| !scope.flipped_before);
+        let Some(behind) = built.map(|scope| scope.cursor).filter(|cursor| *cursor < asked.last).min() else {
             return Ok(None);
         };
         let held_up_by = held_up_by(&self.read_mark(Duration::ZERO).await?.waiting_for);
