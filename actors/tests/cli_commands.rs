@@ -170,8 +170,12 @@ fn the_graph_is_walked_and_paged_as_the_reference_does() {
         ids(&graph, "nodes", "node_id"),
         ["exception:exc-4711", "policy:change_freeze:2026-02", "trace:change-4711"]
     );
-    let none = cli.json(&["subgraph", "entity:no:such"]);
-    assert_eq!((&none["nodes"], &none["edges"], &none["truncated"]), (&json!([]), &json!([]), &json!(false)));
+    for query in ["subgraph", "edges"] {
+        let message = cli.run(&[query, "entity:no:such", "--json"]).refused(5, "not_found");
+        assert!(message.contains("no node `entity:no:such`"), "{message}");
+    }
+    // A node whose edges are of another direction is there.
+    assert_eq!(cli.json(&["edges", "entity:account:acme", "--direction", "outgoing"])["edges"], json!([]));
     for wrong in [["--max-depth", "11"], ["--max-depth", "-1"], ["--max-nodes", "0"], ["--max-edges", "0"]] {
         cli.run(&["subgraph", "trace:x", "--json", wrong[0], wrong[1]]).refused(2, "invalid_argument");
     }

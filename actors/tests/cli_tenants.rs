@@ -3,8 +3,9 @@
 
 mod cli_support;
 
-use cli_support::node::{Node, applied, poisoned_tenant};
+use cli_support::node::{Node, applied, poisoned_tenant, wait_until};
 use cli_support::{Cli, Ended, trace};
+use decisiongraph_store::launch;
 use decisiongraph_store::throwaway::{self, Database};
 use serde_json::Value;
 
@@ -139,8 +140,20 @@ const OF_ALL: [&[&str]; 10] = [
     &["cancel", RUN],
 ];
 /// Commands that are about no tenant, or make one.
-const OF_NONE: [&str; 11] =
-    ["append", "backup", "cluster", "completions", "cordon", "demo", "drain", "import", "migrate", "node", "uncordon"];
+const OF_NONE: [&str; 12] = [
+    "append",
+    "backup",
+    "cluster",
+    "completions",
+    "cordon",
+    "demo",
+    "drain",
+    "import",
+    "migrate",
+    "node",
+    "tenants",
+    "uncordon",
+];
 /// Commands of a node, whatever its tenants.
 const OF_A_NODE: [&str; 1] = ["tree"];
 
@@ -291,7 +304,7 @@ async fn a_catch_up_that_could_not_catch_up_says_who_is_in_the_way_and_exits_7()
             assert_eq!(job["run"]["error"]["category"], "projection_out_of_date", "{job}");
             let why = job["run"]["error"]["message"].as_str().expect("text");
             assert!(why.contains(&format!("pid {pid}, open for ")), "{why}");
-            assert!(why.contains("`decisiongraph catch-up --tenant 'acme & co'`"), "{why}");
+            assert!(why.contains("`decisiongraph catch-up --tenant 'acme & co'"), "{why}");
             let told = run(&[command, "--tenant", TENANTS[0]]);
             assert_eq!(told.code, 7);
             assert!(told.stdout.contains(&format!("pid {pid}")), "{}", told.stdout);
@@ -316,4 +329,299 @@ async fn a_verify_of_what_was_never_projected_proves_nothing_and_exits_7() {
     assert!(told.stdout.contains("nothing of context_graph, precedent_index was compared"), "{}", told.stdout);
     assert!(!told.stdout.contains("No drift"), "{}", told.stdout);
     assert_eq!(place.run(&["verify", "--tenant", "new", "--projection", "trace_summary"]).code, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tenants_are_listed_a_page_at_a_time() {
+    for place in Place::every().await {
+        place.import("no projection yet", "t");
+        if place.node.is_some() {
+            applied(&place.cli);
+        }
+        assert_eq!(place.run(&["pause", "--tenant", TENANTS[1], "--projection", "trace_summary"]).code, 0);
+        let all = place.json(&["tenants"]);
+        let ids = |reply: &Value| -> Vec<String> {
+            let tenants = reply["tenants"].as_array().expect("a list").iter();
+            tenants.map(|head| head["tenant"].as_str().expect("text").to_owned()).collect()
+        };
+        assert_eq!(
+            (ids(&all), &all["more"]),
+            (vec![TENANTS[0].into(), TENANTS[1].into(), "no projection yet".into()], &false.into())
+        );
+        let head = &all["tenants"][1];
+        assert_eq!((&head["scopes"], &head["paused"], &head["cursor"]), (&3.into(), &1.into(), &head["last_log_seq"]));
+        let page = place.json(&["tenants", "--limit", "1"]);
+        assert_eq!((ids(&page), &page["more"]), (vec![TENANTS[0].to_owned()], &true.into()));
+        assert_eq!(ids(&place.json(&["tenants", "--after", TENANTS[0], "--limit", "1"])), [TENANTS[1]]);
+        let told = place.run(&["tenants", "--limit", "2"]).stdout;
+        assert!(told.contains("There are more: `decisiongraph tenants --after globex --limit 2"), "{told}");
+        place.run(&["tenants", "--limit", "0", "--json"]).refused(2, "invalid_argument");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn work_over_all_tenants_goes_on_behind_a_bad_one_and_ends_with_the_worst_code() {
+    for (postgres, node) in [(false, false), (true, false), (false, true)] {
+        let mut place = Place::filled(postgres, false).await;
+        // In the order of their ids: a bad one, then two good ones.
+        place.import("a bad one", "t");
+        poisoned_tenant(&place.cli, place._database.as_ref(), "a bad one").await;
+        place.import(TENANTS[1], "more");
+        if node {
+            place.through_a_node();
+        }
+        let ended = place.run(&["catch-up", "--all-tenants", "--json"]);
+        assert_eq!(ended.code, 4, "{} {}", ended.stdout, ended.stderr);
+        let sum = ended.json();
+        assert_eq!((&sum["failed"], &sum["complete"]), (&serde_json::json!(["a bad one"]), &true.into()), "{sum}");
+        let codes: Vec<_> =
+            sum["tenants"].as_array().expect("a list").iter().map(|one| one["exit_code"].as_i64()).collect();
+        assert_eq!(codes, [Some(4), Some(0), Some(0)]);
+        assert_eq!(
+            place.run(&["trace", "more", "--tenant", TENANTS[1]]).code,
+            0,
+            "what is behind the bad one is applied"
+        );
+        let told = place.run(&["retry", "--all-tenants"]);
+        assert_eq!(told.code, 4);
+        assert!(told.stdout.contains("globex: 0 events applied in 3 projections"), "{}", told.stdout);
+        assert!(told.stdout.contains("3 tenants, 1 of them failed\n  'a bad one' (exit code 4)"), "{}", told.stdout);
+        for (command, code) in [("digest", 0), ("pause", 0), ("resume", 0), ("rebuild", 4)] {
+            let ended = place.run(&[command, "--all-tenants", "--json"]);
+            assert_eq!(ended.code, code, "{command}: {} {}", ended.stdout, ended.stderr);
+            assert_eq!(ended.json()["tenants"].as_array().map(Vec::len), Some(3), "{command}");
+        }
+        // Drift counts more than what a poison event did.
+        tampered(&place, TENANTS[0]).await;
+        let told = place.run(&["verify", "--all-tenants"]);
+        assert_eq!(told.code, 3, "{}", told.stdout);
+        assert!(told.stdout.contains("globex: no drift in 3 projections"), "{}", told.stdout);
+        for wrong in [&["--tenant", "globex"][..], &["--request-id", RUN], &["--detach"]] {
+            assert_eq!(place.run(&[&["verify", "--all-tenants"], wrong].concat()).code, 2, "{wrong:?}");
+        }
+    }
+}
+
+/// Edits a row of this tenant behind the program's back.
+async fn tampered(place: &Place, tenant: &str) {
+    let forged =
+        format!("UPDATE dg_trace_summary SET title = 'forged' WHERE tenant_id = '{}'", tenant.replace('\'', "''"));
+    let Some(database) = &place._database else {
+        let store = rusqlite::Connection::open(place.cli.data_dir().join("decisiongraph.db")).expect("opens");
+        assert!(store.execute(&forged, []).expect("writes") > 0);
+        return;
+    };
+    let (client, connection) = tokio_postgres::connect(database.url(), tokio_postgres::NoTls).await.expect("connects");
+    tokio::spawn(connection);
+    assert!(client.execute(&forged, &[]).await.expect("writes") > 0);
+}
+
+/// The commands that a program told, without their backticks.
+fn told(ended: &Ended) -> Vec<String> {
+    let text = format!("{}\n{}", ended.stdout, ended.stderr);
+    let parts = text.split("`decisiongraph ").skip(1);
+    let commands = parts.filter_map(|part| part.split_once('`')).map(|(command, _)| format!("decisiongraph {command}"));
+    commands.collect()
+}
+
+/// A person who copies what is printed: runs every command that a command told, in a shell that knows of no database.
+struct Copyist<'a> {
+    place: &'a Place,
+    tenant: &'a str,
+}
+
+impl Copyist<'_> {
+    /// Runs the command, then what it told, as printed; what these ended with. One of them starts with `expected`.
+    fn follow(&self, args: &[&str], expected: &str) -> Vec<(String, i32)> {
+        let ended = self.place.run(args);
+        let commands = told(&ended);
+        let of_tenant = format!("--tenant {}", "'o'\\''neil & co'");
+        let whole = format!("decisiongraph {expected}").replace("--tenant T", &of_tenant);
+        assert!(
+            commands.iter().any(|command| command.starts_with(&whole)),
+            "{args:?} tells no `{whole}`: {commands:?}\n{}\n{}",
+            ended.stdout,
+            ended.stderr
+        );
+        let mut results = Vec::new();
+        for command in commands {
+            if command.starts_with("decisiongraph node") || command.contains(" import FILE") {
+                continue;
+            }
+            let all = ["tenants", "runs", "failures", "cluster", "why", "status", "tree", "cordon", "uncordon"];
+            let word = command.split(' ').nth(1).unwrap_or_default();
+            assert!(
+                command.contains(&of_tenant) || command.contains("--all-tenants") || all.contains(&word),
+                "{args:?} tells {command}, which is about another tenant"
+            );
+            let code = self.in_a_shell(&command);
+            assert!(![2, 5, 127, 126].contains(&code), "{args:?} tells {command}, which ends with {code}");
+            results.push((command, code));
+        }
+        results
+    }
+
+    fn in_a_shell(&self, command: &str) -> i32 {
+        let program = std::path::Path::new(env!("CARGO_BIN_EXE_decisiongraph")).parent().expect("a folder");
+        let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap_or_default());
+        let elsewhere = self.place.cli.path("elsewhere");
+        let out = launch::program("sh")
+            .args(["-c", command])
+            .env("DECISIONGRAPH_DATA_DIR", elsewhere)
+            .env("PATH", path)
+            .output();
+        out.expect("a shell").status.code().unwrap_or(-1)
+    }
+
+    fn run(&self, args: &[&str]) -> Ended {
+        self.place.run(&[args, &["--tenant", self.tenant]].concat())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_command_that_is_told_is_complete_and_works_as_printed() {
+    let tenant = "o'neil & co";
+    for postgres in [false, true] {
+        let mut place = Place::empty(postgres, false).await;
+        if !postgres {
+            place.flags = vec!["--data-dir".to_owned(), place.cli.data_dir().display().to_string()];
+        }
+        let mut lines = trace("first").join("\n").replace("{\"actor", "{\"tenant_id\":\"globex\",\"actor");
+        assert!(lines.contains("tenant_id"));
+        lines.push('\n');
+        lines.push_str(&trace("first").join("\n"));
+        let file = place.cli.file("mixed.jsonl", lines);
+        let file = file.to_str().expect("UTF-8").to_owned();
+        let own = place.cli.file("own.jsonl", trace("second").join("\n"));
+        let own = own.to_str().expect("UTF-8").to_owned();
+        let copyist = Copyist { place: &place, tenant };
+        let current = || copyist.run(&["why"]).stdout.contains("3 scopes are current.");
+
+        // What was not applied yet.
+        copyist.follow(&["import", &file, "--tenant", tenant], "catch-up --all-tenants");
+        assert!(current());
+        copyist.follow(&["import", &own, "--tenant", tenant], "catch-up --tenant T");
+        assert!(current());
+        let mut number = 0;
+        let mut more = || {
+            number += 1;
+            place.import(tenant, &format!("more-{number}"));
+        };
+        for query in [
+            &["trace", "more-1"][..],
+            &["subgraph", "trace:more-1"],
+            &["edges", "trace:more-1"],
+            &["precedents"],
+            &["digest", "--reference"],
+        ] {
+            more();
+            if query[0] == "digest" {
+                assert_eq!(copyist.run(&["catch-up", "--projection", "trace_summary"]).code, 0);
+            }
+            let wait = if query[0] == "digest" { &[][..] } else { &["--wait", "0"] };
+            copyist.follow(&[query, wait, &["--tenant", tenant]].concat(), "catch-up --tenant T");
+            assert!(current(), "{query:?}");
+        }
+        for look in ["status", "why", "health"] {
+            more();
+            copyist.follow(&[look], "catch-up --tenant T --projection precedent_index");
+            assert!(current(), "{look}");
+        }
+
+        // What is not there.
+        copyist.follow(&["verify", "--tenant", "nobody"], "tenants");
+        copyist.follow(&["verify"], "tenants");
+        copyist.follow(&["trace", "nosuch", "--tenant", tenant], "events --tenant T");
+        copyist.follow(&["failure", "99"], "failures --all");
+        copyist.follow(&["skip", "99", "--reason", "x"], "failures --all");
+        copyist.follow(&["run", RUN], "runs");
+        copyist.follow(&["cancel", RUN], "runs");
+        copyist.follow(&["uncordon", "nobody"], if postgres { "cluster" } else { "pause --all-tenants" });
+        assert_eq!(place.run(&["resume", "--all-tenants"]).code, 0);
+
+        // What is paused.
+        assert_eq!(copyist.run(&["pause"]).code, 0);
+        copyist.follow(&["catch-up", "--tenant", tenant], "resume --tenant T --projection context_graph");
+        copyist.follow(&["status"], "resume --tenant T --projection trace_summary");
+        assert!(current());
+        for look in ["why", "health"] {
+            assert_eq!(copyist.run(&["pause", "--projection", "trace_summary"]).code, 0);
+            copyist.follow(&[look], "resume --tenant T --projection trace_summary");
+            assert!(current(), "{look}");
+        }
+        assert_eq!(place.run(&["resume", "--all-tenants"]).code, 0);
+
+        // A poison event, skipped and put back.
+        more();
+        poisoned_tenant(&place.cli, place._database.as_ref(), tenant).await;
+        copyist.follow(&["catch-up", "--tenant", tenant], "failure ");
+        for look in ["why", "health"] {
+            copyist.follow(&[look], "failures --tenant T --projection context_graph");
+        }
+        copyist.follow(&["why"], "retry --tenant T --projection trace_summary");
+        let failures = place.json(&["failures"]);
+        let ids: Vec<String> =
+            failures["failures"].as_array().expect("a list").iter().map(|one| one["failure_id"].to_string()).collect();
+        assert_eq!(ids.len(), 3);
+        copyist.follow(&["status"], &format!("failure {} --tenant T", ids.iter().min().expect("one")));
+        for id in &ids {
+            copyist.follow(&["failure", id, "--replay"], &format!("skip {id} --reason 'say why' --tenant T"));
+            // Told again, because the same skip again is the one that holds.
+            copyist.follow(&["skip", id, "--reason", "x"], "catch-up --tenant T --projection");
+        }
+        assert!(current());
+        for id in &ids {
+            // The event is as bad as before: the rebuild meets it.
+            let codes = copyist.follow(&["skip", id, "--revoke"], "rebuild --tenant T --projection");
+            assert_eq!(codes[0].1, 4, "{codes:?}");
+        }
+
+        // Drift, on a tenant whose log is sound; and what was never projected.
+        let place = {
+            let mut place = Place::empty(postgres, false).await;
+            if !postgres {
+                place.flags = vec!["--data-dir".to_owned(), place.cli.data_dir().display().to_string()];
+            }
+            place
+        };
+        let copyist = Copyist { place: &place, tenant };
+        place.import(tenant, "t");
+        copyist.follow(&["verify", "--tenant", tenant], "catch-up --tenant T");
+        assert_eq!(copyist.run(&["verify"]).code, 0);
+        tampered(&place, tenant).await;
+        copyist.follow(&["verify", "--tenant", tenant], "rebuild --tenant T");
+        assert_eq!(copyist.run(&["verify"]).code, 0, "the rebuild that was told was the right one");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_node_tells_leads_back_to_that_node() {
+    let place = Place::filled(true, true).await;
+    let copyist = Copyist { place: &place, tenant: TENANTS[1] };
+    let node = place.node.as_ref().expect("a node").name.clone();
+    for look in ["health", "why"] {
+        assert_eq!(place.run(&["cordon", &node]).code, 0);
+        node_says(&place, look);
+        let told = copyist.follow(&[look], &format!("uncordon {node} --node unix:"));
+        assert!(!told.is_empty());
+        let members = place.json(&["cluster"]);
+        assert!(members["members"][0]["cordon"].is_null(), "{members}");
+    }
+    let over_json = place.run(&["trace", "nosuch", "--tenant", TENANTS[1], "--json"]);
+    let next: Value = serde_json::from_str(&over_json.stderr).expect("JSON");
+    let next = next["error"]["next"].as_str().expect("text");
+    assert!(next.contains("`decisiongraph events --tenant globex --node unix:"), "{next}");
+}
+
+/// Waits until the node has seen that it is cordoned.
+fn node_says(place: &Place, look: &str) {
+    wait_until("the node knows", || place.run(&[look]).stdout.contains("uncordon"));
+}
+
+#[test]
+fn a_password_is_never_part_of_a_command_that_is_told() {
+    let ended =
+        Cli::new().run(&["status", "--database", "postgres://u:hunter2hunter2@127.0.0.1:1/d?password=hunter2hunter2"]);
+    assert_eq!(ended.code, 6);
+    assert!(!ended.stderr.contains("hunter2") && !ended.stdout.contains("hunter2"), "{}", ended.stderr);
 }

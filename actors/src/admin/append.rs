@@ -52,6 +52,9 @@ pub async fn append(engine: &Engine, request: AppendRequest) -> Result<AppendRep
             run.push(next);
         }
         store_run(store, &tenant, run, request.all_or_nothing, &mut reply).await?;
+        if !reply.tenants.contains(&tenant) {
+            reply.tenants.push(tenant);
+        }
         if request.all_or_nothing && reply.refused > 0 {
             break;
         }

@@ -145,7 +145,7 @@ async fn known(store: &dyn Store, node: &str) -> Result<(), AdminError> {
             Category::InvalidArgument,
             "an embedded store has one node: nobody takes its tenants",
         )
-        .next("`decisiongraph pause` leaves scopes alone; SIGTERM stops the node"));
+        .next("`decisiongraph pause --all-tenants` leaves its scopes alone; SIGTERM stops the node"));
     }
     if store.view().await?.members().await?.iter().any(|member| member.owner.node == node) {
         return Ok(());

@@ -113,6 +113,41 @@ mod tests {
         let _ = Command::about_all("rebuild --projection precedent_index");
     }
 
+    /// Sources of this repository's programs: file, number and text of each line that is no comment.
+    fn lines_of(folder: &std::path::Path, found: &mut Vec<(String, String)>) {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                lines_of(&path, found);
+            } else if path.extension().is_some_and(|ext| ext == "rs") && !path.ends_with("admin/command.rs") {
+                let text = std::fs::read_to_string(&path).expect("reads");
+                let lines = text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//"));
+                found.extend(lines.map(|(at, line)| (format!("{}:{}", path.display(), at + 1), line.to_owned())));
+            }
+        }
+    }
+
+    /// A command about a tenant, or with a word that the reader would have to fill in, is made here and nowhere else.
+    #[test]
+    fn no_text_of_the_program_has_an_incomplete_command_in_it() {
+        let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut lines = Vec::new();
+        for folder in ["src", "../store/src", "../projections/src"] {
+            lines_of(&here.join(folder), &mut lines);
+        }
+        assert!(lines.len() > 10_000, "{}", lines.len());
+        for (place, line) in lines {
+            for command in line.split(START).skip(1) {
+                let command = command.split('`').next().unwrap_or_default();
+                let first = command.split(' ').next().unwrap_or_default();
+                let of_tenant = OF_A_TENANT.contains(&first) && !command.contains("--all-tenants");
+                let to_fill = command.split(' ').any(|word| ["ID", "NODE", "COMMAND"].contains(&word));
+                // What a log event means is told in a page, to somebody who has no event yet.
+                assert!(!(of_tenant || to_fill) || place.contains("telemetry/signals.rs"), "{place}: {line}");
+            }
+        }
+    }
+
     #[test]
     fn every_command_in_a_text_is_addressed_but_those_that_reach_nothing() {
         let text = "start one (`decisiongraph node`), or `decisiongraph retry --tenant a`; the `decisiongraph` of the node; `decisiongraph ";

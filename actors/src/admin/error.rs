@@ -46,17 +46,19 @@ impl From<Refusal> for AdminError {
 fn usual_next(category: Category, transient: bool) -> &'static str {
     match category {
         Category::SchemaViolation => "correct the event and offer it again; nothing of it was stored",
-        Category::Conflict => "look at what is stored (`decisiongraph status`, `runs`, `trace ID`) before trying again",
+        Category::Conflict => {
+            "look at what is stored (`decisiongraph status`, `decisiongraph runs`) before trying again"
+        }
         Category::EventSequenceInvalid => {
-            "offer the trace's events in order, from trace_seq 0; `decisiongraph trace ID` shows what is stored"
+            "offer the trace's events in order, from trace_seq 0; the command `trace` shows what is stored"
         }
         Category::Storage if transient => "try again; the fault may pass by itself",
         Category::Storage => "check the database: space, permissions, its own log",
         Category::Fenced => "another process owns this now; `decisiongraph status` shows who",
         Category::ProjectionOutOfDate => {
-            "run `decisiongraph catch-up`, wait longer (--wait), or accept an older answer (--allow-stale)"
+            "catch the projection up, wait longer (--wait), or accept an older answer (--allow-stale)"
         }
-        Category::InvalidArgument => "see `decisiongraph COMMAND --help`",
+        Category::InvalidArgument => "see the command's --help",
         Category::IdempotencyConflict => {
             "the same producer used this idempotency key for another event; use a new key for a new event"
         }

@@ -70,9 +70,38 @@ pub fn of_job(report: &RunReport, interrupted: bool) -> ExitCode {
     }
 }
 
+/// The worst of two codes, for work over many tenants: an interrupt, then drift, then what may have damaged or hidden most.
+pub fn worst(a: ExitCode, b: ExitCode) -> ExitCode {
+    let rank = |code: ExitCode| WORST_FIRST.iter().position(|worse| *worse == code).unwrap_or(0);
+    if rank(b) < rank(a) { b } else { a }
+}
+
+/// Every code that a job or request ends with, the worst first.
+const WORST_FIRST: [ExitCode; 11] = [
+    ExitCode::INTERRUPTED,
+    ExitCode::DRIFT,
+    ExitCode::OTHER,
+    ExitCode::FENCED,
+    ExitCode::UNAVAILABLE,
+    ExitCode::UNAUTHORIZED,
+    ExitCode::DATA_REFUSED,
+    ExitCode::OUT_OF_DATE,
+    ExitCode::NOT_FOUND,
+    ExitCode::USAGE,
+    ExitCode::OK,
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_worst_code_wins_in_any_order() {
+        for (a, b, worse) in [(0, 7, 7), (3, 1, 3), (4, 7, 4), (130, 3, 130), (6, 9, 9), (0, 0, 0)] {
+            assert_eq!(worst(ExitCode(a), ExitCode(b)), ExitCode(worse));
+            assert_eq!(worst(ExitCode(b), ExitCode(a)), ExitCode(worse));
+        }
+    }
 
     #[test]
     fn the_table_is_the_contract() {

@@ -20,8 +20,8 @@ const LIST_MAX: i64 = 10_000;
 
 /// Answers one request. `control` cancels and follows a job.
 pub async fn answer(engine: &Engine, request: AdminRequest, control: &Control) -> Result<AdminReply, AdminError> {
-    tenants::settle(&**engine.store(), &request).await?;
-    carry_out(engine, request, control).await
+    let asked = tenants::settle(&**engine.store(), &request).await?;
+    carry_out(engine, request, control).await.map_err(|error| asked.advise(error))
 }
 
 /// Answers one request whose tenant is settled.
@@ -56,12 +56,22 @@ pub(crate) async fn carry_out(
             let tenant = tenant_or_default(request.tenant);
             let current = current_view(store, &tenant, &[CONTEXT_GRAPH], request.freshness).await?;
             let answer = queries::subgraph(&*current.view, &tenant, current.generations[0], &request.query).await?;
+            if answer.nodes.is_empty() && current.stale.is_none() {
+                return Err(no_node_of(&tenant, &request.query.node_id));
+            }
             AdminReply::Subgraph(ReadReply { tenant, stale: current.stale, answer })
         }
         AdminRequest::Edges(request) => {
             let tenant = tenant_or_default(request.tenant);
             let current = current_view(store, &tenant, &[CONTEXT_GRAPH], request.freshness).await?;
             let answer = queries::edges(&*current.view, &tenant, current.generations[0], &request.query).await?;
+            let (generation, node) = (current.generations[0], &request.query.node_id);
+            if answer.edges.is_empty()
+                && current.stale.is_none()
+                && !queries::has_node(&*current.view, &tenant, generation, node).await?
+            {
+                return Err(no_node_of(&tenant, node));
+            }
             AdminReply::Edges(ReadReply { tenant, stale: current.stale, answer })
         }
         AdminRequest::Precedents(request) => {
@@ -104,7 +114,10 @@ pub(crate) async fn carry_out(
             AdminReply::Run(run.ok_or_else(|| no_run(run_id))?)
         }
         AdminRequest::ResumeRun { run_id, .. } => AdminReply::Job(jobs::resume(engine, run_id, control).await?),
-        AdminRequest::CancelRun { run_id, .. } => AdminReply::Run(store.request_cancel(run_id).await?),
+        AdminRequest::CancelRun { run_id, .. } => {
+            let cancelled = store.request_cancel(run_id).await;
+            AdminReply::Run(cancelled.map_err(|error| jobs::unknown_run(error.into(), run_id))?)
+        }
         AdminRequest::WatchRun { run_id, wait_ms } => {
             AdminReply::Watch(Box::new(jobs::watch_run(store, run_id, wait_ms).await?))
         }
@@ -114,6 +127,7 @@ pub(crate) async fn carry_out(
             AdminReply::Cluster(cluster::cordon(engine, &node, draining, &reason, by.as_deref()).await?)
         }
         AdminRequest::Uncordon { node } => AdminReply::Cluster(cluster::uncordon(engine, &node).await?),
+        AdminRequest::Tenants(request) => AdminReply::Tenants(tenants::list(store, request).await?),
         AdminRequest::ExportStart => {
             let (mark, view) = (engine.mark().await?.at, store.view().await?);
             let (tenants, strays) = (view.tenants().await?, view.strays(STRAYS_MAX).await?);
@@ -126,6 +140,11 @@ pub(crate) async fn carry_out(
 pub(super) fn no_failure(failure_id: i64) -> AdminError {
     AdminError::new(Category::NotFound, format!("there is no failure {failure_id}"))
         .next("`decisiongraph failures --all` lists them")
+}
+
+fn no_node_of(tenant: &TenantId, node_id: &str) -> AdminError {
+    AdminError::new(Category::NotFound, format!("tenant `{tenant}` has no node `{node_id}`"))
+        .next("check the id: it is TYPE:ID, such as trace:ID, entity:TYPE:ID or policy:ID:VERSION")
 }
 
 /// What only a running node can tell was asked where none answers.
@@ -163,7 +182,7 @@ fn list_filter(request: ListRequest) -> Result<ListFilter, AdminError> {
     Ok(ListFilter { tenant: request.tenant, projection, open_only: request.open_only, limit })
 }
 
-fn limit_in(limit: i64, limit_max: i64) -> Result<usize, AdminError> {
+pub(super) fn limit_in(limit: i64, limit_max: i64) -> Result<usize, AdminError> {
     if (1..=limit_max).contains(&limit) {
         return Ok(limit as usize);
     }

@@ -115,7 +115,11 @@ pub(crate) fn unknown_run(error: AdminError, run_id: Uuid) -> AdminError {
 pub(crate) fn advise(error: decisiongraph_store::StoreError) -> AdminError {
     let conflict = error.category == Category::Conflict;
     let error = AdminError::from(error);
-    if conflict { error.next("`decisiongraph runs` shows the job; `decisiongraph cancel ID` stops it") } else { error }
+    if conflict {
+        error.next("`decisiongraph runs --open` shows the job, and the id by which `cancel` stops it")
+    } else {
+        error
+    }
 }
 
 /// What a rebuild would need and meet.

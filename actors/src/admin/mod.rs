@@ -26,7 +26,7 @@ pub mod why;
 pub use cluster::{ClusterReply, MemberState, MemberStatus};
 pub use command::{Command, addressed};
 pub use error::AdminError;
-pub use exit_code::{ExitCode, of_category, of_error, of_health, of_job};
+pub use exit_code::{ExitCode, of_category, of_error, of_health, of_job, worst};
 pub(crate) use handler::carry_out;
 pub use handler::{EXPORT_EVENTS_MAX, answer, no_node};
 pub use peer::*;

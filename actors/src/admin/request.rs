@@ -163,6 +163,8 @@ pub enum AdminRequest {
     },
     /// What nodes ask and tell each other.
     Peer(PeerRequest),
+    /// The tenants that have events or scopes.
+    Tenants(TenantsRequest),
     /// How far the log can be exported now, and whose it is.
     ExportStart,
     /// A stretch of the log as JSON lines.
@@ -208,6 +210,7 @@ impl AdminRequest {
             AdminRequest::Cordon { .. } => "cordon",
             AdminRequest::Uncordon { .. } => "uncordon",
             AdminRequest::Peer(_) => "peer",
+            AdminRequest::Tenants(_) => "tenants",
             AdminRequest::ExportStart => "export_start",
             AdminRequest::ExportPage(_) => "export_page",
         }
@@ -219,6 +222,7 @@ impl AdminRequest {
             AdminRequest::Cluster
             | AdminRequest::Cordon { .. }
             | AdminRequest::Uncordon { .. }
+            | AdminRequest::Tenants(_)
             | AdminRequest::Peer(_) => 3,
             _ => 1,
         }
@@ -259,6 +263,7 @@ impl AdminRequest {
             | AdminRequest::Tree(_)
             | AdminRequest::Cluster
             | AdminRequest::Peer(_)
+            | AdminRequest::Tenants(_)
             | AdminRequest::ExportStart
             | AdminRequest::ExportPage(_) => false,
         }
@@ -335,6 +340,19 @@ pub struct TreeRequest {
     /// Most actors.
     pub limit: i64,
 }
+
+/// A page of the tenants.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TenantsRequest {
+    /// Behind this one.
+    #[serde(default)]
+    pub after: Option<TenantId>,
+    /// Most tenants, at most [`TENANTS_PAGE_MAX`].
+    pub limit: i64,
+}
+
+/// Most tenants of a page.
+pub const TENANTS_PAGE_MAX: i64 = 10_000;
 
 /// Some scopes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

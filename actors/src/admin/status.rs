@@ -1,9 +1,9 @@
 //! Where each scope stands, and why: read in one snapshot, decided by a pure function ([`explain`]).
 
-use super::AdminError;
 use super::handler::projections;
 use super::reply::{ScopeState, ScopeStatus, StatusReply};
 use super::request::ScopeFilter;
+use super::{AdminError, Command};
 use crate::engine::mark::beyond;
 use decisiongraph_projections::{LogSeq, TenantId};
 use decisiongraph_store::{Failure, Lag, ListFilter, OpenWriter, Paused, Run, RunState, Scope, ScopeRow, Store};
@@ -58,6 +58,7 @@ pub async fn status(store: &dyn Store, filter: &ScopeFilter) -> Result<StatusRep
             let run = runs.iter().find(|run| works_on(run, &scope));
             let owner_live = row.as_ref().is_some_and(|row| row.owner_live);
             let (state, why) = explain(&Facts {
+                scope: &scope,
                 lag,
                 beyond: (cursor > end).then(|| beyond(&scope, cursor, end)),
                 empty: last_log_seq == LogSeq::ORIGIN,
@@ -115,6 +116,7 @@ fn works_on(run: &Run, scope: &Scope) -> bool {
 
 /// What is known of a scope.
 struct Facts<'a> {
+    scope: &'a Scope,
     lag: Lag,
     /// The finding that its cursor is above the end of the log.
     beyond: Option<String>,
@@ -129,10 +131,11 @@ struct Facts<'a> {
 
 /// One word and one sentence.
 fn explain(facts: &Facts<'_>) -> (ScopeState, String) {
+    let command = |words: &str| Command::of_scope(words, &facts.scope.tenant, facts.scope.projection);
     if let Some(paused) = facts.paused {
         return (
             ScopeState::Paused,
-            format!("paused by {}: {}; `decisiongraph resume` lets it go on", paused.by, paused.reason),
+            format!("paused by {}: {}; {} lets it go on", paused.by, paused.reason, command("resume")),
         );
     }
     if let Some(beyond) = &facts.beyond {
@@ -142,8 +145,11 @@ fn explain(facts: &Facts<'_>) -> (ScopeState, String) {
         return (
             ScopeState::Failed,
             format!(
-                "stopped at log_seq {} (event {}): {}; see `decisiongraph failure {}`",
-                failure.log_seq, failure.event_id, failure.category, failure.failure_id
+                "stopped at log_seq {} (event {}): {}; see {}",
+                failure.log_seq,
+                failure.event_id,
+                failure.category,
+                Command::of(&format!("failure {}", failure.failure_id), &failure.tenant)
             ),
         );
     }
@@ -178,7 +184,7 @@ fn explain(facts: &Facts<'_>) -> (ScopeState, String) {
     }
     match facts.owner {
         Some(owner) => (ScopeState::Behind, format!("{owner} owns it and has not applied these events yet")),
-        None => (ScopeState::Unowned, "nobody applies its events; run `decisiongraph catch-up`".to_owned()),
+        None => (ScopeState::Unowned, format!("nobody applies its events; run {}", command("catch-up"))),
     }
 }
 
@@ -193,9 +199,13 @@ fn waiting(writer: &OpenWriter) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use decisiongraph_projections::catalogue;
+    use std::sync::LazyLock;
 
     fn facts(events: u64) -> Facts<'static> {
+        static SCOPE: LazyLock<Scope> = LazyLock::new(|| Scope::new(&TenantId::default(), catalogue::CONTEXT_GRAPH));
         Facts {
+            scope: &SCOPE,
             lag: Lag { events, more: false, seconds: 1.0 },
             beyond: None,
             empty: false,

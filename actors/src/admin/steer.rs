@@ -5,10 +5,9 @@
 use super::handler::{projections, tenant_or_default};
 use super::reply::{SteerReply, SteeredScope};
 use super::request::{JobRequest, ScopeFilter};
-use super::{AdminError, jobs};
+use super::{AdminError, Command, jobs};
 use crate::engine::report::RunReport;
 use crate::engine::{Control, Engine};
-use crate::foreign_text::shell_word;
 use decisiongraph_projections::{Category, catalogue};
 use decisiongraph_store::{Scope, ScopeRow, Skip};
 
@@ -89,9 +88,8 @@ pub async fn refuse_paused(engine: &Engine, request: &JobRequest) -> Result<(), 
                 format!("{scope} is paused by {}: {}", paused.by, paused.reason),
             )
             .next(format!(
-                "`decisiongraph resume --tenant {} --projection {}`, or name the others with --projection",
-                shell_word(scope.tenant.as_str()),
-                scope.projection
+                "{}, or name the others with --projection",
+                Command::of_scope("resume", &scope.tenant, scope.projection)
             )));
         }
     }

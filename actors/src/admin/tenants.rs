@@ -4,8 +4,10 @@
 //! `not_found` for every request but an append. Nothing is done to a failure or job of another tenant or projection than the one that
 //! was named.
 
-use super::request::{AdminRequest, ScopeFilter};
-use super::{AdminError, Command, handler::tenant_or_default};
+use super::handler::{limit_in, tenant_or_default};
+use super::reply::TenantsReply;
+use super::request::{AdminRequest, ScopeFilter, TENANTS_PAGE_MAX, TenantsRequest};
+use super::{AdminError, Command};
 use crate::foreign_text::shell_word;
 use decisiongraph_projections::{Category, TenantId};
 use decisiongraph_store::{ReadView, Store};
@@ -71,38 +73,51 @@ fn about(request: &AdminRequest) -> About<'_> {
         | AdminRequest::Cordon { .. }
         | AdminRequest::Uncordon { .. }
         | AdminRequest::Peer(_)
+        | AdminRequest::Tenants(_)
         | AdminRequest::ExportStart => About::Nobody,
     }
 }
 
+/// What a request is about, when that is there.
+pub struct Asked(Option<Command>);
+
+impl Asked {
+    /// The error with the command that helps.
+    pub fn advise(&self, error: AdminError) -> AdminError {
+        match &self.0 {
+            Some(catch_up) if error.category == Category::ProjectionOutOfDate => {
+                error.next(format!("run {catch_up}, wait longer (--wait), or accept an older answer (--allow-stale)"))
+            }
+            _ => error,
+        }
+    }
+}
+
 /// `not_found` when the request is about a log that is not there, or about a thing that is not of the scope that was named.
-pub async fn settle(store: &dyn Store, request: &AdminRequest) -> Result<(), AdminError> {
-    match about(request) {
-        About::Nobody => Ok(()),
-        About::One(tenant) => known(&*store.view().await?, tenant).await,
-        About::Failure(failure_id, of) if *of != ScopeFilter::default() => {
-            let view = store.view().await?;
-            if let Some(tenant) = &of.tenant {
-                known(&*view, Some(tenant)).await?;
-            }
-            match view.failure(failure_id).await? {
-                Some(failure) => {
-                    fits(&format!("failure {failure_id}"), "failures --all", of, &failure.tenant, &failure.projection)
-                }
-                None => Ok(()),
-            }
+pub async fn settle(store: &dyn Store, request: &AdminRequest) -> Result<Asked, AdminError> {
+    let (thing, list, of, found) = match about(request) {
+        About::Nobody => return Ok(Asked(None)),
+        About::One(tenant) => {
+            known(&*store.view().await?, tenant).await?;
+            return Ok(Asked(Some(Command::of("catch-up", tenant.unwrap_or(&TenantId::default())))));
         }
-        About::Run(run_id, of) if *of != ScopeFilter::default() => {
-            let view = store.view().await?;
-            if let Some(tenant) = &of.tenant {
-                known(&*view, Some(tenant)).await?;
-            }
-            match view.run(run_id).await? {
-                Some(run) => fits(&format!("run {run_id}"), "runs", of, &run.tenant, &run.projection),
-                None => Ok(()),
-            }
+        About::Failure(_, of) | About::Run(_, of) if *of == ScopeFilter::default() => return Ok(Asked(None)),
+        About::Failure(failure_id, of) => {
+            let found = store.view().await?.failure(failure_id).await?;
+            let found = found.map(|failure| (failure.tenant, failure.projection));
+            (format!("failure {failure_id}"), "failures --all", of, found)
         }
-        About::Failure(..) | About::Run(..) => Ok(()),
+        About::Run(run_id, of) => {
+            let found = store.view().await?.run(run_id).await?.map(|run| (run.tenant, run.projection));
+            (format!("run {run_id}"), "runs", of, found)
+        }
+    };
+    if let Some(tenant) = &of.tenant {
+        known(&*store.view().await?, Some(tenant)).await?;
+    }
+    match found {
+        Some((tenant, projection)) => fits(&thing, list, of, &tenant, &projection).map(|()| Asked(None)),
+        None => Ok(Asked(None)),
     }
 }
 
@@ -160,4 +175,13 @@ pub fn unknown(named: Option<&TenantId>, tenants: &[TenantId]) -> AdminError {
         "this tenant has no events; choose one with --tenant: {}{more}; {list} lists them",
         named.join(", ")
     ))
+}
+
+/// A page of the tenants that have events or scopes.
+pub async fn list(store: &dyn Store, request: TenantsRequest) -> Result<TenantsReply, AdminError> {
+    let limit = limit_in(request.limit, TENANTS_PAGE_MAX)?;
+    let mut tenants = store.view().await?.tenant_heads(request.after.as_ref(), limit + 1).await?;
+    let more = tenants.len() > limit;
+    tenants.truncate(limit);
+    Ok(TenantsReply { tenants, more })
 }

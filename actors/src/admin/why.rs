@@ -76,7 +76,10 @@ pub fn next_step(scope: &ScopeStatus) -> Option<String> {
     Some(match scope.state {
         ScopeState::Current => return None,
         ScopeState::Working => match &scope.active_run {
-            Some(run) => format!("nothing: a job works on it; `decisiongraph run {run}` shows how far it is"),
+            Some(run) => {
+                let run = Command::of(&format!("run {run}"), &scope.tenant);
+                format!("nothing: a job works on it; {run} shows how far it is")
+            }
             None => "nothing: its worker is at it; `decisiongraph status` shows the cursor move".to_owned(),
         },
         ScopeState::Paused => format!("let it go on: {}", of_scope("resume")),
@@ -101,8 +104,9 @@ pub fn next_step(scope: &ScopeStatus) -> Option<String> {
                 of_scope("verify")
             ),
             _ => format!(
-                "repair the event's cause or skip it: {} names it; it is looked at again by itself, or at once by `decisiongraph retry`",
-                of_scope("failures")
+                "repair the event's cause or skip it: {} names it; it is looked at again by itself, or at once by {}",
+                of_scope("failures"),
+                of_scope("retry")
             ),
         },
     })

@@ -5,6 +5,7 @@ use super::drive::{Ended, Job};
 use super::lane::{Lane, Target};
 use super::mark::{self, Mark};
 use super::report::{ScopeReport, scope_report};
+use crate::admin::Command;
 use decisiongraph_projections::{Category, LogSeq, Projection};
 use decisiongraph_store::{Acquisition, Lease, Position, Result, Scope, StoreError};
 
@@ -73,7 +74,12 @@ impl Engine {
             let _ = self.store().release_scope(&taken.0).await;
             return Err(StoreError::new(
                 Category::Conflict,
-                format!("{scope} is paused by {}: {}; `decisiongraph resume` lets it go on", paused.by, paused.reason),
+                format!(
+                    "{scope} is paused by {}: {}; {} lets it go on",
+                    paused.by,
+                    paused.reason,
+                    Command::of_scope("resume", &scope.tenant, scope.projection)
+                ),
             ));
         }
         if taken.1.version != projection.version() {
@@ -81,10 +87,10 @@ impl Engine {
             return Err(StoreError::new(
                 Category::VersionMismatch,
                 format!(
-                    "the rows of {scope} were written by version {} of its rules, this program has version {}; run `decisiongraph rebuild --projection {}`",
+                    "the rows of {scope} were written by version {} of its rules, this program has version {}; run {}",
                     taken.1.version,
                     projection.version(),
-                    projection.name()
+                    Command::of_scope("rebuild", &scope.tenant, scope.projection)
                 ),
             ));
         }

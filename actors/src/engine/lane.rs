@@ -11,6 +11,7 @@
 
 use super::fold::{Folded, Folding, Indexed};
 use super::page::Page;
+use crate::admin::Command;
 use decisiongraph_projections::digest::rolling::RollingDigest;
 use decisiongraph_projections::known::Known;
 use decisiongraph_projections::{Category, LogEvent, LogSeq, Projection, Refusal, TenantId};
@@ -407,8 +408,12 @@ impl Lane {
             return Err(StoreError::new(
                 Category::Storage,
                 format!(
-                    "{} at {}: the rows are not what the log says ({}); run `decisiongraph verify` to see which, then `decisiongraph rebuild`",
-                    self.scope, self.position.cursor, error.message
+                    "{} at {}: the rows are not what the log says ({}); run {} to see which, then {}",
+                    self.scope,
+                    self.position.cursor,
+                    error.message,
+                    Command::of_scope("verify", &self.scope.tenant, self.scope.projection),
+                    Command::of_scope("rebuild", &self.scope.tenant, self.scope.projection)
                 ),
             ));
         }

@@ -3,6 +3,7 @@
 //! [`HighWater`] decides, purely; [`read_mark`] asks the store and waits. No time-out ever advances the mark: when writers do not
 //! end in time, the reading carries the last mark that was proven, and who holds the next one up.
 
+use crate::admin::Command;
 use decisiongraph_projections::{Category, LogSeq};
 use decisiongraph_store::{HighWaterSample, LogEnd, OpenWriter, Result, Scope, Store, StoreError};
 use std::time::{Duration, Instant};
@@ -134,9 +135,8 @@ pub(crate) fn beyond(scope: &Scope, cursor: LogSeq, end: LogSeq) -> String {
     format!(
         "the cursor of {scope} is at log_seq {cursor}, above the last position that the log has given out ({end}): the log was put back \
          to an earlier state and its projections were not; restore both from one backup, or build the projection from the log that is \
-         there with `decisiongraph rebuild --tenant {tenant} --projection {projection}`",
-        tenant = scope.tenant,
-        projection = scope.projection,
+         there with {}",
+        Command::of_scope("rebuild", &scope.tenant, scope.projection)
     )
 }
 

@@ -68,9 +68,17 @@ impl NodeAnswers {
     async fn respond(&self, id: Uuid, request: AdminRequest) -> Result<AdminReply, AdminError> {
         match &request {
             // What can be said without the database still is.
-            AdminRequest::Health(_) | AdminRequest::Why { .. } if !self.0.database.is_up() => {}
-            request => settle(&*self.0.store, request).await?,
+            AdminRequest::Health(_) | AdminRequest::Why { .. } if !self.0.database.is_up() => {
+                self.carry_out(id, request).await
+            }
+            settled => {
+                let asked = settle(&*self.0.store, settled).await?;
+                self.carry_out(id, request).await.map_err(|error| asked.advise(error))
+            }
         }
+    }
+
+    async fn carry_out(&self, id: Uuid, request: AdminRequest) -> Result<AdminReply, AdminError> {
         match request {
             AdminRequest::CatchUp(job) => self.start(id, job, RunMode::CatchUp).await,
             AdminRequest::Rebuild(job) => self.start(id, job, RunMode::Rebuild).await,

@@ -3,7 +3,7 @@
 //! *Guarantees.* `health`, `why` and `/readyz` say the same, because they all ask here.
 
 use super::Shared;
-use crate::admin::{Finding, HealthWord};
+use crate::admin::{Command, Finding, HealthWord};
 use crate::lease_keeper::Unrenewed;
 use crate::store_pool::DatabaseState;
 use std::time::Duration;
@@ -14,6 +14,8 @@ pub const HELD_MAX: Duration = Duration::from_secs(60);
 /// The facts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Condition {
+    /// This node's name.
+    pub node: String,
     /// What is wrong with the database, and for how long; none when it answers.
     pub database_fault: Option<String>,
     /// The next step that fits the fault, where bringing the database back is none.
@@ -36,6 +38,7 @@ impl Condition {
     /// Now.
     pub fn of(shared: &Shared) -> Condition {
         Condition {
+            node: shared.owner.node.clone(),
             database_fault: database_fault(&shared.database.state()),
             database_next: database_next(&shared.database.state()),
             lease_held: !shared.trust.left().is_zero(),
@@ -69,19 +72,20 @@ impl Condition {
             let message = format!("this node does not hold its lease, so it does not write: {cause}");
             found.push(finding(HealthWord::Degraded, "lease", message, next));
         }
+        let uncordon = Command::about_all("uncordon").word(&self.node);
         if self.nobody_takes {
             found.push(finding(
                 HealthWord::Degraded,
                 "cluster",
                 "every node is cordoned or draining: nobody takes tenants, and projections fall behind".to_owned(),
-                "`decisiongraph cluster` says who asked for it; `decisiongraph uncordon NODE` ends it",
+                &format!("`decisiongraph cluster` says who asked for it; {uncordon} has this node take tenants again"),
             ));
         } else if let Some(why) = &self.cordoned {
             found.push(finding(
                 HealthWord::Degraded,
                 "cordon",
                 format!("this node takes no more tenants: {why}"),
-                "`decisiongraph uncordon NODE` when it may again",
+                &format!("{uncordon} when it may again"),
             ));
         }
         if let Some(held) = self.mark_held.filter(|held| *held > HELD_MAX) {

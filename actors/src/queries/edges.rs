@@ -4,10 +4,12 @@
 //! whatever was added meanwhile.
 
 use super::READ_BYTES_MAX;
-use super::rows::Edge;
+use super::rows::{Edge, by_key};
+use decisiongraph_projections::catalogue::CONTEXT_GRAPH;
 use decisiongraph_projections::{Category, LogSeq, Refusal, TenantId};
 use decisiongraph_store::{Direction, Generation, PageLimit, ReadView, Result};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// Most edges in one page; a larger limit gives this many and a cursor.
 pub const EDGES_PAGE_MAX: i64 = 10_000;
@@ -91,6 +93,18 @@ impl EdgeCursor {
 
 fn refuse(message: impl Into<String>) -> Refusal {
     Refusal::new(Category::InvalidArgument, message)
+}
+
+/// Whether the graph has this node.
+pub async fn has_node(
+    view: &dyn ReadView,
+    tenant: &TenantId,
+    generation: Option<Generation>,
+    node_id: &str,
+) -> Result<bool> {
+    let Some(generation) = generation else { return Ok(false) };
+    let wanted = BTreeSet::from([node_id.to_owned()]);
+    Ok(!by_key(view, tenant, CONTEXT_GRAPH, generation, 0, wanted).await?.is_empty())
 }
 
 /// One page of the node's edges.

@@ -17,7 +17,7 @@ mod traces;
 /// Bytes of one page of a read: it ends early, and says that there is more, when they are reached. One event or row is in it all the same.
 pub const READ_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-pub use edges::{EDGES_PAGE_MAX, EdgeCursor, EdgesPage, EdgesQuery, edges};
+pub use edges::{EDGES_PAGE_MAX, EdgeCursor, EdgesPage, EdgesQuery, edges, has_node};
 pub use freshness::{CurrentView, Freshness, Staleness, current_view};
 pub use precedents::{PRECEDENTS_MAX, precedents, validate as validate_precedents};
 pub use reference_digest::{ReferenceDigests, reference_digests};

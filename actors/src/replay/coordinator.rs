@@ -5,7 +5,7 @@
 //! dies, jobs go on.
 
 use super::Job;
-use crate::admin::has_ended;
+use crate::admin::{Command, has_ended};
 use crate::engine::RunRequest;
 use crate::node::{Guard, Shared, job_spec};
 use crate::supervision::Vitals;
@@ -171,8 +171,9 @@ impl ReplayCoordinator {
             let run_id = dead.run.run_id;
             if dead.crashes > shared.bounds.job_crashes_max {
                 let error = StoreError::internal(format!(
-                    "the job died {} times; `decisiongraph run resume {run_id}` tries again",
-                    dead.crashes
+                    "the job died {} times; {} tries again",
+                    dead.crashes,
+                    Command::of(&format!("run resume {run_id}"), &dead.run.tenant)
                 ));
                 shared.engine.give_up(&dead.run, &error).await;
                 shared.jobs.ended(run_id, Err(error));

@@ -4,7 +4,7 @@
 //! tenant's last event at or below the target, or stands before a poison event that was looked at after the job began. (With `until`, the
 //! workers do not stop there: they are live. The job does.)
 
-use crate::admin::Notice;
+use crate::admin::{Command, Notice};
 use crate::coordinator::CoordinatorMessage;
 use crate::engine::drive::{Ended, Job as Drive};
 use crate::engine::report::ScopeReport;
@@ -51,7 +51,12 @@ pub async fn follow(
     if let Some((scope, paused)) = before.values().find_map(|row| Some((&row.scope, row.paused.as_ref()?))) {
         return Err(StoreError::new(
             Category::Conflict,
-            format!("{scope} is paused by {}: {}; `decisiongraph resume` lets it go on", paused.by, paused.reason),
+            format!(
+                "{scope} is paused by {}: {}; {} lets it go on",
+                paused.by,
+                paused.reason,
+                Command::of_scope("resume", &scope.tenant, scope.projection)
+            ),
         ));
     }
     let known: HashMap<i64, i64> =

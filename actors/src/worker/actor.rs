@@ -9,6 +9,7 @@
 //! so an unknown outcome is never guessed. A fault that may pass, a poison event and a lost scope are states.
 
 use super::{Fault, LiveScope, Phase};
+use crate::admin::Command;
 use crate::coordinator::CoordinatorMessage;
 use crate::engine::lane::{ApplyOptions, Lane, Target};
 use crate::engine::mark::{self, Mark};
@@ -252,8 +253,11 @@ impl Worker {
         let Some(failure) = failure else { return Ok(Next::Again) };
         state.attempt += 1;
         let fault = format!(
-            "stopped at log_seq {} (event {}): {}; see `decisiongraph failure {}`",
-            failure.log_seq, failure.event_id, failure.category, failure.failure_id
+            "stopped at log_seq {} (event {}): {}; see {}",
+            failure.log_seq,
+            failure.event_id,
+            failure.category,
+            Command::of(&format!("failure {}", failure.failure_id), &failure.tenant)
         );
         if state.attempt == 1 {
             tracing::warn!(scope = %state.scope, log_seq = failure.log_seq.0, category = %failure.category, "a poison event stops the scope");
@@ -313,10 +317,10 @@ impl Worker {
             return Err(StoreError::new(
                 Category::VersionMismatch,
                 format!(
-                    "the rows of {} were written by version {rows} of its rules, this program has version {}; run `decisiongraph rebuild --projection {}`",
+                    "the rows of {} were written by version {rows} of its rules, this program has version {}; run {}",
                     state.scope,
                     projection.version(),
-                    projection.name()
+                    Command::of_scope("rebuild", &state.scope.tenant, state.scope.projection)
                 ),
             ));
         }

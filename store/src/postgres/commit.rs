@@ -186,7 +186,7 @@ async fn write_rows(
                 Category::Storage,
                 format!(
                     "corruption: {scope}, generation {generation}, table {}: {} of {} rows are what the batch after log_seq {} \
-                     was computed from; nothing was {}: run `decisiongraph verify`",
+                     was computed from; nothing was {}",
                     statement.table, count, statement.rows, batch.from, statement.verb
                 ),
             ));

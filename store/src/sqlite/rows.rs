@@ -26,10 +26,7 @@ pub(super) fn collision(what: &str) -> StoreError {
 pub(super) fn corruption(table: &Table, key: &str) -> StoreError {
     StoreError::new(
         Category::Storage,
-        format!(
-            "corruption: the row {key:?} of {} is not what this batch was computed from; run `decisiongraph verify`",
-            table.name
-        ),
+        format!("corruption: the row {key:?} of {} is not what this batch was computed from", table.name),
     )
 }
 

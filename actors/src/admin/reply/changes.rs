@@ -25,6 +25,9 @@ pub struct AppendReply {
     pub refused: u64,
     /// Each line's verdict when each stands for itself; of an all-or-nothing request only the first refused one.
     pub verdicts: Vec<LineVerdict>,
+    /// Whose lines they were, in the order of their first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tenants: Vec<TenantId>,
 }
 
 /// What became of one line.

@@ -47,6 +47,7 @@ pub enum AdminReply {
     Trees(TreesReply),
     Cluster(ClusterReply),
     Peer(PeerReply),
+    Tenants(TenantsReply),
     ExportStart(ExportStartReply),
     ExportPage(ExportPageReply),
 }
@@ -84,6 +85,7 @@ impl AdminReply {
             AdminReply::Trees(reply) => to_string(reply),
             AdminReply::Cluster(reply) => to_string(reply),
             AdminReply::Peer(reply) => to_string(reply),
+            AdminReply::Tenants(reply) => to_string(reply),
             AdminReply::ExportStart(reply) => to_string(reply),
             AdminReply::ExportPage(reply) => to_string(reply),
         }

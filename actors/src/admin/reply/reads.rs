@@ -3,7 +3,7 @@
 use crate::engine::replay_failure::FailureReplay;
 use crate::queries::{EventRecord, Staleness, Summary};
 use decisiongraph_projections::{LogSeq, TenantId};
-use decisiongraph_store::{Failure, Generation, PrecedentHit, Stray};
+use decisiongraph_store::{Failure, Generation, PrecedentHit, Stray, TenantHead};
 use serde::{Deserialize, Serialize};
 
 /// The rolling digests.
@@ -104,6 +104,15 @@ pub struct FailureReply {
     /// What meeting it again gave, when that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replay: Option<FailureReplay>,
+}
+
+/// A page of the tenants.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TenantsReply {
+    /// By the bytes of their ids.
+    pub tenants: Vec<TenantHead>,
+    /// Ask again with `after` = the last one.
+    pub more: bool,
 }
 
 /// What an export can hold.

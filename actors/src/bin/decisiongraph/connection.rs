@@ -9,7 +9,9 @@ use decisiongraph_actors::admin::rpc::wire::Versions;
 use decisiongraph_actors::admin::rpc::{
     CLUSTER_NAME, Client, NodeAddress, SOCKET_NAME, Secret, Target, Tls, TlsFiles, loopback,
 };
-use decisiongraph_actors::admin::{AdminError, AdminReply, AdminRequest, ScopeFilter, answer, has_ended, no_node};
+use decisiongraph_actors::admin::{
+    AdminError, AdminReply, AdminRequest, Command, ScopeFilter, answer, has_ended, no_node,
+};
 use decisiongraph_actors::data_dir;
 use decisiongraph_actors::engine::{Control, Engine};
 use decisiongraph_projections::Category;
@@ -156,14 +158,17 @@ impl Node {
             }
             let run = watch.run;
             let lost = |error: AdminError| {
-                let next = format!("the job may go on: `decisiongraph run {}` shows it", run.run_id);
+                let next =
+                    format!("the job may go on: {} shows it", Command::of(&format!("run {}", run.run_id), &run.tenant));
                 if error.category == Category::Unavailable { error.next(next) } else { error }
             };
             orphan_looks = if run.node_live || has_ended(run.state) { 0 } else { orphan_looks + 1 };
             if run.state == RunState::Running && orphan_looks > ORPHAN_LOOKS_MAX {
                 let what = format!("run {} lost its process ({})", run.run_id, run.node);
-                return Err(AdminError::new(Category::Unavailable, what)
-                    .next(format!("`decisiongraph run resume {}` goes on with it", run.run_id)));
+                return Err(AdminError::new(Category::Unavailable, what).next(format!(
+                    "{} goes on with it",
+                    Command::of(&format!("run resume {}", run.run_id), &run.tenant)
+                )));
             }
             if let (Some(sender), Some(progress)) = (&control.progress, watch.progress) {
                 sender.send_replace(Some(progress));

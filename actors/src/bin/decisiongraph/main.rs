@@ -3,6 +3,7 @@
 //!
 //! *Never here:* SQL, projection rules, engine decisions. A command is a file in `commands/`, a variant and a match arm.
 
+mod address;
 mod args;
 mod commands;
 mod connection;
@@ -25,6 +26,7 @@ use decisiongraph_actors::foreign_text::shown;
 use decisiongraph_projections::Category;
 use output::Output;
 use page::Page;
+use std::sync::OnceLock;
 
 fn main() -> std::process::ExitCode {
     let json_asked = std::env::args_os().any(|arg| arg == "--json");
@@ -37,7 +39,8 @@ fn main() -> std::process::ExitCode {
     if !node {
         logging::start(cli.globals.verbose, cli.globals.json);
     }
-    let output = Output::new(cli.globals.json);
+    static FLAGS: OnceLock<String> = OnceLock::new();
+    let output = Output::new(cli.globals.json).reached_by(FLAGS.get_or_init(|| address::flags(&cli.globals)));
     logging::report_panics(output, node);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -3,8 +3,9 @@
 //! *Guarantees.* A closed pipe ends the program quietly. Stored text cannot steer the terminal: people get pages, and in JSON hidden
 //! characters are escapes.
 
+use crate::address;
 use crate::page::Page;
-use decisiongraph_actors::admin::{AdminError, AdminReply};
+use decisiongraph_actors::admin::{AdminError, AdminReply, addressed};
 use decisiongraph_actors::foreign_text::in_json;
 use decisiongraph_projections::Category;
 use serde::Serialize;
@@ -18,12 +19,19 @@ const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
 pub struct Output {
     /// One JSON object instead of text for people.
     pub json: bool,
+    /// How the asker reached the database or node: the end of every command that is told ([`crate::address`]).
+    pub flags: &'static str,
 }
 
 impl Output {
     /// An output of this kind.
     pub fn new(json: bool) -> Output {
-        Output { json }
+        Output { json, flags: "" }
+    }
+
+    /// The same for an asker who used these flags to get here.
+    pub fn reached_by(self, flags: &'static str) -> Output {
+        Output { flags, ..self }
     }
 
     /// Prints the reply: as JSON, or as the page that `text` makes of it.
@@ -31,7 +39,7 @@ impl Output {
         if !self.json {
             return self.page(&text());
         }
-        match reply.to_json() {
+        match address::reply(reply, self.flags).to_json() {
             Ok(json) => print(&[&in_json(&json), "\n"]),
             Err(error) => Err(AdminError::new(Category::Internal, format!("cannot write the reply: {error}"))),
         }
@@ -39,7 +47,7 @@ impl Output {
 
     /// Prints a page.
     pub fn page(self, page: &Page) -> Result<(), AdminError> {
-        print(&[&page.to_string(), "\n"])
+        print(&[&addressed(&page.to_string(), self.flags), "\n"])
     }
 
     /// Prints one JSON object.
@@ -70,6 +78,7 @@ impl Output {
             struct Wrapped<'a> {
                 error: &'a AdminError,
             }
+            let error = &address::error(error, self.flags);
             if let Ok(json) = serde_json::to_string(&Wrapped { error }) {
                 let _ = writeln!(io::stderr(), "{}", in_json(&json));
             }
@@ -83,7 +92,7 @@ impl Output {
 
     /// Prints a page on stderr.
     pub fn notice(self, page: &Page) {
-        let _ = writeln!(io::stderr(), "{page}");
+        let _ = writeln!(io::stderr(), "{}", addressed(&page.to_string(), self.flags));
     }
 }
 

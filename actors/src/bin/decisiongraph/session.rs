@@ -101,7 +101,7 @@ impl Location {
         let next = if schema.database > schema.program {
             "use a newer `decisiongraph`: this one must not touch what it does not know"
         } else {
-            "run `decisiongraph migrate` (with the same --database or DATABASE_URL)"
+            "run `decisiongraph migrate`"
         };
         Err(AdminError::new(Category::VersionMismatch, what).next(next))
     }

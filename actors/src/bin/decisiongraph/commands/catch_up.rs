@@ -1,6 +1,7 @@
 //! `catch-up`: applies what is new.
 
-use super::Context;
+use super::tenants::AllTenants;
+use super::{Context, verify};
 use clap::Args;
 use decisiongraph_actors::admin::{AdminError, AdminRequest, ExitCode, JobRequest};
 use decisiongraph_projections::LogSeq;
@@ -16,20 +17,20 @@ pub struct CatchUp {
     #[arg(long, value_name = "LOG_SEQ", value_parser = clap::value_parser!(i64).range(0..))]
     until: Option<i64>,
     /// Print the job and return: the node goes on with it by itself
-    #[arg(long)]
+    #[arg(long, conflicts_with = "all_tenants")]
     detach: bool,
+    #[command(flatten)]
+    all: AllTenants,
 }
 
 impl CatchUp {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
-        let request = JobRequest {
-            tenant: context.globals.tenant.clone(),
-            projection: context.globals.projection(),
-            until: self.until.map(LogSeq),
-            run_id: context.globals.request_id,
-            detach: self.detach,
-            passed_on: false,
+        let make = |tenant| {
+            AdminRequest::CatchUp(JobRequest {
+                until: self.until.map(LogSeq),
+                ..verify::request(context, tenant, self.detach)
+            })
         };
-        context.job(AdminRequest::CatchUp(request), self.detach).await
+        context.job_over(self.all, self.detach, make).await
     }
 }

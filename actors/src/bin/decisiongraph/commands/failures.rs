@@ -4,7 +4,7 @@ use super::{Context, status, unexpected};
 use crate::output::{number, or_dash};
 use crate::page::Page;
 use clap::Args;
-use decisiongraph_actors::admin::{AdminError, AdminReply, AdminRequest, ExitCode, ListRequest};
+use decisiongraph_actors::admin::{AdminError, AdminReply, AdminRequest, Command, ExitCode, ListRequest};
 use decisiongraph_actors::engine::replay_failure::FailureReplay;
 use decisiongraph_store::Failure as Record;
 
@@ -93,6 +93,14 @@ impl Failure {
     }
 }
 
+fn catch_up(failure: &Record) -> Command {
+    Command::of_scope("catch-up", &failure.tenant, &failure.projection)
+}
+
+fn skip(failure: &Record) -> Command {
+    Command::of(&format!("skip {} --reason 'say why'", failure.failure_id), &failure.tenant)
+}
+
 fn replayed(failure: &Record, replay: &FailureReplay) -> Page {
     let met = match (replay.log_seq, replay.category) {
         (Some(log_seq), Some(category)) => {
@@ -102,10 +110,10 @@ fn replayed(failure: &Record, replay: &FailureReplay) -> Page {
         _ => "the batch is sound now".to_owned(),
     };
     let verdict = match (replay.reproduced, failure.resolved_at.is_some()) {
-        (true, false) => "reproduced; mend its cause, or `decisiongraph skip` leaves the event out",
-        (true, true) => "reproduced",
-        (false, false) => "not reproduced; `decisiongraph catch-up` tries it again",
-        (false, true) => "not reproduced",
+        (true, false) => format!("reproduced; mend its cause, or {} leaves the event out", skip(failure)),
+        (true, true) => "reproduced".to_owned(),
+        (false, false) => format!("not reproduced; {} tries it again", catch_up(failure)),
+        (false, true) => "not reproduced".to_owned(),
     };
     let digest = if replay.digest_before_matches { "is the recorded one" } else { "is NOT the recorded one" };
     let mut page = Page::of(format_args!("replay     {verdict}"));
@@ -123,9 +131,13 @@ fn text(failure: &Record) -> Page {
     let log_seq = number(failure.log_seq.0);
     let (from, to) = (number(failure.batch_from.0), number(failure.batch_to.0));
     let next = if failure.resolved_at.is_some() {
-        "nothing: a later catch-up passed it"
+        "nothing: a later catch-up passed it".to_owned()
     } else {
-        "restore the event's row from a backup or an export, then `decisiongraph catch-up`: the failure resolves itself; or leave it out with `decisiongraph skip`"
+        format!(
+            "restore the event's row from a backup or an export, then {}: the failure resolves itself; or leave it out with {}",
+            catch_up(failure),
+            skip(failure)
+        )
     };
     let Record { event_id, event_type, trace_id, category, message, digest_before, .. } = failure;
     let Record { attempts, first_seen_at, last_seen_at, .. } = failure;

@@ -10,12 +10,13 @@ use crate::progress::{Lines, Style};
 use crate::session::Access;
 use clap::Args;
 use decisiongraph_actors::admin::{
-    AdminError, AdminReply, AdminRequest, AppendReply, AppendRequest, ExitCode, LineVerdict,
+    AdminError, AdminReply, AdminRequest, AppendReply, AppendRequest, Command, ExitCode, LineVerdict,
 };
 use decisiongraph_actors::engine::Cancel;
-use decisiongraph_projections::Category;
 use decisiongraph_projections::credential_guard::CredentialGuard;
+use decisiongraph_projections::{Category, TenantId};
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 /// Take events in from a file of JSON lines; stop at the first bad line
@@ -61,7 +62,8 @@ impl Import {
             credential_guard: self.credential_guard,
             lines: Vec::new(),
         };
-        let (imported, ended) = import(&connection, asked, request, source, progress).await?;
+        let mut tenants = BTreeSet::new();
+        let (imported, ended) = import(&connection, asked, request, source, progress, &mut tenants).await?;
         let summary = format!(
             "{} lines: {} stored, {} stored before",
             number(imported.lines),
@@ -74,7 +76,7 @@ impl Import {
             // A node applies them by itself.
             let mut page = Page::of(summary);
             if imported.accepted > 0 && !connection.is_node() {
-                page.ours("Apply them with `decisiongraph catch-up`.");
+                page.line(format_args!("Apply them with {}.", apply(&tenants)));
             }
             context.output.page(&page)?;
         } else {
@@ -85,12 +87,21 @@ impl Import {
     }
 }
 
+/// What applies the events of these tenants. None: a node of another release did not say whose they are.
+fn apply(tenants: &BTreeSet<TenantId>) -> Command {
+    match tenants.iter().collect::<Vec<_>>().as_slice() {
+        [one] => Command::of("catch-up", one),
+        _ => Command::about_all("catch-up --all-tenants"),
+    }
+}
+
 async fn import(
     connection: &Connection,
     mut asked: Asked,
     without_lines: AppendRequest,
     mut source: LineSource,
     mut progress: Lines,
+    tenants: &mut BTreeSet<TenantId>,
 ) -> Result<(Imported, ExitCode), AdminError> {
     let mut imported = Imported::default();
     loop {
@@ -113,6 +124,9 @@ async fn import(
         if let Some(refused) = reply.verdicts.first() {
             progress.stop();
             return Err(stopped(refused, &reply, imported, first, last));
+        }
+        if tenants.len() <= 1 {
+            tenants.extend(reply.tenants);
         }
         imported.lines += count;
         imported.accepted += reply.accepted;

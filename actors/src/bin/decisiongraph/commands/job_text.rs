@@ -2,9 +2,29 @@
 
 use crate::output::{digest_short, duration, number, or_dash};
 use crate::page::Page;
-use decisiongraph_actors::admin::Command;
+use decisiongraph_actors::admin::{AdminReply, Command};
 use decisiongraph_actors::engine::report::{RunReport, ScopeReport};
 use decisiongraph_store::{Failure, Run, RunMode, RunState};
+
+/// A job that went as it should, on one line.
+pub fn line_of(report: &RunReport) -> String {
+    let scopes = report.scopes.len();
+    match report.run.mode {
+        RunMode::Verify => format!("no drift in {scopes} projections"),
+        _ => {
+            let events: u64 = report.scopes.iter().map(|scope| scope.events).sum();
+            format!("{} events applied in {scopes} projections", number(events))
+        }
+    }
+}
+
+/// [`report`] of a reply that is one.
+pub fn of_reply(reply: &AdminReply) -> Page {
+    match reply {
+        AdminReply::Job(job) => report(job),
+        _ => Page::default(),
+    }
+}
 
 /// The report of a catch-up, rebuild or verify.
 pub fn report(report: &RunReport) -> Page {

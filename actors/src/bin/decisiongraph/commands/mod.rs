@@ -25,6 +25,7 @@ pub mod runs;
 pub mod status;
 pub mod steer;
 pub mod subgraph;
+pub mod tenants;
 pub mod trace;
 pub mod tree;
 mod unreadable;
@@ -38,8 +39,9 @@ use crate::output::Output;
 use crate::progress::{Following, Style};
 use crate::session::Access;
 use decisiongraph_actors::admin::{AdminError, AdminReply, AdminRequest, ExitCode, of_job};
-use decisiongraph_actors::engine::Control;
-use decisiongraph_projections::Category;
+use decisiongraph_actors::engine::{Cancel, Control};
+use decisiongraph_projections::{Category, TenantId};
+use tenants::AllTenants;
 
 /// What a command works with.
 pub struct Context {
@@ -62,6 +64,7 @@ pub async fn run(cli: Cli, output: Output) -> Result<ExitCode, AdminError> {
         Command::Verify(command) => command.run(&context).await,
         Command::Status(command) => command.run(&context).await,
         Command::Health(command) => command.run(&context).await,
+        Command::Tenants(command) => command.run(&context).await,
         Command::Tree(command) => command.run(&context).await,
         Command::Why(command) => command.run(&context).await,
         Command::Digest(command) => command.run(&context).await,
@@ -102,17 +105,40 @@ impl Context {
             interrupt::ends_at_once();
             return runs::print(self, &AdminReply::Run(connection.detached(request).await?));
         }
-        let mut control = Control::default();
-        interrupt::asks_first(control.cancel.clone(), self.output.json);
-        let following = Following::start(Style::of(&self.globals), &mut control);
-        let reply = connection.job(request, &control).await;
-        let interrupted = control.cancel.is_requested();
-        drop(control);
-        following.stop().await;
-        let reply = reply?;
+        let cancel = Cancel::default();
+        interrupt::asks_first(cancel.clone(), self.output.json);
+        let reply = self.followed(&connection, request, &cancel).await?;
         let AdminReply::Job(report) = &reply else { return Err(unexpected()) };
         self.output.reply(&reply, || job_text::report(report))?;
-        Ok(of_job(report, interrupted))
+        Ok(of_job(report, cancel.is_requested()))
+    }
+
+    /// Runs a job to its end and shows how far it is meanwhile.
+    async fn followed(
+        &self,
+        connection: &Connection,
+        request: AdminRequest,
+        cancel: &Cancel,
+    ) -> Result<AdminReply, AdminError> {
+        let mut control = Control { cancel: cancel.clone(), ..Control::default() };
+        let following = Following::start(Style::of(&self.globals), &mut control);
+        let reply = connection.job(request, &control).await;
+        drop(control);
+        following.stop().await;
+        reply
+    }
+
+    /// A job over the tenant that is meant, or over all of them.
+    async fn job_over(
+        &self,
+        all: AllTenants,
+        detach: bool,
+        make: impl Fn(Option<TenantId>) -> AdminRequest,
+    ) -> Result<ExitCode, AdminError> {
+        if all.all_tenants {
+            return self.over_all(|tenant| make(Some(tenant)), job_text::of_reply).await;
+        }
+        self.job(make(self.globals.tenant.clone()), detach).await
     }
 }
 

@@ -1,5 +1,6 @@
 //! `rebuild`: a new generation from the log's origin, then an atomic flip.
 
+use super::tenants::AllTenants;
 use super::{Context, unexpected, verify};
 use crate::output::{bytes, duration, number, or_dash};
 use crate::page::Page;
@@ -22,23 +23,36 @@ pub struct Rebuild {
     #[arg(long)]
     dry_run: bool,
     /// Print the job and return: the node goes on with it by itself
-    #[arg(long, conflicts_with = "check")]
+    #[arg(long, conflicts_with_all = ["check", "all_tenants"])]
     detach: bool,
+    #[command(flatten)]
+    all: AllTenants,
 }
 
 impl Rebuild {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
-        let request = verify::request(context, self.detach);
+        let request = |tenant| verify::request(context, tenant, self.detach);
         if self.dry_run {
-            return context.job(AdminRequest::Verify(request), self.detach).await;
+            return context.job_over(self.all, self.detach, |tenant| AdminRequest::Verify(request(tenant))).await;
         }
         if !self.check {
-            return context.job(AdminRequest::Rebuild(request), self.detach).await;
+            return context.job_over(self.all, self.detach, |tenant| AdminRequest::Rebuild(request(tenant))).await;
         }
-        let reply = context.ask(AdminRequest::RebuildCheck(request)).await?;
+        if self.all.all_tenants {
+            let make = |tenant| AdminRequest::RebuildCheck(request(Some(tenant)));
+            return context.over_all(make, of_reply).await;
+        }
+        let reply = context.ask(AdminRequest::RebuildCheck(request(context.globals.tenant.clone()))).await?;
         let AdminReply::RebuildCheck(check) = &reply else { return Err(unexpected()) };
         context.output.reply(&reply, || text(check))?;
         Ok(ExitCode::OK)
+    }
+}
+
+fn of_reply(reply: &AdminReply) -> Page {
+    match reply {
+        AdminReply::RebuildCheck(check) => text(check),
+        _ => Page::default(),
     }
 }
 

@@ -119,7 +119,7 @@ fn text(status: &StatusReply) -> Page {
         free => {
             let (scopes, them) = if free == 1 { ("scope needs", "it") } else { ("scopes need", "each of them") };
             page.line(format_args!(
-                "{} {scopes} no owner now: everything is applied, and the next event brings {them} to its node (`why --all` says to which).",
+                "{} {scopes} no owner now: everything is applied, and the next event brings {them} to its node (`decisiongraph why --all` says to which).",
                 number(free as u64)
             ));
         }

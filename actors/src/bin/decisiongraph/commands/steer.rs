@@ -1,10 +1,12 @@
 //! `pause`, `resume`, `retry` and `skip`: what an operator decides about a scope.
 
+use super::tenants::AllTenants;
 use super::{Context, status, unexpected};
 use crate::output::number;
 use crate::page::Page;
 use clap::Args;
-use decisiongraph_actors::admin::{AdminError, AdminReply, AdminRequest, ExitCode, SteerReply};
+use decisiongraph_actors::admin::{AdminError, AdminReply, AdminRequest, Command, ExitCode, SteerReply};
+use decisiongraph_projections::TenantId;
 use decisiongraph_store::Skip as Record;
 
 /// Leave the events of a projection alone until `resume`
@@ -16,27 +18,34 @@ pub struct Pause {
     /// Why, for whoever finds it paused
     #[arg(long, value_name = "TEXT", default_value = "no reason given")]
     reason: String,
+    #[command(flatten)]
+    all: AllTenants,
 }
 
 impl Pause {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
-        let filter = status::filter(context);
-        let (tenant, projection) = (filter.tenant, filter.projection);
-        let request = AdminRequest::Pause { tenant, projection, reason: self.reason, by: me() };
-        print(context, &context.ask(request).await?)
+        let make = |tenant| AdminRequest::Pause {
+            tenant,
+            projection: context.globals.projection(),
+            reason: self.reason.clone(),
+            by: me(),
+        };
+        steer(context, self.all, make).await
     }
 }
 
 /// Go on with what `pause` stopped
 #[derive(Args)]
 #[command(after_help = "Example:\n  decisiongraph resume --projection trace_summary")]
-pub struct Resume {}
+pub struct Resume {
+    #[command(flatten)]
+    all: AllTenants,
+}
 
 impl Resume {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
-        let filter = status::filter(context);
-        let request = AdminRequest::Resume { tenant: filter.tenant, projection: filter.projection };
-        print(context, &context.ask(request).await?)
+        let make = |tenant| AdminRequest::Resume { tenant, projection: context.globals.projection() };
+        steer(context, self.all, make).await
     }
 }
 
@@ -45,12 +54,15 @@ impl Resume {
 /// A node does so by itself now and then; this does not wait for it. Without a node it is a catch-up.
 #[derive(Args)]
 #[command(after_help = "Example:\n  decisiongraph retry --tenant acme --projection trace_summary")]
-pub struct Retry {}
+pub struct Retry {
+    #[command(flatten)]
+    all: AllTenants,
+}
 
 impl Retry {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
-        let filter = status::filter(context);
-        context.job(AdminRequest::Retry { tenant: filter.tenant, projection: filter.projection }, false).await
+        let make = |tenant| AdminRequest::Retry { tenant, projection: context.globals.projection() };
+        context.job_over(self.all, false, make).await
     }
 }
 
@@ -64,9 +76,21 @@ pub fn me() -> Option<String> {
     })
 }
 
-fn print(context: &Context, reply: &AdminReply) -> Result<ExitCode, AdminError> {
-    let AdminReply::Steered(steered) = reply else { return Err(unexpected()) };
-    context.output.reply(reply, || text(steered))?;
+/// Of the tenant that is meant, or of all of them.
+async fn steer(
+    context: &Context,
+    all: AllTenants,
+    make: impl Fn(Option<TenantId>) -> AdminRequest,
+) -> Result<ExitCode, AdminError> {
+    let of_reply = |reply: &AdminReply| match reply {
+        AdminReply::Steered(steered) => text(steered),
+        _ => Page::default(),
+    };
+    if all.all_tenants {
+        return context.over_all(|tenant| make(Some(tenant)), of_reply).await;
+    }
+    let reply = context.ask(make(context.globals.tenant.clone())).await?;
+    context.output.reply(&reply, || of_reply(&reply))?;
     Ok(ExitCode::OK)
 }
 
@@ -127,11 +151,12 @@ impl Skip {
 }
 
 fn skip_text(skip: &Record) -> Page {
+    let command = |words: &str| Command::of_scope(words, &skip.tenant, &skip.projection);
     let next = match &skip.revoked_at {
         Some(at) => {
-            format!("revoked {at}; `decisiongraph rebuild --projection {}` writes the rows with it", skip.projection)
+            format!("revoked {at}; {} writes the rows with it", command("rebuild"))
         }
-        None => "holds from the next batch on; `decisiongraph catch-up` passes it".to_owned(),
+        None => format!("holds from the next batch on; {} passes it", command("catch-up")),
     };
     let Record { event_id, trace_id, tenant, projection, failure_id, reason, skipped_by, skipped_at, .. } = skip;
     let log_seq = number(skip.log_seq.0);

@@ -7,7 +7,8 @@ use crate::page::Page;
 use crate::tree_text;
 use clap::Args;
 use decisiongraph_actors::admin::{
-    AdminError, AdminReply, AdminRequest, ExitCode, Partial, PeerReply, PeerRequest, TreeReply, TreeRequest, TreesReply,
+    AdminError, AdminReply, AdminRequest, Command, ExitCode, Partial, PeerReply, PeerRequest, TreeReply, TreeRequest,
+    TreesReply,
 };
 use decisiongraph_projections::Category;
 use std::io::IsTerminal as _;
@@ -163,7 +164,10 @@ fn is_meant(of: Option<&str>, reply: &TreeReply) -> Result<(), AdminError> {
             Category::NotFound,
             format!("the node `{name}` is not the one that answers: that is `{}`", reply.node.name),
         )
-        .next(format!("ask that node itself (--node ADDR), or `decisiongraph tree --of {}`", reply.node.name))),
+        .next(format!(
+            "ask that node itself (--node ADDR), or {}",
+            Command::about_all("tree --of").word(&reply.node.name)
+        ))),
         _ => Ok(()),
     }
 }

@@ -1,8 +1,10 @@
 //! `verify`: proof that rows, digests and log agree.
 
 use super::Context;
+use super::tenants::AllTenants;
 use clap::Args;
 use decisiongraph_actors::admin::{AdminError, AdminRequest, ExitCode, JobRequest};
+use decisiongraph_projections::TenantId;
 
 /// Compare the stored digest, the live rows and the log; change nothing
 ///
@@ -12,20 +14,23 @@ use decisiongraph_actors::admin::{AdminError, AdminRequest, ExitCode, JobRequest
 #[command(after_help = "Example:\n  decisiongraph verify --projection context_graph --json")]
 pub struct Verify {
     /// Print the job and return: the node goes on with it by itself
-    #[arg(long)]
+    #[arg(long, conflicts_with = "all_tenants")]
     detach: bool,
+    #[command(flatten)]
+    all: AllTenants,
 }
 
 impl Verify {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
-        context.job(AdminRequest::Verify(request(context, self.detach)), self.detach).await
+        let make = |tenant| AdminRequest::Verify(request(context, tenant, self.detach));
+        context.job_over(self.all, self.detach, make).await
     }
 }
 
-/// The scopes that the global flags name.
-pub fn request(context: &Context, detach: bool) -> JobRequest {
+/// The scopes of this tenant that the global flags name.
+pub fn request(context: &Context, tenant: Option<TenantId>, detach: bool) -> JobRequest {
     JobRequest {
-        tenant: context.globals.tenant.clone(),
+        tenant,
         projection: context.globals.projection(),
         until: None,
         run_id: context.globals.request_id,
