@@ -112,7 +112,12 @@ fn a_node_answers_every_command_as_this_process_would() {
         let mut args: Vec<&str> = args.iter().map(String::as_str).collect();
         args.extend_from_slice(flags);
         args.push("--json");
-        told(&if args[0] == "append" { cli.pipe(&args, offered.as_bytes()) } else { cli.run(&args) })
+        let mut ended = if args[0] == "append" { cli.pipe(&args, offered.as_bytes()) } else { cli.run(&args) };
+        // Commands that are told lead back to where the asker was.
+        if !flags.is_empty() {
+            ended.stderr = ended.stderr.replace(&format!(" {}", flags.join(" ")), "");
+        }
+        told(&ended)
     };
     let mut script = script();
     script.push(vec!["append".to_owned(), "-".to_owned()]);

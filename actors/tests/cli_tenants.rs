@@ -613,6 +613,30 @@ async fn what_a_node_tells_leads_back_to_that_node() {
     assert!(next.contains("`decisiongraph events --tenant globex --node unix:"), "{next}");
 }
 
+#[test]
+fn the_command_that_makes_lines_of_another_file_goes_where_the_import_was_to_go() {
+    let place = |cli: Cli| Place {
+        flags: vec!["--data-dir".to_owned(), cli.data_dir().display().to_string()],
+        cli,
+        node: None,
+        _database: None,
+    };
+    let place = place(Cli::new());
+    let tenant = "o'neil & co";
+    let copyist = Copyist { place: &place, tenant };
+    let utf_16: Vec<u8> = trace("t").join("\n").encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let file = place.cli.file("lines of utf 16.jsonl", utf_16);
+    for command in ["import", "append"] {
+        let ended = copyist.run(&[command, file.to_str().expect("UTF-8"), "--credential-guard", "reference"]);
+        let next = ended.stderr.split_once("run `").and_then(|(_, next)| next.split_once('`')).expect("a command").0;
+        assert!(next.contains(&format!("| decisiongraph {command} --tenant ")), "{next}");
+        assert!(next.contains("--credential-guard reference - --data-dir "), "{next}");
+        assert_eq!(copyist.in_a_shell(next), 0, "{next}");
+        let events = place.json(&["events", "--tenant", tenant]);
+        assert_eq!(events["events"].as_array().map(Vec::len), Some(trace("t").len()), "{events}");
+    }
+}
+
 /// Waits until the node has seen that it is cordoned.
 fn node_says(place: &Place, look: &str) {
     wait_until("the node knows", || place.run(&[look]).stdout.contains("uncordon"));

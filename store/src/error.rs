@@ -5,7 +5,7 @@ use decisiongraph_projections::{Category, Refusal};
 
 /// Next step where the schema is missing or old.
 pub const NEXT_MIGRATE: &str =
-    "run `decisiongraph migrate --database URL` as the role that owns the schema; a node then goes on by itself";
+    "have the role that owns the schema run `decisiongraph migrate`; a node then goes on by itself";
 
 /// What a store call may answer.
 pub type Result<T> = std::result::Result<T, StoreError>;

@@ -10,6 +10,8 @@ use std::fmt;
 
 /// How every command starts where it is shown.
 const START: &str = "`decisiongraph ";
+/// How one starts that reads what another program writes.
+const FED: &str = "| decisiongraph ";
 /// First words of commands that mean one tenant: `default` when none is named.
 const OF_A_TENANT: [&str; 14] = [
     "catch-up",
@@ -67,6 +69,11 @@ impl Command {
         let between = if value.starts_with('-') { '=' } else { ' ' };
         Command(format!("{} {flag}{between}{value}", self.0))
     }
+
+    /// The same, reading what another program writes.
+    pub fn fed_by(&self, program: &str) -> String {
+        format!("`{program} {FED}{}`", self.0)
+    }
 }
 
 impl fmt::Display for Command {
@@ -77,20 +84,20 @@ impl fmt::Display for Command {
 
 /// The text with `flags` at the end of every command in it that reaches a database or node.
 pub fn addressed(text: &str, flags: &str) -> String {
-    let mut parts = text.split(START);
-    let mut out = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        out.push_str(START);
-        let (command, rest) = part.split_at(part.find('`').unwrap_or(0));
+    let (mut out, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(at) = [START, FED].iter().filter_map(|start| Some(rest.find(start)? + start.len())).min() {
+        let (before, found) = rest.split_at(at);
+        let command;
+        (command, rest) = found.split_at(found.find('`').unwrap_or(0));
+        out.push_str(before);
         out.push_str(command);
         let first = command.split(' ').next().unwrap_or_default();
         if !(flags.is_empty() || first.is_empty() || command.ends_with("--help") || REACH_NOTHING.contains(&first)) {
             out.push(' ');
             out.push_str(flags);
         }
-        out.push_str(rest);
     }
-    out
+    out + rest
 }
 
 #[cfg(test)]
@@ -113,13 +120,15 @@ mod tests {
         let _ = Command::about_all("rebuild --projection precedent_index");
     }
 
-    /// Sources of this repository's programs: file, number and text of each line that is no comment.
+    /// Sources of this repository's programs, and pages about them: file, number and text of each line that is no comment.
     fn lines_of(folder: &std::path::Path, found: &mut Vec<(String, String)>) {
         for entry in std::fs::read_dir(folder).expect("a folder") {
             let path = entry.expect("an entry").path();
             if path.is_dir() {
                 lines_of(&path, found);
-            } else if path.extension().is_some_and(|ext| ext == "rs") && !path.ends_with("admin/command.rs") {
+            } else if path.extension().is_some_and(|ext| ext == "rs" || ext == "md")
+                && !path.ends_with("admin/command.rs")
+            {
                 let text = std::fs::read_to_string(&path).expect("reads");
                 let lines = text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//"));
                 found.extend(lines.map(|(at, line)| (format!("{}:{}", path.display(), at + 1), line.to_owned())));
@@ -132,7 +141,7 @@ mod tests {
     fn no_text_of_the_program_has_an_incomplete_command_in_it() {
         let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
         let mut lines = Vec::new();
-        for folder in ["src", "../store/src", "../projections/src"] {
+        for folder in ["src", "../store/src", "../projections/src", "../docs/operations"] {
             lines_of(&here.join(folder), &mut lines);
         }
         assert!(lines.len() > 10_000, "{}", lines.len());
@@ -140,10 +149,12 @@ mod tests {
             for command in line.split(START).skip(1) {
                 let command = command.split('`').next().unwrap_or_default();
                 let first = command.split(' ').next().unwrap_or_default();
-                let of_tenant = OF_A_TENANT.contains(&first) && !command.contains("--all-tenants");
-                let to_fill = command.split(' ').any(|word| ["ID", "NODE", "COMMAND"].contains(&word));
-                // What a log event means is told in a page, to somebody who has no event yet.
-                assert!(!(of_tenant || to_fill) || place.contains("telemetry/signals.rs"), "{place}: {line}");
+                let page = place.contains(".md:") || place.contains("telemetry/signals.rs");
+                let named = command.contains("--all-tenants") || page && command.contains("--tenant");
+                let to_fill = |word| ["ID", "NODE", "COMMAND", "URL", "TENANT", "PROJECTION"].contains(&word);
+                assert!(!OF_A_TENANT.contains(&first) || named, "{place}: {line}");
+                // A page is for somebody who has no event, failure or run yet.
+                assert!(page || !command.split(' ').any(to_fill), "{place}: {line}");
             }
         }
     }
@@ -153,6 +164,8 @@ mod tests {
         let text = "start one (`decisiongraph node`), or `decisiongraph retry --tenant a`; the `decisiongraph` of the node; `decisiongraph ";
         let expected = "start one (`decisiongraph node`), or `decisiongraph retry --tenant a --node unix:/s`; the `decisiongraph` of the node; `decisiongraph ";
         assert_eq!(addressed(text, "--node unix:/s"), expected);
+        let fed = Command::about_all("import -").fed_by("zcat log.gz");
+        assert_eq!(addressed(&fed, "--node unix:/s"), "`zcat log.gz | decisiongraph import - --node unix:/s`");
         assert_eq!(addressed(text, ""), text);
     }
 }

@@ -85,7 +85,9 @@ pub fn next_step(scope: &ScopeStatus) -> Option<String> {
         ScopeState::Paused => format!("let it go on: {}", of_scope("resume")),
         ScopeState::Waiting => "the appender has to end: see `mark`, or `decisiongraph status`".to_owned(),
         ScopeState::Behind if scope.owner_live => {
-            format!("nothing yet: ask its owner, {}, with `decisiongraph tree`", scope.owner.as_deref().unwrap_or("-"))
+            let owner = scope.owner.as_deref().unwrap_or("-");
+            let tree = Command::about_all("tree").with("--of", owner);
+            format!("nothing yet: {tree} shows what its owner, {owner}, does")
         }
         ScopeState::Behind => {
             "nothing yet: the node starts on it in its turn; `tenants_max` bounds how many".to_owned()

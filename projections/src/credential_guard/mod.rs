@@ -26,10 +26,14 @@ impl CredentialGuard {
 
     /// The guard of this word.
     pub fn parse(word: &str) -> Option<CredentialGuard> {
-        match word {
-            "patterns" => Some(CredentialGuard::Patterns),
-            "reference" => Some(CredentialGuard::Reference),
-            _ => None,
+        [CredentialGuard::Patterns, CredentialGuard::Reference].into_iter().find(|guard| guard.word() == word)
+    }
+
+    /// Its word.
+    pub fn word(self) -> &'static str {
+        match self {
+            CredentialGuard::Patterns => "patterns",
+            CredentialGuard::Reference => "reference",
         }
     }
 

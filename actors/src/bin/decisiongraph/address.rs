@@ -3,7 +3,7 @@
 //! *Never:* shows a password. Without it a command asks for none and is refused; with it, it would stand in a history.
 
 use crate::args::Globals;
-use decisiongraph_actors::admin::{AdminError, AdminReply, addressed};
+use decisiongraph_actors::admin::{AdminError, AdminReply, TreeReply, addressed};
 use decisiongraph_actors::foreign_text::shell_word;
 
 /// The flags of the address, as they were given. What the environment says needs no flag.
@@ -61,10 +61,18 @@ pub fn reply(reply: &AdminReply, flags: &str) -> AdminReply {
             why.scopes.iter_mut().filter_map(|scope| scope.next.as_mut()).for_each(address);
         }
         AdminReply::Status(status) => status.scopes.iter_mut().for_each(|scope| address(&mut scope.why)),
+        AdminReply::Tree(tree) => told_by(tree).for_each(address),
+        AdminReply::Trees(trees) => trees.nodes.iter_mut().flat_map(told_by).for_each(address),
+        AdminReply::Run(run) => run.error.iter_mut().for_each(|error| address(&mut error.message)),
         AdminReply::Job(job) => job.run.error.iter_mut().for_each(|error| address(&mut error.message)),
         _ => {}
     }
     reply
+}
+
+/// The texts of a tree that may tell a command: that of a stopped worker does.
+fn told_by(tree: &mut TreeReply) -> impl Iterator<Item = &mut String> {
+    tree.actors.iter_mut().filter_map(|actor| actor.work.as_mut())
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! `append`: events one by one, each with its verdict.
 
-use super::line_source::{Input, LineSource, Next, credential_guard};
+use super::line_source::{Input, LineSource, Next, command, credential_guard};
 use super::{Context, unexpected};
 use crate::connection::Connection;
 use crate::interrupt::{self, Asked};
@@ -32,7 +32,7 @@ pub struct Append {
 
 impl Append {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
-        let source = LineSource::start("append", &self.input, true)?;
+        let source = LineSource::start(command("append", context, self.credential_guard), &self.input, true)?;
         let connection = Connection::open(&context.globals, Access::Write).await?;
         let asked = interrupt::asks_first(Cancel::default(), context.output.json);
         let mut total = AppendReply::default();

@@ -47,7 +47,7 @@ impl Backup {
                 Category::InvalidArgument,
                 "a backup is made on the machine that has the file",
             )
-            .next(format!("run it there: `decisiongraph backup {name} --data-dir DIR`")));
+            .next("run it there, with --data-dir or --database in place of --node"));
         }
         let connection = Connection::open(&context.globals, Access::Read).await?;
         let database = match &connection {

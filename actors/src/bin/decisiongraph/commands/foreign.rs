@@ -1,7 +1,7 @@
 //! Files that are no JSON lines, known by how they begin, with the command that makes lines of them.
 
 use super::line_source::Input;
-use decisiongraph_actors::admin::AdminError;
+use decisiongraph_actors::admin::{AdminError, Command};
 use decisiongraph_actors::foreign_text::shell_word;
 use decisiongraph_projections::Category;
 
@@ -48,16 +48,16 @@ impl Foreign {
     }
 
     /// Refuses the input, with the whole command that takes it in.
-    pub fn refuse(self, command: &str, input: &Input) -> AdminError {
+    pub fn refuse(self, command: Command, input: &Input) -> AdminError {
         let Foreign { what, program } = self;
         let (name, next) = match input {
-            Input::Stdin => ("stdin".to_owned(), format!("put `{program} |` before `decisiongraph {command} -`")),
+            Input::Stdin => ("stdin".to_owned(), format!("put `{program} |` before {}", command.word("-"))),
             Input::File(path) => {
                 let path = path.display().to_string();
                 // A path that begins with a dash is no option.
                 let word = if path.starts_with('-') { format!("./{path}") } else { path.clone() };
                 let word = shell_word(&word).into_owned();
-                (path, format!("run `{program} {word} | decisiongraph {command} -`"))
+                (path, format!("run {}", command.word("-").fed_by(&format!("{program} {word}"))))
             }
         };
         AdminError::new(Category::InvalidArgument, format!("one JSON object per line is taken; {name} {what}"))

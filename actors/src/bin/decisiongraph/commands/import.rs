@@ -1,6 +1,6 @@
 //! `import`: a file of events, all or up to the first bad line.
 
-use super::line_source::{Input, LineSource, Next, credential_guard};
+use super::line_source::{Input, LineSource, Next, command, credential_guard};
 use super::{Context, unexpected};
 use crate::connection::Connection;
 use crate::interrupt::{self, Asked};
@@ -52,7 +52,7 @@ pub struct Imported {
 
 impl Import {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
-        let source = LineSource::start("import", &self.input, false)?;
+        let source = LineSource::start(command("import", context, self.credential_guard), &self.input, false)?;
         let connection = Connection::open(&context.globals, Access::Write).await?;
         let asked = interrupt::asks_first(Cancel::default(), context.output.json);
         let progress = Lines::start(Style::of(&context.globals), source.size);

@@ -1,10 +1,11 @@
 //! Lines of a file or of stdin, read by a thread of its own, so that reading overlaps with storing and a stalled pipe never holds
 //! up the end of the program. At most two chunks wait.
 
+use super::Context;
 use super::foreign::Foreign;
 use crate::interrupt::Asked;
 use clap::builder::{PathBufValueParser, PossibleValuesParser, TypedValueParser, ValueParser};
-use decisiongraph_actors::admin::{AdminError, OfferedLine};
+use decisiongraph_actors::admin::{AdminError, Command, OfferedLine};
 use decisiongraph_actors::lines::LineReader;
 use decisiongraph_projections::Category;
 use decisiongraph_projections::credential_guard::CredentialGuard;
@@ -44,6 +45,18 @@ pub fn credential_guard() -> ValueParser {
     ValueParser::new(words.map(|word| CredentialGuard::parse(&word).unwrap_or_default()))
 }
 
+/// The command of this name as it was given, without its input.
+pub fn command(name: &str, context: &Context, guard: Option<CredentialGuard>) -> Command {
+    let command = match &context.globals.tenant {
+        Some(tenant) => Command::of(name, tenant),
+        None => Command::about_all(name),
+    };
+    match guard {
+        Some(guard) => command.with("--credential-guard", guard.word()),
+        None => command,
+    }
+}
+
 /// What comes next.
 pub enum Next {
     /// Lines, at least one.
@@ -66,7 +79,7 @@ pub struct LineSource {
 
 impl LineSource {
     /// Opens the input and starts to read, for this command. With `prompt`, a line never waits for one that has not arrived.
-    pub fn start(command: &'static str, input: &Input, prompt: bool) -> Result<LineSource, AdminError> {
+    pub fn start(command: Command, input: &Input, prompt: bool) -> Result<LineSource, AdminError> {
         let (source, size): (Box<dyn Read + Send>, _) = match input {
             Input::Stdin => (Box::new(io::stdin()), None),
             Input::File(path) => {
