@@ -140,7 +140,7 @@ const OF_ALL: [&[&str]; 10] = [
     &["cancel", RUN],
 ];
 /// Commands that are about no tenant, or make one.
-const OF_NONE: [&str; 12] = [
+const OF_NONE: [&str; 13] = [
     "append",
     "backup",
     "cluster",
@@ -148,6 +148,7 @@ const OF_NONE: [&str; 12] = [
     "cordon",
     "demo",
     "drain",
+    "forget",
     "import",
     "migrate",
     "node",

@@ -167,6 +167,53 @@ async fn any_node_answers_for_all_and_names_those_that_it_could_not_ask() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_died_stays_visible_as_dead_until_it_is_back_or_forgotten() {
+    let mut cluster = Cluster::start(3).await;
+    cluster.fill(3);
+    let well = |cluster: &Cluster, of: &[usize]| of.iter().all(|index| cluster.clis[*index].run(&["health"]).code == 0);
+    let state = |cluster: &Cluster, index: usize, name: &str| {
+        let reply = cluster.clis[index].json(&["cluster"]);
+        let members = reply["members"].as_array().expect("a list");
+        members.iter().find(|member| member["node"] == name).map(|member| member["state"].clone())
+    };
+    wait_until("all is well", || well(&cluster, &[0, 1, 2]));
+    cluster.node(1).signal("KILL");
+    assert_eq!(cluster.node(1).ended(), None);
+    // Its lease would run for 30 s more; the links know sooner that its process is gone.
+    for index in [0, 2] {
+        wait_until("everybody says so", || cluster.clis[index].run(&["health"]).stdout.contains("node b: it died"));
+        assert_eq!(state(&cluster, index, "b"), Some("dead".into()));
+        assert_eq!(cluster.clis[index].run(&["health"]).code, 10);
+        assert!(cluster.clis[index].run(&["why"]).stdout.contains("node b: it died"));
+    }
+    let health = cluster.clis[0].run(&["health", "--json"]).json();
+    let findings = health["findings"].as_array().expect("a list");
+    assert_eq!(findings.len(), 1, "{health}");
+    assert!(findings[0]["next"].as_str().expect("text").contains("`decisiongraph forget b"), "{health}");
+    cluster.clis[0].run(&["forget", "c", "--json"]).refused(4, "conflict");
+    cluster.clis[0].run(&["forget", "nobody", "--json"]).refused(5, "not_found");
+
+    // It comes back: as if nothing had happened.
+    cluster.start_node(1, &[]);
+    cluster.wait_until_linked();
+    wait_until("all is well again", || well(&cluster, &[0, 1, 2]));
+
+    // It does not: whoever knows that says so, and what was wanted of it goes with it.
+    assert_eq!(cluster.clis[0].run(&["cordon", "b", "--reason", "disk"]).code, 0);
+    for index in [0, 2] {
+        wait_until("everybody says so", || cluster.clis[index].run(&["health"]).stdout.contains("cordoned by"));
+    }
+    cluster.node(1).signal("KILL");
+    assert_eq!(cluster.node(1).ended(), None);
+    wait_until("it is dead", || state(&cluster, 2, "b") == Some("dead".into()));
+    assert_eq!(cluster.clis[2].run(&["forget", "b"]).code, 0);
+    assert_eq!(state(&cluster, 0, "b"), None);
+    cluster.nodes.remove(1);
+    wait_until("all is well", || [0, 2].iter().all(|index| cluster.clis[*index].run(&["health"]).code == 0));
+    cluster.clis[0].run(&["forget", "b", "--json"]).refused(5, "not_found");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_scope_that_needs_no_owner_says_which_node_its_next_event_brings_it_to() {
     let mut cluster = Cluster::start(2).await;
     cluster.fill(6);

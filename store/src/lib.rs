@@ -129,9 +129,15 @@ pub trait Store: Send + Sync + 'static {
     /// The heartbeat of a node: [`Store::heartbeat`], and what the others have to know of it.
     async fn join(&self, owner: &Owner, ttl: Duration, facts: &MemberFacts) -> Result<()>;
 
-    /// Gives up everything this process holds, whatever its number: its lease is over, so nobody owns its scopes any more. Also said of
-    /// another process that is known to be dead.
+    /// Gives up everything this process holds, whatever its number: nobody owns its scopes any more, and it is no member.
     async fn leave(&self, owner: &Owner) -> Result<()>;
+
+    /// Ends the lease of another process that is known to be gone: nobody owns its scopes any more. It stays among the members, as a dead
+    /// one, until it comes back or is forgotten. Were it alive after all, its next heartbeat brings its lease back.
+    async fn bury(&self, owner: &Owner) -> Result<()>;
+
+    /// Forgets a dead node, and what operators wanted of it. False when no dead node has this name.
+    async fn forget(&self, node: &str) -> Result<bool>;
 
     /// Ends the leases of processes of this machine that are known to be gone ([`process::is_gone`]): their successors need not wait.
     /// Whose they were.

@@ -1,10 +1,12 @@
-//! The members of the cluster, and what an operator wants of one: no more tenants, none at all, or as before. All durable, by name.
+//! The members of the cluster, and what an operator wants of one: no more tenants, none at all, as before, or that it is forgotten. All
+//! durable, by name.
 //!
 //! *Never:* moves a tenant; the nodes do so when they see the change.
 
-use super::AdminError;
 use super::peer::LinkState;
+use super::reply::{Finding, HealthWord};
 use super::steer::{check_reason, who};
+use super::{AdminError, Command};
 use crate::engine::Engine;
 use decisiongraph_projections::Category;
 use decisiongraph_store::{Backend, Cordon, Member, Store};
@@ -41,6 +43,9 @@ pub struct MemberStatus {
     pub protocol: i32,
     /// How long its lease still runs, on the database's clock, milliseconds.
     pub lease_left_ms: u64,
+    /// How long its lease has been over, milliseconds; 0 while it runs.
+    #[serde(default)]
+    pub dead_for_ms: u64,
     /// Since when this incarnation is there, RFC 3339.
     pub joined_at: String,
     /// Who asked that it takes no more tenants, and why.
@@ -100,6 +105,29 @@ pub async fn cluster(store: &dyn Store) -> Result<ClusterReply, AdminError> {
     })
 }
 
+/// Those of these members that take no tenants.
+pub(super) fn out_of_service(members: Vec<Member>) -> Vec<MemberStatus> {
+    members.into_iter().map(status).filter(|member| member.state != MemberState::Active).collect()
+}
+
+/// Why a node takes no tenants, and what ends that. Every node finds the same of every other.
+pub(super) fn missing(member: &MemberStatus) -> Finding {
+    let (message, next) = match &member.cordon {
+        Some(cordon) if member.state != MemberState::Dead => (
+            format!("it takes no more tenants: {} by {}: {}", member.state.as_str(), cordon.by, cordon.reason),
+            format!("{} when it may take tenants again", Command::about_all("uncordon").word(&member.node)),
+        ),
+        _ => (
+            format!(
+                "it died: its lease ended {:.0} s ago without an orderly stop; live nodes take its tenants over",
+                member.dead_for_ms as f64 / 1_000.0
+            ),
+            format!("start it again; if it will not come back: {}", Command::about_all("forget").word(&member.node)),
+        ),
+    };
+    Finding { health: HealthWord::Degraded, subject: format!("node {}", member.node), message, next }
+}
+
 fn status(member: Member) -> MemberStatus {
     MemberStatus {
         state: MemberState::of(&member),
@@ -109,6 +137,7 @@ fn status(member: Member) -> MemberStatus {
         program: member.facts.program,
         protocol: member.facts.protocol,
         lease_left_ms: u64::try_from(member.lease_left.as_millis()).unwrap_or(u64::MAX),
+        dead_for_ms: u64::try_from(member.dead_for.as_millis()).unwrap_or(u64::MAX),
         joined_at: member.joined_at,
         cordon: member.cordon,
         tenants: None,
@@ -139,6 +168,20 @@ pub async fn uncordon(engine: &Engine, node: &str) -> Result<ClusterReply, Admin
     cluster(store).await
 }
 
+/// Forgets a dead node, with what operators wanted of it. `not_found` when no node of that name is known, `conflict` while it lives.
+pub async fn forget(engine: &Engine, node: &str) -> Result<ClusterReply, AdminError> {
+    let store = &**engine.store();
+    if store.forget(node).await? {
+        return cluster(store).await;
+    }
+    member(store, node).await?;
+    Err(AdminError::new(Category::Conflict, format!("node `{node}` lives: its lease runs, so nothing was forgotten"))
+        .next(format!(
+            "stop it with SIGTERM, and it leaves by itself; {} gives its tenants away first",
+            Command::about_all("drain").word(node)
+        )))
+}
+
 async fn known(store: &dyn Store, node: &str) -> Result<(), AdminError> {
     if store.backend() == Backend::Sqlite {
         return Err(AdminError::new(
@@ -147,6 +190,11 @@ async fn known(store: &dyn Store, node: &str) -> Result<(), AdminError> {
         )
         .next("`decisiongraph pause --all-tenants` leaves its scopes alone; SIGTERM stops the node"));
     }
+    member(store, node).await
+}
+
+/// `not_found` when no node of that name is known.
+async fn member(store: &dyn Store, node: &str) -> Result<(), AdminError> {
     if store.view().await?.members().await?.iter().any(|member| member.owner.node == node) {
         return Ok(());
     }

@@ -128,6 +128,7 @@ pub(crate) async fn carry_out(
         }
         AdminRequest::Uncordon { node } => AdminReply::Cluster(cluster::uncordon(engine, &node).await?),
         AdminRequest::Tenants(request) => AdminReply::Tenants(tenants::list(store, request).await?),
+        AdminRequest::Forget { node } => AdminReply::Cluster(cluster::forget(engine, &node).await?),
         AdminRequest::ExportStart => {
             let (mark, view) = (engine.mark().await?.at, store.view().await?);
             let (tenants, strays) = (view.tenants().await?, view.strays(STRAYS_MAX).await?);

@@ -1,6 +1,7 @@
 //! Whether somebody has to act: findings out of the status, decided by pure functions. What to do is said as in [`super::why`].
 
 use super::AdminError;
+use super::cluster::missing;
 use super::reply::{Finding, HealthReply, HealthWord, ScopeState, ScopeStatus, StatusReply};
 use super::request::ScopeFilter;
 use super::status::status;
@@ -21,6 +22,7 @@ pub async fn health(store: &dyn Store, filter: &ScopeFilter) -> Result<HealthRep
 pub(crate) fn findings(status: &StatusReply) -> HealthReply {
     let mut findings: Vec<Finding> = status.scopes.iter().flat_map(scope_findings).collect();
     findings.extend(status.waiting_for.iter().map(held_up_by).filter(|held| held.health != HealthWord::Ok));
+    findings.extend(status.out_of_service.iter().map(missing));
     findings.extend(status.strays.iter().map(|stray| Finding {
         health: HealthWord::Degraded,
         subject: stray.table.clone(),

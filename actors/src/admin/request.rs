@@ -161,6 +161,11 @@ pub enum AdminRequest {
         /// Its name.
         node: String,
     },
+    /// Forget a dead node.
+    Forget {
+        /// Its name.
+        node: String,
+    },
     /// What nodes ask and tell each other.
     Peer(PeerRequest),
     /// The tenants that have events or scopes.
@@ -209,6 +214,7 @@ impl AdminRequest {
             AdminRequest::Cluster => "cluster",
             AdminRequest::Cordon { .. } => "cordon",
             AdminRequest::Uncordon { .. } => "uncordon",
+            AdminRequest::Forget { .. } => "forget",
             AdminRequest::Peer(_) => "peer",
             AdminRequest::Tenants(_) => "tenants",
             AdminRequest::ExportStart => "export_start",
@@ -223,6 +229,7 @@ impl AdminRequest {
             | AdminRequest::Cordon { .. }
             | AdminRequest::Uncordon { .. }
             | AdminRequest::Tenants(_)
+            | AdminRequest::Forget { .. }
             | AdminRequest::Peer(_) => 3,
             _ => 1,
         }
@@ -243,7 +250,8 @@ impl AdminRequest {
             | AdminRequest::ResumeRun { .. }
             | AdminRequest::CancelRun { .. }
             | AdminRequest::Cordon { .. }
-            | AdminRequest::Uncordon { .. } => true,
+            | AdminRequest::Uncordon { .. }
+            | AdminRequest::Forget { .. } => true,
             AdminRequest::RebuildCheck(_)
             | AdminRequest::Status(_)
             | AdminRequest::Health(_)

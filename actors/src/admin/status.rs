@@ -1,5 +1,6 @@
 //! Where each scope stands, and why: read in one snapshot, decided by a pure function ([`explain`]).
 
+use super::cluster::out_of_service;
 use super::handler::projections;
 use super::reply::{ScopeState, ScopeStatus, StatusReply};
 use super::request::ScopeFilter;
@@ -105,6 +106,7 @@ pub async fn status(store: &dyn Store, filter: &ScopeFilter) -> Result<StatusRep
             Some(_) => Vec::new(),
             None => view.strays(STRAYS_MAX).await?,
         },
+        out_of_service: out_of_service(view.members().await?),
     })
 }
 

@@ -72,6 +72,7 @@ fn about(request: &AdminRequest) -> About<'_> {
         | AdminRequest::Cluster
         | AdminRequest::Cordon { .. }
         | AdminRequest::Uncordon { .. }
+        | AdminRequest::Forget { .. }
         | AdminRequest::Peer(_)
         | AdminRequest::Tenants(_)
         | AdminRequest::ExportStart => About::Nobody,

@@ -3,6 +3,7 @@
 //! *Never here:* looking anything up. What the node itself stands in the way of is added by the node ([`crate::node`]).
 
 use super::Command;
+use super::cluster::missing;
 use super::reply::{Finding, HealthWord, ScopeState, ScopeStatus, ScopeWhy, StatusReply, WhyReply};
 use decisiongraph_projections::Category;
 use decisiongraph_store::{Drift, OpenWriter};
@@ -26,7 +27,7 @@ pub fn why(status: &StatusReply, all: bool) -> WhyReply {
         }
     });
     WhyReply {
-        causes: status.waiting_for.iter().map(held_up_by).collect(),
+        causes: status.waiting_for.iter().map(held_up_by).chain(status.out_of_service.iter().map(missing)).collect(),
         scopes: scopes.collect(),
         scopes_total: status.scopes.len() as u64,
         partial: status.partial.clone(),
@@ -162,6 +163,7 @@ mod tests {
             scopes: Vec::new(),
             partial: Vec::new(),
             strays: Vec::new(),
+            out_of_service: Vec::new(),
         }
     }
 

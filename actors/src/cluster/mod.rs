@@ -224,12 +224,13 @@ impl Cluster {
 }
 
 /// Ends the lease of members whose process is gone, as their own machine or their successor says: takeover need not wait for its end.
-/// Were it wrong, the member's next heartbeat would bring its row back, and its workers would be fenced: a pause, nothing else.
+/// They stay among the members, as dead ones. Were it wrong, the member's next heartbeat would bring its lease back, and its workers would
+/// be fenced: a pause, nothing else.
 async fn bury(shared: Shared) {
     loop {
         let (node, incarnation) = shared.links.gone().await;
         shared.database.up().await;
-        match shared.store.leave(&Owner { node: node.clone(), incarnation }).await {
+        match shared.store.bury(&Owner { node: node.clone(), incarnation }).await {
             Ok(()) => {
                 tracing::info!(%node, "the process of this member is gone: its tenants are taken over before its lease is over");
                 shared.poke_cluster();

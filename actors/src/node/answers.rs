@@ -113,7 +113,10 @@ impl NodeAnswers {
             AdminRequest::Health(filter) => Ok(AdminReply::Health(self.health(&filter).await?)),
             AdminRequest::Why { filter, all } => Ok(AdminReply::Why(self.why(&filter, all).await?)),
             AdminRequest::Tree(request) => Ok(AdminReply::Tree(self.tree(&request).await?)),
-            AdminRequest::Cluster | AdminRequest::Cordon { .. } | AdminRequest::Uncordon { .. } => {
+            AdminRequest::Cluster
+            | AdminRequest::Cordon { .. }
+            | AdminRequest::Uncordon { .. }
+            | AdminRequest::Forget { .. } => {
                 let changes = request.changes();
                 let mut reply = self.plain(request).await?;
                 if changes {

@@ -3,7 +3,7 @@
 //! *Guarantees.* `health`, `why` and `/readyz` say the same, because they all ask here.
 
 use super::Shared;
-use crate::admin::{Command, Finding, HealthWord};
+use crate::admin::{Finding, HealthWord};
 use crate::lease_keeper::Unrenewed;
 use crate::store_pool::DatabaseState;
 use std::time::Duration;
@@ -14,8 +14,6 @@ pub const HELD_MAX: Duration = Duration::from_secs(60);
 /// The facts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Condition {
-    /// This node's name.
-    pub node: String,
     /// What is wrong with the database, and for how long; none when it answers.
     pub database_fault: Option<String>,
     /// The next step that fits the fault, where bringing the database back is none.
@@ -28,8 +26,6 @@ pub struct Condition {
     pub mark_held: Option<Duration>,
     /// Whether the node stops.
     pub draining: bool,
-    /// Why operators want this node to take no more tenants.
-    pub cordoned: Option<String>,
     /// No node takes tenants.
     pub nobody_takes: bool,
 }
@@ -38,14 +34,12 @@ impl Condition {
     /// Now.
     pub fn of(shared: &Shared) -> Condition {
         Condition {
-            node: shared.owner.node.clone(),
             database_fault: database_fault(&shared.database.state()),
             database_next: database_next(&shared.database.state()),
             lease_held: !shared.trust.left().is_zero(),
             unrenewed: shared.unrenewed.borrow().clone(),
             mark_held: shared.mark.borrow().held_since.map(|since| since.elapsed()),
             draining: shared.draining(),
-            cordoned: cordoned(shared),
             nobody_takes: shared.places.takes_nobody(),
         }
     }
@@ -72,20 +66,12 @@ impl Condition {
             let message = format!("this node does not hold its lease, so it does not write: {cause}");
             found.push(finding(HealthWord::Degraded, "lease", message, next));
         }
-        let uncordon = Command::about_all("uncordon").word(&self.node);
         if self.nobody_takes {
             found.push(finding(
                 HealthWord::Degraded,
                 "cluster",
                 "every node is cordoned or draining: nobody takes tenants, and projections fall behind".to_owned(),
-                &format!("`decisiongraph cluster` says who asked for it; {uncordon} has this node take tenants again"),
-            ));
-        } else if let Some(why) = &self.cordoned {
-            found.push(finding(
-                HealthWord::Degraded,
-                "cordon",
-                format!("this node takes no more tenants: {why}"),
-                &format!("{uncordon} when it may again"),
+                "`decisiongraph cluster` says who asked for it; the finding of each node has the command that ends it",
             ));
         }
         if let Some(held) = self.mark_held.filter(|held| *held > HELD_MAX) {
@@ -125,14 +111,6 @@ impl Condition {
     }
 }
 
-/// Who cordoned this node, and why.
-fn cordoned(shared: &Shared) -> Option<String> {
-    let members = shared.members.borrow();
-    let cordon = members.iter().find(|member| member.owner == shared.owner)?.cordon.as_ref()?;
-    let what = if cordon.draining { "draining" } else { "cordoned" };
-    Some(format!("{what} by {}: {}", cordon.by, cordon.reason))
-}
-
 /// What is wrong with the database; none when it answers.
 pub fn database_fault(state: &DatabaseState) -> Option<String> {
     match state {
@@ -167,8 +145,7 @@ mod tests {
             (Condition { lease_held: false, ..well.clone() }, "lease", Some("lease: not held: it is being asked for")),
             (Condition { draining: true, ..well.clone() }, "node", Some("draining: the node is stopping")),
             (Condition { mark_held: Some(HELD_MAX * 2), ..well.clone() }, "high_water", None),
-            (Condition { cordoned: Some("cordoned by ada: disk".to_owned()), ..well.clone() }, "cordon", None),
-            (Condition { cordoned: Some("x".to_owned()), nobody_takes: true, ..well.clone() }, "cluster", None),
+            (Condition { nobody_takes: true, ..well.clone() }, "cluster", None),
         ] {
             assert_eq!(condition.findings()[0].subject, subject);
             assert_eq!(condition.ready().err().as_deref(), ready);

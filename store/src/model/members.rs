@@ -24,6 +24,8 @@ pub struct Member {
     pub facts: MemberFacts,
     /// How long its lease still runs, on the database's clock; zero when it is over.
     pub lease_left: Duration,
+    /// How long its lease has been over; zero while it runs.
+    pub dead_for: Duration,
     /// Since when this incarnation is there, RFC 3339.
     pub joined_at: String,
     /// What operators want of it.

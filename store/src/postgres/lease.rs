@@ -46,6 +46,17 @@ pub(super) async fn leave(store: &PostgresStore, owner: &Owner) -> Result<()> {
     tell_members(&client).await
 }
 
+pub(super) async fn bury(store: &PostgresStore, owner: &Owner) -> Result<()> {
+    let what = "end the lease of a dead node";
+    let client = store.connections.get().await?;
+    let statement = client.prepare_cached(include_str!("sql/bury_node.sql")).await.during(what)?;
+    let ended = client.execute(&statement, &[&owner.node, &Key::from(owner.incarnation)]).await.during(what)?;
+    if ended == 0 {
+        return Ok(());
+    }
+    tell_members(&client).await
+}
+
 pub(super) async fn end_of_the_dead(store: &PostgresStore) -> Result<Vec<Owner>> {
     let what = "end the leases of dead processes";
     let client = store.connections.get().await?;

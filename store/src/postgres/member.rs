@@ -58,6 +58,18 @@ pub(super) async fn uncordon(store: &PostgresStore, node: &str) -> Result<()> {
     tell_members(&client).await
 }
 
+pub(super) async fn forget(store: &PostgresStore, node: &str) -> Result<bool> {
+    let what = "forget a node";
+    let client = store.connections.get().await?;
+    let statement = client.prepare_cached(include_str!("sql/forget_node.sql")).await.during(what)?;
+    let forgotten: i64 = client.query_one(&statement, &[&node]).await.during(what)?.get(0);
+    if forgotten == 0 {
+        return Ok(false);
+    }
+    tell_members(&client).await?;
+    Ok(true)
+}
+
 pub(super) async fn members(client: &ClientWrapper) -> Result<Vec<Member>> {
     let what = "list the members";
     let statement = client.prepare_cached(include_str!("sql/members.sql")).await.during(what)?;
@@ -70,6 +82,7 @@ pub(super) async fn members(client: &ClientWrapper) -> Result<Vec<Member>> {
                 owner: Owner { node: row.get(0), incarnation: incarnation.into() },
                 facts: MemberFacts { address: row.get(2), program: row.get(3), protocol: row.get(4) },
                 lease_left: Duration::try_from_secs_f64(left).unwrap_or_default(),
+                dead_for: Duration::try_from_secs_f64(-left).unwrap_or_default(),
                 joined_at: row.get(6),
                 cordon: row.get::<_, Option<bool>>(7).map(|draining| Cordon {
                     draining,

@@ -151,6 +151,15 @@ impl Store for PostgresStore {
         self.judged(lease::leave(self, owner)).await
     }
 
+    async fn bury(&self, owner: &Owner) -> Result<()> {
+        let _overdue = self.connections.overdue(pool::READ_STATEMENTS);
+        self.judged(lease::bury(self, owner)).await
+    }
+
+    async fn forget(&self, node: &str) -> Result<bool> {
+        self.judged(member::forget(self, node)).await
+    }
+
     async fn end_leases_of_the_dead(&self) -> Result<Vec<Owner>> {
         lease::end_of_the_dead(self).await
     }

@@ -37,6 +37,16 @@ pub(super) fn leave(conn: &Connection, owner: &Owner) -> Result<()> {
     Ok(())
 }
 
+/// Ends the lease of a process that is gone. Its row stays: it says that the node died, and when.
+pub(super) fn bury(conn: &Connection, owner: &Owner) -> Result<()> {
+    conn.prepare_cached(
+        "UPDATE dg_node SET expires_at_ms = ?3
+          WHERE node = ?1 AND incarnation = ?2 AND expires_at_ms > ?3 AND not_before_ms <= ?3",
+    )?
+    .execute(params![owner.node, owner.incarnation.as_bytes(), super::now_ms(conn)?])?;
+    Ok(())
+}
+
 /// Ends the leases of processes of this machine that are gone.
 pub(super) fn end_of_the_dead(conn: &Connection) -> Result<Vec<Owner>> {
     let now = super::now_ms(conn)?;

@@ -66,6 +66,16 @@ pub(super) fn uncordon(conn: &Connection, node: &str) -> Result<()> {
     Ok(())
 }
 
+/// Forgets a node whose lease is over, and what operators wanted of it.
+pub(super) fn forget(conn: &Connection, node: &str) -> Result<bool> {
+    let dead = "DELETE FROM dg_node WHERE node = ?1 AND (expires_at_ms <= ?2 OR not_before_ms > ?2)";
+    let forgotten = conn.execute(dead, params![node, super::now_ms(conn)?])? > 0;
+    if forgotten {
+        uncordon(conn, node)?;
+    }
+    Ok(forgotten)
+}
+
 /// Every node that has not left.
 pub(super) fn members(conn: &Connection) -> Result<Vec<Member>> {
     let now = super::now_ms(conn)?;
@@ -82,6 +92,7 @@ pub(super) fn members(conn: &Connection) -> Result<Vec<Member>> {
             owner: Owner { node: row.get(0)?, incarnation: Uuid::from_bytes(incarnation) },
             facts: MemberFacts { address: row.get(2)?, program: row.get(3)?, protocol: row.get(4)? },
             lease_left: Duration::from_millis(u64::try_from(expires - now).unwrap_or(0)),
+            dead_for: Duration::from_millis(u64::try_from(now - expires).unwrap_or(0)),
             joined_at: row.get(6)?,
             cordon,
         });

@@ -186,6 +186,16 @@ impl Store for SqliteStore {
         self.write(move |conn| lease::leave(conn, &owner)).await
     }
 
+    async fn bury(&self, owner: &Owner) -> Result<()> {
+        let owner = owner.clone();
+        self.write(move |conn| lease::bury(conn, &owner)).await
+    }
+
+    async fn forget(&self, node: &str) -> Result<bool> {
+        let node = node.to_owned();
+        self.write(move |conn| member::forget(conn, &node)).await
+    }
+
     async fn end_leases_of_the_dead(&self) -> Result<Vec<Owner>> {
         self.write(lease::end_of_the_dead).await
     }

@@ -105,6 +105,7 @@ every_backend! {
         a_node_says_who_it_is,
         a_command_at_work_is_no_member,
         a_node_that_left_or_died_owns_nothing,
+        a_node_whose_process_is_gone_is_a_dead_member_until_it_is_forgotten,
         a_cordon_holds_by_name,
         tenants_are_handed_over,
         a_hand_over_leaves_others_alone,

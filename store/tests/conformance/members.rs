@@ -62,6 +62,36 @@ pub async fn a_node_that_left_or_died_owns_nothing(blank: Blank) {
     }
 }
 
+pub async fn a_node_whose_process_is_gone_is_a_dead_member_until_it_is_forgotten(blank: Blank) {
+    let fresh = blank.migrated().await;
+    let (gone, you) = (owner("gone"), owner("you"));
+    for node in [&gone, &you] {
+        fresh.store.join(node, LONG, &facts(1)).await.expect("joins");
+    }
+    let scope = Scope::new(&tenant(), catalogue::CONTEXT_GRAPH);
+    acquire(&fresh.store, &scope, &gone).await;
+    assert!(!fresh.store.forget("gone").await.expect("asked"), "it lives");
+    fresh.store.bury(&owner("gone")).await.expect("another incarnation: nothing to do");
+    assert!(members(&fresh).await[0].is_live());
+    fresh.store.bury(&gone).await.expect("its lease is ended");
+    acquire(&fresh.store, &scope, &you).await;
+    let dead = members(&fresh).await.remove(0);
+    assert_eq!((&dead.owner, dead.is_live()), (&gone, false), "it is still told of");
+    fresh.store.bury(&gone).await.expect("again");
+    while members(&fresh).await[0].dead_for.is_zero() {}
+    // Were it alive after all, its next heartbeat would bring it back.
+    fresh.store.join(&gone, LONG, &facts(1)).await.expect("renews");
+    let back = members(&fresh).await.remove(0);
+    assert_eq!((back.is_live(), back.dead_for), (true, Duration::ZERO));
+    fresh.store.bury(&gone).await.expect("its lease is ended");
+    fresh.store.cordon("gone", true, "disk", "ada").await.expect("drains");
+    assert!(fresh.store.forget("gone").await.expect("forgotten"));
+    assert!(!fresh.store.forget("gone").await.expect("asked"), "it is forgotten already");
+    assert_eq!(members(&fresh).await.len(), 1);
+    fresh.store.join(&owner("gone"), LONG, &facts(1)).await.expect("a new node of this name");
+    assert_eq!(members(&fresh).await[0].cordon, None, "what was wanted of the former one is forgotten, too");
+}
+
 pub async fn a_cordon_holds_by_name(blank: Blank) {
     let fresh = blank.migrated().await;
     fresh.store.cordon("n", false, "disk", "ada").await.expect("noted before it is there");

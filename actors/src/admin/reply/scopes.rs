@@ -1,6 +1,6 @@
 //! How scopes stand: status, health, why.
 
-use crate::admin::Partial;
+use crate::admin::{MemberStatus, Partial};
 use crate::worker::LiveScope;
 use decisiongraph_projections::{LogSeq, TenantId};
 use decisiongraph_store::{Backend, Drift, Generation, Lag, OpenWriter, Stray};
@@ -27,6 +27,9 @@ pub struct StatusReply {
     /// What is stored and nobody's, and therefore left out; told when all tenants are asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub strays: Vec<Stray>,
+    /// Nodes that take no tenants: dead, cordoned or draining.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub out_of_service: Vec<MemberStatus>,
 }
 
 /// A scope.

@@ -151,6 +151,7 @@ pub enum Command {
     Cluster(commands::cluster::Cluster),
     Cordon(commands::cluster::Cordon),
     Uncordon(commands::cluster::Uncordon),
+    Forget(commands::cluster::Forget),
     Drain(commands::cluster::Drain),
     Node(commands::node::Node),
     Completions(commands::completions::Completions),

@@ -1,4 +1,4 @@
-//! `cluster`, `cordon`, `uncordon` and `drain`: the nodes, and what an operator wants of one.
+//! `cluster`, `cordon`, `uncordon`, `drain` and `forget`: the nodes, and what an operator wants of one.
 
 use super::{Context, steer, unexpected};
 use crate::output::{duration, number, or_dash};
@@ -77,6 +77,24 @@ impl Uncordon {
     }
 }
 
+/// Forget a node that died and will not come back
+///
+/// A dead node stays listed, and `health` says so, until it starts again, is forgotten, or has been dead for a day. What was cordoned or
+/// drained under its name is forgotten with it.
+#[derive(Args)]
+#[command(after_help = "Example:\n  decisiongraph forget node-2")]
+pub struct Forget {
+    /// The node's name, from `decisiongraph cluster`
+    #[arg(value_name = "NODE")]
+    name: String,
+}
+
+impl Forget {
+    pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
+        print(context, AdminRequest::Forget { node: self.name }).await
+    }
+}
+
 async fn print(context: &Context, request: AdminRequest) -> Result<ExitCode, AdminError> {
     let reply = context.ask(request).await?;
     let AdminReply::Cluster(cluster) = &reply else { return Err(unexpected()) };
@@ -104,7 +122,7 @@ fn text(reply: &ClusterReply) -> Page {
 fn row(member: &MemberStatus, answered_by: Option<&str>) -> Vec<String> {
     let mine = if answered_by == Some(member.node.as_str()) { " *" } else { "" };
     let lease = match member.state {
-        MemberState::Dead => "over".to_owned(),
+        MemberState::Dead => format!("over for {}", duration(member.dead_for_ms as f64 / 1_000.0)),
         _ => duration(member.lease_left_ms as f64 / 1_000.0),
     };
     let because = member.cordon.as_ref().map(|cordon| format!("{} ({})", cordon.reason, cordon.by));

@@ -85,6 +85,7 @@ pub async fn run(cli: Cli, output: Output) -> Result<ExitCode, AdminError> {
         Command::Cluster(command) => command.run(&context).await,
         Command::Cordon(command) => command.run(&context).await,
         Command::Uncordon(command) => command.run(&context).await,
+        Command::Forget(command) => command.run(&context).await,
         Command::Drain(command) => command.run(&context).await,
         Command::Node(command) => command.run(&context).await,
         Command::Completions(command) => command.run(&context),
