@@ -118,31 +118,6 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// The path of the first float at any depth, such as `payload.items[3].price`.
-    pub fn first_float(&self, root: &str) -> Option<String> {
-        if self.has_float() { self.float_path(root) } else { None }
-    }
-
-    fn has_float(&self) -> bool {
-        match self {
-            Json::Float(_) => true,
-            Json::Array(items) => items.iter().any(Json::has_float),
-            Json::Object(members) => members.iter().any(|(_, value)| value.has_float()),
-            _ => false,
-        }
-    }
-
-    fn float_path(&self, root: &str) -> Option<String> {
-        match self {
-            Json::Float(_) => Some(root.to_owned()),
-            Json::Array(items) => {
-                items.iter().enumerate().find_map(|(i, item)| item.float_path(&format!("{root}[{i}]")))
-            }
-            Json::Object(members) => members.iter().find_map(|(key, value)| value.float_path(&format!("{root}.{key}"))),
-            _ => None,
-        }
-    }
-
     /// Calls `visit` with every string *value* (never a key) until it answers true; whether it did.
     pub fn any_string(&self, visit: &mut impl FnMut(&str) -> bool) -> bool {
         match self {
@@ -150,21 +125,6 @@ impl<'a> Json<'a> {
             Json::Array(items) => items.iter().any(|item| item.any_string(visit)),
             Json::Object(members) => members.iter().any(|(_, value)| value.any_string(visit)),
             _ => false,
-        }
-    }
-
-    /// The first string *value* that `wanted` takes, and its path.
-    pub fn string_path(&self, root: &str, wanted: &impl Fn(&str) -> bool) -> Option<(String, &str)> {
-        match self {
-            Json::Str(text) => wanted(text).then(|| (root.to_owned(), &**text)),
-            Json::Array(items) => {
-                let mut places = items.iter().enumerate();
-                places.find_map(|(i, item)| item.string_path(&format!("{root}[{i}]"), wanted))
-            }
-            Json::Object(members) => {
-                members.iter().find_map(|(key, value)| value.string_path(&format!("{root}.{key}"), wanted))
-            }
-            _ => None,
         }
     }
 

@@ -18,6 +18,7 @@ pub mod json_reader;
 pub mod known;
 pub mod open_traces;
 pub mod payload_hash;
+mod place;
 pub mod precedent_index;
 pub mod prior;
 pub mod projection;

@@ -1,0 +1,91 @@
+//! Where in a JSON value something is, as messages tell it: `payload.items[3].price`.
+//!
+//! *Guarantees.* A path is short, and nothing is written on the way to a value: a key may be as long as its event, and a list as wide.
+
+use crate::canonical_json::Json;
+
+/// Longest key in a path, in characters.
+const KEY_CHARS_MAX: usize = 60;
+/// Longest path, in characters.
+const PATH_CHARS_MAX: usize = 300;
+
+impl<'a> Json<'a> {
+    /// The path of the first float at any depth; a long one is cut.
+    pub fn first_float(&self, root: &str) -> Option<String> {
+        self.place(&|value| matches!(value, Json::Float(_))).map(|(place, _)| path(root, place))
+    }
+
+    /// The first string *value* that `wanted` takes, and its path; a long one is cut.
+    pub fn string_path(&self, root: &str, wanted: &impl Fn(&str) -> bool) -> Option<(String, &str)> {
+        let (place, found) = self.place(&|value| value.as_str().is_some_and(wanted))?;
+        Some((path(root, place), found.as_str()?))
+    }
+
+    /// The first value that is neither list nor object and that `wanted` takes, and the way to it, its last step first.
+    fn place(&self, wanted: &impl Fn(&Json<'a>) -> bool) -> Found<'_, 'a> {
+        match self {
+            Json::Array(items) => {
+                items.iter().enumerate().find_map(|(i, item)| behind(Step::Item(i), item.place(wanted)))
+            }
+            Json::Object(members) => {
+                members.iter().find_map(|(key, value)| behind(Step::Member(key), value.place(wanted)))
+            }
+            value => wanted(value).then(|| (Vec::new(), value)),
+        }
+    }
+}
+
+/// A way, its last step first, and the value at its end.
+type Found<'j, 'a> = Option<(Vec<Step<'j>>, &'j Json<'a>)>;
+
+fn behind<'j, 'a>(step: Step<'j>, found: Found<'j, 'a>) -> Found<'j, 'a> {
+    let (mut place, value) = found?;
+    place.push(step);
+    Some((place, value))
+}
+
+/// One step into a value.
+enum Step<'j> {
+    Item(usize),
+    Member(&'j str),
+}
+
+/// The way as text.
+fn path(root: &str, place: Vec<Step<'_>>) -> String {
+    let mut path = root.to_owned();
+    for step in place.into_iter().rev() {
+        match step {
+            Step::Item(index) => path.push_str(&format!("[{index}]")),
+            Step::Member(key) => path.push_str(&format!(".{}", cut(key, KEY_CHARS_MAX))),
+        }
+    }
+    cut(&path, PATH_CHARS_MAX)
+}
+
+/// The text, or its beginning.
+fn cut(text: &str, chars_max: usize) -> String {
+    match text.char_indices().nth(chars_max) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::canonical_json::{DEPTH_MAX, parse};
+
+    #[test]
+    fn a_place_is_told_in_few_words_however_long_the_keys_and_wide_the_lists() {
+        let (key, items) = ("k".repeat(1_000_000), "\"x\",".repeat(300_000));
+        let text = format!(r#"{{"{key}":[{items}1.5,"last"]}}"#);
+        let value = parse(&text).expect("readable").value;
+        let short = format!("payload.{}…", &key[..KEY_CHARS_MAX]);
+        assert_eq!(value.first_float("payload"), Some(format!("{short}[300000]")));
+        let last = value.string_path("payload", &|text| text == "last");
+        assert_eq!(last, Some((format!("{short}[300001]"), "last")));
+        let deep = format!("{}1.5{}", r#"{"key":"#.repeat(DEPTH_MAX), "}".repeat(DEPTH_MAX));
+        let path = parse(&deep).expect("readable").value.first_float("payload").expect("a float");
+        assert!(path.starts_with("payload.key.key") && path.chars().count() == PATH_CHARS_MAX + 1, "{path}");
+    }
+}
