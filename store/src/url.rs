@@ -20,6 +20,13 @@ impl DatabaseUrl {
     /// Reads `postgres://…`, `postgresql://…` or `sqlite:PATH`.
     pub fn parse(text: &str) -> Result<DatabaseUrl> {
         if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+            if text.split_once('@').is_some_and(|(login, _)| login.contains('?')) {
+                return Err(StoreError::new(
+                    Category::InvalidArgument,
+                    "the database URL has a `?` before its `@`, which can be read in two ways: write %3F for a `?` of a password, and %40 \
+                     for an `@` of a parameter",
+                ));
+            }
             return Ok(DatabaseUrl::Postgres(text.to_owned()));
         }
         match text.strip_prefix("sqlite:") {
@@ -37,15 +44,14 @@ impl fmt::Display for DatabaseUrl {
         match self {
             DatabaseUrl::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
             DatabaseUrl::Postgres(url) => {
-                // Whatever stands between `//` and the last `@` of the authority is user and password; query parameters may
-                // hold a password too, so they are left out.
+                // The driver takes what stands before the first `@` for user and password, a `/` included; a password that has an
+                // `@` itself goes on to a later one. Query parameters may hold a password too, so they are left out.
                 let (scheme, rest) = url.split_once("//").unwrap_or(("postgres:", url));
+                let (login, rest) = rest.split_once('@').unwrap_or(("", rest));
                 let rest = rest.split(['?', '#']).next().unwrap_or_default();
-                let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-                let (user, host) = match authority.rsplit_once('@') {
-                    Some((login, host)) => (login.split(':').next().unwrap_or_default(), host),
-                    None => ("", authority),
-                };
+                let rest = rest.rsplit_once('@').map_or(rest, |(_, rest)| rest);
+                let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+                let user = login.split([':', '/', '?']).next().unwrap_or_default();
                 let at = if user.is_empty() { "" } else { "@" };
                 write!(f, "{scheme}//{user}{at}{host}/{path}")
             }
@@ -113,6 +119,8 @@ mod tests {
         for (url, shown) in [
             ("postgres://u:s3cret@h:5432/d?password=s3cret", "postgres://u@h:5432/d"),
             ("postgresql://u:p@ss:w0rd@h/d", "postgresql://u@h/d"),
+            ("postgres://u:c2/VjcmV0+@h/d", "postgres://u@h/d"),
+            ("postgres://u:s3/cr@t/x@h/d?application_name=a@b", "postgres://u@h/d"),
             ("postgres://h/d", "postgres://h/d"),
             ("postgres:///d?host=/run&password=x", "postgres:///d"),
             ("sqlite:a b.db", "sqlite:a b.db"),
@@ -121,7 +129,8 @@ mod tests {
             assert_eq!(parsed.to_string(), shown);
             assert_eq!(format!("{parsed:?}"), format!("DatabaseUrl({shown})"));
         }
-        for bad in ["", "mysql://h", "sqlite:", "h:5432"] {
+        let two_ways = ["postgres://u:s3?cret@h/d", "postgres://h/d?user=u&password=s3cr@t"];
+        for bad in ["", "mysql://h", "sqlite:", "h:5432"].into_iter().chain(two_ways) {
             assert_eq!(DatabaseUrl::parse(bad).expect_err(bad).category, Category::InvalidArgument);
         }
     }
