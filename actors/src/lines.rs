@@ -5,6 +5,8 @@
 //!
 //! *Never here:* JSON, the database.
 
+pub mod foreign;
+
 use crate::admin::{LineFault, OfferedLine};
 use decisiongraph_projections::event::EVENT_BYTES_MAX;
 use std::io::{self, BufRead};

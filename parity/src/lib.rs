@@ -1,11 +1,12 @@
 //! Holds DecisionGraph against its reference: fixture files ([`bundle`]), the checker ([`check`]), seeded workloads
-//! ([`workload`]) and the benchmark ([`bench`]).
+//! ([`workload`]), the benchmark ([`bench`]) and the fuzzer's targets ([`fuzzing`]).
 //!
 //! Nothing depends on this crate. What it says is printed; its exit code is 0 or 1.
 
 pub mod bench;
 pub mod bundle;
 pub mod check;
+pub mod fuzzing;
 pub mod skim;
 pub mod with_postgres;
 pub mod workload;

@@ -18,10 +18,14 @@ use decisiongraph_projections::{Admitted, Category, Refusal, TenantId};
 use decisiongraph_store::{AppendMode, Store, Verdict};
 
 /// A line that is ready to be stored, or is not.
-struct Checked {
-    line: u64,
-    tenant: TenantId,
-    event: Result<Admitted, Refusal>,
+#[derive(Debug)]
+pub struct Checked {
+    /// Its number.
+    pub line: u64,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// The event, or why it is none.
+    pub event: Result<Admitted, Refusal>,
 }
 
 /// Stores what can be stored; see the file's guarantees.
@@ -63,7 +67,7 @@ pub async fn append(engine: &Engine, request: AppendRequest) -> Result<AppendRep
 }
 
 /// Reads one line and makes every check that needs no database.
-fn check(line: OfferedLine, tenant: &TenantId, guard: CredentialGuard) -> Checked {
+pub fn check(line: OfferedLine, tenant: &TenantId, guard: CredentialGuard) -> Checked {
     let OfferedLine { number, text } = line;
     let mut tenant = tenant.clone();
     let event = (|| {

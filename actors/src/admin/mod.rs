@@ -5,7 +5,7 @@
 //!
 //! *Never here:* printing, arguments, SQL, projection rules.
 
-mod append;
+pub mod append;
 mod cluster;
 mod command;
 mod error;

@@ -4,8 +4,8 @@
 use decisiongraph_projections::catalogue;
 use decisiongraph_projections::digest::rolling::RollingDigest;
 use decisiongraph_projections::{
-    Admitted, Changes, Fetch, Hashed, LogEvent, LogSeq, Needs, Prior, Projection, Recalled, Row, RowsNeed, Table,
-    TableChanges,
+    Admitted, Changes, Fetch, Hashed, LogEvent, LogSeq, Needs, Prior, Projected, Projection, Recalled, Row, RowsNeed,
+    Table, TableChanges,
 };
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -66,7 +66,8 @@ fn fold_one(projection: &'static dyn Projection, log: &[LogEvent], batch_events:
             let of_trace = history.get(&**trace).into_iter().flatten().map(|event| Recalled::of(projection, event));
             prior.history.insert(Arc::clone(trace), of_trace.collect());
         }
-        let changes = projection.project(batch, &needs, &prior).changes;
+        let Projected { changes, poison } = projection.project(batch, &needs, &prior);
+        assert_eq!(poison, None, "{} takes every event that an append takes", projection.name());
         let started = Instant::now();
         digest.apply(projection.tables(), &changes);
         digest_time += started.elapsed();

@@ -2,11 +2,12 @@
 //! up the end of the program. At most two chunks wait.
 
 use super::Context;
-use super::foreign::Foreign;
 use crate::interrupt::Asked;
 use clap::builder::{PathBufValueParser, PossibleValuesParser, TypedValueParser, ValueParser};
 use decisiongraph_actors::admin::{AdminError, Command, OfferedLine};
+use decisiongraph_actors::foreign_text::shell_word;
 use decisiongraph_actors::lines::LineReader;
+use decisiongraph_actors::lines::foreign::Foreign;
 use decisiongraph_projections::Category;
 use decisiongraph_projections::credential_guard::CredentialGuard;
 use std::fs::File;
@@ -104,7 +105,7 @@ impl LineSource {
             // A fault of reading shows again at the first line.
             if let Some(foreign) = Foreign::of(source.fill_buf().unwrap_or_default()) {
                 // Nobody waits any more when the command was interrupted.
-                let _ = sender.blocking_send(Err(foreign.refuse(command, &input)));
+                let _ = sender.blocking_send(Err(refuse(foreign, command, &input)));
                 return;
             }
             let mut lines = LineReader::new(source);
@@ -135,6 +136,21 @@ impl LineSource {
             },
         }
     }
+}
+
+/// Refuses an input of another form, with the whole command that takes it in.
+fn refuse(Foreign { what, program }: Foreign, command: Command, input: &Input) -> AdminError {
+    let (name, next) = match input {
+        Input::Stdin => ("stdin".to_owned(), format!("put `{program} |` before {}", command.word("-"))),
+        Input::File(path) => {
+            let path = path.display().to_string();
+            // A path that begins with a dash is no option.
+            let word = if path.starts_with('-') { format!("./{path}") } else { path.clone() };
+            let word = shell_word(&word).into_owned();
+            (path, format!("run {}", command.word("-").fed_by(&format!("{program} {word}"))))
+        }
+    };
+    AdminError::new(Category::InvalidArgument, format!("one JSON object per line is taken; {name} {what}")).next(next)
 }
 
 /// A fault of the input, not of the data.

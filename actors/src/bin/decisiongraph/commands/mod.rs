@@ -11,7 +11,6 @@ pub mod edges;
 pub mod events;
 pub mod export;
 pub mod failures;
-mod foreign;
 pub mod health;
 pub mod import;
 mod job_text;

@@ -1,17 +1,12 @@
-//! Files that are no JSON lines, known by how they begin, with the command that makes lines of them.
-
-use super::line_source::Input;
-use decisiongraph_actors::admin::{AdminError, Command};
-use decisiongraph_actors::foreign_text::shell_word;
-use decisiongraph_projections::Category;
+//! Files that are no JSON lines, known by how they begin, with the program that makes lines of them.
 
 /// Another form than one JSON object a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Foreign {
     /// The words for it.
-    what: &'static str,
+    pub what: &'static str,
     /// The program that writes lines, and its arguments.
-    program: &'static str,
+    pub program: &'static str,
 }
 
 const PACKED: [(&[u8], Foreign); 4] = [
@@ -45,23 +40,6 @@ impl Foreign {
             }
             _ => None,
         }
-    }
-
-    /// Refuses the input, with the whole command that takes it in.
-    pub fn refuse(self, command: Command, input: &Input) -> AdminError {
-        let Foreign { what, program } = self;
-        let (name, next) = match input {
-            Input::Stdin => ("stdin".to_owned(), format!("put `{program} |` before {}", command.word("-"))),
-            Input::File(path) => {
-                let path = path.display().to_string();
-                // A path that begins with a dash is no option.
-                let word = if path.starts_with('-') { format!("./{path}") } else { path.clone() };
-                let word = shell_word(&word).into_owned();
-                (path, format!("run {}", command.word("-").fed_by(&format!("{program} {word}"))))
-            }
-        };
-        AdminError::new(Category::InvalidArgument, format!("one JSON object per line is taken; {name} {what}"))
-            .next(next)
     }
 }
 
