@@ -37,6 +37,5 @@ bench: ## the measures of docs/benchmarks, on a throw-away PostgreSQL and on the
 	$(PARITY) bench
 	$(PARITY) bench --database embedded
 
-soak: install-postgres ## the large sizes: hours, not minutes
-	cargo test --workspace --no-run
-	DECISIONGRAPH_SOAK=1 cargo run --quiet --package decisiongraph-parity -- with-postgres -- .ci/tests --nocapture --test-threads=1
+soak: install-postgres ## the large sizes and a minute of fuzzing per target: two hours, and a table at the end (target/soak/report.md)
+	.ci/soak

@@ -11,6 +11,7 @@ use decisiongraph_store::throwaway::{Server, StopMode};
 use decisiongraph_store::{AppendMode, DatabaseUrl, RunMode, Store, StoreOptions, Verdict, launch, open};
 use fleet_support::observer::Observer;
 use fleet_support::proxy::Proxy;
+use fleet_support::servers::{cut_replica, last_and_cursor, server};
 use fleet_support::*;
 use node_support::{named, rounds, until};
 use std::process::Stdio;
@@ -19,16 +20,6 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 const TENANTS: usize = 4;
-
-/// A server of its own with a database, and the database's name.
-async fn server() -> (Server, String) {
-    let server = Server::start().await.expect("a server");
-    let database = server.fresh_database().await.expect("a database");
-    let name = database.name().to_owned();
-    // The server is removed as a whole.
-    std::mem::forget(database);
-    (server, name)
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn immediate_restarts_lose_nothing() {
@@ -85,23 +76,6 @@ async fn insistent(
             Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
         }
     }
-}
-
-/// Waits until the replica has all that the primary has, and lets it receive no more.
-async fn cut_replica(primary: &Server, replica: &Server, database: &str) {
-    replica.has_replayed(primary).await.expect("the replica follows");
-    replica.disconnect().await.expect("disconnected");
-    let there = Observer::of(&replica.url_of(database));
-    until("it receives nothing more", PATIENCE, async || {
-        there.rows("SELECT 1 FROM pg_stat_wal_receiver", &[]).await.is_some_and(|rows| rows.is_empty())
-    })
-    .await;
-}
-
-async fn last_and_cursor(observer: &Observer) -> (i64, i64) {
-    let sql = "SELECT (SELECT coalesce(max(log_seq), 0) FROM dg_event_log), (SELECT coalesce(max(cursor_seq), 0) FROM dg_scope)";
-    let rows = observer.rows(sql, &[]).await.expect("the database answers");
-    (rows[0].get(0), rows[0].get(1))
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,6 @@ mod support;
 
 use decisiongraph_actors::engine::RunRequest;
 use decisiongraph_actors::replay::ReplayMessage;
-use decisiongraph_actors::supervision::ActorEntry;
 use decisiongraph_projections::catalogue;
 use decisiongraph_store::{RunMode, RunState};
 use node_support::*;
@@ -16,24 +15,6 @@ use support::Db;
 use uuid::Uuid;
 
 const TENANTS: usize = 4;
-
-/// Keeps the kills below each supervisor's intensity, as its budget in the dump says.
-struct Pace(HashMap<String, Vec<Instant>>);
-
-impl Pace {
-    /// Whether a child of this supervisor may be killed now: it keeps at least half of what it allows.
-    fn allows(&mut self, parent: &ActorEntry) -> bool {
-        let Some(budget) = parent.budget else { return false };
-        let kills = self.0.entry(parent.path.clone()).or_default();
-        let period = Duration::from_millis(budget.period_ms);
-        kills.retain(|at| at.elapsed() < period);
-        if kills.len() as u32 >= budget.allowed.div_ceil(2).max(1) || budget.in_window >= budget.allowed.div_ceil(2) {
-            return false;
-        }
-        kills.push(Instant::now());
-        true
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn random_kills_lose_nothing() {
@@ -46,7 +27,7 @@ async fn random_kills_lose_nothing() {
     let (batch, pause) = if soak() { (200, Duration::from_millis(250)) } else { (5, Duration::from_millis(25)) };
     let node = start(&store, "killed", batch, bounds()).await;
     let appenders = Appenders::start(&store, TENANTS, pause);
-    let mut pace = Pace(HashMap::new());
+    let mut pace = Pace::default();
     let mut killed: HashMap<String, u32> = HashMap::new();
     let mut done = 0;
     let mut job: Option<Uuid> = None;
@@ -62,19 +43,9 @@ async fn random_kills_lose_nothing() {
             let _ = replay.call(|reply| ReplayMessage::Start(id, request, reply), Some(Duration::from_secs(5))).await;
             job = Some(id);
         }
-        let entries = node.shared().table.snapshot("node", None, 10_000);
-        let below: Vec<&ActorEntry> = entries.iter().filter(|entry| entry.path != "node").collect();
-        let victim = below[dice.below(below.len())];
-        let parent_path = victim.path.rsplit_once('/').map_or("node", |(parent, _)| parent);
-        let parent = entries.iter().find(|entry| entry.path == parent_path);
-        if parent.is_some_and(|parent| pace.allows(parent))
-            && let Some(cell) = node.shared().table.cell(&victim.path)
-        {
-            cell.kill();
+        if let Some(kind) = kill_an_actor(&node, &mut pace, &mut dice) {
             done += 1;
-            let kind = victim.path.rsplit('/').next().unwrap_or_default();
-            let kind = kind.split(' ').next().unwrap_or_default();
-            *killed.entry(kind.to_owned()).or_default() += 1;
+            *killed.entry(kind).or_default() += 1;
         }
         tokio::time::sleep(Duration::from_millis(5 + dice.next() % 60)).await;
     }

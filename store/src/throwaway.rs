@@ -16,6 +16,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 use tokio::sync::OnceCell;
 use tokio_postgres::SimpleQueryMessage;
 
@@ -29,6 +30,11 @@ const PROGRAMS: [&str; 3] = ["initdb", "pg_ctl", "postgres"];
 pub const PASSWORD_ROLE: &str = "dg_password";
 /// See [`PASSWORD_ROLE`].
 pub const PASSWORD: &str = "correct horse";
+
+/// Longest time in which the processes of a killed server end.
+const ORPHANS_DEADLINE: Duration = Duration::from_secs(30);
+/// Between two attempts to start beside them.
+const ORPHANS_LOOK: Duration = Duration::from_millis(10);
 
 /// How a server is stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -183,6 +189,11 @@ impl Server {
         self.control(Started::launch).await
     }
 
+    /// Kills its postmaster, which cannot say good-bye to anybody, and starts another one on the same data.
+    pub async fn crash(&self) -> Result<()> {
+        self.control(Started::crash).await
+    }
+
     /// Stops and starts it.
     pub async fn restart(&self, mode: StopMode) -> Result<()> {
         self.stop(mode).await?;
@@ -270,6 +281,21 @@ impl Started {
         self.run("pg_ctl", |command| {
             command.arg("-D").arg(data).args(["-s", "-w", "-t", "60", "-m", mode, "stop"]);
         })
+    }
+
+    fn crash(&self) -> Result<()> {
+        let failed = |error| failure("kill its postmaster", error);
+        let text = std::fs::read_to_string(self.directory.join("data/postmaster.pid")).map_err(failed)?;
+        let pid = text.lines().next().and_then(|line| line.trim().parse().ok()).unwrap_or_default();
+        launch::signal(pid, "KILL").map_err(failed)?;
+        // Its children end when they notice; until then a new one refuses to start beside them.
+        let deadline = Instant::now() + ORPHANS_DEADLINE;
+        loop {
+            match self.launch() {
+                Err(_) if Instant::now() < deadline => std::thread::sleep(ORPHANS_LOOK),
+                done => return done,
+            }
+        }
     }
 
     fn run(&self, program: &str, arguments: impl FnOnce(&mut Command)) -> Result<()> {

@@ -5,6 +5,7 @@
 pub mod observer;
 pub mod process;
 pub mod proxy;
+pub mod servers;
 pub mod strain;
 
 use crate::node_support::{self, named};
@@ -264,7 +265,7 @@ pub fn address(url: &str) -> SocketAddr {
 }
 
 /// A proxy before a database, and the URL that leads through it.
-async fn proxied(url: &str) -> (proxy::Proxy, String) {
+pub async fn proxied(url: &str) -> (proxy::Proxy, String) {
     let target = address(url);
     let proxy = proxy::Proxy::to(target).await;
     let through = url.replacen(&target.to_string(), &format!("127.0.0.1:{}", proxy.port), 1);

@@ -2,6 +2,7 @@
 
 use super::proxy::Proxy;
 use decisiongraph_store::launch;
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
@@ -105,6 +106,22 @@ impl NodeProcess {
 
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// How long the log is, in bytes.
+    pub fn logged(&self) -> u64 {
+        std::fs::metadata(&self.log).map_or(0, |facts| facts.len())
+    }
+
+    /// What it logged behind its first so many bytes.
+    pub fn log_behind(&self, bytes: u64) -> String {
+        let mut text = Vec::new();
+        if let Ok(mut file) = std::fs::File::open(&self.log)
+            && file.seek(SeekFrom::Start(bytes)).is_ok()
+        {
+            let _ = file.read_to_end(&mut text);
+        }
+        String::from_utf8_lossy(&text).into_owned()
     }
 
     /// `KILL`, `STOP`, `CONT`, `TERM`.

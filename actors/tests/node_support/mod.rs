@@ -5,8 +5,10 @@ use crate::support;
 use decisiongraph_actors::engine::EngineConfig;
 use decisiongraph_actors::failure::Pauses;
 use decisiongraph_actors::node::{Identity, Node, NodeBounds, NodeParts, Shared};
+use decisiongraph_actors::supervision::ActorEntry;
 use decisiongraph_projections::{Admitted, LogSeq, TenantId, catalogue};
 use decisiongraph_store::{AppendMode, ListFilter, RunMode, Scope, Store, Verdict};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -205,6 +207,40 @@ pub async fn reckon(store: &Arc<dyn Store>, tenants: usize) {
             assert_eq!((scope.cursor, scope.failure.as_ref()), (last, None), "{scope:?}");
         }
     }
+}
+
+/// Keeps the kills below each supervisor's intensity, as its budget in the dump says.
+#[derive(Default)]
+pub struct Pace(HashMap<String, Vec<Instant>>);
+
+impl Pace {
+    /// Whether a child of this supervisor may be killed now: it keeps at least half of what it allows.
+    fn allows(&mut self, parent: &ActorEntry) -> bool {
+        let Some(budget) = parent.budget else { return false };
+        let kills = self.0.entry(parent.path.clone()).or_default();
+        let period = Duration::from_millis(budget.period_ms);
+        kills.retain(|at| at.elapsed() < period);
+        if kills.len() as u32 >= budget.allowed.div_ceil(2).max(1) || budget.in_window >= budget.allowed.div_ceil(2) {
+            return false;
+        }
+        kills.push(Instant::now());
+        true
+    }
+}
+
+/// Kills one actor of the node, if that leaves its supervisor at peace; what kind it was.
+pub fn kill_an_actor(node: &Node, pace: &mut Pace, dice: &mut Dice) -> Option<String> {
+    let entries = node.shared().table.snapshot("node", None, 10_000);
+    let below: Vec<&ActorEntry> = entries.iter().filter(|entry| entry.path != "node").collect();
+    let victim = below[dice.below(below.len())];
+    let parent_path = victim.path.rsplit_once('/').map_or("node", |(parent, _)| parent);
+    let parent = entries.iter().find(|entry| entry.path == parent_path)?;
+    if !pace.allows(parent) {
+        return None;
+    }
+    node.shared().table.cell(&victim.path)?.kill();
+    let kind = victim.path.rsplit('/').next().unwrap_or_default();
+    Some(kind.split(' ').next().unwrap_or_default().to_owned())
 }
 
 /// SplitMix64, for schedules that a seed repeats.
