@@ -4,6 +4,7 @@
 
 use crate::coordinator::CoordinatorMessage;
 use crate::engine::page::Page;
+use crate::engine::{Budget, Share};
 use crate::supervision::Address;
 use crate::worker::{LiveScope, Phase, WorkerMessage};
 use decisiongraph_projections::{LogSeq, TenantId, catalogue};
@@ -22,11 +23,18 @@ pub struct TenantCell {
     /// The last event that is known to be safe to read.
     target: AtomicI64,
     /// Pages that a worker read last: those behind it need not read them again.
-    pages: tokio::sync::Mutex<VecDeque<(u64, Arc<Page>)>>,
+    pages: tokio::sync::Mutex<VecDeque<Kept>>,
     /// By place in the catalogue.
     workers: Mutex<Vec<Option<Address<WorkerMessage>>>>,
     live: Mutex<Vec<LiveScope>>,
     coordinator: Mutex<Option<Address<CoordinatorMessage>>>,
+}
+
+/// A page of an era, and its share of the memory.
+struct Kept {
+    era: u64,
+    page: Arc<Page>,
+    _share: Share,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -104,16 +112,20 @@ impl TenantCell {
         upto: LogSeq,
         limit: PageLimit,
         era: u64,
+        budget: &Budget,
     ) -> StoreResult<Arc<Page>> {
         let mut pages = self.pages.lock().await;
-        if let Some((_, page)) = pages.iter().find(|(of, page)| *of == era && page.after == after && page.end() <= upto)
-        {
-            return Ok(Arc::clone(page));
+        let here = |kept: &&Kept| kept.era == era && kept.page.after == after && kept.page.end() <= upto;
+        if let Some(kept) = pages.iter().find(here) {
+            return Ok(Arc::clone(&kept.page));
         }
         let page = Arc::new(Page::read(log, &self.tenant, after, upto, limit, &BTreeSet::new()).await?);
         // A page with a poison event is not kept: the event's cause may be mended any time.
-        if !page.is_empty() && page.poison.is_none() {
-            pages.push_back((era, Arc::clone(&page)));
+        if !page.is_empty()
+            && page.poison.is_none()
+            && let Some(share) = budget.kept.try_hold_all(page.bytes())
+        {
+            pages.push_back(Kept { era, page: Arc::clone(&page), _share: share });
             if pages.len() > PAGES_MAX {
                 pages.pop_front();
             }

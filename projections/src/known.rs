@@ -21,6 +21,8 @@ use siphasher::sip128::SipHasher24;
 
 /// Values up to which everything is known: what 2²¹ places hold, 34 MiB.
 pub const EXACT_VALUES_MAX: usize = (1 << 21) / 8 * 7;
+/// Bytes of memory that knowing them takes at most: the values, and the filter that follows.
+pub const EXACT_BYTES_MAX: usize = 42 * 1024 * 1024;
 
 /// Values that are known of rows that were there before: what 2¹⁶ places hold, 1 MiB. Most of what a batch writes is never asked for again,
 /// so that what was asked for is worth remembering.

@@ -115,6 +115,15 @@ impl Recalled {
             members: projection.recall(event),
         }
     }
+
+    /// About the bytes that it takes.
+    pub fn bytes(&self) -> usize {
+        let members = match &self.members {
+            Ok(members) => members.iter().map(Value::bytes).sum(),
+            Err(refusal) => refusal.message.len(),
+        };
+        self.event_id.len() + self.event_type.len() + members
+    }
 }
 
 /// The answers to a [`Needs`].

@@ -223,6 +223,11 @@ impl Value {
             _ => None,
         }
     }
+
+    /// About the bytes that it takes.
+    pub fn bytes(&self) -> usize {
+        self.as_str().map_or(8, str::len)
+    }
 }
 
 impl From<&str> for Value {
@@ -273,7 +278,7 @@ impl Row {
 
     /// About the bytes that it takes: its texts, and eight for each other value.
     pub fn bytes(&self) -> usize {
-        self.0.iter().map(|value| value.as_str().map_or(8, str::len)).sum()
+        self.0.iter().map(Value::bytes).sum()
     }
 
     /// The same, shared with the row.

@@ -281,14 +281,16 @@ pub trait ReadView: Send + Sync {
     ) -> Result<HashMap<Arc<str>, i64>>;
 
     /// The parts that the projection keeps ([`Projection::recall`]) of the events of its
-    /// [`history_types`](Projection::history_types) of these traces at or below `upto`, in order. One event at a time is in memory.
+    /// [`history_types`](Projection::history_types) of these traces at or below `upto`, in order. One event at a time is in memory. None
+    /// when the parts have more than `bytes_max` bytes.
     async fn history(
         &self,
         tenant: &TenantId,
         projection: &'static dyn Projection,
         traces: &BTreeSet<Arc<str>>,
         upto: LogSeq,
-    ) -> Result<HashMap<Arc<str>, Vec<Recalled>>>;
+        bytes_max: usize,
+    ) -> Result<Option<HashMap<Arc<str>, Vec<Recalled>>>>;
 
     /// Full events with `after` < log_seq ≤ `upto`, in order. One that cannot be read whole says so ([`StoredEvent::fault`]).
     async fn events(
@@ -365,15 +367,16 @@ pub trait ReadView: Send + Sync {
     /// How many scopes of the database are remembered as drifted. Cheap: by an index of those alone.
     async fn drifted_scopes(&self) -> Result<u64>;
 
-    /// Answers the rows of [`Needs`] (not its history) in the given generation. A row whose hash is equal and whose text is not is
-    /// `internal`: a collision.
+    /// Answers the rows of [`Needs`] (not its history) in the given generation; none when they have more than `bytes_max` bytes. A row
+    /// whose hash is equal and whose text is not is `internal`: a collision.
     async fn prior_rows(
         &self,
         tenant: &TenantId,
         projection: &dyn Projection,
         generation: Generation,
         needs: &Arc<Needs>,
-    ) -> Result<Prior>;
+        bytes_max: usize,
+    ) -> Result<Option<Prior>>;
 
     /// All rows of table `table` (index) of a generation.
     async fn rows(

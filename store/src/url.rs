@@ -82,6 +82,8 @@ pub struct StoreOptions {
     pub create: bool,
     /// Do not connect when the store is opened (PostgreSQL): a node starts before its database.
     pub later: bool,
+    /// Bytes that all embedded stores of the process together keep of their files, about; 0: as many as each connection may.
+    pub cache_bytes: u64,
 }
 
 impl Default for StoreOptions {
@@ -94,6 +96,7 @@ impl Default for StoreOptions {
             idle_in_transaction_timeout: Duration::from_secs(10),
             create: true,
             later: false,
+            cache_bytes: 0,
         }
     }
 }

@@ -50,8 +50,8 @@ pub(crate) async fn carry_out(
             let view = store.snapshot().await?;
             AdminReply::ReferenceDigest(queries::reference_digests(&*view, &tenant).await?)
         }
-        AdminRequest::Trace(request) => AdminReply::Trace(trace(store, request).await?),
-        AdminRequest::Events(request) => AdminReply::Events(events(store, request).await?),
+        AdminRequest::Trace(request) => AdminReply::Trace(trace(engine, request).await?),
+        AdminRequest::Events(request) => AdminReply::Events(events(engine, request).await?),
         AdminRequest::Subgraph(request) => {
             let tenant = tenant_or_default(request.tenant);
             let current = current_view(store, &tenant, &[CONTEXT_GRAPH], request.freshness).await?;
@@ -134,7 +134,7 @@ pub(crate) async fn carry_out(
             let (tenants, strays) = (view.tenants().await?, view.strays(STRAYS_MAX).await?);
             AdminReply::ExportStart(ExportStartReply { mark, tenants, strays })
         }
-        AdminRequest::ExportPage(request) => AdminReply::ExportPage(export_page(store, &request).await?),
+        AdminRequest::ExportPage(request) => AdminReply::ExportPage(export_page(engine, &request).await?),
     })
 }
 
@@ -190,6 +190,12 @@ pub(super) fn limit_in(limit: i64, limit_max: i64) -> Result<usize, AdminError> 
     Err(AdminError::new(Category::InvalidArgument, format!("limit is 1 to {limit_max}, not {limit}")))
 }
 
+/// So many events of one answer, as far as there is memory for them.
+fn event_page(engine: &Engine, rows_max: usize) -> PageLimit {
+    let event_bytes_max = engine.budget().read_event_bytes_max();
+    PageLimit { event_bytes_max, ..PageLimit::of(rows_max, READ_BYTES_MAX) }
+}
+
 async fn digest(store: &dyn Store, filter: ScopeFilter) -> Result<DigestReply, AdminError> {
     let tenant = tenant_or_default(filter.tenant);
     let view = store.snapshot().await?;
@@ -216,10 +222,12 @@ async fn digest(store: &dyn Store, filter: ScopeFilter) -> Result<DigestReply, A
     Ok(DigestReply { tenant, digests })
 }
 
-async fn trace(store: &dyn Store, request: TraceRequest) -> Result<TraceReply, AdminError> {
+async fn trace(engine: &Engine, request: TraceRequest) -> Result<TraceReply, AdminError> {
+    let store = &**engine.store();
     let tenant = tenant_or_default(request.tenant);
-    let limit = limit_in(request.limit, queries::EVENTS_PAGE_MAX as i64)?;
-    let known = queries::trace_events(&*store.view().await?, &tenant, &request.trace_id, LogSeq::ORIGIN, 1).await?;
+    let limit = event_page(engine, limit_in(request.limit, queries::EVENTS_PAGE_MAX as i64)?);
+    let first = event_page(engine, 1);
+    let known = queries::trace_events(&*store.view().await?, &tenant, &request.trace_id, LogSeq::ORIGIN, first).await?;
     if known.0.is_empty() {
         let error =
             AdminError::new(Category::NotFound, format!("tenant `{tenant}` has no trace `{}`", request.trace_id));
@@ -233,10 +241,9 @@ async fn trace(store: &dyn Store, request: TraceRequest) -> Result<TraceReply, A
     Ok(TraceReply { tenant, stale: current.stale, summary, events, more })
 }
 
-async fn export_page(store: &dyn Store, request: &ExportRequest) -> Result<ExportPageReply, AdminError> {
-    let limit = limit_in(request.limit, EXPORT_EVENTS_MAX)?;
-    let limit = PageLimit::of(limit, READ_BYTES_MAX);
-    let found = store.view().await?.events(&request.tenant, request.after, request.upto, limit).await?.items;
+async fn export_page(engine: &Engine, request: &ExportRequest) -> Result<ExportPageReply, AdminError> {
+    let limit = event_page(engine, limit_in(request.limit, EXPORT_EVENTS_MAX)?);
+    let found = engine.store().view().await?.events(&request.tenant, request.after, request.upto, limit).await?.items;
     let last_log_seq = found.last().map(|event| event.log_seq);
     let tenant = request.named.then_some(&request.tenant);
     let (mut lines, mut faults) = (Vec::with_capacity(found.len()), Vec::new());
@@ -249,12 +256,12 @@ async fn export_page(store: &dyn Store, request: &ExportRequest) -> Result<Expor
     Ok(ExportPageReply { lines, last_log_seq, faults })
 }
 
-async fn events(store: &dyn Store, request: EventsRequest) -> Result<EventsReply, AdminError> {
+async fn events(engine: &Engine, request: EventsRequest) -> Result<EventsReply, AdminError> {
     let tenant = tenant_or_default(request.tenant);
     let limit = limit_in(request.limit, queries::EVENTS_PAGE_MAX as i64)?;
     let upto = request.until_log_seq.unwrap_or(LogSeq(i64::MAX));
-    let view = store.snapshot().await?;
-    let page = view.events(&tenant, request.since_log_seq, upto, PageLimit::of(limit, READ_BYTES_MAX)).await?;
+    let view = engine.store().snapshot().await?;
+    let page = view.events(&tenant, request.since_log_seq, upto, event_page(engine, limit)).await?;
     let events = page.items.into_iter().map(queries::EventRecord::from).collect();
     Ok(EventsReply { tenant, events, more: page.more })
 }

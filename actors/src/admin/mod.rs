@@ -21,6 +21,7 @@ pub mod rpc;
 pub(crate) mod status;
 mod steer;
 pub(crate) mod tenants;
+pub(crate) mod weight;
 pub mod why;
 
 pub use cluster::{ClusterReply, MemberState, MemberStatus};

@@ -200,6 +200,7 @@ pub const OTHER_VARIABLES: &[&str] = &[
 /// What the program's variables begin with.
 pub const VARIABLE_PREFIX: &str = "DECISIONGRAPH_";
 
+use crate::engine::memory::{MEMORY_MIN, MEMORY_MOST};
 use Unset::{Found, Nothing, Text};
 use decisiongraph_projections::credential_guard::CredentialGuard;
 
@@ -248,6 +249,8 @@ pub const KEYS: &[Key] = &[
         "Events a batch."),
     key("batch_bytes_max", "DECISIONGRAPH_BATCH_BYTES_MAX", Kind::Whole { unit: "bytes", least: 1_024, most: 1 << 30 }, Text("16777216"),
         "Bytes per batch, of all texts of its events; at least one event is taken."),
+    key("memory_max", "DECISIONGRAPH_MEMORY_MAX", Kind::Whole { unit: "bytes", least: MEMORY_MIN, most: MEMORY_MOST }, Found("half of what the control group or the machine allows"),
+        "Bytes of memory that the process may take. Pages, batches and answers hold shares of it: workers and jobs wait for theirs, a request for at most 5 s."),
     key("own_partition_events", "DECISIONGRAPH_OWN_PARTITION_EVENTS", events(1, i64::MAX as u64), Text("20000"),
         "Events of a tenant from which a rebuild on PostgreSQL gets partitions of its own."),
     key("checkpoint_events", "DECISIONGRAPH_CHECKPOINT_EVENTS", events(1, i64::MAX as u64), Text("10000"),
@@ -308,6 +311,7 @@ mod tests {
                 let named = match unit {
                     "ms" | "s" => key.name.ends_with(&format!("_{unit}")) || key.name.ends_with("_ms"),
                     "connections" => matches!(key.name, "pool_size" | "writers"),
+                    "bytes" => key.name.contains("bytes") || key.name == "memory_max",
                     unit => key.name.contains(unit),
                 };
                 assert!(named, "{} is in {unit}", key.name);

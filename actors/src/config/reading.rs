@@ -7,7 +7,7 @@ use super::keys::{self, KEYS, Key, SECRET_VARIABLE, Unset};
 use super::value::{self, Value};
 use super::{ClusterConfig, EMBEDDED_FILE, LogFormat, NodeConfig};
 use crate::admin::rpc::TlsFiles;
-use crate::engine::EngineConfig;
+use crate::engine::{Budget, EngineConfig, memory};
 use crate::failure::Pauses;
 use crate::node::NodeBounds;
 use decisiongraph_projections::credential_guard::CredentialGuard;
@@ -30,6 +30,7 @@ pub(crate) fn engine_from(env: impl Fn(&str) -> Option<String>) -> Result<Engine
     let mut reading = Reading::with_defaults();
     let of_engine = |name: &str| KEYS.iter().any(|key| key.variable == name && ENGINE_KEYS.contains(&key.name));
     reading.environment(&|name: &str| if of_engine(name) { env(name).filter(|value| !value.is_empty()) } else { None });
+    reading.fill("memory_max", Value::Whole(memory::memory_max()));
     match reading.faults.into_iter().next() {
         Some(fault) => Err(fault),
         None => Ok(engine(&Settled(&reading.settings))),
@@ -37,11 +38,12 @@ pub(crate) fn engine_from(env: impl Fn(&str) -> Option<String>) -> Result<Engine
 }
 
 /// Keys that commands without a node take from the environment.
-pub(super) const ENGINE_KEYS: [&str; 7] = [
+pub(super) const ENGINE_KEYS: [&str; 8] = [
     "credential_guard",
     "lease_ms",
     "batch_events_max",
     "batch_bytes_max",
+    "memory_max",
     "own_partition_events",
     "checkpoint_events",
     "mark_wait_ms",
@@ -137,6 +139,7 @@ impl Reading {
 
     /// Defaults that depend on the machine or on other values.
     pub fn found(&mut self, env: &impl Fn(&str) -> Option<String>) {
+        self.fill("memory_max", Value::Whole(memory::memory_max()));
         let data_dir = match Settled(&self.settings).path("data_dir") {
             Some(given) => Some(given),
             None => default_data_dir(env),
@@ -229,6 +232,7 @@ impl Reading {
                 writers: settled.size("writers"),
                 statement_timeout: settled.ms("statement_timeout_ms"),
                 connect_timeout: settled.ms("connect_timeout_ms"),
+                cache_bytes: Budget::cache_bytes(settled.whole("memory_max")),
                 ..StoreOptions::default()
             },
             bounds: NodeBounds {
@@ -265,6 +269,7 @@ fn engine(settled: &Settled<'_>) -> EngineConfig {
             .text("credential_guard")
             .and_then(|word| CredentialGuard::parse(&word))
             .unwrap_or_default(),
+        memory_max: settled.whole("memory_max"),
     }
 }
 

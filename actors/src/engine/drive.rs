@@ -7,7 +7,7 @@ use super::mark::Mark;
 use super::observed;
 use super::page::Page;
 use super::report::Progress;
-use super::{Control, EngineConfig};
+use super::{Budget, Control, EngineConfig};
 use crate::telemetry::Telemetry;
 use decisiongraph_projections::open_traces::OpenTraces;
 use decisiongraph_projections::{Category, LogSeq, TenantId, catalogue};
@@ -54,6 +54,8 @@ pub struct Job<'a> {
     pub events: u64,
     /// Who is told of its batches.
     pub telemetry: Telemetry,
+    /// The memory that its pages are counted in.
+    pub budget: Budget,
     told: Option<Instant>,
 }
 
@@ -81,6 +83,7 @@ impl<'a> Job<'a> {
             mode,
             events: 0,
             telemetry: Telemetry::default(),
+            budget: Budget::new(config.memory_max),
             told: None,
         }
     }
@@ -95,27 +98,43 @@ impl<'a> Job<'a> {
         mark: &Mark,
     ) -> Result<Ended> {
         let target = mark.at;
-        let limit = PageLimit::of(self.config.batch_events_max, self.config.batch_bytes_max);
+        let (share_bytes, limit) = self.budget.job(self.config);
         let tenant = self.tenant.clone();
         let none = BTreeSet::new();
         let mut ahead: VecDeque<Arc<Page>> = VecDeque::new();
         let mut open: Option<OpenTraces> = None;
         loop {
-            lanes.iter_mut().for_each(Lane::keep_known);
+            lanes.iter_mut().for_each(|lane| lane.keep_known(&self.budget));
             if self.report(lanes, target).await? {
                 return Ok(Ended::Cancelled);
             }
             let Some((from, upto)) = next_window(lanes, target) else { return Ok(Ended::Reached) };
+            // A job waits for its share without the pages that it has read ahead.
+            let mut share = match self.budget.work.try_hold(share_bytes) {
+                Some(share) => share,
+                None => {
+                    ahead.clear();
+                    self.budget.work.hold(share_bytes).await
+                }
+            };
             self.trust.check()?;
             lanes.iter().try_for_each(|lane| mark.check(lane.history()))?;
             let open = open.get_or_insert_with(|| OpenTraces::new(from, catalogue::history_types()));
-            let page = match ahead.pop_front() {
+            let mut page = match ahead.pop_front() {
                 Some(page) if page.after == from && page.upto == upto => page,
                 _ => {
                     ahead.clear();
                     Arc::new(Page::read_on(log, &tenant, from, upto, limit, &none, Some(open)).await?)
                 }
             };
+            let cost = Budget::job_cost(page.bytes());
+            if !self.budget.work.try_grow(&mut share, cost) {
+                // One event that is larger than a page may be: it is read again when there is room for it.
+                ahead.clear();
+                drop((page, share));
+                share = self.budget.work.hold(cost).await;
+                page = Arc::new(Page::read_on(log, &tenant, from, upto, limit, &none, Some(open)).await?);
+            }
             if page.is_empty() {
                 if upto >= target {
                     // No events are left for the lanes that stand here; others may stand further on, but then at the target.
@@ -137,17 +156,18 @@ impl<'a> Job<'a> {
                 checkpoint_events: self.config.checkpoint_events,
                 record_failures: self.mode != RunMode::Verify,
                 recover: true,
+                limit,
             };
             let before: u64 = lanes.iter().map(|lane| lane.events).sum();
             let ways = Ways::of(lanes, from, target);
             let here = lanes.iter_mut().filter(|lane| lane.failure.is_none() && lane.position.cursor == from);
             let (page, options, tenant, telemetry) = (&page, &options, &tenant, &self.telemetry);
-            let mut read_behind = async |page: &Page| match ways.behind(page) {
-                Some((after, upto)) => {
-                    let read = Page::read_on(log, tenant, after, upto, limit, &none, Some(&mut *open)).await?;
-                    Ok::<_, StoreError>(Some(Arc::new(read)))
-                }
-                None => Ok(None),
+            // Nothing that is larger than a page may be is read ahead. A fault of this read is met again when that page's turn comes.
+            let limit_ahead = PageLimit { event_bytes_max: limit.bytes_max, ..limit };
+            let mut read_behind = async |page: &Page| {
+                let (after, upto) = ways.behind(page)?;
+                let read = Page::read_on(log, tenant, after, upto, limit_ahead, &none, Some(&mut *open)).await;
+                read.ok().map(Arc::new)
             };
             // Every lane of this page waits for the next one, to fold it while its own batch is committed. The one behind that is read
             // meanwhile, so that reading does not wait for folding, nor folding for reading.
@@ -157,14 +177,14 @@ impl<'a> Job<'a> {
             let read_ahead = async {
                 let next = match held {
                     Some(next) => Some(next),
-                    None => read_behind(page).await?,
+                    None => read_behind(page).await,
                 };
                 let _ = tell.send(next.clone());
                 let third = match &next {
-                    Some(next) => read_behind(next).await?,
+                    Some(next) => read_behind(next).await,
                     None => None,
                 };
-                Ok(next.into_iter().chain(third).collect())
+                next.into_iter().chain(third).collect()
             };
             let apply = try_join_all(here.map(|lane| {
                 let next = given.clone();
@@ -173,9 +193,12 @@ impl<'a> Job<'a> {
                     observed::apply(lane, rows, log, &page, next, options, telemetry).await
                 }
             }));
-            (_, ahead) = futures_util::try_join!(apply, read_ahead)?;
+            let (applied, read) = futures_util::future::join(apply, read_ahead).await;
+            applied?;
+            ahead = read;
             let after: u64 = lanes.iter().map(|lane| lane.events).sum();
             self.events += after - before;
+            drop(share);
         }
     }
 

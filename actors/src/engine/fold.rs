@@ -9,8 +9,8 @@
 use super::page::Page;
 use decisiongraph_projections::digest::rolling::RollingDigest;
 use decisiongraph_projections::known::Known;
-use decisiongraph_projections::{Changes, LogSeq, Needs, Poison, Prior, Projection, Recalled, TenantId};
-use decisiongraph_store::{BuildLease, Generation, ReadView, Result, Store, StoreError};
+use decisiongraph_projections::{Category, Changes, LogSeq, Needs, Poison, Prior, Projection, Recalled, TenantId};
+use decisiongraph_store::{BuildLease, Generation, PageLimit, ReadView, Result, Store, StoreError};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -19,6 +19,8 @@ use std::sync::Arc;
 pub(super) struct Folded {
     /// What it changes, up to its poison.
     pub changes: Changes,
+    /// Sound events of the page that were folded: the first ones.
+    pub events: usize,
     /// The digest behind it.
     pub digest: RollingDigest,
     /// The first event that the projection cannot take.
@@ -52,11 +54,16 @@ pub(super) struct Folding<'a> {
     pub indexed: &'a Indexed,
     /// Whether new ids may be taken for absent: then a duplicate of the commit may mean that one was not.
     pub assume: bool,
+    /// Bytes of what must be known of the events that are folded; more of one event is an error.
+    pub limit: PageLimit,
+    /// Events that are tried first.
+    pub at_once: usize,
 }
 
 impl Folding<'_> {
     /// Folds the sound events of a page over the state at its start: the database's, whose digest is `digest`; or, with `pending`, the
-    /// one behind that batch, which is being committed.
+    /// one behind that batch, which is being committed. Where what must be known of them is too large, the first half of them is tried, and
+    /// so on.
     ///
     /// `known` says what the generation holds. It is given back with what this page writes noted in it, and is gone after an error.
     pub async fn fold(
@@ -70,19 +77,23 @@ impl Folding<'_> {
             return Ok(Folded { digest, ..Folded::default() });
         }
         let (projection, assume) = (self.projection, self.assume);
-        let (events, knowledge) = (Arc::clone(page), known.take());
-        let (needs, answer, mut knowledge) = pure(move || {
-            let mut needs = projection.needs(events.sound());
-            let answer = knowledge.as_ref().map(|known| known.answer(&mut needs, assume));
-            (Arc::new(needs), answer, knowledge)
-        })
-        .await?;
+        let mut knowledge = known.take();
         let mut indexed = Indexed::new();
-        let mut prior = self.prior(&needs, pending, &mut indexed).await?;
-        let ask: BTreeSet<Arc<str>> = needs.history_of.intersection(&page.behind.ask_history).cloned().collect();
-        if !ask.is_empty() {
-            prior.history = self.log.history(self.tenant, projection, &ask, page.after).await?;
-        }
+        let mut first = page.sound().len().min(self.at_once.max(1));
+        let (needs, answer, mut prior) = loop {
+            let (events, knows) = (Arc::clone(page), knowledge.take());
+            let (needs, answer, knows) = pure(move || {
+                let mut needs = projection.needs(&events.sound()[..first]);
+                let answer = knows.as_ref().map(|known| known.answer(&mut needs, assume));
+                (Arc::new(needs), answer, knows)
+            })
+            .await?;
+            knowledge = knows;
+            match self.prior(page, first, &needs, pending, &mut indexed).await? {
+                Some(prior) => break (needs, answer, prior),
+                None => first /= 2,
+            }
+        };
         let (events, skips) = (Arc::clone(page), self.skips.clone());
         let (mut folded, knowledge) = pure(move || {
             let mut digest = digest;
@@ -100,13 +111,13 @@ impl Folding<'_> {
                 }
             }
             recall(projection, &mut prior, &needs, &events, &skips);
-            let projected = projection.project(events.sound(), &needs, &prior);
+            let projected = projection.project(&events.sound()[..first], &needs, &prior);
             digest.apply(projection.tables(), &projected.changes);
             if let Some(known) = &mut knowledge {
                 known.note(&needs, &projected.changes);
             }
             let (changes, poison) = (projected.changes, projected.poison);
-            (Folded { changes, digest, poison, assumed, indexed: Indexed::new() }, knowledge)
+            (Folded { changes, events: first, digest, poison, assumed, indexed: Indexed::new() }, knowledge)
         })
         .await?;
         // What is changed or removed is found by its key.
@@ -118,19 +129,49 @@ impl Folding<'_> {
         Ok(folded)
     }
 
-    /// Looks up what is needed, in the state at the page's start.
-    async fn prior(&self, needs: &Arc<Needs>, pending: Option<&Folded>, indexed: &mut Indexed) -> Result<Prior> {
+    /// Looks up what is needed of the first events of a page, in the state at its start. None: it is too large beside more than one event.
+    async fn prior(
+        &self,
+        page: &Page,
+        first: usize,
+        needs: &Arc<Needs>,
+        pending: Option<&Folded>,
+        indexed: &mut Indexed,
+    ) -> Result<Option<Prior>> {
+        let bytes_max = if first == 1 { self.limit.event_bytes_max } else { self.limit.bytes_max };
+        let too_large = || match first {
+            1 => Err(self.too_much_to_know(page, bytes_max)),
+            _ => Ok(None),
+        };
         let asked = needs.rows.iter().filter(|need| !need.values.is_empty());
         let columns: Vec<(usize, usize)> = asked.map(|need| (need.table, need.by)).collect();
-        if columns.is_empty() {
-            return Ok(Prior::empty(needs));
+        let mut prior = Prior::empty(needs);
+        if !columns.is_empty() {
+            self.index(columns, indexed).await?;
+            let found = self.rows.prior_rows(self.tenant, self.projection, self.generation, needs, bytes_max).await?;
+            let Some(found) = found else { return too_large() };
+            prior = found;
+            if let Some(pending) = pending {
+                prior.overlay(needs, &pending.changes);
+            }
         }
-        self.index(columns, indexed).await?;
-        let mut prior = self.rows.prior_rows(self.tenant, self.projection, self.generation, needs).await?;
-        if let Some(pending) = pending {
-            prior.overlay(needs, &pending.changes);
+        let ask: BTreeSet<Arc<str>> = needs.history_of.intersection(&page.behind.ask_history).cloned().collect();
+        if !ask.is_empty() {
+            let found = self.log.history(self.tenant, self.projection, &ask, page.after, bytes_max).await?;
+            let Some(found) = found else { return too_large() };
+            prior.history = found;
         }
-        Ok(prior)
+        Ok(Some(prior))
+    }
+
+    fn too_much_to_know(&self, page: &Page, bytes_max: usize) -> StoreError {
+        let at = page.sound().first().map_or(page.after, |event| event.log_seq);
+        let name = self.projection.name();
+        let message = format!(
+            "to apply the event at log_seq {at}, {name} must know more than {bytes_max} bytes of its trace, the most that this process \
+             takes for one event; the scope stands before it; give the process more memory (memory_max)"
+        );
+        StoreError::new(Category::Storage, message)
     }
 
     /// Sees to it that these columns of a build have their index.

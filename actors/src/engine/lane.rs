@@ -9,11 +9,12 @@
 //!
 //! The position moves only after the commit returned. A batch that cannot be applied whole is applied up to its poison event.
 
+use super::budget::{Budget, Share};
 use super::fold::{Folded, Folding, Indexed};
 use super::page::Page;
 use crate::admin::Command;
 use decisiongraph_projections::digest::rolling::RollingDigest;
-use decisiongraph_projections::known::Known;
+use decisiongraph_projections::known::{EXACT_BYTES_MAX, Known, MIDWAY_VALUES_MAX};
 use decisiongraph_projections::{Category, LogEvent, LogSeq, Projection, Refusal, TenantId};
 use decisiongraph_store::{
     Acquisition, BatchCommit, BuildLease, Failure, Generation, Lease, NewFailure, Owner, PageLimit, Position, ReadView,
@@ -67,6 +68,10 @@ pub struct Lane {
     pub skips: BTreeSet<LogSeq>,
     /// What the generation holds, as far as a job knows.
     known: Option<Known>,
+    /// The memory that knowing all of it may take.
+    room: Option<Share>,
+    /// Events of a page that are folded at once: as many as what must be known of them fits beside.
+    at_once: usize,
     /// Before it has so many batches behind it, it takes no id for new on an assumption.
     wary_until: u64,
     /// Batches that it will be wary for once it was wrong; doubles each time.
@@ -89,6 +94,8 @@ impl Lane {
             scope: Scope::new(tenant, projection),
             from: position.cursor,
             known: None,
+            room: None,
+            at_once: usize::MAX,
             wary_until: 0,
             wary_for: 1,
             indexed: Indexed::new(),
@@ -116,13 +123,19 @@ impl Lane {
     }
 
     /// From here on, keeps in mind what the generation holds: no other writer gets past this lane's fence, and at the origin it is empty.
-    /// For a job, which ends; it costs memory, up to a bound.
-    pub fn keep_known(&mut self) {
-        let secret = || Uuid::new_v4().into_bytes();
-        if self.known.is_none() {
-            let filled = self.position.cursor > LogSeq::ORIGIN;
-            self.known = Some(if filled { Known::midway(secret()) } else { Known::new(secret()) });
+    /// For a job, which ends; it costs memory, up to a bound that is small when the budget has no room for all of it.
+    pub fn keep_known(&mut self, budget: &Budget) {
+        if self.known.is_some() {
+            return;
         }
+        let secret = Uuid::new_v4().into_bytes();
+        if self.position.cursor > LogSeq::ORIGIN {
+            self.known = Some(Known::midway(secret));
+            return;
+        }
+        self.room = self.room.take().or_else(|| budget.kept.try_hold_all(EXACT_BYTES_MAX));
+        let known = Known::new(secret);
+        self.known = Some(if self.room.is_some() { known } else { known.with_room_for(MIDWAY_VALUES_MAX) });
     }
 
     /// A shared page, which was read without skips, as this lane takes it: the same page, or when it skips an event of it, a reading of
@@ -194,12 +207,14 @@ impl Lane {
                     // What that page writes is noted as there, and it was never written.
                     known = None;
                 }
-                let folding = self.folding(Some(store), &*view, log);
+                let folding = self.folding(Some(store), &*view, log, options.limit);
                 folding.fold(page, self.position.digest.clone(), None, &mut known).await?
             }
         };
         self.indexed.extend(&folded.indexed);
-        let applied = folded.poison.as_ref().map_or(events.len(), |poison| poison.index);
+        let whole = folded.events == events.len();
+        self.at_once = if whole { self.at_once.saturating_mul(2) } else { folded.events };
+        let applied = folded.poison.as_ref().map_or(folded.events, |poison| poison.index);
         let to = page.reached(applied);
         if to > self.position.cursor {
             self.since_checkpoint += applied as u64;
@@ -221,12 +236,12 @@ impl Lane {
             };
             let fold_ahead = async {
                 // A lane that skips events takes its own reading of a page, which is not this one.
-                if folded.poison.is_some() || page.poison.is_some() || !self.skips.is_empty() {
+                if folded.poison.is_some() || page.poison.is_some() || !whole || !self.skips.is_empty() {
                     return None;
                 }
                 let next = next.await.filter(|next| next.after == to)?;
                 // A fault of this read is met again, and dealt with, when that page's turn comes.
-                let folding = self.folding(Some(store), &*view, log);
+                let folding = self.folding(Some(store), &*view, log, options.limit);
                 let ahead = folding.fold(&next, folded.digest.clone(), Some(&folded), &mut known).await.ok()?;
                 Some((next, ahead))
             };
@@ -270,6 +285,7 @@ impl Lane {
         }
         let poison = match &folded.poison {
             Some(poison) => Some((&events[poison.index], &poison.refusal)),
+            None if !whole => None,
             None => page.poison.as_ref().map(|poison| (&page.events[poison.index], &poison.refusal)),
         };
         if let Some((event, refusal)) = poison {
@@ -300,6 +316,7 @@ impl Lane {
         store: Option<&'a dyn Store>,
         rows: &'a dyn ReadView,
         log: &'a dyn ReadView,
+        limit: PageLimit,
     ) -> Folding<'a> {
         let (tenant, generation) = (&self.scope.tenant, self.generation());
         let build = match &self.target {
@@ -309,12 +326,19 @@ impl Lane {
         let (projection, skips, indexed) = (self.projection, &self.skips, &self.indexed);
         // A build may have no primary key yet that would refute it.
         let assume = matches!(self.target, Target::Live(_)) && self.batches >= self.wary_until;
-        Folding { rows, log, tenant, projection, generation, skips, build, indexed, assume }
+        let at_once = self.at_once;
+        Folding { rows, log, tenant, projection, generation, skips, build, indexed, assume, limit, at_once }
     }
 
     /// Folds a page without writing anything; `rows` holds what is applied so far.
-    pub(super) async fn fold(&self, rows: &dyn ReadView, log: &dyn ReadView, page: &Arc<Page>) -> Result<Folded> {
-        self.folding(None, rows, log).fold(page, self.position.digest.clone(), None, &mut None).await
+    pub(super) async fn fold(
+        &self,
+        rows: &dyn ReadView,
+        log: &dyn ReadView,
+        page: &Arc<Page>,
+        limit: PageLimit,
+    ) -> Result<Folded> {
+        self.folding(None, rows, log, limit).fold(page, self.position.digest.clone(), None, &mut None).await
     }
 
     async fn fail(
@@ -431,6 +455,8 @@ pub struct ApplyOptions<'a> {
     pub record_failures: bool,
     /// Whether a failed commit is recovered from here (a job), or told to the caller (a worker, which takes the scope anew).
     pub recover: bool,
+    /// The limit of a page: what must be known to fold it has as many bytes at most.
+    pub limit: PageLimit,
 }
 
 /// A failure that is told but not stored.

@@ -6,12 +6,14 @@
 //! *Never here:* SQL, projection rules.
 
 pub(crate) mod alive;
+mod budget;
 mod catch_up;
 pub(crate) mod drive;
 pub(crate) mod endure;
 mod fold;
 pub(crate) mod lane;
 pub(crate) mod mark;
+pub mod memory;
 pub(crate) mod observed;
 pub(crate) mod page;
 mod rebuild;
@@ -20,6 +22,7 @@ pub mod report;
 mod short;
 mod verify;
 
+pub use budget::{ASK_COST, Budget, Part, READ_COST, Share};
 pub use mark::{Mark, MarkReading};
 
 pub use report::{Progress, RunReport, RunRequest, ScopeReport};
@@ -60,6 +63,8 @@ pub struct EngineConfig {
     pub checkpoint_events: u64,
     /// What an append takes for a credential, when the request does not say.
     pub credential_guard: CredentialGuard,
+    /// Bytes that this process may take; see [`Budget`].
+    pub memory_max: u64,
 }
 
 impl Default for EngineConfig {
@@ -72,6 +77,7 @@ impl Default for EngineConfig {
             own_partition_events: 20_000,
             checkpoint_events: 10_000,
             credential_guard: CredentialGuard::default(),
+            memory_max: memory::memory_max(),
         }
     }
 }
@@ -126,6 +132,7 @@ pub struct Engine {
     /// Present when somebody else (a node) keeps the owner's lease alive.
     trust: Option<Trust>,
     telemetry: Telemetry,
+    budget: Budget,
 }
 
 impl Engine {
@@ -134,6 +141,7 @@ impl Engine {
         Engine {
             store,
             owner,
+            budget: Budget::new(config.memory_max),
             config,
             known_mark: Default::default(),
             jobs: Default::default(),
@@ -156,6 +164,11 @@ impl Engine {
     /// Who is told of its batches and jobs.
     pub fn telemetry(&self) -> &Telemetry {
         &self.telemetry
+    }
+
+    /// The memory of the process, for whoever works with this engine.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     /// On whose behalf it works.
@@ -385,6 +398,7 @@ impl Engine {
         let store = &*self.store;
         let mut job =
             Job::new(store, &self.owner, &self.config, control, trust, run.run_id, run.tenant.clone(), run.mode);
+        job.budget = self.budget.clone();
         if resume {
             job.events = u64::try_from(run.events).unwrap_or(0);
         }

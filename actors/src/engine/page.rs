@@ -74,6 +74,11 @@ impl Page {
         &self.events[..self.poison.as_ref().map_or(self.events.len(), |poison| poison.index)]
     }
 
+    /// Bytes of its events.
+    pub fn bytes(&self) -> usize {
+        self.events.iter().map(LogEvent::bytes).sum()
+    }
+
     /// Whether the tenant has no event between `after` and `upto`.
     pub fn is_empty(&self) -> bool {
         self.events.is_empty() && self.skipped.is_empty()

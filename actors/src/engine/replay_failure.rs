@@ -23,7 +23,9 @@ use uuid::Uuid;
 /// Events of a page on the way to the failing batch.
 const PAGE_EVENTS_MAX: usize = 2_000;
 /// Bytes of such a page.
-const PAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
+const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Its limit.
+const PAGE_MAX: PageLimit = PageLimit::of(PAGE_EVENTS_MAX, PAGE_BYTES_MAX);
 
 /// What meeting a failure again gave.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,12 +87,17 @@ async fn from_origin(
     };
     let mut lane = Lane::new(projection, &failure.tenant, Target::Live(lease), position);
     skipping_others(&mut lane, log, failure).await?;
-    let options = ApplyOptions { owner: &owner, checkpoint_events: u64::MAX, record_failures: false, recover: false };
-    let limit = PageLimit::of(PAGE_EVENTS_MAX, PAGE_BYTES_MAX);
+    let options = ApplyOptions {
+        owner: &owner,
+        checkpoint_events: u64::MAX,
+        record_failures: false,
+        recover: false,
+        limit: PAGE_MAX,
+    };
     let source = "log from the origin";
     while lane.position.cursor < failure.batch_from {
         let from = lane.position.cursor;
-        let page = Page::read(log, &failure.tenant, from, failure.batch_from, limit, &lane.skips).await?;
+        let page = Page::read(log, &failure.tenant, from, failure.batch_from, PAGE_MAX, &lane.skips).await?;
         if page.is_empty() {
             break;
         }
@@ -119,11 +126,10 @@ async fn fold_batch(
     source: &str,
     events_before: u64,
 ) -> Result<FailureReplay> {
-    // The batch was in memory once, so it is small enough to be there again.
-    let limit = PageLimit::rows(usize::MAX);
-    let page = Page::read(log, &failure.tenant, lane.position.cursor, failure.batch_to, limit, &lane.skips).await?;
-    let page = Arc::new(page);
-    let folded = lane.fold(rows, log, &page).await?;
+    // The event that failed is its first one, unless it does not fail any more.
+    let (after, upto) = (lane.position.cursor, failure.batch_to);
+    let page = Arc::new(Page::read(log, &failure.tenant, after, upto, PAGE_MAX, &lane.skips).await?);
+    let folded = lane.fold(rows, log, &page, PAGE_MAX).await?;
     let met = folded.poison.as_ref().or(page.poison.as_ref());
     let met = met.map(|poison| (page.events[poison.index].log_seq, &poison.refusal));
     Ok(FailureReplay {

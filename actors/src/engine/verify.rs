@@ -119,7 +119,7 @@ impl Both<'_> {
     async fn compare(&self) -> Result<Compared> {
         let mut compared = Compared::default();
         for (index, table) in self.projection.tables().iter().enumerate() {
-            let mut naming = Vec::new();
+            let (mut naming, mut naming_bytes) = (Vec::new(), 0);
             let mut live = Rows::open(self.live.0, self.tenant, self.projection, self.live.1, index).await?;
             let mut log = Rows::open(self.log.0, self.tenant, self.projection, self.log.1, index).await?;
             loop {
@@ -134,8 +134,10 @@ impl Both<'_> {
                 if let Some(live) = &live {
                     compared.from_rows.add(table, &live.row);
                     wrong_hashes(table, live, &mut compared);
+                    naming_bytes += live.row.bytes();
                     naming.extend(named(table, live));
-                    if naming.len() >= NAMING_MAX {
+                    if naming.len() >= NAMING_MAX || naming_bytes >= NAMING_BYTES_MAX {
+                        naming_bytes = 0;
                         self.wrong_since(table, std::mem::take(&mut naming), &mut compared).await?;
                     }
                 }
@@ -157,10 +159,11 @@ impl Both<'_> {
         let values = naming.iter().map(|naming| Arc::clone(&naming.named)).collect();
         let rows = vec![RowsNeed { values, ..RowsNeed::of(named, 0, Fetch::Rows) }];
         let needs = Arc::new(Needs { rows, ..Needs::default() });
-        let found = self.log.0.prior_rows(self.tenant, self.projection, self.log.1, &needs).await?;
+        // As many as rows that are compared, and of the same texts.
+        let found = self.log.0.prior_rows(self.tenant, self.projection, self.log.1, &needs, usize::MAX).await?;
         let at = self.projection.tables()[named].column("log_seq");
         let begun: HashMap<&str, Option<i64>> =
-            found.rows[0].iter().map(|row| (row.key(), row.0[at].as_int())).collect();
+            found.iter().flat_map(|found| &found.rows[0]).map(|row| (row.key(), row.0[at].as_int())).collect();
         for Naming { key, column, named, since } in &naming {
             let begun = begun.get(&**named).copied().flatten();
             if begun != Some(*since) {
@@ -182,6 +185,8 @@ struct Naming {
 
 /// Of how many at once is looked up what they name.
 const NAMING_MAX: usize = 2_000;
+/// Bytes of the rows of those.
+const NAMING_BYTES_MAX: usize = 1024 * 1024;
 
 /// The rows that a row names and says a position of.
 fn named(table: &Table, row: &KeyedRow) -> impl Iterator<Item = Naming> {

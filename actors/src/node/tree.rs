@@ -74,6 +74,7 @@ fn admin_spec(shared: &Shared, listeners: &Arc<Listeners>) -> ChildSpec {
         answers,
         versions: shared.versions().clone(),
         telemetry: shared.telemetry().clone(),
+        budget: shared.engine.budget().clone(),
     };
     ChildSpec::worker("admin", start_actor(move |_| (AdminServer, arguments.clone())))
 }

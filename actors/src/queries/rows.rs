@@ -1,5 +1,6 @@
 //! Rows of the read models with names on them, as replies show them.
 
+use super::READ_BYTES_MAX;
 use decisiongraph_projections::catalogue::{CONTEXT_GRAPH, TRACE_SUMMARY};
 use decisiongraph_projections::{Fetch, LogSeq, Needs, Projection, Row, RowsNeed, TenantId, Value};
 use decisiongraph_store::{Generation, ReadView, Result};
@@ -130,7 +131,8 @@ impl Summary {
     }
 }
 
-/// The rows of a table with these canonical keys; those that do not exist are left out.
+/// The rows of a table with these canonical keys; those that do not exist are left out. Rows that are too large for one answer are read in
+/// halves, and one of any size is read all the same.
 pub(super) async fn by_key(
     view: &dyn ReadView,
     tenant: &TenantId,
@@ -139,12 +141,20 @@ pub(super) async fn by_key(
     table: usize,
     keys: BTreeSet<String>,
 ) -> Result<Vec<Row>> {
-    let needs = Arc::new(Needs {
-        rows: vec![RowsNeed {
-            values: keys.into_iter().map(Into::into).collect(),
-            ..RowsNeed::of(table, 0, Fetch::Rows)
-        }],
-        ..Needs::default()
-    });
-    Ok(view.prior_rows(tenant, projection, generation, &needs).await?.rows.into_iter().next().unwrap_or_default())
+    let mut keys: Vec<Arc<str>> = keys.into_iter().map(Into::into).collect();
+    let (mut rows, mut at_once) = (Vec::with_capacity(keys.len()), keys.len());
+    while !keys.is_empty() {
+        let first = keys.len().saturating_sub(at_once);
+        let need = RowsNeed { values: keys[first..].iter().cloned().collect(), ..RowsNeed::of(table, 0, Fetch::Rows) };
+        let needs = Arc::new(Needs { rows: vec![need], ..Needs::default() });
+        let bytes_max = if keys.len() - first == 1 { usize::MAX } else { READ_BYTES_MAX };
+        match view.prior_rows(tenant, projection, generation, &needs, bytes_max).await? {
+            Some(found) => {
+                rows.extend(found.rows.into_iter().flatten());
+                keys.truncate(first);
+            }
+            None => at_once = (keys.len() - first) / 2,
+        }
+    }
+    Ok(rows)
 }

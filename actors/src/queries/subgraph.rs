@@ -6,7 +6,7 @@
 use super::READ_BYTES_MAX;
 use super::rows::{Edge, Node, by_key};
 use decisiongraph_projections::catalogue::CONTEXT_GRAPH;
-use decisiongraph_projections::{Category, Refusal, TenantId};
+use decisiongraph_projections::{Category, Refusal, Row, TenantId};
 use decisiongraph_store::{Generation, PageLimit, ReadView, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -117,15 +117,22 @@ pub async fn subgraph(
     }
     let mut nodes = Vec::with_capacity(search.nodes.len());
     let mut ids = search.nodes.into_iter();
+    let (mut truncated, mut bytes) = (search.truncated, 0);
     loop {
         let chunk: BTreeSet<String> = ids.by_ref().take(PAGE_NODES).collect();
         if chunk.is_empty() {
             break;
         }
-        nodes.extend(by_key(view, tenant, CONTEXT_GRAPH, generation, 0, chunk).await?.iter().map(Node::of));
+        if bytes > READ_BYTES_MAX {
+            truncated = true;
+            break;
+        }
+        let rows = by_key(view, tenant, CONTEXT_GRAPH, generation, 0, chunk).await?;
+        bytes += rows.iter().map(Row::bytes).sum::<usize>();
+        nodes.extend(rows.iter().map(Node::of));
     }
     nodes.sort_unstable_by(|a, b| a.node_id.cmp(&b.node_id));
-    Ok(Subgraph { nodes, edges: search.edges.into_values().collect(), truncated: search.truncated })
+    Ok(Subgraph { nodes, edges: search.edges.into_values().collect(), truncated })
 }
 
 /// The search itself: edges are offered in order, depth by depth.

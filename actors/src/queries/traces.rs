@@ -1,6 +1,5 @@
 //! Traces and events as they were recorded.
 
-use super::READ_BYTES_MAX;
 use super::rows::{Summary, by_key};
 use decisiongraph_projections::catalogue::TRACE_SUMMARY;
 use decisiongraph_projections::event::{Actor, Source};
@@ -92,14 +91,14 @@ pub async fn trace_summary(
     Ok(by_key(view, tenant, TRACE_SUMMARY, generation, 0, keys).await?.first().map(Summary::of))
 }
 
-/// Events of a trace behind `after`, at most `limit` of them and [`READ_BYTES_MAX`], and whether there are more.
+/// Events of a trace behind `after`, and whether there are more.
 pub async fn trace_events(
     view: &dyn ReadView,
     tenant: &TenantId,
     trace_id: &str,
     after: LogSeq,
-    limit: usize,
+    limit: PageLimit,
 ) -> Result<(Vec<EventRecord>, bool)> {
-    let page = view.trace_events(tenant, trace_id, after, PageLimit::of(limit, READ_BYTES_MAX)).await?;
+    let page = view.trace_events(tenant, trace_id, after, limit).await?;
     Ok((page.items.into_iter().map(EventRecord::from).collect(), page.more))
 }

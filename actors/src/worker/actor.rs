@@ -11,6 +11,7 @@
 use super::{Fault, LiveScope, Phase};
 use crate::admin::Command;
 use crate::coordinator::CoordinatorMessage;
+use crate::engine::Budget;
 use crate::engine::lane::{ApplyOptions, Lane, Target};
 use crate::engine::mark::{self, Mark};
 use crate::engine::observed;
@@ -20,7 +21,7 @@ use crate::supervision::Vitals;
 use crate::telemetry::LeaseChange;
 use crate::tenant_cell::TenantCell;
 use decisiongraph_projections::{Category, Projection};
-use decisiongraph_store::{Acquisition, PageLimit, Result as StoreResult, Scope, StoreError};
+use decisiongraph_store::{Acquisition, Result as StoreResult, Scope, StoreError};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use ractor_cluster::RactorMessage;
 use std::sync::Arc;
@@ -210,10 +211,20 @@ impl Worker {
             return Ok(Next::Quiet);
         }
         let config = shared.engine.config();
-        let limit = PageLimit::of(config.batch_events_max, config.batch_bytes_max);
+        let budget = shared.engine.budget();
+        let (share_bytes, limit) = budget.batch(config);
+        self.vitals.working_on("waiting for memory");
+        let mut share = budget.work.hold(share_bytes).await;
         let log = shared.store.view().await?;
         self.vitals.working_on("reading");
-        let page = cell.page(&*log, lane.position.cursor, target, limit, era).await?;
+        let mut page = cell.page(&*log, lane.position.cursor, target, limit, era, budget).await?;
+        let cost = Budget::batch_cost(page.bytes());
+        if !budget.work.try_grow(&mut share, cost) {
+            // One event that is larger than a page may be: it is read again when there is room for it.
+            drop((page, share));
+            share = budget.work.hold(cost).await;
+            page = cell.page(&*log, lane.position.cursor, target, limit, era, budget).await?;
+        }
         if page.is_empty() {
             self.enter(state, Phase::Idle, "");
             return Ok(Next::Quiet);
@@ -234,10 +245,12 @@ impl Worker {
             checkpoint_events: config.checkpoint_events,
             record_failures: true,
             recover: false,
+            limit,
         };
         let (from, events) = (lane.position.cursor, lane.events);
         let alone = std::future::ready(None);
         observed::apply(lane, &*shared.store, &*log, &page, alone, &options, shared.telemetry()).await?;
+        drop((page, share));
         let (cursor, applied) = (lane.position.cursor, lane.events - events);
         let failure = lane.failure.take();
         if cursor > from {

@@ -35,7 +35,7 @@ pub enum Verdict {
 }
 
 /// Bytes of a list of failures or runs: it ends early when they are reached. (10,000 of them have less, unless their ids are long.)
-pub const LIST_BYTES_MAX: usize = 64 * 1024 * 1024;
+pub const LIST_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// How much one page may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,8 +64,8 @@ impl PageLimit {
         StoreError::new(
             Category::Storage,
             format!(
-                "the event at log_seq {log_seq} has {bytes} bytes; this process holds at most {} of one event; give it more memory \
-                 (memory_max), or mend the event's row",
+                "the event at log_seq {log_seq} has {bytes} bytes, more than the {} that this process takes for one event; nothing behind \
+                 it is read; give the process more memory (memory_max), or mend the event's row",
                 self.event_bytes_max
             ),
         )

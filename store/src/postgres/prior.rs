@@ -6,6 +6,9 @@ use super::values::Id;
 use crate::{Generation, Result, StoreError};
 use deadpool_postgres::ClientWrapper;
 use decisiongraph_projections::{Fetch, Needs, Prior, Projection, RowsNeed, Table, TenantId};
+use futures_util::TryStreamExt as _;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio_postgres::types::ToSql;
 
 pub(super) async fn prior_rows(
     client: &ClientWrapper,
@@ -13,7 +16,8 @@ pub(super) async fn prior_rows(
     projection: &dyn Projection,
     generation: Generation,
     needs: &Needs,
-) -> Result<Prior> {
+    bytes_max: usize,
+) -> Result<Option<Prior>> {
     let mut prior = Prior::empty(needs);
     let tenant = tenant.as_str();
     let mut asked = Vec::new();
@@ -27,11 +31,27 @@ pub(super) async fn prior_rows(
         keys.dedup();
         asked.push((index, need, table, statement, keys));
     }
-    let found = answers(asked.iter().map(|(_, _, table, statement, keys)| async move {
-        client.query(statement, &[&tenant, &generation.0, keys]).await.during(table.name)
+    let bytes = AtomicUsize::new(0);
+    let found = answers(asked.iter().map(|(_, need, table, statement, keys)| {
+        let bytes = &bytes;
+        async move {
+            let of: [&(dyn ToSql + Sync); 3] = [&tenant, &generation.0, keys];
+            let rows = client.query_raw(statement, of).await.during(table.name)?;
+            let (mut rows, mut found) = (std::pin::pin!(rows), Vec::new());
+            while let Some(row) = rows.try_next().await.during(table.name)? {
+                // Of what only exists, the batch has the text already.
+                let size = if need.fetch == Fetch::Rows { row.raw_size_bytes() } else { 0 };
+                if bytes.fetch_add(size, Ordering::Relaxed) + size > bytes_max {
+                    return Ok(None);
+                }
+                found.push(row);
+            }
+            Ok(Some(found))
+        }
     }))
     .await?;
     for ((index, need, table, ..), found) in asked.iter().zip(found) {
+        let Some(found) = found else { return Ok(None) };
         for row in found {
             let text: &str = row.get(0);
             if !need.values.contains(text) {
@@ -49,7 +69,7 @@ pub(super) async fn prior_rows(
             }
         }
     }
-    Ok(prior)
+    Ok(Some(prior))
 }
 
 /// `$1` tenant, `$2` generation, `$3` hashes of the values looked for. The text that was hashed comes first, to be compared.

@@ -14,8 +14,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio_postgres::types::ToSql;
 
-/// Rows of one chunk of a stream.
+/// Most rows of one chunk of a stream.
 const CHUNK_ROWS: usize = 2_000;
+/// Rows of its first chunk, when nobody knows yet how large they are; a chunk has at most so many times the rows of the one before.
+const FIRST_ROWS: usize = 16;
+/// Bytes that a chunk should have: the rows before it say how many rows that are.
+const CHUNK_BYTES: usize = 1024 * 1024;
 
 /// All rows of a generation, through a cursor: chunks are asked for one by one, so that a slow reader costs the server nothing and several
 /// streams share one snapshot.
@@ -48,17 +52,18 @@ pub(super) async fn rows(
         quoted(tenant.as_str()),
     );
     snapshot.client().batch_execute(&declare).await.during(table.name)?;
-    let fetch = format!("FETCH FORWARD {CHUNK_ROWS} FROM {cursor}");
-    let fetch = snapshot.client().prepare(&fetch).await.during(table.name)?;
-    Ok(Box::pin(stream::try_unfold(Some((snapshot, fetch, cursor)), move |state| async move {
-        let Some((snapshot, fetch, cursor)) = state else { return Ok(None) };
+    Ok(Box::pin(stream::try_unfold(Some((snapshot, cursor, FIRST_ROWS)), move |state| async move {
+        let Some((snapshot, cursor, wanted)) = state else { return Ok(None) };
+        let fetch = format!("FETCH FORWARD {wanted} FROM {cursor}");
         let found = snapshot.client().query(&fetch, &[]).await.during(table.name)?;
         let chunk = found.iter().map(|row| rows::keyed_row(table, row)).collect::<Result<Vec<_>>>()?;
-        if chunk.len() < CHUNK_ROWS {
+        if chunk.len() < wanted {
             snapshot.client().batch_execute(&format!("CLOSE {cursor}")).await.during(table.name)?;
             return Ok(if chunk.is_empty() { None } else { Some((chunk, None)) });
         }
-        Ok(Some((chunk, Some((snapshot, fetch, cursor)))))
+        let bytes = chunk.iter().map(|row| row.row.bytes()).sum::<usize>() / chunk.len();
+        let next = (CHUNK_BYTES / bytes.max(1)).clamp(1, CHUNK_ROWS).min(wanted.saturating_mul(FIRST_ROWS));
+        Ok(Some((chunk, Some((snapshot, cursor, next)))))
     })))
 }
 

@@ -180,11 +180,12 @@ pub(super) async fn history(
     projection: &'static dyn Projection,
     traces: &BTreeSet<Arc<str>>,
     upto: LogSeq,
-) -> Result<HashMap<Arc<str>, Vec<Recalled>>> {
+    bytes_max: usize,
+) -> Result<Option<HashMap<Arc<str>, Vec<Recalled>>>> {
     let mut history: HashMap<Arc<str>, Vec<Recalled>> = HashMap::new();
     let types = projection.history_types();
     if traces.is_empty() || types.is_empty() {
-        return Ok(history);
+        return Ok(Some(history));
     }
     let what = "read the history of traces";
     let (keys, ids) = trace_keys(traces);
@@ -192,10 +193,14 @@ pub(super) async fn history(
     let of: [&(dyn ToSql + Sync); 5] = [&tenant.as_str(), &keys, &ids, &upto.0, &types];
     let rows = client.query_raw(&statement, of).await.during(what)?;
     let mut rows = std::pin::pin!(rows);
-    let mut texts = Texts::new();
+    let (mut texts, mut bytes) = (Texts::new(), 0);
     while let Some(row) = rows.try_next().await.during(what)? {
         let event = log_event(&row, &mut texts);
         let recalled = Recalled::of(projection, &event);
+        bytes += recalled.bytes();
+        if bytes > bytes_max {
+            return Ok(None);
+        }
         match history.get_mut(&event.trace_id) {
             Some(events) => events.push(recalled),
             None => {
@@ -203,7 +208,7 @@ pub(super) async fn history(
             }
         }
     }
-    Ok(history)
+    Ok(Some(history))
 }
 
 pub(super) async fn events(

@@ -117,8 +117,9 @@ impl ReadView for View {
         projection: &'static dyn Projection,
         traces: &BTreeSet<Arc<str>>,
         upto: LogSeq,
-    ) -> Result<HashMap<Arc<str>, Vec<Recalled>>> {
-        read::history(&*self.reader().await?, tenant, projection, traces, upto).await
+        bytes_max: usize,
+    ) -> Result<Option<HashMap<Arc<str>, Vec<Recalled>>>> {
+        read::history(&*self.reader().await?, tenant, projection, traces, upto, bytes_max).await
     }
 
     async fn events(
@@ -212,8 +213,9 @@ impl ReadView for View {
         projection: &dyn Projection,
         generation: Generation,
         needs: &Arc<Needs>,
-    ) -> Result<Prior> {
-        prior::prior_rows(&*self.reader().await?, tenant, projection, generation, needs).await
+        bytes_max: usize,
+    ) -> Result<Option<Prior>> {
+        prior::prior_rows(&*self.reader().await?, tenant, projection, generation, needs, bytes_max).await
     }
 
     async fn rows(

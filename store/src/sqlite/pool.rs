@@ -180,6 +180,10 @@ impl File {
                 conn = connect(&on_disk::as_it_is(path), AS_IT_IS, options.statement_timeout)?;
             }
             prepare_writer(&conn, durable)?;
+            if options.cache_bytes > 0 {
+                let bytes = i64::try_from(options.cache_bytes).unwrap_or(i64::MAX);
+                conn.pragma_update_and_check(None, "soft_heap_limit", bytes, |_| Ok(()))?;
+            }
             Ok((conn, as_it_is))
         };
         let (writing, as_it_is) = opened().map_err(|error| errors::named(path, error))?;

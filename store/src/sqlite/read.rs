@@ -116,9 +116,10 @@ pub(super) fn history(
     projection: &'static dyn Projection,
     traces: &BTreeSet<Arc<str>>,
     upto: LogSeq,
-) -> Result<HashMap<Arc<str>, Vec<Recalled>>> {
+    bytes_max: usize,
+) -> Result<Option<HashMap<Arc<str>, Vec<Recalled>>>> {
     let mut statement = conn.prepare_cached(include_str!("sql/read_history.sql"))?;
-    let (mut history, mut texts) = (HashMap::with_capacity(traces.len()), Texts::new());
+    let (mut history, mut texts, mut bytes) = (HashMap::with_capacity(traces.len()), Texts::new(), 0);
     for (key, trace) in in_order(traces, key_of) {
         let mut events = Vec::new();
         let mut rows = statement.query(params![tenant.as_str(), key, upto.0])?;
@@ -130,13 +131,18 @@ pub(super) fn history(
             if event.trace_id != *trace {
                 return Err(collision("trace_id"));
             }
-            events.push(Recalled::of(projection, &event));
+            let recalled = Recalled::of(projection, &event);
+            bytes += recalled.bytes();
+            if bytes > bytes_max {
+                return Ok(None);
+            }
+            events.push(recalled);
         }
         if !events.is_empty() {
             history.insert(Arc::clone(trace), events);
         }
     }
-    Ok(history)
+    Ok(Some(history))
 }
 
 /// Full events of a tenant.
@@ -373,15 +379,17 @@ pub(super) fn scope_heads(conn: &Connection, after: Option<&TenantId>, tenants_m
     Ok(heads)
 }
 
-/// The rows that a batch must know.
+/// The rows that a batch must know; none when they have more bytes than these.
 pub(super) fn prior_rows(
     conn: &Connection,
     tenant: &TenantId,
     tables: &'static [Table],
     generation: Generation,
     needs: &Needs,
-) -> Result<Prior> {
+    bytes_max: usize,
+) -> Result<Option<Prior>> {
     let mut prior = Prior::empty(needs);
+    let mut bytes = 0;
     for (index, need) in needs.rows.iter().enumerate() {
         let table = &tables[need.table];
         match need.fetch {
@@ -393,6 +401,7 @@ pub(super) fn prior_rows(
                     if row.get_ref(0)?.as_bytes().ok() != Some(value.as_bytes()) {
                         return Err(collision(table.columns[0].name));
                     }
+                    // The text is one that was asked with, so it takes no memory of its own.
                     prior.existing[index].insert(Arc::clone(value));
                 }
             }
@@ -405,13 +414,17 @@ pub(super) fn prior_rows(
                         if found.0[need.by].as_str() != Some(&**value) {
                             return Err(collision(table.columns[need.by].name));
                         }
+                        bytes += found.bytes();
+                        if bytes > bytes_max {
+                            return Ok(None);
+                        }
                         prior.rows[index].push(found);
                     }
                 }
             }
         }
     }
-    Ok(prior)
+    Ok(Some(prior))
 }
 
 /// The digest checkpoints of a scope, newest first.

@@ -10,8 +10,10 @@ use rusqlite::{Connection, params};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// Rows a chunk.
+/// Rows per chunk.
 const CHUNK_ROWS: i64 = 1_000;
+/// Bytes per chunk: it ends early when its rows have more.
+const CHUNK_BYTES: usize = 1024 * 1024;
 
 /// Where the stream is.
 #[derive(Clone)]
@@ -96,12 +98,21 @@ impl Source {
         // An empty blob sorts before every key.
         let after: &[u8] = after.as_ref().map_or(&[], Identity::as_bytes);
         let mut rows = statement.query(params![self.tenant.as_str(), self.generation.0, after])?;
-        let mut chunk = Vec::new();
-        while let Some(row) = rows.next()? {
-            chunk.push(read_row(self.table, row, 0)?);
-        }
+        let chunk = self.fill(&mut rows)?;
         let next = chunk.last().map(|row: &KeyedRow| At::Key(Some(row.key)));
         Ok((chunk, next))
+    }
+
+    fn fill(&self, rows: &mut rusqlite::Rows<'_>) -> Result<Vec<KeyedRow>> {
+        let (mut chunk, mut bytes) = (Vec::new(), 0);
+        while bytes < CHUNK_BYTES
+            && let Some(row) = rows.next()?
+        {
+            let row = read_row(self.table, row, 0)?;
+            bytes += row.row.bytes();
+            chunk.push(row);
+        }
+        Ok(chunk)
     }
 
     fn chunk_of_list(&self, conn: &Connection, list: String, place: i64) -> Result<(Vec<KeyedRow>, Option<At>)> {
@@ -113,10 +124,7 @@ impl Source {
         );
         let mut statement = conn.prepare_cached(&sql)?;
         let mut rows = statement.query(params![place])?;
-        let mut chunk = Vec::new();
-        while let Some(row) = rows.next()? {
-            chunk.push(read_row(self.table, row, 0)?);
-        }
+        let chunk = self.fill(&mut rows)?;
         let place = place + i64::try_from(chunk.len()).unwrap_or(i64::MAX);
         Ok((chunk, Some(At::Listed { list, place })))
     }

@@ -88,9 +88,10 @@ impl ReadView for View {
         projection: &'static dyn Projection,
         traces: &BTreeSet<Arc<str>>,
         upto: LogSeq,
-    ) -> Result<HashMap<Arc<str>, Vec<Recalled>>> {
+        bytes_max: usize,
+    ) -> Result<Option<HashMap<Arc<str>, Vec<Recalled>>>> {
         let (tenant, traces) = (tenant.clone(), traces.clone());
-        self.read(move |conn| read::history(conn, &tenant, projection, &traces, upto)).await
+        self.read(move |conn| read::history(conn, &tenant, projection, &traces, upto, bytes_max)).await
     }
 
     async fn events(
@@ -196,9 +197,10 @@ impl ReadView for View {
         projection: &dyn Projection,
         generation: Generation,
         needs: &Arc<Needs>,
-    ) -> Result<Prior> {
+        bytes_max: usize,
+    ) -> Result<Option<Prior>> {
         let (tenant, tables, needs) = (tenant.clone(), projection.tables(), Arc::clone(needs));
-        self.read(move |conn| read::prior_rows(conn, &tenant, tables, generation, &needs)).await
+        self.read(move |conn| read::prior_rows(conn, &tenant, tables, generation, &needs, bytes_max)).await
     }
 
     async fn rows(

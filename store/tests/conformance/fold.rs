@@ -56,8 +56,10 @@ pub async fn compute(
     let heads = view.heads(tenant, &traces, position.cursor).await.expect("heads");
     assert_eq!(sequence::check_page(events, &heads, &Default::default()), None, "the log is sound");
     let needs = Arc::new(projection.needs(events));
-    let mut prior = view.prior_rows(tenant, projection, generation, &needs).await.expect("prior rows");
-    prior.history = view.history(tenant, projection, &needs.history_of, position.cursor).await.expect("history");
+    let prior = view.prior_rows(tenant, projection, generation, &needs, usize::MAX).await.expect("prior rows");
+    let history = view.history(tenant, projection, &needs.history_of, position.cursor, usize::MAX).await;
+    let mut prior = prior.expect("whatever they have");
+    prior.history = history.expect("history").expect("whatever it has");
     let projected = projection.project(events, &needs, &prior);
     assert_eq!(projected.poison, None);
     let mut digest = position.digest.clone();

@@ -127,6 +127,7 @@ every_backend! {
     rows [
         prior_rows_of_hostile_ids,
         prior_rows_by_a_hashed_column,
+        what_must_be_known_is_bounded_by_its_bytes,
         streams_come_in_both_orders,
         streams_of_one_view_do_not_block_each_other,
         generations_and_tenants_are_apart,

@@ -156,7 +156,8 @@ pub async fn history_is_of_types_and_a_position(blank: Blank) {
     let positions = append_all(&fresh.store, &tenant(), &events).await;
     let view = fresh.store.view().await.expect("a view");
     let history = async |projection: &'static dyn Projection, upto| {
-        let mut history = view.history(&tenant(), projection, &set(&["t", "x"]), upto).await.expect("a history");
+        let history = view.history(&tenant(), projection, &set(&["t", "x"]), upto, usize::MAX).await;
+        let mut history = history.expect("a history").expect("whatever it has");
         assert!(history.keys().all(|trace| &**trace == "t"), "{history:?}");
         history.remove("t").unwrap_or_default()
     };

@@ -3,8 +3,8 @@
 use crate::appends::hostile_ids;
 use crate::backend::{Blank, Fresh};
 use crate::fold::{acquire, all_rows, append_all, catch_up, collect, owner};
-use crate::log::{named, offered, seeded, started, tenant, whole_trace};
-use decisiongraph_projections::{Fetch, Hashed, Needs, Projection, RowsNeed, catalogue};
+use crate::log::{named, offered, policy, seeded, started, started_about, tenant, whole_trace};
+use decisiongraph_projections::{Fetch, Hashed, LogSeq, Needs, Projection, RowsNeed, catalogue};
 use decisiongraph_store::*;
 use futures_util::StreamExt as _;
 use std::collections::{BTreeSet, HashMap};
@@ -24,6 +24,16 @@ fn need(table: usize, by: usize, fetch: Fetch, values: impl IntoIterator<Item = 
     RowsNeed { values: values.into_iter().map(Into::into).collect(), ..RowsNeed::of(table, by, fetch) }
 }
 
+async fn prior_of(
+    view: &dyn ReadView,
+    projection: &dyn Projection,
+    generation: Generation,
+    needs: &Arc<Needs>,
+) -> decisiongraph_projections::Prior {
+    let prior = view.prior_rows(&tenant(), projection, generation, needs, usize::MAX).await;
+    prior.expect("prior rows").expect("whatever they have")
+}
+
 pub async fn prior_rows_of_hostile_ids(blank: Blank) {
     let fresh = blank.migrated().await;
     for (number, id) in hostile_ids().into_iter().enumerate() {
@@ -36,23 +46,20 @@ pub async fn prior_rows_of_hostile_ids(blank: Blank) {
     let nodes: BTreeSet<String> = hostile_ids().iter().map(|id| format!("trace:{id}")).collect();
     let sought = nodes.iter().cloned().chain(["trace:nobody".to_owned(), String::new()]);
     let needs = Arc::new(Needs { rows: vec![need(0, 0, Fetch::Existence, sought)], ..Needs::default() });
-    let prior =
-        view.prior_rows(&tenant(), catalogue::CONTEXT_GRAPH, graph.generation, &needs).await.expect("prior rows");
+    let prior = prior_of(&*view, catalogue::CONTEXT_GRAPH, graph.generation, &needs).await;
     assert_eq!(prior.existing[0].iter().map(|key| key.to_string()).collect::<BTreeSet<_>>(), nodes);
     assert_eq!(prior.rows, [Vec::new()]);
     let sought = hostile_ids().into_iter().chain(["nobody".to_owned()]);
     let needs = Arc::new(Needs { rows: vec![need(0, 0, Fetch::Rows, sought)], ..Needs::default() });
-    let prior =
-        view.prior_rows(&tenant(), catalogue::TRACE_SUMMARY, summary.generation, &needs).await.expect("prior rows");
+    let prior = prior_of(&*view, catalogue::TRACE_SUMMARY, summary.generation, &needs).await;
     let found: BTreeSet<String> = prior.rows[0].iter().map(|row| row.key().to_owned()).collect();
     assert_eq!(found, hostile_ids().into_iter().collect());
     assert_eq!(prior.rows[0].len(), hostile_ids().len());
     // Another generation has none of them, and no need has no answer.
     let other = Generation(summary.generation.0 + 1_000);
-    let prior = view.prior_rows(&tenant(), catalogue::TRACE_SUMMARY, other, &needs).await.expect("prior rows");
+    let prior = prior_of(&*view, catalogue::TRACE_SUMMARY, other, &needs).await;
     assert_eq!(prior.rows, [Vec::new()]);
-    let nothing =
-        view.prior_rows(&tenant(), catalogue::TRACE_SUMMARY, summary.generation, &Arc::default()).await.expect("none");
+    let nothing = prior_of(&*view, catalogue::TRACE_SUMMARY, summary.generation, &Arc::default()).await;
     assert!(nothing.rows.is_empty() && nothing.existing.is_empty());
 }
 
@@ -66,11 +73,39 @@ pub async fn prior_rows_by_a_hashed_column(blank: Blank) {
     let sought = ["t", "v", "w"].map(str::to_owned);
     let rows = vec![need(0, 0, Fetch::Existence, []), need(1, by, Fetch::Rows, sought)];
     let needs = Arc::new(Needs { rows, ..Needs::default() });
-    let prior =
-        view.prior_rows(&tenant(), catalogue::PRECEDENT_INDEX, lease.generation, &needs).await.expect("prior rows");
+    let prior = prior_of(&*view, catalogue::PRECEDENT_INDEX, lease.generation, &needs).await;
     let mut keys: Vec<&str> = prior.rows[1].iter().map(decisiongraph_projections::Row::key).collect();
     keys.sort_unstable();
     assert_eq!(keys, ["t/2", "t/3", "v/2", "v/3"]);
+}
+
+/// Rows and histories that have more bytes than the caller has room for are not given at all; those that fit are given whole.
+pub async fn what_must_be_known_is_bounded_by_its_bytes(blank: Blank) {
+    let fresh = blank.migrated().await;
+    let names: Vec<String> = (0..10).map(|n| format!("t{n}")).collect();
+    let long = "p".repeat(4_000);
+    for name in &names {
+        let events = [started_about(name, "account", &long), policy(name, 1, &long, "1")];
+        append_all(&fresh.store, &tenant(), &events).await;
+    }
+    let summary = projected(&fresh, &tenant(), catalogue::TRACE_SUMMARY).await;
+    let view = fresh.store.view().await.expect("a view");
+    let traces: BTreeSet<Arc<str>> = names.iter().map(|name| name.as_str().into()).collect();
+    let rows = async |bytes_max| {
+        let needs = Needs { rows: vec![need(0, 0, Fetch::Rows, names.clone())], ..Needs::default() };
+        let (projection, generation) = (catalogue::TRACE_SUMMARY, summary.generation);
+        let prior = view.prior_rows(&tenant(), projection, generation, &Arc::new(needs), bytes_max).await;
+        prior.expect("prior rows").map(|prior| prior.rows[0].len())
+    };
+    let history = async |bytes_max| {
+        let end = LogSeq(i64::MAX);
+        let history = view.history(&tenant(), catalogue::PRECEDENT_INDEX, &traces, end, bytes_max).await;
+        history.expect("a history").map(|history| history.len())
+    };
+    for (bytes_max, expected) in [(0, None), (39_000, None), (200_000, Some(10)), (usize::MAX, Some(10))] {
+        assert_eq!((rows(bytes_max).await, history(bytes_max).await), (expected, expected), "{bytes_max}");
+    }
+    assert_eq!(rows(0).await, None, "after one that was not read to its end");
 }
 
 pub async fn streams_come_in_both_orders(blank: Blank) {

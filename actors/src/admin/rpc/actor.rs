@@ -5,6 +5,7 @@
 use super::answers::Answers;
 use super::desk::Desk;
 use super::wire::Versions;
+use crate::engine::Budget;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, pg};
 use ractor_cluster::RactorClusterMessage;
 use std::sync::Arc;
@@ -29,15 +30,15 @@ pub struct AdminActor;
 impl Actor for AdminActor {
     type Msg = AdminMessage;
     type State = Arc<Desk>;
-    type Arguments = (Arc<dyn Answers>, Versions);
+    type Arguments = (Arc<dyn Answers>, Versions, Budget);
 
     async fn pre_start(
         &self,
         myself: ActorRef<AdminMessage>,
-        (answers, versions): (Arc<dyn Answers>, Versions),
+        (answers, versions, budget): Self::Arguments,
     ) -> Result<Arc<Desk>, ActorProcessingErr> {
         pg::join(ADMIN_GROUP.to_owned(), vec![myself.get_cell()]);
-        Ok(Arc::new(Desk::new(answers, versions)))
+        Ok(Arc::new(Desk::new(answers, versions, budget)))
     }
 
     async fn handle(

@@ -1,7 +1,9 @@
 //! Answers of any size over frames of a bounded one: whole when it is small, else in chunks that the asker fetches by ticket.
 //!
-//! *Guarantees.* What waits to be fetched is bounded in number, in bytes and in time; a ticket that is gone is named, not waited for.
+//! *Guarantees.* What waits to be fetched is bounded in number, in time, and in bytes by the share of the memory that it holds; a ticket
+//! that is gone is named, not waited for.
 
+use crate::engine::Share;
 use bytes::Bytes;
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -14,8 +16,6 @@ pub const CHUNK_BYTES: usize = 1024 * 1024;
 pub const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Answers that wait to be fetched.
 const TICKETS_MAX: usize = 64;
-/// Bytes of all answers that wait to be fetched.
-const TICKETS_BYTES_MAX: usize = 2 * ANSWER_BYTES_MAX;
 /// An answer is dropped this long after its last fetch.
 const TICKET_LASTS: Duration = Duration::from_secs(30);
 
@@ -113,6 +113,7 @@ impl Fetch {
 struct Waiting {
     answer: Bytes,
     used: Instant,
+    _share: Share,
 }
 
 /// Answers that wait to be fetched.
@@ -120,27 +121,28 @@ struct Waiting {
 pub struct Tickets(Mutex<HashMap<Uuid, Waiting>>);
 
 impl Tickets {
-    /// The first frame of this answer; keeps the rest. The answer itself when there is no room to keep it.
-    pub fn send(&self, answer: Bytes, now: Instant) -> Result<Parcel, Bytes> {
-        if answer.len() <= CHUNK_BYTES {
-            return Ok(Parcel::Whole(answer));
-        }
+    /// The first frame of an answer that has more than one; keeps the rest, and its share as long. None when there is no room to keep it.
+    pub fn send(&self, answer: Bytes, share: Share, now: Instant) -> Option<Parcel> {
+        self.drop_old(now);
         let mut waiting = self.lock();
-        waiting.retain(|_, kept| now.duration_since(kept.used) < TICKET_LASTS);
-        let bytes: usize = waiting.values().map(|kept| kept.answer.len()).sum();
-        if waiting.len() >= TICKETS_MAX || bytes + answer.len() > TICKETS_BYTES_MAX {
-            return Err(answer);
+        if waiting.len() >= TICKETS_MAX {
+            return None;
         }
         let ticket = Uuid::new_v4();
         let (bytes_total, chunk) = (answer.len() as u64, answer.slice(..CHUNK_BYTES));
-        waiting.insert(ticket, Waiting { answer, used: now });
-        Ok(Parcel::First { ticket, bytes_total, chunk })
+        waiting.insert(ticket, Waiting { answer, used: now, _share: share });
+        Some(Parcel::First { ticket, bytes_total, chunk })
+    }
+
+    /// Drops the answers that nobody came for.
+    pub fn drop_old(&self, now: Instant) {
+        self.lock().retain(|_, kept| now.duration_since(kept.used) < TICKET_LASTS);
     }
 
     /// The next chunk. The last one takes the answer away.
     pub fn fetch(&self, fetch: Fetch, now: Instant) -> Parcel {
+        self.drop_old(now);
         let mut waiting = self.lock();
-        waiting.retain(|_, kept| now.duration_since(kept.used) < TICKET_LASTS);
         let Some(kept) = waiting.get_mut(&fetch.ticket) else { return Parcel::Gone };
         let Some(from) = usize::try_from(fetch.from).ok().filter(|from| *from < kept.answer.len()) else {
             return Parcel::Gone;
@@ -162,13 +164,19 @@ impl Tickets {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::Budget;
+    use crate::engine::memory::MEMORY_MIN;
 
-    #[test]
-    fn a_large_answer_arrives_whole_in_bounded_frames_and_is_then_gone() {
+    async fn share() -> Share {
+        Budget::new(MEMORY_MIN).answers.hold(1).await
+    }
+
+    #[tokio::test]
+    async fn a_large_answer_arrives_whole_in_bounded_frames_and_is_then_gone() {
         let tickets = Tickets::default();
         let answer: Bytes = (0..CHUNK_BYTES * 5 / 2).map(|i| i as u8).collect();
         let now = Instant::now();
-        let first = tickets.send(answer.clone(), now).expect("room");
+        let first = tickets.send(answer.clone(), share().await, now).expect("room");
         let Some(Parcel::First { ticket, bytes_total, chunk }) = Parcel::decode(first.encode()) else { panic!() };
         let mut got = chunk.to_vec();
         while (got.len() as u64) < bytes_total {
@@ -182,15 +190,15 @@ mod tests {
         assert_eq!(tickets.fetch(Fetch { ticket, from: 0 }, now), Parcel::Gone);
     }
 
-    #[test]
-    fn what_waits_is_bounded_and_forgotten_in_time() {
+    #[tokio::test]
+    async fn what_waits_is_bounded_and_forgotten_in_time() {
         let tickets = Tickets::default();
         let now = Instant::now();
         let answer = Bytes::from(vec![0; CHUNK_BYTES + 1]);
         for _ in 0..TICKETS_MAX {
-            assert!(tickets.send(answer.clone(), now).is_ok());
+            assert!(tickets.send(answer.clone(), share().await, now).is_some());
         }
-        assert!(tickets.send(answer.clone(), now).is_err());
-        assert!(tickets.send(answer, now + TICKET_LASTS).is_ok());
+        assert!(tickets.send(answer.clone(), share().await, now).is_none());
+        assert!(tickets.send(answer, share().await, now + TICKET_LASTS).is_some());
     }
 }

@@ -9,6 +9,7 @@ use super::listener::Listeners;
 use super::preamble::Cookie;
 use super::session::{Link, NODE_FRAME_BYTES_MAX, Sessions};
 use super::wire::Versions;
+use crate::engine::Budget;
 use crate::telemetry::Telemetry;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use ractor_cluster::RactorMessage;
@@ -34,6 +35,8 @@ pub struct AdminServerArguments {
     pub versions: Versions,
     /// Who is told of refused connections.
     pub telemetry: Telemetry,
+    /// The memory that requests and answers are counted in.
+    pub budget: Budget,
 }
 
 /// Ends its task when it is dropped, also when the actor is killed.
@@ -53,13 +56,13 @@ impl Actor for AdminServer {
     async fn pre_start(
         &self,
         myself: ActorRef<AdminServerMessage>,
-        AdminServerArguments { listeners, answers, versions, telemetry }: AdminServerArguments,
+        AdminServerArguments { listeners, answers, versions, telemetry, budget }: AdminServerArguments,
     ) -> Result<Accepting, ActorProcessingErr> {
         let cookie = Cookie::random();
         let (told, _) = watch::channel(Link::Opening);
         let sessions = Sessions::new("node", cookie, NODE_FRAME_BYTES_MAX, told);
         let (sessions, _) = Actor::spawn_linked(None, sessions, (), myself.get_cell()).await?;
-        Actor::spawn_linked(None, AdminActor, (answers, versions.clone()), myself.get_cell()).await?;
+        Actor::spawn_linked(None, AdminActor, (answers, versions.clone(), budget), myself.get_cell()).await?;
         Ok(Accepting(tokio::spawn(async move {
             listeners.accept(cookie, &versions, sessions, &telemetry).await;
         })))

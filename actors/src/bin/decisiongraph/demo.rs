@@ -19,7 +19,7 @@ use decisiongraph_actors::foreign_text::shell_word;
 use decisiongraph_actors::lines::LineReader;
 use decisiongraph_actors::queries::{Freshness, ReferenceDigests, Subgraph, SubgraphQuery};
 use decisiongraph_projections::{Category, LogSeq, TenantId};
-use decisiongraph_store::{PrecedentFilter, RunState};
+use decisiongraph_store::{PageLimit, PrecedentFilter, RunState};
 use serde::Serialize;
 
 /// A small company's decisions: discounts, refunds, vendors, access, changes.
@@ -215,8 +215,14 @@ impl Tour<'_> {
         let view = self.engine.store().view().await?;
         let lines: u64 = LOG.lines().count() as u64;
         let events = view.count_events(&self.tenant, LogSeq::ORIGIN, LogSeq(i64::MAX), lines + 1).await?;
-        let (found, _) =
-            decisiongraph_actors::queries::trace_events(&*view, &self.tenant, TRACE, LogSeq::ORIGIN, 1).await?;
+        let (found, _) = decisiongraph_actors::queries::trace_events(
+            &*view,
+            &self.tenant,
+            TRACE,
+            LogSeq::ORIGIN,
+            PageLimit::rows(1),
+        )
+        .await?;
         if events > lines || (events > 0 && found.is_empty()) {
             return Err(AdminError::new(
                 Category::Conflict,

@@ -4,7 +4,7 @@ use crate::args::Globals;
 use decisiongraph_actors::admin::AdminError;
 use decisiongraph_actors::config::EMBEDDED_FILE;
 use decisiongraph_actors::data_dir;
-use decisiongraph_actors::engine::{Engine, EngineConfig};
+use decisiongraph_actors::engine::{Budget, Engine, EngineConfig};
 use decisiongraph_projections::Category;
 use decisiongraph_store::{DatabaseUrl, Owner, SchemaFit, Store, StoreError, StoreOptions, open};
 use std::path::{Path, PathBuf};
@@ -70,12 +70,13 @@ impl Location {
             return Err(AdminError::new(Category::Unavailable, format!("there is no file {}", path.display()))
                 .next("check the path; `import` and `migrate` create it"));
         }
-        let store =
-            open(&self.url, StoreOptions { create, ..StoreOptions::default() }).await.map_err(|e| self.advise(e))?;
+        let mut config = EngineConfig::from_environment()?;
+        let cache_bytes = Budget::cache_bytes(config.memory_max);
+        let options = StoreOptions { create, cache_bytes, ..StoreOptions::default() };
+        let store = open(&self.url, options).await.map_err(|e| self.advise(e))?;
         if access != Access::Migrate {
             self.see_to_schema(&*store, access).await?;
         }
-        let mut config = EngineConfig::from_environment()?;
         if let Some(events) = globals.batch_size {
             config.batch_events_max = events as usize;
         }
