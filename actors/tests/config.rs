@@ -3,7 +3,7 @@
 use decisiongraph_actors::admin::AdminError;
 use decisiongraph_actors::config::keys::{KEYS, Kind, Unset};
 use decisiongraph_actors::config::{ConfigFault, LogFormat, NodeConfig, Source, page};
-use decisiongraph_actors::engine::EngineConfig;
+use decisiongraph_actors::engine::{Budget, EngineConfig};
 use decisiongraph_actors::failure::Pauses;
 use decisiongraph_actors::node::NodeBounds;
 use decisiongraph_projections::Category;
@@ -31,7 +31,8 @@ fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
 fn defaults_are_those_of_the_engine_the_store_and_the_node() {
     let config = load(None, &[], &[]).expect("defaults are sound");
     assert_eq!(format!("{:?}", config.engine), format!("{:?}", EngineConfig::default()));
-    assert_eq!(format!("{:?}", config.store), format!("{:?}", StoreOptions::default()));
+    let cache_bytes = Budget::cache_bytes(config.engine.memory_max);
+    assert_eq!(format!("{:?}", config.store), format!("{:?}", StoreOptions { cache_bytes, ..StoreOptions::default() }));
     assert_eq!(config.metrics_listen.expect("on").to_string(), "127.0.0.1:9464");
     assert_eq!((config.otlp_endpoint, config.admin_listen, config.log_format), (None, None, LogFormat::Text));
     assert_eq!(config.data_dir, Path::new("/home/somebody/.local/share/decisiongraph"));
@@ -224,6 +225,15 @@ fn a_misspelled_variable_is_noticed() {
     let faults = NodeConfig::unknown_variables(names.map(str::to_owned));
     assert_eq!(faults.len(), 1);
     assert!(faults[0].message.contains("did you mean DECISIONGRAPH_LEASE_MS?"), "{}", faults[0]);
+}
+
+#[test]
+fn a_file_without_an_end_is_refused_and_not_read_into_memory() {
+    let (_folder, large) = file(&"# nothing\n".repeat(200_000));
+    for path in [large.as_path(), Path::new("/dev/zero")] {
+        let faults = load(Some(path), &[], &[]).expect_err("refused");
+        assert!(faults[0].message.contains("more than 1048576 bytes"), "{}", faults[0]);
+    }
 }
 
 #[test]

@@ -38,7 +38,9 @@ pub fn markdown() -> String {
         page,
         "\nThe flag of a key is its name with dashes: `--lease-ms 5000`. Every command, not only a node, reads these from the environment: `{}`.\n\n\
          **Addresses.** `metrics_listen` and `admin_listen` are loopback addresses by default or rule. Another address for `metrics_listen` is taken when it is written down: the page names tenants, \
-         so put it where only those who may know them reach it.\n",
+         so put it where only those who may know them reach it.\n\n\
+         **Memory.** When nobody sets `memory_max`, it is half of the tightest limit that is found: those of the process's control group and of\n\
+         every group around it (version 1 or 2), and the memory of the machine. It is never less than 256 MiB, so a container needs at least that.\n",
         ENGINE_KEYS.join("`, `")
     );
     page

@@ -12,6 +12,8 @@ use crate::failure::Pauses;
 use crate::node::NodeBounds;
 use decisiongraph_projections::credential_guard::CredentialGuard;
 use decisiongraph_store::{DatabaseUrl, StoreOptions};
+use std::fs::File;
+use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -36,6 +38,9 @@ pub(crate) fn engine_from(env: impl Fn(&str) -> Option<String>) -> Result<Engine
         None => Ok(engine(&Settled(&reading.settings))),
     }
 }
+
+/// Largest configuration file, in bytes.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// Keys that commands without a node take from the environment.
 pub(super) const ENGINE_KEYS: [&str; 8] = [
@@ -92,7 +97,7 @@ impl Reading {
     }
 
     pub fn file(&mut self, path: &Path) {
-        let text = match std::fs::read_to_string(path) {
+        let text = match whole(path) {
             Ok(text) => text,
             Err(error) => {
                 let place = Source::File(path.to_owned(), None);
@@ -250,6 +255,17 @@ impl Reading {
             settings: self.settings,
         }
     }
+}
+
+/// The text of a configuration file, which may be a pipe.
+fn whole(path: &Path) -> std::io::Result<String> {
+    let mut text = Vec::new();
+    File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > FILE_BYTES_MAX {
+        let message = format!("it has more than {FILE_BYTES_MAX} bytes; check that it is the file you mean");
+        return Err(std::io::Error::other(message));
+    }
+    String::from_utf8(text).map_err(std::io::Error::other)
 }
 
 fn unknown(name: &str, spelled: impl Fn(&Key) -> String) -> String {

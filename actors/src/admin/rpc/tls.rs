@@ -170,8 +170,8 @@ impl TlsFiles {
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, AdminError> {
     let facts = std::fs::metadata(path).map_err(|error| unusable(path, &error))?;
-    if facts.len() > PEM_BYTES_MAX {
-        return Err(unusable(path, &"it is too long"));
+    if !facts.is_file() || facts.len() > PEM_BYTES_MAX {
+        return Err(unusable(path, &format!("it is no file of at most {PEM_BYTES_MAX} bytes")));
     }
     let text = std::fs::read(path).map_err(|error| unusable(path, &error))?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
