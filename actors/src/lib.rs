@@ -7,6 +7,7 @@ pub mod coordinator;
 pub mod data_dir;
 pub mod engine;
 pub mod failure;
+pub mod figures;
 pub mod foreign_text;
 pub mod high_water;
 pub mod http;

@@ -496,3 +496,41 @@ fn the_tour_proves_itself_keeps_its_store_and_never_touches_a_real_one() {
     assert_eq!(real.json(&["events"])["events"].as_array().map(Vec::len), Some(3));
     assert!(!cli.data_dir().exists(), "without --data-dir nothing is left behind");
 }
+
+#[test]
+fn positions_are_taken_as_tables_print_them() {
+    let cli = Cli::filled(&trace("t"));
+    for args in
+        [&["events", "--since", "5,306"][..], &["events", "--until", "1,000"], &["trace", "t", "--after", "5,306"]]
+    {
+        assert_eq!(cli.run(args).code, 0, "{args:?}");
+    }
+    let refused = cli.run(&["events", "--since", "5,30"]);
+    assert_eq!(refused.code, 2, "{}", refused.stderr);
+    assert!(refused.stderr.contains("a whole number, such as 5306 or 5,306"), "{}", refused.stderr);
+}
+
+#[test]
+fn a_list_that_is_cut_says_so_and_goes_on() {
+    let cli = Cli::filled(&trace("t"));
+    for _ in 0..2 {
+        assert_eq!(cli.run(&["verify"]).code, 0);
+    }
+    let first = cli.json(&["runs", "--limit", "2"]);
+    let ids = |page: &serde_json::Value| -> Vec<String> {
+        page["runs"].as_array().expect("a list").iter().map(|run| run["run_id"].to_string()).collect()
+    };
+    assert_eq!((ids(&first).len(), &first["more"]), (2, &true.into()));
+    let last = ids(&first)[1].trim_matches('"').to_owned();
+    assert!(cli.run(&["runs", "--limit", "2"]).stdout.ends_with(&format!("There are more: --after {last}\n")));
+    let rest = cli.json(&["runs", "--limit", "2", "--after", &last]);
+    assert_eq!((ids(&rest).len(), &rest["more"]), (1, &false.into()));
+    assert!(!ids(&first).contains(&ids(&rest)[0]));
+    let all = trace("u").into_iter().chain(trace("v")).collect::<Vec<_>>().join("\n");
+    assert_eq!(cli.pipe(&["import", "-"], all.as_bytes()).code, 0);
+    assert_eq!(cli.run(&["catch-up"]).code, 0);
+    let cut = cli.json(&["precedents", "--limit", "2"]);
+    assert_eq!((cut["hits"].as_array().map(Vec::len), &cut["more"]), (Some(2), &true.into()));
+    assert!(cli.run(&["precedents", "--limit", "2"]).stdout.contains("There are more: "));
+    assert_eq!(cli.json(&["precedents", "--limit", "3"])["more"], false);
+}

@@ -289,9 +289,9 @@ async fn a_node_waits_for_its_database_names_who_holds_it_up_and_hands_over_at_i
     appender.batch_execute("BEGIN; LOCK TABLE dg_event_log IN ROW EXCLUSIVE MODE").await.expect("locks");
     assert_eq!(cli.run(&["import", text(&enterprise())]).code, 0);
     let held = || cli.run(&["tree"]).stdout;
-    wait_until("the tree names the appender", || held().contains(&format!("held up by pid {pid}, open for ")));
+    wait_until("the tree names the appender", || held().contains(&format!("held up by pid {pid} (role ")));
     let why = cli.run(&["why"]).stdout;
-    assert!(why.starts_with(&format!("mark: held up by pid {pid}, open for ")), "{why}");
+    assert!(why.starts_with(&format!("mark: held up by pid {pid} (role ")), "{why}");
     assert!(why.contains("LOCK TABLE") && why.contains(&format!("pg_terminate_backend({pid})")), "{why}");
     assert!(why.contains("default/context_graph is waiting, 97 events behind"), "{why}");
     appender.batch_execute("ROLLBACK").await.expect("rolls back");

@@ -304,7 +304,7 @@ async fn a_catch_up_that_could_not_catch_up_says_who_is_in_the_way_and_exits_7()
             let job = ended.json();
             assert_eq!(job["run"]["error"]["category"], "projection_out_of_date", "{job}");
             let why = job["run"]["error"]["message"].as_str().expect("text");
-            assert!(why.contains(&format!("pid {pid}, open for ")), "{why}");
+            assert!(why.contains(&format!("pid {pid} (role ")) && why.contains("), open for "), "{why}");
             assert!(why.contains("`decisiongraph catch-up --tenant 'acme & co'"), "{why}");
             let told = run(&[command, "--tenant", TENANTS[0]]);
             assert_eq!(told.code, 7);

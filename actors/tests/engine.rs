@@ -3,7 +3,9 @@
 
 mod support;
 
-use decisiongraph_actors::admin::{self, AdminReply, AdminRequest, HealthWord, ScopeFilter, ScopeState, ScopeStatus};
+use decisiongraph_actors::admin::{
+    self, AdminReply, AdminRequest, HealthWord, ScopeFilter, ScopeState, ScopeStatus, StatusRequest,
+};
 use decisiongraph_actors::engine::{Control, Engine, RunRequest};
 use decisiongraph_projections::{Category, LogSeq, Row, Value, catalogue};
 use decisiongraph_store::{Acquisition, ListFilter, RunMode, RunState, Scope, Store};
@@ -447,7 +449,7 @@ async fn one_job_a_scope() {
 }
 
 async fn told(engine: &Engine) -> Vec<ScopeStatus> {
-    let request = AdminRequest::Status(ScopeFilter { tenant: None, projection: None });
+    let request = AdminRequest::Status(StatusRequest::default());
     match admin::answer(engine, request, &Control::default()).await.expect("an answer") {
         AdminReply::Status(status) => status.scopes,
         other => panic!("{other:?}"),

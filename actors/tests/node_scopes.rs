@@ -5,7 +5,7 @@ mod node_support;
 mod support;
 
 use decisiongraph_actors::admin::rpc::Answers as _;
-use decisiongraph_actors::admin::{AdminReply, AdminRequest, HealthWord, ScopeFilter};
+use decisiongraph_actors::admin::{AdminReply, AdminRequest, HealthWord, ScopeFilter, StatusRequest};
 use decisiongraph_actors::engine::RunRequest;
 use decisiongraph_actors::node::{Identity, Node, NodeAnswers, NodeBounds, NodeParts, NodeWatch, Shared};
 use decisiongraph_actors::replay::ReplayMessage;
@@ -167,7 +167,7 @@ async fn drift_that_a_verify_found_shows_everywhere_until_a_rebuild() {
         let next = &seen.findings[0].next;
         assert!(next.contains("`decisiongraph rebuild --tenant t0 --projection trace_summary`"), "{next}");
         assert!(next.contains(&format!("`decisiongraph run {}`", found.run_id)), "{next}");
-        let request = AdminRequest::Status(ScopeFilter::default());
+        let request = AdminRequest::Status(StatusRequest::default());
         let Ok(AdminReply::Status(status)) = answers.answer(Uuid::now_v7(), request).await else { panic!("a status") };
         let drifted: Vec<_> =
             status.scopes.iter().map(|scope| scope.drift.as_ref().map(|drift| drift.run_id)).collect();

@@ -313,8 +313,8 @@ pub trait ReadView: Send + Sync {
     /// The tenant's last event at or below `upto` (or at all); 0 when it has none.
     async fn last_log_seq(&self, tenant: &TenantId, upto: Option<LogSeq>) -> Result<LogSeq>;
 
-    /// How far `cursor` is behind `mark`, counting at most `bound` events.
-    async fn lag(&self, tenant: &TenantId, cursor: LogSeq, mark: LogSeq, bound: u64) -> Result<Lag>;
+    /// How far cursors are behind `mark`, in the order of these, counting at most `bound` events of each.
+    async fn lags(&self, cursors: &[(TenantId, LogSeq)], mark: LogSeq, bound: u64) -> Result<Vec<Lag>>;
 
     /// About how many events the tenant has above `after`, counted up to `bound`.
     async fn count_events(&self, tenant: &TenantId, after: LogSeq, upto: LogSeq, bound: u64) -> Result<u64>;
@@ -334,6 +334,9 @@ pub trait ReadView: Send + Sync {
 
     /// The tenants that have events or scopes, by id behind `after`, at most `limit`. Costs a few look-ups a tenant.
     async fn tenant_heads(&self, after: Option<&TenantId>, limit: usize) -> Result<Vec<TenantHead>>;
+
+    /// Every tenant that has events, by id, and its last one. Costs two look-ups a tenant.
+    async fn last_log_seqs(&self) -> Result<Vec<(TenantId, LogSeq)>>;
 
     /// The tenants that have events with `after` < log_seq ≤ `upto`, each with its last one, in the order of these; at most `limit`.
     /// Ask again with `after` = the last answer's position. Costs what the stretch holds, whatever the log's length.

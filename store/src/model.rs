@@ -11,7 +11,9 @@ mod stray;
 
 pub use failure::{Failure, NewFailure, Skip};
 pub use generation::{Flip, Storage, Sweep};
-pub use log::{AppendMode, HighWaterSample, LIST_BYTES_MAX, LogEnd, OpenWriter, PageLimit, Paged, Verdict};
+pub use log::{
+    AppendMode, HighWaterSample, LIST_BYTES_MAX, LogEnd, OpenWriter, PageLimit, Paged, SESSION_NAME, Verdict,
+};
 pub use members::{Cordon, Member, MemberFacts};
 pub use rows::{Checkpoint, Direction, KeyedRow, PrecedentFilter, PrecedentHit, RowOrder};
 pub use run::{Creation, NewRun, Run, RunMode, RunProgress, RunState};
@@ -287,6 +289,10 @@ pub struct ListFilter {
     pub open_only: bool,
     /// Newest first, at most this many.
     pub limit: usize,
+    /// Only failures older than this one.
+    pub before_failure: Option<i64>,
+    /// Only runs older than this one.
+    pub before_run: Option<Uuid>,
 }
 
 /// A stored event and its tenant, as an export over all tenants shows it.

@@ -84,6 +84,8 @@ pub struct StoreOptions {
     pub later: bool,
     /// Bytes that all embedded stores of the process together keep of their files, about; 0: as many as each connection may.
     pub cache_bytes: u64,
+    /// What the server's other users see behind [`crate::SESSION_NAME`]: which process, or which command.
+    pub session_name: Option<String>,
 }
 
 impl Default for StoreOptions {
@@ -97,6 +99,7 @@ impl Default for StoreOptions {
             create: true,
             later: false,
             cache_bytes: 0,
+            session_name: None,
         }
     }
 }

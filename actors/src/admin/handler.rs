@@ -3,7 +3,7 @@
 use super::reply::*;
 use super::request::*;
 use super::status::STRAYS_MAX;
-use super::{AdminError, Command, append, cluster, health, jobs, status, steer, tenants, why};
+use super::{AdminError, Command, append, cluster, health, jobs, overview, status, steer, tenants, why};
 use crate::engine::replay_failure::replay_failure;
 use crate::engine::{Control, Engine};
 use crate::queries::{self, READ_BYTES_MAX, current_view};
@@ -11,6 +11,7 @@ use decisiongraph_projections::catalogue::{self, CONTEXT_GRAPH, PRECEDENT_INDEX,
 use decisiongraph_projections::digest::rolling::RollingDigest;
 use decisiongraph_projections::{Category, LogSeq, Projection, TenantId};
 use decisiongraph_store::{ListFilter, PageLimit, Paged, Scope, Store};
+use std::str::FromStr;
 use uuid::Uuid;
 
 /// Most events of a page of an export.
@@ -41,9 +42,16 @@ pub(crate) async fn carry_out(
         AdminRequest::Rebuild(request) => AdminReply::Job(jobs::rebuild(engine, request, control).await?),
         AdminRequest::RebuildCheck(request) => AdminReply::RebuildCheck(jobs::rebuild_check(store, request).await?),
         AdminRequest::Verify(request) => AdminReply::Job(jobs::verify(engine, request, control).await?),
-        AdminRequest::Status(filter) => AdminReply::Status(status::status(store, &filter).await?),
+        AdminRequest::Status(request) => {
+            let all = status::status(store, &request.filter).await?;
+            AdminReply::Status(overview::page(store, all, &request).await?)
+        }
         AdminRequest::Health(filter) => AdminReply::Health(health::health(store, &filter).await?),
-        AdminRequest::Why { filter, all } => AdminReply::Why(why::why(&status::status(store, &filter).await?, all)),
+        AdminRequest::Why { filter, all } => {
+            let mut status = status::status(store, &filter).await?;
+            overview::measure(store, &mut status, all).await?;
+            AdminReply::Why(why::why(&status, all))
+        }
         AdminRequest::Digest(filter) => AdminReply::Digest(digest(store, filter).await?),
         AdminRequest::ReferenceDigest { tenant } => {
             let tenant = tenant_or_default(tenant);
@@ -85,7 +93,9 @@ pub(crate) async fn carry_out(
             AdminReply::Precedents(ReadReply { tenant, stale: current.stale, answer: PrecedentsReply { hits, more } })
         }
         AdminRequest::Failures(request) => {
-            let Paged { items: failures, more } = store.view().await?.failures(&list_filter(request)?).await?;
+            let before_failure = behind(request.after.as_deref())?;
+            let filter = ListFilter { before_failure, ..list_filter(request)? };
+            let Paged { items: failures, more } = store.view().await?.failures(&filter).await?;
             AdminReply::Failures(FailuresReply { failures, more })
         }
         AdminRequest::Failure { failure_id, replay, .. } => {
@@ -106,7 +116,11 @@ pub(crate) async fn carry_out(
             AdminReply::Job(steer::retry(engine, ScopeFilter { tenant, projection }, control).await?)
         }
         AdminRequest::Runs(request) => {
-            let Paged { items: runs, more } = store.view().await?.runs(&list_filter(request)?).await?;
+            let (before_run, view) = (behind(request.after.as_deref())?, store.view().await?);
+            if let Some(run_id) = before_run {
+                view.run(run_id).await?.ok_or_else(|| no_run(run_id))?;
+            }
+            let Paged { items: runs, more } = view.runs(&ListFilter { before_run, ..list_filter(request)? }).await?;
             AdminReply::Runs(RunsReply { runs, more })
         }
         AdminRequest::Run { run_id, .. } => {
@@ -180,7 +194,18 @@ fn list_filter(request: ListRequest) -> Result<ListFilter, AdminError> {
         name => projections(name)?.first().map(|projection| projection.name()),
     };
     let limit = limit_in(request.limit, LIST_MAX)?;
-    Ok(ListFilter { tenant: request.tenant, projection, open_only: request.open_only, limit })
+    Ok(ListFilter { tenant: request.tenant, projection, open_only: request.open_only, limit, ..ListFilter::default() })
+}
+
+/// The id behind which a list goes on.
+fn behind<Id: FromStr>(after: Option<&str>) -> Result<Option<Id>, AdminError> {
+    let id = after.map(|after| {
+        after.parse().map_err(|_| {
+            AdminError::new(Category::InvalidArgument, format!("`{after}` is no id of this list"))
+                .next("give the last id of the page before; without --after the list begins anew")
+        })
+    });
+    id.transpose()
 }
 
 pub(super) fn limit_in(limit: i64, limit_max: i64) -> Result<usize, AdminError> {

@@ -2,10 +2,12 @@
 
 use super::AdminError;
 use super::cluster::missing;
+use super::overview::{GROUP_TOLD, LIST_DRIFTED, groups, measure};
 use super::reply::{Finding, HealthReply, HealthWord, ScopeState, ScopeStatus, StatusReply};
 use super::request::ScopeFilter;
 use super::status::status;
 use super::why::{drifted, held_up_by, next_step, of_scope};
+use crate::figures::number;
 use crate::foreign_text::shell_word;
 use decisiongraph_projections::catalogue;
 use decisiongraph_store::Store;
@@ -15,12 +17,20 @@ pub const STILL_SECONDS_MAX: f64 = 60.0;
 
 /// The health of these scopes.
 pub async fn health(store: &dyn Store, filter: &ScopeFilter) -> Result<HealthReply, AdminError> {
-    Ok(findings(&status(store, filter).await?))
+    let mut status = status(store, filter).await?;
+    measure(store, &mut status, false).await?;
+    Ok(findings(&status))
 }
 
-/// What is not as it should be, worst first.
+/// What is not as it should be, worst first; scopes that many others are like, as one finding.
 pub(crate) fn findings(status: &StatusReply) -> HealthReply {
-    let mut findings: Vec<Finding> = status.scopes.iter().flat_map(scope_findings).collect();
+    let those = |about: About| status.scopes.iter().filter(move |scope| about(scope).is_some());
+    let mut findings = Vec::new();
+    for group in groups(those(at_work)) {
+        findings.extend(of_some(&group.scopes, at_work, &group.list()));
+    }
+    findings.extend(of_some(&those(outdated).collect::<Vec<_>>(), outdated, ""));
+    findings.extend(of_some(&those(adrift).collect::<Vec<_>>(), adrift, LIST_DRIFTED));
     findings.extend(status.waiting_for.iter().map(held_up_by).filter(|held| held.health != HealthWord::Ok));
     findings.extend(status.out_of_service.iter().map(missing));
     findings.extend(status.strays.iter().map(|stray| Finding {
@@ -34,49 +44,65 @@ pub(crate) fn findings(status: &StatusReply) -> HealthReply {
     HealthReply { health, scopes: status.scopes.len() as u64, findings, partial: status.partial.clone() }
 }
 
-fn scope_findings(scope: &ScopeStatus) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let subject = format!("{}/{}", scope.tenant, scope.projection);
-    let mut add = |health, message: String, next: String| {
-        findings.push(Finding { health, subject: subject.clone(), message, next });
+/// A finding about one scope, when there is something to say.
+type About = fn(&ScopeStatus) -> Option<Finding>;
+
+/// The findings of few scopes one by one; of many, the first one's, the number of the others and the command that lists them.
+fn of_some(scopes: &[&ScopeStatus], about: About, list: &str) -> Vec<Finding> {
+    let mut findings = scopes.iter().filter_map(|scope| about(scope));
+    if scopes.len() <= GROUP_TOLD {
+        return findings.collect();
+    }
+    let list = if list.is_empty() { String::new() } else { format!("{list}; ") };
+    let of_many = |Finding { health, subject, message, next }| Finding {
+        health,
+        subject: format!("{} scopes", number(scopes.len() as u64)),
+        message: format!("such as {subject}: {message}"),
+        next: format!("{list}of this one: {next}"),
     };
+    findings.next().map(of_many).into_iter().collect()
+}
+
+/// The finding that a scope is stopped, paused, nobody's, or stands still.
+fn at_work(scope: &ScopeStatus) -> Option<Finding> {
     let behind = || format!("{} behind: {}", lag_words(scope), scope.why);
-    let told = match scope.state {
-        ScopeState::Failed => Some((HealthWord::Failed, scope.why.clone())),
-        ScopeState::Paused => Some((HealthWord::Degraded, scope.why.clone())),
-        ScopeState::Unowned | ScopeState::Retrying => Some((HealthWord::Degraded, behind())),
-        ScopeState::Current | ScopeState::Working | ScopeState::Waiting | ScopeState::Behind => None,
+    let next = || next_step(scope).unwrap_or_default();
+    let (health, message, next) = match scope.state {
+        ScopeState::Failed => (HealthWord::Failed, scope.why.clone(), next()),
+        ScopeState::Paused => (HealthWord::Degraded, scope.why.clone(), next()),
+        ScopeState::Unowned | ScopeState::Retrying => (HealthWord::Degraded, behind(), next()),
+        ScopeState::Working | ScopeState::Behind => {
+            let still = format!("its cursor has not moved for {:.0} s, {}", stands_still(scope)?, behind());
+            (HealthWord::Degraded, still, ask_at_it(scope))
+        }
+        ScopeState::Current | ScopeState::Waiting => return None,
     };
-    if let Some((health, message)) = told {
-        add(health, message, next_step(scope).unwrap_or_default());
-    } else if let Some(seconds) = stands_still(scope) {
-        add(
-            HealthWord::Degraded,
-            format!("its cursor has not moved for {seconds:.0} s, {}", behind()),
-            ask_at_it(scope),
-        );
-    }
-    let rules = catalogue::find(&scope.projection).map(|projection| projection.version());
-    if let (Some(version), Some(rules)) = (scope.version, rules)
-        && version != rules
-    {
-        add(
-            HealthWord::Degraded,
-            format!("its rows were written by version {version} of the rules, this program has {rules}"),
-            format!("write them anew: {}", of_scope(scope, "rebuild")),
-        );
-    }
-    findings.extend(scope.drift.as_ref().map(|drift| drifted(scope, drift)));
-    findings
+    Some(Finding { health, subject: subject(scope), message, next })
+}
+
+/// The finding that other rules wrote its rows.
+fn outdated(scope: &ScopeStatus) -> Option<Finding> {
+    let rules = catalogue::find(&scope.projection)?.version();
+    let version = scope.version.filter(|version| *version != rules)?;
+    Some(Finding {
+        health: HealthWord::Degraded,
+        subject: subject(scope),
+        message: format!("its rows were written by version {version} of the rules, this program has {rules}"),
+        next: format!("write them anew: {}", of_scope(scope, "rebuild")),
+    })
+}
+
+/// The finding that a verify found drift.
+fn adrift(scope: &ScopeStatus) -> Option<Finding> {
+    scope.drift.as_ref().map(|drift| drifted(scope, drift))
 }
 
 /// How long this scope has not moved although it could have; none while that is not worth a word. A mark that is held up has a finding of
 /// its own.
 fn stands_still(scope: &ScopeStatus) -> Option<f64> {
-    let waits_for_readers = matches!(scope.state, ScopeState::Working | ScopeState::Behind);
     // Events that came only now were not there to be applied before.
     let still = scope.cursor_age_seconds.unwrap_or(f64::INFINITY).min(scope.lag.seconds);
-    (waits_for_readers && scope.lag.events > 0 && still > STILL_SECONDS_MAX).then_some(still)
+    (scope.lag.events > 0 && still > STILL_SECONDS_MAX).then_some(still)
 }
 
 /// Whom to ask about a scope that stands still.
@@ -99,8 +125,12 @@ fn ask_at_it(scope: &ScopeStatus) -> String {
     }
 }
 
+fn subject(scope: &ScopeStatus) -> String {
+    format!("{}/{}", scope.tenant, scope.projection)
+}
+
 fn lag_words(scope: &ScopeStatus) -> String {
     let more = if scope.lag.more { "+" } else { "" };
     let noun = if scope.lag.events == 1 && !scope.lag.more { "event" } else { "events" };
-    format!("{}{more} {noun}, {:.0} s", scope.lag.events, scope.lag.seconds)
+    format!("{}{more} {noun}, {:.0} s", number(scope.lag.events), scope.lag.seconds)
 }

@@ -7,6 +7,7 @@ use super::request::{JobRequest, WATCH_MS_MAX};
 use super::{AdminError, steer};
 use crate::engine::report::{Progress, RunReport, RunRequest, recorded};
 use crate::engine::{Control, Engine};
+use crate::figures::number;
 use decisiongraph_projections::{Category, LogSeq};
 use decisiongraph_store::{ListFilter, ReadView, Run, RunMode, RunState, Scope, Store};
 use std::time::Duration;
@@ -128,7 +129,8 @@ pub async fn rebuild_check(store: &dyn Store, request: JobRequest) -> Result<Reb
     let wanted = projections(request.projection.as_deref())?;
     let view = store.snapshot().await?;
     let events = view.count_events(&tenant, LogSeq::ORIGIN, LogSeq(i64::MAX), EVENTS_BOUND).await?;
-    let filter = |open_only, limit| ListFilter { tenant: Some(tenant.clone()), projection: None, open_only, limit };
+    let filter =
+        |open_only, limit| ListFilter { tenant: Some(tenant.clone()), open_only, limit, ..ListFilter::default() };
     let mut blockers = Vec::new();
     for run in view.runs(&filter(true, RUNS_LOOKED_AT)).await?.items {
         let touches = run.projection == "all" || wanted.iter().any(|projection| projection.name() == run.projection);
@@ -146,7 +148,10 @@ pub async fn rebuild_check(store: &dyn Store, request: JobRequest) -> Result<Reb
         if wanted.iter().any(|projection| projection.name() == failure.projection) {
             blockers.push(format!(
                 "failure {} is open: {} stops at log_seq {} ({}); a rebuild would stop there too",
-                failure.failure_id, failure.projection, failure.log_seq, failure.category
+                failure.failure_id,
+                failure.projection,
+                number(failure.log_seq.0),
+                failure.category
             ));
         }
     }

@@ -1,6 +1,7 @@
 //! What can be asked. Plain data with names on it: a field that is added later is optional, so that an older client still asks.
 
 use super::peer::PeerRequest;
+use super::reply::ScopeState;
 use crate::queries::{EdgesQuery, Freshness, SubgraphQuery};
 use decisiongraph_projections::credential_guard::CredentialGuard;
 use decisiongraph_projections::{LogSeq, TenantId};
@@ -25,7 +26,7 @@ pub enum AdminRequest {
     /// Compare the stored digest, the rows and the log.
     Verify(JobRequest),
     /// Where each scope stands, and why.
-    Status(ScopeFilter),
+    Status(StatusRequest),
     /// Whether somebody has to act.
     Health(ScopeFilter),
     /// Why scopes lag, and what to do about it.
@@ -371,6 +372,26 @@ pub struct ScopeFilter {
     pub projection: Option<String>,
 }
 
+/// Which page of which scopes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusRequest {
+    /// Of these.
+    #[serde(flatten)]
+    pub filter: ScopeFilter,
+    /// In this state only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<ScopeState>,
+    /// With drift only.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub drifted: bool,
+    /// Of the tenants behind this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<TenantId>,
+    /// Most scopes; a tenant is told whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<i64>,
+}
+
 /// A query over the read models.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadRequest<Q> {
@@ -426,7 +447,7 @@ pub struct ExportRequest {
 }
 
 /// Failures or jobs, newest first.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListRequest {
     /// Of this tenant; of all when none.
     pub tenant: Option<TenantId>,
@@ -436,4 +457,7 @@ pub struct ListRequest {
     pub open_only: bool,
     /// Most entries.
     pub limit: i64,
+    /// Behind this entry, by its id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
 }

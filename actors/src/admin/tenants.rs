@@ -6,7 +6,7 @@
 
 use super::handler::{limit_in, tenant_or_default};
 use super::reply::TenantsReply;
-use super::request::{AdminRequest, ScopeFilter, TENANTS_PAGE_MAX, TenantsRequest};
+use super::request::{AdminRequest, ScopeFilter, StatusRequest, TENANTS_PAGE_MAX, TenantsRequest};
 use super::{AdminError, Command};
 use crate::foreign_text::shell_word;
 use decisiongraph_projections::{Category, TenantId};
@@ -55,9 +55,9 @@ fn about(request: &AdminRequest) -> About<'_> {
         AdminRequest::ExportPage(request) => {
             About::One(Some(&request.tenant).filter(|tenant| **tenant != TenantId::default()))
         }
-        AdminRequest::Status(filter) | AdminRequest::Health(filter) | AdminRequest::Why { filter, .. } => {
-            if_named(&filter.tenant)
-        }
+        AdminRequest::Status(StatusRequest { filter, .. })
+        | AdminRequest::Health(filter)
+        | AdminRequest::Why { filter, .. } => if_named(&filter.tenant),
         AdminRequest::Failures(list) | AdminRequest::Runs(list) => if_named(&list.tenant),
         AdminRequest::Failure { failure_id, of, .. } | AdminRequest::Skip { failure_id, of, .. } => {
             About::Failure(*failure_id, of)

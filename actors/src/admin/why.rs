@@ -4,56 +4,120 @@
 
 use super::Command;
 use super::cluster::missing;
-use super::reply::{Finding, HealthWord, ScopeState, ScopeStatus, ScopeWhy, StatusReply, WhyReply};
+use super::overview::{Group, SCOPES_PAGE, groups};
+use super::reply::{Finding, HealthWord, ScopeState, ScopeStatus, ScopeWhy, StatusReply, WhyGroup, WhyReply};
 use decisiongraph_projections::Category;
-use decisiongraph_store::{Drift, OpenWriter};
+use decisiongraph_store::{Drift, OpenWriter, SESSION_NAME};
 
 /// An appender that is open for longer holds up every reader: worth a finding.
 const WRITER_AGE_SECONDS_MAX: f64 = 60.0;
+/// One that is open for less is at work, as every append is: it holds nobody up.
+const WRITER_AGE_SECONDS_MIN: f64 = 2.0;
 
 /// One sentence a scope that is not current (or `all`), and the open appenders that concern every scope.
 pub fn why(status: &StatusReply, all: bool) -> WhyReply {
-    let told = |scope: &&ScopeStatus| all || scope.state != ScopeState::Current || scope.drift.is_some();
-    let scopes = status.scopes.iter().filter(told).map(|scope| {
-        let drift = scope.drift.as_ref().map(|drift| drifted(scope, drift));
-        let (found, replace) = drift.map_or((None, None), |drift| (Some(drift.message), Some(drift.next)));
-        ScopeWhy {
-            tenant: scope.tenant.clone(),
-            projection: scope.projection.clone(),
-            state: scope.state,
-            lag: scope.lag,
-            why: found.map_or_else(|| scope.why.clone(), |found| format!("{}; {found}", scope.why)),
-            next: next_step(scope).or(replace),
-        }
-    });
+    let mut told = status.scopes.iter().filter(|scope| all || to_tell(scope));
+    let scopes = told.by_ref().take(SCOPES_PAGE as usize).map(of_one).collect();
+    let more = told.next().is_some();
     WhyReply {
-        causes: status.waiting_for.iter().map(held_up_by).chain(status.out_of_service.iter().map(missing)).collect(),
-        scopes: scopes.collect(),
+        causes: status
+            .waiting_for
+            .iter()
+            .filter(|writer| holds_up(writer))
+            .map(held_up_by)
+            .chain(status.out_of_service.iter().map(missing))
+            .collect(),
+        scopes,
+        more,
+        groups: groups(status.scopes.iter().filter(|scope| to_tell(scope))).into_iter().map(of_group).collect(),
         scopes_total: status.scopes.len() as u64,
         partial: status.partial.clone(),
     }
 }
 
-/// An appender that holds up the mark: who, since when, with which query.
+/// Asked why it lags, there is something to tell of this scope.
+pub(super) fn to_tell(scope: &ScopeStatus) -> bool {
+    scope.state != ScopeState::Current || scope.drift.is_some()
+}
+
+fn of_one(scope: &ScopeStatus) -> ScopeWhy {
+    let drift = scope.drift.as_ref().map(|drift| drifted(scope, drift));
+    let (found, replace) = drift.map_or((None, None), |drift| (Some(drift.message), Some(drift.next)));
+    ScopeWhy {
+        tenant: scope.tenant.clone(),
+        projection: scope.projection.clone(),
+        state: scope.state,
+        lag: scope.lag,
+        why: found.map_or_else(|| scope.why.clone(), |found| format!("{}; {found}", scope.why)),
+        next: next_step(scope).or(replace),
+    }
+}
+
+fn of_group(group: Group<'_>) -> WhyGroup {
+    let one_by_one = group.told().iter().map(|scope| of_one(scope));
+    let first = group.scopes.first().filter(|_| group.told().is_empty()).map(|scope| of_one(scope));
+    WhyGroup {
+        state: group.state,
+        cause: group.cause,
+        drifted: group.drifted,
+        scopes: group.scopes.len() as u64,
+        next: first.as_ref().map(|_| group.list()),
+        examples: one_by_one.chain(first).collect(),
+    }
+}
+
+/// Whether an appender is open for so long that readers notice. One whose age may not be seen counts.
+pub fn holds_up(writer: &OpenWriter) -> bool {
+    writer.age_seconds.is_none_or(|age| age >= WRITER_AGE_SECONDS_MIN)
+}
+
+/// Who an appender is, since when, and what it does where that may be seen. Of ours the name says enough.
+pub fn appender(writer: &OpenWriter) -> String {
+    let query = writer.query.as_deref().filter(|_| !is_ours(writer));
+    format!("{}{}", who(writer), query.map(|query| format!(": {query}")).unwrap_or_default())
+}
+
+/// The same without what it does.
+pub(crate) fn who(writer: &OpenWriter) -> String {
+    let process =
+        writer.pid.map_or_else(|| format!("prepared transaction {}", writer.transaction), |pid| format!("pid {pid}"));
+    let name = writer.application.as_deref().map(|name| match is_ours(writer) {
+        true => format!("an append of `{name}`"),
+        false => format!("program `{name}`"),
+    });
+    let told: Vec<String> = name.into_iter().chain(writer.role.as_deref().map(|role| format!("role {role}"))).collect();
+    let told = if told.is_empty() { String::new() } else { format!(" ({})", told.join(", ")) };
+    let age = writer.age_seconds.map(|age| format!(", open for {age:.1} s")).unwrap_or_default();
+    format!("{process}{told}{age}")
+}
+
+fn is_ours(writer: &OpenWriter) -> bool {
+    writer.application.as_deref().is_some_and(|name| name.split(' ').next() == Some(SESSION_NAME))
+}
+
+/// An appender that holds up the mark: who, since when, with which query; and who may end it.
 pub(super) fn held_up_by(writer: &OpenWriter) -> Finding {
-    let (who, end) = match writer.pid {
-        Some(pid) => (
-            format!("pid {pid}"),
-            format!("commit it or roll it back; `SELECT pg_terminate_backend({pid})` ends a session that hangs"),
-        ),
-        None => (
-            format!("prepared transaction {}", writer.transaction),
-            "end it with COMMIT PREPARED or ROLLBACK PREPARED; `SELECT * FROM pg_prepared_xacts` names it".to_owned(),
+    let may = match writer.role.as_deref() {
+        Some(role) => format!("as role {role} or a superuser"),
+        None => "as its own role or a superuser".to_owned(),
+    };
+    let next = match writer.pid {
+        Some(_) if is_ours(writer) && writer.age_seconds.is_some_and(|age| age <= WRITER_AGE_SECONDS_MAX) => {
+            "nothing yet: it ends by itself; look again if it is still there in a minute".to_owned()
+        }
+        Some(pid) => {
+            format!("commit it or roll it back; `SELECT pg_terminate_backend({pid})` ends a session that hangs, {may}")
+        }
+        None => format!(
+            "end it with COMMIT PREPARED or ROLLBACK PREPARED, {may}; `SELECT * FROM pg_prepared_xacts` names it"
         ),
     };
-    let age = writer.age_seconds.map(|age| format!(", open for {age:.1} s")).unwrap_or_default();
-    let query = writer.query.as_deref().map(|query| format!(", with `{query}`")).unwrap_or_default();
     let long = writer.age_seconds.is_some_and(|age| age > WRITER_AGE_SECONDS_MAX);
     Finding {
         health: if long { HealthWord::Degraded } else { HealthWord::Ok },
         subject: "mark".to_owned(),
-        message: format!("held up by {who}{age}{query}; what is behind it is not safe to read yet"),
-        next: end,
+        message: format!("held up by {}; what is behind it is not safe to read yet", appender(writer)),
+        next,
     }
 }
 
@@ -147,6 +211,7 @@ mod tests {
             drift: None,
             active_run: None,
             why: "because".to_owned(),
+            cause: None,
             next_owner: None,
             live: None,
             live_on: None,
@@ -161,6 +226,8 @@ mod tests {
             mark_is_safe: true,
             waiting_for: Vec::new(),
             scopes: Vec::new(),
+            more: false,
+            summary: Default::default(),
             partial: Vec::new(),
             strays: Vec::new(),
             out_of_service: Vec::new(),
@@ -219,14 +286,45 @@ mod tests {
             pid: Some(42),
             age_seconds: Some(61.0),
             query: Some("INSERT".to_owned()),
+            role: Some("ada".to_owned()),
+            application: Some("psql".to_owned()),
         };
         let scopes = vec![scope(ScopeState::Current), scope(ScopeState::Waiting)];
         let status = StatusReply { mark_is_safe: false, waiting_for: vec![writer], scopes, ..status() };
         let told = why(&status, false);
         assert_eq!((told.scopes.len(), told.scopes_total, told.causes.len()), (1, 2, 1));
         let cause = &told.causes[0];
-        assert!(cause.message.contains("pid 42, open for 61.0 s, with `INSERT`"), "{}", cause.message);
-        assert!(cause.next.contains("pg_terminate_backend(42)") && cause.health == HealthWord::Degraded);
+        assert!(
+            cause.message.contains("pid 42 (program `psql`, role ada), open for 61.0 s: INSERT;"),
+            "{}",
+            cause.message
+        );
+        assert!(
+            cause.next.contains("pg_terminate_backend(42)` ends a session that hangs, as role ada"),
+            "{}",
+            cause.next
+        );
+        assert_eq!(cause.health, HealthWord::Degraded);
         assert_eq!(why(&status, true).scopes.len(), 2);
+    }
+
+    #[test]
+    fn an_ordinary_append_holds_nobody_up_and_of_a_slow_one_of_ours_nobody_is_told_to_end_it() {
+        let writer = |age, application: &str| OpenWriter {
+            transaction: "3/7".to_owned(),
+            pid: Some(42),
+            age_seconds: Some(age),
+            query: Some("INSERT INTO dg_event_log".to_owned()),
+            role: None,
+            application: Some(application.to_owned()),
+        };
+        assert!(!holds_up(&writer(1.9, "psql")) && holds_up(&writer(2.0, "psql")));
+        let slow = held_up_by(&writer(30.0, "decisiongraph node node-1"));
+        assert!(
+            slow.message.starts_with("held up by pid 42 (an append of `decisiongraph node node-1`), open for 30.0 s;")
+        );
+        assert!(!slow.next.contains("terminate"), "{}", slow.next);
+        assert!(held_up_by(&writer(61.0, "decisiongraph import")).next.contains("terminate"));
+        assert!(held_up_by(&writer(30.0, "decisiongraphs")).next.contains("terminate"));
     }
 }

@@ -182,7 +182,7 @@ mod tests {
     use super::*;
 
     fn writer(name: &str) -> OpenWriter {
-        OpenWriter { transaction: name.to_owned(), pid: Some(1), age_seconds: None, query: None }
+        OpenWriter { transaction: name.to_owned(), pid: Some(1), ..OpenWriter::default() }
     }
 
     fn sample(sequence: i64, writers: &[&str], history: &str) -> HighWaterSample {

@@ -29,6 +29,7 @@ pub use report::{Progress, RunReport, RunRequest, ScopeReport};
 
 pub use alive::Trust;
 
+use crate::figures::number;
 use crate::telemetry::{Telemetry, signals};
 use alive::Alive;
 use decisiongraph_projections::credential_guard::CredentialGuard;
@@ -332,7 +333,8 @@ impl Engine {
 
     /// A rebuild of the same projections that says `running` and whose process is gone. Waits for a lease that may be a dead one's.
     async fn orphaned_rebuild(&self, request: &RunRequest) -> Result<Option<Uuid>> {
-        let filter = ListFilter { tenant: Some(request.tenant.clone()), projection: None, open_only: true, limit: 100 };
+        let filter =
+            ListFilter { tenant: Some(request.tenant.clone()), open_only: true, limit: 100, ..ListFilter::default() };
         let deadline = Instant::now() + self.config.lease + HELD_PAUSE;
         loop {
             let runs = self.when_free(async || self.store.view().await?.runs(&filter).await).await?.items;
@@ -352,7 +354,7 @@ impl Engine {
 
     /// Retires what earlier rebuilds of these scopes left unfinished: this run starts anew.
     pub(crate) async fn abandon_older_builds(&self, run: &Run, projections: &[&'static dyn Projection]) -> Result<()> {
-        let filter = ListFilter { tenant: Some(run.tenant.clone()), projection: None, open_only: false, limit: 100 };
+        let filter = ListFilter { tenant: Some(run.tenant.clone()), limit: 100, ..ListFilter::default() };
         for older in self.store.view().await?.runs(&filter).await?.items {
             if older.mode != RunMode::Rebuild || older.state != RunState::Failed {
                 continue;
@@ -442,7 +444,10 @@ impl Engine {
                 failure.category,
                 format!(
                     "{} stopped at log_seq {} (event {}): {}",
-                    failure.projection, failure.log_seq, failure.event_id, failure.message
+                    failure.projection,
+                    number(failure.log_seq.0),
+                    failure.event_id,
+                    failure.message
                 ),
             )),
             (Ended::Reached, None) => match self.short(asked, run, projections, &scopes).await? {

@@ -6,9 +6,10 @@
 use super::Engine;
 use super::report::ScopeReport;
 use crate::admin::Command;
+use crate::admin::why::who;
+use crate::figures::number;
 use decisiongraph_projections::{Category, LogSeq, Projection, Refusal};
 use decisiongraph_store::{OpenWriter, Result, Run, RunMode, Scope};
-use std::fmt::Write as _;
 use std::time::Duration;
 
 /// Appenders that a sentence names.
@@ -69,8 +70,9 @@ impl Engine {
         };
         let held_up_by = held_up_by(&self.read_mark(Duration::ZERO).await?.waiting_for);
         out_of_date(format!(
-            "events behind log_seq {behind} and up to {} are stored and were not applied: {held_up_by}; then {} applies them",
-            asked.last,
+            "events behind log_seq {} and up to {} are stored and were not applied: {held_up_by}; then {} applies them",
+            number(behind.0),
+            number(asked.last.0),
             command("catch-up")
         ))
     }
@@ -81,22 +83,10 @@ fn held_up_by(writers: &[OpenWriter]) -> String {
     if writers.is_empty() {
         return "an open appender held up the log, and has ended meanwhile".to_owned();
     }
-    let mut out = String::from("the log is held up by an open appender, ");
-    for (index, writer) in writers.iter().take(NAMED_MAX).enumerate() {
-        let and = if index > 0 { "; and " } else { "" };
-        let _ = match writer.pid {
-            Some(pid) => write!(out, "{and}pid {pid}"),
-            None => write!(out, "{and}prepared transaction {}", writer.transaction),
-        };
-        if let Some(age) = writer.age_seconds {
-            let _ = write!(out, ", open for {age:.1} s");
-        }
-    }
-    if writers.len() > NAMED_MAX {
-        let _ = write!(out, "; and {} more", writers.len() - NAMED_MAX);
-    }
-    out.push_str(", which has to commit or roll back");
-    out
+    let named: Vec<_> = writers.iter().take(NAMED_MAX).map(who).collect();
+    let rest = writers.len() - named.len();
+    let rest = if rest > 0 { format!("; and {rest} more") } else { String::new() };
+    format!("the log is held up by an open appender, {}{rest}, which has to commit or roll back", named.join("; and "))
 }
 
 #[cfg(test)]
@@ -105,7 +95,8 @@ mod tests {
 
     #[test]
     fn whoever_holds_up_the_log_is_named_a_few_at_most() {
-        let writer = |pid| OpenWriter { transaction: "3/7".to_owned(), pid, age_seconds: Some(12.34), query: None };
+        let writer =
+            |pid| OpenWriter { transaction: "3/7".to_owned(), pid, age_seconds: Some(12.34), ..OpenWriter::default() };
         assert!(held_up_by(&[]).contains("has ended"));
         let told = held_up_by(&[writer(Some(42)), writer(None)]);
         assert!(told.contains("pid 42, open for 12.3 s; and prepared transaction 3/7"), "{told}");

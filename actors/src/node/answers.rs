@@ -8,6 +8,7 @@ use super::condition::{Condition, database_fault};
 use super::lives::Lives;
 use crate::admin::health::findings;
 use crate::admin::jobs::{advise, run_request, unknown_run, watch_run};
+use crate::admin::overview;
 use crate::admin::rpc::Answers;
 use crate::admin::status::status;
 use crate::admin::tenants::settle;
@@ -109,7 +110,10 @@ impl NodeAnswers {
             AdminRequest::Retry { tenant, projection } => {
                 self.start(id, JobRequest { tenant, projection, ..JobRequest::default() }, RunMode::CatchUp).await
             }
-            AdminRequest::Status(filter) => Ok(AdminReply::Status(self.status(&filter).await?)),
+            AdminRequest::Status(request) => {
+                let (all, _) = self.status_and_lives(&request.filter).await?;
+                Ok(AdminReply::Status(overview::page(&*self.0.store, all, &request).await?))
+            }
             AdminRequest::Health(filter) => Ok(AdminReply::Health(self.health(&filter).await?)),
             AdminRequest::Why { filter, all } => Ok(AdminReply::Why(self.why(&filter, all).await?)),
             AdminRequest::Tree(request) => Ok(AdminReply::Tree(self.tree(&request).await?)),
@@ -243,10 +247,6 @@ impl NodeAnswers {
         Lives::merge(self.live(filter), others)
     }
 
-    async fn status(&self, filter: &ScopeFilter) -> Result<StatusReply, AdminError> {
-        Ok(self.status_and_lives(filter).await?.0)
-    }
-
     async fn status_and_lives(&self, filter: &ScopeFilter) -> Result<(StatusReply, Lives), AdminError> {
         let (reply, lives) = tokio::join!(status(&*self.0.store, filter), self.lives(filter));
         let mut reply = reply?;
@@ -293,7 +293,8 @@ impl NodeAnswers {
             // Nothing else can be asked.
             return Ok(HealthReply { health: HealthWord::Failed, scopes: 0, findings: own, partial: Vec::new() });
         }
-        let (status, lives) = self.status_and_lives(filter).await?;
+        let (mut status, lives) = self.status_and_lives(filter).await?;
+        overview::measure(&*self.0.store, &mut status, false).await?;
         let mut reply = findings(&status);
         reply.findings.extend(own);
         reply.findings.extend(lives.unasked());
@@ -308,9 +309,10 @@ impl NodeAnswers {
         let condition = Condition::of(&self.0);
         let own = Condition { mark_held: None, ..condition.clone() }.findings();
         if condition.database_fault.is_some() {
-            return Ok(WhyReply { causes: own, scopes: Vec::new(), scopes_total: 0, partial: Vec::new() });
+            return Ok(WhyReply { causes: own, ..WhyReply::default() });
         }
-        let (status, lives) = self.status_and_lives(filter).await?;
+        let (mut status, lives) = self.status_and_lives(filter).await?;
+        overview::measure(&*self.0.store, &mut status, all).await?;
         let mut reply = why(&status, all);
         let nodes = own.into_iter().chain(lives.unasked()).chain(lives.findings);
         reply.causes.splice(0..0, nodes);

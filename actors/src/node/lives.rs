@@ -76,7 +76,7 @@ impl Lives {
     /// Adds to a scope's status what its worker does; where there is none, where it should be.
     pub fn show(&self, scope: &mut ScopeStatus, me: &str, whose: impl FnOnce() -> Whose) {
         let Some((node, of)) = self.seen.get(&(scope.tenant.clone(), scope.projection.clone())) else {
-            if scope.lag.events > 0 && matches!(scope.state, ScopeState::Unowned | ScopeState::Behind) {
+            if scope.is_behind() && matches!(scope.state, ScopeState::Unowned | ScopeState::Behind) {
                 scope.state = ScopeState::Behind;
                 scope.why = self.absent(&whose());
             } else if scope.state == ScopeState::Current && !scope.owner_live && scope.last_log_seq > LogSeq::ORIGIN {
@@ -93,24 +93,27 @@ impl Lives {
         };
         let live = &of.live;
         let fault = live.fault.as_ref().map(|fault| fault.message.clone());
+        let cause = live.fault.as_ref().map(|fault| fault.category);
         match live.phase {
             Phase::Retrying => {
                 scope.state = ScopeState::Retrying;
+                scope.cause = cause;
                 scope.why = format!("attempt {}: {}", live.attempt, fault.unwrap_or_else(|| live.doing.clone()));
             }
             Phase::Failed => {
                 scope.state = ScopeState::Failed;
+                scope.cause = cause;
                 scope.why = fault.unwrap_or_default();
             }
             Phase::CatchingUp | Phase::Boot
-                if scope.lag.events > 0
+                if scope.is_behind()
                     && scope.cursor < of.target
                     && matches!(scope.state, ScopeState::Unowned | ScopeState::Behind | ScopeState::Waiting) =>
             {
                 scope.state = ScopeState::Working;
                 scope.why = if live.doing.is_empty() { "applying".to_owned() } else { live.doing.clone() };
             }
-            Phase::Standby if scope.lag.events > 0 => scope.why.clone_from(&live.doing),
+            Phase::Standby if scope.is_behind() => scope.why.clone_from(&live.doing),
             _ => {}
         }
         scope.live = Some(live.clone());

@@ -113,12 +113,15 @@ async fn count(shared: &Shared, lags: &Mutex<Lags>, turn: usize) -> StoreResult<
         let many = behind.len();
         behind.rotate_left(turn.wrapping_mul(LAGS_MAX) % many);
         let (now, later) = behind.split_at(many.min(LAGS_MAX));
+        let mut cursors = Vec::with_capacity(now.len());
         for (scope, cursor) in now {
             let cursor = match cursor {
                 Some(cursor) => *cursor,
                 None => view.scope(scope).await?.map_or(LogSeq::ORIGIN, |row| row.position.cursor),
             };
-            let lag = view.lag(&scope.tenant, cursor, mark, LAG_EVENTS_MAX).await?;
+            cursors.push((scope.tenant.clone(), cursor));
+        }
+        for ((scope, _), lag) in now.iter().zip(view.lags(&cursors, mark, LAG_EVENTS_MAX).await?) {
             let key = (scope.tenant.clone(), scope.projection);
             counted.insert(key, (lag.events, Duration::from_secs_f64(lag.seconds.max(0.0))));
         }

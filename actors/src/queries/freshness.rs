@@ -3,6 +3,7 @@
 //! *Guarantees.* Generations and rows are of one instant. A projection that is behind the tenant's last event *at the query's
 //! start* is refused as `projection_out_of_date`, after waiting; events that arrive meanwhile do not count.
 
+use crate::figures::number;
 use decisiongraph_projections::{Category, LogSeq, Projection, TenantId};
 use decisiongraph_store::{Generation, ReadView, Result, Scope, Store, StoreError};
 use serde::{Deserialize, Serialize};
@@ -90,8 +91,10 @@ pub async fn current_view(
             return Err(StoreError::new(
                 Category::ProjectionOutOfDate,
                 format!(
-                    "{tenant}/{projection} stands at {cursor} and the tenant's last event is {target}: {events}{more} events \
-                     have not been applied"
+                    "{tenant}/{projection} stands at {} and the tenant's last event is {}: {}{more} events have not been applied",
+                    number(cursor.0),
+                    number(target.0),
+                    number(events)
                 ),
             ));
         }

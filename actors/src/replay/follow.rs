@@ -165,7 +165,7 @@ async fn rows(
 }
 
 async fn failures(shared: &Shared, run: &Run) -> StoreResult<Vec<Failure>> {
-    let filter = ListFilter { tenant: Some(run.tenant.clone()), projection: None, open_only: true, limit: 100 };
+    let filter = ListFilter { tenant: Some(run.tenant.clone()), open_only: true, limit: 100, ..ListFilter::default() };
     Ok(shared.store.view().await?.failures(&filter).await?.items)
 }
 

@@ -16,6 +16,7 @@ use crate::engine::lane::{ApplyOptions, Lane, Target};
 use crate::engine::mark::{self, Mark};
 use crate::engine::observed;
 use crate::failure::{Decision, decide};
+use crate::figures::number;
 use crate::node::{Shared, place_of};
 use crate::supervision::Vitals;
 use crate::telemetry::LeaseChange;
@@ -267,7 +268,7 @@ impl Worker {
         state.attempt += 1;
         let fault = format!(
             "stopped at log_seq {} (event {}): {}; see {}",
-            failure.log_seq,
+            number(failure.log_seq.0),
             failure.event_id,
             failure.category,
             Command::of(&format!("failure {}", failure.failure_id), &failure.tenant)

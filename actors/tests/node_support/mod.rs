@@ -200,7 +200,7 @@ pub async fn reckon(store: &Arc<dyn Store>, tenants: usize) {
         assert_eq!(report.scopes.len(), catalogue::ALL.len());
         let view = store.view().await.expect("a view");
         let last = view.last_log_seq(&tenant, None).await.expect("a position");
-        let open = ListFilter { tenant: Some(tenant), projection: None, open_only: true, limit: 10 };
+        let open = ListFilter { tenant: Some(tenant), open_only: true, limit: 10, ..ListFilter::default() };
         let failures = view.failures(&open).await.expect("a list").items;
         assert!(failures.is_empty(), "open: {failures:?}");
         for scope in &report.scopes {

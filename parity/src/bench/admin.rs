@@ -61,7 +61,7 @@ pub async fn admin(request: &Request, place: &Place, report: &mut Report) -> Res
     let began = Instant::now();
     while trips.is_empty() || (trips.len() < ASKS_MAX && began.elapsed() < longest) {
         let asked = Instant::now();
-        let list = ListRequest { tenant: None, projection: None, open_only: false, limit: 1 };
+        let list = ListRequest { limit: 1, ..ListRequest::default() };
         let reply = node.ask(AdminRequest::Runs(list)).await?;
         trips.push(asked.elapsed().as_secs_f64() * 1_000.0);
         anyhow::ensure!(matches!(reply, AdminReply::Runs(_)), "another answer than asked for");

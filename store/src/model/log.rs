@@ -98,8 +98,11 @@ impl<T> Paged<T> {
     }
 }
 
+/// How the sessions of this program call themselves, the process behind it: `decisiongraph node node-1`, `decisiongraph import`.
+pub const SESSION_NAME: &str = "decisiongraph";
+
 /// A transaction that may still add events at or below the sampled sequence.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct OpenWriter {
     /// Its identity (`virtualtransaction`); stable while it is open.
     pub transaction: String,
@@ -107,8 +110,14 @@ pub struct OpenWriter {
     pub pid: Option<i32>,
     /// How long it has been open, seconds.
     pub age_seconds: Option<f64>,
-    /// Its query, where the role may see it.
+    /// What it does, where the role may see it: the beginning of its query without literals and comments.
     pub query: Option<String>,
+    /// The role that it runs as.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    /// How its program calls itself (`application_name`); ours begin with [`SESSION_NAME`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub application: Option<String>,
 }
 
 /// Where the log ends.

@@ -7,6 +7,7 @@ use crate::{Failure, LIST_BYTES_MAX, ListFilter, NewFailure, PageLimit, Paged, R
 use deadpool_postgres::ClientWrapper;
 use decisiongraph_projections::{Category, LogSeq, TenantId};
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 
 pub(super) async fn record(store: &PostgresStore, new: &NewFailure) -> Result<Failure> {
     let what = "record a failure";
@@ -48,10 +49,9 @@ pub(super) async fn list(client: &ClientWrapper, filter: &ListFilter) -> Result<
     let tenant = filter.tenant.as_ref().map(TenantId::as_str);
     let rows_max = i64::try_from(filter.limit.saturating_add(1)).unwrap_or(i64::MAX);
     let limit = PageLimit::of(filter.limit, LIST_BYTES_MAX);
-    paged(client, &statement, &[&tenant, &filter.projection, &filter.open_only, &rows_max], limit, what, |row| {
-        Ok(failure(row))
-    })
-    .await
+    let of: [&(dyn ToSql + Sync); 5] =
+        [&tenant, &filter.projection, &filter.open_only, &rows_max, &filter.before_failure];
+    paged(client, &statement, &of, limit, what, |row| Ok(failure(row))).await
 }
 
 /// None: it is no tenant's.

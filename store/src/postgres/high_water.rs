@@ -13,6 +13,7 @@
 
 use super::PostgresStore;
 use super::errors::During as _;
+use super::outline::outline;
 use crate::{HighWaterSample, LogEnd, OpenWriter, Result, StoreError};
 use deadpool_postgres::ClientWrapper;
 use decisiongraph_projections::{Category, LogSeq};
@@ -78,7 +79,17 @@ pub(super) async fn still_open(client: &ClientWrapper, asked: &[OpenWriter]) -> 
 }
 
 fn open_writer(row: &Row) -> OpenWriter {
-    OpenWriter { transaction: row.get(0), pid: row.get(1), age_seconds: row.get(2), query: row.get(3) }
+    let pid: Option<i32> = row.get(1);
+    let query: Option<String> = row.get(3);
+    OpenWriter {
+        transaction: row.get(0),
+        pid,
+        age_seconds: row.get(2),
+        // Of a prepared transaction it is its name, which somebody needs to end it.
+        query: query.map(|query| if pid.is_some() { outline(&query) } else { query }).filter(|query| !query.is_empty()),
+        role: row.get(4),
+        application: row.get::<_, Option<String>>(5).filter(|name| !name.is_empty()),
+    }
 }
 
 /// Where the log ends, or why it cannot be read safely.

@@ -5,7 +5,7 @@
 //! | [`pool`], [`tls`] | how sessions are made and set up; who writes through which |
 //! | [`migrate`] | the schema |
 //! | [`append`], [`wake`] | events in, readers woken |
-//! | [`high_water`] | how far the log can be read safely |
+//! | [`high_water`], [`outline`] | how far the log can be read safely; who holds that up |
 //! | [`read`], [`prior`], [`query`], [`scope`] | reading, behind [`view`] |
 //! | [`lease`], [`member`], [`pause`] | ownership; who is there; leaving a scope alone |
 //! | [`commit`] | batches, fenced |
@@ -28,6 +28,7 @@ mod high_water;
 mod lease;
 mod member;
 mod migrate;
+mod outline;
 mod partition;
 mod pause;
 mod pool;

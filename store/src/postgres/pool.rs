@@ -15,7 +15,7 @@
 
 use super::errors::{During as _, explain_connect, explain_pool};
 use super::tls::TlsChoice;
-use crate::{Result, Scope, StoreError, StoreOptions};
+use crate::{Result, SESSION_NAME, Scope, StoreError, StoreOptions};
 use deadpool_postgres::{
     ClientWrapper, Connect, Hook, HookError, Manager, ManagerConfig, Object, Pool, QueueMode, RecyclingMethod, Runtime,
 };
@@ -145,7 +145,7 @@ impl Connections {
         }
         config
             .ssl_mode(tls.mode)
-            .application_name("decisiongraph")
+            .application_name(session_name(options))
             .connect_timeout(options.connect_timeout)
             .keepalives(true)
             .keepalives_idle(KEEPALIVE_IDLE)
@@ -393,6 +393,14 @@ where
         if let AsyncMessage::Notification(notification) = message {
             heard(notification.channel());
         }
+    }
+}
+
+/// How the server's other users see these sessions.
+fn session_name(options: &StoreOptions) -> String {
+    match options.session_name.as_deref() {
+        Some(name) => format!("{SESSION_NAME} {name}"),
+        None => SESSION_NAME.to_owned(),
     }
 }
 

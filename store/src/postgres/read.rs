@@ -142,13 +142,16 @@ pub(super) async fn paged<T>(
 ) -> Result<Paged<T>> {
     let rows = client.query_raw(statement, of.iter().copied()).await.during(what)?;
     let mut rows = std::pin::pin!(rows);
-    let (mut page, mut bytes) = (Paged::default(), 0);
+    let (mut page, mut bytes, mut seen) = (Paged::default(), 0, 0);
     while let Some(row) = rows.try_next().await.during(what)? {
+        seen += 1;
         if !page.takes(&mut bytes, row.raw_size_bytes(), limit) {
             break;
         }
         page.items.extend(read(&row)?);
     }
+    // Also where rows were left out: those behind them are yet to be read.
+    page.more |= seen > limit.rows_max;
     Ok(page)
 }
 
@@ -268,20 +271,24 @@ pub(super) async fn last_log_seq(client: &ClientWrapper, tenant: &TenantId, upto
     Ok(row.map_or(LogSeq::ORIGIN, |row| LogSeq(row.get(0))))
 }
 
-pub(super) async fn lag(
+pub(super) async fn lags(
     client: &ClientWrapper,
-    tenant: &TenantId,
-    cursor: LogSeq,
+    cursors: &[(TenantId, LogSeq)],
     mark: LogSeq,
     limit: u64,
-) -> Result<Lag> {
+) -> Result<Vec<Lag>> {
     let what = "measure the lag";
-    let statement = client.prepare_cached(include_str!("sql/lag.sql")).await.during(what)?;
+    let statement = client.prepare_cached(include_str!("sql/lags.sql")).await.during(what)?;
     let limit = bound(limit);
-    let row = client.query_one(&statement, &[&tenant.as_str(), &cursor.0, &mark.0, &limit]).await.during(what)?;
-    let events: i64 = row.get(0);
-    let seconds: Option<f64> = row.get(1);
-    Ok(Lag { events: events.unsigned_abs(), more: events >= limit, seconds: seconds.unwrap_or_default() })
+    let (tenants, cursors): (Vec<&str>, Vec<i64>) =
+        cursors.iter().map(|(tenant, cursor)| (tenant.as_str(), cursor.0)).unzip();
+    let rows = client.query(&statement, &[&tenants, &cursors, &mark.0, &limit]).await.during(what)?;
+    let lag = |row: &Row| {
+        let events: i64 = row.get(0);
+        let seconds: Option<f64> = row.get(1);
+        Lag { events: events.unsigned_abs(), more: events >= limit, seconds: seconds.unwrap_or_default() }
+    };
+    Ok(rows.iter().map(lag).collect())
 }
 
 pub(super) async fn count_events(
@@ -323,6 +330,13 @@ pub(super) async fn tenant_heads(
         Some(TenantHead { tenant, last_log_seq, scopes, cursor, paused })
     };
     Ok(rows.iter().filter_map(head).collect())
+}
+
+pub(super) async fn last_log_seqs(client: &ClientWrapper) -> Result<Vec<(TenantId, LogSeq)>> {
+    let what = "list the last positions of all tenants";
+    let statement = client.prepare_cached(include_str!("sql/last_log_seqs.sql")).await.during(what)?;
+    let rows = client.query(&statement, &[]).await.during(what)?;
+    Ok(rows.iter().filter_map(tenant_and_position).collect())
 }
 
 pub(super) async fn tenants_with_events(

@@ -13,6 +13,7 @@ use crate::{
 use deadpool_postgres::{ClientWrapper, Object, Transaction};
 use decisiongraph_projections::{Category, LogSeq, Refusal, TenantId};
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 pub(super) async fn create(store: &PostgresStore, new: &NewRun) -> Result<Creation> {
@@ -159,13 +160,12 @@ pub(super) async fn list(client: &ClientWrapper, filter: &ListFilter) -> Result<
     let what = "list jobs";
     let statement = client.prepare_cached(include_str!("sql/runs.sql")).await.during(what)?;
     let tenant = filter.tenant.as_ref().map(TenantId::as_str);
+    let before = filter.before_run.map(Key::from);
     // One that cannot be read, perhaps a newer program's, fails no list.
     let rows_max = i64::try_from(filter.limit.saturating_add(1)).unwrap_or(i64::MAX);
     let limit = PageLimit::of(filter.limit, LIST_BYTES_MAX);
-    paged(client, &statement, &[&tenant, &filter.projection, &filter.open_only, &rows_max], limit, what, |row| {
-        Ok(run(row).ok())
-    })
-    .await
+    let of: [&(dyn ToSql + Sync); 5] = [&tenant, &filter.projection, &filter.open_only, &rows_max, &before];
+    paged(client, &statement, &of, limit, what, |row| Ok(run(row).ok())).await
 }
 
 /// A job as it is decided about, its row locked.

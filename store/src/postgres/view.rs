@@ -146,8 +146,8 @@ impl ReadView for View {
         read::last_log_seq(&*self.reader().await?, tenant, upto).await
     }
 
-    async fn lag(&self, tenant: &TenantId, cursor: LogSeq, mark: LogSeq, bound: u64) -> Result<Lag> {
-        read::lag(&*self.reader().await?, tenant, cursor, mark, bound).await
+    async fn lags(&self, cursors: &[(TenantId, LogSeq)], mark: LogSeq, bound: u64) -> Result<Vec<Lag>> {
+        read::lags(&*self.reader().await?, cursors, mark, bound).await
     }
 
     async fn count_events(&self, tenant: &TenantId, after: LogSeq, upto: LogSeq, bound: u64) -> Result<u64> {
@@ -172,6 +172,10 @@ impl ReadView for View {
 
     async fn tenant_heads(&self, after: Option<&TenantId>, limit: usize) -> Result<Vec<TenantHead>> {
         read::tenant_heads(&*self.reader().await?, after, limit).await
+    }
+
+    async fn last_log_seqs(&self) -> Result<Vec<(TenantId, LogSeq)>> {
+        read::last_log_seqs(&*self.reader().await?).await
     }
 
     async fn tenants_with_events(&self, after: LogSeq, upto: LogSeq, limit: usize) -> Result<Vec<(TenantId, LogSeq)>> {

@@ -50,13 +50,14 @@ pub(super) fn by_id(conn: &Connection, failure_id: i64) -> Result<Option<Failure
 pub(super) fn list(conn: &Connection, filter: &ListFilter) -> Result<Paged<Failure>> {
     let sql = format!(
         "{} WHERE (?1 IS NULL OR tenant_id = ?1) AND (?2 IS NULL OR projection = ?2)
-         AND (NOT ?3 OR resolved_at_ms IS NULL) ORDER BY failure_id DESC LIMIT ?4",
+         AND (NOT ?3 OR resolved_at_ms IS NULL) AND (?5 IS NULL OR failure_id < ?5) ORDER BY failure_id DESC LIMIT ?4",
         include_str!("sql/failure_select.sql")
     );
     let mut statement = conn.prepare_cached(&sql)?;
     let tenant = filter.tenant.as_ref().map(TenantId::as_str);
     let limit = PageLimit::of(filter.limit, LIST_BYTES_MAX);
-    let rows = statement.query(params![tenant, filter.projection, filter.open_only, one_more(limit)])?;
+    let params = params![tenant, filter.projection, filter.open_only, one_more(limit), filter.before_failure];
+    let rows = statement.query(params)?;
     paged(rows, limit, |row| match raw(row) {
         Ok(raw) => Ok(raw.read().ok()),
         Err(error) if unreadable(&error) => Ok(None),

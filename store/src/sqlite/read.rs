@@ -59,14 +59,17 @@ pub(super) fn paged<T>(
     mut read: impl FnMut(&Row<'_>) -> Result<Option<T>>,
 ) -> Result<Paged<T>> {
     let columns = rows.as_ref().map_or(0, |statement| statement.column_count());
-    let (mut page, mut bytes) = (Paged::default(), 0);
+    let (mut page, mut bytes, mut seen) = (Paged::default(), 0, 0);
     while let Some(row) = rows.next()? {
+        seen += 1;
         let size = texts_of(row, 0..columns)?;
         if !page.takes(&mut bytes, usize::try_from(size).unwrap_or(usize::MAX), limit) {
             break;
         }
         page.items.extend(read(row)?);
     }
+    // Also where rows were left out: those behind them are yet to be read.
+    page.more |= seen > limit.rows_max;
     Ok(page)
 }
 
@@ -258,6 +261,12 @@ pub(super) fn tenant_heads(conn: &Connection, after: Option<&TenantId>, limit: u
         });
     }
     Ok(heads)
+}
+
+/// Every tenant that has events, and its last one.
+pub(super) fn last_log_seqs(conn: &Connection) -> Result<Vec<(TenantId, LogSeq)>> {
+    let all = tenants(conn)?.into_iter();
+    all.map(|tenant| last_log_seq(conn, &tenant, None).map(|last| (tenant, last))).collect()
 }
 
 /// The tenants that have events in a stretch of the log, and the last of them.

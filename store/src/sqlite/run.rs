@@ -126,14 +126,17 @@ pub(super) fn request_cancel(conn: &Connection, run_id: Uuid) -> Result<Run> {
 pub(super) fn list(conn: &Connection, filter: &ListFilter) -> Result<Paged<Run>> {
     let sql = format!(
         "{} WHERE (?2 IS NULL OR run.tenant_id = ?2) AND (?3 IS NULL OR run.projection IN (?3, 'all'))
-         AND (NOT ?4 OR run.state IN ('queued', 'running')) ORDER BY run.run DESC LIMIT ?5",
+         AND (NOT ?4 OR run.state IN ('queued', 'running'))
+         AND (?6 IS NULL OR run.run < (SELECT before.run FROM dg_run AS before WHERE before.run_id = ?6)) ORDER BY run.run DESC LIMIT ?5",
         include_str!("sql/run_select.sql")
     );
     let mut statement = conn.prepare_cached(&sql)?;
     let tenant = filter.tenant.as_ref().map(TenantId::as_str);
     let limit = PageLimit::of(filter.limit, LIST_BYTES_MAX);
     let now = super::now_ms(conn)?;
-    let rows = statement.query(params![now, tenant, filter.projection, filter.open_only, one_more(limit)])?;
+    let before = filter.before_run.map(|run_id| run_id.into_bytes());
+    let params = params![now, tenant, filter.projection, filter.open_only, one_more(limit), before];
+    let rows = statement.query(params)?;
     // One that cannot be read, perhaps a newer program's, fails no list.
     paged(rows, limit, |row| match raw(row) {
         Ok(raw) => Ok(raw.read().ok()),

@@ -121,9 +121,12 @@ impl ReadView for View {
         self.read(move |conn| read::last_log_seq(conn, &tenant, upto)).await
     }
 
-    async fn lag(&self, tenant: &TenantId, cursor: LogSeq, mark: LogSeq, bound: u64) -> Result<Lag> {
-        let tenant = tenant.clone();
-        self.read(move |conn| read::lag(conn, &tenant, cursor, mark, bound)).await
+    async fn lags(&self, cursors: &[(TenantId, LogSeq)], mark: LogSeq, bound: u64) -> Result<Vec<Lag>> {
+        let cursors = cursors.to_vec();
+        let lags = move |conn: &Connection| {
+            cursors.iter().map(|(tenant, cursor)| read::lag(conn, tenant, *cursor, mark, bound)).collect()
+        };
+        self.read(lags).await
     }
 
     async fn count_events(&self, tenant: &TenantId, after: LogSeq, upto: LogSeq, bound: u64) -> Result<u64> {
@@ -151,6 +154,10 @@ impl ReadView for View {
     async fn tenant_heads(&self, after: Option<&TenantId>, limit: usize) -> Result<Vec<TenantHead>> {
         let after = after.cloned();
         self.read(move |conn| read::tenant_heads(conn, after.as_ref(), limit)).await
+    }
+
+    async fn last_log_seqs(&self) -> Result<Vec<(TenantId, LogSeq)>> {
+        self.read(read::last_log_seqs).await
     }
 
     async fn tenants_with_events(&self, after: LogSeq, upto: LogSeq, limit: usize) -> Result<Vec<(TenantId, LogSeq)>> {

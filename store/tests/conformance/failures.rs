@@ -83,6 +83,8 @@ pub async fn failures_are_listed_newest_first(blank: Blank) {
     };
     assert_eq!(list(filter()).await, [4, 3, 2, 1]);
     assert_eq!(list(ListFilter { limit: 2, ..filter() }).await, [4, 3]);
+    let last = view.failures(&ListFilter { limit: 2, ..filter() }).await.expect("failures").items[1].failure_id;
+    assert_eq!(list(ListFilter { before_failure: Some(last), ..filter() }).await, [2, 1], "the page behind it");
     assert_eq!(list(ListFilter { projection: Some("context_graph"), ..filter() }).await, [4]);
     assert_eq!(list(ListFilter { tenant: Some(named("nobody")), ..filter() }).await, [0i64; 0]);
 }

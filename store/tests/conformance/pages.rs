@@ -206,7 +206,8 @@ pub async fn lag_is_counted_to_a_bound(blank: Blank) {
     let positions = append_all(&fresh.store, &tenant(), &whole_trace("t")).await;
     append_all(&fresh.store, &named("other"), &whole_trace("t")).await;
     let view = fresh.store.view().await.expect("a view");
-    let lag = async |cursor, mark, bound| view.lag(&tenant(), cursor, mark, bound).await.expect("a lag");
+    let lags = async |cursors: &[_], mark, bound| view.lags(cursors, mark, bound).await.expect("lags");
+    let lag = async |cursor, mark, bound| lags(&[(tenant(), cursor)], mark, bound).await[0];
     let all = lag(LogSeq::ORIGIN, END, 100).await;
     assert_eq!((all.events, all.more), (5, false));
     assert!((0.0..600.0).contains(&all.seconds), "{}", all.seconds);
@@ -216,6 +217,10 @@ pub async fn lag_is_counted_to_a_bound(blank: Blank) {
     assert_eq!((to_mark.events, to_mark.more), (2, false));
     let current = lag(positions[4], END, 100).await;
     assert_eq!((current.events, current.more, current.seconds), (0, false, 0.0));
+    let some = [(named("nobody"), LogSeq::ORIGIN), (tenant(), positions[1]), (named("other"), LogSeq::ORIGIN)];
+    let counted: Vec<u64> = lags(&some, END, 100).await.iter().map(|lag| lag.events).collect();
+    assert_eq!(counted, [0, 3, 5], "in the order of these");
+    assert_eq!(lags(&[], END, 100).await, []);
     let count = view.count_events(&tenant(), positions[0], END, 100).await.expect("a count");
     assert_eq!(count, 4);
     assert_eq!(view.count_events(&tenant(), LogSeq::ORIGIN, END, 2).await.expect("a count"), 2);
@@ -230,6 +235,13 @@ pub async fn tenants_are_listed(blank: Blank) {
     }
     let tenants = view.tenants().await.expect("tenants");
     assert_eq!(tenants, ["B", "a", "a b", "b", "Ä"].map(named), "by bytes");
+    let mut lasts = Vec::new();
+    for tenant in tenants {
+        lasts.push((tenant.clone(), view.last_log_seq(&tenant, None).await.expect("a position")));
+    }
+    let mut all = view.last_log_seqs().await.expect("positions");
+    all.sort();
+    assert_eq!(all, lasts, "each with its last event");
 }
 
 pub async fn tenant_heads_are_of_events_and_of_scopes(blank: Blank) {

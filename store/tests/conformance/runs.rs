@@ -257,4 +257,6 @@ pub async fn runs_are_listed_newest_first(blank: Blank) {
     assert_eq!(list(of_projection).await, [second.run_id, first.run_id], "a run for all is one of each");
     let two = view.runs(&ListFilter { limit: 2, ..ListFilter::default() }).await.expect("runs").items;
     assert_eq!(two.len(), 2);
+    let behind = ListFilter { before_run: Some(two[0].run_id), ..ListFilter::default() };
+    assert_eq!(list(behind).await, [second.run_id, first.run_id], "the page behind it");
 }

@@ -96,6 +96,21 @@ async fn the_blocker_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_blocker_is_told_with_its_program_and_role_and_without_what_it_wrote() {
+    let fresh = Fresh::new().await;
+    let slow = fresh.client().await;
+    slow.batch_execute("SET application_name = 'loader'; BEGIN").await.expect("begins");
+    insert_event(&slow, "slow").await;
+    slow.batch_execute("SELECT 'SECRET', 4111, $$SECRET$$ -- SECRET").await.expect("reads");
+    let writers = fresh.store.sample_high_water().await.expect("a sample").writers;
+    let [writer] = writers.as_slice() else { panic!("one writer: {writers:?}") };
+    assert_eq!(writer.query.as_deref(), Some("SELECT ?, ?, ?"));
+    assert_eq!(writer.application.as_deref(), Some("loader"));
+    let role: String = slow.query_one("SELECT current_user::text", &[]).await.expect("a role").get(0);
+    assert_eq!(writer.role, Some(role));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_prepared_transaction_holds_the_mark_without_a_process() {
     let fresh = Fresh::new().await;
     let (store, slow) = (&fresh.store, fresh.client().await);

@@ -227,7 +227,7 @@ async fn prior_state_does_not_read_the_whole_projection() {
         read.join(", ")
     );
     crate::raw::until("the counters are in", || async {
-        let gone = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'decisiongraph' AND datname = current_database()";
+        let gone = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'decisiongraph%' AND datname = current_database()";
         client.query_one(gone, &[]).await.expect("a count").get::<_, i64>(0) == 0
     })
     .await;

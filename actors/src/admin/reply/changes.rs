@@ -137,7 +137,7 @@ pub struct SteeredScope {
 pub struct RunsReply {
     /// Newest first.
     pub runs: Vec<Run>,
-    /// True when the list goes on: the limit or the bytes of one answer were reached.
+    /// True when the list goes on, as the limit or the bytes of one answer were reached: ask again with `after` = the last job's id.
     #[serde(default)]
     pub more: bool,
 }

@@ -77,7 +77,7 @@ impl AdminReply {
             AdminReply::Steered(reply) => to_string(reply),
             AdminReply::Runs(reply) => {
                 let runs: Vec<ShownRun<'_>> = reply.runs.iter().map(ShownRun::of).collect();
-                to_string(&serde_json::json!({ "runs": runs }))
+                to_string(&serde_json::json!({ "runs": runs, "more": reply.more }))
             }
             AdminReply::Run(reply) => to_string(&ShownRun::of(reply)),
             AdminReply::Watch(reply) => to_string(reply),

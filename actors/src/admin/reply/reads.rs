@@ -90,7 +90,7 @@ pub struct EventsReply {
 pub struct FailuresReply {
     /// Newest first.
     pub failures: Vec<Failure>,
-    /// True when the list goes on: the limit or the bytes of one answer were reached.
+    /// True when the list goes on, as the limit or the bytes of one answer were reached: ask again with `after` = the last failure's id.
     #[serde(default)]
     pub more: bool,
 }

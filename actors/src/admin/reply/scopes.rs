@@ -2,9 +2,10 @@
 
 use crate::admin::{MemberStatus, Partial};
 use crate::worker::LiveScope;
-use decisiongraph_projections::{LogSeq, TenantId};
+use decisiongraph_projections::{Category, LogSeq, TenantId};
 use decisiongraph_store::{Backend, Drift, Generation, Lag, OpenWriter, Stray};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Where each scope stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -19,8 +20,14 @@ pub struct StatusReply {
     pub mark_is_safe: bool,
     /// Open appenders.
     pub waiting_for: Vec<OpenWriter>,
-    /// By tenant, in catalogue order.
+    /// By tenant, in catalogue order: a page of them.
     pub scopes: Vec<ScopeStatus>,
+    /// Whether there are more: ask again with `after` = the last scope's tenant.
+    #[serde(default)]
+    pub more: bool,
+    /// What all of them are, whatever the page.
+    #[serde(default)]
+    pub summary: StatusSummary,
     /// Nodes that could not be asked what their workers do.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub partial: Vec<Partial>,
@@ -30,6 +37,17 @@ pub struct StatusReply {
     /// Nodes that take no tenants: dead, cordoned or draining.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub out_of_service: Vec<MemberStatus>,
+}
+
+/// How many scopes there are, and in which state.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusSummary {
+    /// Tenants with scopes or events.
+    pub tenants: u64,
+    /// Their scopes.
+    pub scopes: u64,
+    /// How many are in each state, by its word; states that none is in are left out.
+    pub states: BTreeMap<String, u64>,
 }
 
 /// A scope.
@@ -73,6 +91,9 @@ pub struct ScopeStatus {
     pub active_run: Option<String>,
     /// Why it lags, in a sentence.
     pub why: String,
+    /// The category of what stops it, when something does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Category>,
     /// The node that its next event brings it to, when nobody holds it and it needs nobody before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_owner: Option<String>,
@@ -84,8 +105,15 @@ pub struct ScopeStatus {
     pub live_on: Option<String>,
 }
 
+impl ScopeStatus {
+    /// Whether the tenant has an event that it has not seen.
+    pub fn is_behind(&self) -> bool {
+        self.cursor < self.last_log_seq
+    }
+}
+
 /// A scope in one word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ScopeState {
     /// It has seen every event.
@@ -107,6 +135,23 @@ pub enum ScopeState {
 }
 
 impl ScopeState {
+    /// Every state.
+    pub const ALL: [ScopeState; 8] = [
+        ScopeState::Current,
+        ScopeState::Working,
+        ScopeState::Unowned,
+        ScopeState::Waiting,
+        ScopeState::Behind,
+        ScopeState::Retrying,
+        ScopeState::Failed,
+        ScopeState::Paused,
+    ];
+
+    /// The state with this word.
+    pub fn parse(word: &str) -> Option<ScopeState> {
+        ScopeState::ALL.into_iter().find(|state| state.as_str() == word)
+    }
+
     /// The word.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -171,17 +216,43 @@ pub struct Finding {
 }
 
 /// Why scopes lag.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct WhyReply {
     /// What concerns every scope: the database, the node's lease, appenders that hold up the mark.
     pub causes: Vec<Finding>,
-    /// The scopes, by tenant, in catalogue order: those that are not current, unless all were asked for.
+    /// The scopes, by tenant, in catalogue order: those that are not current, unless all were asked for. The first of them.
     pub scopes: Vec<ScopeWhy>,
+    /// Whether `scopes` leaves some out; `groups` counts them.
+    #[serde(default)]
+    pub more: bool,
+    /// The same scopes by state and cause.
+    #[serde(default)]
+    pub groups: Vec<WhyGroup>,
     /// Scopes looked at.
     pub scopes_total: u64,
     /// Nodes that could not be asked what their workers do.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub partial: Vec<Partial>,
+}
+
+/// Scopes that lag for the same reason.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WhyGroup {
+    /// In one word.
+    pub state: ScopeState,
+    /// The category of what stops them, when something does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Category>,
+    /// A verify found drift in them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub drifted: bool,
+    /// How many.
+    pub scopes: u64,
+    /// All of them, when they are few; the first one, when they are many.
+    pub examples: Vec<ScopeWhy>,
+    /// What to do: how they are listed, when they are many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 /// Why one scope lags.

@@ -201,7 +201,7 @@ fn refusal(error: AdminError) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::{AdminReply, AppendReply, AppendRequest, EventsRequest, OfferedLine, ScopeFilter};
+    use crate::admin::{AdminReply, AppendReply, AppendRequest, EventsRequest, OfferedLine, StatusRequest};
     use crate::engine::memory::MEMORY_MIN;
     use decisiongraph_projections::LogSeq;
     use futures_util::future::BoxFuture;
@@ -332,7 +332,7 @@ mod tests {
     async fn a_look_ends_at_its_deadline_and_too_many_are_told_so_at_once() {
         let slow = Arc::new(Slow::default());
         let desk = desk(&slow);
-        let look = || AdminRequest::Status(ScopeFilter::default());
+        let look = || AdminRequest::Status(StatusRequest::default());
         assert_eq!(ask(&desk, 1, look(), 10).await.expect_err("too late").category, Category::Unavailable);
         let waiting: Vec<_> = (0..ASKS_MAX)
             .map(|i| {

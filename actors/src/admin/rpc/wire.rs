@@ -193,7 +193,7 @@ impl Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::ScopeFilter;
+    use crate::admin::StatusRequest;
 
     fn versions(protocol: u32, oldest: u32) -> Versions {
         Versions { protocol, oldest, program: format!("0.{protocol}.0") }
@@ -217,7 +217,7 @@ mod tests {
             program: "0.9.0".to_owned(),
             id: Uuid::from_u128(7),
             deadline: Duration::from_secs(3),
-            request: AdminRequest::Status(ScopeFilter::default()),
+            request: AdminRequest::Status(StatusRequest::default()),
         }
     }
 

@@ -95,6 +95,9 @@ pub struct Globals {
     /// More log on stderr: -v info, -vv debug, -vvv trace (DECISIONGRAPH_LOG=filter overrides)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
+    /// The name of this command's sessions in the database.
+    #[arg(skip)]
+    pub session: Option<&'static str>,
 }
 
 impl Globals {

@@ -6,6 +6,7 @@
 use crate::address;
 use crate::page::Page;
 use decisiongraph_actors::admin::{AdminError, AdminReply, addressed};
+pub use decisiongraph_actors::figures::number;
 use decisiongraph_actors::foreign_text::in_json;
 use decisiongraph_projections::Category;
 use serde::Serialize;
@@ -119,20 +120,6 @@ pub fn digest_short(digest: &str) -> String {
     }
 }
 
-/// 1234567 as 1,234,567.
-pub fn number(n: impl Into<i128>) -> String {
-    let n: i128 = n.into();
-    let digits = n.unsigned_abs().to_string();
-    let mut out = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    if n < 0 { format!("-{out}") } else { out }
-}
-
 /// Seconds for people.
 pub fn duration(seconds: f64) -> String {
     match seconds {
@@ -159,16 +146,4 @@ pub fn bytes(n: u64) -> String {
 /// `-` for nothing.
 pub fn or_dash(text: Option<&str>) -> String {
     text.filter(|text| !text.is_empty()).unwrap_or("-").to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_grouped() {
-        assert_eq!(number(1_234_567), "1,234,567");
-        assert_eq!(number(-999), "-999");
-        assert_eq!(number(0), "0");
-    }
 }

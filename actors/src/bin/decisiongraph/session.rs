@@ -70,9 +70,10 @@ impl Location {
             return Err(AdminError::new(Category::Unavailable, format!("there is no file {}", path.display()))
                 .next("check the path; `import` and `migrate` create it"));
         }
+        let session_name = globals.session.map(str::to_owned);
         let mut config = EngineConfig::from_environment()?;
         let cache_bytes = Budget::cache_bytes(config.memory_max);
-        let options = StoreOptions { create, cache_bytes, ..StoreOptions::default() };
+        let options = StoreOptions { create, cache_bytes, session_name, ..StoreOptions::default() };
         let store = open(&self.url, options).await.map_err(|e| self.advise(e))?;
         if access != Access::Migrate {
             self.see_to_schema(&*store, access).await?;

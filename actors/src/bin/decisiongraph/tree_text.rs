@@ -5,11 +5,10 @@
 use crate::graph_text::dot_quoted;
 use crate::output::{duration, number, or_dash};
 use crate::page::Page;
-use decisiongraph_actors::admin::{NodeFacts, TreeReply};
+use decisiongraph_actors::admin::{NodeFacts, TreeReply, appender, holds_up};
 use decisiongraph_actors::foreign_text::shell_word;
 use decisiongraph_actors::supervision::{ActorEntry, ChildKind, Strategy};
 use decisiongraph_projections::catalogue;
-use decisiongraph_store::OpenWriter;
 use std::collections::HashSet;
 
 /// Where the tenants' supervisors are.
@@ -114,7 +113,7 @@ fn facts(node: &NodeFacts) -> Page {
     page.line(format_args!("  database  {}: {}", node.database, node.database_state));
     page.line(format_args!("  lease     {lease}"));
     page.line(format_args!("  mark      {}", number(node.mark.0)));
-    for writer in &node.waiting_for {
+    for writer in node.waiting_for.iter().filter(|writer| holds_up(writer)) {
         page.line(format_args!("            held up by {}", appender(writer)));
     }
     let (running, waiting) = (number(node.tenants_running), number(node.tenants_waiting));
@@ -123,14 +122,6 @@ fn facts(node: &NodeFacts) -> Page {
     page.line(format_args!("  actors    {}", number(node.actors)));
     page.line("");
     page
-}
-
-/// Who an open appender is, since when, and what it does where that may be seen.
-pub fn appender(writer: &OpenWriter) -> String {
-    let who = writer.pid.map_or_else(|| format!("transaction {}", writer.transaction), |pid| format!("pid {pid}"));
-    let age = writer.age_seconds.map(|age| format!(", open for {}", duration(age))).unwrap_or_default();
-    let query = writer.query.as_deref().map(|query| format!(": {query}")).unwrap_or_default();
-    format!("{who}{age}{query}")
 }
 
 /// The paths of the workers, and of the tenants, about which something is said differently.
@@ -200,6 +191,7 @@ mod tests {
     use decisiongraph_actors::admin::Disagreement;
     use decisiongraph_actors::supervision::Restart;
     use decisiongraph_projections::LogSeq;
+    use decisiongraph_store::OpenWriter;
 
     fn actor(path: &str, strategy: Option<Strategy>) -> ActorEntry {
         ActorEntry {
@@ -238,6 +230,7 @@ mod tests {
                     pid: Some(42),
                     age_seconds: Some(3.0),
                     query: Some("INSERT\u{1b}[2J\nINTO".to_owned()),
+                    ..OpenWriter::default()
                 }],
                 tenants_running: 1,
                 tenants_waiting: 0,

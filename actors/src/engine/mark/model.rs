@@ -144,8 +144,7 @@ impl World {
     fn writers(&self) -> Vec<OpenWriter> {
         let open = (0..2).filter(|slot| matches!(self.appenders[*slot], Appender::Drawn(_)));
         // As on a server, the names of transactions come again after a restart.
-        let named =
-            |slot: usize| OpenWriter { transaction: slot.to_string(), pid: None, age_seconds: None, query: None };
+        let named = |slot: usize| OpenWriter { transaction: slot.to_string(), ..OpenWriter::default() };
         open.map(named).collect()
     }
 

@@ -9,11 +9,12 @@ WITH RECURSIVE log AS (
 )
 SELECT l.virtualtransaction, min(l.pid),
        min(extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, p.prepared)))::float8,
-       min(coalesce(a.query, 'PREPARE TRANSACTION ' || quote_literal(p.gid)))
+       min(coalesce(a.query, 'PREPARE TRANSACTION ' || quote_literal(p.gid))),
+       min(coalesce(a.usename, p.owner)::text), min(a.application_name)
   FROM pg_locks l
   LEFT JOIN pg_stat_activity a ON a.pid = l.pid
   LEFT JOIN LATERAL (
-       SELECT x.prepared, x.gid
+       SELECT x.prepared, x.gid, x.owner
          FROM pg_locks t JOIN pg_prepared_xacts x ON x.transaction = t.transactionid
         WHERE l.pid IS NULL AND t.locktype = 'transactionid' AND t.virtualtransaction = l.virtualtransaction
         LIMIT 1) AS p ON true

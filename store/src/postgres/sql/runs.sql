@@ -8,5 +8,6 @@ SELECT r.run_id, r.tenant_id, r.projection, r.mode, r.state, r.node, n.node IS N
         AND n.expires_at > clock_timestamp() AND n.not_before <= clock_timestamp()
  WHERE ($1::text IS NULL OR r.tenant_id = $1) AND ($2::text IS NULL OR $2 = ANY (r.projections))
    AND (NOT $3 OR r.state IN ('queued', 'running'))
+   AND ($5::uuid IS NULL OR (r.created_at, r.run_id) < (SELECT b.created_at, b.run_id FROM dg_run b WHERE b.run_id = $5))
  ORDER BY r.created_at DESC, r.run_id DESC
  LIMIT $4

@@ -7,7 +7,7 @@ use crate::output::number;
 use crate::page::Page;
 use crate::session::Access;
 use clap::Args;
-use decisiongraph_actors::admin::{AdminError, AdminReply, AdminRequest, ExitCode, ScopeFilter};
+use decisiongraph_actors::admin::{AdminError, AdminReply, AdminRequest, ExitCode, StatusRequest};
 use decisiongraph_actors::foreign_text::shell_word;
 use decisiongraph_projections::Category;
 use decisiongraph_store::{DatabaseUrl, sqlite};
@@ -52,7 +52,10 @@ impl Backup {
         let connection = Connection::open(&context.globals, Access::Read).await?;
         let database = match &connection {
             Connection::InProcess(engine) => engine.store().address(),
-            Connection::Node(_) => match connection.ask(AdminRequest::Status(ScopeFilter::default())).await? {
+            Connection::Node(_) => match connection
+                .ask(AdminRequest::Status(StatusRequest { limit: Some(1), ..StatusRequest::default() }))
+                .await?
+            {
                 AdminReply::Status(status) => status.database,
                 _ => return Err(unexpected()),
             },

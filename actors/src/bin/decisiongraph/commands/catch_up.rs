@@ -4,6 +4,7 @@ use super::tenants::AllTenants;
 use super::{Context, verify};
 use clap::Args;
 use decisiongraph_actors::admin::{AdminError, AdminRequest, ExitCode, JobRequest};
+use decisiongraph_actors::figures::parse_number;
 use decisiongraph_projections::LogSeq;
 
 /// Apply new events to the projections, up to the safe end of the log
@@ -14,13 +15,17 @@ use decisiongraph_projections::LogSeq;
 #[command(after_help = "Example:\n  decisiongraph catch-up --projection trace_summary --until 5000")]
 pub struct CatchUp {
     /// Stop at this log position instead of the end
-    #[arg(long, value_name = "LOG_SEQ", value_parser = clap::value_parser!(i64).range(0..))]
+    #[arg(long, value_name = "LOG_SEQ", value_parser = parse_until)]
     until: Option<i64>,
     /// Print the job and return: the node goes on with it by itself
     #[arg(long, conflicts_with = "all_tenants")]
     detach: bool,
     #[command(flatten)]
     all: AllTenants,
+}
+
+fn parse_until(text: &str) -> Result<i64, String> {
+    parse_number(text).and_then(|at| if at < 0 { Err("a position from 0 on".to_owned()) } else { Ok(at) })
 }
 
 impl CatchUp {

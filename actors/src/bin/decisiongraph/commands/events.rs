@@ -7,6 +7,7 @@ use crate::output::number;
 use crate::page::Page;
 use clap::Args;
 use decisiongraph_actors::admin::{AdminError, AdminReply, AdminRequest, EventsRequest, ExitCode};
+use decisiongraph_actors::figures::parse_number;
 use decisiongraph_projections::LogSeq;
 
 /// Show events of the log in order
@@ -14,13 +15,13 @@ use decisiongraph_projections::LogSeq;
 #[command(after_help = "Example:\n  decisiongraph events --since-log-seq 100 --until-log-seq 200 --json")]
 pub struct Events {
     /// Behind this position (exclusive)
-    #[arg(long, visible_alias = "since", value_name = "LOG_SEQ", default_value_t = 0)]
+    #[arg(long, visible_alias = "since", value_name = "LOG_SEQ", default_value_t = 0, value_parser = parse_number)]
     since_log_seq: i64,
     /// Up to this position (inclusive) [default: the end]
-    #[arg(long, visible_alias = "until", value_name = "LOG_SEQ")]
+    #[arg(long, visible_alias = "until", value_name = "LOG_SEQ", value_parser = parse_number)]
     until_log_seq: Option<i64>,
     /// Most events, 1 to 10000
-    #[arg(long, value_name = "N", default_value_t = 100)]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = parse_number)]
     limit: i64,
 }
 

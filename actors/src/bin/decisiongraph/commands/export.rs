@@ -10,6 +10,7 @@ use clap::Args;
 use decisiongraph_actors::admin::{
     AdminError, AdminReply, AdminRequest, EXPORT_EVENTS_MAX, ExitCode, ExportRequest, STRAYS_MAX, unknown_tenant,
 };
+use decisiongraph_actors::figures::parse_number;
 use decisiongraph_actors::queries::READ_BYTES_MAX;
 use decisiongraph_projections::{Category, LogSeq, TenantId};
 use decisiongraph_store::{PageLimit, ReadView};
@@ -33,10 +34,10 @@ pub struct Export {
     #[arg(long, conflicts_with = "tenant")]
     all_tenants: bool,
     /// Behind this position (exclusive)
-    #[arg(long, visible_alias = "since", value_name = "LOG_SEQ", default_value_t = 0)]
+    #[arg(long, visible_alias = "since", value_name = "LOG_SEQ", default_value_t = 0, value_parser = parse_number)]
     since_log_seq: i64,
     /// Up to this position (inclusive) [default: the end]
-    #[arg(long, visible_alias = "until", value_name = "LOG_SEQ")]
+    #[arg(long, visible_alias = "until", value_name = "LOG_SEQ", value_parser = parse_number)]
     until_log_seq: Option<i64>,
 }
 

@@ -6,7 +6,9 @@ use crate::page::Page;
 use clap::Args;
 use decisiongraph_actors::admin::{AdminError, AdminReply, AdminRequest, Command, ExitCode, ListRequest};
 use decisiongraph_actors::engine::replay_failure::FailureReplay;
+use decisiongraph_actors::figures::parse_number;
 use decisiongraph_store::Failure as Record;
+use std::fmt::Display;
 
 /// List events that a projection cannot take
 #[derive(Args)]
@@ -18,11 +20,14 @@ pub struct Failures {
     /// Most entries, 1 to 10000
     #[arg(long, value_name = "N", default_value_t = 100)]
     limit: i64,
+    /// Only failures older than this one, by id
+    #[arg(long, value_name = "ID", value_parser = parse_number)]
+    after: Option<i64>,
 }
 
 impl Failures {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
-        let request = list(context, !self.all, self.limit);
+        let request = list(context, !self.all, self.limit, self.after.map(|id| id.to_string()));
         let reply = context.ask(AdminRequest::Failures(request)).await?;
         let AdminReply::Failures(failures) = &reply else { return Err(unexpected()) };
         context.output.reply(&reply, || {
@@ -45,23 +50,24 @@ impl Failures {
             let mut page = Page::default();
             let headings = ["#id", "scope", "#log_seq", "event", "category", "#attempts", "last seen", "resolved"];
             page.table(&headings, rows);
-            more(&mut page, failures.more);
+            more(&mut page, failures.failures.last().filter(|_| failures.more).map(|last| last.failure_id));
             page
         })?;
         Ok(ExitCode::OK)
     }
 }
 
-/// A line below a list that goes on.
-pub fn more(page: &mut Page, more: bool) {
-    if more {
-        page.ours("There are more: a larger --limit shows them, up to 10000; or name a --tenant or --projection");
+/// A line below a list that goes on behind the entry with this id.
+pub fn more(page: &mut Page, last: Option<impl Display>) {
+    if let Some(last) = last {
+        page.line(format_args!("There are more: --after {last}"));
     }
 }
 
 /// The list that the global flags name.
-pub fn list(context: &Context, open_only: bool, limit: i64) -> ListRequest {
-    ListRequest { tenant: context.globals.tenant.clone(), projection: context.globals.projection(), open_only, limit }
+pub fn list(context: &Context, open_only: bool, limit: i64, after: Option<String>) -> ListRequest {
+    let (tenant, projection) = (context.globals.tenant.clone(), context.globals.projection());
+    ListRequest { tenant, projection, open_only, limit, after }
 }
 
 /// Show one failure: the event, the error, what to do

@@ -1,6 +1,7 @@
 //! `health`: whether somebody has to act.
 
 use super::{Context, status, unexpected};
+use crate::output::number;
 use crate::page::Page;
 use clap::Args;
 use decisiongraph_actors::admin::{AdminError, AdminReply, AdminRequest, ExitCode, Finding, of_health};
@@ -15,7 +16,7 @@ impl Health {
         let reply = context.ask(AdminRequest::Health(status::filter(context))).await?;
         let AdminReply::Health(health) = &reply else { return Err(unexpected()) };
         context.output.reply(&reply, || {
-            let mut page = Page::of(format_args!("{} ({} scopes)", health.health.as_str(), health.scopes));
+            let mut page = Page::of(format_args!("{} ({} scopes)", health.health.as_str(), number(health.scopes)));
             for Finding { health, subject, message, next } in &health.findings {
                 page.line(format_args!("{} {subject}: {message}", health.as_str()));
                 page.line(format_args!("  next: {next}"));

@@ -50,7 +50,13 @@ pub struct Context {
 
 /// Runs the command.
 pub async fn run(cli: Cli, output: Output) -> Result<ExitCode, AdminError> {
-    let context = Context { globals: cli.globals, output };
+    // What holds up readers of a shared database is to be recognised there.
+    let session = match cli.command {
+        Command::Import(_) => Some("import"),
+        Command::Append(_) => Some("append"),
+        _ => None,
+    };
+    let context = Context { globals: Globals { session, ..cli.globals }, output };
     match cli.command {
         Command::Demo(command) => command.run(&context).await,
         Command::Migrate(command) => command.run(&context).await,

@@ -105,7 +105,8 @@ impl Node {
         let identity = Identity::draw(&config.data_dir, config.name.as_deref())?;
         let exporters = Exporters::start(&TelemetryOptions::of(&config, &identity.owner.node))?;
         log(&config, &exporters, context.globals.verbose)?;
-        let options = StoreOptions { create: true, later: true, ..config.store.clone() };
+        let session_name = Some(format!("node {}", identity.owner.node));
+        let options = StoreOptions { create: true, later: true, session_name, ..config.store.clone() };
         let store = open(&config.database, options).await?;
         let shared =
             Shared::observed(store, identity, config.engine.clone(), config.bounds.clone(), exporters.telemetry());

@@ -55,7 +55,7 @@ impl Precedents {
             let mut page = stale(read.stale.as_ref());
             page.page(text(&read.answer.hits));
             if read.answer.more {
-                page.ours("There are more: a larger --limit shows them; or name a policy, an entity or an outcome");
+            page.ours("There are more: a larger --limit (up to 10,000) shows them; or name a policy, an entity or an outcome");
             }
             page
         })?;

@@ -19,11 +19,15 @@ pub struct Runs {
     /// Most entries, 1 to 10000
     #[arg(long, value_name = "N", default_value_t = 20)]
     limit: i64,
+    /// Only jobs older than this one, by id
+    #[arg(long, value_name = "ID")]
+    after: Option<Uuid>,
 }
 
 impl Runs {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
-        let reply = context.ask(AdminRequest::Runs(failures::list(context, self.open, self.limit))).await?;
+        let request = failures::list(context, self.open, self.limit, self.after.map(|id| id.to_string()));
+        let reply = context.ask(AdminRequest::Runs(request)).await?;
         let AdminReply::Runs(runs) = &reply else { return Err(unexpected()) };
         context.output.reply(&reply, || {
             let rows = runs
@@ -46,7 +50,7 @@ impl Runs {
             let mut page = Page::default();
             let headings = ["run", "scope", "mode", "state", "result", "#position", "#events", "created", "finished"];
             page.table(&headings, rows);
-            failures::more(&mut page, runs.more);
+            failures::more(&mut page, runs.runs.last().filter(|_| runs.more).map(|last| last.run_id));
             page
         })?;
         Ok(ExitCode::OK)

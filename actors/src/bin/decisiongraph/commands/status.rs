@@ -1,26 +1,55 @@
 //! `status`: where each scope stands, and why.
 
 use super::{Context, unexpected};
+use crate::args::parse_tenant;
 use crate::output::{digest_short, duration, number, or_dash};
 use crate::page::Page;
-use crate::tree_text::appender;
 use clap::Args;
 use decisiongraph_actors::admin::{
     AdminError, AdminReply, AdminRequest, ExitCode, Partial, ScopeFilter, ScopeState, ScopeStatus, StatusReply,
+    StatusRequest, StatusSummary, appender, holds_up,
 };
 use decisiongraph_actors::foreign_text::shell_word;
+use decisiongraph_projections::TenantId;
 
+/// Scopes that people are shown, when nobody asked for a number.
+const SCOPES_SHOWN: i64 = 100;
+/// Scopes whose reasons are told one by one below the table.
+const REASONS_SHOWN: usize = 12;
 /// Where the phase of the live worker stands, when a node answered that runs any.
 const WORKER_COLUMN: usize = 3;
 
 /// Show where each projection stands, how far it is behind, and why
 #[derive(Args)]
-#[command(after_help = "Example:\n  decisiongraph status --tenant acme --json")]
-pub struct Status {}
+#[command(after_help = "Examples:\n  decisiongraph status --tenant acme --json\n  decisiongraph status --state failed")]
+pub struct Status {
+    /// Only scopes in this state: current, working, unowned, waiting, behind, retrying, failed or paused
+    #[arg(long, value_name = "STATE", value_parser = parse_state)]
+    state: Option<ScopeState>,
+    /// Only scopes whose rows a verify found to differ from the log
+    #[arg(long)]
+    drifted: bool,
+    /// Most scopes, 1 to 10000; a tenant is told whole [default: 100, of --json 1000]
+    #[arg(long, value_name = "N")]
+    limit: Option<i64>,
+    /// Only tenants behind this one, by id
+    #[arg(long, value_name = "TENANT", value_parser = parse_tenant)]
+    after: Option<TenantId>,
+}
+
+fn parse_state(word: &str) -> Result<ScopeState, String> {
+    ScopeState::parse(word).ok_or_else(|| {
+        let words: Vec<_> = ScopeState::ALL.iter().map(|state| state.as_str()).collect();
+        format!("one of {}", words.join(", "))
+    })
+}
 
 impl Status {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
-        let reply = context.ask(AdminRequest::Status(filter(context))).await?;
+        let limit = self.limit.or((!context.output.json).then_some(SCOPES_SHOWN));
+        let Status { state, drifted, after, limit: _ } = self;
+        let request = StatusRequest { filter: filter(context), state, drifted, after, limit };
+        let reply = context.ask(AdminRequest::Status(request)).await?;
         let AdminReply::Status(status) = &reply else { return Err(unexpected()) };
         context.output.reply(&reply, || text(status))?;
         Ok(ExitCode::OK)
@@ -43,12 +72,17 @@ pub fn not_asked(partial: &[Partial]) -> Page {
 
 fn text(status: &StatusReply) -> Page {
     let mut page = Page::of(format_args!("{}, log position {}", status.database, number(status.sequence.0)));
-    for writer in &status.waiting_for {
+    for writer in status.waiting_for.iter().filter(|writer| holds_up(writer)) {
         page.line(format_args!("open appender {}", appender(writer)));
     }
     page.page(not_asked(&status.partial));
     if !status.strays.is_empty() {
         page.ours("Some stored rows cannot be read and are left out: `decisiongraph health` names them.");
+    }
+    if status.scopes.is_empty() && status.summary.scopes > 0 {
+        page.ours("No such scope.");
+        page.line(summary(status));
+        return page;
     }
     if status.scopes.is_empty() {
         page.ours("No events and no projections yet: `decisiongraph import FILE` takes events in.");
@@ -107,12 +141,15 @@ fn text(status: &StatusReply) -> Page {
     if let Some(scope) = status.scopes.iter().find(unused) {
         page.line(format_args!("{}: {}", shell_word(scope.tenant.as_str()), scope.why));
     }
-    for scope in status
-        .scopes
-        .iter()
-        .filter(|scope| scope.lag.events > 0 || scope.open_failures > 0 || scope.state == ScopeState::Paused)
-    {
+    let told =
+        |scope: &&ScopeStatus| scope.lag.events > 0 || scope.open_failures > 0 || scope.state == ScopeState::Paused;
+    let reasons = status.scopes.iter().filter(told).count();
+    for scope in status.scopes.iter().filter(told).take(REASONS_SHOWN) {
         page.line(format_args!("{}/{}: {}", shell_word(scope.tenant.as_str()), scope.projection, scope.why));
+    }
+    if reasons > REASONS_SHOWN {
+        let rest = number((reasons - REASONS_SHOWN) as u64);
+        page.line(format_args!("… and {rest} more of these: `decisiongraph why` tells them by their reasons"));
     }
     match status.scopes.iter().filter(|scope| scope.next_owner.is_some()).count() {
         0 => {}
@@ -135,5 +172,24 @@ fn text(status: &StatusReply) -> Page {
         let (tenant, projection) = (shell_word(scope.tenant.as_str()), &scope.projection);
         page.line(format_args!("{tenant}/{projection}: deviates from the reference: a skipped event is left out"));
     }
+    if status.summary.scopes > status.scopes.len() as u64 {
+        page.line(summary(status));
+    }
+    if let Some(last) = status.scopes.last().filter(|_| status.more) {
+        page.line(format_args!("There are more: --after {}", shell_word(last.tenant.as_str())));
+    }
     page
+}
+
+/// What all scopes are, when not all are shown.
+fn summary(status: &StatusReply) -> String {
+    let StatusSummary { tenants, scopes, states } = &status.summary;
+    let states: Vec<_> = states.iter().map(|(state, scopes)| format!("{} {state}", number(*scopes))).collect();
+    format!(
+        "Shown: {} of {} scopes of {} tenants: {}.",
+        number(status.scopes.len() as u64),
+        number(*scopes),
+        number(*tenants),
+        states.join(", ")
+    )
 }

@@ -7,6 +7,7 @@ use crate::output::number;
 use crate::page::Page;
 use clap::Args;
 use decisiongraph_actors::admin::{AdminError, AdminReply, AdminRequest, ExitCode, TraceReply, TraceRequest};
+use decisiongraph_actors::figures::parse_number;
 use decisiongraph_actors::foreign_text::shell_word;
 use decisiongraph_actors::queries::EventRecord;
 use decisiongraph_projections::LogSeq;
@@ -20,7 +21,7 @@ pub struct Trace {
     #[arg(value_name = "ID")]
     trace_id: String,
     /// Only events behind this log position
-    #[arg(long, value_name = "LOG_SEQ", default_value_t = 0)]
+    #[arg(long, value_name = "LOG_SEQ", default_value_t = 0, value_parser = parse_number)]
     after: i64,
     /// Most events, 1 to 10000
     #[arg(long, value_name = "N", default_value_t = 1_000)]
