@@ -173,6 +173,11 @@ impl Server {
         self.create("").await
     }
 
+    /// An empty database of this encoding.
+    pub async fn encoded_database(&self, encoding: &str) -> Result<Database> {
+        self.create(&format!("ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0")).await
+    }
+
     async fn create(&self, options: &str) -> Result<Database> {
         let name = unique("dg_test");
         execute(&self.admin_url, &format!("CREATE DATABASE {name} {options}")).await?;

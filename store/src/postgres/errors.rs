@@ -13,9 +13,10 @@ use tokio_postgres::error::SqlState;
 /// Raised by `dg_commit_scope` and `dg_commit_build` when the batch is not the next one.
 pub(super) const FENCED: &str = "DG001";
 
-/// Raised by `session_begin.sql`: the server is too old; the session is not the one that was asked for.
+/// Raised by `session_begin.sql`: the server is too old; the session is not the one that was asked for; the database is not in UTF8.
 const TOO_OLD: &str = "DG002";
 const POOLED: &str = "DG003";
+const ENCODED: &str = "DG004";
 
 const NEXT_POOLED: &str = "connect to PostgreSQL itself: put its own host and port into the database URL, not those of a pooler (pgbouncer, RDS Proxy); \
                            it will not pass by itself";
@@ -65,6 +66,11 @@ pub(super) fn explain(error: &Error, what: &str) -> StoreError {
     if code.code() == TOO_OLD {
         let next = "upgrade the server to PostgreSQL 14 or newer, or name another one in the database URL";
         return StoreError::new(Category::VersionMismatch, message("")).next(next);
+    }
+    if code.code() == ENCODED {
+        let next = "make a database in UTF8 (`createdb --encoding=UTF8 --locale=C --template=template0 NAME`) and put its name into the database \
+                    URL; `pg_dump` and `pg_restore` move what this one holds";
+        return StoreError::new(Category::Unavailable, message("")).next(next);
     }
     // A statement that was prepared on this session is not there, or another one's is: somebody shares it out.
     if code.code() == POOLED

@@ -2,6 +2,7 @@
 
 use crate::raw::Fresh;
 use decisiongraph_projections::Category;
+use decisiongraph_store::throwaway::shared;
 use decisiongraph_store::{StoreOptions, postgres};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -115,4 +116,28 @@ async fn a_server_that_is_too_old_is_refused_by_its_version() {
         "{refused}"
     );
     assert!(refused.next.is_some_and(|next| next.contains("upgrade the server")), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_not_in_utf8_is_refused_by_its_encoding() {
+    let server = shared().await.expect("a server");
+    for encoding in ["LATIN1", "SQL_ASCII"] {
+        let database = server.encoded_database(encoding).await.expect("a database");
+        let refused = postgres::open(database.url(), StoreOptions::default()).await.err().expect("not in UTF8");
+        assert_eq!((refused.category, refused.transient), (Category::Unavailable, false), "{refused}");
+        assert!(refused.message.contains(&format!("is encoded in {encoding}; UTF8 is needed")), "{refused}");
+        let next = refused.next.expect("a step");
+        assert!(next.contains("`createdb --encoding=UTF8 --locale=C --template=template0 NAME`"), "{next}");
+        // Later, too, and whatever is done with it.
+        let later = StoreOptions { later: true, ..StoreOptions::default() };
+        let later = postgres::open(database.url(), later).await.expect("opens");
+        assert!(later.migrate().await.expect_err("no session").message.contains(encoding));
+    }
+    let database = server.encoded_database("UTF8").await.expect("a database");
+    postgres::open(database.url(), StoreOptions::default())
+        .await
+        .expect("that is the one")
+        .migrate()
+        .await
+        .expect("migrates");
 }
