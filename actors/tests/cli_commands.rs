@@ -353,16 +353,57 @@ fn a_poison_event_is_met_again_skipped_and_taken_back() {
     }
     assert!(cli.run(&["status"]).stdout.contains("deviates from the reference"));
     assert_eq!(cli.json(&["digest"])["digests"][0]["deviating"], true);
-    assert_eq!(cli.run(&["verify"]).code, 0);
+    // What is left out is named, by whoever is asked.
+    let listed = cli.json(&["skips"])["skips"].as_array().expect("a list").clone();
+    assert_eq!(
+        listed.iter().map(|skip| skip["failure_id"].to_string()).collect::<Vec<_>>(),
+        ids.iter().rev().cloned().collect::<Vec<_>>()
+    );
+    assert!(
+        listed.iter().all(|skip| skip["reason"] == "a known fault" && skip["skipped_by"].is_string()),
+        "{listed:?}"
+    );
+    assert!(cli.run(&["skips", "--projection", "trace_summary"]).stdout.contains("a known fault"));
+    let failure = cli.run(&["failure", &ids[0]]).stdout;
+    assert!(failure.contains("  skipped    by ") && failure.contains(": a known fault"), "{failure}");
+    let back = format!("`decisiongraph skip {} --revoke --tenant default --projection ", ids[0]);
+    assert!(failure.contains(&back), "{failure}");
+    assert_eq!(cli.json(&["failure", &ids[0]])["skip"]["event_id"], "poisoned-2");
+    let health = cli.run(&["health"]);
+    assert_eq!(health.code, 0, "a decision is no fault");
+    assert!(
+        health.stdout.starts_with("ok (3 scopes)\nok default/context_graph: its rows deviate"),
+        "{}",
+        health.stdout
+    );
+    assert!(
+        health.stdout.contains("`decisiongraph skips --tenant default --projection context_graph`"),
+        "{}",
+        health.stdout
+    );
+    let verified = cli.run(&["verify"]);
+    assert_eq!(verified.code, 0);
+    assert!(
+        verified.stdout.contains("event poisoned-2, by ") && !verified.stdout.contains("and log agree"),
+        "{}",
+        verified.stdout
+    );
+    assert!(verified.stdout.contains("No drift, but not the whole log"), "{}", verified.stdout);
+    assert_eq!(cli.json(&["runs"])["runs"][0]["result"], "no drift, 3 skips");
+    assert_eq!(cli.json(&["verify"])["scopes"][1]["verify"]["skipped"][0]["event_id"], "poisoned-2");
     // Mended and taken back: a rebuild ends the deviation.
     payload(r#"{"outcome":"success"}"#);
     assert_eq!(cli.json(&["failure", &ids[0], "--replay"])["replay"]["reproduced"], false);
     for id in &ids {
         assert!(cli.json(&["skip", id, "--revoke"])["revoked_at"].is_string());
     }
+    assert_eq!(cli.json(&["skips"])["skips"], json!([]));
+    assert_eq!(cli.json(&["skips", "--all"])["skips"].as_array().map(Vec::len), Some(3));
+    assert!(cli.json(&["failure", &ids[0]]).get("skip").is_none());
     assert_eq!(cli.run(&["rebuild"]).code, 0);
     assert_eq!(cli.json(&["digest"])["digests"][0]["deviating"], false);
-    assert_eq!(cli.run(&["verify"]).code, 0);
+    assert_eq!(cli.run(&["health"]).stdout, "ok (3 scopes)\n");
+    assert!(cli.run(&["verify"]).stdout.contains("No drift: stored digest, rows and log agree."));
 }
 
 #[test]

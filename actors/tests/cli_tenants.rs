@@ -127,12 +127,13 @@ const OF_ONE: [&[&str]; 17] = [
     &["precedents"],
 ];
 /// Commands that mean every tenant, or a thing by its id, when none is named.
-const OF_ALL: [&[&str]; 10] = [
+const OF_ALL: [&[&str]; 11] = [
     &["status"],
     &["health"],
     &["why"],
     &["runs"],
     &["failures"],
+    &["skips"],
     &["failure", "1"],
     &["skip", "1", "--reason", "a test"],
     &["run", RUN],
@@ -212,7 +213,7 @@ async fn a_forgotten_tenant_is_not_answered_with_a_proof_of_nothing() {
                 ended.stderr
             );
         }
-        for args in [["status"], ["health"], ["why"], ["runs"], ["failures"]] {
+        for args in [["status"], ["health"], ["why"], ["runs"], ["failures"], ["skips"]] {
             assert_eq!(place.run(&args).code, 0, "{args:?} speaks of all");
         }
         assert_eq!(place.of_status(), TENANTS);

@@ -439,6 +439,9 @@ pub trait ReadView: Send + Sync {
     /// The skips of a scope that hold, by log_seq.
     async fn skips(&self, scope: &Scope) -> Result<Vec<Skip>>;
 
+    /// Skips of all scopes or some, newest first, at most [`LIST_BYTES_MAX`] bytes of them; with `open_only` those that hold.
+    async fn all_skips(&self, filter: &ListFilter) -> Result<Paged<Skip>>;
+
     /// Jobs, newest first, at most [`LIST_BYTES_MAX`] bytes of them.
     async fn runs(&self, filter: &ListFilter) -> Result<Paged<Run>>;
 

@@ -278,19 +278,21 @@ pub struct Lag {
     pub seconds: f64,
 }
 
-/// Which failures or runs are listed.
+/// Which failures, skips or runs are listed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ListFilter {
     /// Of this tenant; of all when none.
     pub tenant: Option<TenantId>,
     /// Of this projection (a run for `all` matches every one).
     pub projection: Option<&'static str>,
-    /// Open failures, or runs that are queued or running, only.
+    /// Open failures, skips that hold, or runs that are queued or running, only.
     pub open_only: bool,
     /// Newest first, at most this many.
     pub limit: usize,
     /// Only failures older than this one.
     pub before_failure: Option<i64>,
+    /// Only skips older than this one.
+    pub before_skip: Option<i64>,
     /// Only runs older than this one.
     pub before_run: Option<Uuid>,
 }

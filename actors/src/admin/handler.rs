@@ -93,15 +93,22 @@ pub(crate) async fn carry_out(
             AdminReply::Precedents(ReadReply { tenant, stale: current.stale, answer: PrecedentsReply { hits, more } })
         }
         AdminRequest::Failures(request) => {
-            let before_failure = behind(request.after.as_deref())?;
-            let filter = ListFilter { before_failure, ..list_filter(request)? };
-            let Paged { items: failures, more } = store.view().await?.failures(&filter).await?;
-            AdminReply::Failures(FailuresReply { failures, more })
+            let skips = request.skips;
+            let before = behind(request.after.as_deref())?;
+            let (filter, view) = (list_filter(request)?, store.view().await?);
+            AdminReply::Failures(if skips {
+                let Paged { items, more } = view.all_skips(&ListFilter { before_skip: before, ..filter }).await?;
+                FailuresReply { failures: Vec::new(), skips: Some(items), more }
+            } else {
+                let Paged { items, more } = view.failures(&ListFilter { before_failure: before, ..filter }).await?;
+                FailuresReply { failures: items, skips: None, more }
+            })
         }
         AdminRequest::Failure { failure_id, replay, .. } => {
             let failure = store.view().await?.failure(failure_id).await?.ok_or_else(|| no_failure(failure_id))?;
             let replay = if replay { Some(replay_failure(store, failure_id).await?) } else { None };
-            AdminReply::Failure(FailureReply { failure, replay })
+            let skip = steer::skip_of(store, &failure).await?.map(Box::new);
+            AdminReply::Failure(FailureReply { failure, replay, skip })
         }
         AdminRequest::Skip { failure_id, reason, revoke, by, .. } => {
             AdminReply::Skipped(steer::skip(engine, failure_id, &reason, revoke, by.as_deref()).await?)

@@ -31,6 +31,7 @@ pub(crate) fn findings(status: &StatusReply) -> HealthReply {
     }
     findings.extend(of_some(&those(outdated).collect::<Vec<_>>(), outdated, ""));
     findings.extend(of_some(&those(adrift).collect::<Vec<_>>(), adrift, LIST_DRIFTED));
+    findings.extend(of_some(&those(deviates).collect::<Vec<_>>(), deviates, "`decisiongraph skips` lists them"));
     findings.extend(status.waiting_for.iter().map(held_up_by).filter(|held| held.health != HealthWord::Ok));
     findings.extend(status.out_of_service.iter().map(missing));
     findings.extend(status.strays.iter().map(|stray| Finding {
@@ -95,6 +96,19 @@ fn outdated(scope: &ScopeStatus) -> Option<Finding> {
 /// The finding that a verify found drift.
 fn adrift(scope: &ScopeStatus) -> Option<Finding> {
     scope.drift.as_ref().map(|drift| drifted(scope, drift))
+}
+
+/// The note that skipped events are left out: somebody's decision, which is no fault, and which nobody shall overlook.
+fn deviates(scope: &ScopeStatus) -> Option<Finding> {
+    scope.deviating.then(|| Finding {
+        health: HealthWord::Ok,
+        subject: subject(scope),
+        message: "its rows deviate from the reference: skipped events are left out".to_owned(),
+        next: format!(
+            "nothing, if they shall be: {} names them, and the failure of each says how it is taken back",
+            of_scope(scope, "skips")
+        ),
+    })
 }
 
 /// How long this scope has not moved although it could have; none while that is not worth a word. A mark that is held up has a finding of

@@ -53,7 +53,7 @@ pub enum AdminRequest {
     Edges(ReadRequest<EdgesQuery>),
     /// Finished traces that decided a like case.
     Precedents(ReadRequest<PrecedentFilter>),
-    /// Poison events.
+    /// Poison events, or those of them that are skipped.
     Failures(ListRequest),
     /// One of them.
     Failure {
@@ -446,18 +446,21 @@ pub struct ExportRequest {
     pub limit: i64,
 }
 
-/// Failures or jobs, newest first.
+/// Failures, skips or jobs, newest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListRequest {
     /// Of this tenant; of all when none.
     pub tenant: Option<TenantId>,
     /// A name of the catalogue; all when none.
     pub projection: Option<String>,
-    /// Open failures, or jobs that have not ended, only.
+    /// Open failures, skips that hold, or jobs that have not ended, only.
     pub open_only: bool,
     /// Most entries.
     pub limit: i64,
     /// Behind this entry, by its id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
+    /// Skips instead of failures.
+    #[serde(default)]
+    pub skips: bool,
 }

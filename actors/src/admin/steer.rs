@@ -9,7 +9,7 @@ use super::{AdminError, Command, jobs};
 use crate::engine::report::RunReport;
 use crate::engine::{Control, Engine};
 use decisiongraph_projections::{Category, catalogue};
-use decisiongraph_store::{Scope, ScopeRow, Skip};
+use decisiongraph_store::{Failure, Scope, ScopeRow, Skip, Store};
 
 /// Longest reason, bytes.
 const REASON_BYTES_MAX: usize = 2_000;
@@ -75,6 +75,13 @@ pub async fn skip(
         AdminError::new(Category::VersionMismatch, format!("this program has no projection {}", failure.projection))
     })?;
     Ok(engine.store().revoke_skip(&Scope::new(&failure.tenant, projection), failure.log_seq).await?)
+}
+
+/// The skip that holds for the event of a failure.
+pub async fn skip_of(store: &dyn Store, failure: &Failure) -> Result<Option<Skip>, AdminError> {
+    let Some(projection) = catalogue::find(&failure.projection) else { return Ok(None) };
+    let skips = store.view().await?.skips(&Scope::new(&failure.tenant, projection)).await?;
+    Ok(skips.into_iter().find(|skip| skip.log_seq == failure.log_seq))
 }
 
 /// `conflict` when one of these scopes is paused: somebody wanted its events left alone.

@@ -2,7 +2,7 @@
 
 use super::lane::{Lane, Target};
 use decisiongraph_projections::{LogSeq, Projection, TenantId, catalogue};
-use decisiongraph_store::{Compared, Failure, Generation, Run, RunMode};
+use decisiongraph_store::{Compared, Failure, Generation, Run, RunMode, Skip};
 use serde::{Deserialize, Serialize};
 
 /// A job to be run.
@@ -71,13 +71,18 @@ pub fn recorded(run: &Run) -> Option<Vec<ScopeReport>> {
 
 /// What a verify found, in a few words; none for other jobs, and for one that compared nothing.
 pub fn verdict(run: &Run, scopes: &[ScopeReport]) -> Option<String> {
-    let compared: Vec<bool> = scopes.iter().filter_map(|scope| Some(scope.verify.as_ref()?.drifted)).collect();
+    let compared: Vec<&VerifyFacts> = scopes.iter().filter_map(|scope| scope.verify.as_ref()).collect();
     if run.mode != RunMode::Verify || compared.is_empty() {
         return None;
     }
-    Some(match compared.iter().filter(|drifted| **drifted).count() {
+    let found = match compared.iter().filter(|facts| facts.drifted).count() {
         0 => "no drift".to_owned(),
         drifted => format!("drift in {drifted} of {}", compared.len()),
+    };
+    Some(match compared.iter().map(|facts| facts.skipped_total).sum::<u64>() {
+        0 => found,
+        1 => format!("{found}, 1 skip"),
+        skips => format!("{found}, {skips} skips"),
     })
 }
 
@@ -165,7 +170,16 @@ pub struct VerifyFacts {
     pub first: Vec<DriftRow>,
     /// Whether there are more.
     pub more: bool,
+    /// Events up to the cursor that are skipped: they were left out of what the log gives. The first of them, at most [`SKIPS_NAMED_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<Skip>,
+    /// How many there are.
+    #[serde(default)]
+    pub skipped_total: u64,
 }
+
+/// Most skips that a verify names.
+pub const SKIPS_NAMED_MAX: usize = 20;
 
 /// Most rows that a drift report names.
 pub const DRIFT_ROWS_MAX: usize = 20;

@@ -8,7 +8,7 @@
 use super::drive::{Ended, Job};
 use super::lane::{Lane, Target};
 use super::mark::Mark;
-use super::report::{DRIFT_ROWS_MAX, DriftRow, ScopeReport, VerifyFacts, scope_report};
+use super::report::{DRIFT_ROWS_MAX, DriftRow, SKIPS_NAMED_MAX, ScopeReport, VerifyFacts, scope_report};
 use decisiongraph_projections::digest::rolling::RollingDigest;
 use decisiongraph_projections::{Fetch, Needs, Projection, RowsNeed, Table, TenantId, Value};
 use decisiongraph_store::{
@@ -52,6 +52,10 @@ pub async fn verify(job: &mut Job<'_>, projections: &[&'static dyn Projection]) 
                 projection: *projection,
             };
             let compared = both.compare().await?;
+            let mut skipped = snapshot.skips(&scope).await?;
+            skipped.retain(|skip| skip.log_seq <= target);
+            let skipped_total = skipped.len() as u64;
+            skipped.truncate(SKIPS_NAMED_MAX);
             let stored = live.position.digest;
             let drifted = stored != compared.from_rows || stored != lane.position.digest || !compared.first.is_empty();
             report.digest = stored.to_text();
@@ -62,6 +66,8 @@ pub async fn verify(job: &mut Job<'_>, projections: &[&'static dyn Projection]) 
                 drifted,
                 first: compared.first,
                 more: compared.more,
+                skipped,
+                skipped_total,
             });
         }
         report.seconds = lane.started.elapsed().as_secs_f64();

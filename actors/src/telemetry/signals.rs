@@ -225,6 +225,7 @@ const fn log(level: &'static str, text: &'static str, help: &'static str) -> Log
 /// Every log event of the library of level info or higher, in alphabetical order. Debug and trace lines are for developers and may change.
 #[rustfmt::skip]
 pub const LOGS: &[LogSignal] = &[
+    log("warn", "{}; {}", "A stored row is nobody's and is left out: its `table`, why, and what to do. Told once for each."),
     log("warn", "a poison event stops the scope", "An open failure was recorded: `decisiongraph failures`."),
     log("warn", "an admin connection was refused: {}", "Wrong secret, wrong version, wrong certificate, or no admin client. `door` and `peer` say where; `left_out` how many were refused since without a line (10 in 10 s have one)."),
     log("info", "an id was not new, its batch is made again: {}", "A job took an id for new without looking; nothing of the batch stands, the next try looks."),

@@ -58,6 +58,8 @@ pub struct Failure {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct Skip {
+    #[serde(default)]
+    pub skip_id: i64,
     pub tenant: TenantId,
     pub projection: String,
     pub log_seq: LogSeq,

@@ -5,10 +5,12 @@
 
 use super::PostgresStore;
 use super::errors::During as _;
-use crate::{Result, Scope, Skip, StoreError};
+use super::read::paged;
+use crate::{LIST_BYTES_MAX, ListFilter, PageLimit, Paged, Result, Scope, Skip, StoreError};
 use deadpool_postgres::ClientWrapper;
 use decisiongraph_projections::{Category, LogSeq, TenantId};
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 
 pub(super) async fn skip(store: &PostgresStore, failure_id: i64, reason: &str, by: &str) -> Result<Skip> {
     let what = "skip an event";
@@ -48,6 +50,17 @@ pub(super) async fn list(client: &ClientWrapper, scope: &Scope) -> Result<Vec<Sk
     rows.iter().map(read).collect()
 }
 
+pub(super) async fn all(client: &ClientWrapper, filter: &ListFilter) -> Result<Paged<Skip>> {
+    let what = "list skips";
+    let statement = client.prepare_cached(include_str!("sql/skips_all.sql")).await.during(what)?;
+    let tenant = filter.tenant.as_ref().map(TenantId::as_str);
+    let rows_max = i64::try_from(filter.limit.saturating_add(1)).unwrap_or(i64::MAX);
+    let limit = PageLimit::of(filter.limit, LIST_BYTES_MAX);
+    let of: [&(dyn ToSql + Sync); 5] = [&tenant, &filter.projection, &filter.open_only, &rows_max, &filter.before_skip];
+    // One that is no tenant's fails no list.
+    paged(client, &statement, &of, limit, what, |row| Ok(read(row).ok())).await
+}
+
 fn read(row: &Row) -> Result<Skip> {
     Ok(Skip {
         tenant: TenantId::new(row.get::<_, String>(0)).map_err(StoreError::from)?,
@@ -60,5 +73,6 @@ fn read(row: &Row) -> Result<Skip> {
         skipped_at: row.get(7),
         failure_id: row.get(8),
         revoked_at: row.get(9),
+        skip_id: row.get(10),
     })
 }

@@ -289,6 +289,10 @@ impl ReadView for View {
         skip::list(&*self.reader().await?, scope).await
     }
 
+    async fn all_skips(&self, filter: &ListFilter) -> Result<Paged<Skip>> {
+        skip::all(&*self.reader().await?, filter).await
+    }
+
     async fn runs(&self, filter: &ListFilter) -> Result<Paged<Run>> {
         run::list(&*self.reader().await?, filter).await
     }

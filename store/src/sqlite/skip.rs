@@ -4,7 +4,8 @@
 //! deleted: a revoked skip stays.
 
 use super::failure;
-use crate::{Result, Scope, Skip, StoreError};
+use super::read::{one_more, paged};
+use crate::{LIST_BYTES_MAX, ListFilter, PageLimit, Paged, Result, Scope, Skip, StoreError};
 use decisiongraph_projections::{Category, LogSeq, TenantId};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
@@ -49,6 +50,21 @@ pub(super) fn list(conn: &Connection, scope: &Scope) -> Result<Vec<Skip>> {
     Ok(skips)
 }
 
+/// Skips of all scopes or some, newest first.
+pub(super) fn all(conn: &Connection, filter: &ListFilter) -> Result<Paged<Skip>> {
+    let sql = format!(
+        "{} WHERE (?1 IS NULL OR tenant_id = ?1) AND (?2 IS NULL OR projection = ?2) AND (NOT ?3 OR revoked_at_ms IS NULL)
+         AND (?5 IS NULL OR skip_id < ?5) ORDER BY skip_id DESC LIMIT ?4",
+        include_str!("sql/skip_select.sql")
+    );
+    let mut statement = conn.prepare_cached(&sql)?;
+    let tenant = filter.tenant.as_ref().map(TenantId::as_str);
+    let limit = PageLimit::of(filter.limit, LIST_BYTES_MAX);
+    let params = params![tenant, filter.projection, filter.open_only, one_more(limit), filter.before_skip];
+    // One that is no tenant's fails no list.
+    paged(statement.query(params)?, limit, |row| Ok(read(row).ok()))
+}
+
 fn held(conn: &Connection, tenant: &str, projection: &str, log_seq: LogSeq) -> Result<Option<Skip>> {
     let sql = format!(
         "{} WHERE tenant_id = ?1 AND projection = ?2 AND log_seq = ?3 AND revoked_at_ms IS NULL",
@@ -78,5 +94,6 @@ fn read(row: &Row<'_>) -> Result<Skip> {
         skipped_at: row.get(7)?,
         failure_id: row.get(8)?,
         revoked_at: row.get(9)?,
+        skip_id: row.get(10)?,
     })
 }

@@ -294,6 +294,11 @@ impl ReadView for View {
         self.read(move |conn| skip::list(conn, &scope)).await
     }
 
+    async fn all_skips(&self, filter: &ListFilter) -> Result<Paged<Skip>> {
+        let filter = filter.clone();
+        self.read(move |conn| skip::all(conn, &filter)).await
+    }
+
     async fn runs(&self, filter: &ListFilter) -> Result<Paged<Run>> {
         let filter = filter.clone();
         self.read(move |conn| run::list(conn, &filter)).await

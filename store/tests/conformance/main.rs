@@ -154,6 +154,7 @@ every_backend! {
         the_event_of_an_open_failure_is_skipped_once,
         a_resolved_failure_is_not_skipped,
         a_revoked_skip_holds_no_longer,
+        skips_are_listed_newest_first,
         a_batch_past_a_skip_makes_its_generation_deviate,
     ]
     drifts [drift_holds_until_a_clean_verify_or_a_flip]

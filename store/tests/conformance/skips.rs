@@ -76,6 +76,29 @@ pub async fn a_revoked_skip_holds_no_longer(blank: Blank) {
     assert_eq!((anew.reason.as_str(), anew.skipped_by.as_str()), ("after all", "bob"));
 }
 
+pub async fn skips_are_listed_newest_first(blank: Blank) {
+    let fresh = blank.migrated().await;
+    let mut skips = Vec::new();
+    for (tenant, log_seq) in [(tenant(), 7), (named("other"), 3), (tenant(), 3)] {
+        let failure = fresh.store.record_failure(&poison(&tenant, log_seq, "bad")).await.expect("recorded");
+        skips.insert(0, fresh.store.skip_event(failure.failure_id, "known", "ann").await.expect("skipped"));
+    }
+    let view = fresh.store.view().await.expect("a view");
+    let list = async |filter: ListFilter| view.all_skips(&filter).await.expect("skips").items;
+    let all = ListFilter { limit: 10, ..ListFilter::default() };
+    assert_eq!(list(all.clone()).await, skips);
+    let first = view.all_skips(&ListFilter { limit: 1, ..all.clone() }).await.expect("skips");
+    assert_eq!((first.items.as_slice(), first.more), (&skips[..1], true));
+    let behind = ListFilter { before_skip: Some(skips[0].skip_id), limit: 2, ..all.clone() };
+    let rest = view.all_skips(&behind).await.expect("skips");
+    assert_eq!((rest.items.as_slice(), rest.more), (&skips[1..], false));
+    assert_eq!(list(ListFilter { tenant: Some(named("other")), ..all.clone() }).await, skips[1..2]);
+    assert_eq!(list(ListFilter { projection: Some("context_graph"), ..all.clone() }).await, []);
+    let revoked = fresh.store.revoke_skip(&scope(), LogSeq(3)).await.expect("revoked");
+    assert_eq!(list(ListFilter { open_only: true, ..all.clone() }).await, skips[1..]);
+    assert_eq!(list(all).await, [std::slice::from_ref(&revoked), &skips[1..]].concat());
+}
+
 pub async fn a_batch_past_a_skip_makes_its_generation_deviate(blank: Blank) {
     let fresh = blank.migrated().await;
     let positions = append_all(&fresh.store, &tenant(), &[started("t"), input("t", 1, "i")]).await;

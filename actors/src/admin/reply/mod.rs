@@ -71,7 +71,10 @@ impl AdminReply {
             AdminReply::Subgraph(reply) => to_string(reply),
             AdminReply::Edges(reply) => to_string(reply),
             AdminReply::Precedents(reply) => to_string(reply),
-            AdminReply::Failures(reply) => to_string(reply),
+            AdminReply::Failures(reply) => match &reply.skips {
+                Some(skips) => to_string(&serde_json::json!({ "skips": skips, "more": reply.more })),
+                None => to_string(reply),
+            },
             AdminReply::Failure(reply) => to_string(reply),
             AdminReply::Skipped(reply) => to_string(reply),
             AdminReply::Steered(reply) => to_string(reply),

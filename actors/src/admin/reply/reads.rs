@@ -3,7 +3,7 @@
 use crate::engine::replay_failure::FailureReplay;
 use crate::queries::{EventRecord, Staleness, Summary};
 use decisiongraph_projections::{LogSeq, TenantId};
-use decisiongraph_store::{Failure, Generation, PrecedentHit, Stray, TenantHead};
+use decisiongraph_store::{Failure, Generation, PrecedentHit, Skip, Stray, TenantHead};
 use serde::{Deserialize, Serialize};
 
 /// The rolling digests.
@@ -90,7 +90,10 @@ pub struct EventsReply {
 pub struct FailuresReply {
     /// Newest first.
     pub failures: Vec<Failure>,
-    /// True when the list goes on, as the limit or the bytes of one answer were reached: ask again with `after` = the last failure's id.
+    /// Newest first, when skips were asked for: then there are no failures here. A node that knows no such list leaves it away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skips: Option<Vec<Skip>>,
+    /// True when the list goes on, as the limit or the bytes of one answer were reached: ask again with `after` = the last one's id.
     #[serde(default)]
     pub more: bool,
 }
@@ -104,6 +107,9 @@ pub struct FailureReply {
     /// What meeting it again gave, when that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replay: Option<FailureReplay>,
+    /// The skip that holds for this event in this projection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skip: Option<Box<Skip>>,
 }
 
 /// A page of the tenants.

@@ -64,6 +64,7 @@ pub fn report(report: &RunReport) -> Page {
                 scope.projection, scope.generation
             ));
         }
+        page.page(left_out(scope));
         page.page(drift(scope));
     }
     let command = |words: &str| match run.projection.as_str() {
@@ -79,7 +80,7 @@ pub fn report(report: &RunReport) -> Page {
             return Page::of(format_args!("There are no events yet, and nothing was done; {import} takes events in."));
         }
         (RunState::Completed, false) if run.mode == RunMode::Verify => {
-            page.ours("No drift: stored digest, rows and log agree.");
+            page.page(agreement(run, &report.scopes));
         }
         (RunState::Completed, false) => {}
         (RunState::Cancelled, _) => {
@@ -91,6 +92,36 @@ pub fn report(report: &RunReport) -> Page {
             page.line(format_args!("Run {} is {}{why}", run.run_id, state.as_str()));
         }
     }
+    page
+}
+
+/// The claim of a verify that found no drift, which says of skipped events that they are not in it.
+fn agreement(run: &Run, scopes: &[ScopeReport]) -> Page {
+    let skips: u64 = scopes.iter().filter_map(|scope| Some(scope.verify.as_ref()?.skipped_total)).sum();
+    if skips == 0 {
+        return Page::of("No drift: stored digest, rows and log agree.");
+    }
+    let list = Command::of("skips", &run.tenant);
+    Page::of(format_args!(
+        "No drift, but not the whole log: stored digest, rows and the log without its skipped events agree ({} in all; {list} says who decided it).",
+        number(skips)
+    ))
+}
+
+/// Skipped events of a projection that a verify left out.
+pub fn left_out(scope: &ScopeReport) -> Page {
+    let mut page = Page::default();
+    let Some(verify) = scope.verify.as_ref().filter(|verify| verify.skipped_total > 0) else { return page };
+    let more = if verify.skipped_total > verify.skipped.len() as u64 { ", and more" } else { "" };
+    let named: Vec<String> = verify
+        .skipped
+        .iter()
+        .map(|skip| {
+            let at = number(skip.log_seq.0);
+            format!("log_seq {at} (event {}, by {}: {})", skip.event_id, skip.skipped_by, skip.reason)
+        })
+        .collect();
+    page.line(format_args!("{}: skipped and left out: {}{more}", scope.projection, named.join("; ")));
     page
 }
 

@@ -79,6 +79,7 @@ pub async fn run(cli: Cli, output: Output) -> Result<ExitCode, AdminError> {
         Command::Edges(command) => command.run(&context).await,
         Command::Precedents(command) => command.run(&context).await,
         Command::Failures(command) => command.run(&context).await,
+        Command::Skips(command) => command.run(&context).await,
         Command::Failure(command) => command.run(&context).await,
         Command::Skip(command) => command.run(&context).await,
         Command::Pause(command) => command.run(&context).await,

@@ -143,7 +143,10 @@ pub fn print(context: &Context, reply: &AdminReply) -> Result<ExitCode, AdminErr
         if let Some(error) = &run.error {
             page.line(format_args!("  error      {}: {}", error.category, error.message));
         }
-        recorded(run).iter().flatten().for_each(|scope| page.page(job_text::drift(scope)));
+        recorded(run).iter().flatten().for_each(|scope| {
+            page.page(job_text::left_out(scope));
+            page.page(job_text::drift(scope));
+        });
         page
     })?;
     Ok(ExitCode::OK)
