@@ -11,15 +11,18 @@ use crate::failure::Pauses;
 use crate::node::Shared;
 use crate::supervision::Vitals;
 use decisiongraph_projections::Category;
-use decisiongraph_store::{Backend, NEXT_MIGRATE, Result as StoreResult, SchemaFit, StoreError};
+use decisiongraph_store::{Backend, NEXT_MIGRATE, Result as StoreResult, SchemaFit, Scope, StoreError};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use ractor_cluster::RactorMessage;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
 
 /// Between two probes of a database that is away.
 const PROBES: Pauses = Pauses { first: Duration::from_millis(100), longest: Duration::from_secs(2) };
+
+/// A refusal after so long without one is told again: longer than any pause between two attempts.
+const QUIET: Duration = Duration::from_secs(60);
 
 /// Whether the database can be worked with.
 #[derive(Debug, Clone)]
@@ -44,11 +47,14 @@ pub enum DatabaseState {
 pub struct Database {
     state: Arc<watch::Sender<DatabaseState>>,
     poke: Arc<Notify>,
+    /// When it last refused a batch again that it had refused before.
+    refused: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Default for Database {
     fn default() -> Database {
-        Database { state: Arc::new(watch::Sender::new(DatabaseState::Starting)), poke: Arc::default() }
+        let state = Arc::new(watch::Sender::new(DatabaseState::Starting));
+        Database { state, poke: Arc::default(), refused: Arc::default() }
     }
 }
 
@@ -78,6 +84,17 @@ impl Database {
     pub fn suspect(&self, error: &StoreError) {
         if error.transient || error.unfit || error.category == Category::Unavailable {
             self.poke.notify_one();
+        }
+    }
+}
+
+impl Database {
+    /// It answers, and refused this scope's batch again: the first of all scopes has a line in the log.
+    pub fn refuses(&self, scope: &Scope, error: &StoreError) {
+        let now = Instant::now();
+        let before = self.refused.lock().unwrap_or_else(PoisonError::into_inner).replace(now);
+        if before.is_none_or(|before| now - before > QUIET) {
+            tracing::warn!(%scope, category = %error.category, "a batch cannot be stored, and is tried again until it can: {}", error.message);
         }
     }
 }

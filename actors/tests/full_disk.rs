@@ -1,12 +1,15 @@
-//! A full disk under PostgreSQL, really: its data lies on a small file system in memory, which is filled.
+//! A full disk, really: the data lies on a small file system in memory, which is filled.
 //!
 //! Needs a mount namespace of its own (`unshare --mount`, for who is not root in a user namespace), so that nothing stays mounted whatever
-//! becomes of the test; where none can be made, the test says so past every capture of output, and proves nothing. Only the disk of the tables is full; a full disk of the write-ahead log stops the whole
-//! server, which is an outage (`node_outages.rs`).
+//! becomes of the test; where none can be made, the test says so past every capture of output, and proves nothing. Of PostgreSQL
+//! only the disk of the tables is full; a full disk of the write-ahead log stops the whole server, which is an outage (`node_outages.rs`).
 
+mod cli_support;
 mod node_support;
 mod support;
 
+use cli_support::node::{Node, wait_until};
+use cli_support::{Cli, text, trace};
 use decisiongraph_actors::worker::Phase;
 use decisiongraph_projections::{Category, LogSeq, catalogue};
 use decisiongraph_store::throwaway::{PROGRAMS_VARIABLE, Server};
@@ -14,23 +17,21 @@ use decisiongraph_store::{AppendMode, StoreOptions, launch, open};
 use node_support::*;
 use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Set inside of the namespace: where the small file system is mounted.
 const INSIDE: &str = "DECISIONGRAPH_SMALL_DISK";
 const SOON: Duration = Duration::from_secs(60);
-const SIZE: &str = "size=40m,mode=777";
-
-#[test]
-fn a_batch_on_a_full_disk_is_a_storage_error_and_the_node_goes_on_when_there_is_space() {
-    if std::env::var_os(INSIDE).is_some() {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-        return runtime.block_on(on_the_small_disk());
+/// Runs the calling test once more where a small file system is mounted; there, gives the mount.
+fn on_a_small_disk(megabytes: u32) -> Option<PathBuf> {
+    if let Some(disk) = std::env::var_os(INSIDE) {
+        return Some(disk.into());
     }
     let directory = tempfile::tempdir().expect("a directory");
     let program = std::env::current_exe().expect("this program");
     let owner = std::fs::metadata(directory.path()).expect("it is there");
-    // Root within may mount; the server runs as who this is outside, which must not be root.
+    // Root within may mount; the test runs as who this is outside, as a server must not be root's.
     let (within, back) = match owner.uid() {
         0 => (&[][..], String::new()),
         uid => {
@@ -40,10 +41,12 @@ fn a_batch_on_a_full_disk_is_a_storage_error_and_the_node_goes_on_when_there_is_
     let able = launch::program("unshare").args(within).args(["--mount", "sh", "-c", &format!("{back} true")]).output();
     if !able.is_ok_and(|output| output.status.success()) {
         let why = "no namespace for a mount can be made here: it needs `unshare`, and root or user namespaces";
-        writeln!(std::io::stderr(), "NOT TESTED: a full disk under PostgreSQL ({why})").expect("says so");
-        return;
+        writeln!(std::io::stderr(), "NOT TESTED: a full disk ({why})").expect("says so");
+        return None;
     }
-    let script = format!("mount -t tmpfs -o {SIZE} tmpfs \"$1\" && exec {back} \"$2\" --exact --nocapture \"$3\"");
+    let script = format!(
+        "mount -t tmpfs -o size={megabytes}m,mode=777 tmpfs \"$1\" && exec {back} \"$2\" --exact --nocapture \"$3\""
+    );
     let name = std::thread::current().name().expect("the test's name").to_owned();
     let status = launch::program("unshare")
         .args(within)
@@ -55,6 +58,56 @@ fn a_batch_on_a_full_disk_is_a_storage_error_and_the_node_goes_on_when_there_is_
         .status()
         .expect("starts");
     assert!(status.success(), "{status}");
+    None
+}
+
+/// Fills the disk but for so many bytes.
+fn fill(disk: &Path, but_for: u64) -> PathBuf {
+    let filler = disk.join("filled");
+    let mut file = std::fs::File::create(&filler).expect("makes");
+    while file.write_all(&[0; 65_536]).is_ok() {}
+    let length = file.metadata().expect("it is there").len();
+    file.set_len(length.saturating_sub(but_for)).expect("shortens");
+    filler
+}
+
+#[test]
+fn a_full_disk_under_a_file_is_one_line_of_the_log_and_the_node_goes_on_when_there_is_space() {
+    let Some(disk) = on_a_small_disk(24) else { return };
+    let cli = Cli::new();
+    let data = disk.join("data");
+    let data = text(&data);
+    let lines: Vec<String> = (0..800).flat_map(|index| trace(&format!("t{index}"))).collect();
+    assert_eq!(cli.pipe(&["import", "-", "--data-dir", data], lines.join("\n").as_bytes()).code, 0);
+    // Space for the node's lease, and none for a batch.
+    let filler = fill(&disk, 512 * 1_024);
+    let node = Node::start(&cli, &["--data-dir", data]);
+    let address = format!("unix:{}", text(&node.socket));
+    let scopes = || cli.json(&["status", "--node", &address])["scopes"].as_array().expect("a list").clone();
+    wait_until("a worker stands before the full disk and has tried again", || {
+        scopes().iter().any(|scope| {
+            scope["state"] == "retrying" && scope["live"]["attempt"].as_u64().is_some_and(|attempt| attempt > 3)
+        })
+    });
+    let log = || std::fs::read_to_string(cli.path("node.log")).expect("a log");
+    let line = "a batch cannot be stored, and is tried again until it can: ";
+    let told: Vec<String> = log().lines().filter(|told| told.contains(line)).map(str::to_owned).collect();
+    assert_eq!(told.len(), 1, "{}", log());
+    assert!(told[0].contains("WARN") && told[0].contains("the disk is full"), "{}", told[0]);
+    std::fs::remove_file(filler).expect("makes room");
+    wait_until("every scope is current", || {
+        scopes().iter().all(|scope| scope["cursor"] == scope["last_log_seq"] && scope["state"] == "current")
+    });
+    assert_eq!(log().matches(line).count(), 1, "{}", log());
+    assert_eq!(cli.run(&["verify", "--node", &address]).code, 0);
+}
+
+#[test]
+fn a_batch_on_a_full_disk_is_a_storage_error_and_the_node_goes_on_when_there_is_space() {
+    if on_a_small_disk(40).is_some() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(on_the_small_disk());
+    }
 }
 
 async fn on_the_small_disk() {

@@ -9,10 +9,12 @@ use decisiongraph_actors::admin::{AdminReply, AdminRequest, HealthWord, ScopeFil
 use decisiongraph_actors::engine::RunRequest;
 use decisiongraph_actors::node::{Identity, Node, NodeAnswers, NodeBounds, NodeParts, NodeWatch, Shared};
 use decisiongraph_actors::replay::ReplayMessage;
-use decisiongraph_actors::telemetry::{Exporters, Observed as _, TelemetryOptions};
+use decisiongraph_actors::telemetry::{CHILDREN, Exporters, Observed as _, TelemetryOptions};
 use decisiongraph_actors::worker::Phase;
 use decisiongraph_projections::{LogSeq, catalogue};
-use decisiongraph_store::{DatabaseUrl, ListFilter, Run, RunMode, RunState, Scope, StoreOptions, open, throwaway};
+use decisiongraph_store::{
+    DatabaseUrl, ListFilter, Run, RunMode, RunState, Scope, ScopeCounts, StoreOptions, open, throwaway,
+};
 use node_support::*;
 use std::sync::Arc;
 use std::time::Duration;
@@ -172,11 +174,11 @@ async fn drift_that_a_verify_found_shows_everywhere_until_a_rebuild() {
         let drifted: Vec<_> =
             status.scopes.iter().map(|scope| scope.drift.as_ref().map(|drift| drift.run_id)).collect();
         assert_eq!(drifted, [None, Some(found.run_id), None]);
-        until("the gauge shows it", SOON, async || watch.observe().drifted_scopes == 1).await;
+        until("the gauge shows it", SOON, async || watch.observe().counts.drifted == 1).await;
         let run = job(&node, 0, RunMode::Rebuild).await.expect("started");
         assert_eq!(ended(&node, run.run_id).await.state, RunState::Completed);
         assert_eq!(health().await.health, HealthWord::Ok);
-        until("the gauge shows none", SOON, async || watch.observe().drifted_scopes == 0).await;
+        until("the gauge shows none", SOON, async || watch.observe().counts.drifted == 0).await;
         node.stop().await;
         reckon(&store, 1).await;
     }
@@ -191,6 +193,7 @@ async fn a_skip_lets_one_projection_go_on_and_stays_with_it() {
         let broken = "UPDATE dg_event_log SET payload_hash = 'x' || payload_hash WHERE log_seq = 14";
         assert_eq!(db.tamper(broken).await, 1);
         let node = start(&store, "skips", 4, bounds()).await;
+        let watch = NodeWatch::start(node.shared());
         let answers = NodeAnswers(node.shared().clone());
         let ask = async |request| answers.answer(Uuid::now_v7(), request).await.expect("an answer");
         until("every worker stands before it", SOON, async || {
@@ -217,6 +220,14 @@ async fn a_skip_lets_one_projection_go_on_and_stays_with_it() {
         assert!(row().await.deviating);
         let others = store.view().await.expect("a view").failures(&open).await.expect("failures").items;
         assert_eq!(others.len(), 2, "the others still stand before it: {others:?}");
+        store.pause_scope(&Scope::new(&named(1), catalogue::CONTEXT_GRAPH), "a test", "ann").await.expect("paused");
+        let counted = ScopeCounts { open_failures: 2, paused: 1, deviating: 1, drifted: 0 };
+        until("the gauges show it", SOON, async || watch.observe().counts == counted).await;
+        let kinds = node.shared().table.snapshot("node", None, 1_000).into_iter();
+        for path in kinds.map(|entry| entry.path).filter(|path| path != "node") {
+            let kind = path.rsplit('/').next().and_then(|id| id.split(' ').next()).expect("an id");
+            assert!(CHILDREN.contains(&kind), "{path} has no counter before its first restart");
+        }
         assert_eq!(phase(&node, 0, 0), Some(Phase::Failed));
         // A mended event needs no skip: revoked, rebuilt, and nothing deviates.
         assert_eq!(

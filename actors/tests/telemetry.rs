@@ -6,7 +6,7 @@ use decisiongraph_actors::telemetry::{
     Exporters, LeaseChange, LogOptions, Observation, Observed, ScopeLag, Telemetry, TelemetryOptions, page,
 };
 use decisiongraph_projections::{Category, LogSeq, TenantId, catalogue};
-use decisiongraph_store::{Epoch, RunMode, RunState};
+use decisiongraph_store::{Epoch, RunMode, RunState, ScopeCounts};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -47,7 +47,7 @@ impl Observed for Node {
             links: vec![("up", 2), ("down", 1)],
             pings: vec![("n2".to_owned(), Duration::from_millis(3))],
             jobs: vec![(RunMode::Rebuild, RunState::Running, 1)],
-            drifted_scopes: 2,
+            counts: ScopeCounts { open_failures: 5, paused: 4, deviating: 3, drifted: 2 },
             lags: (1..=self.0).map(lag).collect(),
         }
     }
@@ -119,8 +119,11 @@ async fn every_declared_metric_is_on_the_page_with_its_kind_and_attributes() {
     let value = |name: &str| samples[name].iter().map(|(_, value)| value).sum::<f64>();
     assert_eq!((value("decisiongraph_events_applied_total"), value("decisiongraph_mark")), (20.0, 77.0));
     assert_eq!((value("decisiongraph_batch_bytes_sum"), value("decisiongraph_lease_left_seconds")), (2_000.0, 2.5));
-    assert_eq!(samples["decisiongraph_restarts_total"][0].0["child"], "worker");
-    assert_eq!(samples["decisiongraph_escalations_total"][0].0["supervisor"], "tenant");
+    let counted = |name: &str| samples[name].iter().find(|(_, value)| *value == 1.0).map(|(of, _)| of.clone());
+    assert_eq!(counted("decisiongraph_restarts_total").expect("one")["child"], "worker");
+    assert_eq!(counted("decisiongraph_escalations_total").expect("one")["supervisor"], "tenant");
+    let stand_out = ["open_failures", "paused_scopes", "deviating_scopes", "drifted_scopes"];
+    assert_eq!(stand_out.map(|name| value(&format!("decisiongraph_{name}"))), [5.0, 4.0, 3.0, 2.0]);
     assert_eq!(samples["decisiongraph_admin_ask_duration_seconds_count"][0].0["outcome"], "not_found");
 }
 
@@ -136,6 +139,14 @@ async fn counters_are_there_before_they_count() {
     }
     assert_eq!(samples["decisiongraph_lease_changes_total"].len(), 5);
     assert_eq!(samples["decisiongraph_events_applied_total"].len(), catalogue::ALL.len());
+    let counters = METRICS.iter().filter(|metric| metric.kind == Kind::Counter);
+    for metric in counters {
+        let series = samples.get(metric.name).unwrap_or_else(|| panic!("{} is not there", metric.name));
+        assert!(series.iter().all(|(_, value)| *value == 0.0), "{}: {series:?}", metric.name);
+    }
+    assert_eq!(samples["decisiongraph_connections_refused_total"].len(), 3 * Category::ALL.len());
+    let restarts = &samples["decisiongraph_restarts_total"];
+    assert!(restarts.iter().any(|(of, _)| of["child"] == "worker"), "{restarts:?}");
 }
 
 #[tokio::test]

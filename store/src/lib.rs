@@ -367,8 +367,8 @@ pub trait ReadView: Send + Sync {
     /// thousands needs.
     async fn scope_heads(&self, after_tenant: Option<&TenantId>, tenants_max: usize) -> Result<Vec<ScopeHead>>;
 
-    /// How many scopes of the database are remembered as drifted. Cheap: by an index of those alone.
-    async fn drifted_scopes(&self) -> Result<u64>;
+    /// Scopes of the database that stand out, and open failures. Costs one pass over the scopes: meant for once in a while.
+    async fn scope_counts(&self) -> Result<ScopeCounts>;
 
     /// Answers the rows of [`Needs`] (not its history) in the given generation; none when they have more than `bytes_max` bytes. A row
     /// whose hash is equal and whose text is not is `internal`: a collision.

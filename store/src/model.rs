@@ -278,6 +278,19 @@ pub struct Lag {
     pub seconds: f64,
 }
 
+/// How many scopes of a database stand out, and how many failures are open.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ScopeCounts {
+    /// Poison events that stop a scope.
+    pub open_failures: u64,
+    /// Scopes that an operator paused.
+    pub paused: u64,
+    /// Scopes whose live rows leave a skipped event out.
+    pub deviating: u64,
+    /// Scopes in whose live rows the last verify found drift.
+    pub drifted: u64,
+}
+
 /// Which failures, skips or runs are listed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ListFilter {

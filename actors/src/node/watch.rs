@@ -1,8 +1,8 @@
 //! The node as monitoring sees it: the values of the gauges, and the answers of `/livez` and `/readyz`.
 //!
 //! *Guarantees.* A look is answered from memory. Lag is counted in the database for scopes that are behind alone, at most [`LAGS_MAX`] of
-//! them every [`LAG_EVERY`]: a node without lag asks nothing. Scopes that drifted are counted when a job of this node has ended, and every
-//! [`DRIFT_EVERY`] for the sake of those of others.
+//! them every [`LAG_EVERY`]: a node without lag asks nothing. Scopes that stand out and open failures are counted when a job of this
+//! node has ended, and every [`COUNT_EVERY`].
 
 use super::{Condition, Guard, Shared};
 use crate::admin::status::LAG_EVENTS_MAX;
@@ -12,9 +12,8 @@ use crate::supervision::{ActorTable, Root, TreeEvent};
 use crate::telemetry::{Observation, Observed, ScopeLag, Telemetry};
 use crate::worker::Phase;
 use decisiongraph_projections::{LogSeq, TenantId, catalogue};
-use decisiongraph_store::{Result as StoreResult, RunMode, RunState, Scope};
+use decisiongraph_store::{Result as StoreResult, RunMode, RunState, Scope, ScopeCounts};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,8 +22,8 @@ pub const LAG_EVERY: Duration = Duration::from_secs(2);
 /// Scopes whose lag is counted at a time; others show their last count.
 pub const LAGS_MAX: usize = 200;
 
-/// Between two counts of the scopes that drifted, while no job ends here.
-pub const DRIFT_EVERY: Duration = Duration::from_secs(60);
+/// Between two counts of the scopes that stand out, while no job ends here.
+pub const COUNT_EVERY: Duration = Duration::from_secs(15);
 
 type Lags = HashMap<(TenantId, &'static str), (u64, Duration)>;
 
@@ -33,7 +32,7 @@ pub struct NodeWatch {
     shared: Shared,
     root: OnceLock<Root>,
     lags: Arc<Mutex<Lags>>,
-    drifted: Arc<AtomicU64>,
+    counts: Arc<Mutex<ScopeCounts>>,
     _counting: Guard,
 }
 
@@ -41,16 +40,16 @@ impl NodeWatch {
     /// Watches the node; its telemetry shows it from now on.
     pub fn start(shared: &Shared) -> Arc<NodeWatch> {
         let lags = Arc::<Mutex<Lags>>::default();
-        let drifted = Arc::<AtomicU64>::default();
+        let counts = Arc::<Mutex<ScopeCounts>>::default();
         let counting = tokio::spawn({
-            let (shared, lags, drifted) = (shared.clone(), Arc::clone(&lags), Arc::clone(&drifted));
+            let (shared, lags, counts) = (shared.clone(), Arc::clone(&lags), Arc::clone(&counts));
             async move {
                 let mut looked = None;
                 for turn in 0.. {
                     if shared.database.is_up()
                         && let Err(error) = async {
                             count(&shared, &lags, turn).await?;
-                            count_drifted(&shared, &drifted, &mut looked).await
+                            count_scopes(&shared, &counts, &mut looked).await
                         }
                         .await
                     {
@@ -65,7 +64,7 @@ impl NodeWatch {
             shared: shared.clone(),
             root: OnceLock::new(),
             lags,
-            drifted,
+            counts,
             _counting: counting.into(),
         });
         let observed: Arc<dyn Observed> = watch.clone();
@@ -134,11 +133,16 @@ async fn count(shared: &Shared, lags: &Mutex<Lags>, turn: usize) -> StoreResult<
     Ok(())
 }
 
-/// Counts the scopes of the database that drifted, when it is time: `looked` says when that was done last, and how many jobs had ended.
-async fn count_drifted(shared: &Shared, drifted: &AtomicU64, looked: &mut Option<(Instant, u64)>) -> StoreResult<()> {
+/// Counts the scopes of the database that stand out, when it is time: `looked` says when that was done last, and how many jobs had ended.
+async fn count_scopes(
+    shared: &Shared,
+    counts: &Mutex<ScopeCounts>,
+    looked: &mut Option<(Instant, u64)>,
+) -> StoreResult<()> {
     let ended = shared.jobs.ended_total();
-    if looked.is_none_or(|(at, jobs)| jobs != ended || at.elapsed() >= DRIFT_EVERY) {
-        drifted.store(shared.store.view().await?.drifted_scopes().await?, Ordering::SeqCst);
+    if looked.is_none_or(|(at, jobs)| jobs != ended || at.elapsed() >= COUNT_EVERY) {
+        let counted = shared.store.view().await?.scope_counts().await?;
+        *counts.lock().unwrap_or_else(PoisonError::into_inner) = counted;
         *looked = Some((Instant::now(), ended));
     }
     Ok(())
@@ -202,7 +206,7 @@ impl Observed for NodeWatch {
                 .filter_map(|link| Some((link.node.clone(), Duration::from_micros(link.rtt_us?))))
                 .collect(),
             jobs,
-            drifted_scopes: self.drifted.load(Ordering::SeqCst),
+            counts: *self.counts.lock().unwrap_or_else(PoisonError::into_inner),
             lags: scopes,
         }
     }

@@ -42,6 +42,29 @@ impl std::fmt::Debug for Telemetry {
     }
 }
 
+/// Kinds of a node's supervisors, the node itself first.
+pub const SUPERVISORS: [&str; 7] = ["node", "scopes", "tenant", "workers", "replay", "jobs", "links"];
+/// Kinds of children that a supervisor starts again.
+pub const CHILDREN: [&str; 15] = [
+    "store_pool",
+    "cluster",
+    "admin",
+    "high_water",
+    "lease_keeper",
+    "scopes",
+    "tenant",
+    "coordinator",
+    "workers",
+    "worker",
+    "replay",
+    "replay_coordinator",
+    "jobs",
+    "links",
+    "link",
+];
+/// Doors that a connection comes in by.
+const DOORS: [&str; 3] = ["socket", "tcp", "cluster"];
+
 /// How a node's ownership changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LeaseChange {
@@ -138,8 +161,7 @@ impl Telemetry {
     /// A connection at this door did not become an admin session.
     pub fn refused(&self, door: &'static str, category: Category) {
         if let Some(instruments) = &self.0 {
-            let attributes = [KeyValue::new("door", door), KeyValue::new("category", category.as_str())];
-            instruments.connections_refused.add(1, &attributes);
+            instruments.connections_refused.add(1, &refused_at(door, category));
         }
     }
 
@@ -196,7 +218,7 @@ impl Telemetry {
 }
 
 impl Instruments {
-    /// Shows the counters of faults and of ownership before they count: who asks for their increase sees the first one, too.
+    /// Shows the counters before they count: who asks for their increase sees the first one, too.
     fn begin(&self) {
         for projection in catalogue::ALL.iter().map(|projection| projection.name()) {
             self.events_applied.add(0, &[KeyValue::new("projection", projection)]);
@@ -208,11 +230,26 @@ impl Instruments {
         for change in LeaseChange::ALL {
             self.lease_changes.add(0, &[KeyValue::new("change", change.as_str())]);
         }
+        for child in CHILDREN {
+            self.restarts.add(0, &[KeyValue::new("child", child)]);
+        }
+        for supervisor in SUPERVISORS {
+            self.escalations.add(0, &[KeyValue::new("supervisor", supervisor)]);
+        }
+        for door in DOORS {
+            for category in Category::ALL {
+                self.connections_refused.add(0, &refused_at(door, category));
+            }
+        }
     }
 }
 
 fn by_category(projection: &'static str, category: Category) -> [KeyValue; 2] {
     [KeyValue::new("projection", projection), KeyValue::new("category", category.as_str())]
+}
+
+fn refused_at(door: &'static str, category: Category) -> [KeyValue; 2] {
+    [KeyValue::new("door", door), KeyValue::new("category", category.as_str())]
 }
 
 /// The first word of a child's id: `tenant acme` is one of many, `tenant` is not.
@@ -314,7 +351,10 @@ const GAUGES: &[(&Metric, Show)] = &[
             gauge.observe(*count as f64, &attributes);
         }
     }),
-    (&signals::DRIFTED_SCOPES, |summary, gauge| gauge.observe(summary.observation.drifted_scopes as f64, &[])),
+    (&signals::OPEN_FAILURES, |summary, gauge| gauge.observe(summary.observation.counts.open_failures as f64, &[])),
+    (&signals::PAUSED_SCOPES, |summary, gauge| gauge.observe(summary.observation.counts.paused as f64, &[])),
+    (&signals::DEVIATING_SCOPES, |summary, gauge| gauge.observe(summary.observation.counts.deviating as f64, &[])),
+    (&signals::DRIFTED_SCOPES, |summary, gauge| gauge.observe(summary.observation.counts.drifted as f64, &[])),
 ];
 
 fn of_scope(lag: &ScopeLag) -> [KeyValue; 2] {

@@ -5,7 +5,7 @@
 
 use super::signals::LAG_SERIES_MAX;
 use decisiongraph_projections::{LogSeq, TenantId};
-use decisiongraph_store::{RunMode, RunState};
+use decisiongraph_store::{RunMode, RunState, ScopeCounts};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -44,8 +44,8 @@ pub struct Observation {
     pub pings: Vec<(String, Duration)>,
     /// Jobs of this node.
     pub jobs: Vec<(RunMode, RunState, usize)>,
-    /// Scopes of the database whose last verify found drift, as last counted.
-    pub drifted_scopes: u64,
+    /// Scopes of the database that stand out, and open failures, as last counted.
+    pub counts: ScopeCounts,
     /// Scopes whose lag is known. Those that are current may be left out.
     pub lags: Vec<ScopeLag>,
 }

@@ -95,7 +95,7 @@ metrics! {
     BATCH_BYTES = "decisiongraph_batch_bytes", Histogram(BYTES), "By", ["projection"],
         "Payload bytes a committed batch.";
     RETRIES = "decisiongraph_retries_total", Counter, "{retry}", ["projection", "category"],
-        "Times that a worker waits out a fault that may pass. Present as 0 from the start, as are failures, applied events and changes of ownership.";
+        "Times that a worker waits out a fault that may pass. Present as 0 from the start, as are all counters.";
     FAILURES = "decisiongraph_failures_total", Counter, "{failure}", ["projection", "category"],
         "Errors that stop a projection, met poison events included.";
     RESTARTS = "decisiongraph_restarts_total", Counter, "{restart}", ["child"],
@@ -142,8 +142,14 @@ metrics! {
         "How long the last ping over a link that is up took, there and back. At most 256 peers.";
     JOBS = "decisiongraph_jobs", Gauge, "{job}", ["mode", "state"],
         "Jobs of this node by mode and state.";
+    OPEN_FAILURES = "decisiongraph_open_failures", Gauge, "{failure}", [],
+        "Poison events of the database that stop a projection now. The same on every node, as the next three; counted at the end of each job, and every 15 s.";
+    PAUSED_SCOPES = "decisiongraph_paused_scopes", Gauge, "{scope}", [],
+        "Scopes of the database that an operator paused.";
+    DEVIATING_SCOPES = "decisiongraph_deviating_scopes", Gauge, "{scope}", [],
+        "Scopes of the database whose rows leave a skipped event out.";
     DRIFTED_SCOPES = "decisiongraph_drifted_scopes", Gauge, "{scope}", [],
-        "Scopes of the database whose last verify found drift, and whose rows nothing has replaced since. The same on every node; counted at the end of each job, and once a minute.";
+        "Scopes of the database whose last verify found drift, and whose rows nothing has replaced since.";
 }
 
 /// Every span, in the order of the documentation.
@@ -226,6 +232,7 @@ const fn log(level: &'static str, text: &'static str, help: &'static str) -> Log
 #[rustfmt::skip]
 pub const LOGS: &[LogSignal] = &[
     log("warn", "{}; {}", "A stored row is nobody's and is left out: its `table`, why, and what to do. Told once for each."),
+    log("warn", "a batch cannot be stored, and is tried again until it can: {}", "The database answers and refuses what is written: a full disk, a locked file. Told once, and again when there was no such fault for a minute. `scope` is the first that met it; `decisiongraph health` names all."),
     log("warn", "a poison event stops the scope", "An open failure was recorded: `decisiongraph failures`."),
     log("warn", "an admin connection was refused: {}", "Wrong secret, wrong version, wrong certificate, or no admin client. `door` and `peer` say where; `left_out` how many were refused since without a line (10 in 10 s have one)."),
     log("info", "an id was not new, its batch is made again: {}", "A job took an id for new without looking; nothing of the batch stands, the next try looks."),

@@ -353,6 +353,9 @@ impl Worker {
         shared.database.suspect(&error);
         match decide(&error, state.attempt) {
             Decision::Retry => {
+                if error.category == Category::Storage && state.attempt > 1 {
+                    shared.database.refuses(&state.scope, &error);
+                }
                 shared.telemetry().retry(self.projection.name(), error.category);
                 self.enter(state, Phase::Retrying, &error.message);
                 Next::In(shared.bounds.retry.before(state.attempt, shared.jitter()))

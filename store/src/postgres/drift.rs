@@ -4,7 +4,6 @@ use super::PostgresStore;
 use super::errors::During as _;
 use super::values::Key;
 use crate::{Compared, Owner, Result};
-use deadpool_postgres::ClientWrapper;
 use uuid::Uuid;
 
 pub(super) async fn note(store: &PostgresStore, run_id: Uuid, owner: &Owner, compared: &[Compared]) -> Result<()> {
@@ -20,10 +19,4 @@ pub(super) async fn note(store: &PostgresStore, run_id: Uuid, owner: &Owner, com
         .await
         .during(what)?;
     Ok(())
-}
-
-pub(super) async fn count(client: &ClientWrapper) -> Result<u64> {
-    let what = "count the scopes that drifted";
-    let statement = client.prepare_cached(include_str!("sql/drift_count.sql")).await.during(what)?;
-    Ok(client.query_one(&statement, &[]).await.during(what)?.get::<_, i64>(0).max(0) as u64)
 }

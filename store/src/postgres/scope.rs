@@ -3,7 +3,7 @@
 use super::errors::During as _;
 use super::lease::position_at;
 use super::values::Key;
-use crate::{Checkpoint, Drift, Epoch, Generation, Paused, Result, Scope, ScopeHead, ScopeRow};
+use crate::{Checkpoint, Drift, Epoch, Generation, Paused, Result, Scope, ScopeCounts, ScopeHead, ScopeRow};
 use deadpool_postgres::ClientWrapper;
 use decisiongraph_projections::{LogSeq, TenantId, catalogue};
 use uuid::Uuid;
@@ -107,4 +107,12 @@ pub(super) async fn checkpoints(client: &ClientWrapper, scope: &Scope, limit: us
             recorded_at: row.get(6),
         })
         .collect())
+}
+
+pub(super) async fn counts(client: &ClientWrapper) -> Result<ScopeCounts> {
+    let what = "count the scopes that stand out";
+    let statement = client.prepare_cached(include_str!("sql/scope_counts.sql")).await.during(what)?;
+    let row = client.query_one(&statement, &[]).await.during(what)?;
+    let count = |column: usize| row.get::<_, i64>(column).unsigned_abs();
+    Ok(ScopeCounts { open_failures: count(0), paused: count(1), deviating: count(2), drifted: count(3) })
 }

@@ -3,10 +3,11 @@
 
 use super::errors::During as _;
 use super::pool::{Connections, Overdue, READ_STATEMENTS, SNAPSHOT_IDLE};
-use super::{drift, failure, member, prior, query, read, run, scope, skip};
+use super::{failure, member, prior, query, read, run, scope, skip};
 use crate::{
     Checkpoint, Direction, Failure, Generation, Lag, ListFilter, Member, Owner, PageLimit, Paged, PrecedentFilter,
-    PrecedentHit, ReadView, Result, RowOrder, RowStream, Run, Scope, ScopeHead, ScopeRow, Skip, Stray, TenantHead,
+    PrecedentHit, ReadView, Result, RowOrder, RowStream, Run, Scope, ScopeCounts, ScopeHead, ScopeRow, Skip, Stray,
+    TenantHead,
 };
 use async_trait::async_trait;
 use deadpool_postgres::{ClientWrapper, Object};
@@ -207,8 +208,8 @@ impl ReadView for View {
         scope::heads(&*self.reader().await?, after_tenant, tenants_max).await
     }
 
-    async fn drifted_scopes(&self) -> Result<u64> {
-        drift::count(&*self.reader().await?).await
+    async fn scope_counts(&self) -> Result<ScopeCounts> {
+        scope::counts(&*self.reader().await?).await
     }
 
     async fn prior_rows(

@@ -14,9 +14,3 @@ pub(super) fn note(conn: &Connection, run_id: Uuid, owner: &Owner, compared: &[C
     }
     Ok(())
 }
-
-/// Scopes whose live rows drifted.
-pub(super) fn count(conn: &Connection) -> Result<u64> {
-    let sql = "SELECT count(*) FROM dg_scope WHERE drift_generation IS NOT NULL AND drift_generation = generation";
-    Ok(conn.prepare_cached(sql)?.query_row([], |row| row.get::<_, i64>(0))?.max(0) as u64)
-}

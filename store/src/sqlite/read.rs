@@ -3,8 +3,8 @@
 use super::lease::raw_position;
 use super::rows::{collision, existence_sql, key_of, lookup_sql, read_row};
 use crate::{
-    Checkpoint, Drift, Epoch, Generation, Lag, PageLimit, Paged, Paused, Result, Scope, ScopeHead, ScopeRow, Stray,
-    TenantHead,
+    Checkpoint, Drift, Epoch, Generation, Lag, PageLimit, Paged, Paused, Result, Scope, ScopeCounts, ScopeHead,
+    ScopeRow, Stray, TenantHead,
 };
 use decisiongraph_projections::event::{Actor, Envelope, Source, StoredEvent, fault, tags_from_json};
 use decisiongraph_projections::prior::{Texts, shared};
@@ -198,6 +198,18 @@ pub(super) fn lag(conn: &Connection, tenant: &TenantId, cursor: LogSeq, mark: Lo
         .query_row(params![tenant.as_str(), cursor.0, mark.0], |row| row.get(0))?;
     let age_ms = super::now_ms(conn)?.saturating_sub(oldest_ms).max(0);
     Ok(Lag { events, more: events >= bound, seconds: age_ms as f64 / 1000.0 })
+}
+
+/// Scopes that stand out, and open failures.
+pub(super) fn scope_counts(conn: &Connection) -> Result<ScopeCounts> {
+    let sql = "SELECT (SELECT count(*) FROM dg_failure WHERE resolved_at_ms IS NULL), count(paused_at_ms),
+                      count(*) FILTER (WHERE deviating), count(*) FILTER (WHERE drift_generation = generation)
+               FROM dg_scope";
+    let counts = conn.prepare_cached(sql)?.query_row([], |row| {
+        let count = |column: usize| row.get::<_, i64>(column).map(i64::unsigned_abs);
+        Ok(ScopeCounts { open_failures: count(0)?, paused: count(1)?, deviating: count(2)?, drifted: count(3)? })
+    })?;
+    Ok(counts)
 }
 
 /// How many events, up to a bound.

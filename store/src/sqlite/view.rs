@@ -2,10 +2,11 @@
 
 use super::pool::{Database, Reader, lock};
 use super::threads::{CALLS, PAGES, Threads, blocking};
-use super::{drift, failure, member, query, read, run, skip, stream};
+use super::{failure, member, query, read, run, skip, stream};
 use crate::{
     Checkpoint, Direction, Failure, Generation, Lag, ListFilter, Member, Owner, PageLimit, Paged, PrecedentFilter,
-    PrecedentHit, ReadView, Result, RowOrder, RowStream, Run, Scope, ScopeHead, ScopeRow, Skip, Stray, TenantHead,
+    PrecedentHit, ReadView, Result, RowOrder, RowStream, Run, Scope, ScopeCounts, ScopeHead, ScopeRow, Skip, Stray,
+    TenantHead,
 };
 use async_trait::async_trait;
 use decisiongraph_projections::{LogEvent, LogSeq, Needs, Prior, Projection, Recalled, Row, StoredEvent, TenantId};
@@ -194,8 +195,8 @@ impl ReadView for View {
         self.read(move |conn| read::scope_heads(conn, after.as_ref(), tenants_max)).await
     }
 
-    async fn drifted_scopes(&self) -> Result<u64> {
-        self.read(drift::count).await
+    async fn scope_counts(&self) -> Result<ScopeCounts> {
+        self.read(read::scope_counts).await
     }
 
     async fn prior_rows(

@@ -26,7 +26,7 @@ async fn verify(fresh: &Fresh, owner: &Owner) -> Uuid {
 async fn remembered(fresh: &Fresh) -> (Option<Uuid>, u64) {
     let view = fresh.store.view().await.expect("a view");
     let row = view.scope(&scope()).await.expect("an answer").expect("a scope");
-    (row.drift.map(|drift| drift.run_id), view.drifted_scopes().await.expect("a count"))
+    (row.drift.map(|drift| drift.run_id), view.scope_counts().await.expect("counts").drifted)
 }
 
 fn found(generation: Generation, drifted: bool) -> [Compared; 1] {

@@ -26,6 +26,8 @@ pub async fn a_pause_stays_until_it_is_resumed(blank: Blank) {
     let view = fresh.again().await.store.view().await.expect("a view");
     assert_eq!(view.scope(&scope()).await.expect("an answer").expect("a scope").paused, Some(paused.clone()));
     assert_eq!(view.scopes(None).await.expect("scopes")[0].paused, Some(paused));
+    let counted = ScopeCounts { paused: 1, ..ScopeCounts::default() };
+    assert_eq!(view.scope_counts().await.expect("counts"), counted);
     for _ in 0..2 {
         assert_eq!(fresh.store.resume_scope(&scope()).await.expect("resumed").paused, None);
     }

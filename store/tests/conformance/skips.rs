@@ -121,6 +121,9 @@ pub async fn a_batch_past_a_skip_makes_its_generation_deviate(blank: Blank) {
     let past = BatchCommit { from: positions[0], changes: &nothing, ..past };
     fresh.store.commit(&lease, &past).await.expect("a commit");
     assert!(deviating().await);
+    let failure = fresh.store.record_failure(&poison(&named("other"), 3, "bad")).await.expect("recorded");
+    let counted = ScopeCounts { open_failures: 1, deviating: 1, ..ScopeCounts::default() };
+    assert_eq!(view.scope_counts().await.expect("counts"), counted, "{failure:?}");
     acquire(&fresh.store, &scope(), &me).await;
     assert!(deviating().await, "it is of the generation, not of the owner");
     // Builds carry their own mark, and a flip brings it.
