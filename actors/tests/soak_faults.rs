@@ -1,7 +1,7 @@
 //! Whatever dies, in whatever order: sessions, backends and postmasters of the database, the database itself in favour of a replica that
 //! lacks the last events, nodes, and actors inside of them. Writers go on all the time, some of them slowly, and jobs run in between.
 //!
-//! The schedule follows a seed (`SEED`), which is printed. At the end each event that was ever acknowledged is in the log once and
+//! The schedule follows a seed (`SEED`), which is printed, and has as many faults as `FAULTS` says. At the end each event that was ever acknowledged is in the log once and
 //! applied once.
 
 mod fleet_support;
@@ -104,6 +104,7 @@ struct Arena {
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_dies_each_acknowledged_event_is_applied_once() {
     let (faults, time) = if soak() { (1_000, Duration::from_secs(75 * 60)) } else { (10, Duration::from_secs(90)) };
+    let faults = std::env::var("FAULTS").ok().and_then(|faults| faults.parse().ok()).unwrap_or(faults);
     let seed = seed();
     let (mut arena, writers) = Arena::open(seed).await;
     let (mut counts, began) = (BTreeMap::<Fault, usize>::new(), Instant::now());

@@ -1,62 +1,81 @@
-//! Database addresses: what connects with a password never shows it.
+//! Database addresses: what is shown of one does not depend on its password.
 
 use super::{run, told, visible};
 use decisiongraph_store::{DatabaseUrl, StoreOptions, open};
-use tokio_postgres::Config;
-use tokio_postgres::config::Host;
+
+/// Stands in for the password.
+const OTHER: &str = "kX9canary7Qz";
 
 pub(super) fn offer(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     for text in [text.to_owned(), format!("postgres://{text}")] {
-        match DatabaseUrl::parse(&text) {
-            Ok(url) => address(&text, &url),
-            Err(error) => told(error.category, &error.message),
+        let Some(shown) = shown(&text) else { continue };
+        if let Some(shown_of_other) = with_other_password(&text).and_then(|other| self::shown(&other)) {
+            assert_eq!(shown, shown_of_other, "the password shows");
         }
     }
 }
 
-fn address(text: &str, url: &DatabaseUrl) {
-    let (shown, debugged) = (url.to_string(), format!("{url:?}"));
-    visible(&shown);
-    let DatabaseUrl::Postgres(_) = url else { return };
-    let mut told_of_it = vec![shown, debugged];
-    // With what it needs to know of other files, it would look at them.
-    if !text.contains("sslrootcert") {
+/// Everything that is said of this address; none when it is refused as such.
+fn shown(text: &str) -> Option<Vec<String>> {
+    let url = match DatabaseUrl::parse(text) {
+        Ok(url) => url,
+        Err(error) => {
+            told(error.category, &error.message);
+            return None;
+        }
+    };
+    let mut shown = vec![url.to_string(), format!("{url:?}")];
+    visible(&shown[0]);
+    // A file of somebody else's choice would be another input.
+    if matches!(url, DatabaseUrl::Postgres(_)) && !text.contains("sslrootcert") {
         let options = StoreOptions { later: true, pool_size: 1, writers: 1, ..StoreOptions::default() };
-        match run(open(url, options)) {
-            Ok(store) => told_of_it.push(store.address().to_owned()),
+        match run(open(&url, options)) {
+            Ok(store) => shown.push(store.address().to_owned()),
             Err(error) => {
                 told(error.category, &error.message);
-                told_of_it.push(error.to_string());
+                shown.push(error.to_string());
             }
         }
     }
-    // The driver knows best which part is the password.
-    let Ok(config) = text.parse::<Config>() else { return };
-    let Some(password) = config.get_password().and_then(|password| std::str::from_utf8(password).ok()) else { return };
-    let hosts = config.get_hosts().iter().map(|host| match host {
-        Host::Tcp(host) => host.clone(),
-        Host::Unix(path) => path.display().to_string(),
-    });
-    let ports: Vec<String> = config.get_ports().iter().map(u16::to_string).collect();
-    let user = config.get_user().unwrap_or_default();
-    // The same text may stand where it is no password.
-    let in_the_open = format!(
-        "DatabaseUrl(postgresql://{user}@{}:{}/{} localhost:5432/ the database URL cannot be read: invalid_argument",
-        hosts.collect::<Vec<_>>().join(","),
-        ports.join(","),
-        config.get_dbname().unwrap_or(user),
-    );
-    // A part of a word may stand by chance anywhere.
-    if password.len() < 4 || in_the_open.contains(password) || told_by_chance(password) {
-        return;
-    }
-    for told in told_of_it {
-        assert!(!told.contains(password), "the password {password:?} shows: {told}");
-    }
+    Some(shown)
 }
 
-/// Words of any message.
-fn told_by_chance(password: &str) -> bool {
-    password.chars().all(|c| c.is_ascii_alphabetic() || c == ' ')
+/// The same address with another password, before its first `@` and in its parameters; none when it has none. So the driver reads it.
+fn with_other_password(text: &str) -> Option<String> {
+    let (scheme, rest) = text.split_once("//")?;
+    let (login, rest) = rest.split_once('@').map_or((None, rest), |(login, rest)| (Some(login), rest));
+    let user = login.and_then(|login| login.split_once(':')).map(|(user, _)| user);
+    let (place, parameters) = rest.split_once('?').unwrap_or((rest, ""));
+    let other = |parameter: &str| match parameter.strip_prefix("password=") {
+        Some(_) => format!("password={OTHER}"),
+        None => parameter.to_owned(),
+    };
+    let parameters: Vec<String> = parameters.split('&').map(other).collect();
+    let login = match (user, login) {
+        (Some(user), _) => format!("{user}:{OTHER}@"),
+        (None, Some(login)) => format!("{login}@"),
+        (None, None) => String::new(),
+    };
+    let question = if rest.contains('?') { "?" } else { "" };
+    let changed = format!("{scheme}//{login}{place}{question}{}", parameters.join("&"));
+    (changed != text).then_some(changed)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn passwords_are_found_where_the_driver_finds_them() {
+        for (text, other) in [
+            ("postgres://u:s3/cr?t@h/d", Some("postgres://u:kX9canary7Qz@h/d")),
+            ("postgres://h/d?user=u&password=x", Some("postgres://h/d?user=u&password=kX9canary7Qz")),
+            ("postgres://u@h/d?a=b", None),
+        ] {
+            assert_eq!(super::with_other_password(text).as_deref(), other);
+            let password =
+                |text: &str| text.parse::<tokio_postgres::Config>().expect("reads").get_password().map(<[u8]>::to_vec);
+            assert_eq!(other.and_then(password), other.map(|_| super::OTHER.as_bytes().to_vec()));
+            assert_eq!(password(text).is_some(), other.is_some());
+        }
+    }
 }
