@@ -13,6 +13,7 @@ use decisiongraph_projections::Category;
 use decisiongraph_store::{Result as StoreResult, StoreError};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use ractor_cluster::RactorMessage;
+use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
 /// Longest wait for the hand-over when the node stops.
@@ -20,6 +21,9 @@ const LEAVE: Duration = Duration::from_secs(2);
 
 /// Longest wait for the database's word about the cause.
 const CAUSE: Duration = Duration::from_secs(1);
+
+/// A renewal that takes longer is asked about, and again after each such while. A commit counts as waiting from a second on.
+const SLOW: Duration = Duration::from_millis(1_200);
 
 /// Why the lease is not renewed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,11 +111,7 @@ impl Actor for LeaseKeeper {
                 if fenced {
                     shared.trust.end();
                 }
-                shared.unrenewed.send_modify(|unrenewed| {
-                    let since = unrenewed.as_ref().map_or(asked, |before| before.since);
-                    let (cause, next) = (error.message.clone(), error.next);
-                    *unrenewed = Some(Unrenewed { since, cause, displaced: fenced, next });
-                });
+                self.unrenewed(asked, &error);
                 let gone = shared.trust.left().is_zero();
                 if gone && std::mem::replace(&mut state.holds, false) {
                     shared.telemetry().lease_change(if fenced { LeaseChange::Fenced } else { LeaseChange::Lost });
@@ -150,20 +150,56 @@ impl LeaseKeeper {
     /// session with it. They are given up, so that whoever waits for an answer on them goes on.
     async fn answered(&self, state: &mut LeaseKeeperState, lease: Duration) -> StoreResult<()> {
         let LeaseKeeper(shared, _) = self;
+        let asked = Instant::now();
         let patience = shared.trust.left().max(lease / RENEWALS_PER_LEASE);
-        match tokio::time::timeout(patience, self.renew(state)).await {
+        let mut named = None;
+        let answered = tokio::select! {
+            biased;
+            answered = tokio::time::timeout(patience, self.renew(state)) => answered,
+            never = self.ask_why(asked, &mut named) => match never {},
+        };
+        match answered {
+            // Its session may have been given up with the renewal before.
+            Ok(Err(error)) if error.next.is_none() && error.transient => Err(self.cause().await.unwrap_or(error)),
             Ok(renewed) => renewed,
             Err(_) => {
-                shared.store.hang_up();
-                if let Ok(Err(cause)) = tokio::time::timeout(CAUSE, shared.store.writable()).await {
-                    return Err(cause);
+                if named.is_none() {
+                    named = self.cause().await;
                 }
-                Err(StoreError::transient(
-                    Category::Unavailable,
-                    format!("no answer within {patience:.1?}; every session with the database is given up"),
-                ))
+                shared.store.hang_up();
+                Err(named.unwrap_or_else(|| {
+                    StoreError::transient(
+                        Category::Unavailable,
+                        format!("no answer within {patience:.1?}; every session with the database is given up"),
+                    )
+                }))
             }
         }
+    }
+
+    /// Tells why the renewal that was asked for then is not answered, as soon as the database says so and as often as it does.
+    async fn ask_why(&self, asked: Instant, named: &mut Option<StoreError>) -> Infallible {
+        loop {
+            tokio::time::sleep(SLOW).await;
+            if let Some(cause) = self.cause().await {
+                self.unrenewed(asked, &cause);
+                *named = Some(cause);
+            }
+        }
+    }
+
+    /// The database's word about what keeps this node from writing. That it cannot be asked is none.
+    async fn cause(&self) -> Option<StoreError> {
+        let asked = tokio::time::timeout(CAUSE, self.0.store.writable()).await.ok()?;
+        asked.err().filter(|cause| cause.next.is_some())
+    }
+
+    fn unrenewed(&self, asked: Instant, error: &StoreError) {
+        self.0.unrenewed.send_modify(|unrenewed| {
+            let since = unrenewed.as_ref().map_or(asked, |before| before.since);
+            let displaced = error.category == Category::Fenced;
+            *unrenewed = Some(Unrenewed { since, cause: error.message.clone(), displaced, next: error.next });
+        });
     }
 
     async fn renew(&self, state: &mut LeaseKeeperState) -> StoreResult<()> {

@@ -13,7 +13,7 @@ use decisiongraph_actors::admin::{AdminRequest, EventsRequest, JobRequest};
 use decisiongraph_projections::{Category, LogSeq, TenantId};
 use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Stdio};
@@ -194,13 +194,26 @@ fn a_port_that_nobody_configured_is_not_there_and_strangers_cost_little_at_those
     assert_eq!(node.ended(), Some(0));
 }
 
+/// Sets it at the end of a test, well or not.
+struct AtTheEnd<'a>(&'a AtomicBool);
+
+impl Drop for AtTheEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 /// Clients that each send a byte of a request now and then, and connect again when they are hung up on.
-fn slow_crowd(address: &str, count: usize, stop: &AtomicBool, there: &AtomicBool) {
-    let connect = || TcpStream::connect(address).inspect(|stream| stream.set_nonblocking(true).expect("sets")).ok();
-    let mut crowd: Vec<Option<TcpStream>> = (0..count).map(|_| connect()).collect();
+fn slow_crowd(address: SocketAddr, count: usize, stop: &AtomicBool, there: &AtomicBool) {
+    let connect = || {
+        let stream = TcpStream::connect_timeout(&address, Duration::from_millis(200));
+        stream.inspect(|stream| stream.set_nonblocking(true).expect("sets")).ok()
+    };
+    let mut crowd: Vec<Option<TcpStream>> =
+        (0..count).map_while(|_| Some(connect()).filter(|_| !stop.load(Ordering::SeqCst))).collect();
     there.store(true, Ordering::SeqCst);
     while !stop.load(Ordering::SeqCst) {
-        for slow in &mut crowd {
+        for slow in crowd.iter_mut().take_while(|_| !stop.load(Ordering::SeqCst)) {
             if slow.as_mut().is_none_or(|stream| stream.write_all(b"E").is_err()) {
                 *slow = connect();
             }
@@ -213,24 +226,23 @@ fn slow_crowd(address: &str, count: usize, stop: &AtomicBool, there: &AtomicBool
 fn a_probe_is_answered_within_a_second_beside_a_thousand_slow_clients() {
     let cli = Cli::new();
     let node = Node::start(&cli, &["--metrics-listen", "127.0.0.1:0"]);
-    let address = node.pages.clone().expect("serves pages");
+    let address = node.pages.as_ref().and_then(|pages| pages.parse().ok()).expect("serves pages");
     let (stop, there) = (AtomicBool::new(false), AtomicBool::new(false));
     std::thread::scope(|scope| {
-        scope.spawn(|| slow_crowd(&address, 1_000, &stop, &there));
+        let _ends = AtTheEnd(&stop);
+        scope.spawn(|| slow_crowd(address, 1_000, &stop, &there));
         wait_until("the crowd is there", || there.load(Ordering::SeqCst));
         let probe = || -> std::io::Result<(Duration, String)> {
             let asked = Instant::now();
-            let mut stream = TcpStream::connect(&address)?;
-            stream.set_read_timeout(Some(PATIENCE))?;
+            let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+            stream.set_read_timeout(Some(Duration::from_secs(5)))?;
             stream.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")?;
             let mut answer = String::new();
             stream.read_to_string(&mut answer)?;
             Ok((asked.elapsed(), answer))
         };
-        let probes: Vec<_> = (0..20).map(|_| probe()).collect();
-        stop.store(true, Ordering::SeqCst);
-        for probe in probes {
-            let (took, answer) = probe.expect("an answer");
+        let probes: std::io::Result<Vec<_>> = (0..20).map(|_| probe()).collect();
+        for (took, answer) in probes.expect("answers") {
             assert!(answer.starts_with("HTTP/1.1 200") && took < Duration::from_secs(1), "{took:?}: {answer}");
         }
     });

@@ -644,8 +644,17 @@ fn node_says(place: &Place, look: &str) {
     wait_until("the node knows", || place.run(&[look]).stdout.contains("uncordon"));
 }
 
-#[test]
-fn a_password_is_never_part_of_a_command_that_is_told() {
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_is_never_part_of_a_command_that_is_told() {
+    let place = Place::filled(true, false).await;
+    let url = place._database.as_ref().expect("PostgreSQL").url();
+    let (login, rest) = url.split_once('@').expect("a login");
+    let url = format!("{login}:hunter2hunter2@{rest}?password=hunter2hunter2&connect_timeout=9");
+    let ended = place.cli.run(&["trace", "nosuch", "--tenant", TENANTS[1], "--database", &url]);
+    let commands = told(&ended);
+    let expected = format!("--database '{login}@{rest}?connect_timeout=9'");
+    assert!(commands.len() == 1 && commands[0].ends_with(&expected), "{commands:?}: {}", ended.stderr);
+    assert!(!ended.stderr.contains("hunter2"), "{}", ended.stderr);
     let ended =
         Cli::new().run(&["status", "--database", "postgres://u:hunter2hunter2@127.0.0.1:1/d?password=hunter2hunter2"]);
     assert_eq!(ended.code, 6);

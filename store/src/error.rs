@@ -7,6 +7,9 @@ use decisiongraph_projections::{Category, Refusal};
 pub const NEXT_MIGRATE: &str =
     "have the role that owns the schema run `decisiongraph migrate`; a node then goes on by itself";
 
+/// Next step where commits wait for a synchronous standby.
+pub const NEXT_SYNCHRONOUS: &str = "bring that standby back, or take it out of `synchronous_standby_names` and call `pg_reload_conf()`; ending the waiting sessions helps nothing";
+
 /// What a store call may answer.
 pub type Result<T> = std::result::Result<T, StoreError>;
 

@@ -36,7 +36,7 @@ pub mod sqlite;
 pub mod throwaway;
 mod url;
 
-pub use error::{NEXT_MIGRATE, Result, StoreError};
+pub use error::{NEXT_MIGRATE, NEXT_SYNCHRONOUS, Result, StoreError};
 pub use model::*;
 pub use url::{DatabaseUrl, StoreOptions, open};
 

@@ -7,12 +7,15 @@ use super::cluster::missing;
 use super::overview::{Group, SCOPES_PAGE, groups};
 use super::reply::{Finding, HealthWord, ScopeState, ScopeStatus, ScopeWhy, StatusReply, WhyGroup, WhyReply};
 use decisiongraph_projections::Category;
-use decisiongraph_store::{Drift, OpenWriter, SESSION_NAME};
+use decisiongraph_store::{Drift, NEXT_SYNCHRONOUS, OpenWriter, SESSION_NAME};
 
 /// An appender that is open for longer holds up every reader: worth a finding.
 const WRITER_AGE_SECONDS_MAX: f64 = 60.0;
 /// One that is open for less is at work, as every append is: it holds nobody up.
 const WRITER_AGE_SECONDS_MIN: f64 = 2.0;
+
+/// A commit that waits for longer waits for a standby that is not there.
+const STANDBY_SECONDS_MAX: f64 = 5.0;
 
 /// One sentence a scope that is not current (or `all`), and the open appenders that concern every scope.
 pub fn why(status: &StatusReply, all: bool) -> WhyReply {
@@ -88,7 +91,8 @@ pub(crate) fn who(writer: &OpenWriter) -> String {
     let told: Vec<String> = name.into_iter().chain(writer.role.as_deref().map(|role| format!("role {role}"))).collect();
     let told = if told.is_empty() { String::new() } else { format!(" ({})", told.join(", ")) };
     let age = writer.age_seconds.map(|age| format!(", open for {age:.1} s")).unwrap_or_default();
-    format!("{process}{told}{age}")
+    let waits = if writer.waits_for_standby { ", whose commit waits for a synchronous standby" } else { "" };
+    format!("{process}{told}{age}{waits}")
 }
 
 fn is_ours(writer: &OpenWriter) -> bool {
@@ -102,6 +106,11 @@ pub(super) fn held_up_by(writer: &OpenWriter) -> Finding {
         None => "as its own role or a superuser".to_owned(),
     };
     let next = match writer.pid {
+        // Every commit waits a moment where there is such a standby.
+        Some(_) if writer.waits_for_standby => match writer.age_seconds.is_some_and(|age| age > STANDBY_SECONDS_MAX) {
+            true => NEXT_SYNCHRONOUS.to_owned(),
+            false => "nothing yet: it is done when the standby confirms it".to_owned(),
+        },
         Some(_) if is_ours(writer) && writer.age_seconds.is_some_and(|age| age <= WRITER_AGE_SECONDS_MAX) => {
             "nothing yet: it ends by itself; look again if it is still there in a minute".to_owned()
         }
@@ -288,7 +297,14 @@ mod tests {
             query: Some("INSERT".to_owned()),
             role: Some("ada".to_owned()),
             application: Some("psql".to_owned()),
+            waits_for_standby: false,
         };
+        for (age, next) in [(0.2, "nothing yet"), (61.0, "`synchronous_standby_names`")] {
+            let held = OpenWriter { waits_for_standby: true, age_seconds: Some(age), ..writer.clone() };
+            let held = held_up_by(&held);
+            assert!(held.message.contains(", whose commit waits for a synchronous standby"), "{held:?}");
+            assert!(held.next.contains(next) && !held.next.contains("terminate"), "{held:?}");
+        }
         let scopes = vec![scope(ScopeState::Current), scope(ScopeState::Waiting)];
         let status = StatusReply { mark_is_safe: false, waiting_for: vec![writer], scopes, ..status() };
         let told = why(&status, false);
@@ -317,6 +333,7 @@ mod tests {
             query: Some("INSERT INTO dg_event_log".to_owned()),
             role: None,
             application: Some(application.to_owned()),
+            waits_for_standby: false,
         };
         assert!(!holds_up(&writer(1.9, "psql")) && holds_up(&writer(2.0, "psql")));
         let slow = held_up_by(&writer(30.0, "decisiongraph node node-1"));

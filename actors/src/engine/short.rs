@@ -86,7 +86,11 @@ fn held_up_by(writers: &[OpenWriter]) -> String {
     let named: Vec<_> = writers.iter().take(NAMED_MAX).map(who).collect();
     let rest = writers.len() - named.len();
     let rest = if rest > 0 { format!("; and {rest} more") } else { String::new() };
-    format!("the log is held up by an open appender, {}{rest}, which has to commit or roll back", named.join("; and "))
+    let ends = match writers.iter().all(|writer| writer.waits_for_standby) {
+        true => "",
+        false => ", which has to commit or roll back",
+    };
+    format!("the log is held up by an open appender, {}{rest}{ends}", named.join("; and "))
 }
 
 #[cfg(test)]
@@ -97,6 +101,8 @@ mod tests {
     fn whoever_holds_up_the_log_is_named_a_few_at_most() {
         let writer =
             |pid| OpenWriter { transaction: "3/7".to_owned(), pid, age_seconds: Some(12.34), ..OpenWriter::default() };
+        let waits = held_up_by(&[OpenWriter { waits_for_standby: true, ..writer(Some(42)) }]);
+        assert!(waits.ends_with("pid 42, open for 12.3 s, whose commit waits for a synchronous standby"), "{waits}");
         assert!(held_up_by(&[]).contains("has ended"));
         let told = held_up_by(&[writer(Some(42)), writer(None)]);
         assert!(told.contains("pid 42, open for 12.3 s; and prepared transaction 3/7"), "{told}");

@@ -61,9 +61,13 @@ impl Condition {
         if self.draining {
             let next = "its service manager starts it again, or another node takes over";
             found.push(finding(HealthWord::Degraded, "node", "this node is stopping".to_owned(), next));
-        } else if !self.lease_held {
+        } else if !self.lease_held || self.unrenewed.as_ref().is_some_and(|unrenewed| unrenewed.next.is_some()) {
             let (cause, next) = self.lease_cause();
-            let message = format!("this node does not hold its lease, so it does not write: {cause}");
+            let message = match self.lease_held {
+                // What keeps it from being renewed keeps every commit, too.
+                true => format!("this node's lease runs on and cannot be renewed: {cause}"),
+                false => format!("this node does not hold its lease, so it does not write: {cause}"),
+            };
             found.push(finding(HealthWord::Degraded, "lease", message, next));
         }
         if self.nobody_takes {
@@ -79,7 +83,7 @@ impl Condition {
                 HealthWord::Degraded,
                 "high_water",
                 format!("an open appender has held up the mark for {:.0} s", held.as_secs_f64()),
-                "`decisiongraph why` names it; commit it, roll it back, or end that session",
+                "`decisiongraph why` names it, and what ends it",
             ));
         }
         found
@@ -133,6 +137,7 @@ fn database_next(state: &DatabaseState) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Instant;
 
     #[test]
     fn each_fact_has_its_finding_and_only_some_make_a_node_unready() {
@@ -150,6 +155,15 @@ mod tests {
             assert_eq!(condition.findings()[0].subject, subject);
             assert_eq!(condition.ready().err().as_deref(), ready);
         }
+        let cause = "commits wait for a synchronous standby".to_owned();
+        let unrenewed = Unrenewed { since: Instant::now(), cause, displaced: false, next: Some("bring it back") };
+        let waits = Condition { unrenewed: Some(unrenewed.clone()), ..well.clone() };
+        let found = waits.findings();
+        assert_eq!((found[0].subject.as_str(), found[0].next.as_str()), ("lease", "bring it back"));
+        assert!(found[0].message.contains("cannot be renewed: not renewed for 0 s: commits wait"), "{found:?}");
+        assert!(waits.ready().is_ok(), "as long as the lease runs");
+        let passing = Condition { unrenewed: Some(Unrenewed { next: None, ..unrenewed }), ..well.clone() };
+        assert!(passing.findings().is_empty());
         let back = Condition { database_fault: Some("refused".to_owned()), ..Condition::default() };
         assert!(back.findings()[0].next.contains("bring the database back"));
         let unfit = Condition { database_next: Some("run `decisiongraph migrate`"), ..back };

@@ -118,6 +118,9 @@ pub struct OpenWriter {
     /// How its program calls itself (`application_name`); ours begin with [`SESSION_NAME`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub application: Option<String>,
+    /// Its commit waits for a synchronous standby, or it waits for a lock while commits do: nothing that is done to its session helps.
+    #[serde(default)]
+    pub waits_for_standby: bool,
 }
 
 /// Where the log ends.

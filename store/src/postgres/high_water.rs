@@ -14,6 +14,7 @@
 use super::PostgresStore;
 use super::errors::During as _;
 use super::outline::outline;
+use crate::error::NEXT_SYNCHRONOUS;
 use crate::{HighWaterSample, LogEnd, OpenWriter, Result, StoreError};
 use deadpool_postgres::ClientWrapper;
 use decisiongraph_projections::{Category, LogSeq};
@@ -21,7 +22,6 @@ use tokio_postgres::Row;
 
 const NEXT_STANDBY: &str = "have the database URL lead to the primary (with several hosts in it, `target_session_attrs=read-write`), or promote this server; the node goes on by itself";
 const NEXT_READ_ONLY: &str = "find out who set `default_transaction_read_only` (`SHOW default_transaction_read_only`; a managed service does it when the disk is full) and have it reset; the node goes on by itself";
-const NEXT_SYNCHRONOUS: &str = "bring that standby back, or take it out of `synchronous_standby_names` and call `pg_reload_conf()`; ending the waiting sessions helps nothing";
 
 pub(super) async fn sample(store: &PostgresStore) -> Result<HighWaterSample> {
     let what = "sample the high-water mark";
@@ -89,6 +89,7 @@ fn open_writer(row: &Row) -> OpenWriter {
         query: query.map(|query| if pid.is_some() { outline(&query) } else { query }).filter(|query| !query.is_empty()),
         role: row.get(4),
         application: row.get::<_, Option<String>>(5).filter(|name| !name.is_empty()),
+        waits_for_standby: row.get(6),
     }
 }
 

@@ -1,9 +1,11 @@
 //! Sessions that are not what was asked for: a pooler in between, a server of an older version.
 
-use crate::raw::Fresh;
+use crate::fold::owner;
+use crate::raw::{Fresh, until};
 use decisiongraph_projections::Category;
 use decisiongraph_store::throwaway::shared;
 use decisiongraph_store::{StoreOptions, postgres};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -140,4 +142,31 @@ async fn a_database_that_is_not_in_utf8_is_refused_by_its_encoding() {
         .migrate()
         .await
         .expect("migrates");
+}
+
+/// A session keeps the state that its database had when it was made; the pool of this test has one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_cannot_write_is_not_used_again() {
+    let fresh = Fresh::with(StoreOptions { pool_size: 1, ..StoreOptions::default() }).await;
+    let (admin, me) = (fresh.client().await, owner("n"));
+    let name = fresh.database.url().rsplit('/').next().expect("a name");
+    for renews in [false, true] {
+        let call = async || match renews {
+            true => fresh.store.heartbeat(&me, Duration::from_secs(60)).await.map(|_| ()),
+            false => fresh.store.writable().await,
+        };
+        call().await.expect("writes");
+        let others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        let read_only = format!("ALTER DATABASE {name} SET default_transaction_read_only = on; {others}");
+        admin.batch_execute(&read_only).await.expect("set");
+        until("it is refused", async || {
+            call().await.is_err_and(|error| error.unfit && error.message.contains("read-only"))
+        })
+        .await;
+        admin
+            .batch_execute(&format!("ALTER DATABASE {name} RESET default_transaction_read_only"))
+            .await
+            .expect("reset");
+        call().await.expect("a new session");
+    }
 }

@@ -10,7 +10,10 @@ WITH RECURSIVE log AS (
 SELECT l.virtualtransaction, min(l.pid),
        min(extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, p.prepared)))::float8,
        min(coalesce(a.query, 'PREPARE TRANSACTION ' || quote_literal(p.gid))),
-       min(coalesce(a.usename, p.owner)::text), min(a.application_name)
+       min(coalesce(a.usename, p.owner)::text), min(a.application_name),
+       -- A lock is waited for as long as its holder waits.
+       coalesce(bool_or(a.wait_event = 'SyncRep' OR a.wait_event_type = 'Lock'
+                        AND EXISTS (SELECT FROM pg_stat_activity s WHERE s.wait_event = 'SyncRep' AND s.datid = a.datid)), false)
   FROM pg_locks l
   LEFT JOIN pg_stat_activity a ON a.pid = l.pid
   LEFT JOIN LATERAL (
