@@ -12,7 +12,7 @@
 
 use crate::admin::STRAYS_MAX;
 use crate::engine::mark::{HighWater, LOOK_EVERY, Mark, look};
-use crate::node::{Guard, Shared};
+use crate::node::{Guard, HELD_MAX, Shared};
 use crate::supervision::Vitals;
 use decisiongraph_projections::{Category, LogSeq, TenantId};
 use decisiongraph_store::{OpenWriter, Result as StoreResult, Stray};
@@ -80,6 +80,8 @@ pub struct HighWaterState {
     history: Option<String>,
     era: u64,
     held_since: Option<Instant>,
+    /// Whether it was said that the mark is held up.
+    told_held: bool,
     /// Looks in a row without the mark moving.
     looks: u32,
     /// A look is in the mailbox or on its way there: never more than one.
@@ -124,6 +126,7 @@ impl Actor for HighWaterActor {
             // A restarted actor knows no history: whoever lived before it starts anew too.
             era: shared.mark.borrow().era + 1,
             held_since: None,
+            told_held: false,
             looks: 0,
             look_due: false,
             due: Arc::default(),
@@ -242,6 +245,9 @@ impl HighWaterActor {
             && let Some(since) = state.held_since.take()
         {
             shared.telemetry().mark_held(since.elapsed());
+            if std::mem::take(&mut state.told_held) {
+                tracing::info!("the mark moves again, after {:.0} s", since.elapsed().as_secs_f64());
+            }
         }
         if mark > state.woken {
             state.looks = 0;
@@ -250,7 +256,15 @@ impl HighWaterActor {
             state.looks = 0;
             vitals.state("watching");
         } else {
-            state.held_since.get_or_insert_with(Instant::now);
+            let since = *state.held_since.get_or_insert_with(Instant::now);
+            if since.elapsed() > HELD_MAX && !std::mem::replace(&mut state.told_held, true) {
+                let pids: Vec<i32> = waiting_for.iter().filter_map(|writer| writer.pid).collect();
+                tracing::warn!(
+                    ?pids,
+                    "open appenders have held up the mark for {:.0} s",
+                    since.elapsed().as_secs_f64()
+                );
+            }
             vitals.state("held up");
             if !std::mem::replace(&mut state.look_due, true) {
                 let pause = LOOK_EVERY.0.saturating_mul(1 << state.looks.min(10)).min(LOOK_EVERY.1);

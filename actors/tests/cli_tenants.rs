@@ -127,11 +127,12 @@ const OF_ONE: [&[&str]; 17] = [
     &["precedents"],
 ];
 /// Commands that mean every tenant, or a thing by its id, when none is named.
-const OF_ALL: [&[&str]; 11] = [
+const OF_ALL: [&[&str]; 12] = [
     &["status"],
     &["health"],
     &["why"],
     &["runs"],
+    &["changes"],
     &["failures"],
     &["skips"],
     &["failure", "1"],

@@ -5,8 +5,8 @@ mod cli_support;
 mod cluster_support;
 
 use cli_support::node::{Node, applied, secret_file, wait_until, within};
-use cli_support::{Cli, text, trace};
-use cluster_support::{Authority, NAME, start};
+use cli_support::{Cli, Ended, text, trace};
+use cluster_support::{Authority, NAME, by_tls, log, start};
 use decisiongraph_store::throwaway::{self, Database};
 use serde_json::Value;
 use std::process::Stdio;
@@ -308,4 +308,64 @@ async fn without_any_link_every_event_is_applied_and_every_node_says_whom_it_can
     for i in 0..6 {
         assert_eq!(cluster.clis[0].run(&["verify", "--tenant", &format!("t{i}")]).code, 0);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asked_is_recorded_with_what_proves_it_and_the_node_logs_it() {
+    let mut cluster = Cluster::start(1).await;
+    cluster.fill_with("t", 1);
+    let files = cluster.authority.issue("ada", NAME);
+    let (secret, tcp) = (cluster.node(0).secret.clone(), cluster.node(0).tcp.clone());
+    let address = cluster.node(0).cluster.clone().expect("listens");
+    let cli = &cluster.clis[0];
+    // Whatever name a program gives, what proves it stands beside it.
+    let eve = |args: &[&str]| {
+        let ended = Ended::of(cli.command(args).env("USER", "eve").output().expect("starts"));
+        assert_eq!(ended.code, 0, "{args:?}: {}", ended.stderr);
+    };
+    let of = ["--tenant", "t0", "--projection", "trace_summary"];
+    eve(&[&["pause", "--reason", "mapping under review"], &of[..]].concat());
+    eve(&[&["resume", "--reason", "mapping mended"], &of[..], &by_tls(&address, &files, &secret)].concat());
+    eve(&[&["cordon", "a", "--reason", "disk"][..], &["--node", &tcp, "--secret-file", text(&secret)]].concat());
+    eve(&[&["uncordon", "a"], &["--database", cluster.database.url()][..]].concat());
+    eve(&[&["rebuild"], &of[..]].concat());
+    cli.run(&["forget", "a", "--json"]).refused(4, "conflict");
+
+    let uid = format!("uid {}", rustix::process::getuid().as_raw());
+    let changes = cli.json(&["changes"]);
+    let changes: Vec<&Value> = changes["changes"].as_array().expect("a list").iter().rev().collect();
+    let word = |place: usize, name: &str| changes[place][name].as_str().unwrap_or_default().to_owned();
+    let expected = [
+        ("pause", "mapping under review", &uid[..], "a", "done"),
+        ("resume", "mapping mended", "by certificate CN=ada", "a", "done"),
+        ("cordon", "disk", "by secret, from 127.0.0.1:", "a", "done"),
+        ("uncordon", "", &uid[..], "cli:", "done"),
+        ("rebuild", "", &uid[..], "a", "begun"),
+        ("forget", "", &uid[..], "a", "conflict: node `a` lives"),
+    ];
+    assert_eq!(changes.len(), expected.len(), "{changes:?}");
+    for (place, (what, reason, proof, through, outcome)) in expected.into_iter().enumerate() {
+        assert_eq!((word(place, "what"), word(place, "reason")), (what.to_owned(), reason.to_owned()));
+        assert!(word(place, "by").contains(proof) && word(place, "through").starts_with(through), "{}", changes[place]);
+        assert_eq!(word(place, "by").starts_with("eve@"), what != "forget", "{}", changes[place]);
+        // A job may have ended by the time that it is answered.
+        assert!(word(place, "outcome").starts_with(outcome) || what == "rebuild", "{}", changes[place]);
+    }
+    assert_eq!(word(0, "tenant"), "t0");
+    assert!(word(4, "subject").starts_with("run "), "{}", changes[4]);
+    let paused = cli.json(&["changes", "--tenant", "t0", "--limit", "1"]);
+    assert_eq!((&paused["changes"][0]["what"], &paused["more"]), (&"rebuild".into(), &true.into()));
+    assert!(cli.run(&["changes", "--limit", "2"]).stdout.contains("--before"), "the next page has its command");
+
+    let logged = log(cli);
+    for part in
+        ["an operator asked for pause", "mapping under review", "by certificate CN=ada", "an operator asked for forget"]
+    {
+        assert!(logged.contains(part), "{part}: {logged}");
+    }
+    assert!(!logged.contains("asked for uncordon"), "that was another process");
+    cluster.node(0).signal("TERM");
+    assert_eq!(cluster.node(0).ended(), Some(0));
+    let logged = log(&cluster.clis[0]);
+    assert!(logged.contains("told to stop by a signal") && logged.contains("drained in"), "{logged}");
 }

@@ -209,6 +209,20 @@ fn a_password_is_never_shown() {
 }
 
 #[test]
+fn a_password_under_the_wrong_key_is_not_repeated() {
+    let url = "postgres://dg:hunter2@db/decisions";
+    for key in
+        ["secret-file", "cluster-advertise", "cluster-peers", "cluster-name", "data-dir", "lease-ms", "log-format"]
+    {
+        let told = match load(None, &[], &[(key, url)]) {
+            Ok(config) => config.to_text(),
+            Err(faults) => faults.iter().map(ConfigFault::to_string).collect::<Vec<_>>().join("; "),
+        };
+        assert!(!told.contains("hunter2"), "{key}: {told}");
+    }
+}
+
+#[test]
 fn what_is_printed_can_be_loaded_again() {
     let config = load(None, &[("DECISIONGRAPH_NAME", "a \"b\" \\ c")], &[("otlp-endpoint", "http://[::1]:4318/")]);
     let config = config.expect("sound");

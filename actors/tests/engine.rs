@@ -4,7 +4,7 @@
 mod support;
 
 use decisiongraph_actors::admin::{
-    self, AdminReply, AdminRequest, HealthWord, ScopeFilter, ScopeState, ScopeStatus, StatusRequest,
+    self, AdminReply, AdminRequest, Asker, HealthWord, ScopeFilter, ScopeState, ScopeStatus, StatusRequest,
 };
 use decisiongraph_actors::engine::{Control, Engine, RunRequest};
 use decisiongraph_projections::{Category, LogSeq, Row, Value, catalogue};
@@ -450,7 +450,7 @@ async fn one_job_a_scope() {
 
 async fn told(engine: &Engine) -> Vec<ScopeStatus> {
     let request = AdminRequest::Status(StatusRequest::default());
-    match admin::answer(engine, request, &Control::default()).await.expect("an answer") {
+    match admin::answer(engine, &Asker::here(None), request, &Control::default()).await.expect("an answer") {
         AdminReply::Status(status) => status.scopes,
         other => panic!("{other:?}"),
     }
@@ -503,13 +503,17 @@ async fn health_names_a_scope_that_stands_still_under_a_live_owner() {
             assert!(matches!(store.acquire_scope(&scope, &other).await, Ok(Acquisition::Acquired(..))));
         }
         let engine = engine(&store, 5);
-        let health =
-            async || match admin::answer(&engine, AdminRequest::Health(ScopeFilter::default()), &Control::default())
-                .await
-            {
-                Ok(AdminReply::Health(health)) => health,
-                other => panic!("{other:?}"),
-            };
+        let health = async || match admin::answer(
+            &engine,
+            &Asker::here(None),
+            AdminRequest::Health(ScopeFilter::default()),
+            &Control::default(),
+        )
+        .await
+        {
+            Ok(AdminReply::Health(health)) => health,
+            other => panic!("{other:?}"),
+        };
         let aged = async |events: bool, scopes: bool| {
             let (minutes, ms) = ("interval '2 minutes'", 120_000);
             let (column, by) = match db {

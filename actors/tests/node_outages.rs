@@ -5,7 +5,7 @@ mod node_support;
 mod support;
 
 use decisiongraph_actors::admin::rpc::Answers;
-use decisiongraph_actors::admin::{AdminReply, AdminRequest, ScopeFilter};
+use decisiongraph_actors::admin::{AdminReply, AdminRequest, Asker, ScopeFilter};
 use decisiongraph_actors::engine::{Engine, EngineConfig, Mark, RunRequest};
 use decisiongraph_actors::node::{Condition, Node, NodeAnswers};
 use decisiongraph_actors::replay::ReplayMessage;
@@ -235,7 +235,7 @@ async fn a_synchronous_standby_that_is_missing_is_named_as_the_cause() {
     let told = async || {
         let filter = ScopeFilter::default();
         let answers = NodeAnswers(node.shared().clone());
-        match answers.answer(Uuid::new_v4(), AdminRequest::Why { filter, all: false }).await {
+        match answers.answer(Uuid::new_v4(), Asker::here(None), AdminRequest::Why { filter, all: false }).await {
             Ok(AdminReply::Why(why)) => why.causes,
             // The keeper has given up every session meanwhile.
             Err(error) if error.category == Category::Unavailable => Vec::new(),

@@ -244,6 +244,14 @@ pub trait Store: Send + Sync + 'static {
     /// Asks a job to stop at its next batch. An orphaned job is cancelled at once. `not_found`; `conflict` when it has ended.
     async fn request_cancel(&self, run_id: Uuid) -> Result<Run>;
 
+    // ── the record of changes ───────────────────────────────────────────────────────────────────────────────────
+
+    /// Notes a change that an operator asked for and that is about to be carried out; its number.
+    async fn note_change(&self, change: &NewChange) -> Result<i64>;
+
+    /// Notes what came of it. The first outcome stays.
+    async fn end_change(&self, change_id: i64, outcome: &str) -> Result<()>;
+
     // ── read views ──────────────────────────────────────────────────────────────────────────────────────────────
 
     /// Reads that each see what is committed when they start.
@@ -444,6 +452,10 @@ pub trait ReadView: Send + Sync {
 
     /// Jobs, newest first, at most [`LIST_BYTES_MAX`] bytes of them.
     async fn runs(&self, filter: &ListFilter) -> Result<Paged<Run>>;
+
+    /// What operators asked for, latest first: of this tenant (or of all, and of none), before this one; at most `limit`, and at most
+    /// [`LIST_BYTES_MAX`] bytes.
+    async fn changes(&self, tenant: Option<&TenantId>, before: Option<i64>, limit: usize) -> Result<Paged<Change>>;
 
     /// One job.
     async fn run(&self, run_id: Uuid) -> Result<Option<Run>>;

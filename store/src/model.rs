@@ -1,5 +1,6 @@
 //! The nouns of the contract. Every number has its unit in its name or its type.
 
+mod change;
 mod failure;
 mod generation;
 mod log;
@@ -9,6 +10,7 @@ mod run;
 mod schema;
 mod stray;
 
+pub use change::{Change, NewChange};
 pub use failure::{Failure, NewFailure, Skip};
 pub use generation::{Flip, Storage, Sweep};
 pub use log::{

@@ -3,9 +3,9 @@
 //!
 //! *Never:* moves a tenant; the nodes do so when they see the change.
 
+use super::asker::check_reason;
 use super::peer::LinkState;
 use super::reply::{Finding, HealthWord};
-use super::steer::{check_reason, who};
 use super::{AdminError, Command};
 use crate::engine::Engine;
 use decisiongraph_projections::Category;
@@ -150,10 +150,9 @@ pub async fn cordon(
     node: &str,
     draining: bool,
     reason: &str,
-    by: Option<&str>,
+    by: &str,
 ) -> Result<ClusterReply, AdminError> {
     check_reason(reason)?;
-    let by = who(engine, by)?;
     let store = &**engine.store();
     known(store, node).await?;
     store.cordon(node, draining, reason, by).await?;

@@ -1,9 +1,12 @@
 //! Requests into replies: the one place where the command line, and later a node, come to the engine and the store.
 
+use super::changes::{change_of, recorded};
 use super::reply::*;
 use super::request::*;
 use super::status::STRAYS_MAX;
-use super::{AdminError, Command, append, cluster, health, jobs, overview, status, steer, tenants, why};
+use super::{
+    AdminError, Asker, Command, append, changes, cluster, health, jobs, overview, status, steer, tenants, why,
+};
 use crate::engine::replay_failure::replay_failure;
 use crate::engine::{Control, Engine};
 use crate::queries::{self, READ_BYTES_MAX, current_view};
@@ -19,15 +22,34 @@ pub const EXPORT_EVENTS_MAX: i64 = 1_000;
 /// Longest list of failures or runs.
 const LIST_MAX: i64 = 10_000;
 
-/// Answers one request. `control` cancels and follows a job.
-pub async fn answer(engine: &Engine, request: AdminRequest, control: &Control) -> Result<AdminReply, AdminError> {
+/// Answers one request of this asker. `control` cancels and follows a job.
+pub async fn answer(
+    engine: &Engine,
+    asker: &Asker,
+    request: AdminRequest,
+    control: &Control,
+) -> Result<AdminReply, AdminError> {
     let asked = tenants::settle(&**engine.store(), &request).await?;
-    carry_out(engine, request, control).await.map_err(|error| asked.advise(error))
+    let (by, request) = (asker.name()?, with_run_id(request));
+    let change = change_of(&request, Uuid::nil());
+    let done = recorded(engine, &by, change, Box::pin(carry_out(engine, &by, request, control))).await;
+    done.map_err(|error| asked.advise(error))
 }
 
-/// Answers one request whose tenant is settled.
+/// The same request, where it asks for a rebuild with the id that its run will have.
+fn with_run_id(request: AdminRequest) -> AdminRequest {
+    match request {
+        AdminRequest::Rebuild(job) => {
+            AdminRequest::Rebuild(JobRequest { run_id: Some(job.run_id.unwrap_or_else(Uuid::now_v7)), ..job })
+        }
+        other => other,
+    }
+}
+
+/// Answers one request whose tenant is settled. `by` asked.
 pub(crate) async fn carry_out(
     engine: &Engine,
+    by: &str,
     request: AdminRequest,
     control: &Control,
 ) -> Result<AdminReply, AdminError> {
@@ -110,16 +132,16 @@ pub(crate) async fn carry_out(
             let skip = steer::skip_of(store, &failure).await?.map(Box::new);
             AdminReply::Failure(FailureReply { failure, replay, skip })
         }
-        AdminRequest::Skip { failure_id, reason, revoke, by, .. } => {
-            AdminReply::Skipped(steer::skip(engine, failure_id, &reason, revoke, by.as_deref()).await?)
+        AdminRequest::Skip { failure_id, reason, revoke, .. } => {
+            AdminReply::Skipped(steer::skip(engine, failure_id, &reason, revoke, by).await?)
         }
-        AdminRequest::Pause { tenant, projection, reason, by } => {
-            AdminReply::Steered(steer::pause(engine, ScopeFilter { tenant, projection }, &reason, by.as_deref()).await?)
+        AdminRequest::Pause { tenant, projection, reason } => {
+            AdminReply::Steered(steer::pause(engine, ScopeFilter { tenant, projection }, &reason, by).await?)
         }
-        AdminRequest::Resume { tenant, projection } => {
+        AdminRequest::Resume { tenant, projection, .. } => {
             AdminReply::Steered(steer::resume(engine, ScopeFilter { tenant, projection }).await?)
         }
-        AdminRequest::Retry { tenant, projection } => {
+        AdminRequest::Retry { tenant, projection, .. } => {
             AdminReply::Job(steer::retry(engine, ScopeFilter { tenant, projection }, control).await?)
         }
         AdminRequest::Runs(request) => {
@@ -144,12 +166,13 @@ pub(crate) async fn carry_out(
         }
         AdminRequest::Tree(_) | AdminRequest::Peer(_) => return Err(no_node()),
         AdminRequest::Cluster => AdminReply::Cluster(cluster::cluster(store).await?),
-        AdminRequest::Cordon { node, draining, reason, by } => {
-            AdminReply::Cluster(cluster::cordon(engine, &node, draining, &reason, by.as_deref()).await?)
+        AdminRequest::Cordon { node, draining, reason } => {
+            AdminReply::Cluster(cluster::cordon(engine, &node, draining, &reason, by).await?)
         }
-        AdminRequest::Uncordon { node } => AdminReply::Cluster(cluster::uncordon(engine, &node).await?),
+        AdminRequest::Uncordon { node, .. } => AdminReply::Cluster(cluster::uncordon(engine, &node).await?),
         AdminRequest::Tenants(request) => AdminReply::Tenants(tenants::list(store, request).await?),
-        AdminRequest::Forget { node } => AdminReply::Cluster(cluster::forget(engine, &node).await?),
+        AdminRequest::Forget { node, .. } => AdminReply::Cluster(cluster::forget(engine, &node).await?),
+        AdminRequest::Changes(request) => AdminReply::Changes(changes::changes(store, request).await?),
         AdminRequest::ExportStart => {
             let (mark, view) = (engine.mark().await?.at, store.view().await?);
             let (tenants, strays) = (view.tenants().await?, view.strays(STRAYS_MAX).await?);

@@ -6,6 +6,8 @@
 //! *Never here:* printing, arguments, SQL, projection rules.
 
 pub mod append;
+mod asker;
+pub(crate) mod changes;
 mod cluster;
 mod command;
 mod error;
@@ -25,6 +27,7 @@ pub(crate) mod tenants;
 pub(crate) mod weight;
 pub mod why;
 
+pub use asker::{Asker, Proof};
 pub use cluster::{ClusterReply, MemberState, MemberStatus};
 pub use command::{Command, addressed};
 pub use error::AdminError;

@@ -75,9 +75,6 @@ pub enum AdminRequest {
         /// End the skip instead.
         #[serde(default)]
         revoke: bool,
-        /// Who asks, for whoever reads it later; the answering process when none.
-        #[serde(default)]
-        by: Option<String>,
         /// The scope that the failure is believed to be of; `not_found` when it is not.
         #[serde(default)]
         of: ScopeFilter,
@@ -90,9 +87,6 @@ pub enum AdminRequest {
         projection: Option<String>,
         /// Why.
         reason: String,
-        /// Who asks, for whoever reads it later; the answering process when none.
-        #[serde(default)]
-        by: Option<String>,
     },
     /// Go on with them.
     Resume {
@@ -100,6 +94,9 @@ pub enum AdminRequest {
         tenant: Option<TenantId>,
         /// A name of the catalogue; all when none.
         projection: Option<String>,
+        /// Why, for whoever reads it later.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
     },
     /// Try them again now, whatever stopped them.
     Retry {
@@ -107,6 +104,9 @@ pub enum AdminRequest {
         tenant: Option<TenantId>,
         /// A name of the catalogue; all when none.
         projection: Option<String>,
+        /// Why, for whoever reads it later.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
     },
     /// Jobs.
     Runs(ListRequest),
@@ -122,6 +122,9 @@ pub enum AdminRequest {
     ResumeRun {
         /// Its id.
         run_id: Uuid,
+        /// Why, for whoever reads it later.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
         /// The scope that it is believed to be of; `not_found` when it is not.
         #[serde(default)]
         of: ScopeFilter,
@@ -130,6 +133,9 @@ pub enum AdminRequest {
     CancelRun {
         /// Its id.
         run_id: Uuid,
+        /// Why, for whoever reads it later.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
         /// The scope that it is believed to be of; `not_found` when it is not.
         #[serde(default)]
         of: ScopeFilter,
@@ -153,24 +159,29 @@ pub enum AdminRequest {
         draining: bool,
         /// Why.
         reason: String,
-        /// Who asks, for whoever reads it later; the answering process when none.
-        #[serde(default)]
-        by: Option<String>,
     },
     /// Have it take tenants again.
     Uncordon {
         /// Its name.
         node: String,
+        /// Why, for whoever reads it later.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
     },
     /// Forget a dead node.
     Forget {
         /// Its name.
         node: String,
+        /// Why, for whoever reads it later.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
     },
     /// What nodes ask and tell each other.
     Peer(PeerRequest),
     /// The tenants that have events or scopes.
     Tenants(TenantsRequest),
+    /// What operators asked for.
+    Changes(ChangesRequest),
     /// How far the log can be exported now, and whose it is.
     ExportStart,
     /// A stretch of the log as JSON lines.
@@ -218,6 +229,7 @@ impl AdminRequest {
             AdminRequest::Forget { .. } => "forget",
             AdminRequest::Peer(_) => "peer",
             AdminRequest::Tenants(_) => "tenants",
+            AdminRequest::Changes(_) => "changes",
             AdminRequest::ExportStart => "export_start",
             AdminRequest::ExportPage(_) => "export_page",
         }
@@ -230,6 +242,7 @@ impl AdminRequest {
             | AdminRequest::Cordon { .. }
             | AdminRequest::Uncordon { .. }
             | AdminRequest::Tenants(_)
+            | AdminRequest::Changes(_)
             | AdminRequest::Forget { .. }
             | AdminRequest::Peer(_) => 3,
             _ => 1,
@@ -273,6 +286,7 @@ impl AdminRequest {
             | AdminRequest::Cluster
             | AdminRequest::Peer(_)
             | AdminRequest::Tenants(_)
+            | AdminRequest::Changes(_)
             | AdminRequest::ExportStart
             | AdminRequest::ExportPage(_) => false,
         }
@@ -334,6 +348,9 @@ pub struct JobRequest {
     /// Another node passes it on, because this one has the tenant: it is not passed on again.
     #[serde(default)]
     pub passed_on: bool,
+    /// Why, for whoever reads it later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// A page of the live actors.
@@ -463,4 +480,16 @@ pub struct ListRequest {
     /// Skips instead of failures.
     #[serde(default)]
     pub skips: bool,
+}
+
+/// What operators asked for, latest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangesRequest {
+    /// About this tenant's log; about any, and about none, when none.
+    pub tenant: Option<TenantId>,
+    /// Before this change, by its number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<i64>,
+    /// Most entries.
+    pub limit: i64,
 }

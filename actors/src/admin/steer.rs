@@ -2,6 +2,7 @@
 //!
 //! *Never:* touches rows or cursors; that is a job's work.
 
+use super::asker::check_reason;
 use super::handler::{projections, tenant_or_default};
 use super::reply::{SteerReply, SteeredScope};
 use super::request::{JobRequest, ScopeFilter};
@@ -11,20 +12,9 @@ use crate::engine::{Control, Engine};
 use decisiongraph_projections::{Category, catalogue};
 use decisiongraph_store::{Failure, Scope, ScopeRow, Skip, Store};
 
-/// Longest reason, bytes.
-const REASON_BYTES_MAX: usize = 2_000;
-/// Longest name of who asks, bytes.
-const BY_BYTES_MAX: usize = 200;
-
 /// Pauses these scopes; those that are paused already stay as they are.
-pub async fn pause(
-    engine: &Engine,
-    filter: ScopeFilter,
-    reason: &str,
-    by: Option<&str>,
-) -> Result<SteerReply, AdminError> {
+pub async fn pause(engine: &Engine, filter: ScopeFilter, reason: &str, by: &str) -> Result<SteerReply, AdminError> {
     check_reason(reason)?;
-    let by = who(engine, by)?;
     let mut scopes = Vec::new();
     for scope in wanted(&filter)? {
         scopes.push(steered(engine.store().pause_scope(&scope, reason, by).await?));
@@ -52,13 +42,7 @@ pub async fn retry(engine: &Engine, filter: ScopeFilter, control: &Control) -> R
 }
 
 /// Skips the event of a failure, or revokes that.
-pub async fn skip(
-    engine: &Engine,
-    failure_id: i64,
-    reason: &str,
-    revoke: bool,
-    by: Option<&str>,
-) -> Result<Skip, AdminError> {
+pub async fn skip(engine: &Engine, failure_id: i64, reason: &str, revoke: bool, by: &str) -> Result<Skip, AdminError> {
     let advise = |error: decisiongraph_store::StoreError| match error.category {
         Category::NotFound | Category::Conflict => {
             AdminError::from(error).next("`decisiongraph failures --all` lists them; only an open one can be skipped")
@@ -67,7 +51,7 @@ pub async fn skip(
     };
     if !revoke {
         check_reason(reason)?;
-        return engine.store().skip_event(failure_id, reason, who(engine, by)?).await.map_err(advise);
+        return engine.store().skip_event(failure_id, reason, by).await.map_err(advise);
     }
     let failure = engine.store().view().await?.failure(failure_id).await?;
     let failure = failure.ok_or_else(|| super::handler::no_failure(failure_id))?;
@@ -116,26 +100,4 @@ fn steered(row: ScopeRow) -> SteeredScope {
         cursor: row.position.cursor,
         paused: row.paused,
     }
-}
-
-/// Who asks: a name that fits on a line.
-pub(super) fn who<'a>(engine: &'a Engine, by: Option<&'a str>) -> Result<&'a str, AdminError> {
-    let by = by.unwrap_or(&engine.owner().node);
-    if by.is_empty() || by.len() > BY_BYTES_MAX || by.chars().any(char::is_control) {
-        return Err(AdminError::new(
-            Category::InvalidArgument,
-            format!("who asks has 1 to {BY_BYTES_MAX} bytes, on one line"),
-        ));
-    }
-    Ok(by)
-}
-
-pub(super) fn check_reason(reason: &str) -> Result<(), AdminError> {
-    if !reason.trim().is_empty() && reason.len() <= REASON_BYTES_MAX && !reason.contains('\0') {
-        return Ok(());
-    }
-    Err(AdminError::new(
-        Category::InvalidArgument,
-        format!("a reason has 1 to {REASON_BYTES_MAX} bytes: it is what the next person will read"),
-    ))
 }

@@ -59,12 +59,13 @@ fn about(request: &AdminRequest) -> About<'_> {
         | AdminRequest::Health(filter)
         | AdminRequest::Why { filter, .. } => if_named(&filter.tenant),
         AdminRequest::Failures(list) | AdminRequest::Runs(list) => if_named(&list.tenant),
+        AdminRequest::Changes(list) => if_named(&list.tenant),
         AdminRequest::Failure { failure_id, of, .. } | AdminRequest::Skip { failure_id, of, .. } => {
             About::Failure(*failure_id, of)
         }
         AdminRequest::Run { run_id, of }
-        | AdminRequest::ResumeRun { run_id, of }
-        | AdminRequest::CancelRun { run_id, of } => About::Run(*run_id, of),
+        | AdminRequest::ResumeRun { run_id, of, .. }
+        | AdminRequest::CancelRun { run_id, of, .. } => About::Run(*run_id, of),
         AdminRequest::Migrate
         | AdminRequest::Append(_)
         | AdminRequest::WatchRun { .. }

@@ -77,6 +77,11 @@ async fn hand_over(shared: &Shared, tenants: &[TenantId]) -> StoreResult<()> {
     }
     shared.store.hand_over(&shared.owner, &tenants).await?;
     shared.scopes.let_go(&tenants);
+    tracing::info!(
+        tenants = tenants.len(),
+        first = tenants[0].as_str(),
+        "handed tenants over: they are other nodes' now"
+    );
     // Their next owner looks again within a second by itself.
     shared.links.tell_all(&Notice::Released { tenants: tenants.clone() });
     shared.places.set_moving(shared.places.moving().saturating_sub(tenants.len()));

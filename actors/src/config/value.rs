@@ -52,7 +52,12 @@ const QUOTED_CHARS_MAX: usize = 60;
 
 /// Reads the text of a variable, a flag or a TOML string. The error says what the key takes.
 pub fn of_text(key: &Key, text: &str) -> Result<Value, String> {
-    let wrong = || Err(refusal(key, &format!("`{}`", text.chars().take(QUOTED_CHARS_MAX).collect::<String>())));
+    let wrong = || Err(refusal(key, &quoted(text)));
+    match key.kind {
+        Kind::Database | Kind::Endpoint => {}
+        _ if is_login(text) => return wrong(),
+        _ => {}
+    }
     match key.kind {
         Kind::Whole { least, most, .. } => match text.parse() {
             Ok(number) if (least..=most).contains(&number) => Ok(Value::Whole(number)),
@@ -126,6 +131,20 @@ fn readable(key: &Key, path: PathBuf) -> Result<Value, String> {
         Ok(false) => Err(format!("{}: {} is no file", key.name, path.display())),
         Err(error) => Err(format!("{}: cannot read {}: {error}", key.name, path.display())),
     }
+}
+
+/// True of what looks like an address with a login in it.
+fn is_login(text: &str) -> bool {
+    text.contains("://") && text.contains('@')
+}
+
+/// The beginning of a wrong value. What looks like the address of a database, which somebody gave to the wrong key, may hold a password
+/// and is not repeated.
+fn quoted(text: &str) -> String {
+    if is_login(text) {
+        return "a database address (not shown: it may hold a password)".to_owned();
+    }
+    format!("`{}`", text.chars().take(QUOTED_CHARS_MAX).collect::<String>())
 }
 
 fn address(text: &str) -> Option<SocketAddr> {

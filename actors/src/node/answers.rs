@@ -6,6 +6,7 @@
 use super::Shared;
 use super::condition::{Condition, database_fault};
 use super::lives::Lives;
+use crate::admin::changes::{change_of, recorded};
 use crate::admin::health::findings;
 use crate::admin::jobs::{advise, run_request, unknown_run, watch_run};
 use crate::admin::overview;
@@ -14,9 +15,9 @@ use crate::admin::status::status;
 use crate::admin::tenants::settle;
 use crate::admin::why::why;
 use crate::admin::{
-    AdminError, AdminReply, AdminRequest, ClusterReply, Disagreement, HealthReply, HealthWord, JobRequest, NodeFacts,
-    Notice, Partial, PeerRequest, ScopeFilter, StatusReply, TreeReply, TreeRequest, WATCH_MS_MAX, WatchReply, WhyReply,
-    carry_out,
+    AdminError, AdminReply, AdminRequest, Asker, ClusterReply, Disagreement, HealthReply, HealthWord, JobRequest,
+    NodeFacts, Notice, Partial, PeerRequest, ScopeFilter, StatusReply, TreeReply, TreeRequest, WATCH_MS_MAX,
+    WatchReply, WhyReply, carry_out,
 };
 use crate::cluster::{ASK_ALL_DEADLINE, Whose};
 use crate::coordinator::CoordinatorMessage;
@@ -50,11 +51,11 @@ const DISAGREEMENTS_MAX: usize = 100;
 pub struct NodeAnswers(pub Shared);
 
 impl Answers for NodeAnswers {
-    fn answer(&self, id: Uuid, request: AdminRequest) -> BoxFuture<'_, Result<AdminReply, AdminError>> {
+    fn answer(&self, id: Uuid, asker: Asker, request: AdminRequest) -> BoxFuture<'_, Result<AdminReply, AdminError>> {
         let (word, asked) = (request.word(), Instant::now());
         let span = signals::admin_span(word);
         Box::pin(async move {
-            let answer = self.respond(id, request).instrument(span.clone()).await;
+            let answer = self.respond(id, &asker, request).instrument(span.clone()).await;
             let category = answer.as_ref().err().map(|error| error.category);
             if let Some(category) = category {
                 signals::failed(&span, category);
@@ -66,20 +67,23 @@ impl Answers for NodeAnswers {
 }
 
 impl NodeAnswers {
-    async fn respond(&self, id: Uuid, request: AdminRequest) -> Result<AdminReply, AdminError> {
+    async fn respond(&self, id: Uuid, asker: &Asker, request: AdminRequest) -> Result<AdminReply, AdminError> {
+        let by = asker.name()?;
         match &request {
             // What can be said without the database still is.
             AdminRequest::Health(_) | AdminRequest::Why { .. } if !self.0.database.is_up() => {
-                self.carry_out(id, request).await
+                self.carry_out(id, &by, request).await
             }
             settled => {
                 let asked = settle(&*self.0.store, settled).await?;
-                self.carry_out(id, request).await.map_err(|error| asked.advise(error))
+                let change = change_of(settled, id);
+                let done = recorded(&self.0.engine, &by, change, Box::pin(self.carry_out(id, &by, request))).await;
+                done.map_err(|error| asked.advise(error))
             }
         }
     }
 
-    async fn carry_out(&self, id: Uuid, request: AdminRequest) -> Result<AdminReply, AdminError> {
+    async fn carry_out(&self, id: Uuid, by: &str, request: AdminRequest) -> Result<AdminReply, AdminError> {
         match request {
             AdminRequest::CatchUp(job) => self.start(id, job, RunMode::CatchUp).await,
             AdminRequest::Rebuild(job) => self.start(id, job, RunMode::Rebuild).await,
@@ -91,12 +95,12 @@ impl NodeAnswers {
             }
             AdminRequest::WatchRun { run_id, wait_ms } => self.watch(run_id, wait_ms).await,
             AdminRequest::CancelRun { run_id, .. } => {
-                let reply = self.plain(request).await?;
+                let reply = self.plain(by, request).await?;
                 self.0.jobs.cancel(run_id);
                 Ok(reply)
             }
             AdminRequest::Pause { .. } | AdminRequest::Resume { .. } | AdminRequest::Skip { .. } => {
-                let reply = self.plain(request).await?;
+                let reply = self.plain(by, request).await?;
                 match &reply {
                     AdminReply::Steered(steered) => {
                         steered.scopes.first().into_iter().for_each(|scope| self.reconsider(&scope.tenant));
@@ -107,7 +111,7 @@ impl NodeAnswers {
                 Ok(reply)
             }
             // The workers try again now; a job follows them and tells how it went.
-            AdminRequest::Retry { tenant, projection } => {
+            AdminRequest::Retry { tenant, projection, .. } => {
                 self.start(id, JobRequest { tenant, projection, ..JobRequest::default() }, RunMode::CatchUp).await
             }
             AdminRequest::Status(request) => {
@@ -122,7 +126,7 @@ impl NodeAnswers {
             | AdminRequest::Uncordon { .. }
             | AdminRequest::Forget { .. } => {
                 let changes = request.changes();
-                let mut reply = self.plain(request).await?;
+                let mut reply = self.plain(by, request).await?;
                 if changes {
                     self.0.poke_cluster();
                 }
@@ -132,12 +136,12 @@ impl NodeAnswers {
                 Ok(reply)
             }
             AdminRequest::Peer(request) => Ok(AdminReply::Peer(self.peer(request))),
-            other => self.plain(other).await,
+            other => self.plain(by, other).await,
         }
     }
 
-    async fn plain(&self, request: AdminRequest) -> Result<AdminReply, AdminError> {
-        carry_out(&self.0.engine, request, &Control::default()).await
+    async fn plain(&self, by: &str, request: AdminRequest) -> Result<AdminReply, AdminError> {
+        carry_out(&self.0.engine, by, request, &Control::default()).await
     }
 
     // ── jobs ────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -5,8 +5,8 @@ use crate::cli_support::node::{Node, secret_file};
 use crate::cli_support::{Cli, text};
 use decisiongraph_actors::admin::rpc::TlsFiles;
 use rcgen::{
-    BasicConstraints, Certificate, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
-    date_time_ymd,
+    BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, KeyUsagePurpose, date_time_ymd,
 };
 use std::path::{Path, PathBuf};
 
@@ -53,6 +53,8 @@ impl Authority {
 
     fn issue_with(&self, file: &str, name: &str, change: impl FnOnce(&mut CertificateParams)) -> TlsFiles {
         let mut params = CertificateParams::new(vec![name.to_owned()]).expect("sound");
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, file);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         change(&mut params);
         let key = KeyPair::generate().expect("a key");

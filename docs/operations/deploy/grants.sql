@@ -82,6 +82,8 @@ BEGIN
                ('dg_failure_failure_id_seq',              ''),
                ('dg_skip',                                'SELECT, INSERT, UPDATE'),
                ('dg_skip_skip_id_seq',                    ''),
+               ('dg_change',                              'SELECT, INSERT, UPDATE (outcome)'),
+               ('dg_change_change_id_seq',                ''),
                ('dg_run',                                 'SELECT, INSERT, UPDATE'),
                ('dg_run_claim',                           'SELECT, INSERT, DELETE'),
                ('dg_turn',                                'INSERT'),

@@ -4,9 +4,10 @@
 
 use super::{refused, run};
 use decisiongraph_actors::admin::rpc::Secret;
-use decisiongraph_actors::admin::rpc::preamble::{Cookie, Door, FRAME_BYTES_MAX, introduce, receive};
+use decisiongraph_actors::admin::rpc::preamble::{Cookie, Door, FRAME_BYTES_MAX, Opening, introduce, receive};
 use decisiongraph_actors::admin::rpc::wire::Versions;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use uuid::Uuid;
 
 /// Frames that one side takes in before it has made up its mind.
 const FRAMES_MAX: usize = 2;
@@ -21,8 +22,8 @@ pub(super) fn offer(bytes: &[u8]) {
         near.shutdown().await.expect("open");
         let ours = Versions::ours();
         if who & 2 == 0 {
-            let cookie = Cookie::random();
-            let let_in = receive(&mut far, &door, &ours, cookie, || Ok(())).await;
+            let opening = Opening { cookie: Cookie::random(), connection: Uuid::from_u128(7) };
+            let let_in = receive(&mut far, &door, &ours, opening, || Ok(())).await;
             match let_in {
                 Ok(()) => assert!(matches!(door, Door::Socket), "let in without the secret"),
                 Err(error) => refused(&error),
@@ -35,7 +36,9 @@ pub(super) fn offer(bytes: &[u8]) {
             near.read_to_end(&mut told).await.expect("memory is read");
             assert!(told.len() <= FRAMES_MAX * FRAME_BYTES_MAX, "{} bytes", told.len());
             if matches!(door, Door::Secret(_)) {
-                assert!(!String::from_utf8_lossy(&told).contains(&cookie.to_text()), "the cookie left");
+                let told = String::from_utf8_lossy(&told);
+                assert!(!told.contains(&opening.cookie.to_text()), "the cookie left");
+                assert!(!told.contains(&opening.connection.to_string()), "the connection's number left");
             }
         } else {
             match introduce(&mut far, &door, &ours).await {

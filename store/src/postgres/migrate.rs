@@ -9,7 +9,7 @@ use refinery::{Migration, Runner};
 use tokio_postgres::error::SqlState;
 
 /// Numbered and append-only: a migration that was published is never edited.
-const MIGRATIONS: [(&str, &str); 12] = [
+const MIGRATIONS: [(&str, &str); 13] = [
     ("V001__runtime", include_str!("../../../migrations/postgres/V001__runtime.sql")),
     ("V002__projections", include_str!("../../../migrations/postgres/V002__projections.sql")),
     ("V003__planner", include_str!("../../../migrations/postgres/V003__planner.sql")),
@@ -22,6 +22,7 @@ const MIGRATIONS: [(&str, &str); 12] = [
     ("V010__walls", include_str!("../../../migrations/postgres/V010__walls.sql")),
     ("V011__drift", include_str!("../../../migrations/postgres/V011__drift.sql")),
     ("V012__lease_start", include_str!("../../../migrations/postgres/V012__lease_start.sql")),
+    ("V013__changes", include_str!("../../../migrations/postgres/V013__changes.sql")),
 ];
 /// The table of applied migrations.
 const HISTORY: &str = "refinery_schema_history";

@@ -19,6 +19,7 @@
 //! are asked for all of it. Every session's time-outs bound how long a stopped client can hold what others need.
 
 mod append;
+mod change;
 mod commit;
 mod drift;
 mod errors;
@@ -48,8 +49,8 @@ mod wake;
 
 use crate::{
     Acquisition, AppendMode, Backend, BatchCommit, BuildLease, Compared, Creation, Failure, Flip, HighWaterSample,
-    Lease, LogEnd, MemberFacts, NewFailure, NewRun, OpenWriter, Owner, Position, ReadView, Result, Run, RunOutcome,
-    RunProgress, SchemaStatus, Scope, ScopeRow, Skip, Storage, Store, StoreOptions, Sweep, Verdict, Wakes,
+    Lease, LogEnd, MemberFacts, NewChange, NewFailure, NewRun, OpenWriter, Owner, Position, ReadView, Result, Run,
+    RunOutcome, RunProgress, SchemaStatus, Scope, ScopeRow, Skip, Storage, Store, StoreOptions, Sweep, Verdict, Wakes,
 };
 use async_trait::async_trait;
 use decisiongraph_projections::{Admitted, LogSeq, TenantId};
@@ -261,6 +262,14 @@ impl Store for PostgresStore {
 
     async fn note_compared(&self, run_id: Uuid, owner: &Owner, compared: &[Compared]) -> Result<()> {
         drift::note(self, run_id, owner, compared).await
+    }
+
+    async fn note_change(&self, change: &NewChange) -> Result<i64> {
+        self.judged(change::note(self, change)).await
+    }
+
+    async fn end_change(&self, change_id: i64, outcome: &str) -> Result<()> {
+        self.judged(change::end(self, change_id, outcome)).await
     }
 
     async fn request_cancel(&self, run_id: Uuid) -> Result<Run> {

@@ -3,11 +3,11 @@
 
 use super::errors::During as _;
 use super::pool::{Connections, Overdue, READ_STATEMENTS, SNAPSHOT_IDLE};
-use super::{failure, member, prior, query, read, run, scope, skip};
+use super::{change, failure, member, prior, query, read, run, scope, skip};
 use crate::{
-    Checkpoint, Direction, Failure, Generation, Lag, ListFilter, Member, Owner, PageLimit, Paged, PrecedentFilter,
-    PrecedentHit, ReadView, Result, RowOrder, RowStream, Run, Scope, ScopeCounts, ScopeHead, ScopeRow, Skip, Stray,
-    TenantHead,
+    Change, Checkpoint, Direction, Failure, Generation, Lag, ListFilter, Member, Owner, PageLimit, Paged,
+    PrecedentFilter, PrecedentHit, ReadView, Result, RowOrder, RowStream, Run, Scope, ScopeCounts, ScopeHead, ScopeRow,
+    Skip, Stray, TenantHead,
 };
 use async_trait::async_trait;
 use deadpool_postgres::{ClientWrapper, Object};
@@ -292,6 +292,10 @@ impl ReadView for View {
 
     async fn all_skips(&self, filter: &ListFilter) -> Result<Paged<Skip>> {
         skip::all(&*self.reader().await?, filter).await
+    }
+
+    async fn changes(&self, tenant: Option<&TenantId>, before: Option<i64>, limit: usize) -> Result<Paged<Change>> {
+        change::list(&*self.reader().await?, tenant, before, limit).await
     }
 
     async fn runs(&self, filter: &ListFilter) -> Result<Paged<Run>> {

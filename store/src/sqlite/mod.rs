@@ -9,6 +9,7 @@
 
 mod append;
 pub mod backup;
+mod change;
 mod checkpoint;
 mod commit;
 mod drift;
@@ -34,8 +35,9 @@ mod writer;
 
 use crate::{
     Acquisition, AppendMode, Backend, BatchCommit, BuildLease, Compared, Creation, Failure, Flip, HighWaterSample,
-    Lease, LogEnd, MemberFacts, NewFailure, NewRun, OpenWriter, Owner, Position, ReadView, Result, Run, RunOutcome,
-    RunProgress, SchemaStatus, Scope, ScopeRow, Skip, Storage, Store, StoreOptions, Sweep, Verdict, Wakes, crash,
+    Lease, LogEnd, MemberFacts, NewChange, NewFailure, NewRun, OpenWriter, Owner, Position, ReadView, Result, Run,
+    RunOutcome, RunProgress, SchemaStatus, Scope, ScopeRow, Skip, Storage, Store, StoreOptions, Sweep, Verdict, Wakes,
+    crash,
 };
 use async_trait::async_trait;
 use decisiongraph_projections::{Admitted, LogSeq, TenantId};
@@ -327,6 +329,16 @@ impl Store for SqliteStore {
     async fn note_compared(&self, run_id: Uuid, owner: &Owner, compared: &[Compared]) -> Result<()> {
         let (owner, compared) = (owner.clone(), compared.to_vec());
         self.write(move |conn| drift::note(conn, run_id, &owner, &compared)).await
+    }
+
+    async fn note_change(&self, change: &NewChange) -> Result<i64> {
+        let change = change.clone();
+        self.write(move |conn| change::note(conn, &change)).await
+    }
+
+    async fn end_change(&self, change_id: i64, outcome: &str) -> Result<()> {
+        let outcome = outcome.to_owned();
+        self.write(move |conn| change::end(conn, change_id, &outcome)).await
     }
 
     async fn request_cancel(&self, run_id: Uuid) -> Result<Run> {

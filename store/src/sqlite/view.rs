@@ -2,11 +2,11 @@
 
 use super::pool::{Database, Reader, lock};
 use super::threads::{CALLS, PAGES, Threads, blocking};
-use super::{failure, member, query, read, run, skip, stream};
+use super::{change, failure, member, query, read, run, skip, stream};
 use crate::{
-    Checkpoint, Direction, Failure, Generation, Lag, ListFilter, Member, Owner, PageLimit, Paged, PrecedentFilter,
-    PrecedentHit, ReadView, Result, RowOrder, RowStream, Run, Scope, ScopeCounts, ScopeHead, ScopeRow, Skip, Stray,
-    TenantHead,
+    Change, Checkpoint, Direction, Failure, Generation, Lag, ListFilter, Member, Owner, PageLimit, Paged,
+    PrecedentFilter, PrecedentHit, ReadView, Result, RowOrder, RowStream, Run, Scope, ScopeCounts, ScopeHead, ScopeRow,
+    Skip, Stray, TenantHead,
 };
 use async_trait::async_trait;
 use decisiongraph_projections::{LogEvent, LogSeq, Needs, Prior, Projection, Recalled, Row, StoredEvent, TenantId};
@@ -298,6 +298,11 @@ impl ReadView for View {
     async fn all_skips(&self, filter: &ListFilter) -> Result<Paged<Skip>> {
         let filter = filter.clone();
         self.read(move |conn| skip::all(conn, &filter)).await
+    }
+
+    async fn changes(&self, tenant: Option<&TenantId>, before: Option<i64>, limit: usize) -> Result<Paged<Change>> {
+        let tenant = tenant.cloned();
+        self.read(move |conn| change::list(conn, tenant.as_ref(), before, limit)).await
     }
 
     async fn runs(&self, filter: &ListFilter) -> Result<Paged<Run>> {

@@ -9,6 +9,7 @@ mod log;
 
 mod appends;
 mod builds;
+mod changes;
 mod commits;
 mod drifts;
 mod failures;
@@ -110,6 +111,7 @@ every_backend! {
         tenants_are_handed_over,
         a_hand_over_leaves_others_alone,
     ]
+    changes [what_was_asked_for_is_listed_latest_first_with_its_first_outcome]
     pauses [heads_page_by_tenant, a_pause_stays_until_it_is_resumed, a_pause_fences_the_writer_and_leaves_ownership_alone]
     commits [
         rows_cursor_and_digest_move_together,

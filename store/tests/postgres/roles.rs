@@ -87,6 +87,10 @@ pub async fn everything_a_node_does(store: &Arc<dyn Store>, events: usize) {
     store.heartbeat(&me, LONG).await.expect("renews");
     store.cordon("me", true, "to see", "ann").await.expect("cordons");
     store.uncordon("me").await.expect("uncordons");
+    let change = store.note_change(&NewChange::default()).await.expect("noted");
+    store.end_change(change, "done").await.expect("noted");
+    assert!(!store.forget("me").await.expect("asked"));
+    store.bury(&owner("nobody")).await.expect("nothing to do");
     let sample = store.sample_high_water().await.expect("a sample");
     assert!(store.writers_still_open(&sample.writers).await.expect("looks").is_empty());
 
@@ -223,6 +227,8 @@ async fn a_node_cannot_change_the_log_or_the_schema() {
                 "DROP TABLE dg_cg_nodes_shared",
                 "DELETE FROM dg_failure",
                 "DELETE FROM dg_skip",
+                "DELETE FROM dg_change",
+                "UPDATE dg_change SET asked_by = 'somebody else'",
                 "DELETE FROM dg_run",
                 "UPDATE dg_digest_checkpoint SET digest = ''",
                 "DELETE FROM refinery_schema_history",

@@ -48,6 +48,7 @@ pub enum AdminReply {
     Cluster(ClusterReply),
     Peer(PeerReply),
     Tenants(TenantsReply),
+    Changes(ChangesReply),
     ExportStart(ExportStartReply),
     ExportPage(ExportPageReply),
 }
@@ -89,6 +90,7 @@ impl AdminReply {
             AdminReply::Cluster(reply) => to_string(reply),
             AdminReply::Peer(reply) => to_string(reply),
             AdminReply::Tenants(reply) => to_string(reply),
+            AdminReply::Changes(reply) => to_string(reply),
             AdminReply::ExportStart(reply) => to_string(reply),
             AdminReply::ExportPage(reply) => to_string(reply),
         }

@@ -3,7 +3,7 @@
 use crate::engine::replay_failure::FailureReplay;
 use crate::queries::{EventRecord, Staleness, Summary};
 use decisiongraph_projections::{LogSeq, TenantId};
-use decisiongraph_store::{Failure, Generation, PrecedentHit, Skip, Stray, TenantHead};
+use decisiongraph_store::{Change, Failure, Generation, PrecedentHit, Skip, Stray, TenantHead};
 use serde::{Deserialize, Serialize};
 
 /// The rolling digests.
@@ -143,4 +143,13 @@ pub struct ExportPageReply {
     /// Events that cannot be written as lines, each with the reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<(LogSeq, String)>,
+}
+
+/// What operators asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangesReply {
+    /// Latest first.
+    pub changes: Vec<Change>,
+    /// True when the list goes on: ask again with `before` = the last one's `change_id`.
+    pub more: bool,
 }

@@ -3,6 +3,7 @@
 //! *Guarantees.* It owns nothing and never blocks: each ask is a task of its own behind the [`Desk`].
 
 use super::answers::Answers;
+use super::callers::Callers;
 use super::desk::Desk;
 use super::wire::Versions;
 use crate::engine::Budget;
@@ -30,15 +31,15 @@ pub struct AdminActor;
 impl Actor for AdminActor {
     type Msg = AdminMessage;
     type State = Arc<Desk>;
-    type Arguments = (Arc<dyn Answers>, Versions, Budget);
+    type Arguments = (Arc<dyn Answers>, Versions, Arc<Callers>, Budget);
 
     async fn pre_start(
         &self,
         myself: ActorRef<AdminMessage>,
-        (answers, versions, budget): Self::Arguments,
+        (answers, versions, callers, budget): Self::Arguments,
     ) -> Result<Arc<Desk>, ActorProcessingErr> {
         pg::join(ADMIN_GROUP.to_owned(), vec![myself.get_cell()]);
-        Ok(Arc::new(Desk::new(answers, versions, budget)))
+        Ok(Arc::new(Desk::new(answers, versions, callers, budget)))
     }
 
     async fn handle(

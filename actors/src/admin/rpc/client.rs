@@ -12,7 +12,7 @@
 use super::actor::AdminMessage;
 use super::desk::again;
 use super::parcel::{ANSWER_BYTES_MAX, CHUNK_BYTES, Fetch, Parcel};
-use super::preamble::{Cookie, Door, Unmet, introduce};
+use super::preamble::{Door, Introduced, Unmet, introduce};
 use super::session::{ASK_BYTES_MAX, CLIENT_FRAME_BYTES_MAX, Link, Sessions};
 use super::stream::{Carried, keep_alive};
 use super::target::Target;
@@ -43,6 +43,8 @@ const PAUSES: Pauses = Pauses { first: Duration::from_millis(5), longest: Durati
 pub struct Client {
     target: String,
     protocol: u32,
+    connection: Option<Uuid>,
+    by: Option<String>,
     sessions: ActorRef<NodeServerMessage>,
     link: watch::Receiver<Link>,
 }
@@ -111,8 +113,8 @@ impl Client {
                     );
                 }
                 Ok(Err(error)) => return Ok(Err(error)),
-                Ok(Ok(Ok(((protocol, cookie), stream)))) => {
-                    return Client::open(target, protocol, cookie, stream, until).await.map(Ok);
+                Ok(Ok(Ok((introduced, stream)))) => {
+                    return Client::open(target, introduced, stream, until).await.map(Ok);
                 }
                 Ok(Ok(Err(Unmet::Refused(why)))) => return Err(why),
                 Ok(Ok(Err(lost @ Unmet::Lost(_)))) => lost,
@@ -128,17 +130,17 @@ impl Client {
 
     async fn open(
         target: &Target,
-        protocol: u32,
-        cookie: Cookie,
+        introduced: Introduced,
         stream: Carried,
         until: Instant,
     ) -> Result<Client, AdminError> {
         let internal =
             |error: String| AdminError::new(Category::Internal, format!("cannot start the actor protocol: {error}"));
+        let Introduced { protocol, cookie, connection } = introduced;
         let (told, link) = watch::channel(Link::Opening);
         let sessions = Sessions::new("cli", cookie, CLIENT_FRAME_BYTES_MAX, told);
         let (sessions, _) = Actor::spawn(None, sessions, ()).await.map_err(|error| internal(error.to_string()))?;
-        let client = Client { target: target.to_string(), protocol, sessions, link };
+        let client = Client { target: target.to_string(), protocol, connection, by: None, sessions, link };
         let stream = Box::new(stream);
         let told = client.sessions.cast(NodeServerMessage::ConnectionOpenedExternal { stream, is_server: false });
         told.map_err(|error| internal(error.to_string()))?;
@@ -153,6 +155,14 @@ impl Client {
             }
         }
         Ok(client)
+    }
+
+    /// The same, asking for this user: a name such as `ada@laptop`, which is recorded beside what the connection proves.
+    #[must_use]
+    pub fn asking_for(self, by: Option<String>) -> Client {
+        let mut client = self;
+        client.by = by;
+        client
     }
 
     /// The protocol that was agreed.
@@ -192,6 +202,8 @@ impl Client {
             program: PROGRAM_VERSION.to_owned(),
             id,
             deadline: deadline.saturating_sub(TRAVEL_MAX.min(deadline / 4)),
+            connection: self.connection,
+            by: self.by.clone(),
             request,
         };
         let frame = ask.encode()?;
@@ -295,8 +307,8 @@ impl Drop for Client {
     }
 }
 
-/// A connection whose two sides have met: what they speak, the cookie, and the stream.
-type Met = ((u32, Cookie), Carried);
+/// A connection whose two sides have met.
+type Met = (Introduced, Carried);
 
 /// Connects and introduces itself, once. The outer error is of the way there.
 async fn met(target: &Target, versions: &Versions) -> io::Result<Result<Met, Unmet>> {

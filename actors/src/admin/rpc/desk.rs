@@ -8,11 +8,12 @@
 //! *Never here:* actors, sockets, the meaning of a request.
 
 use super::answers::Answers;
+use super::callers::Callers;
 use super::parcel::{ANSWER_BYTES_MAX, CHUNK_BYTES, Fetch, Parcel, Tickets};
 use super::remembered::{Entry, Outcome, Remembered, is_final};
 use super::wire::{Answer, Ask, Versions};
 use crate::admin::weight::weight;
-use crate::admin::{AdminError, AdminRequest};
+use crate::admin::{AdminError, AdminRequest, Asker};
 use crate::engine::{ASK_COST, Budget, Share};
 use bytes::Bytes;
 use decisiongraph_projections::Category;
@@ -32,6 +33,7 @@ pub const MEMORY_WAIT: Duration = Duration::from_secs(5);
 pub struct Desk {
     answers: Arc<dyn Answers>,
     versions: Versions,
+    callers: Arc<Callers>,
     places: Arc<Semaphore>,
     budget: Budget,
     /// [`MEMORY_WAIT`].
@@ -41,11 +43,12 @@ pub struct Desk {
 }
 
 impl Desk {
-    /// A desk in front of `answers`, which speaks these versions and takes its memory from this budget.
-    pub fn new(answers: Arc<dyn Answers>, versions: Versions, budget: Budget) -> Desk {
+    /// A desk in front of `answers`, which speaks these versions over these connections and takes its memory from this budget.
+    pub fn new(answers: Arc<dyn Answers>, versions: Versions, callers: Arc<Callers>, budget: Budget) -> Desk {
         Desk {
             answers,
             versions,
+            callers,
             places: Arc::new(Semaphore::new(ASKS_MAX)),
             budget,
             memory_wait: MEMORY_WAIT,
@@ -111,10 +114,11 @@ impl Desk {
         fingerprint: blake3::Hash,
         held: Option<Share>,
     ) -> (Bytes, Option<Share>) {
-        let Ask { id, deadline, request, .. } = ask;
+        let Ask { id, deadline, connection, by, request, .. } = ask;
+        let asker = Asker { by, proof: self.callers.proof(connection) };
         if let AdminRequest::Peer(_) = request {
             // Answered from memory: a node that is busy is not taken for one that is gone.
-            return (Answer::encode(self.answers.answer(id, request).await).into(), None);
+            return (Answer::encode(self.answers.answer(id, asker, request).await).into(), None);
         }
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             return (refusal(busy(&format!("the node works on {ASKS_MAX} requests already"))), None);
@@ -131,7 +135,7 @@ impl Desk {
                         }
                     },
                 };
-                (Answer::encode(self.answers.answer(id, request).await).into(), share)
+                (Answer::encode(self.answers.answer(id, asker, request).await).into(), share)
             };
             let answered = tokio::time::timeout(deadline, looking).await;
             return answered.unwrap_or_else(|_| (refusal(too_late(deadline)), None));
@@ -143,7 +147,7 @@ impl Desk {
                 let desk = Arc::clone(self);
                 tokio::spawn(async move {
                     let _held = (place, held);
-                    let outcome = desk.answers.answer(id, request).await;
+                    let outcome = desk.answers.answer(id, asker, request).await;
                     let keep = outcome.as_ref().err().is_none_or(is_final);
                     sender.send_replace(Some(Answer::encode(outcome).into()));
                     if !keep {
@@ -216,7 +220,7 @@ mod tests {
     }
 
     impl Answers for Slow {
-        fn answer(&self, _: Uuid, request: AdminRequest) -> BoxFuture<'_, Result<AdminReply, AdminError>> {
+        fn answer(&self, _: Uuid, _: Asker, request: AdminRequest) -> BoxFuture<'_, Result<AdminReply, AdminError>> {
             Box::pin(async move {
                 let accepted = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
                 self.go.notified().await;
@@ -229,7 +233,7 @@ mod tests {
     fn desk(slow: &Arc<Slow>) -> Arc<Desk> {
         let answers = Arc::clone(slow) as Arc<dyn Answers>;
         let memory_wait = Duration::from_millis(10);
-        Arc::new(Desk { memory_wait, ..Desk::new(answers, Versions::ours(), Budget::new(MEMORY_MIN)) })
+        Arc::new(Desk { memory_wait, ..Desk::new(answers, Versions::ours(), Arc::default(), Budget::new(MEMORY_MIN)) })
     }
 
     fn change() -> AdminRequest {
@@ -247,6 +251,8 @@ mod tests {
             program: "test".to_owned(),
             id: Uuid::from_u128(id),
             deadline: Duration::from_millis(ms),
+            connection: None,
+            by: None,
             request,
         };
         let frame = Arc::clone(desk).ask(ask.encode().expect("writes")).await;

@@ -6,7 +6,8 @@
 //! ([`SESSIONS_MAX`]); a crowd at one door keeps nobody out at another. Accepting never waits for a peer. Who is refused is logged, a
 //! bounded number of times, without secrets.
 
-use super::preamble::{Cookie, Door, receive};
+use super::callers::Callers;
+use super::preamble::{Cookie, Door, Opening, receive};
 use super::refusals::Refusals;
 use super::secret::Secret;
 use super::socket::OwnSocket;
@@ -14,7 +15,7 @@ use super::stream::{Carried, keep_alive};
 use super::target::loopback;
 use super::tls::Tls;
 use super::wire::Versions;
-use crate::admin::AdminError;
+use crate::admin::{AdminError, Proof};
 use crate::telemetry::Telemetry;
 use crate::waiting_room::{Seat, WaitingRoom};
 use decisiongraph_projections::Category;
@@ -29,6 +30,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::Semaphore;
+use uuid::Uuid;
 
 /// A connection that has not proven itself by then is closed.
 pub const PREAMBLE_DEADLINE: Duration = Duration::from_secs(3);
@@ -114,6 +116,7 @@ impl Listeners {
         cookie: Cookie,
         versions: &Versions,
         server: ActorRef<NodeServerMessage>,
+        callers: &Arc<Callers>,
         telemetry: &Telemetry,
     ) {
         let entrance = |name, door| {
@@ -123,6 +126,7 @@ impl Listeners {
                 cookie,
                 versions: versions.clone(),
                 server: server.clone(),
+                callers: Arc::clone(callers),
                 telemetry: telemetry.clone(),
                 refusals: Refusals::default(),
                 sessions: Arc::new(Semaphore::new(SESSIONS_MAX)),
@@ -171,6 +175,7 @@ struct Entrance {
     cookie: Cookie,
     versions: Versions,
     server: ActorRef<NodeServerMessage>,
+    callers: Arc<Callers>,
     telemetry: Telemetry,
     refusals: Refusals,
     sessions: Arc<Semaphore>,
@@ -205,35 +210,39 @@ impl Entrance {
     async fn admit(&self, arrival: Arrival, peer: &str) -> Result<(), AdminError> {
         match arrival {
             Arrival::Local(stream) => {
+                let proof = stream.peer_cred().map_or(Proof::None, |peer| Proof::User(peer.uid()));
                 let (reader, writer) = stream.into_split();
-                self.greet(tokio::io::join(reader, writer), peer).await
+                self.greet(tokio::io::join(reader, writer), peer, proof).await
             }
             Arrival::Plain(stream) => {
                 let _ = stream.set_nodelay(true);
                 let (reader, writer) = stream.into_split();
-                self.greet(tokio::io::join(reader, writer), peer).await
+                self.greet(tokio::io::join(reader, writer), peer, Proof::Secret(peer.to_owned())).await
             }
             Arrival::Sealed(stream, tls) => {
                 keep_alive(&stream);
                 let stream = tls.accept(stream).await.map_err(|error| not_secured(&error))?;
+                let proof = Proof::certificate(&super::tls::subject(&stream));
                 let (reader, writer) = tokio::io::split(stream);
-                self.greet(tokio::io::join(reader, writer), peer).await
+                self.greet(tokio::io::join(reader, writer), peer, proof).await
             }
         }
     }
 
-    async fn greet<R, W>(&self, mut stream: tokio::io::Join<R, W>, peer: &str) -> Result<(), AdminError>
+    async fn greet<R, W>(&self, mut stream: tokio::io::Join<R, W>, peer: &str, proof: Proof) -> Result<(), AdminError>
     where
         R: AsyncRead + Send + Unpin + 'static,
         W: AsyncWrite + Send + Unpin + 'static,
     {
+        let opening = Opening { cookie: self.cookie, connection: Uuid::new_v4() };
         let session = || {
-            Arc::clone(&self.sessions).try_acquire_owned().map_err(|_| {
+            let place = Arc::clone(&self.sessions).try_acquire_owned().map_err(|_| {
                 AdminError::new(Category::Unavailable, format!("busy: {SESSIONS_MAX} programs are connected already"))
                     .next("try again when some of them have ended")
-            })
+            })?;
+            Ok((place, self.callers.enter(opening.connection, proof)))
         };
-        let session = receive(&mut stream, &self.door, &self.versions, self.cookie, session).await?;
+        let session = receive(&mut stream, &self.door, &self.versions, opening, session).await?;
         let (reader, writer) = stream.into_inner();
         let stream = Box::new(Carried::new(Box::new(reader), Box::new(writer), peer.to_owned(), session));
         let _ = self.server.cast(NodeServerMessage::ConnectionOpenedExternal { stream, is_server: true });

@@ -11,6 +11,7 @@
 
 mod actor;
 mod answers;
+mod callers;
 mod client;
 mod desk;
 mod listener;

@@ -3,9 +3,9 @@
 //! ```text
 //! client                                   node
 //!   Hello   versions, nonce           ─▶
-//!                                     ◀─   Welcome  versions, nonce, cookie?   (socket: the cookie as it is)
+//!                                     ◀─   Welcome  versions, nonce, cookie?   (socket: the cookie as it is, and the connection's number)
 //!   Proof   keyed(client, nonces)     ─▶                                       (TCP only)
-//!                                     ◀─   Granted  keyed(server, nonces), cookie under a mask
+//!                                     ◀─   Granted  keyed(server, nonces), cookie under a mask, the connection's number
 //!                                     ◀─   Refused  category, message, next    (instead, at any point)
 //! ```
 //!
@@ -21,6 +21,7 @@ use decisiongraph_projections::Category;
 use serde::{Deserialize, Serialize};
 use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use uuid::Uuid;
 
 /// Largest frame of the preamble, in bytes, with its head.
 pub const FRAME_BYTES_MAX: usize = 1024;
@@ -34,10 +35,26 @@ const MESSAGE_BYTES_MAX: usize = 320;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Word {
-    Hello { versions: Versions, nonce: String },
-    Welcome { versions: Versions, nonce: String, cookie: Option<String> },
-    Proof { proof: String },
-    Granted { proof: String, cookie: String },
+    Hello {
+        versions: Versions,
+        nonce: String,
+    },
+    Welcome {
+        versions: Versions,
+        nonce: String,
+        cookie: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        connection: Option<Uuid>,
+    },
+    Proof {
+        proof: String,
+    },
+    Granted {
+        proof: String,
+        cookie: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        connection: Option<Uuid>,
+    },
     Refused(AdminError),
 }
 
@@ -82,6 +99,27 @@ impl Cookie {
     }
 }
 
+/// What a node opens a connection with: the cookie of its process, and the number of the connection that is being opened. The number is drawn at random
+/// for this connection; whoever names it later asks over this connection.
+#[derive(Debug, Clone, Copy)]
+pub struct Opening {
+    /// Of the process.
+    pub cookie: Cookie,
+    /// Of the connection.
+    pub connection: Uuid,
+}
+
+/// What a client learns.
+#[derive(Debug, Clone, Copy)]
+pub struct Introduced {
+    /// What both sides speak.
+    pub protocol: u32,
+    /// Of the node's process.
+    pub cookie: Cookie,
+    /// The number that the node knows this connection by; none of an older node.
+    pub connection: Option<Uuid>,
+}
+
 /// Why a preamble came to no good end.
 #[derive(Debug)]
 pub enum Unmet {
@@ -116,13 +154,13 @@ pub async fn receive<S, T>(
     stream: &mut S,
     door: &Door,
     ours: &Versions,
-    cookie: Cookie,
+    opening: Opening,
     admit: impl FnOnce() -> Result<T, AdminError>,
 ) -> Result<T, AdminError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let done = receive_or_refuse(stream, door, ours, cookie, admit).await.map_err(Unmet::told);
+    let done = receive_or_refuse(stream, door, ours, opening, admit).await.map_err(Unmet::told);
     if let Err(error) = &done {
         let _ = write(stream, &Word::Refused(shortened(error))).await;
         let _ = stream.shutdown().await;
@@ -134,12 +172,14 @@ async fn receive_or_refuse<S, T>(
     stream: &mut S,
     door: &Door,
     ours: &Versions,
-    cookie: Cookie,
+    opening: Opening,
     admit: impl FnOnce() -> Result<T, AdminError>,
 ) -> Result<T, Unmet>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let Opening { cookie, connection } = opening;
+    let connection = Some(connection);
     let Word::Hello { versions, nonce } = read(stream).await? else { return Err(out_of_order().into()) };
     if !versions.is_printable() {
         return Err(out_of_order().into());
@@ -150,12 +190,13 @@ where
     let secret = match door {
         Door::Socket => {
             let admitted = admit()?;
-            write(stream, &Word::Welcome { versions: ours.clone(), nonce, cookie: Some(cookie.to_text()) }).await?;
+            let cookie = Some(cookie.to_text());
+            write(stream, &Word::Welcome { versions: ours.clone(), nonce, cookie, connection }).await?;
             return Ok(admitted);
         }
         Door::Secret(secret) => secret,
     };
-    write(stream, &Word::Welcome { versions: ours.clone(), nonce, cookie: None }).await?;
+    write(stream, &Word::Welcome { versions: ours.clone(), nonce, cookie: None, connection: None }).await?;
     let Word::Proof { proof } = read(stream).await? else { return Err(out_of_order().into()) };
     if blake3::Hash::from_bytes(bytes(&proof)?) != secret.proof(Role::Client, &nonces) {
         return Err(AdminError::new(Category::Unauthorized, "the node has another secret")
@@ -164,38 +205,42 @@ where
     }
     let admitted = admit()?;
     let proof = hex(*secret.proof(Role::Server, &nonces).as_bytes());
-    write(stream, &Word::Granted { proof, cookie: cookie.masked(secret, &nonces).to_text() }).await?;
+    let cookie = cookie.masked(secret, &nonces).to_text();
+    write(stream, &Word::Granted { proof, cookie, connection }).await?;
     Ok(admitted)
 }
 
-/// The client's side: what both speak, and the cookie.
-pub async fn introduce<S>(stream: &mut S, door: &Door, ours: &Versions) -> Result<(u32, Cookie), Unmet>
+/// The client's side.
+pub async fn introduce<S>(stream: &mut S, door: &Door, ours: &Versions) -> Result<Introduced, Unmet>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let client = random_256();
     write(stream, &Word::Hello { versions: ours.clone(), nonce: hex(client) }).await?;
-    let (versions, nonce, open) = match read(stream).await? {
-        Word::Welcome { versions, nonce, cookie } => (versions, nonce, cookie),
+    let (versions, nonce, open, connection) = match read(stream).await? {
+        Word::Welcome { versions, nonce, cookie, connection } => (versions, nonce, cookie, connection),
         Word::Refused(error) => return Err(error.into()),
         _ => return Err(out_of_order().into()),
     };
     let protocol = Versions::agree(ours, &versions)?;
     let nonces = Nonces { client, server: bytes(&nonce)?, protocol };
     let secret = match (door, open) {
-        (Door::Socket, Some(cookie)) => return Ok((protocol, Cookie(bytes(&cookie)?))),
+        (Door::Socket, Some(cookie)) => {
+            return Ok(Introduced { protocol, cookie: Cookie(bytes(&cookie)?), connection });
+        }
         (Door::Secret(secret), None) => secret,
         _ => return Err(out_of_order().into()),
     };
     write(stream, &Word::Proof { proof: hex(*secret.proof(Role::Client, &nonces).as_bytes()) }).await?;
     match read(stream).await? {
-        Word::Granted { proof, cookie } => {
+        Word::Granted { proof, cookie, connection } => {
             if blake3::Hash::from_bytes(bytes(&proof)?) != secret.proof(Role::Server, &nonces) {
                 return Err(AdminError::new(Category::Unauthorized, "whoever answered does not know the secret")
                     .next("check that --node names the node, and not another program")
                     .into());
             }
-            Ok((protocol, Cookie(bytes(&cookie)?).masked(secret, &nonces)))
+            let cookie = Cookie(bytes(&cookie)?).masked(secret, &nonces);
+            Ok(Introduced { protocol, cookie, connection })
         }
         Word::Refused(error) => Err(error.into()),
         _ => Err(out_of_order().into()),
@@ -265,14 +310,18 @@ fn bytes(text: &str) -> Result<[u8; 32], AdminError> {
 mod tests {
     use super::*;
 
+    fn opening() -> Opening {
+        Opening { cookie: Cookie::random(), connection: Uuid::new_v4() }
+    }
+
     async fn meet(
         node: Door,
         client: Door,
         versions: Versions,
-    ) -> (Result<Cookie, AdminError>, Result<(u32, Cookie), AdminError>) {
+    ) -> (Result<Opening, AdminError>, Result<Introduced, AdminError>) {
         let (mut near, mut far) = tokio::io::duplex(FRAME_BYTES_MAX);
-        let cookie = Cookie::random();
-        let node = async { receive(&mut far, &node, &Versions::ours(), cookie, || Ok(cookie)).await };
+        let opening = opening();
+        let node = async { receive(&mut far, &node, &Versions::ours(), opening, || Ok(opening)).await };
         tokio::join!(node, async { introduce(&mut near, &client, &versions).await.map_err(Unmet::told) })
     }
 
@@ -281,12 +330,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_knows_the_secret_gets_the_cookie() {
+    async fn who_knows_the_secret_gets_the_cookie_and_the_number_of_the_connection() {
         for door in [Door::Socket, secret("correct horse battery staple brick")] {
             let (node, client) = meet(door.clone(), door, Versions::ours()).await;
-            let (protocol, cookie) = client.expect("let in");
-            assert_eq!(protocol, super::super::wire::PROTOCOL_VERSION);
-            assert_eq!(cookie.0, node.expect("lets in").0);
+            let (client, node) = (client.expect("let in"), node.expect("lets in"));
+            assert_eq!(client.protocol, super::super::wire::PROTOCOL_VERSION);
+            assert_eq!((client.cookie.0, client.connection), (node.cookie.0, Some(node.connection)));
         }
     }
 
@@ -314,9 +363,8 @@ mod tests {
     async fn a_stranger_is_told_that_this_is_another_protocol() {
         let (mut near, mut far) = tokio::io::duplex(FRAME_BYTES_MAX);
         near.write_all(b"GET / HTTP/1.1\r\n\r\n").await.expect("writes");
-        let error = receive(&mut far, &Door::Socket, &Versions::ours(), Cookie::random(), || Ok(()))
-            .await
-            .expect_err("refuses");
+        let error =
+            receive(&mut far, &Door::Socket, &Versions::ours(), opening(), || Ok(())).await.expect_err("refuses");
         assert_eq!(error.category, Category::VersionMismatch);
         near.write_all(b"DGRP\xff\xff").await.expect("writes");
     }

@@ -5,6 +5,7 @@
 
 use super::actor::AdminActor;
 use super::answers::Answers;
+use super::callers::Callers;
 use super::listener::Listeners;
 use super::preamble::Cookie;
 use super::session::{Link, NODE_FRAME_BYTES_MAX, Sessions};
@@ -58,13 +59,19 @@ impl Actor for AdminServer {
         myself: ActorRef<AdminServerMessage>,
         AdminServerArguments { listeners, answers, versions, telemetry, budget }: AdminServerArguments,
     ) -> Result<Accepting, ActorProcessingErr> {
-        let cookie = Cookie::random();
+        let (cookie, callers) = (Cookie::random(), Arc::new(Callers::default()));
         let (told, _) = watch::channel(Link::Opening);
         let sessions = Sessions::new("node", cookie, NODE_FRAME_BYTES_MAX, told);
         let (sessions, _) = Actor::spawn_linked(None, sessions, (), myself.get_cell()).await?;
-        Actor::spawn_linked(None, AdminActor, (answers, versions.clone(), budget), myself.get_cell()).await?;
+        Actor::spawn_linked(
+            None,
+            AdminActor,
+            (answers, versions.clone(), Arc::clone(&callers), budget),
+            myself.get_cell(),
+        )
+        .await?;
         Ok(Accepting(tokio::spawn(async move {
-            listeners.accept(cookie, &versions, sessions, &telemetry).await;
+            listeners.accept(cookie, &versions, sessions, &callers, &telemetry).await;
         })))
     }
 }

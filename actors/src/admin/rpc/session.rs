@@ -166,6 +166,8 @@ mod tests {
             program: PROGRAM_VERSION.to_owned(),
             id: Uuid::nil(),
             deadline: Duration::from_secs(1),
+            connection: None,
+            by: None,
             request: AdminRequest::Append(AppendRequest {
                 tenant: None,
                 all_or_nothing: true,

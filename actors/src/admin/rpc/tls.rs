@@ -22,6 +22,7 @@ use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
+use x509_cert::der::Decode as _;
 
 /// The name that certificates carry unless another is configured.
 pub const CLUSTER_NAME: &str = "decisiongraph";
@@ -120,6 +121,18 @@ impl Tls {
             }
         }
         (Arc::clone(&loaded.server), Arc::clone(&loaded.client))
+    }
+}
+
+/// The subject of the other side's certificate, which the handshake has verified: `CN=node-1`. A certificate without one is named by its
+/// serial number.
+pub fn subject(stream: &tokio_rustls::server::TlsStream<TcpStream>) -> String {
+    let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+    let parsed = certificate.and_then(|der| x509_cert::Certificate::from_der(der).ok());
+    let Some(parsed) = parsed else { return "that cannot be read".to_owned() };
+    match parsed.tbs_certificate.subject.to_string() {
+        subject if subject.is_empty() => format!("number {}", parsed.tbs_certificate.serial_number),
+        subject => subject,
     }
 }
 

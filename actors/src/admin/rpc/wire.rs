@@ -89,6 +89,10 @@ pub struct Ask {
     pub id: Uuid,
     /// How long the asker waits.
     pub deadline: Duration,
+    /// The number of the connection that it comes over, as the node told it; none of an older program.
+    pub connection: Option<Uuid>,
+    /// The name that the asking program gives for its user.
+    pub by: Option<String>,
     /// What is asked.
     pub request: AdminRequest,
 }
@@ -100,6 +104,10 @@ struct Envelope<'a> {
     program: String,
     id: Uuid,
     deadline_ms: u64,
+    #[serde(default)]
+    connection: Option<Uuid>,
+    #[serde(default)]
+    by: Option<String>,
     #[serde(borrow)]
     request: &'a RawValue,
 }
@@ -110,6 +118,10 @@ struct EnvelopeOut<'a> {
     program: &'a str,
     id: Uuid,
     deadline_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connection: Option<Uuid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<&'a str>,
     request: &'a AdminRequest,
 }
 
@@ -121,6 +133,8 @@ impl Ask {
             program: &self.program,
             id: self.id,
             deadline_ms: u64::try_from(self.deadline.as_millis()).unwrap_or(u64::MAX),
+            connection: self.connection,
+            by: self.by.as_deref(),
             request: &self.request,
         };
         serde_json::to_vec(&out)
@@ -152,6 +166,8 @@ impl Ask {
             program: envelope.program,
             id: envelope.id,
             deadline: Duration::from_millis(envelope.deadline_ms).min(DEADLINE_MAX),
+            connection: envelope.connection,
+            by: envelope.by,
             request,
         };
         Ok((ask, blake3::hash(envelope.request.get().as_bytes())))
@@ -217,6 +233,8 @@ mod tests {
             program: "0.9.0".to_owned(),
             id: Uuid::from_u128(7),
             deadline: Duration::from_secs(3),
+            connection: None,
+            by: None,
             request: AdminRequest::Status(StatusRequest::default()),
         }
     }

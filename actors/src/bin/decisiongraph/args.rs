@@ -156,6 +156,7 @@ pub enum Command {
     Cordon(commands::cluster::Cordon),
     Uncordon(commands::cluster::Uncordon),
     Forget(commands::cluster::Forget),
+    Changes(commands::changes::Changes),
     Drain(commands::cluster::Drain),
     Node(commands::node::Node),
     Completions(commands::completions::Completions),

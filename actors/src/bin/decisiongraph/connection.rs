@@ -10,7 +10,7 @@ use decisiongraph_actors::admin::rpc::{
     CLUSTER_NAME, Client, NodeAddress, SOCKET_NAME, Secret, Target, Tls, TlsFiles, loopback,
 };
 use decisiongraph_actors::admin::{
-    AdminError, AdminReply, AdminRequest, Command, ScopeFilter, answer, has_ended, no_node,
+    AdminError, AdminReply, AdminRequest, Asker, Command, ScopeFilter, answer, has_ended, no_node,
 };
 use decisiongraph_actors::data_dir;
 use decisiongraph_actors::engine::{Control, Engine};
@@ -68,7 +68,7 @@ impl Connection {
     /// Asks for anything but a job.
     pub async fn ask(&self, request: AdminRequest) -> Result<AdminReply, AdminError> {
         match self {
-            Connection::InProcess(engine) => answer(engine, request, &Control::default()).await,
+            Connection::InProcess(engine) => answer(engine, &Asker::here(me()), request, &Control::default()).await,
             Connection::Node(node) => node.ask(request).await,
         }
     }
@@ -76,7 +76,7 @@ impl Connection {
     /// Runs a job to its end.
     pub async fn job(&self, request: AdminRequest, control: &Control) -> Result<AdminReply, AdminError> {
         match self {
-            Connection::InProcess(engine) => answer(engine, request, control).await,
+            Connection::InProcess(engine) => answer(engine, &Asker::here(me()), request, control).await,
             Connection::Node(node) => node.follow(request, control).await,
         }
     }
@@ -139,6 +139,7 @@ impl Node {
                 Err(_) => None,
             },
         };
+        let client = client.map(|client| client.asking_for(me()));
         Ok(client.map(|client| Node { client, timeout, ids: RequestIds::new(globals.request_id) }))
     }
 
@@ -174,7 +175,14 @@ impl Node {
                 sender.send_replace(Some(progress));
             }
             if control.cancel.is_requested() && !std::mem::replace(&mut cancel_passed_on, true) {
-                match self.ask(AdminRequest::CancelRun { run_id: run.run_id, of: ScopeFilter::default() }).await {
+                match self
+                    .ask(AdminRequest::CancelRun {
+                        run_id: run.run_id,
+                        reason: Some("the command that followed it was interrupted".to_owned()),
+                        of: ScopeFilter::default(),
+                    })
+                    .await
+                {
                     // It has ended meanwhile.
                     Err(error) if error.category == Category::Conflict => {}
                     done => drop(done.map_err(lost)?),
@@ -184,6 +192,16 @@ impl Node {
             reply = self.ask(look).await.map_err(lost)?;
         }
     }
+}
+
+/// The name that this user is known by on this machine, such as `ada@laptop`.
+fn me() -> Option<String> {
+    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).ok().filter(|user| !user.is_empty())?;
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    Some(match host.trim() {
+        "" => user,
+        host => format!("{user}@{host}"),
+    })
 }
 
 fn secret(globals: &Globals) -> Result<Secret, AdminError> {

@@ -10,8 +10,8 @@ use crate::output::{digest_short, number};
 use crate::page::Page;
 use crate::session::{Access, Location};
 use decisiongraph_actors::admin::{
-    AdminError, AdminReply, AdminRequest, AppendReply, AppendRequest, ExitCode, JobRequest, ReadRequest, TraceRequest,
-    answer,
+    AdminError, AdminReply, AdminRequest, AppendReply, AppendRequest, Asker, ExitCode, JobRequest, ReadRequest,
+    TraceRequest, answer,
 };
 use decisiongraph_actors::engine::report::RunReport;
 use decisiongraph_actors::engine::{Control, Engine};
@@ -262,7 +262,7 @@ impl Tour<'_> {
     }
 
     async fn ask(&self, request: AdminRequest) -> Result<AdminReply, AdminError> {
-        answer(&self.engine, request, &Control::default()).await
+        answer(&self.engine, &Asker::here(None), request, &Control::default()).await
     }
 
     async fn job(&self, request: AdminRequest) -> Result<RunReport, AdminError> {

@@ -1,6 +1,7 @@
 //! `cluster`, `cordon`, `uncordon`, `drain` and `forget`: the nodes, and what an operator wants of one.
 
-use super::{Context, steer, unexpected};
+use super::steer::Because;
+use super::{Context, unexpected};
 use crate::output::{duration, number, or_dash};
 use crate::page::Page;
 use clap::Args;
@@ -36,7 +37,7 @@ pub struct Cordon {
 impl Cordon {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
         let Cordon { name, reason } = self;
-        print(context, AdminRequest::Cordon { node: name, draining: false, reason, by: steer::me() }).await
+        print(context, AdminRequest::Cordon { node: name, draining: false, reason }).await
     }
 }
 
@@ -58,7 +59,7 @@ pub struct Drain {
 impl Drain {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
         let Drain { name, reason } = self;
-        print(context, AdminRequest::Cordon { node: name, draining: true, reason, by: steer::me() }).await
+        print(context, AdminRequest::Cordon { node: name, draining: true, reason }).await
     }
 }
 
@@ -69,11 +70,13 @@ pub struct Uncordon {
     /// The node's name, from `decisiongraph cluster`
     #[arg(value_name = "NODE")]
     name: String,
+    #[command(flatten)]
+    because: Because,
 }
 
 impl Uncordon {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
-        print(context, AdminRequest::Uncordon { node: self.name }).await
+        print(context, AdminRequest::Uncordon { node: self.name, reason: self.because.reason }).await
     }
 }
 
@@ -87,11 +90,13 @@ pub struct Forget {
     /// The node's name, from `decisiongraph cluster`
     #[arg(value_name = "NODE")]
     name: String,
+    #[command(flatten)]
+    because: Because,
 }
 
 impl Forget {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
-        print(context, AdminRequest::Forget { node: self.name }).await
+        print(context, AdminRequest::Forget { node: self.name, reason: self.because.reason }).await
     }
 }
 

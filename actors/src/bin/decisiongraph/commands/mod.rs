@@ -3,6 +3,7 @@
 pub mod append;
 pub mod backup;
 pub mod catch_up;
+pub mod changes;
 pub mod cluster;
 pub mod completions;
 pub mod demo;
@@ -92,6 +93,7 @@ pub async fn run(cli: Cli, output: Output) -> Result<ExitCode, AdminError> {
         Command::Cordon(command) => command.run(&context).await,
         Command::Uncordon(command) => command.run(&context).await,
         Command::Forget(command) => command.run(&context).await,
+        Command::Changes(command) => command.run(&context).await,
         Command::Drain(command) => command.run(&context).await,
         Command::Node(command) => command.run(&context).await,
         Command::Completions(command) => command.run(&context),

@@ -23,7 +23,7 @@ use serde_json::json;
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Beyond `drain_ms`: for what comes after the workers (jobs, the hand-over of the lease).
 const DRAIN_MARGIN: Duration = Duration::from_secs(5);
@@ -262,9 +262,13 @@ async fn keep_telling(watch: Arc<NodeWatch>, every: Duration) {
 /// Stops the tree in order, within its deadline.
 async fn drain(node: &Running, longest: Duration) -> ExitCode {
     notify::tell(notify::STOPPING);
-    let deadline = longest + DRAIN_MARGIN;
+    let (deadline, asked) = (longest + DRAIN_MARGIN, Instant::now());
+    tracing::info!("told to stop by a signal: drains, for at most {deadline:?}");
     match tokio::time::timeout(deadline, node.stop()).await {
-        Ok(_) => ExitCode::OK,
+        Ok(_) => {
+            tracing::info!("drained in {:.1?}", asked.elapsed());
+            ExitCode::OK
+        }
         Err(_) => {
             tracing::warn!(
                 "not drained within {deadline:?}: the rest is left behind; what it holds is free when the lease is over"

@@ -1,11 +1,12 @@
 //! `rebuild`: a new generation from the log's origin, then an atomic flip.
 
+use super::steer::Because;
 use super::tenants::AllTenants;
 use super::{Context, unexpected, verify};
 use crate::output::{bytes, duration, number, or_dash};
 use crate::page::Page;
 use clap::Args;
-use decisiongraph_actors::admin::{AdminError, AdminReply, AdminRequest, ExitCode, RebuildCheckReply};
+use decisiongraph_actors::admin::{AdminError, AdminReply, AdminRequest, ExitCode, JobRequest, RebuildCheckReply};
 
 /// Build the rows anew from the log, beside the live ones, and flip to them
 ///
@@ -27,11 +28,14 @@ pub struct Rebuild {
     detach: bool,
     #[command(flatten)]
     all: AllTenants,
+    #[command(flatten)]
+    because: Because,
 }
 
 impl Rebuild {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
-        let request = |tenant| verify::request(context, tenant, self.detach);
+        let reason = self.because.reason;
+        let request = |tenant| JobRequest { reason: reason.clone(), ..verify::request(context, tenant, self.detach) };
         if self.dry_run {
             return context.job_over(self.all, self.detach, |tenant| AdminRequest::Verify(request(tenant))).await;
         }

@@ -1,5 +1,6 @@
 //! `runs`, `run`, `run resume` and `cancel`: jobs.
 
+use super::steer::Because;
 use super::{Context, failures, job_text, status, unexpected};
 use crate::output::{number, or_dash};
 use crate::page::Page;
@@ -91,13 +92,16 @@ enum RunAction {
         /// Print the job and return: the node goes on with it by itself
         #[arg(long)]
         detach: bool,
+        #[command(flatten)]
+        because: Because,
     },
 }
 
 impl RunArgs {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
-        if let Some(RunAction::Resume { run_id, detach }) = self.action {
-            return context.job(AdminRequest::ResumeRun { run_id, of: status::filter(context) }, detach).await;
+        if let Some(RunAction::Resume { run_id, detach, because }) = self.action {
+            let request = AdminRequest::ResumeRun { run_id, reason: because.reason, of: status::filter(context) };
+            return context.job(request, detach).await;
         }
         let run_id = self.run_id.ok_or_else(unexpected)?;
         let reply = context.ask(AdminRequest::Run { run_id, of: status::filter(context) }).await?;
@@ -112,11 +116,14 @@ pub struct Cancel {
     /// Its id, from `decisiongraph runs`
     #[arg(value_name = "ID")]
     run_id: Uuid,
+    #[command(flatten)]
+    because: Because,
 }
 
 impl Cancel {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
-        let request = AdminRequest::CancelRun { run_id: self.run_id, of: status::filter(context) };
+        let Cancel { run_id, because } = self;
+        let request = AdminRequest::CancelRun { run_id, reason: because.reason, of: status::filter(context) };
         let reply = context.ask(request).await?;
         print(context, &reply)
     }

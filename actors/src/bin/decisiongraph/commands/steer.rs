@@ -28,23 +28,34 @@ impl Pause {
             tenant,
             projection: context.globals.projection(),
             reason: self.reason.clone(),
-            by: me(),
         };
         steer(context, self.all, make).await
     }
 }
 
+/// The flag of changes that may have a reason.
+#[derive(Args, Clone)]
+pub struct Because {
+    /// Why, for whoever reads `decisiongraph changes` later
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+}
+
 /// Go on with what `pause` stopped
 #[derive(Args)]
-#[command(after_help = "Example:\n  decisiongraph resume --projection trace_summary")]
+#[command(after_help = "Example:\n  decisiongraph resume --projection trace_summary --reason \"mapping mended\"")]
 pub struct Resume {
+    #[command(flatten)]
+    because: Because,
     #[command(flatten)]
     all: AllTenants,
 }
 
 impl Resume {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
-        let make = |tenant| AdminRequest::Resume { tenant, projection: context.globals.projection() };
+        let Because { reason } = self.because;
+        let make =
+            |tenant| AdminRequest::Resume { tenant, projection: context.globals.projection(), reason: reason.clone() };
         steer(context, self.all, make).await
     }
 }
@@ -56,24 +67,18 @@ impl Resume {
 #[command(after_help = "Example:\n  decisiongraph retry --tenant acme --projection trace_summary")]
 pub struct Retry {
     #[command(flatten)]
+    because: Because,
+    #[command(flatten)]
     all: AllTenants,
 }
 
 impl Retry {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
-        let make = |tenant| AdminRequest::Retry { tenant, projection: context.globals.projection() };
+        let Because { reason } = self.because;
+        let make =
+            |tenant| AdminRequest::Retry { tenant, projection: context.globals.projection(), reason: reason.clone() };
         context.job_over(self.all, false, make).await
     }
-}
-
-/// Who asks, as this machine knows them.
-pub fn me() -> Option<String> {
-    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).ok().filter(|user| !user.is_empty())?;
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    Some(match host.trim() {
-        "" => user,
-        host => format!("{user}@{host}"),
-    })
 }
 
 /// Of the tenant that is meant, or of all of them.
@@ -134,7 +139,7 @@ pub struct Skip {
     #[arg(long, value_name = "TEXT", required_unless_present = "revoke")]
     reason: Option<String>,
     /// End the skip; rows that were written past the event stay until a rebuild
-    #[arg(long, conflicts_with = "reason")]
+    #[arg(long)]
     revoke: bool,
 }
 
@@ -142,7 +147,7 @@ impl Skip {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
         let reason = self.reason.unwrap_or_default();
         let (failure_id, revoke, of) = (self.failure_id, self.revoke, status::filter(context));
-        let request = AdminRequest::Skip { failure_id, reason, revoke, by: me(), of };
+        let request = AdminRequest::Skip { failure_id, reason, revoke, of };
         let reply = context.ask(request).await?;
         let AdminReply::Skipped(skip) = &reply else { return Err(unexpected()) };
         context.output.reply(&reply, || skip_text(skip))?;

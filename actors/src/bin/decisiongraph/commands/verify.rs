@@ -36,5 +36,6 @@ pub fn request(context: &Context, tenant: Option<TenantId>, detach: bool) -> Job
         run_id: context.globals.request_id,
         detach,
         passed_on: false,
+        reason: None,
     }
 }

@@ -1,0 +1,103 @@
+//! Who asks: the name that they give, and how the connection proves who they are.
+//!
+//! *Guarantees.* What is recorded of an asker names the proof beside the name, so nobody passes for somebody else.
+
+use super::AdminError;
+use decisiongraph_projections::Category;
+use std::fmt;
+
+/// Longest name that an asker gives, in bytes.
+const BY_BYTES_MAX: usize = 200;
+/// Longest reason, in bytes.
+const REASON_BYTES_MAX: usize = 2_000;
+/// Longest subject of a certificate that is recorded, in bytes.
+const SUBJECT_BYTES_MAX: usize = 200;
+
+/// How the connection proves who uses it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Proof {
+    /// A process of this machine that runs under this user id, as the kernel says.
+    User(u32),
+    /// The holder of the certificate with this subject.
+    Certificate(String),
+    /// Somebody who knows the secret, from this address.
+    Secret(String),
+    /// Nothing: the program is of a version that does not name its connection.
+    None,
+}
+
+impl Proof {
+    /// The holder of the certificate with this subject, shortened where it is long.
+    pub fn certificate(subject: &str) -> Proof {
+        let end = (0..=subject.len().min(SUBJECT_BYTES_MAX)).rev().find(|end| subject.is_char_boundary(*end));
+        Proof::Certificate(subject[..end.unwrap_or(0)].chars().filter(|c| !c.is_control()).collect())
+    }
+}
+
+impl fmt::Display for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Proof::User(uid) => write!(f, "uid {uid}"),
+            Proof::Certificate(subject) => write!(f, "certificate {subject}"),
+            Proof::Secret(address) => write!(f, "secret, from {address}"),
+            Proof::None => f.write_str("an older program"),
+        }
+    }
+}
+
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asker {
+    /// The name that the asking program gives, such as `ada@laptop`. Nothing of it is proven.
+    pub by: Option<String>,
+    /// How the connection proves who uses it.
+    pub proof: Proof,
+}
+
+impl Asker {
+    /// The user of this very process, who calls themselves so.
+    pub fn here(by: Option<String>) -> Asker {
+        Asker { by, proof: Proof::User(rustix::process::getuid().as_raw()) }
+    }
+
+    /// Name and proof, as they are recorded: `ada@laptop by uid 1000`. `invalid_argument` when the name does not fit on a line.
+    pub fn name(&self) -> Result<String, AdminError> {
+        let Some(by) = &self.by else { return Ok(self.proof.to_string()) };
+        if by.is_empty() || by.len() > BY_BYTES_MAX || by.chars().any(char::is_control) {
+            return Err(AdminError::new(
+                Category::InvalidArgument,
+                format!("who asks has 1 to {BY_BYTES_MAX} bytes, on one line"),
+            ));
+        }
+        Ok(format!("{by} by {}", self.proof))
+    }
+}
+
+/// `invalid_argument` when this is no reason that the next person can read.
+pub(super) fn check_reason(reason: &str) -> Result<(), AdminError> {
+    if !reason.trim().is_empty() && reason.len() <= REASON_BYTES_MAX && !reason.contains('\0') {
+        return Ok(());
+    }
+    Err(AdminError::new(
+        Category::InvalidArgument,
+        format!("a reason has 1 to {REASON_BYTES_MAX} bytes: it is what the next person will read"),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_never_stands_without_its_proof() {
+        let named = |by: Option<&str>, proof| Asker { by: by.map(str::to_owned), proof }.name();
+        assert_eq!(named(Some("ada@vm"), Proof::User(7)).expect("fits"), "ada@vm by uid 7");
+        assert_eq!(named(None, Proof::certificate("CN=node-1")).expect("fits"), "certificate CN=node-1");
+        assert_eq!(named(None, Proof::certificate("CN=a\n b")).expect("fits"), "certificate CN=a b");
+        let long = named(None, Proof::certificate(&"ü".repeat(SUBJECT_BYTES_MAX))).expect("fits");
+        assert!(long.len() <= "certificate ".len() + SUBJECT_BYTES_MAX);
+        for by in ["", "a\nb", &"x".repeat(BY_BYTES_MAX + 1)] {
+            assert_eq!(named(Some(by), Proof::None).expect_err("refused").category, Category::InvalidArgument);
+        }
+    }
+}
