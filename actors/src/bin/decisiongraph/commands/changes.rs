@@ -31,7 +31,7 @@ impl Changes {
         let AdminReply::Changes(changes) = &reply else { return Err(unexpected()) };
         context.output.reply(&reply, || {
             let mut page = Page::default();
-            let headings = ["#", "at", "what", "about", "by", "through", "reason", "outcome"];
+            let headings = ["#change", "at", "what", "about", "by", "through", "reason", "outcome"];
             page.table(&headings, changes.changes.iter().map(row).collect());
             if let (true, Some(last)) = (changes.more, changes.changes.last()) {
                 let next = match &tenant {
