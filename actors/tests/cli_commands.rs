@@ -481,7 +481,7 @@ fn an_interrupted_job_ends_between_batches_and_goes_on_under_its_id() {
     let lines: Vec<String> = (0..1_000).flat_map(|i| trace(&format!("t{i}"))).collect();
     let cli = Cli::new();
     assert_eq!(cli.pipe(&["import", "-"], lines.join("\n").as_bytes()).code, 0);
-    let child = cli
+    let mut child = cli
         .command(&["catch-up", "--batch-size", "1", "--json"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -492,7 +492,7 @@ fn an_interrupted_job_ends_between_batches_and_goes_on_under_its_id() {
         let runs = cli.json(&["runs", "--open"]);
         match runs["runs"].get(0) {
             Some(run) if run["events"].as_i64() > Some(0) => break run["run_id"].as_str().expect("text").to_owned(),
-            _ => std::thread::yield_now(),
+            _ => assert!(child.try_wait().expect("asks").is_none(), "it ended before anything of it was counted"),
         }
     };
     assert_eq!(cli.json(&["status"])["scopes"][0]["state"], "working");
