@@ -1,8 +1,9 @@
-//! Who asks: the name that they give, and how the connection proves who they are.
+//! The asker of a request: the name that they give, and how the connection proves who they are.
 //!
 //! *Guarantees.* What is recorded of an asker names the proof beside the name, so nobody passes for somebody else.
 
 use super::AdminError;
+use super::changes::on_a_line;
 use decisiongraph_projections::Category;
 use std::fmt;
 
@@ -29,8 +30,7 @@ pub enum Proof {
 impl Proof {
     /// The holder of the certificate with this subject, shortened where it is long.
     pub fn certificate(subject: &str) -> Proof {
-        let end = (0..=subject.len().min(SUBJECT_BYTES_MAX)).rev().find(|end| subject.is_char_boundary(*end));
-        Proof::Certificate(subject[..end.unwrap_or(0)].chars().filter(|c| !c.is_control()).collect())
+        Proof::Certificate(on_a_line(subject, SUBJECT_BYTES_MAX))
     }
 }
 
@@ -45,7 +45,7 @@ impl fmt::Display for Proof {
     }
 }
 
-/// Who asks.
+/// Somebody who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asker {
     /// The name that the asking program gives, such as `ada@laptop`. Nothing of it is proven.
@@ -60,7 +60,8 @@ impl Asker {
         Asker { by, proof: Proof::User(rustix::process::getuid().as_raw()) }
     }
 
-    /// Name and proof, as they are recorded: `ada@laptop by uid 1000`. `invalid_argument` when the name does not fit on a line.
+    /// Name and proof, as they are recorded: `ada@laptop by uid 1000`. `invalid_argument` when the name does not fit on
+    /// a line.
     pub fn name(&self) -> Result<String, AdminError> {
         let Some(by) = &self.by else { return Ok(self.proof.to_string()) };
         if by.is_empty() || by.len() > BY_BYTES_MAX || by.chars().any(char::is_control) {

@@ -1,7 +1,7 @@
 //! The record of what operators ask for: who, when, why, and what came of it.
 //!
-//! *Guarantees.* A change is noted before it is carried out, and not carried out when it cannot be noted. The process that carries it out
-//! logs it, too.
+//! *Guarantees.* A change is noted before it is carried out, and not carried out when it cannot be noted. The process
+//! that carries it out logs it, too.
 //!
 //! *Never here:* what is done by itself or on a schedule (catch-ups, verifies), appends, and whatever only looks.
 
@@ -20,8 +20,11 @@ use uuid::Uuid;
 const CHANGES_MAX: i64 = 10_000;
 /// Longest outcome that is noted, in bytes.
 const OUTCOME_BYTES_MAX: usize = 2_000;
+/// Longest name of a projection, failure, run or node that is noted, in bytes. No longer one is of anything.
+const NAME_BYTES_MAX: usize = 300;
 
-/// What this request, asked under this id, changes because an operator wants it; none when it is of no such kind.
+/// The change that this request, asked under this id, makes because an operator wants it; none when it is of no such
+/// kind.
 pub(crate) fn change_of(request: &AdminRequest, id: Uuid) -> Option<NewChange> {
     let about_scope =
         |what: &str, tenant: &Option<TenantId>, projection: &Option<String>, reason: &Option<String>| NewChange {
@@ -78,7 +81,14 @@ pub(crate) async fn recorded(
         check_reason(&change.reason)?;
     }
     let store = &**engine.store();
-    let change = NewChange { by: by.to_owned(), through: engine.owner().node.clone(), ..change };
+    let name = |text: String| on_a_line(&text, NAME_BYTES_MAX);
+    let change = NewChange {
+        by: by.to_owned(),
+        through: engine.owner().node.clone(),
+        projection: change.projection.map(name),
+        subject: change.subject.map(name),
+        ..change
+    };
     let change_id = store.note_change(&change).await?;
     let done = work.await;
     let outcome = outcome_of(&done);
@@ -100,17 +110,21 @@ pub(crate) async fn recorded(
 }
 
 fn outcome_of(done: &Result<AdminReply, AdminError>) -> String {
-    let mut outcome = match done {
+    let outcome = match done {
         Ok(AdminReply::Watch(watch)) if !has_ended(watch.run.state) => "begun".to_owned(),
         Ok(_) => "done".to_owned(),
         Err(error) => format!("{}: {}", error.category, error.message),
     };
-    let end = (0..=outcome.len().min(OUTCOME_BYTES_MAX)).rev().find(|end| outcome.is_char_boundary(*end));
-    outcome.truncate(end.unwrap_or(0));
-    outcome
+    on_a_line(&outcome, OUTCOME_BYTES_MAX)
 }
 
-/// What operators asked for, latest first.
+/// The beginning of a text that somebody sent, without control characters.
+pub(super) fn on_a_line(text: &str, bytes_max: usize) -> String {
+    let end = (0..=text.len().min(bytes_max)).rev().find(|end| text.is_char_boundary(*end));
+    text[..end.unwrap_or(0)].chars().filter(|c| !c.is_control()).collect()
+}
+
+/// The changes that operators asked for, latest first.
 pub(super) async fn changes(store: &dyn Store, request: ChangesRequest) -> Result<ChangesReply, AdminError> {
     let ChangesRequest { tenant, before, limit } = request;
     if !(1..=CHANGES_MAX).contains(&limit) {
@@ -118,4 +132,16 @@ pub(super) async fn changes(store: &dyn Store, request: ChangesRequest) -> Resul
     }
     let Paged { items: changes, more } = store.view().await?.changes(tenant.as_ref(), before, limit as usize).await?;
     Ok(ChangesReply { changes, more })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_that_is_noted_is_bounded_and_on_a_line() {
+        assert_eq!(on_a_line("a\nb\0c", 9), "abc");
+        assert_eq!(on_a_line(&"ü".repeat(200), NAME_BYTES_MAX).len(), NAME_BYTES_MAX);
+        assert_eq!(on_a_line("üü", 3), "ü");
+    }
 }
