@@ -1,5 +1,6 @@
-//! Promises about memory, on a real node, measured on its process, and on the engine: whatever strangers send, the log holds and operators
-//! ask, a node stays below `memory_max`; what does not fit is named, and no other tenant waits for it.
+//! Promises about memory, on a real node, measured on its process, and on the engine: whatever strangers send, the log
+//! holds and operators ask, a node stays below `memory_max`; what does not fit is named, and no other tenant waits for
+//! it.
 
 mod cli_support;
 mod support;
@@ -244,7 +245,8 @@ async fn a_trace_of_which_too_much_must_be_known_stops_by_name_and_goes_on_with_
     }
 }
 
-/// Ids that are longer than an append takes since they have a limit, in every place that has one, as an older program has stored them.
+/// Ids that are longer than an append takes since they have a limit, in every place that has one, as an older program
+/// has stored them.
 #[tokio::test(flavor = "multi_thread")]
 async fn ids_longer_than_an_append_takes_that_were_stored_before_are_read_applied_and_rebuilt() {
     let long = |text: &str| format!("{text}{}", "x".repeat(100_000));

@@ -1,8 +1,9 @@
-//! Whatever dies, in whatever order: sessions, backends and postmasters of the database, the database itself in favour of a replica that
-//! lacks the last events, nodes, and actors inside of them. Writers go on all the time, some of them slowly, and jobs run in between.
+//! Whatever dies, in whatever order: sessions, backends and postmasters of the database, the database itself in favour
+//! of a replica that lacks the last events, nodes, and actors inside of them. Writers go on all the time, some of them
+//! slowly, and jobs run in between.
 //!
-//! The schedule follows a seed (`SEED`), which is printed, and has as many faults as `FAULTS` says. At the end each event that was ever acknowledged is in the log once and
-//! applied once.
+//! The schedule follows a seed (`SEED`), which is printed, and has as many faults as `FAULTS` says. At the end each
+//! event that was ever acknowledged is in the log once and applied once.
 
 mod fleet_support;
 mod node_support;
@@ -133,7 +134,8 @@ impl Arena {
         let url = primary.url_of(&database);
         let observer = Observer::of(&url);
         for sql in [
-            // A replica that was away for a moment finds what it missed; what was drawn is not written before somebody commits.
+            // A replica that was away for a moment finds what it missed; what was drawn is not written before somebody
+            // commits.
             "ALTER SYSTEM SET wal_keep_size = '128MB'",
             "ALTER SYSTEM SET wal_writer_delay = '10s'",
             "SELECT pg_reload_conf()",
@@ -354,7 +356,8 @@ impl Arena {
     }
 }
 
-/// Chunks of each writer in the log, up to the first that is not there: one that was under way may have come before those that were lost.
+/// Chunks of each writer in the log, up to the first that is not there: one that was under way may have come before
+/// those that were lost.
 async fn chunks_in(observer: &Observer) -> Found {
     let sql = "WITH chunk AS (SELECT tenant_id, number / $1 AS writer, number % $1 / 2 AS place
                                 FROM (SELECT tenant_id, substr(trace_id, 6)::bigint AS number
@@ -399,7 +402,8 @@ impl Writers {
     }
 }
 
-/// Appends chunk after chunk. When the end of the log was lost, it goes back to what is there; what is there already is a repeat.
+/// Appends chunk after chunk. When the end of the log was lost, it goes back to what is there; what is there already is
+/// a repeat.
 async fn write(
     store: Arc<dyn Store>,
     tenant: TenantId,

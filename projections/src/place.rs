@@ -1,6 +1,7 @@
 //! Where in a JSON value something is, as messages tell it: `payload.items[3].price`.
 //!
-//! *Guarantees.* A path is short, and nothing is written on the way to a value: a key may be as long as its event, and a list as wide.
+//! *Guarantees.* A path is short, and nothing is written on the way to a value: a key may be as long as its event, and
+//! a list as wide.
 
 use crate::canonical_json::Json;
 

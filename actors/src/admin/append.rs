@@ -20,9 +20,9 @@ use decisiongraph_store::{AppendMode, Store, Verdict};
 /// A line that is ready to be stored, or is not.
 #[derive(Debug)]
 pub struct Checked {
-    /// Its number.
+    /// The number of the line, from 1.
     pub line: u64,
-    /// Whose it is.
+    /// The tenant that it is of.
     pub tenant: TenantId,
     /// The event, or why it is none.
     pub event: Result<Admitted, Refusal>,

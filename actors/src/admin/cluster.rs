@@ -110,7 +110,7 @@ pub(super) fn out_of_service(members: Vec<Member>) -> Vec<MemberStatus> {
     members.into_iter().map(status).filter(|member| member.state != MemberState::Active).collect()
 }
 
-/// Why a node takes no tenants, and what ends that. Every node finds the same of every other.
+/// The reason why a node takes no tenants, and the step that ends it. Every node finds the same of every other.
 pub(super) fn missing(member: &MemberStatus) -> Finding {
     let (message, next) = match &member.cordon {
         Some(cordon) if member.state != MemberState::Dead => (

@@ -1,7 +1,7 @@
 //! What is told of many scopes: a page of them, and groups of those that stand for the same reason.
 //!
-//! *Guarantees.* What is told is bounded, whatever the number of scopes; what is left out is counted. Only of a scope that is told is it
-//! counted how far it is behind.
+//! *Guarantees.* What is told is bounded, whatever the number of scopes; what is left out is counted. Only of a scope
+//! that is told is it counted how far it is behind.
 
 use super::AdminError;
 use super::reply::{ScopeState, ScopeStatus, StatusReply, StatusSummary};
@@ -70,8 +70,8 @@ pub(crate) fn groups<'s>(scopes: impl Iterator<Item = &'s ScopeStatus>) -> Vec<G
     groups
 }
 
-/// Counts how far those scopes are behind that are told: the first ones of each group, and of all that are not current (or `all`) as
-/// many as a page has. Of all others, only the age of the lag is found.
+/// Counts how far those scopes are behind that are told: the first ones of each group, and of all that are not current
+/// (or `all`) as many as a page has. Of all others, only the age of the lag is found.
 pub(crate) async fn measure(store: &dyn Store, status: &mut StatusReply, all: bool) -> Result<(), AdminError> {
     let mut seen: BTreeMap<Reason, usize> = BTreeMap::new();
     let mut told = 0;

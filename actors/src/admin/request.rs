@@ -482,7 +482,7 @@ pub struct ListRequest {
     pub skips: bool,
 }
 
-/// What operators asked for, latest first.
+/// A page of the changes that operators asked for, latest first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChangesRequest {
     /// About this tenant's log; about any, and about none, when none.

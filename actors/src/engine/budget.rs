@@ -1,18 +1,21 @@
-//! The memory of the process as one budget in four parts: whoever reads pages, folds them or answers with them holds a share of a part
-//! meanwhile.
+//! The memory of the process as one budget in four parts: whoever reads pages, folds them or answers with them holds a
+//! share of a part meanwhile.
 //!
-//! *Guarantees.* The parts and what is left out of them make up `memory_max`. Shares of a part are given in the order in which they were
-//! asked for, and nobody waits for one while holding another: nobody waits for ever. A share is never larger than its part, so a lone
-//! reader always gets on. Readers and requests never wait for each other, because their parts differ.
+//! *Guarantees.* The parts and what is left out of them make up `memory_max`. Shares of a part are given in the order
+//! in which they were asked for, and nobody waits for one while holding another: nobody waits for ever. A share is
+//! never larger than its part, so a lone reader always gets on. Readers and requests never wait for each other, because
+//! their parts differ.
 //!
 //! *Never here:* measuring. A share is an estimate: the bytes that are read, times a cost that was measured once.
 //!
 //! # How the costs were measured
 //!
-//! The peak of the process (`VmHWM` in /proc/PID/status) less that of an idle one (35 MB, 28 of them the program's own file), on both
-//! stores, with logs of 120 MB: events of 1 MB of payload, events of 4 MB, and events with ids and titles of 4,000 bytes, which rows
-//! repeat. Each log was applied with pages of 16 MiB and of 4 MiB; the difference of both peaks, divided by the difference of the
-//! pages, is the cost per byte of a page. The costs below are the largest that were seen, rounded up.
+//! The peak of the process (`VmHWM` in /proc/PID/status) less that of an idle one (35 MB, 28 of them the program's own
+//! file), on both stores, with logs of 120 MB: events of 1 MB of payload, events of 4 MB, and events with ids and
+//! titles of 4,000 bytes, which rows repeat. Each log was applied with pages of 16 MiB and of 4 MiB; the difference of
+//! both peaks, divided by the difference of the pages, is the cost per byte of a page. The costs of a batch and a job
+//! are the largest that were seen, rounded up. Those of a read and of an ask are of single runs, the peak divided by
+//! the bytes.
 
 use super::EngineConfig;
 use decisiongraph_store::PageLimit;
@@ -32,14 +35,16 @@ const KEPT_PARTS: u64 = 2;
 const CACHE_PARTS: u64 = 2;
 /// One of so many parts of the work is the most that one batch or job begins with.
 const BATCH_PART: usize = 4;
-/// Bytes of memory per byte of a page, while one projection folds and commits it: the driver's copy, the events, as many bytes of prior
-/// rows, rows that repeat ids, and the statement that writes them.
+/// Bytes of memory per byte of a page, while one projection folds and commits it: the driver's copy, the events, as
+/// many bytes of prior rows, rows that repeat ids, and the statement that writes them.
 const BATCH_COST: usize = 8;
 /// The same for a job: three projections share a page, and two more pages are read ahead.
 const JOB_COST: usize = 3 * BATCH_COST + 4;
-/// Bytes of memory per byte of a read, while it is answered: rows, records, and the answer's JSON, which may double every byte.
+/// Bytes of memory per byte of a read, while it is answered: rows, records, and the answer's JSON, which may double
+/// every byte.
 pub const READ_COST: usize = 5;
-/// Bytes of memory per byte of a large request, while it is worked on: its lines, their events, and the statement that stores them.
+/// Bytes of memory per byte of a large request, while it is worked on: its lines, their events, and the statement that
+/// stores them.
 pub const ASK_COST: usize = 4;
 /// The largest event of a read, in bytes, whatever the memory: an answer has to hold it.
 const READ_EVENT_BYTES_MAX: usize = 16 * 1024 * 1024;

@@ -27,8 +27,8 @@ fn allowed(root: &Path) -> Option<u64> {
     groups.lines().filter_map(|line| limit_of(root, line)).chain(machine).min()
 }
 
-/// The least limit of a control group and those around it: `ID:CONTROLLERS:PATH` of /proc/self/cgroup. In a container the path may be
-/// one of the machine's, so the mount's own limit counts too.
+/// The least limit of a control group and those around it: `ID:CONTROLLERS:PATH` of /proc/self/cgroup. In a container
+/// the path may be one of the machine's, so the mount's own limit counts too.
 fn limit_of(root: &Path, group: &str) -> Option<u64> {
     let (_, rest) = group.split_once(':')?;
     let (controllers, path) = rest.split_once(':')?;

@@ -1,4 +1,5 @@
-//! Ten thousand scopes that fail, or wait for one appender: what is told stays short, is told soon, and says what it leaves out.
+//! Ten thousand scopes that fail, or wait for one appender: what is told stays short, is told soon, and says what it
+//! leaves out.
 
 use super::cli_support::node::wait_until;
 use super::cli_support::{Cli, Ended, started};

@@ -40,8 +40,8 @@ pub async fn life(observer: &Observer) -> Option<i32> {
     observer.rows(sql, &[]).await?.first().map(|row| row.get(0))
 }
 
-/// Lets one backend of the server die as the kernel ends it that has no memory left, and waits until the postmaster has started all
-/// others anew. `chosen` picks one of the program's sessions.
+/// Lets one backend of the server die as the kernel ends it that has no memory left, and waits until the postmaster has
+/// started all others anew. `chosen` picks one of the program's sessions.
 pub async fn one_backend_dies(observer: &Observer, chosen: impl FnOnce(usize) -> usize) {
     let before = life(observer).await;
     let sql = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend' ORDER BY pid";

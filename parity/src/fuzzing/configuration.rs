@@ -1,4 +1,5 @@
-//! A configuration file, variables and flags: every fault is told in few words, what is in force can be read back, and no secret shows.
+//! A configuration file, variables and flags: every fault is told in few words, what is in force can be read back, and
+//! no secret shows.
 //!
 //! Lines behind the first `---` are `NAME=VALUE` of the environment, or `--flag value`.
 

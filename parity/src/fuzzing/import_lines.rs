@@ -1,4 +1,5 @@
-//! A file for an import: no panic; who is refused is told why in few words; what is accepted comes back from an export as it was.
+//! A file for an import: no panic; who is refused is told why in few words; what is accepted comes back from an export
+//! as it was.
 
 use super::{told, visible};
 use decisiongraph_actors::admin::OfferedLine;

@@ -1,7 +1,7 @@
 //! What anybody may send: bytes for the product's own functions, and what must hold whatever the bytes are.
 //!
-//! The fuzzer (`parity/fuzz`) makes the bytes up. The bytes worth keeping lie in `parity/fuzz/corpus`, and a test offers each of them to
-//! its target.
+//! The fuzzer (`parity/fuzz`) makes the bytes up. The bytes worth keeping lie in `parity/fuzz/corpus`, and a test
+//! offers each of them to its target.
 //!
 //! *Guarantees.* A target panics exactly when a promise is broken. *Never:* reaches a network or a database.
 

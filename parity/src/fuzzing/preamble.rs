@@ -1,4 +1,5 @@
-//! What a stranger says first, to a node and to a program: nobody without the secret is let in, and what is read is bounded.
+//! What a stranger says first, to a node and to a program: nobody without the secret is let in, and what is read is
+//! bounded.
 //!
 //! The first byte chooses who listens.
 

@@ -1,5 +1,5 @@
-//! A log of legal events, of whatever kind and in whatever order a producer may append them: every projection takes them all, rows and
-//! digests do not depend on the batches, and the incremental digest is that of the rows.
+//! A log of legal events, of whatever kind and in whatever order a producer may append them: every projection takes
+//! them all, rows and digests do not depend on the batches, and the incremental digest is that of the rows.
 //!
 //! The first byte is the size of a batch; each four behind it make an event up.
 
@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 
 /// Events of one log.
 const EVENTS_MAX: usize = 400;
-/// Ids that meet each other: equal ones, parts of one another, separators, and characters that sort differently by code point and by unit.
+/// Ids that meet each other: equal ones, parts of one another, separators, and characters that sort differently by code
+/// point and by unit.
 const IDS: [&str; 8] = ["a", "a:b", "b", "trace:a", "\u{ffee}", "\u{10000}", "a\u{301}", " \n\"\\"];
 const TRACES: usize = 5;
 

@@ -1,5 +1,5 @@
-//! What comes over a connection that is past the preamble: no panic in any actor, and no more memory than a frame may have, whatever
-//! length is announced.
+//! What comes over a connection that is past the preamble: no panic in any actor, and no more memory than a frame may
+//! have, whatever length is announced.
 //!
 //! The first byte chooses: one message for a decoder, or frames for a session, before or after the two sides have met.
 

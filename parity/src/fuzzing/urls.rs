@@ -42,7 +42,8 @@ fn shown(text: &str, opens: bool) -> Option<Vec<String>> {
     Some(shown)
 }
 
-/// The same address with another password, before its first `@` and in its parameters; none when it has none. So the driver reads it.
+/// The same address with another password, before its first `@` and in its parameters; none when it has none. So the
+/// driver reads it.
 fn with_other_password(text: &str) -> Option<String> {
     let (scheme, rest) = text.split_once("//")?;
     let (login, rest) = rest.split_once('@').map_or((None, rest), |(login, rest)| (Some(login), rest));

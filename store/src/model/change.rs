@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 pub struct NewChange {
     /// In one word, as the request is called: `pause`, `rebuild`, `cordon`.
     pub what: String,
-    /// Whose log it is about; none when it is about no log.
+    /// The tenant whose log it is about; none when it is about no log.
     pub tenant: Option<TenantId>,
     /// Which projection; all when none.
     pub projection: Option<String>,
     /// The failure, run or node that it is about; none when it is about none.
     pub subject: Option<String>,
-    /// Who asked: the name that they gave, and how they were proven.
+    /// The asker: the name that they gave, and how they were proven.
     pub by: String,
     /// The process that carries it out.
     pub through: String,
@@ -25,13 +25,14 @@ pub struct NewChange {
 /// A recorded change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
-    /// Its number, in the order in which changes were asked for.
+    /// The number of the change, in the order in which changes were asked for.
     pub change_id: i64,
-    /// When it was asked for, RFC 3339.
+    /// The time at which it was asked for, RFC 3339.
     pub at: String,
-    /// What was asked for.
+    /// The change that was asked for.
     #[serde(flatten)]
     pub asked: NewChange,
-    /// `done`, or the category of the refusal and its message; none while it is carried out, or when its process died before the end.
+    /// `done`, or the category of the refusal and its message; none while it is carried out, or when its process died
+    /// before the end.
     pub outcome: Option<String>,
 }

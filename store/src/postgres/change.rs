@@ -1,6 +1,7 @@
 //! The record of what operators asked for.
 //!
-//! *Guarantees.* A change is noted before it is carried out. What is noted is neither changed nor deleted, but for the outcome, once.
+//! *Guarantees.* A change is noted before it is carried out. What is noted is neither changed nor deleted, but for the
+//! outcome, once.
 
 use super::PostgresStore;
 use super::errors::During as _;

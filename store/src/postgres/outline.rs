@@ -1,7 +1,7 @@
 //! A statement's outline: what it does, without what it says. Literals are payloads, so they never leave this file.
 //!
-//! *Guarantees.* Strings, numbers and comments are gone, however the statement is cut off. Where it is doubtful whether a string has
-//! ended (a backslash in it), nothing behind it is shown.
+//! *Guarantees.* Strings, numbers and comments are gone, however the statement is cut off. Where it is doubtful whether
+//! a string has ended (a backslash in it), nothing behind it is shown.
 
 /// Longest outline, in characters.
 const CHARS_MAX: usize = 80;

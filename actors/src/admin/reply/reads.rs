@@ -145,7 +145,7 @@ pub struct ExportPageReply {
     pub faults: Vec<(LogSeq, String)>,
 }
 
-/// What operators asked for.
+/// The changes that operators asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChangesReply {
     /// Latest first.

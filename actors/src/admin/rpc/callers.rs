@@ -1,7 +1,7 @@
 //! The connections that are open, and how each proves who uses it.
 //!
-//! *Guarantees.* A connection's number is drawn at random by the node and told to its other end alone, so an ask that names it comes from
-//! there. Numbers of connections that ended prove nothing.
+//! *Guarantees.* A connection's number is drawn at random by the node and told to its other end alone, so an ask that
+//! names it comes from there. Numbers of connections that ended prove nothing.
 
 use crate::admin::Proof;
 use std::collections::HashMap;

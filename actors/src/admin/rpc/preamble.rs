@@ -99,8 +99,8 @@ impl Cookie {
     }
 }
 
-/// What a node opens a connection with: the cookie of its process, and the number of the connection that is being opened. The number is drawn at random
-/// for this connection; whoever names it later asks over this connection.
+/// The two things that a node opens a connection with: the cookie of its process, and the number of the connection.
+/// The number is drawn at random for this connection; an ask that names it comes over this connection.
 #[derive(Debug, Clone, Copy)]
 pub struct Opening {
     /// Of the process.
@@ -109,10 +109,10 @@ pub struct Opening {
     pub connection: Uuid,
 }
 
-/// What a client learns.
+/// The knowledge of a client that was let in.
 #[derive(Debug, Clone, Copy)]
 pub struct Introduced {
-    /// What both sides speak.
+    /// The protocol that both sides speak.
     pub protocol: u32,
     /// Of the node's process.
     pub cookie: Cookie,

@@ -1,4 +1,5 @@
-//! How the asker reached the database or node: what every command that is shown ends with, so that it goes to the same place.
+//! How the asker reached the database or node: what every command that is shown ends with, so that it goes to the same
+//! place.
 //!
 //! *Never:* shows a password. Without it a command asks for none and is refused; with it, it would stand in a history.
 

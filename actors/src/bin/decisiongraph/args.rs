@@ -77,7 +77,7 @@ pub struct Globals {
     /// Speak this version of the protocol only; of a node: this one and the one before (for tests)
     #[arg(long, global = true, value_name = "N", hide = true)]
     pub protocol_version: Option<u32>,
-    /// Whose log [default: `default`; status, health, runs, failures and skips speak of all]
+    /// Whose log [default: `default`; status, health, runs, failures, skips and changes speak of all]
     #[arg(long, global = true, value_name = "ID", value_parser = parse_tenant)]
     pub tenant: Option<TenantId>,
     /// context_graph, trace_summary, precedent_index or all [default: all]

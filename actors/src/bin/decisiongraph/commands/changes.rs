@@ -9,8 +9,9 @@ use decisiongraph_store::{Change, NewChange};
 
 /// List what operators asked for: who, when, why, and what came of it; latest first
 ///
-/// Pause, resume, retry, skip, rebuild, cancel and resumed runs, cordon, drain, uncordon and forget. Never deleted. `by` is the name that
-/// the asking program gave, and behind it what is proven: the user id at the other end of the socket, the certificate, or the secret.
+/// Pause, resume, retry, skip, rebuild, cancel and resumed runs, cordon, drain, uncordon and forget. Never deleted.
+/// `by` is the name that the asking program gave, and behind it what is proven: the user id at the other end of the
+/// socket, the certificate, or the secret.
 #[derive(Args)]
 #[command(after_help = "Example:\n  decisiongraph changes --tenant acme --limit 20")]
 pub struct Changes {

@@ -72,7 +72,8 @@ struct Told {
 }
 
 impl Context {
-    /// The same request for every tenant there is. `text` is shown of each answer; of a job only what is not as it should be.
+    /// The same request for every tenant there is. `text` is shown of each answer; of a job only what is not as it
+    /// should be.
     pub async fn over_all(
         &self,
         make: impl Fn(TenantId) -> AdminRequest,
