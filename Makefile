@@ -12,8 +12,7 @@ demo: toolchain ## projects a small decision log on the embedded store and expla
 
 test: install-postgres lint ## formatting, lints and every test, against a throw-away PostgreSQL and the embedded store
 	cargo test --workspace --no-run
-	.ci/matrix few
-	cargo run --quiet --package decisiongraph-parity -- with-postgres -- .ci/tests
+	.ci/tests
 
 matrix: toolchain ## what depends on the server, on PostgreSQL 14 to 18 from the npm registry, as a table
 	.ci/matrix

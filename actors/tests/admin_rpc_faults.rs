@@ -4,7 +4,7 @@
 mod cli_support;
 
 use cli_support::node::{
-    Node, PATIENCE, ends_within, listening_ports, poisoned, resident, secret_file, unread_bytes, wait_until, within,
+    Node, PATIENCE, ends_within, listening_ports, poisoned, resident, secret_file, wait_until, within,
 };
 use cli_support::{Cli, Ended, event, started, text};
 use decisiongraph_actors::admin::rpc::wire::Versions;
@@ -13,11 +13,12 @@ use decisiongraph_actors::admin::{AdminRequest, EventsRequest, JobRequest};
 use decisiongraph_projections::{Category, LogSeq, TenantId};
 use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
@@ -145,9 +146,9 @@ fn a_node_that_hangs_is_unavailable_at_the_deadline_and_back_when_it_goes_on() {
 }
 
 /// `append -` over TCP, connected, with one event stored.
-fn appending(cli: &Cli, node: &Node, timeout: &str) -> (Child, std::process::ChildStdin) {
-    let args = [&["append", "-", "--json", "--timeout", timeout], &node.over_tcp()[..]].concat();
-    let mut command = cli.command(&args);
+fn appending(cli: &Cli, node: &Node, address: &str, timeout: &str) -> (Child, std::process::ChildStdin) {
+    let to = ["--node", address, "--secret-file", text(&node.secret)];
+    let mut command = cli.command(&[&["append", "-", "--json", "--timeout", timeout], &to[..]].concat());
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
     let mut stdin = child.stdin.take().expect("piped");
@@ -168,7 +169,7 @@ fn a_port_that_nobody_configured_is_not_there_and_strangers_cost_little_at_those
     let cli = Cli::new();
     let mut node = Node::start(&cli, &["--metrics-listen", "127.0.0.1:0"]);
     assert_eq!(listening_ports(node.pid()), node.configured_ports());
-    let (mut call, stdin) = appending(&cli, &node, "60");
+    let (mut call, stdin) = appending(&cli, &node, &node.tcp, "60");
     assert_eq!(listening_ports(call.id()), [].into(), "of a call that is connected");
     assert_eq!(listening_ports(node.pid()), node.configured_ports(), "of a node that is asked");
     drop(stdin);
@@ -248,52 +249,66 @@ fn a_probe_is_answered_within_a_second_beside_a_thousand_slow_clients() {
     });
 }
 
-/// Passes connections on to the node, after it has hung up on the first ones as soon as they said a word; how many came.
-fn fickle(node: &Node, hung_up_on: usize, stop: &AtomicBool, listener: &TcpListener) -> usize {
-    listener.set_nonblocking(true).expect("sets");
-    let mut came = 0;
-    std::thread::scope(|scope| {
-        while !stop.load(Ordering::SeqCst) {
-            let Ok((mut near, _)) = listener.accept() else {
-                std::thread::yield_now();
-                continue;
-            };
-            near.set_nonblocking(false).expect("sets");
-            came += 1;
-            if came <= hung_up_on {
+/// Takes a connection to the node and back; `taken` counts the bytes that the node's side of it has accepted.
+fn pass_on(near: TcpStream, far: TcpStream, taken: Arc<AtomicUsize>) {
+    let (mut near_in, mut far_in) = (near.try_clone().expect("clones"), far.try_clone().expect("clones"));
+    let (mut near_out, mut far_out) = (near, far);
+    std::thread::spawn(move || {
+        let mut buffer = [0; 16 * 1024];
+        while let Ok(length @ 1..) = near_in.read(&mut buffer) {
+            if far_out.write_all(&buffer[..length]).is_err() {
+                break;
+            }
+            taken.fetch_add(length, Ordering::SeqCst);
+        }
+        let _ = far_out.shutdown(Shutdown::Both);
+    });
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut far_in, &mut near_out);
+        let _ = near_out.shutdown(Shutdown::Both);
+    });
+}
+
+/// A detour to the node.
+struct Detour {
+    address: String,
+    /// Connections that came.
+    came: Arc<AtomicUsize>,
+    /// Bytes that the node's machine has accepted, read by the node or not.
+    taken: Arc<AtomicUsize>,
+}
+
+/// Passes connections on to the node as long as it listens, but hangs up on the first `lost` as soon as they said a
+/// word.
+fn detour(node: &Node, lost: usize) -> Detour {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("binds");
+    let address = listener.local_addr().expect("bound").to_string();
+    let (came, taken) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let detour = Detour { address, came: Arc::clone(&came), taken: Arc::clone(&taken) };
+    let node = node.tcp.clone();
+    std::thread::spawn(move || {
+        for near in listener.incoming() {
+            let mut near = near.expect("accepts");
+            if came.fetch_add(1, Ordering::SeqCst) < lost {
                 near.read_exact(&mut [0; 4]).expect("a word");
                 continue;
             }
-            let mut far = TcpStream::connect(&node.tcp).expect("connects");
-            let (mut near_too, mut far_too) = (near.try_clone().expect("clones"), far.try_clone().expect("clones"));
-            scope.spawn(move || {
-                let _ = std::io::copy(&mut near, &mut far);
-                let _ = far.shutdown(std::net::Shutdown::Both);
-            });
-            scope.spawn(move || {
-                let _ = std::io::copy(&mut far_too, &mut near_too);
-                let _ = near_too.shutdown(std::net::Shutdown::Both);
-            });
+            let Ok(far) = TcpStream::connect(&node) else { break };
+            pass_on(near, far, Arc::clone(&taken));
         }
     });
-    came
+    detour
 }
 
 #[test]
 fn a_connection_lost_before_anything_was_asked_is_made_again_and_what_is_asked_is_done_once() {
     let cli = Cli::new();
     let node = Node::start(&cli, &[]);
-    let listener = TcpListener::bind("127.0.0.1:0").expect("binds");
-    let address = listener.local_addr().expect("bound").to_string();
-    let stop = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let proxy = scope.spawn(|| fickle(&node, 3, &stop, &listener));
-        let flags = ["append", "-", "--json", "--node", &address, "--secret-file", text(&node.secret)];
-        let ended = cli.pipe(&flags, started("t").to_string().as_bytes());
-        stop.store(true, Ordering::SeqCst);
-        assert_eq!(ended.code, 0, "{}", ended.stderr);
-        assert_eq!(proxy.join().expect("ends"), 4, "three that were lost, and one");
-    });
+    let detour = detour(&node, 3);
+    let flags = ["append", "-", "--json", "--node", &detour.address, "--secret-file", text(&node.secret)];
+    let ended = cli.pipe(&flags, started("t").to_string().as_bytes());
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert_eq!(detour.came.load(Ordering::SeqCst), 4, "three that were lost, and one");
     assert_eq!(cli.json(&["events"])["events"].as_array().map(Vec::len), Some(1));
 }
 
@@ -346,10 +361,11 @@ fn a_change_under_way_when_the_node_is_killed_or_hangs_has_an_unknown_outcome() 
     for fault in ["KILL", "hang"] {
         let cli = Cli::new();
         let node = Node::start(&cli, &[]);
-        let (child, mut stdin) = appending(&cli, &node, if fault == "KILL" { "600" } else { "2" });
+        let detour = detour(&node, 0);
+        let (child, mut stdin) = appending(&cli, &node, &detour.address, if fault == "KILL" { "600" } else { "2" });
         node.signal("STOP");
         writeln!(stdin, "{}", large_event()).expect("writes");
-        wait_until("the ask is on its way", || unread_bytes(node.port()) > 20_000);
+        wait_until("the ask is on its way", || detour.taken.load(Ordering::SeqCst) > 20_000);
         if fault == "KILL" {
             node.signal("KILL");
         }
@@ -372,7 +388,8 @@ async fn a_look_under_way_when_the_node_is_killed_is_unavailable_and_so_is_all_a
     let cli = Cli::new();
     let mut node = Node::start(&cli, &[]);
     let secret = Secret::from_file(&node.secret).expect("reads");
-    let target = Target::Tcp(node.tcp.parse().expect("an address"), secret);
+    let detour = detour(&node, 0);
+    let target = Target::Tcp(detour.address.parse().expect("an address"), secret);
     let client = Client::connect(&target, &Versions::ours(), PATIENCE).await.expect("connects");
     let tenant = "t".repeat(100);
     let log = cli.file("log.jsonl", cli_support::trace("t").join("\n"));
@@ -387,11 +404,11 @@ async fn a_look_under_way_when_the_node_is_killed_is_unavailable_and_so_is_all_a
     };
     client.ask(look(), Uuid::new_v4(), PATIENCE).await.expect("answers");
     node.signal("STOP");
-    let before = unread_bytes(node.port());
+    let before = detour.taken.load(Ordering::SeqCst);
     let asked = Instant::now();
     let asking = client.ask(look(), Uuid::new_v4(), Duration::from_secs(600));
     let killed = tokio::task::spawn_blocking(move || {
-        wait_until("the ask is on its way", || unread_bytes(node.port()) > before + 200);
+        wait_until("the ask is on its way", || detour.taken.load(Ordering::SeqCst) > before + 200);
         node.signal("KILL");
         node.ended()
     });

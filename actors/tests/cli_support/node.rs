@@ -75,10 +75,6 @@ impl Node {
         self.child.id()
     }
 
-    pub fn port(&self) -> u16 {
-        port(&self.tcp)
-    }
-
     /// The ports that it was told to listen on.
     pub fn configured_ports(&self) -> BTreeSet<u16> {
         [Some(&self.tcp), self.cluster.as_ref(), self.pages.as_ref()].into_iter().flatten().map(|at| port(at)).collect()
@@ -176,22 +172,6 @@ pub fn resident(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("Linux");
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a line");
     line.split_whitespace().nth(1).expect("a number").parse::<u64>().expect("a number") * 1024
-}
-
-/// Bytes that connections to this local port have received and nobody has read.
-pub fn unread_bytes(port: u16) -> usize {
-    let table = std::fs::read_to_string("/proc/net/tcp").expect("Linux");
-    let port = format!(":{port:04X}");
-    table
-        .lines()
-        .skip(1)
-        .filter_map(|line| {
-            let fields: Vec<&str> = line.split_whitespace().collect();
-            // State 01 is an open connection; the queue is `tx:rx`.
-            let open = fields.get(1)?.ends_with(&port) && *fields.get(3)? == "01";
-            open.then(|| usize::from_str_radix(fields[4].split_once(':')?.1, 16).ok()).flatten()
-        })
-        .sum()
 }
 
 /// Runs it; ends it, and the test, when it does not end in time.
