@@ -6,10 +6,10 @@
 
 use crate::node::{Shared, worker_id};
 use crate::scopes::Parting;
-use crate::supervision::Vitals;
 use crate::tenant_cell::TenantCell;
 use crate::worker::WorkerMessage;
 use decisiongraph_projections::catalogue;
+use decisiongraph_supervision::Vitals;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use ractor_cluster::RactorMessage;
 use std::sync::Arc;

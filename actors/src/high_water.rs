@@ -13,9 +13,9 @@
 use crate::admin::STRAYS_MAX;
 use crate::engine::mark::{HighWater, LOOK_EVERY, Mark, look};
 use crate::node::{Guard, HELD_MAX, Shared};
-use crate::supervision::Vitals;
 use decisiongraph_projections::{Category, LogSeq, TenantId};
 use decisiongraph_store::{OpenWriter, Result as StoreResult, Stray};
+use decisiongraph_supervision::Vitals;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use ractor_cluster::RactorMessage;
 use std::collections::BTreeSet;

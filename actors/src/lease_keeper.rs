@@ -7,10 +7,10 @@
 
 use crate::engine::alive::{AGAIN, RENEWALS_PER_LEASE};
 use crate::node::{Guard, Shared};
-use crate::supervision::Vitals;
 use crate::telemetry::LeaseChange;
 use decisiongraph_projections::Category;
 use decisiongraph_store::{Result as StoreResult, StoreError};
+use decisiongraph_supervision::Vitals;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use ractor_cluster::RactorMessage;
 use std::convert::Infallible;

@@ -19,7 +19,6 @@ pub mod replay;
 pub mod room;
 pub mod scopes;
 pub mod store_pool;
-pub mod supervision;
 pub mod telemetry;
 pub mod tenant_cell;
 pub mod waiting_room;

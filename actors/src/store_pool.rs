@@ -9,9 +9,9 @@
 
 use crate::failure::Pauses;
 use crate::node::Shared;
-use crate::supervision::Vitals;
 use decisiongraph_projections::Category;
 use decisiongraph_store::{Backend, NEXT_MIGRATE, Result as StoreResult, SchemaFit, Scope, StoreError};
+use decisiongraph_supervision::Vitals;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use ractor_cluster::RactorMessage;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -5,10 +5,10 @@
 use crate::coordinator::CoordinatorMessage;
 use crate::engine::page::Page;
 use crate::engine::{Budget, Share};
-use crate::supervision::Address;
 use crate::worker::{LiveScope, Phase, WorkerMessage};
 use decisiongraph_projections::{LogSeq, TenantId, catalogue};
 use decisiongraph_store::{PageLimit, ReadView, Result as StoreResult};
+use decisiongraph_supervision::Address;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};

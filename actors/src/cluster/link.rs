@@ -14,8 +14,8 @@ use crate::admin::{
 };
 use crate::failure::Pauses;
 use crate::node::{Guard, Shared};
-use crate::supervision::Vitals;
 use decisiongraph_projections::Category;
+use decisiongraph_supervision::Vitals;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use ractor_cluster::RactorMessage;
 use std::sync::{Arc, Mutex, MutexGuard};

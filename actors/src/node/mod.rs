@@ -22,8 +22,8 @@ pub use tree::{job_spec, tenant_id, tenant_spec, worker_id};
 pub use watch::{LAG_EVERY, LAGS_MAX, NodeWatch};
 
 use crate::admin::rpc::Listeners;
-use crate::supervision::{ExitReason, Root, start_root};
 use decisiongraph_projections::{Projection, catalogue};
+use decisiongraph_supervision::{ExitReason, Root, start_root};
 use std::sync::Arc;
 
 /// What a node is made of.

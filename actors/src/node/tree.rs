@@ -24,12 +24,12 @@ use crate::high_water::HighWaterActor;
 use crate::lease_keeper::LeaseKeeper;
 use crate::replay::{Job, ReplayCoordinator};
 use crate::store_pool::StorePool;
-use crate::supervision::{
-    Backoff, ChildSpec, Intensity, Restart, Shutdown, Strategy, SupervisorRef, SupervisorSpec, Vitals, start_actor,
-};
 use crate::tenant_cell::TenantCell;
 use crate::worker::Worker;
 use decisiongraph_projections::{Projection, TenantId, catalogue};
+use decisiongraph_supervision::{
+    Backoff, ChildSpec, Intensity, Restart, Shutdown, Strategy, SupervisorRef, SupervisorSpec, Vitals, start_actor,
+};
 use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
@@ -151,24 +151,10 @@ fn dynamic(
 ) -> ChildSpec {
     let shared = shared.clone();
     let spec = SupervisorSpec { strategy: Strategy::OneForOne, intensity, backoff: BACKOFF, children: Vec::new() };
-    told(ChildSpec::supervisor(id, spec), move |supervisor| then(&shared, supervisor))
+    ChildSpec::supervisor(id, spec).on_start(move |supervisor| then(&shared, supervisor))
 }
 
-/// The same child; `then` gets its supervisor at each start.
-fn told(child: ChildSpec, then: impl Fn(SupervisorRef) + Send + Sync + 'static) -> ChildSpec {
-    let (start, then) = (Arc::clone(&child.start), Arc::new(then));
-    let start: crate::supervision::StartFn = Arc::new(move |parent, vitals| {
-        let (starting, then) = (start(parent, vitals), Arc::clone(&then));
-        Box::pin(async move {
-            let started = starting.await?;
-            then(SupervisorRef::of_cell(started.actor().clone()));
-            Ok(started)
-        })
-    });
-    ChildSpec { start, ..child }
-}
-
-fn actor<A>(shared: &Shared, build: fn(Shared, Vitals) -> A) -> crate::supervision::StartFn
+fn actor<A>(shared: &Shared, build: fn(Shared, Vitals) -> A) -> decisiongraph_supervision::StartFn
 where
     A: ractor::Actor<Arguments = ()>,
 {

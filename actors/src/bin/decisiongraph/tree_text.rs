@@ -7,8 +7,8 @@ use crate::output::{duration, number, or_dash};
 use crate::page::Page;
 use decisiongraph_actors::admin::{NodeFacts, TreeReply, appender, holds_up};
 use decisiongraph_actors::foreign_text::shell_word;
-use decisiongraph_actors::supervision::{ActorEntry, ChildKind, Strategy};
 use decisiongraph_projections::catalogue;
+use decisiongraph_supervision::{ActorEntry, ChildKind, Strategy};
 use std::collections::HashSet;
 
 /// Where the tenants' supervisors are.
@@ -189,9 +189,9 @@ fn branches(actors: &[&ActorEntry]) -> Vec<String> {
 mod tests {
     use super::*;
     use decisiongraph_actors::admin::Disagreement;
-    use decisiongraph_actors::supervision::Restart;
     use decisiongraph_projections::LogSeq;
     use decisiongraph_store::OpenWriter;
+    use decisiongraph_supervision::Restart;
 
     fn actor(path: &str, strategy: Option<Strategy>) -> ActorEntry {
         ActorEntry {

@@ -20,7 +20,6 @@ use super::strategy::{MemberState, Place, Rules, Token};
 use super::vitals::Vitals;
 use futures_util::StreamExt;
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
-use ractor_cluster::RactorMessage;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Instant;
@@ -31,7 +30,6 @@ pub const STOPS_TOGETHER_MAX: usize = 256;
 type Reply<T> = RpcReplyPort<Result<T, SupervisorError>>;
 
 /// What a supervisor receives. Callers use [`SupervisorRef`](super::SupervisorRef).
-#[derive(RactorMessage)]
 pub enum SupervisorMessage {
     /// See [`SupervisorRef::start_child`](super::SupervisorRef::start_child).
     StartChild(Box<ChildSpec>, Reply<ActorCell>),
@@ -50,6 +48,9 @@ pub enum SupervisorMessage {
     /// To itself: a delay is over.
     Due(Token, Vec<Place>),
 }
+
+#[cfg(feature = "cluster")]
+impl ractor::Message for SupervisorMessage {}
 
 /// A supervisor that has not started yet.
 pub(super) struct SupervisorActor {

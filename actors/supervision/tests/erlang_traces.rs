@@ -1,22 +1,20 @@
 //! Traces of the real Erlang supervisor (`parity/otp/`), replayed: by our decision, by our supervisors, and by the model that
 //! the histories are compared with.
 
-mod supervision_support;
+mod support;
 
-use decisiongraph_actors::supervision::{
-    ChildSpec, ExitReason, Intensity, Restart, Shutdown, Strategy, SupervisorSpec,
-};
+use decisiongraph_supervision::{ChildSpec, ExitReason, Intensity, Restart, Shutdown, Strategy, SupervisorSpec};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
-use supervision_support::dry::Dry;
-use supervision_support::histories::{Event, History, Outcome, What};
-use supervision_support::otp::Otp;
-use supervision_support::real::Real;
-use supervision_support::{Fault, HANGING, STOPPING, ToyMessage, bench, root, tell, until};
+use support::dry::Dry;
+use support::histories::{Event, History, Outcome, What};
+use support::otp::Otp;
+use support::real::Real;
+use support::{Fault, HANGING, STOPPING, ToyMessage, bench, root, tell, until};
 
-const TRACES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../parity/otp/traces.jsonl");
-const DESCENDANTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../parity/otp/descendants.jsonl");
+const TRACES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../parity/otp/traces.jsonl");
+const DESCENDANTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../parity/otp/descendants.jsonl");
 /// As in `descendant_traces.erl`.
 const INNER_SHUTDOWN: Duration = Duration::from_millis(200);
 /// As in `supervisor_traces.erl`.

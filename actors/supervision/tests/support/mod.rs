@@ -6,11 +6,10 @@ pub mod histories;
 pub mod otp;
 pub mod real;
 
-use decisiongraph_actors::supervision::{
+use decisiongraph_supervision::{
     ActorTable, ChildSpec, ExitReason, Root, Shutdown, SupervisorSpec, Vitals, start_actor, start_root,
 };
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use ractor_cluster::RactorMessage;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -40,7 +39,6 @@ pub enum Fault {
     Hang,
 }
 
-#[derive(RactorMessage)]
 pub enum ToyMessage {
     End(ExitReason),
     Panic,
@@ -51,6 +49,9 @@ pub enum ToyMessage {
     /// From now on `post_stop` never returns.
     HangOnStop,
 }
+
+#[cfg(feature = "cluster")]
+impl ractor::Message for ToyMessage {}
 
 /// Shared by all toys of a test.
 #[derive(Clone)]

@@ -1,13 +1,13 @@
 //! Seeded histories of exits, kills, failing and panicking starts, hung stops and meltdowns: ours does what OTP's rules say.
 
-mod supervision_support;
+mod support;
 
 use futures_util::StreamExt;
 use std::time::Duration;
-use supervision_support::dry::Dry;
-use supervision_support::histories::{History, history};
-use supervision_support::otp::Otp;
-use supervision_support::real::Real;
+use support::dry::Dry;
+use support::histories::{History, history};
+use support::otp::Otp;
+use support::real::Real;
 
 /// Histories of the decision alone.
 const DRY_HISTORIES: u64 = 30_000;

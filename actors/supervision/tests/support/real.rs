@@ -2,7 +2,7 @@
 
 use super::histories::{Event, History, Outcome, What};
 use super::{Bench, Fault, HANGING, Journal, ToyMessage, WAIT_MAX, bench, exited, until};
-use decisiongraph_actors::supervision::{
+use decisiongraph_supervision::{
     ActorTable, ChildInfo, ChildSpec, ChildState, ExitReason, Intensity, Restart, Root, Shutdown, SupervisorError,
     SupervisorSpec, start_root,
 };

@@ -4,6 +4,7 @@
 
 use super::backoff::Backoff;
 use super::child_life::Started;
+use super::handle::SupervisorRef;
 use super::intensity::Intensity;
 use super::strategy::Strategy;
 use super::supervisor::SupervisorActor;
@@ -99,6 +100,22 @@ impl ChildSpec {
             shutdown: Shutdown::Infinity,
             start,
         }
+    }
+
+    /// The same supervisor; `then` gets its handle after every start, before its next sibling starts.
+    #[must_use]
+    pub fn on_start(mut self, then: impl Fn(SupervisorRef) + Send + Sync + 'static) -> ChildSpec {
+        debug_assert!(self.kind == ChildKind::Supervisor, "{} is no supervisor", self.id);
+        let (start, then) = (Arc::clone(&self.start), Arc::new(then));
+        self.start = Arc::new(move |parent, vitals| {
+            let (starting, then) = (start(parent, vitals), Arc::clone(&then));
+            Box::pin(async move {
+                let started = starting.await?;
+                then(SupervisorRef::of_cell(started.actor().clone()));
+                Ok(started)
+            })
+        });
+        self
     }
 
     /// The same with another restart type.

@@ -1,13 +1,12 @@
-//! What a supervisor does, strategy by strategy: `cargo run -p decisiongraph-actors --example supervision`.
+//! What a supervisor does, strategy by strategy: `cargo run -p decisiongraph-supervision --example strategies`.
 //!
 //! `+ b` a child started, `- b` it was told to stop and did, `x b` it ended by itself.
 
-use decisiongraph_actors::supervision::{
-    ActorTable, Backoff, ChildSpec, Intensity, ROOT_GAVE_UP_EXIT_CODE, Restart, Root, Strategy, SupervisorSpec, Vitals,
-    start_actor, start_root,
+use decisiongraph_supervision::{
+    ActorEntry, ActorTable, Backoff, ChildSpec, Intensity, ROOT_GAVE_UP_EXIT_CODE, Restart, Root, Strategy,
+    SupervisorSpec, Vitals, start_actor, start_root,
 };
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use ractor_cluster::RactorMessage;
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -124,7 +123,7 @@ impl Stage {
 }
 
 fn tree(table: &ActorTable) -> String {
-    let line = |entry: decisiongraph_actors::supervision::ActorEntry| {
+    let line = |entry: ActorEntry| {
         let strategy = entry.strategy.map_or(String::new(), |strategy| format!(" {strategy:?}"));
         let budget = entry.budget.map_or(String::new(), |budget| format!(" {}/{}", budget.in_window, budget.allowed));
         let name = format!("{}{}", "  ".repeat(entry.depth()), entry.id());
@@ -147,11 +146,13 @@ struct Child {
     log: UnboundedSender<String>,
 }
 
-#[derive(RactorMessage)]
 enum Order {
     Finish,
     Panic,
 }
+
+#[cfg(feature = "cluster")]
+impl ractor::Message for Order {}
 
 impl Actor for Child {
     type Msg = Order;

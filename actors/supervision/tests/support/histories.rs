@@ -1,6 +1,6 @@
 //! Histories: what happens to a supervisor, step by step; and what can be told of it afterwards.
 
-use decisiongraph_actors::supervision::{ExitReason, Restart, Strategy};
+use decisiongraph_supervision::{ExitReason, Restart, Strategy};
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -12,7 +12,6 @@ use super::handle::SupervisorRef;
 use super::supervisor::SupervisorActor;
 use super::vitals::Slot;
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
-use ractor_cluster::RactorMessage;
 use std::sync::Arc;
 use tokio::sync::{oneshot, watch};
 
@@ -105,8 +104,10 @@ struct WatchState {
 }
 
 /// It receives none.
-#[derive(RactorMessage)]
 enum WatchMessage {}
+
+#[cfg(feature = "cluster")]
+impl ractor::Message for WatchMessage {}
 
 impl Actor for RootWatch {
     type Msg = WatchMessage;

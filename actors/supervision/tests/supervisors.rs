@@ -1,14 +1,14 @@
 //! Supervisors of real actors: who is restarted with whom, in which order, and when a supervisor gives up.
 
-mod supervision_support;
+mod support;
 
-use decisiongraph_actors::supervision::{
+use decisiongraph_supervision::{
     Backoff, ChildSpec, ChildState, ExitReason, Intensity, Restart, Shutdown, Strategy, SupervisorError, SupervisorRef,
     SupervisorSpec, start_root,
 };
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use supervision_support::{
+use support::{
     Bench, Fault, HANGING, Journal, STOPPING, ToyMessage, WAIT_MAX, bench, exited, failed, root, tell, until,
 };
 
@@ -177,7 +177,7 @@ async fn a_brutal_shutdown_runs_none_of_the_childs_code() {
 async fn a_start_that_fails_stops_those_before_it_and_fails_the_root() {
     let (bench, mut journal) = bench();
     bench.fail_starts("c", [Fault::Panic]);
-    let table = decisiongraph_actors::supervision::ActorTable::new();
+    let table = decisiongraph_supervision::ActorTable::new();
     let error = start_root("node", three(&bench, Strategy::OneForOne), table.clone()).await.unwrap_err();
     assert!(error.contains("child c") && error.contains("panic in start"), "{error}");
     journal.expect("+a +b !c -b -a").await;

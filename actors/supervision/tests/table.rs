@@ -1,15 +1,14 @@
 //! The live dump: what the table shows of real actors.
 
-mod supervision_support;
+mod support;
 
-use decisiongraph_actors::supervision::{
+use decisiongraph_supervision::{
     ChildKind, ChildSpec, ExitReason, Gone, Intensity, Strategy, SupervisorSpec, start_actor,
 };
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use ractor_cluster::RactorMessage;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use supervision_support::{bench, failed, root, tell, until};
+use support::{bench, failed, root, tell, until};
 
 const GENEROUS: Intensity = Intensity::new(3, Duration::from_secs(60));
 
@@ -41,13 +40,15 @@ async fn the_table_shows_the_tree_with_its_budgets() {
 /// Waits with its first message until the gate opens.
 struct Gated(Arc<tokio::sync::Semaphore>);
 
-#[derive(RactorMessage)]
 struct Knock;
+
+#[cfg(feature = "cluster")]
+impl ractor::Message for Knock {}
 
 impl Actor for Gated {
     type Msg = Knock;
-    type State = decisiongraph_actors::supervision::Vitals;
-    type Arguments = decisiongraph_actors::supervision::Vitals;
+    type State = decisiongraph_supervision::Vitals;
+    type Arguments = decisiongraph_supervision::Vitals;
 
     async fn pre_start(&self, _: ActorRef<Knock>, vitals: Self::Arguments) -> Result<Self::State, ActorProcessingErr> {
         Ok(vitals)

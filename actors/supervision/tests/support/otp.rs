@@ -2,7 +2,7 @@
 //! pid, `undefined` or `restarting`, and the functions of that module under their names.
 
 use super::histories::{Event, History, Outcome, What};
-use decisiongraph_actors::supervision::{ExitReason, Restart, Strategy};
+use decisiongraph_supervision::{ExitReason, Restart, Strategy};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 

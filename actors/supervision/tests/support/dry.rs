@@ -1,9 +1,9 @@
 //! Our decision and bookkeeping without actors: carries out steps by noting them.
 
 use super::histories::{Event, History, Outcome, What};
-use decisiongraph_actors::supervision::roster::{Roster, Step};
-use decisiongraph_actors::supervision::strategy::{MemberState, Place, Rules};
-use decisiongraph_actors::supervision::{Intensity, Restart};
+use decisiongraph_supervision::roster::{Roster, Step};
+use decisiongraph_supervision::strategy::{MemberState, Place, Rules};
+use decisiongraph_supervision::{Intensity, Restart};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
