@@ -21,10 +21,8 @@
 //! COMMIT is `outcome_unknown`: take a new epoch, then read the cursor. Never guess.
 
 pub mod crash;
-mod error;
 #[cfg(feature = "throwaway-postgres")]
 pub mod launch;
-pub mod model;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 pub mod process;
@@ -36,8 +34,7 @@ pub mod sqlite;
 pub mod throwaway;
 mod url;
 
-pub use error::{NEXT_MIGRATE, NEXT_SYNCHRONOUS, Result, StoreError};
-pub use model::*;
+pub use decisiongraph_records::*;
 pub use url::{DatabaseUrl, StoreOptions, open};
 
 use async_trait::async_trait;

@@ -2,7 +2,7 @@
 //!
 //! *Never here:* passwords, payloads, values of keys. The server's `DETAIL` quotes rows, so it is left out.
 
-use crate::error::NEXT_MIGRATE;
+use crate::NEXT_MIGRATE;
 use crate::{Result, StoreError};
 use deadpool_postgres::PoolError;
 use decisiongraph_projections::Category;

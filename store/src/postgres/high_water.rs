@@ -14,7 +14,7 @@
 use super::PostgresStore;
 use super::errors::During as _;
 use super::outline::outline;
-use crate::error::NEXT_SYNCHRONOUS;
+use crate::NEXT_SYNCHRONOUS;
 use crate::{HighWaterSample, LogEnd, OpenWriter, Result, StoreError};
 use deadpool_postgres::ClientWrapper;
 use decisiongraph_projections::{Category, LogSeq};

@@ -4,8 +4,9 @@
 //! first look-up on, so no other appender can come between the decision and its effect, and no position is drawn for an
 //! event that is refused or repeated.
 
+use super::errors::Result;
 use super::rows::{collision, key_of};
-use crate::{AppendMode, Result, StoreError, Verdict};
+use crate::{AppendMode, StoreError, Verdict};
 use decisiongraph_projections::event::{Actor, Envelope, Source, tags_from_json, tags_to_json};
 use decisiongraph_projections::sequence::{self, AppendPrior, Planned, StoredIdentity, TraceState};
 use decisiongraph_projections::{Admitted, LogSeq, RowKey, TenantId};
@@ -35,7 +36,7 @@ pub(super) fn append(
                     Verdict::Accepted { log_seq } => {
                         Verdict::Repeated { log_seq: *log_seq, event_id: events[earlier].envelope().event_id.clone() }
                     }
-                    other => return Err(StoreError::internal(format!("an event repeats one that is {other:?}"))),
+                    other => return Err(StoreError::internal(format!("an event repeats one that is {other:?}")).into()),
                 },
                 other => without_storing(other),
             };
@@ -91,7 +92,7 @@ fn prior(conn: &Connection, tenant: &TenantId, events: &[Admitted]) -> Result<Ap
             if stored.source.producer_id != envelope.source.producer_id
                 || stored.idempotency_key != envelope.idempotency_key
             {
-                return Err(collision("idempotency_key"));
+                return Err(collision("idempotency_key").into());
             }
             // Unreadable tags equal no others.
             stored.tags = tags_from_json(&tags).unwrap_or_else(|| vec![tags]);
@@ -109,7 +110,7 @@ fn prior(conn: &Connection, tenant: &TenantId, events: &[Admitted]) -> Result<Ap
                 .optional()?;
             if let Some((trace_id, trace_seq, event_type)) = head {
                 if trace_id != envelope.trace_id {
-                    return Err(collision("trace_id"));
+                    return Err(collision("trace_id").into());
                 }
                 let state = TraceState::behind(trace_seq, event_type == "TraceFinished");
                 prior.traces.insert(trace_id, state);
@@ -118,7 +119,7 @@ fn prior(conn: &Connection, tenant: &TenantId, events: &[Admitted]) -> Result<Ap
         let taken: Option<String> =
             by_event_id.query_row(params![tenant, key_of(&envelope.event_id)], |row| row.get(0)).optional()?;
         match taken {
-            Some(event_id) if event_id != envelope.event_id => return Err(collision("event_id")),
+            Some(event_id) if event_id != envelope.event_id => return Err(collision("event_id").into()),
             Some(event_id) => {
                 prior.event_ids.insert(event_id);
             }

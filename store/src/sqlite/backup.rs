@@ -4,9 +4,10 @@
 //! committed when it began, and what it holds is told from the copy itself.
 
 use super::errors;
+use super::errors::Result;
 use super::on_disk::OnDisk;
 use super::threads::blocking;
-use crate::{Result, StoreError};
+use crate::StoreError;
 use decisiongraph_projections::{Category, LogSeq};
 use rusqlite::{Connection, OpenFlags};
 use std::path::Path;
@@ -27,9 +28,9 @@ pub struct Backup {
 }
 
 /// Copies the store at `from` into `into`, a file that is empty. The copy is on the disk when this returns.
-pub async fn back_up(from: &Path, into: &Path) -> Result<Backup> {
+pub async fn back_up(from: &Path, into: &Path) -> crate::Result<Backup> {
     let (from, into) = (from.to_owned(), into.to_owned());
-    blocking(move || copy(&from, &into).map_err(|error| errors::named(&from, error))).await
+    Ok(blocking(move || copy(&from, &into).map_err(|error| errors::named(&from, error))).await?)
 }
 
 fn copy(from: &Path, into: &Path) -> Result<Backup> {

@@ -1,7 +1,8 @@
 //! The record of what operators asked for.
 
+use super::errors::Result;
 use super::read::{one_more, paged};
-use crate::{Change, LIST_BYTES_MAX, NewChange, PageLimit, Paged, Result};
+use crate::{Change, LIST_BYTES_MAX, NewChange, PageLimit, Paged};
 use decisiongraph_projections::TenantId;
 use rusqlite::{Connection, Row, params};
 

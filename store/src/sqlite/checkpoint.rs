@@ -7,8 +7,8 @@
 //! *Guarantees.* Nothing depends on it: a checkpoint that fails or is killed half-way is taken up by a later one, and what it would
 //! have copied stays in the log. One runs at a time.
 
+use super::errors::Result;
 use super::pool::{File, lock};
-use crate::Result;
 use rusqlite::Connection;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;

@@ -3,12 +3,13 @@
 //! One transaction, whose writer's lock is taken before anything is looked at. The fence is looked at first (a stale writer is
 //! told so, and not that its rows are already there) and decides last, where the cursor moves.
 
+use super::errors::Result;
 use super::failure::resolve_upto;
 use super::rows::{
     bind_columns, bind_hashes, bind_key, bind_scope, bind_since, corruption, delete_sql, insert_sql, update_sql,
 };
 use crate::since::Since;
-use crate::{BatchCommit, BuildLease, Checkpoint, Generation, Lease, Result, Scope, StoreError, crash};
+use crate::{BatchCommit, BuildLease, Checkpoint, Generation, Lease, Scope, StoreError, crash};
 use decisiongraph_projections::digest::rolling::RollingDigest;
 use decisiongraph_projections::{Changes, Identity, LogSeq, Row, Table, TableChanges, TenantId};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -72,7 +73,9 @@ pub(super) fn commit(conn: &Connection, lease: &Lease, batch: &Batch) -> Result<
         batch.deviates,
     ])?;
     if moved != 1 {
-        return Err(StoreError::fenced(format!("{}: this batch is not of the scope's epoch and cursor", lease.scope)));
+        return Err(
+            StoreError::fenced(format!("{}: this batch is not of the scope's epoch and cursor", lease.scope)).into()
+        );
     }
     crash::point("commit.before_commit");
     Ok(())
@@ -99,7 +102,8 @@ pub(super) fn commit_build(conn: &Connection, lease: &BuildLease, batch: &Batch)
         return Err(StoreError::fenced(format!(
             "{}: this batch is not of the rebuild's epoch and cursor",
             lease.scope
-        )));
+        ))
+        .into());
     }
     crash::point("build.before_commit");
     Ok(())
@@ -107,7 +111,7 @@ pub(super) fn commit_build(conn: &Connection, lease: &BuildLease, batch: &Batch)
 
 fn check_order(batch: &Batch) -> Result<()> {
     if batch.to < batch.from {
-        return Err(StoreError::internal(format!("a batch from {} to {} goes backwards", batch.from, batch.to)));
+        return Err(StoreError::internal(format!("a batch from {} to {} goes backwards", batch.from, batch.to)).into());
     }
     Ok(())
 }
@@ -124,24 +128,26 @@ fn check_scope(conn: &Connection, lease: &Lease, batch: &Batch) -> Result<()> {
         })
         .optional()?;
     let Some((epoch, token, generation, cursor)) = row else {
-        return Err(StoreError::fenced(format!("{}: there is no such scope", lease.scope)));
+        return Err(StoreError::fenced(format!("{}: there is no such scope", lease.scope)).into());
     };
     if (epoch, &token) != (lease.epoch.counter, lease.epoch.token.as_bytes()) {
         let mine = lease.epoch;
         return Err(StoreError::fenced(format!(
             "{}: epoch {epoch} is the scope's, {mine} is this batch's",
             lease.scope
-        )));
+        ))
+        .into());
     }
     if generation != lease.generation.0 {
         let mine = lease.generation;
-        return Err(StoreError::fenced(format!("{}: generation {generation} is live, not {mine}", lease.scope)));
+        return Err(StoreError::fenced(format!("{}: generation {generation} is live, not {mine}", lease.scope)).into());
     }
     if cursor != batch.from.0 {
         return Err(StoreError::fenced(format!(
             "{}: the cursor is {cursor}, this batch was computed at {}",
             lease.scope, batch.from
-        )));
+        ))
+        .into());
     }
     Ok(())
 }
@@ -170,7 +176,7 @@ fn write_table(
             bind_key(&mut delete, &key)?;
             bind_columns(&mut delete, &row.0, 4)?;
             if delete.raw_execute()? != 1 {
-                return Err(corruption(table, row.key()));
+                return Err(corruption(table, row.key()).into());
             }
         }
     }
@@ -183,7 +189,7 @@ fn write_table(
             let at = bind_columns(&mut update, &after.0[1..], at)?;
             bind_hashes(&mut update, table, after, at)?;
             if update.raw_execute()? != 1 {
-                return Err(corruption(table, before.key()));
+                return Err(corruption(table, before.key()).into());
             }
         }
     }

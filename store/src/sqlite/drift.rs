@@ -1,6 +1,7 @@
 //! What verifies found, remembered at the scope.
 
-use crate::{Compared, Owner, Result};
+use super::errors::Result;
+use crate::{Compared, Owner};
 use rusqlite::{Connection, params};
 use uuid::Uuid;
 

@@ -3,57 +3,101 @@
 //! A message says what happened and what to do; the path is put before it at the boundary ([`named`]), once.
 
 use crate::StoreError;
-use decisiongraph_projections::Category;
+use decisiongraph_projections::{Category, Refusal};
 use rusqlite::ErrorCode;
 use rusqlite::ffi;
+use std::ops::Deref;
 use std::path::Path;
 
-impl From<rusqlite::Error> for StoreError {
-    fn from(error: rusqlite::Error) -> StoreError {
-        let rusqlite::Error::SqliteFailure(code, text) = &error else {
-            return match unreadable(&error) {
-                true => StoreError::new(Category::Storage, format!("a stored value cannot be read: {error}")),
-                false => StoreError::internal(error.to_string()),
-            };
+/// What a statement of this backend gives.
+pub(super) type Result<T, E = Failed> = std::result::Result<T, E>;
+
+/// An error on its way out of this backend.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Failed(pub StoreError);
+
+impl std::fmt::Display for Failed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Failed {}
+
+impl Deref for Failed {
+    type Target = StoreError;
+    fn deref(&self) -> &StoreError {
+        &self.0
+    }
+}
+
+impl From<StoreError> for Failed {
+    fn from(error: StoreError) -> Failed {
+        Failed(error)
+    }
+}
+
+impl From<Failed> for StoreError {
+    fn from(error: Failed) -> StoreError {
+        error.0
+    }
+}
+
+impl From<Refusal> for Failed {
+    fn from(refusal: Refusal) -> Failed {
+        Failed(refusal.into())
+    }
+}
+
+impl From<rusqlite::Error> for Failed {
+    fn from(error: rusqlite::Error) -> Failed {
+        Failed(meaning(error))
+    }
+}
+
+/// The meaning of an error of SQLite.
+pub(super) fn meaning(error: rusqlite::Error) -> StoreError {
+    let rusqlite::Error::SqliteFailure(code, text) = &error else {
+        return match unreadable(&error) {
+            true => StoreError::new(Category::Storage, format!("a stored value cannot be read: {error}")),
+            false => StoreError::internal(error.to_string()),
         };
-        let text = text.as_deref().unwrap_or_default();
-        match code.code {
-            ErrorCode::ConstraintViolation => match code.extended_code {
-                ffi::SQLITE_CONSTRAINT_UNIQUE | ffi::SQLITE_CONSTRAINT_PRIMARYKEY | ffi::SQLITE_CONSTRAINT_ROWID => {
-                    StoreError::duplicate(format!("a unique key is already there: {text}"))
-                }
-                _ => StoreError::internal(format!("a constraint does not hold: {text}")),
-            },
-            ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => StoreError::transient(
-                Category::Storage,
-                "the database is locked by another process; try again when it has finished",
-            ),
-            ErrorCode::DiskFull => {
-                StoreError::transient(Category::Storage, "the disk is full; nothing was changed; free some space")
+    };
+    let text = text.as_deref().unwrap_or_default();
+    match code.code {
+        ErrorCode::ConstraintViolation => match code.extended_code {
+            ffi::SQLITE_CONSTRAINT_UNIQUE | ffi::SQLITE_CONSTRAINT_PRIMARYKEY | ffi::SQLITE_CONSTRAINT_ROWID => {
+                StoreError::duplicate(format!("a unique key is already there: {text}"))
             }
-            ErrorCode::ReadOnly => StoreError::new(
-                Category::Storage,
-                "the database is read-only; check the file's and folder's permissions",
-            ),
-            ErrorCode::CannotOpen => StoreError::new(
-                Category::Unavailable,
-                "the database cannot be opened; check that the folder exists and its permissions",
-            ),
-            ErrorCode::PermissionDenied | ErrorCode::AuthorizationForStatementDenied => {
-                StoreError::new(Category::Unavailable, "no permission to use the database")
-            }
-            ErrorCode::NotADatabase => StoreError::new(Category::Storage, "the file is not a DecisionGraph database"),
-            ErrorCode::DatabaseCorrupt => StoreError::new(
-                Category::Storage,
-                format!("the database is damaged ({text}); restore it from a backup"),
-            ),
-            ErrorCode::SystemIoFailure => {
-                StoreError::transient(Category::Storage, format!("reading or writing the file failed: {text}"))
-            }
-            ErrorCode::TooBig => StoreError::new(Category::Storage, "a value is too big to be stored"),
-            ErrorCode::Unknown if text.starts_with("no such table: dg_") => not_migrated(),
-            _ => StoreError::internal(format!("{error}")),
+            _ => StoreError::internal(format!("a constraint does not hold: {text}")),
+        },
+        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => StoreError::transient(
+            Category::Storage,
+            "the database is locked by another process; try again when it has finished",
+        ),
+        ErrorCode::DiskFull => {
+            StoreError::transient(Category::Storage, "the disk is full; nothing was changed; free some space")
         }
+        ErrorCode::ReadOnly => {
+            StoreError::new(Category::Storage, "the database is read-only; check the file's and folder's permissions")
+        }
+        ErrorCode::CannotOpen => StoreError::new(
+            Category::Unavailable,
+            "the database cannot be opened; check that the folder exists and its permissions",
+        ),
+        ErrorCode::PermissionDenied | ErrorCode::AuthorizationForStatementDenied => {
+            StoreError::new(Category::Unavailable, "no permission to use the database")
+        }
+        ErrorCode::NotADatabase => StoreError::new(Category::Storage, "the file is not a DecisionGraph database"),
+        ErrorCode::DatabaseCorrupt => {
+            StoreError::new(Category::Storage, format!("the database is damaged ({text}); restore it from a backup"))
+        }
+        ErrorCode::SystemIoFailure => {
+            StoreError::transient(Category::Storage, format!("reading or writing the file failed: {text}"))
+        }
+        ErrorCode::TooBig => StoreError::new(Category::Storage, "a value is too big to be stored"),
+        ErrorCode::Unknown if text.starts_with("no such table: dg_") => not_migrated(),
+        _ => StoreError::internal(format!("{error}")),
     }
 }
 
@@ -83,7 +127,8 @@ pub(super) fn too_new(database: i64, program: i64) -> StoreError {
 }
 
 /// The error with the file's name in front, where it speaks of the file. Called once, at the boundary.
-pub(super) fn named(path: &Path, mut error: StoreError) -> StoreError {
+pub(super) fn named(path: &Path, error: impl Into<StoreError>) -> Failed {
+    let mut error = error.into();
     if matches!(
         error.category,
         Category::Storage
@@ -94,5 +139,5 @@ pub(super) fn named(path: &Path, mut error: StoreError) -> StoreError {
     ) {
         error.message = format!("{}: {}", path.display(), error.message);
     }
-    error
+    Failed(error)
 }

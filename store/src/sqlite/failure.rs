@@ -1,8 +1,9 @@
 //! Poison events: one open row an event, counting attempts; resolved by the commit that passes it.
 
+use super::errors::Result;
 use super::errors::unreadable;
 use super::read::{one_more, paged};
-use crate::{Failure, LIST_BYTES_MAX, ListFilter, NewFailure, PageLimit, Paged, Result, Scope, StoreError};
+use crate::{Failure, LIST_BYTES_MAX, ListFilter, NewFailure, PageLimit, Paged, Scope, StoreError};
 use decisiongraph_projections::{Category, LogSeq, TenantId};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -26,7 +27,7 @@ pub(super) fn record(conn: &Connection, failure: &NewFailure) -> Result<Failure>
         ],
         |row| row.get(0),
     )?;
-    by_id(conn, id)?.ok_or_else(|| StoreError::internal("a failure is gone that was just recorded"))
+    Ok(by_id(conn, id)?.ok_or_else(|| StoreError::internal("a failure is gone that was just recorded"))?)
 }
 
 /// Resolves the scope's open failures at or below a position that it has passed.

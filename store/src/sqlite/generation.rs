@@ -3,9 +3,10 @@
 //! A retired generation's rows may be deleted at once: a reader that still sees it does so in its own snapshot of the
 //! write-ahead log, which keeps the rows for it.
 
+use super::errors::Result;
 use super::failure::resolve_upto;
 use super::lease::{SESSION, create_scope, raw_position, rules_version};
-use crate::{BuildLease, Epoch, Flip, Generation, Position, Result, Scope, StoreError, Sweep, crash};
+use crate::{BuildLease, Epoch, Flip, Generation, Position, Scope, StoreError, Sweep, crash};
 use decisiongraph_projections::{LogSeq, catalogue};
 use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
@@ -78,14 +79,16 @@ pub(super) fn check_build(conn: &Connection, lease: &BuildLease, from: Option<Lo
         return Err(StoreError::fenced(format!(
             "{}: generation {} is not being built under this epoch",
             lease.scope, lease.generation
-        )));
+        ))
+        .into());
     };
     let position = position.read()?;
     match from {
         Some(from) if from != position.cursor => Err(StoreError::fenced(format!(
             "{}: the rebuild's cursor is {}, this batch was computed at {from}",
             lease.scope, position.cursor
-        ))),
+        ))
+        .into()),
         _ => Ok(position),
     }
 }

@@ -1,6 +1,7 @@
 //! Who is alive, and who owns a scope. The database's clock decides: here that is the host's, as SQLite reads it.
 
-use crate::{Acquisition, Epoch, Generation, Lease, Owner, Position, Result, Scope, StoreError, process};
+use super::errors::Result;
+use crate::{Acquisition, Epoch, Generation, Lease, Owner, Position, Scope, StoreError, process};
 use decisiongraph_projections::digest::rolling::RollingDigest;
 use decisiongraph_projections::{LogSeq, catalogue};
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -23,7 +24,7 @@ pub(super) fn heartbeat(conn: &Connection, owner: &Owner, ttl: Duration) -> Resu
         process::this()
     ])?;
     if renewed != 1 {
-        return Err(StoreError::fenced(format!("another process runs under the name {:?}", owner.node)));
+        return Err(StoreError::fenced(format!("another process runs under the name {:?}", owner.node)).into());
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Membership: who says it is a node, what operators want of it, and tenants that change hands.
 
-use crate::{Cordon, Member, MemberFacts, Owner, Result, StoreError, process};
+use super::errors::Result;
+use crate::{Cordon, Member, MemberFacts, Owner, StoreError, process};
 use decisiongraph_projections::TenantId;
 use rusqlite::{Connection, params};
 use std::time::Duration;
@@ -29,7 +30,7 @@ pub(super) fn join(conn: &Connection, owner: &Owner, ttl: Duration, facts: &Memb
         process::this()
     ])?;
     if renewed != 1 {
-        return Err(StoreError::fenced(format!("another process runs under the name {:?}", owner.node)));
+        return Err(StoreError::fenced(format!("another process runs under the name {:?}", owner.node)).into());
     }
     Ok(())
 }

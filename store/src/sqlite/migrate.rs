@@ -2,7 +2,8 @@
 //! safe and a failed migration leaves nothing behind.
 
 use super::errors::too_new;
-use crate::{Result, SchemaStatus, StoreError};
+use super::errors::{Failed, Result};
+use crate::{SchemaStatus, StoreError};
 use decisiongraph_projections::rows::KeyPart;
 use refinery::Migration;
 use refinery_core::traits::sync::{Migrate, Query, Transaction};
@@ -53,13 +54,13 @@ pub(super) fn status(conn: &Connection) -> Result<SchemaStatus> {
 pub(super) fn run(conn: &Connection) -> Result<Vec<String>> {
     let before = status(conn)?;
     if before.database > before.program {
-        return Err(too_new(before.database, before.program));
+        return Err(too_new(before.database, before.program).into());
     }
     add_functions(conn)?;
     let mut inside = InsideTransaction { conn, fault: None };
     match embedded::migrations::runner().run(&mut inside) {
         Ok(report) => Ok(report.applied_migrations().iter().map(ToString::to_string).collect()),
-        Err(error) => Err(inside.fault.take().unwrap_or_else(|| StoreError::internal(error.to_string()))),
+        Err(error) => Err(inside.fault.take().unwrap_or_else(|| StoreError::internal(error.to_string()).into())),
     }
 }
 
@@ -84,7 +85,7 @@ fn add_functions(conn: &Connection) -> Result<()> {
 /// two of them another process could step in.
 struct InsideTransaction<'c> {
     conn: &'c Connection,
-    fault: Option<StoreError>,
+    fault: Option<Failed>,
 }
 
 impl InsideTransaction<'_> {
@@ -97,13 +98,13 @@ impl InsideTransaction<'_> {
 }
 
 impl Transaction for InsideTransaction<'_> {
-    type Error = StoreError;
+    type Error = Failed;
 
     fn execute<'a, T: Iterator<Item = &'a str>>(&mut self, queries: T) -> Result<usize> {
         let mut count = 0;
         for query in queries {
-            let done = self.conn.execute_batch(query).map_err(StoreError::from);
-            self.noted(done)?;
+            let done = self.conn.execute_batch(query);
+            self.noted(done.map_err(Failed::from))?;
             count += 1;
         }
         Ok(count)
@@ -137,7 +138,8 @@ fn applied(conn: &Connection, query: &str) -> Result<Vec<Migration>> {
                 return Err(StoreError::new(
                     decisiongraph_projections::Category::VersionMismatch,
                     format!("the applied migration {version} ({name}) is not this program's"),
-                ));
+                )
+                .into());
             }
         }
     }

@@ -84,8 +84,11 @@ impl SqliteStore {
     }
 
     /// One writing transaction of owned work.
-    async fn write<T: Send + 'static>(&self, work: impl Fn(&Connection) -> Result<T> + Send + 'static) -> Result<T> {
-        self.database.write(work).await
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl Fn(&Connection) -> errors::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        Ok(self.database.write(work).await?)
     }
 
     /// Wakes whoever listens. A listener that has a message waiting needs no second one.
@@ -96,7 +99,7 @@ impl SqliteStore {
 }
 
 /// Now, in milliseconds since 1970, on the database's clock.
-fn now_ms(conn: &Connection) -> Result<i64> {
+fn now_ms(conn: &Connection) -> errors::Result<i64> {
     Ok(conn.prepare_cached("SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER)")?.query_row([], |row| row.get(0))?)
 }
 
@@ -112,17 +115,17 @@ impl Store for SqliteStore {
 
     async fn migrate(&self) -> Result<Vec<String>> {
         let file = self.database.file.clone();
-        blocking(move || file.migrate()).await
+        Ok(blocking(move || file.migrate()).await?)
     }
 
     async fn close(&self) -> Result<()> {
         let database = self.database.clone();
-        blocking(move || database.close().map_err(|error| errors::named(&database.file.path, error))).await
+        Ok(blocking(move || database.close().map_err(|error| errors::named(&database.file.path, error))).await?)
     }
 
     async fn schema_status(&self) -> Result<SchemaStatus> {
         let file = self.database.file.clone();
-        blocking(move || file.schema_status()).await
+        Ok(blocking(move || file.schema_status()).await?)
     }
 
     async fn append(&self, tenant: &TenantId, events: &[Admitted], mode: AppendMode) -> Result<Vec<Verdict>> {
@@ -157,7 +160,7 @@ impl Store for SqliteStore {
     }
 
     async fn writable(&self) -> Result<()> {
-        self.database.writable()
+        Ok(self.database.writable()?)
     }
 
     async fn writers_still_open(&self, _writers: &[OpenWriter]) -> Result<Vec<OpenWriter>> {

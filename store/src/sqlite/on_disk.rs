@@ -5,7 +5,8 @@
 //! each write asks whether the path still leads to the files that were opened: into one that was removed or replaced,
 //! nothing more is written.
 
-use crate::{Result, StoreError};
+use super::errors::Result;
+use crate::StoreError;
 use decisiongraph_projections::Category;
 use std::ffi::OsString;
 use std::fs::{DirBuilder, OpenOptions};
@@ -48,7 +49,7 @@ impl OnDisk {
                 (Some(_), None) => "removed",
             };
             let message = format!("{word} was {what} while it was open, so nothing more is written");
-            return Err(StoreError::new(Category::Unavailable, message).next(NEXT));
+            return Err(StoreError::new(Category::Unavailable, message).next(NEXT).into());
         }
         Ok(())
     }
@@ -84,8 +85,9 @@ pub(super) fn make(path: &Path) -> Result<()> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(StoreError::new(
             Category::Unavailable,
             format!("it is a link to a file that is not there; remove it: `rm '{}'`", path.display()),
-        )),
-        done => done.map_err(|error| unavailable("it", error)),
+        )
+        .into()),
+        done => Ok(done.map_err(|error| unavailable("it", error))?),
     }
 }
 

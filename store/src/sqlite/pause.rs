@@ -2,9 +2,10 @@
 //!
 //! *Never:* changes owner, epoch, generation or cursor.
 
+use super::errors::Result;
 use super::lease::create_scope;
 use super::read;
-use crate::{Result, Scope, ScopeRow, StoreError};
+use crate::{Scope, ScopeRow, StoreError};
 use decisiongraph_projections::Category;
 use rusqlite::{Connection, params};
 use uuid::Uuid;
@@ -35,5 +36,6 @@ pub(super) fn resume(conn: &Connection, scope: &Scope) -> Result<ScopeRow> {
 }
 
 fn found(conn: &Connection, scope: &Scope) -> Result<ScopeRow> {
-    read::scope(conn, scope)?.ok_or_else(|| StoreError::new(Category::NotFound, format!("there is no scope {scope}")))
+    Ok(read::scope(conn, scope)?
+        .ok_or_else(|| StoreError::new(Category::NotFound, format!("there is no scope {scope}")))?)
 }

@@ -7,11 +7,12 @@
 //! *Never here:* a retry. Waiting for another process's lock is bounded by `statement_timeout`.
 
 use super::checkpoint::Checkpoints;
+use super::errors::Result;
 use super::on_disk::{self, OnDisk};
 use super::threads::blocking;
 use super::writer::Writer;
 use super::{errors, migrate};
-use crate::{Result, SchemaFit, StoreError, StoreOptions};
+use crate::{SchemaFit, StoreError, StoreOptions};
 use decisiongraph_projections::Category;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::path::{Path, PathBuf};
@@ -74,7 +75,11 @@ impl Database {
         // A file that went away meanwhile took the commit along, and may come back with it.
         let landed = {
             let file = file.clone();
-            move || file.check_place().map_err(|error| StoreError { category: Category::OutcomeUnknown, ..error })
+            move || {
+                Ok(file
+                    .check_place()
+                    .map_err(|error| StoreError { category: Category::OutcomeUnknown, ..error.into() })?)
+            }
         };
         let writer = Writer::start(file.writing.clone(), ready, landed)?;
         Ok(Database {
@@ -169,7 +174,8 @@ impl File {
                 return Err(StoreError::new(
                     Category::Unavailable,
                     "there is no such database; `decisiongraph migrate` makes one",
-                ));
+                )
+                .into());
             }
             if options.create {
                 on_disk::make(path)?;
@@ -210,7 +216,7 @@ impl File {
             // Its owner writes now, and pages may change under who takes no locks.
             if on_disk::has_log(&self.path) {
                 let message = "another process began to write to the file; ask again";
-                return Err(StoreError::transient(Category::Unavailable, message));
+                return Err(StoreError::transient(Category::Unavailable, message).into());
             }
             return connect(&on_disk::as_it_is(&self.path), AS_IT_IS, busy);
         }
@@ -227,8 +233,8 @@ impl File {
         }
         let status = migrate::status(conn)?;
         match status.fit() {
-            SchemaFit::Behind => Err(errors::not_migrated()),
-            SchemaFit::TooNew => Err(errors::too_new(status.database, status.program)),
+            SchemaFit::Behind => Err(errors::not_migrated().into()),
+            SchemaFit::TooNew => Err(errors::too_new(status.database, status.program).into()),
             SchemaFit::Same | SchemaFit::ServesOlder => {
                 self.checked.store(true, Ordering::Relaxed);
                 Ok(())
@@ -294,7 +300,8 @@ impl Reader {
                     return Err(StoreError::transient(
                         Category::Storage,
                         "the snapshot was lost; read again from a new one",
-                    ));
+                    )
+                    .into());
                 }
                 return work(conn);
             }
@@ -324,7 +331,7 @@ impl Reader {
     }
 
     fn connection(&self) -> Result<&Connection> {
-        self.conn.as_ref().ok_or_else(|| StoreError::internal("a reader without a connection"))
+        Ok(self.conn.as_ref().ok_or_else(|| StoreError::internal("a reader without a connection"))?)
     }
 }
 
@@ -366,7 +373,8 @@ fn prepare_writer(conn: &Connection, durable: bool) -> Result<()> {
             return Err(StoreError::new(
                 Category::Storage,
                 format!("the file system does not allow write-ahead logging (journal mode {mode})"),
-            ));
+            )
+            .into());
         }
         // Opens the log and its index, so that they are known from here on.
         conn.query_row("SELECT count(*) FROM sqlite_master", [], |_| Ok(()))?;

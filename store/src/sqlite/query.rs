@@ -1,9 +1,10 @@
 //! The queries over the read models. The hash finds a node or a policy, the text is compared as well.
 
+use super::errors::Result;
 use super::read::{one_more, paged};
 use super::rows::{key_of, read_row, select_list};
 use super::stretch::stretches;
-use crate::{Direction, Generation, PageLimit, Paged, PrecedentFilter, PrecedentHit, Result};
+use crate::{Direction, Generation, PageLimit, Paged, PrecedentFilter, PrecedentHit};
 use decisiongraph_projections::{LogSeq, Row, Table, TenantId, catalogue};
 use rusqlite::types::Value as Parameter;
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};

@@ -1,10 +1,11 @@
 //! Reading the log and the scopes. Every look-up is by an index that starts with the tenant; none scans history.
 
+use super::errors::Result;
 use super::lease::raw_position;
 use super::rows::{collision, existence_sql, key_of, lookup_sql, read_row};
 use crate::{
-    Checkpoint, Drift, Epoch, Generation, Lag, PageLimit, Paged, Paused, Result, Scope, ScopeCounts, ScopeHead,
-    ScopeRow, Stray, TenantHead,
+    Checkpoint, Drift, Epoch, Generation, Lag, PageLimit, Paged, Paused, Scope, ScopeCounts, ScopeHead, ScopeRow,
+    Stray, TenantHead,
 };
 use decisiongraph_projections::event::{Actor, Envelope, Source, StoredEvent, fault, tags_from_json};
 use decisiongraph_projections::prior::{Texts, shared};
@@ -81,7 +82,7 @@ fn takes<T>(page: &mut Paged<T>, bytes: &mut usize, row: &Row<'_>, size: i64, li
     }
     page.more = true;
     match page.items.is_empty() {
-        true => Err(limit.too_large(row.get(0)?, size)),
+        true => Err(limit.too_large(row.get(0)?, size).into()),
         false => Ok(false),
     }
 }
@@ -102,7 +103,7 @@ pub(super) fn heads(
             })
             .optional()?;
         match head {
-            Some((found, _)) if found != *trace => return Err(collision("trace_id")),
+            Some((found, _)) if found != *trace => return Err(collision("trace_id").into()),
             Some((found, trace_seq)) => {
                 heads.insert(found, trace_seq);
             }
@@ -132,7 +133,7 @@ pub(super) fn history(
             }
             let event = log_event(row, &mut texts)?;
             if event.trace_id != *trace {
-                return Err(collision("trace_id"));
+                return Err(collision("trace_id").into());
             }
             let recalled = Recalled::of(projection, &event);
             bytes += recalled.bytes();
@@ -420,7 +421,7 @@ pub(super) fn prior_rows(
                     let mut rows = statement.query(params![tenant.as_str(), generation.0, key.as_bytes()])?;
                     let Some(row) = rows.next()? else { continue };
                     if row.get_ref(0)?.as_bytes().ok() != Some(value.as_bytes()) {
-                        return Err(collision(table.columns[0].name));
+                        return Err(collision(table.columns[0].name).into());
                     }
                     // The text is one that was asked with, so it takes no memory of its own.
                     prior.existing[index].insert(Arc::clone(value));
@@ -433,7 +434,7 @@ pub(super) fn prior_rows(
                     while let Some(row) = rows.next()? {
                         let found = read_row(table, row, 0)?.row;
                         if found.0[need.by].as_str() != Some(&**value) {
-                            return Err(collision(table.columns[need.by].name));
+                            return Err(collision(table.columns[need.by].name).into());
                         }
                         bytes += found.bytes();
                         if bytes > bytes_max {

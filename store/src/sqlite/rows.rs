@@ -4,9 +4,10 @@
 //! Column order in every statement: tenant, generation, row key, the table's columns, then the hashes of its hashed columns, then the
 //! positions of the rows that these name.
 
+use super::errors::Result;
 use super::stretch::stretch;
 use crate::since::{Since, naming};
-use crate::{KeyedRow, Result, StoreError};
+use crate::{KeyedRow, StoreError};
 use decisiongraph_projections::{Category, ColumnType, Identity, Row, RowKey, Table, Value};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Statement, ToSql};
@@ -178,7 +179,9 @@ fn own_stretch(table: &Table, values: &[Value]) -> i64 {
 pub(super) fn read_row(table: &Table, row: &rusqlite::Row<'_>, at: usize) -> Result<KeyedRow> {
     let key = |index: usize| -> Result<Identity> {
         let stored = row.get_ref(index)?.as_blob().ok().and_then(Identity::from_bytes);
-        stored.ok_or_else(|| StoreError::new(Category::Storage, format!("{}: a stored key is no identity", table.name)))
+        Ok(stored.ok_or_else(|| {
+            StoreError::new(Category::Storage, format!("{}: a stored key is no identity", table.name))
+        })?)
     };
     let first = at + 1;
     let mut values = Vec::with_capacity(table.columns.len());

@@ -1,10 +1,11 @@
 //! Jobs and the scopes they claim: one running job a scope; a job whose process is gone holds nothing.
 
+use super::errors::Result;
 use super::errors::unreadable;
 use super::read::{one_more, paged};
 use crate::{
-    Creation, LIST_BYTES_MAX, ListFilter, NewRun, Owner, PageLimit, Paged, Result, Run, RunMode, RunOutcome,
-    RunProgress, RunState, StoreError,
+    Creation, LIST_BYTES_MAX, ListFilter, NewRun, Owner, PageLimit, Paged, Run, RunMode, RunOutcome, RunProgress,
+    RunState, StoreError,
 };
 use decisiongraph_projections::{Category, LogSeq, Refusal, TenantId, catalogue};
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -13,7 +14,7 @@ use uuid::Uuid;
 /// Starts a job.
 pub(super) fn create(conn: &Connection, run: &NewRun) -> Result<Creation> {
     if let Some(stored) = find(conn, run.run_id)? {
-        return run.repeated(stored);
+        return Ok(run.repeated(stored)?);
     }
     let now = super::now_ms(conn)?;
     conn.execute(
@@ -39,9 +40,9 @@ pub(super) fn create(conn: &Connection, run: &NewRun) -> Result<Creation> {
 pub(super) fn adopt(conn: &Connection, run_id: Uuid, owner: &Owner) -> Result<Run> {
     let run = get(conn, run_id)?;
     match run.state {
-        RunState::Completed => return Err(conflict(&run, "is completed")),
+        RunState::Completed => return Err(conflict(&run, "is completed").into()),
         RunState::Queued | RunState::Running if run.node_live && !is_owner(conn, run_id, owner)? => {
-            return Err(conflict(&run, &format!("is running on {}", run.node)));
+            return Err(conflict(&run, &format!("is running on {}", run.node)).into());
         }
         _ => {}
     }
@@ -68,7 +69,7 @@ pub(super) fn advance(conn: &Connection, run_id: Uuid, owner: &Owner, progress: 
         progress.events
     ])?;
     if changed != 1 {
-        return Err(not_mine(conn, run_id)?);
+        return Err(not_mine(conn, run_id)?.into());
     }
     get(conn, run_id)
 }
@@ -95,7 +96,7 @@ pub(super) fn finish(conn: &Connection, run_id: Uuid, owner: &Owner, outcome: &R
         ],
     )?;
     if changed != 1 {
-        return Err(not_mine(conn, run_id)?);
+        return Err(not_mine(conn, run_id)?.into());
     }
     free_claims(conn, run_id)?;
     get(conn, run_id)
@@ -106,7 +107,7 @@ pub(super) fn request_cancel(conn: &Connection, run_id: Uuid) -> Result<Run> {
     let run = get(conn, run_id)?;
     match run.state {
         RunState::Completed | RunState::Failed | RunState::Cancelled => {
-            return Err(conflict(&run, &format!("is already {}", run.state.as_str())));
+            return Err(conflict(&run, &format!("is already {}", run.state.as_str())).into());
         }
         RunState::Queued | RunState::Running if run.node_live => {
             conn.execute("UPDATE dg_run SET cancel_requested = 1 WHERE run_id = ?1", params![run_id.as_bytes()])?;
@@ -154,7 +155,7 @@ pub(super) fn find(conn: &Connection, run_id: Uuid) -> Result<Option<Run>> {
 }
 
 fn get(conn: &Connection, run_id: Uuid) -> Result<Run> {
-    find(conn, run_id)?.ok_or_else(|| StoreError::new(Category::NotFound, format!("there is no run {run_id}")))
+    Ok(find(conn, run_id)?.ok_or_else(|| StoreError::new(Category::NotFound, format!("there is no run {run_id}")))?)
 }
 
 fn projections_of(run: &Run) -> Vec<&str> {
@@ -188,7 +189,7 @@ fn claim(conn: &Connection, tenant: &TenantId, projection: &str, run_id: Uuid, n
         }
         let other = get(conn, holder)?;
         if other.node_live {
-            return Err(conflict(&other, &format!("is running on {tenant}/{projection}")));
+            return Err(conflict(&other, &format!("is running on {tenant}/{projection}")).into());
         }
         conn.execute(
             include_str!("sql/run_orphaned.sql"),

@@ -3,9 +3,10 @@
 //! *Guarantees.* Only the event of an open failure is skipped, with who and why beside it; one skip an event holds at a time. Nothing is
 //! deleted: a revoked skip stays.
 
+use super::errors::Result;
 use super::failure;
 use super::read::{one_more, paged};
-use crate::{LIST_BYTES_MAX, ListFilter, PageLimit, Paged, Result, Scope, Skip, StoreError};
+use crate::{LIST_BYTES_MAX, ListFilter, PageLimit, Paged, Scope, Skip, StoreError};
 use decisiongraph_projections::{Category, LogSeq, TenantId};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
@@ -79,7 +80,7 @@ fn by_id(conn: &Connection, skip_id: i64) -> Result<Skip> {
     let sql = format!("{} WHERE skip_id = ?1", include_str!("sql/skip_select.sql"));
     let mut statement = conn.prepare_cached(&sql)?;
     let mut rows = statement.query(params![skip_id])?;
-    rows.next()?.map(read).unwrap_or_else(|| Err(StoreError::internal("a skip is gone that was just written")))
+    rows.next()?.map(read).unwrap_or_else(|| Err(StoreError::internal("a skip is gone that was just written").into()))
 }
 
 fn read(row: &Row<'_>) -> Result<Skip> {

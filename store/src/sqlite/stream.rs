@@ -1,9 +1,10 @@
 //! All rows of a table, in chunks, out of one instant, with memory bounded by a chunk.
 
+use super::errors::Result;
 use super::pool::{Reader, lock};
 use super::rows::{read_row, select_list};
 use super::threads::blocking;
-use crate::{Generation, KeyedRow, Result, RowOrder, RowStream};
+use crate::{Generation, KeyedRow, RowOrder, RowStream};
 use decisiongraph_projections::{Identity, Table, TenantId};
 use futures_util::stream;
 use rusqlite::{Connection, params};

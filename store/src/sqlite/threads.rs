@@ -4,8 +4,9 @@
 //! needed at most. Here a few threads do nearly all the work, and those that read pages of the log, by far the most of what is allocated, do
 //! nothing else: so the memory of a long job stays flat.
 
+use super::errors::Result;
 use super::pool::lock;
-use crate::{Result, StoreError};
+use crate::StoreError;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
@@ -40,7 +41,7 @@ impl Threads {
             // Whoever waits no longer has nobody to tell.
             let _ = tell.send(answer);
         }))?;
-        told.await.unwrap_or_else(|_| Err(StoreError::internal("a database call panicked")))
+        told.await.unwrap_or_else(|_| Err(StoreError::internal("a database call panicked").into()))
     }
 
     fn give(&'static self, mut work: Work) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use super::pool::{Database, Reader, lock};
 use super::threads::{CALLS, PAGES, Threads, blocking};
-use super::{change, failure, member, query, read, run, skip, stream};
+use super::{change, errors, failure, member, query, read, run, skip, stream};
 use crate::{
     Change, Checkpoint, Direction, Failure, Generation, Lag, ListFilter, Member, Owner, PageLimit, Paged,
     PrecedentFilter, PrecedentHit, ReadView, Result, RowOrder, RowStream, Run, Scope, ScopeCounts, ScopeHead, ScopeRow,
@@ -34,23 +34,26 @@ impl View {
         Ok(View { database, held: Some(held) })
     }
 
-    async fn read<T: Send + 'static>(&self, work: impl FnOnce(&Connection) -> Result<T> + Send + 'static) -> Result<T> {
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> errors::Result<T> + Send + 'static,
+    ) -> Result<T> {
         self.read_on(&CALLS, work).await
     }
 
     async fn read_on<T: Send + 'static>(
         &self,
         threads: &'static Threads,
-        work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+        work: impl FnOnce(&Connection) -> errors::Result<T> + Send + 'static,
     ) -> Result<T> {
         match &self.held {
             Some(held) => {
                 let held = held.clone();
-                threads.run(move || lock(&held).read(work)).await
+                Ok(threads.run(move || lock(&held).read(work)).await?)
             }
             None => {
                 let reader = self.database.reader().await?;
-                threads.run(move || reader.read(work)).await
+                Ok(threads.run(move || reader.read(work)).await?)
             }
         }
     }
@@ -59,11 +62,11 @@ impl View {
 /// A reader with an open transaction that sees now.
 async fn hold(database: &Arc<Database>) -> Result<Arc<Mutex<Reader>>> {
     let reader = database.reader().await?;
-    blocking(move || {
+    Ok(blocking(move || {
         reader.hold()?;
         Ok(Arc::new(Mutex::new(reader)))
     })
-    .await
+    .await?)
 }
 
 #[async_trait]
@@ -225,7 +228,7 @@ impl ReadView for View {
             Some(held) => held.clone(),
             None => hold(&self.database).await?,
         };
-        stream::rows(reader, table, tenant.clone(), generation, order).await
+        Ok(stream::rows(reader, table, tenant.clone(), generation, order).await?)
     }
 
     async fn checkpoints(&self, scope: &Scope, limit: usize) -> Result<Vec<Checkpoint>> {

@@ -16,8 +16,9 @@
 //! *Why no savepoints:* under one SQLite copies every page before it changes it, for a failure that hardly ever comes. *Why one thread:* the
 //! pages that the connection caches are then in one arena of the allocator, and what they leave behind is used again.
 
+use super::errors::{Failed, Result};
 use super::pool::lock;
-use crate::{Result, StoreError};
+use crate::StoreError;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,7 +36,7 @@ trait Job: Send {
     fn run(&mut self, conn: &Connection) -> bool;
 
     /// Answers its writer: with what the work gave, or with why the transaction that held it is gone.
-    fn answer(self: Box<Self>, lost: Option<&StoreError>);
+    fn answer(self: Box<Self>, lost: Option<&Failed>);
 }
 
 struct Task<T, F> {
@@ -47,16 +48,16 @@ struct Task<T, F> {
 impl<T: Send, F: Fn(&Connection) -> Result<T> + Send> Job for Task<T, F> {
     fn run(&mut self, conn: &Connection) -> bool {
         let outcome = catch_unwind(AssertUnwindSafe(|| (self.work)(conn)))
-            .unwrap_or_else(|_| Err(StoreError::internal("a write panicked; nothing was changed")));
+            .unwrap_or_else(|_| Err(StoreError::internal("a write panicked; nothing was changed").into()));
         self.outcome.insert(outcome).is_ok()
     }
 
-    fn answer(self: Box<Self>, lost: Option<&StoreError>) {
+    fn answer(self: Box<Self>, lost: Option<&Failed>) {
         let answer = match (self.outcome, lost) {
             (Some(Err(own)), _) => Err(own),
             (_, Some(lost)) => Err(lost.clone()),
             (Some(answer), None) => answer,
-            (None, None) => Err(StoreError::internal("a write was passed over")),
+            (None, None) => Err(StoreError::internal("a write was passed over").into()),
         };
         // Whoever waits no longer has not asked for it to be taken back.
         let _ = self.writer.send(answer);
@@ -281,9 +282,9 @@ mod tests {
         let numbers = Numbers::in_memory();
         let half: Work = Box::new(|conn| {
             conn.execute("INSERT INTO t VALUES (7)", [])?;
-            Err(StoreError::internal("half done"))
+            Err(StoreError::internal("half done").into())
         });
-        assert_eq!(numbers.writer.write(half).await, Err(StoreError::internal("half done")));
+        assert_eq!(numbers.writer.write(half).await, Err(StoreError::internal("half done").into()));
         assert_eq!(numbers.counted(), 0);
         assert_eq!(numbers.writer.write(insert(1)).await, Ok(1));
         assert_eq!(numbers.counted(), 1);
@@ -307,7 +308,7 @@ mod tests {
         let numbers = Numbers::in_memory();
         let ended: Work = Box::new(|conn| {
             conn.execute_batch("ROLLBACK")?;
-            Err(StoreError::new(Category::Storage, "as a full disk does"))
+            Err(StoreError::new(Category::Storage, "as a full disk does").into())
         });
         let answers = numbers.piled_up(vec![insert(1), ended, insert(2)]).await;
         assert_eq!((&answers[0], &answers[1], &answers[3]), (&Ok(0), &Ok(1), &Ok(2)));
@@ -353,18 +354,18 @@ mod tests {
     #[tokio::test]
     async fn a_database_that_is_not_ready_gets_no_work() {
         let numbers = Numbers::in_memory();
-        let refuses = Writer::start(numbers.conn.clone(), |_| Err(StoreError::internal("not ready")), || Ok(()));
+        let refuses = Writer::start(numbers.conn.clone(), |_| Err(StoreError::internal("not ready").into()), || Ok(()));
         let refused = refuses.expect("a thread").write(insert(1)).await;
-        assert_eq!(refused, Err(StoreError::internal("not ready")));
+        assert_eq!(refused, Err(StoreError::internal("not ready").into()));
         assert_eq!(numbers.counted(), 0);
     }
 
     #[tokio::test]
     async fn a_commit_that_did_not_land_is_nobodys_success() {
         let numbers = Numbers::in_memory();
-        let lands = Writer::start(numbers.conn.clone(), |_| Ok(()), || Err(StoreError::internal("gone")));
+        let lands = Writer::start(numbers.conn.clone(), |_| Ok(()), || Err(StoreError::internal("gone").into()));
         let told = lands.expect("a thread").write(insert(1)).await;
-        assert_eq!(told, Err(StoreError::internal("gone")));
+        assert_eq!(told, Err(StoreError::internal("gone").into()));
     }
 
     #[tokio::test]

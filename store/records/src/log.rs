@@ -60,7 +60,7 @@ impl PageLimit {
     }
 
     /// The error that such an event is.
-    pub(crate) fn too_large(&self, log_seq: i64, bytes: i64) -> StoreError {
+    pub fn too_large(&self, log_seq: i64, bytes: i64) -> StoreError {
         StoreError::new(
             Category::Storage,
             format!(
@@ -90,7 +90,7 @@ impl<T> Default for Paged<T> {
 impl<T> Paged<T> {
     /// The room that is left under a limit, as a page is filled: true when this item of so many bytes goes into it. The page has more when
     /// it does not.
-    pub(crate) fn takes(&mut self, bytes: &mut usize, size: usize, limit: PageLimit) -> bool {
+    pub fn takes(&mut self, bytes: &mut usize, size: usize, limit: PageLimit) -> bool {
         *bytes = bytes.saturating_add(size);
         let full = self.items.len() >= limit.rows_max || (*bytes > limit.bytes_max && !self.items.is_empty());
         self.more |= full;

@@ -1,6 +1,10 @@
-//! The nouns of the contract. Every number has its unit in its name or its type.
+//! What is stored, listed and answered, as plain data: the nouns that the store, the engine and the protocol share. Every
+//! number has its unit in its name or its type.
+//!
+//! *Never here:* I/O, SQL, actors.
 
 mod change;
+mod error;
 mod failure;
 mod generation;
 mod log;
@@ -11,6 +15,7 @@ mod schema;
 mod stray;
 
 pub use change::{Change, NewChange};
+pub use error::{NEXT_MIGRATE, NEXT_SYNCHRONOUS, Result, StoreError};
 pub use failure::{Failure, NewFailure, Skip};
 pub use generation::{Flip, Storage, Sweep};
 pub use log::{

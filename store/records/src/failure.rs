@@ -80,7 +80,7 @@ pub struct Skip {
 impl Skip {
     /// What a request to skip the event of `failure_id` meets: the skip that holds, when it answers that failure; none, when there is no
     /// skip and the failure is open; else `conflict`.
-    pub(crate) fn repeated(held: Option<Skip>, failure_id: i64, open: bool) -> crate::Result<Option<Skip>> {
+    pub fn repeated(held: Option<Skip>, failure_id: i64, open: bool) -> crate::Result<Option<Skip>> {
         match held {
             Some(held) if held.failure_id == failure_id => Ok(Some(held)),
             Some(held) => Err(crate::StoreError::new(
@@ -99,7 +99,7 @@ impl Skip {
     }
 
     /// `not_found`: nothing to revoke.
-    pub(crate) fn none(scope: &Scope, log_seq: LogSeq) -> crate::StoreError {
+    pub fn none(scope: &Scope, log_seq: LogSeq) -> crate::StoreError {
         crate::StoreError::new(Category::NotFound, format!("no skip holds in {scope} at log_seq {log_seq}"))
     }
 }
