@@ -1,8 +1,7 @@
 //! The configuration of a node: where values come from, what is refused, what is shown.
 
-use decisiongraph_actors::admin::AdminError;
 use decisiongraph_actors::config::keys::{KEYS, Kind, Unset};
-use decisiongraph_actors::config::{ConfigFault, LogFormat, NodeConfig, Source, page};
+use decisiongraph_actors::config::{ConfigFault, LogFormat, NodeConfig, Source, page, refused};
 use decisiongraph_actors::engine::{Budget, EngineConfig};
 use decisiongraph_actors::failure::Pauses;
 use decisiongraph_actors::node::NodeBounds;
@@ -54,7 +53,7 @@ fn every_number_reaches_the_field_that_is_named_after_it() {
         }
     }
     let config = NodeConfig::load(None, |name| (name == "HOME").then(|| "/h".to_owned()), flags);
-    let config = config.map_err(AdminError::from).expect("in range");
+    let config = config.map_err(refused).expect("in range");
     let shown = format!("{:?}", config);
     let fields = shown.split("settings").next().expect("fields");
     let pairs = ["retry_first_ms", "retry_longest_ms", "recheck_first_ms", "recheck_longest_ms"];
@@ -163,7 +162,7 @@ fn every_fault_is_told_at_once_with_its_place() {
         assert_eq!(place, expected_place, "{message}");
         assert!(message.starts_with(expected_message), "{message}");
     }
-    let error = AdminError::from(faults);
+    let error = refused(faults);
     assert_eq!(error.category, Category::InvalidArgument);
     assert!(error.message.starts_with("the configuration has 14 faults: "), "{}", error.message);
     assert!(expected.iter().all(|(_, message)| error.message.contains(message)));
@@ -201,11 +200,11 @@ fn a_password_is_never_shown() {
     assert!(shown.contains("postgres://u@h/d") && !config.database_is_ours);
     for (key, wrong) in [("database", "mysql://u:s3cret@h"), ("otlp-endpoint", "http://u:s3cret@h")] {
         let faults = load(None, &[], &[(key, wrong)]).expect_err("refused");
-        assert!(!AdminError::from(faults).message.contains("s3cret"));
+        assert!(!refused(faults).message.contains("s3cret"));
     }
     let (_folder, path) = file("database = \"postgres://u:s3cret@h/d\"x\n");
     let faults = load(Some(&path), &[], &[]).expect_err("no TOML");
-    assert!(!AdminError::from(faults).message.contains("s3cret"));
+    assert!(!refused(faults).message.contains("s3cret"));
 }
 
 #[test]
@@ -227,7 +226,7 @@ fn what_is_printed_can_be_loaded_again() {
     let config = load(None, &[("DECISIONGRAPH_NAME", "a \"b\" \\ c")], &[("otlp-endpoint", "http://[::1]:4318/")]);
     let config = config.expect("sound");
     let (_folder, path) = file(&config.to_text());
-    let again = load(Some(&path), &[], &[]).map_err(AdminError::from).expect("sound");
+    let again = load(Some(&path), &[], &[]).map_err(refused).expect("sound");
     let values = |config: &NodeConfig| config.effective().into_iter().map(|one| one.value).collect::<Vec<_>>();
     assert_eq!(values(&again), values(&config));
     assert_eq!(again.otlp_endpoint.as_deref(), Some("http://[::1]:4318"));

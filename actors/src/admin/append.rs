@@ -6,15 +6,15 @@
 //!
 //! *Never:* trusts a given `log_seq`; quotes a payload in a refusal.
 
-use super::reply::{AppendReply, LineVerdict, VerdictWord};
-use super::request::{AppendRequest, LineFault, OfferedLine};
 use super::{AdminError, handler::tenant_or_default};
 use crate::engine::Engine;
-use crate::lines::CHUNK_LINES_MAX;
 use decisiongraph_projections::credential_guard::CredentialGuard;
 use decisiongraph_projections::event::{EVENT_BYTES_MAX, Line};
 use decisiongraph_projections::validation::admit_under;
 use decisiongraph_projections::{Admitted, Category, Refusal, TenantId};
+use decisiongraph_protocol::lines::CHUNK_LINES_MAX;
+use decisiongraph_protocol::{AppendReply, LineVerdict, VerdictWord};
+use decisiongraph_protocol::{AppendRequest, LineFault, OfferedLine};
 use decisiongraph_store::{AppendMode, Store, Verdict};
 
 /// A line that is ready to be stored, or is not.
@@ -45,7 +45,7 @@ pub async fn append(engine: &Engine, request: AppendRequest) -> Result<AppendRep
         && let Some((refusal, line)) =
             checked.iter().find_map(|checked| checked.event.as_ref().err().map(|refusal| (refusal, checked.line)))
     {
-        reply.refuse(line, None, refusal.clone());
+        refuse(&mut reply, line, None, refusal.clone());
         return Ok(reply);
     }
     let mut rest = checked.into_iter().peekable();
@@ -124,7 +124,7 @@ async fn store_run(
     let mut offered = events.iter().zip(verdicts);
     for (line, unreadable) in places {
         if let Some(refusal) = unreadable {
-            reply.refuse(line, None, refusal);
+            refuse(reply, line, None, refusal);
             continue;
         }
         let Some((event, verdict)) = offered.next() else {
@@ -147,7 +147,7 @@ async fn store_run(
                     reply.verdicts.push(verdict_of(line, VerdictWord::Repeated, log_seq, event_id));
                 }
             }
-            Verdict::Refused(refusal) => reply.refuse(line, Some(event_id.clone()), refusal),
+            Verdict::Refused(refusal) => refuse(reply, line, Some(event_id.clone()), refusal),
             Verdict::NotStored => {}
         }
     }
@@ -170,16 +170,14 @@ fn verdict_of(
     LineVerdict { line, verdict, log_seq: Some(log_seq), event_id: Some(event_id), category: None, message: None }
 }
 
-impl AppendReply {
-    fn refuse(&mut self, line: u64, event_id: Option<String>, refusal: Refusal) {
-        self.refused += 1;
-        self.verdicts.push(LineVerdict {
-            line,
-            verdict: VerdictWord::Refused,
-            log_seq: None,
-            event_id,
-            category: Some(refusal.category),
-            message: Some(refusal.message),
-        });
-    }
+fn refuse(reply: &mut AppendReply, line: u64, event_id: Option<String>, refusal: Refusal) {
+    reply.refused += 1;
+    reply.verdicts.push(LineVerdict {
+        line,
+        verdict: VerdictWord::Refused,
+        log_seq: None,
+        event_id,
+        category: Some(refusal.category),
+        message: Some(refusal.message),
+    });
 }

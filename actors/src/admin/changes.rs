@@ -5,13 +5,14 @@
 //!
 //! *Never here:* what is done by itself or on a schedule (catch-ups, verifies), appends, and whatever only looks.
 
-use super::asker::check_reason;
 use super::handler::tenant_or_default;
-use super::reply::has_ended;
-use super::request::{AdminRequest, ChangesRequest, JobRequest};
 use super::{AdminError, AdminReply, ChangesReply};
 use crate::engine::Engine;
 use decisiongraph_projections::{Category, TenantId};
+use decisiongraph_protocol::check_reason;
+use decisiongraph_protocol::foreign_text::on_a_line;
+use decisiongraph_protocol::has_ended;
+use decisiongraph_protocol::{AdminRequest, ChangesRequest, JobRequest};
 use decisiongraph_store::{NewChange, Paged, Store};
 use std::future::Future;
 use uuid::Uuid;
@@ -118,12 +119,6 @@ fn outcome_of(done: &Result<AdminReply, AdminError>) -> String {
     on_a_line(&outcome, OUTCOME_BYTES_MAX)
 }
 
-/// The beginning of a text that somebody sent, without control characters.
-pub(super) fn on_a_line(text: &str, bytes_max: usize) -> String {
-    let end = (0..=text.len().min(bytes_max)).rev().find(|end| text.is_char_boundary(*end));
-    text[..end.unwrap_or(0)].chars().filter(|c| !c.is_control()).collect()
-}
-
 /// The changes that operators asked for, latest first.
 pub(super) async fn changes(store: &dyn Store, request: ChangesRequest) -> Result<ChangesReply, AdminError> {
     let ChangesRequest { tenant, before, limit } = request;
@@ -132,16 +127,4 @@ pub(super) async fn changes(store: &dyn Store, request: ChangesRequest) -> Resul
     }
     let Paged { items: changes, more } = store.view().await?.changes(tenant.as_ref(), before, limit as usize).await?;
     Ok(ChangesReply { changes, more })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_text_that_is_noted_is_bounded_and_on_a_line() {
-        assert_eq!(on_a_line("a\nb\0c", 9), "abc");
-        assert_eq!(on_a_line(&"ü".repeat(200), NAME_BYTES_MAX).len(), NAME_BYTES_MAX);
-        assert_eq!(on_a_line("üü", 3), "ü");
-    }
 }

@@ -1,8 +1,6 @@
 //! Requests into replies: the one place where the command line, and later a node, come to the engine and the store.
 
 use super::changes::{change_of, recorded};
-use super::reply::*;
-use super::request::*;
 use super::status::STRAYS_MAX;
 use super::{
     AdminError, Asker, Command, append, changes, cluster, health, jobs, overview, status, steer, tenants, why,
@@ -13,6 +11,7 @@ use crate::queries::{self, READ_BYTES_MAX, current_view};
 use decisiongraph_projections::catalogue::{self, CONTEXT_GRAPH, PRECEDENT_INDEX, TRACE_SUMMARY};
 use decisiongraph_projections::digest::rolling::RollingDigest;
 use decisiongraph_projections::{Category, LogSeq, Projection, TenantId};
+use decisiongraph_protocol::*;
 use decisiongraph_store::{ListFilter, PageLimit, Paged, Scope, Store};
 use std::str::FromStr;
 use uuid::Uuid;

@@ -3,13 +3,13 @@
 use super::AdminError;
 use super::cluster::missing;
 use super::overview::{GROUP_TOLD, LIST_DRIFTED, groups, measure};
-use super::reply::{Finding, HealthReply, HealthWord, ScopeState, ScopeStatus, StatusReply};
-use super::request::ScopeFilter;
 use super::status::status;
 use super::why::{drifted, held_up_by, next_step, of_scope};
-use crate::figures::number;
-use crate::foreign_text::shell_word;
 use decisiongraph_projections::catalogue;
+use decisiongraph_protocol::ScopeFilter;
+use decisiongraph_protocol::figures::number;
+use decisiongraph_protocol::foreign_text::shell_word;
+use decisiongraph_protocol::{Finding, HealthReply, HealthWord, ScopeState, ScopeStatus, StatusReply};
 use decisiongraph_store::Store;
 
 /// A scope that has events to apply and has not moved for longer stands still, whoever works on it.

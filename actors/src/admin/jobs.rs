@@ -2,13 +2,13 @@
 
 use super::estimate::{self, Size};
 use super::handler::{no_run, projections, tenant_or_default};
-use super::reply::{RebuildCheckReply, RebuildEstimate, WatchReply, has_ended};
-use super::request::{JobRequest, WATCH_MS_MAX};
 use super::{AdminError, steer};
 use crate::engine::report::{Progress, RunReport, RunRequest, recorded};
 use crate::engine::{Control, Engine};
-use crate::figures::number;
 use decisiongraph_projections::{Category, LogSeq};
+use decisiongraph_protocol::figures::number;
+use decisiongraph_protocol::{JobRequest, WATCH_MS_MAX};
+use decisiongraph_protocol::{RebuildCheckReply, RebuildEstimate, WatchReply, has_ended};
 use decisiongraph_store::{ListFilter, ReadView, Run, RunMode, RunState, Scope, Store};
 use std::time::Duration;
 use uuid::Uuid;

@@ -4,11 +4,11 @@
 //! that is told is it counted how far it is behind.
 
 use super::AdminError;
-use super::reply::{ScopeState, ScopeStatus, StatusReply, StatusSummary};
-use super::request::StatusRequest;
 use super::status::LAG_EVENTS_MAX;
 use super::why::to_tell;
 use decisiongraph_projections::{Category, LogSeq};
+use decisiongraph_protocol::StatusRequest;
+use decisiongraph_protocol::{ScopeState, ScopeStatus, StatusReply, StatusSummary};
 use decisiongraph_store::Store;
 use std::collections::BTreeMap;
 

@@ -2,14 +2,14 @@
 //!
 //! *Never:* touches rows or cursors; that is a job's work.
 
-use super::asker::check_reason;
 use super::handler::{projections, tenant_or_default};
-use super::reply::{SteerReply, SteeredScope};
-use super::request::{JobRequest, ScopeFilter};
 use super::{AdminError, Command, jobs};
 use crate::engine::report::RunReport;
 use crate::engine::{Control, Engine};
 use decisiongraph_projections::{Category, catalogue};
+use decisiongraph_protocol::check_reason;
+use decisiongraph_protocol::{JobRequest, ScopeFilter};
+use decisiongraph_protocol::{SteerReply, SteeredScope};
 use decisiongraph_store::{Failure, Scope, ScopeRow, Skip, Store};
 
 /// Pauses these scopes; those that are paused already stay as they are.

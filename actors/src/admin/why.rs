@@ -5,8 +5,8 @@
 use super::Command;
 use super::cluster::missing;
 use super::overview::{Group, SCOPES_PAGE, groups};
-use super::reply::{Finding, HealthWord, ScopeState, ScopeStatus, ScopeWhy, StatusReply, WhyGroup, WhyReply};
 use decisiongraph_projections::Category;
+use decisiongraph_protocol::{Finding, HealthWord, ScopeState, ScopeStatus, ScopeWhy, StatusReply, WhyGroup, WhyReply};
 use decisiongraph_store::{Drift, NEXT_SYNCHRONOUS, OpenWriter, SESSION_NAME};
 
 /// An appender that is open for longer holds up every reader: worth a finding.

@@ -58,15 +58,13 @@ impl ConfigFault {
     }
 }
 
-impl From<Vec<ConfigFault>> for AdminError {
-    /// One `invalid_argument` that lists them all.
-    fn from(faults: Vec<ConfigFault>) -> AdminError {
-        let list: Vec<String> = faults.iter().map(ConfigFault::to_string).collect();
-        let count = match faults.len() {
-            1 => "the configuration has a fault".to_owned(),
-            count => format!("the configuration has {count} faults"),
-        };
-        AdminError::new(Category::InvalidArgument, format!("{count}: {}", list.join("; ")))
-            .next("correct them; docs/reference/CONFIGURATION.md lists every key, `decisiongraph node --print-config` shows what is in force")
-    }
+/// One `invalid_argument` that lists all faults.
+pub fn refused(faults: Vec<ConfigFault>) -> AdminError {
+    let list: Vec<String> = faults.iter().map(ConfigFault::to_string).collect();
+    let count = match faults.len() {
+        1 => "the configuration has a fault".to_owned(),
+        count => format!("the configuration has {count} faults"),
+    };
+    AdminError::new(Category::InvalidArgument, format!("{count}: {}", list.join("; ")))
+        .next("correct them; docs/reference/CONFIGURATION.md lists every key, `decisiongraph node --print-config` shows what is in force")
 }

@@ -11,7 +11,7 @@ pub mod page;
 mod reading;
 mod value;
 
-pub use fault::{ConfigFault, Source};
+pub use fault::{ConfigFault, Source, refused};
 pub(crate) use reading::engine_from;
 pub use value::Value;
 

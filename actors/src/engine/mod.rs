@@ -29,11 +29,11 @@ pub use report::{Progress, RunReport, RunRequest, ScopeReport};
 
 pub use alive::Trust;
 
-use crate::figures::number;
 use crate::telemetry::{Telemetry, signals};
 use alive::Alive;
 use decisiongraph_projections::credential_guard::CredentialGuard;
 use decisiongraph_projections::{Category, Projection, Refusal, catalogue};
+use decisiongraph_protocol::figures::number;
 use decisiongraph_store::{
     ListFilter, NewRun, Owner, Result, Run, RunMode, RunOutcome, RunState, Scope, Store, StoreError, Sweep,
 };

@@ -12,11 +12,11 @@
 use super::lane::{ApplyOptions, Lane, Target};
 use super::page::Page;
 use super::verify::Scratch;
-use decisiongraph_projections::{Category, LogSeq, Projection, catalogue};
+use decisiongraph_projections::{Category, Projection, catalogue};
+use decisiongraph_protocol::report::FailureReplay;
 use decisiongraph_store::{
     Acquisition, Failure, Lease, Owner, PageLimit, Position, ReadView, Result, Scope, Store, StoreError,
 };
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -26,25 +26,6 @@ const PAGE_EVENTS_MAX: usize = 2_000;
 const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Its limit.
 const PAGE_MAX: PageLimit = PageLimit::of(PAGE_EVENTS_MAX, PAGE_BYTES_MAX);
-
-/// What meeting a failure again gave.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FailureReplay {
-    /// Whether the same event failed again, for a reason of the same category.
-    pub reproduced: bool,
-    /// The event that failed now; none when the batch is sound.
-    pub log_seq: Option<LogSeq>,
-    /// Of what now failed.
-    pub category: Option<Category>,
-    /// Of what now failed.
-    pub message: Option<String>,
-    /// Whether the state that the batch was folded over has the digest that was recorded with the failure.
-    pub digest_before_matches: bool,
-    /// Where that state came from: `live rows` or `log from the origin`.
-    pub source: String,
-    /// Events read, with those on the way to the batch.
-    pub events: u64,
-}
 
 /// Folds the batch of a failure again and tells what happens; see the file's guarantees. `not_found` when there is no such failure.
 pub async fn replay_failure(store: &dyn Store, failure_id: i64) -> Result<FailureReplay> {

@@ -7,8 +7,8 @@ use super::Engine;
 use super::report::ScopeReport;
 use crate::admin::Command;
 use crate::admin::why::who;
-use crate::figures::number;
 use decisiongraph_projections::{Category, LogSeq, Projection, Refusal};
+use decisiongraph_protocol::figures::number;
 use decisiongraph_store::{OpenWriter, Result, Run, RunMode, Scope};
 use std::time::Duration;
 

@@ -6,6 +6,7 @@
 use super::Shared;
 use super::condition::{Condition, database_fault};
 use super::lives::Lives;
+use super::shown::shown;
 use crate::admin::changes::{change_of, recorded};
 use crate::admin::health::findings;
 use crate::admin::jobs::{advise, run_request, unknown_run, watch_run};
@@ -15,9 +16,9 @@ use crate::admin::status::status;
 use crate::admin::tenants::settle;
 use crate::admin::why::why;
 use crate::admin::{
-    AdminError, AdminReply, AdminRequest, Asker, ClusterReply, Disagreement, HealthReply, HealthWord, JobRequest,
-    NodeFacts, Notice, Partial, PeerRequest, ScopeFilter, StatusReply, TreeReply, TreeRequest, WATCH_MS_MAX,
-    WatchReply, WhyReply, carry_out,
+    ActorEntry, AdminError, AdminReply, AdminRequest, Asker, ClusterReply, Disagreement, HealthReply, HealthWord,
+    JobRequest, NodeFacts, Notice, Partial, PeerRequest, ScopeFilter, StatusReply, TreeReply, TreeRequest,
+    WATCH_MS_MAX, WatchReply, WhyReply, carry_out,
 };
 use crate::cluster::{ASK_ALL_DEADLINE, Whose};
 use crate::coordinator::CoordinatorMessage;
@@ -343,6 +344,7 @@ impl NodeAnswers {
             return Err(AdminError::new(Category::NotFound, format!("there is no actor `{under}`"))
                 .next("`decisiongraph tree` shows all of them"));
         }
+        let actors: Vec<ActorEntry> = actors.into_iter().map(shown).collect();
         let next = (actors.len() == limit).then(|| actors.last().map(|actor| actor.path.clone())).flatten();
         let disagreements = match request.after {
             None if shared.database.is_up() => self.disagreements().await?,

@@ -10,6 +10,7 @@ mod identity;
 mod lives;
 mod peers;
 mod shared;
+mod shown;
 mod tree;
 mod watch;
 

@@ -3,38 +3,12 @@
 //! The cursor is opaque and carries `log_seq`, `edge_id` and the direction: a page goes on exactly behind the last edge shown,
 //! whatever was added meanwhile.
 
-use super::READ_BYTES_MAX;
-use super::rows::{Edge, by_key};
+use super::rows::{by_key, edge_of};
 use decisiongraph_projections::catalogue::CONTEXT_GRAPH;
 use decisiongraph_projections::{Category, LogSeq, Refusal, TenantId};
+use decisiongraph_protocol::query::{EDGES_PAGE_MAX, Edge, EdgesPage, EdgesQuery, READ_BYTES_MAX};
 use decisiongraph_store::{Direction, Generation, PageLimit, ReadView, Result};
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-
-/// Most edges in one page; a larger limit gives this many and a cursor.
-pub const EDGES_PAGE_MAX: i64 = 10_000;
-
-/// Which edges.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EdgesQuery {
-    /// The node, `{node_type}:{identifier}`.
-    pub node_id: String,
-    /// Seen from the node.
-    pub direction: Direction,
-    /// Where the page before ended.
-    pub cursor: Option<String>,
-    /// Most edges, at least 1.
-    pub limit: i64,
-}
-
-/// A page.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EdgesPage {
-    /// By `log_seq`, `edge_id`.
-    pub edges: Vec<Edge>,
-    /// Goes on behind this page; none when it was the last.
-    pub next_cursor: Option<String>,
-}
 
 /// A place between two edges of a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,7 +106,7 @@ pub async fn edges(
     let limit = PageLimit::of(query.limit.min(EDGES_PAGE_MAX) as usize, READ_BYTES_MAX);
     let after = after.as_ref().map(|cursor| (cursor.log_seq, cursor.edge_id.as_str()));
     let page = view.edges_of(tenant, generation, &query.node_id, query.direction, after, limit).await?;
-    let edges: Vec<Edge> = page.items.iter().map(Edge::of).collect();
+    let edges: Vec<Edge> = page.items.iter().map(edge_of).collect();
     let next_cursor = page.more.then(|| edges.last()).flatten().map(|last| {
         EdgeCursor { direction: query.direction, log_seq: last.log_seq, edge_id: last.edge_id.clone() }.encode()
     });

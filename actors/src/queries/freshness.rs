@@ -3,47 +3,16 @@
 //! *Guarantees.* Generations and rows are of one instant. A projection that is behind the tenant's last event *at the query's
 //! start* is refused as `projection_out_of_date`, after waiting; events that arrive meanwhile do not count.
 
-use crate::figures::number;
 use decisiongraph_projections::{Category, LogSeq, Projection, TenantId};
+use decisiongraph_protocol::figures::number;
+use decisiongraph_protocol::query::{Freshness, STALE_EVENTS_MAX, Staleness};
 use decisiongraph_store::{Generation, ReadView, Result, Scope, Store, StoreError};
-use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// Pause between two looks while waiting for a projection: short enough for a query that follows its append, long enough to cost
 /// nothing.
 const POLL: Duration = Duration::from_millis(20);
-
-/// How fresh an answer must be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Freshness {
-    /// Longest wait for a projection to see the tenant's last event, milliseconds.
-    pub wait_ms: u64,
-    /// Answer all the same after that, and say by how much the answer is behind.
-    pub allow_stale: bool,
-}
-
-impl Default for Freshness {
-    fn default() -> Freshness {
-        Freshness { wait_ms: 1_000, allow_stale: false }
-    }
-}
-
-/// How far a stale answer is behind.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Staleness {
-    /// The projection that is furthest behind.
-    pub projection: String,
-    /// Where it stands.
-    pub cursor: LogSeq,
-    /// The tenant's last event at the query's start.
-    pub last_log_seq: LogSeq,
-    /// Events between the two, counted up to [`STALE_EVENTS_MAX`].
-    pub events: u64,
-}
-
-/// Bound of the count in [`Staleness::events`].
-pub const STALE_EVENTS_MAX: u64 = 10_000;
 
 /// A snapshot that may be queried.
 pub struct CurrentView {

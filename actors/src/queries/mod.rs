@@ -14,13 +14,10 @@ mod rows;
 mod subgraph;
 mod traces;
 
-/// Bytes of one page of a read: it ends early, and says that there is more, when they are reached. One event or row is in it all the same.
-pub const READ_BYTES_MAX: usize = 8 * 1024 * 1024;
-
-pub use edges::{EDGES_PAGE_MAX, EdgeCursor, EdgesPage, EdgesQuery, edges, has_node};
-pub use freshness::{CurrentView, Freshness, Staleness, current_view};
-pub use precedents::{PRECEDENTS_MAX, precedents, validate as validate_precedents};
-pub use reference_digest::{ReferenceDigests, reference_digests};
-pub use rows::{Edge, Node, Summary};
-pub use subgraph::{Subgraph, SubgraphQuery, subgraph};
-pub use traces::{EVENTS_PAGE_MAX, EventRecord, trace_events, trace_summary};
+pub use decisiongraph_protocol::query::*;
+pub use edges::{EdgeCursor, edges, has_node};
+pub use freshness::{CurrentView, current_view};
+pub use precedents::precedents;
+pub use reference_digest::reference_digests;
+pub use subgraph::subgraph;
+pub use traces::{trace_events, trace_summary};

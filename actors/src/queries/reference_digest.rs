@@ -3,22 +3,9 @@
 use decisiongraph_projections::catalogue;
 use decisiongraph_projections::digest::reference::{Writer, full_projection};
 use decisiongraph_projections::{Category, LogSeq, Projection, TenantId};
+use decisiongraph_protocol::query::ReferenceDigests;
 use decisiongraph_store::{Generation, ReadView, Result, RowOrder, Scope, StoreError};
 use futures_util::StreamExt as _;
-use serde::{Deserialize, Serialize};
-
-/// Byte-equal to what the Python reference computes for the same log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)]
-pub struct ReferenceDigests {
-    pub context_graph: String,
-    pub trace_summary: String,
-    pub precedent_index: String,
-    /// Over the three.
-    pub full_projection: String,
-    /// The tenant's last event at or below the common cursor.
-    pub last_log_seq: LogSeq,
-}
 
 /// The digests of what the tenant's readers see now. The view must be a snapshot.
 ///

@@ -1,56 +1,11 @@
 //! Rows of the read models with names on them, as replies show them.
 
-use super::READ_BYTES_MAX;
 use decisiongraph_projections::catalogue::{CONTEXT_GRAPH, TRACE_SUMMARY};
 use decisiongraph_projections::{Fetch, LogSeq, Needs, Projection, Row, RowsNeed, TenantId, Value};
+use decisiongraph_protocol::query::{Edge, Node, READ_BYTES_MAX, Summary};
 use decisiongraph_store::{Generation, ReadView, Result};
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-
-/// A row of `dg_cg_nodes`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)]
-pub struct Node {
-    pub node_id: String,
-    pub node_type: String,
-    pub trace_id: String,
-    pub log_seq: LogSeq,
-    pub created_at: String,
-}
-
-/// A row of `dg_cg_edges`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)]
-pub struct Edge {
-    pub edge_id: String,
-    pub edge_type: String,
-    pub from_node_id: String,
-    pub to_node_id: String,
-    pub trace_id: String,
-    pub log_seq: LogSeq,
-    pub created_at: String,
-}
-
-/// A row of `dg_trace_summary`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)]
-pub struct Summary {
-    pub trace_id: String,
-    pub workflow: String,
-    pub title: String,
-    pub primary_entity_type: Option<String>,
-    pub primary_entity_system: Option<String>,
-    pub primary_entity_id: Option<String>,
-    pub started_at: String,
-    /// None while the trace runs.
-    pub outcome: Option<String>,
-    /// None while the trace runs.
-    pub finished_at: Option<String>,
-    /// Counts the trace's start and finish only: that is the reference's rule.
-    pub event_count: i64,
-    pub last_log_seq: LogSeq,
-}
 
 /// Reads the columns of a row by name.
 struct Columns<'r> {
@@ -74,60 +29,47 @@ impl Columns<'_> {
     }
 }
 
-impl Node {
-    /// The node in this row of table 0 of the context graph.
-    pub fn of(row: &Row) -> Node {
-        let c = Columns { projection: CONTEXT_GRAPH, table: 0, row };
-        Node {
-            node_id: c.text("node_id"),
-            node_type: c.text("node_type"),
-            trace_id: c.text("trace_id"),
-            log_seq: LogSeq(c.int("log_seq")),
-            created_at: c.text("created_at"),
-        }
+/// The node in this row of table 0 of the context graph.
+pub(super) fn node_of(row: &Row) -> Node {
+    let c = Columns { projection: CONTEXT_GRAPH, table: 0, row };
+    Node {
+        node_id: c.text("node_id"),
+        node_type: c.text("node_type"),
+        trace_id: c.text("trace_id"),
+        log_seq: LogSeq(c.int("log_seq")),
+        created_at: c.text("created_at"),
     }
 }
 
-impl Edge {
-    /// Bytes of its texts.
-    pub fn bytes(&self) -> usize {
-        let texts =
-            [&self.edge_id, &self.edge_type, &self.from_node_id, &self.to_node_id, &self.trace_id, &self.created_at];
-        texts.into_iter().map(String::len).sum()
-    }
-
-    /// The edge in this row of table 1 of the context graph.
-    pub fn of(row: &Row) -> Edge {
-        let c = Columns { projection: CONTEXT_GRAPH, table: 1, row };
-        Edge {
-            edge_id: c.text("edge_id"),
-            edge_type: c.text("edge_type"),
-            from_node_id: c.text("from_node_id"),
-            to_node_id: c.text("to_node_id"),
-            trace_id: c.text("trace_id"),
-            log_seq: LogSeq(c.int("log_seq")),
-            created_at: c.text("created_at"),
-        }
+/// The edge in this row of table 1 of the context graph.
+pub(super) fn edge_of(row: &Row) -> Edge {
+    let c = Columns { projection: CONTEXT_GRAPH, table: 1, row };
+    Edge {
+        edge_id: c.text("edge_id"),
+        edge_type: c.text("edge_type"),
+        from_node_id: c.text("from_node_id"),
+        to_node_id: c.text("to_node_id"),
+        trace_id: c.text("trace_id"),
+        log_seq: LogSeq(c.int("log_seq")),
+        created_at: c.text("created_at"),
     }
 }
 
-impl Summary {
-    /// The summary in this row.
-    pub fn of(row: &Row) -> Summary {
-        let c = Columns { projection: TRACE_SUMMARY, table: 0, row };
-        Summary {
-            trace_id: c.text("trace_id"),
-            workflow: c.text("workflow"),
-            title: c.text("title"),
-            primary_entity_type: c.optional("primary_entity_type"),
-            primary_entity_system: c.optional("primary_entity_system"),
-            primary_entity_id: c.optional("primary_entity_id"),
-            started_at: c.text("started_at"),
-            outcome: c.optional("outcome"),
-            finished_at: c.optional("finished_at"),
-            event_count: c.int("event_count"),
-            last_log_seq: LogSeq(c.int("last_log_seq")),
-        }
+/// The summary in this row.
+pub(super) fn summary_of(row: &Row) -> Summary {
+    let c = Columns { projection: TRACE_SUMMARY, table: 0, row };
+    Summary {
+        trace_id: c.text("trace_id"),
+        workflow: c.text("workflow"),
+        title: c.text("title"),
+        primary_entity_type: c.optional("primary_entity_type"),
+        primary_entity_system: c.optional("primary_entity_system"),
+        primary_entity_id: c.optional("primary_entity_id"),
+        started_at: c.text("started_at"),
+        outcome: c.optional("outcome"),
+        finished_at: c.optional("finished_at"),
+        event_count: c.int("event_count"),
+        last_log_seq: LogSeq(c.int("last_log_seq")),
     }
 }
 

@@ -3,81 +3,18 @@
 //! [`Search`] decides and is pure; [`subgraph`] only fetches the edges of each depth, a page at a time in `edge_id` order, and
 //! stops as soon as the search does. At most one page beyond the limits is ever in memory.
 
-use super::READ_BYTES_MAX;
-use super::rows::{Edge, Node, by_key};
+use super::rows::{by_key, edge_of, node_of};
 use decisiongraph_projections::catalogue::CONTEXT_GRAPH;
-use decisiongraph_projections::{Category, Refusal, Row, TenantId};
+use decisiongraph_projections::{Row, TenantId};
+use decisiongraph_protocol::query::{Edge, READ_BYTES_MAX, Subgraph, SubgraphQuery};
 use decisiongraph_store::{Generation, PageLimit, ReadView, Result};
-use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
-/// Deepest search.
-pub const DEPTH_MAX: i64 = 10;
-/// Most nodes that can be asked for.
-pub const NODES_MAX: i64 = 10_000;
-/// Most edges that can be asked for.
-pub const EDGES_MAX: i64 = 10_000;
 /// Edges fetched at once.
 const PAGE_EDGES: usize = 1_000;
 /// Nodes fetched at once.
 const PAGE_NODES: usize = 1_000;
-
-/// What to look for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SubgraphQuery {
-    /// The center, `{node_type}:{identifier}`.
-    pub node_id: String,
-    /// Steps from the center, 0 to [`DEPTH_MAX`].
-    pub max_depth: i64,
-    /// Most nodes, the center included, 1 to [`NODES_MAX`].
-    pub max_nodes: i64,
-    /// Most edges, 1 to [`EDGES_MAX`].
-    pub max_edges: i64,
-    /// Only nodes of these types (the center always counts).
-    pub node_types: Option<Vec<String>>,
-    /// Only edges of these types.
-    pub edge_types: Option<Vec<String>>,
-}
-
-impl SubgraphQuery {
-    /// The reference's defaults: one step, 100 nodes, 100 edges, every type.
-    pub fn around(node_id: impl Into<String>) -> SubgraphQuery {
-        SubgraphQuery {
-            node_id: node_id.into(),
-            max_depth: 1,
-            max_nodes: 100,
-            max_edges: 100,
-            node_types: None,
-            edge_types: None,
-        }
-    }
-
-    fn validate(&self) -> std::result::Result<(), Refusal> {
-        let refuse = |message: String| Err(Refusal::new(Category::InvalidArgument, message));
-        if !(0..=DEPTH_MAX).contains(&self.max_depth) {
-            return refuse(format!("max_depth is 0 to {DEPTH_MAX}, not {}", self.max_depth));
-        }
-        for (name, limit, most) in [("max_nodes", self.max_nodes, NODES_MAX), ("max_edges", self.max_edges, EDGES_MAX)]
-        {
-            if !(1..=most).contains(&limit) {
-                return refuse(format!("{name} is 1 to {most}, not {limit}"));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// What was found: nodes by id, edges by id. An edge's far end may be missing from the nodes when its type was filtered out.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Subgraph {
-    /// By `node_id`.
-    pub nodes: Vec<Node>,
-    /// By `edge_id`.
-    pub edges: Vec<Edge>,
-    /// Whether a limit cut it short.
-    pub truncated: bool,
-}
 
 /// The neighbourhood. A center that does not exist has none: no nodes, no edges, nothing truncated.
 pub async fn subgraph(
@@ -101,7 +38,7 @@ pub async fn subgraph(
             let limit = PageLimit::of(PAGE_EDGES, READ_BYTES_MAX);
             let page = view.edges_touching(tenant, generation, &frontier, types, after.as_deref(), limit).await?;
             for row in &page.items {
-                if search.offer(Edge::of(row)).is_break() {
+                if search.offer(edge_of(row)).is_break() {
                     break 'search;
                 }
             }
@@ -129,7 +66,7 @@ pub async fn subgraph(
         }
         let rows = by_key(view, tenant, CONTEXT_GRAPH, generation, 0, chunk).await?;
         bytes += rows.iter().map(Row::bytes).sum::<usize>();
-        nodes.extend(rows.iter().map(Node::of));
+        nodes.extend(rows.iter().map(node_of));
     }
     nodes.sort_unstable_by(|a, b| a.node_id.cmp(&b.node_id));
     Ok(Subgraph { nodes, edges: search.edges.into_values().collect(), truncated })
@@ -236,20 +173,5 @@ mod tests {
         assert!(search.discovered.is_empty() && !search.truncated);
         assert!(search.offer(edge("e2", "trace:a", "policy:p")).is_break());
         assert!(search.truncated);
-    }
-
-    #[test]
-    fn limits_are_checked() {
-        for (depth, nodes, edges) in
-            [(-1, 1, 1), (11, 1, 1), (1, 0, 1), (1, 1, -5), (1, NODES_MAX + 1, 1), (1, 1, i64::MAX)]
-        {
-            let query = SubgraphQuery {
-                max_depth: depth,
-                max_nodes: nodes,
-                max_edges: edges,
-                ..SubgraphQuery::around("trace:a")
-            };
-            assert_eq!(query.validate().expect_err("refused").category, Category::InvalidArgument);
-        }
     }
 }

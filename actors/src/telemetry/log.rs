@@ -6,8 +6,8 @@
 use super::signals::TARGET;
 use crate::admin::AdminError;
 use crate::config::{LogFormat, NodeConfig};
-use crate::foreign_text::shown;
 use decisiongraph_projections::Category;
+use decisiongraph_protocol::foreign_text::shown;
 use opentelemetry_sdk::trace::SdkTracer;
 use tracing::Subscriber;
 use tracing_subscriber::field::MakeExt as _;

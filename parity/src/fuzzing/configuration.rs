@@ -4,8 +4,7 @@
 //! Lines behind the first `---` are `NAME=VALUE` of the environment, or `--flag value`.
 
 use super::{refused, visible};
-use decisiongraph_actors::admin::AdminError;
-use decisiongraph_actors::config::{ConfigFault, Effective, NodeConfig};
+use decisiongraph_actors::config::{self, ConfigFault, Effective, NodeConfig};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -51,7 +50,7 @@ pub(super) fn offer(bytes: &[u8]) {
     if let Err(faults) = loaded
         && faults.len() == 1
     {
-        refused(&AdminError::from(faults));
+        refused(&config::refused(faults));
     }
 }
 

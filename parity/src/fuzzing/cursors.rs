@@ -3,9 +3,9 @@
 
 use super::{refused, told, visible};
 use decisiongraph_actors::admin::rpc::NodeAddress;
-use decisiongraph_actors::foreign_text::{in_json, shell_word};
 use decisiongraph_actors::queries::EdgeCursor;
 use decisiongraph_projections::{LogSeq, TenantId};
+use decisiongraph_protocol::foreign_text::{in_json, shell_word};
 use decisiongraph_store::Direction;
 
 pub(super) fn offer(bytes: &[u8]) {

@@ -4,11 +4,11 @@
 use super::{told, visible};
 use decisiongraph_actors::admin::OfferedLine;
 use decisiongraph_actors::admin::append::{Checked, check};
-use decisiongraph_actors::lines::LineReader;
-use decisiongraph_actors::lines::foreign::Foreign;
 use decisiongraph_projections::credential_guard::CredentialGuard;
 use decisiongraph_projections::event::{fault, tags_from_json, tags_to_json};
 use decisiongraph_projections::{Admitted, LogSeq, StoredEvent, TenantId};
+use decisiongraph_protocol::lines::LineReader;
+use decisiongraph_protocol::lines::foreign::Foreign;
 
 pub(super) fn offer(bytes: &[u8]) {
     let foreign = Foreign::of(bytes);

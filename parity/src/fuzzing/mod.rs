@@ -14,8 +14,8 @@ mod rpc_frames;
 mod urls;
 
 use decisiongraph_actors::admin::AdminError;
-use decisiongraph_actors::foreign_text::shown;
 use decisiongraph_projections::Category;
+use decisiongraph_protocol::foreign_text::shown;
 use std::cell::OnceCell;
 use std::future::Future;
 use tokio::runtime::{Builder, Runtime};

@@ -3,8 +3,8 @@
 //! *Guarantees.* One that others may read or write is refused. What it holds never reaches an error.
 
 use crate::admin::AdminError;
-use crate::foreign_text::shell_word;
 use decisiongraph_projections::Category;
+use decisiongraph_protocol::foreign_text::shell_word;
 use std::fs::Metadata;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 /// Bytes of a frame besides what an ask or answer has in it: names, ids, and the control messages of the actor protocol.
 const FRAME_HEAD_BYTES_MAX: usize = 64 * 1024;
-/// Largest ask, in bytes: a chunk of [`crate::lines::CHUNK_BYTES_MAX`] and one more line, each byte escaped.
+/// Largest ask, in bytes: a chunk of [`decisiongraph_protocol::lines::CHUNK_BYTES_MAX`] and one more line, each byte escaped.
 pub const ASK_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Largest frame that a node takes in, in bytes.
 pub const NODE_FRAME_BYTES_MAX: usize = ASK_BYTES_MAX + FRAME_HEAD_BYTES_MAX;
@@ -150,8 +150,8 @@ mod tests {
     use super::super::wire::{Ask, PROGRAM_VERSION, PROTOCOL_VERSION};
     use super::*;
     use crate::admin::{AdminRequest, AppendRequest};
-    use crate::lines::LineReader;
     use decisiongraph_projections::event::EVENT_BYTES_MAX;
+    use decisiongraph_protocol::lines::LineReader;
     use std::time::Duration;
 
     #[test]

@@ -5,7 +5,7 @@
 
 use crate::args::Globals;
 use decisiongraph_actors::admin::{AdminError, AdminReply, TreeReply, addressed};
-use decisiongraph_actors::foreign_text::shell_word;
+use decisiongraph_protocol::foreign_text::shell_word;
 
 /// The flags of the address, as they were given. What the environment says needs no flag.
 pub fn flags(globals: &Globals) -> String {

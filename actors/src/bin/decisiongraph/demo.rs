@@ -15,10 +15,10 @@ use decisiongraph_actors::admin::{
 };
 use decisiongraph_actors::engine::report::RunReport;
 use decisiongraph_actors::engine::{Control, Engine};
-use decisiongraph_actors::foreign_text::shell_word;
-use decisiongraph_actors::lines::LineReader;
 use decisiongraph_actors::queries::{Freshness, ReferenceDigests, Subgraph, SubgraphQuery};
 use decisiongraph_projections::{Category, LogSeq, TenantId};
+use decisiongraph_protocol::foreign_text::shell_word;
+use decisiongraph_protocol::lines::LineReader;
 use decisiongraph_store::{PageLimit, PrecedentFilter, RunState};
 use serde::Serialize;
 

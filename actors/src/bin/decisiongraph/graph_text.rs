@@ -3,8 +3,8 @@
 //! *Guarantees.* Stored ids are quoted, so that no id can become syntax: neither an end of a label, nor a directive of Mermaid.
 
 use crate::page::Page;
-use decisiongraph_actors::foreign_text::shown;
 use decisiongraph_actors::queries::Subgraph;
+use decisiongraph_protocol::foreign_text::shown;
 use std::collections::BTreeMap;
 
 /// Graphviz.

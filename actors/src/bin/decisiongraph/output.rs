@@ -6,9 +6,9 @@
 use crate::address;
 use crate::page::Page;
 use decisiongraph_actors::admin::{AdminError, AdminReply, addressed};
-pub use decisiongraph_actors::figures::number;
-use decisiongraph_actors::foreign_text::in_json;
 use decisiongraph_projections::Category;
+pub use decisiongraph_protocol::figures::number;
+use decisiongraph_protocol::foreign_text::in_json;
 use serde::Serialize;
 use std::io::{self, Write};
 

@@ -5,7 +5,7 @@
 //! several lines.
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, TableComponent, presets};
-use decisiongraph_actors::foreign_text::shown;
+use decisiongraph_protocol::foreign_text::shown;
 use std::borrow::Cow;
 use std::fmt::{self, Display};
 

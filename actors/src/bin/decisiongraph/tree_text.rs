@@ -6,9 +6,9 @@ use crate::graph_text::dot_quoted;
 use crate::output::{duration, number, or_dash};
 use crate::page::Page;
 use decisiongraph_actors::admin::{NodeFacts, TreeReply, appender, holds_up};
-use decisiongraph_actors::foreign_text::shell_word;
 use decisiongraph_projections::catalogue;
-use decisiongraph_supervision::{ActorEntry, ChildKind, Strategy};
+use decisiongraph_protocol::foreign_text::shell_word;
+use decisiongraph_protocol::{ActorEntry, ActorKind, SupervisorStrategy};
 use std::collections::HashSet;
 
 /// Where the tenants' supervisors are.
@@ -80,7 +80,7 @@ pub fn dot(reply: &TreeReply) -> Page {
     for actor in &reply.actors {
         let strategy = actor.strategy.map(|strategy| format!("\\n{}", word(strategy))).unwrap_or_default();
         let label = format!("{}\\n{}{strategy}", dot_quoted(&name(actor)), dot_quoted(&actor.state));
-        let shape = if actor.kind == ChildKind::Supervisor { ", shape=folder" } else { "" };
+        let shape = if actor.kind == ActorKind::Supervisor { ", shape=folder" } else { "" };
         let look = if marked.contains(actor.path.as_str()) { ", color=red, penwidth=3" } else { "" };
         page.line(format_args!("  \"{}\" [label=\"{label}\"{shape}{look}];", dot_quoted(&actor.path)));
     }
@@ -151,11 +151,11 @@ fn name(actor: &ActorEntry) -> String {
     actor.id().replace("%2F", "/").replace("%25", "%")
 }
 
-const fn word(strategy: Strategy) -> &'static str {
+const fn word(strategy: SupervisorStrategy) -> &'static str {
     match strategy {
-        Strategy::OneForOne => "one_for_one",
-        Strategy::OneForAll => "one_for_all",
-        Strategy::RestForOne => "rest_for_one",
+        SupervisorStrategy::OneForOne => "one_for_one",
+        SupervisorStrategy::OneForAll => "one_for_all",
+        SupervisorStrategy::RestForOne => "rest_for_one",
     }
 }
 
@@ -190,14 +190,14 @@ mod tests {
     use super::*;
     use decisiongraph_actors::admin::Disagreement;
     use decisiongraph_projections::LogSeq;
+    use decisiongraph_protocol::RestartType;
     use decisiongraph_store::OpenWriter;
-    use decisiongraph_supervision::Restart;
 
-    fn actor(path: &str, strategy: Option<Strategy>) -> ActorEntry {
+    fn actor(path: &str, strategy: Option<SupervisorStrategy>) -> ActorEntry {
         ActorEntry {
             path: path.to_owned(),
-            kind: if strategy.is_some() { ChildKind::Supervisor } else { ChildKind::Worker },
-            restart: Restart::Permanent,
+            kind: if strategy.is_some() { ActorKind::Supervisor } else { ActorKind::Worker },
+            restart: RestartType::Permanent,
             strategy,
             state: "running".to_owned(),
             actor: None,
@@ -213,7 +213,7 @@ mod tests {
     }
 
     fn reply(disagreements: Vec<Disagreement>) -> TreeReply {
-        let one = Some(Strategy::OneForOne);
+        let one = Some(SupervisorStrategy::OneForOne);
         TreeReply {
             node: NodeFacts {
                 name: "n".to_owned(),
@@ -239,7 +239,7 @@ mod tests {
                 actors: 8,
             },
             actors: vec![
-                actor("node", Some(Strategy::RestForOne)),
+                actor("node", Some(SupervisorStrategy::RestForOne)),
                 actor("node/admin", None),
                 actor("node/scopes", one),
                 actor("node/scopes/tenant a%2Fb\u{202e}", one),

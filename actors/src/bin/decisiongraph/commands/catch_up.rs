@@ -4,8 +4,8 @@ use super::tenants::AllTenants;
 use super::{Context, verify};
 use clap::Args;
 use decisiongraph_actors::admin::{AdminError, AdminRequest, ExitCode, JobRequest};
-use decisiongraph_actors::figures::parse_number;
 use decisiongraph_projections::LogSeq;
+use decisiongraph_protocol::figures::parse_number;
 
 /// Apply new events to the projections, up to the safe end of the log
 ///

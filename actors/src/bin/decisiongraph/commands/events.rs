@@ -7,8 +7,8 @@ use crate::output::number;
 use crate::page::Page;
 use clap::Args;
 use decisiongraph_actors::admin::{AdminError, AdminReply, AdminRequest, EventsRequest, ExitCode};
-use decisiongraph_actors::figures::parse_number;
 use decisiongraph_projections::LogSeq;
+use decisiongraph_protocol::figures::parse_number;
 
 /// Show events of the log in order
 #[derive(Args)]

@@ -10,9 +10,9 @@ use clap::Args;
 use decisiongraph_actors::admin::{
     AdminError, AdminReply, AdminRequest, EXPORT_EVENTS_MAX, ExitCode, ExportRequest, STRAYS_MAX, unknown_tenant,
 };
-use decisiongraph_actors::figures::parse_number;
 use decisiongraph_actors::queries::READ_BYTES_MAX;
 use decisiongraph_projections::{Category, LogSeq, TenantId};
+use decisiongraph_protocol::figures::parse_number;
 use decisiongraph_store::{PageLimit, ReadView};
 use std::io::{BufWriter, Write};
 

@@ -7,9 +7,9 @@ use clap::Args;
 use decisiongraph_actors::admin::{
     AdminError, AdminReply, AdminRequest, Command, ExitCode, FailuresReply, ListRequest,
 };
-use decisiongraph_actors::engine::replay_failure::FailureReplay;
-use decisiongraph_actors::figures::parse_number;
 use decisiongraph_projections::Category;
+use decisiongraph_protocol::figures::parse_number;
+use decisiongraph_protocol::report::FailureReplay;
 use decisiongraph_store::{Failure as Record, Skip};
 use std::fmt::Display;
 

@@ -10,13 +10,13 @@ use decisiongraph_actors::admin::rpc::wire::Versions;
 use decisiongraph_actors::admin::rpc::{Listeners, Secret, Tls};
 use decisiongraph_actors::admin::{AdminError, ExitCode, of_error};
 use decisiongraph_actors::cluster::LinkSettings;
-use decisiongraph_actors::config::{LogFormat, NodeConfig, Source};
+use decisiongraph_actors::config::{LogFormat, NodeConfig, Source, refused};
 use decisiongraph_actors::engine::Cancel;
-use decisiongraph_actors::foreign_text::in_json;
 use decisiongraph_actors::http::{HttpBounds, HttpServer, Probes};
 use decisiongraph_actors::node::{Condition, Identity, Node as Running, NodeParts, NodeWatch, Shared};
 use decisiongraph_actors::telemetry::{Exporters, LogOptions, TelemetryOptions};
 use decisiongraph_projections::Category;
+use decisiongraph_protocol::foreign_text::in_json;
 use decisiongraph_store::{StoreOptions, open};
 use serde::Serialize;
 use serde_json::json;
@@ -167,7 +167,7 @@ impl Node {
         ];
         let mut flags = std::mem::take(&mut self.keys.0);
         flags.extend(global.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))));
-        Ok(NodeConfig::load(self.config.as_deref(), |name| std::env::var(name).ok(), flags)?)
+        NodeConfig::load(self.config.as_deref(), |name| std::env::var(name).ok(), flags).map_err(refused)
     }
 }
 

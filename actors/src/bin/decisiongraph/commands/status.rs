@@ -9,8 +9,8 @@ use decisiongraph_actors::admin::{
     AdminError, AdminReply, AdminRequest, ExitCode, Partial, ScopeFilter, ScopeState, ScopeStatus, StatusReply,
     StatusRequest, StatusSummary, appender, holds_up,
 };
-use decisiongraph_actors::foreign_text::shell_word;
 use decisiongraph_projections::TenantId;
+use decisiongraph_protocol::foreign_text::shell_word;
 
 /// Scopes that people are shown, when nobody asked for a number.
 const SCOPES_SHOWN: i64 = 100;

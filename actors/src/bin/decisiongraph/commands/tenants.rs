@@ -13,8 +13,8 @@ use decisiongraph_actors::admin::{
     AdminError, AdminReply, AdminRequest, Command, ExitCode, TENANTS_PAGE_MAX, TenantsRequest, of_error, of_job, worst,
 };
 use decisiongraph_actors::engine::Cancel;
-use decisiongraph_actors::foreign_text::shell_word;
 use decisiongraph_projections::{Category, TenantId};
+use decisiongraph_protocol::foreign_text::shell_word;
 use serde_json::{Value, json};
 
 /// List the tenants: each one's last event, its projections, and where the rearmost of them stands

@@ -7,11 +7,11 @@ use crate::output::number;
 use crate::page::Page;
 use clap::Args;
 use decisiongraph_actors::admin::{AdminError, AdminReply, AdminRequest, ExitCode, TraceReply, TraceRequest};
-use decisiongraph_actors::figures::parse_number;
-use decisiongraph_actors::foreign_text::shell_word;
 use decisiongraph_actors::queries::EventRecord;
 use decisiongraph_projections::LogSeq;
 use decisiongraph_projections::canonical_json::{Json, parse};
+use decisiongraph_protocol::figures::parse_number;
+use decisiongraph_protocol::foreign_text::shell_word;
 
 /// Show a decision trace: its summary and its events
 #[derive(Args)]

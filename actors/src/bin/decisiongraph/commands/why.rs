@@ -5,7 +5,7 @@ use crate::output::{duration, number};
 use crate::page::Page;
 use clap::Args;
 use decisiongraph_actors::admin::{AdminError, AdminReply, AdminRequest, ExitCode, ScopeWhy, WhyGroup, WhyReply};
-use decisiongraph_actors::foreign_text::shell_word;
+use decisiongraph_protocol::foreign_text::shell_word;
 
 /// Say why scopes lag, one sentence each, and what to do about it; what concerns the whole node comes first
 #[derive(Args)]

@@ -3,7 +3,7 @@
 //! *Guarantees.* What is recorded of an asker names the proof beside the name, so nobody passes for somebody else.
 
 use super::AdminError;
-use super::changes::on_a_line;
+use crate::foreign_text::on_a_line;
 use decisiongraph_projections::Category;
 use std::fmt;
 
@@ -75,7 +75,7 @@ impl Asker {
 }
 
 /// `invalid_argument` when this is no reason that the next person can read.
-pub(super) fn check_reason(reason: &str) -> Result<(), AdminError> {
+pub fn check_reason(reason: &str) -> Result<(), AdminError> {
     if !reason.trim().is_empty() && reason.len() <= REASON_BYTES_MAX && !reason.contains('\0') {
         return Ok(());
     }

@@ -7,7 +7,7 @@
 
 pub mod foreign;
 
-use crate::admin::{LineFault, OfferedLine};
+use crate::request::{LineFault, OfferedLine};
 use decisiongraph_projections::event::EVENT_BYTES_MAX;
 use std::io::{self, BufRead};
 

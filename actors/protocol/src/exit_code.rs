@@ -1,9 +1,9 @@
 //! Exit codes: a small stable table that scripts can rely on (runtime contract, section 9).
 
 use super::{AdminError, HealthWord};
-use crate::engine::report::RunReport;
+use crate::report::RunReport;
 use decisiongraph_projections::Category;
-use decisiongraph_store::RunState;
+use decisiongraph_records::RunState;
 
 /// A process exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,9 +1,9 @@
 //! The dump of a node: itself, its actors, and what memory and database disagree about.
 
-use crate::admin::Partial;
+use crate::Partial;
+use crate::actors::ActorEntry;
 use decisiongraph_projections::LogSeq;
-use decisiongraph_store::OpenWriter;
-use decisiongraph_supervision::ActorEntry;
+use decisiongraph_records::OpenWriter;
 use serde::{Deserialize, Serialize};
 
 /// The live actors of a node, and where they and the database disagree.

@@ -1,8 +1,8 @@
 //! What changed something, and the jobs that do.
 
-use crate::engine::report::{Progress, RunReport, ScopeReport, recorded, verdict};
+use crate::report::{Progress, RunReport, ScopeReport, recorded, verdict};
 use decisiongraph_projections::{Category, LogSeq, TenantId};
-use decisiongraph_store::{Generation, Paused, Run, RunState};
+use decisiongraph_records::{Generation, Paused, Run, RunState};
 use serde::{Deserialize, Serialize};
 
 /// What migrating did.

@@ -1,9 +1,9 @@
 //! What is read: projections, digests, events, failures, exports.
 
-use crate::engine::replay_failure::FailureReplay;
-use crate::queries::{EventRecord, Staleness, Summary};
+use crate::query::{EventRecord, Staleness, Summary};
+use crate::report::FailureReplay;
 use decisiongraph_projections::{LogSeq, TenantId};
-use decisiongraph_store::{Change, Failure, Generation, PrecedentHit, Skip, Stray, TenantHead};
+use decisiongraph_records::{Change, Failure, Generation, PrecedentHit, Skip, Stray, TenantHead};
 use serde::{Deserialize, Serialize};
 
 /// The rolling digests.

@@ -43,6 +43,12 @@ pub fn shown(text: &str) -> Cow<'_, str> {
     replaced(text, hidden, |out, c| out.extend(c.escape_default()))
 }
 
+/// The beginning of a text that somebody sent, without control characters.
+pub fn on_a_line(text: &str, bytes_max: usize) -> String {
+    let end = (0..=text.len().min(bytes_max)).rev().find(|end| text.is_char_boundary(*end));
+    text[..end.unwrap_or(0)].chars().filter(|c| !c.is_control()).collect()
+}
+
 /// The text as one word of a shell; with hidden characters, in the form `$'…'`, which is printable and stands for the same text.
 pub fn shell_word(text: &str) -> Cow<'_, str> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-.:@/+".contains(c);
@@ -95,7 +101,6 @@ fn replaced(text: &str, which: impl Fn(char) -> bool, write: impl Fn(&mut String
 #[cfg(test)]
 mod tests {
     use super::*;
-    use decisiongraph_store::launch;
 
     const HOSTILE: &str = "a\u{1b}[2J\r\nb\u{9b}\u{202e}\u{200b}\u{feff}\u{e0041}\u{7f}é\u{301}漢 \u{a0}❤\u{fe0f}";
 
@@ -113,13 +118,22 @@ mod tests {
         for text in ["plain-1", "", "o'neil & co", "$(rm)", "`id`", "a'\\b\n1", HOSTILE] {
             let word = shell_word(text);
             assert!(!word.chars().any(|c| hidden(c) || c == '`'), "{word}");
-            let echo = launch::program("bash").args(["-c", &format!("printf %s {word}")]).output();
+            #[expect(clippy::disallowed_methods, reason = "bash gets no variables")]
+            let mut bash = std::process::Command::new("bash");
+            let echo = bash.env_clear().args(["-c", &format!("printf %s {word}")]).output();
             // A machine without bash has nothing to ask.
             if let Ok(echo) = echo {
                 assert_eq!(String::from_utf8_lossy(&echo.stdout), text, "{word}");
             }
         }
         assert_eq!(shell_word("acme"), "acme");
+    }
+
+    #[test]
+    fn the_text_that_is_noted_is_bounded_and_on_a_line() {
+        assert_eq!(on_a_line("a\nb\0c", 9), "abc");
+        assert_eq!(on_a_line(&"ü".repeat(200), 300).len(), 300);
+        assert_eq!(on_a_line("üü", 3), "ü");
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! What nodes ask and tell each other over their links. Answered from memory, at once: never a query, never a wait.
 
-use super::AdminError;
+use super::error::AdminError;
 use super::reply::Finding;
 use super::request::ScopeFilter;
-use crate::worker::LiveScope;
+use crate::live::LiveScope;
 use decisiongraph_projections::{LogSeq, TenantId};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;

@@ -1,9 +1,9 @@
 //! How scopes stand: status, health, why.
 
-use crate::admin::{MemberStatus, Partial};
-use crate::worker::LiveScope;
+use crate::live::LiveScope;
+use crate::{MemberStatus, Partial};
 use decisiongraph_projections::{Category, LogSeq, TenantId};
-use decisiongraph_store::{Backend, Drift, Generation, Lag, OpenWriter, Stray};
+use decisiongraph_records::{Backend, Drift, Generation, Lag, OpenWriter, Stray};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 

@@ -2,10 +2,10 @@
 
 use super::peer::PeerRequest;
 use super::reply::ScopeState;
-use crate::queries::{EdgesQuery, Freshness, SubgraphQuery};
+use crate::query::{EdgesQuery, Freshness, SubgraphQuery};
 use decisiongraph_projections::credential_guard::CredentialGuard;
 use decisiongraph_projections::{LogSeq, TenantId};
-use decisiongraph_store::PrecedentFilter;
+use decisiongraph_records::PrecedentFilter;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -293,7 +293,7 @@ impl AdminRequest {
     }
 }
 
-/// A few lines of an import or append, at most [`crate::lines::CHUNK_LINES_MAX`].
+/// A few lines of an import or append, at most [`CHUNK_LINES_MAX`](crate::lines::CHUNK_LINES_MAX).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AppendRequest {
     /// Of lines that name none.

@@ -1,7 +1,7 @@
 //! A request that could not be answered: what it means, and what to do next.
 
 use decisiongraph_projections::{Category, Refusal};
-use decisiongraph_store::StoreError;
+use decisiongraph_records::StoreError;
 use serde::{Deserialize, Serialize};
 
 /// The error object of every command.

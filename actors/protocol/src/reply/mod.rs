@@ -12,9 +12,9 @@ pub use tree::*;
 
 use super::cluster::ClusterReply;
 use super::peer::PeerReply;
-use crate::engine::report::RunReport;
-use crate::queries::{EdgesPage, ReferenceDigests, Subgraph};
-use decisiongraph_store::{Run, Skip};
+use crate::query::{EdgesPage, ReferenceDigests, Subgraph};
+use crate::report::RunReport;
+use decisiongraph_records::{Run, Skip};
 use serde::{Deserialize, Serialize};
 
 /// The answer to a request.

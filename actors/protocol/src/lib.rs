@@ -1,0 +1,33 @@
+//! What operators and programs ask a node, and what they are told: requests, replies, errors, exit codes.
+//!
+//! *Guarantees.* Everything here is plain data with names on it, and means the same in every process. A field that is added
+//! later is optional, so that an older program still understands.
+//!
+//! *Never here:* sockets, actors, a database, printing.
+
+mod actors;
+mod asker;
+mod cluster;
+mod command;
+mod error;
+mod exit_code;
+pub mod figures;
+pub mod foreign_text;
+pub mod lines;
+mod live;
+mod peer;
+pub mod query;
+mod reply;
+pub mod report;
+mod request;
+
+pub use actors::*;
+pub use asker::{Asker, Proof, check_reason};
+pub use cluster::{ClusterReply, MemberState, MemberStatus};
+pub use command::{Command, addressed};
+pub use error::AdminError;
+pub use exit_code::{ExitCode, of_category, of_error, of_health, of_job, worst};
+pub use live::{Fault, LiveScope, Phase};
+pub use peer::*;
+pub use reply::*;
+pub use request::*;

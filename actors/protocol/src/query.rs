@@ -1,0 +1,322 @@
+//! The queries over the read models and their answers.
+
+use decisiongraph_projections::event::{Actor, Source};
+use decisiongraph_projections::{Category, LogSeq, Refusal, StoredEvent};
+use decisiongraph_records::{Direction, PrecedentFilter};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
+
+/// Bytes of one page of a read: it ends early, and says that there is more, when they are reached. One event or row is in it all the same.
+pub const READ_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Most edges in one page; a larger limit gives this many and a cursor.
+pub const EDGES_PAGE_MAX: i64 = 10_000;
+
+/// Which edges.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EdgesQuery {
+    /// The node, `{node_type}:{identifier}`.
+    pub node_id: String,
+    /// Seen from the node.
+    pub direction: Direction,
+    /// Where the page before ended.
+    pub cursor: Option<String>,
+    /// Most edges, at least 1.
+    pub limit: i64,
+}
+
+/// A page.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EdgesPage {
+    /// By `log_seq`, `edge_id`.
+    pub edges: Vec<Edge>,
+    /// Goes on behind this page; none when it was the last.
+    pub next_cursor: Option<String>,
+}
+
+/// Deepest search.
+pub const DEPTH_MAX: i64 = 10;
+/// Most nodes that can be asked for.
+pub const NODES_MAX: i64 = 10_000;
+/// Most edges that can be asked for.
+pub const EDGES_MAX: i64 = 10_000;
+/// What to look for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubgraphQuery {
+    /// The center, `{node_type}:{identifier}`.
+    pub node_id: String,
+    /// Steps from the center, 0 to [`DEPTH_MAX`].
+    pub max_depth: i64,
+    /// Most nodes, the center included, 1 to [`NODES_MAX`].
+    pub max_nodes: i64,
+    /// Most edges, 1 to [`EDGES_MAX`].
+    pub max_edges: i64,
+    /// Only nodes of these types (the center always counts).
+    pub node_types: Option<Vec<String>>,
+    /// Only edges of these types.
+    pub edge_types: Option<Vec<String>>,
+}
+
+impl SubgraphQuery {
+    /// The reference's defaults: one step, 100 nodes, 100 edges, every type.
+    pub fn around(node_id: impl Into<String>) -> SubgraphQuery {
+        SubgraphQuery {
+            node_id: node_id.into(),
+            max_depth: 1,
+            max_nodes: 100,
+            max_edges: 100,
+            node_types: None,
+            edge_types: None,
+        }
+    }
+
+    /// `invalid_argument` when a limit is out of range.
+    pub fn validate(&self) -> Result<(), Refusal> {
+        let refuse = |message: String| Err(Refusal::new(Category::InvalidArgument, message));
+        if !(0..=DEPTH_MAX).contains(&self.max_depth) {
+            return refuse(format!("max_depth is 0 to {DEPTH_MAX}, not {}", self.max_depth));
+        }
+        for (name, limit, most) in [("max_nodes", self.max_nodes, NODES_MAX), ("max_edges", self.max_edges, EDGES_MAX)]
+        {
+            if !(1..=most).contains(&limit) {
+                return refuse(format!("{name} is 1 to {most}, not {limit}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What was found: nodes by id, edges by id. An edge's far end may be missing from the nodes when its type was filtered out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subgraph {
+    /// By `node_id`.
+    pub nodes: Vec<Node>,
+    /// By `edge_id`.
+    pub edges: Vec<Edge>,
+    /// Whether a limit cut it short.
+    pub truncated: bool,
+}
+
+/// How fresh an answer must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Freshness {
+    /// Longest wait for a projection to see the tenant's last event, milliseconds.
+    pub wait_ms: u64,
+    /// Answer all the same after that, and say by how much the answer is behind.
+    pub allow_stale: bool,
+}
+
+impl Default for Freshness {
+    fn default() -> Freshness {
+        Freshness { wait_ms: 1_000, allow_stale: false }
+    }
+}
+
+/// How far a stale answer is behind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Staleness {
+    /// The projection that is furthest behind.
+    pub projection: String,
+    /// Where it stands.
+    pub cursor: LogSeq,
+    /// The tenant's last event at the query's start.
+    pub last_log_seq: LogSeq,
+    /// Events between the two, counted up to [`STALE_EVENTS_MAX`].
+    pub events: u64,
+}
+
+/// Bound of the count in [`Staleness::events`].
+pub const STALE_EVENTS_MAX: u64 = 10_000;
+
+/// A row of `dg_cg_nodes`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Node {
+    pub node_id: String,
+    pub node_type: String,
+    pub trace_id: String,
+    pub log_seq: LogSeq,
+    pub created_at: String,
+}
+
+/// A row of `dg_cg_edges`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Edge {
+    pub edge_id: String,
+    pub edge_type: String,
+    pub from_node_id: String,
+    pub to_node_id: String,
+    pub trace_id: String,
+    pub log_seq: LogSeq,
+    pub created_at: String,
+}
+
+/// A row of `dg_trace_summary`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Summary {
+    pub trace_id: String,
+    pub workflow: String,
+    pub title: String,
+    pub primary_entity_type: Option<String>,
+    pub primary_entity_system: Option<String>,
+    pub primary_entity_id: Option<String>,
+    pub started_at: String,
+    /// None while the trace runs.
+    pub outcome: Option<String>,
+    /// None while the trace runs.
+    pub finished_at: Option<String>,
+    /// Counts the trace's start and finish only: that is the reference's rule.
+    pub event_count: i64,
+    pub last_log_seq: LogSeq,
+}
+
+impl Edge {
+    /// Bytes of its texts.
+    pub fn bytes(&self) -> usize {
+        let texts =
+            [&self.edge_id, &self.edge_type, &self.from_node_id, &self.to_node_id, &self.trace_id, &self.created_at];
+        texts.into_iter().map(String::len).sum()
+    }
+}
+
+/// Most events of one page.
+pub const EVENTS_PAGE_MAX: usize = 10_000;
+
+/// A stored event as replies show it. In JSON its payload is the stored text itself, digit for digit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct EventRecord {
+    pub log_seq: LogSeq,
+    pub event_id: String,
+    pub trace_id: String,
+    pub trace_seq: i64,
+    pub event_type: String,
+    pub occurred_at: String,
+    pub recorded_at: String,
+    pub source: Source,
+    pub actor: Actor,
+    pub idempotency_key: String,
+    pub correlation_id: Option<String>,
+    pub causation_event_id: Option<String>,
+    pub schema_version: i64,
+    pub tags: Vec<String>,
+    #[serde(serialize_with = "payload_out", deserialize_with = "payload_in")]
+    pub payload: String,
+    pub payload_hash: String,
+    /// What of it cannot be read; absent of a whole event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
+}
+
+impl From<StoredEvent> for EventRecord {
+    fn from(event: StoredEvent) -> EventRecord {
+        let e = event.envelope;
+        EventRecord {
+            log_seq: event.log_seq,
+            event_id: e.event_id,
+            trace_id: e.trace_id,
+            trace_seq: e.trace_seq,
+            event_type: e.event_type,
+            occurred_at: e.occurred_at,
+            recorded_at: event.recorded_at,
+            source: e.source,
+            actor: e.actor,
+            idempotency_key: e.idempotency_key,
+            correlation_id: e.correlation_id,
+            causation_event_id: e.causation_event_id,
+            schema_version: e.schema_version,
+            tags: e.tags,
+            payload: event.payload,
+            payload_hash: event.payload_hash,
+            fault: event.fault,
+        }
+    }
+}
+
+/// In a readable format the payload is JSON within JSON; a corrupted one, and any binary format, gets it as text.
+fn payload_out<S: Serializer>(payload: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    match serializer.is_human_readable().then(|| RawValue::from_string(payload.to_owned())) {
+        Some(Ok(raw)) => raw.serialize(serializer),
+        _ => serializer.serialize_str(payload),
+    }
+}
+
+fn payload_in<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    if deserializer.is_human_readable() {
+        Box::<RawValue>::deserialize(deserializer).map(|raw| String::from(Box::<str>::from(raw)))
+    } else {
+        String::deserialize(deserializer)
+    }
+}
+
+/// Most hits of one query.
+pub const PRECEDENTS_MAX: i64 = 10_000;
+
+/// Whether the filter's arguments go together.
+///
+/// # Errors
+/// `invalid_argument`: limit out of range, `policy_version` without `policy_id`, `entity_id` without `entity_type`.
+pub fn validate_precedents(filter: &PrecedentFilter) -> Result<(), Refusal> {
+    let refuse = |message: String| Err(Refusal::new(Category::InvalidArgument, message));
+    if !(1..=PRECEDENTS_MAX).contains(&filter.limit) {
+        return refuse(format!("limit is 1 to {PRECEDENTS_MAX}, not {}", filter.limit));
+    }
+    if filter.policy_version.is_some() && filter.policy_id.is_none() {
+        return refuse("policy_version needs policy_id".to_owned());
+    }
+    if filter.entity_id.is_some() && filter.entity_type.is_none() {
+        return refuse("entity_id needs entity_type".to_owned());
+    }
+    Ok(())
+}
+
+/// Byte-equal to what the Python reference computes for the same log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct ReferenceDigests {
+    pub context_graph: String,
+    pub trace_summary: String,
+    pub precedent_index: String,
+    /// Over the three.
+    pub full_projection: String,
+    /// The tenant's last event at or below the common cursor.
+    pub last_log_seq: LogSeq,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_go_together() {
+        let good = PrecedentFilter { limit: 100, ..PrecedentFilter::default() };
+        assert_eq!(validate_precedents(&good), Ok(()));
+        let text = || Some("x".to_owned());
+        for bad in [
+            PrecedentFilter { limit: 0, ..good.clone() },
+            PrecedentFilter { limit: 10_001, ..good.clone() },
+            PrecedentFilter { policy_version: text(), ..good.clone() },
+            PrecedentFilter { entity_id: text(), ..good.clone() },
+        ] {
+            assert_eq!(validate_precedents(&bad).expect_err("refused").category, Category::InvalidArgument);
+        }
+        assert_eq!(validate_precedents(&PrecedentFilter { policy_id: text(), policy_version: text(), ..good }), Ok(()));
+    }
+
+    #[test]
+    fn limits_are_checked() {
+        for (depth, nodes, edges) in
+            [(-1, 1, 1), (11, 1, 1), (1, 0, 1), (1, 1, -5), (1, NODES_MAX + 1, 1), (1, 1, i64::MAX)]
+        {
+            let query = SubgraphQuery {
+                max_depth: depth,
+                max_nodes: nodes,
+                max_edges: edges,
+                ..SubgraphQuery::around("trace:a")
+            };
+            assert_eq!(query.validate().expect_err("refused").category, Category::InvalidArgument);
+        }
+    }
+}
