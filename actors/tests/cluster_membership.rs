@@ -133,7 +133,8 @@ async fn tenants_change_hands_under_load_and_no_event_is_lost_or_applied_twice()
         until("the rest is taken over", SOON, async || placed(&a).len() == TENANTS).await;
     }
     appenders.stop().await;
-    settled(&a, TENANTS, SOON).await;
+    // Much may be left to apply on a busy machine, where each change of hands costs a tenant seconds.
+    settled(&a, TENANTS, if soak() { Duration::from_secs(600) } else { SOON }).await;
     for entry in a.shared().table.snapshot("node", None, 10_000) {
         assert_eq!(entry.restarts_total, 0, "{} was restarted: {:?}", entry.path, entry.last_exit);
     }

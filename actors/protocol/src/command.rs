@@ -143,6 +143,7 @@ mod tests {
         let mut lines = Vec::new();
         for folder in [
             "../src",
+            "../engine/src",
             "../protocol/src",
             "../../store/src",
             "../../store/records/src",

@@ -20,6 +20,7 @@ pub mod query;
 mod reply;
 pub mod report;
 mod request;
+pub mod writers;
 
 pub use actors::*;
 pub use asker::{Asker, Proof, check_reason};

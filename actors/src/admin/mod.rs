@@ -20,10 +20,11 @@ pub(crate) mod tenants;
 pub(crate) mod weight;
 pub mod why;
 
+pub use decisiongraph_protocol::writers::appender;
 pub use decisiongraph_protocol::*;
 pub(crate) use handler::carry_out;
 pub use handler::{EXPORT_EVENTS_MAX, answer, no_node};
 pub use overview::{SCOPES_PAGE, SCOPES_PAGE_MAX};
 pub use status::STRAYS_MAX;
 pub use tenants::{known as known_tenant, unknown as unknown_tenant};
-pub use why::{appender, holds_up};
+pub use why::holds_up;

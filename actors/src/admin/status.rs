@@ -2,12 +2,13 @@
 
 use super::cluster::out_of_service;
 use super::handler::projections;
-use super::why::{holds_up, who};
+use super::why::holds_up;
 use super::{AdminError, Command};
 use crate::engine::mark::beyond;
 use decisiongraph_projections::{LogSeq, TenantId};
 use decisiongraph_protocol::ScopeFilter;
 use decisiongraph_protocol::figures::number;
+use decisiongraph_protocol::writers::who;
 use decisiongraph_protocol::{ScopeState, ScopeStatus, StatusReply, StatusSummary};
 use decisiongraph_store::{
     Failure, Lag, ListFilter, OpenWriter, Paged, Paused, ReadView, Run, RunState, Scope, ScopeRow, Store,

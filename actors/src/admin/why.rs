@@ -6,8 +6,9 @@ use super::Command;
 use super::cluster::missing;
 use super::overview::{Group, SCOPES_PAGE, groups};
 use decisiongraph_projections::Category;
+use decisiongraph_protocol::writers::{appender, is_ours};
 use decisiongraph_protocol::{Finding, HealthWord, ScopeState, ScopeStatus, ScopeWhy, StatusReply, WhyGroup, WhyReply};
-use decisiongraph_store::{Drift, NEXT_SYNCHRONOUS, OpenWriter, SESSION_NAME};
+use decisiongraph_store::{Drift, NEXT_SYNCHRONOUS, OpenWriter};
 
 /// An appender that is open for longer holds up every reader: worth a finding.
 const WRITER_AGE_SECONDS_MAX: f64 = 60.0;
@@ -72,31 +73,6 @@ fn of_group(group: Group<'_>) -> WhyGroup {
 /// Whether an appender is open for so long that readers notice. One whose age may not be seen counts.
 pub fn holds_up(writer: &OpenWriter) -> bool {
     writer.age_seconds.is_none_or(|age| age >= WRITER_AGE_SECONDS_MIN)
-}
-
-/// Who an appender is, since when, and what it does where that may be seen. Of ours the name says enough.
-pub fn appender(writer: &OpenWriter) -> String {
-    let query = writer.query.as_deref().filter(|_| !is_ours(writer));
-    format!("{}{}", who(writer), query.map(|query| format!(": {query}")).unwrap_or_default())
-}
-
-/// The same without what it does.
-pub(crate) fn who(writer: &OpenWriter) -> String {
-    let process =
-        writer.pid.map_or_else(|| format!("prepared transaction {}", writer.transaction), |pid| format!("pid {pid}"));
-    let name = writer.application.as_deref().map(|name| match is_ours(writer) {
-        true => format!("an append of `{name}`"),
-        false => format!("program `{name}`"),
-    });
-    let told: Vec<String> = name.into_iter().chain(writer.role.as_deref().map(|role| format!("role {role}"))).collect();
-    let told = if told.is_empty() { String::new() } else { format!(" ({})", told.join(", ")) };
-    let age = writer.age_seconds.map(|age| format!(", open for {age:.1} s")).unwrap_or_default();
-    let waits = if writer.waits_for_standby { ", whose commit waits for a synchronous standby" } else { "" };
-    format!("{process}{told}{age}{waits}")
-}
-
-fn is_ours(writer: &OpenWriter) -> bool {
-    writer.application.as_deref().is_some_and(|name| name.split(' ').next() == Some(SESSION_NAME))
 }
 
 /// An appender that holds up the mark: who, since when, with which query; and who may end it.

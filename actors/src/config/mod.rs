@@ -12,12 +12,13 @@ mod reading;
 mod value;
 
 pub use fault::{ConfigFault, Source, refused};
-pub(crate) use reading::engine_from;
 pub use value::Value;
 
 use crate::admin::rpc::TlsFiles;
 use crate::engine::EngineConfig;
 use crate::node::NodeBounds;
+use decisiongraph_projections::Category;
+use decisiongraph_protocol::AdminError;
 use decisiongraph_store::{DatabaseUrl, StoreOptions};
 use keys::{CONFIG_VARIABLE, KEYS, OTHER_VARIABLES, Unset, VARIABLE_PREFIX};
 use reading::{Reading, Setting};
@@ -178,4 +179,11 @@ fn toml_text(text: &str) -> String {
     }
     quoted.push('"');
     quoted
+}
+
+/// The engine's defaults, with what the environment says, by the keys and ranges of [`keys::KEYS`]. `invalid_argument` for
+/// the first value that is not in range.
+pub fn engine_from_environment() -> Result<EngineConfig, AdminError> {
+    let variable = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+    reading::engine_from(variable).map_err(|fault| AdminError::new(Category::InvalidArgument, fault.to_string()))
 }

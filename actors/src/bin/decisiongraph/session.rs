@@ -2,9 +2,10 @@
 
 use crate::args::Globals;
 use decisiongraph_actors::admin::AdminError;
+use decisiongraph_actors::config;
 use decisiongraph_actors::config::EMBEDDED_FILE;
 use decisiongraph_actors::data_dir;
-use decisiongraph_actors::engine::{Budget, Engine, EngineConfig};
+use decisiongraph_actors::engine::{Budget, Engine};
 use decisiongraph_projections::Category;
 use decisiongraph_store::{DatabaseUrl, Owner, SchemaFit, Store, StoreError, StoreOptions, open};
 use std::path::{Path, PathBuf};
@@ -71,7 +72,7 @@ impl Location {
                 .next("check the path; `import` and `migrate` create it"));
         }
         let session_name = globals.session.map(str::to_owned);
-        let mut config = EngineConfig::from_environment()?;
+        let mut config = config::engine_from_environment()?;
         let cache_bytes = Budget::cache_bytes(config.memory_max);
         let options = StoreOptions { create, cache_bytes, session_name, ..StoreOptions::default() };
         let store = open(&self.url, options).await.map_err(|e| self.advise(e))?;

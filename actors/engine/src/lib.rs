@@ -5,21 +5,24 @@
 //!
 //! *Never here:* SQL, projection rules.
 
-pub(crate) mod alive;
+pub mod alive;
 mod budget;
 mod catch_up;
-pub(crate) mod drive;
-pub(crate) mod endure;
+pub mod drive;
+pub mod endure;
+pub mod failure;
 mod fold;
-pub(crate) mod lane;
-pub(crate) mod mark;
+pub mod lane;
+pub mod mark;
 pub mod memory;
-pub(crate) mod observed;
-pub(crate) mod page;
+pub mod observed;
+pub mod page;
+pub mod queries;
 mod rebuild;
 pub mod replay_failure;
 pub mod report;
 mod short;
+pub mod telemetry;
 mod verify;
 
 pub use budget::{ASK_COST, Budget, Part, READ_COST, Share};
@@ -80,16 +83,6 @@ impl Default for EngineConfig {
             credential_guard: CredentialGuard::default(),
             memory_max: memory::memory_max(),
         }
-    }
-}
-
-impl EngineConfig {
-    /// The defaults, with what the environment says, by the keys and ranges of [`crate::config::keys::KEYS`]. `invalid_argument` for the
-    /// first value that is not in range.
-    pub fn from_environment() -> Result<EngineConfig> {
-        let variable = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
-        crate::config::engine_from(variable)
-            .map_err(|fault| StoreError::new(Category::InvalidArgument, fault.to_string()))
     }
 }
 
@@ -353,7 +346,7 @@ impl Engine {
     }
 
     /// Retires what earlier rebuilds of these scopes left unfinished: this run starts anew.
-    pub(crate) async fn abandon_older_builds(&self, run: &Run, projections: &[&'static dyn Projection]) -> Result<()> {
+    pub async fn abandon_older_builds(&self, run: &Run, projections: &[&'static dyn Projection]) -> Result<()> {
         let filter = ListFilter { tenant: Some(run.tenant.clone()), limit: 100, ..ListFilter::default() };
         for older in self.store.view().await?.runs(&filter).await?.items {
             if older.mode != RunMode::Rebuild || older.state != RunState::Failed {
@@ -381,7 +374,7 @@ impl Engine {
     }
 
     /// Marks a job failed that met an error it cannot get over.
-    pub(crate) async fn give_up(&self, run: &Run, error: &StoreError) {
+    pub async fn give_up(&self, run: &Run, error: &StoreError) {
         let outcome = RunOutcome::Failed(Refusal::new(error.category, error.message.clone()));
         if let Err(second) = self.store.finish_run(run.run_id, &self.owner, outcome).await {
             tracing::warn!(category = %second.category, "the end of run {} is not recorded: {}", run.run_id, second.message);
@@ -389,7 +382,7 @@ impl Engine {
     }
 
     /// Works a recorded job off. After an error its row still says `running`: it can be adopted and resumed, or given up.
-    pub(crate) async fn carry_out(
+    pub async fn carry_out(
         &self,
         run: &Run,
         projections: &[&'static dyn Projection],
@@ -423,7 +416,7 @@ impl Engine {
     }
 
     /// Records what came of a job.
-    pub(crate) async fn conclude(
+    pub async fn conclude(
         &self,
         run: &Run,
         projections: &[&'static dyn Projection],
@@ -476,7 +469,7 @@ impl Engine {
 }
 
 /// The projections that a run covers.
-pub(crate) fn projections_of(run: &Run) -> Result<Vec<&'static dyn Projection>> {
+pub fn projections_of(run: &Run) -> Result<Vec<&'static dyn Projection>> {
     if run.projection == "all" {
         return Ok(catalogue::ALL.to_vec());
     }

@@ -12,10 +12,10 @@
 use super::budget::{Budget, Share};
 use super::fold::{Folded, Folding, Indexed};
 use super::page::Page;
-use crate::admin::Command;
 use decisiongraph_projections::digest::rolling::RollingDigest;
 use decisiongraph_projections::known::{EXACT_BYTES_MAX, Known, MIDWAY_VALUES_MAX};
 use decisiongraph_projections::{Category, LogEvent, LogSeq, Projection, Refusal, TenantId};
+use decisiongraph_protocol::Command;
 use decisiongraph_store::{
     Acquisition, BatchCommit, BuildLease, Failure, Generation, Lease, NewFailure, Owner, PageLimit, Position, ReadView,
     Result, Scope, Store, StoreError,

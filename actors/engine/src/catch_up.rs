@@ -5,8 +5,8 @@ use super::drive::{Ended, Job};
 use super::lane::{Lane, Target};
 use super::mark::{self, Mark};
 use super::report::{ScopeReport, scope_report};
-use crate::admin::Command;
 use decisiongraph_projections::{Category, LogSeq, Projection};
+use decisiongraph_protocol::Command;
 use decisiongraph_store::{Acquisition, Lease, Position, Result, Scope, StoreError};
 
 impl Engine {

@@ -5,10 +5,10 @@
 
 use super::Engine;
 use super::report::ScopeReport;
-use crate::admin::Command;
-use crate::admin::why::who;
 use decisiongraph_projections::{Category, LogSeq, Projection, Refusal};
+use decisiongraph_protocol::Command;
 use decisiongraph_protocol::figures::number;
+use decisiongraph_protocol::writers::who;
 use decisiongraph_store::{OpenWriter, Result, Run, RunMode, Scope};
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use std::time::Duration;
 const NAMED_MAX: usize = 3;
 
 /// What was asked of a job when it began.
-pub(crate) struct Asked {
+pub struct Asked {
     /// The tenant's last event then, or at most `until`.
     last: LogSeq,
     /// The tenant has neither events nor scopes: there is nothing to do, and nothing is made.
@@ -25,7 +25,7 @@ pub(crate) struct Asked {
 
 impl Engine {
     /// What this job is asked for: to be called before it reads the mark.
-    pub(crate) async fn asked(&self, run: &Run, projections: &[&'static dyn Projection]) -> Result<Asked> {
+    pub async fn asked(&self, run: &Run, projections: &[&'static dyn Projection]) -> Result<Asked> {
         let view = self.store().view().await?;
         let last = view.last_log_seq(&run.tenant, run.until).await?;
         let mut nothing = last == LogSeq::ORIGIN && view.last_log_seq(&run.tenant, None).await? == LogSeq::ORIGIN;
@@ -36,7 +36,7 @@ impl Engine {
     }
 
     /// How the job fell short of that, if it did.
-    pub(crate) async fn short(
+    pub async fn short(
         &self,
         asked: &Asked,
         run: &Run,

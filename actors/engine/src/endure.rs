@@ -17,7 +17,7 @@ const FAULTS_MAX: u32 = 60;
 const PAUSES: Pauses = Pauses { first: Duration::from_millis(50), longest: Duration::from_secs(5) };
 
 /// A job, and how its surroundings meet a fault.
-pub(crate) trait Endures: Sync {
+pub trait Endures: Sync {
     /// Works the run off; `resume` says that it goes on with an earlier attempt.
     fn attempt(&self, run: &Run, resume: bool) -> impl Future<Output = Result<RunReport>> + Send;
 
@@ -72,7 +72,7 @@ enum Again {
 
 /// Works a run off, an attempt after another, through faults that pass. Each attempt hears whether it goes on with an
 /// earlier one.
-pub(crate) async fn endure(
+pub async fn endure(
     engine: &Engine,
     mut run: Run,
     mut resume: bool,

@@ -47,10 +47,10 @@ impl Trust {
 }
 
 /// Renewals a lease: two may fail in a row before it is over.
-pub(crate) const RENEWALS_PER_LEASE: u32 = 3;
+pub const RENEWALS_PER_LEASE: u32 = 3;
 
 /// Pause after a renewal that failed.
-pub(crate) const AGAIN: Duration = Duration::from_millis(300);
+pub const AGAIN: Duration = Duration::from_millis(300);
 
 /// A running renewal. Dropping it stops it.
 pub struct Alive {

@@ -3,13 +3,13 @@
 //! [`HighWater`] decides, purely; [`read_mark`] asks the store and waits. No time-out ever advances the mark: when writers do not
 //! end in time, the reading carries the last mark that was proven, and who holds the next one up.
 
-use crate::admin::Command;
 use decisiongraph_projections::{Category, LogSeq};
+use decisiongraph_protocol::Command;
 use decisiongraph_store::{HighWaterSample, LogEnd, OpenWriter, Result, Scope, Store, StoreError};
 use std::time::{Duration, Instant};
 
 /// First and longest pause between two looks at the writers that hold the mark.
-pub(crate) const LOOK_EVERY: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(50));
+pub const LOOK_EVERY: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(50));
 
 /// A position that is safe to read up to, and the history of the server that it was proven in. It says nothing in another history:
 /// there a transaction may still deliver below it.
@@ -28,7 +28,7 @@ impl Mark {
     }
 
     /// Refuses a session of another history. The error is transient: the caller proves a new mark.
-    pub(crate) fn check(&self, session: Option<&str>) -> Result<()> {
+    pub fn check(&self, session: Option<&str>) -> Result<()> {
         if self.holds_in(session) {
             return Ok(());
         }
@@ -109,7 +109,7 @@ impl HighWater {
 }
 
 /// Looks after the writers that hold up the mark; when the last is gone, the mark moves and the log's end is sampled anew.
-pub(crate) async fn look(store: &dyn Store, known: &mut HighWater) -> Result<()> {
+pub async fn look(store: &dyn Store, known: &mut HighWater) -> Result<()> {
     let open = store.writers_still_open(known.waiting_for()).await?;
     if open.is_empty() {
         known.settled(store.sample_high_water().await?);
@@ -121,7 +121,7 @@ pub(crate) async fn look(store: &dyn Store, known: &mut HighWater) -> Result<()>
 
 /// Refuses a cursor above the end of the log. The log was put back to an earlier state and the projections were not; events that are
 /// appended now get positions at or below the cursor and would be passed.
-pub(crate) async fn within(store: &dyn Store, scope: &Scope, cursor: LogSeq, mark: &Mark) -> Result<()> {
+pub async fn within(store: &dyn Store, scope: &Scope, cursor: LogSeq, mark: &Mark) -> Result<()> {
     if cursor <= mark.at {
         return Ok(());
     }
@@ -131,7 +131,7 @@ pub(crate) async fn within(store: &dyn Store, scope: &Scope, cursor: LogSeq, mar
 }
 
 /// The finding of [`within`], for people.
-pub(crate) fn beyond(scope: &Scope, cursor: LogSeq, end: LogSeq) -> String {
+pub fn beyond(scope: &Scope, cursor: LogSeq, end: LogSeq) -> String {
     format!(
         "the cursor of {scope} is at log_seq {cursor}, above the last position that the log has given out ({end}): the log was put back \
          to an earlier state and its projections were not; restore both from one backup, or build the projection from the log that is \
