@@ -1,11 +1,16 @@
 //! The engine that drives the projections, the supervised runtime around it, and the admin requests that steer both.
 
-pub mod admin;
+/// Requests, their answers, and the door to both.
+pub mod admin {
+    pub use decisiongraph_admin::*;
+    pub use decisiongraph_rpc as rpc;
+}
+
 pub mod cluster;
 pub mod config;
 pub mod coordinator;
-pub mod data_dir;
 pub use decisiongraph_engine::{self as engine, failure, queries};
+pub use decisiongraph_rpc::{data_dir, waiting_room};
 pub mod high_water;
 pub mod http;
 pub mod lease_keeper;
@@ -16,5 +21,4 @@ pub mod scopes;
 pub mod store_pool;
 pub mod telemetry;
 pub mod tenant_cell;
-pub mod waiting_room;
 pub mod worker;

@@ -143,8 +143,10 @@ mod tests {
         let mut lines = Vec::new();
         for folder in [
             "../src",
+            "../admin/src",
             "../engine/src",
             "../protocol/src",
+            "../rpc/src",
             "../../store/src",
             "../../store/records/src",
             "../../projections/src",

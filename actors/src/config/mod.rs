@@ -28,8 +28,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The embedded store's file in the data directory.
-pub const EMBEDDED_FILE: &str = "decisiongraph.db";
+pub use decisiongraph_rpc::data_dir::EMBEDDED_FILE;
 
 /// Form of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

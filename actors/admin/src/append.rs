@@ -1,0 +1,183 @@
+//! Lines into the log.
+//!
+//! *Guarantees.* An all-or-nothing request reads and checks every line before it stores the first one; what the log itself decides
+//! (sequence, idempotency, finished traces) is then checked in one transaction a run of consecutive lines of one tenant. A file of
+//! one tenant is therefore atomic per request; of a file that mixes tenants, the runs before the refused one stay.
+//!
+//! *Never:* trusts a given `log_seq`; quotes a payload in a refusal.
+
+use super::{AdminError, handler::tenant_or_default};
+use decisiongraph_engine::Engine;
+use decisiongraph_projections::credential_guard::CredentialGuard;
+use decisiongraph_projections::event::{EVENT_BYTES_MAX, Line};
+use decisiongraph_projections::validation::admit_under;
+use decisiongraph_projections::{Admitted, Category, Refusal, TenantId};
+use decisiongraph_protocol::lines::CHUNK_LINES_MAX;
+use decisiongraph_protocol::{AppendReply, LineVerdict, VerdictWord};
+use decisiongraph_protocol::{AppendRequest, LineFault, OfferedLine};
+use decisiongraph_store::{AppendMode, Store, Verdict};
+
+/// A line that is ready to be stored, or is not.
+#[derive(Debug)]
+pub struct Checked {
+    /// The number of the line, from 1.
+    pub line: u64,
+    /// The tenant that it is of.
+    pub tenant: TenantId,
+    /// The event, or why it is none.
+    pub event: Result<Admitted, Refusal>,
+}
+
+/// Stores what can be stored; see the file's guarantees.
+pub async fn append(engine: &Engine, request: AppendRequest) -> Result<AppendReply, AdminError> {
+    if request.lines.len() > CHUNK_LINES_MAX {
+        return Err(AdminError::new(
+            Category::InvalidArgument,
+            format!("at most {CHUNK_LINES_MAX} lines a request, not {}", request.lines.len()),
+        ));
+    }
+    let store = &**engine.store();
+    let tenant = tenant_or_default(request.tenant);
+    let guard = request.credential_guard.unwrap_or(engine.config().credential_guard);
+    let checked: Vec<Checked> = request.lines.into_iter().map(|line| check(line, &tenant, guard)).collect();
+    let mut reply = AppendReply::default();
+    if request.all_or_nothing
+        && let Some((refusal, line)) =
+            checked.iter().find_map(|checked| checked.event.as_ref().err().map(|refusal| (refusal, checked.line)))
+    {
+        refuse(&mut reply, line, None, refusal.clone());
+        return Ok(reply);
+    }
+    let mut rest = checked.into_iter().peekable();
+    while let Some(first) = rest.next() {
+        let tenant = first.tenant.clone();
+        let mut run = vec![first];
+        while let Some(next) = rest.next_if(|next| next.tenant == tenant) {
+            run.push(next);
+        }
+        store_run(store, &tenant, run, request.all_or_nothing, &mut reply).await?;
+        if !reply.tenants.contains(&tenant) {
+            reply.tenants.push(tenant);
+        }
+        if request.all_or_nothing && reply.refused > 0 {
+            break;
+        }
+    }
+    Ok(reply)
+}
+
+/// Reads one line and makes every check that needs no database.
+pub fn check(line: OfferedLine, tenant: &TenantId, guard: CredentialGuard) -> Checked {
+    let OfferedLine { number, text } = line;
+    let mut tenant = tenant.clone();
+    let event = (|| {
+        let text = text.map_err(unreadable)?;
+        let line = Line::parse(&text)?;
+        if let Some(named) = line.tenant_id {
+            tenant = named;
+        }
+        let admitted = admit_under(guard, line.draft)?;
+        match line.payload_hash {
+            Some(given) if given != admitted.payload_hash() => Err(Refusal::new(
+                Category::Conflict,
+                format!("`payload_hash` does not fit the payload, whose hash is {}", admitted.payload_hash()),
+            )),
+            _ => Ok(admitted),
+        }
+    })();
+    Checked { line: number, tenant, event }
+}
+
+fn unreadable(fault: LineFault) -> Refusal {
+    match fault {
+        LineFault::TooLong => Refusal::new(
+            Category::InvalidArgument,
+            format!("the line is longer than {EVENT_BYTES_MAX} bytes, the most that an event may have"),
+        ),
+        LineFault::NotUtf8 { byte } => {
+            Refusal::new(Category::InvalidArgument, format!("byte {byte} of the line is not UTF-8"))
+        }
+    }
+}
+
+/// Stores consecutive lines of one tenant.
+async fn store_run(
+    store: &dyn Store,
+    tenant: &TenantId,
+    run: Vec<Checked>,
+    all_or_nothing: bool,
+    reply: &mut AppendReply,
+) -> Result<(), AdminError> {
+    let mode = if all_or_nothing { AppendMode::AllOrNothing } else { AppendMode::Each };
+    let mut places = Vec::with_capacity(run.len());
+    let mut events = Vec::with_capacity(run.len());
+    for checked in run {
+        match checked.event {
+            Ok(event) => {
+                places.push((checked.line, None));
+                events.push(event);
+            }
+            Err(refusal) => places.push((checked.line, Some(refusal))),
+        }
+    }
+    let verdicts = if events.is_empty() { Vec::new() } else { store.append(tenant, &events, mode).await? };
+    let mut offered = events.iter().zip(verdicts);
+    for (line, unreadable) in places {
+        if let Some(refusal) = unreadable {
+            refuse(reply, line, None, refusal);
+            continue;
+        }
+        let Some((event, verdict)) = offered.next() else {
+            return Err(AdminError::new(
+                Category::Internal,
+                "the store gave fewer verdicts than it was offered events",
+            ));
+        };
+        let event_id = &event.envelope().event_id;
+        match verdict {
+            Verdict::Accepted { log_seq } => {
+                reply.accepted += 1;
+                if !all_or_nothing {
+                    reply.verdicts.push(verdict_of(line, VerdictWord::Accepted, log_seq, event_id.clone()));
+                }
+            }
+            Verdict::Repeated { log_seq, event_id } => {
+                reply.repeated += 1;
+                if !all_or_nothing {
+                    reply.verdicts.push(verdict_of(line, VerdictWord::Repeated, log_seq, event_id));
+                }
+            }
+            Verdict::Refused(refusal) => refuse(reply, line, Some(event_id.clone()), refusal),
+            Verdict::NotStored => {}
+        }
+    }
+    if all_or_nothing && reply.refused > 0 {
+        // A repeat in the same run stored nothing now, and was stored before: it counts when the run is offered again.
+        let refused = reply.refused;
+        reply.verdicts.sort_by_key(|verdict| verdict.line);
+        reply.verdicts.truncate(1);
+        reply.refused = refused.min(1);
+    }
+    Ok(())
+}
+
+fn verdict_of(
+    line: u64,
+    verdict: VerdictWord,
+    log_seq: decisiongraph_projections::LogSeq,
+    event_id: String,
+) -> LineVerdict {
+    LineVerdict { line, verdict, log_seq: Some(log_seq), event_id: Some(event_id), category: None, message: None }
+}
+
+fn refuse(reply: &mut AppendReply, line: u64, event_id: Option<String>, refusal: Refusal) {
+    reply.refused += 1;
+    reply.verdicts.push(LineVerdict {
+        line,
+        verdict: VerdictWord::Refused,
+        log_seq: None,
+        event_id,
+        category: Some(refusal.category),
+        message: Some(refusal.message),
+    });
+}

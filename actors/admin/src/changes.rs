@@ -1,0 +1,130 @@
+//! The record of what operators ask for: who, when, why, and what came of it.
+//!
+//! *Guarantees.* A change is noted before it is carried out, and not carried out when it cannot be noted. The process
+//! that carries it out logs it, too.
+//!
+//! *Never here:* what is done by itself or on a schedule (catch-ups, verifies), appends, and whatever only looks.
+
+use super::handler::tenant_or_default;
+use super::{AdminError, AdminReply, ChangesReply};
+use decisiongraph_engine::Engine;
+use decisiongraph_projections::{Category, TenantId};
+use decisiongraph_protocol::check_reason;
+use decisiongraph_protocol::foreign_text::on_a_line;
+use decisiongraph_protocol::has_ended;
+use decisiongraph_protocol::{AdminRequest, ChangesRequest, JobRequest};
+use decisiongraph_store::{NewChange, Paged, Store};
+use std::future::Future;
+use uuid::Uuid;
+
+/// Longest list of changes.
+const CHANGES_MAX: i64 = 10_000;
+/// Longest outcome that is noted, in bytes.
+const OUTCOME_BYTES_MAX: usize = 2_000;
+/// Longest name of a projection, failure, run or node that is noted, in bytes. No longer one is of anything.
+const NAME_BYTES_MAX: usize = 300;
+
+/// The change that this request, asked under this id, makes because an operator wants it; none when it is of no such
+/// kind.
+pub fn change_of(request: &AdminRequest, id: Uuid) -> Option<NewChange> {
+    let about_scope =
+        |what: &str, tenant: &Option<TenantId>, projection: &Option<String>, reason: &Option<String>| NewChange {
+            what: what.to_owned(),
+            tenant: Some(tenant_or_default(tenant.clone())),
+            projection: projection.clone(),
+            reason: reason.clone().unwrap_or_default(),
+            ..NewChange::default()
+        };
+    let about = |what: &str, subject: String, reason: &str| NewChange {
+        what: what.to_owned(),
+        subject: Some(subject),
+        reason: reason.to_owned(),
+        ..NewChange::default()
+    };
+    let or_empty = |reason: &Option<String>| reason.clone().unwrap_or_default();
+    Some(match request {
+        AdminRequest::Pause { tenant, projection, reason } => {
+            about_scope("pause", tenant, projection, &Some(reason.clone()))
+        }
+        AdminRequest::Resume { tenant, projection, reason } => about_scope("resume", tenant, projection, reason),
+        AdminRequest::Retry { tenant, projection, reason } => about_scope("retry", tenant, projection, reason),
+        AdminRequest::Rebuild(JobRequest { tenant, projection, run_id, reason, .. }) => NewChange {
+            subject: Some(format!("run {}", run_id.unwrap_or(id))),
+            ..about_scope("rebuild", tenant, projection, reason)
+        },
+        AdminRequest::Skip { failure_id, reason, revoke, .. } => {
+            about(if *revoke { "revoke" } else { "skip" }, format!("failure {failure_id}"), reason)
+        }
+        AdminRequest::ResumeRun { run_id, reason, .. } => {
+            about("resume_run", format!("run {run_id}"), &or_empty(reason))
+        }
+        AdminRequest::CancelRun { run_id, reason, .. } => {
+            about("cancel_run", format!("run {run_id}"), &or_empty(reason))
+        }
+        AdminRequest::Cordon { node, draining, reason } => {
+            about(if *draining { "drain" } else { "cordon" }, format!("node {node}"), reason)
+        }
+        AdminRequest::Uncordon { node, reason } => about("uncordon", format!("node {node}"), &or_empty(reason)),
+        AdminRequest::Forget { node, reason } => about("forget", format!("node {node}"), &or_empty(reason)),
+        _ => return None,
+    })
+}
+
+/// Notes the change, if it is one, carries it out with `work`, and notes what came of it. `by` asked for it.
+pub async fn recorded(
+    engine: &Engine,
+    by: &str,
+    change: Option<NewChange>,
+    work: impl Future<Output = Result<AdminReply, AdminError>>,
+) -> Result<AdminReply, AdminError> {
+    let Some(change) = change else { return work.await };
+    if !change.reason.is_empty() {
+        check_reason(&change.reason)?;
+    }
+    let store = &**engine.store();
+    let name = |text: String| on_a_line(&text, NAME_BYTES_MAX);
+    let change = NewChange {
+        by: by.to_owned(),
+        through: engine.owner().node.clone(),
+        projection: change.projection.map(name),
+        subject: change.subject.map(name),
+        ..change
+    };
+    let change_id = store.note_change(&change).await?;
+    let done = work.await;
+    let outcome = outcome_of(&done);
+    let NewChange { what, tenant, projection, subject, by, reason, .. } = change;
+    tracing::info!(
+        change = change_id,
+        tenant = tenant.as_ref().map(TenantId::as_str),
+        projection,
+        subject,
+        by,
+        reason,
+        outcome,
+        "an operator asked for {what}"
+    );
+    if let Err(error) = store.end_change(change_id, &outcome).await {
+        tracing::debug!(category = %error.category, "the outcome of change {change_id} is not noted: {}", error.message);
+    }
+    done
+}
+
+fn outcome_of(done: &Result<AdminReply, AdminError>) -> String {
+    let outcome = match done {
+        Ok(AdminReply::Watch(watch)) if !has_ended(watch.run.state) => "begun".to_owned(),
+        Ok(_) => "done".to_owned(),
+        Err(error) => format!("{}: {}", error.category, error.message),
+    };
+    on_a_line(&outcome, OUTCOME_BYTES_MAX)
+}
+
+/// The changes that operators asked for, latest first.
+pub(super) async fn changes(store: &dyn Store, request: ChangesRequest) -> Result<ChangesReply, AdminError> {
+    let ChangesRequest { tenant, before, limit } = request;
+    if !(1..=CHANGES_MAX).contains(&limit) {
+        return Err(AdminError::new(Category::InvalidArgument, format!("limit is 1 to {CHANGES_MAX}, not {limit}")));
+    }
+    let Paged { items: changes, more } = store.view().await?.changes(tenant.as_ref(), before, limit as usize).await?;
+    Ok(ChangesReply { changes, more })
+}

@@ -1,0 +1,150 @@
+//! Whether somebody has to act: findings out of the status, decided by pure functions. What to do is said as in [`super::why`].
+
+use super::AdminError;
+use super::cluster::missing;
+use super::overview::{GROUP_TOLD, LIST_DRIFTED, groups, measure};
+use super::status::status;
+use super::why::{drifted, held_up_by, next_step, of_scope};
+use decisiongraph_projections::catalogue;
+use decisiongraph_protocol::ScopeFilter;
+use decisiongraph_protocol::figures::number;
+use decisiongraph_protocol::foreign_text::shell_word;
+use decisiongraph_protocol::{Finding, HealthReply, HealthWord, ScopeState, ScopeStatus, StatusReply};
+use decisiongraph_store::Store;
+
+/// A scope that has events to apply and has not moved for longer stands still, whoever works on it.
+pub const STILL_SECONDS_MAX: f64 = 60.0;
+
+/// The health of these scopes.
+pub async fn health(store: &dyn Store, filter: &ScopeFilter) -> Result<HealthReply, AdminError> {
+    let mut status = status(store, filter).await?;
+    measure(store, &mut status, false).await?;
+    Ok(findings(&status))
+}
+
+/// What is not as it should be, worst first; scopes that many others are like, as one finding.
+pub fn findings(status: &StatusReply) -> HealthReply {
+    let those = |about: About| status.scopes.iter().filter(move |scope| about(scope).is_some());
+    let mut findings = Vec::new();
+    for group in groups(those(at_work)) {
+        findings.extend(of_some(&group.scopes, at_work, &group.list()));
+    }
+    findings.extend(of_some(&those(outdated).collect::<Vec<_>>(), outdated, ""));
+    findings.extend(of_some(&those(adrift).collect::<Vec<_>>(), adrift, LIST_DRIFTED));
+    findings.extend(of_some(&those(deviates).collect::<Vec<_>>(), deviates, "`decisiongraph skips` lists them"));
+    findings.extend(status.waiting_for.iter().map(held_up_by).filter(|held| held.health != HealthWord::Ok));
+    findings.extend(status.out_of_service.iter().map(missing));
+    findings.extend(status.strays.iter().map(|stray| Finding {
+        health: HealthWord::Degraded,
+        subject: stray.table.clone(),
+        message: stray.why.clone(),
+        next: stray.next.clone(),
+    }));
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.health));
+    let health = findings.first().map_or(HealthWord::Ok, |worst| worst.health);
+    HealthReply { health, scopes: status.scopes.len() as u64, findings, partial: status.partial.clone() }
+}
+
+/// A finding about one scope, when there is something to say.
+type About = fn(&ScopeStatus) -> Option<Finding>;
+
+/// The findings of few scopes one by one; of many, the first one's, the number of the others and the command that lists them.
+fn of_some(scopes: &[&ScopeStatus], about: About, list: &str) -> Vec<Finding> {
+    let mut findings = scopes.iter().filter_map(|scope| about(scope));
+    if scopes.len() <= GROUP_TOLD {
+        return findings.collect();
+    }
+    let list = if list.is_empty() { String::new() } else { format!("{list}; ") };
+    let of_many = |Finding { health, subject, message, next }| Finding {
+        health,
+        subject: format!("{} scopes", number(scopes.len() as u64)),
+        message: format!("such as {subject}: {message}"),
+        next: format!("{list}of this one: {next}"),
+    };
+    findings.next().map(of_many).into_iter().collect()
+}
+
+/// The finding that a scope is stopped, paused, nobody's, or stands still.
+fn at_work(scope: &ScopeStatus) -> Option<Finding> {
+    let behind = || format!("{} behind: {}", lag_words(scope), scope.why);
+    let next = || next_step(scope).unwrap_or_default();
+    let (health, message, next) = match scope.state {
+        ScopeState::Failed => (HealthWord::Failed, scope.why.clone(), next()),
+        ScopeState::Paused => (HealthWord::Degraded, scope.why.clone(), next()),
+        ScopeState::Unowned | ScopeState::Retrying => (HealthWord::Degraded, behind(), next()),
+        ScopeState::Working | ScopeState::Behind => {
+            let still = format!("its cursor has not moved for {:.0} s, {}", stands_still(scope)?, behind());
+            (HealthWord::Degraded, still, ask_at_it(scope))
+        }
+        ScopeState::Current | ScopeState::Waiting => return None,
+    };
+    Some(Finding { health, subject: subject(scope), message, next })
+}
+
+/// The finding that other rules wrote its rows.
+fn outdated(scope: &ScopeStatus) -> Option<Finding> {
+    let rules = catalogue::find(&scope.projection)?.version();
+    let version = scope.version.filter(|version| *version != rules)?;
+    Some(Finding {
+        health: HealthWord::Degraded,
+        subject: subject(scope),
+        message: format!("its rows were written by version {version} of the rules, this program has {rules}"),
+        next: format!("write them anew: {}", of_scope(scope, "rebuild")),
+    })
+}
+
+/// The finding that a verify found drift.
+fn adrift(scope: &ScopeStatus) -> Option<Finding> {
+    scope.drift.as_ref().map(|drift| drifted(scope, drift))
+}
+
+/// The note that skipped events are left out: somebody's decision, which is no fault, and which nobody shall overlook.
+fn deviates(scope: &ScopeStatus) -> Option<Finding> {
+    scope.deviating.then(|| Finding {
+        health: HealthWord::Ok,
+        subject: subject(scope),
+        message: "its rows deviate from the reference: skipped events are left out".to_owned(),
+        next: format!(
+            "nothing, if they shall be: {} names them, and the failure of each says how it is taken back",
+            of_scope(scope, "skips")
+        ),
+    })
+}
+
+/// How long this scope has not moved although it could have; none while that is not worth a word. A mark that is held up has a finding of
+/// its own.
+fn stands_still(scope: &ScopeStatus) -> Option<f64> {
+    // Events that came only now were not there to be applied before.
+    let still = scope.cursor_age_seconds.unwrap_or(f64::INFINITY).min(scope.lag.seconds);
+    (scope.lag.events > 0 && still > STILL_SECONDS_MAX).then_some(still)
+}
+
+/// Whom to ask about a scope that stands still.
+fn ask_at_it(scope: &ScopeStatus) -> String {
+    let node = scope.live_on.as_ref().or(scope.owner.as_ref().filter(|_| scope.owner_live));
+    match (&scope.active_run, node) {
+        (Some(run), _) => {
+            format!(
+                "`decisiongraph run {run}` shows whether its job moves; `decisiongraph cancel {run}` ends it, and others go on"
+            )
+        }
+        (None, Some(node)) => format!(
+            "`decisiongraph tree --of {}` shows what its worker does; a node that is stopped or whose process is gone: start it again",
+            shell_word(node)
+        ),
+        (None, None) => {
+            "`decisiongraph tree` shows whether it waits for its turn; `tenants_max` bounds how many work at once"
+                .to_owned()
+        }
+    }
+}
+
+fn subject(scope: &ScopeStatus) -> String {
+    format!("{}/{}", scope.tenant, scope.projection)
+}
+
+fn lag_words(scope: &ScopeStatus) -> String {
+    let more = if scope.lag.more { "+" } else { "" };
+    let noun = if scope.lag.events == 1 && !scope.lag.more { "event" } else { "events" };
+    format!("{}{more} {noun}, {:.0} s", number(scope.lag.events), scope.lag.seconds)
+}

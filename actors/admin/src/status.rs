@@ -1,0 +1,284 @@
+//! Where each scope stands, and why: read in one snapshot, decided by a pure function ([`explain`]).
+
+use super::cluster::out_of_service;
+use super::handler::projections;
+use super::why::holds_up;
+use super::{AdminError, Command};
+use decisiongraph_engine::mark::beyond;
+use decisiongraph_projections::{LogSeq, TenantId};
+use decisiongraph_protocol::ScopeFilter;
+use decisiongraph_protocol::figures::number;
+use decisiongraph_protocol::writers::who;
+use decisiongraph_protocol::{ScopeState, ScopeStatus, StatusReply, StatusSummary};
+use decisiongraph_store::{
+    Failure, Lag, ListFilter, OpenWriter, Paged, Paused, ReadView, Run, RunState, Scope, ScopeRow, Store,
+};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+
+/// Bound of the lag in events; shown as "10,000+".
+pub const LAG_EVENTS_MAX: u64 = 10_000;
+/// Open failures and jobs that are read at a time.
+const OPEN_PAGE: usize = 10_000;
+
+/// Stray rows that an answer names.
+pub const STRAYS_MAX: usize = 20;
+
+/// The status of these scopes: those that were ever owned, and those of tenants whose events nobody has applied yet. All of them, with
+/// a lag that says only whether there is one: how large it is, [`super::overview`] counts for those that are told.
+pub async fn status(store: &dyn Store, filter: &ScopeFilter) -> Result<StatusReply, AdminError> {
+    let wanted = projections(filter.projection.as_deref())?;
+    let sample = store.sample_high_water().await?;
+    let view = store.snapshot().await?;
+    let mut known: HashMap<(TenantId, &'static str), _> = HashMap::new();
+    for row in view.scopes(filter.tenant.as_ref()).await? {
+        known.insert((row.scope.tenant.clone(), row.scope.projection), row);
+    }
+    let highest = known.values().map(|row: &ScopeRow| row.position.cursor).max().unwrap_or(LogSeq::ORIGIN);
+    // The sample is older than the snapshot; a cursor above it may be of an event between the two.
+    let end = if highest > sample.sequence { store.log_end().await?.sequence } else { sample.sequence };
+    let mut tenants: BTreeMap<TenantId, LogSeq> =
+        known.keys().map(|(tenant, _)| (tenant.clone(), LogSeq::ORIGIN)).collect();
+    match &filter.tenant {
+        Some(tenant) => {
+            tenants.insert(tenant.clone(), view.last_log_seq(tenant, None).await?);
+        }
+        None => tenants.extend(view.last_log_seqs().await?),
+    }
+    let failures = open_failures(&*view, filter.tenant.as_ref()).await?;
+    let runs = running(&*view, filter.tenant.as_ref()).await?;
+    let mut scopes = Vec::with_capacity(tenants.len() * wanted.len());
+    for (tenant, last_log_seq) in tenants {
+        for projection in &wanted {
+            let (name, scope) = (projection.name(), Scope::new(&tenant, *projection));
+            let key = (tenant.clone(), name.to_owned());
+            let row = known.remove(&(tenant.clone(), name));
+            let cursor = row.as_ref().map_or(LogSeq::ORIGIN, |row| row.position.cursor);
+            let behind = cursor < last_log_seq;
+            let open = failures.get(&key);
+            let run = runs.get(&key).or_else(|| runs.get(&(tenant.clone(), "all".to_owned())));
+            let owner_live = row.as_ref().is_some_and(|row| row.owner_live);
+            let (state, why) = explain(&Facts {
+                scope: &scope,
+                behind,
+                beyond: (cursor > end).then(|| beyond(&scope, cursor, end)),
+                empty: last_log_seq == LogSeq::ORIGIN,
+                paused: row.as_ref().and_then(|row| row.paused.as_ref()),
+                failure: open.map(|open| &open.first),
+                run,
+                owner: row.as_ref().and_then(|row| row.owner.as_deref()).filter(|_| owner_live),
+                writers: &sample.writers,
+            });
+            scopes.push(ScopeStatus {
+                tenant: tenant.clone(),
+                projection: name.to_owned(),
+                state,
+                cursor,
+                last_log_seq,
+                lag: Lag { events: u64::from(behind), more: behind, seconds: 0.0 },
+                cursor_age_seconds: row.as_ref().map(|row| row.cursor_age_seconds),
+                owner: row.as_ref().and_then(|row| row.owner.clone()),
+                owner_live,
+                epoch: row.as_ref().map_or(0, |row| row.epoch.counter),
+                generation: row.as_ref().map(|row| row.generation),
+                digest: row.as_ref().map(|row| row.position.digest.to_text()),
+                version: row.as_ref().map(|row| row.position.version),
+                open_failures: open.map_or(0, |open| open.count),
+                deviating: row.as_ref().is_some_and(|row| row.deviating),
+                drift: row.as_ref().and_then(|row| row.drift.clone()),
+                active_run: run.map(|run| run.run_id.to_string()),
+                why,
+                cause: open.filter(|_| state == ScopeState::Failed).map(|open| open.first.category),
+                next_owner: None,
+                live: None,
+                live_on: None,
+            });
+        }
+    }
+    Ok(StatusReply {
+        database: store.address(),
+        backend: store.backend(),
+        sequence: sample.sequence,
+        mark_is_safe: sample.writers.is_empty(),
+        waiting_for: sample.writers,
+        scopes,
+        more: false,
+        summary: StatusSummary::default(),
+        partial: Vec::new(),
+        strays: match filter.tenant {
+            Some(_) => Vec::new(),
+            None => view.strays(STRAYS_MAX).await?,
+        },
+        out_of_service: out_of_service(view.members().await?),
+    })
+}
+
+/// Open failures of a scope.
+struct Open {
+    count: u64,
+    /// The one at the lowest position: it stops the scope.
+    first: Failure,
+}
+
+/// By tenant and projection.
+async fn open_failures(
+    view: &dyn ReadView,
+    tenant: Option<&TenantId>,
+) -> Result<HashMap<(TenantId, String), Open>, AdminError> {
+    let mut found: HashMap<_, Open> = HashMap::new();
+    let mut filter = ListFilter { tenant: tenant.cloned(), open_only: true, limit: OPEN_PAGE, ..ListFilter::default() };
+    loop {
+        let Paged { items, more } = view.failures(&filter).await?;
+        let last = items.last().map(|failure| failure.failure_id);
+        for failure in items {
+            match found.entry((failure.tenant.clone(), failure.projection.clone())) {
+                Entry::Vacant(place) => {
+                    place.insert(Open { count: 1, first: failure });
+                }
+                Entry::Occupied(mut open) => {
+                    let open = open.get_mut();
+                    open.count += 1;
+                    if failure.log_seq < open.first.log_seq {
+                        open.first = failure;
+                    }
+                }
+            }
+        }
+        if !more || last.is_none() {
+            return Ok(found);
+        }
+        filter.before_failure = last;
+    }
+}
+
+/// The latest job that works on a projection (or `all`) of a tenant.
+async fn running(
+    view: &dyn ReadView,
+    tenant: Option<&TenantId>,
+) -> Result<HashMap<(TenantId, String), Run>, AdminError> {
+    let filter = ListFilter { tenant: tenant.cloned(), open_only: true, limit: OPEN_PAGE, ..ListFilter::default() };
+    let mut found = HashMap::new();
+    for run in view.runs(&filter).await?.items.into_iter().filter(|run| run.state == RunState::Running) {
+        found.entry((run.tenant.clone(), run.projection.clone())).or_insert(run);
+    }
+    Ok(found)
+}
+
+/// What is known of a scope.
+struct Facts<'a> {
+    scope: &'a Scope,
+    /// The tenant has an event that it has not seen.
+    behind: bool,
+    /// The finding that its cursor is above the end of the log.
+    beyond: Option<String>,
+    /// The tenant has no event at all.
+    empty: bool,
+    paused: Option<&'a Paused>,
+    failure: Option<&'a Failure>,
+    run: Option<&'a Run>,
+    owner: Option<&'a str>,
+    writers: &'a [OpenWriter],
+}
+
+/// One word and one sentence.
+fn explain(facts: &Facts<'_>) -> (ScopeState, String) {
+    let command = |words: &str| Command::of_scope(words, &facts.scope.tenant, facts.scope.projection);
+    let held = facts.writers.iter().find(|writer| holds_up(writer));
+    if let Some(paused) = facts.paused {
+        return (
+            ScopeState::Paused,
+            format!("paused by {}: {}; {} lets it go on", paused.by, paused.reason, command("resume")),
+        );
+    }
+    if let Some(beyond) = &facts.beyond {
+        return (ScopeState::Failed, beyond.clone());
+    }
+    if let Some(failure) = facts.failure {
+        return (
+            ScopeState::Failed,
+            format!(
+                "stopped at log_seq {} (event {}): {}; see {}",
+                number(failure.log_seq.0),
+                failure.event_id,
+                failure.category,
+                Command::of(&format!("failure {}", failure.failure_id), &failure.tenant)
+            ),
+        );
+    }
+    if let Some(run) = facts.run
+        && run.node_live
+    {
+        return (
+            ScopeState::Working,
+            format!("{} {} is at {} of {}", run.mode.as_str(), run.run_id, number(run.cursor.0), number(run.target.0)),
+        );
+    }
+    if !facts.behind {
+        return match held {
+            Some(writer) => (ScopeState::Current, format!("every visible event is applied; {}", waiting(writer))),
+            None if facts.empty => (ScopeState::Current, "the tenant has no events".to_owned()),
+            None => (ScopeState::Current, "every event is applied".to_owned()),
+        };
+    }
+    if let Some(run) = facts.run {
+        return (
+            ScopeState::Unowned,
+            format!(
+                "{} {} lost its process ({}); run it again and it goes on",
+                run.mode.as_str(),
+                run.run_id,
+                run.node
+            ),
+        );
+    }
+    if let Some(writer) = held {
+        return (ScopeState::Waiting, waiting(writer));
+    }
+    match facts.owner {
+        Some(owner) => (ScopeState::Behind, format!("{owner} owns it and has not applied these events yet")),
+        None => (ScopeState::Unowned, format!("nobody applies its events; run {}", command("catch-up"))),
+    }
+}
+
+fn waiting(writer: &OpenWriter) -> String {
+    format!("waiting for an appender: {}", who(writer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use decisiongraph_projections::catalogue;
+    use std::sync::LazyLock;
+
+    fn facts(events: u64) -> Facts<'static> {
+        static SCOPE: LazyLock<Scope> = LazyLock::new(|| Scope::new(&TenantId::default(), catalogue::CONTEXT_GRAPH));
+        Facts {
+            scope: &SCOPE,
+            behind: events > 0,
+            beyond: None,
+            empty: false,
+            paused: None,
+            failure: None,
+            run: None,
+            owner: None,
+            writers: &[],
+        }
+    }
+
+    #[test]
+    fn why_is_a_decision() {
+        let writers = [OpenWriter { pid: Some(42), age_seconds: Some(2.0), ..OpenWriter::default() }];
+        let word = |facts: Facts<'_>| explain(&facts);
+        assert_eq!(word(facts(0)).0, ScopeState::Current);
+        let paused = Paused { at: String::new(), reason: "a review".to_owned(), by: "ann".to_owned() };
+        let (state, why) = word(Facts { paused: Some(&paused), writers: &writers, ..facts(3) });
+        assert_eq!(state, ScopeState::Paused);
+        assert!(why.contains("ann: a review"), "{why}");
+        assert_eq!(word(facts(3)).0, ScopeState::Unowned);
+        assert_eq!(word(Facts { owner: Some("n"), ..facts(3) }).0, ScopeState::Behind);
+        let (state, why) = word(Facts { writers: &writers, ..facts(3) });
+        assert_eq!(state, ScopeState::Waiting);
+        assert!(why.contains("pid 42"), "{why}");
+        assert_eq!(word(Facts { writers: &writers, ..facts(0) }).0, ScopeState::Current);
+    }
+}

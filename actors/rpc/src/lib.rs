@@ -1,0 +1,44 @@
+//! Admin over the actor protocol: a program on this machine, or on another with mutual TLS, asks a running node.
+//!
+//! ```text
+//!  client ──▶ socket/TCP/TLS ─▶ preamble ──▶ sessions ─────▶ AdminActor ──▶ Desk ──▶ Answers
+//!  client.rs  listener.rs      preamble.rs  session.rs      actor.rs       desk.rs  answers.rs
+//! ```
+//!
+//! Versions and envelopes are in [`wire`], large answers in [`parcel`], what may not be done twice in [`remembered`].
+//!
+//! *Never here:* what a request means.
+
+mod actor;
+mod answers;
+mod callers;
+mod client;
+pub mod data_dir;
+mod desk;
+mod listener;
+pub mod parcel;
+pub mod preamble;
+pub mod private_file;
+mod refusals;
+pub mod remembered;
+mod secret;
+mod server;
+pub mod session;
+mod socket;
+pub mod stream;
+mod target;
+mod tls;
+pub mod waiting_room;
+mod weight;
+pub mod wire;
+
+pub use actor::{ADMIN_GROUP, AdminActor, AdminMessage};
+pub use answers::Answers;
+pub use client::{Client, NotConnected};
+pub use desk::ASKS_MAX;
+pub use listener::{Listeners, PREAMBLE_DEADLINE, SESSIONS_MAX, WAITING_MAX};
+pub use secret::{SECRET_BYTES_MIN, SECRET_FILE_VARIABLE, SECRET_VARIABLE, Secret};
+pub use server::{AdminServer, AdminServerArguments, AdminServerMessage};
+pub use socket::SOCKET_NAME;
+pub use target::{NodeAddress, Target, loopback};
+pub use tls::{CLUSTER_NAME, Tls, TlsFiles, is_name};

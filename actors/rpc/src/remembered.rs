@@ -1,0 +1,166 @@
+//! What was asked to change something, by its id: the same one asked again waits for the first, or gets its answer; it is never
+//! carried out twice.
+//!
+//! *Guarantees.* Bounded in number, bytes and age; what still runs is never forgotten. An outcome that may be different next time (the
+//! database was away) is not kept: asking again tries again. What is forgotten is still safe to ask again, because events have their
+//! idempotency key and jobs their run id in the database.
+
+use bytes::Bytes;
+use decisiongraph_projections::Category;
+use decisiongraph_protocol::AdminError;
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+/// Most requests that are remembered.
+pub const REMEMBERED_MAX: usize = 1_024;
+/// Bytes of all remembered answers.
+pub const REMEMBERED_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// How long an answer is remembered.
+pub const REMEMBERED_FOR: Duration = Duration::from_secs(600);
+
+/// An answer, as bytes, when there is one.
+pub type Outcome = watch::Receiver<Option<Bytes>>;
+
+/// What to do with a request.
+pub enum Entry {
+    /// Carry it out, and send the answer.
+    First(watch::Sender<Option<Bytes>>),
+    /// Somebody does, or did: wait here.
+    Again(Outcome),
+}
+
+struct Kept {
+    /// Of the request: an id stands for one request only.
+    fingerprint: blake3::Hash,
+    outcome: Outcome,
+    since: Instant,
+}
+
+impl Kept {
+    fn bytes(&self) -> usize {
+        self.outcome.borrow().as_ref().map_or(0, Bytes::len)
+    }
+    /// Nobody works on it any more.
+    fn ended(&self) -> bool {
+        self.outcome.borrow().is_some() || self.outcome.has_changed().is_err()
+    }
+}
+
+/// The table.
+#[derive(Default)]
+pub struct Remembered(Mutex<HashMap<Uuid, Kept>>);
+
+impl Remembered {
+    /// What to do with this request. `idempotency_conflict` when its id stands for another one.
+    pub fn enter(&self, id: Uuid, fingerprint: blake3::Hash, now: Instant) -> Result<Entry, AdminError> {
+        let mut table = self.lock();
+        if let Some(kept) = table.get(&id)
+            && !lost(kept)
+        {
+            if kept.fingerprint != fingerprint {
+                return Err(AdminError::new(Category::IdempotencyConflict, format!("request {id} was another one"))
+                    .next("repeat the very same command, or leave --request-id away"));
+            }
+            return Ok(Entry::Again(kept.outcome.clone()));
+        }
+        let (sender, outcome) = watch::channel(None);
+        table.insert(id, Kept { fingerprint, outcome, since: now });
+        shrink(&mut table, now);
+        Ok(Entry::First(sender))
+    }
+
+    /// Forgets an outcome that may be different next time.
+    pub fn forget(&self, id: Uuid) {
+        self.lock().remove(&id);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, Kept>> {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+/// Its worker died without an answer.
+fn lost(kept: &Kept) -> bool {
+    kept.outcome.borrow().is_none() && kept.outcome.has_changed().is_err()
+}
+
+/// Drops what is too old, then the oldest, until the bounds hold.
+fn shrink(table: &mut HashMap<Uuid, Kept>, now: Instant) {
+    table.retain(|_, kept| !kept.ended() || now.duration_since(kept.since) < REMEMBERED_FOR);
+    let mut bytes: usize = table.values().map(Kept::bytes).sum();
+    if table.len() <= REMEMBERED_MAX && bytes <= REMEMBERED_BYTES_MAX {
+        return;
+    }
+    let mut ended: Vec<_> = table.iter().filter(|(_, kept)| kept.ended()).map(|(id, kept)| (kept.since, *id)).collect();
+    ended.sort_unstable();
+    for (_, id) in ended {
+        if table.len() <= REMEMBERED_MAX && bytes <= REMEMBERED_BYTES_MAX {
+            return;
+        }
+        if let Some(kept) = table.remove(&id) {
+            bytes -= kept.bytes();
+        }
+    }
+}
+
+/// Whether this outcome would be the same next time.
+pub fn is_final(error: &AdminError) -> bool {
+    !matches!(
+        error.category,
+        Category::Unavailable | Category::Storage | Category::OutcomeUnknown | Category::Fenced | Category::Internal
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn print(text: &str) -> blake3::Hash {
+        blake3::hash(text.as_bytes())
+    }
+
+    #[test]
+    fn the_same_request_is_carried_out_once_and_answered_twice() {
+        let table = Remembered::default();
+        let (id, now) = (Uuid::new_v4(), Instant::now());
+        let Ok(Entry::First(sender)) = table.enter(id, print("a"), now) else { panic!("not first") };
+        let Ok(Entry::Again(waiting)) = table.enter(id, print("a"), now) else { panic!("twice") };
+        assert!(waiting.borrow().is_none());
+        sender.send_replace(Some(Bytes::from_static(b"done")));
+        drop(sender);
+        assert_eq!(waiting.borrow().as_deref(), Some(&b"done"[..]));
+        let Ok(Entry::Again(again)) = table.enter(id, print("a"), now) else { panic!("twice") };
+        assert_eq!(again.borrow().as_deref(), Some(&b"done"[..]));
+        let Err(error) = table.enter(id, print("b"), now) else { panic!("another request under one id") };
+        assert_eq!(error.category, Category::IdempotencyConflict);
+    }
+
+    #[test]
+    fn a_request_whose_worker_died_is_carried_out_again() {
+        let table = Remembered::default();
+        let (id, now) = (Uuid::new_v4(), Instant::now());
+        drop(table.enter(id, print("a"), now));
+        assert!(matches!(table.enter(id, print("a"), now), Ok(Entry::First(_))));
+    }
+
+    #[test]
+    fn the_table_is_bounded_and_what_runs_is_kept() {
+        let table = Remembered::default();
+        let now = Instant::now();
+        let running = Uuid::new_v4();
+        let Ok(Entry::First(_worker)) = table.enter(running, print("r"), now) else { panic!("not first") };
+        for i in 0..REMEMBERED_MAX * 2 {
+            let Ok(Entry::First(sender)) = table.enter(Uuid::from_u128(i as u128 + 1), print("x"), now) else {
+                panic!("not first")
+            };
+            sender.send_replace(Some(Bytes::from(vec![0; 64 * 1024])));
+        }
+        let table_now = table.lock();
+        assert!(table_now.len() <= REMEMBERED_MAX);
+        assert!(table_now.values().map(Kept::bytes).sum::<usize>() <= REMEMBERED_BYTES_MAX + 64 * 1024);
+        assert!(table_now.contains_key(&running));
+    }
+}

@@ -1,0 +1,102 @@
+//! Where a node is: `unix:PATH` or `HOST:PORT`.
+//!
+//! *Guarantees.* TCP without TLS is for this machine only, on both sides: what follows the preamble is not encrypted.
+
+use super::secret::Secret;
+use super::tls::Tls;
+use decisiongraph_projections::Category;
+use decisiongraph_protocol::AdminError;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// An address of a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NodeAddress {
+    /// A Unix socket.
+    Unix(PathBuf),
+    /// A host and port.
+    Tcp(String),
+}
+
+/// A node, and what lets us in.
+#[derive(Debug, Clone)]
+pub enum Target {
+    /// By the permissions of its socket.
+    Unix(PathBuf),
+    /// By its secret.
+    Tcp(SocketAddr, Secret),
+    /// On any machine (`HOST:PORT`): by a certificate, and the secret.
+    Tls(String, Secret, Arc<Tls>),
+}
+
+impl NodeAddress {
+    /// Reads `unix:PATH` or `HOST:PORT`. `invalid_argument` when it is neither.
+    pub fn parse(text: &str) -> Result<NodeAddress, AdminError> {
+        if let Some(path) = text.strip_prefix("unix:").filter(|path| !path.is_empty()) {
+            return Ok(NodeAddress::Unix(PathBuf::from(path)));
+        }
+        match text.rsplit_once(':') {
+            Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
+                Ok(NodeAddress::Tcp(text.to_owned()))
+            }
+            _ => Err(AdminError::new(Category::InvalidArgument, format!("`{text}` is no address of a node"))
+                .next("unix:PATH or HOST:PORT, for example 127.0.0.1:7421")),
+        }
+    }
+}
+
+impl fmt::Display for NodeAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NodeAddress::Unix(path) => write!(f, "unix:{}", path.display()),
+            NodeAddress::Tcp(address) => f.write_str(address),
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Target::Unix(path) => write!(f, "unix:{}", path.display()),
+            Target::Tcp(address, _) => write!(f, "{address}"),
+            Target::Tls(address, _, _) => f.write_str(address),
+        }
+    }
+}
+
+/// The address on this machine that the text names. `invalid_argument` for one of another machine.
+pub async fn loopback(text: &str) -> Result<SocketAddr, AdminError> {
+    let found = tokio::net::lookup_host(text).await.map_err(|error| {
+        AdminError::new(Category::InvalidArgument, format!("cannot resolve `{text}`: {error}"))
+            .next("HOST:PORT, for example 127.0.0.1:7421")
+    })?;
+    let mut found: Vec<SocketAddr> = found.collect();
+    // IPv4 first: `localhost` means what a listener on 127.0.0.1 means.
+    found.sort_by_key(SocketAddr::is_ipv6);
+    found.into_iter().find(|address| address.ip().is_loopback()).ok_or_else(|| {
+        AdminError::new(
+            Category::InvalidArgument,
+            format!("`{text}` is not an address of this machine; admin over TCP is for loopback addresses only"),
+        )
+        .next("a node on another machine is reached at its cluster_listen with --tls-ca, --tls-cert and --tls-key; else forward its port over ssh")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn addresses_are_read_and_other_machines_refused() {
+        assert_eq!(NodeAddress::parse("unix:/run/x"), Ok(NodeAddress::Unix("/run/x".into())));
+        assert_eq!(NodeAddress::parse("localhost:7421"), Ok(NodeAddress::Tcp("localhost:7421".to_owned())));
+        for bad in ["", "unix:", "localhost", ":1", "host:port", "host:70000"] {
+            assert_eq!(NodeAddress::parse(bad).expect_err(bad).category, Category::InvalidArgument);
+        }
+        assert!(loopback("127.0.0.1:0").await.is_ok());
+        assert_eq!(loopback("0.0.0.0:1").await.expect_err("all addresses").category, Category::InvalidArgument);
+        assert_eq!(loopback("192.0.2.1:1").await.expect_err("elsewhere").category, Category::InvalidArgument);
+    }
+}
