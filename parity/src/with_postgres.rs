@@ -2,7 +2,7 @@
 //! template for each test.
 
 use anyhow::{Context as _, bail};
-use decisiongraph_actors::config::keys::VARIABLE_PREFIX;
+use decisiongraph_cli::config::keys::VARIABLE_PREFIX;
 use decisiongraph_store::throwaway::{PROGRAMS_VARIABLE, SERVER_VARIABLE, Server};
 use std::process::ExitCode;
 

@@ -30,6 +30,12 @@ impl DatabaseUrl {
             return Ok(DatabaseUrl::Postgres(text.to_owned()));
         }
         match text.strip_prefix("sqlite:") {
+            // The address of a server would be shown as the path of a file, with its password.
+            Some(path) if path.contains("://") => Err(StoreError::new(
+                Category::InvalidArgument,
+                "the path behind `sqlite:` has a `://` in it, as the address of a server has: write postgres://USER@HOST/DATABASE without \
+                 `sqlite:`, or sqlite:PATH with the path of a file",
+            )),
             Some(path) if !path.is_empty() => Ok(DatabaseUrl::Sqlite(PathBuf::from(path))),
             _ => Err(StoreError::new(
                 Category::InvalidArgument,
@@ -136,7 +142,7 @@ mod tests {
             assert_eq!(format!("{parsed:?}"), format!("DatabaseUrl({shown})"));
         }
         let two_ways = ["postgres://u:s3?cret@h/d", "postgres://h/d?user=u&password=s3cr@t"];
-        for bad in ["", "mysql://h", "sqlite:", "h:5432"].into_iter().chain(two_ways) {
+        for bad in ["", "mysql://h", "sqlite:", "h:5432", "sqlite:postgres://u:s3cret@h/d"].into_iter().chain(two_ways) {
             assert_eq!(DatabaseUrl::parse(bad).expect_err(bad).category, Category::InvalidArgument);
         }
     }

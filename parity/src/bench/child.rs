@@ -4,7 +4,7 @@
 use super::meters::{own_cpu_seconds, own_peak_bytes, own_resident_bytes};
 use super::place::Site;
 use anyhow::{Context as _, Result, bail};
-use decisiongraph_actors::engine::{Control, Engine, EngineConfig, RunRequest};
+use decisiongraph_engine::{Control, Engine, EngineConfig, RunRequest};
 use decisiongraph_projections::{LogSeq, TenantId, catalogue};
 use decisiongraph_store::{Owner, RunMode, RunState, launch};
 use serde::{Deserialize, Serialize};

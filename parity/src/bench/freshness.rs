@@ -8,7 +8,7 @@ use super::report::{Goal, Report, percentile};
 use crate::check::trial::read;
 use crate::workload::{Profile, Workload};
 use anyhow::{Result, bail};
-use decisiongraph_actors::admin::{AdminReply, AdminRequest, AppendRequest, JobRequest, OfferedLine, WatchReply};
+use decisiongraph_admin::{AdminReply, AdminRequest, AppendRequest, JobRequest, OfferedLine, WatchReply};
 use decisiongraph_projections::{LogSeq, TenantId};
 use decisiongraph_store::{AppendMode, RunState, Store, Verdict};
 use std::sync::Arc;
@@ -41,7 +41,7 @@ pub enum Feed {
     /// By this process, straight into the database; the node hears of it through the database.
     Database(Arc<dyn Store>),
     /// Through the node: the embedded store belongs to its process.
-    Node(Arc<decisiongraph_actors::admin::rpc::Client>),
+    Node(Arc<decisiongraph_rpc::Client>),
 }
 
 impl Feed {

@@ -7,7 +7,7 @@ use super::{Request, floor_postgres, floor_sqlite, folded};
 use crate::check::trial::read;
 use crate::workload::{Profile, Workload};
 use anyhow::Result;
-use decisiongraph_actors::queries::reference_digests;
+use decisiongraph_engine::queries::reference_digests;
 use decisiongraph_projections::{Admitted, LogSeq, TenantId};
 use decisiongraph_store::{AppendMode, RunMode, Store, Verdict};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};

@@ -8,7 +8,7 @@ use super::report::{Goal, Report};
 use crate::check::trial::read;
 use crate::workload::{Profile, Workload};
 use anyhow::Result;
-use decisiongraph_actors::engine::EngineConfig;
+use decisiongraph_engine::EngineConfig;
 use decisiongraph_projections::{LogSeq, TenantId};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};

@@ -3,7 +3,7 @@
 use super::finding::{Checked, Finding};
 use super::trial::Trial;
 use crate::bundle::QueryCase;
-use decisiongraph_actors::queries::{EdgesQuery, Freshness, SubgraphQuery, current_view, edges, precedents, subgraph};
+use decisiongraph_engine::queries::{EdgesQuery, Freshness, SubgraphQuery, current_view, edges, precedents, subgraph};
 use decisiongraph_projections::Category;
 use decisiongraph_projections::canonical_json::{Json, parse};
 use decisiongraph_projections::catalogue::{CONTEXT_GRAPH, PRECEDENT_INDEX, TRACE_SUMMARY};

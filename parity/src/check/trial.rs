@@ -3,7 +3,7 @@
 use super::finding::{Checked, Finding};
 use super::rows::{compare, compare_row, rows_of};
 use crate::bundle::{ExpectedDigests, Scenario};
-use decisiongraph_actors::engine::{Control, Engine, EngineConfig, RunReport, RunRequest};
+use decisiongraph_engine::{Control, Engine, EngineConfig, RunReport, RunRequest};
 use decisiongraph_projections::canonical_json::{Json, parse};
 use decisiongraph_projections::catalogue::{self, CONTEXT_GRAPH, PRECEDENT_INDEX, TRACE_SUMMARY};
 use decisiongraph_projections::credential_guard::CredentialGuard;

@@ -4,7 +4,7 @@
 //! Lines behind the first `---` are `NAME=VALUE` of the environment, or `--flag value`.
 
 use super::{refused, visible};
-use decisiongraph_actors::config::{self, ConfigFault, Effective, NodeConfig};
+use decisiongraph_cli::config::{self, ConfigFault, Effective, NodeConfig};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 

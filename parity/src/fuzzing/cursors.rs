@@ -2,10 +2,10 @@
 //! name; and text of any kind is made harmless for a terminal, a shell and JSON.
 
 use super::{refused, told, visible};
-use decisiongraph_actors::admin::rpc::NodeAddress;
-use decisiongraph_actors::queries::EdgeCursor;
+use decisiongraph_engine::queries::EdgeCursor;
 use decisiongraph_projections::{LogSeq, TenantId};
 use decisiongraph_protocol::foreign_text::{in_json, shell_word};
+use decisiongraph_rpc::NodeAddress;
 use decisiongraph_store::Direction;
 
 pub(super) fn offer(bytes: &[u8]) {

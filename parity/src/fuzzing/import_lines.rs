@@ -2,8 +2,8 @@
 //! as it was.
 
 use super::{told, visible};
-use decisiongraph_actors::admin::OfferedLine;
-use decisiongraph_actors::admin::append::{Checked, check};
+use decisiongraph_admin::OfferedLine;
+use decisiongraph_admin::append::{Checked, check};
 use decisiongraph_projections::credential_guard::CredentialGuard;
 use decisiongraph_projections::event::{fault, tags_from_json, tags_to_json};
 use decisiongraph_projections::{Admitted, LogSeq, StoredEvent, TenantId};

@@ -13,7 +13,7 @@ mod projections;
 mod rpc_frames;
 mod urls;
 
-use decisiongraph_actors::admin::AdminError;
+use decisiongraph_admin::AdminError;
 use decisiongraph_projections::Category;
 use decisiongraph_protocol::foreign_text::shown;
 use std::cell::OnceCell;

@@ -4,9 +4,9 @@
 //! The first byte chooses who listens.
 
 use super::{refused, run};
-use decisiongraph_actors::admin::rpc::Secret;
-use decisiongraph_actors::admin::rpc::preamble::{Cookie, Door, FRAME_BYTES_MAX, Opening, introduce, receive};
-use decisiongraph_actors::admin::rpc::wire::Versions;
+use decisiongraph_rpc::Secret;
+use decisiongraph_rpc::preamble::{Cookie, Door, FRAME_BYTES_MAX, Opening, introduce, receive};
+use decisiongraph_rpc::wire::Versions;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use uuid::Uuid;
 

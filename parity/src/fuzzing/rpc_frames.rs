@@ -4,12 +4,12 @@
 //! The first byte chooses: one message for a decoder, or frames for a session, before or after the two sides have met.
 
 use super::{refused, run};
-use decisiongraph_actors::admin::rpc::AdminMessage;
-use decisiongraph_actors::admin::rpc::parcel::{Fetch, Parcel};
-use decisiongraph_actors::admin::rpc::preamble::Cookie;
-use decisiongraph_actors::admin::rpc::session::{Link, NODE_FRAME_BYTES_MAX, Sessions};
-use decisiongraph_actors::admin::rpc::stream::Carried;
-use decisiongraph_actors::admin::rpc::wire::{Answer, Ask, Versions};
+use decisiongraph_rpc::AdminMessage;
+use decisiongraph_rpc::parcel::{Fetch, Parcel};
+use decisiongraph_rpc::preamble::Cookie;
+use decisiongraph_rpc::session::{Link, NODE_FRAME_BYTES_MAX, Sessions};
+use decisiongraph_rpc::stream::Carried;
+use decisiongraph_rpc::wire::{Answer, Ask, Versions};
 use ractor::message::SerializedMessage;
 use ractor::{Actor, ActorRef, Message as _};
 use ractor_cluster::NodeServerMessage;

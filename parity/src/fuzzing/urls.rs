@@ -45,6 +45,10 @@ fn shown(text: &str, opens: bool) -> Option<Vec<String>> {
 /// The same address with another password, before its first `@` and in its parameters; none when it has none. So the
 /// driver reads it.
 fn with_other_password(text: &str) -> Option<String> {
+    // The path of a file has no password.
+    if text.starts_with("sqlite:") {
+        return None;
+    }
     let (scheme, rest) = text.split_once("//")?;
     let (login, rest) = rest.split_once('@').map_or((None, rest), |(login, rest)| (Some(login), rest));
     let user = login.and_then(|login| login.split_once(':')).map(|(user, _)| user);

@@ -1,0 +1,95 @@
+//! How the asker reached the database or node: what every command that is shown ends with, so that it goes to the same
+//! place.
+//!
+//! *Never:* shows a password. Without it a command asks for none and is refused; with it, it would stand in a history.
+
+use crate::args::Globals;
+use decisiongraph_admin::{AdminError, AdminReply, TreeReply, addressed};
+use decisiongraph_protocol::foreign_text::shell_word;
+
+/// The flags of the address, as they were given. What the environment says needs no flag.
+pub fn flags(globals: &Globals) -> String {
+    let path = |path: &std::path::PathBuf| path.display().to_string();
+    let given = [
+        ("--database", globals.database.as_deref().map(without_password)),
+        ("--data-dir", globals.data_dir.as_ref().map(path)),
+        ("--node", globals.node.clone()),
+        ("--secret-file", globals.secret_file.as_ref().map(path)),
+        ("--tls-ca", globals.tls_ca.as_ref().map(path)),
+        ("--tls-cert", globals.tls_cert.as_ref().map(path)),
+        ("--tls-key", globals.tls_key.as_ref().map(path)),
+        ("--tls-name", globals.tls_name.clone()),
+    ];
+    let given = given.into_iter().filter_map(|(flag, value)| Some(format!("{flag} {}", shell_word(&value?))));
+    given.collect::<Vec<_>>().join(" ")
+}
+
+/// A database's address without what is secret in it: in its authority and in its parameters.
+fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let (place, parameters) = rest.split_once('?').unwrap_or((rest, ""));
+    let (authority, path) = place.split_once('/').unwrap_or((place, ""));
+    let authority = match authority.rsplit_once('@') {
+        Some((login, host)) => format!("{}@{host}", login.split(':').next().unwrap_or_default()),
+        None => authority.to_owned(),
+    };
+    let kept: Vec<&str> = parameters
+        .split('&')
+        .filter(|pair| !pair.is_empty() && !pair.to_ascii_lowercase().contains("password"))
+        .collect();
+    let slash = if place.contains('/') { "/" } else { "" };
+    let mark = if kept.is_empty() { "" } else { "?" };
+    format!("{scheme}://{authority}{slash}{path}{mark}{}", kept.join("&"))
+}
+
+/// The error with `flags` in the commands that it tells.
+pub fn error(error: &AdminError, flags: &str) -> AdminError {
+    AdminError {
+        category: error.category,
+        message: addressed(&error.message, flags),
+        next: addressed(&error.next, flags),
+    }
+}
+
+/// The reply with `flags` in the commands that it tells. What is stored stays as it is.
+pub fn reply(reply: &AdminReply, flags: &str) -> AdminReply {
+    let mut reply = reply.clone();
+    let address = |text: &mut String| *text = addressed(text, flags);
+    match &mut reply {
+        AdminReply::Health(health) => health.findings.iter_mut().for_each(|finding| address(&mut finding.next)),
+        AdminReply::Why(why) => {
+            why.causes.iter_mut().for_each(|cause| address(&mut cause.next));
+            why.scopes.iter_mut().filter_map(|scope| scope.next.as_mut()).for_each(address);
+        }
+        AdminReply::Status(status) => status.scopes.iter_mut().for_each(|scope| address(&mut scope.why)),
+        AdminReply::Tree(tree) => told_by(tree).for_each(address),
+        AdminReply::Trees(trees) => trees.nodes.iter_mut().flat_map(told_by).for_each(address),
+        AdminReply::Run(run) => run.error.iter_mut().for_each(|error| address(&mut error.message)),
+        AdminReply::Job(job) => job.run.error.iter_mut().for_each(|error| address(&mut error.message)),
+        _ => {}
+    }
+    reply
+}
+
+/// The texts of a tree that may tell a command: that of a stopped worker does.
+fn told_by(tree: &mut TreeReply) -> impl Iterator<Item = &mut String> {
+    tree.actors.iter_mut().filter_map(|actor| actor.work.as_mut())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_keeps_all_but_its_password() {
+        for (given, shown) in [
+            ("postgres://u:s3cret@h:5432/d", "postgres://u@h:5432/d"),
+            ("postgres://u:p@ss@h/d?sslmode=require&password=s3cret", "postgres://u@h/d?sslmode=require"),
+            ("postgres:///d?host=/run/pg", "postgres:///d?host=/run/pg"),
+            ("postgres://h", "postgres://h"),
+            ("sqlite:a b.db", "sqlite:a b.db"),
+        ] {
+            assert_eq!(without_password(given), shown);
+        }
+    }
+}

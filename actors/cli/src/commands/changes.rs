@@ -1,0 +1,68 @@
+//! `changes`: what operators asked for.
+
+use super::{Context, unexpected};
+use crate::output::or_dash;
+use crate::page::Page;
+use clap::Args;
+use decisiongraph_admin::{AdminError, AdminReply, AdminRequest, ChangesRequest, Command, ExitCode};
+use decisiongraph_store::{Change, NewChange};
+
+/// List what operators asked for: who, when, why, and what came of it; latest first
+///
+/// Pause, resume, retry, skip, rebuild, cancel and resumed runs, cordon, drain, uncordon and forget. Never deleted.
+/// `by` is the name that the asking program gave, and behind it what is proven: the user id at the other end of the
+/// socket, the certificate, or the secret.
+#[derive(Args)]
+#[command(after_help = "Example:\n  decisiongraph changes --tenant acme --limit 20")]
+pub struct Changes {
+    /// Before this change, by its number
+    #[arg(long, value_name = "N")]
+    before: Option<i64>,
+    /// Most entries, 1 to 10000
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    limit: i64,
+}
+
+impl Changes {
+    pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
+        let Changes { before, limit } = self;
+        let tenant = context.globals.tenant.clone();
+        let request = ChangesRequest { tenant: tenant.clone(), before, limit };
+        let reply = context.ask(AdminRequest::Changes(request)).await?;
+        let AdminReply::Changes(changes) = &reply else { return Err(unexpected()) };
+        context.output.reply(&reply, || {
+            let mut page = Page::default();
+            let headings = ["#change", "at", "what", "about", "by", "through", "reason", "outcome"];
+            page.table(&headings, changes.changes.iter().map(row).collect());
+            if let (true, Some(last)) = (changes.more, changes.changes.last()) {
+                let next = match &tenant {
+                    Some(tenant) => Command::of("changes", tenant),
+                    None => Command::about_all("changes"),
+                };
+                let next = next.with("--before", last.change_id).with("--limit", limit);
+                page.line(format_args!("There are more: {next}"));
+            }
+            page
+        })?;
+        Ok(ExitCode::OK)
+    }
+}
+
+fn row(change: &Change) -> Vec<String> {
+    let NewChange { what, tenant, projection, subject, by, through, reason } = &change.asked;
+    let scope = tenant.as_ref().map(|tenant| match projection {
+        Some(projection) => format!("{tenant}/{projection}"),
+        None => format!("{tenant}/all"),
+    });
+    let about: Vec<String> = scope.into_iter().chain(subject.clone()).collect();
+    vec![
+        change.change_id.to_string(),
+        change.at.clone(),
+        what.clone(),
+        or_dash(Some(about.join(", ").as_str()).filter(|about| !about.is_empty())),
+        by.clone(),
+        through.clone(),
+        or_dash(Some(reason.as_str()).filter(|reason| !reason.is_empty())),
+        or_dash(change.outcome.as_deref()),
+    ]
+}

@@ -1,0 +1,28 @@
+//! `health`: whether somebody has to act.
+
+use super::{Context, status, unexpected};
+use crate::output::number;
+use crate::page::Page;
+use clap::Args;
+use decisiongraph_admin::{AdminError, AdminReply, AdminRequest, ExitCode, Finding, of_health};
+
+/// Say whether somebody has to act: ok (exit 0), degraded (10) or failed (11)
+#[derive(Args)]
+#[command(after_help = "Example:\n  decisiongraph health --json || alert")]
+pub struct Health {}
+
+impl Health {
+    pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
+        let reply = context.ask(AdminRequest::Health(status::filter(context))).await?;
+        let AdminReply::Health(health) = &reply else { return Err(unexpected()) };
+        context.output.reply(&reply, || {
+            let mut page = Page::of(format_args!("{} ({} scopes)", health.health.as_str(), number(health.scopes)));
+            for Finding { health, subject, message, next } in &health.findings {
+                page.line(format_args!("{} {subject}: {message}", health.as_str()));
+                page.line(format_args!("  next: {next}"));
+            }
+            page
+        })?;
+        Ok(of_health(health.health))
+    }
+}

@@ -1,0 +1,213 @@
+//! What a job did, for people.
+
+use crate::output::{digest_short, duration, number, or_dash};
+use crate::page::Page;
+use decisiongraph_admin::{AdminReply, Command};
+use decisiongraph_engine::report::{RunReport, ScopeReport};
+use decisiongraph_store::{Failure, Run, RunMode, RunState};
+
+/// A job that went as it should, on one line.
+pub fn line_of(report: &RunReport) -> String {
+    let scopes = report.scopes.len();
+    match report.run.mode {
+        RunMode::Verify => format!("no drift in {scopes} projections"),
+        _ => {
+            let events: u64 = report.scopes.iter().map(|scope| scope.events).sum();
+            format!("{} events applied in {scopes} projections", number(events))
+        }
+    }
+}
+
+/// [`report`] of a reply that is one.
+pub fn of_reply(reply: &AdminReply) -> Page {
+    match reply {
+        AdminReply::Job(job) => report(job),
+        _ => Page::default(),
+    }
+}
+
+/// The report of a catch-up, rebuild or verify.
+pub fn report(report: &RunReport) -> Page {
+    let run = &report.run;
+    let mut page = match run.mode {
+        RunMode::Verify => verify_table(&report.scopes),
+        _ => work_table(&report.scopes),
+    };
+    for scope in &report.scopes {
+        if let Some(failure) = &scope.failure {
+            page.line(format_args!(
+                "{} stopped at log_seq {} (event {}, trace {}): {}: {}",
+                scope.projection,
+                number(failure.log_seq.0),
+                failure.event_id,
+                failure.trace_id,
+                failure.category,
+                failure.message
+            ));
+            page.line(after_failure(run, failure));
+        }
+        if let Some(rebuild) = &scope.rebuild {
+            let verdict = match rebuild.equal {
+                // Digests are compared, not rows: of an edited row the stored digest knows nothing (verify reads the rows).
+                Some(true) => "the log gives the digest that was stored",
+                Some(false) => "the log gives another digest than the stored one, which is replaced",
+                None => "the old generation moved on meanwhile; nothing to compare",
+            };
+            page.line(format_args!(
+                "{}: generation {} replaced by {}; {verdict}",
+                scope.projection, rebuild.old_generation, scope.generation
+            ));
+        }
+        if scope.flipped_before {
+            page.line(format_args!(
+                "{}: generation {} was live already when this run was interrupted",
+                scope.projection, scope.generation
+            ));
+        }
+        page.page(left_out(scope));
+        page.page(drift(scope));
+    }
+    let command = |words: &str| match run.projection.as_str() {
+        "all" => Command::of(words, &run.tenant),
+        projection => Command::of_scope(words, &run.tenant, projection),
+    };
+    match (run.state, report.drifted()) {
+        (RunState::Completed, true) => {
+            page.line(format_args!("Drift found. Nothing was changed; {} replaces the rows.", command("rebuild")));
+        }
+        (RunState::Completed, false) if report.scopes.is_empty() => {
+            let import = Command::about_all("import FILE");
+            return Page::of(format_args!("There are no events yet, and nothing was done; {import} takes events in."));
+        }
+        (RunState::Completed, false) if run.mode == RunMode::Verify => {
+            page.page(agreement(run, &report.scopes));
+        }
+        (RunState::Completed, false) => {}
+        (RunState::Cancelled, _) => {
+            let resume = Command::of(&format!("run resume {}", run.run_id), &run.tenant);
+            page.line(format_args!("Cancelled. {resume} goes on."));
+        }
+        (state, _) => {
+            let why = run.error.as_ref().map(|error| format!(": {}", error.message)).unwrap_or_default();
+            page.line(format_args!("Run {} is {}{why}", run.run_id, state.as_str()));
+        }
+    }
+    page
+}
+
+/// The claim of a verify that found no drift, which says of skipped events that they are not in it.
+fn agreement(run: &Run, scopes: &[ScopeReport]) -> Page {
+    let skips: u64 = scopes.iter().filter_map(|scope| Some(scope.verify.as_ref()?.skipped_total)).sum();
+    if skips == 0 {
+        return Page::of("No drift: stored digest, rows and log agree.");
+    }
+    let list = Command::of("skips", &run.tenant);
+    Page::of(format_args!(
+        "No drift, but not the whole log: stored digest, rows and the log without its skipped events agree ({} in all; {list} says who decided it).",
+        number(skips)
+    ))
+}
+
+/// Skipped events of a projection that a verify left out.
+pub fn left_out(scope: &ScopeReport) -> Page {
+    let mut page = Page::default();
+    let Some(verify) = scope.verify.as_ref().filter(|verify| verify.skipped_total > 0) else { return page };
+    let more = if verify.skipped_total > verify.skipped.len() as u64 { ", and more" } else { "" };
+    let named: Vec<String> = verify
+        .skipped
+        .iter()
+        .map(|skip| {
+            let at = number(skip.log_seq.0);
+            format!("log_seq {at} (event {}, by {}: {})", skip.event_id, skip.skipped_by, skip.reason)
+        })
+        .collect();
+    page.line(format_args!("{}: skipped and left out: {}{more}", scope.projection, named.join("; ")));
+    page
+}
+
+/// The first rows of a projection that differ, when a verify found any.
+pub fn drift(scope: &ScopeReport) -> Page {
+    let mut page = Page::default();
+    if let Some(verify) = scope.verify.as_ref().filter(|verify| verify.drifted) {
+        let more = if verify.more { " (there are more)" } else { "" };
+        let rows = verify
+            .first
+            .iter()
+            .map(|row| {
+                vec![
+                    row.table.clone(),
+                    row.key.clone(),
+                    or_dash(row.column.as_deref()),
+                    row.kind.clone(),
+                    or_dash(row.live.as_deref()),
+                    or_dash(row.log.as_deref()),
+                ]
+            })
+            .collect();
+        page.line(format_args!("Drift in {}: the first rows that differ{more}", scope.projection));
+        page.table(&["table", "key", "column", "what", "live row", "log says"], rows);
+    }
+    page
+}
+
+/// What to do about the event that a job stopped at. A verify records nothing, so there is no failure to point to.
+fn after_failure(run: &Run, failure: &Failure) -> String {
+    if failure.failure_id > 0 {
+        let failure = Command::of(&format!("failure {}", failure.failure_id), &run.tenant);
+        return format!("Everything before it stands. See {failure}.");
+    }
+    let events = Command::of("events", &run.tenant)
+        .with("--since-log-seq", failure.log_seq.0.saturating_sub(1))
+        .with("--until-log-seq", failure.log_seq);
+    format!(
+        "Nothing was changed or recorded, and nothing behind it was compared: the log is not what it was when it was written. Look at the event with \
+         {events}; bring back what is missing or changed of the log from a backup, then verify again."
+    )
+}
+
+fn work_table(scopes: &[ScopeReport]) -> Page {
+    let rows = scopes
+        .iter()
+        .map(|scope| {
+            let rate = scope.events as f64 / scope.seconds.max(0.001);
+            vec![
+                scope.projection.clone(),
+                number(scope.from.0),
+                number(scope.cursor.0),
+                number(scope.events),
+                number(scope.batches),
+                duration(scope.seconds),
+                if scope.events > 0 { number(rate as u64) } else { "-".to_owned() },
+                digest_short(&scope.digest),
+            ]
+        })
+        .collect();
+    let mut page = Page::default();
+    page.table(&["projection", "#from", "#cursor", "#events", "#batches", "#time", "#events/s", "digest"], rows);
+    page
+}
+
+fn verify_table(scopes: &[ScopeReport]) -> Page {
+    let rows = scopes
+        .iter()
+        .map(|scope| {
+            let facts = scope.verify.as_ref();
+            let digest = |text: Option<&String>| text.map_or("-".to_owned(), |text| digest_short(text));
+            vec![
+                scope.projection.clone(),
+                number(scope.cursor.0),
+                digest(facts.map(|facts| &facts.stored)),
+                digest(facts.map(|facts| &facts.from_rows)),
+                digest(facts.map(|facts| &facts.from_log)),
+                match facts {
+                    Some(facts) if facts.drifted => "DRIFT".to_owned(),
+                    Some(_) => "equal".to_owned(),
+                    None => "-".to_owned(),
+                },
+            ]
+        })
+        .collect();
+    let mut page = Page::default();
+    page.table(&["projection", "#cursor", "stored digest", "from the rows", "from the log", "result"], rows);
+    page
+}

@@ -1,0 +1,58 @@
+//! `migrate`: the schema.
+
+use super::{Context, unexpected};
+use crate::connection::Connection;
+use crate::interrupt;
+use crate::page::Page;
+use crate::session::Access;
+use clap::Args;
+use decisiongraph_admin::{AdminError, AdminReply, AdminRequest, ExitCode};
+use std::time::Duration;
+
+/// Bring the database's schema up to this program's
+///
+/// Safe to run twice and by two processes at once. The embedded store is migrated by itself; PostgreSQL only by this command.
+#[derive(Args)]
+#[command(after_help = "Example:\n  decisiongraph migrate --database postgres://admin@localhost/decisions")]
+pub struct Migrate {}
+
+/// Time after which it is worth saying for whom a migration waits, and pause between two looks.
+const LOOK_EVERY: Duration = Duration::from_secs(3);
+
+/// Says on stderr for whom the migration waits, each holder once.
+async fn tell_waits(connection: &Connection, told: &mut Option<String>) {
+    let Connection::InProcess(engine) = connection else { return };
+    if let Ok(Some(waits)) = engine.store().migration_waits_for().await {
+        // The holder is what is said first; its age changes.
+        let holder = waits.split_once(" has held").map_or(waits.as_str(), |(holder, _)| holder).to_owned();
+        if told.as_ref() != Some(&holder) {
+            eprintln!("{}", Page::of(&waits));
+            *told = Some(holder);
+        }
+    }
+}
+
+impl Migrate {
+    pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
+        interrupt::ends_at_once();
+        let connection = Connection::open(&context.globals, Access::Migrate).await?;
+        let mut asked = std::pin::pin!(connection.ask(AdminRequest::Migrate));
+        let mut told = None;
+        let reply = loop {
+            match tokio::time::timeout(LOOK_EVERY, &mut asked).await {
+                Ok(reply) => break reply?,
+                Err(_) => tell_waits(&connection, &mut told).await,
+            }
+        };
+        let AdminReply::Migrated(migrated) = &reply else { return Err(unexpected()) };
+        context.output.reply(&reply, || {
+            let mut page = Page::default();
+            for name in &migrated.applied {
+                page.line(format_args!("applied {name}"));
+            }
+            page.line(format_args!("{} is at schema {}", connection.address(), migrated.schema));
+            page
+        })?;
+        Ok(ExitCode::OK)
+    }
+}

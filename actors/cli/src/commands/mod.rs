@@ -1,0 +1,157 @@
+//! One file a command: its arguments, the request it makes, and the text for people.
+
+pub mod append;
+pub mod backup;
+pub mod catch_up;
+pub mod changes;
+pub mod cluster;
+pub mod completions;
+pub mod demo;
+pub mod digest;
+pub mod edges;
+pub mod events;
+pub mod export;
+pub mod failures;
+pub mod health;
+pub mod import;
+mod job_text;
+mod line_source;
+pub mod migrate;
+pub mod node;
+pub mod precedents;
+mod read_flags;
+pub mod rebuild;
+pub mod runs;
+pub mod status;
+pub mod steer;
+pub mod subgraph;
+pub mod tenants;
+pub mod trace;
+pub mod tree;
+mod unreadable;
+pub mod verify;
+pub mod why;
+
+use crate::args::{Cli, Command, Globals};
+use crate::connection::Connection;
+use crate::interrupt;
+use crate::output::Output;
+use crate::progress::{Following, Style};
+use crate::session::Access;
+use decisiongraph_admin::{AdminError, AdminReply, AdminRequest, ExitCode, of_job};
+use decisiongraph_engine::{Cancel, Control};
+use decisiongraph_projections::{Category, TenantId};
+use tenants::AllTenants;
+
+/// What a command works with.
+pub struct Context {
+    pub globals: Globals,
+    pub output: Output,
+}
+
+/// Runs the command.
+pub async fn run(cli: Cli, output: Output) -> Result<ExitCode, AdminError> {
+    // What holds up readers of a shared database is to be recognised there.
+    let session = match cli.command {
+        Command::Import(_) => Some("import"),
+        Command::Append(_) => Some("append"),
+        _ => None,
+    };
+    let context = Context { globals: Globals { session, ..cli.globals }, output };
+    match cli.command {
+        Command::Demo(command) => command.run(&context).await,
+        Command::Migrate(command) => command.run(&context).await,
+        Command::Import(command) => command.run(&context).await,
+        Command::Append(command) => command.run(&context).await,
+        Command::Export(command) => command.run(&context).await,
+        Command::Backup(command) => command.run(&context).await,
+        Command::CatchUp(command) => command.run(&context).await,
+        Command::Rebuild(command) => command.run(&context).await,
+        Command::Verify(command) => command.run(&context).await,
+        Command::Status(command) => command.run(&context).await,
+        Command::Health(command) => command.run(&context).await,
+        Command::Tenants(command) => command.run(&context).await,
+        Command::Tree(command) => command.run(&context).await,
+        Command::Why(command) => command.run(&context).await,
+        Command::Digest(command) => command.run(&context).await,
+        Command::Trace(command) => command.run(&context).await,
+        Command::Events(command) => command.run(&context).await,
+        Command::Subgraph(command) => command.run(&context).await,
+        Command::Edges(command) => command.run(&context).await,
+        Command::Precedents(command) => command.run(&context).await,
+        Command::Failures(command) => command.run(&context).await,
+        Command::Skips(command) => command.run(&context).await,
+        Command::Failure(command) => command.run(&context).await,
+        Command::Skip(command) => command.run(&context).await,
+        Command::Pause(command) => command.run(&context).await,
+        Command::Resume(command) => command.run(&context).await,
+        Command::Retry(command) => command.run(&context).await,
+        Command::Runs(command) => command.run(&context).await,
+        Command::Run(command) => command.run(&context).await,
+        Command::Cancel(command) => command.run(&context).await,
+        Command::Cluster(command) => command.run(&context).await,
+        Command::Cordon(command) => command.run(&context).await,
+        Command::Uncordon(command) => command.run(&context).await,
+        Command::Forget(command) => command.run(&context).await,
+        Command::Changes(command) => command.run(&context).await,
+        Command::Drain(command) => command.run(&context).await,
+        Command::Node(command) => command.run(&context).await,
+        Command::Completions(command) => command.run(&context),
+    }
+}
+
+impl Context {
+    /// Asks what only looks.
+    pub async fn ask(&self, request: AdminRequest) -> Result<AdminReply, AdminError> {
+        interrupt::ends_at_once();
+        Connection::open(&self.globals, Access::Read).await?.ask(request).await
+    }
+
+    /// Runs a job with progress; Ctrl-C stops it between batches. Prints its report. With `detach` a node goes on with it by itself.
+    pub async fn job(&self, request: AdminRequest, detach: bool) -> Result<ExitCode, AdminError> {
+        let connection = Connection::open(&self.globals, Access::Read).await?;
+        if detach {
+            interrupt::ends_at_once();
+            return runs::print(self, &AdminReply::Run(connection.detached(request).await?));
+        }
+        let cancel = Cancel::default();
+        interrupt::asks_first(cancel.clone(), self.output.json);
+        let reply = self.followed(&connection, request, &cancel).await?;
+        let AdminReply::Job(report) = &reply else { return Err(unexpected()) };
+        self.output.reply(&reply, || job_text::report(report))?;
+        Ok(of_job(report, cancel.is_requested()))
+    }
+
+    /// Runs a job to its end and shows how far it is meanwhile.
+    async fn followed(
+        &self,
+        connection: &Connection,
+        request: AdminRequest,
+        cancel: &Cancel,
+    ) -> Result<AdminReply, AdminError> {
+        let mut control = Control { cancel: cancel.clone(), ..Control::default() };
+        let following = Following::start(Style::of(&self.globals), &mut control);
+        let reply = connection.job(request, &control).await;
+        drop(control);
+        following.stop().await;
+        reply
+    }
+
+    /// A job over the tenant that is meant, or over all of them.
+    async fn job_over(
+        &self,
+        all: AllTenants,
+        detach: bool,
+        make: impl Fn(Option<TenantId>) -> AdminRequest,
+    ) -> Result<ExitCode, AdminError> {
+        if all.all_tenants {
+            return self.over_all(|tenant| make(Some(tenant)), job_text::of_reply).await;
+        }
+        self.job(make(self.globals.tenant.clone()), detach).await
+    }
+}
+
+/// A reply of another kind than was asked for: a defect.
+pub fn unexpected() -> AdminError {
+    AdminError::new(Category::Internal, "the reply does not fit the request")
+}

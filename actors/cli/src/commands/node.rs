@@ -1,0 +1,279 @@
+//! `node`: keeps every tenant's projections current and answers admin requests, until it is told to stop.
+
+use super::Context;
+use crate::node_flags::KeyFlags;
+use crate::output::Output;
+use crate::page::Page;
+use crate::{interrupt, logging, notify};
+use clap::Args;
+use decisiongraph_admin::{AdminError, ExitCode, of_error};
+use decisiongraph_cli::config::{LogFormat, NodeConfig, Source, refused};
+use decisiongraph_cli::telemetry::{Exporters, LogOptions, TelemetryOptions};
+use decisiongraph_engine::Cancel;
+use decisiongraph_http::{HttpBounds, HttpServer, Probes};
+use decisiongraph_projections::Category;
+use decisiongraph_protocol::foreign_text::in_json;
+use decisiongraph_rpc::wire::Versions;
+use decisiongraph_rpc::{Listeners, Secret, Tls};
+use decisiongraph_runtime::cluster::LinkSettings;
+use decisiongraph_runtime::node::{Condition, Identity, Node as Running, NodeParts, NodeWatch, Shared};
+use decisiongraph_store::{StoreOptions, open};
+use serde::Serialize;
+use serde_json::json;
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Beyond `drain_ms`: for what comes after the workers (jobs, the hand-over of the lease).
+const DRAIN_MARGIN: Duration = Duration::from_secs(5);
+
+/// Run a node in the foreground: it keeps the projections current and answers commands over the Unix socket in its data directory
+///
+/// Its configuration comes from a TOML file, the environment and flags, each over the one before; every fault is told at once, before
+/// anything starts. It starts without its database and waits for it.
+///
+/// It says on stdout where it listens, and that it is ready as soon as its database answers and it holds its lease. With log-format json
+/// both lines are JSON objects, as with --json.
+///
+/// SIGTERM, Ctrl-C or SIGHUP (a terminal that closes) drains it: jobs stop and are free to be adopted, each worker finishes its batch, and what the node holds is handed
+/// over: exit code 0. What has not stopped within drain-ms and 5 s more is left behind, which loses nothing: exit code 1. A second SIGTERM
+/// or Ctrl-C ends it at once: exit code 130.
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  decisiongraph node --data-dir /var/lib/decisiongraph\n  decisiongraph node --config /etc/decisiongraph/node.toml --print-config\n  decisiongraph node --database postgres://dg@localhost/decisions --listen 127.0.0.1:7421 --secret-file /etc/decisiongraph/secret"
+)]
+pub struct Node {
+    /// Configuration file (TOML) [else DECISIONGRAPH_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print the configuration in force and where each value was given, without secrets, and end
+    #[arg(long)]
+    print_config: bool,
+    #[command(flatten)]
+    keys: KeyFlags,
+}
+
+/// Where it is reached.
+#[derive(Serialize)]
+struct Listening {
+    state: &'static str,
+    node: String,
+    socket: Option<String>,
+    tcp: Option<String>,
+    cluster: Option<String>,
+    metrics: Option<String>,
+    pid: u32,
+}
+
+impl Node {
+    pub async fn run(mut self, context: &Context) -> Result<ExitCode, AdminError> {
+        let config = self.configuration(context)?;
+        if self.print_config {
+            if context.output.json {
+                context.output.json(&config.effective())?;
+            } else {
+                let mut page = Page::default();
+                config.to_text().trim_end().split('\n').for_each(|line| page.line(line));
+                context.output.page(&page)?;
+            }
+            return Ok(ExitCode::OK);
+        }
+        let output = Output::new(context.output.json || config.log_format == LogFormat::Json);
+        match self.serve(context, config, output).await {
+            Err(error) if output.json => {
+                output.error(&error);
+                Ok(of_error(&error))
+            }
+            ended => ended,
+        }
+    }
+
+    /// Runs it to its end. All that is said goes to `output`.
+    async fn serve(&self, context: &Context, config: NodeConfig, output: Output) -> Result<ExitCode, AdminError> {
+        let mut asked = interrupt::asks_first(Cancel::default(), true);
+        let secret = Secret::resolve(config.secret_file.as_deref())?;
+        let tcp = config.admin_listen.map(|address| address.to_string());
+        let mut listeners = Listeners::bind(Some(&config.data_dir), tcp.as_deref(), secret.clone()).await?;
+        let mut links = None;
+        if let (Some(cluster), Some(secret)) = (&config.cluster, secret) {
+            let tls = Tls::load(cluster.tls.clone())?;
+            listeners = listeners.with_cluster(cluster.listen, secret.clone(), Arc::clone(&tls)).await?;
+            links = Some(LinkSettings { secret, tls, peers: cluster.peers.clone() });
+        }
+        let listeners = Arc::new(listeners);
+        let identity = Identity::draw(&config.data_dir, config.name.as_deref())?;
+        let exporters = Exporters::start(&TelemetryOptions::of(&config, &identity.owner.node))?;
+        log(&config, &exporters, context.globals.verbose)?;
+        let session_name = Some(format!("node {}", identity.owner.node));
+        let options = StoreOptions { create: true, later: true, session_name, ..config.store.clone() };
+        let store = open(&config.database, options).await?;
+        let shared =
+            Shared::observed(store, identity, config.engine.clone(), config.bounds.clone(), exporters.telemetry());
+        if let Some(protocol) = context.globals.protocol_version {
+            shared.speak(Versions::up_to(protocol));
+        }
+        if let Some(settings) = links {
+            shared.links.open(settings);
+        }
+        if let Some(listening) = listeners.cluster_address() {
+            let named = config.cluster.as_ref().and_then(|cluster| cluster.advertise.clone());
+            shared.advertise(named.unwrap_or_else(|| listening.to_string()));
+        }
+        let watch = NodeWatch::start(&shared);
+        let pages = pages(&config, &exporters, &watch).await?;
+        let node = Running::start(NodeParts { shared: shared.clone(), listeners: Some(Arc::clone(&listeners)) })
+            .await
+            .map_err(|error| AdminError::new(Category::Internal, format!("the node does not start: {error}")))?;
+        watch.runs_under(node.root().clone());
+        notify::tell(notify::READY);
+        if let Some(every) = notify::watchdog_every() {
+            tokio::spawn(keep_telling(Arc::clone(&watch), every));
+        }
+        let listening = listening(&shared, &listeners, pages.as_ref());
+        if output.json {
+            output.json(&listening)?
+        } else {
+            output.page(&listening.page())?
+        }
+        let ended = tokio::select! {
+            () = asked.wait() => drain(&node, config.bounds.drain).await,
+            () = told_when_ready(&shared, output) => ExitCode::OK,
+            reason = node.exited() => {
+                output.error(
+                    &AdminError::new(Category::Internal, format!("the supervision tree gave up: {reason:?}"))
+                        .next("look for the first error in the log; start the node again, nothing is lost"),
+                );
+                ExitCode::GAVE_UP
+            }
+        };
+        listeners.close();
+        if let Err(error) = shared.store.close().await {
+            tracing::warn!(category = %error.category, "the store was not closed: {}", error.message);
+        }
+        exporters.stop().await;
+        Ok(ended)
+    }
+
+    /// What file, environment and flags say together.
+    fn configuration(&mut self, context: &Context) -> Result<NodeConfig, AdminError> {
+        let globals = &context.globals;
+        let text = |path: &PathBuf| path.to_string_lossy().into_owned();
+        let global = [
+            ("database", globals.database.clone()),
+            ("data_dir", globals.data_dir.as_ref().map(text)),
+            ("secret_file", globals.secret_file.as_ref().map(text)),
+            ("batch_events_max", globals.batch_size.map(|events| events.to_string())),
+        ];
+        let mut flags = std::mem::take(&mut self.keys.0);
+        flags.extend(global.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))));
+        NodeConfig::load(self.config.as_deref(), |name| std::env::var(name).ok(), flags).map_err(refused)
+    }
+}
+
+/// Starts the log. `-v` asks for more than the default, not for more than what was configured.
+fn log(config: &NodeConfig, exporters: &Exporters, verbose: u8) -> Result<(), AdminError> {
+    let mut options = LogOptions::of(config, std::io::stderr().is_terminal());
+    if verbose > 0 && is_default(config, "log_filter") {
+        options.filter = logging::level(verbose, false).to_owned();
+    }
+    if !options.filter.contains("ractor") {
+        // What the actor library logs at `debug` carries payloads.
+        options.filter.push_str(",ractor=info,ractor_cluster=info");
+    }
+    if !options.filter.contains("deadpool") {
+        // It tells of each connection that a database ended; that the database is away is told once.
+        options.filter.push_str(",deadpool=error");
+    }
+    let subscriber = exporters.subscriber(&options, std::io::stderr)?;
+    tracing::subscriber::set_global_default(subscriber)
+        .map_err(|error| AdminError::new(Category::Internal, format!("the log cannot be started: {error}")))?;
+    for fault in NodeConfig::unknown_variables(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok())) {
+        tracing::warn!("{fault}");
+    }
+    Ok(())
+}
+
+/// Serves metrics and probes. An address that nobody chose may be taken: then the node goes without.
+async fn pages(
+    config: &NodeConfig,
+    exporters: &Exporters,
+    watch: &Arc<NodeWatch>,
+) -> Result<Option<HttpServer>, AdminError> {
+    let Some(address) = config.metrics_listen else { return Ok(None) };
+    let probes: Arc<dyn Probes> = watch.clone();
+    match HttpServer::start(address, probes, exporters.telemetry(), HttpBounds::default()).await {
+        Ok(server) => Ok(Some(server)),
+        Err(error) if is_default(config, "metrics_listen") => {
+            tracing::warn!("no page of metrics: {}; choose an address with --metrics-listen", error.message);
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn is_default(config: &NodeConfig, key: &str) -> bool {
+    config.effective().iter().any(|effective| effective.key == key && effective.source == Source::Default)
+}
+
+/// Says that the node is ready, once, when it is; never ends.
+async fn told_when_ready(shared: &Shared, output: Output) {
+    // Told of at each renewal of the lease.
+    let mut renewals = shared.unrenewed.subscribe();
+    while Condition::of(shared).ready().is_err() && renewals.changed().await.is_ok() {}
+    let node = &shared.owner.node;
+    output.aside(&match output.json {
+        true => in_json(&json!({ "state": "ready", "node": node }).to_string()).into_owned(),
+        false => Page::of(format_args!("node {node} is ready")).to_string(),
+    });
+    std::future::pending().await
+}
+
+fn listening(shared: &Shared, listeners: &Listeners, pages: Option<&HttpServer>) -> Listening {
+    Listening {
+        state: "listening",
+        node: shared.owner.node.clone(),
+        socket: listeners.socket_path().map(|path| path.display().to_string()),
+        tcp: listeners.tcp_address().map(|address| address.to_string()),
+        cluster: listeners.cluster_address().map(|address| address.to_string()),
+        metrics: pages.map(|pages| format!("http://{}/metrics", pages.address())),
+        pid: std::process::id(),
+    }
+}
+
+impl Listening {
+    fn page(&self) -> Page {
+        let places: Vec<_> = self.socket.iter().map(|path| format!("unix:{path}")).chain(self.tcp.clone()).collect();
+        let cluster = self.cluster.as_deref().map(|at| format!(", for other machines on {at}")).unwrap_or_default();
+        let pages = self.metrics.as_deref().map(|url| format!(", metrics at {url}")).unwrap_or_default();
+        let places = places.join(" and ");
+        Page::of(format_args!("node {} listens on {places}{cluster} (pid {}){pages}", self.node, self.pid))
+    }
+}
+
+/// Tells the service manager that the node lives, as long as it does.
+async fn keep_telling(watch: Arc<NodeWatch>, every: Duration) {
+    while watch.live().is_ok() {
+        notify::tell(notify::WATCHDOG);
+        tokio::time::sleep(every).await;
+    }
+}
+
+/// Stops the tree in order, within its deadline.
+async fn drain(node: &Running, longest: Duration) -> ExitCode {
+    notify::tell(notify::STOPPING);
+    let (deadline, asked) = (longest + DRAIN_MARGIN, Instant::now());
+    tracing::info!("told to stop by a signal: drains, for at most {deadline:?}");
+    match tokio::time::timeout(deadline, node.stop()).await {
+        Ok(_) => {
+            tracing::info!("drained in {:.1?}", asked.elapsed());
+            ExitCode::OK
+        }
+        Err(_) => {
+            tracing::warn!(
+                "not drained within {deadline:?}: the rest is left behind; what it holds is free when the lease is over"
+            );
+            ExitCode::OTHER
+        }
+    }
+}

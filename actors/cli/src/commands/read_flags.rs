@@ -1,0 +1,43 @@
+//! How fresh an answer must be: the flags of every query.
+
+use crate::output::number;
+use crate::page::Page;
+use clap::Args;
+use decisiongraph_engine::queries::{Freshness, Staleness};
+
+#[derive(Args)]
+pub struct FreshnessFlags {
+    /// Seconds to wait for the projection to see the tenant's last event
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = parse_seconds)]
+    wait: f64,
+    /// Answer all the same when it has not, and say by how much
+    #[arg(long)]
+    allow_stale: bool,
+}
+
+fn parse_seconds(text: &str) -> Result<f64, String> {
+    match text.strip_suffix('s').unwrap_or(text).trim().parse::<f64>() {
+        Ok(seconds) if (0.0..=86_400.0).contains(&seconds) => Ok(seconds),
+        _ => Err("seconds from 0 to 86400, such as 0.5".to_owned()),
+    }
+}
+
+impl FreshnessFlags {
+    /// As the request has it.
+    pub fn freshness(&self) -> Freshness {
+        Freshness { wait_ms: (self.wait * 1000.0) as u64, allow_stale: self.allow_stale }
+    }
+}
+
+/// The line above an answer that is behind.
+pub fn stale(stale: Option<&Staleness>) -> Page {
+    stale.map_or_else(Page::default, |stale| {
+        Page::of(format_args!(
+            "stale: {} stands at {}, {} events behind the tenant's last event {}",
+            stale.projection,
+            number(stale.cursor.0),
+            number(stale.events),
+            number(stale.last_log_seq.0)
+        ))
+    })
+}

@@ -1,0 +1,97 @@
+//! `rebuild`: a new generation from the log's origin, then an atomic flip.
+
+use super::steer::Because;
+use super::tenants::AllTenants;
+use super::{Context, unexpected, verify};
+use crate::output::{bytes, duration, number, or_dash};
+use crate::page::Page;
+use clap::Args;
+use decisiongraph_admin::{AdminError, AdminReply, AdminRequest, ExitCode, JobRequest, RebuildCheckReply};
+
+/// Build the rows anew from the log, beside the live ones, and flip to them
+///
+/// Readers are served by the live generation until the flip. Interrupted, it goes on when run again; cancelled or failed, the live
+/// generation stands untouched.
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  decisiongraph rebuild --check\n  decisiongraph rebuild --projection precedent_index"
+)]
+pub struct Rebuild {
+    /// Only say what it would need and meet: size, running jobs, open failures, time
+    #[arg(long, conflicts_with = "dry_run")]
+    check: bool,
+    /// Only compare with what a rebuild would give: the same as `verify`
+    #[arg(long)]
+    dry_run: bool,
+    /// Print the job and return: the node goes on with it by itself
+    #[arg(long, conflicts_with_all = ["check", "all_tenants"])]
+    detach: bool,
+    #[command(flatten)]
+    all: AllTenants,
+    #[command(flatten)]
+    because: Because,
+}
+
+impl Rebuild {
+    pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
+        let reason = self.because.reason;
+        let request = |tenant| JobRequest { reason: reason.clone(), ..verify::request(context, tenant, self.detach) };
+        if self.dry_run {
+            return context.job_over(self.all, self.detach, |tenant| AdminRequest::Verify(request(tenant))).await;
+        }
+        if !self.check {
+            return context.job_over(self.all, self.detach, |tenant| AdminRequest::Rebuild(request(tenant))).await;
+        }
+        if self.all.all_tenants {
+            let make = |tenant| AdminRequest::RebuildCheck(request(Some(tenant)));
+            return context.over_all(make, of_reply).await;
+        }
+        let reply = context.ask(AdminRequest::RebuildCheck(request(context.globals.tenant.clone()))).await?;
+        let AdminReply::RebuildCheck(check) = &reply else { return Err(unexpected()) };
+        context.output.reply(&reply, || text(check))?;
+        Ok(ExitCode::OK)
+    }
+}
+
+fn of_reply(reply: &AdminReply) -> Page {
+    match reply {
+        AdminReply::RebuildCheck(check) => text(check),
+        _ => Page::default(),
+    }
+}
+
+fn text(check: &RebuildCheckReply) -> Page {
+    let rows = check
+        .projections
+        .iter()
+        .map(|estimate| {
+            vec![
+                estimate.projection.clone(),
+                estimate.live_generation.map_or("-".to_owned(), |generation| generation.to_string()),
+                number(estimate.cursor.0),
+                number(estimate.rows),
+                bytes(estimate.bytes),
+                or_dash(Some(estimate.size_source.as_str()).filter(|source| !source.is_empty())),
+            ]
+        })
+        .collect();
+    let mut page = Page::default();
+    page.table(&["projection", "#live generation", "#cursor", "#rows (about)", "#space (about)", "from"], rows);
+    let more = if check.events >= check.events_bound { "+" } else { "" };
+    let space: u64 = check.projections.iter().map(|estimate| estimate.bytes).sum();
+    page.line(format_args!(
+        "{}{more} events of tenant {}. About {} of space beside the live rows until those are removed, and about {} of time",
+        number(check.events),
+        check.tenant,
+        bytes(space),
+        duration(check.seconds)
+    ));
+    page.line(format_args!("({}).", check.rate_source));
+    for blocker in &check.blockers {
+        page.line(format_args!("In the way: {blocker}"));
+    }
+    if check.ready {
+        page.ours("Nothing stands in the way.");
+    }
+    page
+}

@@ -1,0 +1,160 @@
+//! `runs`, `run`, `run resume` and `cancel`: jobs.
+
+use super::steer::Because;
+use super::{Context, failures, job_text, status, unexpected};
+use crate::output::{number, or_dash};
+use crate::page::Page;
+use clap::{Args, Subcommand};
+use decisiongraph_admin::{AdminError, AdminReply, AdminRequest, ExitCode};
+use decisiongraph_engine::report::{recorded, verdict};
+use decisiongraph_store::{Run, RunState};
+use uuid::Uuid;
+
+/// List jobs: catch-ups, rebuilds and verifies, newest first
+#[derive(Args)]
+#[command(after_help = "Example:\n  decisiongraph runs --open")]
+pub struct Runs {
+    /// Only those that have not ended
+    #[arg(long)]
+    open: bool,
+    /// Most entries, 1 to 10000
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    limit: i64,
+    /// Only jobs older than this one, by id
+    #[arg(long, value_name = "ID")]
+    after: Option<Uuid>,
+}
+
+impl Runs {
+    pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
+        let request = failures::list(context, self.open, self.limit, self.after.map(|id| id.to_string()));
+        let reply = context.ask(AdminRequest::Runs(request)).await?;
+        let AdminReply::Runs(runs) = &reply else { return Err(unexpected()) };
+        context.output.reply(&reply, || {
+            let rows = runs
+                .runs
+                .iter()
+                .map(|run| {
+                    vec![
+                        run.run_id.to_string(),
+                        format!("{}/{}", run.tenant, run.projection),
+                        run.mode.as_str().to_owned(),
+                        state(run),
+                        or_dash(result(run).as_deref()),
+                        format!("{} of {}", number(run.cursor.0), number(run.target.0)),
+                        number(run.events),
+                        run.created_at.clone(),
+                        or_dash(run.finished_at.as_deref()),
+                    ]
+                })
+                .collect();
+            let mut page = Page::default();
+            let headings = ["run", "scope", "mode", "state", "result", "#position", "#events", "created", "finished"];
+            page.table(&headings, rows);
+            failures::more(&mut page, runs.runs.last().filter(|_| runs.more).map(|last| last.run_id));
+            page
+        })?;
+        Ok(ExitCode::OK)
+    }
+}
+
+/// In a few words: what a verify found, or the category that a job failed with.
+fn result(run: &Run) -> Option<String> {
+    let failed = || run.error.as_ref().map(|error| error.category.to_string());
+    recorded(run).and_then(|scopes| verdict(run, &scopes)).or_else(failed)
+}
+
+fn state(run: &Run) -> String {
+    if run.state == RunState::Running && !run.node_live { "orphaned".to_owned() } else { run.state.as_str().to_owned() }
+}
+
+/// Show one job, or go on with it
+#[derive(Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:\n  decisiongraph run 0197…\n  decisiongraph run resume 0197…"
+)]
+pub struct RunArgs {
+    #[command(subcommand)]
+    action: Option<RunAction>,
+    /// Its id, from `decisiongraph runs`
+    #[arg(value_name = "ID", required = true)]
+    run_id: Option<Uuid>,
+}
+
+#[derive(Subcommand)]
+enum RunAction {
+    /// Go on with a job that was cancelled, failed, or lost its process
+    Resume {
+        /// Its id
+        #[arg(value_name = "ID")]
+        run_id: Uuid,
+        /// Print the job and return: the node goes on with it by itself
+        #[arg(long)]
+        detach: bool,
+        #[command(flatten)]
+        because: Because,
+    },
+}
+
+impl RunArgs {
+    pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
+        if let Some(RunAction::Resume { run_id, detach, because }) = self.action {
+            let request = AdminRequest::ResumeRun { run_id, reason: because.reason, of: status::filter(context) };
+            return context.job(request, detach).await;
+        }
+        let run_id = self.run_id.ok_or_else(unexpected)?;
+        let reply = context.ask(AdminRequest::Run { run_id, of: status::filter(context) }).await?;
+        print(context, &reply)
+    }
+}
+
+/// Ask a running job to stop at its next batch
+#[derive(Args)]
+#[command(after_help = "Example:\n  decisiongraph cancel 0197…")]
+pub struct Cancel {
+    /// Its id, from `decisiongraph runs`
+    #[arg(value_name = "ID")]
+    run_id: Uuid,
+    #[command(flatten)]
+    because: Because,
+}
+
+impl Cancel {
+    pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
+        let Cancel { run_id, because } = self;
+        let request = AdminRequest::CancelRun { run_id, reason: because.reason, of: status::filter(context) };
+        let reply = context.ask(request).await?;
+        print(context, &reply)
+    }
+}
+
+/// Prints one job.
+pub fn print(context: &Context, reply: &AdminReply) -> Result<ExitCode, AdminError> {
+    let AdminReply::Run(run) = reply else { return Err(unexpected()) };
+    context.output.reply(reply, || {
+        let asked = if run.cancel_requested && run.state == RunState::Running { ", asked to stop" } else { "" };
+        let current = run.current.as_deref().map(|name| format!(" in {name}")).unwrap_or_default();
+        let mut page = Page::of(format_args!("run {}", run.run_id));
+        page.line(format_args!("  scope      {}/{}", run.tenant, run.projection));
+        page.line(format_args!("  mode       {}", run.mode.as_str()));
+        page.line(format_args!("  state      {}{asked}", state(run)));
+        if let Some(result) = result(run) {
+            page.line(format_args!("  result     {result}"));
+        }
+        page.line(format_args!("  position   {} of {}{current}", number(run.cursor.0), number(run.target.0)));
+        page.line(format_args!("  events     {}", number(run.events)));
+        page.line(format_args!("  by         {}", run.node));
+        page.line(format_args!("  created    {}", run.created_at));
+        page.line(format_args!("  finished   {}", or_dash(run.finished_at.as_deref())));
+        if let Some(error) = &run.error {
+            page.line(format_args!("  error      {}: {}", error.category, error.message));
+        }
+        recorded(run).iter().flatten().for_each(|scope| {
+            page.page(job_text::left_out(scope));
+            page.page(job_text::drift(scope));
+        });
+        page
+    })?;
+    Ok(ExitCode::OK)
+}

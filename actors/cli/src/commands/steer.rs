@@ -1,0 +1,175 @@
+//! `pause`, `resume`, `retry` and `skip`: what an operator decides about a scope.
+
+use super::tenants::AllTenants;
+use super::{Context, status, unexpected};
+use crate::output::number;
+use crate::page::Page;
+use clap::Args;
+use decisiongraph_admin::{AdminError, AdminReply, AdminRequest, Command, ExitCode, SteerReply};
+use decisiongraph_projections::TenantId;
+use decisiongraph_store::Skip as Record;
+
+/// Leave the events of a projection alone until `resume`
+///
+/// Durable: it survives restarts and changes of owner. Queries go on; the rows fall behind the log. The first reason stays.
+#[derive(Args)]
+#[command(after_help = "Example:\n  decisiongraph pause --projection trace_summary --reason \"mapping under review\"")]
+pub struct Pause {
+    /// Why, for whoever finds it paused
+    #[arg(long, value_name = "TEXT", default_value = "no reason given")]
+    reason: String,
+    #[command(flatten)]
+    all: AllTenants,
+}
+
+impl Pause {
+    pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
+        let make = |tenant| AdminRequest::Pause {
+            tenant,
+            projection: context.globals.projection(),
+            reason: self.reason.clone(),
+        };
+        steer(context, self.all, make).await
+    }
+}
+
+/// The flag of changes that may have a reason.
+#[derive(Args, Clone)]
+pub struct Because {
+    /// Why, for whoever reads `decisiongraph changes` later
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+}
+
+/// Go on with what `pause` stopped
+#[derive(Args)]
+#[command(after_help = "Example:\n  decisiongraph resume --projection trace_summary --reason \"mapping mended\"")]
+pub struct Resume {
+    #[command(flatten)]
+    because: Because,
+    #[command(flatten)]
+    all: AllTenants,
+}
+
+impl Resume {
+    pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
+        let Because { reason } = self.because;
+        let make =
+            |tenant| AdminRequest::Resume { tenant, projection: context.globals.projection(), reason: reason.clone() };
+        steer(context, self.all, make).await
+    }
+}
+
+/// Try projections again now, whatever stopped them
+///
+/// A node does so by itself now and then; this does not wait for it. Without a node it is a catch-up.
+#[derive(Args)]
+#[command(after_help = "Example:\n  decisiongraph retry --tenant acme --projection trace_summary")]
+pub struct Retry {
+    #[command(flatten)]
+    because: Because,
+    #[command(flatten)]
+    all: AllTenants,
+}
+
+impl Retry {
+    pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
+        let Because { reason } = self.because;
+        let make =
+            |tenant| AdminRequest::Retry { tenant, projection: context.globals.projection(), reason: reason.clone() };
+        context.job_over(self.all, false, make).await
+    }
+}
+
+/// Of the tenant that is meant, or of all of them.
+async fn steer(
+    context: &Context,
+    all: AllTenants,
+    make: impl Fn(Option<TenantId>) -> AdminRequest,
+) -> Result<ExitCode, AdminError> {
+    let of_reply = |reply: &AdminReply| match reply {
+        AdminReply::Steered(steered) => text(steered),
+        _ => Page::default(),
+    };
+    if all.all_tenants {
+        return context.over_all(|tenant| make(Some(tenant)), of_reply).await;
+    }
+    let reply = context.ask(make(context.globals.tenant.clone())).await?;
+    context.output.reply(&reply, || of_reply(&reply))?;
+    Ok(ExitCode::OK)
+}
+
+fn text(steered: &SteerReply) -> Page {
+    if steered.scopes.is_empty() {
+        return Page::of("No such scope yet: nothing was paused.");
+    }
+    let rows = steered
+        .scopes
+        .iter()
+        .map(|scope| {
+            let paused = scope.paused.as_ref();
+            vec![
+                scope.tenant.to_string(),
+                scope.projection.clone(),
+                number(scope.cursor.0),
+                paused.map_or("no".to_owned(), |paused| format!("since {}", paused.at)),
+                paused.map_or("-".to_owned(), |paused| paused.by.clone()),
+                paused.map_or("-".to_owned(), |paused| paused.reason.clone()),
+            ]
+        })
+        .collect();
+    let mut page = Page::default();
+    page.table(&["tenant", "projection", "#cursor", "paused", "by", "reason"], rows);
+    page
+}
+
+/// Leave the event of an open failure out of its projection
+///
+/// The event is neither checked nor projected, counts as its trace's predecessor, and is left out by rebuilds too. The rows then deviate
+/// from the reference until a rebuild without the skip.
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  decisiongraph skip 7 --reason \"duplicate of ticket 4711\"\n  decisiongraph skip 7 --revoke"
+)]
+pub struct Skip {
+    /// The failure's id, from `decisiongraph failures`
+    #[arg(value_name = "ID")]
+    failure_id: i64,
+    /// Why, for whoever asks later
+    #[arg(long, value_name = "TEXT", required_unless_present = "revoke")]
+    reason: Option<String>,
+    /// End the skip; rows that were written past the event stay until a rebuild
+    #[arg(long)]
+    revoke: bool,
+}
+
+impl Skip {
+    pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
+        let reason = self.reason.unwrap_or_default();
+        let (failure_id, revoke, of) = (self.failure_id, self.revoke, status::filter(context));
+        let request = AdminRequest::Skip { failure_id, reason, revoke, of };
+        let reply = context.ask(request).await?;
+        let AdminReply::Skipped(skip) = &reply else { return Err(unexpected()) };
+        context.output.reply(&reply, || skip_text(skip))?;
+        Ok(ExitCode::OK)
+    }
+}
+
+fn skip_text(skip: &Record) -> Page {
+    let command = |words: &str| Command::of_scope(words, &skip.tenant, &skip.projection);
+    let next = match &skip.revoked_at {
+        Some(at) => {
+            format!("revoked {at}; {} writes the rows with it", command("rebuild"))
+        }
+        None => format!("holds from the next batch on; {} passes it", command("catch-up")),
+    };
+    let Record { event_id, trace_id, tenant, projection, failure_id, reason, skipped_by, skipped_at, .. } = skip;
+    let log_seq = number(skip.log_seq.0);
+    let mut page = Page::of(format_args!(
+        "skip of log_seq {log_seq} (event {event_id}, trace {trace_id}) in {tenant}/{projection}"
+    ));
+    page.line(format_args!("  because    failure {failure_id}: {reason}"));
+    page.line(format_args!("  by         {skipped_by}, {skipped_at}"));
+    page.line(format_args!("  next       {next}"));
+    page
+}

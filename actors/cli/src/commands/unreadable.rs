@@ -1,0 +1,66 @@
+//! Stored events that cannot be read whole: everything else is written first, then they are named, and the exit code says so.
+
+use decisiongraph_admin::{AdminError, ExitCode};
+use decisiongraph_engine::queries::EventRecord;
+use decisiongraph_projections::{Category, LogSeq, TenantId};
+use decisiongraph_store::Stray;
+
+/// Events that the message names.
+const NAMED_MAX: usize = 20;
+
+/// What was met on the way.
+#[derive(Default)]
+pub struct Unreadable {
+    events: u64,
+    positions: Vec<String>,
+    named: Vec<String>,
+    next: Option<String>,
+}
+
+impl Unreadable {
+    /// Those among these.
+    pub fn of(tenant: &TenantId, events: &[EventRecord]) -> Unreadable {
+        let mut unreadable = Unreadable::default();
+        for event in events {
+            if let Some(fault) = &event.fault {
+                unreadable.event(tenant, event.log_seq, fault);
+            }
+        }
+        unreadable
+    }
+
+    /// An event that cannot be read whole.
+    pub fn event(&mut self, tenant: &TenantId, log_seq: LogSeq, fault: &str) {
+        self.events += 1;
+        if self.named.len() < NAMED_MAX {
+            self.positions.push(log_seq.to_string());
+            self.named.push(format!("log_seq {log_seq} of tenant {tenant}: {fault}"));
+        }
+    }
+
+    /// Rows that are no tenant's.
+    pub fn stray(&mut self, stray: Stray) {
+        self.events += 1;
+        self.named.push(stray.why);
+        self.next.get_or_insert(stray.next);
+    }
+
+    /// How the command ends.
+    pub fn end(self) -> Result<ExitCode, AdminError> {
+        if self.events == 0 {
+            return Ok(ExitCode::OK);
+        }
+        let more = match self.events.saturating_sub(self.named.len() as u64) {
+            0 => String::new(),
+            more => format!("; and {more} more"),
+        };
+        let message =
+            format!("all but these stored events can be read, and those were written: {}{more}", self.named.join("; "));
+        let look = format!(
+            "as the owner of the schema, look at them: `SELECT * FROM dg_event_log WHERE log_seq IN ({})`; change or delete them, then repeat the \
+             command",
+            self.positions.join(", ")
+        );
+        Err(AdminError::new(Category::Storage, message).next(self.next.unwrap_or(look)))
+    }
+}

@@ -1,0 +1,41 @@
+//! `verify`: proof that rows, digests and log agree.
+
+use super::Context;
+use super::tenants::AllTenants;
+use clap::Args;
+use decisiongraph_admin::{AdminError, AdminRequest, ExitCode, JobRequest};
+use decisiongraph_projections::TenantId;
+
+/// Compare the stored digest, the live rows and the log; change nothing
+///
+/// Three digests at one position, in one snapshot: the stored one, one recomputed from the rows, one recomputed from the log. Any
+/// difference is drift: the first rows that differ are named, and the exit code is 3.
+#[derive(Args)]
+#[command(after_help = "Example:\n  decisiongraph verify --projection context_graph --json")]
+pub struct Verify {
+    /// Print the job and return: the node goes on with it by itself
+    #[arg(long, conflicts_with = "all_tenants")]
+    detach: bool,
+    #[command(flatten)]
+    all: AllTenants,
+}
+
+impl Verify {
+    pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
+        let make = |tenant| AdminRequest::Verify(request(context, tenant, self.detach));
+        context.job_over(self.all, self.detach, make).await
+    }
+}
+
+/// The scopes of this tenant that the global flags name.
+pub fn request(context: &Context, tenant: Option<TenantId>, detach: bool) -> JobRequest {
+    JobRequest {
+        tenant,
+        projection: context.globals.projection(),
+        until: None,
+        run_id: context.globals.request_id,
+        detach,
+        passed_on: false,
+        reason: None,
+    }
+}

@@ -1,0 +1,188 @@
+//! The configuration of a node: defaults, a TOML file, the environment and flags, in rising precedence.
+//!
+//! *Guarantees.* [`keys::KEYS`] is the only list of keys. Every fault is found before anything starts, and all are told together.
+//! Nothing here shows a password.
+//!
+//! *Never here:* starting anything; reading the secret file's text.
+
+pub mod fault;
+pub mod keys;
+pub mod page;
+mod reading;
+mod value;
+
+pub use fault::{ConfigFault, Source, refused};
+pub use value::Value;
+
+use decisiongraph_engine::EngineConfig;
+use decisiongraph_projections::Category;
+use decisiongraph_protocol::AdminError;
+use decisiongraph_rpc::TlsFiles;
+use decisiongraph_runtime::node::NodeBounds;
+use decisiongraph_store::{DatabaseUrl, StoreOptions};
+use keys::{CONFIG_VARIABLE, KEYS, OTHER_VARIABLES, Unset, VARIABLE_PREFIX};
+use reading::{Reading, Setting};
+use serde::Serialize;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use decisiongraph_rpc::data_dir::EMBEDDED_FILE;
+
+/// Form of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// How a node is reached from other machines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterConfig {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// What others dial; where it listens when none.
+    pub advertise: Option<String>,
+    /// Certificates and key.
+    pub tls: TlsFiles,
+    /// Nodes to link to besides those that the database knows, `HOST:PORT`.
+    pub peers: Vec<String>,
+}
+
+/// What a node is started with.
+#[derive(Debug, Clone)]
+pub struct NodeConfig {
+    /// Which database.
+    pub database: DatabaseUrl,
+    /// It is the embedded default: the node's to create and migrate.
+    pub database_is_ours: bool,
+    /// Directory of the embedded store and of the Unix socket.
+    pub data_dir: PathBuf,
+    /// The node's name; none when it is to be drawn from host and data directory.
+    pub name: Option<String>,
+    /// Where the admin RPC listens beside the Unix socket.
+    pub admin_listen: Option<SocketAddr>,
+    /// File of the admin secret.
+    pub secret_file: Option<PathBuf>,
+    /// How other nodes, and programs on other machines, reach it; they do not when none.
+    pub cluster: Option<ClusterConfig>,
+    /// Where `/metrics`, `/livez` and `/readyz` are served.
+    pub metrics_listen: Option<SocketAddr>,
+    /// Collector of traces and metrics, without a slash at its end.
+    pub otlp_endpoint: Option<String>,
+    /// Between two exports of metrics.
+    pub otlp_interval: Duration,
+    /// What is logged and traced.
+    pub log_filter: String,
+    /// Form of the log.
+    pub log_format: LogFormat,
+    /// Bounds of the engine.
+    pub engine: EngineConfig,
+    /// How the store is opened.
+    pub store: StoreOptions,
+    /// How the node paces its work.
+    pub bounds: NodeBounds,
+    settings: Vec<Setting>,
+}
+
+/// One line of `--print-config`: no secret in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Effective {
+    /// The key.
+    pub key: &'static str,
+    /// Its value, as it may be shown.
+    pub value: String,
+    /// Where it was given.
+    pub source: Source,
+}
+
+impl NodeConfig {
+    /// Reads the configuration. `file` is what `--config` names (else `DECISIONGRAPH_CONFIG` names it, else there is none), `env` looks
+    /// up a variable (an empty one counts as absent), `flags` are pairs of key (underscores or dashes) and text; the last of a
+    /// key counts.
+    ///
+    /// Gives every fault of every source, in the order file, environment, flags, values that do not fit together.
+    pub fn load(
+        file: Option<&Path>,
+        env: impl Fn(&str) -> Option<String>,
+        flags: Vec<(String, String)>,
+    ) -> Result<NodeConfig, Vec<ConfigFault>> {
+        let env = |name: &str| env(name).filter(|value| !value.is_empty());
+        let mut reading = Reading::with_defaults();
+        let named = env(CONFIG_VARIABLE).map(PathBuf::from);
+        if let Some(path) = file.map(Path::to_owned).or(named) {
+            reading.file(&path);
+        }
+        reading.environment(&env);
+        reading.flags(flags);
+        reading.found(&env);
+        reading.together(&env);
+        if reading.faults.is_empty() { Ok(reading.into_config()) } else { Err(reading.faults) }
+    }
+
+    /// A fault for each name that begins like a variable of this program and is none. To be warned of, not refused: another program may
+    /// share the beginning.
+    pub fn unknown_variables(names: impl IntoIterator<Item = String>) -> Vec<ConfigFault> {
+        let known = |name: &str| KEYS.iter().any(|key| key.variable == name) || OTHER_VARIABLES.contains(&name);
+        let unknown = names.into_iter().filter(|name| name.starts_with(VARIABLE_PREFIX) && !known(name));
+        unknown
+            .map(|name| {
+                let near = keys::nearest(&name[VARIABLE_PREFIX.len()..]);
+                let hint = near.map(|key| format!("; did you mean {}?", key.variable)).unwrap_or_default();
+                ConfigFault::new(Source::Variable(name), format!("is no variable of this program{hint}"))
+            })
+            .collect()
+    }
+
+    /// Every value in force, in the order of the documentation.
+    pub fn effective(&self) -> Vec<Effective> {
+        let shown = |setting: &Setting| Effective {
+            key: setting.key.name,
+            value: setting.value.to_string(),
+            source: setting.source.clone(),
+        };
+        self.settings.iter().map(shown).collect()
+    }
+
+    /// [`NodeConfig::effective`] for people: a TOML file that says where each value came from.
+    pub fn to_text(&self) -> String {
+        let mut text = String::new();
+        for (setting, shown) in self.settings.iter().zip(self.effective()) {
+            let value = match &setting.value {
+                Value::Whole(number) => number.to_string(),
+                Value::Nothing if !matches!(setting.key.default, Unset::Text(value::OFF)) => {
+                    let _ = writeln!(text, "# {} is not set", shown.key);
+                    continue;
+                }
+                _ => toml_text(&shown.value),
+            };
+            let _ = writeln!(text, "{} = {value}  # {}", shown.key, shown.source);
+        }
+        text
+    }
+}
+
+fn toml_text(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => quoted.extend(['\\', character]),
+            control if control.is_control() => {
+                let _ = write!(quoted, "\\u{:04X}", u32::from(control));
+            }
+            other => quoted.push(other),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+/// The engine's defaults, with what the environment says, by the keys and ranges of [`keys::KEYS`]. `invalid_argument` for
+/// the first value that is not in range.
+pub fn engine_from_environment() -> Result<EngineConfig, AdminError> {
+    let variable = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+    reading::engine_from(variable).map_err(|fault| AdminError::new(Category::InvalidArgument, fault.to_string()))
+}

@@ -1,0 +1,362 @@
+//! The guided tour: a decision log goes in, the three projections come out, and a rebuild and a verify prove them.
+//!
+//! *Guarantees.* Everything shown is a real answer of the program on a real store; the tour ends with exit code 1 if a proof fails.
+
+use crate::commands::subgraph::text as graph_table;
+use crate::commands::{Context, precedents, trace, unexpected};
+use crate::graph_text::{dot, mermaid};
+use crate::interrupt;
+use crate::output::{digest_short, number};
+use crate::page::Page;
+use crate::session::{Access, Location};
+use decisiongraph_admin::{
+    AdminError, AdminReply, AdminRequest, AppendReply, AppendRequest, Asker, ExitCode, JobRequest, ReadRequest,
+    TraceRequest, answer,
+};
+use decisiongraph_engine::queries::{Freshness, ReferenceDigests, Subgraph, SubgraphQuery};
+use decisiongraph_engine::report::RunReport;
+use decisiongraph_engine::{Control, Engine};
+use decisiongraph_projections::{Category, LogSeq, TenantId};
+use decisiongraph_protocol::foreign_text::shell_word;
+use decisiongraph_protocol::lines::LineReader;
+use decisiongraph_store::{PageLimit, PrecedentFilter, RunState};
+use serde::Serialize;
+
+/// A small company's decisions: discounts, refunds, vendors, access, changes.
+const LOG: &str = include_str!("../fixtures/enterprise.jsonl");
+/// The trace that is shown.
+const TRACE: &str = "discount-acme-2026q3";
+/// The node whose neighbourhood is shown.
+const NODE: &str = "entity:account:acme";
+/// The policy whose precedents are shown.
+const POLICY: &str = "discount_cap";
+
+/// What `--json` tells.
+#[derive(Serialize)]
+struct Told {
+    database: String,
+    accepted: u64,
+    repeated: u64,
+    digests: ReferenceDigests,
+    rebuild_equal: bool,
+    drift: bool,
+}
+
+/// The tour.
+pub async fn tour(context: &Context) -> Result<ExitCode, AdminError> {
+    interrupt::ends_at_once();
+    let kept = context.globals.data_dir.clone();
+    let temporary = match &kept {
+        Some(_) => None,
+        None => Some(tempfile::tempdir().map_err(|error| {
+            AdminError::new(Category::Storage, format!("cannot make a temporary directory: {error}"))
+                .next("name a directory with --data-dir")
+        })?),
+    };
+    let directory = match (&kept, &temporary) {
+        (Some(directory), _) => directory.clone(),
+        (None, Some(temporary)) => temporary.path().to_owned(),
+        (None, None) => return Err(unexpected()),
+    };
+    let engine = Location::embedded(&directory)?.open(&context.globals, Access::Write).await?;
+    let tour = Tour { context, engine, tenant: context.globals.tenant.clone().unwrap_or_default() };
+    tour.walk(kept.as_ref().map(|directory| directory.display().to_string())).await
+}
+
+struct Tour<'c> {
+    context: &'c Context,
+    engine: Engine,
+    tenant: TenantId,
+}
+
+impl Tour<'_> {
+    async fn walk(&self, kept: Option<String>) -> Result<ExitCode, AdminError> {
+        self.ours(
+            "DecisionGraph records how decisions were made, as events, and keeps three read models of them:\n\
+             a summary of each decision (a \"trace\"), a graph of what touched what, and an index of precedents.",
+        )?;
+        self.refuse_foreign_log().await?;
+
+        let lines = LOG.lines().count() as i64;
+        self.step(
+            1,
+            "A decision log goes in",
+            &[
+                &format!(
+                    "{} events of a small company, as JSON lines: discounts, refunds, vendors, access, changes.",
+                    number(lines)
+                ),
+                "Each is checked (shape, secrets, order in its trace) and stored durably, once.",
+            ],
+        )?;
+        let first = self.import().await?;
+        let again = self.import().await?;
+        self.say(&Page::of(format_args!(
+            "  stored {} events; offered again: {} stored, {} recognised as repeats",
+            number(first.accepted),
+            number(again.accepted),
+            number(again.repeated)
+        )))?;
+
+        self.step(
+            2,
+            "The projections catch up",
+            &[
+                "Every batch commits its rows, its position and its digest in one transaction: killed at any",
+                "moment, it goes on where it stopped, skips nothing and applies nothing twice.",
+            ],
+        )?;
+        let caught_up = self.job(AdminRequest::CatchUp(self.all())).await?;
+        self.say(&work(&caught_up))?;
+
+        self.step(
+            3,
+            "One decision, from start to end",
+            &[&format!("How did Acme get its discount?   decisiongraph trace {TRACE}")],
+        )?;
+        let request = TraceRequest {
+            tenant: self.tenant(),
+            trace_id: TRACE.to_owned(),
+            after: LogSeq::ORIGIN,
+            limit: 100,
+            freshness: Freshness::default(),
+        };
+        let AdminReply::Trace(found) = self.ask(AdminRequest::Trace(request)).await? else { return Err(unexpected()) };
+        self.say(&trace::text(TRACE, &found))?;
+
+        self.step(
+            4,
+            "What touched what",
+            &[&format!("Everything one step away from the customer.   decisiongraph subgraph {NODE}")],
+        )?;
+        let graph = self.graph(SubgraphQuery::around(NODE)).await?;
+        self.say(&graph_table(NODE, &graph))?;
+        self.ours("\nThe same for Markdown (--format mermaid):\n")?;
+        self.say(&mermaid(NODE, &graph).indented())?;
+        self.ours("\nand for Graphviz (--format dot):\n")?;
+        self.say(&dot(NODE, &graph).indented())?;
+
+        self.step(
+            5,
+            "Precedents",
+            &[&format!(
+                "How were earlier cases under this policy decided?   decisiongraph precedents --policy-id {POLICY}"
+            )],
+        )?;
+        let filter = PrecedentFilter { policy_id: Some(POLICY.to_owned()), limit: 10, ..PrecedentFilter::default() };
+        let request = ReadRequest { tenant: self.tenant(), freshness: Freshness::default(), query: filter };
+        let AdminReply::Precedents(found) = self.ask(AdminRequest::Precedents(request)).await? else {
+            return Err(unexpected());
+        };
+        self.say(&precedents::text(&found.answer.hits))?;
+
+        self.step(
+            6,
+            "Digests",
+            &[
+                "One number for all rows: equal logs give equal digests, on any machine and any database.",
+                "  decisiongraph digest --reference",
+            ],
+        )?;
+        let before = self.digests().await?;
+        self.say(&digest_lines(&before))?;
+
+        self.step(
+            7,
+            "Proof",
+            &[
+                "A rebuild folds the whole log again, beside the live rows, and must arrive at the same digest.",
+                "A verify then compares three: the stored one, one of the rows, one of the log.",
+            ],
+        )?;
+        let rebuilt = self.job(AdminRequest::Rebuild(self.all())).await?;
+        let equal =
+            rebuilt.scopes.iter().all(|scope| scope.rebuild.as_ref().is_some_and(|facts| facts.equal == Some(true)));
+        let verified = self.job(AdminRequest::Verify(self.all())).await?;
+        let after = self.digests().await?;
+        self.say(&proof(&rebuilt, &verified))?;
+        let proven = equal && !verified.drifted() && before == after;
+        self.ours(if proven {
+            "\n  Proven: rebuilt rows, live rows and log agree, and the reference digests did not change."
+        } else {
+            "\n  NOT proven: see above."
+        })?;
+
+        match &kept {
+            Some(directory) => {
+                let directory = shell_word(directory);
+                let mut page = Page::default();
+                page.ours("\nThe store is kept. Go on with");
+                page.line(format_args!("  decisiongraph --data-dir {directory} status"));
+                page.line(format_args!("  decisiongraph --data-dir {directory} subgraph trace:{TRACE} --max-depth 2"));
+                self.say(&page)?;
+            }
+            None => self.ours(
+                "\nThe store was temporary and is gone. `decisiongraph demo --data-dir DIR` keeps it; \
+                 `decisiongraph import FILE` takes your own log.",
+            )?,
+        }
+        if self.context.output.json {
+            let told = Told {
+                database: self.engine.store().address(),
+                accepted: first.accepted,
+                repeated: again.repeated,
+                digests: after,
+                rebuild_equal: equal,
+                drift: verified.drifted(),
+            };
+            self.context.output.json(&told)?;
+        }
+        Ok(if proven { ExitCode::OK } else { ExitCode::OTHER })
+    }
+
+    /// The tour must not mix its company with a real one's.
+    async fn refuse_foreign_log(&self) -> Result<(), AdminError> {
+        let view = self.engine.store().view().await?;
+        let lines: u64 = LOG.lines().count() as u64;
+        let events = view.count_events(&self.tenant, LogSeq::ORIGIN, LogSeq(i64::MAX), lines + 1).await?;
+        let (found, _) = decisiongraph_engine::queries::trace_events(
+            &*view,
+            &self.tenant,
+            TRACE,
+            LogSeq::ORIGIN,
+            PageLimit::rows(1),
+        )
+        .await?;
+        if events > lines || (events > 0 && found.is_empty()) {
+            return Err(AdminError::new(
+                Category::Conflict,
+                format!("tenant {} of this store has events of its own", self.tenant),
+            )
+            .next("choose another --data-dir, or a tenant for the tour: --tenant demo"));
+        }
+        Ok(())
+    }
+
+    fn say(&self, page: &Page) -> Result<(), AdminError> {
+        if self.context.output.json { Ok(()) } else { self.context.output.page(page) }
+    }
+
+    fn ours(&self, text: &'static str) -> Result<(), AdminError> {
+        let mut page = Page::default();
+        page.ours(text);
+        self.say(&page)
+    }
+
+    fn step(&self, number: u8, title: &str, lines: &[&str]) -> Result<(), AdminError> {
+        let mut page = Page::default();
+        page.line("");
+        page.line(format_args!("{number}. {title}"));
+        page.line("─".repeat(title.chars().count() + 3));
+        lines.iter().for_each(|line| page.line(line));
+        page.line("");
+        self.say(&page)
+    }
+
+    fn tenant(&self) -> Option<TenantId> {
+        Some(self.tenant.clone())
+    }
+
+    fn all(&self) -> JobRequest {
+        JobRequest { tenant: self.tenant(), ..JobRequest::default() }
+    }
+
+    async fn ask(&self, request: AdminRequest) -> Result<AdminReply, AdminError> {
+        answer(&self.engine, &Asker::here(None), request, &Control::default()).await
+    }
+
+    async fn job(&self, request: AdminRequest) -> Result<RunReport, AdminError> {
+        let AdminReply::Job(report) = self.ask(request).await? else { return Err(unexpected()) };
+        if report.run.state != RunState::Completed {
+            let error = report.run.error.clone();
+            return Err(error.map_or_else(unexpected, AdminError::from));
+        }
+        Ok(report)
+    }
+
+    async fn graph(&self, query: SubgraphQuery) -> Result<Subgraph, AdminError> {
+        let request = ReadRequest { tenant: self.tenant(), freshness: Freshness::default(), query };
+        match self.ask(AdminRequest::Subgraph(request)).await? {
+            AdminReply::Subgraph(read) => Ok(read.answer),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn digests(&self) -> Result<ReferenceDigests, AdminError> {
+        match self.ask(AdminRequest::ReferenceDigest { tenant: self.tenant() }).await? {
+            AdminReply::ReferenceDigest(digests) => Ok(digests),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn import(&self) -> Result<AppendReply, AdminError> {
+        let mut lines = LineReader::new(LOG.as_bytes());
+        let lines = lines.next_chunk(|_| false).map_err(|_| unexpected())?;
+        let request = AppendRequest { tenant: self.tenant(), all_or_nothing: true, credential_guard: None, lines };
+        let AdminReply::Appended(reply) = self.ask(AdminRequest::Append(request)).await? else {
+            return Err(unexpected());
+        };
+        match reply.verdicts.first() {
+            None => Ok(reply),
+            Some(refused) => Err(AdminError::new(
+                refused.category.unwrap_or(Category::Internal),
+                format!("line {}: {}", refused.line, refused.message.as_deref().unwrap_or("refused")),
+            )),
+        }
+    }
+}
+
+fn work(report: &RunReport) -> Page {
+    let rows = report
+        .scopes
+        .iter()
+        .map(|scope| {
+            vec![
+                scope.projection.clone(),
+                number(scope.from.0),
+                number(scope.cursor.0),
+                number(scope.events),
+                number(scope.batches),
+                digest_short(&scope.digest),
+            ]
+        })
+        .collect();
+    let mut page = Page::default();
+    page.table(&["projection", "#from", "#to", "#events", "#batches", "rolling digest"], rows);
+    page
+}
+
+fn digest_lines(digests: &ReferenceDigests) -> Page {
+    let mut page = Page::default();
+    for (name, digest) in [
+        ("context_graph", &digests.context_graph),
+        ("trace_summary", &digests.trace_summary),
+        ("precedent_index", &digests.precedent_index),
+        ("full_projection", &digests.full_projection),
+    ] {
+        page.line(format_args!("  {name:16} {digest}"));
+    }
+    page
+}
+
+fn proof(rebuilt: &RunReport, verified: &RunReport) -> Page {
+    let rows = rebuilt
+        .scopes
+        .iter()
+        .zip(&verified.scopes)
+        .map(|(scope, verify)| {
+            let facts = scope.rebuild.as_ref();
+            let digests = verify.verify.as_ref();
+            vec![
+                scope.projection.clone(),
+                facts.map_or("-".to_owned(), |facts| digest_short(&facts.old_digest)),
+                facts.and_then(|facts| facts.new_digest_there.as_deref()).map_or("-".to_owned(), digest_short),
+                digests.map_or("-".to_owned(), |facts| digest_short(&facts.from_rows)),
+                digests.map_or("-".to_owned(), |facts| digest_short(&facts.from_log)),
+            ]
+        })
+        .collect();
+    let mut page = Page::default();
+    page.table(&["projection", "before the rebuild", "rebuilt", "verify: of the rows", "verify: of the log"], rows);
+    page
+}

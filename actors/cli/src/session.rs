@@ -1,0 +1,148 @@
+//! From arguments to an engine on an open store whose schema fits.
+
+use crate::args::Globals;
+use decisiongraph_admin::AdminError;
+use decisiongraph_cli::config;
+use decisiongraph_cli::config::EMBEDDED_FILE;
+use decisiongraph_engine::{Budget, Engine};
+use decisiongraph_projections::Category;
+use decisiongraph_rpc::data_dir;
+use decisiongraph_store::{DatabaseUrl, Owner, SchemaFit, Store, StoreError, StoreOptions, open};
+use std::path::{Path, PathBuf};
+use uuid::Uuid;
+
+/// What a command is about to do with the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Look: a file that was named and does not exist, or is not ours, is left alone.
+    Read,
+    /// Change: a file is created and its schema brought up.
+    Write,
+    /// Bring the schema up, whatever it is now.
+    Migrate,
+}
+
+/// Which database a command speaks to.
+#[derive(Debug, Clone)]
+pub struct Location {
+    url: DatabaseUrl,
+    /// It is the embedded default: ours to create.
+    ours: bool,
+}
+
+impl Location {
+    /// `--database`, else `DATABASE_URL`, else the file in the data directory.
+    pub fn resolve(globals: &Globals) -> Result<Location, AdminError> {
+        let named = globals.database.clone().map(|url| ("--database", url));
+        let named = named.or_else(|| {
+            let url = std::env::var("DATABASE_URL").ok().filter(|url| !url.is_empty())?;
+            Some(("DATABASE_URL", url))
+        });
+        match named {
+            Some((place, url)) => {
+                let url = DatabaseUrl::parse(&url).map_err(|error| {
+                    AdminError::new(error.category, format!("{place}: {}", error.message))
+                        .next("for example postgres://user@localhost/decisions, or sqlite:./decisions.db")
+                })?;
+                Ok(Location { url, ours: false })
+            }
+            None => Location::embedded(&data_dir(globals)?),
+        }
+    }
+
+    /// The embedded store of this directory.
+    pub fn embedded(directory: &Path) -> Result<Location, AdminError> {
+        data_dir::own(directory)?;
+        Ok(Location { url: DatabaseUrl::Sqlite(directory.join(EMBEDDED_FILE)), ours: true })
+    }
+
+    /// Opens it, and sees to its schema.
+    pub async fn open(&self, globals: &Globals, access: Access) -> Result<Engine, AdminError> {
+        self.open_as("cli", globals, access).await
+    }
+
+    /// [`Location::open`] for an owner of this kind (`cli`, `node`).
+    pub async fn open_as(&self, kind: &str, globals: &Globals, access: Access) -> Result<Engine, AdminError> {
+        let create = self.ours || access != Access::Read;
+        if let DatabaseUrl::Sqlite(path) = &self.url
+            && !create
+            && !path.exists()
+        {
+            return Err(AdminError::new(Category::Unavailable, format!("there is no file {}", path.display()))
+                .next("check the path; `import` and `migrate` create it"));
+        }
+        let session_name = globals.session.map(str::to_owned);
+        let mut config = config::engine_from_environment()?;
+        let cache_bytes = Budget::cache_bytes(config.memory_max);
+        let options = StoreOptions { create, cache_bytes, session_name, ..StoreOptions::default() };
+        let store = open(&self.url, options).await.map_err(|e| self.advise(e))?;
+        if access != Access::Migrate {
+            self.see_to_schema(&*store, access).await?;
+        }
+        if let Some(events) = globals.batch_size {
+            config.batch_events_max = events as usize;
+        }
+        Ok(Engine::new(store, owner(kind), config))
+    }
+
+    async fn see_to_schema(&self, store: &dyn Store, access: Access) -> Result<(), AdminError> {
+        let schema = store.schema_status().await.map_err(|error| self.advise(error))?;
+        if matches!(schema.fit(), SchemaFit::Same | SchemaFit::ServesOlder) {
+            return Ok(());
+        }
+        let embedded = matches!(self.url, DatabaseUrl::Sqlite(_));
+        if embedded && schema.database < schema.program && (self.ours || access == Access::Write) {
+            store.migrate().await.map_err(|error| self.advise(error))?;
+            return Ok(());
+        }
+        let what = match schema.database {
+            0 => format!("{} has no DecisionGraph schema yet", self.url),
+            database => {
+                format!("{} has schema {database}, this program needs schema {}", self.url, schema.program)
+            }
+        };
+        let next = if schema.database > schema.program {
+            "use a newer `decisiongraph`: this one must not touch what it does not know"
+        } else {
+            "run `decisiongraph migrate`"
+        };
+        Err(AdminError::new(Category::VersionMismatch, what).next(next))
+    }
+
+    fn advise(&self, error: StoreError) -> AdminError {
+        let transient = error.transient;
+        let error = AdminError::from(error);
+        match (&self.url, error.category) {
+            (DatabaseUrl::Sqlite(path), Category::Storage) if !transient => error.next(format!(
+                "check that {} and its directory may be read and written, and that the file is a DecisionGraph store",
+                path.display()
+            )),
+            _ => error,
+        }
+    }
+}
+
+/// `--data-dir`, else `DECISIONGRAPH_DATA_DIR`, else `$XDG_DATA_HOME/decisiongraph`, else `~/.local/share/decisiongraph`.
+pub fn data_dir(globals: &Globals) -> Result<PathBuf, AdminError> {
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    globals
+        .data_dir
+        .clone()
+        .or_else(|| variable("DECISIONGRAPH_DATA_DIR"))
+        .or_else(|| variable("XDG_DATA_HOME").map(|home| home.join("decisiongraph")))
+        .or_else(|| variable("HOME").map(|home| home.join(".local/share/decisiongraph")))
+        .ok_or_else(|| {
+            AdminError::new(Category::InvalidArgument, "there is no home directory to keep the embedded store in")
+                .next("name a directory with --data-dir, or a database with --database")
+        })
+}
+
+/// Who this process is, for people who look at `status` and `runs`.
+fn owner(kind: &str) -> Owner {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = match host.trim() {
+        "" => "localhost",
+        host => host,
+    };
+    Owner { node: format!("{kind}:{host}:{}", std::process::id()), incarnation: Uuid::new_v4() }
+}

@@ -1,0 +1,219 @@
+//! Several nodes share one PostgreSQL: tenants are divided among those that live, change hands when nodes come, leave, die or are
+//! cordoned, and whatever happens every event is applied once.
+
+mod node_support;
+mod support;
+
+use decisiongraph_projections::catalogue;
+use decisiongraph_runtime::node::{Node, NodeBounds};
+use decisiongraph_store::Store;
+use node_support::*;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use support::Db;
+
+const SOON: Duration = Duration::from_secs(30);
+const TENANTS: usize = 12;
+/// The lease of these tests' nodes.
+const LEASE: Duration = Duration::from_secs(2);
+
+/// A node with a store, and so sessions, of its own.
+async fn member(db: &Db, name: &str) -> Node {
+    let bounds = NodeBounds { passivate_after: Duration::from_millis(300), ..bounds() };
+    start(&db.store().await, name, 20, bounds).await
+}
+
+/// Who owns each tenant; none while its scopes have no live owner or several.
+async fn owners(store: &Arc<dyn Store>) -> BTreeMap<usize, Option<String>> {
+    let view = store.view().await.expect("a view");
+    let mut owners = BTreeMap::new();
+    for index in 0..TENANTS {
+        let rows = view.scopes(Some(&named(index))).await.expect("scopes");
+        let live: Vec<Option<String>> = rows.iter().map(|row| row.owner.clone().filter(|_| row.owner_live)).collect();
+        let first = live.first().cloned().flatten();
+        let agreed = live.len() == catalogue::ALL.len() && live.iter().all(|owner| *owner == first);
+        owners.insert(index, first.filter(|_| agreed));
+    }
+    owners
+}
+
+/// What the node believes to have.
+fn placed(node: &Node) -> Vec<usize> {
+    let shared = node.shared();
+    (0..TENANTS)
+        .filter(|index| {
+            shared.places.whose(&shared.owner.node, &named(*index)) == decisiongraph_runtime::cluster::Whose::Ours
+        })
+        .collect()
+}
+
+/// Whether each of two nodes knows of the other.
+fn both(a: &Node, b: &Node) -> bool {
+    placed(a).len() < TENANTS && placed(a).len() + placed(b).len() == TENANTS
+}
+
+/// Every tenant with something to do is owned by the node that it is placed on, and by nobody else.
+async fn divided(store: &Arc<dyn Store>, nodes: &[&Node]) -> bool {
+    let mut expected = BTreeMap::new();
+    for node in nodes {
+        for index in placed(node) {
+            if expected.insert(index, Some(node.shared().owner.node.clone())).is_some() {
+                return false;
+            }
+        }
+    }
+    expected.len() == TENANTS && owners(store).await == expected
+}
+
+/// Something new for each tenant, so that its owner shows itself.
+async fn nudge(store: &Arc<dyn Store>, round: usize) {
+    for index in 0..TENANTS {
+        insist(store, &named(index), &support::log(1, round)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tenants_are_divided_and_change_hands() {
+    let db = Db::postgres().await;
+    let store = db.store().await;
+    nudge(&store, 0).await;
+    let a = member(&db, "a").await;
+    settled(&a, TENANTS, SOON).await;
+    assert_eq!(placed(&a).len(), TENANTS, "alone it has them all");
+
+    // One joins: tenants move to it, the idle ones too, and nothing else does.
+    let b = member(&db, "b").await;
+    until("both are members", SOON, async || placed(&a).len() < TENANTS).await;
+    nudge(&store, 1).await;
+    until("divided by two", SOON, async || divided(&store, &[&a, &b]).await).await;
+    assert!(!placed(&b).is_empty());
+    let before = owners(&store).await;
+    let c = member(&db, "c").await;
+    until("three are members", SOON, async || placed(&a).len() + placed(&b).len() < TENANTS).await;
+    nudge(&store, 2).await;
+    until("divided by three", SOON, async || divided(&store, &[&a, &b, &c]).await).await;
+    let bound = (TENANTS * 5).div_ceil(3 * 4);
+    assert!(placed(&a).len() <= bound && placed(&b).len() <= bound && placed(&c).len() <= bound);
+    let moved = owners(&store).await.iter().filter(|(tenant, owner)| before[*tenant] != **owner).count();
+    assert!(moved <= bound + 2, "{moved} tenants moved");
+
+    // One leaves in order: what it had is taken over long before a lease would be over.
+    let stopped = Instant::now();
+    b.stop().await;
+    nudge(&store, 3).await;
+    until("its tenants are taken over", LEASE / 2, async || divided(&store, &[&a, &c]).await).await;
+    assert!(stopped.elapsed() < LEASE, "{:?}", stopped.elapsed());
+
+    // One dies: its tenants are taken over when its lease is over.
+    c.kill().await;
+    nudge(&store, 4).await;
+    until("the dead node's tenants are taken over", LEASE * 2, async || divided(&store, &[&a]).await).await;
+    settled(&a, TENANTS, SOON).await;
+    a.stop().await;
+    reckon(&store, TENANTS).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tenants_change_hands_under_load_and_no_event_is_lost_or_applied_twice() {
+    let db = Db::postgres().await;
+    let store = db.store().await;
+    let appenders = Appenders::start(&store, TENANTS, Duration::from_millis(if soak() { 100 } else { 30 }));
+    let a = member(&db, "a").await;
+    for round in rounds(4, 80) {
+        let b = member(&db, "b").await;
+        until("it has tenants", SOON, async || !placed(&b).is_empty() && placed(&a).len() < TENANTS).await;
+        until("it works", SOON, async || owners(&store).await.values().any(|owner| owner.as_deref() == Some("b")))
+            .await;
+        if round % 2 == 0 {
+            b.stop().await;
+        } else {
+            b.kill().await;
+        }
+        until("the rest is taken over", SOON, async || placed(&a).len() == TENANTS).await;
+    }
+    appenders.stop().await;
+    // Much may be left to apply on a busy machine, where each change of hands costs a tenant seconds.
+    settled(&a, TENANTS, if soak() { Duration::from_secs(600) } else { SOON }).await;
+    for entry in a.shared().table.snapshot("node", None, 10_000) {
+        assert_eq!(entry.restarts_total, 0, "{} was restarted: {:?}", entry.path, entry.last_exit);
+    }
+    a.stop().await;
+    reckon(&store, TENANTS).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cordoned_node_gets_nothing_new_and_a_draining_one_gives_all_away() {
+    let db = Db::postgres().await;
+    let store = db.store().await;
+    for index in 0..TENANTS / 2 {
+        insist(&store, &named(index), &support::log(1, 0)).await;
+    }
+    let a = member(&db, "a").await;
+    settled(&a, TENANTS / 2, SOON).await;
+    store.cordon("a", false, "disk", "test").await.expect("cordoned");
+    let b = member(&db, "b").await;
+    until("both know", SOON, async || placed(&a).len() == TENANTS / 2).await;
+    nudge(&store, 1).await;
+    settled(&a, TENANTS, SOON).await;
+    until("each has its half", SOON, async || divided(&store, &[&a, &b]).await).await;
+    assert_eq!(placed(&a), (0..TENANTS / 2).collect::<Vec<_>>(), "it keeps what it had");
+
+    store.cordon("a", true, "it goes", "test").await.expect("drains");
+    until("it has given all away", SOON, async || a.shared().scopes.held().is_empty()).await;
+    assert!(placed(&a).is_empty());
+    nudge(&store, 2).await;
+    until("the other has them all", SOON, async || divided(&store, &[&b]).await).await;
+
+    // Nobody takes tenants: nothing moves, until somebody says otherwise.
+    store.cordon("b", true, "both", "test").await.expect("drains");
+    until("nobody has any", SOON, async || b.shared().scopes.held().is_empty()).await;
+    nudge(&store, 3).await;
+    assert!(a.shared().places.takes_nobody() && b.shared().places.takes_nobody());
+    store.uncordon("a").await.expect("uncordoned");
+    until("the first has them all", SOON, async || divided(&store, &[&a]).await).await;
+    settled(&a, TENANTS, SOON).await;
+    a.stop().await;
+    b.stop().await;
+    reckon(&store, TENANTS).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_comes_back_under_its_old_members_works_on_what_it_missed() {
+    let db = Db::postgres().await;
+    let store = db.store().await;
+    nudge(&store, 0).await;
+    // Nobody is told by a sweep within this test.
+    let slow = |name: &'static str| {
+        let bounds =
+            NodeBounds { passivate_after: Duration::from_millis(300), sweep: Duration::from_secs(3_600), ..bounds() };
+        let db = &db;
+        async move { start(&db.store().await, name, 20, bounds).await }
+    };
+    let (a, b) = (slow("a").await, slow("b").await);
+    until("both are members", SOON, async || both(&a, &b)).await;
+    // What the first applied before the second came has no owner: one shows itself when there is something to do.
+    nudge(&store, 1).await;
+    until("divided by two", SOON, async || divided(&store, &[&a, &b]).await).await;
+    // For the others it is dead; itself it notices nothing but that its lease is gone. Should it look just then and be a member
+    // again before the other has looked, it dies once more.
+    let mut looks = a.shared().members.subscribe();
+    until("the other has them all", SOON, async || {
+        db.tamper("UPDATE dg_node SET expires_at = clock_timestamp() - interval '1 hour' WHERE node = 'b'").await;
+        looks.mark_unchanged();
+        a.shared().poke_cluster();
+        looks.changed().await.expect("it looks");
+        placed(&a).len() == TENANTS
+    })
+    .await;
+    b.shared().trust.end();
+    nudge(&store, 2).await;
+    until("the other has seen it again", SOON, async || both(&a, &b)).await;
+    // Whatever was applied meanwhile, and by whom.
+    nudge(&store, 3).await;
+    until("both have their own again", SOON, async || divided(&store, &[&a, &b]).await).await;
+    settled(&a, TENANTS, SOON).await;
+    a.stop().await;
+    b.stop().await;
+    reckon(&store, TENANTS).await;
+}

@@ -1,0 +1,315 @@
+//! One link: an admin connection to a peer's door for other machines, a ping every second, and a new connection when it is lost.
+//!
+//! *Guarantees.* Each attempt and each ping has a deadline; attempts follow each other with growing, jittered pauses. A change of state
+//! is logged once. The peer proves who it is with each ping: an answer of another node ends the link.
+//!
+//! *Never here:* the decision what a silence means ([`super::pulse`]); retries of what is asked.
+
+use super::links::Peer;
+use super::outbox::Outbox;
+use super::pulse::Pulse;
+use crate::node::{Guard, Shared};
+use decisiongraph_admin::{
+    AdminError, AdminReply, AdminRequest, LinkPhase, LinkState, PeerReply, PeerRequest, Pong, TreeRequest,
+};
+use decisiongraph_engine::failure::Pauses;
+use decisiongraph_projections::Category;
+use decisiongraph_rpc::{Client, Target};
+use decisiongraph_supervision::Vitals;
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use ractor_cluster::RactorMessage;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+use tokio::time::{MissedTickBehavior, interval};
+use uuid::Uuid;
+
+/// Longest wait for a connection, handshakes included.
+pub const CONNECT_DEADLINE: Duration = Duration::from_secs(3);
+/// Between two pings.
+pub const PING_EVERY: Duration = Duration::from_secs(1);
+/// Longest wait for the answer to one, and for a notice to be taken.
+pub const PING_DEADLINE: Duration = Duration::from_secs(1);
+/// Between two attempts.
+const PAUSES: Pauses = Pauses { first: Duration::from_millis(100), longest: Duration::from_secs(5) };
+/// The protocol with which nodes began to ask each other.
+const PEERS_SINCE: u32 = 3;
+
+/// What a link shares with whoever asks over it.
+pub struct Line {
+    /// To whom.
+    pub peer: Peer,
+    target: Target,
+    known: Mutex<Known>,
+    outbox: Mutex<Outbox>,
+    posted: Notify,
+}
+
+struct Known {
+    phase: LinkPhase,
+    since: Instant,
+    rtt: Option<Duration>,
+    pong: Option<Pong>,
+    protocol: Option<u32>,
+    error: Option<String>,
+    client: Option<Arc<Client>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+impl Line {
+    /// A link that is about to be made.
+    pub fn new(peer: Peer, target: Target) -> Line {
+        let known = Known {
+            phase: LinkPhase::Connecting,
+            since: Instant::now(),
+            rtt: None,
+            pong: None,
+            protocol: None,
+            error: None,
+            client: None,
+        };
+        Line { peer, target, known: Mutex::new(known), outbox: Mutex::default(), posted: Notify::new() }
+    }
+
+    /// The peer's name; its address until it has said one.
+    pub fn name(&self) -> String {
+        let said = || lock(&self.known).pong.as_ref().map(|pong| pong.node.clone());
+        let known = self.peer.node.as_ref().map(|(name, _)| name.clone());
+        known.or_else(said).unwrap_or_else(|| self.peer.address.clone())
+    }
+
+    /// As it is now.
+    pub fn state(&self) -> LinkState {
+        let node = self.name();
+        let known = lock(&self.known);
+        LinkState {
+            node,
+            address: self.peer.address.clone(),
+            state: known.phase,
+            since_ms: u64::try_from(known.since.elapsed().as_millis()).unwrap_or(u64::MAX),
+            rtt_us: known.rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
+            program: known.pong.as_ref().map(|pong| pong.program.clone()),
+            protocol: known.protocol,
+            last_error: known.error.clone(),
+        }
+    }
+
+    /// Asks the peer; at once an error while the link is not up.
+    pub async fn ask(&self, request: AdminRequest, deadline: Duration) -> Result<AdminReply, AdminError> {
+        let client = {
+            let known = lock(&self.known);
+            match (&known.client, known.phase) {
+                (Some(client), LinkPhase::Up) => Ok(Arc::clone(client)),
+                (_, phase) => {
+                    let why = known.error.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
+                    Err(format!(
+                        "the link to it is {} for {:.0} s{why}",
+                        phase.as_str(),
+                        known.since.elapsed().as_secs_f64()
+                    ))
+                }
+            }
+        };
+        match client {
+            Ok(client) => client.ask(request, Uuid::now_v7(), deadline).await,
+            Err(why) => Err(AdminError::new(Category::Unavailable, why)
+                .next("look at that node and at the way to it; ask it at its own address (--node ADDR)")),
+        }
+    }
+
+    /// Puts something in the queue; nothing while the link is not up.
+    pub fn tell(&self, put: impl FnOnce(&mut Outbox)) {
+        if lock(&self.known).phase == LinkPhase::Up {
+            put(&mut lock(&self.outbox));
+            self.posted.notify_one();
+        }
+    }
+}
+
+/// The actor of a link.
+pub struct LinkActor(pub Shared, pub Arc<Line>, pub Vitals);
+
+/// What it is told.
+#[derive(RactorMessage)]
+pub enum LinkMessage {
+    /// Its work ended, which it never does unless it panicked.
+    Ended,
+}
+
+impl Actor for LinkActor {
+    type Msg = LinkMessage;
+    type State = Guard;
+    type Arguments = ();
+
+    async fn pre_start(&self, myself: ActorRef<Self::Msg>, (): ()) -> Result<Guard, ActorProcessingErr> {
+        let LinkActor(shared, line, vitals) = self;
+        let keeper = Keeper { shared: shared.clone(), line: Arc::clone(line), vitals: vitals.clone() };
+        let work = tokio::spawn(keeper.keep());
+        let guard = Guard::from(&work);
+        tokio::spawn(async move {
+            let _ = work.await;
+            let _ = myself.cast(LinkMessage::Ended);
+        });
+        Ok(guard)
+    }
+
+    async fn handle(&self, _: ActorRef<Self::Msg>, _: Self::Msg, _: &mut Guard) -> Result<(), ActorProcessingErr> {
+        Err("the work of the link ended".into())
+    }
+
+    async fn post_stop(&self, _: ActorRef<Self::Msg>, _: &mut Guard) -> Result<(), ActorProcessingErr> {
+        lock(&self.1.known).client = None;
+        Ok(())
+    }
+}
+
+/// Keeps one link.
+struct Keeper {
+    shared: Shared,
+    line: Arc<Line>,
+    vitals: Vitals,
+}
+
+impl Keeper {
+    async fn keep(self) {
+        let mut pulse = Pulse::default();
+        self.vitals.state(LinkPhase::Connecting.as_str());
+        self.vitals.working_on(self.line.peer.address.as_str());
+        loop {
+            let dialled = Client::dial(&self.line.target, self.shared.versions(), CONNECT_DEADLINE).await;
+            let (why, nobody_listens) = match dialled {
+                Ok(client) => (self.hold(Arc::new(client), &mut pulse).await, false),
+                Err(not) => (not.why.message, not.nobody_listens),
+            };
+            if pulse.failed(nobody_listens)
+                && let Some((node, incarnation)) = &self.line.peer.node
+            {
+                self.shared.links.is_gone(node, *incarnation);
+            }
+            self.down(&why);
+            tokio::time::sleep(PAUSES.before(pulse.attempts(), self.shared.jitter())).await;
+        }
+    }
+
+    /// Uses a connection as long as the peer answers over it; why it does not any more.
+    async fn hold(&self, client: Arc<Client>, pulse: &mut Pulse) -> String {
+        let mut ticks = interval(PING_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let asked = tokio::select! {
+                () = client.closed() => return "the connection was closed".to_owned(),
+                _ = ticks.tick() => self.ping(&client, pulse).await,
+                () = self.line.posted.notified() => self.deliver(&client).await,
+            };
+            match asked {
+                Ok(()) => {}
+                Err(Silence::Other(why)) => return why,
+                Err(Silence::Missed(why)) if pulse.missed() => return why,
+                Err(Silence::Missed(_)) => {}
+            }
+        }
+    }
+
+    async fn ping(&self, client: &Arc<Client>, pulse: &mut Pulse) -> Result<(), Silence> {
+        let asked = Instant::now();
+        let reply = client.ask(self.question(client), Uuid::now_v7(), PING_DEADLINE).await;
+        let pong = match reply {
+            Ok(AdminReply::Peer(PeerReply::Pong(pong))) => pong,
+            Ok(AdminReply::Tree(tree)) => Pong {
+                node: tree.node.name,
+                incarnation: tree.node.incarnation.parse().unwrap_or_default(),
+                program: tree.node.version,
+                protocol: client.protocol(),
+                uptime_ms: tree.node.uptime_ms,
+            },
+            Ok(_) => return Err(Silence::Other("it answers a ping with something else".to_owned())),
+            Err(error) => return Err(Silence::Missed(format!("pings are not answered: {}", error.message))),
+        };
+        let links = &self.shared.links;
+        match &self.line.peer.node {
+            Some((node, _)) if *node != pong.node => {
+                return Err(Silence::Other(format!("another node, {}, answers at its address", pong.node)));
+            }
+            Some((node, incarnation)) => {
+                let before = lock(&self.line.known).pong.as_ref().map_or(*incarnation, |pong| pong.incarnation);
+                if before != pong.incarnation {
+                    links.is_gone(node, before);
+                }
+            }
+            None => links.learn(&self.shared, &self.line.peer.address, &pong.node),
+        }
+        let news = {
+            let mut known = lock(&self.line.known);
+            let news = pulse.answered(known.phase == LinkPhase::Up);
+            if news {
+                known.since = Instant::now();
+            }
+            known.phase = LinkPhase::Up;
+            known.rtt = Some(asked.elapsed());
+            known.protocol = Some(client.protocol());
+            known.pong = Some(pong);
+            known.client = Some(Arc::clone(client));
+            news
+        };
+        if news {
+            self.vitals.state(LinkPhase::Up.as_str());
+            let (peer, address) = (self.line.name(), self.line.peer.address.as_str());
+            tracing::info!(peer, address, protocol = client.protocol(), "the link is up");
+        }
+        Ok(())
+    }
+
+    /// Who are you? In the words of an older protocol, when that is what both speak.
+    fn question(&self, client: &Client) -> AdminRequest {
+        if client.protocol() >= PEERS_SINCE {
+            let owner = &self.shared.owner;
+            return AdminRequest::Peer(PeerRequest::Ping { from: owner.node.clone(), incarnation: owner.incarnation });
+        }
+        // Behind every path: the facts of the node without actors, and without a look at its database.
+        AdminRequest::Tree(TreeRequest { after: Some("~".to_owned()), limit: 1, ..TreeRequest::default() })
+    }
+
+    async fn deliver(&self, client: &Client) -> Result<(), Silence> {
+        let notices = lock(&self.line.outbox).take();
+        if notices.is_empty() || client.protocol() < PEERS_SINCE {
+            return Ok(());
+        }
+        let request = AdminRequest::Peer(PeerRequest::Tell(notices));
+        match client.ask(request, Uuid::now_v7(), PING_DEADLINE).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(Silence::Missed(format!("notices are not taken: {}", error.message))),
+        }
+    }
+
+    fn down(&self, why: &str) {
+        let news = {
+            let mut known = lock(&self.line.known);
+            let news = known.phase != LinkPhase::Down;
+            if news {
+                known.since = Instant::now();
+            }
+            known.phase = LinkPhase::Down;
+            known.rtt = None;
+            known.client = None;
+            known.error = Some(why.to_owned());
+            news
+        };
+        let _ = lock(&self.line.outbox).take();
+        if news {
+            self.vitals.state(LinkPhase::Down.as_str());
+            let (peer, address) = (self.line.name(), self.line.peer.address.as_str());
+            tracing::warn!(peer, address, "the link is down, it is tried again: {why}");
+        }
+    }
+}
+
+/// Why something that was asked has no answer.
+enum Silence {
+    /// It may come back.
+    Missed(String),
+    /// This connection is of no use.
+    Other(String),
+}

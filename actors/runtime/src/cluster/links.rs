@@ -1,0 +1,289 @@
+//! The links of this node to the others, one a peer: who is linked to, what is asked and told over them.
+//!
+//! ```text
+//!   members (database) ─┐
+//!   cluster_peers ──────┴─▶ wanted ──▶ one `link` actor a peer ──▶ admin client over mutual TLS ──▶ its cluster_listen
+//! ```
+//!
+//! *Guarantees.* Whoever asks is answered by the deadline; a peer whose link is down is an error at once, with its reason. What is told
+//! waits in a queue of bounded size and is dropped when the link is down.
+//!
+//! *Never here:* anything that the data path waits for. Without any link projections go on; only wake-ups and remote admin are slower.
+
+use super::link::{Line, LinkActor};
+use super::outbox::Outbox;
+use crate::node::{Guard, Shared};
+use decisiongraph_admin::{AdminError, AdminReply, AdminRequest, LinkState, Notice};
+use decisiongraph_projections::Category;
+use decisiongraph_rpc::{Secret, Target, Tls};
+use decisiongraph_store::Member;
+use decisiongraph_supervision::{ChildSpec, Restart, Shutdown, SupervisorRef, start_actor};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::time::Duration;
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+/// Longest wait for the answers of all peers.
+pub const ASK_ALL_DEADLINE: Duration = Duration::from_secs(1);
+/// Links of a node. Others are not made, and said so once.
+pub const LINKS_MAX: usize = 256;
+/// Peers that are gone and that nobody has asked about; older ones are forgotten.
+const GONE_MAX: usize = 64;
+
+/// A node to link to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// Its name and incarnation; none of one that is only known by its address.
+    pub node: Option<(String, Uuid)>,
+    /// What is dialled, `HOST:PORT`.
+    pub address: String,
+}
+
+impl Peer {
+    /// Its name, else its address.
+    pub fn label(&self) -> &str {
+        self.node.as_ref().map_or(&self.address, |(name, _)| name)
+    }
+}
+
+/// What lets this node in at the others.
+#[derive(Debug)]
+pub struct LinkSettings {
+    /// The secret of the cluster.
+    pub secret: Secret,
+    /// This node's certificate.
+    pub tls: Arc<Tls>,
+    /// Peers besides the members, `HOST:PORT`.
+    pub peers: Vec<String>,
+}
+
+/// The links. One a node.
+#[derive(Default)]
+pub struct Links {
+    settings: OnceLock<LinkSettings>,
+    /// By label.
+    lines: Mutex<BTreeMap<String, Arc<Line>>>,
+    /// Those of the members that live, as they were last set.
+    peers: Mutex<Vec<Peer>>,
+    /// Who answered at an address of `cluster_peers`.
+    learned: Mutex<HashMap<String, String>>,
+    gone: Mutex<VecDeque<(String, Uuid)>>,
+    gone_told: Notify,
+    supervisor: Mutex<Option<SupervisorRef>>,
+    watching: Mutex<Option<Guard>>,
+    turn: tokio::sync::Mutex<()>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+impl Links {
+    /// Lets this node link to others. To be said before it starts.
+    pub fn open(&self, settings: LinkSettings) {
+        let _ = self.settings.set(settings);
+    }
+
+    /// Whether this node links to others at all.
+    pub fn are_open(&self) -> bool {
+        self.settings.get().is_some()
+    }
+
+    /// A new supervisor of links: those of a former one are gone. From now on the links follow the members.
+    pub fn attach(&self, shared: &Shared, supervisor: SupervisorRef) {
+        lock(&self.lines).clear();
+        *lock(&self.supervisor) = Some(supervisor);
+        let mut members = shared.members.subscribe();
+        let shared = shared.clone();
+        let watching = tokio::spawn(async move {
+            loop {
+                let peers = peers_of(&shared.owner.node, &members.borrow_and_update());
+                *lock(&shared.links.peers) = peers;
+                shared.links.settle(&shared).await;
+                if members.changed().await.is_err() {
+                    return;
+                }
+            }
+        });
+        *lock(&self.watching) = Some(watching.into());
+    }
+
+    fn settle_soon(&self, shared: &Shared) {
+        let shared = shared.clone();
+        tokio::spawn(async move { shared.links.settle(&shared).await });
+    }
+
+    /// Ends links that nobody wants, makes those that are missing. One turn at a time.
+    async fn settle(&self, shared: &Shared) {
+        let _turn = self.turn.lock().await;
+        let (Some(settings), Some(supervisor)) = (self.settings.get(), lock(&self.supervisor).clone()) else { return };
+        let own = shared.facts().address;
+        let wanted =
+            wanted(&shared.owner.node, own.as_deref(), &lock(&self.peers), &settings.peers, &lock(&self.learned));
+        let unwanted: Vec<String> = {
+            let lines = lock(&self.lines);
+            lines.iter().filter(|(_, line)| !wanted.contains(&line.peer)).map(|(label, _)| label.clone()).collect()
+        };
+        for label in unwanted {
+            let _ = supervisor.terminate_child(&child_id(&label)).await;
+            let _ = supervisor.delete_child(&child_id(&label)).await;
+            lock(&self.lines).remove(&label);
+        }
+        for peer in wanted {
+            if lock(&self.lines).contains_key(peer.label()) {
+                continue;
+            }
+            let target = Target::Tls(peer.address.clone(), settings.secret.clone(), Arc::clone(&settings.tls));
+            let line = Arc::new(Line::new(peer, target));
+            lock(&self.lines).insert(line.peer.label().to_owned(), Arc::clone(&line));
+            let (label, shared) = (line.peer.label().to_owned(), shared.clone());
+            let start = start_actor(move |vitals| (LinkActor(shared.clone(), Arc::clone(&line), vitals), ()));
+            let spec = ChildSpec::worker(child_id(&label), start)
+                .restart(Restart::Permanent)
+                .shutdown(Shutdown::Timeout(Duration::from_secs(1)));
+            if let Err(error) = supervisor.start_child(spec).await {
+                // Tried again at the next look at the members.
+                tracing::warn!(peer = label, "the link was not started: {error}");
+                lock(&self.lines).remove(&label);
+            }
+        }
+    }
+
+    /// A peer that was known by its address alone has said its name.
+    pub(super) fn learn(&self, shared: &Shared, address: &str, name: &str) {
+        let before = lock(&self.learned).insert(address.to_owned(), name.to_owned());
+        if before.as_deref() != Some(name) {
+            self.settle_soon(shared);
+        }
+    }
+
+    /// A peer's process is gone for certain, as far as its machine and its successor say.
+    pub(super) fn is_gone(&self, node: &str, incarnation: Uuid) {
+        let mut gone = lock(&self.gone);
+        if gone.len() == GONE_MAX {
+            gone.pop_front();
+        }
+        gone.push_back((node.to_owned(), incarnation));
+        drop(gone);
+        self.gone_told.notify_one();
+    }
+
+    /// Waits for the next peer whose process is gone: after an established link to it was lost, its machine twice said that nobody
+    /// listens, or another incarnation answered. Ending its lease early is safe (epochs), and sooner than its expiry. One waits.
+    pub async fn gone(&self) -> (String, Uuid) {
+        loop {
+            let told = self.gone_told.notified();
+            if let Some(gone) = lock(&self.gone).pop_front() {
+                return gone;
+            }
+            told.await;
+        }
+    }
+
+    /// Every link, by name.
+    pub fn states(&self) -> Vec<LinkState> {
+        let mut states: Vec<LinkState> = self.lines().iter().map(|line| line.state()).collect();
+        states.sort_by(|a, b| a.node.cmp(&b.node));
+        states
+    }
+
+    fn lines(&self) -> Vec<Arc<Line>> {
+        lock(&self.lines).values().cloned().collect()
+    }
+
+    /// Asks one node. `not_found` when there is no link to it, `unavailable` at once while the link is down.
+    pub async fn ask(&self, node: &str, request: AdminRequest, deadline: Duration) -> Result<AdminReply, AdminError> {
+        let line = self.lines().into_iter().find(|line| line.name() == node || line.peer.address == node);
+        let Some(line) = line else {
+            return Err(AdminError::new(Category::NotFound, format!("there is no link to a node `{node}`")).next(
+                "`decisiongraph cluster` lists the nodes; one without cluster_listen cannot be asked through another",
+            ));
+        };
+        line.ask(request, deadline).await
+    }
+
+    /// Asks all peers at the same time; answers by the deadline, with what each said, by name.
+    pub async fn ask_all(
+        &self,
+        request: &AdminRequest,
+        deadline: Duration,
+    ) -> Vec<(String, Result<AdminReply, AdminError>)> {
+        let asked = self.lines().into_iter().map(|line| {
+            let request = request.clone();
+            async move { (line.name(), line.ask(request, deadline).await) }
+        });
+        let mut answers = futures_util::future::join_all(asked).await;
+        answers.sort_by(|(a, _), (b, _)| a.cmp(b));
+        answers
+    }
+
+    /// Tells all peers whose links are up. Never waits.
+    pub fn tell_all(&self, notice: &Notice) {
+        for line in self.lines() {
+            line.tell(|outbox: &mut Outbox| outbox.put(notice));
+        }
+    }
+}
+
+fn child_id(label: &str) -> String {
+    format!("link {label}")
+}
+
+/// The live members but this node, as far as they can be reached.
+fn peers_of(me: &str, members: &[Member]) -> Vec<Peer> {
+    let others = members.iter().filter(|member| member.is_live() && member.owner.node != me);
+    others
+        .filter_map(|member| {
+            let node = Some((member.owner.node.clone(), member.owner.incarnation));
+            Some(Peer { node, address: member.facts.address.clone()? })
+        })
+        .collect()
+}
+
+/// Who is linked to: the members, and of the static list those that are neither a member, nor this node, nor named twice.
+fn wanted(
+    me: &str,
+    own_address: Option<&str>,
+    members: &[Peer],
+    listed: &[String],
+    learned: &HashMap<String, String>,
+) -> Vec<Peer> {
+    let mut names: BTreeSet<&str> = members.iter().filter_map(|peer| Some(peer.node.as_ref()?.0.as_str())).collect();
+    let mut addresses: BTreeSet<&str> = members.iter().map(|peer| peer.address.as_str()).collect();
+    names.insert(me);
+    addresses.extend(own_address);
+    let mut wanted = members.to_vec();
+    for address in listed {
+        let known_twice = learned.get(address).is_some_and(|name| !names.insert(name));
+        if addresses.insert(address) && !known_twice {
+            wanted.push(Peer { node: None, address: address.clone() });
+        }
+    }
+    wanted.truncate(LINKS_MAX);
+    wanted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(name: &str, address: &str) -> Peer {
+        Peer { node: Some((name.to_owned(), Uuid::nil())), address: address.to_owned() }
+    }
+
+    #[test]
+    fn members_come_first_and_a_list_that_every_node_shares_names_nobody_twice_and_never_oneself() {
+        let listed: Vec<String> = ["a:1", "b:1", "c:1", "other-name-of-b:1", "me:1", "c:1"].map(str::to_owned).to_vec();
+        let labels = |members: &[Peer], learned: &[(&str, &str)]| {
+            let learned = learned.iter().map(|(at, name)| ((*at).to_owned(), (*name).to_owned())).collect();
+            let wanted = wanted("me", Some("me:1"), members, &listed, &learned);
+            wanted.iter().map(|peer| peer.label().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(labels(&[], &[]), ["a:1", "b:1", "c:1", "other-name-of-b:1"]);
+        assert_eq!(labels(&[member("a", "a:1")], &[]), ["a", "b:1", "c:1", "other-name-of-b:1"]);
+        let known = [("b:1", "b"), ("other-name-of-b:1", "b"), ("c:1", "me")];
+        assert_eq!(labels(&[member("a", "a:1")], &known), ["a", "b:1"]);
+        assert_eq!(labels(&[member("b", "10.0.0.2:1")], &known), ["b", "a:1"]);
+    }
+}

@@ -1,0 +1,352 @@
+//! One actor a node watches the end of the log: publishes the safe mark and wakes the tenants that have new events.
+//!
+//! ```text
+//!   poll ──▶ anything drawn? ──yes──▶ as after a notification
+//!   notification ──▶ sample ──▶ open appenders? ──none──▶ mark moves ──▶ wake tenants with events in (old, new]
+//!                                            └─▶ look again (2 … 50 ms) ─┘
+//! ```
+//!
+//! *Guarantees.* No poll a scope: the cost of idleness does not depend on how many scopes there are. A wake that is lost (a
+//! notification, a worker that gave up) is covered by the poll and by a sweep over tenants that are behind. When the history of the
+//! server changed (restart, fail-over), the era is counted up: whoever holds a cursor in memory drops it.
+
+use crate::node::{Guard, HELD_MAX, Shared};
+use decisiongraph_admin::STRAYS_MAX;
+use decisiongraph_engine::mark::{HighWater, LOOK_EVERY, Mark, look};
+use decisiongraph_projections::{Category, LogSeq, TenantId};
+use decisiongraph_store::{OpenWriter, Result as StoreResult, Stray};
+use decisiongraph_supervision::Vitals;
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use ractor_cluster::RactorMessage;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Tenants that one look-up names at most.
+const TENANTS_PAGE: usize = 5_000;
+/// Stray rows that are told of in a life.
+const STRAYS_TOLD_MAX: usize = 1_000;
+/// Pause before listening again after the listening connection was lost.
+const LISTEN_AGAIN: Duration = Duration::from_millis(500);
+
+/// What is published of the log's end.
+#[derive(Debug, Clone, Default)]
+pub struct MarkState {
+    /// Nothing can still appear at or below this.
+    pub mark: LogSeq,
+    /// Counts histories: when it changes, everything held in memory of the log is void.
+    pub era: u64,
+    /// Which history the mark belongs to.
+    pub history: Option<String>,
+    /// Appenders that hold up the next mark.
+    pub waiting_for: Vec<OpenWriter>,
+    /// Since when they do.
+    pub held_since: Option<Instant>,
+}
+
+impl MarkState {
+    /// The mark, with its history.
+    pub fn proven(&self) -> Mark {
+        Mark { at: self.mark, history: self.history.clone() }
+    }
+}
+
+/// The actor.
+pub struct HighWaterActor(pub Shared, pub Vitals);
+
+/// What it is told.
+#[derive(RactorMessage)]
+pub enum HighWaterMessage {
+    /// Sample the log's end: somebody appended.
+    Sample,
+    /// See whether the log still ends where it did: it is time.
+    Poll,
+    /// Look after the appenders that hold up the mark.
+    Look,
+    /// Find tenants that are behind.
+    Sweep,
+    /// The database is back.
+    Return,
+    /// Listen for notifications again.
+    Listen,
+}
+
+/// Its memory.
+pub struct HighWaterState {
+    water: HighWater,
+    /// The mark up to which tenants were woken.
+    woken: LogSeq,
+    history: Option<String>,
+    era: u64,
+    held_since: Option<Instant>,
+    /// Whether it was said that the mark is held up.
+    told_held: bool,
+    /// Looks in a row without the mark moving.
+    looks: u32,
+    /// A look is in the mailbox or on its way there: never more than one.
+    look_due: bool,
+    /// A sample is in the mailbox already.
+    due: Arc<AtomicBool>,
+    /// Whether a first sample was taken.
+    started: bool,
+    listener: Option<Guard>,
+    /// What it last said it cannot do, so that it says each thing once.
+    told: Option<String>,
+    /// Strays that were told of.
+    strays: BTreeSet<Stray>,
+    _returns: Guard,
+}
+
+impl Actor for HighWaterActor {
+    type Msg = HighWaterMessage;
+    type State = HighWaterState;
+    type Arguments = ();
+
+    async fn pre_start(&self, myself: ActorRef<Self::Msg>, (): ()) -> Result<Self::State, ActorProcessingErr> {
+        let HighWaterActor(shared, _) = self;
+        let _ = myself.cast(HighWaterMessage::Sample);
+        let _ = myself.cast(HighWaterMessage::Listen);
+        myself.send_interval(shared.bounds.poll, || HighWaterMessage::Poll);
+        myself.send_interval(shared.bounds.sweep, || HighWaterMessage::Sweep);
+        shared.set_high_water(myself.clone());
+        let mut changes = shared.database.changes();
+        let returns = tokio::spawn(async move {
+            while changes.changed().await.is_ok() {
+                let up = matches!(*changes.borrow(), crate::store_pool::DatabaseState::Up);
+                if up && myself.cast(HighWaterMessage::Return).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(HighWaterState {
+            water: HighWater::default(),
+            woken: LogSeq::ORIGIN,
+            history: None,
+            // A restarted actor knows no history: whoever lived before it starts anew too.
+            era: shared.mark.borrow().era + 1,
+            held_since: None,
+            told_held: false,
+            looks: 0,
+            look_due: false,
+            due: Arc::default(),
+            started: false,
+            listener: None,
+            told: None,
+            strays: BTreeSet::new(),
+            _returns: returns.into(),
+        })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        message: Self::Msg,
+        state: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        let HighWaterActor(shared, vitals) = self;
+        let done = match message {
+            HighWaterMessage::Sample => {
+                vitals.noted("sample");
+                state.due.store(false, Ordering::SeqCst);
+                if shared.database.is_up() { self.sample(&myself, state).await } else { Ok(()) }
+            }
+            HighWaterMessage::Poll => {
+                vitals.noted("poll");
+                if shared.database.is_up() { self.poll(&myself, state).await } else { Ok(()) }
+            }
+            HighWaterMessage::Look => {
+                vitals.noted("look");
+                if shared.database.is_up() { self.look(&myself, state).await } else { Ok(()) }
+            }
+            HighWaterMessage::Sweep => {
+                vitals.noted("sweep");
+                if shared.database.is_up() { self.sweep(state.water.mark(), state).await } else { Ok(()) }
+            }
+            HighWaterMessage::Return => {
+                vitals.noted("return");
+                let sampled = self.sample(&myself, state).await;
+                match sampled {
+                    Ok(()) => self.sweep(state.water.mark(), state).await,
+                    Err(error) => Err(error),
+                }
+            }
+            HighWaterMessage::Listen => {
+                vitals.noted("listen");
+                self.listen(&myself, state).await;
+                Ok(())
+            }
+        };
+        match done {
+            Ok(()) => state.told = None,
+            Err(error) => {
+                shared.database.suspect(&error);
+                vitals.state("retrying");
+                // A database that is away is told of by whoever looks after it. Anything else stops every tenant, and is told once.
+                let away = error.transient || error.category == Category::Unavailable;
+                if !away && state.told.as_ref() != Some(&error.message) {
+                    tracing::error!(category = %error.category, "no tenant is woken, the log's end is not known: {}", error.message);
+                    state.told = Some(error.message);
+                } else {
+                    tracing::debug!(category = %error.category, "the log's end is not known: {}", error.message);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl HighWaterActor {
+    /// Samples the log's end. While appenders hold up an earlier sample they are looked after instead: a newer sample has newer
+    /// appenders, and under steady load the mark would never move.
+    async fn sample(&self, myself: &ActorRef<HighWaterMessage>, state: &mut HighWaterState) -> StoreResult<()> {
+        if state.water.waiting_for().is_empty() {
+            state.water.sampled(self.0.store.sample_high_water().await?);
+        } else {
+            look(&*self.0.store, &mut state.water).await?;
+        }
+        self.publish(myself, state).await
+    }
+
+    /// One statement while nothing happens. Until everything that was drawn is told, it is a sample.
+    async fn poll(&self, myself: &ActorRef<HighWaterMessage>, state: &mut HighWaterState) -> StoreResult<()> {
+        let told = state.started && state.woken == state.water.mark();
+        if told && state.water.is_at(&self.0.store.log_end().await?) {
+            self.1.state("watching");
+            return Ok(());
+        }
+        self.sample(myself, state).await
+    }
+
+    async fn look(&self, myself: &ActorRef<HighWaterMessage>, state: &mut HighWaterState) -> StoreResult<()> {
+        state.look_due = false;
+        if state.water.waiting_for().is_empty() {
+            return Ok(());
+        }
+        look(&*self.0.store, &mut state.water).await?;
+        self.publish(myself, state).await
+    }
+
+    /// Tells the mark, wakes who has events below it, and looks again while appenders hold it up.
+    async fn publish(&self, myself: &ActorRef<HighWaterMessage>, state: &mut HighWaterState) -> StoreResult<()> {
+        let HighWaterActor(shared, vitals) = self;
+        let mark = state.water.mark();
+        let history = state.water.history().map(str::to_owned);
+        if state.history.is_some() && state.history != history || mark < state.woken {
+            tracing::warn!("the server's history changed: cursors and digests held in memory are dropped");
+            // Sessions may be left that lead to the server before: nothing more is read there.
+            shared.store.hang_up();
+            state.era += 1;
+            state.started = false;
+        }
+        state.history = history;
+        let waiting_for = state.water.waiting_for().to_vec();
+        if (mark > state.woken || waiting_for.is_empty())
+            && let Some(since) = state.held_since.take()
+        {
+            shared.telemetry().mark_held(since.elapsed());
+            if std::mem::take(&mut state.told_held) {
+                tracing::info!("the mark moves again, after {:.0} s", since.elapsed().as_secs_f64());
+            }
+        }
+        if mark > state.woken {
+            state.looks = 0;
+        }
+        if waiting_for.is_empty() {
+            state.looks = 0;
+            vitals.state("watching");
+        } else {
+            let since = *state.held_since.get_or_insert_with(Instant::now);
+            if since.elapsed() > HELD_MAX && !std::mem::replace(&mut state.told_held, true) {
+                let pids: Vec<i32> = waiting_for.iter().filter_map(|writer| writer.pid).collect();
+                tracing::warn!(
+                    ?pids,
+                    "open appenders have held up the mark for {:.0} s",
+                    since.elapsed().as_secs_f64()
+                );
+            }
+            vitals.state("held up");
+            if !std::mem::replace(&mut state.look_due, true) {
+                let pause = LOOK_EVERY.0.saturating_mul(1 << state.looks.min(10)).min(LOOK_EVERY.1);
+                state.looks += 1;
+                myself.send_after(pause, || HighWaterMessage::Look);
+            }
+        }
+        let (era, history, held_since) = (state.era, state.history.clone(), state.held_since);
+        shared.mark.send_replace(MarkState { mark, era, history, waiting_for, held_since });
+        if !state.started {
+            // Everything may be behind: a range of the log would not tell who was behind before.
+            if mark > LogSeq::ORIGIN || state.water.waiting_for().is_empty() {
+                self.sweep(mark, state).await?;
+                state.started = true;
+                state.woken = mark;
+            }
+        }
+        while state.started && state.woken < mark {
+            let tenants = shared.store.view().await?.tenants_with_events(state.woken, mark, TENANTS_PAGE).await?;
+            state.woken = match tenants.last() {
+                Some((_, last)) if tenants.len() == TENANTS_PAGE => *last,
+                _ => mark,
+            };
+            for (tenant, last) in tenants {
+                shared.scopes.wake(shared, &tenant, last);
+            }
+        }
+        Ok(())
+    }
+
+    async fn sweep(&self, mark: LogSeq, state: &mut HighWaterState) -> StoreResult<()> {
+        let HighWaterActor(shared, _) = self;
+        for stray in shared.store.view().await?.strays(STRAYS_MAX).await? {
+            if state.strays.len() < STRAYS_TOLD_MAX && !state.strays.contains(&stray) {
+                tracing::warn!(table = stray.table, "{}; {}", stray.why, stray.next);
+                state.strays.insert(stray);
+            }
+        }
+        let mut after: Option<TenantId> = None;
+        loop {
+            let page = shared.store.view().await?.tenants_behind(mark, after.as_ref(), TENANTS_PAGE).await?;
+            for (tenant, last) in &page {
+                shared.scopes.wake(shared, tenant, *last);
+            }
+            match page.into_iter().last() {
+                Some((tenant, _)) => after = Some(tenant),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    async fn listen(&self, myself: &ActorRef<HighWaterMessage>, state: &mut HighWaterState) {
+        let HighWaterActor(shared, _) = self;
+        state.listener = None;
+        let Ok(mut wakes) = shared.store.wakes().await else {
+            myself.send_after(LISTEN_AGAIN, || HighWaterMessage::Listen);
+            return;
+        };
+        // What was said before this connection listened was not heard.
+        shared.poke_cluster();
+        let (due, myself, shared) = (Arc::clone(&state.due), myself.clone(), shared.clone());
+        let listener = tokio::spawn(async move {
+            loop {
+                let heard = tokio::select! {
+                    heard = wakes.log.recv() => heard,
+                    Some(()) = wakes.members.recv() => {
+                        shared.poke_cluster();
+                        continue;
+                    }
+                };
+                if heard.is_none() {
+                    break;
+                }
+                if !due.swap(true, Ordering::SeqCst) && myself.cast(HighWaterMessage::Sample).is_err() {
+                    return;
+                }
+            }
+            // The connection is lost; what was appended meanwhile is found by a sample.
+            tokio::time::sleep(LISTEN_AGAIN).await;
+            let _ = myself.cast(HighWaterMessage::Sample);
+            let _ = myself.cast(HighWaterMessage::Listen);
+        });
+        state.listener = Some(listener.into());
+    }
+}

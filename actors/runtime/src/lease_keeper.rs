@@ -1,0 +1,213 @@
+//! Keeps this node's lease: one heartbeat row a node, on the database's clock. Scopes are owned under it.
+//!
+//! *Guarantees.* The trust window is counted from before each renewal was asked for. While it is over, nobody on this node starts a
+//! batch. At the end everything that the node holds is handed over at once.
+//!
+//! *Never here:* safety. A commit is checked by epoch, cursor and generation in the database, whatever this actor believes.
+
+use crate::node::{Guard, Shared};
+use decisiongraph_engine::alive::{AGAIN, RENEWALS_PER_LEASE};
+use decisiongraph_engine::telemetry::LeaseChange;
+use decisiongraph_projections::Category;
+use decisiongraph_store::{Result as StoreResult, StoreError};
+use decisiongraph_supervision::Vitals;
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use ractor_cluster::RactorMessage;
+use std::convert::Infallible;
+use std::time::{Duration, Instant};
+
+/// Longest wait for the hand-over when the node stops.
+const LEAVE: Duration = Duration::from_secs(2);
+
+/// Longest wait for the database's word about the cause.
+const CAUSE: Duration = Duration::from_secs(1);
+
+/// A renewal that takes longer is asked about, and again after each such while. A commit counts as waiting from a second on.
+const SLOW: Duration = Duration::from_millis(1_200);
+
+/// Why the lease is not renewed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unrenewed {
+    /// Since when.
+    pub since: Instant,
+    /// What was said at the last attempt.
+    pub cause: String,
+    /// Another process lives under this node's name.
+    pub displaced: bool,
+    /// The next step that fits the cause.
+    pub next: Option<&'static str>,
+}
+
+/// The actor.
+pub struct LeaseKeeper(pub Shared, pub Vitals);
+
+/// What it is told.
+#[derive(RactorMessage)]
+pub enum LeaseKeeperMessage {
+    /// Renew now.
+    Renew,
+}
+
+/// Its memory.
+pub struct LeaseKeeperState {
+    /// Asks for the first renewal once the database answers.
+    _first: Guard,
+    /// The last renewal failed: a fault is logged once.
+    failing: bool,
+    /// The lease was held when it was last looked at.
+    holds: bool,
+    /// What the node's last life held is given up.
+    former_gone: bool,
+}
+
+impl Actor for LeaseKeeper {
+    type Msg = LeaseKeeperMessage;
+    type State = LeaseKeeperState;
+    type Arguments = ();
+
+    async fn pre_start(&self, myself: ActorRef<Self::Msg>, (): ()) -> Result<Self::State, ActorProcessingErr> {
+        let database = self.0.database.clone();
+        let first = tokio::spawn(async move {
+            database.up().await;
+            let _ = myself.cast(LeaseKeeperMessage::Renew);
+        });
+        Ok(LeaseKeeperState {
+            _first: first.into(),
+            failing: false,
+            holds: false,
+            former_gone: self.0.former.is_none(),
+        })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        LeaseKeeperMessage::Renew: Self::Msg,
+        state: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        let LeaseKeeper(shared, vitals) = self;
+        vitals.noted("renew");
+        let lease = shared.engine.config().lease;
+        let asked = Instant::now();
+        let pause = match self.answered(state, lease).await {
+            Ok(()) => {
+                // Also when nobody noticed: the whole process may have been stopped meanwhile.
+                let lapsed = shared.trust.left().is_zero();
+                shared.trust.extend(asked + lease);
+                shared.unrenewed.send_replace(None);
+                state.holds = true;
+                if lapsed {
+                    shared.joined();
+                }
+                if std::mem::replace(&mut state.failing, false) {
+                    tracing::info!("the lease is renewed again");
+                }
+                vitals.state("held");
+                lease / RENEWALS_PER_LEASE
+            }
+            Err(error) => {
+                shared.database.suspect(&error);
+                let fenced = error.category == Category::Fenced;
+                if fenced {
+                    shared.trust.end();
+                }
+                self.unrenewed(asked, &error);
+                let gone = shared.trust.left().is_zero();
+                if gone && std::mem::replace(&mut state.holds, false) {
+                    shared.telemetry().lease_change(if fenced { LeaseChange::Fenced } else { LeaseChange::Lost });
+                }
+                vitals.state(match (fenced, gone) {
+                    (true, _) => "displaced",
+                    (false, true) => "lost",
+                    (false, false) => "unrenewed",
+                });
+                if !std::mem::replace(&mut state.failing, true) {
+                    tracing::warn!(category = %error.category, "the lease is not renewed: {}", error.message);
+                }
+                AGAIN.min(lease / RENEWALS_PER_LEASE)
+            }
+        };
+        myself.send_after(pause, || LeaseKeeperMessage::Renew);
+        Ok(())
+    }
+
+    async fn post_stop(&self, _: ActorRef<Self::Msg>, _: &mut Self::State) -> Result<(), ActorProcessingErr> {
+        self.0.trust.end();
+        if !self.0.database.is_up() {
+            return Ok(());
+        }
+        match tokio::time::timeout(LEAVE, self.0.store.leave(&self.0.owner)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(category = %error.category, "not handed over: {}", error.message),
+            Err(_) => tracing::warn!("not handed over within {LEAVE:?}; others take over when the lease is over"),
+        }
+        Ok(())
+    }
+}
+
+impl LeaseKeeper {
+    /// A renewal that is not answered while the window is open will not be: the network has forgotten the connection, and every other
+    /// session with it. They are given up, so that whoever waits for an answer on them goes on.
+    async fn answered(&self, state: &mut LeaseKeeperState, lease: Duration) -> StoreResult<()> {
+        let LeaseKeeper(shared, _) = self;
+        let asked = Instant::now();
+        let patience = shared.trust.left().max(lease / RENEWALS_PER_LEASE);
+        let mut named = None;
+        let answered = tokio::select! {
+            biased;
+            answered = tokio::time::timeout(patience, self.renew(state)) => answered,
+            never = self.ask_why(asked, &mut named) => match never {},
+        };
+        match answered {
+            // Its session may have been given up with the renewal before.
+            Ok(Err(error)) if error.next.is_none() && error.transient => Err(self.cause().await.unwrap_or(error)),
+            Ok(renewed) => renewed,
+            Err(_) => {
+                if named.is_none() {
+                    named = self.cause().await;
+                }
+                shared.store.hang_up();
+                Err(named.unwrap_or_else(|| {
+                    StoreError::transient(
+                        Category::Unavailable,
+                        format!("no answer within {patience:.1?}; every session with the database is given up"),
+                    )
+                }))
+            }
+        }
+    }
+
+    /// Tells why the renewal that was asked for then is not answered, as soon as the database says so and as often as it does.
+    async fn ask_why(&self, asked: Instant, named: &mut Option<StoreError>) -> Infallible {
+        loop {
+            tokio::time::sleep(SLOW).await;
+            if let Some(cause) = self.cause().await {
+                self.unrenewed(asked, &cause);
+                *named = Some(cause);
+            }
+        }
+    }
+
+    /// The database's word about what keeps this node from writing. That it cannot be asked is none.
+    async fn cause(&self) -> Option<StoreError> {
+        let asked = tokio::time::timeout(CAUSE, self.0.store.writable()).await.ok()?;
+        asked.err().filter(|cause| cause.next.is_some())
+    }
+
+    fn unrenewed(&self, asked: Instant, error: &StoreError) {
+        self.0.unrenewed.send_modify(|unrenewed| {
+            let since = unrenewed.as_ref().map_or(asked, |before| before.since);
+            let displaced = error.category == Category::Fenced;
+            *unrenewed = Some(Unrenewed { since, cause: error.message.clone(), displaced, next: error.next });
+        });
+    }
+
+    async fn renew(&self, state: &mut LeaseKeeperState) -> StoreResult<()> {
+        let LeaseKeeper(shared, _) = self;
+        if let Some(former) = shared.former.as_ref().filter(|_| !state.former_gone) {
+            shared.store.leave(former).await?;
+            state.former_gone = true;
+        }
+        shared.store.join(&shared.owner, shared.engine.config().lease, &shared.facts()).await
+    }
+}

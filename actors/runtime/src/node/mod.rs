@@ -1,0 +1,88 @@
+//! A node: one long-running process that keeps every tenant's projections current.
+//!
+//! [`Node::start`] starts the tree ([`tree`]); [`Node::stop`] drains it in reverse order: jobs, workers (each finishes its batch),
+//! then the lease is handed over.
+
+mod answers;
+mod bounds;
+mod condition;
+mod identity;
+mod lives;
+mod peers;
+mod shared;
+mod shown;
+mod tree;
+mod watch;
+
+pub use answers::{NodeAnswers, TREE_ACTORS_MAX};
+pub use bounds::NodeBounds;
+pub use condition::{Condition, HELD_MAX};
+pub use identity::Identity;
+pub use shared::{Guard, Handles, Shared};
+pub use tree::{job_spec, tenant_id, tenant_spec, worker_id};
+pub use watch::{LAG_EVERY, LAGS_MAX, NodeWatch};
+
+use decisiongraph_projections::{Projection, catalogue};
+use decisiongraph_rpc::Listeners;
+use decisiongraph_supervision::{ExitReason, Root, start_root};
+use std::sync::Arc;
+
+/// What a node is made of.
+pub struct NodeParts {
+    /// What its actors share.
+    pub shared: Shared,
+    /// Where operators reach it; nowhere when none.
+    pub listeners: Option<Arc<Listeners>>,
+}
+
+/// A running node.
+pub struct Node {
+    shared: Shared,
+    root: Root,
+}
+
+impl Node {
+    /// Starts the tree. The database need not be there yet.
+    pub async fn start(parts: NodeParts) -> Result<Node, String> {
+        let spec = tree::node_spec(&parts);
+        let root = start_root("node", spec, parts.shared.table.clone()).await?;
+        Ok(Node { shared: parts.shared, root })
+    }
+
+    /// What its actors share.
+    pub fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// The root of its tree.
+    pub fn root(&self) -> &Root {
+        &self.root
+    }
+
+    /// Waits until the tree gives up or is stopped.
+    pub async fn exited(&self) -> ExitReason {
+        self.root.exited().await
+    }
+
+    /// Whether the tree gave up: more failures than it may.
+    pub fn gave_up(&self) -> bool {
+        self.root.gave_up()
+    }
+
+    /// Ends every actor at once, as a crash of the process would: nothing is handed over.
+    pub async fn kill(&self) -> ExitReason {
+        self.shared.drain();
+        self.root.kill().await
+    }
+
+    /// Stops the tree in order; everything that this node holds is free afterwards.
+    pub async fn stop(&self) -> ExitReason {
+        self.shared.drain();
+        self.root.stop().await
+    }
+}
+
+/// The place of a projection in the catalogue.
+pub fn place_of(projection: &dyn Projection) -> usize {
+    catalogue::ALL.iter().position(|known| known.name() == projection.name()).unwrap_or_default()
+}

@@ -1,0 +1,68 @@
+//! What a node answers to other nodes: from memory, at once.
+
+use super::answers::NodeAnswers;
+use super::condition::Condition;
+use decisiongraph_admin::{
+    LIVE_SCOPES_MAX, LinksReply, LiveOf, LiveReply, Notice, PeerReply, PeerRequest, Pong, ScopeFilter,
+};
+use decisiongraph_projections::catalogue;
+
+impl NodeAnswers {
+    /// Answers a peer.
+    pub(super) fn peer(&self, request: PeerRequest) -> PeerReply {
+        let shared = &self.0;
+        match request {
+            PeerRequest::Ping { .. } => PeerReply::Pong(Pong {
+                node: shared.owner.node.clone(),
+                incarnation: shared.owner.incarnation,
+                program: shared.versions().program.clone(),
+                protocol: shared.versions().protocol,
+                uptime_ms: u64::try_from(shared.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            }),
+            PeerRequest::Tell(notices) => {
+                self.heed(notices);
+                PeerReply::Told
+            }
+            PeerRequest::Live(filter) => PeerReply::Live(self.live(&filter)),
+            PeerRequest::Links => {
+                let (node, links) = (shared.owner.node.clone(), shared.links.states());
+                PeerReply::Links(LinksReply { node, links, unlinked: self.unlinked() })
+            }
+        }
+    }
+
+    fn heed(&self, notices: Vec<Notice>) {
+        let mut behind = false;
+        for notice in notices {
+            match notice {
+                Notice::Reconsider { tenant } => behind |= !self.look_again(&tenant),
+                Notice::Released { tenants } => {
+                    behind |= tenants.iter().filter(|tenant| !self.look_again(tenant)).count() > 0;
+                }
+            }
+        }
+        if behind {
+            self.0.find_behind();
+        }
+    }
+
+    /// What this node's workers do, and what stands in its way.
+    pub(super) fn live(&self, filter: &ScopeFilter) -> LiveReply {
+        let shared = &self.0;
+        let mut scopes = Vec::new();
+        let cells = match &filter.tenant {
+            Some(tenant) => shared.scopes.cell(tenant).into_iter().collect(),
+            None => shared.scopes.cells(),
+        };
+        for cell in cells {
+            for (place, projection) in catalogue::ALL.iter().enumerate() {
+                if filter.projection.as_deref().is_none_or(|name| name == projection.name()) {
+                    let (tenant, projection) = (cell.tenant.clone(), projection.name().to_owned());
+                    scopes.push(LiveOf { tenant, projection, target: cell.target(), live: cell.live(place) });
+                }
+            }
+        }
+        scopes.truncate(LIVE_SCOPES_MAX);
+        LiveReply { node: shared.owner.node.clone(), scopes, findings: Condition::of(shared).findings() }
+    }
+}

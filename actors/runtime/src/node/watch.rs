@@ -1,0 +1,226 @@
+//! The node as monitoring sees it: the values of the gauges, and the answers of `/livez` and `/readyz`.
+//!
+//! *Guarantees.* A look is answered from memory. Lag is counted in the database for scopes that are behind alone, at most [`LAGS_MAX`] of
+//! them every [`LAG_EVERY`]: a node without lag asks nothing. Scopes that stand out and open failures are counted when a job of this
+//! node has ended, and every [`COUNT_EVERY`].
+
+use super::{Condition, Guard, Shared};
+use crate::worker::Phase;
+use decisiongraph_admin::status::LAG_EVENTS_MAX;
+use decisiongraph_admin::{LinkPhase, MemberState};
+use decisiongraph_engine::telemetry::{Observation, Observed, ScopeLag, Telemetry};
+use decisiongraph_http::Probes;
+use decisiongraph_projections::{LogSeq, TenantId, catalogue};
+use decisiongraph_store::{Result as StoreResult, RunMode, RunState, Scope, ScopeCounts};
+use decisiongraph_supervision::{ActorTable, Root, TreeEvent};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Between two counts of the lag.
+pub const LAG_EVERY: Duration = Duration::from_secs(2);
+/// Scopes whose lag is counted at a time; others show their last count.
+pub const LAGS_MAX: usize = 200;
+
+/// Between two counts of the scopes that stand out, while no job ends here.
+pub const COUNT_EVERY: Duration = Duration::from_secs(15);
+
+type Lags = HashMap<(TenantId, &'static str), (u64, Duration)>;
+
+/// A node that is watched. Keep it as long as the node runs.
+pub struct NodeWatch {
+    shared: Shared,
+    root: OnceLock<Root>,
+    lags: Arc<Mutex<Lags>>,
+    counts: Arc<Mutex<ScopeCounts>>,
+    _counting: Guard,
+}
+
+impl NodeWatch {
+    /// Watches the node; its telemetry shows it from now on.
+    pub fn start(shared: &Shared) -> Arc<NodeWatch> {
+        let lags = Arc::<Mutex<Lags>>::default();
+        let counts = Arc::<Mutex<ScopeCounts>>::default();
+        let counting = tokio::spawn({
+            let (shared, lags, counts) = (shared.clone(), Arc::clone(&lags), Arc::clone(&counts));
+            async move {
+                let mut looked = None;
+                for turn in 0.. {
+                    if shared.database.is_up()
+                        && let Err(error) = async {
+                            count(&shared, &lags, turn).await?;
+                            count_scopes(&shared, &counts, &mut looked).await
+                        }
+                        .await
+                    {
+                        shared.database.suspect(&error);
+                        tracing::debug!(category = %error.category, "nothing was counted: {}", error.message);
+                    }
+                    tokio::time::sleep(LAG_EVERY).await;
+                }
+            }
+        });
+        let watch = Arc::new(NodeWatch {
+            shared: shared.clone(),
+            root: OnceLock::new(),
+            lags,
+            counts,
+            _counting: counting.into(),
+        });
+        let observed: Arc<dyn Observed> = watch.clone();
+        shared.telemetry().observe(Arc::downgrade(&observed));
+        watch
+    }
+
+    /// The tree runs under this root.
+    pub fn runs_under(&self, root: Root) {
+        let _ = self.root.set(root);
+    }
+}
+
+/// A table of actors whose restarts and escalations are counted.
+pub fn counted_table(telemetry: &Telemetry) -> ActorTable {
+    let telemetry = telemetry.clone();
+    ActorTable::watched(move |event| match event {
+        TreeEvent::Restarted(path) => telemetry.restart(path),
+        TreeEvent::GaveUp(path) => telemetry.escalation(path),
+    })
+}
+
+/// Counts the lag of those that are behind, also of those that wait for room and have no actors; forgets those that are not behind. Of
+/// many, each `turn` counts others.
+async fn count(shared: &Shared, lags: &Mutex<Lags>, turn: usize) -> StoreResult<()> {
+    let mut behind = Vec::new();
+    for cell in shared.scopes.cells() {
+        for (place, projection) in catalogue::ALL.iter().enumerate() {
+            let live = cell.live(place);
+            if live.cursor < cell.target() {
+                // A worker that has not looked at its scope yet knows no cursor.
+                let cursor = (live.phase != Phase::Boot).then_some(live.cursor);
+                behind.push((Scope::new(&cell.tenant, *projection), cursor));
+            }
+        }
+    }
+    for tenant in shared.scopes.all_waiting() {
+        behind.extend(catalogue::ALL.iter().map(|projection| (Scope::new(&tenant, *projection), None)));
+    }
+    let mark = shared.mark.borrow().mark;
+    let mut counted = Lags::new();
+    if !behind.is_empty() {
+        let view = shared.store.view().await?;
+        let known = lags.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let many = behind.len();
+        behind.rotate_left(turn.wrapping_mul(LAGS_MAX) % many);
+        let (now, later) = behind.split_at(many.min(LAGS_MAX));
+        let mut cursors = Vec::with_capacity(now.len());
+        for (scope, cursor) in now {
+            let cursor = match cursor {
+                Some(cursor) => *cursor,
+                None => view.scope(scope).await?.map_or(LogSeq::ORIGIN, |row| row.position.cursor),
+            };
+            cursors.push((scope.tenant.clone(), cursor));
+        }
+        for ((scope, _), lag) in now.iter().zip(view.lags(&cursors, mark, LAG_EVENTS_MAX).await?) {
+            let key = (scope.tenant.clone(), scope.projection);
+            counted.insert(key, (lag.events, Duration::from_secs_f64(lag.seconds.max(0.0))));
+        }
+        for (scope, _) in later {
+            let key = (scope.tenant.clone(), scope.projection);
+            counted.extend(known.get(&key).map(|lag| (key, *lag)));
+        }
+    }
+    *lags.lock().unwrap_or_else(PoisonError::into_inner) = counted;
+    Ok(())
+}
+
+/// Counts the scopes of the database that stand out, when it is time: `looked` says when that was done last, and how many jobs had ended.
+async fn count_scopes(
+    shared: &Shared,
+    counts: &Mutex<ScopeCounts>,
+    looked: &mut Option<(Instant, u64)>,
+) -> StoreResult<()> {
+    let ended = shared.jobs.ended_total();
+    if looked.is_none_or(|(at, jobs)| jobs != ended || at.elapsed() >= COUNT_EVERY) {
+        let counted = shared.store.view().await?.scope_counts().await?;
+        *counts.lock().unwrap_or_else(PoisonError::into_inner) = counted;
+        *looked = Some((Instant::now(), ended));
+    }
+    Ok(())
+}
+
+/// The nodes of the cluster by state; a state without a node is there, too.
+fn members(shared: &Shared) -> Vec<(&'static str, usize)> {
+    let states: Vec<MemberState> = shared.members.borrow().iter().map(MemberState::of).collect();
+    let count = |state| (MemberState::as_str(state), states.iter().filter(|known| **known == state).count());
+    MemberState::ALL.map(count).to_vec()
+}
+
+impl Observed for NodeWatch {
+    fn observe(&self) -> Observation {
+        let shared = &self.shared;
+        let condition = Condition::of(shared);
+        let links = shared.links.states();
+        let (tenants_running, tenants_waiting) = shared.scopes.count();
+        let mut jobs: Vec<(RunMode, RunState, usize)> = Vec::new();
+        for run in shared.jobs.running() {
+            match jobs.iter_mut().find(|(mode, _, _)| *mode == run.mode) {
+                Some((_, _, count)) => *count += 1,
+                None => jobs.push((run.mode, RunState::Running, 1)),
+            }
+        }
+        let lags = self.lags.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut scopes = Vec::new();
+        for cell in shared.scopes.cells() {
+            for (place, projection) in catalogue::ALL.iter().enumerate() {
+                let current = cell.live(place).cursor >= cell.target();
+                let counted = lags.get(&(cell.tenant.clone(), projection.name())).filter(|_| !current);
+                let (events, age) = counted.copied().unwrap_or_default();
+                scopes.push(ScopeLag { tenant: cell.tenant.clone(), projection: projection.name(), events, age });
+            }
+        }
+        for tenant in shared.scopes.all_waiting() {
+            for projection in catalogue::ALL {
+                let counted = lags.get(&(tenant.clone(), projection.name()));
+                scopes.extend(counted.map(|(events, age)| ScopeLag {
+                    tenant: tenant.clone(),
+                    projection: projection.name(),
+                    events: *events,
+                    age: *age,
+                }));
+            }
+        }
+        Observation {
+            database_up: condition.database_fault.is_none(),
+            lease_left: shared.trust.left(),
+            mark: shared.mark.borrow().mark,
+            mark_held: condition.mark_held.unwrap_or_default(),
+            tenants_running,
+            tenants_waiting,
+            tenants_moving: shared.places.moving(),
+            members: members(shared),
+            links: LinkPhase::ALL
+                .map(|phase| (phase.as_str(), links.iter().filter(|link| link.state == phase).count()))
+                .to_vec(),
+            pings: links
+                .iter()
+                .filter_map(|link| Some((link.node.clone(), Duration::from_micros(link.rtt_us?))))
+                .collect(),
+            jobs,
+            counts: *self.counts.lock().unwrap_or_else(PoisonError::into_inner),
+            lags: scopes,
+        }
+    }
+}
+
+impl Probes for NodeWatch {
+    fn live(&self) -> Result<(), String> {
+        match self.root.get() {
+            Some(root) if root.gave_up() => Err("the supervision tree gave up".to_owned()),
+            _ => Ok(()),
+        }
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        Condition::of(&self.shared).ready()
+    }
+}

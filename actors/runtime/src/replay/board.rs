@@ -1,0 +1,161 @@
+//! What this node knows of its jobs in memory: how to stop and follow them, and what came of those that ended lately.
+//!
+//! The run row is the truth; the board makes it quick. It outlives the actors that write to it, so that a job's death is seen.
+
+use decisiongraph_engine::{Cancel, Control, Progress, RunReport};
+use decisiongraph_store::{Result as StoreResult, Run};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+/// How long the outcome of an ended job is remembered; after that its run row tells.
+const REMEMBERED: Duration = Duration::from_secs(600);
+/// Ended jobs that are remembered at most.
+const REMEMBERED_MAX: usize = 1_000;
+
+/// What came of a job.
+pub type Outcome = StoreResult<RunReport>;
+
+struct Entry {
+    run: Run,
+    cancel: Cancel,
+    progress: watch::Sender<Option<Progress>>,
+    outcome: watch::Sender<Option<Outcome>>,
+    running: bool,
+    crashes: u32,
+    ended: Option<Instant>,
+}
+
+/// The jobs of this node, and how many have ended. One a node.
+#[derive(Default)]
+pub struct JobBoard(Mutex<HashMap<Uuid, Entry>>, AtomicU64);
+
+/// How a job is followed.
+pub struct JobView {
+    /// The job when it was last seen.
+    pub run: Run,
+    /// Where it is.
+    pub progress: watch::Receiver<Option<Progress>>,
+    /// What came of it, once it has ended.
+    pub outcome: watch::Receiver<Option<Outcome>>,
+}
+
+/// A job that died without an outcome.
+pub struct Dead {
+    /// Which.
+    pub run: Run,
+    /// How often it died by now.
+    pub crashes: u32,
+}
+
+impl JobBoard {
+    fn jobs(&self) -> MutexGuard<'_, HashMap<Uuid, Entry>> {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// A job is about to run, for the first time or again.
+    pub fn put(&self, run: &Run) {
+        let mut jobs = self.jobs();
+        jobs.retain(|_, entry| entry.ended.is_none_or(|ended| ended.elapsed() < REMEMBERED));
+        while jobs.values().filter(|entry| entry.ended.is_some()).count() > REMEMBERED_MAX {
+            let oldest = jobs.iter().filter_map(|(id, entry)| Some((entry.ended?, *id))).min();
+            let Some((_, id)) = oldest else { break };
+            jobs.remove(&id);
+        }
+        let entry = jobs.entry(run.run_id).or_insert_with(|| Entry {
+            run: run.clone(),
+            cancel: Cancel::default(),
+            progress: watch::Sender::new(None),
+            outcome: watch::Sender::new(None),
+            running: false,
+            crashes: 0,
+            ended: None,
+        });
+        entry.run = run.clone();
+        // Counted as running from here: its child is on its way.
+        entry.running = true;
+        if entry.ended.take().is_some() {
+            entry.outcome.send_replace(None);
+            entry.cancel = Cancel::default();
+        }
+        if run.cancel_requested {
+            entry.cancel.request();
+        }
+    }
+
+    /// How the job is stopped and followed by its engine.
+    pub fn control(&self, run_id: Uuid) -> Control {
+        match self.jobs().get(&run_id) {
+            Some(entry) => Control { cancel: entry.cancel.clone(), progress: Some(entry.progress.clone()) },
+            None => Control::default(),
+        }
+    }
+
+    /// The job's actor is gone.
+    pub fn stopped(&self, run_id: Uuid) {
+        if let Some(entry) = self.jobs().get_mut(&run_id) {
+            entry.running = false;
+        }
+    }
+
+    /// The job has ended.
+    pub fn ended(&self, run_id: Uuid, outcome: Outcome) {
+        if let Some(entry) = self.jobs().get_mut(&run_id) {
+            if let Ok(report) = &outcome {
+                entry.run = report.run.clone();
+            }
+            entry.ended = Some(Instant::now());
+            self.1.fetch_add(1, Ordering::SeqCst);
+            entry.outcome.send_replace(Some(outcome));
+        }
+    }
+
+    /// How many jobs of this node have ended.
+    pub fn ended_total(&self) -> u64 {
+        self.1.load(Ordering::SeqCst)
+    }
+
+    /// Asks a job of this node to stop at its next batch. Whether it is here.
+    pub fn cancel(&self, run_id: Uuid) -> bool {
+        self.jobs().get(&run_id).filter(|entry| entry.ended.is_none()).map(|entry| entry.cancel.request()).is_some()
+    }
+
+    /// Follows a job of this node.
+    pub fn view(&self, run_id: Uuid) -> Option<JobView> {
+        self.jobs().get(&run_id).map(|entry| JobView {
+            run: entry.run.clone(),
+            progress: entry.progress.subscribe(),
+            outcome: entry.outcome.subscribe(),
+        })
+    }
+
+    /// Whether the job is here and has not ended.
+    pub fn has(&self, run_id: Uuid) -> bool {
+        self.jobs().get(&run_id).is_some_and(|entry| entry.ended.is_none())
+    }
+
+    /// Jobs under way.
+    pub fn running(&self) -> Vec<Run> {
+        self.jobs()
+            .values()
+            .filter(|entry| entry.running && entry.ended.is_none())
+            .map(|entry| entry.run.clone())
+            .collect()
+    }
+
+    /// Jobs whose actor died before they ended; each counts as a crash and as running again.
+    pub fn dead(&self) -> Vec<Dead> {
+        self.jobs()
+            .values_mut()
+            .filter(|entry| !entry.running && entry.ended.is_none())
+            .map(|entry| {
+                entry.crashes += 1;
+                entry.running = true;
+                Dead { run: entry.run.clone(), crashes: entry.crashes }
+            })
+            .collect()
+    }
+}

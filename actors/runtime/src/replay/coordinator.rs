@@ -1,0 +1,227 @@
+//! Admits jobs, one a scope, starts them as children, and sees to those that died: of this node or of one that is gone.
+//!
+//! *Guarantees.* A run row that says `running` has somebody who works on it, or gets somebody, or is marked failed with its reason: it
+//! never blocks its scope for ever. The coordinator itself remembers nothing that the run rows and the board do not have; when it
+//! dies, jobs go on.
+
+use super::Job;
+use crate::node::{Guard, Shared, job_spec};
+use decisiongraph_admin::{Command, has_ended};
+use decisiongraph_engine::RunRequest;
+use decisiongraph_projections::Category;
+use decisiongraph_store::{Creation, ListFilter, NewRun, Result as StoreResult, Run, RunMode, RunState, StoreError};
+use decisiongraph_supervision::Vitals;
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+use ractor_cluster::RactorMessage;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// Open runs that one look for orphans takes at most.
+const ORPHANS_PAGE: usize = 1_000;
+/// Longest wait for the actor of a job whose row says that it has ended.
+const ENDING_WAIT: Duration = Duration::from_secs(1);
+
+/// The actor.
+pub struct ReplayCoordinator(pub Shared, pub Vitals);
+
+/// What it is told.
+#[derive(RactorMessage)]
+pub enum ReplayMessage {
+    /// Start a job under this id. The same id again is answered with the same run, and nothing is started twice.
+    Start(Uuid, RunRequest, RpcReplyPort<StoreResult<Run>>),
+    /// Go on with an orphaned, failed or cancelled job.
+    Resume(Uuid, RpcReplyPort<StoreResult<Run>>),
+    /// A job's actor ended: see whether the job did.
+    Check,
+    /// Look for jobs that nobody works on.
+    Adopt,
+}
+
+/// Its memory.
+pub struct ReplayState {
+    _poked: Guard,
+}
+
+impl Actor for ReplayCoordinator {
+    type Msg = ReplayMessage;
+    type State = ReplayState;
+    type Arguments = ();
+
+    async fn pre_start(&self, myself: ActorRef<Self::Msg>, (): ()) -> Result<Self::State, ActorProcessingErr> {
+        let ReplayCoordinator(shared, _) = self;
+        shared.set_replay(myself.clone());
+        myself.send_interval(shared.bounds.adopt, || ReplayMessage::Adopt);
+        let _ = myself.cast(ReplayMessage::Check);
+        let database = shared.database.clone();
+        let poked = tokio::spawn(async move {
+            database.up().await;
+            let _ = myself.cast(ReplayMessage::Adopt);
+        });
+        Ok(ReplayState { _poked: poked.into() })
+    }
+
+    async fn handle(
+        &self,
+        _: ActorRef<Self::Msg>,
+        message: Self::Msg,
+        _: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        let ReplayCoordinator(shared, vitals) = self;
+        match message {
+            ReplayMessage::Start(run_id, request, reply) => {
+                vitals.noted("start");
+                let started = self.start(run_id, &request).await;
+                let _ = reply.send(started);
+            }
+            ReplayMessage::Resume(run_id, reply) => {
+                vitals.noted("resume");
+                let _ = reply.send(self.resume(run_id).await);
+            }
+            ReplayMessage::Check => {
+                vitals.noted("check");
+                self.check().await;
+            }
+            ReplayMessage::Adopt => {
+                vitals.noted("adopt");
+                if shared.database.is_up()
+                    && !shared.trust.left().is_zero()
+                    && let Err(error) = self.adopt().await
+                {
+                    shared.database.suspect(&error);
+                    tracing::debug!(category = %error.category, "no look for orphaned jobs: {}", error.message);
+                }
+            }
+        }
+        vitals.working_on(format!("{} jobs", shared.jobs.running().len()));
+        Ok(())
+    }
+}
+
+impl ReplayCoordinator {
+    async fn start(&self, run_id: Uuid, request: &RunRequest) -> StoreResult<Run> {
+        let ReplayCoordinator(shared, _) = self;
+        if shared.draining() {
+            return Err(StoreError::new(Category::Unavailable, "this node is stopping; ask another or later"));
+        }
+        let new = NewRun {
+            run_id,
+            tenant: request.tenant.clone(),
+            projections: request.projections.iter().map(|projection| projection.name()).collect(),
+            mode: request.mode,
+            until: request.until,
+            owner: shared.owner.clone(),
+        };
+        let run = match shared.store.create_run(&new).await? {
+            Creation::Existing(run) => return Ok(run),
+            Creation::Created(run) => run,
+        };
+        if new.mode == RunMode::Rebuild {
+            shared.engine.abandon_older_builds(&run, &request.projections).await?;
+        }
+        self.launch(&run, false).await?;
+        Ok(run)
+    }
+
+    async fn resume(&self, run_id: Uuid) -> StoreResult<Run> {
+        let ReplayCoordinator(shared, _) = self;
+        let stored = shared.store.view().await?.run(run_id).await?;
+        let stored = stored.ok_or_else(|| StoreError::new(Category::NotFound, format!("there is no run {run_id}")))?;
+        if stored.state == RunState::Completed {
+            return Err(StoreError::new(Category::Conflict, format!("run {run_id} is completed; start a new one")));
+        }
+        if let Some(mut job) = shared.jobs.view(run_id).filter(|_| shared.jobs.has(run_id)) {
+            if !has_ended(stored.state) {
+                return Ok(stored);
+            }
+            // Its row has ended, and its actor is about to: it must not take the new life's cancel and outcome for its own.
+            let _ = tokio::time::timeout(ENDING_WAIT, job.outcome.wait_for(Option::is_some)).await;
+        }
+        let run = shared.store.adopt_run(run_id, &shared.owner).await?;
+        self.launch(&run, true).await?;
+        Ok(run)
+    }
+
+    /// Starts the job's child. A job that cannot be started is marked failed.
+    async fn launch(&self, run: &Run, resume: bool) -> StoreResult<()> {
+        let ReplayCoordinator(shared, _) = self;
+        shared.jobs.put(run);
+        let spec = job_spec(run.run_id, {
+            let (shared, run) = (shared.clone(), run.clone());
+            move |vitals| Job { shared: shared.clone(), run: run.clone(), resume, vitals }
+        });
+        let started = match shared.job_supervisor() {
+            Some(supervisor) => supervisor.start_child(spec).await.map(|_| ()).map_err(|error| error.to_string()),
+            None => Err("the supervisor of jobs is not there".to_owned()),
+        };
+        if let Err(error) = started {
+            // Counted as dead: the next look starts it again or gives it up.
+            shared.jobs.stopped(run.run_id);
+            tracing::warn!(run_id = %run.run_id, "the job was not started: {error}");
+        }
+        Ok(())
+    }
+
+    /// Starts those again that died, a bounded number of times.
+    async fn check(&self) {
+        let ReplayCoordinator(shared, _) = self;
+        if shared.draining() {
+            return;
+        }
+        for dead in shared.jobs.dead() {
+            let run_id = dead.run.run_id;
+            if dead.crashes > shared.bounds.job_crashes_max {
+                let error = StoreError::internal(format!(
+                    "the job died {} times; {} tries again",
+                    dead.crashes,
+                    Command::of(&format!("run resume {run_id}"), &dead.run.tenant)
+                ));
+                shared.engine.give_up(&dead.run, &error).await;
+                shared.jobs.ended(run_id, Err(error));
+                continue;
+            }
+            tracing::warn!(%run_id, crashes = dead.crashes, "the job's actor died; it goes on from its durable position");
+            if let Err(error) = self.launch(&dead.run, true).await {
+                tracing::warn!(%run_id, "the job was not started again: {}", error.message);
+            }
+        }
+    }
+
+    /// Takes over what nodes that are gone left behind, and what this one lost.
+    async fn adopt(&self) -> StoreResult<()> {
+        let ReplayCoordinator(shared, _) = self;
+        self.check().await;
+        if shared.draining() {
+            return Ok(());
+        }
+        let filter = ListFilter { open_only: true, limit: ORPHANS_PAGE, ..ListFilter::default() };
+        for run in shared.store.view().await?.runs(&filter).await?.items {
+            let lost = run.node_live && run.node == shared.owner.node && !shared.jobs.has(run.run_id);
+            if run.node_live && !lost {
+                continue;
+            }
+            if run.cancel_requested {
+                // Somebody asked it to stop, and nobody is there to do so.
+                self.cancel_orphan(&run).await;
+                continue;
+            }
+            match shared.store.adopt_run(run.run_id, &shared.owner).await {
+                Ok(adopted) => {
+                    tracing::info!(run_id = %run.run_id, from = %run.node, "an orphaned job is adopted and goes on");
+                    self.launch(&adopted, true).await?;
+                }
+                // Another node was faster, or another job holds the scope now.
+                Err(error) if error.category == Category::Conflict => {
+                    tracing::debug!(run_id = %run.run_id, "not adopted: {}", error.message);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    async fn cancel_orphan(&self, run: &Run) {
+        if let Err(error) = self.0.store.request_cancel(run.run_id).await {
+            tracing::debug!(run_id = %run.run_id, "the orphan was not cancelled: {}", error.message);
+        }
+    }
+}

@@ -1,0 +1,430 @@
+//! The worker: a thin shell that drives one lane.
+//!
+//! ```text
+//!   Wake ─▶ Step ─▶ own the scope? ─▶ page ─▶ fold ─▶ commit ─▶ acknowledged ─▶ Step …
+//! ```
+//!
+//! *Guarantees.* One batch a message (pull): a stop waits for a batch at most, and the mailbox holds no work. The position moves after
+//! the commit alone. After any error the lane is dropped and the scope taken anew: a new epoch first, then the durable position,
+//! so an unknown outcome is never guessed. A fault that may pass, a poison event and a lost scope are states.
+
+use super::{Fault, LiveScope, Phase};
+use crate::coordinator::CoordinatorMessage;
+use crate::node::{Shared, place_of};
+use crate::tenant_cell::TenantCell;
+use decisiongraph_admin::Command;
+use decisiongraph_engine::Budget;
+use decisiongraph_engine::failure::{Decision, decide};
+use decisiongraph_engine::lane::{ApplyOptions, Lane, Target};
+use decisiongraph_engine::mark::{self, Mark};
+use decisiongraph_engine::observed;
+use decisiongraph_engine::telemetry::LeaseChange;
+use decisiongraph_projections::{Category, Projection};
+use decisiongraph_protocol::figures::number;
+use decisiongraph_store::{Acquisition, Result as StoreResult, Scope, StoreError};
+use decisiongraph_supervision::Vitals;
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use ractor_cluster::RactorMessage;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Pause before looking again at what this node itself is missing (lease, database).
+const WAIT: Duration = Duration::from_millis(200);
+/// Longest pause before asking again for a scope that somebody else owns.
+const STANDBY_MAX: Duration = Duration::from_secs(1);
+/// Attempts in a row that find session and mark of different histories, from which it is the session that is the old one.
+const HISTORIES_MAX: u32 = 5;
+
+/// The actor.
+pub struct Worker {
+    /// The node's handles.
+    pub shared: Shared,
+    /// What the tenant's workers share.
+    pub cell: Arc<TenantCell>,
+    /// Its rules.
+    pub projection: &'static dyn Projection,
+    /// Its entry in the dump.
+    pub vitals: Vitals,
+}
+
+/// What it is told.
+#[derive(RactorMessage)]
+pub enum WorkerMessage {
+    /// There may be new events.
+    Wake,
+    /// Do the next batch. From itself.
+    Step,
+    /// A pause of its own is over; void when the number is old.
+    Timer(u64),
+    /// Look at the scope again, now: it was paused, resumed, retried or rebuilt.
+    Reconsider,
+}
+
+/// Its memory. Everything durable is in the database.
+pub struct WorkerState {
+    scope: Scope,
+    place: usize,
+    lane: Option<(Lane, u64)>,
+    /// Errors in a row without progress.
+    attempt: u32,
+    /// A step is in the mailbox.
+    stepping: bool,
+    /// The running timer's number; wakes do not shorten its pause.
+    timer: Option<u64>,
+    timers: u64,
+}
+
+/// What comes after a step.
+enum Next {
+    /// More work.
+    Again,
+    /// Nothing to do until somebody says so.
+    Quiet,
+    /// Look again after this pause.
+    In(Duration),
+    /// The scope is somebody else's.
+    Stop,
+}
+
+impl Actor for Worker {
+    type Msg = WorkerMessage;
+    type State = WorkerState;
+    type Arguments = ();
+
+    async fn pre_start(&self, myself: ActorRef<Self::Msg>, (): ()) -> Result<Self::State, ActorProcessingErr> {
+        let place = place_of(self.projection);
+        self.cell.set_worker(place, Some(self.vitals.address(myself.clone())));
+        self.cell.show(place, |live| *live = LiveScope::default());
+        let _ = myself.cast(WorkerMessage::Step);
+        Ok(WorkerState {
+            scope: Scope::new(&self.cell.tenant, self.projection),
+            place,
+            lane: None,
+            attempt: 0,
+            stepping: true,
+            timer: None,
+            timers: 0,
+        })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        message: Self::Msg,
+        state: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            WorkerMessage::Wake => {
+                self.vitals.received("wake");
+                if !state.stepping && state.timer.is_none() {
+                    state.stepping = true;
+                    let _ = myself.cast(WorkerMessage::Step);
+                }
+                return Ok(());
+            }
+            WorkerMessage::Reconsider => {
+                self.vitals.received("reconsider");
+                state.timer = None;
+                state.attempt = 0;
+                state.lane = None;
+                if !std::mem::replace(&mut state.stepping, true) {
+                    let _ = myself.cast(WorkerMessage::Step);
+                }
+                return Ok(());
+            }
+            WorkerMessage::Timer(number) => {
+                self.vitals.noted("timer");
+                if state.timer != Some(number) {
+                    return Ok(());
+                }
+                state.timer = None;
+            }
+            WorkerMessage::Step => self.vitals.noted("step"),
+        }
+        state.stepping = false;
+        let next = match self.step(state).await {
+            Ok(next) => next,
+            Err(error) => self.after(state, error).await,
+        };
+        match next {
+            Next::Again => {
+                state.stepping = true;
+                let _ = myself.cast(WorkerMessage::Step);
+            }
+            Next::Quiet => {}
+            Next::In(pause) => {
+                state.timers += 1;
+                let number = state.timers;
+                state.timer = Some(number);
+                myself.send_after(pause, move || WorkerMessage::Timer(number));
+            }
+            Next::Stop => {
+                self.enter(state, Phase::Stopped, "the scope is somebody else's");
+                self.cell.set_worker(state.place, None);
+                myself.stop(None);
+            }
+        }
+        if self.cell.live(state.place).phase.may_leave(true)
+            && let Some(coordinator) = self.cell.coordinator()
+        {
+            let _ = coordinator.cast(CoordinatorMessage::Quiet);
+        }
+        Ok(())
+    }
+}
+
+impl Worker {
+    /// One batch, or what is needed before one can be done.
+    async fn step(&self, state: &mut WorkerState) -> StoreResult<Next> {
+        let Worker { shared, cell, .. } = self;
+        if !shared.database.is_up() {
+            self.enter(state, Phase::Retrying, "waiting for the database");
+            return Ok(Next::In(WAIT));
+        }
+        if shared.trust.left().is_zero() {
+            self.enter(state, Phase::Retrying, "waiting for the node's lease");
+            return Ok(Next::In(WAIT));
+        }
+        // Read together: a later mark may be one of another history.
+        let (era, mark) = {
+            let state = shared.mark.borrow();
+            (state.era, state.proven())
+        };
+        if state.lane.as_ref().is_some_and(|(_, known)| *known != era) {
+            state.lane = None;
+        }
+        // The tenant may have been woken in another history, whose log was longer: there may be open appenders behind this one's mark.
+        let target = cell.target().min(mark.at);
+        if state.lane.as_ref().is_some_and(|(lane, _)| lane.position.cursor >= target) {
+            self.enter(state, Phase::Idle, "");
+            return Ok(Next::Quiet);
+        }
+        self.doing(state, "waiting for its turn");
+        let Ok(_turn) = shared.turns.acquire().await else { return Ok(Next::Quiet) };
+        if state.lane.is_none()
+            && let Some(next) = self.own(state, era, &mark).await?
+        {
+            return Ok(next);
+        }
+        let Some((lane, _)) = &mut state.lane else { return Ok(Next::Quiet) };
+        if lane.position.cursor >= target {
+            self.enter(state, Phase::Idle, "");
+            return Ok(Next::Quiet);
+        }
+        let config = shared.engine.config();
+        let budget = shared.engine.budget();
+        let (share_bytes, limit) = budget.batch(config);
+        self.vitals.working_on("waiting for memory");
+        let mut share = budget.work.hold(share_bytes).await;
+        let log = shared.store.view().await?;
+        self.vitals.working_on("reading");
+        let mut page = cell.page(&*log, lane.position.cursor, target, limit, era, budget).await?;
+        let cost = Budget::batch_cost(page.bytes());
+        if !budget.work.try_grow(&mut share, cost) {
+            // One event that is larger than a page may be: it is read again when there is room for it.
+            drop((page, share));
+            share = budget.work.hold(cost).await;
+            page = cell.page(&*log, lane.position.cursor, target, limit, era, budget).await?;
+        }
+        if page.is_empty() {
+            self.enter(state, Phase::Idle, "");
+            return Ok(Next::Quiet);
+        }
+        if state.attempt > 0 {
+            // The event that stopped it may have been skipped meanwhile.
+            lane.skipping(&*log).await?;
+        }
+        let page = lane.own_page(&*log, &page).await?;
+        cell.show(state.place, |live| {
+            live.phase = Phase::CatchingUp;
+            live.doing = "applying".to_owned();
+        });
+        self.vitals.state(Phase::CatchingUp.as_str());
+        self.vitals.working_on(format!("applying {}..{}", page.after, page.end()));
+        let options = ApplyOptions {
+            owner: &shared.owner,
+            checkpoint_events: config.checkpoint_events,
+            record_failures: true,
+            recover: false,
+            limit,
+        };
+        let (from, events) = (lane.position.cursor, lane.events);
+        let alone = std::future::ready(None);
+        observed::apply(lane, &*shared.store, &*log, &page, alone, &options, shared.telemetry()).await?;
+        drop((page, share));
+        let (cursor, applied) = (lane.position.cursor, lane.events - events);
+        let failure = lane.failure.take();
+        if cursor > from {
+            state.attempt = 0;
+            cell.show(state.place, |live| {
+                live.cursor = cursor;
+                live.attempt = 0;
+                live.fault = None;
+                live.events += applied;
+                live.batches += 1;
+            });
+        }
+        let Some(failure) = failure else { return Ok(Next::Again) };
+        state.attempt += 1;
+        let fault = format!(
+            "stopped at log_seq {} (event {}): {}; see {}",
+            number(failure.log_seq.0),
+            failure.event_id,
+            failure.category,
+            Command::of(&format!("failure {}", failure.failure_id), &failure.tenant)
+        );
+        if state.attempt == 1 {
+            tracing::warn!(scope = %state.scope, log_seq = failure.log_seq.0, category = %failure.category, "a poison event stops the scope");
+        }
+        self.fail(state, Fault { category: failure.category, message: fault, poison: true });
+        Ok(Next::In(shared.bounds.recheck.before(state.attempt, shared.jitter())))
+    }
+
+    /// Takes the scope. `Some`: it cannot be worked on now.
+    async fn own(&self, state: &mut WorkerState, era: u64, mark: &Mark) -> StoreResult<Option<Next>> {
+        let Worker { shared, projection, .. } = self;
+        self.vitals.working_on("taking the scope");
+        let (lease, position) = match shared.store.acquire_scope(&state.scope, &shared.owner).await? {
+            Acquisition::Acquired(lease, position) => {
+                shared.telemetry().lease_change(match &lease.taken_from {
+                    Some(former) => {
+                        tracing::info!(scope = %state.scope, former, "taken over: its owner's lease had ended");
+                        LeaseChange::TakenOver
+                    }
+                    None => LeaseChange::Acquired,
+                });
+                (lease, position)
+            }
+            Acquisition::Held { by, expires_in } => {
+                self.enter(state, Phase::Standby, &format!("owned by {by}"));
+                return Ok(Some(Next::In(expires_in.clamp(WAIT, STANDBY_MAX))));
+            }
+        };
+        if let Err(other) = mark.check(lease.history.as_deref()) {
+            // Another server than the one whose mark is known, or one that has restarted: the target is void.
+            shared.store.release_scope(&lease).await?;
+            shared.telemetry().lease_change(LeaseChange::Released);
+            shared.sample_mark();
+            if state.attempt >= HISTORIES_MAX {
+                shared.store.hang_up();
+            }
+            return Err(other);
+        }
+        if let Err(lost) = mark::within(&*shared.store, &state.scope, position.cursor, mark).await {
+            shared.store.release_scope(&lease).await?;
+            shared.telemetry().lease_change(LeaseChange::Released);
+            return Err(lost);
+        }
+        self.cell.show(state.place, |live| live.cursor = position.cursor);
+        // Looked at under the new epoch: a pause that comes later fences it.
+        let row = shared.store.view().await?.scope(&state.scope).await?;
+        if let Some(paused) = row.and_then(|row| row.paused) {
+            shared.store.release_scope(&lease).await?;
+            shared.telemetry().lease_change(LeaseChange::Released);
+            self.enter(state, Phase::Paused, &format!("paused by {}: {}", paused.by, paused.reason));
+            return Ok(Some(Next::Quiet));
+        }
+        if position.version != projection.version() {
+            let rows = position.version;
+            shared.store.release_scope(&lease).await?;
+            shared.telemetry().lease_change(LeaseChange::Released);
+            return Err(StoreError::new(
+                Category::VersionMismatch,
+                format!(
+                    "the rows of {} were written by version {rows} of its rules, this program has version {}; run {}",
+                    state.scope,
+                    projection.version(),
+                    Command::of_scope("rebuild", &state.scope.tenant, state.scope.projection)
+                ),
+            ));
+        }
+        let mut lane = Lane::new(*projection, &self.cell.tenant, Target::Live(lease), position);
+        lane.skipping(&*shared.store.view().await?).await?;
+        state.lane = Some((lane, era));
+        Ok(None)
+    }
+
+    /// What an error means for this worker.
+    async fn after(&self, state: &mut WorkerState, error: StoreError) -> Next {
+        let Worker { shared, .. } = self;
+        // Whatever happened to the batch: the next one starts with a new epoch and the durable position.
+        state.lane = None;
+        state.attempt += 1;
+        shared.database.suspect(&error);
+        match decide(&error, state.attempt) {
+            Decision::Retry => {
+                if error.category == Category::Storage && state.attempt > 1 {
+                    shared.database.refuses(&state.scope, &error);
+                }
+                shared.telemetry().retry(self.projection.name(), error.category);
+                self.enter(state, Phase::Retrying, &error.message);
+                Next::In(shared.bounds.retry.before(state.attempt, shared.jitter()))
+            }
+            Decision::TakeAgain => match self.is_ours(state).await {
+                Ok(true) => {
+                    shared.telemetry().retry(self.projection.name(), error.category);
+                    self.enter(state, Phase::Retrying, &error.message);
+                    match state.attempt {
+                        1 => Next::Again,
+                        attempt => Next::In(shared.bounds.retry.before(attempt, shared.jitter())),
+                    }
+                }
+                Ok(false) => {
+                    shared.telemetry().lease_change(LeaseChange::Fenced);
+                    tracing::info!(scope = %state.scope, "the scope was taken over; this worker stops");
+                    Next::Stop
+                }
+                Err(again) => {
+                    shared.database.suspect(&again);
+                    self.enter(state, Phase::Retrying, &again.message);
+                    Next::In(shared.bounds.retry.before(state.attempt, shared.jitter()))
+                }
+            },
+            Decision::Fail => {
+                shared.telemetry().failure(self.projection.name(), error.category);
+                if state.attempt == 1 {
+                    tracing::error!(scope = %state.scope, category = %error.category, "the scope cannot be worked on: {}", error.message);
+                }
+                self.fail(state, Fault { category: error.category, message: error.message, poison: false });
+                Next::In(shared.bounds.recheck.before(state.attempt, shared.jitter()))
+            }
+        }
+    }
+
+    /// Whether the scope still belongs to this node (a flip or a pause takes a new epoch and leaves the owner), or to nobody.
+    async fn is_ours(&self, state: &WorkerState) -> StoreResult<bool> {
+        let row = self.shared.store.view().await?.scope(&state.scope).await?;
+        Ok(row.is_none_or(|row| {
+            !row.owner_live || row.owner.as_deref().is_none_or(|owner| owner == self.shared.owner.node)
+        }))
+    }
+
+    fn enter(&self, state: &WorkerState, phase: Phase, why: &str) {
+        self.vitals.state(phase.as_str());
+        self.vitals.working_on(why);
+        self.cell.show(state.place, |live| {
+            live.phase = phase;
+            live.doing = why.to_owned();
+            live.attempt = state.attempt;
+            if phase == Phase::Retrying {
+                live.fault = Some(Fault { category: Category::Unavailable, message: why.to_owned(), poison: false });
+            }
+        });
+    }
+
+    fn fail(&self, state: &WorkerState, fault: Fault) {
+        self.vitals.state(Phase::Failed.as_str());
+        self.vitals.working_on(fault.message.as_str());
+        self.cell.show(state.place, |live| {
+            live.phase = Phase::Failed;
+            live.doing = String::new();
+            live.attempt = state.attempt;
+            live.fault = Some(fault);
+        });
+    }
+
+    fn doing(&self, state: &WorkerState, what: &str) {
+        self.vitals.working_on(what);
+        self.cell.show(state.place, |live| what.clone_into(&mut live.doing));
+    }
+}
