@@ -142,7 +142,8 @@ mod tests {
             assert_eq!(format!("{parsed:?}"), format!("DatabaseUrl({shown})"));
         }
         let two_ways = ["postgres://u:s3?cret@h/d", "postgres://h/d?user=u&password=s3cr@t"];
-        for bad in ["", "mysql://h", "sqlite:", "h:5432", "sqlite:postgres://u:s3cret@h/d"].into_iter().chain(two_ways) {
+        for bad in ["", "mysql://h", "sqlite:", "h:5432", "sqlite:postgres://u:s3cret@h/d"].into_iter().chain(two_ways)
+        {
             assert_eq!(DatabaseUrl::parse(bad).expect_err(bad).category, Category::InvalidArgument);
         }
     }

@@ -448,7 +448,10 @@ async fn one_job_a_scope() {
 
 async fn told(engine: &Engine) -> Vec<ScopeStatus> {
     let request = AdminRequest::Status(StatusRequest::default());
-    match decisiongraph_admin::answer(engine, &Asker::here(None), request, &Control::default()).await.expect("an answer") {
+    match decisiongraph_admin::answer(engine, &Asker::here(None), request, &Control::default())
+        .await
+        .expect("an answer")
+    {
         AdminReply::Status(status) => status.scopes,
         other => panic!("{other:?}"),
     }

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 pub fn markdown() -> String {
     let mut page = format!(
         "# Configuration of a node\n\n\
-         Made from `actors/src/config/keys.rs`; a test keeps the two equal. Words: [GLOSSARY](../GLOSSARY.md).\n\n\
+         Made from `actors/cli/src/config/keys.rs`; a test keeps the two equal. Words: [GLOSSARY](../GLOSSARY.md).\n\n\
          A value comes from, each over the one before: the default, a TOML file (`--config FILE`, else `{CONFIG_VARIABLE}`), the environment, a flag. \
          In the file a number is a TOML integer and everything else a TOML string; an empty variable counts as absent. \
          `decisiongraph node` checks everything before it starts and reports every fault at once (`invalid_argument`, exit code 2): unknown keys with the nearest known one, \

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 pub fn markdown() -> String {
     let mut page = format!(
         "# Telemetry\n\n\
-         What a node tells about itself. Made from `actors/src/telemetry/signals.rs`; a test keeps the two equal. Words: [GLOSSARY](../GLOSSARY.md). Keys: [CONFIGURATION](CONFIGURATION.md).\n\n\
+         What a node tells about itself. Made from `actors/engine/src/telemetry/signals.rs`; a test keeps the two equal. Words: [GLOSSARY](../GLOSSARY.md). Keys: [CONFIGURATION](CONFIGURATION.md).\n\n\
          - **Prometheus:** `GET /metrics` at `metrics_listen`, by default `http://127.0.0.1:9464/metrics`.\n\
          - **OpenTelemetry:** with `otlp_endpoint`, metrics each `otlp_interval_s` and traces each 5 s, as OTLP over HTTP (protobuf) to `/v1/metrics` and `/v1/traces`. \
          A collector that is away or hangs costs its exports and nothing else: each ends after 5 s, at most 4,096 spans wait, and the log says once that it is away and once that it is back.\n\
