@@ -6,10 +6,14 @@ use super::secret::Secret;
 use super::tls::Tls;
 use decisiongraph_projections::Category;
 use decisiongraph_protocol::AdminError;
+use decisiongraph_protocol::foreign_text::on_a_line;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+
+/// Bytes of a text that an error quotes.
+const SHOWN_BYTES_MAX: usize = 300;
 
 /// An address of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,8 +45,11 @@ impl NodeAddress {
             Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
                 Ok(NodeAddress::Tcp(text.to_owned()))
             }
-            _ => Err(AdminError::new(Category::InvalidArgument, format!("`{text}` is no address of a node"))
-                .next("unix:PATH or HOST:PORT, for example 127.0.0.1:7421")),
+            _ => Err(AdminError::new(
+                Category::InvalidArgument,
+                format!("`{}` is no address of a node", on_a_line(text, SHOWN_BYTES_MAX)),
+            )
+            .next("unix:PATH or HOST:PORT, for example 127.0.0.1:7421")),
         }
     }
 }
@@ -91,6 +98,8 @@ mod tests {
     #[tokio::test]
     async fn addresses_are_read_and_other_machines_refused() {
         assert_eq!(NodeAddress::parse("unix:/run/x"), Ok(NodeAddress::Unix("/run/x".into())));
+        let long = NodeAddress::parse(&"x".repeat(5_000)).expect_err("no address");
+        assert!(long.message.len() < 2 * SHOWN_BYTES_MAX, "{}", long.message.len());
         assert_eq!(NodeAddress::parse("localhost:7421"), Ok(NodeAddress::Tcp("localhost:7421".to_owned())));
         for bad in ["", "unix:", "localhost", ":1", "host:port", "host:70000"] {
             assert_eq!(NodeAddress::parse(bad).expect_err(bad).category, Category::InvalidArgument);

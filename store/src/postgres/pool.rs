@@ -127,7 +127,14 @@ impl Connections {
     pub(super) fn new(url: &str, options: &StoreOptions) -> Result<Connections> {
         let (tls, url) = TlsChoice::take_from(url)?;
         let mut config: Config = url.parse().map_err(|error: tokio_postgres::Error| {
-            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+            let cause = match std::error::Error::source(&error) {
+                // The driver's words would say where in the password it is.
+                Some(cause) if cause.is::<std::str::Utf8Error>() => {
+                    ": a `%` and the digits behind it are no UTF-8 text; write %25 for a `%` of a password".to_owned()
+                }
+                Some(cause) => format!(": {cause}"),
+                None => String::new(),
+            };
             StoreError::new(Category::InvalidArgument, format!("the database URL cannot be read{cause}"))
         })?;
         if config.get_user().is_none() {
