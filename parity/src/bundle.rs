@@ -1,7 +1,8 @@
-//! The three fixture formats, told apart by their `format` member: scenarios with rows and digests, append verdicts, query
-//! verdicts.
+//! The three fixture formats, distinguished by their `format` member: scenarios with rows and digests, append verdicts,
+//! query verdicts.
 //!
-//! *Guarantees:* an event is kept as the very text of the file. *Never:* guesses; an unknown format or version is an error.
+//! *Guarantees:* an event is kept as the very text of the file. *Never:* guesses; an unknown format or version is an
+//! error.
 
 use crate::skim;
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -9,7 +10,7 @@ use decisiongraph_projections::canonical_json::{Json, parse};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// The version of the formats that this program reads.
+/// Version of the formats that this program reads.
 pub const VERSION: &str = "1";
 /// `format` of a file of [`Scenario`]s.
 pub const REFERENCE_FIXTURE_BUNDLE: &str = "decisiongraph.reference_fixture_bundle";
@@ -21,62 +22,62 @@ pub const QUERY_VERDICTS: &str = "decisiongraph.query_verdicts";
 /// A fixture file.
 #[derive(Debug)]
 pub struct Bundle {
-    /// Where it was read.
+    /// Path of the file.
     pub path: PathBuf,
-    /// What is in it.
+    /// Content of the file.
     pub content: Content,
 }
 
-/// What a fixture file holds.
+/// Content of a fixture file.
 #[derive(Debug)]
 pub enum Content {
     /// Rows and digests.
     Scenarios(Vec<Scenario>),
-    /// Each event's verdict, then digests.
+    /// Verdict of each event, then digests.
     Appends(Vec<AppendCase>),
     /// Answers of queries, over scenarios of other files.
     Queries(Vec<QueryScenario>),
 }
 
-/// The digests that a scenario names, by `context_graph`, …, `full_projection`.
+/// Digests that a scenario names, by `context_graph`, …, `full_projection`.
 pub type ExpectedDigests = BTreeMap<String, String>;
 
-/// A history and all that it turns into.
+/// A history with all its results.
 #[derive(Debug)]
 pub struct Scenario {
-    /// Its name in its file.
+    /// Name of the scenario in its file.
     pub name: String,
-    /// The trace of its `trace_summary`.
+    /// Trace of its `trace_summary`.
     pub trace_id: Option<String>,
-    /// The events, each the text of the file.
+    /// Events, each as the text of the file.
     pub events: Vec<String>,
-    /// The reference's digests.
+    /// Digests of the reference.
     pub digests: ExpectedDigests,
-    /// The reference's rows, as text.
+    /// Rows of the reference, as text.
     pub snapshot: Option<String>,
 }
 
 /// Events that are offered one by one.
 #[derive(Debug)]
 pub struct AppendCase {
-    /// Its name.
+    /// Name of the case.
     pub name: String,
-    /// The events, each the text of the file.
+    /// Events, each as the text of the file.
     pub events: Vec<String>,
-    /// `accepted` or the category of the refusal, one an event.
+    /// `accepted` or the category of the refusal, one per event.
     pub verdicts: Vec<String>,
-    /// How many are in the log afterwards.
+    /// Number of events in the log afterwards.
     pub stored_events: u64,
-    /// Digests of what was accepted.
+    /// Digests of the accepted events.
     pub digests: ExpectedDigests,
 }
 
 /// Queries over one scenario.
 #[derive(Debug)]
 pub struct QueryScenario {
-    /// The scenario's name.
+    /// Name of the scenario.
     pub name: String,
-    /// The queries.
+    /// Queries over the scenario.
     pub queries: Vec<QueryCase>,
 }
 
@@ -85,9 +86,9 @@ pub struct QueryScenario {
 pub struct QueryCase {
     /// `subgraph`, `edges`, `precedents`.
     pub query: String,
-    /// Its arguments, as text.
+    /// Arguments of the query, as text.
     pub args: String,
-    /// Its answer, as text.
+    /// Answer to the query, as text.
     pub expected: String,
 }
 
@@ -101,7 +102,7 @@ impl Bundle {
         Ok(Bundle { path: path.to_owned(), content })
     }
 
-    /// The scenario with this name, if this is a file of scenarios that has it.
+    /// Finds the scenario with this name, if this is a file of scenarios that has it.
     pub fn scenario(&self, name: &str) -> Option<&Scenario> {
         match &self.content {
             Content::Scenarios(scenarios) => scenarios.iter().find(|scenario| scenario.name == name),
@@ -189,7 +190,7 @@ fn owned(texts: Vec<&str>) -> Vec<String> {
     texts.into_iter().map(str::to_owned).collect()
 }
 
-/// The string, or none for null.
+/// Reads the string, or none for null.
 fn text_of(text: &str) -> Result<Option<String>> {
     match parse(text)?.value {
         Json::Str(text) => Ok(Some(text.into_owned())),
@@ -208,7 +209,7 @@ impl<'a> Object<'a> {
         Ok(Object { members: skim::members(text)? })
     }
 
-    /// Of a repeated key the last wins.
+    /// Finds a member by key. The last member of a repeated key wins.
     fn find(&self, key: &str) -> Option<&'a str> {
         self.members.iter().rev().find(|(name, _)| name == key).map(|(_, value)| *value)
     }

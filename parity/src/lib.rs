@@ -1,7 +1,7 @@
-//! Holds DecisionGraph against its reference: fixture files ([`bundle`]), the checker ([`check`]), seeded workloads
-//! ([`workload`]), the benchmark ([`bench`]) and the fuzzer's targets ([`fuzzing`]).
+//! Compares DecisionGraph with its reference. Parts: fixture files ([`bundle`]), the checker ([`check`]), seeded
+//! workloads ([`workload`]), the benchmark ([`bench`]) and the fuzzer's targets ([`fuzzing`]).
 //!
-//! Nothing depends on this crate. What it says is printed; its exit code is 0 or 1.
+//! No crate depends on this one. Results are printed; the exit code is 0 or 1.
 
 pub mod bench;
 pub mod bundle;

@@ -9,7 +9,7 @@ use decisiongraph_parity::workload::{Profile, Workload};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Holds DecisionGraph against its reference.
+/// Compares DecisionGraph with its reference.
 #[derive(Parser)]
 #[command(name = "decisiongraph-parity", version)]
 struct Cli {
@@ -21,36 +21,37 @@ struct Cli {
 enum Command {
     /// Check fixture files against this program.
     ///
-    /// Understands reference fixture bundles, append verdicts and query verdicts, by their `format` field. Each scenario gets a
-    /// store of its own and is projected by catch-up and by rebuild. One line a scenario or case, with its first difference; the
-    /// last line is `N passed, N failed`. Exit code 0 when all passed, else 1.
+    /// Understands reference fixture bundles, append verdicts and query verdicts, by their `format` field. Each
+    /// scenario gets a store of its own and is projected by catch-up and by rebuild. One line per scenario or case,
+    /// with its first difference; the last line is `N passed, N failed`. Exit code 0 when all passed, else 1.
     Check(Check),
     /// Write a seeded workload as JSON lines.
     ///
-    /// The same arguments give the same bytes on every machine; every event is legal; a longer workload begins with the
+    /// The same arguments give the same bytes on every machine. Every event is legal. A longer workload begins with the
     /// shorter one of the same seed.
     Generate(Generate),
-    /// Measure what projecting costs, against the floor of the same rows written as fast as the database allows; and a running node.
+    /// Measure the cost of projecting against its floor, and a running node.
     ///
-    /// Prints a table (or JSON) with machine, versions and settings on top and the goal beside each figure. Build with
-    /// `--release`. All measures over a million events take several minutes; `--measures floors,original` is a short look.
+    /// The floor is the same rows, written as fast as the database allows. Prints a table (or JSON) with machine,
+    /// versions and settings on top and the goal beside each figure. Build with `--release`. All measures over a
+    /// million events take several minutes; `--measures floors,original` is a short run.
     Bench(Bench),
     /// A measured run in a process of its own, for `bench`.
     #[command(hide = true)]
     MeasuredRun {
-        /// What to run, as JSON.
+        /// The run, as JSON.
         order: String,
     },
     /// A measured node in a process of its own, for `bench`.
     #[command(hide = true)]
     MeasuredNode {
-        /// How it runs, as JSON.
+        /// Settings of the node, as JSON.
         order: String,
     },
     /// Run a command beside a PostgreSQL server that is started for it and removed afterwards.
     ///
-    /// The server listens on a private socket and a free port of 127.0.0.1; its address is in DECISIONGRAPH_TEST_POSTGRES, where the
-    /// tests look for it.
+    /// The server listens on a private socket and a free port of 127.0.0.1. Its address is in
+    /// DECISIONGRAPH_TEST_POSTGRES, where the tests find it.
     WithPostgres {
         /// The command and its arguments.
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
@@ -82,22 +83,22 @@ struct Check {
     /// Bundle in which the scenarios of query verdicts are sought first.
     #[arg(long, value_name = "FILE")]
     bundle: Option<PathBuf>,
-    /// Where scenarios are projected: temporary SQLite files, or databases made and dropped on the PostgreSQL server of
-    /// DATABASE_URL (without it, on one that is started for this run).
+    /// Backend on which scenarios are projected. `sqlite`: temporary files. `postgres`: databases made and dropped on
+    /// the server of DATABASE_URL (without it, on a server that is started for this run).
     #[arg(long, value_enum, default_value = "sqlite")]
     backend: BackendName,
-    /// Events a batch.
+    /// Events per batch.
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
     batch_size: u32,
 }
 
 #[derive(clap::Args)]
 struct Bench {
-    /// `postgres://…`: databases made and dropped on that server. `embedded`: SQLite files in a temporary directory. Without
-    /// it, a PostgreSQL server that is started for this run.
+    /// `postgres://…`: databases made and dropped on that server. `embedded`: SQLite files in a temporary directory.
+    /// Without it, a PostgreSQL server that is started for this run.
     #[arg(long, value_name = "URL|embedded")]
     database: Option<String>,
-    /// What to measure.
+    /// Measures to take.
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = Measure::ALL)]
     measures: Vec<Measure>,
     /// Workload of floors and growth.
@@ -115,13 +116,13 @@ struct Bench {
     /// Events of the growth's log.
     #[arg(long, default_value_t = 1_000_000)]
     growth_events: u64,
-    /// Events a batch.
+    /// Events per batch.
     #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(1..))]
     batch_size: u32,
     /// Tenants of a node (`tenants`, `admin`).
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     tenants: u32,
-    /// How long a node is watched at each rate, and idle.
+    /// Seconds for which a node is watched at each rate, and idle.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     seconds: u64,
     /// Times that each run is repeated; the median counts.
@@ -151,7 +152,7 @@ fn main() -> ExitCode {
         Command::Check(arguments) => in_runtime(check(arguments)),
         Command::Bench(arguments) => in_runtime(bench(arguments)),
         Command::MeasuredRun { order } => in_runtime(async move {
-            // On a worker, as the program itself works.
+            // On a worker thread, as the program itself works.
             tokio::spawn(async move { bench::child::obey(&order).await }).await??;
             Ok(ExitCode::SUCCESS)
         }),
@@ -231,7 +232,7 @@ fn generate(arguments: &Generate) -> anyhow::Result<ExitCode> {
         out.flush()
     };
     match write(&mut out) {
-        // Whoever read it has read enough.
+        // The reader has read enough.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
         written => written.map(|()| ExitCode::SUCCESS).map_err(Into::into),
     }

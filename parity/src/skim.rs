@@ -1,19 +1,20 @@
-//! Where the parts of a JSON text lie, without reading them.
+//! Finds the parts of a JSON text without reading them.
 //!
-//! An event of a fixture must be offered exactly as it is written there: with its floats, its big integers, its lone
-//! surrogate escapes. A reader that builds values would refuse the whole file for one such event, or change it. So a file
-//! is cut into the texts of its parts first, and each part is read by whoever it is meant for.
+//! An event of a fixture must be offered exactly as it is written there. That includes its floats, its big integers and
+//! its lone surrogate escapes. A reader that builds values would refuse the whole file for one such event, or change
+//! it. So a file is cut into the texts of its parts first. Each part is then read by its own reader.
 //!
-//! *Guarantees:* brackets and strings are balanced over the whole text. *Never:* judges what is inside a string or a number.
+//! *Guarantees:* brackets and strings are balanced over the whole text. *Never:* judges the inside of a string or a
+//! number.
 
 use decisiongraph_projections::canonical_json::{Json, parse};
 
-/// The text is not cut up so: what is wrong, and at which byte of the text that was given.
+/// Fault of a text that cannot be cut: its kind, and its byte in the given text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Malformed {
     /// Byte offset.
     pub at: usize,
-    /// What was missed.
+    /// Missing or unexpected part.
     pub what: &'static str,
 }
 
@@ -25,7 +26,7 @@ impl std::fmt::Display for Malformed {
 
 impl std::error::Error for Malformed {}
 
-/// The members of an object, in the order written: key (unescaped) and text of the value.
+/// Returns the members of an object, in the order written: key (unescaped) and text of the value.
 pub fn members(text: &str) -> Result<Vec<(String, &str)>, Malformed> {
     let mut cut = Cutter { text, at: 0 };
     let mut members = Vec::new();
@@ -47,7 +48,7 @@ pub fn members(text: &str) -> Result<Vec<(String, &str)>, Malformed> {
     Ok(members)
 }
 
-/// The texts of the items of a list.
+/// Returns the texts of the items of a list.
 pub fn items(text: &str) -> Result<Vec<&str>, Malformed> {
     let mut cut = Cutter { text, at: 0 };
     let mut items = Vec::new();
@@ -110,7 +111,7 @@ impl<'a> Cutter<'a> {
         if self.at < self.text.len() { Err(self.malformed("the end of the text")) } else { Ok(()) }
     }
 
-    /// The text of one value, whatever it is.
+    /// Cuts out the text of one value of any kind.
     fn value(&mut self) -> Result<&'a str, Malformed> {
         self.blank();
         let from = self.at;

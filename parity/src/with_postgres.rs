@@ -1,15 +1,16 @@
-//! Runs a command beside a PostgreSQL server that was started for it: one server for a whole test run, a database cloned from a
-//! template for each test.
+//! Runs a command beside a PostgreSQL server that was started for it. A whole test run shares one server; each test has
+//! a database cloned from a template.
 
 use anyhow::{Context as _, bail};
 use decisiongraph_cli::config::keys::VARIABLE_PREFIX;
 use decisiongraph_store::throwaway::{PROGRAMS_VARIABLE, SERVER_VARIABLE, Server};
 use std::process::ExitCode;
 
-/// Variables of this program's name that a test run may be given.
+/// Variables of this program's name that a test run may receive.
 const SWITCHES: &[&str] = &["DECISIONGRAPH_SOAK", "DECISIONGRAPH_BLESS", PROGRAMS_VARIABLE];
 
-/// Starts a server, runs the command with its address in the environment, stops the server. The exit code is the command's.
+/// Starts a server, runs the command with its address in the environment, stops the server. The exit code is that of
+/// the command.
 pub async fn run(command: &[String]) -> anyhow::Result<ExitCode> {
     let [program, arguments @ ..] = command else {
         bail!("no command was given: with-postgres -- COMMAND [ARGUMENT …]")
@@ -27,8 +28,8 @@ pub async fn run(command: &[String]) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// A command with this environment, as build tools need it, but without what would lead tests in the command's own processes to a
-/// database, or set a node's keys.
+/// Prepares a command with this environment, as build tools need it. Leaves out variables that set a node's keys, or
+/// lead tests in the command's own processes to a database.
 #[expect(clippy::disallowed_methods, reason = "cargo needs more of the environment than a program of a test")]
 fn with_switches_only(program: &str) -> tokio::process::Command {
     let mut command = tokio::process::Command::new(program);

@@ -1,24 +1,24 @@
-//! What a set surely does not hold: a filter over hashes of what was added.
+//! A filter over hashes of added values. It tells which values a set surely does not hold.
 //!
-//! *Guarantees.* [`Absence::may_hold`] is false only of a hash that was never added. It may be true of one that was not (about one in
-//! fifty, more when far more is added than it has room for): then somebody looks, and finds nothing. Memory is bounded by
-//! [`LAYER_BYTES_MAX`], whatever is added.
+//! *Guarantees.* [`Absence::may_hold`] is false only for a hash that was never added. It may be true for a hash that
+//! was not added: about one in fifty, more when the filter is overfull. The caller then looks the value up and finds
+//! nothing. Memory is bounded by [`LAYER_BYTES_MAX`], whatever is added.
 //!
-//! *Never here:* a yes. That something exists is known elsewhere, or read.
+//! *Never here:* a yes. The existence of a value is known elsewhere, or read.
 //!
-//! It is a row of Bloom filters, each twice the size of the one before, so that a short log costs a few kilobytes.
+//! It is a row of Bloom filters. Each is twice the size of the one before, so a short log costs a few kilobytes.
 
 /// Bytes of the first layer.
 const LAYER_BYTES_MIN: usize = 8 * 1024;
-/// Bytes of the last layer; all of them together are less than twice that.
+/// Bytes of the last layer; all layers together are less than twice that.
 const LAYER_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Bits a value, in a layer that is full.
+/// Bits per value, in a full layer.
 const BITS_PER_VALUE: usize = 16;
-/// Bits that a value sets.
+/// Bits that each value sets.
 const PROBES: u64 = 4;
 const WORD_BITS: usize = 64;
 
-/// See the module.
+/// A filter of several layers; see the module.
 #[derive(Default)]
 pub(crate) struct Absence {
     layers: Vec<Layer>,
@@ -74,7 +74,7 @@ impl Absence {
         }
     }
 
-    /// Whether this hash may have been added.
+    /// True when this hash may have been added.
     pub(crate) fn may_hold(&self, hash: u64) -> bool {
         self.layers.iter().rev().any(|layer| layer.may_hold(hash))
     }

@@ -1,19 +1,19 @@
 //! JSON as the reference sees it: no floats, integers of any size, and two canonical forms.
 //!
-//! * [`parse`] (in [`crate::json_reader`]) reads one text and says whether it already *is* the canonical payload form, so that a
-//!   stored payload can be hashed as it lies, without being written again.
+//! * [`parse`] (in [`crate::json_reader`]) reads one text and reports when it already *is* the canonical payload form.
+//!   A stored payload in that form is hashed as it is, without being written again.
 //! * [`Json::write_payload_form`] is the form that `payload_hash` covers: UTF-8 as it is.
 //! * [`write_digest_string`] is the string escape of the projection digests: ASCII only.
 //!
-//! Rules common to both (reference semantics, "Two canonical JSON forms"): keys sorted by code point, `,` and `:`
-//! without blanks, of a repeated key the last wins, `-0` is `0`.
+//! Rules of both forms: keys are sorted by code point. `,` and `:` have no blanks around them. The last of repeated
+//! keys wins. `-0` is `0`.
 
 use crate::category::{Category, Refusal};
 pub use crate::json_reader::parse;
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// Deepest nesting of arrays and objects that is read.
+/// Deepest nesting of arrays and objects that the reader accepts.
 pub const DEPTH_MAX: usize = 256;
 
 /// A JSON value that borrows from the text it was read from.
@@ -40,11 +40,11 @@ pub enum Json<'a> {
 pub struct Parsed<'a> {
     /// The value.
     pub value: Json<'a>,
-    /// Whether the text is, byte for byte, the canonical payload form of the value, which then holds no float.
+    /// True when the text is, byte for byte, the canonical payload form of the value. The value then holds no float.
     pub canonical: bool,
 }
 
-/// Why a text is not readable, with the byte offset.
+/// Reason why a text is not readable, with the byte offset.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
     /// Not JSON.
@@ -52,7 +52,7 @@ pub enum JsonError {
     Syntax {
         /// Byte offset.
         at: usize,
-        /// What was found or missed.
+        /// Thing that was found or is missing.
         what: &'static str,
     },
     /// Nested deeper than [`DEPTH_MAX`].
@@ -61,7 +61,7 @@ pub enum JsonError {
         /// Byte offset.
         at: usize,
     },
-    /// A `\uD800`–`\uDFFF` escape without its partner.
+    /// A `\uD800`–`\uDFFF` escape without its other half.
     #[error("a lone UTF-16 surrogate escape at byte {at}")]
     LoneSurrogate {
         /// Byte offset.
@@ -76,7 +76,8 @@ pub enum JsonError {
 }
 
 impl JsonError {
-    /// The refusal that an append gives (accepted deviation 4: what text cannot hold is `invalid_argument`).
+    /// Returns the refusal of an append. A text that the database cannot hold is `invalid_argument` (deviation 4 of
+    /// `docs/DEVIATIONS.md`).
     pub fn on_append(&self) -> Refusal {
         let category = match self {
             JsonError::LoneSurrogate { .. } | JsonError::Nul { .. } => Category::InvalidArgument,
@@ -87,7 +88,7 @@ impl JsonError {
 }
 
 impl<'a> Json<'a> {
-    /// The member of an object, if this is an object that has it.
+    /// Returns the member of an object; `None` when this is no object or has no such member.
     pub fn get(&self, key: &str) -> Option<&Json<'a>> {
         match self {
             Json::Object(members) => {
@@ -97,7 +98,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// The string, if this is one.
+    /// Returns the string, if this is one.
     pub fn as_str(&self) -> Option<&str> {
         match self {
             Json::Str(text) => Some(text),
@@ -105,7 +106,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// What kind of value this is, for messages.
+    /// Names the kind of this value, for messages.
     pub fn kind(&self) -> &'static str {
         match self {
             Json::Null => "null",
@@ -118,7 +119,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// Calls `visit` with every string *value* (never a key) until it answers true; whether it did.
+    /// Calls `visit` with every string *value* (never a key) until it returns true. True when it did.
     pub fn any_string(&self, visit: &mut impl FnMut(&str) -> bool) -> bool {
         match self {
             Json::Str(text) => visit(text),
@@ -162,7 +163,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// The canonical payload form.
+    /// Returns the canonical payload form.
     pub fn to_payload_form(&self) -> String {
         let mut out = String::new();
         self.write_payload_form(&mut out);
@@ -186,8 +187,8 @@ pub fn write_payload_string(out: &mut String, text: &str) {
     out.push('"');
 }
 
-/// Appends a JSON string in the digest form: ASCII only, everything outside U+0020–U+007E as `\uxxxx`, with surrogate
-/// pairs above U+FFFF.
+/// Appends a JSON string in the digest form, which is ASCII only. Characters outside U+0020–U+007E become `\uxxxx`,
+/// with surrogate pairs above U+FFFF.
 pub fn write_digest_string(out: &mut String, text: &str) {
     out.push('"');
     let mut from = 0;
@@ -325,7 +326,7 @@ mod tests {
     }
 
     proptest! {
-        /// Our reader and serde_json agree on what a text means, in compact and in pretty spelling, and the canonical
+        /// This reader and serde_json agree on the value of a text, in compact and in pretty spelling. The canonical
         /// form is a fixed point.
         #[test]
         fn agrees_with_serde_json(value in any_json()) {

@@ -1,40 +1,40 @@
-//! The failure vocabulary: few, stable words that every layer, exit code and runbook section shares
-//! (design: runtime contract, section 9). A new word is an interface change.
+//! The failure vocabulary: few, stable words that every layer, exit code and runbook section shares. A new word is an
+//! interface change.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// What kind of thing went wrong. Stable: operators script against [`Category::as_str`].
+/// Kind of a failure. Stable: operators script against [`Category::as_str`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Category {
-    /// The data has not the shape that the reference asks for.
+    /// The data does not have the shape that the reference requires.
     SchemaViolation,
     /// The data contradicts what is stored (a hash, a finished trace, a reused event id).
     Conflict,
-    /// `trace_seq` is not the next of its trace.
+    /// `trace_seq` is not the next number of its trace.
     EventSequenceInvalid,
-    /// The database failed; the error says whether trying again can help.
+    /// The database failed. The error says if another attempt can help.
     Storage,
-    /// Another owner has taken over: this writer changed nothing and must stop.
+    /// Another owner has taken over. This writer changed nothing and must stop.
     Fenced,
     /// The projection has not yet seen the tenant's last event.
     ProjectionOutOfDate,
     /// The request itself is wrong.
     InvalidArgument,
-    /// The same producer used the same idempotency key for something else.
+    /// The same producer used the same idempotency key for a different event.
     IdempotencyConflict,
     /// A secret or personal credential was found in the event.
     PiiViolation,
     /// The named thing does not exist.
     NotFound,
-    /// No node, no database, or not now.
+    /// No node or no database can be reached, or the request cannot be served now.
     Unavailable,
     /// Wrong or missing credentials.
     Unauthorized,
-    /// Two sides of different versions: program and program, or program and schema.
+    /// Two versions do not match: program and program, or program and schema.
     VersionMismatch,
-    /// The connection was lost while a command was under way: it may or may not have happened.
+    /// The connection was lost while a command was under way. The command may or may not have taken effect.
     OutcomeUnknown,
     /// A defect of this program.
     Internal,
@@ -60,7 +60,7 @@ impl Category {
         Category::Internal,
     ];
 
-    /// The stable word, as in JSON, logs and the runbook.
+    /// Returns the stable word, as in JSON, logs and the runbook.
     pub const fn as_str(self) -> &'static str {
         match self {
             Category::SchemaViolation => "schema_violation",
@@ -81,7 +81,7 @@ impl Category {
         }
     }
 
-    /// The category with this stable word.
+    /// Returns the category with this stable word.
     pub fn parse(word: &str) -> Option<Category> {
         Category::ALL.into_iter().find(|c| c.as_str() == word)
     }
@@ -93,19 +93,19 @@ impl fmt::Display for Category {
     }
 }
 
-/// Data that was refused, or that cannot be projected: a category and a sentence for people.
-/// The sentence never quotes payload text, so that secrets do not leak into logs.
+/// Data that was refused, or that cannot be projected: a category and a sentence for people. The sentence never quotes
+/// payload text, so that secrets do not leak into logs.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("{category}: {message}")]
 pub struct Refusal {
-    /// What kind of fault it is.
+    /// Kind of the fault.
     pub category: Category,
-    /// What is wrong, where.
+    /// Description of the fault and its location.
     pub message: String,
 }
 
 impl Refusal {
-    /// A refusal of this category.
+    /// Creates a refusal of this category.
     pub fn new(category: Category, message: impl Into<String>) -> Refusal {
         Refusal { category, message: message.into() }
     }

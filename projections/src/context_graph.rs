@@ -1,8 +1,8 @@
-//! `context_graph`: which trace touched which entity, input, policy, exception, action and actor.
+//! `context_graph`: a graph of traces and the entities, inputs, policies, exceptions, actions and actors they touch.
 //!
-//! Nodes and edges are *first write wins*, by the text of their ids: ids are unbounded and may contain `:`, so two
-//! different events can spell the same id, and the first one keeps it. After an event's own nodes, each edge makes sure
-//! that its two ends exist: a missing one becomes a placeholder, which is never upgraded.
+//! Nodes and edges are *first write wins*, by the text of their ids. Ids are unbounded and may contain `:`. Two
+//! different events can therefore spell the same id, and the first event keeps it. An event's own nodes come first.
+//! Then each edge makes sure that its two ends exist. A missing end becomes a placeholder, which is never upgraded.
 
 use crate::category::Refusal;
 use crate::digest::reference::{Member, ReferenceForm, Section};
@@ -48,7 +48,7 @@ static TABLES: [Table; 2] = [
             int("log_seq"),
             text("created_at"),
         ],
-        // `{edge_type}:{node_type}:{identifier}:…`: what it comes from, a trace nearly always.
+        // `{edge_type}:{node_type}:{identifier}:…`: the node that the edge starts from, nearly always a trace.
         place: Place::Key(KeyPart(2)),
         hashed: &[Hashed { column: 2, place: None }, Hashed { column: 3, place: None }],
         naming: Some(NODES),
@@ -84,7 +84,7 @@ static FORM: [Section; 2] = [
     },
 ];
 
-/// What one event adds: its own nodes, then its edges, both in order.
+/// Additions of one event: its own nodes, then its edges, both in order.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Additions {
     nodes: ArrayVec<(&'static str, Arc<str>), 3>,
@@ -109,15 +109,15 @@ impl Additions {
 /// Spells the ids of a batch.
 #[derive(Default)]
 struct Ids {
-    /// Of nodes, each once: most are met again and again.
+    /// Node ids, each once: most ids occur again and again.
     nodes: Texts,
-    /// Those of them that were met first as the own node of an event that begins one.
+    /// Node ids that first occurred as the own node of an event that begins such a node.
     fresh: Vec<Arc<str>>,
     scratch: String,
 }
 
 impl Ids {
-    /// The parts with `:` between them.
+    /// Joins the parts with `:`.
     fn spell(&mut self, parts: &[&str]) -> &str {
         self.scratch.clear();
         for (index, part) in parts.iter().enumerate() {
@@ -134,8 +134,8 @@ impl Ids {
         shared(&mut self.nodes, &self.scratch)
     }
 
-    /// The node of an input, an exception or an action begins with its event; a trace is often cited before it starts, and of the other
-    /// types many events have the same.
+    /// Spells the node of an input, an exception or an action, which begins with its event. Other nodes have no such
+    /// event. A trace is often cited before it starts. Many events share a node of the other types.
     fn fresh_node(&mut self, parts: &[&str]) -> Arc<str> {
         let met = self.nodes.len();
         let id = self.node(parts);
@@ -175,7 +175,7 @@ impl Projection for ContextGraph {
         let edges = read.iter().flatten().flat_map(|additions| &additions.edges);
         let edges: Vec<Arc<str>> = edges.map(|edge| Arc::clone(&edge.id)).collect();
         let need = |table, values, fresh| RowsNeed { values, fresh, ..RowsNeed::of(table, 0, Fetch::Existence) };
-        // An event that cannot be read is poison when its turn comes; what it named until then is asked for in vain.
+        // An event that cannot be read is poison when its turn comes. The ids before it are then asked for in vain.
         let rows = vec![need(NODES, ids.nodes, ids.fresh), need(EDGES, edges.iter().cloned().collect(), edges)];
         Needs { rows, carried: Carried::of(read), ..Needs::default() }
     }
@@ -230,7 +230,7 @@ fn node_row(id: &Arc<str>, node_type: Arc<str>, trace_id: &Arc<str>, event: &Log
     Row(vec![id.into(), node_type.into(), trace_id.into(), at, (&event.occurred_at).into()])
 }
 
-/// `words` are the node types met so far.
+/// Inserts a placeholder for this node if it is absent. `words` are the node types seen so far.
 fn placeholder(nodes: &mut Working, id: &Arc<str>, event: &LogEvent, words: &mut Texts) {
     nodes.insert_if_absent(id, || {
         let (node_type, rest) = id.split_once(':').unwrap_or((&**id, ""));

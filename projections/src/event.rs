@@ -1,5 +1,5 @@
-//! The event envelope: as a producer offers it ([`Draft`]), as an append may store it ([`Admitted`]), and as a
-//! projection reads it back ([`LogEvent`]).
+//! The event envelope: as a producer offers it ([`Draft`]), as an append stores it ([`Admitted`]), and as a projection
+//! reads it back ([`LogEvent`]).
 
 use crate::canonical_json::{Json, parse, write_payload_string};
 use crate::category::{Category, Refusal};
@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 /// Longest tenant id, in bytes: it starts every database key.
 pub const TENANT_BYTES_MAX: usize = 200;
-/// Longest id, in bytes: an append refuses a longer one, a replay does not. Ids are keys, and stand in rows many times.
+/// Longest id, in bytes. An append refuses a longer id; a replay does not. Ids are keys and occur in many rows.
 pub const ID_BYTES_MAX: usize = 4_096;
-/// Longest title of a trace, in bytes: an append refuses a longer one, a replay does not. It stands in the trace's row.
+/// Longest title of a trace, in bytes. An append refuses a longer title; a replay does not. The trace's row holds it.
 pub const TITLE_BYTES_MAX: usize = 16 * 1024;
 /// Longest event, in bytes of one JSON line. A longer one is refused before it is read.
 pub const EVENT_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -33,13 +33,13 @@ impl fmt::Display for LogSeq {
     }
 }
 
-/// Whose log it is. 1 to [`TENANT_BYTES_MAX`] bytes without U+0000.
+/// Id of the tenant of a log. 1 to [`TENANT_BYTES_MAX`] bytes without U+0000.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TenantId(String);
 
 impl TenantId {
-    /// The tenant with this id, or `invalid_argument`.
+    /// Creates the tenant id, or fails with `invalid_argument`.
     pub fn new(id: impl Into<String>) -> Result<TenantId, Refusal> {
         let id = id.into();
         if id.is_empty() || id.len() > TENANT_BYTES_MAX || id.contains('\0') {
@@ -51,7 +51,7 @@ impl TenantId {
         Ok(TenantId(id))
     }
 
-    /// The id as text.
+    /// Returns the id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -82,7 +82,7 @@ impl fmt::Display for TenantId {
     }
 }
 
-/// The ten event types of the reference. The log may hold others; projections pass over them.
+/// The ten event types of the reference. The log may hold other types; projections ignore them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
 pub enum EventType {
@@ -113,7 +113,7 @@ impl EventType {
         EventType::TraceFinished,
     ];
 
-    /// The word in the envelope.
+    /// Returns the word in the envelope.
     pub const fn as_str(self) -> &'static str {
         match self {
             EventType::TraceStarted => "TraceStarted",
@@ -129,52 +129,52 @@ impl EventType {
         }
     }
 
-    /// The type with this word.
+    /// Returns the type with this word.
     pub fn parse(word: &str) -> Option<EventType> {
         EventType::ALL.into_iter().find(|t| t.as_str() == word)
     }
 }
 
-/// Which program produced an event.
+/// Program that produced an event.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Source {
     /// The producer; idempotency keys are unique within it.
     pub producer_id: String,
-    /// The system it runs in.
+    /// System that the producer runs in.
     pub system: String,
     /// A part of that system.
     pub subsystem: Option<String>,
 }
 
-/// On whose behalf an event happened.
+/// Actor on whose behalf an event happened.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Actor {
     /// `agent`, `person`, `role` or `system`.
     pub actor_type: String,
-    /// Who.
+    /// Id of the actor.
     pub actor_id: String,
 }
 
 /// The envelope without its payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Envelope {
-    /// Unique in its tenant.
+    /// Id of the event, unique in its tenant.
     pub event_id: String,
-    /// The decision trace it belongs to.
+    /// Decision trace of the event.
     pub trace_id: String,
     /// Position in the trace, from 0.
     pub trace_seq: i64,
     /// One of [`EventType`] (any word in a stored event).
     pub event_type: String,
-    /// RFC 3339, kept byte for byte.
+    /// Time of the event: RFC 3339, kept byte for byte.
     pub occurred_at: String,
-    /// Which program produced it.
+    /// Program that produced the event.
     pub source: Source,
-    /// On whose behalf.
+    /// Actor on whose behalf it happened.
     pub actor: Actor,
-    /// 1 to 200 bytes, unique within tenant and producer.
+    /// Idempotency key: 1 to 200 bytes, unique within tenant and producer.
     pub idempotency_key: String,
-    /// Groups events across traces.
+    /// Id that groups events across traces.
     pub correlation_id: Option<String>,
     /// The event that led to this one.
     pub causation_event_id: Option<String>,
@@ -184,7 +184,7 @@ pub struct Envelope {
     pub tags: Vec<String>,
 }
 
-/// An event as offered: its shape is right, its content not yet checked.
+/// An event as offered: its shape is checked, its content is not.
 #[derive(Debug, Clone)]
 pub struct Draft<'a> {
     /// The envelope.
@@ -193,8 +193,8 @@ pub struct Draft<'a> {
     pub payload: Json<'a>,
 }
 
-/// An event that passed every check that needs no database: ready to be stored.
-/// Made only by [`crate::validation::admit`].
+/// An event that passed every check that needs no database. It is ready to be stored. Only [`crate::validation::admit`]
+/// makes one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admitted {
     pub(crate) envelope: Envelope,
@@ -203,26 +203,26 @@ pub struct Admitted {
 }
 
 impl Admitted {
-    /// The envelope.
+    /// Returns the envelope.
     pub fn envelope(&self) -> &Envelope {
         &self.envelope
     }
-    /// The payload in canonical form.
+    /// Returns the payload in canonical form.
     pub fn payload(&self) -> &str {
         &self.payload
     }
-    /// `sha256:…` of the payload.
+    /// Returns `sha256:…` of the payload.
     pub fn payload_hash(&self) -> &str {
         &self.payload_hash
     }
 }
 
-/// A stored event with all that storage knows, as `export` and `events` show it.
+/// A stored event with all its stored fields, as `export` and `events` show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredEvent {
     /// Position in the log.
     pub log_seq: LogSeq,
-    /// When the store took it, RFC 3339 UTC; never in a digest.
+    /// Time when the store received it, RFC 3339 UTC; never in a digest.
     pub recorded_at: String,
     /// The envelope.
     pub envelope: Envelope,
@@ -230,11 +230,12 @@ pub struct StoredEvent {
     pub payload: String,
     /// The stored hash.
     pub payload_hash: String,
-    /// What of it cannot be read, if anything ([`fault`]): then it is no line of an export.
+    /// Part of the event that cannot be read, if any ([`fault`]). The event is then no line of an export.
     pub fault: Option<String>,
 }
 
-/// Reason why a stored event cannot be written as a line: somebody stored what no append would.
+/// Returns the reason why a stored event cannot be written as a line. Another program stored a form that no append
+/// writes.
 pub fn fault(tags: Option<&[String]>, payload: &str) -> Option<String> {
     if tags.is_none() {
         return Some("its stored tags are no JSON list of strings".to_owned());
@@ -247,8 +248,8 @@ pub fn fault(tags: Option<&[String]>, payload: &str) -> Option<String> {
 }
 
 impl StoredEvent {
-    /// One JSON line (without the line feed): the envelope plus `log_seq` and `payload_hash`, and `tenant_id` when
-    /// given. [`Line::parse`] reads it back.
+    /// Writes one JSON line (without the line feed): the envelope plus `log_seq` and `payload_hash`, and `tenant_id`
+    /// when given. [`Line::parse`] reads it back.
     pub fn to_line(&self, tenant: Option<&TenantId>) -> String {
         let e = &self.envelope;
         let mut out = String::with_capacity(self.payload.len() + 512);
@@ -327,20 +328,20 @@ pub fn tags_from_json(text: &str) -> Option<Vec<String>> {
     }
 }
 
-/// What a projection reads of a stored event. A copy shares its texts, and so do the rows made of it.
+/// Fields of a stored event that a projection reads. A copy shares its texts, and so do the rows made of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogEvent {
     /// Position in the log.
     pub log_seq: LogSeq,
-    /// Unique in its tenant.
+    /// Id of the event, unique in its tenant.
     pub event_id: Arc<str>,
-    /// The trace.
+    /// Trace of the event.
     pub trace_id: Arc<str>,
     /// Position in the trace.
     pub trace_seq: i64,
-    /// Any word; see [`EventType::parse`].
+    /// Type of the event: any word; see [`EventType::parse`].
     pub event_type: Arc<str>,
-    /// RFC 3339, byte for byte.
+    /// Time of the event: RFC 3339, byte for byte.
     pub occurred_at: Arc<str>,
     /// Envelope actor's type.
     pub actor_type: Arc<str>,
@@ -353,17 +354,17 @@ pub struct LogEvent {
 }
 
 impl LogEvent {
-    /// The type, if it is one that projections know.
+    /// Returns the type, if projections know it.
     pub fn known_type(&self) -> Option<EventType> {
         EventType::parse(&self.event_type)
     }
 
-    /// Bytes of all its texts, by which a page is bounded.
+    /// Counts the bytes of all its texts. Pages are bounded by this size.
     pub fn bytes(&self) -> usize {
         self.payload.len() + self.bytes_beside_payload()
     }
 
-    /// Bytes of its texts but the payload: ids, which a projection's rows repeat.
+    /// Counts the bytes of its texts except the payload: ids, which a projection's rows repeat.
     pub fn bytes_beside_payload(&self) -> usize {
         let texts = [
             &self.event_id,
@@ -396,14 +397,14 @@ impl From<StoredEvent> for LogEvent {
     }
 }
 
-/// One line of an import: an envelope, and what a line may say beside it.
+/// One line of an import: an envelope, and the optional fields of a line beside it.
 #[derive(Debug, Clone)]
 pub struct Line<'a> {
     /// The event.
     pub draft: Draft<'a>,
-    /// Overrides the tenant of the command.
+    /// Tenant that overrides the tenant of the command.
     pub tenant_id: Option<TenantId>,
-    /// To be verified when given.
+    /// Hash to be verified, when given.
     pub payload_hash: Option<String>,
 }
 
@@ -414,7 +415,7 @@ impl<'a> Line<'a> {
         Line::from_json(value)
     }
 
-    /// Takes the envelope out of an object.
+    /// Reads the envelope of an object.
     pub fn from_json(value: Json<'a>) -> Result<Line<'a>, Refusal> {
         let Json::Object(mut members) = value else {
             return Err(schema(format!("an event is a JSON object, not {}", value.kind())));

@@ -1,10 +1,10 @@
-//! Reading JSON text: one grammar, and three ways to keep what was read.
+//! Reading JSON text: one grammar, and three ways to keep the result.
 //!
 //! * [`parse`] keeps the whole value;
-//! * [`outline`] keeps what is not nested deep, for whoever wants a few members of a large text;
+//! * [`outline`] keeps only the shallow levels, for callers that need a few members of a large text;
 //! * [`is_canonical`] keeps nothing.
 //!
-//! All three read the text to its end and refuse it for the same reasons at the same byte.
+//! All three read the text to its end. They refuse it for the same reasons at the same byte.
 
 use crate::canonical_json::{DEPTH_MAX, Json, JsonError, Parsed, write_payload_string};
 use std::borrow::Cow;
@@ -15,17 +15,17 @@ pub fn parse(text: &str) -> Result<Parsed<'_>, JsonError> {
     Ok(Parsed { value, canonical })
 }
 
-/// Reads one JSON text and leaves arrays and objects that are inside `levels` others empty.
+/// Reads one JSON text. Arrays and objects inside `levels` others are left empty.
 pub fn outline(text: &str, levels: usize) -> Result<Json<'_>, JsonError> {
     Ok(read(text, levels)?.0)
 }
 
-/// Whether the text is, byte for byte, the canonical payload form of its value, which then holds no float.
+/// True when the text is, byte for byte, the canonical payload form of its value. The value then holds no float.
 pub fn is_canonical(text: &str) -> Result<bool, JsonError> {
     Ok(read::<()>(text, usize::MAX)?.1)
 }
 
-/// The value, and whether the text is its canonical form.
+/// Returns the value, and true when the text is its canonical form.
 fn read<'a, B: Build<'a>>(text: &'a str, levels: usize) -> Result<(B, bool), JsonError> {
     let mut reader = Reader { text, bytes: text.as_bytes(), at: 0, canonical: true, levels };
     reader.blank();
@@ -37,7 +37,7 @@ fn read<'a, B: Build<'a>>(text: &'a str, levels: usize) -> Result<(B, bool), Jso
     Ok((value, reader.canonical))
 }
 
-/// What becomes of what is read.
+/// Target of the reader: it decides which values are kept.
 trait Build<'a> {
     /// An array's items so far.
     type Items: Default;
@@ -47,12 +47,12 @@ trait Build<'a> {
     fn leaf(value: Json<'a>) -> Self;
     fn push(items: &mut Self::Items, item: Self);
     fn array(items: Self::Items) -> Self;
-    /// No members yet of an object that is inside so many others.
+    /// Creates the empty members of an object that is inside `depth` others.
     fn members(depth: usize) -> Self::Members;
-    /// Whether `key` sorts behind the last member's.
+    /// True when `key` sorts behind the last member's key.
     fn ascends(members: &Self::Members, key: &str) -> bool;
     fn insert(members: &mut Self::Members, key: Cow<'a, str>, value: Self);
-    /// `ascending`: the keys are sorted, each once.
+    /// Completes an object. `ascending` is true when the keys are sorted and each occurs once.
     fn object(members: Self::Members, ascending: bool) -> Self;
 }
 
@@ -73,7 +73,7 @@ impl<'a> Build<'a> for Json<'a> {
     }
 
     fn members(depth: usize) -> Self::Members {
-        // A text has one outermost object, and that one has several.
+        // A text has one outermost object, which has several members.
         Vec::with_capacity(if depth == 0 { 8 } else { 0 })
     }
 
@@ -87,7 +87,7 @@ impl<'a> Build<'a> for Json<'a> {
 
     fn object(mut members: Self::Members, ascending: bool) -> Json<'a> {
         if !ascending {
-            // A stable sort keeps repeated keys in the order they came, so that the last of them can win.
+            // A stable sort keeps repeated keys in their original order, so that the last of them can win.
             members.sort_by(|a, b| a.0.cmp(&b.0));
             let mut unique: Self::Members = Vec::with_capacity(members.len());
             for member in members {
@@ -102,7 +102,7 @@ impl<'a> Build<'a> for Json<'a> {
     }
 }
 
-/// Nothing is kept but the key before, to compare with.
+/// Keeps nothing but the previous key, for comparison.
 impl<'a> Build<'a> for () {
     type Items = ();
     type Members = Option<Cow<'a, str>>;
@@ -131,7 +131,7 @@ struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
     canonical: bool,
-    /// Arrays and objects inside so many others are left empty.
+    /// Nesting depth from which arrays and objects are left empty.
     levels: usize,
 }
 
@@ -171,10 +171,11 @@ impl<'a> Reader<'a> {
             Some(b't') => self.word("true", Json::Bool(true))?,
             Some(b'f') => self.word("false", Json::Bool(false))?,
             Some(b'n') => self.word("null", Json::Null)?,
-            // Python's reader takes these for floats, so the reference calls them a schema violation, not bad JSON.
+            // Python's reader accepts these as floats. The reference therefore calls them a schema violation, not bad
+            // JSON.
             Some(b'N') => self.word("NaN", Json::Float("NaN"))?,
             Some(b'I') => self.word("Infinity", Json::Float("Infinity"))?,
-            // RFC 8259, section 8.1: a text has none. Editors that write one do not show it.
+            // RFC 8259, section 8.1: a text has no byte order mark. Editors that write one do not show it.
             _ if self.text[self.at..].starts_with('\u{feff}') => {
                 return Err(self.syntax("a byte order mark (save the text without one)"));
             }
@@ -325,7 +326,8 @@ impl<'a> Reader<'a> {
             };
             let stop = self.at + next;
             let plain = &self.bytes[self.at..stop];
-            // All of them at once, which the compiler does in wide steps; where it is, only when there is one.
+            // All bytes are checked at once, which the compiler does in wide steps. The position is computed only when
+            // one is found.
             if plain.iter().fold(false, |found, byte| found | (*byte < 0x20)) {
                 self.at += plain.iter().position(|byte| *byte < 0x20).unwrap_or_default();
                 return Err(self.syntax("a raw control character inside a string"));
@@ -348,7 +350,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The character of the escape whose backslash stands at `start`; the cursor is just behind the backslash.
+    /// Reads the character of the escape whose backslash is at `start`. The cursor is just behind the backslash.
     fn escape(&mut self, start: usize) -> Result<char, JsonError> {
         let byte = self.peek().ok_or_else(|| self.syntax(""))?;
         self.at += 1;
@@ -418,7 +420,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// `value` as [`outline`] gives it.
+    /// Cuts `value` as [`outline`] does.
     fn cut(value: Json<'_>, levels: usize) -> Json<'_> {
         match value {
             Json::Array(_) if levels == 0 => Json::Array(Vec::new()),

@@ -1,16 +1,22 @@
-//! What a set of rows holds, as far as is known to the only one who writes to it: so that only what is not known is looked up.
+//! A cache of rows known to exist. Safe because its owner is the only writer of the generation. Only unknown rows are
+//! looked up.
 //!
-//! *Guarantees.* Memory is bounded, whatever is noted. Whoever fills the rows from nothing ([`Known::new`]) knows everything, up to
-//! [`EXACT_VALUES_MAX`] values: what was [noted](Known::note) exists, everything else does not. Beyond, only absence is known
-//! ([`Absence`]): what is not surely absent is looked up. Whoever goes on with rows that were there before ([`Known::midway`]) knows that
-//! what was [found](Known::found) by looking exists, up to [`MIDWAY_VALUES_MAX`] values, and then begins anew. Of the rest nothing is known;
-//! but he may *assume* that what a batch brings into being ([`RowsNeed::fresh`]) is absent, if a wrong assumption cannot pass: its insert
-//! meets the primary key, and nothing of its batch stands.
+//! *Guarantees.* Memory is bounded, whatever is noted. There are two ways to begin.
 //!
-//! A value is known by the 128 bits of SipHash-2-4 under a secret key. Two values with the same bits would be taken for one; the key is drawn
-//! anew for each lane and never leaves it, so nobody can look for such a pair, and by chance it takes about 2⁶⁴ values.
+//! An owner that fills the rows from nothing ([`Known::new`]) knows everything, up to [`EXACT_VALUES_MAX`] values. Each
+//! [noted](Known::note) value exists, and every other value does not. Beyond that bound, only absence is known
+//! ([`Absence`]). A value that is not surely absent is looked up.
 //!
-//! *Never here:* the rows. Where they are asked for ([`Fetch::Rows`]), those that exist are read.
+//! An owner that continues with existing rows ([`Known::midway`]) knows the values that a look-up
+//! [found](Known::found). It keeps up to [`MIDWAY_VALUES_MAX`] values, and then begins anew. Of all other values
+//! nothing is known. The owner may *assume* that the values a batch creates ([`RowsNeed::fresh`]) are absent. A wrong
+//! assumption cannot pass: the insert meets the primary key, and the whole batch is undone.
+//!
+//! A value is known by the 128 bits of SipHash-2-4 under a secret key. Two values with the same bits would be mistaken
+//! for each other. The key is drawn anew for each lane and never leaves it, so no producer can search for such a pair.
+//! By chance a pair takes about 2⁶⁴ values.
+//!
+//! *Never here:* the rows. When rows are requested ([`Fetch::Rows`]), the existing ones are read.
 
 use crate::absence::Absence;
 use crate::prior::{Fetch, Needs, RowsNeed, Texts};
@@ -19,16 +25,16 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use siphasher::sip128::SipHasher24;
 
-/// Values up to which everything is known: what 2²¹ places hold, 34 MiB.
+/// Number of values up to which everything is known: the capacity of 2²¹ places, 34 MiB.
 pub const EXACT_VALUES_MAX: usize = (1 << 21) / 8 * 7;
-/// Bytes of memory that knowing them takes at most: the values, and the filter that follows.
+/// Most bytes of memory for complete knowledge: the values, and the filter that follows.
 pub const EXACT_BYTES_MAX: usize = 42 * 1024 * 1024;
 
-/// Values that are known of rows that were there before: what 2¹⁶ places hold, 1 MiB. Most of what a batch writes is never asked for again,
-/// so that what was asked for is worth remembering.
+/// Number of values that are remembered of existing rows: the capacity of 2¹⁶ places, 1 MiB. Most rows that a batch
+/// writes are never looked up again. Only values that were looked up are worth remembering.
 pub const MIDWAY_VALUES_MAX: usize = (1 << 16) / 8 * 7;
 
-/// See the module.
+/// A cache of known values; see the module.
 pub struct Known {
     secret: [u8; 16],
     held: Held,
@@ -36,19 +42,19 @@ pub struct Known {
 }
 
 enum Held {
-    /// Everything there is.
+    /// All existing values.
     All(HashTable<u128>),
-    /// Too much to hold; what surely is not there.
+    /// Too many values to hold; only the filter of absent values is left.
     Absence(Absence),
-    /// Some of what there is.
+    /// Some of the existing values.
     Some(HashTable<u128>),
 }
 
-/// What need not be looked up.
+/// Result of [`Known::answer`]: the values that need not be looked up.
 pub struct Answer {
-    /// An entry a need: the keys of which it is known that they exist and only that is asked.
+    /// One entry per need: keys known to exist, for needs of [`Fetch::Existence`].
     pub existing: Vec<Texts>,
-    /// Whether others were taken for absent on an assumption.
+    /// True when other values were assumed absent.
     pub assumed: bool,
 }
 
@@ -57,23 +63,23 @@ fn place(print: &u128) -> u64 {
 }
 
 impl Known {
-    /// Of no rows. `secret` is random and used once.
+    /// Starts with no rows. `secret` is random and used once.
     pub fn new(secret: [u8; 16]) -> Known {
         Known { secret, held: Held::All(HashTable::new()), values_max: EXACT_VALUES_MAX }
     }
 
-    /// Of rows that were there before. `secret` is random and used once.
+    /// Starts with rows that existed before. `secret` is random and used once.
     pub fn midway(secret: [u8; 16]) -> Known {
         Known { secret, held: Held::Some(HashTable::new()), values_max: MIDWAY_VALUES_MAX }
     }
 
-    /// The same, with room for fewer values.
+    /// Sets a smaller limit of values.
     pub fn with_room_for(self, values_max: usize) -> Known {
         Known { values_max, ..self }
     }
 
     fn print(&self, table: usize, column: usize, value: &str) -> u128 {
-        // Each column has a key of its own, as long as there are fewer than 256 of either.
+        // Each column has its own key, as long as there are fewer than 256 tables and fewer than 256 columns.
         let mut key = self.secret;
         key[0] ^= table as u8;
         key[1] ^= column as u8;
@@ -124,8 +130,8 @@ impl Known {
         }
     }
 
-    /// Notes what a batch writes, by the columns that `asked` ever looks up by (all needs of a projection name the same). Midway nothing is
-    /// gained by it.
+    /// Notes the writes of a batch, by the columns that `asked` looks up by. (All needs of a projection name the same
+    /// columns.) Midway this has no effect.
     pub fn note(&mut self, asked: &Needs, changes: &Changes) {
         if matches!(self.held, Held::Some(_)) {
             return;
@@ -133,7 +139,7 @@ impl Known {
         for RowsNeed { table, by, .. } in &asked.rows {
             let Some(TableChanges { inserts, updates, deletes }) = changes.tables.get(*table) else { continue };
             if *by == 0 {
-                // Of a key there is one row; another column's value may be left in other rows.
+                // A key has one row; the value of another column may remain in other rows.
                 deletes.iter().for_each(|row| self.remove(*table, 0, row.key()));
             }
             let written: [&mut dyn Iterator<Item = &Row>; 2] =
@@ -144,7 +150,7 @@ impl Known {
         }
     }
 
-    /// Notes what was found to exist by looking it up, an entry a need.
+    /// Notes values that a look-up found, one entry per need.
     pub fn found(&mut self, asked: &Needs, existing: &[Texts]) {
         if matches!(self.held, Held::Some(_)) {
             for (need, keys) in asked.rows.iter().zip(existing) {
@@ -153,7 +159,8 @@ impl Known {
         }
     }
 
-    /// Takes out of `needs` what need not be looked up; with `assume`, also what is absent by assumption.
+    /// Removes from `needs` all values that need not be looked up. With `assume`, it also removes values absent by
+    /// assumption.
     pub fn answer(&self, needs: &mut Needs, assume: bool) -> Answer {
         let mut assumed = false;
         let existing = needs.rows.iter_mut().map(|RowsNeed { table, by, fetch, values, fresh }| {
@@ -239,7 +246,7 @@ mod tests {
     fn beyond_that_what_was_written_is_always_looked_up_and_most_else_is_not() {
         let nothing = asked(0..0, Fetch::Existence);
         let mut known = Known::new([7; 16]).with_room_for(ROOM);
-        // Over the brink in the middle of a batch.
+        // The limit is passed in the middle of a batch.
         for batch in 0..4 {
             known.note(&nothing, &writes(batch * 600..(batch + 1) * 600, 0..0));
         }
@@ -268,7 +275,7 @@ mod tests {
             let looked_up = if assume { 30..40 } else { 20..40 };
             assert_eq!(needs.rows[0].values, looked_up.map(text).collect::<Texts>());
         }
-        // Nothing is assumed of what is known.
+        // Known values need no assumption.
         assert!(!known.answer(&mut asked(0..20), true).assumed);
         // Rows are read.
         known.answer(&mut rows, true);

@@ -1,10 +1,10 @@
 //! The rules of DecisionGraph, as pure functions: events in, rows and digests out.
 //!
-//! *Never here:* I/O, a clock, randomness, async, logging. Whatever a rule needs to know of the past is handed to it
-//! ([`Needs`] says what, [`Prior`] brings it), so that any batch can be replayed offline and give the same result.
+//! *Never here:* I/O, a clock, randomness, async, logging. The caller supplies all past state that a rule needs:
+//! [`Needs`] names it, [`Prior`] brings it. Any batch can therefore be replayed offline and give the same result.
 //!
-//! Where to look: [`event`] and [`canonical_json`] for what comes in; [`validation`], [`credential_guard`] and [`sequence`] for
-//! what is let in; [`catalogue`] for the projections; [`digest`] for what proves them.
+//! Contents: [`event`] and [`canonical_json`] for input; [`validation`], [`credential_guard`] and [`sequence`] for
+//! admission; [`catalogue`] for the projections; [`digest`] for the proofs.
 
 mod absence;
 pub mod canonical_json;

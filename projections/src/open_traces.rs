@@ -1,8 +1,9 @@
-//! What a reader who goes through a log keeps of it: the open traces, so that little of what lies behind a page is read a second time.
+//! The open traces that a reader of a log keeps. With them, little of the log before a page is read twice.
 //!
-//! *Guarantees.* An answer is what the log would have said at the page's start: of an open trace its latest number and its earlier events,
-//! of a trace that was surely never met ([`Absence`], from the log's origin on) that there are none. Everything else is left to be asked.
-//! What is kept belongs to one position: a page that starts elsewhere finds nothing kept. Memory is bounded, whatever the log holds.
+//! *Guarantees.* An answer is what the log would have said at the page's start. For an open trace these are its latest
+//! number and its earlier events. For a trace that was surely never met ([`Absence`], from the log's origin on) the
+//! answer is that it has none. Everything else is left to be asked. The kept state belongs to one position: a page that
+//! starts elsewhere finds nothing kept. Memory is bounded, whatever the log holds.
 
 use crate::absence::Absence;
 use crate::event::{EventType, LogEvent, LogSeq};
@@ -11,16 +12,16 @@ use std::collections::{BTreeSet, HashMap as Answers};
 use std::hash::BuildHasher as _;
 use std::sync::Arc;
 
-/// Open traces that are kept.
+/// Most open traces that are kept.
 const TRACES_MAX: usize = 20_000;
-/// Bytes of them: their ids, which are as long as their producer likes, and their events.
+/// Most bytes of the kept traces: their events and their ids, which are as long as their producer likes.
 const BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// See the module.
+/// The open traces of a reader; see the module.
 pub struct OpenTraces {
-    /// What is kept is the state behind this position.
+    /// Position of the kept state: everything up to here is included.
     at: LogSeq,
-    /// Every trace met since the log's origin; absent when the reader did not come from there.
+    /// Every trace met since the log's origin; absent when the reader did not start there.
     met: Option<Absence>,
     hasher: DefaultHashBuilder,
     open: HashMap<Arc<str>, Open>,
@@ -33,38 +34,40 @@ pub struct OpenTraces {
 
 struct Open {
     head: i64,
-    /// All its events of those types; absent when there were too many bytes, or when it was met in its midst.
+    /// All its events of the kept types. Absent when they had too many bytes, or when the trace was first met after its
+    /// start.
     events: Option<Vec<Arc<LogEvent>>>,
 }
 
-/// What lies behind the start of a page, of the traces in it.
+/// State of a page's traces before the page.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Behind {
-    /// The latest `trace_seq` of each trace for which it is known that it has begun.
+    /// Latest `trace_seq` of each trace that is known to have begun.
     pub heads: Answers<Arc<str>, i64>,
-    /// All earlier events, of the types that are kept, of some of those.
+    /// All earlier events of the kept types, for some of those traces.
     pub history: Answers<Arc<str>, Vec<Arc<LogEvent>>>,
-    /// Traces whose head is to be asked for.
+    /// Traces whose head must be asked for.
     pub ask_heads: BTreeSet<Arc<str>>,
-    /// Traces whose earlier events are to be asked for by whoever wants them. Of a trace that is neither here nor in `history` there are none.
+    /// Traces whose earlier events must be asked for by callers that want them. A trace neither here nor in `history`
+    /// has none.
     pub ask_history: BTreeSet<Arc<str>>,
 }
 
 impl Behind {
-    /// For a reader who keeps nothing: all is to be asked.
+    /// Creates the state for a reader that keeps nothing: everything must be asked.
     pub fn unknown(events: &[LogEvent]) -> Behind {
         let ask: BTreeSet<Arc<str>> = events.iter().map(|event| event.trace_id.clone()).collect();
         Behind { ask_heads: ask.clone(), ask_history: ask, ..Behind::default() }
     }
 
-    /// The answer to [`Behind::ask_heads`]. A trace that is not in it has no earlier events either.
+    /// Receives the answer to [`Behind::ask_heads`]. A trace that is not in it has no earlier events either.
     pub fn told(&mut self, heads: Answers<Arc<str>, i64>) {
         self.heads.extend(heads);
         let (asked, heads) = (&self.ask_heads, &self.heads);
         self.ask_history.retain(|trace| heads.contains_key(trace) || !asked.contains(trace));
     }
 
-    /// Traces that begin in the page, once the heads are told.
+    /// Returns the traces that begin in the page, once the heads are known.
     fn begin(&self) -> hashbrown::HashSet<&str> {
         let unmet = self.ask_heads.iter().filter(|trace| !self.heads.contains_key(*trace));
         unmet.map(|trace| &**trace).collect()
@@ -72,12 +75,12 @@ impl Behind {
 }
 
 impl OpenTraces {
-    /// For a reader at `at`, who wants earlier events of these types.
+    /// Creates the store for a reader at `at` that needs earlier events of these types.
     pub fn new(at: LogSeq, types: Vec<&'static str>) -> OpenTraces {
         OpenTraces::with_room_for(at, types, TRACES_MAX, BYTES_MAX)
     }
 
-    /// The same, with room for fewer traces and bytes.
+    /// Sets smaller limits of traces and bytes.
     fn with_room_for(at: LogSeq, types: Vec<&'static str>, traces_max: usize, bytes_max: usize) -> OpenTraces {
         OpenTraces {
             at,
@@ -91,7 +94,7 @@ impl OpenTraces {
         }
     }
 
-    /// What is known before the page of these events, which are the next ones behind `after`.
+    /// Returns the known state before the page of these events, which are the next ones after `after`.
     pub fn behind(&mut self, after: LogSeq, events: &[LogEvent]) -> Behind {
         if after != self.at {
             let types = std::mem::take(&mut self.types);
@@ -122,12 +125,12 @@ impl OpenTraces {
         behind
     }
 
-    /// Goes behind that page, of which `behind` is known, with what was [told](Behind::told).
+    /// Advances past that page. `behind` is its known state, with the answers from [`Behind::told`].
     pub fn note(&mut self, events: &[LogEvent], behind: &Behind) {
         let mut begin = behind.begin();
         for event in events {
             let trace = &event.trace_id;
-            // Of a trace that was met before and is not kept, earlier events are missing here.
+            // A trace that was met before and is not kept lacks its earlier events here.
             let mut whole = begin.remove(&**trace);
             if let Some(met) = &mut self.met {
                 let hash = self.hasher.hash_one(trace);
@@ -172,7 +175,7 @@ impl Open {
     }
 }
 
-/// About what it costs to keep.
+/// Estimates the bytes that an event costs to keep.
 fn size(event: &LogEvent) -> usize {
     size_of::<LogEvent>() + event.bytes()
 }
@@ -199,7 +202,7 @@ mod tests {
         }
     }
 
-    /// The latest number of a trace in a log, and its events of those types.
+    /// Reads the latest number of a trace in a log, and its events of those types.
     fn told(log: &[LogEvent], trace: &str) -> (Option<i64>, Vec<LogEvent>) {
         let of = || log.iter().filter(|event| &*event.trace_id == trace);
         let wanted = of().filter(|event| TYPES.contains(&&*event.event_type));
@@ -207,8 +210,9 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the log holds (numbers that repeat, events behind the end of their trace), wherever it is cut, wherever the reader
-        /// starts or starts again, and however little room there is: what is not left to be asked is what the log says.
+        /// The log may hold numbers that repeat and events behind the end of their trace. It may be cut anywhere, and
+        /// the reader may start or restart anywhere, with little room. Each answer that is not left to be asked is what
+        /// the log says.
         #[test]
         fn an_answer_is_what_the_log_says(
             log in prop::collection::vec((0u8..12, 0usize..4, 0i64..5), 1..120),
@@ -260,7 +264,7 @@ mod tests {
         assert!((9_000..=10_000).contains(&kept), "{kept}");
     }
 
-    /// Only what had begun before is asked for, and that once a page until it ends.
+    /// Only traces that began before are asked for, once per page until they end.
     #[test]
     fn a_reader_who_starts_midway_keeps_what_begins_later() {
         let mut open = OpenTraces::new(LogSeq(100), TYPES.to_vec());
@@ -295,7 +299,7 @@ mod tests {
             asked += behind.ask_heads.len() + behind.ask_history.len();
             open.note(&events, &behind);
         }
-        // A trace that was never met is taken for one that was about once in fifty.
+        // A trace that was never met is mistaken for a known trace about once in fifty.
         assert!(asked < 500 * 10 / 10, "{asked}");
         assert!(open.open.len() < 20, "{}", open.open.len());
     }

@@ -4,12 +4,12 @@ use crate::canonical_json::JsonError;
 use crate::json_reader::{is_canonical, parse};
 use sha2::{Digest, Sha256};
 
-/// `sha256:` and the 64 lower-case hex digits of the SHA-256 of `bytes`.
+/// Returns `sha256:` and the 64 lower-case hex digits of the SHA-256 of `bytes`.
 pub fn sha256_hex(bytes: &[u8]) -> String {
     tagged_hex(SHA256, &Sha256::digest(bytes))
 }
 
-/// Whether `stored` is [`sha256_hex`] of this text, without writing that down.
+/// True when `stored` is [`sha256_hex`] of this text, without writing that down.
 fn is_hash_of(stored: &str, text: &str) -> bool {
     let Some(digits) = stored.strip_prefix(SHA256) else { return false };
     let (pairs, rest) = digits.as_bytes().as_chunks::<2>();
@@ -20,7 +20,7 @@ fn is_hash_of(stored: &str, text: &str) -> bool {
 const SHA256: &str = "sha256:";
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
-/// `tag` followed by `bytes` in lower-case hex.
+/// Returns `tag` followed by `bytes` in lower-case hex.
 pub fn tagged_hex(tag: &str, bytes: &[u8]) -> String {
     let mut out = String::with_capacity(tag.len() + bytes.len() * 2);
     out.push_str(tag);
@@ -32,20 +32,21 @@ fn hex(byte: u8) -> [u8; 2] {
     [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]
 }
 
-/// What reading a stored payload against its hash showed.
+/// Result of a check of a stored payload against its hash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Checked {
-    /// It is what was hashed, and holds no float.
+    /// It matches its hash, and holds no float.
     Sound,
-    /// It is not what was hashed.
+    /// It does not match its hash.
     Differs,
-    /// It is what was hashed, but holds a float, here.
+    /// It matches its hash, but holds a float at this path.
     Float(String),
 }
 
 /// Checks that `stored_hash` is the hash of the payload in `text`, whatever spacing or key order `text` has.
 ///
-/// A text that is already canonical, as an append stores it, is hashed as it lies; any other is written in canonical form first.
+/// A text that is already canonical, as an append stores it, is hashed as it is. Any other text is first written in
+/// canonical form.
 pub fn check(text: &str, stored_hash: &str) -> Result<Checked, JsonError> {
     if is_canonical(text)? {
         return Ok(if is_hash_of(stored_hash, text) { Checked::Sound } else { Checked::Differs });

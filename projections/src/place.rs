@@ -1,6 +1,6 @@
-//! Where in a JSON value something is, as messages tell it: `payload.items[3].price`.
+//! Paths into a JSON value, as messages show them: `payload.items[3].price`.
 //!
-//! *Guarantees.* A path is short, and nothing is written on the way to a value: a key may be as long as its event, and
+//! *Guarantees.* A path is short, and nothing is written on the way to a value. A key may be as long as its event, and
 //! a list as wide.
 
 use crate::canonical_json::Json;
@@ -11,18 +11,19 @@ const KEY_CHARS_MAX: usize = 60;
 const PATH_CHARS_MAX: usize = 300;
 
 impl<'a> Json<'a> {
-    /// The path of the first float at any depth; a long one is cut.
+    /// Returns the path of the first float at any depth; a long path is cut.
     pub fn first_float(&self, root: &str) -> Option<String> {
         self.place(&|value| matches!(value, Json::Float(_))).map(|(place, _)| path(root, place))
     }
 
-    /// The first string *value* that `wanted` takes, and its path; a long one is cut.
+    /// Returns the first string *value* for which `wanted` is true, and its path; a long path is cut.
     pub fn string_path(&self, root: &str, wanted: &impl Fn(&str) -> bool) -> Option<(String, &str)> {
         let (place, found) = self.place(&|value| value.as_str().is_some_and(wanted))?;
         Some((path(root, place), found.as_str()?))
     }
 
-    /// The first value that is neither list nor object and that `wanted` takes, and the way to it, its last step first.
+    /// Finds the first value that is neither list nor object and for which `wanted` is true. Its path has the last step
+    /// first.
     fn place(&self, wanted: &impl Fn(&Json<'a>) -> bool) -> Found<'_, 'a> {
         match self {
             Json::Array(items) => {
@@ -36,7 +37,7 @@ impl<'a> Json<'a> {
     }
 }
 
-/// A way, its last step first, and the value at its end.
+/// A path, its last step first, and the value at its end.
 type Found<'j, 'a> = Option<(Vec<Step<'j>>, &'j Json<'a>)>;
 
 fn behind<'j, 'a>(step: Step<'j>, found: Found<'j, 'a>) -> Found<'j, 'a> {
@@ -51,7 +52,7 @@ enum Step<'j> {
     Member(&'j str),
 }
 
-/// The way as text.
+/// Writes the path as text.
 fn path(root: &str, place: Vec<Step<'_>>) -> String {
     let mut path = root.to_owned();
     for step in place.into_iter().rev() {
@@ -63,7 +64,7 @@ fn path(root: &str, place: Vec<Step<'_>>) -> String {
     cut(&path, PATH_CHARS_MAX)
 }
 
-/// The text, or its beginning.
+/// Returns the text, or its beginning.
 fn cut(text: &str, chars_max: usize) -> String {
     match text.char_indices().nth(chars_max) {
         Some((end, _)) => format!("{}…", &text[..end]),

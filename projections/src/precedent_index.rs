@@ -1,8 +1,8 @@
-//! `precedent_index`: which policy decisions and exceptions led to which outcome, for traces that are finished.
+//! `precedent_index`: the policy decisions and exceptions of each finished trace, with its outcome.
 //!
-//! `dg_policy_eval_index` has a row a policy evaluation at once; `dg_precedent_index` has the trace's rows when it
-//! finishes, out of its whole history. The history is the trace's own events in the log: those before the batch come
-//! with the prior state, those of the batch are at hand.
+//! `dg_policy_eval_index` gets one row per policy evaluation at once. `dg_precedent_index` gets a trace's rows when it
+//! finishes, from its whole history. The history is the trace's own events in the log. Earlier events come with the
+//! prior state; the batch's own events are at hand.
 
 use crate::category::Refusal;
 use crate::digest::reference::{Member, ReferenceForm, Section};
@@ -56,7 +56,7 @@ static TABLES: [Table; 2] = [
             column("primary_entity_system", ColumnType::OptionalText),
             column("primary_entity_id", ColumnType::OptionalText),
         ],
-        // Those of a trace lie together; ids of events are often made by chance.
+        // The rows of a trace lie together. Ids of events are often random.
         place: Place::Column(1),
         hashed: &[Hashed { column: 1, place: Some(KeyPart(0)) }, Hashed { column: 3, place: None }],
         naming: None,
@@ -137,9 +137,9 @@ impl Projection for PrecedentIndex {
     fn project(&self, events: &[LogEvent], needs: &Needs, prior: &Prior) -> Projected {
         let mut evaluations = Working::new(needs, prior, EVALUATIONS);
         let mut precedents = Working::new(needs, prior, PRECEDENTS);
-        // Earlier events of the batch, by trace, for the traces that finish in it.
+        // Earlier events of the batch, by trace, for the traces that finish in the batch.
         let mut batch: HashMap<&str, Vec<Recalled>> = HashMap::new();
-        // Keys of each trace's rows, as of now.
+        // Keys of each trace's rows, at this point of the batch.
         let mut keys: HashMap<&str, Vec<Arc<str>>> = HashMap::new();
         for row in prior.rows.iter().flatten() {
             keys.entry(row.0[TRACE_ID].as_str().unwrap_or_default()).or_default().push(row.shared_key());
@@ -183,10 +183,10 @@ impl Projection for PrecedentIndex {
     }
 }
 
-/// The row of a policy evaluation, or why it cannot be taken; `None` for any other event.
+/// The row of a policy evaluation, or its refusal; `None` for any other event.
 type Evaluated = Option<Result<Row, Refusal>>;
 
-/// Policy id and version; absent or empty is a schema violation here, in this projection only.
+/// Reads policy id and version. An absent or empty one is a schema violation here, in this projection only.
 fn policy_of(payload: &StoredPayload<'_>) -> Result<(Arc<str>, Arc<str>), Refusal> {
     let policy = payload.object("policy")?.ok_or_else(|| schema("`policy` of the stored payload is missing"))?;
     let filled = |key: &str| -> Result<Arc<str>, Refusal> {
@@ -211,8 +211,9 @@ fn evaluation(event: &LogEvent) -> Result<Row, Refusal> {
     ]))
 }
 
-/// The members that [`precedents_of`] wants of an event: of a trace's start type, system and id of its primary entity (nothing, when it
-/// has none), of an evaluation policy and version, of an exception its id behind them.
+/// Reads the members of an event that [`precedents_of`] needs. A trace's start gives type, system and id of its primary
+/// entity, or nothing when it has none. An evaluation gives policy and version; an exception also gives its id behind
+/// them.
 fn recall(event: &LogEvent) -> Result<Vec<Value>, Refusal> {
     let payload = StoredPayload::of(event)?;
     Ok(match event.known_type() {
@@ -243,7 +244,7 @@ fn recall(event: &LogEvent) -> Result<Vec<Value>, Refusal> {
     })
 }
 
-/// The rows of a trace that finishes, out of its history.
+/// Builds the rows of a trace that finishes, from its history.
 fn precedents_of<'e>(trace_id: &Arc<str>, history: impl Iterator<Item = &'e Recalled>) -> Result<Vec<Row>, Refusal> {
     let mut entity = [Value::Null, Value::Null, Value::Null];
     let mut sources = Vec::new();

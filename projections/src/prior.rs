@@ -1,5 +1,5 @@
-//! The prior state of a batch: what a projection asks for ([`Needs`]), what the caller brought ([`Prior`]), and the
-//! working copy that a fold changes ([`Working`]).
+//! The prior state of a batch: the projection's requests ([`Needs`]), the caller's answers ([`Prior`]), and the working
+//! copy that a fold changes ([`Working`]).
 
 use crate::category::Refusal;
 use crate::event::{LogEvent, LogSeq};
@@ -14,17 +14,17 @@ use std::sync::Arc;
 /// A set of texts, in no order.
 pub type Texts = HashSet<Arc<str>>;
 
-/// This text, one for whoever asks `texts` for it.
+/// Returns one shared copy of this text for all users of `texts`.
 pub fn shared(texts: &mut Texts, text: &str) -> Arc<str> {
     Arc::clone(texts.get_or_insert_with(text, |text| Arc::from(text)))
 }
 
-/// How much of a needed row is wanted.
+/// Amount of a needed row that is fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fetch {
-    /// Only whether it exists.
+    /// Only its existence.
     Existence,
-    /// All of it.
+    /// The whole row.
     Rows,
 }
 
@@ -33,47 +33,50 @@ pub enum Fetch {
 pub struct RowsNeed {
     /// Table index in [`crate::Projection::tables`].
     pub table: usize,
-    /// Column index looked up by: 0 (the canonical key) or one of [`Table::hashed`].
+    /// Column index for the look-up: 0 (the canonical key) or one of [`Table::hashed`].
     pub by: usize,
-    /// How much is wanted. [`Fetch::Existence`] goes with `by` 0 only.
+    /// Amount to fetch. [`Fetch::Existence`] requires `by` 0.
     pub fetch: Fetch,
-    /// The values looked for.
+    /// Values to look up.
     pub values: Texts,
-    /// Those of them that the batch brings into being, as far as one can tell from it: they are absent, unless an id was spelled twice.
-    /// Whoever takes them for absent must notice when one is not; here it is inserted, and nothing else depends on it.
+    /// Values that the batch itself creates, as far as the batch shows. They are absent, unless an id was spelled
+    /// twice. A caller that assumes them absent must notice when one is not. Here such a value is inserted, and nothing
+    /// else depends on it.
     pub fresh: Vec<Arc<str>>,
 }
 
 impl RowsNeed {
-    /// No values yet.
+    /// Creates a need without values.
     pub fn of(table: usize, by: usize, fetch: Fetch) -> RowsNeed {
         RowsNeed { table, by, fetch, values: Texts::new(), fresh: Vec::new() }
     }
 }
 
-/// What a batch must know before it can be projected. A pure function of its events.
+/// Prior state that a batch requires before it can be projected. A pure function of its events.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Needs {
-    /// Rows of the projection's own tables. At most one entry a (table, column).
+    /// Rows of the projection's own tables. At most one entry per (table, column).
     pub rows: Vec<RowsNeed>,
-    /// Traces of which the earlier events are wanted: those of [`crate::Projection::history_types`], from origin to just before the batch.
+    /// Traces whose earlier events are needed: events of [`crate::Projection::history_types`], from the origin to just
+    /// before the batch.
     pub history_of: BTreeSet<Arc<str>>,
-    /// What the projection read of the events on the way; it need not read it again.
+    /// Results of reading the events; the projection need not read them again.
     pub carried: Carried,
 }
 
-/// What [`crate::Projection::needs`] hands to [`crate::Projection::project`] of the same events, in a form of the projection's own. It
-/// saves work and decides nothing: without it `project` gives the same. All are equal.
+/// Data that [`crate::Projection::needs`] passes to [`crate::Projection::project`] of the same events. Its form is the
+/// projection's own. It saves work and decides nothing: without it `project` gives the same result. All values compare
+/// as equal.
 #[derive(Clone, Default)]
 pub struct Carried(Option<Arc<dyn Any + Send + Sync>>);
 
 impl Carried {
-    /// Something to carry: one `T` an event.
+    /// Carries one `T` per event.
     pub fn of<T: Send + Sync + 'static>(read: Vec<T>) -> Carried {
         Carried(Some(Arc::new(read)))
     }
 
-    /// What was carried for so many events, if it is of this kind.
+    /// Returns the carried values if they are of this type and of this number of events.
     pub fn get<T: 'static>(&self, events: usize) -> Option<&[T]> {
         self.0.as_ref()?.downcast_ref::<Vec<T>>().map(Vec::as_slice).filter(|read| read.len() == events)
     }
@@ -92,21 +95,22 @@ impl std::fmt::Debug for Carried {
     }
 }
 
-/// The part of an earlier event that a projection keeps. Small, however large the event is: a trace has as many as its producer likes.
+/// The part of an earlier event that a projection keeps. It is small, however large the event is: a trace has as many
+/// events as its producer likes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recalled {
     /// Position in the log.
     pub log_seq: LogSeq,
-    /// Unique in its tenant.
+    /// Id of the event, unique in its tenant.
     pub event_id: Arc<str>,
-    /// One of [`crate::Projection::history_types`].
+    /// Type of the event: one of [`crate::Projection::history_types`].
     pub event_type: Arc<str>,
-    /// The members that [`crate::Projection::recall`] read, or the reason why they cannot be read.
+    /// Members that [`crate::Projection::recall`] read, or the reason why they cannot be read.
     pub members: Result<Vec<Value>, Refusal>,
 }
 
 impl Recalled {
-    /// The part of this event that this projection keeps.
+    /// Reads the part of this event that this projection keeps.
     pub fn of(projection: &dyn Projection, event: &LogEvent) -> Recalled {
         Recalled {
             log_seq: event.log_seq,
@@ -116,7 +120,7 @@ impl Recalled {
         }
     }
 
-    /// About the bytes that it takes.
+    /// Estimates the bytes that it takes.
     pub fn bytes(&self) -> usize {
         let members = match &self.members {
             Ok(members) => members.iter().map(Value::bytes).sum(),
@@ -126,20 +130,20 @@ impl Recalled {
     }
 }
 
-/// The answers to a [`Needs`].
+/// Answers to a [`Needs`].
 #[derive(Debug, Clone, Default)]
 pub struct Prior {
-    /// Per entry of [`Needs::rows`], in the same order: canonical keys found ([`Fetch::Existence`]).
-    /// Rows found ([`Fetch::Rows`]) are in `rows`.
+    /// Canonical keys found ([`Fetch::Existence`]), per entry of [`Needs::rows`], in the same order. Rows found
+    /// ([`Fetch::Rows`]) are in `rows`.
     pub existing: Vec<Texts>,
-    /// Per entry of [`Needs::rows`], in the same order: the rows found.
+    /// Rows found, per entry of [`Needs::rows`], in the same order.
     pub rows: Vec<Vec<Row>>,
-    /// By trace id: what is kept of the wanted events, in `log_seq` order.
+    /// Kept parts of the needed events by trace id, in `log_seq` order.
     pub history: HashMap<Arc<str>, Vec<Recalled>>,
 }
 
 impl Prior {
-    /// The answer for a batch that needs nothing, or from origin: nothing exists yet.
+    /// Creates the answer for a batch that needs nothing, or that starts at the origin: nothing exists yet.
     pub fn empty(needs: &Needs) -> Prior {
         Prior {
             existing: vec![Texts::new(); needs.rows.len()],
@@ -148,8 +152,9 @@ impl Prior {
         }
     }
 
-    /// Makes this the prior state *behind* a batch that is on its way to the database, whether or not what was read shows it: where the
-    /// batch touched a row, the batch says what it is; where it did not, what was read is right before and after it.
+    /// Turns this into the prior state *behind* a batch that is on its way to the database. It does not matter if the
+    /// read already saw the batch. For a row that the batch touched, the batch is right. For any other row, the read is
+    /// right before and after the batch.
     pub fn overlay(&mut self, needs: &Needs, changes: &Changes) {
         for (index, need) in needs.rows.iter().enumerate() {
             let Some(TableChanges { inserts, updates, deletes }) = changes.tables.get(need.table) else { continue };
@@ -172,19 +177,19 @@ impl Prior {
 }
 
 enum Before {
-    /// The key was not there.
+    /// The key did not exist.
     Absent,
-    /// It was; this is its key.
+    /// The row existed; this is its key.
     Exists(Arc<str>),
-    /// This row was.
+    /// This row existed.
     Row(Row),
 }
 
 struct Slot {
     before: Before,
-    /// The row as the batch has left it; `None` before the batch touched it.
+    /// Row as the batch has left it; `None` before the batch touched it.
     now: Option<Row>,
-    /// Whether the batch took it out again.
+    /// True when the batch removed it again.
     gone: bool,
     touched: bool,
 }
@@ -219,7 +224,7 @@ pub struct Working {
 }
 
 impl Working {
-    /// The working copy of table `table`, out of what was asked for and what was found.
+    /// Creates the working copy of table `table` from the needs and their answers.
     pub fn new(needs: &Needs, prior: &Prior, table: usize) -> Working {
         let mut working = Working {
             slots: Vec::new(),
@@ -248,7 +253,7 @@ impl Working {
         }
     }
 
-    /// Where the slot of this key is, or the key's hash.
+    /// Returns the place of this key's slot, or else the key's hash.
     fn place(&self, key: &str) -> Result<usize, u64> {
         let hash = self.hasher.hash_one(key);
         self.places.find(hash, |place| self.slots[*place].key() == key).copied().ok_or(hash)
@@ -290,7 +295,7 @@ impl Working {
         }
     }
 
-    /// The row with this key, as of now.
+    /// Returns the row with this key, with the batch's changes so far.
     pub fn get(&self, key: &str) -> Option<&Row> {
         self.slots[self.place(key).ok()?].row()
     }
@@ -315,7 +320,7 @@ impl Working {
         }
     }
 
-    /// What changed.
+    /// Returns the changes.
     pub fn into_changes(self) -> TableChanges {
         let mut changes = TableChanges::default();
         let mut slots: Vec<Option<Slot>> = self.slots.into_iter().map(Some).collect();

@@ -1,4 +1,4 @@
-//! What a projection is: tables as data, and two pure functions over a batch of events.
+//! The contract of a projection: tables as data, and two pure functions over a batch of events.
 
 use crate::category::Refusal;
 use crate::digest::reference::ReferenceForm;
@@ -7,12 +7,12 @@ use crate::prior::{Needs, Prior};
 use crate::rows::{Changes, Table, Value};
 use crate::sequence::Poison;
 
-/// What projecting a batch gave.
+/// Result of projecting a batch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Projected {
     /// The changes of all events before `poison`, or of the whole batch.
     pub changes: Changes,
-    /// The first event that this projection cannot take. Events from it on had no effect.
+    /// The first event that this projection cannot apply. Events from it on had no effect.
     pub poison: Option<Poison>,
 }
 
@@ -21,30 +21,30 @@ pub struct Projected {
 /// *Invariants.* No I/O, no clock, no randomness. The result for a log does not depend on how it is cut into batches.
 /// The caller has run [`crate::sequence::check_page`] and offers only events before its poison.
 pub trait Projection: Send + Sync {
-    /// Its name: stable, in commands, metrics and the database.
+    /// Name of the projection: stable, in commands, metrics and the database.
     fn name(&self) -> &'static str;
 
-    /// Version of its rules. A change means that rows of an older version must be rebuilt.
+    /// Version of the projection's rules. A change means that rows of an older version must be rebuilt.
     fn version(&self) -> i32;
 
-    /// Its tables. The store and the migrations agree with this list.
+    /// Tables of the projection. The store and the migrations agree with this list.
     fn tables(&self) -> &'static [Table];
 
-    /// The shape of its reference digest.
+    /// Shape of the projection's reference digest.
     fn reference_form(&self) -> ReferenceForm;
 
-    /// Types of the earlier events that it may want of a trace ([`Needs::history_of`]); none by default.
+    /// Types of the earlier events that it may need of a trace ([`Needs::history_of`]); none by default.
     fn history_types(&self) -> &'static [&'static str] {
         &[]
     }
 
-    /// Reads the members that it wants of an earlier event of one of those types, in an order of its own. A reader keeps these and not
-    /// the event: the history of a trace has no bound, and neither has a payload.
+    /// Reads the members that it needs of an earlier event of one of those types, in its own order. A reader keeps
+    /// these and not the event: neither the history of a trace nor a payload has a bound.
     fn recall(&self, _event: &LogEvent) -> Result<Vec<Value>, Refusal> {
         Ok(Vec::new())
     }
 
-    /// What must be known before `project` can run on these events.
+    /// Lists the state that must be known before `project` can run on these events.
     fn needs(&self, events: &[LogEvent]) -> Needs;
 
     /// Folds the events over the prior state.

@@ -1,10 +1,10 @@
-//! Times as RFC 3339 writes them.
+//! Times in the form of RFC 3339.
 //!
-//! Guarantees: a time that is taken exists. The day is one of its month (leap years counted, in the proleptic Gregorian
-//! calendar), and second 60 stands only where a leap second can: at 23:59:60 UTC on the last day of a month.
+//! Guarantees: an accepted time exists. The day is one of its month (leap years counted, in the proleptic Gregorian
+//! calendar). Second 60 is allowed only for a possible leap second: at 23:59:60 UTC on the last day of a month.
 
-/// Whether `text` is `YYYY-MM-DDThh:mm:ss[.f…](Z|±hh:mm)` and names a time that exists. `t`, `z` and a space for the `T` are
-/// allowed.
+/// True when `text` is `YYYY-MM-DDThh:mm:ss[.f…](Z|±hh:mm)` and names a time that exists. `t`, `z` and a space for the
+/// `T` are allowed.
 pub fn is_time(text: &str) -> bool {
     let bytes = text.as_bytes();
     let number = |from: usize, len: usize| -> Option<i32> {
@@ -36,7 +36,7 @@ pub fn is_time(text: &str) -> bool {
         }
         _ => None,
     };
-    // Minutes since midnight UTC of the day that is written; below 0 it is the day before.
+    // Minutes since midnight UTC of the written day; below 0 it is the day before.
     offset.is_some_and(|offset| match hour * 60 + minute - offset {
         _ if second < 60 => true,
         LAST_MINUTE => day == days,

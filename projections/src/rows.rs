@@ -1,5 +1,6 @@
-//! Rows as data: what a projection's tables look like ([`Table`]), what is in them ([`Row`]), and what a batch changes
-//! ([`Changes`]). The store builds its statements from this, so that a new projection needs no SQL but its migration.
+//! Rows as data: the shape of a projection's tables ([`Table`]), their content ([`Row`]), and the changes of a batch
+//! ([`Changes`]). The store builds its statements from this. A new projection therefore needs no SQL except its
+//! migration.
 
 use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
@@ -18,61 +19,63 @@ pub enum ColumnType {
 /// A column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Column {
-    /// Its name, as in the database, in queries and in the reference's JSON.
+    /// Name, as in the database, in queries and in the reference's JSON.
     pub name: &'static str,
-    /// Its type.
+    /// Type of the column.
     pub kind: ColumnType,
 }
 
 /// A table of a projection. Its first column is its canonical key: text, unique in a generation.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Table {
-    /// Its name in the database.
+    /// Name of the table in the database.
     pub name: &'static str,
-    /// Its columns, the canonical key first.
+    /// Columns of the table, the canonical key first.
     pub columns: &'static [Column],
-    /// Where its rows lie: see [`Identity`].
+    /// Source of the rows' place: see [`Identity`].
     pub place: Place,
-    /// Columns that rows are looked up by: beside each stands `{name}_key`.
+    /// Columns for look-ups: beside each there is a column `{name}_key`.
     pub hashed: &'static [Hashed],
-    /// The table (by index) of the same projection whose rows those columns name, if they do. Its column `log_seq` says when such a
-    /// row came into being: a store may keep that beside the hash, so that what is written together lies together in an index.
+    /// Table (by index) of the same projection whose rows those columns name, if they do. Its column `log_seq` tells
+    /// when such a row was created. A store may keep that beside the hash, so that rows written together lie together
+    /// in an index.
     pub naming: Option<usize>,
 }
 
-/// A column that rows are looked up by.
+/// A column for look-ups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hashed {
-    /// Its index in [`Table::columns`].
+    /// Index of the column in [`Table::columns`].
     pub column: usize,
-    /// Of what part of the text its key has a place, if it has one.
+    /// Part of the text that gives the key its place, if the key has one.
     pub place: Option<KeyPart>,
 }
 
-/// What says where the rows of a table lie.
+/// Source of the place of a table's rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
     /// A part of the canonical key.
     Key(KeyPart),
-    /// A [hashed](Table::hashed) column, which has a place and never changes in a row. Such rows are not looked up by their canonical key.
+    /// A [hashed](Table::hashed) column that has a place and never changes in a row. Such rows are not looked up by
+    /// their canonical key.
     Column(usize),
 }
 
-/// The part of a key that says where the row lies: of what is between its `:`, from this one on, the first with a digit. What is before that
-/// says what kind of thing it is the id of, not which.
+/// The part of a key that gives the row its place. A key has parts between its `:`. This is the first part with a
+/// digit, from this index on. The parts before it name the kind of thing, not the thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyPart(pub usize);
 
 impl Table {
-    /// The index of the column with this name.
+    /// Returns the index of the column with this name.
     ///
     /// # Panics
-    /// When there is none: column names are constants of this crate.
+    /// If there is none: column names are constants of this crate.
     pub fn column(&self, name: &str) -> usize {
         self.columns.iter().position(|c| c.name == name).unwrap_or_else(|| panic!("{} has no column {name}", self.name))
     }
 
-    /// The identity of a row.
+    /// Computes the identity of a row.
     pub fn identity(&self, row: &Row) -> Identity {
         match self.place {
             Place::Key(part) => Identity::at(part.place(row.key()), row.key()),
@@ -83,10 +86,12 @@ impl Table {
         }
     }
 
-    /// What rows are looked up by that have this text in this column: the canonical key or a [hashed](Table::hashed) one.
+    /// Computes the identity for a look-up of rows with this text in this column. The column is the canonical key or a
+    /// [hashed](Table::hashed) one.
     ///
     /// # Panics
-    /// When it is the canonical key of a table whose rows lie by another column: what projections need is constant.
+    /// If it is the canonical key of a table with its rows placed by another column. The needs of projections are
+    /// constant.
     pub fn key_of(&self, column: usize, text: &str) -> Identity {
         match (self.hashed.iter().find(|hashed| hashed.column == column), self.place) {
             (Some(hashed), _) => hashed.key(text),
@@ -97,7 +102,7 @@ impl Table {
 }
 
 impl Hashed {
-    /// What stands beside this text.
+    /// Computes the key that is stored beside this text.
     pub fn key(&self, text: &str) -> Identity {
         self.place.map_or_else(|| RowKey::of(text).into(), |part| Identity::at(part.place(text), text))
     }
@@ -109,7 +114,8 @@ impl KeyPart {
         parts.find(|part| part.bytes().any(|byte| byte.is_ascii_digit())).unwrap_or_default()
     }
 
-    /// Where a key lies: the first bytes of the SHA-256 of the part's stem. (SHA-256, because a migration must compute it in the database.)
+    /// Computes the place of a key: the first bytes of the SHA-256 of the part's stem. (SHA-256, because a migration
+    /// must compute it in the database.)
     pub fn place(self, key: &str) -> [u8; PLACE_BYTES] {
         let (stem, length) = stem(self.of(key));
         let hash = Sha256::digest(&stem[..length]);
@@ -122,13 +128,15 @@ impl KeyPart {
 const HASH_BYTES: usize = 16;
 const PLACE_BYTES: usize = 4;
 
-/// Digits at the end of an id that count, and those of them that the next hundred ids share.
+/// Number of digits at the end of an id that count. The last `HUNDRED` of them are dropped: a hundred ids share the
+/// rest.
 const STEM_DIGITS: usize = 8;
 const HUNDRED: usize = 2;
 
-/// What ids have in common that were made one after the other, and its length: of a UUID the first eight characters (of version 7 that is the
-/// time, to about a minute), of all others the last eight digits but the last two. Who counts on meets the same stem again after a hundred
-/// million. An id that was made by chance has a stem of its own, one without a digit none.
+/// Computes the common part of ids that were made one after the other, and its length. For a UUID these are the first
+/// eight characters (in version 7, the time to about a minute). For all others these are the last eight digits except
+/// the last two. A counter meets the same stem again after a hundred million ids. A random id has its own stem; an id
+/// without a digit has none.
 fn stem(id: &str) -> ([u8; STEM_DIGITS], usize) {
     let (bytes, mut stem) = (id.as_bytes(), [0; STEM_DIGITS]);
     if bytes.len() == 36 && id.is_ascii() && [8, 13, 18, 23].iter().all(|at| bytes[*at] == b'-') {
@@ -141,12 +149,12 @@ fn stem(id: &str) -> ([u8; STEM_DIGITS], usize) {
     (stem, length)
 }
 
-/// What a row is found by: the [`RowKey`] of its canonical key, behind four bytes that its neighbours have too, its *place*. A hash alone
-/// spreads rows that are written together over the whole index, and each of them then costs pages that the processor's caches do not
-/// hold; see ADR 12. (A key of a [`Hashed`] column may have no place.)
+/// Identity of a row: four bytes that its neighbours share, its *place*, and the [`RowKey`] of its canonical key. A
+/// hash alone spreads rows that are written together over the whole index. Each of them then costs pages that the
+/// processor's caches do not hold; see ADR 12. (A key of a [`Hashed`] column may have no place.)
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Identity {
-    /// Behind an identity without a place: zeros.
+    /// Stored bytes; an identity without a place ends with zeros.
     bytes: [u8; Identity::PLACED_BYTES],
     placed: bool,
 }
@@ -161,12 +169,12 @@ impl Identity {
         Identity { bytes, placed: true }
     }
 
-    /// As stored: 20 bytes, without a place 16.
+    /// Returns the stored form: 20 bytes, or 16 without a place.
     pub fn as_bytes(&self) -> &[u8] {
         if self.placed { &self.bytes } else { &self.bytes[..HASH_BYTES] }
     }
 
-    /// As stored; `None` when it is neither 16 nor 20 bytes.
+    /// Reads the stored form; `None` when it has neither 16 nor 20 bytes.
     pub fn from_bytes(stored: &[u8]) -> Option<Identity> {
         let placed = stored.len() == Identity::PLACED_BYTES;
         if !placed && stored.len() != HASH_BYTES {
@@ -177,7 +185,7 @@ impl Identity {
         Some(Identity { bytes, placed })
     }
 
-    /// The place, if there is one.
+    /// Returns the place, if there is one.
     pub fn place(&self) -> Option<u32> {
         self.placed.then_some(u32::from_be_bytes(self.place_bytes()))
     }
@@ -187,7 +195,7 @@ impl Identity {
         [a, b, c, d]
     }
 
-    /// The hash behind it. Hashes are spread evenly over all numbers, and so are places.
+    /// Returns the hash behind the place. Hashes are spread evenly over all numbers, and so are places.
     pub fn hash(&self) -> u128 {
         let at = if self.placed { PLACE_BYTES } else { 0 };
         let mut hash = [0; HASH_BYTES];
@@ -201,14 +209,14 @@ impl Identity {
 pub enum Value {
     /// Null, in an optional column.
     Null,
-    /// Text; a copy of it shares it.
+    /// Text; a copy of the value shares it.
     Text(Arc<str>),
     /// An integer.
     Int(i64),
 }
 
 impl Value {
-    /// The text, if this is one.
+    /// Returns the text, if this is one.
     pub fn as_str(&self) -> Option<&str> {
         match self {
             Value::Text(text) => Some(text),
@@ -216,7 +224,7 @@ impl Value {
         }
     }
 
-    /// The integer, if this is one.
+    /// Returns the integer, if this is one.
     pub fn as_int(&self) -> Option<i64> {
         match self {
             Value::Int(int) => Some(*int),
@@ -224,7 +232,7 @@ impl Value {
         }
     }
 
-    /// About the bytes that it takes.
+    /// Estimates the bytes that it takes.
     pub fn bytes(&self) -> usize {
         self.as_str().map_or(8, str::len)
     }
@@ -266,22 +274,22 @@ impl From<i64> for Value {
     }
 }
 
-/// One row: a value a column, in the table's order.
+/// One row: one value per column, in the table's order.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Row(pub Vec<Value>);
 
 impl Row {
-    /// The canonical key: the first column's text.
+    /// Returns the canonical key: the first column's text.
     pub fn key(&self) -> &str {
         self.0.first().and_then(Value::as_str).unwrap_or_default()
     }
 
-    /// About the bytes that it takes: its texts, and eight for each other value.
+    /// Estimates the bytes that it takes: its texts, and eight for each other value.
     pub fn bytes(&self) -> usize {
         self.0.iter().map(Value::bytes).sum()
     }
 
-    /// The same, shared with the row.
+    /// Returns the canonical key, shared with the row.
     pub fn shared_key(&self) -> Arc<str> {
         match self.0.first() {
             Some(Value::Text(key)) => Arc::clone(key),
@@ -290,18 +298,18 @@ impl Row {
     }
 }
 
-/// The 128-bit hash of a text that rows are looked up by: the first 16 bytes of its BLAKE3 hash. Ids are unbounded, B-tree keys are
-/// not; the text stands beside it and is compared whenever a row is looked up.
+/// The 128-bit hash of a look-up text: the first 16 bytes of its BLAKE3 hash. Ids are unbounded; B-tree keys are not.
+/// The text is stored beside it and is compared at each look-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RowKey(pub [u8; 16]);
 
 impl RowKey {
-    /// The identity of this text.
+    /// Computes the key of this text.
     pub fn of(text: &str) -> RowKey {
         RowKey::first_bytes(&blake3::hash(text.as_bytes()))
     }
 
-    /// The identity of several texts; no two different lists have the same encoding.
+    /// Computes the key of several texts. No two different lists have the same encoding.
     pub fn of_parts(parts: &[&str]) -> RowKey {
         let mut hasher = blake3::Hasher::new();
         if let [one] = parts {
@@ -330,43 +338,43 @@ impl From<RowKey> for Identity {
     }
 }
 
-/// What a batch changes in one table. Each canonical key occurs at most once, over all three lists.
+/// Changes of a batch in one table. Each canonical key occurs at most once, over all three lists.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TableChanges {
     /// Rows whose key was absent.
     pub inserts: Vec<Row>,
-    /// Rows whose key was present: before, after.
+    /// Rows whose key was present: the row before and the row after.
     pub updates: Vec<(Row, Row)>,
-    /// Rows that go.
+    /// Rows that are deleted.
     pub deletes: Vec<Row>,
 }
 
 impl TableChanges {
-    /// Number of rows touched.
+    /// Counts the touched rows.
     pub fn len(&self) -> usize {
         self.inserts.len() + self.updates.len() + self.deletes.len()
     }
 
-    /// Whether nothing changes.
+    /// True when nothing changes.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-/// What a batch changes, a [`TableChanges`] for each of the projection's tables in their order.
+/// Changes of a batch, one [`TableChanges`] per table of the projection, in their order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// By table index. Shared: a copy, for whoever writes them on another thread, costs nothing.
+    /// Changes by table index. They are shared: a copy for another thread that writes them costs nothing.
     pub tables: Arc<Vec<TableChanges>>,
 }
 
 impl Changes {
-    /// Number of rows touched.
+    /// Counts the touched rows.
     pub fn len(&self) -> usize {
         self.tables.iter().map(TableChanges::len).sum()
     }
 
-    /// Whether nothing changes.
+    /// True when nothing changes.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -394,7 +402,7 @@ mod tests {
             (0, "urn:trace:4711:2", "47"),
             (0, uuid, "0190a5c8"),
             (1, &format!("trace:urn:uuid:{uuid}"), "0190a5c8"),
-            // As long as one, but none.
+            // As long as a UUID, but not one.
             (0, "0190a5c8-7e5b-7cc3-98c4-dc0c0c0739ü", "840007"),
             (0, "0190a5c8-7e5b-7cc3-98c4+dc0c0c07398f", "400073"),
             (1, "entity:account:e.389", "3"),

@@ -1,5 +1,5 @@
-//! What the log itself decides: whether an offered event is new, a legal repeat or refused ([`plan`]), and whether a
-//! stored one is whole and next in its trace ([`check_page`]).
+//! Decisions from the log itself. An offered event is new, a legal repeat or refused ([`plan`]). A stored event must be
+//! whole and next in its trace ([`check_page`]).
 
 use crate::category::{Category, Refusal};
 use crate::event::{Admitted, LogEvent, LogSeq};
@@ -7,20 +7,21 @@ use crate::payload_hash::{self, Checked};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-/// The last number of a trace: one less than 64 bits hold, so that the one behind it can be named. The schema knows it too.
+/// Last possible number of a trace. It is one less than the maximum of 64 bits, so that the next number can be named.
+/// The schema knows it too.
 pub const TRACE_SEQ_MAX: i64 = i64::MAX - 1;
 
-/// What the log says of a trace before a batch.
+/// State of a trace in the log before a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TraceState {
-    /// The `trace_seq` that comes next; none when [`TRACE_SEQ_MAX`] is stored.
+    /// Next `trace_seq`; none when [`TRACE_SEQ_MAX`] is stored.
     pub next_seq: Option<i64>,
-    /// Whether `TraceFinished` is stored.
+    /// True when `TraceFinished` is stored.
     pub finished: bool,
 }
 
 impl TraceState {
-    /// The state behind the event with this `trace_seq`.
+    /// Returns the state behind the event with this `trace_seq`.
     pub const fn behind(trace_seq: i64, finished: bool) -> TraceState {
         let next_seq = if trace_seq < TRACE_SEQ_MAX { Some(trace_seq + 1) } else { None };
         TraceState { next_seq, finished }
@@ -28,26 +29,26 @@ impl TraceState {
 }
 
 impl Default for TraceState {
-    /// No event yet.
+    /// Returns the state without any event.
     fn default() -> TraceState {
         TraceState { next_seq: Some(0), finished: false }
     }
 }
 
-/// What is stored under an idempotency key: where, and the fields a repeat must equal.
+/// A stored event under an idempotency key: its position, and the fields that a repeat must equal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredIdentity {
     /// Position of the stored event.
     pub log_seq: LogSeq,
-    /// Its id.
+    /// Id of the event.
     pub event_id: String,
-    /// See [`identity`].
+    /// Text of [`identity`].
     pub identity: String,
 }
 
-/// The fields that a repeat under the same idempotency key must equal, as one unambiguous text: payload hash, trace id,
-/// event type, source, actor, correlation, causation, schema version, tags.
-/// (`trace_seq`, `event_id` and `occurred_at` do not take part.)
+/// Writes the fields that a repeat under the same idempotency key must equal, as one unambiguous text. They are payload
+/// hash, trace id, event type, source, actor, correlation, causation, schema version and tags. (`trace_seq`, `event_id`
+/// and `occurred_at` do not take part.)
 pub fn identity(envelope: &crate::event::Envelope, payload_hash: &str) -> String {
     use crate::canonical_json::write_payload_string;
     let mut out = String::with_capacity(256);
@@ -74,23 +75,23 @@ pub fn identity(envelope: &crate::event::Envelope, payload_hash: &str) -> String
     out
 }
 
-/// All that a batch append needs to know of the log.
+/// State of the log that a batch append needs.
 #[derive(Debug, Clone, Default)]
 pub struct AppendPrior {
-    /// By (producer id, idempotency key), for those of the batch that are stored.
+    /// Stored events under idempotency keys of the batch, by (producer id, idempotency key).
     pub by_idempotency: HashMap<(String, String), StoredIdentity>,
-    /// By trace id, for those of the batch that exist.
+    /// States of the batch's existing traces, by trace id.
     pub traces: HashMap<String, TraceState>,
-    /// Those event ids of the batch that are taken.
+    /// Event ids of the batch that are taken.
     pub event_ids: HashSet<String>,
 }
 
-/// What to do with one offered event.
+/// Decision about one offered event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Planned {
     /// Store it.
     Store,
-    /// It is stored already, here.
+    /// It is already stored here.
     Repeat {
         /// Position of the stored event.
         log_seq: LogSeq,
@@ -103,7 +104,7 @@ pub enum Planned {
     Refuse(Refusal),
 }
 
-/// Decides a batch in order; an accepted event counts for those behind it, a refused one is left out.
+/// Decides a batch in order. An accepted event counts for the events behind it; a refused event is left out.
 pub fn plan(prior: &AppendPrior, events: &[Admitted]) -> Vec<Planned> {
     let mut traces = prior.traces.clone();
     let mut taken: HashMap<(&str, &str), usize> = HashMap::new();
@@ -154,7 +155,7 @@ fn next_of_trace(
     ids: &HashSet<&str>,
 ) -> Result<(), Refusal> {
     let sequence = |message: String| Err(Refusal::new(Category::EventSequenceInvalid, message));
-    // A finished trace whose next number is offered is `conflict`; any other number is out of sequence first.
+    // The next number of a finished trace is `conflict`. Any other number is first of all out of sequence.
     let Some(next_seq) = state.next_seq else {
         return sequence(format!("this trace has its last possible event, {TRACE_SEQ_MAX}; start a new trace"));
     };
@@ -173,23 +174,23 @@ fn next_of_trace(
     Ok(())
 }
 
-/// A stored event that cannot be projected, and why.
+/// A stored event that cannot be projected, and the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Poison {
     /// Index in the page.
     pub index: usize,
-    /// Why.
+    /// Reason of the refusal.
     pub refusal: Refusal,
 }
 
-/// A checked page as it is projected: skipped events apart.
+/// A checked page, ready for projection, with its skipped events taken out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sifted {
-    /// What is projected, up to the poison and behind it.
+    /// Events to project, up to the poison and behind it.
     pub events: Vec<LogEvent>,
-    /// Positions that are passed without effect, in order.
+    /// Skipped positions, in order; they have no effect.
     pub skipped: Vec<LogSeq>,
-    /// The first event that fails, by its index in `events`.
+    /// First event that fails, by its index in `events`.
     pub poison: Option<Poison>,
 }
 
@@ -210,11 +211,11 @@ pub fn sift(events: Vec<LogEvent>, heads: &HashMap<Arc<str>, i64>, skips: &BTree
     }
 }
 
-/// The replay check: each event's payload hash, and that it is the next of its trace.
+/// Checks each event of a replay: its payload hash, and that it is the next of its trace.
 ///
-/// `heads` gives the latest `trace_seq` of each trace of the page before the page (absent: no event yet).
-/// Returns the first event that fails; everything before it is sound. An event of `skips` is not checked, whatever is wrong with it,
-/// and counts as its trace's predecessor: the next event of its trace is numbered behind it.
+/// `heads` gives the latest `trace_seq` of each of the page's traces before the page (absent: no event yet). Returns
+/// the first event that fails; everything before it is sound. An event of `skips` is not checked, whatever is wrong
+/// with it. It counts as its trace's predecessor: the next event of its trace is numbered behind it.
 pub fn check_page(events: &[LogEvent], heads: &HashMap<Arc<str>, i64>, skips: &BTreeSet<LogSeq>) -> Option<Poison> {
     let mut next: hashbrown::HashMap<&str, Option<i64>> = hashbrown::HashMap::new();
     for (index, event) in events.iter().enumerate() {

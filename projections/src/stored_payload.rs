@@ -1,12 +1,12 @@
-//! Reading a stored payload: more lenient than an append, because replay checks no shapes. A member may be absent
-//! (or null); a text that is something else is a `schema_violation`.
+//! Reading a stored payload. It is more lenient than an append, because replay checks no shapes. A member may be absent
+//! (or null). A text member of any other type is a `schema_violation`.
 
 use crate::canonical_json::Json;
 use crate::category::{Category, Refusal};
 use crate::event::LogEvent;
 use crate::json_reader::outline;
 
-/// What the rules read of a payload: its members, and those of an object among them.
+/// Levels of a payload that the rules read: its members, and the members of an object among them.
 const LEVELS: usize = 2;
 
 /// The payload of a stored event.
@@ -15,7 +15,7 @@ pub struct StoredPayload<'e> {
 }
 
 impl<'e> StoredPayload<'e> {
-    /// Reads it.
+    /// Reads the payload of this event.
     pub fn of(event: &'e LogEvent) -> Result<StoredPayload<'e>, Refusal> {
         match outline(&event.payload, LEVELS) {
             Ok(value) => Ok(StoredPayload { value }),
@@ -23,12 +23,12 @@ impl<'e> StoredPayload<'e> {
         }
     }
 
-    /// A text member; absent and null are `None`.
+    /// Returns a text member; absent and null are `None`.
     pub fn text(&self, key: &str) -> Result<Option<&str>, Refusal> {
         text_of(&self.value, "", key)
     }
 
-    /// An object member; absent and null are `None`.
+    /// Returns an object member; absent and null are `None`.
     pub fn object(&self, key: &'static str) -> Result<Option<Object<'_, 'e>>, Refusal> {
         match self.value.get(key) {
             None | Some(Json::Null) => Ok(None),
@@ -45,7 +45,7 @@ pub struct Object<'p, 'e> {
 }
 
 impl<'p> Object<'p, '_> {
-    /// A text member; absent and null are `None`.
+    /// Returns a text member; absent and null are `None`.
     pub fn text(&self, key: &str) -> Result<Option<&'p str>, Refusal> {
         text_of(self.value, self.name, key)
     }
@@ -62,7 +62,7 @@ fn text_of<'p>(object: &'p Json<'_>, name: &str, key: &str) -> Result<Option<&'p
     }
 }
 
-/// A `schema_violation`.
+/// Creates a `schema_violation`.
 pub fn schema(message: impl Into<String>) -> Refusal {
     Refusal::new(Category::SchemaViolation, message)
 }

@@ -1,5 +1,5 @@
-//! `trace_summary`: one row a trace. Only `TraceStarted` and `TraceFinished` touch it, so a finished trace counts two
-//! events: that is the reference's rule.
+//! `trace_summary`: one row per trace. Only `TraceStarted` and `TraceFinished` touch it. A finished trace therefore
+//! counts two events: that is the reference's rule.
 
 use crate::category::Refusal;
 use crate::digest::reference::{Member, ReferenceForm, Section};

@@ -1,5 +1,6 @@
 //! Every append check that needs no database, in the reference's order: idempotency key, JSON-safe payload, payload
-//! shape, credential guard, hash. What needs the log (idempotency, sequence, finished) is in [`crate::sequence`].
+//! shape, credential guard, hash. Checks that need the log (idempotency, sequence, finished) are in
+//! [`crate::sequence`].
 
 use crate::canonical_json::Json;
 use crate::category::{Category, Refusal};
@@ -13,7 +14,7 @@ pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 200;
 
 const ACTOR_TYPES: &[&str] = &["agent", "person", "role", "system"];
 
-/// Checks a draft under the guard that is the default, and fixes its canonical payload and hash.
+/// Checks a draft under the default guard, and fixes its canonical payload and hash.
 ///
 /// # Errors
 /// As [`admit_under`].
@@ -54,7 +55,8 @@ pub fn admit_under(guard: CredentialGuard, draft: Draft<'_>) -> Result<Admitted,
     Ok(Admitted { envelope, payload, payload_hash })
 }
 
-/// The envelope's ids have a length; so has its time, whose fraction of a second may have any number of digits.
+/// Checks the length of the envelope's ids and of its time. The time's fraction of a second may have any number of
+/// digits.
 fn check_ids(envelope: &Envelope) -> Result<(), Refusal> {
     let fields = [
         ("event_id", Some(&envelope.event_id)),
@@ -128,15 +130,15 @@ fn check_credentials(guard: CredentialGuard, envelope: &Envelope, payload: &Json
 
 /// One required payload field.
 enum Rule {
-    /// A string with at least one character and at most so many bytes.
+    /// A string with at least one character and at most this many bytes.
     Text(&'static str, usize),
-    /// An id: such a string of at most [`ID_BYTES_MAX`] bytes.
+    /// An id: a string with at least one character and at most [`ID_BYTES_MAX`] bytes.
     Id(&'static str),
-    /// A string out of a fixed set (accepted deviation 3).
+    /// A string out of a fixed set (deviation 3 of `docs/DEVIATIONS.md`).
     Word(&'static str, &'static [&'static str]),
     /// A list.
     List(&'static str),
-    /// An object with required ids of its own.
+    /// An object with its own required ids.
     Object(&'static str, &'static [&'static str]),
     /// An object that names an actor.
     Actor(&'static str),

@@ -1,5 +1,5 @@
-//! Promise: the rows and digests of a log do not depend on how it is cut into batches, and are those of a plain fold of the
-//! reference semantics that shares no code with the projections.
+//! Promise: the rows and digests of a log do not depend on its batches. They equal a plain fold of the reference
+//! semantics that shares no code with the projections.
 
 mod logs;
 mod oracle;
@@ -52,7 +52,7 @@ impl Memory {
         prior
     }
 
-    /// Applies a batch; the index of the poison event, if there is one.
+    /// Applies a batch and returns the index of the poison event, if there is one.
     fn apply(&mut self, batch: &[LogEvent], log: &[LogEvent]) -> Option<usize> {
         let needs = self.projection.needs(batch);
         let projected = self.projection.project(batch, &needs, &self.prior(&needs, log));
@@ -75,7 +75,8 @@ impl Memory {
         projected.poison.map(|poison| poison.index)
     }
 
-    /// Reads a batch as the engine does: checked behind what is before it, skipped events taken out, the cursor moved past them.
+    /// Reads a batch as the engine does. It is checked behind the events before it, skipped events are removed, and the
+    /// cursor moves past them.
     fn pass(&mut self, batch: &[LogEvent], log: &[LogEvent]) -> Option<LogSeq> {
         let before = log.iter().filter(|event| event.log_seq <= self.cursor);
         let heads = before.map(|event| (event.trace_id.clone(), event.trace_seq)).collect();
@@ -107,7 +108,7 @@ impl Memory {
     }
 }
 
-/// The rows of a prior state, comparable: each as often as it was found.
+/// Returns the keys and rows of a prior state in comparable form, each as often as it was found.
 fn found(prior: &Prior) -> (Vec<BTreeSet<String>>, Vec<Vec<Row>>) {
     let keys = prior.existing.iter().map(|keys| keys.iter().map(|key| key.to_string()).collect());
     let mut rows = prior.rows.clone();
@@ -118,8 +119,8 @@ fn found(prior: &Prior) -> (Vec<BTreeSet<String>>, Vec<Vec<Row>>) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
-    /// What is read while a batch is being committed, before or after it lands, is the state behind it once the batch is laid over; and a
-    /// look-up that is not made, because the answer is known, would have found just that.
+    /// A state may be read while a batch commits, before or after the commit. With the batch laid over, it is the state
+    /// behind it. A look-up that is left out, because the answer is known, would have found the same.
     #[test]
     fn a_prior_state_read_beside_a_commit_is_the_one_behind_it(log in log(), cuts in prop::collection::vec(any::<bool>(), 60), room in 1usize..100) {
         let batches = batches(&log, &cuts);
@@ -151,8 +152,8 @@ proptest! {
         }
     }
 
-    /// Whoever comes to a log midway, and takes for absent what a batch brings into being, gets what a look-up of everything gives; or it
-    /// inserts a key that is there. Also where the batch before is still being committed.
+    /// A reader may start midway and assume the values that a batch creates absent. It gets the same state as a look-up
+    /// of everything, or it inserts a key that exists. This holds also while the batch before is still being committed.
     #[test]
     fn a_wrong_assumption_meets_the_row_that_is_there(log in log(), cuts in prop::collection::vec(any::<bool>(), 60), room in 1usize..100) {
         let batches = batches(&log, &cuts);
@@ -217,7 +218,8 @@ proptest! {
     fn a_poison_event_stops_at_the_same_place_in_any_split(log in log(), cuts in prop::collection::vec(any::<bool>(), 60), at in 0usize..60, how in 0usize..4) {
         prop_assume!(at < log.len());
         let mut log = log;
-        // What no projection takes is found by the page check; what one does not take, by that projection.
+        // An event that no projection can apply is found by the page check. An event that one projection cannot apply
+        // is found by that projection.
         let poisoned = match how {
             0 => { log[at].payload = format!("{} ", log[at].payload).into(); log[at].payload_hash = sha256_hex(b"other").into(); None }
             1 => { log[at].trace_seq += 1; None }
@@ -252,8 +254,8 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
-    /// Skipped events, spoiled in every way: whatever the split, the rows are those of a fold of the log without them, and the trace
-    /// goes on behind them.
+    /// Skipped events are spoiled in every way. Whatever the split, the rows equal a fold of the log without them, and
+    /// the trace goes on behind them.
     #[test]
     fn any_split_with_skips_gives_the_rows_of_a_log_without_them(log in log(), cuts in prop::collection::vec(any::<bool>(), 60), spoiled in prop::collection::vec(0usize..5, 60)) {
         let mut log = log;
@@ -283,7 +285,8 @@ proptest! {
         }
     }
 
-    /// One of the spoiled events is not skipped: every split stops right before it, with everything skipped before it passed.
+    /// One of the spoiled events is not skipped. Every split stops right before it, with all skipped events before it
+    /// passed.
     #[test]
     fn any_split_with_skips_stops_at_the_same_poison(log in log(), cuts in prop::collection::vec(any::<bool>(), 60), spoiled in prop::collection::vec(0usize..4, 60), at in 0usize..60) {
         prop_assume!(at < log.len());

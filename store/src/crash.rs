@@ -1,9 +1,9 @@
 //! Named points at which a test kills the process, to prove that a crash there loses nothing.
 //!
-//! In debug builds only: `DECISIONGRAPH_CRASH_AT=name` or `name:n` (the n-th visit, from 1) makes the process kill itself with
-//! SIGKILL: no destructors, no rollback, no flush. `DECISIONGRAPH_STOP_AT`, written alike, makes it stop itself with SIGSTOP there: what
-//! a machine does that hangs with a transaction open, until somebody sends SIGCONT. Several points are separated by commas. A release
-//! build has no such points.
+//! In debug builds only: `DECISIONGRAPH_CRASH_AT=name` or `name:n` (the n-th visit, from 1) makes the process kill
+//! itself with SIGKILL. There are no destructors, no rollback, no flush. `DECISIONGRAPH_STOP_AT` has the same form and
+//! makes the process stop itself with SIGSTOP. It then acts like a machine that hangs with a transaction open, until a
+//! SIGCONT arrives. Several points are separated by commas. A release build has no such points.
 
 /// Every point, for tests that visit them all.
 pub const POINTS: &[&str] = &[
@@ -31,7 +31,7 @@ pub const POINTS: &[&str] = &[
     "sweep.after_commit",
 ];
 
-/// Dies or stops here if the environment says so.
+/// Kills or stops the process here if the environment says so.
 #[cfg(debug_assertions)]
 pub fn point(name: &str) {
     use rustix::process::{Signal, kill_process};
@@ -67,8 +67,9 @@ pub fn point(name: &str) {
     }
 }
 
-/// Its number, where the system shows one, else the process's. A signal to it meets the whole process, and this thread first: it does not
-/// return from the point, while a signal to the process is taken by any thread, and this one may go on until that has its turn.
+/// Returns the number of this thread where the system shows one, else the process's number. A signal to this number
+/// meets the whole process, and this thread first: the thread does not return from the point. A signal to the process
+/// can be taken by any thread, and this thread might go on until then.
 #[cfg(debug_assertions)]
 fn this_thread() -> rustix::process::Pid {
     let shown = std::fs::read_link("/proc/thread-self").ok();
@@ -76,6 +77,6 @@ fn this_thread() -> rustix::process::Pid {
     number.and_then(rustix::process::Pid::from_raw).unwrap_or_else(rustix::process::getpid)
 }
 
-/// Nothing, in release builds.
+/// Does nothing in release builds.
 #[cfg(not(debug_assertions))]
 pub fn point(_name: &str) {}

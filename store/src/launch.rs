@@ -1,8 +1,8 @@
 //! Programs that a test or a benchmark starts, and signals to them.
 //!
-//! *Guarantees.* A program sees nothing of the environment of whoever runs the tests but the way to programs, libraries and temporary
-//! files: no `DECISIONGRAPH_*`, no `PG*`, no `DATABASE_URL`, no home, no language. So no test reaches a database that it did not make.
-//! `clippy.toml` forbids every other way to start one.
+//! *Guarantees.* A program sees almost nothing of the tester's environment: only the paths to programs, libraries and
+//! temporary files. It sees no `DECISIONGRAPH_*`, no `PG*`, no `DATABASE_URL`, no home, no language. So no test reaches
+//! a database that it did not make. `clippy.toml` forbids every other way to start a program.
 //!
 //! *Never:* calls another program to send a signal.
 
@@ -11,10 +11,10 @@ use std::ffi::OsStr;
 use std::io::{Error, ErrorKind, Result};
 use std::process::Command;
 
-/// All that a program is told of this process's environment.
+/// Variables of this process's environment that a program receives.
 const KEPT: &[&str] = &["PATH", "LD_LIBRARY_PATH", "TMPDIR"];
 
-/// A command with that environment. What a test wants its program to see besides, it sets itself.
+/// Creates a command with that environment. A test sets any further variables itself.
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
 pub fn program(path: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(path);
@@ -64,7 +64,7 @@ mod tests {
         "XDG_DATA_HOME",
     ];
 
-    /// The test below in a process of its own; nothing by itself.
+    /// The test below, in its own process; it has no effect alone.
     #[test]
     #[ignore = "a part of the test below"]
     fn shown() {

@@ -1,25 +1,25 @@
-//! A process, named exactly: the boot of its machine, its namespaces of process numbers and of time, its number, and
-//! its start.
+//! The exact name of a process: the boot of its machine, its namespaces (process numbers and time), its number, its
+//! start.
 //!
-//! *Guarantees.* [`is_gone`] is true only of a process that this machine would have to know, since the same boot and in
-//! the same namespaces, and does not. Of every other one it says nothing: that one may live on another machine or in
-//! another container.
+//! *Guarantees.* [`is_gone`] is true only when this machine would have to know the process and does not. The process
+//! then has the same boot and the same namespaces. For every other process the answer is false: it may live on another
+//! machine or in another container.
 
 use std::sync::OnceLock;
 
-/// The name of this process; none where the system does not tell enough.
+/// Returns the name of this process; none when the system does not tell enough.
 pub fn this() -> Option<&'static str> {
     static THIS: OnceLock<Option<String>> = OnceLock::new();
     THIS.get_or_init(name).as_deref()
 }
 
-/// Whether the process of this name is known to have ended.
+/// True when the process of this name is known to have ended.
 pub fn is_gone(name: &str) -> bool {
     let (Some((here, ..)), Some((place, number, start))) = (this().and_then(parts), parts(name)) else { return false };
     here == place && gone(number, start)
 }
 
-/// Where a process is, its number, and its start.
+/// Splits a name into the place of the process, its number, and its start.
 fn parts(name: &str) -> Option<(&str, i32, u64)> {
     let (rest, start) = name.rsplit_once('/')?;
     let (place, number) = rest.rsplit_once('/')?;
@@ -32,7 +32,7 @@ fn name() -> Option<String> {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let namespace = |kind: &str| Some(std::fs::read_link(format!("/proc/self/ns/{kind}")).ok()?.to_str()?.to_owned());
     let stat = Stat::of("self")?;
-    // Else this /proc is of another namespace, and speaks of other processes.
+    // Otherwise this /proc belongs to another namespace, and describes other processes.
     if stat.number != i32::try_from(std::process::id()).ok()? {
         return None;
     }
@@ -47,17 +47,17 @@ fn gone(number: i32, start: u64) -> bool {
     if test_kill_process(pid) == Err(Errno::SRCH) {
         return true;
     }
-    // One that may not be looked at lives, as far as is known here.
+    // A process that may not be inspected counts as alive.
     Stat::of(&number.to_string()).is_some_and(|stat| stat.start != start || stat.ended)
 }
 
-/// What the kernel says of a process.
+/// State of a process, as the kernel reports it.
 #[cfg(target_os = "linux")]
 struct Stat {
     number: i32,
-    /// Clock ticks since the boot.
+    /// Start in clock ticks since the boot.
     start: u64,
-    /// It has ended, and nobody has asked how.
+    /// True when it has ended, and its parent has not yet read its exit status.
     ended: bool,
 }
 

@@ -1,22 +1,23 @@
-//! Since when there are the rows that a column names: what a store keeps beside the hash of such a column, so that what is written
-//! together lies together in the indexes by which rows are found (ADR 12).
+//! Creation positions of the rows that a column names. A store keeps them beside the hash of such a column. Rows
+//! written together then lie together in the look-up indexes (ADR 12).
 //!
-//! The position is that of the named row when one batch wrote both, else 0, which says nothing. So the same row may have one or the
-//! other, as the log was cut: it is in no digest, and whoever looks rows up by what they name asks for both.
+//! The position is that of the named row when one batch wrote both, else 0, which means nothing. The same row may
+//! therefore have one or the other, depending on the batches. The position is in no digest, and a look-up by named rows
+//! asks for both.
 
 use decisiongraph_projections::{Changes, Hashed, Row, Table};
 use std::collections::HashMap;
 
-/// The columns of a table that name rows of another: beside each stands `{name}_since`.
+/// Returns the columns of a table that name rows of another table: beside each there is a column `{name}_since`.
 pub(crate) fn naming(table: &Table) -> &'static [Hashed] {
     if table.naming.is_some() { table.hashed } else { &[] }
 }
 
-/// When rows came into being, by key: those that a batch inserts.
+/// Creation positions of rows, by key: the rows that a batch inserts.
 pub(crate) struct Since<'a>(HashMap<&'a str, i64>);
 
 impl<'a> Since<'a> {
-    /// Of the rows that this table's rows may name, as far as the batch itself inserts them.
+    /// Collects the rows that this table's rows may name, as far as the batch itself inserts them.
     pub fn of(tables: &[Table], table: &Table, changes: &'a Changes) -> Since<'a> {
         let named = table.naming.and_then(|named| tables.get(named).zip(changes.tables.get(named)));
         let begun = named.into_iter().flat_map(|(named, changes)| {
@@ -26,7 +27,7 @@ impl<'a> Since<'a> {
         Since(begun.collect())
     }
 
-    /// What stands beside this column of a row.
+    /// Returns the position beside this column of a row.
     pub fn beside(&self, row: &Row, column: usize) -> i64 {
         row.0[column].as_str().and_then(|key| self.0.get(key)).copied().unwrap_or_default()
     }

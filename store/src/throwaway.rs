@@ -1,11 +1,11 @@
 //! A real PostgreSQL server that lives as long as the process that started it: for tests, parity runs and benchmarks.
 //!
-//! *Guarantees.* The server listens on a private Unix socket and a free port of 127.0.0.1 only, runs as a non-root user,
-//! commits durably (`fsync` on), and is stopped and removed when [`Server`] is dropped or this process ends in any way,
-//! `SIGKILL` included: a watcher process waits for the end of a pipe that only this process holds open.
+//! *Guarantees.* The server listens on a private Unix socket and a free port of 127.0.0.1 only. It runs as a non-root
+//! user and commits durably (`fsync` on). It is stopped and removed when [`Server`] is dropped or this process ends in
+//! any way, `SIGKILL` included. A watcher process waits for the end of a pipe that only this process holds open.
 //!
-//! *Never:* touches a server that it did not start, but to make and drop databases of its own on the one that
-//! `DECISIONGRAPH_TEST_POSTGRES` names.
+//! *Never:* touches a server that it did not start. The exception is the server that `DECISIONGRAPH_TEST_POSTGRES`
+//! names, where it makes and drops its own databases.
 
 mod standby;
 
@@ -20,28 +20,28 @@ use std::time::{Duration, Instant};
 use tokio::sync::OnceCell;
 use tokio_postgres::SimpleQueryMessage;
 
-/// URL of an administrator's database on a running server, to be used instead of starting one.
+/// Variable with the URL of an administrator's database on a running server, to be used instead of starting one.
 pub const SERVER_VARIABLE: &str = "DECISIONGRAPH_TEST_POSTGRES";
-/// Folder with the programs of the server to start, instead of the first one that is found.
+/// Variable with the folder of the programs of the server to start, instead of the first folder that is found.
 pub const PROGRAMS_VARIABLE: &str = "DECISIONGRAPH_TEST_POSTGRES_BIN";
-/// The programs.
+/// Programs that a folder must have.
 const PROGRAMS: [&str; 3] = ["initdb", "pg_ctl", "postgres"];
 /// A role of a started server that must give [`PASSWORD`] on TCP; every other role is trusted.
 pub const PASSWORD_ROLE: &str = "dg_password";
-/// See [`PASSWORD_ROLE`].
+/// Password of [`PASSWORD_ROLE`].
 pub const PASSWORD: &str = "correct horse";
 
 /// Longest time in which the processes of a killed server end.
 const ORPHANS_DEADLINE: Duration = Duration::from_secs(30);
-/// Between two attempts to start beside them.
+/// Time between two attempts to start beside them.
 const ORPHANS_LOOK: Duration = Duration::from_millis(10);
 
-/// How a server is stopped.
+/// Mode of stopping a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StopMode {
     /// Sessions are ended, everything is written.
     Fast,
-    /// As if the power failed: recovery at the next start.
+    /// The server stops as if the power failed: recovery at the next start.
     Immediate,
 }
 
@@ -66,7 +66,7 @@ struct RunAs {
     gid: u32,
 }
 
-/// A database of its own, dropped with this value.
+/// A separate database, dropped with this value.
 pub struct Database {
     admin_url: String,
     name: String,
@@ -74,12 +74,12 @@ pub struct Database {
 }
 
 impl Database {
-    /// Where it is.
+    /// Returns the URL of the database.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Its name on the server.
+    /// Returns the name of the database on the server.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -88,7 +88,8 @@ impl Database {
 impl Drop for Database {
     fn drop(&mut self) {
         let (admin, drop) = (self.admin_url.clone(), format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name));
-        // A thread of its own: a drop may run inside or outside of any runtime. A server that is gone took the database along.
+        // A separate thread: a drop may run inside or outside of any runtime. A server that is gone took the database
+        // along.
         let dropper = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
             runtime.block_on(execute(&admin, &drop)).ok()
@@ -97,7 +98,8 @@ impl Drop for Database {
     }
 }
 
-/// The server of this process: the one that [`SERVER_VARIABLE`] names, else one that is started now and ends with the process.
+/// Returns the server of this process. It is the one that [`SERVER_VARIABLE`] names. Otherwise a server is started now
+/// and ends with the process.
 pub async fn shared() -> Result<&'static Server> {
     static SHARED: OnceCell<Server> = OnceCell::const_new();
     SHARED
@@ -111,12 +113,12 @@ pub async fn shared() -> Result<&'static Server> {
 }
 
 impl Server {
-    /// A server that runs already. Only databases made here are dropped.
+    /// Uses a server that runs already. Only databases made here are dropped.
     pub fn at(admin_url: impl Into<String>) -> Server {
         Server { admin_url: admin_url.into(), started: None, template: OnceCell::new() }
     }
 
-    /// Starts a server of its own. `unavailable`, with what to install, when there are no binaries.
+    /// Starts a separate server. `unavailable`, with the packages to install, when there are no binaries.
     pub async fn start() -> Result<Server> {
         let started = tokio::task::spawn_blocking(Started::start)
             .await
@@ -126,12 +128,12 @@ impl Server {
         Ok(Server { admin_url, started: Some(started), template: OnceCell::new() })
     }
 
-    /// The administrator's database.
+    /// Returns the URL of the administrator's database.
     pub fn admin_url(&self) -> &str {
         &self.admin_url
     }
 
-    /// The URL of a database of this server.
+    /// Returns the URL of a database of this server.
     pub fn url_of(&self, database: &str) -> String {
         let (head, query) = match self.admin_url.split_once('?') {
             Some((head, query)) => (head, format!("?{query}")),
@@ -142,12 +144,12 @@ impl Server {
         format!("{}/{database}{query}", &head[..end])
     }
 
-    /// Host and port of a started server, as in a URL.
+    /// Returns host and port of a started server, as in a URL.
     pub fn host_port(&self) -> Option<String> {
         self.started.as_ref().map(|started| format!("127.0.0.1:{}", started.port))
     }
 
-    /// A new database with this program's schema.
+    /// Creates a database with this program's schema.
     pub async fn fresh_database(&self) -> Result<Database> {
         let template = self
             .template
@@ -159,7 +161,7 @@ impl Server {
                 let store = crate::postgres::open(&self.url_of(&name), options).await?;
                 store.migrate().await?;
                 drop(store);
-                // A template must have no sessions; those of the dropped store may take a moment to end by themselves.
+                // A template must have no sessions. Sessions of the dropped store may take a moment to end.
                 let end = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'");
                 execute(&self.admin_url, &end).await?;
                 Ok::<String, StoreError>(name)
@@ -168,12 +170,12 @@ impl Server {
         self.create(&format!("TEMPLATE {template}")).await
     }
 
-    /// A new database without a schema.
+    /// Creates a database without a schema.
     pub async fn empty_database(&self) -> Result<Database> {
         self.create("").await
     }
 
-    /// An empty database of this encoding.
+    /// Creates an empty database of this encoding.
     pub async fn encoded_database(&self, encoding: &str) -> Result<Database> {
         self.create(&format!("ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0")).await
     }
@@ -194,7 +196,7 @@ impl Server {
         self.control(Started::launch).await
     }
 
-    /// Kills its postmaster, which cannot say good-bye to anybody, and starts another one on the same data.
+    /// Kills its postmaster, which then cannot take leave of its clients, and starts another one on the same data.
     pub async fn crash(&self) -> Result<()> {
         self.control(Started::crash).await
     }
@@ -205,7 +207,7 @@ impl Server {
         self.start_again().await
     }
 
-    /// What a started server wrote into its log, for a test that failed.
+    /// Reads the log of a started server, for a failed test.
     pub fn log(&self) -> String {
         let log = self.started.as_ref().map(|started| started.directory.join("log"));
         log.and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default()
@@ -259,7 +261,8 @@ impl Started {
         Ok(started)
     }
 
-    /// Configures it for a port and launches it. The port is free when it is chosen; somebody may be faster, then for another.
+    /// Configures it for a port and launches it. The port is free when it is chosen. If another process takes it first,
+    /// another port is chosen.
     fn launch_on_a_free_port(&mut self, configure: impl Fn(&Started) -> Result<()>) -> Result<()> {
         let mut problem = None;
         for _ in 0..5 {
@@ -293,7 +296,7 @@ impl Started {
         let text = std::fs::read_to_string(self.directory.join("data/postmaster.pid")).map_err(failed)?;
         let pid = text.lines().next().and_then(|line| line.trim().parse().ok()).unwrap_or_default();
         launch::signal(pid, "KILL").map_err(failed)?;
-        // Its children end when they notice; until then a new one refuses to start beside them.
+        // Its children end when they notice. Until then a new postmaster refuses to start beside them.
         let deadline = Instant::now() + ORPHANS_DEADLINE;
         loop {
             match self.launch() {
@@ -306,7 +309,7 @@ impl Started {
     fn run(&self, program: &str, arguments: impl FnOnce(&mut Command)) -> Result<()> {
         let mut command = self.command(program);
         arguments(&mut command);
-        // A server inherits these, so they must not be pipes that somebody reads to their end.
+        // A server inherits these, so they must not be pipes that a reader reads to their end.
         let output = self.directory.join("setup.log");
         let log = std::fs::File::create(&output).map_err(|error| failure("write its log", error))?;
         let errors = log.try_clone().map_err(|error| failure("write its log", error))?;
@@ -327,13 +330,14 @@ impl Started {
         let mut command = launch::program(self.binaries.join(program));
         command.env("HOME", &self.directory);
         if let Some(user) = &self.user {
-            // Who is root gives up its other groups with its name.
+            // A process that is root gives up its other groups with its name.
             command.uid(user.uid).gid(user.gid);
         }
         command
     }
 
-    /// A shell that waits until the pipe ends, whatever ended this process, then stops the server and removes it.
+    /// Starts a shell that waits until the pipe ends, for whatever reason this process ended. The shell then stops the
+    /// server and removes it.
     fn watch(&self) -> Result<Child> {
         const SCRIPT: &str = r#"
             while read -r _; do :; done
@@ -370,7 +374,7 @@ fn failure(what: &str, error: std::io::Error) -> StoreError {
     StoreError::new(Category::Unavailable, format!("the throw-away server: cannot {what}: {error}"))
 }
 
-/// `base` made unique on a server that several processes may use.
+/// Makes `base` unique on a server that several processes may use.
 fn unique(base: &str) -> String {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let random = uuid::Uuid::new_v4().simple().to_string();
@@ -381,7 +385,7 @@ async fn execute(url: &str, sql: &str) -> Result<()> {
     messages(url, sql).await.map(drop)
 }
 
-/// The first value of the answer, as text.
+/// Returns the first value of the answer, as text.
 async fn query_text(url: &str, sql: &str) -> Result<String> {
     let value = messages(url, sql).await?.into_iter().find_map(|message| match message {
         SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
@@ -403,7 +407,7 @@ async fn messages(url: &str, sql: &str) -> Result<Vec<SimpleQueryMessage>> {
     result
 }
 
-/// A folder with all programs: the given one, or the first one that is found.
+/// Finds a folder with all programs: the given one, or the first one that is found.
 fn find_binaries(given: Option<PathBuf>) -> Result<PathBuf> {
     let missing = |directory: &Path| PROGRAMS.into_iter().find(|program| !directory.join(program).is_file());
     if let Some(given) = given.filter(|given| !given.as_os_str().is_empty()) {
@@ -445,7 +449,7 @@ fn find_binaries(given: Option<PathBuf>) -> Result<PathBuf> {
     })
 }
 
-/// A non-root user to run as, when this process is root: PostgreSQL refuses to run as root.
+/// Finds a non-root user to run as, when this process is root: PostgreSQL refuses to run as root.
 fn run_as() -> Result<Option<RunAs>> {
     let id = |arguments: &[&str]| -> Option<u32> {
         let output = launch::program("id").args(arguments).output().ok()?;
@@ -465,7 +469,7 @@ fn run_as() -> Result<Option<RunAs>> {
     ))
 }
 
-/// A private directory with a short path: a socket's path has at most 107 bytes.
+/// Creates a private directory with a short path: a socket's path has at most 107 bytes.
 fn make_directory(user: Option<&RunAs>) -> Result<PathBuf> {
     let directory = tempfile::Builder::new()
         .prefix("dgpg-")
@@ -509,7 +513,7 @@ mod tests {
         std::fs::write(folder.path().join("pg_ctl"), "").expect("writes");
         assert_eq!(find_binaries(Some(folder.path().to_owned())).expect("whole"), folder.path());
 
-        // What prepares the machine asks for the same.
+        // The script that prepares the machine reads the same variable.
         std::fs::remove_file(folder.path().join("pg_ctl")).expect("removes");
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.ci/postgres");
         let output = launch::program(script).env(PROGRAMS_VARIABLE, folder.path()).output().expect("runs");

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Where a database is. `Debug` and `Display` hide the password.
+/// Address of a database. `Debug` and `Display` hide the password.
 #[derive(Clone, PartialEq, Eq)]
 pub enum DatabaseUrl {
     /// A `postgres://…` or `postgresql://…` URL, with its password if it has one.
@@ -50,8 +50,8 @@ impl fmt::Display for DatabaseUrl {
         match self {
             DatabaseUrl::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
             DatabaseUrl::Postgres(url) => {
-                // The driver takes what stands before the first `@` for user and password, a `/` included; a password that has an
-                // `@` itself goes on to a later one. Query parameters may hold a password too, so they are left out.
+                // The driver takes the text before the first `@` for user and password, a `/` included. A password with
+                // an `@` goes on to a later one. Query parameters may hold a password too, so they are left out.
                 let (scheme, rest) = url.split_once("//").unwrap_or(("postgres:", url));
                 let (login, rest) = rest.split_once('@').unwrap_or(("", rest));
                 let rest = rest.split(['?', '#']).next().unwrap_or_default();
@@ -71,7 +71,7 @@ impl fmt::Debug for DatabaseUrl {
     }
 }
 
-/// How a store is opened.
+/// Options for opening a store.
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
     /// Connections for reads, queries and appends (PostgreSQL).
@@ -84,13 +84,14 @@ pub struct StoreOptions {
     pub statement_timeout: Duration,
     /// Longest pause inside a transaction before the server ends it.
     pub idle_in_transaction_timeout: Duration,
-    /// Create the file of an embedded store when it does not exist.
+    /// True when the file of an embedded store is created if it does not exist.
     pub create: bool,
-    /// Do not connect when the store is opened (PostgreSQL): a node starts before its database.
+    /// True when no connection is made at opening (PostgreSQL): a node starts before its database.
     pub later: bool,
-    /// Bytes that all embedded stores of the process together keep of their files, about; 0: as many as each connection may.
+    /// Approximate bytes that all embedded stores of the process together cache of their files. 0: as many as each
+    /// connection may.
     pub cache_bytes: u64,
-    /// What the server's other users see behind [`crate::SESSION_NAME`]: which process, or which command.
+    /// Name behind [`crate::SESSION_NAME`] that the server's other users see: the process, or the command.
     pub session_name: Option<String>,
 }
 

@@ -1,8 +1,9 @@
 //! Lines into the log.
 //!
-//! *Guarantees.* An all-or-nothing request reads and checks every line before it stores the first one; what the log itself decides
-//! (sequence, idempotency, finished traces) is then checked in one transaction a run of consecutive lines of one tenant. A file of
-//! one tenant is therefore atomic per request; of a file that mixes tenants, the runs before the refused one stay.
+//! *Guarantees.* An all-or-nothing request reads and checks every line before it stores the first one. The log's own
+//! checks (sequence, idempotency, finished traces) follow, in one transaction per run of consecutive lines of one
+//! tenant. A file of one tenant is therefore atomic per request. Of a file that mixes tenants, the runs before the
+//! refused one stay.
 //!
 //! *Never:* trusts a given `log_seq`; quotes a payload in a refusal.
 
@@ -17,18 +18,18 @@ use decisiongraph_protocol::{AppendReply, LineVerdict, VerdictWord};
 use decisiongraph_protocol::{AppendRequest, LineFault, OfferedLine};
 use decisiongraph_store::{AppendMode, Store, Verdict};
 
-/// A line that is ready to be stored, or is not.
+/// A line after the checks that need no database.
 #[derive(Debug)]
 pub struct Checked {
-    /// The number of the line, from 1.
+    /// Number of the line, from 1.
     pub line: u64,
-    /// The tenant that it is of.
+    /// Tenant of the line.
     pub tenant: TenantId,
-    /// The event, or why it is none.
+    /// Event of the line, or the reason why it is refused.
     pub event: Result<Admitted, Refusal>,
 }
 
-/// Stores what can be stored; see the file's guarantees.
+/// Stores the lines that can be stored; see the file's guarantees.
 pub async fn append(engine: &Engine, request: AppendRequest) -> Result<AppendReply, AdminError> {
     if request.lines.len() > CHUNK_LINES_MAX {
         return Err(AdminError::new(
@@ -152,7 +153,7 @@ async fn store_run(
         }
     }
     if all_or_nothing && reply.refused > 0 {
-        // A repeat in the same run stored nothing now, and was stored before: it counts when the run is offered again.
+        // A repeat in the same run stored nothing now; it was stored before. It counts when the run is offered again.
         let refused = reply.refused;
         reply.verdicts.sort_by_key(|verdict| verdict.line);
         reply.verdicts.truncate(1);

@@ -1,9 +1,10 @@
-//! The record of what operators ask for: who, when, why, and what came of it.
+//! The record of operators' changes: name, time, reason and outcome.
 //!
-//! *Guarantees.* A change is noted before it is carried out, and not carried out when it cannot be noted. The process
-//! that carries it out logs it, too.
+//! *Guarantees.* A change is noted before it is carried out. A change that cannot be noted is not carried out. The
+//! process that carries it out also logs it.
 //!
-//! *Never here:* what is done by itself or on a schedule (catch-ups, verifies), appends, and whatever only looks.
+//! *Never here:* work without an operator's request or on a schedule (catch-ups, verifies), appends, and requests that
+//! only read.
 
 use super::handler::tenant_or_default;
 use super::{AdminError, AdminReply, ChangesReply};
@@ -17,15 +18,15 @@ use decisiongraph_store::{NewChange, Paged, Store};
 use std::future::Future;
 use uuid::Uuid;
 
-/// Longest list of changes.
+/// Most changes per list.
 const CHANGES_MAX: i64 = 10_000;
-/// Longest outcome that is noted, in bytes.
+/// Longest recorded outcome, in bytes.
 const OUTCOME_BYTES_MAX: usize = 2_000;
-/// Longest name of a projection, failure, run or node that is noted, in bytes. No longer one is of anything.
+/// Longest recorded name of a projection, failure, run or node, in bytes. No existing name is longer.
 const NAME_BYTES_MAX: usize = 300;
 
-/// The change that this request, asked under this id, makes because an operator wants it; none when it is of no such
-/// kind.
+/// Returns the change that an operator asks for with this request, asked under this id. None when the request is no
+/// operator's change.
 pub fn change_of(request: &AdminRequest, id: Uuid) -> Option<NewChange> {
     let about_scope =
         |what: &str, tenant: &Option<TenantId>, projection: &Option<String>, reason: &Option<String>| NewChange {
@@ -70,7 +71,8 @@ pub fn change_of(request: &AdminRequest, id: Uuid) -> Option<NewChange> {
     })
 }
 
-/// Notes the change, if it is one, carries it out with `work`, and notes what came of it. `by` asked for it.
+/// Notes the change, carries it out with `work`, and notes its outcome. `by` asked for it. Without a change, only
+/// `work` is done.
 pub async fn recorded(
     engine: &Engine,
     by: &str,
@@ -119,7 +121,7 @@ fn outcome_of(done: &Result<AdminReply, AdminError>) -> String {
     on_a_line(&outcome, OUTCOME_BYTES_MAX)
 }
 
-/// The changes that operators asked for, latest first.
+/// Lists the changes that operators asked for, latest first.
 pub(super) async fn changes(store: &dyn Store, request: ChangesRequest) -> Result<ChangesReply, AdminError> {
     let ChangesRequest { tenant, before, limit } = request;
     if !(1..=CHANGES_MAX).contains(&limit) {

@@ -1,5 +1,5 @@
-//! The members of the cluster, and what an operator wants of one: no more tenants, none at all, as before, or that it is forgotten. All
-//! durable, by name.
+//! The members of the cluster, and an operator's changes to a node: cordon, drain, uncordon, forget. All are durable,
+//! by the node's name.
 //!
 //! *Never:* moves a tenant; the nodes do so when they see the change.
 
@@ -10,7 +10,7 @@ use decisiongraph_protocol::check_reason;
 use decisiongraph_protocol::{Finding, HealthWord};
 use decisiongraph_store::{Backend, Member, Store};
 
-/// The members, out of the database.
+/// Reads the members from the database.
 pub async fn cluster(store: &dyn Store) -> Result<ClusterReply, AdminError> {
     let members = store.view().await?.members().await?;
     Ok(ClusterReply {
@@ -21,12 +21,13 @@ pub async fn cluster(store: &dyn Store) -> Result<ClusterReply, AdminError> {
     })
 }
 
-/// Those of these members that take no tenants.
+/// Selects the members that take no tenants.
 pub(super) fn out_of_service(members: Vec<Member>) -> Vec<MemberStatus> {
     members.into_iter().map(MemberStatus::from).filter(|member| member.state != MemberState::Active).collect()
 }
 
-/// The reason why a node takes no tenants, and the step that ends it. Every node finds the same of every other.
+/// Finds the reason why a node takes no tenants, and the step that ends it. Every node gives the same finding about
+/// every other.
 pub(super) fn missing(member: &MemberStatus) -> Finding {
     let (message, next) = match &member.cordon {
         Some(cordon) if member.state != MemberState::Dead => (
@@ -44,7 +45,7 @@ pub(super) fn missing(member: &MemberStatus) -> Finding {
     Finding { health: HealthWord::Degraded, subject: format!("node {}", member.node), message, next }
 }
 
-/// Cordons a node, or has it drained. `not_found` when no node of that name is known.
+/// Cordons or drains a node. `not_found` when no node has that name, `invalid_argument` on an embedded store.
 pub async fn cordon(
     engine: &Engine,
     node: &str,
@@ -59,7 +60,7 @@ pub async fn cordon(
     cluster(store).await
 }
 
-/// Ends that.
+/// Ends the cordon or drain of a node. `not_found` when no node has that name, `invalid_argument` on an embedded store.
 pub async fn uncordon(engine: &Engine, node: &str) -> Result<ClusterReply, AdminError> {
     let store = &**engine.store();
     known(store, node).await?;
@@ -67,7 +68,7 @@ pub async fn uncordon(engine: &Engine, node: &str) -> Result<ClusterReply, Admin
     cluster(store).await
 }
 
-/// Forgets a dead node, with what operators wanted of it. `not_found` when no node of that name is known, `conflict` while it lives.
+/// Forgets a dead node, with its cordon. `not_found` when no node of that name is known, `conflict` while it lives.
 pub async fn forget(engine: &Engine, node: &str) -> Result<ClusterReply, AdminError> {
     let store = &**engine.store();
     if store.forget(node).await? {
@@ -92,7 +93,7 @@ async fn known(store: &dyn Store, node: &str) -> Result<(), AdminError> {
     member(store, node).await
 }
 
-/// `not_found` when no node of that name is known.
+/// Checks that a node of that name is known. `not_found` otherwise.
 async fn member(store: &dyn Store, node: &str) -> Result<(), AdminError> {
     if store.view().await?.members().await?.iter().any(|member| member.owner.node == node) {
         return Ok(());

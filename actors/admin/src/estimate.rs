@@ -1,31 +1,32 @@
-//! How large a generation will be: from a sample of the live one, or from figures of mixed workloads where there is none.
+//! Estimates of a generation's size: from a sample of the live generation, or without one from figures of mixed
+//! workloads.
 
 use decisiongraph_projections::rows::{Identity, Row, Value};
 use decisiongraph_projections::{Projection, TenantId};
 use decisiongraph_store::{Generation, ReadView, Result, RowOrder};
 use futures_util::StreamExt as _;
 
-/// Rows of each table that are looked at, about.
+/// Rows per table in a sample, roughly.
 const SAMPLE_ROWS: usize = 4_000;
-/// Places that they should lie in: rows of one place come together, and how many those are differs.
+/// Places that the sample should cover. Rows of one place come together, and their number differs from place to place.
 const SAMPLE_PLACES: usize = 150;
-/// Rows that are looked at for that, at most.
+/// Rows after which a sample ends, with the chunk that is read then.
 const SAMPLE_ROWS_MAX: usize = 100_000;
-/// Bytes of a row beside its texts: headers, integers, hashes.
+/// Bytes per row besides its texts: headers, integers, hashes.
 const ROW_BYTES: f64 = 70.0;
-/// Bytes of its place in an index.
+/// Bytes per row in each index.
 const INDEX_BYTES: f64 = 60.0;
 
-/// Rows and bytes, with indexes.
+/// Size of a generation: rows and bytes, with indexes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Size {
-    /// Rows of all its tables.
+    /// Rows of all tables.
     pub rows: f64,
-    /// Their bytes.
+    /// Bytes of these rows, with indexes.
     pub bytes: f64,
 }
 
-/// Of a projection over so many events, by what mixed workloads gave.
+/// Estimates the size of a projection over this many events, from figures of mixed workloads.
 pub fn assumed(projection: &str, events: u64) -> Size {
     let (rows_per_event, bytes_per_row) = match projection {
         "context_graph" => (2.0, 420.0),
@@ -36,7 +37,7 @@ pub fn assumed(projection: &str, events: u64) -> Size {
     Size { rows, bytes: rows * bytes_per_row }
 }
 
-/// Of a generation that is there, from the first rows of each table by their identities.
+/// Estimates the size of an existing generation from the first rows of each table by their identities.
 pub async fn sampled(
     view: &dyn ReadView,
     tenant: &TenantId,
@@ -63,12 +64,13 @@ pub async fn sampled(
     Ok(size)
 }
 
-/// How far the first rows reach. Places and hashes are spread evenly, so that says how many there are.
+/// Reach of the first rows in the order of identities. Places and hashes are spread evenly, so it tells the number of
+/// all rows.
 #[derive(Default)]
 struct Reach {
     rows: usize,
     places: usize,
-    /// Rows of the places before the last one.
+    /// Rows of the places before the last place.
     before: usize,
     last: Option<Identity>,
 }
@@ -87,14 +89,14 @@ impl Reach {
         self.rows >= SAMPLE_ROWS && (self.places >= SAMPLE_PLACES || self.rows >= SAMPLE_ROWS_MAX)
     }
 
-    /// How many rows there are, about.
+    /// Estimates the number of all rows.
     fn count(&self) -> f64 {
         let Some(last) = self.last else { return 0.0 };
         let part = |number: f64, of: f64| (number / of).max(f64::MIN_POSITIVE);
-        // All of the last place, of which the end may be missing.
+        // All rows of the last place, of which the end may be missing.
         let within = (self.rows - self.before) as f64 / part(last.hash() as f64, u128::MAX as f64);
         match last.place() {
-            // Only one was met: nothing says how many others there are.
+            // After a single place, the number of other places is unknown.
             Some(place) if self.before > 0 => {
                 (self.before as f64 + within) / part(f64::from(place), f64::from(u32::MAX))
             }
@@ -132,16 +134,17 @@ mod tests {
         let [_, edges] = catalogue::CONTEXT_GRAPH.tables() else { panic!("two tables") };
         let edge = |trace: String, n: i32| format!("trace_observed_input:trace:{trace}:input:{n}:e{n}");
         let near = |told: f64, rows: f64| assert!((0.75 * rows..1.33 * rows).contains(&told), "{told} of {rows}");
-        // Each in a place of its own, eight of a trace in one, and with them those of a hundred traces that began one after the other.
+        // First each edge in its own place, then eight edges of a trace in one place. Last, the edges of a hundred
+        // consecutive traces in one place.
         let uuid = |n: i32| format!("{:08x}-7e5b-4cc3-98c4-dc0c0c07398f", (n as u32).wrapping_mul(0x9e37_79b1));
         near(told(edges, (0..200_000).map(|n| edge(uuid(n), n))), 200_000.0);
         near(told(edges, (0..400_000).map(|n| edge(format!("{}", n / 8), n))), 400_000.0);
         near(told(edges, (0..400_000).map(|n| edge(format!("{:05}", n / 8), n))), 400_000.0);
-        // Of these the first five places would tell something quite wrong, up to five times what there is.
+        // For these, the first five places alone would give a wrong number, up to five times the real one.
         for of in ["f", "k", "l", "m", "q"] {
             near(told(edges, (0..200_000).map(|n| edge(format!("{of}{:05}", n / 8), n))), 200_000.0);
         }
-        // All in one place.
+        // All rows in one place.
         let letters = |n: i32| n.to_string().bytes().map(|digit| char::from(digit + 49)).collect::<String>();
         let named = |n| format!("trace_observed_input:trace:{}:input:an input:an event", letters(n));
         near(told(edges, (0..300_000).map(named)), 300_000.0);

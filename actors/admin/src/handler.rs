@@ -1,4 +1,4 @@
-//! Requests into replies: the one place where the command line, and later a node, come to the engine and the store.
+//! Requests into replies: the one place where the command line and a node call the engine and the store.
 
 use super::changes::{change_of, recorded};
 use super::status::STRAYS_MAX;
@@ -16,9 +16,9 @@ use decisiongraph_store::{ListFilter, PageLimit, Paged, Scope, Store};
 use std::str::FromStr;
 use uuid::Uuid;
 
-/// Most events of a page of an export.
+/// Most events per page of an export.
 pub const EXPORT_EVENTS_MAX: i64 = 1_000;
-/// Longest list of failures or runs.
+/// Most failures or runs per list.
 const LIST_MAX: i64 = 10_000;
 
 /// Answers one request of this asker. `control` cancels and follows a job.
@@ -35,7 +35,7 @@ pub async fn answer(
     done.map_err(|error| asked.advise(error))
 }
 
-/// The same request, where it asks for a rebuild with the id that its run will have.
+/// Gives a request for a rebuild the id of its run; other requests stay the same.
 fn with_run_id(request: AdminRequest) -> AdminRequest {
     match request {
         AdminRequest::Rebuild(job) => {
@@ -45,7 +45,7 @@ fn with_run_id(request: AdminRequest) -> AdminRequest {
     }
 }
 
-/// Answers one request whose tenant is settled. `by` asked.
+/// Answers one request whose tenant is settled. `by` asked for it.
 pub async fn carry_out(
     engine: &Engine,
     by: &str,
@@ -191,7 +191,7 @@ fn no_node_of(tenant: &TenantId, node_id: &str) -> AdminError {
         .next("check the id: it is TYPE:ID, such as trace:ID, entity:TYPE:ID or policy:ID:VERSION")
 }
 
-/// What only a running node can tell was asked where none answers.
+/// Makes the error for a request that only a running node can answer, where no node was asked.
 pub fn no_node() -> AdminError {
     AdminError::new(Category::Unavailable, "no node was asked: only a running node has actors")
         .next("start one with `decisiongraph node`, and ask it without --database")
@@ -205,7 +205,7 @@ pub(super) fn tenant_or_default(tenant: Option<TenantId>) -> TenantId {
     tenant.unwrap_or_default()
 }
 
-/// The projection with this name; all when none was named.
+/// Finds the projection with this name; all when none was named.
 pub(super) fn projections(name: Option<&str>) -> Result<Vec<&'static dyn Projection>, AdminError> {
     match name {
         None | Some("all") => Ok(catalogue::ALL.to_vec()),
@@ -226,7 +226,7 @@ fn list_filter(request: ListRequest) -> Result<ListFilter, AdminError> {
     Ok(ListFilter { tenant: request.tenant, projection, open_only: request.open_only, limit, ..ListFilter::default() })
 }
 
-/// The id behind which a list goes on.
+/// Parses the id behind which a list goes on.
 fn behind<Id: FromStr>(after: Option<&str>) -> Result<Option<Id>, AdminError> {
     let id = after.map(|after| {
         after.parse().map_err(|_| {
@@ -244,7 +244,7 @@ pub(super) fn limit_in(limit: i64, limit_max: i64) -> Result<usize, AdminError> 
     Err(AdminError::new(Category::InvalidArgument, format!("limit is 1 to {limit_max}, not {limit}")))
 }
 
-/// So many events of one answer, as far as there is memory for them.
+/// Limits a page to `rows_max` events, and to the memory that there is for them.
 fn event_page(engine: &Engine, rows_max: usize) -> PageLimit {
     let event_bytes_max = engine.budget().read_event_bytes_max();
     PageLimit { event_bytes_max, ..PageLimit::of(rows_max, READ_BYTES_MAX) }

@@ -1,4 +1,5 @@
-//! Whether somebody has to act: findings out of the status, decided by pure functions. What to do is said as in [`super::why`].
+//! Health of scopes: findings from the status, decided by pure functions. Their next steps are worded as in
+//! [`super::why`].
 
 use super::AdminError;
 use super::cluster::missing;
@@ -12,17 +13,18 @@ use decisiongraph_protocol::foreign_text::shell_word;
 use decisiongraph_protocol::{Finding, HealthReply, HealthWord, ScopeState, ScopeStatus, StatusReply};
 use decisiongraph_store::Store;
 
-/// A scope that has events to apply and has not moved for longer stands still, whoever works on it.
+/// Longest time without movement of a scope that has events to apply, in seconds. A scope beyond it stands still,
+/// whatever works on it.
 pub const STILL_SECONDS_MAX: f64 = 60.0;
 
-/// The health of these scopes.
+/// Returns the health of these scopes.
 pub async fn health(store: &dyn Store, filter: &ScopeFilter) -> Result<HealthReply, AdminError> {
     let mut status = status(store, filter).await?;
     measure(store, &mut status, false).await?;
     Ok(findings(&status))
 }
 
-/// What is not as it should be, worst first; scopes that many others are like, as one finding.
+/// Lists the conditions that are not as they should be, worst first. A large group of similar scopes gives one finding.
 pub fn findings(status: &StatusReply) -> HealthReply {
     let those = |about: About| status.scopes.iter().filter(move |scope| about(scope).is_some());
     let mut findings = Vec::new();
@@ -45,10 +47,11 @@ pub fn findings(status: &StatusReply) -> HealthReply {
     HealthReply { health, scopes: status.scopes.len() as u64, findings, partial: status.partial.clone() }
 }
 
-/// A finding about one scope, when there is something to say.
+/// Check of one scope; none when there is no finding.
 type About = fn(&ScopeStatus) -> Option<Finding>;
 
-/// The findings of few scopes one by one; of many, the first one's, the number of the others and the command that lists them.
+/// Returns the findings of few scopes one by one. Of many: the first scope's finding, the number of scopes, and the
+/// command that lists them.
 fn of_some(scopes: &[&ScopeStatus], about: About, list: &str) -> Vec<Finding> {
     let mut findings = scopes.iter().filter_map(|scope| about(scope));
     if scopes.len() <= GROUP_TOLD {
@@ -64,7 +67,7 @@ fn of_some(scopes: &[&ScopeStatus], about: About, list: &str) -> Vec<Finding> {
     findings.next().map(of_many).into_iter().collect()
 }
 
-/// The finding that a scope is stopped, paused, nobody's, or stands still.
+/// Reports a scope that is stopped, paused, unowned, or stands still.
 fn at_work(scope: &ScopeStatus) -> Option<Finding> {
     let behind = || format!("{} behind: {}", lag_words(scope), scope.why);
     let next = || next_step(scope).unwrap_or_default();
@@ -81,7 +84,7 @@ fn at_work(scope: &ScopeStatus) -> Option<Finding> {
     Some(Finding { health, subject: subject(scope), message, next })
 }
 
-/// The finding that other rules wrote its rows.
+/// Reports a scope whose rows were written by other rules.
 fn outdated(scope: &ScopeStatus) -> Option<Finding> {
     let rules = catalogue::find(&scope.projection)?.version();
     let version = scope.version.filter(|version| *version != rules)?;
@@ -93,12 +96,13 @@ fn outdated(scope: &ScopeStatus) -> Option<Finding> {
     })
 }
 
-/// The finding that a verify found drift.
+/// Reports a scope in which a verify found drift.
 fn adrift(scope: &ScopeStatus) -> Option<Finding> {
     scope.drift.as_ref().map(|drift| drifted(scope, drift))
 }
 
-/// The note that skipped events are left out: somebody's decision, which is no fault, and which nobody shall overlook.
+/// Reports a scope that leaves skipped events out. This is an operator's decision and no fault, but it must not be
+/// overlooked.
 fn deviates(scope: &ScopeStatus) -> Option<Finding> {
     scope.deviating.then(|| Finding {
         health: HealthWord::Ok,
@@ -111,15 +115,15 @@ fn deviates(scope: &ScopeStatus) -> Option<Finding> {
     })
 }
 
-/// How long this scope has not moved although it could have; none while that is not worth a word. A mark that is held up has a finding of
-/// its own.
+/// Returns the time for which this scope has not moved although it could have, in seconds. None while that is too short
+/// for a finding. A mark that is held up has its own finding.
 fn stands_still(scope: &ScopeStatus) -> Option<f64> {
-    // Events that came only now were not there to be applied before.
+    // Events that arrived later could not be applied before.
     let still = scope.cursor_age_seconds.unwrap_or(f64::INFINITY).min(scope.lag.seconds);
     (scope.lag.events > 0 && still > STILL_SECONDS_MAX).then_some(still)
 }
 
-/// Whom to ask about a scope that stands still.
+/// Names the command to examine a scope that stands still.
 fn ask_at_it(scope: &ScopeStatus) -> String {
     let node = scope.live_on.as_ref().or(scope.owner.as_ref().filter(|_| scope.owner_live));
     match (&scope.active_run, node) {

@@ -1,4 +1,4 @@
-//! Jobs: what is asked becomes a run of the engine; and what a rebuild would meet, without starting one.
+//! Jobs: a request becomes a run of the engine. Also the check of a rebuild, without starting one.
 
 use super::estimate::{self, Size};
 use super::handler::{no_run, projections, tenant_or_default};
@@ -13,26 +13,26 @@ use decisiongraph_store::{ListFilter, ReadView, Run, RunMode, RunState, Scope, S
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Bound of the event count of a check.
+/// Bound of the event count in a check.
 const EVENTS_BOUND: u64 = 10_000_000;
-/// Source events a second of a rebuild of one projection, when no earlier run is known: on the careful side.
+/// Source events per second in a rebuild of one projection, when no earlier run is known. A cautious figure.
 const RATE_EVENTS_PER_SECOND: f64 = 30_000.0;
-/// Earlier runs looked at for a rate.
+/// Earlier runs that are read for a rate.
 const RUNS_LOOKED_AT: usize = 50;
-/// An earlier rebuild must have applied this many events for its rate to mean anything.
+/// Fewest events of an earlier rebuild for a usable rate.
 const RATE_EVENTS_MIN: u64 = 1_000;
 
-/// Applies what is new.
+/// Applies new events.
 pub async fn catch_up(engine: &Engine, request: JobRequest, control: &Control) -> Result<RunReport, AdminError> {
     run(engine, request, RunMode::CatchUp, control).await
 }
 
-/// Builds anew and flips.
+/// Builds new generations and flips to them.
 pub async fn rebuild(engine: &Engine, request: JobRequest, control: &Control) -> Result<RunReport, AdminError> {
     run(engine, request, RunMode::Rebuild, control).await
 }
 
-/// Compares stored digest, rows and log.
+/// Compares the stored digest, the rows and the log.
 pub async fn verify(engine: &Engine, request: JobRequest, control: &Control) -> Result<RunReport, AdminError> {
     run(engine, request, RunMode::Verify, control).await
 }
@@ -57,7 +57,7 @@ async fn run(engine: &Engine, request: JobRequest, mode: RunMode, control: &Cont
     engine.run_as(run_id, &run_request(request, mode)?, control).await.map_err(advise)
 }
 
-/// The job that is asked for.
+/// Makes the engine's request for a job.
 pub fn run_request(request: JobRequest, mode: RunMode) -> Result<RunRequest, AdminError> {
     if request.until.is_some_and(|until| until.0 < 0) {
         return Err(AdminError::new(Category::InvalidArgument, "a log position is 0 or more"));
@@ -70,7 +70,7 @@ pub fn run_request(request: JobRequest, mode: RunMode) -> Result<RunRequest, Adm
     })
 }
 
-/// A job that was asked for before, under the same id.
+/// Answers a job that was asked for before under the same id: reports its end, or goes on with it.
 async fn again(engine: &Engine, known: Run, control: &Control) -> Result<RunReport, AdminError> {
     if has_ended(known.state) {
         return Ok(RunReport::stored(known));
@@ -78,7 +78,8 @@ async fn again(engine: &Engine, known: Run, control: &Control) -> Result<RunRepo
     engine.resume(known.run_id, control).await.map_err(advise)
 }
 
-/// Where a job stands, as its row says: at once when it has ended, else after `wait_ms`.
+/// Reads the state of a job from its row: at once when it has ended, else after `wait_ms`. The wait is at most
+/// [`WATCH_MS_MAX`].
 pub async fn watch_run(store: &dyn Store, run_id: Uuid, wait_ms: u64) -> Result<WatchReply, AdminError> {
     let find = async || store.view().await?.run(run_id).await?.ok_or_else(|| no_run(run_id));
     let mut run = find().await?;
@@ -90,7 +91,7 @@ pub async fn watch_run(store: &dyn Store, run_id: Uuid, wait_ms: u64) -> Result<
     Ok(WatchReply { progress: progress(&run), run, report })
 }
 
-/// How far a job is that another process runs, as it writes it down now and then.
+/// Returns the progress of a running job, as its process writes it to the row from time to time.
 fn progress(run: &Run) -> Option<Progress> {
     let projection = run.current.clone().filter(|_| run.state == RunState::Running)?;
     Some(Progress {
@@ -107,12 +108,12 @@ pub async fn resume(engine: &Engine, run_id: Uuid, control: &Control) -> Result<
     engine.resume(run_id, control).await.map_err(advise).map_err(|error| unknown_run(error, run_id))
 }
 
-/// A resume of a run that does not exist says where runs are listed.
+/// Replaces a `not_found` by an error that tells where runs are listed.
 pub fn unknown_run(error: AdminError, run_id: Uuid) -> AdminError {
     if error.category == Category::NotFound { no_run(run_id) } else { error }
 }
 
-/// What to do about the error of a job.
+/// Adds the next step to the error of a job.
 pub fn advise(error: decisiongraph_store::StoreError) -> AdminError {
     let conflict = error.category == Category::Conflict;
     let error = AdminError::from(error);
@@ -123,7 +124,7 @@ pub fn advise(error: decisiongraph_store::StoreError) -> AdminError {
     }
 }
 
-/// What a rebuild would need and meet.
+/// Estimates the cost of a rebuild and names its blockers.
 pub async fn rebuild_check(store: &dyn Store, request: JobRequest) -> Result<RebuildCheckReply, AdminError> {
     let tenant = tenant_or_default(request.tenant);
     let wanted = projections(request.projection.as_deref())?;
@@ -198,7 +199,7 @@ pub async fn rebuild_check(store: &dyn Store, request: JobRequest) -> Result<Reb
     })
 }
 
-/// The rate of the latest rebuild that was large enough to tell.
+/// Finds the latest rebuild that was large enough to measure: its rate in events per second, and its run.
 async fn measured_rate(view: &dyn ReadView, filter: &ListFilter) -> Result<Option<(f64, Uuid)>, AdminError> {
     for run in view.runs(filter).await?.items {
         if run.mode != RunMode::Rebuild || run.state != RunState::Completed {

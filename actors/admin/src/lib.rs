@@ -1,7 +1,7 @@
-//! What an operator asks and is told: one request enum, one reply enum, one function between them.
+//! Administration: one request enum, one reply enum, one function between them.
 //!
-//! The command line is a thin client of [`answer`]. Requests and replies are plain data, so that a node answers the same
-//! over every door.
+//! The command line is a thin client of [`answer`]. Requests and replies are plain data, so that a node answers the
+//! same over every door.
 //!
 //! *Never here:* printing, arguments, SQL, projection rules.
 

@@ -1,7 +1,7 @@
-//! What is told of many scopes: a page of them, and groups of those that stand for the same reason.
+//! Replies about many scopes: a page of them, and groups of scopes in the same state for the same reason.
 //!
-//! *Guarantees.* What is told is bounded, whatever the number of scopes; what is left out is counted. Only of a scope
-//! that is told is it counted how far it is behind.
+//! *Guarantees.* A reply is bounded, whatever the number of scopes; the scopes left out are counted. The full lag is
+//! counted only for scopes in the reply.
 
 use super::AdminError;
 use super::status::LAG_EVENTS_MAX;
@@ -12,24 +12,24 @@ use decisiongraph_protocol::{ScopeState, ScopeStatus, StatusReply, StatusSummary
 use decisiongraph_store::Store;
 use std::collections::BTreeMap;
 
-/// Scopes of a page, when nobody asked for a number.
+/// Scopes per page, when the request names no number.
 pub const SCOPES_PAGE: i64 = 1_000;
-/// Longest page of scopes.
+/// Most scopes per page.
 pub const SCOPES_PAGE_MAX: i64 = 10_000;
-/// Scopes of a group that are told one by one; of a larger group, its number and the first one.
+/// Largest group whose scopes are listed one by one. A larger group is shown by its number and its first scope.
 pub(crate) const GROUP_TOLD: usize = 6;
 
-/// Lists the scopes that a verify found to differ from the log.
+/// Advice that lists the scopes with drift.
 pub(crate) const LIST_DRIFTED: &str = "`decisiongraph status --drifted` lists them";
 
-/// Reason that scopes can have in common: state, category of what stops them, drift.
+/// Reason that scopes can have in common: state, category of the error that stops them, drift.
 type Reason = (ScopeState, Option<&'static str>, bool);
 
 fn reason(scope: &ScopeStatus) -> Reason {
     (scope.state, scope.cause.map(Category::as_str), scope.drift.is_some())
 }
 
-/// Scopes that stand for the same reason. Never empty.
+/// Scopes in the same state for the same reason. Never empty.
 pub(crate) struct Group<'s> {
     pub state: ScopeState,
     pub cause: Option<Category>,
@@ -38,12 +38,12 @@ pub(crate) struct Group<'s> {
 }
 
 impl<'s> Group<'s> {
-    /// Those that are told one by one; none of a large group.
+    /// Returns the scopes that are listed one by one; none of a large group.
     pub fn told(&self) -> &[&'s ScopeStatus] {
         if self.scopes.len() > GROUP_TOLD { &[] } else { &self.scopes }
     }
 
-    /// The command that lists them.
+    /// Returns the advice that lists the group's scopes.
     pub fn list(&self) -> String {
         match self.state {
             ScopeState::Failed if self.scopes.iter().all(|scope| scope.open_failures > 0) => {
@@ -55,7 +55,7 @@ impl<'s> Group<'s> {
     }
 }
 
-/// The scopes in groups, in the order of their first ones.
+/// Groups the scopes, in the order of their first ones.
 pub(crate) fn groups<'s>(scopes: impl Iterator<Item = &'s ScopeStatus>) -> Vec<Group<'s>> {
     let mut places = BTreeMap::new();
     let mut groups: Vec<Group<'_>> = Vec::new();
@@ -70,8 +70,8 @@ pub(crate) fn groups<'s>(scopes: impl Iterator<Item = &'s ScopeStatus>) -> Vec<G
     groups
 }
 
-/// Counts how far those scopes are behind that are told: the first ones of each group, and of all that are not current
-/// (or `all`) as many as a page has. Of all others, only the age of the lag is found.
+/// Counts the lag of the scopes in the reply. These are the first scopes of each group, and one page of scopes with
+/// something to report (or `all`). For the other scopes, only the age of the lag is found.
 pub async fn measure(store: &dyn Store, status: &mut StatusReply, all: bool) -> Result<(), AdminError> {
     let mut seen: BTreeMap<Reason, usize> = BTreeMap::new();
     let mut told = 0;
@@ -85,7 +85,7 @@ pub async fn measure(store: &dyn Store, status: &mut StatusReply, all: bool) -> 
     count(store, status.sequence, rest, 1).await
 }
 
-/// Counts how far these scopes are behind, up to a bound.
+/// Counts the lag of these scopes, up to a bound.
 async fn count(
     store: &dyn Store,
     sequence: LogSeq,
@@ -93,7 +93,7 @@ async fn count(
     bound: u64,
 ) -> Result<(), AdminError> {
     scopes.retain(|scope| scope.is_behind());
-    // The sample is older than what was read of the scopes.
+    // The sample is older than the scopes' rows.
     let Some(last) = scopes.iter().map(|scope| scope.last_log_seq).max() else { return Ok(()) };
     let cursors: Vec<_> = scopes.iter().map(|scope| (scope.tenant.clone(), scope.cursor)).collect();
     let lags = store.view().await?.lags(&cursors, sequence.max(last), bound).await?;
@@ -103,7 +103,8 @@ async fn count(
     Ok(())
 }
 
-/// The page that was asked for: whole tenants, behind one, in one state; and what all of them are.
+/// Cuts out the page that was asked for: whole tenants, behind a tenant, in a state, with drift. Adds the summary of
+/// all scopes.
 pub async fn page(
     store: &dyn Store,
     mut status: StatusReply,
@@ -119,7 +120,7 @@ pub async fn page(
     status.scopes.retain(wanted);
     let end = status.scopes.get(limit).map(|cut| {
         let last = &status.scopes[limit - 1].tenant;
-        // A tenant whose scopes do not fit is told whole all the same: its name is where the next page begins.
+        // A tenant whose scopes do not fit is still returned whole: its name is where the next page begins.
         if cut.tenant == *last {
             limit + status.scopes[limit..].iter().take_while(|s| s.tenant == *last).count()
         } else {

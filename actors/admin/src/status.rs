@@ -1,4 +1,4 @@
-//! Where each scope stands, and why: read in one snapshot, decided by a pure function ([`explain`]).
+//! State of each scope, and its reason: read in one snapshot, decided by a pure function ([`explain`]).
 
 use super::cluster::out_of_service;
 use super::handler::projections;
@@ -18,14 +18,15 @@ use std::collections::{BTreeMap, HashMap};
 
 /// Bound of the lag in events; shown as "10,000+".
 pub const LAG_EVENTS_MAX: u64 = 10_000;
-/// Open failures and jobs that are read at a time.
+/// Open failures or jobs per read.
 const OPEN_PAGE: usize = 10_000;
 
-/// Stray rows that an answer names.
+/// Most stray rows per answer.
 pub const STRAYS_MAX: usize = 20;
 
-/// The status of these scopes: those that were ever owned, and those of tenants whose events nobody has applied yet. All of them, with
-/// a lag that says only whether there is one: how large it is, [`super::overview`] counts for those that are told.
+/// Reads the status of these scopes. They are the scopes that were ever owned, and the scopes of tenants whose events
+/// are not applied yet. Here the lag is only present or absent: [`super::overview`] counts it for the scopes in the
+/// reply.
 pub async fn status(store: &dyn Store, filter: &ScopeFilter) -> Result<StatusReply, AdminError> {
     let wanted = projections(filter.projection.as_deref())?;
     let sample = store.sample_high_water().await?;
@@ -35,7 +36,7 @@ pub async fn status(store: &dyn Store, filter: &ScopeFilter) -> Result<StatusRep
         known.insert((row.scope.tenant.clone(), row.scope.projection), row);
     }
     let highest = known.values().map(|row: &ScopeRow| row.position.cursor).max().unwrap_or(LogSeq::ORIGIN);
-    // The sample is older than the snapshot; a cursor above it may be of an event between the two.
+    // The sample is older than the snapshot. A cursor above it may belong to an event between the two.
     let end = if highest > sample.sequence { store.log_end().await?.sequence } else { sample.sequence };
     let mut tenants: BTreeMap<TenantId, LogSeq> =
         known.keys().map(|(tenant, _)| (tenant.clone(), LogSeq::ORIGIN)).collect();
@@ -116,11 +117,11 @@ pub async fn status(store: &dyn Store, filter: &ScopeFilter) -> Result<StatusRep
 /// Open failures of a scope.
 struct Open {
     count: u64,
-    /// The one at the lowest position: it stops the scope.
+    /// Failure at the lowest position: it stops the scope.
     first: Failure,
 }
 
-/// By tenant and projection.
+/// Reads the open failures, by tenant and projection.
 async fn open_failures(
     view: &dyn ReadView,
     tenant: Option<&TenantId>,
@@ -151,7 +152,7 @@ async fn open_failures(
     }
 }
 
-/// The latest job that works on a projection (or `all`) of a tenant.
+/// Finds the latest job that works on a projection (or `all`) of a tenant.
 async fn running(
     view: &dyn ReadView,
     tenant: Option<&TenantId>,
@@ -164,14 +165,14 @@ async fn running(
     Ok(found)
 }
 
-/// What is known of a scope.
+/// Facts about a scope.
 struct Facts<'a> {
     scope: &'a Scope,
-    /// The tenant has an event that it has not seen.
+    /// True when the tenant has an event that the scope has not applied.
     behind: bool,
-    /// The finding that its cursor is above the end of the log.
+    /// Message about a cursor above the end of the log; none otherwise.
     beyond: Option<String>,
-    /// The tenant has no event at all.
+    /// True when the tenant has no event at all.
     empty: bool,
     paused: Option<&'a Paused>,
     failure: Option<&'a Failure>,
@@ -180,7 +181,7 @@ struct Facts<'a> {
     writers: &'a [OpenWriter],
 }
 
-/// One word and one sentence.
+/// Decides the state of a scope, and its reason in one sentence.
 fn explain(facts: &Facts<'_>) -> (ScopeState, String) {
     let command = |words: &str| Command::of_scope(words, &facts.scope.tenant, facts.scope.projection);
     let held = facts.writers.iter().find(|writer| holds_up(writer));

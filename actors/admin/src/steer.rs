@@ -1,4 +1,5 @@
-//! What an operator changes about a scope: pause, resume, retry, and the skip of a poison event. All durable, all safe to repeat.
+//! Operators' changes to a scope: pause, resume, retry, and the skip of a poison event. All are durable and safe to
+//! repeat.
 //!
 //! *Never:* touches rows or cursors; that is a job's work.
 
@@ -12,7 +13,7 @@ use decisiongraph_protocol::{JobRequest, ScopeFilter};
 use decisiongraph_protocol::{SteerReply, SteeredScope};
 use decisiongraph_store::{Failure, Scope, ScopeRow, Skip, Store};
 
-/// Pauses these scopes; those that are paused already stay as they are.
+/// Pauses these scopes; scopes that are paused already stay as they are.
 pub async fn pause(engine: &Engine, filter: ScopeFilter, reason: &str, by: &str) -> Result<SteerReply, AdminError> {
     check_reason(reason)?;
     let mut scopes = Vec::new();
@@ -22,7 +23,7 @@ pub async fn pause(engine: &Engine, filter: ScopeFilter, reason: &str, by: &str)
     Ok(SteerReply { scopes })
 }
 
-/// Ends the pause of these scopes. One that was never projected has none.
+/// Ends the pause of these scopes. A scope that was never projected has no pause.
 pub async fn resume(engine: &Engine, filter: ScopeFilter) -> Result<SteerReply, AdminError> {
     let mut scopes = Vec::new();
     for scope in wanted(&filter)? {
@@ -35,13 +36,13 @@ pub async fn resume(engine: &Engine, filter: ScopeFilter) -> Result<SteerReply, 
     Ok(SteerReply { scopes })
 }
 
-/// Tries these scopes again, now: in this process, a catch-up.
+/// Tries these scopes again, now: a catch-up in this process.
 pub async fn retry(engine: &Engine, filter: ScopeFilter, control: &Control) -> Result<RunReport, AdminError> {
     let ScopeFilter { tenant, projection } = filter;
     jobs::catch_up(engine, JobRequest { tenant, projection, ..JobRequest::default() }, control).await
 }
 
-/// Skips the event of a failure, or revokes that.
+/// Skips the event of a failure, or revokes its skip.
 pub async fn skip(engine: &Engine, failure_id: i64, reason: &str, revoke: bool, by: &str) -> Result<Skip, AdminError> {
     let advise = |error: decisiongraph_store::StoreError| match error.category {
         Category::NotFound | Category::Conflict => {
@@ -61,14 +62,14 @@ pub async fn skip(engine: &Engine, failure_id: i64, reason: &str, revoke: bool, 
     Ok(engine.store().revoke_skip(&Scope::new(&failure.tenant, projection), failure.log_seq).await?)
 }
 
-/// The skip that holds for the event of a failure.
+/// Finds the skip in force for the event of a failure.
 pub async fn skip_of(store: &dyn Store, failure: &Failure) -> Result<Option<Skip>, AdminError> {
     let Some(projection) = catalogue::find(&failure.projection) else { return Ok(None) };
     let skips = store.view().await?.skips(&Scope::new(&failure.tenant, projection)).await?;
     Ok(skips.into_iter().find(|skip| skip.log_seq == failure.log_seq))
 }
 
-/// `conflict` when one of these scopes is paused: somebody wanted its events left alone.
+/// Checks that none of these scopes is paused. `conflict` otherwise: an operator wanted their events left alone.
 pub async fn refuse_paused(engine: &Engine, request: &JobRequest) -> Result<(), AdminError> {
     let filter = ScopeFilter { tenant: request.tenant.clone(), projection: request.projection.clone() };
     let view = engine.store().view().await?;

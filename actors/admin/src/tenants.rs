@@ -1,8 +1,8 @@
-//! Whose log a request is about, and whether there is such a log: asked once, before anything else is done.
+//! The log that a request is about, and its existence: checked once, before anything else is done.
 //!
-//! *Guarantees.* Nobody is told that a log is sound, current or rebuilt which does not exist: a tenant without events and scopes is
-//! `not_found` for every request but an append. Nothing is done to a failure or job of another tenant or projection than the one that
-//! was named.
+//! *Guarantees.* No reply calls a log sound, current or rebuilt that does not exist. A tenant without events and scopes
+//! is `not_found` for every request but an append. A failure or job of another tenant or projection than the named one
+//! is not touched.
 
 use super::handler::{limit_in, tenant_or_default};
 use super::{AdminError, Command};
@@ -13,18 +13,18 @@ use decisiongraph_protocol::{AdminRequest, ScopeFilter, StatusRequest, TENANTS_P
 use decisiongraph_store::{ReadView, Store};
 use uuid::Uuid;
 
-/// Tenants that a hint names.
+/// Most tenants in a hint.
 const HINT_TENANTS: usize = 5;
 
-/// What a request is about.
+/// Subject of a request.
 enum About<'a> {
     /// No log, or every log there is.
     Nobody,
     /// One log: that of `default` when none is named.
     One(Option<&'a TenantId>),
-    /// A failure, and the scope that it is believed to be of.
+    /// A failure, and the scope that it is expected in.
     Failure(i64, &'a ScopeFilter),
-    /// A job, likewise.
+    /// A job, and the scope that it is expected in.
     Run(Uuid, &'a ScopeFilter),
 }
 
@@ -51,7 +51,7 @@ fn about(request: &AdminRequest) -> About<'_> {
         AdminRequest::Subgraph(request) => About::One(request.tenant.as_ref()),
         AdminRequest::Edges(request) => About::One(request.tenant.as_ref()),
         AdminRequest::Precedents(request) => About::One(request.tenant.as_ref()),
-        // An export that names nobody means `default`, and says so.
+        // An export without a named tenant sends `default`, so `default` counts as unnamed here.
         AdminRequest::ExportPage(request) => {
             About::One(Some(&request.tenant).filter(|tenant| **tenant != TenantId::default()))
         }
@@ -80,11 +80,11 @@ fn about(request: &AdminRequest) -> About<'_> {
     }
 }
 
-/// What a request is about, when that is there.
+/// Subject of a request, after the check that it exists.
 pub struct Asked(Option<Command>);
 
 impl Asked {
-    /// The error with the command that helps.
+    /// Adds the command that helps to the error.
     pub fn advise(&self, error: AdminError) -> AdminError {
         match &self.0 {
             Some(catch_up) if error.category == Category::ProjectionOutOfDate => {
@@ -95,7 +95,8 @@ impl Asked {
     }
 }
 
-/// `not_found` when the request is about a log that is not there, or about a thing that is not of the scope that was named.
+/// Checks the request's subject. `not_found` when its log does not exist, or when its failure or job is not of the
+/// named scope.
 pub async fn settle(store: &dyn Store, request: &AdminRequest) -> Result<Asked, AdminError> {
     let (thing, list, of, found) = match about(request) {
         About::Nobody => return Ok(Asked(None)),
@@ -123,7 +124,7 @@ pub async fn settle(store: &dyn Store, request: &AdminRequest) -> Result<Asked, 
     }
 }
 
-/// `not_found` when the thing is of another scope than the one that was named.
+/// Compares a failure or job with the named scope. `not_found` when it is of another.
 fn fits(thing: &str, list: &str, named: &ScopeFilter, tenant: &TenantId, projection: &str) -> Result<(), AdminError> {
     let same_tenant = named.tenant.as_ref().is_none_or(|named| named == tenant);
     let same_projection = named.projection.as_deref().is_none_or(|named| named == projection);
@@ -139,13 +140,15 @@ fn fits(thing: &str, list: &str, named: &ScopeFilter, tenant: &TenantId, project
     Err(AdminError::new(Category::NotFound, message).next(format!("check the id: {} lists what there is", meant.1)))
 }
 
-/// `not_found` when this tenant (`default` when none is named) has no log. Where nobody has one, `default` may be asked about.
+/// Checks that this tenant (`default` when none is named) has a log. `not_found` otherwise. While no other tenant
+/// exists, `default` passes if no tenant was named.
 pub async fn known(view: &dyn ReadView, named: Option<&TenantId>) -> Result<(), AdminError> {
     let tenant = tenant_or_default(named.cloned());
     if view.last_log_seq(&tenant, None).await?.0 > 0 {
         return Ok(());
     }
-    // Scopes alone make a tenant only for those who name it: of `default`, they may be what an earlier typing error left.
+    // Scopes without events are enough only for a named tenant. Scopes of an unnamed `default` may come from a typing
+    // error.
     if named.is_some() && !view.scopes(named).await?.is_empty() {
         return Ok(());
     }
@@ -158,7 +161,7 @@ pub async fn known(view: &dyn ReadView, named: Option<&TenantId>) -> Result<(), 
     Err(unknown(named, &tenants))
 }
 
-/// The refusal of a tenant that has no log, where these (and perhaps more) have one.
+/// Makes the refusal of a tenant without a log, where these tenants (and perhaps more) have one.
 pub fn unknown(named: Option<&TenantId>, tenants: &[TenantId]) -> AdminError {
     let message = match named {
         Some(tenant) => format!("there is no tenant `{tenant}`"),
@@ -179,7 +182,7 @@ pub fn unknown(named: Option<&TenantId>, tenants: &[TenantId]) -> AdminError {
     ))
 }
 
-/// A page of the tenants that have events or scopes.
+/// Lists a page of the tenants that have events or scopes.
 pub async fn list(store: &dyn Store, request: TenantsRequest) -> Result<TenantsReply, AdminError> {
     let limit = limit_in(request.limit, TENANTS_PAGE_MAX)?;
     let mut tenants = store.view().await?.tenant_heads(request.after.as_ref(), limit + 1).await?;

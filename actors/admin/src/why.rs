@@ -1,6 +1,6 @@
-//! Why scopes lag, and what to do about it: decided by pure functions ([`why`], [`next_step`]).
+//! Reasons why scopes lag, and the next steps: decided by pure functions ([`why`], [`next_step`]).
 //!
-//! *Never here:* looking anything up. What the node itself stands in the way of is added by the node.
+//! *Never here:* look-ups of any kind. Findings about the node itself are added by the node.
 
 use super::Command;
 use super::cluster::missing;
@@ -10,15 +10,16 @@ use decisiongraph_protocol::writers::{appender, is_ours};
 use decisiongraph_protocol::{Finding, HealthWord, ScopeState, ScopeStatus, ScopeWhy, StatusReply, WhyGroup, WhyReply};
 use decisiongraph_store::{Drift, NEXT_SYNCHRONOUS, OpenWriter};
 
-/// An appender that is open for longer holds up every reader: worth a finding.
+/// Longest time that an appender may be open, in seconds. An older appender holds up every reader: worth a finding.
 const WRITER_AGE_SECONDS_MAX: f64 = 60.0;
-/// One that is open for less is at work, as every append is: it holds nobody up.
+/// Age from which an open appender holds up readers, in seconds. A younger appender is at work, as every append is.
 const WRITER_AGE_SECONDS_MIN: f64 = 2.0;
 
-/// A commit that waits for longer waits for a standby that is not there.
+/// Longest wait of a commit for a standby, in seconds. After a longer wait, the standby is missing.
 const STANDBY_SECONDS_MAX: f64 = 5.0;
 
-/// One sentence a scope that is not current (or `all`), and the open appenders that concern every scope.
+/// Gives one sentence per scope with something to report (or per scope, with `all`). Adds the findings about every
+/// scope: open appenders, and nodes out of service.
 pub fn why(status: &StatusReply, all: bool) -> WhyReply {
     let mut told = status.scopes.iter().filter(|scope| all || to_tell(scope));
     let scopes = told.by_ref().take(SCOPES_PAGE as usize).map(of_one).collect();
@@ -39,7 +40,7 @@ pub fn why(status: &StatusReply, all: bool) -> WhyReply {
     }
 }
 
-/// Asked why it lags, there is something to tell of this scope.
+/// True when there is something to report of this scope: it is not current, or it has drift.
 pub(super) fn to_tell(scope: &ScopeStatus) -> bool {
     scope.state != ScopeState::Current || scope.drift.is_some()
 }
@@ -70,19 +71,19 @@ fn of_group(group: Group<'_>) -> WhyGroup {
     }
 }
 
-/// Whether an appender is open for so long that readers notice. One whose age may not be seen counts.
+/// True when an appender is open for so long that readers notice. An appender of unknown age counts.
 pub fn holds_up(writer: &OpenWriter) -> bool {
     writer.age_seconds.is_none_or(|age| age >= WRITER_AGE_SECONDS_MIN)
 }
 
-/// An appender that holds up the mark: who, since when, with which query; and who may end it.
+/// Describes an appender that holds up the mark: process, age and query. Names the role that may end it.
 pub(super) fn held_up_by(writer: &OpenWriter) -> Finding {
     let may = match writer.role.as_deref() {
         Some(role) => format!("as role {role} or a superuser"),
         None => "as its own role or a superuser".to_owned(),
     };
     let next = match writer.pid {
-        // Every commit waits a moment where there is such a standby.
+        // Every commit waits a moment for such a standby.
         Some(_) if writer.waits_for_standby => match writer.age_seconds.is_some_and(|age| age > STANDBY_SECONDS_MAX) {
             true => NEXT_SYNCHRONOUS.to_owned(),
             false => "nothing yet: it is done when the standby confirms it".to_owned(),
@@ -106,7 +107,8 @@ pub(super) fn held_up_by(writer: &OpenWriter) -> Finding {
     }
 }
 
-/// Rows that readers see and that the log does not give: remembered from a verify until somebody acts.
+/// Describes rows that readers see and that the log does not give. The drift is remembered from a verify until an
+/// operator acts.
 pub(super) fn drifted(scope: &ScopeStatus, drift: &Drift) -> Finding {
     Finding {
         health: HealthWord::Failed,
@@ -120,7 +122,7 @@ pub(super) fn drifted(scope: &ScopeStatus, drift: &Drift) -> Finding {
     }
 }
 
-/// What to do about a scope; none when there is nothing to do.
+/// Returns the next step for a scope; none when there is nothing to do.
 pub fn next_step(scope: &ScopeStatus) -> Option<String> {
     let of_scope = |command: &str| of_scope(scope, command);
     Some(match scope.state {
@@ -164,7 +166,7 @@ pub fn next_step(scope: &ScopeStatus) -> Option<String> {
     })
 }
 
-/// The command for this scope alone.
+/// Makes the command for this scope alone.
 pub(super) fn of_scope(scope: &ScopeStatus, command: &str) -> Command {
     Command::of_scope(command, &scope.tenant, &scope.projection)
 }

@@ -1,13 +1,14 @@
-//! How the asker reached the database or node: what every command that is shown ends with, so that it goes to the same
-//! place.
+//! Address flags: the way by which the caller reached the database or node. Every command that is shown ends with them,
+//! so that it goes to the same place.
 //!
-//! *Never:* shows a password. Without it a command asks for none and is refused; with it, it would stand in a history.
+//! *Never:* shows a password. A command without its password is refused, and does not ask for it. With its password,
+//! the command would leave it in a shell history.
 
 use crate::args::Globals;
 use decisiongraph_admin::{AdminError, AdminReply, TreeReply, addressed};
 use decisiongraph_protocol::foreign_text::shell_word;
 
-/// The flags of the address, as they were given. What the environment says needs no flag.
+/// Returns the flags of the address, as given. Values from the environment need no flag.
 pub fn flags(globals: &Globals) -> String {
     let path = |path: &std::path::PathBuf| path.display().to_string();
     let given = [
@@ -24,7 +25,7 @@ pub fn flags(globals: &Globals) -> String {
     given.collect::<Vec<_>>().join(" ")
 }
 
-/// A database's address without what is secret in it: in its authority and in its parameters.
+/// Returns a database address without the secrets in its authority and in its parameters.
 fn without_password(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
     let (place, parameters) = rest.split_once('?').unwrap_or((rest, ""));
@@ -42,7 +43,7 @@ fn without_password(url: &str) -> String {
     format!("{scheme}://{authority}{slash}{path}{mark}{}", kept.join("&"))
 }
 
-/// The error with `flags` in the commands that it tells.
+/// Returns the error with `flags` added to the commands that it names.
 pub fn error(error: &AdminError, flags: &str) -> AdminError {
     AdminError {
         category: error.category,
@@ -51,7 +52,7 @@ pub fn error(error: &AdminError, flags: &str) -> AdminError {
     }
 }
 
-/// The reply with `flags` in the commands that it tells. What is stored stays as it is.
+/// Returns the reply with `flags` added to the commands that it names. Stored text stays as it is.
 pub fn reply(reply: &AdminReply, flags: &str) -> AdminReply {
     let mut reply = reply.clone();
     let address = |text: &mut String| *text = addressed(text, flags);
@@ -71,7 +72,7 @@ pub fn reply(reply: &AdminReply, flags: &str) -> AdminReply {
     reply
 }
 
-/// The texts of a tree that may tell a command: that of a stopped worker does.
+/// Lists the texts of a tree that may name a command: the text of a stopped worker does.
 fn told_by(tree: &mut TreeReply) -> impl Iterator<Item = &mut String> {
     tree.actors.iter_mut().filter_map(|actor| actor.work.as_mut())
 }

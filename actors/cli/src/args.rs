@@ -1,4 +1,4 @@
-//! The command line as data. What a flag means, its unit and its default stand in its help text.
+//! The command line as data. The help text of a flag states its meaning, unit and default.
 
 use crate::commands;
 use clap::{Args, Parser, Subcommand};
@@ -62,7 +62,7 @@ pub struct Globals {
     /// A certificate that it signed, for this program [else DECISIONGRAPH_TLS_CERT]
     #[arg(long, global = true, value_name = "FILE")]
     pub tls_cert: Option<PathBuf>,
-    /// Its private key, which others may not read [else DECISIONGRAPH_TLS_KEY]
+    /// Private key of that certificate, which others may not read [else DECISIONGRAPH_TLS_KEY]
     #[arg(long, global = true, value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
     /// The node's cluster_name [else DECISIONGRAPH_TLS_NAME, decisiongraph]
@@ -77,7 +77,7 @@ pub struct Globals {
     /// Speak this version of the protocol only; of a node: this one and the one before (for tests)
     #[arg(long, global = true, value_name = "N", hide = true)]
     pub protocol_version: Option<u32>,
-    /// Whose log [default: `default`; status, health, runs, failures, skips and changes speak of all]
+    /// Tenant of the log [default: `default`; status, health, runs, failures, skips and changes report all]
     #[arg(long, global = true, value_name = "ID", value_parser = parse_tenant)]
     pub tenant: Option<TenantId>,
     /// context_graph, trace_summary, precedent_index or all [default: all]
@@ -101,13 +101,13 @@ pub struct Globals {
 }
 
 impl Globals {
-    /// The projection asked for; none for all.
+    /// Returns the requested projection; none for all.
     pub fn projection(&self) -> Option<String> {
         self.projection.clone().filter(|name| name != "all")
     }
 }
 
-/// Seconds within the bounds of a deadline.
+/// Parses seconds within the bounds of a deadline.
 fn parse_timeout(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(seconds) if (0.1..=3_600.0).contains(&seconds) => Ok(seconds),

@@ -1,7 +1,7 @@
-//! Where a command goes: to a node, or to an engine in this process.
+//! Destination of a command: a node, or an engine in this process.
 //!
-//! `--database` → in-process; else `--node`; else the node that lives in the data directory; else `DATABASE_URL`, in-process; else the
-//! embedded file in the data directory.
+//! `--database` comes first (in this process), then `--node`, then the node that lives in the data directory.
+//! `DATABASE_URL` follows (in this process), and last the embedded file in the data directory.
 
 use crate::args::Globals;
 use crate::session::{Access, Location, data_dir};
@@ -20,12 +20,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Between two looks at a job that a node runs, milliseconds.
+/// Time between two checks of a job that a node runs, milliseconds.
 const LOOK_MS: u64 = 250;
-/// Looks in a row at a job whose process seems gone, before it is given up: a lease may be late.
+/// Consecutive checks that find the process of a job gone before the command gives up: a lease may be late.
 const ORPHAN_LOOKS_MAX: u32 = 20;
 
-/// Who answers.
+/// Side that answers a command.
 pub enum Connection {
     /// An engine of this process.
     InProcess(Box<Engine>),
@@ -33,7 +33,7 @@ pub enum Connection {
     Node(Node),
 }
 
-/// A node, and how it is asked.
+/// A node, with the client, timeout and request ids of the command.
 pub struct Node {
     client: Client,
     timeout: Duration,
@@ -41,7 +41,7 @@ pub struct Node {
 }
 
 impl Connection {
-    /// Opens what the arguments name.
+    /// Opens the connection that the arguments name.
     pub async fn open(globals: &Globals, access: Access) -> Result<Connection, AdminError> {
         match Node::find(globals).await? {
             Some(_) if globals.batch_size.is_some() => {
@@ -58,12 +58,12 @@ impl Connection {
         Node::find(globals).await?.map(Connection::Node).ok_or_else(no_node)
     }
 
-    /// Whether a running node answers: then events are applied without being asked for.
+    /// True when a running node answers: it applies events without a request.
     pub fn is_node(&self) -> bool {
         matches!(self, Connection::Node(_))
     }
 
-    /// Asks for anything but a job.
+    /// Sends a request that is not a job, and returns the reply.
     pub async fn ask(&self, request: AdminRequest) -> Result<AdminReply, AdminError> {
         match self {
             Connection::InProcess(engine) => answer(engine, &Asker::here(me()), request, &Control::default()).await,
@@ -93,7 +93,7 @@ impl Connection {
         }
     }
 
-    /// What it is connected to, without secrets.
+    /// Returns the address of the database, or names it by the node that answers; without secrets.
     pub fn address(&self) -> String {
         match self {
             Connection::InProcess(engine) => engine.store().address(),
@@ -103,7 +103,7 @@ impl Connection {
 }
 
 impl Node {
-    /// The node that the arguments name, or that lives in the data directory.
+    /// Finds the node that the arguments name, or that lives in the data directory.
     async fn find(globals: &Globals) -> Result<Option<Node>, AdminError> {
         if globals.database.is_some() {
             return Ok(None);
@@ -124,7 +124,7 @@ impl Node {
             None => match data_dir(globals) {
                 Ok(directory) => {
                     let socket = directory.join(SOCKET_NAME);
-                    // Where others may put a socket, it may be anybody's.
+                    // In a directory that other users may write, the socket could belong to any of them.
                     match socket.symlink_metadata() {
                         Ok(_) => {
                             data_dir::trust(&directory)?;
@@ -133,7 +133,7 @@ impl Node {
                         Err(_) => None,
                     }
                 }
-                // There is no place where a node could live.
+                // Without a data directory there is no place for a node.
                 Err(_) => None,
             },
         };
@@ -145,7 +145,7 @@ impl Node {
         self.client.ask(request, self.ids.next(), self.timeout).await
     }
 
-    /// Has a job started and follows it. A cancel is passed on.
+    /// Asks the node to start a job and follows it. Passes a cancel request on.
     async fn follow(&self, request: AdminRequest, control: &Control) -> Result<AdminReply, AdminError> {
         let mut reply = self.ask(request).await?;
         let mut cancel_passed_on = false;
@@ -181,7 +181,7 @@ impl Node {
                     })
                     .await
                 {
-                    // It has ended meanwhile.
+                    // The job has ended meanwhile.
                     Err(error) if error.category == Category::Conflict => {}
                     done => drop(done.map_err(lost)?),
                 }
@@ -192,7 +192,7 @@ impl Node {
     }
 }
 
-/// The name that this user is known by on this machine, such as `ada@laptop`.
+/// Returns the name of the user on this machine, such as `ada@laptop`.
 fn me() -> Option<String> {
     let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).ok().filter(|user| !user.is_empty())?;
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
@@ -209,7 +209,7 @@ fn secret(globals: &Globals) -> Result<Secret, AdminError> {
     })
 }
 
-/// TLS, when its files are named by flags or the environment.
+/// Loads TLS, when flags or the environment name its files.
 fn tls(globals: &Globals) -> Result<Option<Arc<Tls>>, AdminError> {
     let given = |flag: &Option<PathBuf>, variable: &str| {
         let found = || std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
@@ -227,7 +227,7 @@ fn tls(globals: &Globals) -> Result<Option<Arc<Tls>>, AdminError> {
     }
 }
 
-/// The ids of a command's requests. With `--request-id` they are the same each time the command is repeated.
+/// Ids of a command's requests. With `--request-id`, every repetition of the command uses the same ids.
 struct RequestIds {
     base: Option<Uuid>,
     drawn: AtomicU64,

@@ -1,6 +1,7 @@
-//! The guided tour: a decision log goes in, the three projections come out, and a rebuild and a verify prove them.
+//! The guided tour: a decision log goes in and the three projections come out. A rebuild and a verify prove them.
 //!
-//! *Guarantees.* Everything shown is a real answer of the program on a real store; the tour ends with exit code 1 if a proof fails.
+//! *Guarantees.* Everything shown is a real answer of the program on a real store. The tour ends with exit code 1 if a
+//! proof fails.
 
 use crate::commands::subgraph::text as graph_table;
 use crate::commands::{Context, precedents, trace, unexpected};
@@ -31,7 +32,7 @@ const NODE: &str = "entity:account:acme";
 /// The policy whose precedents are shown.
 const POLICY: &str = "discount_cap";
 
-/// What `--json` tells.
+/// The JSON object that `--json` prints.
 #[derive(Serialize)]
 struct Told {
     database: String,
@@ -42,7 +43,7 @@ struct Told {
     drift: bool,
 }
 
-/// The tour.
+/// Runs the tour.
 pub async fn tour(context: &Context) -> Result<ExitCode, AdminError> {
     interrupt::ends_at_once();
     let kept = context.globals.data_dir.clone();
@@ -210,7 +211,7 @@ impl Tour<'_> {
         Ok(if proven { ExitCode::OK } else { ExitCode::OTHER })
     }
 
-    /// The tour must not mix its company with a real one's.
+    /// Refuses a tenant with events of its own: the tour must not mix its company with a real one.
     async fn refuse_foreign_log(&self) -> Result<(), AdminError> {
         let view = self.engine.store().view().await?;
         let lines: u64 = LOG.lines().count() as u64;

@@ -1,13 +1,14 @@
 //! A neighbourhood as Graphviz DOT and as Mermaid.
 //!
-//! *Guarantees.* Stored ids are quoted, so that no id can become syntax: neither an end of a label, nor a directive of Mermaid.
+//! *Guarantees.* Stored ids are quoted. No id can become syntax: neither the end of a label, nor a directive of
+//! Mermaid.
 
 use crate::page::Page;
 use decisiongraph_engine::queries::Subgraph;
 use decisiongraph_protocol::foreign_text::shown;
 use std::collections::BTreeMap;
 
-/// Graphviz.
+/// Renders Graphviz DOT.
 pub fn dot(center: &str, graph: &Subgraph) -> Page {
     let mut page = Page::default();
     page.ours("digraph decisiongraph {\n  rankdir=LR;\n  node [shape=box, style=rounded, fontname=\"Helvetica\"];");
@@ -24,7 +25,7 @@ pub fn dot(center: &str, graph: &Subgraph) -> Page {
     page
 }
 
-/// Mermaid, as Markdown shows it in a `mermaid` block.
+/// Renders Mermaid, as Markdown shows it in a `mermaid` block.
 pub fn mermaid(center: &str, graph: &Subgraph) -> Page {
     let numbers = numbered(graph);
     let mut page = Page::of("graph LR");
@@ -42,7 +43,7 @@ pub fn mermaid(center: &str, graph: &Subgraph) -> Page {
     page
 }
 
-/// Every node, and every end of an edge whose node was filtered out, with a number of its own.
+/// Numbers every node, and every end of an edge whose node was filtered out.
 fn numbered(graph: &Subgraph) -> BTreeMap<&str, usize> {
     let mut numbers = BTreeMap::new();
     let ends = graph.edges.iter().flat_map(|edge| [edge.from_node_id.as_str(), edge.to_node_id.as_str()]);
@@ -63,12 +64,12 @@ fn dot_shape(id: &str) -> &'static str {
     }
 }
 
-/// Foreign text within the quotes of DOT.
+/// Escapes foreign text for the quotes of DOT.
 pub fn dot_quoted(text: &str) -> String {
     shown(text).replace('\\', "\\\\").replace('"', "\\\"")
 }
 
-/// Foreign text within the quotes of Mermaid. It looks for directives (`%%{…}%%`) before it looks for quotes.
+/// Escapes foreign text for the quotes of Mermaid. Mermaid looks for directives (`%%{…}%%`) before it looks for quotes.
 fn mermaid_quoted(text: &str) -> String {
     shown(text)
         .replace('#', "#35;")

@@ -1,6 +1,7 @@
-//! Ctrl-C and SIGTERM: the first asks a job to stop at its next batch, the second ends the process at once. Both are safe: a batch is
-//! committed whole or not at all. The hang-up of a terminal asks, and never ends at once: a shell and the kernel send one each. Whoever
-//! had it ignored (`nohup`) is not disturbed by it.
+//! Ctrl-C and SIGTERM. The first asks a job to stop at its next batch; the second ends the process immediately. Both
+//! are safe: a batch is committed whole or not at all. A hang-up of the terminal asks and never ends the process: a
+//! shell and the kernel send one each. A process that was started with hang-ups ignored (`nohup`) is not disturbed by
+//! them.
 
 use decisiongraph_admin::ExitCode;
 use decisiongraph_engine::Cancel;
@@ -13,16 +14,17 @@ pub fn ends_at_once() {
     follow(None, true);
 }
 
-/// Asks `cancel` at the first signal, ends the process at the second. Says so on stderr, unless it is `quiet`.
+/// Requests `cancel` at the first signal, ends the process at the second. Announces the first on stderr, unless
+/// `quiet`.
 pub fn asks_first(cancel: Cancel, quiet: bool) -> Asked {
     follow(Some(cancel), quiet)
 }
 
-/// Whether the first signal has come.
+/// Flag that turns true at the first signal.
 pub struct Asked(watch::Receiver<bool>);
 
 impl Asked {
-    /// Ends when it has; never, when it cannot come any more.
+    /// Waits for the first signal. Never returns when it cannot come any more.
     pub async fn wait(&mut self) {
         if self.0.wait_for(|asked| *asked).await.is_err() {
             std::future::pending::<()>().await;
@@ -30,7 +32,8 @@ impl Asked {
     }
 }
 
-/// Hang-ups, for one who has something to stop and did not start with them ignored; the system says so in `/proc`.
+/// Listens for hang-ups, for a command that has something to stop. None when the process was started with hang-ups
+/// ignored, as `/proc` shows.
 fn hangup() -> Option<Signal> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;

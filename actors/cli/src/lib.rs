@@ -1,4 +1,5 @@
-//! The configuration of a node and the exporters of its telemetry: what the program `decisiongraph` puts around the runtime.
+//! Configuration of a node and exporters of its telemetry: the parts that the program `decisiongraph` puts around the
+//! runtime.
 
 pub mod config;
 pub mod telemetry;

@@ -1,4 +1,4 @@
-//! The program's own log, and what a panic looks like from outside.
+//! The program's own log, and the report of a panic.
 
 use crate::output::Output;
 use decisiongraph_admin::{AdminError, ExitCode};
@@ -7,11 +7,11 @@ use decisiongraph_projections::Category;
 use std::io::IsTerminal as _;
 use tracing_subscriber::EnvFilter;
 
-/// Chooses what is logged, by the filter syntax of `tracing`.
+/// Variable with the filter of the log, in the syntax of `tracing`.
 const VARIABLE: &str = "DECISIONGRAPH_LOG";
 
-/// Logs to stderr: warnings and worse unless asked for more. A program that reads the error object from stderr (`json`) gets
-/// nothing else there, unless it asks.
+/// Logs to stderr: warnings and worse, unless the caller asks for more. A program that reads the error object from
+/// stderr (`json`) gets nothing else there, unless it asks.
 pub fn start(verbose: u8, json: bool) {
     let filter = std::env::var(VARIABLE).ok().and_then(|filter| EnvFilter::try_new(filter).ok());
     tracing_subscriber::fmt()
@@ -22,11 +22,11 @@ pub fn start(verbose: u8, json: bool) {
         .init();
 }
 
-/// The filter of this many `-v`.
+/// Returns the filter for this many `-v`.
 pub fn level(verbose: u8, json: bool) -> &'static str {
     match verbose {
         0 if json => "off",
-        // The actor library tells of every connection that ends, and at `debug` what it carries: payloads.
+        // The actor library logs every connection that ends. At `debug` it logs what the connection carries: payloads.
         0 => "warn,ractor=error,ractor_cluster=error",
         1 => "info,refinery_core=warn,ractor=error,ractor_cluster=error",
         2 => "debug,refinery_core=info,ractor=info,ractor_cluster=info",
@@ -34,8 +34,9 @@ pub fn level(verbose: u8, json: bool) -> &'static str {
     }
 }
 
-/// A panic is a defect. A command says so in the form of every error, and ends: what was committed is durable, what was not is rolled
-/// back. A node logs it, and the supervisor of the actor that panicked starts it again.
+/// Installs the report of panics. A panic is a defect. A command prints it in the form of every error, and ends.
+/// Committed work is durable, other work is rolled back. A node logs it, and the supervisor of the actor that panicked
+/// starts it again.
 pub fn report_panics(output: Output, node: bool) {
     std::panic::set_hook(Box::new(move |panic| {
         let place = panic.location().map(|at| format!(" at {}:{}", at.file(), at.line())).unwrap_or_default();

@@ -1,7 +1,8 @@
-//! The `decisiongraph` binary: arguments in, one [`decisiongraph_admin::AdminRequest`] (or a stream of them) to the engine,
-//! a table or one JSON object out, and an exit code that scripts can rely on.
+//! The `decisiongraph` binary: arguments in, one [`decisiongraph_admin::AdminRequest`] (or a stream of them) to the
+//! engine. A table or one JSON object comes out, with an exit code that scripts can rely on.
 //!
-//! *Never here:* SQL, projection rules, engine decisions. A command is a file in `commands/`, a variant and a match arm.
+//! *Never here:* SQL, projection rules, engine decisions. A command is a file in `commands/`, a variant and a match
+//! arm.
 
 mod address;
 mod args;
@@ -50,10 +51,11 @@ fn main() -> std::process::ExitCode {
             return code(of_error(&error));
         }
     };
-    // On a worker, beside the connections and the projections that it waits for: here each of their answers would have to wake this thread.
+    // Runs on a worker thread, beside the connections and projections that it waits for. Here, each of their answers
+    // would have to wake this thread.
     let ended = runtime.block_on(runtime.spawn(commands::run(cli, output)));
     let ended = ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
-    // What is committed is durable; a reader thread that still waits for its input must not hold up the end.
+    // Committed work is durable. A reader thread that still waits for its input must not hold up the end.
     runtime.shutdown_background();
     match ended {
         Ok(exit) => code(exit),
@@ -68,14 +70,14 @@ fn code(exit: ExitCode) -> std::process::ExitCode {
     std::process::ExitCode::from(exit.0)
 }
 
-/// Help and version are answers; everything else that clap says is `invalid_argument`.
+/// Reports the outcome of clap. Help and version are answers; every other outcome is `invalid_argument`.
 fn usage(error: &clap::Error, json: bool) -> std::process::ExitCode {
     use clap::error::ErrorKind;
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         let _ = error.print();
         return code(ExitCode::OK);
     }
-    // Of the arguments, which may be pasted from anywhere, it repeats what it does not know: each on one line.
+    // clap repeats arguments that it does not know. They may be pasted from anywhere, so each is put on one line.
     let shown_args = std::env::args_os().map(|arg| shown(&arg.to_string_lossy()).into_owned());
     let again = Cli::try_parse_from(shown_args).err();
     let error = again.as_ref().unwrap_or(error);

@@ -1,4 +1,4 @@
-//! One flag for each key of a node's configuration, made from the table of keys.
+//! One flag per key of a node's configuration, made from the table of keys.
 
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 use decisiongraph_cli::config::keys::{KEYS, Key};
@@ -6,7 +6,7 @@ use decisiongraph_cli::config::keys::{KEYS, Key};
 /// Keys whose flags every command has.
 const GLOBAL: [&str; 3] = ["database", "data_dir", "secret_file"];
 
-/// What the flags say: pairs of key and text, checked later together with file and environment.
+/// Values of the flags: pairs of key and text, checked later together with file and environment.
 #[derive(Debug, Clone, Default)]
 pub struct KeyFlags(pub Vec<(String, String)>);
 
@@ -15,7 +15,7 @@ fn own() -> impl Iterator<Item = &'static Key> {
 }
 
 fn flag(key: &'static Key) -> Arg {
-    // Made once a process: the flags live as long as it does.
+    // Made once per process: the flags live as long as the process.
     let long: &'static str = key.flag().trim_start_matches("--").to_owned().leak();
     let help: &'static str = format!("{} [{}; default: {}]", key.help, key.takes(), key.default_text()).leak();
     let argument = Arg::new(key.name).long(long).value_name("VALUE").help(help).help_heading("Configuration");

@@ -1,13 +1,15 @@
-//! Tells a service manager how the node fares (sd_notify): one datagram a state, to the socket that `NOTIFY_SOCKET` names.
+//! Reports the state of the node to a service manager (sd_notify). It sends one datagram per state to the socket that
+//! `NOTIFY_SOCKET` names.
 //!
-//! *Guarantees.* Without the variable nothing is sent. What cannot be sent is lost: a service manager that is away changes nothing.
+//! *Guarantees.* Without the variable nothing is sent. A datagram that cannot be sent is lost: the absence of a service
+//! manager changes nothing.
 
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
-/// The node runs and can be asked.
+/// The node runs and answers requests.
 pub const READY: &str = "READY=1";
 /// The node drains.
 pub const STOPPING: &str = "STOPPING=1";
@@ -27,7 +29,7 @@ pub fn tell(state: &str) {
     }
 }
 
-/// How often the service manager wants to hear [`WATCHDOG`]: half of its own patience.
+/// Returns the interval at which the service manager expects [`WATCHDOG`]: half of its own patience.
 pub fn watchdog_every() -> Option<Duration> {
     let patience_us: u64 = std::env::var("WATCHDOG_USEC").ok()?.parse().ok()?;
     (patience_us > 1).then(|| Duration::from_micros(patience_us / 2))

@@ -1,7 +1,7 @@
-//! Where answers go: a [`Page`] for people, one JSON object for programs, errors on stderr.
+//! Output of answers: a [`Page`] for people, one JSON object for programs, errors on stderr.
 //!
-//! *Guarantees.* A closed pipe ends the program quietly. Stored text cannot steer the terminal: people get pages, and in JSON hidden
-//! characters are escapes.
+//! *Guarantees.* A closed pipe ends the program quietly. Stored text cannot steer the terminal: people get pages, and
+//! JSON has hidden characters as escapes.
 
 use crate::address;
 use crate::page::Page;
@@ -15,22 +15,22 @@ use std::io::{self, Write};
 /// Moves to the upper left corner and clears the terminal.
 const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
 
-/// Where answers go.
+/// Destination and form of answers.
 #[derive(Debug, Clone, Copy)]
 pub struct Output {
     /// One JSON object instead of text for people.
     pub json: bool,
-    /// How the asker reached the database or node: the end of every command that is told ([`crate::address`]).
+    /// Address flags of the caller: every command that is shown ends with them ([`crate::address`]).
     pub flags: &'static str,
 }
 
 impl Output {
-    /// An output of this kind.
+    /// Creates an output of this kind.
     pub fn new(json: bool) -> Output {
         Output { json, flags: "" }
     }
 
-    /// The same for an asker who used these flags to get here.
+    /// Returns the same output for a caller that used these flags to get here.
     pub fn reached_by(self, flags: &'static str) -> Output {
         Output { flags, ..self }
     }
@@ -67,7 +67,7 @@ impl Output {
         print(&[CLEAR])
     }
 
-    /// Prints a line that nobody has to read: whoever read the one before may be gone.
+    /// Prints a line that may be lost: the reader of the line before may be gone.
     pub fn aside(self, line: &str) {
         let _ = writeln!(io::stdout(), "{line}");
     }
@@ -102,7 +102,8 @@ fn print(parts: &[&str]) -> Result<(), AdminError> {
     written(parts.iter().try_for_each(|part| out.write_all(part.as_bytes())).and_then(|()| out.flush()))
 }
 
-/// A closed pipe is the reader's choice and no error; anything else is.
+/// Checks the result of a write. A closed pipe is the reader's choice, and the program ends with 0. Any other failure
+/// is an error.
 pub fn written(result: io::Result<()>) -> Result<(), AdminError> {
     match result {
         Ok(()) => Ok(()),
@@ -112,7 +113,7 @@ pub fn written(result: io::Result<()>) -> Result<(), AdminError> {
     }
 }
 
-/// A digest that fits a table.
+/// Shortens a digest to fit a table.
 pub fn digest_short(digest: &str) -> String {
     match digest.split_once(':') {
         Some((kind, hex)) if hex.len() > 12 => format!("{kind}:{}…", hex.get(..12).unwrap_or(hex)),
@@ -120,7 +121,7 @@ pub fn digest_short(digest: &str) -> String {
     }
 }
 
-/// Seconds for people.
+/// Formats seconds for people.
 pub fn duration(seconds: f64) -> String {
     match seconds {
         s if s < 1.0 => format!("{:.0} ms", s * 1000.0),
@@ -131,7 +132,7 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
-/// Bytes for people.
+/// Formats bytes for people.
 pub fn bytes(n: u64) -> String {
     let mut value = n as f64;
     for unit in ["B", "KB", "MB", "GB"] {
@@ -143,7 +144,7 @@ pub fn bytes(n: u64) -> String {
     format!("{value:.1} TB")
 }
 
-/// `-` for nothing.
+/// Returns the text, or `-` when it is missing or empty.
 pub fn or_dash(text: Option<&str>) -> String {
     text.filter(|text| !text.is_empty()).unwrap_or("-").to_owned()
 }

@@ -1,8 +1,8 @@
-//! What a person is shown, line by line.
+//! Text for people, line by line.
 //!
-//! *Guarantees.* Nothing raw gets through: every line and every cell of a table is escaped here ([`shown`]), whatever it is made of. Stored
-//! text can neither steer the terminal nor make a line of its own. Only text that stands in this program ([`Page::ours`]) may have
-//! several lines.
+//! *Guarantees.* Nothing raw gets through: every line and every cell of a table is escaped here ([`shown`]), from any
+//! source. Stored text can neither steer the terminal nor make a line of its own. Only text of this program
+//! ([`Page::ours`]) may have several lines.
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, TableComponent, presets};
 use decisiongraph_protocol::foreign_text::shown;
@@ -19,29 +19,30 @@ pub struct Page {
 }
 
 impl Page {
-    /// A page of one line.
+    /// Creates a page of one line.
     pub fn of(line: impl Display) -> Page {
         let mut page = Page::default();
         page.line(line);
         page
     }
 
-    /// One more line, whatever is in it.
+    /// Adds one line, with any content.
     pub fn line(&mut self, line: impl Display) {
         self.lines.push(shown(&line.to_string()).into_owned());
     }
 
-    /// Lines that stand in this program.
+    /// Adds lines of this program's own text.
     pub fn ours(&mut self, text: &'static str) {
         text.split('\n').for_each(|line| self.line(line));
     }
 
-    /// The lines of another page.
+    /// Adds the lines of another page.
     pub fn page(&mut self, other: Page) {
         self.lines.extend(other.lines);
     }
 
-    /// A table with these headings. A heading that starts with `#` is for numbers: without the sign, to the right.
+    /// Adds a table with these headings. A heading with a leading `#` is for numbers: it is shown without the sign, and
+    /// its column is aligned right.
     pub fn table(&mut self, headings: &[&str], rows: Vec<Vec<String>>) {
         if rows.is_empty() {
             return self.line("(none)");
@@ -59,7 +60,7 @@ impl Page {
         table.lines().for_each(|line| self.line(line.trim_end()));
     }
 
-    /// The same lines, further to the right.
+    /// Returns the same lines, further to the right.
     pub fn indented(&self) -> Page {
         let mut page = Page::default();
         self.lines.iter().for_each(|line| page.line(format_args!("    {line}")));
@@ -73,7 +74,7 @@ impl Display for Page {
     }
 }
 
-/// Text that fits a cell, and begins where the cell does.
+/// Cuts text to fit a cell. A space at its beginning is escaped, so that the text begins where the cell does.
 fn short(text: &str) -> String {
     let text = match text.strip_prefix(' ') {
         Some(rest) => Cow::Owned(format!("\\u{{20}}{}", shown(rest))),

@@ -1,4 +1,4 @@
-//! How far long work is: a bar with rate and ETA on a terminal, plain lines elsewhere, nothing for programs.
+//! Progress of long work: a bar with rate and ETA on a terminal, plain lines elsewhere, nothing for programs.
 
 use crate::args::Globals;
 use crate::output::number;
@@ -12,19 +12,19 @@ use tokio::task::JoinHandle;
 /// Pause between two plain lines.
 const LINE_EVERY: Duration = Duration::from_secs(2);
 
-/// How progress is shown.
+/// Form of the progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {
     /// A bar.
     Bar,
-    /// A line now and then.
+    /// Plain lines, with `LINE_EVERY` or more between them.
     Lines,
-    /// Not at all.
+    /// No progress.
     Nothing,
 }
 
 impl Style {
-    /// The style that fits these flags and this terminal.
+    /// Chooses the style that fits these flags and this terminal.
     pub fn of(globals: &Globals) -> Style {
         match (globals.json, globals.no_progress) {
             (true, _) => Style::Nothing,
@@ -35,7 +35,7 @@ impl Style {
     }
 }
 
-/// Follows a job until [`Following::stop`].
+/// The progress of a job, followed until [`Following::stop`].
 pub struct Following {
     task: Option<JoinHandle<()>>,
 }
@@ -51,7 +51,7 @@ impl Following {
         Following { task: Some(tokio::spawn(follow(style, receiver))) }
     }
 
-    /// Takes the bar away. The job has ended, its control is dropped.
+    /// Removes the bar. The job must have ended and its control must be dropped: this waits for it.
     pub async fn stop(self) {
         if let Some(task) = self.task {
             let _ = task.await;
@@ -111,7 +111,7 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// With the input's size in bytes, if it is known.
+    /// Starts the progress, with the input's size in bytes if it is known.
     pub fn start(style: Style, size: Option<u64>) -> Lines {
         let template = match size {
             Some(_) => "{bar:24} {percent:>3}%  ETA {eta}  {msg}",
@@ -124,7 +124,7 @@ impl Lines {
         Lines { style, bar, started: Instant::now(), told: Instant::now(), bytes: size.is_some() }
     }
 
-    /// So many bytes and lines are done.
+    /// Shows that this many bytes and lines are done.
     pub fn at(&mut self, bytes: u64, lines: u64) {
         let rate = lines as f64 / self.started.elapsed().as_secs_f64().max(0.001);
         match self.style {
@@ -144,7 +144,7 @@ impl Lines {
         }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub fn stop(&self) {
         self.bar.finish_and_clear();
     }

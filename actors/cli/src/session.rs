@@ -1,4 +1,4 @@
-//! From arguments to an engine on an open store whose schema fits.
+//! The way from arguments to an engine on an open store whose schema fits.
 
 use crate::args::Globals;
 use decisiongraph_admin::AdminError;
@@ -11,27 +11,27 @@ use decisiongraph_store::{DatabaseUrl, Owner, SchemaFit, Store, StoreError, Stor
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
-/// What a command is about to do with the database.
+/// Purpose for which a command opens the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Look: a file that was named and does not exist, or is not ours, is left alone.
+    /// Reading: a named file that does not exist, or is not ours, is left alone.
     Read,
-    /// Change: a file is created and its schema brought up.
+    /// Writing: a file is created and its schema is migrated.
     Write,
-    /// Bring the schema up, whatever it is now.
+    /// Migration: the schema is migrated, from any version.
     Migrate,
 }
 
-/// Which database a command speaks to.
+/// Location of the database of a command.
 #[derive(Debug, Clone)]
 pub struct Location {
     url: DatabaseUrl,
-    /// It is the embedded default: ours to create.
+    /// True for the embedded default: this program may create it.
     ours: bool,
 }
 
 impl Location {
-    /// `--database`, else `DATABASE_URL`, else the file in the data directory.
+    /// Resolves `--database`, else `DATABASE_URL`, else the file in the data directory.
     pub fn resolve(globals: &Globals) -> Result<Location, AdminError> {
         let named = globals.database.clone().map(|url| ("--database", url));
         let named = named.or_else(|| {
@@ -50,18 +50,19 @@ impl Location {
         }
     }
 
-    /// The embedded store of this directory.
+    /// Locates the embedded store of this directory. Makes the directory if it is missing, and closes it to other
+    /// users.
     pub fn embedded(directory: &Path) -> Result<Location, AdminError> {
         data_dir::own(directory)?;
         Ok(Location { url: DatabaseUrl::Sqlite(directory.join(EMBEDDED_FILE)), ours: true })
     }
 
-    /// Opens it, and sees to its schema.
+    /// Opens the database. Checks its schema, or migrates it where `access` allows that.
     pub async fn open(&self, globals: &Globals, access: Access) -> Result<Engine, AdminError> {
         self.open_as("cli", globals, access).await
     }
 
-    /// [`Location::open`] for an owner of this kind (`cli`, `node`).
+    /// Like [`Location::open`], for an owner of this kind (`cli`, `node`).
     pub async fn open_as(&self, kind: &str, globals: &Globals, access: Access) -> Result<Engine, AdminError> {
         let create = self.ours || access != Access::Read;
         if let DatabaseUrl::Sqlite(path) = &self.url
@@ -122,7 +123,8 @@ impl Location {
     }
 }
 
-/// `--data-dir`, else `DECISIONGRAPH_DATA_DIR`, else `$XDG_DATA_HOME/decisiongraph`, else `~/.local/share/decisiongraph`.
+/// Returns `--data-dir`, else `DECISIONGRAPH_DATA_DIR`, else `$XDG_DATA_HOME/decisiongraph`, else
+/// `~/.local/share/decisiongraph`.
 pub fn data_dir(globals: &Globals) -> Result<PathBuf, AdminError> {
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     globals
@@ -137,7 +139,7 @@ pub fn data_dir(globals: &Globals) -> Result<PathBuf, AdminError> {
         })
 }
 
-/// Who this process is, for people who look at `status` and `runs`.
+/// Names this process as an owner, for readers of `status` and `runs`.
 fn owner(kind: &str) -> Owner {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = match host.trim() {

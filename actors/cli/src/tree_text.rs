@@ -1,6 +1,7 @@
 //! A node's actors as an indented tree for people, and as Graphviz DOT.
 //!
-//! *Guarantees.* Each scope about which memory and database disagree is marked, and the disagreement is told in words at the end.
+//! *Guarantees.* Each scope about which memory and database disagree is marked. The end of the page describes each
+//! disagreement in words.
 
 use crate::graph_text::dot_quoted;
 use crate::output::{duration, number, or_dash};
@@ -11,10 +12,10 @@ use decisiongraph_protocol::foreign_text::shell_word;
 use decisiongraph_protocol::{ActorEntry, ActorKind, SupervisorStrategy};
 use std::collections::HashSet;
 
-/// Where the tenants' supervisors are.
+/// Path prefix of the tenants' supervisors.
 const TENANTS: &str = "node/scopes/tenant ";
 
-/// The actors of a node in the order in which their supervisors start them. Others come behind, by name.
+/// Ids of a node's actors in the order in which their supervisors start them. Other actors follow, by name.
 const START_ORDER: [&str; 10] = [
     "store_pool",
     "cluster",
@@ -28,7 +29,7 @@ const START_ORDER: [&str; 10] = [
     "jobs",
 ];
 
-/// The tree for people.
+/// Renders the tree for people.
 pub fn text(reply: &TreeReply) -> Page {
     let marked = marked(reply);
     let actors = in_start_order(&reply.actors);
@@ -72,7 +73,7 @@ pub fn text(reply: &TreeReply) -> Page {
     page
 }
 
-/// Graphviz.
+/// Renders Graphviz DOT.
 pub fn dot(reply: &TreeReply) -> Page {
     let marked = marked(reply);
     let mut page = Page::default();
@@ -96,7 +97,7 @@ pub fn dot(reply: &TreeReply) -> Page {
     page
 }
 
-/// The node's own facts, above its actors.
+/// Renders the node's own facts, above its actors.
 fn facts(node: &NodeFacts) -> Page {
     let stopping = if node.draining { ", stopping" } else { "" };
     let lease = match node.lease_left_ms {
@@ -124,7 +125,7 @@ fn facts(node: &NodeFacts) -> Page {
     page
 }
 
-/// The paths of the workers, and of the tenants, about which something is said differently.
+/// Returns the paths of the workers about which memory and database disagree, and of their tenants.
 fn marked(reply: &TreeReply) -> HashSet<String> {
     let mut paths = HashSet::new();
     for disagreement in &reply.disagreements {
@@ -137,7 +138,7 @@ fn marked(reply: &TreeReply) -> HashSet<String> {
     paths
 }
 
-/// The actors, siblings in start order; each behind its parent.
+/// Sorts the actors: siblings in start order, each behind its parent.
 fn in_start_order(actors: &[ActorEntry]) -> Vec<&ActorEntry> {
     let projections = catalogue::ALL.iter().map(|projection| format!("worker {}", projection.name()));
     let order: Vec<String> = START_ORDER.iter().map(|id| (*id).to_owned()).chain(projections).collect();
@@ -159,10 +160,10 @@ const fn word(strategy: SupervisorStrategy) -> &'static str {
     }
 }
 
-/// What stands in front of each actor: the lines that lead to it. The actors are in tree order.
+/// Draws the lines in front of each actor, which lead to it. The actors are in tree order.
 fn branches(actors: &[&ActorEntry]) -> Vec<String> {
     let base = actors.first().map_or(0, |actor| actor.depth());
-    // By depth: whether a later sibling is still to come. Read from the end.
+    // By depth: true when a later sibling is still to come. Filled from the end.
     let mut later: Vec<bool> = Vec::new();
     let mut out: Vec<String> = actors
         .iter()
@@ -176,7 +177,7 @@ fn branches(actors: &[&ActorEntry]) -> Vec<String> {
                 return String::new();
             }
             let above: String = later[1..depth].iter().map(|goes_on| if *goes_on { "│  " } else { "   " }).collect();
-            // No plain space begins a cell: that one would be foreign text's.
+            // A cell must not begin with a plain space: the page would escape it as foreign text.
             let above = above.strip_prefix(' ').map_or(above.clone(), |rest| format!("\u{a0}{rest}"));
             format!("{above}{}", if last { "└─ " } else { "├─ " })
         })

@@ -1,13 +1,14 @@
-//! Keeps an owner's lease alive while jobs run, and knows until when it may be trusted.
+//! Keeps an owner's lease alive while jobs run, and knows how long the lease may be trusted.
 //!
-//! The trust window is counted from *before* the renewal was asked for, on this process's monotonic clock: a conservative stop
-//! condition. Safety does not rest on it; every commit is checked in the database.
+//! The trust window is counted from *before* the renewal was asked for, on this process's monotonic clock. It is a
+//! conservative stop condition. Safety does not depend on it; every commit is checked in the database.
 
 use decisiongraph_store::{Owner, Result, Store, StoreError};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// Until when this process may believe that its lease runs. Cheap to clone; every clone sees the same window.
+/// Trust window: the time until which this process may believe that its lease runs. Cheap to clone; every clone sees
+/// the same window.
 #[derive(Debug, Clone)]
 pub struct Trust(Arc<Mutex<Instant>>);
 
@@ -29,13 +30,13 @@ impl Trust {
         self.extend(Instant::now());
     }
 
-    /// How long the window still is; zero when it is over.
+    /// Returns the time left in the window; zero when it is over.
     pub fn left(&self) -> Duration {
         let until = *self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         until.saturating_duration_since(Instant::now())
     }
 
-    /// `fenced` when the lease may be over: stop writing.
+    /// Returns `fenced` when the lease may be over: the process must stop writing.
     pub fn check(&self) -> Result<()> {
         if !self.left().is_zero() {
             return Ok(());
@@ -46,10 +47,10 @@ impl Trust {
     }
 }
 
-/// Renewals a lease: two may fail in a row before it is over.
+/// Renewals per lease: two in a row may fail before the lease is over.
 pub const RENEWALS_PER_LEASE: u32 = 3;
 
-/// Pause after a renewal that failed.
+/// Pause after a failed renewal.
 pub const AGAIN: Duration = Duration::from_millis(300);
 
 /// A running renewal. Dropping it stops it.
@@ -59,7 +60,7 @@ pub struct Alive {
 }
 
 impl Alive {
-    /// Takes the lease and starts to renew it.
+    /// Acquires the lease and starts to renew it.
     pub async fn start(store: Arc<dyn Store>, owner: Owner, lease: Duration) -> Result<Alive> {
         let asked = Instant::now();
         store.heartbeat(&owner, lease).await?;
@@ -81,7 +82,7 @@ impl Alive {
                         failing = false;
                         window.extend(asked + lease);
                     }
-                    // Told once.
+                    // Reported once per series of failures.
                     Err(error) => {
                         if !std::mem::replace(&mut failing, true) {
                             tracing::warn!(category = %error.category, "lease not renewed: {}", error.message);
@@ -93,14 +94,14 @@ impl Alive {
         Ok(Alive { trust, task })
     }
 
-    /// The window that the renewals keep open.
+    /// Returns the window that the renewals keep open.
     pub fn trust(&self) -> &Trust {
         &self.trust
     }
 }
 
 impl Alive {
-    /// Stops it, and waits until it holds nothing of the store any more.
+    /// Stops the renewal, and waits until it holds nothing of the store any more.
     pub async fn stop(mut self) {
         self.task.abort();
         let _ = (&mut self.task).await;

@@ -1,21 +1,21 @@
-//! The memory of the process as one budget in four parts: whoever reads pages, folds them or answers with them holds a
-//! share of a part meanwhile.
+//! The memory of the process as one budget in four parts. Code that reads pages, folds them or answers with them holds
+//! a share of a part meanwhile.
 //!
 //! *Guarantees.* The parts and what is left out of them make up `memory_max`. Shares of a part are given in the order
-//! in which they were asked for, and nobody waits for one while holding another: nobody waits for ever. A share is
-//! never larger than its part, so a lone reader always gets on. Readers and requests never wait for each other, because
-//! their parts differ.
+//! in which they were asked for. No task waits for a share while it holds another, so no task waits forever. A share is
+//! never larger than its part, so a lone reader always proceeds. Readers and requests never wait for each other,
+//! because their parts differ.
 //!
 //! *Never here:* measuring. A share is an estimate: the bytes that are read, times a cost that was measured once.
 //!
 //! # How the costs were measured
 //!
-//! The peak of the process (`VmHWM` in /proc/PID/status) less that of an idle one (35 MB, 28 of them the program's own
-//! file), on both stores, with logs of 120 MB: events of 1 MB of payload, events of 4 MB, and events with ids and
-//! titles of 4,000 bytes, which rows repeat. Each log was applied with pages of 16 MiB and of 4 MiB; the difference of
-//! both peaks, divided by the difference of the pages, is the cost per byte of a page. The costs of a batch and a job
-//! are the largest that were seen, rounded up. Those of a read and of an ask are of single runs, the peak divided by
-//! the bytes.
+//! The measure is the peak of the process (`VmHWM` in /proc/PID/status) less that of an idle process. The idle peak is
+//! 35 MB, of which 28 are the program's own file. The measure was taken on both stores, with logs of 120 MB. These held
+//! events of 1 MB of payload, events of 4 MB, and events with ids and titles of 4,000 bytes, which rows repeat. Each
+//! log was applied with pages of 16 MiB and of 4 MiB. The cost per byte of a page is the difference of both peaks,
+//! divided by the difference of the pages. The costs of a batch and a job are the largest seen, rounded up. Those of a
+//! read and of an ask are of single runs: the peak divided by the bytes.
 
 use super::EngineConfig;
 use decisiongraph_store::PageLimit;
@@ -23,40 +23,40 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Bytes of one permit.
+/// Bytes per permit.
 const UNIT_BYTES: usize = 1024;
 /// Bytes of `memory_max` that are not counted: the program, its actors and connections, and what telemetry keeps.
 const PROGRAM_BYTES: u64 = 64 * 1024 * 1024;
-/// The rest has so many parts; one of them, which no list below has, is for what the allocator keeps.
+/// Number of parts of the rest. One of them, which no list below has, is for what the allocator keeps.
 const PARTS: u64 = 16;
 const WORK_PARTS: u64 = 7;
 const ANSWERS_PARTS: u64 = 4;
 const KEPT_PARTS: u64 = 2;
 const CACHE_PARTS: u64 = 2;
-/// One of so many parts of the work is the most that one batch or job begins with.
+/// Divisor of the work's memory: one batch or job begins with at most one of so many parts.
 const BATCH_PART: usize = 4;
-/// Bytes of memory per byte of a page, while one projection folds and commits it: the driver's copy, the events, as
-/// many bytes of prior rows, rows that repeat ids, and the statement that writes them.
+/// Bytes of memory per byte of a page, while one projection folds and commits it. They cover the driver's copy, the
+/// events, and as many bytes of prior rows. They also cover rows that repeat ids, and the statement that writes them.
 const BATCH_COST: usize = 8;
 /// The same for a job: three projections share a page, and two more pages are read ahead.
 const JOB_COST: usize = 3 * BATCH_COST + 4;
-/// Bytes of memory per byte of a read, while it is answered: rows, records, and the answer's JSON, which may double
-/// every byte.
+/// Bytes of memory per byte of a read, while it is answered. They cover rows, records, and the answer's JSON, which may
+/// double every byte.
 pub const READ_COST: usize = 5;
-/// Bytes of memory per byte of a large request, while it is worked on: its lines, their events, and the statement that
-/// stores them.
+/// Bytes of memory per byte of a large request, while it is processed. They cover its lines, their events, and the
+/// statement that stores them.
 pub const ASK_COST: usize = 4;
-/// The largest event of a read, in bytes, whatever the memory: an answer has to hold it.
+/// Largest event of a read, in bytes, whatever the memory: an answer has to hold it.
 const READ_EVENT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// See the module. Cheap to clone; the copies are one budget.
+/// The memory budget; see the module. Cheap to clone; the copies are one budget.
 #[derive(Debug, Clone)]
 pub struct Budget {
-    /// For pages that are folded and committed.
+    /// Part for pages that are folded and committed.
     pub work: Part,
-    /// For requests and their answers.
+    /// Part for requests and their answers.
     pub answers: Part,
-    /// For what is only kept because it may be of use again: nobody waits for room in it.
+    /// Part for data that is kept only because it may be useful again. No task waits for room in it.
     pub kept: Part,
 }
 
@@ -67,12 +67,12 @@ pub struct Part {
     bytes: usize,
 }
 
-/// A share of a part, until it is dropped.
+/// A share of a part, held until it is dropped.
 #[derive(Debug)]
 pub struct Share(OwnedSemaphorePermit);
 
 impl Budget {
-    /// The budget of a process that may take `memory_max` bytes.
+    /// Divides `memory_max` bytes, the limit of the process, into the budget's parts.
     pub fn new(memory_max: u64) -> Budget {
         Budget {
             work: Part::of(parts(memory_max, WORK_PARTS)),
@@ -81,17 +81,17 @@ impl Budget {
         }
     }
 
-    /// The fourth part: bytes that an embedded store may keep of its files.
+    /// Computes the fourth part: bytes that an embedded store may keep of its files.
     pub fn cache_bytes(memory_max: u64) -> u64 {
         parts(memory_max, CACHE_PARTS)
     }
 
-    /// The share with which a worker reads its next page, and the limit of that page.
+    /// Computes the share with which a worker reads its next page, and the limit of that page.
     pub fn batch(&self, config: &EngineConfig) -> (usize, PageLimit) {
         self.with_cost(config, BATCH_COST)
     }
 
-    /// The same for a job.
+    /// Computes the same for a job.
     pub fn job(&self, config: &EngineConfig) -> (usize, PageLimit) {
         self.with_cost(config, JOB_COST)
     }
@@ -102,17 +102,17 @@ impl Budget {
         (share, PageLimit { event_bytes_max: self.work.bytes / BATCH_COST, ..limit })
     }
 
-    /// Memory that folding and committing a page of so many bytes takes.
+    /// Computes the memory for folding and committing a page of this many bytes.
     pub fn batch_cost(bytes: usize) -> usize {
         bytes.saturating_mul(BATCH_COST)
     }
 
-    /// The same in a job.
+    /// Computes the same for a job.
     pub fn job_cost(bytes: usize) -> usize {
         bytes.saturating_mul(JOB_COST)
     }
 
-    /// The largest event that an answer has room for.
+    /// Computes the largest event that an answer has room for.
     pub fn read_event_bytes_max(&self) -> usize {
         (self.answers.bytes / READ_COST).min(READ_EVENT_BYTES_MAX)
     }
@@ -128,7 +128,7 @@ impl Part {
         Part { permits: Arc::new(Semaphore::new(permits(bytes) as usize)), bytes }
     }
 
-    /// Waits for a share of so many bytes; of the whole part when it is less.
+    /// Waits for a share of this many bytes, or of the whole part when that is less.
     pub async fn hold(&self, bytes: usize) -> Share {
         let wanted = permits(bytes.min(self.bytes));
         loop {
@@ -139,18 +139,18 @@ impl Part {
         }
     }
 
-    /// [`Part::hold`] for at most so long.
+    /// Waits as [`Part::hold`], for at most `wait`.
     pub async fn hold_within(&self, bytes: usize, wait: Duration) -> Option<Share> {
         tokio::time::timeout(wait, self.hold(bytes)).await.ok()
     }
 
-    /// A share of so many bytes, or of the whole part when it is less, if it is there now.
+    /// Returns a share of this many bytes, or of the whole part when that is less. `None` when it is not available now.
     pub fn try_hold(&self, bytes: usize) -> Option<Share> {
         let wanted = permits(bytes.min(self.bytes));
         Arc::clone(&self.permits).try_acquire_many_owned(wanted).ok().map(Share)
     }
 
-    /// Makes a share this large, if the rest is there now: who holds a share never waits for more.
+    /// Grows a share to this size, if the rest is available now. The holder of a share never waits for more.
     pub fn try_grow(&self, share: &mut Share, bytes: usize) -> bool {
         let more = bytes.min(self.bytes).saturating_sub(share.bytes());
         let Some(more) = self.try_hold(more) else { return false };
@@ -158,19 +158,19 @@ impl Part {
         true
     }
 
-    /// A share of so many bytes and not less, if it is there now.
+    /// Returns a share of this many bytes and not less, if it is available now.
     pub fn try_hold_all(&self, bytes: usize) -> Option<Share> {
         if bytes > self.bytes { None } else { self.try_hold(bytes) }
     }
 }
 
 impl Share {
-    /// Its size.
+    /// Returns the size of the share.
     pub fn bytes(&self) -> usize {
         self.0.num_permits() * UNIT_BYTES
     }
 
-    /// Gives back what is above so many bytes.
+    /// Gives back the bytes above this size.
     pub fn shrink(&mut self, bytes: usize) {
         let spare = self.0.num_permits().saturating_sub(permits(bytes) as usize);
         drop(self.0.split(spare));

@@ -10,7 +10,7 @@ use decisiongraph_protocol::Command;
 use decisiongraph_store::{Acquisition, Lease, Position, Result, Scope, StoreError};
 
 impl Engine {
-    /// Catches these projections up.
+    /// Catches up these projections.
     pub(super) async fn catch_up(
         &self,
         job: &mut Job<'_>,
@@ -38,14 +38,14 @@ impl Engine {
         for lane in &mut lanes {
             lane.skipping(&*log).await?;
         }
-        // A cursor was once at or below a mark, so it is as safe as one while an appender holds up the next.
+        // A cursor was once at or below a mark. So it is as safe as a mark while an appender holds up the next mark.
         let safe = lanes.iter().map(|lane| lane.position.cursor).fold(mark.at, LogSeq::max);
         let target = until.map_or(safe, |until| until.min(safe));
         let mark = Mark { at: target, ..mark };
         let driven = job.drive(&mut lanes, &**self.store(), &*log, &mark).await;
         for lane in &lanes {
             if let Target::Live(lease) = &lane.target {
-                // Best effort: what is not given up now is free when the lease is over.
+                // Best effort: a scope that is not released now is free when the lease is over.
                 let _ = self.store().release_scope(lease).await;
             }
         }
@@ -68,7 +68,7 @@ impl Engine {
                 }
             })
             .await?;
-        // Looked at under the new epoch: a pause that comes later fences it.
+        // Checked under the new epoch: a pause that comes later fences it.
         let paused = self.store().view().await?.scope(&scope).await?.and_then(|row| row.paused);
         if let Some(paused) = paused {
             let _ = self.store().release_scope(&taken.0).await;

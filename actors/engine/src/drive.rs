@@ -1,5 +1,6 @@
-//! Drives lanes along the log: those that stand at the same position share a page, which is read and checked once, and the next
-//! page is folded while this one is written, and the one behind it is read. Pull, never push: at most three pages are in memory.
+//! Drives lanes along the log. Lanes at the same position share a page, which is read and checked once. The next page
+//! is folded while this one is written, and the page behind it is read. Pull, never push: at most three pages are in
+//! memory.
 
 use super::alive::Trust;
 use super::lane::{ApplyOptions, Lane};
@@ -20,47 +21,47 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-/// Shortest time between two writes of a job's progress; a cancel from elsewhere is seen as late as this.
+/// Shortest time between two writes of a job's progress; a cancel from another process is seen with this delay.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
-/// Why a drive ended.
+/// Reason for the end of a drive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
     /// Every lane is at the target, or stopped by a failure of its own.
     Reached,
-    /// Somebody asked to stop.
+    /// A caller asked to stop.
     Cancelled,
 }
 
-/// A job on its way: what drives, reports and stops its lanes.
+/// A running job: drives, reports and stops its lanes.
 pub struct Job<'a> {
-    /// The store of the run row (and, but for a verify, of the rows).
+    /// Store of the run row (and, except for a verify, of the rows).
     pub store: &'a dyn Store,
-    /// On whose behalf.
+    /// Owner on whose behalf the job works.
     pub owner: &'a Owner,
-    /// Bounds.
+    /// Bounds of the engine.
     pub config: &'a EngineConfig,
-    /// How to follow and stop it.
+    /// Handles to follow and stop the job.
     pub control: &'a Control,
-    /// The lease that allows it to write.
+    /// Trust window that allows the job to write.
     pub trust: &'a Trust,
-    /// Its id.
+    /// Id of the run.
     pub run_id: Uuid,
-    /// Whose log.
+    /// Tenant of the log.
     pub tenant: TenantId,
-    /// What it does.
+    /// Mode of the job.
     pub mode: RunMode,
     /// Events applied so far, over all its lanes.
     pub events: u64,
-    /// Who is told of its batches.
+    /// Telemetry that records its batches.
     pub telemetry: Telemetry,
-    /// The memory that its pages are counted in.
+    /// Memory budget in which its pages are counted.
     pub budget: Budget,
     told: Option<Instant>,
 }
 
 impl<'a> Job<'a> {
-    /// A job that has done nothing yet.
+    /// Creates a job that has done nothing yet.
     #[allow(clippy::too_many_arguments)]
     pub fn new(
         store: &'a dyn Store,
@@ -88,8 +89,9 @@ impl<'a> Job<'a> {
         }
     }
 
-    /// Moves every lane to `mark`, reading the log from `log` and writing rows to `rows`. A lane whose session was replaced by one of
-    /// another history ends the drive with a transient error: the mark is void there, and so is what was read ahead.
+    /// Moves every lane to `mark`, reading the log from `log` and writing rows to `rows`. A lane whose session was
+    /// replaced by one of another history ends the drive with a transient error. The mark is void in that history, and
+    /// so is what was read ahead.
     pub async fn drive(
         &mut self,
         lanes: &mut [Lane],
@@ -137,13 +139,14 @@ impl<'a> Job<'a> {
             }
             if page.is_empty() {
                 if upto >= target {
-                    // No events are left for the lanes that stand here; others may stand further on, but then at the target.
+                    // No events are left for the lanes at this position. Other lanes may be further on, but then they
+                    // are at the target.
                     return self
                         .report(lanes, target)
                         .await
                         .map(|cancel| if cancel { Ended::Cancelled } else { Ended::Reached });
                 }
-                // A window ends early only where a cursor stands, and a cursor stands at an event.
+                // A window ends before the target only at a cursor, and a cursor is at an event.
                 return Err(StoreError::new(
                     Category::Conflict,
                     format!(
@@ -162,15 +165,16 @@ impl<'a> Job<'a> {
             let ways = Ways::of(lanes, from, target);
             let here = lanes.iter_mut().filter(|lane| lane.failure.is_none() && lane.position.cursor == from);
             let (page, options, tenant, telemetry) = (&page, &options, &tenant, &self.telemetry);
-            // Nothing that is larger than a page may be is read ahead. A fault of this read is met again when that page's turn comes.
+            // No event above a page's size limit is read ahead. A fault of this read occurs again when that page's turn
+            // comes.
             let limit_ahead = PageLimit { event_bytes_max: limit.bytes_max, ..limit };
             let mut read_behind = async |page: &Page| {
                 let (after, upto) = ways.behind(page)?;
                 let read = Page::read_on(log, tenant, after, upto, limit_ahead, &none, Some(&mut *open)).await;
                 read.ok().map(Arc::new)
             };
-            // Every lane of this page waits for the next one, to fold it while its own batch is committed. The one behind that is read
-            // meanwhile, so that reading does not wait for folding, nor folding for reading.
+            // Every lane of this page waits for the next page, to fold it while its own batch is committed. The page
+            // behind that page is read meanwhile, so that neither reading nor folding waits for the other.
             let (tell, told) = oneshot::channel();
             let given = told.map(|told| told.ok().flatten()).shared();
             let held = ahead.pop_front();
@@ -202,7 +206,7 @@ impl<'a> Job<'a> {
         }
     }
 
-    /// Tells where the job stands, in memory at each call and durably at intervals; whether it is to stop.
+    /// Reports the job's position, in memory at each call and durably at intervals. True when the job is to stop.
     async fn report(&mut self, lanes: &[Lane], target: LogSeq) -> Result<bool> {
         let Some(slowest) = lanes.iter().filter(|lane| lane.failure.is_none()).min_by_key(|lane| lane.position.cursor)
         else {
@@ -227,7 +231,7 @@ impl<'a> Job<'a> {
         Ok(self.control.cancel.is_requested())
     }
 
-    /// Writes the job's progress; whether its cancel is requested.
+    /// Writes the job's progress. True when its cancel is requested.
     pub async fn tell(&self, current: &'static str, cursor: LogSeq, target: LogSeq) -> Result<bool> {
         let events = i64::try_from(self.events).unwrap_or(i64::MAX);
         let progress = RunProgress { current, cursor, target, events };
@@ -235,7 +239,8 @@ impl<'a> Job<'a> {
     }
 }
 
-/// The next stretch of the log: from the rearmost lane's position to the nearest position at which a page must end.
+/// Finds the next stretch of the log. It reaches from the rearmost lane's position to the nearest position at which a
+/// page must end.
 fn next_window(lanes: &[Lane], target: LogSeq) -> Option<(LogSeq, LogSeq)> {
     let going = || lanes.iter().filter(|lane| lane.failure.is_none() && lane.position.cursor < target);
     let from = going().map(|lane| lane.position.cursor).min()?;
@@ -245,10 +250,10 @@ fn next_window(lanes: &[Lane], target: LogSeq) -> Option<(LogSeq, LogSeq)> {
     Some((from, upto))
 }
 
-/// Where the lanes of a page stand and must stop, to guess what [`next_window`] will say once they are behind it. Used to read ahead only: a
-/// wrong guess costs a second read, nothing else.
+/// Positions and stops of a page's lanes, to guess what [`next_window`] will return once they are behind the page. Used
+/// only to read ahead: a wrong guess costs a second read, nothing else.
 struct Ways {
-    /// Where the lanes of the page stand.
+    /// Position of the lanes of the page.
     from: LogSeq,
     target: LogSeq,
     cursors: Vec<LogSeq>,
@@ -262,7 +267,7 @@ impl Ways {
         Ways { from, target, cursors, stops: lanes.iter().filter_map(Lane::next_stop).collect() }
     }
 
-    /// The window behind this page or one of those behind it, if every lane gets to its end.
+    /// Guesses the window behind this page or one of its successors, if every lane gets to its end.
     fn behind(&self, page: &Page) -> Option<(LogSeq, LogSeq)> {
         if page.poison.is_some() || page.is_empty() {
             return None;

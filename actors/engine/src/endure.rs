@@ -1,8 +1,8 @@
 //! Endurance: a recorded job goes on through faults that pass, in a node and without one.
 //!
-//! *Guarantees.* After a fault that may pass the job waits, takes its run again under the same id, and goes on from its
-//! durable position. An end that was recorded and whose answer was lost is found in the run's row. What cannot pass by
-//! itself ends the job with its reason.
+//! *Guarantees.* After a fault that may pass the job waits and takes its run again under the same id. It goes on from
+//! its durable position. An end that was recorded and whose answer was lost is found in the run's row. A fault that
+//! cannot pass without help ends the job with its reason.
 
 use super::{Control, Engine, RunReport, Trust};
 use crate::failure::{Decision, Pauses, decide};
@@ -13,30 +13,30 @@ use uuid::Uuid;
 
 /// Faults in a row that are waited out before a job is given up: with the longest pause, some minutes.
 const FAULTS_MAX: u32 = 60;
-/// Pauses after faults, where no node says others.
+/// Pauses after faults, where no node sets others.
 const PAUSES: Pauses = Pauses { first: Duration::from_millis(50), longest: Duration::from_secs(5) };
 
-/// A job, and how its surroundings meet a fault.
+/// A job, and the way its surroundings meet a fault.
 pub trait Endures: Sync {
-    /// Works the run off; `resume` says that it goes on with an earlier attempt.
+    /// Carries out the run; `resume` says that it goes on with an earlier attempt.
     fn attempt(&self, run: &Run, resume: bool) -> impl Future<Output = Result<RunReport>> + Send;
 
-    /// Hears of a fault.
+    /// Receives a fault.
     fn met(&self, error: &StoreError);
 
-    /// True when nobody will mend it while the job waits.
+    /// True when the fault will not be repaired while the job waits.
     fn is_hopeless(&self, error: &StoreError) -> bool;
 
     /// Waits before an attempt (numbered from 1).
     fn rest(&self, attempt: u32) -> impl Future<Output = ()> + Send;
 }
 
-/// A job of a command that works on the database by itself: whoever would mend what does not pass also runs the command
-/// again.
+/// A job of a command that works directly on the database. The operator who repairs a permanent fault also runs the
+/// command again.
 pub(super) struct Alone<'a> {
     pub engine: &'a Engine,
     pub projections: &'a [&'static dyn Projection],
-    /// It is a rebuild that starts anew: what earlier ones left unfinished goes.
+    /// True for a rebuild that starts anew: unfinished builds of earlier rebuilds are abandoned.
     pub abandons: bool,
     pub control: &'a Control,
     pub trust: &'a Trust,
@@ -62,15 +62,15 @@ impl Endures for Alone<'_> {
     }
 }
 
-/// Where a run stands after a fault.
+/// State of a run after a fault.
 enum Again {
-    /// It is this process's, to go on with.
+    /// The run belongs to this process, to go on with.
     Taken(Run),
-    /// It had ended before the fault was met.
+    /// The run had ended before the fault was met.
     Ended(Run),
 }
 
-/// Works a run off, an attempt after another, through faults that pass. Each attempt hears whether it goes on with an
+/// Carries out a run through faults that pass, attempt after attempt. A flag tells each attempt that it goes on with an
 /// earlier one.
 pub async fn endure(
     engine: &Engine,
@@ -105,7 +105,8 @@ pub async fn endure(
     }
 }
 
-/// Takes the run again after a fault. An error: it is not this process's any more, or the fault does not pass.
+/// Takes the run again after a fault. An error means that the run no longer belongs to this process, or that the fault
+/// does not pass.
 async fn again(engine: &Engine, run: &Run, control: &Control, job: &impl Endures, faults: u32) -> Result<Again> {
     let mut attempt = faults;
     loop {
@@ -135,7 +136,7 @@ async fn taken(engine: &Engine, run_id: Uuid, control: &Control) -> Result<Again
         }
     }
     if stored.cancel_requested {
-        // Taking a run forgets who asked to stop it; the job does not.
+        // Taking a run clears its cancel request; the job keeps it.
         control.cancel.request();
     }
     engine.store().adopt_run(run_id, engine.owner()).await.map(Again::Taken)

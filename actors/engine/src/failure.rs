@@ -1,7 +1,8 @@
-//! What to do after an error: one pure function over the error and how often it was met.
+//! Decides what to do after an error: one pure function over the error and its count.
 //!
-//! *Guarantees.* A fault that may pass is waited out with a growing pause and never becomes a crash; what cannot pass by itself is a
-//! state that an operator sees, looked at again now and then. Nothing here spends restart intensity.
+//! *Guarantees.* A fault that may pass is waited out with a growing pause and never becomes a crash. A fault that
+//! cannot pass without help is a state that an operator sees. It is checked again at long intervals. Nothing here
+//! spends restart intensity.
 //!
 //! *Never here:* clocks, timers, logging. Time and jitter are handed in.
 
@@ -12,15 +13,15 @@ use std::time::Duration;
 /// Pauses that double from `first` to `longest`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pauses {
-    /// Before the first attempt after a fault.
+    /// Pause before the first attempt after a fault.
     pub first: Duration,
-    /// Never longer than this.
+    /// Upper bound of a pause.
     pub longest: Duration,
 }
 
 impl Pauses {
-    /// The pause before attempt `attempt` (from 1): doubled each time, then shortened by up to a half by `jitter` (any number), so that
-    /// those who failed together do not come back together.
+    /// Computes the pause before attempt `attempt` (from 1). It is doubled each time, then shortened by up to a half by
+    /// `jitter` (any number). So workers that failed together do not come back together.
     pub fn before(&self, attempt: u32, jitter: u64) -> Duration {
         let doubled = self.first.saturating_mul(1u32 << attempt.saturating_sub(1).min(20)).min(self.longest);
         let half = doubled.as_micros() as u64 / 2;
@@ -28,27 +29,28 @@ impl Pauses {
     }
 }
 
-/// What a worker does after an error.
+/// Action of a worker after an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
-    /// It may pass: have the database looked at, and try again after a pause.
+    /// The fault may pass: have the database checked, and try again after a pause.
     Retry,
-    /// The batch's fence did not hold, or nobody knows whether it was committed: read who owns the scope, take a new epoch, then
-    /// the durable position.
+    /// The batch's fence did not hold, or it is unknown whether the batch was committed. Read the owner of the scope,
+    /// take a new epoch, then the durable position.
     TakeAgain,
-    /// It will not pass by itself soon: show it, look again at long intervals or when told.
+    /// The fault will not pass soon without help: show it, and check again at long intervals or when told.
     Fail,
 }
 
-/// Attempts of [`Decision::TakeAgain`] in a row without progress from which it is a failure: the position does not move, and
-/// nobody else moves it.
+/// Attempt from which a [`Decision::TakeAgain`] after a duplicate becomes a failure. After so many in a row without
+/// progress the position does not move, and no other process moves it.
 pub const TAKE_AGAIN_MAX: u32 = 5;
 
-/// The decision after the `attempt`-th error in a row (from 1) without progress.
+/// Decides after the `attempt`-th error in a row (from 1) without progress.
 pub fn decide(error: &StoreError, attempt: u32) -> Decision {
     match error.category {
         Category::Fenced | Category::OutcomeUnknown => Decision::TakeAgain,
-        // A row exists that the log does not know of. Perhaps another writer's; read again, and if it stays, it is corruption.
+        // A row exists that the log does not explain. It may be another writer's: read again. If it stays, it is
+        // corruption.
         _ if error.duplicate && attempt < TAKE_AGAIN_MAX => Decision::TakeAgain,
         _ if error.duplicate => Decision::Fail,
         Category::Unavailable => Decision::Retry,

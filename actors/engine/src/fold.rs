@@ -1,8 +1,9 @@
-//! Folding a page for one projection: what it needs is read, the rest is computed.
+//! Folds a page for one projection: reads what it needs and computes the rest.
 //!
-//! *Guarantees.* The same page over the same prior state gives the same changes. It may be folded while the batch before it is still
-//! being committed: that batch's changes are laid over what the database shows ([`Prior::overlay`](decisiongraph_projections::Prior)),
-//! whichever side of the commit the read was on. What is folded is worth nothing when that commit fails.
+//! *Guarantees.* The same page over the same prior state gives the same changes. A page may be folded while the batch
+//! before it is still being committed. That batch's changes are laid over what the database shows
+//! ([`Prior::overlay`](decisiongraph_projections::Prior)), on whichever side of the commit the read was. The result is
+//! worthless when that commit fails.
 //!
 //! The pure parts run as tasks of their own, so that lanes that share a page share the cores too.
 
@@ -14,58 +15,59 @@ use decisiongraph_store::{BuildLease, Generation, PageLimit, ReadView, Result, S
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// What a page gave.
+/// Result of folding a page.
 #[derive(Default)]
 pub(super) struct Folded {
-    /// What it changes, up to its poison.
+    /// Changes of the page, up to its poison.
     pub changes: Changes,
-    /// Sound events of the page that were folded: the first ones.
+    /// Number of the page's sound events that were folded: the first ones.
     pub events: usize,
-    /// The digest behind it.
+    /// Digest behind these changes.
     pub digest: RollingDigest,
-    /// The first event that the projection cannot take.
+    /// First event that the projection cannot take.
     pub poison: Option<Poison>,
-    /// Whether keys were taken for absent that nobody looked for; see [`Folding::assume`].
+    /// True when keys were assumed absent without a look-up; see [`Folding::assume`].
     pub assumed: bool,
-    /// Columns that it was the first to need the index of, for a look-up or a change; see [`Folding::indexed`].
+    /// Columns whose index this page was the first to need, for a look-up or a change; see [`Folding::indexed`].
     pub indexed: Indexed,
 }
 
 /// Columns of a build that have their index: table, column.
 pub(super) type Indexed = BTreeSet<(usize, usize)>;
 
-/// Whose rows, and where they are.
+/// Inputs of a fold: the tenant's rows and their place, the log and the rules.
 pub(super) struct Folding<'a> {
-    /// Where the rows are: reads that each see what is committed when they start.
+    /// Source of the rows: each read sees what is committed when it starts.
     pub rows: &'a dyn ReadView,
-    /// Where the log is.
+    /// Source of the log.
     pub log: &'a dyn ReadView,
-    /// Whose.
+    /// Tenant of the rows and the log.
     pub tenant: &'a TenantId,
-    /// The rules.
+    /// Rules of the projection.
     pub projection: &'static dyn Projection,
-    /// Which rows.
+    /// Generation of the rows.
     pub generation: Generation,
     /// Events that are passed without effect.
     pub skips: &'a BTreeSet<LogSeq>,
-    /// The generation under construction that the rows are of, if they are of one.
+    /// Generation under construction that holds the rows, if they are in one.
     pub build: Option<(&'a dyn Store, &'a BuildLease)>,
-    /// Its columns that are known to have their index.
+    /// Columns of the build that are known to have their index.
     pub indexed: &'a Indexed,
-    /// Whether new ids may be taken for absent: then a duplicate of the commit may mean that one was not.
+    /// True when new ids may be assumed absent. A duplicate at the commit may then mean that one was not.
     pub assume: bool,
-    /// Bytes of what must be known of the events that are folded; more of one event is an error.
+    /// Limit of the bytes that must be known of the folded events; one event that needs more is an error.
     pub limit: PageLimit,
-    /// Events that are tried first.
+    /// Number of events that are tried first.
     pub at_once: usize,
 }
 
 impl Folding<'_> {
-    /// Folds the sound events of a page over the state at its start: the database's, whose digest is `digest`; or, with `pending`, the
-    /// one behind that batch, which is being committed. Where what must be known of them is too large, the first half of them is tried, and
-    /// so on.
+    /// Folds the sound events of a page over the state at its start. That is the database's state, whose digest is
+    /// `digest`. With `pending`, it is the state behind that batch, which is being committed. When the knowledge that
+    /// the events need is too large, the first half of them is tried, and so on.
     ///
-    /// `known` says what the generation holds. It is given back with what this page writes noted in it, and is gone after an error.
+    /// `known` says what the generation holds. It is returned with this page's writes noted in it, and is `None` after
+    /// an error.
     pub async fn fold(
         &self,
         page: &Arc<Page>,
@@ -120,7 +122,7 @@ impl Folding<'_> {
             (Folded { changes, events: first, digest, poison, assumed, indexed: Indexed::new() }, knowledge)
         })
         .await?;
-        // What is changed or removed is found by its key.
+        // A changed or removed row is found by its key.
         let changed = folded.changes.tables.iter().enumerate();
         let changed = changed.filter(|(_, changes)| !(changes.updates.is_empty() && changes.deletes.is_empty()));
         self.index(changed.map(|(table, _)| (table, 0)).collect(), &mut indexed).await?;
@@ -129,7 +131,8 @@ impl Folding<'_> {
         Ok(folded)
     }
 
-    /// Looks up what is needed of the first events of a page, in the state at its start. None: it is too large beside more than one event.
+    /// Looks up what the first events of a page need, in the state at its start. `None`: it is too large for more than
+    /// one event.
     async fn prior(
         &self,
         page: &Page,
@@ -174,7 +177,7 @@ impl Folding<'_> {
         StoreError::new(Category::Storage, message)
     }
 
-    /// Sees to it that these columns of a build have their index.
+    /// Ensures that these columns of a build have their index.
     async fn index(&self, mut columns: Vec<(usize, usize)>, indexed: &mut Indexed) -> Result<()> {
         let Some((store, lease)) = self.build else { return Ok(()) };
         columns.retain(|column| !self.indexed.contains(column) && !indexed.contains(column));
@@ -186,7 +189,8 @@ impl Folding<'_> {
     }
 }
 
-/// Adds what the reader has kept of the traces' earlier events. A skipped event is in no batch, so it is in no history either.
+/// Adds what the reader has kept of the traces' earlier events. A skipped event is in no batch, so it is in no history
+/// either.
 fn recall(
     projection: &'static dyn Projection,
     prior: &mut Prior,

@@ -7,7 +7,8 @@
 //!                                     poison: failure        fenced / lost / reload (see `recover`)
 //! ```
 //!
-//! The position moves only after the commit returned. A batch that cannot be applied whole is applied up to its poison event.
+//! The position moves only after the commit returned. A batch that cannot be applied whole is applied up to its poison
+//! event.
 
 use super::budget::{Budget, Share};
 use super::fold::{Folded, Folding, Indexed};
@@ -27,13 +28,13 @@ use uuid::Uuid;
 
 /// Attempts to get a scope back after its session or connection was lost.
 const RECOVERIES_MAX: u32 = 8;
-/// First pause between them; doubles.
+/// First pause between these attempts; doubles.
 const RECOVERY_PAUSE: Duration = Duration::from_millis(50);
 
 /// Commits in a row that may fail and be recovered from before the job gives up.
 const STALLS_MAX: u32 = 8;
 
-/// Where a lane writes.
+/// Generation to which a lane writes.
 #[derive(Debug, Clone)]
 pub enum Target {
     /// The rows that readers see.
@@ -42,39 +43,39 @@ pub enum Target {
     Build(BuildLease),
 }
 
-/// One projection on its way.
+/// One projection on its way through the log.
 pub struct Lane {
-    /// The rules.
+    /// Rules of the projection.
     pub projection: &'static dyn Projection,
     /// Tenant and projection.
     pub scope: Scope,
-    /// Where it writes.
+    /// Generation that is written.
     pub target: Target,
-    /// Where it stands, durably.
+    /// Durable position.
     pub position: Position,
-    /// Where it stood at first.
+    /// Position at the start.
     pub from: LogSeq,
     /// Events applied.
     pub events: u64,
     /// Batches committed.
     pub batches: u64,
-    /// When it started.
+    /// Time of the start.
     pub started: Instant,
-    /// A position at which to remember the digest, and the digest once it was there.
+    /// Position at which to remember the digest, and the digest once the lane was there.
     pub landmark: Option<(LogSeq, Option<RollingDigest>)>,
-    /// What stopped it.
+    /// Failure that stopped the lane.
     pub failure: Option<Failure>,
     /// Positions that are passed without effect; see [`Lane::skipping`].
     pub skips: BTreeSet<LogSeq>,
-    /// What the generation holds, as far as a job knows.
+    /// Content of the generation, as far as a job knows it.
     known: Option<Known>,
-    /// The memory that knowing all of it may take.
+    /// Memory that a full knowledge of the content may take.
     room: Option<Share>,
-    /// Events of a page that are folded at once: as many as what must be known of them fits beside.
+    /// Events of a page that are folded at once. They leave room for what must be known of them.
     at_once: usize,
-    /// Before it has so many batches behind it, it takes no id for new on an assumption.
+    /// Number of batches before which no id is assumed new.
     wary_until: u64,
-    /// Batches that it will be wary for once it was wrong; doubles each time.
+    /// Batches for which the lane assumes nothing after a wrong assumption; doubles each time.
     wary_for: u64,
     /// Columns of a build that have their index, as far as this lane has asked for it.
     indexed: Indexed,
@@ -87,7 +88,7 @@ pub struct Lane {
 }
 
 impl Lane {
-    /// A lane that starts at its target's position.
+    /// Creates a lane that starts at its target's position.
     pub fn new(projection: &'static dyn Projection, tenant: &TenantId, target: Target, position: Position) -> Lane {
         Lane {
             projection,
@@ -113,7 +114,8 @@ impl Lane {
         }
     }
 
-    /// Reads which events the scope skips, as of now. Whoever drives a lane for long calls it again when a skip was added or revoked.
+    /// Reads which events the scope skips, as of now. The driver of a long-lived lane calls it again when a skip was
+    /// added or revoked.
     pub async fn skipping(&mut self, view: &dyn ReadView) -> Result<()> {
         self.skips = view.skips(&self.scope).await?.into_iter().map(|skip| skip.log_seq).collect();
         if self.ahead.take().is_some() {
@@ -122,8 +124,9 @@ impl Lane {
         Ok(())
     }
 
-    /// From here on, keeps in mind what the generation holds: no other writer gets past this lane's fence, and at the origin it is empty.
-    /// For a job, which ends; it costs memory, up to a bound that is small when the budget has no room for all of it.
+    /// From here on, remembers what the generation holds. That is safe: no other writer gets past this lane's fence,
+    /// and at the origin the generation is empty. Meant for a job, which ends. It costs memory, up to a bound that is
+    /// small when the budget has no room for all of it.
     pub fn keep_known(&mut self, budget: &Budget) {
         if self.known.is_some() {
             return;
@@ -138,8 +141,8 @@ impl Lane {
         self.known = Some(if self.room.is_some() { known } else { known.with_room_for(MIDWAY_VALUES_MAX) });
     }
 
-    /// A shared page, which was read without skips, as this lane takes it: the same page, or when it skips an event of it, a reading of
-    /// the same events of its own.
+    /// Converts a shared page, which was read without skips, to this lane's view. That is the same page. When the lane
+    /// skips one of its events, it is a reading of its own of the same events.
     pub async fn own_page(&self, log: &dyn ReadView, page: &Arc<Page>) -> Result<Arc<Page>> {
         let skips = self.skips.range(..=page.end()).next_back().is_some_and(|skip| *skip > page.after);
         if !skips {
@@ -156,12 +159,12 @@ impl Lane {
         self.landmark = Some((at, digest));
     }
 
-    /// The next position at which a page must end for this lane.
+    /// Returns the next position at which a page must end for this lane.
     pub fn next_stop(&self) -> Option<LogSeq> {
         self.landmark.as_ref().map(|(at, _)| *at).filter(|at| *at > self.position.cursor)
     }
 
-    /// The history of the session that it writes in; see [`Lease::history`].
+    /// Returns the history of the session in which the lane writes; see [`Lease::history`].
     pub fn history(&self) -> Option<&str> {
         match &self.target {
             Target::Live(lease) => lease.history.as_deref(),
@@ -187,7 +190,8 @@ impl Lane {
         self.apply_ahead(store, log, page, std::future::ready(None), options).await
     }
 
-    /// [`Lane::apply`]; while its batch is committed, the page that `next` gives is folded, if it starts where this one ends.
+    /// Applies a page as [`Lane::apply`]. While its batch is committed, the page that `next` gives is folded, if it
+    /// starts where this one ends.
     pub async fn apply_ahead(
         &mut self,
         store: &dyn Store,
@@ -204,7 +208,7 @@ impl Lane {
             Some((ahead, folded)) if Arc::ptr_eq(&ahead, page) => folded,
             unused => {
                 if unused.is_some() {
-                    // What that page writes is noted as there, and it was never written.
+                    // That page's writes are noted as present, and were never written.
                     known = None;
                 }
                 let folding = self.folding(Some(store), &*view, log, options.limit);
@@ -240,7 +244,7 @@ impl Lane {
                     return None;
                 }
                 let next = next.await.filter(|next| next.after == to)?;
-                // A fault of this read is met again, and dealt with, when that page's turn comes.
+                // A fault of this read occurs again, and is dealt with, when that page's turn comes.
                 let folding = self.folding(Some(store), &*view, log, options.limit);
                 let ahead = folding.fold(&next, folded.digest.clone(), Some(&folded), &mut known).await.ok()?;
                 Some((next, ahead))
@@ -251,7 +255,7 @@ impl Lane {
             }
             match committed {
                 Ok(()) => self.advance(to, folded.digest, applied, checkpoint),
-                // Whoever drives a single lane takes it anew: its epoch first, then the durable position.
+                // The driver of a single lane takes it anew: its epoch first, then the durable position.
                 Err(error) if !options.recover => return Err(error),
                 Err(error) => {
                     let before = self.position.cursor;
@@ -310,7 +314,7 @@ impl Lane {
         }
     }
 
-    /// `store`, where the rows may be a build's.
+    /// Builds the inputs of a fold. `store` is given where the rows may be a build's.
     fn folding<'a>(
         &'a self,
         store: Option<&'a dyn Store>,
@@ -324,7 +328,7 @@ impl Lane {
             Target::Build(lease) => store.map(|store| (store, lease)),
         };
         let (projection, skips, indexed) = (self.projection, &self.skips, &self.indexed);
-        // A build may have no primary key yet that would refute it.
+        // A build may have no primary key yet that would refute the assumption.
         let assume = matches!(self.target, Target::Live(_)) && self.batches >= self.wary_until;
         let at_once = self.at_once;
         Folding { rows, log, tenant, projection, generation, skips, build, indexed, assume, limit, at_once }
@@ -356,7 +360,8 @@ impl Lane {
             trace_id: event.trace_id.to_string(),
             event_type: event.event_type.to_string(),
             refusal: refusal.clone(),
-            // What was sound of the page is committed: the batch that fails begins behind it, at the digest that is stored with it.
+            // The sound part of the page is committed. The failing batch begins behind it, at the digest that is stored
+            // with it.
             batch_from: self.position.cursor,
             batch_to: page.end(),
             digest_before: self.position.digest.to_text(),
@@ -365,13 +370,13 @@ impl Lane {
         Ok(())
     }
 
-    /// After a failed commit: reads where the scope stands, and takes it again when that is ours to do.
+    /// After a failed commit: reads the scope's position, and takes the scope again when this owner may do that.
     ///
-    /// * epoch or owner differ: `fenced`, stop;
-    /// * the session or connection is gone, or the outcome is unknown: a new epoch first (which waits for or ends the old session),
-    ///   then the durable position;
-    /// * a duplicate or a mismatch at the expected position: corruption, with its evidence. A duplicate that a wrong assumption explains
-    ///   comes here as transient.
+    /// * epoch or owner differ: `fenced`, stop.
+    /// * the session or connection is gone, or the outcome is unknown: a new epoch first, then the durable position.
+    ///   (The new epoch waits for or ends the old session.)
+    /// * a duplicate or a mismatch at the expected position: corruption, with its evidence. A duplicate that a wrong
+    ///   assumption explains comes here as transient.
     async fn recover(&mut self, store: &dyn Store, owner: &Owner, error: StoreError) -> Result<()> {
         if !(error.transient
             || error.duplicate
@@ -445,21 +450,22 @@ impl Lane {
     }
 }
 
-/// What a lane needs to know beside the page.
+/// Inputs of a lane besides the page.
 pub struct ApplyOptions<'a> {
-    /// On whose behalf.
+    /// Owner on whose behalf the lane writes.
     pub owner: &'a Owner,
     /// Events between two digest checkpoints.
     pub checkpoint_events: u64,
-    /// Whether a poison event becomes a stored failure (a verify changes nothing).
+    /// True when a poison event becomes a stored failure (a verify changes nothing).
     pub record_failures: bool,
-    /// Whether a failed commit is recovered from here (a job), or told to the caller (a worker, which takes the scope anew).
+    /// True when the lane recovers from a failed commit (a job). Otherwise the caller gets the error (a worker, which
+    /// takes the scope anew).
     pub recover: bool,
-    /// The limit of a page: what must be known to fold it has as many bytes at most.
+    /// Limit of a page: what must be known to fold it has at most as many bytes.
     pub limit: PageLimit,
 }
 
-/// A failure that is told but not stored.
+/// Builds a failure that is reported but not stored.
 fn unrecorded(new: NewFailure) -> Failure {
     Failure {
         failure_id: 0,

@@ -1,7 +1,8 @@
 //! The engine: catch-up, rebuild and verify over a store, as plain async functions.
 //!
-//! [`Engine::run`] records a job, keeps its owner's lease alive, and works through its projections: [`catch_up`], [`rebuild`] and
-//! [`verify`] set up [`lane`]s, [`drive`] moves them along the log a [`page`] at a time. [`mark`] says how far it is safe to read.
+//! [`Engine::run`] records a job, keeps its owner's lease alive, and works through its projections. [`catch_up`],
+//! [`rebuild`] and [`verify`] set up [`lane`]s; [`drive`] moves them along the log one [`page`] at a time. [`mark`]
+//! says how far it is safe to read.
 //!
 //! *Never here:* SQL, projection rules.
 
@@ -53,19 +54,19 @@ use uuid::Uuid;
 /// Bounds of the engine, with units in their names, and the rule of its appends.
 #[derive(Debug, Clone)]
 pub struct EngineConfig {
-    /// Events a batch.
+    /// Events per batch.
     pub batch_events_max: usize,
-    /// Bytes per batch, of all texts of its events (at least one event is taken).
+    /// Bytes per batch, over all texts of its events (at least one event is taken).
     pub batch_bytes_max: usize,
-    /// How long this process's lease lasts without renewal.
+    /// Length of this process's lease without renewal.
     pub lease: Duration,
     /// Longest wait for open appenders before a pass goes on with the mark it has.
     pub mark_wait: Duration,
-    /// Events of a tenant from which a rebuild gets a partition of its own.
+    /// Number of a tenant's events from which a rebuild gets a partition of its own.
     pub own_partition_events: u64,
     /// Events between two digest checkpoints of a scope.
     pub checkpoint_events: u64,
-    /// What an append takes for a credential, when the request does not say.
+    /// Rule by which an append recognizes a credential, when the request does not say.
     pub credential_guard: CredentialGuard,
     /// Bytes that this process may take; see [`Budget`].
     pub memory_max: u64,
@@ -91,26 +92,26 @@ impl Default for EngineConfig {
 pub struct Cancel(Arc<AtomicBool>);
 
 impl Cancel {
-    /// Asks.
+    /// Requests the stop.
     pub fn request(&self) {
         self.0.store(true, Ordering::SeqCst);
     }
-    /// Whether somebody asked.
+    /// True when a stop was requested.
     pub fn is_requested(&self) -> bool {
         self.0.load(Ordering::SeqCst)
     }
 }
 
-/// How to follow and stop a job.
+/// Handles to follow and stop a job.
 #[derive(Clone, Default)]
 pub struct Control {
-    /// Stops it between batches.
+    /// Cancel that stops the job between batches.
     pub cancel: Cancel,
-    /// Gets its progress.
+    /// Channel that gets the job's progress.
     pub progress: Option<watch::Sender<Option<Progress>>>,
 }
 
-/// Rows that one step of a sweep deletes at most.
+/// Most rows that one step of a sweep deletes.
 const SWEEP_ROWS: u64 = 10_000;
 /// Pause between two attempts to get what a dead process still holds.
 const HELD_PAUSE: Duration = Duration::from_millis(100);
@@ -121,16 +122,16 @@ pub struct Engine {
     owner: Owner,
     config: EngineConfig,
     known_mark: tokio::sync::Mutex<HighWater>,
-    /// Jobs under way; the last one to end gives up what the owner holds.
+    /// Number of running jobs; the last one to end gives up what the owner holds.
     jobs: tokio::sync::Mutex<usize>,
-    /// Present when somebody else (a node) keeps the owner's lease alive.
+    /// Trust window of a node that keeps the owner's lease alive; `None` without a node.
     trust: Option<Trust>,
     telemetry: Telemetry,
     budget: Budget,
 }
 
 impl Engine {
-    /// An engine of this owner.
+    /// Creates an engine of this owner.
     pub fn new(store: Arc<dyn Store>, owner: Owner, config: EngineConfig) -> Engine {
         Engine {
             store,
@@ -144,62 +145,62 @@ impl Engine {
         }
     }
 
-    /// An engine inside a node that keeps the owner's lease alive: `trust` says until when it may write.
+    /// Creates an engine inside a node that keeps the owner's lease alive: `trust` says until when it may write.
     pub fn of_node(store: Arc<dyn Store>, owner: Owner, config: EngineConfig, trust: Trust) -> Engine {
         Engine { trust: Some(trust), ..Engine::new(store, owner, config) }
     }
 
-    /// The same engine; `telemetry` is told of its batches and jobs.
+    /// Returns the same engine; `telemetry` records its batches and jobs.
     #[must_use]
     pub fn with_telemetry(self, telemetry: Telemetry) -> Engine {
         Engine { telemetry, ..self }
     }
 
-    /// Who is told of its batches and jobs.
+    /// Returns the telemetry that records batches and jobs.
     pub fn telemetry(&self) -> &Telemetry {
         &self.telemetry
     }
 
-    /// The memory of the process, for whoever works with this engine.
+    /// Returns the memory budget of the process, for code that works with this engine.
     pub fn budget(&self) -> &Budget {
         &self.budget
     }
 
-    /// On whose behalf it works.
+    /// Returns the owner on whose behalf the engine works.
     pub fn owner(&self) -> &Owner {
         &self.owner
     }
 
-    /// The store it works on.
+    /// Returns the store.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store
     }
 
-    /// Its bounds.
+    /// Returns the bounds.
     pub fn config(&self) -> &EngineConfig {
         &self.config
     }
 
-    /// The safe high-water mark: nothing can still appear at or below it. Waits for open appenders, at most
+    /// Returns the safe high-water mark: nothing can still appear at or below it. Waits for open appenders, at most
     /// [`EngineConfig::mark_wait`]; then it is the best mark that is known to be safe.
     pub async fn mark(&self) -> Result<Mark> {
         Ok(self.read_mark(self.config.mark_wait).await?.mark)
     }
 
-    /// The mark, and who holds up the next one, after waiting at most `wait`.
+    /// Reads the mark and the appenders that hold up the next one, after waiting at most `wait`.
     pub async fn read_mark(&self, wait: Duration) -> Result<MarkReading> {
         mark::read_mark(&*self.store, &self.known_mark, wait).await
     }
 
-    /// Runs a job to its end: records it as a run, keeps this owner's lease alive, works through the projections, and tells what
-    /// happened. A poison event, cancel or drift is a state of the report, not an error.
+    /// Runs a job to its end. Records it as a run, keeps this owner's lease alive, works through the projections, and
+    /// reports the outcome. A poison event, cancel or drift is a state of the report, not an error.
     ///
     /// A rebuild that a dead process left half-way is adopted and goes on from its own position.
     pub async fn run(&self, request: &RunRequest, control: &Control) -> Result<RunReport> {
         self.run_as(Uuid::now_v7(), request, control).await
     }
 
-    /// [`Engine::run`] under this id; an adopted rebuild keeps its own.
+    /// Runs a job as [`Engine::run`], under this id; an adopted rebuild keeps its own.
     pub async fn run_as(&self, run_id: Uuid, request: &RunRequest, control: &Control) -> Result<RunReport> {
         if request.mode == RunMode::Rebuild
             && let Some(orphan) = self.orphaned_rebuild(request).await?
@@ -277,8 +278,9 @@ impl Engine {
         done
     }
 
-    /// Tries again while what the call needs is held by a process that may be dead, or after a fault that may pass (a deadlock between two
-    /// jobs that start at once, a lost connection): at most one lease long.
+    /// Tries again while what the call needs is held by a process that may be dead. Also tries again after a fault that
+    /// may pass. Examples are a deadlock between two jobs that start at once, and a lost connection. Lasts at most one
+    /// lease.
     async fn when_free<T, F>(&self, call: impl Fn() -> F) -> Result<T>
     where
         F: Future<Output = Result<T>>,
@@ -316,7 +318,7 @@ impl Engine {
                 }
                 !dead.is_empty()
             }
-            // Then the lease is waited for.
+            // Then the caller waits until the lease is over.
             Err(error) => {
                 tracing::debug!(category = %error.category, "not known who is gone: {}", error.message);
                 false
@@ -324,7 +326,8 @@ impl Engine {
         }
     }
 
-    /// A rebuild of the same projections that says `running` and whose process is gone. Waits for a lease that may be a dead one's.
+    /// Finds a rebuild of the same projections that says `running` and whose process is gone. Waits for a lease that
+    /// may belong to a dead process.
     async fn orphaned_rebuild(&self, request: &RunRequest) -> Result<Option<Uuid>> {
         let filter =
             ListFilter { tenant: Some(request.tenant.clone()), open_only: true, limit: 100, ..ListFilter::default() };
@@ -359,7 +362,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Works a recorded job off through faults that pass.
+    /// Carries out a recorded job through faults that pass.
     async fn execute(
         &self,
         run: &Run,
@@ -373,7 +376,7 @@ impl Engine {
         endure::endure(self, run.clone(), resume, control, &job).await
     }
 
-    /// Marks a job failed that met an error it cannot get over.
+    /// Marks a job as failed after an error that it cannot get over.
     pub async fn give_up(&self, run: &Run, error: &StoreError) {
         let outcome = RunOutcome::Failed(Refusal::new(error.category, error.message.clone()));
         if let Err(second) = self.store.finish_run(run.run_id, &self.owner, outcome).await {
@@ -381,7 +384,8 @@ impl Engine {
         }
     }
 
-    /// Works a recorded job off. After an error its row still says `running`: it can be adopted and resumed, or given up.
+    /// Carries out a recorded job. After an error its row still says `running`: it can be adopted and resumed, or given
+    /// up.
     pub async fn carry_out(
         &self,
         run: &Run,
@@ -415,7 +419,7 @@ impl Engine {
         done
     }
 
-    /// Records what came of a job.
+    /// Records the outcome of a job.
     pub async fn conclude(
         &self,
         run: &Run,
@@ -454,21 +458,21 @@ impl Engine {
             }
         }
         if run.mode == RunMode::Verify {
-            // What was compared is known, whatever became of the rest.
+            // The comparison's result is known, whatever became of the rest.
             store.note_compared(run.run_id, &self.owner, &report::compared(&scopes)).await?;
         }
         let run = store.finish_run(run.run_id, &self.owner, outcome).await?;
         if run.mode == RunMode::Rebuild
             && let Err(error) = self.sweep().await
         {
-            // The job is done; what is left is swept with the next one.
+            // The job is done; rows that are left are swept with the next one.
             tracing::warn!(category = %error.category, "retired rows are not swept yet: {}", error.message);
         }
         Ok(RunReport { run, scopes })
     }
 }
 
-/// The projections that a run covers.
+/// Lists the projections that a run covers.
 pub fn projections_of(run: &Run) -> Result<Vec<&'static dyn Projection>> {
     if run.projection == "all" {
         return Ok(catalogue::ALL.to_vec());

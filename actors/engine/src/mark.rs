@@ -1,28 +1,29 @@
-//! The safe high-water mark: a position below which nothing can still appear (runtime contract, section 5).
+//! The safe high-water mark: a position below which nothing can still appear.
 //!
-//! [`HighWater`] decides, purely; [`read_mark`] asks the store and waits. No time-out ever advances the mark: when writers do not
-//! end in time, the reading carries the last mark that was proven, and who holds the next one up.
+//! [`HighWater`] decides, purely; [`read_mark`] asks the store and waits. No time-out ever advances the mark. When
+//! writers do not end in time, the reading carries the last proven mark. It also names the writers that hold up the
+//! next mark.
 
 use decisiongraph_projections::{Category, LogSeq};
 use decisiongraph_protocol::Command;
 use decisiongraph_store::{HighWaterSample, LogEnd, OpenWriter, Result, Scope, Store, StoreError};
 use std::time::{Duration, Instant};
 
-/// First and longest pause between two looks at the writers that hold the mark.
+/// First and longest pause between two checks of the writers that hold the mark.
 pub const LOOK_EVERY: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(50));
 
-/// A position that is safe to read up to, and the history of the server that it was proven in. It says nothing in another history:
-/// there a transaction may still deliver below it.
+/// A position that is safe to read up to, and the history of the server in which it was proven. It says nothing in
+/// another history: there a transaction may still deliver below it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Mark {
-    /// Nothing can still appear at or below this.
+    /// Position at or below which nothing can still appear.
     pub at: LogSeq,
-    /// As in [`HighWaterSample::history`].
+    /// Server history, as in [`HighWaterSample::history`].
     pub history: Option<String>,
 }
 
 impl Mark {
-    /// True for a session of the same history, and for one of a store that has but one (`None`).
+    /// True for a session of the same history, and for a session of a store that has only one (`None`).
     pub fn holds_in(&self, session: Option<&str>) -> bool {
         session.is_none() || session == self.history.as_deref()
     }
@@ -39,7 +40,7 @@ impl Mark {
     }
 }
 
-/// What is known of the end of the log.
+/// Knowledge of the end of the log.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct HighWater {
     mark: LogSeq,
@@ -48,32 +49,32 @@ pub struct HighWater {
 }
 
 impl HighWater {
-    /// The proven mark.
+    /// Returns the proven mark.
     pub fn mark(&self) -> LogSeq {
         self.mark
     }
 
-    /// The proven mark, with its history.
+    /// Returns the proven mark, with its history.
     pub fn proven(&self) -> Mark {
         Mark { at: self.mark, history: self.history.clone() }
     }
 
-    /// Identity of the history that the mark belongs to.
+    /// Returns the identity of the history that the mark belongs to.
     pub fn history(&self) -> Option<&str> {
         self.history.as_deref()
     }
 
-    /// The writers that a sample waits for.
+    /// Lists the writers that a sample waits for.
     pub fn waiting_for(&self) -> &[OpenWriter] {
         self.pending.as_ref().map_or(&[], |sample| &sample.writers)
     }
 
-    /// Whether the log ends where the mark is: nothing was drawn since that was proven, so there is nothing to prove.
+    /// True when the log ends at the mark. Nothing was drawn since the mark was proven, so there is nothing to prove.
     pub fn is_at(&self, end: &LogEnd) -> bool {
         self.pending.is_none() && self.mark == end.sequence && self.history.as_ref() == Some(&end.history)
     }
 
-    /// Takes a sample. When the server's history changed, or the sequence is below the mark, everything known is void.
+    /// Takes a sample. When the server's history changed, or the sequence is below the mark, all knowledge is void.
     pub fn sampled(&mut self, sample: HighWaterSample) {
         if self.history.as_ref().is_some_and(|known| *known != sample.history) || sample.sequence < self.mark {
             self.mark = LogSeq::ORIGIN;
@@ -96,8 +97,9 @@ impl HighWater {
         }
     }
 
-    /// None of the pending sample's writers is left, and `fresh` was taken after that was seen: the pending sequence is proven, if
-    /// the server is still the one that was asked (a restarted one has forgotten its writers, not finished them).
+    /// Takes `fresh`, sampled after none of the pending sample's writers was left. The pending sequence is then proven,
+    /// if the server is still the one that was asked. (A restarted server has forgotten its writers, not finished
+    /// them.)
     pub fn settled(&mut self, fresh: HighWaterSample) {
         if let Some(pending) = self.pending.take()
             && pending.history == fresh.history
@@ -108,7 +110,7 @@ impl HighWater {
     }
 }
 
-/// Looks after the writers that hold up the mark; when the last is gone, the mark moves and the log's end is sampled anew.
+/// Checks the writers that hold up the mark. When the last is gone, the mark moves and the log's end is sampled anew.
 pub async fn look(store: &dyn Store, known: &mut HighWater) -> Result<()> {
     let open = store.writers_still_open(known.waiting_for()).await?;
     if open.is_empty() {
@@ -119,8 +121,8 @@ pub async fn look(store: &dyn Store, known: &mut HighWater) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a cursor above the end of the log. The log was put back to an earlier state and the projections were not; events that are
-/// appended now get positions at or below the cursor and would be passed.
+/// Refuses a cursor above the end of the log. Such a cursor means that the log was put back to an earlier state and the
+/// projections were not. Events that are appended now get positions at or below the cursor and would be passed.
 pub async fn within(store: &dyn Store, scope: &Scope, cursor: LogSeq, mark: &Mark) -> Result<()> {
     if cursor <= mark.at {
         return Ok(());
@@ -130,7 +132,7 @@ pub async fn within(store: &dyn Store, scope: &Scope, cursor: LogSeq, mark: &Mar
     if cursor <= end { Ok(()) } else { Err(StoreError::new(Category::Conflict, beyond(scope, cursor, end))) }
 }
 
-/// The finding of [`within`], for people.
+/// Words the finding of [`within`] for operators.
 pub fn beyond(scope: &Scope, cursor: LogSeq, end: LogSeq) -> String {
     format!(
         "the cursor of {scope} is at log_seq {cursor}, above the last position that the log has given out ({end}): the log was put back \
@@ -140,12 +142,12 @@ pub fn beyond(scope: &Scope, cursor: LogSeq, end: LogSeq) -> String {
     )
 }
 
-/// A mark, and what holds the next one up.
+/// A mark, and the appenders that hold up the next one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MarkReading {
-    /// The best mark that is proven.
+    /// Best mark that is proven.
     pub mark: Mark,
-    /// Appenders that did not end in time. Empty: the mark is the end of the log as it was when asked.
+    /// Appenders that did not end in time. Empty: the mark is the end of the log at the time of the call.
     pub waiting_for: Vec<OpenWriter>,
 }
 
@@ -160,7 +162,7 @@ pub async fn read_mark(
     let sample = store.sample_high_water().await?;
     let wanted = sample.sequence;
     if known.history().is_some_and(|before| before != sample.history) {
-        // Sessions may be left that lead to the server before: nothing more is read there.
+        // Sessions that lead to the previous server may be left: nothing more is read there.
         store.hang_up();
     }
     known.sampled(sample);

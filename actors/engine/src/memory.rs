@@ -1,23 +1,23 @@
-//! How much memory this process may take when nobody says it: a share of what its control groups and the machine allow.
+//! Default memory limit of this process: a share of what its control groups and the machine allow.
 
 use std::fs::read_to_string;
 use std::path::{Path, PathBuf};
 
-/// One of so many parts of what is there is taken.
+/// Divisor of the available memory: the share is one of so many parts.
 const SHARE_PART: u64 = 2;
-/// Taken for what is there when neither control group nor machine says.
+/// Memory assumed as available when neither control group nor machine says, in bytes.
 const UNKNOWN_BYTES: u64 = 1 << 30;
 /// Smallest `memory_max`, in bytes.
 pub const MEMORY_MIN: u64 = 256 << 20;
-/// Largest, in bytes.
+/// Largest `memory_max`, in bytes.
 pub const MEMORY_MOST: u64 = 1 << 50;
 
-/// The default of `memory_max` on this machine.
+/// Computes the default of `memory_max` on this machine.
 pub fn memory_max() -> u64 {
     (allowed(Path::new("/")).unwrap_or(UNKNOWN_BYTES) / SHARE_PART).clamp(MEMORY_MIN, MEMORY_MOST)
 }
 
-/// The least that a control group of this process (version 2 or 1) or the machine allows, in bytes.
+/// Finds the least that a control group of this process (version 2 or 1) or the machine allows, in bytes.
 fn allowed(root: &Path) -> Option<u64> {
     let machine = read_to_string(root.join("proc/meminfo")).ok().and_then(|text| {
         let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
@@ -27,8 +27,8 @@ fn allowed(root: &Path) -> Option<u64> {
     groups.lines().filter_map(|line| limit_of(root, line)).chain(machine).min()
 }
 
-/// The least limit of a control group and those around it: `ID:CONTROLLERS:PATH` of /proc/self/cgroup. In a container
-/// the path may be one of the machine's, so the mount's own limit counts too.
+/// Finds the least limit of a control group and those around it, from `ID:CONTROLLERS:PATH` of /proc/self/cgroup. In a
+/// container the path may be one of the machine's, so the mount's own limit counts too.
 fn limit_of(root: &Path, group: &str) -> Option<u64> {
     let (_, rest) = group.split_once(':')?;
     let (controllers, path) = rest.split_once(':')?;

@@ -1,4 +1,4 @@
-//! A batch and a job, with their spans and metrics around them. What is told is what the lane did; nothing is decided here.
+//! A batch and a job, with their spans and metrics around them. Reports what the lane did; nothing is decided here.
 
 use super::lane::{ApplyOptions, Lane, Target};
 use super::page::Page;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tracing::{Instrument as _, Span};
 
-/// [`Lane::apply_ahead`], observed.
+/// Applies a page as [`Lane::apply_ahead`], observed.
 pub async fn apply(
     lane: &mut Lane,
     store: &dyn Store,
@@ -47,7 +47,7 @@ pub async fn apply(
     done
 }
 
-/// Tells how a job ended on this node. One that met an error may go on elsewhere; here it has failed.
+/// Reports how a job ended on this node. A job that met an error may go on on another node; here it has failed.
 pub fn job_ended(telemetry: &Telemetry, span: &Span, mode: RunMode, done: &Result<RunReport>, took: Duration) {
     let state = match done {
         Ok(report) => {

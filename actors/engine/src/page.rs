@@ -1,4 +1,5 @@
-//! Pages of the log, read and checked once for every projection that stands at the same position and skips the same events.
+//! Pages of the log. A page is read and checked once for all projections that are at the same position and skip the
+//! same events.
 
 use super::fold::pure;
 use decisiongraph_projections::open_traces::{Behind, OpenTraces};
@@ -9,17 +10,17 @@ use std::collections::BTreeSet;
 
 /// Consecutive events of a tenant behind `after`, checked: payload hashes and trace sequence.
 pub struct Page {
-    /// The position before it.
+    /// Position before the page.
     pub after: LogSeq,
-    /// The bound it was read under.
+    /// Upper bound under which the page was read.
     pub upto: LogSeq,
-    /// The events, without those that are skipped.
+    /// Events of the page, without the skipped ones.
     pub events: Vec<LogEvent>,
-    /// Positions of those.
+    /// Positions of the skipped events.
     pub skipped: Vec<LogSeq>,
-    /// The first event that no projection may take; everything before it is sound.
+    /// First event that no projection may take; everything before it is sound.
     pub poison: Option<Poison>,
-    /// What is known of its traces before it.
+    /// Knowledge of the page's traces before it.
     pub behind: Behind,
 }
 
@@ -36,7 +37,7 @@ impl Page {
         Page::read_on(log, tenant, after, upto, limit, skips, None).await
     }
 
-    /// The same, by a reader who keeps the open traces from page to page.
+    /// Reads and checks the same, for a reader that keeps the open traces from page to page.
     pub async fn read_on(
         log: &dyn ReadView,
         tenant: &TenantId,
@@ -69,35 +70,36 @@ impl Page {
         Ok(Page { after, upto, events, skipped, poison, behind })
     }
 
-    /// The events before the poison.
+    /// Returns the events before the poison.
     pub fn sound(&self) -> &[LogEvent] {
         &self.events[..self.poison.as_ref().map_or(self.events.len(), |poison| poison.index)]
     }
 
-    /// Bytes of its events.
+    /// Sums the bytes of the page's events.
     pub fn bytes(&self) -> usize {
         self.events.iter().map(LogEvent::bytes).sum()
     }
 
-    /// Whether the tenant has no event between `after` and `upto`.
+    /// True when the tenant has no event between `after` and `upto`.
     pub fn is_empty(&self) -> bool {
         self.events.is_empty() && self.skipped.is_empty()
     }
 
-    /// The position behind the page.
+    /// Returns the position behind the page.
     pub fn end(&self) -> LogSeq {
         let last = self.events.last().map(|event| event.log_seq);
         last.max(self.skipped.last().copied()).unwrap_or(self.after)
     }
 
-    /// The position that is reached when the first `applied` sound events are applied: behind what is skipped up to the next one.
+    /// Returns the position that is reached when the first `applied` sound events are applied. It is behind what is
+    /// skipped up to the next one.
     pub fn reached(&self, applied: usize) -> LogSeq {
         let Some(stop) = self.events.get(applied) else { return self.end() };
         let last = self.events[..applied].last().map(|event| event.log_seq);
         last.max(self.skipped_upto(stop.log_seq).last().copied()).unwrap_or(self.after)
     }
 
-    /// The skipped positions at or below this one.
+    /// Returns the skipped positions at or below `upto`.
     pub fn skipped_upto(&self, upto: LogSeq) -> &[LogSeq] {
         &self.skipped[..self.skipped.partition_point(|skip| *skip <= upto)]
     }

@@ -6,9 +6,10 @@
 //!                                                                   └────────┘
 //! ```
 //!
-//! The live generation serves and may be caught up all the while. Cancel, crash or failure leaves it untouched; after a crash the
-//! build goes on from its own position, and what was flipped to stays. The digest is compared with the live one at the same position: equal digests say
-//! that the log gives what was stored. (They say nothing of rows that were edited behind the digest's back; only a verify does.)
+//! The live generation serves and may be caught up all the while. Cancel, crash or failure leaves it untouched. After a
+//! crash the build goes on from its own position, and flips that were made stay. The digest is compared with the live
+//! one at the same position. Equal digests say that the log gives what was stored. (They say nothing of rows that were
+//! edited without updating the digest; only a verify does.)
 
 use super::drive::{Ended, Job};
 use super::lane::{Lane, Target};
@@ -18,11 +19,11 @@ use decisiongraph_projections::{LogSeq, Projection};
 use decisiongraph_store::{BuildLease, Flip, Position, Result, Scope, ScopeRow, Storage, StoreError};
 use futures_util::future::try_join_all;
 
-/// How often a flip may find the live generation ahead before the job gives up.
+/// Number of times that a flip may find the live generation ahead before the job gives up.
 const FLIPS_MAX: usize = 100;
 
-/// Rebuilds these projections, but for those that this run had flipped to already before it was interrupted. `mark` re-reads the safe
-/// mark.
+/// Rebuilds these projections, except those that this run had flipped already before it was interrupted. `mark`
+/// re-reads the safe mark.
 pub async fn rebuild<M>(
     job: &mut Job<'_>,
     projections: &[&'static dyn Projection],
@@ -49,13 +50,13 @@ where
     Ok((ended, done))
 }
 
-/// The report of a projection that this run had flipped to.
+/// Builds the report of a projection that this run had flipped before; `None` when it had not.
 async fn flipped_before(job: &Job<'_>, projection: &'static dyn Projection) -> Result<Option<ScopeReport>> {
     let (scope, view) = (Scope::new(&job.tenant, projection), job.store.view().await?);
     if !view.flipped_by(&scope, job.run_id).await? {
         return Ok(None);
     }
-    // Rows of other rules are to be replaced.
+    // Rows of another version of the rules are to be replaced.
     let live = view.scope(&scope).await?.filter(|live| live.position.version == projection.version());
     Ok(live.map(|live| ScopeReport {
         projection: projection.name().to_owned(),
@@ -89,7 +90,8 @@ where
     // A scope that was never projected is at the origin; the build makes it.
     let cursor_of = |row: &Option<ScopeRow>| row.as_ref().map_or(LogSeq::ORIGIN, |row| row.position.cursor);
     let live: Vec<LogSeq> = live.iter().map(cursor_of).collect();
-    // Where an appender holds up the mark the live cursor may be above it; the flip tells that one, under the build's own history.
+    // While an appender holds up the mark, the live cursor may be above it. The flip reports such a cursor, under the
+    // build's own history.
     let safe = mark().await?;
     let target = safe.at;
     let bound = job.config.own_partition_events;
@@ -193,7 +195,7 @@ async fn start(
         if position.version == projection.version() {
             return Ok((lease, position));
         }
-        // Begun by other rules: its rows are of no use.
+        // Begun by another version of the rules: its rows are useless.
         job.store.abandon_build(scope, job.run_id).await?;
     }
     let lease = job.store.begin_build(scope, job.run_id, storage).await?;

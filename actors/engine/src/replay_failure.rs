@@ -1,13 +1,13 @@
-//! Meets a recorded failure again, offline: the batch that failed is folded over the state that it was computed from, and nothing is
-//! written but a scratch file.
+//! Replays a recorded failure, offline: folds the batch that failed over the state that it was computed from. Nothing
+//! is written but a scratch file.
 //!
 //! ```text
-//!   live cursor = batch_from?  ── yes ──▶ live rows, in one snapshot ─────────┐
-//!            └── no ──▶ log from the origin to batch_from, into a scratch file ┴──▶ digest = digest_before? ──▶ fold the batch
+//!   live cursor = batch_from?  ── yes ──▶ live rows, in one snapshot ────┐
+//!            └── no ──▶ log from origin to batch_from, in a scratch file ┴─▶ digest = digest_before? ─▶ fold the batch
 //! ```
 //!
-//! *Guarantees.* One snapshot of log, rows and skips. The event itself counts as not skipped, whatever was decided meanwhile: the
-//! question is whether it still fails.
+//! *Guarantees.* One snapshot of log, rows and skips. The event itself counts as not skipped, whatever was decided
+//! meanwhile: the question is whether it still fails.
 
 use super::lane::{ApplyOptions, Lane, Target};
 use super::page::Page;
@@ -20,14 +20,15 @@ use decisiongraph_store::{
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// Events of a page on the way to the failing batch.
+/// Events per page on the way to the failing batch.
 const PAGE_EVENTS_MAX: usize = 2_000;
-/// Bytes of such a page.
+/// Bytes per such page.
 const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Its limit.
+/// Limit of such a page.
 const PAGE_MAX: PageLimit = PageLimit::of(PAGE_EVENTS_MAX, PAGE_BYTES_MAX);
 
-/// Folds the batch of a failure again and tells what happens; see the file's guarantees. `not_found` when there is no such failure.
+/// Folds the batch of a failure again and reports the outcome; see the file's guarantees. `not_found` when there is no
+/// such failure.
 pub async fn replay_failure(store: &dyn Store, failure_id: i64) -> Result<FailureReplay> {
     let snapshot = store.snapshot().await?;
     let failure = snapshot
@@ -84,7 +85,7 @@ async fn from_origin(
         }
         lane.apply(&*scratch.store, log, &Arc::new(page), &options).await?;
         if let Some(earlier) = lane.failure {
-            // Something before the batch fails now: the batch cannot be met as it was.
+            // An event before the batch fails now: the batch cannot be replayed as it was.
             return Ok(FailureReplay {
                 reproduced: false,
                 log_seq: Some(earlier.log_seq),
@@ -124,14 +125,14 @@ async fn fold_batch(
     })
 }
 
-/// What the scope skips, but for the event in question.
+/// Skips the events that the scope skips, except the event in question.
 async fn skipping_others(lane: &mut Lane, view: &dyn ReadView, failure: &Failure) -> Result<()> {
     lane.skipping(view).await?;
     lane.skips.remove(&failure.log_seq);
     Ok(())
 }
 
-/// Nothing is taken from anybody.
+/// Makes an owner for a lease that takes nothing from other owners.
 fn nobody() -> Owner {
     Owner { node: "replay".to_owned(), incarnation: Uuid::nil() }
 }

@@ -1,4 +1,4 @@
-//! What a job is asked ([`RunRequest`]) and what is told of it, out of its lanes.
+//! Request of a job ([`RunRequest`]), and the report of its lanes.
 
 use super::lane::{Lane, Target};
 use decisiongraph_projections::{LogSeq, Projection, TenantId, catalogue};
@@ -8,17 +8,17 @@ use decisiongraph_store::{Compared, RunMode};
 /// A job to be run.
 #[derive(Clone)]
 pub struct RunRequest {
-    /// Whose log.
+    /// Tenant of the log.
     pub tenant: TenantId,
     /// One projection, or all of the catalogue in its order.
     pub projections: Vec<&'static dyn Projection>,
-    /// What to do.
+    /// Mode of the job.
     pub mode: RunMode,
-    /// Stop here instead of at the mark (catch-up only).
+    /// Position at which to stop instead of at the mark (catch-up only).
     pub until: Option<LogSeq>,
 }
 
-/// The scopes of a verify that were compared.
+/// Lists the scopes of a verify that were compared.
 pub(super) fn compared(scopes: &[ScopeReport]) -> Vec<Compared> {
     let of = |scope: &ScopeReport| {
         let (projection, found) = (catalogue::find(&scope.projection)?.name(), scope.verify.as_ref()?);
@@ -27,7 +27,7 @@ pub(super) fn compared(scopes: &[ScopeReport]) -> Vec<Compared> {
     scopes.iter().filter_map(of).collect()
 }
 
-/// What a lane did, so far.
+/// Reports what a lane did, so far.
 pub(super) fn scope_report(lane: &Lane, target: LogSeq) -> ScopeReport {
     ScopeReport {
         projection: lane.projection.name().to_owned(),

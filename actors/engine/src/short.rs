@@ -1,7 +1,9 @@
-//! How a job fell short of what was asked for: it ended without an error, and what it should have looked at or applied was not.
+//! Detects a job that fell short of its request. Such a job ended without an error, but did not check or apply all that
+//! it should have.
 //!
-//! *Guarantees.* A catch-up or rebuild behind which events of the tenant still wait, and a verify of a projection that has no rows, are not
-//! told as done: they are `projection_out_of_date`, and the sentence names what holds them up and what to run then.
+//! *Guarantees.* A catch-up or rebuild after which events of the tenant still wait is not reported as done. Nor is a
+//! verify of a projection that has no rows. Both are `projection_out_of_date`. The sentence names what holds them up
+//! and what to run then.
 
 use super::Engine;
 use super::report::ScopeReport;
@@ -12,19 +14,19 @@ use decisiongraph_protocol::writers::who;
 use decisiongraph_store::{OpenWriter, Result, Run, RunMode, Scope};
 use std::time::Duration;
 
-/// Appenders that a sentence names.
+/// Most appenders that a sentence names.
 const NAMED_MAX: usize = 3;
 
-/// What was asked of a job when it began.
+/// Request of a job, as of its beginning.
 pub struct Asked {
     /// The tenant's last event then, or at most `until`.
     last: LogSeq,
-    /// The tenant has neither events nor scopes: there is nothing to do, and nothing is made.
+    /// True when the tenant has neither events nor scopes: there is nothing to do, and nothing is made.
     pub nothing: bool,
 }
 
 impl Engine {
-    /// What this job is asked for: to be called before it reads the mark.
+    /// Reads the request of this job; to be called before it reads the mark.
     pub async fn asked(&self, run: &Run, projections: &[&'static dyn Projection]) -> Result<Asked> {
         let view = self.store().view().await?;
         let last = view.last_log_seq(&run.tenant, run.until).await?;
@@ -35,7 +37,7 @@ impl Engine {
         Ok(Asked { last, nothing })
     }
 
-    /// How the job fell short of that, if it did.
+    /// Tells how the job fell short of its request, if it did.
     pub async fn short(
         &self,
         asked: &Asked,
@@ -63,7 +65,7 @@ impl Engine {
                 "nothing of {missing} was compared: no event was ever applied to it; {catch_up} applies them"
             ));
         }
-        // What this run flipped to before it was interrupted is a live generation, and follows as those do.
+        // A generation to which this run flipped before its interruption is live, and follows the log as live ones do.
         let built = scopes.iter().filter(|scope| !scope.flipped_before);
         let Some(behind) = built.map(|scope| scope.cursor).filter(|cursor| *cursor < asked.last).min() else {
             return Ok(None);
@@ -78,7 +80,7 @@ impl Engine {
     }
 }
 
-/// Who holds up the mark, and what has to happen.
+/// Names the appenders that hold up the mark, and what has to happen.
 fn held_up_by(writers: &[OpenWriter]) -> String {
     if writers.is_empty() {
         return "an open appender held up the log, and has ended meanwhile".to_owned();

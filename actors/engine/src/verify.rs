@@ -1,9 +1,10 @@
-//! Verify: three digests of a projection at one cursor, in one snapshot: the stored one, one recomputed from the live rows, one
-//! recomputed from the log. An edited row leaves an incremental digest unchanged, so only the recomputed ones find tampering.
+//! Verify: three digests of a projection at one cursor, in one snapshot. One is the stored digest, one is recomputed
+//! from the live rows, one is recomputed from the log. An edited row leaves an incremental digest unchanged, so only
+//! the recomputed ones find tampering.
 //!
-//! The log is folded into a scratch store of its own (an embedded file that is deleted afterwards): nothing in the verified
-//! database changes but the row of the run, memory stays bounded, and the first rows that differ can be named by comparing the two sets
-//! row by row.
+//! The log is folded into a scratch store of its own (an embedded file that is deleted afterwards). So nothing in the
+//! verified database changes but the row of the run, and memory stays bounded. The two sets are compared row by row, so
+//! that the first rows that differ can be named.
 
 use super::drive::{Ended, Job};
 use super::lane::{Lane, Target};
@@ -76,16 +77,16 @@ pub async fn verify(job: &mut Job<'_>, projections: &[&'static dyn Projection]) 
     Ok((Ended::Reached, reports))
 }
 
-/// A store for intermediate results, in a folder that goes with it.
+/// A store for intermediate results, in a folder that is removed with it.
 pub(super) struct Scratch {
-    /// Empty, with its schema.
+    /// Empty store, with its schema.
     pub store: Arc<dyn Store>,
-    /// What removes it.
+    /// Guard that removes the folder.
     pub folder: tempfile::TempDir,
 }
 
 impl Scratch {
-    /// A new one; `purpose` is part of the folder's name. `storage` when there is no place for it.
+    /// Creates a scratch store; `purpose` is part of the folder's name. `storage` when there is no place for it.
     pub async fn new(purpose: &str) -> Result<Scratch> {
         let folder =
             tempfile::Builder::new().prefix(&format!("decisiongraph-{purpose}-")).tempdir().map_err(|error| {
@@ -159,7 +160,8 @@ impl Both<'_> {
         Ok(compared)
     }
 
-    /// A position beside a hash is what queries look a row up by, too: it must be 0 or that of the row that is named.
+    /// Checks the positions beside hashes, by which queries look up a row, too. Each must be 0 or the position of the
+    /// row that is named.
     async fn wrong_since(&self, table: &Table, naming: Vec<Naming>, compared: &mut Compared) -> Result<()> {
         let Some(named) = table.naming.filter(|_| !naming.is_empty()) else { return Ok(()) };
         let values = naming.iter().map(|naming| Arc::clone(&naming.named)).collect();
@@ -181,7 +183,7 @@ impl Both<'_> {
     }
 }
 
-/// A row that names another, and the position that is stored of that one.
+/// A row that names another, and the position that is stored for that other row.
 struct Naming {
     key: Arc<str>,
     column: &'static str,
@@ -189,12 +191,12 @@ struct Naming {
     since: i64,
 }
 
-/// Of how many at once is looked up what they name.
+/// Most rows whose named rows are looked up at once.
 const NAMING_MAX: usize = 2_000;
-/// Bytes of the rows of those.
+/// Most bytes of these rows.
 const NAMING_BYTES_MAX: usize = 1024 * 1024;
 
-/// The rows that a row names and says a position of.
+/// Lists the rows that a row names and stores a position of.
 fn named(table: &Table, row: &KeyedRow) -> impl Iterator<Item = Naming> {
     let since = table.hashed.iter().zip(&row.since).filter(|(_, since)| **since != 0);
     since.filter_map(|(hashed, since)| match &row.row.0[hashed.column] {
@@ -233,7 +235,7 @@ fn different_columns(table: &Table, live: &KeyedRow, log: &KeyedRow, compared: &
     }
 }
 
-/// The hashes beside a row are what queries look it up by: they must be those of its texts.
+/// Checks the hashes beside a row, by which queries look it up: they must be those of its texts.
 fn wrong_hashes(table: &Table, row: &KeyedRow, compared: &mut Compared) {
     let expected = table.hashed.iter().map(|hashed| {
         (table.columns[hashed.column].name, hashed.key(row.row.0[hashed.column].as_str().unwrap_or_default()))
@@ -256,7 +258,7 @@ fn shown(value: &Value) -> Option<String> {
     }
 }
 
-/// One side's rows, one at a time.
+/// The rows of one side, one at a time.
 struct Rows {
     stream: RowStream,
     chunk: std::vec::IntoIter<KeyedRow>,

@@ -1,10 +1,11 @@
 //! The node's HTTP pages: `/metrics` (Prometheus text), `/livez` and `/readyz` (JSON).
 //!
-//! *Guarantees.* At most [`CONNECTIONS_MAX`] connections, and a new one takes the place of the oldest of the greediest address
-//! ([`WaitingRoom`]): a probe is answered at once whatever else is connected. Each ends after one answer, or after
-//! [`CONNECTION_DEADLINE`] whatever its client does. Bodies are not read.
+//! *Guarantees.* At most [`CONNECTIONS_MAX`] connections: beyond that, a new connection replaces the oldest of the
+//! greediest address ([`WaitingRoom`]). So a probe is answered at once, whatever else is connected. Each connection
+//! ends after one answer, or after [`CONNECTION_DEADLINE`] whatever its client does. Bodies are not read.
 //!
-//! *Never here:* authentication, TLS, anything that changes something. It listens where the configuration says, by default on loopback.
+//! *Never here:* authentication, TLS, anything that changes something. The server listens where the configuration says,
+//! by default on loopback.
 
 use decisiongraph_engine::telemetry::Telemetry;
 use decisiongraph_projections::Category;
@@ -24,7 +25,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
-/// Connections at the same time.
+/// Connections at the same time, at most.
 pub const CONNECTIONS_MAX: usize = 64;
 /// Longest wait for the request's head.
 pub const HEAD_DEADLINE: Duration = Duration::from_secs(5);
@@ -33,11 +34,11 @@ pub const CONNECTION_DEADLINE: Duration = Duration::from_secs(10);
 /// Largest request head, in bytes.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 
-/// What the node knows of itself. Both answer from memory, at once; the error names the check that failed.
+/// Self-checks of the node. Both checks answer from memory, at once; the error names the check that failed.
 pub trait Probes: Send + Sync + 'static {
-    /// Whether the supervision tree runs. When it does not, restart the process.
+    /// Checks if the supervision tree runs. When it does not, restart the process.
     fn live(&self) -> Result<(), String>;
-    /// Whether the database answers, the lease is held, and the node is not draining. When not, send it nothing new.
+    /// Checks if the database answers, the lease is held, and the node is not draining. When not, send it nothing new.
     fn ready(&self) -> Result<(), String>;
 }
 
@@ -66,7 +67,7 @@ pub struct HttpServer {
 }
 
 impl HttpServer {
-    /// Listens on `address` (port 0 takes a free one). `unavailable` when it cannot.
+    /// Listens on `address` (port 0 takes a free port). `unavailable` when it cannot.
     pub async fn start(
         address: SocketAddr,
         probes: Arc<dyn Probes>,
@@ -84,7 +85,7 @@ impl HttpServer {
         Ok(HttpServer { address, task })
     }
 
-    /// Where it listens.
+    /// Returns the address on which the server listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -104,7 +105,7 @@ async fn accept(listener: TcpListener, pages: Arc<Pages>, bounds: HttpBounds) {
     let meet = |stream, _, mut seat: Seat| {
         let pages = Arc::clone(&pages);
         async move {
-            // A client that is too slow, or speaks no HTTP, is its own problem: nothing to log.
+            // A client that is too slow, or speaks no HTTP, is not this node's problem: nothing to log.
             tokio::select! {
                 biased;
                 _ = tokio::time::timeout(bounds.connection, serve(stream, pages, bounds)) => {}
@@ -132,7 +133,7 @@ async fn serve(stream: TcpStream, pages: Arc<Pages>, bounds: HttpBounds) -> hype
 struct Pages {
     probes: Arc<dyn Probes>,
     telemetry: Telemetry,
-    /// One page of metrics is made at a time.
+    /// Turn to make a page of metrics: one page is made at a time.
     scrape: Semaphore,
 }
 
@@ -156,7 +157,7 @@ impl Pages {
     async fn metrics(&self) -> Response<Full<Bytes>> {
         let Ok(_turn) = self.scrape.acquire().await else { return text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n") };
         let telemetry = self.telemetry.clone();
-        // The page walks all series: off the threads that serve actors.
+        // The page walks all series: it is made off the threads that serve actors.
         match tokio::task::spawn_blocking(move || telemetry.page()).await {
             Ok(page) => body(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", page),
             Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "the page could not be made\n"),

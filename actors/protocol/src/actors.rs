@@ -5,43 +5,44 @@ use serde::{Deserialize, Serialize};
 /// An actor of the tree.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ActorEntry {
-    /// Ids from the root, separated by `/`. A `/` or `%` inside an id is written `%2F`, `%25`.
+    /// Path: ids from the root, separated by `/`. A `/` or `%` inside an id is written `%2F`, `%25`.
     pub path: String,
     /// Worker or supervisor.
     pub kind: ActorKind,
-    /// Restart type.
+    /// Restart type of the child.
     pub restart: RestartType,
-    /// Of a supervisor that runs.
+    /// Strategy of a running supervisor; none for other actors.
     pub strategy: Option<SupervisorStrategy>,
-    /// `starting`, `running`, `waiting` (for its restart), `restarting` (a start failed), `stopped`, or what it says of itself.
+    /// `starting`, `running`, `waiting` (for its restart), `restarting` (a start failed), `stopped`, or the state that
+    /// the actor reports of itself.
     pub state: String,
     /// Id of the running actor.
     pub actor: Option<String>,
-    /// Time of its start, milliseconds since 1970.
+    /// Start time of the running actor, milliseconds since 1970.
     pub started_at_unix_ms: Option<u64>,
-    /// Time since its start, milliseconds.
+    /// Time since that start, milliseconds.
     pub uptime_ms: Option<u64>,
-    /// Restarts that a supervisor has spent and may spend.
+    /// Restarts that a supervisor has used and may use.
     pub budget: Option<RestartBudget>,
     /// Restarts of this actor.
     pub restarts_total: u32,
-    /// Reason of its last end.
+    /// Reason of the actor's last exit.
     pub last_exit: Option<ActorExit>,
     /// Messages sent and not yet received.
     pub mailbox_depth: u64,
-    /// The message it received last.
+    /// Last message that the actor received.
     pub last_message: Option<String>,
-    /// Its present work.
+    /// Present work of the actor.
     pub work: Option<String>,
 }
 
 impl ActorEntry {
-    /// The last segment of the path.
+    /// Returns the last segment of the path.
     pub fn id(&self) -> &str {
         self.path.rsplit('/').next().unwrap_or_default()
     }
 
-    /// Distance from the root.
+    /// Returns the distance from the root.
     pub fn depth(&self) -> usize {
         self.path.matches('/').count()
     }
@@ -57,15 +58,15 @@ pub enum ActorKind {
     Supervisor,
 }
 
-/// Ends after which a child is started again.
+/// Exits after which a child is started again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RestartType {
-    /// All.
+    /// All exits.
     Permanent,
-    /// Abnormal ones.
+    /// Abnormal exits.
     Transient,
-    /// None.
+    /// No exit.
     Temporary,
 }
 
@@ -73,23 +74,23 @@ pub enum RestartType {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SupervisorStrategy {
-    /// The child that ended.
+    /// The child that exited.
     OneForOne,
-    /// It, and those started after it.
+    /// The child that exited, and the children started after it.
     RestForOne,
-    /// All.
+    /// All children.
     OneForAll,
 }
 
-/// Reason of an end.
+/// Reason of an exit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ActorExit {
-    /// Its work was done.
+    /// The actor's work was done.
     Normal,
-    /// It was told to stop.
+    /// The actor was told to stop.
     Shutdown,
-    /// It was killed.
+    /// The actor was killed.
     Killed,
     /// A panic or an error.
     Failed(String),
@@ -106,12 +107,12 @@ impl std::fmt::Display for ActorExit {
     }
 }
 
-/// A supervisor's restart window.
+/// Restart window of a supervisor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RestartBudget {
     /// Restarts that count now.
     pub in_window: u32,
-    /// More than this within the period makes it give up.
+    /// Most restarts within the period; one more makes the supervisor give up.
     pub allowed: u32,
     /// Length of the window, milliseconds.
     pub period_ms: u64,

@@ -1,34 +1,34 @@
-//! The asker of a request: the name that they give, and how the connection proves who they are.
+//! The asker of a request: the name that the asking program gives, and the connection's proof of identity.
 //!
-//! *Guarantees.* What is recorded of an asker names the proof beside the name, so nobody passes for somebody else.
+//! *Guarantees.* The record of an asker names the proof beside the name. No client can therefore pass for another.
 
 use super::AdminError;
 use crate::foreign_text::on_a_line;
 use decisiongraph_projections::Category;
 use std::fmt;
 
-/// Longest name that an asker gives, in bytes.
+/// Longest name of an asker, in bytes.
 const BY_BYTES_MAX: usize = 200;
 /// Longest reason, in bytes.
 const REASON_BYTES_MAX: usize = 2_000;
-/// Longest subject of a certificate that is recorded, in bytes.
+/// Longest recorded subject of a certificate, in bytes.
 const SUBJECT_BYTES_MAX: usize = 200;
 
-/// How the connection proves who uses it.
+/// Proof of the user of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Proof {
     /// A process of this machine that runs under this user id, as the kernel says.
     User(u32),
     /// The holder of the certificate with this subject.
     Certificate(String),
-    /// Somebody who knows the secret, from this address.
+    /// A client that knows the secret, from this address.
     Secret(String),
-    /// Nothing: the program is of a version that does not name its connection.
+    /// No proof: the program's version is too old to name its connection.
     None,
 }
 
 impl Proof {
-    /// The holder of the certificate with this subject, shortened where it is long.
+    /// Makes the proof of a certificate with this subject. A long subject is shortened.
     pub fn certificate(subject: &str) -> Proof {
         Proof::Certificate(on_a_line(subject, SUBJECT_BYTES_MAX))
     }
@@ -45,23 +45,23 @@ impl fmt::Display for Proof {
     }
 }
 
-/// Somebody who asks.
+/// A client that sends requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asker {
-    /// The name that the asking program gives, such as `ada@laptop`. Nothing of it is proven.
+    /// Name that the asking program gives, such as `ada@laptop`. The name is not proven.
     pub by: Option<String>,
-    /// How the connection proves who uses it.
+    /// Proof that the connection gives.
     pub proof: Proof,
 }
 
 impl Asker {
-    /// The user of this very process, who calls themselves so.
+    /// Makes the asker for the user of this process, under the name `by`.
     pub fn here(by: Option<String>) -> Asker {
         Asker { by, proof: Proof::User(rustix::process::getuid().as_raw()) }
     }
 
-    /// Name and proof, as they are recorded: `ada@laptop by uid 1000`. `invalid_argument` when the name does not fit on
-    /// a line.
+    /// Returns name and proof as they are recorded: `ada@laptop by uid 1000`. `invalid_argument` when the name does not
+    /// fit on a line.
     pub fn name(&self) -> Result<String, AdminError> {
         let Some(by) = &self.by else { return Ok(self.proof.to_string()) };
         if by.is_empty() || by.len() > BY_BYTES_MAX || by.chars().any(char::is_control) {
@@ -74,7 +74,7 @@ impl Asker {
     }
 }
 
-/// `invalid_argument` when this is no reason that the next person can read.
+/// Checks that a later reader can read the reason. `invalid_argument` otherwise.
 pub fn check_reason(reason: &str) -> Result<(), AdminError> {
     if !reason.trim().is_empty() && reason.len() <= REASON_BYTES_MAX && !reason.contains('\0') {
         return Ok(());

@@ -1,62 +1,63 @@
-//! The members of the cluster, as they are told.
+//! The members of the cluster, as replies show them.
 
 use super::peer::LinkState;
 use decisiongraph_records::{Cordon, Member};
 use serde::{Deserialize, Serialize};
 
-/// The cluster, as the database knows it and, over a node, as that node does.
+/// The cluster as the database knows it. A node that answers adds its own knowledge.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ClusterReply {
-    /// The node that answered; none without one.
+    /// Name of the node that answered; none when no node did.
     pub answered_by: Option<String>,
-    /// By name: the live ones, and those that died within a day.
+    /// Members by name: the live ones, and the nodes that died within a day.
     pub members: Vec<MemberStatus>,
     /// Tenants that the answering node holds and is handing over.
     pub moving: u64,
-    /// The answering node's links to the others.
+    /// Links of the answering node to other nodes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub links: Vec<LinkState>,
 }
 
-/// One of them.
+/// A member of the cluster.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MemberStatus {
-    /// Its name.
+    /// Name of the node.
     pub node: String,
-    /// Drawn at its start.
+    /// Incarnation, drawn at the node's start.
     pub incarnation: String,
-    /// What it is up to.
+    /// State of the member.
     pub state: MemberState,
-    /// Where the others reach it; nowhere when none.
+    /// Address at which other nodes reach it; none when they cannot.
     pub address: Option<String>,
-    /// Its program's version.
+    /// Version of the node's program.
     pub program: String,
-    /// The newest protocol that it speaks.
+    /// Newest protocol that the node speaks.
     pub protocol: i32,
-    /// How long its lease still runs, on the database's clock, milliseconds.
+    /// Remaining time of the node's lease, on the database's clock, milliseconds.
     pub lease_left_ms: u64,
-    /// How long its lease has been over, milliseconds; 0 while it runs.
+    /// Time since the node's lease ended, milliseconds; 0 while it runs.
     #[serde(default)]
     pub dead_for_ms: u64,
-    /// Since when this incarnation is there, RFC 3339.
+    /// Time at which this incarnation joined, RFC 3339.
     pub joined_at: String,
-    /// Who asked that it takes no more tenants, and why.
+    /// Cordon of the node, with the operator's name and reason; none without a cordon.
     pub cordon: Option<Cordon>,
-    /// Tenants that are placed on it, as the answering node sees it; none when it does not say (no node, or one node alone).
+    /// Tenants placed on the node, as the answering node sees it. None when that is unknown: no node answered, or the
+    /// node runs alone.
     pub tenants: Option<u64>,
 }
 
-/// What a member is up to.
+/// State of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MemberState {
-    /// It takes tenants.
+    /// The node takes tenants.
     Active,
-    /// It keeps the tenants that it has and takes no more.
+    /// The node keeps its tenants and takes no more.
     Cordoned,
-    /// It gives its tenants away.
+    /// The node gives its tenants away.
     Draining,
-    /// Its lease is over; its tenants are the others'.
+    /// The node's lease is over; other nodes may take its tenants.
     Dead,
 }
 
@@ -65,7 +66,7 @@ impl MemberState {
     pub const ALL: [MemberState; 4] =
         [MemberState::Active, MemberState::Cordoned, MemberState::Draining, MemberState::Dead];
 
-    /// What this member is up to.
+    /// Returns the state of this member.
     pub fn of(member: &Member) -> MemberState {
         match (member.is_live(), &member.cordon) {
             (false, _) => MemberState::Dead,
@@ -75,7 +76,7 @@ impl MemberState {
         }
     }
 
-    /// As people read it.
+    /// Returns the state as a word for people.
     pub const fn as_str(self) -> &'static str {
         match self {
             MemberState::Active => "active",

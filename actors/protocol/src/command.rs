@@ -1,16 +1,16 @@
-//! Command lines of this program that somebody is told to run: complete, and in words as a shell takes them.
+//! Command lines of this program that a reader is told to run: complete, and quoted for a shell.
 //!
-//! *Guarantees.* Whoever copies one acts on what the text is about: a command about a tenant cannot be made without the tenant, nor one
-//! about a scope without the projection. No stored text ends one early. How its database or node is reached is added by the program that
-//! shows it ([`addressed`]).
+//! *Guarantees.* A copied command acts on the subject of its text. A command about a tenant cannot be made without the
+//! tenant. A command about a scope cannot be made without the projection. No stored text ends a command early. The
+//! program that shows a command adds the address of its database or node ([`addressed`]).
 
 use crate::foreign_text::shell_word;
 use decisiongraph_projections::TenantId;
 use std::fmt;
 
-/// How every command starts where it is shown.
+/// Start of every command where it is shown.
 const START: &str = "`decisiongraph ";
-/// How one starts that reads what another program writes.
+/// Start of a command that reads the output of another program.
 const FED: &str = "| decisiongraph ";
 /// First words of commands that mean one tenant: `default` when none is named.
 const OF_A_TENANT: [&str; 14] = [
@@ -29,7 +29,7 @@ const OF_A_TENANT: [&str; 14] = [
     "trace",
     "verify",
 ];
-/// First words of commands that reach no database or node that was chosen before.
+/// First words of commands that use no database or node address.
 const REACH_NOTHING: [&str; 3] = ["completions", "demo", "node"];
 
 /// A command line. Shown between backticks.
@@ -37,40 +37,41 @@ const REACH_NOTHING: [&str; 3] = ["completions", "demo", "node"];
 pub struct Command(String);
 
 impl Command {
-    /// One about nobody's log, such as `cluster`, or about everybody's, such as `status`. These words stand as they are.
+    /// Makes a command about no log, such as `cluster`, or about all logs, such as `status`. The words are taken
+    /// unquoted.
     pub fn about_all(words: &str) -> Command {
         let first = words.split(' ').next().unwrap_or_default();
         debug_assert!(words.contains("--all-tenants") || !OF_A_TENANT.contains(&first), "`{words}` needs a tenant");
         Command(words.to_owned())
     }
 
-    /// One about this tenant's log.
+    /// Makes a command about this tenant's log.
     pub fn of(words: &str, tenant: &TenantId) -> Command {
         Command(words.to_owned()).with("--tenant", tenant)
     }
 
-    /// One about this scope alone.
+    /// Makes a command about this scope alone.
     pub fn of_scope(words: &str, tenant: &TenantId, projection: &str) -> Command {
         Command::of(words, tenant).with("--projection", projection)
     }
 
-    /// The same with one more word.
+    /// Adds one word.
     #[must_use]
     pub fn word(self, text: impl fmt::Display) -> Command {
         Command(format!("{} {}", self.0, shell_word(&text.to_string())))
     }
 
-    /// The same with a flag and its value.
+    /// Adds a flag and its value.
     #[must_use]
     pub fn with(self, flag: &str, value: impl fmt::Display) -> Command {
         let value = value.to_string();
         let value = shell_word(&value);
-        // A value that starts like a flag would be taken for one.
+        // A value that starts with `-` would be taken for a flag.
         let between = if value.starts_with('-') { '=' } else { ' ' };
         Command(format!("{} {flag}{between}{value}", self.0))
     }
 
-    /// The same, reading what another program writes.
+    /// Returns the command as the reader of another program's output.
     pub fn fed_by(&self, program: &str) -> String {
         format!("`{program} {FED}{}`", self.0)
     }
@@ -82,7 +83,7 @@ impl fmt::Display for Command {
     }
 }
 
-/// The text with `flags` at the end of every command in it that reaches a database or node.
+/// Adds `flags` to the end of every command in the text that reaches a database or node.
 pub fn addressed(text: &str, flags: &str) -> String {
     let (mut out, mut rest) = (String::with_capacity(text.len()), text);
     while let Some(at) = [START, FED].iter().filter_map(|start| Some(rest.find(start)? + start.len())).min() {
@@ -120,7 +121,7 @@ mod tests {
         let _ = Command::about_all("rebuild --projection precedent_index");
     }
 
-    /// Sources of this repository's programs, and pages about them: file, number and text of each line that is no comment.
+    /// Collects file, number and text of each line that is no comment, from this repository's sources and pages.
     fn lines_of(folder: &std::path::Path, found: &mut Vec<(String, String)>) {
         for entry in std::fs::read_dir(folder).expect("a folder") {
             let path = entry.expect("an entry").path();
@@ -136,7 +137,7 @@ mod tests {
         }
     }
 
-    /// A command about a tenant, or with a word that the reader would have to fill in, is made here and nowhere else.
+    /// A command about a tenant, or with a word for the reader to fill in, is made only here.
     #[test]
     fn no_text_of_the_program_has_an_incomplete_command_in_it() {
         let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -165,7 +166,7 @@ mod tests {
                 let named = command.contains("--all-tenants") || page && command.contains("--tenant");
                 let to_fill = |word| ["ID", "NODE", "COMMAND", "URL", "TENANT", "PROJECTION"].contains(&word);
                 assert!(!OF_A_TENANT.contains(&first) || named, "{place}: {line}");
-                // A page is for somebody who has no event, failure or run yet.
+                // A page is for a reader without an event, failure or run yet.
                 assert!(page || !command.split(' ').any(to_fill), "{place}: {line}");
             }
         }

@@ -1,4 +1,4 @@
-//! A request that could not be answered: what it means, and what to do next.
+//! A request that could not be answered: its meaning, and the next step.
 
 use decisiongraph_projections::{Category, Refusal};
 use decisiongraph_records::StoreError;
@@ -8,21 +8,21 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{category}: {message}")]
 pub struct AdminError {
-    /// Stable word; decides the exit code.
+    /// Stable category; decides the exit code.
     pub category: Category,
-    /// What happened.
+    /// Description of the error.
     pub message: String,
-    /// What to do about it.
+    /// Next step for the reader.
     pub next: String,
 }
 
 impl AdminError {
-    /// An error with the usual advice for its category.
+    /// Makes an error with the usual advice for its category.
     pub fn new(category: Category, message: impl Into<String>) -> AdminError {
         AdminError { category, message: message.into(), next: usual_next(category, false).to_owned() }
     }
 
-    /// The same error with other advice.
+    /// Replaces the advice of the error.
     #[must_use]
     pub fn next(self, next: impl Into<String>) -> AdminError {
         AdminError { next: next.into(), ..self }
@@ -42,7 +42,7 @@ impl From<Refusal> for AdminError {
     }
 }
 
-/// What to do about an error of this category, when nothing more is known.
+/// Returns the advice for an error of this category, when nothing more is known.
 fn usual_next(category: Category, transient: bool) -> &'static str {
     match category {
         Category::SchemaViolation => "correct the event and offer it again; nothing of it was stored",

@@ -1,4 +1,4 @@
-//! Exit codes: a small stable table that scripts can rely on (runtime contract, section 9).
+//! Exit codes: a small stable table that scripts can rely on.
 
 use super::{AdminError, HealthWord};
 use crate::report::RunReport;
@@ -23,12 +23,12 @@ impl ExitCode {
     pub const FENCED: ExitCode = ExitCode(9);
     pub const HEALTH_DEGRADED: ExitCode = ExitCode(10);
     pub const HEALTH_FAILED: ExitCode = ExitCode(11);
-    /// A node whose supervision tree met more failures than it may.
+    /// A node whose supervision tree met more failures than allowed.
     pub const GAVE_UP: ExitCode = ExitCode(12);
     pub const INTERRUPTED: ExitCode = ExitCode(130);
 }
 
-/// The code of an error of this category.
+/// Returns the code of an error of this category.
 pub const fn of_category(category: Category) -> ExitCode {
     match category {
         Category::InvalidArgument => ExitCode::USAGE,
@@ -46,12 +46,12 @@ pub const fn of_category(category: Category) -> ExitCode {
     }
 }
 
-/// The code of a failed request.
+/// Returns the code of a failed request.
 pub const fn of_error(error: &AdminError) -> ExitCode {
     of_category(error.category)
 }
 
-/// The code of `health`.
+/// Returns the code of `health`.
 pub const fn of_health(health: HealthWord) -> ExitCode {
     match health {
         HealthWord::Ok => ExitCode::OK,
@@ -60,7 +60,7 @@ pub const fn of_health(health: HealthWord) -> ExitCode {
     }
 }
 
-/// The code of a job that came to an end: drift, the poison event's category, or how the run ended.
+/// Returns the code of an ended job: of drift, of the poison event's category, or of the run's end.
 pub fn of_job(report: &RunReport, interrupted: bool) -> ExitCode {
     match report.run.state {
         RunState::Completed if report.drifted() => ExitCode::DRIFT,
@@ -70,13 +70,14 @@ pub fn of_job(report: &RunReport, interrupted: bool) -> ExitCode {
     }
 }
 
-/// The worst of two codes, for work over many tenants: an interrupt, then drift, then what may have damaged or hidden most.
+/// Returns the worse of two codes, for work over many tenants. An interrupt is worst, then drift, then the most damage
+/// or the most hidden.
 pub fn worst(a: ExitCode, b: ExitCode) -> ExitCode {
     let rank = |code: ExitCode| WORST_FIRST.iter().position(|worse| *worse == code).unwrap_or(0);
     if rank(b) < rank(a) { b } else { a }
 }
 
-/// Every code that a job or request ends with, the worst first.
+/// Every exit code of a job or request, the worst first.
 const WORST_FIRST: [ExitCode; 11] = [
     ExitCode::INTERRUPTED,
     ExitCode::DRIFT,

@@ -1,6 +1,6 @@
-//! Numbers for people: in tables and in sentences alike.
+//! Numbers for people, in tables and in sentences.
 
-/// 1234567 as 1,234,567.
+/// Formats 1234567 as 1,234,567.
 pub fn number(n: impl Into<i128>) -> String {
     let n: i128 = n.into();
     let digits = n.unsigned_abs().to_string();
@@ -14,7 +14,7 @@ pub fn number(n: impl Into<i128>) -> String {
     if n < 0 { format!("-{out}") } else { out }
 }
 
-/// A number as people write it or as [`number`] does.
+/// Parses a number as people write it, or as [`number`] does.
 pub fn parse_number(text: &str) -> Result<i64, String> {
     let groups: Vec<&str> = text.strip_prefix('-').unwrap_or(text).split(',').collect();
     let grouped = (1..=3).contains(&groups[0].len()) && groups[1..].iter().all(|group| group.len() == 3);

@@ -1,16 +1,16 @@
-//! Text that is not ours, such as ids, titles, reasons and words of a database, on its way to a person.
+//! Text from outside the program on its way to a person: ids, titles, reasons, words of a database.
 //!
-//! *Guarantees.* What leaves [`shown`] stays on its line, steers no terminal and hides nothing. What leaves [`shell_word`] is one
-//! word of a shell that stands for exactly this text. What leaves [`in_json`] is the same JSON value.
+//! *Guarantees.* Output of [`shown`] stays on its line, steers no terminal and hides nothing. Output of [`shell_word`]
+//! is one word of a shell that stands for exactly this text. Output of [`in_json`] is the same JSON value.
 //!
-//! *Never here:* a decision who calls it. The program prints through its `Page`, the log through its fields: both call [`shown`] for
-//! every line, so that nobody has to remember it.
+//! *Never here:* the decision to call it. The program prints through its `Page`, the log through its fields. Both call
+//! [`shown`] for every line, so that no author has to remember it.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// Characters beyond the controls that a reader does not see, or that change the order of what he sees: formats, fillers, tags.
-/// The selectors U+FE00 to U+FE0F stay: they choose the look of the character before them.
+/// Characters beyond the controls that a reader does not see, or that change the order of the visible text. These are
+/// formats, fillers and tags. The selectors U+FE00 to U+FE0F stay: they choose the look of the character before them.
 const INVISIBLE: [(char, char); 19] = [
     ('\u{ad}', '\u{ad}'),
     ('\u{34f}', '\u{34f}'),
@@ -33,29 +33,31 @@ const INVISIBLE: [(char, char); 19] = [
     ('\u{e0000}', '\u{e0fff}'),
 ];
 
-/// Whether a person would not see it, or a terminal would obey it.
+/// True when a person would not see the character, or a terminal would obey it.
 fn hidden(c: char) -> bool {
     c.is_control() || (c >= '\u{ad}' && INVISIBLE.iter().any(|(first, last)| (*first..=*last).contains(&c)))
 }
 
-/// The text on one line, with everything visible: hidden characters as Rust writes them, such as `\n` and `\u{1b}`.
+/// Returns the text on one line, with everything visible. Hidden characters are written as in Rust, such as `\n` and
+/// `\u{1b}`.
 pub fn shown(text: &str) -> Cow<'_, str> {
     replaced(text, hidden, |out, c| out.extend(c.escape_default()))
 }
 
-/// The beginning of a text that somebody sent, without control characters.
+/// Returns the beginning of a client's text, without control characters.
 pub fn on_a_line(text: &str, bytes_max: usize) -> String {
     let end = (0..=text.len().min(bytes_max)).rev().find(|end| text.is_char_boundary(*end));
     text[..end.unwrap_or(0)].chars().filter(|c| !c.is_control()).collect()
 }
 
-/// The text as one word of a shell; with hidden characters, in the form `$'…'`, which is printable and stands for the same text.
+/// Quotes the text as one word of a shell. Text with hidden characters takes the form `$'…'`, which is printable and
+/// stands for the same text.
 pub fn shell_word(text: &str) -> Cow<'_, str> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-.:@/+".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
         return Cow::Borrowed(text);
     }
-    // A command in our texts ends with a backtick, so none may stand in it.
+    // A command in our texts ends with a backtick, so a word must not contain a backtick.
     let by_number = |c: char| hidden(c) || c == '`';
     if !text.chars().any(by_number) {
         return Cow::Owned(format!("'{}'", text.replace('\'', "'\\''")));
@@ -65,7 +67,7 @@ pub fn shell_word(text: &str) -> Cow<'_, str> {
         |c| by_number(c) || matches!(c, '\'' | '\\'),
         |out, c| {
             for byte in c.encode_utf8(&mut [0; 4]).bytes() {
-                // Three octal digits: no digit behind them can be taken for a part of the number.
+                // Three octal digits: a digit that follows is not taken for a part of the number.
                 let _ = write!(out, "\\{byte:03o}");
             }
         },
@@ -73,9 +75,9 @@ pub fn shell_word(text: &str) -> Cow<'_, str> {
     Cow::Owned(format!("$'{quoted}'"))
 }
 
-/// JSON text with what is hidden in its strings as `\u` escapes: the same value, safe on a terminal.
+/// Replaces hidden characters in the strings of a JSON text by `\u` escapes: the same value, safe on a terminal.
 pub fn in_json(json: &str) -> Cow<'_, str> {
-    // In JSON text a control below U+0020 stands between values only.
+    // In JSON text a control below U+0020 occurs between values only.
     replaced(
         json,
         |c| c >= '\u{7f}' && hidden(c),
@@ -87,7 +89,7 @@ pub fn in_json(json: &str) -> Cow<'_, str> {
     )
 }
 
-/// The text with some characters written otherwise; borrowed when there are none.
+/// Replaces some characters of the text; borrowed when it has none of them.
 fn replaced(text: &str, which: impl Fn(char) -> bool, write: impl Fn(&mut String, char)) -> Cow<'_, str> {
     let Some(first) = text.find(&which) else { return Cow::Borrowed(text) };
     let mut out = String::with_capacity(text.len() + 16);
@@ -121,7 +123,7 @@ mod tests {
             #[expect(clippy::disallowed_methods, reason = "bash gets no variables")]
             let mut bash = std::process::Command::new("bash");
             let echo = bash.env_clear().args(["-c", &format!("printf %s {word}")]).output();
-            // A machine without bash has nothing to ask.
+            // Without bash on the machine, the test has nothing to check.
             if let Ok(echo) = echo {
                 assert_eq!(String::from_utf8_lossy(&echo.stdout), text, "{word}");
             }

@@ -1,7 +1,7 @@
-//! What operators and programs ask a node, and what they are told: requests, replies, errors, exit codes.
+//! Questions of operators and programs to a node, and the answers: requests, replies, errors, exit codes.
 //!
-//! *Guarantees.* Everything here is plain data with names on it, and means the same in every process. A field that is added
-//! later is optional, so that an older program still understands.
+//! *Guarantees.* Everything here is plain data with named fields, and means the same in every process. A field that is
+//! added later is optional, so that an older program still understands the message.
 //!
 //! *Never here:* sockets, actors, a database, printing.
 

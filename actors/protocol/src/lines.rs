@@ -1,7 +1,7 @@
-//! JSON lines: split on `\n` only (U+2028 is data), bounded whatever the file holds, numbered from 1.
+//! JSON lines: split on `\n` only (U+2028 is data), bounded regardless of the file, numbered from 1.
 //!
-//! *Guarantees.* A line longer than an event may be is refused with its number and never held as a whole; memory is bounded by one
-//! chunk. Blank lines are passed over.
+//! *Guarantees.* A line longer than an event may be is refused with its number and never held whole. Memory is bounded
+//! by one chunk. Blank lines are skipped.
 //!
 //! *Never here:* JSON, the database.
 
@@ -11,12 +11,12 @@ use crate::request::{LineFault, OfferedLine};
 use decisiongraph_projections::event::EVENT_BYTES_MAX;
 use std::io::{self, BufRead};
 
-/// Most lines of one chunk: the unit in which an import is atomic.
+/// Most lines per chunk. An import is atomic per chunk.
 pub const CHUNK_LINES_MAX: usize = 1_000;
-/// Bytes from which a chunk ends early, rather than hold a thousand of the longest lines.
+/// Size in bytes at which a chunk ends early. It keeps a chunk from holding a thousand of the longest lines.
 pub const CHUNK_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// Reads lines off a stream.
+/// Reader of the lines of a stream.
 pub struct LineReader<R> {
     input: R,
     number: u64,
@@ -24,12 +24,12 @@ pub struct LineReader<R> {
 }
 
 impl<R: BufRead> LineReader<R> {
-    /// A reader from here on.
+    /// Makes a reader that starts at the stream's present position.
     pub fn new(input: R) -> LineReader<R> {
         LineReader { input, number: 0, line: Vec::new() }
     }
 
-    /// The next line that is not blank; none at the end of the stream.
+    /// Reads the next line that is not blank; none at the end of the stream.
     pub fn next_line(&mut self) -> io::Result<Option<OfferedLine>> {
         loop {
             self.line.clear();
@@ -77,8 +77,8 @@ impl<R: BufRead> LineReader<R> {
         }
     }
 
-    /// The next lines, at most [`CHUNK_LINES_MAX`]; empty at the end of the stream. With `prompt`, no line waits for one that
-    /// has not arrived yet.
+    /// Reads the next lines, at most [`CHUNK_LINES_MAX`]; empty at the end of the stream. After each line, `prompt` is
+    /// asked about the input. True ends the chunk, so that no line waits for a line that has not arrived yet.
     pub fn next_chunk(&mut self, prompt: impl Fn(&R) -> bool) -> io::Result<Vec<OfferedLine>> {
         let mut chunk = Vec::new();
         let mut bytes = 0;

@@ -1,43 +1,43 @@
-//! What a worker is doing, in one word, and what is shown of it.
+//! Phase of a worker, and the state that is shown of it.
 //!
 //! ```text
 //!   boot ──▶ catching_up ⇄ idle            (woken; every event applied)
 //!               │   ▲
 //!               ├──▶ retrying              a fault that may pass: a growing pause
-//!               ├──▶ failed                a poison event, or a fault that does not pass: looked at again now and then, or when told
+//!               ├──▶ failed                a poison event, or a lasting fault: checked again at times, or when told
 //!               ├──▶ paused                by an operator, durably
-//!               ├──▶ standby               somebody else's lease runs
+//!               ├──▶ standby               another owner's lease runs
 //!               └──▶ stopped               fenced by another owner: a normal exit
 //! ```
 
 use decisiongraph_projections::{Category, LogSeq};
 use serde::{Deserialize, Serialize};
 
-/// A worker in one word.
+/// Phase of a worker, as one word.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
-    /// It has not looked at its scope yet.
+    /// The worker has not read its scope yet.
     #[default]
     Boot,
-    /// It applies events.
+    /// The worker applies events.
     CatchingUp,
     /// Every event is applied.
     Idle,
-    /// A fault may pass.
+    /// The worker waits: the fault may pass.
     Retrying,
-    /// Somebody has to act, or its cause has to go.
+    /// An operator has to act, or the fault's cause has to go.
     Failed,
-    /// An operator stopped it.
+    /// An operator paused the scope.
     Paused,
-    /// Somebody else owns the scope.
+    /// Another owner holds the scope.
     Standby,
-    /// It gave the scope up.
+    /// The worker gave up the scope.
     Stopped,
 }
 
 impl Phase {
-    /// The word.
+    /// Returns the word.
     pub const fn as_str(self) -> &'static str {
         match self {
             Phase::Boot => "boot",
@@ -51,13 +51,13 @@ impl Phase {
         }
     }
 
-    /// Whether a worker in it believes that the scope is its own.
+    /// True when a worker in this phase believes that it owns the scope.
     pub const fn owns(self) -> bool {
         matches!(self, Phase::CatchingUp | Phase::Idle)
     }
 
-    /// Whether the tenant's actors may be stopped as far as this worker goes. When others wait for room, those that only wait may
-    /// leave too: the sweep brings them back.
+    /// True when this worker does not keep the tenant's actors from being stopped. `crowded` means that other tenants
+    /// wait for room: then a waiting worker may leave too. The sweep brings it back.
     pub const fn may_leave(self, crowded: bool) -> bool {
         match self {
             Phase::Idle | Phase::Paused => true,
@@ -67,32 +67,32 @@ impl Phase {
     }
 }
 
-/// What is shown of a worker. In memory only; the database has the truth.
+/// State of a worker, as shown. In memory only; the database has the truth.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct LiveScope {
-    /// In one word.
+    /// Phase of the worker.
     pub phase: Phase,
-    /// Where it stands, as acknowledged.
+    /// Position that is applied, as acknowledged.
     pub cursor: LogSeq,
     /// Attempts in a row without progress.
     pub attempt: u32,
-    /// Events applied since it was started.
+    /// Events applied since the worker was started.
     pub events: u64,
-    /// Batches committed since it was started.
+    /// Batches committed since the worker was started.
     pub batches: u64,
-    /// What it does right now: `reading`, `applying`, `waiting for its turn`.
+    /// Present activity: `reading`, `applying`, `waiting for its turn`.
     pub doing: String,
     /// The last fault.
     pub fault: Option<Fault>,
 }
 
-/// What stands in a worker's way.
+/// An error that stops or delays a worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
-    /// Of which kind.
+    /// Category of the error.
     pub category: Category,
-    /// What happened, and what to do.
+    /// Description, and the next step.
     pub message: String,
-    /// Whether it is a poison event: then a failure row has the rest.
+    /// True for a poison event: then a failure row has the rest.
     pub poison: bool,
 }

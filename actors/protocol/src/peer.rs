@@ -1,4 +1,4 @@
-//! What nodes ask and tell each other over their links. Answered from memory, at once: never a query, never a wait.
+//! Messages between nodes over their links. Answered from memory, at once: never a query, never a wait.
 
 use super::error::AdminError;
 use super::reply::Finding;
@@ -8,42 +8,42 @@ use decisiongraph_projections::{LogSeq, TenantId};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// One node to another.
+/// A request of one node to another.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PeerRequest {
-    /// Are you there, and who are you?
+    /// Are you there, and what is your name?
     Ping {
-        /// Who asks.
+        /// Name of the asking node.
         from: String,
-        /// Its incarnation.
+        /// Incarnation of the asking node.
         incarnation: Uuid,
     },
-    /// Something happened that concerns you perhaps. Only makes it sooner: the database says it all, too.
+    /// Events that may concern the other node. A notice only speeds things up: the database says the same.
     Tell(Vec<Notice>),
-    /// What are your workers doing at these scopes, and what stands in your way?
+    /// Present work of your workers at these scopes, and findings about your node?
     Live(ScopeFilter),
-    /// How are your links?
+    /// State of your links to the other nodes?
     Links,
 }
 
-/// What happened.
+/// A notice of one node to the others.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Notice {
-    /// Somebody changed this tenant's scopes: its workers look again.
+    /// This tenant's scopes were changed: its workers read them again.
     Reconsider {
-        /// Whose.
+        /// Tenant of the scopes.
         tenant: TenantId,
     },
-    /// Nobody holds these tenants' scopes any more.
+    /// No node holds the scopes of these tenants any more.
     Released {
-        /// Whose.
+        /// Tenants of the scopes.
         tenants: Vec<TenantId>,
     },
 }
 
-/// The answer.
+/// The answer to a request of a node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs)]
@@ -54,85 +54,85 @@ pub enum PeerReply {
     Links(LinksReply),
 }
 
-/// Who answers.
+/// Identity of the answering node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pong {
-    /// Its name.
+    /// Name of the node.
     pub node: String,
-    /// Drawn at its start.
+    /// Incarnation, drawn at the node's start.
     pub incarnation: Uuid,
-    /// Its program's version.
+    /// Version of the node's program.
     pub program: String,
-    /// The newest protocol that it speaks.
+    /// Newest protocol that the node speaks.
     pub protocol: u32,
-    /// Since its start, milliseconds.
+    /// Time since the node's start, milliseconds.
     pub uptime_ms: u64,
 }
 
-/// What a node's workers do.
+/// Present work of a node's workers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LiveReply {
-    /// Whose workers.
+    /// Name of the workers' node.
     pub node: String,
-    /// At most [`LIVE_SCOPES_MAX`].
+    /// Workers, at most [`LIVE_SCOPES_MAX`].
     pub scopes: Vec<LiveOf>,
-    /// What stands in the node's own way.
+    /// Findings about the node itself.
     pub findings: Vec<Finding>,
 }
 
-/// Longest [`LiveReply`].
+/// Most workers in one [`LiveReply`].
 pub const LIVE_SCOPES_MAX: usize = 30_000;
 
-/// One worker.
+/// A worker and its scope.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LiveOf {
-    /// Whose scope.
+    /// Tenant of the scope.
     pub tenant: TenantId,
-    /// Which.
+    /// Projection of the scope.
     pub projection: String,
-    /// How far it may read.
+    /// Position up to which the worker may read.
     pub target: LogSeq,
-    /// What it does.
+    /// State of the worker.
     pub live: LiveScope,
 }
 
-/// A node's links to the others.
+/// Links of a node to the others.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LinksReply {
-    /// Whose links.
+    /// Name of the node.
     pub node: String,
-    /// By name.
+    /// Links by name.
     pub links: Vec<LinkState>,
-    /// Live members to which it has none: they, or it, have no cluster_listen.
+    /// Live members without a link to this node: the member, or this node, has no cluster_listen.
     pub unlinked: Vec<String>,
 }
 
-/// A node that could not be asked: what is told lacks what only it knows.
+/// A node that could not be asked: the answer lacks the knowledge of that node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Partial {
-    /// Its name.
+    /// Name of the node.
     pub node: String,
-    /// Why.
+    /// Reason why it could not be asked.
     pub error: AdminError,
 }
 
-/// A link in one word.
+/// Phase of a link, as one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LinkPhase {
-    /// Being made for the first time.
+    /// The first connection is being made.
     Connecting,
     /// The peer answers.
     Up,
-    /// It does not; tried again by itself.
+    /// The peer does not answer; the node tries again without being asked.
     Down,
 }
 
 impl LinkPhase {
-    /// Every word.
+    /// Every phase.
     pub const ALL: [LinkPhase; 3] = [LinkPhase::Connecting, LinkPhase::Up, LinkPhase::Down];
 
-    /// The word.
+    /// Returns the word.
     pub const fn as_str(self) -> &'static str {
         match self {
             LinkPhase::Connecting => "connecting",
@@ -145,20 +145,20 @@ impl LinkPhase {
 /// A link, as the node at its near end sees it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LinkState {
-    /// The peer; its address until it has said its name.
+    /// Name of the peer; its address until the name is known.
     pub node: String,
-    /// What is dialled.
+    /// Address that is dialled.
     pub address: String,
-    /// In one word.
+    /// Phase of the link.
     pub state: LinkPhase,
-    /// In this state for so long, milliseconds.
+    /// Time in this phase, milliseconds.
     pub since_ms: u64,
-    /// Of the last ping, there and back, microseconds; none while the link is not up.
+    /// Round-trip time of the last ping, microseconds; none while the link is not up.
     pub rtt_us: Option<u64>,
-    /// The peer's program.
+    /// Version of the peer's program.
     pub program: Option<String>,
-    /// What both speak.
+    /// Protocol that both nodes speak.
     pub protocol: Option<u32>,
-    /// Why it is down, or was last.
+    /// Reason why the link is down, or was down last.
     pub last_error: Option<String>,
 }

@@ -6,41 +6,42 @@ use decisiongraph_records::{Direction, PrecedentFilter};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-/// Bytes of one page of a read: it ends early, and says that there is more, when they are reached. One event or row is in it all the same.
+/// Most bytes of one page of a read. A page that reaches them ends early and says that there is more. It holds at least
+/// one event or row, even a larger one.
 pub const READ_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// Most edges in one page; a larger limit gives this many and a cursor.
+/// Most edges per page. A query with a larger limit gets this many and a cursor.
 pub const EDGES_PAGE_MAX: i64 = 10_000;
 
-/// Which edges.
+/// Query for the edges of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EdgesQuery {
     /// The node, `{node_type}:{identifier}`.
     pub node_id: String,
-    /// Seen from the node.
+    /// Direction, as seen from the node.
     pub direction: Direction,
-    /// Where the page before ended.
+    /// Cursor of the page before; none for the first page.
     pub cursor: Option<String>,
     /// Most edges, at least 1.
     pub limit: i64,
 }
 
-/// A page.
+/// A page of edges.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EdgesPage {
-    /// By `log_seq`, `edge_id`.
+    /// Edges by `log_seq`, `edge_id`.
     pub edges: Vec<Edge>,
-    /// Goes on behind this page; none when it was the last.
+    /// Cursor of the next page; none when this page was the last.
     pub next_cursor: Option<String>,
 }
 
 /// Deepest search.
 pub const DEPTH_MAX: i64 = 10;
-/// Most nodes that can be asked for.
+/// Most nodes of a query.
 pub const NODES_MAX: i64 = 10_000;
-/// Most edges that can be asked for.
+/// Most edges of a query.
 pub const EDGES_MAX: i64 = 10_000;
-/// What to look for.
+/// Query for the neighbourhood of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SubgraphQuery {
     /// The center, `{node_type}:{identifier}`.
@@ -51,14 +52,14 @@ pub struct SubgraphQuery {
     pub max_nodes: i64,
     /// Most edges, 1 to [`EDGES_MAX`].
     pub max_edges: i64,
-    /// Only nodes of these types (the center always counts).
+    /// Types of the wanted nodes; all when none (the center always counts).
     pub node_types: Option<Vec<String>>,
-    /// Only edges of these types.
+    /// Types of the wanted edges; all when none.
     pub edge_types: Option<Vec<String>>,
 }
 
 impl SubgraphQuery {
-    /// The reference's defaults: one step, 100 nodes, 100 edges, every type.
+    /// Makes a query with the reference's defaults: one step, 100 nodes, 100 edges, every type.
     pub fn around(node_id: impl Into<String>) -> SubgraphQuery {
         SubgraphQuery {
             node_id: node_id.into(),
@@ -70,7 +71,7 @@ impl SubgraphQuery {
         }
     }
 
-    /// `invalid_argument` when a limit is out of range.
+    /// Checks the limits. `invalid_argument` when a limit is out of range.
     pub fn validate(&self) -> Result<(), Refusal> {
         let refuse = |message: String| Err(Refusal::new(Category::InvalidArgument, message));
         if !(0..=DEPTH_MAX).contains(&self.max_depth) {
@@ -86,23 +87,24 @@ impl SubgraphQuery {
     }
 }
 
-/// What was found: nodes by id, edges by id. An edge's far end may be missing from the nodes when its type was filtered out.
+/// The neighbourhood of a node: nodes by id, edges by id. An edge's far end may be missing from the nodes when its type
+/// was filtered out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subgraph {
-    /// By `node_id`.
+    /// Nodes by `node_id`.
     pub nodes: Vec<Node>,
-    /// By `edge_id`.
+    /// Edges by `edge_id`.
     pub edges: Vec<Edge>,
-    /// Whether a limit cut it short.
+    /// True when a limit cut the neighbourhood short.
     pub truncated: bool,
 }
 
-/// How fresh an answer must be.
+/// Required freshness of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Freshness {
     /// Longest wait for a projection to see the tenant's last event, milliseconds.
     pub wait_ms: u64,
-    /// Answer all the same after that, and say by how much the answer is behind.
+    /// True to answer after that wait in any case, with the distance by which the answer is behind.
     pub allow_stale: bool,
 }
 
@@ -112,14 +114,14 @@ impl Default for Freshness {
     }
 }
 
-/// How far a stale answer is behind.
+/// Distance by which a stale answer is behind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Staleness {
-    /// The projection that is furthest behind.
+    /// Projection that is furthest behind.
     pub projection: String,
-    /// Where it stands.
+    /// Cursor of that projection.
     pub cursor: LogSeq,
-    /// The tenant's last event at the query's start.
+    /// Position of the tenant's last event at the query's start.
     pub last_log_seq: LogSeq,
     /// Events between the two, counted up to [`STALE_EVENTS_MAX`].
     pub events: u64,
@@ -167,13 +169,13 @@ pub struct Summary {
     pub outcome: Option<String>,
     /// None while the trace runs.
     pub finished_at: Option<String>,
-    /// Counts the trace's start and finish only: that is the reference's rule.
+    /// Count of the trace's start and finish only: this is the reference's rule.
     pub event_count: i64,
     pub last_log_seq: LogSeq,
 }
 
 impl Edge {
-    /// Bytes of its texts.
+    /// Returns the bytes of the edge's texts.
     pub fn bytes(&self) -> usize {
         let texts =
             [&self.edge_id, &self.edge_type, &self.from_node_id, &self.to_node_id, &self.trace_id, &self.created_at];
@@ -181,7 +183,7 @@ impl Edge {
     }
 }
 
-/// Most events of one page.
+/// Most events per page.
 pub const EVENTS_PAGE_MAX: usize = 10_000;
 
 /// A stored event as replies show it. In JSON its payload is the stored text itself, digit for digit.
@@ -205,7 +207,7 @@ pub struct EventRecord {
     #[serde(serialize_with = "payload_out", deserialize_with = "payload_in")]
     pub payload: String,
     pub payload_hash: String,
-    /// What of it cannot be read; absent of a whole event.
+    /// Description of the unreadable part; absent for a whole event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
 }
@@ -235,7 +237,8 @@ impl From<StoredEvent> for EventRecord {
     }
 }
 
-/// In a readable format the payload is JSON within JSON; a corrupted one, and any binary format, gets it as text.
+/// Writes the payload as JSON within JSON in a readable format. A corrupted payload is written as text, and so is every
+/// payload in a binary format.
 fn payload_out<S: Serializer>(payload: &str, serializer: S) -> Result<S::Ok, S::Error> {
     match serializer.is_human_readable().then(|| RawValue::from_string(payload.to_owned())) {
         Some(Ok(raw)) => raw.serialize(serializer),
@@ -251,10 +254,10 @@ fn payload_in<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::E
     }
 }
 
-/// Most hits of one query.
+/// Most hits per query.
 pub const PRECEDENTS_MAX: i64 = 10_000;
 
-/// Whether the filter's arguments go together.
+/// Checks that the filter's arguments fit together.
 ///
 /// # Errors
 /// `invalid_argument`: limit out of range, `policy_version` without `policy_id`, `entity_id` without `entity_type`.
@@ -272,16 +275,16 @@ pub fn validate_precedents(filter: &PrecedentFilter) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Byte-equal to what the Python reference computes for the same log.
+/// Digests that are byte-equal to the Python reference's digests of the same log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct ReferenceDigests {
     pub context_graph: String,
     pub trace_summary: String,
     pub precedent_index: String,
-    /// Over the three.
+    /// Digest over the three.
     pub full_projection: String,
-    /// The tenant's last event at or below the common cursor.
+    /// Position of the tenant's last event at or below the common cursor.
     pub last_log_seq: LogSeq,
 }
 

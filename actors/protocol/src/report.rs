@@ -1,52 +1,52 @@
-//! What a job tells: while it runs ([`Progress`]) and at its end ([`RunReport`]).
+//! Reports of a job: while it runs ([`Progress`]) and at its end ([`RunReport`]).
 
 use decisiongraph_projections::{Category, LogSeq};
 use decisiongraph_records::{Failure, Generation, Run, RunMode, Skip};
 use serde::{Deserialize, Serialize};
 
-/// Where a running job stands. Sent at each batch.
+/// Progress of a running job. Sent at each batch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
-    /// What it does.
+    /// Kind of the job.
     pub mode: RunMode,
-    /// The projection it works on.
+    /// Projection that the job works on.
     pub projection: String,
     /// Position reached.
     pub cursor: LogSeq,
-    /// Position it works towards.
+    /// Position that the job works towards.
     pub target: LogSeq,
     /// Events applied so far, over all projections.
     pub events: u64,
 }
 
-/// What a job did.
+/// Result of a job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunReport {
     /// The job as stored at its end.
     pub run: Run,
-    /// Per projection that was reached.
+    /// Reports of the projections that were reached.
     pub scopes: Vec<ScopeReport>,
 }
 
 impl RunReport {
-    /// What the row of an ended job says of it.
+    /// Makes the report of an ended job from its row.
     pub fn stored(run: Run) -> RunReport {
         let scopes = recorded(&run).unwrap_or_default();
         RunReport { run, scopes }
     }
 
-    /// Whether a verify found drift.
+    /// True when a verify found drift.
     pub fn drifted(&self) -> bool {
         self.scopes.iter().any(|scope| scope.verify.as_ref().is_some_and(|verify| verify.drifted))
     }
 }
 
-/// What an ended job found, as its row says; none when it recorded nothing that this program can read.
+/// Reads the results of an ended job from its row. None when the row has no report that this program can read.
 pub fn recorded(run: &Run) -> Option<Vec<ScopeReport>> {
     serde_json::from_str(run.report.as_deref()?).ok()
 }
 
-/// What a verify found, in a few words; none for other jobs, and for one that compared nothing.
+/// Describes the result of a verify in a few words. None for other jobs, and for a verify that compared nothing.
 pub fn verdict(run: &Run, scopes: &[ScopeReport]) -> Option<String> {
     let compared: Vec<&VerifyFacts> = scopes.iter().filter_map(|scope| scope.verify.as_ref()).collect();
     if run.mode != RunMode::Verify || compared.is_empty() {
@@ -63,16 +63,16 @@ pub fn verdict(run: &Run, scopes: &[ScopeReport]) -> Option<String> {
     })
 }
 
-/// What a job did to one projection.
+/// Result of a job for one projection.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ScopeReport {
-    /// Which.
+    /// Name of the projection.
     pub projection: String,
-    /// Cursor at its start (a resumed rebuild: where it went on).
+    /// Cursor at the job's start (of a resumed rebuild: the cursor at which it went on).
     pub from: LogSeq,
-    /// Cursor at its end.
+    /// Cursor at the job's end.
     pub cursor: LogSeq,
-    /// Where it wanted to get.
+    /// Position that the job was to reach.
     pub target: LogSeq,
     /// Events read and applied.
     pub events: u64,
@@ -80,55 +80,57 @@ pub struct ScopeReport {
     pub batches: u64,
     /// Wall time, seconds.
     pub seconds: f64,
-    /// The live generation at its end.
+    /// Live generation at the job's end.
     pub generation: Generation,
-    /// The rolling digest at `cursor`.
+    /// Rolling digest at `cursor`.
     pub digest: String,
-    /// The event that stopped it.
+    /// Event that stopped the job.
     pub failure: Option<Failure>,
-    /// Rebuild only.
+    /// Results of a rebuild only.
     pub rebuild: Option<RebuildFacts>,
-    /// This rebuild had flipped to `generation` before it was interrupted: nothing was left to do, and what it found then is not known.
+    /// True when this rebuild had flipped to `generation` before it was interrupted. Nothing was left to do, and its
+    /// results from then are not known.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub flipped_before: bool,
-    /// Verify only.
+    /// Results of a verify only.
     pub verify: Option<VerifyFacts>,
 }
 
-/// What a rebuild found.
+/// Results of a rebuild.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RebuildFacts {
-    /// The generation that was live before.
+    /// Generation that was live before.
     pub old_generation: Generation,
-    /// Where that one stood.
+    /// Cursor of the old generation.
     pub old_cursor: LogSeq,
-    /// Its digest there.
+    /// Digest of the old generation at that cursor.
     pub old_digest: String,
-    /// The new generation's digest at that same position; none when the live one moved on meanwhile and was overtaken.
+    /// Digest of the new generation at that same position. None when the old one moved on meanwhile and was overtaken.
     pub new_digest_there: Option<String>,
-    /// Whether the two are equal: the log gives the digest that was stored.
+    /// True when the two digests are equal: the log gives the digest that was stored. None without the second digest.
     pub equal: Option<bool>,
 }
 
-/// What a verify found at one cursor, in one snapshot.
+/// Results of a verify at one cursor, in one snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerifyFacts {
-    /// The stored digest.
+    /// Stored digest.
     pub stored: String,
-    /// Recomputed from the live rows.
+    /// Digest recomputed from the live rows.
     pub from_rows: String,
-    /// Recomputed from the log.
+    /// Digest recomputed from the log.
     pub from_log: String,
-    /// Whether any of the three differ, or any row does.
+    /// True when any of the three digests differ, or any row does.
     pub drifted: bool,
-    /// The first rows that differ, in the order of their row keys, at most [`DRIFT_ROWS_MAX`].
+    /// First rows that differ, in the order of their row keys, at most [`DRIFT_ROWS_MAX`].
     pub first: Vec<DriftRow>,
-    /// Whether there are more.
+    /// True when more rows differ.
     pub more: bool,
-    /// Events up to the cursor that are skipped: they were left out of what the log gives. The first of them, at most [`SKIPS_NAMED_MAX`].
+    /// First skipped events up to the cursor, at most [`SKIPS_NAMED_MAX`]. Skipped events are left out of the
+    /// recomputation from the log.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skipped: Vec<Skip>,
-    /// How many there are.
+    /// Number of all skipped events up to the cursor.
     #[serde(default)]
     pub skipped_total: u64,
 }
@@ -139,38 +141,38 @@ pub const SKIPS_NAMED_MAX: usize = 20;
 /// Most rows that a drift report names.
 pub const DRIFT_ROWS_MAX: usize = 20;
 
-/// A row, or one column of it, that is not what the log says.
+/// A row, or one column of it, that differs from the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DriftRow {
-    /// The table.
+    /// Name of the table.
     pub table: String,
-    /// The row's canonical key.
+    /// Canonical key of the row.
     pub key: String,
-    /// The column; none when the whole row is missing or too many.
+    /// Column that differs; none when the whole row is missing or extra.
     pub column: Option<String>,
-    /// What is in the live row; none when null, or when the row is missing.
+    /// Value in the live row; none when null, or when the row is missing.
     pub live: Option<String>,
-    /// What the log says; none when null, or when there should be no such row.
+    /// Value that the log gives; none when null, or when there should be no such row.
     pub log: Option<String>,
-    /// In one word: `differs`, `missing` or `extra`.
+    /// Kind of the difference in one word: `differs`, `missing` or `extra`.
     pub kind: String,
 }
 
-/// What meeting a failure again gave.
+/// Result of the replay of a failure.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailureReplay {
-    /// Whether the same event failed again, for a reason of the same category.
+    /// True when the same event failed again, for a reason of the same category.
     pub reproduced: bool,
-    /// The event that failed now; none when the batch is sound.
+    /// Event that failed now; none when the batch is sound.
     pub log_seq: Option<LogSeq>,
-    /// Of what now failed.
+    /// Category of the present failure.
     pub category: Option<Category>,
-    /// Of what now failed.
+    /// Message of the present failure.
     pub message: Option<String>,
-    /// Whether the state that the batch was folded over has the digest that was recorded with the failure.
+    /// True when the state before the batch has the digest that was recorded with the failure.
     pub digest_before_matches: bool,
-    /// Where that state came from: `live rows` or `log from the origin`.
+    /// Source of that state: `live rows` or `log from the origin`.
     pub source: String,
-    /// Events read, with those on the way to the batch.
+    /// Events read, including the events on the way to the batch.
     pub events: u64,
 }

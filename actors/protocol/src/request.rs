@@ -1,4 +1,5 @@
-//! What can be asked. Plain data with names on it: a field that is added later is optional, so that an older client still asks.
+//! Requests to a node: plain data with named fields. A field that is added later is optional, so that an older client
+//! can still ask.
 
 use super::peer::PeerRequest;
 use super::reply::ScopeState;
@@ -9,38 +10,38 @@ use decisiongraph_records::PrecedentFilter;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// One request. `tenant: None` means every tenant where the request can speak of all, `default` everywhere else.
+/// One request. `tenant: None` means every tenant if the request can be about all of them, otherwise `default`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AdminRequest {
-    /// Bring the schema up to this program's.
+    /// Bring the schema up to this program's version.
     Migrate,
-    /// Take events in.
+    /// Import events.
     Append(AppendRequest),
-    /// Apply what is new.
+    /// Apply new events.
     CatchUp(JobRequest),
     /// Build new generations from the log's origin and flip to them.
     Rebuild(JobRequest),
-    /// What a rebuild would need and meet; changes nothing.
+    /// Estimate the cost of a rebuild and name its blockers; changes nothing.
     RebuildCheck(JobRequest),
     /// Compare the stored digest, the rows and the log.
     Verify(JobRequest),
-    /// Where each scope stands, and why.
+    /// State of each scope, and its reason.
     Status(StatusRequest),
-    /// Whether somebody has to act.
+    /// Health of scopes: tells if an operator has to act.
     Health(ScopeFilter),
-    /// Why scopes lag, and what to do about it.
+    /// Reasons why scopes lag, and the next steps.
     Why {
-        /// Which scopes.
+        /// Scopes that are asked about.
         filter: ScopeFilter,
-        /// The current ones too.
+        /// True to include the current scopes.
         all: bool,
     },
     /// The rolling digests.
     Digest(ScopeFilter),
     /// The digests that the Python reference computes.
     ReferenceDigest {
-        /// Whose.
+        /// Tenant of the log.
         tenant: Option<TenantId>,
     },
     /// A trace's summary and events.
@@ -51,138 +52,138 @@ pub enum AdminRequest {
     Subgraph(ReadRequest<SubgraphQuery>),
     /// The edges of a node.
     Edges(ReadRequest<EdgesQuery>),
-    /// Finished traces that decided a like case.
+    /// Finished traces that decided a similar case.
     Precedents(ReadRequest<PrecedentFilter>),
-    /// Poison events, or those of them that are skipped.
+    /// Poison events, or the skipped events among them.
     Failures(ListRequest),
-    /// One of them.
+    /// One failure.
     Failure {
-        /// Its id.
+        /// Id of the failure.
         failure_id: i64,
-        /// Fold its batch again, offline, and tell what happens.
+        /// True to fold its batch again, offline, and report the result.
         #[serde(default)]
         replay: bool,
-        /// The scope that it is believed to be of; `not_found` when it is not.
+        /// Scope that the failure is expected in; `not_found` when it is in another.
         #[serde(default)]
         of: ScopeFilter,
     },
     /// Leave the event of an open failure out of its projection.
     Skip {
-        /// The failure.
+        /// Id of the failure.
         failure_id: i64,
-        /// Why; not looked at when it is revoked.
+        /// Reason; ignored when the skip is revoked.
         reason: String,
-        /// End the skip instead.
+        /// True to end the skip instead.
         #[serde(default)]
         revoke: bool,
-        /// The scope that the failure is believed to be of; `not_found` when it is not.
+        /// Scope that the failure is expected in; `not_found` when it is in another.
         #[serde(default)]
         of: ScopeFilter,
     },
-    /// Leave the events of scopes alone, durably.
+    /// Apply no events of these scopes, durably.
     Pause {
-        /// Whose.
+        /// Tenant of the scopes.
         tenant: Option<TenantId>,
-        /// A name of the catalogue; all when none.
+        /// Name in the catalogue; all projections when none.
         projection: Option<String>,
-        /// Why.
+        /// Reason of the operator.
         reason: String,
     },
-    /// Go on with them.
+    /// Apply the events of these scopes again.
     Resume {
-        /// Whose.
+        /// Tenant of the scopes.
         tenant: Option<TenantId>,
-        /// A name of the catalogue; all when none.
+        /// Name in the catalogue; all projections when none.
         projection: Option<String>,
-        /// Why, for whoever reads it later.
+        /// Reason, for later readers.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
-    /// Try them again now, whatever stopped them.
+    /// Try these scopes again now, whatever stopped them.
     Retry {
-        /// Whose.
+        /// Tenant of the scopes.
         tenant: Option<TenantId>,
-        /// A name of the catalogue; all when none.
+        /// Name in the catalogue; all projections when none.
         projection: Option<String>,
-        /// Why, for whoever reads it later.
+        /// Reason, for later readers.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
-    /// Jobs.
+    /// List of jobs.
     Runs(ListRequest),
-    /// One of them.
+    /// One job.
     Run {
-        /// Its id.
+        /// Id of the run.
         run_id: Uuid,
-        /// The scope that it is believed to be of; `not_found` when it is not.
+        /// Scope that the job is expected in; `not_found` when it is in another.
         #[serde(default)]
         of: ScopeFilter,
     },
     /// Go on with an orphaned, failed or cancelled job.
     ResumeRun {
-        /// Its id.
+        /// Id of the run.
         run_id: Uuid,
-        /// Why, for whoever reads it later.
+        /// Reason, for later readers.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
-        /// The scope that it is believed to be of; `not_found` when it is not.
+        /// Scope that the job is expected in; `not_found` when it is in another.
         #[serde(default)]
         of: ScopeFilter,
     },
     /// Ask a job to stop at its next batch.
     CancelRun {
-        /// Its id.
+        /// Id of the run.
         run_id: Uuid,
-        /// Why, for whoever reads it later.
+        /// Reason, for later readers.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
-        /// The scope that it is believed to be of; `not_found` when it is not.
+        /// Scope that the job is expected in; `not_found` when it is in another.
         #[serde(default)]
         of: ScopeFilter,
     },
-    /// Where a job stands: answered when it has ended, or after a wait.
+    /// State of a job: answered when the job has ended, or after a wait.
     WatchRun {
-        /// Its id.
+        /// Id of the run.
         run_id: Uuid,
         /// Longest wait, milliseconds, at most [`WATCH_MS_MAX`]; at once when 0.
         wait_ms: u64,
     },
-    /// The live actors of the node.
+    /// Live actors of the node.
     Tree(TreeRequest),
-    /// The nodes of the cluster.
+    /// Nodes of the cluster.
     Cluster,
-    /// Have a node take no more tenants.
+    /// Make a node take no more tenants.
     Cordon {
-        /// Its name.
+        /// Name of the node.
         node: String,
-        /// Whether it also gives away those that it has.
+        /// True when the node also gives away its tenants.
         draining: bool,
-        /// Why.
+        /// Reason of the operator.
         reason: String,
     },
-    /// Have it take tenants again.
+    /// Let a node take tenants again.
     Uncordon {
-        /// Its name.
+        /// Name of the node.
         node: String,
-        /// Why, for whoever reads it later.
+        /// Reason, for later readers.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
     /// Forget a dead node.
     Forget {
-        /// Its name.
+        /// Name of the node.
         node: String,
-        /// Why, for whoever reads it later.
+        /// Reason, for later readers.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
-    /// What nodes ask and tell each other.
+    /// Message of one node to another.
     Peer(PeerRequest),
-    /// The tenants that have events or scopes.
+    /// Tenants that have events or scopes.
     Tenants(TenantsRequest),
-    /// What operators asked for.
+    /// Changes that operators asked for.
     Changes(ChangesRequest),
-    /// How far the log can be exported now, and whose it is.
+    /// Position up to which the log can be exported now, and the tenants in it.
     ExportStart,
     /// A stretch of the log as JSON lines.
     ExportPage(ExportRequest),
@@ -192,7 +193,7 @@ pub enum AdminRequest {
 pub const WATCH_MS_MAX: u64 = 1_000;
 
 impl AdminRequest {
-    /// What is asked, in one word, for metrics and spans.
+    /// Returns the request as one word, for metrics and spans.
     pub const fn word(&self) -> &'static str {
         match self {
             AdminRequest::Migrate => "migrate",
@@ -235,7 +236,7 @@ impl AdminRequest {
         }
     }
 
-    /// The protocol that brought it.
+    /// Returns the first protocol version that has this request.
     pub const fn since(&self) -> u32 {
         match self {
             AdminRequest::Cluster
@@ -249,7 +250,8 @@ impl AdminRequest {
         }
     }
 
-    /// Whether it may change something: then its outcome can be unknown, and it is done once however often it is asked.
+    /// True when the request may change something. Then its outcome can be unknown, and it is done once however often
+    /// it is asked.
     pub const fn changes(&self) -> bool {
         match self {
             AdminRequest::Migrate
@@ -296,35 +298,36 @@ impl AdminRequest {
 /// A few lines of an import or append, at most [`CHUNK_LINES_MAX`](crate::lines::CHUNK_LINES_MAX).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AppendRequest {
-    /// Of lines that name none.
+    /// Tenant of the lines that name none.
     pub tenant: Option<TenantId>,
-    /// All of them (atomic per run of consecutive lines of one tenant), or each for itself.
+    /// True to store all lines or none, atomic per run of consecutive lines of one tenant. False to store each line by
+    /// itself.
     pub all_or_nothing: bool,
-    /// What counts as a credential; none for what the node is configured for.
+    /// Rule for what counts as a credential; the node's configuration when none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential_guard: Option<CredentialGuard>,
-    /// What is offered, in order.
+    /// Lines to store, in order.
     pub lines: Vec<OfferedLine>,
 }
 
-/// One line.
+/// A line of an import or append.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OfferedLine {
-    /// Its number in the file, from 1.
+    /// Number of the line in the file, from 1.
     pub number: u64,
-    /// The JSON text, or why it could not even be read.
+    /// JSON text, or the reason why the line could not be read.
     pub text: Result<String, LineFault>,
 }
 
-/// A line that is no text.
+/// Reason why a line is no text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LineFault {
-    /// Longer than an event may be.
+    /// The line is longer than an event may be.
     TooLong,
-    /// Not UTF-8.
+    /// The line is not UTF-8.
     NotUtf8 {
-        /// Byte of the line, from 1.
+        /// Byte of the line that is not UTF-8, from 1.
         byte: u64,
     },
 }
@@ -332,23 +335,23 @@ pub enum LineFault {
 /// A job over one projection or all.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobRequest {
-    /// Whose log.
+    /// Tenant of the log.
     pub tenant: Option<TenantId>,
-    /// A name of the catalogue; all when none.
+    /// Name in the catalogue; all projections when none.
     pub projection: Option<String>,
-    /// Stop here (catch-up).
+    /// Position to stop at (catch-up).
     #[serde(default)]
     pub until: Option<LogSeq>,
-    /// The id of its run; drawn when none. Over a node: that of the ask when none.
+    /// Id of the run; drawn when none. A node takes the id of the ask when none.
     #[serde(default)]
     pub run_id: Option<Uuid>,
-    /// The asker does not wait for its end. Only a node can do that.
+    /// True when the asker does not wait for the job's end. Only a node can do that.
     #[serde(default)]
     pub detach: bool,
-    /// Another node passes it on, because this one has the tenant: it is not passed on again.
+    /// True when another node passed the request on, because this node has the tenant. It is not passed on again.
     #[serde(default)]
     pub passed_on: bool,
-    /// Why, for whoever reads it later.
+    /// Reason, for later readers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -356,55 +359,55 @@ pub struct JobRequest {
 /// A page of the live actors.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TreeRequest {
-    /// Of the node of this name, asked through the one that is asked; of that one when none.
+    /// Name of the node whose actors are shown, asked through the answering node. None for the answering node itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of: Option<String>,
-    /// This actor and those below it; the whole tree when none.
+    /// Path of an actor: it and the actors below it are shown; the whole tree when none.
     pub under: Option<String>,
-    /// Behind this path.
+    /// Path behind which the page starts.
     pub after: Option<String>,
-    /// Most actors.
+    /// Most actors per page.
     pub limit: i64,
 }
 
 /// A page of the tenants.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TenantsRequest {
-    /// Behind this one.
+    /// Tenant behind which the page starts.
     #[serde(default)]
     pub after: Option<TenantId>,
-    /// Most tenants, at most [`TENANTS_PAGE_MAX`].
+    /// Most tenants per page, at most [`TENANTS_PAGE_MAX`].
     pub limit: i64,
 }
 
-/// Most tenants of a page.
+/// Most tenants per page.
 pub const TENANTS_PAGE_MAX: i64 = 10_000;
 
-/// Some scopes.
+/// A choice of scopes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScopeFilter {
-    /// Of this tenant; of all when none (`digest`: of `default`).
+    /// Tenant of the scopes; all when none (`digest`: `default`).
     pub tenant: Option<TenantId>,
-    /// A name of the catalogue; all when none.
+    /// Name in the catalogue; all projections when none.
     pub projection: Option<String>,
 }
 
-/// Which page of which scopes.
+/// A page of the status of some scopes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusRequest {
-    /// Of these.
+    /// Scopes that are asked about.
     #[serde(flatten)]
     pub filter: ScopeFilter,
-    /// In this state only.
+    /// State of the wanted scopes; any when none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<ScopeState>,
-    /// With drift only.
+    /// True for scopes with drift only.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub drifted: bool,
-    /// Of the tenants behind this one.
+    /// Tenant behind which the page starts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<TenantId>,
-    /// Most scopes; a tenant is told whole.
+    /// Most scopes per page; a tenant's scopes are never split.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<i64>,
 }
@@ -412,72 +415,72 @@ pub struct StatusRequest {
 /// A query over the read models.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadRequest<Q> {
-    /// Whose.
+    /// Tenant of the read models.
     pub tenant: Option<TenantId>,
-    /// How fresh the answer must be.
+    /// Required freshness of the answer.
     pub freshness: Freshness,
-    /// What is asked.
+    /// The query itself.
     pub query: Q,
 }
 
-/// A trace.
+/// Request for a trace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TraceRequest {
-    /// Whose.
+    /// Tenant of the trace.
     pub tenant: Option<TenantId>,
-    /// Which.
+    /// Id of the trace.
     pub trace_id: String,
-    /// Events behind this position only.
+    /// Position behind which events are read.
     pub after: LogSeq,
-    /// Most events.
+    /// Most events per page.
     pub limit: i64,
-    /// How fresh the summary must be.
+    /// Required freshness of the summary.
     pub freshness: Freshness,
 }
 
-/// A stretch of the log.
+/// Request for a stretch of the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventsRequest {
-    /// Whose.
+    /// Tenant of the log.
     pub tenant: Option<TenantId>,
-    /// Exclusive.
+    /// Position behind which events are read (exclusive).
     pub since_log_seq: LogSeq,
-    /// Inclusive; to the end when none.
+    /// Last position (inclusive); the log's end when none.
     pub until_log_seq: Option<LogSeq>,
-    /// Most events.
+    /// Most events per page.
     pub limit: i64,
 }
 
 /// A page of an export. The asker chooses shorter pages when events are large.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExportRequest {
-    /// Whose.
+    /// Tenant of the log.
     pub tenant: TenantId,
-    /// Whether each line names its tenant.
+    /// True when each line names its tenant.
     pub named: bool,
-    /// Exclusive.
+    /// Position behind which events are read (exclusive).
     pub after: LogSeq,
-    /// Inclusive.
+    /// Last position (inclusive).
     pub upto: LogSeq,
-    /// Most events.
+    /// Most events per page.
     pub limit: i64,
 }
 
-/// Failures, skips or jobs, newest first.
+/// Request for failures, skips or jobs, newest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListRequest {
-    /// Of this tenant; of all when none.
+    /// Tenant of the entries; all when none.
     pub tenant: Option<TenantId>,
-    /// A name of the catalogue; all when none.
+    /// Name in the catalogue; all projections when none.
     pub projection: Option<String>,
-    /// Open failures, skips that hold, or jobs that have not ended, only.
+    /// True to list only open failures, skips in force, or jobs that have not ended.
     pub open_only: bool,
-    /// Most entries.
+    /// Most entries per page.
     pub limit: i64,
-    /// Behind this entry, by its id.
+    /// Id of the entry behind which the page starts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
-    /// Skips instead of failures.
+    /// True for skips instead of failures.
     #[serde(default)]
     pub skips: bool,
 }
@@ -485,11 +488,11 @@ pub struct ListRequest {
 /// A page of the changes that operators asked for, latest first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChangesRequest {
-    /// About this tenant's log; about any, and about none, when none.
+    /// Tenant of the log. When none: changes about any log, and about none.
     pub tenant: Option<TenantId>,
-    /// Before this change, by its number.
+    /// Number of the change before which the page starts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<i64>,
-    /// Most entries.
+    /// Most entries per page.
     pub limit: i64,
 }

@@ -1,14 +1,15 @@
-//! Open appenders in words.
+//! Descriptions of open appenders.
 
 use decisiongraph_records::{OpenWriter, SESSION_NAME};
 
-/// Who an appender is, since when, and what it does where that may be seen. Of ours the name says enough.
+/// Describes an appender: its process, its age, and its query where that is visible. For an append of this program the
+/// name is enough.
 pub fn appender(writer: &OpenWriter) -> String {
     let query = writer.query.as_deref().filter(|_| !is_ours(writer));
     format!("{}{}", who(writer), query.map(|query| format!(": {query}")).unwrap_or_default())
 }
 
-/// The same without what it does.
+/// Describes an appender without its query.
 pub fn who(writer: &OpenWriter) -> String {
     let process =
         writer.pid.map_or_else(|| format!("prepared transaction {}", writer.transaction), |pid| format!("pid {pid}"));

@@ -1,4 +1,4 @@
-//! The admin actor: what a node can be asked over the actor protocol.
+//! The admin actor: the requests that a node answers over the actor protocol.
 //!
 //! *Guarantees.* It owns nothing and never blocks: each ask is a task of its own behind the [`Desk`].
 
@@ -11,10 +11,10 @@ use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, pg};
 use ractor_cluster::RactorClusterMessage;
 use std::sync::Arc;
 
-/// The process group in which a node's admin actor is found.
+/// Process group of a node's admin actor.
 pub const ADMIN_GROUP: &str = "decisiongraph.admin";
 
-/// What the actor understands. The names of the variants are the wire's: never rename one.
+/// Messages of the admin actor. The names of the variants are part of the wire protocol: never rename one.
 #[derive(RactorClusterMessage)]
 pub enum AdminMessage {
     /// An encoded [`super::wire::Ask`]; answered with the first frame ([`super::parcel::Parcel`]) of an answer.
@@ -25,7 +25,7 @@ pub enum AdminMessage {
     More(Vec<u8>, RpcReplyPort<Vec<u8>>),
 }
 
-/// The actor.
+/// The admin actor.
 pub struct AdminActor;
 
 impl Actor for AdminActor {
@@ -52,7 +52,7 @@ impl Actor for AdminActor {
             AdminMessage::Ask(frame, port) => {
                 let desk = Arc::clone(desk);
                 tokio::spawn(async move {
-                    // An asker that is gone gets nothing; a change is done all the same.
+                    // A client that is gone gets no answer; a change is carried out all the same.
                     let _ = port.send(desk.ask(frame).await);
                 });
             }

@@ -1,6 +1,6 @@
-//! The connections that are open, and how each proves who uses it.
+//! The open connections, and the proof of each connection's user.
 //!
-//! *Guarantees.* A connection's number is drawn at random by the node and told to its other end alone, so an ask that
+//! *Guarantees.* A connection's number is drawn at random by the node and sent only to its other end. So an ask that
 //! names it comes from there. Numbers of connections that ended prove nothing.
 
 use decisiongraph_protocol::Proof;
@@ -13,13 +13,13 @@ use uuid::Uuid;
 pub struct Callers(Mutex<HashMap<Uuid, Proof>>);
 
 impl Callers {
-    /// Notes a connection, as long as what it gives back is kept.
+    /// Notes a connection, for as long as the returned value is kept.
     pub fn enter(self: &Arc<Callers>, connection: Uuid, proof: Proof) -> Present {
         self.lock().insert(connection, proof);
         Present { callers: Arc::clone(self), connection }
     }
 
-    /// How the connection with this number proves who uses it.
+    /// Returns the proof of the user of the connection with this number.
     pub fn proof(&self, connection: Option<Uuid>) -> Proof {
         connection.and_then(|connection| self.lock().get(&connection).cloned()).unwrap_or(Proof::None)
     }
@@ -29,7 +29,7 @@ impl Callers {
     }
 }
 
-/// A connection that is open.
+/// An open connection.
 #[derive(Debug)]
 pub struct Present {
     callers: Arc<Callers>,

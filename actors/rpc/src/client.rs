@@ -1,13 +1,13 @@
-//! Asks a node.
+//! A client that asks a node.
 //!
-//! *Guarantees.* Every ask ends by its deadline, with an answer or with a name: `unavailable` when nothing was or nothing could be
-//! changed, `outcome_unknown` when a change may have been made, `unauthorized`, `version_mismatch`. A node that dies is noticed at once,
-//! one that hangs at the deadline.
+//! *Guarantees.* Every ask ends by its deadline, with an answer or with a named error. `unavailable`: nothing was or
+//! could be changed. `outcome_unknown`: a change may have been made. Other errors are `unauthorized` and
+//! `version_mismatch`. A node that dies is noticed at once, a node that hangs at the deadline.
 //!
-//! A connection that ends before anything was asked over it is made again, [`DIALS_MAX`] times at most and within the deadline: a node
-//! gives the place of a newcomer away when a crowd comes in at the same time.
+//! A connection that ends before an ask was sent over it is made again. That happens [`DIALS_MAX`] times at most and
+//! within the deadline. The reason: a node gives a newcomer's place away when a crowd comes in at the same time.
 //!
-//! *Never here:* repeating what was asked; where the node is found.
+//! *Never here:* repeated asks; the search for a node's address.
 
 use super::actor::AdminMessage;
 use super::desk::again;
@@ -32,11 +32,11 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
-/// Of the deadline, this much is left for the way there and back.
+/// Part of the deadline that is left for the way there and back.
 const TRAVEL_MAX: Duration = Duration::from_millis(500);
-/// Connections that are made for one client, each after one that was lost.
+/// Most connections that are made for one client, each after a lost one.
 const DIALS_MAX: u32 = 16;
-/// Before a lost connection is made again.
+/// Pauses before a lost connection is made again.
 const PAUSES: Pauses = Pauses { first: Duration::from_millis(5), longest: Duration::from_millis(200) };
 
 /// A connection to a node.
@@ -49,30 +49,30 @@ pub struct Client {
     link: watch::Receiver<Link>,
 }
 
-/// Why there is no connection.
+/// Reason for a missing connection.
 #[derive(Debug)]
 pub struct NotConnected {
-    /// As an operator is told.
+    /// The error, worded for the operator.
     pub why: AdminError,
-    /// The machine answered, and no process listens there.
+    /// True when the machine answered, and no process listens there.
     pub nobody_listens: bool,
 }
 
-/// Why a call has no answer.
+/// Reason for a missing answer.
 enum Failed {
-    /// The node never got it.
+    /// The node never got the call.
     NotSent(AdminError),
-    /// The node may have got it.
+    /// The node may have got the call.
     NoAnswer(String),
 }
 
 impl Client {
-    /// Connects. `unavailable` when nobody answers there, `unauthorized`, `version_mismatch`.
+    /// Connects. `unavailable` when no node answers there, `unauthorized`, `version_mismatch`.
     pub async fn connect(target: &Target, versions: &Versions, deadline: Duration) -> Result<Client, AdminError> {
         Client::dial(target, versions, deadline).await.map_err(|not| not.why)
     }
 
-    /// [`Client::connect`], telling whether the machine itself said that nobody listens.
+    /// Connects as [`Client::connect`]; the error tells whether the machine itself said that no process listens.
     pub async fn dial(target: &Target, versions: &Versions, deadline: Duration) -> Result<Client, NotConnected> {
         let until = Instant::now() + deadline;
         match Client::try_connect(target, versions, until).await {
@@ -86,7 +86,7 @@ impl Client {
         }
     }
 
-    /// Connects to the socket of a data directory; none when no node lives there.
+    /// Connects to the socket of a data directory; `None` when no node lives there.
     pub async fn connect_local(
         socket: &Path,
         versions: &Versions,
@@ -96,7 +96,7 @@ impl Client {
         Ok(Client::try_connect(&Target::Unix(socket.to_owned()), versions, until).await?.ok())
     }
 
-    /// The inner error says that nobody listens there.
+    /// Tries to connect. The inner error says that no process listens there.
     async fn try_connect(
         target: &Target,
         versions: &Versions,
@@ -157,7 +157,8 @@ impl Client {
         Ok(client)
     }
 
-    /// The same, asking for this user: a name such as `ada@laptop`, which is recorded beside what the connection proves.
+    /// Returns the client, asking for this user. The name, such as `ada@laptop`, is recorded beside what the connection
+    /// proves.
     #[must_use]
     pub fn asking_for(self, by: Option<String>) -> Client {
         let mut client = self;
@@ -165,7 +166,7 @@ impl Client {
         client
     }
 
-    /// The protocol that was agreed.
+    /// Returns the agreed protocol.
     pub const fn protocol(&self) -> u32 {
         self.protocol
     }
@@ -175,12 +176,12 @@ impl Client {
         let _ = self.link.clone().wait_for(|link| matches!(link, Link::Closed)).await;
     }
 
-    /// Where it is connected to.
+    /// Returns the address of the node.
     pub fn target(&self) -> &str {
         &self.target
     }
 
-    /// Asks. The same `id` asked again is answered again and done once.
+    /// Asks. An ask repeated under the same `id` is answered again and carried out once.
     pub async fn ask(&self, request: AdminRequest, id: Uuid, deadline: Duration) -> Result<AdminReply, AdminError> {
         let until = Instant::now() + deadline;
         if request.since() > self.protocol {
@@ -230,7 +231,7 @@ impl Client {
         Answer::decode(&answer)
     }
 
-    /// Sends an ask; brings its whole answer.
+    /// Sends an ask and receives its whole answer.
     async fn exchange(&self, frame: Vec<u8>, until: Instant) -> Result<Vec<u8>, Failed> {
         let admin = self.admin().map_err(Failed::NotSent)?;
         let unreadable = || Failed::NoAnswer(format!("{} answered what this program cannot read", self.target));
@@ -265,8 +266,8 @@ impl Client {
         Ok(answer)
     }
 
-    /// The node's admin actor: the one actor that a node lets others reach, and so the one remote actor of this connection. (Process
-    /// groups are of the whole process and go by ids that two connections may share.)
+    /// Finds the node's admin actor. It is the only actor that a node lets others reach, and so the only remote actor
+    /// of this connection. (Process groups belong to the whole process and go by ids that two connections may share.)
     fn admin(&self) -> Result<ActorRef<AdminMessage>, AdminError> {
         let link = self.link.borrow().clone();
         let Link::Open(session) = link else {
@@ -358,7 +359,8 @@ fn silent(target: &Target) -> AdminError {
         .next("look whether the node is stopped or overloaded; --timeout SECONDS waits longer")
 }
 
-/// The TLS handshake failed. TLS 1.3 lets a client go on before the node has checked its certificate: that refusal comes later.
+/// Builds the error of a failed TLS handshake. TLS 1.3 lets a client go on before the node has checked its certificate:
+/// that refusal comes later.
 fn not_secured(target: &Target, error: &io::Error) -> AdminError {
     let category = if super::tls::fault(error).is_some() { Category::Unauthorized } else { Category::Unavailable };
     AdminError::new(category, format!("no TLS with {target}: {error}"))

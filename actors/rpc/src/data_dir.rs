@@ -1,9 +1,9 @@
-//! The data directory: where the embedded store, the admin socket, the node's lock and its name lie.
+//! The data directory: holds the embedded store, the admin socket, the node's lock and its name.
 //!
-//! *Guarantees.* It is this user's alone: the directory has mode 0700 and each file in it 0600, whatever the umask. A
-//! directory or file that others may write, or that belongs to another user, is refused by name, with the command that
-//! mends it. One that others may read is taken, and closed to them. A link in the place of one of the files is refused:
-//! it leads where its maker wants.
+//! *Guarantees.* It belongs to this user alone. The directory has mode 0700 and each file in it 0600, whatever the
+//! umask. A directory or file that others may write, or that belongs to another user, is refused by name. The refusal
+//! has the command that repairs it. A directory or file that others may only read is accepted, and closed to them. A
+//! link in the place of one of the files is refused: it leads where its maker wants.
 
 use crate::SOCKET_NAME;
 use crate::private_file::forbid;
@@ -19,16 +19,16 @@ use std::path::{Path, PathBuf};
 pub const EMBEDDED_FILE: &str = "decisiongraph.db";
 /// Name of the file that a node locks.
 pub const LOCK_NAME: &str = "node.lock";
-/// Name of the file that says who the node is.
+/// Name of the file that holds the node's identity.
 pub const IDENTITY_NAME: &str = "node.json";
 /// Name of the directory in which a node makes its socket.
 pub const NEST_NAME: &str = ".sock";
-/// Every right of the group and of all others.
+/// All permission bits of the group and of others.
 const OTHERS: u32 = 0o077;
-/// Their right to write.
+/// Write permission bits of the group and of others.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 
-/// Makes the directory where there is none, and makes sure that it and the files in it are this user's alone.
+/// Makes the directory when it is missing. Ensures that it and the files in it belong to this user alone.
 ///
 /// `invalid_argument` for what is refused; `storage` for what cannot be made.
 pub fn own(directory: &Path) -> Result<(), AdminError> {
@@ -39,14 +39,14 @@ pub fn own(directory: &Path) -> Result<(), AdminError> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
     made.map_err(|error| failed("make the data directory", directory, error))?;
     trust(directory)?;
-    // Takes rights away and gives none: what its owner only reads stays so.
+    // Takes permissions away and gives none: a file that its owner only reads stays so.
     let close = |path: &Path, facts: &Metadata| {
         let mode = facts.permissions().mode();
         if mode & OTHERS == 0 {
             return Ok(());
         }
         match fs::set_permissions(path, Permissions::from_mode(mode & !OTHERS & 0o777)) {
-            // The log beside a database goes with the last process that has it open.
+            // The log beside a database disappears with the last process that has it open.
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(failed("take the permissions of others from", path, error))
             }
@@ -70,8 +70,8 @@ pub fn own(directory: &Path) -> Result<(), AdminError> {
     Ok(())
 }
 
-/// Whether the directory is this user's, and nobody else may put files into it. `invalid_argument` when not: what is
-/// found in it may be anybody's.
+/// Checks that the directory belongs to this user, and that no other user may put files into it. `invalid_argument`
+/// when not: any user may have made the files in it.
 pub fn trust(directory: &Path) -> Result<(), AdminError> {
     let facts = fs::metadata(directory).map_err(|error| {
         AdminError::new(
@@ -84,13 +84,13 @@ pub fn trust(directory: &Path) -> Result<(), AdminError> {
     forbid(WRITABLE_BY_OTHERS, directory, &facts, "put files into the data directory", "700")
 }
 
-/// Writes a file anew, whole or not at all, through another one that no link can lead astray.
+/// Writes a file anew, whole or not at all, through another file that no link can lead astray.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut fresh = path.as_os_str().to_owned();
     fresh.push(".new");
     let fresh = PathBuf::from(fresh);
     match fs::remove_file(&fresh) {
-        // What a process left that died here.
+        // Left by a process that died here.
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
@@ -100,7 +100,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::rename(&fresh, path)
 }
 
-/// The files that this program makes in it.
+/// Lists the files that this program makes in the directory.
 fn files(directory: &Path) -> impl Iterator<Item = PathBuf> {
     let store = ["", "-wal", "-shm", "-journal"].map(|suffix| format!("{EMBEDDED_FILE}{suffix}"));
     let own = [LOCK_NAME, IDENTITY_NAME, SOCKET_NAME].map(str::to_owned);
@@ -119,7 +119,7 @@ fn refuse_link(path: &Path, facts: &Metadata) -> Result<(), AdminError> {
     .next(format!("remove it: `rm {}`; a database elsewhere is named with --database sqlite:PATH", shell_word(&path))))
 }
 
-/// Refuses what belongs to another user.
+/// Refuses a file that belongs to another user.
 fn ours(path: &Path, facts: &Metadata) -> Result<(), AdminError> {
     let us = rustix::process::geteuid().as_raw();
     if facts.uid() == us {

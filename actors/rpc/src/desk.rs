@@ -1,9 +1,10 @@
-//! What happens to an ask between the actor that received it and whoever answers it: limits, deadlines, and once only.
+//! The desk between the actor that received an ask and the code that answers it: limits, deadlines, and once only.
 //!
-//! *Guarantees.* At most [`ASKS_MAX`] asks are worked on, and no more than the process has memory for: large asks and answers hold a share
-//! of its budget. An ask too many is told so at once, a large one before it is read; a large answer waits for its share for at most
-//! [`MEMORY_WAIT`]. A request that only looks ends at its deadline; one that changes something runs to its end whatever its asker does, and
-//! its answer is there for the same request asked again.
+//! *Guarantees.* At most [`ASKS_MAX`] asks are processed at a time, and no more than the process has memory for. Large
+//! asks and answers hold a share of its budget. An ask too many is refused at once, a large one before it is read. A
+//! large answer waits for its share for at most [`MEMORY_WAIT`]. A read-only request ends at its deadline. A request
+//! that changes something runs to its end whatever its asker does. Its answer is there for the same request asked
+//! again.
 //!
 //! *Never here:* actors, sockets, the meaning of a request.
 
@@ -22,28 +23,29 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-/// Asks that are worked on at the same time.
+/// Asks that are processed at the same time.
 pub const ASKS_MAX: usize = 64;
-/// Asks up to this size, in bytes, are not counted: there is always room to say what is under way, or to stop it.
+/// Size up to which asks are not counted, in bytes. So there is always room to report running work, or to stop it.
 const SMALL_ASK_BYTES: usize = 64 * 1024;
 /// Longest wait of a request for the memory of its answer.
 pub const MEMORY_WAIT: Duration = Duration::from_secs(5);
 
-/// Where asks are taken and answers are given.
+/// Accepts asks and gives their answers.
 pub struct Desk {
     answers: Arc<dyn Answers>,
     versions: Versions,
     callers: Arc<Callers>,
     places: Arc<Semaphore>,
     budget: Budget,
-    /// [`MEMORY_WAIT`].
+    /// Longest wait for the memory of an answer: [`MEMORY_WAIT`] except in tests.
     memory_wait: Duration,
     remembered: Remembered,
     tickets: Tickets,
 }
 
 impl Desk {
-    /// A desk in front of `answers`, which speaks these versions over these connections and takes its memory from this budget.
+    /// Creates a desk in front of `answers`. It speaks these versions over these connections and takes its memory from
+    /// this budget.
     pub fn new(answers: Arc<dyn Answers>, versions: Versions, callers: Arc<Callers>, budget: Budget) -> Desk {
         Desk {
             answers,
@@ -57,7 +59,7 @@ impl Desk {
         }
     }
 
-    /// Takes an encoded ask; gives the first frame of its answer.
+    /// Takes an encoded ask and returns the first frame of its answer.
     pub async fn ask(self: Arc<Self>, frame: Vec<u8>) -> Vec<u8> {
         self.tickets.drop_old(Instant::now());
         let (answer, share) = match self.weigh(frame.len()) {
@@ -74,7 +76,7 @@ impl Desk {
         self.parcel(answer, share).encode()
     }
 
-    /// The answer, or its beginning: the rest waits to be fetched, and has a share as long as it does.
+    /// Packs the answer, or its beginning. The rest waits to be fetched, and has a share for as long as it waits.
     fn parcel(&self, answer: Bytes, share: Option<Share>) -> Parcel {
         if answer.len() <= CHUNK_BYTES {
             return Parcel::Whole(answer);
@@ -95,12 +97,12 @@ impl Desk {
         ticket.unwrap_or_else(|| Parcel::Whole(refusal(busy("too many large answers wait to be fetched"))))
     }
 
-    /// Gives a later chunk of an answer.
+    /// Returns a later chunk of an answer.
     pub fn more(&self, frame: &[u8]) -> Vec<u8> {
         Fetch::decode(frame).map_or(Parcel::Gone, |fetch| self.tickets.fetch(fetch, Instant::now())).encode()
     }
 
-    /// Room for an ask of this size, as long as it is worked on.
+    /// Reserves room for an ask of this size, for as long as it is processed.
     fn weigh(&self, bytes: usize) -> Result<Option<Share>, AdminError> {
         if bytes <= SMALL_ASK_BYTES {
             return Ok(None);
@@ -117,7 +119,7 @@ impl Desk {
         let Ask { id, deadline, connection, by, request, .. } = ask;
         let asker = Asker { by, proof: self.callers.proof(connection) };
         if let AdminRequest::Peer(_) = request {
-            // Answered from memory: a node that is busy is not taken for one that is gone.
+            // Answered from memory: a busy node must not be taken for one that is gone.
             return (Answer::encode(self.answers.answer(id, asker, request).await).into(), None);
         }
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
@@ -177,7 +179,7 @@ async fn wait_for(mut outcome: Outcome, id: Uuid, deadline: Duration) -> Bytes {
     }
 }
 
-/// What to do when the outcome of a change is unknown.
+/// Tells what to do when the outcome of a change is unknown.
 pub fn again(id: Uuid) -> String {
     format!(
         "repeat the command with --request-id {id}: it is not done twice; `decisiongraph runs` shows whether a job began"
@@ -212,7 +214,7 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
     use tokio::sync::Notify;
 
-    /// Counts what it is asked, and answers when it is told to.
+    /// Counts its requests, and answers when it is told to.
     #[derive(Default)]
     struct Slow {
         asked: AtomicU64,

@@ -5,9 +5,10 @@
 //!  client.rs  listener.rs      preamble.rs  session.rs      actor.rs       desk.rs  answers.rs
 //! ```
 //!
-//! Versions and envelopes are in [`wire`], large answers in [`parcel`], what may not be done twice in [`remembered`].
+//! Versions and envelopes are in [`wire`], large answers in [`parcel`], requests that may not be carried out twice in
+//! [`remembered`].
 //!
-//! *Never here:* what a request means.
+//! *Never here:* the meaning of a request.
 
 mod actor;
 mod answers;

@@ -1,10 +1,11 @@
-//! Where a node is reached, three doors: its Unix socket, an address of this machine with a secret, and an address for other machines
-//! with mutual TLS and the secret inside it.
+//! The three doors of a node. One is its Unix socket, one is an address of this machine with a secret. The third is an
+//! address for other machines with mutual TLS and the secret inside it.
 //!
-//! *Guarantees.* A connection reaches the actor protocol only after the preamble. At each door, those before it are bounded in number
-//! ([`WAITING_MAX`], [`WaitingRoom`]) and time ([`PREAMBLE_DEADLINE`], the TLS handshake included), those after it in number
-//! ([`SESSIONS_MAX`]); a crowd at one door keeps nobody out at another. Accepting never waits for a peer. Who is refused is logged, a
-//! bounded number of times, without secrets.
+//! *Guarantees.* A connection reaches the actor protocol only after the preamble. At each door, connections before it
+//! are bounded in number ([`WAITING_MAX`], [`WaitingRoom`]) and time ([`PREAMBLE_DEADLINE`], the TLS handshake
+//! included). Connections after it are bounded in number ([`SESSIONS_MAX`]). A crowd at one door keeps no client out at
+//! another. Accepting never waits for a peer. Refused connections are logged, a bounded number of times, without
+//! secrets.
 
 use super::callers::Callers;
 use super::preamble::{Cookie, Door, Opening, receive};
@@ -32,14 +33,14 @@ use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-/// A connection that has not proven itself by then is closed.
+/// Deadline of the preamble: a connection that has not proven itself by then is closed.
 pub const PREAMBLE_DEADLINE: Duration = Duration::from_secs(3);
 /// Connections before the preamble's end, per door.
 pub const WAITING_MAX: usize = 64;
-/// Connections past the preamble, a door.
+/// Connections past the preamble, per door.
 pub const SESSIONS_MAX: usize = 256;
 
-/// What a node listens on. Bound once; survives a restart of the actors behind it.
+/// The doors of a node. Bound once; survive a restart of the actors behind them.
 #[derive(Debug)]
 pub struct Listeners {
     socket: Option<OwnSocket>,
@@ -50,7 +51,8 @@ pub struct Listeners {
 impl Listeners {
     /// Binds the socket of this data directory, and this TCP address (`HOST:PORT`), which needs a secret.
     ///
-    /// `conflict` when another node lives in the directory; `invalid_argument` for an address of another machine or without a secret.
+    /// `conflict` when another node lives in the directory; `invalid_argument` for an address of another machine or
+    /// without a secret.
     pub async fn bind(
         directory: Option<&Path>,
         tcp: Option<&str>,
@@ -88,29 +90,29 @@ impl Listeners {
         Ok(Listeners { cluster: Some((listener, secret, tls)), ..self })
     }
 
-    /// The Unix socket.
+    /// Returns the path of the Unix socket.
     pub fn socket_path(&self) -> Option<&Path> {
         self.socket.as_ref().map(OwnSocket::path)
     }
 
-    /// Takes the socket's file away: at the end of a node, whoever still holds the listeners.
+    /// Removes the socket's file: called at the end of a node, while other code may still hold the listeners.
     pub fn close(&self) {
         if let Some(socket) = &self.socket {
             socket.close();
         }
     }
 
-    /// The TCP address, with the port that it really has.
+    /// Returns the TCP address, with the port that it really has.
     pub fn tcp_address(&self) -> Option<SocketAddr> {
         self.tcp.as_ref().and_then(|(listener, _)| listener.local_addr().ok())
     }
 
-    /// The address for other machines, with the port that it really has.
+    /// Returns the address for other machines, with the port that it really has.
     pub fn cluster_address(&self) -> Option<SocketAddr> {
         self.cluster.as_ref().and_then(|(listener, _, _)| listener.local_addr().ok())
     }
 
-    /// Lets connections in and hands them to the node server. Never ends by itself.
+    /// Accepts connections and hands them to the node server. Never returns.
     pub async fn accept(
         &self,
         cookie: Cookie,
@@ -167,9 +169,9 @@ enum Arrival {
     Sealed(TcpStream, Arc<Tls>),
 }
 
-/// What is behind one listener.
+/// One listener with everything behind it.
 struct Entrance {
-    /// For metrics and the log.
+    /// Name for metrics and the log.
     name: &'static str,
     door: Door,
     cookie: Cookie,
@@ -249,7 +251,8 @@ impl Entrance {
         Ok(())
     }
 
-    /// Told where somebody has to know of it: at the door to other machines always, on this machine when the secret was wrong.
+    /// Reports a refusal where an operator has to know of it. That is always so at the door to other machines, and on
+    /// this machine when the secret was wrong.
     fn refused(&self, peer: &str, error: &AdminError) {
         let category = error.category;
         self.telemetry.refused(self.name, category);
@@ -268,7 +271,8 @@ fn busy(why: &str) -> AdminError {
     AdminError::new(Category::Unavailable, why)
 }
 
-/// The TLS handshake failed: with a fault of the other side's certificate, or because it does not speak TLS at all.
+/// Builds the error of a failed TLS handshake. The other side's certificate has a fault, or that side does not speak
+/// TLS at all.
 fn not_secured(error: &io::Error) -> AdminError {
     let category = match super::tls::fault(error) {
         Some(rustls::Error::InvalidMessage(_)) => Category::VersionMismatch,

@@ -1,7 +1,8 @@
-//! Answers of any size over frames of a bounded one: whole when it is small, else in chunks that the asker fetches by ticket.
+//! Answers of any size over frames of a bounded size. They go whole when small, else in chunks that the asker fetches
+//! by ticket.
 //!
-//! *Guarantees.* What waits to be fetched is bounded in number, in time, and in bytes by the share of the memory that it holds; a ticket
-//! that is gone is named, not waited for.
+//! *Guarantees.* Answers that wait to be fetched are bounded in number and time. Their bytes are bounded by the share
+//! of the memory that they hold. A ticket that is gone is named, not waited for.
 
 use bytes::Bytes;
 use decisiongraph_engine::Share;
@@ -10,13 +11,13 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
-/// Bytes of one chunk.
+/// Bytes per chunk.
 pub const CHUNK_BYTES: usize = 1024 * 1024;
 /// Largest answer, in bytes.
 pub const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Answers that wait to be fetched.
+/// Most answers that wait to be fetched.
 const TICKETS_MAX: usize = 64;
-/// An answer is dropped this long after its last fetch.
+/// Time after its last fetch at which an answer is dropped.
 const TICKET_LASTS: Duration = Duration::from_secs(30);
 
 const WHOLE: u8 = 0;
@@ -29,15 +30,15 @@ const FIRST_HEAD_BYTES: usize = 1 + UUID_BYTES + 8;
 /// One frame of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Parcel {
-    /// All of it.
+    /// The whole answer.
     Whole(Bytes),
     /// The beginning; the rest is fetched.
     First {
-        /// Names what is fetched.
+        /// Name of the answer, for fetches.
         ticket: Uuid,
         /// Bytes of the whole answer.
         bytes_total: u64,
-        /// Its first bytes.
+        /// First bytes of the answer.
         chunk: Bytes,
     },
     /// A later chunk.
@@ -47,7 +48,7 @@ pub enum Parcel {
 }
 
 impl Parcel {
-    /// As a frame.
+    /// Encodes the parcel as a frame.
     pub fn encode(&self) -> Vec<u8> {
         let (tag, body) = match self {
             Parcel::Whole(body) => (WHOLE, body),
@@ -68,7 +69,7 @@ impl Parcel {
         frame
     }
 
-    /// Out of a frame; none when it is none of these.
+    /// Decodes a frame; `None` when it is no parcel.
     pub fn decode(frame: Vec<u8>) -> Option<Parcel> {
         let frame = Bytes::from(frame);
         match *frame.first()? {
@@ -88,21 +89,21 @@ impl Parcel {
 /// Asks for the chunk that begins at `from`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fetch {
-    /// Of this answer.
+    /// Ticket of the answer.
     pub ticket: Uuid,
-    /// First byte.
+    /// First byte of the chunk.
     pub from: u64,
 }
 
 impl Fetch {
-    /// As a frame.
+    /// Encodes the fetch as a frame.
     pub fn encode(&self) -> Vec<u8> {
         let mut frame = self.ticket.as_bytes().to_vec();
         frame.extend_from_slice(&self.from.to_be_bytes());
         frame
     }
 
-    /// Out of a frame.
+    /// Decodes a frame.
     pub fn decode(frame: &[u8]) -> Option<Fetch> {
         let ticket = Uuid::from_slice(frame.get(..UUID_BYTES)?).ok()?;
         let from = u64::from_be_bytes(frame.get(UUID_BYTES..)?.try_into().ok()?);
@@ -121,7 +122,8 @@ struct Waiting {
 pub struct Tickets(Mutex<HashMap<Uuid, Waiting>>);
 
 impl Tickets {
-    /// The first frame of an answer that has more than one; keeps the rest, and its share as long. None when there is no room to keep it.
+    /// Returns the first frame of an answer that has more than one. Keeps the rest, and its share as long. `None` when
+    /// there is no room to keep it.
     pub fn send(&self, answer: Bytes, share: Share, now: Instant) -> Option<Parcel> {
         self.drop_old(now);
         let mut waiting = self.lock();
@@ -134,12 +136,12 @@ impl Tickets {
         Some(Parcel::First { ticket, bytes_total, chunk })
     }
 
-    /// Drops the answers that nobody came for.
+    /// Drops the answers that were not fetched in time.
     pub fn drop_old(&self, now: Instant) {
         self.lock().retain(|_, kept| now.duration_since(kept.used) < TICKET_LASTS);
     }
 
-    /// The next chunk. The last one takes the answer away.
+    /// Returns the next chunk. Fetching the last one removes the answer.
     pub fn fetch(&self, fetch: Fetch, now: Instant) -> Parcel {
         self.drop_old(now);
         let mut waiting = self.lock();

@@ -1,16 +1,18 @@
-//! What both sides say before the actor protocol begins: who they are, what they speak, and on TCP that both know the secret.
+//! The preamble: both sides exchange their versions before the actor protocol begins. On TCP they prove that they know
+//! the secret.
 //!
 //! ```text
-//! client                                   node
-//!   Hello   versions, nonce           ─▶
-//!                                     ◀─   Welcome  versions, nonce, cookie?   (socket: the cookie as it is, and the connection's number)
-//!   Proof   keyed(client, nonces)     ─▶                                       (TCP only)
-//!                                     ◀─   Granted  keyed(server, nonces), cookie under a mask, the connection's number
-//!                                     ◀─   Refused  category, message, next    (instead, at any point)
+//! client                              node
+//!   Hello  versions, nonce        ─▶
+//!                                 ◀─  Welcome  versions, nonce        (socket: plain cookie, connection number)
+//!   Proof  keyed(client, nonces)  ─▶                                  (TCP only)
+//!                                 ◀─  Granted  keyed(server, nonces), masked cookie, connection number  (TCP only)
+//!                                 ◀─  Refused  category, message, next  (instead, at any point)
 //! ```
 //!
-//! *Guarantees.* A refusal has a name: `version_mismatch` with both versions, `unauthorized`, `unavailable`. The client proves first, so
-//! nothing that is derived from the secret leaves a node for somebody who does not know it. Frames are at most [`FRAME_BYTES_MAX`].
+//! *Guarantees.* A refusal has a name: `version_mismatch` with both versions, `unauthorized`, `unavailable`. The client
+//! proves first. So nothing that is derived from the secret leaves a node for a client that does not know it. Frames
+//! are at most [`FRAME_BYTES_MAX`].
 //!
 //! *Never here:* deadlines and counts (the listener's and the client's), sockets.
 
@@ -25,7 +27,7 @@ use uuid::Uuid;
 
 /// Largest frame of the preamble, in bytes, with its head.
 pub const FRAME_BYTES_MAX: usize = 1024;
-/// Begins every frame.
+/// First bytes of every frame.
 const MAGIC: [u8; 4] = *b"DGRP";
 const HEAD_BYTES: usize = MAGIC.len() + 2;
 /// Longest message of a refusal, in bytes: it must fit a frame.
@@ -58,16 +60,16 @@ enum Word {
     Refused(AdminError),
 }
 
-/// How somebody who connects is let in.
+/// Condition by which a door admits a client.
 #[derive(Debug, Clone)]
 pub enum Door {
-    /// By the permissions of the socket's file.
+    /// Permissions of the socket's file.
     Socket,
-    /// By the secret.
+    /// Knowledge of the secret.
     Secret(Secret),
 }
 
-/// What the cookie of a process is: root of the actor protocol, so it never shows.
+/// The cookie of a process: the root secret of its actor protocol, so it is never shown.
 #[derive(Clone, Copy)]
 pub struct Cookie([u8; 32]);
 
@@ -78,17 +80,17 @@ impl std::fmt::Debug for Cookie {
 }
 
 impl Cookie {
-    /// A new one.
+    /// Draws a new cookie.
     pub fn random() -> Cookie {
         Cookie(random_256())
     }
 
-    /// As the actor protocol takes it.
+    /// Returns the text that the actor protocol takes.
     pub fn to_text(self) -> String {
         hex(self.0)
     }
 
-    /// Under (or out from under) the mask of these nonces.
+    /// Applies or removes the mask of these nonces.
     fn masked(self, secret: &Secret, nonces: &Nonces) -> Cookie {
         let mask = secret.proof(Role::Cookie, nonces);
         let mut bytes = self.0;
@@ -99,33 +101,33 @@ impl Cookie {
     }
 }
 
-/// The two things that a node opens a connection with: the cookie of its process, and the number of the connection.
-/// The number is drawn at random for this connection; an ask that names it comes over this connection.
+/// The two values with which a node opens a connection: its process's cookie, and the connection's number. The number
+/// is drawn at random for this connection; an ask that names it comes over this connection.
 #[derive(Debug, Clone, Copy)]
 pub struct Opening {
-    /// Of the process.
+    /// Cookie of the process.
     pub cookie: Cookie,
-    /// Of the connection.
+    /// Number of the connection.
     pub connection: Uuid,
 }
 
-/// The knowledge of a client that was let in.
+/// The knowledge of a client that was admitted.
 #[derive(Debug, Clone, Copy)]
 pub struct Introduced {
     /// The protocol that both sides speak.
     pub protocol: u32,
-    /// Of the node's process.
+    /// Cookie of the node's process.
     pub cookie: Cookie,
-    /// The number that the node knows this connection by; none of an older node.
+    /// Number by which the node knows this connection; `None` with an older node.
     pub connection: Option<Uuid>,
 }
 
-/// Why a preamble came to no good end.
+/// Cause of a failed preamble.
 #[derive(Debug)]
 pub enum Unmet {
     /// The connection ended in the middle of it, without a word.
     Lost(io::Error),
-    /// One of the two sides said no.
+    /// One of the two sides refused.
     Refused(AdminError),
 }
 
@@ -136,7 +138,7 @@ impl From<AdminError> for Unmet {
 }
 
 impl Unmet {
-    /// As an operator is told.
+    /// Words the error for the operator.
     pub fn told(self) -> AdminError {
         match self {
             Unmet::Refused(error) => error,
@@ -148,8 +150,8 @@ impl Unmet {
     }
 }
 
-/// The node's side. `admit` is asked last, when the other side has proven itself; what it gives is given back. Whatever is refused
-/// is told to the other side first.
+/// Runs the node's side. `admit` is called last, when the other side has proven itself; its result is returned. Every
+/// refusal is sent to the other side first.
 pub async fn receive<S, T>(
     stream: &mut S,
     door: &Door,
@@ -210,7 +212,7 @@ where
     Ok(admitted)
 }
 
-/// The client's side.
+/// Runs the client's side.
 pub async fn introduce<S>(stream: &mut S, door: &Door, ours: &Versions) -> Result<Introduced, Unmet>
 where
     S: AsyncRead + AsyncWrite + Unpin,

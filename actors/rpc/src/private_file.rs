@@ -1,6 +1,7 @@
-//! A file that only its owner may read: a secret, a private key.
+//! Private files: a secret, a private key.
 //!
-//! *Guarantees.* One that others may read or write is refused. What it holds never reaches an error.
+//! *Guarantees.* A file that others may read or write, or that its group may write, is refused. Its content never
+//! reaches an error.
 
 use decisiongraph_projections::Category;
 use decisiongraph_protocol::AdminError;
@@ -9,10 +10,11 @@ use std::fs::Metadata;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-/// Others may not read the file, and only its owner may write it.
+/// Permission bits that refuse a file: others have no access to it, and only its owner may write it.
 const FORBIDDEN_MODE: u32 = 0o027;
 
-/// The text of this file; `what` names it in errors. `invalid_argument` when it cannot be read, is too long, or is not private.
+/// Reads the text of this file; `what` names it in errors. `invalid_argument` when it cannot be read, is too long, or
+/// is not private.
 pub fn read(path: &Path, what: &str, bytes_max: u64) -> Result<String, AdminError> {
     let refuse = |message: String, next: &str| AdminError::new(Category::InvalidArgument, message).next(next);
     let check = format!("check the path of the {what} file and its permissions");
@@ -26,7 +28,8 @@ pub fn read(path: &Path, what: &str, bytes_max: u64) -> Result<String, AdminErro
     std::fs::read_to_string(path).map_err(unreadable)
 }
 
-/// `invalid_argument` when the mode has any of the `forbidden` bits: others may do `what` with it. `mode` takes them away.
+/// Returns `invalid_argument` when the mode has any of the `forbidden` bits: others may do `what` with the file. `mode`
+/// removes these bits.
 pub fn forbid(forbidden: u32, path: &Path, facts: &Metadata, what: &str, mode: &str) -> Result<(), AdminError> {
     if facts.permissions().mode() & forbidden == 0 {
         return Ok(());

@@ -1,14 +1,14 @@
-//! How many refused connections the log names: the first few of a period one by one, the rest as a number.
+//! Limits the refused connections that the log names. The first few per period appear one by one, the rest as a number.
 //!
-//! *Guarantees.* A flood of strangers writes at most [`TOLD_MAX`] lines in [`PERIOD`]; none of them is forgotten, the next line says how
-//! many were left out.
+//! *Guarantees.* A flood of strangers writes at most [`TOLD_MAX`] lines per [`PERIOD`]. None of them is forgotten: the
+//! next line says how many were left out.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// Lines a period.
+/// Lines per period.
 pub const TOLD_MAX: u32 = 10;
-/// The period.
+/// Length of the period.
 pub const PERIOD: Duration = Duration::from_secs(10);
 
 /// The refusals at one door.
@@ -23,7 +23,7 @@ struct Count {
 }
 
 impl Refusals {
-    /// One more. Some when it is to be told: then how many were left out since the last that was.
+    /// Counts one more refusal. `Some` when it is to be logged: the number left out since the last logged one.
     pub fn note(&self, now: Instant) -> Option<u64> {
         let mut count = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if count.since.is_none_or(|since| now.saturating_duration_since(since) >= PERIOD) {

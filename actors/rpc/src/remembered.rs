@@ -1,9 +1,9 @@
-//! What was asked to change something, by its id: the same one asked again waits for the first, or gets its answer; it is never
+//! Requests that change something, by their id. A repeated request waits for the first, or gets its answer; it is never
 //! carried out twice.
 //!
-//! *Guarantees.* Bounded in number, bytes and age; what still runs is never forgotten. An outcome that may be different next time (the
-//! database was away) is not kept: asking again tries again. What is forgotten is still safe to ask again, because events have their
-//! idempotency key and jobs their run id in the database.
+//! *Guarantees.* Bounded in number, bytes and age; a running request is never forgotten. An outcome that may be
+//! different next time (the database was away) is not kept: asking again tries again. A forgotten request is still safe
+//! to repeat: events have their idempotency key and jobs their run id in the database.
 
 use bytes::Bytes;
 use decisiongraph_projections::Category;
@@ -16,24 +16,24 @@ use uuid::Uuid;
 
 /// Most requests that are remembered.
 pub const REMEMBERED_MAX: usize = 1_024;
-/// Bytes of all remembered answers.
+/// Most bytes of all remembered answers.
 pub const REMEMBERED_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// How long an answer is remembered.
+/// Time for which an answer is remembered.
 pub const REMEMBERED_FOR: Duration = Duration::from_secs(600);
 
 /// An answer, as bytes, when there is one.
 pub type Outcome = watch::Receiver<Option<Bytes>>;
 
-/// What to do with a request.
+/// Action for a request.
 pub enum Entry {
     /// Carry it out, and send the answer.
     First(watch::Sender<Option<Bytes>>),
-    /// Somebody does, or did: wait here.
+    /// Another task carries it out, or did: wait here.
     Again(Outcome),
 }
 
 struct Kept {
-    /// Of the request: an id stands for one request only.
+    /// Fingerprint of the request: an id stands for one request only.
     fingerprint: blake3::Hash,
     outcome: Outcome,
     since: Instant,
@@ -43,18 +43,18 @@ impl Kept {
     fn bytes(&self) -> usize {
         self.outcome.borrow().as_ref().map_or(0, Bytes::len)
     }
-    /// Nobody works on it any more.
+    /// True when no task processes the request any more.
     fn ended(&self) -> bool {
         self.outcome.borrow().is_some() || self.outcome.has_changed().is_err()
     }
 }
 
-/// The table.
+/// The table of remembered requests.
 #[derive(Default)]
 pub struct Remembered(Mutex<HashMap<Uuid, Kept>>);
 
 impl Remembered {
-    /// What to do with this request. `idempotency_conflict` when its id stands for another one.
+    /// Decides what to do with this request. `idempotency_conflict` when its id stands for another one.
     pub fn enter(&self, id: Uuid, fingerprint: blake3::Hash, now: Instant) -> Result<Entry, AdminError> {
         let mut table = self.lock();
         if let Some(kept) = table.get(&id)
@@ -82,7 +82,7 @@ impl Remembered {
     }
 }
 
-/// Its worker died without an answer.
+/// True when the request's worker died without an answer.
 fn lost(kept: &Kept) -> bool {
     kept.outcome.borrow().is_none() && kept.outcome.has_changed().is_err()
 }
@@ -106,7 +106,7 @@ fn shrink(table: &mut HashMap<Uuid, Kept>, now: Instant) {
     }
 }
 
-/// Whether this outcome would be the same next time.
+/// True when this outcome would be the same next time.
 pub fn is_final(error: &AdminError) -> bool {
     !matches!(
         error.category,

@@ -1,7 +1,8 @@
-//! The secret that a node and its operators share, and what is proven with it.
+//! The secret that a node and its operators share, and the proofs made with it.
 //!
-//! *Guarantees.* It never appears in `Debug`, in an error or on the wire: only keyed hashes of fresh nonces do. A program that listens
-//! in a node's place gets such a hash, and can try secrets on it at leisure: so a secret that is short or plainly not random is refused.
+//! *Guarantees.* It never appears in `Debug`, in an error or on the wire: only keyed hashes of fresh nonces do. A
+//! program that listens in a node's place gets such a hash, and can try secrets on it at leisure. So a secret that is
+//! short or plainly not random is refused.
 
 use super::private_file;
 use decisiongraph_projections::Category;
@@ -16,9 +17,9 @@ pub const SECRET_BYTES_MIN: usize = 32;
 const SECRET_DISTINCT_MIN: usize = 8;
 /// Longest secret file, in bytes.
 const SECRET_BYTES_MAX: u64 = 4096;
-/// Names the file that holds the secret.
+/// Environment variable that names the file with the secret.
 pub const SECRET_FILE_VARIABLE: &str = "DECISIONGRAPH_SECRET_FILE";
-/// Holds the secret itself.
+/// Environment variable that holds the secret itself.
 pub const SECRET_VARIABLE: &str = "DECISIONGRAPH_SECRET";
 /// Separates the key from every other use of the same secret.
 const KEY_CONTEXT: &str = "decisiongraph 2026 admin preamble";
@@ -34,7 +35,7 @@ impl fmt::Debug for Secret {
 }
 
 impl Secret {
-    /// The secret in this text, without the white space around it. `invalid_argument` when it is plainly weak.
+    /// Makes a secret from this text, without the white space around it. `invalid_argument` when it is plainly weak.
     pub fn new(text: &str) -> Result<Secret, AdminError> {
         let text = text.trim().as_bytes();
         if let Some(weakness) = weakness(text) {
@@ -44,13 +45,14 @@ impl Secret {
         Ok(Secret(blake3::derive_key(KEY_CONTEXT, text)))
     }
 
-    /// The secret in this file, which others must not be able to read.
+    /// Reads the secret in this file, which others must not be able to read.
     pub fn from_file(path: &Path) -> Result<Secret, AdminError> {
         let text = private_file::read(path, "secret", SECRET_BYTES_MAX)?;
         Secret::new(&text)
     }
 
-    /// `file`, else `DECISIONGRAPH_SECRET_FILE`, else `DECISIONGRAPH_SECRET`; none when none of them is given.
+    /// Reads the secret from `file`, else `DECISIONGRAPH_SECRET_FILE`, else `DECISIONGRAPH_SECRET`; `None` when none of
+    /// them is given.
     pub fn resolve(file: Option<&Path>) -> Result<Option<Secret>, AdminError> {
         let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         if let Some(file) = file {
@@ -65,8 +67,8 @@ impl Secret {
         }
     }
 
-    /// What only a holder of the secret can say about these two nonces in this role. Compare it as [`blake3::Hash`], whose
-    /// equality takes the same time whatever differs.
+    /// Computes the proof that only a holder of the secret can make of these two nonces in this role. Compare it as
+    /// [`blake3::Hash`], whose equality takes the same time whatever differs.
     pub fn proof(&self, role: Role, ours: &Nonces) -> blake3::Hash {
         let mut hasher = blake3::Hasher::new_keyed(&self.0);
         hasher.update(role.label()).update(&ours.client).update(&ours.server).update(&ours.protocol.to_be_bytes());
@@ -74,7 +76,7 @@ impl Secret {
     }
 }
 
-/// Why this text cannot be hard to guess; none when it may be.
+/// Tells why this text cannot be hard to guess; `None` when it may be.
 fn weakness(text: &[u8]) -> Option<String> {
     let mut distinct = text.to_vec();
     distinct.sort_unstable();
@@ -90,19 +92,19 @@ fn weakness(text: &[u8]) -> Option<String> {
     }
 }
 
-/// Who says it: a proof of one side is worthless to the other.
+/// Role of a proof's maker: a proof of one side is worthless to the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// Who connects.
+    /// The side that connects.
     Client,
-    /// Who listens.
+    /// The side that listens.
     Server,
     /// Not a proof but a mask: covers the cookie on its way.
     Cookie,
 }
 
 impl Role {
-    /// All of one length.
+    /// Returns the label of the role. All labels have the same length.
     fn label(self) -> &'static [u8; 6] {
         match self {
             Role::Client => b"client",
@@ -112,18 +114,18 @@ impl Role {
     }
 }
 
-/// What makes one preamble unlike every other.
+/// Values that make one preamble unlike every other.
 #[derive(Debug, Clone, Copy)]
 pub struct Nonces {
-    /// Drawn by the client.
+    /// Nonce drawn by the client.
     pub client: [u8; 32],
-    /// Drawn by the server.
+    /// Nonce drawn by the server.
     pub server: [u8; 32],
-    /// What they speak.
+    /// Protocol that both sides speak.
     pub protocol: u32,
 }
 
-/// 256 bits that nobody can guess: of three random UUIDs, 122 bits each.
+/// Draws 256 unguessable bits from three random UUIDs, 122 bits each.
 pub fn random_256() -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
     for _ in 0..3 {

@@ -1,7 +1,7 @@
 //! The serving side as one actor: listeners, sessions and admin actor live and die together.
 //!
-//! *Guarantees.* The listeners are bound before it starts and belong to whoever bound them, so a restart of this actor refuses nobody.
-//! The cookie is new with every start and never leaves the process but through the preamble.
+//! *Guarantees.* The listeners are bound before it starts and belong to the code that bound them. So a restart of this
+//! actor refuses no client. The cookie is new with every start and leaves the process only through the preamble.
 
 use super::actor::AdminActor;
 use super::answers::Answers;
@@ -18,25 +18,25 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// It is told nothing.
+/// Message type of the actor, which receives none.
 #[derive(RactorMessage)]
 pub enum AdminServerMessage {}
 
-/// Serves admin requests; stops when anything of it fails, so that its supervisor starts it anew.
+/// Serves admin requests. Stops when any part of it fails, so that its supervisor starts it anew.
 pub struct AdminServer;
 
-/// What it serves.
+/// Arguments of the actor.
 #[derive(Clone)]
 pub struct AdminServerArguments {
-    /// Where.
+    /// Doors of the node.
     pub listeners: Arc<Listeners>,
-    /// Who answers.
+    /// Answers to the requests.
     pub answers: Arc<dyn Answers>,
-    /// What is spoken.
+    /// Versions that the node speaks.
     pub versions: Versions,
-    /// Who is told of refused connections.
+    /// Telemetry that records refused connections.
     pub telemetry: Telemetry,
-    /// The memory that requests and answers are counted in.
+    /// Memory budget in which requests and answers are counted.
     pub budget: Budget,
 }
 

@@ -1,8 +1,8 @@
 //! The sessions of the actor protocol in this process, over connections that are handed over. Nothing here listens.
 //!
-//! *Guarantees.* It binds no port: `ractor_cluster`'s own node server always does, so this actor stands in its place and speaks to the
-//! library's sessions as it would. A session gets its connection past the preamble, and learns of no other session. A frame that is
-//! longer than the bound of its side ends the connection before its payload is read.
+//! *Guarantees.* It binds no port. `ractor_cluster`'s own node server always does. So this actor replaces it and speaks
+//! to the library's sessions as it would. A session gets its connection past the preamble, and learns of no other
+//! session. A frame that is longer than the bound of its side ends the connection before its payload is read.
 //!
 //! *Never here:* the way to a connection (the listener's and the client's), the meaning of a message.
 
@@ -15,13 +15,14 @@ use std::collections::HashMap;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-/// Bytes of a frame besides what an ask or answer has in it: names, ids, and the control messages of the actor protocol.
+/// Bytes of a frame besides its ask or answer: names, ids, and the control messages of the actor protocol.
 const FRAME_HEAD_BYTES_MAX: usize = 64 * 1024;
-/// Largest ask, in bytes: a chunk of [`decisiongraph_protocol::lines::CHUNK_BYTES_MAX`] and one more line, each byte escaped.
+/// Largest ask, in bytes: a chunk of [`decisiongraph_protocol::lines::CHUNK_BYTES_MAX`] and one more line, each byte
+/// escaped.
 pub const ASK_BYTES_MAX: usize = 32 * 1024 * 1024;
-/// Largest frame that a node takes in, in bytes.
+/// Largest frame that a node accepts, in bytes.
 pub const NODE_FRAME_BYTES_MAX: usize = ASK_BYTES_MAX + FRAME_HEAD_BYTES_MAX;
-/// Largest frame that a client takes in, in bytes: answers come in chunks.
+/// Largest frame that a client accepts, in bytes: answers come in chunks.
 pub const CLIENT_FRAME_BYTES_MAX: usize = CHUNK_BYTES + FRAME_HEAD_BYTES_MAX;
 /// Version of the library's protocol.
 const LIBRARY_PROTOCOL: u32 = 1;
@@ -29,7 +30,7 @@ const LIBRARY_PROTOCOL: u32 = 1;
 /// The state of a connection.
 #[derive(Clone)]
 pub enum Link {
-    /// Both sides say who they are.
+    /// Both sides introduce themselves.
     Opening,
     /// This session carries messages.
     Open(ActorCell),
@@ -37,10 +38,10 @@ pub enum Link {
     Closed,
 }
 
-/// The actor. Its name is its own: two with one name would shut each other out.
+/// The actor of the sessions. Its name is unique: two with the same name would shut each other out.
 pub struct Sessions {
     cookie: Cookie,
-    /// `kind@host`.
+    /// Name in the form `kind@host`.
     name: String,
     host: String,
     frame_bytes_max: usize,
@@ -48,7 +49,8 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// Sessions of this kind of process. `told` follows the last session: of use to a client, which has one.
+    /// Creates the sessions of this kind of process. `told` follows the last session: useful to a client, which has
+    /// only one.
     pub fn new(kind: &str, cookie: Cookie, frame_bytes_max: usize, told: watch::Sender<Link>) -> Sessions {
         let host = Uuid::new_v4().to_string();
         Sessions { cookie, name: format!("{kind}@{host}"), host, frame_bytes_max, told }
@@ -77,14 +79,14 @@ impl Sessions {
     }
 }
 
-/// An empty value of the type that this function takes: the library does not give that type a name.
+/// Makes an empty value of the type that this function takes. The library does not give that type a name.
 fn blank_for<N: Default, S>(_: &impl Fn(N) -> S) -> N {
     N::default()
 }
 
 impl Actor for Sessions {
     type Msg = NodeServerMessage;
-    /// Sessions drawn.
+    /// Number of sessions drawn.
     type State = u64;
     type Arguments = ();
 
@@ -112,7 +114,7 @@ impl Actor for Sessions {
                     self.told.send_replace(Link::Open(session));
                 }
             }
-            // Every connection stands by itself: none takes another's place.
+            // Connections are independent: none takes another's place.
             NodeServerMessage::CheckSession { reply, .. } => {
                 let _ = reply.send(SessionCheckReply::NoOtherConnection);
             }
@@ -176,7 +178,7 @@ mod tests {
             }),
         };
         let bytes = ask.encode().expect("writes").len();
-        // One byte less in the second line, and a third would have come along.
+        // With one byte less in the second line, a third line would have been included.
         assert!(bytes + 2 * EVENT_BYTES_MAX <= ASK_BYTES_MAX, "{bytes}");
     }
 }

@@ -1,8 +1,9 @@
 //! The Unix socket of a data directory.
 //!
-//! *Guarantees.* One node a data directory: it holds the lock file as long as it lives, and the kernel frees the lock when it dies, so
-//! what a dead node left is recognised without asking it. The socket is never reachable for others, not even while it is made: it
-//! is bound in a directory of mode 0700, gets mode 0600, and is then moved to its place.
+//! *Guarantees.* One node per data directory. It holds the lock file as long as it lives, and the kernel frees the lock
+//! when it dies. So the remains of a dead node are recognised without asking it. The socket is never reachable for
+//! others, not even while it is made. It is bound in a directory of mode 0700, gets mode 0600, and is then moved to its
+//! place.
 
 use crate::data_dir::{self, LOCK_NAME, NEST_NAME};
 use decisiongraph_projections::Category;
@@ -22,10 +23,10 @@ const SOCKET_PATH_BYTES_MAX: usize = 107;
 /// The socket, and the right to have it.
 #[derive(Debug)]
 pub struct OwnSocket {
-    /// Where connections come in.
+    /// Listener that accepts connections.
     pub listener: UnixListener,
     path: PathBuf,
-    /// Held until the process ends.
+    /// Lock that is held until the process ends.
     _lock: File,
 }
 
@@ -39,7 +40,7 @@ impl OwnSocket {
         data_dir::own(directory)?;
         let lock = lock(directory)?;
         let path = directory.join(SOCKET_NAME);
-        // The name while it is made is as long as its last one.
+        // The name during the making is as long as the final one.
         let nest = directory.join(NEST_NAME);
         let made = nest.join("s");
         let longest = path.as_os_str().len().max(made.as_os_str().len());
@@ -74,12 +75,12 @@ impl OwnSocket {
         Ok(OwnSocket { listener, path, _lock: lock })
     }
 
-    /// Takes the socket away: nobody finds it any more. The directory stays this node's until the process ends.
+    /// Removes the socket: no client finds it any more. The directory stays this node's until the process ends.
     pub fn close(&self) {
         let _ = fs::remove_file(&self.path);
     }
 
-    /// Where it is.
+    /// Returns the path of the socket.
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -1,4 +1,4 @@
-//! A connection that is past the preamble, as the actor protocol takes it.
+//! A connection that is past the preamble, in the form that the actor protocol takes.
 
 use ractor_cluster::{BoxRead, BoxWrite, ClusterBidiStream};
 use socket2::{SockRef, TcpKeepalive};
@@ -9,17 +9,17 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 
-/// Of silence, before the other side's machine is probed.
+/// Silence before the other side's machine is probed.
 const PROBE_AFTER: Duration = Duration::from_secs(15);
-/// Between two probes.
+/// Pause between two probes.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
 /// Probes without an answer that end the connection.
 const PROBES_MAX: u32 = 3;
-/// What was sent must be acknowledged by then.
+/// Time within which sent data must be acknowledged.
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(30);
 
-/// Has the kernel notice a machine that is gone, so that its connection does not stay; and small frames leave at once. A system that
-/// cannot is no fault: heartbeats notice it, too.
+/// Has the kernel notice a machine that is gone, so that its connection does not stay. Also lets small frames leave at
+/// once. A system without this is no fault: heartbeats notice such a machine, too.
 pub fn keep_alive(stream: &TcpStream) {
     let socket = SockRef::from(stream);
     let probes = TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY).with_retries(PROBES_MAX);
@@ -28,7 +28,7 @@ pub fn keep_alive(stream: &TcpStream) {
     let _ = socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX));
 }
 
-/// A connection, and something that is given back when it ends.
+/// A connection, and a value that is given back when it ends.
 pub struct Carried {
     reader: BoxRead,
     writer: BoxWrite,
@@ -36,7 +36,7 @@ pub struct Carried {
 }
 
 impl Carried {
-    /// These two halves; `held` is dropped with the reading one.
+    /// Joins these two halves; `held` is dropped with the reading half.
     pub fn new<H: Send + Unpin + 'static>(reader: BoxRead, writer: BoxWrite, label: String, held: H) -> Carried {
         Carried { reader: Box::new(Held { reader, _held: held }), writer, label }
     }

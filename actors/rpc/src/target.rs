@@ -1,6 +1,6 @@
-//! Where a node is: `unix:PATH` or `HOST:PORT`.
+//! Addresses of a node: `unix:PATH` or `HOST:PORT`.
 //!
-//! *Guarantees.* TCP without TLS is for this machine only, on both sides: what follows the preamble is not encrypted.
+//! *Guarantees.* TCP without TLS is for this machine only, on both sides: data after the preamble is not encrypted.
 
 use super::secret::Secret;
 use super::tls::Tls;
@@ -24,14 +24,14 @@ pub enum NodeAddress {
     Tcp(String),
 }
 
-/// A node, and what lets us in.
+/// A node, and the credentials for its door.
 #[derive(Debug, Clone)]
 pub enum Target {
-    /// By the permissions of its socket.
+    /// A socket, opened by its permissions.
     Unix(PathBuf),
-    /// By its secret.
+    /// An address of this machine, opened by the node's secret.
     Tcp(SocketAddr, Secret),
-    /// On any machine (`HOST:PORT`): by a certificate, and the secret.
+    /// An address on any machine (`HOST:PORT`), opened by a certificate and the secret.
     Tls(String, Secret, Arc<Tls>),
 }
 
@@ -73,7 +73,7 @@ impl fmt::Display for Target {
     }
 }
 
-/// The address on this machine that the text names. `invalid_argument` for one of another machine.
+/// Resolves the text to an address on this machine. `invalid_argument` for an address of another machine.
 pub async fn loopback(text: &str) -> Result<SocketAddr, AdminError> {
     let found = tokio::net::lookup_host(text).await.map_err(|error| {
         AdminError::new(Category::InvalidArgument, format!("cannot resolve `{text}`: {error}"))

@@ -1,8 +1,9 @@
-//! Mutual TLS between machines: who connects and who listens each show a certificate of the cluster's own authority.
+//! Mutual TLS between machines: client and node each show a certificate of the cluster's own authority.
 //!
-//! *Guarantees.* TLS 1.3 only, one crypto provider, no session is resumed: each connection is verified anew. Who connects checks the other
-//! side's certificate against the authority and against one name that every node's certificate carries, so addresses may change.
-//! Files that change on disk are read again before the next handshake; while they are faulty, the last good ones stay in use.
+//! *Guarantees.* TLS 1.3 only, one crypto provider, no session is resumed: each connection is verified anew. The client
+//! checks the other side's certificate against the authority and one name. Every node's certificate carries that name,
+//! so addresses may change. Files that change on disk are read again before the next handshake. While they are faulty,
+//! the last good ones stay in use.
 //!
 //! *Never here:* deadlines and counts (the listener's and the client's), the secret, which is proven inside.
 
@@ -28,21 +29,22 @@ use x509_cert::der::Decode as _;
 pub const CLUSTER_NAME: &str = "decisiongraph";
 /// Largest certificate or key file, in bytes.
 const PEM_BYTES_MAX: u64 = 256 * 1024;
-/// How long a refused side may still talk, so that it hears why: what it sent unread would reset the connection.
+/// Time for which a refused side may still send, so that it receives the reason. Its unread data would reset the
+/// connection.
 const FAREWELL: Duration = Duration::from_millis(250);
 /// Most bytes that are read meanwhile.
 const FAREWELL_BYTES_MAX: u64 = 64 * 1024;
 
-/// Where certificates and key are, and the name of the other side.
+/// Paths of certificates and key, and the name of the other side.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {
     /// Certificates of the authority, PEM.
     pub ca: PathBuf,
-    /// This side's certificate and those between it and the authority, PEM.
+    /// This side's certificate and the intermediate certificates below the authority, PEM.
     pub cert: PathBuf,
-    /// Its private key, PEM, which others may not read.
+    /// This side's private key, PEM, which others may not read.
     pub key: PathBuf,
-    /// What a node's certificate must be for.
+    /// Name that a node's certificate must carry.
     pub name: String,
 }
 
@@ -53,7 +55,7 @@ pub struct Tls {
     loaded: Mutex<Loaded>,
 }
 
-/// When the three files were last changed, and how long they are.
+/// Times of the last change of the three files, and their lengths.
 type Stamp = [Option<(SystemTime, u64)>; 3];
 
 struct Loaded {
@@ -68,7 +70,7 @@ impl fmt::Debug for Tls {
     }
 }
 
-/// Whether a certificate can be for this name.
+/// True when a certificate can be for this name.
 pub fn is_name(text: &str) -> bool {
     ServerName::try_from(text).is_ok()
 }
@@ -87,13 +89,13 @@ impl Tls {
         Ok(Arc::new(Tls { files, name, loaded }))
     }
 
-    /// The node's side of the handshake. The error says why in a few words.
+    /// Runs the node's side of the handshake. The error gives the reason in a few words.
     pub async fn accept(&self, stream: TcpStream) -> io::Result<tokio_rustls::server::TlsStream<TcpStream>> {
         let acceptor = TlsAcceptor::from(self.current().0);
         match acceptor.accept(stream).into_fallible().await {
             Ok(stream) => Ok(stream),
             Err((error, mut stream)) => {
-                // The alert is on its way; what the other side sent meanwhile is read, so that it arrives.
+                // The alert was sent. What the other side sent meanwhile is read, so that the alert arrives.
                 let _ = stream.shutdown().await;
                 let mut rest = stream.take(FAREWELL_BYTES_MAX);
                 let _ = tokio::time::timeout(FAREWELL, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
@@ -102,12 +104,12 @@ impl Tls {
         }
     }
 
-    /// The client's side.
+    /// Runs the client's side.
     pub async fn connect(&self, stream: TcpStream) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
         TlsConnector::from(self.current().1).connect(self.name.clone(), stream).await
     }
 
-    /// What is in force now.
+    /// Returns the configurations in force now.
     fn current(&self) -> (Arc<ServerConfig>, Arc<ClientConfig>) {
         let mut loaded = self.loaded.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let stamp = self.files.stamp();
@@ -124,8 +126,8 @@ impl Tls {
     }
 }
 
-/// The subject of the other side's certificate, which the handshake has verified: `CN=node-1`. A certificate without one is named by its
-/// serial number.
+/// Returns the subject of the other side's certificate, which the handshake has verified: `CN=node-1`. A certificate
+/// without one is named by its serial number.
 pub fn subject(stream: &tokio_rustls::server::TlsStream<TcpStream>) -> String {
     let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     let parsed = certificate.and_then(|der| x509_cert::Certificate::from_der(der).ok());
@@ -145,7 +147,7 @@ impl TlsFiles {
     }
 
     fn read(&self) -> Result<Loaded, AdminError> {
-        // Taken first: a change while the files are read is seen at the next look.
+        // Taken first: a change while the files are read is seen at the next check.
         let stamp = self.stamp();
         let mut roots = RootCertStore::empty();
         for certificate in certificates(&self.ca)? {
@@ -200,7 +202,8 @@ fn unusable(path: &Path, error: &dyn fmt::Display) -> AdminError {
         .next("docs/operations/CLUSTER.md says how certificates and keys are made")
 }
 
-/// Why a TLS connection failed, when TLS is why: the other side is not who it should be, or does not take us for who we should be.
+/// Returns the TLS fault of a failed connection, if TLS is the cause. Either the other side is not the expected one, or
+/// it does not accept this side.
 pub fn fault(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref()?.downcast_ref::<rustls::Error>()
 }

@@ -1,11 +1,12 @@
-//! Connections that have not shown yet what they are worth: at most so many, and the newest is always let in.
+//! Connections that have not proven themselves yet: bounded in number, and the newest is always admitted.
 //!
-//! *Guarantees.* In a full room the greediest address (most seats) loses its oldest seat. So a client that comes to the point within
-//! milliseconds is not kept out by idle ones, and not by a flood from elsewhere. What a crowd costs is bounded: one task and one
-//! descriptor per seat, and [`LEAVING_MAX`] more. Accepting goes on whatever the connections do; between two newcomers in a full room
-//! the others get their turn. A lack of descriptors costs no CPU and two log lines.
+//! *Guarantees.* In a full room the greediest address (most seats) loses its oldest seat. So neither idle connections
+//! nor a flood from elsewhere keep out a client that proves itself within milliseconds. The cost of a crowd is bounded:
+//! one task and one descriptor per seat, and [`LEAVING_MAX`] more. Accepting goes on whatever the connections do;
+//! between two newcomers in a full room the others get their turn. A lack of descriptors costs no CPU and two log
+//! lines.
 //!
-//! *Never here:* deadlines of a connection; what is said over it.
+//! *Never here:* deadlines of a connection; the messages sent over it.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
@@ -19,10 +20,10 @@ use tokio::sync::{Semaphore, oneshot};
 pub const LEAVING_MAX: usize = 16;
 /// Pause after the system refused a connection (no file descriptors).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// A lack of descriptors is over when connections were accepted for so long.
+/// Time for which connections must be accepted before a lack of descriptors is over.
 const CALM: Duration = Duration::from_secs(10);
 
-/// The room.
+/// The waiting room.
 #[derive(Clone)]
 pub struct WaitingRoom {
     seats_max: usize,
@@ -32,7 +33,7 @@ pub struct WaitingRoom {
 #[derive(Default)]
 struct Seats {
     drawn: u64,
-    /// By age, oldest first: number, where from, and how to ask it to leave.
+    /// Taken seats by age, oldest first: number, address, and the sender that asks the connection to leave.
     taken: VecDeque<(u64, Option<IpAddr>, oneshot::Sender<()>)>,
 }
 
@@ -44,12 +45,12 @@ pub struct Seat {
 }
 
 impl WaitingRoom {
-    /// A room for so many.
+    /// Creates a room with this many seats.
     pub fn new(seats_max: usize) -> WaitingRoom {
         WaitingRoom { seats_max, seats: Arc::default() }
     }
 
-    /// Lets connections in, each as a task of its own with its seat. Never ends by itself. `listener` names it in the log.
+    /// Admits connections, each as a task of its own with its seat. Never returns. `listener` names it in the log.
     pub async fn open<C, F, T>(
         &self,
         listener: &str,
@@ -92,7 +93,8 @@ impl WaitingRoom {
         }
     }
 
-    /// Comes in; `from` an address, or from this machine. True when somebody had to leave for it.
+    /// Takes a seat; `from` is an address, or `None` for this machine. True when another connection had to leave for
+    /// it.
     fn enter(&self, from: Option<IpAddr>) -> (Seat, bool) {
         let mut seats = self.lock();
         let crowded = seats.taken.len() >= self.seats_max;
@@ -111,26 +113,26 @@ impl WaitingRoom {
     }
 }
 
-/// A fault that comes again and again, and the two moments at which it is told: when it begins and when it is over.
+/// A fault that recurs. It is logged at two moments: when it begins and when it is over.
 #[derive(Default)]
 struct Shortage {
     last: Option<Instant>,
 }
 
 impl Shortage {
-    /// It failed; true when that is news.
+    /// Notes a failure; true when it is the first.
     fn begins(&mut self, now: Instant) -> bool {
         self.last.replace(now).is_none()
     }
 
-    /// It worked; true when it failed before, and not for a while.
+    /// Notes a success; true when it failed before, and not for a while.
     fn is_over(&mut self, now: Instant) -> bool {
         self.last.take_if(|last| now.saturating_duration_since(*last) >= CALM).is_some()
     }
 }
 
 impl Seats {
-    /// The place of the oldest seat of the address that has most.
+    /// Finds the place of the oldest seat of the address that has most.
     fn crowding(&self) -> Option<usize> {
         let mut counts: HashMap<Option<IpAddr>, usize> = HashMap::new();
         for (_, from, _) in &self.taken {
@@ -142,7 +144,7 @@ impl Seats {
 }
 
 impl Seat {
-    /// Ends when the seat has to be given to a newcomer.
+    /// Resolves when the seat has to be given to a newcomer.
     pub async fn asked_to_leave(&mut self) {
         if (&mut self.asked).await.is_err() {
             std::future::pending::<()>().await;

@@ -1,10 +1,10 @@
-//! The memory that answering a request takes, as far as its size is known before: what a node lets in by its budget.
+//! Memory for answering a request, as far as its size is known before. A node's budget admits the request by it.
 
 use decisiongraph_engine::READ_COST;
 use decisiongraph_engine::queries::READ_BYTES_MAX;
 use decisiongraph_protocol::AdminRequest;
 
-/// Bytes of memory until the request is answered; 0 when they are few, or counted with the request itself.
+/// Returns the bytes of memory until the request is answered. 0 when they are few, or counted with the request itself.
 pub fn weight(request: &AdminRequest) -> usize {
     match request {
         AdminRequest::Trace(_)

@@ -1,7 +1,7 @@
-//! What travels between a program and a node: one [`Ask`], one [`Answer`], as JSON, with the versions of both sides.
+//! Messages between a program and a node: one [`Ask`], one [`Answer`], as JSON, with the versions of both sides.
 //!
-//! *Guarantees.* Whatever cannot be read is answered by name, with the versions of both sides, and never by silence. A field that is
-//! added later is optional; a request that one side does not know is `version_mismatch`.
+//! *Guarantees.* An unreadable message is answered by name, with the versions of both sides, and never by silence. A
+//! field that is added later is optional; a request that one side does not know is `version_mismatch`.
 
 use decisiongraph_projections::Category;
 use decisiongraph_protocol::{AdminError, AdminReply, AdminRequest};
@@ -10,50 +10,51 @@ use serde_json::value::RawValue;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// What this program speaks.
+/// Protocol that this program speaks.
 pub const PROTOCOL_VERSION: u32 = 3;
-/// The oldest that it still understands.
+/// Oldest protocol that this program still understands.
 pub const PROTOCOL_OLDEST: u32 = PROTOCOL_VERSION - 1;
-/// This program's version.
+/// Version of this program.
 pub const PROGRAM_VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Longest version of a program, in bytes.
 const PROGRAM_BYTES_MAX: usize = 64;
 /// Longest deadline of an ask.
 pub const DEADLINE_MAX: Duration = Duration::from_secs(3_600);
 
-/// What one side speaks.
+/// Versions of one side.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Versions {
-    /// The newest protocol that it speaks.
+    /// Newest protocol that the side speaks.
     pub protocol: u32,
-    /// The oldest that it understands.
+    /// Oldest protocol that the side understands.
     pub oldest: u32,
-    /// Its program's version, for people.
+    /// Version of the side's program, for operators.
     pub program: String,
 }
 
 impl Versions {
-    /// This program's.
+    /// Returns this program's versions.
     pub fn ours() -> Versions {
         Versions { protocol: PROTOCOL_VERSION, oldest: PROTOCOL_OLDEST, program: PROGRAM_VERSION.to_owned() }
     }
 
-    /// As a program would whose newest protocol is this: the stand-in for another release.
+    /// Returns the versions of a program whose newest protocol is this: the stand-in for another release.
     pub fn up_to(protocol: u32) -> Versions {
         Versions { protocol, oldest: protocol.saturating_sub(1), ..Versions::ours() }
     }
 
-    /// As if this program spoke only this protocol: for tests of a mismatch.
+    /// Returns versions as if this program spoke only this protocol: for tests of a mismatch.
     pub fn only(protocol: u32) -> Versions {
         Versions { protocol, oldest: protocol, ..Versions::ours() }
     }
 
-    /// Whether they can be shown and logged as they are.
+    /// True when the versions can be shown and logged as they are.
     pub fn is_printable(&self) -> bool {
         self.program.len() <= PROGRAM_BYTES_MAX && self.program.chars().all(|c| c.is_ascii_graphic())
     }
 
-    /// The protocol that a client and a node both speak: the newest one. `version_mismatch`, with both, when there is none.
+    /// Finds the newest protocol that a client and a node both speak. `version_mismatch`, with both, when there is
+    /// none.
     pub fn agree(client: &Versions, node: &Versions) -> Result<u32, AdminError> {
         let common = client.protocol.min(node.protocol);
         if common >= client.oldest && common >= node.oldest {
@@ -81,23 +82,23 @@ impl std::fmt::Display for Versions {
 /// A request on its way to a node.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ask {
-    /// What was agreed.
+    /// Agreed protocol.
     pub protocol: u32,
-    /// The asking program's version.
+    /// Version of the asking program.
     pub program: String,
-    /// Of this request: the same one asked again is answered again and done once.
+    /// Id of this request: the same request asked again is answered again and carried out once.
     pub id: Uuid,
-    /// How long the asker waits.
+    /// Time for which the asker waits.
     pub deadline: Duration,
-    /// The number of the connection that it comes over, as the node told it; none of an older program.
+    /// Number of the connection that carries the ask, as the node gave it; `None` from an older program.
     pub connection: Option<Uuid>,
     /// The name that the asking program gives for its user.
     pub by: Option<String>,
-    /// What is asked.
+    /// The request itself.
     pub request: AdminRequest,
 }
 
-/// The envelope alone, so that a request nobody knows can still be named.
+/// The envelope alone, so that an unknown request can still be named.
 #[derive(Deserialize)]
 struct Envelope<'a> {
     protocol: u32,
@@ -126,7 +127,7 @@ struct EnvelopeOut<'a> {
 }
 
 impl Ask {
-    /// As bytes.
+    /// Encodes the ask as bytes.
     pub fn encode(&self) -> Result<Vec<u8>, AdminError> {
         let out = EnvelopeOut {
             protocol: self.protocol,
@@ -141,7 +142,8 @@ impl Ask {
             .map_err(|error| AdminError::new(Category::Internal, format!("cannot write the request: {error}")))
     }
 
-    /// Out of bytes that may come from another version of this program; with the fingerprint of the request alone.
+    /// Decodes bytes that may come from another version of this program; also returns the fingerprint of the request
+    /// alone.
     pub fn decode(bytes: &[u8], ours: &Versions) -> Result<(Ask, blake3::Hash), AdminError> {
         let envelope: Envelope<'_> = serde_json::from_slice(bytes).map_err(|error| {
             AdminError::new(Category::VersionMismatch, format!("the node, {ours}, cannot read the request: {error}"))
@@ -177,14 +179,14 @@ impl Ask {
 /// A node's answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
-    /// What the node speaks.
+    /// Protocol that the node speaks.
     pub protocol: u32,
-    /// What was told, or why not.
+    /// Reply, or the error.
     pub outcome: Result<AdminReply, AdminError>,
 }
 
 impl Answer {
-    /// As bytes. An answer that cannot be written becomes an error that can.
+    /// Encodes an answer as bytes. An answer that cannot be written becomes an error that can.
     pub fn encode(outcome: Result<AdminReply, AdminError>) -> Vec<u8> {
         let answer = Answer { protocol: PROTOCOL_VERSION, outcome };
         serde_json::to_vec(&answer).unwrap_or_else(|error| {
@@ -193,7 +195,7 @@ impl Answer {
         })
     }
 
-    /// Out of bytes that may come from another version of this program.
+    /// Decodes bytes that may come from another version of this program.
     pub fn decode(bytes: &[u8]) -> Result<AdminReply, AdminError> {
         let answer: Answer = serde_json::from_slice(bytes).map_err(|error| {
             AdminError::new(

@@ -1,8 +1,8 @@
-//! Answers for one tenant: passes wakes on to its workers, starts those again that gave up, and lets the tenant's actors go when there
-//! is nothing to do.
+//! Answers for one tenant: forwards wakes to its workers and restarts workers that gave up. Has the tenant's actors
+//! stopped when there is nothing to do.
 //!
-//! *Never here:* the work itself, or its retries. A coordinator that dies takes its workers along (one_for_all) and loses
-//! nothing: everything it knows is in the database or told again.
+//! *Never here:* the work itself, or its retries. A coordinator that dies takes its workers along (one_for_all).
+//! Nothing is lost: everything it knows is in the database or is sent again.
 
 use crate::node::{Shared, worker_id};
 use crate::scopes::Parting;
@@ -15,28 +15,28 @@ use ractor_cluster::RactorMessage;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// The actor.
+/// The coordinator's actor.
 pub struct Coordinator(pub Shared, pub Arc<TenantCell>, pub Vitals);
 
-/// What it is told.
+/// Messages to the coordinator.
 #[derive(RactorMessage)]
 pub enum CoordinatorMessage {
     /// The log may be read further.
     Wake,
     /// A worker has nothing to do now.
     Quiet,
-    /// It is time to see whether anybody has something to do.
+    /// Time to check again if the tenant's actors may leave.
     Consider,
     /// Another tenant waits for room.
     MakeRoom,
-    /// An operator changed something: every worker looks at its scope again.
+    /// An operator changed something: every worker checks its scope again.
     Reconsider,
 }
 
-/// Its memory.
+/// State of the coordinator.
 pub struct CoordinatorState {
     woken: Instant,
-    /// A [`CoordinatorMessage::Consider`] is on its way.
+    /// True when a [`CoordinatorMessage::Consider`] is on its way.
     considering: bool,
 }
 
@@ -93,7 +93,7 @@ impl Actor for Coordinator {
 }
 
 impl Coordinator {
-    /// Whether the tenant's actors go, now or later.
+    /// Decides if the tenant's actors leave now, leave later or stay.
     fn consider(&self, myself: &ActorRef<CoordinatorMessage>, state: &mut CoordinatorState) -> Parting {
         let Coordinator(shared, cell, vitals) = self;
         let may_leave = |crowded| (0..catalogue::ALL.len()).all(|place| cell.live(place).phase.may_leave(crowded));
@@ -116,7 +116,7 @@ impl Coordinator {
         parting
     }
 
-    /// Tells every worker; one that gave its scope up is started again to see whether it may have it back.
+    /// Tells every worker. A worker that gave its scope up is started again: it may get the scope back.
     fn tell(&self, message: impl Fn() -> WorkerMessage) {
         let Coordinator(_, cell, vitals) = self;
         for (place, projection) in catalogue::ALL.iter().enumerate() {
@@ -124,7 +124,8 @@ impl Coordinator {
             if told {
                 continue;
             }
-            // A worker that is just being started reads the target itself; then this is refused, and right.
+            // A worker that is just being started reads the target itself. Then the supervisor refuses the restart,
+            // rightly.
             if let Some(supervisor) = vitals.sibling("workers") {
                 let id = worker_id(*projection);
                 tokio::spawn(async move {

@@ -1,4 +1,5 @@
-//! One actor a node watches the end of the log: publishes the safe mark and wakes the tenants that have new events.
+//! One actor per node watches the end of the log. It publishes the safe mark and wakes the tenants that have new
+//! events.
 //!
 //! ```text
 //!   poll ──▶ anything drawn? ──yes──▶ as after a notification
@@ -6,9 +7,10 @@
 //!                                            └─▶ look again (2 … 50 ms) ─┘
 //! ```
 //!
-//! *Guarantees.* No poll a scope: the cost of idleness does not depend on how many scopes there are. A wake that is lost (a
-//! notification, a worker that gave up) is covered by the poll and by a sweep over tenants that are behind. When the history of the
-//! server changed (restart, fail-over), the era is counted up: whoever holds a cursor in memory drops it.
+//! *Guarantees.* No poll per scope: the cost of idleness does not depend on the number of scopes. A wake gets lost with
+//! a notification, or with a worker that gave up. The poll and a sweep over tenants that are behind cover it. When the
+//! server's history changed (restart, fail-over), the era is counted up. Each actor then drops the cursors that it
+//! holds in memory.
 
 use crate::node::{Guard, HELD_MAX, Shared};
 use decisiongraph_admin::STRAYS_MAX;
@@ -23,46 +25,46 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Tenants that one look-up names at most.
+/// Tenants per query, at most.
 const TENANTS_PAGE: usize = 5_000;
-/// Stray rows that are told of in a life.
+/// Stray rows that one life of the actor reports, at most.
 const STRAYS_TOLD_MAX: usize = 1_000;
 /// Pause before listening again after the listening connection was lost.
 const LISTEN_AGAIN: Duration = Duration::from_millis(500);
 
-/// What is published of the log's end.
+/// Published state of the log's end.
 #[derive(Debug, Clone, Default)]
 pub struct MarkState {
-    /// Nothing can still appear at or below this.
+    /// High-water mark: nothing can still appear at or below it.
     pub mark: LogSeq,
-    /// Counts histories: when it changes, everything held in memory of the log is void.
+    /// Counter of histories: when it changes, everything held in memory of the log is void.
     pub era: u64,
-    /// Which history the mark belongs to.
+    /// History that the mark belongs to.
     pub history: Option<String>,
     /// Appenders that hold up the next mark.
     pub waiting_for: Vec<OpenWriter>,
-    /// Since when they do.
+    /// Time at which the hold-up began.
     pub held_since: Option<Instant>,
 }
 
 impl MarkState {
-    /// The mark, with its history.
+    /// Returns the mark with its history.
     pub fn proven(&self) -> Mark {
         Mark { at: self.mark, history: self.history.clone() }
     }
 }
 
-/// The actor.
+/// The high-water actor.
 pub struct HighWaterActor(pub Shared, pub Vitals);
 
-/// What it is told.
+/// Messages to the high-water actor.
 #[derive(RactorMessage)]
 pub enum HighWaterMessage {
-    /// Sample the log's end: somebody appended.
+    /// Sample the log's end: there may be new events.
     Sample,
-    /// See whether the log still ends where it did: it is time.
+    /// Check if the log still ends at the same place: it is time.
     Poll,
-    /// Look after the appenders that hold up the mark.
+    /// Check the appenders that hold up the mark.
     Look,
     /// Find tenants that are behind.
     Sweep,
@@ -72,28 +74,28 @@ pub enum HighWaterMessage {
     Listen,
 }
 
-/// Its memory.
+/// State of the high-water actor.
 pub struct HighWaterState {
     water: HighWater,
-    /// The mark up to which tenants were woken.
+    /// Mark up to which tenants were woken.
     woken: LogSeq,
     history: Option<String>,
     era: u64,
     held_since: Option<Instant>,
-    /// Whether it was said that the mark is held up.
+    /// True when a warning has said that the mark is held up.
     told_held: bool,
-    /// Looks in a row without the mark moving.
+    /// Checks in a row in which the mark did not move.
     looks: u32,
-    /// A look is in the mailbox or on its way there: never more than one.
+    /// True when a `Look` is in the mailbox or on its way there: never more than one.
     look_due: bool,
-    /// A sample is in the mailbox already.
+    /// True when a notification's `Sample` is in the mailbox already.
     due: Arc<AtomicBool>,
-    /// Whether a first sample was taken.
+    /// True after the first sweep of this history.
     started: bool,
     listener: Option<Guard>,
-    /// What it last said it cannot do, so that it says each thing once.
+    /// Last error that was logged, so that the actor logs each error once.
     told: Option<String>,
-    /// Strays that were told of.
+    /// Strays that were reported.
     strays: BTreeSet<Stray>,
     _returns: Guard,
 }
@@ -123,7 +125,7 @@ impl Actor for HighWaterActor {
             water: HighWater::default(),
             woken: LogSeq::ORIGIN,
             history: None,
-            // A restarted actor knows no history: whoever lived before it starts anew too.
+            // A restarted actor knows no history: the new era makes workers start anew, too.
             era: shared.mark.borrow().era + 1,
             held_since: None,
             told_held: false,
@@ -182,7 +184,8 @@ impl Actor for HighWaterActor {
             Err(error) => {
                 shared.database.suspect(&error);
                 vitals.state("retrying");
-                // A database that is away is told of by whoever looks after it. Anything else stops every tenant, and is told once.
+                // The store pool reports a database that is away. Any other error stops every tenant, and is logged
+                // once.
                 let away = error.transient || error.category == Category::Unavailable;
                 if !away && state.told.as_ref() != Some(&error.message) {
                     tracing::error!(category = %error.category, "no tenant is woken, the log's end is not known: {}", error.message);
@@ -197,8 +200,8 @@ impl Actor for HighWaterActor {
 }
 
 impl HighWaterActor {
-    /// Samples the log's end. While appenders hold up an earlier sample they are looked after instead: a newer sample has newer
-    /// appenders, and under steady load the mark would never move.
+    /// Samples the log's end. While appenders hold up an earlier sample, it checks them instead. A newer sample has
+    /// newer appenders: under steady load the mark would never move.
     async fn sample(&self, myself: &ActorRef<HighWaterMessage>, state: &mut HighWaterState) -> StoreResult<()> {
         if state.water.waiting_for().is_empty() {
             state.water.sampled(self.0.store.sample_high_water().await?);
@@ -208,7 +211,8 @@ impl HighWaterActor {
         self.publish(myself, state).await
     }
 
-    /// One statement while nothing happens. Until everything that was drawn is told, it is a sample.
+    /// Polls with one statement while nothing happens. Samples when the log's end moved, or when tenants below the mark
+    /// are still to be woken.
     async fn poll(&self, myself: &ActorRef<HighWaterMessage>, state: &mut HighWaterState) -> StoreResult<()> {
         let told = state.started && state.woken == state.water.mark();
         if told && state.water.is_at(&self.0.store.log_end().await?) {
@@ -227,14 +231,14 @@ impl HighWaterActor {
         self.publish(myself, state).await
     }
 
-    /// Tells the mark, wakes who has events below it, and looks again while appenders hold it up.
+    /// Publishes the mark, wakes tenants that have events up to it, and checks again while appenders hold it up.
     async fn publish(&self, myself: &ActorRef<HighWaterMessage>, state: &mut HighWaterState) -> StoreResult<()> {
         let HighWaterActor(shared, vitals) = self;
         let mark = state.water.mark();
         let history = state.water.history().map(str::to_owned);
         if state.history.is_some() && state.history != history || mark < state.woken {
             tracing::warn!("the server's history changed: cursors and digests held in memory are dropped");
-            // Sessions may be left that lead to the server before: nothing more is read there.
+            // Sessions with the former server may be left: nothing more is read there.
             shared.store.hang_up();
             state.era += 1;
             state.started = false;
@@ -275,7 +279,7 @@ impl HighWaterActor {
         let (era, history, held_since) = (state.era, state.history.clone(), state.held_since);
         shared.mark.send_replace(MarkState { mark, era, history, waiting_for, held_since });
         if !state.started {
-            // Everything may be behind: a range of the log would not tell who was behind before.
+            // Every tenant may be behind: a range of the log would not tell which tenants were behind before.
             if mark > LogSeq::ORIGIN || state.water.waiting_for().is_empty() {
                 self.sweep(mark, state).await?;
                 state.started = true;
@@ -323,7 +327,7 @@ impl HighWaterActor {
             myself.send_after(LISTEN_AGAIN, || HighWaterMessage::Listen);
             return;
         };
-        // What was said before this connection listened was not heard.
+        // Notifications sent before this connection listened are lost: the members are checked.
         shared.poke_cluster();
         let (due, myself, shared) = (Arc::clone(&state.due), myself.clone(), shared.clone());
         let listener = tokio::spawn(async move {
@@ -342,7 +346,7 @@ impl HighWaterActor {
                     return;
                 }
             }
-            // The connection is lost; what was appended meanwhile is found by a sample.
+            // The connection is lost: a sample finds the events that were appended meanwhile.
             tokio::time::sleep(LISTEN_AGAIN).await;
             let _ = myself.cast(HighWaterMessage::Sample);
             let _ = myself.cast(HighWaterMessage::Listen);

@@ -1,9 +1,10 @@
-//! Keeps this node's lease: one heartbeat row a node, on the database's clock. Scopes are owned under it.
+//! Keeps this node's lease: one heartbeat row per node, on the database's clock. Scopes are owned under it.
 //!
-//! *Guarantees.* The trust window is counted from before each renewal was asked for. While it is over, nobody on this node starts a
-//! batch. At the end everything that the node holds is handed over at once.
+//! *Guarantees.* The trust window is counted from before each renewal was asked for. While it is over, no actor on this
+//! node starts a batch. When the node stops, it hands over everything that it holds at once, if the database answers.
 //!
-//! *Never here:* safety. A commit is checked by epoch, cursor and generation in the database, whatever this actor believes.
+//! *Never here:* safety. A commit is checked by epoch, cursor and generation in the database, whatever this actor
+//! believes.
 
 use crate::node::{Guard, Shared};
 use decisiongraph_engine::alive::{AGAIN, RENEWALS_PER_LEASE};
@@ -19,44 +20,45 @@ use std::time::{Duration, Instant};
 /// Longest wait for the hand-over when the node stops.
 const LEAVE: Duration = Duration::from_secs(2);
 
-/// Longest wait for the database's word about the cause.
+/// Longest wait for the database to name the cause.
 const CAUSE: Duration = Duration::from_secs(1);
 
-/// A renewal that takes longer is asked about, and again after each such while. A commit counts as waiting from a second on.
+/// Time after which the cause of a slow renewal is asked for, and between two such questions. The database counts a
+/// commit as waiting after one second.
 const SLOW: Duration = Duration::from_millis(1_200);
 
-/// Why the lease is not renewed.
+/// A lease that is not renewed, and the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unrenewed {
-    /// Since when.
+    /// Time at which the first failed renewal was asked for.
     pub since: Instant,
-    /// What was said at the last attempt.
+    /// Cause that the last attempt gave.
     pub cause: String,
-    /// Another process lives under this node's name.
+    /// True when another process lives under this node's name.
     pub displaced: bool,
-    /// The next step that fits the cause.
+    /// Next step that fits the cause.
     pub next: Option<&'static str>,
 }
 
-/// The actor.
+/// The lease keeper's actor.
 pub struct LeaseKeeper(pub Shared, pub Vitals);
 
-/// What it is told.
+/// Messages to the lease keeper.
 #[derive(RactorMessage)]
 pub enum LeaseKeeperMessage {
     /// Renew now.
     Renew,
 }
 
-/// Its memory.
+/// State of the lease keeper.
 pub struct LeaseKeeperState {
-    /// Asks for the first renewal once the database answers.
+    /// Task that asks for the first renewal once the database answers.
     _first: Guard,
-    /// The last renewal failed: a fault is logged once.
+    /// True when the last renewal failed: a fault is logged once.
     failing: bool,
-    /// The lease was held when it was last looked at.
+    /// True when the lease was held at the last check.
     holds: bool,
-    /// What the node's last life held is given up.
+    /// True when everything that the node's last life held is given up.
     former_gone: bool,
 }
 
@@ -91,7 +93,7 @@ impl Actor for LeaseKeeper {
         let asked = Instant::now();
         let pause = match self.answered(state, lease).await {
             Ok(()) => {
-                // Also when nobody noticed: the whole process may have been stopped meanwhile.
+                // Also after a lapse that no actor noticed: the whole process may have been stopped meanwhile.
                 let lapsed = shared.trust.left().is_zero();
                 shared.trust.extend(asked + lease);
                 shared.unrenewed.send_replace(None);
@@ -146,8 +148,9 @@ impl Actor for LeaseKeeper {
 }
 
 impl LeaseKeeper {
-    /// A renewal that is not answered while the window is open will not be: the network has forgotten the connection, and every other
-    /// session with it. They are given up, so that whoever waits for an answer on them goes on.
+    /// Renews the lease. A renewal that is not answered while the window is open never will be. The network has
+    /// forgotten the connection, and every other session with it. All sessions are given up, so that callers that wait
+    /// for an answer go on.
     async fn answered(&self, state: &mut LeaseKeeperState, lease: Duration) -> StoreResult<()> {
         let LeaseKeeper(shared, _) = self;
         let asked = Instant::now();
@@ -159,7 +162,7 @@ impl LeaseKeeper {
             never = self.ask_why(asked, &mut named) => match never {},
         };
         match answered {
-            // Its session may have been given up with the renewal before.
+            // The session may have been given up with the renewal before.
             Ok(Err(error)) if error.next.is_none() && error.transient => Err(self.cause().await.unwrap_or(error)),
             Ok(renewed) => renewed,
             Err(_) => {
@@ -177,7 +180,7 @@ impl LeaseKeeper {
         }
     }
 
-    /// Tells why the renewal that was asked for then is not answered, as soon as the database says so and as often as it does.
+    /// Reports why the renewal of `asked` is not answered, as soon and as often as the database names a cause.
     async fn ask_why(&self, asked: Instant, named: &mut Option<StoreError>) -> Infallible {
         loop {
             tokio::time::sleep(SLOW).await;
@@ -188,7 +191,7 @@ impl LeaseKeeper {
         }
     }
 
-    /// The database's word about what keeps this node from writing. That it cannot be asked is none.
+    /// Asks the database what keeps this node from writing. None also when the database cannot be asked.
     async fn cause(&self) -> Option<StoreError> {
         let asked = tokio::time::timeout(CAUSE, self.0.store.writable()).await.ok()?;
         asked.err().filter(|cause| cause.next.is_some())

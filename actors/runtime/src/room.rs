@@ -1,22 +1,22 @@
-//! Who waits for room, and who would make some: a decision without clock or actor.
+//! Tenants that wait for room, and tenants that would make some: a decision without clock or actor.
 //!
 //! ```text
-//!   no room ──▶ waiting ──▶ calls the one that rests longest ──▶ it leaves ──▶ the first that waits is let in
+//!   no room ──▶ waiting ──▶ calls the tenant that rests longest ──▶ it leaves ──▶ the first in the queue is admitted
 //! ```
 //!
-//! *Guarantees.* As long as more wait than leave and anybody rests, somebody is called: a new one that waits calls one, one that
-//! left without letting anybody in calls one, and one that is called and cannot leave passes the call on ([`Room::call`]). Nobody is
-//! called twice without having rested again. No step looks at every tenant.
+//! *Guarantees.* While more tenants wait than leave and any tenant rests, a tenant is called. A new tenant that waits
+//! calls a tenant, and so does a departure that admitted none. A called tenant that cannot leave passes the call on
+//! ([`Room::call`]). No tenant is called twice without having rested again. No step walks all tenants.
 
 use decisiongraph_projections::{LogSeq, TenantId};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-/// The room of a node; `T` is how a tenant that rests is called.
+/// Room of a node; `T` is the way to call a resting tenant.
 pub struct Room<T> {
     waiting: HashMap<TenantId, LogSeq>,
-    /// Those that wait, in the order in which they came.
+    /// Waiting tenants, in the order of arrival.
     queue: VecDeque<TenantId>,
-    /// Those that have nothing to do, by the number of their rest: who rests longest comes first.
+    /// Resting tenants by the number of their rest: the longest rest comes first.
     resting: BTreeMap<u64, (TenantId, T)>,
     rests: HashMap<TenantId, u64>,
     number: u64,
@@ -38,27 +38,27 @@ impl<T> Default for Room<T> {
 }
 
 impl<T> Room<T> {
-    /// Tenants that wait.
+    /// Counts the tenants that wait.
     pub fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Whether this tenant waits.
+    /// True when this tenant waits.
     pub fn waits(&self, tenant: &TenantId) -> bool {
         self.waiting.contains_key(tenant)
     }
 
-    /// Every tenant that waits.
+    /// Lists every tenant that waits.
     pub fn all_waiting(&self) -> impl Iterator<Item = &TenantId> {
         self.waiting.keys()
     }
 
-    /// Whether somebody waits for whom nobody leaves yet.
+    /// True when more tenants wait than leave.
     pub fn wanted(&self) -> bool {
         self.waiting.len() > self.leaving
     }
 
-    /// The tenant waits from now on; gives whom to call.
+    /// Puts the tenant into the queue, or raises its position if it is there. Returns the tenant to call.
     pub fn wait(&mut self, tenant: &TenantId, upto: LogSeq) -> Option<T> {
         if let Some(known) = self.waiting.get_mut(tenant) {
             *known = upto.max(*known);
@@ -69,14 +69,14 @@ impl<T> Room<T> {
         self.call()
     }
 
-    /// The first that waits does so no longer.
+    /// Admits the first tenant of the queue, which waits no longer.
     pub fn admit(&mut self) -> Option<(TenantId, LogSeq)> {
         let tenant = self.queue.pop_front()?;
         let upto = self.waiting.remove(&tenant).unwrap_or_default();
         Some((tenant, upto))
     }
 
-    /// The tenant rests, unless room is wanted. Whether it does.
+    /// Puts the tenant to rest, unless room is wanted. True when it rests.
     pub fn rests(&mut self, tenant: &TenantId, how: impl FnOnce() -> T) -> bool {
         let rests = !self.wanted();
         if rests {
@@ -92,14 +92,14 @@ impl<T> Room<T> {
         self.resting.insert(self.number, (tenant.clone(), how));
     }
 
-    /// The tenant has something to do, or is gone.
+    /// Ends the rest of a tenant that has something to do, or is gone.
     pub fn stir(&mut self, tenant: &TenantId) {
         if let Some(number) = self.rests.remove(tenant) {
             self.resting.remove(&number);
         }
     }
 
-    /// Who is to leave, if somebody must; it rests no longer.
+    /// Picks the tenant that is to leave, if room is wanted; it rests no longer.
     pub fn call(&mut self) -> Option<T> {
         if !self.wanted() {
             return None;
@@ -109,13 +109,13 @@ impl<T> Room<T> {
         Some(how)
     }
 
-    /// The tenant's actors are being stopped.
+    /// Notes that the tenant's actors are being stopped.
     pub fn leave(&mut self, tenant: &TenantId) {
         self.stir(tenant);
         self.leaving += 1;
     }
 
-    /// Those of one tenant are gone, and whoever waited was let in; gives whom to call.
+    /// Notes that the actors of one tenant are gone, after a waiting tenant was admitted. Returns the tenant to call.
     pub fn left(&mut self) -> Option<T> {
         self.leaving = self.leaving.saturating_sub(1);
         self.call()
@@ -158,7 +158,7 @@ mod tests {
         room.leave(&named(0));
         assert_eq!(room.wait(&named(7), LogSeq(1)), None, "a place gets free for it");
         assert_eq!(room.wait(&named(8), LogSeq(1)), Some(1));
-        // The call is passed on; there is nobody else.
+        // The call is passed on; no other tenant rests.
         assert_eq!(room.call(), None);
         assert!(room.wanted());
     }

@@ -1,13 +1,14 @@
-//! Which tenants have actors, and how a wake reaches them.
+//! Tenants that have actors, and the way a wake reaches them.
 //!
 //! ```text
-//!   wake ──▶ nobody there? ──▶ starting ──▶ running ──idle for long──▶ leaving ──▶ nobody there
-//!                                                                        │ woken meanwhile: started again
+//!   wake ──▶ no actors? ──▶ starting ──▶ running ──idle for long──▶ leaving ──▶ no actors
+//!                                                                     │ woken meanwhile: started again
 //! ```
 //!
-//! *Guarantees.* Any number of tenants costs nothing while idle: a passivated tenant is no actor, no timer and no query. At most
-//! [`crate::node::NodeBounds::tenants_max`] tenants run at a time; the others wait in a queue, and each of them has the one that is
-//! idle for longest make room at once ([`Room`]). A wake is remembered until the coordinator has it.
+//! *Guarantees.* Any number of tenants costs nothing while idle: a passivated tenant has no actor, no timer and no
+//! query. At most [`crate::node::NodeBounds::tenants_max`] tenants run at a time; the others wait in a queue. Each
+//! waiting tenant at once calls the tenant that is idle for longest, to make room ([`Room`]). A wake is remembered
+//! until the coordinator has it.
 
 use crate::cluster::Whose;
 use crate::coordinator::CoordinatorMessage;
@@ -20,41 +21,42 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-/// Longest wait for the supervisor of tenants, which starts and stops them one after the other: with a thousand in line, a minute.
+/// Longest wait for the supervisor of tenants. It starts and stops tenants one after the other: a thousand in line take
+/// a minute.
 const TURN_MAX: Duration = Duration::from_secs(600);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
-/// Where a tenant stands.
+/// State of a tenant on this node.
 enum Slot {
-    /// Its actors run or are being started.
+    /// The tenant's actors run or are being started.
     Here(Arc<TenantCell>),
-    /// Its actors are being stopped; woken meanwhile up to here.
+    /// The tenant's actors are being stopped. Holds the position up to which it was woken meanwhile.
     Leaving(Arc<TenantCell>, Option<LogSeq>),
 }
 
 impl Slot {
-    /// Whether it is the life that this cell belongs to: after a restart of the supervisor of tenants there is another.
+    /// True when the slot is the same life as this cell. A restart of the supervisor of tenants begins another life.
     fn is_of(&self, cell: &Arc<TenantCell>) -> bool {
         let (Slot::Here(own) | Slot::Leaving(own, _)) = self;
         Arc::ptr_eq(own, cell)
     }
 }
 
-/// What becomes of a tenant whose workers went quiet.
+/// Fate of a tenant whose workers went quiet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Parting {
-    /// Its actors are being stopped.
+    /// The tenant's actors are being stopped.
     Leaves,
-    /// It stays, and leaves when it is called.
+    /// The tenant stays, and leaves when it is called.
     Rests,
-    /// It stays: it has something to do.
+    /// The tenant stays: it has something to do.
     Works,
 }
 
-/// The tenants of this node. One a node. Where two locks are held, `tenants` is taken first.
+/// The tenants of this node; one instance per node. Where two locks are held, `tenants` is taken first.
 #[derive(Default)]
 pub struct Scopes {
     tenants: Mutex<HashMap<TenantId, Slot>>,
@@ -65,14 +67,14 @@ pub struct Scopes {
 }
 
 impl Scopes {
-    /// A new supervisor of tenants: those of a former one are gone.
+    /// Attaches a new supervisor of tenants. The tenants of a former supervisor are gone.
     pub fn attach(&self, supervisor: SupervisorRef) {
         lock(&self.tenants).clear();
         *lock(&self.room) = Room::default();
         *lock(&self.supervisor) = Some(supervisor);
     }
 
-    /// The tenant's shared cell, if its actors run.
+    /// Returns the tenant's shared cell, if its actors run or are being started.
     pub fn cell(&self, tenant: &TenantId) -> Option<Arc<TenantCell>> {
         match lock(&self.tenants).get(tenant) {
             Some(Slot::Here(cell)) => Some(Arc::clone(cell)),
@@ -80,22 +82,22 @@ impl Scopes {
         }
     }
 
-    /// Tenants whose actors run, and tenants that wait for room.
+    /// Counts the tenants that have actors, and the tenants that wait for room.
     pub fn count(&self) -> (usize, usize) {
         (lock(&self.tenants).len(), lock(&self.room).waiting())
     }
 
-    /// Whether the tenant waits for room.
+    /// True when the tenant waits for room.
     pub fn waits(&self, tenant: &TenantId) -> bool {
         lock(&self.room).waits(tenant)
     }
 
-    /// Tenants that wait for room.
+    /// Lists the tenants that wait for room.
     pub fn all_waiting(&self) -> Vec<TenantId> {
         lock(&self.room).all_waiting().cloned().collect()
     }
 
-    /// Every tenant whose actors run.
+    /// Lists the cells of the tenants whose actors run or are being started.
     pub fn cells(&self) -> Vec<Arc<TenantCell>> {
         lock(&self.tenants)
             .values()
@@ -106,12 +108,12 @@ impl Scopes {
             .collect()
     }
 
-    /// The tenants whose scopes this node may own.
+    /// Lists the tenants whose scopes this node may own.
     pub fn held(&self) -> Vec<TenantId> {
         lock(&self.held).iter().cloned().collect()
     }
 
-    /// These were handed over.
+    /// Notes that these tenants were handed over.
     pub fn let_go(&self, tenants: &[TenantId]) {
         let mut held = lock(&self.held);
         tenants.iter().for_each(|tenant| {
@@ -119,12 +121,13 @@ impl Scopes {
         });
     }
 
-    /// Whether the tenant has actors, be it that they are on their way out.
+    /// True when the tenant has actors, also while they are on their way out.
     pub fn is_here(&self, tenant: &TenantId) -> bool {
         lock(&self.tenants).contains_key(tenant)
     }
 
-    /// Tells the tenant that its log may be read up to `upto`; starts its actors when there are none. Another node's tenant is left to it.
+    /// Tells the tenant that its log may be read up to `upto`; starts its actors when it has none. Leaves a tenant of
+    /// another node to that node.
     pub fn wake(&self, shared: &Shared, tenant: &TenantId, upto: LogSeq) {
         match shared.places.whose(&shared.owner.node, tenant) {
             Whose::Ours => {}
@@ -178,7 +181,7 @@ impl Scopes {
             let spec = || tenant_spec(&shared, Arc::clone(&cell));
             let mut started = supervisor.start_child(spec()).await;
             if matches!(started, Err(SupervisorError::AlreadyStarted | SupervisorError::AlreadyPresent)) {
-                // Left by an earlier life that was not seen to end: it has another cell, which nobody wakes.
+                // Left by an earlier life whose end was not seen: it has another cell, which no wake reaches.
                 let _ = supervisor.terminate_child(&id).await;
                 let _ = supervisor.delete_child(&id).await;
                 started = supervisor.start_child(spec()).await;
@@ -191,7 +194,7 @@ impl Scopes {
         });
     }
 
-    /// Stops the tenant's actors, which are another node's from now on, and waits for it. Whether they are gone.
+    /// Stops the actors of a tenant that is another node's from now on, and waits for the end. True when they are gone.
     pub async fn give_up(&self, shared: &Shared, tenant: &TenantId) -> bool {
         let Some(supervisor) = lock(&self.supervisor).clone() else { return false };
         let cell = {
@@ -202,12 +205,12 @@ impl Scopes {
                 None => return true,
             }
         };
-        // A task of its own: whoever waits may be gone before it has ended, and nobody else would end it.
+        // A task of its own: the caller may be gone before the stop has ended. Nothing else would end it.
         let shared = shared.clone();
         tokio::spawn(async move { stop(&shared, supervisor, &cell).await }).await.unwrap_or(false)
     }
 
-    /// The tenant is about to be stopped: [`stop`] has to follow.
+    /// Marks the tenant as about to be stopped: a call of [`stop`] has to follow.
     fn leaves(&self, slot: &mut Slot) -> Arc<TenantCell> {
         let (Slot::Here(cell) | Slot::Leaving(cell, _)) = &*slot;
         let cell = Arc::clone(cell);
@@ -216,8 +219,8 @@ impl Scopes {
         cell
     }
 
-    /// The tenant's workers have nothing to do: it leaves when it is `due` or when somebody waits for room, else it rests. Called by
-    /// its coordinator, which must not wait for the end.
+    /// Decides about a tenant whose workers have nothing to do. It leaves when it is `due` or room is wanted, else it
+    /// rests. Called by its coordinator, which must not wait for the end.
     pub fn part(&self, shared: &Shared, cell: &Arc<TenantCell>, due: bool) -> Parting {
         let Some(supervisor) = lock(&self.supervisor).clone() else { return Parting::Works };
         let mark = shared.mark.borrow().mark;
@@ -243,12 +246,12 @@ impl Scopes {
         Parting::Leaves
     }
 
-    /// The tenant has something to do: it does not rest.
+    /// Notes that the tenant has something to do: it does not rest.
     pub fn stir(&self, tenant: &TenantId) {
         lock(&self.room).stir(tenant);
     }
 
-    /// Has somebody leave, if room is wanted: whoever was called before cannot.
+    /// Calls a resting tenant to leave, if room is wanted: the tenant called before cannot leave.
     pub fn make_room(&self) {
         let called = lock(&self.room).call();
         self.tell(called);
@@ -262,7 +265,8 @@ impl Scopes {
         }
     }
 
-    /// The tenant's actors are gone: those that wait come first, then the tenant itself when it was woken meanwhile.
+    /// Notes that the tenant's actors are gone. Waiting tenants come first, then the tenant itself if it was woken
+    /// meanwhile.
     fn left(&self, shared: &Shared, cell: &Arc<TenantCell>) {
         let Some(slot) = self.remove(cell) else { return };
         self.next(shared);
@@ -274,20 +278,20 @@ impl Scopes {
     }
 
     fn not_started(&self, shared: &Shared, cell: &Arc<TenantCell>) {
-        // One that came up late and leaves already is gone when it has left.
+        // A tenant that came up late and leaves already is removed when it has left.
         if self.cell(&cell.tenant).is_some_and(|own| Arc::ptr_eq(&own, cell)) && self.remove(cell).is_some() {
             self.next(shared);
         }
     }
 
-    /// Forgets this life of the tenant, if it is still the present one.
+    /// Forgets this life of the tenant, if it is still the present life.
     fn remove(&self, cell: &Arc<TenantCell>) -> Option<Slot> {
         let mut tenants = lock(&self.tenants);
         tenants.get(&cell.tenant).filter(|slot| slot.is_of(cell))?;
         tenants.remove(&cell.tenant)
     }
 
-    /// Lets the tenants in that wait, as far as there is room.
+    /// Admits waiting tenants as long as there is room.
     fn next(&self, shared: &Shared) {
         loop {
             if lock(&self.tenants).len() >= shared.bounds.tenants_max {
@@ -299,7 +303,8 @@ impl Scopes {
     }
 }
 
-/// Stops the actors of a tenant that is leaving, and lets the next one in. Woken meanwhile, it comes back. Whether they are gone.
+/// Stops the actors of a leaving tenant, and admits the next tenant. A leaving tenant that was woken meanwhile comes
+/// back. True when its actors are gone.
 async fn stop(shared: &Shared, supervisor: SupervisorRef, cell: &Arc<TenantCell>) -> bool {
     let supervisor = supervisor.with_deadline(TURN_MAX);
     let id = crate::node::tenant_id(&cell.tenant);

@@ -1,11 +1,12 @@
-//! Whether the database can be worked with. One actor looks, everybody else reads [`Database`] and waits while it is away.
+//! State of the database: it can be worked with, or not. One actor checks it; all other actors read [`Database`] and
+//! wait while it is away.
 //!
 //! ```text
-//!   starting ──probe ok──▶ up ──somebody met a fault: probe fails──▶ down ──probe ok (100 ms … 2 s apart)──▶ up
+//!   starting ──probe ok──▶ up ──an actor met a fault: probe fails──▶ down ──probe ok (100 ms … 2 s apart)──▶ up
 //! ```
 //!
-//! *Guarantees.* A database that is away is a state, not a crash: no actor is restarted for it. While it is up nothing is asked:
-//! those who work with it notice first.
+//! *Guarantees.* A database that is away is a state, not a crash: no actor is restarted for it. While it is up, no
+//! probe asks it: the actors that work with it notice a fault first.
 
 use crate::node::Shared;
 use decisiongraph_engine::failure::Pauses;
@@ -18,36 +19,36 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
 
-/// Between two probes of a database that is away.
+/// Pause between two probes of a database that is away.
 const PROBES: Pauses = Pauses { first: Duration::from_millis(100), longest: Duration::from_secs(2) };
 
-/// A refusal after so long without one is told again: longer than any pause between two attempts.
+/// Time without a refusal after which a refusal is logged again. Longer than any pause between two attempts.
 const QUIET: Duration = Duration::from_secs(60);
 
-/// Whether the database can be worked with.
+/// State of the database: it can be worked with, or not.
 #[derive(Debug, Clone)]
 pub enum DatabaseState {
-    /// It was not reached yet.
+    /// The database was not reached yet.
     Starting,
-    /// It answers.
+    /// The database answers.
     Up,
-    /// It does not.
+    /// The database does not answer, or cannot serve this program.
     Down {
-        /// Since when.
+        /// Time at which the first probe failed.
         since: Instant,
-        /// What it said last.
+        /// Last message of the database.
         message: String,
-        /// The next step, where bringing it back is none.
+        /// Next step, where that is not to bring the database back.
         next: Option<&'static str>,
     },
 }
 
-/// The published state, and the way to have it looked at. Cheap to clone.
+/// Published state, and the way to request a probe. Cheap to clone.
 #[derive(Clone)]
 pub struct Database {
     state: Arc<watch::Sender<DatabaseState>>,
     poke: Arc<Notify>,
-    /// When it last refused a batch again that it had refused before.
+    /// Time at which the database last refused again a batch that it had refused before.
     refused: Arc<Mutex<Option<Instant>>>,
 }
 
@@ -59,28 +60,28 @@ impl Default for Database {
 }
 
 impl Database {
-    /// The state now.
+    /// Returns the state now.
     pub fn state(&self) -> DatabaseState {
         self.state.borrow().clone()
     }
 
-    /// Whether it answers, as far as is known.
+    /// True when the database answers, as far as is known.
     pub fn is_up(&self) -> bool {
         matches!(*self.state.borrow(), DatabaseState::Up)
     }
 
-    /// Waits until it answers.
+    /// Waits until the database answers.
     pub async fn up(&self) {
         // The sender lives as long as `self`: the wait cannot fail.
         let _ = self.state.subscribe().wait_for(|state| matches!(state, DatabaseState::Up)).await;
     }
 
-    /// Waits for the next change of state.
+    /// Subscribes to the changes of state.
     pub fn changes(&self) -> watch::Receiver<DatabaseState> {
         self.state.subscribe()
     }
 
-    /// Somebody met this fault: have a look.
+    /// Reports a fault that a caller met: the store pool probes the database, if the fault may lie there.
     pub fn suspect(&self, error: &StoreError) {
         if error.transient || error.unfit || error.category == Category::Unavailable {
             self.poke.notify_one();
@@ -89,7 +90,8 @@ impl Database {
 }
 
 impl Database {
-    /// It answers, and refused this scope's batch again: the first of all scopes has a line in the log.
+    /// Notes that the database answers, and refused this scope's batch again. The first refusal of all scopes is
+    /// logged.
     pub fn refuses(&self, scope: &Scope, error: &StoreError) {
         let now = Instant::now();
         let before = self.refused.lock().unwrap_or_else(PoisonError::into_inner).replace(now);
@@ -102,19 +104,19 @@ impl Database {
 /// Probes the database when it is suspected.
 pub struct StorePool(pub Shared, pub Vitals);
 
-/// What it is told.
+/// Messages to the store pool.
 #[derive(RactorMessage)]
 pub enum StorePoolMessage {
-    /// Look now.
+    /// Probe the database now.
     Probe,
 }
 
-/// Its memory.
+/// State of the store pool.
 pub struct StorePoolState {
     failures: u32,
-    /// The schema was found to be this program's.
+    /// True when the schema was found to fit this program.
     schema_fits: bool,
-    /// Forwards pokes; ends with the actor.
+    /// Task that forwards pokes; ends with the actor.
     _poked: crate::node::Guard,
 }
 
@@ -174,7 +176,7 @@ impl Actor for StorePool {
     }
 }
 
-/// Whether the database can be worked with: its schema (once), and the conditions under which its log is read safely.
+/// Checks the database: its schema (once), the conditions for safe reads of its log, and that it can be written.
 async fn look(shared: &Shared, state: &mut StorePoolState) -> StoreResult<()> {
     let store = &*shared.store;
     if !state.schema_fits {

@@ -1,4 +1,4 @@
-//! What the actors of one tenant share: how far the log may be read, the pages read last, and what each of them shows of itself.
+//! Shared state of one tenant's actors: the end of the readable log, the last pages, and each worker's shown state.
 //!
 //! *Never here:* anything durable. A cell lives as long as the tenant's actors.
 
@@ -13,18 +13,18 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-/// Pages that a tenant's workers share at most: they stand close to each other or not at all.
+/// Pages that a tenant's workers share, at most: workers are close to each other or share no page.
 const PAGES_MAX: usize = 3;
 
-/// A tenant whose actors run: what they share.
+/// Shared state of a tenant whose actors run.
 pub struct TenantCell {
-    /// Whose.
+    /// Tenant of the cell.
     pub tenant: TenantId,
-    /// The last event that is known to be safe to read.
+    /// Last event that is known to be safe to read.
     target: AtomicI64,
-    /// Pages that a worker read last: those behind it need not read them again.
+    /// Pages that a worker read last: workers behind it need not read them again.
     pages: tokio::sync::Mutex<VecDeque<Kept>>,
-    /// By place in the catalogue.
+    /// Workers by place in the catalogue.
     workers: Mutex<Vec<Option<Address<WorkerMessage>>>>,
     live: Mutex<Vec<LiveScope>>,
     coordinator: Mutex<Option<Address<CoordinatorMessage>>>,
@@ -42,7 +42,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl TenantCell {
-    /// A tenant whose actors are about to be started.
+    /// Makes the cell of a tenant whose actors are about to be started.
     pub fn new(tenant: TenantId, target: LogSeq) -> TenantCell {
         TenantCell {
             tenant,
@@ -54,57 +54,58 @@ impl TenantCell {
         }
     }
 
-    /// How far the log may be read.
+    /// Returns the position up to which the log may be read.
     pub fn target(&self) -> LogSeq {
         LogSeq(self.target.load(Ordering::SeqCst))
     }
 
-    /// The log may be read this far.
+    /// Raises the position up to which the log may be read.
     pub fn raise(&self, target: LogSeq) {
         self.target.fetch_max(target.0, Ordering::SeqCst);
     }
 
-    /// The worker of the projection at this place.
+    /// Returns the worker of the projection at this place.
     pub fn worker(&self, place: usize) -> Option<Address<WorkerMessage>> {
         lock(&self.workers).get(place).cloned().flatten()
     }
 
-    /// Notes who works at this place.
+    /// Notes the worker at this place.
     pub fn set_worker(&self, place: usize, worker: Option<Address<WorkerMessage>>) {
         if let Some(slot) = lock(&self.workers).get_mut(place) {
             *slot = worker;
         }
     }
 
-    /// Notes who answers for the tenant.
+    /// Notes the tenant's coordinator.
     pub fn set_coordinator(&self, coordinator: Address<CoordinatorMessage>) {
         *lock(&self.coordinator) = Some(coordinator);
     }
 
-    /// Who answers for the tenant.
+    /// Returns the tenant's coordinator.
     pub fn coordinator(&self) -> Option<Address<CoordinatorMessage>> {
         lock(&self.coordinator).clone()
     }
 
-    /// What the worker at this place is doing.
+    /// Returns what the worker at this place is doing.
     pub fn live(&self, place: usize) -> LiveScope {
         lock(&self.live).get(place).cloned().unwrap_or_default()
     }
 
-    /// Whether no idle worker has a wake that it has not heeded yet.
+    /// True when every idle worker has heeded its last wake.
     pub fn is_done(&self, mark: LogSeq) -> bool {
         let target = self.target().min(mark);
         lock(&self.live).iter().all(|live| live.phase != Phase::Idle || live.cursor >= target)
     }
 
-    /// Changes what is shown of the worker at this place.
+    /// Changes the shown state of the worker at this place.
     pub fn show(&self, place: usize, change: impl FnOnce(&mut LiveScope)) {
         if let Some(live) = lock(&self.live).get_mut(place) {
             change(live);
         }
     }
 
-    /// The page behind `after`: the one that another worker has just read, or a new one. One worker reads at a time.
+    /// Returns the page behind `after`: a page that another worker has just read, or a new page. One worker reads at a
+    /// time.
     pub async fn page(
         &self,
         log: &dyn ReadView,
@@ -120,7 +121,7 @@ impl TenantCell {
             return Ok(Arc::clone(&kept.page));
         }
         let page = Arc::new(Page::read(log, &self.tenant, after, upto, limit, &BTreeSet::new()).await?);
-        // A page with a poison event is not kept: the event's cause may be mended any time.
+        // A page with a poison event is not kept: the event's cause may be mended at any time.
         if !page.is_empty()
             && page.poison.is_none()
             && let Some(share) = budget.kept.try_hold_all(page.bytes())
@@ -133,7 +134,7 @@ impl TenantCell {
         Ok(page)
     }
 
-    /// Forgets the pages: nobody needs them for a while.
+    /// Forgets the pages: no worker needs them for a while.
     pub fn forget_pages(&self) {
         if let Ok(mut pages) = self.pages.try_lock() {
             pages.clear();

@@ -1,6 +1,6 @@
-//! What a supervisor does, strategy by strategy: `cargo run -p decisiongraph-supervision --example strategies`.
+//! Behaviour of a supervisor, strategy by strategy: `cargo run -p decisiongraph-supervision --example strategies`.
 //!
-//! `+ b` a child started, `- b` it was told to stop and did, `x b` it ended by itself.
+//! `+ b`: child b started. `- b`: b was told to stop and did. `x b`: b ended on its own.
 
 use decisiongraph_supervision::{
     ActorEntry, ActorTable, Backoff, ChildSpec, Intensity, ROOT_GAVE_UP_EXIT_CODE, Restart, Root, Strategy,
@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 const PATIENT: Intensity = Intensity::new(5, Duration::from_secs(60));
-/// Longest wait for something that is about to happen.
+/// Longest wait for an expected event.
 const WAIT_MAX: Duration = Duration::from_secs(10);
 
 #[tokio::main]
@@ -19,7 +19,7 @@ async fn main() {
     let three = |strategy, log: &Log| {
         SupervisorSpec::new(strategy, PATIENT).child(log.child("a")).child(log.child("b")).child(log.child("c"))
     };
-    // The children's failures are the point here; their panic messages are not.
+    // The example makes children fail on purpose; their panic messages are suppressed.
     std::panic::set_hook(Box::new(|_| {}));
 
     for (strategy, says) in [
@@ -109,7 +109,7 @@ impl Stage {
         let _ = ActorRef::<Order>::from(actor).send_message(order);
     }
 
-    /// Prints the next deeds once they are done.
+    /// Prints the next `count` deeds after they are done.
     async fn deeds(&mut self, when: &str, count: usize) {
         let mut line = format!("  {when:<14}");
         for _ in 0..count {
@@ -117,7 +117,7 @@ impl Stage {
             line.push_str(&format!("{deed}  "));
         }
         println!("{}", line.trim_end());
-        // A child is told to do the next thing only when its supervisor is done with this one.
+        // The next order goes to a child only after its supervisor has dealt with this one.
         let _ = self.root.supervisor().count().await;
     }
 }
@@ -156,7 +156,7 @@ impl ractor::Message for Order {}
 
 impl Actor for Child {
     type Msg = Order;
-    /// Whether it ends by itself.
+    /// True once the child ends on its own.
     type State = bool;
     type Arguments = ();
 

@@ -1,7 +1,7 @@
-//! The delay before a restart: doubles with every recent restart, with jitter.
+//! Delay before a restart: doubles with every recent restart, with jitter.
 //!
-//! Guarantees: between half of and all of `first * 2^(attempt-1)`, and never above `longest`. The same attempt and seed give the
-//! same delay. Never sleeps.
+//! Guarantees: the delay is between half of and all of `first * 2^(attempt-1)`, and never above `longest`. The same
+//! attempt and seed give the same delay. Never sleeps.
 
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -9,17 +9,17 @@ use std::time::Duration;
 /// Doublings after which the delay has long met any bound; keeps the shift in range.
 const DOUBLINGS_MAX: u32 = 30;
 
-/// How long restarts wait.
+/// Delays between restarts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backoff {
-    /// Before the first restart.
+    /// Delay before the first restart.
     pub first: Duration,
-    /// Never longer.
+    /// Upper bound of the delay.
     pub longest: Duration,
 }
 
 impl Backoff {
-    /// The delay before restart number `attempt` (from 1) of those that count in the window.
+    /// Computes the delay before restart number `attempt`, counted from 1 among the restarts in the window.
     pub fn delay(&self, attempt: u32, seed: u64) -> Duration {
         let doublings = attempt.saturating_sub(1).min(DOUBLINGS_MAX);
         let whole = self.first.saturating_mul(1 << doublings).min(self.longest);
@@ -30,7 +30,7 @@ impl Backoff {
     }
 }
 
-/// SplitMix64: spreads neighbouring seeds over all 64 bits.
+/// Spreads neighbouring seeds over all 64 bits (SplitMix64).
 const fn mix(seed: u64) -> u64 {
     let mut z = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

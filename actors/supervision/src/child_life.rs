@@ -1,13 +1,13 @@
-//! One child through its lives: starting it, stopping it, and leaving nothing of it behind.
+//! One child through its lives: starts it, stops it, and leaves nothing of it behind.
 //!
 //! ```text
-//!   begin ─▶ actor and task ─▶ end: asked, then killed ─▶ task over ─▶ everything below it killed, tasks over ─▶ next life
+//!   begin ─▶ actor and task ─▶ end: asked, then killed ─▶ task over ─▶ all below killed, tasks over ─▶ next life
 //! ```
 //!
-//! Guarantees: a start ends with an actor or an error, also when the start function panics; a stop ends, also when the actor
-//! does not. When a stop or an exit was dealt with, nothing runs at or below the child's path; an actor that cannot be killed,
-//! because it never yields, is remembered by the table, and there is no start at its path while it lives. Never touches a list
-//! of children.
+//! Guarantees: a start ends with an actor or an error, also when the start function panics. A stop ends, also when the
+//! actor does not. After a stop or an exit was dealt with, nothing runs at or below the child's path. The exception is
+//! an actor that never yields and so cannot be killed. The table remembers it, and no actor starts at its path while it
+//! lives. Never touches a list of children.
 
 use super::child_spec::{ChildKind, ChildSpec, Shutdown};
 use super::dump::ActorTable;
@@ -24,12 +24,13 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// How long a worker may take to start; longer is a failed start. A supervisor takes the sum of its children.
+/// Longest start of a worker; a longer one is a failed start. A supervisor takes the sum of its children.
 pub const START_WAIT_MAX: Duration = Duration::from_secs(60);
-/// How long a kill is waited for. It acts when the actor next yields; one that never does is given up, with an error in the log.
+/// Longest wait for a kill, which acts when the actor next yields. An actor that never yields is given up, with an
+/// error in the log.
 pub const KILL_WAIT_MAX: Duration = Duration::from_secs(5);
 
-/// A started actor. Clones speak of the same one.
+/// A started actor. Clones refer to the same actor.
 #[derive(Clone)]
 pub struct Started {
     actor: ActorCell,
@@ -37,23 +38,24 @@ pub struct Started {
 }
 
 impl Started {
-    /// The actor and its task, as ractor's `spawn_linked` gives them.
+    /// Joins the actor and its task, as ractor's `spawn_linked` gives them.
     pub fn new(actor: ActorCell, task: JoinHandle<()>) -> Started {
         Started { actor, task: task.map(drop).boxed().shared() }
     }
 
-    /// The same of an actor whose task somebody else has: gone when ractor says so, an instant before its state is.
+    /// Wraps an actor whose task is held elsewhere. It counts as gone when ractor says so, an instant before its state
+    /// is dropped.
     fn of_cell(actor: ActorCell) -> Started {
         let cell = actor.clone();
         Started { actor, task: async move { cell.wait(None).await.unwrap_or_default() }.boxed().shared() }
     }
 
-    /// Its address.
+    /// Returns the actor's address.
     pub const fn actor(&self) -> &ActorCell {
         &self.actor
     }
 
-    /// Resolves when its task is over: neither code nor state of it is left.
+    /// Resolves when the task is over: neither code nor state of the actor is left.
     pub async fn gone(&self) {
         self.task.clone().await;
     }
@@ -77,7 +79,7 @@ pub(super) struct Child {
 }
 
 impl Child {
-    /// Runs the start function: a panic in it, a start without end and a former life without end are failed starts.
+    /// Runs the start function. A panic in it, a start without end and a former life without end are failed starts.
     pub(super) async fn begin(&mut self, supervisor: &ActorCell, table: &ActorTable) -> Result<ActorCell, String> {
         for former in table.unended(self.slot.path()) {
             if timeout(KILL_WAIT_MAX, former.gone()).await.is_err() {
@@ -101,7 +103,8 @@ impl Child {
         Ok(cell)
     }
 
-    /// Its start failed: actors that the start function linked to the supervisor before it failed end as well.
+    /// Cleans up after a failed start: also ends actors that the start function linked to the supervisor before it
+    /// failed.
     pub(super) async fn not_begun(&self, linked: Vec<ActorCell>, table: &ActorTable, error: &str) {
         kill_all(linked.into_iter().map(Started::of_cell).collect(), self.slot.path(), table).await;
         self.left(table, ExitReason::failed(error)).await;
@@ -111,7 +114,7 @@ impl Child {
     pub(super) async fn end(&self, supervisor: &ActorCell, table: &ActorTable) {
         let Some((life, _)) = &self.life else { return };
         let (actor, path) = (life.actor(), self.slot.path());
-        // Its end is waited for here. As an event it would keep the actor's state alive in the supervisor's mailbox.
+        // The end is awaited here. As an event it would keep the actor's state alive in the supervisor's mailbox.
         actor.unlink(supervisor.clone());
         let own = if self.spec.kind == ChildKind::Worker { descendants(actor) } else { Vec::new() };
         if self.spec.shutdown != Shutdown::Brutal {
@@ -132,7 +135,7 @@ impl Child {
         self.left(table, if stopped { ExitReason::Shutdown } else { ExitReason::Killed }).await;
     }
 
-    /// It ended by itself.
+    /// Deals with a child that ended on its own.
     pub(super) async fn ended(&mut self, table: &ActorTable, reason: ExitReason) {
         if let Some((life, _)) = self.life.take() {
             kill_all(vec![life], self.slot.path(), table).await;
@@ -140,7 +143,7 @@ impl Child {
         self.left(table, reason).await;
     }
 
-    /// The actor is gone: so is soon everything below it, and its part of the dump is brought up to date.
+    /// Clears everything below an actor that is gone, and updates its part of the dump.
     async fn left(&self, table: &ActorTable, reason: ExitReason) {
         if self.spec.kind == ChildKind::Supervisor {
             clear_below(&self.slot, table).await;
@@ -151,7 +154,7 @@ impl Child {
 
 /// Kills what still runs below an actor that is gone, whatever it does, and waits for it.
 ///
-/// ractor kills the actors that are linked to one that ends, but for those that are stopping already, and waits for none.
+/// ractor kills the actors linked to one that ends, except those that are stopping already. It waits for none.
 pub(super) async fn clear_below(slot: &Arc<Slot>, table: &ActorTable) {
     // A supervisor below may start one more child before its kill acts, hence the rounds.
     loop {
@@ -170,7 +173,7 @@ pub(super) async fn clear_below(slot: &Arc<Slot>, table: &ActorTable) {
     table.remove_below(slot);
 }
 
-/// Kills actors and waits until they are gone. Those that do not yield are given up, and the table remembers them.
+/// Kills actors and waits until they are gone. Actors that do not yield are given up, and the table remembers them.
 async fn kill_all(lives: Vec<Started>, path: &Arc<str>, table: &ActorTable) {
     lives.iter().for_each(|life| life.actor().kill());
     let ends = lives.into_iter().map(|life| async move {
@@ -182,7 +185,7 @@ async fn kill_all(lives: Vec<Started>, path: &Arc<str>, table: &ActorTable) {
     join_all(ends).await;
 }
 
-/// The actors that are linked below this one.
+/// Collects the actors that are linked below this one.
 fn descendants(actor: &ActorCell) -> Vec<Started> {
     let (mut found, mut from) = (Vec::new(), actor.get_children());
     while let Some(child) = from.pop() {

@@ -16,22 +16,22 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long an ordinary child may take to stop, when its spec does not say.
+/// Longest stop of an ordinary child whose spec does not say otherwise.
 pub const WORKER_SHUTDOWN_MAX: Duration = Duration::from_secs(5);
 
-/// When a child that ended is started again.
+/// Restart type: exits after which a child is started again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Restart {
-    /// Always.
+    /// Always restarted.
     Permanent,
-    /// After an abnormal exit: `killed` or `failed`.
+    /// Restarted after an abnormal exit: `killed` or `failed`.
     Transient,
-    /// Never; it leaves the list when it ends.
+    /// Never restarted; the child leaves the list when it ends.
     Temporary,
 }
 
-/// How a child is stopped.
+/// Way to stop a child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Shutdown {
@@ -39,17 +39,17 @@ pub enum Shutdown {
     Brutal,
     /// Asked to stop; killed after this time.
     Timeout(Duration),
-    /// Asked to stop; waited for. For supervisors, whose children have their own times.
+    /// Asked to stop and awaited without a limit. For supervisors, whose children have their own times.
     Infinity,
 }
 
-/// Whether a child has children.
+/// Kind of a child: with or without children.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ChildKind {
-    /// No.
+    /// A child without children.
     Worker,
-    /// Yes.
+    /// A child that has children.
     Supervisor,
 }
 
@@ -61,18 +61,18 @@ pub type StartFn = Arc<dyn Fn(ActorCell, Vitals) -> BoxFuture<'static, Result<St
 pub struct ChildSpec {
     /// Unique among its siblings; a segment of its path in the dump.
     pub id: String,
-    /// Whether it has children.
+    /// Kind: worker or supervisor.
     pub kind: ChildKind,
-    /// When it is started again.
+    /// Restart type.
     pub restart: Restart,
-    /// How it is stopped.
+    /// Way to stop the child.
     pub shutdown: Shutdown,
-    /// How it is started.
+    /// Start function.
     pub start: StartFn,
 }
 
 impl ChildSpec {
-    /// A permanent worker with [`WORKER_SHUTDOWN_MAX`] to stop.
+    /// Builds a permanent worker with [`WORKER_SHUTDOWN_MAX`] to stop.
     pub fn worker(id: impl Into<String>, start: StartFn) -> ChildSpec {
         ChildSpec {
             id: id.into(),
@@ -83,8 +83,8 @@ impl ChildSpec {
         }
     }
 
-    /// A permanent nested supervisor, waited for when it stops. A restart starts the children of `spec`; those that were added
-    /// later are gone, as in OTP.
+    /// Builds a permanent nested supervisor, awaited without a limit when it stops. A restart starts the children of
+    /// `spec`; children added later are gone, as in OTP.
     pub fn supervisor(id: impl Into<String>, spec: SupervisorSpec) -> ChildSpec {
         let start: StartFn = Arc::new(move |parent, vitals| {
             let actor = SupervisorActor::new(spec.clone(), vitals);
@@ -102,7 +102,8 @@ impl ChildSpec {
         }
     }
 
-    /// The same supervisor; `then` gets its handle after every start, before its next sibling starts.
+    /// Returns the same supervisor with a hook. `then` gets its handle after every start, before its next sibling
+    /// starts.
     #[must_use]
     pub fn on_start(mut self, then: impl Fn(SupervisorRef) + Send + Sync + 'static) -> ChildSpec {
         debug_assert!(self.kind == ChildKind::Supervisor, "{} is no supervisor", self.id);
@@ -118,14 +119,14 @@ impl ChildSpec {
         self
     }
 
-    /// The same with another restart type.
+    /// Returns the spec with another restart type.
     #[must_use]
     pub fn restart(mut self, restart: Restart) -> ChildSpec {
         self.restart = restart;
         self
     }
 
-    /// The same with another way to stop.
+    /// Returns the spec with another way to stop.
     #[must_use]
     pub fn shutdown(mut self, shutdown: Shutdown) -> ChildSpec {
         self.shutdown = shutdown;
@@ -144,7 +145,7 @@ impl fmt::Debug for ChildSpec {
     }
 }
 
-/// How to start an ordinary ractor actor: `build` gives a fresh actor and its arguments at every start.
+/// Makes the start function of an ordinary ractor actor. `build` gives a fresh actor and its arguments at every start.
 pub fn start_actor<A, F>(build: F) -> StartFn
 where
     A: Actor,
@@ -161,7 +162,7 @@ where
     })
 }
 
-/// Why a start failed, without ractor's frame around it.
+/// Returns the cause of a failed start, without ractor's frame around it.
 pub(super) fn cause(error: SpawnErr) -> String {
     match error {
         SpawnErr::StartupFailed(cause) => cause.to_string(),
@@ -169,43 +170,43 @@ pub(super) fn cause(error: SpawnErr) -> String {
     }
 }
 
-/// One supervisor.
+/// One supervisor as data.
 ///
-/// With `one_for_one` and no children it is *dynamic*: its children come and go by `start_child`, and are stopped together
-/// rather than one after the other, as OTP's `simple_one_for_one`.
+/// With `one_for_one` and no children it is *dynamic*, as OTP's `simple_one_for_one`. Its children come and go by
+/// `start_child`, and are stopped together rather than one after the other.
 #[derive(Debug, Clone)]
 pub struct SupervisorSpec {
-    /// Who shares whose fate.
+    /// Strategy: which children are restarted together.
     pub strategy: Strategy,
-    /// How many restarts are put up with before it gives up.
+    /// Restarts that are tolerated before the supervisor gives up.
     pub intensity: Intensity,
-    /// How long restarts wait; `None` for not at all, as OTP.
+    /// Delay of restarts; `None` for no delay, as OTP.
     pub backoff: Option<Backoff>,
-    /// In start order.
+    /// Children in start order.
     pub children: Vec<ChildSpec>,
 }
 
 impl SupervisorSpec {
-    /// No children, no back-off.
+    /// Builds a spec without children and back-off.
     pub const fn new(strategy: Strategy, intensity: Intensity) -> SupervisorSpec {
         SupervisorSpec { strategy, intensity, backoff: None, children: Vec::new() }
     }
 
-    /// The same with a back-off.
+    /// Returns the spec with a back-off.
     #[must_use]
     pub fn backoff(mut self, backoff: Backoff) -> SupervisorSpec {
         self.backoff = Some(backoff);
         self
     }
 
-    /// The same with one more child.
+    /// Returns the spec with one more child.
     #[must_use]
     pub fn child(mut self, child: ChildSpec) -> SupervisorSpec {
         self.children.push(child);
         self
     }
 
-    /// Whether its children are stopped together.
+    /// True when the children are stopped together.
     pub const fn is_dynamic(&self) -> bool {
         matches!(self.strategy, Strategy::OneForOne) && self.children.is_empty()
     }

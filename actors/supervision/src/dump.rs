@@ -1,14 +1,14 @@
-//! The side table: what ractor does not tell about its actors. The live dump reads it.
+//! The side table: facts about actors that ractor does not report. The live dump reads it.
 //!
 //! ```text
-//!   node                                one slot an actor, ordered so that a subtree is one range;
+//!   node                                one slot per actor, ordered so that a subtree is one range;
 //!   node/scopes                         a supervisor writes the slots of its children,
 //!   node/scopes/tenant acme             an actor writes its own through its `Vitals`
 //!   node/scopes/tenant acme/workers
 //! ```
 //!
-//! Guarantees: a slot exists while its child is on its supervisor's list; a snapshot copies, and holds the table's lock only to
-//! collect references. Never keeps a task, a timer or the history of an actor.
+//! Guarantees: a slot exists while its child is on its supervisor's list. A snapshot copies, and holds the table's lock
+//! only to collect references. Never keeps a task, a timer or the history of an actor.
 
 use super::child_life::Started;
 use super::child_spec::{ChildKind, Restart};
@@ -34,15 +34,15 @@ pub struct ActorTable {
 
 /// A path, and an actor at or below it that was killed and still runs.
 type Unended = (Arc<str>, Started);
-/// Who is told what supervisors do.
+/// Observer of what supervisors do.
 type Watch = dyn Fn(TreeEvent<'_>) + Send + Sync;
 
-/// What a supervisor did about a child that ended.
+/// Action of a supervisor after a child ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TreeEvent<'a> {
-    /// It started the child at this path again.
+    /// The supervisor started the child at this path again.
     Restarted(&'a str),
-    /// The supervisor at this path gave up: more restarts than it may.
+    /// The supervisor at this path gave up: more restarts than allowed.
     GaveUp(&'a str),
 }
 
@@ -51,31 +51,32 @@ pub enum TreeEvent<'a> {
 pub struct ActorEntry {
     /// Ids from the root, separated by `/`. A `/` or `%` inside an id is written `%2F`, `%25`.
     pub path: String,
-    /// Worker or supervisor.
+    /// Kind: worker or supervisor.
     pub kind: ChildKind,
-    /// When it is started again.
+    /// Restart type.
     pub restart: Restart,
-    /// Of a supervisor that runs.
+    /// Strategy of a running supervisor.
     pub strategy: Option<Strategy>,
-    /// `starting`, `running`, `waiting` (for its restart), `restarting` (a start failed), `stopped`, or what it says of itself.
+    /// `starting`, `running`, `waiting` (for its restart), `restarting` (a start failed), `stopped`, or the actor's own
+    /// word.
     pub state: String,
     /// ractor's id of the running actor.
     pub actor: Option<String>,
-    /// When it was started, in milliseconds since 1970.
+    /// Start time, in milliseconds since 1970.
     pub started_at_unix_ms: Option<u64>,
-    /// How long it runs, in milliseconds.
+    /// Time since the start, in milliseconds.
     pub uptime_ms: Option<u64>,
-    /// What a supervisor has spent and may spend.
+    /// Restarts that a supervisor has spent and may spend.
     pub budget: Option<RestartBudget>,
-    /// How often it was started again.
+    /// Number of restarts.
     pub restarts_total: u32,
-    /// Why it last ended.
+    /// Reason of the last exit.
     pub last_exit: Option<ExitReason>,
     /// Messages sent through its [`Address`](super::Address) and not yet received.
     pub mailbox_depth: u64,
-    /// The message it received last.
+    /// Message that the actor received last.
     pub last_message: Option<String>,
-    /// What it does now.
+    /// Present work of the actor.
     pub work: Option<String>,
 }
 
@@ -84,44 +85,45 @@ pub struct ActorEntry {
 pub struct RestartBudget {
     /// Restarts that count now.
     pub in_window: u32,
-    /// More than this within the period makes it give up.
+    /// Restarts allowed within the period; with one more the supervisor gives up.
     pub allowed: u32,
     /// Length of the window in milliseconds.
     pub period_ms: u64,
 }
 
 impl ActorEntry {
-    /// The last segment of the path.
+    /// Returns the last segment of the path.
     pub fn id(&self) -> &str {
         self.path.rsplit('/').next().unwrap_or_default()
     }
 
-    /// How far below the root.
+    /// Counts the levels below the root.
     pub fn depth(&self) -> usize {
         self.path.matches('/').count()
     }
 }
 
 impl ActorTable {
-    /// No actors.
+    /// Creates a table without actors.
     pub fn new() -> ActorTable {
         ActorTable::default()
     }
 
-    /// No actors; `watch` is told what supervisors do about ended children. It must not wait.
+    /// Creates a table without actors whose `watch` receives what supervisors do about ended children. `watch` must not
+    /// block.
     pub fn watched(watch: impl Fn(TreeEvent<'_>) + Send + Sync + 'static) -> ActorTable {
         ActorTable { watch: Some(Arc::new(watch)), ..ActorTable::default() }
     }
 
-    /// Tells who watches.
+    /// Reports an event to the observer, if there is one.
     pub(super) fn tell(&self, event: TreeEvent<'_>) {
         if let Some(watch) = &self.watch {
             watch(event);
         }
     }
 
-    /// The actors at and below the path `under` (`""`: all) that come after the path `after`, in tree order, at most `limit`.
-    /// To page, hand in the path of the last entry.
+    /// Lists the actors at and below the path `under` (`""`: all) that come after the path `after`. Entries are in tree
+    /// order, at most `limit`. To page, hand in the path of the last entry.
     pub fn snapshot(&self, under: &str, after: Option<&str>, limit: usize) -> Vec<ActorEntry> {
         let (under_key, after_key) = (PathKey::new(under), after.map(PathKey::new));
         let from = match after_key {
@@ -137,29 +139,29 @@ impl ActorTable {
         found.iter().map(|slot| slot.entry(now, now_unix_ms)).collect()
     }
 
-    /// One actor.
+    /// Shows one actor.
     pub fn entry(&self, path: &str) -> Option<ActorEntry> {
         self.slot(path).map(|slot| slot.entry(Instant::now(), unix_ms()))
     }
 
-    /// The running actor at this path.
+    /// Returns the running actor at this path.
     pub fn cell(&self, path: &str) -> Option<ActorCell> {
         Some(self.slot(path)?.actor()?.actor().clone())
     }
 
-    /// The running supervisor at this path.
+    /// Returns the running supervisor at this path.
     pub fn supervisor(&self, path: &str) -> Option<SupervisorRef> {
         let slot = self.slot(path)?;
         let running = (slot.kind() == ChildKind::Supervisor).then(|| slot.actor()).flatten()?;
         Some(SupervisorRef::of_cell(running.actor().clone()))
     }
 
-    /// Actors in the table.
+    /// Counts the actors in the table.
     pub fn len(&self) -> usize {
         self.read().len()
     }
 
-    /// Whether the table is empty.
+    /// True when the table is empty.
     pub fn is_empty(&self) -> bool {
         self.read().is_empty()
     }
@@ -171,7 +173,8 @@ impl ActorTable {
         slot
     }
 
-    /// Adds a child below the actor of these vitals. An actor that was replaced meanwhile adds nothing: its slot stays unlisted.
+    /// Adds a child below the actor of these vitals. An actor that was replaced meanwhile adds nothing: its slot stays
+    /// unlisted.
     pub(super) fn insert(&self, parent: &Vitals, id: &str, kind: ChildKind, restart: Restart) -> Arc<Slot> {
         let path: Arc<str> = format!("{}/{}", parent.path(), segment(id)).into();
         let slot = Arc::new(Slot::new(Arc::clone(&path), kind, restart));
@@ -200,7 +203,7 @@ impl ActorTable {
         }
     }
 
-    /// What runs below the slot.
+    /// Lists what runs below the slot.
     pub(super) fn running_below(&self, slot: &Slot) -> Vec<(Arc<Slot>, Started)> {
         let slots = self.read();
         let range = slots.range((Bound::Excluded(PathKey(Arc::clone(slot.path()))), Bound::Unbounded));
@@ -208,12 +211,12 @@ impl ActorTable {
         below.filter_map(|below| Some((Arc::clone(below), below.actor()?))).collect()
     }
 
-    /// An actor at or below this path was killed and does not yield.
+    /// Remembers an actor at or below this path that was killed and does not yield.
     pub(super) fn cannot_end(&self, path: &Arc<str>, life: Started) {
         self.unended.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push((Arc::clone(path), life));
     }
 
-    /// Actors at or below this path that were killed and still run.
+    /// Lists the actors at or below this path that were killed and still run.
     pub(super) fn unended(&self, path: &str) -> Vec<Started> {
         let mut unended = self.unended.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         unended.retain(|(_, life)| !life.is_gone());
@@ -259,7 +262,7 @@ mod tests {
 
     /// Actors of the measured table, as ten thousand tenants have.
     const MANY: usize = 60_000;
-    /// Most memory for an entry with its path.
+    /// Most memory per entry with its path, in bytes.
     const ENTRY_BYTES_MAX: usize = 500;
 
     struct Tree {
@@ -357,7 +360,7 @@ mod tests {
                 tree.add(tenant, child);
             }
         }
-        // Two counted references and a path of its own; a map's node is at least half full.
+        // Two counted references and the path; a map's node is at least half full.
         let path = 16 + "node/scopes/tenant 00000000/workers/worker precedent_index".len();
         let each = ACTOR_BYTES + 2 * 16 + path + 2 * (size_of::<PathKey>() + size_of::<Arc<Slot>>());
         let asked = Instant::now();

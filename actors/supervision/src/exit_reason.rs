@@ -1,4 +1,4 @@
-//! Why an actor ended, in OTP's four words.
+//! Reasons of an actor's end, in OTP's four words.
 //!
 //! Guarantees: every way in which ractor reports an end maps to exactly one reason. Never holds more than
 //! [`FAILURE_CHARS_MAX`] characters of an error.
@@ -7,11 +7,12 @@ use ractor::SupervisionEvent;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// The text with which a supervisor stops a child, and with which an actor says that it was told to stop.
+/// Text with which a supervisor stops a child. An actor uses it to say that it was told to stop.
 pub const SHUTDOWN: &str = "shutdown";
-/// How the stop text of a supervisor that gave up begins; it is a `shutdown` with its cause, as `{shutdown, Term}` in OTP.
+/// Start of the stop text of a supervisor that gave up. It is a `shutdown` with its cause, as `{shutdown, Term}` in
+/// OTP.
 pub const GAVE_UP: &str = "shutdown: gave up";
-/// Longest text of a failure that is kept, in characters.
+/// Longest kept text of a failure, in characters.
 pub const FAILURE_CHARS_MAX: usize = 300;
 
 /// Stop texts that mean a normal end. ractor ends a drained actor with the second.
@@ -19,32 +20,32 @@ const NORMAL: [&str; 2] = ["normal", "Drained"];
 /// Texts with which ractor ends a killed actor, and one whose task was aborted.
 const KILLED: [&str; 2] = ["killed", "actor_task_cancelled"];
 
-/// Why an actor ended.
+/// Reason of an actor's end.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ExitReason {
-    /// It finished its work.
+    /// The actor finished its work.
     Normal,
-    /// It was told to stop, or is a supervisor that gave up.
+    /// The actor was told to stop, or is a supervisor that gave up.
     Shutdown,
-    /// It was killed; nothing of its own code ran at the end.
+    /// The actor was killed; none of its own code ran at the end.
     Killed,
     /// A panic, an error, or a stop with any other text.
     Failed(String),
 }
 
 impl ExitReason {
-    /// Whether a `transient` child restarts after it.
+    /// True when a `transient` child restarts after it.
     pub const fn is_abnormal(&self) -> bool {
         matches!(self, ExitReason::Killed | ExitReason::Failed(_))
     }
 
-    /// A failure with its text cut to [`FAILURE_CHARS_MAX`].
+    /// Builds a failure with its text cut to [`FAILURE_CHARS_MAX`].
     pub fn failed(text: impl fmt::Display) -> ExitReason {
         ExitReason::Failed(text.to_string().chars().take(FAILURE_CHARS_MAX).collect())
     }
 
-    /// The reason of an actor that stopped with this text (`myself.stop(text)`).
+    /// Maps the text with which an actor stopped (`myself.stop(text)`) to a reason.
     pub fn of_stop(text: Option<&str>) -> ExitReason {
         match text {
             None => ExitReason::Normal,
@@ -55,7 +56,7 @@ impl ExitReason {
         }
     }
 
-    /// The reason that ractor reports; `None` when the event is not an end.
+    /// Maps an event of ractor to a reason; `None` when the event is not an end.
     pub fn of_event(event: &SupervisionEvent) -> Option<ExitReason> {
         match event {
             SupervisionEvent::ActorTerminated(_, _, text) => Some(ExitReason::of_stop(text.as_deref())),

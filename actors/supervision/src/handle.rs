@@ -1,7 +1,7 @@
 //! The handle of a running supervisor: add, end, restart and list its children.
 //!
-//! Guarantees: every call has a deadline and a typed error. Never call your own supervisor from `pre_start` or `post_stop`: it
-//! waits for you there, and the call ends with `TimedOut`.
+//! Guarantees: every call has a deadline and a typed error. Never call your own supervisor from `pre_start` or
+//! `post_stop`: it waits for you there, and the call ends with `TimedOut`.
 
 use super::child_spec::{ChildKind, ChildSpec, Restart};
 use super::exit_reason::SHUTDOWN;
@@ -10,13 +10,13 @@ use ractor::rpc::CallResult;
 use ractor::{ActorCell, ActorRef, RpcReplyPort};
 use std::time::Duration;
 
-/// How long a call waits for its answer, unless told: [`SupervisorRef::with_deadline`].
+/// Longest wait of a call for its answer, unless set by [`SupervisorRef::with_deadline`].
 pub const CALL_WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// Why a supervisor did not do what it was asked.
+/// Reason for a refused or failed request to a supervisor.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SupervisorError {
-    /// A child with this id runs, or is about to again.
+    /// A child with this id runs, or is about to run again.
     #[error("a child with this id is already started")]
     AlreadyStarted,
     /// A child with this id is on the list, stopped.
@@ -34,7 +34,7 @@ pub enum SupervisorError {
     /// The supervisor is gone, or ended before it answered.
     #[error("the supervisor is gone")]
     Gone,
-    /// No answer within the deadline; whether it was done is not known.
+    /// No answer within the deadline; it is not known whether the request was carried out.
     #[error("no answer from the supervisor within the deadline")]
     TimedOut,
     /// The child could not be started.
@@ -42,38 +42,38 @@ pub enum SupervisorError {
     StartFailed(String),
 }
 
-/// What a child does, as OTP's `which_children` tells it.
+/// State of a child, as OTP's `which_children` reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChildState {
-    /// Its actor runs.
+    /// The child's actor runs.
     Running,
-    /// It does not, and nothing will start it by itself.
+    /// The actor does not run, and nothing starts it without a call.
     Stopped,
-    /// It waits for its next start.
+    /// The child waits for its next start.
     Restarting,
 }
 
 /// A child on the list.
 #[derive(Debug, Clone)]
 pub struct ChildInfo {
-    /// Its id.
+    /// Id of the child.
     pub id: String,
-    /// Worker or supervisor.
+    /// Kind: worker or supervisor.
     pub kind: ChildKind,
-    /// When it is started again.
+    /// Restart type.
     pub restart: Restart,
-    /// What it does.
+    /// State of the child.
     pub state: ChildState,
-    /// Its actor, when it runs.
+    /// Actor of the child, when it runs.
     pub actor: Option<ActorCell>,
 }
 
-/// How many children there are.
+/// Number of children.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ChildCount {
-    /// On the list.
+    /// Children on the list.
     pub specs: usize,
-    /// Running.
+    /// Children that run.
     pub active: usize,
     /// Supervisors on the list.
     pub supervisors: usize,
@@ -91,29 +91,29 @@ pub struct SupervisorRef {
 type Reply<T> = RpcReplyPort<Result<T, SupervisorError>>;
 
 impl SupervisorRef {
-    /// The handle of a cell that is known to be a supervisor.
+    /// Wraps a cell that is known to be a supervisor.
     pub(crate) fn of_cell(cell: ActorCell) -> SupervisorRef {
         SupervisorRef { actor: cell.into(), deadline: CALL_WAIT_MAX }
     }
 
-    /// The handle of a child that is a supervisor and runs.
+    /// Returns the handle of a child that is a supervisor and runs.
     pub fn of_child(child: &ChildInfo) -> Option<SupervisorRef> {
         (child.kind == ChildKind::Supervisor).then(|| child.actor.clone()).flatten().map(SupervisorRef::of_cell)
     }
 
-    /// The same with another deadline for its calls.
+    /// Returns the handle with another deadline for its calls.
     #[must_use]
     pub fn with_deadline(mut self, deadline: Duration) -> SupervisorRef {
         self.deadline = deadline;
         self
     }
 
-    /// Its actor.
+    /// Returns the supervisor's actor.
     pub fn cell(&self) -> ActorCell {
         self.actor.get_cell()
     }
 
-    /// Adds a child at the end of the start order and starts it. It is not added when it cannot be started.
+    /// Adds a child at the end of the start order and starts it. A child that cannot be started is not added.
     ///
     /// # Errors
     /// `AlreadyStarted`, `AlreadyPresent`, `StartFailed`, `Gone`, `TimedOut`.
@@ -137,7 +137,7 @@ impl SupervisorRef {
         self.call(|reply| SupervisorMessage::RestartChild(id.into(), reply)).await
     }
 
-    /// Takes a stopped child off the list.
+    /// Removes a stopped child from the list.
     ///
     /// # Errors
     /// `NotFound`, `Running`, `Restarting`, `Gone`, `TimedOut`.
@@ -145,7 +145,7 @@ impl SupervisorRef {
         self.call(|reply| SupervisorMessage::DeleteChild(id.into(), reply)).await
     }
 
-    /// All children, in start order.
+    /// Lists all children, in start order.
     ///
     /// # Errors
     /// `Gone`, `TimedOut`.
@@ -153,7 +153,7 @@ impl SupervisorRef {
         self.call(SupervisorMessage::WhichChildren).await
     }
 
-    /// How many children there are.
+    /// Counts the children.
     ///
     /// # Errors
     /// `Gone`, `TimedOut`.
@@ -161,7 +161,8 @@ impl SupervisorRef {
         self.call(SupervisorMessage::Count).await
     }
 
-    /// Stops the supervisor: its children in reverse order, then itself. A supervisor above it restarts it if its spec says so.
+    /// Stops the supervisor: its children in reverse order, then itself. A supervisor above it restarts it if its spec
+    /// says so.
     ///
     /// # Errors
     /// `TimedOut` when it still stops after `timeout`; it goes on stopping.

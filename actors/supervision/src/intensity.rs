@@ -1,13 +1,14 @@
 //! The restart window: how many restarts a supervisor may spend in how much time.
 //!
-//! Guarantees: more than `restarts_max` within `period` is too many, as in OTP (a restart exactly `period` old still counts).
-//! Holds at most `restarts_max` + 1 times. Never reads a clock; times are durations since an origin that the caller chose.
+//! Guarantees: more than `restarts_max` within `period` is too many, as in OTP (a restart exactly `period` old still
+//! counts). Holds at most `restarts_max` + 1 times. Never reads a clock; times are durations since an origin that the
+//! caller chose.
 
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// How many restarts in how much time are still put up with.
+/// Restart intensity: how many restarts are tolerated in how much time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Intensity {
     /// Restarts within `period` that do not escalate; one more does.
@@ -17,14 +18,14 @@ pub struct Intensity {
 }
 
 impl Intensity {
-    /// At most `restarts_max` restarts within `period`.
+    /// Allows at most `restarts_max` restarts within `period`.
     pub const fn new(restarts_max: u32, period: Duration) -> Intensity {
         Intensity { restarts_max, period }
     }
 }
 
 impl Default for Intensity {
-    /// OTP's default: one restart in five seconds.
+    /// Returns OTP's default: one restart in five seconds.
     fn default() -> Intensity {
         Intensity::new(1, Duration::from_secs(5))
     }
@@ -38,23 +39,23 @@ pub struct RestartWindow {
 }
 
 impl RestartWindow {
-    /// An empty window.
+    /// Creates an empty window.
     pub fn new(intensity: Intensity) -> RestartWindow {
         RestartWindow { intensity, times: VecDeque::new() }
     }
 
-    /// Restarts that count at `now`.
+    /// Counts the restarts that are in the window at `now`.
     pub fn count(&self, now: Duration) -> u32 {
         let counted = self.times.iter().filter(|then| now.saturating_sub(**then) <= self.intensity.period).count();
         u32::try_from(counted).unwrap_or(u32::MAX)
     }
 
-    /// Whether one more restart at `now` would be too many.
+    /// True when one more restart at `now` would be too many.
     pub fn is_spent(&self, now: Duration) -> bool {
         self.count(now) >= self.intensity.restarts_max
     }
 
-    /// Counts a restart at `now` and forgets those that no longer count.
+    /// Counts a restart at `now` and forgets restarts that no longer count.
     pub fn record(&mut self, now: Duration) {
         let period = self.intensity.period;
         self.times.retain(|then| now.saturating_sub(*then) <= period);
@@ -64,7 +65,7 @@ impl RestartWindow {
         }
     }
 
-    /// What this window allows.
+    /// Returns the intensity that this window enforces.
     pub const fn intensity(&self) -> Intensity {
         self.intensity
     }

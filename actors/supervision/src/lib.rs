@@ -7,7 +7,7 @@
 //!   supervisor (the actor: stops, starts)   ◀──── SupervisorRef: start_child, terminate_child, …
 //!    │ exit of a child                │
 //!    ▼                                ▼
-//!   roster (child states)           dump: ActorTable ◀──── Vitals: what each actor says of itself
+//!   roster (child states)           dump: ActorTable ◀──── Vitals: each actor's own facts
 //!    ▼
 //!   strategy (pure: stop, start, forget, give up)   intensity, backoff (pure: restarts per period, delay)
 //! ```

@@ -1,6 +1,6 @@
 //! Paths of actors: ids from the root, separated by `/`.
 //!
-//! Guarantees: an order in which a subtree is one range, its root first. An id is one segment, whatever is in it.
+//! Guarantees: an order in which a subtree is one range, its root first. An id is one segment, whatever it contains.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 /// Bytes of a path that are compared at once.
 const COMPARED_BYTES: usize = 8;
 
-/// A path, ordered so that everything below it follows it directly: `/` sorts before every other byte.
+/// A path with an order in which its subtree follows it directly: `/` sorts before every other byte.
 #[derive(PartialEq, Eq)]
 pub(super) struct PathKey(pub(super) Arc<str>);
 
@@ -35,7 +35,7 @@ impl PartialOrd for PathKey {
     }
 }
 
-/// Whether `path` is `under` or below it; everything is below `""`.
+/// True when `path` is `under` or below it; every path is below `""`.
 pub(super) fn is_under(path: &str, under: &str) -> bool {
     match path.strip_prefix(under) {
         Some(rest) => under.is_empty() || rest.is_empty() || rest.starts_with('/'),
@@ -43,7 +43,7 @@ pub(super) fn is_under(path: &str, under: &str) -> bool {
     }
 }
 
-/// An id as a segment of a path.
+/// Escapes an id into one segment of a path.
 pub(super) fn segment(id: &str) -> String {
     id.replace('%', "%25").replace('/', "%2F")
 }

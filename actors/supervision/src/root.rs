@@ -1,8 +1,8 @@
-//! The top of a tree: starts the root supervisor and tells how it ended.
+//! The top of a tree: starts the root supervisor and reports how it ended.
 //!
-//! Guarantees: [`Root::exited`] resolves, whatever the end: an ordered stop, a root that gave up, a panic, a kill; then nothing
-//! of the tree runs any more. Never restarts the root: a process whose root gave up ends with [`ROOT_GAVE_UP_EXIT_CODE`], and
-//! its service manager starts another.
+//! Guarantees: [`Root::exited`] resolves, whatever the end: an ordered stop, a root that gave up, a panic, a kill.
+//! After that nothing of the tree runs. Never restarts the root: a process whose root gave up ends with
+//! [`ROOT_GAVE_UP_EXIT_CODE`], and its service manager starts another.
 
 use super::child_life::{Started, clear_below};
 use super::child_spec::{SupervisorSpec, cause};
@@ -18,7 +18,7 @@ use tokio::sync::{oneshot, watch};
 /// Exit code of a process whose root supervisor gave up. No other end of the program has it.
 pub const ROOT_GAVE_UP_EXIT_CODE: u8 = 12;
 
-/// A running tree. Clones speak of the same one; dropping them stops nothing.
+/// A running tree. Clones refer to the same tree; dropping them stops nothing.
 #[derive(Debug, Clone)]
 pub struct Root {
     supervisor: SupervisorRef,
@@ -34,7 +34,7 @@ struct Ending {
 /// Starts a tree. `name` is the first segment of every path in `table`.
 ///
 /// # Errors
-/// The first child that could not be started, by id and with its error; those started before it are stopped.
+/// The first child that could not be started, by id and with its error. Children started before it are stopped.
 pub async fn start_root(name: &str, spec: SupervisorSpec, table: ActorTable) -> Result<Root, String> {
     let (ended, ending) = watch::channel(None);
     let (started, root) = oneshot::channel();
@@ -49,7 +49,7 @@ pub async fn start_root(name: &str, spec: SupervisorSpec, table: ActorTable) -> 
 }
 
 impl Root {
-    /// The root supervisor.
+    /// Returns the root supervisor.
     pub const fn supervisor(&self) -> &SupervisorRef {
         &self.supervisor
     }
@@ -63,8 +63,8 @@ impl Root {
         }
     }
 
-    /// After the end: whether the root ended on its own account (too many restarts, a panic, a kill) and not by an ordered
-    /// stop. Such a process ends with [`ROOT_GAVE_UP_EXIT_CODE`]. False while it runs.
+    /// True when the root ended on its own and not by an ordered stop: too many restarts, a panic, a kill. Such a
+    /// process ends with [`ROOT_GAVE_UP_EXIT_CODE`]. False while the root runs.
     pub fn gave_up(&self) -> bool {
         match &*self.ending.borrow() {
             Some(ending) => ending.gave_up,
@@ -72,20 +72,20 @@ impl Root {
         }
     }
 
-    /// Stops the tree, each child in its own time, and waits for it.
+    /// Stops the tree, each child in its own time, and waits for its end.
     pub async fn stop(&self) -> ExitReason {
         self.supervisor.cell().stop(Some(SHUTDOWN.to_owned()));
         self.exited().await
     }
 
-    /// Kills the tree at once; nothing of its code runs any more.
+    /// Kills the tree at once and waits for its end; after that none of its code runs.
     pub async fn kill(&self) -> ExitReason {
         self.supervisor.cell().kill();
         self.exited().await
     }
 }
 
-/// The actor above the root: sees it end.
+/// The actor above the root: observes its end.
 struct RootWatch;
 
 struct WatchArguments {
@@ -103,7 +103,7 @@ struct WatchState {
     ended: watch::Sender<Option<Ending>>,
 }
 
-/// It receives none.
+/// Message type of [`RootWatch`], which receives none.
 enum WatchMessage {}
 
 #[cfg(feature = "cluster")]

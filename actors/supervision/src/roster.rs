@@ -1,4 +1,4 @@
-//! The bookkeeping around the decision: a supervisor's children, their order and what each does.
+//! The bookkeeping around the decision: a supervisor's children, their order and their states.
 //!
 //! ```text
 //!              started                exited, decision: Rest
@@ -11,8 +11,8 @@
 //!                             └──────── retry, Restart ──────┘
 //! ```
 //!
-//! Guarantees: a restart is counted when it is decided; a start that fails during a restart is decided again and counts again.
-//! Never does anything itself: the supervisor stops and starts, and reports what came of it.
+//! Guarantees: a restart is counted when it is decided. A start that fails during a restart is decided again and counts
+//! again. Never acts: the supervisor stops and starts, and reports the outcome.
 
 use super::child_spec::Restart;
 use super::exit_reason::ExitReason;
@@ -34,21 +34,22 @@ pub struct Roster {
     next_token: u64,
 }
 
-/// What the supervisor has to do now.
+/// Next action of the supervisor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// Nothing: the child rests, or the report was stale.
+    /// No action: the child rests, or the report was stale.
     Nothing,
     /// The child has left the list.
     Forgotten,
-    /// Stop `plan.stop`, wait `plan.delay`, then start what [`Roster::due`] names.
+    /// Stop `plan.stop`, wait `plan.delay`, then start each child of `plan.start` for which [`Roster::is_due`] still
+    /// holds.
     Restart(Token, Plan),
-    /// Stop these and exit.
+    /// Stop these children and exit.
     GiveUp(Vec<Place>),
 }
 
 impl Roster {
-    /// No children yet.
+    /// Creates a roster without children.
     pub fn new(rules: Rules) -> Roster {
         Roster {
             rules,
@@ -74,7 +75,7 @@ impl Roster {
         Some(place)
     }
 
-    /// Takes a child off the list.
+    /// Removes a child from the list.
     pub fn forget(&mut self, place: Place) {
         self.members.remove(&place);
         if let Some(id) = self.ids.remove(&place) {
@@ -82,14 +83,15 @@ impl Roster {
         }
     }
 
-    /// The child's actor runs.
+    /// Notes that the child's actor runs.
     pub fn started(&mut self, place: Place) {
         self.set(place, MemberState::Running);
     }
 
-    /// A start within a restart failed. Those that waited with it stay stopped until the next attempt reaches them.
+    /// Notes that a start within a restart failed. Children that waited with it stay stopped until the next attempt
+    /// reaches them.
     pub fn start_failed(&mut self, place: Place, token: Token) {
-        // Under one_for_one nobody waited with it, and there may be many to look at.
+        // Under one_for_one no other child waited with it, and checking all of them may take long.
         if self.rules.strategy != Strategy::OneForOne {
             for member in self.members.values_mut().filter(|member| member.state == MemberState::Waiting(token)) {
                 member.state = MemberState::Stopped;
@@ -98,7 +100,7 @@ impl Roster {
         self.set(place, MemberState::Retrying);
     }
 
-    /// The child's actor ended by itself.
+    /// Decides about a child whose actor ended on its own.
     pub fn exited(&mut self, place: Place, reason: &ExitReason, now: Duration) -> Step {
         match self.state(place) {
             Some(MemberState::Running) => self.step(place, Cause::Exit(reason), now),
@@ -106,7 +108,7 @@ impl Roster {
         }
     }
 
-    /// The attempt after a failed start.
+    /// Decides about the attempt after a failed start.
     pub fn retry(&mut self, place: Place, now: Duration) -> Step {
         match self.state(place) {
             Some(MemberState::Retrying) => self.step(place, Cause::FailedStart, now),
@@ -139,7 +141,8 @@ impl Roster {
         }
     }
 
-    /// The supervisor stopped the child. True when it has left the list by that, as a temporary child does.
+    /// Notes that the supervisor stopped the child. True when the child has left the list by that, as a temporary child
+    /// does.
     pub fn stopped(&mut self, place: Place) -> bool {
         match self.members.get_mut(&place) {
             Some(member) if member.restart == Restart::Temporary => {
@@ -156,44 +159,45 @@ impl Roster {
         }
     }
 
-    /// A caller terminated the child: also a restart that it waits for is off. True when it has left the list by that.
+    /// Notes that a caller terminated the child, which also cancels a restart it waits for. True when the child has
+    /// left the list by that.
     pub fn terminated(&mut self, place: Place) -> bool {
         self.set(place, MemberState::Stopped);
         self.stopped(place)
     }
 
-    /// Whether this child still waits for this restart.
+    /// True while this child waits for this restart.
     pub fn is_due(&self, place: Place, token: Token) -> bool {
         self.state(place) == Some(MemberState::Waiting(token))
     }
 
-    /// All that run, in reverse start order.
+    /// Lists all running children, in reverse start order.
     pub fn stop_order(&self) -> Vec<Place> {
         let running = self.members.iter().rev().filter(|(_, member)| member.state == MemberState::Running);
         running.map(|(place, _)| *place).collect()
     }
 
-    /// Where this child is.
+    /// Finds the place of the child with this id.
     pub fn place(&self, id: &str) -> Option<Place> {
         self.places.get(id).copied()
     }
 
-    /// Who is there.
+    /// Finds the id of the child at this place.
     pub fn id(&self, place: Place) -> Option<&Arc<str>> {
         self.ids.get(&place)
     }
 
-    /// What the child does.
+    /// Returns the state of the child.
     pub fn state(&self, place: Place) -> Option<MemberState> {
         self.members.get(&place).map(|member| member.state)
     }
 
-    /// All children, in start order.
+    /// Lists all children, in start order.
     pub fn members(&self) -> impl Iterator<Item = (Place, &Member)> {
         self.members.iter().map(|(place, member)| (*place, member))
     }
 
-    /// The restart window.
+    /// Returns the restart window.
     pub const fn window(&self) -> &RestartWindow {
         &self.window
     }

@@ -7,8 +7,8 @@
 //!   one_for_all        all                                           C, A        A, B, C
 //! ```
 //!
-//! A pure function of (rules, members, restart window, exit, now). Guarantees: stops in reverse start order, starts in start
-//! order; a temporary child is never started. Never keeps state: see `roster`.
+//! A pure function of (rules, members, restart window, exit, now). Guarantees: stops in reverse start order, starts in
+//! start order; a temporary child is never started. Never keeps state: see `roster`.
 
 use super::backoff::Backoff;
 use super::child_spec::Restart;
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Which children share the fate of one that ended.
+/// Strategy: which children are restarted with a child that ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Strategy {
@@ -26,86 +26,86 @@ pub enum Strategy {
     OneForOne,
     /// Every child.
     OneForAll,
-    /// That child and those that were started after it.
+    /// That child and the children started after it.
     RestForOne,
 }
 
-/// A child's place in the start order; places only grow and are not used again.
+/// A child's place in the start order. Places only grow and are not used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place(pub u64);
 
-/// One restart that waits for its delay; names the children that wait with it.
+/// Name of one restart that waits for its delay. The children that wait with it share it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Token(pub u64);
 
-/// What a supervisor knows of a child.
+/// State of a child as its supervisor knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum MemberState {
-    /// Its actor runs.
+    /// The child's actor runs.
     Running,
-    /// It ended and stays so, or was terminated, or could not be started again after a sibling's failed start.
+    /// The child ended and stays so, was terminated, or was not started again after a sibling's failed start.
     Stopped,
-    /// It is started when this restart's delay is over.
+    /// The child is started when this restart's delay is over.
     Waiting(Token),
-    /// Its start failed during a restart; the next attempt is on its way.
+    /// The child's start failed during a restart; the next attempt is queued.
     Retrying,
 }
 
 /// A child as the decision sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Member {
-    /// When it restarts.
+    /// Restart type.
     pub restart: Restart,
-    /// What it does now.
+    /// Present state of the child.
     pub state: MemberState,
 }
 
-/// What does not change while a supervisor lives.
+/// Constants of a supervisor's life.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules {
-    /// Who shares whose fate.
+    /// Strategy: which children are restarted together.
     pub strategy: Strategy,
-    /// How many restarts are put up with.
+    /// Restarts that are tolerated.
     pub intensity: Intensity,
-    /// `None`: restart at once, as OTP.
+    /// Delay of restarts; `None` restarts at once, as OTP.
     pub backoff: Option<Backoff>,
-    /// Of the jitter.
+    /// Seed of the jitter.
     pub seed: u64,
 }
 
-/// Why a decision is due.
+/// Reason for a decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause<'a> {
     /// The child's actor ended.
     Exit(&'a ExitReason),
-    /// Its start failed during a restart.
+    /// The child's start failed during a restart.
     FailedStart,
 }
 
-/// What to do about it.
+/// Outcome of a decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
-    /// It stays in the list, stopped.
+    /// The child stays on the list, stopped.
     Rest,
-    /// It leaves the list.
+    /// The child leaves the list.
     Forget,
-    /// Stop some, wait, start some. Counts as one restart.
+    /// Stop some children, wait, start some. Counts as one restart.
     Restart(Plan),
-    /// Too many restarts: stop these in this order, and exit with `shutdown`.
+    /// Too many restarts: stop these children in this order, and exit with `shutdown`.
     GiveUp {
-        /// All that run, in reverse start order.
+        /// All running children, in reverse start order.
         stop: Vec<Place>,
     },
 }
 
-/// A restart.
+/// The stops and starts of a restart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     /// Running siblings, in reverse start order. Temporary ones leave the list.
     pub stop: Vec<Place>,
     /// Time between the stops and the starts.
     pub delay: Duration,
-    /// In start order.
+    /// Children to start, in start order.
     pub start: Vec<Place>,
 }
 
@@ -140,7 +140,7 @@ pub fn decide(
     })
 }
 
-/// Whether a child of this restart type restarts after this exit.
+/// True when a child of this restart type restarts after this exit.
 const fn restarts(restart: Restart, reason: &ExitReason) -> bool {
     match restart {
         Restart::Permanent => true,
@@ -166,7 +166,7 @@ mod tests {
         Rules { strategy, intensity: Intensity::new(restarts_max, 5 * SECOND), backoff: None, seed: 0 }
     }
 
-    /// `P`, `T`, `t`: permanent, transient, temporary; a `.` after it: stopped.
+    /// `P`, `T`, `t`: permanent, transient, temporary. A `.` after the letter: stopped.
     fn members(text: &str) -> BTreeMap<Place, Member> {
         let mut members = BTreeMap::new();
         for (at, word) in text.split_whitespace().enumerate() {
@@ -209,7 +209,7 @@ mod tests {
             (OneForOne, "P t P", 1, &normal, "forget"),
             (OneForAll, "t P t P", 1, &failed, "stop 3 2 0 start 1 3"),
             (RestForOne, "t P t P", 1, &failed, "stop 3 2 start 1 3"),
-            // Those that were stopped before are started with their siblings, as in OTP.
+            // Children that were stopped before are started with their siblings, as in OTP.
             (OneForAll, "P. P T.", 1, &failed, "stop  start 0 1 2"),
             (RestForOne, "P. P T.", 1, &failed, "stop  start 1 2"),
         ];

@@ -2,13 +2,13 @@
 //!
 //! ```text
 //!   exit of a child ─▶ roster ─▶ stop siblings, in reverse ─▶ (delay) ─▶ start, in order ──▶ running
-//!                        │                                                  │ failed: a message to itself, counted again
+//!                        │                                                  │ failed: message to itself, counts again
 //!                        └─▶ gives up: stops itself ─▶ post_stop: all children, in reverse ─▶ exit `shutdown`
 //! ```
 //!
-//! Guarantees: children are stopped by this actor alone, in order; a child gets its whole shutdown time, then is killed with
-//! everything below it. A child's next life starts when nothing of the one before is left. Exits of actors that are not a
-//! child's present one are ignored. Never decides anything.
+//! Guarantees: children are stopped by this actor alone, in order. A child gets its whole shutdown time, then is killed
+//! with everything below it. A child's next life starts when nothing of the previous one is left. An exit is ignored
+//! unless it is that of a child's present actor. Never decides anything.
 
 use super::child_life::Child;
 use super::child_spec::{ChildKind, ChildSpec, SupervisorSpec};
@@ -24,12 +24,12 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Instant;
 
-/// Children of a dynamic supervisor that are stopped at the same time.
+/// Most children of a dynamic supervisor that are stopped at the same time.
 pub const STOPS_TOGETHER_MAX: usize = 256;
 
 type Reply<T> = RpcReplyPort<Result<T, SupervisorError>>;
 
-/// What a supervisor receives. Callers use [`SupervisorRef`](super::SupervisorRef).
+/// Messages that a supervisor receives. Callers use [`SupervisorRef`](super::SupervisorRef).
 pub enum SupervisorMessage {
     /// See [`SupervisorRef::start_child`](super::SupervisorRef::start_child).
     StartChild(Box<ChildSpec>, Reply<ActorCell>),
@@ -108,7 +108,7 @@ impl Actor for SupervisorActor {
         message: SupervisorMessage,
         state: &mut Supervision,
     ) -> Result<(), ActorProcessingErr> {
-        // A caller that stopped waiting has dropped its end; its answer is nobody's.
+        // A caller that stopped waiting has dropped its end of the reply; the answer is lost.
         match message {
             SupervisorMessage::StartChild(spec, reply) => _ = reply.send(state.add(*spec).await),
             SupervisorMessage::TerminateChild(id, reply) => _ = reply.send(state.terminate(&id).await),
@@ -132,7 +132,7 @@ impl Actor for SupervisorActor {
         state: &mut Supervision,
     ) -> Result<(), ActorProcessingErr> {
         if let (Some(id), Some(reason)) = (event.actor_id(), ExitReason::of_event(&event)) {
-            // With it goes the state of the actor that ended, before a successor starts.
+            // The event holds the state of the ended actor. Dropping it frees that state before a successor starts.
             drop(event);
             state.exited(id, reason).await;
         }
@@ -178,7 +178,7 @@ impl Supervision {
                     waiting.slot.rest("waiting");
                 }
                 let start = plan.start;
-                // Its timer ends by itself: with this supervisor gone the message goes nowhere.
+                // The timer needs no cancelling: once this supervisor is gone its message reaches no actor.
                 drop(self.myself.send_after(plan.delay, move || SupervisorMessage::Due(token, start)));
             }
             Step::GiveUp(_) => {
@@ -192,13 +192,13 @@ impl Supervision {
                 );
                 tracing::error!(supervisor = self.vitals.path(), "{why}");
                 self.vitals.table().tell(TreeEvent::GaveUp(self.vitals.path()));
-                // `post_stop` stops the children: nothing is handled between here and there.
+                // `post_stop` stops the children; no message is handled before it runs.
                 self.myself.stop(Some(why));
             }
         }
     }
 
-    /// Starts, in order, those that still wait for this restart, up to the first failure.
+    /// Starts, in order, the children that still wait for this restart, up to the first failure.
     async fn start_due(&mut self, token: Token, places: &[Place]) {
         for &place in places {
             if !self.roster.is_due(place, token) {
@@ -254,7 +254,7 @@ impl Supervision {
         }
     }
 
-    /// The child's actor does not run any more: it was stopped.
+    /// Notes that the child was stopped: its actor no longer runs.
     fn stopped(&mut self, place: Place) {
         if let Some(child) = self.children.get_mut(&place)
             && let Some((life, _)) = child.life.take()
@@ -349,7 +349,7 @@ impl Supervision {
         }
     }
 
-    /// The words of those that do not run.
+    /// Updates the state words of the children that do not run.
     fn show_rest(&self) {
         for (place, member) in self.roster.members() {
             let state = match member.state {

@@ -1,7 +1,7 @@
-//! What an actor says of itself, and the address that counts its mailbox.
+//! Facts that an actor reports of itself, and the address that counts its mailbox.
 //!
-//! Guarantees: an actor's numbers are those of its present start; whoever still holds the address or the vitals of an ended
-//! actor changes nothing in the dump. Never blocks for longer than a copy of a short text.
+//! Guarantees: an actor's numbers are those of its present start. The address or the vitals of an ended actor change
+//! nothing in the dump. Never blocks for longer than a copy of a short text.
 
 use super::child_life::Started;
 use super::child_spec::{ChildKind, Restart};
@@ -17,14 +17,14 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
-/// Longest text of [`Vitals::working_on`] that is kept, in characters.
+/// Longest kept text of [`Vitals::working_on`], in characters.
 pub const WORK_CHARS_MAX: usize = 200;
 
 /// One start of one actor. Clones share it.
 #[derive(Clone)]
 pub struct Vitals(Arc<Life>);
 
-/// What one actor costs in the table, apart from its path and the map.
+/// Bytes per actor in the table, apart from its path and the map.
 #[cfg(test)]
 pub(super) const ACTOR_BYTES: usize = size_of::<Slot>() + size_of::<Life>();
 
@@ -50,27 +50,27 @@ struct Supervises {
 }
 
 impl Vitals {
-    /// The table that shows this actor and all others of its tree.
+    /// Returns the table that shows this actor and all others of its tree.
     pub fn table(&self) -> &ActorTable {
         &self.0.table
     }
 
-    /// Ids from the root, separated by `/`.
+    /// Returns the ids from the root, separated by `/`.
     pub fn path(&self) -> &str {
         self.0.slot.path()
     }
 
-    /// The path of its supervisor; its own when it is the root.
+    /// Returns the path of the actor's supervisor; the actor's own path when it is the root.
     pub fn parent_path(&self) -> &str {
         self.path().rsplit_once('/').map_or(self.path(), |(parent, _)| parent)
     }
 
-    /// The running supervisor among its siblings with this id.
+    /// Finds the running supervisor with this id among the actor's siblings.
     pub fn sibling(&self, id: &str) -> Option<SupervisorRef> {
         self.0.table.supervisor(&format!("{}/{id}", self.parent_path()))
     }
 
-    /// What it does now; an empty text clears it. Cut to [`WORK_CHARS_MAX`].
+    /// Sets the actor's present work; an empty text clears it. Cut to [`WORK_CHARS_MAX`].
     pub fn working_on(&self, work: impl Into<String>) {
         let mut work: String = work.into();
         if let Some((end, _)) = work.char_indices().nth(WORK_CHARS_MAX) {
@@ -79,33 +79,34 @@ impl Vitals {
         held(&self.0.said).work = (!work.is_empty()).then(|| work.into_boxed_str());
     }
 
-    /// The word for its state in the dump, until it says another.
+    /// Sets the word for the actor's state in the dump, until the next call.
     pub fn state(&self, state: &'static str) {
         held(&self.0.said).state = state;
     }
 
-    /// It received this message: one less in the mailbox. Call it once for each message that came through an [`Address`].
+    /// Notes that the actor received this message: one less in the mailbox. Call it once per message that came through
+    /// an [`Address`].
     pub fn received(&self, message: &'static str) {
         self.0.depth.fetch_sub(1, Ordering::Relaxed);
         held(&self.0.said).last_message = message;
     }
 
-    /// It received this message from itself or a timer, which do not count.
+    /// Notes that the actor received this message from itself or a timer; such messages do not count.
     pub fn noted(&self, message: &'static str) {
         held(&self.0.said).last_message = message;
     }
 
-    /// The counting address of this actor.
+    /// Makes the counting address of this actor.
     pub fn address<M: Message>(&self, actor: ActorRef<M>) -> Address<M> {
         Address { actor, vitals: self.clone() }
     }
 
-    /// It is a supervisor with this strategy and window, whose times count from `origin`.
+    /// Notes that the actor is a supervisor with this strategy and window. The window's times count from `origin`.
     pub(super) fn supervises(&self, strategy: Strategy, origin: Instant, window: RestartWindow) {
         let _ = self.0.supervises.set(Box::new(Supervises { strategy, origin, window: Mutex::new(window) }));
     }
 
-    /// Its window changed.
+    /// Updates the supervisor's window.
     pub(super) fn spent(&self, window: &RestartWindow) {
         if let Some(supervises) = self.0.supervises.get() {
             *held(&supervises.window) = window.clone();
@@ -128,18 +129,18 @@ impl fmt::Debug for Vitals {
 #[error("the actor is gone")]
 pub struct Gone;
 
-/// Why a call has no answer.
+/// Reason for a missing answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
     /// The message was not delivered, or the actor ended before it answered.
     #[error("the actor is gone")]
     Gone,
-    /// No answer within the deadline; whether the actor acted is not known.
+    /// No answer within the deadline; it is not known whether the actor acted.
     #[error("no answer within the deadline")]
     TimedOut,
 }
 
-/// An actor's reference with its gauge: what is sent through it shows as mailbox depth.
+/// An actor's reference with its gauge: messages sent through it show as mailbox depth.
 pub struct Address<M> {
     actor: ActorRef<M>,
     vitals: Vitals,
@@ -155,7 +156,7 @@ impl<M: Message> Address<M> {
     /// Sends, without waiting.
     ///
     /// # Errors
-    /// When the actor is gone.
+    /// `Gone` when the actor is gone.
     pub fn cast(&self, message: M) -> Result<(), Gone> {
         self.vitals.0.depth.fetch_add(1, Ordering::Relaxed);
         self.actor.send_message(message).map_err(|_| {
@@ -167,7 +168,7 @@ impl<M: Message> Address<M> {
     /// Sends and waits for the answer, at most `deadline`.
     ///
     /// # Errors
-    /// When the actor is gone, or the deadline is over.
+    /// `Gone` when the actor is gone, `TimedOut` when the deadline is over.
     pub async fn call<T, F>(&self, message: F, deadline: Duration) -> Result<T, CallError>
     where
         T: Send + 'static,
@@ -185,12 +186,12 @@ impl<M: Message> Address<M> {
         }
     }
 
-    /// ractor's reference; what is sent through it is not counted.
+    /// Returns ractor's reference; messages sent through it are not counted.
     pub const fn actor(&self) -> &ActorRef<M> {
         &self.actor
     }
 
-    /// The actor's path.
+    /// Returns the actor's path.
     pub fn path(&self) -> &str {
         self.vitals.path()
     }
@@ -236,7 +237,7 @@ impl Slot {
         held(&self.now).actor.clone()
     }
 
-    /// A start begins. The caller keeps the vitals for as long as the actor lives.
+    /// Begins a start. The caller keeps the vitals for as long as the actor lives.
     pub(super) fn begin(self: &Arc<Slot>, table: &ActorTable) -> Vitals {
         let vitals = Vitals(Arc::new(Life {
             table: table.clone(),
@@ -252,19 +253,19 @@ impl Slot {
         vitals
     }
 
-    /// The start succeeded.
+    /// Notes that the start succeeded.
     pub(super) fn run(&self, actor: Started) {
         let mut now = held(&self.now);
         (now.actor, now.state) = (Some(actor), "running");
     }
 
-    /// The actor is gone, or could not be started.
+    /// Notes that the actor is gone, or could not be started.
     pub(super) fn end(&self, state: &'static str, reason: ExitReason) {
         let mut now = held(&self.now);
         (now.life, now.actor, now.state, now.last_exit) = (Weak::new(), None, state, Some(reason));
     }
 
-    /// The word for an actor that does not run.
+    /// Sets the state word of an actor that does not run.
     pub(super) fn rest(&self, state: &'static str) {
         held(&self.now).state = state;
     }
@@ -316,7 +317,7 @@ impl Slot {
     }
 }
 
-/// Nothing panics while one of these locks is held, so a poisoned one is whole.
+/// Locks. No code panics while it holds one of these locks, so the data of a poisoned one is whole.
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }

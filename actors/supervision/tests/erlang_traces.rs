@@ -1,5 +1,5 @@
-//! Traces of the real Erlang supervisor (`parity/otp/`), replayed: by our decision, by our supervisors, and by the model that
-//! the histories are compared with.
+//! Replays traces of the real Erlang supervisor (`parity/otp/`). Our decision, our supervisors, and the model behind
+//! the histories must all match them.
 
 mod support;
 
@@ -15,9 +15,9 @@ use support::{Fault, HANGING, STOPPING, ToyMessage, bench, root, tell, until};
 
 const TRACES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../parity/otp/traces.jsonl");
 const DESCENDANTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../parity/otp/descendants.jsonl");
-/// As in `descendant_traces.erl`.
+/// Same value as in `descendant_traces.erl`.
 const INNER_SHUTDOWN: Duration = Duration::from_millis(200);
-/// As in `supervisor_traces.erl`.
+/// Same value as in `supervisor_traces.erl`.
 const PERIOD: Duration = Duration::from_secs(3600);
 
 #[derive(Deserialize)]
@@ -139,7 +139,7 @@ struct DescendantTrace {
     outlives: bool,
 }
 
-/// Erlang's child outlives its supervisor when it traps exits and does not look into its mailbox; ours never does.
+/// Erlang's child outlives its supervisor when it traps exits and does not read its mailbox; ours never does.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_descendant_outlives_its_supervisor_not_even_where_erlangs_does() {
     let lines = std::fs::read_to_string(DESCENDANTS).expect("the traces are checked in");

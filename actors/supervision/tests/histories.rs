@@ -1,4 +1,5 @@
-//! Seeded histories of exits, kills, failing and panicking starts, hung stops and meltdowns: ours does what OTP's rules say.
+//! Seeded histories of exits, kills, failing and panicking starts, hung stops and meltdowns. Our supervisor does what
+//! OTP's rules say.
 
 mod support;
 
@@ -13,7 +14,7 @@ use support::real::Real;
 const DRY_HISTORIES: u64 = 30_000;
 /// Histories of real supervisors.
 const REAL_HISTORIES: u64 = 400;
-/// Real histories at a time: a hung stop costs time, not work.
+/// Real histories that run at the same time: a hung stop costs time, not work.
 const REAL_TOGETHER: usize = 40;
 
 #[test]
@@ -36,7 +37,7 @@ fn the_decision_follows_otps_rules_for_thousands_of_histories() {
             retried += u64::from(should.deeds.iter().any(|deed| deed.starts_with('!')));
         }
     }
-    // The histories reach what they are for.
+    // The histories cover giving up, restarts and failed starts often enough.
     assert!(gave_up > DRY_HISTORIES / 10, "{gave_up} gave up");
     assert!(restarted > DRY_HISTORIES / 2, "{restarted} restarts");
     assert!(retried > DRY_HISTORIES / 10, "{retried} failed starts");
@@ -52,7 +53,7 @@ async fn real_supervisors_follow_otps_rules_for_hundreds_of_histories() {
 }
 
 async fn real_history(seed: u64) {
-    // An hour's window: real time does not decide which restarts count.
+    // A window of one hour: real time does not decide which restarts count.
     let history = History { period: Duration::from_secs(3600), ..history(1_000_000 + seed, 8) };
     let ((mut real, real_boot), (mut otp, otp_boot)) = (Real::boot(&history).await, Otp::boot(&history));
     assert_eq!(real_boot, otp_boot, "seed {seed}, boot of {history:#?}");

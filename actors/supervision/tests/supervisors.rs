@@ -1,4 +1,4 @@
-//! Supervisors of real actors: who is restarted with whom, in which order, and when a supervisor gives up.
+//! Supervisors of real actors: which children restart together, in which order, and when a supervisor gives up.
 
 mod support;
 
@@ -322,7 +322,7 @@ async fn a_root_that_is_killed_gave_up_too() {
     let _: &mut Journal = &mut journal;
 }
 
-/// root ── inner ── slow, beside; `inner` has little time to stop, `slow` takes for ever.
+/// root ── inner ── slow, beside. `inner` has little time to stop; `slow` may stop without a limit.
 fn nested(bench: &Bench) -> SupervisorSpec {
     let inner = SupervisorSpec::new(Strategy::OneForOne, GENEROUS)
         .child(bench.child("beside"))

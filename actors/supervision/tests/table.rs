@@ -1,4 +1,4 @@
-//! The live dump: what the table shows of real actors.
+//! The live dump: how the table shows real actors.
 
 mod support;
 

@@ -1,5 +1,5 @@
-//! What an operator waits for: one small answer over an open session, a whole run of the command line, and the dump of a node on which
-//! every scope has its actors.
+//! Waiting times of an operator: for one small answer over an open session, and for a whole run of the command line.
+//! The third time is for the dump of a node on which every scope has its actors.
 
 use super::Request;
 use super::node::{NodeOrder, RunningNode};
@@ -15,13 +15,13 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-/// Small questions at most.
+/// Most small requests.
 const ASKS_MAX: usize = 2_000;
-/// Runs of the command line at most.
+/// Most runs of the command line.
 const PROCESSES_MAX: usize = 100;
-/// Actors of a tenant: its supervisor, its coordinator, the supervisor of its workers, and these.
+/// Actors of a tenant: its supervisor, its coordinator, the supervisor of its workers, and one worker per projection.
 const TENANT_ACTORS: usize = 3 + catalogue::ALL.len();
-/// Tenants are not passivated while this is measured, milliseconds.
+/// Time after which a tenant is passivated, milliseconds: longer than this is measured.
 const NEVER_MS: u64 = 86_400_000;
 /// Goals.
 const ROUND_TRIP_MS_MAX: f64 = 5.0;
@@ -31,7 +31,7 @@ const DUMP_SECONDS_MAX: f64 = 1.0;
 const KIB: f64 = 1024.0;
 const MIB: f64 = 1024.0 * 1024.0;
 
-/// See the file's head.
+/// Takes the measures that the head of this file names.
 pub async fn admin(request: &Request, place: &Place, report: &mut Report) -> Result<()> {
     const MEASURE: &str = "admin";
     let empty = empty_node_bytes(request, place).await?;
@@ -119,13 +119,13 @@ pub async fn admin(request: &Request, place: &Place, report: &mut Report) -> Res
     place.remove(site).await
 }
 
-/// The command line's program, if it stands beside this one.
+/// Finds the program of the command line, if it is beside this one.
 fn command_line() -> Result<Option<PathBuf>> {
     let own = std::env::current_exe().context("where this program is")?;
     Ok(own.parent().map(|directory| directory.join("decisiongraph")).filter(|program| program.is_file()))
 }
 
-/// One run of it against the node, start to end, milliseconds.
+/// Runs the command line against the node once. Returns the time from start to end, milliseconds.
 async fn process_ms(program: &Path, data_dir: &Path) -> Result<f64> {
     let began = Instant::now();
     let status = tokio::process::Command::from(launch::program(program))

@@ -1,5 +1,5 @@
-//! A measured run in a process of its own, as an operator would start one: its CPU time and peak memory are those of the
-//! runtime alone, not of the benchmark around it.
+//! A measured run in a process of its own, as an operator would start one. Its CPU time and peak memory belong to the
+//! runtime alone, not to the benchmark around it.
 
 use super::meters::{own_cpu_seconds, own_peak_bytes, own_resident_bytes};
 use super::place::Site;
@@ -13,21 +13,21 @@ use std::process::Stdio;
 use std::time::Instant;
 use uuid::Uuid;
 
-/// Where the parent puts the address: an argument could be read by everybody.
+/// Variable in which the parent puts the address: every user of the machine could read an argument.
 pub const DATABASE: &str = "DECISIONGRAPH_PARITY_DATABASE";
 
-/// What the child is to do.
+/// Order for the child.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Order {
     /// Catch-up, rebuild or verify, over all projections.
     pub mode: RunMode,
-    /// Events a batch.
+    /// Events per batch.
     pub batch_events: usize,
     /// Positions at which a catch-up stops and is measured; the log's end when empty.
     pub stops: Vec<i64>,
 }
 
-/// What one stretch took.
+/// Cost of one stretch.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Leg {
     /// Wall time of the job, seconds.
@@ -38,18 +38,18 @@ pub struct Leg {
     pub cpu_seconds: Option<f64>,
     /// Peak memory of the process so far, bytes.
     pub peak_bytes: Option<u64>,
-    /// Its memory at the end, bytes.
+    /// Memory of the process at the end, bytes.
     pub resident_bytes: Option<u64>,
 }
 
 impl Leg {
-    /// Source events a second.
+    /// Returns the source events per second.
     pub fn rate(&self) -> f64 {
         self.events as f64 / self.seconds
     }
 }
 
-/// The running program itself, even if its file was replaced meanwhile.
+/// Returns the path of the running program itself, even if its file was replaced meanwhile.
 pub fn program() -> Result<PathBuf> {
     let own = PathBuf::from("/proc/self/exe");
     if own.exists() { Ok(own) } else { std::env::current_exe().context("where this program is") }
@@ -72,7 +72,7 @@ pub async fn run(site: &Site, order: &Order) -> Result<Vec<Leg>> {
     Ok(serde_json::from_slice(&child.stdout)?)
 }
 
-/// The child's side: runs the order of its argument, prints the legs.
+/// Obeys as the child: runs the order of its argument, prints the legs.
 pub async fn obey(order: &str) -> Result<()> {
     let order: Order = serde_json::from_str(order)?;
     let site = Site { url: std::env::var(DATABASE).context("this command is for the benchmark's own use")? };

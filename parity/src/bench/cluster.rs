@@ -1,5 +1,6 @@
-//! Several nodes on one database: how fast a backlog of many tenants is applied by one, two and three of them, how soon each tenant is
-//! where it belongs after a node joined, left or died, what an idle member costs, and what the fence costs in a batch.
+//! Several nodes on one database. Measures the rate at which one, two and three nodes apply a backlog of many tenants.
+//! Measures the time until each tenant is in its place after a node joined, left or died. Measures the cost of an idle
+//! member, and the cost of the fence in a batch.
 
 use super::Request;
 use super::node::{LOOK_EVERY, NodeOrder, RunningNode, ms};
@@ -22,22 +23,22 @@ use tokio_postgres::NoTls;
 const MEASURE: &str = "cluster";
 /// Tenants of the backlog.
 const TENANTS: usize = 24;
-/// Nodes at most.
+/// Most nodes.
 const NODES: usize = 3;
 /// Events of one append.
 const LOAD_BATCH: usize = 500;
-/// Between two events of a tenant while nodes come and go: an owner shows by its next commit.
+/// Time between two events of a tenant while nodes come and go: an owner shows by its next commit.
 const TRICKLE: Duration = Duration::from_millis(100);
-/// Longest wait until all tenants are where they belong.
+/// Longest wait until all tenants are in their places.
 const PLACED_MAX: Duration = Duration::from_secs(120);
-/// Between two looks at who owns what.
+/// Pause between two checks of the owners.
 const PAUSE: Duration = Duration::from_millis(10);
-/// What an idle session of PostgreSQL did is in the server's statistics by then.
+/// Time after which the server's statistics show the work of an idle session of PostgreSQL.
 const REPORTED: Duration = Duration::from_secs(12);
 /// Pairs of fence and bare update.
 const FENCES: usize = 2_000;
 
-/// See the file's head. Of PostgreSQL alone: an embedded store has one node.
+/// Takes the measures that the head of this file names. On PostgreSQL alone: an embedded store has one node.
 pub async fn cluster(request: &Request, place: &Place, report: &mut Report) -> Result<()> {
     if !place.is_postgres() {
         return Ok(());
@@ -52,7 +53,7 @@ pub async fn cluster(request: &Request, place: &Place, report: &mut Report) -> R
     place.remove(loaded).await
 }
 
-/// A store with these events for each tenant, and nothing projected.
+/// Makes a store with these events for each tenant, and nothing projected.
 async fn backlog(place: &Place, log: &[Admitted]) -> Result<(Site, HashMap<TenantId, LogSeq>)> {
     let site = place.fresh().await?;
     let store = site.open(4).await?;
@@ -103,7 +104,7 @@ async fn throughput(
 ) -> Result<()> {
     let events = loaded.open(1).await?.view().await?.last_log_seq(&named(TENANTS - 1)?, None).await?.0 as f64;
     let mut rates: Vec<Vec<f64>> = vec![Vec::new(); NODES];
-    // In turns, so that what else the machine does falls on all alike.
+    // In turns, so that other load of the machine falls on all alike.
     for _ in 0..request.repeat {
         for nodes in 1..=NODES {
             let site = place.copy(loaded).await?;
@@ -141,7 +142,7 @@ async fn throughput(
     Ok(())
 }
 
-/// Joins, leaves and kills under a trickle over all tenants; then idleness.
+/// Measures joins, leaves and kills under a trickle over all tenants; then idleness.
 async fn changes(
     request: &Request,
     place: &Place,
@@ -206,7 +207,7 @@ async fn changes(
     place.remove(site).await
 }
 
-/// One event of each tenant after the other, without end.
+/// Appends one event of each tenant after the other, without end.
 async fn trickle(store: Arc<dyn Store>) -> Result<()> {
     for number in 0.. {
         let event = read(&original::event(number))?;
@@ -265,7 +266,7 @@ async fn idle(
     Ok(())
 }
 
-/// The statement that ends every batch against an update of the same row that checks nothing, in turns.
+/// Measures the statement that ends every batch, in turns with an update of the same row that checks nothing.
 async fn fence(place: &Place, report: &mut Report, loaded: &Site) -> Result<()> {
     let site = place.copy(loaded).await?;
     let store = site.open(1).await?;
@@ -275,7 +276,7 @@ async fn fence(place: &Place, report: &mut Report, loaded: &Site) -> Result<()> 
     store.acquire_scope(&scope, &owner).await?;
     let (client, connection) = tokio_postgres::connect(&site.url, NoTls).await?;
     tokio::spawn(connection);
-    // What is compared is the work of the statement, not the disk's.
+    // The comparison is about the work of the statement, not of the disk.
     client.batch_execute("SET synchronous_commit = off").await?;
     let fence = client
         .prepare(

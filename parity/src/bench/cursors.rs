@@ -1,7 +1,8 @@
-//! Sees when events become visible: asks the database again and again where the cursors stand, on a thread of its own.
+//! Sees when events become visible: asks the database again and again for the cursors, on a thread of its own.
 //!
-//! *Guarantees.* An event counts as visible when the answer that shows it has arrived, in every projection: the time that is told is
-//! never too short. How often it looked is told too.
+//! *Guarantees.* An event counts as visible when the answer that shows it has arrived, in every projection. So the
+//! reported time is never too short. The time between two checks is reported too.
+//!
 //! *Never:* goes through the runtime's own code; these are plain statements on a connection of their own.
 
 use anyhow::{Context as _, Result};
@@ -13,12 +14,12 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tokio_postgres::{NoTls, Statement};
 
-/// Pause between two looks. With the look itself, well below a millisecond.
+/// Pause between two checks. With the check itself, well below a millisecond.
 const PAUSE: Duration = Duration::from_micros(200);
 /// Longest wait for the last events after the appender stopped.
 const LAST_MAX: Duration = Duration::from_secs(120);
 
-/// The positions of tenants, out of a database.
+/// Reader of the positions of tenants in a database.
 pub struct Cursors(Source);
 
 enum Source {
@@ -27,7 +28,7 @@ enum Source {
 }
 
 impl Cursors {
-    /// Connects. Not to be called inside a runtime.
+    /// Connects. Must not be called inside a runtime.
     pub fn open(url: &str) -> Result<Cursors> {
         if let Some(path) = url.strip_prefix("sqlite:") {
             let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY | rusqlite::OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -47,7 +48,8 @@ impl Cursors {
         Ok(Cursors(Source::Postgres { runtime, client, statement }))
     }
 
-    /// Up to where every projection has applied the events of these tenants; those without all scopes are left out.
+    /// Returns the position up to which every projection has applied the events of each of these tenants. Tenants
+    /// without all scopes are left out.
     pub fn look(&self, tenants: &BTreeSet<&str>) -> Result<HashMap<String, LogSeq>> {
         let whole = |scopes: i64| scopes == catalogue::ALL.len() as i64;
         match &self.0 {
@@ -74,29 +76,29 @@ impl Cursors {
     }
 }
 
-/// An event that is committed.
+/// A committed event.
 #[derive(Debug, Clone)]
 pub struct Appended {
-    /// Whose.
+    /// Tenant of the log.
     pub tenant: TenantId,
-    /// Where.
+    /// Position of the event.
     pub log_seq: LogSeq,
-    /// When its append had returned.
+    /// Time at which its append had returned.
     pub at: Instant,
 }
 
-/// What was seen.
+/// Results of a watch.
 #[derive(Debug, Default)]
 pub struct Seen {
-    /// Of each event: when its append had returned, and milliseconds from then until it was visible in all projections.
+    /// Per event: the time of its append's return, and milliseconds from then until it was visible in all projections.
     pub events: Vec<(Instant, f64)>,
-    /// Milliseconds from one look's answer to the next one's.
+    /// Milliseconds from the answer of one check to the answer of the next.
     pub looks_ms: Vec<f64>,
 }
 
-/// A watcher at work.
+/// A running watcher.
 pub struct Watch {
-    /// Takes the events to be watched for.
+    /// Sender of the events to watch for.
     pub appended: Sender<Appended>,
     thread: JoinHandle<Result<Seen>>,
 }
@@ -113,7 +115,8 @@ impl Watch {
         Ok(Watch { appended, thread })
     }
 
-    /// Waits for the events that are not visible yet; tells all. An error when some do not become visible.
+    /// Waits for the events that are not visible yet, and returns all results. Fails when some events do not become
+    /// visible within `LAST_MAX`.
     pub async fn end(self) -> Result<Seen> {
         let Watch { appended, thread } = self;
         drop(appended);

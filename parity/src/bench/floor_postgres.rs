@@ -1,8 +1,8 @@
-//! The floors on PostgreSQL: the very same rows, already computed, by the fastest way found to write them.
+//! The floors on PostgreSQL: the very same rows, already computed, written in the fastest way found.
 //!
-//! * Catch-up: into tables with the same indexes, `INSERT … SELECT FROM unnest(…)` of rows sorted by key, one pipelined
-//!   transaction a batch, a connection a projection, all at the same time.
-//! * Rebuild: binary COPY into fresh tables without indexes, which are built afterwards; a connection a projection.
+//! * Catch-up: into tables with the same indexes, `INSERT … SELECT FROM unnest(…)` of rows sorted by key. One pipelined
+//!   transaction per batch, one connection per projection, all connections at the same time.
+//! * Rebuild: binary COPY into fresh tables without indexes, which are built afterwards; one connection per projection.
 //!
 //! Neither reads the log, keeps a cursor, checks a hash or computes a digest.
 
@@ -40,7 +40,7 @@ impl ToSql for Key {
 
 type Parameter<'r> = Box<dyn ToSql + Sync + Send + 'r>;
 
-/// Writes what each batch changes; how long that took.
+/// Writes the changes of each batch. Returns the time that this took.
 pub async fn catch_up(url: &str, folded: &Arc<Vec<FoldedProjection>>) -> Result<Duration> {
     let admin = connect(url).await?;
     let layouts = layouts(&admin, folded).await?;
@@ -65,7 +65,7 @@ pub async fn catch_up(url: &str, folded: &Arc<Vec<FoldedProjection>>) -> Result<
     Ok(started.elapsed())
 }
 
-/// Writes the final rows; how long that took, indexes included.
+/// Writes the final rows. Returns the time that this took, indexes included.
 pub async fn rebuild(url: &str, folded: &Arc<Vec<FoldedProjection>>) -> Result<Duration> {
     let admin = connect(url).await?;
     let layouts = layouts(&admin, folded).await?;
@@ -119,7 +119,7 @@ async fn layouts(client: &Client, folded: &[FoldedProjection]) -> Result<Vec<Vec
     Ok(all)
 }
 
-/// The statements that give `floor.{table}` the indexes of `{table}`.
+/// Returns the statements that give `floor.{table}` the indexes of `{table}`.
 async fn index_definitions(client: &Client, table: &str) -> Result<Vec<String>> {
     let definitions = "SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = $1::text::regclass ORDER BY 1";
     let rows = client.query(definitions, &[&table]).await?;
@@ -204,7 +204,7 @@ fn arrays<'r>(layout: &Layout, rows: &[&'r Row]) -> Vec<Parameter<'r>> {
     layout.varying().map(array).collect()
 }
 
-/// `varying` leaves the constant columns out.
+/// Returns a placeholder for a case that cannot occur: `varying` leaves the constant columns out.
 fn unreachable_constant<'r>() -> Parameter<'r> {
     Box::new(Option::<i64>::None)
 }
@@ -234,7 +234,7 @@ async fn write_batches(client: &Client, folded: &FoldedProjection, layouts: &[La
                 writes.push((&statements.update, arrays(layout, &updates)));
             }
         }
-        // Polled together in this order, they are sent together in this order.
+        // Futures that are polled together in this order are sent together in this order.
         let begin = client.batch_execute("BEGIN");
         let rows = try_join_all(writes.iter().map(|(statement, parameters)| async move {
             let parameters: Vec<&(dyn ToSql + Sync)> =

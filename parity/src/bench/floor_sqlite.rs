@@ -1,8 +1,9 @@
-//! The floors on SQLite: the very same rows, already computed, through prepared statements on one connection (SQLite has one
-//! writer), as durable as the store is.
+//! The floors on SQLite: the very same rows, already computed, through prepared statements. There is one connection
+//! (SQLite has one writer), as durable as the store is.
 //!
-//! * Catch-up: into tables with the same indexes, rows sorted by key, one transaction a batch and projection.
-//! * Rebuild: into fresh tables without indexes but the primary key, which are built afterwards; one transaction a projection.
+//! * Catch-up: into tables with the same indexes, rows sorted by key, one transaction per batch and projection.
+//! * Rebuild: into fresh tables without indexes but the primary key; indexes are built afterwards. One transaction per
+//!   projection.
 
 use super::folded::FoldedProjection;
 use super::layout::{Layout, Origin, sort_by_key};
@@ -13,7 +14,8 @@ use rusqlite::{Connection, Statement, ToSql};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Writes what each batch changes; how long that took. `store` is a migrated store, `floor` a file to be made.
+/// Writes the changes of each batch. Returns the time that this took. `store` is a migrated store, `floor` a file to be
+/// made.
 pub fn catch_up(store: &Path, floor: &Path, folded: &[FoldedProjection]) -> Result<Duration> {
     let (connection, layouts, indexes) = tables(store, floor, folded)?;
     for index in indexes.iter().flatten() {
@@ -51,7 +53,7 @@ pub fn catch_up(store: &Path, floor: &Path, folded: &[FoldedProjection]) -> Resu
     Ok(started.elapsed())
 }
 
-/// Writes the final rows; how long that took, indexes included.
+/// Writes the final rows. Returns the time that this took, indexes included.
 pub fn rebuild(store: &Path, floor: &Path, folded: &[FoldedProjection]) -> Result<Duration> {
     let (connection, layouts, indexes) = tables(store, floor, folded)?;
     let started = Instant::now();
@@ -71,7 +73,8 @@ pub fn rebuild(store: &Path, floor: &Path, folded: &[FoldedProjection]) -> Resul
     Ok(started.elapsed())
 }
 
-/// The tables of a store in a file of their own: by projection, layouts and index statements that are yet to run.
+/// Makes the tables of a store in a file of their own. Returns, by projection, layouts and index statements that are
+/// yet to run.
 #[allow(clippy::type_complexity)]
 fn tables(
     store: &Path,

@@ -1,5 +1,5 @@
-//! A log folded in memory: for each projection the changes of each batch, and the rows they end in. What the floors write is
-//! exactly what the runtime writes, but already computed.
+//! A log folded in memory: per projection, the changes of each batch and the rows at the end. The floors write exactly
+//! the rows that the runtime writes, but already computed.
 
 use decisiongraph_projections::catalogue;
 use decisiongraph_projections::digest::rolling::RollingDigest;
@@ -11,22 +11,23 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// By canonical key: an entry a hashed column that names a row of another table, its `log_seq` where the same batch wrote both, else 0.
+/// Positions by canonical key, one entry per hashed column that names a row of another table. The entry is the
+/// `log_seq` of the named row where the same batch wrote both, else 0.
 pub type SinceByKey = hashbrown::HashMap<String, Vec<i64>>;
 
-/// A projection's part.
+/// Folded log of one projection.
 pub struct FoldedProjection {
-    /// The rules.
+    /// Rules of the projection.
     pub projection: &'static dyn Projection,
-    /// What each batch changes.
+    /// Changes of each batch.
     pub batches: Vec<Changes>,
-    /// The rows at the end, by table, in the order of their row keys.
+    /// Rows at the end, by table, in the order of their row keys.
     pub rows: Vec<Vec<Row>>,
-    /// Since when there are the rows that its rows name.
+    /// Positions since which the rows exist that its rows name.
     pub since: Arc<SinceByKey>,
-    /// The rolling digest at the end.
+    /// Rolling digest at the end.
     pub digest: RollingDigest,
-    /// What keeping that digest up to date took.
+    /// Time that keeping this digest up to date took.
     pub digest_time: Duration,
 }
 
@@ -98,7 +99,7 @@ fn note_since(tables: &[Table], changes: &Changes, since: &mut SinceByKey) {
     }
 }
 
-/// The rows of a projection, and who has which value in a looked-up column.
+/// Rows of a projection, with the keys of the rows by value of each looked-up column.
 struct Memory {
     projection: &'static dyn Projection,
     rows: Vec<HashMap<String, Row>>,

@@ -1,4 +1,5 @@
-//! How soon an event is visible in all projections after its append has returned: at a steady rate, and while a rebuild runs beside.
+//! Time from the return of an append until the event is visible in all projections. It is measured at a steady rate,
+//! and beside a running rebuild.
 
 use super::Request;
 use super::cursors::{Appended, Seen, Watch};
@@ -17,9 +18,9 @@ use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
-/// Light load, events a second; the one that has a goal.
+/// Light load, events per second; the only load with a goal.
 const LIGHT_PER_SECOND: f64 = 100.0;
-/// Heavier load, events a second.
+/// Heavier load, events per second.
 const HEAVY_PER_SECOND: f64 = 1_000.0;
 /// Goals at light load, milliseconds.
 const P50_MS_MAX: f64 = 5.0;
@@ -30,22 +31,22 @@ const APPEND_MAX: Duration = Duration::from_secs(30);
 const REBUILD_MAX: Duration = Duration::from_secs(1_800);
 /// Longest single wait for news of a job, milliseconds.
 const NEWS_MS: u64 = 100;
-/// Events that are appended before anything is measured: the scopes are taken, the statements prepared.
+/// Events that are appended before anything is measured: then the scopes are taken and the statements prepared.
 const WARM_EVENTS: usize = 20;
 
-/// Events and whose they are, in order.
+/// Events with their tenants, in order.
 pub type Events<'e> = &'e mut (dyn Iterator<Item = (TenantId, String)> + Send);
 
-/// How events get into the log while a node runs.
+/// Path of events into the log while a node runs.
 pub enum Feed {
-    /// By this process, straight into the database; the node hears of it through the database.
+    /// Appends by this process, straight into the database; the node hears of it through the database.
     Database(Arc<dyn Store>),
-    /// Through the node: the embedded store belongs to its process.
+    /// Appends through the node: the embedded store belongs to its process.
     Node(Arc<decisiongraph_rpc::Client>),
 }
 
 impl Feed {
-    /// The way that fits the place.
+    /// Chooses the path that fits the place.
     pub async fn of(place: &Place, site: &Site, node: &RunningNode) -> Result<Feed> {
         Ok(if place.is_postgres() {
             Feed::Database(site.open(2).await?)
@@ -79,8 +80,8 @@ impl Feed {
     }
 }
 
-/// One appender at a steady pace: each event has its moment; one that is late follows at once. Goes on for as long as `more` says,
-/// and appends one event at least. Tells the rate that it reached, events a second.
+/// Appends at a steady pace: each event has its moment, and a late event follows immediately. Continues while `more` is
+/// true, and appends at least one event. Returns the rate that it reached, events per second.
 pub async fn trickle(
     feed: &Feed,
     per_second: f64,
@@ -103,7 +104,7 @@ pub async fn trickle(
     Ok(f64::from(sent) / started.elapsed().as_secs_f64())
 }
 
-/// Median, 99th percentile and maximum, with goals if they count.
+/// Reports median, 99th percentile and maximum; with goals if `goals` is true.
 pub fn tell(report: &mut Report, measure: &'static str, when: &str, events_ms: &[f64], goals: bool) {
     let values = [("p50", percentile(events_ms, 50.0)), ("p99", percentile(events_ms, 99.0))];
     for ((name, value), bound) in values.into_iter().zip([P50_MS_MAX, P99_MS_MAX]) {
@@ -118,13 +119,13 @@ pub fn tell(report: &mut Report, measure: &'static str, when: &str, events_ms: &
     report.figure(measure, format!("{when}: events"), events_ms.len() as f64, "");
 }
 
-/// How often it was looked.
+/// Reports the time between two checks.
 pub fn tell_looks(report: &mut Report, measure: &'static str, when: &str, seen: &Seen) {
     report.figure(measure, format!("{when}: between two looks, p50"), percentile(&seen.looks_ms, 50.0), "ms");
     report.figure(measure, format!("{when}: between two looks, p99"), percentile(&seen.looks_ms, 99.0), "ms");
 }
 
-/// The mixed workload as one tenant's, behind its first `skip` events.
+/// Generates the mixed workload for the default tenant, without its first `skip` events.
 fn mixed(seed: u64, skip: u64) -> impl Iterator<Item = (TenantId, String)> + Send {
     Workload::new(Profile::Mixed, seed, u64::MAX, 1).skip(skip as usize).map(|line| (TenantId::default(), line))
 }
@@ -140,7 +141,7 @@ async fn warm(site: &Site, feed: &Feed, events: Events<'_>) -> Result<()> {
     watch.end().await.map(|_| ())
 }
 
-/// At 100 and at 1,000 events a second, one event an append.
+/// Measures at 100 and at 1,000 events per second, one event per append.
 pub async fn freshness(request: &Request, place: &Place, report: &mut Report) -> Result<()> {
     const MEASURE: &str = "freshness";
     let duration = Duration::from_secs(request.seconds);
@@ -171,7 +172,7 @@ pub async fn freshness(request: &Request, place: &Place, report: &mut Report) ->
     Ok(())
 }
 
-/// At 100 events a second on a long log, while that log is rebuilt beside.
+/// Measures at 100 events per second on a long log, while that log is rebuilt beside.
 pub async fn live(request: &Request, place: &Place, report: &mut Report) -> Result<()> {
     const MEASURE: &str = "live";
     let lines = Workload::new(Profile::Mixed, request.seed, request.events, 1);
@@ -182,7 +183,7 @@ pub async fn live(request: &Request, place: &Place, report: &mut Report) -> Resu
     let node = RunningNode::start(&site, &NodeOrder::production(directory.path(), request.batch_events)).await?;
     let feed = Feed::of(place, &site, &node).await?;
     let mut events = mixed(request.seed, request.events);
-    // Visible means: the whole log is.
+    // These events are visible when the whole log is.
     warm(&site, &feed, &mut events).await?;
     let watch = Watch::start(&site.url)?;
     let job = JobRequest { detach: true, ..JobRequest::default() };
@@ -209,7 +210,7 @@ pub async fn live(request: &Request, place: &Place, report: &mut Report) -> Resu
     place.remove(site).await
 }
 
-/// When the job was completed.
+/// Waits until the job is completed and returns that time.
 async fn ended(node: &RunningNode, run_id: Uuid, started: Instant) -> Result<Instant> {
     loop {
         let request = AdminRequest::WatchRun { run_id, wait_ms: NEWS_MS };
@@ -222,7 +223,7 @@ async fn ended(node: &RunningNode, run_id: Uuid, started: Instant) -> Result<Ins
             state => bail!("the rebuild ended {}: {:?}", state.as_str(), run.error),
         }
         anyhow::ensure!(now - started < REBUILD_MAX, "the rebuild does not end");
-        // A job that is not in the node's memory any more is answered at once.
+        // The node answers immediately for a job that is not in its memory any more.
         tokio::time::sleep(Duration::from_millis(NEWS_MS / 10)).await;
     }
 }

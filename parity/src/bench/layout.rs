@@ -1,23 +1,23 @@
-//! The columns of a stored table, in the database's own order, and the value of each for a row.
+//! The columns of a stored table, in the database's own order, and the value of each column for a row.
 //!
-//! The floors write into tables with the very columns and indexes that the migrations made, so they ask the database what these
-//! are instead of repeating them here.
+//! The floors write into tables with the very columns and indexes that the migrations made. So they ask the database
+//! for these, instead of repeating them here.
 
 use super::folded::SinceByKey;
 use anyhow::{Context as _, Result, bail};
 use decisiongraph_projections::{ColumnType, Identity, Row, Table, Value};
 use std::sync::Arc;
 
-/// Where a stored column's value comes from.
+/// Source of a stored column's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// The tenant: the same in each row.
     Tenant,
     /// The generation: the same in each row.
     Generation,
-    /// What rows with this text in this column are looked up by; column 0 is the canonical key.
+    /// Key by which rows with this text in this column are looked up; column 0 is the canonical key.
     Key(usize),
-    /// Since when there is the row that the hashed column with this number names, if its own batch wrote it.
+    /// Position since which the row exists that the hashed column with this number names, if its own batch wrote it.
     Since(usize),
     /// This column of the row.
     Column(usize),
@@ -62,18 +62,18 @@ impl Layout {
         Ok(Layout { table, columns, since: Arc::clone(since) })
     }
 
-    /// The stored columns whose value differs from row to row.
+    /// Returns the stored columns whose value differs from row to row.
     pub fn varying(&self) -> impl Iterator<Item = (&str, Origin)> {
         let columns = self.columns.iter().map(|(name, origin)| (name.as_str(), *origin));
         columns.filter(|(_, origin)| !matches!(origin, Origin::Tenant | Origin::Generation))
     }
 
-    /// Since when there is the row that the hashed column with this number names; 0 when another batch wrote it.
+    /// Returns the position since which the row exists that this hashed column names; 0 when another batch wrote it.
     pub fn since(&self, row: &Row, number: usize) -> i64 {
         self.since.get(row.key()).map_or(0, |since| since[number])
     }
 
-    /// What a row is found by: its identity, or what stands beside a column.
+    /// Returns the key by which a row is found: its identity, or the key beside a column.
     pub fn key(&self, row: &Row, column: usize) -> Identity {
         match column {
             0 => self.table.identity(row),
@@ -81,22 +81,22 @@ impl Layout {
         }
     }
 
-    /// Whether those keys have a place before the hash.
+    /// True when the keys of this column have a place before the hash.
     pub fn placed(&self, column: usize) -> bool {
         self.table.hashed.iter().find(|hashed| hashed.column == column).is_none_or(|hashed| hashed.place.is_some())
     }
 
-    /// Whether this column of the table is an integer.
+    /// True when this column of the table is an integer.
     pub fn is_int(&self, column: usize) -> bool {
         self.table.columns[column].kind == ColumnType::Int
     }
 
-    /// A text value; none when null.
+    /// Returns a text value; none for null.
     pub fn text(row: &Row, column: usize) -> Option<&str> {
         row.0[column].as_str()
     }
 
-    /// An integer value.
+    /// Returns an integer value.
     pub fn int(row: &Row, column: usize) -> i64 {
         match &row.0[column] {
             Value::Int(int) => *int,
@@ -105,7 +105,7 @@ impl Layout {
     }
 }
 
-/// Sorts rows by their row keys, the order in which indexes like them.
+/// Sorts rows by their row keys, the order that suits indexes.
 pub fn sort_by_key(table: &Table, rows: &mut [&Row]) {
     rows.sort_by_cached_key(|row| table.identity(row));
 }

@@ -1,4 +1,4 @@
-//! The top of a report: on what the figures were measured.
+//! The top of a report: the machine and the program that gave the figures.
 
 use crate::workload::clock::after_2026;
 use std::fs;
@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// 2026-01-01T00:00:00Z.
 const YEAR_2026_UNIX_SECONDS: u64 = 1_767_225_600;
 
-/// Date, processor, memory, system, and how this program was built.
+/// Describes date, processor, memory, load, system, and the build of this program.
 pub fn settings() -> Vec<(String, String)> {
     let mut settings = Vec::new();
     let mut add = |name: &str, value: String| settings.push((name.to_owned(), value));
@@ -30,7 +30,8 @@ pub fn settings() -> Vec<(String, String)> {
     settings
 }
 
-/// How busy the machine is: over one, five and fifteen minutes. More than the number of processors, and wall times say little.
+/// Returns the load of the machine over one, five and fifteen minutes. Above the number of processors, wall times say
+/// little.
 pub fn load() -> String {
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     load.split_whitespace().take(3).collect::<Vec<_>>().join(" ")

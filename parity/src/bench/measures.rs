@@ -1,4 +1,4 @@
-//! The measures, one function each.
+//! The measures, one function per measure.
 
 use super::child::{self, Leg, Order};
 use super::place::{Place, Site, Spent};
@@ -14,24 +14,25 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// What the original service did on this kind of machine, events a second: rebuild at 6,000 events, catch-up of the next 6,000.
+/// Rates of the original service on this kind of machine, events per second. The first is a rebuild at 6,000 events,
+/// the second a catch-up of the next 6,000.
 const ORIGINAL_PER_SECOND: (f64, f64) = (155.0, 59.0);
 const ORIGINAL_EVENTS: u64 = 6_000;
-/// The fastest two-row projection of today's libraries over 20,000 events here, events a second.
+/// Rate of the fastest two-row projection of today's libraries over 20,000 events here, events per second.
 const TWO_ROW_PER_SECOND: f64 = 3_095.0;
 const TWO_ROW_EVENTS: u64 = 20_000;
-/// The Python reference on SQLite over 50,000 mixed events here, events a second, at its best.
+/// Rate of the Python reference on SQLite over 50,000 mixed events here, events per second, at its best.
 const PYTHON_PER_SECOND: f64 = 1_800.0;
 
 const MICRO: f64 = 1e6;
 const MIB: f64 = 1024.0 * 1024.0;
 
-/// The first events of a workload, as an append takes them.
+/// Generates the first events of a workload, as an append takes them.
 fn events(profile: Profile, seed: u64, count: u64) -> Result<Vec<Admitted>> {
     Workload::new(profile, seed, count, 1).map(|line| Ok(read(&line)?)).collect()
 }
 
-/// One leg in a child process, with what the server spent meanwhile.
+/// Runs one leg in a child process. Returns with it the cost of the server meanwhile.
 async fn measured(place: &Place, site: &Site, mode: RunMode, batch_events: usize) -> Result<(Leg, Spent)> {
     let before = place.spent().await?;
     let mut legs = child::run(site, &Order { mode, batch_events, stops: Vec::new() }).await?;
@@ -70,7 +71,7 @@ impl Runs {
     }
 }
 
-/// Catch-up and rebuild, alternating with their floors, so that a machine that slows down slows both.
+/// Measures catch-up and rebuild, alternating with their floors, so that a machine that slows down slows both.
 pub async fn floors(request: &Request, place: &Place, report: &mut Report) -> Result<()> {
     const MEASURE: &str = "floors";
     let events = events(request.profile, request.seed, request.events)?;
@@ -170,7 +171,7 @@ fn some_median(values: &[f64]) -> Option<f64> {
     (!values.is_empty()).then(|| median(values))
 }
 
-/// The original's own workload: a rebuild, then as many events again by catch-up.
+/// Measures the original's own workload: a rebuild, then as many events again by catch-up.
 pub async fn original(request: &Request, place: &Place, report: &mut Report) -> Result<()> {
     const MEASURE: &str = "original";
     let events = events(Profile::Original, 0, 2 * ORIGINAL_EVENTS)?;
@@ -195,7 +196,7 @@ pub async fn original(request: &Request, place: &Place, report: &mut Report) -> 
     Ok(())
 }
 
-/// Three projections with checks and digests, where today's libraries were measured with a projection of two rows.
+/// Measures three projections with checks and digests. Today's libraries were measured with a projection of two rows.
 pub async fn two_row(request: &Request, place: &Place, report: &mut Report) -> Result<()> {
     const MEASURE: &str = "two-row";
     let loaded = place.loaded(&events(Profile::Mixed, request.seed, TWO_ROW_EVENTS)?).await?;
@@ -212,7 +213,8 @@ pub async fn two_row(request: &Request, place: &Place, report: &mut Report) -> R
     Ok(())
 }
 
-/// One by one and in batches, by several producers at once, into one tenant's log and into one for each producer.
+/// Measures appends one by one and in batches, by one or several producers at the same time. They go into one tenant's
+/// log, or into one log per producer.
 pub async fn append(request: &Request, place: &Place, report: &mut Report) -> Result<()> {
     const MEASURE: &str = "append";
     const BATCH: usize = 100;
@@ -262,7 +264,7 @@ async fn produce(store: Arc<dyn Store>, tenant: String, events: Vec<Admitted>, b
     Ok(())
 }
 
-/// The first tenth, the eight in between, the last tenth: one process, three stretches.
+/// Measures the first tenth, the eight tenths in between, and the last tenth: one process, three stretches.
 pub async fn growth(request: &Request, place: &Place, report: &mut Report) -> Result<()> {
     const MEASURE: &str = "growth";
     const CHUNK: usize = 20_000;

@@ -1,38 +1,38 @@
-//! What a run cost: wall time is the caller's; here are CPU time and memory, as Linux counts them.
+//! Cost of a run: CPU time and memory, as Linux counts them. The caller measures wall time.
 //!
 //! *Guarantees:* a figure that cannot be read on this system is `None`, never 0.
 
 use std::fs;
 
-/// Clock ticks a second of `/proc/*/stat`: 100 on every Linux that this runs on.
+/// Clock ticks per second of `/proc/*/stat`: 100 on every Linux that this runs on.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// CPU seconds (user and system) of this process so far.
+/// Returns CPU seconds (user and system) of this process so far.
 pub fn own_cpu_seconds() -> Option<f64> {
     cpu_seconds("self")
 }
 
-/// Peak resident memory of this process so far, bytes.
+/// Returns peak resident memory of this process so far, bytes.
 pub fn own_peak_bytes() -> Option<u64> {
     peak_bytes("self")
 }
 
-/// Resident memory of this process now, bytes.
+/// Returns resident memory of this process now, bytes.
 pub fn own_resident_bytes() -> Option<u64> {
     resident_bytes("self")
 }
 
-/// CPU seconds (user and system) of a process so far, by its id or `self`; counted in hundredths.
+/// Returns CPU seconds (user and system) of a process so far, by its id or `self`; counted in hundredths.
 pub fn cpu_seconds(pid: &str) -> Option<f64> {
     stat(pid).map(|stat| stat.own_ticks as f64 / TICKS_PER_SECOND)
 }
 
-/// Peak resident memory of a process so far, bytes.
+/// Returns peak resident memory of a process so far, bytes.
 pub fn peak_bytes(pid: &str) -> Option<u64> {
     status_bytes(pid, "VmHWM:")
 }
 
-/// Resident memory of a process now, bytes.
+/// Returns resident memory of a process now, bytes.
 pub fn resident_bytes(pid: &str) -> Option<u64> {
     status_bytes(pid, "VmRSS:")
 }
@@ -43,13 +43,13 @@ fn status_bytes(pid: &str, key: &str) -> Option<u64> {
     line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
-/// The server that a backend belongs to, when it runs on this machine.
+/// The server of a backend, when it runs on this machine.
 pub struct LocalServer {
     postmaster: u32,
 }
 
 impl LocalServer {
-    /// The parent of this backend, if there is such a process here and it is a PostgreSQL server.
+    /// Finds the parent of this backend, if there is such a process here and it is a PostgreSQL server.
     pub fn of_backend(pid: i32) -> Option<LocalServer> {
         let backend = stat(&pid.to_string())?;
         let postmaster = stat(&backend.parent.to_string())?;
@@ -57,7 +57,8 @@ impl LocalServer {
             .then_some(LocalServer { postmaster: backend.parent })
     }
 
-    /// CPU seconds of the server so far: its main process, all that run, and all that have ended.
+    /// Returns CPU seconds of the server so far: its main process, its running processes, and all processes that have
+    /// ended.
     pub fn cpu_seconds(&self) -> Option<f64> {
         let postmaster = stat(&self.postmaster.to_string())?;
         let mut ticks = postmaster.own_ticks + postmaster.ended_children_ticks;
@@ -73,7 +74,7 @@ impl LocalServer {
         Some(ticks as f64 / TICKS_PER_SECOND)
     }
 
-    /// Whether its shared memory lies in huge pages (before version 17 the server itself does not say).
+    /// True when its shared memory lies in huge pages (before version 17 the server itself does not report it).
     pub fn huge_pages(&self) -> Option<bool> {
         let maps = fs::read_to_string(format!("/proc/{}/maps", self.postmaster)).ok()?;
         Some(maps.contains("/anon_hugepage"))
@@ -89,7 +90,7 @@ struct Stat {
 
 fn stat(pid: &str) -> Option<Stat> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name stands in parentheses and may hold anything.
+    // The name is in parentheses and may hold anything.
     let (head, tail) = (text.find('(')?, text.rfind(')')?);
     let fields: Vec<&str> = text[tail + 1..].split_whitespace().collect();
     let number = |index: usize| fields.get(index)?.parse::<u64>().ok();

@@ -1,8 +1,8 @@
-//! `bench`: what the runtime costs, against the floor of the same rows written as fast as the database allows, in the same run.
+//! `bench`: the cost of the runtime against its floor, in the same run. The floor is the same rows, written as fast as
+//! the database allows.
 //!
-//! *Guarantees.* Every ratio is taken in one run on one machine; durable commits, hash and sequence checks and digests stay on; it
-//! ends by itself and leaves nothing behind. Goals are those of the performance page: its first column for projecting, its second for a
-//! running node.
+//! *Guarantees.* Every ratio is taken in one run on one machine. Durable commits, hash and sequence checks and digests
+//! stay on. The benchmark ends without help and leaves nothing behind. Each measure holds its own goals.
 
 pub mod admin;
 pub mod child;
@@ -27,24 +27,25 @@ use anyhow::Result;
 use place::Place;
 use report::Report;
 
-/// What is measured.
+/// Measure of the benchmark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Measure {
-    /// Catch-up and rebuild against their floors; CPU, WAL and memory an event; the rolling digest's share; verify.
+    /// Catch-up and rebuild against their floors; CPU and WAL per event, peak memory; the rolling digest's share;
+    /// verify.
     Floors,
     /// The original service's workload: a rebuild at 6,000 events, a catch-up of the next 6,000.
     Original,
     /// 20,000 events, as the two-row projections of today's libraries were measured.
     TwoRow,
-    /// Events appended a second: one by one and in batches, 1, 4 and 16 producers, one tenant and many.
+    /// Events appended per second: one by one and in batches, 1, 4 and 16 producers, one tenant and many.
     Append,
-    /// A long log: the rate of its last tenth against its first, memory likewise.
+    /// A long log: the rate of its last tenth against its first; memory in the same way.
     Growth,
-    /// A running node: from an append to visible in all projections, at 100 and at 1,000 events a second.
+    /// A running node: from an append to visible in all projections, at 100 and at 1,000 events per second.
     Freshness,
-    /// The same at 100 events a second on a long log that is rebuilt meanwhile.
+    /// The same at 100 events per second on a long log that is rebuilt meanwhile.
     Live,
-    /// A running node with many tenants: until all are current, memory a scope, a trickle over all, idle.
+    /// A running node with many tenants: until all are current, memory per scope, a trickle over all, idle.
     Tenants,
     /// A running node: round trips, the whole command line, the dump of all its actors.
     Admin,
@@ -55,7 +56,7 @@ pub enum Measure {
 }
 
 impl Measure {
-    /// All, in the order of a report.
+    /// All measures, in the order of a report.
     pub const ALL: [Measure; 11] = [
         Measure::Floors,
         Measure::Original,
@@ -71,30 +72,30 @@ impl Measure {
     ];
 }
 
-/// How it is measured.
+/// Settings of a run of the benchmark.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// What.
+    /// Measures to take.
     pub measures: Vec<Measure>,
     /// Workload of the floors and of growth.
     pub profile: Profile,
-    /// Its seed.
+    /// Seed of the workload.
     pub seed: u64,
     /// Events of the logs of floors, live and recovery.
     pub events: u64,
     /// Events of the growth's log.
     pub growth_events: u64,
-    /// Events a batch.
+    /// Events per batch.
     pub batch_events: usize,
     /// Tenants of a node.
     pub tenants: usize,
-    /// How long a node is watched at each rate, and idle, seconds.
+    /// Seconds for which a node is watched at each rate, and idle.
     pub seconds: u64,
     /// Times that each run is repeated; the median counts.
     pub repeat: usize,
 }
 
-/// Measures everything asked for.
+/// Takes all measures of the request.
 pub async fn run(request: &Request, place: &Place) -> Result<Report> {
     let mut report = Report { settings: machine::settings(), ..Report::default() };
     report.settings.extend(place.settings().await?);
@@ -118,7 +119,7 @@ pub async fn run(request: &Request, place: &Place) -> Result<Report> {
             Measure::Recovery => recovery::recovery(request, place, &mut report).await,
             Measure::Cluster => cluster::cluster(request, place, &mut report).await,
         };
-        // What was measured before a failure is worth having.
+        // Figures from before a failure are worth having.
         match done {
             Ok(()) => eprintln!("{measure:?}: {:.0} s", started.elapsed().as_secs_f64()),
             Err(error) => {

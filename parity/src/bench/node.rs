@@ -1,7 +1,9 @@
-//! A running node in a process of its own, as an operator would start one, and the benchmark's hold on it.
+//! A running node in a process of its own, as an operator would start one, with the benchmark's handle to it.
 //!
-//! *Guarantees.* The node ends with the benchmark: it runs until its standard input closes. Its CPU time and memory are its own.
-//! *Never:* telemetry; the node that is measured writes no log and exports nothing.
+//! *Guarantees.* The node ends with the benchmark: it runs until its standard input closes. Its CPU time and memory are
+//! its own.
+//!
+//! *Never:* telemetry; the measured node writes no log and exports nothing.
 
 use super::child::{DATABASE, program};
 use super::meters;
@@ -22,34 +24,34 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Child;
 use uuid::Uuid;
 
-/// What the node says when it can be asked.
+/// Line that the node prints when it answers requests.
 const READY: &str = "ready";
 /// Longest wait for a start, and for an orderly end.
 const START_OR_STOP_MAX: Duration = Duration::from_secs(60);
 /// Longest wait for an answer.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
-/// Between two looks at something that is waited for.
+/// Pause between two checks of something that is waited for.
 pub const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// How the node runs; what is not named here is as in production.
+/// Settings of the node; all others are as in production.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct NodeOrder {
-    /// Its socket and identity.
+    /// Directory of its socket and identity.
     pub data_dir: PathBuf,
-    /// Its name.
+    /// Name of the node.
     pub name: String,
-    /// Events a batch.
+    /// Events per batch.
     pub batch_events: usize,
     /// Tenants whose actors run at the same time.
     pub tenants_max: usize,
-    /// A tenant without work for this long is passivated, milliseconds.
+    /// Time without work after which a tenant is passivated, milliseconds.
     pub passivate_after_ms: u64,
-    /// How long its lease lasts without renewal, milliseconds.
+    /// Time for which its lease lasts without renewal, milliseconds.
     pub lease_ms: u64,
 }
 
 impl NodeOrder {
-    /// A node with the bounds of production in this directory.
+    /// Returns settings for a node with the bounds of production in this directory.
     pub fn production(data_dir: &Path, batch_events: usize) -> NodeOrder {
         let (bounds, config) = (NodeBounds::default(), EngineConfig::default());
         NodeOrder {
@@ -63,12 +65,12 @@ impl NodeOrder {
     }
 }
 
-/// Whole milliseconds.
+/// Converts to whole milliseconds.
 pub fn ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The node's side: runs it until standard input closes, then drains it.
+/// Obeys as the node: runs until standard input closes, then drains.
 pub async fn obey(order: &str) -> Result<()> {
     let order: NodeOrder = serde_json::from_str(order)?;
     let site = Site { url: std::env::var(DATABASE).context("this command is for the benchmark's own use")? };
@@ -101,7 +103,7 @@ pub async fn obey(order: &str) -> Result<()> {
     }
 }
 
-/// The benchmark's side of a running node. Killed when dropped.
+/// Handle of the benchmark to a running node. The node is killed when this value is dropped.
 pub struct RunningNode {
     child: Child,
     pid: String,
@@ -131,17 +133,18 @@ impl RunningNode {
         Ok(RunningNode { child, pid, client: Arc::new(client) })
     }
 
-    /// The open session.
+    /// Returns the open session.
     pub fn client(&self) -> &Arc<Client> {
         &self.client
     }
 
-    /// Asks it.
+    /// Sends a request to the node and returns the reply.
     pub async fn ask(&self, request: AdminRequest) -> Result<AdminReply> {
         Ok(self.client.ask(request, Uuid::new_v4(), ANSWER_MAX).await?)
     }
 
-    /// A page of its actors behind this path. Without one, what memory and database disagree about is looked for too.
+    /// Asks for a page of its actors behind this path. Without a path, the node also looks for disagreements between
+    /// memory and database.
     pub async fn tree(&self, after: Option<String>, limit: i64) -> Result<TreeReply> {
         match self.ask(AdminRequest::Tree(TreeRequest { after, limit, ..TreeRequest::default() })).await? {
             AdminReply::Tree(tree) => Ok(tree),
@@ -149,7 +152,7 @@ impl RunningNode {
         }
     }
 
-    /// What it says of itself.
+    /// Asks for the node's own facts.
     pub async fn facts(&self) -> Result<NodeFacts> {
         Ok(self.tree(Some("node".to_owned()), 1).await?.node)
     }
@@ -167,22 +170,22 @@ impl RunningNode {
         }
     }
 
-    /// CPU seconds so far.
+    /// Returns CPU seconds of the node so far.
     pub fn cpu_seconds(&self) -> Option<f64> {
         meters::cpu_seconds(&self.pid)
     }
 
-    /// Resident memory, bytes.
+    /// Returns resident memory of the node, bytes.
     pub fn resident_bytes(&self) -> Option<u64> {
         meters::resident_bytes(&self.pid)
     }
 
-    /// Peak resident memory so far, bytes.
+    /// Returns peak resident memory of the node so far, bytes.
     pub fn peak_bytes(&self) -> Option<u64> {
         meters::peak_bytes(&self.pid)
     }
 
-    /// Drains it and waits for its end.
+    /// Drains the node and waits for its end.
     pub async fn stop(mut self) -> Result<()> {
         drop(self.child.stdin.take());
         let status =
@@ -191,7 +194,7 @@ impl RunningNode {
         Ok(())
     }
 
-    /// SIGKILL. Nothing of it runs afterwards.
+    /// Sends SIGKILL. Nothing of the node runs afterwards.
     pub async fn kill(mut self) -> Result<()> {
         self.child.kill().await.context("the node cannot be killed")
     }

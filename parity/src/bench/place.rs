@@ -1,4 +1,4 @@
-//! Where the benchmark runs: databases made and dropped on a PostgreSQL server, or files in a temporary directory.
+//! Place of the benchmark: databases made and dropped on a PostgreSQL server, or files in a temporary directory.
 //!
 //! *Never:* touches a database or file that it did not make.
 
@@ -12,23 +12,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio_postgres::{Client, NoTls};
 
-/// Events appended at once when a log is prepared.
+/// Events per append when a log is prepared.
 const LOAD_BATCH: usize = 1_000;
 
-/// Where.
+/// Place of the benchmark's stores.
 pub enum Place {
-    /// On this server.
+    /// Databases on this server.
     Postgres(Box<PostgresPlace>),
-    /// In files.
+    /// Files in a directory.
     Embedded {
-        /// Removed with this value.
+        /// Directory of the files, removed with this value.
         directory: tempfile::TempDir,
         /// Files made so far.
         made: AtomicUsize,
     },
 }
 
-/// A server.
+/// A PostgreSQL server.
 pub struct PostgresPlace {
     server: Server,
     admin: Client,
@@ -39,24 +39,24 @@ pub struct PostgresPlace {
 /// A store of the benchmark's own.
 #[derive(Debug, Clone)]
 pub struct Site {
-    /// Its address, as the program takes it.
+    /// Address of the store, as the program takes it.
     pub url: String,
 }
 
 impl Site {
-    /// The file of an embedded store.
+    /// Returns the file of an embedded store.
     pub fn path(&self) -> PathBuf {
         PathBuf::from(self.url.strip_prefix("sqlite:").unwrap_or(&self.url))
     }
 
-    /// Opens it.
+    /// Opens the store.
     pub async fn open(&self, pool_size: usize) -> Result<Arc<dyn Store>> {
         let options = StoreOptions { pool_size, ..StoreOptions::default() };
         Ok(open(&DatabaseUrl::parse(&self.url)?, options).await?)
     }
 }
 
-/// What the server had spent at one moment.
+/// Cost of the server up to one moment.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Spent {
     /// CPU seconds of all its processes.
@@ -66,7 +66,7 @@ pub struct Spent {
 }
 
 impl Spent {
-    /// From then to now.
+    /// Returns the cost from then to now.
     pub fn since(self, then: Spent) -> Spent {
         let minus = |now: Option<f64>, then: Option<f64>| Some(now? - then?);
         Spent {
@@ -77,13 +77,13 @@ impl Spent {
 }
 
 impl Place {
-    /// Files in a directory of their own.
+    /// Makes files in a directory of their own.
     pub fn embedded() -> Result<Place> {
         let directory = tempfile::Builder::new().prefix("decisiongraph-bench-").tempdir()?;
         Ok(Place::Embedded { directory, made: AtomicUsize::new(0) })
     }
 
-    /// The server of this URL, or one that is started now, with room in memory for what is measured.
+    /// Uses the server of this URL. Without one, starts a server with room in memory for the measured data.
     pub async fn postgres(url: Option<String>) -> Result<Place> {
         let server = match url {
             Some(url) => Server::at(url),
@@ -103,12 +103,12 @@ impl Place {
         Ok(Place::Postgres(Box::new(PostgresPlace { server, admin, local, made: AtomicUsize::new(0) })))
     }
 
-    /// Whether this is PostgreSQL.
+    /// True when this is PostgreSQL.
     pub fn is_postgres(&self) -> bool {
         matches!(self, Place::Postgres(_))
     }
 
-    /// Versions and settings that matter.
+    /// Returns versions and settings that matter.
     pub async fn settings(&self) -> Result<Vec<(String, String)>> {
         match self {
             Place::Embedded { directory, .. } => Ok(vec![
@@ -142,7 +142,7 @@ impl Place {
         }
     }
 
-    /// A migrated, empty store.
+    /// Makes a migrated, empty store.
     pub async fn fresh(&self) -> Result<Site> {
         let site = self.unused().await?;
         if let Place::Postgres(place) = self {
@@ -152,7 +152,7 @@ impl Place {
         Ok(site)
     }
 
-    /// A store with these events of one tenant in its log, and nothing projected.
+    /// Makes a store with these events of one tenant in its log, and nothing projected.
     pub async fn loaded(&self, events: &[Admitted]) -> Result<Site> {
         let site = self.fresh().await?;
         self.append(&site, events).await?;
@@ -171,7 +171,7 @@ impl Place {
         self.settle(site).await
     }
 
-    /// Statistics and a checkpoint, so that what is measured next does not pay for what came before.
+    /// Updates statistics and makes a checkpoint, so that the next measure does not pay for earlier work.
     pub async fn settle(&self, site: &Site) -> Result<()> {
         if self.is_postgres() {
             connect(&site.url).await?.batch_execute("VACUUM ANALYZE").await?;
@@ -180,7 +180,8 @@ impl Place {
         Ok(())
     }
 
-    /// Everything written so far is on disk, and the next write of a page logs it in full again.
+    /// Makes a checkpoint. Everything written so far is then on disk, and the next write of a page logs it in full
+    /// again.
     pub async fn checkpoint(&self) -> Result<()> {
         if let Place::Postgres(place) = self {
             place.admin.batch_execute("CHECKPOINT").await?;
@@ -188,7 +189,7 @@ impl Place {
         Ok(())
     }
 
-    /// A copy of a store that nobody uses.
+    /// Copies a store that no process uses.
     pub async fn copy(&self, site: &Site) -> Result<Site> {
         let copy = self.unused().await?;
         match self {
@@ -226,7 +227,7 @@ impl Place {
         Ok(())
     }
 
-    /// An address that nothing uses yet.
+    /// Returns an address that nothing uses yet.
     pub async fn unused(&self) -> Result<Site> {
         Ok(match self {
             Place::Embedded { directory, made } => {
@@ -240,15 +241,15 @@ impl Place {
         })
     }
 
-    /// Transactions committed in a store's database so far; none on the embedded store. Asked from another database, so that asking
-    /// does not count. A session reports what it did about once a second.
+    /// Counts the transactions committed in a store's database so far; none on the embedded store. Another database is
+    /// asked, so that the query does not count. A session reports its work about once per second.
     pub async fn transactions(&self, site: &Site) -> Result<Option<i64>> {
         let Place::Postgres(place) = self else { return Ok(None) };
         let sql = "SELECT xact_commit FROM pg_stat_database WHERE datname = $1";
         Ok(Some(place.admin.query_one(sql, &[&place.name_of(site)]).await?.get(0)))
     }
 
-    /// What the server has spent so far.
+    /// Returns the cost of the server so far.
     pub async fn spent(&self) -> Result<Spent> {
         let Place::Postgres(place) = self else { return Ok(Spent::default()) };
         let wal = "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::float8";

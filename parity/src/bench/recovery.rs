@@ -1,4 +1,5 @@
-//! A node that is killed in the middle of a catch-up: how soon work goes on, in the same data directory and in another.
+//! A node that is killed in the middle of a catch-up. Measures the time until work continues, in the same data
+//! directory and in another.
 
 use super::Request;
 use super::cursors::Cursors;
@@ -13,14 +14,14 @@ use decisiongraph_projections::{LogSeq, TenantId};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-/// Batches that the whole catch-up has at least: enough to be met in the middle.
+/// Fewest batches of the whole catch-up: enough for a kill in the middle.
 const BATCHES_MIN: u64 = 40;
 /// Longest wait for a position.
 const POSITION_MAX: Duration = Duration::from_secs(600);
-/// Pause between two looks at the cursors.
+/// Pause between two checks of the cursors.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// See the file's head.
+/// Takes the measures that the head of this file names.
 pub async fn recovery(request: &Request, place: &Place, report: &mut Report) -> Result<()> {
     const MEASURE: &str = "recovery";
     let lines = Workload::new(Profile::Mixed, request.seed, request.events, 1);
@@ -66,7 +67,7 @@ pub async fn recovery(request: &Request, place: &Place, report: &mut Report) -> 
     place.remove(loaded).await
 }
 
-/// Waits until all projections are at least there.
+/// Waits until all projections have at least this position.
 async fn reached(site: &Site, wanted: LogSeq) -> Result<()> {
     let url = site.url.clone();
     tokio::task::spawn_blocking(move || {
@@ -81,7 +82,7 @@ async fn reached(site: &Site, wanted: LogSeq) -> Result<()> {
     .await?
 }
 
-/// Where all projections are.
+/// Returns the position that all projections have reached.
 async fn position(site: &Site) -> Result<LogSeq> {
     let url = site.url.clone();
     tokio::task::spawn_blocking(move || own(&Cursors::open(&url)?)).await?

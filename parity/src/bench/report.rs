@@ -1,8 +1,8 @@
-//! What the benchmark found: figures, each with its goal, as a table and as JSON.
+//! Results of the benchmark: figures, each with its goal, as a table and as JSON.
 
 use serde::Serialize;
 
-/// A goal of the performance page: of its first column for projecting, of its second for a running node.
+/// Goal of a measure: a bound for its value.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Goal {
@@ -15,28 +15,28 @@ pub enum Goal {
 /// One measured value.
 #[derive(Debug, Clone, Serialize)]
 pub struct Figure {
-    /// The measure it belongs to.
+    /// Measure to which the value belongs.
     pub measure: &'static str,
-    /// What it is.
+    /// Name of the value.
     pub name: String,
     /// The value.
     pub value: f64,
-    /// Its unit; empty for a ratio.
+    /// Unit of the value; empty for a ratio or a count.
     pub unit: &'static str,
-    /// What is wanted, if anything is.
+    /// Goal of the value, if there is one.
     pub goal: Option<Goal>,
-    /// Whether the goal is met.
+    /// True when the goal is met.
     pub met: Option<bool>,
 }
 
-/// All that a run of the benchmark found.
+/// All results of a run of the benchmark.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Report {
     /// Machine, versions and settings: name, value.
     pub settings: Vec<(String, String)>,
     /// The values, in the order measured.
     pub figures: Vec<Figure>,
-    /// Measures that did not come to their end, and why.
+    /// Measures that did not come to their end, with the reason.
     pub failed: Vec<String>,
 }
 
@@ -62,7 +62,7 @@ impl Report {
         }
     }
 
-    /// For people.
+    /// Renders the report for people.
     pub fn table(&self) -> String {
         let mut out = String::new();
         for (name, value) in &self.settings {
@@ -89,7 +89,7 @@ impl Report {
     }
 }
 
-/// Three or four digits that count.
+/// Formats a value with three or four significant digits; whole numbers from 1,000 on.
 fn shown(value: f64) -> String {
     match value.abs() {
         size if size >= 1000.0 => {
@@ -112,7 +112,7 @@ fn shown(value: f64) -> String {
     }
 }
 
-/// The middle of several runs: half of them were slower.
+/// Returns the middle of several runs: half of them were slower.
 pub fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -123,7 +123,7 @@ pub fn median(values: &[f64]) -> f64 {
     }
 }
 
-/// The value that `percent` of all values do not exceed (nearest rank).
+/// Returns the value that `percent` of all values do not exceed (nearest rank).
 pub fn percentile(values: &[f64], percent: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

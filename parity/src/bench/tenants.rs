@@ -1,5 +1,5 @@
-//! Many tenants on one node: how soon all are current, what a scope costs in memory, how fresh a trickle over all of them is, and what
-//! the node does when there is nothing to do.
+//! Many tenants on one node. Measures the time until all are current, the memory per scope, and the freshness of a
+//! trickle over all tenants. Measures also the load of a node without work.
 
 use super::Request;
 use super::cursors::Watch;
@@ -21,15 +21,16 @@ use std::time::{Duration, Instant};
 const EVENTS_EACH: u64 = 2;
 /// Appenders that prepare the log.
 const APPENDERS: usize = 8;
-/// Events a second, over random tenants.
+/// Events per second, over random tenants.
 const TRICKLE_PER_SECOND: f64 = 200.0;
 /// Longest wait until all are current, and until all are passivated.
 const WAIT_MAX: Duration = Duration::from_secs(1_800);
-/// Tenants whose scopes are read at a time.
+/// Most scopes that are read per page.
 const HEADS_PAGE: usize = 2_000;
-/// A node that was just started has settled by then.
+/// Time after which a node that was just started has settled.
 const SETTLE: Duration = Duration::from_secs(2);
-/// What an idle session of PostgreSQL did is in the server's statistics by then (it reports after 10 s at the latest).
+/// Time after which the server's statistics show the work of an idle session of PostgreSQL. (A session reports after 10
+/// seconds at the latest.)
 const REPORTED: Duration = Duration::from_secs(12);
 /// Goals.
 const SCOPE_BYTES_MAX: f64 = 16.0 * 1024.0;
@@ -39,12 +40,12 @@ const IDLE_QUERIES_MAX: f64 = 5.0;
 const KIB: f64 = 1024.0;
 const MIB: f64 = 1024.0 * 1024.0;
 
-/// A tenant by its number.
+/// Names a tenant by its number.
 pub fn named(index: usize) -> Result<TenantId> {
     Ok(TenantId::new(format!("tenant-{index:05}"))?)
 }
 
-/// A store whose log has two events of each tenant, with the position of each tenant's last one.
+/// Makes a store whose log has two events per tenant. Returns with it the position of each tenant's last event.
 pub async fn prepared(place: &Place, tenants: usize) -> Result<(Site, HashMap<TenantId, LogSeq>)> {
     let site = place.fresh().await?;
     let events = (0..EVENTS_EACH).map(|index| Ok(read(&original::event(index))?)).collect::<Result<Vec<_>>>()?;
@@ -95,7 +96,7 @@ pub async fn all_current(store: &Arc<dyn Store>, last: &HashMap<TenantId, LogSeq
     }
 }
 
-/// The memory of a node that has nothing, bytes.
+/// Measures the memory of a node on an empty store, bytes.
 pub async fn empty_node_bytes(request: &Request, place: &Place) -> Result<Option<u64>> {
     let site = place.fresh().await?;
     let directory = tempfile::tempdir()?;
@@ -107,7 +108,7 @@ pub async fn empty_node_bytes(request: &Request, place: &Place) -> Result<Option
     Ok(bytes)
 }
 
-/// See the file's head.
+/// Takes the measures that the head of this file names.
 pub async fn tenants(request: &Request, place: &Place, report: &mut Report) -> Result<()> {
     const MEASURE: &str = "tenants";
     let scopes = (request.tenants * catalogue::ALL.len()) as f64;
@@ -174,7 +175,7 @@ pub async fn tenants(request: &Request, place: &Place, report: &mut Report) -> R
     place.remove(site).await
 }
 
-/// Each tenant's log goes on where it ended; whose turn it is, is drawn.
+/// Events of a trickle: each tenant's log continues where it ended, and the next tenant is drawn at random.
 struct Trickle {
     dice: Prng,
     next: Vec<u64>,

@@ -1,4 +1,4 @@
-//! Why a scenario failed: the first difference, or what went wrong before anything could be compared.
+//! Reason for which a scenario failed: the first difference, or an error before anything could be compared.
 
 use decisiongraph_projections::Refusal;
 use decisiongraph_store::StoreError;
@@ -7,24 +7,24 @@ use std::fmt;
 /// The outcome of one check.
 pub type Checked<T = ()> = Result<T, Finding>;
 
-/// What was found.
+/// Reason for which a check failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finding {
     /// Two values that should be equal are not.
     Differs {
-        /// What was compared.
+        /// Path of the compared values.
         path: String,
-        /// What the file says.
+        /// Value in the file.
         expected: String,
-        /// What there is.
+        /// Value that this program gives.
         got: String,
     },
-    /// It did not come to a comparison.
+    /// Error before a comparison.
     Failed(String),
 }
 
 impl Finding {
-    /// Equal, or the difference at this path.
+    /// Compares two values. The error is the difference at this path.
     pub fn equal<E, G>(path: impl fmt::Display, expected: &E, got: &G) -> Checked
     where
         E: fmt::Display + ?Sized,
@@ -34,7 +34,7 @@ impl Finding {
         if expected == got { Ok(()) } else { Err(Finding::Differs { path: path.to_string(), expected, got }) }
     }
 
-    /// The same finding, with what was being done in front.
+    /// Returns the same finding, with the current step in front.
     pub fn within(self, what: &str) -> Finding {
         match self {
             Finding::Differs { path, expected, got } => {
@@ -65,7 +65,7 @@ impl fmt::Display for Finding {
 /// Longest value that is printed whole, characters.
 const SHOWN_MAX: usize = 300;
 
-/// One line of at most `max` characters.
+/// Renders text on one line; more than `max` characters of it are cut.
 fn shown(text: &str, max: usize) -> String {
     let mut out = String::new();
     for (n, c) in text.chars().enumerate() {

@@ -1,7 +1,7 @@
 //! `check`: everything in fixture files, each scenario in a store of its own, by catch-up and by rebuild.
 //!
-//! *Guarantees.* One line and one count a scenario or case, with its first difference; the last line is `N passed, N failed`;
-//! what cannot be read or run is a failure, never skipped.
+//! *Guarantees.* There is one line and one count per scenario or case, with its first difference. The last line is
+//! `N passed, N failed`. An entry that cannot be read or run is a failure, never skipped.
 
 pub mod finding;
 pub mod queries;
@@ -21,20 +21,20 @@ use trial::Trial;
 /// Scenarios that are checked at the same time.
 const CONCURRENT: usize = 4;
 
-/// What to check.
+/// Files and settings of a check.
 pub struct Request {
     /// The fixture files, in the order of the output.
     pub files: Vec<PathBuf>,
-    /// Where the scenarios of query verdicts are sought first.
+    /// Bundle in which the scenarios of query verdicts are sought first.
     pub bundle: Option<PathBuf>,
-    /// Events a batch.
+    /// Events per batch.
     pub batch_events: usize,
 }
 
-/// What came out.
+/// Counts of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
-    /// Scenarios and cases that are as the reference says.
+    /// Scenarios and cases that agree with the reference.
     pub passed: usize,
     /// All others, files that cannot be read included.
     pub failed: usize,
@@ -47,7 +47,7 @@ enum Task<'a> {
     Queries(&'a QueryScenario, Option<&'a Scenario>),
 }
 
-/// Checks everything, writing a line for each scenario or case as soon as those before it are written.
+/// Checks everything. Writes one line per scenario or case, as soon as the lines before it are written.
 pub async fn run(request: &Request, stores: &Stores, out: &mut dyn Write) -> std::io::Result<Counts> {
     let mut counts = Counts::default();
     let files: Vec<(&Path, anyhow::Result<Bundle>)> =
@@ -58,7 +58,7 @@ pub async fn run(request: &Request, stores: &Stores, out: &mut dyn Write) -> std
         writeln!(out, "FAIL  --bundle: {error:#}")?;
     }
     let beside: Vec<Bundle> = beside(&files);
-    // Sought in --bundle, in the other files, in a bundle beside the file: in that order.
+    // Order of the search: --bundle, the other files, a bundle beside the file.
     let find = |name: &str| {
         let given = given.iter().flatten();
         let named = files.iter().filter_map(|(_, file)| file.as_ref().ok());
@@ -105,7 +105,7 @@ pub async fn run(request: &Request, stores: &Stores, out: &mut dyn Write) -> std
     Ok(counts)
 }
 
-/// The bundles that lie in the same directory as a file of query verdicts, by name.
+/// Reads the bundles that lie in the same directory as a file of query verdicts, by name.
 fn beside(files: &[(&Path, anyhow::Result<Bundle>)]) -> Vec<Bundle> {
     let mut paths: Vec<PathBuf> = Vec::new();
     for (path, file) in files {

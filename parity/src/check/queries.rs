@@ -1,4 +1,4 @@
-//! Queries against the reference's answers.
+//! Compares answers to queries with the reference's answers.
 
 use super::finding::{Checked, Finding};
 use super::trial::Trial;
@@ -9,7 +9,8 @@ use decisiongraph_projections::canonical_json::{Json, parse};
 use decisiongraph_projections::catalogue::{CONTEXT_GRAPH, PRECEDENT_INDEX, TRACE_SUMMARY};
 use decisiongraph_store::{Direction, PrecedentFilter, PrecedentHit, StoreError};
 
-/// Pages of an edge listing that are followed at most: more than any fixture has, so that a cursor that stands still ends.
+/// Most pages of an edge listing that are followed: more than any fixture has. They end the loop for a cursor that does
+/// not move.
 const PAGES_MAX: usize = 10_000;
 
 /// Asks one query of a projected scenario and compares the answer.
@@ -28,14 +29,14 @@ pub async fn check(trial: &Trial, case: &QueryCase) -> Checked {
     let got = match answer {
         Ok(got) => got,
         Err(Asked::Finding(finding)) => return Err(finding),
-        // Any other error is no answer: it says more than its category.
+        // The file expects an answer here: the whole error names more than its category.
         Err(Asked::Refused(error)) if expected.value.get("error").is_none() => return Err(error.into()),
         Err(Asked::Refused(error)) => object(vec![("error", Json::Str(error.category.as_str().to_owned().into()))]),
     };
     same("", &expected.value, &got)
 }
 
-/// A query that did not answer.
+/// Reason for which a query has no answer.
 enum Asked {
     /// The program refused it.
     Refused(StoreError),
@@ -148,7 +149,7 @@ fn object(members: Vec<(&'static str, Json<'static>)>) -> Json<'static> {
     Json::Object(members)
 }
 
-/// The first difference; of an object only the members that the file names are compared.
+/// Finds the first difference. Of an object, only the members that the file names are compared.
 fn same(path: &str, expected: &Json<'_>, got: &Json<'_>) -> Checked {
     match (expected, got) {
         (Json::Object(members), Json::Object(_)) => members.iter().try_for_each(|(key, expected)| {
@@ -172,7 +173,7 @@ fn same(path: &str, expected: &Json<'_>, got: &Json<'_>) -> Checked {
 struct Args<'a>(&'a Json<'a>);
 
 impl Args<'_> {
-    /// Refuses arguments that would be passed over.
+    /// Refuses arguments that would be ignored.
     fn only(&self, known: &[&str]) -> Checked {
         let Json::Object(members) = self.0 else {
             return Err(Finding::Failed(format!("args of the file is an object, not {}", self.0.kind())));
@@ -216,7 +217,7 @@ impl Args<'_> {
         }
     }
 
-    /// `{node_type}:{node_id}`, or the id alone when no type is given.
+    /// Returns `{node_type}:{node_id}`, or the id alone when no type is given.
     fn node(&self) -> Checked<String> {
         let id =
             self.text("node_id")?.ok_or_else(|| Finding::Failed("args.node_id of the file is missing".to_owned()))?;

@@ -1,7 +1,7 @@
-//! Rows against the reference's: the same keys, and in each row every member that the reference names.
+//! Compares rows with the reference's rows: the same keys, and in each row every member that the reference names.
 //!
-//! Both sides are brought into the byte order of their canonical keys, so that the first difference is the same whichever way
-//! a file was written.
+//! Both sides are brought into the byte order of their canonical keys. So the first difference does not depend on the
+//! order in which a file was written.
 
 use super::finding::{Checked, Finding};
 use decisiongraph_projections::canonical_json::Json;
@@ -9,7 +9,7 @@ use decisiongraph_projections::{Projection, Row, Table, TenantId, Value};
 use decisiongraph_store::{Generation, ReadView, RowOrder};
 use futures_util::StreamExt as _;
 
-/// All rows of a table in the byte order of their keys, and whether the store brings them out in that order.
+/// Reads all rows of a table in the byte order of their keys. Fails when the store gives them in another order.
 pub async fn rows_of(
     view: &dyn ReadView,
     tenant: &TenantId,
@@ -67,14 +67,14 @@ pub fn compare(path: &str, table: &Table, expected: &Json<'_>, got: &[Row]) -> C
     }
 }
 
-/// Compares one row with what the reference says of it.
+/// Compares one row with the same row of the reference.
 pub fn compare_row(path: &str, table: &Table, expected: &Json<'_>, got: &Row) -> Checked {
     let Json::Object(members) = expected else {
         return Err(Finding::Failed(format!("{path} of the file is an object, not {}", expected.kind())));
     };
     for (name, value) in members {
         let at = format!("{path}.{name}");
-        // The one column that is always `{}`; no table stores it.
+        // Column that is always `{}`; no table stores it.
         if name == "attrs" {
             Finding::equal(at, &value.to_payload_form(), "{}")?;
             continue;
@@ -91,7 +91,7 @@ pub fn compare_row(path: &str, table: &Table, expected: &Json<'_>, got: &Row) ->
     Ok(())
 }
 
-/// A stored value as the reference writes it.
+/// Converts a stored value to the form of the reference.
 pub fn json_of(value: &Value) -> Json<'_> {
     match value {
         Value::Null => Json::Null,

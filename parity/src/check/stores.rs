@@ -1,5 +1,5 @@
-//! A fresh store for each scenario: a SQLite file in a temporary directory, or a database made and dropped on a PostgreSQL
-//! server.
+//! A fresh store for each scenario: a SQLite file in a temporary directory, or a database on a PostgreSQL server. A
+//! database is made for the check and dropped after it.
 //!
 //! *Never:* touches a database that it did not make.
 
@@ -7,20 +7,20 @@ use decisiongraph_store::{DatabaseUrl, Result, Store, StoreError, StoreOptions, 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Where fresh stores come from.
+/// Source of fresh stores.
 pub enum Stores {
     /// Files in this directory.
     Sqlite {
-        /// Removed with this value.
+        /// Directory of the files, removed with this value.
         directory: tempfile::TempDir,
         /// Files made so far.
         made: AtomicUsize,
     },
     /// Databases on this server.
     Postgres {
-        /// Databases that scenarios have left behind, emptied. Dropped before the server is.
+        /// Databases of finished scenarios, emptied. Dropped before the server is.
         idle: Mutex<Vec<FreshStore>>,
-        /// Their server; stopped, if it was started here, when this value is dropped.
+        /// Server of the databases; stopped, if it was started here, when this value is dropped.
         server: Box<throwaway::Server>,
     },
 }
@@ -40,7 +40,7 @@ impl FreshStore {
 }
 
 impl Stores {
-    /// Files in a directory of their own.
+    /// Makes files in a directory of their own.
     pub fn sqlite() -> Result<Stores> {
         let directory = tempfile::Builder::new()
             .prefix("decisiongraph-parity-")
@@ -49,7 +49,7 @@ impl Stores {
         Ok(Stores::Sqlite { directory, made: AtomicUsize::new(0) })
     }
 
-    /// Databases on the server of this URL; without one, on a server that is started now and ends with this process.
+    /// Makes databases on the server of this URL. Without one, it starts a server, which ends with this process.
     pub async fn postgres(url: Option<String>) -> Result<Stores> {
         let server = match url {
             Some(url) => throwaway::Server::at(url),
@@ -62,7 +62,7 @@ impl Stores {
         Ok(Stores::Postgres { server: Box::new(server), idle: Mutex::default() })
     }
 
-    /// A store of its own.
+    /// Returns a store that no other scenario uses.
     pub async fn fresh(&self) -> Result<FreshStore> {
         match self {
             Stores::Sqlite { directory, made } => {
@@ -84,8 +84,8 @@ impl Stores {
         }
     }
 
-    /// Takes back a store whose scenario is over. Making a database costs more than a scenario, so it is emptied for the next one:
-    /// no rows, no partitions, `log_seq` from 1 again.
+    /// Takes back a store whose scenario is over. Making a database costs more than a scenario. So the store is emptied
+    /// for the next one: no rows, no partitions, `log_seq` from 1 again.
     pub async fn take_back(&self, fresh: FreshStore) {
         if let (Stores::Postgres { idle, .. }, Some(database)) = (self, &fresh.database)
             && run_on(database.url(), include_str!("empty.sql")).await.is_ok()
@@ -93,13 +93,13 @@ impl Stores {
             idle.lock().unwrap_or_else(PoisonError::into_inner).push(fresh);
             return;
         }
-        // Dropping a database blocks; the other scenarios go on meanwhile.
+        // Dropping a database blocks; the other scenarios continue meanwhile.
         tokio::task::spawn_blocking(move || drop(fresh));
     }
 }
 
-/// What is checked here is what rows say, not whether they survive a power failure: a server that lives for one run and makes a
-/// database a scenario need not wait for the disk.
+/// Turns fsync off. The check compares the content of rows; it does not test a power failure. A server that lives for
+/// one run and makes many databases need not wait for the disk.
 async fn without_fsync(server: &throwaway::Server) -> Result<()> {
     run_on(server.admin_url(), "ALTER SYSTEM SET fsync = off").await?;
     run_on(server.admin_url(), "SELECT pg_reload_conf()").await

@@ -1,4 +1,4 @@
-//! Bringing a scenario into a store and projecting it, twice: by catch-up, then by a rebuild beside it.
+//! Brings a scenario into a store and projects it twice: by catch-up, then by a rebuild beside it.
 
 use super::finding::{Checked, Finding};
 use super::rows::{compare, compare_row, rows_of};
@@ -30,12 +30,12 @@ pub fn read(event: &str) -> Result<Admitted, Refusal> {
 }
 
 impl Trial {
-    /// An engine for this store. `own_partition`: whether rebuilds write into a partition of their own.
+    /// Creates an engine for this store. With `own_partition`, rebuilds write into a partition of their own.
     pub fn new(store: &Arc<dyn Store>, batch_events: usize, own_partition: bool) -> Trial {
         let config = EngineConfig {
             batch_events_max: batch_events,
             own_partition_events: if own_partition { 1 } else { u64::MAX },
-            // Small enough that a scenario of a few dozen events passes some.
+            // Small enough that a scenario of a few dozen events passes some checkpoints.
             checkpoint_events: 10,
             ..EngineConfig::default()
         };
@@ -47,12 +47,12 @@ impl Trial {
         }
     }
 
-    /// The store.
+    /// Returns the store.
     pub fn store(&self) -> &dyn Store {
         &*self.store
     }
 
-    /// Whose log it is.
+    /// Returns the tenant of the log.
     pub fn tenant(&self) -> &TenantId {
         &self.tenant
     }
@@ -93,7 +93,7 @@ impl Trial {
         }
     }
 
-    /// How many events are in the log.
+    /// Counts the events in the log.
     pub async fn stored_events(&self) -> Checked<u64> {
         let view = self.store.view().await?;
         let last = view.last_log_seq(&self.tenant, None).await?;
@@ -115,7 +115,7 @@ impl Trial {
         Ok(report)
     }
 
-    /// By catch-up and by rebuild: digests, then rows, then the two rolling digests against each other.
+    /// Projects by catch-up and by rebuild. Compares rows, then digests, then the two rolling digests with each other.
     pub async fn project_and_compare(&self, digests: &ExpectedDigests, scenario: Option<&Scenario>) -> Checked {
         let mut before: Vec<(Generation, String)> = Vec::new();
         for mode in [RunMode::CatchUp, RunMode::Rebuild] {
@@ -136,7 +136,7 @@ impl Trial {
             for scope in &report.scopes {
                 if let Some(rebuild) = scope.rebuild.as_ref() {
                     let path = format!("rebuild: {}: digest at {}", scope.projection, rebuild.old_cursor);
-                    // Nobody else moves the live generation here, so the rebuild must have compared them.
+                    // No other process moves the live generation here, so the rebuild must have compared them.
                     let there = rebuild.new_digest_there.as_deref().unwrap_or("not compared");
                     Finding::equal(path, &rebuild.old_digest, there)?;
                 }
@@ -146,7 +146,7 @@ impl Trial {
         Ok(())
     }
 
-    /// What the store now holds against what the file says. Returns each projection's generation and rolling digest.
+    /// Compares the content of the store with the file. Returns each projection's generation and rolling digest.
     async fn compare(
         &self,
         digests: &ExpectedDigests,
@@ -177,7 +177,7 @@ impl Trial {
             seen.push((scope.generation, stored));
             cursors.push((projection.name(), scope.position.cursor));
         }
-        // Rows first: when both differ, a row says more than a digest.
+        // Rows first: when both differ, the row shows more than a digest.
         if let Some((scenario, snapshot)) = scenario.and_then(|scenario| Some((scenario, scenario.snapshot.as_ref()?)))
         {
             compare_snapshot(scenario, snapshot, &tables, &cursors)?;
@@ -197,7 +197,7 @@ impl Trial {
         Ok(seen)
     }
 
-    /// The scope's row. A job over a log without events makes none; over any other it must exist.
+    /// Reads the scope's row. A job over a log without events makes none; over any other log it must exist.
     async fn scope(&self, view: &dyn ReadView, projection: &dyn Projection) -> Checked<Option<ScopeRow>> {
         let scope = view.scope(&Scope::new(&self.tenant, projection)).await?;
         if scope.is_none() && self.stored_events().await? > 0 {
@@ -262,7 +262,8 @@ fn compare_snapshot(
             }
             "trace_summaries" => compare(name, summaries, value, rows(summaries.name))?,
             "trace_summary" => {
-                // The row of the scenario's own trace; of the only trace when the scenario does not say which.
+                // The row of the scenario's own trace; if the scenario names none, of the trace that the file's row
+                // names.
                 let own = scenario.trace_id.as_deref().or_else(|| value.get("trace_id").and_then(Json::as_str));
                 let row = rows(summaries.name).iter().find(|row| Some(row.key()) == own);
                 match (value, row) {

@@ -1,16 +1,16 @@
-//! A configuration file, variables and flags: every fault is told in few words, what is in force can be read back, and
-//! no secret shows.
+//! A configuration file, variables and flags. Every fault is reported in few words, the values in force can be read
+//! back, and no secret shows.
 //!
-//! Lines behind the first `---` are `NAME=VALUE` of the environment, or `--flag value`.
+//! Lines after the first `---` are `NAME=VALUE` of the environment, or `--flag value`.
 
 use super::{refused, visible};
 use decisiongraph_cli::config::{self, ConfigFault, Effective, NodeConfig};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-/// Password of a database that is there when the input names none.
+/// Password of the database that is used when the input names none.
 const PASSWORD: &str = "kX9-canary-7Qz";
-/// Faults that are told, at most this long each, in bytes.
+/// Longest message of a fault, in bytes.
 const FAULT_BYTES_MAX: usize = 1_024;
 
 pub(super) fn offer(bytes: &[u8]) {
@@ -25,7 +25,7 @@ pub(super) fn offer(bytes: &[u8]) {
     for line in rest.lines() {
         match (line.strip_prefix("--").and_then(|flag| flag.split_once(' ')), line.split_once('=')) {
             (Some((flag, value)), _) => flags.push((flag.to_owned(), value.to_owned())),
-            // A file of somebody else's choice would be another input.
+            // A file that another user chose would be another input.
             (None, Some((name, value))) if name != "DECISIONGRAPH_CONFIG" => {
                 env.insert(name.to_owned(), value.to_owned());
             }
@@ -60,7 +60,8 @@ fn told(fault: &ConfigFault) {
     assert!(text.len() <= FAULT_BYTES_MAX, "{} bytes: {text}", text.len());
 }
 
-/// The printed configuration is one, with the same values; but for the password, which is not printed.
+/// Checks that the printed configuration reads back with the same values, except for the password, which is not
+/// printed.
 fn reads_back(config: &NodeConfig) {
     let text = config.to_text();
     let env = |name: &str| {
@@ -76,7 +77,7 @@ fn reads_back(config: &NodeConfig) {
     assert_eq!(values(&again), values(config), "{text}");
 }
 
-/// A file with this text; the file of the input before is gone.
+/// Writes a file with this text, over the file of the input before.
 fn write(text: &str) -> PathBuf {
     thread_local! {
         static FOLDER: tempfile::TempDir = tempfile::tempdir().expect("a folder");

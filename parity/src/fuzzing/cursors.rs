@@ -1,5 +1,5 @@
-//! Cursors, positions and names as a program passes them on: what was given reads back, everything else is refused by
-//! name; and text of any kind is made harmless for a terminal, a shell and JSON.
+//! Cursors, positions and names as a program passes them on: valid ones read back, all others are refused by name. Text
+//! of any kind is made harmless for a terminal, a shell and JSON.
 
 use super::{refused, told, visible};
 use decisiongraph_engine::queries::EdgeCursor;

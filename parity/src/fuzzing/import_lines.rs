@@ -1,5 +1,5 @@
-//! A file for an import: no panic; who is refused is told why in few words; what is accepted comes back from an export
-//! as it was.
+//! A file for an import: no panic, and each refusal has a short reason. Each accepted event comes back from an export
+//! unchanged.
 
 use super::{told, visible};
 use decisiongraph_admin::OfferedLine;
@@ -30,7 +30,7 @@ pub(super) fn offer(bytes: &[u8]) {
     }
 }
 
-/// Stored, exported and read again, it is the same event of the same tenant.
+/// Checks that an event, stored, exported and read again, is the same event of the same tenant.
 fn comes_back(event: &Admitted, tenant: &TenantId, guard: CredentialGuard) {
     let envelope = event.envelope().clone();
     assert_eq!(fault(Some(&envelope.tags), event.payload()), None);

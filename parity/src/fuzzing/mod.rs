@@ -1,7 +1,8 @@
-//! What anybody may send: bytes for the product's own functions, and what must hold whatever the bytes are.
+//! Targets for bytes from any sender. They pass the bytes to the product's own functions, and check the promises that
+//! hold for all bytes.
 //!
-//! The fuzzer (`parity/fuzz`) makes the bytes up. The bytes worth keeping lie in `parity/fuzz/corpus`, and a test
-//! offers each of them to its target.
+//! The fuzzer (`parity/fuzz`) invents the bytes. The bytes worth keeping lie in `parity/fuzz/corpus`, and a test offers
+//! each of them to its target.
 //!
 //! *Guarantees.* A target panics exactly when a promise is broken. *Never:* reaches a network or a database.
 
@@ -20,11 +21,11 @@ use std::cell::OnceCell;
 use std::future::Future;
 use tokio::runtime::{Builder, Runtime};
 
-/// Part of the product that takes bytes from anybody.
+/// A part of the product that takes bytes from any sender.
 pub struct Target {
     /// Name of the target's corpus and program.
     pub name: &'static str,
-    /// Offers bytes to it.
+    /// Offers bytes to the target.
     pub offer: fn(&[u8]),
 }
 
@@ -42,7 +43,8 @@ pub const TARGETS: [Target; 7] = [
 /// Offers bytes to the target of this name.
 ///
 /// # Panics
-/// When a promise is broken, or there is no such target.
+///
+/// Panics when a promise is broken, or when there is no such target.
 pub fn offer(target: &str, bytes: &[u8]) {
     let target = TARGETS.iter().find(|known| known.name == target).expect("a target of the list");
     (target.offer)(bytes);
@@ -51,27 +53,27 @@ pub fn offer(target: &str, bytes: &[u8]) {
 /// Longest message about bytes that were refused, in bytes: a log line or an answer carries it.
 const MESSAGE_BYTES_MAX: usize = 2_048;
 
-/// A message for people is short, and on one line when it is shown.
+/// Checks a message for people: short, and on one line when it is shown.
 fn told(category: Category, message: &str) {
     assert_eq!(Category::parse(category.as_str()), Some(category), "a word of the vocabulary");
     assert!(!message.is_empty() && message.len() <= MESSAGE_BYTES_MAX, "{} bytes: {message}", message.len());
     visible(message);
 }
 
-/// The same of an error, whose next step counts too.
+/// Checks an error in the same way, with its next step.
 fn refused(error: &AdminError) {
     told(error.category, &error.message);
     visible(&error.next);
 }
 
-/// Shown text has no control characters, and is shown again as it is.
+/// Checks that shown text has no control characters, and is shown again unchanged.
 fn visible(text: &str) {
     let once = shown(text);
     assert!(!once.contains(char::is_control), "{once:?}");
     assert_eq!(shown(&once), once);
 }
 
-/// Runs to its end on this thread.
+/// Runs a future to its end on this thread.
 fn run<T>(future: impl Future<Output = T>) -> T {
     thread_local! {
         static RUNTIME: OnceCell<Runtime> = const { OnceCell::new() };
@@ -87,7 +89,7 @@ mod tests {
     use std::collections::BTreeSet;
     use std::path::Path;
 
-    /// Bytes of all corpora: they are in the repository.
+    /// Largest size of all corpora, bytes: they are in the repository.
     const CORPUS_BYTES_MAX: u64 = 400 * 1024;
 
     #[test]

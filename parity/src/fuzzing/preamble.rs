@@ -1,7 +1,7 @@
-//! What a stranger says first, to a node and to a program: nobody without the secret is let in, and what is read is
-//! bounded.
+//! The first bytes of a stranger, to a node and to a program. A peer without the secret is not admitted, and the bytes
+//! that are read are bounded.
 //!
-//! The first byte chooses who listens.
+//! The first byte chooses the side that listens.
 
 use super::{refused, run};
 use decisiongraph_rpc::Secret;
@@ -10,7 +10,7 @@ use decisiongraph_rpc::wire::Versions;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use uuid::Uuid;
 
-/// Frames that one side takes in before it has made up its mind.
+/// Most frames that one side reads before it decides.
 const FRAMES_MAX: usize = 2;
 
 pub(super) fn offer(bytes: &[u8]) {

@@ -1,7 +1,7 @@
-//! A log of legal events, of whatever kind and in whatever order a producer may append them: every projection takes
-//! them all, rows and digests do not depend on the batches, and the incremental digest is that of the rows.
+//! A log of legal events, of any kind and in any order in which a producer may append them. Every projection takes all
+//! of them. Rows and digests do not depend on the batches, and the incremental digest is that of the rows.
 //!
-//! The first byte is the size of a batch; each four behind it make an event up.
+//! The first byte is the size of a batch; each four bytes after it make up an event.
 
 use crate::bench::folded::{FoldedProjection, fold};
 use decisiongraph_projections::Admitted;
@@ -11,10 +11,10 @@ use decisiongraph_projections::sequence::{AppendPrior, Planned, plan};
 use decisiongraph_projections::validation::admit;
 use serde_json::{Value, json};
 
-/// Events of one log.
+/// Most events of one log.
 const EVENTS_MAX: usize = 400;
-/// Ids that meet each other: equal ones, parts of one another, separators, and characters that sort differently by code
-/// point and by unit.
+/// Ids that collide: equal ones, parts of one another, separators. Some characters sort differently by code point and
+/// by unit.
 const IDS: [&str; 8] = ["a", "a:b", "b", "trace:a", "\u{ffee}", "\u{10000}", "a\u{301}", " \n\"\\"];
 const TRACES: usize = 5;
 
@@ -46,7 +46,7 @@ pub(super) fn offer(bytes: &[u8]) {
     }
 }
 
-/// The event of these choices; none when it would be refused.
+/// Builds the event of these choices; none when it would be refused.
 fn event(index: usize, [trace, kind, one, other]: [u8; 4], next: &mut [i64; TRACES]) -> Option<Admitted> {
     let trace = usize::from(trace) % TRACES;
     let event_type = if next[trace] == 0 { EventType::TraceStarted } else { EventType::ALL[usize::from(kind) % 10] };
@@ -69,7 +69,7 @@ fn event(index: usize, [trace, kind, one, other]: [u8; 4], next: &mut [i64; TRAC
 
 fn payload<'i>(event_type: EventType, id: impl Fn(u8) -> &'i str, [kind, one, other]: [u8; 3]) -> Value {
     let (id, second) = (id(one), id(other));
-    // A high nibble, which chose nothing yet, chooses words.
+    // The high nibble, which chose nothing yet, chooses words.
     let word = |words: &[&str]| words[usize::from(kind >> 4) % words.len()].to_owned();
     let system = if one >= 128 { Value::Null } else { Value::from(second) };
     let entity = json!({ "entity_type": id, "entity_id": second, "system": system });

@@ -1,7 +1,8 @@
-//! What comes over a connection that is past the preamble: no panic in any actor, and no more memory than a frame may
-//! have, whatever length is announced.
+//! Bytes over a connection that is past the preamble. No actor panics, and memory is bounded by that of a frame, for
+//! every announced length.
 //!
-//! The first byte chooses: one message for a decoder, or frames for a session, before or after the two sides have met.
+//! The first byte chooses: one message for a decoder, or frames for a session. The frames come before or after the two
+//! sides have met.
 
 use super::{refused, run};
 use decisiongraph_rpc::AdminMessage;
@@ -19,9 +20,9 @@ use std::time::Duration;
 use tokio::io::{AsyncWriteExt as _, DuplexStream, copy};
 use tokio::sync::watch;
 
-/// Bytes between the two sides that nobody has taken yet.
+/// Bytes between the two sides that neither has read yet, at most.
 const PIPE_BYTES: usize = 64 * 1024;
-/// Turns that the actors get for what has arrived.
+/// Turns that the actors get for the bytes that have arrived.
 const TURNS: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -62,7 +63,7 @@ fn frames(bytes: &[u8]) {
     }
 }
 
-/// Panics so far, on any thread: an actor's panic ends the actor alone.
+/// Counts panics so far, on any thread: a panic of an actor ends that actor alone.
 fn panics() -> u64 {
     static HOOKED: Once = Once::new();
     static PANICS: AtomicU64 = AtomicU64::new(0);
@@ -76,7 +77,7 @@ fn panics() -> u64 {
     PANICS.load(Ordering::SeqCst)
 }
 
-/// A node's session gets these bytes: at once, or when it has met a program that it takes for a friend.
+/// Sends these bytes to a node's session: immediately, or after it has met a program that it trusts.
 async fn session(bytes: &[u8], after_they_met: bool) {
     let before = panics();
     let cookie = Cookie::random();

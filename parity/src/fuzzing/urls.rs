@@ -1,18 +1,18 @@
-//! Database addresses: what is shown of one does not depend on its password.
+//! Database addresses: the text shown of an address does not depend on its password.
 
 use super::{run, told, visible};
 use decisiongraph_store::{DatabaseUrl, StoreOptions, open};
 
-/// The refusal of an address whose password is no text.
+/// Refusal of an address whose password is no text.
 const UNREADABLE: &str = "invalid_argument: the database URL cannot be read: a `%` and the digits behind it are no UTF-8 text; \
                           write %25 for a `%` of a password";
-/// Stands in for the password.
+/// Replacement for the password.
 const OTHER: &str = "kX9canary7Qz";
 
 pub(super) fn offer(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     for text in [text.to_owned(), format!("postgres://{text}")] {
-        // A file of somebody else's choice would be another input.
+        // A file that another user chose would be another input.
         let opens = !text.contains("sslrootcert");
         let Some(shown) = shown(&text, opens) else { continue };
         if let Some(shown_of_other) = with_other_password(&text).and_then(|other| self::shown(&other, opens)) {
@@ -24,7 +24,7 @@ pub(super) fn offer(bytes: &[u8]) {
     }
 }
 
-/// Everything that is said of this address; none when it is refused as such.
+/// Collects all texts about this address; none when it is refused as such.
 fn shown(text: &str, opens: bool) -> Option<Vec<String>> {
     let url = match DatabaseUrl::parse(text) {
         Ok(url) => url,
@@ -48,8 +48,8 @@ fn shown(text: &str, opens: bool) -> Option<Vec<String>> {
     Some(shown)
 }
 
-/// The same address with another password, before its first `@` and in its parameters; none when it has none. So the
-/// driver reads it.
+/// Replaces the password of an address, before its first `@` and in its parameters. None when it has no password. The
+/// driver finds passwords in the same places.
 fn with_other_password(text: &str) -> Option<String> {
     // The path of a file has no password.
     if text.starts_with("sqlite:") {

@@ -1,6 +1,6 @@
 //! Times of a workload: counted from a fixed day, never read from a clock.
 
-/// Seconds after 2026-01-01T00:00:00Z, as RFC 3339 with `zone` behind it.
+/// Formats seconds after 2026-01-01T00:00:00Z as RFC 3339, followed by `zone`.
 pub fn after_2026(seconds: u64, zone: &str) -> String {
     let (days, of_day) = (seconds / 86_400, seconds % 86_400);
     // Days since 0000-03-01, split into eras of 400 years (Hinnant, "chrono-compatible low-level date algorithms").

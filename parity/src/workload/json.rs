@@ -1,15 +1,15 @@
-//! Writing events as JSON lines, in more than one spelling of the same value.
+//! Writes events as JSON lines, in more than one spelling of the same value.
 
 use decisiongraph_projections::canonical_json::{write_digest_string, write_payload_string};
 
-/// How a line spells what it says. All spellings have the same meaning and the same payload hash.
+/// Spelling of a line. All spellings have the same meaning and the same payload hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Spelling {
-    /// As the canonical form does.
+    /// The spelling of the canonical form.
     Canonical,
     /// ASCII only: everything else as `\uXXXX`, with surrogate pairs.
     Ascii,
-    /// Blanks, and members not in order.
+    /// Blanks, and members that are not in order.
     Loose,
 }
 
@@ -46,7 +46,7 @@ impl Object {
         self
     }
 
-    /// The JSON text.
+    /// Returns the JSON text.
     pub fn end(mut self) -> String {
         let (comma, colon) = match self.spelling {
             Spelling::Loose => (", ", ": "),
@@ -73,7 +73,7 @@ impl Object {
     }
 }
 
-/// A JSON string.
+/// Writes a JSON string.
 pub fn string(spelling: Spelling, text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     match spelling {
@@ -83,7 +83,7 @@ pub fn string(spelling: Spelling, text: &str) -> String {
     out
 }
 
-/// A JSON list.
+/// Writes a JSON list.
 pub fn list(items: impl IntoIterator<Item = String>) -> String {
     let mut out = String::from("[");
     for (i, item) in items.into_iter().enumerate() {
@@ -96,17 +96,17 @@ pub fn list(items: impl IntoIterator<Item = String>) -> String {
     out
 }
 
-/// What an envelope says, but for its payload.
+/// Members of an envelope, without its payload.
 pub struct Envelope<'e> {
-    /// Of several tenants, which.
+    /// Tenant of the event, in a log of several tenants.
     pub tenant_id: Option<&'e str>,
-    /// Unique.
+    /// Unique id of the event.
     pub event_id: &'e str,
-    /// The trace.
+    /// Trace of the event.
     pub trace_id: &'e str,
     /// Position in the trace.
     pub trace_seq: usize,
-    /// One of the ten.
+    /// One of the ten event types.
     pub event_type: &'static str,
     /// RFC 3339.
     pub occurred_at: &'e str,
@@ -114,17 +114,17 @@ pub struct Envelope<'e> {
     pub source: (&'e str, &'e str, Option<&'e str>),
     /// Type, id.
     pub actor: (&'e str, &'e str),
-    /// Unique in its producer.
+    /// Key that is unique within its producer.
     pub idempotency_key: &'e str,
-    /// Groups events.
+    /// Id that groups events.
     pub correlation_id: Option<&'e str>,
-    /// What led to it.
+    /// Event that caused this one.
     pub causation_event_id: Option<&'e str>,
     /// Free words.
     pub tags: &'e [&'e str],
 }
 
-/// The line of an event, without its line feed.
+/// Writes the line of an event, without its line feed.
 pub fn line(spelling: Spelling, e: &Envelope<'_>, payload: String) -> String {
     let mut object = Object::new(spelling);
     if let Some(tenant_id) = e.tenant_id {

@@ -1,7 +1,7 @@
 //! Seeded workloads as JSON lines, in the envelope of an import.
 //!
-//! *Guarantees:* the same profile, seed and number of events give the same bytes on every machine; every event is legal;
-//! memory does not grow with the number of events. *Never:* reads a clock, a file or the machine's randomness.
+//! *Guarantees:* the same profile, seed and number of events give the same bytes on every machine. Every event is
+//! legal. Memory does not grow with the number of events. *Never:* reads a clock, a file or the machine's randomness.
 
 pub mod clock;
 pub mod json;
@@ -15,10 +15,11 @@ use traces::{Author, Trace};
 /// Traces of the mixed profile that run at the same time.
 pub const RUNNING_TRACES: usize = 64;
 
-/// What kind of log.
+/// Kind of log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Profile {
-    /// The original service's benchmark: traces of six events one after the other, distinct entities, 512 bytes of padding.
+    /// The original service's benchmark: traces of six events one after the other, distinct entities, 512 bytes of
+    /// padding per payload.
     Original,
     /// Interleaved traces of all event types, shared entities and policies, hostile text.
     Mixed,
@@ -39,7 +40,7 @@ enum Source {
 }
 
 impl Workload {
-    /// The first `events` events of this seed. `tenants` counts for [`Profile::Tenants`] only.
+    /// Generates the first `events` events of this seed. `tenants` counts for [`Profile::Tenants`] only.
     pub fn new(profile: Profile, seed: u64, events: u64, tenants: usize) -> Workload {
         let source = match profile {
             Profile::Original => Source::Original { next: 0 },

@@ -1,17 +1,17 @@
-//! The original service's own benchmark: traces of six events, one after the other, 512 bytes of padding in each payload,
-//! entities that never repeat. It has no randomness but its order; the seed does not take part.
+//! The original service's own benchmark: traces of six events, one after the other. Each payload has 512 bytes of
+//! padding, and entities never repeat. Nothing is random: the seed has no effect.
 
 use super::clock::after_2026;
 use super::json::{Envelope, Object, Spelling, line, list};
 
-/// Events a trace.
+/// Events per trace.
 pub const TRACE_EVENTS: u64 = 6;
 /// Padding in each payload, bytes.
 pub const PADDING_BYTES: usize = 512;
-/// In each payload; brings their mean to that of the original, 783 bytes.
+/// Text in each payload; it brings their mean size to that of the original, 783 bytes.
 const BENCHMARK: &str = "projection replay, traces of six events each";
 
-/// Event `index` (from 0) of the workload.
+/// Writes event `index` (from 0) of the workload.
 pub fn event(index: u64) -> String {
     let (trace, seq) = (index / TRACE_EVENTS + 1, index % TRACE_EVENTS);
     let t = format!("trace-{trace}");

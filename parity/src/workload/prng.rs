@@ -1,7 +1,7 @@
 //! The generator's only randomness: xoshiro256**, seeded by splitmix64 (Blackman and Vigna, public domain).
 //!
-//! *Guarantees:* the same seed gives the same numbers on every machine and in every version of this program; the first
-//! numbers are pinned by a test. *Never:* for secrets.
+//! *Guarantees:* the same seed gives the same numbers on every machine and in every version of this program. A test
+//! pins the first numbers. *Never:* for secrets.
 
 /// A seeded sequence of numbers.
 #[derive(Debug, Clone)]
@@ -10,7 +10,7 @@ pub struct Prng {
 }
 
 impl Prng {
-    /// The sequence of this seed.
+    /// Starts the sequence of this seed.
     pub fn new(seed: u64) -> Prng {
         let mut seed = seed;
         let mut splitmix = || {
@@ -23,7 +23,7 @@ impl Prng {
         Prng { state: [splitmix(), splitmix(), splitmix(), splitmix()] }
     }
 
-    /// The next 64 bits.
+    /// Draws the next 64 bits.
     pub fn bits(&mut self) -> u64 {
         let s = &mut self.state;
         let result = s[1].wrapping_mul(5).rotate_left(7).wrapping_mul(9);
@@ -37,27 +37,27 @@ impl Prng {
         result
     }
 
-    /// A number below `bound`, which is at least 1. (Its bias is at most bound / 2⁶⁴.)
+    /// Draws a number below `bound`, which is at least 1. (Its bias is at most bound / 2⁶⁴.)
     pub fn below(&mut self, bound: usize) -> usize {
         ((u128::from(self.bits()) * bound as u128) >> 64) as usize
     }
 
-    /// A number from `low` to `high`, both included.
+    /// Draws a number from `low` to `high`, both included.
     pub fn between(&mut self, low: usize, high: usize) -> usize {
         low + self.below(high - low + 1)
     }
 
-    /// True once in `n` times.
+    /// True once in `n` times, on average.
     pub fn one_in(&mut self, n: usize) -> bool {
         self.below(n) == 0
     }
 
-    /// One of these.
+    /// Picks one of these.
     pub fn pick<'t, T: ?Sized>(&mut self, of: &[&'t T]) -> &'t T {
         of[self.below(of.len())]
     }
 
-    /// 128 bits in the shape of a UUID.
+    /// Draws 128 bits in the shape of a UUID.
     pub fn uuid(&mut self) -> String {
         let (high, low) = (self.bits(), self.bits());
         format!(

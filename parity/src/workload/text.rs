@@ -1,6 +1,6 @@
-//! Hostile text: whatever a producer may legally send and a projection must carry through unchanged.
+//! Hostile text: any text that a producer may legally send and a projection must carry through unchanged.
 //!
-//! Pieces are chosen so that no run of them spells a credential pattern of the PII guard.
+//! Pieces are chosen so that no run of them spells a credential pattern of the credential guard.
 
 use super::prng::Prng;
 
@@ -27,8 +27,8 @@ const WORDS: &[&str] = &[
     "invoice",
 ];
 
-/// Each stands for a kind of trouble: escapes of both canonical forms, separators of ids, characters that order differently by
-/// UTF-16, by collation and by code point, line ends that are data, control characters.
+/// Pieces, each for one kind of trouble. Kinds: escapes of both canonical forms, separators of ids, line ends that are
+/// data, control characters. Other pieces order differently by UTF-16, by collation and by code point.
 const PIECES: &[&str] = &[
     "\"",
     "\\",
@@ -98,7 +98,7 @@ const NUMBERS: &[&str] = &[
     "100000000000000000000000000000000000000001",
 ];
 
-/// Plain words, about `bytes` of them.
+/// Writes plain words, about `bytes` bytes of them.
 pub fn prose(prng: &mut Prng, bytes: usize) -> String {
     let mut out = String::with_capacity(bytes + 16);
     while out.len() < bytes {
@@ -110,7 +110,7 @@ pub fn prose(prng: &mut Prng, bytes: usize) -> String {
     out
 }
 
-/// A hostile string of up to `pieces` pieces, never empty.
+/// Writes a hostile string of up to `pieces` pieces, never empty.
 pub fn hostile(prng: &mut Prng, pieces: usize) -> String {
     let mut out = String::new();
     for _ in 0..prng.between(1, pieces) {
@@ -122,7 +122,7 @@ pub fn hostile(prng: &mut Prng, pieces: usize) -> String {
     out
 }
 
-/// An id: mostly plain, at times with separators, at times hostile, rarely longer than a B-tree key may be.
+/// Writes an id: mostly plain, at times with separators, at times hostile, rarely longer than a B-tree key may be.
 pub fn id(prng: &mut Prng, kind: &str, number: usize) -> String {
     match prng.below(400) {
         0..=19 => format!("{kind}:{number}:{}", number % 7),
@@ -132,7 +132,7 @@ pub fn id(prng: &mut Prng, kind: &str, number: usize) -> String {
     }
 }
 
-/// An exotic integer, as JSON text.
+/// Picks an exotic integer, as JSON text.
 pub fn number(prng: &mut Prng) -> String {
     prng.pick(NUMBERS).to_owned()
 }

@@ -1,7 +1,7 @@
-//! Decision traces as producers write them: six to ten events of all types, shared entities and policies, about 512 bytes of
-//! payload, and now and then a hostile text, number or spelling.
+//! Decision traces as producers write them. They have six to ten events of all types, about 512 bytes of payload,
+//! shared entities and policies. Now and then there is a hostile text, number or spelling.
 //!
-//! *Guarantees:* every event is legal; what is kept is a few pools and one small state a running trace, whatever the length
+//! *Guarantees:* every event is legal. Memory holds a few pools and one small state per running trace, for any length
 //! of the workload.
 
 use super::clock::after_2026;
@@ -9,14 +9,14 @@ use super::json::{Envelope, Object, Spelling, line, list, string};
 use super::prng::Prng;
 use super::text::{hostile, id, number, prose};
 
-/// Shortest and longest trace, events.
+/// Events of the shortest and of the longest trace.
 pub const TRACE_EVENTS: (usize, usize) = (6, 10);
 
 const ENTITIES: usize = 400;
 const POLICIES: usize = 40;
 const ACTORS: usize = 60;
 const PRODUCERS: usize = 8;
-/// Finished traces and open exceptions that others may refer to.
+/// Most finished traces, and most open exceptions, that other traces may refer to.
 const RECENT: usize = 64;
 
 const ENTITY_TYPES: &[&str] = &["account", "opportunity", "ticket", "vendor", "a:b", "ünit"];
@@ -25,7 +25,7 @@ const SYSTEMS: &[&str] = &["crm", "billing", "support", "access", "datalake"];
 const WORKFLOWS: &[&str] = &["deal_desk", "renewal", "refund", "vendor_onboarding", "access_grant", "incident"];
 const ZONES: &[&str] = &["Z", "Z", "Z", ".000001Z", ".5+02:00", "+00:00", ".123456-05:30"];
 
-/// What may come between start and finish, as often as it stands here.
+/// Event types between start and finish; the number of entries is the weight of a type.
 const MIDDLE: &[&str] = &[
     "InputObserved",
     "InputObserved",
@@ -78,7 +78,7 @@ pub struct Author {
 }
 
 impl Author {
-    /// The author of this seed.
+    /// Creates the author of this seed.
     pub fn new(seed: u64) -> Author {
         let mut prng = Prng::new(seed);
         let entities = (0..ENTITIES).map(|n| entity(&mut prng, n)).collect();
@@ -100,12 +100,12 @@ impl Author {
         }
     }
 
-    /// Its randomness, for whoever decides which trace goes on.
+    /// Returns the randomness of the author. The caller draws with it the trace that continues.
     pub fn prng(&mut self) -> &mut Prng {
         &mut self.prng
     }
 
-    /// A trace that has not started. Its id may have been cited already.
+    /// Creates a trace that has not started. Its id may have been cited already.
     pub fn trace(&mut self) -> Trace {
         self.traces += 1;
         let announced = id(&mut self.prng, "t", self.traces);
@@ -122,7 +122,7 @@ impl Author {
         }
     }
 
-    /// The next event of this trace, as a line; whether it was the last.
+    /// Writes the next event of this trace as a line; the flag is true for the last event.
     pub fn event(&mut self, trace: &mut Trace, tenant_id: Option<&str>) -> (String, bool) {
         let number = self.written;
         self.written += 1;
@@ -261,7 +261,7 @@ impl Author {
                     .end()
             }
             "PrecedentCited" => {
-                // A trace that finished, the one that starts next, or one that no log knows.
+                // A trace that finished, the trace that starts next, or one that is in no log.
                 let cited = match self.prng.below(4) {
                     0 => self.announced.clone(),
                     1 => format!("ext:trace:{}", number % 97),
@@ -298,12 +298,12 @@ impl Author {
         }
     }
 
-    /// Prose of about this many bytes; one in twelve is hostile.
+    /// Writes prose of about this many bytes; one text in twelve is hostile.
     fn words(&mut self, bytes: usize) -> String {
         if self.prng.one_in(12) { hostile(&mut self.prng, bytes / 8) } else { prose(&mut self.prng, bytes) }
     }
 
-    /// Shared in seven of ten cases, else new.
+    /// Picks a shared entity in seven of ten cases, else makes a new one.
     fn entity(&mut self) -> Entity {
         if self.prng.below(10) < 7 {
             self.entities[self.prng.below(ENTITIES)].clone()

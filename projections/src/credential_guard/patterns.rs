@@ -6,35 +6,38 @@
 //!    no letter, digit or `_` before   the body is as long as its alphabet goes
 //! ```
 //!
-//! Guarantees: a word, a name, an id such as `task-1` or a locale such as `sk-SK` is none. One pass over the text finds the
-//! starts; nearly no text has one. Never finds everything: a password that looks like a word looks like a word.
+//! Guarantees: a word, a name, an id such as `task-1` or a locale such as `sk-SK` is no credential. One pass over the
+//! text finds the starts; nearly no text has one. Never finds everything: a password that looks like a word is not
+//! found.
 
 use aho_corasick::AhoCorasick;
 use std::sync::LazyLock;
 
-/// One form.
+/// One form of a credential.
 #[derive(Debug)]
 pub struct Pattern {
-    /// The words of a refusal.
+    /// Name of the form in a refusal.
     pub name: &'static str,
-    /// What it starts with, in exactly this case unless the body is [`Body::Bearer`] or [`Body::Assigned`].
+    /// Starts of the form. Their case must match, unless the body is [`Body::Bearer`] or [`Body::Assigned`].
     starts: &'static [&'static str],
     body: Body,
 }
 
 #[derive(Debug)]
 enum Body {
-    /// So many bytes of an alphabet, and no more of it behind them.
+    /// A run of bytes of an alphabet, with a least and a most length. The next byte is not of the alphabet.
     Run(Alphabet, usize, usize),
-    /// Of [`Alphabet::UrlSafe`], and somewhere in it a stretch without `-` and `_`, so long, with a letter and a digit.
+    /// A run of [`Alphabet::UrlSafe`]. It has a stretch of this length without `-` and `_`, with a letter and a digit.
     Unbroken(usize),
-    /// `Bearer TOKEN`, in any case: as unbroken, over what RFC 6750 allows in a token; or hexadecimal digits and `-`.
+    /// `Bearer TOKEN`, in any case. The token is unbroken, over the characters that RFC 6750 allows. Or it consists of
+    /// hexadecimal digits and `-`.
     Bearer,
-    /// `NAME=VALUE`, in any case, with one of [`NAMES`]: at least so many bytes, with a letter and a digit.
+    /// `NAME=VALUE`, in any case, with one of [`NAMES`]. The value has at least this many bytes, with a letter and a
+    /// digit.
     Assigned(usize),
     /// The rest of a PEM header that names a private key.
     PrivateKey,
-    /// One more part behind a dot that is a JSON object too.
+    /// A further part behind a dot that is a JSON object too.
     Jwt,
 }
 
@@ -45,15 +48,15 @@ enum Alphabet {
     LowerHex,
     Hex,
     Alphanumeric,
-    /// With `_`.
+    /// Letters, digits and `_`.
     Word,
-    /// With `-` and `_`.
+    /// Letters, digits, `-` and `_`.
     UrlSafe,
-    /// With `-`, `_` and `.`.
+    /// Letters, digits, `-`, `_` and `.`.
     Dotted,
-    /// RFC 6750, 2.1.
+    /// Characters of RFC 6750, section 2.1.
     Bearer,
-    /// Printable, but for what ends or quotes a value.
+    /// Printable characters, except those that end or quote a value.
     Value,
 }
 
@@ -65,18 +68,19 @@ const NAMES: [&str; 22] = [
     "secret_access_key", "aws_secret_access_key", "private_token", "session_token",
 ];
 
-/// Most bytes behind a start that are looked at, so that a text full of starts costs no more than its length.
+/// Most bytes behind a start that are checked. The bound keeps a text full of starts as cheap as its length.
 const LOOK_BYTES_MAX: usize = 512;
-/// Most bytes of a body, where the provider names no length.
+/// Most bytes of a body when the provider names no length.
 const LONG: usize = LOOK_BYTES_MAX;
-/// Bytes of the longest of [`NAMES`], and one more.
+/// Length in bytes of the longest of [`NAMES`], plus one.
 const NAME_LOOK_BYTES: usize = 22;
 
-/// The table. Sources: the providers' own pages on the form of their tokens, named in each line; where there is none, the
-/// public rules of secret scanners (gitleaks, GitHub's secret scanning) agree on start, alphabet and length.
+/// The table of forms. Sources: the providers' own pages on the form of their tokens, named in each line. Without such
+/// a page, the public rules of secret scanners (gitleaks, GitHub's secret scanning) agree on start, alphabet and
+/// length.
 #[rustfmt::skip]
 pub const PATTERNS: &[Pattern] = &[
-    // "IAM identifiers", AWS documentation: 20 characters, the first four say what it is.
+    // "IAM identifiers", AWS documentation: 20 characters; the first four name the kind.
     form("an AWS access key id (`AKIA` or `ASIA` and 16 capitals or digits)", &["AKIA", "ASIA"], Body::Run(Alphabet::Base32, 16, 16)),
     // "Behind GitHub's new authentication token formats": start, 36 characters, longer in future.
     form("a GitHub token (`ghp_`, `gho_`, `ghu_`, `ghs_` or `ghr_` and at least 36 letters or digits)",
@@ -88,7 +92,7 @@ pub const PATTERNS: &[Pattern] = &[
     form("a Slack token (`xoxb-`, `xoxp-`, `xoxa-`, `xoxr-`, `xoxs-` or `xoxe-` and its parts)",
         &["xoxb-", "xoxp-", "xoxa-", "xoxr-", "xoxs-", "xoxe-"], Body::Unbroken(10)),
     form("a Slack app token (`xapp-` and its parts)", &["xapp-"], Body::Unbroken(10)),
-    // OpenAI, Anthropic (`sk-ant-`), OpenRouter (`sk-or-`) and others have it in common.
+    // OpenAI, Anthropic (`sk-ant-`), OpenRouter (`sk-or-`) and others share this start.
     form("an API key of OpenAI, Anthropic or their like (`sk-` and at least 20 characters)", &["sk-"], Body::Unbroken(20)),
     // Stripe documentation, "API keys".
     form("a Stripe secret key (`sk_live_`, `sk_test_`, `rk_live_` or `rk_test_` and at least 16 letters or digits)",
@@ -99,7 +103,7 @@ pub const PATTERNS: &[Pattern] = &[
     form("a Google OAuth access token (`ya29.` and at least 20 characters)", &["ya29."], Body::Run(Alphabet::UrlSafe, 20, LONG)),
     // npm blog, "New npm authentication token format".
     form("an npm token (`npm_` and 36 letters or digits)", &["npm_"], Body::Run(Alphabet::Alphanumeric, 36, 36)),
-    // PyPI: a macaroon, base64; the start is that of every macaroon of pypi.org.
+    // PyPI: a macaroon, base64. Every macaroon of pypi.org has this start.
     form("a PyPI token (`pypi-AgE` and at least 50 characters)", &["pypi-AgE"], Body::Run(Alphabet::UrlSafe, 50, LONG)),
     form("a Hugging Face token (`hf_` and at least 34 letters or digits)", &["hf_"], Body::Run(Alphabet::Alphanumeric, 34, 40)),
     form("a SendGrid key (`SG.` and 66 characters)", &["SG."], Body::Run(Alphabet::Dotted, 66, 66)),
@@ -122,7 +126,7 @@ const fn form(name: &'static str, starts: &'static [&'static str], body: Body) -
     Pattern { name, starts, body }
 }
 
-/// Finds where a pattern may start; each of its needles belongs to a pattern.
+/// Finds the places at which a pattern may start; each of its needles belongs to a pattern.
 struct Starts {
     automaton: AhoCorasick,
     pattern_of: Vec<usize>,
@@ -136,7 +140,7 @@ static STARTS: LazyLock<Starts> = LazyLock::new(|| {
     Starts { automaton, pattern_of }
 });
 
-/// The first credential that `text` contains, if any.
+/// Returns the form of the first credential in `text`, if any.
 pub fn find(text: &str) -> Option<&'static Pattern> {
     let bytes = text.as_bytes();
     let hits = STARTS.automaton.find_overlapping_iter(text);
@@ -153,7 +157,7 @@ pub fn find(text: &str) -> Option<&'static Pattern> {
 }
 
 impl Pattern {
-    /// Whether it stands here: behind `before`, where `start` was found in any case.
+    /// True when the form matches here: behind `before`, with `start` found in any case.
     fn fits(&self, before: &[u8], start: &[u8], rest: &[u8]) -> bool {
         let as_written = || self.starts.iter().any(|own| own.as_bytes() == start);
         let apart = || !before.last().is_some_and(|byte| Alphabet::Word.has(*byte));
@@ -187,7 +191,7 @@ impl Pattern {
     }
 }
 
-/// Whether the word that ends with `start` (without its `=` or `:`) is one of [`NAMES`].
+/// True when the word that ends with `start` (without its `=` or `:`) is one of [`NAMES`].
 fn named(before: &[u8], start: &[u8]) -> bool {
     let before = &before[before.len().saturating_sub(NAME_LOOK_BYTES)..];
     let word = before.rsplit(|byte| *byte != b'-' && !Alphabet::Word.has(*byte)).next().unwrap_or_default();
@@ -198,18 +202,18 @@ fn named(before: &[u8], start: &[u8]) -> bool {
     })
 }
 
-/// Whether it has a stretch of letters and digits that is so long, with one of each.
+/// True when `body` has a stretch of at least `least` letters and digits, with one of each.
 fn unbroken(body: &[u8], least: usize) -> bool {
     body.split(|byte| !byte.is_ascii_alphanumeric()).any(|part| part.len() >= least && mixed(part))
 }
 
-/// Whether it has a letter and a digit.
+/// True when `body` has a letter and a digit.
 fn mixed(body: &[u8]) -> bool {
     body.iter().any(u8::is_ascii_digit) && body.iter().any(u8::is_ascii_alphabetic)
 }
 
 impl Alphabet {
-    /// The bytes at the start of `text` that are all in it.
+    /// Returns the leading bytes of `text` that are all in this alphabet.
     fn run(self, text: &[u8]) -> &[u8] {
         &text[..text.iter().take_while(|byte| self.has(**byte)).count()]
     }
@@ -233,7 +237,7 @@ impl Alphabet {
 mod tests {
     use super::*;
 
-    /// Bodies of no meaning, in pieces, so that no scanner takes this file for a leak.
+    /// Returns a meaningless body, built from pieces so that no scanner takes this file for a leak.
     fn body(len: usize) -> String {
         "a1B2c3D4e5F6g7H8i9J0".chars().cycle().take(len).collect()
     }
@@ -242,7 +246,7 @@ mod tests {
         "0a1b2c3d4e5f6789".chars().cycle().take(len).collect()
     }
 
-    /// Per pattern, by its place in the table: texts that it finds, and texts that nothing finds.
+    /// Examples per pattern, by its place in the table: texts that it finds, and texts that no pattern finds.
     #[rustfmt::skip]
     fn examples() -> Vec<(&'static str, Vec<String>, Vec<String>)> {
         let base32 = |len: usize| "ABC234DEFGH567IJ".chars().cycle().take(len).collect::<String>();
@@ -339,7 +343,7 @@ mod tests {
             let text = start.repeat((1 << 18) / start.len());
             let began = std::time::Instant::now();
             assert_eq!(find(&text).map(|found| found.name), None);
-            // Looking to the end of the text from each start takes many minutes.
+            // Searching to the end of the text from each start takes many minutes.
             assert!(began.elapsed().as_secs() < 60, "{start}: {:?}", began.elapsed());
         }
         assert_eq!(NAMES.iter().map(|name| name.len()).max(), Some(NAME_LOOK_BYTES - 1));

@@ -1,9 +1,9 @@
-//! The reference's rule: a case-insensitive substring search. It finds credentials, and `sk-` in `task-1`.
+//! The reference's rule: a case-insensitive substring search. It finds credentials, and also `sk-` in `task-1`.
 
 use aho_corasick::AhoCorasick;
 use std::sync::LazyLock;
 
-/// What is searched for, as the reference lists it.
+/// Texts to search for, as the reference lists them.
 pub const PATTERNS: [&str; 21] = [
     "Bearer ",
     "xoxb-",
@@ -32,7 +32,7 @@ static MATCHER: LazyLock<AhoCorasick> = LazyLock::new(|| {
     AhoCorasick::builder().ascii_case_insensitive(true).build(PATTERNS).expect("constant patterns build")
 });
 
-/// The pattern that `text` contains, if any.
+/// Returns the pattern that `text` contains, if any.
 pub fn find(text: &str) -> Option<&'static str> {
     let found = |text: &str| MATCHER.find(text).map(|hit| PATTERNS[hit.pattern().as_usize()]);
     // Some letters outside ASCII have an ASCII lower case (U+212A, the Kelvin sign, is `k`).

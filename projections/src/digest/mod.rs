@@ -1,5 +1,5 @@
-//! The two digests of a projection: [`reference`], byte-equal to the reference, over all rows in order; and
-//! [`rolling`], incremental and order-free, kept up to date by every batch.
+//! The two digests of a projection. [`reference`] is byte-equal to the reference, over all rows in order. [`rolling`]
+//! is incremental and order-free, and every batch updates it.
 
 pub mod reference;
 pub mod rolling;

@@ -1,7 +1,7 @@
 //! The reference digest: SHA-256 over the ASCII canonical JSON of a projection's rows, in key order.
 //!
-//! A projection says which tables and columns take part ([`ReferenceForm`]); the writer is fed rows in the byte order
-//! of their canonical keys and holds none of them.
+//! A projection names the tables and columns that take part ([`ReferenceForm`]). The writer receives rows in the byte
+//! order of their canonical keys and holds none of them.
 
 use crate::canonical_json::write_digest_string;
 use crate::payload_hash::{sha256_hex, tagged_hex};
@@ -21,18 +21,18 @@ pub enum Member {
 /// A list of rows in the digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Section {
-    /// The member it stands under; `None` when the list is the whole value.
+    /// Member that holds the list; `None` when the list is the whole value.
     pub label: Option<&'static str>,
     /// Table index in [`crate::Projection::tables`].
     pub table: usize,
-    /// The members of each row, sorted by name.
+    /// Members of each row, sorted by name.
     pub members: &'static [Member],
 }
 
-/// The shape of a projection's reference digest: its sections, sorted by label.
+/// Shape of a projection's reference digest: its sections, sorted by label.
 pub type ReferenceForm = &'static [Section];
 
-/// Hashes the rows of a projection, section by section, each in the byte order of its canonical keys.
+/// A hasher of a projection's rows, section by section, each in the byte order of its canonical keys.
 pub struct Writer {
     form: ReferenceForm,
     hash: Sha256,
@@ -42,7 +42,8 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// A writer for this form. Call [`Writer::section`] for each section in order, [`Writer::row`] for its rows.
+    /// Creates a writer for this form. Call [`Writer::section`] for each section in order, and [`Writer::row`] for its
+    /// rows.
     pub fn new(form: ReferenceForm) -> Writer {
         Writer { form, hash: Sha256::new(), buffer: String::with_capacity(1024), section: None, rows: 0 }
     }
@@ -97,7 +98,7 @@ impl Writer {
         }
     }
 
-    /// The digest, `sha256:…`.
+    /// Returns the digest, `sha256:…`.
     pub fn finish(mut self) -> String {
         self.buffer.push(']');
         if self.form[0].label.is_some() {
@@ -108,8 +109,8 @@ impl Writer {
     }
 }
 
-/// The digest over all projections: SHA-256 over their digests (each with its prefix) joined by `:`, in the order of
-/// the catalogue.
+/// Computes the digest over all projections. It is the SHA-256 over their digests (each with its prefix), joined by
+/// `:`, in the order of the catalogue.
 pub fn full_projection<'d>(digests: impl IntoIterator<Item = &'d str>) -> String {
     sha256_hex(digests.into_iter().collect::<Vec<_>>().join(":").as_bytes())
 }

@@ -1,19 +1,20 @@
 //! The rolling digest: an order-independent, incremental digest of a projection's set of rows.
 //!
-//! It is LtHash (Bellare and Micciancio 1997; Lewi, Kim, Maykov and Weis, "Securing Update Propagation with
-//! Homomorphic Hashing", 2019) with 1024 lanes of 16 bits over BLAKE3's extendable output. Each row is hashed to 1024
-//! lanes; the digest of a set is the lane-wise sum modulo 2¹⁶ over its rows. Adding a row adds its lanes, removing it
-//! subtracts them, so a batch costs what its changed rows cost, whatever the size of the projection.
+//! It is LtHash with 1024 lanes of 16 bits over BLAKE3's extendable output. Sources: Bellare and Micciancio 1997; Lewi,
+//! Kim, Maykov and Weis, "Securing Update Propagation with Homomorphic Hashing", 2019. Each row is hashed to 1024
+//! lanes. The digest of a set is the lane-wise sum modulo 2¹⁶ over its rows. Adding a row adds its lanes; removing it
+//! subtracts them. A batch therefore costs only its changed rows, whatever the size of the projection.
 //!
-//! *Security argument.* Finding two different sets with the same sum means solving a short-integer-solution instance of
-//! dimension 1024 modulo 2¹⁶ with random columns; the 2019 paper puts these parameters above 200 bits. (A plain
+//! *Security argument.* Two different sets with the same sum give a solution of a short-integer-solution instance. It
+//! has dimension 1024 modulo 2¹⁶ and random columns. The 2019 paper puts these parameters above 200 bits. (A plain
 //! 256-bit additive sum would fall to a generalised birthday attack at about 2³².) Rows are a *set*: a canonical key
-//! occurs once a table, which the store's unique keys enforce, so the multiset question does not arise.
+//! occurs once per table, which the store's unique keys enforce. The multiset question therefore does not arise.
 //!
-//! *Encoding.* BLAKE3 in key-derivation mode with [`CONTEXT`] separates this use from every other. The message is a list
-//! of length-prefixed fields, so no two different rows have the same encoding: table name, number of columns, then per
-//! column a tag (0 null, 1 text, 2 integer) and the value (64-bit little-endian length and bytes; 64-bit little-endian
-//! integer). Tenant and generation do not take part: the digests of two generations of the same scope must be equal.
+//! *Encoding.* BLAKE3 in key-derivation mode with [`CONTEXT`] separates this use from every other. The message is a
+//! list of length-prefixed fields, so no two different rows have the same encoding. The first fields are table name and
+//! number of columns. Each column adds a tag (0 null, 1 text, 2 integer) and the value. A text is its 64-bit
+//! little-endian length and its bytes; an integer is 64-bit little-endian. Tenant and generation do not take part: the
+//! digests of two generations of the same scope must be equal.
 
 use crate::payload_hash::tagged_hex;
 use crate::rows::{Changes, Row, Table, Value};
@@ -23,7 +24,7 @@ use std::cell::RefCell;
 pub const LANES: usize = 1024;
 /// Bytes of the stored state.
 pub const STATE_BYTES: usize = LANES * 2;
-/// Domain separation; a change of the encoding changes this text.
+/// Domain separation. A change of the encoding changes this text.
 pub const CONTEXT: &str = "decisiongraph 2026-11-22 rolling digest of projection rows, version 1";
 
 /// The digest of a set of rows.
@@ -33,7 +34,7 @@ pub struct RollingDigest {
 }
 
 impl Default for RollingDigest {
-    /// The digest of no rows.
+    /// Returns the digest of no rows.
     fn default() -> RollingDigest {
         RollingDigest { lanes: Box::new([0; LANES]) }
     }
@@ -55,7 +56,7 @@ impl RollingDigest {
         });
     }
 
-    /// Takes a row out of the set.
+    /// Removes a row from the set.
     pub fn subtract(&mut self, table: &Table, row: &Row) {
         with_lanes(table, row, |bytes| {
             for (lane, bytes) in self.lanes.iter_mut().zip(bytes) {
@@ -64,7 +65,7 @@ impl RollingDigest {
         });
     }
 
-    /// Applies what a batch changed.
+    /// Applies the changes of a batch.
     pub fn apply(&mut self, tables: &[Table], changes: &Changes) {
         for (table, changes) in tables.iter().zip(changes.tables.iter()) {
             for row in &changes.inserts {
@@ -80,12 +81,13 @@ impl RollingDigest {
         }
     }
 
-    /// The state as stored: [`STATE_BYTES`] bytes, lanes little-endian.
+    /// Returns the state as stored: [`STATE_BYTES`] bytes, lanes little-endian.
     pub fn to_bytes(&self) -> Vec<u8> {
         self.lanes.iter().flat_map(|lane| lane.to_le_bytes()).collect()
     }
 
-    /// Reads a stored state; `None` when it has not [`STATE_BYTES`] bytes. An empty state is the digest of no rows.
+    /// Reads a stored state; `None` when it does not have [`STATE_BYTES`] bytes. An empty state is the digest of no
+    /// rows.
     pub fn from_bytes(bytes: &[u8]) -> Option<RollingDigest> {
         let mut digest = RollingDigest::default();
         if bytes.is_empty() {
@@ -100,20 +102,21 @@ impl RollingDigest {
         Some(digest)
     }
 
-    /// The form people see: `lthash:` and the BLAKE3 hash of the state in hex.
+    /// Returns the form for people: `lthash:` and the BLAKE3 hash of the state in hex.
     pub fn to_text(&self) -> String {
         tagged_hex("lthash:", blake3::hash(&self.to_bytes()).as_bytes())
     }
 }
 
-/// What hashing a row needs and the next row can use again.
+/// Memory for hashing a row; the next row uses it again.
 struct RowHash {
-    /// In key-derivation mode. Deriving the context's key costs a compression, and copying the state 2 KB: it is reset instead.
+    /// Hasher in key-derivation mode. It is reset because the alternatives cost more: deriving the key costs a
+    /// compression, copying the state 2 KB.
     hasher: blake3::Hasher,
     message: Vec<u8>,
 }
 
-/// Bytes of a message that are kept for the next one.
+/// Most bytes of message memory that are kept for the next row.
 const MESSAGE_BYTES_KEPT: usize = 4096;
 
 thread_local! {
@@ -121,8 +124,8 @@ thread_local! {
         RefCell::new(RowHash { hasher: blake3::Hasher::new_derive_key(CONTEXT), message: Vec::new() });
 }
 
-/// Gives the lanes of a row, little-endian: the whole output in one fill, which BLAKE3 does in wide steps, and so does whoever adds
-/// them up.
+/// Passes the lanes of a row, little-endian, to `use_lanes`. The whole output is one fill, which BLAKE3 does in wide
+/// steps. The caller's sum runs in wide steps too.
 fn with_lanes(table: &Table, row: &Row, use_lanes: impl FnOnce(&[[u8; 2]; LANES])) {
     ROW_HASH.with_borrow_mut(|RowHash { hasher, message }| {
         message.clear();
@@ -192,7 +195,7 @@ mod tests {
 
     #[test]
     fn the_digest_is_pinned() {
-        // A change here means that every stored digest becomes incomparable: change CONTEXT with it.
+        // A change here makes every stored digest incomparable: change CONTEXT with it.
         let mut digest = RollingDigest::default();
         assert_eq!(digest.to_text(), EMPTY);
         digest.add(&catalogue::CONTEXT_GRAPH.tables()[0], &row("trace:t"));
@@ -202,8 +205,8 @@ mod tests {
     const ONE: &str = "lthash:72ddb6e642c1d41012cd42f0f40e22494233a3652d7890694e0f0ed86de4da1d";
 
     proptest! {
-        /// Any order of additions, with any detour of rows added and taken out again, gives the same digest, and the
-        /// stored form reads back.
+        /// Any order of additions, with any detour of rows added and removed again, gives the same digest. The stored
+        /// form reads back.
         #[test]
         fn order_and_detours_do_not_matter(keys in prop::collection::hash_set("[a-z]{1,4}", 0..12), extra in prop::collection::vec("[A-Z]{1,4}", 0..6), turn in 0usize..12) {
             let table = &catalogue::CONTEXT_GRAPH.tables()[0];

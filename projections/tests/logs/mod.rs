@@ -1,4 +1,4 @@
-//! Logs made by chance, and cut by chance.
+//! Random logs, and random cuts of them.
 
 use decisiongraph_projections::payload_hash::sha256_hex;
 use decisiongraph_projections::{LogEvent, LogSeq};
@@ -39,8 +39,8 @@ fn body() -> impl Strategy<Value = (&'static str, Value)> {
     ]
 }
 
-/// A legal log (for replay): interleaved traces over few, colliding ids, with gaps in `log_seq`, events after the finish, and
-/// several finishes of one trace.
+/// Generates a legal log (for replay): interleaved traces over few, colliding ids. It has gaps in `log_seq`, events
+/// after the finish, and several finishes of one trace.
 pub fn log() -> impl Strategy<Value = Vec<LogEvent>> {
     let step = (0usize..4, body(), entity(), 1i64..4, id());
     prop::collection::vec(step, 0..60).prop_map(|steps| {
@@ -60,7 +60,7 @@ pub fn log() -> impl Strategy<Value = Vec<LogEvent>> {
             let payload = payload.to_string();
             log.push(LogEvent {
                 log_seq: LogSeq(log_seq),
-                // Event ids that end in one another, so that edge ids of different events can be spelled alike.
+                // Event ids that end in one another, so that edge ids of different events can have the same spelling.
                 event_id: format!("{}{index}", ["", "e:", "a:e:"][index % 3]).into(),
                 trace_id: trace.into(),
                 trace_seq: *trace_seq,

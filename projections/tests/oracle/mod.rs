@@ -1,4 +1,5 @@
-//! A plain fold of the reference semantics over `serde_json` values: no batches, no prior state, no code of the projections.
+//! A plain fold of the reference semantics over `serde_json` values: no batches, no prior state, no code of the
+//! projections.
 
 use decisiongraph_projections::LogEvent;
 use serde_json::{Value, json};
@@ -38,7 +39,8 @@ fn sha(text: &str) -> String {
     format!("sha256:{hex}")
 }
 
-/// serde_json sorts keys and writes no blanks; what is left to do is to escape everything outside U+0020–U+007E.
+/// Hashes a value. serde_json sorts keys and writes no blanks; only characters outside U+0020–U+007E are left to
+/// escape.
 fn digest(value: &Value) -> String {
     let mut ascii = String::new();
     for c in value.to_string().chars() {

@@ -1,38 +1,38 @@
-//! The nouns of the record of changes: what operators asked for, and what came of it.
+//! The nouns of the record of changes: the requests of operators, and their outcomes.
 
 use decisiongraph_projections::TenantId;
 use serde::{Deserialize, Serialize};
 
-/// A change that somebody asks for.
+/// A change that an operator requests.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewChange {
-    /// In one word, as the request is called: `pause`, `rebuild`, `cordon`.
+    /// Name of the request in one word: `pause`, `rebuild`, `cordon`.
     pub what: String,
-    /// The tenant whose log it is about; none when it is about no log.
+    /// Tenant of the log that it is about; none when it is about no log.
     pub tenant: Option<TenantId>,
-    /// Which projection; all when none.
+    /// Projection that it is about; all when none.
     pub projection: Option<String>,
-    /// The failure, run or node that it is about; none when it is about none.
+    /// Failure, run or node that it is about; none when it is about none.
     pub subject: Option<String>,
-    /// The asker: the name that they gave, and how they were proven.
+    /// Name that the operator gave, and the proof of it.
     pub by: String,
-    /// The process that carries it out.
+    /// Process that carries it out.
     pub through: String,
-    /// Why; empty when nobody said.
+    /// Reason of the change; empty when none was given.
     pub reason: String,
 }
 
 /// A recorded change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
-    /// The number of the change, in the order in which changes were asked for.
+    /// Number of the change, in the order of the requests.
     pub change_id: i64,
-    /// The time at which it was asked for, RFC 3339.
+    /// Time of the request, RFC 3339.
     pub at: String,
-    /// The change that was asked for.
+    /// Change that was requested.
     #[serde(flatten)]
     pub asked: NewChange,
-    /// `done`, or the category of the refusal and its message; none while it is carried out, or when its process died
+    /// `done`, or the category of the refusal and its message. None while it is carried out, or when its process died
     /// before the end.
     pub outcome: Option<String>,
 }

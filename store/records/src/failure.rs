@@ -1,4 +1,4 @@
-//! Poison events: their failures, and what an operator decided about them.
+//! Poison events: their failures, and the operators' decisions about them.
 
 use super::Scope;
 use decisiongraph_projections::{Category, LogSeq, Refusal, TenantId};
@@ -7,17 +7,17 @@ use serde::{Deserialize, Serialize};
 /// A poison event, to be recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewFailure {
-    /// Whose.
+    /// Scope that met the event.
     pub scope: Scope,
-    /// The event.
+    /// Position of the event.
     pub log_seq: LogSeq,
-    /// Its id.
+    /// Id of the event.
     pub event_id: String,
-    /// Its trace.
+    /// Trace of the event.
     pub trace_id: String,
-    /// Its type.
+    /// Type of the event.
     pub event_type: String,
-    /// What is wrong, and of which category.
+    /// Reason of the failure, with its category.
     pub refusal: Refusal,
     /// Cursor before the batch that met it.
     pub batch_from: LogSeq,
@@ -27,7 +27,7 @@ pub struct NewFailure {
     pub digest_before: String,
 }
 
-/// A failure as stored. One open row a (scope, event); seeing it again counts an attempt.
+/// A failure as stored. There is one open row per (scope, event); each further encounter counts one attempt.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct Failure {
@@ -43,18 +43,18 @@ pub struct Failure {
     pub batch_from: LogSeq,
     pub batch_to: LogSeq,
     pub digest_before: String,
-    /// How often it was met.
+    /// Number of attempts that met the event.
     pub attempts: i64,
-    /// RFC 3339.
+    /// Time of the first encounter, RFC 3339.
     pub first_seen_at: String,
-    /// RFC 3339.
+    /// Time of the last encounter, RFC 3339.
     pub last_seen_at: String,
-    /// RFC 3339; none while it is open.
+    /// Time of the resolution, RFC 3339; none while it is open.
     pub resolved_at: Option<String>,
 }
 
-/// A poison event that somebody decided to leave out of a projection. It is not checked and not projected, and counts as its trace's
-/// predecessor. Kept for ever; it holds until it is revoked.
+/// A poison event that an operator left out of a projection. It is not checked and not projected, and counts as its
+/// trace's predecessor. Its record is kept for ever; the skip holds until it is revoked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct Skip {
@@ -65,21 +65,21 @@ pub struct Skip {
     pub log_seq: LogSeq,
     pub event_id: String,
     pub trace_id: String,
-    /// Why, for people.
+    /// Reason of the skip, for people.
     pub reason: String,
-    /// Who decided, for people.
+    /// Operator who decided, for people.
     pub skipped_by: String,
-    /// RFC 3339.
+    /// Time of the decision, RFC 3339.
     pub skipped_at: String,
-    /// The failure that it answers.
+    /// Failure that the skip answers.
     pub failure_id: i64,
-    /// RFC 3339; none while it holds.
+    /// Time of the revocation, RFC 3339; none while the skip holds.
     pub revoked_at: Option<String>,
 }
 
 impl Skip {
-    /// What a request to skip the event of `failure_id` meets: the skip that holds, when it answers that failure; none, when there is no
-    /// skip and the failure is open; else `conflict`.
+    /// Answers a request to skip the event of `failure_id`. Returns the skip that holds, when it answers that failure.
+    /// Returns none when there is no skip and the failure is open. Otherwise the answer is `conflict`.
     pub fn repeated(held: Option<Skip>, failure_id: i64, open: bool) -> crate::Result<Option<Skip>> {
         match held {
             Some(held) if held.failure_id == failure_id => Ok(Some(held)),
@@ -98,7 +98,7 @@ impl Skip {
         }
     }
 
-    /// `not_found`: nothing to revoke.
+    /// Creates `not_found`: there is no skip to revoke.
     pub fn none(scope: &Scope, log_seq: LogSeq) -> crate::StoreError {
         crate::StoreError::new(Category::NotFound, format!("no skip holds in {scope} at log_seq {log_seq}"))
     }

@@ -1,4 +1,4 @@
-//! What is stored, listed and answered, as plain data: the nouns that the store, the engine and the protocol share. Every
+//! Stored, listed and returned data as plain types: the nouns that the store, the engine and the protocol share. Every
 //! number has its unit in its name or its type.
 //!
 //! *Never here:* I/O, SQL, actors.
@@ -35,7 +35,7 @@ use std::fmt;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Which database a store speaks to.
+/// Kind of database behind a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Backend {
@@ -48,14 +48,14 @@ pub enum Backend {
 /// One projection of one tenant: the unit of ownership.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Scope {
-    /// Whose log.
+    /// Tenant of the log.
     pub tenant: TenantId,
-    /// A name of the catalogue.
+    /// Name of the projection, from the catalogue.
     pub projection: &'static str,
 }
 
 impl Scope {
-    /// The scope of this projection.
+    /// Creates the scope of this projection.
     pub fn new(tenant: &TenantId, projection: &dyn Projection) -> Scope {
         Scope { tenant: tenant.clone(), projection: projection.name() }
     }
@@ -78,13 +78,13 @@ impl fmt::Display for Generation {
     }
 }
 
-/// The fencing token: a counter that only grows, plus a random incarnation, so that a database that lost its tail cannot
-/// hand the same epoch out twice.
+/// The fencing token: a counter that only grows, plus a random incarnation. The incarnation keeps a database that lost
+/// its tail from issuing the same epoch twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Epoch {
-    /// Grows by one with each owner, takeover and flip.
+    /// Counter that grows by one with each owner, takeover and flip.
     pub counter: i64,
-    /// Drawn anew each time.
+    /// Random token, drawn anew each time.
     pub token: Uuid,
 }
 
@@ -97,195 +97,197 @@ impl fmt::Display for Epoch {
 /// A running process, as ownership sees it. A restart under the same name is another incarnation.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Owner {
-    /// Its name, for people.
+    /// Name of the node, for people.
     pub node: String,
-    /// Drawn at start.
+    /// Random id, drawn at start.
     pub incarnation: Uuid,
 }
 
-/// The right to write a scope, as long as nobody took a newer epoch. Cheap to copy; proves nothing by itself: every
-/// commit is checked in the database.
+/// The right to write a scope, as long as no newer epoch was taken. It is cheap to copy and proves nothing by itself:
+/// every commit is checked in the database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
-    /// What is owned.
+    /// Scope that is owned.
     pub scope: Scope,
-    /// By whom.
+    /// Owner of the scope.
     pub owner: Owner,
     /// The fencing token.
     pub epoch: Epoch,
     /// The live generation at that epoch.
     pub generation: Generation,
-    /// The database session that writes under this lease (backend-specific). When it is lost, take a new epoch.
+    /// Database session that writes under this lease (backend-specific). When it is lost, take a new epoch.
     pub session: i64,
-    /// Which history that session's server has, as in [`HighWaterSample::history`]: a mark of another one says nothing here. None where
-    /// there is but one.
+    /// History of that session's server, as in [`HighWaterSample::history`]. A mark of another history means nothing
+    /// here. None when there is only one history.
     pub history: Option<String>,
-    /// The other node that it was taken from: its lease had ended, and it had not handed over.
+    /// Other node from which it was taken: that node's lease had ended, and it had not handed over.
     pub taken_from: Option<String>,
 }
 
 /// The right to write a generation that a rebuild prepares.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuildLease {
-    /// Whose generation.
+    /// Scope of the generation.
     pub scope: Scope,
-    /// By which run.
+    /// Run that builds it.
     pub run_id: Uuid,
-    /// What is built.
+    /// Generation that is built.
     pub generation: Generation,
-    /// The job's own fence, on the generation's row.
+    /// Fencing token of the job, on the generation's row.
     pub epoch: Epoch,
-    /// See [`Lease::session`].
+    /// Session as in [`Lease::session`].
     pub session: i64,
-    /// See [`Lease::history`].
+    /// History as in [`Lease::history`].
     pub history: Option<String>,
 }
 
-/// Where a scope or a build stands, durably.
+/// Durable position of a scope or a build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Position {
-    /// Everything up to here is applied.
+    /// Cursor: everything up to here is applied.
     pub cursor: LogSeq,
-    /// The digest of the rows at the cursor.
+    /// Digest of the rows at the cursor.
     pub digest: RollingDigest,
     /// Version of the projection's rules that wrote the rows.
     pub version: i32,
 }
 
-/// What an attempt to take a scope gave.
+/// Result of an attempt to take a scope.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Acquisition {
-    /// It is ours, from here.
+    /// The caller owns it, from this position on.
     Acquired(Lease, Position),
-    /// Somebody else's lease is still running.
+    /// Another owner's lease is still running.
     Held {
-        /// Who.
+        /// Name of that owner.
         by: String,
-        /// How long its lease still runs, on the database's clock.
+        /// Remaining time of its lease, on the database's clock.
         expires_in: Duration,
     },
 }
 
 /// One batch of one scope or build: applied whole or not at all.
 pub struct BatchCommit<'a> {
-    /// The rules that made it; names the tables.
+    /// Projection that made it; it names the tables.
     pub projection: &'a dyn Projection,
-    /// The cursor it was computed at. Checked.
+    /// Cursor at which it was computed. Checked.
     pub from: LogSeq,
-    /// The cursor it moves to, ≥ `from`.
+    /// Cursor that it moves to, ≥ `from`.
     pub to: LogSeq,
-    /// What changes. May be empty: the scanned position is persisted all the same.
+    /// Changes of the batch. May be empty: the scanned position is persisted all the same.
     pub changes: &'a Changes,
-    /// The digest after it.
+    /// Digest after the batch.
     pub digest: &'a RollingDigest,
-    /// Whether to add a digest checkpoint at `to` (live batches only).
+    /// True when a digest checkpoint is added at `to` (live batches only).
     pub checkpoint: bool,
-    /// Events between `from` and `to` that were left out ([`Skip`]). Any: the generation deviates from then on.
+    /// Events between `from` and `to` that were left out ([`Skip`]). If there is any, the generation deviates from then
+    /// on.
     pub skipped: &'a [LogSeq],
 }
 
 /// A scope as stored.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScopeRow {
-    /// Which.
+    /// Scope of the row.
     pub scope: Scope,
-    /// Who owns it (name), if anybody.
+    /// Name of the owner, if there is one.
     pub owner: Option<String>,
-    /// Whether that owner's lease still runs.
+    /// True when that owner's lease still runs.
     pub owner_live: bool,
-    /// The epoch.
+    /// Epoch of the scope.
     pub epoch: Epoch,
-    /// The generation that readers see.
+    /// Generation that readers see.
     pub generation: Generation,
-    /// Cursor, digest, version.
+    /// Cursor, digest and version.
     pub position: Position,
-    /// When the cursor last moved, RFC 3339.
+    /// Time of the cursor's last move, RFC 3339.
     pub updated_at: String,
     /// Seconds since then, on the database's clock.
     pub cursor_age_seconds: f64,
-    /// Who asked that its events are left alone for now, and why.
+    /// Pause of the scope, with the operator and the reason; none when it is not paused.
     pub paused: Option<Paused>,
-    /// Whether the live generation left a skipped event out: its rows are not what the whole log gives. A rebuild without a skip ends it.
+    /// True when the live generation left a skipped event out: its rows are not what the whole log gives. A rebuild
+    /// without a skip ends it.
     pub deviating: bool,
-    /// The last verify of the live generation, when it found that its rows are not what the log gives.
+    /// Last verify of the live generation, when it found that its rows are not what the log gives.
     pub drift: Option<Drift>,
 }
 
-/// What a verify found, remembered until a rebuild replaces the rows or another verify finds them right.
+/// Finding of a verify. It is remembered until a rebuild replaces the rows or another verify finds them right.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drift {
-    /// When it was found, RFC 3339.
+    /// Time of the finding, RFC 3339.
     pub at: String,
-    /// The run that found it; its report names the first rows that differ.
+    /// Run that found it; its report names the first rows that differ.
     pub run_id: Uuid,
 }
 
-/// What a verify found of one scope.
+/// Finding of a verify about one scope.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Compared {
-    /// Which projection of the run's tenant.
+    /// Projection of the run's tenant.
     pub projection: &'static str,
-    /// The generation that was live in the verify's snapshot.
+    /// Generation that was live in the verify's snapshot.
     pub generation: Generation,
-    /// Whether anything differed.
+    /// True when anything differed.
     pub drifted: bool,
 }
 
 /// A durable request to leave a scope's events alone: it survives restarts and changes of owner.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Paused {
-    /// Since when, RFC 3339.
+    /// Start of the pause, RFC 3339.
     pub at: String,
-    /// Why, for people.
+    /// Reason, for people.
     pub reason: String,
-    /// Who asked, for people.
+    /// Operator who requested it, for people.
     pub by: String,
 }
 
-/// Who holds a scope and how far it is: a [`ScopeRow`] without what is large.
+/// Owner and cursor of a scope: a [`ScopeRow`] without its large fields.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScopeHead {
-    /// Which.
+    /// Scope of this head.
     pub scope: Scope,
-    /// Who owns it (name), if anybody.
+    /// Name of the owner, if there is one.
     pub owner: Option<String>,
-    /// Whether that owner's lease still runs.
+    /// True when that owner's lease still runs.
     pub owner_live: bool,
-    /// The epoch's counter.
+    /// Counter of the epoch.
     pub epoch: i64,
-    /// Everything up to here is applied.
+    /// Cursor: everything up to here is applied.
     pub cursor: LogSeq,
-    /// Whether it is paused.
+    /// True when it is paused.
     pub paused: bool,
 }
 
-/// A tenant, and how far its events and scopes are.
+/// A tenant, and the progress of its events and scopes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TenantHead {
-    /// Which.
+    /// Tenant of this head.
     pub tenant: TenantId,
-    /// Its last event; 0 when it has none.
+    /// Position of its last event; 0 when it has none.
     pub last_log_seq: LogSeq,
-    /// Its scopes: projections that were ever begun.
+    /// Number of its scopes: projections that were ever begun.
     pub scopes: u64,
-    /// The cursor of the rearmost of them; none without scopes.
+    /// Cursor of the rearmost of them; none without scopes.
     pub cursor: Option<LogSeq>,
-    /// How many of them are paused.
+    /// Number of paused scopes among them.
     pub paused: u64,
 }
 
-/// How far a cursor is behind.
+/// Distance of a cursor from the mark.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Lag {
     /// This tenant's events with cursor < log_seq ≤ mark, counted up to the bound.
     pub events: u64,
-    /// Whether the bound was reached: there may be more.
+    /// True when the bound was reached: there may be more.
     pub more: bool,
     /// Age of the oldest of them, seconds; 0 when there is none.
     pub seconds: f64,
 }
 
-/// How many scopes of a database stand out, and how many failures are open.
+/// Counts of the scopes of a database that stand out, and of its open failures.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ScopeCounts {
     /// Poison events that stop a scope.
@@ -298,22 +300,22 @@ pub struct ScopeCounts {
     pub drifted: u64,
 }
 
-/// Which failures, skips or runs are listed.
+/// Filter for lists of failures, skips or runs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ListFilter {
-    /// Of this tenant; of all when none.
+    /// Tenant of the listed items; all tenants when none.
     pub tenant: Option<TenantId>,
-    /// Of this projection (a run for `all` matches every one).
+    /// Projection of the listed items (a run for `all` matches every one).
     pub projection: Option<&'static str>,
-    /// Open failures, skips that hold, or runs that are queued or running, only.
+    /// True for open failures, skips that hold, or queued or running runs only.
     pub open_only: bool,
-    /// Newest first, at most this many.
+    /// Most items of the list; the newest come first.
     pub limit: usize,
-    /// Only failures older than this one.
+    /// Failure before which the list starts: only older ones.
     pub before_failure: Option<i64>,
-    /// Only skips older than this one.
+    /// Skip before which the list starts: only older ones.
     pub before_skip: Option<i64>,
-    /// Only runs older than this one.
+    /// Run before which the list starts: only older ones.
     pub before_run: Option<Uuid>,
 }
 

@@ -1,39 +1,39 @@
-//! The nouns of membership: who says it is a node, and what operators want of it.
+//! The nouns of membership: the nodes that declare themselves, and the operators' orders for them.
 
 use super::Owner;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// What a node says of itself to the others.
+/// Facts that a node tells the others about itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemberFacts {
-    /// Where the others reach it, `HOST:PORT`; nowhere when none.
+    /// Address at which the others reach it, `HOST:PORT`; none when they cannot.
     pub address: Option<String>,
-    /// The version of its program.
+    /// Version of its program.
     pub program: String,
-    /// The version of the messages that it speaks.
+    /// Version of the messages that it speaks.
     pub protocol: i32,
 }
 
 /// A node of the cluster, as the database knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
-    /// Who.
+    /// Node and incarnation.
     pub owner: Owner,
-    /// What it says of itself.
+    /// Facts that it tells about itself.
     pub facts: MemberFacts,
-    /// How long its lease still runs, on the database's clock; zero when it is over.
+    /// Remaining time of its lease, on the database's clock; zero when it is over.
     pub lease_left: Duration,
-    /// How long its lease has been over; zero while it runs.
+    /// Time since its lease ended; zero while it runs.
     pub dead_for: Duration,
-    /// Since when this incarnation is there, RFC 3339.
+    /// Time at which this incarnation joined, RFC 3339.
     pub joined_at: String,
-    /// What operators want of it.
+    /// Cordon that an operator ordered, if any.
     pub cordon: Option<Cordon>,
 }
 
 impl Member {
-    /// Whether its lease still runs.
+    /// True when its lease still runs.
     pub fn is_live(&self) -> bool {
         !self.lease_left.is_zero()
     }
@@ -42,12 +42,12 @@ impl Member {
 /// A node that takes no more tenants.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cordon {
-    /// Whether it also gives away those that it has.
+    /// True when it also gives away the tenants that it has.
     pub draining: bool,
-    /// Why.
+    /// Reason of the cordon.
     pub reason: String,
-    /// Who asked for it.
+    /// Operator who requested it.
     pub by: String,
-    /// When, RFC 3339.
+    /// Time of the request, RFC 3339.
     pub at: String,
 }

@@ -1,19 +1,19 @@
-//! Rows of projections, what vouches for them and what is asked of them.
+//! Rows of projections, their proofs, and queries about them.
 
 use super::{Generation, Scope};
 use decisiongraph_projections::{Identity, LogSeq, Row};
 use serde::{Deserialize, Serialize};
 
-/// A projection's rows in the order of their row keys, with what stands beside them.
+/// A row of a projection, with the identities that are stored beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyedRow {
-    /// The stored identity.
+    /// Stored identity of the row.
     pub key: Identity,
     /// The row.
     pub row: Row,
-    /// The stored keys of [`decisiongraph_projections::Table::hashed`], in that order.
+    /// Stored keys of [`decisiongraph_projections::Table::hashed`], in that order.
     pub hashed: Vec<Identity>,
-    /// Beside each of them, where [`decisiongraph_projections::Table::naming`] says that it names a row: the `log_seq` of that row, or 0.
+    /// For each key that names a row ([`decisiongraph_projections::Table::naming`]): the `log_seq` of that row, or 0.
     /// Empty in a store that keeps none.
     pub since: Vec<i64>,
 }
@@ -21,9 +21,9 @@ pub struct KeyedRow {
 /// The order of a row stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RowOrder {
-    /// By [`Identity`]: the cheap one.
+    /// By [`Identity`]: the cheap order.
     Key,
-    /// By the bytes of the canonical key: the reference digest's.
+    /// By the bytes of the canonical key: the order of the reference digest.
     Text,
 }
 
@@ -32,7 +32,7 @@ pub enum RowOrder {
 pub struct Checkpoint {
     /// Position.
     pub cursor: LogSeq,
-    /// Generation it was taken of.
+    /// Generation of the digest.
     pub generation: Generation,
     /// Rolling digest, as text.
     pub digest: String,
@@ -40,14 +40,14 @@ pub struct Checkpoint {
     pub version: i32,
     /// Hash of the checkpoint before it; empty for the first.
     pub previous: String,
-    /// See [`Checkpoint::chain`].
+    /// Hash by [`Checkpoint::chain`].
     pub hash: String,
-    /// RFC 3339.
+    /// Time of the record, RFC 3339.
     pub recorded_at: String,
 }
 
 impl Checkpoint {
-    /// `blake3:` and the hash over previous hash, scope, cursor, digest and version, each length-prefixed.
+    /// Computes `blake3:` and the hash over previous hash, scope, cursor, digest and version, each length-prefixed.
     pub fn chain(previous: &str, scope: &Scope, cursor: LogSeq, digest: &str, version: i32) -> String {
         let (cursor, version) = (cursor.to_string(), version.to_string());
         let parts = [previous, scope.tenant.as_str(), scope.projection, &cursor, digest, &version];
@@ -64,7 +64,7 @@ fn blake3_of(message: &[u8]) -> [u8; 32] {
     *blake3::hash(message).as_bytes()
 }
 
-/// Which edges of a node.
+/// Direction of the edges of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs)]
@@ -75,7 +75,7 @@ pub enum Direction {
 }
 
 impl Direction {
-    /// The word in requests and cursors.
+    /// Returns the word in requests and cursors.
     pub const fn as_str(self) -> &'static str {
         match self {
             Direction::Outgoing => "outgoing",
@@ -85,7 +85,7 @@ impl Direction {
     }
 }
 
-/// What precedents are looked for.
+/// Filter for precedents.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct PrecedentFilter {
@@ -94,7 +94,7 @@ pub struct PrecedentFilter {
     pub entity_type: Option<String>,
     pub entity_id: Option<String>,
     pub outcome: Option<String>,
-    /// 1 to 10,000.
+    /// Most hits: 1 to 10,000.
     pub limit: i64,
 }
 
@@ -110,7 +110,7 @@ pub struct PrecedentHit {
     pub last_log_seq: LogSeq,
     pub primary_entity_type: Option<String>,
     pub primary_entity_id: Option<String>,
-    /// Of the best matching row of the index; none when no policy was asked for.
+    /// Policy of the best matching row of the index; none when no policy was requested.
     pub policy_id: Option<String>,
     pub policy_version: Option<String>,
     pub exception_id: Option<String>,

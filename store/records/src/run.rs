@@ -5,7 +5,7 @@ use decisiongraph_projections::{Category, LogSeq, Refusal, TenantId};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// What a job does.
+/// Kind of work of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs)]
@@ -16,7 +16,7 @@ pub enum RunMode {
 }
 
 impl RunMode {
-    /// The stored word.
+    /// Returns the stored word.
     pub const fn as_str(self) -> &'static str {
         match self {
             RunMode::CatchUp => "catch_up",
@@ -30,7 +30,7 @@ impl RunMode {
     }
 }
 
-/// Where a job stands.
+/// State of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs)]
@@ -43,7 +43,7 @@ pub enum RunState {
 }
 
 impl RunState {
-    /// The stored word.
+    /// Returns the stored word.
     pub const fn as_str(self) -> &'static str {
         match self {
             RunState::Queued => "queued",
@@ -64,22 +64,22 @@ impl RunState {
 /// A job to be started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewRun {
-    /// Drawn by the caller.
+    /// Id of the job, drawn by the caller.
     pub run_id: Uuid,
-    /// Whose log.
+    /// Tenant of the log.
     pub tenant: TenantId,
-    /// The projections it covers, in catalogue order: one, or all.
+    /// Projections that it covers, in catalogue order: one, or all.
     pub projections: Vec<&'static str>,
-    /// What it does.
+    /// Kind of work.
     pub mode: RunMode,
-    /// Stop here instead of at the mark.
+    /// Position to stop at, instead of the mark.
     pub until: Option<LogSeq>,
-    /// Who runs it.
+    /// Owner that runs it.
     pub owner: Owner,
 }
 
 impl NewRun {
-    /// The stored name of what it covers: `all`, or the one projection.
+    /// Returns the stored name of the covered projections: `all`, or the one projection.
     pub fn projection(&self) -> &'static str {
         match self.projections.as_slice() {
             [one] => one,
@@ -87,8 +87,8 @@ impl NewRun {
         }
     }
 
-    /// What a second request under the same id gave: the stored job when it is the same request (tenant, projections, mode, `until`),
-    /// else `conflict`.
+    /// Answers a second request under the same id. Returns the stored job when the request is the same (tenant,
+    /// projections, mode, `until`). Otherwise the answer is `conflict`.
     pub fn repeated(&self, stored: Run) -> crate::Result<Creation> {
         let same = stored.tenant == self.tenant
             && stored.projection == self.projection()
@@ -110,24 +110,24 @@ impl NewRun {
     }
 }
 
-/// What starting a job gave.
+/// Result of starting a job.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Creation {
     /// It is new, and runs.
     Created(Run),
-    /// The same request was made before under this id: the job as it now is, unchanged.
+    /// The same request was made before under this id: the job in its present state, unchanged.
     Existing(Run),
 }
 
 impl Creation {
-    /// The job, whenever it was started.
+    /// Returns the job, whenever it was started.
     pub fn into_run(self) -> Run {
         match self {
             Creation::Created(run) | Creation::Existing(run) => run,
         }
     }
 
-    /// Whether this call started it.
+    /// True when this call started it.
     pub const fn is_new(&self) -> bool {
         matches!(self, Creation::Created(_))
     }
@@ -136,21 +136,21 @@ impl Creation {
 /// A job as stored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Run {
-    /// Its id.
+    /// Id of the job.
     pub run_id: Uuid,
-    /// Whose log.
+    /// Tenant of the log.
     pub tenant: TenantId,
     /// `all` or the name of a projection.
     pub projection: String,
-    /// What it does.
+    /// Kind of work.
     pub mode: RunMode,
-    /// Where it stands.
+    /// State of the job.
     pub state: RunState,
-    /// Who runs or ran it.
+    /// Node that runs or ran it.
     pub node: String,
-    /// Whether that process's lease still runs. A running job whose node is gone is an orphan.
+    /// True when that process's lease still runs. A running job whose node is gone is an orphan.
     pub node_live: bool,
-    /// Where it was to stop, if given.
+    /// Position to stop at, if given.
     pub until: Option<LogSeq>,
     /// Projection it works on now.
     pub current: Option<String>,
@@ -158,21 +158,21 @@ pub struct Run {
     pub cursor: LogSeq,
     /// Position it works towards.
     pub target: LogSeq,
-    /// Events applied so far, over all its projections: counts committed batches only.
+    /// Events applied so far, over all its projections; only committed batches count.
     pub events: i64,
-    /// Whether somebody asked it to stop.
+    /// True when an operator asked it to stop.
     pub cancel_requested: bool,
-    /// Why it failed.
+    /// Reason of the failure.
     pub error: Option<Refusal>,
-    /// What it found, as JSON, when completed.
+    /// Findings, as JSON, when completed.
     pub report: Option<String>,
-    /// RFC 3339.
+    /// Time of the creation, RFC 3339.
     pub created_at: String,
-    /// RFC 3339, when it reached a final state.
+    /// Time at which it reached a final state, RFC 3339.
     pub finished_at: Option<String>,
 }
 
-/// How far a job got. Written at each batch.
+/// Progress of a job. Written at each batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunProgress {
     /// Projection it works on.

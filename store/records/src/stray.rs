@@ -1,4 +1,5 @@
-//! What is stored and nobody's: left out of every list, so that one bad row is not every tenant's failure.
+//! Stored rows that belong to no tenant or break a rule. Every list leaves them out, so that one bad row does not fail
+//! every tenant.
 
 use decisiongraph_projections::LogSeq;
 use decisiongraph_projections::event::TENANT_BYTES_MAX;
@@ -7,21 +8,21 @@ use serde::{Deserialize, Serialize};
 /// Longest part of a stored text that is shown, in characters.
 const SHOWN_CHARS_MAX: usize = 40;
 
-/// Rows that this program leaves out, and how to get rid of them.
+/// Rows that this program leaves out, and the way to remove them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Stray {
-    /// Table they are in.
+    /// Table of the rows.
     pub table: String,
     /// First of them, if they are in the log.
     pub log_seq: Option<LogSeq>,
     /// Reason why they are left out. Stored text in it is escaped.
     pub why: String,
-    /// The next step, complete.
+    /// Next step, complete.
     pub next: String,
 }
 
 impl Stray {
-    /// Events whose tenant is none.
+    /// Reports events without a valid tenant.
     pub fn of_log(tenant: &[u8], log_seq: LogSeq) -> Stray {
         let text = String::from_utf8_lossy(tenant);
         let mut shown = text.chars().take(SHOWN_CHARS_MAX).collect::<String>().escape_debug().to_string();
@@ -44,7 +45,7 @@ impl Stray {
         }
     }
 
-    /// Rows that break a rule of the schema, which is younger than they are.
+    /// Reports rows that break a rule of the schema, because they are older than the rule.
     pub fn of_rule(table: &str, rule: &str, condition: &str) -> Stray {
         Stray {
             table: table.to_owned(),

@@ -1,7 +1,9 @@
-//! Appending: what the log says of the offered events by set look-ups, the verdicts by pure rules, then one INSERT.
+//! Appending: set look-ups read the log's state of the offered events, pure rules give the verdicts, then one INSERT
+//! stores.
 //!
-//! *Guarantees.* Atomic: one statement stores all that is stored. Nothing is drawn from the log's sequence for a refused or repeated
-//! event (but for true races: two producers at the same place at the same time). Hashes find, text decides.
+//! *Guarantees.* Atomic: one statement stores everything that is stored. No sequence number is drawn for a refused or
+//! repeated event. (True races are the exception: two producers at the same place at the same time.) Look-ups use
+//! hashes; the text decides.
 
 use super::PostgresStore;
 use super::errors::During as _;
@@ -14,7 +16,7 @@ use decisiongraph_projections::sequence::{AppendPrior, Planned, StoredIdentity, 
 use decisiongraph_projections::{Admitted, Category, LogSeq, RowKey, TenantId};
 use std::collections::BTreeSet;
 
-/// How often a lost race is planned again.
+/// Most attempts to plan a batch again after a lost race.
 const RACES_MAX: usize = 5;
 
 pub(super) async fn append(
@@ -39,7 +41,7 @@ pub(super) async fn append(
         };
         let positions = match insert(&client, tenant, events, &new).await {
             Ok(positions) => positions,
-            // Somebody stored one of them in between: what is stored now decides.
+            // Another append stored one of them in between: the stored state now decides.
             Err(error) if error.duplicate => {
                 lost = Some(error);
                 continue;
@@ -98,16 +100,16 @@ async fn load_prior(client: &ClientWrapper, tenant: &TenantId, events: &[Admitte
     let (trace_keys, traces) = distinct(|envelope| &envelope.trace_id);
     let (event_keys, event_ids) = distinct(|envelope| &envelope.event_id);
 
-    // Idempotency last: each statement has its own snapshot, and the pipeline keeps their order. Were it first, another producer's
-    // commit in between would show its effect on the trace but not its key, and a legal repeat would be refused. What the
-    // earlier look-ups miss, the unique keys find.
+    // Idempotency comes last: each statement has its own snapshot, and the pipeline keeps their order. If it came
+    // first, another producer's commit in between might show its trace but not its key. A legal repeat would then be
+    // refused. Events that the earlier look-ups miss are found by the unique keys.
     let (traces, taken, stored) = futures_util::future::join3(
         client.query(&by_trace, &[&tenant, &trace_keys, &traces]),
         client.query(&by_event, &[&tenant, &event_keys, &event_ids]),
         client.query(&by_idempotency, &[&tenant, &uids, &producers, &words]),
     )
     .await;
-    // The error of the first that failed, as in `errors::answers`.
+    // The error of the first statement that failed, as in `errors::answers`.
     let (traces, taken, stored) = (traces.during(what)?, taken.during(what)?, stored.during(what)?);
 
     let mut prior = AppendPrior::default();
@@ -124,7 +126,7 @@ async fn load_prior(client: &ClientWrapper, tenant: &TenantId, events: &[Admitte
             correlation_id: row.get(10),
             causation_event_id: row.get(11),
             schema_version: row.get(12),
-            // Unreadable tags equal no others.
+            // Unreadable tags equal no other tags.
             tags: tags_from_json(row.get(13)).unwrap_or_else(|| vec![row.get(13)]),
         };
         let stored = StoredIdentity {
@@ -142,7 +144,7 @@ async fn load_prior(client: &ClientWrapper, tenant: &TenantId, events: &[Admitte
     Ok(prior)
 }
 
-/// Stores the events at these indexes, in order; their positions in the log.
+/// Stores the events at these indexes, in order, and returns their positions in the log.
 async fn insert(client: &ClientWrapper, tenant: &TenantId, events: &[Admitted], new: &[usize]) -> Result<Vec<LogSeq>> {
     if new.is_empty() {
         return Ok(Vec::new());

@@ -1,7 +1,7 @@
-//! The record of what operators asked for.
+//! The record of the operators' requests.
 //!
-//! *Guarantees.* A change is noted before it is carried out. What is noted is neither changed nor deleted, but for the
-//! outcome, once.
+//! *Guarantees.* A change is recorded before it is carried out. A record is neither changed nor deleted, except that
+//! its outcome is added once.
 
 use super::PostgresStore;
 use super::errors::During as _;

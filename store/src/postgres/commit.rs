@@ -1,8 +1,9 @@
 //! The commit of a batch: one transaction, a handful of statements whatever its size, the fence last.
 //!
-//! *Guarantees.* Applied whole and durably, or not at all. The rows' statements are sent without waiting for one another, each is
-//! followed by Sync, and each answer is looked at: behind an error inside a transaction the server turns COMMIT into ROLLBACK and says
-//! so in no other way. A row that is not what the batch was computed from stops the batch, with its evidence.
+//! *Guarantees.* Applied whole and durably, or not at all. The rows' statements are sent without waiting for one
+//! another. Each is followed by Sync, and each answer is checked. After an error inside a transaction the server turns
+//! COMMIT into ROLLBACK, and reports it in no other way. A row that differs from the batch's prior state stops the
+//! batch, with its evidence.
 
 use super::PostgresStore;
 use super::errors::{During as _, answers, explain_commit};
@@ -20,7 +21,7 @@ use tokio::task::JoinHandle;
 
 type Parameter<'a> = &'a (dyn tokio_postgres::types::ToSql + Sync);
 
-/// Digest checkpoints kept a scope.
+/// Digest checkpoints kept per scope.
 const CHECKPOINTS_KEPT: i64 = 1_000;
 
 pub(super) async fn commit(store: &PostgresStore, lease: &Lease, batch: &BatchCommit<'_>) -> Result<()> {
@@ -98,7 +99,8 @@ pub(super) async fn commit_build(store: &PostgresStore, lease: &BuildLease, batc
         Ok(fence) => fence,
         Err(error) => return Err(undone(held, error, holds, &expected).await),
     };
-    // Sent one behind the other: where the fence does not hold the server aborts, and makes a ROLLBACK of the COMMIT behind it.
+    // Sent one behind the other. When the fence does not hold, the server aborts and turns the COMMIT behind it into a
+    // ROLLBACK.
     let (digest, version) = (batch.digest.to_bytes(), batch.projection.version());
     let [tenant, generation, counter, token, from] = expected;
     let params = [tenant, generation, from, &batch.to.0, counter, token, &digest, &version];
@@ -116,8 +118,9 @@ pub(super) async fn commit_build(store: &PostgresStore, lease: &BuildLease, batc
     Ok(())
 }
 
-/// Rolls back and says why the batch failed. A row that was there already, or was not as it should be, may only mean that another writer
-/// was here: then the row of the scope or build says so, and the batch is fenced. Otherwise it is what it seems.
+/// Rolls back and explains the failure of the batch. A row that already existed, or did not match, may only mean that
+/// another writer was here. The row of the scope or build then shows it, and the batch is fenced. Otherwise the error
+/// itself is returned.
 async fn undone(held: Held<'_>, error: StoreError, holds: &str, expected: &[Parameter<'_>]) -> StoreError {
     let suspicious = error.category == Category::Storage && !error.transient;
     let Ok(client) = held.client() else { return error };
@@ -135,7 +138,7 @@ async fn undone(held: Held<'_>, error: StoreError, holds: &str, expected: &[Para
     error
 }
 
-/// Rolls back and keeps the session; when even that fails, the session is closed, which rolls back too.
+/// Rolls back and keeps the session. When even that fails, the session is closed, which rolls back too.
 pub(super) async fn roll_back(held: Held<'_>) {
     let rolled_back = match held.client() {
         Ok(client) => client.batch_execute("ROLLBACK").await.is_ok(),
@@ -170,7 +173,7 @@ async fn write_rows(
         add_statements(client, scope, generation, batch, at, copy, &mut statements).await?;
     }
     let sent = async {
-        // First in the queue of the connection, so that the others run inside of it.
+        // First in the queue of the connection, so that the other statements run inside it.
         let begin = pin!(client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED"));
         let counts = answers(statements.iter().map(|statement| {
             let params = rows::refs(&statement.params);
@@ -205,7 +208,8 @@ struct Copying {
     chunks: JoinHandle<Vec<Bytes>>,
 }
 
-/// Encodes what a batch inserts, each table as a task of its own, so that the lanes of a job do not wait for one another's hashing and encoding.
+/// Encodes a batch's inserts, each table as its own task. The lanes of a job thus do not wait for one another's hashing
+/// and encoding.
 fn encode(scope: &Scope, generation: Generation, batch: &BatchCommit<'_>) -> Vec<Copying> {
     let inserted = |at: usize| batch.changes.tables.get(at).is_some_and(|changes| !changes.inserts.is_empty());
     let tables = batch.projection.tables();

@@ -1,4 +1,4 @@
-//! What verifies found, remembered at the scope.
+//! Findings of verifies, stored in the row of the scope.
 
 use super::PostgresStore;
 use super::errors::During as _;

@@ -1,4 +1,5 @@
-//! The one place that turns errors of PostgreSQL into [`StoreError`]: category, a sentence, whether it may pass by itself.
+//! The one place that turns errors of PostgreSQL into [`StoreError`]: category, a sentence, and a flag for errors that
+//! may pass.
 //!
 //! *Never here:* passwords, payloads, values of keys. The server's `DETAIL` quotes rows, so it is left out.
 
@@ -13,7 +14,8 @@ use tokio_postgres::error::SqlState;
 /// Raised by `dg_commit_scope` and `dg_commit_build` when the batch is not the next one.
 pub(super) const FENCED: &str = "DG001";
 
-/// Raised by `session_begin.sql`: the server is too old; the session is not the one that was asked for; the database is not in UTF8.
+/// Raised by `session_begin.sql`: the server is too old; the session is not the requested one; the database is not in
+/// UTF8.
 const TOO_OLD: &str = "DG002";
 const POOLED: &str = "DG003";
 const ENCODED: &str = "DG004";
@@ -21,9 +23,9 @@ const ENCODED: &str = "DG004";
 const NEXT_POOLED: &str = "connect to PostgreSQL itself: put its own host and port into the database URL, not those of a pooler (pgbouncer, RDS Proxy); \
                            it will not pass by itself";
 
-/// Says during what an error happened.
+/// Adds the operation during which an error happened.
 pub(super) trait During<T> {
-    /// The error as this store's, with what was being done.
+    /// Turns the error into this store's, with the operation.
     fn during(self, what: &str) -> Result<T>;
 }
 
@@ -33,13 +35,13 @@ impl<T> During<T> for std::result::Result<T, Error> {
     }
 }
 
-/// The answers of statements that were sent one behind the other, or the error of the first that failed: inside a transaction those behind
-/// it fail because of it, say nothing else, and may be heard of earlier.
+/// Collects the answers of statements that were sent one behind the other, or the error of the first that failed.
+/// Inside a transaction the later ones fail because of it, carry no other news, and may arrive earlier.
 pub(super) async fn answers<T>(sent: impl IntoIterator<Item = impl Future<Output = Result<T>>>) -> Result<Vec<T>> {
     join_all(sent).await.into_iter().collect()
 }
 
-/// An error of a statement.
+/// Explains an error of a statement.
 pub(super) fn explain(error: &Error, what: &str) -> StoreError {
     let Some(db) = error.as_db_error() else {
         if is_lost(error) {
@@ -72,7 +74,7 @@ pub(super) fn explain(error: &Error, what: &str) -> StoreError {
                     URL; `pg_dump` and `pg_restore` move what this one holds";
         return StoreError::new(Category::Unavailable, message("")).next(next);
     }
-    // A statement that was prepared on this session is not there, or another one's is: somebody shares it out.
+    // A statement prepared on this session is missing, or is another session's: a pooler shares the session.
     if code.code() == POOLED
         || *code == SqlState::INVALID_SQL_STATEMENT_NAME
         || *code == SqlState::DUPLICATE_PSTATEMENT
@@ -93,7 +95,7 @@ pub(super) fn explain(error: &Error, what: &str) -> StoreError {
         return StoreError::transient(Category::Storage, message("; make room on the database's disk"));
     }
     match &code.code()[..2] {
-        // Connection exceptions; the operator stops or starts the server or ends the session.
+        // Connection exceptions; an operator stops or starts the server or ends the session.
         "08" | "57" if *code != SqlState::QUERY_CANCELED => StoreError::transient(Category::Unavailable, message("")),
         _ if *code == SqlState::TOO_MANY_CONNECTIONS => {
             let next = "end sessions of other programs or raise `max_connections`; a node goes on by itself, a command has to be repeated";
@@ -116,7 +118,7 @@ pub(super) fn explain(error: &Error, what: &str) -> StoreError {
     }
 }
 
-/// An error of COMMIT itself: when the answer was lost, nobody knows here whether it happened.
+/// Explains an error of COMMIT itself. When the answer was lost, the outcome is unknown here.
 pub(super) fn explain_commit(error: &Error, what: &str) -> StoreError {
     let lost = is_lost(error) || error.as_db_error().is_some_and(|db| ["08", "57"].contains(&&db.code().code()[..2]));
     if lost {
@@ -129,7 +131,7 @@ pub(super) fn explain_commit(error: &Error, what: &str) -> StoreError {
     explain(error, what)
 }
 
-/// An error of the attempt to connect.
+/// Explains an error of the attempt to connect.
 pub(super) fn explain_connect(error: &Error, address: &str) -> StoreError {
     if let Some(db) = error.as_db_error() {
         let code = db.code();
@@ -153,7 +155,7 @@ pub(super) fn explain_connect(error: &Error, address: &str) -> StoreError {
     StoreError::transient(Category::Unavailable, format!("cannot reach {address}: {said}"))
 }
 
-/// An error of the pool.
+/// Explains an error of the pool.
 pub(super) fn explain_pool(error: PoolError, address: &str) -> StoreError {
     match error {
         PoolError::Backend(error) => explain_connect(&error, address),
@@ -170,12 +172,13 @@ pub(super) fn explain_pool(error: PoolError, address: &str) -> StoreError {
     }
 }
 
-/// A pooler's word for settings that it does not pass on. It is no fault that passes, though its code (08P01) says so.
+/// True for a pooler's message about settings that it does not pass on. The fault is permanent, though its code (08P01)
+/// says otherwise.
 fn is_refused_by_a_pooler(message: &str) -> bool {
     ["unsupported startup parameter", "command-line options"].iter().any(|said| message.contains(said))
 }
 
-/// Whether the session is gone.
+/// True when the session is gone.
 pub(super) fn is_lost(error: &Error) -> bool {
     use std::error::Error as _;
     error.is_closed()
@@ -200,7 +203,7 @@ mod tests {
     use futures_util::FutureExt as _;
     use tokio::sync::oneshot;
 
-    /// Both answers come at once, in between the looks at the first and at the second.
+    /// Both answers come at once, between the check of the first and of the second.
     #[tokio::test]
     async fn of_statements_sent_together_the_first_that_failed_is_told() {
         let (arrives, answer) = oneshot::channel();

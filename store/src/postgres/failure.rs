@@ -1,4 +1,4 @@
-//! Failures: one open row a poison event, counting how often it was met.
+//! Failures: one open row per poison event, counting the attempts that met it.
 
 use super::PostgresStore;
 use super::errors::During as _;
@@ -54,7 +54,7 @@ pub(super) async fn list(client: &ClientWrapper, filter: &ListFilter) -> Result<
     paged(client, &statement, &of, limit, what, |row| Ok(failure(row))).await
 }
 
-/// None: it is no tenant's.
+/// Reads a failure; none when it belongs to no tenant.
 fn failure(row: &Row) -> Option<Failure> {
     let category: String = row.get(7);
     Some(Failure {

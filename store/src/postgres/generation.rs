@@ -1,9 +1,9 @@
-//! Generations: begun beside the live one, made ready, flipped to, given up.
+//! Generations: begun beside the live one, completed, flipped to, abandoned.
 //!
-//! *Guarantees.* Every step may be repeated after a crash at any point. A flip is one transaction; lock order is scope row, then
-//! generation row. No step takes a lock that keeps readers or the live writer waiting.
+//! *Guarantees.* Every step may be repeated after a crash at any point. A flip is one transaction; lock order is scope
+//! row, then generation row. No step takes a lock that keeps readers or the live writer waiting.
 //!
-//! A large generation owns a table a projection table; see [`partition`].
+//! A large generation owns one table per projection table; see [`partition`].
 
 use super::PostgresStore;
 use super::errors::{During as _, explain_commit};
@@ -152,7 +152,7 @@ pub(super) async fn flip(store: &PostgresStore, lease: &BuildLease) -> Result<Fl
         .ok_or_else(|| partition::fenced(lease))?;
     let (ready, deviating): (bool, bool) = (build.get(3), build.get(4));
     if !ready && is_own(lease.generation) {
-        // A server that was promoted may lack the end of the finish.
+        // A promoted server may lack the end of the finish.
         return Err(StoreError::transient(
             Category::Unavailable,
             format!(

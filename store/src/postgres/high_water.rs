@@ -1,13 +1,14 @@
-//! The safe high-water mark: a sample of the log's end, and who may still deliver below it.
+//! The safe high-water mark: a sample of the log's end, and the transactions that may still deliver below it.
 //!
 //! ```text
 //!   1  S := the last log_seq that was drawn          (sequence)
-//!   2  W := who holds RowExclusiveLock on the log    (pg_locks, asked after 1)
+//!   2  W := holders of RowExclusiveLock on the log   (pg_locks, asked after 1)
 //!   3  when none of W is left, every log_seq ≤ S is visible or will never be
 //! ```
 //!
-//! An appender takes that lock before it draws a log_seq and gives it up only after its commit is visible, so whoever may still deliver a
-//! log_seq ≤ S is in W. Nothing is needed of the writers, and a long transaction that never touched the log is not in W.
+//! An appender takes that lock before it draws a log_seq, and releases it only after its commit is visible. A
+//! transaction that may still deliver a log_seq ≤ S is therefore in W. The writers need not do anything for this. A
+//! long transaction that never touched the log is not in W.
 //!
 //! *Never here:* a time-out that moves the mark.
 
@@ -28,7 +29,7 @@ pub(super) async fn sample(store: &PostgresStore) -> Result<HighWaterSample> {
     let client = store.connections.get().await?;
     let end = client.prepare_cached(include_str!("sql/log_end.sql")).await.during(what)?;
     let writers = client.prepare_cached(include_str!("sql/high_water_writers.sql")).await.during(what)?;
-    // Sent at once, run one after the other, each as a statement of its own: the order is what the mark rests on.
+    // Sent at once, run one after the other, each as a separate statement: the mark relies on this order.
     let everybody: Option<Vec<String>> = None;
     let (end, writers) =
         futures_util::future::join(client.query_one(&end, &[]), client.query(&writers, &[&everybody])).await;
@@ -43,7 +44,7 @@ pub(super) async fn end(client: &ClientWrapper) -> Result<LogEnd> {
     check(&client.query_one(&statement, &[]).await.during(what)?)
 }
 
-/// Refused where nothing can be written now, with the cause as far as the server names it.
+/// Fails when nothing can be written now, with the cause as far as the server names it.
 pub(super) async fn writable(client: &ClientWrapper) -> Result<()> {
     let what = "ask why nothing can be written";
     let statement = client.prepare_cached(include_str!("sql/writable.sql")).await.during(what)?;
@@ -85,7 +86,7 @@ fn open_writer(row: &Row) -> OpenWriter {
         transaction: row.get(0),
         pid,
         age_seconds: row.get(2),
-        // Of a prepared transaction it is its name, which somebody needs to end it.
+        // For a prepared transaction this is its name, which an operator needs to end it.
         query: query.map(|query| if pid.is_some() { outline(&query) } else { query }).filter(|query| !query.is_empty()),
         role: row.get(4),
         application: row.get::<_, Option<String>>(5).filter(|name| !name.is_empty()),
@@ -93,7 +94,7 @@ fn open_writer(row: &Row) -> OpenWriter {
     }
 }
 
-/// Where the log ends, or why it cannot be read safely.
+/// Reads the end of the log, or fails with the reason why it cannot be read safely.
 fn check(row: &Row) -> Result<LogEnd> {
     let refuse = |why: &str| {
         Err(StoreError::new(
@@ -113,7 +114,7 @@ fn check(row: &Row) -> Result<LogEnd> {
     if identity.as_deref() != Some("a") {
         return refuse("dg_event_log.log_seq must be GENERATED ALWAYS AS IDENTITY");
     }
-    // A fresh sequence says 1 before anything was drawn.
+    // A fresh sequence shows 1 before anything was drawn.
     let drawn: bool = row.get(5);
     Ok(LogEnd { sequence: LogSeq(if drawn { row.get(4) } else { 0 }), history: row.get(3) })
 }

@@ -1,8 +1,9 @@
 //! Ownership: heartbeats, and taking and giving up scopes.
 //!
-//! *Guarantees.* Safety comes from the scope row alone (epoch, cursor, generation); the timing of leases only decides how soon another
-//! process takes over. The database's clock decides. Before an epoch is taken from a former owner, its backend is ended if it is still
-//! there: a writer that was paused inside a transaction may hold the very rows that the new owner needs.
+//! *Guarantees.* Safety comes from the scope row alone (epoch, cursor, generation). The timing of leases only decides
+//! how soon another process takes over. The database's clock decides. Before an epoch is taken from a former owner, its
+//! backend is ended if it still exists. A writer that was paused inside a transaction may hold the very rows that the
+//! new owner needs.
 
 use super::PostgresStore;
 use super::errors::During as _;
@@ -17,7 +18,7 @@ use std::time::Duration;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-/// How often a contended takeover is tried in one call.
+/// Most attempts at a contended takeover in one call.
 const ATTEMPTS_MAX: usize = 5;
 
 pub(super) async fn heartbeat(store: &PostgresStore, owner: &Owner, ttl: Duration) -> Result<()> {
@@ -108,7 +109,7 @@ pub(super) async fn acquire(store: &PostgresStore, scope: &Scope, owner: &Owner)
             .query_opt(&take, &[&tenant, &projection, &owner.node, &incarnation, &counter, &seen, &Key::from(token)])
             .await
             .during(what)?;
-        // None: somebody was faster, or the former owner came back to life in between.
+        // None: another process was faster, or the former owner came back to life in between.
         if let Some(taken) = taken {
             let (session, history) = held.session()?.named();
             let lease = Lease {
@@ -132,7 +133,7 @@ pub(super) async fn acquire(store: &PostgresStore, scope: &Scope, owner: &Owner)
     ))
 }
 
-/// Creates the scope with its first generation. Not an error when somebody else did.
+/// Creates the scope with its first generation. Not an error when another process did.
 pub(super) async fn create_scope(client: &ClientWrapper, scope: &Scope) -> Result<()> {
     let what = "create a scope";
     let statement = client.prepare_cached(include_str!("sql/create_scope.sql")).await.during(what)?;
@@ -143,8 +144,9 @@ pub(super) async fn create_scope(client: &ClientWrapper, scope: &Scope) -> Resul
     }
 }
 
-/// Ends the backend that wrote under the former epoch, and waits until it is gone. `started` names its start, so that a
-/// stranger who got the same pid is left alone; a session that this store uses for other scopes is, too.
+/// Ends the backend that wrote under the former epoch, and waits until it is gone. `started` names its start, so that
+/// an unrelated backend with the same pid is not ended. A session that this store uses for other scopes is not ended
+/// either.
 pub(super) async fn end_former_writer(
     client: &ClientWrapper,
     connections: &Connections,
@@ -158,7 +160,8 @@ pub(super) async fn end_former_writer(
     let what = "end the former writer's session";
     let statement = client.prepare_cached(include_str!("sql/end_former_writer.sql")).await.during(what)?;
     match client.execute(&statement, &[&pid, &started]).await.during(what) {
-        // A role that may not end it leaves that to the session's own time-outs; the epoch fences it all the same.
+        // A role without the right to end it leaves that to the session's own time-outs. The epoch fences it all the
+        // same.
         Err(error) if error.category == Category::Unauthorized => Ok(()),
         Err(error) => Err(error),
         Ok(_) => Ok(()),

@@ -1,6 +1,7 @@
-//! Membership: who says it is a node of this cluster, what operators want of it, and tenants that change hands.
+//! Membership: the nodes of this cluster, the operators' orders for them, and tenants that change hands.
 //!
-//! *Never here:* who gets which tenant. That is decided from what is read here, and is never relied on for safety.
+//! *Never here:* the placement of tenants. It is decided from the data that is read here, and safety never relies on
+//! it.
 
 use super::PostgresStore;
 use super::errors::During as _;
@@ -29,7 +30,7 @@ pub(super) async fn join(store: &PostgresStore, owner: &Owner, ttl: Duration, fa
     }
 }
 
-/// Has the members look at each other. Some may not hear it; they look now and then by themselves.
+/// Notifies the members to check each other. Some may not receive it; they also check periodically.
 pub(super) async fn tell_members(client: &ClientWrapper) -> Result<()> {
     client.batch_execute(include_str!("sql/notify_members.sql")).await.during("tell the members")
 }

@@ -1,4 +1,4 @@
-//! The schema: brought up to this program's, one process at a time, each migration in a transaction of its own.
+//! The schema: brought up to this program's, by one process at a time, each migration in its own transaction.
 
 use super::PostgresStore;
 use super::errors::During as _;
@@ -26,9 +26,10 @@ const MIGRATIONS: [(&str, &str); 13] = [
 ];
 /// The table of applied migrations.
 const HISTORY: &str = "refinery_schema_history";
-/// Who migrates holds this. Not an advisory lock: only whoever may change that table, the migrator, can take it or keep others waiting.
+/// Lock that the migrating process holds. It is no advisory lock. Only a role that may change that table, the migrator,
+/// can take it or make others wait.
 const LOCK: &str = "BEGIN; LOCK TABLE refinery_schema_history IN SHARE UPDATE EXCLUSIVE MODE";
-/// As refinery makes it.
+/// Table with the definition that refinery uses.
 const CREATE_HISTORY: &str = "CREATE TABLE IF NOT EXISTS refinery_schema_history (version INT4 PRIMARY KEY, name VARCHAR(255), applied_on \
                               VARCHAR(255), checksum VARCHAR(255))";
 const NO_TIMEOUTS: &str =
@@ -36,7 +37,7 @@ const NO_TIMEOUTS: &str =
 
 pub(super) async fn migrate(store: &PostgresStore) -> Result<Vec<String>> {
     let what = "migrate";
-    // Sessions of their own: lock and settings end with them.
+    // Separate sessions: lock and settings end with them.
     let turn = store.connections.dedicated().await?;
     let mut client = store.connections.dedicated().await?;
     for session in [&turn, &client] {
@@ -44,7 +45,7 @@ pub(super) async fn migrate(store: &PostgresStore) -> Result<Vec<String>> {
     }
     if !has_history(&turn).await? {
         match turn.batch_execute(CREATE_HISTORY).await {
-            // Another one made it at the same time.
+            // Another process made it at the same time.
             Err(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => {}
             made => made.during(what)?,
         }
@@ -68,7 +69,7 @@ pub(super) async fn migrate(store: &PostgresStore) -> Result<Vec<String>> {
     Ok(report.applied_migrations().iter().map(ToString::to_string).collect())
 }
 
-/// Who holds the lock that a migration waits for, and what to do about it.
+/// Reports the holder of the lock that a migration waits for, and the remedy.
 pub(super) async fn waits_for(store: &PostgresStore) -> Result<Option<String>> {
     let client = store.connections.get().await?;
     let holder = client.query_opt(include_str!("sql/migration_holder.sql"), &[]).await.during("look who migrates")?;
@@ -84,7 +85,7 @@ pub(super) async fn waits_for(store: &PostgresStore) -> Result<Option<String>> {
     }))
 }
 
-/// Stops before the first statement of a migration when somebody who is not trusted with the schema made functions or operators in it.
+/// Stops before the first statement of a migration when an untrusted role made functions or operators in the schema.
 async fn refuse_strangers(client: &ClientWrapper) -> Result<()> {
     let found = client.query(include_str!("sql/strangers.sql"), &[]).await.during("look for what strangers made")?;
     if found.is_empty() {
@@ -100,8 +101,8 @@ async fn refuse_strangers(client: &ClientWrapper) -> Result<()> {
     Err(StoreError::new(Category::Unauthorized, message).next(next))
 }
 
-/// Proves the rules that every row keeps. Rows from before a rule may break it: then it stays unproven, new rows have to keep it, and
-/// `health` says which rows to mend.
+/// Proves the rules that every row must keep. Rows from before a rule may break it. The rule then stays unproven, new
+/// rows must keep it, and `health` names the rows to mend.
 async fn prove_rules(client: &ClientWrapper) -> Result<()> {
     let what = "prove a rule of the schema";
     for rule in client.query(include_str!("sql/unproven_rules.sql"), &[]).await.during(what)? {
@@ -131,7 +132,7 @@ async fn status_of(client: &ClientWrapper) -> Result<SchemaStatus> {
     let newest = format!("SELECT coalesce(max(version), 0)::bigint FROM {HISTORY}");
     let newest = client.query_one(&newest, &[]).await.during(what)?;
     let database = newest.get(0);
-    // Before there was such a table, a schema served its own version alone.
+    // Before that table existed, a schema served only its own version.
     let says = client.query_one("SELECT to_regclass('dg_schema') IS NOT NULL", &[]).await.during(what)?;
     let serves_from = match says.get::<_, bool>(0) {
         true => client.query_one("SELECT serves_from FROM dg_schema", &[]).await.during(what)?.get(0),
@@ -157,6 +158,6 @@ fn explain(error: &refinery::Error) -> StoreError {
         }
         source = cause.source();
     }
-    // What is left is about the migrations themselves: one is missing, or was edited after it was applied.
+    // The remaining errors concern the migrations themselves: one is missing, or was edited after it was applied.
     StoreError::new(Category::VersionMismatch, format!("migrate: {error}"))
 }

@@ -2,21 +2,22 @@
 //!
 //! | file | verb |
 //! |---|---|
-//! | [`pool`], [`tls`] | how sessions are made and set up; who writes through which |
+//! | [`pool`], [`tls`] | sessions: made, set up, assigned to writers |
 //! | [`migrate`] | the schema |
-//! | [`append`], [`wake`] | events in, readers woken |
-//! | [`high_water`], [`outline`] | how far the log can be read safely; who holds that up |
+//! | [`append`], [`wake`] | events appended, readers woken |
+//! | [`high_water`], [`outline`] | the safe end of the log; the transactions that delay it |
 //! | [`read`], [`prior`], [`query`], [`scope`] | reading, behind [`view`] |
-//! | [`lease`], [`member`], [`pause`] | ownership; who is there; leaving a scope alone |
+//! | [`lease`], [`member`], [`pause`] | ownership; membership; pauses of scopes |
 //! | [`commit`] | batches, fenced |
 //! | [`generation`], [`sweep`] | rebuilds: begun, finished, flipped to, removed |
-//! | [`turn`] | what one process at a time does |
-//! | [`failure`], [`skip`], [`run`] | poison events, what is left out, jobs |
-//! | [`rows`], [`values`] | statements out of table descriptions; values on the wire |
+//! | [`turn`] | work of one process at a time |
+//! | [`failure`], [`skip`], [`run`] | poison events, skips, jobs |
+//! | [`rows`], [`values`] | statements from table descriptions; values on the wire |
 //! | [`errors`] | the only place that maps the server's errors |
 //!
-//! *Invariants.* A batch is a handful of statements whatever its size. No statement's cost grows with history, but for those that
-//! are asked for all of it. Every session's time-outs bound how long a stopped client can hold what others need.
+//! *Invariants.* A batch is a handful of statements whatever its size. No statement's cost grows with history, except
+//! for requests of the whole history. Every session's time-outs bound how long a stopped client can hold what others
+//! need.
 
 mod append;
 mod change;
@@ -58,7 +59,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Opens the store: reads the URL, and connects once to find out early whether that works. Does not migrate.
+/// Opens the store: reads the URL, and connects once to check early that it works. Does not migrate.
 pub async fn open(url: &str, options: StoreOptions) -> Result<Arc<dyn Store>> {
     let connections = Arc::new(pool::Connections::new(url, &options)?);
     if !options.later {
@@ -73,8 +74,8 @@ struct PostgresStore {
 }
 
 impl PostgresStore {
-    /// Heeds what a call found out about its session: one that leads to a standby or to a read-only database is not used again, and
-    /// neither are those that were made before.
+    /// Acts on a call's finding about its session. A session that leads to a standby or to a read-only database is not
+    /// used again. The sessions that were made before it are not used again either.
     async fn judged<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
         call.await.inspect_err(|error| {
             if error.unfit {

@@ -1,12 +1,12 @@
-//! A statement's outline: what it does, without what it says. Literals are payloads, so they never leave this file.
+//! The outline of a statement: its action, without its values. Literals are payloads, so they never leave this file.
 //!
-//! *Guarantees.* Strings, numbers and comments are gone, however the statement is cut off. Where it is doubtful whether
-//! a string has ended (a backslash in it), nothing behind it is shown.
+//! *Guarantees.* Strings, numbers and comments are gone, however the statement is cut off. When the end of a string is
+//! doubtful (a backslash in it), nothing behind it is shown.
 
 /// Longest outline, in characters.
 const CHARS_MAX: usize = 80;
 
-/// The beginning of a statement on one line, without literals and comments.
+/// Returns the beginning of a statement on one line, without literals and comments.
 pub(super) fn outline(sql: &str) -> String {
     let mut rest = sql;
     let mut out = String::new();
@@ -18,7 +18,7 @@ pub(super) fn outline(sql: &str) -> String {
         } else if rest.starts_with("/*") {
             (" ", behind_comment(rest))
         } else if c == '\'' {
-            // The letter before it (E, B, X, N, U&) is a part of it, and harmless.
+            // The letter before it (E, B, X, N, U&) belongs to it, and is harmless.
             ("?", behind_string(&rest[1..]))
         } else if let Some(tag) = dollar_tag(rest).filter(|_| !within_word) {
             let body = &rest[tag.len()..];
@@ -44,7 +44,7 @@ pub(super) fn outline(sql: &str) -> String {
     out.trim_end().to_owned()
 }
 
-/// What follows a string whose opening quote is gone.
+/// Returns the text behind a string whose opening quote is gone.
 fn behind_string(text: &str) -> &str {
     let mut at = 0;
     while let Some(found) = text[at..].find(['\'', '\\']) {
@@ -52,7 +52,7 @@ fn behind_string(text: &str) -> &str {
         if text[at..].starts_with("''") {
             at += 2;
         } else if text[at..].starts_with('\\') {
-            // With some settings it escapes a quote, with others not.
+            // With some settings it escapes a quote, with others it does not.
             return "";
         } else {
             return &text[at + 1..];
@@ -61,7 +61,7 @@ fn behind_string(text: &str) -> &str {
     ""
 }
 
-/// What follows a comment, which may hold others.
+/// Returns the text behind a comment, which may hold other comments.
 fn behind_comment(text: &str) -> &str {
     let (mut at, mut depth) = (0, 0);
     while let Some(found) = text[at..].find(['*', '/']) {
@@ -80,7 +80,7 @@ fn behind_comment(text: &str) -> &str {
     ""
 }
 
-/// `$tag$`, when the text begins with it.
+/// Returns `$tag$`, when the text begins with it.
 fn dollar_tag(text: &str) -> Option<&str> {
     let end = text.strip_prefix('$')?.find('$')? + 2;
     let tag = &text[1..end - 1];

@@ -1,11 +1,12 @@
-//! A partition of a generation's own: made, indexed when that is needed, made ready to be read.
+//! The own partition of a generation: made, indexed when needed, made ready to be read.
 //!
-//! A large generation owns a table a projection table. It is created without an index and with a CHECK on its number (so that attaching
-//! it need not scan it), filled by COPY, indexed when it is full, then attached. Keeping an index current while a table fills costs several
-//! times as much as building it afterwards; whoever fills it from the log's origin knows what is there and looks up little.
+//! A large generation owns one table per projection table. The table is created without an index and with a CHECK on
+//! its generation, so that attaching it needs no scan. It is filled by COPY, indexed when it is full, then attached.
+//! Keeping an index current while a table fills costs several times as much as building it afterwards. A writer that
+//! fills it from the log's origin knows its content and looks up little.
 //!
-//! *Guarantees.* Every step may be repeated after a crash at any point. The primary key is built before a partition is attached: a key
-//! that was written twice stops the generation there, unread.
+//! *Guarantees.* Every step may be repeated after a crash at any point. The primary key is built before a partition is
+//! attached. A key that was written twice stops the generation there, unread.
 
 use super::PostgresStore;
 use super::errors::During as _;
@@ -19,17 +20,17 @@ use decisiongraph_projections::{Category, Projection, Table};
 use futures_util::future::try_join_all;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// How closely a generation is sampled (300 rows a unit). Every look-up is by the keys it is given and sessions are held to indexes,
-/// so the planner needs to know which columns tell rows apart, and no histograms.
+/// Sampling rate of a generation (300 rows per unit). Every look-up is by given keys, and sessions are held to indexes.
+/// The planner must therefore know the selective columns, but needs no histograms.
 const STATISTICS_TARGET: u32 = 1;
-/// Indexes of a generation that are built at the same time.
+/// Most indexes of a generation that are built at the same time.
 const SESSIONS_MAX: usize = 3;
-/// Bytes of tables for which another session is worth its start.
+/// Bytes of tables that justify the start of one more session.
 const SESSION_BYTES: u64 = 4 * 1024 * 1024;
-/// Memory of each for its sort, MB.
+/// Memory of each session for its sort, MB.
 const SORT_MB: u32 = 96;
 
-/// The statement that makes a generation's own table.
+/// Writes the statement that makes a generation's own table.
 pub(super) fn create_table(table: &Table, generation: Generation) -> String {
     let (parent, own, name) = (table.name, leaf(table.name, generation), own_name(table.name, generation));
     format!(
@@ -37,14 +38,14 @@ pub(super) fn create_table(table: &Table, generation: Generation) -> String {
     )
 }
 
-/// The statement that makes the index of the primary key.
+/// Writes the statement that makes the index of the primary key.
 fn create_primary(table: &Table, generation: Generation) -> String {
     let (own, name) = (leaf(table.name, generation), own_name(table.name, generation));
     format!("CREATE UNIQUE INDEX IF NOT EXISTS {name}_pkey ON {own} (tenant_id, generation, row_key)")
 }
 
-/// The statements that make those of the partitioned table's secondary indexes that are `wanted`: attaching then finds them, and builds
-/// none under its lock.
+/// Writes the statements for the `wanted` secondary indexes of the partitioned table. Attaching then finds them, and
+/// builds none under its lock.
 async fn create_secondary(
     client: &ClientWrapper,
     table: &Table,
@@ -60,7 +61,7 @@ async fn create_secondary(
     Ok(defined.filter(|(_, definition)| wanted(definition)).map(create).collect())
 }
 
-/// See [`Store::index_build`](crate::Store::index_build).
+/// Indexes a generation; see [`Store::index_build`](crate::Store::index_build).
 pub(super) async fn index(
     store: &PostgresStore,
     lease: &BuildLease,
@@ -71,7 +72,7 @@ pub(super) async fn index(
         return Ok(());
     }
     let what = "index a generation under construction";
-    // The session that writes its batches: in between two of them, and ended with it.
+    // The session that writes its batches: the work runs between two batches, and ends with the session.
     let held = store.connections.leased(&lease.scope, lease.session, true).await?;
     let client = held.client()?;
     let work = async {
@@ -91,7 +92,7 @@ pub(super) async fn index(
             for statement in statements {
                 client.batch_execute(&statement).await.map_err(|error| twice(lease, table, &error))?;
             }
-            // Without statistics the planner takes one index for another.
+            // Without statistics the planner mistakes one index for another.
             let analyze = format!("ANALYZE {}", leaf(table.name, lease.generation));
             client.batch_execute(&analyze).await.during(table.name)?;
         }
@@ -109,7 +110,7 @@ pub(super) async fn index(
     }
 }
 
-/// Whether this job still builds the generation; else `fenced`.
+/// Checks that this job still builds the generation; else `fenced`.
 pub(super) async fn check(client: &ClientWrapper, lease: &BuildLease) -> Result<()> {
     let (tenant, token) = (lease.scope.tenant.as_str(), Key::from(lease.epoch.token));
     client
@@ -120,7 +121,7 @@ pub(super) async fn check(client: &ClientWrapper, lease: &BuildLease) -> Result<
         .ok_or_else(|| fenced(lease))
 }
 
-/// The job does not build this generation any more.
+/// Creates the error of a job that does not build this generation any more.
 pub(super) fn fenced(lease: &BuildLease) -> StoreError {
     StoreError::fenced(format!(
         "{}: generation {} is not built by this job any more (epoch {})",
@@ -140,10 +141,10 @@ fn twice(lease: &BuildLease, table: &Table, error: &tokio_postgres::Error) -> St
     StoreError { message, category: Category::Storage, ..error }
 }
 
-/// A session for what takes long: its settings and its locks end with it, and an interrupted call leaves nothing.
+/// Opens a session for long work. Its settings and its locks end with it, and an interrupted call leaves nothing.
 pub(super) async fn session(connections: &Connections) -> Result<ClientWrapper> {
     let client = connections.dedicated().await?;
-    // Several indexes are built at the same time instead of one by several workers.
+    // Several indexes are built at the same time, instead of one by several workers.
     let settings = format!(
         "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET maintenance_work_mem = '{SORT_MB}MB'; SET max_parallel_maintenance_workers = 0; \
          SET default_statistics_target = {STATISTICS_TARGET}"
@@ -152,8 +153,8 @@ pub(super) async fn session(connections: &Connections) -> Result<ClientWrapper> 
     Ok(client)
 }
 
-/// Waits until nobody else makes this generation ready: not an interrupted call, and not the sessions beside it, which may still be
-/// building an index each ([`complete`]).
+/// Waits until no other session makes this generation ready. An interrupted call may still run, and the sessions beside
+/// it may each still build an index ([`complete`]).
 pub(super) async fn alone(
     connections: &Connections,
     client: &ClientWrapper,
@@ -169,7 +170,7 @@ pub(super) async fn alone(
     Ok(turn)
 }
 
-/// Builds the indexes that are missing, several at the same time.
+/// Builds the missing indexes, several at the same time.
 pub(super) async fn complete(
     connections: &Connections,
     client: &ClientWrapper,
@@ -185,7 +186,7 @@ pub(super) async fn complete(
         let secondary = create_secondary(client, table, lease.generation, |_| true).await?;
         missing.extend(secondary.into_iter().map(|statement| (table, statement)));
     }
-    // The later tables of a projection are the ones with more indexes, and a long one should not come last.
+    // The later tables of a projection have more indexes, and a long one must not come last.
     missing.reverse();
     let (missing, next) = (&missing, &AtomicUsize::new(0));
     let worth = usize::try_from(bytes / SESSION_BYTES).unwrap_or(usize::MAX).clamp(1, SESSIONS_MAX);
@@ -197,7 +198,7 @@ pub(super) async fn complete(
             client
         } else {
             beside = session(connections).await?;
-            // Held until it has done its part: what `alone` waits for.
+            // Held until this session has done its part: `alone` waits for it.
             beside.batch_execute(here).await.during("build an index")?;
             &beside
         };
@@ -212,7 +213,7 @@ pub(super) async fn complete(
     try_join_all(sessions).await.map(|_| ())
 }
 
-/// Attaches the tables that are not attached, and lets the planner know them: one transaction.
+/// Attaches the unattached tables, and updates the planner's knowledge of them, in one transaction.
 pub(super) async fn attach(client: &ClientWrapper, tables: &[Table], generation: Generation) -> Result<()> {
     let what = "attach a generation";
     let mut steps = Vec::new();

@@ -1,6 +1,7 @@
-//! Leaving a scope alone, durably, and going on with it.
+//! Pausing a scope, durably, and resuming it.
 //!
-//! *Guarantees.* A pause takes a new epoch: nobody commits another batch who has not read the scope again, and so seen the pause.
+//! *Guarantees.* A pause takes a new epoch. A worker can commit another batch only after it has read the scope again,
+//! and so seen the pause.
 //!
 //! *Never:* changes owner, generation or cursor.
 

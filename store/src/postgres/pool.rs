@@ -1,15 +1,18 @@
-//! Connections: how every session is set up, the pool for reads and short transactions, and the sessions that write batches.
+//! Connections: the set-up of every session, the pool for reads and short transactions, and the sessions that write
+//! batches.
 //!
-//! *Guarantees.* Every session runs at READ COMMITTED with `row_security` off and `synchronous_commit` on, and is ended by the
-//! server when it holds a transaction open for too long: time-outs are part of the commit protocol. A session to which these settings have
-//! not come (a pooler drops them), or whose server is too old, is refused before its first use; in every other one, names mean what they
-//! mean to the migrator (`sql/session_begin.sql`).
+//! *Guarantees.* Every session runs at READ COMMITTED with `row_security` off and `synchronous_commit` on. The server
+//! ends a session that holds a transaction open for too long: time-outs are part of the commit protocol. A session that
+//! lacks these settings (a pooler drops them) is refused before its first use. A session of a server that is too old is
+//! refused likewise. In every other session, names mean the same as for the migrator (`sql/session_begin.sql`).
 //!
-//! [`Connections::hang_up`] ends every session at once, also those whose answer somebody waits for: behind a network that has forgotten a
-//! connection nothing else does for a long time. It happens by itself when an answer is overdue ([`Connections::overdue`]).
+//! [`Connections::hang_up`] ends every session at once, also sessions with a waiting caller. When the network has
+//! forgotten a connection, nothing else ends it for a long time. A hang-up also follows an overdue answer
+//! ([`Connections::overdue`]).
 //!
-//! [`Connections::retire`] is the milder one: whatever is under way on a session ends well, and the next use is on a new session. An
-//! address may lead to another server meanwhile, and a session keeps the read-only state of the database that it was made with.
+//! [`Connections::retire`] is milder: work under way on a session ends normally, and the next use is on a new session.
+//! An address may lead to another server meanwhile. A session also keeps the read-only state that the database had when
+//! it was made.
 //!
 //! *Never here:* reconnect loops. A writer's session that is lost is replaced once per call that takes a new epoch.
 
@@ -34,11 +37,11 @@ use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::{AsyncMessage, Client, Config, NoTls, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-/// How long a read view may sit idle inside its snapshot.
+/// Longest idle time of a read view inside its snapshot.
 pub(super) const SNAPSHOT_IDLE: Duration = Duration::from_secs(300);
-/// Statements of a read or a short transaction, one of them slow.
+/// Number of statements of a read or a short transaction, one of them slow.
 pub(super) const READ_STATEMENTS: u32 = 2;
-/// Those of a batch, or of an append.
+/// Number of statements of a batch, or of an append.
 pub(super) const BATCH_STATEMENTS: u32 = 6;
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 
@@ -50,9 +53,9 @@ pub(super) struct Connections {
     pool: Pool,
     /// Longest time until a new session is ready, over all hosts of the URL.
     patience: Duration,
-    /// Counts hang-ups; every session ends with the next one.
+    /// Count of hang-ups; every session ends with the next one.
     hang_ups: watch::Sender<u64>,
-    /// Sessions that were made before are not used any more.
+    /// Instant of the last retirement; sessions that were made before are not used any more.
     retired: Arc<Mutex<Instant>>,
     /// Longest time that the server works on a statement.
     statement_max: Duration,
@@ -64,7 +67,7 @@ pub(super) struct Connections {
 #[derive(Default)]
 struct Slot {
     session: tokio::sync::Mutex<Option<Session>>,
-    /// Backend of the latest session of this slot: never to be ended as somebody's remains.
+    /// Backend of the latest session of this slot. It must never be ended as a former writer's remains.
     pid: AtomicI32,
 }
 
@@ -72,24 +75,24 @@ struct Slot {
 pub(super) struct Session {
     /// The connection.
     pub(super) client: ClientWrapper,
-    /// Identifies it in this process: what a lease names.
+    /// Number of the session in this process; a lease names it.
     pub(super) number: i64,
-    /// Of its server.
+    /// History of its server.
     pub(super) history: String,
     pid: i32,
     made: Instant,
 }
 
-/// A writer session in use. Unless [`Held::keep`] is called it is closed at the end, so that an interrupted call (an error halfway, a
-/// dropped future) never leaves a half-done transaction to the next one.
+/// A writer session in use. It is closed at the end, unless [`Held::keep`] is called. An interrupted call (an error
+/// halfway, a dropped future) therefore never leaves a half-done transaction to the next one.
 pub(super) struct Held<'a> {
     slot: tokio::sync::MutexGuard<'a, Option<Session>>,
     session: Option<Session>,
-    /// None for a rebuild, whose end may take any time.
+    /// Time limit of the use; none for a rebuild, whose end may take any time.
     _overdue: Option<Overdue>,
 }
 
-/// Hangs up when its time is over; see [`Connections::overdue`].
+/// A timer that hangs up when its time is over; see [`Connections::overdue`].
 pub(super) struct Overdue(JoinHandle<()>);
 
 impl Drop for Overdue {
@@ -99,36 +102,36 @@ impl Drop for Overdue {
 }
 
 impl Session {
-    /// What a lease says of the session that writes under it.
+    /// Returns the number and history of this session, as a lease records them.
     pub(super) fn named(&self) -> (i64, Option<String>) {
         (self.number, Some(self.history.clone()))
     }
 }
 
 impl Held<'_> {
-    /// The session.
+    /// Returns the session.
     pub(super) fn session(&self) -> Result<&Session> {
         self.session.as_ref().ok_or_else(|| StoreError::internal("a writer session was used after it was given back"))
     }
 
-    /// The connection.
+    /// Returns the connection.
     pub(super) fn client(&self) -> Result<&ClientWrapper> {
         Ok(&self.session()?.client)
     }
 
-    /// Gives the session back: it is in no transaction.
+    /// Gives the session back; it must be in no transaction.
     pub(super) fn keep(mut self) {
         *self.slot = self.session.take().filter(|session| !session.client.is_closed());
     }
 }
 
 impl Connections {
-    /// Reads the URL. Connects to nothing yet.
+    /// Reads the URL. Does not connect yet.
     pub(super) fn new(url: &str, options: &StoreOptions) -> Result<Connections> {
         let (tls, url) = TlsChoice::take_from(url)?;
         let mut config: Config = url.parse().map_err(|error: tokio_postgres::Error| {
             let cause = match std::error::Error::source(&error) {
-                // The driver's words would say where in the password it is.
+                // The driver's words would show the position in the password.
                 Some(cause) if cause.is::<std::str::Utf8Error>() => {
                     ": a `%` and the digits behind it are no UTF-8 text; write %25 for a `%` of a password".to_owned()
                 }
@@ -170,7 +173,7 @@ impl Connections {
         let manager = manager(&config, &tls, &hang_ups)?;
         let pool = Pool::builder(manager)
             .max_size(options.pool_size.max(1))
-            // The one that was used last has its statements prepared and its caches warm.
+            // The most recently used connection has its statements prepared and its caches warm.
             .queue_mode(QueueMode::Lifo)
             .pre_recycle(Hook::sync_fn({
                 let retired = Arc::clone(&retired);
@@ -199,23 +202,23 @@ impl Connections {
         })
     }
 
-    /// `postgres://user@host:port/database`.
+    /// Returns `postgres://user@host:port/database`.
     pub(super) fn address(&self) -> &str {
         &self.address
     }
 
-    /// A connection of the pool, for a read or a short transaction.
+    /// Returns a connection of the pool, for a read or a short transaction.
     pub(super) async fn get(&self) -> Result<Object> {
         self.pool.get().await.map_err(|error| explain_pool(error, &self.address))
     }
 
-    /// A connection of its own, closed when dropped: for session locks and for statements that take long.
+    /// Opens a separate connection, closed when dropped: for session locks and for long statements.
     pub(super) async fn dedicated(&self) -> Result<ClientWrapper> {
         let (client, driver) = self.listening(|_| {}).await?;
         Ok(ClientWrapper::new(client, driver))
     }
 
-    /// A connection whose notifications are heard, until it is lost.
+    /// Opens a connection that passes its notifications on, until it is lost.
     pub(super) async fn listening(&self, heard: impl FnMut(&str) + Send + 'static) -> Result<(Client, JoinHandle<()>)> {
         let connecting = async {
             if self.tls.mode == SslMode::Disable {
@@ -235,25 +238,25 @@ impl Connections {
         }
     }
 
-    /// Ends every session, whatever it is doing. Who waits for an answer is told that the connection was lost.
+    /// Ends every session, whatever it is doing. A waiting caller gets the error that the connection was lost.
     pub(super) fn hang_up(&self) {
         self.hang_ups.send_modify(|count| *count += 1);
     }
 
-    /// Lets no session that was made before now be used again.
+    /// Ends the use of all sessions that were made before now.
     pub(super) fn retire(&self) {
         *moment(&self.retired) = Instant::now();
         self.pool.retain(|_, _| false);
     }
 
-    /// Whether the session may still be used.
+    /// True when the session may still be used.
     fn is_fit(&self, session: &Session) -> bool {
         !session.client.is_closed() && session.made >= *moment(&self.retired)
     }
 
-    /// Hangs up unless it is dropped before the server must have given up as many statements as are asked for meanwhile: then it was not
-    /// asked, or its answer is lost, and the network has forgotten that connection. (One that forgets a lease's renewal does so, too; but
-    /// that may have been asked for on another one.)
+    /// Hangs up unless it is dropped in time. The time is that after which the server must have given up this number of
+    /// statements. Either they were not sent or the answer is lost, and the network has forgotten that connection. (A
+    /// lost lease renewal leads to a hang-up, too; but the renewal may have been sent on another connection.)
     pub(super) fn overdue(&self, statements: u32) -> Overdue {
         let (patience, hang_ups) = (self.statement_max.saturating_mul(statements), self.hang_ups.clone());
         Overdue(tokio::spawn(async move {
@@ -262,14 +265,15 @@ impl Connections {
         }))
     }
 
-    /// The session that writes this scope's live batches, connected if it is not.
+    /// Returns the session that writes this scope's live batches, and connects it if necessary.
     pub(super) async fn writer(&self, scope: &Scope) -> Result<Held<'_>> {
         let mut held = self.hold(&self.writers[place(scope, self.writers.len())]).await?;
         held._overdue = Some(self.overdue(BATCH_STATEMENTS));
         Ok(held)
     }
 
-    /// The session that writes this scope's rebuilds: another one, so that a rebuild does not hold up the live batches.
+    /// Returns the session that writes this scope's rebuilds. It is a different one, so that a rebuild does not delay
+    /// the live batches.
     pub(super) async fn builder(&self, scope: &Scope) -> Result<Held<'_>> {
         self.hold(&self.builders[place(scope, self.builders.len())]).await
     }
@@ -287,8 +291,8 @@ impl Connections {
         Ok(Held { slot: place, session: Some(session), _overdue: None })
     }
 
-    /// The session that a lease names, or `fenced`: a lease does not outlive its session, because nobody knows what the lost one still
-    /// does on the server.
+    /// Returns the session that a lease names, or `fenced`. A lease does not outlive its session, because the work of
+    /// the lost session on the server is unknown.
     pub(super) async fn leased(&self, scope: &Scope, number: i64, build: bool) -> Result<Held<'_>> {
         let slots = if build { &self.builders } else { &self.writers };
         let mut slot = slots[place(scope, slots.len())].session.lock().await;
@@ -314,8 +318,8 @@ impl Connections {
         Ok(Session { client, number, pid: row.get(0), history: row.get(1), made })
     }
 
-    /// Whether this backend belongs to a session that this store uses. (A lost one is forgotten when its slot connects again, which is
-    /// what every acquisition does first.)
+    /// True when this backend belongs to a session that this store uses. (A lost session is forgotten when its slot
+    /// connects again, which every acquisition does first.)
     pub(super) fn is_own(&self, pid: i32) -> bool {
         self.writers.iter().chain(&self.builders).any(|slot| slot.pid.load(Ordering::Relaxed) == pid)
     }
@@ -325,7 +329,7 @@ fn moment(retired: &Mutex<Instant>) -> MutexGuard<'_, Instant> {
     retired.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
-/// The slot of a scope: the projections of a tenant are spread over all of them.
+/// Chooses the slot of a scope: the projections of a tenant are spread over all of them.
 fn place(scope: &Scope, slots: usize) -> usize {
     let mut hasher = DefaultHasher::new();
     scope.tenant.as_str().hash(&mut hasher);
@@ -344,7 +348,7 @@ fn manager(config: &Config, tls: &TlsChoice, hang_ups: &watch::Sender<u64>) -> R
     })
 }
 
-/// Makes the pool's sessions, so that they end with a hang-up like all others.
+/// Creates the pool's sessions, so that they end with a hang-up like all others.
 struct Dialer<T> {
     tls: T,
     hang_ups: watch::Sender<u64>,
@@ -377,7 +381,7 @@ where
     T: MakeTlsConnect<Socket>,
     T::Stream: Send + 'static,
 {
-    // From before the attempt: a hang-up meanwhile is one of this session, too.
+    // Subscribed before the attempt: a hang-up meanwhile is one of this session, too.
     let mut hang_ups = hang_ups.subscribe();
     let (client, connection) = config.connect(tls).await?;
     let driver = tokio::spawn(async move {
@@ -390,7 +394,7 @@ where
     Ok((client, driver))
 }
 
-/// Ends with the connection; whoever uses the client then sees that it is closed.
+/// Drives the connection until it ends; users of the client then see that it is closed.
 async fn drive<S, T>(mut connection: tokio_postgres::Connection<S, T>, mut heard: impl FnMut(&str))
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -403,7 +407,7 @@ where
     }
 }
 
-/// How the server's other users see these sessions.
+/// Builds the name of these sessions for the server's other users.
 fn session_name(options: &StoreOptions) -> String {
     match options.session_name.as_deref() {
         Some(name) => format!("{SESSION_NAME} {name}"),
@@ -411,11 +415,11 @@ fn session_name(options: &StoreOptions) -> String {
     }
 }
 
-/// Settings of every session, sent with the connection's start so that they cost no round trip.
+/// Builds the settings of every session, sent with the connection's start so that they cost no round trip.
 ///
-/// The planner is held to nested loops over indexes, in the index's order, with one generic plan a statement: every statement of this
-/// store looks up the keys it is given, and a plan that was chosen while a table was small must not become a scan when it has grown.
-/// ("Off" makes a way dear, not impossible: a sort that nothing can replace is still done.)
+/// The planner is held to nested loops over indexes, in the index's order, with one generic plan per statement. Every
+/// statement of this store looks up given keys. A plan that was chosen while a table was small must not become a scan
+/// when it has grown. ("Off" makes a way expensive, not impossible: a sort that nothing can replace is still done.)
 fn settings(options: &StoreOptions) -> String {
     let ms = |duration: Duration| duration.as_millis().max(1);
     [
@@ -438,14 +442,14 @@ fn settings(options: &StoreOptions) -> String {
         "enable_sort=off".to_owned(),
         "enable_incremental_sort=off".to_owned(),
         "jit=off".to_owned(),
-        // Asked for by session_begin.sql: whether what was sent has arrived.
+        // Checked by session_begin.sql, to see that the settings have arrived.
         "decisiongraph.session=begun".to_owned(),
     ]
     .map(|setting| format!("-c {setting}"))
     .join(" ")
 }
 
-/// Every host that the URL names, without the password.
+/// Lists every host that the URL names, without the password.
 fn address(config: &Config) -> String {
     let (ports, user) = (config.get_ports(), config.get_user().unwrap_or_default());
     let hosts = config.get_hosts().iter().enumerate().map(|(index, host)| {
@@ -456,7 +460,7 @@ fn address(config: &Config) -> String {
             #[allow(unreachable_patterns)]
             _ => "localhost".to_owned(),
         };
-        // One port for all hosts, or one for each.
+        // One port for all hosts, or one port per host.
         format!("{host}:{}", ports.get(index).or(ports.first()).copied().unwrap_or(5432))
     });
     let hosts: Vec<String> = hosts.collect();

@@ -1,4 +1,4 @@
-//! The prior state of a batch: set look-ups by identity, one statement an entry of [`Needs`], all under way at once.
+//! The prior state of a batch: set look-ups by identity, one statement per entry of [`Needs`], all under way at once.
 
 use super::errors::{During as _, answers};
 use super::rows;
@@ -39,7 +39,7 @@ pub(super) async fn prior_rows(
             let rows = client.query_raw(statement, of).await.during(table.name)?;
             let (mut rows, mut found) = (std::pin::pin!(rows), Vec::new());
             while let Some(row) = rows.try_next().await.during(table.name)? {
-                // Of what only exists, the batch has the text already.
+                // For existence alone, the batch already has the text.
                 let size = if need.fetch == Fetch::Rows { row.raw_size_bytes() } else { 0 };
                 if bytes.fetch_add(size, Ordering::Relaxed) + size > bytes_max {
                     return Ok(None);
@@ -72,11 +72,12 @@ pub(super) async fn prior_rows(
     Ok(Some(prior))
 }
 
-/// `$1` tenant, `$2` generation, `$3` hashes of the values looked for. The text that was hashed comes first, to be compared.
+/// Writes the look-up. `$1` tenant, `$2` generation, `$3` hashes of the requested values. The hashed text comes first,
+/// for comparison.
 ///
-/// LATERAL with LIMIT or OFFSET: one index look-up a value, whatever the planner believes of the table's size. The key is asked for as a
-/// range of one, and in its order: with plain equality every index that begins with tenant and generation looks alike to a planner that
-/// has seen the table empty, and its plan is kept.
+/// LATERAL with LIMIT or OFFSET gives one index look-up per value, whatever the planner believes of the table's size.
+/// The key is given as a range of one, and in its order. A planner that has seen the table empty cannot tell indexes
+/// that begin with tenant and generation apart by plain equality. It would then keep its plan.
 fn statement(table: &Table, need: &RowsNeed, leaf: &str) -> String {
     let by = table.columns[need.by].name;
     let key = if need.by == 0 { "row_key".to_owned() } else { format!("{by}_key") };

@@ -16,13 +16,14 @@ use tokio_postgres::types::ToSql;
 
 /// Most rows of one chunk of a stream.
 const CHUNK_ROWS: usize = 2_000;
-/// Rows of its first chunk, when nobody knows yet how large they are; a chunk has at most so many times the rows of the one before.
+/// Rows of its first chunk, while their size is unknown. It is also the largest factor from the rows of one chunk to
+/// the next.
 const FIRST_ROWS: usize = 16;
-/// Bytes that a chunk should have: the rows before it say how many rows that are.
+/// Target bytes of a chunk: the rows before it determine the number of rows.
 const CHUNK_BYTES: usize = 1024 * 1024;
 
-/// All rows of a generation, through a cursor: chunks are asked for one by one, so that a slow reader costs the server nothing and several
-/// streams share one snapshot.
+/// Streams all rows of a generation, through a cursor. Chunks are fetched one by one, so that a slow reader costs the
+/// server nothing and several streams share one snapshot.
 pub(super) async fn rows(
     snapshot: Arc<Snapshot>,
     tenant: &TenantId,
@@ -67,7 +68,7 @@ pub(super) async fn rows(
     })))
 }
 
-/// A string literal with every special character escaped, whatever `standard_conforming_strings` says.
+/// Writes a string literal with every special character escaped, whatever `standard_conforming_strings` says.
 fn quoted(text: &str) -> String {
     format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }
@@ -80,12 +81,12 @@ fn edges_table() -> &'static Table {
     &ContextGraph.tables()[1]
 }
 
-/// The edges and nodes of a generation's statement of the files.
+/// Replaces the edges and nodes of a statement of the files by the tables of a generation.
 fn graph(sql: &str, generation: Generation) -> String {
     ContextGraph.tables().iter().fold(sql.to_owned(), |sql, table| at(&sql, table.name, generation))
 }
 
-/// A statement of the files for the partition of a generation.
+/// Names the partition of a generation in a statement of the files.
 fn at(sql: &str, table: &str, generation: Generation) -> String {
     sql.replace(&format!("{table}_leaf"), &rows::leaf(table, generation))
 }
@@ -145,7 +146,7 @@ pub(super) async fn edges_of(
     paged(client, &statement, &of, limit, what, |row| rows::row_at(table, row, 0).map(Some)).await
 }
 
-/// One row more than a page may hold, to see whether the list goes on.
+/// Returns one row more than a page may hold, to see if the list goes on.
 fn one_more(limit: PageLimit) -> i64 {
     i64::try_from(limit.rows_max.saturating_add(1)).unwrap_or(i64::MAX)
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Row, Statement};
 
-/// The server's parameters are signed; a limit beyond them is no limit.
+/// Converts a limit: the server's parameters are signed, and a limit beyond them is no limit.
 fn bound(limit: impl TryInto<i64>) -> i64 {
     limit.try_into().unwrap_or(i64::MAX)
 }
@@ -22,7 +22,7 @@ fn trace_keys(traces: &BTreeSet<Arc<str>>) -> (Vec<Key>, Vec<&str>) {
     traces.iter().map(|trace| (Key::from(RowKey::of(trace)), &**trace)).unzip()
 }
 
-/// Reads log events; `texts` are those that come again from one to the next.
+/// Reads a log event; `texts` are shared between events, because many repeat.
 fn log_event(row: &Row, texts: &mut Texts) -> LogEvent {
     let own = |column: usize| Arc::from(row.get::<_, &str>(column));
     let mut shared = |column: usize| shared(texts, row.get(column));
@@ -65,8 +65,8 @@ fn stored_event(row: &Row) -> StoredEvent {
     }
 }
 
-/// A page is tried without a running sum where each of its events may have at least so many bytes. (Where events are larger than that
-/// share, it is read in vain and without their texts.)
+/// Least share of a page's bytes per event for a first read without a running sum. (When events are larger than their
+/// share, that read is in vain and without their texts.)
 const SMALL_BYTES: usize = 1024;
 
 pub(super) async fn page(
@@ -111,12 +111,13 @@ pub(super) async fn page(
     .await
 }
 
-/// The running sum up to which events are sent: an event that is too large to be sent is above it, so nothing behind it is sent either.
+/// Returns the running sum up to which events are sent. An event that is too large to be sent is above it, so nothing
+/// behind it is sent either.
 fn sum_max(limit: PageLimit) -> i64 {
     bound(limit.bytes_max.min(limit.event_bytes_max))
 }
 
-/// An error when the event that this statement finds is too large to be read; there may be none.
+/// Fails when the event that this statement finds is too large to be read; there may be none.
 async fn fits(
     client: &ClientWrapper,
     size: &Statement,
@@ -131,7 +132,8 @@ async fn fits(
     }
 }
 
-/// The rows of a statement up to a limit, one at a time: what is behind it is not kept, and a row that `read` gives nothing for is left out.
+/// Reads the rows of a statement up to a limit, one at a time. Later rows are not kept. A row for which `read` returns
+/// nothing is left out.
 pub(super) async fn paged<T>(
     client: &ClientWrapper,
     statement: &Statement,
@@ -150,12 +152,12 @@ pub(super) async fn paged<T>(
         }
         page.items.extend(read(&row)?);
     }
-    // Also where rows were left out: those behind them are yet to be read.
+    // Also when rows were left out: the rows behind them are yet to be read.
     page.more |= seen > limit.rows_max;
     Ok(page)
 }
 
-/// Decodes as a task of its own: that is most of what reading costs here, and whoever reads has other things under way.
+/// Decodes in a separate task. Decoding is most of the cost of reading here, and the caller has other work under way.
 async fn beside<T: Send + 'static>(what: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
     let task = tokio::spawn(async move { work() });
     task.await.map_err(|error| StoreError::internal(format!("{what}: {error}")))
@@ -255,7 +257,7 @@ pub(super) async fn trace_events(
     Ok(stored_events(&rows, limit))
 }
 
-/// The events of a page, and whether there are more than fitted.
+/// Reads the events of a page, and sees if there are more than fitted.
 fn stored_events(rows: &[Row], limit: PageLimit) -> Paged<StoredEvent> {
     let found: i64 = rows.first().map_or(0, |row| row.get(19));
     let items: Vec<StoredEvent> = rows.iter().take(limit.rows_max).map(stored_event).collect();
@@ -370,8 +372,8 @@ fn tenant_and_position(row: &Row) -> Option<(TenantId, LogSeq)> {
     Some((tenant(row, 0)?, LogSeq(row.get(1))))
 }
 
-/// Tenant of a row of a list; none when it is no tenant's: one bad row is left out, and no list fails because of it
-/// ([`strays`] names it).
+/// Reads the tenant of a row of a list; none when the row belongs to no tenant. One bad row is left out, and no list
+/// fails because of it ([`strays`] names it).
 pub(super) fn tenant(row: &Row, column: usize) -> Option<TenantId> {
     TenantId::new(row.get::<_, String>(column)).ok()
 }

@@ -1,7 +1,8 @@
-//! Statements and values of a projection's tables, out of [`Table`]: one statement a table and kind of change, whatever the
-//! number of rows.
+//! Statements and values of a projection's tables, from [`Table`]: one statement per table and kind of change, whatever
+//! the number of rows.
 //!
-//! Statements name the partition, not the partitioned table: that saves routing every row, and planning over all partitions.
+//! Statements name the partition, not the partitioned table. That saves routing every row, and planning over all
+//! partitions.
 
 use super::values::Id;
 use crate::since::{Since, naming};
@@ -10,18 +11,18 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use decisiongraph_projections::{ColumnType, Hashed, Identity, Row, Table, Value};
 use tokio_postgres::types::ToSql;
 
-/// Generations from here on own a partition.
+/// First number of the generations that own a partition.
 pub(super) const OWN_FROM: i64 = 1 << 40;
 
-/// Whether the generation owns a partition.
+/// True when the generation owns a partition.
 pub(super) fn is_own(generation: Generation) -> bool {
     generation.0 >= OWN_FROM
 }
 
-/// Schema of the tables that nodes make, which is on nobody's search path (ADR 11).
+/// Schema of the tables that nodes make; it is on no search path (ADR 11).
 const OWN_SCHEMA: &str = "dg_partitions";
 
-/// The partition that holds the rows of a generation, as a statement names it.
+/// Names the partition that holds the rows of a generation, for a statement.
 pub(super) fn leaf(table: &str, generation: Generation) -> String {
     match is_own(generation) {
         true => format!("{OWN_SCHEMA}.{}", own_name(table, generation)),
@@ -29,7 +30,7 @@ pub(super) fn leaf(table: &str, generation: Generation) -> String {
     }
 }
 
-/// A generation's own table without its schema: what the names of its indexes and constraints begin with.
+/// Names a generation's own table without its schema; the names of its indexes and constraints begin with it.
 pub(super) fn own_name(table: &str, generation: Generation) -> String {
     format!("{table}_g{generation}")
 }
@@ -37,12 +38,12 @@ pub(super) fn own_name(table: &str, generation: Generation) -> String {
 /// A parameter.
 pub(super) type Param<'a> = Box<dyn ToSql + Sync + Send + 'a>;
 
-/// The parameters as the driver wants them.
+/// Returns the parameters in the driver's form.
 pub(super) fn refs<'p>(params: &'p [Param<'_>]) -> impl ExactSizeIterator<Item = &'p (dyn ToSql + Sync)> {
     params.iter().map(|param| &**param as &(dyn ToSql + Sync))
 }
 
-/// The columns of a table by name, as a statement lists them, each behind `prefix`.
+/// Lists the columns of a table by name for a statement, each behind `prefix`.
 pub(super) fn column_list(table: &Table, prefix: &str) -> String {
     let names = table.columns.iter().map(|column| format!("{prefix}{}", column.name));
     names
@@ -51,8 +52,8 @@ pub(super) fn column_list(table: &Table, prefix: &str) -> String {
         .join(", ")
 }
 
-/// The columns that a written row has beside those of [`column_list`], in front of a comma: when the row that a hashed column names came into
-/// being, if that is known.
+/// Lists the further columns of a written row beside [`column_list`], each after a comma. They hold the position at
+/// which the row that a hashed column names was created, if it is known.
 pub(super) fn since_list(table: &Table) -> String {
     naming(table).iter().map(|named| format!(", {}_since", table.columns[named.column].name)).collect()
 }
@@ -61,26 +62,28 @@ fn array_type(kind: ColumnType) -> &'static str {
     if kind == ColumnType::Int { "bigint" } else { "text" }
 }
 
-/// The type of what stands beside a hashed column: 16 bytes, or with a place before them 20, as those of each `row_key`.
+/// Returns the type of the key beside a hashed column. It has 16 bytes, or with a place before them 20, like each
+/// `row_key`.
 fn key_type(hashed: &Hashed) -> &'static str {
     if hashed.place.is_some() { ROW_KEY_TYPE } else { "uuid" }
 }
 
 const ROW_KEY_TYPE: &str = "bytea";
 
-/// The type of what is looked up by in this column.
+/// Returns the type of the look-up key of this column.
 pub(super) fn type_looked_up(table: &Table, column: usize) -> &'static str {
     table.hashed.iter().find(|hashed| hashed.column == column).map_or(ROW_KEY_TYPE, key_type)
 }
 
-/// `$1` tenant, `$2` generation, `$3` row keys, then an array a column, an array a hashed column and an array a column of [`since_list`].
+/// Writes the INSERT. `$1` tenant, `$2` generation, `$3` row keys. One array per column, per hashed column and per
+/// column of [`since_list`] follow.
 pub(super) fn insert_statement(table: &Table, leaf: &str) -> String {
     let mut arrays = vec![format!("$3::{ROW_KEY_TYPE}[]")];
     let kinds = table.columns.iter().map(|column| array_type(column.kind)).chain(table.hashed.iter().map(key_type));
     let kinds = kinds.chain(naming(table).iter().map(|_| "bigint"));
     arrays.extend(kinds.enumerate().map(|(i, kind)| format!("${}::{kind}[]", i + 4)));
-    // Plain INSERT: prior state says what is new, and the cursor commits with the rows, so a duplicate means that somebody
-    // else wrote, that the rows are not what the digest says, or that the prior state was assumed and wrong.
+    // Plain INSERT: prior state shows the new rows, and the cursor commits with them. A duplicate means another writer,
+    // rows that differ from the digest, or a wrong assumption in the prior state.
     format!(
         "INSERT INTO {leaf} (tenant_id, generation, row_key, {}{}) SELECT $1::text, $2::bigint, * FROM unnest({})",
         column_list(table, ""),
@@ -89,7 +92,7 @@ pub(super) fn insert_statement(table: &Table, leaf: &str) -> String {
     )
 }
 
-/// The parameters of [`insert_statement`] behind tenant and generation.
+/// Builds the parameters of [`insert_statement`] behind tenant and generation.
 pub(super) fn insert_params<'a>(
     table: &Table,
     rows: &[(Identity, &'a Row)],
@@ -123,12 +126,12 @@ fn key_beside(row: &Row, hashed: &Hashed) -> Id {
     Id(hashed.key(row.0[hashed.column].as_str().unwrap_or_default()))
 }
 
-/// `$1` tenant, `$2` generation, `$3` row keys, an array a column before the change, then (an update only) one a column and hashed
-/// column after it.
+/// Writes the UPDATE or DELETE. `$1` tenant, `$2` generation, `$3` row keys, one array per column before the change.
+/// For an update, one array per column and hashed column after it follows.
 ///
-/// The rows are found by index from the keys that are given, and compared whole with what they were: a row that is not what the
-/// batch was computed from is not touched, and the count then tells. LIMIT keeps the planner from starting at the table, whatever it
-/// believes of its size.
+/// The rows are found by index from the given keys, and compared whole with their former state. A row that differs from
+/// the batch's prior state is not touched, and the count then shows it. LIMIT keeps the planner from starting at the
+/// table, whatever it believes of its size.
 fn changing_statement(table: &Table, leaf: &str, update: bool) -> String {
     let columns = table.columns.len();
     let mut arrays = vec![format!("$3::{ROW_KEY_TYPE}[]")];
@@ -169,17 +172,17 @@ fn changing_statement(table: &Table, leaf: &str, update: bool) -> String {
     }
 }
 
-/// See [`changing_statement`].
+/// Writes an update; see [`changing_statement`].
 pub(super) fn update_statement(table: &Table, leaf: &str) -> String {
     changing_statement(table, leaf, true)
 }
 
-/// See [`changing_statement`].
+/// Writes a delete; see [`changing_statement`].
 pub(super) fn delete_statement(table: &Table, leaf: &str) -> String {
     changing_statement(table, leaf, false)
 }
 
-/// The parameters of [`update_statement`] behind tenant and generation.
+/// Builds the parameters of [`update_statement`] behind tenant and generation.
 pub(super) fn update_params<'a>(table: &Table, rows: &[(Identity, &'a (Row, Row))], params: &mut Vec<Param<'a>>) {
     params.push(keys(rows));
     for index in 0..table.columns.len() {
@@ -193,7 +196,7 @@ pub(super) fn update_params<'a>(table: &Table, rows: &[(Identity, &'a (Row, Row)
     }
 }
 
-/// The parameters of [`delete_statement`] behind tenant and generation.
+/// Builds the parameters of [`delete_statement`] behind tenant and generation.
 pub(super) fn delete_params<'a>(table: &Table, rows: &[(Identity, &'a Row)], params: &mut Vec<Param<'a>>) {
     params.push(keys(rows));
     for index in 0..table.columns.len() {
@@ -201,20 +204,20 @@ pub(super) fn delete_params<'a>(table: &Table, rows: &[(Identity, &'a Row)], par
     }
 }
 
-/// Rows with their identities, in the order of the index that they go into.
+/// Sorts rows with their identities, in the order of the index that they go into.
 pub(super) fn sorted<'r, R>(table: &Table, rows: &'r [R], row: impl Fn(&R) -> &Row) -> Vec<(Identity, &'r R)> {
     let mut sorted: Vec<(Identity, &R)> = rows.iter().map(|item| (table.identity(row(item)), item)).collect();
     sorted.sort_unstable_by_key(|(key, _)| *key);
     sorted
 }
 
-/// The statement that takes [`copy_data`].
+/// Writes the statement that receives [`copy_data`].
 pub(super) fn copy_statement(table: &Table, leaf: &str) -> String {
     let (columns, since) = (column_list(table, ""), since_list(table));
     format!("COPY {leaf} (tenant_id, generation, row_key, {columns}{since}) FROM STDIN (FORMAT binary)")
 }
 
-/// Rows in the server's binary COPY format, in chunks.
+/// Encodes rows in the server's binary COPY format, in chunks.
 pub(super) fn copy_data(
     table: &Table,
     tenant: &str,

@@ -1,6 +1,7 @@
 //! Jobs: started, followed, taken over, cancelled, ended. A claim on each of its scopes keeps two live jobs apart.
 //!
-//! *Guarantees.* A job whose node is gone holds nothing: whoever wants one of its scopes marks it failed first.
+//! *Guarantees.* A job without a live node holds nothing: the next job that needs one of its scopes first marks it
+//! failed.
 
 use super::PostgresStore;
 use super::errors::During as _;
@@ -23,7 +24,7 @@ pub(super) async fn create(store: &PostgresStore, new: &NewRun) -> Result<Creati
     }
     match insert(&mut client, new).await {
         Ok(()) => Ok(Creation::Created(found(&client, new.run_id).await?)),
-        // The same request, sent twice at once: the other one was faster.
+        // The same request was sent twice at once, and the other one was faster.
         Err(error) => match one(&client, new.run_id).await {
             Ok(Some(stored)) if error.category == Category::Conflict => new.repeated(stored),
             _ => Err(error),
@@ -139,7 +140,7 @@ pub(super) async fn request_cancel(store: &PostgresStore, run_id: Uuid) -> Resul
     if !matches!(locked.state, RunState::Queued | RunState::Running) {
         return Err(conflict(format!("job {run_id} has ended: it is {}", locked.state.as_str())));
     }
-    // Nobody is there to stop an orphan: it is cancelled now.
+    // An orphan has no process that could stop it: it is cancelled now.
     let cancel = transaction.prepare_cached(include_str!("sql/run_cancel.sql")).await.during(what)?;
     transaction.execute(&cancel, &[&Key::from(run_id), &!locked.node_live]).await.during(what)?;
     if !locked.node_live {
@@ -161,14 +162,14 @@ pub(super) async fn list(client: &ClientWrapper, filter: &ListFilter) -> Result<
     let statement = client.prepare_cached(include_str!("sql/runs.sql")).await.during(what)?;
     let tenant = filter.tenant.as_ref().map(TenantId::as_str);
     let before = filter.before_run.map(Key::from);
-    // One that cannot be read, perhaps a newer program's, fails no list.
+    // A job that cannot be read, perhaps a newer program's, fails no list.
     let rows_max = i64::try_from(filter.limit.saturating_add(1)).unwrap_or(i64::MAX);
     let limit = PageLimit::of(filter.limit, LIST_BYTES_MAX);
     let of: [&(dyn ToSql + Sync); 5] = [&tenant, &filter.projection, &filter.open_only, &rows_max, &before];
     paged(client, &statement, &of, limit, what, |row| Ok(run(row).ok())).await
 }
 
-/// A job as it is decided about, its row locked.
+/// A job with its row locked, for a decision about it.
 struct Locked {
     tenant: String,
     projections: Vec<String>,
@@ -193,7 +194,8 @@ async fn lock(transaction: &Transaction<'_>, run_id: Uuid) -> Result<Locked> {
     })
 }
 
-/// Takes the scopes for this job: `conflict` when a live one holds any of them. Jobs of nodes that are gone are marked failed.
+/// Claims the scopes for this job: `conflict` when a live job holds any of them. Jobs of nodes that are gone are marked
+/// failed.
 async fn claim(transaction: &Transaction<'_>, tenant: &str, projections: &[&str], run_id: Key) -> Result<()> {
     let what = "claim the scopes of a job";
     let holders = transaction.prepare_cached(include_str!("sql/run_claim_holders.sql")).await.during(what)?;
@@ -231,7 +233,7 @@ fn conflict(message: String) -> StoreError {
     StoreError::new(Category::Conflict, message)
 }
 
-/// Two jobs started at the same time; or the same id twice.
+/// Turns a duplicate into `conflict`: two jobs started at the same time, or the same id twice.
 fn as_conflict(error: StoreError) -> StoreError {
     match error.duplicate {
         true => conflict("another job took one of these scopes at the same time, or the job exists already".to_owned()),

@@ -22,12 +22,12 @@ pub(super) async fn read(
     let rows = client.query(&statement, &[&tenant.map(TenantId::as_str), &one]).await.during(what)?;
     let mut scopes = Vec::with_capacity(rows.len());
     for row in rows {
-        // A projection that only a newer program knows is none of ours.
+        // A projection that only a newer program knows is left out.
         let Some(projection) = catalogue::find(row.get(1)) else { continue };
         let Some(tenant) = super::read::tenant(&row, 0) else { continue };
         let position = match position_at(&row, 7) {
             Ok(position) => position,
-            // Of all scopes, one that cannot be read is left out.
+            // In a list of all scopes, a scope that cannot be read is left out.
             Err(_) if one.is_none() => continue,
             Err(error) => return Err(error),
         };

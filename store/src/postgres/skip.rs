@@ -1,7 +1,7 @@
-//! Skips: poison events that somebody decided to leave out of a projection.
+//! Skips: poison events that an operator left out of a projection.
 //!
-//! *Guarantees.* Only the event of an open failure is skipped, with who and why beside it; one skip an event holds at a time. Nothing is
-//! deleted: a revoked skip stays.
+//! *Guarantees.* Only the event of an open failure is skipped, with operator and reason beside it. One skip per event
+//! holds at a time. Nothing is deleted: a revoked skip stays.
 
 use super::PostgresStore;
 use super::errors::During as _;
@@ -57,7 +57,7 @@ pub(super) async fn all(client: &ClientWrapper, filter: &ListFilter) -> Result<P
     let rows_max = i64::try_from(filter.limit.saturating_add(1)).unwrap_or(i64::MAX);
     let limit = PageLimit::of(filter.limit, LIST_BYTES_MAX);
     let of: [&(dyn ToSql + Sync); 5] = [&tenant, &filter.projection, &filter.open_only, &rows_max, &filter.before_skip];
-    // One that is no tenant's fails no list.
+    // A skip that belongs to no tenant fails no list.
     paged(client, &statement, &of, limit, what, |row| Ok(read(row).ok())).await
 }
 

@@ -1,9 +1,10 @@
 //! Removal of retired generations.
 //!
-//! *Guarantees.* Nothing goes while a transaction that may still read it is open: in its snapshot the rows of a dropped partition would
-//! silently be gone. The first sweep that sees a generation retired notes who is open in the database now; anybody who comes later
-//! reads the new generation. (Transactions are named by their virtual ids, which every role may see and which read-only ones have, too; comparing
-//! xids would miss exactly those.) Every step may be repeated after a crash.
+//! *Guarantees.* Nothing is removed while a transaction that may still read it is open. In its snapshot the rows of a
+//! dropped partition would silently be gone. The first sweep that sees a generation retired records the transactions
+//! that are open in the database now. Any later transaction reads the new generation. (Transactions are named by their
+//! virtual ids, which every role may see. Read-only transactions have them, too; comparing xids would miss exactly
+//! these.) Every step may be repeated after a crash.
 
 use super::PostgresStore;
 use super::errors::During as _;
@@ -20,14 +21,14 @@ const DELETE_ROWS: u64 = 10_000;
 pub(super) async fn sweep(store: &PostgresStore, rows_max: u64) -> Result<Sweep> {
     let what = "look for retired generations";
     {
-        // Nearly always there is none; then this is all.
+        // Nearly always there is none, and the call ends here.
         let client = store.connections.get().await?;
         let retired = client.prepare_cached(include_str!("sql/sweep_retired.sql")).await.during(what)?;
         if client.query(&retired, &[]).await.during(what)?.is_empty() {
             return Ok(Sweep::default());
         }
     }
-    // One at a time in a database.
+    // One sweep at a time in a database.
     let turn = Turn::try_take(&store.connections, "sweep").await?;
     let client = store.connections.dedicated().await?;
     crash::point("sweep.begin");
@@ -37,7 +38,8 @@ pub(super) async fn sweep(store: &PostgresStore, rows_max: u64) -> Result<Sweep>
         sweep.left = retired.len() as u64;
         return Ok(sweep);
     };
-    // Asked after the retired ones were read: whoever is not in it began later and reads the new generation.
+    // Asked after the retired generations were read: a transaction that is missing here began later and reads the new
+    // generation.
     let open = client.query(include_str!("sql/sweep_open_transactions.sql"), &[&turn.pid]).await.during(what)?;
     let open: HashSet<String> = open.iter().map(|row| row.get(0)).collect();
     for row in retired {
@@ -79,7 +81,7 @@ pub(super) async fn sweep(store: &PostgresStore, rows_max: u64) -> Result<Sweep>
     Ok(sweep)
 }
 
-/// Deletes rows while the budget lasts; whether none is left.
+/// Deletes rows while the budget lasts. True when none is left.
 async fn delete_shared(
     client: &ClientWrapper,
     projection: &dyn Projection,
@@ -90,7 +92,7 @@ async fn delete_shared(
 ) -> Result<bool> {
     for table in projection.tables() {
         let shared = leaf(table.name, generation);
-        // By place in the table: the index is gone through once, and a chunk is one short transaction.
+        // By place in the table: the index is traversed once, and a chunk is one short transaction.
         let delete = format!(
             "DELETE FROM {shared} WHERE ctid = ANY (ARRAY (SELECT ctid FROM {shared} WHERE tenant_id = $1 AND generation = $2 LIMIT $3))"
         );
@@ -111,7 +113,7 @@ async fn delete_shared(
     Ok(true)
 }
 
-/// Detaches and drops the tables of a generation. A detachment that was interrupted is finished.
+/// Detaches and drops the tables of a generation. An interrupted detachment is completed.
 async fn drop_own(
     client: &ClientWrapper,
     projection: &dyn Projection,
@@ -125,7 +127,7 @@ async fn drop_own(
         };
         let (pending, count): (Option<bool>, i64) = (found.get(0), found.get(1));
         match pending {
-            // CONCURRENTLY: readers of the other partitions are not kept waiting.
+            // CONCURRENTLY: readers of the other partitions do not wait.
             Some(false) => {
                 client
                     .batch_execute(&format!("ALTER TABLE {what} DETACH PARTITION {own} CONCURRENTLY"))

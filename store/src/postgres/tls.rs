@@ -1,4 +1,4 @@
-//! TLS as the URL's `sslmode` and `sslrootcert` ask for it, with the meanings of libpq:
+//! TLS as the URL's `sslmode` and `sslrootcert` request it, with the meanings of libpq:
 //!
 //! | `sslmode` | encrypted | the server's certificate |
 //! |---|---|---|
@@ -8,7 +8,7 @@
 //! | `verify-ca` | yes | signed by a trusted root |
 //! | `verify-full` | yes | and issued to the host of the URL |
 //!
-//! Roots are those of the `sslrootcert` file, else the public ones that browsers trust.
+//! Roots are those of the `sslrootcert` file, else the public roots that browsers trust.
 
 use crate::{Result, StoreError};
 use decisiongraph_projections::Category;
@@ -20,30 +20,30 @@ use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootC
 use std::sync::Arc;
 use tokio_postgres::config::SslMode;
 
-/// How a connection is protected.
+/// Protection of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct TlsChoice {
-    /// What the driver is told.
+    /// Mode for the driver.
     pub(super) mode: SslMode,
-    /// What the server's certificate must prove.
+    /// Proof that the server's certificate must give.
     pub(super) check: Check,
     /// A file of trusted roots.
     pub(super) roots: Option<String>,
 }
 
-/// What a server's certificate must prove.
+/// Proof that a server's certificate must give.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Check {
-    /// Nothing: encryption only.
+    /// No proof: encryption only.
     Nothing,
-    /// That a trusted root signed it.
+    /// A trusted root signed it.
     Authority,
-    /// And that it belongs to the host.
+    /// A trusted root signed it, and it belongs to the host.
     Host,
 }
 
 impl TlsChoice {
-    /// Takes `sslmode` and `sslrootcert` out of a URL; the rest is the driver's.
+    /// Removes `sslmode` and `sslrootcert` from a URL; the rest is the driver's.
     pub(super) fn take_from(url: &str) -> Result<(TlsChoice, String)> {
         let (head, query) = url.split_once('?').unwrap_or((url, ""));
         let (mut mode, mut roots, mut rest) = ("prefer".to_owned(), None, Vec::new());
@@ -71,7 +71,7 @@ impl TlsChoice {
         Ok((TlsChoice { mode, check, roots }, url))
     }
 
-    /// The client's side of the handshake.
+    /// Builds the client's side of the handshake.
     pub(super) fn client_config(&self) -> Result<ClientConfig> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let verifier: Arc<dyn ServerCertVerifier> = if self.check == Check::Nothing {
@@ -167,7 +167,7 @@ impl ServerCertVerifier for Unchecked {
     }
 }
 
-/// Checks the signature of a trusted root, and not whose certificate it is.
+/// Checks the signature of a trusted root, but not the host of the certificate.
 #[derive(Debug)]
 struct AnyHost {
     verifier: Arc<WebPkiServerVerifier>,
@@ -182,7 +182,7 @@ impl ServerCertVerifier for AnyHost {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> std::result::Result<ServerCertVerified, Error> {
-        // The name is the last thing that is checked.
+        // The name is checked last.
         match self.verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },

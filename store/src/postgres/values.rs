@@ -1,5 +1,5 @@
-//! 128-bit values on the wire: a hash or an id as the server's `uuid` (16 bytes, ordered by bytes); and what rows are found by, as the
-//! same, or as `bytea` where a place stands before it.
+//! 128-bit values on the wire. A hash or an id is the server's `uuid` (16 bytes, ordered by bytes). An identity of rows
+//! is the same, or `bytea` when a place precedes it.
 
 use bytes::{BufMut as _, BytesMut};
 use decisiongraph_projections::{Identity, RowKey};

@@ -1,5 +1,6 @@
 //! Read views: each read by itself ([`PostgresStore::view`](crate::Store::view)), or all at one instant
-//! ([`PostgresStore::snapshot`](crate::Store::snapshot): REPEATABLE READ, READ ONLY, rolled back when the last user of it is gone).
+//! ([`PostgresStore::snapshot`](crate::Store::snapshot): REPEATABLE READ, READ ONLY, rolled back when its last user is
+//! gone).
 
 use super::errors::During as _;
 use super::pool::{Connections, Overdue, READ_STATEMENTS, SNAPSHOT_IDLE};
@@ -30,12 +31,12 @@ pub(super) struct Snapshot {
 }
 
 impl Snapshot {
-    /// Opens it; what it sees is decided before this returns.
+    /// Opens it. Its instant is fixed before this returns.
     pub(super) async fn open(connections: &Connections) -> Result<Arc<Snapshot>> {
         let _overdue = connections.overdue(READ_STATEMENTS);
         let client = connections.get().await?;
         let idle = SNAPSHOT_IDLE.as_millis();
-        // A transaction that is interrupted here ends with the value, like one that is done.
+        // A transaction that is interrupted here ends with the value, like a completed one.
         let snapshot = Arc::new(Snapshot { client });
         let begin = format!(
             "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL idle_in_transaction_session_timeout = {idle}; \
@@ -45,7 +46,7 @@ impl Snapshot {
         Ok(snapshot)
     }
 
-    /// The connection.
+    /// Returns the connection.
     pub(super) fn client(&self) -> &ClientWrapper {
         &self.client
     }
@@ -53,7 +54,7 @@ impl Snapshot {
 
 impl Drop for Snapshot {
     fn drop(&mut self) {
-        // Put into the connection's queue at once, in front of whatever its next user sends; nobody waits for the answer.
+        // Put into the connection's queue at once, before anything its next user sends. The answer is not awaited.
         let _ = self.client.batch_execute("ROLLBACK").now_or_never();
     }
 }
@@ -61,9 +62,9 @@ impl Drop for Snapshot {
 /// A connection to read with.
 #[expect(clippy::large_enum_variant, reason = "lives on the stack for one call")]
 pub(super) enum Reader<'a> {
-    /// Of the pool, for one read.
+    /// Connection of the pool, for one read.
     Pooled(Object, #[expect(dead_code, reason = "lives as long")] Overdue),
-    /// Of the snapshot.
+    /// Connection of the snapshot.
     Snapshot(&'a Snapshot),
 }
 
@@ -78,12 +79,12 @@ impl Deref for Reader<'_> {
 }
 
 impl View {
-    /// Each read sees what is committed when it starts.
+    /// Creates a view whose reads each see the committed state at their start.
     pub(super) fn of_pool(connections: Arc<Connections>) -> View {
         View { connections, snapshot: None }
     }
 
-    /// All reads see one instant.
+    /// Creates a view whose reads all see one instant.
     pub(super) async fn of_snapshot(connections: Arc<Connections>) -> Result<View> {
         let snapshot = Snapshot::open(&connections).await?;
         Ok(View { connections, snapshot: Some(snapshot) })
@@ -231,7 +232,7 @@ impl ReadView for View {
         table: usize,
         order: RowOrder,
     ) -> Result<RowStream> {
-        // A stream is read in many steps, so it needs one instant of its own when the view has none.
+        // A stream is read in many steps, so it needs its own instant when the view has none.
         let snapshot = match &self.snapshot {
             Some(snapshot) => snapshot.clone(),
             None => Snapshot::open(&self.connections).await?,

@@ -1,6 +1,6 @@
-//! Waking readers after an append: a NOTIFY of its own after the commit (inside of the appending transaction it would take a lock of the
-//! whole server at commit), coalesced: while one is under way, appends only note that another is due. Some may be lost; the
-//! readers' poll covers that.
+//! Waking readers after an append, by a separate NOTIFY after the commit. (Inside the appending transaction it would
+//! take a lock of the whole server at commit.) It is coalesced: while one is under way, appends only record that
+//! another is due. Some may be lost; the readers' poll covers that.
 
 use super::errors::During as _;
 use super::pool::Connections;
@@ -20,7 +20,7 @@ pub(super) struct Waker {
 }
 
 impl Waker {
-    /// Sees to it that readers hear of what was just appended.
+    /// Makes sure that readers are notified of the append.
     pub(super) fn wake(&self, connections: &Arc<Connections>) {
         let before = self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, |state| {
             Some(if state == IDLE { SENDING } else { SENDING_AND_DUE })
@@ -31,7 +31,7 @@ impl Waker {
         let (state, connections) = (self.state.clone(), connections.clone());
         tokio::spawn(async move {
             loop {
-                // Lost when there is no connection; see above.
+                // The wake is lost when there is no connection; see above.
                 if let Ok(client) = connections.get().await {
                     let _ = client.batch_execute(include_str!("sql/notify.sql")).await;
                 }
@@ -45,13 +45,14 @@ impl Waker {
     }
 }
 
-/// The reader's side: messages after appends and changes of membership, until the connection is lost or the receivers dropped.
+/// Opens the reader's side: messages after appends and changes of membership, until the connection is lost or the
+/// receivers dropped.
 pub(super) async fn wakes(connections: &Connections) -> Result<Wakes> {
     let (log_sender, log) = mpsc::channel(1);
     let (member_sender, members) = mpsc::channel(1);
     let heard = {
         let (log, members) = (log_sender.clone(), member_sender);
-        // Full: a wake is waiting to be taken already.
+        // A full channel already has a wake waiting.
         move |channel: &str| {
             let _ = if channel == "dg_node" { members.try_send(()) } else { log.try_send(()) };
         }

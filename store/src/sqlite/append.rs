@@ -1,8 +1,8 @@
 //! Appending to the log, by the reference's rules.
 //!
-//! One transaction: look up what the rules must know, decide ([`sequence::plan`]), insert. The writer's lock is held from the
-//! first look-up on, so no other appender can come between the decision and its effect, and no position is drawn for an
-//! event that is refused or repeated.
+//! One transaction: look up the state that the rules need, decide ([`sequence::plan`]), insert. The writer's lock is
+//! held from the first look-up on. No other appender can therefore come between the decision and its effect. No
+//! position is drawn for an event that is refused or repeated.
 
 use super::errors::Result;
 use super::rows::{collision, key_of};
@@ -60,7 +60,7 @@ fn idempotency_uid(envelope: &Envelope) -> RowKey {
     RowKey::of_parts(&[&envelope.source.producer_id, &envelope.idempotency_key])
 }
 
-/// Looks up all that the rules must know of the log.
+/// Looks up the log's state that the rules need.
 fn prior(conn: &Connection, tenant: &TenantId, events: &[Admitted]) -> Result<AppendPrior> {
     let mut prior = AppendPrior::default();
     let mut by_idempotency = conn.prepare_cached(include_str!("sql/append_by_idempotency.sql"))?;
@@ -94,7 +94,7 @@ fn prior(conn: &Connection, tenant: &TenantId, events: &[Admitted]) -> Result<Ap
             {
                 return Err(collision("idempotency_key").into());
             }
-            // Unreadable tags equal no others.
+            // Unreadable tags equal no other tags.
             stored.tags = tags_from_json(&tags).unwrap_or_else(|| vec![tags]);
             let identity = sequence::identity(&stored, &payload_hash);
             prior.by_idempotency.insert(

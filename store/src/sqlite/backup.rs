@@ -1,7 +1,7 @@
-//! A copy of the embedded store while it is worked on: all of one instant, in one file.
+//! A copy of the embedded store while it is in use: all of one instant, in one file.
 //!
-//! *Guarantees.* Neither writers nor readers of the store wait for it, in whatever process. The copy holds what was
-//! committed when it began, and what it holds is told from the copy itself.
+//! *Guarantees.* Neither writers nor readers of the store wait for it, in any process. The copy holds the committed
+//! state at its start. The reported content is read from the copy itself.
 
 use super::errors;
 use super::errors::Result;
@@ -16,18 +16,18 @@ use std::time::Duration;
 /// Longest wait for another process's lock.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What a copy holds.
+/// Content of a copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backup {
-    /// Events of all tenants.
+    /// Number of events of all tenants.
     pub events: u64,
-    /// The last position that was drawn before it.
+    /// Last position that was drawn before the copy.
     pub last: LogSeq,
-    /// The size of the file, bytes.
+    /// Size of the file, bytes.
     pub bytes: u64,
 }
 
-/// Copies the store at `from` into `into`, a file that is empty. The copy is on the disk when this returns.
+/// Copies the store at `from` into `into`, an empty file. The copy is on the disk when this returns.
 pub async fn back_up(from: &Path, into: &Path) -> crate::Result<Backup> {
     let (from, into) = (from.to_owned(), into.to_owned());
     Ok(blocking(move || copy(&from, &into).map_err(|error| errors::named(&from, error))).await?)

@@ -1,4 +1,4 @@
-//! The record of what operators asked for.
+//! The record of the operators' requests.
 
 use super::errors::Result;
 use super::read::{one_more, paged};
@@ -6,7 +6,7 @@ use crate::{Change, LIST_BYTES_MAX, NewChange, PageLimit, Paged};
 use decisiongraph_projections::TenantId;
 use rusqlite::{Connection, Row, params};
 
-/// Notes a change that is about to be carried out.
+/// Records a change before it is carried out.
 pub(super) fn note(conn: &Connection, new: &NewChange) -> Result<i64> {
     let tenant = new.tenant.as_ref().map(TenantId::as_str);
     conn.prepare_cached(
@@ -26,14 +26,14 @@ pub(super) fn note(conn: &Connection, new: &NewChange) -> Result<i64> {
     Ok(conn.last_insert_rowid())
 }
 
-/// Notes its outcome. The first one stays.
+/// Records its outcome. The first outcome stays.
 pub(super) fn end(conn: &Connection, change_id: i64, outcome: &str) -> Result<()> {
     conn.prepare_cached("UPDATE dg_change SET outcome = ?2 WHERE change_id = ?1 AND outcome IS NULL")?
         .execute(params![change_id, outcome])?;
     Ok(())
 }
 
-/// Changes, latest first: of this tenant (or of all, and of none), before this one.
+/// Lists changes, latest first: of this tenant (or of all, and of none), before this one.
 pub(super) fn list(
     conn: &Connection,
     tenant: Option<&TenantId>,

@@ -1,11 +1,11 @@
-//! Checkpoints: what the write-ahead log holds goes into the database file, beside the writer.
+//! Checkpoints: copying the write-ahead log into the database file, beside the writer.
 //!
-//! Left to SQLite, the writer itself would do it after some commit: behind a long history it waited there for a third of its time,
-//! most of it for the disk. Here a thread of its own copies while the writer goes on. What was written meanwhile is copied with the
-//! writer held off, which is short, so that the log begins anew and does not grow without end.
+//! If SQLite did it, the writer itself would copy after some commits. With a long history it waited there for a third
+//! of its time, mostly for the disk. Here a separate thread copies while the writer goes on. Pages written meanwhile
+//! are copied with the writer stopped, which is short. The log then begins anew and does not grow without end.
 //!
-//! *Guarantees.* Nothing depends on it: a checkpoint that fails or is killed half-way is taken up by a later one, and what it would
-//! have copied stays in the log. One runs at a time.
+//! *Guarantees.* Nothing depends on a checkpoint. A later checkpoint continues one that fails or is killed half-way;
+//! the uncopied pages stay in the log. One checkpoint runs at a time.
 
 use super::errors::Result;
 use super::pool::{File, lock};
@@ -13,26 +13,27 @@ use rusqlite::Connection;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-/// A checkpoint is due when so many more pages (4 KiB) of the log are not copied than the last one had to leave: 32 MB, not the 4 MB of
-/// SQLite, because each copies a page once, however often it changed.
+/// Growth of the log after which a checkpoint is due, in pages (4 KiB) not copied. Pages that the last checkpoint had
+/// to leave do not count. It is 32 MB, not the 4 MB of SQLite, because each checkpoint copies a page once, however
+/// often it changed.
 const DUE_PAGES: i64 = 8_000;
-/// So few are copied with the writer held off.
+/// Number of pages that are few enough to copy with the writer stopped.
 const HELD_PAGES: i64 = 1_000;
-/// Copying beside the writer is tried so often, if it writes as fast as this reads.
+/// Most passes of copying beside the writer, if it writes as fast as a pass copies.
 const PASSES_MAX: usize = 6;
 
-/// Whether one is due or under way.
+/// State of checkpoints: the next one's due size, and the last one.
 pub(super) struct Checkpoints {
     due_pages: i64,
     last: Mutex<Last>,
 }
 
-/// The last one.
+/// The last checkpoint.
 #[derive(Default)]
 struct Last {
-    /// It may be under way.
+    /// Thread of the checkpoint; it may still be running.
     thread: Option<JoinHandle<Result<i64>>>,
-    /// Pages that it left, because somebody still read what was before them.
+    /// Pages that it left, because a reader still read the state before them.
     left: i64,
 }
 
@@ -43,7 +44,7 @@ impl Default for Checkpoints {
 }
 
 impl Checkpoints {
-    /// Begins one if it is due, on a thread of its own. `conn` is any connection to the file.
+    /// Begins a checkpoint if it is due, on its own thread. `conn` is any connection to the file.
     pub fn begin_if_due(&self, file: &Arc<File>, conn: &Connection) -> Result<()> {
         let mut last = lock(&self.last);
         if last.thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
@@ -54,21 +55,22 @@ impl Checkpoints {
         }
         if step(conn, "NOOP")? >= last.left + self.due_pages {
             let file = file.clone();
-            // Without a thread now, one is due at the next write.
+            // If the thread cannot start now, the checkpoint is due at the next write.
             last.thread =
                 std::thread::Builder::new().name("sqlite-checkpoint".to_owned()).spawn(move || run(&file)).ok();
         }
         Ok(())
     }
 
-    /// Copies all that is left, and cuts the log off, on this connection. Of what somebody still reads the copy is left to a later one.
+    /// Copies everything that is left, and truncates the log, on this connection. Pages after a reader's state are left
+    /// to a later checkpoint.
     pub fn to_the_end(&self, conn: &Connection) -> Result<()> {
         step(conn, "TRUNCATE").map(|_| ())
     }
 
-    /// Waits for the one that is under way.
+    /// Waits for the checkpoint that is under way.
     pub fn end(&self) {
-        // Not under the lock: a writer who looks whether one is due holds up the last step of the one under way.
+        // Not under the lock: a writer that checks for a due checkpoint would delay the running one's last step.
         let thread = lock(&self.last).thread.take();
         if let Some(left) = thread.and_then(left_by) {
             lock(&self.last).left = left;
@@ -76,27 +78,27 @@ impl Checkpoints {
     }
 }
 
-/// What a checkpoint left. A fault of the file meets the next writer as well, who has somebody to tell it to.
+/// Returns the pages that a checkpoint left. A fault of the file also meets the next writer, which can report it.
 fn left_by(thread: JoinHandle<Result<i64>>) -> Option<i64> {
     thread.join().ok()?.ok()
 }
 
-/// One checkpoint; the pages that it left.
+/// Runs one checkpoint and returns the pages that it left.
 fn run(file: &File) -> Result<i64> {
     let conn = file.connect_checkpointer()?;
     for _ in 0..PASSES_MAX {
         step(&conn, "PASSIVE")?;
-        // What came meanwhile; the pass itself counts only what was there when it began.
+        // Pages that came meanwhile; the pass itself counts only the pages that existed at its start.
         if step(&conn, "NOOP")? <= HELD_PAGES {
             break;
         }
     }
     let _held = lock(&file.writing);
-    // Readers of the log are waited for, for a moment: if one stays, the log goes on behind what it reads.
+    // Readers of the log are waited for, for a moment. If one stays, the log continues behind the pages it reads.
     step(&conn, "RESTART")
 }
 
-/// A step of this kind; the pages of the log that are not copied behind it.
+/// Runs a step of this kind and returns the pages of the log that are not copied after it.
 fn step(conn: &Connection, kind: &str) -> Result<i64> {
     let mut pragma = conn.prepare_cached(&format!("PRAGMA wal_checkpoint({kind})"))?;
     let (pages, copied): (i64, i64) = pragma.query_row([], |row| Ok((row.get(1)?, row.get(2)?)))?;
@@ -111,7 +113,7 @@ mod tests {
 
     const DUE: i64 = 100;
 
-    /// A migrated database whose checkpoints are soon due.
+    /// Creates a migrated database whose checkpoints are soon due.
     fn database(folder: &tempfile::TempDir) -> Arc<Database> {
         let options = StoreOptions { create: true, ..StoreOptions::default() };
         let checkpoints = Checkpoints { due_pages: DUE, ..Checkpoints::default() };
@@ -129,7 +131,7 @@ mod tests {
         database.write(blob).await.expect("a write");
     }
 
-    /// Waits until none runs: pages of the log, and how many of them are not copied.
+    /// Waits until none runs. Returns the pages of the log, and the number of them that are not copied.
     fn at_rest(database: &Database) -> (i64, i64) {
         database.file.checkpoints.end();
         let writer = lock(&database.file.writing);

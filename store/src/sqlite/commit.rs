@@ -1,7 +1,7 @@
 //! Committing a batch: rows, checkpoint, resolved failures, and last of all the row that fences it.
 //!
-//! One transaction, whose writer's lock is taken before anything is looked at. The fence is looked at first (a stale writer is
-//! told so, and not that its rows are already there) and decides last, where the cursor moves.
+//! One transaction, which takes the writer's lock before any read. The fence is checked first, so that a stale writer
+//! gets that error, and not one about existing rows. The fence decides last, where the cursor moves.
 
 use super::errors::Result;
 use super::failure::resolve_upto;
@@ -17,8 +17,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 /// Checkpoints that a scope keeps.
 const CHECKPOINTS_MAX: i64 = 1_000;
 
-/// A batch that can be carried to another thread: while one projection's batch is written there, its caller reads and folds the
-/// next.
+/// A batch that can be moved to another thread. While one projection's batch is written there, its caller reads and
+/// folds the next.
 pub(super) struct Batch {
     tables: &'static [Table],
     version: i32,
@@ -27,7 +27,7 @@ pub(super) struct Batch {
     changes: Changes,
     digest: RollingDigest,
     checkpoint: bool,
-    /// Whether it leaves a skipped event out.
+    /// True when it leaves a skipped event out.
     deviates: bool,
 }
 
@@ -116,7 +116,7 @@ fn check_order(batch: &Batch) -> Result<()> {
     Ok(())
 }
 
-/// Tells a stale writer what it missed.
+/// Tells a stale writer that the scope has changed.
 fn check_scope(conn: &Connection, lease: &Lease, batch: &Batch) -> Result<()> {
     let Scope { tenant, projection } = &lease.scope;
     let row = conn
@@ -207,7 +207,7 @@ fn write_table(
     Ok(())
 }
 
-/// In the order of the index that they go into.
+/// Sorts items in the order of the index that they go into.
 fn by_key<'r, T>(table: &Table, items: &'r [T], row: impl Fn(&T) -> &Row) -> Vec<(Identity, &'r T)> {
     let identity = |item: &T| table.identity(row(item));
     let mut keyed: Vec<(Identity, &T)> = items.iter().map(|item| (identity(item), item)).collect();

@@ -1,11 +1,11 @@
-//! What verifies found, remembered at the scope.
+//! Findings of verifies, stored in the row of the scope.
 
 use super::errors::Result;
 use crate::{Compared, Owner};
 use rusqlite::{Connection, params};
 use uuid::Uuid;
 
-/// Notes what a run found of these scopes.
+/// Records a run's findings about these scopes.
 pub(super) fn note(conn: &Connection, run_id: Uuid, owner: &Owner, compared: &[Compared]) -> Result<()> {
     let now = super::now_ms(conn)?;
     let mut statement = conn.prepare_cached(include_str!("sql/drift_note.sql"))?;

@@ -1,6 +1,6 @@
-//! What SQLite's errors mean: the only place of this backend that maps them.
+//! The meaning of SQLite's errors: the only place of this backend that maps them.
 //!
-//! A message says what happened and what to do; the path is put before it at the boundary ([`named`]), once.
+//! A message tells the event and the remedy. The path is put before it once, at the boundary ([`named`]).
 
 use crate::StoreError;
 use decisiongraph_projections::{Category, Refusal};
@@ -9,7 +9,7 @@ use rusqlite::ffi;
 use std::ops::Deref;
 use std::path::Path;
 
-/// What a statement of this backend gives.
+/// Result of a statement of this backend.
 pub(super) type Result<T, E = Failed> = std::result::Result<T, E>;
 
 /// An error on its way out of this backend.
@@ -55,7 +55,7 @@ impl From<rusqlite::Error> for Failed {
     }
 }
 
-/// The meaning of an error of SQLite.
+/// Returns the meaning of an error of SQLite.
 pub(super) fn meaning(error: rusqlite::Error) -> StoreError {
     let rusqlite::Error::SqliteFailure(code, text) = &error else {
         return match unreadable(&error) {
@@ -101,7 +101,7 @@ pub(super) fn meaning(error: rusqlite::Error) -> StoreError {
     }
 }
 
-/// Whether a stored value is the cause: of a list, one row that cannot be read is left out.
+/// True when a stored value is the cause. A list leaves out one row that cannot be read.
 pub(super) fn unreadable(error: &rusqlite::Error) -> bool {
     matches!(
         error,
@@ -112,13 +112,13 @@ pub(super) fn unreadable(error: &rusqlite::Error) -> bool {
     )
 }
 
-/// The database has no schema, or an old one.
+/// Creates the error of a database without a schema, or with an old one.
 pub(super) fn not_migrated() -> StoreError {
     StoreError::new(Category::Unavailable, "the database has not this program's schema; run `decisiongraph migrate`")
         .next("run `decisiongraph migrate`")
 }
 
-/// The database's schema is newer than the program.
+/// Creates the error of a database whose schema is newer than the program.
 pub(super) fn too_new(database: i64, program: i64) -> StoreError {
     StoreError::new(
         Category::VersionMismatch,
@@ -126,7 +126,7 @@ pub(super) fn too_new(database: i64, program: i64) -> StoreError {
     )
 }
 
-/// The error with the file's name in front, where it speaks of the file. Called once, at the boundary.
+/// Puts the file's name in front of an error that concerns the file. Called once, at the boundary.
 pub(super) fn named(path: &Path, error: impl Into<StoreError>) -> Failed {
     let mut error = error.into();
     if matches!(

@@ -1,4 +1,4 @@
-//! Poison events: one open row an event, counting attempts; resolved by the commit that passes it.
+//! Poison events: one open row per event, counting attempts; resolved by the commit that passes it.
 
 use super::errors::Result;
 use super::errors::unreadable;
@@ -40,14 +40,14 @@ pub(super) fn resolve_upto(conn: &Connection, scope: &Scope, upto: LogSeq, now_m
     Ok(())
 }
 
-/// One failure.
+/// Reads one failure.
 pub(super) fn by_id(conn: &Connection, failure_id: i64) -> Result<Option<Failure>> {
     let sql = format!("{} WHERE failure_id = ?1", include_str!("sql/failure_select.sql"));
     let raw = conn.prepare_cached(&sql)?.query_row(params![failure_id], raw).optional()?;
     raw.map(RawFailure::read).transpose()
 }
 
-/// Failures, newest first.
+/// Lists failures, newest first.
 pub(super) fn list(conn: &Connection, filter: &ListFilter) -> Result<Paged<Failure>> {
     let sql = format!(
         "{} WHERE (?1 IS NULL OR tenant_id = ?1) AND (?2 IS NULL OR projection = ?2)

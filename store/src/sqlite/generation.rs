@@ -1,6 +1,6 @@
 //! Generations: built beside the live one, flipped in one transaction, swept afterwards.
 //!
-//! A retired generation's rows may be deleted at once: a reader that still sees it does so in its own snapshot of the
+//! A retired generation's rows may be deleted at once. A reader that still sees them has its own snapshot of the
 //! write-ahead log, which keeps the rows for it.
 
 use super::errors::Result;
@@ -64,7 +64,7 @@ pub(super) fn resume(conn: &Connection, scope: &Scope, run_id: Uuid) -> Result<O
     Ok(Some((lease, position.read()?)))
 }
 
-/// Where the build stands, if this lease still holds it and, when given, its cursor is `from`; else `fenced`.
+/// Reads the position of the build, if this lease still holds it and its cursor is `from` (when given); else `fenced`.
 pub(super) fn check_build(conn: &Connection, lease: &BuildLease, from: Option<LogSeq>) -> Result<Position> {
     let row = conn
         .prepare_cached(
@@ -93,7 +93,7 @@ pub(super) fn check_build(conn: &Connection, lease: &BuildLease, from: Option<Lo
     }
 }
 
-/// Nothing is late here: rows and indexes are written together. Checks the fence, and passes the crash points.
+/// Checks the fence and passes the crash points. No other work is left: rows and indexes are written together.
 pub(super) fn finish(conn: &Connection, lease: &BuildLease) -> Result<()> {
     crash::point("finish.before_index");
     check_build(conn, lease, None)?;
@@ -127,7 +127,7 @@ pub(super) fn flip(conn: &Connection, lease: &BuildLease) -> Result<Flip> {
         }
     }
     let now = super::now_ms(conn)?;
-    // Old first: one generation of a scope is live at a time, and the index says so.
+    // The old generation first: one generation of a scope is live at a time, and the index enforces it.
     conn.execute(
         "UPDATE dg_generation SET state = 'retired', retired_at_ms = ?2 WHERE generation = ?1",
         params![old_generation, now],
@@ -162,7 +162,7 @@ pub(super) fn abandon(conn: &Connection, scope: &Scope, run_id: Uuid) -> Result<
     Ok(())
 }
 
-/// Deletes rows of retired generations, at most `rows_max`, and the generations that have none left.
+/// Deletes rows of retired generations, at most `rows_max`, and the generations without rows.
 pub(super) fn sweep(conn: &Connection, rows_max: u64) -> Result<Sweep> {
     crash::point("sweep.begin");
     let mut swept = Sweep::default();

@@ -1,4 +1,5 @@
-//! Who is alive, and who owns a scope. The database's clock decides: here that is the host's, as SQLite reads it.
+//! Live processes, and the owners of scopes. The database's clock decides: here this is the host's clock, as SQLite
+//! reads it.
 
 use super::errors::Result;
 use crate::{Acquisition, Epoch, Generation, Lease, Owner, Position, Scope, StoreError, process};
@@ -11,7 +12,7 @@ use uuid::Uuid;
 /// The session of every lease: SQLite has no sessions that could be lost.
 pub(super) const SESSION: i64 = 0;
 
-/// Says that this process is alive for `ttl` from now.
+/// Declares that this process is alive for `ttl` from now.
 pub(super) fn heartbeat(conn: &Connection, owner: &Owner, ttl: Duration) -> Result<()> {
     let now = super::now_ms(conn)?;
     let ttl_ms = i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX / 4);
@@ -29,7 +30,7 @@ pub(super) fn heartbeat(conn: &Connection, owner: &Owner, ttl: Duration) -> Resu
     Ok(())
 }
 
-/// Gives up everything that this process holds: nobody alive owns its scopes any more.
+/// Gives up everything that this process holds; its scopes then have no living owner.
 pub(super) fn leave(conn: &Connection, owner: &Owner) -> Result<()> {
     conn.execute(
         "DELETE FROM dg_node WHERE node = ?1 AND incarnation = ?2",
@@ -38,7 +39,7 @@ pub(super) fn leave(conn: &Connection, owner: &Owner) -> Result<()> {
     Ok(())
 }
 
-/// Ends the lease of a process that is gone. Its row stays: it says that the node died, and when.
+/// Ends the lease of a process that is gone. Its row stays: it records that the node died, and the time.
 pub(super) fn bury(conn: &Connection, owner: &Owner) -> Result<()> {
     conn.prepare_cached(
         "UPDATE dg_node SET expires_at_ms = ?3
@@ -68,7 +69,7 @@ pub(super) fn end_of_the_dead(conn: &Connection) -> Result<Vec<Owner>> {
     Ok(ended)
 }
 
-/// Takes the scope with a new epoch, unless somebody else's lease is still running.
+/// Takes the scope with a new epoch, unless another owner's lease is still running.
 pub(super) fn acquire(conn: &Connection, scope: &Scope, owner: &Owner) -> Result<Acquisition> {
     let now = super::now_ms(conn)?;
     let held = conn
@@ -90,7 +91,7 @@ pub(super) fn acquire(conn: &Connection, scope: &Scope, owner: &Owner) -> Result
             }
             (node != owner.node).then_some(node)
         }
-        // Nobody's, or handed over.
+        // No owner, or handed over.
         Some(_) => None,
     };
     let token = Uuid::new_v4();
@@ -120,7 +121,7 @@ pub(super) fn release(conn: &Connection, lease: &Lease) -> Result<()> {
     Ok(())
 }
 
-/// A new scope at the log's origin, with an empty live generation and nobody who owns it.
+/// Creates a scope at the log's origin, with an empty live generation and no owner.
 pub(super) fn create_scope(conn: &Connection, scope: &Scope, now_ms: i64) -> Result<()> {
     let version = rules_version(scope);
     let token = Uuid::new_v4();
@@ -144,15 +145,15 @@ pub(super) fn create_scope(conn: &Connection, scope: &Scope, now_ms: i64) -> Res
     Ok(())
 }
 
-/// The version of the rules that will write this scope's first rows.
+/// Returns the version of the rules that will write this scope's first rows.
 pub(super) fn rules_version(scope: &Scope) -> i32 {
     catalogue::find(scope.projection).map_or(0, |projection| projection.version())
 }
 
-/// Cursor, digest bytes and version as they lie.
+/// Cursor, digest bytes and version as stored.
 pub(super) struct RawPosition(i64, Vec<u8>, i32);
 
-/// Reads them from column `at` on.
+/// Reads cursor, digest and version from column `at` on.
 pub(super) fn raw_position(row: &Row<'_>, at: usize) -> rusqlite::Result<RawPosition> {
     Ok(RawPosition(row.get(at)?, row.get(at + 1)?, row.get(at + 2)?))
 }

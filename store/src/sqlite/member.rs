@@ -1,4 +1,4 @@
-//! Membership: who says it is a node, what operators want of it, and tenants that change hands.
+//! Membership: the nodes, the operators' orders for them, and tenants that change hands.
 
 use super::errors::Result;
 use crate::{Cordon, Member, MemberFacts, Owner, StoreError, process};
@@ -7,10 +7,10 @@ use rusqlite::{Connection, params};
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Nodes that have been dead for longer are forgotten, milliseconds.
+/// Time after which a dead node is forgotten, milliseconds.
 const FORGOTTEN_AFTER_MS: i64 = 24 * 3600 * 1000;
 
-/// The heartbeat of a node.
+/// Records the heartbeat of a node.
 pub(super) fn join(conn: &Connection, owner: &Owner, ttl: Duration, facts: &MemberFacts) -> Result<()> {
     let now = super::now_ms(conn)?;
     let ttl_ms = i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX / 4);
@@ -50,7 +50,7 @@ pub(super) fn hand_over(conn: &Connection, owner: &Owner, tenants: &[TenantId]) 
     Ok(scopes as u64)
 }
 
-/// Notes that a node takes no more tenants.
+/// Records that a node takes no more tenants.
 pub(super) fn cordon(conn: &Connection, node: &str, draining: bool, reason: &str, by: &str) -> Result<()> {
     conn.execute(
         "INSERT INTO dg_cordon (node, draining, reason, cordoned_by, cordoned_at_ms) VALUES (?1, ?2, ?3, ?4, ?5)
@@ -61,13 +61,13 @@ pub(super) fn cordon(conn: &Connection, node: &str, draining: bool, reason: &str
     Ok(())
 }
 
-/// Ends that.
+/// Ends the cordon.
 pub(super) fn uncordon(conn: &Connection, node: &str) -> Result<()> {
     conn.execute("DELETE FROM dg_cordon WHERE node = ?1", params![node])?;
     Ok(())
 }
 
-/// Forgets a node whose lease is over, and what operators wanted of it.
+/// Forgets a node whose lease is over, and the operators' orders for it.
 pub(super) fn forget(conn: &Connection, node: &str) -> Result<bool> {
     let dead = "DELETE FROM dg_node WHERE node = ?1 AND (expires_at_ms <= ?2 OR not_before_ms > ?2)";
     let forgotten = conn.execute(dead, params![node, super::now_ms(conn)?])? > 0;
@@ -77,7 +77,7 @@ pub(super) fn forget(conn: &Connection, node: &str) -> Result<bool> {
     Ok(forgotten)
 }
 
-/// Every node that has not left.
+/// Lists every node that has not left.
 pub(super) fn members(conn: &Connection) -> Result<Vec<Member>> {
     let now = super::now_ms(conn)?;
     let mut statement = conn.prepare_cached(include_str!("sql/members.sql"))?;
@@ -101,7 +101,7 @@ pub(super) fn members(conn: &Connection) -> Result<Vec<Member>> {
     Ok(members)
 }
 
-/// The tenants of which this process owns a scope.
+/// Lists the tenants with a scope that this process owns.
 pub(super) fn tenants_of(conn: &Connection, owner: &Owner) -> Result<Vec<TenantId>> {
     let mut statement = conn.prepare_cached(
         "SELECT DISTINCT tenant_id FROM dg_scope WHERE owner_node = ?1 AND owner_incarnation = ?2 ORDER BY tenant_id",

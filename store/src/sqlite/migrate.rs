@@ -1,5 +1,5 @@
-//! The schema: `migrations/sqlite`, run by refinery inside one exclusive transaction, so that two processes at once are
-//! safe and a failed migration leaves nothing behind.
+//! The schema: `migrations/sqlite`, run by refinery inside one exclusive transaction. Two processes at once are
+//! therefore safe, and a failed migration leaves nothing behind.
 
 use super::errors::too_new;
 use super::errors::{Failed, Result};
@@ -14,7 +14,7 @@ mod embedded {
     refinery::embed_migrations!("../migrations/sqlite");
 }
 
-/// The newest migration of this program.
+/// Returns the newest migration of this program.
 pub(super) fn program_version() -> i64 {
     embedded::migrations::runner()
         .get_migrations()
@@ -24,7 +24,7 @@ pub(super) fn program_version() -> i64 {
         .unwrap_or(0)
 }
 
-/// Database's version beside the program's. Works on an empty database.
+/// Reads the database's version and the program's. Works on an empty database.
 pub(super) fn status(conn: &Connection) -> Result<SchemaStatus> {
     let known: bool = conn.query_row(
         "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'refinery_schema_history')",
@@ -42,7 +42,7 @@ pub(super) fn status(conn: &Connection) -> Result<SchemaStatus> {
         [],
         |row| row.get(0),
     )?;
-    // Before there was such a table, a schema served its own version alone.
+    // Before that table existed, a schema served only its own version.
     let serves_from = match says {
         true => conn.query_row("SELECT serves_from FROM dg_schema", [], |row| row.get(0))?,
         false => database,
@@ -50,7 +50,8 @@ pub(super) fn status(conn: &Connection) -> Result<SchemaStatus> {
     Ok(SchemaStatus { database, program: program_version(), serves_from })
 }
 
-/// Brings the schema up to date; the names of what was applied. Call it inside an exclusive transaction.
+/// Brings the schema up to date and returns the names of the applied migrations. Call it inside an exclusive
+/// transaction.
 pub(super) fn run(conn: &Connection) -> Result<Vec<String>> {
     let before = status(conn)?;
     if before.database > before.program {
@@ -64,8 +65,8 @@ pub(super) fn run(conn: &Connection) -> Result<Vec<String>> {
     }
 }
 
-/// What migrations compute that SQLite cannot: `dg_placed(key, hash, part)`, the hash of the key behind its place. `part` is a [`KeyPart`]'s
-/// number; V010 says -1 for 1 and -2 for 0, which differed then.
+/// Adds a function for the migrations that SQLite lacks: `dg_placed(key, hash, part)`, the hash of the key behind its
+/// place. `part` is a [`KeyPart`]'s number. V010 passes -1 for 1 and -2 for 0, which differed then.
 fn add_functions(conn: &Connection) -> Result<()> {
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_DIRECTONLY;
     conn.create_scalar_function("dg_placed", 3, flags, |row| {
@@ -74,15 +75,15 @@ fn add_functions(conn: &Connection) -> Result<()> {
             -1 => KeyPart(1),
             number => KeyPart(number as usize),
         };
-        // The hash as it is stored, not as it should be: what was wrong before is found by `verify` afterwards.
+        // The stored hash, not a recomputed one: a hash that was wrong before is found by `verify` afterwards.
         let place = part.place(row.get_raw(0).as_str()?);
         Ok([&place[..], row.get_raw(1).as_blob()?].concat())
     })?;
     Ok(())
 }
 
-/// Lets refinery work inside the transaction that is already open: its own driver would begin one a step, and between
-/// two of them another process could step in.
+/// Lets refinery work inside the transaction that is already open. Its own driver would begin one transaction per step,
+/// and another process could step in between two of them.
 struct InsideTransaction<'c> {
     conn: &'c Connection,
     fault: Option<Failed>,

@@ -1,11 +1,12 @@
 //! The embedded backend: one SQLite file, one writer, many readers, also across processes.
 //!
-//! *Guarantees.* The contract of [`crate::Store`], durable before acknowledging. Because there is one writer and positions
-//! become visible in their order, the safe high-water mark is simply the last position that was drawn.
+//! *Guarantees.* The contract of [`crate::Store`], durable before acknowledging. There is one writer, and positions
+//! become visible in their order. The safe high-water mark is therefore simply the last position that was drawn.
 //!
-//! *Where to look:* `pool`, `writer` and `threads` for transactions and threads, `on_disk` for the file itself, the verbs (`append`, `commit`, `generation`, `lease`, `pause`, `failure`, `skip`, `run`)
-//! for what a transaction does, `view` for what reads, `rows` for statements out of a projection's tables, `errors` for what
-//! SQLite's errors mean. A verb is a plain function over a connection that is already inside a transaction.
+//! *Contents:* `pool`, `writer` and `threads` for transactions and threads; `on_disk` for the file itself. The verbs
+//! (`append`, `commit`, `generation`, `lease`, `pause`, `failure`, `skip`, `run`) are the work of transactions. `view`
+//! is for reads, `rows` for statements from a projection's tables, `errors` for the meaning of SQLite's errors. A verb
+//! is a plain function over a connection that is already inside a transaction.
 
 mod append;
 pub mod backup;
@@ -53,11 +54,11 @@ use uuid::Uuid;
 /// A store in one SQLite file.
 pub struct SqliteStore {
     database: Arc<Database>,
-    /// Who wants to know of appends, in this process.
+    /// Listeners for appends, in this process.
     listeners: Mutex<Vec<Listener>>,
 }
 
-/// Somebody who listens.
+/// A listener.
 struct Listener {
     log: mpsc::Sender<()>,
     /// Never used: an embedded store has one node.
@@ -69,7 +70,8 @@ pub async fn open(path: &Path, options: StoreOptions) -> Result<Arc<dyn Store>> 
     Ok(Arc::new(SqliteStore::open(path, options, true).await?))
 }
 
-/// A store for intermediate results, migrated, in a file that its owner deletes: nothing in it survives a power cut.
+/// Opens a store for intermediate results, migrated, in a file that its owner deletes. Nothing in it survives a power
+/// cut.
 pub async fn scratch(path: &Path) -> Result<Arc<dyn Store>> {
     let store = SqliteStore::open(path, StoreOptions::default(), false).await?;
     store.migrate().await?;
@@ -83,7 +85,7 @@ impl SqliteStore {
         Ok(SqliteStore { database: Arc::new(database), listeners: Mutex::new(Vec::new()) })
     }
 
-    /// One writing transaction of owned work.
+    /// Runs owned work in one writing transaction.
     async fn write<T: Send + 'static>(
         &self,
         work: impl Fn(&Connection) -> errors::Result<T> + Send + 'static,
@@ -91,14 +93,14 @@ impl SqliteStore {
         Ok(self.database.write(work).await?)
     }
 
-    /// Wakes whoever listens. A listener that has a message waiting needs no second one.
+    /// Wakes all listeners. A listener that has a message waiting needs no second one.
     fn wake(&self) {
         lock(&self.listeners)
             .retain(|listener| !matches!(listener.log.try_send(()), Err(mpsc::error::TrySendError::Closed(()))));
     }
 }
 
-/// Now, in milliseconds since 1970, on the database's clock.
+/// Returns the current time, in milliseconds since 1970, on the database's clock.
 fn now_ms(conn: &Connection) -> errors::Result<i64> {
     Ok(conn.prepare_cached("SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER)")?.query_row([], |row| row.get(0))?)
 }

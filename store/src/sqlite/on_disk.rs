@@ -1,9 +1,9 @@
-//! The file as it lies on the disk: made private, and known again.
+//! The file on the disk: made private, and recognised later.
 //!
-//! *Guarantees.* A file that is made here is its owner's alone from its first moment, whatever the umask; SQLite gives
-//! the log and the index beside it the same mode. A link that leads nowhere is not followed. While a store is open,
-//! each write asks whether the path still leads to the files that were opened: into one that was removed or replaced,
-//! nothing more is written.
+//! *Guarantees.* A file that is made here belongs to its owner alone from its first moment, whatever the umask. SQLite
+//! gives the log and the index beside it the same mode. A link that leads nowhere is not followed. While a store is
+//! open, each write checks that the path still leads to the opened files. Nothing more is written into a file that was
+//! removed or replaced.
 
 use super::errors::Result;
 use crate::StoreError;
@@ -13,15 +13,15 @@ use std::fs::{DirBuilder, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The files of a database: what stands behind its name in theirs, and the word for each.
+/// Files of a database: the suffix of each name, and the word for each file.
 const FILES: [(&str, &str); 3] =
     [("", "the file"), ("-wal", "its log (-wal)"), ("-shm", "the index of its log (-shm)")];
 
-/// The files that a store opened. None: there was none, as beside a file that is read-only.
+/// The files that a store opened. None: the file did not exist, as beside a read-only file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct OnDisk([Option<Inode>; 3]);
 
-/// The way back, for people.
+/// Remedy, for people.
 const NEXT: &str = "stop every process that uses the file, put the right one in its place without the -wal and -shm of \
     another, and start again";
 
@@ -29,17 +29,17 @@ const NEXT: &str = "stop every process that uses the file, put the right one in 
 type Inode = (u64, u64);
 
 impl OnDisk {
-    /// The files that are there now.
+    /// Reads the files that exist now.
     pub fn at(path: &Path) -> OnDisk {
         OnDisk(FILES.map(|(suffix, _)| inode(&beside(path, suffix))))
     }
 
-    /// Distinguishes this file from every other of this machine.
+    /// Returns a name that distinguishes this file from every other of this machine.
     pub fn name(&self) -> String {
         self.0[0].map_or_else(|| "gone".to_owned(), |(device, number)| format!("{device}:{number}"))
     }
 
-    /// `unavailable` when the path does not lead to these files any more. It does not pass by itself.
+    /// Fails with `unavailable` when the path does not lead to these files any more. The error is permanent.
     pub fn check(&self, path: &Path) -> Result<()> {
         for ((suffix, word), opened) in FILES.iter().zip(&self.0) {
             let what = match (opened, inode(&beside(path, suffix))) {
@@ -60,13 +60,13 @@ pub(super) fn has_log(path: &Path) -> bool {
     beside(path, "-wal").exists()
 }
 
-/// The file's address for a reader that may not write beside it, as SQLite reads it: no locks, no log.
+/// Returns the file's address for a reader that may not write beside it, in SQLite's form: no locks, no log.
 pub(super) fn as_it_is(path: &Path) -> PathBuf {
     let path = path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
     PathBuf::from(format!("file:{path}?immutable=1"))
 }
 
-/// Makes the file and its folder, for their owner alone, where they are not there yet. Blocks.
+/// Creates the file and its folder, for their owner alone, if they do not exist. Blocks.
 pub(super) fn make(path: &Path) -> Result<()> {
     let unavailable = |what: &str, error: io::Error| {
         StoreError::new(Category::Unavailable, format!("{what} cannot be made: {error}"))
@@ -77,7 +77,7 @@ pub(super) fn make(path: &Path) -> Result<()> {
     if path.exists() {
         return Ok(());
     }
-    // Fails where anything has the name, also a link to nothing.
+    // Fails when anything has the name, also a link to nothing.
     let made = private_file().write(true).create_new(true).open(path);
     match made.and_then(|file| make_private(&file)) {
         // Another process was faster.
@@ -91,7 +91,7 @@ pub(super) fn make(path: &Path) -> Result<()> {
     }
 }
 
-/// The name of a file beside the database.
+/// Returns the name of a file beside the database.
 fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(suffix);
@@ -137,7 +137,7 @@ fn private_file() -> OpenOptions {
     OpenOptions::new()
 }
 
-/// Gives back what the umask took from the owner.
+/// Restores the owner's rights that the umask removed.
 #[cfg(unix)]
 fn make_private(file: &std::fs::File) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
@@ -168,7 +168,7 @@ mod tests {
         let path = folder.path().join("x.db");
         make(&path).expect("made");
         let opened = OnDisk::at(&path);
-        // Nothing was beside it: what comes later is not asked about.
+        // Nothing was beside it: files that come later are not checked.
         std::fs::write(beside(&path, "-wal"), "x").expect("writes");
         opened.check(&path).expect("the same");
         let away = folder.path().join("away");

@@ -1,6 +1,6 @@
-//! Leaving a scope alone, durably, and going on with it.
+//! Pausing a scope, durably, and resuming it.
 //!
-//! *Never:* changes owner, epoch, generation or cursor.
+//! *Never:* changes owner, generation or cursor.
 
 use super::errors::Result;
 use super::lease::create_scope;
@@ -10,13 +10,13 @@ use decisiongraph_projections::Category;
 use rusqlite::{Connection, params};
 use uuid::Uuid;
 
-/// Pauses the scope, which is made when there is none. A pause that is there stays as it is.
+/// Pauses the scope, which is created when there is none. An existing pause stays as it is.
 pub(super) fn pause(conn: &Connection, scope: &Scope, reason: &str, by: &str) -> Result<ScopeRow> {
     let now = super::now_ms(conn)?;
     if read::scope(conn, scope)?.is_none() {
         create_scope(conn, scope, now)?;
     }
-    // A new epoch: whoever works on the scope is fenced at its next commit, reads it again and sees the pause.
+    // A new epoch. A worker of the scope is fenced at its next commit, reads the scope again and sees the pause.
     conn.execute(
         "UPDATE dg_scope SET paused_at_ms = ?3, paused_reason = ?4, paused_by = ?5, epoch = epoch + 1, epoch_token = ?6
          WHERE tenant_id = ?1 AND projection = ?2 AND paused_at_ms IS NULL",

@@ -1,10 +1,11 @@
-//! Connections to the file: one that writes, and a pool of those that read.
+//! Connections to the file: one that writes, and a pool of readers.
 //!
-//! *Guarantees.* Every write is inside one `BEGIN IMMEDIATE … COMMIT` on the writer's connection (see `writer`), durable when it
-//! returns (WAL, `synchronous = FULL`; a scratch store gives durability up). Every read is inside a transaction, so it sees one
-//! instant. Nothing blocks the async runtime: reads run on blocking threads, writes on one of their own.
+//! *Guarantees.* Every write is inside one `BEGIN IMMEDIATE … COMMIT` on the writer's connection (see `writer`). It is
+//! durable when it returns (WAL, `synchronous = FULL`; a scratch store gives durability up). Every read is inside a
+//! transaction, so it sees one instant. Nothing blocks the async runtime: reads run on blocking threads, writes on
+//! their own thread.
 //!
-//! *Never here:* a retry. Waiting for another process's lock is bounded by `statement_timeout`.
+//! *Never here:* a retry. The wait for another process's lock is bounded by `statement_timeout`.
 
 use super::checkpoint::Checkpoints;
 use super::errors::Result;
@@ -25,7 +26,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 const READERS_MAX: usize = 64;
 /// Reading connections that are kept for the next read.
 const READERS_IDLE_MAX: usize = 8;
-/// How long a checkpoint, which then holds up the writer, waits for those who read the log.
+/// Longest wait of a checkpoint, which then delays the writer, for readers of the log.
 const READER_PATIENCE: Duration = Duration::from_millis(20);
 /// Prepared statements that a connection keeps.
 const STATEMENTS_MAX: usize = 128;
@@ -39,19 +40,20 @@ pub(super) struct Database {
     permits: Arc<Semaphore>,
 }
 
-/// What writer, readers and checkpoints share.
+/// State that writer, readers and checkpoints share.
 pub(super) struct File {
     pub path: PathBuf,
     /// The files that were opened under this path.
     pub on_disk: OnDisk,
     busy: Duration,
     durable: bool,
-    /// The file has no log beside it, and this process may not make one: it is read as it is, without locks.
+    /// True when the file has no log beside it, and this process may not make one. It is then read as it is, without
+    /// locks.
     as_it_is: bool,
-    /// The connection that writes.
+    /// Connection that writes.
     pub writing: Arc<Mutex<Connection>>,
     pub checkpoints: Checkpoints,
-    /// The schema was seen to be this program's.
+    /// True once the schema was found to be this program's.
     checked: AtomicBool,
 }
 
@@ -72,7 +74,7 @@ impl Database {
                 file.checkpoints.begin_if_due(&file, conn)
             }
         };
-        // A file that went away meanwhile took the commit along, and may come back with it.
+        // A file that went away meanwhile took the commit along, and may return with it.
         let landed = {
             let file = file.clone();
             move || {
@@ -91,7 +93,7 @@ impl Database {
         })
     }
 
-    /// One writing transaction: committed when `work` is well, else taken back whole.
+    /// Runs one writing transaction: committed when `work` succeeds, else rolled back whole.
     pub async fn write<T: Send + 'static>(
         &self,
         work: impl Fn(&Connection) -> Result<T> + Send + 'static,
@@ -99,7 +101,7 @@ impl Database {
         self.writer.write(work).await.map_err(|error| errors::named(&self.file.path, error))
     }
 
-    /// An error while another program keeps this one from writing.
+    /// Fails while another program keeps this one from writing.
     pub fn writable(&self) -> Result<()> {
         if !self.writer.is_kept_out() {
             return Ok(());
@@ -110,7 +112,7 @@ impl Database {
         Err(errors::named(&self.file.path, error))
     }
 
-    /// A reading connection, out of the pool or new.
+    /// Returns a reading connection, from the pool or new.
     pub async fn reader(self: &Arc<Database>) -> Result<Reader> {
         let permit = match tokio::time::timeout(self.patience, self.permits.clone().acquire_owned()).await {
             Ok(Ok(permit)) => permit,
@@ -141,7 +143,8 @@ impl Database {
 }
 
 impl Database {
-    /// Ends what was begun, writes no more, and copies the whole log into the file, if no other process has it open. Blocks.
+    /// Ends the begun work and writes no more. Copies the whole log into the file, if no other process has it open.
+    /// Blocks.
     pub fn close(&self) -> Result<()> {
         self.rest();
         self.file.check_place()?;
@@ -150,17 +153,17 @@ impl Database {
         self.file.checkpoints.to_the_end(&conn)
     }
 
-    /// Ends what was begun.
+    /// Ends the begun work.
     fn rest(&self) {
         self.writer.end();
         self.file.checkpoints.end();
-        // Readers first: the last connection to be closed copies the log into the file, and one that only reads cannot.
+        // Readers first: the last closed connection copies the log into the file, and a read-only connection cannot.
         lock(&self.idle).clear();
     }
 }
 
 impl Drop for Database {
-    /// What was begun on the file is at its end with the store.
+    /// Ends the begun work on the file with the store.
     fn drop(&mut self) {
         self.rest();
     }
@@ -210,10 +213,10 @@ impl File {
         self.on_disk.check(&self.path)
     }
 
-    /// One more connection to the same file.
+    /// Opens one more connection to the same file.
     fn connect(&self, flags: OpenFlags, busy: Duration) -> Result<Connection> {
         if self.as_it_is {
-            // Its owner writes now, and pages may change under who takes no locks.
+            // Its owner writes now, and pages may change under a reader without locks.
             if on_disk::has_log(&self.path) {
                 let message = "another process began to write to the file; ask again";
                 return Err(StoreError::transient(Category::Unavailable, message).into());
@@ -221,7 +224,7 @@ impl File {
             return connect(&on_disk::as_it_is(&self.path), AS_IT_IS, busy);
         }
         let conn = connect(&self.path, flags, busy)?;
-        // Before it reads anything: the log of this file is not that of another one.
+        // Before it reads anything: the log of this file must not be another file's.
         self.check_place()?;
         Ok(conn)
     }
@@ -255,12 +258,12 @@ impl File {
         run().map_err(|error| errors::named(&self.path, error))
     }
 
-    /// Versions of the schema. Blocks.
+    /// Reads the versions of the schema. Blocks.
     pub fn schema_status(&self) -> Result<crate::SchemaStatus> {
         migrate::status(&lock(&self.writing)).map_err(|error| errors::named(&self.path, error))
     }
 
-    /// A connection that copies the log into the file.
+    /// Opens a connection that copies the log into the file.
     pub fn connect_checkpointer(&self) -> Result<Connection> {
         let conn = self.connect(OpenFlags::SQLITE_OPEN_READ_WRITE, READER_PATIENCE)?;
         set_durability(&conn, self.durable)?;
@@ -278,24 +281,24 @@ impl File {
     }
 }
 
-/// A connection that reads. Goes back to the pool when dropped.
+/// A connection that reads. Returns to the pool when dropped.
 pub(super) struct Reader {
     conn: Option<Connection>,
-    /// Its transaction is a snapshot: it stays open, and when it is lost, so is the reader.
+    /// True when its transaction is a snapshot. It stays open; when it is lost, the reader is lost too.
     held: AtomicBool,
-    /// It holds more than the pool wants back (a temporary table): close it.
+    /// True when it holds more than the pool wants back (a temporary table): close it.
     spoiled: bool,
     database: Arc<Database>,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Reader {
-    /// Runs `work` inside a transaction of its own, or inside the open one of a snapshot. Blocks.
+    /// Runs `work` inside its own transaction, or inside the open one of a snapshot. Blocks.
     pub fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
         let run = || -> Result<T> {
             let conn = self.connection()?;
             if self.held.load(Ordering::Relaxed) {
-                // SQLite ends a transaction by itself when the file fails: what is read next would be of another instant.
+                // SQLite itself ends a transaction when the file fails. The next read would then see another instant.
                 if conn.is_autocommit() {
                     return Err(StoreError::transient(
                         Category::Storage,
@@ -313,7 +316,7 @@ impl Reader {
         run().map_err(|error| errors::named(&self.database.file.path, error))
     }
 
-    /// Opens a transaction that stays open, and reads once, so that the instant it sees is now. Blocks.
+    /// Opens a transaction that stays open, and reads once, so that it sees the present instant. Blocks.
     pub fn hold(&self) -> Result<()> {
         let run = || -> Result<()> {
             let conn = self.connection()?;
@@ -325,7 +328,7 @@ impl Reader {
         run().map_err(|error| errors::named(&self.database.file.path, error))
     }
 
-    /// Says that this connection is not to be used again.
+    /// Marks this connection as not to be used again.
     pub fn spoil(&mut self) {
         self.spoiled = true;
     }
@@ -348,12 +351,13 @@ impl Drop for Reader {
     }
 }
 
-/// A panic inside a transaction rolled it back; the connection behind the lock is sound.
+/// Locks a mutex, also after a panic. A panic inside a transaction rolled it back; the connection behind the lock is
+/// sound.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
-/// Of a connection by [`on_disk::as_it_is`].
+/// Flags of a connection by [`on_disk::as_it_is`].
 const AS_IT_IS: OpenFlags = OpenFlags::SQLITE_OPEN_READ_ONLY.union(OpenFlags::SQLITE_OPEN_URI);
 
 fn connect(path: &Path, flags: OpenFlags, busy: Duration) -> Result<Connection> {
@@ -367,7 +371,7 @@ fn connect(path: &Path, flags: OpenFlags, busy: Duration) -> Result<Connection> 
 fn prepare_writer(conn: &Connection, durable: bool) -> Result<()> {
     conn.execute_batch(include_str!("sql/writer.sql"))?;
     if !conn.is_readonly("main")? {
-        // A file that is read-only keeps the mode it has; its reads work, its writes say why not.
+        // A read-only file keeps its mode; its reads work, its writes report the reason.
         let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
         if !mode.eq_ignore_ascii_case("wal") {
             return Err(StoreError::new(
@@ -376,7 +380,7 @@ fn prepare_writer(conn: &Connection, durable: bool) -> Result<()> {
             )
             .into());
         }
-        // Opens the log and its index, so that they are known from here on.
+        // Opens the log and its index, so that their files are known from here on.
         conn.query_row("SELECT count(*) FROM sqlite_master", [], |_| Ok(()))?;
     }
     set_durability(conn, durable)

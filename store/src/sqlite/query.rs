@@ -1,4 +1,4 @@
-//! The queries over the read models. The hash finds a node or a policy, the text is compared as well.
+//! The queries over the read models. The hash finds a node or a policy; the text is compared as well.
 
 use super::errors::Result;
 use super::read::{one_more, paged};
@@ -11,12 +11,13 @@ use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
-/// The table of the edges.
+/// Returns the table of the edges.
 fn edges() -> &'static Table {
     &catalogue::CONTEXT_GRAPH.tables()[1]
 }
 
-/// A node's edges by one of its two indexes, those with one of the [`positions`]; the condition and order are added behind.
+/// Writes the query of a node's edges by one of its two indexes, with one of the [`positions`]. Condition and order are
+/// appended.
 fn edges_by(end: &str) -> String {
     format!(
         "SELECT {} FROM dg_cg_edges INDEXED BY dg_cg_edges_{end}
@@ -25,8 +26,9 @@ fn edges_by(end: &str) -> String {
     )
 }
 
-/// The positions that an edge behind `after` may have beside this node, in their order: since when there is the node, or where the edge's own
-/// stretch begins, or (of an edge from before there were stretches) 0. No edge is before its position.
+/// Returns the positions that an edge behind `after` may have beside this node, in their order. A position is the
+/// creation of the node, or the start of the edge's own stretch. It is 0 for an edge from before there were stretches.
+/// No edge is before its position.
 fn positions(
     conn: &Connection,
     tenant: &TenantId,
@@ -41,24 +43,25 @@ fn positions(
         )?
         .query_row(params![tenant.as_str(), generation.0, nodes.key_of(0, node).as_bytes(), node], |row| row.get(0))
         .optional()?;
-    // The log of rows that are compared by a verify is elsewhere, but not their cursor.
+    // The log of rows that a verify compares is elsewhere, but their cursor is here.
     let end: i64 = conn
         .prepare_cached(
             "SELECT max(ifnull((SELECT max(log_seq) FROM dg_event_log), 0),
                         ifnull((SELECT max(cursor) FROM dg_scope WHERE tenant_id = ?1), 0))",
         )?
         .query_row(params![tenant.as_str()], |row| row.get(0))?;
-    // A node is there since the first edge that names it, at the latest.
+    // A node exists since the first edge that names it, at the latest.
     let first = begun.unwrap_or_default().max(after);
     Ok([0].into_iter().chain(begun).chain(stretches(first, end)).collect())
 }
 
-/// The first edges in an order, out of several look-ups that are each in it: nothing bigger than the limit is kept.
+/// The first edges in an order, from several look-ups that are each in that order. Nothing larger than the limit is
+/// kept.
 struct First<K> {
     found: BTreeMap<K, Row>,
     bytes: usize,
     limit: PageLimit,
-    /// The first edge that did not fit: none from there on is taken.
+    /// First edge that did not fit; none from there on is taken.
     cut: Option<K>,
 }
 
@@ -67,7 +70,8 @@ impl<K: Ord + Clone> First<K> {
         First { found: BTreeMap::new(), bytes: 0, limit, cut: None }
     }
 
-    /// Takes an edge, if it is among the first ones; false when it is behind them, as are those behind it in the same look-up.
+    /// Takes an edge, if it is among the first ones. False when it is behind them, as are the later edges of the same
+    /// look-up.
     fn offer(&mut self, key: K, edge: Row) -> bool {
         if self.cut.as_ref().is_some_and(|cut| key >= *cut) {
             return false;
@@ -94,8 +98,8 @@ impl<K: Ord + Clone> First<K> {
     }
 }
 
-/// Edges that touch one of these nodes, by the bytes of `edge_id`. One look-up a node, direction and position, each sorted and cut by the
-/// database, merged here.
+/// Reads edges that touch one of these nodes, by the bytes of `edge_id`. One look-up per node, direction and position,
+/// each sorted and cut by the database, merged here.
 pub(super) fn edges_touching(
     conn: &Connection,
     tenant: &TenantId,
@@ -142,7 +146,7 @@ pub(super) fn edges_touching(
     Ok(first.page())
 }
 
-/// Edges of one node, by `log_seq`, `edge_id`.
+/// Reads edges of one node, by `log_seq`, `edge_id`.
 pub(super) fn edges_of(
     conn: &Connection,
     tenant: &TenantId,
@@ -159,7 +163,7 @@ pub(super) fn edges_of(
     };
     let (after_seq, after_id) = after.map_or((-1, ""), |(seq, id)| (seq.0, id));
     let log_seq = edges().column("log_seq");
-    // By position and id, so that a self-loop, found from both ends, is there once.
+    // By position and id, so that a self-loop, found from both ends, occurs once.
     let mut first: First<(i64, String)> = First::of(limit);
     let positions = positions(conn, tenant, generation, node_id, after_seq)?;
     for (since, end) in positions.iter().flat_map(|since| ends.iter().map(move |end| (since, end))) {
@@ -191,7 +195,7 @@ pub(super) fn edges_of(
     Ok(first.page())
 }
 
-/// Finished traces that match, in the order of the reference.
+/// Reads finished traces that match, in the order of the reference.
 pub(super) fn precedents(
     conn: &Connection,
     tenant: &TenantId,

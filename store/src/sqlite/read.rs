@@ -20,7 +20,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// A page of the log.
+/// Reads a page of the log.
 pub(super) fn page(
     conn: &Connection,
     tenant: &TenantId,
@@ -42,7 +42,7 @@ pub(super) fn page(
     Ok(page.items)
 }
 
-/// Bytes of the texts in these columns.
+/// Counts the bytes of the texts in these columns.
 fn texts_of(row: &Row<'_>, columns: Range<usize>) -> Result<i64> {
     let mut bytes = 0;
     for column in columns {
@@ -53,7 +53,8 @@ fn texts_of(row: &Row<'_>, columns: Range<usize>) -> Result<i64> {
     Ok(bytes)
 }
 
-/// The rows of a statement up to a limit; what is behind it is not kept, and a row that `read` gives nothing for is left out.
+/// Reads the rows of a statement up to a limit. Later rows are not kept. A row for which `read` returns nothing is left
+/// out.
 pub(super) fn paged<T>(
     mut rows: rusqlite::Rows<'_>,
     limit: PageLimit,
@@ -69,12 +70,13 @@ pub(super) fn paged<T>(
         }
         page.items.extend(read(row)?);
     }
-    // Also where rows were left out: those behind them are yet to be read.
+    // Also when rows were left out: the rows behind them are yet to be read.
     page.more |= seen > limit.rows_max;
     Ok(page)
 }
 
-/// True when an event of so many bytes goes into the page. An error, when it is the next one and too large to be read at all.
+/// True when an event of `size` bytes fits into the page. Fails when it is the next one and too large to be read at
+/// all.
 fn takes<T>(page: &mut Paged<T>, bytes: &mut usize, row: &Row<'_>, size: i64, limit: PageLimit) -> Result<bool> {
     let size_bytes = usize::try_from(size).unwrap_or(usize::MAX);
     if size_bytes <= limit.event_bytes_max {
@@ -87,7 +89,7 @@ fn takes<T>(page: &mut Paged<T>, bytes: &mut usize, row: &Row<'_>, size: i64, li
     }
 }
 
-/// The latest `trace_seq` of each trace at or below a position.
+/// Reads the latest `trace_seq` of each trace at or below a position.
 pub(super) fn heads(
     conn: &Connection,
     tenant: &TenantId,
@@ -113,7 +115,7 @@ pub(super) fn heads(
     Ok(heads)
 }
 
-/// The parts that the projection keeps of the events of these traces at or below a position.
+/// Reads the parts that the projection keeps of these traces' events at or below a position.
 pub(super) fn history(
     conn: &Connection,
     tenant: &TenantId,
@@ -149,7 +151,7 @@ pub(super) fn history(
     Ok(Some(history))
 }
 
-/// Full events of a tenant.
+/// Reads full events of a tenant.
 pub(super) fn events(
     conn: &Connection,
     tenant: &TenantId,
@@ -163,7 +165,7 @@ pub(super) fn events(
     stored_events(&mut rows, limit)
 }
 
-/// Full events of one trace.
+/// Reads full events of one trace.
 pub(super) fn trace_events(
     conn: &Connection,
     tenant: &TenantId,
@@ -177,7 +179,7 @@ pub(super) fn trace_events(
     stored_events(&mut rows, limit)
 }
 
-/// The tenant's last event at or below a position.
+/// Reads the tenant's last event at or below a position.
 pub(super) fn last_log_seq(conn: &Connection, tenant: &TenantId, upto: Option<LogSeq>) -> Result<LogSeq> {
     let last: Option<i64> = conn
         .prepare_cached("SELECT max(log_seq) FROM dg_event_log WHERE tenant_id = ?1 AND log_seq <= ?2")?
@@ -185,7 +187,7 @@ pub(super) fn last_log_seq(conn: &Connection, tenant: &TenantId, upto: Option<Lo
     Ok(LogSeq(last.unwrap_or(0)))
 }
 
-/// How far a cursor is behind.
+/// Computes the lag of a cursor.
 pub(super) fn lag(conn: &Connection, tenant: &TenantId, cursor: LogSeq, mark: LogSeq, bound: u64) -> Result<Lag> {
     let events = count(conn, tenant, cursor, mark, bound)?;
     if events == 0 {
@@ -201,7 +203,7 @@ pub(super) fn lag(conn: &Connection, tenant: &TenantId, cursor: LogSeq, mark: Lo
     Ok(Lag { events, more: events >= bound, seconds: age_ms as f64 / 1000.0 })
 }
 
-/// Scopes that stand out, and open failures.
+/// Counts the scopes that stand out, and the open failures.
 pub(super) fn scope_counts(conn: &Connection) -> Result<ScopeCounts> {
     let sql = "SELECT (SELECT count(*) FROM dg_failure WHERE resolved_at_ms IS NULL), count(paused_at_ms),
                       count(*) FILTER (WHERE deviating), count(*) FILTER (WHERE drift_generation = generation)
@@ -213,7 +215,7 @@ pub(super) fn scope_counts(conn: &Connection) -> Result<ScopeCounts> {
     Ok(counts)
 }
 
-/// How many events, up to a bound.
+/// Counts events, up to a bound.
 pub(super) fn count(conn: &Connection, tenant: &TenantId, after: LogSeq, upto: LogSeq, bound: u64) -> Result<u64> {
     let bound = i64::try_from(bound).unwrap_or(i64::MAX);
     Ok(conn
@@ -222,7 +224,7 @@ pub(super) fn count(conn: &Connection, tenant: &TenantId, after: LogSeq, upto: L
         .unsigned_abs())
 }
 
-/// Every tenant that has events.
+/// Lists every tenant that has events.
 pub(super) fn tenants(conn: &Connection) -> Result<Vec<TenantId>> {
     let mut statement = conn.prepare_cached(include_str!("sql/read_tenants.sql"))?;
     let mut rows = statement.query([])?;
@@ -233,13 +235,13 @@ pub(super) fn tenants(conn: &Connection) -> Result<Vec<TenantId>> {
     Ok(tenants)
 }
 
-/// Tenant of a row of a list; none when it is no tenant's: one bad row is left out, and no list fails because of it
-/// ([`strays`] names it).
+/// Reads the tenant of a row of a list; none when the row belongs to no tenant. One bad row is left out, and no list
+/// fails because of it ([`strays`] names it).
 pub(super) fn tenant(row: &Row<'_>, column: usize) -> Result<Option<TenantId>> {
     Ok(row.get_ref(column)?.as_str().ok().and_then(|text| TenantId::new(text).ok()))
 }
 
-/// What every list leaves out because it is no tenant's.
+/// Lists the rows that every list leaves out because they belong to no tenant.
 pub(super) fn strays(conn: &Connection, limit: usize) -> Result<Vec<Stray>> {
     let mut statement = conn.prepare_cached(include_str!("sql/read_tenants.sql"))?;
     let mut first = conn.prepare_cached("SELECT min(log_seq) FROM dg_event_log WHERE tenant_id = ?1")?;
@@ -257,7 +259,7 @@ pub(super) fn strays(conn: &Connection, limit: usize) -> Result<Vec<Stray>> {
     Ok(strays)
 }
 
-/// The tenants that have events or scopes.
+/// Lists the tenants that have events or scopes.
 pub(super) fn tenant_heads(conn: &Connection, after: Option<&TenantId>, limit: usize) -> Result<Vec<TenantHead>> {
     let mut statement = conn.prepare_cached(include_str!("sql/read_tenant_heads.sql"))?;
     // No id is empty, so every one is behind the empty text.
@@ -276,13 +278,13 @@ pub(super) fn tenant_heads(conn: &Connection, after: Option<&TenantId>, limit: u
     Ok(heads)
 }
 
-/// Every tenant that has events, and its last one.
+/// Lists every tenant that has events, with its last event.
 pub(super) fn last_log_seqs(conn: &Connection) -> Result<Vec<(TenantId, LogSeq)>> {
     let all = tenants(conn)?.into_iter();
     all.map(|tenant| last_log_seq(conn, &tenant, None).map(|last| (tenant, last))).collect()
 }
 
-/// The tenants that have events in a stretch of the log, and the last of them.
+/// Lists the tenants that have events in a stretch of the log, with the last of them.
 pub(super) fn tenants_with_events(
     conn: &Connection,
     after: LogSeq,
@@ -302,7 +304,8 @@ pub(super) fn tenants_with_events(
     Ok(tenants)
 }
 
-/// The tenants of which a scope is missing or behind and not paused: a step in the index a tenant, its last event, its scopes.
+/// Lists the tenants with a scope that is missing, or behind and not paused. Costs per tenant: one step in the index,
+/// its last event, its scopes.
 pub(super) fn tenants_behind(
     conn: &Connection,
     upto: LogSeq,
@@ -341,7 +344,7 @@ pub(super) fn tenants_behind(
     Ok(behind)
 }
 
-/// One scope.
+/// True when the scope's live generation is the one that this run built and flipped to.
 pub(super) fn flipped_by(conn: &Connection, scope: &Scope, run_id: Uuid) -> Result<bool> {
     let mut statement = conn.prepare_cached(include_str!("sql/flipped_by.sql"))?;
     let params = params![scope.tenant.as_str(), scope.projection, run_id.as_bytes()];
@@ -355,7 +358,7 @@ pub(super) fn scope(conn: &Connection, scope: &Scope) -> Result<Option<ScopeRow>
     rows.next()?.map(|row| scope_row(row, scope.clone())).transpose()
 }
 
-/// All scopes, or those of one tenant, by tenant and in catalogue order.
+/// Lists all scopes, or those of one tenant, by tenant and in catalogue order.
 pub(super) fn scopes(conn: &Connection, tenant: Option<&TenantId>) -> Result<Vec<ScopeRow>> {
     let sql = format!(
         "{} WHERE ?2 IS NULL OR scope.tenant_id = ?2 ORDER BY scope.tenant_id",
@@ -366,9 +369,9 @@ pub(super) fn scopes(conn: &Connection, tenant: Option<&TenantId>) -> Result<Vec
     let mut scopes = Vec::new();
     while let Some(row) = rows.next()? {
         let projection: String = row.get(1)?;
-        // A projection of another program's catalogue is not ours to show.
+        // A projection of another program's catalogue is left out.
         let Some(place) = catalogue::ALL.iter().position(|known| known.name() == projection) else { continue };
-        // Of all scopes, one that cannot be read is left out.
+        // In a list of all scopes, a scope that cannot be read is left out.
         let Some(tenant) = self::tenant(row, 0)? else { continue };
         match scope_row(row, Scope::new(&tenant, catalogue::ALL[place])) {
             Ok(scope) => scopes.push((place, scope)),
@@ -380,7 +383,7 @@ pub(super) fn scopes(conn: &Connection, tenant: Option<&TenantId>) -> Result<Vec
     Ok(scopes.into_iter().map(|(_, row)| row).collect())
 }
 
-/// Scopes without their digests, of at most `tenants_max` tenants behind `after`.
+/// Lists scopes without their digests, of at most `tenants_max` tenants behind `after`.
 pub(super) fn scope_heads(conn: &Connection, after: Option<&TenantId>, tenants_max: usize) -> Result<Vec<ScopeHead>> {
     let mut statement = conn.prepare_cached(include_str!("sql/read_scope_heads.sql"))?;
     let limit = i64::try_from(tenants_max).unwrap_or(i64::MAX);
@@ -401,7 +404,7 @@ pub(super) fn scope_heads(conn: &Connection, after: Option<&TenantId>, tenants_m
     Ok(heads)
 }
 
-/// The rows that a batch must know; none when they have more bytes than these.
+/// Reads the rows that a batch must know; none when they have more bytes than the bound.
 pub(super) fn prior_rows(
     conn: &Connection,
     tenant: &TenantId,
@@ -423,7 +426,7 @@ pub(super) fn prior_rows(
                     if row.get_ref(0)?.as_bytes().ok() != Some(value.as_bytes()) {
                         return Err(collision(table.columns[0].name).into());
                     }
-                    // The text is one that was asked with, so it takes no memory of its own.
+                    // The text is one of the requested values, so it takes no memory of its own.
                     prior.existing[index].insert(Arc::clone(value));
                 }
             }
@@ -449,7 +452,7 @@ pub(super) fn prior_rows(
     Ok(Some(prior))
 }
 
-/// The digest checkpoints of a scope, newest first.
+/// Lists the digest checkpoints of a scope, newest first.
 pub(super) fn checkpoints(conn: &Connection, scope: &Scope, limit: usize) -> Result<Vec<Checkpoint>> {
     let mut statement = conn.prepare_cached(
         "SELECT cursor, generation, digest, version, previous_hash, hash,
@@ -470,7 +473,7 @@ pub(super) fn checkpoints(conn: &Connection, scope: &Scope, limit: usize) -> Res
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// In the order of the index that they are sought in.
+/// Sorts values in the order of the index in which they are sought.
 fn in_order<'v, T: AsRef<str> + 'v, K: Ord + Copy>(
     values: impl IntoIterator<Item = &'v T>,
     key: impl Fn(&str) -> K,
@@ -480,17 +483,17 @@ fn in_order<'v, T: AsRef<str> + 'v, K: Ord + Copy>(
     keyed
 }
 
-/// A limit as SQLite takes it.
+/// Converts a limit to SQLite's type.
 pub(super) fn rows_limit(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
-/// One row more than a page may hold, to see whether the list goes on.
+/// Returns one row more than a page may hold, to see if the list goes on.
 pub(super) fn one_more(limit: PageLimit) -> i64 {
     rows_limit(limit.rows_max.saturating_add(1))
 }
 
-/// Reads a log event; `texts` are those that come again from one to the next.
+/// Reads a log event; `texts` are shared between events, because many repeat.
 fn log_event(row: &Row<'_>, texts: &mut Texts) -> Result<LogEvent> {
     let mut shared =
         |column: usize| -> rusqlite::Result<Arc<str>> { Ok(shared(texts, row.get_ref(column)?.as_str()?)) };
@@ -520,7 +523,8 @@ fn stored_events(rows: &mut rusqlite::Rows<'_>, limit: PageLimit) -> Result<Page
     Ok(page)
 }
 
-/// Reads what can be read: text that is not UTF-8, tags and payloads that are not JSON are faults of the event, not of the list.
+/// Reads everything that can be read. Text that is not UTF-8, and tags and payloads that are not JSON, are faults of
+/// the event, not of the list.
 fn stored_event(row: &Row<'_>) -> rusqlite::Result<StoredEvent> {
     let mut not_utf8 = None;
     let mut text = |column: usize| -> rusqlite::Result<String> {

@@ -1,8 +1,8 @@
-//! Statements out of a projection's [`Table`], and rows in and out of them: a new projection needs no SQL but its
+//! Statements from a projection's [`Table`], and conversion of its rows: a new projection needs no SQL except its
 //! migration.
 //!
-//! Column order in every statement: tenant, generation, row key, the table's columns, then the hashes of its hashed columns, then the
-//! positions of the rows that these name.
+//! Column order in every statement: tenant, generation, row key, the table's columns, the hashes of its hashed columns.
+//! Last come the positions of the rows that these name.
 
 use super::errors::Result;
 use super::stretch::stretch;
@@ -13,17 +13,17 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Statement, ToSql};
 use std::fmt::Write as _;
 
-/// The stored identity of a text.
+/// Returns the stored identity of a text.
 pub(super) fn key_of(text: &str) -> [u8; 16] {
     RowKey::of(text).0
 }
 
-/// Two texts with the same 128-bit hash: not by accident.
+/// Creates the error of two texts with the same 128-bit hash, which does not happen by accident.
 pub(super) fn collision(what: &str) -> StoreError {
     StoreError::internal(format!("two different values of {what} have the same 128-bit hash"))
 }
 
-/// A projection row that is not what the batch was computed from.
+/// Creates the error of a projection row that differs from the batch's prior state.
 pub(super) fn corruption(table: &Table, key: &str) -> StoreError {
     StoreError::new(
         Category::Storage,
@@ -39,7 +39,7 @@ fn since_column(table: &Table, column: usize) -> String {
     format!("{}_since", table.columns[column].name)
 }
 
-/// `row_key`, columns, hashes, positions: what [`read_row`] reads.
+/// Lists `row_key`, columns, hashes, positions, in the order that [`read_row`] reads.
 pub(super) fn select_list(table: &Table) -> String {
     let mut list = String::from("row_key");
     for column in table.columns {
@@ -54,14 +54,15 @@ pub(super) fn select_list(table: &Table) -> String {
     list
 }
 
-/// Inserts one row. Plain: the prior state says that the key is absent, so a duplicate is an error and not a choice.
+/// Writes the INSERT of one row. It is plain: the prior state shows that the key is absent. A duplicate is therefore an
+/// error and not a choice.
 pub(super) fn insert_sql(table: &Table) -> String {
     let count = 3 + table.columns.len() + table.hashed.len() + naming(table).len();
     let marks = (1..=count).map(|n| format!("?{n}")).collect::<Vec<_>>().join(", ");
     format!("INSERT INTO {} (tenant_id, generation, {}) VALUES ({marks})", table.name, select_list(table))
 }
 
-/// Where a row is still exactly `before`: parameters as in [`insert_sql`], without the hashes.
+/// Writes the condition that a row is still exactly `before`. Parameters as in [`insert_sql`], without the hashes.
 fn still_before(table: &Table) -> String {
     let mut text = String::from("tenant_id = ?1 AND generation = ?2 AND row_key = ?3");
     for (index, column) in table.columns.iter().enumerate() {
@@ -71,13 +72,13 @@ fn still_before(table: &Table) -> String {
     text
 }
 
-/// Deletes one row, if it is still what it was.
+/// Writes the DELETE of one row, if it is still unchanged.
 pub(super) fn delete_sql(table: &Table) -> String {
     format!("DELETE FROM {} WHERE {}", table.name, still_before(table))
 }
 
-/// Updates one row, if it is still what it was. The new values come behind those of [`still_before`]; the canonical key never
-/// changes.
+/// Writes the UPDATE of one row, if it is still unchanged. The new values come behind those of [`still_before`]; the
+/// canonical key never changes.
 pub(super) fn update_sql(table: &Table) -> String {
     let mut next = 4 + table.columns.len();
     let mut set = Vec::new();
@@ -93,13 +94,13 @@ pub(super) fn update_sql(table: &Table) -> String {
     format!("UPDATE {} SET {} WHERE {}", table.name, set.join(", "), still_before(table))
 }
 
-/// Finds rows by the canonical key (column 0) or by a hashed column.
+/// Writes the look-up of rows by the canonical key (column 0) or by a hashed column.
 pub(super) fn lookup_sql(table: &Table, by: usize) -> String {
     let by = if by == 0 { "row_key".to_owned() } else { key_column(table, by) };
     format!("SELECT {} FROM {} WHERE tenant_id = ?1 AND generation = ?2 AND {by} = ?3", select_list(table), table.name)
 }
 
-/// Finds the text of a canonical key.
+/// Writes the look-up of the text of a canonical key.
 pub(super) fn existence_sql(table: &Table) -> String {
     format!(
         "SELECT {} FROM {} WHERE tenant_id = ?1 AND generation = ?2 AND row_key = ?3",
@@ -120,7 +121,7 @@ impl ToSql for Param<'_> {
     }
 }
 
-/// Binds tenant and generation to the first two parameters. What is bound stays bound from row to row.
+/// Binds tenant and generation to the first two parameters. Bound values stay bound from row to row.
 pub(super) fn bind_scope(statement: &mut Statement<'_>, tenant: &str, generation: i64) -> Result<()> {
     statement.raw_bind_parameter(1, tenant)?;
     statement.raw_bind_parameter(2, generation)?;
@@ -133,7 +134,7 @@ pub(super) fn bind_key(statement: &mut Statement<'_>, key: &Identity) -> Result<
     Ok(())
 }
 
-/// Binds these columns of a row from parameter `at` on; the next free parameter.
+/// Binds these columns of a row from parameter `at` on. Returns the next free parameter.
 pub(super) fn bind_columns(statement: &mut Statement<'_>, values: &[Value], mut at: usize) -> Result<usize> {
     for value in values {
         statement.raw_bind_parameter(at, Param(value))?;
@@ -142,7 +143,7 @@ pub(super) fn bind_columns(statement: &mut Statement<'_>, values: &[Value], mut 
     Ok(at)
 }
 
-/// Binds the hashes of a row's hashed columns from parameter `at` on; the next free parameter.
+/// Binds the hashes of a row's hashed columns from parameter `at` on. Returns the next free parameter.
 pub(super) fn bind_hashes(statement: &mut Statement<'_>, table: &Table, row: &Row, mut at: usize) -> Result<usize> {
     for hashed in table.hashed {
         let text = row.0[hashed.column].as_str().unwrap_or_default();
@@ -152,7 +153,8 @@ pub(super) fn bind_hashes(statement: &mut Statement<'_>, table: &Table, row: &Ro
     Ok(at)
 }
 
-/// Binds the positions of the rows that a row names from parameter `at` on: of one that was there before, where the row's own stretch begins.
+/// Binds the positions of the rows that a row names from parameter `at` on. For a named row that existed before, it is
+/// the start of the row's own stretch.
 pub(super) fn bind_since(
     statement: &mut Statement<'_>,
     table: &Table,
@@ -170,7 +172,7 @@ pub(super) fn bind_since(
     Ok(())
 }
 
-/// Where the stretch of the log begins that a row is in which names others.
+/// Returns the start of the log's stretch that holds a row which names others.
 fn own_stretch(table: &Table, values: &[Value]) -> i64 {
     stretch(values[table.column("log_seq")].as_int().unwrap_or_default())
 }
@@ -195,7 +197,7 @@ pub(super) fn read_row(table: &Table, row: &rusqlite::Row<'_>, at: usize) -> Res
     let hashes = first + table.columns.len();
     let hashed = (0..table.hashed.len()).map(|index| key(hashes + index)).collect::<Result<_>>()?;
     let positions = hashes + table.hashed.len();
-    // Where its own stretch begins says nothing of what it names.
+    // The start of its own stretch tells nothing about the named row.
     let position = |index: usize| -> rusqlite::Result<i64> {
         let since = row.get(positions + index)?;
         Ok(if since == own_stretch(table, &values) { 0 } else { since })

@@ -1,4 +1,4 @@
-//! Jobs and the scopes they claim: one running job a scope; a job whose process is gone holds nothing.
+//! Jobs and the scopes they claim: one running job per scope; a job whose process is gone holds nothing.
 
 use super::errors::Result;
 use super::errors::unreadable;
@@ -123,7 +123,7 @@ pub(super) fn request_cancel(conn: &Connection, run_id: Uuid) -> Result<Run> {
     get(conn, run_id)
 }
 
-/// Jobs, newest first.
+/// Lists jobs, newest first.
 pub(super) fn list(conn: &Connection, filter: &ListFilter) -> Result<Paged<Run>> {
     let sql = format!(
         "{} WHERE (?2 IS NULL OR run.tenant_id = ?2) AND (?3 IS NULL OR run.projection IN (?3, 'all'))
@@ -138,7 +138,7 @@ pub(super) fn list(conn: &Connection, filter: &ListFilter) -> Result<Paged<Run>>
     let before = filter.before_run.map(|run_id| run_id.into_bytes());
     let params = params![now, tenant, filter.projection, filter.open_only, one_more(limit), before];
     let rows = statement.query(params)?;
-    // One that cannot be read, perhaps a newer program's, fails no list.
+    // A job that cannot be read, perhaps a newer program's, fails no list.
     paged(rows, limit, |row| match raw(row) {
         Ok(raw) => Ok(raw.read().ok()),
         Err(error) if unreadable(&error) => Ok(None),
@@ -146,7 +146,7 @@ pub(super) fn list(conn: &Connection, filter: &ListFilter) -> Result<Paged<Run>>
     })
 }
 
-/// One job.
+/// Reads one job.
 pub(super) fn find(conn: &Connection, run_id: Uuid) -> Result<Option<Run>> {
     let sql = format!("{} WHERE run.run_id = ?2", include_str!("sql/run_select.sql"));
     let now = super::now_ms(conn)?;
@@ -173,8 +173,8 @@ fn is_owner(conn: &Connection, run_id: Uuid, owner: &Owner) -> Result<bool> {
     )?)
 }
 
-/// Claims a scope for a run. Another run that holds it is in the way while its process lives; else it has failed, and is
-/// marked so.
+/// Claims a scope for a run. Another run that holds it blocks the claim while its process lives. Otherwise that run has
+/// failed, and is marked so.
 fn claim(conn: &Connection, tenant: &TenantId, projection: &str, run_id: Uuid, now_ms: i64) -> Result<()> {
     let holder: Option<[u8; 16]> = conn
         .query_row(

@@ -1,7 +1,7 @@
-//! Skips: poison events that somebody decided to leave out of a projection.
+//! Skips: poison events that an operator left out of a projection.
 //!
-//! *Guarantees.* Only the event of an open failure is skipped, with who and why beside it; one skip an event holds at a time. Nothing is
-//! deleted: a revoked skip stays.
+//! *Guarantees.* Only the event of an open failure is skipped, with operator and reason beside it. One skip per event
+//! holds at a time. Nothing is deleted: a revoked skip stays.
 
 use super::errors::Result;
 use super::failure;
@@ -36,7 +36,7 @@ pub(super) fn revoke(conn: &Connection, scope: &Scope, log_seq: LogSeq) -> Resul
     by_id(conn, revoked.ok_or_else(|| Skip::none(scope, log_seq))?)
 }
 
-/// The skips of a scope that hold, in the order of the log.
+/// Lists the skips of a scope that hold, in the order of the log.
 pub(super) fn list(conn: &Connection, scope: &Scope) -> Result<Vec<Skip>> {
     let sql = format!(
         "{} INDEXED BY dg_skip_active WHERE tenant_id = ?1 AND projection = ?2 AND revoked_at_ms IS NULL ORDER BY log_seq",
@@ -51,7 +51,7 @@ pub(super) fn list(conn: &Connection, scope: &Scope) -> Result<Vec<Skip>> {
     Ok(skips)
 }
 
-/// Skips of all scopes or some, newest first.
+/// Lists skips of all scopes or some, newest first.
 pub(super) fn all(conn: &Connection, filter: &ListFilter) -> Result<Paged<Skip>> {
     let sql = format!(
         "{} WHERE (?1 IS NULL OR tenant_id = ?1) AND (?2 IS NULL OR projection = ?2) AND (NOT ?3 OR revoked_at_ms IS NULL)
@@ -62,7 +62,7 @@ pub(super) fn all(conn: &Connection, filter: &ListFilter) -> Result<Paged<Skip>>
     let tenant = filter.tenant.as_ref().map(TenantId::as_str);
     let limit = PageLimit::of(filter.limit, LIST_BYTES_MAX);
     let params = params![tenant, filter.projection, filter.open_only, one_more(limit), filter.before_skip];
-    // One that is no tenant's fails no list.
+    // A skip that belongs to no tenant fails no list.
     paged(statement.query(params)?, limit, |row| Ok(read(row).ok()))
 }
 

@@ -1,4 +1,4 @@
-//! All rows of a table, in chunks, out of one instant, with memory bounded by a chunk.
+//! All rows of a table, in chunks, from one instant, with memory bounded by a chunk.
 
 use super::errors::Result;
 use super::pool::{Reader, lock};
@@ -13,10 +13,10 @@ use std::sync::{Arc, Mutex};
 
 /// Rows per chunk.
 const CHUNK_ROWS: i64 = 1_000;
-/// Bytes per chunk: it ends early when its rows have more.
+/// Most bytes per chunk: it ends early when its rows have more.
 const CHUNK_BYTES: usize = 1024 * 1024;
 
-/// Where the stream is.
+/// Position of the stream.
 #[derive(Clone)]
 enum At {
     /// Behind this key, in the order of the keys.
@@ -32,7 +32,7 @@ struct Source {
     generation: Generation,
 }
 
-/// The rows of a generation, read through this reader, which must hold a transaction.
+/// Streams the rows of a generation through this reader, which must hold a transaction.
 pub(super) async fn rows(
     reader: Arc<Mutex<Reader>>,
     table: &'static Table,
@@ -60,8 +60,8 @@ pub(super) async fn rows(
 }
 
 impl Source {
-    /// Sorts the table by the bytes of its canonical key, once, into a list of row ids on disk: no index has that order, and
-    /// sorting again for every chunk would cost the square.
+    /// Sorts the table by the bytes of its canonical key, once, into a list of row ids on disk. No index has that
+    /// order, and sorting again for every chunk would cost the square.
     fn list_by_text(&self) -> Result<At> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let list = format!("dg_order_{}", NUMBER.fetch_add(1, Ordering::Relaxed));

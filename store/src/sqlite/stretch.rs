@@ -1,27 +1,30 @@
-//! Stretches of the log: where an edge lies in the indexes by what it names, when its own batch did not write that (ADR 12).
+//! Stretches of the log. They give an edge its place in the indexes by named rows, when its batch did not write the
+//! named row (ADR 12).
 //!
-//! Hundreds of shared nodes get an edge in every batch. Were the edges of each kept together over the whole log, a batch would change a page for
-//! each of these nodes, and SQLite writes a page whole, however little of it changed. So they are kept together by stretch: what a batch
-//! writes is a few pages at the end of the index, and whoever looks up a node's edges looks into each stretch.
+//! Hundreds of shared nodes get an edge in every batch. Without stretches, the edges of each node would be kept
+//! together over the whole log. A batch would then change one page per such node, and SQLite writes a page whole,
+//! however little of it changed. Edges are therefore kept together per stretch. The writes of a batch are a few pages
+//! at the end of the index. A look-up of a node's edges checks each stretch.
 //!
-//! Stretches grow with the log, so that they stay few: 32 behind a million events, 16 more each time that the log doubles.
+//! Stretches grow with the log, so that they stay few. There are 32 behind a million events, and 16 more per doubling
+//! of the log.
 
-/// Most significant bits of a position that say in which stretch it is.
+/// Number of most significant bits of a position that select its stretch.
 const BITS: u32 = 5;
-/// The shortest stretch, as an exponent of two.
+/// Shortest stretch, as an exponent of two.
 const SHORTEST: u32 = 15;
 
-/// Where the stretch begins that this position is in.
+/// Returns the start of the stretch that holds this position.
 pub(super) fn stretch(log_seq: i64) -> i64 {
     log_seq & !(length(log_seq) - 1)
 }
 
-/// How long it is.
+/// Returns the length of the stretch that holds this position.
 fn length(log_seq: i64) -> i64 {
     1 << (i64::BITS - log_seq.leading_zeros()).saturating_sub(BITS).max(SHORTEST)
 }
 
-/// Where the stretches begin, from the one that this position is in to the one of that.
+/// Returns the starts of the stretches, from the one that holds `from` to the one that holds `upto`.
 pub(super) fn stretches(from: i64, upto: i64) -> impl Iterator<Item = i64> {
     let behind = |start: &i64| start.checked_add(length(*start));
     std::iter::successors(Some(stretch(from)), behind).take_while(move |start| *start <= upto)

@@ -1,8 +1,8 @@
-//! Threads for calls that block, the one that rested last first.
+//! Threads for calls that block; the most recently used thread comes first.
 //!
-//! *Why not the runtime's own:* it wakes any of its threads, so that each of a dozen allocates in turn, and the allocator keeps for each what it
-//! needed at most. Here a few threads do nearly all the work, and those that read pages of the log, by far the most of what is allocated, do
-//! nothing else: so the memory of a long job stays flat.
+//! *Why not the runtime's own:* it wakes any of its threads, so that each of a dozen allocates in turn. The allocator
+//! then keeps each thread's peak memory. Here a few threads do nearly all the work. The threads that read pages of the
+//! log, by far the most of all allocation, do nothing else. The memory of a long job therefore stays flat.
 
 use super::errors::Result;
 use super::pool::lock;
@@ -12,18 +12,19 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// How long a thread rests before it ends.
+/// Time that a thread rests before it ends.
 const REST: Duration = Duration::from_secs(10);
 
-/// A call, and who is told. In between it says that its thread rests, so that whoever is told finds it so.
+/// A call that also answers its caller. Before the answer it reports that its thread rests, so that the caller finds it
+/// resting.
 type Work = Box<dyn FnOnce(&dyn Fn()) + Send>;
 
-/// Those that rest, and maybe some that ended.
+/// Resting threads, and maybe some that ended.
 pub(super) struct Threads(Mutex<Vec<Sender<Work>>>);
 
-/// For pages of the log.
+/// Threads for pages of the log.
 pub(super) static PAGES: Threads = Threads(Mutex::new(Vec::new()));
-/// For all else.
+/// Threads for all other calls.
 pub(super) static CALLS: Threads = Threads(Mutex::new(Vec::new()));
 
 /// Runs a call that blocks on a thread that does nothing else meanwhile.
@@ -32,13 +33,13 @@ pub(super) async fn blocking<T: Send + 'static>(call: impl FnOnce() -> Result<T>
 }
 
 impl Threads {
-    /// Runs a call that blocks on one of these, which does nothing else meanwhile.
+    /// Runs a call that blocks on one of these threads, which does nothing else meanwhile.
     pub async fn run<T: Send + 'static>(&'static self, call: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
         let (tell, told) = oneshot::channel();
         self.give(Box::new(move |rests| {
             let answer = call();
             rests();
-            // Whoever waits no longer has nobody to tell.
+            // A caller that no longer waits needs no answer.
             let _ = tell.send(answer);
         }))?;
         told.await.unwrap_or_else(|_| Err(StoreError::internal("a database call panicked").into()))
@@ -49,7 +50,7 @@ impl Threads {
             let Some(thread) = lock(&self.0).pop() else { break };
             match thread.send(work) {
                 Ok(()) => return Ok(()),
-                // It ended.
+                // That thread has ended.
                 Err(back) => work = back.0,
             }
         }

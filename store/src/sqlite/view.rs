@@ -23,12 +23,12 @@ pub(super) struct View {
 }
 
 impl View {
-    /// Each call sees what is committed when it starts.
+    /// Creates a view whose calls each see the committed state at their start.
     pub fn fresh(database: Arc<Database>) -> View {
         View { database, held: None }
     }
 
-    /// All calls see what is committed now.
+    /// Creates a view whose calls all see the state committed now.
     pub async fn snapshot(database: Arc<Database>) -> Result<View> {
         let held = hold(&database).await?;
         Ok(View { database, held: Some(held) })
@@ -59,7 +59,7 @@ impl View {
     }
 }
 
-/// A reader with an open transaction that sees now.
+/// Opens a reader with a transaction that sees the present instant.
 async fn hold(database: &Arc<Database>) -> Result<Arc<Mutex<Reader>>> {
     let reader = database.reader().await?;
     Ok(blocking(move || {
@@ -223,7 +223,7 @@ impl ReadView for View {
         order: RowOrder,
     ) -> Result<RowStream> {
         let table = &projection.tables()[table];
-        // Outside a snapshot, the stream is one of its own.
+        // Outside a snapshot, the stream opens its own.
         let reader = match &self.held {
             Some(held) => held.clone(),
             None => hold(&self.database).await?,

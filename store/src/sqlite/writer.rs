@@ -1,5 +1,5 @@
-//! The thread that writes. Writers that wait for it at the same time, or come while its transaction is open, share that transaction, and
-//! so one `fsync`.
+//! The thread that writes. Writers share a transaction, and so one `fsync`, when they wait at the same time or come
+//! while it is open.
 //!
 //! ```text
 //!   writer ──▶ queue ──▶ the thread takes all that wait ──▶ BEGIN IMMEDIATE
@@ -8,13 +8,15 @@
 //!                                                           COMMIT ──▶ a, b, c are answered
 //! ```
 //!
-//! *Guarantees.* A writer is answered after the commit that holds its work, never before. A writer that fails takes back its own
-//! work and nobody else's: all of the transaction is taken back, and each of its writers gets one of its own. So work may be done twice, but
-//! only once for good. When the commit fails, everybody in it is told so, and nothing of it is there. A transaction has [`GROUP_MAX`]
-//! writers at most, so that the first of them is answered however many come.
+//! *Guarantees.* A writer is answered after the commit that holds its work, never before. A writer that fails undoes
+//! only its own work. The whole transaction is rolled back, and each of its writers gets a separate one. Work may
+//! therefore be done twice, but only once for good. When the commit fails, every writer in it gets the error, and
+//! nothing of it is stored. A transaction has [`GROUP_MAX`] writers at most, so that the first of them is answered
+//! however many come.
 //!
-//! *Why no savepoints:* under one SQLite copies every page before it changes it, for a failure that hardly ever comes. *Why one thread:* the
-//! pages that the connection caches are then in one arena of the allocator, and what they leave behind is used again.
+//! *Why no savepoints:* under a savepoint SQLite copies every page before it changes it, for a failure that hardly ever
+//! comes. *Why one thread:* the connection's cached pages are then in one arena of the allocator, and freed memory is
+//! used again.
 
 use super::errors::{Failed, Result};
 use super::pool::lock;
@@ -30,12 +32,12 @@ use tokio::sync::oneshot;
 /// Most writers in one transaction.
 const GROUP_MAX: usize = 64;
 
-/// One writer's work.
+/// Work of one writer.
 trait Job: Send {
-    /// Does the work inside a transaction; whether it went well.
+    /// Does the work inside a transaction. True when it succeeded.
     fn run(&mut self, conn: &Connection) -> bool;
 
-    /// Answers its writer: with what the work gave, or with why the transaction that held it is gone.
+    /// Answers its writer: with the result of the work, or with the reason why the transaction that held it is gone.
     fn answer(self: Box<Self>, lost: Option<&Failed>);
 }
 
@@ -59,7 +61,7 @@ impl<T: Send, F: Fn(&Connection) -> Result<T> + Send> Job for Task<T, F> {
             (Some(answer), None) => answer,
             (None, None) => Err(StoreError::internal("a write was passed over").into()),
         };
-        // Whoever waits no longer has not asked for it to be taken back.
+        // A caller that no longer waits has not asked for a rollback.
         let _ = self.writer.send(answer);
     }
 }
@@ -68,12 +70,13 @@ impl<T: Send, F: Fn(&Connection) -> Result<T> + Send> Job for Task<T, F> {
 pub(super) struct Writer {
     queue: Mutex<Option<Sender<Box<dyn Job>>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    /// The thread waits for the file's write lock, which another process holds.
+    /// True while the thread waits for the file's write lock, which another process holds.
     kept_out: Arc<AtomicBool>,
 }
 
 impl Writer {
-    /// Starts the thread. `ready` is asked before each transaction, `landed` after each commit, before its writers are answered.
+    /// Starts the thread. `ready` runs before each transaction; `landed` runs after each commit, before its writers are
+    /// answered.
     pub fn start(
         conn: Arc<Mutex<Connection>>,
         ready: impl Fn(&Connection) -> Result<()> + Send + 'static,
@@ -92,7 +95,8 @@ impl Writer {
         Ok(Writer { queue: Mutex::new(Some(queue)), thread: Mutex::new(Some(thread)), kept_out })
     }
 
-    /// Does `work` in a transaction, alone or with whoever waits as well: maybe more than once, but for good only once.
+    /// Does `work` in a transaction, alone or with other waiting writers. It may run more than once, but takes effect
+    /// only once.
     pub async fn write<T: Send + 'static>(
         &self,
         work: impl Fn(&Connection) -> Result<T> + Send + 'static,
@@ -104,12 +108,12 @@ impl Writer {
         answer.await.map_err(|_| gone())?
     }
 
-    /// Whether a transaction cannot begin now because another process writes.
+    /// True when a transaction cannot begin now because another process writes.
     pub fn is_kept_out(&self) -> bool {
         self.kept_out.load(Ordering::Relaxed)
     }
 
-    /// Waits until what is in the queue is done, also for writers who wait no longer. Blocks.
+    /// Waits until the queue is done, also for writers that no longer wait. Blocks.
     pub fn end(&self) {
         drop(lock(&self.queue).take());
         let thread = lock(&self.thread).take();
@@ -125,7 +129,7 @@ impl Drop for Writer {
     }
 }
 
-/// One transaction for this writer and whoever waits as well; or, if one of them fails, one for each.
+/// Runs one transaction for this writer and the other waiting ones; or, if one of them fails, one per writer.
 fn work_off(
     conn: &mut Connection,
     ready: &impl Fn(&Connection) -> Result<()>,
@@ -147,7 +151,7 @@ fn work_off(
     }
 }
 
-/// All in one transaction, with whoever comes meanwhile. False if one of them failed: then nothing was done.
+/// Runs all in one transaction, with writers that come meanwhile. False if one of them failed: then nothing was done.
 fn together(
     conn: &mut Connection,
     landed: &impl Fn() -> Result<()>,
@@ -159,7 +163,7 @@ fn together(
     let mut done = 0;
     while done < group.len() {
         if !group[done].run(&transaction) {
-            // What is dropped is rolled back.
+            // A dropped transaction is rolled back.
             return Ok(false);
         }
         done += 1;
@@ -180,7 +184,7 @@ fn begin<'a>(conn: &'a mut Connection, kept_out: &AtomicBool) -> Result<Transact
     Ok(begun?)
 }
 
-/// One writer in a transaction of its own.
+/// Runs one writer in a separate transaction.
 fn alone(
     conn: &mut Connection,
     landed: &impl Fn() -> Result<()>,
@@ -223,13 +227,14 @@ mod tests {
             lock(&self.conn).query_row("SELECT count(*) FROM t", [], |row| row.get(0)).expect("a count")
         }
 
-        /// Lets `works` pile up, in their order, while a writer that gives 0 is at work; all answers, its own first.
+        /// Lets `works` pile up, in their order, while a writer that gives 0 is at work. Returns all answers, its own
+        /// first.
         async fn piled_up(&self, works: Vec<Work>) -> Vec<Result<i64>> {
             let (entered, is_in) = mpsc::channel();
             let (go, gone) = mpsc::channel::<()>();
             let first: Work = Box::new(move |_| {
                 let _ = entered.send(());
-                // At once, when it is done again.
+                // Returns at once, when it is done again.
                 let _ = gone.recv();
                 Ok(0)
             });
@@ -237,7 +242,7 @@ mod tests {
             tokio::task::spawn_blocking(move || is_in.recv()).await.expect("no panic").expect("it is in");
             for work in works {
                 writes.push(self.write(work));
-                // Written down in the queue when it was asked for the first time.
+                // In the queue after it was polled for the first time.
                 tokio::task::yield_now().await;
             }
             drop(go);

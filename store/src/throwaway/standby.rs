@@ -1,6 +1,7 @@
 //! A streaming standby of a throw-away server: to read from a replica, and to fail over to one.
 //!
-//! *Guarantees.* It is a server of its own with a port of its own, and is removed like every other. Replication is asynchronous.
+//! *Guarantees.* It is a separate server with its own port, and is removed like every other. Replication is
+//! asynchronous.
 
 use super::{Server, Started, execute, failure, make_directory, query_text};
 use crate::{Result, StoreError};
@@ -13,14 +14,15 @@ use tokio::sync::OnceCell;
 
 /// Longest wait for replay.
 const REPLAY_DEADLINE: Duration = Duration::from_secs(30);
-/// Between two looks at it.
+/// Time between two checks of the replay.
 const REPLAY_LOOK: Duration = Duration::from_millis(10);
 
 impl Server {
-    /// A hot standby that follows this started server. It has the same databases, and is read-only until [`Server::promote`].
+    /// Starts a hot standby that follows this started server. It has the same databases, and is read-only until
+    /// [`Server::promote`].
     pub async fn standby(&self) -> Result<Server> {
         let standby = self.control(Started::beside).await?;
-        // Both halves in one session, which may not end before.
+        // Both halves in one session, which must not end between them.
         let (client, connection) =
             tokio_postgres::connect(&self.admin_url, tokio_postgres::NoTls).await.map_err(away)?;
         let driver = tokio::spawn(connection);
@@ -40,7 +42,7 @@ impl Server {
         Ok(Server { admin_url, started: Some(started), template: OnceCell::new() })
     }
 
-    /// Makes this standby a primary; it takes writes when this returns.
+    /// Makes this standby a primary; it accepts writes when this returns.
     pub async fn promote(&self) -> Result<()> {
         self.control(|started| {
             let data = started.directory.join("data");
@@ -51,7 +53,7 @@ impl Server {
         .await
     }
 
-    /// Lets this standby receive nothing more: what its primary writes from now on is lost with that one.
+    /// Stops this standby from receiving. Later writes of its primary are lost with that primary.
     pub async fn disconnect(&self) -> Result<()> {
         execute(self.admin_url(), "ALTER SYSTEM SET primary_conninfo = ''").await?;
         execute(self.admin_url(), "SELECT pg_reload_conf()").await
@@ -74,12 +76,13 @@ impl Server {
     }
 }
 
-/// What is another server's own, or made anew at its start; the write-ahead log is copied by itself, when all else is.
+/// Files that belong to one server alone, or that are made anew at its start. The write-ahead log is copied separately,
+/// after all else.
 const NOT_COPIED: [&str; 6] =
     ["postmaster.pid", "postmaster.opts", "pg_wal", "pg_replslot", "pg_stat_tmp", "pg_subtrans"];
 
 impl Started {
-    /// A folder for another server of the same programs.
+    /// Creates a folder for another server of the same programs.
     fn beside(&self) -> Result<Started> {
         let directory = make_directory(self.user.as_ref())?;
         let mut standby =
@@ -88,8 +91,8 @@ impl Started {
         Ok(standby)
     }
 
-    /// Copies a part of the data. The server may be writing: what is gone meanwhile is left out, and what is half written the
-    /// write-ahead log mends.
+    /// Copies a part of the data. The server may be writing. Files that disappear meanwhile are left out, and the
+    /// write-ahead log mends half-written ones.
     fn copy_to(&self, standby: &Started, part: &Path) -> Result<()> {
         let failed = |error| failure("copy the data", error);
         let (from, to) = (self.directory.join("data").join(part), standby.directory.join("data").join(part));
@@ -128,7 +131,7 @@ impl Started {
         chown(path, Some(user.uid), Some(user.gid)).map_err(|error| failure("give a copy away", error))
     }
 
-    /// Lets the copy follow this server, running.
+    /// Starts the copy as a follower of this server.
     fn follow(&self, mut standby: Started, label: &str) -> Result<Started> {
         self.copy_to(&standby, Path::new("pg_wal"))?;
         let data = standby.directory.join("data");

@@ -22,8 +22,8 @@ pub struct Append {
     /// JSON lines, or - for stdin
     #[arg(value_name = "FILE", value_parser = Input::parser())]
     input: Input,
-    /// What is refused as a credential: `patterns`, what has the form of one, or `reference`, whatever contains one of the
-    /// reference's texts (sk- in task-1 too) [default: what the node is configured for; patterns]
+    /// Rule for credentials: `patterns` refuses text with the form of one, `reference` any text that contains one of
+    /// the reference's texts (sk- in task-1 too) [default: what the node is configured for; patterns]
     #[arg(long, value_name = "RULE", value_parser = credential_guard())]
     credential_guard: Option<CredentialGuard>,
 }
@@ -40,7 +40,7 @@ impl Append {
         let ended = append(context, &connection, self.credential_guard, asked, source, &mut total).await;
         let counts = (total.accepted, total.repeated, total.refused);
         if context.output.json {
-            // One object, written as it grows; closed also when the end is an error, which stands on stderr.
+            // One object, written as it grows. It is closed also when the end is an error, which goes to stderr.
             context.output.json_part(&format!(
                 "],\"accepted\":{},\"repeated\":{},\"refused\":{}}}\n",
                 counts.0, counts.1, counts.2
@@ -59,7 +59,7 @@ impl Append {
     }
 }
 
-/// Whether it was interrupted.
+/// Appends all lines of the source and prints the verdicts. True when it was interrupted.
 async fn append(
     context: &Context,
     connection: &Connection,

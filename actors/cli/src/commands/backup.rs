@@ -1,4 +1,4 @@
-//! `backup`: the embedded store in one file, while it is worked on.
+//! `backup`: the embedded store in one file, while it is in use.
 
 use super::{Context, unexpected};
 use crate::connection::Connection;
@@ -27,7 +27,7 @@ pub struct Backup {
     file: PathBuf,
 }
 
-/// What was copied.
+/// Report of a finished copy.
 #[derive(Serialize)]
 struct Made<'a> {
     database: &'a str,
@@ -82,14 +82,14 @@ impl Backup {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
         };
-        // Private, and under another name until it is whole.
+        // Private, and under another name until it is complete.
         let fresh = tempfile::Builder::new().prefix(".decisiongraph-backup-").tempfile_in(folder).map_err(unwritten)?;
         let made = sqlite::backup::back_up(&from, fresh.path()).await?;
         match fresh.persist_noclobber(&self.file) {
             Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => return Err(there()),
             kept => kept.map_err(|error| unwritten(error.error))?,
         };
-        // The name is on the disk, too.
+        // Makes the name durable too.
         std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(unwritten)?;
         let (events, log_seq) = (made.events, made.last.0);
         if context.output.json {

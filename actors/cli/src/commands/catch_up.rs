@@ -1,4 +1,4 @@
-//! `catch-up`: applies what is new.
+//! `catch-up`: applies new events.
 
 use super::tenants::AllTenants;
 use super::{Context, verify};
@@ -9,8 +9,9 @@ use decisiongraph_protocol::figures::parse_number;
 
 /// Apply new events to the projections, up to the safe end of the log
 ///
-/// Every batch commits rows, cursor and digest in one transaction: an interrupted catch-up goes on where it stopped, and applies
-/// nothing twice. A poison event stops its projection and stands in `decisiongraph failures`; everything before it is applied.
+/// Every batch commits rows, cursor and digest in one transaction: an interrupted catch-up goes on where it stopped,
+/// and applies nothing twice. A poison event stops its projection and stands in `decisiongraph failures`; everything
+/// before it is applied.
 #[derive(Args)]
 #[command(after_help = "Example:\n  decisiongraph catch-up --projection trace_summary --until 5000")]
 pub struct CatchUp {

@@ -1,4 +1,4 @@
-//! `changes`: what operators asked for.
+//! `changes`: the recorded requests of operators.
 
 use super::{Context, unexpected};
 use crate::output::or_dash;

@@ -1,4 +1,4 @@
-//! `cluster`, `cordon`, `uncordon`, `drain` and `forget`: the nodes, and what an operator wants of one.
+//! `cluster`, `cordon`, `uncordon`, `drain` and `forget`: the nodes, and requests of an operator about one node.
 
 use super::steer::Because;
 use super::{Context, unexpected};
@@ -29,7 +29,7 @@ pub struct Cordon {
     /// The node's name, from `decisiongraph cluster`
     #[arg(value_name = "NODE")]
     name: String,
-    /// Why, for whoever finds it so
+    /// Reason, shown to the operator who finds the node so
     #[arg(long, value_name = "TEXT", default_value = "no reason given")]
     reason: String,
 }
@@ -43,15 +43,15 @@ impl Cordon {
 
 /// Have a node give its tenants to the others, a few at a time, and take no more
 ///
-/// Each worker finishes its batch first. The node goes on running; stop it when `decisiongraph cluster` says that it has none left.
-/// Durable, by the node's name. `uncordon` ends it.
+/// Each worker finishes its batch first. The node goes on running; stop it when `decisiongraph cluster` says that it
+/// has none left. Durable, by the node's name. `uncordon` ends it.
 #[derive(Args)]
 #[command(after_help = "Example:\n  decisiongraph drain node-2 --reason upgrade")]
 pub struct Drain {
     /// The node's name, from `decisiongraph cluster`
     #[arg(value_name = "NODE")]
     name: String,
-    /// Why, for whoever finds it so
+    /// Reason, shown to the operator who finds the node so
     #[arg(long, value_name = "TEXT", default_value = "no reason given")]
     reason: String,
 }
@@ -82,8 +82,8 @@ impl Uncordon {
 
 /// Forget a node that died and will not come back
 ///
-/// A dead node stays listed, and `health` says so, until it starts again, is forgotten, or has been dead for a day. What was cordoned or
-/// drained under its name is forgotten with it.
+/// A dead node stays listed, and `health` says so, until it starts again, is forgotten, or has been dead for a day.
+/// What was cordoned or drained under its name is forgotten with it.
 #[derive(Args)]
 #[command(after_help = "Example:\n  decisiongraph forget node-2")]
 pub struct Forget {

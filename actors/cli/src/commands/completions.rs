@@ -1,4 +1,4 @@
-//! `completions`: for the shell.
+//! `completions`: a completion script for the shell.
 
 use super::Context;
 use crate::args::Cli;

@@ -1,4 +1,4 @@
-//! `demo`: the tour.
+//! `demo`: the guided tour.
 
 use super::Context;
 use crate::demo;

@@ -1,4 +1,4 @@
-//! `digest`: what proves the rows.
+//! `digest`: the digests that prove the rows.
 
 use super::Context;
 use super::tenants::AllTenants;
@@ -10,8 +10,8 @@ use decisiongraph_projections::TenantId;
 
 /// Show the digest of each projection and the position it stands for
 ///
-/// The rolling digest is kept in every batch and costs nothing to read. The reference digest reads every row, in one snapshot, and
-/// is byte-equal to that of the Python reference.
+/// The rolling digest is kept in every batch and costs nothing to read. The reference digest reads every row, in one
+/// snapshot, and is byte-equal to that of the Python reference.
 #[derive(Args)]
 #[command(after_help = "Example:\n  decisiongraph digest --reference --json")]
 pub struct Digest {

@@ -1,4 +1,4 @@
-//! `edges`: the edges of a node, a page at a time.
+//! `edges`: the edges of a node, page by page.
 
 use super::read_flags::{FreshnessFlags, stale};
 use super::subgraph::edge_table;

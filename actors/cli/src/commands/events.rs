@@ -1,4 +1,4 @@
-//! `events`: a stretch of the log.
+//! `events`: a range of the log.
 
 use super::trace::gist;
 use super::unreadable::Unreadable;

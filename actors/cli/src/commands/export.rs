@@ -1,4 +1,4 @@
-//! `export`: the log as JSON lines, out of one snapshot.
+//! `export`: the log as JSON lines, from one snapshot.
 
 use super::unreadable::Unreadable;
 use super::{Context, unexpected};
@@ -16,15 +16,17 @@ use decisiongraph_protocol::figures::parse_number;
 use decisiongraph_store::{PageLimit, ReadView};
 use std::io::{BufWriter, Write};
 
-/// A node's pages get shorter when one was larger than this: an older node bounds the events of a page only.
+/// Size that a node's page should have, in bytes: each page asks for as many events as would fill it. An older node
+/// bounds only the events of a page.
 const PAGE_BYTES: usize = 8 * 1024 * 1024;
-/// Events of a node's first page, when nobody knows yet how large they are.
+/// Events of a node's first page, when their size is not known yet.
 const FIRST_PAGE_EVENTS: i64 = 100;
 
 /// Write events as JSON lines, with log_seq and payload_hash, in log order
 ///
-/// All of one snapshot: events whose transaction has not committed are not in it. Of a node: up to the safe mark, below which
-/// nothing changes any more. `import` reads the lines back. Stored events that cannot be read are named at the end (exit 1).
+/// All of one snapshot: events whose transaction has not committed are not in it. Of a node: up to the safe mark, below
+/// which nothing changes any more. `import` reads the lines back. Stored events that cannot be read are named at the
+/// end (exit 1).
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  decisiongraph export > log.jsonl\n  decisiongraph export --all-tenants | zstd > backup.zst"
@@ -74,7 +76,8 @@ impl Export {
         unreadable.end()
     }
 
-    /// All of these tenants, which have events, or the one that is meant.
+    /// Chooses the tenants to export: all of these, which have events, or the one that is meant. Fails when that one
+    /// has no events; an empty log without a named tenant is no failure.
     fn wanted(&self, named: Option<&TenantId>, tenants: Vec<TenantId>) -> Result<Vec<TenantId>, AdminError> {
         if self.all_tenants {
             return Ok(tenants);

@@ -1,4 +1,4 @@
-//! `failures`, `failure` and `skips`: poison events, and those that are left out.
+//! `failures`, `failure` and `skips`: poison events, and events that are left out.
 
 use super::{Context, status, unexpected};
 use crate::output::{number, or_dash};
@@ -58,7 +58,7 @@ impl Failures {
     }
 }
 
-/// A line below a list that goes on behind the entry with this id.
+/// Adds a line below a list that continues after the entry with this id.
 pub fn more(page: &mut Page, last: Option<impl Display>) {
     if let Some(last) = last {
         page.line(format_args!("There are more: --after {last}"));
@@ -115,7 +115,7 @@ impl Skips {
     }
 }
 
-/// The list that the global flags name.
+/// Requests the list that the global flags name.
 pub fn list(context: &Context, open_only: bool, limit: i64, after: Option<String>) -> ListRequest {
     let (tenant, projection) = (context.globals.tenant.clone(), context.globals.projection());
     ListRequest { tenant, projection, open_only, limit, after, skips: false }
@@ -125,7 +125,7 @@ pub fn list(context: &Context, open_only: bool, limit: i64, after: Option<String
 #[derive(Args)]
 #[command(after_help = "Example:\n  decisiongraph failure 7 --replay")]
 pub struct Failure {
-    /// Its id, from `decisiongraph failures`
+    /// Id of the failure, from `decisiongraph failures`
     #[arg(value_name = "ID")]
     failure_id: i64,
     /// Fold its batch again, offline, and tell what happens; changes nothing

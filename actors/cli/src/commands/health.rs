@@ -1,4 +1,4 @@
-//! `health`: whether somebody has to act.
+//! `health`: tells an operator if action is needed.
 
 use super::{Context, status, unexpected};
 use crate::output::number;

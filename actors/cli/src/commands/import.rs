@@ -21,10 +21,10 @@ use std::sync::atomic::Ordering;
 
 /// Take events in from a file of JSON lines; stop at the first bad line
 ///
-/// Every line is checked by the reference's rules. 1,000 lines are stored together or not at all (when a file mixes tenants: each run
-/// of consecutive lines of one tenant within them). It can be run again: what is stored already is recognised by its idempotency key.
-/// A given log_seq is ignored, a given payload_hash is verified, a tenant_id overrides --tenant. Nothing is projected: run
-/// `decisiongraph catch-up`.
+/// Every line is checked by the reference's rules. 1,000 lines are stored together or not at all (when a file mixes
+/// tenants: each run of consecutive lines of one tenant within them). It can be run again: what is stored already is
+/// recognised by its idempotency key. A given log_seq is ignored, a given payload_hash is verified, a tenant_id
+/// overrides --tenant. Nothing is projected: run `decisiongraph catch-up`.
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  decisiongraph import events.jsonl\n  zcat log.gz | decisiongraph import --tenant acme -"
@@ -33,20 +33,20 @@ pub struct Import {
     /// JSON lines, or - for stdin
     #[arg(value_name = "FILE", value_parser = Input::parser())]
     input: Input,
-    /// What is refused as a credential: `patterns`, what has the form of one, or `reference`, whatever contains one of the
-    /// reference's texts (sk- in task-1 too) [default: what the node is configured for; patterns]
+    /// Rule for credentials: `patterns` refuses text with the form of one, `reference` any text that contains one of
+    /// the reference's texts (sk- in task-1 too) [default: what the node is configured for; patterns]
     #[arg(long, value_name = "RULE", value_parser = credential_guard())]
     credential_guard: Option<CredentialGuard>,
 }
 
-/// What was stored, over all chunks.
+/// Counts of stored lines, over all chunks.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct Imported {
-    /// Lines that were looked at.
+    /// Lines of the chunks that were stored.
     pub lines: u64,
-    /// Stored now.
+    /// Events stored now.
     pub accepted: u64,
-    /// Stored before.
+    /// Events stored before.
     pub repeated: u64,
 }
 
@@ -73,7 +73,7 @@ impl Import {
         if context.output.json {
             context.output.json(&imported)?;
         } else if ended == ExitCode::OK {
-            // A node applies them by itself.
+            // A node applies new events without a request.
             let mut page = Page::of(summary);
             if imported.accepted > 0 && !connection.is_node() {
                 page.line(format_args!("Apply them with {}.", apply(&tenants)));
@@ -87,7 +87,8 @@ impl Import {
     }
 }
 
-/// What applies the events of these tenants. None: a node of another release did not say whose they are.
+/// Returns the command that applies the events of these tenants. Without tenants it covers all: a node of another
+/// release did not name them.
 fn apply(tenants: &BTreeSet<TenantId>) -> Command {
     match tenants.iter().collect::<Vec<_>>().as_slice() {
         [one] => Command::of("catch-up", one),
@@ -137,7 +138,7 @@ async fn import(
     Ok((imported, ExitCode::OK))
 }
 
-/// Which line is bad, why, and what stands.
+/// Describes the bad line, its fault, and the events that are stored.
 fn stopped(refused: &LineVerdict, reply: &AppendReply, before: Imported, first: u64, last: u64) -> AdminError {
     let category = refused.category.unwrap_or(Category::Internal);
     let event = refused.event_id.as_deref().map(|id| format!(" (event {id})")).unwrap_or_default();

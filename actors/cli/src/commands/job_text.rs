@@ -1,4 +1,4 @@
-//! What a job did, for people.
+//! The outcome of a job, for people.
 
 use crate::output::{digest_short, duration, number, or_dash};
 use crate::page::Page;
@@ -6,7 +6,7 @@ use decisiongraph_admin::{AdminReply, Command};
 use decisiongraph_engine::report::{RunReport, ScopeReport};
 use decisiongraph_store::{Failure, Run, RunMode, RunState};
 
-/// A job that went as it should, on one line.
+/// Describes a job that succeeded, on one line.
 pub fn line_of(report: &RunReport) -> String {
     let scopes = report.scopes.len();
     match report.run.mode {
@@ -18,7 +18,7 @@ pub fn line_of(report: &RunReport) -> String {
     }
 }
 
-/// [`report`] of a reply that is one.
+/// Renders a reply with [`report`] if it is one of a job; else an empty page.
 pub fn of_reply(reply: &AdminReply) -> Page {
     match reply {
         AdminReply::Job(job) => report(job),
@@ -26,7 +26,7 @@ pub fn of_reply(reply: &AdminReply) -> Page {
     }
 }
 
-/// The report of a catch-up, rebuild or verify.
+/// Renders the report of a catch-up, rebuild or verify.
 pub fn report(report: &RunReport) -> Page {
     let run = &report.run;
     let mut page = match run.mode {
@@ -48,7 +48,8 @@ pub fn report(report: &RunReport) -> Page {
         }
         if let Some(rebuild) = &scope.rebuild {
             let verdict = match rebuild.equal {
-                // Digests are compared, not rows: of an edited row the stored digest knows nothing (verify reads the rows).
+                // Digests are compared, not rows. The stored digest does not show an edited row; a verify reads the
+                // rows.
                 Some(true) => "the log gives the digest that was stored",
                 Some(false) => "the log gives another digest than the stored one, which is replaced",
                 None => "the old generation moved on meanwhile; nothing to compare",
@@ -95,7 +96,7 @@ pub fn report(report: &RunReport) -> Page {
     page
 }
 
-/// The claim of a verify that found no drift, which says of skipped events that they are not in it.
+/// States the claim of a verify that found no drift. Skipped events are not in it, and the text names this.
 fn agreement(run: &Run, scopes: &[ScopeReport]) -> Page {
     let skips: u64 = scopes.iter().filter_map(|scope| Some(scope.verify.as_ref()?.skipped_total)).sum();
     if skips == 0 {
@@ -108,7 +109,7 @@ fn agreement(run: &Run, scopes: &[ScopeReport]) -> Page {
     ))
 }
 
-/// Skipped events of a projection that a verify left out.
+/// Lists the skipped events of a projection that a verify left out.
 pub fn left_out(scope: &ScopeReport) -> Page {
     let mut page = Page::default();
     let Some(verify) = scope.verify.as_ref().filter(|verify| verify.skipped_total > 0) else { return page };
@@ -125,7 +126,7 @@ pub fn left_out(scope: &ScopeReport) -> Page {
     page
 }
 
-/// The first rows of a projection that differ, when a verify found any.
+/// Lists the first rows of a projection that differ, when a verify found any.
 pub fn drift(scope: &ScopeReport) -> Page {
     let mut page = Page::default();
     if let Some(verify) = scope.verify.as_ref().filter(|verify| verify.drifted) {
@@ -150,7 +151,7 @@ pub fn drift(scope: &ScopeReport) -> Page {
     page
 }
 
-/// What to do about the event that a job stopped at. A verify records nothing, so there is no failure to point to.
+/// Advises about the event at which a job stopped. A verify records nothing, so there is no failure to point to.
 fn after_failure(run: &Run, failure: &Failure) -> String {
     if failure.failure_id > 0 {
         let failure = Command::of(&format!("failure {}", failure.failure_id), &run.tenant);

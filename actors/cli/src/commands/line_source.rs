@@ -1,5 +1,5 @@
-//! Lines of a file or of stdin, read by a thread of its own, so that reading overlaps with storing and a stalled pipe never holds
-//! up the end of the program. At most two chunks wait.
+//! Lines of a file or of stdin, read by a thread of its own. Reading overlaps with storing, and a stalled pipe never
+//! holds up the end of the program. At most two chunks wait.
 
 use super::Context;
 use crate::interrupt::Asked;
@@ -21,17 +21,17 @@ use tokio::sync::mpsc;
 const CHUNKS_WAITING: usize = 2;
 const BUFFER_BYTES: usize = 256 * 1024;
 
-/// Where lines come from.
+/// Source of lines.
 #[derive(Debug, Clone)]
 pub enum Input {
-    /// `-`
+    /// Standard input: `-`.
     Stdin,
     /// A path.
     File(PathBuf),
 }
 
 impl Input {
-    /// Reads `FILE|-`.
+    /// Returns the parser of `FILE|-`.
     pub fn parser() -> ValueParser {
         ValueParser::new(PathBufValueParser::new().map(|path| match path.to_str() {
             Some("-") => Input::Stdin,
@@ -40,13 +40,13 @@ impl Input {
     }
 }
 
-/// Reads the rule of `--credential-guard`.
+/// Returns the parser of the rule of `--credential-guard`.
 pub fn credential_guard() -> ValueParser {
     let words = PossibleValuesParser::new(CredentialGuard::WORDS);
     ValueParser::new(words.map(|word| CredentialGuard::parse(&word).unwrap_or_default()))
 }
 
-/// The command of this name as it was given, without its input.
+/// Returns the command of this name as it was given, without its input.
 pub fn command(name: &str, context: &Context, guard: Option<CredentialGuard>) -> Command {
     let command = match &context.globals.tenant {
         Some(tenant) => Command::of(name, tenant),
@@ -58,13 +58,13 @@ pub fn command(name: &str, context: &Context, guard: Option<CredentialGuard>) ->
     }
 }
 
-/// What comes next.
+/// Next result of a [`LineSource`].
 pub enum Next {
     /// Lines, at least one.
     Lines(Vec<OfferedLine>),
     /// The input is at its end.
     End,
-    /// Somebody pressed Ctrl-C.
+    /// The first signal has come, such as Ctrl-C.
     Interrupted,
 }
 
@@ -79,7 +79,8 @@ pub struct LineSource {
 }
 
 impl LineSource {
-    /// Opens the input and starts to read, for this command. With `prompt`, a line never waits for one that has not arrived.
+    /// Opens the input and starts to read, for this command. With `prompt`, a complete line never waits for a line that
+    /// has not arrived.
     pub fn start(command: Command, input: &Input, prompt: bool) -> Result<LineSource, AdminError> {
         let (source, size): (Box<dyn Read + Send>, _) = match input {
             Input::Stdin => (Box::new(io::stdin()), None),
@@ -102,9 +103,9 @@ impl LineSource {
         let input = input.clone();
         std::thread::spawn(move || {
             let mut source = BufReader::with_capacity(BUFFER_BYTES, counted);
-            // A fault of reading shows again at the first line.
+            // A failure to read shows again at the first line.
             if let Some(foreign) = Foreign::of(source.fill_buf().unwrap_or_default()) {
-                // Nobody waits any more when the command was interrupted.
+                // The receiver is gone when the command was interrupted.
                 let _ = sender.blocking_send(Err(refuse(foreign, command, &input)));
                 return;
             }
@@ -124,7 +125,7 @@ impl LineSource {
         Ok(LineSource { chunks, bytes, size })
     }
 
-    /// The next lines. An interrupt comes before lines that wait, and does not wait for lines.
+    /// Waits for the next lines. An interrupt comes before lines that wait, and does not wait for lines.
     pub async fn next(&mut self, asked: &mut Asked) -> Result<Next, AdminError> {
         tokio::select! {
             biased;
@@ -138,13 +139,13 @@ impl LineSource {
     }
 }
 
-/// Refuses an input of another form, with the whole command that takes it in.
+/// Refuses an input of another form, and names the whole command that reads it.
 fn refuse(Foreign { what, program }: Foreign, command: Command, input: &Input) -> AdminError {
     let (name, next) = match input {
         Input::Stdin => ("stdin".to_owned(), format!("put `{program} |` before {}", command.word("-"))),
         Input::File(path) => {
             let path = path.display().to_string();
-            // A path that begins with a dash is no option.
+            // A path that begins with a dash must not be read as an option.
             let word = if path.starts_with('-') { format!("./{path}") } else { path.clone() };
             let word = shell_word(&word).into_owned();
             (path, format!("run {}", command.word("-").fed_by(&format!("{program} {word}"))))
@@ -153,7 +154,7 @@ fn refuse(Foreign { what, program }: Foreign, command: Command, input: &Input) -
     AdminError::new(Category::InvalidArgument, format!("one JSON object per line is taken; {name} {what}")).next(next)
 }
 
-/// A fault of the input, not of the data.
+/// Returns the error for a failing input, as opposed to wrong data.
 fn cannot_read(input: &Input, error: &io::Error) -> AdminError {
     let name = match input {
         Input::Stdin => "stdin".to_owned(),

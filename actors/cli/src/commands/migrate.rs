@@ -1,4 +1,4 @@
-//! `migrate`: the schema.
+//! `migrate`: migrates the schema.
 
 use super::{Context, unexpected};
 use crate::connection::Connection;
@@ -11,19 +11,20 @@ use std::time::Duration;
 
 /// Bring the database's schema up to this program's
 ///
-/// Safe to run twice and by two processes at once. The embedded store is migrated by itself; PostgreSQL only by this command.
+/// Safe to run twice and by two processes at once. The embedded store is migrated by itself; PostgreSQL only by this
+/// command.
 #[derive(Args)]
 #[command(after_help = "Example:\n  decisiongraph migrate --database postgres://admin@localhost/decisions")]
 pub struct Migrate {}
 
-/// Time after which it is worth saying for whom a migration waits, and pause between two looks.
+/// Time after which the command reports the holder that a migration waits for, and pause between two checks.
 const LOOK_EVERY: Duration = Duration::from_secs(3);
 
-/// Says on stderr for whom the migration waits, each holder once.
+/// Reports on stderr the holder that the migration waits for, each holder once.
 async fn tell_waits(connection: &Connection, told: &mut Option<String>) {
     let Connection::InProcess(engine) = connection else { return };
     if let Ok(Some(waits)) = engine.store().migration_waits_for().await {
-        // The holder is what is said first; its age changes.
+        // The text begins with the holder; the age behind it changes.
         let holder = waits.split_once(" has held").map_or(waits.as_str(), |(holder, _)| holder).to_owned();
         if told.as_ref() != Some(&holder) {
             eprintln!("{}", Page::of(&waits));

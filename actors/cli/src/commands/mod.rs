@@ -1,4 +1,4 @@
-//! One file a command: its arguments, the request it makes, and the text for people.
+//! One file per command: its arguments, the request it makes, and the text for people.
 
 pub mod append;
 pub mod backup;
@@ -43,7 +43,7 @@ use decisiongraph_engine::{Cancel, Control};
 use decisiongraph_projections::{Category, TenantId};
 use tenants::AllTenants;
 
-/// What a command works with.
+/// Context of a command: flags and output.
 pub struct Context {
     pub globals: Globals,
     pub output: Output,
@@ -51,7 +51,7 @@ pub struct Context {
 
 /// Runs the command.
 pub async fn run(cli: Cli, output: Output) -> Result<ExitCode, AdminError> {
-    // What holds up readers of a shared database is to be recognised there.
+    // A session that holds up readers of a shared database must be recognisable there.
     let session = match cli.command {
         Command::Import(_) => Some("import"),
         Command::Append(_) => Some("append"),
@@ -101,13 +101,14 @@ pub async fn run(cli: Cli, output: Output) -> Result<ExitCode, AdminError> {
 }
 
 impl Context {
-    /// Asks what only looks.
+    /// Sends a request that is not a job, and returns the reply. The first signal ends the process.
     pub async fn ask(&self, request: AdminRequest) -> Result<AdminReply, AdminError> {
         interrupt::ends_at_once();
         Connection::open(&self.globals, Access::Read).await?.ask(request).await
     }
 
-    /// Runs a job with progress; Ctrl-C stops it between batches. Prints its report. With `detach` a node goes on with it by itself.
+    /// Runs a job with progress and prints its report; Ctrl-C stops it between batches. With `detach` it prints the job
+    /// and leaves it to a node.
     pub async fn job(&self, request: AdminRequest, detach: bool) -> Result<ExitCode, AdminError> {
         let connection = Connection::open(&self.globals, Access::Read).await?;
         if detach {
@@ -122,7 +123,7 @@ impl Context {
         Ok(of_job(report, cancel.is_requested()))
     }
 
-    /// Runs a job to its end and shows how far it is meanwhile.
+    /// Runs a job to its end and shows its progress meanwhile.
     async fn followed(
         &self,
         connection: &Connection,
@@ -137,7 +138,7 @@ impl Context {
         reply
     }
 
-    /// A job over the tenant that is meant, or over all of them.
+    /// Runs a job over the tenant that is meant, or over all tenants.
     async fn job_over(
         &self,
         all: AllTenants,
@@ -151,7 +152,7 @@ impl Context {
     }
 }
 
-/// A reply of another kind than was asked for: a defect.
+/// Returns the error for a reply of another kind than was asked for: a defect.
 pub fn unexpected() -> AdminError {
     AdminError::new(Category::Internal, "the reply does not fit the request")
 }

@@ -25,20 +25,21 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Beyond `drain_ms`: for what comes after the workers (jobs, the hand-over of the lease).
+/// Time beyond `drain_ms` for the steps after the workers: jobs, and the hand-over of the lease.
 const DRAIN_MARGIN: Duration = Duration::from_secs(5);
 
-/// Run a node in the foreground: it keeps the projections current and answers commands over the Unix socket in its data directory
+/// Run a node in the foreground: it keeps the projections current and answers commands over the Unix socket in its data
+/// directory
 ///
-/// Its configuration comes from a TOML file, the environment and flags, each over the one before; every fault is told at once, before
-/// anything starts. It starts without its database and waits for it.
+/// Its configuration comes from a TOML file, the environment and flags, each over the one before; every fault is told
+/// at once, before anything starts. It starts without its database and waits for it.
 ///
-/// It says on stdout where it listens, and that it is ready as soon as its database answers and it holds its lease. With log-format json
-/// both lines are JSON objects, as with --json.
+/// It says on stdout where it listens, and that it is ready as soon as its database answers and it holds its lease.
+/// With log-format json both lines are JSON objects, as with --json.
 ///
-/// SIGTERM, Ctrl-C or SIGHUP (a terminal that closes) drains it: jobs stop and are free to be adopted, each worker finishes its batch, and what the node holds is handed
-/// over: exit code 0. What has not stopped within drain-ms and 5 s more is left behind, which loses nothing: exit code 1. A second SIGTERM
-/// or Ctrl-C ends it at once: exit code 130.
+/// SIGTERM, Ctrl-C or SIGHUP (a terminal that closes) drains it: jobs stop and are free to be adopted, each worker
+/// finishes its batch, and what the node holds is handed over: exit code 0. What has not stopped within drain-ms and 5
+/// s more is left behind, which loses nothing: exit code 1. A second SIGTERM or Ctrl-C ends it at once: exit code 130.
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  decisiongraph node --data-dir /var/lib/decisiongraph\n  decisiongraph node --config /etc/decisiongraph/node.toml --print-config\n  decisiongraph node --database postgres://dg@localhost/decisions --listen 127.0.0.1:7421 --secret-file /etc/decisiongraph/secret"
@@ -54,7 +55,7 @@ pub struct Node {
     keys: KeyFlags,
 }
 
-/// Where it is reached.
+/// Addresses at which a node listens.
 #[derive(Serialize)]
 struct Listening {
     state: &'static str,
@@ -89,7 +90,7 @@ impl Node {
         }
     }
 
-    /// Runs it to its end. All that is said goes to `output`.
+    /// Runs the node to its end. All its messages go to `output`.
     async fn serve(&self, context: &Context, config: NodeConfig, output: Output) -> Result<ExitCode, AdminError> {
         let mut asked = interrupt::asks_first(Cancel::default(), true);
         let secret = Secret::resolve(config.secret_file.as_deref())?;
@@ -155,7 +156,7 @@ impl Node {
         Ok(ended)
     }
 
-    /// What file, environment and flags say together.
+    /// Reads the configuration from file, environment and flags together.
     fn configuration(&mut self, context: &Context) -> Result<NodeConfig, AdminError> {
         let globals = &context.globals;
         let text = |path: &PathBuf| path.to_string_lossy().into_owned();
@@ -171,18 +172,18 @@ impl Node {
     }
 }
 
-/// Starts the log. `-v` asks for more than the default, not for more than what was configured.
+/// Starts the log. `-v` replaces the default filter, but not a configured one.
 fn log(config: &NodeConfig, exporters: &Exporters, verbose: u8) -> Result<(), AdminError> {
     let mut options = LogOptions::of(config, std::io::stderr().is_terminal());
     if verbose > 0 && is_default(config, "log_filter") {
         options.filter = logging::level(verbose, false).to_owned();
     }
     if !options.filter.contains("ractor") {
-        // What the actor library logs at `debug` carries payloads.
+        // At `debug`, the log of the actor library carries payloads.
         options.filter.push_str(",ractor=info,ractor_cluster=info");
     }
     if !options.filter.contains("deadpool") {
-        // It tells of each connection that a database ended; that the database is away is told once.
+        // The pool logs each connection that a database ended. The node itself reports once that the database is away.
         options.filter.push_str(",deadpool=error");
     }
     let subscriber = exporters.subscriber(&options, std::io::stderr)?;
@@ -194,7 +195,7 @@ fn log(config: &NodeConfig, exporters: &Exporters, verbose: u8) -> Result<(), Ad
     Ok(())
 }
 
-/// Serves metrics and probes. An address that nobody chose may be taken: then the node goes without.
+/// Serves metrics and probes. The default address may be in use: then the node runs without them.
 async fn pages(
     config: &NodeConfig,
     exporters: &Exporters,
@@ -216,9 +217,9 @@ fn is_default(config: &NodeConfig, key: &str) -> bool {
     config.effective().iter().any(|effective| effective.key == key && effective.source == Source::Default)
 }
 
-/// Says that the node is ready, once, when it is; never ends.
+/// Announces that the node is ready, once, when it is; never returns.
 async fn told_when_ready(shared: &Shared, output: Output) {
-    // Told of at each renewal of the lease.
+    // Notified at each renewal of the lease.
     let mut renewals = shared.unrenewed.subscribe();
     while Condition::of(shared).ready().is_err() && renewals.changed().await.is_ok() {}
     let node = &shared.owner.node;
@@ -251,7 +252,7 @@ impl Listening {
     }
 }
 
-/// Tells the service manager that the node lives, as long as it does.
+/// Reports to the service manager that the node is alive, as long as it is.
 async fn keep_telling(watch: Arc<NodeWatch>, every: Duration) {
     while watch.live().is_ok() {
         notify::tell(notify::WATCHDOG);
@@ -259,7 +260,7 @@ async fn keep_telling(watch: Arc<NodeWatch>, every: Duration) {
     }
 }
 
-/// Stops the tree in order, within its deadline.
+/// Stops the tree in order, within `longest` and `DRAIN_MARGIN`.
 async fn drain(node: &Running, longest: Duration) -> ExitCode {
     notify::tell(notify::STOPPING);
     let (deadline, asked) = (longest + DRAIN_MARGIN, Instant::now());

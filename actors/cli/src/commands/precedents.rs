@@ -1,4 +1,4 @@
-//! `precedents`: how like cases were decided.
+//! `precedents`: the decisions of similar cases.
 
 use super::read_flags::{FreshnessFlags, stale};
 use super::{Context, unexpected};
@@ -18,7 +18,7 @@ pub struct Precedents {
     /// Traces that evaluated this policy, or asked for an exception from it
     #[arg(long, value_name = "ID")]
     policy_id: Option<String>,
-    /// Of this version (needs --policy-id)
+    /// Version of the policy (needs --policy-id)
     #[arg(long, value_name = "VERSION")]
     policy_version: Option<String>,
     /// About an entity of this type
@@ -63,7 +63,7 @@ impl Precedents {
     }
 }
 
-/// The hits for people.
+/// Renders the hits for people.
 pub fn text(hits: &[PrecedentHit]) -> Page {
     let rows = hits
         .iter()

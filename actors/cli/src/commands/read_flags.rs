@@ -1,4 +1,4 @@
-//! How fresh an answer must be: the flags of every query.
+//! Flags of every query for the freshness of its answer.
 
 use crate::output::number;
 use crate::page::Page;
@@ -23,13 +23,13 @@ fn parse_seconds(text: &str) -> Result<f64, String> {
 }
 
 impl FreshnessFlags {
-    /// As the request has it.
+    /// Returns the freshness as the request has it.
     pub fn freshness(&self) -> Freshness {
         Freshness { wait_ms: (self.wait * 1000.0) as u64, allow_stale: self.allow_stale }
     }
 }
 
-/// The line above an answer that is behind.
+/// Renders the line above an answer that is behind; empty for any other answer.
 pub fn stale(stale: Option<&Staleness>) -> Page {
     stale.map_or_else(Page::default, |stale| {
         Page::of(format_args!(

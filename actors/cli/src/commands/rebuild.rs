@@ -10,8 +10,8 @@ use decisiongraph_admin::{AdminError, AdminReply, AdminRequest, ExitCode, JobReq
 
 /// Build the rows anew from the log, beside the live ones, and flip to them
 ///
-/// Readers are served by the live generation until the flip. Interrupted, it goes on when run again; cancelled or failed, the live
-/// generation stands untouched.
+/// Readers are served by the live generation until the flip. Interrupted, it goes on when run again; cancelled or
+/// failed, the live generation stands untouched.
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  decisiongraph rebuild --check\n  decisiongraph rebuild --projection precedent_index"

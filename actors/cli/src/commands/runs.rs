@@ -58,7 +58,7 @@ impl Runs {
     }
 }
 
-/// In a few words: what a verify found, or the category that a job failed with.
+/// Sums up a job in a few words: the finding of a verify, or the category of a failure.
 fn result(run: &Run) -> Option<String> {
     let failed = || run.error.as_ref().map(|error| error.category.to_string());
     recorded(run).and_then(|scopes| verdict(run, &scopes)).or_else(failed)
@@ -77,7 +77,7 @@ fn state(run: &Run) -> String {
 pub struct RunArgs {
     #[command(subcommand)]
     action: Option<RunAction>,
-    /// Its id, from `decisiongraph runs`
+    /// Id of the job, from `decisiongraph runs`
     #[arg(value_name = "ID", required = true)]
     run_id: Option<Uuid>,
 }
@@ -86,7 +86,7 @@ pub struct RunArgs {
 enum RunAction {
     /// Go on with a job that was cancelled, failed, or lost its process
     Resume {
-        /// Its id
+        /// Id of the job
         #[arg(value_name = "ID")]
         run_id: Uuid,
         /// Print the job and return: the node goes on with it by itself
@@ -113,7 +113,7 @@ impl RunArgs {
 #[derive(Args)]
 #[command(after_help = "Example:\n  decisiongraph cancel 0197…")]
 pub struct Cancel {
-    /// Its id, from `decisiongraph runs`
+    /// Id of the job, from `decisiongraph runs`
     #[arg(value_name = "ID")]
     run_id: Uuid,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! `status`: where each scope stands, and why.
+//! `status`: position and state of each scope, with the reason.
 
 use super::{Context, unexpected};
 use crate::args::parse_tenant;
@@ -12,11 +12,11 @@ use decisiongraph_admin::{
 use decisiongraph_projections::TenantId;
 use decisiongraph_protocol::foreign_text::shell_word;
 
-/// Scopes that people are shown, when nobody asked for a number.
+/// Scopes that people are shown, when the caller names no limit.
 const SCOPES_SHOWN: i64 = 100;
-/// Scopes whose reasons are told one by one below the table.
+/// Scopes whose reasons are listed one by one below the table.
 const REASONS_SHOWN: usize = 12;
-/// Where the phase of the live worker stands, when a node answered that runs any.
+/// Column for the phase of the live worker, when a node answered that runs any.
 const WORKER_COLUMN: usize = 3;
 
 /// Show where each projection stands, how far it is behind, and why
@@ -56,12 +56,12 @@ impl Status {
     }
 }
 
-/// The scopes that the global flags name.
+/// Returns the scopes that the global flags name.
 pub fn filter(context: &Context) -> ScopeFilter {
     ScopeFilter { tenant: context.globals.tenant.clone(), projection: context.globals.projection() }
 }
 
-/// A line for each node that could not be asked.
+/// Renders one line per node that could not be asked.
 pub fn not_asked(partial: &[Partial]) -> Page {
     let mut page = Page::default();
     for of in partial {
@@ -181,7 +181,7 @@ fn text(status: &StatusReply) -> Page {
     page
 }
 
-/// What all scopes are, when not all are shown.
+/// Counts all scopes by state, for a page that does not show all of them.
 fn summary(status: &StatusReply) -> String {
     let StatusSummary { tenants, scopes, states } = &status.summary;
     let states: Vec<_> = states.iter().map(|(state, scopes)| format!("{} {state}", number(*scopes))).collect();

@@ -1,4 +1,4 @@
-//! `pause`, `resume`, `retry` and `skip`: what an operator decides about a scope.
+//! `pause`, `resume`, `retry` and `skip`: decisions of an operator about a scope.
 
 use super::tenants::AllTenants;
 use super::{Context, status, unexpected};
@@ -11,11 +11,12 @@ use decisiongraph_store::Skip as Record;
 
 /// Leave the events of a projection alone until `resume`
 ///
-/// Durable: it survives restarts and changes of owner. Queries go on; the rows fall behind the log. The first reason stays.
+/// Durable: it survives restarts and changes of owner. Queries go on; the rows fall behind the log. The first reason
+/// stays.
 #[derive(Args)]
 #[command(after_help = "Example:\n  decisiongraph pause --projection trace_summary --reason \"mapping under review\"")]
 pub struct Pause {
-    /// Why, for whoever finds it paused
+    /// Reason, shown to the operator who finds it paused
     #[arg(long, value_name = "TEXT", default_value = "no reason given")]
     reason: String,
     #[command(flatten)]
@@ -36,7 +37,7 @@ impl Pause {
 /// The flag of changes that may have a reason.
 #[derive(Args, Clone)]
 pub struct Because {
-    /// Why, for whoever reads `decisiongraph changes` later
+    /// Reason, shown by `decisiongraph changes`
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
 }
@@ -81,7 +82,7 @@ impl Retry {
     }
 }
 
-/// Of the tenant that is meant, or of all of them.
+/// Steers the scopes of the tenant that is meant, or of all tenants.
 async fn steer(
     context: &Context,
     all: AllTenants,
@@ -125,8 +126,8 @@ fn text(steered: &SteerReply) -> Page {
 
 /// Leave the event of an open failure out of its projection
 ///
-/// The event is neither checked nor projected, counts as its trace's predecessor, and is left out by rebuilds too. The rows then deviate
-/// from the reference until a rebuild without the skip.
+/// The event is neither checked nor projected, counts as its trace's predecessor, and is left out by rebuilds too. The
+/// rows then deviate from the reference until a rebuild without the skip.
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  decisiongraph skip 7 --reason \"duplicate of ticket 4711\"\n  decisiongraph skip 7 --revoke"
@@ -135,7 +136,7 @@ pub struct Skip {
     /// The failure's id, from `decisiongraph failures`
     #[arg(value_name = "ID")]
     failure_id: i64,
-    /// Why, for whoever asks later
+    /// Reason, kept with the skip
     #[arg(long, value_name = "TEXT", required_unless_present = "revoke")]
     reason: Option<String>,
     /// End the skip; rows that were written past the event stay until a rebuild

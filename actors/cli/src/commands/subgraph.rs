@@ -1,4 +1,4 @@
-//! `subgraph`: what surrounds a node.
+//! `subgraph`: the neighbourhood of a node.
 
 use super::read_flags::{FreshnessFlags, stale};
 use super::{Context, unexpected};
@@ -35,7 +35,7 @@ pub struct Subgraph {
     /// Only edges of these types (repeat, or separate by commas)
     #[arg(long, visible_alias = "edge-type", value_name = "TYPE", value_delimiter = ',')]
     edge_types: Vec<String>,
-    /// How to print it
+    /// Form of the output
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
     #[command(flatten)]
@@ -80,7 +80,7 @@ impl Subgraph {
     }
 }
 
-/// Nodes, edges, and whether something was cut.
+/// Renders nodes and edges, and a note when something was cut.
 pub fn text(center: &str, graph: &Answer) -> Page {
     if graph.nodes.is_empty() {
         let example = "a node id is TYPE:ID, such as trace:ID or entity:account:ID";
@@ -101,7 +101,7 @@ pub fn text(center: &str, graph: &Answer) -> Page {
     page
 }
 
-/// Edges, one a line.
+/// Adds a table of edges, one per line.
 pub fn edge_table(page: &mut Page, edges: &[decisiongraph_engine::queries::Edge]) {
     let rows = edges
         .iter()

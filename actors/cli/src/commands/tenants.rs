@@ -1,4 +1,4 @@
-//! `tenants`: whose logs there are; and the same command for each of them (`--all-tenants`).
+//! `tenants`: the tenants of the database; and the same command for each of them (`--all-tenants`).
 
 use super::{Context, job_text, unexpected};
 use crate::address;
@@ -64,7 +64,7 @@ pub struct AllTenants {
     pub all_tenants: bool,
 }
 
-/// What became of one tenant.
+/// Result of one tenant.
 struct Told {
     tenant: TenantId,
     answer: Result<AdminReply, AdminError>,
@@ -72,8 +72,8 @@ struct Told {
 }
 
 impl Context {
-    /// The same request for every tenant there is. `text` is shown of each answer; of a job only what is not as it
-    /// should be.
+    /// Sends the same request for every tenant there is. `text` renders each answer; a job that succeeded is shown on
+    /// one line only.
     pub async fn over_all(
         &self,
         make: impl Fn(TenantId) -> AdminRequest,
@@ -96,7 +96,7 @@ impl Context {
                 let answer = self.answer(&connection, make(head.tenant.clone()), &cancel).await;
                 let exit = exit(&answer, cancel.is_requested());
                 self.show(&head.tenant, &answer, exit, &text)?;
-                // What is wrong with the database or node is wrong for all of them.
+                // A fault of the database or node concerns all tenants.
                 stopped = answer.as_ref().err().is_some_and(|error| concerns_all(error.category));
                 after = Some(head.tenant.clone());
                 told.push(Told { tenant: head.tenant, answer, exit });
@@ -157,7 +157,7 @@ impl Context {
         self.output.page(&page)
     }
 
-    /// How many tenants it were, and which of them are to be looked at.
+    /// Prints the number of tenants, and the tenants that failed.
     fn sum_up(&self, told: &[Told], stopped: bool) -> Result<(), AdminError> {
         let failed: Vec<&Told> = told.iter().filter(|told| told.exit != ExitCode::OK).collect();
         if self.output.json {
@@ -203,7 +203,7 @@ fn exit(answer: &Result<AdminReply, AdminError>, interrupted: bool) -> ExitCode 
     }
 }
 
-/// Whether every other tenant would meet the same.
+/// True when every other tenant would meet the same fault.
 fn concerns_all(category: Category) -> bool {
     matches!(
         category,

@@ -47,7 +47,7 @@ impl Trace {
     }
 }
 
-/// The trace for people.
+/// Renders the trace for people.
 pub fn text(trace_id: &str, trace: &TraceReply) -> Page {
     let mut page = stale(trace.stale.as_ref());
     if let Some(summary) = &trace.summary {
@@ -83,7 +83,7 @@ pub fn text(trace_id: &str, trace: &TraceReply) -> Page {
     page
 }
 
-/// The one thing in a payload that tells most.
+/// Returns the most telling text of a payload.
 pub fn gist(event: &EventRecord) -> String {
     let Ok(parsed) = parse(&event.payload) else { return "(payload is not JSON)".to_owned() };
     let payload = parsed.value;

@@ -1,4 +1,4 @@
-//! `tree`: the live actors of a node, or of all.
+//! `tree`: the live actors of a node, or of all nodes.
 
 use super::{Context, status, unexpected};
 use crate::connection::Connection;
@@ -14,9 +14,9 @@ use decisiongraph_projections::Category;
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
-/// Actors that one request brings at most.
+/// Most actors per request.
 const PAGE_ACTORS: usize = 5_000;
-/// Names every node.
+/// Word that stands for every node.
 const ALL: &str = "all";
 
 /// Show the live actors of a node: state, restarts, mailboxes, work, and where actors and database disagree
@@ -70,7 +70,7 @@ impl Tree {
                         context.output.page(&Page::of("---"))?;
                     }
                 }
-                // A node that is being started again comes back; until then its last tree stays.
+                // A node that is being restarted comes back. Until then its last tree stays.
                 Err(error) => context.output.error(&error),
             }
             tokio::time::sleep(pause).await;
@@ -78,7 +78,7 @@ impl Tree {
         }
     }
 
-    /// One tree, or those of all nodes.
+    /// Asks for one tree, or for the trees of all nodes.
     async fn look(&self, context: &Context) -> Result<AdminReply, AdminError> {
         let connection = Connection::to_node(&context.globals).await?;
         if self.of.as_deref() != Some(ALL) {
@@ -100,7 +100,7 @@ impl Tree {
         Ok(AdminReply::Trees(TreesReply { nodes, partial }))
     }
 
-    /// All pages of a node as one reply.
+    /// Asks for all pages of a node and joins them into one reply.
     async fn look_at(&self, connection: &Connection, of: Option<&str>) -> Result<TreeReply, AdminError> {
         let wanted = self.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
         let mut whole: Option<TreeReply> = None;
@@ -157,7 +157,7 @@ impl Tree {
     }
 }
 
-/// A node of another release answers for itself, whoever is asked for.
+/// Checks that the asked node has answered: a node of another release answers for itself, even when asked for another.
 fn is_meant(of: Option<&str>, reply: &TreeReply) -> Result<(), AdminError> {
     match of {
         Some(name) if name != reply.node.name => Err(AdminError::new(

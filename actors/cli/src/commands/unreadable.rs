@@ -1,14 +1,15 @@
-//! Stored events that cannot be read whole: everything else is written first, then they are named, and the exit code says so.
+//! Stored events that cannot be read whole. Everything else is written first; then they are named, and the exit code
+//! shows it.
 
 use decisiongraph_admin::{AdminError, ExitCode};
 use decisiongraph_engine::queries::EventRecord;
 use decisiongraph_projections::{Category, LogSeq, TenantId};
 use decisiongraph_store::Stray;
 
-/// Events that the message names.
+/// Most events that the message names.
 const NAMED_MAX: usize = 20;
 
-/// What was met on the way.
+/// Unreadable events that were met so far.
 #[derive(Default)]
 pub struct Unreadable {
     events: u64,
@@ -18,7 +19,7 @@ pub struct Unreadable {
 }
 
 impl Unreadable {
-    /// Those among these.
+    /// Collects the unreadable events among these.
     pub fn of(tenant: &TenantId, events: &[EventRecord]) -> Unreadable {
         let mut unreadable = Unreadable::default();
         for event in events {
@@ -29,7 +30,7 @@ impl Unreadable {
         unreadable
     }
 
-    /// An event that cannot be read whole.
+    /// Adds an event that cannot be read whole.
     pub fn event(&mut self, tenant: &TenantId, log_seq: LogSeq, fault: &str) {
         self.events += 1;
         if self.named.len() < NAMED_MAX {
@@ -38,14 +39,14 @@ impl Unreadable {
         }
     }
 
-    /// Rows that are no tenant's.
+    /// Adds stray rows, which every list leaves out.
     pub fn stray(&mut self, stray: Stray) {
         self.events += 1;
         self.named.push(stray.why);
         self.next.get_or_insert(stray.next);
     }
 
-    /// How the command ends.
+    /// Ends the command: a `storage` error names the unreadable events, if there are any.
     pub fn end(self) -> Result<ExitCode, AdminError> {
         if self.events == 0 {
             return Ok(ExitCode::OK);

@@ -8,8 +8,8 @@ use decisiongraph_projections::TenantId;
 
 /// Compare the stored digest, the live rows and the log; change nothing
 ///
-/// Three digests at one position, in one snapshot: the stored one, one recomputed from the rows, one recomputed from the log. Any
-/// difference is drift: the first rows that differ are named, and the exit code is 3.
+/// Three digests at one position, in one snapshot: the stored one, one recomputed from the rows, one recomputed from
+/// the log. Any difference is drift: the first rows that differ are named, and the exit code is 3.
 #[derive(Args)]
 #[command(after_help = "Example:\n  decisiongraph verify --projection context_graph --json")]
 pub struct Verify {
@@ -27,7 +27,7 @@ impl Verify {
     }
 }
 
-/// The scopes of this tenant that the global flags name.
+/// Requests a job over the scopes of this tenant that the global flags name.
 pub fn request(context: &Context, tenant: Option<TenantId>, detach: bool) -> JobRequest {
     JobRequest {
         tenant,

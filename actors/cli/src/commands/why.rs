@@ -1,4 +1,4 @@
-//! `why`: why scopes lag, and what to do about it.
+//! `why`: the reasons for which scopes lag, and advice about them.
 
 use super::{Context, status, unexpected};
 use crate::output::{duration, number};
@@ -32,7 +32,7 @@ fn text(reply: &WhyReply, all: bool) -> Page {
         page.line(format_args!("{}: {}", cause.subject, cause.message));
         page.line(format_args!("  next: {}", cause.next));
     }
-    // A node of an older release tells no groups.
+    // A node of an older release sends no groups.
     if all || reply.groups.is_empty() {
         reply.scopes.iter().for_each(|scope| one(&mut page, scope));
         if reply.more {
@@ -53,7 +53,7 @@ fn text(reply: &WhyReply, all: bool) -> Page {
     page
 }
 
-/// A scope, and what to do about it.
+/// Adds a scope, with advice about it.
 fn one(page: &mut Page, scope: &ScopeWhy) {
     let behind = match (scope.lag.events, scope.lag.more) {
         (0, _) => String::new(),
@@ -70,7 +70,7 @@ fn one(page: &mut Page, scope: &ScopeWhy) {
     }
 }
 
-/// Few scopes one by one; many as one line, with the first of them.
+/// Adds few scopes one by one, and many as one line with the first of them.
 fn of_group(page: &mut Page, group: &WhyGroup) {
     let Some(example) = group.examples.first().filter(|_| group.scopes > group.examples.len() as u64) else {
         return group.examples.iter().for_each(|scope| one(page, scope));

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, and where each value came from.
+//! Faults of a configuration, and the source of each value.
 //!
 //! *Guarantees.* A fault never quotes a value that may hold a secret.
 
@@ -8,10 +8,10 @@ use serde::Serialize;
 use std::fmt;
 use std::path::PathBuf;
 
-/// Where a value was given.
+/// Source of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
-    /// Nowhere: the default.
+    /// No source: the default.
     Default,
     /// A line (from 1) of the file; none for the file as a whole.
     File(PathBuf, Option<usize>),
@@ -41,24 +41,24 @@ impl Serialize for Source {
     }
 }
 
-/// One thing that is wrong.
+/// One fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{source_text}: {message}", source_text = self.place)]
 pub struct ConfigFault {
-    /// Where.
+    /// Source of the faulty value.
     pub place: Source,
-    /// What.
+    /// Description of the fault.
     pub message: String,
 }
 
 impl ConfigFault {
-    /// A fault at this place.
+    /// Creates a fault at this place.
     pub fn new(place: Source, message: impl Into<String>) -> ConfigFault {
         ConfigFault { place, message: message.into() }
     }
 }
 
-/// One `invalid_argument` that lists all faults.
+/// Returns one `invalid_argument` that lists all faults.
 pub fn refused(faults: Vec<ConfigFault>) -> AdminError {
     let list: Vec<String> = faults.iter().map(ConfigFault::to_string).collect();
     let count = match faults.len() {

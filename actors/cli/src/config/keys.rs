@@ -1,9 +1,9 @@
-//! Every key of a node's configuration, as data: name, unit, range, default, variable and what it is for.
+//! Every key of a node's configuration, as data: name, unit, range, default, variable and purpose.
 //!
-//! *Guarantees.* There is no other list: the file, the environment, the flags, `--print-config` and
+//! *Guarantees.* There is no other list. The file, the environment, the flags, `--print-config` and
 //! `docs/reference/CONFIGURATION.md` all follow this one.
 
-/// What a value is, and which values are in range.
+/// Type of a value, with the values that are in range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A whole number in this unit, from `least` to `most`.
@@ -23,10 +23,10 @@ pub enum Kind {
     File,
     /// `HOST:PORT` to listen on (an IP address or `localhost`), or `off`.
     Listen {
-        /// Whether only addresses of this machine's loopback are taken.
+        /// True when only addresses of this machine's loopback are accepted.
         loopback_only: bool,
     },
-    /// `HOST:PORT` that somebody else dials; the host may be a name.
+    /// `HOST:PORT` that a node dials; the host may be a name.
     Peer,
     /// [`Kind::Peer`]s with commas between them, at most [`PEERS_MAX`].
     Peers,
@@ -50,39 +50,39 @@ pub const PEERS_MAX: usize = 256;
 /// Longest list of peers, in bytes.
 pub const PEERS_BYTES_MAX: usize = 16_384;
 
-/// Where a value comes from when nobody gave one.
+/// Origin of a value that no source gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unset {
     /// This text.
     Text(&'static str),
-    /// No value: the thing is not used.
+    /// No value: the feature is not used.
     Nothing,
-    /// Found out at the start; the text says how.
+    /// Value that is determined at the start; the text describes its origin.
     Found(&'static str),
 }
 
 /// A key.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Key {
-    /// Its name in the file. With dashes it is the flag.
+    /// Name of the key in the file. With dashes it is the flag.
     pub name: &'static str,
-    /// Its environment variable.
+    /// Environment variable of the key.
     pub variable: &'static str,
-    /// What it takes.
+    /// Type and range of its values.
     pub kind: Kind,
-    /// Without any source.
+    /// Value without any source.
     pub default: Unset,
-    /// What it is for, in one or two sentences.
+    /// Purpose of the key, in one or two sentences.
     pub help: &'static str,
 }
 
 impl Key {
-    /// Its flag, with the dashes in front.
+    /// Returns the flag of the key, with the dashes in front.
     pub fn flag(&self) -> String {
         format!("--{}", self.name.replace('_', "-"))
     }
 
-    /// What it takes, for people.
+    /// Describes the accepted values, for people.
     pub fn takes(&self) -> String {
         match self.kind {
             Kind::Whole { unit, least, most } => format!("{} to {} {unit}", grouped(least), grouped(most)),
@@ -101,7 +101,7 @@ impl Key {
         }
     }
 
-    /// Its default, for people.
+    /// Describes the default, for people.
     pub fn default_text(&self) -> String {
         match (self.default, self.kind) {
             (Unset::Text(text), Kind::Whole { unit, .. }) => match text.parse() {
@@ -115,7 +115,7 @@ impl Key {
     }
 }
 
-/// `1234567` as `1,234,567`.
+/// Formats `1234567` as `1,234,567`.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
@@ -128,20 +128,21 @@ fn grouped(number: u64) -> String {
     text
 }
 
-/// The key of this name, written with underscores or dashes.
+/// Finds the key of this name, written with underscores or dashes.
 pub fn find(name: &str) -> Option<&'static Key> {
     let name = name.trim_start_matches("--").replace('-', "_");
     KEYS.iter().find(|key| key.name == name)
 }
 
-/// The key whose name needs the fewest changes to become `name`; none when all need more than half of its letters.
+/// Finds the key whose name needs the fewest changes to become `name`. None when every key needs more than half as many
+/// changes as `name` has letters.
 pub fn nearest(name: &str) -> Option<&'static Key> {
     let name = name.trim_start_matches("--").replace('-', "_").to_lowercase();
     let near = KEYS.iter().map(|key| (distance(key.name, &name), key)).min_by_key(|(distance, _)| *distance);
     near.filter(|(distance, _)| *distance <= name.chars().count().div_ceil(2)).map(|(_, key)| key)
 }
 
-/// Insertions, deletions and replacements from one to the other (Levenshtein).
+/// Counts insertions, deletions and replacements from one text to the other (Levenshtein).
 fn distance(one: &str, other: &str) -> usize {
     let other: Vec<char> = other.chars().collect();
     let mut row: Vec<usize> = (0..=other.len()).collect();
@@ -175,11 +176,11 @@ const fn key(name: &'static str, variable: &'static str, kind: Kind, default: Un
     Key { name, variable, kind, default, help }
 }
 
-/// The variable that names the configuration file when no flag does.
+/// Variable that names the configuration file when no flag does.
 pub const CONFIG_VARIABLE: &str = "DECISIONGRAPH_CONFIG";
-/// May hold the admin secret itself, instead of a file.
+/// Variable that may hold the admin secret itself, instead of a file.
 pub const SECRET_VARIABLE: &str = "DECISIONGRAPH_SECRET";
-/// Variables with the program's prefix that are no keys of a node.
+/// Variables with the program's prefix that are not keys of a node.
 pub const OTHER_VARIABLES: &[&str] = &[
     CONFIG_VARIABLE,
     SECRET_VARIABLE,
@@ -188,7 +189,7 @@ pub const OTHER_VARIABLES: &[&str] = &[
     "DECISIONGRAPH_TLS_CERT",
     "DECISIONGRAPH_TLS_KEY",
     "DECISIONGRAPH_TLS_NAME",
-    // Of tests and of the benchmark, which start nodes.
+    // Variables of the tests and of the benchmark, which start nodes.
     "DECISIONGRAPH_CRASH_AT",
     "DECISIONGRAPH_STOP_AT",
     "DECISIONGRAPH_TEST_POSTGRES",
@@ -197,7 +198,7 @@ pub const OTHER_VARIABLES: &[&str] = &[
     "DECISIONGRAPH_BLESS",
     "DECISIONGRAPH_PARITY_DATABASE",
 ];
-/// What the program's variables begin with.
+/// Prefix of the program's variables.
 pub const VARIABLE_PREFIX: &str = "DECISIONGRAPH_";
 
 use Unset::{Found, Nothing, Text};

@@ -1,7 +1,7 @@
 //! The configuration of a node: defaults, a TOML file, the environment and flags, in rising precedence.
 //!
-//! *Guarantees.* [`keys::KEYS`] is the only list of keys. Every fault is found before anything starts, and all are told together.
-//! Nothing here shows a password.
+//! *Guarantees.* [`keys::KEYS`] is the only list of keys. Every fault is found before anything starts, and all are
+//! reported together. No output here shows a password.
 //!
 //! *Never here:* starting anything; reading the secret file's text.
 
@@ -35,76 +35,77 @@ pub use decisiongraph_rpc::data_dir::EMBEDDED_FILE;
 pub enum LogFormat {
     /// Lines for people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// How a node is reached from other machines.
+/// Settings with which other machines reach a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterConfig {
-    /// Where it listens.
+    /// Address on which the node listens.
     pub listen: SocketAddr,
-    /// What others dial; where it listens when none.
+    /// Address that other nodes dial; `listen` when none.
     pub advertise: Option<String>,
     /// Certificates and key.
     pub tls: TlsFiles,
-    /// Nodes to link to besides those that the database knows, `HOST:PORT`.
+    /// Nodes to link to besides the nodes that the database knows, `HOST:PORT`.
     pub peers: Vec<String>,
 }
 
-/// What a node is started with.
+/// Settings with which a node starts.
 #[derive(Debug, Clone)]
 pub struct NodeConfig {
-    /// Which database.
+    /// Database of the node.
     pub database: DatabaseUrl,
-    /// It is the embedded default: the node's to create and migrate.
+    /// True for the embedded default: the node creates and migrates it.
     pub database_is_ours: bool,
     /// Directory of the embedded store and of the Unix socket.
     pub data_dir: PathBuf,
-    /// The node's name; none when it is to be drawn from host and data directory.
+    /// Name of the node; none when it is to be drawn from host and data directory.
     pub name: Option<String>,
-    /// Where the admin RPC listens beside the Unix socket.
+    /// Address on which the admin RPC listens beside the Unix socket.
     pub admin_listen: Option<SocketAddr>,
     /// File of the admin secret.
     pub secret_file: Option<PathBuf>,
-    /// How other nodes, and programs on other machines, reach it; they do not when none.
+    /// Settings with which other nodes, and programs on other machines, reach the node; they do not when none.
     pub cluster: Option<ClusterConfig>,
-    /// Where `/metrics`, `/livez` and `/readyz` are served.
+    /// Address at which `/metrics`, `/livez` and `/readyz` are served.
     pub metrics_listen: Option<SocketAddr>,
     /// Collector of traces and metrics, without a slash at its end.
     pub otlp_endpoint: Option<String>,
-    /// Between two exports of metrics.
+    /// Interval between two exports of metrics.
     pub otlp_interval: Duration,
-    /// What is logged and traced.
+    /// Filter of the log and of traces.
     pub log_filter: String,
     /// Form of the log.
     pub log_format: LogFormat,
     /// Bounds of the engine.
     pub engine: EngineConfig,
-    /// How the store is opened.
+    /// Options with which the store is opened.
     pub store: StoreOptions,
-    /// How the node paces its work.
+    /// Bounds that pace the work of the node.
     pub bounds: NodeBounds,
     settings: Vec<Setting>,
 }
 
-/// One line of `--print-config`: no secret in it.
+/// One line of `--print-config`, without secrets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Effective {
-    /// The key.
+    /// Name of the key.
     pub key: &'static str,
-    /// Its value, as it may be shown.
+    /// Value of the key, as it may be shown.
     pub value: String,
-    /// Where it was given.
+    /// Source of the value.
     pub source: Source,
 }
 
 impl NodeConfig {
-    /// Reads the configuration. `file` is what `--config` names (else `DECISIONGRAPH_CONFIG` names it, else there is none), `env` looks
-    /// up a variable (an empty one counts as absent), `flags` are pairs of key (underscores or dashes) and text; the last of a
-    /// key counts.
+    /// Reads the configuration. `file` is the path of `--config`; without it `DECISIONGRAPH_CONFIG` names the file,
+    /// else there is none. `env` looks up a variable; an empty one counts as absent. `flags` are pairs of key
+    /// (underscores or dashes) and text; the last pair of a key counts.
     ///
-    /// Gives every fault of every source, in the order file, environment, flags, values that do not fit together.
+    /// Returns every fault of every source. Their order is file, environment, flags, defaults that cannot be found,
+    /// values that do not fit together.
     pub fn load(
         file: Option<&Path>,
         env: impl Fn(&str) -> Option<String>,
@@ -123,8 +124,8 @@ impl NodeConfig {
         if reading.faults.is_empty() { Ok(reading.into_config()) } else { Err(reading.faults) }
     }
 
-    /// A fault for each name that begins like a variable of this program and is none. To be warned of, not refused: another program may
-    /// share the beginning.
+    /// Returns one fault per name that begins like a variable of this program and is none. The caller warns of them and
+    /// does not refuse: another program may share the beginning.
     pub fn unknown_variables(names: impl IntoIterator<Item = String>) -> Vec<ConfigFault> {
         let known = |name: &str| KEYS.iter().any(|key| key.variable == name) || OTHER_VARIABLES.contains(&name);
         let unknown = names.into_iter().filter(|name| name.starts_with(VARIABLE_PREFIX) && !known(name));
@@ -137,7 +138,7 @@ impl NodeConfig {
             .collect()
     }
 
-    /// Every value in force, in the order of the documentation.
+    /// Returns every value in force, in the order of the documentation.
     pub fn effective(&self) -> Vec<Effective> {
         let shown = |setting: &Setting| Effective {
             key: setting.key.name,
@@ -147,7 +148,7 @@ impl NodeConfig {
         self.settings.iter().map(shown).collect()
     }
 
-    /// [`NodeConfig::effective`] for people: a TOML file that says where each value came from.
+    /// Renders [`NodeConfig::effective`] for people: a TOML file that names the source of each value.
     pub fn to_text(&self) -> String {
         let mut text = String::new();
         for (setting, shown) in self.settings.iter().zip(self.effective()) {
@@ -180,8 +181,8 @@ fn toml_text(text: &str) -> String {
     quoted
 }
 
-/// The engine's defaults, with what the environment says, by the keys and ranges of [`keys::KEYS`]. `invalid_argument` for
-/// the first value that is not in range.
+/// Returns the engine's defaults with the values of the environment, by the keys and ranges of [`keys::KEYS`]. Fails
+/// with `invalid_argument` for the first value that is not in range.
 pub fn engine_from_environment() -> Result<EngineConfig, AdminError> {
     let variable = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
     reading::engine_from(variable).map_err(|fault| AdminError::new(Category::InvalidArgument, fault.to_string()))

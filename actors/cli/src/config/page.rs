@@ -4,7 +4,7 @@ use super::keys::{CONFIG_VARIABLE, KEYS};
 use super::reading::ENGINE_KEYS;
 use std::fmt::Write as _;
 
-/// The page's text. `DECISIONGRAPH_BLESS=1 cargo test -p decisiongraph-actors --test config` writes it.
+/// Renders the page. `DECISIONGRAPH_BLESS=1 cargo test -p decisiongraph-cli --test config` writes it.
 pub fn markdown() -> String {
     let mut page = format!(
         "# Configuration of a node\n\n\

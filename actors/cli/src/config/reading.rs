@@ -1,6 +1,6 @@
-//! How the sources of a configuration become settings, one a key, and the faults found on the way.
+//! Turns the sources of a configuration into settings, one per key, and collects the faults on the way.
 //!
-//! *Guarantees.* A later source wins; a fault in a source that loses is told all the same.
+//! *Guarantees.* A later source wins; a fault in a source that loses is reported all the same.
 
 use super::fault::{ConfigFault, Source};
 use super::keys::{self, KEYS, Key, SECRET_VARIABLE, Unset};
@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml::de::DeTable;
 
-/// A value in force, and where it was given.
+/// A value in force, and its source.
 #[derive(Debug, Clone)]
 pub(super) struct Setting {
     pub key: &'static Key,
@@ -27,7 +27,8 @@ pub(super) struct Setting {
     pub source: Source,
 }
 
-/// Bounds of the engine from the environment alone, for commands that run without a node. The first fault.
+/// Reads the bounds of the engine from the environment alone, for commands that run without a node. Fails with the
+/// first fault.
 pub(crate) fn engine_from(env: impl Fn(&str) -> Option<String>) -> Result<EngineConfig, ConfigFault> {
     let mut reading = Reading::with_defaults();
     let of_engine = |name: &str| KEYS.iter().any(|key| key.variable == name && ENGINE_KEYS.contains(&key.name));
@@ -42,7 +43,7 @@ pub(crate) fn engine_from(env: impl Fn(&str) -> Option<String>) -> Result<Engine
 /// Largest configuration file, in bytes.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
-/// Keys that commands without a node take from the environment.
+/// Keys that commands without a node read from the environment.
 pub(super) const ENGINE_KEYS: [&str; 8] = [
     "credential_guard",
     "lease_ms",
@@ -54,7 +55,7 @@ pub(super) const ENGINE_KEYS: [&str; 8] = [
     "mark_wait_ms",
 ];
 
-/// `$XDG_DATA_HOME/decisiongraph`, else `~/.local/share/decisiongraph`.
+/// Returns `$XDG_DATA_HOME/decisiongraph`, else `~/.local/share/decisiongraph`.
 fn default_data_dir(env: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
     let directory = |name: &str| env(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     directory("XDG_DATA_HOME")
@@ -62,7 +63,7 @@ fn default_data_dir(env: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
         .or_else(|| directory("HOME").map(|home| home.join(".local/share/decisiongraph")))
 }
 
-/// A configuration that is being read: one setting a key, in the order of [`KEYS`].
+/// A configuration that is being read: one setting per key, in the order of [`KEYS`].
 pub(super) struct Reading {
     settings: Vec<Setting>,
     pub faults: Vec<ConfigFault>,
@@ -142,7 +143,7 @@ impl Reading {
         }
     }
 
-    /// Defaults that depend on the machine or on other values.
+    /// Fills in defaults that depend on the machine or on other values.
     pub fn found(&mut self, env: &impl Fn(&str) -> Option<String>) {
         self.fill("memory_max", Value::Whole(memory::memory_max()));
         let data_dir = match Settled(&self.settings).path("data_dir") {
@@ -168,7 +169,7 @@ impl Reading {
         }
     }
 
-    /// Values that do not fit together.
+    /// Reports values that do not fit together.
     pub fn together(&mut self, env: &impl Fn(&str) -> Option<String>) {
         let settled = Settled(&self.settings);
         let mut faults = Vec::new();
@@ -257,7 +258,7 @@ impl Reading {
     }
 }
 
-/// The text of a configuration file, which may be a pipe.
+/// Reads the text of a configuration file, which may be a pipe.
 fn whole(path: &Path) -> std::io::Result<String> {
     let mut text = Vec::new();
     File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut text)?;
@@ -289,7 +290,7 @@ fn engine(settled: &Settled<'_>) -> EngineConfig {
     }
 }
 
-/// What is needed to be reached by other machines; none when this node is not.
+/// Returns the settings with which other machines reach this node; none when they do not.
 fn cluster(settled: &Settled<'_>) -> Option<ClusterConfig> {
     Some(ClusterConfig {
         listen: settled.address("cluster_listen")?,

@@ -1,6 +1,6 @@
-//! From the text or the TOML value of a key to a value in range. Pure.
+//! Turns the text or the TOML value of a key into a value in range. Pure.
 //!
-//! *Guarantees.* A message never quotes a value that may hold a secret; what `Display` shows of a value holds none.
+//! *Guarantees.* A message never quotes a value that may hold a secret; `Display` of a value shows no secret.
 
 use super::keys::{Key, Kind, PEERS_BYTES_MAX, PEERS_MAX, TEXT_BYTES_MAX};
 use decisiongraph_rpc::is_name;
@@ -11,13 +11,13 @@ use std::path::PathBuf;
 use toml::de::DeValue;
 use tracing_subscriber::EnvFilter;
 
-/// Switches something off.
+/// Word that switches a feature off.
 pub const OFF: &str = "off";
 
-/// A value that its key takes.
+/// A value that its key accepts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value {
-    /// None, or switched off.
+    /// No value, or switched off.
     Nothing,
     /// A number in the key's unit.
     Whole(u64),
@@ -27,7 +27,7 @@ pub enum Value {
     Path(PathBuf),
     /// An address to listen on.
     Address(SocketAddr),
-    /// Addresses that somebody dials, `HOST:PORT`.
+    /// Addresses that nodes dial, `HOST:PORT`.
     Peers(Vec<String>),
     /// A database, perhaps with its password.
     Database(DatabaseUrl),
@@ -50,7 +50,7 @@ impl fmt::Display for Value {
 /// Longest part of a wrong value that a message quotes, in characters.
 const QUOTED_CHARS_MAX: usize = 60;
 
-/// Reads the text of a variable, a flag or a TOML string. The error says what the key takes.
+/// Reads the text of a variable, a flag or a TOML string. The error describes the accepted values.
 pub fn of_text(key: &Key, text: &str) -> Result<Value, String> {
     let wrong = || Err(refusal(key, &quoted(text)));
     match key.kind {
@@ -88,7 +88,7 @@ pub fn of_text(key: &Key, text: &str) -> Result<Value, String> {
         },
         Kind::Endpoint => match endpoint(text) {
             Some(endpoint) => Ok(Value::Text(endpoint)),
-            // It may hold a login: not quoted.
+            // The text may hold a login: it is not quoted.
             None => Err(format!("{} is http://HOST:PORT without TLS, login and query, or `{OFF}`", key.name)),
         },
         Kind::Filter => match EnvFilter::try_new(text) {
@@ -100,7 +100,7 @@ pub fn of_text(key: &Key, text: &str) -> Result<Value, String> {
     }
 }
 
-/// Reads a value of the file, whose type counts.
+/// Reads a value of the file. Its TOML type counts.
 pub fn of_toml(key: &Key, value: &DeValue<'_>) -> Result<Value, String> {
     match (key.kind, value) {
         (Kind::Whole { .. }, DeValue::Integer(integer)) => {
@@ -133,13 +133,13 @@ fn readable(key: &Key, path: PathBuf) -> Result<Value, String> {
     }
 }
 
-/// True of what looks like an address with a login in it.
+/// True when the text looks like an address with a login in it.
 fn is_login(text: &str) -> bool {
     text.contains("://") && text.contains('@')
 }
 
-/// The beginning of a wrong value. What looks like the address of a database, which somebody gave to the wrong key, may hold a password
-/// and is not repeated.
+/// Quotes the beginning of a wrong value. A database address under the wrong key may hold a password: a text that looks
+/// like one is not repeated.
 fn quoted(text: &str) -> String {
     if is_login(text) {
         return "a database address (not shown: it may hold a password)".to_owned();
@@ -154,7 +154,7 @@ fn address(text: &str) -> Option<SocketAddr> {
     }
 }
 
-/// A host (a name, an IPv4 address, or an IPv6 one in brackets) and a port that can be dialled.
+/// True for a host and a port that can be dialled. The host is a name, an IPv4 address, or an IPv6 address in brackets.
 fn is_peer(text: &str) -> bool {
     let Some((host, port)) = text.rsplit_once(':') else { return false };
     let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);

@@ -1,7 +1,8 @@
-//! How exports reach an OTLP collector: one HTTP/1.1 request a connection, over hyper.
+//! Transport of exports to an OTLP collector: one HTTP/1.1 request per connection, over hyper.
 //!
-//! *Guarantees.* An export ends within [`EXPORT_DEADLINE`], whatever the collector does. That it is not reached is logged once, and once
-//! that it is reached again. The exporters' own threads wait here; the node's never do.
+//! *Guarantees.* An export ends within [`EXPORT_DEADLINE`], whatever the collector does. The log reports once that the
+//! collector is not reached, and once that it is reached again. The exporters' own threads wait here; the node's
+//! threads never do.
 
 use async_trait::async_trait;
 use bytes::Bytes;

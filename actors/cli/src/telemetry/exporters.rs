@@ -1,7 +1,8 @@
-//! Starts and stops what carries telemetry out of the process: the Prometheus registry, and OTLP exporters when a collector is configured.
+//! Starts and stops the export of telemetry: the Prometheus registry, and OTLP exporters when a collector is
+//! configured.
 //!
-//! *Guarantees.* Starting reaches no network. Queues are bounded; what does not fit is dropped. Stopping takes at most
-//! [`STOP_DEADLINE`].
+//! *Guarantees.* Starting reaches no network. Queues are bounded; entries that do not fit are dropped. Stopping takes
+//! at most [`STOP_DEADLINE`].
 
 use super::Telemetry;
 use super::collector::{Collector, EXPORT_DEADLINE};
@@ -30,24 +31,24 @@ use tracing_subscriber::fmt::MakeWriter;
 pub const STOP_DEADLINE: Duration = Duration::from_secs(3);
 /// Spans that wait for their export; more are dropped.
 const SPANS_MAX: usize = 4_096;
-/// Spans an export.
+/// Most spans per export.
 const SPANS_PER_EXPORT_MAX: usize = 512;
 /// Longest wait of a span for its export.
 const SPANS_EVERY: Duration = Duration::from_secs(5);
 
-/// What is exported, and where to.
+/// Content and destination of exports.
 #[derive(Debug, Clone)]
 pub struct TelemetryOptions {
     /// The node's name (`service.instance.id`).
     pub name: String,
     /// The collector: `http://HOST[:PORT][/PATH]` without a slash at its end.
     pub otlp_endpoint: Option<String>,
-    /// Between two exports of metrics.
+    /// Interval between two exports of metrics.
     pub otlp_interval: Duration,
 }
 
 impl TelemetryOptions {
-    /// As configured, for the node of this name.
+    /// Takes the options from the configuration, for the node of this name.
     pub fn of(config: &NodeConfig, node: &str) -> TelemetryOptions {
         TelemetryOptions {
             name: node.to_owned(),
@@ -57,8 +58,8 @@ impl TelemetryOptions {
     }
 }
 
-/// What runs for telemetry. Keep it as long as something is to be recorded: without it the page of metrics is empty. Stop it at the end, for
-/// the last exports.
+/// Running exporters of telemetry. Keep the value as long as something is to be recorded: without it the page of
+/// metrics is empty. Stop it at the end, for the last exports.
 #[derive(Debug)]
 pub struct Exporters {
     telemetry: Telemetry,
@@ -67,7 +68,7 @@ pub struct Exporters {
 }
 
 impl Exporters {
-    /// Starts them. Within a tokio runtime, which then does the exporters' I/O.
+    /// Starts the exporters. Call it within a tokio runtime, which then does their I/O.
     pub fn start(options: &TelemetryOptions) -> Result<Exporters, AdminError> {
         let resource = Resource::builder_empty()
             .with_attributes([
@@ -77,7 +78,7 @@ impl Exporters {
             ])
             .build();
         let registry = Registry::new();
-        // Names carry their units already, so that they are the same on both ways.
+        // Names carry their units already, so that they are equal in Prometheus and OTLP.
         let prometheus = opentelemetry_prometheus::exporter()
             .with_registry(registry.clone())
             .without_units()
@@ -119,12 +120,12 @@ impl Exporters {
         Ok(Exporters { telemetry, meters, tracers })
     }
 
-    /// What the runtime records with.
+    /// Returns the telemetry with which the runtime records.
     pub fn telemetry(&self) -> Telemetry {
         self.telemetry.clone()
     }
 
-    /// The subscriber that writes the log to `writer` and hands spans to the exporters. Install it once
+    /// Returns the subscriber that writes the log to `writer` and hands spans to the exporters. Install it once
     /// (`tracing::subscriber::set_global_default`).
     pub fn subscriber<W>(&self, options: &LogOptions, writer: W) -> Result<impl Subscriber + use<W>, AdminError>
     where
@@ -133,11 +134,11 @@ impl Exporters {
         log::subscriber(options, writer, self.tracers.as_ref().map(|tracers| tracers.tracer(TARGET)))
     }
 
-    /// Exports what waits and stops, within [`STOP_DEADLINE`].
+    /// Exports waiting data and stops, within [`STOP_DEADLINE`].
     pub async fn stop(self) {
         let Exporters { telemetry: _, meters, tracers } = self;
         let (done, flushed) = tokio::sync::oneshot::channel();
-        // A thread of its own: the exporters wait for their threads, and the runtime must not.
+        // A thread of its own: the exporters wait for their threads, and the runtime must not wait.
         std::thread::spawn(move || {
             if let Some(tracers) = tracers {
                 let _ = tracers.shutdown_with_timeout(STOP_DEADLINE);
@@ -150,7 +151,7 @@ impl Exporters {
         }
     }
 
-    /// Exports what waits, now. For tests and for the end of short programs.
+    /// Exports waiting data now. For tests and for the end of short programs.
     pub async fn flush(&self) {
         let (meters, tracers) = (self.meters.clone(), self.tracers.clone());
         let (done, flushed) = tokio::sync::oneshot::channel();
@@ -165,7 +166,7 @@ impl Exporters {
     }
 }
 
-/// The endpoint was checked with the configuration: what fails here is ours.
+/// Turns a failed start into `internal`. The endpoint was checked with the configuration, so a failure here is ours.
 fn defect(error: impl Display) -> AdminError {
     AdminError::new(Category::Internal, format!("telemetry cannot start: {error}"))
 }

@@ -1,7 +1,7 @@
-//! The log: lines for people or one JSON object a line, and spans on their way to the exporters.
+//! The log: lines for people or one JSON object per line, and spans on their way to the exporters.
 //!
-//! *Guarantees.* Only spans of [`TARGET`] are exported, whatever libraries trace. A line for people is one line, whatever is in its
-//! fields: stored text can neither forge a line nor steer the terminal that shows the log.
+//! *Guarantees.* Only spans of [`TARGET`] are exported, whatever libraries trace. A line for people is one line,
+//! whatever is in its fields. Stored text can neither forge a line nor steer the terminal that shows the log.
 
 use super::signals::TARGET;
 use crate::config::{LogFormat, NodeConfig};
@@ -17,25 +17,25 @@ use tracing_subscriber::fmt::format::{FormatFields, debug_fn};
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::{EnvFilter, Registry, fmt};
 
-/// What is logged, and how.
+/// Filter and form of the log.
 #[derive(Debug, Clone)]
 pub struct LogOptions {
     /// A `tracing` filter, for the log and for spans.
     pub filter: String,
     /// Form of the log.
     pub format: LogFormat,
-    /// Whether lines for people are coloured.
+    /// True when lines for people are coloured.
     pub ansi: bool,
 }
 
 impl LogOptions {
-    /// As configured; `ansi` when the log goes to a terminal.
+    /// Takes the options from the configuration; `ansi` when the log goes to a terminal.
     pub fn of(config: &NodeConfig, ansi: bool) -> LogOptions {
         LogOptions { filter: config.log_filter.clone(), format: config.log_format, ansi }
     }
 }
 
-/// The fields of a line for people, the message among them, as every log of this program writes them.
+/// Formats the fields of a line for people, the message among them, as every log of this program does.
 pub fn fields() -> impl for<'w> FormatFields<'w> + Send + Sync + 'static {
     debug_fn(|out, field, value| match field.name() {
         "message" => write!(out, "{}", shown(&format!("{value:?}"))),
@@ -54,7 +54,7 @@ where
 {
     let filter = EnvFilter::try_new(&options.filter)
         .map_err(|error| AdminError::new(Category::InvalidArgument, format!("log_filter: {error}")))?;
-    // A terminal that is gone takes no line, and no word about that either.
+    // A terminal that is gone takes no line, and no message about that either.
     let lines = fmt::layer().with_writer(writer).log_internal_errors(false);
     let lines = match options.format {
         LogFormat::Text => lines.with_ansi(options.ansi).fmt_fields(fields()).boxed(),

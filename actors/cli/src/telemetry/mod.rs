@@ -1,4 +1,4 @@
-//! The way of metrics, spans and logs out of the process.
+//! Export of metrics, spans and logs out of the process.
 
 mod collector;
 mod exporters;

@@ -1,8 +1,9 @@
 //! A model of the log's end, searched exhaustively: appenders, sequence, crash, fail-over, sampler, worker and rebuild.
 //!
-//! The decisions are the product's own ([`HighWater`], [`Mark::holds_in`]); the server and the steps of the actors are modelled. Each step
-//! is atomic, and every order of steps within the bounds of [`Bounds`] is tried. *Promise:* whatever a reader has passed and can be read,
-//! it has applied. Three faults that the product once had, and one that it never had, can be put back; each must be found.
+//! The decisions are the product's own ([`HighWater`], [`Mark::holds_in`]); the server and the steps of the actors are
+//! modelled. Each step is atomic, and every order of steps within the bounds of [`Bounds`] is tried. *Promise:* a
+//! reader has applied every event that it has passed and that can be read. Three faults that the product once had, and
+//! one that it never had, can be put back. The search must find each.
 
 use super::*;
 use std::collections::{HashSet, VecDeque};
@@ -10,7 +11,7 @@ use std::collections::{HashSet, VecDeque};
 /// Bits of positions: position `p` is bit `p`.
 type Positions = u8;
 
-/// Faults that the search can put back.
+/// Faults that can be put back for a search.
 #[derive(Debug, Clone, Copy, Default)]
 struct Faults {
     /// A crash of one backend leaves the history's identity as it was.
@@ -23,20 +24,20 @@ struct Faults {
     draws_before_lock: bool,
 }
 
-/// What reads the log in a search.
+/// Reader of the log in a search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Worker,
     Job,
 }
 
-/// How often something happens at most.
+/// Upper bounds on the number of times that something happens.
 #[derive(Debug, Clone, Copy)]
 struct Bounds {
     draws: u8,
     crashes: u8,
     fail_overs: u8,
-    /// A standby takes a copy of what is durable. (One that has none is empty.)
+    /// A standby takes a copy of what is durable. (A standby that has none is empty.)
     copies: u8,
 }
 
@@ -44,20 +45,20 @@ struct Bounds {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Appender {
     None,
-    /// Has drawn a position without the lock: only with a fault.
+    /// A position drawn without the lock: only with a fault.
     Unlocked(u8),
-    /// Holds the lock and a position. (One that holds the lock only makes samplers wait longer.)
+    /// The lock and a position are held. (An appender that holds only the lock makes samplers wait longer.)
     Drawn(u8),
 }
 
-/// What a reader has written durably.
+/// Durable writes of a reader.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Rows {
     cursor: u8,
     applied: Positions,
 }
 
-/// What is durable, and what a standby has of it.
+/// Durable state of a server, or a standby's copy of it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Disk {
     sequence: u8,
@@ -81,15 +82,15 @@ struct World {
     standby: Disk,
     sequence: u8,
     appenders: [Appender; 2],
-    /// Tells lives of the server apart, as its sessions do: each ends with it.
+    /// Number of the server's life. It tells lives apart, as sessions do: each session ends with its life.
     life: u8,
-    /// What the server says of its history.
+    /// Identity of the history, as the server reports it.
     identity: u8,
     used: Bounds,
     water: HighWater,
-    /// The first statement of a sample: sequence, life, identity.
+    /// First statement of a sample: sequence, life, identity.
     sampling: Option<(u8, u8, u8)>,
-    /// The sample under way is taken after the last awaited writer was gone.
+    /// True when the running sample is taken after the last awaited writer was gone.
     settling: bool,
     reader: Reader,
 }
@@ -111,7 +112,7 @@ impl World {
         }
     }
 
-    /// Everything that decides what may come next, in few bytes.
+    /// Encodes everything that decides what may come next, in few bytes.
     fn key(&self) -> Vec<u8> {
         let number = |history: Option<&str>| history.and_then(|history| history.parse().ok()).unwrap_or(u8::MAX);
         let mark = |mark: &Mark| [mark.at.0 as u8, number(mark.history.as_deref())];
@@ -148,13 +149,13 @@ impl World {
         open.map(named).collect()
     }
 
-    /// The promise: whatever a reader has passed and can be read, it has applied.
+    /// Checks the promise: finds a readable position that the reader has passed and not applied.
     fn skipped(&self) -> Option<u8> {
         let Rows { cursor, applied } = self.disk.rows;
         (1..=cursor).find(|at| self.disk.visible & !applied & (1 << at) != 0)
     }
 
-    /// Every world that one step leads to.
+    /// Visits every world that one step leads to.
     fn steps(&self, kind: Kind, bounds: Bounds, faults: Faults, each: &mut impl FnMut(&'static str, World)) {
         self.appends(bounds, faults, each);
         self.servers(bounds, faults, each);
@@ -262,14 +263,15 @@ impl World {
         }
     }
 
-    /// A page of this server, up to the mark.
+    /// Reads a page of this server, up to the mark.
     fn page(&self, rows: Rows, mark: &Mark) -> Option<(u8, Positions)> {
         let wanted = |at: &u8| self.disk.visible & (1 << at) != 0;
         let events: Vec<u8> = (rows.cursor + 1..=mark.at.0 as u8).filter(wanted).collect();
         Some((*events.last()?, events.iter().fold(0, |bits, at| bits | 1 << at)))
     }
 
-    /// A worker proves its session's history once, when it takes the scope; after any error it takes it anew.
+    /// Steps of a worker. It proves its session's history once, when it takes the scope; after any error it takes the
+    /// scope anew.
     fn works(&self, faults: Faults, each: &mut impl FnMut(&'static str, World)) {
         let mut with = |name, reader: Reader| each(name, World { reader, ..self.clone() });
         let Reader { mark, session, page } = &self.reader;
@@ -309,7 +311,7 @@ impl World {
         }
     }
 
-    /// A rebuild keeps its mark over all its batches, and replaces a lost session.
+    /// Steps of a rebuild. It keeps its mark over all its batches, and replaces a lost session.
     fn builds(&self, faults: Faults, each: &mut impl FnMut(&'static str, World)) {
         let mut with = |name, reader: Reader| each(name, World { reader, ..self.clone() });
         let Reader { mark, session, page } = &self.reader;
@@ -341,7 +343,8 @@ impl World {
     }
 }
 
-/// Searches every order of steps; the steps to a skipped event, if there are any, and how many worlds were seen.
+/// Searches every order of steps. Returns the steps to a skipped event, if there are any, and the number of worlds
+/// seen.
 fn search(kind: Kind, bounds: Bounds, faults: Faults) -> (Option<Vec<&'static str>>, usize) {
     let mut seen: HashSet<Vec<u8>> = HashSet::from([World::new().key()]);
     // The step that led to a world, and the place of the world before.
@@ -377,7 +380,7 @@ fn search(kind: Kind, bounds: Bounds, faults: Faults) -> (Option<Vec<&'static st
 const CRASH: Bounds = Bounds { draws: 4, crashes: 1, fail_overs: 0, copies: 0 };
 const FAIL_OVER: Bounds = Bounds { draws: 4, crashes: 0, fail_overs: 1, copies: 0 };
 
-/// Each kind of reader under each kind of loss: with more of everything in a soak.
+/// Each kind of reader is tried under one kind of loss; a soak tries both kinds, with higher bounds.
 #[test]
 fn no_order_of_steps_skips_an_event() {
     let searches = if std::env::var_os("DECISIONGRAPH_SOAK").is_some() {

@@ -1,7 +1,7 @@
-//! The edges of one node, a page at a time.
+//! The edges of one node, one page at a time.
 //!
-//! The cursor is opaque and carries `log_seq`, `edge_id` and the direction: a page goes on exactly behind the last edge shown,
-//! whatever was added meanwhile.
+//! The cursor is opaque and carries `log_seq`, `edge_id` and the direction. A page goes on exactly behind the last edge
+//! shown, whatever was added meanwhile.
 
 use super::rows::{by_key, edge_of};
 use decisiongraph_projections::catalogue::CONTEXT_GRAPH;
@@ -13,16 +13,16 @@ use std::collections::BTreeSet;
 /// A place between two edges of a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EdgeCursor {
-    /// The direction of the listing.
+    /// Direction of the listing.
     pub direction: Direction,
     /// Position of the last edge shown.
     pub log_seq: LogSeq,
-    /// Its id.
+    /// Id of the last edge shown.
     pub edge_id: String,
 }
 
 impl EdgeCursor {
-    /// The opaque text: `e1` and hexadecimal digits.
+    /// Encodes the cursor as opaque text: `e1` and hexadecimal digits.
     pub fn encode(&self) -> String {
         let inner = format!("{}:{}:{}", self.direction.as_str(), self.log_seq, self.edge_id);
         let mut out = String::with_capacity(2 + inner.len() * 2);
@@ -69,7 +69,7 @@ fn refuse(message: impl Into<String>) -> Refusal {
     Refusal::new(Category::InvalidArgument, message)
 }
 
-/// Whether the graph has this node.
+/// True when the graph has this node.
 pub async fn has_node(
     view: &dyn ReadView,
     tenant: &TenantId,
@@ -81,7 +81,7 @@ pub async fn has_node(
     Ok(!by_key(view, tenant, CONTEXT_GRAPH, generation, 0, wanted).await?.is_empty())
 }
 
-/// One page of the node's edges.
+/// Reads one page of the node's edges.
 pub async fn edges(
     view: &dyn ReadView,
     tenant: &TenantId,

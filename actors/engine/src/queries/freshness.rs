@@ -1,7 +1,7 @@
-//! What a query may read: a snapshot in which the projections it needs have seen the tenant's last event.
+//! The view of a query: a snapshot in which the projections it needs have seen the tenant's last event.
 //!
-//! *Guarantees.* Generations and rows are of one instant. A projection that is behind the tenant's last event *at the query's
-//! start* is refused as `projection_out_of_date`, after waiting; events that arrive meanwhile do not count.
+//! *Guarantees.* Generations and rows are of one instant. A projection that is behind the tenant's last event *at the
+//! query's start* is refused as `projection_out_of_date`, after waiting. Events that arrive meanwhile do not count.
 
 use decisiongraph_projections::{Category, LogSeq, Projection, TenantId};
 use decisiongraph_protocol::figures::number;
@@ -10,15 +10,15 @@ use decisiongraph_store::{Generation, ReadView, Result, Scope, Store, StoreError
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Pause between two looks while waiting for a projection: short enough for a query that follows its append, long enough to cost
-/// nothing.
+/// Pause between two checks while waiting for a projection. Short enough for a query that follows its append, long
+/// enough to cost nothing.
 const POLL: Duration = Duration::from_millis(20);
 
 /// A snapshot that may be queried.
 pub struct CurrentView {
-    /// The snapshot.
+    /// Snapshot to read.
     pub view: Box<dyn ReadView>,
-    /// The live generation of each projection asked for; none when it has no rows yet.
+    /// Live generation of each projection asked for; `None` when it has no rows yet.
     pub generations: Vec<Option<Generation>>,
     /// Present when the answer is behind.
     pub stale: Option<Staleness>,

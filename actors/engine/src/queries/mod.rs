@@ -1,8 +1,8 @@
 //! The queries over the read models, as the reference defines them: subgraph, edges, precedents, traces, digests.
 //!
-//! *Guarantees.* A query reads one snapshot ([`current_view`]), so that the generation it names and the rows it reads are of one
-//! instant. What a query decides (which edge is taken, what a cursor means, which argument is wrong) is pure and tested as
-//! such; memory is bounded by the limits of the request and [`READ_BYTES_MAX`], whatever the log holds.
+//! *Guarantees.* A query reads one snapshot ([`current_view`]): the generation it names and the rows it reads are of
+//! one instant. A query's decisions are pure and tested as such: which edge is taken, what a cursor means, which
+//! argument is wrong. Memory is bounded by the limits of the request and [`READ_BYTES_MAX`], whatever the log holds.
 //!
 //! *Never here:* writes, SQL, projection rules.
 

@@ -1,10 +1,10 @@
-//! Finished traces that decided a like case: which arguments are legal, and the look-up.
+//! Finished traces that decided a similar case: validation of the arguments, and the look-up.
 
 use decisiongraph_projections::TenantId;
 use decisiongraph_protocol::query::{READ_BYTES_MAX, validate_precedents};
 use decisiongraph_store::{Generation, Paged, PrecedentFilter, PrecedentHit, ReadView, Result};
 
-/// The finished traces that match, latest first, at most [`READ_BYTES_MAX`] of them.
+/// Finds the finished traces that match, latest first, at most [`READ_BYTES_MAX`] of them.
 pub async fn precedents(
     view: &dyn ReadView,
     tenant: &TenantId,

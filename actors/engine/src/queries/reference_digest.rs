@@ -7,10 +7,10 @@ use decisiongraph_protocol::query::ReferenceDigests;
 use decisiongraph_store::{Generation, ReadView, Result, RowOrder, Scope, StoreError};
 use futures_util::StreamExt as _;
 
-/// The digests of what the tenant's readers see now. The view must be a snapshot.
+/// Computes the digests of what the tenant's readers see now. The view must be a snapshot.
 ///
 /// # Errors
-/// `projection_out_of_date` when the projections do not stand at the same event.
+/// `projection_out_of_date` when the projections are not at the same event.
 pub async fn reference_digests(view: &dyn ReadView, tenant: &TenantId) -> Result<ReferenceDigests> {
     let mut positions = Vec::new();
     for projection in catalogue::ALL {

@@ -1,4 +1,4 @@
-//! Rows of the read models with names on them, as replies show them.
+//! Rows of the read models with named columns, as replies show them.
 
 use decisiongraph_projections::catalogue::{CONTEXT_GRAPH, TRACE_SUMMARY};
 use decisiongraph_projections::{Fetch, LogSeq, Needs, Projection, Row, RowsNeed, TenantId, Value};
@@ -29,7 +29,7 @@ impl Columns<'_> {
     }
 }
 
-/// The node in this row of table 0 of the context graph.
+/// Reads the node in this row of table 0 of the context graph.
 pub(super) fn node_of(row: &Row) -> Node {
     let c = Columns { projection: CONTEXT_GRAPH, table: 0, row };
     Node {
@@ -41,7 +41,7 @@ pub(super) fn node_of(row: &Row) -> Node {
     }
 }
 
-/// The edge in this row of table 1 of the context graph.
+/// Reads the edge in this row of table 1 of the context graph.
 pub(super) fn edge_of(row: &Row) -> Edge {
     let c = Columns { projection: CONTEXT_GRAPH, table: 1, row };
     Edge {
@@ -55,7 +55,7 @@ pub(super) fn edge_of(row: &Row) -> Edge {
     }
 }
 
-/// The summary in this row.
+/// Reads the summary in this row.
 pub(super) fn summary_of(row: &Row) -> Summary {
     let c = Columns { projection: TRACE_SUMMARY, table: 0, row };
     Summary {
@@ -73,8 +73,8 @@ pub(super) fn summary_of(row: &Row) -> Summary {
     }
 }
 
-/// The rows of a table with these canonical keys; those that do not exist are left out. Rows that are too large for one answer are read in
-/// halves, and one of any size is read all the same.
+/// Reads the rows of a table with these canonical keys; keys without a row are left out. Rows that are too large for
+/// one answer are read in halves. A single row is read whatever its size.
 pub(super) async fn by_key(
     view: &dyn ReadView,
     tenant: &TenantId,

@@ -1,7 +1,7 @@
 //! The neighbourhood of a node, breadth first, with the reference's limits.
 //!
-//! [`Search`] decides and is pure; [`subgraph`] only fetches the edges of each depth, a page at a time in `edge_id` order, and
-//! stops as soon as the search does. At most one page beyond the limits is ever in memory.
+//! [`Search`] decides and is pure. [`subgraph`] only fetches the edges of each depth, one page at a time in `edge_id`
+//! order. It stops as soon as the search does. At most one page beyond the limits is ever in memory.
 
 use super::rows::{by_key, edge_of, node_of};
 use decisiongraph_projections::catalogue::CONTEXT_GRAPH;
@@ -11,12 +11,12 @@ use decisiongraph_store::{Generation, PageLimit, ReadView, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
-/// Edges fetched at once.
+/// Edges per fetch.
 const PAGE_EDGES: usize = 1_000;
-/// Nodes fetched at once.
+/// Nodes per fetch.
 const PAGE_NODES: usize = 1_000;
 
-/// The neighbourhood. A center that does not exist has none: no nodes, no edges, nothing truncated.
+/// Finds the neighbourhood. A center that does not exist has none: no nodes, no edges, nothing truncated.
 pub async fn subgraph(
     view: &dyn ReadView,
     tenant: &TenantId,
@@ -127,7 +127,7 @@ impl<'q> Search<'q> {
         ControlFlow::Break(())
     }
 
-    /// A node's type is the text before the first `:` of its id.
+    /// True when the query admits the node. A node's type is the text before the first `:` of its id.
     fn passes(&self, node_id: &str) -> bool {
         let node_type = node_id.split(':').next().unwrap_or_default();
         self.query.node_types.as_ref().is_none_or(|types| types.iter().any(|wanted| wanted == node_type))

@@ -7,7 +7,7 @@ use decisiongraph_protocol::query::{EventRecord, Summary};
 use decisiongraph_store::{Generation, PageLimit, ReadView, Result};
 use std::collections::BTreeSet;
 
-/// The trace's summary row.
+/// Reads the trace's summary row.
 pub async fn trace_summary(
     view: &dyn ReadView,
     tenant: &TenantId,
@@ -19,7 +19,7 @@ pub async fn trace_summary(
     Ok(by_key(view, tenant, TRACE_SUMMARY, generation, 0, keys).await?.first().map(summary_of))
 }
 
-/// Events of a trace behind `after`, and whether there are more.
+/// Reads events of a trace behind `after`; the flag is true when there are more.
 pub async fn trace_events(
     view: &dyn ReadView,
     tenant: &TenantId,

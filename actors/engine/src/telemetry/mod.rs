@@ -1,4 +1,4 @@
-//! What a node tells about itself: metrics, spans and logs, and their way to Prometheus and OpenTelemetry collectors.
+//! Telemetry of a node: metrics, spans and logs, and their way to Prometheus and OpenTelemetry collectors.
 //!
 //! ```text
 //!   runtime ──▶ Telemetry ──▶ instruments ──┬──▶ /metrics (Prometheus text)
@@ -6,8 +6,8 @@
 //!   spans   ──▶ tracing   ──▶ batches ──────┴──▶ OTLP over HTTP, when configured
 //! ```
 //!
-//! *Guarantees.* Recording never waits and never fails. A collector that is away or hangs costs its own thread and what it did not take.
-//! Every signal is declared in [`signals`].
+//! *Guarantees.* Recording never waits and never fails. A collector that is away or hangs costs its own thread and the
+//! exports it did not take. Every signal is declared in [`signals`].
 //!
 //! *Never here:* payloads, secrets.
 
@@ -27,7 +27,7 @@ use signals::{Kind, Metric};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-/// Records what happens. Cheap to clone; the default one records nothing.
+/// Records events of the runtime. Cheap to clone; the default one records nothing.
 #[derive(Clone, Default)]
 pub struct Telemetry(Option<Arc<Instruments>>);
 
@@ -57,10 +57,10 @@ pub const CHILDREN: [&str; 15] = [
     "links",
     "link",
 ];
-/// Doors that a connection comes in by.
+/// Doors by which a connection comes in.
 const DOORS: [&str; 3] = ["socket", "tcp", "cluster"];
 
-/// How a node's ownership changed.
+/// Change of a node's ownership.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LeaseChange {
     /// A scope was taken.
@@ -71,7 +71,7 @@ pub enum LeaseChange {
     Released,
     /// A scope was taken from an owner whose lease was over.
     TakenOver,
-    /// Somebody else took a scope: a commit or a renewal was refused.
+    /// Another node took a scope: a commit or a renewal was refused.
     Fenced,
 }
 
@@ -91,7 +91,7 @@ impl LeaseChange {
 }
 
 impl Telemetry {
-    /// A committed batch: its events, their payload bytes when known, and how long it took.
+    /// Records a committed batch: its events, their payload bytes when known, and its duration.
     pub fn batch(&self, projection: &'static str, events: u64, bytes: Option<u64>, took: Duration) {
         let Some(instruments) = &self.0 else { return };
         let attributes = [KeyValue::new("projection", projection)];
@@ -103,49 +103,50 @@ impl Telemetry {
         }
     }
 
-    /// A fault that may pass is waited out.
+    /// Records that a fault that may pass is waited out.
     pub fn retry(&self, projection: &'static str, category: Category) {
         if let Some(instruments) = &self.0 {
             instruments.retries.add(1, &by_category(projection, category));
         }
     }
 
-    /// An error stops a projection.
+    /// Records that an error stops a projection.
     pub fn failure(&self, projection: &'static str, category: Category) {
         if let Some(instruments) = &self.0 {
             instruments.failures.add(1, &by_category(projection, category));
         }
     }
 
-    /// A supervisor started this child again. Of an id as in the dump (`worker trace_summary`) only the kind is kept.
+    /// Records that a supervisor started this child again. Only the kind is kept of an id as in the dump (`worker
+    /// trace_summary`).
     pub fn restart(&self, child: &str) {
         if let Some(instruments) = &self.0 {
             instruments.restarts.add(1, &[KeyValue::new("child", kind_of(child))]);
         }
     }
 
-    /// This supervisor gave up. Of its id only the kind is kept.
+    /// Records that this supervisor gave up. Only the kind is kept of its id.
     pub fn escalation(&self, supervisor: &str) {
         if let Some(instruments) = &self.0 {
             instruments.escalations.add(1, &[KeyValue::new("supervisor", kind_of(supervisor))]);
         }
     }
 
-    /// Ownership changed.
+    /// Records a change of ownership.
     pub fn lease_change(&self, change: LeaseChange) {
         if let Some(instruments) = &self.0 {
             instruments.lease_changes.add(1, &[KeyValue::new("change", change.as_str())]);
         }
     }
 
-    /// The mark moves again after open appenders held it up for this long.
+    /// Records that the mark moves again after open appenders held it up for this long.
     pub fn mark_held(&self, held: Duration) {
         if let Some(instruments) = &self.0 {
             instruments.mark_hold_duration.record(held.as_secs_f64(), &[]);
         }
     }
 
-    /// A job ended on this node.
+    /// Records that a job ended on this node.
     pub fn job(&self, mode: RunMode, state: RunState, took: Duration) {
         if let Some(instruments) = &self.0 {
             let attributes = [KeyValue::new("mode", mode.as_str()), KeyValue::new("state", state.as_str())];
@@ -153,14 +154,14 @@ impl Telemetry {
         }
     }
 
-    /// A connection at this door did not become an admin session.
+    /// Records that a connection at this door did not become an admin session.
     pub fn refused(&self, door: &'static str, category: Category) {
         if let Some(instruments) = &self.0 {
             instruments.connections_refused.add(1, &refused_at(door, category));
         }
     }
 
-    /// An admin request was answered; `error` is the category of a reply that is none.
+    /// Records that an admin request was answered. `error` is the category of an error reply.
     pub fn admin_ask(&self, command: &'static str, error: Option<Category>, took: Duration) {
         if let Some(instruments) = &self.0 {
             let outcome = error.map_or("ok", Category::as_str);
@@ -169,14 +170,15 @@ impl Telemetry {
         }
     }
 
-    /// From now on the gauges show this one, as long as it lives.
+    /// Makes the gauges show `observed` from now on, as long as it lives.
     pub fn observe(&self, observed: Weak<dyn Observed>) {
         if let Some(instruments) = &self.0 {
             instruments.watch.set(observed);
         }
     }
 
-    /// All metrics as Prometheus text; empty when nothing is recorded. Walks all series: not for a thread that serves actors.
+    /// Renders all metrics as Prometheus text; empty when nothing is recorded. Walks all series: not for a thread that
+    /// serves actors.
     pub fn page(&self) -> String {
         let Some(instruments) = &self.0 else { return String::new() };
         let mut page = String::new();
@@ -186,7 +188,7 @@ impl Telemetry {
         page
     }
 
-    /// The instruments of [`signals::METRICS`] on this meter.
+    /// Creates the instruments of [`signals::METRICS`] on this meter.
     pub fn on(meter: &Meter, registry: Registry) -> Telemetry {
         let watch = Arc::new(Watch::default());
         gauges(meter, &watch);
@@ -213,7 +215,7 @@ impl Telemetry {
 }
 
 impl Instruments {
-    /// Shows the counters before they count: who asks for their increase sees the first one, too.
+    /// Shows the counters before they count: a query for their increase sees the first one, too.
     fn begin(&self) {
         for projection in catalogue::ALL.iter().map(|projection| projection.name()) {
             self.events_applied.add(0, &[KeyValue::new("projection", projection)]);
@@ -247,7 +249,7 @@ fn refused_at(door: &'static str, category: Category) -> [KeyValue; 2] {
     [KeyValue::new("door", door), KeyValue::new("category", category.as_str())]
 }
 
-/// The first word of a child's id: `tenant acme` is one of many, `tenant` is not.
+/// Returns the first word of a child's id: `tenant acme` is one of many, `tenant` is not.
 fn kind_of(id: &str) -> String {
     id.rsplit('/').next().unwrap_or(id).split_whitespace().next().unwrap_or("unknown").to_owned()
 }
@@ -284,7 +286,7 @@ fn histogram(meter: &Meter, metric: &'static Metric) -> Histogram<f64> {
 
 type Show = fn(&Summary, &dyn AsyncInstrument<f64>);
 
-/// Each gauge, and what it shows of a summary.
+/// Each gauge, and how it shows a summary.
 const GAUGES: &[(&Metric, Show)] = &[
     (&signals::BUILD_INFO, |_, gauge| gauge.observe(1.0, &[KeyValue::new("version", env!("CARGO_PKG_VERSION"))])),
     (&signals::LAG_EVENTS, |summary, gauge| {

@@ -1,7 +1,7 @@
-//! What a node looks like now: the values of the gauges, looked up when somebody asks for them.
+//! Present state of a node: the values of the gauges, looked up when a reader asks for them.
 //!
-//! *Guarantees.* Lag has at most [`LAG_SERIES_MAX`] series of its own; the rest is in the sums and maxima. Everything is computed from one
-//! observation, at most [`AGE_MAX`] old.
+//! *Guarantees.* Lag has at most [`LAG_SERIES_MAX`] series of its own; the rest is in the sums and maxima. Everything
+//! is computed from one observation, at most [`AGE_MAX`] old.
 
 use super::signals::LAG_SERIES_MAX;
 use decisiongraph_projections::{LogSeq, TenantId};
@@ -13,22 +13,22 @@ use std::time::{Duration, Instant};
 /// Oldest observation that a gauge shows: long enough that one page is made from one observation.
 pub const AGE_MAX: Duration = Duration::from_millis(100);
 
-/// Tells what a node looks like now. Answers from memory, within milliseconds, and never waits.
+/// Reports the present state of a node. Answers from memory, within milliseconds, and never waits.
 pub trait Observed: Send + Sync {
-    /// A look.
+    /// Takes an observation.
     fn observe(&self) -> Observation;
 }
 
-/// What a node looks like.
+/// Present state of a node.
 #[derive(Debug, Clone, Default)]
 pub struct Observation {
-    /// Whether the database answers.
+    /// True when the database answers.
     pub database_up: bool,
-    /// How long the lease may still be believed in.
+    /// Time for which the lease may still be trusted.
     pub lease_left: Duration,
-    /// The safe mark.
+    /// Safe mark.
     pub mark: LogSeq,
-    /// How long open appenders have held it up; zero when none does.
+    /// Time for which open appenders have held up the mark; zero when none does.
     pub mark_held: Duration,
     /// Tenants whose actors run.
     pub tenants_running: usize,
@@ -40,26 +40,26 @@ pub struct Observation {
     pub members: Vec<(&'static str, usize)>,
     /// Links to other nodes by state.
     pub links: Vec<(&'static str, usize)>,
-    /// Peers that answer, and how long the last ping took, there and back.
+    /// Peers that answer, and the duration of the last ping, there and back.
     pub pings: Vec<(String, Duration)>,
     /// Jobs of this node.
     pub jobs: Vec<(RunMode, RunState, usize)>,
     /// Scopes of the database that stand out, and open failures, as last counted.
     pub counts: ScopeCounts,
-    /// Scopes whose lag is known. Those that are current may be left out.
+    /// Scopes whose lag is known. Current scopes may be left out.
     pub lags: Vec<ScopeLag>,
 }
 
-/// How far a scope is behind.
+/// Lag of a scope.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScopeLag {
-    /// Whose.
+    /// Tenant of the scope.
     pub tenant: TenantId,
-    /// Which projection.
+    /// Projection of the scope.
     pub projection: &'static str,
     /// Events between cursor and mark, as far as known.
     pub events: u64,
-    /// Age of the oldest of them.
+    /// Age of the oldest of these events.
     pub age: Duration,
 }
 
@@ -81,7 +81,7 @@ pub(super) struct Total {
     pub age_max: Duration,
 }
 
-/// Sums an observation up. `projections` are those that have a series even when nothing lags.
+/// Sums up an observation. `projections` have a series even when nothing lags.
 pub(super) fn summarize(mut observation: Observation, projections: &[&'static str]) -> Summary {
     let mut by_projection: BTreeMap<_, _> = projections.iter().map(|name| (*name, Total::default())).collect();
     for lag in &observation.lags {
@@ -104,7 +104,7 @@ pub(super) fn summarize(mut observation: Observation, projections: &[&'static st
     Summary { observation, worst, by_projection }
 }
 
-/// Who is observed, and the last look.
+/// The observed node, and its last observation.
 #[derive(Default)]
 pub(super) struct Watch(Mutex<Watched>);
 
@@ -115,12 +115,12 @@ struct Watched {
 }
 
 impl Watch {
-    /// From now on this one is observed. It is not kept alive.
+    /// Observes `who` from now on, without keeping it alive.
     pub fn set(&self, who: Weak<dyn Observed>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Watched { who: Some(who), last: None };
     }
 
-    /// What it looks like; none when nobody is observed.
+    /// Returns the present state; `None` when no node is observed.
     pub fn look(&self, projections: &[&'static str]) -> Option<Arc<Summary>> {
         let mut watched = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let who = watched.who.as_ref()?.upgrade()?;

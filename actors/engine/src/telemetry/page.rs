@@ -3,7 +3,7 @@
 use super::signals::{Kind, LAG_SERIES_MAX, LOGS, METRICS, SPANS};
 use std::fmt::Write as _;
 
-/// The page's text. `DECISIONGRAPH_BLESS=1 cargo test -p decisiongraph-actors --test telemetry` writes it.
+/// Renders the page's text. `DECISIONGRAPH_BLESS=1 cargo test -p decisiongraph-actors --test telemetry` writes it.
 pub fn markdown() -> String {
     let mut page = format!(
         "# Telemetry\n\n\

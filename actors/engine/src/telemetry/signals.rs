@@ -1,7 +1,8 @@
 //! Every metric, span and log event, declared once: name, kind, unit, attributes, meaning.
 //!
-//! *Guarantees.* Instruments and spans are made from these declarations only, and `docs/reference/TELEMETRY.md` is their text; tests
-//! compare them. Attributes have few values; a tenant appears in metrics only within [`LAG_SERIES_MAX`].
+//! *Guarantees.* Instruments and spans are made from these declarations only, and `docs/reference/TELEMETRY.md` is
+//! their text; tests compare them. Attributes have few values; a tenant appears in metrics only within
+//! [`LAG_SERIES_MAX`].
 
 use decisiongraph_projections::{Category, LogSeq, TenantId};
 use decisiongraph_store::Epoch;
@@ -9,19 +10,20 @@ use tracing::Span;
 use tracing::field::Empty;
 use uuid::Uuid;
 
-/// The `tracing` target of every span that is exported.
+/// The `tracing` target of every exported span.
 pub const TARGET: &str = "decisiongraph";
-/// Scopes whose lag has series of its own: those that lag most. All others are in the sums and maxima of their projection.
+/// Number of scopes whose lag has series of its own: those that lag most. All others are in the sums and maxima of
+/// their projection.
 pub const LAG_SERIES_MAX: usize = 300;
 
-/// What an instrument does with what it is told.
+/// Kind of an instrument.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Kind {
     /// Counts up from the start of the process.
     Counter,
     /// Sorts values into buckets with these upper bounds.
     Histogram(&'static [f64]),
-    /// The value now, looked up when somebody asks.
+    /// Shows the present value, looked up on demand.
     Gauge,
 }
 
@@ -30,13 +32,13 @@ pub enum Kind {
 pub struct Metric {
     /// Name, with the unit at its end where it has one.
     pub name: &'static str,
-    /// What it does.
+    /// Kind of the instrument.
     pub kind: Kind,
     /// Unit, in UCUM notation.
     pub unit: &'static str,
     /// Attributes (labels).
     pub attributes: &'static [&'static str],
-    /// What it means.
+    /// Meaning of the metric.
     pub help: &'static str,
 }
 
@@ -45,9 +47,9 @@ pub struct Metric {
 pub struct SpanSignal {
     /// Name.
     pub name: &'static str,
-    /// Fields. Those that do not apply, or are not known yet, are empty.
+    /// Fields. A field that does not apply, or is not known yet, is empty.
     pub fields: &'static [&'static str],
-    /// What it covers.
+    /// Work that the span covers.
     pub help: &'static str,
 }
 
@@ -56,16 +58,16 @@ pub struct SpanSignal {
 pub struct LogSignal {
     /// `info`, `warn` or `error`.
     pub level: &'static str,
-    /// Its text, with `{}` where values stand.
+    /// Text of the event, with `{}` in place of values.
     pub text: &'static str,
-    /// What it means, and what to do.
+    /// Meaning of the event, and what to do.
     pub help: &'static str,
 }
 
 /// 0.5 ms to 60 s.
 const SECONDS: &[f64] =
     &[0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0];
-/// A tenth of a second to a day.
+/// 0.1 s to one day.
 const LONG_SECONDS: &[f64] = &[0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0, 86_400.0];
 /// 1 to 100,000.
 const EVENTS: &[f64] =
@@ -176,7 +178,7 @@ const TAKEOVER_SPAN: SpanSignal = SpanSignal {
     help: "A scope taken with a new epoch. `epoch` is the new one, `from` the durable cursor.",
 };
 
-/// A batch of `projection` over the events in (`from`, `to`]; see [`SPANS`].
+/// Opens the span of a batch of `projection` over the events in (`from`, `to`]; see [`SPANS`].
 pub fn batch_span(
     tenant: &TenantId,
     projection: &str,
@@ -198,19 +200,20 @@ pub fn batch_span(
     span
 }
 
-/// A job; see [`SPANS`].
+/// Opens the span of a job; see [`SPANS`].
 pub fn job_span(tenant: &TenantId, job: Uuid, mode: &str) -> Span {
     tracing::info_span!(
         target: TARGET, "job", tenant = %tenant, job = %job, mode, events = Empty, otel.status_code = Empty, category = Empty
     )
 }
 
-/// An admin request; see [`SPANS`].
+/// Opens the span of an admin request; see [`SPANS`].
 pub fn admin_span(command: &str) -> Span {
     tracing::info_span!(target: TARGET, "admin", command, otel.status_code = Empty, category = Empty)
 }
 
-/// A take-over; `epoch` and `from` are recorded with [`Span::record`] when they are known. See [`SPANS`].
+/// Opens the span of a take-over; `epoch` and `from` are recorded with [`Span::record`] when they are known. See
+/// [`SPANS`].
 pub fn takeover_span(tenant: &TenantId, projection: &str) -> Span {
     tracing::info_span!(
         target: TARGET, "takeover", tenant = %tenant, projection, epoch = Empty, from = Empty, otel.status_code = Empty,
@@ -228,7 +231,8 @@ const fn log(level: &'static str, text: &'static str, help: &'static str) -> Log
     LogSignal { level, text, help }
 }
 
-/// Every log event of the library of level info or higher, in alphabetical order. Debug and trace lines are for developers and may change.
+/// Every log event of the library of level info or higher, roughly in alphabetical order. Debug and trace lines are for
+/// developers and may change.
 #[rustfmt::skip]
 pub const LOGS: &[LogSignal] = &[
     log("warn", "{}; {}", "A stored row is nobody's and is left out: its `table`, why, and what to do. Told once for each."),

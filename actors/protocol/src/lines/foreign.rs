@@ -1,11 +1,11 @@
-//! Files that are no JSON lines, known by how they begin, with the program that makes lines of them.
+//! Files that are not JSON lines, recognized by their first bytes, with the program that converts them.
 
-/// Another form than one JSON object a line.
+/// A form other than one JSON object per line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Foreign {
-    /// The words for it.
+    /// Description of the form.
     pub what: &'static str,
-    /// The program that writes lines, and its arguments.
+    /// Program that writes JSON lines, with its arguments.
     pub program: &'static str,
 }
 
@@ -25,7 +25,7 @@ const ARRAY: Foreign = Foreign { what: "is a JSON array", program: "jq -c '.[]'"
 const PRETTY: Foreign = Foreign { what: "has objects over several lines", program: "jq -c ." };
 
 impl Foreign {
-    /// The form of a file that begins with these bytes; none when it may be JSON lines.
+    /// Recognizes the form of a file by its first bytes; none when the file may be JSON lines.
     pub fn of(head: &[u8]) -> Option<Foreign> {
         let known = PACKED.iter().chain(&UTF_16).find(|(start, _)| head.starts_with(start));
         if let Some((_, foreign)) = known {

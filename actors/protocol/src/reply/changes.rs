@@ -1,57 +1,58 @@
-//! What changed something, and the jobs that do.
+//! Replies to requests that change something, and the state of jobs.
 
 use crate::report::{Progress, RunReport, ScopeReport, recorded, verdict};
 use decisiongraph_projections::{Category, LogSeq, TenantId};
 use decisiongraph_records::{Generation, Paused, Run, RunState};
 use serde::{Deserialize, Serialize};
 
-/// What migrating did.
+/// Result of a migration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MigrateReply {
-    /// Names of the migrations that were applied now.
+    /// Names of the migrations that this request applied.
     pub applied: Vec<String>,
-    /// The newest migration that the database has.
+    /// Newest migration that the database has.
     pub schema: i64,
 }
 
-/// What became of offered lines.
+/// Result for the offered lines.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AppendReply {
-    /// Stored now.
+    /// Lines stored now.
     pub accepted: u64,
-    /// Stored before: legal repeats.
+    /// Lines stored before: legal repeats.
     pub repeated: u64,
-    /// Not stored.
+    /// Lines refused, and therefore not stored.
     pub refused: u64,
-    /// Each line's verdict when each stands for itself; of an all-or-nothing request only the first refused one.
+    /// Verdict of each line, when each is stored by itself. Of an all-or-nothing request, only the verdict of the first
+    /// refused line.
     pub verdicts: Vec<LineVerdict>,
-    /// Whose lines they were, in the order of their first.
+    /// Tenants of the lines, in the order of their first lines.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tenants: Vec<TenantId>,
 }
 
-/// What became of one line.
+/// Result for one line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LineVerdict {
-    /// Its number.
+    /// Number of the line.
     pub line: u64,
-    /// In one word.
+    /// Verdict as one word.
     pub verdict: VerdictWord,
-    /// Where it is stored.
+    /// Position at which the event is stored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log_seq: Option<LogSeq>,
-    /// The stored event's id, or the refused one's as far as it could be read.
+    /// Id of the stored event, or of the refused one as far as it could be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub event_id: Option<String>,
-    /// Why it was refused.
+    /// Category of the refusal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub category: Option<Category>,
-    /// Why it was refused.
+    /// Message of the refusal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
 
-/// See [`LineVerdict`].
+/// Verdict as one word, for [`LineVerdict`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs)]
@@ -62,7 +63,7 @@ pub enum VerdictWord {
 }
 
 impl VerdictWord {
-    /// The word.
+    /// Returns the word.
     pub const fn as_str(self) -> &'static str {
         match self {
             VerdictWord::Accepted => "accepted",
@@ -72,42 +73,43 @@ impl VerdictWord {
     }
 }
 
-/// What a rebuild would need and meet.
+/// Estimated cost of a rebuild, and its blockers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RebuildCheckReply {
-    /// Whose.
+    /// Tenant of the log.
     pub tenant: TenantId,
-    /// Whether nothing stands in the way.
+    /// True when nothing blocks the rebuild.
     pub ready: bool,
-    /// What stands in the way.
+    /// Reasons why the rebuild would fail or stop.
     pub blockers: Vec<String>,
-    /// The tenant's events, counted up to `events_bound`.
+    /// Number of the tenant's events, counted up to `events_bound`.
     pub events: u64,
-    /// See `events`.
+    /// Bound of the count in `events`.
     pub events_bound: u64,
-    /// Per projection.
+    /// Estimates per projection.
     pub projections: Vec<RebuildEstimate>,
-    /// Sum, and one index build: an estimate, good to a factor of about three.
+    /// Estimated duration of all projections in seconds, good to a factor of about three.
     pub seconds: f64,
-    /// What the estimate of time is based on.
+    /// Source of the rate behind the estimated duration.
     pub rate_source: String,
 }
 
-/// One projection's part.
+/// Estimate for one projection.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RebuildEstimate {
-    /// Which.
+    /// Name of the projection.
     pub projection: String,
-    /// The generation that would be replaced.
+    /// Generation that would be replaced.
     pub live_generation: Option<Generation>,
-    /// Where it stands.
+    /// Cursor of that generation.
     pub cursor: LogSeq,
-    /// Rows of the new generation, about.
+    /// Rows of the new generation, roughly.
     pub rows: u64,
-    /// Its size with indexes, about: needed beside the live one until that is removed.
+    /// Size of the new generation with indexes, roughly, in bytes. Needed beside the live generation until that is
+    /// removed.
     pub bytes: u64,
-    /// What rows and size are based on: `live rows`, a sample of the generation that would be replaced, or `assumed`, figures of mixed
-    /// workloads, when it has no rows yet.
+    /// Source of rows and size: `live rows` or `assumed`. `live rows` is a sample of the generation that would be
+    /// replaced. `assumed` means figures of mixed workloads, used when that generation has no rows yet.
     #[serde(default)]
     pub size_source: String,
 }
@@ -115,42 +117,43 @@ pub struct RebuildEstimate {
 /// Scopes after a pause or resume.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SteerReply {
-    /// In catalogue order.
+    /// Scopes in catalogue order.
     pub scopes: Vec<SteeredScope>,
 }
 
-/// One of them.
+/// A scope after a pause or resume.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SteeredScope {
-    /// Whose.
+    /// Tenant of the scope.
     pub tenant: TenantId,
-    /// Which.
+    /// Projection of the scope.
     pub projection: String,
-    /// Everything up to here is applied.
+    /// Position up to which everything is applied.
     pub cursor: LogSeq,
-    /// Who asked to leave it alone; none when it is not paused.
+    /// Pause of the scope, with its author; none when it is not paused.
     pub paused: Option<Paused>,
 }
 
-/// Jobs.
+/// A list of jobs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunsReply {
-    /// Newest first.
+    /// Jobs, newest first.
     pub runs: Vec<Run>,
-    /// True when the list goes on, as the limit or the bytes of one answer were reached: ask again with `after` = the last job's id.
+    /// True when the list goes on, because the limit or the bytes of one answer were reached. Ask again with `after` =
+    /// the last job's id.
     #[serde(default)]
     pub more: bool,
 }
 
-/// A job as a program is shown it: what it found is JSON, too. (`report` is the same as a text, for programs from before.)
+/// A job as programs see it, with its result as JSON. (`report` is the same as a text, for older programs.)
 #[derive(Serialize)]
 pub(super) struct ShownRun<'a> {
     #[serde(flatten)]
     run: &'a Run,
-    /// What a verify found, in a few words.
+    /// Result of a verify, in a few words.
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<String>,
-    /// What the job did to each projection, when it has completed.
+    /// Result of a completed job for each projection.
     #[serde(skip_serializing_if = "Option::is_none")]
     scopes: Option<Vec<ScopeReport>>,
 }
@@ -162,18 +165,18 @@ impl ShownRun<'_> {
     }
 }
 
-/// Where a job stands.
+/// State of a job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WatchReply {
-    /// The job as stored.
+    /// Job as stored.
     pub run: Run,
-    /// Where it is, when the answering process runs it.
+    /// Progress of the job: from memory when the answering process runs it, otherwise from the row of a running job.
     pub progress: Option<Progress>,
-    /// What it did, when it has ended.
+    /// Report of the job, when it has ended.
     pub report: Option<RunReport>,
 }
 
-/// Whether a job has ended.
+/// True when a job in this state has ended.
 pub fn has_ended(state: RunState) -> bool {
     matches!(state, RunState::Completed | RunState::Failed | RunState::Cancelled)
 }

@@ -1,4 +1,5 @@
-//! What is told. [`AdminReply::to_json`] is the contract with programs: one object, without the name of the variant.
+//! Replies of a node. [`AdminReply::to_json`] is the contract with programs: one object, without the name of the
+//! variant.
 
 mod changes;
 mod reads;
@@ -54,7 +55,7 @@ pub enum AdminReply {
 }
 
 impl AdminReply {
-    /// The reply as one JSON object.
+    /// Returns the reply as one JSON object.
     pub fn to_json(&self) -> serde_json::Result<String> {
         use serde_json::to_string;
         match self {

@@ -1,4 +1,4 @@
-//! What is read: projections, digests, events, failures, exports.
+//! Replies to reads: projections, digests, events, failures, exports.
 
 use crate::query::{EventRecord, Staleness, Summary};
 use crate::report::FailureReplay;
@@ -9,28 +9,28 @@ use serde::{Deserialize, Serialize};
 /// The rolling digests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DigestReply {
-    /// Whose.
+    /// Tenant of the scopes.
     pub tenant: TenantId,
-    /// In catalogue order.
+    /// Digests in catalogue order.
     pub digests: Vec<ScopeDigest>,
 }
 
-/// A rolling digest and where it was taken.
+/// A rolling digest and its position.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScopeDigest {
-    /// Which.
+    /// Name of the projection.
     pub projection: String,
-    /// Everything up to here is in it.
+    /// Position up to which the digest includes everything.
     pub cursor: LogSeq,
-    /// The tenant's last event at or below `cursor`: equal digests at equal positions mean equal rows.
+    /// Position of the tenant's last event at or below `cursor`. Equal digests at equal positions mean equal rows.
     pub last_log_seq: LogSeq,
-    /// Of this generation.
+    /// Generation of the digest.
     pub generation: Option<Generation>,
     /// Version of the rules.
     pub version: i32,
-    /// `lthash:…`
+    /// Digest as text, `lthash:…`
     pub digest: String,
-    /// Whether its rows leave a skipped event out.
+    /// True when the scope's rows leave a skipped event out.
     #[serde(default)]
     pub deviating: bool,
 }
@@ -38,9 +38,9 @@ pub struct ScopeDigest {
 /// The answer to a query.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadReply<A> {
-    /// Whose.
+    /// Tenant of the read models.
     pub tenant: TenantId,
-    /// Present when the answer is behind.
+    /// Staleness of the answer; present when it is behind.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stale: Option<Staleness>,
     /// The answer itself.
@@ -48,10 +48,10 @@ pub struct ReadReply<A> {
     pub answer: A,
 }
 
-/// Precedents.
+/// A list of precedents.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PrecedentsReply {
-    /// Latest first.
+    /// Hits, latest first.
     pub hits: Vec<PrecedentHit>,
     /// True when the list goes on: the limit or the bytes of one answer were reached.
     #[serde(default)]
@@ -61,39 +61,41 @@ pub struct PrecedentsReply {
 /// A trace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TraceReply {
-    /// Whose.
+    /// Tenant of the trace.
     pub tenant: TenantId,
-    /// Present when the summary is behind.
+    /// Staleness of the summary; present when it is behind.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stale: Option<Staleness>,
-    /// None when the projection has not seen its start.
+    /// Summary of the trace; none when the projection has not seen the trace's start.
     pub summary: Option<Summary>,
-    /// In order.
+    /// Events in order.
     pub events: Vec<EventRecord>,
-    /// Ask again with `after` = the last event's `log_seq`.
+    /// True when the trace goes on. Ask again with `after` = the last event's `log_seq`.
     pub more: bool,
 }
 
 /// A stretch of the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventsReply {
-    /// Whose.
+    /// Tenant of the log.
     pub tenant: TenantId,
-    /// In `log_seq` order.
+    /// Events in `log_seq` order.
     pub events: Vec<EventRecord>,
-    /// Ask again with `since_log_seq` = the last event's `log_seq`.
+    /// True when the stretch goes on. Ask again with `since_log_seq` = the last event's `log_seq`.
     pub more: bool,
 }
 
-/// Poison events.
+/// A list of poison events or skips.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FailuresReply {
-    /// Newest first.
+    /// Failures, newest first.
     pub failures: Vec<Failure>,
-    /// Newest first, when skips were asked for: then there are no failures here. A node that knows no such list leaves it away.
+    /// Skips, newest first, when they were asked for; then `failures` is empty. A node without this list leaves the
+    /// field out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skips: Option<Vec<Skip>>,
-    /// True when the list goes on, as the limit or the bytes of one answer were reached: ask again with `after` = the last one's id.
+    /// True when the list goes on, because the limit or the bytes of one answer were reached. Ask again with `after` =
+    /// the last entry's id.
     #[serde(default)]
     pub more: bool,
 }
@@ -101,13 +103,13 @@ pub struct FailuresReply {
 /// A poison event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FailureReply {
-    /// As stored.
+    /// Failure as stored.
     #[serde(flatten)]
     pub failure: Failure,
-    /// What meeting it again gave, when that was asked for.
+    /// Result of the replay, when it was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replay: Option<FailureReplay>,
-    /// The skip that holds for this event in this projection.
+    /// Skip in force for this event in this projection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skip: Option<Box<Skip>>,
 }
@@ -115,20 +117,20 @@ pub struct FailureReply {
 /// A page of the tenants.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TenantsReply {
-    /// By the bytes of their ids.
+    /// Tenants by the bytes of their ids.
     pub tenants: Vec<TenantHead>,
-    /// Ask again with `after` = the last one.
+    /// True when the list goes on. Ask again with `after` = the last tenant.
     pub more: bool,
 }
 
-/// What an export can hold.
+/// Bounds of an export.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExportStartReply {
-    /// The safe mark: up to here the log will not change any more.
+    /// Safe mark: up to here the log will not change any more.
     pub mark: LogSeq,
-    /// Whose events it holds.
+    /// Tenants whose events the log holds.
     pub tenants: Vec<TenantId>,
-    /// What is stored and nobody's: no export holds it.
+    /// Stray rows: no export holds them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub strays: Vec<Stray>,
 }
@@ -138,7 +140,7 @@ pub struct ExportStartReply {
 pub struct ExportPageReply {
     /// JSON lines, without line feeds.
     pub lines: Vec<String>,
-    /// Position of the last event; none when there was no further one.
+    /// Position of the last event; none when there was no further event.
     pub last_log_seq: Option<LogSeq>,
     /// Events that cannot be written as lines, each with the reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -148,8 +150,8 @@ pub struct ExportPageReply {
 /// The changes that operators asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChangesReply {
-    /// Latest first.
+    /// Changes, latest first.
     pub changes: Vec<Change>,
-    /// True when the list goes on: ask again with `before` = the last one's `change_id`.
+    /// True when the list goes on. Ask again with `before` = the last change's `change_id`.
     pub more: bool,
 }

@@ -1,4 +1,4 @@
-//! How scopes stand: status, health, why.
+//! State of scopes: status, health, why.
 
 use crate::live::LiveScope;
 use crate::{MemberStatus, Partial};
@@ -7,31 +7,31 @@ use decisiongraph_records::{Backend, Drift, Generation, Lag, OpenWriter, Stray};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Where each scope stands.
+/// State of each scope.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StatusReply {
-    /// Without secrets.
+    /// Address of the database, without secrets.
     pub database: String,
-    /// Which engine.
+    /// Engine of the database.
     pub backend: Backend,
-    /// The last log position that was ever drawn.
+    /// Last log position that was ever drawn.
     pub sequence: LogSeq,
-    /// Whether everything up to `sequence` may be read now. Otherwise somebody in `waiting_for` may still deliver.
+    /// True when everything up to `sequence` may be read now. Otherwise an appender in `waiting_for` may still deliver.
     pub mark_is_safe: bool,
     /// Open appenders.
     pub waiting_for: Vec<OpenWriter>,
-    /// By tenant, in catalogue order: a page of them.
+    /// Page of scopes, by tenant, in catalogue order.
     pub scopes: Vec<ScopeStatus>,
-    /// Whether there are more: ask again with `after` = the last scope's tenant.
+    /// True when there are more. Ask again with `after` = the last scope's tenant.
     #[serde(default)]
     pub more: bool,
-    /// What all of them are, whatever the page.
+    /// Summary of all scopes, regardless of the page.
     #[serde(default)]
     pub summary: StatusSummary,
     /// Nodes that could not be asked what their workers do.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub partial: Vec<Partial>,
-    /// What is stored and nobody's, and therefore left out; told when all tenants are asked for.
+    /// Stray rows: every list leaves them out. Reported when all tenants are asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub strays: Vec<Stray>,
     /// Nodes that take no tenants: dead, cordoned or draining.
@@ -39,98 +39,98 @@ pub struct StatusReply {
     pub out_of_service: Vec<MemberStatus>,
 }
 
-/// How many scopes there are, and in which state.
+/// Number of scopes, in total and per state.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusSummary {
     /// Tenants with scopes or events.
     pub tenants: u64,
-    /// Their scopes.
+    /// Scopes of these tenants.
     pub scopes: u64,
-    /// How many are in each state, by its word; states that none is in are left out.
+    /// Scopes per state, by the state's word; states without a scope are left out.
     pub states: BTreeMap<String, u64>,
 }
 
-/// A scope.
+/// Status of a scope.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ScopeStatus {
-    /// Whose.
+    /// Tenant of the scope.
     pub tenant: TenantId,
-    /// Which.
+    /// Projection of the scope.
     pub projection: String,
-    /// In one word.
+    /// State as one word.
     pub state: ScopeState,
-    /// Everything up to here is applied.
+    /// Position up to which everything is applied.
     pub cursor: LogSeq,
-    /// The tenant's last event.
+    /// Position of the tenant's last event.
     pub last_log_seq: LogSeq,
-    /// Events and seconds behind.
+    /// Lag in events and seconds.
     pub lag: Lag,
-    /// Since the cursor last moved, seconds; none when it never did.
+    /// Time since the cursor last moved, seconds; none when the scope has no row yet.
     pub cursor_age_seconds: Option<f64>,
-    /// Who owns it.
+    /// Owner of the scope.
     pub owner: Option<String>,
-    /// Whether that owner's lease runs.
+    /// True while that owner's lease runs.
     pub owner_live: bool,
-    /// The epoch.
+    /// Epoch of the scope.
     pub epoch: i64,
-    /// What readers see.
+    /// Generation that readers see.
     pub generation: Option<Generation>,
     /// Rolling digest at `cursor`.
     pub digest: Option<String>,
     /// Version of the rules that wrote the rows.
     pub version: Option<i32>,
-    /// Poison events that stop it.
+    /// Number of poison events that stop the scope.
     pub open_failures: u64,
-    /// Whether its live rows leave a skipped event out.
+    /// True when its live rows leave a skipped event out.
     #[serde(default)]
     pub deviating: bool,
-    /// What the last verify found, when that was drift and nothing has replaced the rows since.
+    /// Drift that the last verify found, until the rows are replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<Drift>,
-    /// The job that works on it.
+    /// Job that works on the scope.
     pub active_run: Option<String>,
-    /// Why it lags, in a sentence.
+    /// Reason why the scope lags, in a sentence.
     pub why: String,
-    /// The category of what stops it, when something does.
+    /// Category of the error that stops the scope; none when nothing does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Category>,
-    /// The node that its next event brings it to, when nobody holds it and it needs nobody before.
+    /// Node that the next event brings the scope to, when no node holds it and none has to before then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_owner: Option<String>,
-    /// What its worker is doing, when a node runs one and could be asked.
+    /// State of the scope's worker, when a node runs one and could be asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live: Option<LiveScope>,
-    /// That node.
+    /// Node of that worker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live_on: Option<String>,
 }
 
 impl ScopeStatus {
-    /// Whether the tenant has an event that it has not seen.
+    /// True when the tenant has an event that the scope has not applied.
     pub fn is_behind(&self) -> bool {
         self.cursor < self.last_log_seq
     }
 }
 
-/// A scope in one word.
+/// State of a scope, as one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ScopeState {
-    /// It has seen every event.
+    /// Every visible event is applied.
     Current,
-    /// A job works on it.
+    /// A job or worker applies events.
     Working,
-    /// It is behind and nobody applies its events.
+    /// The scope is behind and no process applies its events.
     Unowned,
     /// An appender may still deliver.
     Waiting,
-    /// It is behind; its owner is alive.
+    /// The scope is behind, and its owner or node has not applied the events yet.
     Behind,
-    /// A fault may pass; its worker tries again.
+    /// A fault may pass; the scope's worker tries again.
     Retrying,
-    /// A poison event stops it.
+    /// A poison event or a lasting fault stops the scope.
     Failed,
-    /// Somebody asked to leave it alone.
+    /// An operator paused the scope.
     Paused,
 }
 
@@ -147,12 +147,12 @@ impl ScopeState {
         ScopeState::Paused,
     ];
 
-    /// The state with this word.
+    /// Finds the state with this word.
     pub fn parse(word: &str) -> Option<ScopeState> {
         ScopeState::ALL.into_iter().find(|state| state.as_str() == word)
     }
 
-    /// The word.
+    /// Returns the word.
     pub const fn as_str(self) -> &'static str {
         match self {
             ScopeState::Current => "current",
@@ -167,21 +167,21 @@ impl ScopeState {
     }
 }
 
-/// Whether somebody has to act.
+/// Health of scopes: tells if an operator has to act.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HealthReply {
     /// The worst of the findings.
     pub health: HealthWord,
-    /// Scopes looked at.
+    /// Number of scopes checked.
     pub scopes: u64,
-    /// What is not as it should be, worst first.
+    /// Findings, worst first.
     pub findings: Vec<Finding>,
     /// Nodes that could not be asked what their workers do.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub partial: Vec<Partial>,
 }
 
-/// Health in one word.
+/// Health as one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs)]
@@ -192,7 +192,7 @@ pub enum HealthWord {
 }
 
 impl HealthWord {
-    /// The word.
+    /// Returns the word.
     pub const fn as_str(self) -> &'static str {
         match self {
             HealthWord::Ok => "ok",
@@ -202,33 +202,35 @@ impl HealthWord {
     }
 }
 
-/// Something that is not as it should be.
+/// A condition that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
-    /// How bad.
+    /// Severity of the finding.
     pub health: HealthWord,
-    /// What it is about.
+    /// Subject of the finding.
     pub subject: String,
-    /// What is wrong.
+    /// Description of the problem.
     pub message: String,
-    /// What to do.
+    /// Next step for the operator.
     pub next: String,
 }
 
-/// Why scopes lag.
+/// Reasons why scopes lag.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct WhyReply {
-    /// What concerns every scope: the database, the node's lease, appenders that hold up the mark.
+    /// Findings about every scope: the database, the node's lease, nodes out of service, appenders that hold up the
+    /// mark.
     pub causes: Vec<Finding>,
-    /// The scopes, by tenant, in catalogue order: those that are not current, unless all were asked for. The first of them.
+    /// First scopes by tenant, in catalogue order. Only scopes that are not current or have drift, unless all were
+    /// asked for.
     pub scopes: Vec<ScopeWhy>,
-    /// Whether `scopes` leaves some out; `groups` counts them.
+    /// True when `scopes` leaves some out. `groups` counts the lagging and drifted scopes among them.
     #[serde(default)]
     pub more: bool,
-    /// The same scopes by state and cause.
+    /// Scopes that are not current or have drift, grouped by state and cause.
     #[serde(default)]
     pub groups: Vec<WhyGroup>,
-    /// Scopes looked at.
+    /// Number of scopes checked.
     pub scopes_total: u64,
     /// Nodes that could not be asked what their workers do.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -238,37 +240,37 @@ pub struct WhyReply {
 /// Scopes that lag for the same reason.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WhyGroup {
-    /// In one word.
+    /// State as one word.
     pub state: ScopeState,
-    /// The category of what stops them, when something does.
+    /// Category of the error that stops the scopes; none when nothing does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Category>,
-    /// A verify found drift in them.
+    /// True when a verify found drift in them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub drifted: bool,
-    /// How many.
+    /// Number of scopes.
     pub scopes: u64,
-    /// All of them, when they are few; the first one, when they are many.
+    /// All scopes of a small group; the first scope of a large one.
     pub examples: Vec<ScopeWhy>,
-    /// What to do: how they are listed, when they are many.
+    /// Command that lists a large group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }
 
-/// Why one scope lags.
+/// Reason why one scope lags.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ScopeWhy {
-    /// Whose.
+    /// Tenant of the scope.
     pub tenant: TenantId,
-    /// Which.
+    /// Projection of the scope.
     pub projection: String,
-    /// In one word.
+    /// State as one word.
     pub state: ScopeState,
-    /// Events and seconds behind.
+    /// Lag in events and seconds.
     pub lag: Lag,
-    /// In one sentence.
+    /// Reason in one sentence.
     pub why: String,
-    /// What to do; none when there is nothing to do.
+    /// Next step; none when there is nothing to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! The dump of a node: itself, its actors, and what memory and database disagree about.
+//! Dump of a node: the node, its actors, and the disagreements between memory and database.
 
 use crate::Partial;
 use crate::actors::ActorEntry;
@@ -6,48 +6,48 @@ use decisiongraph_projections::LogSeq;
 use decisiongraph_records::OpenWriter;
 use serde::{Deserialize, Serialize};
 
-/// The live actors of a node, and where they and the database disagree.
+/// Live actors of a node, and the disagreements between them and the database.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TreeReply {
     /// The node itself.
     pub node: NodeFacts,
-    /// By path; a page of them.
+    /// Page of actors, by path.
     pub actors: Vec<ActorEntry>,
-    /// Where memory and database disagree. Looked for with the first page.
+    /// Disagreements between memory and database. Checked with the first page.
     pub disagreements: Vec<Disagreement>,
-    /// Ask again with `after` = this; none on the last page.
+    /// Path to ask again with, as `after`; none on the last page.
     pub next: Option<String>,
 }
 
 /// The trees of all nodes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TreesReply {
-    /// Those that answered.
+    /// Nodes that answered.
     pub nodes: Vec<TreeReply>,
-    /// Those that could not be asked.
+    /// Nodes that could not be asked.
     pub partial: Vec<Partial>,
 }
 
-/// What a node says of itself.
+/// Facts that a node reports of itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NodeFacts {
-    /// Its name.
+    /// Name of the node.
     pub name: String,
-    /// Drawn at its start.
+    /// Incarnation, drawn at the node's start.
     pub incarnation: String,
-    /// Its program's version.
+    /// Version of the node's program.
     pub version: String,
-    /// Its process.
+    /// Process id of the node.
     pub pid: u32,
-    /// Since its start, milliseconds.
+    /// Time since the node's start, milliseconds.
     pub uptime_ms: u64,
-    /// Without secrets.
+    /// Address of the database, without secrets.
     pub database: String,
-    /// `up`, or what is wrong and for how long.
+    /// `up`, or the fault and its duration.
     pub database_state: String,
-    /// How long its lease may still be believed in, milliseconds; 0: it does not write.
+    /// Time for which the node may still trust its lease, milliseconds; 0: it does not write.
     pub lease_left_ms: u64,
-    /// The safe end of the log.
+    /// Safe end of the log.
     pub mark: LogSeq,
     /// Appenders that hold up the mark.
     pub waiting_for: Vec<OpenWriter>,
@@ -55,19 +55,19 @@ pub struct NodeFacts {
     pub tenants_running: u64,
     /// Tenants that wait for room.
     pub tenants_waiting: u64,
-    /// Jobs under way here.
+    /// Jobs under way on this node.
     pub jobs: u64,
-    /// Whether it is stopping.
+    /// True when the node is stopping.
     pub draining: bool,
-    /// Actors in the table.
+    /// Actors in the node's table.
     pub actors: u64,
 }
 
-/// Something that memory and the database say differently.
+/// A difference between memory and the database.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Disagreement {
-    /// The scope.
+    /// Scope of the difference.
     pub scope: String,
-    /// What is said where.
+    /// Description of both sides.
     pub what: String,
 }

@@ -1,9 +1,10 @@
-//! One link: an admin connection to a peer's door for other machines, a ping every second, and a new connection when it is lost.
+//! One link: an admin connection to a peer's door for other machines. It pings every second, and connects again when
+//! the connection is lost.
 //!
-//! *Guarantees.* Each attempt and each ping has a deadline; attempts follow each other with growing, jittered pauses. A change of state
-//! is logged once. The peer proves who it is with each ping: an answer of another node ends the link.
+//! *Guarantees.* Each attempt and each ping has a deadline. The pauses between attempts grow and are jittered. A change
+//! of state is logged once. The peer proves its identity with each ping: an answer of another node ends the link.
 //!
-//! *Never here:* the decision what a silence means ([`super::pulse`]); retries of what is asked.
+//! *Never here:* the decision about the meaning of a silence ([`super::pulse`]); retries of requests.
 
 use super::links::Peer;
 use super::outbox::Outbox;
@@ -26,18 +27,18 @@ use uuid::Uuid;
 
 /// Longest wait for a connection, handshakes included.
 pub const CONNECT_DEADLINE: Duration = Duration::from_secs(3);
-/// Between two pings.
+/// Pause between two pings.
 pub const PING_EVERY: Duration = Duration::from_secs(1);
-/// Longest wait for the answer to one, and for a notice to be taken.
+/// Longest wait for the answer to a ping, and for the peer to take notices.
 pub const PING_DEADLINE: Duration = Duration::from_secs(1);
-/// Between two attempts.
+/// Pauses between two attempts.
 const PAUSES: Pauses = Pauses { first: Duration::from_millis(100), longest: Duration::from_secs(5) };
-/// The protocol with which nodes began to ask each other.
+/// First protocol in which nodes ask each other.
 const PEERS_SINCE: u32 = 3;
 
-/// What a link shares with whoever asks over it.
+/// State of a link that it shares with the callers that ask over it.
 pub struct Line {
-    /// To whom.
+    /// Peer at the other end.
     pub peer: Peer,
     target: Target,
     known: Mutex<Known>,
@@ -60,7 +61,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Line {
-    /// A link that is about to be made.
+    /// Makes a link that is about to connect.
     pub fn new(peer: Peer, target: Target) -> Line {
         let known = Known {
             phase: LinkPhase::Connecting,
@@ -74,14 +75,14 @@ impl Line {
         Line { peer, target, known: Mutex::new(known), outbox: Mutex::default(), posted: Notify::new() }
     }
 
-    /// The peer's name; its address until it has said one.
+    /// Returns the peer's name, or its address until it has said a name.
     pub fn name(&self) -> String {
         let said = || lock(&self.known).pong.as_ref().map(|pong| pong.node.clone());
         let known = self.peer.node.as_ref().map(|(name, _)| name.clone());
         known.or_else(said).unwrap_or_else(|| self.peer.address.clone())
     }
 
-    /// As it is now.
+    /// Returns the state of the link now.
     pub fn state(&self) -> LinkState {
         let node = self.name();
         let known = lock(&self.known);
@@ -97,7 +98,7 @@ impl Line {
         }
     }
 
-    /// Asks the peer; at once an error while the link is not up.
+    /// Asks the peer; returns an error at once while the link is not up.
     pub async fn ask(&self, request: AdminRequest, deadline: Duration) -> Result<AdminReply, AdminError> {
         let client = {
             let known = lock(&self.known);
@@ -120,7 +121,7 @@ impl Line {
         }
     }
 
-    /// Puts something in the queue; nothing while the link is not up.
+    /// Puts notices into the queue; does nothing while the link is not up.
     pub fn tell(&self, put: impl FnOnce(&mut Outbox)) {
         if lock(&self.known).phase == LinkPhase::Up {
             put(&mut lock(&self.outbox));
@@ -132,10 +133,10 @@ impl Line {
 /// The actor of a link.
 pub struct LinkActor(pub Shared, pub Arc<Line>, pub Vitals);
 
-/// What it is told.
+/// Messages to the link.
 #[derive(RactorMessage)]
 pub enum LinkMessage {
-    /// Its work ended, which it never does unless it panicked.
+    /// The work of the link ended, which happens only after a panic.
     Ended,
 }
 
@@ -194,7 +195,7 @@ impl Keeper {
         }
     }
 
-    /// Uses a connection as long as the peer answers over it; why it does not any more.
+    /// Uses a connection as long as the peer answers over it. Returns why the peer no longer does.
     async fn hold(&self, client: Arc<Client>, pulse: &mut Pulse) -> String {
         let mut ticks = interval(PING_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -262,13 +263,13 @@ impl Keeper {
         Ok(())
     }
 
-    /// Who are you? In the words of an older protocol, when that is what both speak.
+    /// Asks for the peer's identity. Uses the words of an older protocol when that is what both nodes speak.
     fn question(&self, client: &Client) -> AdminRequest {
         if client.protocol() >= PEERS_SINCE {
             let owner = &self.shared.owner;
             return AdminRequest::Peer(PeerRequest::Ping { from: owner.node.clone(), incarnation: owner.incarnation });
         }
-        // Behind every path: the facts of the node without actors, and without a look at its database.
+        // Behind every path: the facts of the node without actors, and without a query of its database.
         AdminRequest::Tree(TreeRequest { after: Some("~".to_owned()), limit: 1, ..TreeRequest::default() })
     }
 
@@ -306,9 +307,9 @@ impl Keeper {
     }
 }
 
-/// Why something that was asked has no answer.
+/// Reason why a request has no answer.
 enum Silence {
-    /// It may come back.
+    /// The peer may answer again.
     Missed(String),
     /// This connection is of no use.
     Other(String),

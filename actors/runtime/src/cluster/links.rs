@@ -1,14 +1,15 @@
-//! The links of this node to the others, one a peer: who is linked to, what is asked and told over them.
+//! Links of this node to other nodes, one per peer: which peers are linked, and what is asked and told.
 //!
 //! ```text
 //!   members (database) ─┐
-//!   cluster_peers ──────┴─▶ wanted ──▶ one `link` actor a peer ──▶ admin client over mutual TLS ──▶ its cluster_listen
+//!   cluster_peers ──────┴─▶ wanted ──▶ a `link` actor per peer ──▶ admin client over mutual TLS ──▶ its cluster_listen
 //! ```
 //!
-//! *Guarantees.* Whoever asks is answered by the deadline; a peer whose link is down is an error at once, with its reason. What is told
-//! waits in a queue of bounded size and is dropped when the link is down.
+//! *Guarantees.* Each caller is answered by the deadline. A peer whose link is down is an error at once, with its
+//! reason. Notices wait in a queue of bounded size and are dropped when the link is down.
 //!
-//! *Never here:* anything that the data path waits for. Without any link projections go on; only wake-ups and remote admin are slower.
+//! *Never here:* anything that the data path waits for. Without any link projections go on; only wake-ups and remote
+//! admin are slower.
 
 use super::link::{Line, LinkActor};
 use super::outbox::Outbox;
@@ -26,28 +27,28 @@ use uuid::Uuid;
 
 /// Longest wait for the answers of all peers.
 pub const ASK_ALL_DEADLINE: Duration = Duration::from_secs(1);
-/// Links of a node. Others are not made, and said so once.
+/// Links of a node, at most. More are not made.
 pub const LINKS_MAX: usize = 256;
-/// Peers that are gone and that nobody has asked about; older ones are forgotten.
+/// Gone peers that no caller has asked about, at most; older entries are forgotten.
 const GONE_MAX: usize = 64;
 
 /// A node to link to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
-    /// Its name and incarnation; none of one that is only known by its address.
+    /// Name and incarnation of the node; none when only its address is known.
     pub node: Option<(String, Uuid)>,
-    /// What is dialled, `HOST:PORT`.
+    /// Address to dial, `HOST:PORT`.
     pub address: String,
 }
 
 impl Peer {
-    /// Its name, else its address.
+    /// Returns the peer's name, else its address.
     pub fn label(&self) -> &str {
         self.node.as_ref().map_or(&self.address, |(name, _)| name)
     }
 }
 
-/// What lets this node in at the others.
+/// Settings by which the other nodes admit this node.
 #[derive(Debug)]
 pub struct LinkSettings {
     /// The secret of the cluster.
@@ -58,15 +59,15 @@ pub struct LinkSettings {
     pub peers: Vec<String>,
 }
 
-/// The links. One a node.
+/// The links of a node; one instance per node.
 #[derive(Default)]
 pub struct Links {
     settings: OnceLock<LinkSettings>,
-    /// By label.
+    /// Links by label.
     lines: Mutex<BTreeMap<String, Arc<Line>>>,
-    /// Those of the members that live, as they were last set.
+    /// Live members as peers, as they were last set.
     peers: Mutex<Vec<Peer>>,
-    /// Who answered at an address of `cluster_peers`.
+    /// Names of the nodes that answered at addresses of `cluster_peers`.
     learned: Mutex<HashMap<String, String>>,
     gone: Mutex<VecDeque<(String, Uuid)>>,
     gone_told: Notify,
@@ -80,17 +81,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Links {
-    /// Lets this node link to others. To be said before it starts.
+    /// Lets this node link to others. Call it before the node starts.
     pub fn open(&self, settings: LinkSettings) {
         let _ = self.settings.set(settings);
     }
 
-    /// Whether this node links to others at all.
+    /// True when this node links to others at all.
     pub fn are_open(&self) -> bool {
         self.settings.get().is_some()
     }
 
-    /// A new supervisor of links: those of a former one are gone. From now on the links follow the members.
+    /// Attaches a new supervisor of links. The links of a former supervisor are gone. From now on the links follow the
+    /// members.
     pub fn attach(&self, shared: &Shared, supervisor: SupervisorRef) {
         lock(&self.lines).clear();
         *lock(&self.supervisor) = Some(supervisor);
@@ -114,7 +116,7 @@ impl Links {
         tokio::spawn(async move { shared.links.settle(&shared).await });
     }
 
-    /// Ends links that nobody wants, makes those that are missing. One turn at a time.
+    /// Ends links that are not wanted, and makes links that are missing. One turn at a time.
     async fn settle(&self, shared: &Shared) {
         let _turn = self.turn.lock().await;
         let (Some(settings), Some(supervisor)) = (self.settings.get(), lock(&self.supervisor).clone()) else { return };
@@ -143,14 +145,14 @@ impl Links {
                 .restart(Restart::Permanent)
                 .shutdown(Shutdown::Timeout(Duration::from_secs(1)));
             if let Err(error) = supervisor.start_child(spec).await {
-                // Tried again at the next look at the members.
+                // Tried again at the next check of the members.
                 tracing::warn!(peer = label, "the link was not started: {error}");
                 lock(&self.lines).remove(&label);
             }
         }
     }
 
-    /// A peer that was known by its address alone has said its name.
+    /// Notes the name of a peer that was known by its address alone.
     pub(super) fn learn(&self, shared: &Shared, address: &str, name: &str) {
         let before = lock(&self.learned).insert(address.to_owned(), name.to_owned());
         if before.as_deref() != Some(name) {
@@ -158,7 +160,7 @@ impl Links {
         }
     }
 
-    /// A peer's process is gone for certain, as far as its machine and its successor say.
+    /// Notes that a peer's process is gone for certain, as far as its machine or its successor says.
     pub(super) fn is_gone(&self, node: &str, incarnation: Uuid) {
         let mut gone = lock(&self.gone);
         if gone.len() == GONE_MAX {
@@ -169,8 +171,9 @@ impl Links {
         self.gone_told.notify_one();
     }
 
-    /// Waits for the next peer whose process is gone: after an established link to it was lost, its machine twice said that nobody
-    /// listens, or another incarnation answered. Ending its lease early is safe (epochs), and sooner than its expiry. One waits.
+    /// Waits for the next peer whose process is gone. Its machine said twice that no process listens, after an
+    /// established link was lost; or another incarnation answered. Ending its lease early is safe (epochs), and sooner
+    /// than its expiry. One caller waits.
     pub async fn gone(&self) -> (String, Uuid) {
         loop {
             let told = self.gone_told.notified();
@@ -181,7 +184,7 @@ impl Links {
         }
     }
 
-    /// Every link, by name.
+    /// Lists the states of all links, by name.
     pub fn states(&self) -> Vec<LinkState> {
         let mut states: Vec<LinkState> = self.lines().iter().map(|line| line.state()).collect();
         states.sort_by(|a, b| a.node.cmp(&b.node));
@@ -203,7 +206,7 @@ impl Links {
         line.ask(request, deadline).await
     }
 
-    /// Asks all peers at the same time; answers by the deadline, with what each said, by name.
+    /// Asks all peers at the same time. Returns by the deadline what each peer said, by name.
     pub async fn ask_all(
         &self,
         request: &AdminRequest,
@@ -230,7 +233,7 @@ fn child_id(label: &str) -> String {
     format!("link {label}")
 }
 
-/// The live members but this node, as far as they can be reached.
+/// Lists the live members without this node, as far as they can be reached.
 fn peers_of(me: &str, members: &[Member]) -> Vec<Peer> {
     let others = members.iter().filter(|member| member.is_live() && member.owner.node != me);
     others
@@ -241,7 +244,8 @@ fn peers_of(me: &str, members: &[Member]) -> Vec<Peer> {
         .collect()
 }
 
-/// Who is linked to: the members, and of the static list those that are neither a member, nor this node, nor named twice.
+/// Lists the peers to link to: the members, and addresses of the static list. Leaves out an address that belongs to a
+/// member or this node, or is named twice.
 fn wanted(
     me: &str,
     own_address: Option<&str>,

@@ -1,14 +1,17 @@
-//! Membership of the cluster: who lives, who gets which tenant, and the way tenants change hands.
+//! Membership of the cluster: which nodes live, which node gets which tenant, and the way tenants change hands.
 //!
 //! ```text
-//!   look (a third of the lease, the next expiry, a notification) ──▶ members ──changed──▶ placement ──▶ ours, new: found and woken
-//!                                                                                                 └─▶ not ours any more: handed over
+//!   check (a third of the lease, the next expiry, a notification) ──▶ members ──changed──▶ placement
+//!   placement ─┬─▶ ours, new: found and woken
+//!              └─▶ not ours any more: handed over
 //! ```
 //!
-//! *Guarantees.* What is decided here comes from the database alone; messages between nodes only make it sooner. A node that cannot read
-//! the members keeps the placement that it knows. A node whose lease is over is taken for dead at the moment it ends.
+//! *Guarantees.* Decisions here come from the database alone; messages between nodes only make them sooner. A node that
+//! cannot read the members keeps the placement that it knows. A node whose lease is over counts as dead from that
+//! moment.
 //!
-//! *Never here:* safety. Each commit is checked by epoch, cursor and generation, whoever believes to own a tenant.
+//! *Never here:* safety. Each commit is checked by epoch, cursor and generation, whichever node believes that it owns a
+//! tenant.
 
 mod link;
 mod links;
@@ -35,43 +38,43 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Behind the moment at which a lease ends, the members are looked at: the database's clock has then passed it.
+/// Pause after the end of a lease before the members are checked: the database's clock has then passed it.
 const PAST_EXPIRY: Duration = Duration::from_millis(10);
-/// Shortest pause between two looks.
+/// Shortest pause between two checks.
 const LOOK_MIN: Duration = Duration::from_millis(20);
 
-/// The actor.
+/// The cluster actor.
 pub struct Cluster(pub Shared, pub Vitals);
 
-/// What it is told.
+/// Messages to the cluster actor.
 #[derive(RactorMessage)]
 pub enum ClusterMessage {
-    /// Look at the members: somebody came, left, or is expected to.
+    /// Check the members: a node came, left, or is expected to.
     Look,
-    /// This node is a member again, or for the first time: the others may have divided its tenants meanwhile.
+    /// This node is a member again, or for the first time: the other nodes may have divided its tenants meanwhile.
     Joined,
-    /// The time for a look has come; void when the number is old.
+    /// The time for a check has come; void when the number is old.
     Timer(u64),
     /// Tenants appeared that the placement does not know ([`Places::take_unplaced`]).
     Place,
 }
 
-/// Its memory: what the last look gave.
+/// State of the cluster actor: what the last check gave.
 pub struct ClusterState {
-    /// What the placement depends on.
+    /// Members and their standing, on which the placement depends.
     key: Option<Vec<(String, Option<Standing>)>>,
     /// Every tenant; empty while this node is alone.
     tenants: BTreeSet<TenantId>,
     candidates: Vec<Candidate>,
     placement: Placement,
-    /// Gives tenants away; ends with the next plan.
+    /// Task that gives tenants away; ends with the next plan.
     moves: Option<Guard>,
     timers: u64,
     _returns: Guard,
     _buries: Guard,
 }
 
-/// What operators want of a live node. What a cordoned one keeps depends on which life of it took it.
+/// Operators' wish for a live node. The tenants that a cordoned node keeps depend on its incarnation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Standing {
     Cordoned(Uuid),
@@ -131,7 +134,7 @@ impl Actor for Cluster {
             ClusterMessage::Timer(number) if number != state.timers => return Ok(()),
             ClusterMessage::Joined => {
                 vitals.noted("joined");
-                // Planned anew, also when the members are those of before.
+                // Planned anew, also when the members are the same as before.
                 state.key = None;
             }
             ClusterMessage::Look | ClusterMessage::Timer(_) => vitals.noted("look"),
@@ -156,7 +159,8 @@ impl Actor for Cluster {
 }
 
 impl Cluster {
-    /// Reads the members, and plans anew when something changed. Answers when the next of the others' leases ends.
+    /// Reads the members, and plans anew when something changed. Returns the time until the next lease of another node
+    /// ends.
     async fn look(&self, state: &mut ClusterState) -> StoreResult<Option<Duration>> {
         let Cluster(shared, _) = self;
         let view = shared.store.view().await?;
@@ -187,8 +191,8 @@ impl Cluster {
         Ok(expiry)
     }
 
-    /// Places the tenants anew, wakes those that are ours now, and gives those away that are not. `new`: tenants that waited to be
-    /// placed, each with its last event. `changed`: the members are others than before.
+    /// Places the tenants anew, wakes tenants that are ours now, and gives away tenants that are not. `new`: tenants
+    /// that waited to be placed, each with its last event. `changed`: the members differ from before.
     fn replan(&self, state: &mut ClusterState, new: &HashMap<TenantId, LogSeq>, changed: bool) {
         let Cluster(shared, vitals) = self;
         let me = shared.owner.node.as_str();
@@ -223,9 +227,9 @@ impl Cluster {
     }
 }
 
-/// Ends the lease of members whose process is gone, as their own machine or their successor says: takeover need not wait for its end.
-/// They stay among the members, as dead ones. Were it wrong, the member's next heartbeat would bring its lease back, and its workers would
-/// be fenced: a pause, nothing else.
+/// Ends the lease of members whose process is gone, as their machine or their successor says. Takeover need not wait
+/// for the lease's end. The members stay in the list, as dead members. If the report were wrong, the member's next
+/// heartbeat would bring its lease back, and its workers would be fenced. That is a pause, nothing else.
 async fn bury(shared: Shared) {
     loop {
         let (node, incarnation) = shared.links.gone().await;

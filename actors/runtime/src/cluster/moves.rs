@@ -1,12 +1,12 @@
-//! Gives away the tenants that are another node's now, a few at a time.
+//! Gives away tenants that belong to another node now, a few at a time.
 //!
 //! ```text
-//!   held, not ours ──▶ actors run? ──yes──▶ stopped (each finishes its batch) ──▶ handed over ──▶ the next owner takes it
+//!   held, not ours ──▶ actors run? ──yes──▶ stopped (each finishes its batch) ──▶ handed over ──▶ next owner takes it
 //!                          └──no──▶ handed over with many others in one statement ───┘
 //! ```
 //!
-//! *Guarantees.* A tenant is handed over after its actors have stopped. One that became ours again meanwhile stays. Who is interrupted
-//! half-way loses nothing: a lease that was voided under a worker fences it, and it takes the scope anew.
+//! *Guarantees.* A tenant is handed over after its actors have stopped. A tenant that became ours again meanwhile
+//! stays. An interruption half-way loses nothing: a worker whose lease was voided is fenced, and takes the scope anew.
 
 use crate::cluster::Whose;
 use crate::node::Shared;
@@ -19,12 +19,12 @@ use std::time::Duration;
 
 /// Tenants whose actors are stopped at a time.
 const STOPS_MAX: usize = 8;
-/// Idle tenants that one statement hands over.
+/// Idle tenants per statement that hands over.
 const HAND_OVER_MAX: usize = 500;
-/// Pause after a fault, and between two looks at tenants that are still on their way out.
+/// Pause after a fault, and between two checks of tenants that are still on their way out.
 const AGAIN: Duration = Duration::from_millis(200);
 
-/// Runs until nothing is left to give away.
+/// Runs until no tenant is left to give away.
 pub async fn run(shared: Shared) {
     loop {
         let lost = lost(&shared);
@@ -38,7 +38,7 @@ pub async fn run(shared: Shared) {
             tracing::debug!(category = %error.category, "tenants were not handed over: {}", error.message);
             tokio::time::sleep(AGAIN).await;
         } else if shared.places.moving() > 0 {
-            // Those that were on their way out by themselves.
+            // The remaining tenants were on their way out by themselves.
             tokio::time::sleep(AGAIN).await;
         }
     }
@@ -82,7 +82,7 @@ async fn hand_over(shared: &Shared, tenants: &[TenantId]) -> StoreResult<()> {
         first = tenants[0].as_str(),
         "handed tenants over: they are other nodes' now"
     );
-    // Their next owner looks again within a second by itself.
+    // The next owner checks again within a second by itself.
     shared.links.tell_all(&Notice::Released { tenants: tenants.clone() });
     shared.places.set_moving(shared.places.moving().saturating_sub(tenants.len()));
     Ok(())

@@ -1,13 +1,13 @@
-//! What waits to be told to a peer: coalesced, of bounded size, lost without harm.
+//! Notices that wait for a peer: coalesced, of bounded size, lost without harm.
 
 use decisiongraph_admin::Notice;
 use decisiongraph_projections::TenantId;
 use std::collections::BTreeSet;
 
-/// Tenants that may wait, of each kind. What comes on top is dropped: the peer finds it at its next sweep.
+/// Tenants that may wait, per kind of notice. More are dropped: the peer finds them at its next sweep.
 pub const TENANTS_MAX: usize = 1_000;
 
-/// The notices that wait.
+/// The waiting notices.
 #[derive(Debug, Default)]
 pub struct Outbox {
     reconsider: BTreeSet<TenantId>,
@@ -15,7 +15,7 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// One more; the same again is one.
+    /// Adds a notice; an equal notice is kept once.
     pub fn put(&mut self, notice: &Notice) {
         match notice {
             Notice::Reconsider { tenant } => add(&mut self.reconsider, tenant),
@@ -23,7 +23,7 @@ impl Outbox {
         }
     }
 
-    /// All of them; nothing waits afterwards.
+    /// Takes all notices; none waits afterwards.
     pub fn take(&mut self) -> Vec<Notice> {
         let Outbox { reconsider, released } = std::mem::take(self);
         let mut notices: Vec<Notice> = Vec::new();

@@ -1,8 +1,10 @@
-//! Which node runs which tenant: rendezvous hashing with bounded load, as a pure function of the nodes and the tenants.
+//! Placement of tenants on nodes: rendezvous hashing with bounded load, as a pure function of the nodes and the
+//! tenants.
 //!
-//! Each tenant orders the nodes by a hash of both and takes the first that is not full; full is a quarter more than an even share.
-//! A node that joins takes its share from all, one that leaves gives its own to all, and nothing else moves but what the bound
-//! displaces (Thaler & Ravishankar 1998 for the hashing, Mirrokni, Thorup & Zadimoghaddam 2018 for the bound).
+//! Each tenant orders the nodes by a hash of both and takes the first that is not full. A node is full at a quarter
+//! more than an even share. A node that joins takes its share from all nodes. A node that leaves gives its own tenants
+//! to all. Nothing else moves except what the bound displaces. Sources: Thaler & Ravishankar 1998 for the hashing,
+//! Mirrokni, Thorup & Zadimoghaddam 2018 for the bound.
 //!
 //! *Guarantees.* The same nodes and tenants give the same placement everywhere, in whatever order they are named.
 //!
@@ -11,28 +13,28 @@
 use decisiongraph_projections::TenantId;
 use std::collections::{BTreeSet, HashMap};
 
-/// Of an even share, what a node takes at most: five quarters.
+/// Largest share per node, relative to an even share: five quarters.
 const LOAD_MAX: (usize, usize) = (5, 4);
 
 /// A node that may get tenants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
-    /// Its name.
+    /// Name of the node.
     pub node: String,
-    /// The tenants that it keeps although it takes no more; none when it takes.
+    /// Tenants that the node keeps although it takes no more; none when it takes tenants.
     pub keeps: Option<BTreeSet<TenantId>>,
 }
 
-/// Who gets whom.
+/// Node of each tenant.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Placement {
-    /// By name.
+    /// Names of the nodes, sorted.
     nodes: Vec<String>,
-    /// Index of the node.
+    /// Index of the tenant's node.
     of: HashMap<TenantId, usize>,
-    /// Tenants of each node.
+    /// Number of tenants per node.
     shares: Vec<usize>,
-    /// No node takes tenants.
+    /// True when no node takes tenants.
     takes_nobody: bool,
 }
 
@@ -50,7 +52,7 @@ impl Placement {
         };
         for (index, kept) in candidates.iter().enumerate().filter_map(|(i, c)| Some((i, c.keeps.as_ref()?))) {
             for tenant in kept.intersection(tenants) {
-                // Two may believe that they have it; the first by name keeps it.
+                // Two nodes may believe that they have it; the first by name keeps it.
                 if !placement.of.contains_key(tenant) {
                     placement.put(tenant.clone(), index);
                 }
@@ -65,7 +67,8 @@ impl Placement {
             .filter(|tenant| !placement.of.contains_key(tenant))
             .map(|tenant| (weight(tenant, ""), tenant))
             .collect();
-        // In an order that has nothing to do with names: which of them the bound displaces is by chance, and the same for all.
+        // An order that has nothing to do with names. Chance decides which tenants the bound displaces, alike on every
+        // node.
         free.sort_unstable();
         let share_max = (free.len() * LOAD_MAX.0).div_ceil(takers.len() * LOAD_MAX.1).max(1);
         for (_, tenant) in free {
@@ -83,26 +86,26 @@ impl Placement {
         self.shares[index] += 1;
     }
 
-    /// The tenant's node; none when it is not placed.
+    /// Returns the tenant's node; none when it is not placed.
     pub fn node_of(&self, tenant: &TenantId) -> Option<&str> {
         self.of.get(tenant).map(|index| self.nodes[*index].as_str())
     }
 
-    /// Whether no node takes tenants, so that those that nobody keeps are nobody's.
+    /// True when no node takes tenants: unowned tenants stay unowned.
     pub fn takes_nobody(&self) -> bool {
         self.takes_nobody
     }
 
-    /// Tenants of a node.
+    /// Counts the tenants of a node.
     pub fn share(&self, node: &str) -> usize {
         self.nodes.iter().position(|known| known == node).map_or(0, |index| self.shares[index])
     }
 }
 
-/// What a tenant thinks of a node.
+/// Weighs a node for a tenant, by a hash of both.
 fn weight(tenant: &TenantId, node: &str) -> u64 {
     let mut hasher = blake3::Hasher::new();
-    // The length keeps two pairs apart whose texts run into each other.
+    // The length keeps apart two pairs whose texts run into each other.
     hasher.update(&(tenant.as_str().len() as u64).to_le_bytes());
     hasher.update(tenant.as_str().as_bytes());
     hasher.update(node.as_bytes());

@@ -1,6 +1,6 @@
-//! Whose a tenant is, as this node believes: read at every wake, written by the cluster actor alone.
+//! Node of each tenant, as this node believes: read at every wake, written by the cluster actor alone.
 //!
-//! *Never here:* safety. Who believes in an old placement is told `held` or is fenced by the database.
+//! *Never here:* safety. The database answers `held` to a node that believes in an old placement, or fences it.
 
 use super::placement::Placement;
 use decisiongraph_projections::{LogSeq, TenantId};
@@ -8,28 +8,28 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
 
-/// Whose a tenant is.
+/// Owner of a tenant by the plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Whose {
-    /// This node's.
+    /// The tenant belongs to this node.
     Ours,
-    /// Another node's.
+    /// The tenant belongs to the other node of this name.
     Theirs(String),
-    /// Nobody's: no node takes tenants.
+    /// The tenant belongs to no node: no node takes tenants.
     Nobody,
-    /// Not known yet.
+    /// The owner is not known yet.
     Unknown,
 }
 
-/// How tenants are divided.
+/// Division of the tenants among the nodes.
 #[derive(Debug, Default)]
 pub enum Plan {
-    /// The members were not read yet, or this node is none of them.
+    /// The members were not read yet, or this node is not a member.
     #[default]
     Unknown,
-    /// This node has them all.
+    /// This node has all tenants.
     Alone,
-    /// By this placement.
+    /// The tenants are divided by this placement.
     Divided(Placement),
 }
 
@@ -42,7 +42,7 @@ pub struct Places {
 }
 
 impl Places {
-    /// Whose this tenant is.
+    /// Tells which node this tenant belongs to; `me` is this node.
     pub fn whose(&self, me: &str, tenant: &TenantId) -> Whose {
         match &*self.plan.read().unwrap_or_else(PoisonError::into_inner) {
             Plan::Unknown => Whose::Unknown,
@@ -56,7 +56,7 @@ impl Places {
         }
     }
 
-    /// Tenants of a node; none when the plan does not say.
+    /// Counts the tenants of a node; none when the plan does not say.
     pub fn share(&self, node: &str) -> Option<usize> {
         match &*self.plan.read().unwrap_or_else(PoisonError::into_inner) {
             Plan::Divided(placement) => Some(placement.share(node)),
@@ -64,18 +64,19 @@ impl Places {
         }
     }
 
-    /// Whether tenants are divided and no node takes any.
+    /// True when tenants are divided and no node takes any.
     pub fn takes_nobody(&self) -> bool {
         let plan = self.plan.read().unwrap_or_else(PoisonError::into_inner);
         matches!(&*plan, Plan::Divided(placement) if placement.takes_nobody())
     }
 
-    /// A new plan.
+    /// Sets a new plan.
     pub fn set(&self, plan: Plan) {
         *self.plan.write().unwrap_or_else(PoisonError::into_inner) = plan;
     }
 
-    /// Remembers a tenant that the plan does not know, with its last event. Whether it is the first since they were last taken.
+    /// Remembers a tenant that the plan does not know, with its last event. True for the first such tenant since the
+    /// last [`Places::take_unplaced`].
     pub fn note_unplaced(&self, tenant: &TenantId, upto: LogSeq) -> bool {
         let mut unplaced = self.unplaced.lock().unwrap_or_else(PoisonError::into_inner);
         let first = unplaced.is_empty();
@@ -84,17 +85,17 @@ impl Places {
         first
     }
 
-    /// The tenants that wait to be placed.
+    /// Takes the tenants that wait to be placed.
     pub fn take_unplaced(&self) -> HashMap<TenantId, LogSeq> {
         std::mem::take(&mut self.unplaced.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Tenants that this node holds and is about to hand over.
+    /// Counts the tenants that this node holds and is about to hand over.
     pub fn moving(&self) -> usize {
         self.moving.load(Ordering::Relaxed)
     }
 
-    /// See [`Places::moving`].
+    /// Sets the number that [`Places::moving`] returns.
     pub fn set_moving(&self, tenants: usize) {
         self.moving.store(tenants, Ordering::Relaxed);
     }

@@ -1,4 +1,4 @@
-//! Whether a peer is there, decided from what its link met: pure.
+//! Presence of a peer, decided from what its link met: pure.
 //!
 //! ```text
 //!   connecting ──answers──▶ up ──three pings in a row unanswered, or closed──▶ down ──answers──▶ up
@@ -7,10 +7,11 @@
 
 /// Pings in a row without an answer that end a link.
 pub const MISSED_MAX: u32 = 3;
-/// After a link was up: times in a row that the peer's machine says that nobody listens, until the peer's process is taken for gone.
+/// Refusals in a row after which the peer's process counts as gone, if the link was up before. A refusal: the peer's
+/// machine says that no process listens.
 pub const REFUSED_MAX: u32 = 2;
 
-/// What a link met so far.
+/// Events that a link met so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Pulse {
     missed: u32,
@@ -21,20 +22,20 @@ pub struct Pulse {
 }
 
 impl Pulse {
-    /// The peer answered a ping. Whether that is news: the link was not up.
+    /// Notes that the peer answered a ping. True when that is news: the link was not up.
     pub fn answered(&mut self, up: bool) -> bool {
         *self = Pulse { was_up: true, ..Pulse::default() };
         !up
     }
 
-    /// A ping was not answered. Whether the link is to be given up.
+    /// Notes a ping without an answer. True when the link is to be given up.
     pub fn missed(&mut self) -> bool {
         self.missed += 1;
         self.missed >= MISSED_MAX
     }
 
-    /// There is no connection, or none any more; `nobody_listens` when the peer's machine said so. Whether the peer's process is gone,
-    /// said once.
+    /// Notes that there is no connection, or that it is lost; `nobody_listens` when the peer's machine said so. True
+    /// when the peer's process is gone, said once.
     pub fn failed(&mut self, nobody_listens: bool) -> bool {
         self.missed = 0;
         self.attempts = self.attempts.saturating_add(1);
@@ -44,7 +45,7 @@ impl Pulse {
         gone
     }
 
-    /// Attempts in a row without an answer.
+    /// Returns the attempts in a row without an answer.
     pub fn attempts(&self) -> u32 {
         self.attempts
     }

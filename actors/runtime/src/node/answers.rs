@@ -1,7 +1,8 @@
-//! What a node answers: everything that can be answered out of the database, with what its actors know beside it.
+//! Answers of a node: everything that the database can answer, together with what the node's actors know.
 //!
-//! *Guarantees.* A job is answered with its run as soon as it has one. What the database says and what a worker says are shown side by
-//! side, the database's word being the truth. While the database is away, what can be said without it still is.
+//! *Guarantees.* A job is answered with its run as soon as it has one. The words of the database and of a worker are
+//! shown side by side; the database's word is the truth. While the database is away, the node still answers what it can
+//! without it.
 
 use super::Shared;
 use super::condition::{Condition, database_fault};
@@ -39,13 +40,13 @@ use uuid::Uuid;
 const PASS_ON_WAIT: Duration = Duration::from_secs(5);
 /// Longest wait for the replay coordinator.
 const REPLAY_WAIT: Duration = Duration::from_secs(15);
-/// Longest wait for a node that is asked through this one.
+/// Longest wait for a node that is asked through this node.
 const PASS_ON_DEADLINE: Duration = Duration::from_secs(5);
-/// Actors that a page of the dump has at most.
+/// Actors per page of the dump, at most.
 pub const TREE_ACTORS_MAX: i64 = 10_000;
-/// Tenants whose scopes are read at a time for a dump.
+/// Tenants whose scopes a dump reads at a time.
 const HEADS_PAGE: usize = 2_000;
-/// Disagreements that a dump names at most.
+/// Disagreements that a dump names, at most.
 const DISAGREEMENTS_MAX: usize = 100;
 
 /// Answers out of a running node.
@@ -71,7 +72,7 @@ impl NodeAnswers {
     async fn respond(&self, id: Uuid, asker: &Asker, request: AdminRequest) -> Result<AdminReply, AdminError> {
         let by = asker.name()?;
         match &request {
-            // What can be said without the database still is.
+            // The node still answers what it can without the database.
             AdminRequest::Health(_) | AdminRequest::Why { .. } if !self.0.database.is_up() => {
                 self.carry_out(id, &by, request).await
             }
@@ -111,7 +112,7 @@ impl NodeAnswers {
                 }
                 Ok(reply)
             }
-            // The workers try again now; a job follows them and tells how it went.
+            // The workers try again now; a job follows them and reports the result.
             AdminRequest::Retry { tenant, projection, .. } => {
                 self.start(id, JobRequest { tenant, projection, ..JobRequest::default() }, RunMode::CatchUp).await
             }
@@ -159,7 +160,8 @@ impl NodeAnswers {
         self.watch(run.run_id, 0).await
     }
 
-    /// Has the node that has the tenant follow its own workers: it knows what they are at. None: this node does it, from the database.
+    /// Passes the job on to the node that has the tenant, which knows what its workers do. None when this node follows
+    /// them, from the database.
     async fn pass_on(&self, run_id: Uuid, job: &JobRequest) -> Option<AdminReply> {
         let shared = &self.0;
         let tenant = job.tenant.clone().unwrap_or_default();
@@ -169,7 +171,7 @@ impl NodeAnswers {
         }
         let job = JobRequest { run_id: Some(run_id), passed_on: true, ..job.clone() };
         let passed = shared.links.ask(&node, AdminRequest::CatchUp(job), PASS_ON_WAIT).await;
-        // Whatever became of it: the same run is not started twice.
+        // A failed attempt may have started the run: the same id is not started twice.
         passed.inspect_err(|error| tracing::debug!(%node, %run_id, "the job was not passed on: {}", error.message)).ok()
     }
 
@@ -218,7 +220,7 @@ impl NodeAnswers {
 
     // ── the cluster ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    /// Adds what only a node knows.
+    /// Adds facts that only a node knows.
     fn known_of(&self, cluster: &mut ClusterReply) {
         let shared = &self.0;
         cluster.answered_by = Some(shared.owner.node.clone());
@@ -231,7 +233,7 @@ impl NodeAnswers {
 
     // ── scopes ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    /// Has the workers of this tenant look at their scopes again, wherever they run: somebody changed them.
+    /// Has this tenant's workers check their scopes again, on every node: the scopes were changed.
     fn reconsider(&self, tenant: &TenantId) {
         self.0.links.tell_all(&Notice::Reconsider { tenant: tenant.clone() });
         if !self.look_again(tenant) {
@@ -239,13 +241,14 @@ impl NodeAnswers {
         }
     }
 
-    /// The same on this node alone. Whether the tenant has actors here.
+    /// Has this tenant's workers on this node alone check their scopes again. True when the tenant has actors here.
     pub(super) fn look_again(&self, tenant: &TenantId) -> bool {
         let coordinator = self.0.scopes.cell(tenant).and_then(|cell| cell.coordinator());
         coordinator.is_some_and(|coordinator| coordinator.cast(CoordinatorMessage::Reconsider).is_ok())
     }
 
-    /// What the workers of every node do at these scopes. Those that cannot be asked within [`ASK_ALL_DEADLINE`] are named.
+    /// Collects what the workers of every node do at these scopes. Names each node that cannot be asked within
+    /// [`ASK_ALL_DEADLINE`].
     async fn lives(&self, filter: &ScopeFilter) -> Lives {
         let request = AdminRequest::Peer(PeerRequest::Live(filter.clone()));
         let others = self.0.links.ask_all(&request, ASK_ALL_DEADLINE).await;
@@ -268,7 +271,7 @@ impl NodeAnswers {
         Ok((reply, lives))
     }
 
-    /// Live members to which there is no link: they or this node are not reached by other machines.
+    /// Lists live members without a link: other machines cannot reach them or this node.
     pub(super) fn unlinked(&self) -> Vec<String> {
         let linked: Vec<String> = self.0.links.states().into_iter().map(|link| link.node).collect();
         let members = self.0.members.borrow();
@@ -309,7 +312,7 @@ impl NodeAnswers {
         Ok(reply)
     }
 
-    /// The node's own causes first. How long the mark is held up is told by the appenders themselves.
+    /// Lists the causes, the node's own first. The appenders' own causes say how long the mark is held up.
     async fn why(&self, filter: &ScopeFilter, all: bool) -> Result<WhyReply, AdminError> {
         let condition = Condition::of(&self.0);
         let own = Condition { mark_held: None, ..condition.clone() }.findings();
@@ -353,7 +356,7 @@ impl NodeAnswers {
         Ok(TreeReply { node: self.facts(), actors, disagreements, next })
     }
 
-    /// Another node's, asked over the link to it.
+    /// Asks another node for its dump, over the link to it.
     async fn tree_of(&self, node: &str, request: &TreeRequest) -> Result<TreeReply, AdminError> {
         if self.unlinked().iter().any(|name| name == node) {
             return Err(self.unreachable(node));
@@ -394,8 +397,8 @@ impl NodeAnswers {
         }
     }
 
-    /// Owned but not running, running but not owned, acknowledged but not durable. What memory says is read first: the database may
-    /// be ahead of it, never behind.
+    /// Finds scopes that are owned but not running, running but not owned, or acknowledged but not durable. Memory is
+    /// read first: the database may be ahead of it, never behind.
     async fn disagreements(&self) -> Result<Vec<Disagreement>, AdminError> {
         let shared = &self.0;
         let mut live = HashMap::new();

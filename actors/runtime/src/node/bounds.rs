@@ -1,28 +1,28 @@
-//! Bounds of a node. All have units; every pause and limit of the runtime is here.
+//! Bounds of a node, given at its start. All have units.
 
 use decisiongraph_engine::failure::Pauses;
 use std::time::Duration;
 
-/// How a node paces its work.
+/// Pauses and limits of a node's work.
 #[derive(Debug, Clone)]
 pub struct NodeBounds {
-    /// Between two looks at the log's end. Covers notifications that were lost.
+    /// Pause between two checks of the log's end. Covers lost notifications.
     pub poll: Duration,
-    /// Between two searches for tenants that are behind although nobody was told (a lost wake, a worker that gave up).
+    /// Pause between two searches for tenants that are behind. Covers lost wakes and workers that gave up.
     pub sweep: Duration,
-    /// A tenant whose workers had nothing to do for this long is passivated.
+    /// Time after its last wake until an idle tenant is passivated.
     pub passivate_after: Duration,
-    /// Tenants whose actors run at the same time; others wait their turn.
+    /// Tenants whose actors run at the same time, at most; others wait their turn.
     pub tenants_max: usize,
-    /// Batches under way at the same time.
+    /// Batches under way at the same time, at most.
     pub batches_max: usize,
-    /// After faults that may pass.
+    /// Pauses after faults that may pass.
     pub retry: Pauses,
-    /// Between two looks at a poison event.
+    /// Pauses between two attempts at a scope that failed, at a poison event or otherwise.
     pub recheck: Pauses,
-    /// Between two looks for orphaned jobs.
+    /// Pause between two searches for orphaned jobs.
     pub adopt: Duration,
-    /// Times that a job may crash before it is given up.
+    /// Crashes that a job may have before it is given up.
     pub job_crashes_max: u32,
     /// Longest wait for a worker's batch or a job's batch boundary when the node stops.
     pub drain: Duration,

@@ -1,4 +1,4 @@
-//! What stands in a node's own way, whatever its scopes: decided by pure functions from four facts.
+//! Obstacles of the node itself, whatever its scopes: decided by pure functions from the facts of [`Condition`].
 //!
 //! *Guarantees.* `health`, `why` and `/readyz` say the same, because they all ask here.
 
@@ -8,30 +8,30 @@ use crate::store_pool::DatabaseState;
 use decisiongraph_admin::{Finding, HealthWord};
 use std::time::Duration;
 
-/// A mark that is held up for longer is worth a finding.
+/// Longest hold-up of the mark that is not worth a finding.
 pub const HELD_MAX: Duration = Duration::from_secs(60);
 
-/// The facts.
+/// Facts about the node itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Condition {
-    /// What is wrong with the database, and for how long; none when it answers.
+    /// Fault of the database, and its duration; none while the database answers.
     pub database_fault: Option<String>,
-    /// The next step that fits the fault, where bringing the database back is none.
+    /// Next step that fits the fault, where that is not to bring the database back.
     pub database_next: Option<&'static str>,
-    /// Whether this node's lease may be believed in.
+    /// True when this node may believe that its lease runs.
     pub lease_held: bool,
-    /// Why it is not renewed.
+    /// Reason why the lease is not renewed; none while it is.
     pub unrenewed: Option<Unrenewed>,
-    /// How long open appenders have held up the mark; none when none does.
+    /// Time for which open appenders have held up the mark; none when it is not held up.
     pub mark_held: Option<Duration>,
-    /// Whether the node stops.
+    /// True when the node is stopping.
     pub draining: bool,
-    /// No node takes tenants.
+    /// True when no node takes tenants.
     pub nobody_takes: bool,
 }
 
 impl Condition {
-    /// Now.
+    /// Reads the condition of the node now.
     pub fn of(shared: &Shared) -> Condition {
         Condition {
             database_fault: database_fault(&shared.database.state()),
@@ -44,7 +44,7 @@ impl Condition {
         }
     }
 
-    /// What an operator has to know, worst first. Without a database nothing else is known.
+    /// Lists the findings for the operator, worst first. Without a database nothing else is known.
     pub fn findings(&self) -> Vec<Finding> {
         let finding = |health, subject: &str, message: String, next: &str| Finding {
             health,
@@ -64,7 +64,7 @@ impl Condition {
         } else if !self.lease_held || self.unrenewed.as_ref().is_some_and(|unrenewed| unrenewed.next.is_some()) {
             let (cause, next) = self.lease_cause();
             let message = match self.lease_held {
-                // What keeps it from being renewed keeps every commit, too.
+                // The cause that blocks the renewal blocks every commit, too.
                 true => format!("this node's lease runs on and cannot be renewed: {cause}"),
                 false => format!("this node does not hold its lease, so it does not write: {cause}"),
             };
@@ -89,7 +89,7 @@ impl Condition {
         found
     }
 
-    /// Why the lease is not held, and what helps.
+    /// Names the cause of a lease that is not held or not renewed, and the next step.
     fn lease_cause(&self) -> (String, &'static str) {
         match &self.unrenewed {
             Some(Unrenewed { displaced: true, cause, .. }) => (
@@ -104,7 +104,7 @@ impl Condition {
         }
     }
 
-    /// Whether work should be sent to this node; the error names the check that failed.
+    /// Checks if work should be sent to this node; the error names the check that failed.
     pub fn ready(&self) -> Result<(), String> {
         match &self.database_fault {
             _ if self.draining => Err("draining: the node is stopping".to_owned()),
@@ -115,7 +115,7 @@ impl Condition {
     }
 }
 
-/// What is wrong with the database; none when it answers.
+/// Describes the fault of the database; none when it answers.
 pub fn database_fault(state: &DatabaseState) -> Option<String> {
     match state {
         DatabaseState::Up => None,
@@ -126,7 +126,7 @@ pub fn database_fault(state: &DatabaseState) -> Option<String> {
     }
 }
 
-/// Next step that fits the fault of the database, where the usual one does not.
+/// Returns the next step that fits the fault of the database, where the usual step does not.
 fn database_next(state: &DatabaseState) -> Option<&'static str> {
     match state {
         DatabaseState::Up | DatabaseState::Starting => None,

@@ -1,8 +1,8 @@
-//! Who a node is, over its lives: a name that stays, and an incarnation that is drawn at each start.
+//! Identity of a node over its lives: a name that stays, and an incarnation that is drawn at each start.
 //!
-//! *Guarantees.* The data directory belongs to one process (its socket is bound first), so the incarnation that it names is dead when
-//! the next one starts: what that one held is given up at once instead of when its lease is over. Should that be wrong (a copied
-//! directory), epochs still fence whoever lost a scope.
+//! *Guarantees.* The data directory belongs to one process, which binds its socket first. So the incarnation that it
+//! names is dead when the next process starts. Everything that incarnation held is given up at once, instead of when
+//! its lease is over. Should that be wrong (a copied directory), epochs still fence the process that lost a scope.
 
 use decisiongraph_admin::AdminError;
 use decisiongraph_projections::Category;
@@ -12,11 +12,11 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 use uuid::Uuid;
 
-/// This life and the one before it.
+/// Identities of this life and of the life before it.
 pub struct Identity {
-    /// Who this process is.
+    /// Identity of this process.
     pub owner: Owner,
-    /// Who the process before it was, in the same directory.
+    /// Identity of the process before it, in the same directory.
     pub former: Option<Owner>,
 }
 
@@ -27,7 +27,8 @@ struct Stored {
 }
 
 impl Identity {
-    /// Draws a new incarnation and writes it down. Call it once the directory is this process's. `storage` when it cannot be written.
+    /// Draws a new incarnation and writes it down. Call it once the directory belongs to this process. `storage` when
+    /// the file cannot be read or written.
     pub fn draw(directory: &Path, name: Option<&str>) -> Result<Identity, AdminError> {
         let path = directory.join(IDENTITY_NAME);
         let failed = |what: &str, error: &dyn std::fmt::Display| {
@@ -35,7 +36,7 @@ impl Identity {
                 .next("check that the data directory may be read and written")
         };
         let former: Option<Stored> = match std::fs::read(&path) {
-            // A file that was cut off says nothing: the lease then runs out by itself.
+            // A file that was cut off says nothing: the former lease then runs out by itself.
             Ok(bytes) => serde_json::from_slice(&bytes).ok(),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
             Err(error) => return Err(failed("read", &error)),
@@ -51,7 +52,7 @@ impl Identity {
     }
 }
 
-/// The host's name and four digits that tell the data directories of a host apart.
+/// Joins the host's name and four digits that tell the data directories of a host apart.
 fn default_name(directory: &Path) -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = match host.trim() {

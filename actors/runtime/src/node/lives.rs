@@ -1,7 +1,8 @@
-//! What the workers of all nodes do, merged into what the database says: the database's word is the truth, a worker's stands beside it.
+//! Worker states of all nodes, merged into the database's answer. The database's word is the truth; a worker's word is
+//! shown beside it.
 //!
-//! *Guarantees.* Who could not be asked is named. Of two nodes that both have a worker for a scope, the one that owns it is shown.
-//! Pure: who is asked, and how long, is decided elsewhere ([`super::NodeAnswers`]).
+//! *Guarantees.* Each node that could not be asked is named. If two nodes have a worker for a scope, the worker of the
+//! scope's owner is shown. Pure: [`super::NodeAnswers`] decides which nodes are asked, and for how long.
 
 use crate::cluster::Whose;
 use crate::worker::Phase;
@@ -11,22 +12,22 @@ use decisiongraph_admin::{
 use decisiongraph_projections::{Category, LogSeq, TenantId};
 use std::collections::HashMap;
 
-/// Findings of another node that concern more than itself; the others every node finds by itself.
+/// Subjects of another node's findings that concern more than that node. Every node finds the other subjects by itself.
 const SHARED_FINDINGS: [&str; 3] = ["database", "node", "lease"];
 
-/// What the nodes said.
+/// Answers of the nodes, merged.
 #[derive(Default)]
 pub(super) struct Lives {
-    /// By scope: the node, and its worker.
+    /// Node and its worker's state, by scope.
     seen: HashMap<(TenantId, String), (String, LiveOf)>,
-    /// Who could not be asked, and why.
+    /// Nodes that could not be asked, with the reasons.
     pub partial: Vec<Partial>,
-    /// What stands in the others' way.
+    /// Findings of the other nodes: what stands in their way.
     pub findings: Vec<Finding>,
 }
 
 impl Lives {
-    /// Puts together what this node and the others said.
+    /// Merges the answers of this node and of the others.
     pub fn merge(own: LiveReply, others: Vec<(String, Result<AdminReply, AdminError>)>) -> Lives {
         let mut lives = Lives::default();
         lives.add(own);
@@ -62,7 +63,7 @@ impl Lives {
         }
     }
 
-    /// A finding for each node that could not be asked.
+    /// Makes a finding for each node that could not be asked.
     pub fn unasked(&self) -> Vec<Finding> {
         let finding = |partial: &Partial| Finding {
             health: HealthWord::Degraded,
@@ -73,7 +74,7 @@ impl Lives {
         self.partial.iter().map(finding).collect()
     }
 
-    /// Adds to a scope's status what its worker does; where there is none, where it should be.
+    /// Adds to a scope's status what its worker does. Without a worker, adds the node on which it should be.
     pub fn show(&self, scope: &mut ScopeStatus, me: &str, whose: impl FnOnce() -> Whose) {
         let Some((node, of)) = self.seen.get(&(scope.tenant.clone(), scope.projection.clone())) else {
             if scope.is_behind() && matches!(scope.state, ScopeState::Unowned | ScopeState::Behind) {
@@ -132,7 +133,7 @@ impl Lives {
     }
 }
 
-/// Whose word counts more.
+/// Ranks the phase of a worker: the higher rank counts more.
 fn rank(phase: Phase) -> u8 {
     match phase {
         Phase::Stopped => 0,

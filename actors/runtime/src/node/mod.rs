@@ -1,7 +1,7 @@
 //! A node: one long-running process that keeps every tenant's projections current.
 //!
-//! [`Node::start`] starts the tree ([`tree`]); [`Node::stop`] drains it in reverse order: jobs, workers (each finishes its batch),
-//! then the lease is handed over.
+//! [`Node::start`] starts the tree ([`tree`]). [`Node::stop`] drains it in reverse order: jobs, then workers (each
+//! finishes its batch), then the lease is handed over.
 
 mod answers;
 mod bounds;
@@ -27,11 +27,11 @@ use decisiongraph_rpc::Listeners;
 use decisiongraph_supervision::{ExitReason, Root, start_root};
 use std::sync::Arc;
 
-/// What a node is made of.
+/// Parts of a node.
 pub struct NodeParts {
-    /// What its actors share.
+    /// Handles that its actors share.
     pub shared: Shared,
-    /// Where operators reach it; nowhere when none.
+    /// Listeners for operators; none when operators do not reach the node.
     pub listeners: Option<Arc<Listeners>>,
 }
 
@@ -49,12 +49,12 @@ impl Node {
         Ok(Node { shared: parts.shared, root })
     }
 
-    /// What its actors share.
+    /// Returns the handles that the actors share.
     pub fn shared(&self) -> &Shared {
         &self.shared
     }
 
-    /// The root of its tree.
+    /// Returns the root of the tree.
     pub fn root(&self) -> &Root {
         &self.root
     }
@@ -64,7 +64,7 @@ impl Node {
         self.root.exited().await
     }
 
-    /// Whether the tree gave up: more failures than it may.
+    /// True when the tree gave up: there were more failures than allowed.
     pub fn gave_up(&self) -> bool {
         self.root.gave_up()
     }
@@ -75,14 +75,14 @@ impl Node {
         self.root.kill().await
     }
 
-    /// Stops the tree in order; everything that this node holds is free afterwards.
+    /// Stops the tree in order. Afterwards everything that this node holds is free, if the database answered.
     pub async fn stop(&self) -> ExitReason {
         self.shared.drain();
         self.root.stop().await
     }
 }
 
-/// The place of a projection in the catalogue.
+/// Returns the place of a projection in the catalogue.
 pub fn place_of(projection: &dyn Projection) -> usize {
     catalogue::ALL.iter().position(|known| known.name() == projection.name()).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! What a node answers to other nodes: from memory, at once.
+//! Answers of a node to other nodes: from memory, at once.
 
 use super::answers::NodeAnswers;
 use super::condition::Condition;
@@ -46,7 +46,7 @@ impl NodeAnswers {
         }
     }
 
-    /// What this node's workers do, and what stands in its way.
+    /// Reports what this node's workers do, and what stands in the node's way.
     pub(super) fn live(&self, filter: &ScopeFilter) -> LiveReply {
         let shared = &self.0;
         let mut scopes = Vec::new();

@@ -1,7 +1,7 @@
-//! What the actors of a node share: handles, published states, and nothing that is the truth.
+//! Handles and published states that the actors of a node share; none of them is the truth.
 //!
-//! Each published state has one writer (named at its field). Everything durable is in the database; an actor that dies loses nothing
-//! that is only here.
+//! Each published state has one writer (named at its field). Everything durable is in the database; an actor that dies
+//! loses nothing that is only here.
 
 use super::watch::counted_table;
 use super::{Identity, NodeBounds};
@@ -24,7 +24,7 @@ use std::time::Instant;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{AbortHandle, JoinHandle};
 
-/// A task that ends with whoever holds this.
+/// A task that ends when its guard is dropped.
 pub struct Guard(AbortHandle);
 
 impl<T> From<JoinHandle<T>> for Guard {
@@ -45,7 +45,7 @@ impl Drop for Guard {
     }
 }
 
-/// The handles of a node. Cheap to clone.
+/// Handles of a node. Cheap to clone.
 #[derive(Clone)]
 pub struct Shared(Arc<Handles>);
 
@@ -60,42 +60,42 @@ impl Deref for Shared {
 pub struct Handles {
     /// The database.
     pub store: Arc<dyn Store>,
-    /// Who this node is, in this life.
+    /// Identity of this node in this life.
     pub owner: Owner,
-    /// Who it was in its last life: dead for certain.
+    /// Identity of this node in its last life, which is dead for certain.
     pub former: Option<Owner>,
-    /// Jobs and queries.
+    /// Engine for jobs and queries.
     pub engine: Engine,
-    /// Paces.
+    /// Pauses and limits.
     pub bounds: NodeBounds,
-    /// Whether the database answers. Written by the store pool.
+    /// State of the database: it answers, or not. Written by the store pool.
     pub database: Database,
-    /// Until when this node's lease may be believed in. Written by the lease keeper.
+    /// Trust window of this node's lease. Written by the lease keeper.
     pub trust: Trust,
-    /// Why the lease is not renewed; none while it is. Written by the lease keeper.
+    /// Reason why the lease is not renewed; none while it is. Written by the lease keeper.
     pub unrenewed: watch::Sender<Option<Unrenewed>>,
-    /// The end of the log. Written by the high-water actor.
+    /// End of the log. Written by the high-water actor.
     pub mark: watch::Sender<MarkState>,
-    /// Who the members of the cluster are. Written by the cluster actor.
+    /// Members of the cluster. Written by the cluster actor.
     pub members: watch::Sender<Vec<Member>>,
-    /// Whose a tenant is. Written by the cluster actor.
+    /// Node of each tenant. Written by the cluster actor.
     pub places: Places,
-    /// The links to other nodes. Written by their actors.
+    /// Links to other nodes. Written by their actors.
     pub links: Links,
-    /// The tenants whose actors run.
+    /// Tenants whose actors run.
     pub scopes: Scopes,
-    /// The jobs.
+    /// Jobs of this node.
     pub jobs: JobBoard,
-    /// Turns to do a batch.
+    /// Turns to do a batch, one per batch under way.
     pub turns: Semaphore,
     /// Every actor, for the dump.
     pub table: ActorTable,
-    /// When the node was started.
+    /// Time at which the node was started.
     pub started: Instant,
-    /// Where other nodes reach this one.
+    /// Address at which other nodes reach this node.
     address: OnceLock<String>,
     cluster: Mutex<Option<ActorRef<ClusterMessage>>>,
-    /// What it speaks with programs and other nodes.
+    /// Versions that the node speaks with programs and other nodes.
     versions: OnceLock<Versions>,
     high_water: Mutex<Option<ActorRef<HighWaterMessage>>>,
     replay: Mutex<Option<ActorRef<ReplayMessage>>>,
@@ -109,12 +109,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
-    /// The handles of a node that is about to start.
+    /// Makes the handles of a node that is about to start.
     pub fn new(store: Arc<dyn Store>, identity: Identity, config: EngineConfig, bounds: NodeBounds) -> Shared {
         Shared::observed(store, identity, config, bounds, Telemetry::default())
     }
 
-    /// The handles of a node whose work `telemetry` is told of.
+    /// Makes the handles of a node that reports its work to `telemetry`.
     pub fn observed(
         store: Arc<dyn Store>,
         identity: Identity,
@@ -155,22 +155,22 @@ impl Shared {
 }
 
 impl Handles {
-    /// Who is told of what happens.
+    /// Returns the telemetry that the node reports to.
     pub fn telemetry(&self) -> &Telemetry {
         self.engine.telemetry()
     }
 
-    /// What this node speaks with programs and other nodes.
+    /// Returns the versions that this node speaks with programs and other nodes.
     pub fn versions(&self) -> &Versions {
         self.versions.get_or_init(Versions::ours)
     }
 
-    /// Speaks as another release would. To be said before the node starts.
+    /// Speaks as another release would. Call it before the node starts.
     pub fn speak(&self, versions: Versions) {
         let _ = self.versions.set(versions);
     }
 
-    /// A number that spreads pauses; not for secrets.
+    /// Draws a number that spreads pauses; not for secrets.
     pub fn jitter(&self) -> u64 {
         // SplitMix64: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
         let mut z = self.dice.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed);
@@ -179,22 +179,22 @@ impl Handles {
         z ^ (z >> 31)
     }
 
-    /// The node stops: no job is started or brought back.
+    /// Notes that the node stops: no job is started or brought back.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::SeqCst);
     }
 
-    /// Whether the node stops.
+    /// True when the node stops.
     pub fn draining(&self) -> bool {
         self.draining.load(Ordering::SeqCst)
     }
 
-    /// Where other nodes reach this one, for as long as it lives.
+    /// Sets the address at which other nodes reach this node, for as long as the node lives.
     pub fn advertise(&self, address: String) {
         let _ = self.address.set(address);
     }
 
-    /// What this node says of itself to the others.
+    /// Collects the facts that this node tells the others about itself.
     pub fn facts(&self) -> MemberFacts {
         MemberFacts {
             address: self.address.get().cloned(),
@@ -208,21 +208,21 @@ impl Handles {
         *lock(&self.cluster) = Some(actor);
     }
 
-    /// The members may have changed: have a look.
+    /// Has the cluster actor check the members: they may have changed.
     pub fn poke_cluster(&self) {
         if let Some(actor) = lock(&self.cluster).as_ref() {
             let _ = actor.cast(ClusterMessage::Look);
         }
     }
 
-    /// This node holds its lease again, or for the first time.
+    /// Tells the cluster actor that this node holds its lease again, or for the first time.
     pub fn joined(&self) {
         if let Some(actor) = lock(&self.cluster).as_ref() {
             let _ = actor.cast(ClusterMessage::Joined);
         }
     }
 
-    /// Has the tenants placed that the placement does not know.
+    /// Has the cluster actor place the tenants that the placement does not know.
     pub fn place_tenants(&self) {
         if let Some(actor) = lock(&self.cluster).as_ref() {
             let _ = actor.cast(ClusterMessage::Place);
@@ -234,14 +234,14 @@ impl Handles {
         *lock(&self.high_water) = Some(actor);
     }
 
-    /// Has the tenants that are behind found: those who knew of them are gone.
+    /// Has the high-water actor find the tenants that are behind: perhaps no actor here knows of them.
     pub fn find_behind(&self) {
         if let Some(actor) = lock(&self.high_water).as_ref() {
             let _ = actor.cast(HighWaterMessage::Sweep);
         }
     }
 
-    /// Has the log's end looked at: the mark that is known may be void.
+    /// Has the high-water actor sample the log's end: the known mark may be void.
     pub fn sample_mark(&self) {
         if let Some(actor) = lock(&self.high_water).as_ref() {
             let _ = actor.cast(HighWaterMessage::Sample);
@@ -253,12 +253,12 @@ impl Handles {
         *lock(&self.replay) = Some(actor);
     }
 
-    /// The replay coordinator.
+    /// Returns the replay coordinator.
     pub fn replay(&self) -> Option<ActorRef<ReplayMessage>> {
         lock(&self.replay).clone()
     }
 
-    /// A job's actor is gone.
+    /// Tells the replay coordinator that a job's actor is gone.
     pub fn poke_replay(&self) {
         if let Some(actor) = lock(&self.replay).as_ref() {
             let _ = actor.cast(ReplayMessage::Check);
@@ -270,7 +270,7 @@ impl Handles {
         *lock(&self.job_supervisor) = Some(supervisor);
     }
 
-    /// The supervisor of jobs.
+    /// Returns the supervisor of jobs.
     pub fn job_supervisor(&self) -> Option<SupervisorRef> {
         lock(&self.job_supervisor).clone()
     }

@@ -3,7 +3,7 @@
 use decisiongraph_protocol::{ActorEntry, ActorExit, ActorKind, RestartBudget, RestartType, SupervisorStrategy};
 use decisiongraph_supervision as tree;
 
-/// The entry as a dump shows it.
+/// Converts an entry to the form that a dump shows.
 pub fn shown(entry: tree::ActorEntry) -> ActorEntry {
     ActorEntry {
         path: entry.path,

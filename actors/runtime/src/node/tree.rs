@@ -13,8 +13,8 @@
 //!   └─ links (one_for_one, dynamic) ── link NODE        with `cluster_listen` only
 //! ```
 //!
-//! Who stands further down needs who stands further up (rest_for_one); admin stands above the work, so that it answers whatever
-//! happens below it, and the links to other nodes come last: nothing needs them.
+//! Each child depends on the children above it (rest_for_one). The admin server is above the work, so that it answers
+//! whatever happens below it. The links to other nodes come last: nothing depends on them.
 
 use super::{NodeAnswers, NodeParts, Shared};
 use crate::cluster::Cluster;
@@ -34,17 +34,17 @@ use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Restarts that each supervisor allows. Faults that are expected are states and never count; what counts is a defect or a kill.
+/// Restarts that each supervisor allows. Expected faults are states and never count; defects and kills count.
 const NODE: Intensity = Intensity { restarts_max: 10, period: Duration::from_secs(60) };
 const SCOPES: Intensity = Intensity { restarts_max: 100, period: Duration::from_secs(60) };
 const TENANT: Intensity = Intensity { restarts_max: 5, period: Duration::from_secs(30) };
 const WORKERS: Intensity = Intensity { restarts_max: 10, period: Duration::from_secs(30) };
 const REPLAY: Intensity = Intensity { restarts_max: 10, period: Duration::from_secs(60) };
 const LINKS: Intensity = Intensity { restarts_max: 100, period: Duration::from_secs(60) };
-/// Between a defect and the restart.
+/// Pause between a defect and the restart.
 const BACKOFF: Option<Backoff> = Some(Backoff { first: Duration::from_millis(20), longest: Duration::from_secs(2) });
 
-/// The whole node.
+/// Specifies the whole node.
 pub fn node_spec(parts: &NodeParts) -> SupervisorSpec {
     let shared = &parts.shared;
     let mut children = vec![
@@ -94,7 +94,7 @@ fn replay_spec(shared: &Shared) -> SupervisorSpec {
     }
 }
 
-/// A tenant's actors.
+/// Specifies a tenant's actors.
 pub fn tenant_spec(shared: &Shared, cell: Arc<TenantCell>) -> ChildSpec {
     let workers = SupervisorSpec {
         strategy: Strategy::OneForOne,
@@ -125,24 +125,24 @@ fn worker_spec(shared: &Shared, cell: &Arc<TenantCell>, projection: &'static dyn
     ChildSpec::worker(worker_id(projection), start).restart(Restart::Transient).shutdown(Shutdown::Timeout(drain))
 }
 
-/// A job's child: temporary, because its run row says what becomes of it.
+/// Specifies a job's child: temporary, because the run row says what becomes of the job.
 pub fn job_spec(run_id: Uuid, job: impl Fn(Vitals) -> Job + Send + Sync + 'static) -> ChildSpec {
     ChildSpec::worker(format!("job {run_id}"), start_actor(move |vitals| (job(vitals), ())))
         .restart(Restart::Temporary)
         .shutdown(Shutdown::Timeout(Duration::from_secs(1)))
 }
 
-/// A tenant's segment in the dump's paths.
+/// Names a tenant's segment in the dump's paths.
 pub fn tenant_id(tenant: &TenantId) -> String {
     format!("tenant {tenant}")
 }
 
-/// A worker's segment in the dump's paths.
+/// Names a worker's segment in the dump's paths.
 pub fn worker_id(projection: &dyn Projection) -> String {
     format!("worker {}", projection.name())
 }
 
-/// A supervisor whose children come and go; `then` is told of it at each start.
+/// Specifies a supervisor whose children come and go; `then` is called with it at each start.
 fn dynamic(
     id: &str,
     intensity: Intensity,

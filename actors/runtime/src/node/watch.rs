@@ -1,8 +1,8 @@
-//! The node as monitoring sees it: the values of the gauges, and the answers of `/livez` and `/readyz`.
+//! Monitoring view of the node: the values of the gauges, and the answers of `/livez` and `/readyz`.
 //!
-//! *Guarantees.* A look is answered from memory. Lag is counted in the database for scopes that are behind alone, at most [`LAGS_MAX`] of
-//! them every [`LAG_EVERY`]: a node without lag asks nothing. Scopes that stand out and open failures are counted when a job of this
-//! node has ended, and every [`COUNT_EVERY`].
+//! *Guarantees.* Every scrape and probe is answered from memory. Lag is counted in the database for scopes that are
+//! behind alone, at most [`LAGS_MAX`] of them every [`LAG_EVERY`]. A node without lag asks for no lag. Scopes that
+//! stand out and open failures are counted when a job of this node has ended, and every [`COUNT_EVERY`].
 
 use super::{Condition, Guard, Shared};
 use crate::worker::Phase;
@@ -17,17 +17,17 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Between two counts of the lag.
+/// Pause between two counts of the lag.
 pub const LAG_EVERY: Duration = Duration::from_secs(2);
-/// Scopes whose lag is counted at a time; others show their last count.
+/// Scopes whose lag is counted at a time; the other scopes show their last count.
 pub const LAGS_MAX: usize = 200;
 
-/// Between two counts of the scopes that stand out, while no job ends here.
+/// Pause between two counts of the scopes that stand out, while no job ends here.
 pub const COUNT_EVERY: Duration = Duration::from_secs(15);
 
 type Lags = HashMap<(TenantId, &'static str), (u64, Duration)>;
 
-/// A node that is watched. Keep it as long as the node runs.
+/// Watch over a node. Keep it as long as the node runs.
 pub struct NodeWatch {
     shared: Shared,
     root: OnceLock<Root>,
@@ -72,13 +72,13 @@ impl NodeWatch {
         watch
     }
 
-    /// The tree runs under this root.
+    /// Sets the root under which the tree runs.
     pub fn runs_under(&self, root: Root) {
         let _ = self.root.set(root);
     }
 }
 
-/// A table of actors whose restarts and escalations are counted.
+/// Makes a table of actors that counts restarts and escalations.
 pub fn counted_table(telemetry: &Telemetry) -> ActorTable {
     let telemetry = telemetry.clone();
     ActorTable::watched(move |event| match event {
@@ -87,15 +87,15 @@ pub fn counted_table(telemetry: &Telemetry) -> ActorTable {
     })
 }
 
-/// Counts the lag of those that are behind, also of those that wait for room and have no actors; forgets those that are not behind. Of
-/// many, each `turn` counts others.
+/// Counts the lag of the scopes that are behind, also of tenants that wait for room and have no actors. Forgets scopes
+/// that are not behind. Of more than [`LAGS_MAX`], each `turn` counts other scopes.
 async fn count(shared: &Shared, lags: &Mutex<Lags>, turn: usize) -> StoreResult<()> {
     let mut behind = Vec::new();
     for cell in shared.scopes.cells() {
         for (place, projection) in catalogue::ALL.iter().enumerate() {
             let live = cell.live(place);
             if live.cursor < cell.target() {
-                // A worker that has not looked at its scope yet knows no cursor.
+                // A worker that has not checked its scope yet knows no cursor.
                 let cursor = (live.phase != Phase::Boot).then_some(live.cursor);
                 behind.push((Scope::new(&cell.tenant, *projection), cursor));
             }
@@ -133,7 +133,8 @@ async fn count(shared: &Shared, lags: &Mutex<Lags>, turn: usize) -> StoreResult<
     Ok(())
 }
 
-/// Counts the scopes of the database that stand out, when it is time: `looked` says when that was done last, and how many jobs had ended.
+/// Counts the scopes of the database that stand out, when it is time. `looked` says when that was done last, and how
+/// many jobs had ended.
 async fn count_scopes(
     shared: &Shared,
     counts: &Mutex<ScopeCounts>,
@@ -148,7 +149,7 @@ async fn count_scopes(
     Ok(())
 }
 
-/// The nodes of the cluster by state; a state without a node is there, too.
+/// Counts the nodes of the cluster by state; a state without a node is listed, too.
 fn members(shared: &Shared) -> Vec<(&'static str, usize)> {
     let states: Vec<MemberState> = shared.members.borrow().iter().map(MemberState::of).collect();
     let count = |state| (MemberState::as_str(state), states.iter().filter(|known| **known == state).count());

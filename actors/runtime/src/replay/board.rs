@@ -1,6 +1,7 @@
-//! What this node knows of its jobs in memory: how to stop and follow them, and what came of those that ended lately.
+//! In-memory knowledge of this node's jobs: how to stop and follow them, and what came of jobs that ended lately.
 //!
-//! The run row is the truth; the board makes it quick. It outlives the actors that write to it, so that a job's death is seen.
+//! The run row is the truth; the board is quicker. It outlives the actors that write to it, so that a job's death is
+//! seen.
 
 use decisiongraph_engine::{Cancel, Control, Progress, RunReport};
 use decisiongraph_store::{Result as StoreResult, Run};
@@ -11,12 +12,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-/// How long the outcome of an ended job is remembered; after that its run row tells.
+/// Time for which the outcome of an ended job is remembered; after that, its run row tells it.
 const REMEMBERED: Duration = Duration::from_secs(600);
-/// Ended jobs that are remembered at most.
+/// Ended jobs that are remembered, at most.
 const REMEMBERED_MAX: usize = 1_000;
 
-/// What came of a job.
+/// Outcome of a job: its report, or its error.
 pub type Outcome = StoreResult<RunReport>;
 
 struct Entry {
@@ -29,25 +30,25 @@ struct Entry {
     ended: Option<Instant>,
 }
 
-/// The jobs of this node, and how many have ended. One a node.
+/// The jobs of this node, and how many have ended. One board per node.
 #[derive(Default)]
 pub struct JobBoard(Mutex<HashMap<Uuid, Entry>>, AtomicU64);
 
-/// How a job is followed.
+/// View of a job, to follow it.
 pub struct JobView {
-    /// The job when it was last seen.
+    /// Run of the job when it was last seen.
     pub run: Run,
-    /// Where it is.
+    /// Progress of the job.
     pub progress: watch::Receiver<Option<Progress>>,
-    /// What came of it, once it has ended.
+    /// Outcome of the job, once it has ended.
     pub outcome: watch::Receiver<Option<Outcome>>,
 }
 
 /// A job that died without an outcome.
 pub struct Dead {
-    /// Which.
+    /// Run of the job.
     pub run: Run,
-    /// How often it died by now.
+    /// Number of times that the job has died by now.
     pub crashes: u32,
 }
 
@@ -56,7 +57,7 @@ impl JobBoard {
         self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// A job is about to run, for the first time or again.
+    /// Notes that a job is about to run, for the first time or again.
     pub fn put(&self, run: &Run) {
         let mut jobs = self.jobs();
         jobs.retain(|_, entry| entry.ended.is_none_or(|ended| ended.elapsed() < REMEMBERED));
@@ -86,7 +87,7 @@ impl JobBoard {
         }
     }
 
-    /// How the job is stopped and followed by its engine.
+    /// Returns the control by which the job's engine is stopped and followed.
     pub fn control(&self, run_id: Uuid) -> Control {
         match self.jobs().get(&run_id) {
             Some(entry) => Control { cancel: entry.cancel.clone(), progress: Some(entry.progress.clone()) },
@@ -94,14 +95,14 @@ impl JobBoard {
         }
     }
 
-    /// The job's actor is gone.
+    /// Notes that the job's actor is gone.
     pub fn stopped(&self, run_id: Uuid) {
         if let Some(entry) = self.jobs().get_mut(&run_id) {
             entry.running = false;
         }
     }
 
-    /// The job has ended.
+    /// Notes that the job has ended.
     pub fn ended(&self, run_id: Uuid, outcome: Outcome) {
         if let Some(entry) = self.jobs().get_mut(&run_id) {
             if let Ok(report) = &outcome {
@@ -113,12 +114,12 @@ impl JobBoard {
         }
     }
 
-    /// How many jobs of this node have ended.
+    /// Counts the jobs of this node that have ended.
     pub fn ended_total(&self) -> u64 {
         self.1.load(Ordering::SeqCst)
     }
 
-    /// Asks a job of this node to stop at its next batch. Whether it is here.
+    /// Asks a job of this node to stop at its next batch. True when the job is here and has not ended.
     pub fn cancel(&self, run_id: Uuid) -> bool {
         self.jobs().get(&run_id).filter(|entry| entry.ended.is_none()).map(|entry| entry.cancel.request()).is_some()
     }
@@ -132,12 +133,12 @@ impl JobBoard {
         })
     }
 
-    /// Whether the job is here and has not ended.
+    /// True when the job is here and has not ended.
     pub fn has(&self, run_id: Uuid) -> bool {
         self.jobs().get(&run_id).is_some_and(|entry| entry.ended.is_none())
     }
 
-    /// Jobs under way.
+    /// Lists the jobs under way.
     pub fn running(&self) -> Vec<Run> {
         self.jobs()
             .values()
@@ -146,7 +147,7 @@ impl JobBoard {
             .collect()
     }
 
-    /// Jobs whose actor died before they ended; each counts as a crash and as running again.
+    /// Takes the jobs whose actor died before they ended. Each counts one crash more, and as running again.
     pub fn dead(&self) -> Vec<Dead> {
         self.jobs()
             .values_mut()

@@ -1,8 +1,9 @@
-//! Admits jobs, one a scope, starts them as children, and sees to those that died: of this node or of one that is gone.
+//! Admits jobs, one per scope, and starts them as children. Restarts jobs that died, and adopts jobs of nodes that are
+//! gone.
 //!
-//! *Guarantees.* A run row that says `running` has somebody who works on it, or gets somebody, or is marked failed with its reason: it
-//! never blocks its scope for ever. The coordinator itself remembers nothing that the run rows and the board do not have; when it
-//! dies, jobs go on.
+//! *Guarantees.* A `running` row has a process that works on it, or gets one, or is marked failed with its reason. It
+//! never blocks its scope for ever. The coordinator itself remembers nothing that the run rows and the board do not
+//! have. When it dies, jobs go on.
 
 use super::Job;
 use crate::node::{Guard, Shared, job_spec};
@@ -16,28 +17,28 @@ use ractor_cluster::RactorMessage;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Open runs that one look for orphans takes at most.
+/// Open runs that one search for orphans reads, at most.
 const ORPHANS_PAGE: usize = 1_000;
-/// Longest wait for the actor of a job whose row says that it has ended.
+/// Longest wait for a job's actor to end when its row has ended.
 const ENDING_WAIT: Duration = Duration::from_secs(1);
 
-/// The actor.
+/// The replay coordinator's actor.
 pub struct ReplayCoordinator(pub Shared, pub Vitals);
 
-/// What it is told.
+/// Messages to the replay coordinator.
 #[derive(RactorMessage)]
 pub enum ReplayMessage {
-    /// Start a job under this id. The same id again is answered with the same run, and nothing is started twice.
+    /// Start a job under this id. The same id again is answered with the same run: nothing is started twice.
     Start(Uuid, RunRequest, RpcReplyPort<StoreResult<Run>>),
     /// Go on with an orphaned, failed or cancelled job.
     Resume(Uuid, RpcReplyPort<StoreResult<Run>>),
-    /// A job's actor ended: see whether the job did.
+    /// A job's actor ended: check if the job ended, too.
     Check,
-    /// Look for jobs that nobody works on.
+    /// Search for jobs that no actor works on.
     Adopt,
 }
 
-/// Its memory.
+/// State of the replay coordinator.
 pub struct ReplayState {
     _poked: Guard,
 }
@@ -133,7 +134,8 @@ impl ReplayCoordinator {
             if !has_ended(stored.state) {
                 return Ok(stored);
             }
-            // Its row has ended, and its actor is about to: it must not take the new life's cancel and outcome for its own.
+            // The row has ended, and the actor is about to end. It must not take the new life's cancel and outcome for
+            // its own.
             let _ = tokio::time::timeout(ENDING_WAIT, job.outcome.wait_for(Option::is_some)).await;
         }
         let run = shared.store.adopt_run(run_id, &shared.owner).await?;
@@ -141,7 +143,7 @@ impl ReplayCoordinator {
         Ok(run)
     }
 
-    /// Starts the job's child. A job that cannot be started is marked failed.
+    /// Starts the job's child. A job that cannot be started counts as dead, for the next check.
     async fn launch(&self, run: &Run, resume: bool) -> StoreResult<()> {
         let ReplayCoordinator(shared, _) = self;
         shared.jobs.put(run);
@@ -154,14 +156,14 @@ impl ReplayCoordinator {
             None => Err("the supervisor of jobs is not there".to_owned()),
         };
         if let Err(error) = started {
-            // Counted as dead: the next look starts it again or gives it up.
+            // Counted as dead: the next check starts it again or gives it up.
             shared.jobs.stopped(run.run_id);
             tracing::warn!(run_id = %run.run_id, "the job was not started: {error}");
         }
         Ok(())
     }
 
-    /// Starts those again that died, a bounded number of times.
+    /// Restarts jobs that died, a bounded number of times.
     async fn check(&self) {
         let ReplayCoordinator(shared, _) = self;
         if shared.draining() {
@@ -186,7 +188,7 @@ impl ReplayCoordinator {
         }
     }
 
-    /// Takes over what nodes that are gone left behind, and what this one lost.
+    /// Takes over jobs that gone nodes left behind, and jobs that this node lost.
     async fn adopt(&self) -> StoreResult<()> {
         let ReplayCoordinator(shared, _) = self;
         self.check().await;
@@ -200,7 +202,7 @@ impl ReplayCoordinator {
                 continue;
             }
             if run.cancel_requested {
-                // Somebody asked it to stop, and nobody is there to do so.
+                // An operator asked the job to stop, and no actor is there to do so.
                 self.cancel_orphan(&run).await;
                 continue;
             }

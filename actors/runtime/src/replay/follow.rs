@@ -1,8 +1,8 @@
-//! A catch-up job on a node: the live workers do the work, the job sees to it that they do, and tells how far they are.
+//! A catch-up job on a node: the live workers do the work. The job checks that they do, and reports how far they are.
 //!
-//! *Guarantees.* One writer a scope: the job writes no rows, so it cannot collide with the workers. It ends when every scope is at the
-//! tenant's last event at or below the target, or stands before a poison event that was looked at after the job began. (With `until`, the
-//! workers do not stop there: they are live. The job does.)
+//! *Guarantees.* One writer per scope: the job writes no rows, so it cannot collide with the workers. It ends when
+//! every scope is at the tenant's last event at or below the target. A scope counts, too, when it stops at a poison
+//! event that was checked after the job began. (`until` ends the job, not the workers: they are live.)
 
 use crate::coordinator::CoordinatorMessage;
 use crate::node::{Shared, place_of};
@@ -16,11 +16,11 @@ use decisiongraph_store::{Failure, ListFilter, Result as StoreResult, Run, Scope
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// Between two looks at the durable cursors.
+/// Pause between two checks of the durable cursors.
 const LOOK: Duration = Duration::from_millis(50);
-/// Between two writes of the run's progress.
+/// Pause between two writes of the run's progress.
 const TELL: Duration = Duration::from_millis(250);
-/// Bound of the events that a report counts.
+/// Events that a report counts, at most.
 const EVENTS_MAX: u64 = 10_000_000;
 
 /// Follows the workers to the target.
@@ -66,7 +66,7 @@ pub async fn follow(
     if !asked.nothing {
         shared.scopes.wake(shared, &run.tenant, goal);
     }
-    // Where another node works on the tenant, its workers look again: at what failed, too.
+    // If another node works on the tenant, its workers check their scopes again, also failed scopes.
     shared.links.tell_all(&Notice::Reconsider { tenant: run.tenant.clone() });
     if let Some(cell) = shared.scopes.cell(&run.tenant) {
         let failed = |projection: &&dyn Projection| cell.live(place_of(*projection)).phase == Phase::Failed;
@@ -169,10 +169,11 @@ async fn failures(shared: &Shared, run: &Run) -> StoreResult<Vec<Failure>> {
     Ok(shared.store.view().await?.failures(&filter).await?.items)
 }
 
-/// A worker that failed without a poison event (rules of another version, corruption) will not move by itself.
+/// Fails when a worker is paused, or failed without a poison event (rules of another version, corruption). It does not
+/// move by itself.
 fn stuck(shared: &Shared, run: &Run, goal: LogSeq, behind: &[&dyn Projection]) -> StoreResult<()> {
     let Some(cell) = shared.scopes.cell(&run.tenant) else {
-        // Passivated, or waiting for room: woken again.
+        // Passivated, or waiting for room: it is woken again.
         shared.scopes.wake(shared, &run.tenant, goal);
         return Ok(());
     };

@@ -1,7 +1,8 @@
-//! A job: a temporary child that works one run off and lives through what the database does meanwhile.
+//! A job: a temporary child that carries out one run, and endures what happens to the database meanwhile.
 //!
-//! *Guarantees.* It stops at a batch boundary when cancelled. A fault that may pass is waited out under the same run; a job that dies is
-//! seen by the replay coordinator and goes on from its durable position. Its end is always recorded, or its run is adopted.
+//! *Guarantees.* It stops at a batch boundary when it is cancelled. A fault that may pass is waited out under the same
+//! run. When a job dies, the replay coordinator sees it, and the job goes on from its durable position. Its end is
+//! always recorded, or its run is adopted.
 
 use super::follow::follow;
 use crate::node::{Guard, Shared};
@@ -17,26 +18,26 @@ use std::time::Instant;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-/// The actor.
+/// The job's actor.
 pub struct Job {
-    /// The node's handles.
+    /// Handles of the node.
     pub shared: Shared,
-    /// Its run.
+    /// Run of the job.
     pub run: Run,
-    /// Whether it goes on with what an earlier life left.
+    /// True when the job goes on with what an earlier life left.
     pub resume: bool,
-    /// Its entry in the dump.
+    /// Entry of the job in the dump.
     pub vitals: Vitals,
 }
 
-/// What it is told.
+/// Messages to the job.
 #[derive(RactorMessage)]
 pub enum JobMessage {
-    /// The work has ended, one way or the other.
+    /// The work has ended, with or without success.
     Ended,
 }
 
-/// The work under way; ends with the actor, however that ends.
+/// Work under way; ends with the actor, however that ends.
 pub struct JobState {
     _work: Guard,
     _seen: Seen,
@@ -73,7 +74,8 @@ impl Actor for Job {
         });
         let work_guard = Guard::from(&work);
         tokio::spawn(async move {
-            // Ended, or died of a panic: then the board has no outcome, and the coordinator sees to it.
+            // Ended, or died of a panic. After a panic the board has no outcome, and the coordinator restarts the job
+            // or gives it up.
             let _ = work.await;
             let _ = myself.cast(JobMessage::Ended);
         });
@@ -95,7 +97,7 @@ impl Actor for Job {
     }
 }
 
-/// A node waits for its database as long as it takes, and an operator may mend what does not pass.
+/// Endurance of a node: it waits for its database without limit. An operator may mend what does not pass.
 struct InNode<'a> {
     shared: &'a Shared,
     control: &'a Control,
@@ -120,7 +122,7 @@ impl Endures for InNode<'_> {
     }
 }
 
-/// Works the run off, through faults that pass.
+/// Carries out the run, through faults that pass.
 async fn work(shared: &Shared, run: Run, resume: bool, control: &Control) -> StoreResult<RunReport> {
     endure(&shared.engine, run, resume, control, &InNode { shared, control }).await
 }

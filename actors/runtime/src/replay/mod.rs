@@ -1,4 +1,4 @@
-//! Jobs beside the live work: catch-up, rebuild and verify, each a temporary child that survives its own death.
+//! Jobs beside the live work: catch-up, rebuild and verify. Each is a temporary child that survives its own death.
 //!
 //! ```text
 //!   asked ──▶ replay coordinator ──▶ run row (claims its scopes) ──▶ job child ──▶ completed / failed / cancelled

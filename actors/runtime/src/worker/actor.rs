@@ -4,9 +4,10 @@
 //!   Wake ─▶ Step ─▶ own the scope? ─▶ page ─▶ fold ─▶ commit ─▶ acknowledged ─▶ Step …
 //! ```
 //!
-//! *Guarantees.* One batch a message (pull): a stop waits for a batch at most, and the mailbox holds no work. The position moves after
-//! the commit alone. After any error the lane is dropped and the scope taken anew: a new epoch first, then the durable position,
-//! so an unknown outcome is never guessed. A fault that may pass, a poison event and a lost scope are states.
+//! *Guarantees.* One batch per message (pull): a stop waits for one batch at most, and the mailbox holds no work. The
+//! position moves only after the commit. After any error the lane is dropped and the scope is taken anew. A new epoch
+//! comes first, then the durable position: an unknown outcome is never guessed. A fault that may pass, a poison event
+//! and a lost scope are states.
 
 use super::{Fault, LiveScope, Phase};
 use crate::coordinator::CoordinatorMessage;
@@ -28,61 +29,61 @@ use ractor_cluster::RactorMessage;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Pause before looking again at what this node itself is missing (lease, database).
+/// Pause before the worker checks again what this node itself lacks (lease, database).
 const WAIT: Duration = Duration::from_millis(200);
-/// Longest pause before asking again for a scope that somebody else owns.
+/// Longest pause before the worker asks again for a scope that another owner holds.
 const STANDBY_MAX: Duration = Duration::from_secs(1);
-/// Attempts in a row that find session and mark of different histories, from which it is the session that is the old one.
+/// Failed attempts in a row after which a session whose history is not the mark's counts as old.
 const HISTORIES_MAX: u32 = 5;
 
-/// The actor.
+/// The worker's actor.
 pub struct Worker {
-    /// The node's handles.
+    /// Handles of the node.
     pub shared: Shared,
-    /// What the tenant's workers share.
+    /// State that the tenant's workers share.
     pub cell: Arc<TenantCell>,
-    /// Its rules.
+    /// Rules of the projection.
     pub projection: &'static dyn Projection,
-    /// Its entry in the dump.
+    /// Entry of the worker in the dump.
     pub vitals: Vitals,
 }
 
-/// What it is told.
+/// Messages to the worker.
 #[derive(RactorMessage)]
 pub enum WorkerMessage {
     /// There may be new events.
     Wake,
-    /// Do the next batch. From itself.
+    /// Do the next batch. Sent by the worker to itself.
     Step,
-    /// A pause of its own is over; void when the number is old.
+    /// A pause of the worker is over; void when the number is old.
     Timer(u64),
-    /// Look at the scope again, now: it was paused, resumed, retried or rebuilt.
+    /// Check the scope again, now: it was paused, resumed, retried or rebuilt.
     Reconsider,
 }
 
-/// Its memory. Everything durable is in the database.
+/// State of the worker. Everything durable is in the database.
 pub struct WorkerState {
     scope: Scope,
     place: usize,
     lane: Option<(Lane, u64)>,
     /// Errors in a row without progress.
     attempt: u32,
-    /// A step is in the mailbox.
+    /// True when a step is in the mailbox.
     stepping: bool,
-    /// The running timer's number; wakes do not shorten its pause.
+    /// Number of the running timer; wakes do not shorten its pause.
     timer: Option<u64>,
     timers: u64,
 }
 
-/// What comes after a step.
+/// Next action after a step.
 enum Next {
-    /// More work.
+    /// There is more work.
     Again,
-    /// Nothing to do until somebody says so.
+    /// Nothing to do until another message arrives.
     Quiet,
-    /// Look again after this pause.
+    /// Check again after this pause.
     In(Duration),
-    /// The scope is somebody else's.
+    /// The scope belongs to another owner.
     Stop,
 }
 
@@ -174,7 +175,7 @@ impl Actor for Worker {
 }
 
 impl Worker {
-    /// One batch, or what is needed before one can be done.
+    /// Does one batch, or what is needed before a batch can be done.
     async fn step(&self, state: &mut WorkerState) -> StoreResult<Next> {
         let Worker { shared, cell, .. } = self;
         if !shared.database.is_up() {
@@ -185,7 +186,7 @@ impl Worker {
             self.enter(state, Phase::Retrying, "waiting for the node's lease");
             return Ok(Next::In(WAIT));
         }
-        // Read together: a later mark may be one of another history.
+        // Read together: a later mark may belong to another history.
         let (era, mark) = {
             let state = shared.mark.borrow();
             (state.era, state.proven())
@@ -193,7 +194,8 @@ impl Worker {
         if state.lane.as_ref().is_some_and(|(_, known)| *known != era) {
             state.lane = None;
         }
-        // The tenant may have been woken in another history, whose log was longer: there may be open appenders behind this one's mark.
+        // The tenant may have been woken in another history, whose log was longer. Then there may be open appenders
+        // behind this history's mark.
         let target = cell.target().min(mark.at);
         if state.lane.as_ref().is_some_and(|(lane, _)| lane.position.cursor >= target) {
             self.enter(state, Phase::Idle, "");
@@ -221,7 +223,7 @@ impl Worker {
         let mut page = cell.page(&*log, lane.position.cursor, target, limit, era, budget).await?;
         let cost = Budget::batch_cost(page.bytes());
         if !budget.work.try_grow(&mut share, cost) {
-            // One event that is larger than a page may be: it is read again when there is room for it.
+            // The page is one event, larger than a page may be. It is read again when there is room for it.
             drop((page, share));
             share = budget.work.hold(cost).await;
             page = cell.page(&*log, lane.position.cursor, target, limit, era, budget).await?;
@@ -231,7 +233,7 @@ impl Worker {
             return Ok(Next::Quiet);
         }
         if state.attempt > 0 {
-            // The event that stopped it may have been skipped meanwhile.
+            // The event that stopped the scope may have been skipped meanwhile.
             lane.skipping(&*log).await?;
         }
         let page = lane.own_page(&*log, &page).await?;
@@ -280,7 +282,7 @@ impl Worker {
         Ok(Next::In(shared.bounds.recheck.before(state.attempt, shared.jitter())))
     }
 
-    /// Takes the scope. `Some`: it cannot be worked on now.
+    /// Takes the scope. `Some` when it cannot be worked on now.
     async fn own(&self, state: &mut WorkerState, era: u64, mark: &Mark) -> StoreResult<Option<Next>> {
         let Worker { shared, projection, .. } = self;
         self.vitals.working_on("taking the scope");
@@ -301,7 +303,7 @@ impl Worker {
             }
         };
         if let Err(other) = mark.check(lease.history.as_deref()) {
-            // Another server than the one whose mark is known, or one that has restarted: the target is void.
+            // The server is not the server of the known mark, or has restarted: the target is void.
             shared.store.release_scope(&lease).await?;
             shared.telemetry().lease_change(LeaseChange::Released);
             shared.sample_mark();
@@ -316,7 +318,7 @@ impl Worker {
             return Err(lost);
         }
         self.cell.show(state.place, |live| live.cursor = position.cursor);
-        // Looked at under the new epoch: a pause that comes later fences it.
+        // Read under the new epoch: a pause that comes later fences it.
         let row = shared.store.view().await?.scope(&state.scope).await?;
         if let Some(paused) = row.and_then(|row| row.paused) {
             shared.store.release_scope(&lease).await?;
@@ -344,10 +346,10 @@ impl Worker {
         Ok(None)
     }
 
-    /// What an error means for this worker.
+    /// Decides what an error means for this worker.
     async fn after(&self, state: &mut WorkerState, error: StoreError) -> Next {
         let Worker { shared, .. } = self;
-        // Whatever happened to the batch: the next one starts with a new epoch and the durable position.
+        // Whatever happened to the batch, the next batch starts with a new epoch and the durable position.
         state.lane = None;
         state.attempt += 1;
         shared.database.suspect(&error);
@@ -391,7 +393,8 @@ impl Worker {
         }
     }
 
-    /// Whether the scope still belongs to this node (a flip or a pause takes a new epoch and leaves the owner), or to nobody.
+    /// True when the scope still belongs to this node, or has no live owner. A flip or a pause takes a new epoch and
+    /// leaves the owner.
     async fn is_ours(&self, state: &WorkerState) -> StoreResult<bool> {
         let row = self.shared.store.view().await?.scope(&state.scope).await?;
         Ok(row.is_none_or(|row| {

@@ -1,4 +1,4 @@
-//! Workers: one a tenant and projection, each applying its log batch by batch and acknowledging only what is committed.
+//! Workers: one per tenant and projection. Each applies its log batch by batch and acknowledges only what is committed.
 
 mod actor;
 

@@ -1,17 +1,17 @@
-//! Histories: what happens to a supervisor, step by step; and what can be told of it afterwards.
+//! Histories: events of a supervisor, step by step, and their observable outcomes.
 
 use decisiongraph_supervision::{ExitReason, Restart, Strategy};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// One supervisor and what happens to it.
+/// One supervisor and the events that happen to it.
 #[derive(Debug, Clone)]
 pub struct History {
     pub strategy: Strategy,
     pub restarts_max: u32,
     pub period: Duration,
     pub children: Vec<(String, Restart)>,
-    /// Starts that fail while it boots.
+    /// Starts that fail while the supervisor boots.
     pub boot_faults: BTreeMap<String, u32>,
     pub events: Vec<Event>,
 }
@@ -20,14 +20,14 @@ pub struct History {
 pub struct Event {
     pub at: Duration,
     pub what: What,
-    /// How many of the next starts of a child fail during this event.
+    /// Number of next starts per child that fail during this event.
     pub faults: BTreeMap<String, u32>,
 }
 
 #[derive(Debug, Clone)]
 pub enum What {
     Exit(String, ExitReason),
-    /// Its next ordered stop hangs.
+    /// The child's next ordered stop hangs.
     Hang(String),
     Terminate(String),
     Restart(String),
@@ -36,8 +36,8 @@ pub enum What {
     Stop,
 }
 
-/// What came of a step: the answer to the caller, the starts and stops in order, and the children in start order with whether
-/// they run; `None` when the supervisor is gone.
+/// Outcome of a step: the answer to the caller, the starts and stops in order, and the children. Children are in start
+/// order, each true when it runs; `None` when the supervisor is gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
     pub answer: String,
@@ -68,8 +68,8 @@ impl Dice {
 
 const IDS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 
-/// A history of up to `events_max` events. Events on children that do not run then are without effect on a model and on the
-/// real thing alike.
+/// Builds a history of up to `events_max` events. An event on a child that does not run then has no effect on a model
+/// or a real supervisor.
 pub fn history(seed: u64, events_max: u64) -> History {
     let mut dice = Dice(seed);
     let strategies = [Strategy::OneForOne, Strategy::OneForAll, Strategy::RestForOne];

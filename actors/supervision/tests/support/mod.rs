@@ -1,4 +1,4 @@
-//! Real actors that end, fail to start and hang on command, and a journal of what they did.
+//! Real actors that end, fail to start and hang on command, and a journal of their deeds.
 #![allow(dead_code)]
 
 pub mod dry;
@@ -15,19 +15,19 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// Longest wait for anything that a test expects.
+/// Longest wait for an event that a test expects.
 pub const WAIT_MAX: Duration = Duration::from_secs(20);
 
-/// What a toy shows of itself once its next ordered stop will hang.
+/// State word of a toy whose next ordered stop will hang.
 pub const HANGING: &str = "hanging";
-/// What a toy shows of itself while it hangs in its stop.
+/// State word of a toy that hangs in its stop.
 pub const STOPPING: &str = "stopping";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Deed {
     Started(String),
     StartFailed(String),
-    /// Told to stop, and stopped.
+    /// The toy was told to stop, and stopped.
     Stopped(String),
 }
 
@@ -44,7 +44,7 @@ pub enum ToyMessage {
     Panic,
     /// Never returns: only a kill ends it.
     HangNow,
-    /// Blocks its thread until the sender is dropped: not even a kill ends it before.
+    /// Blocks its thread until the sender is dropped: before that not even a kill ends it.
     Block(std::sync::mpsc::Receiver<()>),
     /// From now on `post_stop` never returns.
     HangOnStop,
@@ -61,7 +61,7 @@ pub struct Bench {
     lives: Arc<Mutex<HashMap<String, Lives>>>,
 }
 
-/// Of one id: lives now, and the most at one time. A life is from the first line of a start until its state is dropped.
+/// Lives per id: now, and the most at one time. A life lasts from the first line of a start until its state is dropped.
 #[derive(Default, Clone, Copy)]
 struct Lives {
     now: u32,
@@ -87,12 +87,12 @@ pub fn bench() -> (Bench, Journal) {
 }
 
 impl Bench {
-    /// The next starts of this child fail like that.
+    /// Lets the next starts of this child fail with these faults.
     pub fn fail_starts(&self, id: &str, faults: impl IntoIterator<Item = Fault>) {
         self.faults.lock().unwrap().entry(id.to_owned()).or_default().extend(faults);
     }
 
-    /// No starts fail from now on.
+    /// Lets no start fail from now on.
     pub fn fail_no_starts(&self) {
         self.faults.lock().unwrap().clear();
     }
@@ -103,12 +103,12 @@ impl Bench {
             .shutdown(Shutdown::Timeout(Duration::from_secs(2)))
     }
 
-    /// Lives of this child now.
+    /// Counts the lives of this child now.
     pub fn alive(&self, id: &str) -> u32 {
         self.lives.lock().unwrap().get(id).map_or(0, |lives| lives.now)
     }
 
-    /// The most lives that any child had at one time.
+    /// Returns the most lives that any child had at one time.
     pub fn most_alive(&self) -> u32 {
         self.lives.lock().unwrap().values().map(|lives| lives.most).max().unwrap_or(0)
     }
@@ -200,7 +200,7 @@ impl Journal {
         tokio::time::timeout(WAIT_MAX, self.0.recv()).await.expect("nothing happened").expect("the bench is gone")
     }
 
-    /// The next deeds, written `+a` started, `!a` could not start, `-a` stopped.
+    /// Awaits the next deeds, written `+a` started, `!a` could not start, `-a` stopped.
     pub async fn expect(&mut self, deeds: &str) {
         let mut seen = Vec::new();
         for _ in deeds.split_whitespace() {
@@ -209,7 +209,7 @@ impl Journal {
         assert_eq!(seen.join(" "), deeds);
     }
 
-    /// Everything so far.
+    /// Takes all deeds so far.
     pub fn so_far(&mut self) -> Vec<String> {
         let mut seen = Vec::new();
         while let Ok(deed) = self.0.try_recv() {
@@ -237,7 +237,7 @@ pub async fn root(spec: SupervisorSpec) -> (Root, ActorTable) {
     (root, table)
 }
 
-/// Sends to the toy at this path. It runs, or is about to.
+/// Sends to the toy at this path, which runs or is about to.
 pub async fn tell(table: &ActorTable, path: &str, message: ToyMessage) {
     let cell = until(|| table.cell(path)).await;
     ActorRef::<ToyMessage>::from(cell).send_message(message).unwrap_or_else(|_| panic!("{path} is gone"));
@@ -247,7 +247,7 @@ pub fn failed() -> ToyMessage {
     ToyMessage::End(ExitReason::Failed("boom".into()))
 }
 
-/// Waits until there is one.
+/// Waits until `look` returns a value.
 pub async fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
     let looking = async {
         loop {

@@ -1,5 +1,5 @@
-//! A model of OTP's documented rules, written after `supervisor.erl` and not after our code: a list of children, each with a
-//! pid, `undefined` or `restarting`, and the functions of that module under their names.
+//! A model of OTP's documented rules, written after `supervisor.erl` and not after our code. It holds a list of
+//! children, each with a pid, `undefined` or `restarting`. The functions of that module keep their names.
 
 use super::histories::{Event, History, Outcome, What};
 use decisiongraph_supervision::{ExitReason, Restart, Strategy};
@@ -131,7 +131,7 @@ impl Otp {
         }
     }
 
-    /// With the tries again that follow a failed start.
+    /// Restarts, and tries again after each failed start.
     fn restart(&mut self, at: usize, now: Duration) {
         if !self.add_restart(now) {
             self.del_child(at);

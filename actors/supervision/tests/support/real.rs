@@ -10,7 +10,7 @@ use ractor::{ActorCell, ActorRef};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How long a child that hangs in its stop is waited for; the others need a fraction of it, also on a busy machine.
+/// Longest wait for a child that hangs in its stop. Other children need a fraction of it, also on a busy machine.
 const HANG_MAX: Duration = Duration::from_millis(1500);
 
 pub struct Real {
@@ -75,7 +75,7 @@ impl Real {
         listed.into_iter().find(|child| child.id == id)?.actor
     }
 
-    /// Until the supervisor has seen this exit and no restart is under way.
+    /// Waits until the supervisor has seen this exit and no restart is under way.
     async fn settle(&mut self, old: &ActorCell) {
         let Some(root) = self.root.clone() else { return };
         loop {
