@@ -1,5 +1,5 @@
-//! Several nodes share one PostgreSQL: tenants are divided among those that live, change hands when nodes come, leave, die or are
-//! cordoned, and whatever happens every event is applied once.
+//! Several nodes share one PostgreSQL. Tenants are divided among the living nodes, and change hands when nodes join,
+//! leave, die or are cordoned. Every event is applied exactly once in each case.
 
 mod node_support;
 mod support;
@@ -15,16 +15,16 @@ use support::Db;
 
 const SOON: Duration = Duration::from_secs(30);
 const TENANTS: usize = 12;
-/// The lease of these tests' nodes.
+/// Lease of these tests' nodes.
 const LEASE: Duration = Duration::from_secs(2);
 
-/// A node with a store, and so sessions, of its own.
+/// Starts a node with its own store, and so its own sessions.
 async fn member(db: &Db, name: &str) -> Node {
     let bounds = NodeBounds { passivate_after: Duration::from_millis(300), ..bounds() };
     start(&db.store().await, name, 20, bounds).await
 }
 
-/// Who owns each tenant; none while its scopes have no live owner or several.
+/// Returns the owner of each tenant; none while its scopes have no live owner or several.
 async fn owners(store: &Arc<dyn Store>) -> BTreeMap<usize, Option<String>> {
     let view = store.view().await.expect("a view");
     let mut owners = BTreeMap::new();
@@ -38,7 +38,7 @@ async fn owners(store: &Arc<dyn Store>) -> BTreeMap<usize, Option<String>> {
     owners
 }
 
-/// What the node believes to have.
+/// Returns the tenants that the node has by its own view.
 fn placed(node: &Node) -> Vec<usize> {
     let shared = node.shared();
     (0..TENANTS)
@@ -48,12 +48,12 @@ fn placed(node: &Node) -> Vec<usize> {
         .collect()
 }
 
-/// Whether each of two nodes knows of the other.
+/// True when each of two nodes knows of the other.
 fn both(a: &Node, b: &Node) -> bool {
     placed(a).len() < TENANTS && placed(a).len() + placed(b).len() == TENANTS
 }
 
-/// Every tenant with something to do is owned by the node that it is placed on, and by nobody else.
+/// True when every tenant with work to do is owned by exactly the node that it is placed on.
 async fn divided(store: &Arc<dyn Store>, nodes: &[&Node]) -> bool {
     let mut expected = BTreeMap::new();
     for node in nodes {
@@ -66,7 +66,7 @@ async fn divided(store: &Arc<dyn Store>, nodes: &[&Node]) -> bool {
     expected.len() == TENANTS && owners(store).await == expected
 }
 
-/// Something new for each tenant, so that its owner shows itself.
+/// Appends something new to each tenant, so that its owner appears.
 async fn nudge(store: &Arc<dyn Store>, round: usize) {
     for index in 0..TENANTS {
         insist(store, &named(index), &support::log(1, round)).await;
@@ -82,7 +82,7 @@ async fn tenants_are_divided_and_change_hands() {
     settled(&a, TENANTS, SOON).await;
     assert_eq!(placed(&a).len(), TENANTS, "alone it has them all");
 
-    // One joins: tenants move to it, the idle ones too, and nothing else does.
+    // A node joins: tenants move to it, also idle ones, and no tenant moves elsewhere.
     let b = member(&db, "b").await;
     until("both are members", SOON, async || placed(&a).len() < TENANTS).await;
     nudge(&store, 1).await;
@@ -98,14 +98,14 @@ async fn tenants_are_divided_and_change_hands() {
     let moved = owners(&store).await.iter().filter(|(tenant, owner)| before[*tenant] != **owner).count();
     assert!(moved <= bound + 2, "{moved} tenants moved");
 
-    // One leaves in order: what it had is taken over long before a lease would be over.
+    // A node leaves in order: its tenants are taken over long before a lease would be over.
     let stopped = Instant::now();
     b.stop().await;
     nudge(&store, 3).await;
     until("its tenants are taken over", LEASE / 2, async || divided(&store, &[&a, &c]).await).await;
     assert!(stopped.elapsed() < LEASE, "{:?}", stopped.elapsed());
 
-    // One dies: its tenants are taken over when its lease is over.
+    // A node dies: its tenants are taken over when its lease is over.
     c.kill().await;
     nudge(&store, 4).await;
     until("the dead node's tenants are taken over", LEASE * 2, async || divided(&store, &[&a]).await).await;
@@ -133,8 +133,8 @@ async fn tenants_change_hands_under_load_and_no_event_is_lost_or_applied_twice()
         until("the rest is taken over", SOON, async || placed(&a).len() == TENANTS).await;
     }
     appenders.stop().await;
-    // Much may be left to apply on a busy machine, where each change of hands costs a tenant seconds.
-    settled(&a, TENANTS, if soak() { Duration::from_secs(600) } else { SOON }).await;
+    // Much may be left to apply on a busy machine, where each change of owner costs a tenant seconds.
+    settled(&a, TENANTS, applied_within()).await;
     for entry in a.shared().table.snapshot("node", None, 10_000) {
         assert_eq!(entry.restarts_total, 0, "{} was restarted: {:?}", entry.path, entry.last_exit);
     }
@@ -165,7 +165,7 @@ async fn a_cordoned_node_gets_nothing_new_and_a_draining_one_gives_all_away() {
     nudge(&store, 2).await;
     until("the other has them all", SOON, async || divided(&store, &[&b]).await).await;
 
-    // Nobody takes tenants: nothing moves, until somebody says otherwise.
+    // No node takes tenants: nothing moves until an operator decides otherwise.
     store.cordon("b", true, "both", "test").await.expect("drains");
     until("nobody has any", SOON, async || b.shared().scopes.held().is_empty()).await;
     nudge(&store, 3).await;
@@ -183,7 +183,7 @@ async fn a_node_that_comes_back_under_its_old_members_works_on_what_it_missed() 
     let db = Db::postgres().await;
     let store = db.store().await;
     nudge(&store, 0).await;
-    // Nobody is told by a sweep within this test.
+    // No sweep tells the nodes anything within this test.
     let slow = |name: &'static str| {
         let bounds =
             NodeBounds { passivate_after: Duration::from_millis(300), sweep: Duration::from_secs(3_600), ..bounds() };
@@ -192,11 +192,12 @@ async fn a_node_that_comes_back_under_its_old_members_works_on_what_it_missed() 
     };
     let (a, b) = (slow("a").await, slow("b").await);
     until("both are members", SOON, async || both(&a, &b)).await;
-    // What the first applied before the second came has no owner: one shows itself when there is something to do.
+    // Tenants that the first node finished before the second came are unowned. An owner appears when there is something
+    // to do.
     nudge(&store, 1).await;
     until("divided by two", SOON, async || divided(&store, &[&a, &b]).await).await;
-    // For the others it is dead; itself it notices nothing but that its lease is gone. Should it look just then and be a member
-    // again before the other has looked, it dies once more.
+    // The other node sees it as dead. The node itself notices only that its lease is gone. If it checks now and becomes
+    // a member again before the other node has checked, it dies once more.
     let mut looks = a.shared().members.subscribe();
     until("the other has them all", SOON, async || {
         db.tamper("UPDATE dg_node SET expires_at = clock_timestamp() - interval '1 hour' WHERE node = 'b'").await;
@@ -209,7 +210,7 @@ async fn a_node_that_comes_back_under_its_old_members_works_on_what_it_missed() 
     b.shared().trust.end();
     nudge(&store, 2).await;
     until("the other has seen it again", SOON, async || both(&a, &b)).await;
-    // Whatever was applied meanwhile, and by whom.
+    // Appends new events, by any owner in the meantime.
     nudge(&store, 3).await;
     until("both have their own again", SOON, async || divided(&store, &[&a, &b]).await).await;
     settled(&a, TENANTS, SOON).await;

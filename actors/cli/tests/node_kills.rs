@@ -1,5 +1,5 @@
-//! Any actor may be killed at any time: nothing is lost, nothing applied twice, and the tree stays up as long as the kills stay
-//! below the restart intensity. Above it, the tree gives up.
+//! Any actor may be killed at any time: nothing is lost and nothing is applied twice. The tree stays up as long as the
+//! kills stay below the restart intensity. Above it, the tree gives up.
 
 mod node_support;
 mod support;
@@ -34,7 +34,7 @@ async fn random_kills_lose_nothing() {
     let end = Instant::now() + Duration::from_secs(if soak() { 3_600 } else { 120 });
     while done < kills {
         assert!(Instant::now() < end, "{done} kills only: {killed:?}");
-        // A job to be killed, most of the time.
+        // Most of the time a job is there to be killed.
         if job.is_none_or(|id| !node.shared().jobs.has(id))
             && let Some(replay) = node.shared().replay()
         {
@@ -51,8 +51,8 @@ async fn random_kills_lose_nothing() {
     }
     let events = appenders.stop().await;
     println!("{events} events, killed {killed:?}");
-    settled(&node, TENANTS, Duration::from_secs(if soak() { 600 } else { 60 })).await;
-    // Every job ended or goes on to its end: none is stuck.
+    settled(&node, TENANTS, applied_within()).await;
+    // Every job ended or continues to its end: none is stuck.
     until("no job is stuck", Duration::from_secs(60), async || {
         let filter = decisiongraph_store::ListFilter { open_only: true, limit: 100, ..Default::default() };
         store.view().await.expect("a view").runs(&filter).await.expect("runs").items.is_empty()
@@ -69,7 +69,7 @@ async fn a_killed_job_goes_on_under_its_id() {
     let store = db.store().await;
     insist(&store, &named(0), &support::log(if soak() { 2_000 } else { 300 }, 0)).await;
     let node = start(&store, "jobs", 5, bounds()).await;
-    settled(&node, 1, Duration::from_secs(60)).await;
+    settled(&node, 1, applied_within()).await;
     let id = Uuid::now_v7();
     let request = RunRequest { tenant: named(0), ..support::request(RunMode::Rebuild) };
     let replay = node.shared().replay().expect("a coordinator");
@@ -99,7 +99,7 @@ async fn a_killed_job_goes_on_under_its_id() {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     assert!(kills >= 2 && coordinators >= 1, "the job was too quick: {kills} kills");
-    until("the job ends", Duration::from_secs(60), async || !node.shared().jobs.has(id)).await;
+    until("the job ends", applied_within(), async || !node.shared().jobs.has(id)).await;
     let run = store.view().await.expect("a view").run(id).await.expect("an answer").expect("a run");
     assert_eq!(run.state, RunState::Completed, "{run:?}");
     node.stop().await;
@@ -122,7 +122,7 @@ async fn a_dead_nodes_job_is_adopted_by_the_next() {
         view.progress.borrow().as_ref().is_some_and(|progress| progress.events > 50)
     })
     .await;
-    // As a crash would: nothing is stopped in order, nothing handed over.
+    // As in a crash, nothing is stopped in order and nothing is handed over.
     first.kill().await;
     let run = store.view().await.expect("a view").run(id).await.expect("an answer").expect("a run");
     assert_eq!(run.state, RunState::Running);

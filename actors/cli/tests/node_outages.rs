@@ -1,5 +1,6 @@
-//! The database may go away at any time, for as long as it likes: sessions ended one by one, a server restarted in immediate mode, a
-//! server that stays away. The node waits; no actor is restarted for it, nothing is lost and nothing applied twice.
+//! The database may go away at any time, for any length of time. Sessions are ended one by one, a server restarts in
+//! immediate mode, or a server stays away. The node waits. No actor is restarted for it, nothing is lost and nothing is
+//! applied twice.
 
 mod node_support;
 mod support;
@@ -20,7 +21,7 @@ use uuid::Uuid;
 
 const TENANTS: usize = 4;
 
-/// A server of its own, with a database.
+/// Starts a new server with a database.
 async fn server() -> (Server, Arc<dyn Store>, String) {
     let server = Server::start().await.expect("a server");
     let database = server.fresh_database().await.expect("a database");
@@ -36,7 +37,7 @@ async fn connect(url: &str) -> Arc<dyn Store> {
     open(&DatabaseUrl::parse(url).expect("a URL"), options).await.expect("opens")
 }
 
-/// No supervisor spent anything: a database that is away is a state.
+/// Checks that no supervisor restarted a child: a database that is away is a state.
 fn nothing_restarted(node: &Node) {
     for entry in node.shared().table.snapshot("node", None, 10_000) {
         assert_eq!(entry.restarts_total, 0, "{} was restarted: {:?}\n{}", entry.path, entry.last_exit, dump(node));
@@ -86,7 +87,7 @@ async fn ended_sessions_lose_nothing() {
     }
     let events = appenders.stop().await;
     println!("{events} events, {ended} sessions ended");
-    settled(&node, TENANTS, Duration::from_secs(if soak() { 600 } else { 60 })).await;
+    settled(&node, TENANTS, applied_within()).await;
     if let Some(id) = job {
         until("the rebuild ends", Duration::from_secs(60), async || !node.shared().jobs.has(id)).await;
         let run = store.view().await.expect("a view").run(id).await.expect("an answer").expect("a run");
@@ -163,7 +164,7 @@ async fn sql(url: &str, statements: &[&str]) {
     let _ = driver.await;
 }
 
-/// What stands in the node's way, in its own words.
+/// Returns the node's own description of its obstacles.
 fn causes(node: &Node) -> String {
     let condition = Condition::of(node.shared());
     let findings = condition.findings();
@@ -179,7 +180,8 @@ async fn well(node: &Node, patience: Duration) {
     until("the node is well", patience, async || causes(node).is_empty()).await;
 }
 
-/// A session keeps the state that its database had when it was made: one that cannot write is not used again.
+/// A session keeps the state that its database had when the session was made. A session that cannot write is not used
+/// again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_was_read_only_is_named_and_worked_with_again_within_seconds() {
     let (server, store, url) = server().await;
@@ -202,7 +204,7 @@ async fn a_database_that_was_read_only_is_named_and_worked_with_again_within_sec
     })
     .await;
     sql(admin, &[&format!("ALTER DATABASE {database} RESET default_transaction_read_only")]).await;
-    // Nothing is appended meanwhile that would make new sessions.
+    // No append happens meanwhile that would make new sessions.
     well(&node, Duration::from_secs(10)).await;
     insist(&store, &named(0), &support::log(2, 2)).await;
     settled(&node, 1, Duration::from_secs(30)).await;
@@ -220,10 +222,10 @@ async fn a_synchronous_standby_that_is_missing_is_named_as_the_cause() {
     settled(&node, 1, Duration::from_secs(30)).await;
     let admin = server.admin_url();
     sql(admin, &["ALTER SYSTEM SET synchronous_standby_names = 'gone'", "SELECT pg_reload_conf()"]).await;
-    // A program of its own: what the node gives up is not its session.
+    // A separate program: its session is not among those that the node gives up.
     let producer = connect(&url).await;
     let appends = tokio::spawn(async move { insist(&producer, &named(0), &support::log(2, 2)).await });
-    // A renewal every 0.7 s, and a commit counts as waiting from a second on.
+    // A renewal comes every 0.7 s, and a commit counts as waiting after one second.
     until("the cause is named", Duration::from_secs(5), async || {
         let told = causes(&node);
         told.starts_with("lease: ")
@@ -231,7 +233,7 @@ async fn a_synchronous_standby_that_is_missing_is_named_as_the_cause() {
             && told.contains("`gone`")
     })
     .await;
-    // And nobody is told to end what waits.
+    // No answer suggests to end the waiting sessions.
     let told = async || {
         let filter = ScopeFilter::default();
         let answers = NodeAnswers(node.shared().clone());
@@ -279,8 +281,8 @@ async fn an_embedded_file_that_another_program_locks_is_named_as_the_cause() {
     node.stop().await;
 }
 
-/// Lets one backend of the server die as the kernel ends it that has no memory left, and waits until the postmaster has started all
-/// others anew.
+/// Kills one backend of the server as the kernel's out-of-memory killer does. Waits until the postmaster has restarted
+/// all others.
 async fn one_backend_dies(url: &str) {
     let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.expect("connects");
     let driver = tokio::spawn(connection);
@@ -293,8 +295,8 @@ async fn one_backend_dies(url: &str) {
     .await;
 }
 
-/// The postmaster keeps its start time when a backend dies, and positions that were drawn and never written are drawn again: a mark from
-/// before may be above an appender of today.
+/// The postmaster keeps its start time when a backend dies. Positions that were drawn and never written are drawn
+/// again. So an earlier mark may lie above an appender that is open now.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mark_from_before_a_backend_died_is_not_believed() {
     let (server, store, url) = server().await;
@@ -321,7 +323,7 @@ async fn a_mark_from_before_a_backend_died_is_not_believed() {
     };
     let mut before = Mark::default();
     for _ in 0..20 {
-        // Drawn, and given back: nothing makes the server write that before it dies.
+        // The positions are drawn and given back: nothing makes the server write that before it dies.
         let client = connect().await;
         let draw = "BEGIN; SELECT nextval('dg_event_log_log_seq_seq') FROM generate_series(1, 40); ROLLBACK";
         client.batch_execute(draw).await.expect("drawn");
@@ -336,7 +338,7 @@ async fn a_mark_from_before_a_backend_died_is_not_believed() {
     let mut after = None;
     let holder = connect().await;
     holder.execute("SELECT pg_advisory_lock(4242)", &[]).await.expect("locked");
-    // An appender draws its positions and does not commit; others, behind it, do, up to above the mark of before.
+    // An appender draws its positions and does not commit. Later ones commit, up to above the earlier mark.
     let slow = tokio::spawn({
         let store = self::connect(&url).await;
         async move { insist(&store, &support::tenant(), &support::log(1, 2)).await }

@@ -1,4 +1,4 @@
-//! What the tests of a running node share: nodes in this process, appenders that never give up, and the final reckoning.
+//! Support for the tests of a running node: nodes in this process, appenders that never give up, and the final check.
 #![allow(dead_code)]
 
 use crate::support;
@@ -13,9 +13,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Whether the large sizes are run.
+/// True when the large sizes are run.
 pub fn soak() -> bool {
     std::env::var_os("DECISIONGRAPH_SOAK").is_some()
+}
+
+/// Longest wait for every event to be applied. In a soak the machine may be busy with much else.
+pub fn applied_within() -> Duration {
+    Duration::from_secs(if soak() { 600 } else { 60 })
 }
 
 /// Longest time for the rounds of one test.
@@ -23,7 +28,8 @@ fn rounds_max() -> Duration {
     Duration::from_secs(if soak() { 600 } else { 60 })
 }
 
-/// The rounds of a test, few or many, while there is time: a run that takes too long ends in order and says how far it got.
+/// Yields the rounds of a test, few or many, while there is time. A run that takes too long ends in order and reports
+/// its progress.
 pub fn rounds(few: usize, many: usize) -> impl Iterator<Item = usize> {
     let (count, end) = (if soak() { many } else { few }, Instant::now() + rounds_max());
     (0..count).take_while(move |round| {
@@ -35,7 +41,7 @@ pub fn rounds(few: usize, many: usize) -> impl Iterator<Item = usize> {
     })
 }
 
-/// Short pauses; otherwise as in production.
+/// Bounds with short pauses; all others as in production.
 pub fn bounds() -> NodeBounds {
     NodeBounds {
         poll: Duration::from_millis(200),
@@ -65,7 +71,7 @@ pub fn named(index: usize) -> TenantId {
     TenantId::new(format!("t{index}")).expect("an id")
 }
 
-/// Appends a chunk until it is stored, whatever happens to the database meanwhile.
+/// Appends a chunk until it is stored, despite any fault of the database.
 pub async fn insist(store: &Arc<dyn Store>, tenant: &TenantId, events: &[Admitted]) -> u64 {
     let mut refused = 0;
     loop {
@@ -84,7 +90,7 @@ pub async fn insist(store: &Arc<dyn Store>, tenant: &TenantId, events: &[Admitte
     }
 }
 
-/// Appends to every tenant, two traces at a time, until told to stop.
+/// Appends to every tenant, two traces at a time, until stopped.
 pub struct Appenders {
     stop: Arc<AtomicBool>,
     tasks: Vec<tokio::task::JoinHandle<u64>>,
@@ -113,7 +119,7 @@ impl Appenders {
         Appenders { stop, tasks }
     }
 
-    /// Events that are in the log.
+    /// Stops the appenders and returns the number of events in the log.
     pub async fn stop(self) -> u64 {
         self.stop.store(true, Ordering::SeqCst);
         let mut events = 0;
@@ -133,7 +139,7 @@ pub async fn until(what: &str, deadline: Duration, mut holds: impl AsyncFnMut() 
     }
 }
 
-/// Whether every scope of these tenants has every event.
+/// True when every scope of these tenants has applied every event.
 pub async fn current(store: &Arc<dyn Store>, tenants: usize) -> bool {
     let Ok(view) = store.view().await else { return false };
     for index in 0..tenants {
@@ -149,7 +155,7 @@ pub async fn current(store: &Arc<dyn Store>, tenants: usize) -> bool {
     true
 }
 
-/// Whether every projection of this tenant has applied something.
+/// True when every projection of this tenant has applied something.
 pub async fn begun(store: &Arc<dyn Store>, tenant: &TenantId) -> bool {
     let Ok(view) = store.view().await else { return false };
     match view.scopes(Some(tenant)).await {
@@ -188,7 +194,8 @@ pub fn dump(node: &Node) -> String {
     lines.join("\n")
 }
 
-/// Every tenant's stored digest, rows and log agree, by a fold of the log from its origin; nothing failed.
+/// Checks that every tenant's stored digest, rows and log agree, by a fold of the log from its origin. Nothing may have
+/// failed.
 pub async fn reckon(store: &Arc<dyn Store>, tenants: usize) {
     let engine = support::engine(store, 500);
     for index in 0..tenants {
@@ -208,12 +215,12 @@ pub async fn reckon(store: &Arc<dyn Store>, tenants: usize) {
     }
 }
 
-/// Keeps the kills below each supervisor's intensity, as its budget in the dump says.
+/// Keeps the kills below each supervisor's restart intensity, by its budget in the dump.
 #[derive(Default)]
 pub struct Pace(HashMap<String, Vec<Instant>>);
 
 impl Pace {
-    /// Whether a child of this supervisor may be killed now: it keeps at least half of what it allows.
+    /// True when a child of this supervisor may be killed now: the supervisor keeps at least half of its budget.
     fn allows(&mut self, parent: &ActorEntry) -> bool {
         let Some(budget) = parent.budget else { return false };
         let kills = self.0.entry(parent.path.clone()).or_default();
@@ -227,7 +234,7 @@ impl Pace {
     }
 }
 
-/// Kills one actor of the node, if that leaves its supervisor at peace; what kind it was.
+/// Kills one actor of the node, if its supervisor does not give up for it. Returns the actor's kind.
 pub fn kill_an_actor(node: &Node, pace: &mut Pace, dice: &mut Dice) -> Option<String> {
     let entries = node.shared().table.snapshot("node", None, 10_000);
     let below: Vec<&ActorEntry> = entries.iter().filter(|entry| entry.path != "node").collect();
@@ -242,7 +249,7 @@ pub fn kill_an_actor(node: &Node, pace: &mut Pace, dice: &mut Dice) -> Option<St
     Some(kind.split(' ').next().unwrap_or_default().to_owned())
 }
 
-/// SplitMix64, for schedules that a seed repeats.
+/// SplitMix64, for schedules that can be repeated from a seed.
 pub struct Dice(pub u64);
 
 impl Dice {
