@@ -1,4 +1,4 @@
-//! The floors write what the runtime writes, no more and no less; and the benchmark ends by itself with a whole report.
+//! The floors write exactly what the runtime writes, and the benchmark ends by itself with a complete report.
 
 mod run;
 
@@ -16,7 +16,7 @@ fn events() -> Vec<Admitted> {
     Workload::new(Profile::Mixed, 21, 700, 1).map(|line| read(&line).expect("legal")).collect()
 }
 
-/// A store that the runtime has projected.
+/// Creates a store that the runtime has projected.
 async fn projected(place: &Place, mode: RunMode) -> Site {
     let site = place.loaded(&events()).await.expect("a log");
     let store = site.open(3).await.expect("opens");
@@ -24,7 +24,7 @@ async fn projected(place: &Place, mode: RunMode) -> Site {
     site
 }
 
-/// Tables and the columns in which a floor must equal the runtime: all but tenant and generation.
+/// Lists tables and the columns in which a floor must equal the runtime: all but tenant and generation.
 fn columns() -> Vec<(&'static str, String)> {
     let tables = catalogue::ALL.into_iter().flat_map(|projection| projection.tables());
     tables
@@ -55,7 +55,7 @@ async fn the_floors_on_sqlite_write_the_very_same_rows() {
         let connection = rusqlite::Connection::open(floor.path()).expect("opens");
         connection.execute("ATTACH ?1 AS runtime", [site.path().display().to_string()]).expect("attaches");
         for (table, columns) in columns() {
-            // The rows of a generation that a rebuild retired may be there still.
+            // Rows of a generation that a rebuild retired may still be there.
             let live = format!(
                 "SELECT {columns} FROM runtime.{table} WHERE generation = (SELECT max(generation) FROM runtime.{table})"
             );

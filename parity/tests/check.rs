@@ -1,5 +1,5 @@
-//! `check` passes on every fixture, on both backends, at batch sizes from one event to all; and it bites: a fixture with one wrong value fails and
-//! is named.
+//! `check` passes on every fixture, on both backends, at batch sizes from one event to all. It also bites: a fixture
+//! with one wrong value fails and is named.
 
 mod run;
 
@@ -7,10 +7,11 @@ use decisiongraph_store::{launch, throwaway};
 use run::{fixtures, parity, scenario_bundle};
 
 const BATCH_SIZES: [&str; 4] = ["1", "2", "7", "1000"];
-/// Each scenario has a database of its own, which takes a server most of the time: on PostgreSQL the extremes, and every size in a soak.
+/// Batch sizes on PostgreSQL: the extremes, and every size in a soak. Each scenario has its own database, which takes
+/// most of the server's time.
 const BATCH_SIZES_POSTGRES: [&str; 2] = ["1", "1000"];
 
-/// The project's own fixtures, and those beside the repository that are there and are not the same.
+/// Lists the project's own fixtures, and different ones beside the repository, if present.
 fn every_fixture() -> Vec<String> {
     let own = |name: &str| fixtures().join(name);
     let mut files: Vec<String> = ["edge_fixture_bundle.json", "edge_query_verdicts.json", "append_verdicts.json"]
@@ -20,7 +21,7 @@ fn every_fixture() -> Vec<String> {
     let beside = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/parity");
     for entry in std::fs::read_dir(beside).into_iter().flatten().flatten() {
         let path = entry.path();
-        // Vectors of the sealed log are of another format, and not for this check.
+        // Vectors of the sealed log have another format and are not for this check.
         let other = entry.file_name().to_string_lossy().starts_with("seal_");
         let copied = || std::fs::read(own(&entry.file_name().to_string_lossy())).ok() == std::fs::read(&path).ok();
         if !other && path.extension().is_some_and(|extension| extension == "json") && !copied() {
@@ -57,7 +58,7 @@ fn every_fixture_passes_on_sqlite() {
 
 #[test]
 fn every_fixture_passes_on_postgres() {
-    // On servers that it starts by itself: without a URL there is none to use.
+    // The program starts its own servers: without a URL there is none to use.
     let soak = std::env::var_os("DECISIONGRAPH_SOAK").is_some();
     passes_everywhere("postgres", if soak { &BATCH_SIZES } else { &BATCH_SIZES_POSTGRES });
 }
@@ -82,7 +83,7 @@ async fn databases(server: &throwaway::Server) -> Vec<String> {
     rows.iter().map(|row| row.get(0)).collect()
 }
 
-/// One edit of a scenario, and the words by which the checker must name it.
+/// Edits one scenario, and checks that the checker names the fault by these words.
 fn bites(edit: impl FnOnce(&mut Vec<String>, &mut serde_json::Value), words: &[&str]) {
     let (_directory, bundle) = scenario_bundle(7, 600, edit);
     let run = parity(&["check", &bundle], None);

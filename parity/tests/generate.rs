@@ -1,4 +1,4 @@
-//! `generate` writes the same bytes everywhere, and what the program makes of them is what an independent fold makes of them.
+//! `generate` writes the same bytes everywhere. The program's result from them equals that of an independent fold.
 
 mod run;
 

@@ -1,5 +1,5 @@
-//! What can go wrong with a file: each fault is told with its path, its category and whether waiting helps, and leaves no half
-//! write. Real files, real permissions, real processes.
+//! Faults of a file: each is reported with its path, its category and the use of waiting, and leaves no half write.
+//! Real files, real permissions, real processes.
 
 #![cfg(all(feature = "sqlite", unix))]
 
@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Tells a child process of this test binary which part it plays, and on which file.
+/// Tells a child process of this test binary its part, and its file.
 const PART: &str = "DECISIONGRAPH_TEST_PART";
 const FILE: &str = "DECISIONGRAPH_TEST_FILE";
 
@@ -141,11 +141,12 @@ async fn a_scratch_store_is_ready_to_use() {
     assert_eq!(store.address(), format!("sqlite:{}", path.display()));
 }
 
-// ── parts that need a process of their own ────────────────────────────────────────────────────────────────────────────
+// ── parts that need a process of their own ───────────────────────────────────────────────────────────────────────────
 
-/// Runs [`child`] in a process of its own, as `nobody` when this one is root (root may do anything to any file).
+/// Runs [`child`] in a separate process; as the user `nobody` when this process is root (root may do anything to any
+/// file).
 fn child_process(part: &str, path: &Path) -> Command {
-    // Nobody may not look into the build folder.
+    // The user `nobody` may not read the build folder.
     let program = path.parent().expect("a folder").join("this-test");
     if !program.exists() {
         std::fs::copy(std::env::current_exe().expect("this program"), &program).expect("a copy");
@@ -167,7 +168,7 @@ fn succeeds(mut command: Command) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&[output.stdout, output.stderr].concat()));
 }
 
-/// The other process of the tests below; nothing by itself.
+/// Plays the other process of the tests below; does nothing alone.
 #[ignore = "a part of other tests"]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn child() {
@@ -207,7 +208,7 @@ async fn child() {
     }
 }
 
-/// A migrated file with one event, in a folder of its own that everybody may enter.
+/// Prepares a migrated file with one event, in its own folder that every user may enter.
 async fn prepared(folder: &Path) -> PathBuf {
     std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755)).expect("permissions");
     let path = folder.join("store.db");
@@ -227,7 +228,7 @@ async fn a_read_only_file_can_be_read() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = prepared(folder.path()).await;
     let mut command = child_process("read-only file", &path);
-    // The folder can be written (SQLite keeps its shared index beside the file), the file cannot.
+    // The folder is writable (SQLite keeps its shared index beside the file), the file is not.
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).expect("permissions");
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o444)).expect("permissions");
     command = as_nobody(command);
@@ -248,8 +249,8 @@ async fn a_full_disk_leaves_no_half_write() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = prepared(folder.path()).await;
     let child = child_process("full disk", &path);
-    // A limit on the size of a file stands for a full disk: it needs no rights. The signal that comes with it is ignored, so
-    // that the write fails instead.
+    // A limit on the size of a file stands for a full disk: it needs no rights. Its signal is ignored, so that the
+    // write fails instead.
     let mut limited = launch::program("sh");
     limited.args(["-c", "trap '' XFSZ; ulimit -f 4096; exec \"$@\"", "sh"]).arg(child.get_program());
     limited.args(child.get_args()).current_dir(folder.path()).stdin(Stdio::null());
@@ -257,7 +258,7 @@ async fn a_full_disk_leaves_no_half_write() {
         limited.env(name, value.expect("a value"));
     }
     succeeds(limited);
-    // It is sound, and can be written again.
+    // The file is sound, and can be written again.
     let store = opened(&path).await.expect("a store");
     append(&store, &[started("later", 1)]).await.expect("stored");
 }

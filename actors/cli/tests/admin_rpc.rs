@@ -1,5 +1,5 @@
-//! Promises of admin over the actor protocol: a node answers every command as this process would, over its socket and over TCP, once, and
-//! whatever its size. Real node processes, the real binary.
+//! Promises of admin over the actor protocol: a node answers every command as a local process would. It does so over
+//! its socket and over TCP, once, at any size. Real node processes, the real binary.
 
 mod cli_support;
 
@@ -9,7 +9,8 @@ use decisiongraph_store::launch;
 use serde_json::{Value, json};
 use std::process::Stdio;
 
-/// What differs between two equal runs: times, places, identities, and how much of the work a node's workers did before a job came.
+/// Removes the fields that differ between two equal runs: times, places, identities, and the share of the work that a
+/// node's workers did before a job came.
 fn scrub(value: &mut Value) {
     const VOLATILE: [&str; 17] = [
         "run_id",
@@ -38,7 +39,7 @@ fn scrub(value: &mut Value) {
                 !(name.ends_with("_at") || VOLATILE.contains(&name) || (WORK.contains(&name) && value.is_number()))
             });
             fields.values_mut().for_each(scrub);
-            // The report of a run is JSON inside of JSON.
+            // The report of a run is JSON inside JSON.
             if let Some(Value::String(report)) = fields.get("report")
                 && let Ok(mut inner) = serde_json::from_str::<Value>(report)
             {
@@ -51,7 +52,7 @@ fn scrub(value: &mut Value) {
     }
 }
 
-/// Exit code, stdout (a line an object) and stderr, without what differs between equal runs.
+/// Returns exit code, stdout and stderr without the fields that differ between equal runs. Each line is one object.
 fn told(ended: &Ended) -> (i32, Vec<Value>, Vec<Value>) {
     let objects = |text: &str| {
         let mut values: Vec<Value> = text
@@ -64,7 +65,7 @@ fn told(ended: &Ended) -> (i32, Vec<Value>, Vec<Value>) {
     (ended.code, objects(&ended.stdout), objects(&ended.stderr))
 }
 
-/// Every command, in an order in which each has something to do.
+/// Lists every command, in an order in which each has something to do.
 fn script() -> Vec<Vec<String>> {
     let lines = |args: &[&str]| args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>();
     vec![
@@ -103,7 +104,7 @@ fn script() -> Vec<Vec<String>> {
 #[test]
 fn a_node_answers_every_command_as_this_process_would() {
     let (alone, socketed, wired) = (Cli::new(), Cli::new(), Cli::new());
-    // A node brings the schema up when it starts.
+    // A node migrates the schema when it starts.
     assert_eq!(alone.run(&["migrate"]).code, 0);
     let on_socket = Node::start(&socketed, &[]);
     let on_tcp = Node::start(&wired, &[]);
@@ -113,7 +114,7 @@ fn a_node_answers_every_command_as_this_process_would() {
         args.extend_from_slice(flags);
         args.push("--json");
         let mut ended = if args[0] == "append" { cli.pipe(&args, offered.as_bytes()) } else { cli.run(&args) };
-        // Commands that are told lead back to where the asker was.
+        // The suggested commands carry the flags of the asking command.
         if !flags.is_empty() {
             ended.stderr = ended.stderr.replace(&format!(" {}", flags.join(" ")), "");
         }
@@ -130,7 +131,7 @@ fn a_node_answers_every_command_as_this_process_would() {
         assert_eq!(ask(&socketed, &args, &[]), expected, "{args:?} over the socket");
         assert_eq!(ask(&wired, &args, &on_tcp.over_tcp()), expected, "{args:?} over TCP");
     }
-    // The runs are the node's: the commands went there.
+    // The runs belong to the node: the commands went there.
     let runs = socketed.json(&["runs"]);
     assert!(runs["runs"][0]["node"] == on_socket.name.as_str(), "{runs}");
     let run = runs["runs"][0]["run_id"].as_str().expect("an id").to_owned();

@@ -1,5 +1,5 @@
-//! Promises of admin over the actor protocol when something is wrong: every command ends within its deadline, with a name for what
-//! happened. Real node processes that are stopped and killed.
+//! Promises of admin over the actor protocol under faults: every command ends within its deadline and names the fault.
+//! Real node processes that are stopped and killed.
 
 mod cli_support;
 
@@ -145,7 +145,7 @@ fn a_node_that_hangs_is_unavailable_at_the_deadline_and_back_when_it_goes_on() {
     within(Duration::from_secs(5), cli.command(&slow)).refused(6, "unavailable");
 }
 
-/// `append -` over TCP, connected, with one event stored.
+/// Starts `append -` over TCP, connected, with one event stored.
 fn appending(cli: &Cli, node: &Node, address: &str, timeout: &str) -> (Child, std::process::ChildStdin) {
     let to = ["--node", address, "--secret-file", text(&node.secret)];
     let mut command = cli.command(&[&["append", "-", "--json", "--timeout", timeout], &to[..]].concat());
@@ -159,7 +159,7 @@ fn appending(cli: &Cli, node: &Node, address: &str, timeout: &str) -> (Child, st
         assert!(stdout.read_until(b'}', &mut seen).expect("reads") > 0, "{}", String::from_utf8_lossy(&seen));
     }
     assert!(String::from_utf8_lossy(&seen).contains("accepted"));
-    // Whatever it prints after this nobody reads; the pipe stays open as long as the process.
+    // Later output is read and dropped, so that the pipe stays open as long as the process.
     std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
     (child, stdin)
 }
@@ -175,7 +175,7 @@ fn a_port_that_nobody_configured_is_not_there_and_strangers_cost_little_at_those
     drop(stdin);
     assert!(call.wait().expect("ends").success());
 
-    // Each announces a frame of 256 MiB and sends what is taken, at every port that is there.
+    // Each stranger announces a frame of 256 MiB and sends as much as is accepted, at every open port.
     let before = resident(node.pid());
     let piece = vec![0; 1 << 20];
     for port in listening_ports(node.pid()) {
@@ -195,7 +195,7 @@ fn a_port_that_nobody_configured_is_not_there_and_strangers_cost_little_at_those
     assert_eq!(node.ended(), Some(0));
 }
 
-/// Sets it at the end of a test, well or not.
+/// Sets the flag at the end of a test, passed or failed.
 struct AtTheEnd<'a>(&'a AtomicBool);
 
 impl Drop for AtTheEnd<'_> {
@@ -204,7 +204,7 @@ impl Drop for AtTheEnd<'_> {
     }
 }
 
-/// Clients that each send a byte of a request now and then, and connect again when they are hung up on.
+/// Runs clients that each send a byte of a request now and then. They connect again when the node hangs up.
 fn slow_crowd(address: SocketAddr, count: usize, stop: &AtomicBool, there: &AtomicBool) {
     let connect = || {
         let stream = TcpStream::connect_timeout(&address, Duration::from_millis(200));
@@ -249,7 +249,7 @@ fn a_probe_is_answered_within_a_second_beside_a_thousand_slow_clients() {
     });
 }
 
-/// Takes a connection to the node and back; `taken` counts the bytes that the node's side of it has accepted.
+/// Passes a connection on to the node and back. `taken` counts the bytes that the node's side has accepted.
 fn pass_on(near: TcpStream, far: TcpStream, taken: Arc<AtomicUsize>) {
     let (mut near_in, mut far_in) = (near.try_clone().expect("clones"), far.try_clone().expect("clones"));
     let (mut near_out, mut far_out) = (near, far);
@@ -269,17 +269,17 @@ fn pass_on(near: TcpStream, far: TcpStream, taken: Arc<AtomicUsize>) {
     });
 }
 
-/// A detour to the node.
+/// A proxy between a client and the node.
 struct Detour {
     address: String,
-    /// Connections that came.
+    /// Number of connections that came.
     came: Arc<AtomicUsize>,
     /// Bytes that the node's machine has accepted, read by the node or not.
     taken: Arc<AtomicUsize>,
 }
 
-/// Passes connections on to the node as long as it listens, but hangs up on the first `lost` as soon as they said a
-/// word.
+/// Passes connections on to the node as long as it listens. Hangs up on the first `lost` connections as soon as they
+/// send something.
 fn detour(node: &Node, lost: usize) -> Detour {
     let listener = TcpListener::bind("127.0.0.1:0").expect("binds");
     let address = listener.local_addr().expect("bound").to_string();
@@ -337,7 +337,7 @@ fn a_call_gets_through_a_storm_of_local_connections() {
     });
 }
 
-/// An event so large that its ask cannot be taken for a heartbeat.
+/// Returns an event so large that its ask cannot be taken for a heartbeat.
 fn large_event() -> String {
     event(
         "t",
@@ -375,7 +375,7 @@ fn a_change_under_way_when_the_node_is_killed_or_hangs_has_an_unknown_outcome() 
         assert!(next.contains("--request-id"), "{next}");
         if fault == "hang" {
             node.signal("CONT");
-            // What was sent is done when the node goes on, and offered again it is a repeat.
+            // A request that was sent is carried out when the node continues. Offered again, its event is a repeat.
             let repeated = || cli.pipe(&["append", "-", "--json"], large_event().as_bytes()).json();
             assert_eq!(repeated()["refused"], 0);
             assert_eq!(cli.json(&["events"])["events"].as_array().map(Vec::len), Some(2));
@@ -416,7 +416,7 @@ async fn a_look_under_way_when_the_node_is_killed_is_unavailable_and_so_is_all_a
     assert_eq!(killed.expect("ends"), None);
     assert_eq!(answer.expect_err("no answer").category, Category::Unavailable);
     assert!(asked.elapsed() < PATIENCE);
-    // Nothing was sent: also a change is known not to have happened.
+    // Nothing was sent: even a change is known not to have happened.
     let change = AdminRequest::CatchUp(JobRequest::default());
     let error = client.ask(change, Uuid::new_v4(), PATIENCE).await.expect_err("nobody there");
     assert_eq!(error.category, Category::Unavailable);

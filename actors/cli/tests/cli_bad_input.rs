@@ -1,4 +1,4 @@
-//! Whatever is wrong with the input, the answer names it, has its category and exit code, and nothing half is written.
+//! For any fault of the input, the answer names it and has its category and exit code. Nothing is half written.
 
 mod cli_support;
 #[path = "cli_bad_input/hostile_texts.rs"]
@@ -7,12 +7,12 @@ mod hostile_texts;
 use cli_support::{Cli, evaluated, event, started, text, trace};
 use serde_json::{Value, json};
 
-/// A payload with one member that is not what it should be, written by hand where serde_json could not.
+/// Returns a line whose payload has one wrong member, written by hand where serde_json cannot produce it.
 fn line_with(payload: &str) -> String {
     started("bad").to_string().replace(&started("bad")["payload"].to_string(), payload)
 }
 
-/// Each bad line alone, behind one good trace: its category, its line number, a word of the message.
+/// Lists the bad lines, each alone behind one good trace, with category, line number and a word of the message.
 fn matrix() -> Vec<(&'static str, Vec<u8>, &'static str, &'static str)> {
     let entity = r#""primary_entity":{"entity_type":"a","entity_id":"b"}"#;
     let with = |member: &str| line_with(&format!(r#"{{"workflow":"w","title":"t",{entity},{member}}}"#)).into_bytes();
@@ -102,7 +102,7 @@ fn import_stops_at_the_bad_line_and_leaves_no_half_batch() {
         let mut input = trace("good").join("\n").into_bytes();
         input.push(b'\n');
         assert_eq!(cli.pipe(&["import", "-"], &input).code, 0);
-        // The good new line before the bad one belongs to the same batch of lines: it must not be stored either.
+        // The good new line before the bad one belongs to the same batch of lines. It must not be stored either.
         let mut input = started("new").to_string().into_bytes();
         input.extend_from_slice(b"\n\n");
         input.extend_from_slice(&bad);
@@ -281,7 +281,7 @@ fn databases_that_cannot_be_used_are_named() {
     }
     cli.run(&["import", "/nowhere/at/all.jsonl", "--json"]).refused(5, "not_found");
     cli.run(&["import", text(cli.dir.path()), "--json"]).refused(2, "invalid_argument");
-    // A directory where a file should be, and one that cannot be made: a file stands in its way.
+    // A directory in place of a file. Then a directory that cannot be made, because a file is in its way.
     cli.run(&["status", "--json", "--data-dir", text(&log)]).refused(1, "storage");
     let directory = format!("sqlite:{}", text(cli.dir.path()));
     assert_ne!(cli.run(&["status", "--json", "--database", &directory]).code, 0);
@@ -298,7 +298,7 @@ fn a_store_of_a_newer_program_is_left_alone() {
             [],
         )
         .expect("writes");
-    // It serves this program still: everything goes on, but for a migration that would go backwards.
+    // The schema still serves this program: everything works, except a migration that would go backwards.
     assert_eq!(cli.run(&["catch-up"]).code, 0);
     cli.run(&["migrate", "--json"]).refused(8, "version_mismatch");
     connection.execute("UPDATE dg_schema SET serves_from = 9999", []).expect("writes");
@@ -331,7 +331,7 @@ fn usage_errors_are_exit_2_in_both_forms() {
     assert_eq!(cli.run(&["--version"]).code, 0);
 }
 
-/// Permissions do not bind the superuser: the program runs as somebody else then.
+/// Runs the program without the privileges of root, which file permissions do not bind.
 fn as_nobody(cli: &Cli, args: &[&str]) -> cli_support::Ended {
     use std::os::unix::fs::MetadataExt as _;
     use std::os::unix::process::CommandExt as _;

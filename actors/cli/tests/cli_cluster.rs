@@ -1,4 +1,4 @@
-//! The nodes of a cluster, as an operator sees and steers them: real node processes on a real PostgreSQL.
+//! The nodes of a cluster, as an operator sees and controls them: real node processes on a real PostgreSQL.
 
 mod cli_support;
 
@@ -35,7 +35,7 @@ async fn nodes_are_listed_cordoned_drained_and_let_back() {
     wait_until("all its tenants are the other's", || tenants("b") == Some(0) && tenants("a") == Some(1));
     wait_until("the drained node says so", || b.run(&["health"]).code == 10);
     assert!(b.run(&["health"]).stdout.contains("upgrade"));
-    // Durable, by name, and said without a node too.
+    // The drain is durable, stored under the node's name, and shown without a node too.
     let plain = a.json(&["cluster", "--database", database.url()]);
     assert_eq!(member(&plain, "b")["state"], "draining");
     assert_eq!(member(&plain, "b")["cordon"]["reason"], "upgrade");
@@ -46,7 +46,7 @@ async fn nodes_are_listed_cordoned_drained_and_let_back() {
     }
     wait_until("both are well", || a.run(&["health"]).code == 0 && b.run(&["health"]).code == 0);
 
-    // One that stops in order is no member any more, at once for the others.
+    // A node that stops in order is no longer a member, at once for the other nodes.
     first.signal("TERM");
     assert_eq!(first.ended(), Some(0));
     let left = b.json(&["cluster"]);

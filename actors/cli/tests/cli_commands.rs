@@ -10,7 +10,7 @@ use std::process::Stdio;
 
 const DIGESTS: [&str; 4] = ["context_graph", "trace_summary", "precedent_index", "full_projection"];
 
-/// The demo's log, applied.
+/// Creates a store with the demo's log, applied.
 fn company() -> Cli {
     let cli = Cli::new();
     let imported = cli.json(&["import", text(&enterprise())]);
@@ -113,7 +113,7 @@ fn a_store_goes_from_degraded_to_ok_and_a_stale_read_is_refused() {
         assert_eq!(ended.code, 0, "{}", ended.stderr);
         assert_eq!(ended.json()["stale"]["events"], 3, "{query:?}");
     }
-    // A part of the way for one projection: the reference digests have no common position.
+    // One projection catches up part of the way: the reference digests have no common position.
     assert_eq!(cli.run(&["catch-up", "--projection", "context_graph", "--until", "2"]).code, 0);
     cli.run(&["digest", "--reference", "--json"]).refused(7, "projection_out_of_date");
     assert_eq!(cli.run(&["catch-up"]).code, 0);
@@ -164,7 +164,7 @@ fn the_graph_is_walked_and_paged_as_the_reference_does() {
     let graph =
         cli.json(&["subgraph", "trace:change-4712", "--edge-types", "trace_cited_precedent", "--node-types", "trace"]);
     assert_eq!(ids(&graph, "nodes", "node_id"), ["trace:change-4711", "trace:change-4712"]);
-    // A type that is filtered out is neither shown nor walked through; its edges are.
+    // A type that is filtered out is neither shown nor traversed; its edges are.
     let graph = cli.json(&["subgraph", "trace:change-4711", "--max-depth", "10", "--node-types", "policy,exception"]);
     assert_eq!(
         ids(&graph, "nodes", "node_id"),
@@ -174,7 +174,7 @@ fn the_graph_is_walked_and_paged_as_the_reference_does() {
         let message = cli.run(&[query, "entity:no:such", "--json"]).refused(5, "not_found");
         assert!(message.contains("no node `entity:no:such`"), "{message}");
     }
-    // A node whose edges are of another direction is there.
+    // A node is found even when its edges have another direction.
     assert_eq!(cli.json(&["edges", "entity:account:acme", "--direction", "outgoing"])["edges"], json!([]));
     for wrong in [["--max-depth", "11"], ["--max-depth", "-1"], ["--max-nodes", "0"], ["--max-edges", "0"]] {
         cli.run(&["subgraph", "trace:x", "--json", wrong[0], wrong[1]]).refused(2, "invalid_argument");
@@ -266,7 +266,7 @@ fn a_tampered_row_is_drift_and_a_rebuild_repairs_it() {
     let text = cli.run(&["verify"]);
     assert_eq!(text.code, 3);
     assert!(text.stdout.contains("DRIFT") && text.stdout.contains("forged"), "{}", text.stdout);
-    // It is remembered, for whoever has not seen the exit code.
+    // The drift is recorded, for operators without the exit code.
     let run = cli.json(&["runs"])["runs"][0].clone();
     let id = run["run_id"].as_str().expect("an id").to_owned();
     assert_eq!(run["result"], "drift in 1 of 3");
@@ -337,7 +337,7 @@ fn a_poison_event_is_met_again_skipped_and_taken_back() {
     assert_eq!(failure["replay"]["digest_before_matches"], true);
     assert!(cli.json(&["failure", &ids[0]]).get("replay").is_none());
     assert!(cli.run(&["failure", &ids[0], "--replay"]).stdout.contains("reproduced; mend its cause"));
-    // A skip has a reason, and is of an open failure.
+    // A skip needs a reason and an open failure.
     assert_eq!(cli.run(&["skip", &ids[0]]).code, 2);
     cli.run(&["skip", &ids[0], "--reason", " ", "--json"]).refused(2, "invalid_argument");
     cli.run(&["skip", "999", "--reason", "r", "--json"]).refused(5, "not_found");
@@ -353,7 +353,7 @@ fn a_poison_event_is_met_again_skipped_and_taken_back() {
     }
     assert!(cli.run(&["status"]).stdout.contains("deviates from the reference"));
     assert_eq!(cli.json(&["digest"])["digests"][0]["deviating"], true);
-    // What is left out is named, by whoever is asked.
+    // Every command that is asked names the skipped events.
     let listed = cli.json(&["skips"])["skips"].as_array().expect("a list").clone();
     assert_eq!(
         listed.iter().map(|skip| skip["failure_id"].to_string()).collect::<Vec<_>>(),
@@ -391,7 +391,7 @@ fn a_poison_event_is_met_again_skipped_and_taken_back() {
     assert!(verified.stdout.contains("No drift, but not the whole log"), "{}", verified.stdout);
     assert_eq!(cli.json(&["runs"])["runs"][0]["result"], "no drift, 3 skips");
     assert_eq!(cli.json(&["verify"])["scopes"][1]["verify"]["skipped"][0]["event_id"], "poisoned-2");
-    // Mended and taken back: a rebuild ends the deviation.
+    // The event is mended and the skip revoked: a rebuild ends the deviation.
     payload(r#"{"outcome":"success"}"#);
     assert_eq!(cli.json(&["failure", &ids[0], "--replay"])["replay"]["reproduced"], false);
     for id in &ids {
@@ -439,7 +439,7 @@ fn a_closed_pipe_is_quiet() {
     let lines: Vec<String> = (0..400).flat_map(|i| trace(&format!("t{i}"))).collect();
     assert_eq!(cli.pipe(&["import", "-"], lines.join("\n").as_bytes()).code, 0);
     let mut child = cli.command(&["export"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
-    // More is under way than a pipe holds when its reader goes.
+    // The export has more to send than a pipe holds when its reader goes.
     let mut begin = [0; 10];
     child.stdout.take().expect("piped").read_exact(&mut begin).expect("reads");
     let out = child.wait_with_output().expect("ends");
@@ -470,7 +470,7 @@ fn an_interrupted_append_says_so_and_keeps_what_it_acknowledged() {
     while !notice.contains("stopping") {
         assert!(stderr.read_line(&mut notice).expect("reads") > 0, "{notice}");
     }
-    // It ends although its input stays open, and whoever writes on finds nobody there.
+    // The command ends although its input stays open, and a later write finds no reader.
     assert_eq!(child.wait().expect("ends").code(), Some(130));
     assert!(writeln!(stdin, "{}", evaluated("t", 1)).is_err());
     assert_eq!(cli.json(&["events"])["events"].as_array().map(Vec::len), Some(1));
@@ -487,7 +487,7 @@ fn an_interrupted_job_ends_between_batches_and_goes_on_under_its_id() {
         .stderr(Stdio::piped())
         .spawn()
         .expect("starts");
-    // The job is under way as soon as a batch of it is counted.
+    // The job is under way as soon as one of its batches is counted.
     let run = loop {
         let runs = cli.json(&["runs", "--open"]);
         match runs["runs"].get(0) {

@@ -1,5 +1,5 @@
-//! The files of the embedded store as an operator meets them: private from their first moment, refused where others may write, and left
-//! alone once they are not the ones that were opened.
+//! The files of the embedded store as an operator meets them. They are private from their first moment and refused
+//! where other users may write. They are left alone once they are not the opened files any more.
 
 mod cli_support;
 
@@ -19,7 +19,7 @@ fn set(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("sets");
 }
 
-/// Every file and directory below this one, itself too.
+/// Lists every file and directory below this one, itself included.
 fn all(path: &Path) -> Vec<PathBuf> {
     let mut found = vec![path.to_owned()];
     if path.is_dir() {
@@ -36,7 +36,7 @@ fn private(directory: &Path) {
     }
 }
 
-/// The program behind a shell that set this umask.
+/// Runs the program in a shell that has set this umask.
 fn under_umask(cli: &Cli, umask: &str, args: &[&str]) -> i32 {
     let command = cli.command(args);
     let mut shell = program("sh");
@@ -64,7 +64,7 @@ fn what_the_program_makes_is_its_users_alone_whatever_the_umask() {
         assert_eq!(under_umask(&cli, umask, &["import", text(&log), "--database", &named]), 0);
         private(&cli.path("elsewhere"));
     }
-    // A store of the version before, which everybody could read.
+    // A store of an earlier version, readable for all users.
     let cli = Cli::filled(&trace("t"));
     all(&cli.data_dir()).iter().for_each(|path| set(path, if path.is_dir() { 0o755 } else { 0o644 }));
     let node = Node::start(&cli, &[]);
@@ -77,7 +77,7 @@ fn what_the_program_makes_is_its_users_alone_whatever_the_umask() {
 fn a_data_directory_that_others_may_write_is_refused_and_nobody_in_it_is_asked() {
     let cli = Cli::filled(&trace("t"));
     set(&cli.data_dir(), 0o777);
-    // Whoever may write there may listen there.
+    // Write access there includes listening there.
     let stranger = UnixListener::bind(cli.data_dir().join("admin.sock")).expect("binds");
     stranger.set_nonblocking(true).expect("sets");
     for command in [&["status"][..], &["catch-up"], &["import", "-"], &["node"]] {
@@ -91,7 +91,7 @@ fn a_data_directory_that_others_may_write_is_refused_and_nobody_in_it_is_asked()
     assert!(stranger.accept().is_err(), "nobody was asked");
     set(&cli.data_dir(), 0o700);
     fs::remove_file(cli.data_dir().join("admin.sock")).expect("removes");
-    // What was planted there before.
+    // Links that were planted there before.
     let victim = cli.file("victim", "precious");
     for name in ["node.lock", "node.json", "decisiongraph.db-journal"] {
         symlink(&victim, cli.data_dir().join(name)).expect("plants");
@@ -104,7 +104,8 @@ fn a_data_directory_that_others_may_write_is_refused_and_nobody_in_it_is_asked()
     assert_eq!(fs::read_to_string(&victim).expect("reads"), "precious");
 }
 
-/// What may happen to the files under a running node; the suffixes of those that are removed, and whether a copy takes the place.
+/// Changes to the files under a running node: name, suffixes of the removed files, and a flag for a copy that takes the
+/// place.
 const CASES: [(&str, &[&str], bool); 4] = [
     ("a copy is moved over it", &[], true),
     ("a copy is moved over it, and its log is removed", &["-wal", "-shm"], true),
@@ -144,7 +145,7 @@ fn a_file_that_was_removed_or_replaced_under_a_node_is_not_written_to() {
     }
 }
 
-/// The events of a file that lies alone in a directory.
+/// Counts the events of a file that lies alone in a directory.
 fn events_of(cli: &Cli, file: &Path, directory: &str) -> usize {
     let alone = cli.path(directory);
     fs::create_dir(&alone).expect("makes");
@@ -187,7 +188,7 @@ fn a_backup_is_whole_private_and_made_beside_a_running_node() {
     }
     cli.run(&["backup", "/nowhere/at/all.db", "--json"]).refused(1, "storage");
     drop(node);
-    // What was copied is a store like any other.
+    // The copied file is a store like any other.
     fs::create_dir(cli.path("restored")).expect("makes");
     let restored = cli.path("restored");
     fs::rename(&beside, restored.join("decisiongraph.db")).expect("puts back");

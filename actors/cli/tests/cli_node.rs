@@ -13,8 +13,8 @@ use std::process::{Child, ChildStdout, Stdio};
 use std::time::{Duration, Instant};
 use tokio_postgres::NoTls;
 
-/// Sessions of this database that wait for a lock. Not by pg_locks: a wait for a row is one for a transaction, which belongs to no database, and
-/// the server has those of other tests.
+/// Counts the sessions of this database that wait for a lock. Not by pg_locks: a wait for a row is a wait for a
+/// transaction, which belongs to no database. The server has such waits of other tests.
 const WAITING: &str =
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
 
@@ -31,7 +31,7 @@ impl Drop for Ends {
     }
 }
 
-/// A node's process.
+/// A node process.
 struct Node {
     child: Ends,
     stdout: BufReader<ChildStdout>,
@@ -39,12 +39,12 @@ struct Node {
 }
 
 impl Node {
-    /// Starts one and waits until it can be asked. Its log is in the test's directory.
+    /// Starts a node and waits until it answers. Its log is in the test's directory.
     fn start(cli: &Cli, args: &[&str]) -> Node {
         Node::start_with(cli, args, &[])
     }
 
-    /// With these variables.
+    /// Starts a node with these environment variables.
     fn start_with(cli: &Cli, args: &[&str], variables: &[(&str, &str)]) -> Node {
         let log = std::fs::File::create(cli.path("node.log")).expect("makes");
         let mut all = vec!["node", "--json", "--metrics-listen", "127.0.0.1:0"];
@@ -63,7 +63,7 @@ impl Node {
         self.ready["node"].as_str().expect("a name")
     }
 
-    /// The status and the body of a page; none when nobody answers.
+    /// Returns status and body of a page; none without an answer.
     fn page(&self, path: &str) -> Option<(u16, String)> {
         let url = self.ready["metrics"].as_str().expect("an address");
         let address = url.trim_start_matches("http://").trim_end_matches("/metrics");
@@ -79,7 +79,7 @@ impl Node {
         signal(&self.child.0, name);
     }
 
-    /// Waits for its end; its exit code.
+    /// Waits for the node's end and returns its exit code.
     fn ended(mut self) -> i32 {
         let mut rest = String::new();
         self.stdout.read_to_string(&mut rest).expect("reads");
@@ -91,7 +91,7 @@ fn signal(child: &Child, name: &str) {
     launch::signal(child.id(), name).expect("sent");
 }
 
-/// Waits for a condition of the system that nobody signals.
+/// Waits for a condition of the system that no signal announces.
 fn wait_until(what: &str, condition: impl Fn() -> bool) {
     let until = Instant::now() + PATIENCE;
     while !condition() {
@@ -100,7 +100,7 @@ fn wait_until(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
-/// Waits until everything that is stored is applied.
+/// Waits until every stored event is applied.
 fn applied(cli: &Cli) {
     wait_until("every scope is current", || {
         let ended = cli.run(&["status", "--json"]);
@@ -228,7 +228,7 @@ fn why_says_what_stops_a_scope_and_what_to_do() {
     let unowned = cli.json(&["why"]);
     assert_eq!(unowned["scopes"][0]["state"], "unowned");
     assert!(unowned["scopes"][0]["next"].as_str().is_some_and(|next| next.contains("decisiongraph node")));
-    // Behind the store's back: an event that no projection can take.
+    // An event that no projection can apply, written without the store.
     let store = rusqlite::Connection::open(cli.data_dir().join("decisiongraph.db")).expect("opens");
     let tampered = store.execute("UPDATE dg_event_log SET payload = '{\"x\":1}' WHERE log_seq = 2", []);
     assert_eq!(tampered.expect("writes"), 1);
@@ -305,7 +305,7 @@ async fn a_node_waits_for_its_database_names_who_holds_it_up_and_hands_over_at_i
     assert_eq!(node.ended(), 0);
     let count = |rows: Vec<tokio_postgres::Row>| rows[0].get::<_, i64>(0);
     let nodes = appender.query("SELECT count(*) FROM dg_node WHERE node = 'n1'", &[]).await.expect("counts");
-    // Whom the scopes name is nobody who lives.
+    // No scope names a living node as its owner.
     let owned = "SELECT count(*) FROM dg_scope s JOIN dg_node n ON n.node = s.owner_node";
     let owned = appender.query(owned, &[]).await.expect("counts");
     assert_eq!((count(nodes), count(owned)), (0, 0), "everything is handed over");
@@ -376,7 +376,7 @@ fn a_service_manager_hears_that_the_node_is_ready_lives_and_stops() {
         let length = socket.recv(&mut buffer).expect("a datagram in time");
         String::from_utf8_lossy(&buffer[..length]).into_owned()
     };
-    // The manager wants a sign of life every 200 ms: half of its patience.
+    // The service manager wants a sign of life every 200 ms, which is half of its patience.
     let node = Node::start_with(&cli, &[], &[("NOTIFY_SOCKET", text(&path)), ("WATCHDOG_USEC", "400000")]);
     assert_eq!(hear(), "READY=1", "before anything else");
     let (told, mut last, mut shortest) = (Instant::now(), None, PATIENCE);
@@ -393,7 +393,7 @@ fn a_service_manager_hears_that_the_node_is_ready_lives_and_stops() {
     assert!(rest.iter().all(|state| state == "WATCHDOG=1"), "{rest:?}");
     assert_eq!(node.ended(), 0);
 
-    // A manager that is gone changes nothing.
+    // A service manager that is gone changes nothing.
     drop(socket);
     let node = Node::start_with(&cli, &[], &[("NOTIFY_SOCKET", text(&path))]);
     assert_eq!(cli.run(&["status"]).code, 0);
@@ -439,7 +439,7 @@ fn two_nodes_do_not_share_a_directory_or_a_chosen_address() {
     assert_eq!(cli.run(&["tree"]).code, 0, "the first one goes on");
 }
 
-/// The test below in a process of its own; nothing by itself.
+/// Runs inside the next test, in its own process; does nothing alone.
 #[test]
 #[ignore = "a part of the test below"]
 fn asked_by_somebody_with_a_configuration() {
@@ -464,7 +464,7 @@ fn the_configuration_of_whoever_runs_the_tests_reaches_no_program() {
     assert!(output.status.success() && text.contains("1 passed"), "{text}");
 }
 
-/// A shell and the kernel send one each when a terminal closes, and nobody reads the log any more.
+/// A shell and the kernel each send one signal when a terminal closes. Then the log has no reader any more.
 #[test]
 fn a_terminal_that_closes_drains_the_node_and_never_kills_it() {
     let cli = Cli::new();
@@ -526,7 +526,7 @@ async fn ready_is_said_when_it_is_and_with_a_json_log_every_line_is_json_and_non
     assert_eq!(next()["state"], "ready");
     assert_eq!(cli.run(&["import", text(&enterprise())]).code, 0);
     applied(&cli);
-    // Every session ends, those that wait in the pool, too.
+    // Every session ends, also each session that waits in the pool.
     let admin = session(&database).await;
     let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
     admin.batch_execute(end).await.expect("ended");

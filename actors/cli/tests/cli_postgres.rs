@@ -1,5 +1,5 @@
-//! The command line on a real PostgreSQL: never migrated implicitly, faults of the server told with category and exit code, no
-//! password in any output, and the same answers as the embedded store.
+//! The command line on a real PostgreSQL. The database is never migrated implicitly. Faults of the server are reported
+//! with category and exit code, and no output contains a password. The answers equal the answers of the embedded store.
 
 mod cli_support;
 #[path = "cli_postgres/many_scopes.rs"]
@@ -14,7 +14,7 @@ async fn server() -> &'static Server {
     throwaway::shared().await.expect("a throw-away server")
 }
 
-/// A session of its own, and what keeps it going.
+/// Opens a separate session, and drives its connection.
 async fn session(url: &str) -> tokio_postgres::Client {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("connects");
     tokio::spawn(connection);
@@ -82,7 +82,7 @@ async fn faults_of_the_server_have_their_category_and_no_password_shows() {
                 assert!(!message.contains(secret), "{message}");
             }
         }
-        // The right password, but no right to anything.
+        // The right password, but no privileges.
         let url = format!("postgres://{PASSWORD_ROLE}:{}@{address}/{}", PASSWORD.replace(' ', "%20"), database.name());
         cli.run(&["import", text(&log), "--json", "--database", &url]).refused(8, "unauthorized");
     }
@@ -112,7 +112,7 @@ async fn an_open_appender_is_named_with_its_pid() {
     assert_eq!(cli.run(&["import", text(&log), "--database", database.url()]).code, 0);
     let status = || cli.run(&["status", "--json", "--database", database.url()]).json();
     assert_eq!(status()["mark_is_safe"], false);
-    // A young one holds nobody up.
+    // A young transaction is not reported as holding up a scope.
     tokio::task::block_in_place(|| {
         cli_support::node::wait_until("its scopes wait for it", || status()["scopes"][0]["state"] == "waiting");
     });
@@ -184,7 +184,7 @@ async fn what_cannot_be_read_is_named_behind_what_can() {
     );
     assert!(events.stderr.contains("\"category\":\"storage\""), "{}", events.stderr);
     assert_eq!(cli.run(&["events", "--tenant", "b", "--database", database.url()]).code, 0);
-    // And nobody else is held up by it.
+    // The transaction holds up no other tenant.
     assert_eq!(cli.run(&["catch-up", "--tenant", "b", "--database", database.url()]).code, 0);
     assert_eq!(cli.run(&["status", "--database", database.url()]).code, 0);
     let health = cli.run(&["health", "--database", database.url()]);

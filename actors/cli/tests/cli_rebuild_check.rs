@@ -1,4 +1,4 @@
-//! What `rebuild --check` says of the size of a rebuild.
+//! The estimate of `rebuild --check` for the size of a rebuild.
 
 mod cli_support;
 
@@ -27,7 +27,7 @@ fn a_rebuild_check_counts_the_rows_that_are_there_and_says_when_it_only_assumes(
         decisiongraph_projections::catalogue::ALL.iter().flat_map(|it| it.tables()).map(|table| count(table.name)).sum()
     };
     assert_eq!(told(&cli), (rows(&cli), vec!["live rows".to_owned()]));
-    // Twice as many events are twice as many rows, about.
+    // Twice as many events give about twice as many rows.
     let more = cli.path("more.jsonl");
     let mut again = std::fs::read_to_string(enterprise()).expect("reads");
     for name in ["event_id", "trace_id", "idempotency_key"] {

@@ -1,5 +1,5 @@
-//! Nothing is said of a log that was not looked at: tenants that are not there, things of other tenants, work over all tenants. Each
-//! promise on both stores, in the program itself and through a node.
+//! No claim is made about a log that was not read: missing tenants, objects of other tenants, work over all tenants.
+//! Each promise on both stores, in the program itself and through a node.
 
 mod cli_support;
 
@@ -9,7 +9,7 @@ use decisiongraph_store::launch;
 use decisiongraph_store::throwaway::{self, Database};
 use serde_json::Value;
 
-/// A database with two tenants, neither of which is `default`, and how commands get there.
+/// A database with two tenants, neither of which is `default`, and the flags that lead commands to it.
 struct Place {
     cli: Cli,
     flags: Vec<String>,
@@ -82,7 +82,7 @@ impl Place {
         assert_eq!(ended.code, 0, "{}", ended.stderr);
     }
 
-    /// Everything that is stored.
+    /// Applies every stored event.
     fn apply(&self) {
         match &self.node {
             Some(_) => applied(&self.cli),
@@ -94,7 +94,7 @@ impl Place {
         }
     }
 
-    /// The tenants that `status` speaks of.
+    /// Returns the tenants that `status` lists.
     fn of_status(&self) -> Vec<String> {
         let status = self.json(&["status"]);
         let scopes = status["scopes"].as_array().expect("a list").iter();
@@ -106,7 +106,7 @@ impl Place {
 
 const RUN: &str = "01a20000-0000-7000-8000-000000000000";
 
-/// Commands that mean one tenant, `default` when none is named.
+/// Commands about one tenant; `default` when none is named.
 const OF_ONE: [&[&str]; 17] = [
     &["catch-up"],
     &["replay", "--projection", "trace_summary"],
@@ -126,7 +126,7 @@ const OF_ONE: [&[&str]; 17] = [
     &["edges", "trace:t"],
     &["precedents"],
 ];
-/// Commands that mean every tenant, or a thing by its id, when none is named.
+/// Commands about every tenant, or about an object by its id, when no tenant is named.
 const OF_ALL: [&[&str]; 12] = [
     &["status"],
     &["health"],
@@ -141,7 +141,7 @@ const OF_ALL: [&[&str]; 12] = [
     &["run", "resume", RUN],
     &["cancel", RUN],
 ];
-/// Commands that are about no tenant, or make one.
+/// Commands that concern no tenant, or that create one.
 const OF_NONE: [&str; 13] = [
     "append",
     "backup",
@@ -157,7 +157,7 @@ const OF_NONE: [&str; 13] = [
     "tenants",
     "uncordon",
 ];
-/// Commands of a node, whatever its tenants.
+/// Commands about a node, for any tenants.
 const OF_A_NODE: [&str; 1] = ["tree"];
 
 #[test]
@@ -312,7 +312,7 @@ async fn a_catch_up_that_could_not_catch_up_says_who_is_in_the_way_and_exits_7()
             assert_eq!(told.code, 7);
             assert!(told.stdout.contains(&format!("pid {pid}")), "{}", told.stdout);
         }
-        // Whose events are all applied is caught up, whoever appends.
+        // A tenant whose events are all applied is caught up, even while an appender is open.
         assert_eq!(run(&["catch-up", "--tenant", TENANTS[1]]).code, 0);
         appender.batch_execute("ROLLBACK").await.expect("rolls back");
         assert_eq!(run(&["catch-up", "--tenant", TENANTS[0]]).code, 0);
@@ -394,7 +394,7 @@ async fn work_over_all_tenants_goes_on_behind_a_bad_one_and_ends_with_the_worst_
             assert_eq!(ended.code, code, "{command}: {} {}", ended.stdout, ended.stderr);
             assert_eq!(ended.json()["tenants"].as_array().map(Vec::len), Some(3), "{command}");
         }
-        // Drift counts more than what a poison event did.
+        // Drift takes precedence over the effect of a poison event.
         tampered(&place, TENANTS[0]).await;
         let told = place.run(&["verify", "--all-tenants"]);
         assert_eq!(told.code, 3, "{}", told.stdout);
@@ -405,7 +405,7 @@ async fn work_over_all_tenants_goes_on_behind_a_bad_one_and_ends_with_the_worst_
     }
 }
 
-/// Edits a row of this tenant behind the program's back.
+/// Edits a row of this tenant without the program.
 async fn tampered(place: &Place, tenant: &str) {
     let forged =
         format!("UPDATE dg_trace_summary SET title = 'forged' WHERE tenant_id = '{}'", tenant.replace('\'', "''"));
@@ -419,7 +419,7 @@ async fn tampered(place: &Place, tenant: &str) {
     assert!(client.execute(&forged, &[]).await.expect("writes") > 0);
 }
 
-/// The commands that a program told, without their backticks.
+/// Returns the commands that the program suggested, without their backticks.
 fn told(ended: &Ended) -> Vec<String> {
     let text = format!("{}\n{}", ended.stdout, ended.stderr);
     let parts = text.split("`decisiongraph ").skip(1);
@@ -427,14 +427,15 @@ fn told(ended: &Ended) -> Vec<String> {
     commands.collect()
 }
 
-/// A person who copies what is printed: runs every command that a command told, in a shell that knows of no database.
+/// A person copying printed text: runs every suggested command in a shell that knows no database.
 struct Copyist<'a> {
     place: &'a Place,
     tenant: &'a str,
 }
 
 impl Copyist<'_> {
-    /// Runs the command, then what it told, as printed; what these ended with. One of them starts with `expected`.
+    /// Runs the command, then the suggested commands as printed, and returns these with their exit codes. One of them
+    /// starts with `expected`.
     fn follow(&self, args: &[&str], expected: &str) -> Vec<(String, i32)> {
         let ended = self.place.run(args);
         let commands = told(&ended);
@@ -500,7 +501,7 @@ async fn every_command_that_is_told_is_complete_and_works_as_printed() {
         let copyist = Copyist { place: &place, tenant };
         let current = || copyist.run(&["why"]).stdout.contains("3 scopes are current.");
 
-        // What was not applied yet.
+        // Events that are not applied yet.
         copyist.follow(&["import", &file, "--tenant", tenant], "catch-up --all-tenants");
         assert!(current());
         copyist.follow(&["import", &own, "--tenant", tenant], "catch-up --tenant T");
@@ -531,7 +532,7 @@ async fn every_command_that_is_told_is_complete_and_works_as_printed() {
             assert!(current(), "{look}");
         }
 
-        // What is not there.
+        // Objects that do not exist.
         copyist.follow(&["verify", "--tenant", "nobody"], "tenants");
         copyist.follow(&["verify"], "tenants");
         copyist.follow(&["trace", "nosuch", "--tenant", tenant], "events --tenant T");
@@ -542,7 +543,7 @@ async fn every_command_that_is_told_is_complete_and_works_as_printed() {
         copyist.follow(&["uncordon", "nobody"], if postgres { "cluster" } else { "pause --all-tenants" });
         assert_eq!(place.run(&["resume", "--all-tenants"]).code, 0);
 
-        // What is paused.
+        // Paused scopes.
         assert_eq!(copyist.run(&["pause"]).code, 0);
         copyist.follow(&["catch-up", "--tenant", tenant], "resume --tenant T --projection context_graph");
         copyist.follow(&["status"], "resume --tenant T --projection trace_summary");
@@ -569,7 +570,7 @@ async fn every_command_that_is_told_is_complete_and_works_as_printed() {
         copyist.follow(&["status"], &format!("failure {} --tenant T", ids.iter().min().expect("one")));
         for id in &ids {
             copyist.follow(&["failure", id, "--replay"], &format!("skip {id} --reason 'say why' --tenant T"));
-            // Told again, because the same skip again is the one that holds.
+            // The suggestion is repeated, because repeating a skip returns the skip that holds.
             copyist.follow(&["skip", id, "--reason", "x"], "catch-up --tenant T --projection");
         }
         assert!(current());
@@ -579,7 +580,7 @@ async fn every_command_that_is_told_is_complete_and_works_as_printed() {
             assert_eq!(codes[0].1, 4, "{codes:?}");
         }
 
-        // Drift, on a tenant whose log is sound; and what was never projected.
+        // Drift in a tenant whose log is sound, and a tenant that was never projected.
         let place = {
             let mut place = Place::empty(postgres, false).await;
             if !postgres {

@@ -1,5 +1,5 @@
-//! Promises of admin in a cluster: any node answers for all, within the deadline, and names those that it could not ask. Real node
-//! processes on one PostgreSQL, linked by what the database says of them.
+//! Promises of admin in a cluster: any node answers for all within the deadline, and names the nodes that it could not
+//! ask. Real node processes on one PostgreSQL, linked by addresses from the database.
 
 mod cli_support;
 mod cluster_support;
@@ -12,7 +12,7 @@ use serde_json::Value;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-/// Longest time for an answer when a node hangs: the fan-out's second, and what a busy machine adds.
+/// Longest time for an answer when a node hangs: the fan-out's second, plus the delay of a busy machine.
 const PROMPT: Duration = Duration::from_secs(5);
 
 struct Cluster {
@@ -38,7 +38,7 @@ impl Cluster {
         cluster
     }
 
-    /// Nodes that do not let each other in: each has a secret of its own.
+    /// Starts nodes that refuse each other's links: each has its own secret.
     async fn start_unlinked(count: usize) -> Cluster {
         let database = throwaway::shared().await.expect("a server").fresh_database().await.expect("a database");
         let mut cluster = Cluster {
@@ -58,7 +58,7 @@ impl Cluster {
     fn start_node(&mut self, index: usize, more: &[&str]) {
         let files = self.authority.issue(NAMES[index], NAME);
         let url = self.database.url().to_owned();
-        // A node that hangs is a member, and so named, for longer than it takes to ask everybody on a busy machine.
+        // A hanging node stays a member, and so is named, for longer than all questions take on a busy machine.
         let stay = ["--passivate-after-ms", "3600000", "--lease-ms", "30000"];
         let flags = [&["--database", &url, "--name", NAMES[index]], &stay[..], more].concat();
         self.nodes[index] = Some(start(&self.clis[index], &files, &flags));
@@ -80,8 +80,7 @@ impl Cluster {
         }
     }
 
-    /// Events of this many tenants, applied by whoever has them for good: twice, since tenants change hands while they appear.
-    /// A trace for each of so many tenants, applied.
+    /// Imports one trace for each of this many tenants, and waits until it is applied.
     fn fill_with(&self, name: &str, tenants: usize) {
         for i in 0..tenants {
             let tenant = format!("t{i}");
@@ -91,6 +90,7 @@ impl Cluster {
         applied(&self.clis[0]);
     }
 
+    /// Imports and applies two traces per tenant: twice, because tenants change hands while they appear.
     fn fill(&self, tenants: usize) {
         for name in ["t", "u"] {
             self.fill_with(name, tenants);
@@ -131,7 +131,7 @@ async fn any_node_answers_for_all_and_names_those_that_it_could_not_ask() {
     }
     cluster.clis[0].run(&["tree", "--of", "nobody", "--json"]).refused(5, "not_found");
 
-    // One that hangs: named by everybody, at once, with the rest.
+    // Every other node names a hanging node at once, together with the rest of the answer.
     cluster.node(2).signal("STOP");
     for cli in &cluster.clis[..2] {
         let asked = Instant::now();
@@ -148,7 +148,7 @@ async fn any_node_answers_for_all_and_names_those_that_it_could_not_ask() {
         let trees = within(PROMPT * 2, cli.command(&["tree", "--of", "all", "--json"])).json();
         assert_eq!((named(&trees["partial"]), trees["nodes"].as_array().map(Vec::len)), (vec!["c"], Some(2)));
     }
-    // Once the link is known to be down, nobody waits for it.
+    // Once the link is known to be down, no node waits for it.
     wait_until("it is noticed", || cluster.up(0) == 1);
     let refused = within(PROMPT, cluster.clis[0].command(&["tree", "--of", "c", "--json"]));
     assert!(matches!(refused.code, 5 | 6), "{}", refused.stderr);
@@ -156,7 +156,7 @@ async fn any_node_answers_for_all_and_names_those_that_it_could_not_ask() {
     cluster.wait_until_linked();
     wait_until("it is well again", || cluster.clis[0].run(&["health"]).code == 0);
 
-    // One that is killed, and one that comes back.
+    // A node that is killed and comes back.
     cluster.node(1).signal("KILL");
     assert_eq!(cluster.node(1).ended(), None);
     let status = within(PROMPT, cluster.clis[0].command(&["status", "--json"])).json();
@@ -179,7 +179,7 @@ async fn a_node_that_died_stays_visible_as_dead_until_it_is_back_or_forgotten() 
     wait_until("all is well", || well(&cluster, &[0, 1, 2]));
     cluster.node(1).signal("KILL");
     assert_eq!(cluster.node(1).ended(), None);
-    // Its lease would run for 30 s more; the links know sooner that its process is gone.
+    // Its lease would run for 30 s more. The links know sooner that its process is gone.
     for index in [0, 2] {
         wait_until("everybody says so", || cluster.clis[index].run(&["health"]).stdout.contains("node b: it died"));
         assert_eq!(state(&cluster, index, "b"), Some("dead".into()));
@@ -193,12 +193,12 @@ async fn a_node_that_died_stays_visible_as_dead_until_it_is_back_or_forgotten() 
     cluster.clis[0].run(&["forget", "c", "--json"]).refused(4, "conflict");
     cluster.clis[0].run(&["forget", "nobody", "--json"]).refused(5, "not_found");
 
-    // It comes back: as if nothing had happened.
+    // The node comes back, and everything is as before.
     cluster.start_node(1, &[]);
     cluster.wait_until_linked();
     wait_until("all is well again", || well(&cluster, &[0, 1, 2]));
 
-    // It does not: whoever knows that says so, and what was wanted of it goes with it.
+    // The node does not come back. The other nodes say so, and its cordon ends with it.
     assert_eq!(cluster.clis[0].run(&["cordon", "b", "--reason", "disk"]).code, 0);
     for index in [0, 2] {
         wait_until("everybody says so", || cluster.clis[index].run(&["health"]).stdout.contains("cordoned by"));
@@ -225,7 +225,7 @@ async fn a_scope_that_needs_no_owner_says_which_node_its_next_event_brings_it_to
     cluster.node(1).signal("TERM");
     assert_eq!(cluster.node(1).ended(), Some(0));
     let cli = &cluster.clis[0];
-    // Nobody takes them over before there is something to do.
+    // No node takes the scopes over before there is something to do.
     wait_until("they are for the other", || of(cli, "owner", "a") + of(cli, "next_owner", "a") == 18);
     let free = of(cli, "next_owner", "a");
     assert!(free > 0 && of(cli, "state", "current") == 18, "{}", cli.run(&["status"]).stdout);
@@ -243,7 +243,7 @@ async fn a_job_is_watched_cancelled_and_resumed_through_any_node_and_words_reach
     let lines: Vec<String> = (0..3_000).flat_map(|i| trace(&format!("t{i}"))).collect();
     assert_eq!(cluster.clis[0].pipe(&["import", "-"], lines.join("\n").as_bytes()).code, 0);
     applied(&cluster.clis[0]);
-    // A rebuild on one, seen, watched and cancelled on the other.
+    // A rebuild on one node, seen, watched and cancelled on the other.
     let other = &cluster.clis[1];
     let run = cluster.clis[0].json(&["rebuild", "--detach"])["run_id"].as_str().expect("an id").to_owned();
     assert_eq!(other.json(&["run", &run])["node"], "a");
@@ -257,11 +257,11 @@ async fn a_job_is_watched_cancelled_and_resumed_through_any_node_and_words_reach
         let resumed = other.json(&["run", "resume", &run]);
         assert_eq!((&resumed["run"]["state"], &resumed["run"]["node"]), (&"completed".into(), &"b".into()));
     }
-    // A catch-up asked of the one that does not own the tenant.
+    // A catch-up asked of the node that does not own the tenant.
     let owner = other.json(&["status"])["scopes"][0]["owner"].as_str().expect("an owner").to_owned();
     let stranger = if owner == "a" { other } else { &cluster.clis[0] };
     assert_eq!(stranger.json(&["catch-up"])["run"]["state"], "completed");
-    // A pause said there stops the owner's workers, and they go on when it is over.
+    // A pause set there stops the owner's workers. They continue when it is over.
     assert_eq!(stranger.run(&["pause", "--projection", "trace_summary", "--reason", "a look"]).code, 0);
     let phase = |scope: &str| {
         let status = stranger.json(&["status", "--projection", scope]);
@@ -318,7 +318,7 @@ async fn who_asked_is_recorded_with_what_proves_it_and_the_node_logs_it() {
     let (secret, tcp) = (cluster.node(0).secret.clone(), cluster.node(0).tcp.clone());
     let address = cluster.node(0).cluster.clone().expect("listens");
     let cli = &cluster.clis[0];
-    // Whatever name a program gives, what proves it stands beside it.
+    // Any name that a program gives is recorded beside the proof of its identity.
     let eve = |args: &[&str]| {
         let ended = Ended::of(cli.command(args).env("USER", "eve").output().expect("starts"));
         assert_eq!(ended.code, 0, "{args:?}: {}", ended.stderr);
@@ -348,7 +348,7 @@ async fn who_asked_is_recorded_with_what_proves_it_and_the_node_logs_it() {
         assert_eq!((word(place, "what"), word(place, "reason")), (what.to_owned(), reason.to_owned()));
         assert!(word(place, "by").contains(proof) && word(place, "through").starts_with(through), "{}", changes[place]);
         assert_eq!(word(place, "by").starts_with("eve@"), what != "forget", "{}", changes[place]);
-        // A job may have ended by the time that it is answered.
+        // A job may have ended before its answer arrives.
         assert!(word(place, "outcome").starts_with(outcome) || what == "rebuild", "{}", changes[place]);
     }
     assert_eq!(word(0, "tenant"), "t0");

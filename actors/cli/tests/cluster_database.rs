@@ -1,5 +1,6 @@
-//! The database may be restarted under a cluster, and a replica that lacks the last events may be promoted in its place: cursors and rows
-//! go back together, nothing is skipped, and what was lost is applied when its writers append it again.
+//! Faults of the database under a cluster. It may be restarted, and a replica that lacks the last events may be
+//! promoted in its place. Cursors and rows then go back together and nothing is skipped. Lost events are applied when
+//! their writers append them again.
 
 mod fleet_support;
 mod node_support;
@@ -47,7 +48,8 @@ async fn immediate_restarts_lose_nothing() {
     cluster.reckon(TENANTS).await;
 }
 
-/// Appends to a tenant without end. When the history changed it starts again at its first event: what is stored is a repeat.
+/// Appends to a tenant without end. After a change of history it starts again at its first event: stored events are
+/// repeats.
 async fn insistent(
     store: Arc<dyn Store>,
     tenant: TenantId,
@@ -91,7 +93,7 @@ async fn fail_over() {
     let (one, other) = (primary.host_port().expect("its own"), replica.host_port().expect("its own"));
     let either = format!("postgres://postgres@{one},{other}/{database}?target_session_attrs=read-write");
     let mut cluster = Cluster::at(&primary.url_of(&database)).await;
-    // Two are led to the new primary by what lies between, the third knows both servers.
+    // Proxies lead two nodes to the new primary; the third knows both servers.
     cluster.add().await;
     cluster.add().await;
     cluster.add_with(|order| order.url = either.clone()).await;
@@ -148,8 +150,8 @@ async fn fail_over() {
     drop(primary);
 }
 
-/// The log that was lost was longer: positions that were known to be safe on the primary that is gone say nothing of the promoted one,
-/// where an appender may still be on its way below them.
+/// The lost log was longer: a position that was safe on the lost primary says nothing about the promoted one. An
+/// appender of the promoted one may still be open below that position.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mark_of_the_lost_primary_is_not_believed_on_the_promoted_one() {
     let (primary, database) = server().await;
@@ -163,7 +165,7 @@ async fn a_mark_of_the_lost_primary_is_not_believed_on_the_promoted_one() {
     until("the start is applied", PATIENCE, async || node_support::current(&cluster.store, 1).await).await;
     let replica = primary.standby().await.expect("a replica");
     cut_replica(&primary, &replica, &database).await;
-    // The nodes are in the middle of it when the primary is lost: they know of events that will not be there.
+    // The nodes are busy with these events when the primary is lost: they know of events that will not exist.
     let tail = support::log(400, 4);
     for chunk in tail.chunks(700) {
         node_support::insist(&cluster.store, &tenant, chunk).await;
@@ -174,7 +176,7 @@ async fn a_mark_of_the_lost_primary_is_not_believed_on_the_promoted_one() {
     let url = replica.url_of(&database);
     cluster.observer.turn_to(&url).await;
     let (kept, _) = last_and_cursor(&cluster.observer).await;
-    // An appender of the new history draws its positions and does not commit; another one, behind it, does.
+    // An appender of the new history draws its positions and does not commit. A later one commits.
     for sql in [
         "CREATE FUNCTION dg_test_wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock(4242); RETURN NULL; END $$",
         "CREATE TRIGGER dg_test_wait AFTER INSERT ON dg_event_log FOR EACH ROW WHEN (NEW.trace_id = 'trace4') EXECUTE FUNCTION dg_test_wait()",
@@ -200,7 +202,8 @@ async fn a_mark_of_the_lost_primary_is_not_believed_on_the_promoted_one() {
         node.proxy.lead_to(address(&url));
         node.proxy.cut();
     }
-    // Every projection's worker takes its scope on the new primary, again and again if it likes, and applies nothing for a second.
+    // Every projection's worker takes its scope on the new primary, any number of times, and applies nothing for a
+    // second.
     until("the scopes are taken", PATIENCE, async || epoch().await >= before + 3).await;
     let end = Instant::now() + Duration::from_secs(1);
     while Instant::now() < end {
@@ -218,8 +221,8 @@ async fn a_mark_of_the_lost_primary_is_not_believed_on_the_promoted_one() {
     drop(primary);
 }
 
-/// A rebuild follows the tail up to a mark. When its session is replaced by one of a promoted server, that mark is of the log that is
-/// lost: an appender may be open below it.
+/// A rebuild follows the tail up to a mark. When its session is replaced by a session of a promoted server, that mark
+/// is void. It belongs to the lost log, and an appender may be open below it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rebuild_believes_no_mark_of_a_lost_primary() {
     let (primary, database) = server().await;
@@ -230,7 +233,7 @@ async fn a_rebuild_believes_no_mark_of_a_lost_primary() {
     node_support::insist(&store, &tenant, &support::log(4, 0)).await;
     let engine = support::engine(&store, 1000);
     support::run(&engine, RunMode::CatchUp).await;
-    // It stops itself when its build holds everything, and again with the first page of the tail in its hands.
+    // The process stops itself when its build holds everything, and again while it holds the first page of the tail.
     let rebuild = |stop_at: &str| {
         let mut command = launch::program(env!("CARGO_BIN_EXE_decisiongraph"));
         command.args(["--database", &either, "rebuild", "--projection", "trace_summary"]);
@@ -287,7 +290,8 @@ async fn a_rebuild_believes_no_mark_of_a_lost_primary() {
     assert!(!support::run(&engine, RunMode::Verify).await.drifted());
 }
 
-/// A switch-over behind one address: it leads to a standby for a while, then to the new primary, and connections that are open stay open.
+/// A switch-over behind one address: it leads to a standby for a while, then to the new primary. Open connections stay
+/// open.
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_to_a_standby_are_given_up_as_soon_as_the_address_leads_to_the_new_primary() {
     let (primary, database) = server().await;
@@ -312,7 +316,7 @@ async fn sessions_to_a_standby_are_given_up_as_soon_as_the_address_leads_to_the_
         findings().first().is_some_and(|found| found.message.contains("standby"))
     })
     .await;
-    // Nothing is cut: what is open still leads to the standby.
+    // No connection is cut: open connections still lead to the standby.
     proxy.lead_to(at(&next));
     until("the node is well", Duration::from_secs(10), async || findings().is_empty()).await;
     node_support::insist(&store, &named(0), &support::log(2, 2)).await;

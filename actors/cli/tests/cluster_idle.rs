@@ -1,4 +1,4 @@
-//! What a cluster with nothing to do asks of its database, at the settings that a node has by default.
+//! The load of an idle cluster on its database, at a node's default settings.
 
 mod node_support;
 mod support;
@@ -12,15 +12,16 @@ use support::Db;
 const SOON: Duration = Duration::from_secs(60);
 const NODES: usize = 2;
 const TENANTS: usize = 4;
-/// An idle session of PostgreSQL has reported what it did by then.
+/// Time after which an idle session of PostgreSQL has reported its statistics.
 const REPORTED: Duration = Duration::from_secs(12);
-/// Expected are 1.8: one look at the log's end a second; three renewals and three looks at the members in 10 s; two looks for orphaned jobs.
-/// What sessions had not reported before may be counted.
+/// The expected rate is 1.8 per second. One check of the log's end per second. Three renewals, three checks of the
+/// members and two checks for orphaned jobs per 10 s. Transactions that sessions had not reported before may be counted
+/// too.
 const TRANSACTIONS_MAX: f64 = 3.0;
 
 async fn committed(db: &Db) -> i64 {
     let Db::Postgres(database) = db else { unreachable!("a cluster is on PostgreSQL") };
-    // Asked from another database, so that asking does not count.
+    // Asked from another database, so that the question is not counted.
     let (address, name) = database.url().rsplit_once('/').expect("a path");
     let (client, connection) =
         tokio_postgres::connect(&format!("{address}/postgres"), tokio_postgres::NoTls).await.expect("connects");

@@ -1,5 +1,5 @@
-//! Promises of the door to other machines: who does not belong to the cluster is refused, within bounds, and logged without secrets,
-//! and those who belong do not notice. Real nodes, real TLS.
+//! Promises of the door for other machines. A stranger to the cluster is refused, within bounds, and logged without
+//! secrets. The members do not notice. Real nodes, real TLS.
 
 mod cli_support;
 mod cluster_support;
@@ -50,7 +50,7 @@ fn whoever_lacks_certificate_name_or_secret_is_refused_by_name() {
         let message = within(PATIENCE, elsewhere.command(&args)).refused(code, category);
         assert!(message.contains(part), "{message}");
     };
-    // Another authority: the node does not believe the program, and the program would not believe the node.
+    // Another authority: the node does not trust the program, and the program would not trust the node.
     let theirs = strangers.issue("program", "whoever");
     refused(by_tls(&address, &theirs, &secret), 8, "unauthorized", "TLS");
     let mut half = theirs.clone();
@@ -67,7 +67,7 @@ fn whoever_lacks_certificate_name_or_secret_is_refused_by_name() {
     refused(by_tls(&address, &mine, &wrong), 8, "unauthorized", "the node has another secret");
     let versions = [by_tls(&address, &mine, &secret), vec!["--protocol-version", "9"]].concat();
     refused(versions, 8, "version_mismatch", "protocol 9");
-    // Without TLS nothing is understood.
+    // Without TLS the node understands nothing.
     let plain = ["--node", &address, "--secret-file", text(&secret)];
     let ended = within(PATIENCE, elsewhere.command(&[&["status", "--json"], &plain[..]].concat()));
     assert!(matches!(ended.code, 6 | 8), "{}", ended.stderr);
@@ -126,7 +126,7 @@ fn certificates_change_without_a_restart_and_a_faulty_one_is_not_taken() {
     assert_eq!((status(&before).code, status(&after).code), (8, 0));
 }
 
-/// Open files of a process.
+/// Counts the open files of a process.
 fn open_files(pid: u32) -> usize {
     std::fs::read_dir(format!("/proc/{pid}/fd")).expect("Linux").count()
 }
@@ -137,7 +137,7 @@ fn connect(address: &str) -> TcpStream {
     stream
 }
 
-/// Waits until the other side has hung up; how long that took.
+/// Waits until the other side has hung up, and returns the time that this took.
 fn hung_up(mut stream: TcpStream) -> Duration {
     let since = Instant::now();
     let mut rest = Vec::new();
@@ -147,7 +147,7 @@ fn hung_up(mut stream: TcpStream) -> Duration {
     since.elapsed()
 }
 
-/// A TLS client that shows no certificate and believes everything of this authority.
+/// Returns a TLS client that shows no certificate and trusts everything of this authority.
 fn without_certificate(files: &TlsFiles) -> tokio_rustls::TlsConnector {
     use rustls::pki_types::CertificateDer;
     use rustls::pki_types::pem::PemObject as _;
@@ -168,7 +168,8 @@ async fn strangers_of_every_kind_are_hung_up_on_while_the_cluster_does_not_notic
     let address = linked.addresses[0].clone();
     let files = linked.authority.issue("program", "whoever");
 
-    // Nothing at all, noise, another protocol, the local door's protocol without TLS, a TLS record that says it is enormous.
+    // Silence, noise, another protocol, the local door's protocol without TLS, and a TLS record that claims an enormous
+    // length.
     let mut noise = vec![0_u8; 4_096];
     let mut dice = 0x9E37_79B9_7F4A_7C15_u64;
     noise.iter_mut().for_each(|byte| {
@@ -189,7 +190,7 @@ async fn strangers_of_every_kind_are_hung_up_on_while_the_cluster_does_not_notic
         assert!(took < PREAMBLE_DEADLINE * 2, "{took:?} for {:?}", &words[..words.len().min(9)]);
     }
 
-    // One byte a second: the deadline counts from the first.
+    // One byte per second: the deadline counts from the first.
     let mut slow = connect(&address);
     let dripping = slow.try_clone().expect("clones");
     let drip = tokio::task::spawn_blocking(move || {
@@ -213,7 +214,7 @@ async fn strangers_of_every_kind_are_hung_up_on_while_the_cluster_does_not_notic
     };
     assert!(refused.contains("CertificateRequired"), "{refused}");
 
-    // Behind TLS: a frame that is too long, noise, one byte a second, silence; all without the secret.
+    // Behind TLS: a frame that is too long, noise, one byte per second, silence; all without the secret.
     let tls = Tls::load(files.clone()).expect("loads");
     let mut oversized = b"DGRP\xff\xff".to_vec();
     oversized.extend_from_slice(&noise);
@@ -225,7 +226,7 @@ async fn strangers_of_every_kind_are_hung_up_on_while_the_cluster_does_not_notic
         let (mut answer, since) = (Vec::new(), Instant::now());
         let ended = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
         assert!(ended.is_ok() && since.elapsed() < PREAMBLE_DEADLINE * 2, "{:?}", since.elapsed());
-        // What was sent unread resets the connection, and the refusal may be lost with it.
+        // Unread bytes reset the connection, and the refusal may be lost with it.
         assert!(!by_name || answer.is_empty() || String::from_utf8_lossy(&answer).contains("version_mismatch"));
     }
 
@@ -262,7 +263,7 @@ fn a_thousand_idle_connections_cost_a_bounded_number_of_files_and_keep_nobody_ou
         assert_eq!(ended.code, 0, "{}", ended.stderr);
         quickest = quickest.min(asked.elapsed());
     }
-    // Each of the 64 in the room has one, and a few are on their way out.
+    // Each of the 64 admitted connections has one file, and a few more are closing.
     assert!(most <= files_before + 64 + 32, "{most} open files, {files_before} before");
     assert!(quickest < PREAMBLE_DEADLINE, "{quickest:?}: it waited for strangers to be given up");
     idle.into_iter().for_each(|stream| {
@@ -271,7 +272,7 @@ fn a_thousand_idle_connections_cost_a_bounded_number_of_files_and_keep_nobody_ou
     wait_until("all are closed", || open_files(pid) <= files_before + 8);
     let grown = resident(pid).saturating_sub(memory_before);
     assert!(grown < 64 << 20, "{grown} bytes more");
-    // New ones while it goes on are no trouble for the link that is there.
+    // New connections during the flood do not disturb the existing link.
     assert!(linked.has(0, "b", "up") && linked.has(1, "a", "up"));
     assert_eq!(downs(), downs_before, "the cluster noticed");
     let log = log(&linked.clis[0]);
@@ -290,7 +291,7 @@ fn linked_nodes_listen_on_no_port_that_nobody_configured() {
     }
 }
 
-/// Connects again and again from an address of its own, keeps the last hundreds open, and never says a word.
+/// Connects again and again from its own address and never sends a byte. Keeps the last hundreds of connections open.
 fn flood(address: SocketAddr, stop: &AtomicBool) -> u64 {
     use socket2::{Domain, Socket, Type};
     let (mut open, mut made) = (std::collections::VecDeque::new(), 0);
@@ -356,7 +357,7 @@ async fn connections_that_come_and_go_leave_nothing_behind_on_either_side() {
     }
 }
 
-/// Whether the large sizes are run.
+/// True when the large sizes are run.
 fn soak() -> bool {
     std::env::var_os("DECISIONGRAPH_SOAK").is_some()
 }

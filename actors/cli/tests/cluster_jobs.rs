@@ -1,5 +1,5 @@
-//! Jobs and takeovers in a cluster of real, linked node processes on one PostgreSQL: a job is started, watched and cancelled through any
-//! node, survives the node that runs it, and a process that is gone for certain is not waited for.
+//! Jobs and takeovers in a cluster of real, linked node processes on one PostgreSQL. A job is started, watched and
+//! cancelled through any node, and survives the node that runs it. No node waits for a process that is certainly gone.
 
 mod cli_support;
 mod cluster_support;
@@ -11,7 +11,7 @@ use decisiongraph_store::throwaway::{self, Database};
 use std::time::{Duration, Instant};
 
 const TENANTS: usize = 6;
-/// So long that nothing in these tests waits for its end.
+/// Lease so long that nothing in these tests waits for its end.
 const LEASE_MS: &str = "60000";
 
 async fn cluster() -> (Linked, Database) {
@@ -41,7 +41,7 @@ fn append(cli: &Cli, tenant: &str, traces: std::ops::Range<usize>) {
     ok(cli.pipe(&["import", "-", "--tenant", tenant], lines.join("\n").as_bytes()));
 }
 
-/// Who owns the tenant's scopes, when all three have one owner.
+/// Returns the owner of the tenant's scopes, when all three have one owner.
 fn owner(cli: &Cli, tenant: &str) -> Option<String> {
     let status = cli.json(&["status", "--tenant", tenant]);
     let scopes = status["scopes"].as_array()?.clone();
@@ -59,7 +59,8 @@ async fn jobs_are_started_watched_and_cancelled_through_any_node() {
     let (linked, _database) = cluster().await;
     let traces = std::cell::Cell::new(0);
     wait_until("somebody has the tenant", || {
-        // An owner shows itself when there is something to do: one that gave the tenant away meanwhile is nobody's until then.
+        // An owner appears when there is something to do. After a node has given the tenant away, the tenant is unowned
+        // until then.
         let first = traces.replace(traces.get() + 1);
         append(&linked.clis[0], "acme", first..first + 1);
         ok(linked.clis[0].run(&["catch-up", "--tenant", "acme"]));
@@ -68,12 +69,12 @@ async fn jobs_are_started_watched_and_cancelled_through_any_node() {
     let first = traces.get();
     let owner = place(&owner(&linked.clis[0], "acme").expect("an owner"));
     let (other, third) = ((owner + 1) % 3, (owner + 2) % 3);
-    // Passed on to the node that has the tenant, and told to the end by the one that was asked.
+    // The job is passed on to the tenant's node. The asked node reports it to its end.
     append(&linked.clis[third], "acme", first..first + 3);
     let report = linked.clis[other].json(&["catch-up", "--tenant", "acme"]);
     assert_eq!(report["run"]["node"], NAMES[owner], "{report}");
     assert_eq!(report["run"]["state"], "completed", "{report}");
-    // A rebuild runs where it was asked for; everybody sees it and may end it.
+    // A rebuild runs on the node that was asked. Every node sees it and may end it.
     append(&linked.clis[other], "big", 0..1_500);
     let run = linked.clis[other].json(&["rebuild", "--tenant", "big", "--detach"]);
     let id = run["run_id"].as_str().expect("an id").to_owned();
@@ -102,15 +103,15 @@ async fn a_killed_process_is_not_waited_for_and_its_jobs_go_on_elsewhere() {
     linked.node(2).signal("KILL");
     let killed = Instant::now();
     assert_eq!(linked.node(2).ended(), None);
-    // Its lease would run for a minute. Its machine says that nobody listens any more.
+    // Its lease would run for a minute. Its machine reports that no process listens any more.
     (0..TENANTS).for_each(|index| append(&linked.clis[0], &tenant(index), 2..4));
     for index in 0..TENANTS {
-        // Ends when whoever has the tenant now has applied what is new.
+        // The job ends when the tenant's new owner has applied the new events.
         ok(linked.clis[index % 2].run(&["catch-up", "--tenant", &tenant(index)]));
     }
     assert!(killed.elapsed() < Duration::from_secs(20), "{:?}", killed.elapsed());
     wait_until("the job is completed elsewhere", || linked.clis[1].json(&["run", &id])["state"] == "completed");
-    // The same directory again: a member like before.
+    // The node restarts in the same directory and is a member as before.
     start(&mut linked, 2, database.url());
     linked.wait_until_linked();
     for name in (0..TENANTS).map(tenant).chain(["big".to_owned()]) {

@@ -1,5 +1,5 @@
-//! Nodes join and leave under load: tenants move no more than they must, none is held up for long, and nothing is lost; so too while the
-//! nodes are replaced one after the other by those of another version.
+//! Nodes join and leave under load. Tenants move no more than they must, none is held up for long, and nothing is lost.
+//! The same holds while the nodes are replaced one by one by nodes of another version.
 
 mod fleet_support;
 mod node_support;
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 const TENANTS: usize = 8;
 
-/// Each tenant's node, if one has all of it.
+/// Returns each tenant's node, if one node has all of its scopes.
 async fn homes(cluster: &Cluster) -> HashMap<String, String> {
     let mut homes = HashMap::new();
     for node in cluster.observer.live().await.unwrap_or_default() {
@@ -35,7 +35,7 @@ async fn nodes_join_and_leave_under_load() {
         let before = homes(&cluster).await;
         let joined = cluster.add().await;
         joins.push(cluster.placed(TENANTS).await);
-        // Whatever moved, moved to the node that joined, but for what its bound displaces.
+        // Every moved tenant went to the node that joined, except for tenants that its bound displaces.
         let name = cluster.nodes[joined].name().to_owned();
         let after = homes(&cluster).await;
         let elsewhere = after.iter().filter(|(t, node)| **node != name && before.get(*t) != Some(*node)).count();
@@ -43,7 +43,7 @@ async fn nodes_join_and_leave_under_load() {
         assert!(elsewhere <= TENANTS / 4, "{elsewhere} moved between others: {before:?} {after:?}");
     }
     for round in rounds(4, 80) {
-        // One that has something to lose.
+        // Picks a node that owns tenants.
         let homes = homes(&cluster).await;
         let owners: Vec<usize> =
             (0..cluster.nodes.len()).filter(|n| homes.values().any(|home| home == cluster.nodes[*n].name())).collect();
@@ -56,7 +56,7 @@ async fn nodes_join_and_leave_under_load() {
             let live = cluster.observer.live().await.map_or(0, |live| live.len());
             let since = Instant::now();
             cluster.nodes[index].kill();
-            // The database takes it for alive until its lease is over.
+            // The database counts the node as alive until its lease is over.
             until("its lease is over", PATIENCE, async || {
                 cluster.observer.live().await.is_some_and(|now| now.len() < live)
             })
@@ -72,7 +72,8 @@ async fn nodes_join_and_leave_under_load() {
     cluster.reckon(TENANTS).await;
 }
 
-/// One version back; until there is a release to test against, the same program stands in, held to the older protocol.
+/// The older release is one version back. Until there is a release to test against, the same program stands in, held to
+/// the older protocol.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_versions_run_side_by_side_during_a_rolling_restart() {
     let older = format!("--protocol-version={}", PROTOCOL_VERSION - 1);
@@ -83,7 +84,7 @@ async fn two_versions_run_side_by_side_during_a_rolling_restart() {
     let writers = writers(&cluster.store, TENANTS);
     cluster.placed(TENANTS).await;
     assert_eq!(cluster.observer.of_protocol(PROTOCOL_VERSION).await, 0);
-    // Forward, one node at a time, then the first one back again: an upgrade that was given up.
+    // Forward, one node at a time; then the first node back again, as in an abandoned upgrade, and forward once more.
     for (step, (index, back)) in [(0, false), (1, false), (2, false), (0, true), (0, false)].into_iter().enumerate() {
         cluster.nodes[index].signal("TERM");
         assert_eq!(cluster.nodes[index].ended(Duration::from_secs(20)), Some(0), "{}", cluster.logs());

@@ -1,5 +1,5 @@
-//! Any node may be killed at any time: the others take over within its lease, nothing is lost and nothing applied twice. A node that is
-//! told to end hands over in a moment.
+//! Any node may be killed at any time. The other nodes take over within its lease, nothing is lost and nothing is
+//! applied twice. A node that is asked to end hands over at once.
 
 mod fleet_support;
 mod node_support;
@@ -10,10 +10,10 @@ use node_support::{Dice, rounds};
 use std::time::Duration;
 
 const TENANTS: usize = 6;
-/// Between the end of a lease and the first commit of the next owner, half of the time, for nodes that get a CPU whenever they want one. They
-/// need tens of milliseconds.
+/// Median time from a lease's end to the next owner's first commit, for nodes that always get a CPU. The nodes need
+/// tens of milliseconds.
 const TAKEOVER_P50_MAX: Duration = Duration::from_millis(500);
-/// Between SIGTERM and the first commit of the next owner, half of the time, for such nodes. They need a fraction of it.
+/// Median time from SIGTERM to the next owner's first commit, for the same nodes. They need a fraction of it.
 const HAND_OVER_P50_MAX: Duration = Duration::from_secs(1);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -30,7 +30,8 @@ async fn killed_nodes_are_taken_over_within_their_lease() {
         let since = cluster.observer.now().await;
         cluster.nodes[victim].kill();
         let lease_end = cluster.observer.lease_end(&life).await.expect("its row stays");
-        // It comes back before anybody has noticed, or after the others have its tenants; in its own directory or as on a new machine.
+        // The node restarts before any other node has noticed, or after the others have its tenants. It uses its own
+        // directory, or a fresh one as on a new machine.
         let at_once = round % 4 == 3;
         if at_once {
             cluster.restart(victim, false).await;
@@ -40,8 +41,8 @@ async fn killed_nodes_are_taken_over_within_their_lease() {
         let times = times.unwrap_or_else(|error| panic!("{name}: {error}\n{}", cluster.logs()));
         assert!(times.iter().all(|time| *time < LEASE + cluster.slack()), "{name}: {times:?}");
         if !at_once {
-            // What the others needed from the moment at which they might. (A lease that had run out for a moment before, because its owner
-            // was late, may have cost that one a scope already.)
+            // Time that the other nodes needed once they were allowed to take over. (A lease that ran out before,
+            // because its owner was late, may have cost the owner a scope already.)
             let left = Duration::from_secs_f64((lease_end - since).max(0.0));
             behind.extend(times.iter().filter_map(|time| time.checked_sub(left)));
             takeovers.extend(times);
@@ -74,7 +75,7 @@ async fn a_node_that_is_told_to_end_hands_over_in_a_moment() {
         cluster.nodes[leaver].signal("TERM");
         let times = cluster.observer.taken_over(&life, &tenants, since, PATIENCE).await;
         let times = times.unwrap_or_else(|error| panic!("{name}: {error}\n{}", cluster.logs()));
-        // Well before its lease would have been over: nobody waited for that.
+        // Well before its lease would have been over: no node waited for that.
         firsts.extend(times.iter().min().copied());
         all.extend(times);
         let code = cluster.nodes[leaver].ended(Duration::from_secs(15));

@@ -1,5 +1,5 @@
-//! Promises of the links between nodes: they are made, watched, and made again; what is asked over them is answered by its deadline.
-//! Real node processes that are stopped and killed.
+//! Promises of the links between nodes: they are made, watched, and made again. A question over a link is answered by
+//! its deadline. Real node processes that are stopped and killed.
 
 mod cli_support;
 mod cluster_support;
@@ -71,7 +71,7 @@ async fn nodes_one_version_apart_are_linked_and_those_two_apart_are_named() {
     linked.start_node(0, &[]);
     linked.start_node(1, &["--protocol-version", "2"]);
     linked.start_node(2, &["--protocol-version", "1"]);
-    // The older ones do not know the question for links: their logs say it.
+    // The older nodes do not know the question for links, so their logs are read.
     let linked_to = |index: usize, name: &str| {
         let up = format!("peer=\"{name}\"");
         log(&linked.clis[index]).lines().any(|line| line.contains("the link is up") && line.contains(&up))

@@ -1,5 +1,6 @@
-//! A node that is cut off from its database, in both directions or in one, for once or again and again, holds nobody up: it stops when its
-//! trust window ends, others take over, and it comes back by itself when the way is open again.
+//! A node that is cut off from its database holds up no other node. The cut is in both directions or in one, once or
+//! repeatedly. The node stops when its trust window ends, and the others take over. It comes back by itself when the
+//! way is open again.
 
 mod cli_support;
 mod cluster_support;
@@ -19,7 +20,7 @@ const LOST_THERE: Line = Line { there: Way::Swallow, back: Way::Pass, refuse: fa
 const LOST_BACK: Line = Line { there: Way::Pass, back: Way::Swallow, refuse: false };
 const REFUSED: Line = Line { there: Way::Pass, back: Way::Pass, refuse: true };
 
-/// What can become of the way to the database.
+/// Faults of the way to the database.
 const PARTITIONS: [(&str, Line); 5] = [
     ("packets held up", both(Way::Hold)),
     ("connections forgotten", both(Way::Swallow)),
@@ -28,7 +29,8 @@ const PARTITIONS: [(&str, Line); 5] = [
     ("connections ended and refused", REFUSED),
 ];
 
-/// Cuts a node off until the others have its tenants, and lets it come back. When the last scope was taken over.
+/// Cuts a node off until the others have its tenants, and lets it come back. Returns the time until the last scope was
+/// taken over.
 async fn cut_off(cluster: &mut Cluster, index: usize, how: (&str, Line)) -> Duration {
     let (what, line) = how;
     let (name, life) = (cluster.nodes[index].name().to_owned(), cluster.nodes[index].former().expect("it lives"));
@@ -42,7 +44,7 @@ async fn cut_off(cluster: &mut Cluster, index: usize, how: (&str, Line)) -> Dura
     let times = cluster.observer.taken_over(&life, &tenants, since, PATIENCE).await;
     let times = times.unwrap_or_else(|error| panic!("{what}: {name}: {error}\n{}", cluster.logs()));
     assert!(times.iter().all(|time| *time < LEASE + cluster.slack()), "{what}: {name}: {times:?}");
-    // It knows, and says so to whoever asks it.
+    // The node knows that it is cut off, and says so when asked.
     until("it knows that it is cut off", PATIENCE, async || {
         let health = cluster.nodes[index].ask(&["health", "--json"]);
         health.contains("does not hold its lease") || health.contains("away for")
@@ -106,7 +108,8 @@ async fn a_way_that_comes_and_goes_loses_nothing() {
     cluster.reckon(TENANTS).await;
 }
 
-/// Some connections are forgotten, and the lease is renewed on another: nobody but the node itself can know that it does nothing.
+/// Some connections are forgotten, and the lease is renewed on another one. Only the node itself can know that it does
+/// nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn forgotten_connections_are_given_up_though_the_lease_is_renewed() {
     let mut cluster = Cluster::start(0).await;
@@ -115,7 +118,7 @@ async fn forgotten_connections_are_given_up_though_the_lease_is_renewed() {
     cluster.placed(2).await;
     let life = cluster.nodes[0].former().expect("it lives");
     for _ in rounds(3, 60) {
-        // From one renewal to before the next one, and longer than the pause between two looks at the log.
+        // From just after one renewal until before the next, and longer than the pause between checks of the log.
         let lease = cluster.observer.lease_end(&life).await;
         until("it is renewed", PATIENCE, async || cluster.observer.lease_end(&life).await != lease).await;
         cluster.nodes[0].proxy.set(both(Way::Swallow));
@@ -129,7 +132,7 @@ async fn forgotten_connections_are_given_up_though_the_lease_is_renewed() {
     cluster.reckon(2).await;
 }
 
-/// Whether each node says that its links to the others are in this state.
+/// True when each node reports this state for its links to the others.
 fn links_are(cluster: &Cluster, state: &str) -> bool {
     cluster.nodes.iter().all(|node| {
         let said: serde_json::Value = serde_json::from_str(&node.ask(&["cluster", "--json"])).unwrap_or_default();
@@ -138,8 +141,8 @@ fn links_are(cluster: &Cluster, state: &str) -> bool {
     })
 }
 
-/// Messages between nodes make things sooner; whose a tenant is comes from the database. So nodes that cannot talk to each other work on,
-/// and nothing changes hands.
+/// Messages between nodes only make things sooner; the owner of a tenant comes from the database. So nodes that cannot
+/// reach each other work on, and no tenant changes hands.
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_cut_off_from_each_other_work_on() {
     let authority = Authority::new();
@@ -188,8 +191,8 @@ async fn nodes_cut_off_from_each_other_work_on() {
     cluster.reckon(TENANTS).await;
 }
 
-/// Its row of the table of nodes is locked by somebody, all else works: safety does not rest on the lease, but a node whose lease cannot be
-/// renewed is no owner that others could rely on, and stops by itself.
+/// The node's row of the table of nodes is locked by another session, and all else works. Safety does not rest on the
+/// lease. But a node that cannot renew its lease is no owner that other nodes could rely on. It stops by itself.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_cannot_renew_its_lease_stops_when_its_window_ends() {
     let cluster = Cluster::start(1).await;
@@ -205,7 +208,8 @@ async fn a_node_that_cannot_renew_its_lease_stops_when_its_window_ends() {
     let over = expiry + LEASE.as_secs_f64();
     until("a lease has passed since its end", PATIENCE, async || cluster.observer.now().await > over).await;
     let last = cluster.observer.last_commit(&life).await.expect("it worked");
-    // The window ends before the lease does on the database's clock; a batch that was begun in it may end a moment later.
+    // The window ends before the lease does on the database's clock. A batch that was begun in it may end a moment
+    // later.
     assert!(last < expiry + 0.5, "it went on for {:.1} s after its lease:\n{}", last - expiry, cluster.nodes[0].log());
     lock.rollback().await.expect("unlocked");
     until("it works again", PATIENCE, async || cluster.observer.last_commit(&life).await.is_some_and(|at| at > over))

@@ -1,4 +1,4 @@
-//! The configuration of a node: where values come from, what is refused, what is shown.
+//! The configuration of a node: sources of values, refused values, displayed values.
 
 use decisiongraph_cli::config::keys::{KEYS, Kind, Unset};
 use decisiongraph_cli::config::{ConfigFault, LogFormat, NodeConfig, Source, page, refused};
@@ -42,7 +42,7 @@ fn defaults_are_those_of_the_engine_the_store_and_the_node() {
 
 #[test]
 fn every_number_reaches_the_field_that_is_named_after_it() {
-    // Each number key gets a value of its own; the fields must hold all of them.
+    // Each number key gets a distinct value. The fields must hold all of them.
     let mut flags = Vec::new();
     let mut expected = Vec::new();
     for (index, key) in KEYS.iter().enumerate() {

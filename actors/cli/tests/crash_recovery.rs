@@ -1,6 +1,7 @@
 //! Promise: a crash at any point loses nothing and applies nothing twice. The real binary is killed with SIGKILL at
-//! every named point around a batch commit, a flip and a cleanup, on both backends; right after the crash each digest
-//! is that of its rows, and after the next run cursor, rows and digests are those of a run that was never interrupted.
+//! every named point, on both backends. The points lie around a batch commit, a flip and a cleanup. Right after the
+//! crash each digest is the digest of its rows. After the next run cursor, rows and digests equal the results of an
+//! uninterrupted run.
 
 mod support;
 
@@ -41,7 +42,7 @@ fn succeeds(db: &Db, words: &[&str]) {
     );
 }
 
-/// Whether the process died at the point; otherwise it must have ended well (the point was not visited that often).
+/// True when the process died at the point. Otherwise it must have ended well (the point was not visited that often).
 fn crashes(db: &Db, words: &[&str], point: &str) -> bool {
     let output = command(db, words, Some(point));
     let killed = output.status.signal() == Some(SIGKILL);
@@ -69,7 +70,7 @@ async fn uninterrupted(kind: &str) -> Vec<(LogSeq, String)> {
     positions(&store).await
 }
 
-/// Points of this prefix, each at several visits.
+/// Lists the points with these prefixes, each at several visits.
 fn points(prefixes: &[&str]) -> Vec<String> {
     let visits: &[u64] =
         if std::env::var_os("DECISIONGRAPH_SOAK").is_some() { &[1, 2, 3, 4, 5, 7, 9, 14, 20, 27, 33] } else { &[1, 5] };
@@ -82,7 +83,7 @@ async fn catch_up_survives(kind: &str) {
     let mut crashed = std::collections::BTreeSet::new();
     for point in points(&["commit."]) {
         let (db, store) = database(kind).await;
-        // From the origin, or midway, where new ids are taken for new.
+        // From the origin; or midway, where new ids are assumed to be new.
         if point.ends_with(":5") {
             succeeds(&db, &["catch-up", "--until", "10"]);
         }
@@ -122,8 +123,8 @@ async fn rebuild_survives(kind: &str) {
     assert_eq!(crashed.iter().map(String::as_str).collect::<Vec<_>>(), sorted(all), "every point was met");
 }
 
-/// Nothing of the old generations is left, once the transactions of other tests that are older than the flip have
-/// ended.
+/// Waits until nothing of the old generations is left. Transactions of other tests that are older than the flip must
+/// end first.
 async fn everything_is_swept(store: &Arc<dyn Store>) {
     let swept = async {
         let mut look = tokio::time::interval(std::time::Duration::from_millis(50));
@@ -159,7 +160,7 @@ async fn rebuild_survives_a_kill_at_every_point_on_postgres() {
     rebuild_survives("postgres").await;
 }
 
-/// What a rebuild had flipped to when it died is not built once more.
+/// A generation that a rebuild had flipped to before it died is not built once more.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rebuild_that_died_between_two_flips_goes_on_with_the_rest() {
     for kind in ["sqlite", "postgres"] {
@@ -188,7 +189,7 @@ async fn a_rebuild_that_died_between_two_flips_goes_on_with_the_rest() {
         assert_eq!(scopes.iter().map(|scope| scope.generation.0).collect::<Vec<_>>(), after, "{kind}");
         succeeds(&db, &["verify"]);
 
-        // Of one that died after its last flip, nothing is left but to say so.
+        // A rebuild that died after its last flip has only its report left to do.
         assert!(crashes(&db, &["rebuild", "--batch-size", "16"], "flip.after_commit:3"));
         let crashed = generations().await;
         succeeds(&db, &["rebuild", "--batch-size", "16"]);
@@ -197,7 +198,7 @@ async fn a_rebuild_that_died_between_two_flips_goes_on_with_the_rest() {
     }
 }
 
-/// An interrupted rebuild goes on from its own position, it does not start anew.
+/// An interrupted rebuild continues from its own position; it does not start anew.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_orphaned_rebuild_is_adopted() {
     for kind in ["sqlite", "postgres"] {
@@ -216,7 +217,7 @@ async fn an_orphaned_rebuild_is_adopted() {
     }
 }
 
-/// With a lease of ten minutes, which nobody waits for here.
+/// The dead process has a lease of ten minutes, and the successor waits for none of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_successor_on_the_machine_of_a_dead_process_does_not_wait_for_its_lease() {
     for kind in ["sqlite", "postgres"] {
@@ -236,9 +237,8 @@ async fn a_successor_on_the_machine_of_a_dead_process_does_not_wait_for_its_leas
     }
 }
 
-/// Promise: a job without a node gets over what a job in a node gets over. The process is held at a point while its
-/// server is restarted as if the power had failed, so that the next thing it does, a read or a commit, meets a lost
-/// connection.
+/// Promise: a job without a node survives the same faults as a job in a node. The process is held at a point while its
+/// server restarts as after a power failure. The next thing that it does, a read or a commit, meets a lost connection.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_without_a_node_survives_immediate_restarts_of_its_database() {
     let expected = uninterrupted("postgres").await;
@@ -292,7 +292,7 @@ async fn stopped(pid: u32, point: &str) {
     tokio::time::timeout(PATIENCE, held).await.unwrap_or_else(|_| panic!("{point} is never met"));
 }
 
-/// Runs it to its end, which is soon and good.
+/// Runs the command and checks that it ends soon and well.
 async fn ends_well(command: &mut Command, what: &str) {
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
     let pid = child.id();

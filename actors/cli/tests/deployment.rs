@@ -1,6 +1,7 @@
-//! The files of `docs/operations/deploy`: they parse, name only what exists, and agree with the program and with each other.
+//! The files of `docs/operations/deploy`: they parse, name only existing things, and agree with the program and with
+//! each other.
 //!
-//! Read as text, without the tools that they are for.
+//! The tests read them as text, without the tools that the files are written for.
 
 use decisiongraph_admin::ExitCode;
 use decisiongraph_cli::config::keys::{KEYS, Kind, OTHER_VARIABLES, VARIABLE_PREFIX};
@@ -12,7 +13,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// What a node takes beyond `drain_ms` at the most (see `decisiongraph node --help`).
+/// Longest time that a node takes beyond `drain_ms` (see `decisiongraph node --help`).
 const DRAIN_MARGIN: Duration = Duration::from_secs(5);
 const DATA_DIR: &str = "/var/lib/decisiongraph";
 
@@ -25,7 +26,7 @@ fn text(name: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The documents of a YAML file, anchors and merges resolved.
+/// Parses the documents of a YAML file, anchors and merges resolved.
 fn yaml(name: &str) -> Vec<Value> {
     let text = text(name);
     let documents = Yaml::load_from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -65,7 +66,7 @@ fn is_node(name: &str) -> bool {
     name.starts_with("node-")
 }
 
-/// The object of this kind.
+/// Returns the Kubernetes object of this kind.
 fn kubernetes(kind: &str) -> Value {
     let found: Vec<Value> = yaml("kubernetes.yaml").into_iter().filter(|object| object["kind"] == kind).collect();
     assert_eq!(found.len(), 1, "{kind}");
@@ -76,7 +77,7 @@ fn container() -> Value {
     kubernetes("StatefulSet")["spec"]["template"]["spec"]["containers"][0].clone()
 }
 
-/// The lines `KEY=value` of a unit, in order.
+/// Returns the lines `KEY=value` of the systemd unit, in order.
 fn unit() -> Vec<(String, String)> {
     let text = text("decisiongraph.service");
     let lines = text.lines().filter(|line| !line.starts_with(['#', '[']));
@@ -90,7 +91,7 @@ fn of_unit(key: &str) -> Vec<String> {
     unit().into_iter().filter(|(name, _)| name == key).map(|(_, value)| value).collect()
 }
 
-/// What each file sets for a node: where, variable, value.
+/// Returns the settings that each file contains for a node: place, variable, value.
 fn settings() -> Vec<(String, String, String)> {
     let mut found = Vec::new();
     for (name, service) in services() {
@@ -99,7 +100,7 @@ fn settings() -> Vec<(String, String, String)> {
         }
     }
     for entry in container()["env"].as_array().expect("env") {
-        // What comes from elsewhere is known in the cluster only.
+        // A value from another object is known in the cluster only.
         let value = entry["value"].as_str().unwrap_or("$elsewhere");
         found.push(("kubernetes".to_owned(), entry["name"].as_str().expect("a name").to_owned(), value.to_owned()));
     }
@@ -121,7 +122,7 @@ fn setting(place: &str, variable: &str) -> String {
     found.next().unwrap_or_else(|| panic!("{place} does not set {variable}")).2
 }
 
-/// The places where a node is set up.
+/// Names the places in the files that configure a node.
 fn places() -> Vec<String> {
     let nodes =
         services().keys().filter(|name| is_node(name)).map(|name| format!("compose {name}")).collect::<Vec<_>>();
@@ -166,7 +167,7 @@ fn each_value_is_one_that_its_key_takes() {
             name => (name == variable).then(|| value.clone()),
         };
         let faults = NodeConfig::load(None, env, Vec::new()).err().unwrap_or_default();
-        // Alone, a value may miss others that it needs.
+        // Checked alone, a value may miss others that it needs.
         let own: Vec<_> = faults.iter().filter(|fault| fault.place != Source::Together).collect();
         assert!(own.is_empty(), "{place}: {own:?}");
         checked.insert(key.name);
@@ -182,7 +183,7 @@ fn every_node_of_a_cluster_has_what_it_needs() {
         for name in needed {
             setting(&place, &format!("{VARIABLE_PREFIX}{}", name.to_uppercase()));
         }
-        // Listening everywhere, a node must say where it is reached, on the same port.
+        // A node that listens on every address must state its reachable address, with the same port.
         let listen = setting(&place, "DECISIONGRAPH_CLUSTER_LISTEN");
         assert_eq!(port(&setting(&place, "DECISIONGRAPH_CLUSTER_ADVERTISE")), port(&listen), "{place}");
         if place.starts_with("compose") {
@@ -236,7 +237,7 @@ fn ports_agree() {
     for place in places() {
         assert_eq!(port(&setting(&place, "DECISIONGRAPH_CLUSTER_LISTEN")), cluster, "{place}");
         if place != "unit" {
-            // A probe or a scraper comes from outside of the container.
+            // A probe or a scraper comes from outside the container.
             assert_eq!(setting(&place, "DECISIONGRAPH_METRICS_LISTEN"), format!("0.0.0.0:{metrics}"), "{place}");
         }
     }
@@ -376,7 +377,7 @@ fn the_health_check_of_the_image_is_a_command_that_exists() {
     let arguments: Vec<&str> = line.split(" ||").next().expect("a command").split_whitespace().collect();
     assert!(arguments.contains(&format!("unix:{DATA_DIR}/admin.sock").as_str()), "{arguments:?}");
     assert!(line.ends_with(&format!("[ $? -eq {} ]", ExitCode::HEALTH_DEGRADED.0)), "{line}");
-    // No node lives there on this machine: that is what it must say.
+    // No node runs there on this machine: the probe must say so.
     let nowhere = std::env::temp_dir().join("decisiongraph-no-node/admin.sock");
     let arguments =
         arguments.iter().map(|word| word.replace(&format!("{DATA_DIR}/admin.sock"), &nowhere.to_string_lossy()));
@@ -402,7 +403,7 @@ fn what_a_build_needs_and_is_not_there_is_named() {
         assert!(!output.status.success());
         String::from_utf8_lossy(&output.stderr).into_owned()
     };
-    // A program that is there, and knows no subcommand.
+    // A program that exists but knows no subcommand.
     let install = |name: &str| {
         let file = tools.path().join(name);
         std::fs::write(&file, "#!/bin/sh\nexit 101\n").expect("writes");

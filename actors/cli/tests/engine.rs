@@ -1,5 +1,6 @@
-//! Promises of the engine, on both backends: catch-up, rebuild and verify agree; a poison event stops a projection and nothing else;
-//! tampering is found and named; cancel and resume lose nothing; two owners never apply a batch twice.
+//! Promises of the engine, on both backends. Catch-up, rebuild and verify agree. A poison event stops a projection and
+//! nothing else. Tampering is found and named. Cancel and resume lose nothing, and two owners never apply a batch
+//! twice.
 
 mod support;
 
@@ -67,7 +68,7 @@ async fn catch_up_goes_on_where_it_stopped() {
     }
 }
 
-/// A job that goes on in the middle of a log takes the ids that a batch brings into being for new. Here many of them are old.
+/// A job that starts in the middle of a log assumes that ids created by a batch are new. Here many of them are old.
 #[tokio::test(flavor = "multi_thread")]
 async fn ids_that_come_back_keep_their_first_row_wherever_the_log_is_cut_into_jobs() {
     for db in Db::both().await {
@@ -88,7 +89,8 @@ async fn ids_that_come_back_keep_their_first_row_wherever_the_log_is_cut_into_jo
             }
             assert_eq!(positions(&store).await, expected, "{}: {batch} {job}", db.name());
             assert!(!run(&engine, RunMode::Verify).await.drifted());
-            // A scope is taken once a job, and again after each batch that was undone. Of summaries nothing is assumed.
+            // A scope is taken once per job, and again after each batch that was undone. For summaries nothing is
+            // assumed.
             let taken = async |projection| scope(&store, projection).await.epoch.counter;
             let jobs = taken(catalogue::TRACE_SUMMARY).await;
             wrong.0 += taken(catalogue::CONTEXT_GRAPH).await - jobs;
@@ -98,7 +100,7 @@ async fn ids_that_come_back_keep_their_first_row_wherever_the_log_is_cut_into_jo
     }
 }
 
-/// Where ids do not come back, nothing is assumed wrongly: also not of a trace that is cited before it starts.
+/// Without returning ids no assumption is wrong, even for a trace that is cited before it starts.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_midway_undoes_no_batch_of_an_ordinary_log() {
     for db in Db::both().await {
@@ -117,10 +119,11 @@ async fn a_job_midway_undoes_no_batch_of_an_ordinary_log() {
     }
 }
 
-/// What nobody assumed cannot have been assumed wrongly.
+/// Without an assumption, a conflicting row cannot come from a wrong assumption.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_nothing_explains_is_corruption_midway_too() {
-    // In batches of one the commit that fails assumes nothing; in large ones it does, and fails again when it no longer does.
+    // In batches of one event the failing commit assumes nothing. In large batches it does; repeated without
+    // assumptions, it fails again.
     for batch in [1, 1000] {
         for db in Db::both().await {
             let store = db.store().await;
@@ -148,14 +151,16 @@ async fn a_row_that_nothing_explains_is_corruption_midway_too() {
     }
 }
 
-/// A commit that fails once sends its lane back; the others have folded the next page by then, and meet it in another reading.
+/// A commit that fails once sends its lane back. The other lanes have folded the next page by then, and meet it again
+/// in another reading.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lane_that_falls_back_costs_the_others_no_rows() {
     for table in ["dg_cg_edges_shared", "dg_trace_summary_shared", "dg_policy_eval_index_shared"] {
         let db = Db::postgres().await;
         let store = db.store().await;
         append(&store, &log(20, 0)).await;
-        // A sequence is not rolled back: the fifth row fails, once, and the fifteenth, when the lane no longer knows every row.
+        // A sequence is not rolled back. So the fifth row fails once, and the fifteenth, when the lane no longer knows
+        // every row.
         db.tamper("CREATE SEQUENCE rows_seen").await;
         db.tamper(
             "CREATE FUNCTION fail_once() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF nextval('rows_seen') IN (5, 15) THEN \
@@ -208,11 +213,11 @@ async fn a_poison_event_stops_at_the_event_and_everything_before_it_stands() {
             let open = store.view().await.expect("view").failures(&filter).await.expect("lists").items;
             assert_eq!(open.iter().map(|failure| failure.attempts).collect::<Vec<_>>(), [2, 2, 2]);
             assert_eq!(positions(&store).await, before);
-            // A rebuild meets it too and leaves the live generation alone.
+            // A rebuild meets the event too and leaves the live generation alone.
             let rebuilt = run(&engine, RunMode::Rebuild).await;
             assert_eq!(rebuilt.run.state, RunState::Failed, "{rebuilt:?}");
             assert_eq!(positions(&store).await, before);
-            // Repaired: the projection passes it and the failures are resolved.
+            // After the repair the projection passes the event and the failures are resolved.
             assert_eq!(db.tamper(repair).await, 1);
             assert_eq!(run(&engine, RunMode::CatchUp).await.run.state, RunState::Completed);
             assert_eq!(store.view().await.expect("view").failures(&filter).await.expect("lists").items, []);
@@ -303,7 +308,7 @@ async fn a_tampered_row_is_found_and_named() {
                 "{}: {harm}: {first:?}",
                 db.name()
             );
-            // The stored digest cannot see it, a rebuild repairs it.
+            // The stored digest cannot show the harm; a rebuild repairs it.
             let again = run(&engine, RunMode::Rebuild).await;
             assert_eq!(again.run.state, RunState::Completed);
             assert_eq!(positions(&store).await, clean);
@@ -343,11 +348,11 @@ async fn drift_is_remembered_until_a_rebuild_or_a_clean_verify_and_a_killed_veri
         let engine = support::engine(&store, 1_000);
         let found = run(&engine, RunMode::Verify).await;
         assert_eq!(drifted().await, [None, Some(found.run.run_id), None], "{}", db.name());
-        // Later events do not hide it.
+        // Later events do not hide the drift.
         append(&store, &log(2, 20)).await;
         run(&engine, RunMode::CatchUp).await;
         assert_eq!(drifted().await, [None, Some(found.run.run_id), None]);
-        // The row as it was: the next verify finds nothing.
+        // The original row is restored: the next verify finds nothing.
         assert_eq!(db.tamper(&forge("'Título 3'")).await, 1);
         assert!(!run(&engine, RunMode::Verify).await.drifted());
         assert_eq!(drifted().await, [None; 3]);
@@ -434,7 +439,7 @@ async fn one_job_a_scope() {
         let (slow, quick) = (request(RunMode::CatchUp), request(RunMode::CatchUp));
         let controls = (Control::default(), Control::default());
         let (a, b) = tokio::join!(first.run(&slow, &controls.0), second.run(&quick, &controls.1));
-        // Whoever came second waited for the first, found nothing left to do, or was told who holds the scope.
+        // The second run waited for the first, found nothing left to do, or was refused because the scope is held.
         let done = [a, b];
         let events: u64 = done.iter().flatten().flat_map(|report| &report.scopes).map(|scope| scope.events).sum();
         assert_eq!(events, 3 * 140, "every event applied exactly once a projection");
@@ -457,7 +462,7 @@ async fn told(engine: &Engine) -> Vec<ScopeStatus> {
     }
 }
 
-/// The log was put back to an earlier state and its projections were not.
+/// The log was restored to an earlier state and its projections were not.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cursor_above_the_end_of_the_log_is_a_failure_and_a_rebuild_heals_it() {
     for db in Db::both().await {
@@ -491,7 +496,7 @@ async fn a_cursor_above_the_end_of_the_log_is_a_failure_and_a_rebuild_heals_it()
     }
 }
 
-/// A lease that runs, or a job whose node lives, is no proof that somebody works.
+/// A running lease, or a job with a live node, does not prove that work goes on.
 #[tokio::test(flavor = "multi_thread")]
 async fn health_names_a_scope_that_stands_still_under_a_live_owner() {
     for db in Db::both().await {

@@ -1,8 +1,9 @@
-//! A full disk, really: the data lies on a small file system in memory, which is filled.
+//! Tests on a full disk. The data lies on a small file system in memory, which is filled.
 //!
-//! Needs a mount namespace of its own (`unshare --mount`, for who is not root in a user namespace), so that nothing stays mounted whatever
-//! becomes of the test; where none can be made, the test says so past every capture of output, and proves nothing. Of PostgreSQL
-//! only the disk of the tables is full; a full disk of the write-ahead log stops the whole server, which is an outage (`node_outages.rs`).
+//! The tests need their own mount namespace (`unshare --mount`, in a user namespace for a user other than root). So
+//! nothing stays mounted, however the test ends. Where no namespace can be made, the test says so past every capture of
+//! output, and proves nothing. With PostgreSQL only the disk of the tables is full. A full disk of the write-ahead log
+//! stops the whole server, which is an outage (`node_outages.rs`).
 
 mod cli_support;
 mod node_support;
@@ -20,10 +21,10 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Set inside of the namespace: where the small file system is mounted.
+/// Set inside the namespace: mount point of the small file system.
 const INSIDE: &str = "DECISIONGRAPH_SMALL_DISK";
 const SOON: Duration = Duration::from_secs(60);
-/// Runs the calling test once more where a small file system is mounted; there, gives the mount.
+/// Runs the calling test once more on a small file system; inside, returns the mount point.
 fn on_a_small_disk(megabytes: u32) -> Option<PathBuf> {
     if let Some(disk) = std::env::var_os(INSIDE) {
         return Some(disk.into());
@@ -31,7 +32,8 @@ fn on_a_small_disk(megabytes: u32) -> Option<PathBuf> {
     let directory = tempfile::tempdir().expect("a directory");
     let program = std::env::current_exe().expect("this program");
     let owner = std::fs::metadata(directory.path()).expect("it is there");
-    // Root within may mount; the test runs as who this is outside, as a server must not be root's.
+    // Root inside the namespace may mount. The test itself runs as the user outside, because a server must not run as
+    // root.
     let (within, back) = match owner.uid() {
         0 => (&[][..], String::new()),
         uid => {
@@ -61,7 +63,7 @@ fn on_a_small_disk(megabytes: u32) -> Option<PathBuf> {
     None
 }
 
-/// Fills the disk but for so many bytes.
+/// Fills the disk except for this number of bytes.
 fn fill(disk: &Path, but_for: u64) -> PathBuf {
     let filler = disk.join("filled");
     let mut file = std::fs::File::create(&filler).expect("makes");
@@ -79,7 +81,7 @@ fn a_full_disk_under_a_file_is_one_line_of_the_log_and_the_node_goes_on_when_the
     let data = text(&data);
     let lines: Vec<String> = (0..800).flat_map(|index| trace(&format!("t{index}"))).collect();
     assert_eq!(cli.pipe(&["import", "-", "--data-dir", data], lines.join("\n").as_bytes()).code, 0);
-    // Space for the node's lease, and none for a batch.
+    // Space for the node's lease, but not for a batch.
     let filler = fill(&disk, 512 * 1_024);
     let node = Node::start(&cli, &["--data-dir", data]);
     let address = format!("unix:{}", text(&node.socket));
@@ -116,7 +118,7 @@ async fn on_the_small_disk() {
     let (admin, connection) =
         tokio_postgres::connect(server.admin_url(), tokio_postgres::NoTls).await.expect("connects");
     tokio::spawn(connection);
-    // The server's own user makes the directory and fills the disk: both must be its own.
+    // The server's own user makes the directory and fills the disk: it must own both.
     let run = async |command: String| {
         admin.batch_execute(&format!("COPY (SELECT 1) TO PROGRAM '{command}'")).await.expect("runs");
     };
@@ -131,7 +133,7 @@ async fn on_the_small_disk() {
     let node = start(&store, "small", 200, bounds()).await;
     settled(&node, 1, SOON).await;
 
-    // The workers stand at their scopes until the disk is full.
+    // The workers wait for their scopes' rows until the disk is full.
     let (blocker, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.expect("connects");
     tokio::spawn(connection);
     blocker.batch_execute("BEGIN; SELECT * FROM dg_scope FOR UPDATE").await.expect("locks");
@@ -141,7 +143,7 @@ async fn on_the_small_disk() {
     blocker.batch_execute("ROLLBACK").await.expect("lets go");
 
     let cell = node.shared().scopes.cell(&named(0)).expect("its actors run");
-    // Each tries again now and then, and is neither waiting nor failed for that moment.
+    // Each worker retries now and then. It is neither waiting nor failed at that moment.
     for place in 0..catalogue::ALL.len() {
         until("the worker stands before the full disk", SOON, async || {
             let live = cell.live(place);
@@ -155,7 +157,7 @@ async fn on_the_small_disk() {
     assert_eq!(refused.category, Category::Storage, "{refused:?}");
     let view = store.view().await.expect("a view");
     assert_eq!(view.last_log_seq(&named(0), None).await.expect("a position"), last, "nothing half appended");
-    // Whatever was committed before the disk was full is whole: rows and digest agree with the log up to the cursor.
+    // Every batch committed before the disk was full is whole: rows and digest agree with the log up to the cursor.
     let behind = view.scopes(Some(&named(0))).await.expect("scopes");
     assert!(behind.iter().all(|row| row.position.cursor >= LogSeq(14)), "{behind:?}");
     assert!(behind.iter().any(|row| row.position.cursor < last), "the disk was full: {behind:?}");

@@ -1,4 +1,4 @@
-//! The node's HTTP pages, asked by a raw TCP client.
+//! Tests of the node's HTTP pages with a raw TCP client.
 
 use decisiongraph_cli::telemetry::{Exporters, Telemetry, TelemetryOptions};
 use decisiongraph_http::{HttpBounds, HttpServer, Probes};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// Longest wait for what must come.
+/// Longest wait for an expected event.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 #[derive(Default)]
@@ -30,7 +30,7 @@ async fn server(node: &Arc<Node>, telemetry: Telemetry, bounds: HttpBounds) -> H
     HttpServer::start("127.0.0.1:0".parse().expect("an address"), probes, telemetry, bounds).await.expect("listens")
 }
 
-/// Status, head and body of the answer to these bytes.
+/// Sends these bytes and returns status, head and body of the answer.
 async fn exchange(address: SocketAddr, request: &str) -> (u16, String, String) {
     let exchange = async {
         let mut stream = TcpStream::connect(address).await.expect("connects");

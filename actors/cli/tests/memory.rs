@@ -1,6 +1,6 @@
-//! Promises about memory, on a real node, measured on its process, and on the engine: whatever strangers send, the log
-//! holds and operators ask, a node stays below `memory_max`; what does not fit is named, and no other tenant waits for
-//! it.
+//! Promises about memory, on a real node, measured on its process, and on the engine. A node stays below `memory_max`
+//! for anything that strangers send, the log holds or operators ask. Anything too large is named, and no other tenant
+//! waits for it.
 
 mod cli_support;
 mod support;
@@ -20,10 +20,10 @@ use std::process::Stdio;
 use std::sync::Arc;
 use support::{Db, append, owner, positions, request, run, tenant};
 
-/// Bytes that the node may take.
+/// Bytes of memory that the node may use.
 const MEMORY_MAX: u64 = 256 << 20;
 
-/// The most that a process ever had in memory, in bytes.
+/// Returns the peak memory of a process, in bytes.
 fn peak(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("its peak");
@@ -58,14 +58,14 @@ impl Log {
     }
 }
 
-/// Events of 1.5 MB each, all of it in their ids; 60 MB.
+/// Stores events of 1.5 MB each, all of it in their ids; 60 MB in total.
 fn long_ids(log: &Log) {
     let starts: Vec<Value> = (0..40).map(|n| started(&format!("t{n}"))).collect();
     log.import("default", &starts);
     log.raw("UPDATE dg_event_log SET event_id = printf('%.*c', 1500000, 'x') || log_seq");
 }
 
-/// A trace with 30 evaluations of 3 MB each, and its end, for which a projection must know all of them.
+/// Stores a trace with 30 evaluations of 3 MB each, and its end. A projection must know all evaluations for the end.
 fn long_trace(log: &Log) {
     let mut large = evaluated("long", 1);
     large["payload"]["note"] = json!("n".repeat(3_000_000));
@@ -82,7 +82,7 @@ fn long_trace(log: &Log) {
     log.import("default", &[finished("long", 31)]);
 }
 
-/// Strangers at every port that is there, who each announce 256 MiB and send what is taken.
+/// Opens connections of strangers at every open port. Each announces 256 MiB and sends as much as is accepted.
 fn strangers(node: &Node) -> Vec<TcpStream> {
     let ports = listening_ports(node.pid());
     let mut strangers: Vec<TcpStream> = ports
@@ -118,7 +118,7 @@ fn a_node_stays_below_memory_max_whatever_strangers_send_the_log_holds_and_opera
     drop(crowd);
     below("apply it");
 
-    // Operators who ask for everything at once: each gets a part that says that there is more, or is told to come back.
+    // Operators ask for everything at once. Each gets a part that says that there is more, or is asked to come back.
     let asks: Vec<_> = (0..16)
         .map(|_| {
             let mut command = log.cli.command(&["events", "--limit", "10000", "--json", "--timeout", "60"]);
@@ -173,7 +173,8 @@ fn an_event_larger_than_the_memory_stops_its_tenant_by_name_and_no_other() {
     assert!(peak(node.pid()) < MEMORY_MAX, "{} MiB", peak(node.pid()) >> 20);
 }
 
-/// Memory for pages of 9 KB, and for 129 KB of one event: less than a node takes at least.
+/// Returns a configuration with memory for pages of 9 KB, and for 129 KB of one event. That is less than the smallest
+/// setting of a node.
 fn cramped() -> EngineConfig {
     EngineConfig { memory_max: (64 << 20) + (37 << 16), ..support::config(1_000) }
 }
@@ -229,7 +230,7 @@ async fn a_trace_of_which_too_much_must_be_known_stops_by_name_and_goes_on_with_
     for db in Db::both().await {
         let store = db.store().await;
         append(&store, &admitted(&lines)).await;
-        // What a job itself went past is kept, within bounds; the next one has to ask.
+        // A job keeps the events that it went past, within bounds. The next job has to ask for them.
         run(&engine(&store, cramped()), RunMode::CatchUp).await;
         let last = append(&store, &admitted(&[finished("t", 41)])).await;
         let refused = engine(&store, cramped()).run(&request(RunMode::CatchUp), &Control::default()).await;
@@ -245,8 +246,7 @@ async fn a_trace_of_which_too_much_must_be_known_stops_by_name_and_goes_on_with_
     }
 }
 
-/// Ids that are longer than an append takes since they have a limit, in every place that has one, as an older program
-/// has stored them.
+/// Ids longer than an append accepts today, in every place that has an id, as stored by an older program.
 #[tokio::test(flavor = "multi_thread")]
 async fn ids_longer_than_an_append_takes_that_were_stored_before_are_read_applied_and_rebuilt() {
     let long = |text: &str| format!("{text}{}", "x".repeat(100_000));
@@ -294,7 +294,7 @@ async fn ids_longer_than_an_append_takes_that_were_stored_before_are_read_applie
         let read = view.trace_events(&tenant(), &long("t"), LogSeq::ORIGIN, PageLimit::rows(10)).await.expect("events");
         assert_eq!(read.items.len(), 3);
         assert!(read.items.iter().all(|event| event.fault.is_none() && event.envelope.event_id.len() > 100_000));
-        // They are let in nowhere.
+        // No append admits them.
         let mut late = started("u");
         late["trace_id"] = json!(long("u"));
         let refused = admit(Line::parse(&late.to_string()).expect("reads").draft).expect_err("too long");

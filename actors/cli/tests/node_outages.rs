@@ -222,7 +222,7 @@ async fn a_synchronous_standby_that_is_missing_is_named_as_the_cause() {
     settled(&node, 1, Duration::from_secs(30)).await;
     let admin = server.admin_url();
     sql(admin, &["ALTER SYSTEM SET synchronous_standby_names = 'gone'", "SELECT pg_reload_conf()"]).await;
-    // A separate program: its session is not among those that the node gives up.
+    // A separate program: the node does not give up this session.
     let producer = connect(&url).await;
     let appends = tokio::spawn(async move { insist(&producer, &named(0), &support::log(2, 2)).await });
     // A renewal comes every 0.7 s, and a commit counts as waiting after one second.

@@ -1,5 +1,6 @@
-//! What a node does with its scopes: keeps them current however it hears of events, waits at a poison event and goes on by itself,
-//! heeds a pause, lets idle tenants go, rebuilds beside live work, and follows jobs to their end.
+//! A node's work on its scopes. It keeps them current by every way of learning of events. It waits at a poison event
+//! and continues by itself. It obeys pauses, passivates idle tenants, rebuilds beside live work, and follows jobs to
+//! their end.
 
 mod node_support;
 mod support;
@@ -45,7 +46,8 @@ fn phase(node: &Node, tenant: usize, place: usize) -> Option<Phase> {
 async fn events_are_applied_however_the_node_hears_of_them() {
     for db in Db::both().await {
         let store = db.store().await;
-        // Before it starts, through its own store, and through another process's (of which an embedded store hears nothing).
+        // Events before the node starts, through its own store and through the store of another process. (An embedded
+        // store hears nothing of the other process.)
         insist(&store, &named(0), &support::log(2, 0)).await;
         let node = start(&store, "hears", 4, bounds()).await;
         settled(&node, 1, SOON).await;
@@ -69,7 +71,7 @@ async fn a_poison_event_is_a_state_and_goes_when_its_cause_goes() {
         let victim = 5;
         let broken = format!("UPDATE dg_event_log SET payload_hash = 'x' || payload_hash WHERE log_seq = {victim}");
         assert_eq!(db.tamper(&broken).await, 1);
-        // No sweep comes to its help: a worker that stands before a poison event looks again by itself.
+        // No sweep helps: a worker that is stopped by a poison event checks again by itself.
         let unswept = NodeBounds { sweep: Duration::from_secs(3_600), ..bounds() };
         let node = start(&store, "poison", 4, unswept).await;
         insist(&store, &named(1), &support::log(2, 0)).await;
@@ -83,11 +85,11 @@ async fn a_poison_event_is_a_state_and_goes_when_its_cause_goes() {
         for failure in failures().await {
             assert_eq!((failure.log_seq, &failure.tenant), (LogSeq(victim), &named(0)), "{failure:?}");
         }
-        // Each looks again now and then, and is not failed for that moment.
+        // Each worker checks again now and then. It is not failed at that moment.
         for place in 0..catalogue::ALL.len() {
             until("it is failed", SOON, async || phase(&node, 0, place) == Some(Phase::Failed)).await;
         }
-        // The other tenant is not held up, and nobody was restarted for it.
+        // The other tenant is not held up, and no actor was restarted for it.
         until("the other tenant is current", SOON, async || {
             let rows = store.view().await.expect("a view").scopes(Some(&named(1))).await.expect("scopes");
             rows.len() == 3 && rows.iter().all(|row| row.position.cursor >= LogSeq(28))
@@ -109,7 +111,7 @@ async fn a_row_that_is_no_tenants_stops_nobody() {
         let store = db.store().await;
         insist(&store, &named(0), &support::log(2, 0)).await;
         db.lawless().await;
-        // As a producer with a client of its own may have written it: one before the node starts, one while it runs.
+        // As written by a producer with its own client: one event before the node starts, one while it runs.
         let bad = |id: &str, at: i64| format!("UPDATE dg_event_log SET tenant_id = '{id}' WHERE log_seq = {at}");
         assert_eq!(db.tamper(&bad("", 14)).await, 1);
         let node = start(&store, "strays", 4, bounds()).await;
@@ -232,9 +234,9 @@ async fn a_skip_lets_one_projection_go_on_and_stays_with_it() {
             let kind = path.rsplit('/').next().and_then(|id| id.split(' ').next()).expect("an id");
             assert!(CHILDREN.contains(&kind), "{path} has no counter before its first restart");
         }
-        // A skip has every worker of the tenant look again.
+        // A skip makes every worker of the tenant check again.
         until("they meet it again", SOON, async || phase(&node, 0, 0) == Some(Phase::Failed)).await;
-        // A mended event needs no skip: revoked, rebuilt, and nothing deviates.
+        // A mended event needs no skip: after revoke and rebuild nothing deviates.
         assert_eq!(
             db.tamper("UPDATE dg_event_log SET payload_hash = substr(payload_hash, 2) WHERE log_seq = 14").await,
             1
@@ -263,7 +265,7 @@ async fn a_pause_holds_across_restarts_and_whoever_works() {
         let node = start(&store, "first", 4, bounds()).await;
         settled(&node, 1, SOON).await;
         let paused = Scope::new(&named(0), catalogue::TRACE_SUMMARY);
-        // By another process: the worker is idle, and learns of it when it wants to commit.
+        // Paused by another process: the worker is idle, and learns of the pause when it wants to commit.
         db.store().await.pause_scope(&paused, "the mapping is wrong", "ann").await.expect("paused");
         let cursor = async |scope: &Scope| {
             let row = store.view().await.expect("a view").scope(scope).await.expect("an answer").expect("a scope");
@@ -275,7 +277,7 @@ async fn a_pause_holds_across_restarts_and_whoever_works() {
         until("the others go on", SOON, async || cursor(&other).await >= LogSeq(28)).await;
         until("the worker sees the pause", SOON, async || phase(&node, 0, 1) == Some(Phase::Paused)).await;
         assert_eq!(cursor(&paused).await, before);
-        // A job of the whole tenant says why it cannot.
+        // A job of the whole tenant reports why it cannot run.
         let run = job(&node, 0, RunMode::CatchUp).await.expect("started");
         let run = ended(&node, run.run_id).await;
         assert_eq!(run.state, RunState::Failed);
@@ -286,7 +288,7 @@ async fn a_pause_holds_across_restarts_and_whoever_works() {
         until("the others go on", SOON, async || cursor(&other).await >= LogSeq(42)).await;
         assert_eq!(cursor(&paused).await, before);
         store.resume_scope(&paused).await.expect("resumed");
-        // The sweep finds it; an operator who asks the node would not even wait for that.
+        // The sweep finds it; a resume through the node would be faster still.
         settled(&node, 1, SOON).await;
         node.stop().await;
         reckon(&store, 1).await;
@@ -330,7 +332,7 @@ async fn idle_tenants_leave_and_come_back() {
 async fn a_tenant_that_waits_for_room_takes_the_place_of_an_idle_one_at_once() {
     let db = Db::sqlite().await;
     let store = db.store().await;
-    // Nobody leaves by itself within this test.
+    // No tenant leaves by itself within this test.
     let bounds = NodeBounds { tenants_max: 3, passivate_after: Duration::from_secs(3_600), ..bounds() };
     let node = start(&store, "room", 100, bounds).await;
     for index in 0..3 {
@@ -345,7 +347,7 @@ async fn a_tenant_that_waits_for_room_takes_the_place_of_an_idle_one_at_once() {
         insist(&store, &named(index), &support::log(1, 0)).await;
         settled(&node, index + 1, SOON).await;
     }
-    // Those that left come back the same way.
+    // Tenants that left come back the same way.
     insist(&store, &named(0), &support::log(1, 1)).await;
     settled(&node, 9, SOON).await;
     assert_eq!(node.shared().scopes.count(), (3, 0));
@@ -376,7 +378,7 @@ async fn a_tenant_that_stands_before_a_poison_event_makes_room_and_is_looked_at_
                 .await;
         }
     }
-    // Nobody wakes the first but the sweep.
+    // Only the sweep wakes the first tenant.
     let mended = "UPDATE dg_event_log SET payload_hash = substr(payload_hash, 2) WHERE log_seq = 5";
     assert_eq!(db.tamper(mended).await, 1);
     settled(&node, 4, SOON).await;
@@ -394,7 +396,7 @@ async fn the_lag_of_a_tenant_that_waits_for_room_is_shown() {
     insist(&store, &named(0), &support::log(1, 0)).await;
     insist(&store, &named(1), &support::log(1, 0)).await;
     settled(&node, 2, SOON).await;
-    // The only place is taken for as long as somebody else holds the rows of the tenant's scopes.
+    // The only place is taken as long as another session holds the rows of the tenant's scopes.
     let (blocker, connection) = tokio_postgres::connect(&db.url(), tokio_postgres::NoTls).await.expect("connects");
     tokio::spawn(connection);
     let lock = "BEGIN; SELECT * FROM dg_scope WHERE tenant_id = 't0' FOR UPDATE";
@@ -518,7 +520,7 @@ async fn a_catch_up_job_follows_the_live_workers() {
         let run = ended(&node, run.run_id).await;
         assert_eq!((run.state, run.target), (RunState::Completed, LogSeq(140)), "{run:?}");
         assert!(current(&store, 1).await, "its end is not told before the workers are there");
-        // A poison event ends it; the failure is the worker's.
+        // A poison event ends the job; the failure is recorded by the worker.
         insist(&store, &named(0), &support::log(2, 20)).await;
         settled(&node, 1, SOON).await;
         node.stop().await;

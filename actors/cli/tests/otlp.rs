@@ -1,4 +1,4 @@
-//! OTLP: what a collector receives, and what a collector that is away or hangs may cost.
+//! OTLP: the data that a collector receives, and the cost of a collector that is away or hangs.
 
 use bytes::Bytes;
 use decisiongraph_cli::config::LogFormat;
@@ -19,17 +19,17 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Longest wait for what must come.
+/// Longest wait for an expected event.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A request as the collector got it.
+/// A request as the collector received it.
 struct Received {
     path: String,
     kind: String,
     body: Bytes,
 }
 
-/// A collector that takes everything.
+/// Starts a collector that accepts everything.
 fn collect(listener: TcpListener) -> mpsc::UnboundedReceiver<Received> {
     let (sender, receiver) = mpsc::unbounded_channel();
     tokio::spawn(async move {
@@ -73,7 +73,7 @@ fn batch(telemetry: &Telemetry) {
     telemetry.batch("trace_summary", 5, None, Duration::from_millis(1));
 }
 
-/// Every length-delimited field `path` leads to, in a protobuf message. Panics when it is none.
+/// Returns every length-delimited field of a protobuf message that `path` leads to. Panics on another message.
 fn protobuf<'a>(message: &'a [u8], path: &[u64]) -> Vec<&'a [u8]> {
     let Some((wanted, rest)) = path.split_first() else { return vec![message] };
     let (mut at, mut found) = (0, Vec::new());
@@ -150,7 +150,7 @@ async fn a_collector_gets_spans_and_metrics_as_protobuf() {
     let subscriber = exporters.subscriber(&log_options(), Written::default()).expect("a filter");
     tracing::subscriber::with_default(subscriber, || {
         batch(&exporters.telemetry());
-        // A library's span is not ours to export.
+        // A library's span is not exported.
         drop(tracing::info_span!(target: "elsewhere", "not ours"));
     });
     exporters.stop().await;
@@ -186,7 +186,7 @@ async fn a_collector_that_is_away_is_told_of_once_and_used_again_when_it_is_back
     let (held, address) = listener("127.0.0.1:0").await;
     drop(held);
     let exporters = exporters(address);
-    // The exporters log from threads of their own: this log is the process's.
+    // The exporters log from their own threads, so this log is the process's.
     let log = Written::default();
     let subscriber = exporters.subscriber(&log_options(), log.clone()).expect("a filter");
     tracing::subscriber::set_global_default(subscriber).expect("the only one of this process");
@@ -213,7 +213,7 @@ async fn a_collector_that_is_away_is_told_of_once_and_used_again_when_it_is_back
 
 #[tokio::test]
 async fn a_collector_that_hangs_slows_nothing_and_holds_up_the_stop_for_its_deadline_only() {
-    // It takes connections and never answers.
+    // The listener accepts connections and never answers.
     let (listener, address) = listener("127.0.0.1:0").await;
     let (reached, mut connected) = mpsc::unbounded_channel();
     tokio::spawn(async move {
@@ -233,7 +233,7 @@ async fn a_collector_that_hangs_slows_nothing_and_holds_up_the_stop_for_its_dead
         for _ in 0..20_000 {
             batch(&telemetry);
         }
-        // More spans than wait at most; each took microseconds.
+        // More spans than may wait; each took microseconds.
         let took = started.elapsed();
         assert!(took < Duration::from_secs(4), "{took:?}");
         assert!(telemetry.page().contains("decisiongraph_events_applied_total"));

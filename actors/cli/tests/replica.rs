@@ -1,5 +1,5 @@
-//! A streaming replica of the database: it answers queries, is refused for everything that rests on the log's end or writes, and takes
-//! over under the same commands when it is promoted.
+//! A streaming replica of the database. It answers queries, and refuses everything that needs the log's end or writes.
+//! After its promotion it takes over under the same commands.
 
 mod cli_support;
 
@@ -36,7 +36,7 @@ async fn a_standby_answers_queries_and_takes_over_when_it_is_promoted() {
         let (there, here) = (cli.run(&on(query, &copy)), cli.run(&on(query, url)));
         assert_eq!((there.code, &there.stdout), (0, &here.stdout), "{query:?}: {}", there.stderr);
     }
-    // The mark cannot be known there: appenders hold no locks on a standby.
+    // The mark is unknown there: appenders hold no locks on a standby.
     for command in [&["status", "--json"][..], &["health", "--json"], &["why", "--json"]] {
         let message = cli.run(&on(command, &copy)).refused(6, "unavailable");
         assert!(message.contains("standby"), "{command:?}: {message}");
@@ -50,7 +50,8 @@ async fn a_standby_answers_queries_and_takes_over_when_it_is_promoted() {
         let message = cli.run(&on(command, &copy)).refused(1, "storage");
         assert!(message.contains("read-only"), "{command:?}: {message}");
     }
-    // What the primary's projections have not seen, the copy's have not either: it says so, or says how old its answer is.
+    // Events that the primary's projections have not applied are missing in the copy too. It says so, or reports the
+    // age of its answer.
     let more = cli.file("more.jsonl", cli_support::trace("more").join("\n"));
     assert_eq!(cli.run(&on(&["import", text(&more)], url)).code, 0);
     standby.has_replayed(&primary).await.expect("follows");
@@ -66,6 +67,6 @@ async fn a_standby_answers_queries_and_takes_over_when_it_is_promoted() {
     assert!(again.stdout.contains(" 0 stored, 97 stored before"), "{}", again.stdout);
     assert_eq!(cli.run(&on(&["verify"], &copy)).code, 0);
     assert_eq!(cli.run(&on(&["health"], &copy)).code, 0);
-    // Its database went with the server.
+    // The test's database went with the server.
     primary.start_again().await.expect("starts");
 }

@@ -1,5 +1,6 @@
-//! Promises of skips and of meeting a failure again, on both backends: what is skipped has no effect whatever the batches, in
-//! catch-up, rebuild and verify alike; other projections are not touched; the failing batch can be met again without a trace.
+//! Promises of skips and of replayed failures, on both backends. A skipped event has no effect for any batches, in
+//! catch-up, rebuild and verify alike. Other projections are not touched. A replay of the failing batch leaves no
+//! trace.
 
 mod support;
 
@@ -69,7 +70,7 @@ async fn a_skip_is_of_one_projection_and_lanes_with_other_skips_are_not_touched(
         let failures = open_failures(&store).await;
         let summary = failures.iter().find(|failure| failure.projection == "trace_summary").expect("a failure");
         store.skip_event(summary.failure_id, "known", "ann").await.expect("skipped");
-        // All three stand at the same position and are offered the same page.
+        // All three projections are at the same position and are offered the same page.
         assert_eq!(run(&engine, RunMode::CatchUp).await.run.state, RunState::Failed);
         let cursors: Vec<LogSeq> = positions(&store).await.into_iter().map(|(cursor, _)| cursor).collect();
         assert_eq!(cursors, [failures[0].batch_from, last, failures[0].batch_from]);
@@ -104,11 +105,11 @@ async fn a_rebuild_after_the_skip_was_revoked_ends_the_deviation() {
             let skip = view.skips(&scope).await.expect("skips")[0].clone();
             store.revoke_skip(&scope, skip.log_seq).await.expect("revoked");
         }
-        // Its cause is not gone: a rebuild stops there and leaves everything as it is.
+        // The cause remains: a rebuild stops there and leaves everything as it is.
         assert_eq!(run(&engine, RunMode::Rebuild).await.run.state, RunState::Failed);
         assert_eq!(deviating(&store).await, [true; 3]);
         assert_eq!(scope(&store, catalogue::PRECEDENT_INDEX).await.position, skipped.position);
-        // Policies 1 and 9 are the same (t % 4), so the payloads and their hashes are.
+        // Policies 1 and 9 are the same (t % 4), and so are the payloads and their hashes.
         let repair = format!("UPDATE dg_event_log SET payload_hash = ({hash}) WHERE event_id = 'ev:9:2'");
         assert_eq!(db.tamper(&repair).await, 1);
         assert_eq!(run(&engine, RunMode::Rebuild).await.run.state, RunState::Completed);
@@ -135,7 +136,7 @@ async fn a_failure_is_met_again_without_a_trace() {
             assert_eq!(replay.category, Some(Category::Conflict));
         }
         assert_eq!(open_failures(&store).await, failures, "{}: nothing was recorded", db.name());
-        // Past it: the state before it comes from the log.
+        // After the event was passed, the state before it comes from the log.
         for failure in &failures {
             store.skip_event(failure.failure_id, "known", "ann").await.expect("skipped");
         }

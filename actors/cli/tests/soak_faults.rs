@@ -1,8 +1,8 @@
-//! Whatever dies, in whatever order: sessions, backends and postmasters of the database, the database itself in favour
-//! of a replica that lacks the last events, nodes, and actors inside of them. Writers go on all the time, some of them
+//! Faults in any order: sessions, backends and postmasters of the database, nodes, and actors inside nodes. The
+//! database itself also fails over to a replica that lacks the last events. Writers append all the time, some of them
 //! slowly, and jobs run in between.
 //!
-//! The schedule follows a seed (`SEED`), which is printed, and has as many faults as `FAULTS` says. At the end each
+//! The schedule follows a seed (`SEED`), which is printed, and `FAULTS` sets the number of faults. At the end each
 //! event that was ever acknowledged is in the log once and applied once.
 
 mod fleet_support;
@@ -28,13 +28,13 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 const TENANTS: usize = 3;
-/// Writers of one tenant: one of them may be slow while the other goes on.
+/// Writers per tenant: one of them may be slow while the other continues.
 const WRITERS: usize = 2;
-/// Traces of different writers are numbered this far apart.
+/// Distance between the trace numbers of two writers.
 const APART: usize = 1_000_000;
-/// Events of what a writer appends at once.
+/// Number of events in one append of a writer.
 const CHUNK_EVENTS: i64 = 14;
-/// Node processes; one more node lives in this process, so that its actors can be killed.
+/// Node processes. One more node lives in this process, so that its actors can be killed.
 const PROCESSES: usize = 2;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,7 +50,7 @@ enum Fault {
 }
 
 impl Fault {
-    /// How often each is drawn, of a hundred.
+    /// Frequency of each fault, of a hundred.
     const WEIGHTS: [(Fault, usize); 8] = [
         (Fault::SessionsEnded, 18),
         (Fault::BackendKilled, 24),
@@ -73,13 +73,13 @@ impl Fault {
         Fault::SessionsEnded
     }
 
-    /// Whether positions that were drawn before it may be drawn again.
+    /// True when positions drawn before the fault may be drawn again.
     fn begins_a_history(self) -> bool {
         matches!(self, Fault::BackendKilled | Fault::PostmasterKilled | Fault::ImmediateRestart | Fault::FailOver)
     }
 }
 
-/// Chunks that each writer of each tenant finds in the log when it was cut off.
+/// Number of chunks that each writer of each tenant finds in the log after its end was lost.
 type Found = HashMap<(String, usize), usize>;
 
 /// Everything that a fault may hit.
@@ -90,12 +90,12 @@ struct Arena {
     cluster: Cluster,
     /// The node of this process.
     here: Node,
-    /// What lies between the writers, this node, and their database.
+    /// Proxies between the database and the writers and this node.
     proxies: Vec<Proxy>,
     found: watch::Sender<Found>,
-    /// Stands still until then.
+    /// A node that is stopped, and the time until which it is.
     stopped: Option<(usize, Instant)>,
-    /// Lives of the node processes that were killed last.
+    /// Incarnations of the node processes that were killed last.
     killed: [Option<String>; PROCESSES],
     pace: Pace,
     dice: Dice,
@@ -114,7 +114,7 @@ async fn whatever_dies_each_acknowledged_event_is_applied_once() {
             println!("time is up after {number} of {faults} faults");
             break;
         }
-        // Each kind once, whatever the dice say.
+        // Each kind once, independent of the dice.
         let fault = Fault::WEIGHTS.get(number).map_or_else(|| Fault::drawn(&mut arena.dice), |(fault, _)| *fault);
         arena.turn().await;
         if soak() {
@@ -134,12 +134,12 @@ impl Arena {
         let url = primary.url_of(&database);
         let observer = Observer::of(&url);
         for sql in [
-            // A replica that was away for a moment finds what it missed; what was drawn is not written before somebody
-            // commits.
+            // A replica that was away for a moment finds the records that it missed. Drawn positions are not written
+            // before a commit.
             "ALTER SYSTEM SET wal_keep_size = '128MB'",
             "ALTER SYSTEM SET wal_writer_delay = '10s'",
             "SELECT pg_reload_conf()",
-            // One trace in four is appended slowly: its positions are drawn, and others behind it are committed first.
+            // One trace in four is appended slowly: its positions are drawn, and later ones are committed first.
             "CREATE FUNCTION dg_test_slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(random() * 0.4); RETURN NULL; END $$",
             "CREATE TRIGGER dg_test_slow AFTER INSERT ON dg_event_log FOR EACH ROW \
              WHEN (NEW.trace_seq = 6 AND hashtext(NEW.trace_id) % 4 = 0) EXECUTE FUNCTION dg_test_slow()",
@@ -183,7 +183,8 @@ impl Arena {
         (arena, writers)
     }
 
-    /// Between two faults: a pause, a job if there is none, and a node that stood still goes on.
+    /// Runs between two faults: a pause, a job if there is none, and the continuation of a stopped node when its time
+    /// is over.
     async fn turn(&mut self) {
         tokio::time::sleep(Duration::from_millis(self.dice.next() % 400)).await;
         if self.stopped.is_some_and(|(_, until)| Instant::now() > until) {
@@ -233,7 +234,7 @@ impl Arena {
         if fault.begins_a_history() {
             let after = life(&self.cluster.observer).await;
             assert!(after.is_some() && after != before, "{fault:?}: the server lives on");
-            // Nothing goes undetected: each node that lives drops what it has in memory.
+            // No change of history goes undetected: each living node drops what it has in memory.
             for (index, logged) in logged {
                 let node = &self.cluster.nodes[index];
                 let noticed = || node.log_behind(logged).contains("history changed");
@@ -241,14 +242,14 @@ impl Arena {
             }
             self.wait(&format!("{fault:?} is noticed here"), async || self.here.shared().mark.borrow().era > era).await;
         }
-        // Half of the time the next fault comes before anybody has recovered from this one.
+        // Half of the time the next fault comes before the recovery from this one.
         if self.dice.below(2) == 0 {
             let before = self.cluster.observer.progress().await;
             self.wait("work goes on", async || self.cluster.observer.progress().await > before).await;
         }
     }
 
-    /// Processes that have worked on the present history and do not stand still, and how much each has logged.
+    /// Returns the running processes that have worked on the present history, and the size of each log.
     async fn witnesses(&self) -> Vec<(usize, u64)> {
         let (observer, mut witnesses) = (&self.cluster.observer, Vec::new());
         for (index, node) in self.cluster.nodes.iter().enumerate() {
@@ -264,7 +265,7 @@ impl Arena {
         witnesses
     }
 
-    /// Waits as [`until`], and shows everything when it does not come to pass.
+    /// Waits as [`until`] does, and shows everything when the condition does not hold in time.
     async fn wait(&self, what: &str, mut holds: impl AsyncFnMut() -> bool) {
         let end = Instant::now() + PATIENCE;
         while !holds().await {
@@ -280,7 +281,7 @@ impl Arena {
         }
     }
 
-    /// The ends of the nodes' logs.
+    /// Returns the ends of the nodes' logs.
     fn tails(&self) -> String {
         let tail = |node: &process::NodeProcess| node.log_behind(node.logged().saturating_sub(8_000));
         self.cluster.nodes.iter().map(|node| format!("── {}\n{}\n", node.name(), tail(node))).collect()
@@ -301,11 +302,11 @@ impl Arena {
         }
         self.killed[index] = self.cluster.observer.incarnation(self.cluster.nodes[index].name()).await;
         self.cluster.nodes[index].kill();
-        // As on a new machine, or where it was.
+        // As on a new machine, or in its old directory.
         self.cluster.nodes[index].restart(self.dice.below(2) == 0);
     }
 
-    /// The replica takes over without the last events; the lost primary is gone, and the new one gets a replica.
+    /// Promotes the replica without the last events. The lost primary is gone, and the new one gets a replica.
     async fn fail_over(&mut self) {
         cut_replica(&self.primary, &self.standby, &self.database).await;
         let (kept, _) = last_and_cursor(&Observer::of(&self.standby.url_of(&self.database))).await;
@@ -318,7 +319,7 @@ impl Arena {
         self.standby.promote().await.expect("promoted");
         let url = self.standby.url_of(&self.database);
         self.cluster.observer.turn_to(&url).await;
-        // Before anybody can append to it.
+        // Before any writer can append to it.
         let found = chunks_in(&self.cluster.observer).await;
         self.found.send_replace(found);
         for proxy in self.proxies.iter().chain(self.cluster.nodes.iter().map(|node| &node.proxy)) {
@@ -356,8 +357,8 @@ impl Arena {
     }
 }
 
-/// Chunks of each writer in the log, up to the first that is not there: one that was under way may have come before
-/// those that were lost.
+/// Counts each writer's chunks in the log, up to the first that is missing. A chunk that was under way may be stored
+/// although earlier ones were lost.
 async fn chunks_in(observer: &Observer) -> Found {
     let sql = "WITH chunk AS (SELECT tenant_id, number / $1 AS writer, number % $1 / 2 AS place
                                 FROM (SELECT tenant_id, substr(trace_id, 6)::bigint AS number
@@ -368,10 +369,10 @@ async fn chunks_in(observer: &Observer) -> Found {
     rows.iter().map(|row| ((row.get(0), row.get::<_, i64>(1) as usize), row.get::<_, i64>(2) as usize)).collect()
 }
 
-/// Append to every tenant until they are told to stop; and somebody who draws positions and gives them back.
+/// Tasks that append to every tenant until stopped, and a task that draws positions and gives them back.
 struct Writers {
     stop: watch::Sender<bool>,
-    /// With the tenant of each.
+    /// Tasks, each with its tenant.
     tasks: Vec<(TenantId, JoinHandle<i64>)>,
     drawing: JoinHandle<()>,
 }
@@ -390,7 +391,7 @@ impl Writers {
         Writers { stop, tasks, drawing }
     }
 
-    /// Events that are in each tenant's log.
+    /// Stops the writers and returns the number of events in each tenant's log.
     async fn stop(self) -> BTreeMap<String, i64> {
         self.drawing.abort();
         self.stop.send_replace(true);
@@ -402,8 +403,8 @@ impl Writers {
     }
 }
 
-/// Appends chunk after chunk. When the end of the log was lost, it goes back to what is there; what is there already is
-/// a repeat.
+/// Appends chunk after chunk. When the end of the log was lost, it continues after the chunks that are left. Chunks
+/// that are stored already are repeats.
 async fn write(
     store: Arc<dyn Store>,
     tenant: TenantId,

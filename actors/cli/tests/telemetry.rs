@@ -1,4 +1,4 @@
-//! Signals: what is declared is what is recorded, shown and documented.
+//! Telemetry signals: the declared signals are recorded, shown and documented, and no others.
 
 use decisiongraph_cli::config::LogFormat;
 use decisiongraph_cli::telemetry::signals::{self, Kind, LAG_SERIES_MAX, LOGS, METRICS, SPANS};
@@ -67,10 +67,10 @@ fn record_everything(telemetry: &Telemetry) {
     telemetry.refused("cluster", Category::Unauthorized);
 }
 
-/// Attributes and value.
+/// Attributes and value of a sample.
 type Sample = (BTreeMap<String, String>, f64);
 
-/// The samples of a Prometheus page, by metric. Panics when a line is neither sample nor comment.
+/// Parses a Prometheus page into samples by metric. Panics when a line is neither sample nor comment.
 fn samples(page: &str) -> BTreeMap<String, Vec<Sample>> {
     let mut samples: BTreeMap<String, Vec<_>> = BTreeMap::new();
     for line in page.lines().filter(|line| !line.starts_with('#')) {
@@ -127,7 +127,7 @@ async fn every_declared_metric_is_on_the_page_with_its_kind_and_attributes() {
     assert_eq!(samples["decisiongraph_admin_ask_duration_seconds_count"][0].0["outcome"], "not_found");
 }
 
-/// `increase()` of a series that begins at its first count does not see that one.
+/// A series must exist before its first count: `increase()` misses the count with which a series begins.
 #[tokio::test]
 async fn counters_are_there_before_they_count() {
     let exporters = exporters();
@@ -164,7 +164,7 @@ async fn ten_thousand_tenants_do_not_make_ten_thousand_series() {
     };
     assert_eq!(summary("decisiongraph_lag_events_sum"), 50_005_000.0);
     assert_eq!(summary("decisiongraph_lag_seconds_max"), 10_000.0);
-    // Who is gone has no gauges; what was counted stays.
+    // A node that is gone has no gauges; its counts stay.
     drop(node);
     telemetry.lease_change(LeaseChange::Lost);
     let page = telemetry.page();
@@ -280,7 +280,7 @@ fn every_log_event_of_the_library_is_declared() {
     assert!(undeclared.is_empty(), "declare in telemetry/signals.rs (LOGS):\n{}", undeclared.join("\n"));
 }
 
-/// Files of the library: the program's own commands log nothing.
+/// Lists the files of the library: the program's own commands log nothing.
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).expect("a folder") {
@@ -294,7 +294,7 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// The last string literal before the parenthesis that ends a macro's arguments: its message.
+/// Returns the last string literal before the parenthesis that ends a macro's arguments: its message.
 fn last_literal(call: &str) -> Option<String> {
     let (mut depth, mut last, mut characters) = (1, None, call.chars());
     while let Some(character) = characters.next() {

@@ -1,11 +1,11 @@
-//! Runs the real program, and makes fixture files out of generated logs.
+//! Runs the real program, and makes fixture files from generated logs.
 #![allow(dead_code)]
 
 use decisiongraph_store::launch;
 use decisiongraph_store::throwaway::{PROGRAMS_VARIABLE, SERVER_VARIABLE};
 use std::path::PathBuf;
 
-/// What a run gave.
+/// Result of a run.
 pub struct Run {
     /// Exit code.
     pub code: Option<i32>,
@@ -24,14 +24,14 @@ impl Run {
         self.stdout.lines().last().unwrap_or_default()
     }
 
-    /// The lines that say why.
+    /// Returns the lines that name the failures, at most 20.
     pub fn failures(&self) -> String {
         let lines: Vec<&str> = self.stdout.lines().filter(|line| line.starts_with("FAIL")).take(20).collect();
         format!("{}\n{}", lines.join("\n"), self.stderr)
     }
 }
 
-/// The project's own fixtures.
+/// Returns the path of the project's own fixtures.
 pub fn fixtures() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures")
 }
@@ -40,7 +40,7 @@ pub fn fixtures() -> PathBuf {
 pub fn parity(arguments: &[&str], database_url: Option<&str>) -> Run {
     let mut command = launch::program(env!("CARGO_BIN_EXE_decisiongraph-parity"));
     command.args(arguments);
-    // The server that this run of the tests has started, or is to start, if it is told.
+    // Variables that name the server that this test run has started or may start, if they are set.
     for name in [SERVER_VARIABLE, PROGRAMS_VARIABLE] {
         if let Some(value) = std::env::var_os(name) {
             command.env(name, value);
@@ -57,22 +57,22 @@ pub fn parity(arguments: &[&str], database_url: Option<&str>) -> Run {
     }
 }
 
-/// A generated log.
+/// Generates a log.
 pub fn generate(seed: u64, events: u64) -> String {
     let run = parity(&["generate", "--seed", &seed.to_string(), "--events", &events.to_string()], None);
     assert!(run.ok(), "{}", run.stderr);
     run.stdout
 }
 
-/// Digests of generated logs, computed once by an independent fold.
+/// Returns digests of generated logs, computed once by an independent fold.
 pub fn independent() -> Vec<serde_json::Value> {
     let text = std::fs::read_to_string(fixtures().join("generated_mixed.digests.json")).expect("a fixture");
     let json: serde_json::Value = serde_json::from_str(&text).expect("JSON");
     json["workloads"].as_array().expect("a list").clone()
 }
 
-/// A bundle whose one scenario is a generated log with the independent digests of its seed, after an edit. Events stay text: a
-/// JSON library would turn their big integers into floats.
+/// Writes a bundle whose one scenario is a generated log with the independent digests of its seed, after an edit.
+/// Events stay text: a JSON library would turn their big integers into floats.
 pub fn scenario_bundle(
     seed: u64,
     events: u64,

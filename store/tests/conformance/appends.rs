@@ -68,7 +68,7 @@ pub async fn each_gets_its_verdict(blank: Blank) {
     assert!(matches!(verdicts[5], Verdict::Accepted { .. }));
     assert_eq!(category(&verdicts[6]), Category::Conflict);
     assert_eq!(category(&verdicts[7]), Category::EventSequenceInvalid);
-    // The log says the same of an earlier append as the batch says of itself.
+    // The log gives the same verdicts on an earlier append as the batch gives on itself.
     let later = each(
         &fresh,
         &[input("t", 3, "late"), input("t", 9, "late and wrong"), started("t2"), finished("u", 1, "success")],
@@ -99,11 +99,11 @@ pub async fn repeats_are_found(blank: Blank) {
     let Verdict::Accepted { log_seq } = first[0] else { panic!("{first:?}") };
     assert_eq!(first[1], Verdict::Repeated { log_seq, event_id: "t/0".to_owned() });
     assert!(matches!(first[3], Verdict::Repeated { .. }));
-    // Another id, number and time do not matter; the stored event is the answer.
+    // Another id, number and time do not matter; the answer is the stored event.
     let payload = started("t").payload().to_owned();
     let again = each(&fresh, &[offered("other", "t/0", "t", 5, "TraceStarted", &payload)]).await;
     assert_eq!(again, vec![Verdict::Repeated { log_seq, event_id: "t/0".to_owned() }]);
-    // The same key of the same producer for something else.
+    // The same key of the same producer, for another payload.
     let other = each(&fresh, &[offered("other", "t/0", "t", 5, "TraceStarted", started("u").payload())]).await;
     assert_eq!(category(&other[0]), Category::IdempotencyConflict);
     assert_eq!(stored_count(&fresh).await, 2);
@@ -124,7 +124,7 @@ pub async fn a_trace_with_its_last_possible_number_takes_no_more(blank: Blank) {
     append_all(&fresh.store, &tenant(), &[started("t")]).await;
     let last = format!("UPDATE dg_event_log SET trace_seq = {TRACE_SEQ_MAX} WHERE trace_id = 't'");
     assert_eq!(fresh.raw(&last).await, 1);
-    // The number that would come next, were it counted in a circle, and others.
+    // The number that would come next after an overflow, and others.
     for next in [1, i64::MAX, i64::MIN] {
         let verdicts = each(&fresh, &[input("t", next, "more")]).await;
         let [Verdict::Refused(refusal)] = verdicts.as_slice() else { panic!("{next}: {verdicts:?}") };
@@ -162,7 +162,8 @@ pub async fn a_reused_event_id_is_a_conflict(blank: Blank) {
     assert_eq!(category(&verdicts[0]), Category::Conflict);
 }
 
-/// The longest ids, which differ in their last byte and are longer than a B-tree key may be, and ids that look alike.
+/// Returns the longest ids and ids that look alike. The longest differ in their last byte and exceed the longest B-tree
+/// key.
 pub fn hostile_ids() -> Vec<String> {
     let long = "x".repeat(ID_BYTES_MAX - 100);
     vec![
@@ -222,7 +223,7 @@ pub async fn tenants_do_not_meet(blank: Blank) {
     );
 }
 
-/// Appends on a task, and so a thread, of its own.
+/// Appends on a separate task, and so on a separate thread.
 async fn appender(fresh: &Fresh, events: Vec<Admitted>) -> Vec<Verdict> {
     let store = fresh.store.clone();
     let task = tokio::spawn(async move { store.append(&tenant(), &events, AppendMode::Each).await });

@@ -1,21 +1,21 @@
-//! Where a test gets its databases from.
+//! Sources of the tests' databases.
 
 use decisiongraph_store::{DatabaseUrl, Store, StoreOptions, open};
 use std::any::Any;
 use std::sync::Arc;
 
-/// A backend that databases can be had from.
+/// A backend that provides databases.
 #[derive(Clone, Copy)]
 pub enum Blank {
-    /// Each in a folder of its own.
+    /// SQLite: each database in its own folder.
     #[cfg(feature = "sqlite")]
     Sqlite,
-    /// On the server of this test run.
+    /// PostgreSQL: databases on the server of this test run.
     #[cfg(feature = "throwaway-postgres")]
     Postgres,
 }
 
-/// What V010 did, undone.
+/// SQL that undoes migration V010.
 #[cfg(feature = "throwaway-postgres")]
 const WITHOUT_WALLS: &str = "DO $$ DECLARE it record; BEGIN FOR it IN SELECT conrelid::regclass AS t, conname FROM pg_constraint \
                  WHERE contype = 'c' AND conname ~ '_(tenant|tags|digest|trace_seq)$' AND connamespace = 'public'::regnamespace LOOP \
@@ -24,17 +24,18 @@ const WITHOUT_WALLS: &str = "DO $$ DECLARE it record; BEGIN FOR it IN SELECT con
                  EXECUTE format('ALTER TABLE %s SET SCHEMA public', it.t); END LOOP; DROP TABLE dg_turn; END $$";
 
 impl Blank {
-    /// A database without a schema.
+    /// Creates a database without a schema.
     pub async fn empty(self) -> Fresh {
         self.database(false).await
     }
 
-    /// A database with the program's schema.
+    /// Creates a database with the program's schema.
     pub async fn migrated(self) -> Fresh {
         self.database(true).await
     }
 
-    /// What makes of a schema the one before rows had places and edges positions (ADR 12), with its rows as the program of then wrote them.
+    /// Returns SQL that restores the schema before rows had places and edges positions (ADR 12). Rows become as that
+    /// program wrote them.
     pub fn to_the_schema_before(self) -> &'static [&'static str] {
         match self {
             #[cfg(feature = "sqlite")]
@@ -83,7 +84,7 @@ impl Blank {
         }
     }
 
-    /// What makes of a schema the one before places were by number, with its rows in other places.
+    /// Returns SQL that restores the schema before places were by number, with its rows in other places.
     pub fn to_other_places(self) -> &'static [&'static str] {
         match self {
             #[cfg(feature = "sqlite")]
@@ -122,7 +123,7 @@ impl Blank {
         }
     }
 
-    /// What makes of a schema one that refuses no row.
+    /// Returns SQL that removes the rules by which the schema refuses rows.
     pub fn to_lawlessness(self) -> &'static [&'static str] {
         match self {
             #[cfg(feature = "sqlite")]
@@ -138,7 +139,8 @@ impl Blank {
         }
     }
 
-    /// What the lease of every process looks like once the database's clock was set back by so many seconds.
+    /// Returns SQL that makes every process's lease look as after the database's clock was set back by this many
+    /// seconds.
     pub fn clock_set_back(self, seconds: u32) -> String {
         match self {
             #[cfg(feature = "sqlite")]
@@ -152,7 +154,7 @@ impl Blank {
         }
     }
 
-    /// What makes the next event of the log have this position or one soon behind it.
+    /// Returns SQL that gives the next event of the log this position or one soon after it.
     pub fn to_position(self, log_seq: i64) -> String {
         match self {
             #[cfg(feature = "sqlite")]
@@ -177,7 +179,7 @@ impl Blank {
             #[cfg(feature = "throwaway-postgres")]
             Blank::Postgres => {
                 let server = decisiongraph_store::throwaway::shared().await.expect("a server");
-                // A migrated one is a copy of a template: that is quicker than migrating each.
+                // A migrated database is copied from a template, which is quicker than a migration.
                 let database = match migrated {
                     true => server.fresh_database().await,
                     false => server.empty_database().await,
@@ -190,11 +192,11 @@ impl Blank {
     }
 }
 
-/// A database that lives as long as this.
+/// A database that lives as long as this value.
 pub struct Fresh {
     pub store: Arc<dyn Store>,
     pub url: DatabaseUrl,
-    /// What removes it.
+    /// Removes the database when it is dropped.
     _keep: Arc<dyn Any + Send + Sync>,
 }
 
@@ -204,12 +206,12 @@ impl Fresh {
         Fresh { store, url, _keep: keep }
     }
 
-    /// The same database, opened by another process, as far as it can tell.
+    /// Opens the same database as another process would.
     pub async fn again(&self) -> Fresh {
         Fresh::of(self.url.clone(), self._keep.clone()).await
     }
 
-    /// Does something that the store would never do; how many rows it changed.
+    /// Executes a statement that the store never would, and returns the number of changed rows.
     pub async fn raw(&self, sql: &str) -> u64 {
         match &self.url {
             #[cfg(feature = "sqlite")]

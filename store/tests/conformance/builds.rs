@@ -14,7 +14,7 @@ fn scope() -> Scope {
     Scope::new(&tenant(), GRAPH)
 }
 
-/// A live scope at the end of a log.
+/// Prepares a live scope at the end of a log.
 async fn live(fresh: &Fresh) -> (Lease, Position) {
     append_all(&fresh.store, &tenant(), &seeded(11, 120)).await;
     let me = owner("n");
@@ -54,7 +54,7 @@ async fn full_cycle(blank: Blank, storage: Storage) {
     assert_eq!(view.flipped_by(&scope(), run).await, Ok(false), "not yet");
     assert_ne!(first.generation, lease.generation);
     let there = build(store, &first, origin(GRAPH), GRAPH, 20, 3).await;
-    // Interrupted, and taken up where it was.
+    // Interrupted, and continued from its position.
     let (second, found) = store.resume_build(&scope(), run).await.expect("an answer").expect("unfinished");
     assert_eq!((second.generation, &found), (first.generation, &there));
     let there = build(store, &second, found, GRAPH, 33, 100).await;
@@ -75,7 +75,7 @@ async fn full_cycle(blank: Blank, storage: Storage) {
     assert!(row.epoch.counter > lease.epoch.counter);
     let digest = digest_of_rows(&*view, &tenant(), GRAPH, row.generation).await.expect("a digest");
     assert_eq!(digest, ahead.digest);
-    // The old one goes, and only it.
+    // Only the old generation is removed.
     let sweep = swept(&fresh).await;
     assert_eq!((sweep.generations, sweep.left), (1, 0), "{sweep:?}");
     let old = all_rows(&*view, &tenant(), GRAPH, lease.generation).await;
@@ -83,13 +83,13 @@ async fn full_cycle(blank: Blank, storage: Storage) {
     let digest = digest_of_rows(&*view, &tenant(), GRAPH, row.generation).await.expect("a digest");
     assert_eq!(digest, ahead.digest);
     assert_eq!(swept(&fresh).await, Sweep::default(), "nothing left to do");
-    // The new one is live like any other: it is caught up, and looked up in.
+    // The new generation is live like any other: it is caught up, and looked up in.
     append_all(store, &tenant(), &whole_trace("later")).await;
     let (lease, position) = acquire(store, &scope(), &lease.owner).await;
     let position = catch_up(store, &lease, position, GRAPH, &[2]).await;
     let digest = digest_of_rows(&*view, &tenant(), GRAPH, lease.generation).await.expect("a digest");
     assert_eq!(digest, position.digest);
-    // And replaced like any other.
+    // It is replaced like any other.
     let next = store.begin_build(&scope(), Uuid::new_v4(), Storage::Shared).await.expect("a build");
     assert_eq!(build(store, &next, origin(GRAPH), GRAPH, 1_000, 100).await, position);
     store.finish_build(&next).await.expect("ready");
@@ -106,7 +106,8 @@ pub async fn a_build_of_its_own_storage(blank: Blank) {
     full_cycle(blank, Storage::Own).await;
 }
 
-/// Look-ups in a build are answered alike with and without the indexes for them; whoever has lost it builds none.
+/// Look-ups in a build give the same answers with and without the indexes for them. A caller that has lost the build
+/// builds no index.
 pub async fn a_build_that_is_indexed_early(blank: Blank) {
     let fresh = blank.migrated().await;
     let store = &fresh.store;
@@ -119,7 +120,7 @@ pub async fn a_build_that_is_indexed_early(blank: Blank) {
         let position = catch_up(store, &lease, position, projection, &[50]).await;
         let view = store.view().await.expect("a view");
         let rows = all_rows(&*view, &tenant(), projection, lease.generation).await;
-        // Every column that is ever looked up by, and the keys, by which rows are changed.
+        // Every column used by look-ups, and the keys, by which rows are changed.
         let asked = projection.needs(&[]).rows.into_iter().map(|need| (need.table, need.by));
         let columns: Vec<(usize, usize)> =
             asked.chain((0..projection.tables().len()).map(|table| (table, 0))).collect();
@@ -157,10 +158,10 @@ pub async fn a_build_behind_does_not_flip(blank: Blank) {
     let view = store.view().await.expect("a view");
     let row = view.scope(&scope()).await.expect("an answer").expect("a scope");
     assert_eq!((row.generation, row.epoch, row.position), (lease.generation, lease.epoch, position.clone()));
-    // It follows, and flips.
+    // The build follows the log, and flips.
     build(store, &build_lease, there, GRAPH, 1_000, 100).await;
     assert!(matches!(store.flip(&build_lease).await.expect("a flip"), Flip::Flipped { .. }));
-    // Once: its generation is the live one now.
+    // A flip succeeds once: its generation is the live one now.
     assert_eq!(store.flip(&build_lease).await.expect_err("again").category, Category::Fenced);
 }
 
@@ -171,7 +172,7 @@ pub async fn a_flip_fences_the_live_lease(blank: Blank) {
     let build_lease = store.begin_build(&scope(), Uuid::new_v4(), Storage::Shared).await.expect("a build");
     build(store, &build_lease, origin(GRAPH), GRAPH, 1_000, 100).await;
     store.finish_build(&build_lease).await.expect("ready");
-    // The live worker has a batch at hand when the flip comes.
+    // The live worker holds a computed batch when the flip comes.
     append_all(store, &tenant(), &[started("late")]).await;
     let view = store.view().await.expect("a view");
     let events = view.page(&tenant(), position.cursor, LogSeq(i64::MAX), WHOLE).await.expect("a page");
@@ -193,7 +194,7 @@ pub async fn a_flip_resolves_what_it_passes(blank: Blank) {
     let fresh = blank.migrated().await;
     let store = &fresh.store;
     append_all(store, &tenant(), &whole_trace("t")).await;
-    // The live one stopped at the third event; a repaired one goes past it.
+    // The live generation stopped at the third event; a repaired one goes past it.
     let (lease, _) = acquire(store, &scope(), &owner("n")).await;
     for log_seq in [3, 9] {
         let poison = NewFailure {
@@ -294,7 +295,7 @@ pub async fn a_second_start_of_a_run_starts_over(blank: Blank) {
     assert_eq!(build(store, &second, origin(GRAPH), GRAPH, 100, 100).await, position);
     let (found, _) = store.resume_build(&scope(), run).await.expect("an answer").expect("unfinished");
     assert_eq!(found.generation, second.generation);
-    // Another run of the scope is apart.
+    // Another run of the scope is separate.
     assert_eq!(store.resume_build(&scope(), Uuid::new_v4()).await.expect("an answer"), None);
     let sweep = swept(&fresh).await;
     assert_eq!(sweep.generations, 1, "the first start's rows go: {sweep:?}");

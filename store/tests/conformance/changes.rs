@@ -1,4 +1,4 @@
-//! The record of what operators asked for.
+//! The record of the operators' changes.
 
 use crate::backend::Blank;
 use crate::log::{named, tenant};
@@ -39,7 +39,7 @@ pub async fn what_was_asked_for_is_listed_latest_first_with_its_first_outcome(bl
     let outcomes: Vec<Option<&str>> = all.items.iter().map(|change| change.outcome.as_deref()).collect();
     assert_eq!(outcomes, [None, None, Some("done"), None]);
     assert!(all.items[0].at.ends_with('Z'), "{all:?}");
-    // Page by page, and of one tenant.
+    // Page by page, and for one tenant.
     let first = list(None, None, 3).await;
     assert_eq!((first.items.len(), first.more), (3, true));
     let rest = list(None, Some(first.items[2].change_id), 3).await;

@@ -1,4 +1,4 @@
-//! Batches: all or nothing, and only by the one who may.
+//! Batches: all or nothing, and only by the present owner.
 
 use crate::backend::{Blank, Fresh};
 use crate::fold::{Computed, WHOLE, acquire, all_rows, append_all, catch_up, compute, owner};
@@ -30,7 +30,7 @@ async fn state(fresh: &Fresh, projection: &dyn Projection) -> State {
     }
 }
 
-/// A scope that has read `first`, and the batch of `second`.
+/// Prepares a scope that has read `first`, and the batch of `second`.
 async fn prepared(
     fresh: &Fresh,
     projection: &'static dyn Projection,
@@ -80,7 +80,7 @@ pub async fn an_empty_batch_moves_the_cursor(blank: Blank) {
     let after = state(&fresh, summary).await;
     assert_eq!(after.scope.position.cursor, computed.to);
     assert_eq!(after.rows, before.rows);
-    // No list of tables at all is an empty batch as well, and so is one that stays where it is.
+    // A batch without any list of tables is an empty batch as well. So is a batch that does not move the cursor.
     let still = Computed { from: computed.to, changes: Changes::default(), ..computed };
     fresh.store.commit(&lease, &still.batch(summary)).await.expect("a commit");
     assert_eq!(state(&fresh, summary).await.scope.position, after.scope.position);
@@ -91,7 +91,7 @@ pub async fn an_old_epoch_changes_nothing(blank: Blank) {
     let (lease, computed) = prepared(&fresh, GRAPH, &[started("t")], &[input("t", 1, "i")]).await;
     let (next, _) = acquire(&fresh.store, &lease.scope, &lease.owner).await;
     is_fenced(&fresh, &lease, &computed.batch(GRAPH)).await;
-    // The right number with another token is another epoch: a database that lost its tail may hand the number out twice.
+    // The right number with another token is another epoch. A database that lost its tail may issue the number twice.
     let forged = Lease { epoch: Epoch { token: lease.epoch.token, ..next.epoch }, ..next.clone() };
     is_fenced(&fresh, &forged, &computed.batch(GRAPH)).await;
     fresh.store.commit(&next, &computed.batch(GRAPH)).await.expect("the present owner");
@@ -160,7 +160,7 @@ pub async fn a_tampered_row_stops_its_deletion(blank: Blank) {
     let told = fresh.store.commit(&lease, &computed.batch(index)).await.expect_err("it is not the row it was");
     assert_eq!((told.category, told.transient), (Category::Storage, false), "{told}");
     assert_eq!(state(&fresh, index).await, before, "nothing changed, of no row");
-    // As it was, it goes.
+    // With the original row restored, the commit succeeds.
     fresh.raw("UPDATE dg_precedent_index SET policy_version = '1' WHERE source_event_id = 't/3'").await;
     fresh.store.commit(&lease, &computed.batch(index)).await.expect("a commit");
     assert_eq!(state(&fresh, index).await.rows[1], Vec::new());
@@ -171,7 +171,8 @@ pub async fn two_commits_of_one_lease_cannot_both_win(blank: Blank) {
     let (lease, computed) = prepared(&fresh, GRAPH, &[started("t")], &[input("t", 1, "i")]).await;
     let digest = computed.digest.clone();
     let computed = std::sync::Arc::new(computed);
-    // Each on a task, and so a thread, of its own. (A lease is good for the store that took it.)
+    // Each commit runs on a separate task, and so on a separate thread. (A lease is valid only for the store that took
+    // it.)
     let writer = async || {
         let (store, lease, computed) = (fresh.store.clone(), lease.clone(), computed.clone());
         tokio::spawn(async move { store.commit(&lease, &computed.batch(GRAPH)).await }).await.expect("no panic")
@@ -218,7 +219,7 @@ pub async fn checkpoints_are_chained(blank: Blank) {
     }
     let view = fresh.store.view().await.expect("a view");
     assert_eq!(view.checkpoints(&lease.scope, 1).await.expect("one"), std::slice::from_ref(second));
-    // A fenced batch leaves none.
+    // A fenced batch leaves no checkpoint.
     let old = Lease { epoch: Epoch { counter: 0, ..lease.epoch }, ..lease };
     let batch = BatchCommit { from: next.to, to: next.to, checkpoint: true, ..next.batch(GRAPH) };
     is_fenced(&fresh, &old, &batch).await;

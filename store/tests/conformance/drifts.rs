@@ -1,4 +1,4 @@
-//! What verifies found, remembered at the scope.
+//! Drifts found by verifies, remembered at the scope.
 
 use crate::backend::{Blank, Fresh};
 use crate::fold::{acquire, owner};
@@ -40,7 +40,7 @@ pub async fn drift_holds_until_a_clean_verify_or_a_flip(blank: Blank) {
     let live = acquire(&fresh.store, &scope(), &me).await.0.generation;
     let run = verify(&fresh, &me).await;
     assert_eq!(remembered(&fresh).await, (None, 0));
-    // Of another generation, and of a process whose run it is not: nothing.
+    // Reports for another generation, or by a process that does not own the run, change nothing.
     let another = Generation(live.0 + 1_000);
     fresh.store.note_compared(run, &me, &found(another, true)).await.expect("noted");
     fresh.store.note_compared(run, &you, &found(live, true)).await.expect("noted");
@@ -60,7 +60,7 @@ pub async fn drift_holds_until_a_clean_verify_or_a_flip(blank: Blank) {
     fresh.store.finish_build(&build).await.expect("ready");
     assert!(matches!(fresh.store.flip(&build).await.expect("a flip"), Flip::Flipped { .. }));
     assert_eq!(remembered(&fresh).await, (None, 0), "other rows");
-    // A verify that looked before the flip and ends behind it says nothing of the new rows.
+    // A verify that read before the flip and ends after it says nothing about the new rows.
     fresh.store.note_compared(clean, &me, &found(live, true)).await.expect("noted");
     assert_eq!(remembered(&fresh).await, (None, 0));
 }

@@ -1,4 +1,4 @@
-//! The shortest way from a log to a projection, over any store: what the engine does, without its patience.
+//! The shortest way from a log to a projection, over any store: the engine's work, without its retries.
 
 use decisiongraph_projections::digest::rolling::RollingDigest;
 use decisiongraph_projections::{Changes, LogEvent, LogSeq, Projection, TenantId, sequence};
@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// A process with this name.
+/// Creates a process with this name.
 pub fn owner(node: &str) -> Owner {
     Owner { node: node.to_owned(), incarnation: Uuid::new_v4() }
 }
@@ -68,10 +68,10 @@ pub async fn compute(
     Computed { from: position.cursor, to, changes: projected.changes, digest }
 }
 
-/// Everything in one page.
+/// Limit with which everything fits in one page.
 pub const WHOLE: PageLimit = PageLimit::rows(1_000_000);
 
-/// Moves a scope to the log's end, in batches of at most these sizes in turn; where it then is.
+/// Moves a scope to the log's end, in batches of at most these sizes in turn. Returns its new position.
 pub async fn catch_up(
     store: &Arc<dyn Store>,
     lease: &Lease,
@@ -118,12 +118,12 @@ pub async fn build(
     position
 }
 
-/// The origin of a projection.
+/// Returns the origin of a projection.
 pub fn origin(projection: &dyn Projection) -> Position {
     Position { cursor: LogSeq::ORIGIN, digest: RollingDigest::default(), version: projection.version() }
 }
 
-/// All rows of a stream.
+/// Collects all rows of a stream.
 pub async fn collect(mut stream: RowStream) -> Vec<KeyedRow> {
     let mut rows = Vec::new();
     while let Some(chunk) = stream.next().await {
@@ -132,7 +132,8 @@ pub async fn collect(mut stream: RowStream) -> Vec<KeyedRow> {
     rows
 }
 
-/// All rows of a generation, table by table, without the positions beside them: those say how the log was cut.
+/// Collects all rows of a generation, table by table. The positions beside the rows are left out, because they depend
+/// on the cuts between batches.
 pub async fn all_rows(
     view: &dyn ReadView,
     tenant: &TenantId,
@@ -148,7 +149,7 @@ pub async fn all_rows(
     tables
 }
 
-/// Appends, and every event must be stored.
+/// Appends the events and checks that every event is stored.
 pub async fn append_all(
     store: &Arc<dyn Store>,
     tenant: &TenantId,

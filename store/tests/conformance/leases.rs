@@ -1,4 +1,4 @@
-//! Ownership: who holds a scope, and how it changes hands.
+//! Ownership: owners of scopes, and changes of ownership.
 
 use crate::backend::{Blank, Fresh};
 use crate::fold::{acquire, append_all, catch_up, compute, owner};
@@ -38,7 +38,7 @@ pub async fn a_scope_is_made_at_the_origin(blank: Blank) {
     assert!(stored.owner_live);
     assert_eq!((stored.epoch, stored.generation), (lease.epoch, lease.generation));
     assert!(stored.cursor_age_seconds >= 0.0 && stored.updated_at.ends_with('Z'), "{stored:?}");
-    // Scopes come by tenant, then in the order of the catalogue.
+    // Scopes are ordered by tenant, then by the catalogue.
     for tenant in ["z", "Z"] {
         for projection in [catalogue::PRECEDENT_INDEX, catalogue::TRACE_SUMMARY] {
             acquire(&fresh.store, &Scope::new(&named(tenant), projection), &me).await;
@@ -86,7 +86,7 @@ pub async fn a_dead_owner_is_taken_over(blank: Blank) {
     assert_ne!(yours.epoch.token, mine.epoch.token);
     assert_eq!(row(&fresh, &scope()).await.owner.as_deref(), Some("n2"));
     assert_eq!((mine.taken_from.as_deref(), yours.taken_from.as_deref()), (None, Some("n1")));
-    // What was handed over, and what is taken again, is not taken from anybody.
+    // A scope that was handed over, or is taken again by its owner, counts as taken from no owner.
     assert_eq!(acquire(&fresh.store, &scope(), &you).await.0.taken_from, None);
     fresh.store.leave(&you).await.expect("handed over");
     fresh.store.heartbeat(&me, LONG).await.expect("alive");
@@ -156,7 +156,7 @@ pub async fn a_name_belongs_to_one_incarnation(blank: Blank) {
     acquire(&fresh.store, &scope(), &first).await;
     fresh.store.heartbeat(&first, Duration::ZERO).await.expect("over at once");
     fresh.store.heartbeat(&second, LONG).await.expect("the lease of the first is over");
-    // The scope was the first incarnation's: a restart under its name does not own it, and may take it.
+    // The scope belonged to the first incarnation. A restart under its name does not own it, but may take it.
     assert!(!row(&fresh, &scope()).await.owner_live);
     assert_eq!(held(&fresh, &scope(), &second).await, None);
     assert_eq!(fresh.store.heartbeat(&first, LONG).await.expect_err("too late").category, Category::Fenced);
@@ -178,7 +178,7 @@ pub async fn two_processes_take_one_scope(blank: Blank) {
     assert_eq!(acquired, 1);
 }
 
-/// A lease of which more is left than could have been given was given before the clock was set back.
+/// A lease with more time left than could be granted was granted before the clock was set back.
 pub async fn a_clock_that_is_set_back_freezes_nothing(blank: Blank) {
     let fresh = blank.migrated().await;
     let (me, you) = (owner("n1"), owner("n2"));
@@ -196,10 +196,10 @@ pub async fn a_clock_that_is_set_back_freezes_nothing(blank: Blank) {
     };
     fresh.store.create_run(&run).await.expect("a job");
 
-    // By less than the lease: it takes a little longer.
+    // The clock is set back by less than the lease: the lease lasts a little longer.
     fresh.raw(&blank.clock_set_back(300)).await;
     assert_eq!(held(&fresh, &scope(), &you).await.map(|(by, _)| by).as_deref(), Some("n1"));
-    // By more than it.
+    // The clock is set back by more than the lease.
     fresh.raw(&blank.clock_set_back(3_600)).await;
     let view = fresh.store.view().await.expect("a view");
     assert!(!row(&fresh, &scope()).await.owner_live);
@@ -207,7 +207,7 @@ pub async fn a_clock_that_is_set_back_freezes_nothing(blank: Blank) {
     assert_eq!(view.members().await.expect("members")[0].lease_left, Duration::ZERO);
     assert!(!view.run(run.run_id).await.expect("an answer").expect("a job").node_live);
     assert!(!view.runs(&ListFilter { limit: 1, ..ListFilter::default() }).await.expect("jobs").items[0].node_live);
-    // Who is alive says so, as always, and keeps what it has.
+    // A living process renews as always, and keeps its scopes.
     fresh.store.join(&me, LONG, &facts).await.expect("alive");
     assert_eq!(held(&fresh, &scope(), &you).await.map(|(by, _)| by).as_deref(), Some("n1"));
     assert_eq!(

@@ -3,35 +3,35 @@
 use decisiongraph_projections::event::Line;
 use decisiongraph_projections::{Admitted, TenantId, validation};
 
-/// The tenant of most tests.
+/// Returns the tenant of most tests.
 pub fn tenant() -> TenantId {
     TenantId::default()
 }
 
-/// Another one.
+/// Returns the tenant with this id.
 pub fn named(id: &str) -> TenantId {
     TenantId::new(id).expect("a tenant id")
 }
 
-/// A text as JSON.
+/// Quotes a text as JSON.
 pub fn json(text: &str) -> String {
     let mut out = String::new();
     decisiongraph_projections::canonical_json::write_payload_string(&mut out, text);
     out
 }
 
-/// An event of any type, with its own id and key.
+/// Returns an event of any type, with its own id and key.
 pub fn event(trace: &str, seq: i64, event_type: &str, payload: &str) -> Admitted {
     event_named(&format!("{trace}/{seq}"), trace, seq, event_type, payload)
 }
 
-/// An event with this id, which is its idempotency key as well (cut to the length that keys have).
+/// Returns an event with this id. The id also serves as idempotency key (cut to the longest key).
 pub fn event_named(id: &str, trace: &str, seq: i64, event_type: &str, payload: &str) -> Admitted {
     let key: String = id.chars().take(40).collect();
     offered(id, &key, trace, seq, event_type, payload)
 }
 
-/// An event with this id and idempotency key.
+/// Returns an event with this id and idempotency key.
 pub fn offered(id: &str, key: &str, trace: &str, seq: i64, event_type: &str, payload: &str) -> Admitted {
     let line = format!(
         r#"{{"event_id":{},"trace_id":{},"trace_seq":{seq},"event_type":"{event_type}","occurred_at":"2026-01-01T00:00:{:02}Z","source":{{"producer_id":"p","system":"s"}},"actor":{{"actor_type":"agent","actor_id":"bot"}},"idempotency_key":{},"payload":{payload},"tags":["a","ü"]}}"#,
@@ -92,7 +92,7 @@ pub fn finished(trace: &str, seq: i64, outcome: &str) -> Admitted {
     event(trace, seq, "TraceFinished", &format!(r#"{{"outcome":"{outcome}"}}"#))
 }
 
-/// A whole small trace: start, input, policy, exception, finish.
+/// Returns a whole small trace: start, input, policy, exception, finish.
 pub fn whole_trace(trace: &str) -> Vec<Admitted> {
     vec![
         started(trace),
@@ -103,7 +103,7 @@ pub fn whole_trace(trace: &str) -> Vec<Admitted> {
     ]
 }
 
-/// A log of about `events` events out of a seed: interleaved traces, shared entities and policies, hostile ids.
+/// Generates a log of about `events` events from a seed: interleaved traces, shared entities and policies, hostile ids.
 pub fn seeded(seed: u64, events: usize) -> Vec<Admitted> {
     let mut random = Random(seed);
     let mut open: Vec<(String, i64)> = Vec::new();

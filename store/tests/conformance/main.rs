@@ -1,7 +1,8 @@
-//! One suite for every backend: what [`decisiongraph_store::Store`] promises, said in tests.
+//! One suite for every backend: the promises of [`decisiongraph_store::Store`] as tests.
 //!
-//! A test is a function of a backend. The list at the end makes one test of it for each backend. A statement past the
-//! contract ([`backend::Fresh::raw`]) is used only to do what the store never would: tamper, and come from the future.
+//! A test is a function of a backend. The list at the end makes one test of it per backend. Statements past the
+//! contract ([`backend::Fresh::raw`]) only do things that the store never would: tampering, and changes by future
+//! programs.
 
 mod backend;
 mod fold;

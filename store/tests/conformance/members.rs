@@ -1,4 +1,4 @@
-//! Membership: what nodes say of themselves, what operators want of them, and tenants that change hands.
+//! Membership: reports of nodes, requests of operators, and tenants that change hands.
 
 use crate::backend::{Blank, Fresh};
 use crate::fold::{acquire, append_all, compute, origin, owner};
@@ -27,7 +27,7 @@ pub async fn a_node_says_who_it_is(blank: Blank) {
     assert_eq!(first.iter().map(|member| &member.owner).collect::<Vec<_>>(), [&a, &b], "by name");
     assert_eq!((&first[0].facts, first[0].cordon.as_ref()), (&facts(1), None));
     assert!(first[0].is_live() && first[0].lease_left <= LONG && first[0].lease_left > LONG / 2, "{first:?}");
-    // A renewal may say something new; the day of joining stays.
+    // A renewal may report something new; the day of joining stays.
     fresh.store.join(&a, LONG, &facts(3)).await.expect("renews");
     let again = members(&fresh).await;
     assert_eq!((&again[0].facts, &again[0].joined_at), (&facts(3), &first[0].joined_at));
@@ -79,7 +79,7 @@ pub async fn a_node_whose_process_is_gone_is_a_dead_member_until_it_is_forgotten
     assert_eq!((&dead.owner, dead.is_live()), (&gone, false), "it is still told of");
     fresh.store.bury(&gone).await.expect("again");
     while members(&fresh).await[0].dead_for.is_zero() {}
-    // Were it alive after all, its next heartbeat would bring it back.
+    // If the node were alive after all, its next heartbeat would bring it back.
     fresh.store.join(&gone, LONG, &facts(1)).await.expect("renews");
     let back = members(&fresh).await.remove(0);
     assert_eq!((back.is_live(), back.dead_for), (true, Duration::ZERO));
@@ -123,7 +123,7 @@ pub async fn tenants_are_handed_over(blank: Blank) {
     assert_eq!(view.tenants_of(&me).await.expect("tenants"), [tenant()]);
     assert_eq!(fresh.store.hand_over(&me, &[tenant(), named("unknown")]).await.expect("handed over"), 1);
     assert_eq!(view.tenants_of(&me).await.expect("tenants"), []);
-    // What the former owner still prepares is void, before and after the next one has it.
+    // A batch that the former owner still prepares is void, before and after the next owner has the scope.
     let events = view.page(&tenant(), LogSeq::ORIGIN, LogSeq(i64::MAX), crate::fold::WHOLE).await.expect("a page");
     let computed = compute(&*view, &tenant(), projection, lease.generation, &position, &events).await;
     let fenced = fresh.store.commit(&lease, &computed.batch(projection)).await.expect_err("a void lease");

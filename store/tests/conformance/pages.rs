@@ -38,7 +38,8 @@ pub async fn pages_have_two_limits(blank: Blank) {
     assert_eq!(page(LogSeq::ORIGIN, END, 100, 0).await, positions[..1], "at least one");
 }
 
-/// Where many small payloads fit, one that is large ends its page or has one of its own, and nothing is stepped over.
+/// A page has room for many small payloads. A large one ends its page or has a page of its own, and no event is
+/// skipped.
 pub async fn a_large_payload_among_small_ones(blank: Blank) {
     let fresh = blank.migrated().await;
     let large = |seq, bytes| {
@@ -67,7 +68,7 @@ pub async fn a_large_payload_among_small_ones(blank: Blank) {
     }
 }
 
-/// A text of so many bytes, in SQL.
+/// Returns a SQL expression for a text of this many bytes.
 fn long(fresh: &Fresh, bytes: usize) -> String {
     match fresh.store.backend() {
         Backend::Sqlite => format!("printf('%.*c', {bytes}, 'x')"),
@@ -75,7 +76,7 @@ fn long(fresh: &Fresh, bytes: usize) -> String {
     }
 }
 
-/// Ids that an older program let in count as much as payloads: in whichever column they are.
+/// Ids that an older program admitted count as much as payloads, in any column.
 pub async fn a_page_is_bounded_by_all_that_it_holds(blank: Blank) {
     let fresh = blank.migrated().await;
     let positions = append_all(&fresh.store, &tenant(), &[whole_trace("t"), whole_trace("u")].concat()).await;
@@ -87,7 +88,7 @@ pub async fn a_page_is_bounded_by_all_that_it_holds(blank: Blank) {
     for column in projected.into_iter().chain(stored).chain(["tags"]) {
         let text = if column == "tags" { format!("'[\"' || {text} || '\"]'") } else { text.clone() };
         fresh.raw(&format!("UPDATE dg_event_log SET {column} = {text}")).await;
-        // Where so many rows might all be small, and where they cannot.
+        // One limit with which this many rows may all be small, and one with which they cannot be.
         for rows_max in [4, 1_000] {
             let limit = PageLimit::of(rows_max, 50_000);
             if projected.contains(&column) {
@@ -325,7 +326,8 @@ pub async fn tenants_behind_are_those_with_work_to_do(blank: Blank) {
     assert_eq!(ids(behind(END, Some("d"), 2).await), [""; 0]);
     assert_eq!(ids(behind(lasts[1], None, 10).await), ["B", "a"], "later tenants have no event below");
     assert_eq!(behind(LogSeq(lasts[0].0 - 1), None, 10).await[0].1, LogSeq(lasts[0].0 - 1));
-    // a: all caught up. b: one scope is missing. c: caught up to before its last event. d: what is behind is paused.
+    // a: all caught up. b: one scope is missing. c: caught up to before its last event. d: the scope that is behind is
+    // paused.
     let scope = |id: &str, projection| Scope::new(&named(id), projection);
     for id in ["a", "b", "c", "d"] {
         for projection in catalogue::ALL {

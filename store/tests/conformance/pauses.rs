@@ -14,7 +14,7 @@ pub async fn a_pause_stays_until_it_is_resumed(blank: Blank) {
     let fresh = blank.migrated().await;
     let missing = fresh.store.resume_scope(&scope()).await.expect_err("there is no scope");
     assert_eq!(missing.category, Category::NotFound);
-    // Of a scope that nobody ever owned, too.
+    // A scope that never had an owner can be paused, too.
     let row = fresh.store.pause_scope(&scope(), "the mapping is wrong", "ann").await.expect("paused");
     let paused = row.paused.clone().expect("a pause");
     assert_eq!((paused.reason.as_str(), paused.by.as_str()), ("the mapping is wrong", "ann"));
@@ -22,7 +22,7 @@ pub async fn a_pause_stays_until_it_is_resumed(blank: Blank) {
     assert_eq!((row.owner, row.position), (None, crate::fold::origin(catalogue::CONTEXT_GRAPH)));
     let again = fresh.store.pause_scope(&scope(), "another reason", "bob").await.expect("paused");
     assert_eq!(again.paused, Some(paused.clone()), "the first reason stays");
-    // Another process sees it, and so does every way to read a scope.
+    // Another process sees the pause, and so does every way to read a scope.
     let view = fresh.again().await.store.view().await.expect("a view");
     assert_eq!(view.scope(&scope()).await.expect("an answer").expect("a scope").paused, Some(paused.clone()));
     assert_eq!(view.scopes(None).await.expect("scopes")[0].paused, Some(paused));
@@ -52,11 +52,11 @@ pub async fn a_pause_fences_the_writer_and_leaves_ownership_alone(blank: Blank) 
     let computed = compute(&*view, &tenant(), projection, lease.generation, &position, &events).await;
     let fenced = fresh.store.commit(&lease, &computed.batch(projection)).await.expect_err("it has not seen the pause");
     assert_eq!(fenced.category, Category::Fenced);
-    // A second pause fences nobody again; who takes the scope knows of the pause.
+    // A second pause fences no owner again; a new owner knows of the pause.
     fresh.store.pause_scope(&scope(), "r2", "bob").await.expect("paused");
     let (lease, _) = acquire(&fresh.store, &scope(), &me).await;
     fresh.store.commit(&lease, &computed.batch(projection)).await.expect("its owner may commit");
-    // It survives a flip and a change of owner.
+    // The pause survives a flip and a change of owner.
     let run = uuid();
     let build = fresh.store.begin_build(&scope(), run, Storage::Shared).await.expect("a build");
     fresh.store.commit_build(&build, &computed.batch(projection)).await.expect("built");

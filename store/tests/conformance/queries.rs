@@ -24,7 +24,7 @@ fn keys(rows: &[Row]) -> Vec<&str> {
 pub async fn edges_of_a_node_by_position(blank: Blank) {
     let fresh = blank.migrated().await;
     append_all(&fresh.store, &named("other"), &[started("t"), input("t", 1, "z")]).await;
-    // One event with two edges at one position, one edge that comes in, and one from the trace to itself.
+    // One event with two edges at one position, one incoming edge, and one edge from the trace to itself.
     let action = r#"{"action_id":"x","action_type":"t","target_entity":{"entity_type":"trace","entity_id":"t"},"target_system":"s","changes":[]}"#;
     let events = [
         started("t"),
@@ -67,7 +67,7 @@ pub async fn edges_of_a_node_by_position(blank: Blank) {
     assert_eq!(edges(Direction::Incoming, None, 100).await, incoming);
     let both = [&outgoing[..], &incoming[1..]].concat();
     assert_eq!(edges(Direction::Both, None, 100).await, both, "the loop is there once");
-    // Page by page, whatever the size.
+    // Page by page, for every page size.
     for (direction, all) in
         [(Direction::Outgoing, &outgoing[..]), (Direction::Incoming, &incoming[..]), (Direction::Both, &both[..])]
     {
@@ -86,7 +86,7 @@ pub async fn edges_of_a_node_by_position(blank: Blank) {
             assert_eq!(seen, all);
         }
     }
-    // Two edges of one position come by their ids.
+    // Two edges of one position are ordered by their ids.
     let rows = view
         .edges_of(&tenant(), graph, "action:x", Direction::Both, None, PageLimit::rows(100))
         .await
@@ -154,7 +154,7 @@ pub async fn edges_touching_nodes_by_id(blank: Blank) {
     assert_eq!(touching(&[], None, None, 100).await, []);
 }
 
-/// However far apart a node's edges are in the log, and whoever wrote them.
+/// Edges are found at any distance between a node's edges in the log, written by any program.
 pub async fn edges_along_a_long_log(blank: Blank) {
     let fresh = blank.migrated().await;
     let mut positions = Vec::new();
@@ -163,14 +163,14 @@ pub async fn edges_along_a_long_log(blank: Blank) {
         let trace = format!("t{n}");
         let events = [started(&trace), input(&trace, 1, "shared"), input(&trace, 2, "own"), cited(&trace, 3, "t0")];
         positions.extend(append_all(&fresh.store, &tenant(), &events).await);
-        // A page and a half each time: some edges are of the same batch as what they name, some are not.
+        // One and a half pages each time: some edges are in the batch of the nodes that they name, some are not.
         projected(&fresh, &tenant()).await;
     }
     assert!(positions.last().is_some_and(|last| last.0 > 1 << 40), "{positions:?}");
     let [graph, ..] = projected(&fresh, &tenant()).await;
     let view = fresh.store.view().await.expect("a view");
     assert_eq!(crate::schema::seen(&*view, graph).await.len(), 2 * 4 * 6 - 1);
-    // Beside an end stands since when it is there, or nothing: not where the edge is in the log.
+    // Beside an end is the position since which its node exists, or nothing; never the position of the edge.
     let nodes = crate::fold::all_rows(&*view, &tenant(), catalogue::CONTEXT_GRAPH, graph).await.swap_remove(0);
     let edges = view.rows(&tenant(), catalogue::CONTEXT_GRAPH, graph, 1, RowOrder::Key).await.expect("a stream");
     let edges = crate::fold::collect(edges).await;
@@ -209,7 +209,7 @@ pub async fn edges_along_a_long_log(blank: Blank) {
     assert_eq!(paged, incoming);
 }
 
-/// Three finished traces and one that is not, with several rows of one policy.
+/// Prepares three finished traces and an unfinished one, with several rows of one policy.
 async fn decided(fresh: &Fresh) -> [Generation; 3] {
     append_all(&fresh.store, &named("other"), &[started("t"), policy("t", 1, "p", "1"), finished("t", 2, "success")])
         .await;

@@ -55,7 +55,7 @@ pub async fn prior_rows_of_hostile_ids(blank: Blank) {
     let found: BTreeSet<String> = prior.rows[0].iter().map(|row| row.key().to_owned()).collect();
     assert_eq!(found, hostile_ids().into_iter().collect());
     assert_eq!(prior.rows[0].len(), hostile_ids().len());
-    // Another generation has none of them, and no need has no answer.
+    // Another generation has none of them, and an empty need has no answer.
     let other = Generation(summary.generation.0 + 1_000);
     let prior = prior_of(&*view, catalogue::TRACE_SUMMARY, other, &needs).await;
     assert_eq!(prior.rows, [Vec::new()]);
@@ -79,7 +79,7 @@ pub async fn prior_rows_by_a_hashed_column(blank: Blank) {
     assert_eq!(keys, ["t/2", "t/3", "v/2", "v/3"]);
 }
 
-/// Rows and histories that have more bytes than the caller has room for are not given at all; those that fit are given whole.
+/// Rows and histories larger than the caller's room are not returned at all. All that fit are returned whole.
 pub async fn what_must_be_known_is_bounded_by_its_bytes(blank: Blank) {
     let fresh = blank.migrated().await;
     let names: Vec<String> = (0..10).map(|n| format!("t{n}")).collect();
@@ -146,7 +146,8 @@ pub async fn streams_come_in_both_orders(blank: Blank) {
     assert_eq!(collect(none).await, Vec::new());
 }
 
-/// Beside the hash of a row that is named stands its position, or 0: some of both, where the log was cut into batches of several sizes.
+/// Checks that beside the hash of a named row is its position, or 0. Both occur when the log is cut into batches of
+/// several sizes.
 async fn positions_are_those_of_the_rows_named(
     view: &dyn ReadView,
     generation: Generation,
@@ -196,7 +197,7 @@ pub async fn streams_of_one_view_do_not_block_each_other(blank: Blank) {
         }
         assert!(node_count > 1_000 && edge_count > 1_000, "{node_count}, {edge_count}");
     }
-    // One that is dropped half-way leaves the view as it was.
+    // A stream that is dropped half-way leaves the view as it was.
     let mut half = view.rows(&tenant(), projection, lease.generation, 0, RowOrder::Key).await.expect("a stream");
     half.next().await.expect("a chunk").expect("rows");
     drop(half);

@@ -61,7 +61,7 @@ pub async fn a_run_from_start_to_end(blank: Blank) {
     assert_eq!((run.state, run.report.as_deref()), (RunState::Completed, Some(r#"{"fine":true}"#)));
     assert!(run.finished_at.is_some() && run.error.is_none());
     assert_eq!(find(&fresh, job.run_id).await, run);
-    // It is over for good, and its scopes are free.
+    // The run is over for good, and its scopes are free.
     let adopted = fresh.store.adopt_run(job.run_id, &me).await.expect_err("it is completed");
     assert_eq!(adopted.category, Category::Conflict);
     fresh.store.create_run(&self::job(&tenant(), all(), &me)).await.expect("another");
@@ -77,7 +77,7 @@ pub async fn a_repeated_request_starts_nothing(blank: Blank) {
     let request = job(&tenant(), all(), &me);
     assert!(fresh.store.create_run(&request).await.expect("a run").is_new());
     let started = fresh.store.advance_run(request.run_id, &me, &progress(10, 10)).await.expect("progress");
-    // By its own process, or by another one that was asked the same.
+    // Created again by its own process, or by another process with the same request.
     for owner in [&me, &you] {
         let again = NewRun { owner: owner.clone(), ..request.clone() };
         assert_eq!(fresh.store.create_run(&again).await.expect("the run"), Creation::Existing(started.clone()));
@@ -93,7 +93,7 @@ pub async fn a_repeated_request_starts_nothing(blank: Blank) {
         assert_eq!(refused.category, Category::Conflict, "{refused}");
     }
     assert_eq!(find(&fresh, request.run_id).await, started, "unchanged");
-    // Also when it has ended, and another job holds its scopes.
+    // Also after its end, while another job holds its scopes.
     let done = fresh.store.finish_run(request.run_id, &me, RunOutcome::Completed("{}".to_owned())).await.expect("end");
     fresh.store.create_run(&job(&tenant(), all(), &you)).await.expect("another");
     assert_eq!(fresh.store.create_run(&request).await.expect("the run"), Creation::Existing(done));
@@ -124,7 +124,7 @@ pub async fn one_job_a_scope(blank: Blank) {
             assert_eq!(refused.category, Category::Conflict, "{refused}");
         }
     }
-    // A refused job for all holds nothing of what was free; others run beside.
+    // A refused job for all projections holds none of the free scopes; other jobs run beside it.
     fresh.store.create_run(&job(&tenant(), vec!["context_graph"], &you)).await.expect("another projection");
     fresh.store.create_run(&job(&named("other"), all(), &you)).await.expect("another tenant");
     let failed = RunOutcome::Failed(Refusal::new(Category::Storage, "no luck"));
@@ -202,7 +202,7 @@ pub async fn cancelling(blank: Blank) {
     assert_eq!((asked.state, asked.cancel_requested), (RunState::Running, true));
     let told = fresh.store.advance_run(run.run_id, &me, &progress(5, 5)).await.expect("progress");
     assert!(told.cancel_requested, "its process is told");
-    // An orphan cannot be told: it is cancelled at once.
+    // An orphan has no process to notify: it is cancelled at once.
     dies(&fresh, &me).await;
     let orphan = fresh.store.request_cancel(run.run_id).await.expect("asked");
     assert_eq!(orphan.state, RunState::Cancelled);

@@ -60,7 +60,8 @@ pub async fn a_newer_schema_that_serves_older_programs_is_worked_on(blank: Blank
 pub async fn rows_of_the_schema_before_are_brought_up(blank: Blank) {
     let fresh = blank.migrated().await;
     append_all(&fresh.store, &tenant(), &seeded(3, 600)).await;
-    // Database and program must agree where a row lies, whatever its ids: hostile ones, UUIDs, and what only looks like one.
+    // Database and program must agree on a row's place for all ids: hostile ids, UUIDs, and texts that only look like
+    // UUIDs.
     let uuids = [
         "0190a5c8-7e5b-7cc3-98c4-dc0c0c07398f",
         "0190a5c8-7e5b-7cc3-98c4-dc0c0c0739ü",
@@ -93,7 +94,7 @@ pub async fn rows_of_the_schema_before_are_brought_up(blank: Blank) {
         for statement in schema {
             fresh.raw(statement).await;
         }
-        // Another process: what the first has prepared is of the schema that it knew.
+        // Another process: statements that the first has prepared belong to the schema that it knew.
         fresh = fresh.again().await;
         assert_eq!(fresh.store.schema_status().await.expect("a status").fit(), SchemaFit::Behind);
         assert!(!fresh.store.migrate().await.expect("a schema").is_empty());
@@ -109,7 +110,7 @@ pub async fn rows_of_the_schema_before_are_brought_up(blank: Blank) {
         assert_eq!(seen(&*view, graph).await, before);
     }
     let view = fresh.store.view().await.expect("a view");
-    // Rows of then and rows of now, beside one another.
+    // Rows of the old and of the new schema, side by side.
     append_all(&fresh.store, &tenant(), &whole_trace("a later one")).await;
     append_all(&fresh.store, &tenant(), &seeded(3, 700)[600..]).await;
     for (projection, was, position) in scopes {
@@ -123,7 +124,7 @@ pub async fn rows_of_the_schema_before_are_brought_up(blank: Blank) {
     assert!(after.len() > before.len() && after.is_superset(&before));
 }
 
-/// What queries find: each node with each of its edges.
+/// Returns the result of the queries: each node with each of its edges.
 pub(crate) async fn seen(view: &dyn ReadView, generation: Generation) -> BTreeSet<(String, String)> {
     let [nodes, edges] = &all_rows(view, &tenant(), catalogue::CONTEXT_GRAPH, generation).await[..] else {
         panic!("two tables");

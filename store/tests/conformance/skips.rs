@@ -1,4 +1,4 @@
-//! Skips of poison events, and what they do to a generation.
+//! Skips of poison events, and their effect on a generation.
 
 use crate::backend::Blank;
 use crate::failures::poison;
@@ -109,7 +109,7 @@ pub async fn a_batch_past_a_skip_makes_its_generation_deviate(blank: Blank) {
     let deviating = async || view.scope(&scope()).await.expect("an answer").map(|row| row.deviating).expect("a scope");
     let events = view.page(&tenant(), LogSeq::ORIGIN, LogSeq(i64::MAX), crate::fold::WHOLE).await.expect("a page");
     let first = compute(&*view, &tenant(), SUMMARY, lease.generation, &position, &events[..1]).await;
-    // A batch that is fenced marks nothing.
+    // A fenced batch marks nothing.
     let skipped = [positions[1]];
     let past = BatchCommit { to: positions[1], skipped: &skipped, ..first.batch(SUMMARY) };
     let stale = BatchCommit { from: LogSeq(9), to: LogSeq(9), ..past };
@@ -126,7 +126,7 @@ pub async fn a_batch_past_a_skip_makes_its_generation_deviate(blank: Blank) {
     assert_eq!(view.scope_counts().await.expect("counts"), counted, "{failure:?}");
     acquire(&fresh.store, &scope(), &me).await;
     assert!(deviating().await, "it is of the generation, not of the owner");
-    // Builds carry their own mark, and a flip brings it.
+    // Builds carry their own mark, and a flip takes it over.
     for skips in [&[][..], &skipped, &[]] {
         let build = fresh.store.begin_build(&scope(), uuid::Uuid::new_v4(), Storage::Shared).await.expect("a build");
         let batch = BatchCommit { to: positions[1], skipped: skips, ..first.batch(SUMMARY) };

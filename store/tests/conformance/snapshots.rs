@@ -1,4 +1,4 @@
-//! What a read view sees while others write.
+//! Consistency of a read view while other processes write.
 
 use crate::backend::Blank;
 use crate::fold::{WHOLE, acquire, all_rows, append_all, build, catch_up, origin, owner};
@@ -20,7 +20,7 @@ pub async fn a_snapshot_sees_one_instant(blank: Blank) {
     let (lease, position) = acquire(store, &scope(), &owner("n")).await;
     let position = catch_up(store, &lease, position, GRAPH, &[100]).await;
     let snapshot = store.snapshot().await.expect("a snapshot");
-    // Everything after this line is after its instant, whatever is read first.
+    // Everything after this line is later than the snapshot, whatever is read first.
     append_all(store, &tenant(), &whole_trace("u")).await;
     let later = catch_up(store, &lease, position.clone(), GRAPH, &[100]).await;
     assert_ne!(later, position);
@@ -54,7 +54,7 @@ pub async fn a_snapshot_survives_flip_and_sweep(blank: Blank) {
     let digest = digest_of_rows(&*snapshot, &tenant(), GRAPH, lease.generation).await.expect("a digest");
     assert_eq!(digest, position.digest);
     drop(snapshot);
-    // Once it has gone, the old generation can go as well.
+    // Once the reader has gone, the old generation can go as well.
     let view = store.view().await.expect("a view");
     for _ in 0..10_000 {
         if store.sweep(1_000_000).await.expect("a sweep").left == 0 {
@@ -81,7 +81,7 @@ pub async fn every_snapshot_is_whole(blank: Blank) {
     let store = fresh.store.clone();
     append_all(&store, &tenant(), &seeded(6, 240)).await;
     let (lease, position) = acquire(&store, &scope(), &owner("n")).await;
-    // One side commits small batches, then flips to a rebuild, then commits on; the other reads all the while.
+    // One side commits small batches, flips to a rebuild, and commits on. The other side reads all the while.
     let writer = tokio::spawn({
         let store = store.clone();
         async move {

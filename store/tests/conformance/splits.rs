@@ -1,5 +1,5 @@
-//! Any split of a log into batches gives the same rows and the same rolling digest, and the digest of the rows is the stored
-//! one.
+//! Any split of a log into batches gives the same rows and the same rolling digest. The digest of the rows is the
+//! stored one.
 
 use crate::backend::Blank;
 use crate::fold::{acquire, all_rows, append_all, catch_up, owner};

@@ -1,4 +1,4 @@
-//! Rows that no append would write: one is that event's or that tenant's failure, never the list's.
+//! Rows that no append would write: such a row is a failure of its event or tenant, never of the list.
 
 use crate::backend::{Blank, Fresh};
 use crate::failures::poison;
@@ -8,7 +8,7 @@ use decisiongraph_projections::{LogSeq, TenantId, catalogue};
 use decisiongraph_store::*;
 use uuid::Uuid;
 
-/// A database into which anything can be written, as into one from before the schema refused it.
+/// Creates a database that accepts any row, as before the schema refused some.
 async fn lawless(blank: Blank) -> Fresh {
     let fresh = blank.migrated().await;
     for statement in blank.to_lawlessness() {
@@ -17,7 +17,7 @@ async fn lawless(blank: Blank) -> Fresh {
     fresh
 }
 
-/// All that a tenant can have in a list.
+/// Writes everything that a tenant can have in a list.
 async fn everything_of(fresh: &Fresh, tenant: &TenantId, me: &Owner) {
     append_all(&fresh.store, tenant, &whole_trace("t")).await;
     acquire(&fresh.store, &Scope::new(tenant, catalogue::TRACE_SUMMARY), me).await;
@@ -54,7 +54,7 @@ pub async fn one_bad_row_is_left_out_of_every_list(blank: Blank) {
     let names = |list: Vec<(TenantId, LogSeq)>| list.into_iter().map(|(tenant, _)| tenant).collect::<Vec<_>>();
     let stretch = async |limit| view.tenants_with_events(LogSeq::ORIGIN, end, limit).await.expect("tenants");
     assert_eq!(names(stretch(10).await), good);
-    // What is left out does not use a page up: whoever reads page by page would take it for the last one.
+    // Rows that are left out do not fill a page. Otherwise a reader would take a short page for the last one.
     let first = stretch(1).await;
     assert_eq!(names(view.tenants_with_events(first[0].1, end, 1).await.expect("tenants")), good[1..]);
     let behind = async |after, limit| names(view.tenants_behind(end, after, limit).await.expect("tenants"));
@@ -70,7 +70,7 @@ pub async fn one_bad_row_is_left_out_of_every_list(blank: Blank) {
     let all = ListFilter { limit: 10, ..ListFilter::default() };
     let failures = view.failures(&all).await.expect("failures").items;
     assert_eq!(failures.into_iter().rev().map(|failure| failure.tenant).collect::<Vec<_>>(), good);
-    // A page that left rows out goes on: its length says nothing.
+    // A page that left rows out continues: its length says nothing.
     let page = view.failures(&ListFilter { limit: 2, ..all.clone() }).await.expect("failures");
     assert_eq!((page.items.len(), page.more), (1, true));
     let behind_it = ListFilter { before_failure: Some(page.items[0].failure_id), limit: 2, ..all.clone() };
@@ -116,7 +116,7 @@ pub async fn an_event_that_cannot_be_read_is_that_events_fault(blank: Blank) {
             "{faults:?}"
         );
     }
-    // Offered again, an event whose stored tags cannot be read is another one; nothing fails.
+    // An event whose stored tags are unreadable counts as a different event when it is offered again. Nothing fails.
     let again = fresh.store.append(&tenant(), &whole_trace("t"), AppendMode::Each).await.expect("verdicts");
     assert!(matches!(again[0], Verdict::Refused(_)), "{again:?}");
 }

@@ -1,5 +1,5 @@
-//! TLS with real certificates: `verify-full` connects to the server that the right authority vouches for under the right name, and to
-//! no other.
+//! TLS with real certificates. `verify-full` connects only to a server that the right authority certifies under the
+//! right name.
 
 use decisiongraph_projections::Category;
 use decisiongraph_store::throwaway::Server;
@@ -23,7 +23,7 @@ impl Authority {
         Authority { certificate: params.self_signed(&key).expect("signs"), key }
     }
 
-    /// Certificate and key, PEM.
+    /// Issues certificate and key, PEM.
     fn issue(&self, host: &str) -> (String, String) {
         let key = KeyPair::generate().expect("a key");
         let params = CertificateParams::new(vec![host.to_owned()]).expect("parameters");
@@ -31,7 +31,7 @@ impl Authority {
         (certificate.pem(), key.serialize_pem())
     }
 
-    /// Its certificate as a file.
+    /// Writes the authority's certificate to a file.
     fn file(&self, directory: &tempfile::TempDir, name: &str) -> PathBuf {
         let path = directory.path().join(name);
         std::fs::write(&path, self.certificate.pem()).expect("writes");
@@ -39,7 +39,7 @@ impl Authority {
     }
 }
 
-/// Has the server answer with this certificate from now on. It writes the files itself: they must be its own.
+/// Makes the server present this certificate from now on. The server writes the files itself, because it must own them.
 async fn equip(server: &Server, (certificate, key): (String, String)) {
     let (client, connection) = tokio_postgres::connect(server.admin_url(), NoTls).await.expect("connects");
     tokio::spawn(connection);
@@ -58,7 +58,7 @@ async fn equip(server: &Server, (certificate, key): (String, String)) {
     server.restart(decisiongraph_store::throwaway::StopMode::Fast).await.expect("restarts");
 }
 
-/// Connects, and says whether the connection is encrypted.
+/// Opens a connection with the TLS settings of this URL and reads the schema status; returns the error of either.
 async fn encrypted(url: &str) -> Result<(), StoreError> {
     let options = StoreOptions { pool_size: 1, ..StoreOptions::default() };
     let store = postgres::open(url, options).await?;
@@ -80,7 +80,7 @@ async fn verify_full_accepts_the_right_server_and_names_why_it_refuses_another()
     let url =
         |mode: &str, roots: &PathBuf| format!("{}?sslmode={mode}&sslrootcert={}", server.admin_url(), roots.display());
 
-    // A server without TLS: who asks for it gets no plain connection instead.
+    // A server without TLS: a client that asks for TLS gets no plain connection instead.
     for mode in ["require", "verify-ca", "verify-full"] {
         refused(encrypted(&url(mode, &right)).await, "TLS");
     }

@@ -1,4 +1,4 @@
-//! Servers that refuse: the category, the address, never the password.
+//! Servers that refuse: the error has the category and the address, never the password.
 
 use crate::fold::append_all;
 use crate::log::{started, tenant};

@@ -1,4 +1,4 @@
-//! Writers that should have stopped: whatever their timing, they change nothing, and they keep nobody waiting.
+//! Writers that should have stopped: at any timing they change nothing, and they keep no other process waiting.
 
 use crate::fold::{WHOLE, acquire, all_rows, append_all, catch_up, compute, owner};
 use crate::log::{tenant, whole_trace};
@@ -17,7 +17,7 @@ fn scope() -> Scope {
     Scope::new(&tenant(), GRAPH)
 }
 
-/// Ends every session of the store's writers on this scope; whether there was one.
+/// Ends every session of the store's writers.
 async fn end_writer(fresh: &Fresh) {
     let sql = "SELECT pg_terminate_backend(writer_pid, 5000) FROM dg_scope WHERE writer_pid IS NOT NULL";
     fresh.client().await.batch_execute(sql).await.expect("ends it");
@@ -48,7 +48,7 @@ async fn a_writer_inside_its_transaction_is_stopped_by_the_fence() {
     );
     let error = stale.batch_execute(&fence).await.expect_err("fenced");
     assert_eq!(error.code().map(|code| code.code()), Some("DG001"));
-    // It goes on all the same: the server has made a ROLLBACK of it.
+    // The writer continues all the same: the server has turned its COMMIT into a ROLLBACK.
     stale.batch_execute("COMMIT").await.expect("says so in no other way");
     let view = other.view().await.expect("a view");
     assert!(all_rows(&*view, &tenant(), GRAPH, lease.generation).await.iter().all(Vec::is_empty));
@@ -60,7 +60,7 @@ async fn a_writer_inside_its_transaction_is_stopped_by_the_fence() {
 async fn a_stopped_writer_that_holds_the_scope_row_is_ended_by_the_takeover() {
     let fresh = Fresh::new().await;
     let (lease, _) = acquire(&fresh.store, &scope(), &owner("first")).await;
-    // A writer that stopped after it touched the scope row: nobody else gets past it.
+    // A writer that stopped after it touched the scope row: no other writer gets past it.
     let stopped = fresh.client().await;
     let claims = "UPDATE dg_scope SET writer_pid = pg_backend_pid(), writer_started = \
                   (SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid())";
@@ -112,7 +112,7 @@ async fn a_lease_ends_with_its_session() {
     let events = view.page(&tenant(), LogSeq::ORIGIN, LogSeq(i64::MAX), WHOLE).await.expect("a page");
     let computed = compute(&*view, &tenant(), GRAPH, lease.generation, &position, &events).await;
     end_writer(&fresh).await;
-    // Found out while it writes, or before: either way nothing is changed, and the lease is of no more use.
+    // The loss is noticed during the commit or before it. In both cases nothing is changed, and the lease is void.
     let first = fresh.store.commit(&lease, &computed.batch(GRAPH)).await.expect_err("the session is gone");
     assert!(matches!(first.category, Category::Unavailable | Category::Fenced), "{first}");
     let second = fresh.store.commit(&lease, &computed.batch(GRAPH)).await.expect_err("still gone");
@@ -131,7 +131,7 @@ async fn an_interrupted_commit_leaves_no_transaction_to_the_next_one() {
     let view = fresh.store.view().await.expect("a view");
     let events = view.page(&tenant(), LogSeq::ORIGIN, LogSeq(i64::MAX), WHOLE).await.expect("a page");
     let computed = compute(&*view, &tenant(), GRAPH, lease.generation, &position, &events).await;
-    // Somebody holds the scope row, so the commit waits at its fence; then whoever asked for it gives up.
+    // Another session holds the scope row, so the commit waits at its fence; then its caller gives up.
     let blocker = fresh.client().await;
     blocker.batch_execute("BEGIN; SELECT * FROM dg_scope FOR UPDATE").await.expect("holds the row");
     let watcher = fresh.client().await;
@@ -155,7 +155,7 @@ async fn an_interrupted_commit_leaves_no_transaction_to_the_next_one() {
     fresh.store.commit(&again, &computed.batch(GRAPH)).await.expect("commits");
 }
 
-/// A way to the server that is cut right after COMMIT went through: the answer never comes.
+/// Starts a connection to the server that is cut right after COMMIT went through: the answer never comes.
 async fn cut_at_commit(to: String) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("an address").port();
@@ -172,7 +172,7 @@ async fn cut_at_commit(to: String) -> u16 {
                     let commit =
                         buffer[..read].windows(8).any(|window| window == b"\0COMMIT\0" || window == b"\x0bCOMMIT\0");
                     if commit {
-                        // The answer is cut off first, then the question goes through.
+                        // The way back is cut first, then the request goes through.
                         back.abort();
                     }
                     if to_server.write_all(&buffer[..read]).await.is_err() || commit {
@@ -201,7 +201,7 @@ async fn an_answer_lost_during_commit_is_outcome_unknown() {
     let computed = compute(&*view, &tenant(), GRAPH, lease.generation, &position, &events).await;
     let unknown = cut.commit(&lease, &computed.batch(GRAPH)).await.expect_err("no answer");
     assert_eq!((unknown.category, unknown.transient), (Category::OutcomeUnknown, true), "{unknown}");
-    // A new epoch waits for the old session or ends it; then the cursor says what happened.
+    // A new epoch waits for the old session or ends it; then the cursor shows the outcome.
     let (_, found) =
         tokio::time::timeout(Duration::from_secs(20), acquire(&direct, &scope(), &me)).await.expect("in time");
     let rows = all_rows(&*view, &tenant(), GRAPH, lease.generation).await;

@@ -12,7 +12,7 @@ fn scope() -> Scope {
     Scope::new(&tenant(), GRAPH)
 }
 
-/// A log, its live generation, and the same built beside it in a partition of its own.
+/// Prepares a log, its live generation, and the same built beside it in its own partition.
 async fn built(fresh: &Fresh) -> (Generation, Position, BuildLease) {
     append_all(&fresh.store, &tenant(), &seeded(7, 600)).await;
     let (lease, position) = acquire(&fresh.store, &scope(), &owner("me")).await;
@@ -48,7 +48,7 @@ async fn a_partition_of_its_own_is_built_flipped_to_and_removed() {
         Flip::Flipped { old_generation: old, old: live.clone() }
     );
     assert_eq!(digest_of_rows(&*view, &tenant(), GRAPH, lease.generation).await.expect("a digest"), live.digest);
-    // Live batches go on in the partition.
+    // Live batches continue in the partition.
     append_all(&fresh.store, &tenant(), &crate::log::whole_trace("later")).await;
     let (next, position) = acquire(&fresh.store, &scope(), &owner("me")).await;
     assert_eq!(next.generation, lease.generation);
@@ -70,7 +70,7 @@ async fn a_partition_of_its_own_is_built_flipped_to_and_removed() {
 async fn an_interrupted_finish_goes_on() {
     let fresh = Fresh::new().await;
     let (_, live, lease) = built(&fresh).await;
-    // As far as a crash may have come: one table attached, of the other one an index.
+    // A state that a crash may leave: one table attached, and one index on the other.
     let (client, generation) = (fresh.client().await, lease.generation.0);
     client
         .batch_execute(&format!(
@@ -87,7 +87,7 @@ async fn an_interrupted_finish_goes_on() {
     assert_eq!(digest_of_rows(&*view, &tenant(), GRAPH, lease.generation).await.expect("a digest"), live.digest);
 }
 
-/// Its table is not attached yet, so a migration of the table that it will be part of does not reach it by itself.
+/// The build's table is not attached yet. So a migration of its future parent does not reach it by itself.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_build_under_way_is_brought_up_with_the_schema() {
     let fresh = Fresh::new().await;
@@ -97,7 +97,7 @@ async fn a_build_under_way_is_brought_up_with_the_schema() {
     let lease = fresh.store.begin_build(&scope(), Uuid::new_v4(), Storage::Own).await.expect("a build");
     let half = build(&fresh.store, &lease, origin(GRAPH), GRAPH, 70, 4).await;
     fresh.store.index_build(&lease, &[(1, 0)]).await.expect("an index");
-    // And one of precedents, beside live ones.
+    // A second build, of precedents, beside live ones.
     let precedents = Scope::new(&tenant(), PRECEDENTS);
     let (live_precedents, position) = acquire(&fresh.store, &precedents, &owner("me")).await;
     catch_up(&fresh.store, &live_precedents, position, PRECEDENTS, &[100]).await;
@@ -141,7 +141,7 @@ async fn a_build_under_way_is_brought_up_with_the_schema() {
     assert_eq!(all_rows(&*view, &tenant(), PRECEDENTS, other.generation).await, old);
 }
 
-/// No index is kept while a partition is filled, so a key that is there twice comes to light when the indexes are built.
+/// No index is kept while a partition is filled. So a duplicate key is found when the indexes are built.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_was_written_twice_is_never_made_live() {
     let fresh = Fresh::new().await;
@@ -162,13 +162,13 @@ async fn a_key_that_was_written_twice_is_never_made_live() {
     assert_eq!((row.generation, row.position), (old, live), "readers see what they saw");
 }
 
-/// A connection that was lost leaves its sessions building; whoever comes next waits for them instead of building the same again.
+/// A lost connection leaves its sessions building. The next caller waits for them instead of building the same again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_finish_waits_for_the_sessions_of_an_interrupted_one() {
     let fresh = Fresh::new().await;
     let (_, _, lease) = built(&fresh).await;
     let generation = lease.generation.0;
-    // What an interrupted call holds, and what a session beside it holds.
+    // Locks of an interrupted call, and of a session beside it.
     let left = [
         format!("BEGIN; INSERT INTO dg_turn (what) VALUES ('generation {generation}')"),
         format!("BEGIN; LOCK TABLE dg_partitions.dg_cg_nodes_g{generation} IN SHARE MODE"),
@@ -194,7 +194,7 @@ async fn a_finish_waits_for_the_sessions_of_an_interrupted_one() {
     assert_eq!(partitions(&fresh).await, 4);
 }
 
-/// Each of the sessions that build the indexes of a large generation can be waited for.
+/// Each session that builds indexes of a large generation can be waited for.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_sessions_of_a_finish_hold_what_the_next_one_waits_for() {
     let fresh = Fresh::new().await;
@@ -205,8 +205,8 @@ async fn the_sessions_of_a_finish_hold_what_the_next_one_waits_for() {
          SELECT 'default', {generation}, uuid_send(gen_random_uuid()), repeat('x', 1500), 't', 't', 1, '' FROM generate_series(1, 7000)"
     );
     client.batch_execute(&large).await.expect("some megabytes");
-    // A writer in the table whose indexes come first keeps each of them from being built, so that no session has done its part before another
-    // is there.
+    // A writer in the table whose indexes come first delays each of its indexes. So no session has finished before
+    // another one exists.
     client
         .batch_execute(&format!("BEGIN; LOCK TABLE dg_partitions.dg_cg_edges_g{generation} IN ROW EXCLUSIVE MODE"))
         .await
@@ -225,7 +225,7 @@ async fn the_sessions_of_a_finish_hold_what_the_next_one_waits_for() {
     assert_eq!(partitions(&fresh).await, 4);
 }
 
-/// What a build looks up by gets its index, and the planner knows of it, before the build is finished.
+/// The look-up columns of a build get their index before the build is finished, and the planner knows of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_index_that_a_build_asks_for_is_there_with_statistics() {
     let fresh = Fresh::new().await;
@@ -261,7 +261,8 @@ async fn nothing_goes_while_a_snapshot_may_read_it() {
     let (old, _, lease) = built(&fresh).await;
     fresh.store.finish_build(&lease).await.expect("is ready");
     fresh.store.flip(&lease).await.expect("a flip");
-    // A reader of the partition, before a second rebuild retires it. It has read nothing of it yet: no lock tells of it.
+    // A reader of the partition, before a second rebuild retires it. It has read nothing of the partition yet, so no
+    // lock shows it.
     let snapshot = fresh.store.snapshot().await.expect("a snapshot");
     let second = fresh.store.begin_build(&scope(), Uuid::new_v4(), Storage::Shared).await.expect("a build");
     build(&fresh.store, &second, origin(GRAPH), GRAPH, 1_000, 100).await;
@@ -274,7 +275,7 @@ async fn nothing_goes_while_a_snapshot_may_read_it() {
     let expected = all_rows(&*view, &tenant(), GRAPH, second.generation).await;
     assert_eq!(all_rows(&*snapshot, &tenant(), GRAPH, lease.generation).await, expected);
     assert_eq!(all_rows(&*snapshot, &tenant(), GRAPH, old).await, expected);
-    // One that comes later keeps nothing back.
+    // A later reader delays no removal.
     let later = fresh.store.snapshot().await.expect("a snapshot");
     drop(snapshot);
     until("both are gone", || async { fresh.store.sweep(u64::MAX).await.expect("a sweep").left == 0 }).await;
@@ -286,7 +287,8 @@ async fn an_interrupted_detachment_is_finished() {
     let fresh = Fresh::new().await;
     let (_, _, lease) = built(&fresh).await;
     fresh.store.finish_build(&lease).await.expect("is ready");
-    // A reader of the partitioned table makes the detachment wait between its two steps; there it is interrupted.
+    // A reader of the partitioned table makes the detachment wait between its two steps. There the detachment is
+    // interrupted.
     let reader = fresh.client().await;
     reader.batch_execute("BEGIN; SELECT count(*) FROM dg_cg_nodes").await.expect("reads");
     let (detacher, generation) = (fresh.client().await, lease.generation.0);

@@ -15,7 +15,7 @@ async fn positions(view: &dyn ReadView, after: LogSeq, upto: LogSeq) -> Vec<i64>
     page.iter().map(|event| event.log_seq.0).collect()
 }
 
-/// The mark, if it can be known now.
+/// Returns the mark, if it can be known now.
 async fn mark(store: &Arc<dyn Store>) -> Option<LogSeq> {
     let sample = store.sample_high_water().await.expect("a sample");
     sample.writers.is_empty().then_some(sample.sequence)
@@ -36,7 +36,7 @@ async fn nothing_is_skipped_when_the_lower_position_commits_last() {
     assert_eq!(sample.writers.len(), 1, "{:?}", sample.writers);
     assert_eq!(store.log_end().await.expect("the end").sequence, LogSeq(higher), "drawn, committed or not");
     let view = store.view().await.expect("a view");
-    // What a reader without a mark does: it takes what it sees …
+    // A reader without a mark takes all that it sees …
     let mut unsafe_cursor = LogSeq::ORIGIN;
     let mut unsafe_seen = positions(&*view, unsafe_cursor, EVERYTHING).await;
     unsafe_cursor = LogSeq(*unsafe_seen.last().expect("the fast one"));
@@ -45,7 +45,7 @@ async fn nothing_is_skipped_when_the_lower_position_commits_last() {
     slow.batch_execute("COMMIT").await.expect("commits");
     assert_eq!(store.writers_still_open(&sample.writers).await.expect("an answer"), vec![]);
 
-    // … and never sees the other one: this is the fault that the mark is for.
+    // … and never sees the other one: the mark prevents this fault.
     unsafe_seen.extend(positions(&*view, unsafe_cursor, EVERYTHING).await);
     assert_eq!(unsafe_seen, vec![higher]);
     // The safe reader waited for the writers of its sample, then read up to it.
@@ -75,7 +75,7 @@ async fn an_unrelated_transaction_does_not_hold_the_mark() {
         .batch_execute("CREATE TABLE elsewhere (a int); BEGIN; INSERT INTO elsewhere VALUES (1)")
         .await
         .expect("writes");
-    // One that only reads the log holds nothing either.
+    // A session that only reads the log holds nothing either.
     let reader = fresh.client().await;
     reader.batch_execute("BEGIN; SELECT count(*) FROM dg_event_log").await.expect("reads");
     let end = append_all(store, &tenant(), &[started("a")]).await[0];
@@ -151,7 +151,8 @@ async fn an_appender_that_prepares_and_survives_a_restart_still_holds_the_mark()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_insert_into_a_partition_holds_the_mark() {
-    // Such an INSERT locks the leaf only. (The log is not partitioned today; inheritance is how the server sees both.)
+    // Such an INSERT locks only the leaf. (The log is not partitioned today; the server treats partitions as
+    // inheritance.)
     let fresh = Fresh::new().await;
     let other = fresh.client().await;
     other.batch_execute("CREATE TABLE leaf () INHERITS (dg_event_log)").await.expect("a leaf");

@@ -1,4 +1,4 @@
-//! What only PostgreSQL can do wrong: many writers, sessions that stop or are lost, partitions, servers that refuse.
+//! Faults that only PostgreSQL can have: many writers, sessions that stop or are lost, partitions, servers that refuse.
 //! On a real server; one is started for all of these tests.
 #![cfg(feature = "throwaway-postgres")]
 

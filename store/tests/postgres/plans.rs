@@ -1,5 +1,5 @@
-//! The plan that a session keeps is made when it first asks, often over an empty log: it must be the right one already then, and
-//! after the server has taken statistics of its own.
+//! A session makes the plan that it keeps at its first question, often over an empty log. The plan must be the right
+//! one already then, and after the server has taken statistics of its own.
 
 use crate::fold::{acquire, append_all, catch_up, owner};
 use crate::log::{named, seeded, tenant};
@@ -7,7 +7,8 @@ use crate::raw::Fresh;
 use decisiongraph_projections::catalogue;
 use decisiongraph_store::Scope;
 
-/// A statement, the types of its parameters and arguments for them, the index that it must use, and how much of the index's key must bound the scan.
+/// Statement, types of its parameters, arguments for them, the required index, and the condition that must bound the
+/// scan.
 const STATEMENTS: &[(&str, &str, &str, &str, &str)] = &[
     (
         include_str!("../../src/postgres/sql/heads.sql"),
@@ -109,7 +110,8 @@ const STATEMENTS: &[(&str, &str, &str, &str, &str)] = &[
     ),
 ];
 
-/// What bounds each scan of `tenants_behind.sql`. (The step from one tenant to the next is not in a plan that was not executed.)
+/// Bounds of each scan of `tenants_behind.sql`. (A plan that was not executed lacks the step from one tenant to the
+/// next.)
 const TENANTS_BEHIND: [&str; 3] = [
     "(tenant_id > $2)",
     "(ROW(tenant_id, log_seq) > ROW(t.tenant_id, 0)) AND (ROW(tenant_id, log_seq) <= ROW(t.tenant_id, $1))",
@@ -119,7 +121,7 @@ const TENANTS_BEHIND: [&str; 3] = [
 /// Both ends of the scan, as pairs of tenant and position.
 const PAIRS: &str = "(ROW(tenant_id, log_seq) > ROW($1, $2)) AND (ROW(tenant_id, log_seq) <= ROW($1, $3))";
 
-/// The look-ups of edges by their ends: statement, types of its parameters, arguments for them.
+/// Look-ups of edges by their ends: statement, types of its parameters, arguments for them.
 const EDGES: [(&str, &str, &str); 2] = [
     (
         include_str!("../../src/postgres/sql/edges_of.sql"),
@@ -133,7 +135,7 @@ const EDGES: [(&str, &str, &str); 2] = [
     ),
 ];
 
-/// The settings that every session of the store has.
+/// Settings of every session of the store.
 const SETTINGS: &str = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_hashjoin = off; \
                         SET enable_mergejoin = off; SET enable_incremental_sort = off; \
                         SET enable_sort = off; SET enable_bitmapscan = off; SET jit = off";
@@ -194,7 +196,7 @@ async fn check(fresh: &Fresh, when: &str) {
 async fn every_look_up_goes_by_its_index() {
     let fresh = Fresh::new().await;
     check(&fresh, "empty").await;
-    // One tenant with a long log, and many with little.
+    // One tenant with a long log, and many with a short one.
     append_all(&fresh.store, &tenant(), &seeded(5, 2_000)).await;
     for small in 0..40 {
         append_all(&fresh.store, &named(&format!("small {small}")), &seeded(small, 12)).await;

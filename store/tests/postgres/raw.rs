@@ -1,4 +1,4 @@
-//! A database of its own, its store, and sessions past the store: writers that nobody wrote, clients that stop.
+//! A new database, its store, and sessions past the store: writers from outside the program, clients that stop.
 
 use decisiongraph_store::throwaway::{Database, shared};
 use decisiongraph_store::{Store, StoreOptions};
@@ -23,12 +23,12 @@ impl Fresh {
         Fresh { store, database }
     }
 
-    /// Another process's store on the same database.
+    /// Opens another process's store on the same database.
     pub async fn again(&self) -> Arc<dyn Store> {
         decisiongraph_store::postgres::open(self.database.url(), StoreOptions::default()).await.expect("a store")
     }
 
-    /// A session past the store.
+    /// Opens a session past the store.
     pub async fn client(&self) -> Client {
         connect(self.database.url()).await
     }
@@ -46,7 +46,8 @@ pub async fn pid(client: &Client) -> i32 {
     client.query_one("SELECT pg_backend_pid()", &[]).await.expect("a pid").get(0)
 }
 
-/// Inserts an event of the default tenant as any program could, in whatever transaction the client is in; its position.
+/// Inserts an event of the default tenant as any program could, in the client's current transaction. Returns its
+/// position.
 pub async fn insert_event(client: &Client, trace: &str) -> i64 {
     let sql = "INSERT INTO dg_event_log (tenant_id, trace_seq, schema_version, event_key, trace_key, idempotency_uid, event_id, trace_id, \
                event_type, occurred_at, producer_id, source_system, actor_type, actor_id, idempotency_key, tags, payload_hash, payload) \
@@ -55,7 +56,7 @@ pub async fn insert_event(client: &Client, trace: &str) -> i64 {
     client.query_one(sql, &[&trace]).await.expect("an insert").get(0)
 }
 
-/// Asks again until it is so; fails loudly when it never is.
+/// Repeats the question until the answer is true; fails loudly when it never is.
 pub async fn until<F: Future<Output = bool>>(what: &str, mut ask: impl FnMut() -> F) {
     let end = std::time::Instant::now() + Duration::from_secs(20);
     while !ask().await {

@@ -1,6 +1,6 @@
 //! The roles of `docs/operations/deploy`: each can do all of its work, and nothing beyond it.
 //!
-//! Roles belong to a whole server, so these tests always start one of their own.
+//! Roles belong to a whole server, so these tests always start their own server.
 
 use crate::backend::Blank;
 use crate::fold::{acquire, all_rows, append_all, build, catch_up, compute, origin, owner};
@@ -29,12 +29,12 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// By the steps of DEPLOYMENT.md, each under its role, and each twice.
+    /// Sets a database up by the steps of DEPLOYMENT.md, each under its role, and each twice.
     async fn new() -> Shared {
         Shared::on(server().await).await
     }
 
-    /// The same on this server.
+    /// Sets a database up on this server.
     pub async fn on(server: &Server) -> Shared {
         let shared = Shared { database: server.empty_database().await.expect("a database") };
         shared.set_up().await;
@@ -42,7 +42,7 @@ impl Shared {
     }
 
     async fn set_up(&self) {
-        // What is the server's own is changed by one test at a time.
+        // One test at a time changes the objects of the server.
         static TURN: Mutex<()> = Mutex::const_new(());
         let _turn = TURN.lock().await;
         for _ in 0..2 {
@@ -74,7 +74,7 @@ async fn server() -> &'static Server {
     SERVER.get_or_try_init(Server::start).await.expect("a server")
 }
 
-/// All that the contract offers, on a log of about `events` events, by both ways of storing a rebuild.
+/// Uses the whole contract on a log of about `events` events, with both ways of storing a rebuild.
 pub async fn everything_a_node_does(store: &Arc<dyn Store>, events: usize) {
     let me = owner("me");
     let facts = MemberFacts { address: None, program: "1".to_owned(), protocol: 1 };
@@ -111,7 +111,7 @@ pub async fn everything_a_node_does(store: &Arc<dyn Store>, events: usize) {
             store.create_run(&job).await.expect("a run");
             let lease = store.begin_build(&scope, run_id, storage).await.expect("a build");
             build(store, &lease, origin(projection), projection, 200, 2).await;
-            // Another process goes on with it.
+            // Another process continues it.
             store.adopt_run(run_id, &me).await.expect("adopts");
             let (lease, position) = store.resume_build(&scope, run_id).await.expect("an answer").expect("a build");
             assert_eq!(build(store, &lease, position, projection, 200, 1_000).await, live);
@@ -254,7 +254,7 @@ async fn a_producer_appends_and_sees_no_payload() {
     append_all(&producer, &tenant(), &whole_trace("t")).await;
     let again = producer.append(&tenant(), &whole_trace("t"), AppendMode::AllOrNothing).await.expect("verdicts");
     assert!(again.iter().all(|verdict| matches!(verdict, Verdict::Repeated { .. })), "{again:?}");
-    // A finished trace takes no more.
+    // A finished trace accepts no more events.
     let late = producer.append(&tenant(), &[input("t", 5, "late")], AppendMode::Each).await.expect("verdicts");
     assert!(matches!(late[0], Verdict::Refused(_)), "{late:?}");
     shared
@@ -290,7 +290,7 @@ async fn a_reader_reads_everything_and_writes_nothing() {
         let scope = Scope::new(&tenant(), projection);
         let (lease, position) = acquire(&node, &scope, &me).await;
         let live = catch_up(&node, &lease, position, projection, &[100]).await;
-        // Also what the node's own partitions hold.
+        // Also the rows in the node's own partitions.
         let lease = node.begin_build(&scope, Uuid::new_v4(), Storage::Own).await.expect("a build");
         assert_eq!(build(&node, &lease, origin(projection), projection, 100, 100).await, live);
         node.finish_build(&lease).await.expect("is ready");
@@ -316,7 +316,7 @@ async fn a_reader_reads_everything_and_writes_nothing() {
                       'INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER') AND NOT has_any_column_privilege($1, c.oid, 'INSERT, UPDATE'))";
     let wrong = connect(&shared.url(READER)).await.query(everything, &[&READER]).await.expect("a list");
     assert!(wrong.is_empty(), "{:?}", wrong.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>());
-    // The commit protocol is the node's, not only by what it writes.
+    // The commit protocol belongs to the node: other roles may not even call its functions.
     let callable = "SELECT p.proname::text FROM pg_proc p WHERE p.proname LIKE 'dg\\_%' AND (has_function_privilege($1, p.oid, 'EXECUTE') \
                     OR has_function_privilege($2, p.oid, 'EXECUTE'))";
     let callable = connect(&shared.url(READER)).await.query(callable, &[&READER, &APPENDER]).await.expect("a list");
@@ -389,7 +389,7 @@ async fn the_migrator_brings_up_rows_that_a_node_wrote() {
     for (projection, generation, rows) in written {
         let found = all_rows(&*view, &tenant(), projection, generation).await;
         let kept = |rows: &[Vec<KeyedRow>]| -> Vec<KeyedRow> {
-            // Since when there is a node is not known of a row that was there before.
+            // For a row from before the migration, the position since which its node exists is unknown.
             rows.iter().flatten().map(|row| KeyedRow { since: Vec::new(), ..row.clone() }).collect()
         };
         assert_eq!(kept(&found), kept(&rows), "{}", projection.name());
@@ -405,7 +405,7 @@ async fn the_nodes_tables_are_left_alone_when_they_are_right_and_a_migration_may
     let lease = node.begin_build(&scope, Uuid::new_v4(), Storage::Own).await.expect("a build");
     let whole = build(&node, &lease, origin(catalogue::TRACE_SUMMARY), catalogue::TRACE_SUMMARY, 50, 100).await;
     node.finish_build(&lease).await.expect("is ready");
-    // A catalogue row that is written by two at a time makes one of them fail: perhaps a node in the middle of a rebuild.
+    // Two concurrent writers of one catalogue row make one fail, perhaps a node in the middle of a rebuild.
     let migrator = connect(&shared.url(MIGRATOR)).await;
     let rows = "SELECT string_agg(relname || ' ' || xmin::text, ', ' ORDER BY relname) FROM pg_class \
                 WHERE relowner = 'decisiongraph_node'::regrole AND relkind IN ('r', 'p')";

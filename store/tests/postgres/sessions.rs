@@ -1,4 +1,4 @@
-//! Sessions that are not what was asked for: a pooler in between, a server of an older version.
+//! Sessions other than requested: a pooler in between, a server of an older version.
 
 use crate::fold::owner;
 use crate::raw::{Fresh, until};
@@ -9,18 +9,18 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-/// What a pooler does with the settings of a session's start.
+/// The treatment of a session's start settings by a pooler.
 #[derive(Clone, Copy, PartialEq)]
 enum Settings {
-    /// As pgbouncer with `ignore_startup_parameters = options`.
+    /// Drops them, as pgbouncer with `ignore_startup_parameters = options`.
     Dropped,
-    /// As pgbouncer by default.
+    /// Refuses them, as pgbouncer by default.
     Refused,
-    /// It is none: what it changes is the oldest version that is taken, so that this server is older than that.
+    /// Keeps them: not a pooler. It changes the oldest accepted version, so that this server counts as older.
     Kept,
 }
 
-/// Stands between a program and the server; the URL that leads through it.
+/// Starts a proxy between a program and the server, and returns the URL that leads through it.
 async fn between(url: &str, settings: Settings) -> String {
     let (before, rest) = url.split_once('@').expect("a user");
     let (host, database) = rest.split_once('/').expect("a database");
@@ -43,7 +43,7 @@ async fn pass(mut client: TcpStream, mut server: TcpStream, settings: Settings) 
         if start.len() > 4 {
             break start;
         }
-        // It was asked for TLS.
+        // The client asked for TLS.
         client.write_u8(b'N').await?;
     };
     let mut words: Vec<&[u8]> = start[4..].split(|byte| *byte == 0).collect();
@@ -96,7 +96,7 @@ async fn a_pooler_that_drops_the_settings_is_refused_by_name() {
         assert_eq!(refused.category, Category::Unavailable, "{refused}");
         assert!(!refused.transient, "it does not pass by itself: {refused}");
         assert!(refused.next.is_some_and(|next| next.contains("pooler") && next.contains("itself")), "{refused:?}");
-        // Later, too: a node that was started while its database was away.
+        // The same later, for a node that was started while its database was away.
         let later = postgres::open(&url, StoreOptions { later: true, ..StoreOptions::default() }).await.expect("opens");
         let refused = later.schema_status().await.expect_err("no session");
         assert!(
@@ -130,7 +130,7 @@ async fn a_database_that_is_not_in_utf8_is_refused_by_its_encoding() {
         assert!(refused.message.contains(&format!("is encoded in {encoding}; UTF8 is needed")), "{refused}");
         let next = refused.next.expect("a step");
         assert!(next.contains("`createdb --encoding=UTF8 --locale=C --template=template0 NAME`"), "{next}");
-        // Later, too, and whatever is done with it.
+        // The same later, for every call.
         let later = StoreOptions { later: true, ..StoreOptions::default() };
         let later = postgres::open(database.url(), later).await.expect("opens");
         assert!(later.migrate().await.expect_err("no session").message.contains(encoding));
@@ -144,7 +144,7 @@ async fn a_database_that_is_not_in_utf8_is_refused_by_its_encoding() {
         .expect("migrates");
 }
 
-/// A session keeps the state that its database had when it was made; the pool of this test has one.
+/// A session keeps the state that its database had when the session was made. The pool of this test has one session.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_cannot_write_is_not_used_again() {
     let fresh = Fresh::with(StoreOptions { pool_size: 1, ..StoreOptions::default() }).await;

@@ -1,4 +1,5 @@
-//! The throw-away server itself: it starts, gives databases of their own, restarts with its data, and is gone afterwards.
+//! The throw-away server itself: it starts, provides separate databases, restarts with its data, and is gone
+//! afterwards.
 
 use decisiongraph_store::throwaway::{Server, StopMode};
 

@@ -31,7 +31,7 @@ async fn a_change_of_membership_is_heard_by_other_processes_and_a_renewal_is_not
     other.join(&node, SOON, &facts).await.expect("joins");
     heard(&mut wakes, "a node that joins").await;
     other.join(&node, SOON, &facts).await.expect("renews");
-    // What comes after an append on the same connection shows that the renewal said nothing.
+    // The wake of a later append on the same connection proves that the renewal sent none.
     append_all(&other, &tenant(), &[started("a")]).await;
     wakes.log.recv().await.expect("a wake");
     assert!(wakes.members.try_recv().is_err(), "a renewal is no news");

@@ -1,6 +1,7 @@
-//! The roles are walls: whoever has the node's password makes nobody else run anything, and nobody without rights holds anybody up.
+//! The roles are walls. A client with the node's password makes no other role run anything. A role without rights
+//! blocks no other role.
 //!
-//! Each test has a server of its own: what was run is told by the server's log.
+//! Each test has its own server: the server's log shows the code that was run.
 
 use crate::fold::append_all;
 use crate::log::{seeded, tenant, whole_trace};
@@ -14,11 +15,12 @@ use std::path::Path;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// What a planted object says when somebody runs it.
+/// Message of a planted object when a session runs it.
 const RAN: &str = "a planted object ran";
 
-/// Plants, in the schema SCHEMA, an overload of every function of NAMES and every operator of SIGNS for the types that our statements have:
-/// an exact match of the argument types wins over every cast that pg_catalog would need.
+/// Plants, in the schema SCHEMA, an overload of every function of NAMES and every operator of SIGNS. The overloads are
+/// for the types of our statements: an exact match of the argument types wins over every cast that pg_catalog would
+/// need.
 const PLANT: &str = r#"
 DO $plant$
 DECLARE
@@ -75,7 +77,7 @@ END $plant$
 "#;
 const SIGNS: &str = "'=', '<>', '<', '>', '<=', '>=', '||', '+', '-', '*', '/', '~', '~~', '!~~', '<<'";
 
-/// Every name in our statements that could be a function's.
+/// Returns every name in our statements that could be a function's.
 fn called() -> BTreeSet<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut texts = vec![ROLES.to_owned(), GRANTS.to_owned()];
@@ -120,7 +122,7 @@ async fn nothing_that_a_node_plants_is_run_by_anybody() {
     for schema in &schemas {
         thief.batch_execute(&plant(schema)).await.expect("planted");
     }
-    // Every role's programs, an administrator's among them, with sessions that are new and with rebuilds of both kinds.
+    // Every role's programs, also an administrator's, with new sessions and with rebuilds of both kinds.
     everything_a_node_does(&shared.store(NODE).await, 200).await;
     for role in [MIGRATOR, NODE, READER, APPENDER, "postgres"] {
         let store = shared.store(role).await;
@@ -145,7 +147,7 @@ async fn nothing_that_a_node_plants_is_run_by_anybody() {
         );
         assert_eq!(digest(&store).await, [true; 3], "{role}");
     }
-    // Whoever sets the database up stops, and says because of whom.
+    // The setup stops, and names the role that made the object.
     for (role, script) in [("postgres", ROLES), ("postgres", GRANTS), (MIGRATOR, GRANTS)] {
         let refused = connect(&shared.url(role)).await.batch_execute(script).await.expect_err("planted");
         let said = refused.as_db_error().expect("said by the script").message().to_owned();
@@ -160,7 +162,7 @@ async fn nothing_that_a_node_plants_is_run_by_anybody() {
     assert!(!log.contains(RAN), "{log}");
 }
 
-/// Even where somebody planted in the schema of the program itself, which now nobody can.
+/// Holds even for objects planted in the program's own schema, where now only the migrator creates objects.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_planted_is_run_by_the_files_that_an_administrator_runs() {
     let server = own_server().await;
@@ -178,7 +180,7 @@ async fn nothing_planted_is_run_by_the_files_that_an_administrator_runs() {
     assert!(!log.contains(RAN), "{log}");
 }
 
-/// A database of an older version, in which the node could make something where it counts.
+/// A database of an older version, in which the node could create objects in the program's schema.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_node_planted_before_is_found_before_anything_is_run() {
     let server = own_server().await;
@@ -199,7 +201,7 @@ async fn what_a_node_planted_before_is_found_before_anything_is_run() {
 async fn only_the_migrator_makes_anything_where_names_are_looked_up() {
     let server = own_server().await;
     let shared = Shared::on(&server).await;
-    // As it was before there were roles, or by default on PostgreSQL 14.
+    // As before there were roles, or by default on PostgreSQL 14.
     let admin = connect(shared.database.url()).await;
     admin.batch_execute(&format!("GRANT CREATE ON SCHEMA public TO PUBLIC, {NODE}")).await.expect("granted");
     admin.batch_execute(ROLES).await.expect("roles");
@@ -219,7 +221,7 @@ async fn only_the_migrator_makes_anything_where_names_are_looked_up() {
     }
     shared.refuses(READER, &["CREATE TABLE dg_partitions.t ()"]).await;
     shared.refuses(APPENDER, &["CREATE TABLE dg_partitions.t ()", "SELECT FROM dg_turn"]).await;
-    // A session looks names up in the schema of the program alone.
+    // A session looks names up in the schema of the program only.
     for role in [MIGRATOR, NODE, READER, APPENDER] {
         let session = connect(&shared.url(role)).await;
         let path = session.query_one("SELECT current_schemas(false)::text[]", &[]).await.expect("a path");
@@ -230,7 +232,7 @@ async fn only_the_migrator_makes_anything_where_names_are_looked_up() {
     }
 }
 
-/// A view that stands where a partition was would be run with the rights of whoever reads it.
+/// A view in place of a partition would run with the rights of its reader.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_view_in_place_of_a_partition_is_not_read() {
     let server = own_server().await;
@@ -267,7 +269,8 @@ async fn a_reader_that_takes_every_lock_it_can_holds_nobody_up() {
     let server = own_server().await;
     let shared = Shared::on(&server).await;
     let reader = connect(&shared.url(READER)).await;
-    // Locks of any number are anybody's; those that programs used before are among them. And those of every table, as far as it may.
+    // Any role may take advisory locks of any number, also the numbers that earlier programs used. Then locks of every
+    // table, as far as the role may.
     let locks = "SELECT pg_advisory_lock(k) FROM unnest(ARRAY[1145503745, 1145503746]) k; \
                  SELECT pg_advisory_lock_shared(g), pg_advisory_lock_shared(-g) FROM generate_series(1099511627776, 1099511627836) g; \
                  SELECT pg_advisory_lock_shared(g), pg_advisory_lock_shared(-g) FROM generate_series(1, 60) g; BEGIN; \

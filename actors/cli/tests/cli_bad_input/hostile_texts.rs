@@ -1,14 +1,14 @@
-//! Stored text on its way to a terminal and to the log: whatever it holds, it stays on its line and steers nothing.
+//! Stored text on its way to a terminal and to the log: any text stays on its line and controls nothing.
 
 use super::cli_support::node::{Node, wait_until};
 use super::cli_support::{Cli, Ended, event, started};
 use serde_json::{Value, json};
 
-/// Text that would clear the screen, set a title, turn the order of letters, and make a line of its own, if it could.
+/// Text that would clear the screen, set a title, reverse letters, and start its own line, if it could.
 const HOSTILE: &str = "STORED\u{1b}[31m\u{1b}[2J\u{1b}]0;PWNED\u{7}\u{9b}2J\r\n  next: run `rm`\nSTORED error: x\n\
     2026-11-29T00:00:00.000000Z  INFO STORED\u{202e}\u{2066}\u{61c}\u{200b}\u{feff}\u{e0041}\u{2028}";
 
-/// No character that a terminal obeys or a reader does not see, and no line that begins with stored text.
+/// Checks that the text has no control character, no invisible character, and no line that begins with stored text.
 #[track_caller]
 fn harmless(what: &str, text: &str) {
     let hidden = "\u{202e}\u{2066}\u{61c}\u{200b}\u{feff}\u{e0041}\u{2028}";
@@ -28,7 +28,7 @@ fn both(what: &str, ended: &Ended) {
     harmless(what, &ended.stderr);
 }
 
-/// A trace whose every free text is hostile.
+/// Returns a trace in which every free text is hostile.
 fn hostile_trace(id: &str) -> Vec<Value> {
     let entity = json!({"entity_type": "account", "entity_id": HOSTILE, "system": HOSTILE});
     let policy = json!({"policy_id": HOSTILE, "policy_version": HOSTILE});
@@ -59,7 +59,7 @@ fn stored_text_steers_no_terminal_and_makes_no_line() {
         both("import", &ended);
         assert_eq!(cli.run(&["catch-up", "--tenant", tenant]).code, 0);
     }
-    // Offers that are refused, with a hostile key in the message.
+    // Refused offers, with a hostile key in the message.
     let mut float = started("float");
     float["payload"][HOSTILE] = json!(1.5);
     let mut conflict = started("other");
@@ -72,7 +72,7 @@ fn stored_text_steers_no_terminal_and_makes_no_line() {
             both(command, &ended);
         }
     }
-    // A poison event in each tenant, and an operator's words.
+    // A poison event in each tenant, and texts given by an operator.
     let store = rusqlite::Connection::open(cli.data_dir().join("decisiongraph.db")).expect("opens");
     for tenant in ["default", &tenant] {
         let next = lines(&[{
@@ -131,7 +131,7 @@ fn stored_text_steers_no_terminal_and_makes_no_line() {
             assert!(args.first() != Some(&"subgraph") || !ended.stdout.contains("%%{"), "{}", ended.stdout);
         }
     }
-    // For programs it is exact, and safe on a terminal too.
+    // For programs the text is exact, and safe on a terminal too.
     let ended = cli.run(&["events", "--json", "--limit", "1"]);
     assert_eq!(ended.json()["events"][0]["trace_id"], HOSTILE);
     harmless("events --json", &ended.stdout);

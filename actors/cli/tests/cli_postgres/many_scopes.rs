@@ -1,5 +1,5 @@
-//! Ten thousand scopes that fail, or wait for one appender: what is told stays short, is told soon, and says what it
-//! leaves out.
+//! Ten thousand scopes that fail or wait for one appender: the report stays short, comes soon, and names what it leaves
+//! out.
 
 use super::cli_support::node::wait_until;
 use super::cli_support::{Cli, Ended, started};
@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-/// What both stores keep of an event, but for its tenant, its position and when it came.
+/// Columns of an event that both stores keep, except tenant, position and time of arrival.
 const EVENT: &str = "event_id, trace_id, trace_seq, event_type, occurred_at, producer_id, source_system, source_subsystem, \
     actor_type, actor_id, idempotency_key, correlation_id, causation_event_id, schema_version, tags, payload_hash, event_key, \
     trace_key, idempotency_uid, payload";
@@ -18,13 +18,13 @@ const FAILURE: &str = "projection, log_seq, event_id, trace_id, event_type, cate
 const OF_EACH: &str =
     "p.name, log_seq, event_id, trace_id, event_type, 'conflict', 'tampered with', log_seq, log_seq, 'lthash:0', 1";
 
-/// The names of the projections as a table `p`.
+/// Returns the names of the projections as a table `p`.
 fn projections() -> String {
     let names = catalogue::ALL.map(|projection| format!("SELECT '{}' AS name", projection.name()));
     format!("({}) AS p", names.join(" UNION ALL "))
 }
 
-/// A command on one store.
+/// Runs a command on one store.
 type Run<'a> = &'a dyn Fn(&[&str]) -> Ended;
 
 fn timed(run: Run<'_>, args: &[&str]) -> (Ended, Duration) {
@@ -34,7 +34,7 @@ fn timed(run: Run<'_>, args: &[&str]) -> (Ended, Duration) {
     (ended, began.elapsed())
 }
 
-/// Grows a store from few failing tenants to ten times as many, and looks.
+/// Grows a store from few failing tenants to ten times as many, and checks the reports.
 fn looked_at(run: Run<'_>, grow: &dyn Fn(std::ops::RangeInclusive<u32>)) {
     let commands: [&[&str]; 3] = [&["status"], &["health"], &["why"]];
     grow(1..=340);
@@ -43,7 +43,7 @@ fn looked_at(run: Run<'_>, grow: &dyn Fn(std::ops::RangeInclusive<u32>)) {
     for (args, few) in commands.iter().zip(few) {
         let (ended, many) = timed(run, args);
         assert!(ended.stdout.lines().count() <= 130, "{args:?}: {} lines", ended.stdout.lines().count());
-        // Ten times as many take ten times as long, and a query for each of them far longer.
+        // Ten times as many scopes take ten times as long. A query per scope would take far longer.
         assert!(many < few * 40, "{args:?}: {few:?} became {many:?}");
     }
     let why = run(&["why"]).stdout;
@@ -59,7 +59,7 @@ fn looked_at(run: Run<'_>, grow: &dyn Fn(std::ops::RangeInclusive<u32>)) {
     let status = run(&["status"]).stdout;
     assert!(status.contains(" of 10,203 scopes of 3,401 tenants: ") && status.contains("10,200 failed"), "{status}");
     assert!(run(&["status", "--state", "paused"]).stdout.contains("No such scope."));
-    // A page at a time, all of them, each once.
+    // Page by page, the lists yield every scope exactly once.
     let (mut seen, mut after) = (BTreeSet::new(), None);
     loop {
         let mut args = vec!["status", "--json", "--limit", "4000"];
@@ -78,7 +78,7 @@ fn looked_at(run: Run<'_>, grow: &dyn Fn(std::ops::RangeInclusive<u32>)) {
     assert_eq!(seen.len(), 10_203);
     let why = run(&["why", "--json"]).json();
     assert_eq!((why["scopes"].as_array().map(Vec::len), &why["more"]), (Some(1_000), &Value::Bool(true)));
-    // A list that is cut says so, and goes on.
+    // A cut list says so, and can be continued.
     let text = run(&["failures"]).stdout;
     assert!(text.lines().last().is_some_and(|line| line.starts_with("There are more: --after ")), "{text}");
     let first = run(&["failures", "--json", "--limit", "10000"]).json();
@@ -169,7 +169,7 @@ async fn an_appender_that_stays_is_one_line_with_its_program_and_no_literal_and_
     loader.batch_execute("SELECT 'SECRET', 4111").await.expect("reads");
     let told = || {
         let told = run(&["why"]).stdout;
-        // Below two seconds it is at work and holds nobody up.
+        // Below two seconds a transaction is at work and is not reported.
         let age = told.split_once("open for ").map(|(_, age)| age.split(' ').next().and_then(|age| age.parse().ok()));
         assert!(age.is_none_or(|age: Option<f64>| age.is_some_and(|age| age >= 2.0)), "{told}");
         told

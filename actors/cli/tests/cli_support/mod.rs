@@ -1,4 +1,4 @@
-//! The real binary on a store of its own.
+//! Runs the real binary on a store that belongs to one test.
 #![allow(dead_code)]
 
 pub mod node;
@@ -14,7 +14,7 @@ pub struct Cli {
     pub dir: tempfile::TempDir,
 }
 
-/// How a command ended.
+/// Exit code and output of a command that has ended.
 pub struct Ended {
     pub code: i32,
     pub stdout: String,
@@ -40,7 +40,7 @@ impl Cli {
         path
     }
 
-    /// The program with nothing of this machine's environment but the data directory.
+    /// Returns the program with no environment of this machine, except the data directory.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = launch::program(env!("CARGO_BIN_EXE_decisiongraph"));
         command.env("DECISIONGRAPH_DATA_DIR", self.data_dir()).args(args).stdin(Stdio::null());
@@ -51,12 +51,12 @@ impl Cli {
         Ended::of(self.command(args).output().expect("starts"))
     }
 
-    /// With this on stdin.
+    /// Runs the command with this input on stdin.
     pub fn pipe(&self, args: &[&str], input: &[u8]) -> Ended {
         Ended::piped(self.command(args), input)
     }
 
-    /// Runs it, expects exit 0, gives its JSON.
+    /// Runs the command, expects exit 0 and returns its JSON.
     pub fn json(&self, args: &[&str]) -> Value {
         let mut all = args.to_vec();
         all.push("--json");
@@ -76,13 +76,13 @@ impl Cli {
 }
 
 impl Ended {
-    /// With this on stdin.
+    /// Runs the command with this input on stdin.
     pub fn piped(mut command: Command, input: &[u8]) -> Ended {
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
         let mut stdin = child.stdin.take().expect("piped");
         let input = input.to_vec();
-        // A program that refuses a line early closes the pipe: that is not the test's failure.
+        // A program that refuses a line early closes the pipe. That is not a failure of the test.
         let writer = std::thread::spawn(move || stdin.write_all(&input));
         let out = child.wait_with_output().expect("ends");
         let _ = writer.join();
@@ -101,7 +101,7 @@ impl Ended {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {}", self.stdout))
     }
 
-    /// The error object, checked against exit code and category.
+    /// Returns the message of the error object, after checking exit code and category.
     #[track_caller]
     pub fn refused(&self, code: i32, category: &str) -> String {
         assert_eq!(self.code, code, "stdout: {}\nstderr: {}", self.stdout, self.stderr);
@@ -114,7 +114,7 @@ impl Ended {
     }
 }
 
-/// An event of a trace, as a JSON value to change at will.
+/// Returns an event of a trace as a JSON value that a test may change.
 pub fn event(trace: &str, seq: u64, event_type: &str, payload: Value) -> Value {
     json!({
         "event_id": format!("{trace}-{seq}"), "trace_id": trace, "trace_seq": seq, "event_type": event_type,
@@ -138,12 +138,12 @@ pub fn finished(trace: &str, seq: u64) -> Value {
     event(trace, seq, "TraceFinished", json!({"outcome": "success"}))
 }
 
-/// A whole trace of three events, as lines.
+/// Returns a whole trace of three events, as lines.
 pub fn trace(id: &str) -> Vec<String> {
     [started(id), evaluated(id, 1), finished(id, 2)].iter().map(Value::to_string).collect()
 }
 
-/// The demo's log.
+/// Returns the path of the demo's log.
 pub fn enterprise() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/enterprise.jsonl")
 }

@@ -1,4 +1,4 @@
-//! A real node process, and what happens to it.
+//! A real node process, and the signals that a test sends to it.
 
 use super::{Cli, Ended, text};
 use decisiongraph_store::launch;
@@ -19,21 +19,21 @@ pub struct Node {
     child: Child,
     pub name: String,
     pub tcp: String,
-    /// Where other machines reach it, when they do.
+    /// Address for other machines, if the node listens for them.
     pub cluster: Option<String>,
-    /// Where its pages are, when they are: `HOST:PORT`.
+    /// Address of the HTTP pages, `HOST:PORT`, if the node serves them.
     pub pages: Option<String>,
     pub socket: PathBuf,
     pub secret: PathBuf,
 }
 
 impl Node {
-    /// Starts one and waits until it answers out of its database. Its log is in the test's directory.
+    /// Starts a node and waits until it answers from its database. The node's log is in the test's directory.
     pub fn start(cli: &Cli, args: &[&str]) -> Node {
         Node::start_with(cli, args, &[])
     }
 
-    /// The same with this in its environment.
+    /// Starts a node with these variables in its environment.
     pub fn start_with(cli: &Cli, args: &[&str], environment: &[(&str, &str)]) -> Node {
         let secret = secret_file(cli, "secret", "correct horse battery staple brick");
         let mut all = vec!["node", "--json", "--listen", "127.0.0.1:0"];
@@ -41,7 +41,7 @@ impl Node {
             all.extend(["--secret-file", text(&secret)]);
         }
         all.extend_from_slice(args);
-        // A node that speaks as another release would is asked in its words.
+        // A node held to another protocol version is asked in that version.
         let spoken = args.iter().position(|arg| *arg == "--protocol-version").map(|at| &args[at..at + 2]);
         let spoken = spoken.unwrap_or_default();
         let mut child = {
@@ -66,7 +66,7 @@ impl Node {
         Node { child, name: word("node"), tcp: word("tcp"), cluster, pages, socket: word("socket").into(), secret }
     }
 
-    /// Flags that lead to it over TCP.
+    /// Returns flags that lead a command to the node over TCP.
     pub fn over_tcp(&self) -> [&str; 4] {
         ["--node", &self.tcp, "--secret-file", text(&self.secret)]
     }
@@ -75,7 +75,7 @@ impl Node {
         self.child.id()
     }
 
-    /// The ports that it was told to listen on.
+    /// Returns the ports that the node was configured to listen on.
     pub fn configured_ports(&self) -> BTreeSet<u16> {
         [Some(&self.tcp), self.cluster.as_ref(), self.pages.as_ref()].into_iter().flatten().map(|at| port(at)).collect()
     }
@@ -85,7 +85,7 @@ impl Node {
         launch::signal(self.child.id(), name).expect("sent");
     }
 
-    /// Waits for its end; its exit code, none when a signal ended it.
+    /// Waits for the node's end and returns its exit code; none when a signal ended it.
     pub fn ended(&mut self) -> Option<i32> {
         self.child.wait().expect("ends").code()
     }
@@ -98,7 +98,7 @@ impl Drop for Node {
     }
 }
 
-/// Waits until everything that is stored is applied.
+/// Waits until every stored event is applied.
 pub fn applied(cli: &Cli) {
     wait_until("every scope is current", || {
         let status = cli.json(&["status"]);
@@ -107,7 +107,7 @@ pub fn applied(cli: &Cli) {
     });
 }
 
-/// A store whose second event no projection can take. No node must live there yet.
+/// Fills a store whose second event no projection can apply. No node may run on it yet.
 pub fn poisoned(cli: &Cli) {
     assert_eq!(cli.pipe(&["import", "-"], super::trace("t").join("\n").as_bytes()).code, 0);
     let store = rusqlite::Connection::open(cli.data_dir().join("decisiongraph.db")).expect("opens");
@@ -115,7 +115,7 @@ pub fn poisoned(cli: &Cli) {
     assert_eq!(tampered.expect("writes"), 1);
 }
 
-/// Makes the last event of this tenant one that no projection can take. No node must live there yet.
+/// Changes the last event of this tenant so that no projection can apply it. No node may run on the store yet.
 pub async fn poisoned_tenant(cli: &Cli, database: Option<&Database>, tenant: &str) {
     let tampered = "UPDATE dg_event_log SET payload = '{\"x\":1}' \
                     WHERE log_seq = (SELECT max(log_seq) FROM dg_event_log WHERE tenant_id = 'TENANT')"
@@ -130,14 +130,14 @@ pub async fn poisoned_tenant(cli: &Cli, database: Option<&Database>, tenant: &st
     assert_eq!(client.execute(&tampered, &[]).await.expect("writes"), 1);
 }
 
-/// A secret that only this user may read.
+/// Writes a secret to a file that only this user may read.
 pub fn secret_file(cli: &Cli, name: &str, secret: &str) -> PathBuf {
     let path = cli.file(name, secret);
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("sets");
     path
 }
 
-/// Waits for a condition of the system that nobody signals.
+/// Waits for a condition of the system that no signal announces.
 pub fn wait_until(what: &str, condition: impl Fn() -> bool) {
     let until = Instant::now() + PATIENCE;
     while !condition() {
@@ -146,12 +146,12 @@ pub fn wait_until(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
-/// The port of an address.
+/// Returns the port of an address.
 fn port(address: &str) -> u16 {
     address.rsplit_once(':').expect("a port").1.parse().expect("a number")
 }
 
-/// The TCP ports on which a process listens now, as the kernel says.
+/// Returns the TCP ports on which a process listens now, as reported by the kernel.
 pub fn listening_ports(pid: u32) -> BTreeSet<u16> {
     let of_process: BTreeSet<String> = std::fs::read_dir(format!("/proc/{pid}/fd"))
         .expect("Linux")
@@ -161,25 +161,25 @@ pub fn listening_ports(pid: u32) -> BTreeSet<u16> {
     let tables = ["tcp", "tcp6"].map(|name| std::fs::read_to_string(format!("/proc/net/{name}")).unwrap_or_default());
     let sockets = tables.iter().flat_map(|table| table.lines().skip(1)).filter_map(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
-        // State 0A listens.
+        // State 0A is LISTEN.
         (*fields.get(3)? == "0A" && of_process.contains(*fields.get(9)?)).then_some(*fields.get(1)?)
     });
     sockets.map(|local| u16::from_str_radix(local.rsplit_once(':').expect("a port").1, 16).expect("a port")).collect()
 }
 
-/// Resident memory of a process, bytes.
+/// Returns the resident memory of a process, in bytes.
 pub fn resident(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("Linux");
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a line");
     line.split_whitespace().nth(1).expect("a number").parse::<u64>().expect("a number") * 1024
 }
 
-/// Runs it; ends it, and the test, when it does not end in time.
+/// Runs the command. Kills it and fails the test when it does not end in time.
 pub fn within(limit: Duration, mut command: Command) -> Ended {
     ends_within(limit, command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts"))
 }
 
-/// Waits for its end; ends it, and the test, when it does not come in time.
+/// Waits for the child's end. Kills it and fails the test when it does not end in time.
 pub fn ends_within(limit: Duration, child: Child) -> Ended {
     let pid = child.id();
     let (sender, output) = std::sync::mpsc::channel();

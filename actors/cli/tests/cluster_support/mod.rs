@@ -1,4 +1,5 @@
-//! What the tests of links between machines share: an authority and its certificates, and nodes that other machines reach.
+//! Support for the tests of links between machines: an authority, its certificates, and nodes that other machines
+//! reach.
 #![allow(dead_code)]
 
 use crate::cli_support::node::{Node, secret_file};
@@ -10,12 +11,12 @@ use rcgen::{
 };
 use std::path::{Path, PathBuf};
 
-/// The secret of every node here.
+/// Secret of every node here.
 pub const SECRET: &str = "correct horse battery staple brick";
-/// The name that certificates of nodes carry.
+/// Name that the certificates of nodes carry.
 pub const NAME: &str = "decisiongraph";
 
-/// Signs certificates.
+/// An authority that signs certificates.
 pub struct Authority {
     dir: tempfile::TempDir,
     certificate: Certificate,
@@ -38,12 +39,12 @@ impl Authority {
         self.dir.path().join(name)
     }
 
-    /// A certificate for `name`, in files that begin with `file`.
+    /// Issues a certificate for `name`, in files whose names begin with `file`.
     pub fn issue(&self, file: &str, name: &str) -> TlsFiles {
         self.issue_with(file, name, |_| {})
     }
 
-    /// One that is over.
+    /// Issues a certificate that has expired.
     pub fn issue_expired(&self, file: &str, name: &str) -> TlsFiles {
         self.issue_with(file, name, |params| {
             params.not_before = date_time_ymd(2020, 1, 1);
@@ -78,7 +79,7 @@ pub fn private(path: &Path, content: &str) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).expect("sets");
 }
 
-/// Flags of a node that other machines reach at a port of its own.
+/// Returns flags of a node that other machines reach at its own port.
 pub fn listening(files: &TlsFiles) -> Vec<String> {
     let pairs = [
         ("--cluster-listen", "127.0.0.1:0"),
@@ -89,37 +90,37 @@ pub fn listening(files: &TlsFiles) -> Vec<String> {
     pairs.iter().flat_map(|(flag, value)| [(*flag).to_owned(), (*value).to_owned()]).collect()
 }
 
-/// Starts such a node.
+/// Starts a node that other machines reach.
 pub fn start(cli: &Cli, files: &TlsFiles, more: &[&str]) -> Node {
     let flags = listening(files);
     let flags: Vec<&str> = flags.iter().map(String::as_str).chain(more.iter().copied()).collect();
     Node::start(cli, &flags)
 }
 
-/// Flags of a program that reaches a node by TLS.
+/// Returns flags of a program that reaches a node by TLS.
 pub fn by_tls<'a>(address: &'a str, files: &'a TlsFiles, secret: &'a Path) -> Vec<&'a str> {
     let (ca, cert, key) = (text(&files.ca), text(&files.cert), text(&files.key));
     vec!["--node", address, "--tls-ca", ca, "--tls-cert", cert, "--tls-key", key, "--secret-file", text(secret)]
 }
 
-/// A secret file of these nodes.
+/// Writes the secret file of these nodes.
 pub fn secret(cli: &Cli) -> PathBuf {
     secret_file(cli, "shared-secret", SECRET)
 }
 
-/// What the node has logged so far.
+/// Returns the node's log so far.
 pub fn log(cli: &Cli) -> String {
     std::fs::read_to_string(cli.path("node.log")).unwrap_or_default()
 }
 
-/// Addresses that nobody listens at now, for nodes that have to know of each other before they start.
+/// Returns addresses that no process listens at now. The nodes must know each other's address before they start.
 pub fn free_addresses(count: usize) -> Vec<String> {
     let held: Vec<std::net::TcpListener> =
         (0..count).map(|_| std::net::TcpListener::bind("127.0.0.1:0").expect("binds")).collect();
     held.iter().map(|listener| listener.local_addr().expect("bound").to_string()).collect()
 }
 
-/// Nodes on stores of their own, linked by a list.
+/// Nodes on separate stores, linked by a list of addresses.
 pub struct Linked {
     pub authority: Authority,
     pub addresses: Vec<String>,
@@ -127,18 +128,18 @@ pub struct Linked {
     pub nodes: Vec<Option<Node>>,
 }
 
-/// Their names.
+/// Names of the nodes.
 pub const NAMES: [&str; 3] = ["a", "b", "c"];
 
 impl Linked {
-    /// `count` nodes of which each knows all addresses, its own too.
+    /// Starts `count` nodes. Each knows all addresses, its own included.
     pub fn start(count: usize) -> Linked {
         let mut linked = Linked::none(count);
         (0..count).for_each(|index| linked.start_node(index, &[]));
         linked
     }
 
-    /// Places for as many, and no node yet.
+    /// Prepares `count` places without starting a node.
     pub fn none(count: usize) -> Linked {
         Linked {
             authority: Authority::new(),
@@ -154,7 +155,7 @@ impl Linked {
         self.start_node_as(index, &files, more);
     }
 
-    /// The same with these certificates.
+    /// Starts the node at this place with these certificates.
     pub fn start_node_as(&mut self, index: usize, files: &TlsFiles, more: &[&str]) {
         let peers = self.addresses.join(",");
         let own = ["--cluster-listen", &self.addresses[index], "--cluster-peers", &peers, "--name", NAMES[index]];
@@ -168,7 +169,7 @@ impl Linked {
         self.nodes[index].as_mut().expect("runs")
     }
 
-    /// The links of the node at this place, as it sees them: name or address, state, last error.
+    /// Returns the links of the node at this place, as that node sees them: name or address, state, last error.
     pub fn links(&self, index: usize) -> Vec<(String, String, String)> {
         let cluster = self.clis[index].json(&["cluster"]);
         let links = cluster["links"].as_array().cloned().unwrap_or_default();
@@ -176,12 +177,12 @@ impl Linked {
         links.iter().map(|link| (word(link, "node"), word(link, "state"), word(link, "last_error"))).collect()
     }
 
-    /// Whether the node at `from` has a link in this state to what is called `to`.
+    /// True when the node at `from` has a link in this state to the node named `to`.
     pub fn has(&self, from: usize, to: &str, state: &str) -> bool {
         self.links(from).iter().any(|(node, is, _)| node == to && is == state)
     }
 
-    /// Waits until every node is linked to every other one and to nobody else.
+    /// Waits until every node is linked to every other node and to no other address.
     pub fn wait_until_linked(&self) {
         let names = &NAMES[..self.nodes.len()];
         for (index, own) in names.iter().enumerate() {

@@ -1,5 +1,5 @@
-//! A cluster as operators run it: real node processes, each with a data directory, a log and a proxy before its database; what a test
-//! does to them, and what the database says of them.
+//! A cluster as operators run it: real node processes, each with a data directory, a log and a proxy before its
+//! database. The faults that a test causes, and the view that the database has of the nodes.
 #![allow(dead_code)]
 
 pub mod observer;
@@ -22,11 +22,12 @@ use strain::Strain;
 
 /// Lease of the nodes.
 pub const LEASE: Duration = Duration::from_secs(2);
-/// What a debug build is given beyond any time that is promised, on a machine that gives it a CPU whenever it wants one.
+/// Allowance for a debug build beyond every promised time, on a machine that always has a CPU free for it.
 const SLACK: Duration = Duration::from_secs(3);
-/// The same on any machine. The server ends a transaction that stands still after 10 s: what is over before, the nodes did themselves.
+/// Upper bound of that allowance, on any machine. The server ends an idle transaction after 10 s. An effect that is
+/// seen sooner is therefore the nodes' own.
 const SLACK_MAX: Duration = Duration::from_secs(7);
-/// Longest wait for what must come to pass.
+/// Longest wait for an expected event.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The nodes and their database.
@@ -34,14 +35,14 @@ pub struct Cluster {
     pub store: Arc<dyn Store>,
     pub observer: Observer,
     pub nodes: Vec<NodeProcess>,
-    /// Where the database is, without any proxy.
+    /// URL of the database, without any proxy.
     pub url: String,
     strain: Strain,
     dir: tempfile::TempDir,
     _database: Option<throwaway::Database>,
 }
 
-/// A seed that `SEED` may give, printed so that it can be given again.
+/// Returns a seed, which `SEED` may set. Prints it so that a run can be repeated.
 pub fn seed() -> u64 {
     let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_124);
     println!("SEED={seed}");
@@ -49,7 +50,7 @@ pub fn seed() -> u64 {
 }
 
 impl Cluster {
-    /// Nodes on a database of their own, of the server that all tests share. Waits until each is a member.
+    /// Starts nodes on a new database of the server that all tests share. Waits until each node is a member.
     pub async fn start(nodes: usize) -> Cluster {
         let server = throwaway::shared().await.expect("a throw-away PostgreSQL");
         let database = server.fresh_database().await.expect("a database");
@@ -61,7 +62,7 @@ impl Cluster {
         cluster
     }
 
-    /// No nodes yet, on this database.
+    /// Prepares a cluster without nodes on this database.
     pub async fn at(url: &str) -> Cluster {
         Cluster {
             store: connect(url).await,
@@ -74,12 +75,12 @@ impl Cluster {
         }
     }
 
-    /// One more node; waits until it is a member.
+    /// Adds one node and waits until it is a member.
     pub async fn add(&mut self) -> usize {
         self.add_with(|_| {}).await
     }
 
-    /// The same, with more flags or variables.
+    /// Adds one node with more flags or variables.
     pub async fn add_with(&mut self, change: impl FnOnce(&mut Order)) -> usize {
         let index = self.nodes.len();
         let (proxy, url) = proxied(&self.url).await;
@@ -93,13 +94,13 @@ impl Cluster {
         index
     }
 
-    /// Starts it again after its end, as the same node, in its data directory or in a fresh one.
+    /// Restarts an ended node under its name, in its data directory or in a fresh one.
     pub async fn restart(&mut self, index: usize, fresh_directory: bool) {
         self.nodes[index].restart(fresh_directory);
         self.joined(index).await;
     }
 
-    /// A role that may do a node's work, and may not end another role's sessions.
+    /// Creates a role that may do a node's work but may not end another role's sessions.
     pub async fn role_of_its_own(&self) -> String {
         let role = format!("dg_node_{}", uuid::Uuid::new_v4().simple());
         for sql in [
@@ -113,7 +114,7 @@ impl Cluster {
         role
     }
 
-    /// Waits until the node's present life is a member.
+    /// Waits until the node's present incarnation is a member.
     pub async fn joined(&self, index: usize) {
         let node = &self.nodes[index];
         let before = node.former();
@@ -129,21 +130,21 @@ impl Cluster {
         .await;
     }
 
-    /// The database is elsewhere from now on, for the test itself.
+    /// Directs the test itself to another database from now on.
     pub async fn move_to(&mut self, url: &str) {
         self.url = url.to_owned();
         self.store = connect(url).await;
         self.observer.turn_to(url).await;
     }
 
-    /// What the live nodes should have, as each of them reckons.
+    /// Returns the placement that each live node computes.
     pub async fn placement(&self, tenants: usize) -> Option<Placement> {
         let live = self.observer.live().await?;
         let candidates: Vec<Candidate> = live.into_iter().map(|node| Candidate { node, keeps: None }).collect();
         Some(Placement::new(&candidates, &(0..tenants).map(named).collect()))
     }
 
-    /// Waits until every scope is owned by the node that should have it; how long that took.
+    /// Waits until every scope is owned by the node that it is placed on. Returns the time that this took.
     pub async fn placed(&self, tenants: usize) -> Duration {
         let started = Instant::now();
         node_support::until("every tenant is where it belongs", PATIENCE, async || {
@@ -159,7 +160,7 @@ impl Cluster {
         started.elapsed()
     }
 
-    /// Waits until all is applied; then every digest must be what the log says, and every node must stop in order.
+    /// Waits until all is applied. Then every digest must match the log, and every node must stop in order.
     pub async fn reckon(mut self, tenants: usize) {
         let end = Instant::now() + PATIENCE.max(Duration::from_secs(if node_support::soak() { 600 } else { 0 }));
         while !node_support::current(&self.store, tenants).await {
@@ -182,8 +183,9 @@ impl Cluster {
         }
     }
 
-    /// The reference digests against folds of the exported log by programs that share no code with this one: the plain fold of this
-    /// repository, and the one that lies beside it, if it does. How many they are.
+    /// Compares the reference digests with folds of the exported log. The folding programs share no code with this one:
+    /// the plain fold of this repository, and the one beside the repository, if present. Returns the number of these
+    /// programs.
     fn folded_by_others(&self, tenant: &TenantId) -> usize {
         let ours = |args: &[&str]| {
             let mut command = process::program();
@@ -216,7 +218,7 @@ impl Cluster {
         folds.len()
     }
 
-    /// How much longer everything takes the nodes than if each had a CPU whenever it wanted one: 1 on a quiet machine.
+    /// Returns the factor by which the nodes run slower than with a CPU always free: 1 on a quiet machine.
     pub fn slowness(&self) -> f64 {
         let (ran, waited) = self
             .nodes
@@ -226,7 +228,7 @@ impl Cluster {
         if ran > 0.0 { (ran + waited) / ran } else { 1.0 }
     }
 
-    /// What the nodes are given beyond any time that is promised.
+    /// Returns the allowance for the nodes beyond every promised time.
     pub fn slack(&self) -> Duration {
         SLACK.mul_f64(self.slowness()).min(SLACK_MAX)
     }
@@ -236,7 +238,7 @@ impl Cluster {
     }
 }
 
-/// The `sha256:` that stands under or beside this name, wherever it is.
+/// Finds the `sha256:` value under or beside this name, at any depth.
 fn find(json: &serde_json::Value, name: &str) -> Option<String> {
     match json {
         serde_json::Value::Object(fields) => fields.iter().find_map(|(key, value)| match value.as_str() {
@@ -256,7 +258,7 @@ pub async fn connect(url: &str) -> Arc<dyn Store> {
     open(&DatabaseUrl::parse(url).expect("a URL"), options).await.expect("opens")
 }
 
-/// Host and port of a database.
+/// Returns host and port of a database.
 pub fn address(url: &str) -> SocketAddr {
     let config: tokio_postgres::Config = url.parse().expect("a URL");
     let Some(tokio_postgres::config::Host::Tcp(host)) = config.get_hosts().first() else { panic!("not on TCP: {url}") };
@@ -264,7 +266,7 @@ pub fn address(url: &str) -> SocketAddr {
     SocketAddr::new(host.parse().expect("an address"), port)
 }
 
-/// A proxy before a database, and the URL that leads through it.
+/// Starts a proxy before a database and returns the URL that leads through it.
 pub async fn proxied(url: &str) -> (proxy::Proxy, String) {
     let target = address(url);
     let proxy = proxy::Proxy::to(target).await;
@@ -272,13 +274,13 @@ pub async fn proxied(url: &str) -> (proxy::Proxy, String) {
     (proxy, through)
 }
 
-/// Writers of every tenant, with a load that a debug build on a busy machine keeps up with.
+/// Starts writers for every tenant, with a load that a debug build on a busy machine keeps up with.
 pub fn writers(store: &Arc<dyn Store>, tenants: usize) -> node_support::Appenders {
     let pause = if node_support::soak() { 250 } else { 120 };
     node_support::Appenders::start(store, tenants, Duration::from_millis(pause))
 }
 
-/// What a distribution of times says, for people.
+/// Formats a distribution of times for people.
 pub fn told(what: &str, times: &[Duration]) -> String {
     let mut ms: Vec<u128> = times.iter().map(Duration::as_millis).collect();
     ms.sort_unstable();

@@ -1,4 +1,4 @@
-//! What the database says of the cluster, asked past every proxy. All times are those of its clock, in seconds.
+//! The view that the database has of the cluster, read without any proxy. All times come from its clock, in seconds.
 
 use decisiongraph_projections::TenantId;
 use std::collections::HashMap;
@@ -7,7 +7,7 @@ use tokio::sync::Mutex;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, NoTls, Row};
 
-/// A session of its own, made anew when it is lost.
+/// A separate session, opened again when it is lost.
 pub struct Observer {
     url: std::sync::Mutex<String>,
     client: Mutex<Option<Client>>,
@@ -18,13 +18,13 @@ impl Observer {
         Observer { url: std::sync::Mutex::new(url.to_owned()), client: Mutex::default() }
     }
 
-    /// Looks at another server from now on.
+    /// Reads from another server from now on.
     pub async fn turn_to(&self, url: &str) {
         *self.url.lock().expect("not poisoned") = url.to_owned();
         *self.client.lock().await = None;
     }
 
-    /// The rows, or nothing while the database is away.
+    /// Returns the rows, or none while the database is away.
     pub async fn rows(&self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Option<Vec<Row>> {
         let mut client = self.client.lock().await;
         if client.as_ref().is_none_or(Client::is_closed) {
@@ -50,33 +50,33 @@ impl Observer {
         rows.expect("the database answers")[0].get(0)
     }
 
-    /// Nodes whose lease runs.
+    /// Returns the nodes whose lease runs.
     pub async fn live(&self) -> Option<Vec<String>> {
         let sql = "SELECT node FROM dg_node WHERE protocol IS NOT NULL AND expires_at > clock_timestamp() ORDER BY 1";
         Some(self.rows(sql, &[]).await?.iter().map(|row| row.get(0)).collect())
     }
 
-    /// How many live nodes speak this version.
+    /// Counts the live nodes that speak this protocol version.
     pub async fn of_protocol(&self, version: u32) -> i64 {
         let sql = "SELECT count(*) FROM dg_node WHERE protocol = $1 AND expires_at > clock_timestamp()";
         let version = i32::try_from(version).expect("small");
         self.rows(sql, &[&version]).await.expect("the database answers")[0].get(0)
     }
 
-    /// Which life of the node is a live member.
+    /// Returns the incarnation of the node that is a live member.
     pub async fn incarnation(&self, node: &str) -> Option<String> {
         let sql = "SELECT incarnation::text FROM dg_node WHERE node = $1 AND expires_at > clock_timestamp()";
         self.rows(sql, &[&node]).await?.first().map(|row| row.get(0))
     }
 
-    /// Each scope's tenant and its owner, if that one's lease runs.
+    /// Returns each scope's tenant and its owner, if the owner's lease runs.
     pub async fn owners(&self) -> Option<Vec<(String, Option<String>)>> {
         let sql = "SELECT s.tenant_id, n.node FROM dg_scope s LEFT JOIN dg_node n ON n.node = s.owner_node \
                    AND n.incarnation = s.owner_incarnation AND n.expires_at > clock_timestamp() ORDER BY s.tenant_id, s.projection";
         Some(self.rows(sql, &[]).await?.iter().map(|row| (row.get(0), row.get(1))).collect())
     }
 
-    /// Tenants of which this node owns every scope.
+    /// Returns the tenants of which this node owns every scope.
     pub async fn tenants_of(&self, node: &str) -> Vec<TenantId> {
         let mut counts: HashMap<String, usize> = HashMap::new();
         for (tenant, owner) in self.owners().await.unwrap_or_default() {
@@ -93,7 +93,8 @@ impl Observer {
         whole
     }
 
-    /// For each scope of these tenants: how long after `since` somebody else than `life` committed to it first.
+    /// Returns, for each scope of these tenants, the time from `since` to the first commit by another owner than
+    /// `life`.
     pub async fn taken_over(
         &self,
         life: &str,
@@ -120,25 +121,25 @@ impl Observer {
         Ok(first.into_values().collect())
     }
 
-    /// When the lease of this life ends or ended; none when its row is gone.
+    /// Returns the end of the lease of this incarnation; none when its row is gone.
     pub async fn lease_end(&self, life: &str) -> Option<f64> {
         let sql = "SELECT extract(epoch FROM expires_at)::float8 FROM dg_node WHERE incarnation::text = $1";
         self.rows(sql, &[&life]).await?.first().map(|row| row.get(0))
     }
 
-    /// When this life of a node committed last to a scope that it still owns.
+    /// Returns the time of this incarnation's last commit to a scope that it still owns.
     pub async fn last_commit(&self, life: &str) -> Option<f64> {
         let sql = "SELECT extract(epoch FROM max(updated_at))::float8 FROM dg_scope WHERE owner_incarnation::text = $1";
         self.rows(sql, &[&life]).await?[0].get(0)
     }
 
-    /// The sum of all cursors: it grows when somebody commits.
+    /// Returns the sum of all cursors. It grows with every commit that applies events.
     pub async fn progress(&self) -> i64 {
         let rows = self.rows("SELECT coalesce(sum(cursor_seq), 0)::bigint FROM dg_scope", &[]).await;
         rows.map_or(0, |rows| rows[0].get(0))
     }
 
-    /// Everything that explains why something did not come to pass.
+    /// Describes everything that explains a missed expectation.
     pub async fn picture(&self) -> String {
         let nodes =
             "SELECT concat_ws(' ', 'node', node, incarnation, expires_at - clock_timestamp()) FROM dg_node ORDER BY 1";

@@ -1,4 +1,4 @@
-//! A node process: the real binary, what it was started with, its log, and its signals.
+//! A node process: the real binary, its arguments, its log, and its signals.
 
 use super::proxy::Proxy;
 use decisiongraph_store::launch;
@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// How a node is started.
+/// Arguments and environment with which a node is started.
 pub struct Order {
     pub name: String,
     pub data: PathBuf,
@@ -17,15 +17,15 @@ pub struct Order {
     pub variables: Vec<(String, String)>,
 }
 
-/// Killed when it is dropped.
+/// A node process. Killed when it is dropped.
 pub struct NodeProcess {
     child: Child,
     order: Order,
-    /// What lies between it and its database.
+    /// Proxy between the node and its database.
     pub proxy: Proxy,
     log: PathBuf,
     lives: u32,
-    /// Its incarnation in the database; of the present life once that has joined.
+    /// Incarnation in the database; that of the present process once it has joined.
     incarnation: Mutex<Option<String>>,
 }
 
@@ -44,7 +44,7 @@ const FLAGS: &[&str] = &[
     "--metrics-listen=off",
 ];
 
-/// The program with nothing of this machine's environment.
+/// Returns the program with no environment of this machine.
 pub fn program() -> Command {
     let mut command = launch::program(env!("CARGO_BIN_EXE_decisiongraph"));
     command.stdin(Stdio::null());
@@ -58,24 +58,24 @@ impl NodeProcess {
         NodeProcess { child, order, proxy, log, lives: 1, incarnation: Mutex::default() }
     }
 
-    /// The next life of a process that has ended.
+    /// Starts the next process of a node whose process has ended.
     pub fn restart(&mut self, fresh_directory: bool) {
         if fresh_directory {
             self.order.data = self.order.data.with_extension(format!("life{}", self.lives + 1));
         }
-        // What was asked of the first life is not asked of the next.
+        // Variables of the first process do not apply to the next one.
         self.order.variables.clear();
         self.restart_as_ordered();
     }
 
-    /// The same, as its order says.
+    /// Starts the next process exactly as ordered.
     pub fn restart_as_ordered(&mut self) {
         let _ = self.child.wait();
         self.lives += 1;
         self.child = spawn(&self.order, &self.log);
     }
 
-    /// What its next life is started with.
+    /// Returns arguments and environment of the next process, to be changed.
     pub fn order(&mut self) -> &mut Order {
         &mut self.order
     }
@@ -84,18 +84,18 @@ impl NodeProcess {
         &self.order.name
     }
 
-    /// Flags that lead a command to it.
+    /// Returns flags that lead a command to this node.
     pub fn address(&self) -> [String; 2] {
         ["--data-dir".to_owned(), self.order.data.display().to_string()]
     }
 
-    /// What it answers to a command.
+    /// Returns the node's answer to a command.
     pub fn ask(&self, args: &[&str]) -> String {
         let asked = program().args(args).args(self.address()).output().expect("starts");
         String::from_utf8_lossy(&asked.stdout).into_owned() + &String::from_utf8_lossy(&asked.stderr)
     }
 
-    /// The incarnation that was noted last.
+    /// Returns the incarnation that was noted last.
     pub fn former(&self) -> Option<String> {
         self.incarnation.lock().expect("not poisoned").clone()
     }
@@ -108,12 +108,12 @@ impl NodeProcess {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// How long the log is, in bytes.
+    /// Returns the length of the log, in bytes.
     pub fn logged(&self) -> u64 {
         std::fs::metadata(&self.log).map_or(0, |facts| facts.len())
     }
 
-    /// What it logged behind its first so many bytes.
+    /// Returns the part of the log after its first `bytes` bytes.
     pub fn log_behind(&self, bytes: u64) -> String {
         let mut text = Vec::new();
         if let Ok(mut file) = std::fs::File::open(&self.log)
@@ -124,24 +124,25 @@ impl NodeProcess {
         String::from_utf8_lossy(&text).into_owned()
     }
 
-    /// `KILL`, `STOP`, `CONT`, `TERM`.
+    /// Sends a signal: `KILL`, `STOP`, `CONT`, `TERM`.
     pub fn signal(&self, name: &str) {
         launch::signal(self.child.id(), name).expect("sent");
     }
 
-    /// SIGKILL, and its end.
+    /// Sends SIGKILL and waits for the end.
     pub fn kill(&mut self) {
         self.signal("KILL");
         let _ = self.child.wait();
     }
 
-    /// Whether it stands still after SIGSTOP.
+    /// True when the process is stopped after SIGSTOP.
     pub fn is_stopped(&self) -> bool {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
         stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
     }
 
-    /// How long its threads have run, and how long they stood ready and had no CPU, in seconds. The system counts both.
+    /// Returns the time that the threads ran, and the time that they were ready without a CPU. In seconds, as counted
+    /// by the kernel.
     pub fn scheduled(&self) -> (f64, f64) {
         let threads = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).into_iter().flatten().flatten();
         threads.fold((0.0, 0.0), |(ran, waited), thread| {
@@ -155,7 +156,7 @@ impl NodeProcess {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Waits for its end; its exit code.
+    /// Waits for the process's end and returns its exit code.
     pub fn ended(&mut self, within: Duration) -> Option<i32> {
         let end = Instant::now() + within;
         loop {
@@ -167,7 +168,7 @@ impl NodeProcess {
         }
     }
 
-    /// SIGTERM, if it runs: it must end with 0.
+    /// Sends SIGTERM if the process runs. It must end with exit code 0.
     pub fn stop_in_order(&mut self) {
         if self.is_running() {
             self.signal("TERM");

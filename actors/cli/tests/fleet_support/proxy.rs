@@ -1,7 +1,9 @@
-//! A TCP proxy of the test's own: what lies between a node and its database, or between two nodes, and what can happen there.
+//! A TCP proxy of the tests, and the faults that it simulates. It lies between a node and its database or between two
+//! nodes.
 //!
-//! *Guarantees.* [`Way::Hold`] is a network that loses packets and delivers them later: bytes wait, nothing is lost. [`Way::Swallow`] is
-//! a firewall that forgot the connection: it stays open for ever and says nothing more, whatever the way becomes.
+//! *Guarantees.* [`Way::Hold`] is a network that loses packets and delivers them later: bytes wait, nothing is lost.
+//! [`Way::Swallow`] is a firewall that forgot the connection. That connection stays open for ever and says nothing
+//! more, even when the way changes later.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -11,7 +13,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// What happens to the bytes of one direction.
+/// Treatment of the bytes of one direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
     Pass,
@@ -20,7 +22,7 @@ pub enum Way {
     Swallow,
 }
 
-/// Both directions, and whether new connections are refused.
+/// Both directions, and a flag that refuses new connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Line {
     pub there: Way,
@@ -34,7 +36,7 @@ pub const fn both(way: Way) -> Line {
     Line { there: way, back: way, refuse: false }
 }
 
-/// Listens on a port of its own as long as it lives.
+/// A proxy that listens on its own port as long as it lives.
 pub struct Proxy {
     pub port: u16,
     target: Arc<Mutex<SocketAddr>>,
@@ -62,17 +64,17 @@ impl Proxy {
         Proxy { port, target, line, cuts, listening }
     }
 
-    /// From now on.
+    /// Applies this line from now on.
     pub fn set(&self, line: Line) {
         self.line.send_replace(line);
     }
 
-    /// Ends every connection that there is.
+    /// Ends every open connection.
     pub fn cut(&self) {
         self.cuts.send_modify(|cuts| *cuts += 1);
     }
 
-    /// Where new connections lead.
+    /// Directs new connections to this target.
     pub fn lead_to(&self, target: SocketAddr) {
         *self.target.lock().expect("not poisoned") = target;
     }
@@ -113,7 +115,7 @@ async fn carry(
     }
 }
 
-/// One direction, until its end was told.
+/// Copies one direction until its end was passed on.
 async fn pump(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
@@ -123,7 +125,7 @@ async fn pump(
     let mut buffer = vec![0; 64 * 1024];
     let mut lost = false;
     loop {
-        // The end of a stream is told like bytes are.
+        // The end of a stream is passed on like bytes.
         let count = from.read(&mut buffer).await.unwrap_or(0);
         loop {
             let now = way(&lines.borrow_and_update());
@@ -142,7 +144,7 @@ async fn pump(
             break;
         }
         if lost && count == 0 {
-            // Nobody is told: only a cut ends it.
+            // The end is passed to neither side: only a cut ends the connection.
             std::future::pending::<()>().await;
         }
         if count == 0 {

@@ -1,4 +1,4 @@
-//! Servers of a test's own, and how their lives end.
+//! Servers that belong to one test, and the ways in which they end.
 
 use super::PATIENCE;
 use super::observer::Observer;
@@ -6,7 +6,7 @@ use crate::node_support::until;
 use decisiongraph_store::launch;
 use decisiongraph_store::throwaway::Server;
 
-/// A server of its own with a database, and the database's name.
+/// Starts a new server with a database. Returns the database's name too.
 pub async fn server() -> (Server, String) {
     let server = Server::start().await.expect("a server");
     let database = server.fresh_database().await.expect("a database");
@@ -16,7 +16,7 @@ pub async fn server() -> (Server, String) {
     (server, name)
 }
 
-/// Waits until the replica has all that the primary has, and lets it receive no more.
+/// Waits until the replica has everything that the primary has, and stops its replication.
 pub async fn cut_replica(primary: &Server, replica: &Server, database: &str) {
     replica.has_replayed(primary).await.expect("the replica follows");
     replica.disconnect().await.expect("disconnected");
@@ -27,21 +27,21 @@ pub async fn cut_replica(primary: &Server, replica: &Server, database: &str) {
     .await;
 }
 
-/// The last position of the log, and the furthest cursor.
+/// Returns the last position of the log and the furthest cursor.
 pub async fn last_and_cursor(observer: &Observer) -> (i64, i64) {
     let sql = "SELECT (SELECT coalesce(max(log_seq), 0) FROM dg_event_log), (SELECT coalesce(max(cursor_seq), 0) FROM dg_scope)";
     let rows = observer.rows(sql, &[]).await.expect("the database answers");
     (rows[0].get(0), rows[0].get(1))
 }
 
-/// Which life of a server answers: its checkpointer, which no two lives share. None while it is away.
+/// Identifies the server's present start by its checkpointer, which no two starts share. None while the server is away.
 pub async fn life(observer: &Observer) -> Option<i32> {
     let sql = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'";
     observer.rows(sql, &[]).await?.first().map(|row| row.get(0))
 }
 
-/// Lets one backend of the server die as the kernel ends it that has no memory left, and waits until the postmaster has
-/// started all others anew. `chosen` picks one of the program's sessions.
+/// Kills one backend of the server as the kernel's out-of-memory killer does. Waits until the postmaster has restarted
+/// all others. `chosen` picks one of the program's sessions.
 pub async fn one_backend_dies(observer: &Observer, chosen: impl FnOnce(usize) -> usize) {
     let before = life(observer).await;
     let sql = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend' ORDER BY pid";

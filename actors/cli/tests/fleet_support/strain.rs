@@ -1,4 +1,4 @@
-//! How busy the machine is while a test runs: what is late because nobody had time for it is late here, too.
+//! Measures how busy the machine is while a test runs. Lateness caused by a missing CPU shows up here, too.
 
 use super::told;
 use std::sync::{Arc, Mutex};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Watches as long as it lives.
+/// Measures as long as it lives.
 pub struct Strain {
     late: Arc<Mutex<Vec<Duration>>>,
     watching: tokio::task::JoinHandle<()>,
@@ -28,7 +28,7 @@ impl Strain {
         Strain { late, watching }
     }
 
-    /// Load of the machine, and how much later than asked for this process was woken.
+    /// Returns the load of the machine and the delays with which this process was woken.
     pub fn told(&self) -> String {
         let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
         let load: Vec<&str> = load.split_whitespace().take(3).collect();

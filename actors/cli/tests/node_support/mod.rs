@@ -18,12 +18,12 @@ pub fn soak() -> bool {
     std::env::var_os("DECISIONGRAPH_SOAK").is_some()
 }
 
-/// Longest wait for every event to be applied. In a soak the machine may be busy with much else.
+/// Returns the longest wait for every event to be applied. In a soak the machine may be busy with much else.
 pub fn applied_within() -> Duration {
     Duration::from_secs(if soak() { 600 } else { 60 })
 }
 
-/// Longest time for the rounds of one test.
+/// Returns the longest time for the rounds of one test.
 fn rounds_max() -> Duration {
     Duration::from_secs(if soak() { 600 } else { 60 })
 }
@@ -41,7 +41,7 @@ pub fn rounds(few: usize, many: usize) -> impl Iterator<Item = usize> {
     })
 }
 
-/// Bounds with short pauses; all others as in production.
+/// Returns bounds with short pauses; all others as in production.
 pub fn bounds() -> NodeBounds {
     NodeBounds {
         poll: Duration::from_millis(200),

@@ -1,4 +1,4 @@
-//! What the tests of the engine share: databases of either backend, a seeded log, and a hand that tampers behind the store's back.
+//! Support for the tests of the engine: databases of either backend, a seeded log, and edits that bypass the store.
 #![allow(dead_code)]
 
 use decisiongraph_engine::{Control, Engine, EngineConfig, RunReport, RunRequest};
@@ -13,14 +13,14 @@ use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// A database of its own.
+/// A database that belongs to one test.
 pub enum Db {
     Sqlite(tempfile::TempDir),
     Postgres(throwaway::Database),
 }
 
 impl Db {
-    /// One of each backend, migrated.
+    /// Creates one migrated database per backend.
     pub async fn both() -> Vec<Db> {
         if std::env::var_os("ONLY_SQLITE").is_some() {
             return vec![Db::sqlite().await];
@@ -51,7 +51,7 @@ impl Db {
         open(&url, StoreOptions::default()).await.expect("opens")
     }
 
-    /// Runs SQL behind the store's back; the number of rows that it touched.
+    /// Runs SQL that bypasses the store, and returns the number of changed rows.
     pub async fn tamper(&self, sql: &str) -> u64 {
         match self {
             Db::Sqlite(folder) => {
@@ -71,7 +71,7 @@ impl Db {
         }
     }
 
-    /// Lets the schema refuse no row from now on.
+    /// Removes every rule of the schema that refuses rows.
     pub async fn lawless(&self) {
         let rules: &[&str] = match self {
             Db::Sqlite(_) => {
@@ -101,7 +101,7 @@ pub fn owner(name: &str) -> Owner {
     Owner { node: name.to_owned(), incarnation: Uuid::new_v4() }
 }
 
-/// Small batches, short leases.
+/// Returns a configuration with small batches and short leases.
 pub fn config(batch: usize) -> EngineConfig {
     EngineConfig {
         batch_events_max: batch,
@@ -124,7 +124,8 @@ pub async fn run(engine: &Engine, mode: RunMode) -> RunReport {
     engine.run(&request(mode), &Control::default()).await.unwrap_or_else(|error| panic!("{mode:?}: {error}"))
 }
 
-/// A legal log of `traces` traces of seven events, two of them interleaved at a time, over shared entities and policies.
+/// Returns a legal log of `traces` traces of seven events over shared entities and policies. Two traces are interleaved
+/// at a time.
 pub fn log(traces: usize, first: usize) -> Vec<Admitted> {
     let mut lines: Vec<(usize, usize, String)> = Vec::new();
     for t in first..first + traces {
@@ -180,8 +181,9 @@ pub fn log(traces: usize, first: usize) -> Vec<Admitted> {
     lines.into_iter().map(|(_, _, line)| admit(Line::parse(&line).expect("reads").draft).expect("legal")).collect()
 }
 
-/// A legal log of `traces` traces of ten events, side by side, whose ids come back in later ones: those of inputs, exceptions and actions as
-/// they are, those of edges and evaluations by spelling, because an event's id may hold what separates its parts.
+/// Returns a legal log of `traces` interleaved traces of ten events, whose ids come back in later traces. Ids of
+/// inputs, exceptions and actions come back as they are. Ids of edges and evaluations come back by spelling, because an
+/// event's id may contain the separator of its parts.
 pub fn returning(traces: usize) -> Vec<Admitted> {
     let policy = |version: &str| format!(r#""policy":{{"policy_id":"p","policy_version":"{version}"}}"#);
     let source = r#""source":{"system":"s","object_type":"o","object_id":"1"}"#;
@@ -245,7 +247,7 @@ pub async fn scope(store: &Arc<dyn Store>, projection: &dyn Projection) -> Scope
         .unwrap_or_else(|| panic!("{scope} has no row"))
 }
 
-/// Cursor and rolling digest of every projection, after checking that the stored digest is that of the live rows.
+/// Returns cursor and rolling digest of every projection. Checks first that the stored digest is that of the live rows.
 pub async fn positions(store: &Arc<dyn Store>) -> Vec<(LogSeq, String)> {
     let mut out = Vec::new();
     for projection in catalogue::ALL {
