@@ -1,9 +1,9 @@
 //! The pages that a reader follows: README.md and the guides show the output that the program prints.
 //!
 //! Each page runs in one shell and in a fresh directory, block after block. A block of `console` holds commands, each
-//! behind `$ `, and their output. A block of `sh` prints nothing. Blocks marked `no-test` do not run: they need a build,
-//! a node, PostgreSQL or another program. In a page `…` is any text, and a line of `…` alone is any lines. The width of
-//! blanks and rules is not compared.
+//! behind `$ `, and their output. A block of `sh` prints nothing. Blocks marked `no-test` do not run: they need a
+//! build, a node, PostgreSQL or another program. In a page `…` is any text, and a line of `…` alone is any lines. The
+//! width of blanks and rules is not compared.
 
 mod cli_support;
 

@@ -53,7 +53,7 @@ async fn random_kills_lose_nothing() {
     println!("{events} events, killed {killed:?}");
     settled(&node, TENANTS, applied_within()).await;
     // Every job ended or continues to its end: none is stuck.
-    until("no job is stuck", Duration::from_secs(60), async || {
+    until("no job is stuck", applied_within(), async || {
         let filter = decisiongraph_store::ListFilter { open_only: true, limit: 100, ..Default::default() };
         store.view().await.expect("a view").runs(&filter).await.expect("runs").items.is_empty()
     })
@@ -112,7 +112,7 @@ async fn a_dead_nodes_job_is_adopted_by_the_next() {
     let store = db.store().await;
     insist(&store, &named(0), &support::log(300, 0)).await;
     let first = start(&store, "first", 5, bounds()).await;
-    settled(&first, 1, Duration::from_secs(60)).await;
+    settled(&first, 1, applied_within()).await;
     let id = Uuid::now_v7();
     let request = RunRequest { tenant: named(0), ..support::request(RunMode::Rebuild) };
     let replay = first.shared().replay().expect("a coordinator");
@@ -127,12 +127,12 @@ async fn a_dead_nodes_job_is_adopted_by_the_next() {
     let run = store.view().await.expect("a view").run(id).await.expect("an answer").expect("a run");
     assert_eq!(run.state, RunState::Running);
     let second = start(&db.store().await, "second", 5, bounds()).await;
-    until("the job is adopted and ends", Duration::from_secs(60), async || {
+    until("the job is adopted and ends", applied_within(), async || {
         let run = store.view().await.expect("a view").run(id).await.expect("an answer").expect("a run");
         run.state == RunState::Completed && run.node == "second"
     })
     .await;
-    settled(&second, 1, Duration::from_secs(60)).await;
+    settled(&second, 1, applied_within()).await;
     second.stop().await;
     reckon(&store, 1).await;
 }

@@ -89,7 +89,7 @@ async fn ended_sessions_lose_nothing() {
     println!("{events} events, {ended} sessions ended");
     settled(&node, TENANTS, applied_within()).await;
     if let Some(id) = job {
-        until("the rebuild ends", Duration::from_secs(60), async || !node.shared().jobs.has(id)).await;
+        until("the rebuild ends", applied_within(), async || !node.shared().jobs.has(id)).await;
         let run = store.view().await.expect("a view").run(id).await.expect("an answer").expect("a run");
         assert_eq!(run.state, RunState::Completed, "{run:?}");
     }
@@ -124,9 +124,9 @@ async fn immediate_restarts_and_an_outage_lose_nothing() {
     println!("seen {:?} after the server was back", back.elapsed());
     tokio::time::sleep(Duration::from_millis(500)).await;
     let events = appenders.stop().await;
-    settled(&node, TENANTS, Duration::from_secs(60)).await;
+    settled(&node, TENANTS, applied_within()).await;
     println!("{events} events, caught up {:?} after the server was back", back.elapsed());
-    until("the rebuild ends", Duration::from_secs(60), async || !node.shared().jobs.has(job)).await;
+    until("the rebuild ends", applied_within(), async || !node.shared().jobs.has(job)).await;
     let run = store.view().await.expect("a view").run(job).await.expect("an answer").expect("a run");
     assert_eq!(run.state, RunState::Completed, "{run:?}");
     nothing_restarted(&node);

@@ -20,7 +20,7 @@ pub fn soak() -> bool {
 
 /// Returns the longest wait for every event to be applied. In a soak the machine may be busy with much else.
 pub fn applied_within() -> Duration {
-    Duration::from_secs(if soak() { 600 } else { 60 })
+    Duration::from_secs(if soak() { 600 } else { 180 })
 }
 
 /// Returns the longest time for the rounds of one test.
