@@ -83,7 +83,7 @@ impl Uncordon {
 /// Forget a node that died and will not come back
 ///
 /// A dead node stays listed, and `health` says so, until it starts again, is forgotten, or has been dead for a day.
-/// What was cordoned or drained under its name is forgotten with it.
+/// A cordon or drain under its name is forgotten with it.
 #[derive(Args)]
 #[command(after_help = "Example:\n  decisiongraph forget node-2")]
 pub struct Forget {

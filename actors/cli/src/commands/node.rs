@@ -31,7 +31,7 @@ const DRAIN_MARGIN: Duration = Duration::from_secs(5);
 /// Run a node in the foreground: it keeps the projections current and answers commands over the Unix socket in its data
 /// directory
 ///
-/// Its configuration comes from a TOML file, the environment and flags, each over the one before; every fault is told
+/// The configuration comes from a TOML file, the environment and flags, each over the one before; every fault is told
 /// at once, before anything starts. It starts without its database and waits for it.
 ///
 /// It says on stdout where it listens, and that it is ready as soon as its database answers and it holds its lease.
