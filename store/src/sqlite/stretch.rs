@@ -6,7 +6,7 @@
 //! however little of it changed. Edges are therefore kept together per stretch. The writes of a batch are a few pages
 //! at the end of the index. A look-up of a node's edges checks each stretch.
 //!
-//! Stretches grow with the log, so that they stay few. There are 32 behind a million events, and 16 more per doubling
+//! Stretches grow with the log, so that they stay few. There are 31 behind a million events, and 16 more per doubling
 //! of the log.
 
 /// Number of most significant bits of a position that select its stretch.
