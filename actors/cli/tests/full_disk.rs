@@ -12,7 +12,7 @@ mod support;
 use cli_support::node::{Node, wait_until};
 use cli_support::{Cli, text, trace};
 use decisiongraph_projections::{Category, LogSeq, catalogue};
-use decisiongraph_runtime::worker::Phase;
+use decisiongraph_runtime::tenants::Phase;
 use decisiongraph_store::throwaway::{PROGRAMS_VARIABLE, Server};
 use decisiongraph_store::{AppendMode, StoreOptions, launch, open};
 use node_support::*;

@@ -6,7 +6,7 @@ mod support;
 
 use decisiongraph_engine::RunRequest;
 use decisiongraph_projections::catalogue;
-use decisiongraph_runtime::replay::ReplayMessage;
+use decisiongraph_runtime::jobs::ReplayMessage;
 use decisiongraph_store::{RunMode, RunState};
 use node_support::*;
 use std::collections::HashMap;

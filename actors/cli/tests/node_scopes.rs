@@ -10,9 +10,9 @@ use decisiongraph_cli::telemetry::{CHILDREN, Exporters, Observed as _, Telemetry
 use decisiongraph_engine::RunRequest;
 use decisiongraph_projections::{LogSeq, catalogue};
 use decisiongraph_rpc::Answers as _;
+use decisiongraph_runtime::jobs::ReplayMessage;
 use decisiongraph_runtime::node::{Identity, Node, NodeAnswers, NodeBounds, NodeParts, NodeWatch, Shared};
-use decisiongraph_runtime::replay::ReplayMessage;
-use decisiongraph_runtime::worker::Phase;
+use decisiongraph_runtime::tenants::Phase;
 use decisiongraph_store::{
     DatabaseUrl, ListFilter, Run, RunMode, RunState, Scope, ScopeCounts, StoreOptions, open, throwaway,
 };

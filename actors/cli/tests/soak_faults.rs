@@ -11,8 +11,8 @@ mod support;
 
 use decisiongraph_engine::RunRequest;
 use decisiongraph_projections::TenantId;
+use decisiongraph_runtime::jobs::ReplayMessage;
 use decisiongraph_runtime::node::Node;
-use decisiongraph_runtime::replay::ReplayMessage;
 use decisiongraph_store::throwaway::{Server, StopMode};
 use decisiongraph_store::{AppendMode, ListFilter, RunMode, Store, Verdict};
 use fleet_support::observer::Observer;

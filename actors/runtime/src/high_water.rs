@@ -115,7 +115,7 @@ impl Actor for HighWaterActor {
         let mut changes = shared.database.changes();
         let returns = tokio::spawn(async move {
             while changes.changed().await.is_ok() {
-                let up = matches!(*changes.borrow(), crate::store_pool::DatabaseState::Up);
+                let up = matches!(*changes.borrow(), crate::database_probe::DatabaseState::Up);
                 if up && myself.cast(HighWaterMessage::Return).is_err() {
                     return;
                 }

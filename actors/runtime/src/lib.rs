@@ -3,13 +3,9 @@
 //! *Never here:* configuration, sockets of operators, SQL, projection rules.
 
 pub mod cluster;
-pub mod coordinator;
+pub mod database_probe;
 pub mod high_water;
+pub mod jobs;
 pub mod lease_keeper;
 pub mod node;
-pub mod replay;
-pub mod room;
-pub mod scopes;
-pub mod store_pool;
-pub mod tenant_cell;
-pub mod worker;
+pub mod tenants;

@@ -25,8 +25,8 @@ pub use link::{CONNECT_DEADLINE, PING_DEADLINE, PING_EVERY};
 pub use links::{ASK_ALL_DEADLINE, LINKS_MAX, LinkSettings, Links, Peer};
 pub use places::{Places, Plan, Whose};
 
+use crate::database_probe::DatabaseState;
 use crate::node::{Guard, Shared};
-use crate::store_pool::DatabaseState;
 use decisiongraph_engine::alive::RENEWALS_PER_LEASE;
 use decisiongraph_projections::{LogSeq, TenantId};
 use decisiongraph_store::{Backend, Member, Owner, Result as StoreResult};

@@ -3,8 +3,8 @@
 //! *Guarantees.* `health`, `why` and `/readyz` say the same, because they all ask here.
 
 use super::Shared;
+use crate::database_probe::DatabaseState;
 use crate::lease_keeper::Unrenewed;
-use crate::store_pool::DatabaseState;
 use decisiongraph_admin::{Finding, HealthWord};
 use std::time::Duration;
 

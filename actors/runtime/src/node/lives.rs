@@ -5,7 +5,7 @@
 //! scope's owner is shown. Pure: [`super::NodeAnswers`] decides which nodes are asked, and for how long.
 
 use crate::cluster::Whose;
-use crate::worker::Phase;
+use crate::tenants::Phase;
 use decisiongraph_admin::{
     AdminError, AdminReply, Finding, HealthWord, LiveOf, LiveReply, Partial, PeerReply, ScopeState, ScopeStatus,
 };
@@ -147,7 +147,7 @@ fn rank(phase: Phase) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::worker::LiveScope;
+    use crate::tenants::LiveScope;
 
     fn reply(node: &str, phase: Phase, subject: &str) -> LiveReply {
         let tenant = TenantId::new("t").expect("an id");

@@ -6,11 +6,11 @@
 use super::watch::counted_table;
 use super::{Identity, NodeBounds};
 use crate::cluster::{ClusterMessage, Links, Places};
+use crate::database_probe::Database;
 use crate::high_water::{HighWaterMessage, MarkState};
+use crate::jobs::{JobBoard, ReplayMessage};
 use crate::lease_keeper::Unrenewed;
-use crate::replay::{JobBoard, ReplayMessage};
-use crate::scopes::Scopes;
-use crate::store_pool::Database;
+use crate::tenants::Scopes;
 use decisiongraph_engine::telemetry::Telemetry;
 use decisiongraph_engine::{Engine, EngineConfig, Trust};
 use decisiongraph_rpc::wire::Versions;

@@ -18,13 +18,13 @@
 
 use super::{NodeAnswers, NodeParts, Shared};
 use crate::cluster::Cluster;
-use crate::coordinator::Coordinator;
+use crate::database_probe::StorePool;
 use crate::high_water::HighWaterActor;
+use crate::jobs::{Job, ReplayCoordinator};
 use crate::lease_keeper::LeaseKeeper;
-use crate::replay::{Job, ReplayCoordinator};
-use crate::store_pool::StorePool;
-use crate::tenant_cell::TenantCell;
-use crate::worker::Worker;
+use crate::tenants::Coordinator;
+use crate::tenants::TenantCell;
+use crate::tenants::Worker;
 use decisiongraph_projections::{Projection, TenantId, catalogue};
 use decisiongraph_rpc::{AdminServer, AdminServerArguments, Answers, Listeners};
 use decisiongraph_supervision::{

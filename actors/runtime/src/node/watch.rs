@@ -5,7 +5,7 @@
 //! stand out and open failures are counted when a job of this node has ended, and every [`COUNT_EVERY`].
 
 use super::{Condition, Guard, Shared};
-use crate::worker::Phase;
+use crate::tenants::Phase;
 use decisiongraph_admin::status::LAG_EVENTS_MAX;
 use decisiongraph_admin::{LinkPhase, MemberState};
 use decisiongraph_engine::telemetry::{Observation, Observed, ScopeLag, Telemetry};

@@ -10,11 +10,10 @@
 //! waiting tenant at once calls the tenant that is idle for longest, to make room ([`Room`]). A wake is remembered
 //! until the coordinator has it.
 
+use super::admission::Room;
+use super::{CoordinatorMessage, TenantCell};
 use crate::cluster::Whose;
-use crate::coordinator::CoordinatorMessage;
 use crate::node::{Shared, tenant_spec};
-use crate::room::Room;
-use crate::tenant_cell::TenantCell;
 use decisiongraph_projections::{LogSeq, TenantId};
 use decisiongraph_supervision::{SupervisorError, SupervisorRef};
 use std::collections::{HashMap, HashSet};

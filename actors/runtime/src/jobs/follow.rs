@@ -4,9 +4,9 @@
 //! every scope is at the tenant's last event at or below the target. A scope counts, too, when it stops at a poison
 //! event that was checked after the job began. (`until` ends the job, not the workers: they are live.)
 
-use crate::coordinator::CoordinatorMessage;
 use crate::node::{Shared, place_of};
-use crate::worker::Phase;
+use crate::tenants::CoordinatorMessage;
+use crate::tenants::Phase;
 use decisiongraph_admin::{Command, Notice};
 use decisiongraph_engine::drive::{Ended, Job as Drive};
 use decisiongraph_engine::report::ScopeReport;

@@ -9,10 +9,8 @@
 //! comes first, then the durable position: an unknown outcome is never guessed. A fault that may pass, a poison event
 //! and a lost scope are states.
 
-use super::{Fault, LiveScope, Phase};
-use crate::coordinator::CoordinatorMessage;
+use super::{CoordinatorMessage, Fault, LiveScope, Phase, TenantCell};
 use crate::node::{Shared, place_of};
-use crate::tenant_cell::TenantCell;
 use decisiongraph_admin::Command;
 use decisiongraph_engine::Budget;
 use decisiongraph_engine::failure::{Decision, decide};

@@ -2,8 +2,7 @@
 //!
 //! *Never here:* anything durable. A cell lives as long as the tenant's actors.
 
-use crate::coordinator::CoordinatorMessage;
-use crate::worker::{LiveScope, Phase, WorkerMessage};
+use super::{CoordinatorMessage, LiveScope, Phase, WorkerMessage};
 use decisiongraph_engine::page::Page;
 use decisiongraph_engine::{Budget, Share};
 use decisiongraph_projections::{LogSeq, TenantId, catalogue};

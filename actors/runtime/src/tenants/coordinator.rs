@@ -4,10 +4,8 @@
 //! *Never here:* the work itself, or its retries. A coordinator that dies takes its workers along (one_for_all).
 //! Nothing is lost: everything it knows is in the database or is sent again.
 
+use super::{Parting, TenantCell, WorkerMessage};
 use crate::node::{Shared, worker_id};
-use crate::scopes::Parting;
-use crate::tenant_cell::TenantCell;
-use crate::worker::WorkerMessage;
 use decisiongraph_projections::catalogue;
 use decisiongraph_supervision::Vitals;
 use ractor::{Actor, ActorProcessingErr, ActorRef};

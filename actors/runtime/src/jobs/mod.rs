@@ -6,11 +6,11 @@
 //!                   └────────────── adopted: same run, goes on ────────┘
 //! ```
 
-mod board;
 mod coordinator;
 mod follow;
 mod job;
+mod registry;
 
-pub use board::{JobBoard, JobView};
 pub use coordinator::{ReplayCoordinator, ReplayMessage};
 pub use job::Job;
+pub use registry::{JobBoard, JobView};
