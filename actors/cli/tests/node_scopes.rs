@@ -328,6 +328,29 @@ async fn idle_tenants_leave_and_come_back() {
     reckon(&store, tenants).await;
 }
 
+/// A tenant's actors are started by a task and stopped by a task. One worker thread polls the task that was spawned
+/// last first, so that the stop overtakes the start. The actors that are left would keep the tenant's scopes for good.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_tenant_that_is_given_up_as_soon_as_it_was_woken_leaves_no_actors() {
+    let db = Db::sqlite().await;
+    let node = start(&db.store().await, "hasty", 4, bounds()).await;
+    let supervisor = node.shared().table.supervisor("node/scopes").expect("the supervisor of tenants");
+    for round in 0..20 {
+        let (shared, tenant) = (node.shared().clone(), named(round));
+        let gone = tokio::spawn(async move {
+            shared.scopes.wake(&shared, &tenant, LogSeq(1));
+            shared.scopes.give_up(&shared, &tenant).await
+        });
+        let gone = gone.await.expect("no panic");
+        // A start that is still on its way arrives before this question, which is asked by a task that is spawned later.
+        let supervisor = supervisor.clone();
+        let left = tokio::spawn(async move { supervisor.which_children().await }).await.expect("no panic");
+        let left = left.expect("an answer");
+        assert!(gone && left.is_empty(), "in round {round}: {left:?}");
+    }
+    node.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tenant_that_waits_for_room_takes_the_place_of_an_idle_one_at_once() {
     let db = Db::sqlite().await;

@@ -147,17 +147,23 @@ impl Cluster {
     /// Waits until every scope is owned by the node that it is placed on. Returns the time that this took.
     pub async fn placed(&self, tenants: usize) -> Duration {
         let started = Instant::now();
-        node_support::until("every tenant is where it belongs", PATIENCE, async || {
-            let Some(placement) = self.placement(tenants).await else { return false };
-            let Some(owners) = self.observer.owners().await else { return false };
-            owners.len() == tenants * 3
-                && owners.iter().all(|(tenant, owner)| {
-                    let tenant = TenantId::new(tenant.as_str()).expect("an id");
-                    placement.node_of(&tenant) == owner.as_deref()
-                })
-        })
-        .await;
+        while !self.is_placed(tenants).await {
+            if started.elapsed() > PATIENCE {
+                panic!("not every tenant is where it belongs:\n{}\n{}", self.observer.picture().await, self.logs());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         started.elapsed()
+    }
+
+    async fn is_placed(&self, tenants: usize) -> bool {
+        let Some(placement) = self.placement(tenants).await else { return false };
+        let Some(owners) = self.observer.owners().await else { return false };
+        owners.len() == tenants * 3
+            && owners.iter().all(|(tenant, owner)| {
+                let tenant = TenantId::new(tenant.as_str()).expect("an id");
+                placement.node_of(&tenant) == owner.as_deref()
+            })
     }
 
     /// Waits until all is applied. Then every digest must match the log, and every node must stop in order.

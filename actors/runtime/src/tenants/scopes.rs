@@ -170,6 +170,7 @@ impl Scopes {
 
     fn start(&self, shared: &Shared, cell: Arc<TenantCell>) {
         let Some(supervisor) = lock(&self.supervisor).clone() else {
+            cell.start_ended();
             self.remove(&cell);
             return;
         };
@@ -185,6 +186,7 @@ impl Scopes {
                 let _ = supervisor.delete_child(&id).await;
                 started = supervisor.start_child(spec()).await;
             }
+            cell.start_ended();
             if let Err(error) = started {
                 // The next sweep tries again.
                 tracing::warn!(tenant = %cell.tenant, "the tenant's actors were not started: {error}");
@@ -307,6 +309,7 @@ impl Scopes {
 async fn stop(shared: &Shared, supervisor: SupervisorRef, cell: &Arc<TenantCell>) -> bool {
     let supervisor = supervisor.with_deadline(TURN_MAX);
     let id = crate::node::tenant_id(&cell.tenant);
+    cell.after_start().await;
     let stopped = supervisor.terminate_child(&id).await.is_ok();
     let gone = supervisor.delete_child(&id).await.is_ok() && stopped;
     if !gone {

@@ -11,6 +11,7 @@ use decisiongraph_supervision::Address;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use tokio::sync::SetOnce;
 
 /// Pages that a tenant's workers share, at most: workers are close to each other or share no page.
 const PAGES_MAX: usize = 3;
@@ -27,6 +28,8 @@ pub struct TenantCell {
     workers: Mutex<Vec<Option<Address<WorkerMessage>>>>,
     live: Mutex<Vec<LiveScope>>,
     coordinator: Mutex<Option<Address<CoordinatorMessage>>>,
+    /// Set when the start of the actors has ended, well or not.
+    start: SetOnce<()>,
 }
 
 /// A page of an era, and its share of the memory.
@@ -50,7 +53,18 @@ impl TenantCell {
             workers: Mutex::new(vec![None; catalogue::ALL.len()]),
             live: Mutex::new(vec![LiveScope::default(); catalogue::ALL.len()]),
             coordinator: Default::default(),
+            start: SetOnce::new(),
         }
+    }
+
+    /// Notes that the start of the actors has ended, well or not.
+    pub fn start_ended(&self) {
+        let _ = self.start.set(());
+    }
+
+    /// Waits until the start of the actors has ended: a stop before it would find nothing to stop.
+    pub async fn after_start(&self) {
+        self.start.wait().await;
     }
 
     /// Returns the position up to which the log may be read.
