@@ -136,7 +136,7 @@ fn port(address: &str) -> u16 {
 
 #[test]
 fn only_variables_that_exist_are_named() {
-    let known = |name: &str| KEYS.iter().any(|key| key.variable == name) || OTHER_VARIABLES.contains(&name);
+    let known = |name: &str| KEYS.iter().any(|key| key.variable() == name) || OTHER_VARIABLES.contains(&name);
     let folder = std::fs::read_dir(repository().join("docs/operations/deploy")).expect("a folder");
     let mut files: Vec<PathBuf> = folder.map(|entry| entry.expect("an entry").path()).collect();
     files.push(repository().join("docs/operations/DEPLOYMENT.md"));
@@ -153,7 +153,7 @@ fn only_variables_that_exist_are_named() {
 fn each_value_is_one_that_its_key_takes() {
     let mut checked = BTreeSet::new();
     for (place, variable, value) in settings() {
-        let Some(key) = KEYS.iter().find(|key| key.variable == variable) else {
+        let Some(key) = KEYS.iter().find(|key| key.variable() == variable) else {
             let other = OTHER_VARIABLES.contains(&variable.as_str()) || !variable.starts_with(VARIABLE_PREFIX);
             assert!(other, "{place}: {variable}");
             continue;

@@ -97,9 +97,10 @@ impl Node {
         let tcp = config.admin_listen.map(|address| address.to_string());
         let mut listeners = Listeners::bind(Some(&config.data_dir), tcp.as_deref(), secret.clone()).await?;
         let mut links = None;
-        if let (Some(cluster), Some(secret)) = (&config.cluster, secret) {
-            let tls = Tls::load(cluster.tls.clone())?;
-            listeners = listeners.with_cluster(cluster.listen, secret.clone(), Arc::clone(&tls)).await?;
+        let cluster = &config.cluster;
+        if let (Some(listen), Some(files), Some(secret)) = (cluster.listen, cluster.tls(), secret) {
+            let tls = Tls::load(files)?;
+            listeners = listeners.with_cluster(listen, secret.clone(), Arc::clone(&tls)).await?;
             links = Some(LinkSettings { secret, tls, peers: cluster.peers.clone() });
         }
         let listeners = Arc::new(listeners);
@@ -118,7 +119,7 @@ impl Node {
             shared.links.open(settings);
         }
         if let Some(listening) = listeners.cluster_address() {
-            let named = config.cluster.as_ref().and_then(|cluster| cluster.advertise.clone());
+            let named = config.cluster.advertise.clone();
             shared.advertise(named.unwrap_or_else(|| listening.to_string()));
         }
         let watch = NodeWatch::start(&shared);

@@ -1,7 +1,13 @@
-//! Every key of a node's configuration, as data: name, unit, range, default, variable and purpose.
+//! Every key of a node's configuration, as data: name, unit, range, field and purpose.
 //!
 //! *Guarantees.* There is no other list. The file, the environment, the flags, `--print-config` and
-//! `docs/reference/CONFIGURATION.md` all follow this one.
+//! `docs/reference/CONFIGURATION.md` all follow this one. A default is written once: at the field that the key fills.
+
+use super::field::Field;
+use super::value::Value;
+use super::{LogFormat, NodeConfig};
+use decisiongraph_engine::memory::{MEMORY_MIN, MEMORY_MOST};
+use decisiongraph_projections::credential_guard::CredentialGuard;
 
 /// Type of a value, with the values that are in range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +48,13 @@ pub enum Kind {
     OneOf(&'static [&'static str]),
 }
 
+impl Kind {
+    /// True when the word `off` switches the feature off.
+    pub const fn is_switch(self) -> bool {
+        matches!(self, Kind::Listen { .. } | Kind::Endpoint)
+    }
+}
+
 /// Longest text of a value, in bytes.
 pub const TEXT_BYTES_MAX: usize = 200;
 
@@ -50,36 +63,66 @@ pub const PEERS_MAX: usize = 256;
 /// Longest list of peers, in bytes.
 pub const PEERS_BYTES_MAX: usize = 16_384;
 
-/// Origin of a value that no source gives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unset {
-    /// This text.
-    Text(&'static str),
-    /// No value: the feature is not used.
-    Nothing,
-    /// Value that is determined at the start; the text describes its origin.
-    Found(&'static str),
-}
-
 /// A key.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Key {
     /// Name of the key in the file. With dashes it is the flag.
     pub name: &'static str,
-    /// Environment variable of the key.
-    pub variable: &'static str,
     /// Type and range of its values.
     pub kind: Kind,
-    /// Value without any source.
-    pub default: Unset,
+    /// Field that the key fills. Its default is the default of the key.
+    field: Field,
     /// Purpose of the key, in one or two sentences.
     pub help: &'static str,
+    /// Environment variable of the key, if it does not follow from the name.
+    other_variable: Option<&'static str>,
+    /// Origin of a default that depends on the machine or on other keys.
+    found: Option<&'static str>,
+    /// True when commands without a node read the key from the environment, too.
+    pub everywhere: bool,
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Key) -> bool {
+        self.name == other.name
+    }
 }
 
 impl Key {
+    const fn variable_is(self, variable: &'static str) -> Key {
+        Key { other_variable: Some(variable), ..self }
+    }
+
+    const fn found(self, origin: &'static str) -> Key {
+        Key { found: Some(origin), ..self }
+    }
+
+    const fn everywhere(self) -> Key {
+        Key { everywhere: true, ..self }
+    }
+
+    /// Returns the environment variable of the key.
+    pub fn variable(&self) -> String {
+        match self.other_variable {
+            Some(variable) => variable.to_owned(),
+            None => format!("{VARIABLE_PREFIX}{}", self.name.to_uppercase()),
+        }
+    }
+
     /// Returns the flag of the key, with the dashes in front.
     pub fn flag(&self) -> String {
         format!("--{}", self.name.replace('_', "-"))
+    }
+
+    /// Reads the value of the key from a configuration.
+    pub fn value(&self, config: &NodeConfig) -> Value {
+        // The accessors of fields borrow mutably; a copy is good enough for what is printed once.
+        self.field.read(&mut config.clone())
+    }
+
+    /// Writes a value of the key's kind to a configuration.
+    pub fn fill(&self, config: &mut NodeConfig, value: Value) {
+        self.field.write(config, value);
     }
 
     /// Describes the accepted values, for people.
@@ -103,14 +146,13 @@ impl Key {
 
     /// Describes the default, for people.
     pub fn default_text(&self) -> String {
-        match (self.default, self.kind) {
-            (Unset::Text(text), Kind::Whole { unit, .. }) => match text.parse() {
-                Ok(number) => format!("{} {unit}", grouped(number)),
-                Err(_) => text.to_owned(),
-            },
-            (Unset::Text(text), _) => text.to_owned(),
-            (Unset::Nothing, _) => "none".to_owned(),
-            (Unset::Found(how), _) => how.to_owned(),
+        if let Some(origin) = self.found {
+            return origin.to_owned();
+        }
+        match (self.value(&NodeConfig::default()), self.kind) {
+            (Value::Whole(number), Kind::Whole { unit, .. }) => format!("{} {unit}", grouped(number)),
+            (Value::Nothing, kind) if !kind.is_switch() => "none".to_owned(),
+            (value, _) => value.to_string(),
         }
     }
 }
@@ -168,12 +210,16 @@ const fn events(least: u64, most: u64) -> Kind {
     Kind::Whole { unit: "events", least, most }
 }
 
+const fn bytes(least: u64, most: u64) -> Kind {
+    Kind::Whole { unit: "bytes", least, most }
+}
+
 const fn count(unit: &'static str, most: u64) -> Kind {
     Kind::Whole { unit, least: 1, most }
 }
 
-const fn key(name: &'static str, variable: &'static str, kind: Kind, default: Unset, help: &'static str) -> Key {
-    Key { name, variable, kind, default, help }
+const fn key(name: &'static str, kind: Kind, field: Field, help: &'static str) -> Key {
+    Key { name, kind, field, help, other_variable: None, found: None, everywhere: false }
 }
 
 /// Variable that names the configuration file when no flag does.
@@ -201,108 +247,127 @@ pub const OTHER_VARIABLES: &[&str] = &[
 /// Prefix of the program's variables.
 pub const VARIABLE_PREFIX: &str = "DECISIONGRAPH_";
 
-use Unset::{Found, Nothing, Text};
-use decisiongraph_engine::memory::{MEMORY_MIN, MEMORY_MOST};
-use decisiongraph_projections::credential_guard::CredentialGuard;
-
 /// Every key, in the order of the documentation.
 #[rustfmt::skip]
 pub const KEYS: &[Key] = &[
-    key("database", "DATABASE_URL", Kind::Database, Found("decisiongraph.db in data_dir"),
-        "Which database. An embedded file in data_dir is created, any other must have its schema."),
-    key("data_dir", "DECISIONGRAPH_DATA_DIR", Kind::Directory, Found("$XDG_DATA_HOME/decisiongraph, else ~/.local/share/decisiongraph"),
-        "Directory of the embedded store and of the node's Unix socket. Nobody else may write it."),
-    key("name", "DECISIONGRAPH_NAME", Kind::Text, Found("host name and four digits of the data directory"),
-        "The node's name in leases, runs and `status`. Two nodes of one database never share it."),
-    key("admin_listen", "DECISIONGRAPH_ADMIN_LISTEN", Kind::Listen { loopback_only: true }, Text("off"),
+    key("database", Kind::Database, Field::Database(|it| &mut it.database),
+        "Database of the node. An embedded file in data_dir is created; any other database must have its schema.").variable_is("DATABASE_URL").found("decisiongraph.db in data_dir"),
+    key("data_dir", Kind::Directory, Field::Directory(|it| &mut it.data_dir),
+        "Directory of the embedded store and of the node's Unix socket. No other user may write to it.").found("$XDG_DATA_HOME/decisiongraph, else ~/.local/share/decisiongraph"),
+    key("name", Kind::Text, Field::Text(|it| &mut it.name),
+        "Name of the node in leases, runs and `status`. Two nodes of one database never share a name.").found("host name and four digits of the data directory"),
+    key("admin_listen", Kind::Listen { loopback_only: true }, Field::Address(|it| &mut it.admin_listen),
         "TCP address of the admin RPC, beside the Unix socket. Needs a secret."),
-    key("secret_file", "DECISIONGRAPH_SECRET_FILE", Kind::File, Nothing,
+    key("secret_file", Kind::File, Field::File(|it| &mut it.secret_file),
         "File with the secret that admin clients over TCP prove; readable by its owner only. DECISIONGRAPH_SECRET may hold the secret instead."),
-    key("cluster_listen", "DECISIONGRAPH_CLUSTER_LISTEN", Kind::Listen { loopback_only: false }, Text("off"),
+    key("cluster_listen", Kind::Listen { loopback_only: false }, Field::Address(|it| &mut it.cluster.listen),
         "TCP address at which other nodes, and programs on other machines, reach this node: mutual TLS, and the secret inside it. Needs cluster_ca_file, cluster_cert_file, cluster_key_file and a secret."),
-    key("cluster_advertise", "DECISIONGRAPH_CLUSTER_ADVERTISE", Kind::Peer, Found("cluster_listen, when it is one address"),
-        "What the other nodes dial to reach this one."),
-    key("cluster_ca_file", "DECISIONGRAPH_CLUSTER_CA_FILE", Kind::File, Nothing,
-        "Certificates of the cluster's own authority, PEM. Who shows one that it did not sign is refused."),
-    key("cluster_cert_file", "DECISIONGRAPH_CLUSTER_CERT_FILE", Kind::File, Nothing,
-        "This node's certificate, PEM, for cluster_name. A file that changes is read again at the next connection."),
-    key("cluster_key_file", "DECISIONGRAPH_CLUSTER_KEY_FILE", Kind::File, Nothing,
-        "Its private key, PEM; readable by its owner only."),
-    key("cluster_name", "DECISIONGRAPH_CLUSTER_NAME", Kind::CertificateName, Text("decisiongraph"),
-        "The name that the certificate of every node of the cluster carries, whatever its address."),
-    key("cluster_peers", "DECISIONGRAPH_CLUSTER_PEERS", Kind::Peers, Nothing,
-        "Nodes to link to besides those that the database knows."),
-    key("metrics_listen", "DECISIONGRAPH_METRICS_LISTEN", Kind::Listen { loopback_only: false }, Text("127.0.0.1:9464"),
-        "HTTP address of /metrics, /livez and /readyz. They are not authenticated: an address that others reach shows them tenants and lag."),
-    key("otlp_endpoint", "DECISIONGRAPH_OTLP_ENDPOINT", Kind::Endpoint, Text("off"),
-        "Collector that gets traces and metrics by OTLP (HTTP, protobuf): /v1/traces and /v1/metrics are appended. No TLS: use a collector on this machine."),
-    key("otlp_interval_s", "DECISIONGRAPH_OTLP_INTERVAL_S", Kind::Whole { unit: "s", least: 1, most: 3_600 }, Text("15"),
-        "Between two exports of metrics."),
-    key("log_filter", "DECISIONGRAPH_LOG", Kind::Filter, Text("info,refinery_core=warn,ractor=error,ractor_cluster=error"),
-        "What is logged and traced."),
-    key("log_format", "DECISIONGRAPH_LOG_FORMAT", Kind::OneOf(&["text", "json"]), Text("text"),
-        "Form of the log on stderr: lines for people, or one JSON object a line."),
-    key("credential_guard", "DECISIONGRAPH_CREDENTIAL_GUARD", Kind::OneOf(&CredentialGuard::WORDS), Text("patterns"),
-        "What an append refuses as a credential, unless it says itself: what has the form of one, or whatever contains one of the reference's 21 texts (sk- in task-1 too)."),
-    key("lease_ms", "DECISIONGRAPH_LEASE_MS", ms(100, HOUR_MS), Text("10000"),
-        "How long a dead process still owns its scopes. Renewed three times in it."),
-    key("batch_events_max", "DECISIONGRAPH_BATCH_EVENTS_MAX", events(1, 100_000), Text("2000"),
-        "Events a batch."),
-    key("batch_bytes_max", "DECISIONGRAPH_BATCH_BYTES_MAX", Kind::Whole { unit: "bytes", least: 1_024, most: 1 << 30 }, Text("16777216"),
-        "Bytes per batch, of all texts of its events; at least one event is taken."),
-    key("memory_max", "DECISIONGRAPH_MEMORY_MAX", Kind::Whole { unit: "bytes", least: MEMORY_MIN, most: MEMORY_MOST }, Found("half of what the control group or the machine allows"),
-        "Bytes of memory that the process may take. Pages, batches and answers hold shares of it: workers and jobs wait for theirs, a request for at most 5 s."),
-    key("own_partition_events", "DECISIONGRAPH_OWN_PARTITION_EVENTS", events(1, i64::MAX as u64), Text("20000"),
-        "Events of a tenant from which a rebuild on PostgreSQL gets partitions of its own."),
-    key("checkpoint_events", "DECISIONGRAPH_CHECKPOINT_EVENTS", events(1, i64::MAX as u64), Text("10000"),
-        "Events between two digest checkpoints of a scope."),
-    key("mark_wait_ms", "DECISIONGRAPH_MARK_WAIT_MS", ms(0, HOUR_MS), Text("10000"),
-        "Longest wait of a job for open appenders before it goes on with the mark it has. The mark itself never moves by time."),
-    key("pool_size", "DECISIONGRAPH_POOL_SIZE", count("connections", 1_000), Text("8"),
+    key("cluster_advertise", Kind::Peer, Field::Text(|it| &mut it.cluster.advertise),
+        "Address that the other nodes dial to reach this node.").found("cluster_listen, when it is one address"),
+    key("cluster_ca_file", Kind::File, Field::File(|it| &mut it.cluster.ca),
+        "Certificates of the cluster's own authority, PEM. A certificate that this authority did not sign is refused."),
+    key("cluster_cert_file", Kind::File, Field::File(|it| &mut it.cluster.cert),
+        "Certificate of this node, PEM, for cluster_name. A changed file is read again at the next connection."),
+    key("cluster_key_file", Kind::File, Field::File(|it| &mut it.cluster.key),
+        "Private key of the certificate, PEM; readable by its owner only."),
+    key("cluster_name", Kind::CertificateName, Field::Line(|it| &mut it.cluster.name),
+        "Name in the certificate of every node of the cluster, at any address."),
+    key("cluster_peers", Kind::Peers, Field::Peers(|it| &mut it.cluster.peers),
+        "Nodes to link to, besides the nodes in the database."),
+    key("metrics_listen", Kind::Listen { loopback_only: false }, Field::Address(|it| &mut it.metrics_listen),
+        "HTTP address of /metrics, /livez and /readyz. The pages need no login: every caller that reaches the address sees tenants and lag."),
+    key("otlp_endpoint", Kind::Endpoint, Field::Text(|it| &mut it.otlp_endpoint),
+        "Collector of traces and metrics by OTLP (HTTP, protobuf): /v1/traces and /v1/metrics are appended. No TLS: use a collector on this machine."),
+    key("otlp_interval_s", Kind::Whole { unit: "s", least: 1, most: 3_600 }, Field::Seconds(|it| &mut it.otlp_interval),
+        "Pause between two exports of metrics."),
+    key("log_filter", Kind::Filter, Field::Line(|it| &mut it.log_filter),
+        "Filter of the log and of traces.").variable_is("DECISIONGRAPH_LOG"),
+    key("log_format", Kind::OneOf(&LogFormat::WORDS), Field::LogFormat(|it| &mut it.log_format),
+        "Form of the log on stderr: lines for people, or one JSON object per line."),
+    key("credential_guard", Kind::OneOf(&CredentialGuard::WORDS), Field::CredentialGuard(|it| &mut it.engine.credential_guard),
+        "Texts that an append refuses as a credential, unless the request names a rule: texts in the form of a credential, or every text that contains one of the reference's 21 words (sk- in task-1, too).").everywhere(),
+    key("lease_ms", ms(100, HOUR_MS), Field::Ms(|it| &mut it.engine.lease),
+        "Time for which a dead process still owns its scopes. A live process renews its lease three times within it.").everywhere(),
+    key("batch_events_max", events(1, 100_000), Field::Size(|it| &mut it.engine.batch_events_max),
+        "Events per batch.").everywhere(),
+    key("batch_bytes_max", bytes(1_024, 1 << 30), Field::Size(|it| &mut it.engine.batch_bytes_max),
+        "Bytes per batch, of all texts of its events. A batch has at least one event.").everywhere(),
+    key("memory_max", bytes(MEMORY_MIN, MEMORY_MOST), Field::Whole(|it| &mut it.engine.memory_max),
+        "Bytes of memory that the process may take. Pages, batches and answers hold shares of it: workers and jobs wait for their share, a request waits at most 5 s.").found("half of what the control group or the machine allows").everywhere(),
+    key("own_partition_events", events(1, i64::MAX as u64), Field::Whole(|it| &mut it.engine.own_partition_events),
+        "Events of a tenant from which a rebuild on PostgreSQL gets partitions of its own.").everywhere(),
+    key("checkpoint_events", events(1, i64::MAX as u64), Field::Whole(|it| &mut it.engine.checkpoint_events),
+        "Events between two digest checkpoints of a scope.").everywhere(),
+    key("mark_wait_ms", ms(0, HOUR_MS), Field::Ms(|it| &mut it.engine.mark_wait),
+        "Longest wait of a job for open appenders before it goes on with the mark it has. The mark itself never moves by time.").everywhere(),
+    key("pool_size", count("connections", 1_000), Field::Size(|it| &mut it.store.pool_size),
         "Connections to PostgreSQL for reads, queries and appends."),
-    key("writers", "DECISIONGRAPH_WRITERS", count("connections", 100), Text("3"),
-        "Sessions of PostgreSQL that write batches."),
-    key("statement_timeout_ms", "DECISIONGRAPH_STATEMENT_TIMEOUT_MS", ms(100, 24 * HOUR_MS), Text("30000"),
+    key("writers", count("connections", 100), Field::Size(|it| &mut it.store.writers),
+        "Connections to PostgreSQL that write batches."),
+    key("statement_timeout_ms", ms(100, 24 * HOUR_MS), Field::Ms(|it| &mut it.store.statement_timeout),
         "Longest single statement of a batch, and longest wait for a lock."),
-    key("connect_timeout_ms", "DECISIONGRAPH_CONNECT_TIMEOUT_MS", ms(10, 10 * MINUTE_MS), Text("5000"),
+    key("connect_timeout_ms", ms(10, 10 * MINUTE_MS), Field::Ms(|it| &mut it.store.connect_timeout),
         "Longest wait for a connection."),
-    key("poll_ms", "DECISIONGRAPH_POLL_MS", ms(10, HOUR_MS), Text("1000"),
-        "Between two looks at the log's end. Covers notifications that were lost."),
-    key("sweep_ms", "DECISIONGRAPH_SWEEP_MS", ms(100, 24 * HOUR_MS), Text("60000"),
-        "Between two searches for tenants that are behind although nobody was told."),
-    key("passivate_after_ms", "DECISIONGRAPH_PASSIVATE_AFTER_MS", ms(10, 24 * HOUR_MS), Text("30000"),
-        "A tenant whose workers had nothing to do for this long is passivated."),
-    key("tenants_max", "DECISIONGRAPH_TENANTS_MAX", count("tenants", 1_000_000), Text("1000"),
-        "Tenants whose actors run at the same time; others wait their turn."),
-    key("batches_max", "DECISIONGRAPH_BATCHES_MAX", count("batches", 1_000), Text("6"),
+    key("poll_ms", ms(10, HOUR_MS), Field::Ms(|it| &mut it.bounds.poll),
+        "Pause between two checks of the log's end. Covers lost notifications."),
+    key("sweep_ms", ms(100, 24 * HOUR_MS), Field::Ms(|it| &mut it.bounds.sweep),
+        "Pause between two searches for tenants that are behind. Covers lost wakes."),
+    key("passivate_after_ms", ms(10, 24 * HOUR_MS), Field::Ms(|it| &mut it.bounds.passivate_after),
+        "Time without work after which a tenant is passivated."),
+    key("tenants_max", count("tenants", 1_000_000), Field::Size(|it| &mut it.bounds.tenants_max),
+        "Tenants whose actors run at the same time; other tenants wait."),
+    key("batches_max", count("batches", 1_000), Field::Size(|it| &mut it.bounds.batches_max),
         "Batches under way at the same time."),
-    key("adopt_ms", "DECISIONGRAPH_ADOPT_MS", ms(10, HOUR_MS), Text("5000"),
-        "Between two looks for orphaned jobs."),
-    key("job_crashes_max", "DECISIONGRAPH_JOB_CRASHES_MAX", Kind::Whole { unit: "crashes", least: 0, most: 1_000 }, Text("5"),
-        "Times that a job may crash before it is given up."),
-    key("drain_ms", "DECISIONGRAPH_DRAIN_MS", ms(0, HOUR_MS), Text("10000"),
+    key("adopt_ms", ms(10, HOUR_MS), Field::Ms(|it| &mut it.bounds.adopt),
+        "Pause between two searches for orphaned jobs."),
+    key("job_crashes_max", Kind::Whole { unit: "crashes", least: 0, most: 1_000 }, Field::Count(|it| &mut it.bounds.job_crashes_max),
+        "Crashes of a job before the node gives it up."),
+    key("drain_ms", ms(0, HOUR_MS), Field::Ms(|it| &mut it.bounds.drain),
         "Longest wait for batches and jobs when the node stops."),
-    key("retry_first_ms", "DECISIONGRAPH_RETRY_FIRST_MS", ms(1, HOUR_MS), Text("50"),
-        "First pause after a fault that may pass; doubled each time."),
-    key("retry_longest_ms", "DECISIONGRAPH_RETRY_LONGEST_MS", ms(1, HOUR_MS), Text("5000"),
-        "Longest of these pauses."),
-    key("recheck_first_ms", "DECISIONGRAPH_RECHECK_FIRST_MS", ms(1, 24 * HOUR_MS), Text("5000"),
-        "First pause before a poison event is looked at again; doubled each time."),
-    key("recheck_longest_ms", "DECISIONGRAPH_RECHECK_LONGEST_MS", ms(1, 24 * HOUR_MS), Text("300000"),
-        "Longest of these pauses."),
+    key("retry_first_ms", ms(1, HOUR_MS), Field::Ms(|it| &mut it.bounds.retry.first),
+        "First pause after a transient fault; doubled each time."),
+    key("retry_longest_ms", ms(1, HOUR_MS), Field::Ms(|it| &mut it.bounds.retry.longest),
+        "Longest pause after a transient fault."),
+    key("recheck_first_ms", ms(1, 24 * HOUR_MS), Field::Ms(|it| &mut it.bounds.recheck.first),
+        "First pause before a worker tries a poison event again; doubled each time."),
+    key("recheck_longest_ms", ms(1, 24 * HOUR_MS), Field::Ms(|it| &mut it.bounds.recheck.longest),
+        "Longest pause before a worker tries a poison event again."),
 ];
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use decisiongraph_store::DatabaseUrl;
     use std::collections::BTreeSet;
 
     #[test]
     fn names_and_variables_are_used_once() {
         let names: BTreeSet<_> = KEYS.iter().map(|key| key.name).collect();
-        let variables: BTreeSet<_> =
-            KEYS.iter().map(|key| key.variable).chain(OTHER_VARIABLES.iter().copied()).collect();
+        let others = OTHER_VARIABLES.iter().map(|name| (*name).to_owned());
+        let variables: BTreeSet<_> = KEYS.iter().map(Key::variable).chain(others).collect();
         assert_eq!((names.len(), variables.len()), (KEYS.len(), KEYS.len() + OTHER_VARIABLES.len()));
+    }
+
+    #[test]
+    fn every_field_holds_values_of_its_kind() {
+        for key in KEYS {
+            let value = match key.kind {
+                Kind::Whole { most, .. } => Value::Whole(most.min(u64::from(u32::MAX))),
+                Kind::OneOf(words) => Value::Text(words[1].to_owned()),
+                Kind::Directory | Kind::File => Value::Path("/f".into()),
+                Kind::Listen { .. } => Value::Address(([127, 0, 0, 1], 1).into()),
+                Kind::Peers => Value::Peers(vec!["a:1".to_owned()]),
+                Kind::Database => Value::Database(DatabaseUrl::Sqlite("/d".into())),
+                Kind::Text | Kind::Peer | Kind::CertificateName | Kind::Endpoint | Kind::Filter => {
+                    Value::Text("a".to_owned())
+                }
+            };
+            let mut config = NodeConfig::default();
+            key.fill(&mut config, value.clone());
+            assert_eq!(key.value(&config), value, "{}", key.name);
+            let changed = KEYS.iter().filter(|other| other.value(&config) != other.value(&NodeConfig::default()));
+            assert!(changed.eq([key]), "{} changes other keys", key.name);
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! *Never here:* starting anything; reading the secret file's text.
 
 pub mod fault;
+mod field;
 pub mod keys;
 pub mod page;
 mod reading;
@@ -20,11 +21,11 @@ use decisiongraph_protocol::AdminError;
 use decisiongraph_rpc::TlsFiles;
 use decisiongraph_runtime::node::NodeBounds;
 use decisiongraph_store::{DatabaseUrl, StoreOptions};
-use keys::{CONFIG_VARIABLE, KEYS, OTHER_VARIABLES, Unset, VARIABLE_PREFIX};
-use reading::{Reading, Setting};
+use keys::{CONFIG_VARIABLE, KEYS, Key, OTHER_VARIABLES, VARIABLE_PREFIX};
+use reading::Reading;
 use serde::Serialize;
 use std::fmt::Write as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -39,17 +40,53 @@ pub enum LogFormat {
     Json,
 }
 
+impl LogFormat {
+    /// Words that [`LogFormat::parse`] accepts.
+    pub const WORDS: [&'static str; 2] = ["text", "json"];
+
+    /// Returns the format with this word.
+    pub fn parse(word: &str) -> Option<LogFormat> {
+        [LogFormat::Text, LogFormat::Json].into_iter().find(|format| format.word() == word)
+    }
+
+    /// Returns the word of this format.
+    pub const fn word(self) -> &'static str {
+        match self {
+            LogFormat::Text => "text",
+            LogFormat::Json => "json",
+        }
+    }
+}
+
 /// Settings with which other machines reach a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterConfig {
-    /// Address on which the node listens.
-    pub listen: SocketAddr,
+    /// Address on which the node listens; none when other machines do not reach it.
+    pub listen: Option<SocketAddr>,
     /// Address that other nodes dial; `listen` when none.
     pub advertise: Option<String>,
-    /// Certificates and key.
-    pub tls: TlsFiles,
+    /// File with the certificates of the cluster's authority.
+    pub ca: Option<PathBuf>,
+    /// File with the certificate of this node.
+    pub cert: Option<PathBuf>,
+    /// File with the private key of the certificate.
+    pub key: Option<PathBuf>,
+    /// Name in the certificate of every node.
+    pub name: String,
     /// Nodes to link to besides the nodes that the database knows, `HOST:PORT`.
     pub peers: Vec<String>,
+}
+
+impl ClusterConfig {
+    /// Returns the files of mutual TLS, if all are named.
+    pub fn tls(&self) -> Option<TlsFiles> {
+        Some(TlsFiles {
+            ca: self.ca.clone()?,
+            cert: self.cert.clone()?,
+            key: self.key.clone()?,
+            name: self.name.clone(),
+        })
+    }
 }
 
 /// Settings with which a node starts.
@@ -57,8 +94,6 @@ pub struct ClusterConfig {
 pub struct NodeConfig {
     /// Database of the node.
     pub database: DatabaseUrl,
-    /// True for the embedded default: the node creates and migrates it.
-    pub database_is_ours: bool,
     /// Directory of the embedded store and of the Unix socket.
     pub data_dir: PathBuf,
     /// Name of the node; none when it is to be drawn from host and data directory.
@@ -67,8 +102,8 @@ pub struct NodeConfig {
     pub admin_listen: Option<SocketAddr>,
     /// File of the admin secret.
     pub secret_file: Option<PathBuf>,
-    /// Settings with which other nodes, and programs on other machines, reach the node; they do not when none.
-    pub cluster: Option<ClusterConfig>,
+    /// Settings with which other nodes, and programs on other machines, reach the node.
+    pub cluster: ClusterConfig,
     /// Address at which `/metrics`, `/livez` and `/readyz` are served.
     pub metrics_listen: Option<SocketAddr>,
     /// Collector of traces and metrics, without a slash at its end.
@@ -85,7 +120,39 @@ pub struct NodeConfig {
     pub store: StoreOptions,
     /// Bounds that pace the work of the node.
     pub bounds: NodeBounds,
-    settings: Vec<Setting>,
+    /// Source of each key's value, in the order of [`KEYS`].
+    sources: Vec<Source>,
+}
+
+impl Default for NodeConfig {
+    /// Returns the defaults that do not depend on the machine. `data_dir` and `database` are found at the start.
+    fn default() -> NodeConfig {
+        NodeConfig {
+            database: DatabaseUrl::Sqlite(PathBuf::from(EMBEDDED_FILE)),
+            data_dir: PathBuf::new(),
+            name: None,
+            admin_listen: None,
+            secret_file: None,
+            cluster: ClusterConfig {
+                listen: None,
+                advertise: None,
+                ca: None,
+                cert: None,
+                key: None,
+                name: "decisiongraph".to_owned(),
+                peers: Vec::new(),
+            },
+            metrics_listen: Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464)),
+            otlp_endpoint: None,
+            otlp_interval: Duration::from_secs(15),
+            log_filter: "info,refinery_core=warn,ractor=error,ractor_cluster=error".to_owned(),
+            log_format: LogFormat::Text,
+            engine: EngineConfig::default(),
+            store: StoreOptions::default(),
+            bounds: NodeBounds::default(),
+            sources: vec![Source::Default; KEYS.len()],
+        }
+    }
 }
 
 /// One line of `--print-config`, without secrets.
@@ -112,7 +179,7 @@ impl NodeConfig {
         flags: Vec<(String, String)>,
     ) -> Result<NodeConfig, Vec<ConfigFault>> {
         let env = |name: &str| env(name).filter(|value| !value.is_empty());
-        let mut reading = Reading::with_defaults();
+        let mut reading = Reading::default();
         let named = env(CONFIG_VARIABLE).map(PathBuf::from);
         if let Some(path) = file.map(Path::to_owned).or(named) {
             reading.file(&path);
@@ -121,46 +188,60 @@ impl NodeConfig {
         reading.flags(flags);
         reading.found(&env);
         reading.together(&env);
-        if reading.faults.is_empty() { Ok(reading.into_config()) } else { Err(reading.faults) }
+        if reading.faults.is_empty() { Ok(reading.config) } else { Err(reading.faults) }
+    }
+
+    /// True for the embedded default: the node creates and migrates it.
+    pub fn database_is_ours(&self) -> bool {
+        self.source("database") == &Source::Default
+    }
+
+    fn source(&self, name: &str) -> &Source {
+        let of_key = KEYS.iter().position(|key| key.name == name).and_then(|index| self.sources.get(index));
+        of_key.unwrap_or(&Source::Default)
     }
 
     /// Returns one fault per name that begins like a variable of this program and is none. The caller warns of them and
     /// does not refuse: another program may share the beginning.
     pub fn unknown_variables(names: impl IntoIterator<Item = String>) -> Vec<ConfigFault> {
-        let known = |name: &str| KEYS.iter().any(|key| key.variable == name) || OTHER_VARIABLES.contains(&name);
+        let known = |name: &str| KEYS.iter().any(|key| key.variable() == name) || OTHER_VARIABLES.contains(&name);
         let unknown = names.into_iter().filter(|name| name.starts_with(VARIABLE_PREFIX) && !known(name));
         unknown
             .map(|name| {
                 let near = keys::nearest(&name[VARIABLE_PREFIX.len()..]);
-                let hint = near.map(|key| format!("; did you mean {}?", key.variable)).unwrap_or_default();
+                let hint = near.map(|key| format!("; did you mean {}?", key.variable())).unwrap_or_default();
                 ConfigFault::new(Source::Variable(name), format!("is no variable of this program{hint}"))
             })
             .collect()
     }
 
+    fn values(&self) -> impl Iterator<Item = (&'static Key, Value, &Source)> {
+        KEYS.iter().zip(&self.sources).map(|(key, source)| (key, key.value(self), source))
+    }
+
     /// Returns every value in force, in the order of the documentation.
     pub fn effective(&self) -> Vec<Effective> {
-        let shown = |setting: &Setting| Effective {
-            key: setting.key.name,
-            value: setting.value.to_string(),
-            source: setting.source.clone(),
+        let shown = |(key, value, source): (&'static Key, Value, &Source)| Effective {
+            key: key.name,
+            value: value.to_string(),
+            source: source.clone(),
         };
-        self.settings.iter().map(shown).collect()
+        self.values().map(shown).collect()
     }
 
     /// Renders [`NodeConfig::effective`] for people: a TOML file that names the source of each value.
     pub fn to_text(&self) -> String {
         let mut text = String::new();
-        for (setting, shown) in self.settings.iter().zip(self.effective()) {
-            let value = match &setting.value {
+        for (key, value, source) in self.values() {
+            let value = match value {
                 Value::Whole(number) => number.to_string(),
-                Value::Nothing if !matches!(setting.key.default, Unset::Text(value::OFF)) => {
-                    let _ = writeln!(text, "# {} is not set", shown.key);
+                Value::Nothing if !key.kind.is_switch() => {
+                    let _ = writeln!(text, "# {} is not set", key.name);
                     continue;
                 }
-                _ => toml_text(&shown.value),
+                value => toml_text(&value.to_string()),
             };
-            let _ = writeln!(text, "{} = {value}  # {}", shown.key, shown.source);
+            let _ = writeln!(text, "{} = {value}  # {source}", key.name);
         }
         text
     }

@@ -1,7 +1,6 @@
 //! The page `docs/reference/CONFIGURATION.md`, made from [`KEYS`]. A test compares the two.
 
 use super::keys::{CONFIG_VARIABLE, KEYS};
-use super::reading::ENGINE_KEYS;
 use std::fmt::Write as _;
 
 /// Renders the page. `DECISIONGRAPH_BLESS=1 cargo test -p decisiongraph-cli --test config` writes it.
@@ -28,12 +27,13 @@ pub fn markdown() -> String {
             page,
             "| `{}` | `{}` | {} | {} | {} |",
             key.name,
-            key.variable,
+            key.variable(),
             key.takes(),
             key.default_text(),
             key.help
         );
     }
+    let everywhere: Vec<&str> = KEYS.iter().filter(|key| key.everywhere).map(|key| key.name).collect();
     let _ = write!(
         page,
         "\nThe flag of a key is its name with dashes: `--lease-ms 5000`. Every command, not only a node, reads these from the environment: `{}`.\n\n\
@@ -41,7 +41,7 @@ pub fn markdown() -> String {
          so put it where only those who may know them reach it.\n\n\
          **Memory.** When nobody sets `memory_max`, it is half of the tightest limit that is found: those of the process's control group and of\n\
          every group around it (version 1 or 2), and the memory of the machine. It is never less than 256 MiB, so a container needs at least that.\n",
-        ENGINE_KEYS.join("`, `")
+        everywhere.join("`, `")
     );
     page
 }
