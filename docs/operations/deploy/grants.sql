@@ -1,16 +1,17 @@
--- What the roles of roles.sql may do: everything that the program does under them, and nothing else.
+-- The rights of the roles of roles.sql: exactly what the program needs under each of them.
 --
 --   psql -1 -v ON_ERROR_STOP=1 -f grants.sql DATABASE       by decisiongraph_migrator (or an administrator): after every migrate
 --
--- Guarantees: may run again at any time, also while nodes work: it is one statement, takes away what is not listed here, and leaves the
--- node's own tables alone when they are right already (a GRANT at the very moment of an ATTACH makes one of the two fail). A table that it
--- has no rule for is an error, not an omission. A new projection needs no rule: it is known by its partitioned table.
--- Nothing in it means what somebody else made: see roles.sql.
+-- Guarantees: may run again at any time, also while nodes work. It is one statement, and revokes every right that is
+-- not listed here. It leaves the node's own tables alone when they are already right (a GRANT at the moment of an
+-- ATTACH makes one of the two fail). A table without a rule is an error, not an omission. A new projection needs no rule: its
+-- partitioned table identifies it. No name in it can mean a foreign object: see roles.sql.
 --
---   the log          node and appender insert every column but log_seq and recorded_at, so that nobody but the migrator can choose a
---                    position (the high-water mark rests on that); nobody updates or deletes. The appender does not see payloads.
---   projections      the node owns each partitioned table and the partitions it made (in dg_partitions); the shared partition is the
---                    migrator's.
+--   the log          node and appender insert every column but log_seq and recorded_at, so that only the migrator can
+--                    choose a position (the high-water mark depends on that). No role updates or deletes. The appender
+--                    does not see payloads.
+--   projections      the node owns each partitioned table and the partitions that it made (in dg_partitions). The
+--                    shared partition belongs to the migrator.
 --   all else         as the rules say; the reader reads everything, the appender nothing.
 
 DO $$
@@ -26,7 +27,7 @@ BEGIN
         RAISE EXCEPTION 'there is no DecisionGraph schema of this version here: run `decisiongraph migrate` as decisiongraph_migrator first';
     END IF;
 
-    -- What strangers made: the same question as in roles.sql.
+    -- Foreign objects: the same check as in roles.sql.
     FOR thing IN
         WITH trusted AS (
             SELECT r.oid FROM pg_roles r WHERE r.rolsuper OR r.rolname = 'decisiongraph_migrator'
@@ -47,9 +48,10 @@ BEGIN
             thing.name, pg_get_userbyid(thing.owner);
     END LOOP;
 
-    -- What the node makes from now on can be read, too.
+    -- Tables that the node makes from now on are readable too.
     ALTER DEFAULT PRIVILEGES FOR ROLE decisiongraph_node IN SCHEMA dg_partitions GRANT SELECT ON TABLES TO decisiongraph_reader;
-    -- Who is given a table must be allowed to make one where it is: for this transaction, which nobody sees before its end.
+    -- A role that receives a table must be allowed to create one in its schema. The right lasts for this transaction,
+    -- which no session sees before its end.
     EXECUTE format('GRANT CREATE ON SCHEMA %I TO decisiongraph_node', home);
 
     FOR thing IN
@@ -95,7 +97,7 @@ BEGIN
            AND c.relkind IN ('r', 'p', 'S')
     LOOP
         IF thing.is_nodes THEN
-            -- Null: it was dropped meanwhile.
+            -- Null: the table was dropped meanwhile.
             CONTINUE WHEN thing.has_owner AND coalesce(thing.is_right, true);
             IF NOT thing.has_owner THEN
                 EXECUTE format('ALTER TABLE %s OWNER TO decisiongraph_node', thing.name);
@@ -120,14 +122,14 @@ BEGIN
       FROM pg_attribute
      WHERE attrelid = to_regclass(log) AND attnum > 0 AND NOT attisdropped AND attname NOT IN ('log_seq', 'recorded_at');
     EXECUTE format('GRANT INSERT (%s) ON %s TO decisiongraph_node, decisiongraph_appender', columns, log);
-    -- What an append looks up: positions, identities and hashes of what is stored, and whether the schema fits.
+    -- Columns that an append looks up: positions, identities and hashes of stored events, and the schema's version.
     SELECT string_agg(quote_ident(attname), ', ') INTO columns
       FROM pg_attribute
      WHERE attrelid = to_regclass(log) AND attnum > 0 AND NOT attisdropped AND attname NOT IN ('payload', 'recorded_at');
     EXECUTE format('GRANT SELECT (%s) ON %s TO decisiongraph_appender', columns, log);
     EXECUTE format('GRANT SELECT ON %1$I.dg_schema, %1$I.refinery_schema_history TO decisiongraph_appender', home);
 
-    -- The commit protocol is the node's.
+    -- The commit protocol belongs to the node.
     FOR thing IN
         SELECT p.oid::regprocedure::text AS name
           FROM pg_proc p

@@ -1,5 +1,5 @@
--- Sets the passwords of two roles from files, by psql: they appear in no argument and in no log. For the compose file, which mounts
--- this beside the files; elsewhere use \password.
+-- Sets the passwords of two roles from files, by psql: they appear in no argument and in no log. The compose file
+-- mounts this script beside the files; elsewhere use \password.
 \set migrator `cat /run/secrets/migrator_password`
 \set node `cat /run/secrets/node_password`
 SET log_statement = 'none';

@@ -1,21 +1,21 @@
--- The roles of a DecisionGraph database, PostgreSQL 14 and newer. What each may do stands in grants.sql, which comes after it.
+-- The roles of a DecisionGraph database, PostgreSQL 14 and newer. Their rights are in grants.sql, which runs after it.
 --
 --   psql -1 -v ON_ERROR_STOP=1 -f roles.sql DATABASE        by an administrator: once, again after a restore and before an upgrade's migrate
 --   decisiongraph migrate                                   by decisiongraph_migrator
 --   psql -1 -v ON_ERROR_STOP=1 -f grants.sql DATABASE       by decisiongraph_migrator (or an administrator): after every migrate
 --
 --   decisiongraph_migrator   owns the schema's objects and migrates
---   decisiongraph_node       runs nodes; owns the tables of the projections, because it attaches and detaches their partitions, and may
---                            make tables in the schema dg_partitions, which is on nobody's search path
+--   decisiongraph_node       runs nodes. It owns the tables of the projections, because it attaches and detaches their
+--                            partitions. It may create tables in the schema dg_partitions, which is on no search path
 --   decisiongraph_appender   a producer: appends
 --   decisiongraph_reader     queries
 --
--- Guarantees: may run again at any time, also while nodes work. Objects that another role made (a database that was run by one user)
--- go to the migrator. No passwords here: set them with \password, or let pg_hba.conf ask for certificates.
--- The database is the runtime's own: the PUBLIC pseudo-role loses everything on it. The schema is the first of the search path.
+-- Guarantees: may run again at any time, also while nodes work. Objects of another role (a database that one user ran)
+-- go to the migrator. It sets no passwords: use \password, or let pg_hba.conf require certificates. The database
+-- belongs to the runtime: the PUBLIC pseudo-role loses every right on it. The schema is the first of the search path.
 --
--- An administrator runs this, so nothing in it may mean what somebody else made: the search path is pg_catalog from the first line on that
--- could mean anything, and it stops when a role that is not trusted made functions, operators or views here.
+-- An administrator runs this, so no name in it may mean a foreign object. The search path is pg_catalog from the first
+-- unqualified name on. The script stops when an untrusted role made functions, operators or views here.
 
 DO $$
 DECLARE
@@ -32,13 +32,14 @@ BEGIN
         END IF;
         EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), who);
         EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', home, who);
-        -- Names mean the same to everybody, whatever schemas somebody else makes.
+        -- Names mean the same for every role, whatever schemas other roles create.
         EXECUTE format('ALTER ROLE %I IN DATABASE %I SET search_path = %I', who, current_database(), home);
     END LOOP;
-    -- Nobody but the migrator makes anything in the schema. (It may hand that on for the moment in which grants.sql gives the node a table.)
+    -- Only the migrator creates objects in the schema. (It may grant that for the moment in which grants.sql gives the
+    -- node a table.)
     EXECUTE format('REVOKE CREATE ON SCHEMA %I FROM decisiongraph_node, decisiongraph_appender, decisiongraph_reader', home);
     EXECUTE format('GRANT CREATE ON SCHEMA %I TO decisiongraph_migrator WITH GRANT OPTION', home);
-    -- The node makes tables: a large rebuild's partitions.
+    -- The node creates tables: a large rebuild's partitions.
     IF to_regnamespace('dg_partitions') IS NULL THEN
         CREATE SCHEMA dg_partitions;
     END IF;
@@ -46,13 +47,13 @@ BEGIN
     REVOKE ALL ON SCHEMA dg_partitions FROM PUBLIC, decisiongraph_appender;
     GRANT CREATE, USAGE ON SCHEMA dg_partitions TO decisiongraph_node;
     GRANT USAGE ON SCHEMA dg_partitions TO decisiongraph_reader;
-    -- A migration may change the projections' tables, which are the node's.
+    -- A migration may change the projections' tables, which belong to the node.
     GRANT decisiongraph_node TO decisiongraph_migrator;
-    -- So that health and `why` can name the query of an appender that holds the mark. Ending a former writer's session needs nothing:
-    -- all nodes are one role.
+    -- Lets health and `why` name the query of an appender that holds the mark. Ending a former writer's session needs
+    -- no right: all nodes are one role.
     GRANT pg_read_all_stats TO decisiongraph_node;
 
-    -- What strangers made: the same question as in grants.sql.
+    -- Foreign objects: the same check as in grants.sql.
     FOR thing IN
         WITH trusted AS (
             SELECT r.oid FROM pg_roles r
@@ -84,7 +85,7 @@ BEGIN
            AND (c.relname LIKE 'dg\_%' OR c.relname = 'refinery_schema_history')
            AND c.relkind IN ('r', 'p', 'S')
            AND c.relowner NOT IN ('decisiongraph_migrator'::regrole::oid, 'decisiongraph_node'::regrole::oid)
-           -- Those of identity columns follow their table.
+           -- Sequences of identity columns follow their table.
            AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'i' AND c.relkind = 'S')
         UNION ALL
         SELECT 'FUNCTION', p.oid::regprocedure::text

@@ -1,12 +1,12 @@
 #!/bin/sh
-# Makes what a cluster shares, in the directory that is named: passwords, the shared secret, and a certificate authority of the
-# cluster's own with one certificate for all nodes (they all carry the same name, cluster_name).
+# Creates the shared files of a cluster in the named directory: passwords, the shared secret, and the cluster's own
+# certificate authority with one certificate for all nodes (it has their common name, cluster_name).
 #
 #   secrets.sh DIRECTORY [NAME]            NAME: cluster_name, `decisiongraph` unless given
 #
-# Guarantees: a file that is there already is left alone, so running it again changes nothing. The directory is its owner's alone; as root
-# the secret and the nodes' key go to user 10001, which the image runs as. (Passwords are read by two containers under two users: they
-# are protected by the directory only.) The authority's key stays here: keep it off the nodes.
+# Guarantees: existing files are left alone, so running it again changes nothing. Only its owner can open the directory.
+# As root, the secret and the nodes' key go to user 10001, the user of the image. (Two containers under two users read
+# the passwords, so only the directory protects them.) The authority's key stays here: keep it off the nodes.
 set -eu
 directory=${1:?the directory to write to}
 name=${2:-decisiongraph}
