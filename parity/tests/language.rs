@@ -77,10 +77,27 @@ fn comments(text: &str) -> impl Iterator<Item = (usize, &str, bool)> {
     })
 }
 
-/// Reads each source, and lists what `faults` finds in it.
-fn all(faults: impl Fn(&str, &mut Vec<(usize, String)>)) -> Vec<String> {
+fn pages() -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    files(&repository(), "md", &mut found);
+    assert!(found.len() > 40, "{}", found.len());
+    found
+}
+
+/// The lines of a page with their numbers, without those of code blocks.
+fn prose(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let mut in_code = false;
+    text.lines().enumerate().filter_map(move |(at, line)| {
+        let fence = line.trim_start().starts_with("```");
+        in_code ^= fence;
+        (!in_code && !fence).then_some((at + 1, line))
+    })
+}
+
+/// Reads each file, and lists what `faults` finds in it.
+fn all(paths: Vec<PathBuf>, faults: impl Fn(&str, &mut Vec<(usize, String)>)) -> Vec<String> {
     let mut list = Vec::new();
-    for path in sources() {
+    for path in paths {
         let mut found = Vec::new();
         faults(&std::fs::read_to_string(&path).expect("reads"), &mut found);
         list.extend(found.into_iter().map(|(line, text)| format!("{}:{line}: {text}", path.display())));
@@ -90,7 +107,7 @@ fn all(faults: impl Fn(&str, &mut Vec<(usize, String)>)) -> Vec<String> {
 
 #[test]
 fn a_doc_comment_begins_with_the_thing() {
-    let found = all(|text, found| {
+    let found = all(sources(), |text, found| {
         let mut before = 0;
         for (line, comment, doc) in comments(text).filter(|(_, _, doc)| *doc) {
             let begins = doc && line != before + 1;
@@ -104,25 +121,30 @@ fn a_doc_comment_begins_with_the_thing() {
     assert!(found.is_empty(), "{} doc comments:\n{}", found.len(), found.join("\n"));
 }
 
+/// True when an article between a count and its thing stands for "per".
+fn is_distributive(text: &str) -> bool {
+    let words: Vec<&str> = text.split(|c: char| !(c.is_alphanumeric() || c == '-')).collect();
+    words
+        .windows(3)
+        .any(|three| COUNTED.contains(&three[0]) && matches!(three[1], "a" | "an") && OVER.contains(&three[2]))
+}
+
 #[test]
 fn a_count_is_per_thing() {
-    let found = all(|text, found| {
-        for (line, comment, _) in comments(text) {
-            let words: Vec<&str> = comment.split(|c: char| !(c.is_alphanumeric() || c == '-')).collect();
-            let distributive = words
-                .windows(3)
-                .any(|three| COUNTED.contains(&three[0]) && matches!(three[1], "a" | "an") && OVER.contains(&three[2]));
-            if distributive {
-                found.push((line, comment.to_owned()));
-            }
-        }
+    let owned = |(line, text): (usize, &str)| (line, text.to_owned());
+    let mut found = all(sources(), |text, found| {
+        let lines = comments(text).map(|(line, comment, _)| (line, comment));
+        found.extend(lines.filter(|(_, comment)| is_distributive(comment)).map(owned));
     });
-    assert!(found.is_empty(), "{} comments:\n{}", found.len(), found.join("\n"));
+    found.extend(all(pages(), |text, found| {
+        found.extend(prose(text).filter(|(_, line)| is_distributive(line)).map(owned));
+    }));
+    assert!(found.is_empty(), "{} lines:\n{}", found.len(), found.join("\n"));
 }
 
 #[test]
 fn a_comment_fits_on_its_line() {
-    let found = all(|text, found| {
+    let found = all(sources(), |text, found| {
         for (at, line) in text.lines().enumerate() {
             if line.trim_start().starts_with("//") && line.chars().count() > WIDTH_MAX {
                 found.push((at + 1, line.trim_start().to_owned()));
@@ -130,4 +152,17 @@ fn a_comment_fits_on_its_line() {
         }
     });
     assert!(found.is_empty(), "{} comments:\n{}", found.len(), found.join("\n"));
+}
+
+#[test]
+fn a_line_of_a_page_fits_but_for_tables_and_addresses() {
+    let found = all(pages(), |text, found| {
+        for (at, line) in prose(text) {
+            let is_free = line.trim_start().starts_with('|') || line.contains("://");
+            if !is_free && line.chars().count() > WIDTH_MAX {
+                found.push((at, line.to_owned()));
+            }
+        }
+    });
+    assert!(found.is_empty(), "{} lines:\n{}", found.len(), found.join("\n"));
 }

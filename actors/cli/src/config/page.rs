@@ -8,10 +8,15 @@ pub fn markdown() -> String {
     let mut page = format!(
         "# Configuration of a node\n\n\
          Made from `actors/cli/src/config/keys.rs`; a test keeps the two equal. Words: [GLOSSARY](../GLOSSARY.md).\n\n\
-         A value comes from, each over the one before: the default, a TOML file (`--config FILE`, else `{CONFIG_VARIABLE}`), the environment, a flag. \
-         In the file a number is a TOML integer and everything else a TOML string; an empty variable counts as absent. \
-         `decisiongraph node` checks everything before it starts and reports every fault at once (`invalid_argument`, exit code 2): unknown keys with the nearest known one, \
-         wrong types, values out of range, files that cannot be read. `decisiongraph node --print-config` prints what is in force and where each value came from, without passwords.\n\n\
+         A value comes from these sources; each overrides the sources before it:\n\n\
+         1. the default;\n\
+         2. a TOML file (`--config FILE`, else `{CONFIG_VARIABLE}`);\n\
+         3. the environment;\n\
+         4. a flag.\n\n\
+         In the file, a number is a TOML integer and every other value a TOML string. An empty variable counts as absent.\n\
+         `decisiongraph node` checks all values before it starts and reports all faults at once (`invalid_argument`, exit code\n\
+         2): unknown keys with the nearest known key, wrong types, values out of range, unreadable files.\n\
+         `decisiongraph node --print-config` prints the values in force and the source of each, without passwords.\n\n\
          ```toml\n\
          # node.toml\n\
          database = \"postgres://decisions@db.example/decisions\"\n\
@@ -36,12 +41,15 @@ pub fn markdown() -> String {
     let everywhere: Vec<&str> = KEYS.iter().filter(|key| key.everywhere).map(|key| key.name).collect();
     let _ = write!(
         page,
-        "\nThe flag of a key is its name with dashes: `--lease-ms 5000`. Every command, not only a node, reads these from the environment: `{}`.\n\n\
-         **Addresses.** `metrics_listen` and `admin_listen` are loopback addresses by default or rule. Another address for `metrics_listen` is taken when it is written down: the page names tenants, \
-         so put it where only those who may know them reach it.\n\n\
-         **Memory.** When nobody sets `memory_max`, it is half of the tightest limit that is found: those of the process's control group and of\n\
-         every group around it (version 1 or 2), and the memory of the machine. It is never less than 256 MiB, so a container needs at least that.\n",
-        everywhere.join("`, `")
+        "\nThe flag of a key is its name with dashes: `--lease-ms 5000`. Every command, not only a node, reads these keys from the\n\
+         environment:\n\n\
+         - `{}`\n\n\
+         **Addresses.** By default or by rule, `metrics_listen` and `admin_listen` are loopback addresses. `metrics_listen` also\n\
+         accepts an explicit other address. The page names tenants, so use an address that only authorised clients can reach.\n\n\
+         **Memory.** By default, `memory_max` is half of the tightest known limit: the limits of the process's control group and\n\
+         of every group around it (version 1 or 2), and the memory of the machine. It is never less than 256 MiB, so a container\n\
+         needs at least that.\n",
+        everywhere.join("`\n- `")
     );
     page
 }
