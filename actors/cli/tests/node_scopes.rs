@@ -342,7 +342,7 @@ async fn a_tenant_that_is_given_up_as_soon_as_it_was_woken_leaves_no_actors() {
             shared.scopes.give_up(&shared, &tenant).await
         });
         let gone = gone.await.expect("no panic");
-        // A start that is still on its way arrives before this question, which is asked by a task that is spawned later.
+        // A start under way arrives before this question, because the task that asks is spawned later.
         let supervisor = supervisor.clone();
         let left = tokio::spawn(async move { supervisor.which_children().await }).await.expect("no panic");
         let left = left.expect("an answer");
