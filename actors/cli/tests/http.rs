@@ -1,6 +1,6 @@
 //! Tests of the node's HTTP pages with a raw TCP client.
 
-use decisiongraph_cli::telemetry::{Exporters, Telemetry, TelemetryOptions};
+use decisiongraph_cli::telemetry::{Exporters, Telemetry, TelemetryOptions, signals};
 use decisiongraph_http::{HttpBounds, HttpServer, Probes};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -91,7 +91,7 @@ async fn metrics_are_served_as_prometheus_text() {
         otlp_interval: Duration::from_secs(60),
     });
     let exporters = exporters.expect("starts");
-    exporters.telemetry().batch("trace_summary", 7, Some(100), Duration::from_millis(3));
+    exporters.telemetry().add(&signals::EVENTS_APPLIED, 7, &["trace_summary"]);
     let node = Arc::new(Node::default());
     let server = server(&node, exporters.telemetry(), HttpBounds::default()).await;
     let (status, head, body) = get(server.address(), "/metrics").await;

@@ -6,16 +6,15 @@ mod node_support;
 mod support;
 
 use decisiongraph_admin::{AdminReply, AdminRequest, Asker, HealthWord, ScopeFilter, StatusRequest};
-use decisiongraph_cli::telemetry::{CHILDREN, Exporters, Observed as _, TelemetryOptions};
+use decisiongraph_cli::telemetry::signals::{self, CHILDREN};
+use decisiongraph_cli::telemetry::{Exporters, Observed as _, TelemetryOptions};
 use decisiongraph_engine::RunRequest;
 use decisiongraph_projections::{LogSeq, catalogue};
 use decisiongraph_rpc::Answers as _;
 use decisiongraph_runtime::jobs::ReplayMessage;
 use decisiongraph_runtime::node::{Identity, Node, NodeAnswers, NodeBounds, NodeParts, NodeWatch, Shared};
 use decisiongraph_runtime::tenants::Phase;
-use decisiongraph_store::{
-    DatabaseUrl, ListFilter, Run, RunMode, RunState, Scope, ScopeCounts, StoreOptions, open, throwaway,
-};
+use decisiongraph_store::{DatabaseUrl, ListFilter, Run, RunMode, RunState, Scope, StoreOptions, open, throwaway};
 use node_support::*;
 use std::sync::Arc;
 use std::time::Duration;
@@ -186,11 +185,11 @@ async fn drift_that_a_verify_found_shows_everywhere_until_a_rebuild() {
         let drifted: Vec<_> =
             status.scopes.iter().map(|scope| scope.drift.as_ref().map(|drift| drift.run_id)).collect();
         assert_eq!(drifted, [None, Some(found.run_id), None]);
-        until("the gauge shows it", SOON, async || watch.observe().counts.drifted == 1).await;
+        until("the gauge shows it", SOON, async || watch.observe().value(&signals::DRIFTED_SCOPES) == 1.0).await;
         let run = job(&node, 0, RunMode::Rebuild).await.expect("started");
         assert_eq!(ended(&node, run.run_id).await.state, RunState::Completed);
         assert_eq!(health().await.health, HealthWord::Ok);
-        until("the gauge shows none", SOON, async || watch.observe().counts.drifted == 0).await;
+        until("the gauge shows none", SOON, async || watch.observe().value(&signals::DRIFTED_SCOPES) == 0.0).await;
         node.stop().await;
         reckon(&store, 1).await;
     }
@@ -227,8 +226,13 @@ async fn a_skip_lets_one_projection_go_on_and_stays_with_it() {
         let others = store.view().await.expect("a view").failures(&open).await.expect("failures").items;
         assert_eq!(others.len(), 2, "the others still stand before it: {others:?}");
         store.pause_scope(&Scope::new(&named(1), catalogue::CONTEXT_GRAPH), "a test", "ann").await.expect("paused");
-        let counted = ScopeCounts { open_failures: 2, paused: 1, deviating: 1, drifted: 0 };
-        until("the gauges show it", SOON, async || watch.observe().counts == counted).await;
+        let stand_out =
+            [signals::OPEN_FAILURES, signals::PAUSED_SCOPES, signals::DEVIATING_SCOPES, signals::DRIFTED_SCOPES];
+        until("the gauges show it", SOON, async || {
+            let seen = watch.observe();
+            stand_out.iter().map(|metric| seen.value(metric)).eq([2.0, 1.0, 1.0, 0.0])
+        })
+        .await;
         let kinds = node.shared().table.snapshot("node", None, 1_000).into_iter();
         for path in kinds.map(|entry| entry.path).filter(|path| path != "node") {
             let kind = path.rsplit('/').next().and_then(|id| id.split(' ').next()).expect("an id");

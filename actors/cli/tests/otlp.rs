@@ -4,6 +4,7 @@ use bytes::Bytes;
 use decisiongraph_cli::config::LogFormat;
 use decisiongraph_cli::telemetry::signals;
 use decisiongraph_cli::telemetry::{Exporters, LogOptions, Telemetry, TelemetryOptions};
+use decisiongraph_engine::observed;
 use decisiongraph_projections::{Category, LogSeq, TenantId};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
@@ -70,7 +71,7 @@ fn batch(telemetry: &Telemetry) {
     let tenant = TenantId::new("acme").expect("a tenant");
     let span = signals::batch_span(&tenant, "trace_summary", LogSeq(4), LogSeq(9), None, None);
     signals::failed(&span, Category::Conflict);
-    telemetry.batch("trace_summary", 5, None, Duration::from_millis(1));
+    observed::batch_committed(telemetry, "trace_summary", 5, 100, Duration::from_millis(1));
 }
 
 /// Returns every length-delimited field of a protobuf message that `path` leads to. Panics on another message.

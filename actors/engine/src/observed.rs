@@ -31,8 +31,8 @@ pub async fn apply(
     span.record("events", events);
     if events > 0 {
         let applied = page.sound().iter().take_while(|event| event.log_seq <= lane.position.cursor);
-        let bytes = applied.map(|event| event.payload.len() as u64).sum();
-        telemetry.batch(projection, events, Some(bytes), started.elapsed());
+        let bytes: u64 = applied.map(|event| event.payload.len() as u64).sum();
+        batch_committed(telemetry, projection, events, bytes, started.elapsed());
     }
     let stopped = match &done {
         Err(error) => Some(error.category),
@@ -47,6 +47,14 @@ pub async fn apply(
     done
 }
 
+/// Records a committed batch: its events, their payload bytes, and its duration.
+pub fn batch_committed(telemetry: &Telemetry, projection: &'static str, events: u64, bytes: u64, took: Duration) {
+    telemetry.add(&signals::EVENTS_APPLIED, events, &[projection]);
+    telemetry.record(&signals::BATCH_EVENTS, events as f64, &[projection]);
+    telemetry.record(&signals::BATCH_BYTES, bytes as f64, &[projection]);
+    telemetry.record(&signals::BATCH_DURATION, took.as_secs_f64(), &[projection]);
+}
+
 /// Reports how a job ended on this node. A job that met an error may go on on another node; here it has failed.
 pub fn job_ended(telemetry: &Telemetry, span: &Span, mode: RunMode, done: &Result<RunReport>, took: Duration) {
     let state = match done {
@@ -59,5 +67,5 @@ pub fn job_ended(telemetry: &Telemetry, span: &Span, mode: RunMode, done: &Resul
             RunState::Failed
         }
     };
-    telemetry.job(mode, state, took);
+    telemetry.record(&signals::JOB_DURATION, took.as_secs_f64(), &[mode.as_str(), state.as_str()]);
 }

@@ -17,7 +17,7 @@ use super::target::loopback;
 use super::tls::Tls;
 use super::wire::Versions;
 use crate::waiting_room::{Seat, WaitingRoom};
-use decisiongraph_engine::telemetry::Telemetry;
+use decisiongraph_engine::telemetry::{Telemetry, signals};
 use decisiongraph_projections::Category;
 use decisiongraph_protocol::{AdminError, Proof};
 use ractor::ActorRef;
@@ -255,7 +255,7 @@ impl Entrance {
     /// this machine when the secret was wrong.
     fn refused(&self, peer: &str, error: &AdminError) {
         let category = error.category;
-        self.telemetry.refused(self.name, category);
+        self.telemetry.add(&signals::CONNECTIONS_REFUSED, 1, &[self.name, category.as_str()]);
         let told = self.name == "cluster" || category == Category::Unauthorized;
         match told.then(|| self.refusals.note(Instant::now())).flatten() {
             Some(left_out) => {

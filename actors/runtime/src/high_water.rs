@@ -15,6 +15,7 @@
 use crate::node::{Guard, HELD_MAX, Shared};
 use decisiongraph_admin::STRAYS_MAX;
 use decisiongraph_engine::mark::{HighWater, LOOK_EVERY, Mark, look};
+use decisiongraph_engine::telemetry::signals;
 use decisiongraph_projections::{Category, LogSeq, TenantId};
 use decisiongraph_store::{OpenWriter, Result as StoreResult, Stray};
 use decisiongraph_supervision::Vitals;
@@ -248,7 +249,7 @@ impl HighWaterActor {
         if (mark > state.woken || waiting_for.is_empty())
             && let Some(since) = state.held_since.take()
         {
-            shared.telemetry().mark_held(since.elapsed());
+            shared.telemetry().record(&signals::MARK_HOLD_DURATION, since.elapsed().as_secs_f64(), &[]);
             if std::mem::take(&mut state.told_held) {
                 tracing::info!("the mark moves again, after {:.0} s", since.elapsed().as_secs_f64());
             }

@@ -3,10 +3,9 @@
 //! *Guarantees.* Lag has at most [`LAG_SERIES_MAX`] series of its own; the rest is in the sums and maxima. Everything
 //! is computed from one observation, at most [`AGE_MAX`] old.
 
-use super::signals::LAG_SERIES_MAX;
-use decisiongraph_projections::{LogSeq, TenantId};
-use decisiongraph_store::{RunMode, RunState, ScopeCounts};
-use std::collections::BTreeMap;
+use super::signals::{self, LAG_SERIES_MAX, Metric, Values};
+use decisiongraph_projections::TenantId;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -19,35 +18,45 @@ pub trait Observed: Send + Sync {
     fn observe(&self) -> Observation;
 }
 
-/// Present state of a node.
-#[derive(Debug, Clone, Default)]
+/// Present state of a node: samples of the gauges, and the lag of scopes, which is summed up.
+#[derive(Debug, Default)]
 pub struct Observation {
-    /// True when the database answers.
-    pub database_up: bool,
-    /// Time for which the lease may still be trusted.
-    pub lease_left: Duration,
-    /// Safe mark.
-    pub mark: LogSeq,
-    /// Time for which open appenders have held up the mark; zero when none does.
-    pub mark_held: Duration,
-    /// Tenants whose actors run.
-    pub tenants_running: usize,
-    /// Tenants that wait for their turn.
-    pub tenants_waiting: usize,
-    /// Tenants that are handed over to other nodes.
-    pub tenants_moving: usize,
-    /// Nodes of the cluster by state.
-    pub members: Vec<(&'static str, usize)>,
-    /// Links to other nodes by state.
-    pub links: Vec<(&'static str, usize)>,
-    /// Peers that answer, and the duration of the last ping, there and back.
-    pub pings: Vec<(String, Duration)>,
-    /// Jobs of this node.
-    pub jobs: Vec<(RunMode, RunState, usize)>,
-    /// Scopes of the database that stand out, and open failures, as last counted.
-    pub counts: ScopeCounts,
+    samples: Samples,
     /// Scopes whose lag is known. Current scopes may be left out.
     pub lags: Vec<ScopeLag>,
+}
+
+impl Observation {
+    /// Starts an observation with the lag of scopes.
+    pub fn of(lags: Vec<ScopeLag>) -> Observation {
+        Observation { samples: Samples::default(), lags }
+    }
+
+    /// Adds a sample of a gauge. `labels` are the values of the metric's attributes, in their order.
+    pub fn show(&mut self, metric: &Metric, value: f64, labels: &[&str]) {
+        self.samples.add(metric, value, labels);
+    }
+
+    /// Returns the sum of a gauge's samples.
+    pub fn value(&self, metric: &Metric) -> f64 {
+        self.samples.of(metric).iter().map(|(_, value)| value).sum()
+    }
+}
+
+/// Labels and values of the gauges, by name of the metric.
+#[derive(Debug, Default)]
+pub(super) struct Samples(HashMap<&'static str, Vec<(Vec<String>, f64)>>);
+
+impl Samples {
+    fn add(&mut self, metric: &Metric, value: f64, labels: &[&str]) {
+        let labels = labels.iter().map(|label| (*label).to_owned()).collect();
+        self.0.entry(metric.name).or_default().push((labels, value));
+    }
+
+    /// Returns the samples of this gauge.
+    pub fn of(&self, metric: &Metric) -> &[(Vec<String>, f64)] {
+        self.0.get(metric.name).map_or(&[], Vec::as_slice)
+    }
 }
 
 /// Lag of a scope.
@@ -63,34 +72,31 @@ pub struct ScopeLag {
     pub age: Duration,
 }
 
-/// An observation with its lag summed up.
-#[derive(Debug, Default)]
-pub(super) struct Summary {
-    pub observation: Observation,
-    /// The scopes that lag most, at most [`LAG_SERIES_MAX`]; the order is by age, then events, then name.
-    pub worst: Vec<ScopeLag>,
-    /// All scopes, by projection.
-    pub by_projection: BTreeMap<&'static str, Total>,
-}
-
 /// The lag of a projection over all scopes.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(super) struct Total {
-    pub events_sum: u64,
-    pub events_max: u64,
-    pub age_max: Duration,
+#[derive(Default)]
+struct Total {
+    events_sum: u64,
+    events_max: u64,
+    age_max: Duration,
 }
 
-/// Sums up an observation. `projections` have a series even when nothing lags.
-pub(super) fn summarize(mut observation: Observation, projections: &[&'static str]) -> Summary {
-    let mut by_projection: BTreeMap<_, _> = projections.iter().map(|name| (*name, Total::default())).collect();
-    for lag in &observation.lags {
+/// Turns an observation into samples. Each projection has samples even when nothing lags.
+fn summarize(observation: Observation) -> Samples {
+    let Observation { mut samples, lags: mut worst } = observation;
+    samples.add(&signals::BUILD_INFO, 1.0, &[env!("CARGO_PKG_VERSION")]);
+    let mut by_projection: BTreeMap<_, _> =
+        Values::Projections.list().into_iter().map(|name| (name, Total::default())).collect();
+    for lag in &worst {
         let total = by_projection.entry(lag.projection).or_default();
         total.events_sum = total.events_sum.saturating_add(lag.events);
         total.events_max = total.events_max.max(lag.events);
         total.age_max = total.age_max.max(lag.age);
     }
-    let mut worst = std::mem::take(&mut observation.lags);
+    for (projection, total) in by_projection {
+        samples.add(&signals::LAG_EVENTS_SUM, total.events_sum as f64, &[projection]);
+        samples.add(&signals::LAG_EVENTS_MAX, total.events_max as f64, &[projection]);
+        samples.add(&signals::LAG_SECONDS_MAX, total.age_max.as_secs_f64(), &[projection]);
+    }
     let order = |a: &ScopeLag, b: &ScopeLag| {
         (b.age, b.events)
             .cmp(&(a.age, a.events))
@@ -101,7 +107,12 @@ pub(super) fn summarize(mut observation: Observation, projections: &[&'static st
         worst.truncate(LAG_SERIES_MAX);
     }
     worst.sort_unstable_by(order);
-    Summary { observation, worst, by_projection }
+    for lag in worst {
+        let labels = [lag.tenant.as_str(), lag.projection];
+        samples.add(&signals::LAG_EVENTS, lag.events as f64, &labels);
+        samples.add(&signals::LAG_SECONDS, lag.age.as_secs_f64(), &labels);
+    }
+    samples
 }
 
 /// The observed node, and its last observation.
@@ -111,7 +122,7 @@ pub(super) struct Watch(Mutex<Watched>);
 #[derive(Default)]
 struct Watched {
     who: Option<Weak<dyn Observed>>,
-    last: Option<(Instant, Arc<Summary>)>,
+    last: Option<(Instant, Arc<Samples>)>,
 }
 
 impl Watch {
@@ -121,17 +132,17 @@ impl Watch {
     }
 
     /// Returns the present state; `None` when no node is observed.
-    pub fn look(&self, projections: &[&'static str]) -> Option<Arc<Summary>> {
+    pub fn look(&self) -> Option<Arc<Samples>> {
         let mut watched = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let who = watched.who.as_ref()?.upgrade()?;
-        if let Some((at, summary)) = &watched.last
+        if let Some((at, samples)) = &watched.last
             && at.elapsed() < AGE_MAX
         {
-            return Some(Arc::clone(summary));
+            return Some(Arc::clone(samples));
         }
-        let summary = Arc::new(summarize(who.observe(), projections));
-        watched.last = Some((Instant::now(), Arc::clone(&summary)));
-        Some(summary)
+        let samples = Arc::new(summarize(who.observe()));
+        watched.last = Some((Instant::now(), Arc::clone(&samples)));
+        Some(samples)
     }
 }
 
@@ -146,14 +157,22 @@ mod tests {
 
     #[test]
     fn ten_thousand_tenants_have_a_bounded_number_of_series_and_whole_sums() {
-        let lags = (0..10_000).flat_map(|i| [lag(i, "a", 2, i as u64), lag(i, "b", i as u64, 1)]).collect();
-        let summary = summarize(Observation { lags, ..Observation::default() }, &["a", "b", "c"]);
-        assert_eq!(summary.worst.len(), LAG_SERIES_MAX);
-        assert!(summary.worst.iter().all(|lag| lag.projection == "a" && lag.age.as_secs() >= 9_700));
-        assert_eq!(summary.worst[0], lag(9_999, "a", 2, 9_999));
-        let second = Duration::from_secs(1);
-        assert_eq!(summary.by_projection["a"], Total { events_sum: 20_000, events_max: 2, age_max: second * 9_999 });
-        assert_eq!(summary.by_projection["b"], Total { events_sum: 49_995_000, events_max: 9_999, age_max: second });
-        assert_eq!(summary.by_projection["c"], Total::default());
+        let [first, second, third] = Values::Projections.list()[..] else { panic!("three projections") };
+        let lags = (0..10_000).flat_map(|i| [lag(i, first, 2, i as u64), lag(i, second, i as u64, 1)]);
+        let observation = Observation::of(lags.collect());
+        let samples = summarize(observation);
+        let worst = samples.of(&signals::LAG_SECONDS);
+        assert_eq!((worst.len(), samples.of(&signals::LAG_EVENTS).len()), (LAG_SERIES_MAX, LAG_SERIES_MAX));
+        assert!(worst.iter().all(|(labels, age)| labels[1] == first && *age >= 9_700.0));
+        assert_eq!(worst[0], (vec!["t09999".to_owned(), first.to_owned()], 9_999.0));
+        let totals = |projection: &str| {
+            [signals::LAG_EVENTS_SUM, signals::LAG_EVENTS_MAX, signals::LAG_SECONDS_MAX].map(|metric| {
+                let of = samples.of(&metric).iter().find(|(labels, _)| labels[0] == projection);
+                of.map_or(f64::NAN, |(_, value)| *value)
+            })
+        };
+        assert_eq!(totals(first), [20_000.0, 2.0, 9_999.0]);
+        assert_eq!(totals(second), [49_995_000.0, 9_999.0, 1.0]);
+        assert_eq!(totals(third), [0.0; 3]);
     }
 }

@@ -3,7 +3,7 @@
 use super::signals::{Kind, LAG_SERIES_MAX, LOGS, METRICS, SPANS};
 use std::fmt::Write as _;
 
-/// Renders the page's text. `DECISIONGRAPH_BLESS=1 cargo test -p decisiongraph-actors --test telemetry` writes it.
+/// Renders the page's text. `DECISIONGRAPH_BLESS=1 cargo test -p decisiongraph-cli --test telemetry` writes it.
 pub fn markdown() -> String {
     let mut page = format!(
         "# Telemetry\n\n\
@@ -27,7 +27,8 @@ pub fn markdown() -> String {
             Kind::Histogram(_) => "histogram",
             Kind::Gauge => "gauge",
         };
-        let attributes = listed(metric.attributes);
+        let attributes: Vec<_> = metric.attributes.iter().map(|(name, _)| *name).collect();
+        let attributes = listed(&attributes);
         let _ = writeln!(page, "| `{}` | {kind} | {} | {attributes} | {} |", metric.name, metric.unit, metric.help);
     }
     page.push_str("\n## Spans\n\nLevel info, target `decisiongraph`. A span with an error has `otel.status_code` ERROR and the `category`.\n\n| name | fields | covers |\n|---|---|---|\n");

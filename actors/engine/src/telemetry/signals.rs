@@ -4,7 +4,8 @@
 //! their text; tests compare them. Attributes have few values; a tenant appears in metrics only within
 //! [`LAG_SERIES_MAX`].
 
-use decisiongraph_projections::{Category, LogSeq, TenantId};
+use super::LeaseChange;
+use decisiongraph_projections::{Category, LogSeq, TenantId, catalogue};
 use decisiongraph_store::Epoch;
 use tracing::Span;
 use tracing::field::Empty;
@@ -36,11 +37,60 @@ pub struct Metric {
     pub kind: Kind,
     /// Unit, in UCUM notation.
     pub unit: &'static str,
-    /// Attributes (labels).
-    pub attributes: &'static [&'static str],
+    /// Attributes (labels), and the values that each can have.
+    pub attributes: &'static [(&'static str, Values)],
     /// Meaning of the metric.
     pub help: &'static str,
 }
+
+/// Values of an attribute.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Values {
+    /// The names in the catalogue of projections.
+    Projections,
+    /// The categories of errors.
+    Categories,
+    /// These words.
+    Words(&'static [&'static str]),
+    /// Other values: no series can be shown before it is recorded.
+    Open,
+}
+
+impl Values {
+    /// Lists the values.
+    pub fn list(self) -> Vec<&'static str> {
+        match self {
+            Values::Projections => catalogue::ALL.iter().map(|projection| projection.name()).collect(),
+            Values::Categories => Category::ALL.iter().map(|category| category.as_str()).collect(),
+            Values::Words(words) => words.to_vec(),
+            Values::Open => Vec::new(),
+        }
+    }
+}
+
+/// Kinds of a node's supervisors, the node itself first.
+pub const SUPERVISORS: [&str; 7] = ["node", "scopes", "tenant", "workers", "replay", "jobs", "links"];
+/// Kinds of children that a supervisor starts again.
+pub const CHILDREN: [&str; 16] = [
+    "store_pool",
+    "cluster",
+    "admin",
+    "high_water",
+    "lease_keeper",
+    "scopes",
+    "tenant",
+    "coordinator",
+    "workers",
+    "worker",
+    "replay",
+    "replay_coordinator",
+    "jobs",
+    "job",
+    "links",
+    "link",
+];
+/// Listeners by which a connection comes in.
+const LISTENERS: [&str; 3] = ["socket", "tcp", "cluster"];
 
 /// A span.
 #[derive(Debug, PartialEq)]
@@ -77,54 +127,55 @@ const BYTES: &[f64] =
     &[256.0, 1_024.0, 4_096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0, 4_194_304.0, 16_777_216.0, 67_108_864.0];
 
 macro_rules! metrics {
-    ($($constant:ident = $name:literal, $kind:expr, $unit:literal, [$($attribute:literal),*], $help:literal;)*) => {
+    ($($constant:ident = $name:literal, $kind:expr, $unit:literal, [$($attribute:literal: $values:expr),*], $help:literal;)*) => {
         $(#[doc = $help] pub const $constant: Metric =
-            Metric { name: $name, kind: $kind, unit: $unit, attributes: &[$($attribute),*], help: $help };)*
+            Metric { name: $name, kind: $kind, unit: $unit, attributes: &[$(($attribute, $values)),*], help: $help };)*
         /// Every metric, in the order of the documentation.
         pub const METRICS: &[Metric] = &[$($constant),*];
     };
 }
 
 use Kind::{Counter, Gauge, Histogram};
+use Values::{Categories, Open, Projections, Words};
 
 metrics! {
-    EVENTS_APPLIED = "decisiongraph_events_applied_total", Counter, "{event}", ["projection"],
+    EVENTS_APPLIED = "decisiongraph_events_applied_total", Counter, "{event}", ["projection": Projections],
         "Events that committed batches applied.";
-    BATCH_DURATION = "decisiongraph_batch_duration_seconds", Histogram(SECONDS), "s", ["projection"],
+    BATCH_DURATION = "decisiongraph_batch_duration_seconds", Histogram(SECONDS), "s", ["projection": Projections],
         "From the batch's look-ups to the return of its commit.";
-    BATCH_EVENTS = "decisiongraph_batch_events", Histogram(EVENTS), "{event}", ["projection"],
+    BATCH_EVENTS = "decisiongraph_batch_events", Histogram(EVENTS), "{event}", ["projection": Projections],
         "Events a committed batch.";
-    BATCH_BYTES = "decisiongraph_batch_bytes", Histogram(BYTES), "By", ["projection"],
+    BATCH_BYTES = "decisiongraph_batch_bytes", Histogram(BYTES), "By", ["projection": Projections],
         "Payload bytes a committed batch.";
-    RETRIES = "decisiongraph_retries_total", Counter, "{retry}", ["projection", "category"],
+    RETRIES = "decisiongraph_retries_total", Counter, "{retry}", ["projection": Projections, "category": Categories],
         "Times that a worker waits out a fault that may pass. Present as 0 from the start, as are all counters.";
-    FAILURES = "decisiongraph_failures_total", Counter, "{failure}", ["projection", "category"],
+    FAILURES = "decisiongraph_failures_total", Counter, "{failure}", ["projection": Projections, "category": Categories],
         "Errors that stop a projection, met poison events included.";
-    RESTARTS = "decisiongraph_restarts_total", Counter, "{restart}", ["child"],
+    RESTARTS = "decisiongraph_restarts_total", Counter, "{restart}", ["child": Words(&CHILDREN)],
         "Children that a supervisor started again. `child` is the kind: worker, coordinator, tenant, job, …";
-    ESCALATIONS = "decisiongraph_escalations_total", Counter, "{escalation}", ["supervisor"],
+    ESCALATIONS = "decisiongraph_escalations_total", Counter, "{escalation}", ["supervisor": Words(&SUPERVISORS)],
         "Supervisors that gave up because more children died than their restart budget allows. `supervisor` is the kind.";
-    LEASE_CHANGES = "decisiongraph_lease_changes_total", Counter, "{change}", ["change"],
+    LEASE_CHANGES = "decisiongraph_lease_changes_total", Counter, "{change}", ["change": Words(&LeaseChange::WORDS)],
         "Changes of ownership: acquired, lost, released, taken_over, fenced.";
     MARK_HOLD_DURATION = "decisiongraph_mark_hold_duration_seconds", Histogram(LONG_SECONDS), "s", [],
         "How long open appenders held up the mark, told when it moves again.";
-    JOB_DURATION = "decisiongraph_job_duration_seconds", Histogram(LONG_SECONDS), "s", ["mode", "state"],
+    JOB_DURATION = "decisiongraph_job_duration_seconds", Histogram(LONG_SECONDS), "s", ["mode": Open, "state": Open],
         "From a job's start on this node to its end. Its count is the number of jobs that ended.";
-    ADMIN_ASK_DURATION = "decisiongraph_admin_ask_duration_seconds", Histogram(SECONDS), "s", ["command", "outcome"],
+    ADMIN_ASK_DURATION = "decisiongraph_admin_ask_duration_seconds", Histogram(SECONDS), "s", ["command": Open, "outcome": Open],
         "Admin requests. `outcome` is ok or the error's category; its count is the number of requests.";
-    CONNECTIONS_REFUSED = "decisiongraph_connections_refused_total", Counter, "{connection}", ["door", "category"],
+    CONNECTIONS_REFUSED = "decisiongraph_connections_refused_total", Counter, "{connection}", ["door": Words(&LISTENERS), "category": Categories],
         "Connections that did not become an admin session. `door` is socket, tcp or cluster; a port that is scanned counts as unavailable.";
-    BUILD_INFO = "decisiongraph_build_info", Gauge, "1", ["version"],
+    BUILD_INFO = "decisiongraph_build_info", Gauge, "1", ["version": Open],
         "Always 1; `version` is the program's.";
-    LAG_EVENTS = "decisiongraph_lag_events", Gauge, "{event}", ["tenant", "projection"],
+    LAG_EVENTS = "decisiongraph_lag_events", Gauge, "{event}", ["tenant": Open, "projection": Projections],
         "Events of the tenant between a scope's cursor and the mark, counted up to 10,000: a longer backlog shows as 10,000. Only the 300 scopes that lag most.";
-    LAG_SECONDS = "decisiongraph_lag_seconds", Gauge, "s", ["tenant", "projection"],
+    LAG_SECONDS = "decisiongraph_lag_seconds", Gauge, "s", ["tenant": Open, "projection": Projections],
         "Age of the oldest of these events. Only the 300 scopes that lag most.";
-    LAG_EVENTS_SUM = "decisiongraph_lag_events_sum", Gauge, "{event}", ["projection"],
+    LAG_EVENTS_SUM = "decisiongraph_lag_events_sum", Gauge, "{event}", ["projection": Projections],
         "Lag in events over all scopes of this node; each counts up to 10,000.";
-    LAG_EVENTS_MAX = "decisiongraph_lag_events_max", Gauge, "{event}", ["projection"],
+    LAG_EVENTS_MAX = "decisiongraph_lag_events_max", Gauge, "{event}", ["projection": Projections],
         "Largest lag in events of any scope of this node, 10,000 at most; lag in seconds has no such end.";
-    LAG_SECONDS_MAX = "decisiongraph_lag_seconds_max", Gauge, "s", ["projection"],
+    LAG_SECONDS_MAX = "decisiongraph_lag_seconds_max", Gauge, "s", ["projection": Projections],
         "Largest lag in seconds of any scope of this node.";
     MARK = "decisiongraph_mark", Gauge, "{position}", [],
         "The safe mark: nothing can still appear at or below this log position.";
@@ -134,15 +185,15 @@ metrics! {
         "1 while the database answers, else 0.";
     LEASE_LEFT = "decisiongraph_lease_left_seconds", Gauge, "s", [],
         "How long this node may still believe in its lease; 0 when it is over.";
-    TENANTS = "decisiongraph_tenants", Gauge, "{tenant}", ["state"],
+    TENANTS = "decisiongraph_tenants", Gauge, "{tenant}", ["state": Open],
         "Tenants whose actors run (running), that wait for their turn (waiting), and that are handed over to other nodes (moving).";
-    MEMBERS = "decisiongraph_members", Gauge, "{node}", ["state"],
+    MEMBERS = "decisiongraph_members", Gauge, "{node}", ["state": Open],
         "Nodes of the cluster as this one knows them: active, cordoned, draining, dead.";
-    LINKS = "decisiongraph_links", Gauge, "{link}", ["state"],
+    LINKS = "decisiongraph_links", Gauge, "{link}", ["state": Open],
         "Links to other nodes: connecting, up, down.";
-    LINK_PING = "decisiongraph_link_ping_seconds", Gauge, "s", ["peer"],
+    LINK_PING = "decisiongraph_link_ping_seconds", Gauge, "s", ["peer": Open],
         "How long the last ping over a link that is up took, there and back. At most 256 peers.";
-    JOBS = "decisiongraph_jobs", Gauge, "{job}", ["mode", "state"],
+    JOBS = "decisiongraph_jobs", Gauge, "{job}", ["mode": Open, "state": Open],
         "Jobs of this node by mode and state.";
     OPEN_FAILURES = "decisiongraph_open_failures", Gauge, "{failure}", [],
         "Poison events of the database that stop a projection now. The same on every node, as the next three; counted at the end of each job, and every 15 s.";

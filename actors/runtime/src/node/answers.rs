@@ -62,7 +62,8 @@ impl Answers for NodeAnswers {
             if let Some(category) = category {
                 signals::failed(&span, category);
             }
-            self.0.telemetry().admin_ask(word, category, asked.elapsed());
+            let outcome = category.map_or("ok", Category::as_str);
+            self.0.telemetry().record(&signals::ADMIN_ASK_DURATION, asked.elapsed().as_secs_f64(), &[word, outcome]);
             answer
         })
     }

@@ -8,7 +8,7 @@ use super::{Condition, Guard, Shared};
 use crate::tenants::Phase;
 use decisiongraph_admin::status::LAG_EVENTS_MAX;
 use decisiongraph_admin::{LinkPhase, MemberState};
-use decisiongraph_engine::telemetry::{Observation, Observed, ScopeLag, Telemetry};
+use decisiongraph_engine::telemetry::{Observation, Observed, ScopeLag, Telemetry, kind_of, signals};
 use decisiongraph_http::Probes;
 use decisiongraph_projections::{LogSeq, TenantId, catalogue};
 use decisiongraph_store::{Result as StoreResult, RunMode, RunState, Scope, ScopeCounts};
@@ -82,8 +82,8 @@ impl NodeWatch {
 pub fn counted_table(telemetry: &Telemetry) -> ActorTable {
     let telemetry = telemetry.clone();
     ActorTable::watched(move |event| match event {
-        TreeEvent::Restarted(path) => telemetry.restart(path),
-        TreeEvent::GaveUp(path) => telemetry.escalation(path),
+        TreeEvent::Restarted(path) => telemetry.add(&signals::RESTARTS, 1, &[kind_of(path)]),
+        TreeEvent::GaveUp(path) => telemetry.add(&signals::ESCALATIONS, 1, &[kind_of(path)]),
     })
 }
 
@@ -190,26 +190,37 @@ impl Observed for NodeWatch {
                 }));
             }
         }
-        Observation {
-            database_up: condition.database_fault.is_none(),
-            lease_left: shared.trust.left(),
-            mark: shared.mark.borrow().mark,
-            mark_held: condition.mark_held.unwrap_or_default(),
-            tenants_running,
-            tenants_waiting,
-            tenants_moving: shared.places.moving(),
-            members: members(shared),
-            links: LinkPhase::ALL
-                .map(|phase| (phase.as_str(), links.iter().filter(|link| link.state == phase).count()))
-                .to_vec(),
-            pings: links
-                .iter()
-                .filter_map(|link| Some((link.node.clone(), Duration::from_micros(link.rtt_us?))))
-                .collect(),
-            jobs,
-            counts: *self.counts.lock().unwrap_or_else(PoisonError::into_inner),
-            lags: scopes,
+        let mut seen = Observation::of(scopes);
+        seen.show(&signals::DATABASE_UP, f64::from(u8::from(condition.database_fault.is_none())), &[]);
+        seen.show(&signals::LEASE_LEFT, shared.trust.left().as_secs_f64(), &[]);
+        seen.show(&signals::MARK, shared.mark.borrow().mark.0 as f64, &[]);
+        seen.show(&signals::MARK_HELD, condition.mark_held.unwrap_or_default().as_secs_f64(), &[]);
+        for (state, tenants) in
+            [("running", tenants_running), ("waiting", tenants_waiting), ("moving", shared.places.moving())]
+        {
+            seen.show(&signals::TENANTS, tenants as f64, &[state]);
         }
+        for (state, nodes) in members(shared) {
+            seen.show(&signals::MEMBERS, nodes as f64, &[state]);
+        }
+        for phase in LinkPhase::ALL {
+            let count = links.iter().filter(|link| link.state == phase).count();
+            seen.show(&signals::LINKS, count as f64, &[phase.as_str()]);
+        }
+        for link in &links {
+            if let Some(took) = link.rtt_us {
+                seen.show(&signals::LINK_PING, Duration::from_micros(took).as_secs_f64(), &[&link.node]);
+            }
+        }
+        for (mode, state, count) in jobs {
+            seen.show(&signals::JOBS, count as f64, &[mode.as_str(), state.as_str()]);
+        }
+        let counts = *self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.show(&signals::OPEN_FAILURES, counts.open_failures as f64, &[]);
+        seen.show(&signals::PAUSED_SCOPES, counts.paused as f64, &[]);
+        seen.show(&signals::DEVIATING_SCOPES, counts.deviating as f64, &[]);
+        seen.show(&signals::DRIFTED_SCOPES, counts.drifted as f64, &[]);
+        seen
     }
 }
 
