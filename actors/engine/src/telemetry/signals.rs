@@ -142,67 +142,67 @@ metrics! {
     EVENTS_APPLIED = "decisiongraph_events_applied_total", Counter, "{event}", ["projection": Projections],
         "Events that committed batches applied.";
     BATCH_DURATION = "decisiongraph_batch_duration_seconds", Histogram(SECONDS), "s", ["projection": Projections],
-        "From the batch's look-ups to the return of its commit.";
+        "Time from the batch's look-ups to the return of its commit.";
     BATCH_EVENTS = "decisiongraph_batch_events", Histogram(EVENTS), "{event}", ["projection": Projections],
-        "Events a committed batch.";
+        "Events per committed batch.";
     BATCH_BYTES = "decisiongraph_batch_bytes", Histogram(BYTES), "By", ["projection": Projections],
-        "Payload bytes a committed batch.";
+        "Payload bytes per committed batch.";
     RETRIES = "decisiongraph_retries_total", Counter, "{retry}", ["projection": Projections, "category": Categories],
-        "Times that a worker waits out a fault that may pass. Present as 0 from the start, as are all counters.";
+        "Retries of a worker after a transient fault. Every counter is 0 from the start.";
     FAILURES = "decisiongraph_failures_total", Counter, "{failure}", ["projection": Projections, "category": Categories],
-        "Errors that stop a projection, met poison events included.";
+        "Errors that stop a projection, poison events included.";
     RESTARTS = "decisiongraph_restarts_total", Counter, "{restart}", ["child": Words(&CHILDREN)],
-        "Children that a supervisor started again. `child` is the kind: worker, coordinator, tenant, job, …";
+        "Children that a supervisor restarted. `child` is the kind: worker, coordinator, tenant, job, …";
     ESCALATIONS = "decisiongraph_escalations_total", Counter, "{escalation}", ["supervisor": Words(&SUPERVISORS)],
         "Supervisors that gave up because more children died than their restart budget allows. `supervisor` is the kind.";
     LEASE_CHANGES = "decisiongraph_lease_changes_total", Counter, "{change}", ["change": Words(&LeaseChange::WORDS)],
         "Changes of ownership: acquired, lost, released, taken_over, fenced.";
     MARK_HOLD_DURATION = "decisiongraph_mark_hold_duration_seconds", Histogram(LONG_SECONDS), "s", [],
-        "How long open appenders held up the mark, told when it moves again.";
+        "Time for which open appenders held up the mark. Recorded when the mark moves again.";
     JOB_DURATION = "decisiongraph_job_duration_seconds", Histogram(LONG_SECONDS), "s", ["mode": Open, "state": Open],
-        "From a job's start on this node to its end. Its count is the number of jobs that ended.";
+        "Time from a job's start on this node to its end. The count is the number of ended jobs.";
     ADMIN_ASK_DURATION = "decisiongraph_admin_ask_duration_seconds", Histogram(SECONDS), "s", ["command": Open, "outcome": Open],
-        "Admin requests. `outcome` is ok or the error's category; its count is the number of requests.";
+        "Time to answer an admin request. `outcome` is ok or the error's category. The count is the number of requests.";
     CONNECTIONS_REFUSED = "decisiongraph_connections_refused_total", Counter, "{connection}", ["door": Words(&LISTENERS), "category": Categories],
-        "Connections that did not become an admin session. `door` is socket, tcp or cluster; a port that is scanned counts as unavailable.";
+        "Connections that did not become an admin session. `door` is the listener: socket, tcp or cluster. A port scan counts as unavailable.";
     BUILD_INFO = "decisiongraph_build_info", Gauge, "1", ["version": Open],
-        "Always 1; `version` is the program's.";
+        "Always 1. `version` is the version of the program.";
     LAG_EVENTS = "decisiongraph_lag_events", Gauge, "{event}", ["tenant": Open, "projection": Projections],
-        "Events of the tenant between a scope's cursor and the mark, counted up to 10,000: a longer backlog shows as 10,000. Only the 300 scopes that lag most.";
+        "Events of the tenant between a scope's cursor and the mark. Counted up to 10,000: a longer backlog shows as 10,000. Only for the 300 scopes that lag most.";
     LAG_SECONDS = "decisiongraph_lag_seconds", Gauge, "s", ["tenant": Open, "projection": Projections],
-        "Age of the oldest of these events. Only the 300 scopes that lag most.";
+        "Age of the oldest event between cursor and mark. Only for the 300 scopes that lag most.";
     LAG_EVENTS_SUM = "decisiongraph_lag_events_sum", Gauge, "{event}", ["projection": Projections],
-        "Lag in events over all scopes of this node; each counts up to 10,000.";
+        "Sum of the lag in events over all scopes of this node. Each scope counts up to 10,000.";
     LAG_EVENTS_MAX = "decisiongraph_lag_events_max", Gauge, "{event}", ["projection": Projections],
-        "Largest lag in events of any scope of this node, 10,000 at most; lag in seconds has no such end.";
+        "Largest lag in events of any scope of this node, at most 10,000. The lag in seconds has no such bound.";
     LAG_SECONDS_MAX = "decisiongraph_lag_seconds_max", Gauge, "s", ["projection": Projections],
         "Largest lag in seconds of any scope of this node.";
     MARK = "decisiongraph_mark", Gauge, "{position}", [],
         "The safe mark: nothing can still appear at or below this log position.";
     MARK_HELD = "decisiongraph_mark_held_seconds", Gauge, "s", [],
-        "How long open appenders have held up the mark by now; 0 when none does.";
+        "Time for which open appenders have held up the mark until now; 0 when the mark is not held up.";
     DATABASE_UP = "decisiongraph_database_up", Gauge, "1", [],
         "1 while the database answers, else 0.";
     LEASE_LEFT = "decisiongraph_lease_left_seconds", Gauge, "s", [],
-        "How long this node may still believe in its lease; 0 when it is over.";
+        "Time for which this node's lease is still valid; 0 when the lease is over.";
     TENANTS = "decisiongraph_tenants", Gauge, "{tenant}", ["state": Open],
-        "Tenants whose actors run (running), that wait for their turn (waiting), and that are handed over to other nodes (moving).";
+        "Tenants by state: actors run (running), waiting for room (waiting), about to be handed over to another node (moving).";
     MEMBERS = "decisiongraph_members", Gauge, "{node}", ["state": Open],
-        "Nodes of the cluster as this one knows them: active, cordoned, draining, dead.";
+        "Nodes of the cluster by state, as this node knows them: active, cordoned, draining, dead.";
     LINKS = "decisiongraph_links", Gauge, "{link}", ["state": Open],
-        "Links to other nodes: connecting, up, down.";
+        "Links to other nodes by state: connecting, up, down.";
     LINK_PING = "decisiongraph_link_ping_seconds", Gauge, "s", ["peer": Open],
-        "How long the last ping over a link that is up took, there and back. At most 256 peers.";
+        "Round-trip time of the last ping over a link that is up. At most 256 peers.";
     JOBS = "decisiongraph_jobs", Gauge, "{job}", ["mode": Open, "state": Open],
         "Jobs of this node by mode and state.";
     OPEN_FAILURES = "decisiongraph_open_failures", Gauge, "{failure}", [],
-        "Poison events of the database that stop a projection now. The same on every node, as the next three; counted at the end of each job, and every 15 s.";
+        "Poison events in the database that stop a projection now. This gauge and the next three are the same on every node. Counted at the end of each job, and every 15 s.";
     PAUSED_SCOPES = "decisiongraph_paused_scopes", Gauge, "{scope}", [],
-        "Scopes of the database that an operator paused.";
+        "Scopes in the database that an operator paused.";
     DEVIATING_SCOPES = "decisiongraph_deviating_scopes", Gauge, "{scope}", [],
-        "Scopes of the database whose rows leave a skipped event out.";
+        "Scopes in the database whose rows leave a skipped event out.";
     DRIFTED_SCOPES = "decisiongraph_drifted_scopes", Gauge, "{scope}", [],
-        "Scopes of the database whose last verify found drift, and whose rows nothing has replaced since.";
+        "Scopes in the database whose last verify found drift, and whose rows have not been replaced since.";
 }
 
 /// Every span, in the order of the documentation.
@@ -211,7 +211,7 @@ pub const SPANS: &[SpanSignal] = &[BATCH_SPAN, JOB_SPAN, ADMIN_SPAN, TAKEOVER_SP
 const BATCH_SPAN: SpanSignal = SpanSignal {
     name: "batch",
     fields: &["tenant", "projection", "from", "to", "epoch", "job", "events", "otel.status_code", "category"],
-    help: "A batch of one scope: look-ups, fold, commit. `to` is the last event of the page; `job` the run, none for a worker; `events` those applied.",
+    help: "A batch of one scope: look-ups, fold, commit. `to` is the last event of the page, `job` the run (empty for a worker), `events` the number of applied events.",
 };
 const JOB_SPAN: SpanSignal = SpanSignal {
     name: "job",
@@ -286,62 +286,62 @@ const fn log(level: &'static str, text: &'static str, help: &'static str) -> Log
 /// developers and may change.
 #[rustfmt::skip]
 pub const LOGS: &[LogSignal] = &[
-    log("warn", "{}; {}", "A stored row is nobody's and is left out: its `table`, why, and what to do. Told once for each."),
-    log("warn", "a batch cannot be stored, and is tried again until it can: {}", "The database answers and refuses what is written: a full disk, a locked file. Told once, and again when there was no such fault for a minute. `scope` is the first that met it; `decisiongraph health` names all."),
+    log("warn", "{}; {}", "A stored row belongs to no tenant and is left out: its `table`, the reason, and the next step. Logged once per row."),
+    log("warn", "a batch cannot be stored, and is tried again until it can: {}", "The database answers and refuses writes: a full disk, a locked file. Logged once, and again after a minute without such a fault. `scope` is the first affected scope; `decisiongraph health` names all."),
     log("warn", "a poison event stops the scope", "An open failure was recorded: `decisiongraph failures`."),
-    log("warn", "an admin connection was refused: {}", "Wrong secret, wrong version, wrong certificate, or no admin client. `door` and `peer` say where; `left_out` how many were refused since without a line (10 in 10 s have one)."),
-    log("info", "an id was not new, its batch is made again: {}", "A job took an id for new without looking; nothing of the batch stands, the next try looks."),
-    log("warn", "an open appender holds the mark; catching up to where it is safe", "`pids` names the appenders; what is behind them is applied by a later pass."),
-    log("info", "an orphaned job is adopted and goes on", "Its process is gone; the job continues here from its durable position."),
-    log("warn", "a session could not start, its connection is closed: {error}", "The other side may connect again."),
-    log("warn", "a session failed: {error}", "A defect in the actor protocol; the other side may connect again."),
-    log("warn", "cannot accept connections, it is tried on: {error}", "Usually no file descriptors are left. `listener` says where: `socket`, `tcp`, `cluster` or `metrics`. Told once until it has worked for 10 s."),
-    log("info", "connections are accepted again", "After the line above."),
-    log("warn", "child ended", "A defect or a kill; the supervisor acts by its strategy. `reason` says which."),
+    log("warn", "an admin connection was refused: {}", "Wrong secret, wrong version, wrong certificate, or no admin client. `door` is the listener, `peer` the caller. `left_out` counts refusals that were not logged (at most 10 lines per 10 s)."),
+    log("info", "an id was not new, its batch is made again: {}", "A job assumed without a look-up that an id was new. Nothing of the batch is stored; the next attempt looks up ids."),
+    log("warn", "an open appender holds the mark; catching up to where it is safe", "`pids` names the appenders. A later pass applies the events behind them."),
+    log("info", "an orphaned job is adopted and goes on", "The job's process is gone. The job continues on this node from its durable position."),
+    log("warn", "a session could not start, its connection is closed: {error}", "The other program may connect again."),
+    log("warn", "a session failed: {error}", "A defect in the actor protocol. The other program may connect again."),
+    log("warn", "cannot accept connections, it is tried on: {error}", "Usually no file descriptors are left. `listener` is `socket`, `tcp`, `cluster` or `metrics`. Logged once, and again after 10 s without such a fault."),
+    log("info", "connections are accepted again", "Follows the line above."),
+    log("warn", "child ended", "A defect or a kill: see `reason`. The supervisor acts by its strategy."),
     log("info", "collector reached again", "Traces or metrics (`signal`) arrive again."),
-    log("warn", "collector not reached, exports are dropped until it is: {error}", "Told once for each `signal`. The node works on; only telemetry is lost."),
-    log("warn", "could not give up the lease: {}", "What is held is free when the lease is over."),
+    log("warn", "collector not reached, exports are dropped until it is: {error}", "Logged once per `signal`. The node works on; only telemetry is lost."),
+    log("warn", "could not give up the lease: {}", "Held scopes are free when the lease is over."),
     log("warn", "did not stop in time; killed", "A child did not end within its shutdown time."),
     log("error", "does not yield and cannot be killed; given up", "A child blocks its thread; restart the process."),
-    log("warn", "lease not renewed: {}", "Work stops when the lease is over; renewals go on."),
-    log("error", "no tenant is woken, the log's end is not known: {}", "The log cannot be read safely, or its end cannot be asked for; told once for each cause. `decisiongraph why` has the next step."),
-    log("warn", "not handed over within {LEAVE:?}; others take over when the lease is over", "At the node's stop."),
-    log("warn", "not handed over: {}", "At the node's stop; others take over when the lease is over."),
-    log("warn", "restart failed", "A child could not be started again; the supervisor tries on within its budget."),
-    log("warn", "retired rows are not swept yet: {}", "Space only; a later sweep deletes them."),
-    log("info", "taken over: its owner's lease had ended", "This node goes on with the scope from its durable position. `from` names the former owner."),
-    log("info", "telemetry not flushed within {STOP_DEADLINE:?}", "At the node's stop: the collector was slow or away, the last exports are lost."),
-    log("info", "the database answers", "First contact, or it is back."),
-    log("warn", "the database is away: {}", "All work waits; it goes on by itself when the database is back."),
-    log("warn", "the changed certificates are not used: {}", "A certificate or key file changed on disk and is faulty; the last good ones stay in use."),
-    log("warn", "the end of run {} is not recorded: {}", "The run says `running` until somebody adopts it."),
-    log("warn", "the job failed: {}", "`decisiongraph run ID` shows it; it can be resumed."),
-    log("info", "the job waits and goes on: {}", "A fault that may pass."),
-    log("warn", "the job waits and goes on: {}", "The same, at its first fault."),
-    log("info", "a process of this machine is gone; its lease is ended", "Known by its pid and start; nobody waits for its lease."),
-    log("warn", "the job was not started again: {}", "Tried again at the next look for orphans."),
-    log("warn", "the job was not started: {error}", "Tried again at the next look for orphans."),
+    log("warn", "lease not renewed: {}", "The node continues to try. Its work stops when the lease is over."),
+    log("error", "no tenant is woken, the log's end is not known: {}", "The log cannot be read safely, or its end is not known. Logged once per cause. `decisiongraph why` has the next step."),
+    log("warn", "not handed over within {LEAVE:?}; others take over when the lease is over", "When the node stops."),
+    log("warn", "not handed over: {}", "When the node stops. Other nodes take over when the lease is over."),
+    log("warn", "restart failed", "A child could not be restarted. The supervisor tries again within its restart budget."),
+    log("warn", "retired rows are not swept yet: {}", "Costs space only. A later sweep deletes the rows."),
+    log("info", "taken over: its owner's lease had ended", "This node continues the scope from its durable position. `from` names the former owner."),
+    log("info", "telemetry not flushed within {STOP_DEADLINE:?}", "When the node stops: the collector was slow or away, and the last exports are lost."),
+    log("info", "the database answers", "The first answer, or the first answer after an outage."),
+    log("warn", "the database is away: {}", "All work waits. It continues without an operator when the database is back."),
+    log("warn", "the changed certificates are not used: {}", "A certificate or key file changed on disk and is faulty. The last good files stay in use."),
+    log("warn", "the end of run {} is not recorded: {}", "The run stays `running` until a node adopts it."),
+    log("warn", "the job failed: {}", "`decisiongraph run ID` shows the job; `decisiongraph run resume ID` continues it."),
+    log("info", "the job waits and goes on: {}", "A transient fault."),
+    log("warn", "the job waits and goes on: {}", "A transient fault, at its first occurrence."),
+    log("info", "a process of this machine is gone; its lease is ended", "Known by the process's pid and start time. No other node waits for its lease."),
+    log("warn", "the job was not started again: {}", "The node tries again at its next search for orphaned jobs."),
+    log("warn", "the job was not started: {error}", "The node tries again at its next search for orphaned jobs."),
     log("warn", "the job's actor died; it goes on from its durable position", "A defect or a kill."),
-    log("warn", "the link is down, it is tried again: {why}", "To another node (`peer`, `address`). Projections go on; wake-ups come from the database, and that node is not asked. docs/operations/CLUSTER.md lists the reasons."),
-    log("info", "the link is up", "First, or again; `protocol` is what both speak."),
-    log("warn", "the lease is not renewed: {}", "Told once; work stops when the lease is over, renewals go on."),
-    log("warn", "the database's schema is newer than this program, and still serves it: upgrade this node next", "In the middle of a rolling upgrade. `schema` and `program` name both."),
-    log("info", "the lease is renewed again", "After the line above."),
-    log("info", "the members of the cluster changed", "`members` names those that live; tenants are divided anew."),
-    log("error", "the scope cannot be worked on: {}", "`decisiongraph why` and the runbook's section of the category."),
-    log("info", "the process of this member is gone: its tenants are taken over before its lease is over", "Its machine says that nobody listens there any more, or another incarnation answers."),
+    log("warn", "the link is down, it is tried again: {why}", "The link to another node (`peer`, `address`). Projections continue: wake-ups come from the database. Requests do not reach that node. docs/operations/CLUSTER.md lists the reasons."),
+    log("info", "the link is up", "For the first time, or again. `protocol` is the version of both nodes."),
+    log("warn", "the lease is not renewed: {}", "Logged once. The node continues to try. Its work stops when the lease is over."),
+    log("warn", "the database's schema is newer than this program, and still serves it: upgrade this node next", "In the middle of a rolling upgrade. `schema` and `program` name the versions."),
+    log("info", "the lease is renewed again", "Follows the line above."),
+    log("info", "the members of the cluster changed", "`members` names the live nodes. Tenants are divided anew."),
+    log("error", "the scope cannot be worked on: {}", "See `decisiongraph why` and the runbook's section on the category."),
+    log("info", "the process of this member is gone: its tenants are taken over before its lease is over", "The member's machine reports that its port is closed, or another incarnation answers."),
     log("info", "the scope was taken over; this worker stops", "Another node owns it now."),
-    log("warn", "the link was not started: {error}", "Tried again at the next look at the members."),
-    log("info", "an operator asked for {what}", "A change that somebody asked for, when it has been carried out or refused: `change` is its number in `decisiongraph changes`; `by`, `reason`, what it is about, `outcome`."),
-    log("debug", "the outcome of change {change_id} is not noted: {}", "The change itself is as `an operator asked for` says."),
-    log("info", "handed tenants over: they are other nodes' now", "`tenants` is how many, `first` names one of them."),
-    log("warn", "open appenders have held up the mark for {:.0} s", "Said once; `pids` are their sessions, `decisiongraph why` names them."),
-    log("info", "the mark moves again, after {:.0} s", "Nothing holds it up any more, or less of it."),
+    log("warn", "the link was not started: {error}", "The node tries again at its next check of the members."),
+    log("info", "an operator asked for {what}", "An operator's change, after it was carried out or refused. `change` is its number in `decisiongraph changes`. More fields: `by`, `reason`, the subject, `outcome`."),
+    log("debug", "the outcome of change {change_id} is not noted: {}", "The change itself happened as the line `an operator asked for` reports."),
+    log("info", "handed tenants over: they are other nodes' now", "`tenants` is the number of tenants, `first` names one of them."),
+    log("warn", "open appenders have held up the mark for {:.0} s", "Logged once. `pids` are the appenders' sessions; `decisiongraph why` names them."),
+    log("info", "the mark moves again, after {:.0} s", "No appender holds up the mark any more, or fewer do."),
     log("info", "told to stop by a signal: drains, for at most {deadline:?}", "SIGTERM, SIGINT or SIGHUP."),
-    log("info", "drained in {:.1?}", "Every worker finished its batch; the process ends."),
-    log("warn", "the server's history changed: cursors and digests held in memory are dropped", "The database restarted or failed over; everything is read anew."),
-    log("warn", "the tenant's actors were not started: {error}", "Tried again at the next event or sweep."),
+    log("info", "drained in {:.1?}", "Every worker finished its batch. The process ends."),
+    log("warn", "the server's history changed: cursors and digests held in memory are dropped", "The database restarted or failed over. The node reads everything anew."),
+    log("warn", "the tenant's actors were not started: {error}", "The node tries again at the next event or sweep."),
     log("error", "{why}", "A supervisor gave up: more children died than its restart budget allows."),
-    log("warn", "{}; {}", "Rows that the database should not hold (`table`), and what to do about them; told once for each."),
-    log("info", "{}; waiting at most {:?} in case its process is gone", "A scope is held by a process that may be dead."),
+    log("warn", "{}; {}", "A row that the database should not hold (`table`), and the next step. Logged once per row."),
+    log("info", "{}; waiting at most {:?} in case its process is gone", "A process that may be dead holds a scope."),
 ];
