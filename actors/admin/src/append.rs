@@ -7,15 +7,16 @@
 //!
 //! *Never:* trusts a given `log_seq`; quotes a payload in a refusal.
 
-use super::{AdminError, handler::tenant_or_default};
+use super::handler::tenant_or_default;
 use decisiongraph_engine::Engine;
 use decisiongraph_projections::credential_guard::CredentialGuard;
 use decisiongraph_projections::event::{EVENT_BYTES_MAX, Line};
 use decisiongraph_projections::validation::admit_under;
 use decisiongraph_projections::{Admitted, Category, Refusal, TenantId};
 use decisiongraph_protocol::lines::CHUNK_LINES_MAX;
-use decisiongraph_protocol::{AppendReply, LineVerdict, VerdictWord};
-use decisiongraph_protocol::{AppendRequest, LineFault, OfferedLine};
+use decisiongraph_protocol::{
+    AdminError, AppendReply, AppendRequest, LineFault, LineVerdict, OfferedLine, VerdictWord,
+};
 use decisiongraph_store::{AppendMode, Store, Verdict};
 
 /// A line after the checks that need no database.

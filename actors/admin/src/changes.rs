@@ -7,13 +7,12 @@
 //! only read.
 
 use super::handler::tenant_or_default;
-use super::{AdminError, AdminReply, ChangesReply};
 use decisiongraph_engine::Engine;
 use decisiongraph_projections::{Category, TenantId};
-use decisiongraph_protocol::check_reason;
 use decisiongraph_protocol::foreign_text::on_a_line;
-use decisiongraph_protocol::has_ended;
-use decisiongraph_protocol::{AdminRequest, ChangesRequest, JobRequest};
+use decisiongraph_protocol::{
+    AdminError, AdminReply, AdminRequest, ChangesReply, ChangesRequest, JobRequest, check_reason, has_ended,
+};
 use decisiongraph_store::{NewChange, Paged, Store};
 use std::future::Future;
 use uuid::Uuid;

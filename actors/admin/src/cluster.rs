@@ -3,11 +3,11 @@
 //!
 //! *Never:* moves a tenant; the nodes do so when they see the change.
 
-use super::{AdminError, ClusterReply, Command, MemberState, MemberStatus};
 use decisiongraph_engine::Engine;
 use decisiongraph_projections::Category;
-use decisiongraph_protocol::check_reason;
-use decisiongraph_protocol::{Finding, HealthWord};
+use decisiongraph_protocol::{
+    AdminError, ClusterReply, Command, Finding, HealthWord, MemberState, MemberStatus, check_reason,
+};
 use decisiongraph_store::{Backend, Member, Store};
 
 /// Reads the members from the database.

@@ -2,9 +2,7 @@
 
 use super::changes::{change_of, recorded};
 use super::status::STRAYS_MAX;
-use super::{
-    AdminError, Asker, Command, append, changes, cluster, health, jobs, overview, status, steer, tenants, why,
-};
+use super::{append, changes, cluster, health, jobs, overview, status, steer, tenants, why};
 use decisiongraph_engine::queries::{self, READ_BYTES_MAX, current_view};
 use decisiongraph_engine::replay_failure::replay_failure;
 use decisiongraph_engine::{Control, Engine};
@@ -12,6 +10,7 @@ use decisiongraph_projections::catalogue::{self, CONTEXT_GRAPH, PRECEDENT_INDEX,
 use decisiongraph_projections::digest::rolling::RollingDigest;
 use decisiongraph_projections::{Category, LogSeq, Projection, TenantId};
 use decisiongraph_protocol::*;
+use decisiongraph_protocol::{AdminError, Asker, Command};
 use decisiongraph_store::{ListFilter, PageLimit, Paged, Scope, Store};
 use std::str::FromStr;
 use uuid::Uuid;

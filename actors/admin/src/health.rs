@@ -1,16 +1,16 @@
 //! Health of scopes: findings from the status, decided by pure functions. Their next steps are worded as in
 //! [`super::why`].
 
-use super::AdminError;
 use super::cluster::missing;
 use super::overview::{GROUP_TOLD, LIST_DRIFTED, groups, measure};
 use super::status::status;
 use super::why::{drifted, held_up_by, next_step, of_scope};
 use decisiongraph_projections::catalogue;
-use decisiongraph_protocol::ScopeFilter;
 use decisiongraph_protocol::figures::number;
 use decisiongraph_protocol::foreign_text::shell_word;
-use decisiongraph_protocol::{Finding, HealthReply, HealthWord, ScopeState, ScopeStatus, StatusReply};
+use decisiongraph_protocol::{
+    AdminError, Finding, HealthReply, HealthWord, ScopeFilter, ScopeState, ScopeStatus, StatusReply,
+};
 use decisiongraph_store::Store;
 
 /// Longest time without movement of a scope that has events to apply, in seconds. A scope beyond it stands still,

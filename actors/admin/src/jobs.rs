@@ -2,13 +2,14 @@
 
 use super::estimate::{self, Size};
 use super::handler::{no_run, projections, tenant_or_default};
-use super::{AdminError, steer};
+use super::steer;
 use decisiongraph_engine::report::{Progress, RunReport, RunRequest, recorded};
 use decisiongraph_engine::{Control, Engine};
 use decisiongraph_projections::{Category, LogSeq};
 use decisiongraph_protocol::figures::number;
-use decisiongraph_protocol::{JobRequest, WATCH_MS_MAX};
-use decisiongraph_protocol::{RebuildCheckReply, RebuildEstimate, WatchReply, has_ended};
+use decisiongraph_protocol::{
+    AdminError, JobRequest, RebuildCheckReply, RebuildEstimate, WATCH_MS_MAX, WatchReply, has_ended,
+};
 use decisiongraph_store::{ListFilter, ReadView, Run, RunMode, RunState, Scope, Store};
 use std::time::Duration;
 use uuid::Uuid;

@@ -18,8 +18,6 @@ mod steer;
 pub mod tenants;
 pub mod why;
 
-pub use decisiongraph_protocol::writers::appender;
-pub use decisiongraph_protocol::*;
 pub use handler::carry_out;
 pub use handler::{EXPORT_EVENTS_MAX, answer, no_node};
 pub use overview::{SCOPES_PAGE, SCOPES_PAGE_MAX};

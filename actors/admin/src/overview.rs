@@ -3,12 +3,10 @@
 //! *Guarantees.* A reply is bounded, whatever the number of scopes; the scopes left out are counted. The full lag is
 //! counted only for scopes in the reply.
 
-use super::AdminError;
 use super::status::LAG_EVENTS_MAX;
 use super::why::to_tell;
 use decisiongraph_projections::{Category, LogSeq};
-use decisiongraph_protocol::StatusRequest;
-use decisiongraph_protocol::{ScopeState, ScopeStatus, StatusReply, StatusSummary};
+use decisiongraph_protocol::{AdminError, ScopeState, ScopeStatus, StatusReply, StatusRequest, StatusSummary};
 use decisiongraph_store::Store;
 use std::collections::BTreeMap;
 

@@ -3,13 +3,11 @@
 use super::cluster::out_of_service;
 use super::handler::projections;
 use super::why::holds_up;
-use super::{AdminError, Command};
 use decisiongraph_engine::mark::beyond;
 use decisiongraph_projections::{LogSeq, TenantId};
-use decisiongraph_protocol::ScopeFilter;
 use decisiongraph_protocol::figures::number;
 use decisiongraph_protocol::writers::who;
-use decisiongraph_protocol::{ScopeState, ScopeStatus, StatusReply, StatusSummary};
+use decisiongraph_protocol::{AdminError, Command, ScopeFilter, ScopeState, ScopeStatus, StatusReply, StatusSummary};
 use decisiongraph_store::{
     Failure, Lag, ListFilter, OpenWriter, Paged, Paused, ReadView, Run, RunState, Scope, ScopeRow, Store,
 };

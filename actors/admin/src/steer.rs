@@ -4,13 +4,11 @@
 //! *Never:* touches rows or cursors; that is a job's work.
 
 use super::handler::{projections, tenant_or_default};
-use super::{AdminError, Command, jobs};
+use super::jobs;
 use decisiongraph_engine::report::RunReport;
 use decisiongraph_engine::{Control, Engine};
 use decisiongraph_projections::{Category, catalogue};
-use decisiongraph_protocol::check_reason;
-use decisiongraph_protocol::{JobRequest, ScopeFilter};
-use decisiongraph_protocol::{SteerReply, SteeredScope};
+use decisiongraph_protocol::{AdminError, Command, JobRequest, ScopeFilter, SteerReply, SteeredScope, check_reason};
 use decisiongraph_store::{Failure, Scope, ScopeRow, Skip, Store};
 
 /// Pauses these scopes; scopes that are paused already stay as they are.

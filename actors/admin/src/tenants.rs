@@ -5,11 +5,11 @@
 //! is not touched.
 
 use super::handler::{limit_in, tenant_or_default};
-use super::{AdminError, Command};
 use decisiongraph_projections::{Category, TenantId};
-use decisiongraph_protocol::TenantsReply;
 use decisiongraph_protocol::foreign_text::shell_word;
-use decisiongraph_protocol::{AdminRequest, ScopeFilter, StatusRequest, TENANTS_PAGE_MAX, TenantsRequest};
+use decisiongraph_protocol::{
+    AdminError, AdminRequest, Command, ScopeFilter, StatusRequest, TENANTS_PAGE_MAX, TenantsReply, TenantsRequest,
+};
 use decisiongraph_store::{ReadView, Store};
 use uuid::Uuid;
 

@@ -2,12 +2,13 @@
 //!
 //! *Never here:* look-ups of any kind. Findings about the node itself are added by the node.
 
-use super::Command;
 use super::cluster::missing;
 use super::overview::{Group, SCOPES_PAGE, groups};
 use decisiongraph_projections::Category;
 use decisiongraph_protocol::writers::{appender, is_ours};
-use decisiongraph_protocol::{Finding, HealthWord, ScopeState, ScopeStatus, ScopeWhy, StatusReply, WhyGroup, WhyReply};
+use decisiongraph_protocol::{
+    Command, Finding, HealthWord, ScopeState, ScopeStatus, ScopeWhy, StatusReply, WhyGroup, WhyReply,
+};
 use decisiongraph_store::{Drift, NEXT_SYNCHRONOUS, OpenWriter};
 
 /// Longest time that an appender may be open, in seconds. An older appender holds up every reader: worth a finding.

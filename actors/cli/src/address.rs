@@ -5,8 +5,8 @@
 //! the command would leave it in a shell history.
 
 use crate::args::Globals;
-use decisiongraph_admin::{AdminError, AdminReply, TreeReply, addressed};
 use decisiongraph_protocol::foreign_text::shell_word;
+use decisiongraph_protocol::{AdminError, AdminReply, TreeReply, addressed};
 
 /// Returns the flags of the address, as given. Values from the environment need no flag.
 pub fn flags(globals: &Globals) -> String {

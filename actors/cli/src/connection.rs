@@ -5,11 +5,10 @@
 
 use crate::args::Globals;
 use crate::session::{Access, Location, data_dir};
-use decisiongraph_admin::{
-    AdminError, AdminReply, AdminRequest, Asker, Command, ScopeFilter, answer, has_ended, no_node,
-};
+use decisiongraph_admin::{answer, no_node};
 use decisiongraph_engine::{Control, Engine};
 use decisiongraph_projections::Category;
+use decisiongraph_protocol::{AdminError, AdminReply, AdminRequest, Asker, Command, ScopeFilter, has_ended};
 use decisiongraph_rpc::data_dir;
 use decisiongraph_rpc::wire::Versions;
 use decisiongraph_rpc::{CLUSTER_NAME, Client, NodeAddress, SOCKET_NAME, Secret, Target, Tls, TlsFiles, loopback};

@@ -10,16 +10,17 @@ use crate::interrupt;
 use crate::output::{digest_short, number};
 use crate::page::Page;
 use crate::session::{Access, Location};
-use decisiongraph_admin::{
-    AdminError, AdminReply, AdminRequest, AppendReply, AppendRequest, Asker, ExitCode, JobRequest, ReadRequest,
-    TraceRequest, answer,
-};
+use decisiongraph_admin::answer;
 use decisiongraph_engine::queries::{Freshness, ReferenceDigests, Subgraph, SubgraphQuery};
 use decisiongraph_engine::report::RunReport;
 use decisiongraph_engine::{Control, Engine};
 use decisiongraph_projections::{Category, LogSeq, TenantId};
 use decisiongraph_protocol::foreign_text::shell_word;
 use decisiongraph_protocol::lines::LineReader;
+use decisiongraph_protocol::{
+    AdminError, AdminReply, AdminRequest, AppendReply, AppendRequest, Asker, ExitCode, JobRequest, ReadRequest,
+    TraceRequest,
+};
 use decisiongraph_store::{PageLimit, PrecedentFilter, RunState};
 use serde::Serialize;
 

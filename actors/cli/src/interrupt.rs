@@ -3,8 +3,8 @@
 //! shell and the kernel send one each. A process that was started with hang-ups ignored (`nohup`) is not disturbed by
 //! them.
 
-use decisiongraph_admin::ExitCode;
 use decisiongraph_engine::Cancel;
+use decisiongraph_protocol::ExitCode;
 use std::io::Write as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;

@@ -1,9 +1,9 @@
 //! The program's own log, and the report of a panic.
 
 use crate::output::Output;
-use decisiongraph_admin::{AdminError, ExitCode};
 use decisiongraph_cli::telemetry::fields;
 use decisiongraph_projections::Category;
+use decisiongraph_protocol::{AdminError, ExitCode};
 use std::io::IsTerminal as _;
 use tracing_subscriber::EnvFilter;
 

@@ -1,4 +1,4 @@
-//! The `decisiongraph` binary: arguments in, one [`decisiongraph_admin::AdminRequest`] (or a stream of them) to the
+//! The `decisiongraph` binary: arguments in, one [`decisiongraph_protocol::AdminRequest`] (or a stream of them) to the
 //! engine. A table or one JSON object comes out, with an exit code that scripts can rely on.
 //!
 //! *Never here:* SQL, projection rules, engine decisions. A command is a file in `commands/`, a variant and a match
@@ -22,9 +22,9 @@ mod tree_text;
 
 use args::Cli;
 use clap::Parser as _;
-use decisiongraph_admin::{AdminError, ExitCode, of_error};
 use decisiongraph_projections::Category;
 use decisiongraph_protocol::foreign_text::shown;
+use decisiongraph_protocol::{AdminError, ExitCode, of_error};
 use output::Output;
 use page::Page;
 use std::sync::OnceLock;

@@ -5,10 +5,10 @@
 
 use crate::address;
 use crate::page::Page;
-use decisiongraph_admin::{AdminError, AdminReply, addressed};
 use decisiongraph_projections::Category;
 pub use decisiongraph_protocol::figures::number;
 use decisiongraph_protocol::foreign_text::in_json;
+use decisiongraph_protocol::{AdminError, AdminReply, addressed};
 use serde::Serialize;
 use std::io::{self, Write};
 

@@ -1,11 +1,11 @@
 //! The way from arguments to an engine on an open store whose schema fits.
 
 use crate::args::Globals;
-use decisiongraph_admin::AdminError;
 use decisiongraph_cli::config;
 use decisiongraph_cli::config::EMBEDDED_FILE;
 use decisiongraph_engine::{Budget, Engine};
 use decisiongraph_projections::Category;
+use decisiongraph_protocol::AdminError;
 use decisiongraph_rpc::data_dir;
 use decisiongraph_store::{DatabaseUrl, Owner, SchemaFit, Store, StoreError, StoreOptions, open};
 use std::path::{Path, PathBuf};

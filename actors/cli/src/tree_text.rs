@@ -6,10 +6,11 @@
 use crate::graph_text::dot_quoted;
 use crate::output::{duration, number, or_dash};
 use crate::page::Page;
-use decisiongraph_admin::{NodeFacts, TreeReply, appender, holds_up};
+use decisiongraph_admin::holds_up;
 use decisiongraph_projections::catalogue;
 use decisiongraph_protocol::foreign_text::shell_word;
-use decisiongraph_protocol::{ActorEntry, ActorKind, SupervisorStrategy};
+use decisiongraph_protocol::writers::appender;
+use decisiongraph_protocol::{ActorEntry, ActorKind, NodeFacts, SupervisorStrategy, TreeReply};
 use std::collections::HashSet;
 
 /// Path prefix of the tenants' supervisors.
@@ -189,9 +190,8 @@ fn branches(actors: &[&ActorEntry]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use decisiongraph_admin::Disagreement;
     use decisiongraph_projections::LogSeq;
-    use decisiongraph_protocol::RestartType;
+    use decisiongraph_protocol::{Disagreement, RestartType};
     use decisiongraph_store::OpenWriter;
 
     fn actor(path: &str, strategy: Option<SupervisorStrategy>) -> ActorEntry {

@@ -7,8 +7,8 @@ use cli_support::node::{
     Node, PATIENCE, ends_within, listening_ports, poisoned, resident, secret_file, wait_until, within,
 };
 use cli_support::{Cli, Ended, event, started, text};
-use decisiongraph_admin::{AdminRequest, EventsRequest, JobRequest};
 use decisiongraph_projections::{Category, LogSeq, TenantId};
+use decisiongraph_protocol::{AdminRequest, EventsRequest, JobRequest};
 use decisiongraph_rpc::wire::Versions;
 use decisiongraph_rpc::{Client, PREAMBLE_DEADLINE, Secret, Target};
 use serde_json::{Value, json};

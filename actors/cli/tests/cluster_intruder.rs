@@ -7,7 +7,7 @@ mod cluster_support;
 use cli_support::node::{PATIENCE, listening_ports, resident, secret_file, wait_until, within};
 use cli_support::{Cli, text};
 use cluster_support::{Authority, Linked, NAME, SECRET, by_tls, log, private, secret, start};
-use decisiongraph_admin::{AdminRequest, PeerRequest};
+use decisiongraph_protocol::{AdminRequest, PeerRequest};
 use decisiongraph_rpc::wire::Versions;
 use decisiongraph_rpc::{Client, PREAMBLE_DEADLINE, Secret, Target, Tls, TlsFiles, WAITING_MAX};
 use std::io::{Read as _, Write as _};

@@ -3,9 +3,9 @@
 //!
 //! The tests read them as text, without the tools that the files are written for.
 
-use decisiongraph_admin::ExitCode;
 use decisiongraph_cli::config::keys::{KEYS, Kind, OTHER_VARIABLES, VARIABLE_PREFIX};
 use decisiongraph_cli::config::{NodeConfig, Source};
+use decisiongraph_protocol::ExitCode;
 use decisiongraph_runtime::node::NodeBounds;
 use saphyr::{LoadableYamlNode as _, Scalar, Yaml};
 use serde_json::{Map, Value};

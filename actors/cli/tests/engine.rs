@@ -4,11 +4,11 @@
 
 mod support;
 
-use decisiongraph_admin::{
-    AdminReply, AdminRequest, Asker, HealthWord, ScopeFilter, ScopeState, ScopeStatus, StatusRequest,
-};
 use decisiongraph_engine::{Control, Engine, RunRequest};
 use decisiongraph_projections::{Category, LogSeq, Row, Value, catalogue};
+use decisiongraph_protocol::{
+    AdminReply, AdminRequest, Asker, HealthWord, ScopeFilter, ScopeState, ScopeStatus, StatusRequest,
+};
 use decisiongraph_store::{Acquisition, ListFilter, RunMode, RunState, Scope, Store};
 use std::sync::Arc;
 use std::time::Duration;

@@ -5,9 +5,9 @@
 mod node_support;
 mod support;
 
-use decisiongraph_admin::{AdminReply, AdminRequest, Asker, ScopeFilter};
 use decisiongraph_engine::{Engine, EngineConfig, Mark, RunRequest};
 use decisiongraph_projections::Category;
+use decisiongraph_protocol::{AdminReply, AdminRequest, Asker, ScopeFilter};
 use decisiongraph_rpc::Answers;
 use decisiongraph_runtime::jobs::ReplayMessage;
 use decisiongraph_runtime::node::{Condition, Node, NodeAnswers};

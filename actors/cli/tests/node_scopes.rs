@@ -5,11 +5,11 @@
 mod node_support;
 mod support;
 
-use decisiongraph_admin::{AdminReply, AdminRequest, Asker, HealthWord, ScopeFilter, StatusRequest};
 use decisiongraph_cli::telemetry::signals::{self, CHILDREN};
 use decisiongraph_cli::telemetry::{Exporters, Observed as _, TelemetryOptions};
 use decisiongraph_engine::RunRequest;
 use decisiongraph_projections::{LogSeq, catalogue};
+use decisiongraph_protocol::{AdminReply, AdminRequest, Asker, HealthWord, ScopeFilter, StatusRequest};
 use decisiongraph_rpc::Answers as _;
 use decisiongraph_runtime::jobs::ReplayMessage;
 use decisiongraph_runtime::node::{Identity, Node, NodeAnswers, NodeBounds, NodeParts, NodeWatch, Shared};

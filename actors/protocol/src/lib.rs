@@ -13,6 +13,8 @@ mod error;
 mod exit_code;
 pub mod figures;
 pub mod foreign_text;
+#[cfg(test)]
+mod golden;
 pub mod lines;
 mod live;
 mod peer;

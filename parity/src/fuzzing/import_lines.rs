@@ -2,11 +2,11 @@
 //! unchanged.
 
 use super::{told, visible};
-use decisiongraph_admin::OfferedLine;
 use decisiongraph_admin::append::{Checked, check};
 use decisiongraph_projections::credential_guard::CredentialGuard;
 use decisiongraph_projections::event::{fault, tags_from_json, tags_to_json};
 use decisiongraph_projections::{Admitted, LogSeq, StoredEvent, TenantId};
+use decisiongraph_protocol::OfferedLine;
 use decisiongraph_protocol::lines::LineReader;
 use decisiongraph_protocol::lines::foreign::Foreign;
 

@@ -14,8 +14,8 @@ mod projections;
 mod rpc_frames;
 mod urls;
 
-use decisiongraph_admin::AdminError;
 use decisiongraph_projections::Category;
+use decisiongraph_protocol::AdminError;
 use decisiongraph_protocol::foreign_text::shown;
 use std::cell::OnceCell;
 use std::future::Future;

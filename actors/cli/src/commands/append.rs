@@ -8,10 +8,10 @@ use crate::output::number;
 use crate::page::Page;
 use crate::session::Access;
 use clap::Args;
-use decisiongraph_admin::{AdminError, AdminReply, AdminRequest, AppendReply, AppendRequest, ExitCode, LineVerdict};
 use decisiongraph_engine::Cancel;
 use decisiongraph_projections::Category;
 use decisiongraph_projections::credential_guard::CredentialGuard;
+use decisiongraph_protocol::{AdminError, AdminReply, AdminRequest, AppendReply, AppendRequest, ExitCode, LineVerdict};
 
 /// Offer events one by one and print each verdict: accepted, repeated or refused
 ///

@@ -3,9 +3,9 @@
 use super::tenants::AllTenants;
 use super::{Context, verify};
 use clap::Args;
-use decisiongraph_admin::{AdminError, AdminRequest, ExitCode, JobRequest};
 use decisiongraph_projections::LogSeq;
 use decisiongraph_protocol::figures::parse_number;
+use decisiongraph_protocol::{AdminError, AdminRequest, ExitCode, JobRequest};
 
 /// Apply new events to the projections, up to the safe end of the log
 ///

@@ -4,7 +4,7 @@ use super::{Context, unexpected};
 use crate::output::or_dash;
 use crate::page::Page;
 use clap::Args;
-use decisiongraph_admin::{AdminError, AdminReply, AdminRequest, ChangesRequest, Command, ExitCode};
+use decisiongraph_protocol::{AdminError, AdminReply, AdminRequest, ChangesRequest, Command, ExitCode};
 use decisiongraph_store::{Change, NewChange};
 
 /// List what operators asked for: who, when, why, and what came of it; latest first

@@ -5,7 +5,7 @@ use super::{Context, unexpected};
 use crate::output::{duration, number, or_dash};
 use crate::page::Page;
 use clap::Args;
-use decisiongraph_admin::{
+use decisiongraph_protocol::{
     AdminError, AdminReply, AdminRequest, ClusterReply, ExitCode, LinkState, MemberState, MemberStatus,
 };
 

@@ -5,7 +5,7 @@ use crate::args::Cli;
 use crate::output::written;
 use clap::{Args, CommandFactory as _};
 use clap_complete::{Shell, generate};
-use decisiongraph_admin::{AdminError, ExitCode};
+use decisiongraph_protocol::{AdminError, ExitCode};
 use std::io::Write as _;
 
 /// Print a completion script for your shell

@@ -3,7 +3,7 @@
 use super::Context;
 use crate::demo;
 use clap::Args;
-use decisiongraph_admin::{AdminError, ExitCode};
+use decisiongraph_protocol::{AdminError, ExitCode};
 
 /// Take a guided tour: a small company's decisions, from log to proof; needs nothing
 ///

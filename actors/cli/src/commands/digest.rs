@@ -5,8 +5,8 @@ use super::tenants::AllTenants;
 use crate::output::number;
 use crate::page::Page;
 use clap::Args;
-use decisiongraph_admin::{AdminError, AdminReply, AdminRequest, ExitCode, ScopeFilter};
 use decisiongraph_projections::TenantId;
+use decisiongraph_protocol::{AdminError, AdminReply, AdminRequest, ExitCode, ScopeFilter};
 
 /// Show the digest of each projection and the position it stands for
 ///

@@ -4,8 +4,8 @@ use super::read_flags::{FreshnessFlags, stale};
 use super::subgraph::edge_table;
 use super::{Context, unexpected};
 use clap::{Args, ValueEnum};
-use decisiongraph_admin::{AdminError, AdminReply, AdminRequest, ExitCode, ReadRequest};
 use decisiongraph_engine::queries::EdgesQuery;
+use decisiongraph_protocol::{AdminError, AdminReply, AdminRequest, ExitCode, ReadRequest};
 use decisiongraph_store::Direction;
 
 /// List the edges of a node, in log order

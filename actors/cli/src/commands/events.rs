@@ -6,9 +6,9 @@ use super::{Context, unexpected};
 use crate::output::number;
 use crate::page::Page;
 use clap::Args;
-use decisiongraph_admin::{AdminError, AdminReply, AdminRequest, EventsRequest, ExitCode};
 use decisiongraph_projections::LogSeq;
 use decisiongraph_protocol::figures::parse_number;
+use decisiongraph_protocol::{AdminError, AdminReply, AdminRequest, EventsRequest, ExitCode};
 
 /// Show events of the log in order
 #[derive(Args)]

@@ -7,12 +7,11 @@ use crate::interrupt;
 use crate::output::written;
 use crate::session::Access;
 use clap::Args;
-use decisiongraph_admin::{
-    AdminError, AdminReply, AdminRequest, EXPORT_EVENTS_MAX, ExitCode, ExportRequest, STRAYS_MAX, unknown_tenant,
-};
+use decisiongraph_admin::{EXPORT_EVENTS_MAX, STRAYS_MAX, unknown_tenant};
 use decisiongraph_engine::queries::READ_BYTES_MAX;
 use decisiongraph_projections::{Category, LogSeq, TenantId};
 use decisiongraph_protocol::figures::parse_number;
+use decisiongraph_protocol::{AdminError, AdminReply, AdminRequest, ExitCode, ExportRequest};
 use decisiongraph_store::{PageLimit, ReadView};
 use std::io::{BufWriter, Write};
 

@@ -4,10 +4,10 @@ use super::{Context, status, unexpected};
 use crate::output::{number, or_dash};
 use crate::page::Page;
 use clap::Args;
-use decisiongraph_admin::{AdminError, AdminReply, AdminRequest, Command, ExitCode, FailuresReply, ListRequest};
 use decisiongraph_projections::Category;
 use decisiongraph_protocol::figures::parse_number;
 use decisiongraph_protocol::report::FailureReplay;
+use decisiongraph_protocol::{AdminError, AdminReply, AdminRequest, Command, ExitCode, FailuresReply, ListRequest};
 use decisiongraph_store::{Failure as Record, Skip};
 use std::fmt::Display;
 

@@ -4,7 +4,7 @@ use super::{Context, status, unexpected};
 use crate::output::number;
 use crate::page::Page;
 use clap::Args;
-use decisiongraph_admin::{AdminError, AdminReply, AdminRequest, ExitCode, Finding, of_health};
+use decisiongraph_protocol::{AdminError, AdminReply, AdminRequest, ExitCode, Finding, of_health};
 
 /// Say whether somebody has to act: ok (exit 0), degraded (10) or failed (11)
 #[derive(Args)]

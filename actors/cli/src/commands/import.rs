@@ -9,12 +9,12 @@ use crate::page::Page;
 use crate::progress::{Lines, Style};
 use crate::session::Access;
 use clap::Args;
-use decisiongraph_admin::{
-    AdminError, AdminReply, AdminRequest, AppendReply, AppendRequest, Command, ExitCode, LineVerdict,
-};
 use decisiongraph_engine::Cancel;
 use decisiongraph_projections::credential_guard::CredentialGuard;
 use decisiongraph_projections::{Category, TenantId};
+use decisiongraph_protocol::{
+    AdminError, AdminReply, AdminRequest, AppendReply, AppendRequest, Command, ExitCode, LineVerdict,
+};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;

@@ -2,8 +2,8 @@
 
 use crate::output::{digest_short, duration, number, or_dash};
 use crate::page::Page;
-use decisiongraph_admin::{AdminReply, Command};
 use decisiongraph_engine::report::{RunReport, ScopeReport};
+use decisiongraph_protocol::{AdminReply, Command};
 use decisiongraph_store::{Failure, Run, RunMode, RunState};
 
 /// Describes a job that succeeded, on one line.

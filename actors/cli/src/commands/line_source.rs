@@ -4,12 +4,12 @@
 use super::Context;
 use crate::interrupt::Asked;
 use clap::builder::{PathBufValueParser, PossibleValuesParser, TypedValueParser, ValueParser};
-use decisiongraph_admin::{AdminError, Command, OfferedLine};
 use decisiongraph_projections::Category;
 use decisiongraph_projections::credential_guard::CredentialGuard;
 use decisiongraph_protocol::foreign_text::shell_word;
 use decisiongraph_protocol::lines::LineReader;
 use decisiongraph_protocol::lines::foreign::Foreign;
+use decisiongraph_protocol::{AdminError, Command, OfferedLine};
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read};
 use std::path::PathBuf;

@@ -6,7 +6,7 @@ use crate::interrupt;
 use crate::page::Page;
 use crate::session::Access;
 use clap::Args;
-use decisiongraph_admin::{AdminError, AdminReply, AdminRequest, ExitCode};
+use decisiongraph_protocol::{AdminError, AdminReply, AdminRequest, ExitCode};
 use std::time::Duration;
 
 /// Bring the database's schema up to this program's

@@ -38,9 +38,9 @@ use crate::interrupt;
 use crate::output::Output;
 use crate::progress::{Following, Style};
 use crate::session::Access;
-use decisiongraph_admin::{AdminError, AdminReply, AdminRequest, ExitCode, of_job};
 use decisiongraph_engine::{Cancel, Control};
 use decisiongraph_projections::{Category, TenantId};
+use decisiongraph_protocol::{AdminError, AdminReply, AdminRequest, ExitCode, of_job};
 use tenants::AllTenants;
 
 /// Context of a command: flags and output.

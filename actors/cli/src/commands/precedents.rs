@@ -5,7 +5,7 @@ use super::{Context, unexpected};
 use crate::output::{number, or_dash};
 use crate::page::Page;
 use clap::Args;
-use decisiongraph_admin::{AdminError, AdminReply, AdminRequest, ExitCode, ReadRequest};
+use decisiongraph_protocol::{AdminError, AdminReply, AdminRequest, ExitCode, ReadRequest};
 use decisiongraph_store::{PrecedentFilter, PrecedentHit};
 
 /// Find finished traces that decided a like case, latest first

@@ -6,7 +6,7 @@ use super::{Context, unexpected, verify};
 use crate::output::{bytes, duration, number, or_dash};
 use crate::page::Page;
 use clap::Args;
-use decisiongraph_admin::{AdminError, AdminReply, AdminRequest, ExitCode, JobRequest, RebuildCheckReply};
+use decisiongraph_protocol::{AdminError, AdminReply, AdminRequest, ExitCode, JobRequest, RebuildCheckReply};
 
 /// Build the rows anew from the log, beside the live ones, and flip to them
 ///

@@ -5,8 +5,8 @@ use super::{Context, failures, job_text, status, unexpected};
 use crate::output::{number, or_dash};
 use crate::page::Page;
 use clap::{Args, Subcommand};
-use decisiongraph_admin::{AdminError, AdminReply, AdminRequest, ExitCode};
 use decisiongraph_engine::report::{recorded, verdict};
+use decisiongraph_protocol::{AdminError, AdminReply, AdminRequest, ExitCode};
 use decisiongraph_store::{Run, RunState};
 use uuid::Uuid;
 

@@ -5,12 +5,14 @@ use crate::args::parse_tenant;
 use crate::output::{digest_short, duration, number, or_dash};
 use crate::page::Page;
 use clap::Args;
-use decisiongraph_admin::{
-    AdminError, AdminReply, AdminRequest, ExitCode, Partial, ScopeFilter, ScopeState, ScopeStatus, StatusReply,
-    StatusRequest, StatusSummary, appender, holds_up,
-};
+use decisiongraph_admin::holds_up;
 use decisiongraph_projections::TenantId;
 use decisiongraph_protocol::foreign_text::shell_word;
+use decisiongraph_protocol::writers::appender;
+use decisiongraph_protocol::{
+    AdminError, AdminReply, AdminRequest, ExitCode, Partial, ScopeFilter, ScopeState, ScopeStatus, StatusReply,
+    StatusRequest, StatusSummary,
+};
 
 /// Scopes that people are shown, when the caller names no limit.
 const SCOPES_SHOWN: i64 = 100;

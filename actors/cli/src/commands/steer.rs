@@ -5,8 +5,8 @@ use super::{Context, status, unexpected};
 use crate::output::number;
 use crate::page::Page;
 use clap::Args;
-use decisiongraph_admin::{AdminError, AdminReply, AdminRequest, Command, ExitCode, SteerReply};
 use decisiongraph_projections::TenantId;
+use decisiongraph_protocol::{AdminError, AdminReply, AdminRequest, Command, ExitCode, SteerReply};
 use decisiongraph_store::Skip as Record;
 
 /// Leave the events of a projection alone until `resume`

@@ -6,8 +6,8 @@ use crate::graph_text::{dot, mermaid};
 use crate::output::number;
 use crate::page::Page;
 use clap::{Args, ValueEnum};
-use decisiongraph_admin::{AdminError, AdminReply, AdminRequest, ExitCode, ReadRequest};
 use decisiongraph_engine::queries::{Subgraph as Answer, SubgraphQuery};
+use decisiongraph_protocol::{AdminError, AdminReply, AdminRequest, ExitCode, ReadRequest};
 
 /// Show the neighbourhood of a node of the context graph, breadth first
 #[derive(Args)]

@@ -9,12 +9,12 @@ use crate::output::number;
 use crate::page::Page;
 use crate::session::Access;
 use clap::Args;
-use decisiongraph_admin::{
-    AdminError, AdminReply, AdminRequest, Command, ExitCode, TENANTS_PAGE_MAX, TenantsRequest, of_error, of_job, worst,
-};
 use decisiongraph_engine::Cancel;
 use decisiongraph_projections::{Category, TenantId};
 use decisiongraph_protocol::foreign_text::shell_word;
+use decisiongraph_protocol::{
+    AdminError, AdminReply, AdminRequest, Command, ExitCode, TENANTS_PAGE_MAX, TenantsRequest, of_error, of_job, worst,
+};
 use serde_json::{Value, json};
 
 /// List the tenants: each one's last event, its projections, and where the rearmost of them stands

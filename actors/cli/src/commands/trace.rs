@@ -6,12 +6,12 @@ use super::{Context, unexpected};
 use crate::output::number;
 use crate::page::Page;
 use clap::Args;
-use decisiongraph_admin::{AdminError, AdminReply, AdminRequest, ExitCode, TraceReply, TraceRequest};
 use decisiongraph_engine::queries::EventRecord;
 use decisiongraph_projections::LogSeq;
 use decisiongraph_projections::canonical_json::{Json, parse};
 use decisiongraph_protocol::figures::parse_number;
 use decisiongraph_protocol::foreign_text::shell_word;
+use decisiongraph_protocol::{AdminError, AdminReply, AdminRequest, ExitCode, TraceReply, TraceRequest};
 
 /// Show a decision trace: its summary and its events
 #[derive(Args)]

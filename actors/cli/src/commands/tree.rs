@@ -6,11 +6,11 @@ use crate::interrupt;
 use crate::page::Page;
 use crate::tree_text;
 use clap::Args;
-use decisiongraph_admin::{
+use decisiongraph_projections::Category;
+use decisiongraph_protocol::{
     AdminError, AdminReply, AdminRequest, Command, ExitCode, Partial, PeerReply, PeerRequest, TreeReply, TreeRequest,
     TreesReply,
 };
-use decisiongraph_projections::Category;
 use std::io::IsTerminal as _;
 use std::time::Duration;
 

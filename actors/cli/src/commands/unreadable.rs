@@ -1,9 +1,9 @@
 //! Stored events that cannot be read whole. Everything else is written first; then they are named, and the exit code
 //! shows it.
 
-use decisiongraph_admin::{AdminError, ExitCode};
 use decisiongraph_engine::queries::EventRecord;
 use decisiongraph_projections::{Category, LogSeq, TenantId};
+use decisiongraph_protocol::{AdminError, ExitCode};
 use decisiongraph_store::Stray;
 
 /// Most events that the message names.

@@ -3,8 +3,8 @@
 use super::Context;
 use super::tenants::AllTenants;
 use clap::Args;
-use decisiongraph_admin::{AdminError, AdminRequest, ExitCode, JobRequest};
 use decisiongraph_projections::TenantId;
+use decisiongraph_protocol::{AdminError, AdminRequest, ExitCode, JobRequest};
 
 /// Compare the stored digest, the live rows and the log; change nothing
 ///

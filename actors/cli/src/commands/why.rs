@@ -4,8 +4,8 @@ use super::{Context, status, unexpected};
 use crate::output::{duration, number};
 use crate::page::Page;
 use clap::Args;
-use decisiongraph_admin::{AdminError, AdminReply, AdminRequest, ExitCode, ScopeWhy, WhyGroup, WhyReply};
 use decisiongraph_protocol::foreign_text::shell_word;
+use decisiongraph_protocol::{AdminError, AdminReply, AdminRequest, ExitCode, ScopeWhy, WhyGroup, WhyReply};
 
 /// Say why scopes lag, one sentence each, and what to do about it; what concerns the whole node comes first
 #[derive(Args)]

@@ -2,8 +2,8 @@
 //!
 //! *Guarantees.* A fault never quotes a value that may hold a secret.
 
-use decisiongraph_admin::AdminError;
 use decisiongraph_projections::Category;
+use decisiongraph_protocol::AdminError;
 use serde::Serialize;
 use std::fmt;
 use std::path::PathBuf;

@@ -5,8 +5,8 @@
 
 use super::signals::TARGET;
 use crate::config::{LogFormat, NodeConfig};
-use decisiongraph_admin::AdminError;
 use decisiongraph_projections::Category;
+use decisiongraph_protocol::AdminError;
 use decisiongraph_protocol::foreign_text::shown;
 use opentelemetry_sdk::trace::SdkTracer;
 use tracing::Subscriber;

@@ -10,11 +10,11 @@ use super::links::Peer;
 use super::outbox::Outbox;
 use super::pulse::Pulse;
 use crate::node::{Guard, Shared};
-use decisiongraph_admin::{
-    AdminError, AdminReply, AdminRequest, LinkPhase, LinkState, PeerReply, PeerRequest, Pong, TreeRequest,
-};
 use decisiongraph_engine::failure::Pauses;
 use decisiongraph_projections::Category;
+use decisiongraph_protocol::{
+    AdminError, AdminReply, AdminRequest, LinkPhase, LinkState, PeerReply, PeerRequest, Pong, TreeRequest,
+};
 use decisiongraph_rpc::{Client, Target};
 use decisiongraph_supervision::Vitals;
 use ractor::{Actor, ActorProcessingErr, ActorRef};

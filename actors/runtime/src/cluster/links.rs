@@ -14,8 +14,8 @@
 use super::link::{Line, LinkActor};
 use super::outbox::Outbox;
 use crate::node::{Guard, Shared};
-use decisiongraph_admin::{AdminError, AdminReply, AdminRequest, LinkState, Notice};
 use decisiongraph_projections::Category;
+use decisiongraph_protocol::{AdminError, AdminReply, AdminRequest, LinkState, Notice};
 use decisiongraph_rpc::{Secret, Target, Tls};
 use decisiongraph_store::Member;
 use decisiongraph_supervision::{ChildSpec, Restart, Shutdown, SupervisorRef, start_actor};

@@ -10,8 +10,8 @@
 
 use crate::cluster::Whose;
 use crate::node::Shared;
-use decisiongraph_admin::Notice;
 use decisiongraph_projections::TenantId;
+use decisiongraph_protocol::Notice;
 use decisiongraph_store::Result as StoreResult;
 use futures_util::StreamExt as _;
 use futures_util::stream;

@@ -1,7 +1,7 @@
 //! Notices that wait for a peer: coalesced, of bounded size, lost without harm.
 
-use decisiongraph_admin::Notice;
 use decisiongraph_projections::TenantId;
+use decisiongraph_protocol::Notice;
 use std::collections::BTreeSet;
 
 /// Tenants that may wait, per kind of notice. More are dropped: the peer finds them at its next sweep.

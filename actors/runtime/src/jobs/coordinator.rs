@@ -7,9 +7,9 @@
 
 use super::Job;
 use crate::node::{Guard, Shared, job_spec};
-use decisiongraph_admin::{Command, has_ended};
 use decisiongraph_engine::RunRequest;
 use decisiongraph_projections::Category;
+use decisiongraph_protocol::{Command, has_ended};
 use decisiongraph_store::{Creation, ListFilter, NewRun, Result as StoreResult, Run, RunMode, RunState, StoreError};
 use decisiongraph_supervision::Vitals;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};

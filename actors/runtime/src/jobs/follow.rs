@@ -7,11 +7,11 @@
 use crate::node::{Shared, place_of};
 use crate::tenants::CoordinatorMessage;
 use crate::tenants::Phase;
-use decisiongraph_admin::{Command, Notice};
 use decisiongraph_engine::drive::{Ended, Job as Drive};
 use decisiongraph_engine::report::ScopeReport;
 use decisiongraph_engine::{Control, Progress, RunReport};
 use decisiongraph_projections::{Category, LogSeq, Projection};
+use decisiongraph_protocol::{Command, Notice};
 use decisiongraph_store::{Failure, ListFilter, Result as StoreResult, Run, Scope, ScopeRow, StoreError};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};

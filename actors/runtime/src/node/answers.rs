@@ -14,18 +14,18 @@ use crate::tenants::CoordinatorMessage;
 use decisiongraph_admin::changes::{change_of, recorded};
 use decisiongraph_admin::health::findings;
 use decisiongraph_admin::jobs::{advise, run_request, unknown_run, watch_run};
-use decisiongraph_admin::overview;
 use decisiongraph_admin::status::status;
 use decisiongraph_admin::tenants::settle;
 use decisiongraph_admin::why::why;
-use decisiongraph_admin::{
-    ActorEntry, AdminError, AdminReply, AdminRequest, Asker, ClusterReply, Disagreement, HealthReply, HealthWord,
-    JobRequest, NodeFacts, Notice, Partial, PeerRequest, ScopeFilter, StatusReply, TreeReply, TreeRequest,
-    WATCH_MS_MAX, WatchReply, WhyReply, carry_out,
-};
+use decisiongraph_admin::{carry_out, overview};
 use decisiongraph_engine::telemetry::signals;
 use decisiongraph_engine::{Control, RunRequest};
 use decisiongraph_projections::{Category, TenantId, catalogue};
+use decisiongraph_protocol::{
+    ActorEntry, AdminError, AdminReply, AdminRequest, Asker, ClusterReply, Disagreement, HealthReply, HealthWord,
+    JobRequest, NodeFacts, Notice, Partial, PeerRequest, ScopeFilter, StatusReply, TreeReply, TreeRequest,
+    WATCH_MS_MAX, WatchReply, WhyReply,
+};
 use decisiongraph_rpc::Answers;
 use decisiongraph_store::{Result as StoreResult, Run, RunMode};
 use futures_util::future::BoxFuture;

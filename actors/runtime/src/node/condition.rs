@@ -5,7 +5,7 @@
 use super::Shared;
 use crate::database_probe::DatabaseState;
 use crate::lease_keeper::Unrenewed;
-use decisiongraph_admin::{Finding, HealthWord};
+use decisiongraph_protocol::{Finding, HealthWord};
 use std::time::Duration;
 
 /// Longest hold-up of the mark that is not worth a finding.

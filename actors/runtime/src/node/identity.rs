@@ -4,8 +4,8 @@
 //! names is dead when the next process starts. Everything that incarnation held is given up at once, instead of when
 //! its lease is over. Should that be wrong (a copied directory), epochs still fence the process that lost a scope.
 
-use decisiongraph_admin::AdminError;
 use decisiongraph_projections::Category;
+use decisiongraph_protocol::AdminError;
 use decisiongraph_rpc::data_dir::{self, IDENTITY_NAME};
 use decisiongraph_store::Owner;
 use serde::{Deserialize, Serialize};

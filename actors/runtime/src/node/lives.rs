@@ -6,10 +6,10 @@
 
 use crate::cluster::Whose;
 use crate::tenants::Phase;
-use decisiongraph_admin::{
+use decisiongraph_projections::{Category, LogSeq, TenantId};
+use decisiongraph_protocol::{
     AdminError, AdminReply, Finding, HealthWord, LiveOf, LiveReply, Partial, PeerReply, ScopeState, ScopeStatus,
 };
-use decisiongraph_projections::{Category, LogSeq, TenantId};
 use std::collections::HashMap;
 
 /// Subjects of another node's findings that concern more than that node. Every node finds the other subjects by itself.

@@ -2,10 +2,10 @@
 
 use super::answers::NodeAnswers;
 use super::condition::Condition;
-use decisiongraph_admin::{
+use decisiongraph_projections::catalogue;
+use decisiongraph_protocol::{
     LIVE_SCOPES_MAX, LinksReply, LiveOf, LiveReply, Notice, PeerReply, PeerRequest, Pong, ScopeFilter,
 };
-use decisiongraph_projections::catalogue;
 
 impl NodeAnswers {
     /// Answers a peer.

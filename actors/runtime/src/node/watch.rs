@@ -7,10 +7,10 @@
 use super::{Condition, Guard, Shared};
 use crate::tenants::Phase;
 use decisiongraph_admin::status::LAG_EVENTS_MAX;
-use decisiongraph_admin::{LinkPhase, MemberState};
 use decisiongraph_engine::telemetry::{Observation, Observed, ScopeLag, Telemetry, kind_of, signals};
 use decisiongraph_http::Probes;
 use decisiongraph_projections::{LogSeq, TenantId, catalogue};
+use decisiongraph_protocol::{LinkPhase, MemberState};
 use decisiongraph_store::{Result as StoreResult, RunMode, RunState, Scope, ScopeCounts};
 use decisiongraph_supervision::{ActorTable, Root, TreeEvent};
 use std::collections::HashMap;

@@ -11,7 +11,6 @@
 
 use super::{CoordinatorMessage, Fault, LiveScope, Phase, TenantCell};
 use crate::node::{Shared, place_of};
-use decisiongraph_admin::Command;
 use decisiongraph_engine::Budget;
 use decisiongraph_engine::failure::{Decision, decide};
 use decisiongraph_engine::lane::{ApplyOptions, Lane, Target};
@@ -19,6 +18,7 @@ use decisiongraph_engine::mark::{self, Mark};
 use decisiongraph_engine::observed;
 use decisiongraph_engine::telemetry::LeaseChange;
 use decisiongraph_projections::{Category, Projection};
+use decisiongraph_protocol::Command;
 use decisiongraph_protocol::figures::number;
 use decisiongraph_store::{Acquisition, Result as StoreResult, Scope, StoreError};
 use decisiongraph_supervision::Vitals;
