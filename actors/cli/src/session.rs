@@ -88,21 +88,22 @@ impl Location {
 
     async fn see_to_schema(&self, store: &dyn Store, access: Access) -> Result<(), AdminError> {
         let schema = store.schema_status().await.map_err(|error| self.advise(error))?;
-        if matches!(schema.fit(), SchemaFit::Same | SchemaFit::ServesOlder) {
+        let fit = schema.fit();
+        if matches!(fit, SchemaFit::Same | SchemaFit::ServesOlder) {
             return Ok(());
         }
         let embedded = matches!(self.url, DatabaseUrl::Sqlite(_));
-        if embedded && schema.database < schema.program && (self.ours || access == Access::Write) {
+        if embedded && fit == SchemaFit::Behind && (self.ours || access == Access::Write) {
             store.migrate().await.map_err(|error| self.advise(error))?;
             return Ok(());
         }
         let what = match schema.database {
             0 => format!("{} has no DecisionGraph schema yet", self.url),
             database => {
-                format!("{} has schema {database}, this program needs schema {}", self.url, schema.program)
+                format!("{} has schema {database}, this program needs schema {}", self.url, schema.needed())
             }
         };
-        let next = if schema.database > schema.program {
+        let next = if fit == SchemaFit::TooNew {
             "use a newer `decisiongraph`: this one must not touch what it does not know"
         } else {
             "run `decisiongraph migrate`"

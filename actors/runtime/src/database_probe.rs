@@ -197,7 +197,8 @@ async fn look(shared: &Shared, state: &mut StorePoolState) -> StoreResult<()> {
                     Category::VersionMismatch,
                     format!(
                         "the database has schema {}, this program needs {}; run `decisiongraph migrate`",
-                        schema.database, schema.program
+                        schema.database,
+                        schema.needed()
                     ),
                 )
                 .next(NEXT_MIGRATE));

@@ -2,36 +2,19 @@
 
 use super::PostgresStore;
 use super::errors::During as _;
+use crate::migrations::{self, Applied, CREATE_HISTORY, Migration, POSTGRES, READ_HISTORY};
 use crate::{Result, SchemaStatus, StoreError};
 use deadpool_postgres::ClientWrapper;
 use decisiongraph_projections::Category;
-use refinery::{Migration, Runner};
 use tokio_postgres::error::SqlState;
+use tokio_postgres::types::ToSql;
 
-/// Numbered and append-only: a migration that was published is never edited.
-const MIGRATIONS: [(&str, &str); 13] = [
-    ("V001__runtime", include_str!("../../../migrations/postgres/V001__runtime.sql")),
-    ("V002__projections", include_str!("../../../migrations/postgres/V002__projections.sql")),
-    ("V003__planner", include_str!("../../../migrations/postgres/V003__planner.sql")),
-    ("V004__pause", include_str!("../../../migrations/postgres/V004__pause.sql")),
-    ("V005__skips", include_str!("../../../migrations/postgres/V005__skips.sql")),
-    ("V006__cluster", include_str!("../../../migrations/postgres/V006__cluster.sql")),
-    ("V007__locality", include_str!("../../../migrations/postgres/V007__locality.sql")),
-    ("V008__precedents", include_str!("../../../migrations/postgres/V008__precedents.sql")),
-    ("V009__numbers", include_str!("../../../migrations/postgres/V009__numbers.sql")),
-    ("V010__walls", include_str!("../../../migrations/postgres/V010__walls.sql")),
-    ("V011__drift", include_str!("../../../migrations/postgres/V011__drift.sql")),
-    ("V012__lease_start", include_str!("../../../migrations/postgres/V012__lease_start.sql")),
-    ("V013__changes", include_str!("../../../migrations/postgres/V013__changes.sql")),
-];
-/// The table of applied migrations.
-const HISTORY: &str = "refinery_schema_history";
 /// Lock that the migrating process holds. It is no advisory lock. Only a role that may change that table, the migrator,
 /// can take it or make others wait.
 const LOCK: &str = "BEGIN; LOCK TABLE refinery_schema_history IN SHARE UPDATE EXCLUSIVE MODE";
-/// Table with the definition that refinery uses.
-const CREATE_HISTORY: &str = "CREATE TABLE IF NOT EXISTS refinery_schema_history (version INT4 PRIMARY KEY, name VARCHAR(255), applied_on \
-                              VARCHAR(255), checksum VARCHAR(255))";
+/// Notes a migration: number, name, checksum.
+const NOTE: &str = "INSERT INTO refinery_schema_history (version, name, applied_on, checksum)
+                    VALUES ($1, $2, to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'), $3)";
 const NO_TIMEOUTS: &str =
     "SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0";
 
@@ -62,11 +45,21 @@ pub(super) async fn migrate(store: &PostgresStore) -> Result<Vec<String>> {
             ),
         ));
     }
-    let mut runner = runner()?;
-    runner.set_migration_table_name(HISTORY);
-    let report = runner.run_async(&mut *client).await.map_err(|error| explain(&error))?;
+    let pending = migrations::pending(POSTGRES, &applied(&client).await?)?;
+    for migration in &pending {
+        apply(&mut client, migration).await?;
+    }
     prove_rules(&client).await?;
-    Ok(report.applied_migrations().iter().map(ToString::to_string).collect())
+    Ok(pending.iter().map(ToString::to_string).collect())
+}
+
+async fn apply(client: &mut ClientWrapper, migration: &Migration) -> Result<()> {
+    let what = "migrate";
+    let transaction = client.transaction().await.during(what)?;
+    transaction.batch_execute(migration.sql).await.during(what)?;
+    let note: [&(dyn ToSql + Sync); 3] = [&migration.version, &migration.name, &migration.checksum()];
+    transaction.execute(NOTE, &note).await.during(what)?;
+    transaction.commit().await.during(what)
 }
 
 /// Reports the holder of the lock that a migration waits for, and the remedy.
@@ -114,9 +107,21 @@ async fn prove_rules(client: &ClientWrapper) -> Result<()> {
     Ok(())
 }
 
-async fn has_history(client: &ClientWrapper) -> Result<bool> {
-    let exists = client.query_one("SELECT to_regclass($1::text) IS NOT NULL", &[&HISTORY]).await;
+async fn has_table(client: &ClientWrapper, name: &str) -> Result<bool> {
+    let exists = client.query_one("SELECT to_regclass($1::text) IS NOT NULL", &[&name]).await;
     Ok(exists.during("read the schema's version")?.get(0))
+}
+
+async fn has_history(client: &ClientWrapper) -> Result<bool> {
+    has_table(client, "refinery_schema_history").await
+}
+
+async fn applied(client: &ClientWrapper) -> Result<Vec<Applied>> {
+    if !has_history(client).await? {
+        return Ok(Vec::new());
+    }
+    let rows = client.query(READ_HISTORY, &[]).await.during("read the schema's version")?;
+    Ok(rows.iter().map(|row| Applied { version: row.get(0), name: row.get(1), checksum: row.get(2) }).collect())
 }
 
 pub(super) async fn status(store: &PostgresStore) -> Result<SchemaStatus> {
@@ -124,40 +129,13 @@ pub(super) async fn status(store: &PostgresStore) -> Result<SchemaStatus> {
 }
 
 async fn status_of(client: &ClientWrapper) -> Result<SchemaStatus> {
-    let what = "read the schema's version";
-    let program = MIGRATIONS.len() as i64;
-    if !has_history(client).await? {
-        return Ok(SchemaStatus { database: 0, program, serves_from: 0 });
-    }
-    let newest = format!("SELECT coalesce(max(version), 0)::bigint FROM {HISTORY}");
-    let newest = client.query_one(&newest, &[]).await.during(what)?;
-    let database = newest.get(0);
-    // Before that table existed, a schema served only its own version.
-    let says = client.query_one("SELECT to_regclass('dg_schema') IS NOT NULL", &[]).await.during(what)?;
-    let serves_from = match says.get::<_, bool>(0) {
-        true => client.query_one("SELECT serves_from FROM dg_schema", &[]).await.during(what)?.get(0),
-        false => database,
-    };
-    Ok(SchemaStatus { database, program, serves_from })
-}
-
-fn runner() -> Result<Runner> {
-    let migrations = MIGRATIONS
-        .iter()
-        .map(|(name, sql)| Migration::unapplied(name, sql))
-        .collect::<std::result::Result<Vec<_>, _>>()
-        .map_err(|error| StoreError::internal(format!("a migration has a bad name: {error}")))?;
-    Ok(Runner::new(&migrations))
-}
-
-fn explain(error: &refinery::Error) -> StoreError {
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        if let Some(database) = cause.downcast_ref::<tokio_postgres::Error>() {
-            return super::errors::explain(database, "migrate");
+    let applied = applied(client).await?;
+    let serves_from = match has_table(client, "dg_schema").await? {
+        true => {
+            let says = client.query_one("SELECT serves_from FROM dg_schema", &[]).await;
+            Some(says.during("read the schema's version")?.get(0))
         }
-        source = cause.source();
-    }
-    // The remaining errors concern the migrations themselves: one is missing, or was edited after it was applied.
-    StoreError::new(Category::VersionMismatch, format!("migrate: {error}"))
+        false => None,
+    };
+    Ok(migrations::status(POSTGRES, &applied, serves_from))
 }

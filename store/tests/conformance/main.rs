@@ -54,6 +54,7 @@ every_backend! {
     schema [
         migrates_twice,
         two_processes_migrate_at_once,
+        upstream_goes_on_where_a_fork_was_first,
         a_newer_schema_is_refused,
         a_newer_schema_that_serves_older_programs_is_worked_on,
         rows_of_the_schema_before_are_brought_up,

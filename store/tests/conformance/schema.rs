@@ -57,6 +57,26 @@ pub async fn a_newer_schema_that_serves_older_programs_is_worked_on(blank: Blank
     assert_eq!(status.fit(), SchemaFit::TooNew, "{status:?}");
 }
 
+pub async fn upstream_goes_on_where_a_fork_was_first(blank: Blank) {
+    let fresh = blank.migrated().await;
+    for statement in blank.to_the_schema_before() {
+        fresh.raw(statement).await;
+    }
+    // The migration of a fork, which this program does not have.
+    fresh
+        .raw("INSERT INTO refinery_schema_history (version, name, applied_on, checksum) VALUES (10001, 'of_a_fork', '2030-01-01T00:00:00Z', '1')")
+        .await;
+    let fresh = fresh.again().await;
+    let before = fresh.store.schema_status().await.expect("a status");
+    assert_eq!(before.fit(), SchemaFit::Behind, "{before:?}");
+    let applied = fresh.store.migrate().await.expect("a schema");
+    assert_eq!(applied.len() as i64, before.program - before.database, "{applied:?}");
+    let after = fresh.store.schema_status().await.expect("a status");
+    assert_eq!((after.fit(), after.database), (SchemaFit::Same, before.program), "{after:?}");
+    assert_eq!(fresh.store.migrate().await.expect("again"), Vec::<String>::new());
+    append_all(&fresh.store, &tenant(), &whole_trace("t")).await;
+}
+
 pub async fn rows_of_the_schema_before_are_brought_up(blank: Blank) {
     let fresh = blank.migrated().await;
     append_all(&fresh.store, &tenant(), &seeded(3, 600)).await;
