@@ -1,24 +1,39 @@
-//! The list of projections. All work that is done for each projection iterates this list. A new projection is one file,
-//! one migration and one line here.
+//! The list of projections. All work that is done for each projection iterates this list.
+//!
+//! A new projection is a file in `catalogue/`, a migration per backend, and its two lines here: its module, and its
+//! entry in the list.
 
-use crate::context_graph::ContextGraph;
-use crate::precedent_index::PrecedentIndex;
+use crate::digest::reference::ReferenceForm;
 use crate::projection::Projection;
-use crate::trace_summary::TraceSummary;
+
+mod context_graph;
+mod precedent_index;
+mod trace_summary;
 
 /// Nodes and edges: the things that each trace touched.
-pub const CONTEXT_GRAPH: &dyn Projection = &ContextGraph;
+pub const CONTEXT_GRAPH: &dyn Projection = &context_graph::ContextGraph;
 /// One row per trace.
-pub const TRACE_SUMMARY: &dyn Projection = &TraceSummary;
+pub const TRACE_SUMMARY: &dyn Projection = &trace_summary::TraceSummary;
 /// Policy decisions and exceptions of finished traces.
-pub const PRECEDENT_INDEX: &dyn Projection = &PrecedentIndex;
+pub const PRECEDENT_INDEX: &dyn Projection = &precedent_index::PrecedentIndex;
+
+/// The list, in the order of jobs for `all` and of the full digest.
+const LIST: &[&dyn Projection] = &[CONTEXT_GRAPH, TRACE_SUMMARY, PRECEDENT_INDEX];
 
 /// All projections, in the order of jobs for `all` and of the full digest.
-pub const ALL: [&dyn Projection; 3] = [CONTEXT_GRAPH, TRACE_SUMMARY, PRECEDENT_INDEX];
+pub const ALL: [&dyn Projection; LIST.len()] = match LIST.first_chunk() {
+    Some(all) => *all,
+    None => unreachable!(),
+};
 
 /// Returns the projection with this name.
 pub fn find(name: &str) -> Option<&'static dyn Projection> {
     ALL.into_iter().find(|projection| projection.name() == name)
+}
+
+/// Lists the projections that the reference has too, with the shapes of their digests.
+pub fn with_reference() -> impl Iterator<Item = (&'static dyn Projection, ReferenceForm)> {
+    ALL.into_iter().filter_map(|projection| Some((projection, projection.reference_form()?)))
 }
 
 /// Lists the types of earlier events that any projection needs of a trace.
@@ -27,4 +42,9 @@ pub fn history_types() -> Vec<&'static str> {
     types.sort_unstable();
     types.dedup();
     types
+}
+
+/// True when pages of the log bring metadata: some projection reads it.
+pub fn reads_metadata() -> bool {
+    ALL.iter().any(|projection| projection.reads_metadata())
 }

@@ -2,6 +2,7 @@
 //! reads it back ([`LogEvent`]).
 
 use crate::canonical_json::{Json, parse, write_payload_string};
+use crate::catalogue;
 use crate::category::{Category, Refusal};
 use crate::json_reader::outline;
 use serde::{Deserialize, Serialize};
@@ -328,6 +329,50 @@ pub fn tags_from_json(text: &str) -> Option<Vec<String>> {
     }
 }
 
+/// Fields of an envelope that a projection reads only if it asks for them ([`crate::Projection::reads_metadata`]).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Metadata {
+    /// Program that produced the event.
+    pub source: Source,
+    /// Id that groups events across traces.
+    pub correlation_id: Option<String>,
+    /// The event that led to this one.
+    pub causation_event_id: Option<String>,
+    /// Version of the payload's shape.
+    pub schema_version: i64,
+    /// Free words; `None` when their stored form is no JSON list of strings, which no append writes.
+    pub tags: Option<Vec<String>>,
+}
+
+impl Metadata {
+    /// Returns the free words.
+    ///
+    /// # Errors
+    /// `schema_violation` when their stored form cannot be read.
+    pub fn tags(&self) -> Result<&[String], Refusal> {
+        self.tags.as_deref().ok_or_else(|| schema("the stored tags are no JSON list of strings"))
+    }
+
+    fn bytes(&self) -> usize {
+        let Source { producer_id, system, subsystem } = &self.source;
+        let maybe = [subsystem, &self.correlation_id, &self.causation_event_id].into_iter().flatten();
+        let tags = self.tags.iter().flatten();
+        [producer_id, system].into_iter().chain(maybe).chain(tags).map(String::len).sum()
+    }
+}
+
+impl From<&Envelope> for Metadata {
+    fn from(envelope: &Envelope) -> Metadata {
+        Metadata {
+            source: envelope.source.clone(),
+            correlation_id: envelope.correlation_id.clone(),
+            causation_event_id: envelope.causation_event_id.clone(),
+            schema_version: envelope.schema_version,
+            tags: Some(envelope.tags.clone()),
+        }
+    }
+}
+
 /// Fields of a stored event that a projection reads. A copy shares its texts, and so do the rows made of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogEvent {
@@ -351,9 +396,20 @@ pub struct LogEvent {
     pub payload: Arc<str>,
     /// The stored hash.
     pub payload_hash: Arc<str>,
+    /// Further fields of the envelope, if a projection of the catalogue asks for them.
+    pub metadata: Option<Arc<Metadata>>,
 }
 
 impl LogEvent {
+    /// Returns the further fields of the envelope.
+    ///
+    /// # Errors
+    /// `internal` when no projection of the catalogue asks for them.
+    pub fn metadata(&self) -> Result<&Metadata, Refusal> {
+        let missing = "metadata was not read: `reads_metadata` of the projection has to return true";
+        self.metadata.as_deref().ok_or_else(|| Refusal::new(Category::Internal, missing))
+    }
+
     /// Returns the type, if projections know it.
     pub fn known_type(&self) -> Option<EventType> {
         EventType::parse(&self.event_type)
@@ -375,7 +431,8 @@ impl LogEvent {
             &self.actor_id,
             &self.payload_hash,
         ];
-        texts.into_iter().map(|text| text.len()).sum()
+        let metadata = self.metadata.as_ref().map_or(0, |metadata| metadata.bytes());
+        texts.into_iter().map(|text| text.len()).sum::<usize>() + metadata
     }
 }
 
@@ -383,6 +440,7 @@ impl From<StoredEvent> for LogEvent {
     fn from(event: StoredEvent) -> LogEvent {
         let e = event.envelope;
         LogEvent {
+            metadata: catalogue::reads_metadata().then(|| Arc::new(Metadata::from(&e))),
             log_seq: event.log_seq,
             event_id: e.event_id.into(),
             trace_id: e.trace_id.into(),

@@ -199,6 +199,7 @@ mod tests {
             actor_id: "".into(),
             payload: "x".repeat(50).into(),
             payload_hash: "".into(),
+            metadata: None,
         }
     }
 

@@ -16,6 +16,15 @@ pub struct Projected {
     pub poison: Option<Poison>,
 }
 
+/// Size of a projection's rows in proportion to the log.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Density {
+    /// Rows of all tables per event.
+    pub rows_per_event: f64,
+    /// Bytes per row, with indexes.
+    pub bytes_per_row: f64,
+}
+
 /// A projection: the log in, rows out.
 ///
 /// *Invariants.* No I/O, no clock, no randomness. The result for a log does not depend on how it is cut into batches.
@@ -30,8 +39,15 @@ pub trait Projection: Send + Sync {
     /// Tables of the projection. The store and the migrations agree with this list.
     fn tables(&self) -> &'static [Table];
 
-    /// Shape of the projection's reference digest.
-    fn reference_form(&self) -> ReferenceForm;
+    /// Shape of the projection's reference digest; none when the reference has no such projection.
+    fn reference_form(&self) -> Option<ReferenceForm> {
+        None
+    }
+
+    /// Density of the rows over mixed workloads. It only serves estimates before there are rows to count.
+    fn density(&self) -> Density {
+        Density { rows_per_event: 0.4, bytes_per_row: 380.0 }
+    }
 
     /// Types of the earlier events that it may need of a trace ([`Needs::history_of`]); none by default.
     fn history_types(&self) -> &'static [&'static str] {
@@ -42,6 +58,12 @@ pub trait Projection: Send + Sync {
     /// these and not the event: neither the history of a trace nor a payload has a bound.
     fn recall(&self, _event: &LogEvent) -> Result<Vec<Value>, Refusal> {
         Ok(Vec::new())
+    }
+
+    /// True when the projection reads [`LogEvent::metadata`]. Pages of the log bring it only if some projection of the
+    /// catalogue does.
+    fn reads_metadata(&self) -> bool {
+        false
     }
 
     /// Lists the state that must be known before `project` can run on these events.

@@ -271,6 +271,7 @@ mod tests {
             actor_id: "a".into(),
             payload: payload.into(),
             payload_hash: payload_hash::sha256_hex(payload.as_bytes()).into(),
+            metadata: None,
         }
     }
 

@@ -25,6 +25,8 @@ pub mod crash;
 #[cfg(feature = "throwaway-postgres")]
 pub mod launch;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod metadata;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod migrations;
 #[cfg(feature = "postgres")]
 pub mod postgres;

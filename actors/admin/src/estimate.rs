@@ -2,7 +2,7 @@
 //! workloads.
 
 use decisiongraph_projections::rows::{Identity, Row, Value};
-use decisiongraph_projections::{Projection, TenantId};
+use decisiongraph_projections::{Density, Projection, TenantId};
 use decisiongraph_store::{Generation, ReadView, Result, RowOrder};
 use futures_util::StreamExt as _;
 
@@ -26,13 +26,9 @@ pub struct Size {
     pub bytes: f64,
 }
 
-/// Estimates the size of a projection over this many events, from figures of mixed workloads.
-pub fn assumed(projection: &str, events: u64) -> Size {
-    let (rows_per_event, bytes_per_row) = match projection {
-        "context_graph" => (2.0, 420.0),
-        "trace_summary" => (0.13, 300.0),
-        _ => (0.4, 380.0),
-    };
+/// Estimates the size of a projection over this many events, from its density over mixed workloads.
+pub fn assumed(projection: &dyn Projection, events: u64) -> Size {
+    let Density { rows_per_event, bytes_per_row } = projection.density();
     let rows = (events as f64 * rows_per_event).ceil();
     Size { rows, bytes: rows * bytes_per_row }
 }

@@ -169,7 +169,7 @@ pub async fn rebuild_check(store: &dyn Store, request: JobRequest) -> Result<Reb
                 let growth = events as f64 / applied as f64;
                 (Size { rows: live.rows * growth, bytes: live.bytes * growth }, "live rows")
             }
-            None => (estimate::assumed(projection.name(), events), "assumed"),
+            None => (estimate::assumed(*projection, events), "assumed"),
         };
         estimates.push(RebuildEstimate {
             projection: projection.name().to_owned(),

@@ -2,7 +2,7 @@
 
 use crate::commands;
 use clap::{Args, Parser, Subcommand};
-use decisiongraph_projections::TenantId;
+use decisiongraph_projections::{TenantId, catalogue};
 use std::path::PathBuf;
 use uuid::Uuid;
 
@@ -80,8 +80,8 @@ pub struct Globals {
     /// Tenant of the log [default: `default`; status, health, runs, failures, skips and changes report all]
     #[arg(long, global = true, value_name = "ID", value_parser = parse_tenant)]
     pub tenant: Option<TenantId>,
-    /// context_graph, trace_summary, precedent_index or all [default: all]
-    #[arg(long, global = true, value_name = "NAME")]
+    /// Name of a projection, or all.
+    #[arg(long, global = true, value_name = "NAME", help = projection_names())]
     pub projection: Option<String>,
     /// Print one JSON object; errors as {"error":{"category","message","next"}} on stderr
     #[arg(long, global = true)]
@@ -105,6 +105,11 @@ impl Globals {
     pub fn projection(&self) -> Option<String> {
         self.projection.clone().filter(|name| name != "all")
     }
+}
+
+/// Lists the names that `--projection` takes.
+fn projection_names() -> String {
+    format!("{} or all [default: all]", catalogue::ALL.map(|projection| projection.name()).join(", "))
 }
 
 /// Parses seconds within the bounds of a deadline.

@@ -1,4 +1,4 @@
-//! The guided tour: a decision log goes in and the three projections come out. A rebuild and a verify prove them.
+//! The guided tour: a decision log goes in and the projections come out. A rebuild and a verify prove them.
 //!
 //! *Guarantees.* Everything shown is a real answer of the program on a real store. The tour ends with exit code 1 if a
 //! proof fails.
@@ -330,12 +330,7 @@ fn work(report: &RunReport) -> Page {
 
 fn digest_lines(digests: &ReferenceDigests) -> Page {
     let mut page = Page::default();
-    for (name, digest) in [
-        ("context_graph", &digests.context_graph),
-        ("trace_summary", &digests.trace_summary),
-        ("precedent_index", &digests.precedent_index),
-        ("full_projection", &digests.full_projection),
-    ] {
+    for (name, digest) in digests.named() {
         page.line(format_args!("  {name:16} {digest}"));
     }
     page

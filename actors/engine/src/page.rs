@@ -121,6 +121,7 @@ mod tests {
             actor_id: "".into(),
             payload: "".into(),
             payload_hash: "".into(),
+            metadata: None,
         };
         Page {
             after: LogSeq(1),

@@ -3,8 +3,10 @@
 use decisiongraph_projections::event::{Actor, Source};
 use decisiongraph_projections::{Category, LogSeq, Refusal, StoredEvent};
 use decisiongraph_records::{Direction, PrecedentFilter};
+use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
+use std::fmt;
 
 /// Most bytes of one page of a read. A page that reaches them ends early and says that there is more. It holds at least
 /// one event or row, even a larger one.
@@ -277,20 +279,77 @@ pub fn validate_precedents(filter: &PrecedentFilter) -> Result<(), Refusal> {
 
 /// Digests that are byte-equal to the Python reference's digests of the same log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)]
 pub struct ReferenceDigests {
-    pub context_graph: String,
-    pub trace_summary: String,
-    pub precedent_index: String,
-    /// Digest over the three.
+    /// Digest of each projection that the reference has, as a member of its name.
+    #[serde(flatten)]
+    pub projections: ByName,
+    /// Digest over these.
     pub full_projection: String,
     /// Position of the tenant's last event at or below the common cursor.
     pub last_log_seq: LogSeq,
 }
 
+impl ReferenceDigests {
+    /// Lists all digests with their names, that over all projections last.
+    pub fn named(&self) -> impl Iterator<Item = (&str, &str)> {
+        let all = ("full_projection", self.full_projection.as_str());
+        self.projections.0.iter().map(|(name, digest)| (name.as_str(), digest.as_str())).chain([all])
+    }
+}
+
+/// Names with texts, in an order: the members of a JSON object.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ByName(pub Vec<(String, String)>);
+
+impl Serialize for ByName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, text)| (name, text)))
+    }
+}
+
+impl<'de> Deserialize<'de> for ByName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ByName, D::Error> {
+        struct Members;
+        impl<'de> Visitor<'de> for Members {
+            type Value = ByName;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("texts by name")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ByName, A::Error> {
+                let mut members = Vec::new();
+                // A member that is no text is of a newer program.
+                while let Some((name, value)) = map.next_entry::<String, serde_json::Value>()? {
+                    members.extend(value.as_str().map(|text| (name, text.to_owned())));
+                }
+                Ok(ByName(members))
+            }
+        }
+        deserializer.deserialize_map(Members)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reference_digests_are_members_in_their_order() {
+        let digest = |name: &str| (name.to_owned(), format!("sha256:{name}"));
+        let digests = ReferenceDigests {
+            projections: ByName(["context_graph", "trace_summary", "precedent_index"].map(digest).to_vec()),
+            full_projection: "sha256:all".to_owned(),
+            last_log_seq: LogSeq(7),
+        };
+        let json = serde_json::to_string(&digests).expect("JSON");
+        assert_eq!(
+            json,
+            r#"{"context_graph":"sha256:context_graph","trace_summary":"sha256:trace_summary","precedent_index":"sha256:precedent_index","full_projection":"sha256:all","last_log_seq":7}"#
+        );
+        let newer = json.replace("7}", r#"7,"of a newer program":{}}"#);
+        for json in [json, newer] {
+            assert_eq!(serde_json::from_str::<ReferenceDigests>(&json).expect("reads"), digests);
+        }
+    }
 
     #[test]
     fn arguments_go_together() {

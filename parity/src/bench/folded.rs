@@ -3,6 +3,7 @@
 
 use decisiongraph_projections::catalogue;
 use decisiongraph_projections::digest::rolling::RollingDigest;
+use decisiongraph_projections::event::Metadata;
 use decisiongraph_projections::{
     Admitted, Changes, Fetch, Hashed, LogEvent, LogSeq, Needs, Prior, Projected, Projection, Recalled, Row, RowsNeed,
     Table, TableChanges,
@@ -50,6 +51,7 @@ fn log_event(index: usize, event: &Admitted) -> LogEvent {
         actor_id: e.actor.actor_id.as_str().into(),
         payload: event.payload().into(),
         payload_hash: event.payload_hash().into(),
+        metadata: catalogue::reads_metadata().then(|| Arc::new(Metadata::from(e))),
     }
 }
 

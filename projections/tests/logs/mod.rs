@@ -1,10 +1,12 @@
 //! Random logs, and random cuts of them.
 
+use decisiongraph_projections::event::{Metadata, Source};
 use decisiongraph_projections::payload_hash::sha256_hex;
 use decisiongraph_projections::{LogEvent, LogSeq};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Ids that collide, nest and escape.
 fn id() -> impl Strategy<Value = String> {
@@ -58,6 +60,13 @@ pub fn log() -> impl Strategy<Value = Vec<LogEvent>> {
             };
             log_seq += gap;
             let payload = payload.to_string();
+            let metadata = Metadata {
+                source: Source { producer_id: word.clone(), system: word.clone(), subsystem: None },
+                correlation_id: (gap > 1).then(|| word.clone()),
+                causation_event_id: None,
+                schema_version: 1,
+                tags: Some(vec![word.clone(); index % 3]),
+            };
             log.push(LogEvent {
                 log_seq: LogSeq(log_seq),
                 // Event ids that end in one another, so that edge ids of different events can have the same spelling.
@@ -69,6 +78,7 @@ pub fn log() -> impl Strategy<Value = Vec<LogEvent>> {
                 actor_type: "agent".into(),
                 actor_id: word.into(),
                 payload_hash: sha256_hex(payload.as_bytes()).into(),
+                metadata: Some(Arc::new(metadata)),
                 payload: payload.into(),
             });
             *trace_seq += 1;

@@ -7,7 +7,7 @@ use super::values::{Id, Key};
 use super::view::Snapshot;
 use crate::{Direction, Generation, PageLimit, Paged, PrecedentFilter, PrecedentHit, Result, RowOrder, RowStream};
 use deadpool_postgres::ClientWrapper;
-use decisiongraph_projections::{LogSeq, Projection as _, Row, RowKey, Table, TenantId, context_graph::ContextGraph};
+use decisiongraph_projections::{LogSeq, Row, RowKey, Table, TenantId, catalogue};
 use futures_util::stream;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -74,16 +74,16 @@ fn quoted(text: &str) -> String {
 }
 
 fn nodes_table() -> &'static Table {
-    &ContextGraph.tables()[0]
+    &catalogue::CONTEXT_GRAPH.tables()[0]
 }
 
 fn edges_table() -> &'static Table {
-    &ContextGraph.tables()[1]
+    &catalogue::CONTEXT_GRAPH.tables()[1]
 }
 
 /// Replaces the edges and nodes of a statement of the files by the tables of a generation.
 fn graph(sql: &str, generation: Generation) -> String {
-    ContextGraph.tables().iter().fold(sql.to_owned(), |sql, table| at(&sql, table.name, generation))
+    catalogue::CONTEXT_GRAPH.tables().iter().fold(sql.to_owned(), |sql, table| at(&sql, table.name, generation))
 }
 
 /// Names the partition of a generation in a statement of the files.

@@ -2,9 +2,10 @@
 
 use super::errors::During as _;
 use super::values::Key;
+use crate::metadata::selected;
 use crate::{Lag, PageLimit, Paged, Result, StoreError, Stray, TenantHead};
 use deadpool_postgres::ClientWrapper;
-use decisiongraph_projections::event::{Actor, Envelope, Source, fault, tags_from_json};
+use decisiongraph_projections::event::{Actor, Envelope, Metadata, Source, fault, tags_from_json};
 use decisiongraph_projections::prior::{Texts, shared};
 use decisiongraph_projections::{LogEvent, LogSeq, Projection, Recalled, RowKey, StoredEvent, TenantId, catalogue};
 use futures_util::TryStreamExt as _;
@@ -37,6 +38,17 @@ fn log_event(row: &Row, texts: &mut Texts) -> LogEvent {
         actor_id: shared(7),
         payload: own(8),
         payload_hash: own(9),
+        metadata: (row.len() > 10).then(|| Arc::new(metadata(row))),
+    }
+}
+
+fn metadata(row: &Row) -> Metadata {
+    Metadata {
+        tags: tags_from_json(row.get(10)),
+        source: Source { producer_id: row.get(11), system: row.get(12), subsystem: row.get(13) },
+        correlation_id: row.get(14),
+        causation_event_id: row.get(15),
+        schema_version: row.get(16),
     }
 }
 
@@ -80,7 +92,7 @@ pub(super) async fn page(
     let rows_max = bound(limit.rows_max);
     let share = limit.bytes_max / limit.rows_max.max(1);
     if share >= SMALL_BYTES {
-        let statement = client.prepare_cached(include_str!("sql/page_small.sql")).await.during(what)?;
+        let statement = client.prepare_cached(&selected(include_str!("sql/page_small.sql"))).await.during(what)?;
         let share = bound(share.min(limit.event_bytes_max));
         let rows = client.query(&statement, &[&tenant.as_str(), &after.0, &upto.0, &rows_max, &share]).await;
         let rows = rows.during(what)?;
@@ -95,7 +107,7 @@ pub(super) async fn page(
             return Ok(events);
         }
     }
-    let statement = client.prepare_cached(include_str!("sql/page.sql")).await.during(what)?;
+    let statement = client.prepare_cached(&selected(include_str!("sql/page.sql"))).await.during(what)?;
     let (bytes_max, event_max) = (sum_max(limit), bound(limit.event_bytes_max));
     let rows =
         client.query(&statement, &[&tenant.as_str(), &after.0, &upto.0, &rows_max, &bytes_max, &event_max]).await;
@@ -194,7 +206,7 @@ pub(super) async fn history(
     }
     let what = "read the history of traces";
     let (keys, ids) = trace_keys(traces);
-    let statement = client.prepare_cached(include_str!("sql/history.sql")).await.during(what)?;
+    let statement = client.prepare_cached(&selected(include_str!("sql/history.sql"))).await.during(what)?;
     let of: [&(dyn ToSql + Sync); 5] = [&tenant.as_str(), &keys, &ids, &upto.0, &types];
     let rows = client.query_raw(&statement, of).await.during(what)?;
     let mut rows = std::pin::pin!(rows);

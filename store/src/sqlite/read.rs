@@ -3,11 +3,12 @@
 use super::errors::Result;
 use super::lease::raw_position;
 use super::rows::{collision, existence_sql, key_of, lookup_sql, read_row};
+use crate::metadata::selected;
 use crate::{
     Checkpoint, Drift, Epoch, Generation, Lag, PageLimit, Paged, Paused, Scope, ScopeCounts, ScopeHead, ScopeRow,
     Stray, TenantHead,
 };
-use decisiongraph_projections::event::{Actor, Envelope, Source, StoredEvent, fault, tags_from_json};
+use decisiongraph_projections::event::{Actor, Envelope, Metadata, Source, StoredEvent, fault, tags_from_json};
 use decisiongraph_projections::prior::{Texts, shared};
 use decisiongraph_projections::{
     Category, Fetch, LogEvent, LogSeq, Needs, Prior, Projection, Recalled, Table, TenantId, catalogue,
@@ -28,16 +29,18 @@ pub(super) fn page(
     upto: LogSeq,
     limit: PageLimit,
 ) -> Result<Vec<LogEvent>> {
-    let mut statement = conn.prepare_cached(include_str!("sql/read_page.sql"))?;
+    let mut statement = conn.prepare_cached(&selected(include_str!("sql/read_page.sql")))?;
     let (rows_max, event_max) = (rows_limit(limit.rows_max.max(1)), rows_limit(limit.event_bytes_max));
+    let columns = statement.column_count();
     let mut rows = statement.query(params![tenant.as_str(), after.0, upto.0, rows_max, event_max])?;
     let (mut page, mut bytes, mut texts) = (Paged::default(), 0, Texts::new());
     while let Some(row) = rows.next()? {
-        let size = texts_of(row, 1..8)? + texts_of(row, 9..10)? + row.get::<_, i64>(10)?;
+        let size =
+            texts_of(row, 1..8)? + texts_of(row, 9..10)? + texts_of(row, 11..columns)? + row.get::<_, i64>(10)?;
         if !takes(&mut page, &mut bytes, row, size, limit)? {
             break;
         }
-        page.items.push(log_event(row, &mut texts)?);
+        page.items.push(log_event(row, 11, &mut texts)?);
     }
     Ok(page.items)
 }
@@ -124,7 +127,7 @@ pub(super) fn history(
     upto: LogSeq,
     bytes_max: usize,
 ) -> Result<Option<HashMap<Arc<str>, Vec<Recalled>>>> {
-    let mut statement = conn.prepare_cached(include_str!("sql/read_history.sql"))?;
+    let mut statement = conn.prepare_cached(&selected(include_str!("sql/read_history.sql")))?;
     let (mut history, mut texts, mut bytes) = (HashMap::with_capacity(traces.len()), Texts::new(), 0);
     for (key, trace) in in_order(traces, key_of) {
         let mut events = Vec::new();
@@ -133,7 +136,7 @@ pub(super) fn history(
             if !row.get_ref(4)?.as_str().is_ok_and(|event_type| projection.history_types().contains(&event_type)) {
                 continue;
             }
-            let event = log_event(row, &mut texts)?;
+            let event = log_event(row, 10, &mut texts)?;
             if event.trace_id != *trace {
                 return Err(collision("trace_id").into());
             }
@@ -493,8 +496,9 @@ pub(super) fn one_more(limit: PageLimit) -> i64 {
     rows_limit(limit.rows_max.saturating_add(1))
 }
 
-/// Reads a log event; `texts` are shared between events, because many repeat.
-fn log_event(row: &Row<'_>, texts: &mut Texts) -> Result<LogEvent> {
+/// Reads a log event, with its metadata from column `beside` on, if that is there. `texts` are shared between events,
+/// because many repeat.
+fn log_event(row: &Row<'_>, beside: usize, texts: &mut Texts) -> Result<LogEvent> {
     let mut shared =
         |column: usize| -> rusqlite::Result<Arc<str>> { Ok(shared(texts, row.get_ref(column)?.as_str()?)) };
     Ok(LogEvent {
@@ -508,6 +512,20 @@ fn log_event(row: &Row<'_>, texts: &mut Texts) -> Result<LogEvent> {
         actor_id: shared(7)?,
         payload: row.get(8)?,
         payload_hash: row.get(9)?,
+        metadata: match row.get_ref(beside) {
+            Err(rusqlite::Error::InvalidColumnIndex(_)) => None,
+            _ => Some(Arc::new(metadata(row, beside)?)),
+        },
+    })
+}
+
+fn metadata(row: &Row<'_>, at: usize) -> rusqlite::Result<Metadata> {
+    Ok(Metadata {
+        tags: tags_from_json(row.get_ref(at)?.as_str()?),
+        source: Source { producer_id: row.get(at + 1)?, system: row.get(at + 2)?, subsystem: row.get(at + 3)? },
+        correlation_id: row.get(at + 4)?,
+        causation_event_id: row.get(at + 5)?,
+        schema_version: row.get(at + 6)?,
     })
 }
 

@@ -43,10 +43,7 @@ fn text(reply: &AdminReply) -> Page {
     match reply {
         AdminReply::ReferenceDigest(digests) => {
             let mut line = |name: &str, text: &str| page.line(format_args!("{name:16} {text}"));
-            line("context_graph", &digests.context_graph);
-            line("trace_summary", &digests.trace_summary);
-            line("precedent_index", &digests.precedent_index);
-            line("full_projection", &digests.full_projection);
+            digests.named().for_each(|(name, digest)| line(name, digest));
             line("last_log_seq", &number(digests.last_log_seq.0));
         }
         AdminReply::Digest(reply) => {

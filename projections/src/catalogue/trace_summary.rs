@@ -5,7 +5,7 @@ use crate::category::Refusal;
 use crate::digest::reference::{Member, ReferenceForm, Section};
 use crate::event::{EventType, LogEvent};
 use crate::prior::{Fetch, Needs, Prior, RowsNeed, Working, changes_of};
-use crate::projection::{Projected, Projection};
+use crate::projection::{Density, Projected, Projection};
 use crate::rows::{Column, ColumnType, KeyPart, Place, Row, Table, Value};
 use crate::sequence::Poison;
 use crate::stored_payload::{StoredPayload, schema};
@@ -73,8 +73,12 @@ impl Projection for TraceSummary {
         &TABLES
     }
 
-    fn reference_form(&self) -> ReferenceForm {
-        &FORM
+    fn reference_form(&self) -> Option<ReferenceForm> {
+        Some(&FORM)
+    }
+
+    fn density(&self) -> Density {
+        Density { rows_per_event: 0.13, bytes_per_row: 300.0 }
     }
 
     fn needs(&self, events: &[LogEvent]) -> Needs {

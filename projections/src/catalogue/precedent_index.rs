@@ -92,8 +92,8 @@ impl Projection for PrecedentIndex {
         &TABLES
     }
 
-    fn reference_form(&self) -> ReferenceForm {
-        &FORM
+    fn reference_form(&self) -> Option<ReferenceForm> {
+        Some(&FORM)
     }
 
     fn history_types(&self) -> &'static [&'static str] {

@@ -8,7 +8,7 @@ use crate::category::Refusal;
 use crate::digest::reference::{Member, ReferenceForm, Section};
 use crate::event::{EventType, LogEvent};
 use crate::prior::{Carried, Fetch, Needs, Prior, RowsNeed, Texts, Working, changes_of, shared};
-use crate::projection::{Projected, Projection};
+use crate::projection::{Density, Projected, Projection};
 use crate::rows::{Column, ColumnType, Hashed, KeyPart, Place, Row, Table};
 use crate::sequence::Poison;
 use crate::stored_payload::{Object, StoredPayload};
@@ -165,8 +165,12 @@ impl Projection for ContextGraph {
         &TABLES
     }
 
-    fn reference_form(&self) -> ReferenceForm {
-        &FORM
+    fn reference_form(&self) -> Option<ReferenceForm> {
+        Some(&FORM)
+    }
+
+    fn density(&self) -> Density {
+        Density { rows_per_event: 2.0, bytes_per_row: 420.0 }
     }
 
     fn needs(&self, events: &[LogEvent]) -> Needs {
