@@ -28,8 +28,8 @@ pub fn level(verbose: u8, json: bool) -> &'static str {
         0 if json => "off",
         // The actor library logs every connection that ends. At `debug` it logs what the connection carries: payloads.
         0 => "warn,ractor=error,ractor_cluster=error",
-        1 => "info,refinery_core=warn,ractor=error,ractor_cluster=error",
-        2 => "debug,refinery_core=info,ractor=info,ractor_cluster=info",
+        1 => "info,ractor=error,ractor_cluster=error",
+        2 => "debug,ractor=info,ractor_cluster=info",
         _ => "trace,ractor=info,ractor_cluster=info",
     }
 }

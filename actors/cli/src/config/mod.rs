@@ -145,7 +145,7 @@ impl Default for NodeConfig {
             metrics_listen: Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464)),
             otlp_endpoint: None,
             otlp_interval: Duration::from_secs(15),
-            log_filter: "info,refinery_core=warn,ractor=error,ractor_cluster=error".to_owned(),
+            log_filter: "info,ractor=error,ractor_cluster=error".to_owned(),
             log_format: LogFormat::Text,
             engine: EngineConfig::default(),
             store: StoreOptions::default(),
