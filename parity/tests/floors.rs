@@ -84,3 +84,30 @@ fn what_stands_alone_has_neither_database_nor_door_below_it() {
         }
     }
 }
+
+/// The files of this folder's crate that contain the text, tests left out.
+fn callers(folder: &str, called: &str) -> Vec<String> {
+    let (mut open, mut found) = (vec![repository().join(folder).join("src")], Vec::new());
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            open.extend(std::fs::read_dir(&path).expect("lists").map(|entry| entry.expect("an entry").path()));
+        } else if std::fs::read_to_string(&path).is_ok_and(|text| text.contains(called)) {
+            let relative = path.strip_prefix(repository()).expect("is inside");
+            found.push(relative.display().to_string());
+        }
+    }
+    found
+}
+
+/// One claim: a lease with its checks, its release and its texts comes from one place.
+#[test]
+fn one_file_takes_scopes() {
+    let product = FLOORS.iter().filter(|(name, ..)| !["decisiongraph-store", "decisiongraph-parity"].contains(name));
+    let found: Vec<String> = product.flat_map(|(_, folder, _)| callers(folder, ".acquire_scope(")).collect();
+    assert_eq!(found, ["actors/engine/src/claim.rs"]);
+    let texts = ["{scope} is paused by {}: {}; {} lets it go on", "were written by version {} of its rules"];
+    for text in texts {
+        let found: Vec<String> = FLOORS.iter().flat_map(|(_, folder, _)| callers(folder, text)).collect();
+        assert_eq!(found, ["actors/engine/src/claim.rs"], "{text}");
+    }
+}

@@ -1,13 +1,13 @@
 //! Catch-up: the live generation follows the log from its durable cursor to the safe mark (or to `until`).
 
 use super::Engine;
+use super::claim::{Claim, claim};
 use super::drive::{Ended, Job};
-use super::lane::{Lane, Target};
-use super::mark::{self, Mark};
+use super::lane::Target;
+use super::mark::Mark;
 use super::report::{ScopeReport, scope_report};
-use decisiongraph_projections::{Category, LogSeq, Projection};
-use decisiongraph_protocol::Command;
-use decisiongraph_store::{Acquisition, Lease, Position, Result, Scope, StoreError};
+use decisiongraph_projections::{LogSeq, Projection};
+use decisiongraph_store::{Lease, Position, Result, Scope};
 
 impl Engine {
     /// Catches up these projections.
@@ -28,11 +28,8 @@ impl Engine {
         }
         let mut lanes = Vec::with_capacity(projections.len());
         for projection in projections {
-            let (lease, position) = self.take(job, *projection).await?;
-            lanes.push(Lane::new(*projection, &job.tenant, Target::Live(lease), position));
-        }
-        for lane in &lanes {
-            mark::within(&**self.store(), &lane.scope, lane.position.cursor, &mark).await?;
+            let (lease, position) = self.take(*projection, &Scope::new(&job.tenant, *projection), &mark).await?;
+            lanes.push(job.lane(*projection, Target::Live(lease), position));
         }
         let log = self.store().view().await?;
         for lane in &mut lanes {
@@ -49,51 +46,22 @@ impl Engine {
                 let _ = self.store().release_scope(lease).await;
             }
         }
-        Ok((driven?, lanes.iter().map(|lane| scope_report(lane, target)).collect()))
+        let reports = lanes.iter().map(|lane| scope_report(lane, target)).collect();
+        match driven {
+            Ok(ended) => Ok((ended, reports)),
+            Err(error) => Err(job.lost(lanes, error)),
+        }
     }
 
-    async fn take(&self, job: &Job<'_>, projection: &'static dyn Projection) -> Result<(Lease, Position)> {
-        let scope = Scope::new(&job.tenant, projection);
-        let taken = self
-            .when_free(|| async {
-                match self.store().acquire_scope(&scope, job.owner).await? {
-                    Acquisition::Acquired(lease, position) => Ok((lease, position)),
-                    Acquisition::Held { by, expires_in } => Err(StoreError::new(
-                        Category::Conflict,
-                        format!(
-                            "{scope} is owned by {by}, whose lease runs for another {:.1} s",
-                            expires_in.as_secs_f64()
-                        ),
-                    )),
-                }
-            })
-            .await?;
-        // Checked under the new epoch: a pause that comes later fences it.
-        let paused = self.store().view().await?.scope(&scope).await?.and_then(|row| row.paused);
-        if let Some(paused) = paused {
-            let _ = self.store().release_scope(&taken.0).await;
-            return Err(StoreError::new(
-                Category::Conflict,
-                format!(
-                    "{scope} is paused by {}: {}; {} lets it go on",
-                    paused.by,
-                    paused.reason,
-                    Command::of_scope("resume", &scope.tenant, scope.projection)
-                ),
-            ));
-        }
-        if taken.1.version != projection.version() {
-            let _ = self.store().release_scope(&taken.0).await;
-            return Err(StoreError::new(
-                Category::VersionMismatch,
-                format!(
-                    "the rows of {scope} were written by version {} of its rules, this program has version {}; run {}",
-                    taken.1.version,
-                    projection.version(),
-                    Command::of_scope("rebuild", &scope.tenant, scope.projection)
-                ),
-            ));
-        }
-        Ok(taken)
+    /// Claims the scope; waits while its owner may be dead.
+    async fn take(&self, projection: &'static dyn Projection, scope: &Scope, mark: &Mark) -> Result<(Lease, Position)> {
+        let ask = || async {
+            let asked = claim(&**self.store(), self.owner(), scope, projection, mark, self.telemetry());
+            match asked.await? {
+                held @ Claim::Held { .. } => held.granted(scope, projection).map(|(yours, at)| Claim::Yours(yours, at)),
+                told => Ok(told),
+            }
+        };
+        self.when_free(ask).await?.granted(scope, projection)
     }
 }

@@ -3,18 +3,17 @@
 //! memory.
 
 use super::alive::Trust;
-use super::lane::{ApplyOptions, Lane};
+use super::lane::{ApplyOptions, Lane, Target};
 use super::mark::Mark;
 use super::observed;
 use super::page::Page;
 use super::report::Progress;
-use super::{Budget, Control, EngineConfig};
-use crate::telemetry::Telemetry;
+use super::{Budget, Control, Engine};
 use decisiongraph_projections::open_traces::OpenTraces;
-use decisiongraph_projections::{Category, LogSeq, TenantId, catalogue};
-use decisiongraph_store::{Owner, PageLimit, ReadView, Result, RunMode, RunProgress, Store, StoreError};
+use decisiongraph_projections::{Category, LogSeq, Projection, TenantId, catalogue};
+use decisiongraph_store::{PageLimit, Position, ReadView, Result, Run, RunMode, RunProgress, Store, StoreError};
 use futures_util::FutureExt as _;
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -33,14 +32,11 @@ pub enum Ended {
     Cancelled,
 }
 
-/// A running job: drives, reports and stops its lanes.
+/// A running job: drives, reports and stops its lanes. It lives as long as its run is in this process, through all
+/// attempts.
 pub struct Job<'a> {
-    /// Store of the run row (and, except for a verify, of the rows).
-    pub store: &'a dyn Store,
-    /// Owner on whose behalf the job works.
-    pub owner: &'a Owner,
-    /// Bounds of the engine.
-    pub config: &'a EngineConfig,
+    /// Engine that runs the job: store of the run row (and, except for a verify, of the rows), owner, bounds.
+    pub engine: &'a Engine,
     /// Handles to follow and stop the job.
     pub control: &'a Control,
     /// Trust window that allows the job to write.
@@ -53,45 +49,62 @@ pub struct Job<'a> {
     pub mode: RunMode,
     /// Events applied so far, over all its lanes.
     pub events: u64,
-    /// Telemetry that records its batches.
-    pub telemetry: Telemetry,
-    /// Memory budget in which its pages are counted.
-    pub budget: Budget,
+    /// Batches committed so far, over all its lanes.
+    pub batches: u64,
+    /// Lanes that an attempt has lost.
+    lost: Vec<Lane>,
     told: Option<Instant>,
 }
 
 impl<'a> Job<'a> {
-    /// Creates a job that has done nothing yet.
-    #[allow(clippy::too_many_arguments)]
-    pub fn new(
-        store: &'a dyn Store,
-        owner: &'a Owner,
-        config: &'a EngineConfig,
-        control: &'a Control,
-        trust: &'a Trust,
-        run_id: Uuid,
-        tenant: TenantId,
-        mode: RunMode,
-    ) -> Job<'a> {
+    /// Creates the job of a run, which may have applied events before.
+    pub fn new(engine: &'a Engine, run: &Run, control: &'a Control, trust: &'a Trust) -> Job<'a> {
         Job {
-            store,
-            owner,
-            config,
+            engine,
             control,
             trust,
-            run_id,
-            tenant,
-            mode,
-            events: 0,
-            telemetry: Telemetry::default(),
-            budget: Budget::new(config.memory_max),
+            run_id: run.run_id,
+            tenant: run.tenant.clone(),
+            mode: run.mode,
+            events: u64::try_from(run.events).unwrap_or(0),
+            batches: 0,
+            lost: Vec::new(),
             told: None,
         }
     }
 
-    /// Moves every lane to `mark`, reading the log from `log` and writing rows to `rows`. A lane whose session was
-    /// replaced by one of another history ends the drive with a transient error. The mark is void in that history, and
-    /// so is what was read ahead.
+    /// Returns the store of the run row.
+    pub fn store(&self) -> &'a dyn Store {
+        &**self.engine.store()
+    }
+
+    /// Makes a lane at the position of a claim. A lane that an earlier attempt lost goes on, with its counts.
+    pub fn lane(&mut self, projection: &'static dyn Projection, target: Target, position: Position) -> Lane {
+        let lost = self.lost.iter().position(|lane| lane.projection.name() == projection.name());
+        let lost = lost.map(|index| self.lost.swap_remove(index));
+        // A position behind the lost one is another generation's.
+        let Some(lost) = lost.filter(|lane| lane.position.cursor <= position.cursor) else {
+            return Lane::new(projection, &self.tenant, target, position);
+        };
+        let before = done([&lost]);
+        let lane = lost.again(target, position);
+        self.count(before, done([&lane]));
+        lane
+    }
+
+    fn count(&mut self, before: (u64, u64), after: (u64, u64)) {
+        self.events += after.0 - before.0;
+        self.batches += after.1 - before.1;
+    }
+
+    /// Keeps the lanes that an attempt has lost, for the next attempt. Returns the error that ended them.
+    pub fn lost(&mut self, lanes: Vec<Lane>, error: StoreError) -> StoreError {
+        self.lost = lanes;
+        error
+    }
+
+    /// Moves every lane to `mark`, reading the log from `log` and writing rows to `rows`. A lane whose batch was not
+    /// committed ends the drive with its error.
     pub async fn drive(
         &mut self,
         lanes: &mut [Lane],
@@ -99,28 +112,29 @@ impl<'a> Job<'a> {
         log: &dyn ReadView,
         mark: &Mark,
     ) -> Result<Ended> {
-        let target = mark.at;
-        let (share_bytes, limit) = self.budget.job(self.config);
+        let (target, budget) = (mark.at, self.engine.budget());
+        // A build was claimed without a mark.
+        lanes.iter().try_for_each(|lane| mark.check(lane.history()))?;
+        let (share_bytes, limit) = budget.job(self.engine.config());
         let tenant = self.tenant.clone();
         let none = BTreeSet::new();
         let mut ahead: VecDeque<Arc<Page>> = VecDeque::new();
         let mut open: Option<OpenTraces> = None;
         loop {
-            lanes.iter_mut().for_each(|lane| lane.keep_known(&self.budget));
+            lanes.iter_mut().for_each(|lane| lane.keep_known(budget));
             if self.report(lanes, target).await? {
                 return Ok(Ended::Cancelled);
             }
             let Some((from, upto)) = next_window(lanes, target) else { return Ok(Ended::Reached) };
             // A job waits for its share without the pages that it has read ahead.
-            let mut share = match self.budget.work.try_hold(share_bytes) {
+            let mut share = match budget.work.try_hold(share_bytes) {
                 Some(share) => share,
                 None => {
                     ahead.clear();
-                    self.budget.work.hold(share_bytes).await
+                    budget.work.hold(share_bytes).await
                 }
             };
             self.trust.check()?;
-            lanes.iter().try_for_each(|lane| mark.check(lane.history()))?;
             let open = open.get_or_insert_with(|| OpenTraces::new(from, catalogue::history_types()));
             let mut page = match ahead.pop_front() {
                 Some(page) if page.after == from && page.upto == upto => page,
@@ -130,11 +144,11 @@ impl<'a> Job<'a> {
                 }
             };
             let cost = Budget::job_cost(page.bytes());
-            if !self.budget.work.try_grow(&mut share, cost) {
+            if !budget.work.try_grow(&mut share, cost) {
                 // One event that is larger than a page may be: it is read again when there is room for it.
                 ahead.clear();
                 drop((page, share));
-                share = self.budget.work.hold(cost).await;
+                share = budget.work.hold(cost).await;
                 page = Arc::new(Page::read_on(log, &tenant, from, upto, limit, &none, Some(open)).await?);
             }
             if page.is_empty() {
@@ -155,16 +169,14 @@ impl<'a> Job<'a> {
                 ));
             }
             let options = ApplyOptions {
-                owner: self.owner,
-                checkpoint_events: self.config.checkpoint_events,
+                checkpoint_events: self.engine.config().checkpoint_events,
                 record_failures: self.mode != RunMode::Verify,
-                recover: true,
                 limit,
             };
-            let before: u64 = lanes.iter().map(|lane| lane.events).sum();
+            let before = done(lanes.iter());
             let ways = Ways::of(lanes, from, target);
             let here = lanes.iter_mut().filter(|lane| lane.failure.is_none() && lane.position.cursor == from);
-            let (page, options, tenant, telemetry) = (&page, &options, &tenant, &self.telemetry);
+            let (page, options, tenant, telemetry) = (&page, &options, &tenant, self.engine.telemetry());
             // No event above a page's size limit is read ahead. A fault of this read occurs again when that page's turn
             // comes.
             let limit_ahead = PageLimit { event_bytes_max: limit.bytes_max, ..limit };
@@ -190,7 +202,8 @@ impl<'a> Job<'a> {
                 };
                 next.into_iter().chain(third).collect()
             };
-            let apply = try_join_all(here.map(|lane| {
+            // A lane that is lost leaves the others their batch.
+            let apply = join_all(here.map(|lane| {
                 let next = given.clone();
                 async move {
                     let page = lane.own_page(log, page).await?;
@@ -198,10 +211,9 @@ impl<'a> Job<'a> {
                 }
             }));
             let (applied, read) = futures_util::future::join(apply, read_ahead).await;
-            applied?;
+            self.count(before, done(lanes.iter()));
+            applied.into_iter().collect::<Result<()>>()?;
             ahead = read;
-            let after: u64 = lanes.iter().map(|lane| lane.events).sum();
-            self.events += after - before;
             drop(share);
         }
     }
@@ -235,8 +247,13 @@ impl<'a> Job<'a> {
     pub async fn tell(&self, current: &'static str, cursor: LogSeq, target: LogSeq) -> Result<bool> {
         let events = i64::try_from(self.events).unwrap_or(i64::MAX);
         let progress = RunProgress { current, cursor, target, events };
-        Ok(self.store.advance_run(self.run_id, self.owner, &progress).await?.cancel_requested)
+        Ok(self.store().advance_run(self.run_id, self.engine.owner(), &progress).await?.cancel_requested)
     }
+}
+
+/// Counts the events and batches of these lanes.
+fn done<'l>(lanes: impl IntoIterator<Item = &'l Lane>) -> (u64, u64) {
+    lanes.into_iter().fold((0, 0), |(events, batches), lane| (events + lane.events, batches + lane.batches))
 }
 
 /// Finds the next stretch of the log. It reaches from the rearmost lane's position to the nearest position at which a

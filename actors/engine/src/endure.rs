@@ -1,25 +1,30 @@
 //! Endurance: a recorded job goes on through faults that pass, in a node and without one.
 //!
-//! *Guarantees.* After a fault that may pass the job waits and takes its run again under the same id. It goes on from
-//! its durable position. An end that was recorded and whose answer was lost is found in the run's row. A fault that
-//! cannot pass without help ends the job with its reason.
+//! *Guarantees.* After a fault that may pass the job waits, takes its run again under the same id, and claims its
+//! scopes or builds again. It goes on from their durable positions. There is no other way back. An end that was recorded
+//! and whose answer was lost is found in the run's row. A fault that cannot pass without help ends the job with its
+//! reason.
 
-use super::{Control, Engine, RunReport, Trust};
+use super::drive::Job;
+use super::{Control, Engine, RunReport};
 use crate::failure::{Decision, Pauses, decide};
 use decisiongraph_projections::{Category, Projection};
 use decisiongraph_store::{Result, Run, RunState, StoreError};
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Faults in a row that are waited out before a job is given up: with the longest pause, some minutes.
+/// Faults in a row without progress that are waited out before a job is given up: with the longest pause, some minutes.
 const FAULTS_MAX: u32 = 60;
 /// Pauses after faults, where no node sets others.
 const PAUSES: Pauses = Pauses { first: Duration::from_millis(50), longest: Duration::from_secs(5) };
 
 /// A job, and the way its surroundings meet a fault.
-pub trait Endures: Sync {
+pub trait Endures: Send + Sync {
     /// Carries out the run; `resume` says that it goes on with an earlier attempt.
-    fn attempt(&self, run: &Run, resume: bool) -> impl Future<Output = Result<RunReport>> + Send;
+    fn attempt(&mut self, run: &Run, resume: bool) -> impl Future<Output = Result<RunReport>> + Send;
+
+    /// Counts the batches that the job has committed.
+    fn batches(&self) -> u64;
 
     /// Receives a fault.
     fn met(&self, error: &StoreError);
@@ -34,20 +39,23 @@ pub trait Endures: Sync {
 /// A job of a command that works directly on the database. The operator who repairs a permanent fault also runs the
 /// command again.
 pub(super) struct Alone<'a> {
-    pub engine: &'a Engine,
+    pub job: Job<'a>,
     pub projections: &'a [&'static dyn Projection],
     /// True for a rebuild that starts anew: unfinished builds of earlier rebuilds are abandoned.
     pub abandons: bool,
-    pub control: &'a Control,
-    pub trust: &'a Trust,
 }
 
 impl Endures for Alone<'_> {
-    async fn attempt(&self, run: &Run, resume: bool) -> Result<RunReport> {
+    async fn attempt(&mut self, run: &Run, resume: bool) -> Result<RunReport> {
+        let engine = self.job.engine;
         if self.abandons {
-            self.engine.abandon_older_builds(run, self.projections).await?;
+            engine.abandon_older_builds(run, self.projections).await?;
         }
-        self.engine.carry_out(run, self.projections, resume, self.control, self.trust).await
+        engine.carry_out(&mut self.job, run, self.projections, resume).await
+    }
+
+    fn batches(&self) -> u64 {
+        self.job.batches
     }
 
     fn met(&self, _: &StoreError) {}
@@ -77,15 +85,16 @@ pub async fn endure(
     mut run: Run,
     mut resume: bool,
     control: &Control,
-    job: &impl Endures,
+    job: &mut impl Endures,
 ) -> Result<RunReport> {
-    let mut faults = 0;
+    let (mut faults, mut batches) = (0, job.batches());
     loop {
         let error = match job.attempt(&run, resume).await {
             Ok(report) => return Ok(report),
             Err(error) => error,
         };
-        faults += 1;
+        let before = std::mem::replace(&mut batches, job.batches());
+        faults = if batches > before { 1 } else { faults + 1 };
         job.met(&error);
         if decide(&error, faults) == Decision::Fail || job.is_hopeless(&error) || faults > FAULTS_MAX {
             engine.give_up(&run, &error).await;
@@ -97,7 +106,7 @@ pub async fn endure(
         } else {
             tracing::info!(%run_id, %category, "the job waits and goes on: {}", error.message);
         }
-        match again(engine, &run, control, job, faults).await? {
+        match again(engine, &run, control, &*job, faults).await? {
             Again::Taken(taken) => run = taken,
             Again::Ended(ended) => return Ok(RunReport::stored(ended)),
         }

@@ -4,35 +4,28 @@
 //!        page ──▶ needs ──▶ prior state ──▶ project ──▶ digest ──▶ commit ──▶ position moves
 //!                                              │                     │
 //!                                              ▼                     ▼
-//!                                     poison: failure        fenced / lost / reload (see `recover`)
+//!                                     poison: failure        error: the lane ends
 //! ```
 //!
-//! The position moves only after the commit returned. A batch that cannot be applied whole is applied up to its poison
-//! event.
+//! *Guarantees.* The position moves only after the commit returned. A batch that cannot be applied whole is applied up
+//! to its poison event. A lane whose batch was not committed ends: its holder claims the scope again and goes on from
+//! the durable position ([`Lane::again`]).
 
 use super::budget::{Budget, Share};
 use super::fold::{Folded, Folding, Indexed};
 use super::page::Page;
 use decisiongraph_projections::digest::rolling::RollingDigest;
 use decisiongraph_projections::known::{EXACT_BYTES_MAX, Known, MIDWAY_VALUES_MAX};
-use decisiongraph_projections::{Category, LogEvent, LogSeq, Projection, Refusal, TenantId};
+use decisiongraph_projections::{LogEvent, LogSeq, Projection, Refusal, TenantId};
 use decisiongraph_protocol::Command;
 use decisiongraph_store::{
-    Acquisition, BatchCommit, BuildLease, Failure, Generation, Lease, NewFailure, Owner, PageLimit, Position, ReadView,
-    Result, Scope, Store, StoreError,
+    BatchCommit, BuildLease, Failure, Generation, Lease, NewFailure, PageLimit, Position, ReadView, Result, Scope,
+    Store, StoreError,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use uuid::Uuid;
-
-/// Attempts to get a scope back after its session or connection was lost.
-const RECOVERIES_MAX: u32 = 8;
-/// First pause between these attempts; doubles.
-const RECOVERY_PAUSE: Duration = Duration::from_millis(50);
-
-/// Commits in a row that may fail and be recovered from before the job gives up.
-const STALLS_MAX: u32 = 8;
 
 /// Generation to which a lane writes.
 #[derive(Debug, Clone)]
@@ -83,8 +76,8 @@ pub struct Lane {
     ahead: Option<(Arc<Page>, Folded)>,
     /// Events since the last digest checkpoint.
     since_checkpoint: u64,
-    /// Commits in a row that were recovered from without progress.
-    stalls: u32,
+    /// End and events of the batch that was not committed for certain.
+    unsettled: Option<(LogSeq, usize)>,
 }
 
 impl Lane {
@@ -110,8 +103,30 @@ impl Lane {
             failure: None,
             skips: BTreeSet::new(),
             since_checkpoint: 0,
-            stalls: 0,
+            unsettled: None,
         }
+    }
+
+    /// Goes on from the durable position under a new claim. What the lane read ahead or knew of the rows is void; its
+    /// counts stand.
+    #[must_use]
+    pub fn again(self, target: Target, position: Position) -> Lane {
+        let mut lane = Lane {
+            target,
+            known: None,
+            room: None,
+            indexed: Indexed::new(),
+            ahead: None,
+            failure: None,
+            unsettled: None,
+            ..self
+        };
+        // The outcome was unknown, and it was a commit.
+        if let Some((to, events)) = self.unsettled.filter(|(to, _)| *to == position.cursor) {
+            lane.advance(to, position.digest.clone(), events);
+        }
+        lane.position = position;
+        lane
     }
 
     /// Reads which events the scope skips, as of now. The driver of a long-lived lane calls it again when a skip was
@@ -155,6 +170,9 @@ impl Lane {
 
     /// Remembers the digest when the lane passes `at`.
     pub fn watch(&mut self, at: LogSeq) {
+        if self.landmark.as_ref().is_some_and(|(known, digest)| *known == at && digest.is_some()) {
+            return;
+        }
         let digest = (self.position.cursor == at).then(|| self.position.digest.clone());
         self.landmark = Some((at, digest));
     }
@@ -172,7 +190,8 @@ impl Lane {
         }
     }
 
-    fn generation(&self) -> Generation {
+    /// Returns the generation that the lane writes.
+    pub(super) fn generation(&self) -> Generation {
         match &self.target {
             Target::Live(lease) => lease.generation,
             Target::Build(lease) => lease.generation,
@@ -185,7 +204,7 @@ impl Lane {
         store: &dyn Store,
         log: &dyn ReadView,
         page: &Arc<Page>,
-        options: &ApplyOptions<'_>,
+        options: &ApplyOptions,
     ) -> Result<()> {
         self.apply_ahead(store, log, page, std::future::ready(None), options).await
     }
@@ -198,7 +217,7 @@ impl Lane {
         log: &dyn ReadView,
         page: &Arc<Page>,
         next: impl Future<Output = Option<Arc<Page>>>,
-        options: &ApplyOptions<'_>,
+        options: &ApplyOptions,
     ) -> Result<()> {
         let events = page.sound();
         let view = store.view().await?;
@@ -221,8 +240,7 @@ impl Lane {
         let applied = folded.poison.as_ref().map_or(folded.events, |poison| poison.index);
         let to = page.reached(applied);
         if to > self.position.cursor {
-            self.since_checkpoint += applied as u64;
-            let checkpoint = self.since_checkpoint >= options.checkpoint_events;
+            let checkpoint = self.since_checkpoint + applied as u64 >= options.checkpoint_events;
             let committing = async {
                 let batch = BatchCommit {
                     projection: self.projection,
@@ -253,38 +271,12 @@ impl Lane {
             if committed.is_ok() {
                 (self.known, self.ahead) = (known, ahead);
             }
-            match committed {
-                Ok(()) => self.advance(to, folded.digest, applied, checkpoint),
-                // The driver of a single lane takes it anew: its epoch first, then the durable position.
-                Err(error) if !options.recover => return Err(error),
-                Err(error) => {
-                    let before = self.position.cursor;
-                    self.stalls += 1;
-                    if self.stalls > STALLS_MAX {
-                        return Err(error);
-                    }
-                    // A wrong assumption passes: this page is folded again without any.
-                    let refuted = folded.assumed && error.duplicate;
-                    if refuted {
-                        tracing::info!("an id was not new, its batch is made again: {}", error.message);
-                        self.wary_until = self.batches.saturating_add(self.wary_for);
-                        self.wary_for = self.wary_for.saturating_mul(2);
-                    }
-                    let error = StoreError { transient: error.transient || refuted, ..error };
-                    self.recover(store, options.owner, error).await?;
-                    // The outcome was unknown, and it was a commit.
-                    if self.position.cursor == to {
-                        let digest = self.position.digest.clone();
-                        self.advance(to, digest, applied, checkpoint);
-                    } else if self.position.cursor != before {
-                        return Err(StoreError::fenced(format!(
-                            "{} was moved to {} by somebody else; this job stops",
-                            self.scope, self.position.cursor
-                        )));
-                    }
-                    // Not committed: the driver reads the same page again.
-                    return Ok(());
-                }
+            if let Err(error) = committed {
+                return self.undone(error, folded.assumed, to, applied);
+            }
+            self.advance(to, folded.digest, applied);
+            if checkpoint {
+                self.since_checkpoint = 0;
             }
         }
         let poison = match &folded.poison {
@@ -298,20 +290,43 @@ impl Lane {
         Ok(())
     }
 
-    fn advance(&mut self, to: LogSeq, digest: RollingDigest, events: usize, checkpoint: bool) {
+    fn advance(&mut self, to: LogSeq, digest: RollingDigest, events: usize) {
         self.position.cursor = to;
         self.position.digest = digest;
         self.events += events as u64;
+        self.since_checkpoint += events as u64;
         self.batches += 1;
-        self.stalls = 0;
-        if checkpoint {
-            self.since_checkpoint = 0;
-        }
         if let Some((at, remembered)) = &mut self.landmark
             && *at == to
         {
             *remembered = Some(self.position.digest.clone());
         }
+    }
+
+    /// Decides about a batch that was not committed. A wrong assumption passes: the batch is undone whole and the epoch
+    /// stands, so the driver reads the page again and the lane assumes nothing. Any other error ends the lane.
+    fn undone(&mut self, error: StoreError, assumed: bool, to: LogSeq, applied: usize) -> Result<()> {
+        if error.duplicate && assumed {
+            tracing::info!(scope = %self.scope, "an id was not new, its batch is made again: {}", error.message);
+            self.wary_until = self.batches.saturating_add(self.wary_for);
+            self.wary_for = self.wary_for.saturating_mul(2);
+            return Ok(());
+        }
+        self.unsettled = Some((to, applied));
+        if !error.duplicate {
+            return Err(error);
+        }
+        // The fence held, so no other writer made the row.
+        let of_scope = |words| Command::of_scope(words, &self.scope.tenant, self.scope.projection);
+        let message = format!(
+            "{} at {}: the rows are not what the log says ({}); run {} to see which, then {}",
+            self.scope,
+            self.position.cursor,
+            error.message,
+            of_scope("verify"),
+            of_scope("rebuild")
+        );
+        Err(StoreError { message, ..error })
     }
 
     /// Builds the inputs of a fold. `store` is given where the rows may be a build's.
@@ -369,98 +384,14 @@ impl Lane {
         self.failure = Some(if record { store.record_failure(&new).await? } else { unrecorded(new) });
         Ok(())
     }
-
-    /// After a failed commit: reads the scope's position, and takes the scope again when this owner may do that.
-    ///
-    /// * epoch or owner differ: `fenced`, stop.
-    /// * the session or connection is gone, or the outcome is unknown: a new epoch first, then the durable position.
-    ///   (The new epoch waits for or ends the old session.)
-    /// * a duplicate or a mismatch at the expected position: corruption, with its evidence. A duplicate that a wrong
-    ///   assumption explains comes here as transient.
-    async fn recover(&mut self, store: &dyn Store, owner: &Owner, error: StoreError) -> Result<()> {
-        if !(error.transient
-            || error.duplicate
-            || matches!(error.category, Category::Fenced | Category::OutcomeUnknown))
-        {
-            return Err(error);
-        }
-        let mut pause = RECOVERY_PAUSE;
-        let mut last = error.clone();
-        for _ in 0..RECOVERIES_MAX {
-            match self.reread(store, owner, &error).await {
-                Ok(()) => return Ok(()),
-                Err(again) if again.transient => {
-                    last = again;
-                    tokio::time::sleep(pause).await;
-                    pause *= 2;
-                }
-                Err(final_error) => return Err(final_error),
-            }
-        }
-        Err(last)
-    }
-
-    async fn reread(&mut self, store: &dyn Store, owner: &Owner, error: &StoreError) -> Result<()> {
-        let position = match &self.target {
-            Target::Live(lease) => {
-                let row = store.view().await?.scope(&self.scope).await?;
-                let row = row.ok_or_else(|| StoreError::internal(format!("{} has no row any more", self.scope)))?;
-                if row.epoch != lease.epoch {
-                    return Err(StoreError::fenced(format!(
-                        "{} was taken over (epoch {}, ours was {}); nothing of this batch was written",
-                        self.scope, row.epoch, lease.epoch
-                    )));
-                }
-                match store.acquire_scope(&self.scope, owner).await? {
-                    Acquisition::Acquired(lease, position) => {
-                        self.target = Target::Live(lease);
-                        position
-                    }
-                    Acquisition::Held { by, .. } => {
-                        return Err(StoreError::fenced(format!("{} is now owned by {by}", self.scope)));
-                    }
-                }
-            }
-            Target::Build(lease) => match store.resume_build(&self.scope, lease.run_id).await? {
-                Some((lease, position)) => {
-                    self.target = Target::Build(lease);
-                    position
-                }
-                None => {
-                    return Err(StoreError::fenced(format!("the rebuild of {} was given up elsewhere", self.scope)));
-                }
-            },
-        };
-        let unmoved = position.cursor == self.position.cursor;
-        self.position = position;
-        if unmoved && !error.transient && (error.duplicate || error.category == Category::Storage) {
-            return Err(StoreError::new(
-                Category::Storage,
-                format!(
-                    "{} at {}: the rows are not what the log says ({}); run {} to see which, then {}",
-                    self.scope,
-                    self.position.cursor,
-                    error.message,
-                    Command::of_scope("verify", &self.scope.tenant, self.scope.projection),
-                    Command::of_scope("rebuild", &self.scope.tenant, self.scope.projection)
-                ),
-            ));
-        }
-        Ok(())
-    }
 }
 
 /// Inputs of a lane besides the page.
-pub struct ApplyOptions<'a> {
-    /// Owner on whose behalf the lane writes.
-    pub owner: &'a Owner,
+pub struct ApplyOptions {
     /// Events between two digest checkpoints.
     pub checkpoint_events: u64,
     /// True when a poison event becomes a stored failure (a verify changes nothing).
     pub record_failures: bool,
-    /// True when the lane recovers from a failed commit (a job). Otherwise the caller gets the error (a worker, which
-    /// takes the scope anew).
-    pub recover: bool,
     /// Limit of a page: what must be known to fold it has at most as many bytes.
     pub limit: PageLimit,
 }
@@ -484,5 +415,61 @@ fn unrecorded(new: NewFailure) -> Failure {
         first_seen_at: String::new(),
         last_seen_at: String::new(),
         resolved_at: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use decisiongraph_projections::catalogue;
+    use decisiongraph_store::Owner;
+
+    #[test]
+    fn a_commit_of_unknown_outcome_counts_once_and_only_if_it_happened() {
+        let tenant = TenantId::default();
+        let at = |cursor| Position { cursor: LogSeq(cursor), digest: RollingDigest::default(), version: 1 };
+        for (durable, events, batches) in [(5, 10, 2), (9, 14, 3), (12, 10, 2)] {
+            let lease = || Lease {
+                scope: Scope::new(&tenant, catalogue::TRACE_SUMMARY),
+                owner: Owner { node: "n".to_owned(), incarnation: Uuid::nil() },
+                epoch: decisiongraph_store::Epoch { counter: 1, token: Uuid::nil() },
+                generation: Generation(1),
+                session: 0,
+                history: None,
+                taken_from: None,
+            };
+            let mut lane = Lane::new(catalogue::TRACE_SUMMARY, &tenant, Target::Live(lease()), at(5));
+            (lane.events, lane.batches, lane.wary_until) = (10, 2, 7);
+            let unknown = StoreError::transient(decisiongraph_projections::Category::OutcomeUnknown, "lost");
+            assert!(lane.undone(unknown, false, LogSeq(9), 4).is_err(), "the lane ends");
+            let lane = lane.again(Target::Live(lease()), at(durable)).again(Target::Live(lease()), at(durable));
+            assert_eq!((lane.position.cursor.0, lane.events, lane.batches), (durable, events, batches));
+            assert_eq!((lane.from, lane.wary_until), (LogSeq(5), 7));
+        }
+    }
+
+    #[test]
+    fn only_a_wrong_assumption_keeps_a_lane_whose_batch_was_undone() {
+        let tenant = TenantId::default();
+        let lease = BuildLease {
+            scope: Scope::new(&tenant, catalogue::TRACE_SUMMARY),
+            run_id: Uuid::nil(),
+            generation: Generation(2),
+            epoch: decisiongraph_store::Epoch { counter: 1, token: Uuid::nil() },
+            session: 0,
+            history: None,
+        };
+        let at = Position { cursor: LogSeq(5), digest: RollingDigest::default(), version: 1 };
+        let mut lane = Lane::new(catalogue::TRACE_SUMMARY, &tenant, Target::Build(lease), at);
+        let mut wary = Vec::new();
+        for _ in 0..3 {
+            assert_eq!(lane.undone(StoreError::duplicate("x"), true, LogSeq(9), 4), Ok(()));
+            wary.push(lane.wary_until);
+        }
+        assert_eq!(wary, [1, 2, 4], "twice as many batches each time");
+        let corrupt = lane.undone(StoreError::duplicate("x"), false, LogSeq(9), 4).expect_err("ends");
+        assert!(corrupt.duplicate && corrupt.message.contains("the rows are not what the log says (x)"), "{corrupt}");
+        let fenced = lane.undone(StoreError::fenced("y"), true, LogSeq(9), 4).expect_err("ends");
+        assert_eq!(fenced, StoreError::fenced("y"));
     }
 }

@@ -9,6 +9,7 @@
 pub mod alive;
 mod budget;
 mod catch_up;
+pub mod claim;
 pub mod drive;
 pub mod endure;
 pub mod failure;
@@ -372,8 +373,8 @@ impl Engine {
         trust: &Trust,
     ) -> Result<RunReport> {
         let abandons = !resume && run.mode == RunMode::Rebuild;
-        let job = endure::Alone { engine: self, projections, abandons, control, trust };
-        endure::endure(self, run.clone(), resume, control, &job).await
+        let mut job = endure::Alone { job: Job::new(self, run, control, trust), projections, abandons };
+        endure::endure(self, run.clone(), resume, control, &mut job).await
     }
 
     /// Marks a job as failed after an error that it cannot get over.
@@ -388,31 +389,22 @@ impl Engine {
     /// up.
     pub async fn carry_out(
         &self,
+        job: &mut Job<'_>,
         run: &Run,
         projections: &[&'static dyn Projection],
         resume: bool,
-        control: &Control,
-        trust: &Trust,
     ) -> Result<RunReport> {
-        let store = &*self.store;
-        let mut job =
-            Job::new(store, &self.owner, &self.config, control, trust, run.run_id, run.tenant.clone(), run.mode);
-        job.budget = self.budget.clone();
-        if resume {
-            job.events = u64::try_from(run.events).unwrap_or(0);
-        }
-        job.telemetry = self.telemetry.clone();
         let span = signals::job_span(&run.tenant, run.run_id, run.mode.as_str());
         let started = Instant::now();
         let work = async {
             let asked = self.asked(run, projections).await?;
             let (ended, scopes) = match run.mode {
                 _ if asked.nothing => (Ended::Reached, Vec::new()),
-                RunMode::CatchUp => self.catch_up(&mut job, projections, run.until).await?,
-                RunMode::Rebuild => rebuild::rebuild(&mut job, projections, resume, || self.mark()).await?,
-                RunMode::Verify => verify::verify(&mut job, projections).await?,
+                RunMode::CatchUp => self.catch_up(job, projections, run.until).await?,
+                RunMode::Rebuild => rebuild::rebuild(job, projections, resume, || self.mark()).await?,
+                RunMode::Verify => verify::verify(job, projections).await?,
             };
-            self.conclude(run, projections, &job, &asked, ended, scopes).await
+            self.conclude(run, projections, job, &asked, ended, scopes).await
         };
         let done = work.instrument(span.clone()).await;
         observed::job_ended(&self.telemetry, &span, run.mode, &done, started.elapsed());

@@ -33,11 +33,13 @@ impl Mark {
         if self.holds_in(session) {
             return Ok(());
         }
-        Err(StoreError::transient(
-            Category::Unavailable,
-            "the server's history changed; waiting for the mark of the new one",
-        ))
+        Err(other_history())
     }
+}
+
+/// Refuses to work in a session of another history than the mark's. The caller proves a new mark.
+pub fn other_history() -> StoreError {
+    StoreError::transient(Category::Unavailable, "the server's history changed; waiting for the mark of the new one")
 }
 
 /// Knowledge of the end of the log.
@@ -121,18 +123,18 @@ pub async fn look(store: &dyn Store, known: &mut HighWater) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a cursor above the end of the log. Such a cursor means that the log was put back to an earlier state and the
-/// projections were not. Events that are appended now get positions at or below the cursor and would be passed.
-pub async fn within(store: &dyn Store, scope: &Scope, cursor: LogSeq, mark: &Mark) -> Result<()> {
+/// Returns the end of the log when the cursor is above it. Such a cursor means that the log was put back to an earlier
+/// state and the projections were not. Events that are appended now get positions at or below the cursor and would be
+/// passed.
+pub async fn end_below(store: &dyn Store, cursor: LogSeq, mark: &Mark) -> Result<Option<LogSeq>> {
     if cursor <= mark.at {
-        return Ok(());
+        return Ok(None);
     }
     // An appender may hold up the mark, or another node may know a newer one.
-    let end = store.log_end().await?.sequence;
-    if cursor <= end { Ok(()) } else { Err(StoreError::new(Category::Conflict, beyond(scope, cursor, end))) }
+    Ok(Some(store.log_end().await?.sequence).filter(|end| cursor > *end))
 }
 
-/// Words the finding of [`within`] for operators.
+/// Words the finding of [`end_below`] for operators.
 pub fn beyond(scope: &Scope, cursor: LogSeq, end: LogSeq) -> String {
     format!(
         "the cursor of {scope} is at log_seq {cursor}, above the last position that the log has given out ({end}): the log was put back \

@@ -16,7 +16,7 @@ pub async fn apply(
     log: &dyn ReadView,
     page: &Arc<Page>,
     next: impl Future<Output = Option<Arc<Page>>>,
-    options: &ApplyOptions<'_>,
+    options: &ApplyOptions,
     telemetry: &Telemetry,
 ) -> Result<()> {
     let (epoch, job) = match &lane.target {

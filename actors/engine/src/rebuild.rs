@@ -16,7 +16,7 @@ use super::lane::{Lane, Target};
 use super::mark::Mark;
 use super::report::{RebuildFacts, ScopeReport};
 use decisiongraph_projections::{LogSeq, Projection};
-use decisiongraph_store::{BuildLease, Flip, Position, Result, Scope, ScopeRow, Storage, StoreError};
+use decisiongraph_store::{BuildLease, Flip, Position, ReadView, Result, Scope, ScopeRow, Storage, StoreError};
 use futures_util::future::try_join_all;
 
 /// Number of times that a flip may find the live generation ahead before the job gives up.
@@ -52,7 +52,7 @@ where
 
 /// Builds the report of a projection that this run had flipped before; `None` when it had not.
 async fn flipped_before(job: &Job<'_>, projection: &'static dyn Projection) -> Result<Option<ScopeReport>> {
-    let (scope, view) = (Scope::new(&job.tenant, projection), job.store.view().await?);
+    let (scope, view) = (Scope::new(&job.tenant, projection), job.store().view().await?);
     if !view.flipped_by(&scope, job.run_id).await? {
         return Ok(None);
     }
@@ -84,7 +84,7 @@ async fn build<M>(
 where
     M: Future<Output = Result<Mark>>,
 {
-    let log = job.store.view().await?;
+    let log = job.store().view().await?;
     let scopes: Vec<Scope> = projections.iter().map(|projection| Scope::new(&job.tenant, *projection)).collect();
     let live = try_join_all(scopes.iter().map(|scope| log.scope(scope))).await?;
     // A scope that was never projected is at the origin; the build makes it.
@@ -94,26 +94,43 @@ where
     // build's own history.
     let safe = mark().await?;
     let target = safe.at;
-    let bound = job.config.own_partition_events;
+    let bound = job.engine.config().own_partition_events;
     let events = log.count_events(&job.tenant, LogSeq::ORIGIN, target, bound).await?;
     let storage = if events >= bound { Storage::Own } else { Storage::Shared };
-    let (begun, view) = (&*job, &*log);
     // At the same time: each begins tables of its own.
-    let lanes = projections.iter().zip(&scopes).zip(&live).map(|((projection, scope), live_cursor)| async move {
-        let (lease, position) = start(begun, *projection, scope, storage, resume).await?;
-        let mut lane = Lane::new(*projection, &begun.tenant, Target::Build(lease), position);
-        lane.skipping(view).await?;
-        lane.watch(*live_cursor);
-        Ok::<Lane, StoreError>(lane)
-    });
-    let mut lanes = try_join_all(lanes).await?;
+    let begun =
+        projections.iter().zip(&scopes).map(|(projection, scope)| start(job, *projection, scope, storage, resume));
+    let begun = try_join_all(begun).await?;
+    let mut lanes = Vec::with_capacity(begun.len());
+    for ((projection, (lease, position)), live_cursor) in projections.iter().zip(begun).zip(live) {
+        let mut lane = job.lane(*projection, Target::Build(lease), position);
+        lane.watch(live_cursor);
+        lanes.push(lane);
+    }
+    let built = fill_and_flip(job, &mut lanes, &*log, &safe, mark).await;
+    built.map_err(|error| job.lost(lanes, error))
+}
+
+/// Fills the generations up to the mark, and flips one after the other.
+async fn fill_and_flip<M>(
+    job: &mut Job<'_>,
+    lanes: &mut [Lane],
+    log: &dyn ReadView,
+    safe: &Mark,
+    mark: impl Fn() -> M,
+) -> Result<(Ended, Vec<ScopeReport>)>
+where
+    M: Future<Output = Result<Mark>>,
+{
+    let target = safe.at;
+    try_join_all(lanes.iter_mut().map(|lane| lane.skipping(log))).await?;
     let mut reports = Vec::with_capacity(lanes.len());
-    if job.drive(&mut lanes, job.store, &*log, &safe).await? == Ended::Cancelled {
+    if job.drive(lanes, job.store(), log, safe).await? == Ended::Cancelled {
         return Ok((Ended::Cancelled, lanes.iter().map(|lane| report(lane, target, None)).collect()));
     }
     let finished = lanes.iter().filter(|lane| lane.failure.is_none()).map(|lane| async {
         match &lane.target {
-            Target::Build(lease) => job.store.finish_build(lease).await,
+            Target::Build(lease) => job.store().finish_build(lease).await,
             Target::Live(_) => Ok(()),
         }
     });
@@ -125,7 +142,7 @@ where
             reports.push(report(&lane[0], target, None));
             continue;
         }
-        let Some(facts) = flip(job, lane, &*log, &tail).await? else {
+        let Some(facts) = flip(job, lane, log, &tail).await? else {
             reports.extend(lanes[index..].iter().map(|lane| report(lane, target, None)));
             return Ok((Ended::Cancelled, reports));
         };
@@ -138,17 +155,17 @@ where
 async fn flip(
     job: &mut Job<'_>,
     lane: &mut [Lane],
-    log: &dyn decisiongraph_store::ReadView,
+    log: &dyn ReadView,
     tail: &Mark,
 ) -> Result<Option<Option<RebuildFacts>>> {
     let mut target = tail.clone();
     for _ in 0..FLIPS_MAX {
-        if let Some(live) = job.store.view().await?.scope(&lane[0].scope).await?
+        if let Some(live) = job.store().view().await?.scope(&lane[0].scope).await?
             && live.position.cursor >= lane[0].position.cursor
         {
             lane[0].watch(live.position.cursor);
         }
-        if job.drive(lane, job.store, log, &target).await? == Ended::Cancelled {
+        if job.drive(lane, job.store(), log, &target).await? == Ended::Cancelled {
             return Ok(None);
         }
         if lane[0].failure.is_some() {
@@ -158,7 +175,7 @@ async fn flip(
         let Target::Build(lease) = &lane[0].target else {
             return Err(StoreError::internal("a rebuild writes to a build"));
         };
-        match job.store.flip(lease).await? {
+        match job.store().flip(lease).await? {
             // A durable cursor was once at or below a mark, and still is.
             Flip::Behind { live_cursor } => target.at = target.at.max(live_cursor),
             Flip::Flipped { old_generation, old } => {
@@ -191,14 +208,14 @@ async fn start(
     storage: Storage,
     resume: bool,
 ) -> Result<(BuildLease, Position)> {
-    if resume && let Some((lease, position)) = job.store.resume_build(scope, job.run_id).await? {
+    if resume && let Some((lease, position)) = job.store().resume_build(scope, job.run_id).await? {
         if position.version == projection.version() {
             return Ok((lease, position));
         }
         // Begun by another version of the rules: its rows are useless.
-        job.store.abandon_build(scope, job.run_id).await?;
+        job.store().abandon_build(scope, job.run_id).await?;
     }
-    let lease = job.store.begin_build(scope, job.run_id, storage).await?;
+    let lease = job.store().begin_build(scope, job.run_id, storage).await?;
     let position = Position { cursor: LogSeq::ORIGIN, digest: Default::default(), version: projection.version() };
     Ok((lease, position))
 }

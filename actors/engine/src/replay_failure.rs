@@ -14,9 +14,7 @@ use super::page::Page;
 use super::verify::Scratch;
 use decisiongraph_projections::{Category, Projection, catalogue};
 use decisiongraph_protocol::report::FailureReplay;
-use decisiongraph_store::{
-    Acquisition, Failure, Lease, Owner, PageLimit, Position, ReadView, Result, Scope, Store, StoreError,
-};
+use decisiongraph_store::{Failure, Lease, Owner, PageLimit, ReadView, Result, Scope, Store, StoreError};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -59,23 +57,9 @@ async fn from_origin(
     projection: &'static dyn Projection,
 ) -> Result<FailureReplay> {
     let scratch = Scratch::new("replay").await?;
-    let owner = nobody();
-    let scope = Scope::new(&failure.tenant, projection);
-    let (lease, position): (Lease, Position) = match scratch.store.acquire_scope(&scope, &owner).await? {
-        Acquisition::Acquired(lease, position) => (lease, position),
-        Acquisition::Held { by, .. } => {
-            return Err(StoreError::internal(format!("the scratch store is held by {by}")));
-        }
-    };
-    let mut lane = Lane::new(projection, &failure.tenant, Target::Live(lease), position);
+    let mut lane = scratch.lane(projection, &failure.tenant, &nobody()).await?;
     skipping_others(&mut lane, log, failure).await?;
-    let options = ApplyOptions {
-        owner: &owner,
-        checkpoint_events: u64::MAX,
-        record_failures: false,
-        recover: false,
-        limit: PAGE_MAX,
-    };
+    let options = ApplyOptions { checkpoint_events: u64::MAX, record_failures: false, limit: PAGE_MAX };
     let source = "log from the origin";
     while lane.position.cursor < failure.batch_from {
         let from = lane.position.cursor;

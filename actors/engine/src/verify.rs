@@ -6,14 +6,16 @@
 //! verified database changes but the row of the run, and memory stays bounded. The two sets are compared row by row, so
 //! that the first rows that differ can be named.
 
+use super::claim::claim;
 use super::drive::{Ended, Job};
 use super::lane::{Lane, Target};
 use super::mark::Mark;
 use super::report::{DRIFT_ROWS_MAX, DriftRow, SKIPS_NAMED_MAX, ScopeReport, VerifyFacts, scope_report};
+use crate::telemetry::Telemetry;
 use decisiongraph_projections::digest::rolling::RollingDigest;
 use decisiongraph_projections::{Fetch, Needs, Projection, RowsNeed, Table, TenantId, Value};
 use decisiongraph_store::{
-    Acquisition, Generation, KeyedRow, ReadView, Result, RowOrder, RowStream, Scope, Store, StoreError,
+    Generation, KeyedRow, Owner, ReadView, Result, RowOrder, RowStream, Scope, Store, StoreError,
 };
 use futures_util::StreamExt as _;
 use std::cmp::Ordering;
@@ -22,25 +24,18 @@ use std::sync::Arc;
 
 /// Verifies these projections against one snapshot.
 pub async fn verify(job: &mut Job<'_>, projections: &[&'static dyn Projection]) -> Result<(Ended, Vec<ScopeReport>)> {
-    let snapshot = job.store.snapshot().await?;
-    let Scratch { store: scratch, folder: _folder } = Scratch::new("verify").await?;
+    let snapshot = job.store().snapshot().await?;
+    let scratch = Scratch::new("verify").await?;
     let mut reports = Vec::with_capacity(projections.len());
     for projection in projections {
         let scope = Scope::new(&job.tenant, *projection);
         let Some(live) = snapshot.scope(&scope).await? else { continue };
         let target = live.position.cursor;
-        let (lease, position) = match scratch.acquire_scope(&scope, job.owner).await? {
-            Acquisition::Acquired(lease, position) => (lease, position),
-            Acquisition::Held { by, .. } => {
-                return Err(StoreError::internal(format!("the scratch store is held by {by}")));
-            }
-        };
-        let log_generation = lease.generation;
-        let mut lanes = [Lane::new(*projection, &job.tenant, Target::Live(lease), position)];
+        let mut lanes = [scratch.lane(*projection, &job.tenant, job.engine.owner()).await?];
         lanes[0].skipping(&*snapshot).await?;
         // The snapshot holds everything below its own cursor.
         let mark = Mark { at: target, history: None };
-        if job.drive(&mut lanes, &*scratch, &*snapshot, &mark).await? == Ended::Cancelled {
+        if job.drive(&mut lanes, &*scratch.store, &*snapshot, &mark).await? == Ended::Cancelled {
             return Ok((Ended::Cancelled, reports));
         }
         let [lane] = lanes;
@@ -48,7 +43,7 @@ pub async fn verify(job: &mut Job<'_>, projections: &[&'static dyn Projection]) 
         if lane.failure.is_none() {
             let both = Both {
                 live: (&*snapshot, live.generation),
-                log: (&*scratch.view().await?, log_generation),
+                log: (&*scratch.store.view().await?, lane.generation()),
                 tenant: &job.tenant,
                 projection: *projection,
             };
@@ -82,7 +77,7 @@ pub(super) struct Scratch {
     /// Empty store, with its schema.
     pub store: Arc<dyn Store>,
     /// Guard that removes the folder.
-    pub folder: tempfile::TempDir,
+    _folder: tempfile::TempDir,
 }
 
 impl Scratch {
@@ -96,7 +91,16 @@ impl Scratch {
                 )
             })?;
         let store = decisiongraph_store::sqlite::scratch(&folder.path().join("fold.db")).await?;
-        Ok(Scratch { store, folder })
+        Ok(Scratch { store, _folder: folder })
+    }
+
+    /// Makes a lane that fills the store from the origin of a tenant's log.
+    pub async fn lane(&self, projection: &'static dyn Projection, tenant: &TenantId, owner: &Owner) -> Result<Lane> {
+        let scope = Scope::new(tenant, projection);
+        let (mark, telemetry) = (Mark::default(), Telemetry::default());
+        let claim = claim(&*self.store, owner, &scope, projection, &mark, &telemetry).await?;
+        let (lease, position) = claim.granted(&scope, projection)?;
+        Ok(Lane::new(projection, tenant, Target::Live(lease), position))
     }
 }
 

@@ -7,11 +7,12 @@
 use crate::node::{Shared, place_of};
 use crate::tenants::CoordinatorMessage;
 use crate::tenants::Phase;
+use decisiongraph_engine::claim;
 use decisiongraph_engine::drive::{Ended, Job as Drive};
 use decisiongraph_engine::report::ScopeReport;
-use decisiongraph_engine::{Control, Progress, RunReport};
+use decisiongraph_engine::{Progress, RunReport};
 use decisiongraph_projections::{Category, LogSeq, Projection};
-use decisiongraph_protocol::{Command, Notice};
+use decisiongraph_protocol::Notice;
 use decisiongraph_store::{Failure, ListFilter, Result as StoreResult, Run, Scope, ScopeRow, StoreError};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -26,21 +27,11 @@ const EVENTS_MAX: u64 = 10_000_000;
 /// Follows the workers to the target.
 pub async fn follow(
     shared: &Shared,
+    job: &mut Drive<'_>,
     run: &Run,
     projections: &[&'static dyn Projection],
-    control: &Control,
 ) -> StoreResult<RunReport> {
-    let store = &*shared.store;
-    let mut job = Drive::new(
-        store,
-        &shared.owner,
-        shared.engine.config(),
-        control,
-        &shared.trust,
-        run.run_id,
-        run.tenant.clone(),
-        run.mode,
-    );
+    let (store, control) = (&*shared.store, job.control);
     let started = Instant::now();
     let asked = shared.engine.asked(run, projections).await?;
     let mark = shared.engine.mark().await?.at;
@@ -49,15 +40,7 @@ pub async fn follow(
     let goal = view.last_log_seq(&run.tenant, Some(upto)).await?;
     let before = rows(shared, run, projections).await?;
     if let Some((scope, paused)) = before.values().find_map(|row| Some((&row.scope, row.paused.as_ref()?))) {
-        return Err(StoreError::new(
-            Category::Conflict,
-            format!(
-                "{scope} is paused by {}: {}; {} lets it go on",
-                paused.by,
-                paused.reason,
-                Command::of_scope("resume", &scope.tenant, scope.projection)
-            ),
-        ));
+        return Err(claim::paused(scope, paused));
     }
     let known: HashMap<i64, i64> =
         failures(shared, run).await?.into_iter().map(|failure| (failure.failure_id, failure.attempts)).collect();
@@ -146,7 +129,7 @@ pub async fn follow(
             verify: None,
         });
     }
-    shared.engine.conclude(run, projections, &job, &asked, ended, scopes).await
+    shared.engine.conclude(run, projections, job, &asked, ended, scopes).await
 }
 
 async fn rows(

@@ -6,6 +6,7 @@
 
 use super::follow::follow;
 use crate::node::{Guard, Shared};
+use decisiongraph_engine::drive::Job as Drive;
 use decisiongraph_engine::endure::{Endures, endure};
 use decisiongraph_engine::observed::job_ended;
 use decisiongraph_engine::telemetry::signals;
@@ -100,12 +101,25 @@ impl Actor for Job {
 /// Endurance of a node: it waits for its database without limit. An operator may mend what does not pass.
 struct InNode<'a> {
     shared: &'a Shared,
-    control: &'a Control,
+    job: Drive<'a>,
 }
 
 impl Endures for InNode<'_> {
-    async fn attempt(&self, run: &Run, resume: bool) -> StoreResult<RunReport> {
-        attempt(self.shared, run, resume, self.control).await
+    async fn attempt(&mut self, run: &Run, resume: bool) -> StoreResult<RunReport> {
+        let InNode { shared, job } = self;
+        let projections = projections_of(run)?;
+        if run.mode != RunMode::CatchUp {
+            return shared.engine.carry_out(job, run, &projections, resume).await;
+        }
+        let span = signals::job_span(&run.tenant, run.run_id, run.mode.as_str());
+        let started = Instant::now();
+        let done = follow(shared, job, run, &projections).instrument(span.clone()).await;
+        job_ended(shared.telemetry(), &span, run.mode, &done, started.elapsed());
+        done
+    }
+
+    fn batches(&self) -> u64 {
+        self.job.batches
     }
 
     fn met(&self, error: &StoreError) {
@@ -124,19 +138,6 @@ impl Endures for InNode<'_> {
 
 /// Carries out the run, through faults that pass.
 async fn work(shared: &Shared, run: Run, resume: bool, control: &Control) -> StoreResult<RunReport> {
-    endure(&shared.engine, run, resume, control, &InNode { shared, control }).await
-}
-
-async fn attempt(shared: &Shared, run: &Run, resume: bool, control: &Control) -> StoreResult<RunReport> {
-    let projections = projections_of(run)?;
-    match run.mode {
-        RunMode::CatchUp => {
-            let span = signals::job_span(&run.tenant, run.run_id, run.mode.as_str());
-            let started = Instant::now();
-            let done = follow(shared, run, &projections, control).instrument(span.clone()).await;
-            job_ended(shared.telemetry(), &span, run.mode, &done, started.elapsed());
-            done
-        }
-        _ => shared.engine.carry_out(run, &projections, resume, control, &shared.trust).await,
-    }
+    let job = Drive::new(&shared.engine, &run, control, &shared.trust);
+    endure(&shared.engine, run, resume, control, &mut InNode { shared, job }).await
 }

@@ -12,15 +12,16 @@
 use super::{CoordinatorMessage, Fault, LiveScope, Phase, TenantCell};
 use crate::node::{Shared, place_of};
 use decisiongraph_engine::Budget;
+use decisiongraph_engine::claim::{Claim, Obstacle, claim};
 use decisiongraph_engine::failure::{Decision, decide};
 use decisiongraph_engine::lane::{ApplyOptions, Lane, Target};
-use decisiongraph_engine::mark::{self, Mark};
+use decisiongraph_engine::mark::Mark;
 use decisiongraph_engine::observed;
 use decisiongraph_engine::telemetry::LeaseChange;
 use decisiongraph_projections::{Category, Projection};
 use decisiongraph_protocol::Command;
 use decisiongraph_protocol::figures::number;
-use decisiongraph_store::{Acquisition, Result as StoreResult, Scope, StoreError};
+use decisiongraph_store::{Result as StoreResult, Scope, StoreError};
 use decisiongraph_supervision::Vitals;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use ractor_cluster::RactorMessage;
@@ -241,13 +242,7 @@ impl Worker {
         });
         self.vitals.state(Phase::CatchingUp.as_str());
         self.vitals.working_on(format!("applying {}..{}", page.after, page.end()));
-        let options = ApplyOptions {
-            owner: &shared.owner,
-            checkpoint_events: config.checkpoint_events,
-            record_failures: true,
-            recover: false,
-            limit,
-        };
+        let options = ApplyOptions { checkpoint_events: config.checkpoint_events, record_failures: true, limit };
         let (from, events) = (lane.position.cursor, lane.events);
         let alone = std::future::ready(None);
         observed::apply(lane, &*shared.store, &*log, &page, alone, &options, shared.telemetry()).await?;
@@ -284,60 +279,30 @@ impl Worker {
     async fn own(&self, state: &mut WorkerState, era: u64, mark: &Mark) -> StoreResult<Option<Next>> {
         let Worker { shared, projection, .. } = self;
         self.vitals.working_on("taking the scope");
-        let (lease, position) = match shared.store.acquire_scope(&state.scope, &shared.owner).await? {
-            Acquisition::Acquired(lease, position) => {
-                shared.telemetry().lease_change(match &lease.taken_from {
-                    Some(former) => {
-                        tracing::info!(scope = %state.scope, former, "taken over: its owner's lease had ended");
-                        LeaseChange::TakenOver
-                    }
-                    None => LeaseChange::Acquired,
-                });
-                (lease, position)
-            }
-            Acquisition::Held { by, expires_in } => {
+        let asked = claim(&*shared.store, &shared.owner, &state.scope, *projection, mark, shared.telemetry());
+        let claim = asked.await?;
+        if let Claim::Yours(_, position) | Claim::Refused(_, position) = &claim {
+            self.cell.show(state.place, |live| live.cursor = position.cursor);
+        }
+        match &claim {
+            Claim::Held { by, expires_in } => {
                 self.enter(state, Phase::Standby, &format!("owned by {by}"));
-                return Ok(Some(Next::In(expires_in.clamp(WAIT, STANDBY_MAX))));
+                return Ok(Some(Next::In((*expires_in).clamp(WAIT, STANDBY_MAX))));
             }
-        };
-        if let Err(other) = mark.check(lease.history.as_deref()) {
-            // The server is not the server of the known mark, or has restarted: the target is void.
-            shared.store.release_scope(&lease).await?;
-            shared.telemetry().lease_change(LeaseChange::Released);
-            shared.sample_mark();
-            if state.attempt >= HISTORIES_MAX {
-                shared.store.hang_up();
+            Claim::Refused(Obstacle::Paused(paused), _) => {
+                self.enter(state, Phase::Paused, &format!("paused by {}: {}", paused.by, paused.reason));
+                return Ok(Some(Next::Quiet));
             }
-            return Err(other);
+            Claim::Refused(Obstacle::OtherHistory, _) => {
+                // The server is not the server of the known mark, or has restarted: the target is void.
+                shared.sample_mark();
+                if state.attempt >= HISTORIES_MAX {
+                    shared.store.hang_up();
+                }
+            }
+            Claim::Refused(..) | Claim::Yours(..) => {}
         }
-        if let Err(lost) = mark::within(&*shared.store, &state.scope, position.cursor, mark).await {
-            shared.store.release_scope(&lease).await?;
-            shared.telemetry().lease_change(LeaseChange::Released);
-            return Err(lost);
-        }
-        self.cell.show(state.place, |live| live.cursor = position.cursor);
-        // Read under the new epoch: a pause that comes later fences it.
-        let row = shared.store.view().await?.scope(&state.scope).await?;
-        if let Some(paused) = row.and_then(|row| row.paused) {
-            shared.store.release_scope(&lease).await?;
-            shared.telemetry().lease_change(LeaseChange::Released);
-            self.enter(state, Phase::Paused, &format!("paused by {}: {}", paused.by, paused.reason));
-            return Ok(Some(Next::Quiet));
-        }
-        if position.version != projection.version() {
-            let rows = position.version;
-            shared.store.release_scope(&lease).await?;
-            shared.telemetry().lease_change(LeaseChange::Released);
-            return Err(StoreError::new(
-                Category::VersionMismatch,
-                format!(
-                    "the rows of {} were written by version {rows} of its rules, this program has version {}; run {}",
-                    state.scope,
-                    projection.version(),
-                    Command::of_scope("rebuild", &state.scope.tenant, state.scope.projection)
-                ),
-            ));
-        }
+        let (lease, position) = claim.granted(&state.scope, *projection)?;
         let mut lane = Lane::new(*projection, &self.cell.tenant, Target::Live(lease), position);
         lane.skipping(&*shared.store.view().await?).await?;
         state.lane = Some((lane, era));
