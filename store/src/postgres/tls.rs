@@ -15,6 +15,7 @@ use decisiongraph_projections::Category;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use std::sync::Arc;
@@ -99,7 +100,7 @@ impl TlsChoice {
         };
         let refuse = |what: String| StoreError::new(Category::InvalidArgument, format!("`sslrootcert` {path}: {what}"));
         let file = std::fs::File::open(path).map_err(|error| refuse(error.to_string()))?;
-        for certificate in rustls_pemfile::certs(&mut std::io::BufReader::new(file)) {
+        for certificate in CertificateDer::pem_reader_iter(std::io::BufReader::new(file)) {
             let certificate = certificate.map_err(|error| refuse(error.to_string()))?;
             store.add(certificate).map_err(|error| refuse(error.to_string()))?;
         }
