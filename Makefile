@@ -1,5 +1,5 @@
 # Two commands matter: `make demo` and `make test`. `make help` lists the rest.
-.PHONY: help demo test lint soak bench check matrix toolchain install-postgres
+.PHONY: help demo test lint release soak bench check matrix toolchain install-postgres
 
 BUNDLES = $(filter-out %.digests.json %/seal_vectors.json,$(wildcard parity/fixtures/*.json ../shared/parity/*.json))
 PARITY = cargo run --quiet --release --package decisiongraph-parity --
@@ -16,6 +16,10 @@ test: install-postgres lint ## formatting, lints and every test, against a throw
 
 matrix: toolchain ## the tests that depend on the server, on PostgreSQL 14 to 18 from the npm registry, as a table
 	.ci/matrix
+
+release: toolchain ## the program to ship, target/release/decisiongraph, with its debug information beside it
+	cargo build --release --locked --package decisiongraph-cli --bin decisiongraph
+	.ci/split-debug target/release/decisiongraph
 
 lint:
 	@.ci/toolchain lint
