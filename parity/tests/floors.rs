@@ -85,18 +85,29 @@ fn what_stands_alone_has_neither_database_nor_door_below_it() {
     }
 }
 
-/// The files of this folder's crate that contain the text, tests left out.
-fn callers(folder: &str, called: &str) -> Vec<String> {
-    let (mut open, mut found) = (vec![repository().join(folder).join("src")], Vec::new());
-    while let Some(path) = open.pop() {
-        if path.is_dir() {
-            open.extend(std::fs::read_dir(&path).expect("lists").map(|entry| entry.expect("an entry").path()));
-        } else if std::fs::read_to_string(&path).is_ok_and(|text| text.contains(called)) {
-            let relative = path.strip_prefix(repository()).expect("is inside");
-            found.push(relative.display().to_string());
+/// The code of every Rust file below this folder, without its comments, by path.
+fn code(folder: &str) -> BTreeMap<String, String> {
+    let (mut found, mut open) = (BTreeMap::new(), vec![folder.to_owned()]);
+    while let Some(folder) = open.pop() {
+        for entry in std::fs::read_dir(repository().join(&folder)).expect("a folder") {
+            let entry = entry.expect("an entry");
+            let path = format!("{folder}/{}", entry.file_name().to_string_lossy());
+            if entry.file_type().expect("a type").is_dir() {
+                open.push(path);
+            } else if path.ends_with(".rs") {
+                let lines = text(&path);
+                let lines = lines.lines().filter(|line| !line.trim_start().starts_with("//"));
+                found.insert(path, lines.collect::<Vec<_>>().join("\n"));
+            }
         }
     }
     found
+}
+
+/// The files of this folder's crate that contain the text, tests and comments left out.
+fn callers(folder: &str, called: &str) -> Vec<String> {
+    let files = code(&format!("{folder}/src")).into_iter();
+    files.filter(|(_, code)| code.contains(called)).map(|(path, _)| path).collect()
 }
 
 /// One claim: a lease with its checks, its release and its texts comes from one place.
@@ -109,5 +120,112 @@ fn one_file_takes_scopes() {
     for text in texts {
         let found: Vec<String> = FLOORS.iter().flat_map(|(_, folder, _)| callers(folder, text)).collect();
         assert_eq!(found, ["actors/engine/src/claim.rs"], "{text}");
+    }
+}
+
+/// Top modules of a crate that import each other in a ring. The lists can only get shorter.
+const RINGS: [(&str, &[&str]); 6] = [
+    (
+        "projections",
+        &[
+            "canonical_json",
+            "catalogue",
+            "digest",
+            "event",
+            "json_reader",
+            "prior",
+            "projection",
+            "rows",
+            "sequence",
+            "stored_payload",
+        ],
+    ),
+    (
+        "actors/supervision",
+        &["child_life", "child_spec", "dump", "handle", "roster", "strategy", "supervisor", "vitals"],
+    ),
+    ("actors/protocol", &["peer", "request"]),
+    ("actors/engine", &["fold", "page"]),
+    (
+        "actors/admin",
+        &["append", "changes", "handler", "health", "jobs", "overview", "status", "steer", "tenants", "why"],
+    ),
+    (
+        "actors/cli",
+        &["address", "args", "commands", "connection", "demo", "logging", "output", "progress", "session", "tree_text"],
+    ),
+];
+
+/// The names that follow `prefix` in this code: `crate::a` and `crate::{a, b::c}`.
+fn named_after(prefix: &str, code: &str) -> BTreeSet<String> {
+    let words = |text: &str| -> BTreeSet<String> {
+        text.split(|c: char| !c.is_alphanumeric() && c != '_').map(str::to_owned).collect()
+    };
+    code.split(prefix)
+        .skip(1)
+        .flat_map(|rest| match rest.starts_with('{') {
+            true => words(rest.split(';').next().unwrap_or_default()),
+            false => words(rest).into_iter().filter(|word| rest.starts_with(word) && !word.is_empty()).collect(),
+        })
+        .collect()
+}
+
+/// The top modules of the crate in this folder, each with the top modules that it imports.
+fn imports(folder: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let source = format!("{folder}/src/");
+    let files = code(source.trim_end_matches('/'));
+    let top = |path: &str| path[source.len()..].split('/').next().map(|name| name.trim_end_matches(".rs").to_owned());
+    let modules: BTreeSet<String> =
+        files.keys().filter_map(|path| top(path)).filter(|name| !["lib", "main", "bin"].contains(&&**name)).collect();
+    let mut imports: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (path, code) in &files {
+        let Some(here) = top(path).filter(|name| modules.contains(name)) else { continue };
+        let mut names = named_after("crate::", code);
+        if !path[source.len()..].contains('/') {
+            names.extend(named_after("super::", code));
+        }
+        let others = names.into_iter().filter(|name| modules.contains(name) && *name != here).collect::<Vec<_>>();
+        imports.entry(here).or_default().extend(others);
+    }
+    imports
+}
+
+#[test]
+fn modules_of_a_crate_form_no_ring_beyond_the_known_ones() {
+    for (_, folder, _) in FLOORS {
+        let imports = imports(folder);
+        let reaches_itself = |module: &str| {
+            let (mut seen, mut open) = (BTreeSet::new(), vec![module]);
+            while let Some(next) = open.pop() {
+                for other in imports.get(next).into_iter().flatten() {
+                    if seen.insert(other.as_str()) {
+                        open.push(other);
+                    }
+                }
+            }
+            seen.contains(module)
+        };
+        let ring: Vec<&str> = imports.keys().map(String::as_str).filter(|module| reaches_itself(module)).collect();
+        let known = RINGS.iter().find(|(of, _)| *of == folder).map_or(&[][..], |(_, known)| known);
+        assert_eq!(ring, known, "{folder}: modules in a ring; shorten the list when there are fewer");
+    }
+}
+
+#[test]
+fn no_part_locates_the_others_and_one_file_knows_all_actors() {
+    for (path, code) in code("actors") {
+        for word in ["struct Shared", "enum Shared", "trait Shared", "type Shared", "as Shared", "fn set_", "fn poke_"]
+        {
+            assert!(!code.contains(word), "{path}: `{word}`: parts get what they use, and tell by signals");
+        }
+        let Some(module) = path.strip_prefix("actors/runtime/src/") else { continue };
+        if module != "node/tree.rs" {
+            assert!(!code.contains("start_actor("), "{path}: the actors of a node are in node/tree.rs");
+        }
+        if !module.starts_with("node/") && !module.starts_with("board/") {
+            for all in ["Board", "NodeParts"] {
+                assert!(!code.contains(all), "{path}: an actor gets the parts that it uses, not {all}");
+            }
+        }
     }
 }

@@ -311,7 +311,7 @@ async fn sessions_to_a_standby_are_given_up_as_soon_as_the_address_leads_to_the_
     primary.stop(StopMode::Fast).await.expect("stops");
     proxy.lead_to(at(&stale));
     next.promote().await.expect("takes over");
-    let findings = || Condition::of(node.shared()).findings();
+    let findings = || Condition::of(&node.parts().board).findings();
     until("the standby is named", PATIENCE, async || {
         findings().first().is_some_and(|found| found.message.contains("standby"))
     })

@@ -3,8 +3,7 @@
 mod node_support;
 mod support;
 
-use decisiongraph_engine::EngineConfig;
-use decisiongraph_runtime::node::{Identity, Node, NodeBounds, NodeParts, Shared};
+use decisiongraph_runtime::node::{Identity, Node, NodeParts, NodeSettings};
 use node_support::*;
 use std::time::Duration;
 use support::Db;
@@ -39,13 +38,13 @@ async fn idle_nodes_cost_two_transactions_a_second_each() {
     let mut nodes = Vec::new();
     for name in ["a", "b"] {
         let identity = Identity { owner: support::owner(name), former: None };
-        let shared = Shared::new(db.store().await, identity, EngineConfig::default(), NodeBounds::default());
-        nodes.push(Node::start(NodeParts { shared, listeners: None }).await.expect("the node starts"));
+        let parts = NodeParts::new(NodeSettings::new(db.store().await, identity));
+        nodes.push(Node::start(parts).await.expect("the node starts"));
     }
     until("both are members", SOON, async || {
         nodes
             .iter()
-            .all(|node| node.shared().members.borrow().iter().filter(|member| member.is_live()).count() == NODES)
+            .all(|node| node.parts().board.members.borrow().iter().filter(|member| member.is_live()).count() == NODES)
     })
     .await;
     for index in 0..TENANTS {

@@ -40,10 +40,10 @@ async fn owners(store: &Arc<dyn Store>) -> BTreeMap<usize, Option<String>> {
 
 /// Returns the tenants that the node has by its own view.
 fn placed(node: &Node) -> Vec<usize> {
-    let shared = node.shared();
+    let parts = node.parts();
     (0..TENANTS)
         .filter(|index| {
-            shared.places.whose(&shared.owner.node, &named(*index)) == decisiongraph_runtime::cluster::Whose::Ours
+            parts.board.placement.whose(&parts.owner.node, &named(*index)) == decisiongraph_runtime::board::Whose::Ours
         })
         .collect()
 }
@@ -58,7 +58,7 @@ async fn divided(store: &Arc<dyn Store>, nodes: &[&Node]) -> bool {
     let mut expected = BTreeMap::new();
     for node in nodes {
         for index in placed(node) {
-            if expected.insert(index, Some(node.shared().owner.node.clone())).is_some() {
+            if expected.insert(index, Some(node.parts().owner.node.clone())).is_some() {
                 return false;
             }
         }
@@ -135,7 +135,7 @@ async fn tenants_change_hands_under_load_and_no_event_is_lost_or_applied_twice()
     appenders.stop().await;
     // Much may be left to apply on a busy machine, where each change of owner costs a tenant seconds.
     settled(&a, TENANTS, applied_within()).await;
-    for entry in a.shared().table.snapshot("node", None, 10_000) {
+    for entry in a.parts().table.snapshot("node", None, 10_000) {
         assert_eq!(entry.restarts_total, 0, "{} was restarted: {:?}", entry.path, entry.last_exit);
     }
     a.stop().await;
@@ -160,16 +160,16 @@ async fn a_cordoned_node_gets_nothing_new_and_a_draining_one_gives_all_away() {
     assert_eq!(placed(&a), (0..TENANTS / 2).collect::<Vec<_>>(), "it keeps what it had");
 
     store.cordon("a", true, "it goes", "test").await.expect("drains");
-    until("it has given all away", SOON, async || a.shared().scopes.held().is_empty()).await;
+    until("it has given all away", SOON, async || a.parts().tenants.held().is_empty()).await;
     assert!(placed(&a).is_empty());
     nudge(&store, 2).await;
     until("the other has them all", SOON, async || divided(&store, &[&b]).await).await;
 
     // No node takes tenants: nothing moves until an operator decides otherwise.
     store.cordon("b", true, "both", "test").await.expect("drains");
-    until("nobody has any", SOON, async || b.shared().scopes.held().is_empty()).await;
+    until("nobody has any", SOON, async || b.parts().tenants.held().is_empty()).await;
     nudge(&store, 3).await;
-    assert!(a.shared().places.takes_nobody() && b.shared().places.takes_nobody());
+    assert!(a.parts().board.placement.takes_nobody() && b.parts().board.placement.takes_nobody());
     store.uncordon("a").await.expect("uncordoned");
     until("the first has them all", SOON, async || divided(&store, &[&a]).await).await;
     settled(&a, TENANTS, SOON).await;
@@ -198,16 +198,16 @@ async fn a_node_that_comes_back_under_its_old_members_works_on_what_it_missed() 
     until("divided by two", SOON, async || divided(&store, &[&a, &b]).await).await;
     // The other node sees it as dead. The node itself notices only that its lease is gone. If it checks now and becomes
     // a member again before the other node has checked, it dies once more.
-    let mut looks = a.shared().members.subscribe();
+    let mut looks = a.parts().board.members.subscribe();
     until("the other has them all", SOON, async || {
         db.tamper("UPDATE dg_node SET expires_at = clock_timestamp() - interval '1 hour' WHERE node = 'b'").await;
         looks.mark_unchanged();
-        a.shared().poke_cluster();
+        a.parts().signals.members.send();
         looks.changed().await.expect("it looks");
         placed(&a).len() == TENANTS
     })
     .await;
-    b.shared().trust.end();
+    b.parts().board.trust.end();
     nudge(&store, 2).await;
     until("the other has seen it again", SOON, async || both(&a, &b)).await;
     // Appends new events, by any owner in the meantime.

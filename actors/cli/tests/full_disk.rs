@@ -142,7 +142,7 @@ async fn on_the_small_disk() {
     run(format!("dd if=/dev/zero of={disk}/filled bs=64k 2>/dev/null || true")).await;
     blocker.batch_execute("ROLLBACK").await.expect("lets go");
 
-    let cell = node.shared().scopes.cell(&named(0)).expect("its actors run");
+    let cell = node.parts().tenants.cell(&named(0)).expect("its actors run");
     // Each worker retries now and then. It is neither waiting nor failed at that moment.
     for place in 0..catalogue::ALL.len() {
         until("the worker stands before the full disk", SOON, async || {
@@ -164,7 +164,7 @@ async fn on_the_small_disk() {
 
     run(format!("rm {disk}/filled")).await;
     settled(&node, 1, SOON).await;
-    assert!(node.shared().table.snapshot("node", None, 1_000).iter().all(|entry| entry.restarts_total == 0));
+    assert!(node.parts().table.snapshot("node", None, 1_000).iter().all(|entry| entry.restarts_total == 0));
     node.stop().await;
     reckon(&store, 1).await;
 }

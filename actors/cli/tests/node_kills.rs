@@ -35,8 +35,8 @@ async fn random_kills_lose_nothing() {
     while done < kills {
         assert!(Instant::now() < end, "{done} kills only: {killed:?}");
         // Most of the time a job is there to be killed.
-        if job.is_none_or(|id| !node.shared().jobs.has(id))
-            && let Some(replay) = node.shared().replay()
+        if job.is_none_or(|id| !node.parts().jobs.registry.has(id))
+            && let Some(replay) = node.jobs_actor()
         {
             let id = Uuid::now_v7();
             let request = RunRequest { tenant: named(dice.below(TENANTS)), ..support::request(RunMode::Rebuild) };
@@ -58,7 +58,7 @@ async fn random_kills_lose_nothing() {
         store.view().await.expect("a view").runs(&filter).await.expect("runs").items.is_empty()
     })
     .await;
-    assert!(!node.shared().draining());
+    assert!(!node.parts().board.draining.has_begun());
     node.stop().await;
     reckon(&store, TENANTS).await;
 }
@@ -72,25 +72,25 @@ async fn a_killed_job_goes_on_under_its_id() {
     settled(&node, 1, applied_within()).await;
     let id = Uuid::now_v7();
     let request = RunRequest { tenant: named(0), ..support::request(RunMode::Rebuild) };
-    let replay = node.shared().replay().expect("a coordinator");
+    let replay = node.jobs_actor().expect("a coordinator");
     let started = replay.call(|reply| ReplayMessage::Start(id, request, reply), Some(Duration::from_secs(5))).await;
     assert!(started.is_ok_and(|reply| reply.is_success()));
     let path = format!("node/replay/jobs/job {id}");
     let mut kills = 0;
     let mut coordinators = 0;
     let mut seen = 0;
-    while node.shared().jobs.has(id) && kills < 4 {
-        let view = node.shared().jobs.view(id).expect("a job");
+    while node.parts().jobs.registry.has(id) && kills < 4 {
+        let view = node.parts().jobs.registry.view(id).expect("a job");
         let at = view.progress.borrow().as_ref().map_or(0, |progress| progress.events);
         if at > seen
-            && let Some(cell) = node.shared().table.cell(&path)
+            && let Some(cell) = node.parts().table.cell(&path)
         {
             seen = at;
             cell.kill();
             kills += 1;
             // The coordinator may die too: the job's death is seen all the same.
             if kills % 2 == 0
-                && let Some(coordinator) = node.shared().table.cell("node/replay/replay_coordinator")
+                && let Some(coordinator) = node.parts().table.cell("node/replay/replay_coordinator")
             {
                 coordinator.kill();
                 coordinators += 1;
@@ -99,7 +99,7 @@ async fn a_killed_job_goes_on_under_its_id() {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     assert!(kills >= 2 && coordinators >= 1, "the job was too quick: {kills} kills");
-    until("the job ends", applied_within(), async || !node.shared().jobs.has(id)).await;
+    until("the job ends", applied_within(), async || !node.parts().jobs.registry.has(id)).await;
     let run = store.view().await.expect("a view").run(id).await.expect("an answer").expect("a run");
     assert_eq!(run.state, RunState::Completed, "{run:?}");
     node.stop().await;
@@ -115,9 +115,9 @@ async fn a_dead_nodes_job_is_adopted_by_the_next() {
     settled(&first, 1, applied_within()).await;
     let id = Uuid::now_v7();
     let request = RunRequest { tenant: named(0), ..support::request(RunMode::Rebuild) };
-    let replay = first.shared().replay().expect("a coordinator");
+    let replay = first.jobs_actor().expect("a coordinator");
     let _ = replay.call(|reply| ReplayMessage::Start(id, request, reply), Some(Duration::from_secs(5))).await;
-    let view = first.shared().jobs.view(id).expect("a job");
+    let view = first.parts().jobs.registry.view(id).expect("a job");
     until("the job is on its way", Duration::from_secs(20), async || {
         view.progress.borrow().as_ref().is_some_and(|progress| progress.events > 50)
     })
@@ -146,7 +146,7 @@ async fn kills_above_the_intensity_end_the_node() {
     settled(&node, 1, Duration::from_secs(20)).await;
     let storm = async {
         loop {
-            if let Some(cell) = node.shared().table.cell("node/high_water") {
+            if let Some(cell) = node.parts().table.cell("node/high_water") {
                 cell.kill();
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -171,21 +171,21 @@ async fn a_storm_in_one_tenant_leaves_the_others_alone() {
     let node = start(&store, "storm", 5, bounds()).await;
     settled(&node, 2, Duration::from_secs(20)).await;
     let other = format!("node/scopes/tenant t1/workers/worker {}", catalogue::TRACE_SUMMARY.name());
-    let before = node.shared().table.entry(&other).expect("the other tenant's worker");
+    let before = node.parts().table.entry(&other).expect("the other tenant's worker");
     let worker = "node/scopes/tenant t0/workers/worker context_graph";
     let workers = "node/scopes/tenant t0/workers";
     until("the workers' supervisor gives up", Duration::from_secs(60), async || {
-        if let Some(cell) = node.shared().table.cell(worker) {
+        if let Some(cell) = node.parts().table.cell(worker) {
             cell.kill();
         }
-        node.shared().table.entry(workers).is_some_and(|entry| entry.restarts_total > 0)
+        node.parts().table.entry(workers).is_some_and(|entry| entry.restarts_total > 0)
     })
     .await;
     for index in 0..2 {
         insist(&store, &named(index), &support::log(2, 2)).await;
     }
     settled(&node, 2, Duration::from_secs(20)).await;
-    let after = node.shared().table.entry(&other).expect("the other tenant's worker");
+    let after = node.parts().table.entry(&other).expect("the other tenant's worker");
     assert_eq!((after.actor, after.restarts_total), (before.actor, before.restarts_total));
     node.stop().await;
     reckon(&store, 2).await;

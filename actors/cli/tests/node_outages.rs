@@ -10,7 +10,7 @@ use decisiongraph_projections::Category;
 use decisiongraph_protocol::{AdminReply, AdminRequest, Asker, ScopeFilter};
 use decisiongraph_rpc::Answers;
 use decisiongraph_runtime::jobs::ReplayMessage;
-use decisiongraph_runtime::node::{Condition, Node, NodeAnswers};
+use decisiongraph_runtime::node::{Condition, Node};
 use decisiongraph_store::launch;
 use decisiongraph_store::throwaway::{Server, StopMode};
 use decisiongraph_store::{DatabaseUrl, RunMode, RunState, Store, StoreOptions, open};
@@ -39,7 +39,7 @@ async fn connect(url: &str) -> Arc<dyn Store> {
 
 /// Checks that no supervisor restarted a child: a database that is away is a state.
 fn nothing_restarted(node: &Node) {
-    for entry in node.shared().table.snapshot("node", None, 10_000) {
+    for entry in node.parts().table.snapshot("node", None, 10_000) {
         assert_eq!(entry.restarts_total, 0, "{} was restarted: {:?}\n{}", entry.path, entry.last_exit, dump(node));
     }
     assert!(!node.gave_up());
@@ -48,7 +48,7 @@ fn nothing_restarted(node: &Node) {
 async fn start_rebuild(node: &Node, tenant: usize) -> Uuid {
     let id = Uuid::now_v7();
     let request = RunRequest { tenant: named(tenant), ..support::request(RunMode::Rebuild) };
-    let replay = node.shared().replay().expect("a coordinator");
+    let replay = node.jobs_actor().expect("a coordinator");
     let started = replay.call(|reply| ReplayMessage::Start(id, request, reply), Some(Duration::from_secs(10))).await;
     assert!(started.is_ok_and(|reply| reply.is_success()));
     id
@@ -89,7 +89,7 @@ async fn ended_sessions_lose_nothing() {
     println!("{events} events, {ended} sessions ended");
     settled(&node, TENANTS, applied_within()).await;
     if let Some(id) = job {
-        until("the rebuild ends", applied_within(), async || !node.shared().jobs.has(id)).await;
+        until("the rebuild ends", applied_within(), async || !node.parts().jobs.registry.has(id)).await;
         let run = store.view().await.expect("a view").run(id).await.expect("an answer").expect("a run");
         assert_eq!(run.state, RunState::Completed, "{run:?}");
     }
@@ -114,19 +114,19 @@ async fn immediate_restarts_and_an_outage_lose_nothing() {
         tokio::time::sleep(Duration::from_millis(700)).await;
     }
     server.stop(StopMode::Immediate).await.expect("stops");
-    until("the node sees it", Duration::from_secs(20), async || !node.shared().database.is_up()).await;
+    until("the node sees it", Duration::from_secs(20), async || !node.parts().board.database.is_up()).await;
     tokio::time::sleep(outage).await;
-    let down = node.shared().database.state();
+    let down = node.parts().board.database.state();
     println!("while away: {down:?}");
     server.start_again().await.expect("starts");
     let back = Instant::now();
-    until("the node sees that it is back", Duration::from_secs(30), async || node.shared().database.is_up()).await;
+    until("the node sees that it is back", Duration::from_secs(30), async || node.parts().board.database.is_up()).await;
     println!("seen {:?} after the server was back", back.elapsed());
     tokio::time::sleep(Duration::from_millis(500)).await;
     let events = appenders.stop().await;
     settled(&node, TENANTS, applied_within()).await;
     println!("{events} events, caught up {:?} after the server was back", back.elapsed());
-    until("the rebuild ends", applied_within(), async || !node.shared().jobs.has(job)).await;
+    until("the rebuild ends", applied_within(), async || !node.parts().jobs.registry.has(job)).await;
     let run = store.view().await.expect("a view").run(job).await.expect("an answer").expect("a run");
     assert_eq!(run.state, RunState::Completed, "{run:?}");
     nothing_restarted(&node);
@@ -145,7 +145,7 @@ async fn a_node_starts_before_its_database() {
     let store = open(&DatabaseUrl::parse(&url).expect("a URL"), options).await.expect("opens without connecting");
     let node = start(&store, "early", 5, bounds()).await;
     tokio::time::sleep(Duration::from_millis(700)).await;
-    assert!(!node.shared().database.is_up());
+    assert!(!node.parts().board.database.is_up());
     server.start_again().await.expect("starts");
     settled(&node, 1, Duration::from_secs(30)).await;
     nothing_restarted(&node);
@@ -166,7 +166,7 @@ async fn sql(url: &str, statements: &[&str]) {
 
 /// Returns the node's own description of its obstacles.
 fn causes(node: &Node) -> String {
-    let condition = Condition::of(node.shared());
+    let condition = Condition::of(&node.parts().board);
     let findings = condition.findings();
     assert!(condition.ready().is_ok() || !findings.is_empty(), "{findings:?}");
     let told: Vec<String> =
@@ -236,7 +236,7 @@ async fn a_synchronous_standby_that_is_missing_is_named_as_the_cause() {
     // No answer suggests to end the waiting sessions.
     let told = async || {
         let filter = ScopeFilter::default();
-        let answers = NodeAnswers(node.shared().clone());
+        let answers = node.answers();
         match answers.answer(Uuid::new_v4(), Asker::here(None), AdminRequest::Why { filter, all: false }).await {
             Ok(AdminReply::Why(why)) => why.causes,
             // The keeper has given up every session meanwhile.

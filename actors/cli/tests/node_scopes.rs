@@ -12,7 +12,7 @@ use decisiongraph_projections::{LogSeq, catalogue};
 use decisiongraph_protocol::{AdminReply, AdminRequest, Asker, HealthWord, ScopeFilter, StatusRequest};
 use decisiongraph_rpc::Answers as _;
 use decisiongraph_runtime::jobs::ReplayMessage;
-use decisiongraph_runtime::node::{Identity, Node, NodeAnswers, NodeBounds, NodeParts, NodeWatch, Shared};
+use decisiongraph_runtime::node::{Node, NodeBounds, NodeParts, NodeSettings, NodeWatch};
 use decisiongraph_runtime::tenants::Phase;
 use decisiongraph_store::{DatabaseUrl, ListFilter, Run, RunMode, RunState, Scope, StoreOptions, open, throwaway};
 use node_support::*;
@@ -25,20 +25,20 @@ const SOON: Duration = Duration::from_secs(30);
 
 async fn job(node: &Node, tenant: usize, mode: RunMode) -> Result<Run, decisiongraph_store::StoreError> {
     let request = RunRequest { tenant: named(tenant), ..support::request(mode) };
-    let replay = node.shared().replay().expect("a coordinator");
+    let replay = node.jobs_actor().expect("a coordinator");
     let id = Uuid::now_v7();
     let started = replay.call(|reply| ReplayMessage::Start(id, request, reply), Some(SOON)).await.expect("asked");
     started.unwrap()
 }
 
 async fn ended(node: &Node, run_id: Uuid) -> Run {
-    until("the job ends", SOON, async || !node.shared().jobs.has(run_id)).await;
-    let view = node.shared().store.view().await.expect("a view");
+    until("the job ends", SOON, async || !node.parts().jobs.registry.has(run_id)).await;
+    let view = node.parts().store.view().await.expect("a view");
     view.run(run_id).await.expect("an answer").expect("a run")
 }
 
 fn phase(node: &Node, tenant: usize, place: usize) -> Option<Phase> {
-    node.shared().scopes.cell(&named(tenant)).map(|cell| cell.live(place).phase)
+    node.parts().tenants.cell(&named(tenant)).map(|cell| cell.live(place).phase)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -94,7 +94,7 @@ async fn a_poison_event_is_a_state_and_goes_when_its_cause_goes() {
             rows.len() == 3 && rows.iter().all(|row| row.position.cursor >= LogSeq(28))
         })
         .await;
-        assert!(node.shared().table.snapshot("node", None, 1_000).iter().all(|entry| entry.restarts_total == 0));
+        assert!(node.parts().table.snapshot("node", None, 1_000).iter().all(|entry| entry.restarts_total == 0));
         let mended = format!("UPDATE dg_event_log SET payload_hash = substr(payload_hash, 2) WHERE log_seq = {victim}");
         assert_eq!(db.tamper(&mended).await, 1);
         settled(&node, 2, SOON).await;
@@ -118,7 +118,7 @@ async fn a_row_that_is_no_tenants_stops_nobody() {
         assert_eq!(db.tamper(&bad(&"x".repeat(201), 28)).await, 1);
         insist(&store, &named(2), &support::log(2, 0)).await;
         settled(&node, 3, SOON).await;
-        let answers = NodeAnswers(node.shared().clone());
+        let answers = node.answers();
         let request = AdminRequest::Health(ScopeFilter::default());
         let AdminReply::Health(health) =
             answers.answer(Uuid::now_v7(), Asker::here(None), request).await.expect("an answer")
@@ -139,7 +139,7 @@ async fn a_database_without_a_schema_is_to_be_migrated_not_brought_back() {
     let url = DatabaseUrl::parse(database.url()).expect("a URL");
     let store = open(&url, StoreOptions::default()).await.expect("opens");
     let node = start(&store, "early", 4, bounds()).await;
-    let answers = NodeAnswers(node.shared().clone());
+    let answers = node.answers();
     let next = async || match answers
         .answer(Uuid::now_v7(), Asker::here(None), AdminRequest::Health(ScopeFilter::default()))
         .await
@@ -160,8 +160,8 @@ async fn drift_that_a_verify_found_shows_everywhere_until_a_rebuild() {
         let store = db.store().await;
         insist(&store, &named(0), &support::log(2, 0)).await;
         let node = start(&store, "drift", 4, bounds()).await;
-        let watch = NodeWatch::start(node.shared());
-        let answers = NodeAnswers(node.shared().clone());
+        let watch = NodeWatch::start(node.parts());
+        let answers = node.answers();
         settled(&node, 1, SOON).await;
         assert_eq!(db.tamper("UPDATE dg_trace_summary SET title = 'forged' WHERE trace_id = 'trace1'").await, 1);
         let found = job(&node, 0, RunMode::Verify).await.expect("started");
@@ -204,8 +204,8 @@ async fn a_skip_lets_one_projection_go_on_and_stays_with_it() {
         let broken = "UPDATE dg_event_log SET payload_hash = 'x' || payload_hash WHERE log_seq = 14";
         assert_eq!(db.tamper(broken).await, 1);
         let node = start(&store, "skips", 4, bounds()).await;
-        let watch = NodeWatch::start(node.shared());
-        let answers = NodeAnswers(node.shared().clone());
+        let watch = NodeWatch::start(node.parts());
+        let answers = node.answers();
         let ask = async |request| answers.answer(Uuid::now_v7(), Asker::here(None), request).await.expect("an answer");
         until("every worker stands before it", SOON, async || {
             (0..catalogue::ALL.len()).all(|place| phase(&node, 0, place) == Some(Phase::Failed))
@@ -233,7 +233,7 @@ async fn a_skip_lets_one_projection_go_on_and_stays_with_it() {
             stand_out.iter().map(|metric| seen.value(metric)).eq([2.0, 1.0, 1.0, 0.0])
         })
         .await;
-        let kinds = node.shared().table.snapshot("node", None, 1_000).into_iter();
+        let kinds = node.parts().table.snapshot("node", None, 1_000).into_iter();
         for path in kinds.map(|entry| entry.path).filter(|path| path != "node") {
             let kind = path.rsplit('/').next().and_then(|id| id.split(' ').next()).expect("an id");
             assert!(CHILDREN.contains(&kind), "{path} has no counter before its first restart");
@@ -311,10 +311,10 @@ async fn idle_tenants_leave_and_come_back() {
     }
     let most = Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let watch = {
-        let (shared, most) = (node.shared().clone(), Arc::clone(&most));
+        let (tenants, most) = (node.parts().tenants.clone(), Arc::clone(&most));
         tokio::spawn(async move {
             loop {
-                most.fetch_max(shared.scopes.count().0, std::sync::atomic::Ordering::SeqCst);
+                most.fetch_max(tenants.count().0, std::sync::atomic::Ordering::SeqCst);
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         })
@@ -322,12 +322,12 @@ async fn idle_tenants_leave_and_come_back() {
     settled(&node, tenants, SOON).await;
     watch.abort();
     assert!(most.load(std::sync::atomic::Ordering::SeqCst) <= 5, "{most:?}");
-    until("all have left", SOON, async || node.shared().scopes.count() == (0, 0)).await;
-    until("their actors are gone", SOON, async || node.shared().table.snapshot("node/scopes", None, 100).len() == 1)
+    until("all have left", SOON, async || node.parts().tenants.count() == (0, 0)).await;
+    until("their actors are gone", SOON, async || node.parts().table.snapshot("node/scopes", None, 100).len() == 1)
         .await;
     insist(&store, &named(7), &support::log(1, 1)).await;
     settled(&node, tenants, SOON).await;
-    assert!(node.shared().table.snapshot("node", None, 1_000).iter().all(|entry| entry.restarts_total == 0));
+    assert!(node.parts().table.snapshot("node", None, 1_000).iter().all(|entry| entry.restarts_total == 0));
     node.stop().await;
     reckon(&store, tenants).await;
 }
@@ -338,12 +338,12 @@ async fn idle_tenants_leave_and_come_back() {
 async fn a_tenant_that_is_given_up_as_soon_as_it_was_woken_leaves_no_actors() {
     let db = Db::sqlite().await;
     let node = start(&db.store().await, "hasty", 4, bounds()).await;
-    let supervisor = node.shared().table.supervisor("node/scopes").expect("the supervisor of tenants");
+    let supervisor = node.parts().table.supervisor("node/scopes").expect("the supervisor of tenants");
     for round in 0..20 {
-        let (shared, tenant) = (node.shared().clone(), named(round));
+        let (tenants, tenant) = (node.parts().tenants.clone(), named(round));
         let gone = tokio::spawn(async move {
-            shared.scopes.wake(&shared, &tenant, LogSeq(1));
-            shared.scopes.give_up(&shared, &tenant).await
+            tenants.wake(&tenant, LogSeq(1));
+            tenants.give_up(&tenant).await
         });
         let gone = gone.await.expect("no panic");
         // A start under way arrives before this question, because the task that asks is spawned later.
@@ -377,7 +377,7 @@ async fn a_tenant_that_waits_for_room_takes_the_place_of_an_idle_one_at_once() {
     // Tenants that left come back the same way.
     insist(&store, &named(0), &support::log(1, 1)).await;
     settled(&node, 9, SOON).await;
-    assert_eq!(node.shared().scopes.count(), (3, 0));
+    assert_eq!(node.parts().tenants.count(), (3, 0));
     node.stop().await;
     reckon(&store, 9).await;
 }
@@ -419,7 +419,7 @@ async fn the_lag_of_a_tenant_that_waits_for_room_is_shown() {
     let store = db.store().await;
     let bounds = NodeBounds { tenants_max: 1, ..bounds() };
     let node = start(&store, "lag", 100, bounds).await;
-    let watch = NodeWatch::start(node.shared());
+    let watch = NodeWatch::start(node.parts());
     insist(&store, &named(0), &support::log(1, 0)).await;
     insist(&store, &named(1), &support::log(1, 0)).await;
     settled(&node, 2, SOON).await;
@@ -429,9 +429,9 @@ async fn the_lag_of_a_tenant_that_waits_for_room_is_shown() {
     let lock = "BEGIN; SELECT * FROM dg_scope WHERE tenant_id = 't0' FOR UPDATE";
     blocker.batch_execute(lock).await.expect("locks");
     insist(&store, &named(0), &support::log(1, 1)).await;
-    until("it has the place", SOON, async || node.shared().scopes.cell(&named(0)).is_some()).await;
+    until("it has the place", SOON, async || node.parts().tenants.cell(&named(0)).is_some()).await;
     insist(&store, &named(1), &support::log(1, 1)).await;
-    until("the other one waits", SOON, async || node.shared().scopes.waits(&named(1))).await;
+    until("the other one waits", SOON, async || node.parts().tenants.waits(&named(1))).await;
     let lags = || {
         let lags = watch.observe().lags;
         lags.iter().filter(|lag| lag.tenant == named(1)).map(|lag| lag.events).collect::<Vec<_>>()
@@ -463,9 +463,11 @@ async fn a_scope_whose_owner_died_is_counted_as_taken_over_and_one_that_was_hand
                 store.leave(&former).await.expect("handed over");
             }
             let exporters = Exporters::start(&options).expect("starts");
-            let identity = Identity { owner: support::owner("heir"), former: None };
-            let shared = Shared::observed(Arc::clone(&store), identity, config(100), bounds(), exporters.telemetry());
-            let node = Node::start(NodeParts { shared, listeners: None }).await.expect("the node starts");
+            let settings = NodeSettings {
+                telemetry: exporters.telemetry(),
+                ..node_support::settings(&store, "heir", 100, bounds())
+            };
+            let node = Node::start(NodeParts::new(settings)).await.expect("the node starts");
             settled(&node, 1, SOON).await;
             node.stop().await;
             let page = exporters.telemetry().page();
@@ -491,7 +493,7 @@ async fn live_events_flow_while_a_rebuild_runs_beside_them() {
     assert_eq!(refused.category, decisiongraph_projections::Category::Conflict);
     let mut beside = 0;
     let mut first = 0;
-    while node.shared().jobs.has(run.run_id) {
+    while node.parts().jobs.registry.has(run.run_id) {
         insist(&store, &named(0), &support::log(2, first)).await;
         first += 2;
         let last = store.view().await.expect("a view").last_log_seq(&named(0), None).await.expect("a position");
@@ -518,13 +520,13 @@ async fn a_cancelled_rebuild_leaves_its_run_row_and_nothing_else() {
         settled(&node, 1, Duration::from_secs(120)).await;
         let before = store.view().await.expect("a view").scopes(None).await.expect("scopes");
         let run = job(&node, 0, RunMode::Rebuild).await.expect("started");
-        let view = node.shared().jobs.view(run.run_id).expect("a job");
+        let view = node.parts().jobs.registry.view(run.run_id).expect("a job");
         until("it is on its way", SOON, async || {
             view.progress.borrow().as_ref().is_some_and(|progress| progress.events > 20)
         })
         .await;
         store.request_cancel(run.run_id).await.expect("asked");
-        node.shared().jobs.cancel(run.run_id);
+        node.parts().jobs.registry.cancel(run.run_id);
         let run = ended(&node, run.run_id).await;
         assert_eq!(run.state, RunState::Cancelled, "{run:?}");
         let after = store.view().await.expect("a view").scopes(None).await.expect("scopes");
@@ -584,11 +586,11 @@ async fn an_open_appender_holds_the_mark_and_nothing_is_skipped() {
     assert_eq!(transaction.execute(copied, &[]).await.expect("inserts"), 14);
     insist(&store, &named(0), &support::log(2, 2)).await;
     until("the mark is held up", SOON, async || {
-        let mark = node.shared().mark.borrow().clone();
+        let mark = node.parts().board.mark.borrow().clone();
         mark.waiting_for.iter().any(|writer| writer.pid == Some(pid)) && mark.held_since.is_some()
     })
     .await;
-    assert!(node.shared().mark.borrow().mark < LogSeq(15), "{:?}", node.shared().mark.borrow());
+    assert!(node.parts().board.mark.borrow().mark < LogSeq(15), "{:?}", node.parts().board.mark.borrow());
     transaction.commit().await.expect("commits");
     settled(&node, 1, SOON).await;
     let held = decisiongraph_projections::TenantId::new("held").expect("an id");

@@ -190,8 +190,8 @@ impl Arena {
         if self.stopped.is_some_and(|(_, until)| Instant::now() > until) {
             self.go_on();
         }
-        if self.job.is_none_or(|id| !self.here.shared().jobs.has(id))
-            && let Some(replay) = self.here.shared().replay()
+        if self.job.is_none_or(|id| !self.here.parts().jobs.registry.has(id))
+            && let Some(replay) = self.here.jobs_actor()
         {
             let id = Uuid::now_v7();
             let mode = if self.dice.below(3) == 0 { RunMode::CatchUp } else { RunMode::Rebuild };
@@ -209,7 +209,7 @@ impl Arena {
 
     async fn strike(&mut self, fault: Fault) {
         let logged = self.witnesses().await;
-        let era = self.here.shared().mark.borrow().era;
+        let era = self.here.parts().board.mark.borrow().era;
         let before = life(&self.cluster.observer).await;
         match fault {
             Fault::SessionsEnded => self.end_sessions().await,
@@ -240,7 +240,8 @@ impl Arena {
                 let noticed = || node.log_behind(logged).contains("history changed");
                 self.wait(&format!("{fault:?} is noticed by {}", node.name()), async || noticed()).await;
             }
-            self.wait(&format!("{fault:?} is noticed here"), async || self.here.shared().mark.borrow().era > era).await;
+            self.wait(&format!("{fault:?} is noticed here"), async || self.here.parts().board.mark.borrow().era > era)
+                .await;
         }
         // Half of the time the next fault comes before the recovery from this one.
         if self.dice.below(2) == 0 {

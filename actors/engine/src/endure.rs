@@ -1,9 +1,9 @@
 //! Endurance: a recorded job goes on through faults that pass, in a node and without one.
 //!
 //! *Guarantees.* After a fault that may pass the job waits, takes its run again under the same id, and claims its
-//! scopes or builds again. It goes on from their durable positions. There is no other way back. An end that was recorded
-//! and whose answer was lost is found in the run's row. A fault that cannot pass without help ends the job with its
-//! reason.
+//! scopes or builds again. It goes on from their durable positions. There is no other way back. An end that was
+//! recorded and whose answer was lost is found in the run's row. A fault that cannot pass without help ends the job
+//! with its reason.
 
 use super::drive::Job;
 use super::{Control, Engine, RunReport};

@@ -12,12 +12,15 @@
 //! server's history changed (restart, fail-over), the era is counted up. Each actor then drops the cursors that it
 //! holds in memory.
 
-use crate::node::{Guard, HELD_MAX, Shared};
+use crate::board::{Database, HELD_MAX, MarkState};
+use crate::guard::Guard;
+use crate::signals::Signals;
+use crate::tenants::Tenants;
 use decisiongraph_admin::STRAYS_MAX;
-use decisiongraph_engine::mark::{HighWater, LOOK_EVERY, Mark, look};
-use decisiongraph_engine::telemetry::signals;
+use decisiongraph_engine::mark::{HighWater, LOOK_EVERY, look};
+use decisiongraph_engine::telemetry::{Telemetry, signals};
 use decisiongraph_projections::{Category, LogSeq, TenantId};
-use decisiongraph_store::{OpenWriter, Result as StoreResult, Stray};
+use decisiongraph_store::{Result as StoreResult, Store, Stray};
 use decisiongraph_supervision::Vitals;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use ractor_cluster::RactorMessage;
@@ -25,6 +28,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
 
 /// Tenants per query, at most.
 const TENANTS_PAGE: usize = 5_000;
@@ -33,30 +37,27 @@ const STRAYS_TOLD_MAX: usize = 1_000;
 /// Pause before listening again after the listening connection was lost.
 const LISTEN_AGAIN: Duration = Duration::from_millis(500);
 
-/// Published state of the log's end.
-#[derive(Debug, Clone, Default)]
-pub struct MarkState {
-    /// High-water mark: nothing can still appear at or below it.
-    pub mark: LogSeq,
-    /// Counter of histories: when it changes, everything held in memory of the log is void.
-    pub era: u64,
-    /// History that the mark belongs to.
-    pub history: Option<String>,
-    /// Appenders that hold up the next mark.
-    pub waiting_for: Vec<OpenWriter>,
-    /// Time at which the hold-up began.
-    pub held_since: Option<Instant>,
-}
-
-impl MarkState {
-    /// Returns the mark with its history.
-    pub fn proven(&self) -> Mark {
-        Mark { at: self.mark, history: self.history.clone() }
-    }
-}
-
 /// The high-water actor.
-pub struct HighWaterActor(pub Shared, pub Vitals);
+pub struct HighWaterActor {
+    /// The database.
+    pub store: Arc<dyn Store>,
+    /// State of the database.
+    pub database: Database,
+    /// End of the log, which the actor publishes.
+    pub mark: watch::Sender<MarkState>,
+    /// Tenants to wake.
+    pub tenants: Tenants,
+    /// Signals to this actor, and to the cluster actor.
+    pub signals: Signals,
+    /// Pause between two polls of the log's end.
+    pub poll: Duration,
+    /// Pause between two searches for tenants that are behind.
+    pub sweep: Duration,
+    /// Record of how long the mark was held up.
+    pub telemetry: Telemetry,
+    /// Entry of the actor in the dump.
+    pub vitals: Vitals,
+}
 
 /// Messages to the high-water actor.
 #[derive(RactorMessage)]
@@ -99,6 +100,7 @@ pub struct HighWaterState {
     /// Strays that were reported.
     strays: BTreeSet<Stray>,
     _returns: Guard,
+    _signals: [Guard; 2],
 }
 
 impl Actor for HighWaterActor {
@@ -107,16 +109,17 @@ impl Actor for HighWaterActor {
     type Arguments = ();
 
     async fn pre_start(&self, myself: ActorRef<Self::Msg>, (): ()) -> Result<Self::State, ActorProcessingErr> {
-        let HighWaterActor(shared, _) = self;
-        let _ = myself.cast(HighWaterMessage::Sample);
+        let signals = [
+            self.signals.behind.wakes(&myself, || HighWaterMessage::Sweep),
+            self.signals.mark.wakes(&myself, || HighWaterMessage::Sample),
+        ];
         let _ = myself.cast(HighWaterMessage::Listen);
-        myself.send_interval(shared.bounds.poll, || HighWaterMessage::Poll);
-        myself.send_interval(shared.bounds.sweep, || HighWaterMessage::Sweep);
-        shared.set_high_water(myself.clone());
-        let mut changes = shared.database.changes();
+        myself.send_interval(self.poll, || HighWaterMessage::Poll);
+        myself.send_interval(self.sweep, || HighWaterMessage::Sweep);
+        let mut changes = self.database.changes();
         let returns = tokio::spawn(async move {
             while changes.changed().await.is_ok() {
-                let up = matches!(*changes.borrow(), crate::database_probe::DatabaseState::Up);
+                let up = matches!(*changes.borrow(), crate::board::DatabaseState::Up);
                 if up && myself.cast(HighWaterMessage::Return).is_err() {
                     return;
                 }
@@ -127,7 +130,7 @@ impl Actor for HighWaterActor {
             woken: LogSeq::ORIGIN,
             history: None,
             // A restarted actor knows no history: the new era makes workers start anew, too.
-            era: shared.mark.borrow().era + 1,
+            era: self.mark.borrow().era + 1,
             held_since: None,
             told_held: false,
             looks: 0,
@@ -138,6 +141,7 @@ impl Actor for HighWaterActor {
             told: None,
             strays: BTreeSet::new(),
             _returns: returns.into(),
+            _signals: signals,
         })
     }
 
@@ -147,24 +151,24 @@ impl Actor for HighWaterActor {
         message: Self::Msg,
         state: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
-        let HighWaterActor(shared, vitals) = self;
+        let HighWaterActor { database, vitals, .. } = self;
         let done = match message {
             HighWaterMessage::Sample => {
                 vitals.noted("sample");
                 state.due.store(false, Ordering::SeqCst);
-                if shared.database.is_up() { self.sample(&myself, state).await } else { Ok(()) }
+                if database.is_up() { self.sample(&myself, state).await } else { Ok(()) }
             }
             HighWaterMessage::Poll => {
                 vitals.noted("poll");
-                if shared.database.is_up() { self.poll(&myself, state).await } else { Ok(()) }
+                if database.is_up() { self.poll(&myself, state).await } else { Ok(()) }
             }
             HighWaterMessage::Look => {
                 vitals.noted("look");
-                if shared.database.is_up() { self.look(&myself, state).await } else { Ok(()) }
+                if database.is_up() { self.look(&myself, state).await } else { Ok(()) }
             }
             HighWaterMessage::Sweep => {
                 vitals.noted("sweep");
-                if shared.database.is_up() { self.sweep(state.water.mark(), state).await } else { Ok(()) }
+                if database.is_up() { self.sweep(state.water.mark(), state).await } else { Ok(()) }
             }
             HighWaterMessage::Return => {
                 vitals.noted("return");
@@ -183,9 +187,9 @@ impl Actor for HighWaterActor {
         match done {
             Ok(()) => state.told = None,
             Err(error) => {
-                shared.database.suspect(&error);
+                database.suspect(&error);
                 vitals.state("retrying");
-                // The store pool reports a database that is away. Any other error stops every tenant, and is logged
+                // The database probe reports a database that is away. Any other error stops every tenant, and is logged
                 // once.
                 let away = error.transient || error.category == Category::Unavailable;
                 if !away && state.told.as_ref() != Some(&error.message) {
@@ -205,9 +209,9 @@ impl HighWaterActor {
     /// newer appenders: under steady load the mark would never move.
     async fn sample(&self, myself: &ActorRef<HighWaterMessage>, state: &mut HighWaterState) -> StoreResult<()> {
         if state.water.waiting_for().is_empty() {
-            state.water.sampled(self.0.store.sample_high_water().await?);
+            state.water.sampled(self.store.sample_high_water().await?);
         } else {
-            look(&*self.0.store, &mut state.water).await?;
+            look(&*self.store, &mut state.water).await?;
         }
         self.publish(myself, state).await
     }
@@ -216,8 +220,8 @@ impl HighWaterActor {
     /// are still to be woken.
     async fn poll(&self, myself: &ActorRef<HighWaterMessage>, state: &mut HighWaterState) -> StoreResult<()> {
         let told = state.started && state.woken == state.water.mark();
-        if told && state.water.is_at(&self.0.store.log_end().await?) {
-            self.1.state("watching");
+        if told && state.water.is_at(&self.store.log_end().await?) {
+            self.vitals.state("watching");
             return Ok(());
         }
         self.sample(myself, state).await
@@ -228,19 +232,19 @@ impl HighWaterActor {
         if state.water.waiting_for().is_empty() {
             return Ok(());
         }
-        look(&*self.0.store, &mut state.water).await?;
+        look(&*self.store, &mut state.water).await?;
         self.publish(myself, state).await
     }
 
     /// Publishes the mark, wakes tenants that have events up to it, and checks again while appenders hold it up.
     async fn publish(&self, myself: &ActorRef<HighWaterMessage>, state: &mut HighWaterState) -> StoreResult<()> {
-        let HighWaterActor(shared, vitals) = self;
+        let HighWaterActor { store, telemetry, vitals, .. } = self;
         let mark = state.water.mark();
         let history = state.water.history().map(str::to_owned);
         if state.history.is_some() && state.history != history || mark < state.woken {
             tracing::warn!("the server's history changed: cursors and digests held in memory are dropped");
             // Sessions with the former server may be left: nothing more is read there.
-            shared.store.hang_up();
+            store.hang_up();
             state.era += 1;
             state.started = false;
         }
@@ -249,7 +253,7 @@ impl HighWaterActor {
         if (mark > state.woken || waiting_for.is_empty())
             && let Some(since) = state.held_since.take()
         {
-            shared.telemetry().record(&signals::MARK_HOLD_DURATION, since.elapsed().as_secs_f64(), &[]);
+            telemetry.record(&signals::MARK_HOLD_DURATION, since.elapsed().as_secs_f64(), &[]);
             if std::mem::take(&mut state.told_held) {
                 tracing::info!("the mark moves again, after {:.0} s", since.elapsed().as_secs_f64());
             }
@@ -278,7 +282,7 @@ impl HighWaterActor {
             }
         }
         let (era, history, held_since) = (state.era, state.history.clone(), state.held_since);
-        shared.mark.send_replace(MarkState { mark, era, history, waiting_for, held_since });
+        self.mark.send_replace(MarkState { mark, era, history, waiting_for, held_since });
         if !state.started {
             // Every tenant may be behind: a range of the log would not tell which tenants were behind before.
             if mark > LogSeq::ORIGIN || state.water.waiting_for().is_empty() {
@@ -288,21 +292,20 @@ impl HighWaterActor {
             }
         }
         while state.started && state.woken < mark {
-            let tenants = shared.store.view().await?.tenants_with_events(state.woken, mark, TENANTS_PAGE).await?;
+            let tenants = store.view().await?.tenants_with_events(state.woken, mark, TENANTS_PAGE).await?;
             state.woken = match tenants.last() {
                 Some((_, last)) if tenants.len() == TENANTS_PAGE => *last,
                 _ => mark,
             };
             for (tenant, last) in tenants {
-                shared.scopes.wake(shared, &tenant, last);
+                self.tenants.wake(&tenant, last);
             }
         }
         Ok(())
     }
 
     async fn sweep(&self, mark: LogSeq, state: &mut HighWaterState) -> StoreResult<()> {
-        let HighWaterActor(shared, _) = self;
-        for stray in shared.store.view().await?.strays(STRAYS_MAX).await? {
+        for stray in self.store.view().await?.strays(STRAYS_MAX).await? {
             if state.strays.len() < STRAYS_TOLD_MAX && !state.strays.contains(&stray) {
                 tracing::warn!(table = stray.table, "{}; {}", stray.why, stray.next);
                 state.strays.insert(stray);
@@ -310,9 +313,9 @@ impl HighWaterActor {
         }
         let mut after: Option<TenantId> = None;
         loop {
-            let page = shared.store.view().await?.tenants_behind(mark, after.as_ref(), TENANTS_PAGE).await?;
+            let page = self.store.view().await?.tenants_behind(mark, after.as_ref(), TENANTS_PAGE).await?;
             for (tenant, last) in &page {
-                shared.scopes.wake(shared, tenant, *last);
+                self.tenants.wake(tenant, *last);
             }
             match page.into_iter().last() {
                 Some((tenant, _)) => after = Some(tenant),
@@ -322,21 +325,21 @@ impl HighWaterActor {
     }
 
     async fn listen(&self, myself: &ActorRef<HighWaterMessage>, state: &mut HighWaterState) {
-        let HighWaterActor(shared, _) = self;
         state.listener = None;
-        let Ok(mut wakes) = shared.store.wakes().await else {
+        let Ok(mut wakes) = self.store.wakes().await else {
             myself.send_after(LISTEN_AGAIN, || HighWaterMessage::Listen);
             return;
         };
         // Notifications sent before this connection listened are lost: the members are checked.
-        shared.poke_cluster();
-        let (due, myself, shared) = (Arc::clone(&state.due), myself.clone(), shared.clone());
+        let members = self.signals.members.clone();
+        members.send();
+        let (due, myself) = (Arc::clone(&state.due), myself.clone());
         let listener = tokio::spawn(async move {
             loop {
                 let heard = tokio::select! {
                     heard = wakes.log.recv() => heard,
                     Some(()) = wakes.members.recv() => {
-                        shared.poke_cluster();
+                        members.send();
                         continue;
                     }
                 };

@@ -6,16 +6,21 @@
 //! *Never here:* safety. A commit is checked by epoch, cursor and generation in the database, whatever this actor
 //! believes.
 
-use crate::node::{Guard, Shared};
+use crate::board::{Database, Unrenewed};
+use crate::guard::Guard;
+use crate::signals::Signal;
 use decisiongraph_engine::alive::{AGAIN, RENEWALS_PER_LEASE};
 use decisiongraph_engine::telemetry::LeaseChange;
+use decisiongraph_engine::{Engine, Trust};
 use decisiongraph_projections::Category;
-use decisiongraph_store::{Result as StoreResult, StoreError};
+use decisiongraph_store::{MemberFacts, Owner, Result as StoreResult, StoreError};
 use decisiongraph_supervision::Vitals;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use ractor_cluster::RactorMessage;
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
 
 /// Longest wait for the hand-over when the node stops.
 const LEAVE: Duration = Duration::from_secs(2);
@@ -27,21 +32,25 @@ const CAUSE: Duration = Duration::from_secs(1);
 /// commit as waiting after one second.
 const SLOW: Duration = Duration::from_millis(1_200);
 
-/// A lease that is not renewed, and the reason.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unrenewed {
-    /// Time at which the first failed renewal was asked for.
-    pub since: Instant,
-    /// Cause that the last attempt gave.
-    pub cause: String,
-    /// True when another process lives under this node's name.
-    pub displaced: bool,
-    /// Next step that fits the cause.
-    pub next: Option<&'static str>,
-}
-
 /// The lease keeper's actor.
-pub struct LeaseKeeper(pub Shared, pub Vitals);
+pub struct LeaseKeeper {
+    /// Engine of the node: the database, the node's identity and the length of its lease.
+    pub engine: Arc<Engine>,
+    /// Identity of this node in its last life, which is dead for certain.
+    pub former: Option<Owner>,
+    /// Facts that this node tells the others about itself.
+    pub facts: MemberFacts,
+    /// State of the database.
+    pub database: Database,
+    /// Validity of the lease, which the keeper publishes.
+    pub trust: Trust,
+    /// Reason why the lease is not renewed, which the keeper publishes.
+    pub unrenewed: watch::Sender<Option<Unrenewed>>,
+    /// Signal that this node holds its lease again, or for the first time.
+    pub joined: Signal,
+    /// Entry of the keeper in the dump.
+    pub vitals: Vitals,
+}
 
 /// Messages to the lease keeper.
 #[derive(RactorMessage)]
@@ -68,17 +77,12 @@ impl Actor for LeaseKeeper {
     type Arguments = ();
 
     async fn pre_start(&self, myself: ActorRef<Self::Msg>, (): ()) -> Result<Self::State, ActorProcessingErr> {
-        let database = self.0.database.clone();
+        let database = self.database.clone();
         let first = tokio::spawn(async move {
             database.up().await;
             let _ = myself.cast(LeaseKeeperMessage::Renew);
         });
-        Ok(LeaseKeeperState {
-            _first: first.into(),
-            failing: false,
-            holds: false,
-            former_gone: self.0.former.is_none(),
-        })
+        Ok(LeaseKeeperState { _first: first.into(), failing: false, holds: false, former_gone: self.former.is_none() })
     }
 
     async fn handle(
@@ -87,19 +91,19 @@ impl Actor for LeaseKeeper {
         LeaseKeeperMessage::Renew: Self::Msg,
         state: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
-        let LeaseKeeper(shared, vitals) = self;
+        let LeaseKeeper { engine, database, trust, vitals, .. } = self;
         vitals.noted("renew");
-        let lease = shared.engine.config().lease;
+        let lease = engine.config().lease;
         let asked = Instant::now();
         let pause = match self.answered(state, lease).await {
             Ok(()) => {
                 // Also after a lapse that no actor noticed: the whole process may have been stopped meanwhile.
-                let lapsed = shared.trust.left().is_zero();
-                shared.trust.extend(asked + lease);
-                shared.unrenewed.send_replace(None);
+                let lapsed = trust.left().is_zero();
+                trust.extend(asked + lease);
+                self.unrenewed.send_replace(None);
                 state.holds = true;
                 if lapsed {
-                    shared.joined();
+                    self.joined.send();
                 }
                 if std::mem::replace(&mut state.failing, false) {
                     tracing::info!("the lease is renewed again");
@@ -108,15 +112,15 @@ impl Actor for LeaseKeeper {
                 lease / RENEWALS_PER_LEASE
             }
             Err(error) => {
-                shared.database.suspect(&error);
+                database.suspect(&error);
                 let fenced = error.category == Category::Fenced;
                 if fenced {
-                    shared.trust.end();
+                    trust.end();
                 }
                 self.unrenewed(asked, &error);
-                let gone = shared.trust.left().is_zero();
+                let gone = trust.left().is_zero();
                 if gone && std::mem::replace(&mut state.holds, false) {
-                    shared.telemetry().lease_change(if fenced { LeaseChange::Fenced } else { LeaseChange::Lost });
+                    engine.telemetry().lease_change(if fenced { LeaseChange::Fenced } else { LeaseChange::Lost });
                 }
                 vitals.state(match (fenced, gone) {
                     (true, _) => "displaced",
@@ -134,11 +138,12 @@ impl Actor for LeaseKeeper {
     }
 
     async fn post_stop(&self, _: ActorRef<Self::Msg>, _: &mut Self::State) -> Result<(), ActorProcessingErr> {
-        self.0.trust.end();
-        if !self.0.database.is_up() {
+        let LeaseKeeper { engine, database, trust, .. } = self;
+        trust.end();
+        if !database.is_up() {
             return Ok(());
         }
-        match tokio::time::timeout(LEAVE, self.0.store.leave(&self.0.owner)).await {
+        match tokio::time::timeout(LEAVE, engine.store().leave(engine.owner())).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(category = %error.category, "not handed over: {}", error.message),
             Err(_) => tracing::warn!("not handed over within {LEAVE:?}; others take over when the lease is over"),
@@ -152,9 +157,8 @@ impl LeaseKeeper {
     /// forgotten the connection, and every other session with it. All sessions are given up, so that callers that wait
     /// for an answer go on.
     async fn answered(&self, state: &mut LeaseKeeperState, lease: Duration) -> StoreResult<()> {
-        let LeaseKeeper(shared, _) = self;
         let asked = Instant::now();
-        let patience = shared.trust.left().max(lease / RENEWALS_PER_LEASE);
+        let patience = self.trust.left().max(lease / RENEWALS_PER_LEASE);
         let mut named = None;
         let answered = tokio::select! {
             biased;
@@ -169,7 +173,7 @@ impl LeaseKeeper {
                 if named.is_none() {
                     named = self.cause().await;
                 }
-                shared.store.hang_up();
+                self.engine.store().hang_up();
                 Err(named.unwrap_or_else(|| {
                     StoreError::transient(
                         Category::Unavailable,
@@ -193,12 +197,12 @@ impl LeaseKeeper {
 
     /// Asks the database what keeps this node from writing. None also when the database cannot be asked.
     async fn cause(&self) -> Option<StoreError> {
-        let asked = tokio::time::timeout(CAUSE, self.0.store.writable()).await.ok()?;
+        let asked = tokio::time::timeout(CAUSE, self.engine.store().writable()).await.ok()?;
         asked.err().filter(|cause| cause.next.is_some())
     }
 
     fn unrenewed(&self, asked: Instant, error: &StoreError) {
-        self.0.unrenewed.send_modify(|unrenewed| {
+        self.unrenewed.send_modify(|unrenewed| {
             let since = unrenewed.as_ref().map_or(asked, |before| before.since);
             let displaced = error.category == Category::Fenced;
             *unrenewed = Some(Unrenewed { since, cause: error.message.clone(), displaced, next: error.next });
@@ -206,11 +210,11 @@ impl LeaseKeeper {
     }
 
     async fn renew(&self, state: &mut LeaseKeeperState) -> StoreResult<()> {
-        let LeaseKeeper(shared, _) = self;
-        if let Some(former) = shared.former.as_ref().filter(|_| !state.former_gone) {
-            shared.store.leave(former).await?;
+        let LeaseKeeper { engine, former, facts, .. } = self;
+        if let Some(former) = former.as_ref().filter(|_| !state.former_gone) {
+            engine.store().leave(former).await?;
             state.former_gone = true;
         }
-        shared.store.join(&shared.owner, shared.engine.config().lease, &shared.facts()).await
+        engine.store().join(engine.owner(), engine.config().lease, facts).await
     }
 }

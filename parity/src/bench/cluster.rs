@@ -12,7 +12,7 @@ use crate::workload::{Profile, Workload, original};
 use anyhow::{Context as _, Result};
 use decisiongraph_engine::EngineConfig;
 use decisiongraph_projections::{Admitted, LogSeq, TenantId, catalogue};
-use decisiongraph_runtime::cluster::placement::{Candidate, Placement};
+use decisiongraph_runtime::board::placement::{Candidate, Placement};
 use decisiongraph_store::{AppendMode, Store};
 use futures_util::future::try_join_all;
 use std::collections::{BTreeSet, HashMap};

@@ -13,7 +13,7 @@ use decisiongraph_engine::EngineConfig;
 use decisiongraph_protocol::{AdminReply, AdminRequest, NodeFacts, TreeReply, TreeRequest};
 use decisiongraph_rpc::wire::Versions;
 use decisiongraph_rpc::{Client, Listeners, SOCKET_NAME, Target};
-use decisiongraph_runtime::node::{Identity, Node, NodeBounds, NodeParts, Shared};
+use decisiongraph_runtime::node::{Identity, Node, NodeBounds, NodeParts, NodeSettings};
 use decisiongraph_store::launch;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -86,8 +86,13 @@ pub async fn obey(order: &str) -> Result<()> {
         passivate_after: Duration::from_millis(order.passivate_after_ms),
         ..NodeBounds::default()
     };
-    let shared = Shared::new(site.open(8).await?, identity, config, bounds);
-    let node = Node::start(NodeParts { shared, listeners: Some(listeners) }).await.map_err(|error| anyhow!(error))?;
+    let settings = NodeSettings {
+        engine: config,
+        bounds,
+        listeners: Some(listeners),
+        ..NodeSettings::new(site.open(8).await?, identity)
+    };
+    let node = Node::start(NodeParts::new(settings)).await.map_err(|error| anyhow!(error))?;
     println!("{READY}");
     let (closed, input) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {

@@ -15,8 +15,9 @@ use decisiongraph_protocol::foreign_text::in_json;
 use decisiongraph_protocol::{AdminError, ExitCode, of_error};
 use decisiongraph_rpc::wire::Versions;
 use decisiongraph_rpc::{Listeners, Secret, Tls};
+use decisiongraph_runtime::board::Board;
 use decisiongraph_runtime::cluster::LinkSettings;
-use decisiongraph_runtime::node::{Condition, Identity, Node as Running, NodeParts, NodeWatch, Shared};
+use decisiongraph_runtime::node::{Condition, Identity, Node as Running, NodeParts, NodeSettings, NodeWatch};
 use decisiongraph_store::{StoreOptions, open};
 use serde::Serialize;
 use serde_json::json;
@@ -110,21 +111,24 @@ impl Node {
         let session_name = Some(format!("node {}", identity.owner.node));
         let options = StoreOptions { create: true, later: true, session_name, ..config.store.clone() };
         let store = open(&config.database, options).await?;
-        let shared =
-            Shared::observed(store, identity, config.engine.clone(), config.bounds.clone(), exporters.telemetry());
-        if let Some(protocol) = context.globals.protocol_version {
-            shared.speak(Versions::up_to(protocol));
-        }
-        if let Some(settings) = links {
-            shared.links.open(settings);
-        }
-        if let Some(listening) = listeners.cluster_address() {
+        let address = listeners.cluster_address().map(|listening| {
             let named = config.cluster.advertise.clone();
-            shared.advertise(named.unwrap_or_else(|| listening.to_string()));
-        }
-        let watch = NodeWatch::start(&shared);
+            named.unwrap_or_else(|| listening.to_string())
+        });
+        let parts = NodeParts::new(NodeSettings {
+            engine: config.engine.clone(),
+            bounds: config.bounds.clone(),
+            telemetry: exporters.telemetry(),
+            versions: context.globals.protocol_version.map_or_else(Versions::ours, Versions::up_to),
+            address,
+            links,
+            listeners: Some(Arc::clone(&listeners)),
+            ..NodeSettings::new(Arc::clone(&store), identity)
+        });
+        let name = parts.owner.node.clone();
+        let watch = NodeWatch::start(&parts);
         let pages = pages(&config, &exporters, &watch).await?;
-        let node = Running::start(NodeParts { shared: shared.clone(), listeners: Some(Arc::clone(&listeners)) })
+        let node = Running::start(parts)
             .await
             .map_err(|error| AdminError::new(Category::Internal, format!("the node does not start: {error}")))?;
         watch.runs_under(node.root().clone());
@@ -132,7 +136,7 @@ impl Node {
         if let Some(every) = notify::watchdog_every() {
             tokio::spawn(keep_telling(Arc::clone(&watch), every));
         }
-        let listening = listening(&shared, &listeners, pages.as_ref());
+        let listening = listening(&name, &listeners, pages.as_ref());
         if output.json {
             output.json(&listening)?
         } else {
@@ -140,7 +144,7 @@ impl Node {
         }
         let ended = tokio::select! {
             () = asked.wait() => drain(&node, config.bounds.drain).await,
-            () = told_when_ready(&shared, output) => ExitCode::OK,
+            () = told_when_ready(&node.parts().board, &name, output) => ExitCode::OK,
             reason = node.exited() => {
                 output.error(
                     &AdminError::new(Category::Internal, format!("the supervision tree gave up: {reason:?}"))
@@ -150,7 +154,7 @@ impl Node {
             }
         };
         listeners.close();
-        if let Err(error) = shared.store.close().await {
+        if let Err(error) = store.close().await {
             tracing::warn!(category = %error.category, "the store was not closed: {}", error.message);
         }
         exporters.stop().await;
@@ -219,11 +223,10 @@ fn is_default(config: &NodeConfig, key: &str) -> bool {
 }
 
 /// Announces that the node is ready, once, when it is; never returns.
-async fn told_when_ready(shared: &Shared, output: Output) {
+async fn told_when_ready(board: &Board, node: &str, output: Output) {
     // Notified at each renewal of the lease.
-    let mut renewals = shared.unrenewed.subscribe();
-    while Condition::of(shared).ready().is_err() && renewals.changed().await.is_ok() {}
-    let node = &shared.owner.node;
+    let mut renewals = board.unrenewed.subscribe();
+    while Condition::of(board).ready().is_err() && renewals.changed().await.is_ok() {}
     output.aside(&match output.json {
         true => in_json(&json!({ "state": "ready", "node": node }).to_string()).into_owned(),
         false => Page::of(format_args!("node {node} is ready")).to_string(),
@@ -231,10 +234,10 @@ async fn told_when_ready(shared: &Shared, output: Output) {
     std::future::pending().await
 }
 
-fn listening(shared: &Shared, listeners: &Listeners, pages: Option<&HttpServer>) -> Listening {
+fn listening(node: &str, listeners: &Listeners, pages: Option<&HttpServer>) -> Listening {
     Listening {
         state: "listening",
-        node: shared.owner.node.clone(),
+        node: node.to_owned(),
         socket: listeners.socket_path().map(|path| path.display().to_string()),
         tcp: listeners.tcp_address().map(|address| address.to_string()),
         cluster: listeners.cluster_address().map(|address| address.to_string()),

@@ -10,7 +10,7 @@ pub mod strain;
 
 use crate::node_support::{self, named};
 use decisiongraph_projections::TenantId;
-use decisiongraph_runtime::cluster::placement::{Candidate, Placement};
+use decisiongraph_runtime::board::placement::{Candidate, Placement};
 use decisiongraph_store::{DatabaseUrl, Store, StoreOptions, launch, open, throwaway};
 use observer::Observer;
 use process::{NodeProcess, Order};

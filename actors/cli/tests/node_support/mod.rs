@@ -5,7 +5,7 @@ use crate::support;
 use decisiongraph_engine::EngineConfig;
 use decisiongraph_engine::failure::Pauses;
 use decisiongraph_projections::{Admitted, LogSeq, TenantId, catalogue};
-use decisiongraph_runtime::node::{Identity, Node, NodeBounds, NodeParts, Shared};
+use decisiongraph_runtime::node::{Identity, Node, NodeBounds, NodeParts, NodeSettings};
 use decisiongraph_store::{AppendMode, ListFilter, RunMode, Scope, Store, Verdict};
 use decisiongraph_supervision::ActorEntry;
 use std::collections::HashMap;
@@ -57,14 +57,14 @@ pub fn config(batch: usize) -> EngineConfig {
     EngineConfig { lease: Duration::from_secs(2), ..support::config(batch) }
 }
 
-pub fn shared(store: &Arc<dyn Store>, name: &str, batch: usize, bounds: NodeBounds) -> Shared {
+/// Returns the settings of a node that is alone, without listeners.
+pub fn settings(store: &Arc<dyn Store>, name: &str, batch: usize, bounds: NodeBounds) -> NodeSettings {
     let identity = Identity { owner: support::owner(name), former: None };
-    Shared::new(Arc::clone(store), identity, config(batch), bounds)
+    NodeSettings { engine: config(batch), bounds, ..NodeSettings::new(Arc::clone(store), identity) }
 }
 
 pub async fn start(store: &Arc<dyn Store>, name: &str, batch: usize, bounds: NodeBounds) -> Node {
-    let parts = NodeParts { shared: shared(store, name, batch, bounds), listeners: None };
-    Node::start(parts).await.expect("the node starts")
+    Node::start(NodeParts::new(settings(store, name, batch, bounds))).await.expect("the node starts")
 }
 
 pub fn named(index: usize) -> TenantId {
@@ -165,7 +165,7 @@ pub async fn begun(store: &Arc<dyn Store>, tenant: &TenantId) -> bool {
 }
 
 pub async fn settled(node: &Node, tenants: usize, deadline: Duration) {
-    let store = Arc::clone(&node.shared().store);
+    let store = Arc::clone(&node.parts().store);
     let end = Instant::now() + deadline;
     while !current(&store, tenants).await {
         if Instant::now() > end {
@@ -176,7 +176,7 @@ pub async fn settled(node: &Node, tenants: usize, deadline: Duration) {
 }
 
 pub fn dump(node: &Node) -> String {
-    let entries = node.shared().table.snapshot("node", None, 400);
+    let entries = node.parts().table.snapshot("node", None, 400);
     let lines: Vec<String> = entries
         .iter()
         .map(|entry| {
@@ -236,7 +236,7 @@ impl Pace {
 
 /// Kills one actor of the node, if its supervisor does not give up for it. Returns the actor's kind.
 pub fn kill_an_actor(node: &Node, pace: &mut Pace, dice: &mut Dice) -> Option<String> {
-    let entries = node.shared().table.snapshot("node", None, 10_000);
+    let entries = node.parts().table.snapshot("node", None, 10_000);
     let below: Vec<&ActorEntry> = entries.iter().filter(|entry| entry.path != "node").collect();
     let victim = below[dice.below(below.len())];
     let parent_path = victim.path.rsplit_once('/').map_or("node", |(parent, _)| parent);
@@ -244,7 +244,7 @@ pub fn kill_an_actor(node: &Node, pace: &mut Pace, dice: &mut Dice) -> Option<St
     if !pace.allows(parent) {
         return None;
     }
-    node.shared().table.cell(&victim.path)?.kill();
+    node.parts().table.cell(&victim.path)?.kill();
     let kind = victim.path.rsplit('/').next().unwrap_or_default();
     Some(kind.split(' ').next().unwrap_or_default().to_owned())
 }

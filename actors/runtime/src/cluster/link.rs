@@ -6,10 +6,10 @@
 //!
 //! *Never here:* the decision about the meaning of a silence ([`super::pulse`]); retries of requests.
 
-use super::links::Peer;
+use super::links::{Links, Peer};
 use super::outbox::Outbox;
 use super::pulse::Pulse;
-use crate::node::{Guard, Shared};
+use crate::guard::Guard;
 use decisiongraph_engine::failure::Pauses;
 use decisiongraph_projections::Category;
 use decisiongraph_protocol::{
@@ -131,7 +131,7 @@ impl Line {
 }
 
 /// The actor of a link.
-pub struct LinkActor(pub Shared, pub Arc<Line>, pub Vitals);
+pub struct LinkActor(pub Links, pub Arc<Line>, pub Vitals);
 
 /// Messages to the link.
 #[derive(RactorMessage)]
@@ -146,8 +146,8 @@ impl Actor for LinkActor {
     type Arguments = ();
 
     async fn pre_start(&self, myself: ActorRef<Self::Msg>, (): ()) -> Result<Guard, ActorProcessingErr> {
-        let LinkActor(shared, line, vitals) = self;
-        let keeper = Keeper { shared: shared.clone(), line: Arc::clone(line), vitals: vitals.clone() };
+        let LinkActor(links, line, vitals) = self;
+        let keeper = Keeper { links: links.clone(), line: Arc::clone(line), vitals: vitals.clone() };
         let work = tokio::spawn(keeper.keep());
         let guard = Guard::from(&work);
         tokio::spawn(async move {
@@ -169,7 +169,7 @@ impl Actor for LinkActor {
 
 /// Keeps one link.
 struct Keeper {
-    shared: Shared,
+    links: Links,
     line: Arc<Line>,
     vitals: Vitals,
 }
@@ -180,7 +180,7 @@ impl Keeper {
         self.vitals.state(LinkPhase::Connecting.as_str());
         self.vitals.working_on(self.line.peer.address.as_str());
         loop {
-            let dialled = Client::dial(&self.line.target, self.shared.versions(), CONNECT_DEADLINE).await;
+            let dialled = Client::dial(&self.line.target, &self.links.parts().versions, CONNECT_DEADLINE).await;
             let (why, nobody_listens) = match dialled {
                 Ok(client) => (self.hold(Arc::new(client), &mut pulse).await, false),
                 Err(not) => (not.why.message, not.nobody_listens),
@@ -188,10 +188,10 @@ impl Keeper {
             if pulse.failed(nobody_listens)
                 && let Some((node, incarnation)) = &self.line.peer.node
             {
-                self.shared.links.is_gone(node, *incarnation);
+                self.links.is_gone(node, *incarnation);
             }
             self.down(&why);
-            tokio::time::sleep(PAUSES.before(pulse.attempts(), self.shared.jitter())).await;
+            tokio::time::sleep(PAUSES.before(pulse.attempts(), self.links.parts().jitter.draw())).await;
         }
     }
 
@@ -229,7 +229,7 @@ impl Keeper {
             Ok(_) => return Err(Silence::Other("it answers a ping with something else".to_owned())),
             Err(error) => return Err(Silence::Missed(format!("pings are not answered: {}", error.message))),
         };
-        let links = &self.shared.links;
+        let links = &self.links;
         match &self.line.peer.node {
             Some((node, _)) if *node != pong.node => {
                 return Err(Silence::Other(format!("another node, {}, answers at its address", pong.node)));
@@ -240,7 +240,7 @@ impl Keeper {
                     links.is_gone(node, before);
                 }
             }
-            None => links.learn(&self.shared, &self.line.peer.address, &pong.node),
+            None => links.learn(&self.line.peer.address, &pong.node),
         }
         let news = {
             let mut known = lock(&self.line.known);
@@ -266,7 +266,7 @@ impl Keeper {
     /// Asks for the peer's identity. Uses the words of an older protocol when that is what both nodes speak.
     fn question(&self, client: &Client) -> AdminRequest {
         if client.protocol() >= PEERS_SINCE {
-            let owner = &self.shared.owner;
+            let owner = &self.links.parts().owner;
             return AdminRequest::Peer(PeerRequest::Ping { from: owner.node.clone(), incarnation: owner.incarnation });
         }
         // Behind every path: the facts of the node without actors, and without a query of its database.

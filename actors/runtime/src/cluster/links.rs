@@ -11,18 +11,21 @@
 //! *Never here:* anything that the data path waits for. Without any link projections go on; only wake-ups and remote
 //! admin are slower.
 
-use super::link::{Line, LinkActor};
+use super::link::Line;
 use super::outbox::Outbox;
-use crate::node::{Guard, Shared};
+use crate::board::Jitter;
+use crate::children::Children;
+use crate::guard::Guard;
 use decisiongraph_projections::Category;
 use decisiongraph_protocol::{AdminError, AdminReply, AdminRequest, LinkState, Notice};
+use decisiongraph_rpc::wire::Versions;
 use decisiongraph_rpc::{Secret, Target, Tls};
-use decisiongraph_store::Member;
-use decisiongraph_supervision::{ChildSpec, Restart, Shutdown, SupervisorRef, start_actor};
+use decisiongraph_store::{Member, Owner};
+use decisiongraph_supervision::{ChildSpec, SupervisorRef};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
 /// Longest wait for the answers of all peers.
@@ -59,10 +62,30 @@ pub struct LinkSettings {
     pub peers: Vec<String>,
 }
 
-/// The links of a node; one instance per node.
-#[derive(Default)]
-pub struct Links {
-    settings: OnceLock<LinkSettings>,
+/// Facts with which a node makes its links.
+pub struct LinkParts {
+    /// Identity of this node.
+    pub owner: Owner,
+    /// Versions that this node speaks.
+    pub versions: Versions,
+    /// Address at which other nodes reach this node.
+    pub address: Option<String>,
+    /// Settings of the links; none when this node links to no others.
+    pub settings: Option<LinkSettings>,
+    /// Members of the cluster.
+    pub members: watch::Receiver<Vec<Member>>,
+    /// Spread of the pauses.
+    pub jitter: Jitter,
+    /// Specification of a link's actor.
+    pub spec: fn(&Links, &Arc<Line>) -> ChildSpec,
+}
+
+/// The links of a node. Cheap to clone; every clone has the same links.
+#[derive(Clone)]
+pub struct Links(Arc<Kept>);
+
+struct Kept {
+    parts: LinkParts,
     /// Links by label.
     lines: Mutex<BTreeMap<String, Arc<Line>>>,
     /// Live members as peers, as they were last set.
@@ -71,7 +94,7 @@ pub struct Links {
     learned: Mutex<HashMap<String, String>>,
     gone: Mutex<VecDeque<(String, Uuid)>>,
     gone_told: Notify,
-    supervisor: Mutex<Option<SupervisorRef>>,
+    children: Children,
     watching: Mutex<Option<Guard>>,
     turn: tokio::sync::Mutex<()>,
 }
@@ -81,94 +104,103 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Links {
-    /// Lets this node link to others. Call it before the node starts.
-    pub fn open(&self, settings: LinkSettings) {
-        let _ = self.settings.set(settings);
+    /// Makes the links of a node that is about to start: none yet.
+    pub fn new(parts: LinkParts) -> Links {
+        Links(Arc::new(Kept {
+            parts,
+            lines: Mutex::default(),
+            peers: Mutex::default(),
+            learned: Mutex::default(),
+            gone: Mutex::default(),
+            gone_told: Notify::new(),
+            children: Children::default(),
+            watching: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
+        }))
+    }
+
+    /// Returns the facts with which the links are made.
+    pub(super) fn parts(&self) -> &LinkParts {
+        &self.0.parts
     }
 
     /// True when this node links to others at all.
     pub fn are_open(&self) -> bool {
-        self.settings.get().is_some()
+        self.0.parts.settings.is_some()
     }
 
     /// Attaches a new supervisor of links. The links of a former supervisor are gone. From now on the links follow the
     /// members.
-    pub fn attach(&self, shared: &Shared, supervisor: SupervisorRef) {
-        lock(&self.lines).clear();
-        *lock(&self.supervisor) = Some(supervisor);
-        let mut members = shared.members.subscribe();
-        let shared = shared.clone();
+    pub fn attach(&self, supervisor: SupervisorRef) {
+        lock(&self.0.lines).clear();
+        self.0.children.attach(supervisor);
+        let (links, mut members) = (self.clone(), self.0.parts.members.clone());
         let watching = tokio::spawn(async move {
             loop {
-                let peers = peers_of(&shared.owner.node, &members.borrow_and_update());
-                *lock(&shared.links.peers) = peers;
-                shared.links.settle(&shared).await;
+                let peers = peers_of(&links.0.parts.owner.node, &members.borrow_and_update());
+                *lock(&links.0.peers) = peers;
+                links.settle().await;
                 if members.changed().await.is_err() {
                     return;
                 }
             }
         });
-        *lock(&self.watching) = Some(watching.into());
+        *lock(&self.0.watching) = Some(watching.into());
     }
 
-    fn settle_soon(&self, shared: &Shared) {
-        let shared = shared.clone();
-        tokio::spawn(async move { shared.links.settle(&shared).await });
+    fn settle_soon(&self) {
+        let links = self.clone();
+        tokio::spawn(async move { links.settle().await });
     }
 
     /// Ends links that are not wanted, and makes links that are missing. One turn at a time.
-    async fn settle(&self, shared: &Shared) {
-        let _turn = self.turn.lock().await;
-        let (Some(settings), Some(supervisor)) = (self.settings.get(), lock(&self.supervisor).clone()) else { return };
-        let own = shared.facts().address;
-        let wanted =
-            wanted(&shared.owner.node, own.as_deref(), &lock(&self.peers), &settings.peers, &lock(&self.learned));
+    async fn settle(&self) {
+        let Kept { parts, lines, peers, learned, children, turn, .. } = &*self.0;
+        let _turn = turn.lock().await;
+        let (Some(settings), Some(supervisor)) = (&parts.settings, children.supervisor()) else { return };
+        let wanted = wanted(&parts.owner.node, parts.address.as_deref(), &lock(peers), &settings.peers, &lock(learned));
         let unwanted: Vec<String> = {
-            let lines = lock(&self.lines);
+            let lines = lock(lines);
             lines.iter().filter(|(_, line)| !wanted.contains(&line.peer)).map(|(label, _)| label.clone()).collect()
         };
         for label in unwanted {
-            let _ = supervisor.terminate_child(&child_id(&label)).await;
-            let _ = supervisor.delete_child(&child_id(&label)).await;
-            lock(&self.lines).remove(&label);
+            let _ = supervisor.terminate_child(&link_id(&label)).await;
+            let _ = supervisor.delete_child(&link_id(&label)).await;
+            lock(lines).remove(&label);
         }
         for peer in wanted {
-            if lock(&self.lines).contains_key(peer.label()) {
+            if lock(lines).contains_key(peer.label()) {
                 continue;
             }
             let target = Target::Tls(peer.address.clone(), settings.secret.clone(), Arc::clone(&settings.tls));
             let line = Arc::new(Line::new(peer, target));
-            lock(&self.lines).insert(line.peer.label().to_owned(), Arc::clone(&line));
-            let (label, shared) = (line.peer.label().to_owned(), shared.clone());
-            let start = start_actor(move |vitals| (LinkActor(shared.clone(), Arc::clone(&line), vitals), ()));
-            let spec = ChildSpec::worker(child_id(&label), start)
-                .restart(Restart::Permanent)
-                .shutdown(Shutdown::Timeout(Duration::from_secs(1)));
-            if let Err(error) = supervisor.start_child(spec).await {
+            let label = line.peer.label();
+            lock(lines).insert(label.to_owned(), Arc::clone(&line));
+            if let Err(error) = supervisor.start_child((parts.spec)(self, &line)).await {
                 // Tried again at the next check of the members.
                 tracing::warn!(peer = label, "the link was not started: {error}");
-                lock(&self.lines).remove(&label);
+                lock(lines).remove(label);
             }
         }
     }
 
     /// Notes the name of a peer that was known by its address alone.
-    pub(super) fn learn(&self, shared: &Shared, address: &str, name: &str) {
-        let before = lock(&self.learned).insert(address.to_owned(), name.to_owned());
+    pub(super) fn learn(&self, address: &str, name: &str) {
+        let before = lock(&self.0.learned).insert(address.to_owned(), name.to_owned());
         if before.as_deref() != Some(name) {
-            self.settle_soon(shared);
+            self.settle_soon();
         }
     }
 
     /// Notes that a peer's process is gone for certain, as far as its machine or its successor says.
     pub(super) fn is_gone(&self, node: &str, incarnation: Uuid) {
-        let mut gone = lock(&self.gone);
+        let mut gone = lock(&self.0.gone);
         if gone.len() == GONE_MAX {
             gone.pop_front();
         }
         gone.push_back((node.to_owned(), incarnation));
         drop(gone);
-        self.gone_told.notify_one();
+        self.0.gone_told.notify_one();
     }
 
     /// Waits for the next peer whose process is gone. Its machine said twice that no process listens, after an
@@ -176,8 +208,8 @@ impl Links {
     /// than its expiry. One caller waits.
     pub async fn gone(&self) -> (String, Uuid) {
         loop {
-            let told = self.gone_told.notified();
-            if let Some(gone) = lock(&self.gone).pop_front() {
+            let told = self.0.gone_told.notified();
+            if let Some(gone) = lock(&self.0.gone).pop_front() {
                 return gone;
             }
             told.await;
@@ -192,7 +224,7 @@ impl Links {
     }
 
     fn lines(&self) -> Vec<Arc<Line>> {
-        lock(&self.lines).values().cloned().collect()
+        lock(&self.0.lines).values().cloned().collect()
     }
 
     /// Asks one node. `not_found` when there is no link to it, `unavailable` at once while the link is down.
@@ -229,7 +261,8 @@ impl Links {
     }
 }
 
-fn child_id(label: &str) -> String {
+/// Names a link's segment in the dump's paths.
+pub fn link_id(label: &str) -> String {
     format!("link {label}")
 }
 

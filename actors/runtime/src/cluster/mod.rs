@@ -17,25 +17,26 @@ mod link;
 mod links;
 mod moves;
 mod outbox;
-pub mod placement;
-mod places;
 mod pulse;
 
-pub use link::{CONNECT_DEADLINE, PING_DEADLINE, PING_EVERY};
-pub use links::{ASK_ALL_DEADLINE, LINKS_MAX, LinkSettings, Links, Peer};
-pub use places::{Places, Plan, Whose};
+pub use link::{CONNECT_DEADLINE, Line, LinkActor, PING_DEADLINE, PING_EVERY};
+pub use links::{ASK_ALL_DEADLINE, LINKS_MAX, LinkParts, LinkSettings, Links, Peer, link_id};
 
-use crate::database_probe::DatabaseState;
-use crate::node::{Guard, Shared};
+use crate::board::placement::{Candidate, Placement};
+use crate::board::{Database, DatabaseState, PlacementTable, Plan};
+use crate::guard::Guard;
+use crate::signals::Signals;
+use crate::tenants::Tenants;
 use decisiongraph_engine::alive::RENEWALS_PER_LEASE;
 use decisiongraph_projections::{LogSeq, TenantId};
-use decisiongraph_store::{Backend, Member, Owner, Result as StoreResult};
+use decisiongraph_store::{Backend, Member, Owner, Result as StoreResult, Store};
 use decisiongraph_supervision::Vitals;
-use placement::{Candidate, Placement};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use ractor_cluster::RactorMessage;
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use uuid::Uuid;
 
 /// Pause after the end of a lease before the members are checked: the database's clock has then passed it.
@@ -43,8 +44,31 @@ const PAST_EXPIRY: Duration = Duration::from_millis(10);
 /// Shortest pause between two checks.
 const LOOK_MIN: Duration = Duration::from_millis(20);
 
+/// Parts of the node that the cluster actor and its tasks use.
+#[derive(Clone)]
+pub struct ClusterParts {
+    /// The database.
+    pub store: Arc<dyn Store>,
+    /// Identity of this node.
+    pub owner: Owner,
+    /// Length of a lease.
+    pub lease: Duration,
+    /// State of the database.
+    pub database: Database,
+    /// Node of each tenant, which the actor publishes.
+    pub placement: PlacementTable,
+    /// Members of the cluster, which the actor publishes.
+    pub members: watch::Sender<Vec<Member>>,
+    /// Tenants to wake and to give away.
+    pub tenants: Tenants,
+    /// Links to the other nodes.
+    pub links: Links,
+    /// Signals to this actor, and to the high-water actor.
+    pub signals: Signals,
+}
+
 /// The cluster actor.
-pub struct Cluster(pub Shared, pub Vitals);
+pub struct Cluster(pub ClusterParts, pub Vitals);
 
 /// Messages to the cluster actor.
 #[derive(RactorMessage)]
@@ -55,7 +79,7 @@ pub enum ClusterMessage {
     Joined,
     /// The time for a check has come; void when the number is old.
     Timer(u64),
-    /// Tenants appeared that the placement does not know ([`Places::take_unplaced`]).
+    /// Tenants appeared that the placement does not know ([`PlacementTable::take_unplaced`]).
     Place,
 }
 
@@ -71,6 +95,7 @@ pub struct ClusterState {
     moves: Option<Guard>,
     timers: u64,
     _returns: Guard,
+    _signals: [Guard; 3],
     _buries: Guard,
 }
 
@@ -87,14 +112,18 @@ impl Actor for Cluster {
     type Arguments = ();
 
     async fn pre_start(&self, myself: ActorRef<Self::Msg>, (): ()) -> Result<Self::State, ActorProcessingErr> {
-        let Cluster(shared, vitals) = self;
-        shared.set_cluster(myself.clone());
-        if shared.store.backend() == Backend::Sqlite {
-            shared.places.set(Plan::Alone);
+        let Cluster(parts, vitals) = self;
+        if parts.store.backend() == Backend::Sqlite {
+            parts.placement.publish(Plan::Alone);
             vitals.state("alone");
-            vitals.working_on(shared.owner.node.as_str());
+            vitals.working_on(parts.owner.node.as_str());
         }
-        let mut changes = shared.database.changes();
+        let signals = [
+            parts.signals.joined.wakes(&myself, || ClusterMessage::Joined),
+            parts.signals.members.wakes(&myself, || ClusterMessage::Look),
+            parts.signals.unplaced.wakes(&myself, || ClusterMessage::Place),
+        ];
+        let mut changes = parts.database.changes();
         let returns = tokio::spawn(async move {
             loop {
                 let up = matches!(*changes.borrow_and_update(), DatabaseState::Up);
@@ -111,7 +140,8 @@ impl Actor for Cluster {
             moves: None,
             timers: 0,
             _returns: returns.into(),
-            _buries: tokio::spawn(bury(shared.clone())).into(),
+            _signals: signals,
+            _buries: tokio::spawn(bury(parts.clone())).into(),
         })
     }
 
@@ -121,11 +151,11 @@ impl Actor for Cluster {
         message: Self::Msg,
         state: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
-        let Cluster(shared, vitals) = self;
+        let Cluster(parts, vitals) = self;
         match message {
             ClusterMessage::Place => {
                 vitals.noted("place");
-                let new = shared.places.take_unplaced();
+                let new = parts.placement.take_unplaced();
                 if state.key.is_some() && !new.is_empty() {
                     self.replan(state, &new, false);
                 }
@@ -139,14 +169,14 @@ impl Actor for Cluster {
             }
             ClusterMessage::Look | ClusterMessage::Timer(_) => vitals.noted("look"),
         }
-        if shared.store.backend() == Backend::Sqlite || !shared.database.is_up() {
+        if parts.store.backend() == Backend::Sqlite || !parts.database.is_up() {
             return Ok(());
         }
-        let often = shared.engine.config().lease / RENEWALS_PER_LEASE;
+        let often = parts.lease / RENEWALS_PER_LEASE;
         let pause = match self.look(state).await {
             Ok(expiry) => expiry.map_or(often, |expiry| (expiry + PAST_EXPIRY).min(often)),
             Err(error) => {
-                shared.database.suspect(&error);
+                parts.database.suspect(&error);
                 tracing::debug!(category = %error.category, "the members were not read: {}", error.message);
                 often
             }
@@ -162,13 +192,13 @@ impl Cluster {
     /// Reads the members, and plans anew when something changed. Returns the time until the next lease of another node
     /// ends.
     async fn look(&self, state: &mut ClusterState) -> StoreResult<Option<Duration>> {
-        let Cluster(shared, _) = self;
-        let view = shared.store.view().await?;
+        let Cluster(parts, _) = self;
+        let view = parts.store.view().await?;
         let members = view.members().await?;
         let live: Vec<&Member> = members.iter().filter(|member| member.is_live()).collect();
-        let expiry = live.iter().filter(|member| member.owner != shared.owner).map(|member| member.lease_left).min();
+        let expiry = live.iter().filter(|member| member.owner != parts.owner).map(|member| member.lease_left).min();
         let key: Vec<_> = live.iter().map(|member| (member.owner.node.clone(), standing(member))).collect();
-        let one_of_them = live.iter().any(|member| member.owner == shared.owner);
+        let one_of_them = live.iter().any(|member| member.owner == parts.owner);
         if one_of_them && state.key.as_ref() != Some(&key) {
             let alone = matches!(&key[..], [(_, None)]);
             let mut candidates = Vec::with_capacity(live.len());
@@ -185,17 +215,17 @@ impl Cluster {
             let names: Vec<&str> = live.iter().map(|member| member.owner.node.as_str()).collect();
             tracing::info!(members = names.join(", "), "the members of the cluster changed");
             state.key = Some(key);
-            self.replan(state, &shared.places.take_unplaced(), true);
+            self.replan(state, &parts.placement.take_unplaced(), true);
         }
-        shared.members.send_replace(members);
+        parts.members.send_replace(members);
         Ok(expiry)
     }
 
     /// Places the tenants anew, wakes tenants that are ours now, and gives away tenants that are not. `new`: tenants
     /// that waited to be placed, each with its last event. `changed`: the members differ from before.
     fn replan(&self, state: &mut ClusterState, new: &HashMap<TenantId, LogSeq>, changed: bool) {
-        let Cluster(shared, vitals) = self;
-        let me = shared.owner.node.as_str();
+        let Cluster(parts, vitals) = self;
+        let me = parts.owner.node.as_str();
         let alone = matches!(&state.candidates[..], [Candidate { keeps: None, .. }]);
         if !alone {
             state.tenants.extend(new.keys().cloned());
@@ -208,7 +238,7 @@ impl Cluster {
                 .iter()
                 .any(|tenant| ours(&placement, tenant) && !ours(&state.placement, tenant) && !new.contains_key(tenant));
         state.placement = placement.clone();
-        shared.places.set(if alone { Plan::Alone } else { Plan::Divided(placement) });
+        parts.placement.publish(if alone { Plan::Alone } else { Plan::Divided(placement) });
         if alone {
             vitals.state("alone");
             vitals.working_on(me);
@@ -218,29 +248,29 @@ impl Cluster {
             vitals.working_on(format!("one of {}, {share} of {all} tenants", state.candidates.len()));
         }
         for (tenant, upto) in new {
-            shared.scopes.wake(shared, tenant, *upto);
+            parts.tenants.wake(tenant, *upto);
         }
         if gained {
-            shared.find_behind();
+            parts.signals.behind.send();
         }
-        state.moves = Some(tokio::spawn(moves::run(shared.clone())).into());
+        state.moves = Some(tokio::spawn(moves::run(parts.clone())).into());
     }
 }
 
 /// Ends the lease of members whose process is gone, as their machine or their successor says. Takeover need not wait
 /// for the lease's end. The members stay in the list, as dead members. If the report were wrong, the member's next
 /// heartbeat would bring its lease back, and its workers would be fenced. That is a pause, nothing else.
-async fn bury(shared: Shared) {
+async fn bury(parts: ClusterParts) {
     loop {
-        let (node, incarnation) = shared.links.gone().await;
-        shared.database.up().await;
-        match shared.store.bury(&Owner { node: node.clone(), incarnation }).await {
+        let (node, incarnation) = parts.links.gone().await;
+        parts.database.up().await;
+        match parts.store.bury(&Owner { node: node.clone(), incarnation }).await {
             Ok(()) => {
                 tracing::info!(%node, "the process of this member is gone: its tenants are taken over before its lease is over");
-                shared.poke_cluster();
+                parts.signals.members.send();
             }
             Err(error) => {
-                shared.database.suspect(&error);
+                parts.database.suspect(&error);
                 tracing::debug!(%node, category = %error.category, "its lease runs out by itself: {}", error.message);
             }
         }

@@ -8,8 +8,8 @@
 //! *Guarantees.* A tenant is handed over after its actors have stopped. A tenant that became ours again meanwhile
 //! stays. An interruption half-way loses nothing: a worker whose lease was voided is fenced, and takes the scope anew.
 
-use crate::cluster::Whose;
-use crate::node::Shared;
+use super::ClusterParts;
+use crate::board::Whose;
 use decisiongraph_projections::TenantId;
 use decisiongraph_protocol::Notice;
 use decisiongraph_store::Result as StoreResult;
@@ -25,43 +25,43 @@ const HAND_OVER_MAX: usize = 500;
 const AGAIN: Duration = Duration::from_millis(200);
 
 /// Runs until no tenant is left to give away.
-pub async fn run(shared: Shared) {
+pub async fn run(parts: ClusterParts) {
     loop {
-        let lost = lost(&shared);
-        shared.places.set_moving(lost.len());
+        let lost = lost(&parts);
+        parts.placement.note_moving(lost.len());
         if lost.is_empty() {
             return;
         }
-        shared.database.up().await;
-        if let Err(error) = give_away(&shared, lost).await {
-            shared.database.suspect(&error);
+        parts.database.up().await;
+        if let Err(error) = give_away(&parts, lost).await {
+            parts.database.suspect(&error);
             tracing::debug!(category = %error.category, "tenants were not handed over: {}", error.message);
             tokio::time::sleep(AGAIN).await;
-        } else if shared.places.moving() > 0 {
+        } else if parts.placement.moving() > 0 {
             // The remaining tenants were on their way out by themselves.
             tokio::time::sleep(AGAIN).await;
         }
     }
 }
 
-fn lost(shared: &Shared) -> Vec<TenantId> {
-    let held = shared.scopes.held();
-    held.into_iter().filter(|tenant| is_lost(shared, tenant)).collect()
+fn lost(parts: &ClusterParts) -> Vec<TenantId> {
+    let held = parts.tenants.held();
+    held.into_iter().filter(|tenant| is_lost(parts, tenant)).collect()
 }
 
-fn is_lost(shared: &Shared, tenant: &TenantId) -> bool {
-    matches!(shared.places.whose(&shared.owner.node, tenant), Whose::Theirs(_) | Whose::Nobody)
+fn is_lost(parts: &ClusterParts, tenant: &TenantId) -> bool {
+    matches!(parts.placement.whose(&parts.owner.node, tenant), Whose::Theirs(_) | Whose::Nobody)
 }
 
-async fn give_away(shared: &Shared, lost: Vec<TenantId>) -> StoreResult<()> {
-    let (running, idle): (Vec<_>, Vec<_>) = lost.into_iter().partition(|tenant| shared.scopes.is_here(tenant));
+async fn give_away(parts: &ClusterParts, lost: Vec<TenantId>) -> StoreResult<()> {
+    let (running, idle): (Vec<_>, Vec<_>) = lost.into_iter().partition(|tenant| parts.tenants.is_here(tenant));
     for tenants in idle.chunks(HAND_OVER_MAX) {
-        hand_over(shared, tenants).await?;
+        hand_over(parts, tenants).await?;
     }
     let mut stopped = stream::iter(running)
         .map(|tenant| async move {
-            let gone = is_lost(shared, &tenant) && shared.scopes.give_up(shared, &tenant).await;
-            if gone { hand_over(shared, &[tenant]).await } else { Ok(()) }
+            let gone = is_lost(parts, &tenant) && parts.tenants.give_up(&tenant).await;
+            if gone { hand_over(parts, &[tenant]).await } else { Ok(()) }
         })
         .buffer_unordered(STOPS_MAX);
     while let Some(done) = stopped.next().await {
@@ -70,20 +70,20 @@ async fn give_away(shared: &Shared, lost: Vec<TenantId>) -> StoreResult<()> {
     Ok(())
 }
 
-async fn hand_over(shared: &Shared, tenants: &[TenantId]) -> StoreResult<()> {
-    let tenants: Vec<TenantId> = tenants.iter().filter(|tenant| is_lost(shared, tenant)).cloned().collect();
+async fn hand_over(parts: &ClusterParts, tenants: &[TenantId]) -> StoreResult<()> {
+    let tenants: Vec<TenantId> = tenants.iter().filter(|tenant| is_lost(parts, tenant)).cloned().collect();
     if tenants.is_empty() {
         return Ok(());
     }
-    shared.store.hand_over(&shared.owner, &tenants).await?;
-    shared.scopes.let_go(&tenants);
+    parts.store.hand_over(&parts.owner, &tenants).await?;
+    parts.tenants.let_go(&tenants);
     tracing::info!(
         tenants = tenants.len(),
         first = tenants[0].as_str(),
         "handed tenants over: they are other nodes' now"
     );
     // The next owner checks again within a second by itself.
-    shared.links.tell_all(&Notice::Released { tenants: tenants.clone() });
-    shared.places.set_moving(shared.places.moving().saturating_sub(tenants.len()));
+    parts.links.tell_all(&Notice::Released { tenants: tenants.clone() });
+    parts.placement.note_moving(parts.placement.moving().saturating_sub(tenants.len()));
     Ok(())
 }

@@ -2,11 +2,11 @@
 //! gone.
 //!
 //! *Guarantees.* A `running` row has a process that works on it, or gets one, or is marked failed with its reason. It
-//! never blocks its scope for ever. The coordinator itself remembers nothing that the run rows and the board do not
-//! have. When it dies, jobs go on.
+//! never blocks its scope for ever. The coordinator itself remembers nothing that the run rows and the registry do
+//! not have. When it dies, jobs go on.
 
-use super::Job;
-use crate::node::{Guard, Shared, job_spec};
+use super::JobParts;
+use crate::guard::Guard;
 use decisiongraph_engine::RunRequest;
 use decisiongraph_projections::Category;
 use decisiongraph_protocol::{Command, has_ended};
@@ -14,6 +14,7 @@ use decisiongraph_store::{Creation, ListFilter, NewRun, Result as StoreResult, R
 use decisiongraph_supervision::Vitals;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use ractor_cluster::RactorMessage;
+use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -23,7 +24,7 @@ const ORPHANS_PAGE: usize = 1_000;
 const ENDING_WAIT: Duration = Duration::from_secs(1);
 
 /// The replay coordinator's actor.
-pub struct ReplayCoordinator(pub Shared, pub Vitals);
+pub struct ReplayCoordinator(pub Arc<JobParts>, pub Vitals);
 
 /// Messages to the replay coordinator.
 #[derive(RactorMessage)]
@@ -40,7 +41,8 @@ pub enum ReplayMessage {
 
 /// State of the replay coordinator.
 pub struct ReplayState {
-    _poked: Guard,
+    _signals: Guard,
+    _first: Guard,
 }
 
 impl Actor for ReplayCoordinator {
@@ -50,15 +52,14 @@ impl Actor for ReplayCoordinator {
 
     async fn pre_start(&self, myself: ActorRef<Self::Msg>, (): ()) -> Result<Self::State, ActorProcessingErr> {
         let ReplayCoordinator(shared, _) = self;
-        shared.set_replay(myself.clone());
-        myself.send_interval(shared.bounds.adopt, || ReplayMessage::Adopt);
-        let _ = myself.cast(ReplayMessage::Check);
+        myself.send_interval(shared.adopt, || ReplayMessage::Adopt);
+        let signals = shared.check.wakes(&myself, || ReplayMessage::Check);
         let database = shared.database.clone();
-        let poked = tokio::spawn(async move {
+        let first = tokio::spawn(async move {
             database.up().await;
             let _ = myself.cast(ReplayMessage::Adopt);
         });
-        Ok(ReplayState { _poked: poked.into() })
+        Ok(ReplayState { _signals: signals, _first: first.into() })
     }
 
     async fn handle(
@@ -93,7 +94,7 @@ impl Actor for ReplayCoordinator {
                 }
             }
         }
-        vitals.working_on(format!("{} jobs", shared.jobs.running().len()));
+        vitals.working_on(format!("{} jobs", shared.registry.running().len()));
         Ok(())
     }
 }
@@ -101,7 +102,7 @@ impl Actor for ReplayCoordinator {
 impl ReplayCoordinator {
     async fn start(&self, run_id: Uuid, request: &RunRequest) -> StoreResult<Run> {
         let ReplayCoordinator(shared, _) = self;
-        if shared.draining() {
+        if shared.draining.has_begun() {
             return Err(StoreError::new(Category::Unavailable, "this node is stopping; ask another or later"));
         }
         let new = NewRun {
@@ -130,7 +131,7 @@ impl ReplayCoordinator {
         if stored.state == RunState::Completed {
             return Err(StoreError::new(Category::Conflict, format!("run {run_id} is completed; start a new one")));
         }
-        if let Some(mut job) = shared.jobs.view(run_id).filter(|_| shared.jobs.has(run_id)) {
+        if let Some(mut job) = shared.registry.view(run_id).filter(|_| shared.registry.has(run_id)) {
             if !has_ended(stored.state) {
                 return Ok(stored);
             }
@@ -146,18 +147,15 @@ impl ReplayCoordinator {
     /// Starts the job's child. A job that cannot be started counts as dead, for the next check.
     async fn launch(&self, run: &Run, resume: bool) -> StoreResult<()> {
         let ReplayCoordinator(shared, _) = self;
-        shared.jobs.put(run);
-        let spec = job_spec(run.run_id, {
-            let (shared, run) = (shared.clone(), run.clone());
-            move |vitals| Job { shared: shared.clone(), run: run.clone(), resume, vitals }
-        });
-        let started = match shared.job_supervisor() {
+        shared.registry.put(run);
+        let spec = (shared.spec)(shared, run, resume);
+        let started = match shared.children.supervisor() {
             Some(supervisor) => supervisor.start_child(spec).await.map(|_| ()).map_err(|error| error.to_string()),
             None => Err("the supervisor of jobs is not there".to_owned()),
         };
         if let Err(error) = started {
             // Counted as dead: the next check starts it again or gives it up.
-            shared.jobs.stopped(run.run_id);
+            shared.registry.stopped(run.run_id);
             tracing::warn!(run_id = %run.run_id, "the job was not started: {error}");
         }
         Ok(())
@@ -166,19 +164,19 @@ impl ReplayCoordinator {
     /// Restarts jobs that died, a bounded number of times.
     async fn check(&self) {
         let ReplayCoordinator(shared, _) = self;
-        if shared.draining() {
+        if shared.draining.has_begun() {
             return;
         }
-        for dead in shared.jobs.dead() {
+        for dead in shared.registry.dead() {
             let run_id = dead.run.run_id;
-            if dead.crashes > shared.bounds.job_crashes_max {
+            if dead.crashes > shared.crashes_max {
                 let error = StoreError::internal(format!(
                     "the job died {} times; {} tries again",
                     dead.crashes,
                     Command::of(&format!("run resume {run_id}"), &dead.run.tenant)
                 ));
                 shared.engine.give_up(&dead.run, &error).await;
-                shared.jobs.ended(run_id, Err(error));
+                shared.registry.ended(run_id, Err(error));
                 continue;
             }
             tracing::warn!(%run_id, crashes = dead.crashes, "the job's actor died; it goes on from its durable position");
@@ -192,12 +190,12 @@ impl ReplayCoordinator {
     async fn adopt(&self) -> StoreResult<()> {
         let ReplayCoordinator(shared, _) = self;
         self.check().await;
-        if shared.draining() {
+        if shared.draining.has_begun() {
             return Ok(());
         }
         let filter = ListFilter { open_only: true, limit: ORPHANS_PAGE, ..ListFilter::default() };
         for run in shared.store.view().await?.runs(&filter).await?.items {
-            let lost = run.node_live && run.node == shared.owner.node && !shared.jobs.has(run.run_id);
+            let lost = run.node_live && run.node == shared.owner.node && !shared.registry.has(run.run_id);
             if run.node_live && !lost {
                 continue;
             }

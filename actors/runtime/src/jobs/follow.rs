@@ -4,9 +4,8 @@
 //! every scope is at the tenant's last event at or below the target. A scope counts, too, when it stops at a poison
 //! event that was checked after the job began. (`until` ends the job, not the workers: they are live.)
 
-use crate::node::{Shared, place_of};
-use crate::tenants::CoordinatorMessage;
-use crate::tenants::Phase;
+use super::JobParts;
+use crate::tenants::{CoordinatorMessage, Phase, place_of};
 use decisiongraph_engine::claim;
 use decisiongraph_engine::drive::{Ended, Job as Drive};
 use decisiongraph_engine::report::ScopeReport;
@@ -26,7 +25,7 @@ const EVENTS_MAX: u64 = 10_000_000;
 
 /// Follows the workers to the target.
 pub async fn follow(
-    shared: &Shared,
+    shared: &JobParts,
     job: &mut Drive<'_>,
     run: &Run,
     projections: &[&'static dyn Projection],
@@ -44,14 +43,14 @@ pub async fn follow(
     }
     let known: HashMap<i64, i64> =
         failures(shared, run).await?.into_iter().map(|failure| (failure.failure_id, failure.attempts)).collect();
-    let batches = |place: usize| shared.scopes.cell(&run.tenant).map_or(0, |cell| cell.live(place).batches);
+    let batches = |place: usize| shared.tenants.cell(&run.tenant).map_or(0, |cell| cell.live(place).batches);
     let batches_before: Vec<u64> = projections.iter().map(|projection| batches(place_of(*projection))).collect();
     if !asked.nothing {
-        shared.scopes.wake(shared, &run.tenant, goal);
+        shared.tenants.wake(&run.tenant, goal);
     }
     // If another node works on the tenant, its workers check their scopes again, also failed scopes.
     shared.links.tell_all(&Notice::Reconsider { tenant: run.tenant.clone() });
-    if let Some(cell) = shared.scopes.cell(&run.tenant) {
+    if let Some(cell) = shared.tenants.cell(&run.tenant) {
         let failed = |projection: &&dyn Projection| cell.live(place_of(*projection)).phase == Phase::Failed;
         if projections.iter().any(|projection| failed(&(*projection as &dyn Projection)))
             && let Some(coordinator) = cell.coordinator()
@@ -133,7 +132,7 @@ pub async fn follow(
 }
 
 async fn rows(
-    shared: &Shared,
+    shared: &JobParts,
     run: &Run,
     projections: &[&'static dyn Projection],
 ) -> StoreResult<HashMap<&'static str, ScopeRow>> {
@@ -147,17 +146,17 @@ async fn rows(
     Ok(found)
 }
 
-async fn failures(shared: &Shared, run: &Run) -> StoreResult<Vec<Failure>> {
+async fn failures(shared: &JobParts, run: &Run) -> StoreResult<Vec<Failure>> {
     let filter = ListFilter { tenant: Some(run.tenant.clone()), open_only: true, limit: 100, ..ListFilter::default() };
     Ok(shared.store.view().await?.failures(&filter).await?.items)
 }
 
 /// Fails when a worker is paused, or failed without a poison event (rules of another version, corruption). It does not
 /// move by itself.
-fn stuck(shared: &Shared, run: &Run, goal: LogSeq, behind: &[&dyn Projection]) -> StoreResult<()> {
-    let Some(cell) = shared.scopes.cell(&run.tenant) else {
+fn stuck(shared: &JobParts, run: &Run, goal: LogSeq, behind: &[&dyn Projection]) -> StoreResult<()> {
+    let Some(cell) = shared.tenants.cell(&run.tenant) else {
         // Passivated, or waiting for room: it is woken again.
-        shared.scopes.wake(shared, &run.tenant, goal);
+        shared.tenants.wake(&run.tenant, goal);
         return Ok(());
     };
     for projection in behind {

@@ -4,25 +4,80 @@
 //! run. When a job dies, the replay coordinator sees it, and the job goes on from its durable position. Its end is
 //! always recorded, or its run is adopted.
 
+use super::JobRegistry;
 use super::follow::follow;
-use crate::node::{Guard, Shared};
+use crate::board::{Database, Draining, Jitter};
+use crate::children::Children;
+use crate::cluster::Links;
+use crate::guard::Guard;
+use crate::signals::Signal;
+use crate::tenants::Tenants;
 use decisiongraph_engine::drive::Job as Drive;
 use decisiongraph_engine::endure::{Endures, endure};
+use decisiongraph_engine::failure::Pauses;
 use decisiongraph_engine::observed::job_ended;
-use decisiongraph_engine::telemetry::signals;
-use decisiongraph_engine::{Control, RunReport, projections_of};
-use decisiongraph_store::{Result as StoreResult, Run, RunMode, StoreError};
-use decisiongraph_supervision::Vitals;
+use decisiongraph_engine::telemetry::{Telemetry, signals};
+use decisiongraph_engine::{Control, Engine, RunReport, Trust, projections_of};
+use decisiongraph_store::{Owner, Result as StoreResult, Run, RunMode, Store, StoreError};
+use decisiongraph_supervision::{ChildSpec, Vitals};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use ractor_cluster::RactorMessage;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tracing::Instrument as _;
 use uuid::Uuid;
 
+/// Parts of the node that its jobs, and their coordinator, use.
+pub struct JobParts {
+    /// The database.
+    pub store: Arc<dyn Store>,
+    /// Identity of the node.
+    pub owner: Owner,
+    /// Engine of the node.
+    pub engine: Arc<Engine>,
+    /// State of the database.
+    pub database: Database,
+    /// Validity of the node's lease.
+    pub trust: Trust,
+    /// Stop of the node.
+    pub draining: Draining,
+    /// Tenants of the node, whose workers a catch-up follows.
+    pub tenants: Tenants,
+    /// Links to the other nodes, whose workers check their scopes again.
+    pub links: Links,
+    /// Jobs of the node.
+    pub registry: Arc<JobRegistry>,
+    /// Supervisor of the jobs.
+    pub children: Children,
+    /// Signal that a job's actor is gone, or that jobs can be started again.
+    pub check: Signal,
+    /// Pauses after faults that may pass.
+    pub retry: Pauses,
+    /// Pause between two searches for orphaned jobs.
+    pub adopt: Duration,
+    /// Crashes that a job may have before it is given up.
+    pub crashes_max: u32,
+    /// Spread of the pauses.
+    pub jitter: Jitter,
+    /// Specification of a job's actor: of its run, which goes on with what an earlier life left, or begins.
+    pub spec: fn(&Arc<JobParts>, &Run, bool) -> ChildSpec,
+}
+
+impl JobParts {
+    fn telemetry(&self) -> &Telemetry {
+        self.engine.telemetry()
+    }
+}
+
+/// Names a job's segment in the dump's paths.
+pub fn job_id(run_id: Uuid) -> String {
+    format!("job {run_id}")
+}
+
 /// The job's actor.
 pub struct Job {
-    /// Handles of the node.
-    pub shared: Shared,
+    /// Parts of the node that its jobs use.
+    pub shared: Arc<JobParts>,
     /// Run of the job.
     pub run: Run,
     /// True when the job goes on with what an earlier life left.
@@ -44,13 +99,13 @@ pub struct JobState {
     _seen: Seen,
 }
 
-/// Tells the board that the actor is gone.
-struct Seen(Shared, Uuid);
+/// Tells the registry that the actor is gone.
+struct Seen(Arc<JobParts>, Uuid);
 
 impl Drop for Seen {
     fn drop(&mut self) {
-        self.0.jobs.stopped(self.1);
-        self.0.poke_replay();
+        self.0.registry.stopped(self.1);
+        self.0.check.send();
     }
 }
 
@@ -65,18 +120,18 @@ impl Actor for Job {
         self.vitals.state("running");
         self.vitals.working_on(format!("{} {} {}", run.mode.as_str(), run.tenant, run.projection));
         let seen = Seen(shared.clone(), run_id);
-        let control = shared.jobs.control(run_id);
+        let control = shared.registry.control(run_id);
         let work = tokio::spawn(async move {
             let outcome = work(&shared, run, resume, &control).await;
             if let Err(error) = &outcome {
                 tracing::warn!(%run_id, category = %error.category, "the job failed: {}", error.message);
             }
-            shared.jobs.ended(run_id, outcome);
+            shared.registry.ended(run_id, outcome);
         });
         let work_guard = Guard::from(&work);
         tokio::spawn(async move {
-            // Ended, or died of a panic. After a panic the board has no outcome, and the coordinator restarts the job
-            // or gives it up.
+            // Ended, or died of a panic. After a panic the registry has no outcome, and the coordinator restarts the
+            // job or gives it up.
             let _ = work.await;
             let _ = myself.cast(JobMessage::Ended);
         });
@@ -90,7 +145,7 @@ impl Actor for Job {
         _: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         self.vitals.noted("ended");
-        if self.shared.jobs.has(self.run.run_id) {
+        if self.shared.registry.has(self.run.run_id) {
             return Err(format!("job {} died of a defect", self.run.run_id).into());
         }
         myself.stop(None);
@@ -100,7 +155,7 @@ impl Actor for Job {
 
 /// Endurance of a node: it waits for its database without limit. An operator may mend what does not pass.
 struct InNode<'a> {
-    shared: &'a Shared,
+    shared: &'a JobParts,
     job: Drive<'a>,
 }
 
@@ -131,13 +186,13 @@ impl Endures for InNode<'_> {
     }
 
     async fn rest(&self, attempt: u32) {
-        tokio::time::sleep(self.shared.bounds.retry.before(attempt, self.shared.jitter())).await;
+        tokio::time::sleep(self.shared.retry.before(attempt, self.shared.jitter.draw())).await;
         self.shared.database.up().await;
     }
 }
 
 /// Carries out the run, through faults that pass.
-async fn work(shared: &Shared, run: Run, resume: bool, control: &Control) -> StoreResult<RunReport> {
+async fn work(shared: &JobParts, run: Run, resume: bool, control: &Control) -> StoreResult<RunReport> {
     let job = Drive::new(&shared.engine, &run, control, &shared.trust);
     endure(&shared.engine, run, resume, control, &mut InNode { shared, job }).await
 }

@@ -12,5 +12,5 @@ mod job;
 mod registry;
 
 pub use coordinator::{ReplayCoordinator, ReplayMessage};
-pub use job::Job;
-pub use registry::{JobBoard, JobView};
+pub use job::{Job, JobParts, job_id};
+pub use registry::{JobRegistry, JobView};

@@ -1,6 +1,6 @@
 //! In-memory knowledge of this node's jobs: how to stop and follow them, and what came of jobs that ended lately.
 //!
-//! The run row is the truth; the board is quicker. It outlives the actors that write to it, so that a job's death is
+//! The run row is the truth; the registry is quicker. It outlives the actors that write to it, so that a job's death is
 //! seen.
 
 use decisiongraph_engine::{Cancel, Control, Progress, RunReport};
@@ -30,9 +30,9 @@ struct Entry {
     ended: Option<Instant>,
 }
 
-/// The jobs of this node, and how many have ended. One board per node.
+/// The jobs of this node, and how many have ended. One registry per node.
 #[derive(Default)]
-pub struct JobBoard(Mutex<HashMap<Uuid, Entry>>, AtomicU64);
+pub struct JobRegistry(Mutex<HashMap<Uuid, Entry>>, AtomicU64);
 
 /// View of a job, to follow it.
 pub struct JobView {
@@ -52,7 +52,7 @@ pub struct Dead {
     pub crashes: u32,
 }
 
-impl JobBoard {
+impl JobRegistry {
     fn jobs(&self) -> MutexGuard<'_, HashMap<Uuid, Entry>> {
         self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }

@@ -4,11 +4,13 @@
 //! shown side by side; the database's word is the truth. While the database is away, the node still answers what it can
 //! without it.
 
-use super::Shared;
+use super::NodeParts;
 use super::condition::{Condition, database_fault};
 use super::lives::Lives;
 use super::shown::shown;
-use crate::cluster::{ASK_ALL_DEADLINE, Whose};
+use super::tree;
+use crate::board::Whose;
+use crate::cluster::ASK_ALL_DEADLINE;
 use crate::jobs::ReplayMessage;
 use crate::tenants::CoordinatorMessage;
 use decisiongraph_admin::changes::{change_of, recorded};
@@ -50,7 +52,7 @@ const HEADS_PAGE: usize = 2_000;
 const DISAGREEMENTS_MAX: usize = 100;
 
 /// Answers out of a running node.
-pub struct NodeAnswers(pub Shared);
+pub struct NodeAnswers(pub NodeParts);
 
 impl Answers for NodeAnswers {
     fn answer(&self, id: Uuid, asker: Asker, request: AdminRequest) -> BoxFuture<'_, Result<AdminReply, AdminError>> {
@@ -74,7 +76,7 @@ impl NodeAnswers {
         let by = asker.name()?;
         match &request {
             // The node still answers what it can without the database.
-            AdminRequest::Health(_) | AdminRequest::Why { .. } if !self.0.database.is_up() => {
+            AdminRequest::Health(_) | AdminRequest::Why { .. } if !self.0.board.database.is_up() => {
                 self.carry_out(id, &by, request).await
             }
             settled => {
@@ -99,7 +101,7 @@ impl NodeAnswers {
             AdminRequest::WatchRun { run_id, wait_ms } => self.watch(run_id, wait_ms).await,
             AdminRequest::CancelRun { run_id, .. } => {
                 let reply = self.plain(by, request).await?;
-                self.0.jobs.cancel(run_id);
+                self.0.jobs.registry.cancel(run_id);
                 Ok(reply)
             }
             AdminRequest::Pause { .. } | AdminRequest::Resume { .. } | AdminRequest::Skip { .. } => {
@@ -131,7 +133,7 @@ impl NodeAnswers {
                 let changes = request.changes();
                 let mut reply = self.plain(by, request).await?;
                 if changes {
-                    self.0.poke_cluster();
+                    self.0.signals.members.send();
                 }
                 if let AdminReply::Cluster(cluster) = &mut reply {
                     self.known_of(cluster);
@@ -164,14 +166,14 @@ impl NodeAnswers {
     /// Passes the job on to the node that has the tenant, which knows what its workers do. None when this node follows
     /// them, from the database.
     async fn pass_on(&self, run_id: Uuid, job: &JobRequest) -> Option<AdminReply> {
-        let shared = &self.0;
+        let parts = &self.0;
         let tenant = job.tenant.clone().unwrap_or_default();
-        let Whose::Theirs(node) = shared.places.whose(&shared.owner.node, &tenant) else { return None };
+        let Whose::Theirs(node) = parts.board.placement.whose(&parts.owner.node, &tenant) else { return None };
         if job.passed_on {
             return None;
         }
         let job = JobRequest { run_id: Some(run_id), passed_on: true, ..job.clone() };
-        let passed = shared.links.ask(&node, AdminRequest::CatchUp(job), PASS_ON_WAIT).await;
+        let passed = parts.links.ask(&node, AdminRequest::CatchUp(job), PASS_ON_WAIT).await;
         // A failed attempt may have started the run: the same id is not started twice.
         passed.inspect_err(|error| tracing::debug!(%node, %run_id, "the job was not passed on: {}", error.message)).ok()
     }
@@ -184,7 +186,7 @@ impl NodeAnswers {
             AdminError::new(Category::Unavailable, "the replay coordinator is being started")
                 .next("ask again in a moment; `decisiongraph tree` shows it")
         };
-        let actor = self.0.replay().ok_or_else(starting)?;
+        let actor = tree::jobs_actor(&self.0.table).ok_or_else(starting)?;
         match actor.call(message, Some(REPLAY_WAIT)).await {
             Ok(CallResult::Success(run)) => run.map_err(advise),
             Ok(CallResult::Timeout) => Err(AdminError::new(
@@ -201,7 +203,7 @@ impl NodeAnswers {
     }
 
     async fn watch(&self, run_id: Uuid, wait_ms: u64) -> Result<AdminReply, AdminError> {
-        let Some(mut job) = self.0.jobs.view(run_id) else {
+        let Some(mut job) = self.0.jobs.registry.view(run_id) else {
             return watch_run(&*self.0.store, run_id, wait_ms).await.map(|watch| AdminReply::Watch(Box::new(watch)));
         };
         let wait = Duration::from_millis(wait_ms.min(WATCH_MS_MAX));
@@ -223,12 +225,12 @@ impl NodeAnswers {
 
     /// Adds facts that only a node knows.
     fn known_of(&self, cluster: &mut ClusterReply) {
-        let shared = &self.0;
-        cluster.answered_by = Some(shared.owner.node.clone());
-        cluster.moving = shared.places.moving() as u64;
-        cluster.links = shared.links.states();
+        let parts = &self.0;
+        cluster.answered_by = Some(parts.owner.node.clone());
+        cluster.moving = parts.board.placement.moving() as u64;
+        cluster.links = parts.links.states();
         for member in &mut cluster.members {
-            member.tenants = shared.places.share(&member.node).map(|tenants| tenants as u64);
+            member.tenants = parts.board.placement.share(&member.node).map(|tenants| tenants as u64);
         }
     }
 
@@ -238,13 +240,13 @@ impl NodeAnswers {
     fn reconsider(&self, tenant: &TenantId) {
         self.0.links.tell_all(&Notice::Reconsider { tenant: tenant.clone() });
         if !self.look_again(tenant) {
-            self.0.find_behind();
+            self.0.signals.behind.send();
         }
     }
 
     /// Has this tenant's workers on this node alone check their scopes again. True when the tenant has actors here.
     pub(super) fn look_again(&self, tenant: &TenantId) -> bool {
-        let coordinator = self.0.scopes.cell(tenant).and_then(|cell| cell.coordinator());
+        let coordinator = self.0.tenants.cell(tenant).and_then(|cell| cell.coordinator());
         coordinator.is_some_and(|coordinator| coordinator.cast(CoordinatorMessage::Reconsider).is_ok())
     }
 
@@ -262,7 +264,7 @@ impl NodeAnswers {
         for scope in &mut reply.scopes {
             let tenant = scope.tenant.clone();
             let me = &self.0.owner.node;
-            lives.show(scope, me, || self.0.places.whose(me, &tenant));
+            lives.show(scope, me, || self.0.board.placement.whose(me, &tenant));
         }
         reply.partial.clone_from(&lives.partial);
         for node in self.unlinked() {
@@ -275,7 +277,7 @@ impl NodeAnswers {
     /// Lists live members without a link: other machines cannot reach them or this node.
     pub(super) fn unlinked(&self) -> Vec<String> {
         let linked: Vec<String> = self.0.links.states().into_iter().map(|link| link.node).collect();
-        let members = self.0.members.borrow();
+        let members = self.0.board.members.borrow();
         let names = members.iter().filter(|member| member.is_live()).map(|member| member.owner.node.clone());
         names.filter(|name| *name != self.0.owner.node && !linked.contains(name)).collect()
     }
@@ -296,7 +298,7 @@ impl NodeAnswers {
     }
 
     async fn health(&self, filter: &ScopeFilter) -> Result<HealthReply, AdminError> {
-        let condition = Condition::of(&self.0);
+        let condition = Condition::of(&self.0.board);
         let own = condition.findings();
         if condition.database_fault.is_some() {
             // Nothing else can be asked.
@@ -315,7 +317,7 @@ impl NodeAnswers {
 
     /// Lists the causes, the node's own first. The appenders' own causes say how long the mark is held up.
     async fn why(&self, filter: &ScopeFilter, all: bool) -> Result<WhyReply, AdminError> {
-        let condition = Condition::of(&self.0);
+        let condition = Condition::of(&self.0.board);
         let own = Condition { mark_held: None, ..condition.clone() }.findings();
         if condition.database_fault.is_some() {
             return Ok(WhyReply { causes: own, ..WhyReply::default() });
@@ -331,8 +333,8 @@ impl NodeAnswers {
     // ── the dump ────────────────────────────────────────────────────────────────────────────────────────────────
 
     async fn tree(&self, request: &TreeRequest) -> Result<TreeReply, AdminError> {
-        let shared = &self.0;
-        if let Some(node) = request.of.as_deref().filter(|node| *node != shared.owner.node) {
+        let parts = &self.0;
+        if let Some(node) = request.of.as_deref().filter(|node| *node != parts.owner.node) {
             return self.tree_of(node, request).await;
         }
         if !(1..=TREE_ACTORS_MAX).contains(&request.limit) {
@@ -343,7 +345,7 @@ impl NodeAnswers {
         }
         let limit = request.limit as usize;
         let under = request.under.as_deref().unwrap_or("node");
-        let actors = shared.table.snapshot(under, request.after.as_deref(), limit);
+        let actors = parts.table.snapshot(under, request.after.as_deref(), limit);
         if actors.is_empty() && request.after.is_none() {
             return Err(AdminError::new(Category::NotFound, format!("there is no actor `{under}`"))
                 .next("`decisiongraph tree` shows all of them"));
@@ -351,7 +353,7 @@ impl NodeAnswers {
         let actors: Vec<ActorEntry> = actors.into_iter().map(shown).collect();
         let next = (actors.len() == limit).then(|| actors.last().map(|actor| actor.path.clone())).flatten();
         let disagreements = match request.after {
-            None if shared.database.is_up() => self.disagreements().await?,
+            None if parts.board.database.is_up() => self.disagreements().await?,
             _ => Vec::new(),
         };
         Ok(TreeReply { node: self.facts(), actors, disagreements, next })
@@ -376,40 +378,40 @@ impl NodeAnswers {
     }
 
     fn facts(&self) -> NodeFacts {
-        let shared = &self.0;
-        let mark = shared.mark.borrow().clone();
-        let (running, waiting) = shared.scopes.count();
+        let parts = &self.0;
+        let mark = parts.board.mark.borrow().clone();
+        let (running, waiting) = parts.tenants.count();
         NodeFacts {
-            name: shared.owner.node.clone(),
-            incarnation: shared.owner.incarnation.to_string(),
+            name: parts.owner.node.clone(),
+            incarnation: parts.owner.incarnation.to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
-            uptime_ms: u64::try_from(shared.started.elapsed().as_millis()).unwrap_or(u64::MAX),
-            database: shared.store.address(),
-            database_state: database_fault(&shared.database.state()).unwrap_or_else(|| "up".to_owned()),
-            lease_left_ms: u64::try_from(shared.trust.left().as_millis()).unwrap_or(u64::MAX),
+            uptime_ms: u64::try_from(parts.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            database: parts.store.address(),
+            database_state: database_fault(&parts.board.database.state()).unwrap_or_else(|| "up".to_owned()),
+            lease_left_ms: u64::try_from(parts.board.trust.left().as_millis()).unwrap_or(u64::MAX),
             mark: mark.mark,
             waiting_for: mark.waiting_for,
             tenants_running: running as u64,
             tenants_waiting: waiting as u64,
-            jobs: shared.jobs.running().len() as u64,
-            draining: shared.draining(),
-            actors: shared.table.len() as u64,
+            jobs: parts.jobs.registry.running().len() as u64,
+            draining: parts.board.draining.has_begun(),
+            actors: parts.table.len() as u64,
         }
     }
 
     /// Finds scopes that are owned but not running, running but not owned, or acknowledged but not durable. Memory is
     /// read first: the database may be ahead of it, never behind.
     async fn disagreements(&self) -> Result<Vec<Disagreement>, AdminError> {
-        let shared = &self.0;
+        let parts = &self.0;
         let mut live = HashMap::new();
-        for cell in shared.scopes.cells() {
+        for cell in parts.tenants.cells() {
             for (place, projection) in catalogue::ALL.iter().enumerate() {
                 live.insert((cell.tenant.clone(), projection.name()), cell.live(place));
             }
         }
-        let view = shared.store.view().await?;
-        let mark = shared.mark.borrow().mark;
+        let view = parts.store.view().await?;
+        let mark = parts.board.mark.borrow().mark;
         let mut behind = HashSet::new();
         let mut after: Option<TenantId> = None;
         loop {
@@ -425,10 +427,10 @@ impl NodeAnswers {
             let Some(last) = page.last() else { break };
             after = Some(last.scope.tenant.clone());
             for head in page {
-                let ours = head.owner_live && head.owner.as_deref() == Some(&shared.owner.node);
+                let ours = head.owner_live && head.owner.as_deref() == Some(&parts.owner.node);
                 let running = live.get(&(head.scope.tenant.clone(), head.scope.projection));
                 let what = match running {
-                    None if ours && behind.contains(&head.scope.tenant) && !shared.scopes.waits(&head.scope.tenant) => {
+                    None if ours && behind.contains(&head.scope.tenant) && !parts.tenants.waits(&head.scope.tenant) => {
                         "owned by this node and behind, but no actor works on it".to_owned()
                     }
                     Some(live) if live.cursor > head.cursor => format!(

@@ -2,14 +2,9 @@
 //!
 //! *Guarantees.* `health`, `why` and `/readyz` say the same, because they all ask here.
 
-use super::Shared;
-use crate::database_probe::DatabaseState;
-use crate::lease_keeper::Unrenewed;
+use crate::board::{Board, DatabaseState, HELD_MAX, Unrenewed};
 use decisiongraph_protocol::{Finding, HealthWord};
 use std::time::Duration;
-
-/// Longest hold-up of the mark that is not worth a finding.
-pub const HELD_MAX: Duration = Duration::from_secs(60);
 
 /// Facts about the node itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,15 +27,15 @@ pub struct Condition {
 
 impl Condition {
     /// Reads the condition of the node now.
-    pub fn of(shared: &Shared) -> Condition {
+    pub fn of(board: &Board) -> Condition {
         Condition {
-            database_fault: database_fault(&shared.database.state()),
-            database_next: database_next(&shared.database.state()),
-            lease_held: !shared.trust.left().is_zero(),
-            unrenewed: shared.unrenewed.borrow().clone(),
-            mark_held: shared.mark.borrow().held_since.map(|since| since.elapsed()),
-            draining: shared.draining(),
-            nobody_takes: shared.places.takes_nobody(),
+            database_fault: database_fault(&board.database.state()),
+            database_next: database_next(&board.database.state()),
+            lease_held: !board.trust.left().is_zero(),
+            unrenewed: board.unrenewed.borrow().clone(),
+            mark_held: board.mark.borrow().held_since.map(|since| since.elapsed()),
+            draining: board.draining.has_begun(),
+            nobody_takes: board.placement.takes_nobody(),
         }
     }
 

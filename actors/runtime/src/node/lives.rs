@@ -4,7 +4,7 @@
 //! *Guarantees.* Each node that could not be asked is named. If two nodes have a worker for a scope, the worker of the
 //! scope's owner is shown. Pure: [`super::NodeAnswers`] decides which nodes are asked, and for how long.
 
-use crate::cluster::Whose;
+use crate::board::Whose;
 use crate::tenants::Phase;
 use decisiongraph_projections::{Category, LogSeq, TenantId};
 use decisiongraph_protocol::{

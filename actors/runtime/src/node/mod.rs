@@ -8,36 +8,26 @@ mod bounds;
 mod condition;
 mod identity;
 mod lives;
+mod parts;
 mod peers;
-mod shared;
 mod shown;
 mod tree;
 mod watch;
 
 pub use answers::{NodeAnswers, TREE_ACTORS_MAX};
 pub use bounds::NodeBounds;
-pub use condition::{Condition, HELD_MAX};
+pub use condition::Condition;
 pub use identity::Identity;
-pub use shared::{Guard, Handles, Shared};
-pub use tree::{job_spec, tenant_id, tenant_spec, worker_id};
+pub use parts::{NodeParts, NodeSettings};
 pub use watch::{LAG_EVERY, LAGS_MAX, NodeWatch};
 
-use decisiongraph_projections::{Projection, catalogue};
-use decisiongraph_rpc::Listeners;
+use crate::jobs::ReplayMessage;
 use decisiongraph_supervision::{ExitReason, Root, start_root};
-use std::sync::Arc;
-
-/// Parts of a node.
-pub struct NodeParts {
-    /// Handles that its actors share.
-    pub shared: Shared,
-    /// Listeners for operators; none when operators do not reach the node.
-    pub listeners: Option<Arc<Listeners>>,
-}
+use ractor::ActorRef;
 
 /// A running node.
 pub struct Node {
-    shared: Shared,
+    parts: NodeParts,
     root: Root,
 }
 
@@ -45,13 +35,23 @@ impl Node {
     /// Starts the tree. The database need not be there yet.
     pub async fn start(parts: NodeParts) -> Result<Node, String> {
         let spec = tree::node_spec(&parts);
-        let root = start_root("node", spec, parts.shared.table.clone()).await?;
-        Ok(Node { shared: parts.shared, root })
+        let root = start_root("node", spec, parts.table.clone()).await?;
+        Ok(Node { parts, root })
     }
 
-    /// Returns the handles that the actors share.
-    pub fn shared(&self) -> &Shared {
-        &self.shared
+    /// Returns the parts of the node.
+    pub fn parts(&self) -> &NodeParts {
+        &self.parts
+    }
+
+    /// Returns the answers of the node.
+    pub fn answers(&self) -> NodeAnswers {
+        NodeAnswers(self.parts.clone())
+    }
+
+    /// Finds the actor that starts jobs, while it runs.
+    pub fn jobs_actor(&self) -> Option<ActorRef<ReplayMessage>> {
+        tree::jobs_actor(&self.parts.table)
     }
 
     /// Returns the root of the tree.
@@ -71,18 +71,13 @@ impl Node {
 
     /// Ends every actor at once, as a crash of the process would: nothing is handed over.
     pub async fn kill(&self) -> ExitReason {
-        self.shared.drain();
+        self.parts.board.draining.begin();
         self.root.kill().await
     }
 
     /// Stops the tree in order. Afterwards everything that this node holds is free, if the database answered.
     pub async fn stop(&self) -> ExitReason {
-        self.shared.drain();
+        self.parts.board.draining.begin();
         self.root.stop().await
     }
-}
-
-/// Returns the place of a projection in the catalogue.
-pub fn place_of(projection: &dyn Projection) -> usize {
-    catalogue::ALL.iter().position(|known| known.name() == projection.name()).unwrap_or_default()
 }

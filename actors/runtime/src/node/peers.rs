@@ -10,14 +10,14 @@ use decisiongraph_protocol::{
 impl NodeAnswers {
     /// Answers a peer.
     pub(super) fn peer(&self, request: PeerRequest) -> PeerReply {
-        let shared = &self.0;
+        let parts = &self.0;
         match request {
             PeerRequest::Ping { .. } => PeerReply::Pong(Pong {
-                node: shared.owner.node.clone(),
-                incarnation: shared.owner.incarnation,
-                program: shared.versions().program.clone(),
-                protocol: shared.versions().protocol,
-                uptime_ms: u64::try_from(shared.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+                node: parts.owner.node.clone(),
+                incarnation: parts.owner.incarnation,
+                program: parts.versions.program.clone(),
+                protocol: parts.versions.protocol,
+                uptime_ms: u64::try_from(parts.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             }),
             PeerRequest::Tell(notices) => {
                 self.heed(notices);
@@ -25,7 +25,7 @@ impl NodeAnswers {
             }
             PeerRequest::Live(filter) => PeerReply::Live(self.live(&filter)),
             PeerRequest::Links => {
-                let (node, links) = (shared.owner.node.clone(), shared.links.states());
+                let (node, links) = (parts.owner.node.clone(), parts.links.states());
                 PeerReply::Links(LinksReply { node, links, unlinked: self.unlinked() })
             }
         }
@@ -42,17 +42,17 @@ impl NodeAnswers {
             }
         }
         if behind {
-            self.0.find_behind();
+            self.0.signals.behind.send();
         }
     }
 
     /// Reports what this node's workers do, and what stands in the node's way.
     pub(super) fn live(&self, filter: &ScopeFilter) -> LiveReply {
-        let shared = &self.0;
+        let parts = &self.0;
         let mut scopes = Vec::new();
         let cells = match &filter.tenant {
-            Some(tenant) => shared.scopes.cell(tenant).into_iter().collect(),
-            None => shared.scopes.cells(),
+            Some(tenant) => parts.tenants.cell(tenant).into_iter().collect(),
+            None => parts.tenants.cells(),
         };
         for cell in cells {
             for (place, projection) in catalogue::ALL.iter().enumerate() {
@@ -63,6 +63,6 @@ impl NodeAnswers {
             }
         }
         scopes.truncate(LIVE_SCOPES_MAX);
-        LiveReply { node: shared.owner.node.clone(), scopes, findings: Condition::of(shared).findings() }
+        LiveReply { node: parts.owner.node.clone(), scopes, findings: Condition::of(&parts.board).findings() }
     }
 }

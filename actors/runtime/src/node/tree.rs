@@ -15,24 +15,26 @@
 //!
 //! Each child depends on the children above it (rest_for_one). The admin server is above the work, so that it answers
 //! whatever happens below it. The links to other nodes come last: nothing depends on them.
+//!
+//! This file alone knows all actors. It hands each actor the parts that it uses.
 
-use super::{NodeAnswers, NodeParts, Shared};
-use crate::cluster::Cluster;
-use crate::database_probe::StorePool;
+use super::{NodeAnswers, NodeParts};
+use crate::cluster::{Cluster, ClusterParts, Line, LinkActor, Links, link_id};
+use crate::database_probe::DatabaseProbe;
 use crate::high_water::HighWaterActor;
-use crate::jobs::{Job, ReplayCoordinator};
+use crate::jobs::{Job, JobParts, ReplayCoordinator, ReplayMessage, job_id};
 use crate::lease_keeper::LeaseKeeper;
-use crate::tenants::Coordinator;
-use crate::tenants::TenantCell;
-use crate::tenants::Worker;
-use decisiongraph_projections::{Projection, TenantId, catalogue};
-use decisiongraph_rpc::{AdminServer, AdminServerArguments, Answers, Listeners};
+use crate::tenants::{Coordinator, TenantCell, Tenants, Worker, WorkerParts, tenant_id, worker_id};
+use decisiongraph_projections::{Projection, catalogue};
+use decisiongraph_rpc::{AdminServer, AdminServerArguments, Listeners};
+use decisiongraph_store::Run;
 use decisiongraph_supervision::{
-    Backoff, ChildSpec, Intensity, Restart, Shutdown, Strategy, SupervisorRef, SupervisorSpec, Vitals, start_actor,
+    ActorTable, Backoff, ChildSpec, Intensity, Restart, Shutdown, StartFn, Strategy, SupervisorRef, SupervisorSpec,
+    Vitals, start_actor,
 };
+use ractor::{Actor, ActorRef};
 use std::sync::Arc;
 use std::time::Duration;
-use uuid::Uuid;
 
 /// Restarts that each supervisor allows. Expected faults are states and never count; defects and kills count.
 const NODE: Intensity = Intensity { restarts_max: 10, period: Duration::from_secs(60) };
@@ -44,120 +46,177 @@ const LINKS: Intensity = Intensity { restarts_max: 100, period: Duration::from_s
 /// Pause between a defect and the restart.
 const BACKOFF: Option<Backoff> = Some(Backoff { first: Duration::from_millis(20), longest: Duration::from_secs(2) });
 
+/// Time that a job or a link has to end.
+const ENDING: Shutdown = Shutdown::Timeout(Duration::from_secs(1));
+
 /// Specifies the whole node.
 pub fn node_spec(parts: &NodeParts) -> SupervisorSpec {
-    let shared = &parts.shared;
     let mut children = vec![
-        ChildSpec::worker("store_pool", actor(shared, StorePool)),
-        ChildSpec::worker("cluster", actor(shared, Cluster)),
+        ChildSpec::worker("store_pool", actor(parts, database_probe)),
+        ChildSpec::worker("cluster", actor(parts, cluster)),
     ];
-    children.extend(parts.listeners.as_ref().map(|listeners| admin_spec(shared, listeners)));
+    children.extend(parts.listeners.as_ref().map(|listeners| ChildSpec::worker("admin", admin(parts, listeners))));
     children.extend([
-        ChildSpec::worker("high_water", actor(shared, HighWaterActor)),
-        ChildSpec::worker("lease_keeper", actor(shared, LeaseKeeper)),
-        dynamic("scopes", SCOPES, shared, |shared, supervisor| {
-            shared.scopes.attach(supervisor);
-            shared.find_behind();
+        ChildSpec::worker("high_water", actor(parts, high_water)),
+        ChildSpec::worker("lease_keeper", actor(parts, lease_keeper)),
+        dynamic("scopes", SCOPES, parts, |parts, supervisor| {
+            parts.tenants.attach(supervisor);
+            parts.signals.behind.send();
         }),
-        ChildSpec::supervisor("replay", replay_spec(shared)),
+        ChildSpec::supervisor("replay", replay_spec(parts)),
     ]);
-    if shared.links.are_open() {
-        children.push(dynamic("links", LINKS, shared, |shared, supervisor| shared.links.attach(shared, supervisor)));
+    if parts.links.are_open() {
+        children.push(dynamic("links", LINKS, parts, |parts, supervisor| parts.links.attach(supervisor)));
     }
     SupervisorSpec { strategy: Strategy::RestForOne, intensity: NODE, backoff: BACKOFF, children }
 }
 
-fn admin_spec(shared: &Shared, listeners: &Arc<Listeners>) -> ChildSpec {
-    let answers: Arc<dyn Answers> = Arc::new(NodeAnswers(shared.clone()));
-    let arguments = AdminServerArguments {
-        listeners: Arc::clone(listeners),
-        answers,
-        versions: shared.versions().clone(),
-        telemetry: shared.telemetry().clone(),
-        budget: shared.engine.budget().clone(),
-    };
-    ChildSpec::worker("admin", start_actor(move |_| (AdminServer, arguments.clone())))
-}
-
-fn replay_spec(shared: &Shared) -> SupervisorSpec {
+fn replay_spec(parts: &NodeParts) -> SupervisorSpec {
     SupervisorSpec {
         strategy: Strategy::OneForOne,
         intensity: REPLAY,
         backoff: BACKOFF,
         children: vec![
-            ChildSpec::worker("replay_coordinator", actor(shared, ReplayCoordinator)),
-            dynamic("jobs", REPLAY, shared, |shared, supervisor| {
-                shared.set_job_supervisor(supervisor);
-                shared.poke_replay();
+            ChildSpec::worker("replay_coordinator", actor(parts, replay_coordinator)),
+            dynamic("jobs", REPLAY, parts, |parts, supervisor| {
+                parts.jobs.children.attach(supervisor);
+                parts.signals.jobs.send();
             }),
         ],
     }
 }
 
-/// Specifies a tenant's actors.
-pub fn tenant_spec(shared: &Shared, cell: Arc<TenantCell>) -> ChildSpec {
+/// Specifies a tenant's actors. A worker has the time `drain` to finish its batch.
+pub fn tenant_spec(
+    tenants: &Tenants,
+    parts: &Arc<WorkerParts>,
+    cell: &Arc<TenantCell>,
+    drain: Duration,
+    passivate_after: Duration,
+) -> ChildSpec {
     let workers = SupervisorSpec {
         strategy: Strategy::OneForOne,
         intensity: WORKERS,
         backoff: BACKOFF,
-        children: catalogue::ALL.iter().map(|projection| worker_spec(shared, &cell, *projection)).collect(),
+        children: catalogue::ALL.iter().map(|projection| worker_spec(parts, cell, *projection, drain)).collect(),
     };
     let coordinator = start_actor({
-        let (shared, cell) = (shared.clone(), Arc::clone(&cell));
-        move |vitals| (Coordinator(shared.clone(), Arc::clone(&cell), vitals), ())
+        let (tenants, cell) = (tenants.clone(), Arc::clone(cell));
+        move |vitals| (Coordinator { tenants: tenants.clone(), cell: Arc::clone(&cell), passivate_after, vitals }, ())
     });
-    let id = tenant_id(&cell.tenant);
     let tenant = SupervisorSpec {
         strategy: Strategy::OneForAll,
         intensity: TENANT,
         backoff: BACKOFF,
         children: vec![ChildSpec::worker("coordinator", coordinator), ChildSpec::supervisor("workers", workers)],
     };
-    ChildSpec::supervisor(id, tenant)
+    ChildSpec::supervisor(tenant_id(&cell.tenant), tenant)
 }
 
-fn worker_spec(shared: &Shared, cell: &Arc<TenantCell>, projection: &'static dyn Projection) -> ChildSpec {
-    let (shared, cell) = (shared.clone(), Arc::clone(cell));
-    let drain = shared.bounds.drain;
-    let start =
-        start_actor(move |vitals| (Worker { shared: shared.clone(), cell: Arc::clone(&cell), projection, vitals }, ()));
+fn worker_spec(
+    parts: &Arc<WorkerParts>,
+    cell: &Arc<TenantCell>,
+    projection: &'static dyn Projection,
+    drain: Duration,
+) -> ChildSpec {
+    let (parts, cell) = (Arc::clone(parts), Arc::clone(cell));
+    let start = start_actor(move |vitals| {
+        (Worker { shared: Arc::clone(&parts), cell: Arc::clone(&cell), projection, vitals }, ())
+    });
     // Transient: a worker that gave its scope up (a normal exit) stays away until it is wanted again.
     ChildSpec::worker(worker_id(projection), start).restart(Restart::Transient).shutdown(Shutdown::Timeout(drain))
 }
 
 /// Specifies a job's child: temporary, because the run row says what becomes of the job.
-pub fn job_spec(run_id: Uuid, job: impl Fn(Vitals) -> Job + Send + Sync + 'static) -> ChildSpec {
-    ChildSpec::worker(format!("job {run_id}"), start_actor(move |vitals| (job(vitals), ())))
-        .restart(Restart::Temporary)
-        .shutdown(Shutdown::Timeout(Duration::from_secs(1)))
+pub fn job_spec(parts: &Arc<JobParts>, run: &Run, resume: bool) -> ChildSpec {
+    let (id, parts, run) = (job_id(run.run_id), Arc::clone(parts), run.clone());
+    let start = start_actor(move |vitals| (Job { shared: Arc::clone(&parts), run: run.clone(), resume, vitals }, ()));
+    ChildSpec::worker(id, start).restart(Restart::Temporary).shutdown(ENDING)
 }
 
-/// Names a tenant's segment in the dump's paths.
-pub fn tenant_id(tenant: &TenantId) -> String {
-    format!("tenant {tenant}")
+/// Specifies the child that keeps a link.
+pub fn link_spec(links: &Links, line: &Arc<Line>) -> ChildSpec {
+    let (id, links, line) = (link_id(line.peer.label()), links.clone(), Arc::clone(line));
+    let start = start_actor(move |vitals| (LinkActor(links.clone(), Arc::clone(&line), vitals), ()));
+    ChildSpec::worker(id, start).restart(Restart::Permanent).shutdown(ENDING)
 }
 
-/// Names a worker's segment in the dump's paths.
-pub fn worker_id(projection: &dyn Projection) -> String {
-    format!("worker {}", projection.name())
+/// Finds the actor that starts jobs, while it runs.
+pub fn jobs_actor(table: &ActorTable) -> Option<ActorRef<ReplayMessage>> {
+    table.cell("node/replay/replay_coordinator").map(ActorRef::from)
+}
+
+fn database_probe(parts: &NodeParts, vitals: Vitals) -> DatabaseProbe {
+    let (store, database) = (Arc::clone(&parts.store), parts.board.database.clone());
+    DatabaseProbe { store, database, jitter: parts.jitter.clone(), vitals }
+}
+
+fn cluster(parts: &NodeParts, vitals: Vitals) -> Cluster {
+    let NodeParts { store, owner, engine, board, signals, tenants, links, .. } = parts;
+    let parts = ClusterParts {
+        store: Arc::clone(store),
+        owner: owner.clone(),
+        lease: engine.config().lease,
+        database: board.database.clone(),
+        placement: board.placement.clone(),
+        members: board.members.clone(),
+        tenants: tenants.clone(),
+        links: links.clone(),
+        signals: signals.clone(),
+    };
+    Cluster(parts, vitals)
+}
+
+fn admin(parts: &NodeParts, listeners: &Arc<Listeners>) -> StartFn {
+    let arguments = AdminServerArguments {
+        listeners: Arc::clone(listeners),
+        answers: Arc::new(NodeAnswers(parts.clone())),
+        versions: parts.versions.clone(),
+        telemetry: parts.telemetry().clone(),
+        budget: parts.engine.budget().clone(),
+    };
+    start_actor(move |_| (AdminServer, arguments.clone()))
+}
+
+fn high_water(parts: &NodeParts, vitals: Vitals) -> HighWaterActor {
+    HighWaterActor {
+        store: Arc::clone(&parts.store),
+        database: parts.board.database.clone(),
+        mark: parts.board.mark.clone(),
+        tenants: parts.tenants.clone(),
+        signals: parts.signals.clone(),
+        poll: parts.bounds.poll,
+        sweep: parts.bounds.sweep,
+        telemetry: parts.telemetry().clone(),
+        vitals,
+    }
+}
+
+fn lease_keeper(parts: &NodeParts, vitals: Vitals) -> LeaseKeeper {
+    LeaseKeeper {
+        engine: Arc::clone(&parts.engine),
+        former: parts.former.clone(),
+        facts: parts.facts.clone(),
+        database: parts.board.database.clone(),
+        trust: parts.board.trust.clone(),
+        unrenewed: parts.board.unrenewed.clone(),
+        joined: parts.signals.joined.clone(),
+        vitals,
+    }
+}
+
+fn replay_coordinator(parts: &NodeParts, vitals: Vitals) -> ReplayCoordinator {
+    ReplayCoordinator(Arc::clone(&parts.jobs), vitals)
 }
 
 /// Specifies a supervisor whose children come and go; `then` is called with it at each start.
-fn dynamic(
-    id: &str,
-    intensity: Intensity,
-    shared: &Shared,
-    then: impl Fn(&Shared, SupervisorRef) + Send + Sync + 'static,
-) -> ChildSpec {
-    let shared = shared.clone();
+fn dynamic(id: &str, intensity: Intensity, parts: &NodeParts, then: fn(&NodeParts, SupervisorRef)) -> ChildSpec {
+    let parts = parts.clone();
     let spec = SupervisorSpec { strategy: Strategy::OneForOne, intensity, backoff: BACKOFF, children: Vec::new() };
-    ChildSpec::supervisor(id, spec).on_start(move |supervisor| then(&shared, supervisor))
+    ChildSpec::supervisor(id, spec).on_start(move |supervisor| then(&parts, supervisor))
 }
 
-fn actor<A>(shared: &Shared, build: fn(Shared, Vitals) -> A) -> decisiongraph_supervision::StartFn
-where
-    A: ractor::Actor<Arguments = ()>,
-{
-    let shared = shared.clone();
-    start_actor(move |vitals| (build(shared.clone(), vitals), ()))
+fn actor<A: Actor<Arguments = ()>>(parts: &NodeParts, build: fn(&NodeParts, Vitals) -> A) -> StartFn {
+    let parts = parts.clone();
+    start_actor(move |vitals| (build(&parts, vitals), ()))
 }

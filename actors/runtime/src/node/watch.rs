@@ -4,7 +4,8 @@
 //! behind alone, at most [`LAGS_MAX`] of them every [`LAG_EVERY`]. A node without lag asks for no lag. Scopes that
 //! stand out and open failures are counted when a job of this node has ended, and every [`COUNT_EVERY`].
 
-use super::{Condition, Guard, Shared};
+use super::{Condition, NodeParts};
+use crate::guard::Guard;
 use crate::tenants::Phase;
 use decisiongraph_admin::status::LAG_EVENTS_MAX;
 use decisiongraph_engine::telemetry::{Observation, Observed, ScopeLag, Telemetry, kind_of, signals};
@@ -29,7 +30,7 @@ type Lags = HashMap<(TenantId, &'static str), (u64, Duration)>;
 
 /// Watch over a node. Keep it as long as the node runs.
 pub struct NodeWatch {
-    shared: Shared,
+    parts: NodeParts,
     root: OnceLock<Root>,
     lags: Arc<Mutex<Lags>>,
     counts: Arc<Mutex<ScopeCounts>>,
@@ -38,22 +39,22 @@ pub struct NodeWatch {
 
 impl NodeWatch {
     /// Watches the node; its telemetry shows it from now on.
-    pub fn start(shared: &Shared) -> Arc<NodeWatch> {
+    pub fn start(parts: &NodeParts) -> Arc<NodeWatch> {
         let lags = Arc::<Mutex<Lags>>::default();
         let counts = Arc::<Mutex<ScopeCounts>>::default();
         let counting = tokio::spawn({
-            let (shared, lags, counts) = (shared.clone(), Arc::clone(&lags), Arc::clone(&counts));
+            let (parts, lags, counts) = (parts.clone(), Arc::clone(&lags), Arc::clone(&counts));
             async move {
                 let mut looked = None;
                 for turn in 0.. {
-                    if shared.database.is_up()
+                    if parts.board.database.is_up()
                         && let Err(error) = async {
-                            count(&shared, &lags, turn).await?;
-                            count_scopes(&shared, &counts, &mut looked).await
+                            count(&parts, &lags, turn).await?;
+                            count_scopes(&parts, &counts, &mut looked).await
                         }
                         .await
                     {
-                        shared.database.suspect(&error);
+                        parts.board.database.suspect(&error);
                         tracing::debug!(category = %error.category, "nothing was counted: {}", error.message);
                     }
                     tokio::time::sleep(LAG_EVERY).await;
@@ -61,14 +62,14 @@ impl NodeWatch {
             }
         });
         let watch = Arc::new(NodeWatch {
-            shared: shared.clone(),
+            parts: parts.clone(),
             root: OnceLock::new(),
             lags,
             counts,
             _counting: counting.into(),
         });
         let observed: Arc<dyn Observed> = watch.clone();
-        shared.telemetry().observe(Arc::downgrade(&observed));
+        parts.telemetry().observe(Arc::downgrade(&observed));
         watch
     }
 
@@ -89,9 +90,9 @@ pub fn counted_table(telemetry: &Telemetry) -> ActorTable {
 
 /// Counts the lag of the scopes that are behind, also of tenants that wait for room and have no actors. Forgets scopes
 /// that are not behind. Of more than [`LAGS_MAX`], each `turn` counts other scopes.
-async fn count(shared: &Shared, lags: &Mutex<Lags>, turn: usize) -> StoreResult<()> {
+async fn count(parts: &NodeParts, lags: &Mutex<Lags>, turn: usize) -> StoreResult<()> {
     let mut behind = Vec::new();
-    for cell in shared.scopes.cells() {
+    for cell in parts.tenants.cells() {
         for (place, projection) in catalogue::ALL.iter().enumerate() {
             let live = cell.live(place);
             if live.cursor < cell.target() {
@@ -101,13 +102,13 @@ async fn count(shared: &Shared, lags: &Mutex<Lags>, turn: usize) -> StoreResult<
             }
         }
     }
-    for tenant in shared.scopes.all_waiting() {
+    for tenant in parts.tenants.all_waiting() {
         behind.extend(catalogue::ALL.iter().map(|projection| (Scope::new(&tenant, *projection), None)));
     }
-    let mark = shared.mark.borrow().mark;
+    let mark = parts.board.mark.borrow().mark;
     let mut counted = Lags::new();
     if !behind.is_empty() {
-        let view = shared.store.view().await?;
+        let view = parts.store.view().await?;
         let known = lags.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let many = behind.len();
         behind.rotate_left(turn.wrapping_mul(LAGS_MAX) % many);
@@ -136,13 +137,13 @@ async fn count(shared: &Shared, lags: &Mutex<Lags>, turn: usize) -> StoreResult<
 /// Counts the scopes of the database that stand out, when it is time. `looked` says when that was done last, and how
 /// many jobs had ended.
 async fn count_scopes(
-    shared: &Shared,
+    parts: &NodeParts,
     counts: &Mutex<ScopeCounts>,
     looked: &mut Option<(Instant, u64)>,
 ) -> StoreResult<()> {
-    let ended = shared.jobs.ended_total();
+    let ended = parts.jobs.registry.ended_total();
     if looked.is_none_or(|(at, jobs)| jobs != ended || at.elapsed() >= COUNT_EVERY) {
-        let counted = shared.store.view().await?.scope_counts().await?;
+        let counted = parts.store.view().await?.scope_counts().await?;
         *counts.lock().unwrap_or_else(PoisonError::into_inner) = counted;
         *looked = Some((Instant::now(), ended));
     }
@@ -150,20 +151,20 @@ async fn count_scopes(
 }
 
 /// Counts the nodes of the cluster by state; a state without a node is listed, too.
-fn members(shared: &Shared) -> Vec<(&'static str, usize)> {
-    let states: Vec<MemberState> = shared.members.borrow().iter().map(MemberState::of).collect();
+fn members(parts: &NodeParts) -> Vec<(&'static str, usize)> {
+    let states: Vec<MemberState> = parts.board.members.borrow().iter().map(MemberState::of).collect();
     let count = |state| (MemberState::as_str(state), states.iter().filter(|known| **known == state).count());
     MemberState::ALL.map(count).to_vec()
 }
 
 impl Observed for NodeWatch {
     fn observe(&self) -> Observation {
-        let shared = &self.shared;
-        let condition = Condition::of(shared);
-        let links = shared.links.states();
-        let (tenants_running, tenants_waiting) = shared.scopes.count();
+        let parts = &self.parts;
+        let condition = Condition::of(&parts.board);
+        let links = parts.links.states();
+        let (tenants_running, tenants_waiting) = parts.tenants.count();
         let mut jobs: Vec<(RunMode, RunState, usize)> = Vec::new();
-        for run in shared.jobs.running() {
+        for run in parts.jobs.registry.running() {
             match jobs.iter_mut().find(|(mode, _, _)| *mode == run.mode) {
                 Some((_, _, count)) => *count += 1,
                 None => jobs.push((run.mode, RunState::Running, 1)),
@@ -171,7 +172,7 @@ impl Observed for NodeWatch {
         }
         let lags = self.lags.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut scopes = Vec::new();
-        for cell in shared.scopes.cells() {
+        for cell in parts.tenants.cells() {
             for (place, projection) in catalogue::ALL.iter().enumerate() {
                 let current = cell.live(place).cursor >= cell.target();
                 let counted = lags.get(&(cell.tenant.clone(), projection.name())).filter(|_| !current);
@@ -179,7 +180,7 @@ impl Observed for NodeWatch {
                 scopes.push(ScopeLag { tenant: cell.tenant.clone(), projection: projection.name(), events, age });
             }
         }
-        for tenant in shared.scopes.all_waiting() {
+        for tenant in parts.tenants.all_waiting() {
             for projection in catalogue::ALL {
                 let counted = lags.get(&(tenant.clone(), projection.name()));
                 scopes.extend(counted.map(|(events, age)| ScopeLag {
@@ -192,15 +193,15 @@ impl Observed for NodeWatch {
         }
         let mut seen = Observation::of(scopes);
         seen.show(&signals::DATABASE_UP, f64::from(u8::from(condition.database_fault.is_none())), &[]);
-        seen.show(&signals::LEASE_LEFT, shared.trust.left().as_secs_f64(), &[]);
-        seen.show(&signals::MARK, shared.mark.borrow().mark.0 as f64, &[]);
+        seen.show(&signals::LEASE_LEFT, parts.board.trust.left().as_secs_f64(), &[]);
+        seen.show(&signals::MARK, parts.board.mark.borrow().mark.0 as f64, &[]);
         seen.show(&signals::MARK_HELD, condition.mark_held.unwrap_or_default().as_secs_f64(), &[]);
         for (state, tenants) in
-            [("running", tenants_running), ("waiting", tenants_waiting), ("moving", shared.places.moving())]
+            [("running", tenants_running), ("waiting", tenants_waiting), ("moving", parts.board.placement.moving())]
         {
             seen.show(&signals::TENANTS, tenants as f64, &[state]);
         }
-        for (state, nodes) in members(shared) {
+        for (state, nodes) in members(parts) {
             seen.show(&signals::MEMBERS, nodes as f64, &[state]);
         }
         for phase in LinkPhase::ALL {
@@ -233,6 +234,6 @@ impl Probes for NodeWatch {
     }
 
     fn ready(&self) -> Result<(), String> {
-        Condition::of(&self.shared).ready()
+        Condition::of(&self.parts.board).ready()
     }
 }

@@ -4,17 +4,25 @@
 //! *Never here:* the work itself, or its retries. A coordinator that dies takes its workers along (one_for_all).
 //! Nothing is lost: everything it knows is in the database or is sent again.
 
-use super::{Parting, TenantCell, WorkerMessage};
-use crate::node::{Shared, worker_id};
+use super::{Parting, TenantCell, Tenants, WorkerMessage, worker_id};
 use decisiongraph_projections::catalogue;
 use decisiongraph_supervision::Vitals;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use ractor_cluster::RactorMessage;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The coordinator's actor.
-pub struct Coordinator(pub Shared, pub Arc<TenantCell>, pub Vitals);
+pub struct Coordinator {
+    /// Tenants of the node, which decide about this tenant's stay.
+    pub tenants: Tenants,
+    /// State that the tenant's actors share.
+    pub cell: Arc<TenantCell>,
+    /// Time after its last wake until an idle tenant is passivated.
+    pub passivate_after: Duration,
+    /// Entry of the coordinator in the dump.
+    pub vitals: Vitals,
+}
 
 /// Messages to the coordinator.
 #[derive(RactorMessage)]
@@ -44,9 +52,9 @@ impl Actor for Coordinator {
     type Arguments = ();
 
     async fn pre_start(&self, myself: ActorRef<Self::Msg>, (): ()) -> Result<Self::State, ActorProcessingErr> {
-        let Coordinator(shared, cell, vitals) = self;
-        shared.scopes.stir(&cell.tenant);
-        cell.set_coordinator(vitals.address(myself));
+        let Coordinator { tenants, cell, vitals, .. } = self;
+        tenants.stir(&cell.tenant);
+        cell.note_coordinator(vitals.address(myself));
         Ok(CoordinatorState { woken: Instant::now(), considering: false })
     }
 
@@ -56,18 +64,18 @@ impl Actor for Coordinator {
         message: Self::Msg,
         state: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
-        let Coordinator(shared, cell, vitals) = self;
+        let Coordinator { tenants, cell, vitals, .. } = self;
         match message {
             CoordinatorMessage::Wake => {
                 vitals.received("wake");
                 state.woken = Instant::now();
-                shared.scopes.stir(&cell.tenant);
+                tenants.stir(&cell.tenant);
                 self.tell(|| WorkerMessage::Wake);
             }
             CoordinatorMessage::Reconsider => {
                 vitals.received("reconsider");
                 state.woken = Instant::now();
-                shared.scopes.stir(&cell.tenant);
+                tenants.stir(&cell.tenant);
                 self.tell(|| WorkerMessage::Reconsider);
             }
             CoordinatorMessage::Quiet => {
@@ -82,7 +90,7 @@ impl Actor for Coordinator {
             CoordinatorMessage::MakeRoom => {
                 vitals.received("make_room");
                 if self.consider(&myself, state) == Parting::Works {
-                    shared.scopes.make_room();
+                    tenants.make_room();
                 }
             }
         }
@@ -93,14 +101,14 @@ impl Actor for Coordinator {
 impl Coordinator {
     /// Decides if the tenant's actors leave now, leave later or stay.
     fn consider(&self, myself: &ActorRef<CoordinatorMessage>, state: &mut CoordinatorState) -> Parting {
-        let Coordinator(shared, cell, vitals) = self;
+        let Coordinator { tenants, cell, passivate_after, vitals } = self;
         let may_leave = |crowded| (0..catalogue::ALL.len()).all(|place| cell.live(place).phase.may_leave(crowded));
         if !may_leave(true) {
             return Parting::Works;
         }
         let idle = may_leave(false);
-        let stays = shared.bounds.passivate_after.saturating_sub(state.woken.elapsed());
-        let parting = shared.scopes.part(shared, cell, idle && stays.is_zero());
+        let stays = passivate_after.saturating_sub(state.woken.elapsed());
+        let parting = tenants.part(cell, idle && stays.is_zero());
         match parting {
             Parting::Leaves => vitals.state("leaving"),
             Parting::Rests => {
@@ -116,7 +124,7 @@ impl Coordinator {
 
     /// Tells every worker. A worker that gave its scope up is started again: it may get the scope back.
     fn tell(&self, message: impl Fn() -> WorkerMessage) {
-        let Coordinator(_, cell, vitals) = self;
+        let Coordinator { cell, vitals, .. } = self;
         for (place, projection) in catalogue::ALL.iter().enumerate() {
             let told = cell.worker(place).is_some_and(|worker| worker.cast(message()).is_ok());
             if told {

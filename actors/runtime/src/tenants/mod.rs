@@ -3,12 +3,29 @@
 
 mod admission;
 mod coordinator;
-mod scopes;
+mod registry;
 mod tenant_cell;
 mod worker;
 
 pub use coordinator::{Coordinator, CoordinatorMessage};
 pub use decisiongraph_protocol::{Fault, LiveScope, Phase};
-pub use scopes::{Parting, Scopes};
+pub use registry::{Parting, TenantSpec, Tenants, TenantsParts};
 pub use tenant_cell::TenantCell;
-pub use worker::{Worker, WorkerMessage};
+pub use worker::{Worker, WorkerMessage, WorkerParts};
+
+use decisiongraph_projections::{Projection, TenantId, catalogue};
+
+/// Names a tenant's segment in the dump's paths.
+pub fn tenant_id(tenant: &TenantId) -> String {
+    format!("tenant {tenant}")
+}
+
+/// Names a worker's segment in the dump's paths.
+pub fn worker_id(projection: &dyn Projection) -> String {
+    format!("worker {}", projection.name())
+}
+
+/// Returns the place of a projection in the catalogue.
+pub fn place_of(projection: &dyn Projection) -> usize {
+    catalogue::ALL.iter().position(|known| known.name() == projection.name()).unwrap_or_default()
+}

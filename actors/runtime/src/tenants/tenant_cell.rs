@@ -83,14 +83,14 @@ impl TenantCell {
     }
 
     /// Notes the worker at this place.
-    pub fn set_worker(&self, place: usize, worker: Option<Address<WorkerMessage>>) {
+    pub fn note_worker(&self, place: usize, worker: Option<Address<WorkerMessage>>) {
         if let Some(slot) = lock(&self.workers).get_mut(place) {
             *slot = worker;
         }
     }
 
     /// Notes the tenant's coordinator.
-    pub fn set_coordinator(&self, coordinator: Address<CoordinatorMessage>) {
+    pub fn note_coordinator(&self, coordinator: Address<CoordinatorMessage>) {
         *lock(&self.coordinator) = Some(coordinator);
     }
 

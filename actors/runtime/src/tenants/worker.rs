@@ -9,24 +9,26 @@
 //! comes first, then the durable position: an unknown outcome is never guessed. A fault that may pass, a poison event
 //! and a lost scope are states.
 
-use super::{CoordinatorMessage, Fault, LiveScope, Phase, TenantCell};
-use crate::node::{Shared, place_of};
-use decisiongraph_engine::Budget;
+use super::{CoordinatorMessage, Fault, LiveScope, Phase, TenantCell, place_of};
+use crate::board::{Database, Jitter, MarkState};
+use crate::signals::Signal;
 use decisiongraph_engine::claim::{Claim, Obstacle, claim};
-use decisiongraph_engine::failure::{Decision, decide};
+use decisiongraph_engine::failure::{Decision, Pauses, decide};
 use decisiongraph_engine::lane::{ApplyOptions, Lane, Target};
 use decisiongraph_engine::mark::Mark;
 use decisiongraph_engine::observed;
-use decisiongraph_engine::telemetry::LeaseChange;
+use decisiongraph_engine::telemetry::{LeaseChange, Telemetry};
+use decisiongraph_engine::{Budget, Engine, Trust};
 use decisiongraph_projections::{Category, Projection};
 use decisiongraph_protocol::Command;
 use decisiongraph_protocol::figures::number;
-use decisiongraph_store::{Result as StoreResult, Scope, StoreError};
+use decisiongraph_store::{Owner, Result as StoreResult, Scope, Store, StoreError};
 use decisiongraph_supervision::Vitals;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use ractor_cluster::RactorMessage;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::{Semaphore, watch};
 
 /// Pause before the worker checks again what this node itself lacks (lease, database).
 const WAIT: Duration = Duration::from_millis(200);
@@ -35,10 +37,42 @@ const STANDBY_MAX: Duration = Duration::from_secs(1);
 /// Failed attempts in a row after which a session whose history is not the mark's counts as old.
 const HISTORIES_MAX: u32 = 5;
 
+/// Parts of the node that all its workers use.
+pub struct WorkerParts {
+    /// The database.
+    pub store: Arc<dyn Store>,
+    /// Identity of the node.
+    pub owner: Owner,
+    /// Engine of the node: bounds, memory budget and telemetry.
+    pub engine: Arc<Engine>,
+    /// State of the database.
+    pub database: Database,
+    /// Validity of the node's lease.
+    pub trust: Trust,
+    /// End of the log.
+    pub mark: watch::Receiver<MarkState>,
+    /// Signal that the known mark may be void.
+    pub mark_void: Signal,
+    /// Turns to do a batch, one per batch under way.
+    pub turns: Semaphore,
+    /// Pauses after faults that may pass.
+    pub retry: Pauses,
+    /// Pauses between two attempts at a scope that failed.
+    pub recheck: Pauses,
+    /// Spread of the pauses.
+    pub jitter: Jitter,
+}
+
+impl WorkerParts {
+    fn telemetry(&self) -> &Telemetry {
+        self.engine.telemetry()
+    }
+}
+
 /// The worker's actor.
 pub struct Worker {
-    /// Handles of the node.
-    pub shared: Shared,
+    /// Parts of the node that all its workers use.
+    pub shared: Arc<WorkerParts>,
     /// State that the tenant's workers share.
     pub cell: Arc<TenantCell>,
     /// Rules of the projection.
@@ -93,7 +127,7 @@ impl Actor for Worker {
 
     async fn pre_start(&self, myself: ActorRef<Self::Msg>, (): ()) -> Result<Self::State, ActorProcessingErr> {
         let place = place_of(self.projection);
-        self.cell.set_worker(place, Some(self.vitals.address(myself.clone())));
+        self.cell.note_worker(place, Some(self.vitals.address(myself.clone())));
         self.cell.show(place, |live| *live = LiveScope::default());
         let _ = myself.cast(WorkerMessage::Step);
         Ok(WorkerState {
@@ -160,7 +194,7 @@ impl Actor for Worker {
             }
             Next::Stop => {
                 self.enter(state, Phase::Stopped, "the scope is somebody else's");
-                self.cell.set_worker(state.place, None);
+                self.cell.note_worker(state.place, None);
                 myself.stop(None);
             }
         }
@@ -272,7 +306,7 @@ impl Worker {
             tracing::warn!(scope = %state.scope, log_seq = failure.log_seq.0, category = %failure.category, "a poison event stops the scope");
         }
         self.fail(state, Fault { category: failure.category, message: fault, poison: true });
-        Ok(Next::In(shared.bounds.recheck.before(state.attempt, shared.jitter())))
+        Ok(Next::In(shared.recheck.before(state.attempt, shared.jitter.draw())))
     }
 
     /// Takes the scope. `Some` when it cannot be worked on now.
@@ -295,7 +329,7 @@ impl Worker {
             }
             Claim::Refused(Obstacle::OtherHistory, _) => {
                 // The server is not the server of the known mark, or has restarted: the target is void.
-                shared.sample_mark();
+                shared.mark_void.send();
                 if state.attempt >= HISTORIES_MAX {
                     shared.store.hang_up();
                 }
@@ -323,7 +357,7 @@ impl Worker {
                 }
                 shared.telemetry().retry(self.projection.name(), error.category);
                 self.enter(state, Phase::Retrying, &error.message);
-                Next::In(shared.bounds.retry.before(state.attempt, shared.jitter()))
+                Next::In(shared.retry.before(state.attempt, shared.jitter.draw()))
             }
             Decision::TakeAgain => match self.is_ours(state).await {
                 Ok(true) => {
@@ -331,7 +365,7 @@ impl Worker {
                     self.enter(state, Phase::Retrying, &error.message);
                     match state.attempt {
                         1 => Next::Again,
-                        attempt => Next::In(shared.bounds.retry.before(attempt, shared.jitter())),
+                        attempt => Next::In(shared.retry.before(attempt, shared.jitter.draw())),
                     }
                 }
                 Ok(false) => {
@@ -342,7 +376,7 @@ impl Worker {
                 Err(again) => {
                     shared.database.suspect(&again);
                     self.enter(state, Phase::Retrying, &again.message);
-                    Next::In(shared.bounds.retry.before(state.attempt, shared.jitter()))
+                    Next::In(shared.retry.before(state.attempt, shared.jitter.draw()))
                 }
             },
             Decision::Fail => {
@@ -351,7 +385,7 @@ impl Worker {
                     tracing::error!(scope = %state.scope, category = %error.category, "the scope cannot be worked on: {}", error.message);
                 }
                 self.fail(state, Fault { category: error.category, message: error.message, poison: false });
-                Next::In(shared.bounds.recheck.before(state.attempt, shared.jitter()))
+                Next::In(shared.recheck.before(state.attempt, shared.jitter.draw()))
             }
         }
     }

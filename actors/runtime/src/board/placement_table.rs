@@ -6,7 +6,7 @@ use super::placement::Placement;
 use decisiongraph_projections::{LogSeq, TenantId};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 /// Owner of a tenant by the plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,18 +33,21 @@ pub enum Plan {
     Divided(Placement),
 }
 
-/// The plan, and the tenants that it does not know yet.
+/// The plan, and the tenants that it does not know yet. Cheap to clone; every clone is the same table.
+#[derive(Debug, Clone, Default)]
+pub struct PlacementTable(Arc<Table>);
+
 #[derive(Debug, Default)]
-pub struct Places {
+struct Table {
     plan: RwLock<Plan>,
     unplaced: Mutex<HashMap<TenantId, LogSeq>>,
     moving: AtomicUsize,
 }
 
-impl Places {
+impl PlacementTable {
     /// Tells which node this tenant belongs to; `me` is this node.
     pub fn whose(&self, me: &str, tenant: &TenantId) -> Whose {
-        match &*self.plan.read().unwrap_or_else(PoisonError::into_inner) {
+        match &*self.0.plan.read().unwrap_or_else(PoisonError::into_inner) {
             Plan::Unknown => Whose::Unknown,
             Plan::Alone => Whose::Ours,
             Plan::Divided(placement) => match placement.node_of(tenant) {
@@ -58,7 +61,7 @@ impl Places {
 
     /// Counts the tenants of a node; none when the plan does not say.
     pub fn share(&self, node: &str) -> Option<usize> {
-        match &*self.plan.read().unwrap_or_else(PoisonError::into_inner) {
+        match &*self.0.plan.read().unwrap_or_else(PoisonError::into_inner) {
             Plan::Divided(placement) => Some(placement.share(node)),
             _ => None,
         }
@@ -66,19 +69,19 @@ impl Places {
 
     /// True when tenants are divided and no node takes any.
     pub fn takes_nobody(&self) -> bool {
-        let plan = self.plan.read().unwrap_or_else(PoisonError::into_inner);
+        let plan = self.0.plan.read().unwrap_or_else(PoisonError::into_inner);
         matches!(&*plan, Plan::Divided(placement) if placement.takes_nobody())
     }
 
-    /// Sets a new plan.
-    pub fn set(&self, plan: Plan) {
-        *self.plan.write().unwrap_or_else(PoisonError::into_inner) = plan;
+    /// Publishes a new plan. Called by the cluster actor alone.
+    pub fn publish(&self, plan: Plan) {
+        *self.0.plan.write().unwrap_or_else(PoisonError::into_inner) = plan;
     }
 
     /// Remembers a tenant that the plan does not know, with its last event. True for the first such tenant since the
-    /// last [`Places::take_unplaced`].
+    /// last [`PlacementTable::take_unplaced`].
     pub fn note_unplaced(&self, tenant: &TenantId, upto: LogSeq) -> bool {
-        let mut unplaced = self.unplaced.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut unplaced = self.0.unplaced.lock().unwrap_or_else(PoisonError::into_inner);
         let first = unplaced.is_empty();
         let known = unplaced.entry(tenant.clone()).or_insert(upto);
         *known = (*known).max(upto);
@@ -87,16 +90,16 @@ impl Places {
 
     /// Takes the tenants that wait to be placed.
     pub fn take_unplaced(&self) -> HashMap<TenantId, LogSeq> {
-        std::mem::take(&mut self.unplaced.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut self.0.unplaced.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Counts the tenants that this node holds and is about to hand over.
     pub fn moving(&self) -> usize {
-        self.moving.load(Ordering::Relaxed)
+        self.0.moving.load(Ordering::Relaxed)
     }
 
-    /// Sets the number that [`Places::moving`] returns.
-    pub fn set_moving(&self, tenants: usize) {
-        self.moving.store(tenants, Ordering::Relaxed);
+    /// Sets the number that [`PlacementTable::moving`] returns.
+    pub fn note_moving(&self, tenants: usize) {
+        self.0.moving.store(tenants, Ordering::Relaxed);
     }
 }

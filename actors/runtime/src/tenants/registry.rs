@@ -6,19 +6,21 @@
 //! ```
 //!
 //! *Guarantees.* Any number of tenants costs nothing while idle: a passivated tenant has no actor, no timer and no
-//! query. At most [`crate::node::NodeBounds::tenants_max`] tenants run at a time; the others wait in a queue. Each
+//! query. At most [`TenantsParts::tenants_max`] tenants run at a time; the others wait in a queue. Each
 //! waiting tenant at once calls the tenant that is idle for longest, to make room ([`Room`]). A wake is remembered
 //! until the coordinator has it.
 
 use super::admission::Room;
-use super::{CoordinatorMessage, TenantCell};
-use crate::cluster::Whose;
-use crate::node::{Shared, tenant_spec};
+use super::{CoordinatorMessage, TenantCell, tenant_id};
+use crate::board::{MarkState, PlacementTable, Whose};
+use crate::children::Children;
+use crate::signals::Signal;
 use decisiongraph_projections::{LogSeq, TenantId};
-use decisiongraph_supervision::{SupervisorError, SupervisorRef};
+use decisiongraph_supervision::{ChildSpec, SupervisorError, SupervisorRef};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// Longest wait for the supervisor of tenants. It starts and stops tenants one after the other: a thousand in line take
 /// a minute.
@@ -55,27 +57,61 @@ pub enum Parting {
     Works,
 }
 
-/// The tenants of this node; one instance per node. Where two locks are held, `tenants` is taken first.
-#[derive(Default)]
-pub struct Scopes {
+/// Specification of the actors of the tenant that this cell is for.
+pub type TenantSpec = dyn Fn(&Tenants, &Arc<TenantCell>) -> ChildSpec + Send + Sync;
+
+/// Facts by which a node's tenants come and go.
+pub struct TenantsParts {
+    /// Name of this node.
+    pub node: String,
+    /// Tenants that have actors at the same time, at most.
+    pub tenants_max: usize,
+    /// End of the log.
+    pub mark: watch::Receiver<MarkState>,
+    /// Node of each tenant.
+    pub placement: PlacementTable,
+    /// Signal that tenants appeared that the placement does not know.
+    pub unplaced: Signal,
+    /// Specification of a tenant's actors.
+    pub spec: Box<TenantSpec>,
+}
+
+/// The tenants of this node. Cheap to clone; every clone has the same tenants.
+#[derive(Clone)]
+pub struct Tenants(Arc<Kept>);
+
+/// See [`Tenants`]. Where two locks are held, `tenants` is taken first.
+struct Kept {
+    parts: TenantsParts,
     tenants: Mutex<HashMap<TenantId, Slot>>,
     room: Mutex<Room<Arc<TenantCell>>>,
     /// Tenants whose scopes this node may own: started here and not handed over since.
     held: Mutex<HashSet<TenantId>>,
-    supervisor: Mutex<Option<SupervisorRef>>,
+    children: Children,
 }
 
-impl Scopes {
+impl Tenants {
+    /// Makes the tenants of a node that is about to start: none has actors.
+    pub fn new(parts: TenantsParts) -> Tenants {
+        Tenants(Arc::new(Kept {
+            parts,
+            tenants: Mutex::default(),
+            room: Mutex::default(),
+            held: Mutex::default(),
+            children: Children::default(),
+        }))
+    }
+
     /// Attaches a new supervisor of tenants. The tenants of a former supervisor are gone.
     pub fn attach(&self, supervisor: SupervisorRef) {
-        lock(&self.tenants).clear();
-        *lock(&self.room) = Room::default();
-        *lock(&self.supervisor) = Some(supervisor);
+        lock(&self.0.tenants).clear();
+        *lock(&self.0.room) = Room::default();
+        self.0.children.attach(supervisor);
     }
 
     /// Returns the tenant's shared cell, if its actors run or are being started.
     pub fn cell(&self, tenant: &TenantId) -> Option<Arc<TenantCell>> {
-        match lock(&self.tenants).get(tenant) {
+        match lock(&self.0.tenants).get(tenant) {
             Some(Slot::Here(cell)) => Some(Arc::clone(cell)),
             _ => None,
         }
@@ -83,22 +119,22 @@ impl Scopes {
 
     /// Counts the tenants that have actors, and the tenants that wait for room.
     pub fn count(&self) -> (usize, usize) {
-        (lock(&self.tenants).len(), lock(&self.room).waiting())
+        (lock(&self.0.tenants).len(), lock(&self.0.room).waiting())
     }
 
     /// True when the tenant waits for room.
     pub fn waits(&self, tenant: &TenantId) -> bool {
-        lock(&self.room).waits(tenant)
+        lock(&self.0.room).waits(tenant)
     }
 
     /// Lists the tenants that wait for room.
     pub fn all_waiting(&self) -> Vec<TenantId> {
-        lock(&self.room).all_waiting().cloned().collect()
+        lock(&self.0.room).all_waiting().cloned().collect()
     }
 
     /// Lists the cells of the tenants whose actors run or are being started.
     pub fn cells(&self) -> Vec<Arc<TenantCell>> {
-        lock(&self.tenants)
+        lock(&self.0.tenants)
             .values()
             .filter_map(|slot| match slot {
                 Slot::Here(cell) => Some(Arc::clone(cell)),
@@ -109,12 +145,12 @@ impl Scopes {
 
     /// Lists the tenants whose scopes this node may own.
     pub fn held(&self) -> Vec<TenantId> {
-        lock(&self.held).iter().cloned().collect()
+        lock(&self.0.held).iter().cloned().collect()
     }
 
     /// Notes that these tenants were handed over.
     pub fn let_go(&self, tenants: &[TenantId]) {
-        let mut held = lock(&self.held);
+        let mut held = lock(&self.0.held);
         tenants.iter().for_each(|tenant| {
             held.remove(tenant);
         });
@@ -122,25 +158,26 @@ impl Scopes {
 
     /// True when the tenant has actors, also while they are on their way out.
     pub fn is_here(&self, tenant: &TenantId) -> bool {
-        lock(&self.tenants).contains_key(tenant)
+        lock(&self.0.tenants).contains_key(tenant)
     }
 
     /// Tells the tenant that its log may be read up to `upto`; starts its actors when it has none. Leaves a tenant of
     /// another node to that node.
-    pub fn wake(&self, shared: &Shared, tenant: &TenantId, upto: LogSeq) {
-        match shared.places.whose(&shared.owner.node, tenant) {
+    pub fn wake(&self, tenant: &TenantId, upto: LogSeq) {
+        let TenantsParts { node, placement, unplaced, tenants_max, .. } = &self.0.parts;
+        match placement.whose(node, tenant) {
             Whose::Ours => {}
             Whose::Theirs(_) | Whose::Nobody => return,
             Whose::Unknown => {
-                if shared.places.note_unplaced(tenant, upto) {
-                    shared.place_tenants();
+                if placement.note_unplaced(tenant, upto) {
+                    unplaced.send();
                 }
                 return;
             }
         }
         let (start, called) = {
-            let mut tenants = lock(&self.tenants);
-            let full = tenants.len() >= shared.bounds.tenants_max;
+            let mut tenants = lock(&self.0.tenants);
+            let full = tenants.len() >= *tenants_max;
             match tenants.get_mut(tenant) {
                 Some(Slot::Here(cell)) => {
                     cell.raise(upto);
@@ -153,32 +190,32 @@ impl Scopes {
                     *woken = Some(woken.map_or(upto, |known| known.max(upto)));
                     (None, None)
                 }
-                None if full => (None, lock(&self.room).wait(tenant, upto)),
+                None if full => (None, lock(&self.0.room).wait(tenant, upto)),
                 None => {
                     let cell = Arc::new(TenantCell::new(tenant.clone(), upto));
                     tenants.insert(tenant.clone(), Slot::Here(Arc::clone(&cell)));
-                    lock(&self.held).insert(tenant.clone());
+                    lock(&self.0.held).insert(tenant.clone());
                     (Some(cell), None)
                 }
             }
         };
         self.tell(called);
         if let Some(cell) = start {
-            self.start(shared, cell);
+            self.start(cell);
         }
     }
 
-    fn start(&self, shared: &Shared, cell: Arc<TenantCell>) {
-        let Some(supervisor) = lock(&self.supervisor).clone() else {
+    fn start(&self, cell: Arc<TenantCell>) {
+        let Some(supervisor) = self.0.children.supervisor() else {
             cell.start_ended();
             self.remove(&cell);
             return;
         };
-        let shared = shared.clone();
+        let tenants = self.clone();
         let supervisor = supervisor.with_deadline(TURN_MAX);
         tokio::spawn(async move {
-            let id = crate::node::tenant_id(&cell.tenant);
-            let spec = || tenant_spec(&shared, Arc::clone(&cell));
+            let id = tenant_id(&cell.tenant);
+            let spec = || (tenants.0.parts.spec)(&tenants, &cell);
             let mut started = supervisor.start_child(spec()).await;
             if matches!(started, Err(SupervisorError::AlreadyStarted | SupervisorError::AlreadyPresent)) {
                 // Left by an earlier life whose end was not seen: it has another cell, which no wake reaches.
@@ -190,16 +227,16 @@ impl Scopes {
             if let Err(error) = started {
                 // The next sweep tries again.
                 tracing::warn!(tenant = %cell.tenant, "the tenant's actors were not started: {error}");
-                shared.scopes.not_started(&shared, &cell);
+                tenants.not_started(&cell);
             }
         });
     }
 
     /// Stops the actors of a tenant that is another node's from now on, and waits for the end. True when they are gone.
-    pub async fn give_up(&self, shared: &Shared, tenant: &TenantId) -> bool {
-        let Some(supervisor) = lock(&self.supervisor).clone() else { return false };
+    pub async fn give_up(&self, tenant: &TenantId) -> bool {
+        let Some(supervisor) = self.0.children.supervisor() else { return false };
         let cell = {
-            let mut tenants = lock(&self.tenants);
+            let mut tenants = lock(&self.0.tenants);
             match tenants.get_mut(tenant) {
                 Some(slot @ Slot::Here(_)) => self.leaves(slot),
                 Some(Slot::Leaving(..)) => return false,
@@ -207,26 +244,26 @@ impl Scopes {
             }
         };
         // A task of its own: the caller may be gone before the stop has ended. Nothing else would end it.
-        let shared = shared.clone();
-        tokio::spawn(async move { stop(&shared, supervisor, &cell).await }).await.unwrap_or(false)
+        let tenants = self.clone();
+        tokio::spawn(async move { tenants.stop(supervisor, &cell).await }).await.unwrap_or(false)
     }
 
-    /// Marks the tenant as about to be stopped: a call of [`stop`] has to follow.
+    /// Marks the tenant as about to be stopped: a call of [`Tenants::stop`] has to follow.
     fn leaves(&self, slot: &mut Slot) -> Arc<TenantCell> {
         let (Slot::Here(cell) | Slot::Leaving(cell, _)) = &*slot;
         let cell = Arc::clone(cell);
-        lock(&self.room).leave(&cell.tenant);
+        lock(&self.0.room).leave(&cell.tenant);
         *slot = Slot::Leaving(Arc::clone(&cell), None);
         cell
     }
 
     /// Decides about a tenant whose workers have nothing to do. It leaves when it is `due` or room is wanted, else it
     /// rests. Called by its coordinator, which must not wait for the end.
-    pub fn part(&self, shared: &Shared, cell: &Arc<TenantCell>, due: bool) -> Parting {
-        let Some(supervisor) = lock(&self.supervisor).clone() else { return Parting::Works };
-        let mark = shared.mark.borrow().mark;
+    pub fn part(&self, cell: &Arc<TenantCell>, due: bool) -> Parting {
+        let Some(supervisor) = self.0.children.supervisor() else { return Parting::Works };
+        let mark = self.0.parts.mark.borrow().mark;
         {
-            let mut tenants = lock(&self.tenants);
+            let mut tenants = lock(&self.0.tenants);
             let Some(slot) = tenants.get_mut(&cell.tenant).filter(|slot| slot.is_of(cell)) else {
                 return Parting::Works;
             };
@@ -237,24 +274,24 @@ impl Scopes {
             if !cell.is_done(mark) {
                 return Parting::Works;
             }
-            if !due && lock(&self.room).rests(&cell.tenant, || Arc::clone(cell)) {
+            if !due && lock(&self.0.room).rests(&cell.tenant, || Arc::clone(cell)) {
                 return Parting::Rests;
             }
             self.leaves(slot);
         }
-        let (shared, cell) = (shared.clone(), Arc::clone(cell));
-        tokio::spawn(async move { stop(&shared, supervisor, &cell).await });
+        let (tenants, cell) = (self.clone(), Arc::clone(cell));
+        tokio::spawn(async move { tenants.stop(supervisor, &cell).await });
         Parting::Leaves
     }
 
     /// Notes that the tenant has something to do: it does not rest.
     pub fn stir(&self, tenant: &TenantId) {
-        lock(&self.room).stir(tenant);
+        lock(&self.0.room).stir(tenant);
     }
 
     /// Calls a resting tenant to leave, if room is wanted: the tenant called before cannot leave.
     pub fn make_room(&self) {
-        let called = lock(&self.room).call();
+        let called = lock(&self.0.room).call();
         self.tell(called);
     }
 
@@ -262,59 +299,59 @@ impl Scopes {
         while let Some(cell) = called {
             let told = cell.coordinator().is_some_and(|it| it.cast(CoordinatorMessage::MakeRoom).is_ok());
             // A coordinator that is gone comes back with workers that have not gone quiet yet.
-            called = if told { None } else { lock(&self.room).call() };
+            called = if told { None } else { lock(&self.0.room).call() };
         }
     }
 
     /// Notes that the tenant's actors are gone. Waiting tenants come first, then the tenant itself if it was woken
     /// meanwhile.
-    fn left(&self, shared: &Shared, cell: &Arc<TenantCell>) {
+    fn left(&self, cell: &Arc<TenantCell>) {
         let Some(slot) = self.remove(cell) else { return };
-        self.next(shared);
+        self.next();
         if let Slot::Leaving(_, Some(upto)) = slot {
-            self.wake(shared, &cell.tenant, upto);
+            self.wake(&cell.tenant, upto);
         }
-        let called = lock(&self.room).left();
+        let called = lock(&self.0.room).left();
         self.tell(called);
     }
 
-    fn not_started(&self, shared: &Shared, cell: &Arc<TenantCell>) {
+    fn not_started(&self, cell: &Arc<TenantCell>) {
         // A tenant that came up late and leaves already is removed when it has left.
         if self.cell(&cell.tenant).is_some_and(|own| Arc::ptr_eq(&own, cell)) && self.remove(cell).is_some() {
-            self.next(shared);
+            self.next();
         }
     }
 
     /// Forgets this life of the tenant, if it is still the present life.
     fn remove(&self, cell: &Arc<TenantCell>) -> Option<Slot> {
-        let mut tenants = lock(&self.tenants);
+        let mut tenants = lock(&self.0.tenants);
         tenants.get(&cell.tenant).filter(|slot| slot.is_of(cell))?;
         tenants.remove(&cell.tenant)
     }
 
     /// Admits waiting tenants as long as there is room.
-    fn next(&self, shared: &Shared) {
+    fn next(&self) {
         loop {
-            if lock(&self.tenants).len() >= shared.bounds.tenants_max {
+            if lock(&self.0.tenants).len() >= self.0.parts.tenants_max {
                 return;
             }
-            let Some((tenant, upto)) = lock(&self.room).admit() else { return };
-            self.wake(shared, &tenant, upto);
+            let Some((tenant, upto)) = lock(&self.0.room).admit() else { return };
+            self.wake(&tenant, upto);
         }
     }
-}
 
-/// Stops the actors of a leaving tenant, and admits the next tenant. A leaving tenant that was woken meanwhile comes
-/// back. True when its actors are gone.
-async fn stop(shared: &Shared, supervisor: SupervisorRef, cell: &Arc<TenantCell>) -> bool {
-    let supervisor = supervisor.with_deadline(TURN_MAX);
-    let id = crate::node::tenant_id(&cell.tenant);
-    cell.after_start().await;
-    let stopped = supervisor.terminate_child(&id).await.is_ok();
-    let gone = supervisor.delete_child(&id).await.is_ok() && stopped;
-    if !gone {
-        tracing::debug!(tenant = %cell.tenant, "a tenant's actors were stopped by a supervisor that was stopping");
+    /// Stops the actors of a leaving tenant, and admits the next tenant. A leaving tenant that was woken meanwhile
+    /// comes back. True when its actors are gone.
+    async fn stop(&self, supervisor: SupervisorRef, cell: &Arc<TenantCell>) -> bool {
+        let supervisor = supervisor.with_deadline(TURN_MAX);
+        let id = tenant_id(&cell.tenant);
+        cell.after_start().await;
+        let stopped = supervisor.terminate_child(&id).await.is_ok();
+        let gone = supervisor.delete_child(&id).await.is_ok() && stopped;
+        if !gone {
+            tracing::debug!(tenant = %cell.tenant, "a tenant's actors were stopped by a supervisor that was stopping");
+        }
+        self.left(cell);
+        gone
     }
-    shared.scopes.left(shared, cell);
-    gone
 }
