@@ -310,13 +310,13 @@ impl StoredEvent {
 }
 
 /// Appends tags as a JSON list, the form in which they are stored.
-pub fn tags_to_json(out: &mut String, tags: &[String]) {
+pub fn tags_to_json(out: &mut String, tags: &[impl AsRef<str>]) {
     out.push('[');
     for (i, tag) in tags.iter().enumerate() {
         if i > 0 {
             out.push(',');
         }
-        write_payload_string(out, tag);
+        write_payload_string(out, tag.as_ref());
     }
     out.push(']');
 }

@@ -21,16 +21,29 @@
 //! does not hold. A lost connection during COMMIT is `outcome_unknown`: take a new epoch, then read the cursor. Never
 //! guess.
 
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+#[macro_use]
+mod sql;
+
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod columns;
 pub mod crash;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod decide;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod decode;
 #[cfg(feature = "throwaway-postgres")]
 pub mod launch;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod metadata;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod migrations;
+#[cfg(all(test, feature = "postgres", feature = "sqlite"))]
+mod names;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 pub mod process;
+mod sections;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod since;
 #[cfg(feature = "sqlite")]
@@ -40,6 +53,7 @@ pub mod throwaway;
 mod url;
 
 pub use decisiongraph_records::*;
+pub use sections::*;
 pub use url::{DatabaseUrl, StoreOptions, open};
 
 use async_trait::async_trait;
@@ -49,8 +63,6 @@ use decisiongraph_projections::{Admitted, LogEvent, LogSeq, Needs, Prior, Projec
 use futures_util::stream::BoxStream;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
-use uuid::Uuid;
 
 /// Rows of a projection, in chunks.
 pub type RowStream = BoxStream<'static, Result<Vec<KeyedRow>>>;
@@ -66,7 +78,7 @@ pub struct Wakes {
 
 /// All operations that change a database, and the access to its read views.
 #[async_trait]
-pub trait Store: Send + Sync + 'static {
+pub trait Store: Scopes + Builds + Failures + Runs + Members + Changes + Send + Sync + 'static {
     /// Names the kind of database.
     fn backend(&self) -> Backend;
 
@@ -125,56 +137,6 @@ pub trait Store: Send + Sync + 'static {
 
     // ── ownership ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    /// Declares that this process is alive for `ttl` from now, on the database's clock. First call and renewal are
-    /// alike. `fenced` when another incarnation lives under the same name. A clock that is set back ends the leases
-    /// that were given under the time before. Leases with no more than twice their `ttl` left remain. A live process
-    /// renews its own.
-    async fn heartbeat(&self, owner: &Owner, ttl: Duration) -> Result<()>;
-
-    /// Sends the heartbeat of a node: [`Store::heartbeat`], and the facts that the other nodes need.
-    async fn join(&self, owner: &Owner, ttl: Duration, facts: &MemberFacts) -> Result<()>;
-
-    /// Gives up everything this process holds, whatever its number. Its scopes then have no owner, and it is no member.
-    async fn leave(&self, owner: &Owner) -> Result<()>;
-
-    /// Ends the lease of another process that is known to be gone. Its scopes then have no owner. It stays among the
-    /// members, as a dead one, until it returns or is forgotten. If it is alive after all, its next heartbeat restores
-    /// its lease.
-    async fn bury(&self, owner: &Owner) -> Result<()>;
-
-    /// Forgets a dead node, and the operators' orders for it. False when no dead node has this name.
-    async fn forget(&self, node: &str) -> Result<bool>;
-
-    /// Ends the leases of processes of this machine that are known to be gone ([`process::is_gone`]). Their successors
-    /// then need not wait. Returns the owners of these leases.
-    async fn end_leases_of_the_dead(&self) -> Result<Vec<Owner>>;
-
-    /// Gives up this process's scopes of these tenants, after all its workers have left them: leases that still exist
-    /// become void. Waits for commits that are under way. Returns the number of scopes.
-    async fn hand_over(&self, owner: &Owner, tenants: &[TenantId]) -> Result<u64>;
-
-    /// Records, durably and by name, that a node takes no more tenants. With `draining` it also gives away the tenants
-    /// it has. The latest call counts.
-    async fn cordon(&self, node: &str, draining: bool, reason: &str, by: &str) -> Result<()>;
-
-    /// Ends the cordon. Not an error when there is none.
-    async fn uncordon(&self, node: &str) -> Result<()>;
-
-    /// Takes the scope with a new epoch if its owner is none, or this owner, or one with an ended lease. Creates the
-    /// scope and its first generation when there is none. Ends a stale writer's session first, where the database can.
-    async fn acquire_scope(&self, scope: &Scope, owner: &Owner) -> Result<Acquisition>;
-
-    /// Gives the scope up, if the lease still holds it. Not an error when it does not.
-    async fn release_scope(&self, lease: &Lease) -> Result<()>;
-
-    /// Pauses the scope, durably; creates it when there is none. Idempotent: the first reason stays. Owner and cursor
-    /// do not change; the epoch does. A worker of the scope is therefore `fenced` at its next commit, reads the scope
-    /// again and sees [`ScopeRow::paused`]. Taking a paused scope is not refused: the new owner checks the pause.
-    async fn pause_scope(&self, scope: &Scope, reason: &str, by: &str) -> Result<ScopeRow>;
-
-    /// Ends the pause. Not an error when there is none; `not_found` when there is no such scope.
-    async fn resume_scope(&self, scope: &Scope) -> Result<ScopeRow>;
-
     // ── batches ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     /// Commits a batch to the live generation, durably, or changes nothing. `fenced` when epoch, generation or cursor
@@ -186,85 +148,6 @@ pub trait Store: Send + Sync + 'static {
 
     // ── generations ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    /// Starts a new, empty generation for this run, at the log's origin.
-    async fn begin_build(&self, scope: &Scope, run_id: Uuid, storage: Storage) -> Result<BuildLease>;
-
-    /// Takes over this run's unfinished generation with a new fence, if there is one.
-    async fn resume_build(&self, scope: &Scope, run_id: Uuid) -> Result<Option<(BuildLease, Position)>>;
-
-    /// Makes look-ups by these columns (table, column) of a generation under construction cheap from now on. Column 0
-    /// is the key, by which rows are also changed and removed. A caller uses it before it asks for prior rows of a
-    /// build, or commits a batch that changes some. Without it the answer is the same, but every row is read for it.
-    /// May take long; safe to repeat.
-    async fn index_build(&self, lease: &BuildLease, columns: &[(usize, usize)]) -> Result<()>;
-
-    /// Makes the generation ready to be read: late indexes, attached partition, statistics. A key that exists twice is
-    /// found here at the latest, with an error that names it. May take long; safe to repeat.
-    async fn finish_build(&self, lease: &BuildLease) -> Result<()>;
-
-    /// Makes the built generation the live one, if it is not behind. It is behind while the log holds an event between
-    /// its cursor and the live one. (A live cursor above the end of the log does not delay it.) It is one transaction
-    /// that locks the scope row, then the generation's. It moves generation, cursor, digest and version. It takes a new
-    /// epoch without changing the owner, so that a batch prepared for the old generation is fenced. The old generation
-    /// is retired.
-    async fn flip(&self, lease: &BuildLease) -> Result<Flip>;
-
-    /// Retires a generation under construction (after a cancel, or when the job gives up).
-    async fn abandon_build(&self, scope: &Scope, run_id: Uuid) -> Result<()>;
-
-    /// Deletes rows of retired generations, at most about `rows_max` in one call, once every transaction older than
-    /// their retirement has ended.
-    async fn sweep(&self, rows_max: u64) -> Result<Sweep>;
-
-    // ── failures and runs ───────────────────────────────────────────────────────────────────────────────────────
-
-    /// Records that the scope met a poison event: one open row per event, counting attempts. Open failures of the scope
-    /// at or below a committed cursor are resolved by the commit that passes them.
-    async fn record_failure(&self, failure: &NewFailure) -> Result<Failure>;
-
-    /// Leaves the event of an open failure out of its projection from the next batch on; see [`Skip`]. The failure is
-    /// resolved by the commit that passes it. The same failure again returns the skip that holds. `not_found` when
-    /// there is no such failure. `conflict` when it is resolved or its event is skipped because of another failure.
-    async fn skip_event(&self, failure_id: i64, reason: &str, by: &str) -> Result<Skip>;
-
-    /// Ends the skip that holds for this event; `not_found` when there is none. Rows that were written past the event
-    /// stay until a rebuild.
-    async fn revoke_skip(&self, scope: &Scope, log_seq: LogSeq) -> Result<Skip>;
-
-    /// Starts a job: `conflict` when a live job holds one of its scopes. A job whose node is gone no longer holds
-    /// anything and is marked failed. The same request under the id of an existing job starts nothing and returns that
-    /// job ([`NewRun::repeated`]). A command may therefore be sent again when its answer was lost. Another request
-    /// under that id is `conflict`.
-    async fn create_run(&self, run: &NewRun) -> Result<Creation>;
-
-    /// Takes over an orphaned, failed or cancelled job: `running` again, by this owner. `conflict` when it runs
-    /// elsewhere or one of its scopes is held by another job.
-    async fn adopt_run(&self, run_id: Uuid, owner: &Owner) -> Result<Run>;
-
-    /// Writes progress and returns the job in its present state (with `cancel_requested`). `fenced` when another
-    /// process has adopted it.
-    async fn advance_run(&self, run_id: Uuid, owner: &Owner, progress: &RunProgress) -> Result<Run>;
-
-    /// Ends a job and frees its scopes. `fenced` when another process has adopted it.
-    async fn finish_run(&self, run_id: Uuid, owner: &Owner, outcome: RunOutcome) -> Result<Run>;
-
-    /// Remembers a running verify's finding about these scopes of its tenant ([`ScopeRow::drift`]), or that they are
-    /// clean now. A scope that has another live generation by now is not changed. Nothing is changed when another
-    /// process has adopted the job.
-    async fn note_compared(&self, run_id: Uuid, owner: &Owner, compared: &[Compared]) -> Result<()>;
-
-    /// Asks a job to stop at its next batch. An orphaned job is cancelled at once. `not_found`; `conflict` when it has
-    /// ended.
-    async fn request_cancel(&self, run_id: Uuid) -> Result<Run>;
-
-    // ── the record of changes ───────────────────────────────────────────────────────────────────────────────────
-
-    /// Records a change that an operator requested, before it is carried out. Returns its number.
-    async fn note_change(&self, change: &NewChange) -> Result<i64>;
-
-    /// Records the outcome of a change. The first outcome stays.
-    async fn end_change(&self, change_id: i64, outcome: &str) -> Result<()>;
-
     // ── read views ──────────────────────────────────────────────────────────────────────────────────────────────
 
     /// Opens a view whose reads each see the committed state at their start.
@@ -275,20 +158,9 @@ pub trait Store: Send + Sync + 'static {
     async fn snapshot(&self) -> Result<Box<dyn ReadView>>;
 }
 
-/// End of a job.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RunOutcome {
-    /// It completed its work; its findings, as JSON.
-    Completed(String),
-    /// It stopped because an operator asked.
-    Cancelled,
-    /// It could not continue.
-    Failed(decisiongraph_projections::Refusal),
-}
-
 /// All reading operations.
 #[async_trait]
-pub trait ReadView: Send + Sync {
+pub trait ReadView: ReadScopes + ReadFailures + ReadRuns + ReadMembers + ReadChanges + Send + Sync {
     // ── log ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     /// Reads events with `after` < log_seq ≤ `upto`, in order. An empty page means that there are none; an event that
@@ -345,13 +217,6 @@ pub trait ReadView: Send + Sync {
     /// Counts the tenant's events with `after` < log_seq ≤ `upto`, up to `bound`.
     async fn count_events(&self, tenant: &TenantId, after: LogSeq, upto: LogSeq, bound: u64) -> Result<u64>;
 
-    /// Lists every node that joined and has not left, by name, including the dead nodes of the last day.
-    async fn members(&self) -> Result<Vec<Member>>;
-
-    /// Lists the tenants with a scope that this process owns. Reads every scope: meant for rare changes, not for
-    /// polling.
-    async fn tenants_of(&self, owner: &Owner) -> Result<Vec<TenantId>>;
-
     /// Lists every tenant that has events, by id.
     async fn tenants(&self) -> Result<Vec<TenantId>>;
 
@@ -384,23 +249,6 @@ pub trait ReadView: Send + Sync {
 
     // ── scopes and rows ─────────────────────────────────────────────────────────────────────────────────────────
 
-    /// Reads the scope, if it was ever acquired.
-    async fn scope(&self, scope: &Scope) -> Result<Option<ScopeRow>>;
-
-    /// True when the scope's live generation is the one that this run built and flipped to.
-    async fn flipped_by(&self, scope: &Scope, run_id: Uuid) -> Result<bool>;
-
-    /// Lists all scopes, or those of one tenant, by tenant and in catalogue order.
-    async fn scopes(&self, tenant: Option<&TenantId>) -> Result<Vec<ScopeRow>>;
-
-    /// Lists scopes without their digests, by tenant behind `after_tenant`, of at most `tenants_max` tenants, for dumps
-    /// of many thousands of scopes.
-    async fn scope_heads(&self, after_tenant: Option<&TenantId>, tenants_max: usize) -> Result<Vec<ScopeHead>>;
-
-    /// Counts the scopes of the database that stand out, and the open failures. Costs one pass over the scopes: meant
-    /// for rare calls.
-    async fn scope_counts(&self) -> Result<ScopeCounts>;
-
     /// Answers the rows of [`Needs`] (not its history) in the given generation. None when they have more than
     /// `bytes_max` bytes. A row with an equal hash and a different text is `internal`: a collision.
     async fn prior_rows(
@@ -421,9 +269,6 @@ pub trait ReadView: Send + Sync {
         table: usize,
         order: RowOrder,
     ) -> Result<RowStream>;
-
-    /// Lists the digest checkpoints of a scope, newest first, at most `limit`.
-    async fn checkpoints(&self, scope: &Scope, limit: usize) -> Result<Vec<Checkpoint>>;
 
     // ── queries over the read models ────────────────────────────────────────────────────────────────────────────
 
@@ -459,31 +304,6 @@ pub trait ReadView: Send + Sync {
         filter: &PrecedentFilter,
         bytes_max: usize,
     ) -> Result<Paged<PrecedentHit>>;
-
-    // ── failures and runs ───────────────────────────────────────────────────────────────────────────────────────
-
-    /// Lists failures, newest first, at most [`LIST_BYTES_MAX`] bytes of them.
-    async fn failures(&self, filter: &ListFilter) -> Result<Paged<Failure>>;
-
-    /// Reads one failure.
-    async fn failure(&self, failure_id: i64) -> Result<Option<Failure>>;
-
-    /// Lists the skips of a scope that hold, by log_seq.
-    async fn skips(&self, scope: &Scope) -> Result<Vec<Skip>>;
-
-    /// Lists skips of all scopes or some, newest first, at most [`LIST_BYTES_MAX`] bytes of them. With `open_only`,
-    /// only the skips that hold.
-    async fn all_skips(&self, filter: &ListFilter) -> Result<Paged<Skip>>;
-
-    /// Lists jobs, newest first, at most [`LIST_BYTES_MAX`] bytes of them.
-    async fn runs(&self, filter: &ListFilter) -> Result<Paged<Run>>;
-
-    /// Lists the changes that operators requested, latest first: of this tenant (or of all, and of none), before this
-    /// one. At most `limit`, and at most [`LIST_BYTES_MAX`] bytes.
-    async fn changes(&self, tenant: Option<&TenantId>, before: Option<i64>, limit: usize) -> Result<Paged<Change>>;
-
-    /// Reads one job.
-    async fn run(&self, run_id: Uuid) -> Result<Option<Run>>;
 }
 
 /// Recomputes the rolling digest of a generation from its rows; an edited row always changes it.

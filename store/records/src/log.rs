@@ -62,6 +62,12 @@ impl PageLimit {
         PageLimit::of(rows_max, usize::MAX)
     }
 
+    /// Returns one row more than a page may hold, to see if the list goes on. A limit beyond the databases' integers is
+    /// none.
+    pub fn one_more(&self) -> i64 {
+        i64::try_from(self.rows_max.saturating_add(1)).unwrap_or(i64::MAX)
+    }
+
     /// Creates the error of an event that is too large.
     pub fn too_large(&self, log_seq: i64, bytes: i64) -> StoreError {
         StoreError::new(

@@ -1,7 +1,7 @@
 //! Jobs, as they are recorded.
 
 use super::Owner;
-use decisiongraph_projections::{Category, LogSeq, Refusal, TenantId};
+use decisiongraph_projections::{Category, LogSeq, Refusal, TenantId, catalogue};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -170,6 +170,27 @@ pub struct Run {
     pub created_at: String,
     /// Time at which it reached a final state, RFC 3339.
     pub finished_at: Option<String>,
+}
+
+impl Run {
+    /// Lists the projections that the job covers, in catalogue order.
+    pub fn projections(&self) -> Vec<&str> {
+        match self.projection.as_str() {
+            "all" => catalogue::ALL.map(|projection| projection.name()).to_vec(),
+            one => vec![one],
+        }
+    }
+}
+
+/// End of a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RunOutcome {
+    /// It completed its work; its findings, as JSON.
+    Completed(String),
+    /// It stopped because an operator asked.
+    Cancelled,
+    /// It could not continue.
+    Failed(Refusal),
 }
 
 /// Progress of a job. Written at each batch.

@@ -1,78 +1,93 @@
-//! Failures: one open row per poison event, counting the attempts that met it.
+//! Poison events: failures and skips.
 
 use super::PostgresStore;
-use super::errors::During as _;
-use super::read::paged;
-use crate::{Failure, LIST_BYTES_MAX, ListFilter, NewFailure, PageLimit, Paged, Result, StoreError};
-use deadpool_postgres::ClientWrapper;
-use decisiongraph_projections::{Category, LogSeq, TenantId};
-use tokio_postgres::Row;
-use tokio_postgres::types::ToSql;
+use super::ask::{Ask, Parameter, Session};
+use super::errors::explain;
+use super::view::View;
+use crate::columns::Stored as _;
+use crate::sections::{Failures, ReadFailures};
+use crate::{Failure, LIST_BYTES_MAX, ListFilter, NewFailure, PageLimit, Paged, Result, Scope, Skip, decide};
+use async_trait::async_trait;
+use decisiongraph_projections::{LogSeq, TenantId};
 
-pub(super) async fn record(store: &PostgresStore, new: &NewFailure) -> Result<Failure> {
-    let what = "record a failure";
-    let client = store.connections.get().await?;
-    let statement = client.prepare_cached(include_str!("sql/record_failure.sql")).await.during(what)?;
-    let row = client
-        .query_one(
-            &statement,
-            &[
-                &new.scope.tenant.as_str(),
-                &new.scope.projection,
-                &new.log_seq.0,
-                &new.batch_from.0,
-                &new.batch_to.0,
-                &new.event_id,
-                &new.trace_id,
-                &new.event_type,
-                &new.refusal.category.as_str(),
-                &new.refusal.message,
-                &new.digest_before,
-            ],
-        )
-        .await
-        .during(what)?;
-    let id: i64 = row.get(0);
-    one(&client, id).await?.ok_or_else(|| StoreError::internal("a failure that was just recorded is gone"))
+pub(super) const SQL: &str = include_str!("sql/failure.sql");
+
+#[async_trait]
+impl Failures for PostgresStore {
+    async fn record_failure(&self, new: &NewFailure) -> Result<Failure> {
+        let ask = self.ask("record a failure").await?;
+        let of: [Parameter<'_>; 11] = [
+            &new.scope.tenant.as_str(),
+            &new.scope.projection,
+            &new.log_seq.0,
+            &new.event_id,
+            &new.trace_id,
+            &new.event_type,
+            &new.refusal.category.as_str(),
+            &new.refusal.message,
+            &new.batch_from.0,
+            &new.batch_to.0,
+            &new.digest_before,
+        ];
+        let (id,) = ask.one(sql!(SQL, "record"), &of).await?;
+        one(&ask, id).await?.ok_or_else(|| decide::lost("failure"))
+    }
+
+    async fn skip_event(&self, failure_id: i64, reason: &str, by: &str) -> Result<Skip> {
+        let mut ask = self.ask("skip an event").await?;
+        let work = ask.begin().await?;
+        let failure = work.first::<Failure>(sql!(SQL, "lock"), &[&failure_id]).await?;
+        let failure = failure.ok_or_else(|| decide::no_failure(failure_id))?;
+        let event: [Parameter<'_>; 3] = [&failure.tenant.as_str(), &failure.projection, &failure.log_seq.0];
+        let held = work.first(sql!(SQL, "skip_of_event"), &event).await?;
+        if let Some(held) = Skip::repeated(held, failure_id, failure.resolved_at.is_none())? {
+            return Ok(held);
+        }
+        let added = work.one(sql!(SQL, "add_skip"), &[&failure_id, &reason, &by]).await?;
+        work.commit(explain).await?;
+        Ok(added)
+    }
+
+    async fn revoke_skip(&self, scope: &Scope, log_seq: LogSeq) -> Result<Skip> {
+        let ask = self.ask("revoke a skip").await?;
+        let event: [Parameter<'_>; 3] = [&scope.tenant.as_str(), &scope.projection, &log_seq.0];
+        let revoked = ask.first(sql!(SQL, "revoke_skip"), &event).await?;
+        revoked.ok_or_else(|| Skip::none(scope, log_seq))
+    }
 }
 
-pub(super) async fn one(client: &ClientWrapper, failure_id: i64) -> Result<Option<Failure>> {
-    let what = "read a failure";
-    let statement = client.prepare_cached(include_str!("sql/failure.sql")).await.during(what)?;
-    let row = client.query_opt(&statement, &[&failure_id]).await.during(what)?;
-    Ok(row.as_ref().and_then(failure))
+#[async_trait]
+impl ReadFailures for View {
+    async fn failures(&self, filter: &ListFilter) -> Result<Paged<Failure>> {
+        let ask = self.ask("list failures").await?;
+        let limit = PageLimit::of(filter.limit, LIST_BYTES_MAX);
+        let tenant = filter.tenant.as_ref().map(TenantId::as_str);
+        let of: [Parameter<'_>; 5] =
+            [&tenant, &filter.projection, &filter.open_only, &limit.one_more(), &filter.before_failure];
+        // A failure that belongs to no tenant fails no list.
+        ask.paged(sql!(SQL, "list"), &of, limit, |row| Ok(Failure::read(row).ok())).await
+    }
+
+    async fn failure(&self, failure_id: i64) -> Result<Option<Failure>> {
+        one(&self.ask("read a failure").await?, failure_id).await
+    }
+
+    async fn skips(&self, scope: &Scope) -> Result<Vec<Skip>> {
+        let ask = self.ask("read skips").await?;
+        ask.all(sql!(SQL, "skips"), &[&scope.tenant.as_str(), &scope.projection]).await
+    }
+
+    async fn all_skips(&self, filter: &ListFilter) -> Result<Paged<Skip>> {
+        let ask = self.ask("list skips").await?;
+        let limit = PageLimit::of(filter.limit, LIST_BYTES_MAX);
+        let tenant = filter.tenant.as_ref().map(TenantId::as_str);
+        let of: [Parameter<'_>; 5] =
+            [&tenant, &filter.projection, &filter.open_only, &limit.one_more(), &filter.before_skip];
+        // A skip that belongs to no tenant fails no list.
+        ask.paged(sql!(SQL, "all_skips"), &of, limit, |row| Ok(Skip::read(row).ok())).await
+    }
 }
 
-pub(super) async fn list(client: &ClientWrapper, filter: &ListFilter) -> Result<Paged<Failure>> {
-    let what = "list failures";
-    let statement = client.prepare_cached(include_str!("sql/failures.sql")).await.during(what)?;
-    let tenant = filter.tenant.as_ref().map(TenantId::as_str);
-    let rows_max = i64::try_from(filter.limit.saturating_add(1)).unwrap_or(i64::MAX);
-    let limit = PageLimit::of(filter.limit, LIST_BYTES_MAX);
-    let of: [&(dyn ToSql + Sync); 5] =
-        [&tenant, &filter.projection, &filter.open_only, &rows_max, &filter.before_failure];
-    paged(client, &statement, &of, limit, what, |row| Ok(failure(row))).await
-}
-
-/// Reads a failure; none when it belongs to no tenant.
-fn failure(row: &Row) -> Option<Failure> {
-    let category: String = row.get(7);
-    Some(Failure {
-        failure_id: row.get(0),
-        tenant: super::read::tenant(row, 1)?,
-        projection: row.get(2),
-        log_seq: LogSeq(row.get(3)),
-        event_id: row.get(4),
-        trace_id: row.get(5),
-        event_type: row.get(6),
-        category: Category::parse(&category).unwrap_or(Category::Internal),
-        message: row.get(8),
-        batch_from: LogSeq(row.get(9)),
-        batch_to: LogSeq(row.get(10)),
-        digest_before: row.get(11),
-        attempts: row.get(12),
-        first_seen_at: row.get(13),
-        last_seen_at: row.get(14),
-        resolved_at: row.get(15),
-    })
+async fn one<S: Session>(ask: &Ask<'_, S>, failure_id: i64) -> Result<Option<Failure>> {
+    ask.first(sql!(SQL, "one"), &[&failure_id]).await
 }

@@ -1,106 +1,110 @@
-//! Membership: the nodes of this cluster, the operators' orders for them, and tenants that change hands.
-//!
-//! *Never here:* the placement of tenants. It is decided from the data that is read here, and safety never relies on
-//! it.
+//! Processes with their leases, and the cluster's members.
 
 use super::PostgresStore;
-use super::errors::During as _;
+use super::ask::{Ask, Parameter};
 use super::values::Key;
-use crate::{Cordon, Member, MemberFacts, Owner, Result, StoreError, process};
-use deadpool_postgres::ClientWrapper;
+use super::view::View;
+use crate::sections::{Members, ReadMembers};
+use crate::{Member, MemberFacts, Owner, Result, decide, process};
+use async_trait::async_trait;
+use deadpool_postgres::Object;
 use decisiongraph_projections::TenantId;
 use std::time::Duration;
 
-pub(super) async fn join(store: &PostgresStore, owner: &Owner, ttl: Duration, facts: &MemberFacts) -> Result<()> {
-    let what = "renew the lease";
-    let client = store.connections.get().await?;
-    let statement = client.prepare_cached(include_str!("sql/join.sql")).await.during(what)?;
-    let (incarnation, ttl) = (Key::from(owner.incarnation), ttl.as_secs_f64());
-    let joined = client
-        .query_opt(
-            &statement,
-            &[&owner.node, &incarnation, &ttl, &facts.address, &facts.program, &facts.protocol, &process::this()],
-        )
-        .await
-        .during(what)?;
-    match joined.map(|row| row.get(0)) {
-        Some(true) => tell_members(&client).await,
-        Some(false) => Ok(()),
-        None => Err(StoreError::fenced(format!("another process lives under the name {}", owner.node))),
+const SQL: &str = include_str!("sql/member.sql");
+
+#[async_trait]
+impl Members for PostgresStore {
+    async fn heartbeat(&self, owner: &Owner, ttl: Duration) -> Result<()> {
+        let ask = self.ask("renew the lease").await?;
+        let of: [Parameter<'_>; 4] = [&owner.node, &Key::from(owner.incarnation), &ttl.as_secs_f64(), &process::this()];
+        let renewed = ask.run(sql!(SQL, "heartbeat"), &of).await?;
+        decide::renewal(owner, renewed == 1)
+    }
+
+    async fn join(&self, owner: &Owner, ttl: Duration, facts: &MemberFacts) -> Result<()> {
+        let ask = self.ask_in_time("renew the lease").await?;
+        let MemberFacts { address, program, protocol } = facts;
+        let (incarnation, ttl, process) = (Key::from(owner.incarnation), ttl.as_secs_f64(), process::this());
+        let of: [Parameter<'_>; 7] = [&owner.node, &incarnation, &ttl, &process, address, program, protocol];
+        let joined: Option<(bool,)> = ask.first(sql!(SQL, "join"), &of).await?;
+        decide::renewal(owner, joined.is_some())?;
+        if joined == Some((true,)) {
+            tell_members(&ask).await?;
+        }
+        Ok(())
+    }
+
+    async fn leave(&self, owner: &Owner) -> Result<()> {
+        let ask = self.ask_in_time("give up the lease").await?;
+        if ask.run(sql!(SQL, "leave"), &[&owner.node, &Key::from(owner.incarnation)]).await? > 0 {
+            tell_members(&ask).await?;
+        }
+        Ok(())
+    }
+
+    async fn bury(&self, owner: &Owner) -> Result<()> {
+        let ask = self.ask_in_time("end the lease of a dead node").await?;
+        if ask.run(sql!(SQL, "bury"), &[&owner.node, &Key::from(owner.incarnation)]).await? > 0 {
+            tell_members(&ask).await?;
+        }
+        Ok(())
+    }
+
+    async fn forget(&self, node: &str) -> Result<bool> {
+        let ask = self.ask("forget a node").await?;
+        let forgotten: Option<(String,)> = ask.first(sql!(SQL, "forget"), &[&node]).await?;
+        if forgotten.is_some() {
+            tell_members(&ask).await?;
+        }
+        Ok(forgotten.is_some())
+    }
+
+    async fn end_leases_of_the_dead(&self) -> Result<Vec<Owner>> {
+        let ask = self.ask("end the leases of dead processes").await?;
+        let mut ended = Vec::new();
+        for (node, incarnation, process) in ask.all::<(String, uuid::Uuid, String)>(sql!(SQL, "processes"), &[]).await?
+        {
+            if process::is_gone(&process) {
+                ask.run(sql!(SQL, "end_lease"), &[&node, &Key::from(incarnation), &process]).await?;
+                ended.push(Owner { node, incarnation });
+            }
+        }
+        Ok(ended)
+    }
+
+    async fn hand_over(&self, owner: &Owner, tenants: &[TenantId]) -> Result<u64> {
+        let ask = self.ask_in_time("hand tenants over").await?;
+        let tenants: Vec<&str> = tenants.iter().map(TenantId::as_str).collect();
+        ask.run(sql!(SQL, "hand_over"), &[&owner.node, &Key::from(owner.incarnation), &tenants]).await
+    }
+
+    async fn cordon(&self, node: &str, draining: bool, reason: &str, by: &str) -> Result<()> {
+        let ask = self.ask("cordon a node").await?;
+        ask.run(sql!(SQL, "cordon"), &[&node, &draining, &reason, &by]).await?;
+        tell_members(&ask).await
+    }
+
+    async fn uncordon(&self, node: &str) -> Result<()> {
+        let ask = self.ask("uncordon a node").await?;
+        ask.run(sql!(SQL, "uncordon"), &[&node]).await?;
+        tell_members(&ask).await
+    }
+}
+
+#[async_trait]
+impl ReadMembers for View {
+    async fn members(&self) -> Result<Vec<Member>> {
+        self.ask("list the members").await?.all(sql!(SQL, "list"), &[]).await
+    }
+
+    async fn tenants_of(&self, owner: &Owner) -> Result<Vec<TenantId>> {
+        let ask = self.ask("list a node's tenants").await?;
+        ask.list(sql!(SQL, "tenants_of"), &[&owner.node, &Key::from(owner.incarnation)]).await
     }
 }
 
 /// Notifies the members to check each other. Some may not receive it; they also check periodically.
-pub(super) async fn tell_members(client: &ClientWrapper) -> Result<()> {
-    client.batch_execute(include_str!("sql/notify_members.sql")).await.during("tell the members")
-}
-
-pub(super) async fn hand_over(store: &PostgresStore, owner: &Owner, tenants: &[TenantId]) -> Result<u64> {
-    let what = "hand tenants over";
-    let client = store.connections.get().await?;
-    let statement = client.prepare_cached(include_str!("sql/hand_over.sql")).await.during(what)?;
-    let tenants: Vec<&str> = tenants.iter().map(TenantId::as_str).collect();
-    client.execute(&statement, &[&owner.node, &Key::from(owner.incarnation), &tenants]).await.during(what)
-}
-
-pub(super) async fn cordon(store: &PostgresStore, node: &str, draining: bool, reason: &str, by: &str) -> Result<()> {
-    let what = "cordon a node";
-    let client = store.connections.get().await?;
-    let statement = client.prepare_cached(include_str!("sql/cordon.sql")).await.during(what)?;
-    client.execute(&statement, &[&node, &draining, &reason, &by]).await.during(what)?;
-    tell_members(&client).await
-}
-
-pub(super) async fn uncordon(store: &PostgresStore, node: &str) -> Result<()> {
-    let what = "uncordon a node";
-    let client = store.connections.get().await?;
-    let statement = client.prepare_cached(include_str!("sql/uncordon.sql")).await.during(what)?;
-    client.execute(&statement, &[&node]).await.during(what)?;
-    tell_members(&client).await
-}
-
-pub(super) async fn forget(store: &PostgresStore, node: &str) -> Result<bool> {
-    let what = "forget a node";
-    let client = store.connections.get().await?;
-    let statement = client.prepare_cached(include_str!("sql/forget_node.sql")).await.during(what)?;
-    let forgotten: i64 = client.query_one(&statement, &[&node]).await.during(what)?.get(0);
-    if forgotten == 0 {
-        return Ok(false);
-    }
-    tell_members(&client).await?;
-    Ok(true)
-}
-
-pub(super) async fn members(client: &ClientWrapper) -> Result<Vec<Member>> {
-    let what = "list the members";
-    let statement = client.prepare_cached(include_str!("sql/members.sql")).await.during(what)?;
-    let rows = client.query(&statement, &[]).await.during(what)?;
-    let mut members: Vec<Member> = rows
-        .iter()
-        .map(|row| {
-            let (incarnation, left): (Key, f64) = (row.get(1), row.get(5));
-            Member {
-                owner: Owner { node: row.get(0), incarnation: incarnation.into() },
-                facts: MemberFacts { address: row.get(2), program: row.get(3), protocol: row.get(4) },
-                lease_left: Duration::try_from_secs_f64(left).unwrap_or_default(),
-                dead_for: Duration::try_from_secs_f64(-left).unwrap_or_default(),
-                joined_at: row.get(6),
-                cordon: row.get::<_, Option<bool>>(7).map(|draining| Cordon {
-                    draining,
-                    reason: row.get(8),
-                    by: row.get(9),
-                    at: row.get(10),
-                }),
-            }
-        })
-        .collect();
-    members.sort_by(|a, b| a.owner.node.cmp(&b.owner.node));
-    Ok(members)
-}
-
-pub(super) async fn tenants_of(client: &ClientWrapper, owner: &Owner) -> Result<Vec<TenantId>> {
-    let what = "list a node's tenants";
-    let statement = client.prepare_cached(include_str!("sql/tenants_of.sql")).await.during(what)?;
-    let rows = client.query(&statement, &[&owner.node, &Key::from(owner.incarnation)]).await.during(what)?;
-    Ok(rows.iter().filter_map(|row| super::read::tenant(row, 0)).collect())
+async fn tell_members(ask: &Ask<'_, Object>) -> Result<()> {
+    ask.run(sql!(SQL, "notify"), &[]).await.map(|_| ())
 }

@@ -9,12 +9,14 @@
 //! attached. A key that was written twice stops the generation there, unread.
 
 use super::PostgresStore;
+use super::ask::{Ask, Parameter, Session};
+use super::build::SQL;
 use super::errors::During as _;
 use super::pool::Connections;
 use super::rows::{is_own, leaf, own_name};
 use super::turn::Turn;
 use super::values::Key;
-use crate::{BuildLease, Generation, Result, StoreError};
+use crate::{BuildLease, Generation, Result, StoreError, decide};
 use deadpool_postgres::ClientWrapper;
 use decisiongraph_projections::{Category, Projection, Table};
 use futures_util::future::try_join_all;
@@ -53,7 +55,7 @@ async fn create_secondary(
     wanted: impl Fn(&str) -> bool,
 ) -> Result<Vec<String>> {
     let (own, name) = (leaf(table.name, generation), own_name(table.name, generation));
-    let indexes = client.query(include_str!("sql/secondary_indexes.sql"), &[&table.name]).await.during(table.name)?;
+    let indexes = client.query(sql!(SQL, "secondary_indexes"), &[&table.name]).await.during(table.name)?;
     let defined = indexes.iter().map(|index| (index.get::<_, i64>(0), index.get::<_, &str>(1)));
     let create = |(number, definition): (i64, &str)| {
         format!("CREATE INDEX IF NOT EXISTS {name}_i{number} ON {own} {definition}")
@@ -80,7 +82,7 @@ pub(super) async fn index(
             "BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL default_statistics_target = {STATISTICS_TARGET}"
         );
         client.batch_execute(&begin).await.during(what)?;
-        check(client, lease).await?;
+        check(&Ask::new(client, &store.connections, what), lease).await?;
         for (table, column) in columns {
             let table = &projection.tables()[*table];
             let statements = if *column == 0 {
@@ -111,22 +113,11 @@ pub(super) async fn index(
 }
 
 /// Checks that this job still builds the generation; else `fenced`.
-pub(super) async fn check(client: &ClientWrapper, lease: &BuildLease) -> Result<()> {
+pub(super) async fn check<S: Session>(ask: &Ask<'_, S>, lease: &BuildLease) -> Result<()> {
     let (tenant, token) = (lease.scope.tenant.as_str(), Key::from(lease.epoch.token));
-    client
-        .query_opt(include_str!("sql/build_holds.sql"), &[&tenant, &lease.generation.0, &lease.epoch.counter, &token])
-        .await
-        .during("look after a generation under construction")?
-        .map(|_| ())
-        .ok_or_else(|| fenced(lease))
-}
-
-/// Creates the error of a job that does not build this generation any more.
-pub(super) fn fenced(lease: &BuildLease) -> StoreError {
-    StoreError::fenced(format!(
-        "{}: generation {} is not built by this job any more (epoch {})",
-        lease.scope, lease.generation, lease.epoch
-    ))
+    let of: [Parameter<'_>; 4] = [&tenant, &lease.generation.0, &lease.epoch.counter, &token];
+    let holds: Option<(bool,)> = ask.first(sql!(SQL, "holds"), &of).await?;
+    holds.map(|_| ()).ok_or_else(|| decide::not_building(lease))
 }
 
 fn twice(lease: &BuildLease, table: &Table, error: &tokio_postgres::Error) -> StoreError {
@@ -179,8 +170,8 @@ pub(super) async fn complete(
 ) -> Result<()> {
     let (mut missing, mut bytes) = (Vec::new(), 0);
     for table in tables {
-        let size = "SELECT pg_relation_size($1::text::regclass)";
-        let size = client.query_one(size, &[&leaf(table.name, lease.generation)]).await.during(table.name)?;
+        let of = leaf(table.name, lease.generation);
+        let size = client.query_one(sql!(SQL, "table_size"), &[&of]).await.during(table.name)?;
         bytes += size.get::<_, i64>(0).unsigned_abs();
         missing.push((table, create_primary(table, lease.generation)));
         let secondary = create_secondary(client, table, lease.generation, |_| true).await?;
@@ -219,7 +210,7 @@ pub(super) async fn attach(client: &ClientWrapper, tables: &[Table], generation:
     let mut steps = Vec::new();
     for table in tables {
         let (parent, own, name) = (table.name, leaf(table.name, generation), own_name(table.name, generation));
-        let state = client.query_one(include_str!("sql/partition_state.sql"), &[&own]).await.during(what)?;
+        let state = client.query_one(sql!(SQL, "partition_state"), &[&own]).await.during(what)?;
         let (attached, primary): (bool, bool) = (state.get(0), state.get(1));
         if !primary {
             steps.push(format!("ALTER TABLE {own} ADD CONSTRAINT {name}_pkey PRIMARY KEY USING INDEX {name}_pkey"));

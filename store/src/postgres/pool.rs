@@ -244,9 +244,19 @@ impl Connections {
     }
 
     /// Ends the use of all sessions that were made before now.
-    pub(super) fn retire(&self) {
+    fn retire(&self) {
         *moment(&self.retired) = Instant::now();
         self.pool.retain(|_, _| false);
+    }
+
+    /// Acts on an answer's finding about its session. A session that leads to a standby or to a read-only database is
+    /// retired, with the sessions that were made before it.
+    pub(super) fn judged<T>(&self, answer: Result<T>) -> Result<T> {
+        answer.inspect_err(|error| {
+            if error.unfit {
+                self.retire();
+            }
+        })
     }
 
     /// True when the session may still be used.

@@ -2,11 +2,12 @@
 
 use super::errors::During as _;
 use super::values::Key;
+use crate::decode::log_event;
 use crate::metadata::selected;
 use crate::{Lag, PageLimit, Paged, Result, StoreError, Stray, TenantHead};
 use deadpool_postgres::ClientWrapper;
-use decisiongraph_projections::event::{Actor, Envelope, Metadata, Source, fault, tags_from_json};
-use decisiongraph_projections::prior::{Texts, shared};
+use decisiongraph_projections::event::{Actor, Envelope, Source, fault, tags_from_json};
+use decisiongraph_projections::prior::Texts;
 use decisiongraph_projections::{LogEvent, LogSeq, Projection, Recalled, RowKey, StoredEvent, TenantId, catalogue};
 use futures_util::TryStreamExt as _;
 use std::collections::{BTreeSet, HashMap};
@@ -21,35 +22,6 @@ fn bound(limit: impl TryInto<i64>) -> i64 {
 
 fn trace_keys(traces: &BTreeSet<Arc<str>>) -> (Vec<Key>, Vec<&str>) {
     traces.iter().map(|trace| (Key::from(RowKey::of(trace)), &**trace)).unzip()
-}
-
-/// Reads a log event; `texts` are shared between events, because many repeat.
-fn log_event(row: &Row, texts: &mut Texts) -> LogEvent {
-    let own = |column: usize| Arc::from(row.get::<_, &str>(column));
-    let mut shared = |column: usize| shared(texts, row.get(column));
-    LogEvent {
-        log_seq: LogSeq(row.get(0)),
-        event_id: own(1),
-        trace_id: shared(2),
-        trace_seq: row.get(3),
-        event_type: shared(4),
-        occurred_at: own(5),
-        actor_type: shared(6),
-        actor_id: shared(7),
-        payload: own(8),
-        payload_hash: own(9),
-        metadata: (row.len() > 10).then(|| Arc::new(metadata(row))),
-    }
-}
-
-fn metadata(row: &Row) -> Metadata {
-    Metadata {
-        tags: tags_from_json(row.get(10)),
-        source: Source { producer_id: row.get(11), system: row.get(12), subsystem: row.get(13) },
-        correlation_id: row.get(14),
-        causation_event_id: row.get(15),
-        schema_version: row.get(16),
-    }
 }
 
 fn stored_event(row: &Row) -> StoredEvent {
@@ -99,10 +71,10 @@ pub(super) async fn page(
         let found = !rows.is_empty();
         let events: Vec<LogEvent> = beside(what, move || {
             let mut texts = Texts::new();
-            let small = |row: &Row| row.get::<_, Option<&str>>(8).map(|_| log_event(row, &mut texts));
-            rows.iter().map_while(small).collect()
+            let small = |row: &Row| row.get::<_, Option<&str>>(8).map(|_| log_event(row, 10, &mut texts));
+            rows.iter().map_while(small).collect::<Result<_>>()
         })
-        .await?;
+        .await??;
         if !(events.is_empty() && found) {
             return Ok(events);
         }
@@ -118,9 +90,9 @@ pub(super) async fn page(
     }
     beside(what, move || {
         let mut texts = Texts::new();
-        rows.iter().map(|row| log_event(row, &mut texts)).collect()
+        rows.iter().map(|row| log_event(row, 10, &mut texts)).collect()
     })
-    .await
+    .await?
 }
 
 /// Returns the running sum up to which events are sent. An event that is too large to be sent is above it, so nothing
@@ -212,7 +184,7 @@ pub(super) async fn history(
     let mut rows = std::pin::pin!(rows);
     let (mut texts, mut bytes) = (Texts::new(), 0);
     while let Some(row) = rows.try_next().await.during(what)? {
-        let event = log_event(&row, &mut texts);
+        let event = log_event(&row, 10, &mut texts)?;
         let recalled = Recalled::of(projection, &event);
         bytes += recalled.bytes();
         if bytes > bytes_max {

@@ -1,118 +1,169 @@
-//! Scopes and their digest checkpoints, as readers see them.
+//! Scopes: taken, given up, paused, read.
+//!
+//! *Guarantees.* Before an epoch is taken from a former owner, its backend is ended if it still exists. A writer that
+//! was paused inside a transaction may hold the very rows that the new owner needs.
 
-use super::errors::During as _;
-use super::lease::position_at;
+use super::PostgresStore;
+use super::ask::{Ask, Parameter, Session};
 use super::values::Key;
-use crate::{Checkpoint, Drift, Epoch, Generation, Paused, Result, Scope, ScopeCounts, ScopeHead, ScopeRow};
-use deadpool_postgres::ClientWrapper;
-use decisiongraph_projections::{LogSeq, TenantId, catalogue};
+use super::view::View;
+use crate::columns::{Columns, Stored};
+use crate::decide::{self, Ownership, Taken};
+use crate::sections::{ReadScopes, Scopes};
+use crate::{
+    Acquisition, Checkpoint, Epoch, Lease, Owner, Result, Scope, ScopeCounts, ScopeHead, ScopeRow, StoreError, decode,
+};
+use async_trait::async_trait;
+use decisiongraph_projections::{Category, TenantId};
 use uuid::Uuid;
 
-pub(super) async fn one(client: &ClientWrapper, scope: &Scope) -> Result<Option<ScopeRow>> {
-    Ok(read(client, Some(&scope.tenant), Some(scope.projection)).await?.into_iter().next())
-}
+const SQL: &str = include_str!("sql/scope.sql");
 
-pub(super) async fn read(
-    client: &ClientWrapper,
-    tenant: Option<&TenantId>,
-    one: Option<&str>,
-) -> Result<Vec<ScopeRow>> {
-    let what = "read scopes";
-    let statement = client.prepare_cached(include_str!("sql/scopes.sql")).await.during(what)?;
-    let rows = client.query(&statement, &[&tenant.map(TenantId::as_str), &one]).await.during(what)?;
-    let mut scopes = Vec::with_capacity(rows.len());
-    for row in rows {
-        // A projection that only a newer program knows is left out.
-        let Some(projection) = catalogue::find(row.get(1)) else { continue };
-        let Some(tenant) = super::read::tenant(&row, 0) else { continue };
-        let position = match position_at(&row, 7) {
-            Ok(position) => position,
-            // In a list of all scopes, a scope that cannot be read is left out.
-            Err(_) if one.is_none() => continue,
-            Err(error) => return Err(error),
-        };
-        let token: Key = row.get(5);
-        scopes.push(ScopeRow {
-            scope: Scope::new(&tenant, projection),
-            owner: row.get(2),
-            owner_live: row.get(3),
-            epoch: Epoch { counter: row.get(4), token: token.into() },
-            generation: Generation(row.get(6)),
-            position,
-            updated_at: row.get(10),
-            cursor_age_seconds: row.get(11),
-            paused: row.get::<_, Option<String>>(12).map(|at| Paused { at, reason: row.get(13), by: row.get(14) }),
-            deviating: row.get(15),
-            drift: match (row.get(16), row.get::<_, Option<Key>>(17)) {
-                (Some(at), Some(run)) => Some(Drift { at, run_id: run.into() }),
-                _ => None,
-            },
-        });
+/// Most attempts at a contended takeover in one call.
+const ATTEMPTS_MAX: usize = 5;
+
+#[async_trait]
+impl Scopes for PostgresStore {
+    async fn acquire_scope(&self, scope: &Scope, owner: &Owner) -> Result<Acquisition> {
+        let held = self.connections.writer(scope).await?;
+        let ask = Ask::new(held.client()?, &self.connections, "take a scope");
+        let (tenant, projection, incarnation) = (scope.tenant.as_str(), scope.projection, Key::from(owner.incarnation));
+        for _ in 0..ATTEMPTS_MAX {
+            let found: Option<Found> = ask.first(sql!(SQL, "acquire_look"), &[&tenant, &projection]).await?;
+            let Some(Found { ownership, epoch, former }) = found else {
+                create_scope(&ask, scope).await?;
+                continue;
+            };
+            let taken_from = match ownership.given_to(owner) {
+                Ok(taken_from) => taken_from,
+                Err((by, expires_in)) => {
+                    held.keep();
+                    return Ok(Acquisition::Held { by, expires_in });
+                }
+            };
+            end_former_writer(&ask, former).await?;
+            let token = Uuid::new_v4();
+            let (new, seen) = (Key::from(token), Key::from(epoch.token));
+            let of: [Parameter<'_>; 7] = [&tenant, &projection, &owner.node, &incarnation, &new, &epoch.counter, &seen];
+            // None: another process was faster, or the former owner came back to life in between.
+            if let Some(taken) = ask.first::<Taken>(sql!(SQL, "acquire_take"), &of).await? {
+                let session = held.session()?.named();
+                held.keep();
+                return Ok(taken.acquired(scope, owner, token, session, taken_from));
+            }
+        }
+        held.keep();
+        Err(StoreError::transient(
+            Category::Unavailable,
+            format!("{scope}: others were taking this scope at the same time"),
+        ))
     }
-    let place =
-        |scope: &ScopeRow| catalogue::ALL.iter().position(|projection| projection.name() == scope.scope.projection);
-    scopes.sort_by(|a, b| (&a.scope.tenant, place(a)).cmp(&(&b.scope.tenant, place(b))));
-    Ok(scopes)
-}
 
-pub(super) async fn flipped_by(client: &ClientWrapper, scope: &Scope, run_id: Uuid) -> Result<bool> {
-    let what = "look for the run that built a generation";
-    let statement = client.prepare_cached(include_str!("sql/flipped_by.sql")).await.during(what)?;
-    let run = Key::from(run_id);
-    let row = client.query_one(&statement, &[&scope.tenant.as_str(), &scope.projection, &run]).await.during(what)?;
-    Ok(row.get(0))
-}
-
-pub(super) async fn heads(
-    client: &ClientWrapper,
-    after_tenant: Option<&TenantId>,
-    tenants_max: usize,
-) -> Result<Vec<ScopeHead>> {
-    let what = "read who holds the scopes";
-    let statement = client.prepare_cached(include_str!("sql/scope_heads.sql")).await.during(what)?;
-    let after = after_tenant.map_or("", TenantId::as_str);
-    let limit = i64::try_from(tenants_max).unwrap_or(i64::MAX);
-    let rows = client.query(&statement, &[&after, &limit]).await.during(what)?;
-    let mut heads = Vec::with_capacity(rows.len());
-    for row in rows {
-        let Some(projection) = catalogue::find(row.get(1)) else { continue };
-        let Some(tenant) = super::read::tenant(&row, 0) else { continue };
-        heads.push(ScopeHead {
-            scope: Scope::new(&tenant, projection),
-            owner: row.get(2),
-            owner_live: row.get(3),
-            epoch: row.get(4),
-            cursor: LogSeq(row.get(5)),
-            paused: row.get(6),
-        });
+    async fn release_scope(&self, lease: &Lease) -> Result<()> {
+        let ask = self.ask_in_time("give up a scope").await?;
+        let (scope, token) = (&lease.scope, Key::from(lease.epoch.token));
+        let of: [Parameter<'_>; 4] = [&scope.tenant.as_str(), &scope.projection, &lease.epoch.counter, &token];
+        ask.run(sql!(SQL, "release"), &of).await.map(|_| ())
     }
-    heads.sort_by(|a, b| a.scope.cmp(&b.scope));
-    Ok(heads)
+
+    async fn pause_scope(&self, scope: &Scope, reason: &str, by: &str) -> Result<ScopeRow> {
+        let ask = self.ask("pause a scope").await?;
+        create_scope(&ask, scope).await?;
+        ask.run(sql!(SQL, "pause"), &[&scope.tenant.as_str(), &scope.projection, &reason, &by]).await?;
+        one(&ask, scope).await?.ok_or_else(|| decide::no_scope(scope))
+    }
+
+    async fn resume_scope(&self, scope: &Scope) -> Result<ScopeRow> {
+        let ask = self.ask("resume a scope").await?;
+        ask.run(sql!(SQL, "resume"), &[&scope.tenant.as_str(), &scope.projection]).await?;
+        one(&ask, scope).await?.ok_or_else(|| decide::no_scope(scope))
+    }
 }
 
-pub(super) async fn checkpoints(client: &ClientWrapper, scope: &Scope, limit: usize) -> Result<Vec<Checkpoint>> {
-    let what = "read digest checkpoints";
-    let statement = client.prepare_cached(include_str!("sql/checkpoints.sql")).await.during(what)?;
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let rows = client.query(&statement, &[&scope.tenant.as_str(), &scope.projection, &limit]).await.during(what)?;
-    Ok(rows
-        .iter()
-        .map(|row| Checkpoint {
-            cursor: LogSeq(row.get(0)),
-            generation: Generation(row.get(1)),
-            digest: row.get(2),
-            version: row.get(3),
-            previous: row.get(4),
-            hash: row.get(5),
-            recorded_at: row.get(6),
+#[async_trait]
+impl ReadScopes for View {
+    async fn scope(&self, scope: &Scope) -> Result<Option<ScopeRow>> {
+        one(&self.ask("read a scope").await?, scope).await
+    }
+
+    async fn flipped_by(&self, scope: &Scope, run_id: Uuid) -> Result<bool> {
+        let ask = self.ask("look for the run that built a generation").await?;
+        let of: [Parameter<'_>; 3] = [&scope.tenant.as_str(), &scope.projection, &Key::from(run_id)];
+        let (flipped,) = ask.one(sql!(SQL, "flipped_by"), &of).await?;
+        Ok(flipped)
+    }
+
+    async fn scopes(&self, tenant: Option<&TenantId>) -> Result<Vec<ScopeRow>> {
+        let ask = self.ask("read scopes").await?;
+        Ok(decode::in_order(ask.list(sql!(SQL, "list"), &[&tenant.map(TenantId::as_str)]).await?))
+    }
+
+    async fn scope_heads(&self, after_tenant: Option<&TenantId>, tenants_max: usize) -> Result<Vec<ScopeHead>> {
+        let ask = self.ask("read who holds the scopes").await?;
+        let limit = i64::try_from(tenants_max).unwrap_or(i64::MAX);
+        ask.list(sql!(SQL, "heads"), &[&after_tenant.map_or("", TenantId::as_str), &limit]).await
+    }
+
+    async fn scope_counts(&self) -> Result<ScopeCounts> {
+        self.ask("count the scopes that stand out").await?.one(sql!(SQL, "counts"), &[]).await
+    }
+
+    async fn checkpoints(&self, scope: &Scope, limit: usize) -> Result<Vec<Checkpoint>> {
+        let ask = self.ask("read digest checkpoints").await?;
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        ask.all(sql!(SQL, "checkpoints"), &[&scope.tenant.as_str(), &scope.projection, &limit]).await
+    }
+}
+
+/// A scope before a takeover.
+struct Found {
+    ownership: Ownership,
+    epoch: Epoch,
+    former: FormerWriter,
+}
+
+impl Stored for Found {
+    fn read(row: &impl Columns) -> Result<Found> {
+        let epoch = Epoch { counter: row.at(3)?, token: row.at(4)? };
+        Ok(Found {
+            ownership: Ownership::read(row)?,
+            epoch,
+            former: FormerWriter { pid: row.at(5)?, started: row.at(6)? },
         })
-        .collect())
+    }
 }
 
-pub(super) async fn counts(client: &ClientWrapper) -> Result<ScopeCounts> {
-    let what = "count the scopes that stand out";
-    let statement = client.prepare_cached(include_str!("sql/scope_counts.sql")).await.during(what)?;
-    let row = client.query_one(&statement, &[]).await.during(what)?;
-    let count = |column: usize| row.get::<_, i64>(column).unsigned_abs();
-    Ok(ScopeCounts { open_failures: count(0), paused: count(1), deviating: count(2), drifted: count(3) })
+/// The backend that wrote under the former epoch, if it still exists. Its start is named, so that an unrelated backend
+/// with the same pid is not ended.
+pub(super) struct FormerWriter {
+    pub(super) pid: Option<i32>,
+    pub(super) started: Option<String>,
+}
+
+/// Ends the former writer's backend, and waits until it is gone. A session that this store uses for other scopes is not
+/// ended.
+pub(super) async fn end_former_writer<S: Session>(ask: &Ask<'_, S>, former: FormerWriter) -> Result<()> {
+    let (Some(pid), Some(started)) = (former.pid, former.started) else { return Ok(()) };
+    if ask.connections.is_own(pid) {
+        return Ok(());
+    }
+    match ask.run(sql!(SQL, "end_former_writer"), &[&pid, &started]).await {
+        // A role without the right to end it leaves that to the session's own time-outs. The epoch fences it all the
+        // same.
+        Err(error) if error.category == Category::Unauthorized => Ok(()),
+        ended => ended.map(|_| ()),
+    }
+}
+
+/// Creates the scope with its first generation. Not an error when another process did.
+pub(super) async fn create_scope<S: Session>(ask: &Ask<'_, S>, scope: &Scope) -> Result<()> {
+    let version = decide::rules_version(scope);
+    match ask.run(sql!(SQL, "create"), &[&scope.tenant.as_str(), &scope.projection, &version]).await {
+        Err(error) if !error.duplicate => Err(error),
+        _ => Ok(()),
+    }
+}
+
+async fn one<S: Session>(ask: &Ask<'_, S>, scope: &Scope) -> Result<Option<ScopeRow>> {
+    ask.first(sql!(SQL, "one"), &[&scope.tenant.as_str(), &scope.projection]).await
 }

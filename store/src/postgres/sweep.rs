@@ -7,6 +7,7 @@
 //! these.) Every step may be repeated after a crash.
 
 use super::PostgresStore;
+use super::build::SQL;
 use super::errors::During as _;
 use super::rows::{is_own, leaf};
 use super::turn::Turn;
@@ -22,9 +23,7 @@ pub(super) async fn sweep(store: &PostgresStore, rows_max: u64) -> Result<Sweep>
     let what = "look for retired generations";
     {
         // Nearly always there is none, and the call ends here.
-        let client = store.connections.get().await?;
-        let retired = client.prepare_cached(include_str!("sql/sweep_retired.sql")).await.during(what)?;
-        if client.query(&retired, &[]).await.during(what)?.is_empty() {
+        if store.ask(what).await?.rows(sql!(SQL, "sweep_retired"), &[]).await?.is_empty() {
             return Ok(Sweep::default());
         }
     }
@@ -32,7 +31,7 @@ pub(super) async fn sweep(store: &PostgresStore, rows_max: u64) -> Result<Sweep>
     let turn = Turn::try_take(&store.connections, "sweep").await?;
     let client = store.connections.dedicated().await?;
     crash::point("sweep.begin");
-    let retired = client.query(include_str!("sql/sweep_retired.sql"), &[]).await.during(what)?;
+    let retired = client.query(sql!(SQL, "sweep_retired"), &[]).await.during(what)?;
     let mut sweep = Sweep::default();
     let Some(turn) = turn else {
         sweep.left = retired.len() as u64;
@@ -40,10 +39,10 @@ pub(super) async fn sweep(store: &PostgresStore, rows_max: u64) -> Result<Sweep>
     };
     // Asked after the retired generations were read: a transaction that is missing here began later and reads the new
     // generation.
-    let open = client.query(include_str!("sql/sweep_open_transactions.sql"), &[&turn.pid]).await.during(what)?;
+    let open = client.query(sql!(SQL, "sweep_open_transactions"), &[&turn.pid]).await.during(what)?;
     let open: HashSet<String> = open.iter().map(|row| row.get(0)).collect();
     for row in retired {
-        let (tenant, generation): (String, Generation) = (row.get(0), Generation(row.get(1)));
+        let (generation, tenant): (Generation, String) = (Generation(row.get(0)), row.get(1));
         let readers: Option<Vec<String>> = row.get(3);
         let Some(projection) = catalogue::find(row.get(2)) else {
             sweep.left += 1;
@@ -56,10 +55,7 @@ pub(super) async fn sweep(store: &PostgresStore, rows_max: u64) -> Result<Sweep>
         if still_read {
             if readers.is_none() {
                 let now: Vec<&String> = open.iter().collect();
-                client
-                    .execute(include_str!("sql/sweep_note_readers.sql"), &[&tenant, &generation.0, &now])
-                    .await
-                    .during(what)?;
+                client.execute(sql!(SQL, "sweep_note_readers"), &[&tenant, &generation.0, &now]).await.during(what)?;
             }
             sweep.left += 1;
             continue;
@@ -74,7 +70,7 @@ pub(super) async fn sweep(store: &PostgresStore, rows_max: u64) -> Result<Sweep>
             continue;
         }
         crash::point("sweep.before_commit");
-        client.execute(include_str!("sql/sweep_forget.sql"), &[&tenant, &generation.0]).await.during(what)?;
+        client.execute(sql!(SQL, "sweep_forget"), &[&tenant, &generation.0]).await.during(what)?;
         crash::point("sweep.after_commit");
         sweep.generations += 1;
     }
@@ -122,7 +118,7 @@ async fn drop_own(
 ) -> Result<bool> {
     for table in projection.tables() {
         let (what, own) = (table.name, leaf(table.name, generation));
-        let Some(found) = client.query_opt(include_str!("sql/sweep_partition.sql"), &[&own]).await.during(what)? else {
+        let Some(found) = client.query_opt(sql!(SQL, "sweep_partition"), &[&own]).await.during(what)? else {
             continue;
         };
         let (pending, count): (Option<bool>, i64) = (found.get(0), found.get(1));

@@ -2,13 +2,13 @@
 //! ([`PostgresStore::snapshot`](crate::Store::snapshot): REPEATABLE READ, READ ONLY, rolled back when its last user is
 //! gone).
 
+use super::ask::{Ask, Session};
 use super::errors::During as _;
 use super::pool::{Connections, Overdue, READ_STATEMENTS, SNAPSHOT_IDLE};
-use super::{change, failure, member, prior, query, read, run, scope, skip};
+use super::{prior, query, read};
 use crate::{
-    Change, Checkpoint, Direction, Failure, Generation, Lag, ListFilter, Member, Owner, PageLimit, Paged,
-    PrecedentFilter, PrecedentHit, ReadView, Result, RowOrder, RowStream, Run, Scope, ScopeCounts, ScopeHead, ScopeRow,
-    Skip, Stray, TenantHead,
+    Direction, Generation, Lag, PageLimit, Paged, PrecedentFilter, PrecedentHit, ReadView, Result, RowOrder, RowStream,
+    Stray, TenantHead,
 };
 use async_trait::async_trait;
 use deadpool_postgres::{ClientWrapper, Object};
@@ -17,7 +17,7 @@ use futures_util::FutureExt as _;
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Deref;
 use std::sync::Arc;
-use uuid::Uuid;
+use tokio_postgres::{Client, Error, Statement};
 
 /// Reads over the pool, or over one snapshot.
 pub(super) struct View {
@@ -68,6 +68,15 @@ pub(super) enum Reader<'a> {
     Snapshot(&'a Snapshot),
 }
 
+impl Session for Reader<'_> {
+    fn connection(&self) -> &Client {
+        self
+    }
+    async fn prepared(&self, sql: &str) -> std::result::Result<Statement, Error> {
+        self.prepare_cached(sql).await
+    }
+}
+
 impl Deref for Reader<'_> {
     type Target = ClientWrapper;
     fn deref(&self) -> &ClientWrapper {
@@ -88,6 +97,11 @@ impl View {
     pub(super) async fn of_snapshot(connections: Arc<Connections>) -> Result<View> {
         let snapshot = Snapshot::open(&connections).await?;
         Ok(View { connections, snapshot: Some(snapshot) })
+    }
+
+    /// Takes a session for a read.
+    pub(super) async fn ask(&self, what: &'static str) -> Result<Ask<'_, Reader<'_>>> {
+        Ok(Ask::new(self.reader().await?, &self.connections, what))
     }
 
     async fn reader(&self) -> Result<Reader<'_>> {
@@ -156,14 +170,6 @@ impl ReadView for View {
         read::count_events(&*self.reader().await?, tenant, after, upto, bound).await
     }
 
-    async fn members(&self) -> Result<Vec<Member>> {
-        member::members(&*self.reader().await?).await
-    }
-
-    async fn tenants_of(&self, owner: &Owner) -> Result<Vec<TenantId>> {
-        member::tenants_of(&*self.reader().await?, owner).await
-    }
-
     async fn tenants(&self) -> Result<Vec<TenantId>> {
         read::tenants(&*self.reader().await?).await
     }
@@ -193,26 +199,6 @@ impl ReadView for View {
         read::tenants_behind(&*self.reader().await?, upto, after_tenant, limit).await
     }
 
-    async fn scope(&self, scope: &Scope) -> Result<Option<ScopeRow>> {
-        scope::one(&*self.reader().await?, scope).await
-    }
-
-    async fn flipped_by(&self, scope: &Scope, run_id: Uuid) -> Result<bool> {
-        scope::flipped_by(&*self.reader().await?, scope, run_id).await
-    }
-
-    async fn scopes(&self, tenant: Option<&TenantId>) -> Result<Vec<ScopeRow>> {
-        scope::read(&*self.reader().await?, tenant, None).await
-    }
-
-    async fn scope_heads(&self, after_tenant: Option<&TenantId>, tenants_max: usize) -> Result<Vec<ScopeHead>> {
-        scope::heads(&*self.reader().await?, after_tenant, tenants_max).await
-    }
-
-    async fn scope_counts(&self) -> Result<ScopeCounts> {
-        scope::counts(&*self.reader().await?).await
-    }
-
     async fn prior_rows(
         &self,
         tenant: &TenantId,
@@ -238,10 +224,6 @@ impl ReadView for View {
             None => Snapshot::open(&self.connections).await?,
         };
         query::rows(snapshot, tenant, &projection.tables()[table], generation, order).await
-    }
-
-    async fn checkpoints(&self, scope: &Scope, limit: usize) -> Result<Vec<Checkpoint>> {
-        scope::checkpoints(&*self.reader().await?, scope, limit).await
     }
 
     async fn edges_touching(
@@ -277,33 +259,5 @@ impl ReadView for View {
         bytes_max: usize,
     ) -> Result<Paged<PrecedentHit>> {
         query::precedents(&*self.reader().await?, tenant, summaries, precedents, filter, bytes_max).await
-    }
-
-    async fn failures(&self, filter: &ListFilter) -> Result<Paged<Failure>> {
-        failure::list(&*self.reader().await?, filter).await
-    }
-
-    async fn failure(&self, failure_id: i64) -> Result<Option<Failure>> {
-        failure::one(&*self.reader().await?, failure_id).await
-    }
-
-    async fn skips(&self, scope: &Scope) -> Result<Vec<Skip>> {
-        skip::list(&*self.reader().await?, scope).await
-    }
-
-    async fn all_skips(&self, filter: &ListFilter) -> Result<Paged<Skip>> {
-        skip::all(&*self.reader().await?, filter).await
-    }
-
-    async fn changes(&self, tenant: Option<&TenantId>, before: Option<i64>, limit: usize) -> Result<Paged<Change>> {
-        change::list(&*self.reader().await?, tenant, before, limit).await
-    }
-
-    async fn runs(&self, filter: &ListFilter) -> Result<Paged<Run>> {
-        run::list(&*self.reader().await?, filter).await
-    }
-
-    async fn run(&self, run_id: Uuid) -> Result<Option<Run>> {
-        run::one(&*self.reader().await?, run_id).await
     }
 }

@@ -1,70 +1,45 @@
 //! The record of the operators' requests.
 
-use super::errors::Result;
-use super::read::{one_more, paged};
-use crate::{Change, LIST_BYTES_MAX, NewChange, PageLimit, Paged};
+use super::SqliteStore;
+use super::ask::Ask as _;
+use super::view::View;
+use crate::columns::Stored as _;
+use crate::sections::{Changes, ReadChanges};
+use crate::{Change, LIST_BYTES_MAX, NewChange, PageLimit, Paged, Result};
+use async_trait::async_trait;
 use decisiongraph_projections::TenantId;
-use rusqlite::{Connection, Row, params};
+use rusqlite::params;
 
-/// Records a change before it is carried out.
-pub(super) fn note(conn: &Connection, new: &NewChange) -> Result<i64> {
-    let tenant = new.tenant.as_ref().map(TenantId::as_str);
-    conn.prepare_cached(
-        "INSERT INTO dg_change (asked_at_ms, what, tenant_id, projection, subject, asked_by, through, reason)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-    )?
-    .execute(params![
-        super::now_ms(conn)?,
-        new.what,
-        tenant,
-        new.projection,
-        new.subject,
-        new.by,
-        new.through,
-        new.reason
-    ])?;
-    Ok(conn.last_insert_rowid())
+const SQL: &str = include_str!("sql/change.sql");
+
+#[async_trait]
+impl Changes for SqliteStore {
+    async fn note_change(&self, new: &NewChange) -> Result<i64> {
+        let new = new.clone();
+        self.write(move |conn| {
+            let NewChange { what, tenant, projection, subject, by, through, reason } = &new;
+            let tenant = tenant.as_ref().map(TenantId::as_str);
+            let of = params![what, tenant, projection, subject, by, through, reason];
+            Ok(conn.one::<(i64,)>(sql!(SQL, "note"), of)?.0)
+        })
+        .await
+    }
+
+    async fn end_change(&self, change_id: i64, outcome: &str) -> Result<()> {
+        let outcome = outcome.to_owned();
+        self.write(move |conn| conn.run(sql!(SQL, "end"), params![change_id, outcome]).map(|_| ())).await
+    }
 }
 
-/// Records its outcome. The first outcome stays.
-pub(super) fn end(conn: &Connection, change_id: i64, outcome: &str) -> Result<()> {
-    conn.prepare_cached("UPDATE dg_change SET outcome = ?2 WHERE change_id = ?1 AND outcome IS NULL")?
-        .execute(params![change_id, outcome])?;
-    Ok(())
-}
-
-/// Lists changes, latest first: of this tenant (or of all, and of none), before this one.
-pub(super) fn list(
-    conn: &Connection,
-    tenant: Option<&TenantId>,
-    before: Option<i64>,
-    limit: usize,
-) -> Result<Paged<Change>> {
-    let mut statement = conn.prepare_cached(
-        "SELECT change_id, strftime('%Y-%m-%dT%H:%M:%fZ', asked_at_ms / 1000.0, 'unixepoch'), what, tenant_id, projection,
-                subject, asked_by, through, reason, outcome
-           FROM dg_change
-          WHERE (?1 IS NULL OR tenant_id = ?1) AND (?2 IS NULL OR change_id < ?2)
-          ORDER BY change_id DESC LIMIT ?3",
-    )?;
-    let limit = PageLimit::of(limit, LIST_BYTES_MAX);
-    let rows = statement.query(params![tenant.map(TenantId::as_str), before, one_more(limit)])?;
-    paged(rows, limit, |row| Ok(Some(change(row)?)))
-}
-
-fn change(row: &Row<'_>) -> rusqlite::Result<Change> {
-    Ok(Change {
-        change_id: row.get(0)?,
-        at: row.get(1)?,
-        asked: NewChange {
-            what: row.get(2)?,
-            tenant: row.get::<_, Option<String>>(3)?.and_then(|tenant| TenantId::new(tenant).ok()),
-            projection: row.get(4)?,
-            subject: row.get(5)?,
-            by: row.get(6)?,
-            through: row.get(7)?,
-            reason: row.get(8)?,
-        },
-        outcome: row.get(9)?,
-    })
+#[async_trait]
+impl ReadChanges for View {
+    async fn changes(&self, tenant: Option<&TenantId>, before: Option<i64>, limit: usize) -> Result<Paged<Change>> {
+        let tenant = tenant.cloned();
+        self.read(move |conn| {
+            let limit = PageLimit::of(limit, LIST_BYTES_MAX);
+            let of = params![tenant.as_ref().map(TenantId::as_str), before, limit.one_more()];
+            conn.paged(sql!(SQL, "list"), of, limit, |row| Change::read(row).map(Some))
+        })
+        .await
+    }
 }

@@ -54,7 +54,7 @@ pub(super) fn commit(conn: &Connection, lease: &Lease, batch: &Batch) -> Result<
     write_rows(conn, &lease.scope.tenant, lease.generation, batch)?;
     crash::point("commit.rows_written");
     let now = super::now_ms(conn)?;
-    resolve_upto(conn, &lease.scope, batch.to, now)?;
+    resolve_upto(conn, &lease.scope, batch.to)?;
     if batch.checkpoint {
         add_checkpoint(conn, lease, batch, now)?;
     }
@@ -85,7 +85,12 @@ pub(super) fn commit(conn: &Connection, lease: &Lease, batch: &Batch) -> Result<
 pub(super) fn commit_build(conn: &Connection, lease: &BuildLease, batch: &Batch) -> Result<()> {
     crash::point("build.begin");
     check_order(batch)?;
-    super::generation::check_build(conn, lease, Some(batch.from))?;
+    let cursor = super::build::lock(conn, lease)?.position.cursor;
+    if cursor != batch.from {
+        let text =
+            format!("{}: the rebuild's cursor is {cursor}, this batch was computed at {}", lease.scope, batch.from);
+        return Err(StoreError::fenced(text).into());
+    }
     write_rows(conn, &lease.scope.tenant, lease.generation, batch)?;
     crash::point("build.rows_written");
     let moved = conn.prepare_cached(include_str!("sql/commit_build.sql"))?.execute(params![

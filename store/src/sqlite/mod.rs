@@ -9,25 +9,23 @@
 //! is a plain function over a connection that is already inside a transaction.
 
 mod append;
+mod ask;
 pub mod backup;
+mod build;
 mod change;
 mod checkpoint;
 mod commit;
-mod drift;
 mod errors;
 mod failure;
-mod generation;
-mod lease;
 mod member;
 mod migrate;
 mod on_disk;
-mod pause;
 mod pool;
 mod query;
 mod read;
 mod rows;
 mod run;
-mod skip;
+mod scope;
 mod stream;
 mod stretch;
 mod threads;
@@ -35,10 +33,8 @@ mod view;
 mod writer;
 
 use crate::{
-    Acquisition, AppendMode, Backend, BatchCommit, BuildLease, Compared, Creation, Failure, Flip, HighWaterSample,
-    Lease, LogEnd, MemberFacts, NewChange, NewFailure, NewRun, OpenWriter, Owner, Position, ReadView, Result, Run,
-    RunOutcome, RunProgress, SchemaStatus, Scope, ScopeRow, Skip, Storage, Store, StoreOptions, Sweep, Verdict, Wakes,
-    crash,
+    AppendMode, Backend, BatchCommit, BuildLease, HighWaterSample, Lease, LogEnd, OpenWriter, ReadView, Result,
+    SchemaStatus, Store, StoreOptions, Verdict, Wakes, crash,
 };
 use async_trait::async_trait;
 use decisiongraph_projections::{Admitted, LogSeq, TenantId};
@@ -46,10 +42,8 @@ use pool::{Database, lock};
 use rusqlite::Connection;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 use threads::blocking;
 use tokio::sync::mpsc;
-use uuid::Uuid;
 
 /// A store in one SQLite file.
 pub struct SqliteStore {
@@ -178,70 +172,6 @@ impl Store for SqliteStore {
         Ok(Wakes { log: log_receiver, members: member_receiver })
     }
 
-    async fn heartbeat(&self, owner: &Owner, ttl: Duration) -> Result<()> {
-        let owner = owner.clone();
-        self.write(move |conn| lease::heartbeat(conn, &owner, ttl)).await
-    }
-
-    async fn join(&self, owner: &Owner, ttl: Duration, facts: &MemberFacts) -> Result<()> {
-        let (owner, facts) = (owner.clone(), facts.clone());
-        self.write(move |conn| member::join(conn, &owner, ttl, &facts)).await
-    }
-
-    async fn leave(&self, owner: &Owner) -> Result<()> {
-        let owner = owner.clone();
-        self.write(move |conn| lease::leave(conn, &owner)).await
-    }
-
-    async fn bury(&self, owner: &Owner) -> Result<()> {
-        let owner = owner.clone();
-        self.write(move |conn| lease::bury(conn, &owner)).await
-    }
-
-    async fn forget(&self, node: &str) -> Result<bool> {
-        let node = node.to_owned();
-        self.write(move |conn| member::forget(conn, &node)).await
-    }
-
-    async fn end_leases_of_the_dead(&self) -> Result<Vec<Owner>> {
-        self.write(lease::end_of_the_dead).await
-    }
-
-    async fn hand_over(&self, owner: &Owner, tenants: &[TenantId]) -> Result<u64> {
-        let (owner, tenants) = (owner.clone(), tenants.to_vec());
-        self.write(move |conn| member::hand_over(conn, &owner, &tenants)).await
-    }
-
-    async fn cordon(&self, node: &str, draining: bool, reason: &str, by: &str) -> Result<()> {
-        let (node, reason, by) = (node.to_owned(), reason.to_owned(), by.to_owned());
-        self.write(move |conn| member::cordon(conn, &node, draining, &reason, &by)).await
-    }
-
-    async fn uncordon(&self, node: &str) -> Result<()> {
-        let node = node.to_owned();
-        self.write(move |conn| member::uncordon(conn, &node)).await
-    }
-
-    async fn acquire_scope(&self, scope: &Scope, owner: &Owner) -> Result<Acquisition> {
-        let (scope, owner) = (scope.clone(), owner.clone());
-        self.write(move |conn| lease::acquire(conn, &scope, &owner)).await
-    }
-
-    async fn release_scope(&self, lease: &Lease) -> Result<()> {
-        let lease = lease.clone();
-        self.write(move |conn| lease::release(conn, &lease)).await
-    }
-
-    async fn pause_scope(&self, scope: &Scope, reason: &str, by: &str) -> Result<ScopeRow> {
-        let (scope, reason, by) = (scope.clone(), reason.to_owned(), by.to_owned());
-        self.write(move |conn| pause::pause(conn, &scope, &reason, &by)).await
-    }
-
-    async fn resume_scope(&self, scope: &Scope) -> Result<ScopeRow> {
-        let scope = scope.clone();
-        self.write(move |conn| pause::resume(conn, &scope)).await
-    }
-
     async fn commit(&self, lease: &Lease, batch: &BatchCommit<'_>) -> Result<()> {
         let (lease, batch) = (lease.clone(), commit::Batch::from(batch));
         self.write(move |conn| commit::commit(conn, &lease, &batch)).await?;
@@ -254,100 +184,6 @@ impl Store for SqliteStore {
         self.write(move |conn| commit::commit_build(conn, &lease, &batch)).await?;
         crash::point("build.after_commit");
         Ok(())
-    }
-
-    async fn begin_build(&self, scope: &Scope, run_id: Uuid, _storage: Storage) -> Result<BuildLease> {
-        let scope = scope.clone();
-        self.write(move |conn| generation::begin(conn, &scope, run_id)).await
-    }
-
-    async fn resume_build(&self, scope: &Scope, run_id: Uuid) -> Result<Option<(BuildLease, Position)>> {
-        let scope = scope.clone();
-        self.write(move |conn| generation::resume(conn, &scope, run_id)).await
-    }
-
-    async fn index_build(&self, _lease: &BuildLease, _columns: &[(usize, usize)]) -> Result<()> {
-        // Rows and indexes are written together.
-        Ok(())
-    }
-
-    async fn finish_build(&self, lease: &BuildLease) -> Result<()> {
-        let lease = lease.clone();
-        self.write(move |conn| generation::finish(conn, &lease)).await
-    }
-
-    async fn flip(&self, lease: &BuildLease) -> Result<Flip> {
-        let lease = lease.clone();
-        let flip = self.write(move |conn| generation::flip(conn, &lease)).await?;
-        if matches!(flip, Flip::Flipped { .. }) {
-            crash::point("flip.after_commit");
-        }
-        Ok(flip)
-    }
-
-    async fn abandon_build(&self, scope: &Scope, run_id: Uuid) -> Result<()> {
-        let scope = scope.clone();
-        self.write(move |conn| generation::abandon(conn, &scope, run_id)).await
-    }
-
-    async fn sweep(&self, rows_max: u64) -> Result<Sweep> {
-        let swept = self.write(move |conn| generation::sweep(conn, rows_max)).await?;
-        crash::point("sweep.after_commit");
-        Ok(swept)
-    }
-
-    async fn record_failure(&self, failure: &NewFailure) -> Result<Failure> {
-        let failure = failure.clone();
-        self.write(move |conn| failure::record(conn, &failure)).await
-    }
-
-    async fn skip_event(&self, failure_id: i64, reason: &str, by: &str) -> Result<Skip> {
-        let (reason, by) = (reason.to_owned(), by.to_owned());
-        self.write(move |conn| skip::skip(conn, failure_id, &reason, &by)).await
-    }
-
-    async fn revoke_skip(&self, scope: &Scope, log_seq: LogSeq) -> Result<Skip> {
-        let scope = scope.clone();
-        self.write(move |conn| skip::revoke(conn, &scope, log_seq)).await
-    }
-
-    async fn create_run(&self, run: &NewRun) -> Result<Creation> {
-        let run = run.clone();
-        self.write(move |conn| run::create(conn, &run)).await
-    }
-
-    async fn adopt_run(&self, run_id: Uuid, owner: &Owner) -> Result<Run> {
-        let owner = owner.clone();
-        self.write(move |conn| run::adopt(conn, run_id, &owner)).await
-    }
-
-    async fn advance_run(&self, run_id: Uuid, owner: &Owner, progress: &RunProgress) -> Result<Run> {
-        let (owner, progress) = (owner.clone(), progress.clone());
-        self.write(move |conn| run::advance(conn, run_id, &owner, &progress)).await
-    }
-
-    async fn finish_run(&self, run_id: Uuid, owner: &Owner, outcome: RunOutcome) -> Result<Run> {
-        let owner = owner.clone();
-        self.write(move |conn| run::finish(conn, run_id, &owner, &outcome)).await
-    }
-
-    async fn note_compared(&self, run_id: Uuid, owner: &Owner, compared: &[Compared]) -> Result<()> {
-        let (owner, compared) = (owner.clone(), compared.to_vec());
-        self.write(move |conn| drift::note(conn, run_id, &owner, &compared)).await
-    }
-
-    async fn note_change(&self, change: &NewChange) -> Result<i64> {
-        let change = change.clone();
-        self.write(move |conn| change::note(conn, &change)).await
-    }
-
-    async fn end_change(&self, change_id: i64, outcome: &str) -> Result<()> {
-        let outcome = outcome.to_owned();
-        self.write(move |conn| change::end(conn, change_id, &outcome)).await
-    }
-
-    async fn request_cancel(&self, run_id: Uuid) -> Result<Run> {
-        self.write(move |conn| run::request_cancel(conn, run_id)).await
     }
 
     async fn view(&self) -> Result<Box<dyn ReadView>> {

@@ -1,17 +1,14 @@
 //! Reading the log and the scopes. Every look-up is by an index that starts with the tenant; none scans history.
 
 use super::errors::Result;
-use super::lease::raw_position;
 use super::rows::{collision, existence_sql, key_of, lookup_sql, read_row};
+use crate::decode::log_event;
 use crate::metadata::selected;
-use crate::{
-    Checkpoint, Drift, Epoch, Generation, Lag, PageLimit, Paged, Paused, Scope, ScopeCounts, ScopeHead, ScopeRow,
-    Stray, TenantHead,
-};
-use decisiongraph_projections::event::{Actor, Envelope, Metadata, Source, StoredEvent, fault, tags_from_json};
-use decisiongraph_projections::prior::{Texts, shared};
+use crate::{Generation, Lag, PageLimit, Paged, Stray, TenantHead};
+use decisiongraph_projections::event::{Actor, Envelope, Source, StoredEvent, fault, tags_from_json};
+use decisiongraph_projections::prior::Texts;
 use decisiongraph_projections::{
-    Category, Fetch, LogEvent, LogSeq, Needs, Prior, Projection, Recalled, Table, TenantId, catalogue,
+    Fetch, LogEvent, LogSeq, Needs, Prior, Projection, Recalled, Table, TenantId, catalogue,
 };
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -19,7 +16,6 @@ use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
-use uuid::Uuid;
 
 /// Reads a page of the log.
 pub(super) fn page(
@@ -206,18 +202,6 @@ pub(super) fn lag(conn: &Connection, tenant: &TenantId, cursor: LogSeq, mark: Lo
     Ok(Lag { events, more: events >= bound, seconds: age_ms as f64 / 1000.0 })
 }
 
-/// Counts the scopes that stand out, and the open failures.
-pub(super) fn scope_counts(conn: &Connection) -> Result<ScopeCounts> {
-    let sql = "SELECT (SELECT count(*) FROM dg_failure WHERE resolved_at_ms IS NULL), count(paused_at_ms),
-                      count(*) FILTER (WHERE deviating), count(*) FILTER (WHERE drift_generation = generation)
-               FROM dg_scope";
-    let counts = conn.prepare_cached(sql)?.query_row([], |row| {
-        let count = |column: usize| row.get::<_, i64>(column).map(i64::unsigned_abs);
-        Ok(ScopeCounts { open_failures: count(0)?, paused: count(1)?, deviating: count(2)?, drifted: count(3)? })
-    })?;
-    Ok(counts)
-}
-
 /// Counts events, up to a bound.
 pub(super) fn count(conn: &Connection, tenant: &TenantId, after: LogSeq, upto: LogSeq, bound: u64) -> Result<u64> {
     let bound = i64::try_from(bound).unwrap_or(i64::MAX);
@@ -347,66 +331,6 @@ pub(super) fn tenants_behind(
     Ok(behind)
 }
 
-/// True when the scope's live generation is the one that this run built and flipped to.
-pub(super) fn flipped_by(conn: &Connection, scope: &Scope, run_id: Uuid) -> Result<bool> {
-    let mut statement = conn.prepare_cached(include_str!("sql/flipped_by.sql"))?;
-    let params = params![scope.tenant.as_str(), scope.projection, run_id.as_bytes()];
-    Ok(statement.query_row(params, |row| row.get(0))?)
-}
-
-pub(super) fn scope(conn: &Connection, scope: &Scope) -> Result<Option<ScopeRow>> {
-    let sql = format!("{} WHERE scope.tenant_id = ?2 AND scope.projection = ?3", include_str!("sql/read_scopes.sql"));
-    let mut statement = conn.prepare_cached(&sql)?;
-    let mut rows = statement.query(params![super::now_ms(conn)?, scope.tenant.as_str(), scope.projection])?;
-    rows.next()?.map(|row| scope_row(row, scope.clone())).transpose()
-}
-
-/// Lists all scopes, or those of one tenant, by tenant and in catalogue order.
-pub(super) fn scopes(conn: &Connection, tenant: Option<&TenantId>) -> Result<Vec<ScopeRow>> {
-    let sql = format!(
-        "{} WHERE ?2 IS NULL OR scope.tenant_id = ?2 ORDER BY scope.tenant_id",
-        include_str!("sql/read_scopes.sql")
-    );
-    let mut statement = conn.prepare_cached(&sql)?;
-    let mut rows = statement.query(params![super::now_ms(conn)?, tenant.map(TenantId::as_str)])?;
-    let mut scopes = Vec::new();
-    while let Some(row) = rows.next()? {
-        let projection: String = row.get(1)?;
-        // A projection of another program's catalogue is left out.
-        let Some(place) = catalogue::ALL.iter().position(|known| known.name() == projection) else { continue };
-        // In a list of all scopes, a scope that cannot be read is left out.
-        let Some(tenant) = self::tenant(row, 0)? else { continue };
-        match scope_row(row, Scope::new(&tenant, catalogue::ALL[place])) {
-            Ok(scope) => scopes.push((place, scope)),
-            Err(error) if error.category == Category::Storage && !error.transient => {}
-            Err(error) => return Err(error),
-        }
-    }
-    scopes.sort_by(|(a_place, a), (b_place, b)| (&a.scope.tenant, a_place).cmp(&(&b.scope.tenant, b_place)));
-    Ok(scopes.into_iter().map(|(_, row)| row).collect())
-}
-
-/// Lists scopes without their digests, of at most `tenants_max` tenants behind `after`.
-pub(super) fn scope_heads(conn: &Connection, after: Option<&TenantId>, tenants_max: usize) -> Result<Vec<ScopeHead>> {
-    let mut statement = conn.prepare_cached(include_str!("sql/read_scope_heads.sql"))?;
-    let limit = i64::try_from(tenants_max).unwrap_or(i64::MAX);
-    let mut rows = statement.query(params![super::now_ms(conn)?, after.map_or("", TenantId::as_str), limit])?;
-    let mut heads = Vec::new();
-    while let Some(row) = rows.next()? {
-        let Some(projection) = catalogue::find(&row.get::<_, String>(1)?) else { continue };
-        let Some(tenant) = tenant(row, 0)? else { continue };
-        heads.push(ScopeHead {
-            scope: Scope::new(&tenant, projection),
-            owner: row.get(2)?,
-            owner_live: row.get(3)?,
-            epoch: row.get(4)?,
-            cursor: LogSeq(row.get(5)?),
-            paused: row.get(6)?,
-        });
-    }
-    Ok(heads)
-}
-
 /// Reads the rows that a batch must know; none when they have more bytes than the bound.
 pub(super) fn prior_rows(
     conn: &Connection,
@@ -455,27 +379,6 @@ pub(super) fn prior_rows(
     Ok(Some(prior))
 }
 
-/// Lists the digest checkpoints of a scope, newest first.
-pub(super) fn checkpoints(conn: &Connection, scope: &Scope, limit: usize) -> Result<Vec<Checkpoint>> {
-    let mut statement = conn.prepare_cached(
-        "SELECT cursor, generation, digest, version, previous_hash, hash,
-                strftime('%Y-%m-%dT%H:%M:%fZ', recorded_at_ms / 1000.0, 'unixepoch')
-         FROM dg_digest_checkpoint WHERE tenant_id = ?1 AND projection = ?2 ORDER BY checkpoint DESC LIMIT ?3",
-    )?;
-    let rows = statement.query_map(params![scope.tenant.as_str(), scope.projection, rows_limit(limit)], |row| {
-        Ok(Checkpoint {
-            cursor: LogSeq(row.get(0)?),
-            generation: Generation(row.get(1)?),
-            digest: row.get(2)?,
-            version: row.get(3)?,
-            previous: row.get(4)?,
-            hash: row.get(5)?,
-            recorded_at: row.get(6)?,
-        })
-    })?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
-}
-
 /// Sorts values in the order of the index in which they are sought.
 fn in_order<'v, T: AsRef<str> + 'v, K: Ord + Copy>(
     values: impl IntoIterator<Item = &'v T>,
@@ -494,39 +397,6 @@ pub(super) fn rows_limit(limit: usize) -> i64 {
 /// Returns one row more than a page may hold, to see if the list goes on.
 pub(super) fn one_more(limit: PageLimit) -> i64 {
     rows_limit(limit.rows_max.saturating_add(1))
-}
-
-/// Reads a log event, with its metadata from column `beside` on, if that is there. `texts` are shared between events,
-/// because many repeat.
-fn log_event(row: &Row<'_>, beside: usize, texts: &mut Texts) -> Result<LogEvent> {
-    let mut shared =
-        |column: usize| -> rusqlite::Result<Arc<str>> { Ok(shared(texts, row.get_ref(column)?.as_str()?)) };
-    Ok(LogEvent {
-        log_seq: LogSeq(row.get(0)?),
-        event_id: row.get(1)?,
-        trace_id: shared(2)?,
-        trace_seq: row.get(3)?,
-        event_type: shared(4)?,
-        occurred_at: row.get(5)?,
-        actor_type: shared(6)?,
-        actor_id: shared(7)?,
-        payload: row.get(8)?,
-        payload_hash: row.get(9)?,
-        metadata: match row.get_ref(beside) {
-            Err(rusqlite::Error::InvalidColumnIndex(_)) => None,
-            _ => Some(Arc::new(metadata(row, beside)?)),
-        },
-    })
-}
-
-fn metadata(row: &Row<'_>, at: usize) -> rusqlite::Result<Metadata> {
-    Ok(Metadata {
-        tags: tags_from_json(row.get_ref(at)?.as_str()?),
-        source: Source { producer_id: row.get(at + 1)?, system: row.get(at + 2)?, subsystem: row.get(at + 3)? },
-        correlation_id: row.get(at + 4)?,
-        causation_event_id: row.get(at + 5)?,
-        schema_version: row.get(at + 6)?,
-    })
 }
 
 fn stored_events(rows: &mut rusqlite::Rows<'_>, limit: PageLimit) -> Result<Paged<StoredEvent>> {
@@ -580,27 +450,5 @@ fn stored_event(row: &Row<'_>) -> rusqlite::Result<StoredEvent> {
         fault: not_utf8.or_else(|| fault(tags.as_deref(), &payload)),
         payload,
         payload_hash,
-    })
-}
-
-fn scope_row(row: &Row<'_>, scope: Scope) -> Result<ScopeRow> {
-    Ok(ScopeRow {
-        scope,
-        owner: row.get(2)?,
-        owner_live: row.get(3)?,
-        epoch: Epoch { counter: row.get(4)?, token: Uuid::from_bytes(row.get(5)?) },
-        generation: Generation(row.get(6)?),
-        position: raw_position(row, 7)?.read()?,
-        updated_at: row.get(10)?,
-        cursor_age_seconds: row.get(11)?,
-        paused: match row.get::<_, Option<String>>(12)? {
-            Some(at) => Some(Paused { at, reason: row.get(13)?, by: row.get(14)? }),
-            None => None,
-        },
-        deviating: row.get(15)?,
-        drift: match (row.get(16)?, row.get::<_, Option<[u8; 16]>>(17)?) {
-            (Some(at), Some(run)) => Some(Drift { at, run_id: Uuid::from_bytes(run) }),
-            _ => None,
-        },
     })
 }

@@ -2,18 +2,16 @@
 
 use super::pool::{Database, Reader, lock};
 use super::threads::{CALLS, PAGES, Threads, blocking};
-use super::{change, errors, failure, member, query, read, run, skip, stream};
+use super::{errors, query, read, stream};
 use crate::{
-    Change, Checkpoint, Direction, Failure, Generation, Lag, ListFilter, Member, Owner, PageLimit, Paged,
-    PrecedentFilter, PrecedentHit, ReadView, Result, RowOrder, RowStream, Run, Scope, ScopeCounts, ScopeHead, ScopeRow,
-    Skip, Stray, TenantHead,
+    Direction, Generation, Lag, PageLimit, Paged, PrecedentFilter, PrecedentHit, ReadView, Result, RowOrder, RowStream,
+    Stray, TenantHead,
 };
 use async_trait::async_trait;
 use decisiongraph_projections::{LogEvent, LogSeq, Needs, Prior, Projection, Recalled, Row, StoredEvent, TenantId};
 use rusqlite::Connection;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
-use uuid::Uuid;
 
 /// A read view.
 pub(super) struct View {
@@ -34,7 +32,8 @@ impl View {
         Ok(View { database, held: Some(held) })
     }
 
-    async fn read<T: Send + 'static>(
+    /// Reads.
+    pub async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> errors::Result<T> + Send + 'static,
     ) -> Result<T> {
@@ -138,15 +137,6 @@ impl ReadView for View {
         self.read(move |conn| read::count(conn, &tenant, after, upto, bound)).await
     }
 
-    async fn members(&self) -> Result<Vec<Member>> {
-        self.read(member::members).await
-    }
-
-    async fn tenants_of(&self, owner: &Owner) -> Result<Vec<TenantId>> {
-        let owner = owner.clone();
-        self.read(move |conn| member::tenants_of(conn, &owner)).await
-    }
-
     async fn tenants(&self) -> Result<Vec<TenantId>> {
         self.read(read::tenants).await
     }
@@ -178,30 +168,6 @@ impl ReadView for View {
         self.read(move |conn| read::tenants_behind(conn, upto, after.as_ref(), limit)).await
     }
 
-    async fn scope(&self, scope: &Scope) -> Result<Option<ScopeRow>> {
-        let scope = scope.clone();
-        self.read(move |conn| read::scope(conn, &scope)).await
-    }
-
-    async fn flipped_by(&self, scope: &Scope, run_id: Uuid) -> Result<bool> {
-        let scope = scope.clone();
-        self.read(move |conn| read::flipped_by(conn, &scope, run_id)).await
-    }
-
-    async fn scopes(&self, tenant: Option<&TenantId>) -> Result<Vec<ScopeRow>> {
-        let tenant = tenant.cloned();
-        self.read(move |conn| read::scopes(conn, tenant.as_ref())).await
-    }
-
-    async fn scope_heads(&self, after_tenant: Option<&TenantId>, tenants_max: usize) -> Result<Vec<ScopeHead>> {
-        let after = after_tenant.cloned();
-        self.read(move |conn| read::scope_heads(conn, after.as_ref(), tenants_max)).await
-    }
-
-    async fn scope_counts(&self) -> Result<ScopeCounts> {
-        self.read(read::scope_counts).await
-    }
-
     async fn prior_rows(
         &self,
         tenant: &TenantId,
@@ -229,11 +195,6 @@ impl ReadView for View {
             None => hold(&self.database).await?,
         };
         Ok(stream::rows(reader, table, tenant.clone(), generation, order).await?)
-    }
-
-    async fn checkpoints(&self, scope: &Scope, limit: usize) -> Result<Vec<Checkpoint>> {
-        let scope = scope.clone();
-        self.read(move |conn| read::checkpoints(conn, &scope, limit)).await
     }
 
     async fn edges_touching(
@@ -282,38 +243,5 @@ impl ReadView for View {
     ) -> Result<Paged<PrecedentHit>> {
         let (tenant, filter) = (tenant.clone(), filter.clone());
         self.read(move |conn| query::precedents(conn, &tenant, summaries, precedents, &filter, bytes_max)).await
-    }
-
-    async fn failures(&self, filter: &ListFilter) -> Result<Paged<Failure>> {
-        let filter = filter.clone();
-        self.read(move |conn| failure::list(conn, &filter)).await
-    }
-
-    async fn failure(&self, failure_id: i64) -> Result<Option<Failure>> {
-        self.read(move |conn| failure::by_id(conn, failure_id)).await
-    }
-
-    async fn skips(&self, scope: &Scope) -> Result<Vec<Skip>> {
-        let scope = scope.clone();
-        self.read(move |conn| skip::list(conn, &scope)).await
-    }
-
-    async fn all_skips(&self, filter: &ListFilter) -> Result<Paged<Skip>> {
-        let filter = filter.clone();
-        self.read(move |conn| skip::all(conn, &filter)).await
-    }
-
-    async fn changes(&self, tenant: Option<&TenantId>, before: Option<i64>, limit: usize) -> Result<Paged<Change>> {
-        let tenant = tenant.cloned();
-        self.read(move |conn| change::list(conn, tenant.as_ref(), before, limit)).await
-    }
-
-    async fn runs(&self, filter: &ListFilter) -> Result<Paged<Run>> {
-        let filter = filter.clone();
-        self.read(move |conn| run::list(conn, &filter)).await
-    }
-
-    async fn run(&self, run_id: Uuid) -> Result<Option<Run>> {
-        self.read(move |conn| run::find(conn, run_id)).await
     }
 }

@@ -2,6 +2,10 @@
 //! On a real server; one is started for all of these tests.
 #![cfg(feature = "throwaway-postgres")]
 
+#[macro_use]
+#[path = "../../src/sql.rs"]
+mod sql;
+
 #[allow(dead_code)]
 #[path = "../conformance/backend.rs"]
 mod backend;

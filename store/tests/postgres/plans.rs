@@ -7,6 +7,8 @@ use crate::raw::Fresh;
 use decisiongraph_projections::catalogue;
 use decisiongraph_store::Scope;
 
+const FAILURE: &str = include_str!("../../src/postgres/sql/failure.sql");
+
 /// Statement, types of its parameters, arguments for them, the required index, and the condition that must bound the
 /// scan.
 const STATEMENTS: &[(&str, &str, &str, &str, &str)] = &[
@@ -157,7 +159,7 @@ async fn check(fresh: &Fresh, when: &str) {
         let condition = plan.lines().find(|line| line.contains("Index Cond")).unwrap_or_default();
         assert!(condition.contains(bounds), "{when}: {index} is not bounded by {bounds}:\n{plan}");
     }
-    let sql = include_str!("../../src/postgres/sql/skips.sql");
+    let sql = sql!(FAILURE, "skips");
     client.batch_execute(&format!("PREPARE skips (text, text) AS {sql}")).await.expect("prepared");
     let plan = client.query("EXPLAIN EXECUTE skips ('t', 'p')", &[]).await.expect("a plan");
     let plan = plan.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>().join("\n");

@@ -1,0 +1,70 @@
+//! The statements of both backends bear the same names, but for those listed here with a reason.
+
+use std::collections::BTreeSet;
+
+/// Nouns, and their files of statements: of PostgreSQL, of SQLite.
+const NOUNS: &[(&str, [&str; 2])] = &[
+    ("build", [include_str!("postgres/sql/build.sql"), include_str!("sqlite/sql/build.sql")]),
+    ("change", [include_str!("postgres/sql/change.sql"), include_str!("sqlite/sql/change.sql")]),
+    ("failure", [include_str!("postgres/sql/failure.sql"), include_str!("sqlite/sql/failure.sql")]),
+    ("member", [include_str!("postgres/sql/member.sql"), include_str!("sqlite/sql/member.sql")]),
+    ("run", [include_str!("postgres/sql/run.sql"), include_str!("sqlite/sql/run.sql")]),
+    ("scope", [include_str!("postgres/sql/scope.sql"), include_str!("sqlite/sql/scope.sql")]),
+];
+
+/// Statements that only PostgreSQL has.
+const ONLY_POSTGRES: &[(&str, &str)] = &[
+    ("build.holds build.ready build.mine", "finishing a build is work between two transactions"),
+    ("build.number", "a sequence for each kind of storage"),
+    ("build.resume_look scope.end_former_writer", "a lease has a session, and the former writer's is ended"),
+    ("build.secondary_indexes build.table_size build.partition_state build.sweep_partition", "partitions"),
+    ("build.sweep_open_transactions build.sweep_note_readers", "readers may still need a retired generation"),
+    ("member.notify", "other processes are told"),
+    ("run.live_node", "a part of others"),
+];
+
+/// Statements that only SQLite has.
+const ONLY_SQLITE: &[(&str, &str)] = &[
+    ("build.now failure.now member.now run.now scope.now", "PostgreSQL has a function for it"),
+    ("member.forget_long_dead", "no statement of SQLite changes two tables"),
+    ("run.node run.is_live scope.is_live", "parts of others"),
+];
+
+/// Returns the names of a backend's statements, with their nouns.
+fn names(backend: usize) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for (noun, texts) in NOUNS {
+        for name in texts[backend].lines().filter_map(|line| line.strip_prefix("-- name: ")) {
+            assert!(names.insert(format!("{noun}.{name}")), "{noun}.{name} is there twice");
+        }
+    }
+    names
+}
+
+fn listed(only: &[(&'static str, &str)]) -> BTreeSet<String> {
+    only.iter().flat_map(|(names, _)| names.split(' ')).map(str::to_owned).collect()
+}
+
+#[test]
+fn statements_pair_by_name() {
+    let (postgres, sqlite) = (names(0), names(1));
+    assert_eq!(&postgres - &sqlite, listed(ONLY_POSTGRES), "only PostgreSQL has them");
+    assert_eq!(&sqlite - &postgres, listed(ONLY_SQLITE), "only SQLite has them");
+}
+
+/// A statement without a caller is left over.
+#[test]
+fn every_statement_is_used() {
+    for (number, backend) in ["postgres", "sqlite"].into_iter().enumerate() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(backend);
+        let files = std::fs::read_dir(&folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+        let code: String = files.filter_map(|path| std::fs::read_to_string(path).ok()).collect();
+        for (noun, texts) in NOUNS {
+            for name in names(number).iter().filter_map(|name| name.strip_prefix(&format!("{noun}."))) {
+                let used =
+                    code.contains(&format!("SQL, \"{name}\")")) || texts[number].contains(&format!("{{{name}}}"));
+                assert!(used, "{backend}: nothing uses {noun}.{name}");
+            }
+        }
+    }
+}

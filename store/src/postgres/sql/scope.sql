@@ -1,0 +1,120 @@
+-- Scopes: taken, given up, paused, and as readers see them.
+
+-- name: acquire_look
+-- The owner, and the rest of its lease: null when it has left or restarted under its name, 0 when its lease begins ahead of the clock (it
+-- was given before the clock was set back). Then the epoch to take it from, and the former writer's backend if it is still there (a pid
+-- alone may have been given to another one).
+SELECT s.owner_node, s.owner_incarnation,
+       CASE WHEN n.not_before > clock_timestamp() THEN 0 ELSE extract(epoch FROM n.expires_at - clock_timestamp()) END::float8,
+       s.epoch, s.epoch_token, a.pid, s.writer_started::text
+  FROM dg_scope s
+  LEFT JOIN dg_node n ON n.node = s.owner_node AND n.incarnation = s.owner_incarnation
+  LEFT JOIN pg_stat_activity a ON a.pid = s.writer_pid AND a.backend_start = s.writer_started
+ WHERE s.tenant_id = $1 AND s.projection = $2
+
+-- name: acquire_take
+-- Takes the epoch that was seen, unless its owner came back to life meanwhile. Runs on the session that will write, and notes it.
+UPDATE dg_scope s
+   SET owner_node = $3, owner_incarnation = $4, epoch = s.epoch + 1, epoch_token = $5,
+       writer_pid = pg_backend_pid(),
+       writer_started = (SELECT a.backend_start FROM pg_stat_activity a WHERE a.pid = pg_backend_pid())
+ WHERE s.tenant_id = $1 AND s.projection = $2 AND s.epoch = $6 AND s.epoch_token = $7
+   AND NOT EXISTS (SELECT FROM dg_node n
+                    WHERE n.node = s.owner_node AND n.incarnation = s.owner_incarnation
+                      AND n.expires_at > clock_timestamp() AND n.not_before <= clock_timestamp()
+                      AND NOT (n.node = $3 AND n.incarnation = $4))
+RETURNING s.epoch, s.generation, s.cursor_seq, s.digest, s.version
+
+-- name: create
+-- The scope and its first generation, or neither (and then no number is drawn). A race ends in a unique violation.
+WITH first AS (
+    INSERT INTO dg_generation (tenant_id, generation, projection, state, epoch, epoch_token, cursor_seq, digest, version, ready)
+    SELECT $1, nextval('dg_generation_shared_seq'), $2, 'live', 0, gen_random_uuid(), 0, '', $3, true
+     WHERE NOT EXISTS (SELECT FROM dg_scope WHERE tenant_id = $1 AND projection = $2)
+    RETURNING generation
+)
+INSERT INTO dg_scope (tenant_id, projection, epoch, epoch_token, generation, cursor_seq, digest, version)
+SELECT $1, $2, 0, gen_random_uuid(), generation, 0, '', $3 FROM first
+
+-- name: end_former_writer
+-- Waits up to five seconds for its end: until then it may hold the rows that the new owner needs.
+SELECT pg_terminate_backend(a.pid, 5000) FROM pg_stat_activity a WHERE a.pid = $1 AND a.backend_start = $2::text::timestamptz
+
+-- name: release
+-- Waits for a commit that is under way. A new token voids the lease.
+UPDATE dg_scope
+   SET owner_node = NULL, owner_incarnation = NULL, writer_pid = NULL, writer_started = NULL, epoch_token = gen_random_uuid()
+ WHERE tenant_id = $1 AND projection = $2 AND epoch = $3 AND epoch_token = $4
+
+-- name: pause
+-- Waits for a commit that is under way. An existing pause stays as it is, with its reason. A new epoch, without another owner: a worker
+-- of the scope is fenced at its next commit, reads the scope again and sees the pause.
+UPDATE dg_scope
+   SET paused_at = clock_timestamp(), paused_reason = $3, paused_by = $4, epoch = epoch + 1, epoch_token = gen_random_uuid()
+ WHERE tenant_id = $1 AND projection = $2 AND paused_at IS NULL
+
+-- name: resume
+UPDATE dg_scope SET paused_at = NULL, paused_reason = NULL, paused_by = NULL
+ WHERE tenant_id = $1 AND projection = $2 AND paused_at IS NOT NULL
+
+-- name: columns
+SELECT s.tenant_id, s.projection, s.owner_node, n.node IS NOT NULL, s.epoch, s.epoch_token, s.generation, s.cursor_seq, s.digest,
+       s.version, to_char(s.updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+       greatest(extract(epoch FROM clock_timestamp() - s.updated_at), 0)::float8,
+       to_char(s.paused_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), s.paused_reason, s.paused_by, s.deviating,
+       CASE WHEN s.drift_generation = s.generation
+            THEN to_char(s.drift_found_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') END, s.drift_run
+  FROM dg_scope s
+  LEFT JOIN dg_node n
+         ON n.node = s.owner_node AND n.incarnation = s.owner_incarnation
+        AND n.expires_at > clock_timestamp() AND n.not_before <= clock_timestamp()
+
+-- name: one
+{columns}
+ WHERE s.tenant_id = $1 AND s.projection = $2
+
+-- name: list
+-- All scopes, or those of a tenant.
+{columns}
+ WHERE $1::text IS NULL OR s.tenant_id = $1
+
+-- name: heads
+-- $2 tenants behind $1, found by steps in the primary key, with all their scopes; without the digests, which are most of a row.
+WITH RECURSIVE tenants AS (
+    (SELECT tenant_id, 1::bigint AS place FROM dg_scope WHERE tenant_id > $1 ORDER BY tenant_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT s.tenant_id FROM dg_scope s WHERE s.tenant_id > t.tenant_id ORDER BY s.tenant_id LIMIT 1), t.place + 1
+      FROM tenants t WHERE t.tenant_id IS NOT NULL AND t.place < $2
+)
+SELECT s.tenant_id, s.projection, s.owner_node,
+       EXISTS (SELECT FROM dg_node n
+                WHERE n.node = s.owner_node AND n.incarnation = s.owner_incarnation
+                  AND n.expires_at > clock_timestamp() AND n.not_before <= clock_timestamp()),
+       s.epoch, s.cursor_seq, s.paused_at IS NOT NULL
+  FROM tenants t
+ CROSS JOIN LATERAL (SELECT * FROM dg_scope s WHERE s.tenant_id = t.tenant_id) AS s
+ ORDER BY s.tenant_id, s.projection
+
+-- name: counts
+-- One pass over the scopes, and one over the index of the open failures.
+SELECT (SELECT count(*) FROM dg_failure WHERE resolved_at IS NULL),
+       count(*) FILTER (WHERE paused_at IS NOT NULL),
+       count(*) FILTER (WHERE deviating),
+       count(*) FILTER (WHERE drift_generation = generation)
+  FROM dg_scope
+
+-- name: flipped_by
+-- True when the scope's live generation is the one that this run built.
+SELECT EXISTS (
+    SELECT FROM dg_scope s
+      JOIN dg_generation g ON g.tenant_id = s.tenant_id AND g.generation = s.generation
+     WHERE s.tenant_id = $1 AND s.projection = $2 AND g.run_id = $3)
+
+-- name: checkpoints
+-- Newest first.
+SELECT cursor_seq, generation, digest, version, previous, hash,
+       to_char(recorded_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+  FROM dg_digest_checkpoint
+ WHERE tenant_id = $1 AND projection = $2
+ ORDER BY checkpoint_id DESC
+ LIMIT $3

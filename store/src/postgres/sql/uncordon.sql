@@ -1,1 +1,0 @@
-DELETE FROM dg_cordon WHERE node = $1
