@@ -1,43 +1,45 @@
-//! Tenants that wait for room, and tenants that would make some: a decision without clock or actor.
+//! The admission queue: tenants that wait for room, and parked tenants that would make some. A decision without clock
+//! or actor.
 //!
 //! ```text
-//!   no room ──▶ waiting ──▶ calls the tenant that rests longest ──▶ it leaves ──▶ the first in the queue is admitted
+//!   no room ──▶ waiting ──▶ calls the tenant that is parked longest ──▶ it leaves ──▶ the first in the queue is admitted
 //! ```
 //!
-//! *Guarantees.* While more tenants wait than leave and any tenant rests, a tenant is called. A new tenant that waits
+//! *Guarantees.* While more tenants wait than leave and any tenant is parked, a tenant is called. A new tenant that waits
 //! calls a tenant, and so does a departure that admitted none. A called tenant that cannot leave passes the call on
-//! ([`Room::call`]). No tenant is called twice without having rested again. No step walks all tenants.
+//! ([`AdmissionQueue::call`]). No tenant is called twice without having been parked again. No step walks all tenants.
 
 use decisiongraph_projections::{LogSeq, TenantId};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-/// Room of a node; `T` is the way to call a resting tenant.
-pub struct Room<T> {
+/// Admission queue of a node; `T` is the way to call a parked tenant.
+pub struct AdmissionQueue<T> {
     waiting: HashMap<TenantId, LogSeq>,
     /// Waiting tenants, in the order of arrival.
     queue: VecDeque<TenantId>,
-    /// Resting tenants by the number of their rest: the longest rest comes first.
-    resting: BTreeMap<u64, (TenantId, T)>,
-    rests: HashMap<TenantId, u64>,
+    /// Parked tenants by the number of their parking: the longest parked comes first.
+    parked: BTreeMap<u64, (TenantId, T)>,
+    /// Number of the parking, by tenant.
+    numbers: HashMap<TenantId, u64>,
     number: u64,
     /// Tenants whose actors are being stopped.
     leaving: usize,
 }
 
-impl<T> Default for Room<T> {
-    fn default() -> Room<T> {
-        Room {
+impl<T> Default for AdmissionQueue<T> {
+    fn default() -> AdmissionQueue<T> {
+        AdmissionQueue {
             waiting: HashMap::new(),
             queue: VecDeque::new(),
-            resting: BTreeMap::new(),
-            rests: HashMap::new(),
+            parked: BTreeMap::new(),
+            numbers: HashMap::new(),
             number: 0,
             leaving: 0,
         }
     }
 }
 
-impl<T> Room<T> {
+impl<T> AdmissionQueue<T> {
     /// Counts the tenants that wait.
     pub fn waiting(&self) -> usize {
         self.waiting.len()
@@ -76,42 +78,42 @@ impl<T> Room<T> {
         Some((tenant, upto))
     }
 
-    /// Puts the tenant to rest, unless room is wanted. True when it rests.
-    pub fn rests(&mut self, tenant: &TenantId, how: impl FnOnce() -> T) -> bool {
-        let rests = !self.wanted();
-        if rests {
-            self.rest(tenant, how());
+    /// Parks the tenant, unless room is wanted. True when it is parked.
+    pub fn parks(&mut self, tenant: &TenantId, how: impl FnOnce() -> T) -> bool {
+        let parks = !self.wanted();
+        if parks {
+            self.park(tenant, how());
         }
-        rests
+        parks
     }
 
-    fn rest(&mut self, tenant: &TenantId, how: T) {
-        self.stir(tenant);
+    fn park(&mut self, tenant: &TenantId, how: T) {
+        self.unpark(tenant);
         self.number += 1;
-        self.rests.insert(tenant.clone(), self.number);
-        self.resting.insert(self.number, (tenant.clone(), how));
+        self.numbers.insert(tenant.clone(), self.number);
+        self.parked.insert(self.number, (tenant.clone(), how));
     }
 
-    /// Ends the rest of a tenant that has something to do, or is gone.
-    pub fn stir(&mut self, tenant: &TenantId) {
-        if let Some(number) = self.rests.remove(tenant) {
-            self.resting.remove(&number);
+    /// Ends the parking of a tenant that has something to do, or is gone.
+    pub fn unpark(&mut self, tenant: &TenantId) {
+        if let Some(number) = self.numbers.remove(tenant) {
+            self.parked.remove(&number);
         }
     }
 
-    /// Picks the tenant that is to leave, if room is wanted; it rests no longer.
+    /// Picks the tenant that is to leave, if room is wanted; it is parked no longer.
     pub fn call(&mut self) -> Option<T> {
         if !self.wanted() {
             return None;
         }
-        let (_, (tenant, how)) = self.resting.pop_first()?;
-        self.rests.remove(&tenant);
+        let (_, (tenant, how)) = self.parked.pop_first()?;
+        self.numbers.remove(&tenant);
         Some(how)
     }
 
     /// Notes that the tenant's actors are being stopped.
     pub fn leave(&mut self, tenant: &TenantId) {
-        self.stir(tenant);
+        self.unpark(tenant);
         self.leaving += 1;
     }
 
@@ -130,47 +132,47 @@ mod tests {
         TenantId::new(format!("t{index}")).expect("an id")
     }
 
-    fn resting(tenants: usize) -> Room<usize> {
-        let mut room = Room::default();
+    fn parked(tenants: usize) -> AdmissionQueue<usize> {
+        let mut queue = AdmissionQueue::default();
         for index in 0..tenants {
-            room.rest(&named(index), index);
+            queue.park(&named(index), index);
         }
-        room
+        queue
     }
 
     #[test]
-    fn each_that_waits_calls_the_one_that_rests_longest() {
-        let mut room = resting(3);
-        room.stir(&named(0));
-        room.rest(&named(0), 0);
-        assert_eq!(room.wait(&named(7), LogSeq(1)), Some(1));
-        assert_eq!(room.wait(&named(7), LogSeq(2)), None, "it waits already");
-        assert_eq!(room.wait(&named(8), LogSeq(3)), Some(2));
-        assert_eq!(room.wait(&named(9), LogSeq(4)), Some(0));
-        assert_eq!(room.wait(&named(10), LogSeq(5)), None, "nobody rests");
-        assert_eq!(room.admit(), Some((named(7), LogSeq(2))));
-        assert_eq!(room.admit(), Some((named(8), LogSeq(3))));
+    fn each_that_waits_calls_the_one_that_is_parked_longest() {
+        let mut queue = parked(3);
+        queue.unpark(&named(0));
+        queue.park(&named(0), 0);
+        assert_eq!(queue.wait(&named(7), LogSeq(1)), Some(1));
+        assert_eq!(queue.wait(&named(7), LogSeq(2)), None, "it waits already");
+        assert_eq!(queue.wait(&named(8), LogSeq(3)), Some(2));
+        assert_eq!(queue.wait(&named(9), LogSeq(4)), Some(0));
+        assert_eq!(queue.wait(&named(10), LogSeq(5)), None, "no tenant is parked");
+        assert_eq!(queue.admit(), Some((named(7), LogSeq(2))));
+        assert_eq!(queue.admit(), Some((named(8), LogSeq(3))));
     }
 
     #[test]
     fn nobody_is_called_while_enough_leave() {
-        let mut room = resting(2);
-        room.leave(&named(0));
-        assert_eq!(room.wait(&named(7), LogSeq(1)), None, "a place gets free for it");
-        assert_eq!(room.wait(&named(8), LogSeq(1)), Some(1));
-        // The call is passed on; no other tenant rests.
-        assert_eq!(room.call(), None);
-        assert!(room.wanted());
+        let mut queue = parked(2);
+        queue.leave(&named(0));
+        assert_eq!(queue.wait(&named(7), LogSeq(1)), None, "a place gets free for it");
+        assert_eq!(queue.wait(&named(8), LogSeq(1)), Some(1));
+        // The call is passed on; no other tenant is parked.
+        assert_eq!(queue.call(), None);
+        assert!(queue.wanted());
     }
 
     #[test]
     fn who_comes_back_while_it_leaves_waits_behind_the_others_and_calls_again() {
-        let mut room = resting(2);
-        assert_eq!(room.wait(&named(7), LogSeq(1)), Some(0));
-        room.leave(&named(0));
-        assert_eq!(room.wait(&named(0), LogSeq(9)), Some(1), "two wait, one leaves");
-        room.rest(&named(1), 1);
-        assert_eq!(room.admit(), Some((named(7), LogSeq(1))));
-        assert_eq!(room.left(), Some(1), "one waits, nobody leaves");
+        let mut queue = parked(2);
+        assert_eq!(queue.wait(&named(7), LogSeq(1)), Some(0));
+        queue.leave(&named(0));
+        assert_eq!(queue.wait(&named(0), LogSeq(9)), Some(1), "two wait, one leaves");
+        queue.park(&named(1), 1);
+        assert_eq!(queue.admit(), Some((named(7), LogSeq(1))));
+        assert_eq!(queue.left(), Some(1), "one waits, nobody leaves");
     }
 }

@@ -53,7 +53,7 @@ impl Actor for Coordinator {
 
     async fn pre_start(&self, myself: ActorRef<Self::Msg>, (): ()) -> Result<Self::State, ActorProcessingErr> {
         let Coordinator { tenants, cell, vitals, .. } = self;
-        tenants.stir(&cell.tenant);
+        tenants.unpark(&cell.tenant);
         cell.note_coordinator(vitals.address(myself));
         Ok(CoordinatorState { woken: Instant::now(), considering: false })
     }
@@ -69,13 +69,13 @@ impl Actor for Coordinator {
             CoordinatorMessage::Wake => {
                 vitals.received("wake");
                 state.woken = Instant::now();
-                tenants.stir(&cell.tenant);
+                tenants.unpark(&cell.tenant);
                 self.tell(|| WorkerMessage::Wake);
             }
             CoordinatorMessage::Reconsider => {
                 vitals.received("reconsider");
                 state.woken = Instant::now();
-                tenants.stir(&cell.tenant);
+                tenants.unpark(&cell.tenant);
                 self.tell(|| WorkerMessage::Reconsider);
             }
             CoordinatorMessage::Quiet => {
@@ -108,10 +108,10 @@ impl Coordinator {
         }
         let idle = may_leave(false);
         let stays = passivate_after.saturating_sub(state.woken.elapsed());
-        let parting = tenants.part(cell, idle && stays.is_zero());
+        let parting = tenants.leave_or_park(cell, idle && stays.is_zero());
         match parting {
             Parting::Leaves => vitals.state("leaving"),
-            Parting::Rests => {
+            Parting::Parks => {
                 cell.forget_pages();
                 if idle && !std::mem::replace(&mut state.considering, true) {
                     myself.send_after(stays, || CoordinatorMessage::Consider);

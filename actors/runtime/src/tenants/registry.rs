@@ -6,11 +6,11 @@
 //! ```
 //!
 //! *Guarantees.* Any number of tenants costs nothing while idle: a passivated tenant has no actor, no timer and no
-//! query. At most [`TenantsParts::tenants_max`] tenants run at a time; the others wait in a queue. Each
-//! waiting tenant at once calls the tenant that is idle for longest, to make room ([`Room`]). A wake is remembered
-//! until the coordinator has it.
+//! query. At most [`TenantsParts::tenants_max`] tenants run at a time; the others wait in the [`AdmissionQueue`]. Each
+//! waiting tenant at once calls the tenant that is idle for longest, to make room. A wake is remembered until the
+//! coordinator has it.
 
-use super::admission::Room;
+use super::admission::AdmissionQueue;
 use super::{CoordinatorMessage, TenantCell, tenant_id};
 use crate::board::{MarkState, PlacementTable, Whose};
 use crate::children::Children;
@@ -51,8 +51,8 @@ impl Slot {
 pub enum Parting {
     /// The tenant's actors are being stopped.
     Leaves,
-    /// The tenant stays, and leaves when it is called.
-    Rests,
+    /// The tenant stays parked, and leaves when it is called.
+    Parks,
     /// The tenant stays: it has something to do.
     Works,
 }
@@ -84,7 +84,7 @@ pub struct Tenants(Arc<Kept>);
 struct Kept {
     parts: TenantsParts,
     tenants: Mutex<HashMap<TenantId, Slot>>,
-    room: Mutex<Room<Arc<TenantCell>>>,
+    queue: Mutex<AdmissionQueue<Arc<TenantCell>>>,
     /// Tenants whose scopes this node may own: started here and not handed over since.
     held: Mutex<HashSet<TenantId>>,
     children: Children,
@@ -96,7 +96,7 @@ impl Tenants {
         Tenants(Arc::new(Kept {
             parts,
             tenants: Mutex::default(),
-            room: Mutex::default(),
+            queue: Mutex::default(),
             held: Mutex::default(),
             children: Children::default(),
         }))
@@ -105,7 +105,7 @@ impl Tenants {
     /// Attaches a new supervisor of tenants. The tenants of a former supervisor are gone.
     pub fn attach(&self, supervisor: SupervisorRef) {
         lock(&self.0.tenants).clear();
-        *lock(&self.0.room) = Room::default();
+        *lock(&self.0.queue) = AdmissionQueue::default();
         self.0.children.attach(supervisor);
     }
 
@@ -119,17 +119,17 @@ impl Tenants {
 
     /// Counts the tenants that have actors, and the tenants that wait for room.
     pub fn count(&self) -> (usize, usize) {
-        (lock(&self.0.tenants).len(), lock(&self.0.room).waiting())
+        (lock(&self.0.tenants).len(), lock(&self.0.queue).waiting())
     }
 
     /// True when the tenant waits for room.
     pub fn waits(&self, tenant: &TenantId) -> bool {
-        lock(&self.0.room).waits(tenant)
+        lock(&self.0.queue).waits(tenant)
     }
 
     /// Lists the tenants that wait for room.
     pub fn all_waiting(&self) -> Vec<TenantId> {
-        lock(&self.0.room).all_waiting().cloned().collect()
+        lock(&self.0.queue).all_waiting().cloned().collect()
     }
 
     /// Lists the cells of the tenants whose actors run or are being started.
@@ -190,7 +190,7 @@ impl Tenants {
                     *woken = Some(woken.map_or(upto, |known| known.max(upto)));
                     (None, None)
                 }
-                None if full => (None, lock(&self.0.room).wait(tenant, upto)),
+                None if full => (None, lock(&self.0.queue).wait(tenant, upto)),
                 None => {
                     let cell = Arc::new(TenantCell::new(tenant.clone(), upto));
                     tenants.insert(tenant.clone(), Slot::Here(Arc::clone(&cell)));
@@ -252,14 +252,14 @@ impl Tenants {
     fn leaves(&self, slot: &mut Slot) -> Arc<TenantCell> {
         let (Slot::Here(cell) | Slot::Leaving(cell, _)) = &*slot;
         let cell = Arc::clone(cell);
-        lock(&self.0.room).leave(&cell.tenant);
+        lock(&self.0.queue).leave(&cell.tenant);
         *slot = Slot::Leaving(Arc::clone(&cell), None);
         cell
     }
 
     /// Decides about a tenant whose workers have nothing to do. It leaves when it is `due` or room is wanted, else it
-    /// rests. Called by its coordinator, which must not wait for the end.
-    pub fn part(&self, cell: &Arc<TenantCell>, due: bool) -> Parting {
+    /// is parked. Called by its coordinator, which must not wait for the end.
+    pub fn leave_or_park(&self, cell: &Arc<TenantCell>, due: bool) -> Parting {
         let Some(supervisor) = self.0.children.supervisor() else { return Parting::Works };
         let mark = self.0.parts.mark.borrow().mark;
         {
@@ -274,8 +274,8 @@ impl Tenants {
             if !cell.is_done(mark) {
                 return Parting::Works;
             }
-            if !due && lock(&self.0.room).rests(&cell.tenant, || Arc::clone(cell)) {
-                return Parting::Rests;
+            if !due && lock(&self.0.queue).parks(&cell.tenant, || Arc::clone(cell)) {
+                return Parting::Parks;
             }
             self.leaves(slot);
         }
@@ -284,14 +284,14 @@ impl Tenants {
         Parting::Leaves
     }
 
-    /// Notes that the tenant has something to do: it does not rest.
-    pub fn stir(&self, tenant: &TenantId) {
-        lock(&self.0.room).stir(tenant);
+    /// Notes that the tenant has something to do: it is not parked.
+    pub fn unpark(&self, tenant: &TenantId) {
+        lock(&self.0.queue).unpark(tenant);
     }
 
-    /// Calls a resting tenant to leave, if room is wanted: the tenant called before cannot leave.
+    /// Calls a parked tenant to leave, if room is wanted: the tenant called before cannot leave.
     pub fn make_room(&self) {
-        let called = lock(&self.0.room).call();
+        let called = lock(&self.0.queue).call();
         self.tell(called);
     }
 
@@ -299,7 +299,7 @@ impl Tenants {
         while let Some(cell) = called {
             let told = cell.coordinator().is_some_and(|it| it.cast(CoordinatorMessage::MakeRoom).is_ok());
             // A coordinator that is gone comes back with workers that have not gone quiet yet.
-            called = if told { None } else { lock(&self.0.room).call() };
+            called = if told { None } else { lock(&self.0.queue).call() };
         }
     }
 
@@ -311,7 +311,7 @@ impl Tenants {
         if let Slot::Leaving(_, Some(upto)) = slot {
             self.wake(&cell.tenant, upto);
         }
-        let called = lock(&self.0.room).left();
+        let called = lock(&self.0.queue).left();
         self.tell(called);
     }
 
@@ -335,7 +335,7 @@ impl Tenants {
             if lock(&self.0.tenants).len() >= self.0.parts.tenants_max {
                 return;
             }
-            let Some((tenant, upto)) = lock(&self.0.room).admit() else { return };
+            let Some((tenant, upto)) = lock(&self.0.queue).admit() else { return };
             self.wake(&tenant, upto);
         }
     }
