@@ -7,7 +7,8 @@
 //!
 //! *Guarantees.* While more tenants wait than leave and any tenant is parked, a tenant is called. A new tenant that
 //! waits calls a tenant, and so does a departure that admitted none. A called tenant that cannot leave passes the call
-//! on ([`AdmissionQueue::call`]). No tenant is called twice without having been parked again. No step walks all tenants.
+//! on ([`AdmissionQueue::call`]). No tenant is called twice without having been parked again. No step walks all
+//! tenants.
 
 use decisiongraph_projections::{LogSeq, TenantId};
 use std::collections::{BTreeMap, HashMap, VecDeque};
