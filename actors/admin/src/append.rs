@@ -7,15 +7,14 @@
 //!
 //! *Never:* trusts a given `log_seq`; quotes a payload in a refusal.
 
-use super::handler::tenant_or_default;
-use decisiongraph_engine::Engine;
+use super::handler::{StoreAnswers, tenant_or_default};
 use decisiongraph_projections::credential_guard::CredentialGuard;
 use decisiongraph_projections::event::{EVENT_BYTES_MAX, Line};
 use decisiongraph_projections::validation::admit_under;
 use decisiongraph_projections::{Admitted, Category, Refusal, TenantId};
 use decisiongraph_protocol::lines::CHUNK_LINES_MAX;
 use decisiongraph_protocol::{
-    AdminError, AppendReply, AppendRequest, LineFault, LineVerdict, OfferedLine, VerdictWord,
+    AdminError, AppendReply, AppendRequest, Handle, LineFault, LineVerdict, OfferedLine, VerdictWord,
 };
 use decisiongraph_store::{AppendMode, Store, Verdict};
 
@@ -30,42 +29,44 @@ pub struct Checked {
     pub event: Result<Admitted, Refusal>,
 }
 
-/// Stores the lines that can be stored; see the file's guarantees.
-pub async fn append(engine: &Engine, request: AppendRequest) -> Result<AppendReply, AdminError> {
-    if request.lines.len() > CHUNK_LINES_MAX {
-        return Err(AdminError::new(
-            Category::InvalidArgument,
-            format!("at most {CHUNK_LINES_MAX} lines a request, not {}", request.lines.len()),
-        ));
-    }
-    let store = &**engine.store();
-    let tenant = tenant_or_default(request.tenant);
-    let guard = request.credential_guard.unwrap_or(engine.config().credential_guard);
-    let checked: Vec<Checked> = request.lines.into_iter().map(|line| check(line, &tenant, guard)).collect();
-    let mut reply = AppendReply::default();
-    if request.all_or_nothing
-        && let Some((refusal, line)) =
-            checked.iter().find_map(|checked| checked.event.as_ref().err().map(|refusal| (refusal, checked.line)))
-    {
-        refuse(&mut reply, line, None, refusal.clone());
-        return Ok(reply);
-    }
-    let mut rest = checked.into_iter().peekable();
-    while let Some(first) = rest.next() {
-        let tenant = first.tenant.clone();
-        let mut run = vec![first];
-        while let Some(next) = rest.next_if(|next| next.tenant == tenant) {
-            run.push(next);
+// Stores the lines that can be stored; see the file's guarantees.
+impl Handle<AppendRequest> for StoreAnswers<'_> {
+    async fn answer(&self, request: AppendRequest) -> Result<AppendReply, AdminError> {
+        if request.lines.len() > CHUNK_LINES_MAX {
+            return Err(AdminError::new(
+                Category::InvalidArgument,
+                format!("at most {CHUNK_LINES_MAX} lines a request, not {}", request.lines.len()),
+            ));
         }
-        store_run(store, &tenant, run, request.all_or_nothing, &mut reply).await?;
-        if !reply.tenants.contains(&tenant) {
-            reply.tenants.push(tenant);
+        let store = self.store();
+        let tenant = tenant_or_default(request.tenant);
+        let guard = request.credential_guard.unwrap_or(self.engine.config().credential_guard);
+        let checked: Vec<Checked> = request.lines.into_iter().map(|line| check(line, &tenant, guard)).collect();
+        let mut reply = AppendReply::default();
+        if request.all_or_nothing
+            && let Some((refusal, line)) =
+                checked.iter().find_map(|checked| checked.event.as_ref().err().map(|refusal| (refusal, checked.line)))
+        {
+            refuse(&mut reply, line, None, refusal.clone());
+            return Ok(reply);
         }
-        if request.all_or_nothing && reply.refused > 0 {
-            break;
+        let mut rest = checked.into_iter().peekable();
+        while let Some(first) = rest.next() {
+            let tenant = first.tenant.clone();
+            let mut run = vec![first];
+            while let Some(next) = rest.next_if(|next| next.tenant == tenant) {
+                run.push(next);
+            }
+            store_run(store, &tenant, run, request.all_or_nothing, &mut reply).await?;
+            if !reply.tenants.contains(&tenant) {
+                reply.tenants.push(tenant);
+            }
+            if request.all_or_nothing && reply.refused > 0 {
+                break;
+            }
         }
+        Ok(reply)
     }
-    Ok(reply)
 }
 
 /// Reads one line and makes every check that needs no database.

@@ -6,16 +6,13 @@
 //! *Never here:* work without an operator's request or on a schedule (catch-ups, verifies), appends, and requests that
 //! only read.
 
-use super::handler::tenant_or_default;
+use super::handler::StoreAnswers;
 use decisiongraph_engine::Engine;
 use decisiongraph_projections::{Category, TenantId};
 use decisiongraph_protocol::foreign_text::on_a_line;
-use decisiongraph_protocol::{
-    AdminError, AdminReply, AdminRequest, ChangesReply, ChangesRequest, JobRequest, check_reason, has_ended,
-};
-use decisiongraph_store::{NewChange, Paged, Store};
+use decisiongraph_protocol::{AdminError, AdminReply, ChangesReply, ChangesRequest, Handle, check_reason, has_ended};
+use decisiongraph_store::{NewChange, Paged};
 use std::future::Future;
-use uuid::Uuid;
 
 /// Most changes per list.
 const CHANGES_MAX: i64 = 10_000;
@@ -23,52 +20,6 @@ const CHANGES_MAX: i64 = 10_000;
 const OUTCOME_BYTES_MAX: usize = 2_000;
 /// Longest recorded name of a projection, failure, run or node, in bytes. No existing name is longer.
 const NAME_BYTES_MAX: usize = 300;
-
-/// Returns the change that an operator asks for with this request, asked under this id. None when the request is no
-/// operator's change.
-pub fn change_of(request: &AdminRequest, id: Uuid) -> Option<NewChange> {
-    let about_scope =
-        |what: &str, tenant: &Option<TenantId>, projection: &Option<String>, reason: &Option<String>| NewChange {
-            what: what.to_owned(),
-            tenant: Some(tenant_or_default(tenant.clone())),
-            projection: projection.clone(),
-            reason: reason.clone().unwrap_or_default(),
-            ..NewChange::default()
-        };
-    let about = |what: &str, subject: String, reason: &str| NewChange {
-        what: what.to_owned(),
-        subject: Some(subject),
-        reason: reason.to_owned(),
-        ..NewChange::default()
-    };
-    let or_empty = |reason: &Option<String>| reason.clone().unwrap_or_default();
-    Some(match request {
-        AdminRequest::Pause { tenant, projection, reason } => {
-            about_scope("pause", tenant, projection, &Some(reason.clone()))
-        }
-        AdminRequest::Resume { tenant, projection, reason } => about_scope("resume", tenant, projection, reason),
-        AdminRequest::Retry { tenant, projection, reason } => about_scope("retry", tenant, projection, reason),
-        AdminRequest::Rebuild(JobRequest { tenant, projection, run_id, reason, .. }) => NewChange {
-            subject: Some(format!("run {}", run_id.unwrap_or(id))),
-            ..about_scope("rebuild", tenant, projection, reason)
-        },
-        AdminRequest::Skip { failure_id, reason, revoke, .. } => {
-            about(if *revoke { "revoke" } else { "skip" }, format!("failure {failure_id}"), reason)
-        }
-        AdminRequest::ResumeRun { run_id, reason, .. } => {
-            about("resume_run", format!("run {run_id}"), &or_empty(reason))
-        }
-        AdminRequest::CancelRun { run_id, reason, .. } => {
-            about("cancel_run", format!("run {run_id}"), &or_empty(reason))
-        }
-        AdminRequest::Cordon { node, draining, reason } => {
-            about(if *draining { "drain" } else { "cordon" }, format!("node {node}"), reason)
-        }
-        AdminRequest::Uncordon { node, reason } => about("uncordon", format!("node {node}"), &or_empty(reason)),
-        AdminRequest::Forget { node, reason } => about("forget", format!("node {node}"), &or_empty(reason)),
-        _ => return None,
-    })
-}
 
 /// Notes the change, carries it out with `work`, and notes its outcome. `by` asked for it. Without a change, only
 /// `work` is done.
@@ -120,12 +71,17 @@ fn outcome_of(done: &Result<AdminReply, AdminError>) -> String {
     on_a_line(&outcome, OUTCOME_BYTES_MAX)
 }
 
-/// Lists the changes that operators asked for, latest first.
-pub(super) async fn changes(store: &dyn Store, request: ChangesRequest) -> Result<ChangesReply, AdminError> {
-    let ChangesRequest { tenant, before, limit } = request;
-    if !(1..=CHANGES_MAX).contains(&limit) {
-        return Err(AdminError::new(Category::InvalidArgument, format!("limit is 1 to {CHANGES_MAX}, not {limit}")));
+impl Handle<ChangesRequest> for StoreAnswers<'_> {
+    async fn answer(&self, request: ChangesRequest) -> Result<ChangesReply, AdminError> {
+        let ChangesRequest { tenant, before, limit } = request;
+        if !(1..=CHANGES_MAX).contains(&limit) {
+            return Err(AdminError::new(
+                Category::InvalidArgument,
+                format!("limit is 1 to {CHANGES_MAX}, not {limit}"),
+            ));
+        }
+        let Paged { items: changes, more } =
+            self.store().view().await?.changes(tenant.as_ref(), before, limit as usize).await?;
+        Ok(ChangesReply { changes, more })
     }
-    let Paged { items: changes, more } = store.view().await?.changes(tenant.as_ref(), before, limit as usize).await?;
-    Ok(ChangesReply { changes, more })
 }

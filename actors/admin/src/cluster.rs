@@ -3,22 +3,24 @@
 //!
 //! *Never:* moves a tenant; the nodes do so when they see the change.
 
-use decisiongraph_engine::Engine;
+use super::handler::StoreAnswers;
 use decisiongraph_projections::Category;
 use decisiongraph_protocol::{
-    AdminError, ClusterReply, Command, Finding, HealthWord, MemberState, MemberStatus, check_reason,
+    AdminError, ClusterReply, ClusterRequest, Command, CordonRequest, Finding, ForgetRequest, Handle, HealthWord,
+    MemberState, MemberStatus, UncordonRequest, check_reason,
 };
 use decisiongraph_store::{Backend, Member, Store};
 
-/// Reads the members from the database.
-pub async fn cluster(store: &dyn Store) -> Result<ClusterReply, AdminError> {
-    let members = store.view().await?.members().await?;
-    Ok(ClusterReply {
-        answered_by: None,
-        members: members.into_iter().map(MemberStatus::from).collect(),
-        moving: 0,
-        links: Vec::new(),
-    })
+impl Handle<ClusterRequest> for StoreAnswers<'_> {
+    async fn answer(&self, _: ClusterRequest) -> Result<ClusterReply, AdminError> {
+        let members = self.store().view().await?.members().await?;
+        Ok(ClusterReply {
+            answered_by: None,
+            members: members.into_iter().map(MemberStatus::from).collect(),
+            moving: 0,
+            links: Vec::new(),
+        })
+    }
 }
 
 /// Selects the members that take no tenants.
@@ -45,41 +47,42 @@ pub(super) fn missing(member: &MemberStatus) -> Finding {
     Finding { health: HealthWord::Degraded, subject: format!("node {}", member.node), message, next }
 }
 
-/// Cordons or drains a node. `not_found` when no node has that name, `invalid_argument` on an embedded store.
-pub async fn cordon(
-    engine: &Engine,
-    node: &str,
-    draining: bool,
-    reason: &str,
-    by: &str,
-) -> Result<ClusterReply, AdminError> {
-    check_reason(reason)?;
-    let store = &**engine.store();
-    known(store, node).await?;
-    store.cordon(node, draining, reason, by).await?;
-    cluster(store).await
-}
-
-/// Ends the cordon or drain of a node. `not_found` when no node has that name, `invalid_argument` on an embedded store.
-pub async fn uncordon(engine: &Engine, node: &str) -> Result<ClusterReply, AdminError> {
-    let store = &**engine.store();
-    known(store, node).await?;
-    store.uncordon(node).await?;
-    cluster(store).await
-}
-
-/// Forgets a dead node, with its cordon. `not_found` when no node of that name is known, `conflict` while it lives.
-pub async fn forget(engine: &Engine, node: &str) -> Result<ClusterReply, AdminError> {
-    let store = &**engine.store();
-    if store.forget(node).await? {
-        return cluster(store).await;
+// `not_found` when no node has that name, `invalid_argument` on an embedded store.
+impl Handle<CordonRequest> for StoreAnswers<'_> {
+    async fn answer(&self, request: CordonRequest) -> Result<ClusterReply, AdminError> {
+        check_reason(&request.reason)?;
+        known(self.store(), &request.node).await?;
+        self.store().cordon(&request.node, request.draining, &request.reason, self.by).await?;
+        self.answer(ClusterRequest).await
     }
-    member(store, node).await?;
-    Err(AdminError::new(Category::Conflict, format!("node `{node}` lives: its lease runs, so nothing was forgotten"))
+}
+
+// `not_found` when no node has that name, `invalid_argument` on an embedded store.
+impl Handle<UncordonRequest> for StoreAnswers<'_> {
+    async fn answer(&self, request: UncordonRequest) -> Result<ClusterReply, AdminError> {
+        known(self.store(), &request.node).await?;
+        self.store().uncordon(&request.node).await?;
+        self.answer(ClusterRequest).await
+    }
+}
+
+// Forgets the cordon too. `not_found` when no node of that name is known, `conflict` while it lives.
+impl Handle<ForgetRequest> for StoreAnswers<'_> {
+    async fn answer(&self, request: ForgetRequest) -> Result<ClusterReply, AdminError> {
+        let (store, node) = (self.store(), request.node.as_str());
+        if store.forget(node).await? {
+            return self.answer(ClusterRequest).await;
+        }
+        member(store, node).await?;
+        Err(AdminError::new(
+            Category::Conflict,
+            format!("node `{node}` lives: its lease runs, so nothing was forgotten"),
+        )
         .next(format!(
             "stop it with SIGTERM, and it leaves by itself; {} gives its tenants away first",
             Command::about_all("drain").word(node)
         )))
+    }
 }
 
 async fn known(store: &dyn Store, node: &str) -> Result<(), AdminError> {

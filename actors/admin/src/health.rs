@@ -2,6 +2,7 @@
 //! [`super::why`].
 
 use super::cluster::missing;
+use super::handler::StoreAnswers;
 use super::overview::{GROUP_TOLD, LIST_DRIFTED, groups, measure};
 use super::status::status;
 use super::why::{drifted, held_up_by, next_step, of_scope};
@@ -9,19 +10,19 @@ use decisiongraph_projections::catalogue;
 use decisiongraph_protocol::figures::number;
 use decisiongraph_protocol::foreign_text::shell_word;
 use decisiongraph_protocol::{
-    AdminError, Finding, HealthReply, HealthWord, ScopeFilter, ScopeState, ScopeStatus, StatusReply,
+    AdminError, Finding, Handle, HealthReply, HealthRequest, HealthWord, ScopeState, ScopeStatus, StatusReply,
 };
-use decisiongraph_store::Store;
 
 /// Longest time without movement of a scope that has events to apply, in seconds. A scope beyond it stands still,
 /// whatever works on it.
 pub const STILL_SECONDS_MAX: f64 = 60.0;
 
-/// Returns the health of these scopes.
-pub async fn health(store: &dyn Store, filter: &ScopeFilter) -> Result<HealthReply, AdminError> {
-    let mut status = status(store, filter).await?;
-    measure(store, &mut status, false).await?;
-    Ok(findings(&status))
+impl Handle<HealthRequest> for StoreAnswers<'_> {
+    async fn answer(&self, request: HealthRequest) -> Result<HealthReply, AdminError> {
+        let mut status = status(self.store(), &request.0).await?;
+        measure(self.store(), &mut status, false).await?;
+        Ok(findings(&status))
+    }
 }
 
 /// Lists the conditions that are not as they should be, worst first. A large group of similar scopes gives one finding.

@@ -1,4 +1,4 @@
-//! Administration: one request enum, one reply enum, one function between them.
+//! Answers to admin requests, out of the engine and the store: a file per noun, and one function to ask.
 //!
 //! The command line is a thin client of [`answer`]. Requests and replies are plain data, so that a node answers the
 //! same over every door.
@@ -8,18 +8,23 @@
 pub mod append;
 pub mod changes;
 mod cluster;
+mod digest;
 mod estimate;
+mod events;
+mod failures;
 mod handler;
 pub mod health;
 pub mod jobs;
 pub mod overview;
+mod reads;
+pub mod runs;
 pub mod status;
 mod steer;
 pub mod tenants;
 pub mod why;
 
-pub use handler::carry_out;
-pub use handler::{EXPORT_EVENTS_MAX, answer, no_node};
+pub use events::EXPORT_EVENTS_MAX;
+pub use handler::{StoreAnswers, answer, no_node};
 pub use overview::{SCOPES_PAGE, SCOPES_PAGE_MAX};
 pub use status::STRAYS_MAX;
 pub use tenants::{known as known_tenant, unknown as unknown_tenant};

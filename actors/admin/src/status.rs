@@ -1,13 +1,16 @@
 //! State of each scope, and its reason: read in one snapshot, decided by a pure function ([`explain`]).
 
 use super::cluster::out_of_service;
-use super::handler::projections;
+use super::handler::{StoreAnswers, projections};
+use super::overview::page;
 use super::why::holds_up;
 use decisiongraph_engine::mark::beyond;
 use decisiongraph_projections::{LogSeq, TenantId};
 use decisiongraph_protocol::figures::number;
 use decisiongraph_protocol::writers::who;
-use decisiongraph_protocol::{AdminError, Command, ScopeFilter, ScopeState, ScopeStatus, StatusReply, StatusSummary};
+use decisiongraph_protocol::{
+    AdminError, Command, Handle, ScopeFilter, ScopeState, ScopeStatus, StatusReply, StatusRequest, StatusSummary,
+};
 use decisiongraph_store::{
     Failure, Lag, ListFilter, OpenWriter, Paged, Paused, ReadView, Run, RunState, Scope, ScopeRow, Store,
 };
@@ -21,6 +24,13 @@ const OPEN_PAGE: usize = 10_000;
 
 /// Most stray rows per answer.
 pub const STRAYS_MAX: usize = 20;
+
+impl Handle<StatusRequest> for StoreAnswers<'_> {
+    async fn answer(&self, request: StatusRequest) -> Result<StatusReply, AdminError> {
+        let all = status(self.store(), &request.filter).await?;
+        page(self.store(), all, &request).await
+    }
+}
 
 /// Reads the status of these scopes. They are the scopes that were ever owned, and the scopes of tenants whose events
 /// are not applied yet. Here the lag is only present or absent: [`super::overview`] counts it for the scopes in the

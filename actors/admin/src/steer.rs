@@ -1,77 +1,56 @@
-//! Operators' changes to a scope: pause, resume, retry, and the skip of a poison event. All are durable and safe to
-//! repeat.
+//! Operators' changes to scopes: pause, resume, retry. All are durable and safe to repeat.
 //!
 //! *Never:* touches rows or cursors; that is a job's work.
 
-use super::handler::{projections, tenant_or_default};
-use super::jobs;
-use decisiongraph_engine::report::RunReport;
-use decisiongraph_engine::{Control, Engine};
-use decisiongraph_projections::{Category, catalogue};
-use decisiongraph_protocol::{AdminError, Command, JobRequest, ScopeFilter, SteerReply, SteeredScope, check_reason};
-use decisiongraph_store::{Failure, Scope, ScopeRow, Skip, Store};
+use super::handler::{StoreAnswers, projections, tenant_or_default};
+use decisiongraph_engine::Engine;
+use decisiongraph_projections::{Category, TenantId};
+use decisiongraph_protocol::{
+    AdminError, CatchUpRequest, Command, Handle, JobReply, JobRequest, PauseRequest, ResumeRequest, RetryRequest,
+    SteerReply, SteeredScope, check_reason,
+};
+use decisiongraph_store::{Scope, ScopeRow};
 
-/// Pauses these scopes; scopes that are paused already stay as they are.
-pub async fn pause(engine: &Engine, filter: ScopeFilter, reason: &str, by: &str) -> Result<SteerReply, AdminError> {
-    check_reason(reason)?;
-    let mut scopes = Vec::new();
-    for scope in wanted(&filter)? {
-        scopes.push(steered(engine.store().pause_scope(&scope, reason, by).await?));
-    }
-    Ok(SteerReply { scopes })
-}
-
-/// Ends the pause of these scopes. A scope that was never projected has no pause.
-pub async fn resume(engine: &Engine, filter: ScopeFilter) -> Result<SteerReply, AdminError> {
-    let mut scopes = Vec::new();
-    for scope in wanted(&filter)? {
-        match engine.store().resume_scope(&scope).await {
-            Ok(row) => scopes.push(steered(row)),
-            Err(error) if error.category == Category::NotFound => {}
-            Err(error) => return Err(error.into()),
+// Scopes that are paused already stay as they are.
+impl Handle<PauseRequest> for StoreAnswers<'_> {
+    async fn answer(&self, request: PauseRequest) -> Result<SteerReply, AdminError> {
+        let PauseRequest { tenant, projection, reason } = request;
+        check_reason(&reason)?;
+        let mut scopes = Vec::new();
+        for scope in wanted(tenant, projection.as_deref())? {
+            scopes.push(steered(self.store().pause_scope(&scope, &reason, self.by).await?));
         }
+        Ok(SteerReply { scopes })
     }
-    Ok(SteerReply { scopes })
 }
 
-/// Tries these scopes again, now: a catch-up in this process.
-pub async fn retry(engine: &Engine, filter: ScopeFilter, control: &Control) -> Result<RunReport, AdminError> {
-    let ScopeFilter { tenant, projection } = filter;
-    jobs::catch_up(engine, JobRequest { tenant, projection, ..JobRequest::default() }, control).await
-}
-
-/// Skips the event of a failure, or revokes its skip.
-pub async fn skip(engine: &Engine, failure_id: i64, reason: &str, revoke: bool, by: &str) -> Result<Skip, AdminError> {
-    let advise = |error: decisiongraph_store::StoreError| match error.category {
-        Category::NotFound | Category::Conflict => {
-            AdminError::from(error).next("`decisiongraph failures --all` lists them; only an open one can be skipped")
+// A scope that was never projected has no pause.
+impl Handle<ResumeRequest> for StoreAnswers<'_> {
+    async fn answer(&self, request: ResumeRequest) -> Result<SteerReply, AdminError> {
+        let mut scopes = Vec::new();
+        for scope in wanted(request.tenant, request.projection.as_deref())? {
+            match self.store().resume_scope(&scope).await {
+                Ok(row) => scopes.push(steered(row)),
+                Err(error) if error.category == Category::NotFound => {}
+                Err(error) => return Err(error.into()),
+            }
         }
-        _ => error.into(),
-    };
-    if !revoke {
-        check_reason(reason)?;
-        return engine.store().skip_event(failure_id, reason, by).await.map_err(advise);
+        Ok(SteerReply { scopes })
     }
-    let failure = engine.store().view().await?.failure(failure_id).await?;
-    let failure = failure.ok_or_else(|| super::handler::no_failure(failure_id))?;
-    let projection = catalogue::find(&failure.projection).ok_or_else(|| {
-        AdminError::new(Category::VersionMismatch, format!("this program has no projection {}", failure.projection))
-    })?;
-    Ok(engine.store().revoke_skip(&Scope::new(&failure.tenant, projection), failure.log_seq).await?)
 }
 
-/// Finds the skip in force for the event of a failure.
-pub async fn skip_of(store: &dyn Store, failure: &Failure) -> Result<Option<Skip>, AdminError> {
-    let Some(projection) = catalogue::find(&failure.projection) else { return Ok(None) };
-    let skips = store.view().await?.skips(&Scope::new(&failure.tenant, projection)).await?;
-    Ok(skips.into_iter().find(|skip| skip.log_seq == failure.log_seq))
+// A catch-up in this process.
+impl Handle<RetryRequest> for StoreAnswers<'_> {
+    async fn answer(&self, request: RetryRequest) -> Result<JobReply, AdminError> {
+        let RetryRequest { tenant, projection, .. } = request;
+        self.answer(CatchUpRequest(JobRequest { tenant, projection, ..JobRequest::default() })).await
+    }
 }
 
 /// Checks that none of these scopes is paused. `conflict` otherwise: an operator wanted their events left alone.
 pub async fn refuse_paused(engine: &Engine, request: &JobRequest) -> Result<(), AdminError> {
-    let filter = ScopeFilter { tenant: request.tenant.clone(), projection: request.projection.clone() };
     let view = engine.store().view().await?;
-    for scope in wanted(&filter)? {
+    for scope in wanted(request.tenant.clone(), request.projection.as_deref())? {
         if let Some(paused) = view.scope(&scope).await?.and_then(|row| row.paused) {
             return Err(AdminError::new(
                 Category::Conflict,
@@ -86,10 +65,9 @@ pub async fn refuse_paused(engine: &Engine, request: &JobRequest) -> Result<(), 
     Ok(())
 }
 
-fn wanted(filter: &ScopeFilter) -> Result<Vec<Scope>, AdminError> {
-    let tenant = tenant_or_default(filter.tenant.clone());
-    let projections = projections(filter.projection.as_deref())?;
-    Ok(projections.into_iter().map(|projection| Scope::new(&tenant, projection)).collect())
+fn wanted(tenant: Option<TenantId>, projection: Option<&str>) -> Result<Vec<Scope>, AdminError> {
+    let tenant = tenant_or_default(tenant);
+    Ok(projections(projection)?.into_iter().map(|projection| Scope::new(&tenant, projection)).collect())
 }
 
 fn steered(row: ScopeRow) -> SteeredScope {

@@ -4,81 +4,16 @@
 //! is `not_found` for every request but an append. A failure or job of another tenant or projection than the named one
 //! is not touched.
 
-use super::handler::{limit_in, tenant_or_default};
+use super::handler::{StoreAnswers, limit_in, tenant_or_default};
 use decisiongraph_projections::{Category, TenantId};
 use decisiongraph_protocol::foreign_text::shell_word;
 use decisiongraph_protocol::{
-    AdminError, AdminRequest, Command, ScopeFilter, StatusRequest, TENANTS_PAGE_MAX, TenantsReply, TenantsRequest,
+    AdminError, Command, Handle, ScopeFilter, Subject, TENANTS_PAGE_MAX, TenantsReply, TenantsRequest,
 };
 use decisiongraph_store::{ReadView, Store};
-use uuid::Uuid;
 
 /// Most tenants in a hint.
 const HINT_TENANTS: usize = 5;
-
-/// Subject of a request.
-enum About<'a> {
-    /// No log, or every log there is.
-    Nobody,
-    /// One log: that of `default` when none is named.
-    One(Option<&'a TenantId>),
-    /// A failure, and the scope that it is expected in.
-    Failure(i64, &'a ScopeFilter),
-    /// A job, and the scope that it is expected in.
-    Run(Uuid, &'a ScopeFilter),
-}
-
-fn if_named(tenant: &Option<TenantId>) -> About<'_> {
-    match tenant {
-        Some(tenant) => About::One(Some(tenant)),
-        None => About::Nobody,
-    }
-}
-
-fn about(request: &AdminRequest) -> About<'_> {
-    match request {
-        AdminRequest::CatchUp(job)
-        | AdminRequest::Rebuild(job)
-        | AdminRequest::RebuildCheck(job)
-        | AdminRequest::Verify(job) => About::One(job.tenant.as_ref()),
-        AdminRequest::Digest(filter) => About::One(filter.tenant.as_ref()),
-        AdminRequest::ReferenceDigest { tenant }
-        | AdminRequest::Pause { tenant, .. }
-        | AdminRequest::Resume { tenant, .. }
-        | AdminRequest::Retry { tenant, .. } => About::One(tenant.as_ref()),
-        AdminRequest::Trace(request) => About::One(request.tenant.as_ref()),
-        AdminRequest::Events(request) => About::One(request.tenant.as_ref()),
-        AdminRequest::Subgraph(request) => About::One(request.tenant.as_ref()),
-        AdminRequest::Edges(request) => About::One(request.tenant.as_ref()),
-        AdminRequest::Precedents(request) => About::One(request.tenant.as_ref()),
-        // An export without a named tenant sends `default`, so `default` counts as unnamed here.
-        AdminRequest::ExportPage(request) => {
-            About::One(Some(&request.tenant).filter(|tenant| **tenant != TenantId::default()))
-        }
-        AdminRequest::Status(StatusRequest { filter, .. })
-        | AdminRequest::Health(filter)
-        | AdminRequest::Why { filter, .. } => if_named(&filter.tenant),
-        AdminRequest::Failures(list) | AdminRequest::Runs(list) => if_named(&list.tenant),
-        AdminRequest::Changes(list) => if_named(&list.tenant),
-        AdminRequest::Failure { failure_id, of, .. } | AdminRequest::Skip { failure_id, of, .. } => {
-            About::Failure(*failure_id, of)
-        }
-        AdminRequest::Run { run_id, of }
-        | AdminRequest::ResumeRun { run_id, of, .. }
-        | AdminRequest::CancelRun { run_id, of, .. } => About::Run(*run_id, of),
-        AdminRequest::Migrate
-        | AdminRequest::Append(_)
-        | AdminRequest::WatchRun { .. }
-        | AdminRequest::Tree(_)
-        | AdminRequest::Cluster
-        | AdminRequest::Cordon { .. }
-        | AdminRequest::Uncordon { .. }
-        | AdminRequest::Forget { .. }
-        | AdminRequest::Peer(_)
-        | AdminRequest::Tenants(_)
-        | AdminRequest::ExportStart => About::Nobody,
-    }
-}
 
 /// Subject of a request, after the check that it exists.
 pub struct Asked(Option<Command>);
@@ -95,22 +30,22 @@ impl Asked {
     }
 }
 
-/// Checks the request's subject. `not_found` when its log does not exist, or when its failure or job is not of the
+/// Checks the subject of a request. `not_found` when its log does not exist, or when its failure or job is not of the
 /// named scope.
-pub async fn settle(store: &dyn Store, request: &AdminRequest) -> Result<Asked, AdminError> {
-    let (thing, list, of, found) = match about(request) {
-        About::Nobody => return Ok(Asked(None)),
-        About::One(tenant) => {
+pub async fn settle(store: &dyn Store, subject: Subject<'_>) -> Result<Asked, AdminError> {
+    let (thing, list, of, found) = match subject {
+        Subject::None => return Ok(Asked(None)),
+        Subject::Log(tenant) => {
             known(&*store.view().await?, tenant).await?;
             return Ok(Asked(Some(Command::of("catch-up", tenant.unwrap_or(&TenantId::default())))));
         }
-        About::Failure(_, of) | About::Run(_, of) if *of == ScopeFilter::default() => return Ok(Asked(None)),
-        About::Failure(failure_id, of) => {
+        Subject::Failure(_, of) | Subject::Run(_, of) if *of == ScopeFilter::default() => return Ok(Asked(None)),
+        Subject::Failure(failure_id, of) => {
             let found = store.view().await?.failure(failure_id).await?;
             let found = found.map(|failure| (failure.tenant, failure.projection));
             (format!("failure {failure_id}"), "failures --all", of, found)
         }
-        About::Run(run_id, of) => {
+        Subject::Run(run_id, of) => {
             let found = store.view().await?.run(run_id).await?.map(|run| (run.tenant, run.projection));
             (format!("run {run_id}"), "runs", of, found)
         }
@@ -182,11 +117,12 @@ pub fn unknown(named: Option<&TenantId>, tenants: &[TenantId]) -> AdminError {
     ))
 }
 
-/// Lists a page of the tenants that have events or scopes.
-pub async fn list(store: &dyn Store, request: TenantsRequest) -> Result<TenantsReply, AdminError> {
-    let limit = limit_in(request.limit, TENANTS_PAGE_MAX)?;
-    let mut tenants = store.view().await?.tenant_heads(request.after.as_ref(), limit + 1).await?;
-    let more = tenants.len() > limit;
-    tenants.truncate(limit);
-    Ok(TenantsReply { tenants, more })
+impl Handle<TenantsRequest> for StoreAnswers<'_> {
+    async fn answer(&self, request: TenantsRequest) -> Result<TenantsReply, AdminError> {
+        let limit = limit_in(request.limit, TENANTS_PAGE_MAX)?;
+        let mut tenants = self.store().view().await?.tenant_heads(request.after.as_ref(), limit + 1).await?;
+        let more = tenants.len() > limit;
+        tenants.truncate(limit);
+        Ok(TenantsReply { tenants, more })
+    }
 }

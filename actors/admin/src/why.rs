@@ -1,13 +1,15 @@
-//! Reasons why scopes lag, and the next steps: decided by pure functions ([`why`], [`next_step`]).
-//!
-//! *Never here:* look-ups of any kind. Findings about the node itself are added by the node.
+//! Reasons why scopes lag, and the next steps: decided from the status by pure functions ([`why`], [`next_step`]).
+//! Findings about the node itself are added by the node.
 
 use super::cluster::missing;
-use super::overview::{Group, SCOPES_PAGE, groups};
+use super::handler::StoreAnswers;
+use super::overview::{Group, SCOPES_PAGE, groups, measure};
+use super::status::status;
 use decisiongraph_projections::Category;
 use decisiongraph_protocol::writers::{appender, is_ours};
 use decisiongraph_protocol::{
-    Command, Finding, HealthWord, ScopeState, ScopeStatus, ScopeWhy, StatusReply, WhyGroup, WhyReply,
+    AdminError, Command, Finding, Handle, HealthWord, ScopeState, ScopeStatus, ScopeWhy, StatusReply, WhyGroup,
+    WhyReply, WhyRequest,
 };
 use decisiongraph_store::{Drift, NEXT_SYNCHRONOUS, OpenWriter};
 
@@ -18,6 +20,14 @@ const WRITER_AGE_SECONDS_MIN: f64 = 2.0;
 
 /// Longest wait of a commit for a standby, in seconds. After a longer wait, the standby is missing.
 const STANDBY_SECONDS_MAX: f64 = 5.0;
+
+impl Handle<WhyRequest> for StoreAnswers<'_> {
+    async fn answer(&self, request: WhyRequest) -> Result<WhyReply, AdminError> {
+        let mut status = status(self.store(), &request.filter).await?;
+        measure(self.store(), &mut status, request.all).await?;
+        Ok(why(&status, request.all))
+    }
+}
 
 /// Gives one sentence per scope with something to report (or per scope, with `all`). Adds the findings about every
 /// scope: open appenders, and nodes out of service.

@@ -6,7 +6,7 @@
 
 use crate::args::Globals;
 use decisiongraph_protocol::foreign_text::shell_word;
-use decisiongraph_protocol::{AdminError, AdminReply, TreeReply, addressed};
+use decisiongraph_protocol::{AdminError, Reply, addressed};
 
 /// Returns the flags of the address, as given. Values from the environment need no flag.
 pub fn flags(globals: &Globals) -> String {
@@ -53,28 +53,12 @@ pub fn error(error: &AdminError, flags: &str) -> AdminError {
 }
 
 /// Returns the reply with `flags` added to the commands that it names. Stored text stays as it is.
-pub fn reply(reply: &AdminReply, flags: &str) -> AdminReply {
+pub fn reply<A: Reply>(reply: &A, flags: &str) -> A {
     let mut reply = reply.clone();
-    let address = |text: &mut String| *text = addressed(text, flags);
-    match &mut reply {
-        AdminReply::Health(health) => health.findings.iter_mut().for_each(|finding| address(&mut finding.next)),
-        AdminReply::Why(why) => {
-            why.causes.iter_mut().for_each(|cause| address(&mut cause.next));
-            why.scopes.iter_mut().filter_map(|scope| scope.next.as_mut()).for_each(address);
-        }
-        AdminReply::Status(status) => status.scopes.iter_mut().for_each(|scope| address(&mut scope.why)),
-        AdminReply::Tree(tree) => told_by(tree).for_each(address),
-        AdminReply::Trees(trees) => trees.nodes.iter_mut().flat_map(told_by).for_each(address),
-        AdminReply::Run(run) => run.error.iter_mut().for_each(|error| address(&mut error.message)),
-        AdminReply::Job(job) => job.run.error.iter_mut().for_each(|error| address(&mut error.message)),
-        _ => {}
+    for text in reply.advice() {
+        *text = addressed(text, flags);
     }
     reply
-}
-
-/// Lists the texts of a tree that may name a command: the text of a stopped worker does.
-fn told_by(tree: &mut TreeReply) -> impl Iterator<Item = &mut String> {
-    tree.actors.iter_mut().filter_map(|actor| actor.work.as_mut())
 }
 
 #[cfg(test)]

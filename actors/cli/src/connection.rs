@@ -8,7 +8,11 @@ use crate::session::{Access, Location, data_dir};
 use decisiongraph_admin::{answer, no_node};
 use decisiongraph_engine::{Control, Engine};
 use decisiongraph_projections::Category;
-use decisiongraph_protocol::{AdminError, AdminReply, AdminRequest, Asker, Command, ScopeFilter, has_ended};
+use decisiongraph_protocol::report::RunReport;
+use decisiongraph_protocol::{
+    AdminError, Asker, CancelRunRequest, Command, JobReply, Request, ScopeFilter, WatchReply, WatchRunRequest,
+    has_ended,
+};
 use decisiongraph_rpc::data_dir;
 use decisiongraph_rpc::wire::Versions;
 use decisiongraph_rpc::{CLUSTER_NAME, Client, NodeAddress, SOCKET_NAME, Secret, Target, Tls, TlsFiles, loopback};
@@ -63,7 +67,7 @@ impl Connection {
     }
 
     /// Sends a request that is not a job, and returns the reply.
-    pub async fn ask(&self, request: AdminRequest) -> Result<AdminReply, AdminError> {
+    pub async fn ask<R: Request>(&self, request: R) -> Result<R::Reply, AdminError> {
         match self {
             Connection::InProcess(engine) => answer(engine, &Asker::here(me()), request, &Control::default()).await,
             Connection::Node(node) => node.ask(request).await,
@@ -71,23 +75,30 @@ impl Connection {
     }
 
     /// Runs a job to its end.
-    pub async fn job(&self, request: AdminRequest, control: &Control) -> Result<AdminReply, AdminError> {
+    pub async fn job<R: Request<Reply = JobReply>>(
+        &self,
+        request: R,
+        control: &Control,
+    ) -> Result<RunReport, AdminError> {
         match self {
-            Connection::InProcess(engine) => answer(engine, &Asker::here(me()), request, control).await,
-            Connection::Node(node) => node.follow(request, control).await,
+            Connection::InProcess(engine) => answer(engine, &Asker::here(me()), request, control).await?.ended(),
+            Connection::Node(node) => match node.ask(request).await? {
+                JobReply::Ended(report) => Ok(*report),
+                JobReply::Begun(watch) => node.follow(watch, control).await,
+            },
         }
     }
 
     /// Starts a job and leaves it to the node.
-    pub async fn detached(&self, request: AdminRequest) -> Result<Run, AdminError> {
+    pub async fn detached<R: Request<Reply = JobReply>>(&self, request: R) -> Result<Run, AdminError> {
         match self {
             Connection::InProcess(_) => {
                 Err(AdminError::new(Category::InvalidArgument, "only a node can go on with a job by itself")
                     .next("leave --detach away, or ask a node (--node ADDR)"))
             }
             Connection::Node(node) => match node.ask(request).await? {
-                AdminReply::Watch(watch) => Ok(watch.run),
-                _ => Err(crate::commands::unexpected()),
+                JobReply::Ended(report) => Ok(report.run),
+                JobReply::Begun(watch) => Ok(watch.run),
             },
         }
     }
@@ -140,19 +151,18 @@ impl Node {
         Ok(client.map(|client| Node { client, timeout, ids: RequestIds::new(globals.request_id) }))
     }
 
-    async fn ask(&self, request: AdminRequest) -> Result<AdminReply, AdminError> {
+    async fn ask<R: Request>(&self, request: R) -> Result<R::Reply, AdminError> {
         self.client.ask(request, self.ids.next(), self.timeout).await
     }
 
-    /// Asks the node to start a job and follows it. Passes a cancel request on.
-    async fn follow(&self, request: AdminRequest, control: &Control) -> Result<AdminReply, AdminError> {
-        let mut reply = self.ask(request).await?;
+    /// Follows a job that the node has begun. Passes a cancel request on.
+    async fn follow(&self, begun: Box<WatchReply>, control: &Control) -> Result<RunReport, AdminError> {
+        let mut watch = begun;
         let mut cancel_passed_on = false;
         let mut orphan_looks = 0;
         loop {
-            let AdminReply::Watch(watch) = reply else { return Err(crate::commands::unexpected()) };
             if let Some(report) = watch.report {
-                return Ok(AdminReply::Job(report));
+                return Ok(report);
             }
             let run = watch.run;
             let lost = |error: AdminError| {
@@ -173,7 +183,7 @@ impl Node {
             }
             if control.cancel.is_requested() && !std::mem::replace(&mut cancel_passed_on, true) {
                 match self
-                    .ask(AdminRequest::CancelRun {
+                    .ask(CancelRunRequest {
                         run_id: run.run_id,
                         reason: Some("the command that followed it was interrupted".to_owned()),
                         of: ScopeFilter::default(),
@@ -185,8 +195,8 @@ impl Node {
                     done => drop(done.map_err(lost)?),
                 }
             }
-            let look = AdminRequest::WatchRun { run_id: run.run_id, wait_ms: LOOK_MS };
-            reply = self.ask(look).await.map_err(lost)?;
+            let look = WatchRunRequest { run_id: run.run_id, wait_ms: LOOK_MS };
+            watch = self.ask(look).await.map_err(lost)?;
         }
     }
 }

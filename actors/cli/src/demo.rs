@@ -4,7 +4,7 @@
 //! proof fails.
 
 use crate::commands::subgraph::text as graph_table;
-use crate::commands::{Context, precedents, trace, unexpected};
+use crate::commands::{Context, precedents, trace};
 use crate::graph_text::{dot, mermaid};
 use crate::interrupt;
 use crate::output::{digest_short, number};
@@ -18,8 +18,8 @@ use decisiongraph_projections::{Category, LogSeq, TenantId};
 use decisiongraph_protocol::foreign_text::shell_word;
 use decisiongraph_protocol::lines::LineReader;
 use decisiongraph_protocol::{
-    AdminError, AdminReply, AdminRequest, AppendReply, AppendRequest, Asker, ExitCode, JobRequest, ReadRequest,
-    TraceRequest,
+    AdminError, AppendReply, AppendRequest, Asker, CatchUpRequest, ExitCode, JobReply, JobRequest, ReadRequest,
+    RebuildRequest, ReferenceDigestRequest, Request, TraceRequest, VerifyRequest,
 };
 use decisiongraph_store::{PageLimit, PrecedentFilter, RunState};
 use serde::Serialize;
@@ -48,17 +48,15 @@ struct Told {
 pub async fn tour(context: &Context) -> Result<ExitCode, AdminError> {
     interrupt::ends_at_once();
     let kept = context.globals.data_dir.clone();
-    let temporary = match &kept {
-        Some(_) => None,
-        None => Some(tempfile::tempdir().map_err(|error| {
-            AdminError::new(Category::Storage, format!("cannot make a temporary directory: {error}"))
-                .next("name a directory with --data-dir")
-        })?),
-    };
-    let directory = match (&kept, &temporary) {
-        (Some(directory), _) => directory.clone(),
-        (None, Some(temporary)) => temporary.path().to_owned(),
-        (None, None) => return Err(unexpected()),
+    let (directory, _temporary) = match &kept {
+        Some(directory) => (directory.clone(), None),
+        None => {
+            let temporary = tempfile::tempdir().map_err(|error| {
+                AdminError::new(Category::Storage, format!("cannot make a temporary directory: {error}"))
+                    .next("name a directory with --data-dir")
+            })?;
+            (temporary.path().to_owned(), Some(temporary))
+        }
     };
     let engine = Location::embedded(&directory)?.open(&context.globals, Access::Write).await?;
     let tour = Tour { context, engine, tenant: context.globals.tenant.clone().unwrap_or_default() };
@@ -108,7 +106,7 @@ impl Tour<'_> {
                 "moment, it goes on where it stopped, skips nothing and applies nothing twice.",
             ],
         )?;
-        let caught_up = self.job(AdminRequest::CatchUp(self.all())).await?;
+        let caught_up = self.job(CatchUpRequest(self.all())).await?;
         self.say(&work(&caught_up))?;
 
         self.step(
@@ -123,7 +121,7 @@ impl Tour<'_> {
             limit: 100,
             freshness: Freshness::default(),
         };
-        let AdminReply::Trace(found) = self.ask(AdminRequest::Trace(request)).await? else { return Err(unexpected()) };
+        let found = self.ask(request).await?;
         self.say(&trace::text(TRACE, &found))?;
 
         self.step(
@@ -147,9 +145,7 @@ impl Tour<'_> {
         )?;
         let filter = PrecedentFilter { policy_id: Some(POLICY.to_owned()), limit: 10, ..PrecedentFilter::default() };
         let request = ReadRequest { tenant: self.tenant(), freshness: Freshness::default(), query: filter };
-        let AdminReply::Precedents(found) = self.ask(AdminRequest::Precedents(request)).await? else {
-            return Err(unexpected());
-        };
+        let found = self.ask(request).await?;
         self.say(&precedents::text(&found.answer.hits))?;
 
         self.step(
@@ -171,10 +167,10 @@ impl Tour<'_> {
                 "A verify then compares three: the stored one, one of the rows, one of the log.",
             ],
         )?;
-        let rebuilt = self.job(AdminRequest::Rebuild(self.all())).await?;
+        let rebuilt = self.job(RebuildRequest(self.all())).await?;
         let equal =
             rebuilt.scopes.iter().all(|scope| scope.rebuild.as_ref().is_some_and(|facts| facts.equal == Some(true)));
-        let verified = self.job(AdminRequest::Verify(self.all())).await?;
+        let verified = self.job(VerifyRequest(self.all())).await?;
         let after = self.digests().await?;
         self.say(&proof(&rebuilt, &verified))?;
         let proven = equal && !verified.drifted() && before == after;
@@ -263,41 +259,36 @@ impl Tour<'_> {
         JobRequest { tenant: self.tenant(), ..JobRequest::default() }
     }
 
-    async fn ask(&self, request: AdminRequest) -> Result<AdminReply, AdminError> {
+    async fn ask<R: Request>(&self, request: R) -> Result<R::Reply, AdminError> {
         answer(&self.engine, &Asker::here(None), request, &Control::default()).await
     }
 
-    async fn job(&self, request: AdminRequest) -> Result<RunReport, AdminError> {
-        let AdminReply::Job(report) = self.ask(request).await? else { return Err(unexpected()) };
-        if report.run.state != RunState::Completed {
-            let error = report.run.error.clone();
-            return Err(error.map_or_else(unexpected, AdminError::from));
+    async fn job<R: Request<Reply = JobReply>>(&self, request: R) -> Result<RunReport, AdminError> {
+        let report = self.ask(request).await?.ended()?;
+        let state = report.run.state;
+        if state != RunState::Completed {
+            let ended = || AdminError::new(Category::Internal, format!("the job is {}", state.as_str()));
+            return Err(report.run.error.map_or_else(ended, AdminError::from));
         }
         Ok(report)
     }
 
     async fn graph(&self, query: SubgraphQuery) -> Result<Subgraph, AdminError> {
         let request = ReadRequest { tenant: self.tenant(), freshness: Freshness::default(), query };
-        match self.ask(AdminRequest::Subgraph(request)).await? {
-            AdminReply::Subgraph(read) => Ok(read.answer),
-            _ => Err(unexpected()),
-        }
+        Ok(self.ask(request).await?.answer)
     }
 
     async fn digests(&self) -> Result<ReferenceDigests, AdminError> {
-        match self.ask(AdminRequest::ReferenceDigest { tenant: self.tenant() }).await? {
-            AdminReply::ReferenceDigest(digests) => Ok(digests),
-            _ => Err(unexpected()),
-        }
+        self.ask(ReferenceDigestRequest { tenant: self.tenant() }).await
     }
 
     async fn import(&self) -> Result<AppendReply, AdminError> {
         let mut lines = LineReader::new(LOG.as_bytes());
-        let lines = lines.next_chunk(|_| false).map_err(|_| unexpected())?;
+        let lines = lines.next_chunk(|_| false).map_err(|error| {
+            AdminError::new(Category::Internal, format!("cannot read the log of the tour: {error}"))
+        })?;
         let request = AppendRequest { tenant: self.tenant(), all_or_nothing: true, credential_guard: None, lines };
-        let AdminReply::Appended(reply) = self.ask(AdminRequest::Append(request)).await? else {
-            return Err(unexpected());
-        };
+        let reply = self.ask(request).await?;
         match reply.verdicts.first() {
             None => Ok(reply),
             Some(refused) => Err(AdminError::new(

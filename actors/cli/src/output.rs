@@ -8,7 +8,7 @@ use crate::page::Page;
 use decisiongraph_projections::Category;
 pub use decisiongraph_protocol::figures::number;
 use decisiongraph_protocol::foreign_text::in_json;
-use decisiongraph_protocol::{AdminError, AdminReply, addressed};
+use decisiongraph_protocol::{AdminError, Reply, addressed};
 use serde::Serialize;
 use std::io::{self, Write};
 
@@ -36,7 +36,7 @@ impl Output {
     }
 
     /// Prints the reply: as JSON, or as the page that `text` makes of it.
-    pub fn reply(self, reply: &AdminReply, text: impl FnOnce() -> Page) -> Result<(), AdminError> {
+    pub fn reply<A: Reply>(self, reply: &A, text: impl FnOnce() -> Page) -> Result<(), AdminError> {
         if !self.json {
             return self.page(&text());
         }

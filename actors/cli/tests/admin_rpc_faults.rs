@@ -8,7 +8,7 @@ use cli_support::node::{
 };
 use cli_support::{Cli, Ended, event, started, text};
 use decisiongraph_projections::{Category, LogSeq, TenantId};
-use decisiongraph_protocol::{AdminRequest, EventsRequest, JobRequest};
+use decisiongraph_protocol::{CatchUpRequest, EventsRequest, JobRequest};
 use decisiongraph_rpc::wire::Versions;
 use decisiongraph_rpc::{Client, PREAMBLE_DEADLINE, Secret, Target};
 use serde_json::{Value, json};
@@ -394,13 +394,11 @@ async fn a_look_under_way_when_the_node_is_killed_is_unavailable_and_so_is_all_a
     let tenant = "t".repeat(100);
     let log = cli.file("log.jsonl", cli_support::trace("t").join("\n"));
     assert_eq!(cli.run(&["import", "--tenant", &tenant, text(&log)]).code, 0);
-    let look = || {
-        AdminRequest::Events(EventsRequest {
-            tenant: Some(TenantId::new(tenant.clone()).expect("a tenant")),
-            since_log_seq: LogSeq::ORIGIN,
-            until_log_seq: None,
-            limit: 10,
-        })
+    let look = || EventsRequest {
+        tenant: Some(TenantId::new(tenant.clone()).expect("a tenant")),
+        since_log_seq: LogSeq::ORIGIN,
+        until_log_seq: None,
+        limit: 10,
     };
     client.ask(look(), Uuid::new_v4(), PATIENCE).await.expect("answers");
     node.signal("STOP");
@@ -417,7 +415,7 @@ async fn a_look_under_way_when_the_node_is_killed_is_unavailable_and_so_is_all_a
     assert_eq!(answer.expect_err("no answer").category, Category::Unavailable);
     assert!(asked.elapsed() < PATIENCE);
     // Nothing was sent: even a change is known not to have happened.
-    let change = AdminRequest::CatchUp(JobRequest::default());
+    let change = CatchUpRequest(JobRequest::default());
     let error = client.ask(change, Uuid::new_v4(), PATIENCE).await.expect_err("nobody there");
     assert_eq!(error.category, Category::Unavailable);
 }

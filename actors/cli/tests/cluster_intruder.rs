@@ -7,7 +7,7 @@ mod cluster_support;
 use cli_support::node::{PATIENCE, listening_ports, resident, secret_file, wait_until, within};
 use cli_support::{Cli, text};
 use cluster_support::{Authority, Linked, NAME, SECRET, by_tls, log, private, secret, start};
-use decisiongraph_protocol::{AdminRequest, PeerRequest};
+use decisiongraph_protocol::PeerRequest;
 use decisiongraph_rpc::wire::Versions;
 use decisiongraph_rpc::{Client, PREAMBLE_DEADLINE, Secret, Target, Tls, TlsFiles, WAITING_MAX};
 use std::io::{Read as _, Write as _};
@@ -341,8 +341,7 @@ async fn connections_that_come_and_go_leave_nothing_behind_on_either_side() {
     let come_and_go = async |times: usize| {
         for _ in 0..times {
             let client = Client::connect(&target, &Versions::ours(), PATIENCE).await.expect("connects");
-            let ping = AdminRequest::Peer(PeerRequest::Links);
-            client.ask(ping, Uuid::new_v4(), PATIENCE).await.expect("answers");
+            client.ask(PeerRequest::Links, Uuid::new_v4(), PATIENCE).await.expect("answers");
         }
     };
     let (times, pids) = (if soak() { 5_000 } else { 150 }, [node.pid(), std::process::id()]);

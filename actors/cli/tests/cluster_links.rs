@@ -8,7 +8,7 @@ use cli_support::Cli;
 use cli_support::node::{PATIENCE, wait_until};
 use cluster_support::{Authority, Linked, NAME, log};
 use decisiongraph_projections::{Category, TenantId};
-use decisiongraph_protocol::{AdminReply, AdminRequest, Notice, PeerReply, PeerRequest};
+use decisiongraph_protocol::{Notice, PeerReply, PeerRequest};
 use decisiongraph_rpc::wire::Versions;
 use decisiongraph_rpc::{Client, Target};
 use decisiongraph_runtime::cluster::PING_DEADLINE;
@@ -16,7 +16,7 @@ use std::path::Path;
 use std::time::Instant;
 use uuid::Uuid;
 
-async fn asked(socket: &Path, versions: &Versions, request: AdminRequest) -> Result<AdminReply, Category> {
+async fn asked(socket: &Path, versions: &Versions, request: PeerRequest) -> Result<PeerReply, Category> {
     let target = Target::Unix(socket.to_owned());
     let client = Client::connect(&target, versions, PATIENCE).await.map_err(|error| error.category)?;
     client.ask(request, Uuid::new_v4(), PATIENCE).await.map_err(|error| error.category)
@@ -82,7 +82,7 @@ async fn nodes_one_version_apart_are_linked_and_those_two_apart_are_named() {
         linked.links(0).iter().any(|(_, state, why)| state == "down" && why.contains("protocol 1"))
     });
     let socket = linked.node(1).socket.clone();
-    let ping = AdminRequest::Peer(PeerRequest::Ping { from: "t".to_owned(), incarnation: Uuid::nil() });
+    let ping = PeerRequest::Ping { from: "t".to_owned(), incarnation: Uuid::nil() };
     assert_eq!(asked(&socket, &Versions::up_to(2), ping.clone()).await, Err(Category::VersionMismatch));
     assert_eq!(asked(&socket, &Versions::ours(), ping).await, Err(Category::VersionMismatch));
     assert_eq!(linked.clis[0].run(&["status"]).code, 0);
@@ -102,8 +102,8 @@ async fn a_notice_has_workers_look_again_wherever_they_run() {
         Notice::Released { tenants: vec![TenantId::new("nobody").expect("an id")] },
         Notice::Reconsider { tenant },
     ];
-    let told = asked(&node.socket, &Versions::ours(), AdminRequest::Peer(PeerRequest::Tell(notices))).await;
-    assert_eq!(told, Ok(AdminReply::Peer(PeerReply::Told)));
+    let told = asked(&node.socket, &Versions::ours(), PeerRequest::Tell(notices)).await;
+    assert_eq!(told, Ok(PeerReply::Told));
     wait_until("it has looked again", || attempts() > before);
 }
 

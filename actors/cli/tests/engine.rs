@@ -6,9 +6,7 @@ mod support;
 
 use decisiongraph_engine::{Control, Engine, RunRequest};
 use decisiongraph_projections::{Category, LogSeq, Projection, Row, Value, catalogue};
-use decisiongraph_protocol::{
-    AdminReply, AdminRequest, Asker, HealthWord, ScopeFilter, ScopeState, ScopeStatus, StatusRequest,
-};
+use decisiongraph_protocol::{Asker, HealthRequest, HealthWord, ScopeFilter, ScopeState, ScopeStatus, StatusRequest};
 use decisiongraph_store::{Acquisition, ListFilter, RunMode, RunState, Scope, Store};
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -492,14 +490,9 @@ async fn one_job_a_scope() {
 }
 
 async fn told(engine: &Engine) -> Vec<ScopeStatus> {
-    let request = AdminRequest::Status(StatusRequest::default());
-    match decisiongraph_admin::answer(engine, &Asker::here(None), request, &Control::default())
-        .await
-        .expect("an answer")
-    {
-        AdminReply::Status(status) => status.scopes,
-        other => panic!("{other:?}"),
-    }
+    let request = StatusRequest::default();
+    let status = decisiongraph_admin::answer(engine, &Asker::here(None), request, &Control::default()).await;
+    status.expect("an answer").scopes
 }
 
 /// The log was restored to an earlier state and its projections were not.
@@ -549,16 +542,10 @@ async fn health_names_a_scope_that_stands_still_under_a_live_owner() {
             assert!(matches!(store.acquire_scope(&scope, &other).await, Ok(Acquisition::Acquired(..))));
         }
         let engine = engine(&store, 5);
-        let health = async || match decisiongraph_admin::answer(
-            &engine,
-            &Asker::here(None),
-            AdminRequest::Health(ScopeFilter::default()),
-            &Control::default(),
-        )
-        .await
-        {
-            Ok(AdminReply::Health(health)) => health,
-            other => panic!("{other:?}"),
+        let health = async || {
+            let request = HealthRequest(ScopeFilter::default());
+            let health = decisiongraph_admin::answer(&engine, &Asker::here(None), request, &Control::default()).await;
+            health.expect("an answer")
         };
         let aged = async |events: bool, scopes: bool| {
             let (minutes, ms) = ("interval '2 minutes'", 120_000);

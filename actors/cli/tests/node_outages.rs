@@ -7,7 +7,7 @@ mod support;
 
 use decisiongraph_engine::{Engine, EngineConfig, Mark, RunRequest};
 use decisiongraph_projections::Category;
-use decisiongraph_protocol::{AdminReply, AdminRequest, Asker, ScopeFilter};
+use decisiongraph_protocol::{AdminReply, Asker, ScopeFilter, WhyRequest};
 use decisiongraph_rpc::Answers;
 use decisiongraph_runtime::jobs::ReplayMessage;
 use decisiongraph_runtime::node::{Condition, Node};
@@ -237,7 +237,7 @@ async fn a_synchronous_standby_that_is_missing_is_named_as_the_cause() {
     let told = async || {
         let filter = ScopeFilter::default();
         let answers = node.answers();
-        match answers.answer(Uuid::new_v4(), Asker::here(None), AdminRequest::Why { filter, all: false }).await {
+        match answers.answer(Uuid::new_v4(), Asker::here(None), WhyRequest { filter, all: false }.into()).await {
             Ok(AdminReply::Why(why)) => why.causes,
             // The keeper has given up every session meanwhile.
             Err(error) if error.category == Category::Unavailable => Vec::new(),

@@ -9,7 +9,7 @@ use decisiongraph_cli::telemetry::signals::{self, CHILDREN};
 use decisiongraph_cli::telemetry::{Exporters, Observed as _, TelemetryOptions};
 use decisiongraph_engine::RunRequest;
 use decisiongraph_projections::{LogSeq, catalogue};
-use decisiongraph_protocol::{AdminReply, AdminRequest, Asker, HealthWord, ScopeFilter, StatusRequest};
+use decisiongraph_protocol::{AdminReply, Asker, HealthRequest, HealthWord, ScopeFilter, SkipRequest, StatusRequest};
 use decisiongraph_rpc::Answers as _;
 use decisiongraph_runtime::jobs::ReplayMessage;
 use decisiongraph_runtime::node::{Node, NodeBounds, NodeParts, NodeSettings, NodeWatch};
@@ -119,7 +119,7 @@ async fn a_row_that_is_no_tenants_stops_nobody() {
         insist(&store, &named(2), &support::log(2, 0)).await;
         settled(&node, 3, SOON).await;
         let answers = node.answers();
-        let request = AdminRequest::Health(ScopeFilter::default());
+        let request = HealthRequest(ScopeFilter::default()).into();
         let AdminReply::Health(health) =
             answers.answer(Uuid::now_v7(), Asker::here(None), request).await.expect("an answer")
         else {
@@ -141,7 +141,7 @@ async fn a_database_without_a_schema_is_to_be_migrated_not_brought_back() {
     let node = start(&store, "early", 4, bounds()).await;
     let answers = node.answers();
     let next = async || match answers
-        .answer(Uuid::now_v7(), Asker::here(None), AdminRequest::Health(ScopeFilter::default()))
+        .answer(Uuid::now_v7(), Asker::here(None), HealthRequest(ScopeFilter::default()).into())
         .await
     {
         Ok(AdminReply::Health(health)) => health.findings.first().map(|first| first.next.clone()).unwrap_or_default(),
@@ -167,7 +167,7 @@ async fn drift_that_a_verify_found_shows_everywhere_until_a_rebuild() {
         let found = job(&node, 0, RunMode::Verify).await.expect("started");
         assert_eq!(ended(&node, found.run_id).await.state, RunState::Completed);
         let health = async || match answers
-            .answer(Uuid::now_v7(), Asker::here(None), AdminRequest::Health(ScopeFilter::default()))
+            .answer(Uuid::now_v7(), Asker::here(None), HealthRequest(ScopeFilter::default()).into())
             .await
         {
             Ok(AdminReply::Health(health)) => health,
@@ -178,7 +178,7 @@ async fn drift_that_a_verify_found_shows_everywhere_until_a_rebuild() {
         let next = &seen.findings[0].next;
         assert!(next.contains("`decisiongraph rebuild --tenant t0 --projection trace_summary`"), "{next}");
         assert!(next.contains(&format!("`decisiongraph run {}`", found.run_id)), "{next}");
-        let request = AdminRequest::Status(StatusRequest::default());
+        let request = StatusRequest::default().into();
         let Ok(AdminReply::Status(status)) = answers.answer(Uuid::now_v7(), Asker::here(None), request).await else {
             panic!("a status")
         };
@@ -206,7 +206,10 @@ async fn a_skip_lets_one_projection_go_on_and_stays_with_it() {
         let node = start(&store, "skips", 4, bounds()).await;
         let watch = NodeWatch::start(node.parts());
         let answers = node.answers();
-        let ask = async |request| answers.answer(Uuid::now_v7(), Asker::here(None), request).await.expect("an answer");
+        let ask = async |request: SkipRequest| {
+            let done = answers.answer(Uuid::now_v7(), Asker::here(None), request.into()).await;
+            done.expect("an answer");
+        };
         until("every worker stands before it", SOON, async || {
             (0..catalogue::ALL.len()).all(|place| phase(&node, 0, place) == Some(Phase::Failed))
         })
@@ -216,8 +219,7 @@ async fn a_skip_lets_one_projection_go_on_and_stays_with_it() {
         let failures = store.view().await.expect("a view").failures(&open).await.expect("failures").items;
         let failure = failures.iter().find(|failure| failure.projection == "trace_summary").expect("a failure");
         let reason = "the importer cut it".to_owned();
-        ask(AdminRequest::Skip { failure_id: failure.failure_id, reason, revoke: false, of: ScopeFilter::default() })
-            .await;
+        ask(SkipRequest { failure_id: failure.failure_id, reason, revoke: false, of: ScopeFilter::default() }).await;
         let scope = Scope::new(&named(0), catalogue::TRACE_SUMMARY);
         let row =
             async || store.view().await.expect("a view").scope(&scope).await.expect("an answer").expect("a scope");
@@ -245,7 +247,7 @@ async fn a_skip_lets_one_projection_go_on_and_stays_with_it() {
             db.tamper("UPDATE dg_event_log SET payload_hash = substr(payload_hash, 2) WHERE log_seq = 14").await,
             1
         );
-        ask(AdminRequest::Skip {
+        ask(SkipRequest {
             failure_id: failure.failure_id,
             reason: String::new(),
             revoke: true,

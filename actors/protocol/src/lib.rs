@@ -7,7 +7,6 @@
 
 mod actors;
 mod asker;
-mod cluster;
 mod command;
 mod error;
 mod exit_code;
@@ -17,20 +16,17 @@ pub mod foreign_text;
 mod golden;
 pub mod lines;
 mod live;
-mod peer;
 pub mod query;
-mod reply;
 pub mod report;
 mod request;
+mod requests;
 pub mod writers;
 
 pub use actors::*;
 pub use asker::{Asker, Proof, check_reason};
-pub use cluster::{ClusterReply, MemberState, MemberStatus};
 pub use command::{Command, addressed};
 pub use error::AdminError;
 pub use exit_code::{ExitCode, of_category, of_error, of_health, of_job, worst};
 pub use live::{Fault, LiveScope, Phase};
-pub use peer::*;
-pub use reply::*;
-pub use request::*;
+pub use request::{Facts, FromDatabase, FromNode, Handle, Reply, Request, Right, ScopeFilter, Subject};
+pub use requests::*;

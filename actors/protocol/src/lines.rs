@@ -7,7 +7,7 @@
 
 pub mod foreign;
 
-use crate::request::{LineFault, OfferedLine};
+use crate::{LineFault, OfferedLine};
 use decisiongraph_projections::event::EVENT_BYTES_MAX;
 use std::io::{self, BufRead};
 

@@ -19,7 +19,7 @@ use super::target::Target;
 use super::wire::{Answer, Ask, PROGRAM_VERSION, Versions};
 use decisiongraph_engine::failure::Pauses;
 use decisiongraph_projections::Category;
-use decisiongraph_protocol::{AdminError, AdminReply, AdminRequest};
+use decisiongraph_protocol::{AdminError, AdminReply, AdminRequest, Facts, Request};
 use ractor::rpc::CallResult;
 use ractor::{Actor, ActorRef, RpcReplyPort};
 use ractor_cluster::NodeServerMessage;
@@ -182,22 +182,23 @@ impl Client {
     }
 
     /// Asks. An ask repeated under the same `id` is answered again and carried out once.
-    pub async fn ask(&self, request: AdminRequest, id: Uuid, deadline: Duration) -> Result<AdminReply, AdminError> {
+    pub async fn ask<R: Request>(&self, request: R, id: Uuid, deadline: Duration) -> Result<R::Reply, AdminError> {
+        self.send(request.into(), id, deadline).await.and_then(R::Reply::try_from)
+    }
+
+    async fn send(&self, request: AdminRequest, id: Uuid, deadline: Duration) -> Result<AdminReply, AdminError> {
         let until = Instant::now() + deadline;
-        if request.since() > self.protocol {
+        let Facts { word, since, changes, .. } = request.facts();
+        if since > self.protocol {
             return Err(AdminError::new(
                 Category::VersionMismatch,
                 format!(
-                    "{} speaks protocol {} with this program; `{}` came with protocol {}",
-                    self.target,
-                    self.protocol,
-                    request.word(),
-                    request.since()
+                    "{} speaks protocol {} with this program; `{word}` came with protocol {since}",
+                    self.target, self.protocol,
                 ),
             )
             .next("upgrade that node"));
         }
-        let changes = request.changes();
         let ask = Ask {
             protocol: self.protocol,
             program: PROGRAM_VERSION.to_owned(),

@@ -125,7 +125,7 @@ impl Desk {
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             return (refusal(busy(&format!("the node works on {ASKS_MAX} requests already"))), None);
         };
-        if !request.changes() {
+        if !request.facts().changes {
             let looking = async {
                 let share = match weight(&request) {
                     0 => None,
@@ -226,7 +226,7 @@ mod tests {
             Box::pin(async move {
                 let accepted = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
                 self.go.notified().await;
-                let bytes = if request.changes() { 0 } else { 1 };
+                let bytes = if request.facts().changes { 0 } else { 1 };
                 Ok(AdminReply::Appended(AppendReply { accepted, repeated: bytes, ..AppendReply::default() }))
             })
         }

@@ -4,7 +4,7 @@
 //! field that is added later is optional; a request that one side does not know is `version_mismatch`.
 
 use decisiongraph_projections::Category;
-use decisiongraph_protocol::{AdminError, AdminReply, AdminRequest};
+use decisiongraph_protocol::{AdminError, AdminReply, AdminRequest, Facts};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::time::Duration;
@@ -160,8 +160,9 @@ impl Ask {
             .next("use the `decisiongraph` of the node's version, or upgrade the node")
         };
         let request: AdminRequest = serde_json::from_str(envelope.request.get()).map_err(|error| unknown(&error))?;
-        if request.since() > ours.protocol {
-            return Err(unknown(&format!("`{}` came with protocol {}", request.word(), request.since())));
+        let Facts { word, since, .. } = request.facts();
+        if since > ours.protocol {
+            return Err(unknown(&format!("`{word}` came with protocol {since}")));
         }
         let ask = Ask {
             protocol: envelope.protocol,

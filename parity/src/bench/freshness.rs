@@ -10,7 +10,9 @@ use crate::check::trial::read;
 use crate::workload::{Profile, Workload};
 use anyhow::{Result, bail};
 use decisiongraph_projections::{LogSeq, TenantId};
-use decisiongraph_protocol::{AdminReply, AdminRequest, AppendRequest, JobRequest, OfferedLine, WatchReply};
+use decisiongraph_protocol::{
+    AppendRequest, JobReply, JobRequest, OfferedLine, RebuildRequest, WatchReply, WatchRunRequest,
+};
 use decisiongraph_store::{AppendMode, RunState, Store, Verdict};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -70,10 +72,8 @@ impl Feed {
                     credential_guard: None,
                     lines,
                 };
-                match client.ask(AdminRequest::Append(request), Uuid::new_v4(), APPEND_MAX).await? {
-                    AdminReply::Appended(reply) if reply.accepted == 1 => reply.verdicts[0].log_seq,
-                    _ => None,
-                }
+                let reply = client.ask(request, Uuid::new_v4(), APPEND_MAX).await?;
+                if reply.accepted == 1 { reply.verdicts[0].log_seq } else { None }
             }
         };
         stored.ok_or_else(|| anyhow::anyhow!("an event of the workload is not stored"))
@@ -188,7 +188,7 @@ pub async fn live(request: &Request, place: &Place, report: &mut Report) -> Resu
     let watch = Watch::start(&site.url)?;
     let job = JobRequest { detach: true, ..JobRequest::default() };
     let started = Instant::now();
-    let AdminReply::Watch(begun) = node.ask(AdminRequest::Rebuild(job)).await? else { bail!("no job was begun") };
+    let JobReply::Begun(begun) = node.ask(RebuildRequest(job)).await? else { bail!("no job was begun") };
     let over = AtomicBool::new(false);
     let rebuilt = async {
         let ended = ended(&node, begun.run.run_id, started).await;
@@ -213,8 +213,8 @@ pub async fn live(request: &Request, place: &Place, report: &mut Report) -> Resu
 /// Waits until the job is completed and returns that time.
 async fn ended(node: &RunningNode, run_id: Uuid, started: Instant) -> Result<Instant> {
     loop {
-        let request = AdminRequest::WatchRun { run_id, wait_ms: NEWS_MS };
-        let AdminReply::Watch(watch) = node.ask(request).await? else { bail!("no job is known") };
+        let request = WatchRunRequest { run_id, wait_ms: NEWS_MS };
+        let watch = node.ask(request).await?;
         let now = Instant::now();
         let WatchReply { run, .. } = *watch;
         match run.state {

@@ -10,7 +10,7 @@ use super::meters;
 use super::place::Site;
 use anyhow::{Context as _, Result, anyhow, bail};
 use decisiongraph_engine::EngineConfig;
-use decisiongraph_protocol::{AdminReply, AdminRequest, NodeFacts, TreeReply, TreeRequest};
+use decisiongraph_protocol::{NodeFacts, Request, TreeReply, TreeRequest};
 use decisiongraph_rpc::wire::Versions;
 use decisiongraph_rpc::{Client, Listeners, SOCKET_NAME, Target};
 use decisiongraph_runtime::node::{Identity, Node, NodeBounds, NodeParts, NodeSettings};
@@ -144,17 +144,14 @@ impl RunningNode {
     }
 
     /// Sends a request to the node and returns the reply.
-    pub async fn ask(&self, request: AdminRequest) -> Result<AdminReply> {
+    pub async fn ask<R: Request>(&self, request: R) -> Result<R::Reply> {
         Ok(self.client.ask(request, Uuid::new_v4(), ANSWER_MAX).await?)
     }
 
     /// Asks for a page of its actors behind this path. Without a path, the node also looks for disagreements between
     /// memory and database.
     pub async fn tree(&self, after: Option<String>, limit: i64) -> Result<TreeReply> {
-        match self.ask(AdminRequest::Tree(TreeRequest { after, limit, ..TreeRequest::default() })).await? {
-            AdminReply::Tree(tree) => Ok(tree),
-            other => bail!("a tree was asked for, the answer is {other:?}"),
-        }
+        self.ask(TreeRequest { after, limit, ..TreeRequest::default() }).await
     }
 
     /// Asks for the node's own facts.

@@ -1,7 +1,7 @@
 //! `append`: events one by one, each with its verdict.
 
+use super::Context;
 use super::line_source::{Input, LineSource, Next, command, credential_guard};
-use super::{Context, unexpected};
 use crate::connection::Connection;
 use crate::interrupt::{self, Asked};
 use crate::output::number;
@@ -11,7 +11,7 @@ use clap::Args;
 use decisiongraph_engine::Cancel;
 use decisiongraph_projections::Category;
 use decisiongraph_projections::credential_guard::CredentialGuard;
-use decisiongraph_protocol::{AdminError, AdminReply, AdminRequest, AppendReply, AppendRequest, ExitCode, LineVerdict};
+use decisiongraph_protocol::{AdminError, AppendReply, AppendRequest, ExitCode, LineVerdict};
 
 /// Offer events one by one and print each verdict: accepted, repeated or refused
 ///
@@ -77,10 +77,7 @@ async fn append(
         };
         let request =
             AppendRequest { tenant: context.globals.tenant.clone(), all_or_nothing: false, credential_guard, lines };
-        let reply = match connection.ask(AdminRequest::Append(request)).await? {
-            AdminReply::Appended(reply) => reply,
-            _ => return Err(unexpected()),
-        };
+        let reply = connection.ask(request).await?;
         if context.output.json {
             let mut text = String::new();
             for verdict in &reply.verdicts {

@@ -1,6 +1,6 @@
 //! `backup`: the embedded store in one file, while it is in use.
 
-use super::{Context, unexpected};
+use super::Context;
 use crate::connection::Connection;
 use crate::interrupt;
 use crate::output::number;
@@ -9,7 +9,7 @@ use crate::session::Access;
 use clap::Args;
 use decisiongraph_projections::Category;
 use decisiongraph_protocol::foreign_text::shell_word;
-use decisiongraph_protocol::{AdminError, AdminReply, AdminRequest, ExitCode, StatusRequest};
+use decisiongraph_protocol::{AdminError, ExitCode, StatusRequest};
 use decisiongraph_store::{DatabaseUrl, sqlite};
 use serde::Serialize;
 use std::io;
@@ -52,13 +52,9 @@ impl Backup {
         let connection = Connection::open(&context.globals, Access::Read).await?;
         let database = match &connection {
             Connection::InProcess(engine) => engine.store().address(),
-            Connection::Node(_) => match connection
-                .ask(AdminRequest::Status(StatusRequest { limit: Some(1), ..StatusRequest::default() }))
-                .await?
-            {
-                AdminReply::Status(status) => status.database,
-                _ => return Err(unexpected()),
-            },
+            Connection::Node(_) => {
+                connection.ask(StatusRequest { limit: Some(1), ..StatusRequest::default() }).await?.database
+            }
         };
         let DatabaseUrl::Sqlite(from) = DatabaseUrl::parse(&database)? else {
             return Err(AdminError::new(

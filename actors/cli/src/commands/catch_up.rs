@@ -5,7 +5,7 @@ use super::{Context, verify};
 use clap::Args;
 use decisiongraph_projections::LogSeq;
 use decisiongraph_protocol::figures::parse_number;
-use decisiongraph_protocol::{AdminError, AdminRequest, ExitCode, JobRequest};
+use decisiongraph_protocol::{AdminError, CatchUpRequest, ExitCode, JobRequest};
 
 /// Apply new events to the projections, up to the safe end of the log
 ///
@@ -32,7 +32,7 @@ fn parse_until(text: &str) -> Result<i64, String> {
 impl CatchUp {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
         let make = |tenant| {
-            AdminRequest::CatchUp(JobRequest {
+            CatchUpRequest(JobRequest {
                 until: self.until.map(LogSeq),
                 ..verify::request(context, tenant, self.detach)
             })

@@ -1,10 +1,10 @@
 //! `changes`: the recorded requests of operators.
 
-use super::{Context, unexpected};
+use super::Context;
 use crate::output::or_dash;
 use crate::page::Page;
 use clap::Args;
-use decisiongraph_protocol::{AdminError, AdminReply, AdminRequest, ChangesRequest, Command, ExitCode};
+use decisiongraph_protocol::{AdminError, ChangesRequest, Command, ExitCode};
 use decisiongraph_store::{Change, NewChange};
 
 /// List what operators asked for: who, when, why, and what came of it; latest first
@@ -28,23 +28,22 @@ impl Changes {
         let Changes { before, limit } = self;
         let tenant = context.globals.tenant.clone();
         let request = ChangesRequest { tenant: tenant.clone(), before, limit };
-        let reply = context.ask(AdminRequest::Changes(request)).await?;
-        let AdminReply::Changes(changes) = &reply else { return Err(unexpected()) };
-        context.output.reply(&reply, || {
-            let mut page = Page::default();
-            let headings = ["#change", "at", "what", "about", "by", "through", "reason", "outcome"];
-            page.table(&headings, changes.changes.iter().map(row).collect());
-            if let (true, Some(last)) = (changes.more, changes.changes.last()) {
-                let next = match &tenant {
-                    Some(tenant) => Command::of("changes", tenant),
-                    None => Command::about_all("changes"),
-                };
-                let next = next.with("--before", last.change_id).with("--limit", limit);
-                page.line(format_args!("There are more: {next}"));
-            }
-            page
-        })?;
-        Ok(ExitCode::OK)
+        context
+            .show(request, |changes| {
+                let mut page = Page::default();
+                let headings = ["#change", "at", "what", "about", "by", "through", "reason", "outcome"];
+                page.table(&headings, changes.changes.iter().map(row).collect());
+                if let (true, Some(last)) = (changes.more, changes.changes.last()) {
+                    let next = match &tenant {
+                        Some(tenant) => Command::of("changes", tenant),
+                        None => Command::about_all("changes"),
+                    };
+                    let next = next.with("--before", last.change_id).with("--limit", limit);
+                    page.line(format_args!("There are more: {next}"));
+                }
+                page
+            })
+            .await
     }
 }
 

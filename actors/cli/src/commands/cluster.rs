@@ -1,12 +1,13 @@
 //! `cluster`, `cordon`, `uncordon`, `drain` and `forget`: the nodes, and requests of an operator about one node.
 
+use super::Context;
 use super::steer::Because;
-use super::{Context, unexpected};
 use crate::output::{duration, number, or_dash};
 use crate::page::Page;
 use clap::Args;
 use decisiongraph_protocol::{
-    AdminError, AdminReply, AdminRequest, ClusterReply, ExitCode, LinkState, MemberState, MemberStatus,
+    AdminError, ClusterReply, ClusterRequest, CordonRequest, ExitCode, ForgetRequest, LinkState, MemberState,
+    MemberStatus, UncordonRequest,
 };
 
 /// List the nodes that share the database: who lives, who takes tenants, and how many each has
@@ -16,7 +17,7 @@ pub struct Cluster {}
 
 impl Cluster {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
-        print(context, AdminRequest::Cluster).await
+        context.show(ClusterRequest, text).await
     }
 }
 
@@ -37,7 +38,7 @@ pub struct Cordon {
 impl Cordon {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
         let Cordon { name, reason } = self;
-        print(context, AdminRequest::Cordon { node: name, draining: false, reason }).await
+        context.show(CordonRequest { node: name, draining: false, reason }, text).await
     }
 }
 
@@ -59,7 +60,7 @@ pub struct Drain {
 impl Drain {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
         let Drain { name, reason } = self;
-        print(context, AdminRequest::Cordon { node: name, draining: true, reason }).await
+        context.show(CordonRequest { node: name, draining: true, reason }, text).await
     }
 }
 
@@ -76,7 +77,7 @@ pub struct Uncordon {
 
 impl Uncordon {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
-        print(context, AdminRequest::Uncordon { node: self.name, reason: self.because.reason }).await
+        context.show(UncordonRequest { node: self.name, reason: self.because.reason }, text).await
     }
 }
 
@@ -96,15 +97,8 @@ pub struct Forget {
 
 impl Forget {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
-        print(context, AdminRequest::Forget { node: self.name, reason: self.because.reason }).await
+        context.show(ForgetRequest { node: self.name, reason: self.because.reason }, text).await
     }
-}
-
-async fn print(context: &Context, request: AdminRequest) -> Result<ExitCode, AdminError> {
-    let reply = context.ask(request).await?;
-    let AdminReply::Cluster(cluster) = &reply else { return Err(unexpected()) };
-    context.output.reply(&reply, || text(cluster))?;
-    Ok(ExitCode::OK)
 }
 
 fn text(reply: &ClusterReply) -> Page {

@@ -5,8 +5,8 @@ use super::tenants::AllTenants;
 use crate::output::number;
 use crate::page::Page;
 use clap::Args;
-use decisiongraph_projections::TenantId;
-use decisiongraph_protocol::{AdminError, AdminReply, AdminRequest, ExitCode, ScopeFilter};
+use decisiongraph_protocol::query::ReferenceDigests;
+use decisiongraph_protocol::{AdminError, DigestReply, DigestRequest, ExitCode, ReferenceDigestRequest, ScopeFilter};
 
 /// Show the digest of each projection and the position it stands for
 ///
@@ -25,44 +25,36 @@ pub struct Digest {
 impl Digest {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
         let projection = context.globals.projection();
-        let make = |tenant: Option<TenantId>| match self.reference {
-            true => AdminRequest::ReferenceDigest { tenant },
-            false => AdminRequest::Digest(ScopeFilter { tenant, projection: projection.clone() }),
-        };
-        if self.all.all_tenants {
-            return context.over_all(|tenant| make(Some(tenant)), text).await;
+        if self.reference {
+            return context.show_over(self.all, |tenant| ReferenceDigestRequest { tenant }, reference).await;
         }
-        let reply = context.ask(make(context.globals.tenant.clone())).await?;
-        context.output.reply(&reply, || text(&reply))?;
-        Ok(ExitCode::OK)
+        let make = |tenant| DigestRequest(ScopeFilter { tenant, projection: projection.clone() });
+        context.show_over(self.all, make, rolling).await
     }
 }
 
-fn text(reply: &AdminReply) -> Page {
+fn reference(digests: &ReferenceDigests) -> Page {
     let mut page = Page::default();
-    match reply {
-        AdminReply::ReferenceDigest(digests) => {
-            let mut line = |name: &str, text: &str| page.line(format_args!("{name:16} {text}"));
-            digests.named().for_each(|(name, digest)| line(name, digest));
-            line("last_log_seq", &number(digests.last_log_seq.0));
-        }
-        AdminReply::Digest(reply) => {
-            let rows = reply.digests.iter().map(|digest| {
-                vec![
-                    digest.projection.clone(),
-                    number(digest.cursor.0),
-                    number(digest.last_log_seq.0),
-                    digest.generation.map_or("-".to_owned(), |generation| generation.to_string()),
-                    digest.version.to_string(),
-                ]
-            });
-            let headings = ["projection", "#cursor", "#last event in it", "#generation", "#rules version"];
-            page.table(&headings, rows.collect());
-            for digest in &reply.digests {
-                page.line(format_args!("{:16} {}", digest.projection, digest.digest));
-            }
-        }
-        _ => {}
+    let mut line = |name: &str, text: &str| page.line(format_args!("{name:16} {text}"));
+    digests.named().for_each(|(name, digest)| line(name, digest));
+    line("last_log_seq", &number(digests.last_log_seq.0));
+    page
+}
+
+fn rolling(reply: &DigestReply) -> Page {
+    let mut page = Page::default();
+    let rows = reply.digests.iter().map(|digest| {
+        vec![
+            digest.projection.clone(),
+            number(digest.cursor.0),
+            number(digest.last_log_seq.0),
+            digest.generation.map_or("-".to_owned(), |generation| generation.to_string()),
+            digest.version.to_string(),
+        ]
+    });
+    page.table(&["projection", "#cursor", "#last event in it", "#generation", "#rules version"], rows.collect());
+    for digest in &reply.digests {
+        page.line(format_args!("{:16} {}", digest.projection, digest.digest));
     }
     page
 }

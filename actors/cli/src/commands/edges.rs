@@ -1,11 +1,11 @@
 //! `edges`: the edges of a node, page by page.
 
+use super::Context;
 use super::read_flags::{FreshnessFlags, stale};
 use super::subgraph::edge_table;
-use super::{Context, unexpected};
 use clap::{Args, ValueEnum};
 use decisiongraph_engine::queries::EdgesQuery;
-use decisiongraph_protocol::{AdminError, AdminReply, AdminRequest, ExitCode, ReadRequest};
+use decisiongraph_protocol::{AdminError, ExitCode, ReadRequest};
 use decisiongraph_store::Direction;
 
 /// List the edges of a node, in log order
@@ -45,16 +45,15 @@ impl Edges {
         let query = EdgesQuery { node_id: self.node_id, direction, cursor: self.cursor, limit: self.limit };
         let freshness = self.freshness.freshness();
         let request = ReadRequest { tenant: context.globals.tenant.clone(), freshness, query };
-        let reply = context.ask(AdminRequest::Edges(request)).await?;
-        let AdminReply::Edges(read) = &reply else { return Err(unexpected()) };
-        context.output.reply(&reply, || {
-            let mut page = stale(read.stale.as_ref());
-            edge_table(&mut page, &read.answer.edges);
-            if let Some(cursor) = &read.answer.next_cursor {
-                page.line(format_args!("There are more: --cursor {cursor}"));
-            }
-            page
-        })?;
-        Ok(ExitCode::OK)
+        context
+            .show(request, |read| {
+                let mut page = stale(read.stale.as_ref());
+                edge_table(&mut page, &read.answer.edges);
+                if let Some(cursor) = &read.answer.next_cursor {
+                    page.line(format_args!("There are more: --cursor {cursor}"));
+                }
+                page
+            })
+            .await
     }
 }

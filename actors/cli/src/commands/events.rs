@@ -1,14 +1,14 @@
 //! `events`: a range of the log.
 
+use super::Context;
 use super::trace::gist;
 use super::unreadable::Unreadable;
-use super::{Context, unexpected};
 use crate::output::number;
 use crate::page::Page;
 use clap::Args;
 use decisiongraph_projections::LogSeq;
 use decisiongraph_protocol::figures::parse_number;
-use decisiongraph_protocol::{AdminError, AdminReply, AdminRequest, EventsRequest, ExitCode};
+use decisiongraph_protocol::{AdminError, EventsRequest, ExitCode};
 
 /// Show events of the log in order
 #[derive(Args)]
@@ -33,9 +33,8 @@ impl Events {
             until_log_seq: self.until_log_seq.map(LogSeq),
             limit: self.limit,
         };
-        let reply = context.ask(AdminRequest::Events(request)).await?;
-        let AdminReply::Events(events) = &reply else { return Err(unexpected()) };
-        context.output.reply(&reply, || {
+        let events = &context.ask(request).await?;
+        context.output.reply(events, || {
             let rows = events
                 .events
                 .iter()

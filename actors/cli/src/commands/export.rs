@@ -1,7 +1,7 @@
 //! `export`: the log as JSON lines, from one snapshot.
 
+use super::Context;
 use super::unreadable::Unreadable;
-use super::{Context, unexpected};
 use crate::connection::Connection;
 use crate::interrupt;
 use crate::output::written;
@@ -11,7 +11,7 @@ use decisiongraph_admin::{EXPORT_EVENTS_MAX, STRAYS_MAX, unknown_tenant};
 use decisiongraph_engine::queries::READ_BYTES_MAX;
 use decisiongraph_projections::{Category, LogSeq, TenantId};
 use decisiongraph_protocol::figures::parse_number;
-use decisiongraph_protocol::{AdminError, AdminReply, AdminRequest, ExitCode, ExportRequest};
+use decisiongraph_protocol::{AdminError, ExitCode, ExportRequest, ExportStartRequest};
 use decisiongraph_store::{PageLimit, ReadView};
 use std::io::{BufWriter, Write};
 
@@ -60,8 +60,7 @@ impl Export {
                 }
             }
             Connection::Node(_) => {
-                let reply = connection.ask(AdminRequest::ExportStart).await?;
-                let AdminReply::ExportStart(start) = reply else { return Err(unexpected()) };
+                let start = connection.ask(ExportStartRequest).await?;
                 let upto = LogSeq(self.until_log_seq.unwrap_or(i64::MAX)).min(start.mark);
                 if self.all_tenants {
                     start.strays.into_iter().for_each(|stray| unreadable.stray(stray));
@@ -128,8 +127,7 @@ impl Export {
         let mut limit = FIRST_PAGE_EVENTS;
         loop {
             let request = ExportRequest { tenant: tenant.clone(), named: self.all_tenants, after, upto, limit };
-            let reply = node.ask(AdminRequest::ExportPage(request)).await?;
-            let AdminReply::ExportPage(page) = reply else { return Err(unexpected()) };
+            let page = node.ask(request).await?;
             let Some(last) = page.last_log_seq else { return Ok(()) };
             if last <= after {
                 return Err(AdminError::new(Category::Internal, "the log does not go on"));

@@ -1,13 +1,15 @@
 //! `failures`, `failure` and `skips`: poison events, and events that are left out.
 
-use super::{Context, status, unexpected};
+use super::{Context, status};
 use crate::output::{number, or_dash};
 use crate::page::Page;
 use clap::Args;
 use decisiongraph_projections::Category;
 use decisiongraph_protocol::figures::parse_number;
 use decisiongraph_protocol::report::FailureReplay;
-use decisiongraph_protocol::{AdminError, AdminReply, AdminRequest, Command, ExitCode, FailuresReply, ListRequest};
+use decisiongraph_protocol::{
+    AdminError, Command, ExitCode, FailureRequest, FailuresReply, FailuresRequest, ListRequest,
+};
 use decisiongraph_store::{Failure as Record, Skip};
 use std::fmt::Display;
 
@@ -29,32 +31,31 @@ pub struct Failures {
 impl Failures {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
         let request = list(context, !self.all, self.limit, self.after.map(|id| id.to_string()));
-        let reply = context.ask(AdminRequest::Failures(request)).await?;
-        let AdminReply::Failures(failures) = &reply else { return Err(unexpected()) };
-        context.output.reply(&reply, || {
-            let rows = failures
-                .failures
-                .iter()
-                .map(|failure| {
-                    vec![
-                        failure.failure_id.to_string(),
-                        format!("{}/{}", failure.tenant, failure.projection),
-                        number(failure.log_seq.0),
-                        failure.event_id.clone(),
-                        failure.category.to_string(),
-                        failure.attempts.to_string(),
-                        failure.last_seen_at.clone(),
-                        or_dash(failure.resolved_at.as_deref()),
-                    ]
-                })
-                .collect();
-            let mut page = Page::default();
-            let headings = ["#id", "scope", "#log_seq", "event", "category", "#attempts", "last seen", "resolved"];
-            page.table(&headings, rows);
-            more(&mut page, failures.failures.last().filter(|_| failures.more).map(|last| last.failure_id));
-            page
-        })?;
-        Ok(ExitCode::OK)
+        context
+            .show(FailuresRequest(request), |failures| {
+                let rows = failures
+                    .failures
+                    .iter()
+                    .map(|failure| {
+                        vec![
+                            failure.failure_id.to_string(),
+                            format!("{}/{}", failure.tenant, failure.projection),
+                            number(failure.log_seq.0),
+                            failure.event_id.clone(),
+                            failure.category.to_string(),
+                            failure.attempts.to_string(),
+                            failure.last_seen_at.clone(),
+                            or_dash(failure.resolved_at.as_deref()),
+                        ]
+                    })
+                    .collect();
+                let mut page = Page::default();
+                let headings = ["#id", "scope", "#log_seq", "event", "category", "#attempts", "last seen", "resolved"];
+                page.table(&headings, rows);
+                more(&mut page, failures.failures.last().filter(|_| failures.more).map(|last| last.failure_id));
+                page
+            })
+            .await
     }
 }
 
@@ -84,8 +85,8 @@ impl Skips {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
         let request =
             ListRequest { skips: true, ..list(context, !self.all, self.limit, self.after.map(|id| id.to_string())) };
-        let reply = context.ask(AdminRequest::Failures(request)).await?;
-        let AdminReply::Failures(FailuresReply { skips: Some(skips), more, .. }) = &reply else {
+        let reply = context.ask(FailuresRequest(request)).await?;
+        let FailuresReply { skips: Some(skips), more, .. } = &reply else {
             return Err(AdminError::new(Category::VersionMismatch, "the node is of a version that lists no skips")
                 .next("upgrade it, or ask the database itself with --database"));
         };
@@ -136,17 +137,16 @@ pub struct Failure {
 impl Failure {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
         let Failure { failure_id, replay } = self;
-        let request = AdminRequest::Failure { failure_id, replay, of: status::filter(context) };
-        let reply = context.ask(request).await?;
-        let AdminReply::Failure(failure) = &reply else { return Err(unexpected()) };
-        context.output.reply(&reply, || {
-            let mut page = text(&failure.failure, failure.skip.as_deref());
-            if let Some(replay) = &failure.replay {
-                page.page(replayed(&failure.failure, replay));
-            }
-            page
-        })?;
-        Ok(ExitCode::OK)
+        let request = FailureRequest { failure_id, replay, of: status::filter(context) };
+        context
+            .show(request, |failure| {
+                let mut page = text(&failure.failure, failure.skip.as_deref());
+                if let Some(replay) = &failure.replay {
+                    page.page(replayed(&failure.failure, replay));
+                }
+                page
+            })
+            .await
     }
 }
 

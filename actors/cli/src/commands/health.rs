@@ -1,10 +1,10 @@
 //! `health`: tells an operator if action is needed.
 
-use super::{Context, status, unexpected};
+use super::{Context, status};
 use crate::output::number;
 use crate::page::Page;
 use clap::Args;
-use decisiongraph_protocol::{AdminError, AdminReply, AdminRequest, ExitCode, Finding, of_health};
+use decisiongraph_protocol::{AdminError, ExitCode, Finding, HealthRequest, of_health};
 
 /// Say whether somebody has to act: ok (exit 0), degraded (10) or failed (11)
 #[derive(Args)]
@@ -13,9 +13,8 @@ pub struct Health {}
 
 impl Health {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
-        let reply = context.ask(AdminRequest::Health(status::filter(context))).await?;
-        let AdminReply::Health(health) = &reply else { return Err(unexpected()) };
-        context.output.reply(&reply, || {
+        let health = &context.ask(HealthRequest(status::filter(context))).await?;
+        context.output.reply(health, || {
             let mut page = Page::of(format_args!("{} ({} scopes)", health.health.as_str(), number(health.scopes)));
             for Finding { health, subject, message, next } in &health.findings {
                 page.line(format_args!("{} {subject}: {message}", health.as_str()));

@@ -1,7 +1,7 @@
 //! `import`: a file of events, all or up to the first bad line.
 
+use super::Context;
 use super::line_source::{Input, LineSource, Next, command, credential_guard};
-use super::{Context, unexpected};
 use crate::connection::Connection;
 use crate::interrupt::{self, Asked};
 use crate::output::number;
@@ -12,9 +12,7 @@ use clap::Args;
 use decisiongraph_engine::Cancel;
 use decisiongraph_projections::credential_guard::CredentialGuard;
 use decisiongraph_projections::{Category, TenantId};
-use decisiongraph_protocol::{
-    AdminError, AdminReply, AdminRequest, AppendReply, AppendRequest, Command, ExitCode, LineVerdict,
-};
+use decisiongraph_protocol::{AdminError, AppendReply, AppendRequest, Command, ExitCode, LineVerdict};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
@@ -118,10 +116,7 @@ async fn import(
         let (first, last) = (first.number, last.number);
         let count = lines.len() as u64;
         let request = AppendRequest { lines, ..without_lines.clone() };
-        let reply = match connection.ask(AdminRequest::Append(request)).await? {
-            AdminReply::Appended(reply) => reply,
-            _ => return Err(unexpected()),
-        };
+        let reply = connection.ask(request).await?;
         if let Some(refused) = reply.verdicts.first() {
             progress.stop();
             return Err(stopped(refused, &reply, imported, first, last));

@@ -3,7 +3,7 @@
 use crate::output::{digest_short, duration, number, or_dash};
 use crate::page::Page;
 use decisiongraph_engine::report::{RunReport, ScopeReport};
-use decisiongraph_protocol::{AdminReply, Command};
+use decisiongraph_protocol::Command;
 use decisiongraph_store::{Failure, Run, RunMode, RunState};
 
 /// Describes a job that succeeded, on one line.
@@ -15,14 +15,6 @@ pub fn line_of(report: &RunReport) -> String {
             let events: u64 = report.scopes.iter().map(|scope| scope.events).sum();
             format!("{} events applied in {scopes} projections", number(events))
         }
-    }
-}
-
-/// Renders a reply with [`report`] if it is one of a job; else an empty page.
-pub fn of_reply(reply: &AdminReply) -> Page {
-    match reply {
-        AdminReply::Job(job) => report(job),
-        _ => Page::default(),
     }
 }
 

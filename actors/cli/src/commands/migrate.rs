@@ -1,12 +1,12 @@
 //! `migrate`: migrates the schema.
 
-use super::{Context, unexpected};
+use super::Context;
 use crate::connection::Connection;
 use crate::interrupt;
 use crate::page::Page;
 use crate::session::Access;
 use clap::Args;
-use decisiongraph_protocol::{AdminError, AdminReply, AdminRequest, ExitCode};
+use decisiongraph_protocol::{AdminError, ExitCode, MigrateRequest};
 use std::time::Duration;
 
 /// Bring the database's schema up to this program's
@@ -37,16 +37,15 @@ impl Migrate {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
         interrupt::ends_at_once();
         let connection = Connection::open(&context.globals, Access::Migrate).await?;
-        let mut asked = std::pin::pin!(connection.ask(AdminRequest::Migrate));
+        let mut asked = std::pin::pin!(connection.ask(MigrateRequest));
         let mut told = None;
-        let reply = loop {
+        let migrated = loop {
             match tokio::time::timeout(LOOK_EVERY, &mut asked).await {
                 Ok(reply) => break reply?,
                 Err(_) => tell_waits(&connection, &mut told).await,
             }
         };
-        let AdminReply::Migrated(migrated) = &reply else { return Err(unexpected()) };
-        context.output.reply(&reply, || {
+        context.output.reply(&migrated, || {
             let mut page = Page::default();
             for name in &migrated.applied {
                 page.line(format_args!("applied {name}"));

@@ -36,12 +36,16 @@ use crate::args::{Cli, Command, Globals};
 use crate::connection::Connection;
 use crate::interrupt;
 use crate::output::Output;
+use crate::page::Page;
 use crate::progress::{Following, Style};
 use crate::session::Access;
 use decisiongraph_engine::{Cancel, Control};
-use decisiongraph_projections::{Category, TenantId};
-use decisiongraph_protocol::{AdminError, AdminReply, AdminRequest, ExitCode, of_job};
+use decisiongraph_projections::TenantId;
+use decisiongraph_protocol::report::RunReport;
+use decisiongraph_protocol::{AdminError, ExitCode, JobReply, Request, of_job};
 use tenants::AllTenants;
+use tenants::Told;
+use tenants::Tour;
 
 /// Context of a command: flags and output.
 pub struct Context {
@@ -102,57 +106,94 @@ pub async fn run(cli: Cli, output: Output) -> Result<ExitCode, AdminError> {
 
 impl Context {
     /// Sends a request that is not a job, and returns the reply. The first signal ends the process.
-    pub async fn ask(&self, request: AdminRequest) -> Result<AdminReply, AdminError> {
+    pub async fn ask<R: Request>(&self, request: R) -> Result<R::Reply, AdminError> {
         interrupt::ends_at_once();
         Connection::open(&self.globals, Access::Read).await?.ask(request).await
     }
 
+    /// Sends a request that is not a job, and prints the reply.
+    pub async fn show<R: Request>(
+        &self,
+        request: R,
+        text: impl FnOnce(&R::Reply) -> Page,
+    ) -> Result<ExitCode, AdminError> {
+        let reply = self.ask(request).await?;
+        self.output.reply(&reply, || text(&reply))?;
+        Ok(ExitCode::OK)
+    }
+
+    /// Sends a request that is not a job for the tenant that is meant, or for all tenants.
+    pub async fn show_over<R: Request>(
+        &self,
+        all: AllTenants,
+        make: impl Fn(Option<TenantId>) -> R,
+        text: impl Fn(&R::Reply) -> Page,
+    ) -> Result<ExitCode, AdminError> {
+        if !all.all_tenants {
+            return self.show(make(self.globals.tenant.clone()), text).await;
+        }
+        let mut tour = Tour::start(self).await?;
+        while let Some(tenant) = tour.next().await? {
+            let reply = tour.connection.ask(make(Some(tenant.clone()))).await;
+            tour.add(&tenant, &reply, |_| ExitCode::OK, |reply| Told::Whole(text(reply)))?;
+        }
+        tour.end()
+    }
+
     /// Runs a job with progress and prints its report; Ctrl-C stops it between batches. With `detach` it prints the job
     /// and leaves it to a node.
-    pub async fn job(&self, request: AdminRequest, detach: bool) -> Result<ExitCode, AdminError> {
+    pub async fn job<R: Request<Reply = JobReply>>(&self, request: R, detach: bool) -> Result<ExitCode, AdminError> {
         let connection = Connection::open(&self.globals, Access::Read).await?;
         if detach {
             interrupt::ends_at_once();
-            return runs::print(self, &AdminReply::Run(connection.detached(request).await?));
+            let run = connection.detached(request).await?;
+            self.output.reply(&run, || runs::text(&run))?;
+            return Ok(ExitCode::OK);
         }
         let cancel = Cancel::default();
         interrupt::asks_first(cancel.clone(), self.output.json);
-        let reply = self.followed(&connection, request, &cancel).await?;
-        let AdminReply::Job(report) = &reply else { return Err(unexpected()) };
-        self.output.reply(&reply, || job_text::report(report))?;
-        Ok(of_job(report, cancel.is_requested()))
+        let report = self.followed(&connection, request, &cancel).await?;
+        self.output.reply(&report, || job_text::report(&report))?;
+        Ok(of_job(&report, cancel.is_requested()))
     }
 
-    /// Runs a job to its end and shows its progress meanwhile.
-    async fn followed(
-        &self,
-        connection: &Connection,
-        request: AdminRequest,
-        cancel: &Cancel,
-    ) -> Result<AdminReply, AdminError> {
-        let mut control = Control { cancel: cancel.clone(), ..Control::default() };
-        let following = Following::start(Style::of(&self.globals), &mut control);
-        let reply = connection.job(request, &control).await;
-        drop(control);
-        following.stop().await;
-        reply
-    }
-
-    /// Runs a job over the tenant that is meant, or over all tenants.
-    async fn job_over(
+    /// Runs a job over the tenant that is meant, or over all tenants. Of a job that succeeded for one of all tenants,
+    /// people see one line.
+    async fn job_over<R: Request<Reply = JobReply>>(
         &self,
         all: AllTenants,
         detach: bool,
-        make: impl Fn(Option<TenantId>) -> AdminRequest,
+        make: impl Fn(Option<TenantId>) -> R,
     ) -> Result<ExitCode, AdminError> {
-        if all.all_tenants {
-            return self.over_all(|tenant| make(Some(tenant)), job_text::of_reply).await;
+        if !all.all_tenants {
+            return self.job(make(self.globals.tenant.clone()), detach).await;
         }
-        self.job(make(self.globals.tenant.clone()), detach).await
+        let mut tour = Tour::start(self).await?;
+        while let Some(tenant) = tour.next().await? {
+            let report = self.followed(&tour.connection, make(Some(tenant.clone())), &tour.cancel).await;
+            let interrupted = tour.cancel.is_requested();
+            let exit = |report: &RunReport| of_job(report, interrupted);
+            let told = |report: &RunReport| match exit(report) {
+                ExitCode::OK => Told::Line(job_text::line_of(report)),
+                _ => Told::Whole(job_text::report(report)),
+            };
+            tour.add(&tenant, &report, exit, told)?;
+        }
+        tour.end()
     }
-}
 
-/// Returns the error for a reply of another kind than was asked for: a defect.
-pub fn unexpected() -> AdminError {
-    AdminError::new(Category::Internal, "the reply does not fit the request")
+    /// Runs a job to its end and shows its progress meanwhile.
+    async fn followed<R: Request<Reply = JobReply>>(
+        &self,
+        connection: &Connection,
+        request: R,
+        cancel: &Cancel,
+    ) -> Result<RunReport, AdminError> {
+        let mut control = Control { cancel: cancel.clone(), ..Control::default() };
+        let following = Following::start(Style::of(&self.globals), &mut control);
+        let report = connection.job(request, &control).await;
+        drop(control);
+        following.stop().await;
+        report
+    }
 }

@@ -1,11 +1,11 @@
 //! `precedents`: the decisions of similar cases.
 
+use super::Context;
 use super::read_flags::{FreshnessFlags, stale};
-use super::{Context, unexpected};
 use crate::output::{number, or_dash};
 use crate::page::Page;
 use clap::Args;
-use decisiongraph_protocol::{AdminError, AdminReply, AdminRequest, ExitCode, ReadRequest};
+use decisiongraph_protocol::{AdminError, ExitCode, ReadRequest};
 use decisiongraph_store::{PrecedentFilter, PrecedentHit};
 
 /// Find finished traces that decided a like case, latest first
@@ -49,17 +49,14 @@ impl Precedents {
         };
         let freshness = self.freshness.freshness();
         let request = ReadRequest { tenant: context.globals.tenant.clone(), freshness, query };
-        let reply = context.ask(AdminRequest::Precedents(request)).await?;
-        let AdminReply::Precedents(read) = &reply else { return Err(unexpected()) };
-        context.output.reply(&reply, || {
+        context.show(request, |read| {
             let mut page = stale(read.stale.as_ref());
             page.page(text(&read.answer.hits));
             if read.answer.more {
             page.ours("There are more: a larger --limit (up to 10,000) shows them; or name a policy, an entity or an outcome");
             }
             page
-        })?;
-        Ok(ExitCode::OK)
+        }).await
     }
 }
 

@@ -2,11 +2,13 @@
 
 use super::steer::Because;
 use super::tenants::AllTenants;
-use super::{Context, unexpected, verify};
+use super::{Context, verify};
 use crate::output::{bytes, duration, number, or_dash};
 use crate::page::Page;
 use clap::Args;
-use decisiongraph_protocol::{AdminError, AdminReply, AdminRequest, ExitCode, JobRequest, RebuildCheckReply};
+use decisiongraph_protocol::{
+    AdminError, ExitCode, JobRequest, RebuildCheckReply, RebuildCheckRequest, RebuildRequest, VerifyRequest,
+};
 
 /// Build the rows anew from the log, beside the live ones, and flip to them
 ///
@@ -37,26 +39,12 @@ impl Rebuild {
         let reason = self.because.reason;
         let request = |tenant| JobRequest { reason: reason.clone(), ..verify::request(context, tenant, self.detach) };
         if self.dry_run {
-            return context.job_over(self.all, self.detach, |tenant| AdminRequest::Verify(request(tenant))).await;
+            return context.job_over(self.all, self.detach, |tenant| VerifyRequest(request(tenant))).await;
         }
         if !self.check {
-            return context.job_over(self.all, self.detach, |tenant| AdminRequest::Rebuild(request(tenant))).await;
+            return context.job_over(self.all, self.detach, |tenant| RebuildRequest(request(tenant))).await;
         }
-        if self.all.all_tenants {
-            let make = |tenant| AdminRequest::RebuildCheck(request(Some(tenant)));
-            return context.over_all(make, of_reply).await;
-        }
-        let reply = context.ask(AdminRequest::RebuildCheck(request(context.globals.tenant.clone()))).await?;
-        let AdminReply::RebuildCheck(check) = &reply else { return Err(unexpected()) };
-        context.output.reply(&reply, || text(check))?;
-        Ok(ExitCode::OK)
-    }
-}
-
-fn of_reply(reply: &AdminReply) -> Page {
-    match reply {
-        AdminReply::RebuildCheck(check) => text(check),
-        _ => Page::default(),
+        context.show_over(self.all, |tenant| RebuildCheckRequest(request(tenant)), text).await
     }
 }
 

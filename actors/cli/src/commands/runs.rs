@@ -1,12 +1,13 @@
 //! `runs`, `run`, `run resume` and `cancel`: jobs.
 
 use super::steer::Because;
-use super::{Context, failures, job_text, status, unexpected};
+use super::{Context, failures, job_text, status};
 use crate::output::{number, or_dash};
 use crate::page::Page;
 use clap::{Args, Subcommand};
 use decisiongraph_engine::report::{recorded, verdict};
-use decisiongraph_protocol::{AdminError, AdminReply, AdminRequest, ExitCode};
+use decisiongraph_projections::Category;
+use decisiongraph_protocol::{AdminError, CancelRunRequest, ExitCode, ReadRunRequest, ResumeRunRequest, RunsRequest};
 use decisiongraph_store::{Run, RunState};
 use uuid::Uuid;
 
@@ -28,33 +29,33 @@ pub struct Runs {
 impl Runs {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
         let request = failures::list(context, self.open, self.limit, self.after.map(|id| id.to_string()));
-        let reply = context.ask(AdminRequest::Runs(request)).await?;
-        let AdminReply::Runs(runs) = &reply else { return Err(unexpected()) };
-        context.output.reply(&reply, || {
-            let rows = runs
-                .runs
-                .iter()
-                .map(|run| {
-                    vec![
-                        run.run_id.to_string(),
-                        format!("{}/{}", run.tenant, run.projection),
-                        run.mode.as_str().to_owned(),
-                        state(run),
-                        or_dash(result(run).as_deref()),
-                        format!("{} of {}", number(run.cursor.0), number(run.target.0)),
-                        number(run.events),
-                        run.created_at.clone(),
-                        or_dash(run.finished_at.as_deref()),
-                    ]
-                })
-                .collect();
-            let mut page = Page::default();
-            let headings = ["run", "scope", "mode", "state", "result", "#position", "#events", "created", "finished"];
-            page.table(&headings, rows);
-            failures::more(&mut page, runs.runs.last().filter(|_| runs.more).map(|last| last.run_id));
-            page
-        })?;
-        Ok(ExitCode::OK)
+        context
+            .show(RunsRequest(request), |runs| {
+                let rows = runs
+                    .runs
+                    .iter()
+                    .map(|run| {
+                        vec![
+                            run.run_id.to_string(),
+                            format!("{}/{}", run.tenant, run.projection),
+                            run.mode.as_str().to_owned(),
+                            state(run),
+                            or_dash(result(run).as_deref()),
+                            format!("{} of {}", number(run.cursor.0), number(run.target.0)),
+                            number(run.events),
+                            run.created_at.clone(),
+                            or_dash(run.finished_at.as_deref()),
+                        ]
+                    })
+                    .collect();
+                let mut page = Page::default();
+                let headings =
+                    ["run", "scope", "mode", "state", "result", "#position", "#events", "created", "finished"];
+                page.table(&headings, rows);
+                failures::more(&mut page, runs.runs.last().filter(|_| runs.more).map(|last| last.run_id));
+                page
+            })
+            .await
     }
 }
 
@@ -100,12 +101,12 @@ enum RunAction {
 impl RunArgs {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
         if let Some(RunAction::Resume { run_id, detach, because }) = self.action {
-            let request = AdminRequest::ResumeRun { run_id, reason: because.reason, of: status::filter(context) };
+            let request = ResumeRunRequest { run_id, reason: because.reason, of: status::filter(context) };
             return context.job(request, detach).await;
         }
-        let run_id = self.run_id.ok_or_else(unexpected)?;
-        let reply = context.ask(AdminRequest::Run { run_id, of: status::filter(context) }).await?;
-        print(context, &reply)
+        let run_id =
+            self.run_id.ok_or_else(|| AdminError::new(Category::InvalidArgument, "a job is named by its id"))?;
+        context.show(ReadRunRequest { run_id, of: status::filter(context) }, text).await
     }
 }
 
@@ -123,38 +124,33 @@ pub struct Cancel {
 impl Cancel {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
         let Cancel { run_id, because } = self;
-        let request = AdminRequest::CancelRun { run_id, reason: because.reason, of: status::filter(context) };
-        let reply = context.ask(request).await?;
-        print(context, &reply)
+        let request = CancelRunRequest { run_id, reason: because.reason, of: status::filter(context) };
+        context.show(request, text).await
     }
 }
 
-/// Prints one job.
-pub fn print(context: &Context, reply: &AdminReply) -> Result<ExitCode, AdminError> {
-    let AdminReply::Run(run) = reply else { return Err(unexpected()) };
-    context.output.reply(reply, || {
-        let asked = if run.cancel_requested && run.state == RunState::Running { ", asked to stop" } else { "" };
-        let current = run.current.as_deref().map(|name| format!(" in {name}")).unwrap_or_default();
-        let mut page = Page::of(format_args!("run {}", run.run_id));
-        page.line(format_args!("  scope      {}/{}", run.tenant, run.projection));
-        page.line(format_args!("  mode       {}", run.mode.as_str()));
-        page.line(format_args!("  state      {}{asked}", state(run)));
-        if let Some(result) = result(run) {
-            page.line(format_args!("  result     {result}"));
-        }
-        page.line(format_args!("  position   {} of {}{current}", number(run.cursor.0), number(run.target.0)));
-        page.line(format_args!("  events     {}", number(run.events)));
-        page.line(format_args!("  by         {}", run.node));
-        page.line(format_args!("  created    {}", run.created_at));
-        page.line(format_args!("  finished   {}", or_dash(run.finished_at.as_deref())));
-        if let Some(error) = &run.error {
-            page.line(format_args!("  error      {}: {}", error.category, error.message));
-        }
-        recorded(run).iter().flatten().for_each(|scope| {
-            page.page(job_text::left_out(scope));
-            page.page(job_text::drift(scope));
-        });
-        page
-    })?;
-    Ok(ExitCode::OK)
+/// Renders one job.
+pub fn text(run: &Run) -> Page {
+    let asked = if run.cancel_requested && run.state == RunState::Running { ", asked to stop" } else { "" };
+    let current = run.current.as_deref().map(|name| format!(" in {name}")).unwrap_or_default();
+    let mut page = Page::of(format_args!("run {}", run.run_id));
+    page.line(format_args!("  scope      {}/{}", run.tenant, run.projection));
+    page.line(format_args!("  mode       {}", run.mode.as_str()));
+    page.line(format_args!("  state      {}{asked}", state(run)));
+    if let Some(result) = result(run) {
+        page.line(format_args!("  result     {result}"));
+    }
+    page.line(format_args!("  position   {} of {}{current}", number(run.cursor.0), number(run.target.0)));
+    page.line(format_args!("  events     {}", number(run.events)));
+    page.line(format_args!("  by         {}", run.node));
+    page.line(format_args!("  created    {}", run.created_at));
+    page.line(format_args!("  finished   {}", or_dash(run.finished_at.as_deref())));
+    if let Some(error) = &run.error {
+        page.line(format_args!("  error      {}: {}", error.category, error.message));
+    }
+    recorded(run).iter().flatten().for_each(|scope| {
+        page.page(job_text::left_out(scope));
+        page.page(job_text::drift(scope));
+    });
+    page
 }

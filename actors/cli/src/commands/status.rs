@@ -1,6 +1,6 @@
 //! `status`: position and state of each scope, with the reason.
 
-use super::{Context, unexpected};
+use super::Context;
 use crate::args::parse_tenant;
 use crate::output::{digest_short, duration, number, or_dash};
 use crate::page::Page;
@@ -10,8 +10,7 @@ use decisiongraph_projections::TenantId;
 use decisiongraph_protocol::foreign_text::shell_word;
 use decisiongraph_protocol::writers::appender;
 use decisiongraph_protocol::{
-    AdminError, AdminReply, AdminRequest, ExitCode, Partial, ScopeFilter, ScopeState, ScopeStatus, StatusReply,
-    StatusRequest, StatusSummary,
+    AdminError, ExitCode, Partial, ScopeFilter, ScopeState, ScopeStatus, StatusReply, StatusRequest, StatusSummary,
 };
 
 /// Scopes that people are shown, when the caller names no limit.
@@ -51,10 +50,7 @@ impl Status {
         let limit = self.limit.or((!context.output.json).then_some(SCOPES_SHOWN));
         let Status { state, drifted, after, limit: _ } = self;
         let request = StatusRequest { filter: filter(context), state, drifted, after, limit };
-        let reply = context.ask(AdminRequest::Status(request)).await?;
-        let AdminReply::Status(status) = &reply else { return Err(unexpected()) };
-        context.output.reply(&reply, || text(status))?;
-        Ok(ExitCode::OK)
+        context.show(request, text).await
     }
 }
 

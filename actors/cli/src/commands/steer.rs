@@ -1,12 +1,13 @@
 //! `pause`, `resume`, `retry` and `skip`: decisions of an operator about a scope.
 
 use super::tenants::AllTenants;
-use super::{Context, status, unexpected};
+use super::{Context, status};
 use crate::output::number;
 use crate::page::Page;
 use clap::Args;
-use decisiongraph_projections::TenantId;
-use decisiongraph_protocol::{AdminError, AdminReply, AdminRequest, Command, ExitCode, SteerReply};
+use decisiongraph_protocol::{
+    AdminError, Command, ExitCode, PauseRequest, ResumeRequest, RetryRequest, SkipRequest, SteerReply,
+};
 use decisiongraph_store::Skip as Record;
 
 /// Leave the events of a projection alone until `resume`
@@ -25,12 +26,9 @@ pub struct Pause {
 
 impl Pause {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
-        let make = |tenant| AdminRequest::Pause {
-            tenant,
-            projection: context.globals.projection(),
-            reason: self.reason.clone(),
-        };
-        steer(context, self.all, make).await
+        let make =
+            |tenant| PauseRequest { tenant, projection: context.globals.projection(), reason: self.reason.clone() };
+        context.show_over(self.all, make, text).await
     }
 }
 
@@ -55,9 +53,8 @@ pub struct Resume {
 impl Resume {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
         let Because { reason } = self.because;
-        let make =
-            |tenant| AdminRequest::Resume { tenant, projection: context.globals.projection(), reason: reason.clone() };
-        steer(context, self.all, make).await
+        let make = |tenant| ResumeRequest { tenant, projection: context.globals.projection(), reason: reason.clone() };
+        context.show_over(self.all, make, text).await
     }
 }
 
@@ -76,28 +73,9 @@ pub struct Retry {
 impl Retry {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
         let Because { reason } = self.because;
-        let make =
-            |tenant| AdminRequest::Retry { tenant, projection: context.globals.projection(), reason: reason.clone() };
+        let make = |tenant| RetryRequest { tenant, projection: context.globals.projection(), reason: reason.clone() };
         context.job_over(self.all, false, make).await
     }
-}
-
-/// Steers the scopes of the tenant that is meant, or of all tenants.
-async fn steer(
-    context: &Context,
-    all: AllTenants,
-    make: impl Fn(Option<TenantId>) -> AdminRequest,
-) -> Result<ExitCode, AdminError> {
-    let of_reply = |reply: &AdminReply| match reply {
-        AdminReply::Steered(steered) => text(steered),
-        _ => Page::default(),
-    };
-    if all.all_tenants {
-        return context.over_all(|tenant| make(Some(tenant)), of_reply).await;
-    }
-    let reply = context.ask(make(context.globals.tenant.clone())).await?;
-    context.output.reply(&reply, || of_reply(&reply))?;
-    Ok(ExitCode::OK)
 }
 
 fn text(steered: &SteerReply) -> Page {
@@ -148,11 +126,8 @@ impl Skip {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
         let reason = self.reason.unwrap_or_default();
         let (failure_id, revoke, of) = (self.failure_id, self.revoke, status::filter(context));
-        let request = AdminRequest::Skip { failure_id, reason, revoke, of };
-        let reply = context.ask(request).await?;
-        let AdminReply::Skipped(skip) = &reply else { return Err(unexpected()) };
-        context.output.reply(&reply, || skip_text(skip))?;
-        Ok(ExitCode::OK)
+        let request = SkipRequest { failure_id, reason, revoke, of };
+        context.show(request, skip_text).await
     }
 }
 

@@ -1,13 +1,13 @@
 //! `subgraph`: the neighbourhood of a node.
 
+use super::Context;
 use super::read_flags::{FreshnessFlags, stale};
-use super::{Context, unexpected};
 use crate::graph_text::{dot, mermaid};
 use crate::output::number;
 use crate::page::Page;
 use clap::{Args, ValueEnum};
 use decisiongraph_engine::queries::{Subgraph as Answer, SubgraphQuery};
-use decisiongraph_protocol::{AdminError, AdminReply, AdminRequest, ExitCode, ReadRequest};
+use decisiongraph_protocol::{AdminError, ExitCode, ReadRequest};
 
 /// Show the neighbourhood of a node of the context graph, breadth first
 #[derive(Args)]
@@ -65,18 +65,17 @@ impl Subgraph {
         };
         let freshness = self.freshness.freshness();
         let request = ReadRequest { tenant: context.globals.tenant.clone(), freshness, query };
-        let reply = context.ask(AdminRequest::Subgraph(request)).await?;
-        let AdminReply::Subgraph(read) = &reply else { return Err(unexpected()) };
-        context.output.reply(&reply, || match self.format {
-            Format::Table => {
-                let mut page = stale(read.stale.as_ref());
-                page.page(text(&self.node_id, &read.answer));
-                page
-            }
-            Format::Dot => dot(&self.node_id, &read.answer),
-            Format::Mermaid => mermaid(&self.node_id, &read.answer),
-        })?;
-        Ok(ExitCode::OK)
+        context
+            .show(request, |read| match self.format {
+                Format::Table => {
+                    let mut page = stale(read.stale.as_ref());
+                    page.page(text(&self.node_id, &read.answer));
+                    page
+                }
+                Format::Dot => dot(&self.node_id, &read.answer),
+                Format::Mermaid => mermaid(&self.node_id, &read.answer),
+            })
+            .await
     }
 }
 

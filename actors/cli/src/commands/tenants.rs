@@ -1,6 +1,6 @@
 //! `tenants`: the tenants of the database; and the same command for each of them (`--all-tenants`).
 
-use super::{Context, job_text, unexpected};
+use super::Context;
 use crate::address;
 use crate::args::parse_tenant;
 use crate::connection::Connection;
@@ -12,10 +12,10 @@ use clap::Args;
 use decisiongraph_engine::Cancel;
 use decisiongraph_projections::{Category, TenantId};
 use decisiongraph_protocol::foreign_text::shell_word;
-use decisiongraph_protocol::{
-    AdminError, AdminReply, AdminRequest, Command, ExitCode, TENANTS_PAGE_MAX, TenantsRequest, of_error, of_job, worst,
-};
+use decisiongraph_protocol::{AdminError, Command, ExitCode, Reply, TENANTS_PAGE_MAX, TenantsRequest, of_error, worst};
+use decisiongraph_store::TenantHead;
 use serde_json::{Value, json};
+use std::collections::VecDeque;
 
 /// List the tenants: each one's last event, its projections, and where the rearmost of them stands
 #[derive(Args)]
@@ -32,27 +32,26 @@ pub struct Tenants {
 impl Tenants {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
         let request = TenantsRequest { after: self.after, limit: self.limit };
-        let reply = context.ask(AdminRequest::Tenants(request)).await?;
-        let AdminReply::Tenants(tenants) = &reply else { return Err(unexpected()) };
-        context.output.reply(&reply, || {
-            let rows = tenants.tenants.iter().map(|head| {
-                vec![
-                    head.tenant.to_string(),
-                    number(head.last_log_seq.0),
-                    head.scopes.to_string(),
-                    head.cursor.map_or("-".to_owned(), |cursor| number(cursor.0)),
-                    head.paused.to_string(),
-                ]
-            });
-            let mut page = Page::default();
-            page.table(&["tenant", "#last event", "#projections", "#rearmost cursor", "#paused"], rows.collect());
-            if let (true, Some(last)) = (tenants.more, tenants.tenants.last()) {
-                let next = Command::about_all("tenants").with("--after", &last.tenant).with("--limit", self.limit);
-                page.line(format_args!("There are more: {next}"));
-            }
-            page
-        })?;
-        Ok(ExitCode::OK)
+        context
+            .show(request, |tenants| {
+                let rows = tenants.tenants.iter().map(|head| {
+                    vec![
+                        head.tenant.to_string(),
+                        number(head.last_log_seq.0),
+                        head.scopes.to_string(),
+                        head.cursor.map_or("-".to_owned(), |cursor| number(cursor.0)),
+                        head.paused.to_string(),
+                    ]
+                });
+                let mut page = Page::default();
+                page.table(&["tenant", "#last event", "#projections", "#rearmost cursor", "#paused"], rows.collect());
+                if let (true, Some(last)) = (tenants.more, tenants.tenants.last()) {
+                    let next = Command::about_all("tenants").with("--after", &last.tenant).with("--limit", self.limit);
+                    page.line(format_args!("There are more: {next}"));
+                }
+                page
+            })
+            .await
     }
 }
 
@@ -64,143 +63,151 @@ pub struct AllTenants {
     pub all_tenants: bool,
 }
 
-/// Result of one tenant.
-struct Told {
-    tenant: TenantId,
-    answer: Result<AdminReply, AdminError>,
-    exit: ExitCode,
+/// Answer for one tenant, as people see it.
+pub enum Told {
+    /// A line behind the tenant's name.
+    Line(String),
+    /// A page below the tenant's name.
+    Whole(Page),
 }
 
-impl Context {
-    /// Sends the same request for every tenant there is. `text` renders each answer; a job that succeeded is shown on
-    /// one line only.
-    pub async fn over_all(
-        &self,
-        make: impl Fn(TenantId) -> AdminRequest,
-        text: impl Fn(&AdminReply) -> Page,
-    ) -> Result<ExitCode, AdminError> {
-        let connection = Connection::open(&self.globals, Access::Read).await?;
+/// The same work for every tenant, one after the other.
+pub struct Tour<'c> {
+    context: &'c Context,
+    /// Side that answers.
+    pub connection: Connection,
+    /// Request to stop behind the tenant that is worked on.
+    pub cancel: Cancel,
+    page: VecDeque<TenantHead>,
+    more: bool,
+    after: Option<TenantId>,
+    visited: Vec<Visited>,
+    stopped: bool,
+}
+
+/// Result of one tenant.
+struct Visited {
+    tenant: TenantId,
+    exit: ExitCode,
+    /// Answer for programs.
+    answer: Value,
+}
+
+impl Tour<'_> {
+    /// Opens the connection.
+    pub async fn start(context: &Context) -> Result<Tour<'_>, AdminError> {
+        let connection = Connection::open(&context.globals, Access::Read).await?;
         let cancel = Cancel::default();
-        interrupt::asks_first(cancel.clone(), self.output.json);
-        let (mut told, mut after, mut stopped): (Vec<Told>, Option<TenantId>, bool) = (Vec::new(), None, false);
-        'pages: loop {
-            let page = TenantsRequest { after: after.clone(), limit: TENANTS_PAGE_MAX };
-            let AdminReply::Tenants(page) = connection.ask(AdminRequest::Tenants(page)).await? else {
-                return Err(unexpected());
-            };
-            for head in page.tenants {
-                if cancel.is_requested() {
-                    stopped = true;
-                    break 'pages;
-                }
-                let answer = self.answer(&connection, make(head.tenant.clone()), &cancel).await;
-                let exit = exit(&answer, cancel.is_requested());
-                self.show(&head.tenant, &answer, exit, &text)?;
-                // A fault of the database or node concerns all tenants.
-                stopped = answer.as_ref().err().is_some_and(|error| concerns_all(error.category));
-                after = Some(head.tenant.clone());
-                told.push(Told { tenant: head.tenant, answer, exit });
-                if stopped {
-                    break 'pages;
-                }
-            }
-            if !page.more {
-                break;
-            }
-        }
-        self.sum_up(&told, stopped)?;
-        let begin = if cancel.is_requested() { ExitCode::INTERRUPTED } else { ExitCode::OK };
-        Ok(told.iter().map(|told| told.exit).fold(begin, worst))
+        interrupt::asks_first(cancel.clone(), context.output.json);
+        let (page, visited) = (VecDeque::new(), Vec::new());
+        Ok(Tour { context, connection, cancel, page, more: true, after: None, visited, stopped: false })
     }
 
-    async fn answer(
-        &self,
-        connection: &Connection,
-        request: AdminRequest,
-        cancel: &Cancel,
-    ) -> Result<AdminReply, AdminError> {
-        match request {
-            AdminRequest::CatchUp(_)
-            | AdminRequest::Rebuild(_)
-            | AdminRequest::Verify(_)
-            | AdminRequest::Retry { .. } => self.followed(connection, request, cancel).await,
-            other => connection.ask(other).await,
+    /// Returns the next tenant. None behind the last one, after an interrupt, and after a fault that concerns all.
+    pub async fn next(&mut self) -> Result<Option<TenantId>, AdminError> {
+        while self.page.is_empty() && self.more && !self.stopped {
+            let page = TenantsRequest { after: self.after.clone(), limit: TENANTS_PAGE_MAX };
+            let page = self.connection.ask(page).await?;
+            (self.page, self.more) = (page.tenants.into(), page.more);
         }
+        if self.stopped {
+            return Ok(None);
+        }
+        let Some(head) = self.page.pop_front() else { return Ok(None) };
+        if self.cancel.is_requested() {
+            self.stopped = true;
+            return Ok(None);
+        }
+        self.after = Some(head.tenant.clone());
+        Ok(Some(head.tenant))
     }
 
-    fn show(
-        &self,
+    /// Adds the answer for a tenant, and prints it for people.
+    pub fn add<A: Reply>(
+        &mut self,
         tenant: &TenantId,
-        answer: &Result<AdminReply, AdminError>,
-        exit: ExitCode,
-        text: &impl Fn(&AdminReply) -> Page,
+        answer: &Result<A, AdminError>,
+        exit: impl FnOnce(&A) -> ExitCode,
+        told: impl FnOnce(&A) -> Told,
     ) -> Result<(), AdminError> {
-        if self.output.json {
-            return Ok(());
-        }
-        let name = shell_word(tenant.as_str());
-        let mut page = Page::default();
-        match answer {
-            Ok(AdminReply::Job(report)) if exit == ExitCode::OK => {
-                page.line(format_args!("{name}: {}", job_text::line_of(report)));
-            }
-            Ok(reply) => {
-                page.line(format_args!("{name}:"));
-                page.page(text(reply));
-            }
-            Err(error) => {
-                page.line(format_args!("{name}: error: {}", error.message));
-                page.line(format_args!("  category: {}", error.category));
-                page.line(format_args!("  next: {}", error.next));
-            }
-        }
-        self.output.page(&page)
+        let exit = answer.as_ref().map_or_else(of_error, exit);
+        // A fault of the database or node concerns all tenants.
+        self.stopped = answer.as_ref().err().is_some_and(|error| concerns_all(error.category));
+        let output = self.context.output;
+        let answer = if output.json {
+            json_of(answer, output.flags)
+                .map_err(|error| AdminError::new(Category::Internal, format!("cannot write the reply: {error}")))?
+        } else {
+            output.page(&page_of(tenant, answer, told))?;
+            Value::Null
+        };
+        self.visited.push(Visited { tenant: tenant.clone(), exit, answer });
+        Ok(())
     }
 
-    /// Prints the number of tenants, and the tenants that failed.
-    fn sum_up(&self, told: &[Told], stopped: bool) -> Result<(), AdminError> {
-        let failed: Vec<&Told> = told.iter().filter(|told| told.exit != ExitCode::OK).collect();
-        if self.output.json {
-            let tenants: Result<Vec<Value>, serde_json::Error> =
-                told.iter().map(|told| told.json(self.output.flags)).collect();
-            let tenants = tenants
-                .map_err(|error| AdminError::new(Category::Internal, format!("cannot write the reply: {error}")))?;
-            let names: Vec<&str> = failed.iter().map(|told| told.tenant.as_str()).collect();
-            return self.output.json(&json!({ "tenants": tenants, "failed": names, "complete": !stopped }));
+    /// Prints the number of tenants and the tenants that failed, and returns the worst exit code.
+    pub fn end(self) -> Result<ExitCode, AdminError> {
+        let begin = if self.cancel.is_requested() { ExitCode::INTERRUPTED } else { ExitCode::OK };
+        let worst = self.visited.iter().map(|visited| visited.exit).fold(begin, worst);
+        let output = self.context.output;
+        let failed: Vec<&Visited> = self.visited.iter().filter(|visited| visited.exit != ExitCode::OK).collect();
+        if output.json {
+            let names: Vec<&str> = failed.iter().map(|visited| visited.tenant.as_str()).collect();
+            let tenants: Vec<Value> = self.visited.iter().map(Visited::json).collect();
+            output.json(&json!({ "tenants": tenants, "failed": names, "complete": !self.stopped }))?;
+            return Ok(worst);
         }
         let of = |count: usize| number(i64::try_from(count).unwrap_or(i64::MAX));
-        let mut page = Page::of(format_args!("{} tenants, {} of them failed", of(told.len()), of(failed.len())));
-        for told in failed {
-            page.line(format_args!("  {} (exit code {})", shell_word(told.tenant.as_str()), told.exit.0));
+        let mut page =
+            Page::of(format_args!("{} tenants, {} of them failed", of(self.visited.len()), of(failed.len())));
+        for visited in failed {
+            page.line(format_args!("  {} (exit code {})", shell_word(visited.tenant.as_str()), visited.exit.0));
         }
-        if told.is_empty() && !stopped {
+        if self.visited.is_empty() && !self.stopped {
             let import = Command::about_all("import FILE");
             page = Page::of(format_args!("There are no events yet, and nothing was done; {import} takes events in."));
         }
-        if stopped {
+        if self.stopped {
             page.ours("Stopped there: the tenants behind the last one were not looked at.");
         }
-        self.output.page(&page)
+        output.page(&page)?;
+        Ok(worst)
     }
 }
 
-impl Told {
-    fn json(&self, flags: &str) -> Result<Value, serde_json::Error> {
+impl Visited {
+    fn json(&self) -> Value {
         let mut entry = json!({ "tenant": self.tenant.as_str(), "exit_code": self.exit.0 });
-        match &self.answer {
-            Ok(reply) => entry["reply"] = serde_json::from_str(&address::reply(reply, flags).to_json()?)?,
-            Err(error) => entry["error"] = serde_json::to_value(address::error(error, flags))?,
+        if let (Value::Object(entry), Value::Object(answer)) = (&mut entry, &self.answer) {
+            entry.extend(answer.clone());
         }
-        Ok(entry)
+        entry
     }
 }
 
-fn exit(answer: &Result<AdminReply, AdminError>, interrupted: bool) -> ExitCode {
-    match answer {
-        Ok(AdminReply::Job(report)) => of_job(report, interrupted),
-        Ok(_) => ExitCode::OK,
-        Err(error) => of_error(error),
+fn json_of<A: Reply>(answer: &Result<A, AdminError>, flags: &str) -> serde_json::Result<Value> {
+    Ok(match answer {
+        Ok(reply) => json!({ "reply": serde_json::from_str::<Value>(&address::reply(reply, flags).to_json()?)? }),
+        Err(error) => json!({ "error": address::error(error, flags) }),
+    })
+}
+
+fn page_of<A>(tenant: &TenantId, answer: &Result<A, AdminError>, told: impl FnOnce(&A) -> Told) -> Page {
+    let name = shell_word(tenant.as_str());
+    let mut page = Page::default();
+    match answer.as_ref().map(told) {
+        Ok(Told::Line(line)) => page.line(format_args!("{name}: {line}")),
+        Ok(Told::Whole(whole)) => {
+            page.line(format_args!("{name}:"));
+            page.page(whole);
+        }
+        Err(error) => {
+            page.line(format_args!("{name}: error: {}", error.message));
+            page.line(format_args!("  category: {}", error.category));
+            page.line(format_args!("  next: {}", error.next));
+        }
     }
+    page
 }
 
 /// True when every other tenant would meet the same fault.

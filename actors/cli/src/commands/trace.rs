@@ -1,8 +1,8 @@
 //! `trace`: one decision from start to end.
 
+use super::Context;
 use super::read_flags::{FreshnessFlags, stale};
 use super::unreadable::Unreadable;
-use super::{Context, unexpected};
 use crate::output::number;
 use crate::page::Page;
 use clap::Args;
@@ -11,7 +11,7 @@ use decisiongraph_projections::LogSeq;
 use decisiongraph_projections::canonical_json::{Json, parse};
 use decisiongraph_protocol::figures::parse_number;
 use decisiongraph_protocol::foreign_text::shell_word;
-use decisiongraph_protocol::{AdminError, AdminReply, AdminRequest, ExitCode, TraceReply, TraceRequest};
+use decisiongraph_protocol::{AdminError, ExitCode, TraceReply, TraceRequest};
 
 /// Show a decision trace: its summary and its events
 #[derive(Args)]
@@ -40,9 +40,8 @@ impl Trace {
             limit: self.limit,
             freshness: self.freshness.freshness(),
         };
-        let reply = context.ask(AdminRequest::Trace(request)).await?;
-        let AdminReply::Trace(trace) = &reply else { return Err(unexpected()) };
-        context.output.reply(&reply, || text(&trace_id, trace))?;
+        let trace = &context.ask(request).await?;
+        context.output.reply(trace, || text(&trace_id, trace))?;
         Unreadable::of(&trace.tenant, &trace.events).end()
     }
 }

@@ -1,6 +1,6 @@
 //! `tree`: the live actors of a node, or of all nodes.
 
-use super::{Context, status, unexpected};
+use super::{Context, status};
 use crate::connection::Connection;
 use crate::interrupt;
 use crate::page::Page;
@@ -8,8 +8,7 @@ use crate::tree_text;
 use clap::Args;
 use decisiongraph_projections::Category;
 use decisiongraph_protocol::{
-    AdminError, AdminReply, AdminRequest, Command, ExitCode, Partial, PeerReply, PeerRequest, TreeReply, TreeRequest,
-    TreesReply,
+    AdminError, Command, ExitCode, LinksReply, Partial, PeerRequest, TreeReply, TreeRequest, TreesReply,
 };
 use std::io::IsTerminal as _;
 use std::time::Duration;
@@ -79,13 +78,13 @@ impl Tree {
     }
 
     /// Asks for one tree, or for the trees of all nodes.
-    async fn look(&self, context: &Context) -> Result<AdminReply, AdminError> {
+    async fn look(&self, context: &Context) -> Result<Looked, AdminError> {
         let connection = Connection::to_node(&context.globals).await?;
         if self.of.as_deref() != Some(ALL) {
-            return Ok(AdminReply::Tree(self.look_at(&connection, self.of.as_deref()).await?));
+            return self.look_at(&connection, self.of.as_deref()).await.map(|tree| Looked::One(Box::new(tree)));
         }
-        let asked = connection.ask(AdminRequest::Peer(PeerRequest::Links)).await?;
-        let AdminReply::Peer(PeerReply::Links(links)) = asked else { return Err(unexpected()) };
+        let asked = connection.ask(PeerRequest::Links).await?;
+        let links = LinksReply::try_from(asked)?;
         let linked = links.links.into_iter().map(|link| link.node);
         let names: Vec<String> = std::iter::once(links.node).chain(linked).chain(links.unlinked).collect();
         let looked =
@@ -97,7 +96,7 @@ impl Tree {
                 Err(error) => partial.push(Partial { node, error }),
             }
         }
-        Ok(AdminReply::Trees(TreesReply { nodes, partial }))
+        Ok(Looked::All(TreesReply { nodes, partial }))
     }
 
     /// Asks for all pages of a node and joins them into one reply.
@@ -111,9 +110,7 @@ impl Tree {
             };
             let limit = (wanted - known).min(PAGE_ACTORS) as i64;
             let request = TreeRequest { of: of.map(str::to_owned), under: self.under.clone(), after, limit };
-            let AdminReply::Tree(page) = connection.ask(AdminRequest::Tree(request)).await? else {
-                return Err(unexpected());
-            };
+            let page = connection.ask(request).await?;
             is_meant(of, &page)?;
             let reply = match whole.take() {
                 Some(mut reply) => {
@@ -129,10 +126,11 @@ impl Tree {
         }
     }
 
-    fn print(&self, context: &Context, reply: &AdminReply) -> Result<(), AdminError> {
-        let all = |text: fn(&TreeReply) -> Page| match reply {
-            AdminReply::Tree(tree) => text(tree),
-            AdminReply::Trees(trees) => {
+    fn print(&self, context: &Context, looked: &Looked) -> Result<(), AdminError> {
+        let text = if self.dot { tree_text::dot } else { tree_text::text };
+        let page = || match looked {
+            Looked::One(tree) => text(tree),
+            Looked::All(trees) => {
                 let mut page = Page::default();
                 for (at, tree) in trees.nodes.iter().enumerate() {
                     if at > 0 {
@@ -140,21 +138,24 @@ impl Tree {
                     }
                     page.page(text(tree));
                 }
+                if !self.dot {
+                    page.page(status::not_asked(&trees.partial));
+                }
                 page
             }
-            _ => Page::default(),
         };
-        if self.dot {
-            return context.output.page(&all(tree_text::dot));
+        match looked {
+            _ if self.dot => context.output.page(&page()),
+            Looked::One(tree) => context.output.reply(&**tree, page),
+            Looked::All(trees) => context.output.reply(trees, page),
         }
-        context.output.reply(reply, || {
-            let mut page = all(tree_text::text);
-            if let AdminReply::Trees(trees) = reply {
-                page.page(status::not_asked(&trees.partial));
-            }
-            page
-        })
     }
+}
+
+/// Trees that were asked for: of one node, or of all.
+enum Looked {
+    One(Box<TreeReply>),
+    All(TreesReply),
 }
 
 /// Checks that the asked node has answered: a node of another release answers for itself, even when asked for another.

@@ -4,7 +4,7 @@ use super::Context;
 use super::tenants::AllTenants;
 use clap::Args;
 use decisiongraph_projections::TenantId;
-use decisiongraph_protocol::{AdminError, AdminRequest, ExitCode, JobRequest};
+use decisiongraph_protocol::{AdminError, ExitCode, JobRequest, VerifyRequest};
 
 /// Compare the stored digest, the live rows and the log; change nothing
 ///
@@ -22,7 +22,7 @@ pub struct Verify {
 
 impl Verify {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
-        let make = |tenant| AdminRequest::Verify(request(context, tenant, self.detach));
+        let make = |tenant| VerifyRequest(request(context, tenant, self.detach));
         context.job_over(self.all, self.detach, make).await
     }
 }

@@ -1,11 +1,11 @@
 //! `why`: the reasons for which scopes lag, and advice about them.
 
-use super::{Context, status, unexpected};
+use super::{Context, status};
 use crate::output::{duration, number};
 use crate::page::Page;
 use clap::Args;
 use decisiongraph_protocol::foreign_text::shell_word;
-use decisiongraph_protocol::{AdminError, AdminReply, AdminRequest, ExitCode, ScopeWhy, WhyGroup, WhyReply};
+use decisiongraph_protocol::{AdminError, ExitCode, ScopeWhy, WhyGroup, WhyReply, WhyRequest};
 
 /// Say why scopes lag, one sentence each, and what to do about it; what concerns the whole node comes first
 #[derive(Args)]
@@ -18,11 +18,8 @@ pub struct Why {
 
 impl Why {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
-        let request = AdminRequest::Why { filter: status::filter(context), all: self.all };
-        let reply = context.ask(request).await?;
-        let AdminReply::Why(why) = &reply else { return Err(unexpected()) };
-        context.output.reply(&reply, || text(why, self.all))?;
-        Ok(ExitCode::OK)
+        let request = WhyRequest { filter: status::filter(context), all: self.all };
+        context.show(request, |why| text(why, self.all)).await
     }
 }
 

@@ -12,9 +12,7 @@ use super::pulse::Pulse;
 use crate::guard::Guard;
 use decisiongraph_engine::failure::Pauses;
 use decisiongraph_projections::Category;
-use decisiongraph_protocol::{
-    AdminError, AdminReply, AdminRequest, LinkPhase, LinkState, PeerReply, PeerRequest, Pong, TreeRequest,
-};
+use decisiongraph_protocol::{AdminError, LinkPhase, LinkState, PeerReply, PeerRequest, Pong, Request, TreeRequest};
 use decisiongraph_rpc::{Client, Target};
 use decisiongraph_supervision::Vitals;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -33,8 +31,6 @@ pub const PING_EVERY: Duration = Duration::from_secs(1);
 pub const PING_DEADLINE: Duration = Duration::from_secs(1);
 /// Pauses between two attempts.
 const PAUSES: Pauses = Pauses { first: Duration::from_millis(100), longest: Duration::from_secs(5) };
-/// First protocol in which nodes ask each other.
-const PEERS_SINCE: u32 = 3;
 
 /// State of a link that it shares with the callers that ask over it.
 pub struct Line {
@@ -99,7 +95,7 @@ impl Line {
     }
 
     /// Asks the peer; returns an error at once while the link is not up.
-    pub async fn ask(&self, request: AdminRequest, deadline: Duration) -> Result<AdminReply, AdminError> {
+    pub async fn ask<R: Request>(&self, request: R, deadline: Duration) -> Result<R::Reply, AdminError> {
         let client = {
             let known = lock(&self.known);
             match (&known.client, known.phase) {
@@ -216,16 +212,8 @@ impl Keeper {
 
     async fn ping(&self, client: &Arc<Client>, pulse: &mut Pulse) -> Result<(), Silence> {
         let asked = Instant::now();
-        let reply = client.ask(self.question(client), Uuid::now_v7(), PING_DEADLINE).await;
-        let pong = match reply {
-            Ok(AdminReply::Peer(PeerReply::Pong(pong))) => pong,
-            Ok(AdminReply::Tree(tree)) => Pong {
-                node: tree.node.name,
-                incarnation: tree.node.incarnation.parse().unwrap_or_default(),
-                program: tree.node.version,
-                protocol: client.protocol(),
-                uptime_ms: tree.node.uptime_ms,
-            },
+        let pong = match self.pong(client).await {
+            Ok(PeerReply::Pong(pong)) => pong,
             Ok(_) => return Err(Silence::Other("it answers a ping with something else".to_owned())),
             Err(error) => return Err(Silence::Missed(format!("pings are not answered: {}", error.message))),
         };
@@ -264,22 +252,30 @@ impl Keeper {
     }
 
     /// Asks for the peer's identity. Uses the words of an older protocol when that is what both nodes speak.
-    fn question(&self, client: &Client) -> AdminRequest {
-        if client.protocol() >= PEERS_SINCE {
+    async fn pong(&self, client: &Client) -> Result<PeerReply, AdminError> {
+        if client.protocol() >= PeerRequest::FACTS.since {
             let owner = &self.links.parts().owner;
-            return AdminRequest::Peer(PeerRequest::Ping { from: owner.node.clone(), incarnation: owner.incarnation });
+            let ping = PeerRequest::Ping { from: owner.node.clone(), incarnation: owner.incarnation };
+            return client.ask(ping, Uuid::now_v7(), PING_DEADLINE).await;
         }
         // Behind every path: the facts of the node without actors, and without a query of its database.
-        AdminRequest::Tree(TreeRequest { after: Some("~".to_owned()), limit: 1, ..TreeRequest::default() })
+        let facts = TreeRequest { after: Some("~".to_owned()), limit: 1, ..TreeRequest::default() };
+        let node = client.ask(facts, Uuid::now_v7(), PING_DEADLINE).await?.node;
+        Ok(PeerReply::Pong(Pong {
+            node: node.name,
+            incarnation: node.incarnation.parse().unwrap_or_default(),
+            program: node.version,
+            protocol: client.protocol(),
+            uptime_ms: node.uptime_ms,
+        }))
     }
 
     async fn deliver(&self, client: &Client) -> Result<(), Silence> {
         let notices = lock(&self.line.outbox).take();
-        if notices.is_empty() || client.protocol() < PEERS_SINCE {
+        if notices.is_empty() || client.protocol() < PeerRequest::FACTS.since {
             return Ok(());
         }
-        let request = AdminRequest::Peer(PeerRequest::Tell(notices));
-        match client.ask(request, Uuid::now_v7(), PING_DEADLINE).await {
+        match client.ask(PeerRequest::Tell(notices), Uuid::now_v7(), PING_DEADLINE).await {
             Ok(_) => Ok(()),
             Err(error) => Err(Silence::Missed(format!("notices are not taken: {}", error.message))),
         }

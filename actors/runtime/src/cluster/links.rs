@@ -17,7 +17,7 @@ use crate::board::Jitter;
 use crate::children::Children;
 use crate::guard::Guard;
 use decisiongraph_projections::Category;
-use decisiongraph_protocol::{AdminError, AdminReply, AdminRequest, LinkState, Notice};
+use decisiongraph_protocol::{AdminError, LinkState, Notice, Request};
 use decisiongraph_rpc::wire::Versions;
 use decisiongraph_rpc::{Secret, Target, Tls};
 use decisiongraph_store::{Member, Owner};
@@ -228,7 +228,7 @@ impl Links {
     }
 
     /// Asks one node. `not_found` when there is no link to it, `unavailable` at once while the link is down.
-    pub async fn ask(&self, node: &str, request: AdminRequest, deadline: Duration) -> Result<AdminReply, AdminError> {
+    pub async fn ask<R: Request>(&self, node: &str, request: R, deadline: Duration) -> Result<R::Reply, AdminError> {
         let line = self.lines().into_iter().find(|line| line.name() == node || line.peer.address == node);
         let Some(line) = line else {
             return Err(AdminError::new(Category::NotFound, format!("there is no link to a node `{node}`")).next(
@@ -239,11 +239,11 @@ impl Links {
     }
 
     /// Asks all peers at the same time. Returns by the deadline what each peer said, by name.
-    pub async fn ask_all(
+    pub async fn ask_all<R: Request>(
         &self,
-        request: &AdminRequest,
+        request: &R,
         deadline: Duration,
-    ) -> Vec<(String, Result<AdminReply, AdminError>)> {
+    ) -> Vec<(String, Result<R::Reply, AdminError>)> {
         let asked = self.lines().into_iter().map(|line| {
             let request = request.clone();
             async move { (line.name(), line.ask(request, deadline).await) }

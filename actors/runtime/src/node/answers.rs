@@ -13,27 +13,32 @@ use crate::board::Whose;
 use crate::cluster::ASK_ALL_DEADLINE;
 use crate::jobs::ReplayMessage;
 use crate::tenants::CoordinatorMessage;
-use decisiongraph_admin::changes::{change_of, recorded};
+use decisiongraph_admin::changes::recorded;
 use decisiongraph_admin::health::findings;
-use decisiongraph_admin::jobs::{advise, run_request, unknown_run, watch_run};
+use decisiongraph_admin::jobs::{advise, run_request};
+use decisiongraph_admin::runs::unknown_run;
 use decisiongraph_admin::status::status;
 use decisiongraph_admin::tenants::settle;
 use decisiongraph_admin::why::why;
-use decisiongraph_admin::{carry_out, overview};
+use decisiongraph_admin::{StoreAnswers, overview};
 use decisiongraph_engine::telemetry::signals;
 use decisiongraph_engine::{Control, RunRequest};
 use decisiongraph_projections::{Category, TenantId, catalogue};
 use decisiongraph_protocol::{
-    ActorEntry, AdminError, AdminReply, AdminRequest, Asker, ClusterReply, Disagreement, HealthReply, HealthWord,
-    JobRequest, NodeFacts, Notice, Partial, PeerRequest, ScopeFilter, StatusReply, TreeReply, TreeRequest,
-    WATCH_MS_MAX, WatchReply, WhyReply,
+    ActorEntry, AdminError, AdminReply, AdminRequest, Asker, CancelRunRequest, CatchUpRequest, ClusterReply,
+    ClusterRequest, CordonRequest, Disagreement, ForgetRequest, FromDatabase, FromNode, Handle, HealthReply,
+    HealthRequest, HealthWord, JobReply, JobRequest, NodeFacts, Notice, Partial, PauseRequest, PeerReply, PeerRequest,
+    RebuildRequest, Request, ResumeRequest, ResumeRunRequest, RetryRequest, ScopeFilter, SkipRequest, StatusReply,
+    StatusRequest, SteerReply, TreeReply, TreeRequest, UncordonRequest, VerifyRequest, WATCH_MS_MAX, WatchReply,
+    WatchRunRequest, WhyReply, WhyRequest,
 };
 use decisiongraph_rpc::Answers;
-use decisiongraph_store::{Result as StoreResult, Run, RunMode};
+use decisiongraph_store::{Result as StoreResult, Run, RunMode, Skip};
 use futures_util::future::BoxFuture;
 use ractor::RpcReplyPort;
 use ractor::rpc::CallResult;
 use std::collections::{HashMap, HashSet};
+use std::future::Future;
 use std::time::{Duration, Instant};
 use tracing::Instrument as _;
 use uuid::Uuid;
@@ -56,7 +61,7 @@ pub struct NodeAnswers(pub NodeParts);
 
 impl Answers for NodeAnswers {
     fn answer(&self, id: Uuid, asker: Asker, request: AdminRequest) -> BoxFuture<'_, Result<AdminReply, AdminError>> {
-        let (word, asked) = (request.word(), Instant::now());
+        let (word, asked) = (request.facts().word, Instant::now());
         let span = signals::admin_span(word);
         Box::pin(async move {
             let answer = self.respond(id, &asker, request).instrument(span.clone()).await;
@@ -74,98 +79,233 @@ impl Answers for NodeAnswers {
 impl NodeAnswers {
     async fn respond(&self, id: Uuid, asker: &Asker, request: AdminRequest) -> Result<AdminReply, AdminError> {
         let by = asker.name()?;
-        match &request {
-            // The node still answers what it can without the database.
-            AdminRequest::Health(_) | AdminRequest::Why { .. } if !self.0.board.database.is_up() => {
-                self.carry_out(id, &by, request).await
-            }
-            settled => {
-                let asked = settle(&*self.0.store, settled).await?;
-                let change = change_of(settled, id);
-                let done = recorded(&self.0.engine, &by, change, Box::pin(self.carry_out(id, &by, request))).await;
-                done.map_err(|error| asked.advise(error))
-            }
+        let asking = Asking { node: self, id, by: &by, control: Control::default() };
+        // The node still answers what it can without the database.
+        if matches!(request, AdminRequest::Health(_) | AdminRequest::Why(_)) && !self.0.board.database.is_up() {
+            return request.answered_by(&asking).await;
+        }
+        let asked = settle(&*self.0.store, request.subject()).await?;
+        let change = request.change(id);
+        let work = Box::pin(request.answered_by(&asking));
+        recorded(&self.0.engine, &by, change, work).await.map_err(|error| asked.advise(error))
+    }
+}
+
+/// A request that this node answers. The source of a request's answer, [`FromDatabase`] or [`FromNode`], chooses the
+/// implementation.
+struct Asking<'a> {
+    node: &'a NodeAnswers,
+    id: Uuid,
+    by: &'a str,
+    control: Control,
+}
+
+impl Asking<'_> {
+    fn database(&self) -> StoreAnswers<'_> {
+        StoreAnswers { engine: &self.node.0.engine, id: self.id, by: self.by, control: &self.control }
+    }
+}
+
+/// Answers one kind of request out of this source.
+trait AnswerFrom<Source, R: Request> {
+    fn answer_from(&self, request: R) -> impl Future<Output = Result<R::Reply, AdminError>> + Send;
+}
+
+impl<R: Request> Handle<R> for Asking<'_>
+where
+    Self: AnswerFrom<R::Source, R>,
+{
+    fn answer(&self, request: R) -> impl Future<Output = Result<R::Reply, AdminError>> + Send {
+        self.answer_from(request)
+    }
+}
+
+impl<R: Request> AnswerFrom<FromDatabase, R> for Asking<'_>
+where
+    for<'s> StoreAnswers<'s>: Handle<R>,
+{
+    async fn answer_from(&self, request: R) -> Result<R::Reply, AdminError> {
+        self.database().answer(request).await
+    }
+}
+
+// ── jobs ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+impl AnswerFrom<FromNode, CatchUpRequest> for Asking<'_> {
+    async fn answer_from(&self, request: CatchUpRequest) -> Result<JobReply, AdminError> {
+        self.start(request.0, RunMode::CatchUp).await
+    }
+}
+
+impl AnswerFrom<FromNode, RebuildRequest> for Asking<'_> {
+    async fn answer_from(&self, request: RebuildRequest) -> Result<JobReply, AdminError> {
+        self.start(request.0, RunMode::Rebuild).await
+    }
+}
+
+impl AnswerFrom<FromNode, VerifyRequest> for Asking<'_> {
+    async fn answer_from(&self, request: VerifyRequest) -> Result<JobReply, AdminError> {
+        self.start(request.0, RunMode::Verify).await
+    }
+}
+
+// The workers try again now; a job follows them and reports the result.
+impl AnswerFrom<FromNode, RetryRequest> for Asking<'_> {
+    async fn answer_from(&self, request: RetryRequest) -> Result<JobReply, AdminError> {
+        let RetryRequest { tenant, projection, .. } = request;
+        self.start(JobRequest { tenant, projection, ..JobRequest::default() }, RunMode::CatchUp).await
+    }
+}
+
+impl AnswerFrom<FromNode, ResumeRunRequest> for Asking<'_> {
+    async fn answer_from(&self, request: ResumeRunRequest) -> Result<JobReply, AdminError> {
+        let run_id = request.run_id;
+        let resumed = self.node.replay(|reply| ReplayMessage::Resume(run_id, reply)).await;
+        let run = resumed.map_err(|error| unknown_run(error, run_id))?;
+        self.begun(run.run_id).await
+    }
+}
+
+impl AnswerFrom<FromNode, CancelRunRequest> for Asking<'_> {
+    async fn answer_from(&self, request: CancelRunRequest) -> Result<Run, AdminError> {
+        let run_id = request.run_id;
+        let run = self.database().answer(request).await?;
+        self.node.0.jobs.registry.cancel(run_id);
+        Ok(run)
+    }
+}
+
+impl AnswerFrom<FromNode, WatchRunRequest> for Asking<'_> {
+    async fn answer_from(&self, request: WatchRunRequest) -> Result<Box<WatchReply>, AdminError> {
+        let Some(mut job) = self.node.0.jobs.registry.view(request.run_id) else {
+            return self.database().answer(request).await;
+        };
+        let wait = Duration::from_millis(request.wait_ms.min(WATCH_MS_MAX));
+        if !wait.is_zero() {
+            let _ = tokio::time::timeout(wait, job.outcome.wait_for(Option::is_some)).await;
+        }
+        let progress = job.progress.borrow().clone();
+        let outcome = job.outcome.borrow().clone();
+        match outcome {
+            Some(Ok(report)) => Ok(Box::new(WatchReply { run: report.run.clone(), progress, report: Some(report) })),
+            Some(Err(error)) => Err(advise(error)),
+            None => Ok(Box::new(WatchReply { run: job.run, progress, report: None })),
         }
     }
+}
 
-    async fn carry_out(&self, id: Uuid, by: &str, request: AdminRequest) -> Result<AdminReply, AdminError> {
-        match request {
-            AdminRequest::CatchUp(job) => self.start(id, job, RunMode::CatchUp).await,
-            AdminRequest::Rebuild(job) => self.start(id, job, RunMode::Rebuild).await,
-            AdminRequest::Verify(job) => self.start(id, job, RunMode::Verify).await,
-            AdminRequest::ResumeRun { run_id, .. } => {
-                let resumed = self.replay(|reply| ReplayMessage::Resume(run_id, reply)).await;
-                let run = resumed.map_err(|error| unknown_run(error, run_id))?;
-                self.watch(run.run_id, 0).await
-            }
-            AdminRequest::WatchRun { run_id, wait_ms } => self.watch(run_id, wait_ms).await,
-            AdminRequest::CancelRun { run_id, .. } => {
-                let reply = self.plain(by, request).await?;
-                self.0.jobs.registry.cancel(run_id);
-                Ok(reply)
-            }
-            AdminRequest::Pause { .. } | AdminRequest::Resume { .. } | AdminRequest::Skip { .. } => {
-                let reply = self.plain(by, request).await?;
-                match &reply {
-                    AdminReply::Steered(steered) => {
-                        steered.scopes.first().into_iter().for_each(|scope| self.reconsider(&scope.tenant));
-                    }
-                    AdminReply::Skipped(skip) => self.reconsider(&skip.tenant),
-                    _ => {}
-                }
-                Ok(reply)
-            }
-            // The workers try again now; a job follows them and reports the result.
-            AdminRequest::Retry { tenant, projection, .. } => {
-                self.start(id, JobRequest { tenant, projection, ..JobRequest::default() }, RunMode::CatchUp).await
-            }
-            AdminRequest::Status(request) => {
-                let (all, _) = self.status_and_lives(&request.filter).await?;
-                Ok(AdminReply::Status(overview::page(&*self.0.store, all, &request).await?))
-            }
-            AdminRequest::Health(filter) => Ok(AdminReply::Health(self.health(&filter).await?)),
-            AdminRequest::Why { filter, all } => Ok(AdminReply::Why(self.why(&filter, all).await?)),
-            AdminRequest::Tree(request) => Ok(AdminReply::Tree(self.tree(&request).await?)),
-            AdminRequest::Cluster
-            | AdminRequest::Cordon { .. }
-            | AdminRequest::Uncordon { .. }
-            | AdminRequest::Forget { .. } => {
-                let changes = request.changes();
-                let mut reply = self.plain(by, request).await?;
-                if changes {
-                    self.0.signals.members.send();
-                }
-                if let AdminReply::Cluster(cluster) = &mut reply {
-                    self.known_of(cluster);
-                }
-                Ok(reply)
-            }
-            AdminRequest::Peer(request) => Ok(AdminReply::Peer(self.peer(request))),
-            other => self.plain(by, other).await,
-        }
-    }
-
-    async fn plain(&self, by: &str, request: AdminRequest) -> Result<AdminReply, AdminError> {
-        carry_out(&self.0.engine, by, request, &Control::default()).await
-    }
-
-    // ── jobs ────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    async fn start(&self, id: Uuid, job: JobRequest, mode: RunMode) -> Result<AdminReply, AdminError> {
-        let run_id = job.run_id.unwrap_or(id);
+impl Asking<'_> {
+    async fn start(&self, job: JobRequest, mode: RunMode) -> Result<JobReply, AdminError> {
+        let run_id = job.run_id.unwrap_or(self.id);
         if mode == RunMode::CatchUp
-            && let Some(reply) = self.pass_on(run_id, &job).await
+            && let Some(reply) = self.node.pass_on(run_id, &job).await
         {
             return Ok(reply);
         }
         let request: RunRequest = run_request(job, mode)?;
-        let run = self.replay(|reply| ReplayMessage::Start(run_id, request, reply)).await?;
-        self.watch(run.run_id, 0).await
+        let run = self.node.replay(|reply| ReplayMessage::Start(run_id, request, reply)).await?;
+        self.begun(run.run_id).await
     }
+
+    async fn begun(&self, run_id: Uuid) -> Result<JobReply, AdminError> {
+        self.answer(WatchRunRequest { run_id, wait_ms: 0 }).await.map(JobReply::Begun)
+    }
+}
+
+// ── scopes ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+impl AnswerFrom<FromNode, PauseRequest> for Asking<'_> {
+    async fn answer_from(&self, request: PauseRequest) -> Result<SteerReply, AdminError> {
+        let reply = self.database().answer(request).await?;
+        Ok(self.node.reconsidered(reply))
+    }
+}
+
+impl AnswerFrom<FromNode, ResumeRequest> for Asking<'_> {
+    async fn answer_from(&self, request: ResumeRequest) -> Result<SteerReply, AdminError> {
+        let reply = self.database().answer(request).await?;
+        Ok(self.node.reconsidered(reply))
+    }
+}
+
+impl AnswerFrom<FromNode, SkipRequest> for Asking<'_> {
+    async fn answer_from(&self, request: SkipRequest) -> Result<Skip, AdminError> {
+        let skip = self.database().answer(request).await?;
+        self.node.reconsider(&skip.tenant);
+        Ok(skip)
+    }
+}
+
+impl AnswerFrom<FromNode, StatusRequest> for Asking<'_> {
+    async fn answer_from(&self, request: StatusRequest) -> Result<StatusReply, AdminError> {
+        let (all, _) = self.node.status_and_lives(&request.filter).await?;
+        overview::page(&*self.node.0.store, all, &request).await
+    }
+}
+
+impl AnswerFrom<FromNode, HealthRequest> for Asking<'_> {
+    async fn answer_from(&self, request: HealthRequest) -> Result<HealthReply, AdminError> {
+        self.node.health(&request.0).await
+    }
+}
+
+impl AnswerFrom<FromNode, WhyRequest> for Asking<'_> {
+    async fn answer_from(&self, request: WhyRequest) -> Result<WhyReply, AdminError> {
+        self.node.why(&request.filter, request.all).await
+    }
+}
+
+// ── nodes ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+impl AnswerFrom<FromNode, TreeRequest> for Asking<'_> {
+    async fn answer_from(&self, request: TreeRequest) -> Result<TreeReply, AdminError> {
+        self.node.tree(&request).await
+    }
+}
+
+impl AnswerFrom<FromNode, PeerRequest> for Asking<'_> {
+    async fn answer_from(&self, request: PeerRequest) -> Result<PeerReply, AdminError> {
+        Ok(self.node.peer(request))
+    }
+}
+
+impl AnswerFrom<FromNode, ClusterRequest> for Asking<'_> {
+    async fn answer_from(&self, request: ClusterRequest) -> Result<ClusterReply, AdminError> {
+        self.database().answer(request).await.map(|reply| self.node.known_of(reply))
+    }
+}
+
+impl AnswerFrom<FromNode, CordonRequest> for Asking<'_> {
+    async fn answer_from(&self, request: CordonRequest) -> Result<ClusterReply, AdminError> {
+        self.members_changed(self.database().answer(request).await?)
+    }
+}
+
+impl AnswerFrom<FromNode, UncordonRequest> for Asking<'_> {
+    async fn answer_from(&self, request: UncordonRequest) -> Result<ClusterReply, AdminError> {
+        self.members_changed(self.database().answer(request).await?)
+    }
+}
+
+impl AnswerFrom<FromNode, ForgetRequest> for Asking<'_> {
+    async fn answer_from(&self, request: ForgetRequest) -> Result<ClusterReply, AdminError> {
+        self.members_changed(self.database().answer(request).await?)
+    }
+}
+
+impl Asking<'_> {
+    fn members_changed(&self, reply: ClusterReply) -> Result<ClusterReply, AdminError> {
+        self.node.0.signals.members.send();
+        Ok(self.node.known_of(reply))
+    }
+}
+
+impl NodeAnswers {
+    // ── jobs ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     /// Passes the job on to the node that has the tenant, which knows what its workers do. None when this node follows
     /// them, from the database.
-    async fn pass_on(&self, run_id: Uuid, job: &JobRequest) -> Option<AdminReply> {
+    async fn pass_on(&self, run_id: Uuid, job: &JobRequest) -> Option<JobReply> {
         let parts = &self.0;
         let tenant = job.tenant.clone().unwrap_or_default();
         let Whose::Theirs(node) = parts.board.placement.whose(&parts.owner.node, &tenant) else { return None };
@@ -173,7 +313,7 @@ impl NodeAnswers {
             return None;
         }
         let job = JobRequest { run_id: Some(run_id), passed_on: true, ..job.clone() };
-        let passed = parts.links.ask(&node, AdminRequest::CatchUp(job), PASS_ON_WAIT).await;
+        let passed = parts.links.ask(&node, CatchUpRequest(job), PASS_ON_WAIT).await;
         // A failed attempt may have started the run: the same id is not started twice.
         passed.inspect_err(|error| tracing::debug!(%node, %run_id, "the job was not passed on: {}", error.message)).ok()
     }
@@ -202,29 +342,10 @@ impl NodeAnswers {
         }
     }
 
-    async fn watch(&self, run_id: Uuid, wait_ms: u64) -> Result<AdminReply, AdminError> {
-        let Some(mut job) = self.0.jobs.registry.view(run_id) else {
-            return watch_run(&*self.0.store, run_id, wait_ms).await.map(|watch| AdminReply::Watch(Box::new(watch)));
-        };
-        let wait = Duration::from_millis(wait_ms.min(WATCH_MS_MAX));
-        if !wait.is_zero() {
-            let _ = tokio::time::timeout(wait, job.outcome.wait_for(Option::is_some)).await;
-        }
-        let progress = job.progress.borrow().clone();
-        let outcome = job.outcome.borrow().clone();
-        match outcome {
-            Some(Ok(report)) => {
-                Ok(AdminReply::Watch(Box::new(WatchReply { run: report.run.clone(), progress, report: Some(report) })))
-            }
-            Some(Err(error)) => Err(advise(error)),
-            None => Ok(AdminReply::Watch(Box::new(WatchReply { run: job.run, progress, report: None }))),
-        }
-    }
-
     // ── the cluster ─────────────────────────────────────────────────────────────────────────────────────────────
 
     /// Adds facts that only a node knows.
-    fn known_of(&self, cluster: &mut ClusterReply) {
+    fn known_of(&self, mut cluster: ClusterReply) -> ClusterReply {
         let parts = &self.0;
         cluster.answered_by = Some(parts.owner.node.clone());
         cluster.moving = parts.board.placement.moving() as u64;
@@ -232,6 +353,7 @@ impl NodeAnswers {
         for member in &mut cluster.members {
             member.tenants = parts.board.placement.share(&member.node).map(|tenants| tenants as u64);
         }
+        cluster
     }
 
     // ── scopes ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -244,6 +366,12 @@ impl NodeAnswers {
         }
     }
 
+    /// Has the workers of these scopes check them again.
+    fn reconsidered(&self, reply: SteerReply) -> SteerReply {
+        reply.scopes.first().into_iter().for_each(|scope| self.reconsider(&scope.tenant));
+        reply
+    }
+
     /// Has this tenant's workers on this node alone check their scopes again. True when the tenant has actors here.
     pub(super) fn look_again(&self, tenant: &TenantId) -> bool {
         let coordinator = self.0.tenants.cell(tenant).and_then(|cell| cell.coordinator());
@@ -253,8 +381,7 @@ impl NodeAnswers {
     /// Collects what the workers of every node do at these scopes. Names each node that cannot be asked within
     /// [`ASK_ALL_DEADLINE`].
     async fn lives(&self, filter: &ScopeFilter) -> Lives {
-        let request = AdminRequest::Peer(PeerRequest::Live(filter.clone()));
-        let others = self.0.links.ask_all(&request, ASK_ALL_DEADLINE).await;
+        let others = self.0.links.ask_all(&PeerRequest::Live(filter.clone()), ASK_ALL_DEADLINE).await;
         Lives::merge(self.live(filter), others)
     }
 
@@ -364,17 +491,13 @@ impl NodeAnswers {
         if self.unlinked().iter().any(|name| name == node) {
             return Err(self.unreachable(node));
         }
-        let request = AdminRequest::Tree(TreeRequest { of: None, ..request.clone() });
-        match self.0.links.ask(node, request, PASS_ON_DEADLINE).await {
-            Ok(AdminReply::Tree(tree)) => Ok(tree),
-            Err(error) if error.category == Category::NotFound => {
-                Err(AdminError { message: format!("{} has no link to a node `{node}`", self.0.owner.node), ..error })
+        let request = TreeRequest { of: None, ..request.clone() };
+        self.0.links.ask(node, request, PASS_ON_DEADLINE).await.map_err(|error| match error.category {
+            Category::NotFound => {
+                AdminError { message: format!("{} has no link to a node `{node}`", self.0.owner.node), ..error }
             }
-            Err(error) => Err(error),
-            Ok(_) => {
-                Err(AdminError::new(Category::VersionMismatch, format!("node {node} answers with something else")))
-            }
-        }
+            _ => error,
+        })
     }
 
     fn facts(&self) -> NodeFacts {

@@ -8,7 +8,7 @@ use crate::board::Whose;
 use crate::tenants::Phase;
 use decisiongraph_projections::{Category, LogSeq, TenantId};
 use decisiongraph_protocol::{
-    AdminError, AdminReply, Finding, HealthWord, LiveOf, LiveReply, Partial, PeerReply, ScopeState, ScopeStatus,
+    AdminError, Finding, HealthWord, LiveOf, LiveReply, Partial, PeerReply, ScopeState, ScopeStatus,
 };
 use std::collections::HashMap;
 
@@ -28,12 +28,12 @@ pub(super) struct Lives {
 
 impl Lives {
     /// Merges the answers of this node and of the others.
-    pub fn merge(own: LiveReply, others: Vec<(String, Result<AdminReply, AdminError>)>) -> Lives {
+    pub fn merge(own: LiveReply, others: Vec<(String, Result<PeerReply, AdminError>)>) -> Lives {
         let mut lives = Lives::default();
         lives.add(own);
         for (node, answer) in others {
             match answer {
-                Ok(AdminReply::Peer(PeerReply::Live(reply))) => {
+                Ok(PeerReply::Live(reply)) => {
                     let concerns = |finding: &Finding| SHARED_FINDINGS.contains(&finding.subject.as_str());
                     lives.findings.extend(reply.findings.iter().filter(|finding| concerns(finding)).map(|finding| {
                         Finding { subject: format!("node {node}: {}", finding.subject), ..finding.clone() }
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn the_owners_worker_is_shown_whoever_answers_first_and_who_is_silent_is_named() {
-        let live = |reply| ("b".to_owned(), Ok(AdminReply::Peer(PeerReply::Live(reply))));
+        let live = |reply| ("b".to_owned(), Ok(PeerReply::Live(reply)));
         for (own, other, shown) in [(Phase::Standby, Phase::Idle, "b"), (Phase::CatchingUp, Phase::Standby, "a")] {
             let silent = AdminError::new(Category::Unavailable, "hangs");
             let others = vec![live(reply("b", other, "lease")), ("c".to_owned(), Err(silent))];

@@ -1,11 +1,42 @@
-//! State of scopes: status, health, why.
+//! State of scopes, and its reason.
 
 use crate::live::LiveScope;
+use crate::request::{Facts, FromNode, Reply, Request, Right, ScopeFilter, Subject};
 use crate::{MemberStatus, Partial};
 use decisiongraph_projections::{Category, LogSeq, TenantId};
 use decisiongraph_records::{Backend, Drift, Generation, Lag, OpenWriter, Stray};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+
+/// A page of the status of some scopes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusRequest {
+    /// Scopes that are asked about.
+    #[serde(flatten)]
+    pub filter: ScopeFilter,
+    /// State of the wanted scopes; any when none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<ScopeState>,
+    /// True for scopes with drift only.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub drifted: bool,
+    /// Tenant behind which the page starts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<TenantId>,
+    /// Most scopes per page; a tenant's scopes are never split.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<i64>,
+}
+
+impl Request for StatusRequest {
+    const FACTS: Facts = Facts::reads("status", Some(Right::Observe));
+    type Reply = StatusReply;
+    type Source = FromNode;
+
+    fn subject(&self) -> Subject<'_> {
+        Subject::if_named(&self.filter.tenant)
+    }
+}
 
 /// State of each scope.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -37,6 +68,12 @@ pub struct StatusReply {
     /// Nodes that take no tenants: dead, cordoned or draining.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub out_of_service: Vec<MemberStatus>,
+}
+
+impl Reply for StatusReply {
+    fn advice(&mut self) -> Vec<&mut String> {
+        self.scopes.iter_mut().map(|scope| &mut scope.why).collect()
+    }
 }
 
 /// Number of scopes, in total and per state.
@@ -165,112 +202,4 @@ impl ScopeState {
             ScopeState::Paused => "paused",
         }
     }
-}
-
-/// Health of scopes: tells if an operator has to act.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct HealthReply {
-    /// The worst of the findings.
-    pub health: HealthWord,
-    /// Number of scopes checked.
-    pub scopes: u64,
-    /// Findings, worst first.
-    pub findings: Vec<Finding>,
-    /// Nodes that could not be asked what their workers do.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub partial: Vec<Partial>,
-}
-
-/// Health as one word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[allow(missing_docs)]
-pub enum HealthWord {
-    Ok,
-    Degraded,
-    Failed,
-}
-
-impl HealthWord {
-    /// Returns the word.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            HealthWord::Ok => "ok",
-            HealthWord::Degraded => "degraded",
-            HealthWord::Failed => "failed",
-        }
-    }
-}
-
-/// A condition that is not as it should be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Finding {
-    /// Severity of the finding.
-    pub health: HealthWord,
-    /// Subject of the finding.
-    pub subject: String,
-    /// Description of the problem.
-    pub message: String,
-    /// Next step for the operator.
-    pub next: String,
-}
-
-/// Reasons why scopes lag.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct WhyReply {
-    /// Findings about every scope: the database, the node's lease, nodes out of service, appenders that hold up the
-    /// mark.
-    pub causes: Vec<Finding>,
-    /// First scopes by tenant, in catalogue order. Only scopes that are not current or have drift, unless all were
-    /// asked for.
-    pub scopes: Vec<ScopeWhy>,
-    /// True when `scopes` leaves some out. `groups` counts the lagging and drifted scopes among them.
-    #[serde(default)]
-    pub more: bool,
-    /// Scopes that are not current or have drift, grouped by state and cause.
-    #[serde(default)]
-    pub groups: Vec<WhyGroup>,
-    /// Number of scopes checked.
-    pub scopes_total: u64,
-    /// Nodes that could not be asked what their workers do.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub partial: Vec<Partial>,
-}
-
-/// Scopes that lag for the same reason.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct WhyGroup {
-    /// State as one word.
-    pub state: ScopeState,
-    /// Category of the error that stops the scopes; none when nothing does.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cause: Option<Category>,
-    /// True when a verify found drift in them.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub drifted: bool,
-    /// Number of scopes.
-    pub scopes: u64,
-    /// All scopes of a small group; the first scope of a large one.
-    pub examples: Vec<ScopeWhy>,
-    /// Command that lists a large group.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next: Option<String>,
-}
-
-/// Reason why one scope lags.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ScopeWhy {
-    /// Tenant of the scope.
-    pub tenant: TenantId,
-    /// Projection of the scope.
-    pub projection: String,
-    /// State as one word.
-    pub state: ScopeState,
-    /// Lag in events and seconds.
-    pub lag: Lag,
-    /// Reason in one sentence.
-    pub why: String,
-    /// Next step; none when there is nothing to do.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub next: Option<String>,
 }

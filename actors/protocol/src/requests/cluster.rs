@@ -1,8 +1,20 @@
-//! The members of the cluster, as replies show them.
+//! The members of the cluster, and changes to one of them.
 
 use super::peer::LinkState;
-use decisiongraph_records::{Cordon, Member};
+use crate::request::{Facts, FromNode, Reply, Request, Right, change_of};
+use decisiongraph_records::{Cordon, Member, NewChange};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// Nodes of the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterRequest;
+
+impl Request for ClusterRequest {
+    const FACTS: Facts = Facts::reads("cluster", Some(Right::Observe)).since(3);
+    type Reply = ClusterReply;
+    type Source = FromNode;
+}
 
 /// The cluster as the database knows it. A node that answers adds its own knowledge.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -17,6 +29,8 @@ pub struct ClusterReply {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub links: Vec<LinkState>,
 }
+
+impl Reply for ClusterReply {}
 
 /// A member of the cluster.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -102,5 +116,67 @@ impl From<Member> for MemberStatus {
             cordon: member.cordon,
             tenants: None,
         }
+    }
+}
+
+/// Make a node take no more tenants.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CordonRequest {
+    /// Name of the node.
+    pub node: String,
+    /// True when the node also gives away its tenants.
+    pub draining: bool,
+    /// Reason of the operator.
+    pub reason: String,
+}
+
+impl Request for CordonRequest {
+    const FACTS: Facts = Facts::changes("cordon", Some(Right::Cordon)).since(3);
+    type Reply = ClusterReply;
+    type Source = FromNode;
+
+    fn change(&self, _id: Uuid) -> Option<NewChange> {
+        let what = if self.draining { "drain" } else { "cordon" };
+        Some(change_of(what, format!("node {}", self.node), Some(&self.reason)))
+    }
+}
+
+/// Let a node take tenants again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UncordonRequest {
+    /// Name of the node.
+    pub node: String,
+    /// Reason, for later readers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+impl Request for UncordonRequest {
+    const FACTS: Facts = Facts::changes("uncordon", Some(Right::Cordon)).since(3);
+    type Reply = ClusterReply;
+    type Source = FromNode;
+
+    fn change(&self, _id: Uuid) -> Option<NewChange> {
+        Some(change_of("uncordon", format!("node {}", self.node), self.reason.as_ref()))
+    }
+}
+
+/// Forget a dead node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForgetRequest {
+    /// Name of the node.
+    pub node: String,
+    /// Reason, for later readers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+impl Request for ForgetRequest {
+    const FACTS: Facts = Facts::changes("forget", Some(Right::Cordon)).since(3);
+    type Reply = ClusterReply;
+    type Source = FromNode;
+
+    fn change(&self, _id: Uuid) -> Option<NewChange> {
+        Some(change_of("forget", format!("node {}", self.node), self.reason.as_ref()))
     }
 }

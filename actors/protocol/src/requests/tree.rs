@@ -1,10 +1,31 @@
-//! Dump of a node: the node, its actors, and the disagreements between memory and database.
+//! Live actors of a node, and the disagreements between memory and database.
 
 use crate::Partial;
 use crate::actors::ActorEntry;
+use crate::request::{Facts, FromNode, Reply, Request, Right};
 use decisiongraph_projections::LogSeq;
 use decisiongraph_records::OpenWriter;
 use serde::{Deserialize, Serialize};
+
+/// A page of the live actors.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TreeRequest {
+    /// Name of the node whose actors are shown, asked through the answering node. None for the answering node itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<String>,
+    /// Path of an actor: it and the actors below it are shown; the whole tree when none.
+    pub under: Option<String>,
+    /// Path behind which the page starts.
+    pub after: Option<String>,
+    /// Most actors per page.
+    pub limit: i64,
+}
+
+impl Request for TreeRequest {
+    const FACTS: Facts = Facts::reads("tree", Some(Right::Observe));
+    type Reply = TreeReply;
+    type Source = FromNode;
+}
 
 /// Live actors of a node, and the disagreements between them and the database.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -19,6 +40,13 @@ pub struct TreeReply {
     pub next: Option<String>,
 }
 
+impl Reply for TreeReply {
+    // The text of a stopped worker names a command.
+    fn advice(&mut self) -> Vec<&mut String> {
+        self.actors.iter_mut().filter_map(|actor| actor.work.as_mut()).collect()
+    }
+}
+
 /// The trees of all nodes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TreesReply {
@@ -26,6 +54,12 @@ pub struct TreesReply {
     pub nodes: Vec<TreeReply>,
     /// Nodes that could not be asked.
     pub partial: Vec<Partial>,
+}
+
+impl Reply for TreesReply {
+    fn advice(&mut self) -> Vec<&mut String> {
+        self.nodes.iter_mut().flat_map(TreeReply::advice).collect()
+    }
 }
 
 /// Facts that a node reports of itself.

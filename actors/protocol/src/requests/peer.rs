@@ -1,9 +1,9 @@
 //! Messages between nodes over their links. Answered from memory, at once: never a query, never a wait.
 
-use super::error::AdminError;
-use super::reply::Finding;
-use super::request::ScopeFilter;
+use super::health::Finding;
+use crate::error::AdminError;
 use crate::live::LiveScope;
+use crate::request::{Facts, FromNode, Reply, Request, ScopeFilter, unfit};
 use decisiongraph_projections::{LogSeq, TenantId};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -25,6 +25,12 @@ pub enum PeerRequest {
     Live(ScopeFilter),
     /// State of your links to the other nodes?
     Links,
+}
+
+impl Request for PeerRequest {
+    const FACTS: Facts = Facts::reads("peer", None).since(3);
+    type Reply = PeerReply;
+    type Source = FromNode;
 }
 
 /// A notice of one node to the others.
@@ -53,6 +59,8 @@ pub enum PeerReply {
     Live(LiveReply),
     Links(LinksReply),
 }
+
+impl Reply for PeerReply {}
 
 /// Identity of the answering node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,6 +113,17 @@ pub struct LinksReply {
     pub links: Vec<LinkState>,
     /// Live members without a link to this node: the member, or this node, has no cluster_listen.
     pub unlinked: Vec<String>,
+}
+
+impl TryFrom<PeerReply> for LinksReply {
+    type Error = AdminError;
+
+    fn try_from(reply: PeerReply) -> Result<LinksReply, AdminError> {
+        match reply {
+            PeerReply::Links(links) => Ok(links),
+            _ => Err(unfit()),
+        }
+    }
 }
 
 /// A node that could not be asked: the answer lacks the knowledge of that node.

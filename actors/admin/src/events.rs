@@ -1,0 +1,74 @@
+//! Events of the log: a trace, a stretch, an export.
+
+use super::handler::{StoreAnswers, limit_in, tenant_or_default};
+use super::status::STRAYS_MAX;
+use decisiongraph_engine::queries::{self, current_view};
+use decisiongraph_projections::catalogue::TRACE_SUMMARY;
+use decisiongraph_projections::{Category, LogSeq};
+use decisiongraph_protocol::{
+    AdminError, Command, EventsReply, EventsRequest, ExportPageReply, ExportRequest, ExportStartReply,
+    ExportStartRequest, Handle, TraceReply, TraceRequest,
+};
+
+/// Most events per page of an export.
+pub const EXPORT_EVENTS_MAX: i64 = 1_000;
+
+impl Handle<TraceRequest> for StoreAnswers<'_> {
+    async fn answer(&self, request: TraceRequest) -> Result<TraceReply, AdminError> {
+        let store = self.store();
+        let tenant = tenant_or_default(request.tenant);
+        let limit = self.event_page(limit_in(request.limit, queries::EVENTS_PAGE_MAX as i64)?);
+        let first = self.event_page(1);
+        let known =
+            queries::trace_events(&*store.view().await?, &tenant, &request.trace_id, LogSeq::ORIGIN, first).await?;
+        if known.0.is_empty() {
+            let error =
+                AdminError::new(Category::NotFound, format!("tenant `{tenant}` has no trace `{}`", request.trace_id));
+            let events = Command::of("events", &tenant);
+            return Err(error.next(format!("check the id: {events} lists what the log holds")));
+        }
+        let current = current_view(store, &tenant, &[TRACE_SUMMARY], request.freshness).await?;
+        let summary =
+            queries::trace_summary(&*current.view, &tenant, current.generations[0], &request.trace_id).await?;
+        let (events, more) =
+            queries::trace_events(&*current.view, &tenant, &request.trace_id, request.after, limit).await?;
+        Ok(TraceReply { tenant, stale: current.stale, summary, events, more })
+    }
+}
+
+impl Handle<EventsRequest> for StoreAnswers<'_> {
+    async fn answer(&self, request: EventsRequest) -> Result<EventsReply, AdminError> {
+        let tenant = tenant_or_default(request.tenant);
+        let limit = limit_in(request.limit, queries::EVENTS_PAGE_MAX as i64)?;
+        let upto = request.until_log_seq.unwrap_or(LogSeq(i64::MAX));
+        let view = self.store().snapshot().await?;
+        let page = view.events(&tenant, request.since_log_seq, upto, self.event_page(limit)).await?;
+        let events = page.items.into_iter().map(queries::EventRecord::from).collect();
+        Ok(EventsReply { tenant, events, more: page.more })
+    }
+}
+
+impl Handle<ExportStartRequest> for StoreAnswers<'_> {
+    async fn answer(&self, _: ExportStartRequest) -> Result<ExportStartReply, AdminError> {
+        let (mark, view) = (self.engine.mark().await?.at, self.store().view().await?);
+        let (tenants, strays) = (view.tenants().await?, view.strays(STRAYS_MAX).await?);
+        Ok(ExportStartReply { mark, tenants, strays })
+    }
+}
+
+impl Handle<ExportRequest> for StoreAnswers<'_> {
+    async fn answer(&self, request: ExportRequest) -> Result<ExportPageReply, AdminError> {
+        let limit = self.event_page(limit_in(request.limit, EXPORT_EVENTS_MAX)?);
+        let found = self.store().view().await?.events(&request.tenant, request.after, request.upto, limit).await?.items;
+        let last_log_seq = found.last().map(|event| event.log_seq);
+        let tenant = request.named.then_some(&request.tenant);
+        let (mut lines, mut faults) = (Vec::with_capacity(found.len()), Vec::new());
+        for event in found {
+            match event.fault {
+                None => lines.push(event.to_line(tenant)),
+                Some(fault) => faults.push((event.log_seq, fault)),
+            }
+        }
+        Ok(ExportPageReply { lines, last_log_seq, faults })
+    }
+}
