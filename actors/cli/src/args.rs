@@ -1,7 +1,7 @@
 //! The command line as data. The help text of a flag states its meaning, unit and default.
 
-use crate::commands;
-use clap::{Args, Parser, Subcommand};
+use crate::commands::Command;
+use clap::{Args, Parser};
 use decisiongraph_projections::{TenantId, catalogue};
 use std::path::PathBuf;
 use uuid::Uuid;
@@ -101,6 +101,12 @@ pub struct Globals {
 }
 
 impl Globals {
+    /// Returns the flags for a command whose sessions in the database have this name. A session that holds up readers
+    /// of a shared database must be recognisable there.
+    pub fn named(&self, session: &'static str) -> Globals {
+        Globals { session: Some(session), ..self.clone() }
+    }
+
     /// Returns the requested projection; none for all.
     pub fn projection(&self) -> Option<String> {
         self.projection.clone().filter(|name| name != "all")
@@ -122,47 +128,4 @@ fn parse_timeout(text: &str) -> Result<f64, String> {
 
 pub fn parse_tenant(text: &str) -> Result<TenantId, String> {
     TenantId::new(text).map_err(|refusal| refusal.message)
-}
-
-#[derive(Subcommand)]
-pub enum Command {
-    Demo(commands::demo::Demo),
-    Migrate(commands::migrate::Migrate),
-    Import(commands::import::Import),
-    Append(commands::append::Append),
-    Export(commands::export::Export),
-    Backup(commands::backup::Backup),
-    #[command(visible_alias = "replay")]
-    CatchUp(commands::catch_up::CatchUp),
-    Rebuild(commands::rebuild::Rebuild),
-    Verify(commands::verify::Verify),
-    Status(commands::status::Status),
-    Health(commands::health::Health),
-    Why(commands::why::Why),
-    Tenants(commands::tenants::Tenants),
-    Tree(commands::tree::Tree),
-    Digest(commands::digest::Digest),
-    Trace(commands::trace::Trace),
-    Events(commands::events::Events),
-    Subgraph(commands::subgraph::Subgraph),
-    Edges(commands::edges::Edges),
-    Precedents(commands::precedents::Precedents),
-    Failures(commands::failures::Failures),
-    Failure(commands::failures::Failure),
-    Skips(commands::failures::Skips),
-    Skip(commands::steer::Skip),
-    Pause(commands::steer::Pause),
-    Resume(commands::steer::Resume),
-    Retry(commands::steer::Retry),
-    Runs(commands::runs::Runs),
-    Run(commands::runs::RunArgs),
-    Cancel(commands::runs::Cancel),
-    Cluster(commands::cluster::Cluster),
-    Cordon(commands::cluster::Cordon),
-    Uncordon(commands::cluster::Uncordon),
-    Forget(commands::cluster::Forget),
-    Changes(commands::changes::Changes),
-    Drain(commands::cluster::Drain),
-    Node(commands::node::Node),
-    Completions(commands::completions::Completions),
 }

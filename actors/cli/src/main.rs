@@ -1,8 +1,7 @@
-//! The `decisiongraph` binary: arguments in, one [`decisiongraph_protocol::AdminRequest`] (or a stream of them) to the
+//! The `decisiongraph` binary: arguments in, one [`decisiongraph_protocol::Request`] (or a stream of them) to the
 //! engine. A table or one JSON object comes out, with an exit code that scripts can rely on.
 //!
-//! *Never here:* SQL, projection rules, engine decisions. A command is a file in `commands/`, a variant and a match
-//! arm.
+//! *Never here:* SQL, projection rules, engine decisions. A command is a file in `commands/` and a line in its table.
 
 mod address;
 mod args;
@@ -35,7 +34,7 @@ fn main() -> std::process::ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error, json_asked),
     };
-    let node = matches!(cli.command, args::Command::Node(_));
+    let node = matches!(cli.command, commands::Command::Node(_));
     // A node starts its log itself, as configured.
     if !node {
         logging::start(cli.globals.verbose, cli.globals.json);

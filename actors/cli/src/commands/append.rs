@@ -31,7 +31,7 @@ pub struct Append {
 impl Append {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
         let source = LineSource::start(command("append", context, self.credential_guard), &self.input, true)?;
-        let connection = Connection::open(&context.globals, Access::Write).await?;
+        let connection = Connection::open(&context.globals.named("append"), Access::Write).await?;
         let asked = interrupt::asks_first(Cancel::default(), context.output.json);
         let mut total = AppendReply::default();
         if context.output.json {

@@ -18,7 +18,7 @@ pub struct Completions {
 }
 
 impl Completions {
-    pub fn run(self, _context: &Context) -> Result<ExitCode, AdminError> {
+    pub async fn run(self, _context: &Context) -> Result<ExitCode, AdminError> {
         let mut script = Vec::new();
         generate(self.shell, &mut Cli::command(), "decisiongraph", &mut script);
         written(std::io::stdout().write_all(&script))?;

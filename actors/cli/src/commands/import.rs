@@ -51,7 +51,7 @@ pub struct Imported {
 impl Import {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
         let source = LineSource::start(command("import", context, self.credential_guard), &self.input, false)?;
-        let connection = Connection::open(&context.globals, Access::Write).await?;
+        let connection = Connection::open(&context.globals.named("import"), Access::Write).await?;
         let asked = interrupt::asks_first(Cancel::default(), context.output.json);
         let progress = Lines::start(Style::of(&context.globals), source.size);
         let request = AppendRequest {

@@ -32,13 +32,14 @@ mod unreadable;
 pub mod verify;
 pub mod why;
 
-use crate::args::{Cli, Command, Globals};
+use crate::args::{Cli, Globals};
 use crate::connection::Connection;
 use crate::interrupt;
 use crate::output::Output;
 use crate::page::Page;
 use crate::progress::{Following, Style};
 use crate::session::Access;
+use clap::Subcommand;
 use decisiongraph_engine::{Cancel, Control};
 use decisiongraph_projections::TenantId;
 use decisiongraph_protocol::report::RunReport;
@@ -53,55 +54,65 @@ pub struct Context {
     pub output: Output,
 }
 
-/// Runs the command.
-pub async fn run(cli: Cli, output: Output) -> Result<ExitCode, AdminError> {
-    // A session that holds up readers of a shared database must be recognisable there.
-    let session = match cli.command {
-        Command::Import(_) => Some("import"),
-        Command::Append(_) => Some("append"),
-        _ => None,
+/// Makes the command of the program's arguments out of the table: a variant per line, and the way to its file.
+macro_rules! commands {
+    ($($(#[$attribute:meta])* $name:ident($command:ty),)*) => {
+        #[derive(Subcommand)]
+        pub enum Command {
+            $($(#[$attribute])* $name($command),)*
+        }
+
+        /// Runs the command.
+        pub async fn run(cli: Cli, output: Output) -> Result<ExitCode, AdminError> {
+            let context = &Context { globals: cli.globals, output };
+            match cli.command {
+                $(Command::$name(command) => command.run(context).await,)*
+            }
+        }
     };
-    let context = Context { globals: Globals { session, ..cli.globals }, output };
-    match cli.command {
-        Command::Demo(command) => command.run(&context).await,
-        Command::Migrate(command) => command.run(&context).await,
-        Command::Import(command) => command.run(&context).await,
-        Command::Append(command) => command.run(&context).await,
-        Command::Export(command) => command.run(&context).await,
-        Command::Backup(command) => command.run(&context).await,
-        Command::CatchUp(command) => command.run(&context).await,
-        Command::Rebuild(command) => command.run(&context).await,
-        Command::Verify(command) => command.run(&context).await,
-        Command::Status(command) => command.run(&context).await,
-        Command::Health(command) => command.run(&context).await,
-        Command::Tenants(command) => command.run(&context).await,
-        Command::Tree(command) => command.run(&context).await,
-        Command::Why(command) => command.run(&context).await,
-        Command::Digest(command) => command.run(&context).await,
-        Command::Trace(command) => command.run(&context).await,
-        Command::Events(command) => command.run(&context).await,
-        Command::Subgraph(command) => command.run(&context).await,
-        Command::Edges(command) => command.run(&context).await,
-        Command::Precedents(command) => command.run(&context).await,
-        Command::Failures(command) => command.run(&context).await,
-        Command::Skips(command) => command.run(&context).await,
-        Command::Failure(command) => command.run(&context).await,
-        Command::Skip(command) => command.run(&context).await,
-        Command::Pause(command) => command.run(&context).await,
-        Command::Resume(command) => command.run(&context).await,
-        Command::Retry(command) => command.run(&context).await,
-        Command::Runs(command) => command.run(&context).await,
-        Command::Run(command) => command.run(&context).await,
-        Command::Cancel(command) => command.run(&context).await,
-        Command::Cluster(command) => command.run(&context).await,
-        Command::Cordon(command) => command.run(&context).await,
-        Command::Uncordon(command) => command.run(&context).await,
-        Command::Forget(command) => command.run(&context).await,
-        Command::Changes(command) => command.run(&context).await,
-        Command::Drain(command) => command.run(&context).await,
-        Command::Node(command) => command.run(&context).await,
-        Command::Completions(command) => command.run(&context),
-    }
+}
+
+// In the order of the help.
+commands! {
+    Demo(demo::Demo),
+    Migrate(migrate::Migrate),
+    Import(import::Import),
+    Append(append::Append),
+    Export(export::Export),
+    Backup(backup::Backup),
+    #[command(visible_alias = "replay")]
+    CatchUp(catch_up::CatchUp),
+    Rebuild(rebuild::Rebuild),
+    Verify(verify::Verify),
+    Status(status::Status),
+    Health(health::Health),
+    Why(why::Why),
+    Tenants(tenants::Tenants),
+    Tree(tree::Tree),
+    Digest(digest::Digest),
+    Trace(trace::Trace),
+    Events(events::Events),
+    Subgraph(subgraph::Subgraph),
+    Edges(edges::Edges),
+    Precedents(precedents::Precedents),
+    Failures(failures::Failures),
+    Failure(failures::Failure),
+    Skips(failures::Skips),
+    Skip(steer::Skip),
+    Pause(steer::Pause),
+    Resume(steer::Resume),
+    Retry(steer::Retry),
+    Runs(runs::Runs),
+    Run(runs::RunArgs),
+    Cancel(runs::Cancel),
+    Cluster(cluster::Cluster),
+    Cordon(cluster::Cordon),
+    Uncordon(cluster::Uncordon),
+    Forget(cluster::Forget),
+    Changes(changes::Changes),
+    Drain(cluster::Drain),
+    Node(node::Node),
+    Completions(completions::Completions),
 }
 
 impl Context {
