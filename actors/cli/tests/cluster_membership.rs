@@ -207,7 +207,7 @@ async fn a_node_that_comes_back_under_its_old_members_works_on_what_it_missed() 
         placed(&a).len() == TENANTS
     })
     .await;
-    b.parts().board.trust.end();
+    b.parts().board.validity.end();
     nudge(&store, 2).await;
     until("the other has seen it again", SOON, async || both(&a, &b)).await;
     // Appends new events, by any owner in the meantime.

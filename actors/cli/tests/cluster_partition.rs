@@ -1,5 +1,5 @@
 //! A node that is cut off from its database holds up no other node. The cut is in both directions or in one, once or
-//! repeatedly. The node stops when its trust window ends, and the others take over. It comes back by itself when the
+//! repeatedly. The node stops when its lease validity ends, and the others take over. It comes back by itself when the
 //! way is open again.
 
 mod cli_support;

@@ -2,7 +2,6 @@
 //! is folded while this one is written, and the page behind it is read. Pull, never push: at most three pages are in
 //! memory.
 
-use super::alive::Trust;
 use super::lane::{ApplyOptions, Lane, Target};
 use super::mark::Mark;
 use super::observed;
@@ -39,8 +38,6 @@ pub struct Job<'a> {
     pub engine: &'a Engine,
     /// Handles to follow and stop the job.
     pub control: &'a Control,
-    /// Trust window that allows the job to write.
-    pub trust: &'a Trust,
     /// Id of the run.
     pub run_id: Uuid,
     /// Tenant of the log.
@@ -58,11 +55,10 @@ pub struct Job<'a> {
 
 impl<'a> Job<'a> {
     /// Creates the job of a run, which may have applied events before.
-    pub fn new(engine: &'a Engine, run: &Run, control: &'a Control, trust: &'a Trust) -> Job<'a> {
+    pub fn new(engine: &'a Engine, run: &Run, control: &'a Control) -> Job<'a> {
         Job {
             engine,
             control,
-            trust,
             run_id: run.run_id,
             tenant: run.tenant.clone(),
             mode: run.mode,
@@ -134,7 +130,7 @@ impl<'a> Job<'a> {
                     budget.work.hold(share_bytes).await
                 }
             };
-            self.trust.check()?;
+            self.engine.validity().check()?;
             let open = open.get_or_insert_with(|| OpenTraces::new(from, catalogue::history_types()));
             let mut page = match ahead.pop_front() {
                 Some(page) if page.after == from && page.upto == upto => page,

@@ -32,7 +32,7 @@ pub use mark::{Mark, MarkReading};
 
 pub use report::{Progress, RunReport, RunRequest, ScopeReport};
 
-pub use alive::Trust;
+pub use alive::Validity;
 
 use crate::telemetry::{Telemetry, signals};
 use alive::Alive;
@@ -45,8 +45,8 @@ use decisiongraph_store::{
 use drive::{Ended, Job};
 use mark::HighWater;
 use short::Asked;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tracing::Instrument as _;
@@ -117,16 +117,23 @@ const SWEEP_ROWS: u64 = 10_000;
 /// Pause between two attempts to get what a dead process still holds.
 const HELD_PAUSE: Duration = Duration::from_millis(100);
 
+/// Running jobs. The first to begin starts to renew the lease, the last to end gives it up.
+#[derive(Default)]
+struct Jobs {
+    count: usize,
+    alive: Weak<Alive>,
+}
+
 /// Runs jobs against one store on behalf of one owner.
 pub struct Engine {
     store: Arc<dyn Store>,
     owner: Owner,
     config: EngineConfig,
     known_mark: tokio::sync::Mutex<HighWater>,
-    /// Number of running jobs; the last one to end gives up what the owner holds.
-    jobs: tokio::sync::Mutex<usize>,
-    /// Trust window of a node that keeps the owner's lease alive; `None` without a node.
-    trust: Option<Trust>,
+    /// Validity of the owner's lease.
+    validity: Validity,
+    /// Running jobs of an engine that renews the lease itself; `None` in a node, which has a lease keeper.
+    jobs: Option<tokio::sync::Mutex<Jobs>>,
     telemetry: Telemetry,
     budget: Budget,
 }
@@ -140,15 +147,15 @@ impl Engine {
             budget: Budget::new(config.memory_max),
             config,
             known_mark: Default::default(),
-            jobs: Default::default(),
-            trust: None,
+            validity: Validity::default(),
+            jobs: Some(Default::default()),
             telemetry: Telemetry::default(),
         }
     }
 
-    /// Creates an engine inside a node that keeps the owner's lease alive: `trust` says until when it may write.
-    pub fn of_node(store: Arc<dyn Store>, owner: Owner, config: EngineConfig, trust: Trust) -> Engine {
-        Engine { trust: Some(trust), ..Engine::new(store, owner, config) }
+    /// Creates an engine inside a node that renews the owner's lease: `validity` says until when it may write.
+    pub fn of_node(store: Arc<dyn Store>, owner: Owner, config: EngineConfig, validity: Validity) -> Engine {
+        Engine { validity, jobs: None, ..Engine::new(store, owner, config) }
     }
 
     /// Returns the same engine; `telemetry` records its batches and jobs.
@@ -165,6 +172,11 @@ impl Engine {
     /// Returns the memory budget of the process, for code that works with this engine.
     pub fn budget(&self) -> &Budget {
         &self.budget
+    }
+
+    /// Returns the validity of the owner's lease.
+    pub fn validity(&self) -> &Validity {
+        &self.validity
     }
 
     /// Returns the owner on whose behalf the engine works.
@@ -216,10 +228,10 @@ impl Engine {
             until: request.until,
             owner: self.owner.clone(),
         };
-        self.alive(async |trust| {
+        self.alive(async || {
             // The id was drawn here: a job that exists already is this one, whose first answer was lost.
             let run = self.when_free(|| self.store.create_run(&new)).await?.into_run();
-            self.execute(&run, &request.projections, false, control, trust).await
+            self.execute(&run, &request.projections, false, control).await
         })
         .await
     }
@@ -231,10 +243,10 @@ impl Engine {
         if run.state == RunState::Completed {
             return Err(StoreError::new(Category::Conflict, format!("run {run_id} is completed; start a new one")));
         }
-        self.alive(async |trust| {
+        self.alive(async || {
             let run = self.when_free(|| self.store.adopt_run(run_id, &self.owner)).await?;
             let projections = projections_of(&run)?;
-            self.execute(&run, &projections, true, control, trust).await
+            self.execute(&run, &projections, true, control).await
         })
         .await
     }
@@ -254,27 +266,37 @@ impl Engine {
     }
 
     /// Holds this owner's lease while `work` runs.
-    async fn alive<T>(&self, work: impl AsyncFnOnce(&Trust) -> Result<T>) -> Result<T> {
-        if let Some(trust) = &self.trust {
-            return work(trust).await;
-        }
-        *self.jobs.lock().await += 1;
-        let start = || Alive::start(Arc::clone(&self.store), self.owner.clone(), self.config.lease);
-        let done = match self.when_free(start).await {
-            Ok(alive) => {
-                let done = work(alive.trust()).await;
-                alive.stop().await;
-                done
+    async fn alive<T>(&self, work: impl AsyncFnOnce() -> Result<T>) -> Result<T> {
+        let Some(jobs) = &self.jobs else { return work().await };
+        let begun = {
+            let mut jobs = jobs.lock().await;
+            jobs.count += 1;
+            match jobs.alive.upgrade() {
+                Some(alive) => Ok(alive),
+                None => {
+                    let (lease, validity) = (self.config.lease, &self.validity);
+                    let start = || Alive::start(Arc::clone(&self.store), self.owner.clone(), lease, validity.clone());
+                    let alive = self.when_free(start).await.map(Arc::new);
+                    jobs.alive = alive.as_ref().map(Arc::downgrade).unwrap_or_default();
+                    alive
+                }
             }
-            Err(error) => Err(error),
         };
-        let mut jobs = self.jobs.lock().await;
-        *jobs -= 1;
-        if *jobs == 0
-            && let Err(error) = self.store.leave(&self.owner).await
-        {
-            // What is held is free again when the lease is over; the job's own outcome matters more.
-            tracing::warn!(category = %error.category, "could not give up the lease: {}", error.message);
+        let (done, alive) = match begun {
+            Ok(alive) => (work().await, Some(alive)),
+            Err(error) => (Err(error), None),
+        };
+        let mut jobs = jobs.lock().await;
+        jobs.count -= 1;
+        if let Some(alive) = alive.and_then(Arc::into_inner) {
+            alive.stop().await;
+        }
+        if jobs.count == 0 {
+            self.validity.end();
+            if let Err(error) = self.store.leave(&self.owner).await {
+                // What is held is free again when the lease is over; the job's own outcome matters more.
+                tracing::warn!(category = %error.category, "could not give up the lease: {}", error.message);
+            }
         }
         done
     }
@@ -370,10 +392,9 @@ impl Engine {
         projections: &[&'static dyn Projection],
         resume: bool,
         control: &Control,
-        trust: &Trust,
     ) -> Result<RunReport> {
         let abandons = !resume && run.mode == RunMode::Rebuild;
-        let mut job = endure::Alone { job: Job::new(self, run, control, trust), projections, abandons };
+        let mut job = endure::Alone { job: Job::new(self, run, control), projections, abandons };
         endure::endure(self, run.clone(), resume, control, &mut job).await
     }
 

@@ -171,7 +171,7 @@ async fn flip(
         if lane[0].failure.is_some() {
             return Ok(Some(None));
         }
-        job.trust.check()?;
+        job.engine.validity().check()?;
         let Target::Build(lease) = &lane[0].target else {
             return Err(StoreError::internal("a rebuild writes to a build"));
         };

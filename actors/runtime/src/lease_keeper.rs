@@ -1,7 +1,7 @@
 //! Keeps this node's lease: one heartbeat row per node, on the database's clock. Scopes are owned under it.
 //!
-//! *Guarantees.* The trust window is counted from before each renewal was asked for. While it is over, no actor on this
-//! node starts a batch. When the node stops, it hands over everything that it holds at once, if the database answers.
+//! *Guarantees.* The lease validity is counted from before each renewal was asked for. While it is over, no actor on
+//! this node starts a batch. When the node stops, it hands over everything that it holds at once, if the database answers.
 //!
 //! *Never here:* safety. A commit is checked by epoch, cursor and generation in the database, whatever this actor
 //! believes.
@@ -9,9 +9,9 @@
 use crate::board::{Database, Unrenewed};
 use crate::guard::Guard;
 use crate::signals::Signal;
-use decisiongraph_engine::alive::{AGAIN, RENEWALS_PER_LEASE};
+use decisiongraph_engine::Engine;
+use decisiongraph_engine::alive::RENEWALS_PER_LEASE;
 use decisiongraph_engine::telemetry::LeaseChange;
-use decisiongraph_engine::{Engine, Trust};
 use decisiongraph_projections::Category;
 use decisiongraph_store::{MemberFacts, Owner, Result as StoreResult, StoreError};
 use decisiongraph_supervision::Vitals;
@@ -42,8 +42,6 @@ pub struct LeaseKeeper {
     pub facts: MemberFacts,
     /// State of the database.
     pub database: Database,
-    /// Validity of the lease, which the keeper publishes.
-    pub trust: Trust,
     /// Reason why the lease is not renewed, which the keeper publishes.
     pub unrenewed: watch::Sender<Option<Unrenewed>>,
     /// Signal that this node holds its lease again, or for the first time.
@@ -91,15 +89,17 @@ impl Actor for LeaseKeeper {
         LeaseKeeperMessage::Renew: Self::Msg,
         state: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
-        let LeaseKeeper { engine, database, trust, vitals, .. } = self;
+        let LeaseKeeper { engine, database, vitals, .. } = self;
+        let validity = engine.validity();
         vitals.noted("renew");
         let lease = engine.config().lease;
         let asked = Instant::now();
-        let pause = match self.answered(state, lease).await {
+        let answer = self.answered(state, lease).await;
+        // Also after a lapse that no actor noticed: the whole process may have been stopped meanwhile.
+        let lapsed = validity.left().is_zero();
+        let pause = validity.renewed(asked, lease, &answer);
+        match answer {
             Ok(()) => {
-                // Also after a lapse that no actor noticed: the whole process may have been stopped meanwhile.
-                let lapsed = trust.left().is_zero();
-                trust.extend(asked + lease);
                 self.unrenewed.send_replace(None);
                 state.holds = true;
                 if lapsed {
@@ -109,16 +109,12 @@ impl Actor for LeaseKeeper {
                     tracing::info!("the lease is renewed again");
                 }
                 vitals.state("held");
-                lease / RENEWALS_PER_LEASE
             }
             Err(error) => {
                 database.suspect(&error);
                 let fenced = error.category == Category::Fenced;
-                if fenced {
-                    trust.end();
-                }
                 self.unrenewed(asked, &error);
-                let gone = trust.left().is_zero();
+                let gone = validity.left().is_zero();
                 if gone && std::mem::replace(&mut state.holds, false) {
                     engine.telemetry().lease_change(if fenced { LeaseChange::Fenced } else { LeaseChange::Lost });
                 }
@@ -130,16 +126,15 @@ impl Actor for LeaseKeeper {
                 if !std::mem::replace(&mut state.failing, true) {
                     tracing::warn!(category = %error.category, "the lease is not renewed: {}", error.message);
                 }
-                AGAIN.min(lease / RENEWALS_PER_LEASE)
             }
-        };
+        }
         myself.send_after(pause, || LeaseKeeperMessage::Renew);
         Ok(())
     }
 
     async fn post_stop(&self, _: ActorRef<Self::Msg>, _: &mut Self::State) -> Result<(), ActorProcessingErr> {
-        let LeaseKeeper { engine, database, trust, .. } = self;
-        trust.end();
+        let LeaseKeeper { engine, database, .. } = self;
+        engine.validity().end();
         if !database.is_up() {
             return Ok(());
         }
@@ -158,7 +153,7 @@ impl LeaseKeeper {
     /// for an answer go on.
     async fn answered(&self, state: &mut LeaseKeeperState, lease: Duration) -> StoreResult<()> {
         let asked = Instant::now();
-        let patience = self.trust.left().max(lease / RENEWALS_PER_LEASE);
+        let patience = self.engine.validity().left().max(lease / RENEWALS_PER_LEASE);
         let mut named = None;
         let answered = tokio::select! {
             biased;

@@ -18,7 +18,7 @@ pub use jitter::Jitter;
 pub use mark::{HELD_MAX, MarkState};
 pub use placement_table::{PlacementTable, Plan, Whose};
 
-use decisiongraph_engine::Trust;
+use decisiongraph_engine::Validity;
 use decisiongraph_store::Member;
 use std::time::Instant;
 use tokio::sync::watch;
@@ -29,7 +29,7 @@ pub struct Board {
     /// State of the database: it answers, or not. Written by the database probe.
     pub database: Database,
     /// Validity of this node's lease. Written by the lease keeper.
-    pub trust: Trust,
+    pub validity: Validity,
     /// Reason why the lease is not renewed; none while it is. Written by the lease keeper.
     pub unrenewed: watch::Sender<Option<Unrenewed>>,
     /// End of the log. Written by the high-water actor.

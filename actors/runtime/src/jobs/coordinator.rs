@@ -86,7 +86,7 @@ impl Actor for ReplayCoordinator {
             ReplayMessage::Adopt => {
                 vitals.noted("adopt");
                 if shared.database.is_up()
-                    && !shared.trust.left().is_zero()
+                    && !shared.engine.validity().left().is_zero()
                     && let Err(error) = self.adopt().await
                 {
                     shared.database.suspect(&error);

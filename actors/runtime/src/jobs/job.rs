@@ -17,7 +17,7 @@ use decisiongraph_engine::endure::{Endures, endure};
 use decisiongraph_engine::failure::Pauses;
 use decisiongraph_engine::observed::job_ended;
 use decisiongraph_engine::telemetry::{Telemetry, signals};
-use decisiongraph_engine::{Control, Engine, RunReport, Trust, projections_of};
+use decisiongraph_engine::{Control, Engine, RunReport, projections_of};
 use decisiongraph_store::{Owner, Result as StoreResult, Run, RunMode, Store, StoreError};
 use decisiongraph_supervision::{ChildSpec, Vitals};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -37,8 +37,6 @@ pub struct JobParts {
     pub engine: Arc<Engine>,
     /// State of the database.
     pub database: Database,
-    /// Validity of the node's lease.
-    pub trust: Trust,
     /// Stop of the node.
     pub draining: Draining,
     /// Tenants of the node, whose workers a catch-up follows.
@@ -193,6 +191,6 @@ impl Endures for InNode<'_> {
 
 /// Carries out the run, through faults that pass.
 async fn work(shared: &JobParts, run: Run, resume: bool, control: &Control) -> StoreResult<RunReport> {
-    let job = Drive::new(&shared.engine, &run, control, &shared.trust);
+    let job = Drive::new(&shared.engine, &run, control);
     endure(&shared.engine, run, resume, control, &mut InNode { shared, job }).await
 }

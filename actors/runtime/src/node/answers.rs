@@ -512,7 +512,7 @@ impl NodeAnswers {
             uptime_ms: u64::try_from(parts.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             database: parts.store.address(),
             database_state: database_fault(&parts.board.database.state()).unwrap_or_else(|| "up".to_owned()),
-            lease_left_ms: u64::try_from(parts.board.trust.left().as_millis()).unwrap_or(u64::MAX),
+            lease_left_ms: u64::try_from(parts.board.validity.left().as_millis()).unwrap_or(u64::MAX),
             mark: mark.mark,
             waiting_for: mark.waiting_for,
             tenants_running: running as u64,

@@ -31,7 +31,7 @@ impl Condition {
         Condition {
             database_fault: database_fault(&board.database.state()),
             database_next: database_next(&board.database.state()),
-            lease_held: !board.trust.left().is_zero(),
+            lease_held: !board.validity.left().is_zero(),
             unrenewed: board.unrenewed.borrow().clone(),
             mark_held: board.mark.borrow().held_since.map(|since| since.elapsed()),
             draining: board.draining.has_begun(),

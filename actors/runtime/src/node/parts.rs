@@ -105,7 +105,7 @@ impl NodeParts {
         let (board, signals) = (Board::default(), Signals::default());
         let table = counted_table(&telemetry);
         let jitter = Jitter::new(owner.incarnation.as_u128() as u64);
-        let engine = Engine::of_node(Arc::clone(&store), owner.clone(), engine, board.trust.clone());
+        let engine = Engine::of_node(Arc::clone(&store), owner.clone(), engine, board.validity.clone());
         let engine = Arc::new(engine.with_telemetry(telemetry));
         let facts = MemberFacts {
             address: address.clone(),
@@ -117,7 +117,6 @@ impl NodeParts {
             owner: owner.clone(),
             engine: Arc::clone(&engine),
             database: board.database.clone(),
-            trust: board.trust.clone(),
             mark: board.mark.subscribe(),
             mark_void: signals.mark.clone(),
             turns: Semaphore::new(bounds.batches_max.max(1)),
@@ -150,7 +149,6 @@ impl NodeParts {
             owner: owner.clone(),
             engine: Arc::clone(&engine),
             database: board.database.clone(),
-            trust: board.trust.clone(),
             draining: board.draining.clone(),
             tenants: tenants.clone(),
             links: links.clone(),

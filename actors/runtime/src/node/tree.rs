@@ -198,7 +198,6 @@ fn lease_keeper(parts: &NodeParts, vitals: Vitals) -> LeaseKeeper {
         former: parts.former.clone(),
         facts: parts.facts.clone(),
         database: parts.board.database.clone(),
-        trust: parts.board.trust.clone(),
         unrenewed: parts.board.unrenewed.clone(),
         joined: parts.signals.joined.clone(),
         vitals,

@@ -193,7 +193,7 @@ impl Observed for NodeWatch {
         }
         let mut seen = Observation::of(scopes);
         seen.show(&signals::DATABASE_UP, f64::from(u8::from(condition.database_fault.is_none())), &[]);
-        seen.show(&signals::LEASE_LEFT, parts.board.trust.left().as_secs_f64(), &[]);
+        seen.show(&signals::LEASE_LEFT, parts.board.validity.left().as_secs_f64(), &[]);
         seen.show(&signals::MARK, parts.board.mark.borrow().mark.0 as f64, &[]);
         seen.show(&signals::MARK_HELD, condition.mark_held.unwrap_or_default().as_secs_f64(), &[]);
         for (state, tenants) in

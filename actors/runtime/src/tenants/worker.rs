@@ -18,7 +18,7 @@ use decisiongraph_engine::lane::{ApplyOptions, Lane, Target};
 use decisiongraph_engine::mark::Mark;
 use decisiongraph_engine::observed;
 use decisiongraph_engine::telemetry::{LeaseChange, Telemetry};
-use decisiongraph_engine::{Budget, Engine, Trust};
+use decisiongraph_engine::{Budget, Engine};
 use decisiongraph_projections::{Category, Projection};
 use decisiongraph_protocol::Command;
 use decisiongraph_protocol::figures::number;
@@ -47,8 +47,6 @@ pub struct WorkerParts {
     pub engine: Arc<Engine>,
     /// State of the database.
     pub database: Database,
-    /// Validity of the node's lease.
-    pub trust: Trust,
     /// End of the log.
     pub mark: watch::Receiver<MarkState>,
     /// Signal that the known mark may be void.
@@ -215,7 +213,7 @@ impl Worker {
             self.enter(state, Phase::Retrying, "waiting for the database");
             return Ok(Next::In(WAIT));
         }
-        if shared.trust.left().is_zero() {
+        if shared.engine.validity().left().is_zero() {
             self.enter(state, Phase::Retrying, "waiting for the node's lease");
             return Ok(Next::In(WAIT));
         }
