@@ -62,6 +62,28 @@ async fn events_are_applied_however_the_node_hears_of_them() {
     }
 }
 
+/// The high-water actor proves the only mark of a node. A job has it read the log's end, however long the next poll may
+/// take.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_covers_events_of_which_the_node_has_not_heard() {
+    // An embedded store hears nothing of another process.
+    let db = Db::sqlite().await;
+    let store = db.store().await;
+    insist(&store, &named(0), &support::log(2, 0)).await;
+    let hour = Duration::from_secs(3_600);
+    let node = start(&store, "deaf", 4, NodeBounds { poll: hour, sweep: hour, ..bounds() }).await;
+    settled(&node, 1, SOON).await;
+    for round in 1..4 {
+        insist(&db.store().await, &named(0), &support::log(1, round * 2)).await;
+        let run = job(&node, 0, if round == 2 { RunMode::Rebuild } else { RunMode::CatchUp }).await.expect("started");
+        let done = ended(&node, run.run_id).await;
+        assert_eq!((done.state, done.target), (RunState::Completed, LogSeq(14 + 7 * i64::from(round))), "{done:?}");
+    }
+    settled(&node, 1, SOON).await;
+    node.stop().await;
+    reckon(&store, 1).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_poison_event_is_a_state_and_goes_when_its_cause_goes() {
     for db in Db::both().await {

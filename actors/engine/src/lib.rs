@@ -43,7 +43,7 @@ use decisiongraph_store::{
     ListFilter, NewRun, Owner, Result, Run, RunMode, RunOutcome, RunState, Scope, Store, StoreError, Sweep,
 };
 use drive::{Ended, Job};
-use mark::HighWater;
+use mark::{MarkSource, OwnMark};
 use short::Asked;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -129,7 +129,7 @@ pub struct Engine {
     store: Arc<dyn Store>,
     owner: Owner,
     config: EngineConfig,
-    known_mark: tokio::sync::Mutex<HighWater>,
+    mark: Arc<dyn MarkSource>,
     /// Validity of the owner's lease.
     validity: Validity,
     /// Running jobs of an engine that renews the lease itself; `None` in a node, which has a lease keeper.
@@ -142,20 +142,26 @@ impl Engine {
     /// Creates an engine of this owner.
     pub fn new(store: Arc<dyn Store>, owner: Owner, config: EngineConfig) -> Engine {
         Engine {
+            mark: Arc::new(OwnMark::new(Arc::clone(&store))),
             store,
             owner,
             budget: Budget::new(config.memory_max),
             config,
-            known_mark: Default::default(),
             validity: Validity::default(),
             jobs: Some(Default::default()),
             telemetry: Telemetry::default(),
         }
     }
 
-    /// Creates an engine inside a node that renews the owner's lease: `validity` says until when it may write.
-    pub fn of_node(store: Arc<dyn Store>, owner: Owner, config: EngineConfig, validity: Validity) -> Engine {
-        Engine { validity, jobs: None, ..Engine::new(store, owner, config) }
+    /// Creates an engine inside a node, which renews the owner's lease and knows the mark.
+    pub fn of_node(
+        store: Arc<dyn Store>,
+        owner: Owner,
+        config: EngineConfig,
+        validity: Validity,
+        mark: Arc<dyn MarkSource>,
+    ) -> Engine {
+        Engine { validity, mark, jobs: None, ..Engine::new(store, owner, config) }
     }
 
     /// Returns the same engine; `telemetry` records its batches and jobs.
@@ -202,7 +208,7 @@ impl Engine {
 
     /// Reads the mark and the appenders that hold up the next one, after waiting at most `wait`.
     pub async fn read_mark(&self, wait: Duration) -> Result<MarkReading> {
-        mark::read_mark(&*self.store, &self.known_mark, wait).await
+        self.mark.read(wait).await
     }
 
     /// Runs a job to its end. Records it as a run, keeps this owner's lease alive, works through the projections, and

@@ -1,12 +1,14 @@
 //! The safe high-water mark: a position below which nothing can still appear.
 //!
-//! [`HighWater`] decides, purely; [`read_mark`] asks the store and waits. No time-out ever advances the mark. When
+//! [`HighWater`] decides, purely; a [`MarkSource`] asks the store and waits. No time-out ever advances the mark. When
 //! writers do not end in time, the reading carries the last proven mark. It also names the writers that hold up the
 //! next mark.
 
 use decisiongraph_projections::{Category, LogSeq};
 use decisiongraph_protocol::Command;
 use decisiongraph_store::{HighWaterSample, LogEnd, OpenWriter, Result, Scope, Store, StoreError};
+use futures_util::future::BoxFuture;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// First and longest pause between two checks of the writers that hold the mark.
@@ -153,29 +155,49 @@ pub struct MarkReading {
     pub waiting_for: Vec<OpenWriter>,
 }
 
-/// Samples, and waits at most `wait` for open appenders.
-pub async fn read_mark(
-    store: &dyn Store,
-    known: &tokio::sync::Mutex<HighWater>,
-    wait: Duration,
-) -> Result<MarkReading> {
-    let deadline = Instant::now() + wait;
-    let mut known = known.lock().await;
-    let sample = store.sample_high_water().await?;
-    let wanted = sample.sequence;
-    if known.history().is_some_and(|before| before != sample.history) {
-        // Sessions that lead to the previous server may be left: nothing more is read there.
-        store.hang_up();
+/// Source of the mark. A node has one for all its parts; an engine without a node reads its own ([`OwnMark`]).
+pub trait MarkSource: Send + Sync {
+    /// Reads the mark of the log's end as it is now, after waiting at most `wait` for open appenders.
+    fn read(&self, wait: Duration) -> BoxFuture<'_, Result<MarkReading>>;
+}
+
+/// The mark that an engine without a node samples itself.
+pub struct OwnMark {
+    store: Arc<dyn Store>,
+    known: tokio::sync::Mutex<HighWater>,
+}
+
+impl OwnMark {
+    /// Creates a source that knows nothing yet.
+    pub fn new(store: Arc<dyn Store>) -> OwnMark {
+        OwnMark { store, known: Default::default() }
     }
-    known.sampled(sample);
-    let mut pause = LOOK_EVERY.0;
-    while known.mark() < wanted && !known.waiting_for().is_empty() && Instant::now() < deadline {
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LOOK_EVERY.1);
-        look(store, &mut known).await?;
+
+    async fn sample(&self, wait: Duration) -> Result<MarkReading> {
+        let (store, deadline) = (&*self.store, Instant::now() + wait);
+        let mut known = self.known.lock().await;
+        let sample = store.sample_high_water().await?;
+        let wanted = sample.sequence;
+        if known.history().is_some_and(|before| before != sample.history) {
+            // Sessions that lead to the previous server may be left: nothing more is read there.
+            store.hang_up();
+        }
+        known.sampled(sample);
+        let mut pause = LOOK_EVERY.0;
+        while known.mark() < wanted && !known.waiting_for().is_empty() && Instant::now() < deadline {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LOOK_EVERY.1);
+            look(store, &mut known).await?;
+        }
+        let waiting_for = if known.mark() < wanted { known.waiting_for().to_vec() } else { Vec::new() };
+        Ok(MarkReading { mark: known.proven(), waiting_for })
     }
-    let waiting_for = if known.mark() < wanted { known.waiting_for().to_vec() } else { Vec::new() };
-    Ok(MarkReading { mark: known.proven(), waiting_for })
+}
+
+impl MarkSource for OwnMark {
+    fn read(&self, wait: Duration) -> BoxFuture<'_, Result<MarkReading>> {
+        Box::pin(self.sample(wait))
+    }
 }
 
 #[cfg(test)]

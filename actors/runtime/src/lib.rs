@@ -4,7 +4,7 @@
 //!   node          the tree, the answers to operators and other nodes, what monitoring sees
 //!   jobs          catch-up, rebuild and verify beside the live work
 //!   cluster       members, placement, links          high_water     end of the log, wakes
-//!   tenants       tenants with actors, their workers
+//!   tenants       tenants with actors, their workers  node_mark   the mark, as jobs read it
 //!   database_probe, lease_keeper
 //!   board         published states, one writer each  signals        requests to have a look
 //! ```
@@ -22,5 +22,6 @@ pub mod high_water;
 pub mod jobs;
 pub mod lease_keeper;
 pub mod node;
+pub mod node_mark;
 pub mod signals;
 pub mod tenants;

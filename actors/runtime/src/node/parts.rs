@@ -9,6 +9,7 @@ use crate::board::{Board, Jitter};
 use crate::children::Children;
 use crate::cluster::{LinkParts, LinkSettings, Links};
 use crate::jobs::{JobParts, JobRegistry};
+use crate::node_mark::NodeMark;
 use crate::signals::Signals;
 use crate::tenants::{Tenants, TenantsParts, WorkerParts};
 use decisiongraph_engine::telemetry::Telemetry;
@@ -105,7 +106,9 @@ impl NodeParts {
         let (board, signals) = (Board::default(), Signals::default());
         let table = counted_table(&telemetry);
         let jitter = Jitter::new(owner.incarnation.as_u128() as u64);
-        let engine = Engine::of_node(Arc::clone(&store), owner.clone(), engine, board.validity.clone());
+        let mark = NodeMark { store: Arc::clone(&store), mark: board.mark.subscribe(), old: signals.mark.clone() };
+        let (validity, mark) = (board.validity.clone(), Arc::new(mark));
+        let engine = Engine::of_node(Arc::clone(&store), owner.clone(), engine, validity, mark);
         let engine = Arc::new(engine.with_telemetry(telemetry));
         let facts = MemberFacts {
             address: address.clone(),
