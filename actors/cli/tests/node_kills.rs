@@ -7,6 +7,7 @@ mod support;
 use decisiongraph_engine::RunRequest;
 use decisiongraph_projections::catalogue;
 use decisiongraph_runtime::jobs::ReplayMessage;
+use decisiongraph_runtime::node::NodeBounds;
 use decisiongraph_store::{RunMode, RunState};
 use node_support::*;
 use std::collections::HashMap;
@@ -88,7 +89,7 @@ async fn a_killed_job_goes_on_under_its_id() {
             seen = at;
             cell.kill();
             kills += 1;
-            // The coordinator may die too: the job's death is seen all the same.
+            // The coordinator may die too: the supervisor sees the job's death.
             if kills % 2 == 0
                 && let Some(coordinator) = node.parts().table.cell("node/replay/replay_coordinator")
             {
@@ -102,6 +103,54 @@ async fn a_killed_job_goes_on_under_its_id() {
     until("the job ends", applied_within(), async || !node.parts().jobs.registry.has(id)).await;
     let run = store.view().await.expect("a view").run(id).await.expect("an answer").expect("a run");
     assert_eq!(run.state, RunState::Completed, "{run:?}");
+    node.stop().await;
+    reckon(&store, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_dies_too_often_is_failed_with_the_reason_and_can_be_resumed() {
+    let db = Db::postgres().await;
+    let store = db.store().await;
+    insist(&store, &named(0), &support::log(300, 0)).await;
+    let node = start(&store, "fragile", 5, NodeBounds { job_crashes_max: 2, ..bounds() }).await;
+    settled(&node, 1, applied_within()).await;
+    let id = Uuid::now_v7();
+    let request = RunRequest { tenant: named(0), ..support::request(RunMode::Rebuild) };
+    let replay = node.jobs_actor().expect("a coordinator");
+    let started = replay.call(|reply| ReplayMessage::Start(id, request, reply), Some(Duration::from_secs(5))).await;
+    assert!(started.is_ok_and(|reply| reply.is_success()));
+    let (table, registry) = (&node.parts().table, &node.parts().jobs.registry);
+    let path = format!("node/replay/jobs/job {id}");
+    for deaths in 0..3 {
+        until("the job's next life", applied_within(), async || {
+            table.entry(&path).is_some_and(|entry| entry.state == "running" && entry.restarts_total == deaths)
+        })
+        .await;
+        table.cell(&path).expect("runs").kill();
+    }
+    until("the job is given up", applied_within(), async || !registry.has(id)).await;
+    let run = async || store.view().await.expect("a view").run(id).await.expect("an answer").expect("a run");
+    let failed = run().await;
+    let why = failed.error.as_ref().map(|error| error.message.clone()).unwrap_or_default();
+    assert!(failed.state == RunState::Failed && why.starts_with("the job died 3 times; "), "{failed:?}");
+    // An ended job leaves the tree, and its supervisor has lived all the while.
+    until("the job leaves the tree", applied_within(), async || table.entry(&path).is_none()).await;
+    assert_eq!(table.entry("node/replay/jobs").map(|jobs| jobs.restarts_total), Some(0));
+    let resumed = replay.call(|reply| ReplayMessage::Resume(id, reply), Some(Duration::from_secs(5))).await;
+    assert!(resumed.is_ok_and(|reply| reply.is_success()));
+    until("the job ends", applied_within(), async || !registry.has(id)).await;
+    assert_eq!(run().await.state, RunState::Completed);
+    // Jobs that are lost with their supervisor are adopted by the coordinator.
+    let id = Uuid::now_v7();
+    let request = RunRequest { tenant: named(0), ..support::request(RunMode::Rebuild) };
+    let started = replay.call(|reply| ReplayMessage::Start(id, request, reply), Some(Duration::from_secs(5))).await;
+    assert!(started.is_ok_and(|reply| reply.is_success()));
+    table.cell("node/replay/jobs").expect("runs").kill();
+    until("the job is adopted and ends", applied_within(), async || {
+        store.view().await.expect("a view").run(id).await.expect("an answer").expect("a run").state
+            == RunState::Completed
+    })
+    .await;
     node.stop().await;
     reckon(&store, 1).await;
 }

@@ -77,7 +77,7 @@ async fn a_job_covers_events_of_which_the_node_has_not_heard() {
         insist(&db.store().await, &named(0), &support::log(1, round * 2)).await;
         let run = job(&node, 0, if round == 2 { RunMode::Rebuild } else { RunMode::CatchUp }).await.expect("started");
         let done = ended(&node, run.run_id).await;
-        assert_eq!((done.state, done.target), (RunState::Completed, LogSeq(14 + 7 * i64::from(round))), "{done:?}");
+        assert_eq!((done.state, done.target), (RunState::Completed, LogSeq(14 + 7 * round as i64)), "{done:?}");
     }
     settled(&node, 1, SOON).await;
     node.stop().await;

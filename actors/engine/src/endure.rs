@@ -114,6 +114,14 @@ pub async fn endure(
     }
 }
 
+/// Goes on with a run after the life in which it was carried out ended early: takes the run again, then endures.
+pub async fn go_on(engine: &Engine, run: &Run, control: &Control, job: &mut impl Endures) -> Result<RunReport> {
+    match again(engine, run, control, &*job, 1).await? {
+        Again::Taken(taken) => endure(engine, taken, true, control, job).await,
+        Again::Ended(ended) => Ok(RunReport::stored(ended)),
+    }
+}
+
 /// Takes the run again after a fault. An error means that the run no longer belongs to this process, or that the fault
 /// does not pass.
 async fn again(engine: &Engine, run: &Run, control: &Control, job: &impl Endures, faults: u32) -> Result<Again> {

@@ -421,6 +421,7 @@ impl Engine {
         projections: &[&'static dyn Projection],
         resume: bool,
     ) -> Result<RunReport> {
+        job.events = job.events.max(u64::try_from(run.events).unwrap_or(0));
         let span = signals::job_span(&run.tenant, run.run_id, run.mode.as_str());
         let started = Instant::now();
         let work = async {

@@ -1,7 +1,8 @@
 //! Keeps this node's lease: one heartbeat row per node, on the database's clock. Scopes are owned under it.
 //!
 //! *Guarantees.* The lease validity is counted from before each renewal was asked for. While it is over, no actor on
-//! this node starts a batch. When the node stops, it hands over everything that it holds at once, if the database answers.
+//! this node starts a batch. When the node stops, it hands over everything that it holds at once, if the database
+//! answers.
 //!
 //! *Never here:* safety. A commit is checked by epoch, cursor and generation in the database, whatever this actor
 //! believes.

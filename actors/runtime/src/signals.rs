@@ -51,7 +51,7 @@ pub struct Signals {
     pub behind: Signal,
     /// To the high-water actor: the known mark may be void.
     pub mark: Signal,
-    /// To the replay coordinator: a job's actor is gone, or jobs can be started again.
+    /// To the replay coordinator: jobs were lost with their supervisor.
     pub jobs: Signal,
 }
 

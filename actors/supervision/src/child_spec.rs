@@ -173,7 +173,8 @@ pub(super) fn cause(error: SpawnErr) -> String {
 /// One supervisor as data.
 ///
 /// With `one_for_one` and no children it is *dynamic*, as OTP's `simple_one_for_one`. Its children come and go by
-/// `start_child`, and are stopped together rather than one after the other.
+/// `start_child`, and are stopped together rather than one after the other. A transient child that ended well leaves
+/// the list.
 #[derive(Debug, Clone)]
 pub struct SupervisorSpec {
     /// Strategy: which children are restarted together.
@@ -206,7 +207,7 @@ impl SupervisorSpec {
         self
     }
 
-    /// True when the children are stopped together.
+    /// True when the children come and go.
     pub const fn is_dynamic(&self) -> bool {
         matches!(self.strategy, Strategy::OneForOne) && self.children.is_empty()
     }

@@ -219,7 +219,13 @@ mod tests {
 
     fn roster(strategy: Strategy) -> (Roster, [Place; 3]) {
         let backoff = Some(Backoff { first: SECOND, longest: SECOND });
-        let mut roster = Roster::new(Rules { strategy, intensity: Intensity::new(9, 60 * SECOND), backoff, seed: 0 });
+        let mut roster = Roster::new(Rules {
+            strategy,
+            intensity: Intensity::new(9, 60 * SECOND),
+            backoff,
+            seed: 0,
+            dynamic: false,
+        });
         let places = ["a", "b", "c"].map(|id| {
             let place = roster.add(id, Restart::Permanent).unwrap();
             roster.started(place);

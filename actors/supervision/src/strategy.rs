@@ -71,6 +71,9 @@ pub struct Rules {
     pub backoff: Option<Backoff>,
     /// Seed of the jitter.
     pub seed: u64,
+    /// True for a dynamic supervisor: a transient child that ended well leaves the list, as under OTP's
+    /// `simple_one_for_one`.
+    pub dynamic: bool,
 }
 
 /// Reason for a decision.
@@ -122,7 +125,8 @@ pub fn decide(
     if let Cause::Exit(reason) = cause
         && !restarts(member.restart, reason)
     {
-        return if member.restart == Restart::Temporary { Decision::Forget } else { Decision::Rest };
+        let leaves = rules.dynamic || member.restart == Restart::Temporary;
+        return if leaves { Decision::Forget } else { Decision::Rest };
     }
     if window.is_spent(now) {
         return Decision::GiveUp { stop: running_backwards(members.range(..), place) };
@@ -163,7 +167,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn rules(strategy: Strategy, restarts_max: u32) -> Rules {
-        Rules { strategy, intensity: Intensity::new(restarts_max, 5 * SECOND), backoff: None, seed: 0 }
+        Rules { strategy, intensity: Intensity::new(restarts_max, 5 * SECOND), backoff: None, seed: 0, dynamic: false }
     }
 
     /// `P`, `T`, `t`: permanent, transient, temporary. A `.` after the letter: stopped.

@@ -82,7 +82,8 @@ impl Actor for SupervisorActor {
 
     async fn pre_start(&self, myself: ActorRef<SupervisorMessage>, (): ()) -> Result<Supervision, ActorProcessingErr> {
         let SupervisorSpec { strategy, intensity, backoff, ref children } = self.spec;
-        let rules = Rules { strategy, intensity, backoff, seed: RandomState::new().hash_one(self.vitals.path()) };
+        let (seed, dynamic) = (RandomState::new().hash_one(self.vitals.path()), self.spec.is_dynamic());
+        let rules = Rules { strategy, intensity, backoff, seed, dynamic };
         let mut supervision = Supervision {
             myself,
             vitals: self.vitals.clone(),
@@ -90,7 +91,7 @@ impl Actor for SupervisorActor {
             children: HashMap::new(),
             by_actor: HashMap::new(),
             origin: Instant::now(),
-            dynamic: self.spec.is_dynamic(),
+            dynamic,
         };
         self.vitals.supervises(strategy, supervision.origin, supervision.roster.window().clone());
         for spec in children {

@@ -60,6 +60,11 @@ impl Vitals {
         self.0.slot.path()
     }
 
+    /// Counts the restarts of this child by its supervisor.
+    pub fn restarts(&self) -> u32 {
+        held(&self.0.slot.now).starts.saturating_sub(1)
+    }
+
     /// Returns the path of the actor's supervisor; the actor's own path when it is the root.
     pub fn parent_path(&self) -> &str {
         self.path().rsplit_once('/').map_or(self.path(), |(parent, _)| parent)

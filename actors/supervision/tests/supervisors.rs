@@ -245,6 +245,26 @@ async fn children_come_and_go_by_the_handle() {
 }
 
 #[tokio::test]
+async fn a_transient_child_of_a_dynamic_supervisor_counts_its_restarts_and_leaves_when_it_ends_well() {
+    let (bench, mut journal) = bench();
+    let (root, table) = root(SupervisorSpec::new(Strategy::OneForOne, GENEROUS)).await;
+    let handle = root.supervisor();
+    handle.start_child(bench.child("x").restart(Restart::Transient)).await.unwrap();
+    let first = table.cell("node/x").unwrap();
+    first.kill();
+    journal.expect("+x +x").await;
+    let second = until(|| table.cell("node/x").filter(|cell| cell != &first)).await;
+    assert_eq!(table.entry("node/x").unwrap().restarts_total, 1);
+    second.stop(None);
+    journal.expect("-x").await;
+    until(|| table.entry("node/x").is_none().then_some(())).await;
+    assert_eq!(handle.count().await.unwrap().specs, 0);
+    handle.start_child(bench.child("x").restart(Restart::Transient)).await.unwrap();
+    assert_eq!(table.entry("node/x").unwrap().restarts_total, 0, "another child of the same name");
+    root.stop().await;
+}
+
+#[tokio::test]
 async fn a_dynamic_supervisor_stops_its_children_together() {
     let (bench, mut journal) = bench();
     let (root, table) = root(SupervisorSpec::new(Strategy::OneForOne, GENEROUS)).await;

@@ -1,17 +1,17 @@
-//! Admits jobs, one per scope, and starts them as children. Restarts jobs that died, and adopts jobs of nodes that are
-//! gone.
+//! Admits jobs, one per scope, and starts them as children. Adopts jobs of nodes that are gone, and jobs that were lost
+//! with their supervisor.
 //!
 //! *Guarantees.* A `running` row has a process that works on it, or gets one, or is marked failed with its reason. It
 //! never blocks its scope for ever. The coordinator itself remembers nothing that the run rows and the registry do
 //! not have. When it dies, jobs go on.
 
-use super::JobParts;
+use super::{JobParts, job_id};
 use crate::guard::Guard;
 use decisiongraph_engine::RunRequest;
 use decisiongraph_projections::Category;
-use decisiongraph_protocol::{Command, has_ended};
+use decisiongraph_protocol::has_ended;
 use decisiongraph_store::{Creation, ListFilter, NewRun, Result as StoreResult, Run, RunMode, RunState, StoreError};
-use decisiongraph_supervision::Vitals;
+use decisiongraph_supervision::{SupervisorError, SupervisorRef, Vitals};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use ractor_cluster::RactorMessage;
 use std::sync::Arc;
@@ -33,8 +33,6 @@ pub enum ReplayMessage {
     Start(Uuid, RunRequest, RpcReplyPort<StoreResult<Run>>),
     /// Go on with an orphaned, failed or cancelled job.
     Resume(Uuid, RpcReplyPort<StoreResult<Run>>),
-    /// A job's actor ended: check if the job ended, too.
-    Check,
     /// Search for jobs that no actor works on.
     Adopt,
 }
@@ -53,7 +51,7 @@ impl Actor for ReplayCoordinator {
     async fn pre_start(&self, myself: ActorRef<Self::Msg>, (): ()) -> Result<Self::State, ActorProcessingErr> {
         let ReplayCoordinator(shared, _) = self;
         myself.send_interval(shared.adopt, || ReplayMessage::Adopt);
-        let signals = shared.check.wakes(&myself, || ReplayMessage::Check);
+        let signals = shared.lost.wakes(&myself, || ReplayMessage::Adopt);
         let database = shared.database.clone();
         let first = tokio::spawn(async move {
             database.up().await;
@@ -78,10 +76,6 @@ impl Actor for ReplayCoordinator {
             ReplayMessage::Resume(run_id, reply) => {
                 vitals.noted("resume");
                 let _ = reply.send(self.resume(run_id).await);
-            }
-            ReplayMessage::Check => {
-                vitals.noted("check");
-                self.check().await;
             }
             ReplayMessage::Adopt => {
                 vitals.noted("adopt");
@@ -120,7 +114,7 @@ impl ReplayCoordinator {
         if new.mode == RunMode::Rebuild {
             shared.engine.abandon_older_builds(&run, &request.projections).await?;
         }
-        self.launch(&run, false).await?;
+        self.launch(&run, false).await;
         Ok(run)
     }
 
@@ -140,56 +134,40 @@ impl ReplayCoordinator {
             let _ = tokio::time::timeout(ENDING_WAIT, job.outcome.wait_for(Option::is_some)).await;
         }
         let run = shared.store.adopt_run(run_id, &shared.owner).await?;
-        self.launch(&run, true).await?;
+        self.launch(&run, true).await;
         Ok(run)
     }
 
-    /// Starts the job's child. A job that cannot be started counts as dead, for the next check.
-    async fn launch(&self, run: &Run, resume: bool) -> StoreResult<()> {
+    /// Starts the job's child. The next search finds a job that could not be started.
+    async fn launch(&self, run: &Run, resume: bool) {
         let ReplayCoordinator(shared, _) = self;
         shared.registry.put(run);
-        let spec = (shared.spec)(shared, run, resume);
         let started = match shared.children.supervisor() {
-            Some(supervisor) => supervisor.start_child(spec).await.map(|_| ()).map_err(|error| error.to_string()),
+            Some(supervisor) => self.start_child(&supervisor, run, resume).await.map_err(|error| error.to_string()),
             None => Err("the supervisor of jobs is not there".to_owned()),
         };
         if let Err(error) = started {
-            // Counted as dead: the next check starts it again or gives it up.
-            shared.registry.stopped(run.run_id);
+            shared.registry.lost(run.run_id);
             tracing::warn!(run_id = %run.run_id, "the job was not started: {error}");
         }
-        Ok(())
     }
 
-    /// Restarts jobs that died, a bounded number of times.
-    async fn check(&self) {
-        let ReplayCoordinator(shared, _) = self;
-        if shared.draining.has_begun() {
-            return;
-        }
-        for dead in shared.registry.dead() {
-            let run_id = dead.run.run_id;
-            if dead.crashes > shared.crashes_max {
-                let error = StoreError::internal(format!(
-                    "the job died {} times; {} tries again",
-                    dead.crashes,
-                    Command::of(&format!("run resume {run_id}"), &dead.run.tenant)
-                ));
-                shared.engine.give_up(&dead.run, &error).await;
-                shared.registry.ended(run_id, Err(error));
-                continue;
-            }
-            tracing::warn!(%run_id, crashes = dead.crashes, "the job's actor died; it goes on from its durable position");
-            if let Err(error) = self.launch(&dead.run, true).await {
-                tracing::warn!(%run_id, "the job was not started again: {}", error.message);
-            }
-        }
+    async fn start_child(&self, supervisor: &SupervisorRef, run: &Run, resume: bool) -> Result<(), SupervisorError> {
+        let spec = || (self.0.spec)(&self.0, run, resume);
+        let started = supervisor.start_child(spec()).await;
+        let Err(SupervisorError::AlreadyStarted | SupervisorError::AlreadyPresent) = started else {
+            return started.map(|_| ());
+        };
+        // The run had ended, and its actor is about to end.
+        let id = job_id(run.run_id);
+        let _ = supervisor.terminate_child(&id).await;
+        let _ = supervisor.delete_child(&id).await;
+        supervisor.start_child(spec()).await.map(|_| ())
     }
 
     /// Takes over jobs that gone nodes left behind, and jobs that this node lost.
     async fn adopt(&self) -> StoreResult<()> {
         let ReplayCoordinator(shared, _) = self;
-        self.check().await;
         if shared.draining.has_begun() {
             return Ok(());
         }
@@ -207,7 +185,7 @@ impl ReplayCoordinator {
             match shared.store.adopt_run(run.run_id, &shared.owner).await {
                 Ok(adopted) => {
                     tracing::info!(run_id = %run.run_id, from = %run.node, "an orphaned job is adopted and goes on");
-                    self.launch(&adopted, true).await?;
+                    self.launch(&adopted, true).await;
                 }
                 // Another node was faster, or another job holds the scope now.
                 Err(error) if error.category == Category::Conflict => {

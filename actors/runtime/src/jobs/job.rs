@@ -1,8 +1,9 @@
-//! A job: a temporary child that carries out one run, and endures what happens to the database meanwhile.
+//! A job: a transient child that carries out one run, and endures what happens to the database meanwhile.
 //!
 //! *Guarantees.* It stops at a batch boundary when it is cancelled. A fault that may pass is waited out under the same
-//! run. When a job dies, the replay coordinator sees it, and the job goes on from its durable position. Its end is
-//! always recorded, or its run is adopted.
+//! run. When a job dies, its supervisor counts and starts it again: the next life takes the run again and goes on from
+//! its durable position. The life after one death too many records the run as failed. So the end of a job is always
+//! recorded, or its run is adopted.
 
 use super::JobRegistry;
 use super::follow::follow;
@@ -13,11 +14,12 @@ use crate::guard::Guard;
 use crate::signals::Signal;
 use crate::tenants::Tenants;
 use decisiongraph_engine::drive::Job as Drive;
-use decisiongraph_engine::endure::{Endures, endure};
+use decisiongraph_engine::endure::{Endures, endure, go_on};
 use decisiongraph_engine::failure::Pauses;
 use decisiongraph_engine::observed::job_ended;
 use decisiongraph_engine::telemetry::{Telemetry, signals};
 use decisiongraph_engine::{Control, Engine, RunReport, projections_of};
+use decisiongraph_protocol::Command;
 use decisiongraph_store::{Owner, Result as StoreResult, Run, RunMode, Store, StoreError};
 use decisiongraph_supervision::{ChildSpec, Vitals};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -47,8 +49,8 @@ pub struct JobParts {
     pub registry: Arc<JobRegistry>,
     /// Supervisor of the jobs.
     pub children: Children,
-    /// Signal that a job's actor is gone, or that jobs can be started again.
-    pub check: Signal,
+    /// Signal that jobs were lost with their supervisor.
+    pub lost: Signal,
     /// Pauses after faults that may pass.
     pub retry: Pauses,
     /// Pause between two searches for orphaned jobs.
@@ -78,7 +80,7 @@ pub struct Job {
     pub shared: Arc<JobParts>,
     /// Run of the job.
     pub run: Run,
-    /// True when the job goes on with what an earlier life left.
+    /// True when the job goes on with what an earlier run left.
     pub resume: bool,
     /// Entry of the job in the dump.
     pub vitals: Vitals,
@@ -91,49 +93,36 @@ pub enum JobMessage {
     Ended,
 }
 
-/// Work under way; ends with the actor, however that ends.
-pub struct JobState {
-    _work: Guard,
-    _seen: Seen,
-}
-
-/// Tells the registry that the actor is gone.
-struct Seen(Arc<JobParts>, Uuid);
-
-impl Drop for Seen {
-    fn drop(&mut self) {
-        self.0.registry.stopped(self.1);
-        self.0.check.send();
-    }
-}
-
 impl Actor for Job {
     type Msg = JobMessage;
-    type State = JobState;
+    /// Work under way; ends with the actor, however that ends.
+    type State = Guard;
     type Arguments = ();
 
     async fn pre_start(&self, myself: ActorRef<Self::Msg>, (): ()) -> Result<Self::State, ActorProcessingErr> {
-        let (shared, run, resume) = (self.shared.clone(), self.run.clone(), self.resume);
+        let (shared, run, resume, deaths) =
+            (Arc::clone(&self.shared), self.run.clone(), self.resume, self.vitals.restarts());
         let run_id = run.run_id;
         self.vitals.state("running");
         self.vitals.working_on(format!("{} {} {}", run.mode.as_str(), run.tenant, run.projection));
-        let seen = Seen(shared.clone(), run_id);
         let control = shared.registry.control(run_id);
         let work = tokio::spawn(async move {
-            let outcome = work(&shared, run, resume, &control).await;
+            let outcome = match deaths {
+                0 => work(&shared, run, resume, &control).await,
+                _ => work_again(&shared, run, deaths, &control).await,
+            };
             if let Err(error) = &outcome {
                 tracing::warn!(%run_id, category = %error.category, "the job failed: {}", error.message);
             }
             shared.registry.ended(run_id, outcome);
         });
-        let work_guard = Guard::from(&work);
+        let guard = Guard::from(&work);
         tokio::spawn(async move {
-            // Ended, or died of a panic. After a panic the registry has no outcome, and the coordinator restarts the
-            // job or gives it up.
+            // Ended, or died of a panic. After a panic the registry has no outcome.
             let _ = work.await;
             let _ = myself.cast(JobMessage::Ended);
         });
-        Ok(JobState { _work: work_guard, _seen: seen })
+        Ok(guard)
     }
 
     async fn handle(
@@ -193,4 +182,19 @@ impl Endures for InNode<'_> {
 async fn work(shared: &JobParts, run: Run, resume: bool, control: &Control) -> StoreResult<RunReport> {
     let job = Drive::new(&shared.engine, &run, control);
     endure(&shared.engine, run, resume, control, &mut InNode { shared, job }).await
+}
+
+/// Goes on with the run of a job that died, or gives it up after one death too many.
+async fn work_again(shared: &JobParts, run: Run, deaths: u32, control: &Control) -> StoreResult<RunReport> {
+    let run_id = run.run_id;
+    if deaths > shared.crashes_max {
+        let again = Command::of(&format!("run resume {run_id}"), &run.tenant);
+        let error = StoreError::internal(format!("the job died {deaths} times; {again} tries again"));
+        shared.database.up().await;
+        shared.engine.give_up(&run, &error).await;
+        return Err(error);
+    }
+    tracing::warn!(%run_id, crashes = deaths, "the job's actor died; it goes on from its durable position");
+    let job = Drive::new(&shared.engine, &run, control);
+    go_on(&shared.engine, &run, control, &mut InNode { shared, job }).await
 }

@@ -1,9 +1,10 @@
-//! Jobs beside the live work: catch-up, rebuild and verify. Each is a temporary child that survives its own death.
+//! Jobs beside the live work: catch-up, rebuild and verify. Each is a transient child that survives its own death.
 //!
 //! ```text
 //!   asked ──▶ replay coordinator ──▶ run row (claims its scopes) ──▶ job child ──▶ completed / failed / cancelled
-//!                   ▲                                                  │ killed, crashed, node gone
-//!                   └────────────── adopted: same run, goes on ────────┘
+//!                   ▲                                                  │ ▲ └─ killed, crashed ─▶ its supervisor
+//!                   └─────────── adopted: same run, goes on ───────────┘ └──── started again ────────┘
+//!                                node gone, supervisor gone
 //! ```
 
 mod coordinator;

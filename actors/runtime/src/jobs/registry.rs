@@ -1,7 +1,6 @@
 //! In-memory knowledge of this node's jobs: how to stop and follow them, and what came of jobs that ended lately.
 //!
-//! The run row is the truth; the registry is quicker. It outlives the actors that write to it, so that a job's death is
-//! seen.
+//! The run row is the truth; the registry is quicker. It outlives the actors that write to it.
 
 use decisiongraph_engine::{Cancel, Control, Progress, RunReport};
 use decisiongraph_store::{Result as StoreResult, Run};
@@ -25,8 +24,8 @@ struct Entry {
     cancel: Cancel,
     progress: watch::Sender<Option<Progress>>,
     outcome: watch::Sender<Option<Outcome>>,
-    running: bool,
-    crashes: u32,
+    /// True while the job's child exists, also between two lives.
+    here: bool,
     ended: Option<Instant>,
 }
 
@@ -42,14 +41,6 @@ pub struct JobView {
     pub progress: watch::Receiver<Option<Progress>>,
     /// Outcome of the job, once it has ended.
     pub outcome: watch::Receiver<Option<Outcome>>,
-}
-
-/// A job that died without an outcome.
-pub struct Dead {
-    /// Run of the job.
-    pub run: Run,
-    /// Number of times that the job has died by now.
-    pub crashes: u32,
 }
 
 impl JobRegistry {
@@ -71,13 +62,12 @@ impl JobRegistry {
             cancel: Cancel::default(),
             progress: watch::Sender::new(None),
             outcome: watch::Sender::new(None),
-            running: false,
-            crashes: 0,
+            here: true,
             ended: None,
         });
         entry.run = run.clone();
-        // Counted as running from here: its child is on its way.
-        entry.running = true;
+        // Its child is on its way.
+        entry.here = true;
         if entry.ended.take().is_some() {
             entry.outcome.send_replace(None);
             entry.cancel = Cancel::default();
@@ -95,11 +85,16 @@ impl JobRegistry {
         }
     }
 
-    /// Notes that the job's actor is gone.
-    pub fn stopped(&self, run_id: Uuid) {
+    /// Notes that the job has no child.
+    pub fn lost(&self, run_id: Uuid) {
         if let Some(entry) = self.jobs().get_mut(&run_id) {
-            entry.running = false;
+            entry.here = false;
         }
+    }
+
+    /// Notes that no job has a child: their supervisor begins a new life.
+    pub fn lost_all(&self) {
+        self.jobs().values_mut().for_each(|entry| entry.here = false);
     }
 
     /// Notes that the job has ended.
@@ -133,30 +128,19 @@ impl JobRegistry {
         })
     }
 
-    /// True when the job is here and has not ended.
+    /// True when the job has a child here and has not ended.
     pub fn has(&self, run_id: Uuid) -> bool {
-        self.jobs().get(&run_id).is_some_and(|entry| entry.ended.is_none())
+        self.jobs().get(&run_id).is_some_and(Entry::is_running)
     }
 
     /// Lists the jobs under way.
     pub fn running(&self) -> Vec<Run> {
-        self.jobs()
-            .values()
-            .filter(|entry| entry.running && entry.ended.is_none())
-            .map(|entry| entry.run.clone())
-            .collect()
+        self.jobs().values().filter(|entry| entry.is_running()).map(|entry| entry.run.clone()).collect()
     }
+}
 
-    /// Takes the jobs whose actor died before they ended. Each counts one crash more, and as running again.
-    pub fn dead(&self) -> Vec<Dead> {
-        self.jobs()
-            .values_mut()
-            .filter(|entry| !entry.running && entry.ended.is_none())
-            .map(|entry| {
-                entry.crashes += 1;
-                entry.running = true;
-                Dead { run: entry.run.clone(), crashes: entry.crashes }
-            })
-            .collect()
+impl Entry {
+    fn is_running(&self) -> bool {
+        self.here && self.ended.is_none()
     }
 }

@@ -157,7 +157,7 @@ impl NodeParts {
             links: links.clone(),
             registry: Arc::new(JobRegistry::default()),
             children: Children::default(),
-            check: signals.jobs.clone(),
+            lost: signals.jobs.clone(),
             retry: bounds.retry,
             adopt: bounds.adopt,
             crashes_max: bounds.job_crashes_max,

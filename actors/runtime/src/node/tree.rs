@@ -42,6 +42,8 @@ const SCOPES: Intensity = Intensity { restarts_max: 100, period: Duration::from_
 const TENANT: Intensity = Intensity { restarts_max: 5, period: Duration::from_secs(30) };
 const WORKERS: Intensity = Intensity { restarts_max: 10, period: Duration::from_secs(30) };
 const REPLAY: Intensity = Intensity { restarts_max: 10, period: Duration::from_secs(60) };
+/// A job has a bound of its own (`job_crashes_max`), which a storm in one job reaches long before this one.
+const JOBS: Intensity = Intensity { restarts_max: 10_000, period: Duration::from_secs(60) };
 const LINKS: Intensity = Intensity { restarts_max: 100, period: Duration::from_secs(60) };
 /// Pause between a defect and the restart.
 const BACKOFF: Option<Backoff> = Some(Backoff { first: Duration::from_millis(20), longest: Duration::from_secs(2) });
@@ -78,8 +80,9 @@ fn replay_spec(parts: &NodeParts) -> SupervisorSpec {
         backoff: BACKOFF,
         children: vec![
             ChildSpec::worker("replay_coordinator", actor(parts, replay_coordinator)),
-            dynamic("jobs", REPLAY, parts, |parts, supervisor| {
+            dynamic("jobs", JOBS, parts, |parts, supervisor| {
                 parts.jobs.children.attach(supervisor);
+                parts.jobs.registry.lost_all();
                 parts.signals.jobs.send();
             }),
         ],
@@ -127,11 +130,11 @@ fn worker_spec(
     ChildSpec::worker(worker_id(projection), start).restart(Restart::Transient).shutdown(Shutdown::Timeout(drain))
 }
 
-/// Specifies a job's child: temporary, because the run row says what becomes of the job.
+/// Specifies a job's child. Transient: it is started again until it has ended well.
 pub fn job_spec(parts: &Arc<JobParts>, run: &Run, resume: bool) -> ChildSpec {
     let (id, parts, run) = (job_id(run.run_id), Arc::clone(parts), run.clone());
     let start = start_actor(move |vitals| (Job { shared: Arc::clone(&parts), run: run.clone(), resume, vitals }, ()));
-    ChildSpec::worker(id, start).restart(Restart::Temporary).shutdown(ENDING)
+    ChildSpec::worker(id, start).restart(Restart::Transient).shutdown(ENDING)
 }
 
 /// Specifies the child that keeps a link.

@@ -20,7 +20,13 @@ impl Dry {
     pub fn boot(history: &History) -> (Dry, Outcome) {
         let intensity = Intensity::new(history.restarts_max, history.period);
         let mut dry = Dry {
-            roster: Roster::new(Rules { strategy: history.strategy, intensity, backoff: None, seed: 0 }),
+            roster: Roster::new(Rules {
+                strategy: history.strategy,
+                intensity,
+                backoff: None,
+                seed: 0,
+                dynamic: false,
+            }),
             alive: true,
             faults: history.boot_faults.clone(),
             hung: BTreeSet::new(),
