@@ -105,6 +105,12 @@ impl<A: Column, B: Column, C: Column> Stored for (A, B, C) {
     }
 }
 
+impl<A: Column, B: Column, C: Column, D: Column> Stored for (A, B, C, D) {
+    fn read(row: &impl Columns) -> Result<(A, B, C, D)> {
+        Ok((row.at(0)?, row.at(1)?, row.at(2)?, row.at(3)?))
+    }
+}
+
 /// A type of values in columns.
 pub(crate) trait Column: Sized {
     /// Value for NULL, if NULL is allowed.

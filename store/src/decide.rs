@@ -2,10 +2,11 @@
 
 use crate::columns::{Columns, Stored};
 use crate::{
-    Acquisition, BuildLease, Epoch, Generation, Lease, Owner, Position, Result, Run, RunOutcome, RunState, Scope,
-    StoreError,
+    Acquisition, AppendMode, BuildLease, Epoch, Generation, Lag, Lease, Owner, Position, Result, Run, RunOutcome,
+    RunState, Scope, StoreError, Verdict,
 };
-use decisiongraph_projections::{Category, Refusal, catalogue};
+use decisiongraph_projections::sequence::Planned;
+use decisiongraph_projections::{Admitted, Category, LogSeq, Refusal, catalogue};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -233,4 +234,40 @@ pub(crate) fn lost(what: &str) -> StoreError {
 /// Creates `conflict`.
 pub(crate) fn conflict(message: impl Into<String>) -> StoreError {
     StoreError::new(Category::Conflict, message)
+}
+
+/// Returns the events of a batch that are stored, by index.
+pub(crate) fn stored(planned: &[Planned], mode: AppendMode) -> Vec<usize> {
+    let refused = planned.iter().any(|plan| matches!(plan, Planned::Refuse(_)));
+    match mode == AppendMode::AllOrNothing && refused {
+        true => Vec::new(),
+        false => (0..planned.len()).filter(|index| planned[*index] == Planned::Store).collect(),
+    }
+}
+
+/// Returns the verdicts of a batch whose `new` events were stored at these positions.
+pub(crate) fn verdicts(
+    events: &[Admitted],
+    planned: Vec<Planned>,
+    new: &[usize],
+    positions: impl IntoIterator<Item = LogSeq>,
+) -> Vec<Verdict> {
+    let mut position_of = vec![None; events.len()];
+    for (index, position) in new.iter().zip(positions) {
+        position_of[*index] = Some(position);
+    }
+    let verdict = |(index, planned): (usize, Planned)| match planned {
+        Planned::Store => position_of[index].map_or(Verdict::NotStored, |log_seq| Verdict::Accepted { log_seq }),
+        Planned::Repeat { log_seq, event_id } => Verdict::Repeated { log_seq, event_id },
+        Planned::RepeatInBatch(earlier) => position_of[earlier].map_or(Verdict::NotStored, |log_seq| {
+            Verdict::Repeated { log_seq, event_id: events[earlier].envelope().event_id.clone() }
+        }),
+        Planned::Refuse(refusal) => Verdict::Refused(refusal),
+    };
+    planned.into_iter().enumerate().map(verdict).collect()
+}
+
+/// Measures a lag from the events behind a cursor, counted up to `bound`, and the age of the oldest of them.
+pub(crate) fn lag((events, seconds): (u64, Option<f64>), bound: u64) -> Lag {
+    Lag { events, more: events > 0 && events >= bound, seconds: seconds.unwrap_or_default() }
 }

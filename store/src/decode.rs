@@ -7,6 +7,7 @@ use crate::{
 };
 use decisiongraph_projections::event::{Actor, Envelope, Metadata, Source, StoredEvent, fault, tags_from_json};
 use decisiongraph_projections::prior::{Texts, shared};
+use decisiongraph_projections::sequence::{StoredIdentity, identity};
 use decisiongraph_projections::{Category, LogEvent, Refusal, catalogue};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -303,6 +304,39 @@ impl Stored for StoredEvent {
             fault: not_utf8.or_else(|| fault(tags.as_deref(), &payload)),
             payload,
             payload_hash,
+        })
+    }
+}
+
+/// An event that is stored under an idempotency key.
+pub(crate) struct Keyed {
+    /// Producer and idempotency key.
+    pub key: (String, String),
+    pub identity: StoredIdentity,
+}
+
+impl Stored for Keyed {
+    fn read(row: &impl Columns) -> Result<Keyed> {
+        let tags: String = row.at(13)?;
+        let envelope = Envelope {
+            event_id: row.at(1)?,
+            trace_id: row.at(2)?,
+            trace_seq: 0,
+            event_type: row.at(3)?,
+            occurred_at: String::new(),
+            source: Source { producer_id: row.at(4)?, system: row.at(5)?, subsystem: row.at(6)? },
+            actor: Actor { actor_type: row.at(7)?, actor_id: row.at(8)? },
+            idempotency_key: row.at(9)?,
+            correlation_id: row.at(10)?,
+            causation_event_id: row.at(11)?,
+            schema_version: row.at(12)?,
+            // Unreadable tags equal no other tags.
+            tags: tags_from_json(&tags).unwrap_or_else(|| vec![tags]),
+        };
+        let identity = identity(&envelope, row.text(14)?.unwrap_or_default());
+        Ok(Keyed {
+            identity: StoredIdentity { log_seq: row.at(0)?, event_id: envelope.event_id, identity },
+            key: (envelope.source.producer_id, envelope.idempotency_key),
         })
     }
 }

@@ -4,12 +4,17 @@ use std::collections::BTreeSet;
 
 /// Nouns, and their files of statements: of PostgreSQL, of SQLite.
 const NOUNS: &[(&str, [&str; 2])] = &[
+    ("batch", [include_str!("postgres/sql/batch.sql"), include_str!("sqlite/sql/batch.sql")]),
     ("build", [include_str!("postgres/sql/build.sql"), include_str!("sqlite/sql/build.sql")]),
     ("change", [include_str!("postgres/sql/change.sql"), include_str!("sqlite/sql/change.sql")]),
     ("failure", [include_str!("postgres/sql/failure.sql"), include_str!("sqlite/sql/failure.sql")]),
+    ("log", [include_str!("postgres/sql/log.sql"), include_str!("sqlite/sql/log.sql")]),
     ("member", [include_str!("postgres/sql/member.sql"), include_str!("sqlite/sql/member.sql")]),
+    ("row", [include_str!("postgres/sql/row.sql"), include_str!("sqlite/sql/row.sql")]),
     ("run", [include_str!("postgres/sql/run.sql"), include_str!("sqlite/sql/run.sql")]),
+    ("schema", [include_str!("postgres/sql/schema.sql"), include_str!("sqlite/sql/schema.sql")]),
     ("scope", [include_str!("postgres/sql/scope.sql"), include_str!("sqlite/sql/scope.sql")]),
+    ("session", [include_str!("postgres/sql/session.sql"), include_str!("sqlite/sql/session.sql")]),
 ];
 
 /// Statements that only PostgreSQL has.
@@ -19,15 +24,26 @@ const ONLY_POSTGRES: &[(&str, &str)] = &[
     ("build.resume_look scope.end_former_writer", "a lease has a session, and the former writer's is ended"),
     ("build.secondary_indexes build.table_size build.partition_state build.sweep_partition", "partitions"),
     ("build.sweep_open_transactions build.sweep_note_readers", "readers may still need a retired generation"),
-    ("member.notify", "other processes are told"),
-    ("run.live_node", "a part of others"),
+    ("batch.build_holds", "the fence is checked in the database, and a failure is explained afterwards"),
+    ("batch.deviate_scope batch.deviate_build", "the fences are functions of the schema, without this argument"),
+    ("log.notify member.notify", "other processes are told"),
+    ("log.open_writers log.writable log.session", "there are other writers, sessions and standbys"),
+    ("log.page_small log.event_size log.trace_event_size", "the server bounds the bytes of an answer"),
+    ("log.broken_rules schema.unproven_rules schema.strangers schema.migration_holder", "other roles use the database"),
+    ("row.edges_of row.edges_touching", "SQLite merges several look-ups, made of the table's description"),
+    ("session.begin", "a server's settings"),
+    ("log.page_columns log.page_size log.event_bytes log.history_name run.live_node", "parts of others"),
 ];
 
 /// Statements that only SQLite has.
 const ONLY_SQLITE: &[(&str, &str)] = &[
-    ("build.now failure.now member.now run.now scope.now", "PostgreSQL has a function for it"),
+    ("build.now failure.now log.now member.now run.now scope.now", "PostgreSQL has a function for it"),
+    ("log.scopes_done", "one tenant after the other, each decided by the program"),
+    ("row.node_begun row.log_end", "the positions of an edge's look-ups are computed by the program"),
+    ("schema.has_table", "PostgreSQL has a function for it"),
+    ("session.reader session.writer", "a connection's settings"),
     ("member.forget_long_dead", "no statement of SQLite changes two tables"),
-    ("run.node run.is_live scope.is_live", "parts of others"),
+    ("log.all_tenants run.node run.is_live scope.is_live", "parts of others"),
 ];
 
 /// Returns the names of a backend's statements, with their nouns.

@@ -7,12 +7,15 @@
 
 use super::PostgresStore;
 use super::errors::During as _;
+use super::log::SQL;
 use super::rows::{Param, refs};
 use super::values::Key;
-use crate::{AppendMode, Result, StoreError, Verdict};
+use crate::columns::Stored as _;
+use crate::decode::Keyed;
+use crate::{AppendMode, Result, StoreError, Verdict, decide};
 use deadpool_postgres::ClientWrapper;
-use decisiongraph_projections::event::{Actor, Envelope, Source, tags_from_json, tags_to_json};
-use decisiongraph_projections::sequence::{AppendPrior, Planned, StoredIdentity, TraceState, identity, plan};
+use decisiongraph_projections::event::{Envelope, tags_to_json};
+use decisiongraph_projections::sequence::{AppendPrior, TraceState, plan};
 use decisiongraph_projections::{Admitted, Category, LogSeq, RowKey, TenantId};
 use std::collections::BTreeSet;
 
@@ -33,12 +36,7 @@ pub(super) async fn append(
     for _ in 0..RACES_MAX {
         let prior = load_prior(&client, tenant, events).await?;
         let planned = plan(&prior, events);
-        let refused = planned.iter().any(|planned| matches!(planned, Planned::Refuse(_)));
-        let store_none = mode == AppendMode::AllOrNothing && refused;
-        let new: Vec<usize> = match store_none {
-            true => Vec::new(),
-            false => (0..events.len()).filter(|index| planned[*index] == Planned::Store).collect(),
-        };
+        let new = decide::stored(&planned, mode);
         let positions = match insert(&client, tenant, events, &new).await {
             Ok(positions) => positions,
             // Another append stored one of them in between: the stored state now decides.
@@ -52,11 +50,7 @@ pub(super) async fn append(
         if !new.is_empty() {
             store.waker.wake(&store.connections);
         }
-        let mut position_of = vec![None; events.len()];
-        for (index, position) in new.iter().zip(positions) {
-            position_of[*index] = Some(position);
-        }
-        return Ok(verdicts(events, planned, &position_of));
+        return Ok(decide::verdicts(events, planned, &new, positions));
     }
     let message = lost.map(|error| error.message).unwrap_or_default();
     Err(StoreError::transient(
@@ -65,27 +59,12 @@ pub(super) async fn append(
     ))
 }
 
-fn verdicts(events: &[Admitted], planned: Vec<Planned>, position_of: &[Option<LogSeq>]) -> Vec<Verdict> {
-    let mut verdicts: Vec<Verdict> = Vec::with_capacity(planned.len());
-    for (index, planned) in planned.into_iter().enumerate() {
-        verdicts.push(match planned {
-            Planned::Store => position_of[index].map_or(Verdict::NotStored, |log_seq| Verdict::Accepted { log_seq }),
-            Planned::Repeat { log_seq, event_id } => Verdict::Repeated { log_seq, event_id },
-            Planned::RepeatInBatch(earlier) => position_of[earlier].map_or(Verdict::NotStored, |log_seq| {
-                Verdict::Repeated { log_seq, event_id: events[earlier].envelope().event_id.clone() }
-            }),
-            Planned::Refuse(refusal) => Verdict::Refused(refusal),
-        });
-    }
-    verdicts
-}
-
 async fn load_prior(client: &ClientWrapper, tenant: &TenantId, events: &[Admitted]) -> Result<AppendPrior> {
     let what = "look up what is stored";
     let tenant = tenant.as_str();
-    let by_idempotency = client.prepare_cached(include_str!("sql/append_idempotency.sql")).await.during(what)?;
-    let by_trace = client.prepare_cached(include_str!("sql/append_traces.sql")).await.during(what)?;
-    let by_event = client.prepare_cached(include_str!("sql/append_event_ids.sql")).await.during(what)?;
+    let by_idempotency = client.prepare_cached(sql!(SQL, "append_idempotency")).await.during(what)?;
+    let by_trace = client.prepare_cached(sql!(SQL, "append_trace")).await.during(what)?;
+    let by_event = client.prepare_cached(sql!(SQL, "append_event_id")).await.during(what)?;
 
     let keys: BTreeSet<(&str, &str)> = events
         .iter()
@@ -113,32 +92,13 @@ async fn load_prior(client: &ClientWrapper, tenant: &TenantId, events: &[Admitte
     let (traces, taken, stored) = (traces.during(what)?, taken.during(what)?, stored.during(what)?);
 
     let mut prior = AppendPrior::default();
-    for row in stored {
-        let envelope = Envelope {
-            event_id: row.get(1),
-            trace_id: row.get(2),
-            trace_seq: 0,
-            event_type: row.get(3),
-            occurred_at: String::new(),
-            source: Source { producer_id: row.get(4), system: row.get(5), subsystem: row.get(6) },
-            actor: Actor { actor_type: row.get(7), actor_id: row.get(8) },
-            idempotency_key: row.get(9),
-            correlation_id: row.get(10),
-            causation_event_id: row.get(11),
-            schema_version: row.get(12),
-            // Unreadable tags equal no other tags.
-            tags: tags_from_json(row.get(13)).unwrap_or_else(|| vec![row.get(13)]),
-        };
-        let stored = StoredIdentity {
-            log_seq: LogSeq(row.get(0)),
-            identity: identity(&envelope, row.get(14)),
-            event_id: envelope.event_id,
-        };
-        prior.by_idempotency.insert((envelope.source.producer_id, envelope.idempotency_key), stored);
+    for row in &stored {
+        let Keyed { key, identity } = Keyed::read(row)?;
+        prior.by_idempotency.insert(key, identity);
     }
-    for row in traces {
-        let latest: i64 = row.get(1);
-        prior.traces.insert(row.get(0), TraceState::behind(latest, row.get(2)));
+    for row in &traces {
+        let (trace_id, latest, finished) = <(String, i64, bool)>::read(row)?;
+        prior.traces.insert(trace_id, TraceState::behind(latest, finished));
     }
     prior.event_ids = taken.into_iter().map(|row| row.get(0)).collect();
     Ok(prior)
@@ -194,7 +154,7 @@ async fn insert(client: &ClientWrapper, tenant: &TenantId, events: &[Admitted], 
         text(chosen().map(Admitted::payload_hash)),
         text(chosen().map(Admitted::payload)),
     ];
-    let statement = client.prepare_cached(include_str!("sql/append_insert.sql")).await.during(what)?;
+    let statement = client.prepare_cached(sql!(SQL, "append_insert")).await.during(what)?;
     let rows = client.query_raw(&statement, refs(&params)).await.during(what)?;
     let rows: Vec<tokio_postgres::Row> = futures_util::TryStreamExt::try_collect(rows).await.during(what)?;
     if rows.len() != new.len() {

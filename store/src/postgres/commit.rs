@@ -6,12 +6,15 @@
 //! batch, with its evidence.
 
 use super::PostgresStore;
+use super::ask::Parameter;
 use super::errors::{During as _, answers, explain_commit};
 use super::pool::Held;
 use super::rows::{self, Param};
 use super::values::Key;
+use crate::sections::Batches;
 use crate::since::Since;
 use crate::{BatchCommit, BuildLease, Checkpoint, Generation, Lease, Result, Scope, StoreError, crash};
+use async_trait::async_trait;
 use bytes::Bytes;
 use deadpool_postgres::ClientWrapper;
 use decisiongraph_projections::{Category, Row, Table};
@@ -19,103 +22,112 @@ use futures_util::SinkExt as _;
 use std::pin::pin;
 use tokio::task::JoinHandle;
 
-type Parameter<'a> = &'a (dyn tokio_postgres::types::ToSql + Sync);
+const SQL: &str = include_str!("sql/batch.sql");
 
 /// Digest checkpoints kept per scope.
 const CHECKPOINTS_KEPT: i64 = 1_000;
 
-pub(super) async fn commit(store: &PostgresStore, lease: &Lease, batch: &BatchCommit<'_>) -> Result<()> {
-    let scope = &lease.scope;
-    let held = store.connections.leased(scope, lease.session, false).await?;
-    let client = held.client()?;
-    crash::point("commit.begin");
-    let work = async {
-        write_rows(client, scope, lease.generation, batch, false).await?;
-        crash::point("commit.rows_written");
-        if batch.checkpoint {
-            add_checkpoint(client, scope, lease.generation, batch).await?;
-        }
-        if !batch.skipped.is_empty() {
-            let what = "mark a scope as deviating";
-            let mark = client.prepare_cached(include_str!("sql/deviate_scope.sql")).await.during(what)?;
+#[async_trait]
+impl Batches for PostgresStore {
+    async fn commit(&self, lease: &Lease, batch: &BatchCommit<'_>) -> Result<()> {
+        let scope = &lease.scope;
+        let held = self.connections.leased(scope, lease.session, false).await?;
+        let client = held.client()?;
+        crash::point("commit.begin");
+        let work = async {
+            write_rows(client, scope, lease.generation, batch, false).await?;
+            crash::point("commit.rows_written");
+            if batch.checkpoint {
+                add_checkpoint(client, scope, lease.generation, batch).await?;
+            }
+            if !batch.skipped.is_empty() {
+                let what = "mark a scope as deviating";
+                let mark = client.prepare_cached(sql!(SQL, "deviate_scope")).await.during(what)?;
+                let (tenant, token) = (scope.tenant.as_str(), Key::from(lease.epoch.token));
+                client
+                    .execute(&mark, &[&tenant, &scope.projection, &lease.epoch.counter, &token])
+                    .await
+                    .during(what)?;
+            }
+            crash::point("commit.before_fence");
+            let fence = client.prepare_cached(sql!(SQL, "commit_scope")).await.during("prepare the fence")?;
+            client
+                .execute(
+                    &fence,
+                    &[
+                        &scope.tenant.as_str(),
+                        &scope.projection,
+                        &batch.from.0,
+                        &batch.to.0,
+                        &lease.epoch.counter,
+                        &Key::from(lease.epoch.token),
+                        &lease.generation.0,
+                        &batch.digest.to_bytes(),
+                        &batch.projection.version(),
+                    ],
+                )
+                .await
+                .during("commit a batch")?;
+            Ok(())
+        };
+        if let Err(error) = work.await {
             let (tenant, token) = (scope.tenant.as_str(), Key::from(lease.epoch.token));
-            client.execute(&mark, &[&tenant, &scope.projection, &lease.epoch.counter, &token]).await.during(what)?;
+            let expected: [Parameter<'_>; 6] =
+                [&tenant, &scope.projection, &batch.from.0, &lease.epoch.counter, &token, &lease.generation.0];
+            return self.connections.judged(Err(undone(held, error, sql!(SQL, "scope_holds"), &expected).await));
         }
-        crash::point("commit.before_fence");
-        let fence = client.prepare_cached(include_str!("sql/commit_scope.sql")).await.during("prepare the fence")?;
-        client
-            .execute(
-                &fence,
-                &[
-                    &scope.tenant.as_str(),
-                    &scope.projection,
-                    &batch.from.0,
-                    &batch.to.0,
-                    &lease.epoch.counter,
-                    &Key::from(lease.epoch.token),
-                    &lease.generation.0,
-                    &batch.digest.to_bytes(),
-                    &batch.projection.version(),
-                ],
-            )
-            .await
-            .during("commit a batch")?;
+        crash::point("commit.before_commit");
+        client.batch_execute("COMMIT").await.map_err(|error| explain_commit(&error, "commit a batch"))?;
+        crash::point("commit.after_commit");
+        held.keep();
         Ok(())
-    };
-    if let Err(error) = work.await {
-        let (tenant, token) = (scope.tenant.as_str(), Key::from(lease.epoch.token));
-        let expected: [Parameter<'_>; 6] =
-            [&tenant, &scope.projection, &batch.from.0, &lease.epoch.counter, &token, &lease.generation.0];
-        return Err(undone(held, error, include_str!("sql/scope_holds.sql"), &expected).await);
     }
-    crash::point("commit.before_commit");
-    client.batch_execute("COMMIT").await.map_err(|error| explain_commit(&error, "commit a batch"))?;
-    crash::point("commit.after_commit");
-    held.keep();
-    Ok(())
-}
 
-pub(super) async fn commit_build(store: &PostgresStore, lease: &BuildLease, batch: &BatchCommit<'_>) -> Result<()> {
-    let scope = &lease.scope;
-    let held = store.connections.leased(scope, lease.session, true).await?;
-    let client = held.client()?;
-    crash::point("build.begin");
-    let work = async {
-        write_rows(client, scope, lease.generation, batch, rows::is_own(lease.generation)).await?;
-        crash::point("build.rows_written");
-        if !batch.skipped.is_empty() {
-            let what = "mark a generation as deviating";
-            let mark = client.prepare_cached(include_str!("sql/deviate_build.sql")).await.during(what)?;
-            let (tenant, token) = (scope.tenant.as_str(), Key::from(lease.epoch.token));
-            client.execute(&mark, &[&tenant, &lease.generation.0, &lease.epoch.counter, &token]).await.during(what)?;
+    async fn commit_build(&self, lease: &BuildLease, batch: &BatchCommit<'_>) -> Result<()> {
+        let scope = &lease.scope;
+        let held = self.connections.leased(scope, lease.session, true).await?;
+        let client = held.client()?;
+        crash::point("build.begin");
+        let work = async {
+            write_rows(client, scope, lease.generation, batch, rows::is_own(lease.generation)).await?;
+            crash::point("build.rows_written");
+            if !batch.skipped.is_empty() {
+                let what = "mark a generation as deviating";
+                let mark = client.prepare_cached(sql!(SQL, "deviate_build")).await.during(what)?;
+                let (tenant, token) = (scope.tenant.as_str(), Key::from(lease.epoch.token));
+                client
+                    .execute(&mark, &[&tenant, &lease.generation.0, &lease.epoch.counter, &token])
+                    .await
+                    .during(what)?;
+            }
+            client.prepare_cached(sql!(SQL, "commit_build")).await.during("prepare the fence")
+        };
+        let expected = (scope.tenant.as_str(), Key::from(lease.epoch.token));
+        let expected: [Parameter<'_>; 5] =
+            [&expected.0, &lease.generation.0, &lease.epoch.counter, &expected.1, &batch.from.0];
+        let holds = sql!(SQL, "build_holds");
+        let fence = match work.await {
+            Ok(fence) => fence,
+            Err(error) => return self.connections.judged(Err(undone(held, error, holds, &expected).await)),
+        };
+        // Sent one behind the other. When the fence does not hold, the server aborts and turns the COMMIT behind it
+        // into a ROLLBACK.
+        let (digest, version) = (batch.digest.to_bytes(), batch.projection.version());
+        let [tenant, generation, counter, token, from] = expected;
+        let params = [tenant, generation, from, &batch.to.0, counter, token, &digest, &version];
+        let committing = async {
+            crash::point("build.before_commit");
+            client.batch_execute("COMMIT").await
+        };
+        let (fenced, committed) = futures_util::future::join(client.execute(&fence, &params), committing).await;
+        if let Err(error) = fenced.during("commit a batch of a rebuild") {
+            return self.connections.judged(Err(undone(held, error, holds, &expected).await));
         }
-        client.prepare_cached(include_str!("sql/commit_build.sql")).await.during("prepare the fence")
-    };
-    let expected = (scope.tenant.as_str(), Key::from(lease.epoch.token));
-    let expected: [Parameter<'_>; 5] =
-        [&expected.0, &lease.generation.0, &lease.epoch.counter, &expected.1, &batch.from.0];
-    let holds = include_str!("sql/build_holds_at.sql");
-    let fence = match work.await {
-        Ok(fence) => fence,
-        Err(error) => return Err(undone(held, error, holds, &expected).await),
-    };
-    // Sent one behind the other. When the fence does not hold, the server aborts and turns the COMMIT behind it into a
-    // ROLLBACK.
-    let (digest, version) = (batch.digest.to_bytes(), batch.projection.version());
-    let [tenant, generation, counter, token, from] = expected;
-    let params = [tenant, generation, from, &batch.to.0, counter, token, &digest, &version];
-    let committing = async {
-        crash::point("build.before_commit");
-        client.batch_execute("COMMIT").await
-    };
-    let (fenced, committed) = futures_util::future::join(client.execute(&fence, &params), committing).await;
-    if let Err(error) = fenced.during("commit a batch of a rebuild") {
-        return Err(undone(held, error, holds, &expected).await);
+        committed.map_err(|error| explain_commit(&error, "commit a batch of a rebuild"))?;
+        crash::point("build.after_commit");
+        held.keep();
+        Ok(())
     }
-    committed.map_err(|error| explain_commit(&error, "commit a batch of a rebuild"))?;
-    crash::point("build.after_commit");
-    held.keep();
-    Ok(())
 }
 
 /// Rolls back and explains the failure of the batch. A row that already existed, or did not match, may only mean that
@@ -287,9 +299,9 @@ async fn add_checkpoint(
     batch: &BatchCommit<'_>,
 ) -> Result<()> {
     let what = "add a digest checkpoint";
-    let latest = client.prepare_cached(include_str!("sql/checkpoint_latest.sql")).await.during(what)?;
-    let add = client.prepare_cached(include_str!("sql/checkpoint_add.sql")).await.during(what)?;
-    let trim = client.prepare_cached(include_str!("sql/checkpoint_trim.sql")).await.during(what)?;
+    let latest = client.prepare_cached(sql!(SQL, "checkpoint_last")).await.during(what)?;
+    let add = client.prepare_cached(sql!(SQL, "checkpoint_add")).await.during(what)?;
+    let trim = client.prepare_cached(sql!(SQL, "checkpoint_trim")).await.during(what)?;
     let (tenant, projection) = (scope.tenant.as_str(), scope.projection);
     let row = client.query_opt(&latest, &[&tenant, &projection]).await.during(what)?;
     let previous: String = row.map(|row| row.get(0)).unwrap_or_default();

@@ -14,7 +14,7 @@ use tokio_postgres::error::SqlState;
 /// Raised by `dg_commit_scope` and `dg_commit_build` when the batch is not the next one.
 pub(super) const FENCED: &str = "DG001";
 
-/// Raised by `session_begin.sql`: the server is too old; the session is not the requested one; the database is not in
+/// Raised by `session.sql`: the server is too old; the session is not the requested one; the database is not in
 /// UTF8.
 const TOO_OLD: &str = "DG002";
 const POOLED: &str = "DG003";

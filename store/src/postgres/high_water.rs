@@ -12,45 +12,39 @@
 //!
 //! *Never here:* a time-out that moves the mark.
 
-use super::PostgresStore;
+use super::ask::{Ask, Session as _};
 use super::errors::During as _;
+use super::log::SQL;
 use super::outline::outline;
 use crate::NEXT_SYNCHRONOUS;
+use crate::columns::{Columns, Stored};
 use crate::{HighWaterSample, LogEnd, OpenWriter, Result, StoreError};
-use deadpool_postgres::ClientWrapper;
+use deadpool_postgres::Object;
 use decisiongraph_projections::{Category, LogSeq};
 use tokio_postgres::Row;
 
 const NEXT_STANDBY: &str = "have the database URL lead to the primary (with several hosts in it, `target_session_attrs=read-write`), or promote this server; the node goes on by itself";
 const NEXT_READ_ONLY: &str = "find out who set `default_transaction_read_only` (`SHOW default_transaction_read_only`; a managed service does it when the disk is full) and have it reset; the node goes on by itself";
 
-pub(super) async fn sample(store: &PostgresStore) -> Result<HighWaterSample> {
-    let what = "sample the high-water mark";
-    let client = store.connections.get().await?;
-    let end = client.prepare_cached(include_str!("sql/log_end.sql")).await.during(what)?;
-    let writers = client.prepare_cached(include_str!("sql/high_water_writers.sql")).await.during(what)?;
+pub(super) async fn sample(ask: &Ask<'_, Object>) -> Result<HighWaterSample> {
+    let end = ask.prepared(sql!(SQL, "log_end")).await.during(ask.what)?;
+    let writers = ask.prepared(sql!(SQL, "open_writers")).await.during(ask.what)?;
     // Sent at once, run one after the other, each as a separate statement: the mark relies on this order.
     let everybody: Option<Vec<String>> = None;
-    let (end, writers) =
-        futures_util::future::join(client.query_one(&end, &[]), client.query(&writers, &[&everybody])).await;
-    let LogEnd { sequence, history } = check(&end.during(what)?)?;
-    let writers = writers.during(what)?.iter().map(open_writer).collect();
+    let (end, writers) = futures_util::future::join(ask.query_one(&end, &[]), ask.query(&writers, &[&everybody])).await;
+    let LogEnd { sequence, history } = check(&end.during(ask.what)?)?;
+    let writers = writers.during(ask.what)?.iter().map(OpenWriter::read).collect::<Result<_>>()?;
     Ok(HighWaterSample { sequence, writers, history })
 }
 
-pub(super) async fn end(client: &ClientWrapper) -> Result<LogEnd> {
-    let what = "look at the log's end";
-    let statement = client.prepare_cached(include_str!("sql/log_end.sql")).await.during(what)?;
-    check(&client.query_one(&statement, &[]).await.during(what)?)
+pub(super) async fn end(ask: &Ask<'_, Object>) -> Result<LogEnd> {
+    let statement = ask.prepared(sql!(SQL, "log_end")).await.during(ask.what)?;
+    check(&ask.query_one(&statement, &[]).await.during(ask.what)?)
 }
 
 /// Fails when nothing can be written now, with the cause as far as the server names it.
-pub(super) async fn writable(client: &ClientWrapper) -> Result<()> {
-    let what = "ask why nothing can be written";
-    let statement = client.prepare_cached(include_str!("sql/writable.sql")).await.during(what)?;
-    let row = client.query_one(&statement, &[]).await.during(what)?;
-    let (standby, read_only, waiting, names): (bool, bool, i64, String) =
-        (row.get(0), row.get(1), row.get(2), row.get(3));
+pub(super) async fn writable(ask: &Ask<'_, Object>) -> Result<()> {
+    let (standby, read_only, waiting, names): (bool, bool, i64, String) = ask.one(sql!(SQL, "writable"), &[]).await?;
     let unfit = |message: &str| Err(StoreError::new(Category::Unavailable, message).on_an_unfit_session());
     match (standby, read_only, waiting) {
         (true, _, _) => {
@@ -68,29 +62,20 @@ pub(super) async fn writable(client: &ClientWrapper) -> Result<()> {
     }
 }
 
-pub(super) async fn still_open(client: &ClientWrapper, asked: &[OpenWriter]) -> Result<Vec<OpenWriter>> {
-    if asked.is_empty() {
-        return Ok(Vec::new());
-    }
-    let what = "look after open appenders";
-    let statement = client.prepare_cached(include_str!("sql/high_water_writers.sql")).await.during(what)?;
-    let transactions: Vec<&str> = asked.iter().map(|writer| writer.transaction.as_str()).collect();
-    let rows = client.query(&statement, &[&Some(transactions)]).await.during(what)?;
-    Ok(rows.iter().map(open_writer).collect())
-}
-
-fn open_writer(row: &Row) -> OpenWriter {
-    let pid: Option<i32> = row.get(1);
-    let query: Option<String> = row.get(3);
-    OpenWriter {
-        transaction: row.get(0),
-        pid,
-        age_seconds: row.get(2),
+impl Stored for OpenWriter {
+    fn read(row: &impl Columns) -> Result<OpenWriter> {
+        let (pid, query): (Option<i32>, Option<String>) = (row.at(1)?, row.at(3)?);
         // For a prepared transaction this is its name, which an operator needs to end it.
-        query: query.map(|query| if pid.is_some() { outline(&query) } else { query }).filter(|query| !query.is_empty()),
-        role: row.get(4),
-        application: row.get::<_, Option<String>>(5).filter(|name| !name.is_empty()),
-        waits_for_standby: row.get(6),
+        let query = query.map(|query| if pid.is_some() { outline(&query) } else { query });
+        Ok(OpenWriter {
+            transaction: row.at(0)?,
+            pid,
+            age_seconds: row.at(2)?,
+            query: query.filter(|query| !query.is_empty()),
+            role: row.at(4)?,
+            application: row.at::<Option<String>>(5)?.filter(|name| !name.is_empty()),
+            waits_for_standby: row.at(6)?,
+        })
     }
 }
 

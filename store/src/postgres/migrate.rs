@@ -3,11 +3,15 @@
 use super::PostgresStore;
 use super::errors::During as _;
 use crate::migrations::{self, Applied, CREATE_HISTORY, Migration, POSTGRES, READ_HISTORY};
+use crate::sections::Schema;
 use crate::{Result, SchemaStatus, StoreError};
+use async_trait::async_trait;
 use deadpool_postgres::ClientWrapper;
 use decisiongraph_projections::Category;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
+
+const SQL: &str = include_str!("sql/schema.sql");
 
 /// Lock that the migrating process holds. It is no advisory lock. Only a role that may change that table, the migrator,
 /// can take it or make others wait.
@@ -18,39 +22,61 @@ const NOTE: &str = "INSERT INTO refinery_schema_history (version, name, applied_
 const NO_TIMEOUTS: &str =
     "SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0";
 
-pub(super) async fn migrate(store: &PostgresStore) -> Result<Vec<String>> {
-    let what = "migrate";
-    // Separate sessions: lock and settings end with them.
-    let turn = store.connections.dedicated().await?;
-    let mut client = store.connections.dedicated().await?;
-    for session in [&turn, &client] {
-        session.batch_execute(NO_TIMEOUTS).await.during(what)?;
-    }
-    if !has_history(&turn).await? {
-        match turn.batch_execute(CREATE_HISTORY).await {
-            // Another process made it at the same time.
-            Err(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => {}
-            made => made.during(what)?,
+#[async_trait]
+impl Schema for PostgresStore {
+    async fn migrate(&self) -> Result<Vec<String>> {
+        let what = "migrate";
+        // Separate sessions: lock and settings end with them.
+        let turn = self.connections.dedicated().await?;
+        let mut client = self.connections.dedicated().await?;
+        for session in [&turn, &client] {
+            session.batch_execute(NO_TIMEOUTS).await.during(what)?;
         }
+        if !has_history(&turn).await? {
+            match turn.batch_execute(CREATE_HISTORY).await {
+                // Another process made it at the same time.
+                Err(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => {}
+                made => made.during(what)?,
+            }
+        }
+        turn.batch_execute(LOCK).await.during(what)?;
+        refuse_strangers(&client).await?;
+        let status = status_of(&client).await?;
+        if status.database > status.program {
+            return Err(StoreError::new(
+                Category::VersionMismatch,
+                format!(
+                    "the database's schema is {}, this program knows up to {}: use a newer program",
+                    status.database, status.program
+                ),
+            ));
+        }
+        let pending = migrations::pending(POSTGRES, &applied(&client).await?)?;
+        for migration in &pending {
+            apply(&mut client, migration).await?;
+        }
+        prove_rules(&client).await?;
+        Ok(pending.iter().map(ToString::to_string).collect())
     }
-    turn.batch_execute(LOCK).await.during(what)?;
-    refuse_strangers(&client).await?;
-    let status = status_of(&client).await?;
-    if status.database > status.program {
-        return Err(StoreError::new(
-            Category::VersionMismatch,
+
+    async fn migration_waits_for(&self) -> Result<Option<String>> {
+        let client = self.connections.get().await?;
+        let holder = client.query_opt(sql!(SQL, "migration_holder"), &[]).await.during("look who migrates")?;
+        Ok(holder.map(|row| {
+            let (pid, user, program, seconds): (i32, Option<String>, Option<String>, Option<f64>) =
+                (row.get(0), row.get(1), row.get(2), row.get(3));
+            let (user, program) = (user.unwrap_or_default(), program.unwrap_or_default());
             format!(
-                "the database's schema is {}, this program knows up to {}: use a newer program",
-                status.database, status.program
-            ),
-        ));
+                "waiting for another migration: pid {pid} of {user:?} ({program:?}) has held its lock for {:.0} s; if nothing runs there any more, end that \
+                 session: `SELECT pg_terminate_backend({pid})`",
+                seconds.unwrap_or_default()
+            )
+        }))
     }
-    let pending = migrations::pending(POSTGRES, &applied(&client).await?)?;
-    for migration in &pending {
-        apply(&mut client, migration).await?;
+
+    async fn schema_status(&self) -> Result<SchemaStatus> {
+        status_of(&*self.connections.get().await?).await
     }
-    prove_rules(&client).await?;
-    Ok(pending.iter().map(ToString::to_string).collect())
 }
 
 async fn apply(client: &mut ClientWrapper, migration: &Migration) -> Result<()> {
@@ -62,25 +88,9 @@ async fn apply(client: &mut ClientWrapper, migration: &Migration) -> Result<()> 
     transaction.commit().await.during(what)
 }
 
-/// Reports the holder of the lock that a migration waits for, and the remedy.
-pub(super) async fn waits_for(store: &PostgresStore) -> Result<Option<String>> {
-    let client = store.connections.get().await?;
-    let holder = client.query_opt(include_str!("sql/migration_holder.sql"), &[]).await.during("look who migrates")?;
-    Ok(holder.map(|row| {
-        let (pid, user, program, seconds): (i32, Option<String>, Option<String>, Option<f64>) =
-            (row.get(0), row.get(1), row.get(2), row.get(3));
-        let (user, program) = (user.unwrap_or_default(), program.unwrap_or_default());
-        format!(
-            "waiting for another migration: pid {pid} of {user:?} ({program:?}) has held its lock for {:.0} s; if nothing runs there any more, end that \
-             session: `SELECT pg_terminate_backend({pid})`",
-            seconds.unwrap_or_default()
-        )
-    }))
-}
-
 /// Stops before the first statement of a migration when an untrusted role made functions or operators in the schema.
 async fn refuse_strangers(client: &ClientWrapper) -> Result<()> {
-    let found = client.query(include_str!("sql/strangers.sql"), &[]).await.during("look for what strangers made")?;
+    let found = client.query(sql!(SQL, "strangers"), &[]).await.during("look for what strangers made")?;
     if found.is_empty() {
         return Ok(());
     }
@@ -98,7 +108,7 @@ async fn refuse_strangers(client: &ClientWrapper) -> Result<()> {
 /// rows must keep it, and `health` names the rows to mend.
 async fn prove_rules(client: &ClientWrapper) -> Result<()> {
     let what = "prove a rule of the schema";
-    for rule in client.query(include_str!("sql/unproven_rules.sql"), &[]).await.during(what)? {
+    for rule in client.query(sql!(SQL, "unproven_rules"), &[]).await.during(what)? {
         match client.batch_execute(rule.get(0)).await {
             Err(error) if error.code() == Some(&SqlState::CHECK_VIOLATION) => {}
             proven => proven.during(what)?,
@@ -122,10 +132,6 @@ async fn applied(client: &ClientWrapper) -> Result<Vec<Applied>> {
     }
     let rows = client.query(READ_HISTORY, &[]).await.during("read the schema's version")?;
     Ok(rows.iter().map(|row| Applied { version: row.get(0), name: row.get(1), checksum: row.get(2) }).collect())
-}
-
-pub(super) async fn status(store: &PostgresStore) -> Result<SchemaStatus> {
-    status_of(&*store.connections.get().await?).await
 }
 
 async fn status_of(client: &ClientWrapper) -> Result<SchemaStatus> {

@@ -1,17 +1,17 @@
 //! PostgreSQL, 14 and newer: the store that many processes share.
 //!
-//! | file | verb |
+//! | file | content |
 //! |---|---|
-//! | [`pool`], [`tls`] | sessions: made, set up, assigned to writers |
+//! | [`pool`], [`tls`], [`ask`] | sessions: made, set up, assigned to writers; the ways to ask on them |
 //! | [`migrate`] | the schema |
-//! | [`append`], [`wake`] | events appended, readers woken |
+//! | [`log`], [`append`], [`wake`] | the log; events appended, readers woken |
 //! | [`high_water`], [`outline`] | the safe end of the log; the transactions that delay it |
-//! | [`read`], [`prior`], [`query`], [`scope`] | reading, behind [`view`] |
-//! | [`lease`], [`member`], [`pause`] | ownership; membership; pauses of scopes |
+//! | [`read`], [`query`], [`prior`] | reads of the log and of rows, on a [`view`] |
+//! | [`scope`], [`member`] | scopes and their owners; processes and members |
 //! | [`commit`] | batches, fenced |
-//! | [`generation`], [`sweep`] | rebuilds: begun, finished, flipped to, removed |
+//! | [`build`], [`partition`], [`sweep`] | rebuilds: begun, finished, flipped to, removed |
 //! | [`turn`] | work of one process at a time |
-//! | [`failure`], [`skip`], [`run`] | poison events, skips, jobs |
+//! | [`failure`], [`run`], [`change`] | poison events and skips, jobs, the operators' requests |
 //! | [`rows`], [`values`] | statements from table descriptions; values on the wire |
 //! | [`errors`] | the only place that maps the server's errors |
 //!
@@ -27,6 +27,7 @@ mod commit;
 mod errors;
 mod failure;
 mod high_water;
+mod log;
 mod member;
 mod migrate;
 mod outline;
@@ -45,12 +46,8 @@ mod values;
 mod view;
 mod wake;
 
-use crate::{
-    AppendMode, Backend, BatchCommit, BuildLease, HighWaterSample, Lease, LogEnd, OpenWriter, ReadView, Result,
-    SchemaStatus, Store, StoreOptions, Verdict, Wakes,
-};
+use crate::{Backend, ReadView, Result, Store, StoreOptions};
 use async_trait::async_trait;
-use decisiongraph_projections::{Admitted, TenantId};
 use std::sync::Arc;
 
 /// Opens the store: reads the URL, and connects once to check early that it works. Does not migrate.
@@ -84,57 +81,8 @@ impl Store for PostgresStore {
         self.connections.address().to_owned()
     }
 
-    async fn migrate(&self) -> Result<Vec<String>> {
-        migrate::migrate(self).await
-    }
-
-    async fn migration_waits_for(&self) -> Result<Option<String>> {
-        migrate::waits_for(self).await
-    }
-
-    async fn schema_status(&self) -> Result<SchemaStatus> {
-        migrate::status(self).await
-    }
-
-    async fn append(&self, tenant: &TenantId, events: &[Admitted], mode: AppendMode) -> Result<Vec<Verdict>> {
-        let _overdue = self.connections.overdue(pool::BATCH_STATEMENTS);
-        self.judged(append::append(self, tenant, events, mode)).await
-    }
-
-    async fn sample_high_water(&self) -> Result<HighWaterSample> {
-        let _overdue = self.connections.overdue(pool::READ_STATEMENTS);
-        self.judged(high_water::sample(self)).await
-    }
-
-    async fn log_end(&self) -> Result<LogEnd> {
-        let _overdue = self.connections.overdue(pool::READ_STATEMENTS);
-        self.judged(async { high_water::end(&*self.connections.get().await?).await }).await
-    }
-
-    async fn writable(&self) -> Result<()> {
-        self.judged(async { high_water::writable(&*self.connections.get().await?).await }).await
-    }
-
-    async fn writers_still_open(&self, writers: &[OpenWriter]) -> Result<Vec<OpenWriter>> {
-        let _overdue = self.connections.overdue(pool::READ_STATEMENTS);
-        self.judged(async { high_water::still_open(&*self.connections.get().await?, writers).await }).await
-    }
-
-    async fn wakes(&self) -> Result<Wakes> {
-        let _overdue = self.connections.overdue(pool::READ_STATEMENTS);
-        wake::wakes(&self.connections).await
-    }
-
     fn hang_up(&self) {
         self.connections.hang_up();
-    }
-
-    async fn commit(&self, lease: &Lease, batch: &BatchCommit<'_>) -> Result<()> {
-        self.judged(commit::commit(self, lease, batch)).await
-    }
-
-    async fn commit_build(&self, lease: &BuildLease, batch: &BatchCommit<'_>) -> Result<()> {
-        self.judged(commit::commit_build(self, lease, batch)).await
     }
 
     async fn view(&self) -> Result<Box<dyn ReadView>> {

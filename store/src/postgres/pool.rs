@@ -4,7 +4,7 @@
 //! *Guarantees.* Every session runs at READ COMMITTED with `row_security` off and `synchronous_commit` on. The server
 //! ends a session that holds a transaction open for too long: time-outs are part of the commit protocol. A session that
 //! lacks these settings (a pooler drops them) is refused before its first use. A session of a server that is too old is
-//! refused likewise. In every other session, names mean the same as for the migrator (`sql/session_begin.sql`).
+//! refused likewise. In every other session, names mean the same as for the migrator (`sql/session.sql`).
 //!
 //! [`Connections::hang_up`] ends every session at once, also sessions with a waiting caller. When the network has
 //! forgotten a connection, nothing else ends it for a long time. A hang-up also follows an overdue answer
@@ -17,6 +17,7 @@
 //! *Never here:* reconnect loops. A writer's session that is lost is replaced once per call that takes a new epoch.
 
 use super::errors::{During as _, explain_connect, explain_pool};
+use super::log::SQL;
 use super::tls::TlsChoice;
 use crate::{Result, SESSION_NAME, Scope, StoreError, StoreOptions};
 use deadpool_postgres::{
@@ -36,6 +37,8 @@ use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::{AsyncMessage, Client, Config, NoTls, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
+
+const SESSION_SQL: &str = include_str!("sql/session.sql");
 
 /// Longest idle time of a read view inside its snapshot.
 pub(super) const SNAPSHOT_IDLE: Duration = Duration::from_secs(300);
@@ -323,7 +326,7 @@ impl Connections {
         let _overdue = self.overdue(READ_STATEMENTS);
         let made = Instant::now();
         let client = self.dedicated().await?;
-        let row = client.query_one(include_str!("sql/session.sql"), &[]).await.during("open a writer session")?;
+        let row = client.query_one(sql!(SQL, "session"), &[]).await.during("open a writer session")?;
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         Ok(Session { client, number, pid: row.get(0), history: row.get(1), made })
     }
@@ -400,7 +403,7 @@ where
             Ok(()) = hang_ups.changed() => {}
         }
     });
-    client.batch_execute(include_str!("sql/session_begin.sql")).await?;
+    client.batch_execute(sql!(SESSION_SQL, "begin")).await?;
     Ok((client, driver))
 }
 
@@ -452,7 +455,7 @@ fn settings(options: &StoreOptions) -> String {
         "enable_sort=off".to_owned(),
         "enable_incremental_sort=off".to_owned(),
         "jit=off".to_owned(),
-        // Checked by session_begin.sql, to see that the settings have arrived.
+        // Checked by session.sql, to see that the settings have arrived.
         "decisiongraph.session=begun".to_owned(),
     ]
     .map(|setting| format!("-c {setting}"))

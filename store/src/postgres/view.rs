@@ -5,24 +5,17 @@
 use super::ask::{Ask, Session};
 use super::errors::During as _;
 use super::pool::{Connections, Overdue, READ_STATEMENTS, SNAPSHOT_IDLE};
-use super::{prior, query, read};
-use crate::{
-    Direction, Generation, Lag, PageLimit, Paged, PrecedentFilter, PrecedentHit, ReadView, Result, RowOrder, RowStream,
-    Stray, TenantHead,
-};
-use async_trait::async_trait;
+use crate::{ReadView, Result};
 use deadpool_postgres::{ClientWrapper, Object};
-use decisiongraph_projections::{LogEvent, LogSeq, Needs, Prior, Projection, Recalled, Row, StoredEvent, TenantId};
 use futures_util::FutureExt as _;
-use std::collections::{BTreeSet, HashMap};
 use std::ops::Deref;
 use std::sync::Arc;
 use tokio_postgres::{Client, Error, Statement};
 
 /// Reads over the pool, or over one snapshot.
 pub(super) struct View {
-    connections: Arc<Connections>,
-    snapshot: Option<Arc<Snapshot>>,
+    pub(super) connections: Arc<Connections>,
+    pub(super) snapshot: Option<Arc<Snapshot>>,
 }
 
 /// A transaction that sees one instant.
@@ -101,163 +94,12 @@ impl View {
 
     /// Takes a session for a read.
     pub(super) async fn ask(&self, what: &'static str) -> Result<Ask<'_, Reader<'_>>> {
-        Ok(Ask::new(self.reader().await?, &self.connections, what))
-    }
-
-    async fn reader(&self) -> Result<Reader<'_>> {
-        match &self.snapshot {
-            Some(snapshot) => Ok(Reader::Snapshot(snapshot)),
-            None => Ok(Reader::Pooled(self.connections.get().await?, self.connections.overdue(READ_STATEMENTS))),
-        }
-    }
-}
-
-#[async_trait]
-impl ReadView for View {
-    async fn page(&self, tenant: &TenantId, after: LogSeq, upto: LogSeq, limit: PageLimit) -> Result<Vec<LogEvent>> {
-        read::page(&*self.reader().await?, tenant, after, upto, limit).await
-    }
-
-    async fn heads(
-        &self,
-        tenant: &TenantId,
-        traces: &BTreeSet<Arc<str>>,
-        upto: LogSeq,
-    ) -> Result<HashMap<Arc<str>, i64>> {
-        read::heads(&*self.reader().await?, tenant, traces, upto).await
-    }
-
-    async fn history(
-        &self,
-        tenant: &TenantId,
-        projection: &'static dyn Projection,
-        traces: &BTreeSet<Arc<str>>,
-        upto: LogSeq,
-        bytes_max: usize,
-    ) -> Result<Option<HashMap<Arc<str>, Vec<Recalled>>>> {
-        read::history(&*self.reader().await?, tenant, projection, traces, upto, bytes_max).await
-    }
-
-    async fn events(
-        &self,
-        tenant: &TenantId,
-        after: LogSeq,
-        upto: LogSeq,
-        limit: PageLimit,
-    ) -> Result<Paged<StoredEvent>> {
-        read::events(&*self.reader().await?, tenant, after, upto, limit).await
-    }
-
-    async fn trace_events(
-        &self,
-        tenant: &TenantId,
-        trace_id: &str,
-        after: LogSeq,
-        limit: PageLimit,
-    ) -> Result<Paged<StoredEvent>> {
-        read::trace_events(&*self.reader().await?, tenant, trace_id, after, limit).await
-    }
-
-    async fn last_log_seq(&self, tenant: &TenantId, upto: Option<LogSeq>) -> Result<LogSeq> {
-        read::last_log_seq(&*self.reader().await?, tenant, upto).await
-    }
-
-    async fn lags(&self, cursors: &[(TenantId, LogSeq)], mark: LogSeq, bound: u64) -> Result<Vec<Lag>> {
-        read::lags(&*self.reader().await?, cursors, mark, bound).await
-    }
-
-    async fn count_events(&self, tenant: &TenantId, after: LogSeq, upto: LogSeq, bound: u64) -> Result<u64> {
-        read::count_events(&*self.reader().await?, tenant, after, upto, bound).await
-    }
-
-    async fn tenants(&self) -> Result<Vec<TenantId>> {
-        read::tenants(&*self.reader().await?).await
-    }
-
-    async fn strays(&self, limit: usize) -> Result<Vec<Stray>> {
-        read::strays(&*self.reader().await?, limit).await
-    }
-
-    async fn tenant_heads(&self, after: Option<&TenantId>, limit: usize) -> Result<Vec<TenantHead>> {
-        read::tenant_heads(&*self.reader().await?, after, limit).await
-    }
-
-    async fn last_log_seqs(&self) -> Result<Vec<(TenantId, LogSeq)>> {
-        read::last_log_seqs(&*self.reader().await?).await
-    }
-
-    async fn tenants_with_events(&self, after: LogSeq, upto: LogSeq, limit: usize) -> Result<Vec<(TenantId, LogSeq)>> {
-        read::tenants_with_events(&*self.reader().await?, after, upto, limit).await
-    }
-
-    async fn tenants_behind(
-        &self,
-        upto: LogSeq,
-        after_tenant: Option<&TenantId>,
-        limit: usize,
-    ) -> Result<Vec<(TenantId, LogSeq)>> {
-        read::tenants_behind(&*self.reader().await?, upto, after_tenant, limit).await
-    }
-
-    async fn prior_rows(
-        &self,
-        tenant: &TenantId,
-        projection: &dyn Projection,
-        generation: Generation,
-        needs: &Arc<Needs>,
-        bytes_max: usize,
-    ) -> Result<Option<Prior>> {
-        prior::prior_rows(&*self.reader().await?, tenant, projection, generation, needs, bytes_max).await
-    }
-
-    async fn rows(
-        &self,
-        tenant: &TenantId,
-        projection: &dyn Projection,
-        generation: Generation,
-        table: usize,
-        order: RowOrder,
-    ) -> Result<RowStream> {
-        // A stream is read in many steps, so it needs its own instant when the view has none.
-        let snapshot = match &self.snapshot {
-            Some(snapshot) => snapshot.clone(),
-            None => Snapshot::open(&self.connections).await?,
+        let reader = match &self.snapshot {
+            Some(snapshot) => Reader::Snapshot(snapshot),
+            None => Reader::Pooled(self.connections.get().await?, self.connections.overdue(READ_STATEMENTS)),
         };
-        query::rows(snapshot, tenant, &projection.tables()[table], generation, order).await
-    }
-
-    async fn edges_touching(
-        &self,
-        tenant: &TenantId,
-        generation: Generation,
-        nodes: &BTreeSet<String>,
-        edge_types: Option<&[String]>,
-        after_edge_id: Option<&str>,
-        limit: PageLimit,
-    ) -> Result<Paged<Row>> {
-        query::edges_touching(&*self.reader().await?, tenant, generation, nodes, edge_types, after_edge_id, limit).await
-    }
-
-    async fn edges_of(
-        &self,
-        tenant: &TenantId,
-        generation: Generation,
-        node_id: &str,
-        direction: Direction,
-        after: Option<(LogSeq, &str)>,
-        limit: PageLimit,
-    ) -> Result<Paged<Row>> {
-        query::edges_of(&*self.reader().await?, tenant, generation, node_id, direction, after, limit).await
-    }
-
-    async fn precedents(
-        &self,
-        tenant: &TenantId,
-        summaries: Generation,
-        precedents: Generation,
-        filter: &PrecedentFilter,
-        bytes_max: usize,
-    ) -> Result<Paged<PrecedentHit>> {
-        query::precedents(&*self.reader().await?, tenant, summaries, precedents, filter, bytes_max).await
+        Ok(Ask::new(reader, &self.connections, what))
     }
 }
+
+impl ReadView for View {}

@@ -3,6 +3,7 @@
 //! another is due. Some may be lost; the readers' poll covers that.
 
 use super::errors::During as _;
+use super::log::SQL;
 use super::pool::Connections;
 use crate::{Result, Wakes};
 use std::sync::Arc;
@@ -33,7 +34,7 @@ impl Waker {
             loop {
                 // The wake is lost when there is no connection; see above.
                 if let Ok(client) = connections.get().await {
-                    let _ = client.batch_execute(include_str!("sql/notify.sql")).await;
+                    let _ = client.batch_execute(sql!(SQL, "notify")).await;
                 }
                 let done = state.compare_exchange(SENDING, IDLE, Ordering::AcqRel, Ordering::Acquire);
                 if done.is_ok() {

@@ -3,8 +3,10 @@
 //! *Guarantees.* Neither writers nor readers of the store wait for it, in any process. The copy holds the committed
 //! state at its start. The reported content is read from the copy itself.
 
+use super::ask::Ask as _;
 use super::errors;
 use super::errors::Result;
+use super::log::SQL;
 use super::on_disk::OnDisk;
 use super::threads::blocking;
 use crate::StoreError;
@@ -47,6 +49,6 @@ fn copy(from: &Path, into: &Path) -> Result<Backup> {
     let bytes = file.metadata().map_err(unwritten)?.len();
     let copy = Connection::open_with_flags(into, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     let events: i64 = copy.query_row("SELECT count(*) FROM dg_event_log", [], |row| row.get(0))?;
-    let last: i64 = copy.query_row(include_str!("sql/high_water.sql"), [], |row| row.get(0))?;
-    Ok(Backup { events: events.unsigned_abs(), last: LogSeq(last), bytes })
+    let (last,) = copy.one(sql!(SQL, "log_end"), [])?;
+    Ok(Backup { events: events.unsigned_abs(), last, bytes })
 }

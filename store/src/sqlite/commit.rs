@@ -3,23 +3,30 @@
 //! One transaction, which takes the writer's lock before any read. The fence is checked first, so that a stale writer
 //! gets that error, and not one about existing rows. The fence decides last, where the cursor moves.
 
+use super::SqliteStore;
+use super::ask::Ask as _;
 use super::errors::Result;
 use super::failure::resolve_upto;
 use super::rows::{
     bind_columns, bind_hashes, bind_key, bind_scope, bind_since, corruption, delete_sql, insert_sql, update_sql,
 };
+use crate::sections::Batches;
 use crate::since::Since;
-use crate::{BatchCommit, BuildLease, Checkpoint, Generation, Lease, Scope, StoreError, crash};
+use crate::{BatchCommit, BuildLease, Checkpoint, Generation, Lease, StoreError, crash};
+use async_trait::async_trait;
 use decisiongraph_projections::digest::rolling::RollingDigest;
 use decisiongraph_projections::{Changes, Identity, LogSeq, Row, Table, TableChanges, TenantId};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
+use uuid::Uuid;
+
+const SQL: &str = include_str!("sql/batch.sql");
 
 /// Checkpoints that a scope keeps.
 const CHECKPOINTS_MAX: i64 = 1_000;
 
 /// A batch that can be moved to another thread. While one projection's batch is written there, its caller reads and
 /// folds the next.
-pub(super) struct Batch {
+struct Batch {
     tables: &'static [Table],
     version: i32,
     from: LogSeq,
@@ -46,32 +53,51 @@ impl From<&BatchCommit<'_>> for Batch {
     }
 }
 
+#[async_trait]
+impl Batches for SqliteStore {
+    async fn commit(&self, lease: &Lease, batch: &BatchCommit<'_>) -> crate::Result<()> {
+        let (lease, batch) = (lease.clone(), Batch::from(batch));
+        self.write(move |conn| commit(conn, &lease, &batch)).await?;
+        crash::point("commit.after_commit");
+        Ok(())
+    }
+
+    async fn commit_build(&self, lease: &BuildLease, batch: &BatchCommit<'_>) -> crate::Result<()> {
+        let (lease, batch) = (lease.clone(), Batch::from(batch));
+        self.write(move |conn| commit_build(conn, &lease, &batch)).await?;
+        crash::point("build.after_commit");
+        Ok(())
+    }
+}
+
 /// Commits to the live generation, inside a writing transaction.
-pub(super) fn commit(conn: &Connection, lease: &Lease, batch: &Batch) -> Result<()> {
+fn commit(conn: &Connection, lease: &Lease, batch: &Batch) -> Result<()> {
     crash::point("commit.begin");
     check_order(batch)?;
     check_scope(conn, lease, batch)?;
     write_rows(conn, &lease.scope.tenant, lease.generation, batch)?;
     crash::point("commit.rows_written");
-    let now = super::now_ms(conn)?;
     resolve_upto(conn, &lease.scope, batch.to)?;
     if batch.checkpoint {
-        add_checkpoint(conn, lease, batch, now)?;
+        add_checkpoint(conn, lease, batch)?;
     }
     crash::point("commit.before_fence");
-    let moved = conn.prepare_cached(include_str!("sql/commit_scope.sql"))?.execute(params![
-        lease.scope.tenant.as_str(),
-        lease.scope.projection,
-        batch.from.0,
-        lease.epoch.counter,
-        lease.epoch.token.as_bytes(),
-        lease.generation.0,
-        batch.to.0,
-        batch.digest.to_bytes(),
-        batch.version,
-        now,
-        batch.deviates,
-    ])?;
+    let Lease { scope, epoch, generation, .. } = lease;
+    let moved = conn.run(
+        sql!(SQL, "commit_scope"),
+        params![
+            scope.tenant.as_str(),
+            scope.projection,
+            batch.from.0,
+            epoch.counter,
+            epoch.token,
+            generation.0,
+            batch.to.0,
+            batch.digest.to_bytes(),
+            batch.version,
+            batch.deviates,
+        ],
+    )?;
     if moved != 1 {
         return Err(
             StoreError::fenced(format!("{}: this batch is not of the scope's epoch and cursor", lease.scope)).into()
@@ -82,7 +108,7 @@ pub(super) fn commit(conn: &Connection, lease: &Lease, batch: &Batch) -> Result<
 }
 
 /// Commits to a generation under construction, inside a writing transaction.
-pub(super) fn commit_build(conn: &Connection, lease: &BuildLease, batch: &Batch) -> Result<()> {
+fn commit_build(conn: &Connection, lease: &BuildLease, batch: &Batch) -> Result<()> {
     crash::point("build.begin");
     check_order(batch)?;
     let cursor = super::build::lock(conn, lease)?.position.cursor;
@@ -93,16 +119,19 @@ pub(super) fn commit_build(conn: &Connection, lease: &BuildLease, batch: &Batch)
     }
     write_rows(conn, &lease.scope.tenant, lease.generation, batch)?;
     crash::point("build.rows_written");
-    let moved = conn.prepare_cached(include_str!("sql/commit_build.sql"))?.execute(params![
-        lease.generation.0,
-        batch.from.0,
-        lease.epoch.counter,
-        lease.epoch.token.as_bytes(),
-        batch.to.0,
-        batch.digest.to_bytes(),
-        batch.version,
-        batch.deviates,
-    ])?;
+    let moved = conn.run(
+        sql!(SQL, "commit_build"),
+        params![
+            lease.generation.0,
+            lease.epoch.counter,
+            lease.epoch.token,
+            batch.from.0,
+            batch.to.0,
+            batch.digest.to_bytes(),
+            batch.version,
+            batch.deviates,
+        ],
+    )?;
     if moved != 1 {
         return Err(StoreError::fenced(format!(
             "{}: this batch is not of the rebuild's epoch and cursor",
@@ -123,19 +152,12 @@ fn check_order(batch: &Batch) -> Result<()> {
 
 /// Tells a stale writer that the scope has changed.
 fn check_scope(conn: &Connection, lease: &Lease, batch: &Batch) -> Result<()> {
-    let Scope { tenant, projection } = &lease.scope;
-    let row = conn
-        .prepare_cached(
-            "SELECT epoch, epoch_token, generation, cursor FROM dg_scope WHERE tenant_id = ?1 AND projection = ?2",
-        )?
-        .query_row(params![tenant.as_str(), projection], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, [u8; 16]>(1)?, row.get::<_, i64>(2)?, row.get::<_, i64>(3)?))
-        })
-        .optional()?;
-    let Some((epoch, token, generation, cursor)) = row else {
+    let of = params![lease.scope.tenant.as_str(), lease.scope.projection];
+    let found: Option<(i64, Uuid, i64, i64)> = conn.first(sql!(SQL, "scope_holds"), of)?;
+    let Some((epoch, token, generation, cursor)) = found else {
         return Err(StoreError::fenced(format!("{}: there is no such scope", lease.scope)).into());
     };
-    if (epoch, &token) != (lease.epoch.counter, lease.epoch.token.as_bytes()) {
+    if (epoch, token) != (lease.epoch.counter, lease.epoch.token) {
         let mine = lease.epoch;
         return Err(StoreError::fenced(format!(
             "{}: epoch {epoch} is the scope's, {mine} is this batch's",
@@ -220,33 +242,14 @@ fn by_key<'r, T>(table: &Table, items: &'r [T], row: impl Fn(&T) -> &Row) -> Vec
     keyed
 }
 
-fn add_checkpoint(conn: &Connection, lease: &Lease, batch: &Batch, now_ms: i64) -> Result<()> {
-    let Scope { tenant, projection } = &lease.scope;
-    let last: Option<(i64, String)> = conn
-        .prepare_cached(
-            "SELECT checkpoint, hash FROM dg_digest_checkpoint WHERE tenant_id = ?1 AND projection = ?2 ORDER BY checkpoint DESC LIMIT 1",
-        )?
-        .query_row(params![tenant.as_str(), projection], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
+fn add_checkpoint(conn: &Connection, lease: &Lease, batch: &Batch) -> Result<()> {
+    let (tenant, projection) = (lease.scope.tenant.as_str(), lease.scope.projection);
+    let last: Option<(i64, String)> = conn.first(sql!(SQL, "checkpoint_last"), [tenant, projection])?;
     let (number, previous) = last.map_or((1, String::new()), |(number, hash)| (number + 1, hash));
-    let digest = batch.digest.to_text();
-    let version = batch.version;
+    let (digest, version) = (batch.digest.to_text(), batch.version);
     let hash = Checkpoint::chain(&previous, &lease.scope, batch.to, &digest, version);
-    conn.prepare_cached(include_str!("sql/commit_checkpoint.sql"))?.execute(params![
-        tenant.as_str(),
-        projection,
-        number,
-        batch.to.0,
-        lease.generation.0,
-        digest,
-        version,
-        previous,
-        hash,
-        now_ms
-    ])?;
-    conn.prepare_cached(
-        "DELETE FROM dg_digest_checkpoint WHERE tenant_id = ?1 AND projection = ?2 AND checkpoint <= ?3",
-    )?
-    .execute(params![tenant.as_str(), projection, number - CHECKPOINTS_MAX])?;
+    let of = params![tenant, projection, number, lease.generation.0, batch.to.0, version, digest, previous, hash];
+    conn.run(sql!(SQL, "checkpoint_add"), of)?;
+    conn.run(sql!(SQL, "checkpoint_trim"), params![tenant, projection, number - CHECKPOINTS_MAX])?;
     Ok(())
 }

@@ -1,12 +1,32 @@
 //! The schema: `migrations/sqlite`, run inside one exclusive transaction. Two processes at once are therefore safe, and
 //! a failed migration leaves nothing behind.
 
+use super::SqliteStore;
+use super::ask::Ask as _;
 use super::errors::{Result, too_new};
+use super::threads::blocking;
 use crate::SchemaStatus;
 use crate::migrations::{self, Applied, CREATE_HISTORY, READ_HISTORY, SQLITE};
+use crate::sections::Schema;
+use async_trait::async_trait;
 use decisiongraph_projections::rows::KeyPart;
 use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, params};
+
+const SQL: &str = include_str!("sql/schema.sql");
+
+#[async_trait]
+impl Schema for SqliteStore {
+    async fn migrate(&self) -> crate::Result<Vec<String>> {
+        let file = self.database.file.clone();
+        Ok(blocking(move || file.migrate()).await?)
+    }
+
+    async fn schema_status(&self) -> crate::Result<SchemaStatus> {
+        let file = self.database.file.clone();
+        Ok(blocking(move || file.schema_status()).await?)
+    }
+}
 
 /// Compares the database with this program. Works on an empty database.
 pub(super) fn status(conn: &Connection) -> Result<SchemaStatus> {
@@ -18,8 +38,8 @@ pub(super) fn status(conn: &Connection) -> Result<SchemaStatus> {
 }
 
 fn has_table(conn: &Connection, name: &str) -> Result<bool> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?1)";
-    Ok(conn.query_row(sql, [name], |row| row.get(0))?)
+    let (has,) = conn.one(sql!(SQL, "has_table"), [name])?;
+    Ok(has)
 }
 
 fn applied(conn: &Connection) -> Result<Vec<Applied>> {

@@ -22,6 +22,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+const SQL: &str = include_str!("sql/session.sql");
+
 /// Reading connections that may be open at once; each open snapshot holds one.
 const READERS_MAX: usize = 64;
 /// Reading connections that are kept for the next read.
@@ -273,7 +275,7 @@ impl File {
     fn connect_reader(&self) -> Result<Connection> {
         let open = || -> Result<Connection> {
             let conn = self.connect(OpenFlags::SQLITE_OPEN_READ_ONLY, self.busy)?;
-            conn.execute_batch(include_str!("sql/reader.sql"))?;
+            conn.execute_batch(sql!(SQL, "reader"))?;
             self.check_schema(&conn)?;
             Ok(conn)
         };
@@ -369,7 +371,7 @@ fn connect(path: &Path, flags: OpenFlags, busy: Duration) -> Result<Connection> 
 }
 
 fn prepare_writer(conn: &Connection, durable: bool) -> Result<()> {
-    conn.execute_batch(include_str!("sql/writer.sql"))?;
+    conn.execute_batch(sql!(SQL, "writer"))?;
     if !conn.is_readonly("main")? {
         // A read-only file keeps its mode; its reads work, its writes report the reason.
         let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;

@@ -1,15 +1,152 @@
-//! The queries over the read models. The hash finds a node or a policy; the text is compared as well.
+//! The rows of projections, and queries over the read models. The hash finds a node or a policy; the text is compared
+//! as well.
 
+use super::ask::Ask as _;
 use super::errors::Result;
-use super::read::{one_more, paged};
-use super::rows::{key_of, read_row, select_list};
+use super::read::in_order;
+use super::rows::{collision, existence_sql, key_of, lookup_sql, read_row, select_list};
+use super::stream;
 use super::stretch::stretches;
-use crate::{Direction, Generation, PageLimit, Paged, PrecedentFilter, PrecedentHit};
-use decisiongraph_projections::{LogSeq, Row, Table, TenantId, catalogue};
+use super::view::{View, hold};
+use crate::columns::Stored as _;
+use crate::sections::ReadRows;
+use crate::{Direction, Generation, PageLimit, Paged, PrecedentFilter, PrecedentHit, RowOrder, RowStream};
+use async_trait::async_trait;
+use decisiongraph_projections::{Fetch, LogSeq, Needs, Prior, Projection, Row, Table, TenantId, catalogue};
 use rusqlite::types::Value as Parameter;
-use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
+use rusqlite::{Connection, params, params_from_iter};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+const SQL: &str = include_str!("sql/row.sql");
+
+#[async_trait]
+impl ReadRows for View {
+    async fn prior_rows(
+        &self,
+        tenant: &TenantId,
+        projection: &dyn Projection,
+        generation: Generation,
+        needs: &Arc<Needs>,
+        bytes_max: usize,
+    ) -> crate::Result<Option<Prior>> {
+        let (tenant, tables, needs) = (tenant.clone(), projection.tables(), Arc::clone(needs));
+        self.read(move |conn| prior_rows(conn, &tenant, tables, generation, &needs, bytes_max)).await
+    }
+
+    async fn rows(
+        &self,
+        tenant: &TenantId,
+        projection: &dyn Projection,
+        generation: Generation,
+        table: usize,
+        order: RowOrder,
+    ) -> crate::Result<RowStream> {
+        let table = &projection.tables()[table];
+        // Outside a snapshot, the stream opens its own.
+        let reader = match &self.held {
+            Some(held) => held.clone(),
+            None => hold(&self.database).await?,
+        };
+        Ok(stream::rows(reader, table, tenant.clone(), generation, order).await?)
+    }
+
+    async fn edges_touching(
+        &self,
+        tenant: &TenantId,
+        generation: Generation,
+        nodes: &BTreeSet<String>,
+        edge_types: Option<&[String]>,
+        after_edge_id: Option<&str>,
+        limit: PageLimit,
+    ) -> crate::Result<Paged<Row>> {
+        let (tenant, nodes) = (tenant.clone(), nodes.clone());
+        let edge_types = edge_types.map(<[String]>::to_vec);
+        let after = after_edge_id.map(str::to_owned);
+        self.read(move |conn| {
+            edges_touching(conn, &tenant, generation, &nodes, edge_types.as_deref(), after.as_deref(), limit)
+        })
+        .await
+    }
+
+    async fn edges_of(
+        &self,
+        tenant: &TenantId,
+        generation: Generation,
+        node_id: &str,
+        direction: Direction,
+        after: Option<(LogSeq, &str)>,
+        limit: PageLimit,
+    ) -> crate::Result<Paged<Row>> {
+        let (tenant, node_id) = (tenant.clone(), node_id.to_owned());
+        let after = after.map(|(log_seq, edge_id)| (log_seq, edge_id.to_owned()));
+        self.read(move |conn| {
+            let after = after.as_ref().map(|(log_seq, edge_id)| (*log_seq, edge_id.as_str()));
+            edges_of(conn, &tenant, generation, &node_id, direction, after, limit)
+        })
+        .await
+    }
+
+    async fn precedents(
+        &self,
+        tenant: &TenantId,
+        summaries: Generation,
+        precedents: Generation,
+        filter: &PrecedentFilter,
+        bytes_max: usize,
+    ) -> crate::Result<Paged<PrecedentHit>> {
+        let (tenant, filter) = (tenant.clone(), filter.clone());
+        self.read(move |conn| find_precedents(conn, &tenant, summaries, precedents, &filter, bytes_max)).await
+    }
+}
+
+/// Reads the rows that a batch must know; none when they have more bytes than the bound.
+fn prior_rows(
+    conn: &Connection,
+    tenant: &TenantId,
+    tables: &'static [Table],
+    generation: Generation,
+    needs: &Needs,
+    bytes_max: usize,
+) -> Result<Option<Prior>> {
+    let mut prior = Prior::empty(needs);
+    let mut bytes = 0;
+    for (index, need) in needs.rows.iter().enumerate() {
+        let table = &tables[need.table];
+        match need.fetch {
+            Fetch::Existence => {
+                let mut statement = conn.prepare_cached(&existence_sql(table))?;
+                for (key, value) in in_order(&need.values, |value| table.key_of(0, value)) {
+                    let mut rows = statement.query(params![tenant.as_str(), generation.0, key.as_bytes()])?;
+                    let Some(row) = rows.next()? else { continue };
+                    if row.get_ref(0)?.as_bytes().ok() != Some(value.as_bytes()) {
+                        return Err(collision(table.columns[0].name).into());
+                    }
+                    // The text is one of the requested values, so it takes no memory of its own.
+                    prior.existing[index].insert(Arc::clone(value));
+                }
+            }
+            Fetch::Rows => {
+                let mut statement = conn.prepare_cached(&lookup_sql(table, need.by))?;
+                for (key, value) in in_order(&need.values, |value| table.key_of(need.by, value)) {
+                    let mut rows = statement.query(params![tenant.as_str(), generation.0, key.as_bytes()])?;
+                    while let Some(row) = rows.next()? {
+                        let found = read_row(table, row, 0)?.row;
+                        if found.0[need.by].as_str() != Some(&**value) {
+                            return Err(collision(table.columns[need.by].name).into());
+                        }
+                        bytes += found.bytes();
+                        if bytes > bytes_max {
+                            return Ok(None);
+                        }
+                        prior.rows[index].push(found);
+                    }
+                }
+            }
+        }
+    }
+    Ok(Some(prior))
+}
 
 /// Returns the table of the edges.
 fn edges() -> &'static Table {
@@ -37,19 +174,11 @@ fn positions(
     after: i64,
 ) -> Result<BTreeSet<i64>> {
     let nodes = &catalogue::CONTEXT_GRAPH.tables()[0];
-    let begun: Option<i64> = conn
-        .prepare_cached(
-            "SELECT log_seq FROM dg_cg_nodes WHERE tenant_id = ?1 AND generation = ?2 AND row_key = ?3 AND node_id = ?4",
-        )?
-        .query_row(params![tenant.as_str(), generation.0, nodes.key_of(0, node).as_bytes(), node], |row| row.get(0))
-        .optional()?;
-    // The log of rows that a verify compares is elsewhere, but their cursor is here.
-    let end: i64 = conn
-        .prepare_cached(
-            "SELECT max(ifnull((SELECT max(log_seq) FROM dg_event_log), 0),
-                        ifnull((SELECT max(cursor) FROM dg_scope WHERE tenant_id = ?1), 0))",
-        )?
-        .query_row(params![tenant.as_str()], |row| row.get(0))?;
+    let key = nodes.key_of(0, node);
+    let of = params![tenant.as_str(), generation.0, key.as_bytes(), node];
+    let begun: Option<(i64,)> = conn.first(sql!(SQL, "node_begun"), of)?;
+    let begun = begun.map(|(begun,)| begun);
+    let (end,): (i64,) = conn.one(sql!(SQL, "log_end"), [tenant.as_str()])?;
     // A node exists since the first edge that names it, at the latest.
     let first = begun.unwrap_or_default().max(after);
     Ok([0].into_iter().chain(begun).chain(stretches(first, end)).collect())
@@ -100,7 +229,7 @@ impl<K: Ord + Clone> First<K> {
 
 /// Reads edges that touch one of these nodes, by the bytes of `edge_id`. One look-up per node, direction and position,
 /// each sorted and cut by the database, merged here.
-pub(super) fn edges_touching(
+fn edges_touching(
     conn: &Connection,
     tenant: &TenantId,
     generation: Generation,
@@ -110,7 +239,7 @@ pub(super) fn edges_touching(
     limit: PageLimit,
 ) -> Result<Paged<Row>> {
     let mut condition = String::from(" AND edge_id > ?6");
-    let mut fixed: Vec<Parameter> = vec![Parameter::Integer(one_more(limit))];
+    let mut fixed: Vec<Parameter> = vec![Parameter::Integer(limit.one_more())];
     if let Some(types) = edge_types {
         let marks = (0..types.len()).map(|n| format!("?{}", n + 8)).collect::<Vec<_>>().join(", ");
         condition.push_str(&format!(" AND edge_type IN ({marks})"));
@@ -147,7 +276,7 @@ pub(super) fn edges_touching(
 }
 
 /// Reads edges of one node, by `log_seq`, `edge_id`.
-pub(super) fn edges_of(
+fn edges_of(
     conn: &Connection,
     tenant: &TenantId,
     generation: Generation,
@@ -182,7 +311,7 @@ pub(super) fn edges_of(
             node_id,
             after_seq,
             after_id,
-            one_more(limit)
+            limit.one_more()
         ])?;
         while let Some(row) = rows.next()? {
             let edge = read_row(edges(), row, 0)?.row;
@@ -196,7 +325,7 @@ pub(super) fn edges_of(
 }
 
 /// Reads finished traces that match, in the order of the reference.
-pub(super) fn precedents(
+fn find_precedents(
     conn: &Connection,
     tenant: &TenantId,
     summaries: Generation,
@@ -204,32 +333,16 @@ pub(super) fn precedents(
     filter: &PrecedentFilter,
     bytes_max: usize,
 ) -> Result<Paged<PrecedentHit>> {
-    let hit = |row: &rusqlite::Row<'_>| {
-        Ok(Some(PrecedentHit {
-            trace_id: row.get(0)?,
-            workflow: row.get(1)?,
-            title: row.get(2)?,
-            outcome: row.get(3)?,
-            finished_at: row.get(4)?,
-            last_log_seq: LogSeq(row.get(5)?),
-            primary_entity_type: row.get(6)?,
-            primary_entity_id: row.get(7)?,
-            policy_id: row.get(8)?,
-            policy_version: row.get(9)?,
-            exception_id: row.get(10)?,
-        }))
-    };
+    let hit = |row: &rusqlite::Row<'_>| PrecedentHit::read(row).map(Some);
     let limit = PageLimit::of(usize::try_from(filter.limit).unwrap_or_default(), bytes_max);
-    let (tenant, rows_max) = (tenant.as_str(), one_more(limit));
+    let (tenant, rows_max) = (tenant.as_str(), limit.one_more());
     let PrecedentFilter { entity_type, entity_id, outcome, policy_version, .. } = filter;
     match &filter.policy_id {
         None => {
-            let mut statement = conn.prepare_cached(include_str!("sql/query_precedents.sql"))?;
             let of = params![tenant, summaries.0, entity_type, entity_id, outcome, rows_max];
-            paged(statement.query(of)?, limit, hit)
+            conn.paged(sql!(SQL, "precedents_any"), of, limit, hit)
         }
         Some(policy_id) => {
-            let mut statement = conn.prepare_cached(include_str!("sql/query_precedents_of_policy.sql"))?;
             let of = params![
                 tenant,
                 summaries.0,
@@ -242,7 +355,7 @@ pub(super) fn precedents(
                 policy_id,
                 policy_version
             ];
-            paged(statement.query(of)?, limit, hit)
+            conn.paged(sql!(SQL, "precedents_of_policy"), of, limit, hit)
         }
     }
 }

@@ -8,103 +8,99 @@ use decisiongraph_projections::catalogue;
 use decisiongraph_store::Scope;
 
 const FAILURE: &str = include_str!("../../src/postgres/sql/failure.sql");
+const LOG: &str = include_str!("../../src/postgres/sql/log.sql");
+const ROW: &str = include_str!("../../src/postgres/sql/row.sql");
 
 /// Statement, types of its parameters, arguments for them, the required index, and the condition that must bound the
 /// scan.
 const STATEMENTS: &[(&str, &str, &str, &str, &str)] = &[
     (
-        include_str!("../../src/postgres/sql/heads.sql"),
+        sql!(LOG, "heads"),
         "text, uuid[], text[], bigint",
         "'t', '{}'::uuid[], '{}'::text[], 9::bigint",
         "dg_event_log_trace",
         "(trace_key = k.trace_key) AND (log_seq <= $4)",
     ),
     (
-        include_str!("../../src/postgres/sql/history.sql"),
+        sql!(LOG, "history"),
         "text, uuid[], text[], bigint, text[]",
         "'t', '{}'::uuid[], '{}'::text[], 9::bigint, '{}'::text[]",
         "dg_event_log_trace",
         "(trace_key = k.trace_key) AND (log_seq <= $4)",
     ),
     (
-        include_str!("../../src/postgres/sql/append_traces.sql"),
+        sql!(LOG, "append_trace"),
         "text, uuid[], text[]",
         "'t', '{}'::uuid[], '{}'::text[]",
         "dg_event_log_trace_seq_unique",
         "trace_key",
     ),
     (
-        include_str!("../../src/postgres/sql/append_event_ids.sql"),
+        sql!(LOG, "append_event_id"),
         "text, uuid[], text[]",
         "'t', '{}'::uuid[], '{}'::text[]",
         "dg_event_log_event_unique",
         "event_key",
     ),
     (
-        include_str!("../../src/postgres/sql/append_idempotency.sql"),
+        sql!(LOG, "append_idempotency"),
         "text, uuid[], text[], text[]",
         "'t', '{}'::uuid[], '{}'::text[], '{}'::text[]",
         "dg_event_log_idempotency_unique",
         "idempotency_uid",
     ),
     (
-        include_str!("../../src/postgres/sql/page.sql"),
+        sql!(LOG, "page"),
         "text, bigint, bigint, bigint, bigint, bigint",
         "'t', 0::bigint, 9::bigint, 2000::bigint, 1000000::bigint, 1000000::bigint",
         "dg_event_log_pkey",
         PAIRS,
     ),
     (
-        include_str!("../../src/postgres/sql/page_small.sql"),
+        sql!(LOG, "page_small"),
         "text, bigint, bigint, bigint, bigint",
         "'t', 0::bigint, 9::bigint, 2000::bigint, 8000::bigint",
         "dg_event_log_pkey",
         PAIRS,
     ),
     (
-        include_str!("../../src/postgres/sql/events.sql"),
+        sql!(LOG, "events"),
         "text, bigint, bigint, bigint, bigint, bigint",
         "'t', 0::bigint, 9::bigint, 2000::bigint, 1000000::bigint, 1000000::bigint",
         "dg_event_log_pkey",
         PAIRS,
     ),
     (
-        include_str!("../../src/postgres/sql/count_events.sql"),
+        sql!(LOG, "count_events"),
         "text, bigint, bigint, bigint",
         "'t', 0::bigint, 9::bigint, 2000::bigint",
         "dg_event_log_pkey",
         PAIRS,
     ),
     (
-        include_str!("../../src/postgres/sql/last_log_seq.sql"),
+        sql!(LOG, "last_log_seq"),
         "text, bigint",
         "'t', 9::bigint",
         "dg_event_log_pkey",
         "(ROW(tenant_id, log_seq) > ROW($1, 0)) AND (ROW(tenant_id, log_seq) <= ROW($1, $2))",
     ),
+    (sql!(LOG, "event_size"), "text, bigint, bigint", "'t', 0::bigint, 9::bigint", "dg_event_log_pkey", PAIRS),
     (
-        include_str!("../../src/postgres/sql/event_size.sql"),
-        "text, bigint, bigint",
-        "'t', 0::bigint, 9::bigint",
-        "dg_event_log_pkey",
-        PAIRS,
-    ),
-    (
-        include_str!("../../src/postgres/sql/trace_event_size.sql"),
+        sql!(LOG, "trace_event_size"),
         "text, uuid, text, bigint",
         "'t', gen_random_uuid(), 't', 0::bigint",
         "dg_event_log_trace",
         "(trace_key = $2) AND (log_seq > $4)",
     ),
     (
-        include_str!("../../src/postgres/sql/trace_events.sql"),
+        sql!(LOG, "trace_events"),
         "text, uuid, text, bigint, bigint, bigint, bigint",
         "'t', gen_random_uuid(), 't', 0::bigint, 9::bigint, 1000000::bigint, 1000000::bigint",
         "dg_event_log_trace",
         "(trace_key = $2) AND (log_seq > $4)",
     ),
     (
-        include_str!("../../src/postgres/sql/tenants_with_events.sql"),
+        sql!(LOG, "tenants_with_events"),
         "bigint, bigint, bigint",
         "0::bigint, 9::bigint, 100::bigint",
         "dg_event_log_position",
@@ -112,7 +108,7 @@ const STATEMENTS: &[(&str, &str, &str, &str, &str)] = &[
     ),
 ];
 
-/// Bounds of each scan of `tenants_behind.sql`. (A plan that was not executed lacks the step from one tenant to the
+/// Bounds of each scan of `tenants_behind`. (A plan that was not executed lacks the step from one tenant to the
 /// next.)
 const TENANTS_BEHIND: [&str; 3] = [
     "(tenant_id > $2)",
@@ -126,12 +122,12 @@ const PAIRS: &str = "(ROW(tenant_id, log_seq) > ROW($1, $2)) AND (ROW(tenant_id,
 /// Look-ups of edges by their ends: statement, types of its parameters, arguments for them.
 const EDGES: [(&str, &str, &str); 2] = [
     (
-        include_str!("../../src/postgres/sql/edges_of.sql"),
+        sql!(ROW, "edges_of"),
         "text, bigint, uuid, text, boolean, boolean, bigint, text, bigint, bytea",
         "'t', 1::bigint, gen_random_uuid(), 'n', true, true, 0::bigint, ''::text, 100::bigint, ''::bytea",
     ),
     (
-        include_str!("../../src/postgres/sql/edges_touching.sql"),
+        sql!(ROW, "edges_touching"),
         "text, bigint, uuid[], text[], text[], text, bigint, bytea[]",
         "'t', 1::bigint, '{}'::uuid[], '{}'::text[], NULL, NULL, 100::bigint, '{}'::bytea[]",
     ),
@@ -164,7 +160,7 @@ async fn check(fresh: &Fresh, when: &str) {
     let plan = client.query("EXPLAIN EXECUTE skips ('t', 'p')", &[]).await.expect("a plan");
     let plan = plan.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>().join("\n");
     assert!(plan.contains("using dg_skip_active") && !plan.contains("Sort"), "{when}: skips:\n{plan}");
-    let sql = include_str!("../../src/postgres/sql/tenants_behind.sql");
+    let sql = sql!(LOG, "tenants_behind");
     client.batch_execute(&format!("PREPARE behind (bigint, text, text[], bigint) AS {sql}")).await.expect("prepared");
     let explain = "EXPLAIN EXECUTE behind (9::bigint, ''::text, '{context_graph}'::text[], 100::bigint)";
     let plan = client.query(explain, &[]).await.expect("a plan");

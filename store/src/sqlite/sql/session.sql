@@ -1,3 +1,12 @@
+-- Connections: their settings.
+
+-- name: reader
+-- A reader's settings. Sorting spills to files: memory is bounded whatever the projection's size. No memory map: the file
+-- grows with every checkpoint, so it would be mapped anew again and again (3 % of a catch-up), and its pages count as ours.
+PRAGMA cache_size = -16384;
+PRAGMA temp_store = FILE;
+
+-- name: writer
 -- The writer's settings. The page size counts for a new file only. Checkpoints run beside the writer (see `checkpoint`); it makes one itself
 -- only when the log is four times as long as that allows.
 PRAGMA page_size = 4096;

@@ -1,3 +1,16 @@
+-- The schema.
+
+-- name: migration_holder
+-- Who holds the lock of a migration, and for how long.
+SELECT l.pid, a.usename::text, a.application_name, extract(epoch FROM clock_timestamp() - a.xact_start)::float8
+  FROM pg_locks l
+  LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+ WHERE l.locktype = 'relation' AND l.relation = to_regclass('refinery_schema_history')
+   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+   AND l.mode = 'ShareUpdateExclusiveLock' AND l.granted
+ LIMIT 1
+
+-- name: strangers
 -- Functions, operators and views in the program's schemas that a role made which is neither an administrator nor the owner of the schema's
 -- objects: the program makes none as any other. (Run before the first statement of a migration: V010 and roles.sql have taken from the node
 -- the right to make any where they could be captured.)
@@ -18,3 +31,10 @@ UNION ALL
 SELECT 'view ' || c.oid::regclass::text, pg_get_userbyid(c.relowner)::text
   FROM pg_class c WHERE c.relkind IN ('v', 'm', 'f') AND c.relnamespace IN (SELECT oid FROM home) AND c.relowner NOT IN (SELECT oid FROM trusted)
  LIMIT 20
+
+-- name: unproven_rules
+-- What proves the rules that were added without a look at the rows that were there.
+SELECT format('ALTER TABLE %s VALIDATE CONSTRAINT %I', c.conrelid::regclass, c.conname)
+  FROM pg_constraint c
+ WHERE c.contype = 'c' AND NOT c.convalidated AND c.conname LIKE 'dg\_%' AND c.connamespace = current_schema()::regnamespace
+ ORDER BY c.conname
