@@ -49,10 +49,10 @@ impl Actor for ReplayCoordinator {
     type Arguments = ();
 
     async fn pre_start(&self, myself: ActorRef<Self::Msg>, (): ()) -> Result<Self::State, ActorProcessingErr> {
-        let ReplayCoordinator(shared, _) = self;
-        myself.send_interval(shared.adopt, || ReplayMessage::Adopt);
-        let signals = shared.lost.wakes(&myself, || ReplayMessage::Adopt);
-        let database = shared.database.clone();
+        let ReplayCoordinator(parts, _) = self;
+        myself.send_interval(parts.adopt, || ReplayMessage::Adopt);
+        let signals = parts.lost.wakes(&myself, || ReplayMessage::Adopt);
+        let database = parts.database.clone();
         let first = tokio::spawn(async move {
             database.up().await;
             let _ = myself.cast(ReplayMessage::Adopt);
@@ -66,7 +66,7 @@ impl Actor for ReplayCoordinator {
         message: Self::Msg,
         _: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
-        let ReplayCoordinator(shared, vitals) = self;
+        let ReplayCoordinator(parts, vitals) = self;
         match message {
             ReplayMessage::Start(run_id, request, reply) => {
                 vitals.noted("start");
@@ -79,24 +79,24 @@ impl Actor for ReplayCoordinator {
             }
             ReplayMessage::Adopt => {
                 vitals.noted("adopt");
-                if shared.database.is_up()
-                    && !shared.engine.validity().left().is_zero()
+                if parts.database.is_up()
+                    && !parts.engine.validity().left().is_zero()
                     && let Err(error) = self.adopt().await
                 {
-                    shared.database.suspect(&error);
+                    parts.database.suspect(&error);
                     tracing::debug!(category = %error.category, "no look for orphaned jobs: {}", error.message);
                 }
             }
         }
-        vitals.working_on(format!("{} jobs", shared.registry.running().len()));
+        vitals.working_on(format!("{} jobs", parts.registry.running().len()));
         Ok(())
     }
 }
 
 impl ReplayCoordinator {
     async fn start(&self, run_id: Uuid, request: &RunRequest) -> StoreResult<Run> {
-        let ReplayCoordinator(shared, _) = self;
-        if shared.draining.has_begun() {
+        let ReplayCoordinator(parts, _) = self;
+        if parts.draining.has_begun() {
             return Err(StoreError::new(Category::Unavailable, "this node is stopping; ask another or later"));
         }
         let new = NewRun {
@@ -105,27 +105,27 @@ impl ReplayCoordinator {
             projections: request.projections.iter().map(|projection| projection.name()).collect(),
             mode: request.mode,
             until: request.until,
-            owner: shared.owner.clone(),
+            owner: parts.engine.owner().clone(),
         };
-        let run = match shared.store.create_run(&new).await? {
+        let run = match parts.engine.store().create_run(&new).await? {
             Creation::Existing(run) => return Ok(run),
             Creation::Created(run) => run,
         };
         if new.mode == RunMode::Rebuild {
-            shared.engine.abandon_older_builds(&run, &request.projections).await?;
+            parts.engine.abandon_older_builds(&run, &request.projections).await?;
         }
         self.launch(&run, false).await;
         Ok(run)
     }
 
     async fn resume(&self, run_id: Uuid) -> StoreResult<Run> {
-        let ReplayCoordinator(shared, _) = self;
-        let stored = shared.store.view().await?.run(run_id).await?;
+        let ReplayCoordinator(parts, _) = self;
+        let stored = parts.engine.store().view().await?.run(run_id).await?;
         let stored = stored.ok_or_else(|| StoreError::new(Category::NotFound, format!("there is no run {run_id}")))?;
         if stored.state == RunState::Completed {
             return Err(StoreError::new(Category::Conflict, format!("run {run_id} is completed; start a new one")));
         }
-        if let Some(mut job) = shared.registry.view(run_id).filter(|_| shared.registry.has(run_id)) {
+        if let Some(mut job) = parts.registry.view(run_id).filter(|_| parts.registry.has(run_id)) {
             if !has_ended(stored.state) {
                 return Ok(stored);
             }
@@ -133,21 +133,21 @@ impl ReplayCoordinator {
             // its own.
             let _ = tokio::time::timeout(ENDING_WAIT, job.outcome.wait_for(Option::is_some)).await;
         }
-        let run = shared.store.adopt_run(run_id, &shared.owner).await?;
+        let run = parts.engine.store().adopt_run(run_id, parts.engine.owner()).await?;
         self.launch(&run, true).await;
         Ok(run)
     }
 
     /// Starts the job's child. The next search finds a job that could not be started.
     async fn launch(&self, run: &Run, resume: bool) {
-        let ReplayCoordinator(shared, _) = self;
-        shared.registry.put(run);
-        let started = match shared.children.supervisor() {
+        let ReplayCoordinator(parts, _) = self;
+        parts.registry.put(run);
+        let started = match parts.children.supervisor() {
             Some(supervisor) => self.start_child(&supervisor, run, resume).await.map_err(|error| error.to_string()),
             None => Err("the supervisor of jobs is not there".to_owned()),
         };
         if let Err(error) = started {
-            shared.registry.lost(run.run_id);
+            parts.registry.lost(run.run_id);
             tracing::warn!(run_id = %run.run_id, "the job was not started: {error}");
         }
     }
@@ -167,13 +167,13 @@ impl ReplayCoordinator {
 
     /// Takes over jobs that gone nodes left behind, and jobs that this node lost.
     async fn adopt(&self) -> StoreResult<()> {
-        let ReplayCoordinator(shared, _) = self;
-        if shared.draining.has_begun() {
+        let ReplayCoordinator(parts, _) = self;
+        if parts.draining.has_begun() {
             return Ok(());
         }
         let filter = ListFilter { open_only: true, limit: ORPHANS_PAGE, ..ListFilter::default() };
-        for run in shared.store.view().await?.runs(&filter).await?.items {
-            let lost = run.node_live && run.node == shared.owner.node && !shared.registry.has(run.run_id);
+        for run in parts.engine.store().view().await?.runs(&filter).await?.items {
+            let lost = run.node_live && run.node == parts.engine.owner().node && !parts.registry.has(run.run_id);
             if run.node_live && !lost {
                 continue;
             }
@@ -182,7 +182,7 @@ impl ReplayCoordinator {
                 self.cancel_orphan(&run).await;
                 continue;
             }
-            match shared.store.adopt_run(run.run_id, &shared.owner).await {
+            match parts.engine.store().adopt_run(run.run_id, parts.engine.owner()).await {
                 Ok(adopted) => {
                     tracing::info!(run_id = %run.run_id, from = %run.node, "an orphaned job is adopted and goes on");
                     self.launch(&adopted, true).await;
@@ -198,7 +198,7 @@ impl ReplayCoordinator {
     }
 
     async fn cancel_orphan(&self, run: &Run) {
-        if let Err(error) = self.0.store.request_cancel(run.run_id).await {
+        if let Err(error) = self.0.engine.store().request_cancel(run.run_id).await {
             tracing::debug!(run_id = %run.run_id, "the orphan was not cancelled: {}", error.message);
         }
     }

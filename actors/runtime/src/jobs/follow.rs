@@ -25,32 +25,32 @@ const EVENTS_MAX: u64 = 10_000_000;
 
 /// Follows the workers to the target.
 pub async fn follow(
-    shared: &JobParts,
+    parts: &JobParts,
     job: &mut Drive<'_>,
     run: &Run,
     projections: &[&'static dyn Projection],
 ) -> StoreResult<RunReport> {
-    let (store, control) = (&*shared.store, job.control);
+    let (store, control) = (&**parts.engine.store(), job.control);
     let started = Instant::now();
-    let asked = shared.engine.asked(run, projections).await?;
-    let mark = shared.engine.mark().await?.at;
+    let asked = parts.engine.asked(run, projections).await?;
+    let mark = parts.engine.mark().await?.at;
     let view = store.view().await?;
     let upto = run.until.map_or(mark, |until| until.min(mark));
     let goal = view.last_log_seq(&run.tenant, Some(upto)).await?;
-    let before = rows(shared, run, projections).await?;
+    let before = rows(parts, run, projections).await?;
     if let Some((scope, paused)) = before.values().find_map(|row| Some((&row.scope, row.paused.as_ref()?))) {
         return Err(claim::paused(scope, paused));
     }
     let known: HashMap<i64, i64> =
-        failures(shared, run).await?.into_iter().map(|failure| (failure.failure_id, failure.attempts)).collect();
-    let batches = |place: usize| shared.tenants.cell(&run.tenant).map_or(0, |cell| cell.live(place).batches);
+        failures(parts, run).await?.into_iter().map(|failure| (failure.failure_id, failure.attempts)).collect();
+    let batches = |place: usize| parts.tenants.cell(&run.tenant).map_or(0, |cell| cell.live(place).batches);
     let batches_before: Vec<u64> = projections.iter().map(|projection| batches(place_of(*projection))).collect();
     if !asked.nothing {
-        shared.tenants.wake(&run.tenant, goal);
+        parts.tenants.wake(&run.tenant, goal);
     }
     // If another node works on the tenant, its workers check their scopes again, also failed scopes.
-    shared.links.tell_all(&Notice::Reconsider { tenant: run.tenant.clone() });
-    if let Some(cell) = shared.tenants.cell(&run.tenant) {
+    parts.links.tell_all(&Notice::Reconsider { tenant: run.tenant.clone() });
+    if let Some(cell) = parts.tenants.cell(&run.tenant) {
         let failed = |projection: &&dyn Projection| cell.live(place_of(*projection)).phase == Phase::Failed;
         if projections.iter().any(|projection| failed(&(*projection as &dyn Projection)))
             && let Some(coordinator) = cell.coordinator()
@@ -60,10 +60,10 @@ pub async fn follow(
     }
     let mut told: Option<Instant> = None;
     let (ended, now, stopped) = loop {
-        let now = rows(shared, run, projections).await?;
+        let now = rows(parts, run, projections).await?;
         let cursor_of =
             |projection: &dyn Projection| now.get(projection.name()).map_or(LogSeq::ORIGIN, |row| row.position.cursor);
-        let open = failures(shared, run).await?;
+        let open = failures(parts, run).await?;
         let stopped: HashMap<&str, Failure> = projections
             .iter()
             .filter_map(|projection| {
@@ -83,7 +83,7 @@ pub async fn follow(
         let Some(slowest) = behind.iter().min_by_key(|projection| cursor_of(**projection)) else {
             break (Ended::Reached, now, stopped);
         };
-        stuck(shared, run, goal, &behind)?;
+        stuck(parts, run, goal, &behind)?;
         let cursor = cursor_of(*slowest);
         if let Some(progress) = &control.progress {
             progress.send_replace(Some(Progress {
@@ -128,15 +128,15 @@ pub async fn follow(
             verify: None,
         });
     }
-    shared.engine.conclude(run, projections, job, &asked, ended, scopes).await
+    parts.engine.conclude(run, projections, job, &asked, ended, scopes).await
 }
 
 async fn rows(
-    shared: &JobParts,
+    parts: &JobParts,
     run: &Run,
     projections: &[&'static dyn Projection],
 ) -> StoreResult<HashMap<&'static str, ScopeRow>> {
-    let view = shared.store.view().await?;
+    let view = parts.engine.store().view().await?;
     let mut found = HashMap::new();
     for projection in projections {
         if let Some(row) = view.scope(&Scope::new(&run.tenant, *projection)).await? {
@@ -146,17 +146,17 @@ async fn rows(
     Ok(found)
 }
 
-async fn failures(shared: &JobParts, run: &Run) -> StoreResult<Vec<Failure>> {
+async fn failures(parts: &JobParts, run: &Run) -> StoreResult<Vec<Failure>> {
     let filter = ListFilter { tenant: Some(run.tenant.clone()), open_only: true, limit: 100, ..ListFilter::default() };
-    Ok(shared.store.view().await?.failures(&filter).await?.items)
+    Ok(parts.engine.store().view().await?.failures(&filter).await?.items)
 }
 
 /// Fails when a worker is paused, or failed without a poison event (rules of another version, corruption). It does not
 /// move by itself.
-fn stuck(shared: &JobParts, run: &Run, goal: LogSeq, behind: &[&dyn Projection]) -> StoreResult<()> {
-    let Some(cell) = shared.tenants.cell(&run.tenant) else {
+fn stuck(parts: &JobParts, run: &Run, goal: LogSeq, behind: &[&dyn Projection]) -> StoreResult<()> {
+    let Some(cell) = parts.tenants.cell(&run.tenant) else {
         // Passivated, or waiting for room: it is woken again.
-        shared.tenants.wake(&run.tenant, goal);
+        parts.tenants.wake(&run.tenant, goal);
         return Ok(());
     };
     for projection in behind {

@@ -10,8 +10,10 @@
 mod coordinator;
 mod follow;
 mod job;
+mod parts;
 mod registry;
 
 pub use coordinator::{ReplayCoordinator, ReplayMessage};
-pub use job::{Job, JobParts, job_id};
+pub use job::{Job, job_id};
+pub use parts::JobParts;
 pub use registry::{JobRegistry, JobView};

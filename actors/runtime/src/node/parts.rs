@@ -116,8 +116,6 @@ impl NodeParts {
             protocol: i32::try_from(versions.protocol).unwrap_or(i32::MAX),
         };
         let workers = Arc::new(WorkerParts {
-            store: Arc::clone(&store),
-            owner: owner.clone(),
             engine: Arc::clone(&engine),
             database: board.database.clone(),
             mark: board.mark.subscribe(),
@@ -148,8 +146,6 @@ impl NodeParts {
             spec: tree::link_spec,
         });
         let jobs = Arc::new(JobParts {
-            store: Arc::clone(&store),
-            owner: owner.clone(),
             engine: Arc::clone(&engine),
             database: board.database.clone(),
             draining: board.draining.clone(),

@@ -124,7 +124,7 @@ fn worker_spec(
 ) -> ChildSpec {
     let (parts, cell) = (Arc::clone(parts), Arc::clone(cell));
     let start = start_actor(move |vitals| {
-        (Worker { shared: Arc::clone(&parts), cell: Arc::clone(&cell), projection, vitals }, ())
+        (Worker { parts: Arc::clone(&parts), cell: Arc::clone(&cell), projection, vitals }, ())
     });
     // Transient: a worker that gave its scope up (a normal exit) stays away until it is wanted again.
     ChildSpec::worker(worker_id(projection), start).restart(Restart::Transient).shutdown(Shutdown::Timeout(drain))
@@ -133,7 +133,7 @@ fn worker_spec(
 /// Specifies a job's child. Transient: it is started again until it has ended well.
 pub fn job_spec(parts: &Arc<JobParts>, run: &Run, resume: bool) -> ChildSpec {
     let (id, parts, run) = (job_id(run.run_id), Arc::clone(parts), run.clone());
-    let start = start_actor(move |vitals| (Job { shared: Arc::clone(&parts), run: run.clone(), resume, vitals }, ()));
+    let start = start_actor(move |vitals| (Job { parts: Arc::clone(&parts), run: run.clone(), resume, vitals }, ()));
     ChildSpec::worker(id, start).restart(Restart::Transient).shutdown(ENDING)
 }
 

@@ -3,15 +3,17 @@
 
 mod admission;
 mod coordinator;
+mod parts;
 mod registry;
 mod tenant_cell;
 mod worker;
 
 pub use coordinator::{Coordinator, CoordinatorMessage};
 pub use decisiongraph_protocol::{Fault, LiveScope, Phase};
+pub use parts::WorkerParts;
 pub use registry::{Parting, TenantSpec, Tenants, TenantsParts};
 pub use tenant_cell::TenantCell;
-pub use worker::{Worker, WorkerMessage, WorkerParts};
+pub use worker::{Worker, WorkerMessage};
 
 use decisiongraph_projections::{Projection, TenantId, catalogue};
 

@@ -9,26 +9,23 @@
 //! comes first, then the durable position: an unknown outcome is never guessed. A fault that may pass, a poison event
 //! and a lost scope are states.
 
-use super::{CoordinatorMessage, Fault, LiveScope, Phase, TenantCell, place_of};
-use crate::board::{Database, Jitter, MarkState};
-use crate::signals::Signal;
+use super::{CoordinatorMessage, Fault, LiveScope, Phase, TenantCell, WorkerParts, place_of};
+use decisiongraph_engine::Budget;
 use decisiongraph_engine::claim::{Claim, Obstacle, claim};
-use decisiongraph_engine::failure::{Decision, Pauses, decide};
+use decisiongraph_engine::failure::{Decision, decide};
 use decisiongraph_engine::lane::{ApplyOptions, Lane, Target};
 use decisiongraph_engine::mark::Mark;
 use decisiongraph_engine::observed;
-use decisiongraph_engine::telemetry::{LeaseChange, Telemetry};
-use decisiongraph_engine::{Budget, Engine};
+use decisiongraph_engine::telemetry::LeaseChange;
 use decisiongraph_projections::{Category, Projection};
 use decisiongraph_protocol::Command;
 use decisiongraph_protocol::figures::number;
-use decisiongraph_store::{Owner, Result as StoreResult, Scope, Store, StoreError};
+use decisiongraph_store::{Result as StoreResult, Scope, StoreError};
 use decisiongraph_supervision::Vitals;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use ractor_cluster::RactorMessage;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Semaphore, watch};
 
 /// Pause before the worker checks again what this node itself lacks (lease, database).
 const WAIT: Duration = Duration::from_millis(200);
@@ -37,40 +34,10 @@ const STANDBY_MAX: Duration = Duration::from_secs(1);
 /// Failed attempts in a row after which a session whose history is not the mark's counts as old.
 const HISTORIES_MAX: u32 = 5;
 
-/// Parts of the node that all its workers use.
-pub struct WorkerParts {
-    /// The database.
-    pub store: Arc<dyn Store>,
-    /// Identity of the node.
-    pub owner: Owner,
-    /// Engine of the node: bounds, memory budget and telemetry.
-    pub engine: Arc<Engine>,
-    /// State of the database.
-    pub database: Database,
-    /// End of the log.
-    pub mark: watch::Receiver<MarkState>,
-    /// Signal that the known mark may be void.
-    pub mark_void: Signal,
-    /// Turns to do a batch, one per batch under way.
-    pub turns: Semaphore,
-    /// Pauses after faults that may pass.
-    pub retry: Pauses,
-    /// Pauses between two attempts at a scope that failed.
-    pub recheck: Pauses,
-    /// Spread of the pauses.
-    pub jitter: Jitter,
-}
-
-impl WorkerParts {
-    fn telemetry(&self) -> &Telemetry {
-        self.engine.telemetry()
-    }
-}
-
 /// The worker's actor.
 pub struct Worker {
     /// Parts of the node that all its workers use.
-    pub shared: Arc<WorkerParts>,
+    pub parts: Arc<WorkerParts>,
     /// State that the tenant's workers share.
     pub cell: Arc<TenantCell>,
     /// Rules of the projection.
@@ -208,18 +175,18 @@ impl Actor for Worker {
 impl Worker {
     /// Does one batch, or what is needed before a batch can be done.
     async fn step(&self, state: &mut WorkerState) -> StoreResult<Next> {
-        let Worker { shared, cell, .. } = self;
-        if !shared.database.is_up() {
+        let Worker { parts, cell, .. } = self;
+        if !parts.database.is_up() {
             self.enter(state, Phase::Retrying, "waiting for the database");
             return Ok(Next::In(WAIT));
         }
-        if shared.engine.validity().left().is_zero() {
+        if parts.engine.validity().left().is_zero() {
             self.enter(state, Phase::Retrying, "waiting for the node's lease");
             return Ok(Next::In(WAIT));
         }
         // Read together: a later mark may belong to another history.
         let (era, mark) = {
-            let state = shared.mark.borrow();
+            let state = parts.mark.borrow();
             (state.era, state.proven())
         };
         if state.lane.as_ref().is_some_and(|(_, known)| *known != era) {
@@ -233,7 +200,7 @@ impl Worker {
             return Ok(Next::Quiet);
         }
         self.doing(state, "waiting for its turn");
-        let Ok(_turn) = shared.turns.acquire().await else { return Ok(Next::Quiet) };
+        let Ok(_turn) = parts.turns.acquire().await else { return Ok(Next::Quiet) };
         if state.lane.is_none()
             && let Some(next) = self.own(state, era, &mark).await?
         {
@@ -244,12 +211,12 @@ impl Worker {
             self.enter(state, Phase::Idle, "");
             return Ok(Next::Quiet);
         }
-        let config = shared.engine.config();
-        let budget = shared.engine.budget();
+        let config = parts.engine.config();
+        let budget = parts.engine.budget();
         let (share_bytes, limit) = budget.batch(config);
         self.vitals.working_on("waiting for memory");
         let mut share = budget.work.hold(share_bytes).await;
-        let log = shared.store.view().await?;
+        let log = parts.engine.store().view().await?;
         self.vitals.working_on("reading");
         let mut page = cell.page(&*log, lane.position.cursor, target, limit, era, budget).await?;
         let cost = Budget::batch_cost(page.bytes());
@@ -277,7 +244,7 @@ impl Worker {
         let options = ApplyOptions { checkpoint_events: config.checkpoint_events, record_failures: true, limit };
         let (from, events) = (lane.position.cursor, lane.events);
         let alone = std::future::ready(None);
-        observed::apply(lane, &*shared.store, &*log, &page, alone, &options, shared.telemetry()).await?;
+        observed::apply(lane, &**parts.engine.store(), &*log, &page, alone, &options, parts.telemetry()).await?;
         drop((page, share));
         let (cursor, applied) = (lane.position.cursor, lane.events - events);
         let failure = lane.failure.take();
@@ -304,14 +271,15 @@ impl Worker {
             tracing::warn!(scope = %state.scope, log_seq = failure.log_seq.0, category = %failure.category, "a poison event stops the scope");
         }
         self.fail(state, Fault { category: failure.category, message: fault, poison: true });
-        Ok(Next::In(shared.recheck.before(state.attempt, shared.jitter.draw())))
+        Ok(Next::In(parts.recheck.before(state.attempt, parts.jitter.draw())))
     }
 
     /// Takes the scope. `Some` when it cannot be worked on now.
     async fn own(&self, state: &mut WorkerState, era: u64, mark: &Mark) -> StoreResult<Option<Next>> {
-        let Worker { shared, projection, .. } = self;
+        let Worker { parts, projection, .. } = self;
         self.vitals.working_on("taking the scope");
-        let asked = claim(&*shared.store, &shared.owner, &state.scope, *projection, mark, shared.telemetry());
+        let asked =
+            claim(&**parts.engine.store(), parts.engine.owner(), &state.scope, *projection, mark, parts.telemetry());
         let claim = asked.await?;
         if let Claim::Yours(_, position) | Claim::Refused(_, position) = &claim {
             self.cell.show(state.place, |live| live.cursor = position.cursor);
@@ -327,63 +295,63 @@ impl Worker {
             }
             Claim::Refused(Obstacle::OtherHistory, _) => {
                 // The server is not the server of the known mark, or has restarted: the target is void.
-                shared.mark_void.send();
+                parts.mark_void.send();
                 if state.attempt >= HISTORIES_MAX {
-                    shared.store.hang_up();
+                    parts.engine.store().hang_up();
                 }
             }
             Claim::Refused(..) | Claim::Yours(..) => {}
         }
         let (lease, position) = claim.granted(&state.scope, *projection)?;
         let mut lane = Lane::new(*projection, &self.cell.tenant, Target::Live(lease), position);
-        lane.skipping(&*shared.store.view().await?).await?;
+        lane.skipping(&*parts.engine.store().view().await?).await?;
         state.lane = Some((lane, era));
         Ok(None)
     }
 
     /// Decides what an error means for this worker.
     async fn after(&self, state: &mut WorkerState, error: StoreError) -> Next {
-        let Worker { shared, .. } = self;
+        let Worker { parts, .. } = self;
         // Whatever happened to the batch, the next batch starts with a new epoch and the durable position.
         state.lane = None;
         state.attempt += 1;
-        shared.database.suspect(&error);
+        parts.database.suspect(&error);
         match decide(&error, state.attempt) {
             Decision::Retry => {
                 if error.category == Category::Storage && state.attempt > 1 {
-                    shared.database.refuses(&state.scope, &error);
+                    parts.database.refuses(&state.scope, &error);
                 }
-                shared.telemetry().retry(self.projection.name(), error.category);
+                parts.telemetry().retry(self.projection.name(), error.category);
                 self.enter(state, Phase::Retrying, &error.message);
-                Next::In(shared.retry.before(state.attempt, shared.jitter.draw()))
+                Next::In(parts.retry.before(state.attempt, parts.jitter.draw()))
             }
             Decision::TakeAgain => match self.is_ours(state).await {
                 Ok(true) => {
-                    shared.telemetry().retry(self.projection.name(), error.category);
+                    parts.telemetry().retry(self.projection.name(), error.category);
                     self.enter(state, Phase::Retrying, &error.message);
                     match state.attempt {
                         1 => Next::Again,
-                        attempt => Next::In(shared.retry.before(attempt, shared.jitter.draw())),
+                        attempt => Next::In(parts.retry.before(attempt, parts.jitter.draw())),
                     }
                 }
                 Ok(false) => {
-                    shared.telemetry().lease_change(LeaseChange::Fenced);
+                    parts.telemetry().lease_change(LeaseChange::Fenced);
                     tracing::info!(scope = %state.scope, "the scope was taken over; this worker stops");
                     Next::Stop
                 }
                 Err(again) => {
-                    shared.database.suspect(&again);
+                    parts.database.suspect(&again);
                     self.enter(state, Phase::Retrying, &again.message);
-                    Next::In(shared.retry.before(state.attempt, shared.jitter.draw()))
+                    Next::In(parts.retry.before(state.attempt, parts.jitter.draw()))
                 }
             },
             Decision::Fail => {
-                shared.telemetry().failure(self.projection.name(), error.category);
+                parts.telemetry().failure(self.projection.name(), error.category);
                 if state.attempt == 1 {
                     tracing::error!(scope = %state.scope, category = %error.category, "the scope cannot be worked on: {}", error.message);
                 }
                 self.fail(state, Fault { category: error.category, message: error.message, poison: false });
-                Next::In(shared.recheck.before(state.attempt, shared.jitter.draw()))
+                Next::In(parts.recheck.before(state.attempt, parts.jitter.draw()))
             }
         }
     }
@@ -391,9 +359,9 @@ impl Worker {
     /// True when the scope still belongs to this node, or has no live owner. A flip or a pause takes a new epoch and
     /// leaves the owner.
     async fn is_ours(&self, state: &WorkerState) -> StoreResult<bool> {
-        let row = self.shared.store.view().await?.scope(&state.scope).await?;
+        let row = self.parts.engine.store().view().await?.scope(&state.scope).await?;
         Ok(row.is_none_or(|row| {
-            !row.owner_live || row.owner.as_deref().is_none_or(|owner| owner == self.shared.owner.node)
+            !row.owner_live || row.owner.as_deref().is_none_or(|owner| owner == self.parts.engine.owner().node)
         }))
     }
 
