@@ -123,6 +123,31 @@ fn one_file_takes_scopes() {
     }
 }
 
+/// Places that `docs/ARCHITECTURE.md` promises for an addition, counted at one example each. The protocol's tests count
+/// those of a request, the test of the guide those of a projection.
+#[test]
+fn an_addition_takes_the_promised_places() {
+    let examples: [(&str, &[&str], &[&str]); 4] = [
+        (
+            "metric",
+            &["DRIFTED_SCOPES"],
+            &["actors/engine/src/telemetry/signals.rs", "actors/runtime/src/node/watch.rs"],
+        ),
+        (
+            "configuration key",
+            &["\"own_partition_events\"", "pub own_partition_events:"],
+            &["actors/cli/src/config/keys.rs", "actors/engine/src/lib.rs"],
+        ),
+        ("actor", &["LeaseKeeper"], &["actors/runtime/src/lease_keeper.rs", "actors/runtime/src/node/tree.rs"]),
+        ("command", &["Completions"], &["actors/cli/src/commands/completions.rs", "actors/cli/src/commands/mod.rs"]),
+    ];
+    for (addition, names, expected) in examples {
+        let folders = FLOORS.iter().flat_map(|(_, folder, _)| names.iter().flat_map(move |name| callers(folder, name)));
+        let found: BTreeSet<String> = folders.collect();
+        assert_eq!(found, expected.iter().map(|path| (*path).to_owned()).collect(), "{addition}");
+    }
+}
+
 /// Top modules of a crate that import each other in a ring. The lists can only get shorter.
 const RINGS: [(&str, &[&str]); 5] = [
     (
