@@ -1,0 +1,159 @@
+//! Scopes, as the database has them and as the workers of every node see them.
+
+use super::{AnswerFrom, Asking, NodeAnswers};
+use crate::cluster::ASK_ALL_DEADLINE;
+use crate::node::condition::Condition;
+use crate::node::lives::Lives;
+use crate::tenants::CoordinatorMessage;
+use decisiongraph_admin::health::findings;
+use decisiongraph_admin::overview;
+use decisiongraph_admin::status::status;
+use decisiongraph_admin::why::why;
+use decisiongraph_projections::{Category, TenantId};
+use decisiongraph_protocol::{
+    AdminError, FromNode, Handle, HealthReply, HealthRequest, HealthWord, Notice, Partial, PauseRequest, PeerRequest,
+    ResumeRequest, ScopeFilter, SkipRequest, StatusReply, StatusRequest, SteerReply, WhyReply, WhyRequest,
+};
+use decisiongraph_store::Skip;
+
+impl AnswerFrom<FromNode, PauseRequest> for Asking<'_> {
+    async fn answer_from(&self, request: PauseRequest) -> Result<SteerReply, AdminError> {
+        let reply = self.database().answer(request).await?;
+        Ok(self.node.reconsidered(reply))
+    }
+}
+
+impl AnswerFrom<FromNode, ResumeRequest> for Asking<'_> {
+    async fn answer_from(&self, request: ResumeRequest) -> Result<SteerReply, AdminError> {
+        let reply = self.database().answer(request).await?;
+        Ok(self.node.reconsidered(reply))
+    }
+}
+
+impl AnswerFrom<FromNode, SkipRequest> for Asking<'_> {
+    async fn answer_from(&self, request: SkipRequest) -> Result<Skip, AdminError> {
+        let skip = self.database().answer(request).await?;
+        self.node.reconsider(&skip.tenant);
+        Ok(skip)
+    }
+}
+
+impl AnswerFrom<FromNode, StatusRequest> for Asking<'_> {
+    async fn answer_from(&self, request: StatusRequest) -> Result<StatusReply, AdminError> {
+        let (all, _) = self.node.status_and_lives(&request.filter).await?;
+        overview::page(&*self.node.0.store, all, &request).await
+    }
+}
+
+impl AnswerFrom<FromNode, HealthRequest> for Asking<'_> {
+    async fn answer_from(&self, request: HealthRequest) -> Result<HealthReply, AdminError> {
+        self.node.health(&request.0).await
+    }
+}
+
+impl AnswerFrom<FromNode, WhyRequest> for Asking<'_> {
+    async fn answer_from(&self, request: WhyRequest) -> Result<WhyReply, AdminError> {
+        self.node.why(&request.filter, request.all).await
+    }
+}
+
+impl NodeAnswers {
+    /// Has this tenant's workers check their scopes again, on every node: the scopes were changed.
+    fn reconsider(&self, tenant: &TenantId) {
+        self.0.links.tell_all(&Notice::Reconsider { tenant: tenant.clone() });
+        if !self.look_again(tenant) {
+            self.0.signals.behind.send();
+        }
+    }
+
+    /// Has the workers of these scopes check them again.
+    fn reconsidered(&self, reply: SteerReply) -> SteerReply {
+        reply.scopes.first().into_iter().for_each(|scope| self.reconsider(&scope.tenant));
+        reply
+    }
+
+    /// Has this tenant's workers on this node alone check their scopes again. True when the tenant has actors here.
+    pub(in crate::node) fn look_again(&self, tenant: &TenantId) -> bool {
+        let coordinator = self.0.tenants.cell(tenant).and_then(|cell| cell.coordinator());
+        coordinator.is_some_and(|coordinator| coordinator.cast(CoordinatorMessage::Reconsider).is_ok())
+    }
+
+    /// Collects what the workers of every node do at these scopes. Names each node that cannot be asked within
+    /// [`ASK_ALL_DEADLINE`].
+    async fn lives(&self, filter: &ScopeFilter) -> Lives {
+        let others = self.0.links.ask_all(&PeerRequest::Live(filter.clone()), ASK_ALL_DEADLINE).await;
+        Lives::merge(self.live(filter), others)
+    }
+
+    async fn status_and_lives(&self, filter: &ScopeFilter) -> Result<(StatusReply, Lives), AdminError> {
+        let (reply, lives) = tokio::join!(status(&*self.0.store, filter), self.lives(filter));
+        let mut reply = reply?;
+        for scope in &mut reply.scopes {
+            let tenant = scope.tenant.clone();
+            let me = &self.0.owner.node;
+            lives.show(scope, me, || self.0.board.placement.whose(me, &tenant));
+        }
+        reply.partial.clone_from(&lives.partial);
+        for node in self.unlinked() {
+            let error = self.unreachable(&node);
+            reply.partial.push(Partial { node, error });
+        }
+        Ok((reply, lives))
+    }
+
+    /// Lists live members without a link: other machines cannot reach them or this node.
+    pub(in crate::node) fn unlinked(&self) -> Vec<String> {
+        let linked: Vec<String> = self.0.links.states().into_iter().map(|link| link.node).collect();
+        let members = self.0.board.members.borrow();
+        let names = members.iter().filter(|member| member.is_live()).map(|member| member.owner.node.clone());
+        names.filter(|name| *name != self.0.owner.node && !linked.contains(name)).collect()
+    }
+
+    pub(super) fn unreachable(&self, node: &str) -> AdminError {
+        let (message, next) = if self.0.links.are_open() {
+            (
+                format!("node {node} has no cluster_listen, so other nodes cannot ask it"),
+                "give it one, or ask it itself",
+            )
+        } else {
+            (
+                "this node has no cluster_listen, so it cannot ask others".to_owned(),
+                "give it one, or ask that node itself",
+            )
+        };
+        AdminError::new(Category::Unavailable, message).next(next)
+    }
+
+    async fn health(&self, filter: &ScopeFilter) -> Result<HealthReply, AdminError> {
+        let condition = Condition::of(&self.0.board);
+        let own = condition.findings();
+        if condition.database_fault.is_some() {
+            // Nothing else can be asked.
+            return Ok(HealthReply { health: HealthWord::Failed, scopes: 0, findings: own, partial: Vec::new() });
+        }
+        let (mut status, lives) = self.status_and_lives(filter).await?;
+        overview::measure(&*self.0.store, &mut status, false).await?;
+        let mut reply = findings(&status);
+        reply.findings.extend(own);
+        reply.findings.extend(lives.unasked());
+        reply.findings.extend(lives.findings);
+        reply.findings.sort_by_key(|finding| std::cmp::Reverse(finding.health));
+        reply.health = reply.findings.first().map_or(HealthWord::Ok, |worst| worst.health);
+        Ok(reply)
+    }
+
+    /// Lists the causes, the node's own first. The appenders' own causes say how long the mark is held up.
+    async fn why(&self, filter: &ScopeFilter, all: bool) -> Result<WhyReply, AdminError> {
+        let condition = Condition::of(&self.0.board);
+        let own = Condition { mark_held: None, ..condition.clone() }.findings();
+        if condition.database_fault.is_some() {
+            return Ok(WhyReply { causes: own, ..WhyReply::default() });
+        }
+        let (mut status, lives) = self.status_and_lives(filter).await?;
+        overview::measure(&*self.0.store, &mut status, all).await?;
+        let mut reply = why(&status, all);
+        let nodes = own.into_iter().chain(lives.unasked()).chain(lives.findings);
+        reply.causes.splice(0..0, nodes);
+        Ok(reply)
+    }
+}
