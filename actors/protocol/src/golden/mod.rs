@@ -64,12 +64,13 @@ fn the_facts_of_a_request_are_the_contract() {
 }
 
 /// Requests that code below the commands sends or passes on, and the files that do.
-const SENDERS: [(&str, &str); 5] = [
+const SENDERS: [(&str, &str); 6] = [
     ("CatchUpRequest", "admin/src/steer.rs"),
     ("StatusRequest", "admin/src/overview.rs"),
     ("PeerRequest", "runtime/src/cluster/link.rs"),
     ("TreeRequest", "runtime/src/cluster/link.rs"),
     ("PeerRequest", "runtime/src/node/peers.rs"),
+    ("PeerRequest", "runtime/src/node/answers/scopes.rs"),
 ];
 
 /// Collects the Rust files below a folder, by path, without their tests.
