@@ -195,7 +195,6 @@ fn spans_have_the_declared_names_and_fields() {
             signals::batch_span(&acme, "trace_summary", LogSeq(1), LogSeq(2), Some(epoch), Some(run)),
             signals::job_span(&acme, run, "rebuild"),
             signals::admin_span("status"),
-            signals::takeover_span(&acme, "trace_summary"),
         ]
         .map(|span| span.metadata().expect("enabled"))
     });

@@ -206,7 +206,7 @@ metrics! {
 }
 
 /// Every span, in the order of the documentation.
-pub const SPANS: &[SpanSignal] = &[BATCH_SPAN, JOB_SPAN, ADMIN_SPAN, TAKEOVER_SPAN];
+pub const SPANS: &[SpanSignal] = &[BATCH_SPAN, JOB_SPAN, ADMIN_SPAN];
 
 const BATCH_SPAN: SpanSignal = SpanSignal {
     name: "batch",
@@ -222,11 +222,6 @@ const ADMIN_SPAN: SpanSignal = SpanSignal {
     name: "admin",
     fields: &["command", "otel.status_code", "category"],
     help: "An admin request, from its arrival to the reply.",
-};
-const TAKEOVER_SPAN: SpanSignal = SpanSignal {
-    name: "takeover",
-    fields: &["tenant", "projection", "epoch", "from", "otel.status_code", "category"],
-    help: "A scope taken with a new epoch. `epoch` is the new one, `from` the durable cursor.",
 };
 
 /// Opens the span of a batch of `projection` over the events in (`from`, `to`]; see [`SPANS`].
@@ -261,15 +256,6 @@ pub fn job_span(tenant: &TenantId, job: Uuid, mode: &str) -> Span {
 /// Opens the span of an admin request; see [`SPANS`].
 pub fn admin_span(command: &str) -> Span {
     tracing::info_span!(target: TARGET, "admin", command, otel.status_code = Empty, category = Empty)
-}
-
-/// Opens the span of a take-over; `epoch` and `from` are recorded with [`Span::record`] when they are known. See
-/// [`SPANS`].
-pub fn takeover_span(tenant: &TenantId, projection: &str) -> Span {
-    tracing::info_span!(
-        target: TARGET, "takeover", tenant = %tenant, projection, epoch = Empty, from = Empty, otel.status_code = Empty,
-        category = Empty
-    )
 }
 
 /// Records on a span that its work met an error of this category.
