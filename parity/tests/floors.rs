@@ -116,7 +116,7 @@ fn one_file_takes_scopes() {
     let product = FLOORS.iter().filter(|(name, ..)| !["decisiongraph-store", "decisiongraph-parity"].contains(name));
     let found: Vec<String> = product.flat_map(|(_, folder, _)| callers(folder, ".acquire_scope(")).collect();
     assert_eq!(found, ["actors/engine/src/claim.rs"]);
-    let texts = ["{scope} is paused by {}: {}; {} lets it go on", "were written by version {} of its rules"];
+    let texts = ["{scope} is paused by {}: {}; {} resumes it", "were written by version {} of its rules"];
     for text in texts {
         let found: Vec<String> = FLOORS.iter().flat_map(|(_, folder, _)| callers(folder, text)).collect();
         assert_eq!(found, ["actors/engine/src/claim.rs"], "{text}");

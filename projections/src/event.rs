@@ -46,7 +46,10 @@ impl TenantId {
         if id.is_empty() || id.len() > TENANT_BYTES_MAX || id.contains('\0') {
             return Err(Refusal::new(
                 Category::InvalidArgument,
-                format!("a tenant id has 1 to {TENANT_BYTES_MAX} bytes and no U+0000; this one has {} bytes", id.len()),
+                format!(
+                    "a tenant id must have 1 to {TENANT_BYTES_MAX} bytes and no U+0000; this one has {} bytes",
+                    id.len()
+                ),
             ));
         }
         Ok(TenantId(id))
@@ -239,11 +242,11 @@ pub struct StoredEvent {
 /// writes.
 pub fn fault(tags: Option<&[String]>, payload: &str) -> Option<String> {
     if tags.is_none() {
-        return Some("its stored tags are no JSON list of strings".to_owned());
+        return Some("its stored tags are not a JSON list of strings".to_owned());
     }
     // A raw line feed would begin another line.
     if payload.contains(['\n', '\r']) {
-        return Some("its stored payload has a line feed outside of its texts".to_owned());
+        return Some("its stored payload has a line feed outside its strings".to_owned());
     }
     outline(payload, 0).err().map(|error| format!("its stored payload is {error}"))
 }
@@ -350,7 +353,7 @@ impl Metadata {
     /// # Errors
     /// `schema_violation` when their stored form cannot be read.
     pub fn tags(&self) -> Result<&[String], Refusal> {
-        self.tags.as_deref().ok_or_else(|| schema("the stored tags are no JSON list of strings"))
+        self.tags.as_deref().ok_or_else(|| schema("the stored tags are not a JSON list of strings"))
     }
 
     fn bytes(&self) -> usize {
@@ -476,7 +479,7 @@ impl<'a> Line<'a> {
     /// Reads the envelope of an object.
     pub fn from_json(value: Json<'a>) -> Result<Line<'a>, Refusal> {
         let Json::Object(mut members) = value else {
-            return Err(schema(format!("an event is a JSON object, not {}", value.kind())));
+            return Err(schema(format!("an event must be a JSON object, not {}", value.kind())));
         };
         let payload = members
             .iter()
@@ -490,9 +493,9 @@ impl<'a> Line<'a> {
             None | Some(Json::Null) => Vec::new(),
             Some(Json::Array(items)) => items
                 .iter()
-                .map(|item| item.as_str().map(str::to_owned).ok_or_else(|| schema("`tags` is a list of strings")))
+                .map(|item| item.as_str().map(str::to_owned).ok_or_else(|| schema("`tags` must be a list of strings")))
                 .collect::<Result<_, _>>()?,
-            Some(other) => return Err(schema(format!("`tags` is a list of strings, not {}", other.kind()))),
+            Some(other) => return Err(schema(format!("`tags` must be a list of strings, not {}", other.kind()))),
         };
         let envelope = Envelope {
             event_id: filled(&object, "event_id", "event_id")?,
@@ -528,7 +531,7 @@ fn schema(message: impl Into<String>) -> Refusal {
 fn text(object: &Json<'_>, key: &str, path: &str) -> Result<String, Refusal> {
     match object.get(key) {
         Some(Json::Str(text)) => Ok(text.clone().into_owned()),
-        Some(other) => Err(schema(format!("`{path}` is a string, not {}", other.kind()))),
+        Some(other) => Err(schema(format!("`{path}` must be a string, not {}", other.kind()))),
         None => Err(schema(format!("`{path}` is missing"))),
     }
 }
@@ -551,7 +554,7 @@ fn integer(object: &Json<'_>, key: &str) -> Result<Option<i64>, Refusal> {
         Some(Json::Int(digits)) => {
             digits.parse().map(Some).map_err(|_| schema(format!("`{key}` does not fit in 64 bits")))
         }
-        Some(other) => Err(schema(format!("`{key}` is an integer, not {}", other.kind()))),
+        Some(other) => Err(schema(format!("`{key}` must be an integer, not {}", other.kind()))),
     }
 }
 
@@ -588,10 +591,10 @@ mod tests {
         for (from, to, message) in [
             ("\"event_id\":\"e1\"", "\"event_id\":\"\"", "`event_id` is empty"),
             ("\"event_id\":\"e1\",", "", "`event_id` is missing"),
-            ("\"trace_seq\":0", "\"trace_seq\":\"0\"", "`trace_seq` is an integer, not a string"),
+            ("\"trace_seq\":0", "\"trace_seq\":\"0\"", "`trace_seq` must be an integer, not a string"),
             ("\"trace_seq\":0", "\"trace_seq\":99999999999999999999", "`trace_seq` does not fit in 64 bits"),
-            ("[\"t1\"]", "[1]", "`tags` is a list of strings"),
-            ("\"producer_id\":\"p\"", "\"producer_id\":1", "`source.producer_id` is a string, not an integer"),
+            ("[\"t1\"]", "[1]", "`tags` must be a list of strings"),
+            ("\"producer_id\":\"p\"", "\"producer_id\":1", "`source.producer_id` must be a string, not an integer"),
         ] {
             let refusal = Line::parse(&LINE.replace(from, to)).expect_err(message);
             assert_eq!((refusal.category, refusal.message.as_str()), (Category::SchemaViolation, message));

@@ -157,19 +157,19 @@ fn next_of_trace(
     let sequence = |message: String| Err(Refusal::new(Category::EventSequenceInvalid, message));
     // The next number of a finished trace is `conflict`. Any other number is first of all out of sequence.
     let Some(next_seq) = state.next_seq else {
-        return sequence(format!("this trace has its last possible event, {TRACE_SEQ_MAX}; start a new trace"));
+        return sequence(format!("this trace already has its last possible event, {TRACE_SEQ_MAX}; start a new trace"));
     };
     if envelope.trace_seq != next_seq {
-        return sequence(format!("`trace_seq` is {}, the next of this trace is {next_seq}", envelope.trace_seq));
+        return sequence(format!("`trace_seq` is {}, but the next in this trace is {next_seq}", envelope.trace_seq));
     }
     if (envelope.event_type == "TraceStarted") != (envelope.trace_seq == 0) {
-        return sequence("`TraceStarted` is the event 0 of its trace, and only it is".to_owned());
+        return sequence("`TraceStarted` must be event 0 of its trace, and no other event may be".to_owned());
     }
     if state.finished {
         return Err(Refusal::new(Category::Conflict, "the trace is finished; start a new one"));
     }
     if prior.event_ids.contains(&envelope.event_id) || ids.contains(envelope.event_id.as_str()) {
-        return Err(Refusal::new(Category::Conflict, "`event_id` is taken by another event of this tenant"));
+        return Err(Refusal::new(Category::Conflict, "`event_id` is already used by another event of this tenant"));
     }
     Ok(())
 }
@@ -244,8 +244,10 @@ pub fn check_page(events: &[LogEvent], heads: &HashMap<Arc<str>, i64>, skips: &B
             return poison(
                 Category::EventSequenceInvalid,
                 match expected {
-                    Some(expected) => format!("trace_seq is {}, the next of its trace is {expected}", event.trace_seq),
-                    None => format!("trace_seq is {}, behind the last possible one of its trace", event.trace_seq),
+                    Some(expected) => {
+                        format!("trace_seq is {}, but the next in its trace is {expected}", event.trace_seq)
+                    }
+                    None => format!("trace_seq is {}, beyond the last possible one of its trace", event.trace_seq),
                 },
             );
         }
@@ -287,7 +289,7 @@ mod tests {
         ] {
             let poison = check_page(&page, heads, &skips).expect("poison");
             assert_eq!((poison.index, poison.refusal.category), (index, Category::EventSequenceInvalid));
-            assert!(poison.refusal.message.contains("behind the last possible one"), "{}", poison.refusal);
+            assert!(poison.refusal.message.contains("beyond the last possible one"), "{}", poison.refusal);
         }
         for last in [TRACE_SEQ_MAX, i64::MAX] {
             assert_eq!(TraceState::behind(last, false).next_seq, None);

@@ -33,7 +33,9 @@ impl<'e> StoredPayload<'e> {
         match self.value.get(key) {
             None | Some(Json::Null) => Ok(None),
             Some(value @ Json::Object(_)) => Ok(Some(Object { name: key, value })),
-            Some(other) => Err(schema(format!("`{key}` of the stored payload is an object, not {}", other.kind()))),
+            Some(other) => {
+                Err(schema(format!("`{key}` of the stored payload must be an object, not {}", other.kind())))
+            }
         }
     }
 }
@@ -57,7 +59,7 @@ fn text_of<'p>(object: &'p Json<'_>, name: &str, key: &str) -> Result<Option<&'p
         Some(Json::Str(text)) => Ok(Some(text)),
         Some(other) => {
             let dot = if name.is_empty() { "" } else { "." };
-            Err(schema(format!("`{name}{dot}{key}` of the stored payload is a string, not {}", other.kind())))
+            Err(schema(format!("`{name}{dot}{key}` of the stored payload must be a string, not {}", other.kind())))
         }
     }
 }

@@ -33,20 +33,20 @@ pub fn admit_under(guard: CredentialGuard, draft: Draft<'_>) -> Result<Admitted,
         return Err(Refusal::new(
             Category::InvalidArgument,
             format!(
-                "`idempotency_key` has 1 to {IDEMPOTENCY_KEY_BYTES_MAX} bytes and no U+0000; this one has {} bytes",
+                "`idempotency_key` must have 1 to {IDEMPOTENCY_KEY_BYTES_MAX} bytes and no U+0000; this one has {} bytes",
                 key.len()
             ),
         ));
     }
     if let Some(path) = payload.first_float("payload") {
         return Err(schema(format!(
-            "`{path}` is a float; numbers are integers (write amounts in minor units or as text)"
+            "`{path}` is a float; numbers must be integers (write amounts in minor units or as text)"
         )));
     }
     check_shape(&envelope.event_type, &payload)?;
     check_ids(&envelope)?;
     if !rfc3339::is_time(&envelope.occurred_at) {
-        return Err(schema("`occurred_at` is an RFC 3339 time that exists, such as 2026-01-31T09:30:00Z"));
+        return Err(schema("`occurred_at` must be a valid RFC 3339 time, such as 2026-01-31T09:30:00Z"));
     }
     one_of("actor.actor_type", &envelope.actor.actor_type, ACTOR_TYPES)?;
     check_credentials(guard, &envelope, &payload)?;
@@ -81,7 +81,7 @@ fn within(path: &str, text: &str, bytes_max: usize) -> Result<(), Refusal> {
     }
     Err(Refusal::new(
         Category::InvalidArgument,
-        format!("`{path}` has at most {bytes_max} bytes; this one has {} bytes; use a shorter one", text.len()),
+        format!("`{path}` must have at most {bytes_max} bytes; this one has {} bytes; use a shorter one", text.len()),
     ))
 }
 
@@ -90,7 +90,9 @@ fn check_credentials(guard: CredentialGuard, envelope: &Envelope, payload: &Json
         Err(Refusal::new(
             Category::PiiViolation,
             match guard {
-                CredentialGuard::Patterns => format!("`{place}` holds what looks like {found}; remove the credential"),
+                CredentialGuard::Patterns => {
+                    format!("`{place}` contains what looks like {found}; remove the credential")
+                }
                 CredentialGuard::Reference => {
                     format!("`{place}` contains `{found}`, which the reference's guard refuses; remove it")
                 }
@@ -177,10 +179,10 @@ const fn rules(event_type: EventType) -> &'static [Rule] {
 
 fn check_shape(event_type: &str, payload: &Json<'_>) -> Result<(), Refusal> {
     let Some(event_type) = EventType::parse(event_type) else {
-        return Err(schema("`event_type` is none of the ten that the reference knows"));
+        return Err(schema("`event_type` is not one of the ten known types"));
     };
     if !matches!(payload, Json::Object(_)) {
-        return Err(schema(format!("`payload` is an object, not {}", payload.kind())));
+        return Err(schema(format!("`payload` must be an object, not {}", payload.kind())));
     }
     for rule in rules(event_type) {
         match *rule {
@@ -198,7 +200,7 @@ fn check_shape(event_type: &str, payload: &Json<'_>) -> Result<(), Refusal> {
             }
             Rule::List(key) => match payload.get(key) {
                 Some(Json::Array(_)) => {}
-                Some(other) => return Err(schema(format!("`payload.{key}` is a list, not {}", other.kind()))),
+                Some(other) => return Err(schema(format!("`payload.{key}` must be a list, not {}", other.kind()))),
                 None => return Err(schema(format!("`payload.{key}` is missing"))),
             },
             Rule::Object(key, members) => {
@@ -216,7 +218,7 @@ fn check_shape(event_type: &str, payload: &Json<'_>) -> Result<(), Refusal> {
                     Some(Json::Str(system)) => within(&format!("payload.{key}.system"), system, ID_BYTES_MAX)?,
                     Some(other) => {
                         return Err(schema(format!(
-                            "`payload.{key}.system` is a string or null, not {}",
+                            "`payload.{key}.system` must be a string or null, not {}",
                             other.kind()
                         )));
                     }
@@ -230,7 +232,7 @@ fn check_shape(event_type: &str, payload: &Json<'_>) -> Result<(), Refusal> {
 fn members_filled<'j, 'a>(payload: &'j Json<'a>, key: &str, members: &[&str]) -> Result<&'j Json<'a>, Refusal> {
     let object = match payload.get(key) {
         Some(object @ Json::Object(_)) => object,
-        Some(other) => return Err(schema(format!("`payload.{key}` is an object, not {}", other.kind()))),
+        Some(other) => return Err(schema(format!("`payload.{key}` must be an object, not {}", other.kind()))),
         None => return Err(schema(format!("`payload.{key}` is missing"))),
     };
     for member in members {
@@ -244,13 +246,13 @@ fn filled<'j>(object: &'j Json<'_>, key: &str, path: &str) -> Result<&'j str, Re
     match object.get(key) {
         Some(Json::Str(text)) if !text.is_empty() => Ok(text),
         Some(Json::Str(_)) => Err(schema(format!("`{path}` is empty"))),
-        Some(other) => Err(schema(format!("`{path}` is a string, not {}", other.kind()))),
+        Some(other) => Err(schema(format!("`{path}` must be a string, not {}", other.kind()))),
         None => Err(schema(format!("`{path}` is missing"))),
     }
 }
 
 fn one_of(path: &str, word: &str, words: &[&str]) -> Result<(), Refusal> {
-    if words.contains(&word) { Ok(()) } else { Err(schema(format!("`{path}` is one of {}", words.join(", ")))) }
+    if words.contains(&word) { Ok(()) } else { Err(schema(format!("`{path}` must be one of {}", words.join(", ")))) }
 }
 
 fn schema(message: impl Into<String>) -> Refusal {
@@ -340,7 +342,7 @@ mod tests {
             assert_eq!(refusal.category, Category::InvalidArgument, "{field}");
             assert_eq!(
                 refusal.message,
-                format!("`{field}` has at most 4096 bytes; this one has 4097 bytes; use a shorter one")
+                format!("`{field}` must have at most 4096 bytes; this one has 4097 bytes; use a shorter one")
             );
         }
         let started = |title: &str, system: &str| {
@@ -352,7 +354,7 @@ mod tests {
         for (refused, named) in
             [(started(&(title + "t"), "s"), "title"), (started("t", &longer), "primary_entity.system")]
         {
-            assert!(refused.expect_err(named).message.starts_with(&format!("`payload.{named}` has at most ")));
+            assert!(refused.expect_err(named).message.starts_with(&format!("`payload.{named}` must have at most ")));
         }
         let long_time = format!("2026-01-01T00:00:00.{}Z", "0".repeat(ID_BYTES_MAX));
         assert!(admit_line(&line("").replace("2026-01-01T00:00:00Z", &long_time)).is_err());
@@ -369,12 +371,12 @@ mod tests {
             (
                 r#"{"outcome":"done","note":"password=hunter2"}"#,
                 Category::SchemaViolation,
-                "`payload.outcome` is one of",
+                "`payload.outcome` must be one of",
             ),
             (
                 r#"{"outcome":"success","note":[{"x":"password=hunter2"}]}"#,
                 Category::PiiViolation,
-                "`payload.note[0].x` holds what looks like a password",
+                "`payload.note[0].x` contains what looks like a password",
             ),
         ];
         for (payload, category, message) in order {

@@ -179,7 +179,7 @@ impl Column for Uuid {
 
 impl Column for Identity {
     fn find(row: &impl Columns, at: usize) -> Result<Option<Identity>> {
-        let key = |bytes| Identity::from_bytes(bytes).ok_or_else(|| unreadable(row, at, "it is no identity of a row"));
+        let key = |bytes| Identity::from_bytes(bytes).ok_or_else(|| unreadable(row, at, "it is not a row identity"));
         row.bytes(at)?.map(key).transpose()
     }
 }

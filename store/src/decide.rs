@@ -117,7 +117,7 @@ impl Stored for Built {
 /// Creates `fenced` of a job that does not build this generation any more.
 pub(crate) fn not_building(lease: &BuildLease) -> StoreError {
     let BuildLease { scope, generation, epoch, .. } = lease;
-    StoreError::fenced(format!("{scope}: generation {generation} is not built by this job any more (epoch {epoch})"))
+    StoreError::fenced(format!("{scope}: generation {generation} is no longer built by this job (epoch {epoch})"))
 }
 
 /// Returns the version of the rules that will write a scope's first rows.
@@ -129,7 +129,7 @@ pub(crate) fn rules_version(scope: &Scope) -> i32 {
 pub(crate) fn renewal(owner: &Owner, renewed: bool) -> Result<()> {
     match renewed {
         true => Ok(()),
-        false => Err(StoreError::fenced(format!("another process lives under the name {}", owner.node))),
+        false => Err(StoreError::fenced(format!("another process runs under the name {}", owner.node))),
     }
 }
 
@@ -208,7 +208,7 @@ pub(crate) fn still_mine(run: Run, changed: bool) -> Result<Run> {
         return Ok(run);
     }
     let (run_id, state, node) = (run.run_id, run.state.as_str(), run.node);
-    Err(StoreError::fenced(format!("run {run_id} is {state} on {node}: it is not this process's any more")))
+    Err(StoreError::fenced(format!("run {run_id} is {state} on {node}: it no longer belongs to this process")))
 }
 
 /// Creates `not_found` of a job.

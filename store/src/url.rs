@@ -23,8 +23,7 @@ impl DatabaseUrl {
             if text.split_once('@').is_some_and(|(login, _)| login.contains('?')) {
                 return Err(StoreError::new(
                     Category::InvalidArgument,
-                    "the database URL has a `?` before its `@`, which can be read in two ways: write %3F for a `?` of a password, and %40 \
-                     for an `@` of a parameter",
+                    "the database URL has a `?` before its `@`, which can be read in two ways: write %3F for a `?` in a password, and %40 for an `@` in a parameter",
                 ));
             }
             return Ok(DatabaseUrl::Postgres(text.to_owned()));
@@ -33,13 +32,13 @@ impl DatabaseUrl {
             // The address of a server would be shown as the path of a file, with its password.
             Some(path) if path.contains("://") => Err(StoreError::new(
                 Category::InvalidArgument,
-                "the path behind `sqlite:` has a `://` in it, as the address of a server has: write postgres://USER@HOST/DATABASE without \
+                "the path behind `sqlite:` contains `://`, like the address of a server: write postgres://USER@HOST/DATABASE without \
                  `sqlite:`, or sqlite:PATH with the path of a file",
             )),
             Some(path) if !path.is_empty() => Ok(DatabaseUrl::Sqlite(PathBuf::from(path))),
             _ => Err(StoreError::new(
                 Category::InvalidArgument,
-                "a database is postgres://USER@HOST/DATABASE or sqlite:PATH",
+                "a database must be postgres://USER@HOST/DATABASE or sqlite:PATH",
             )),
         }
     }

@@ -69,7 +69,7 @@ async fn a_path_that_cannot_be_opened() {
     std::fs::write(&file, "x").expect("a file");
     let below = file.join("store.db");
     let error = opened(&below).await.err().expect("its folder is a file");
-    is(&error, Category::Unavailable, false, &below, "folder cannot be made");
+    is(&error, Category::Unavailable, false, &below, "cannot create its folder");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

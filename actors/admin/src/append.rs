@@ -35,7 +35,7 @@ impl Handle<AppendRequest> for StoreAnswers<'_> {
         if request.lines.len() > CHUNK_LINES_MAX {
             return Err(AdminError::new(
                 Category::InvalidArgument,
-                format!("at most {CHUNK_LINES_MAX} lines a request, not {}", request.lines.len()),
+                format!("at most {CHUNK_LINES_MAX} lines per request, not {}", request.lines.len()),
             ));
         }
         let store = self.store();
@@ -83,7 +83,7 @@ pub fn check(line: OfferedLine, tenant: &TenantId, guard: CredentialGuard) -> Ch
         match line.payload_hash {
             Some(given) if given != admitted.payload_hash() => Err(Refusal::new(
                 Category::Conflict,
-                format!("`payload_hash` does not fit the payload, whose hash is {}", admitted.payload_hash()),
+                format!("`payload_hash` does not match the payload, whose hash is {}", admitted.payload_hash()),
             )),
             _ => Ok(admitted),
         }
@@ -95,7 +95,7 @@ fn unreadable(fault: LineFault) -> Refusal {
     match fault {
         LineFault::TooLong => Refusal::new(
             Category::InvalidArgument,
-            format!("the line is longer than {EVENT_BYTES_MAX} bytes, the most that an event may have"),
+            format!("the line is longer than {EVENT_BYTES_MAX} bytes, the limit of an event"),
         ),
         LineFault::NotUtf8 { byte } => {
             Refusal::new(Category::InvalidArgument, format!("byte {byte} of the line is not UTF-8"))
@@ -133,7 +133,7 @@ async fn store_run(
         let Some((event, verdict)) = offered.next() else {
             return Err(AdminError::new(
                 Category::Internal,
-                "the store gave fewer verdicts than it was offered events",
+                "the store returned fewer verdicts than there were events",
             ));
         };
         let event_id = &event.envelope().event_id;

@@ -57,7 +57,7 @@ pub async fn recorded(
         "an operator asked for {what}"
     );
     if let Err(error) = store.end_change(change_id, &outcome).await {
-        tracing::debug!(category = %error.category, "the outcome of change {change_id} is not noted: {}", error.message);
+        tracing::debug!(category = %error.category, "the outcome of change {change_id} is not recorded: {}", error.message);
     }
     done
 }
@@ -77,7 +77,7 @@ impl Handle<ChangesRequest> for StoreAnswers<'_> {
         if !(1..=CHANGES_MAX).contains(&limit) {
             return Err(AdminError::new(
                 Category::InvalidArgument,
-                format!("limit is 1 to {CHANGES_MAX}, not {limit}"),
+                format!("limit must be 1 to {CHANGES_MAX}, not {limit}"),
             ));
         }
         let Paged { items: changes, more } =

@@ -38,7 +38,7 @@ pub(super) fn missing(member: &MemberStatus) -> Finding {
         ),
         _ => (
             format!(
-                "it died: its lease ended {:.0} s ago without an orderly stop; live nodes take its tenants over",
+                "it died: its lease ended {:.0} s ago without an orderly stop; live nodes take over its tenants",
                 member.dead_for_ms as f64 / 1_000.0
             ),
             format!("start it again; if it will not come back: {}", Command::about_all("forget").word(&member.node)),
@@ -76,10 +76,10 @@ impl Handle<ForgetRequest> for StoreAnswers<'_> {
         member(store, node).await?;
         Err(AdminError::new(
             Category::Conflict,
-            format!("node `{node}` lives: its lease runs, so nothing was forgotten"),
+            format!("node `{node}` is alive: its lease is valid, so it was not forgotten"),
         )
         .next(format!(
-            "stop it with SIGTERM, and it leaves by itself; {} gives its tenants away first",
+            "stop it with SIGTERM, and it leaves the cluster; {} first gives its tenants to other nodes",
             Command::about_all("drain").word(node)
         )))
     }
@@ -89,9 +89,9 @@ async fn known(store: &dyn Store, node: &str) -> Result<(), AdminError> {
     if store.backend() == Backend::Sqlite {
         return Err(AdminError::new(
             Category::InvalidArgument,
-            "an embedded store has one node: nobody takes its tenants",
+            "an embedded store has one node: no other node can take its tenants",
         )
-        .next("`decisiongraph pause --all-tenants` leaves its scopes alone; SIGTERM stops the node"));
+        .next("`decisiongraph pause --all-tenants` stops work on its scopes; SIGTERM stops the node"));
     }
     member(store, node).await
 }

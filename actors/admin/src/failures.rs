@@ -79,8 +79,8 @@ pub(super) fn list_filter(request: ListRequest) -> Result<ListFilter, AdminError
 pub(super) fn behind<Id: FromStr>(after: Option<&str>) -> Result<Option<Id>, AdminError> {
     let id = after.map(|after| {
         after.parse().map_err(|_| {
-            AdminError::new(Category::InvalidArgument, format!("`{after}` is no id of this list"))
-                .next("give the last id of the page before; without --after the list begins anew")
+            AdminError::new(Category::InvalidArgument, format!("`{after}` is not an id of this list"))
+                .next("give the last id of the previous page; without --after the list starts at its beginning")
         })
     });
     id.transpose()

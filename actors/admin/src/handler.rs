@@ -98,5 +98,5 @@ pub(super) fn limit_in(limit: i64, limit_max: i64) -> Result<usize, AdminError> 
     if (1..=limit_max).contains(&limit) {
         return Ok(limit as usize);
     }
-    Err(AdminError::new(Category::InvalidArgument, format!("limit is 1 to {limit_max}, not {limit}")))
+    Err(AdminError::new(Category::InvalidArgument, format!("limit must be 1 to {limit_max}, not {limit}")))
 }

@@ -63,7 +63,7 @@ fn of_some(scopes: &[&ScopeStatus], about: About, list: &str) -> Vec<Finding> {
         health,
         subject: format!("{} scopes", number(scopes.len() as u64)),
         message: format!("such as {subject}: {message}"),
-        next: format!("{list}of this one: {next}"),
+        next: format!("{list}for this one: {next}"),
     };
     findings.next().map(of_many).into_iter().collect()
 }
@@ -92,8 +92,10 @@ fn outdated(scope: &ScopeStatus) -> Option<Finding> {
     Some(Finding {
         health: HealthWord::Degraded,
         subject: subject(scope),
-        message: format!("its rows were written by version {version} of the rules, this program has {rules}"),
-        next: format!("write them anew: {}", of_scope(scope, "rebuild")),
+        message: format!(
+            "its rows were written by version {version} of the rules, but this program has version {rules}"
+        ),
+        next: format!("rewrite them: {}", of_scope(scope, "rebuild")),
     })
 }
 
@@ -110,7 +112,7 @@ fn deviates(scope: &ScopeStatus) -> Option<Finding> {
         subject: subject(scope),
         message: "its rows deviate from the reference: skipped events are left out".to_owned(),
         next: format!(
-            "nothing, if they shall be: {} names them, and the failure of each says how it is taken back",
+            "nothing, if that is intended: {} lists them, and the failure of each says how to revoke its skip",
             of_scope(scope, "skips")
         ),
     })
@@ -130,15 +132,15 @@ fn ask_at_it(scope: &ScopeStatus) -> String {
     match (&scope.active_run, node) {
         (Some(run), _) => {
             format!(
-                "`decisiongraph run {run}` shows whether its job moves; `decisiongraph cancel {run}` ends it, and others go on"
+                "`decisiongraph run {run}` shows whether its job makes progress; `decisiongraph cancel {run}` ends it, and other owners continue"
             )
         }
         (None, Some(node)) => format!(
-            "`decisiongraph tree --of {}` shows what its worker does; a node that is stopped or whose process is gone: start it again",
+            "`decisiongraph tree --of {}` shows what its worker does; if the node is stopped or its process is gone, start it again",
             shell_word(node)
         ),
         (None, None) => {
-            "`decisiongraph tree` shows whether it waits for its turn; `tenants_max` bounds how many work at once"
+            "`decisiongraph tree` shows whether it waits for its turn; `tenants_max` limits how many tenants work at once"
                 .to_owned()
         }
     }

@@ -55,8 +55,8 @@ impl StoreAnswers<'_> {
             return Err(AdminError::new(Category::InvalidArgument, "only a catch-up can stop at a position"));
         }
         if request.detach {
-            return Err(AdminError::new(Category::InvalidArgument, "only a node can go on with a job by itself")
-                .next("leave --detach away, or ask a node (--node ADDR)"));
+            return Err(AdminError::new(Category::InvalidArgument, "only a node can continue a job in the background")
+                .next("omit --detach, or ask a node (--node ADDR)"));
         }
         if let Some(run_id) = request.run_id
             && let Some(known) = self.store().view().await?.run(run_id).await?
@@ -75,7 +75,7 @@ impl StoreAnswers<'_> {
 /// Makes the engine's request for a job.
 pub fn run_request(request: JobRequest, mode: RunMode) -> Result<RunRequest, AdminError> {
     if request.until.is_some_and(|until| until.0 < 0) {
-        return Err(AdminError::new(Category::InvalidArgument, "a log position is 0 or more"));
+        return Err(AdminError::new(Category::InvalidArgument, "a log position must be 0 or more"));
     }
     Ok(RunRequest {
         tenant: tenant_or_default(request.tenant),
@@ -178,10 +178,10 @@ impl Handle<RebuildCheckRequest> for StoreAnswers<'_> {
         }
         let measured = measured_rate(&*view, &filter(false, RUNS_LOOKED_AT)).await?;
         let (rate, rate_source) = match measured {
-            Some((rate, run_id)) => (rate, format!("run {run_id}, {rate:.0} events a second and projection")),
+            Some((rate, run_id)) => (rate, format!("run {run_id}, {rate:.0} events per second and projection")),
             None => (
                 RATE_EVENTS_PER_SECOND,
-                format!("no earlier rebuild; assumed {RATE_EVENTS_PER_SECOND:.0} events a second and projection"),
+                format!("no earlier rebuild; assumed {RATE_EVENTS_PER_SECOND:.0} events per second and projection"),
             ),
         };
         Ok(RebuildCheckReply {

@@ -196,7 +196,7 @@ fn explain(facts: &Facts<'_>) -> (ScopeState, String) {
     if let Some(paused) = facts.paused {
         return (
             ScopeState::Paused,
-            format!("paused by {}: {}; {} lets it go on", paused.by, paused.reason, command("resume")),
+            format!("paused by {}: {}; {} resumes it", paused.by, paused.reason, command("resume")),
         );
     }
     if let Some(beyond) = &facts.beyond {
@@ -233,7 +233,7 @@ fn explain(facts: &Facts<'_>) -> (ScopeState, String) {
         return (
             ScopeState::Unowned,
             format!(
-                "{} {} lost its process ({}); run it again and it goes on",
+                "the process of {} {} is gone ({}); run the command again to continue",
                 run.mode.as_str(),
                 run.run_id,
                 run.node
@@ -245,7 +245,7 @@ fn explain(facts: &Facts<'_>) -> (ScopeState, String) {
     }
     match facts.owner {
         Some(owner) => (ScopeState::Behind, format!("{owner} owns it and has not applied these events yet")),
-        None => (ScopeState::Unowned, format!("nobody applies its events; run {}", command("catch-up"))),
+        None => (ScopeState::Unowned, format!("no process applies its events; run {}", command("catch-up"))),
     }
 }
 

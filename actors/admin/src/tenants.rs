@@ -71,8 +71,8 @@ fn fits(thing: &str, list: &str, named: &ScopeFilter, tenant: &TenantId, project
         Some(projection) => (format!("{meant}/{projection}"), Command::of_scope(list, meant, projection)),
         None => (format!("tenant {meant}"), Command::of(list, meant)),
     };
-    let message = format!("{thing} is of {tenant}/{projection}, not of {}; nothing was done", meant.0);
-    Err(AdminError::new(Category::NotFound, message).next(format!("check the id: {} lists what there is", meant.1)))
+    let message = format!("{thing} belongs to {tenant}/{projection}, not to {}; nothing was done", meant.0);
+    Err(AdminError::new(Category::NotFound, message).next(format!("check the id: {} lists the known ones", meant.1)))
 }
 
 /// Checks that this tenant (`default` when none is named) has a log. `not_found` otherwise. While no other tenant
@@ -105,7 +105,7 @@ pub fn unknown(named: Option<&TenantId>, tenants: &[TenantId]) -> AdminError {
     let error = AdminError::new(Category::NotFound, message);
     if tenants.is_empty() {
         let import = Command::about_all("import FILE");
-        return error.next(format!("no tenant has events yet; {import} takes events in"));
+        return error.next(format!("no tenant has events yet; {import} imports events"));
     }
     let named: Vec<String> =
         tenants.iter().take(HINT_TENANTS).map(|tenant| shell_word(tenant.as_str()).into_owned()).collect();

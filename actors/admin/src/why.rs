@@ -97,10 +97,10 @@ pub(super) fn held_up_by(writer: &OpenWriter) -> Finding {
         // Every commit waits a moment for such a standby.
         Some(_) if writer.waits_for_standby => match writer.age_seconds.is_some_and(|age| age > STANDBY_SECONDS_MAX) {
             true => NEXT_SYNCHRONOUS.to_owned(),
-            false => "nothing yet: it is done when the standby confirms it".to_owned(),
+            false => "nothing yet: it ends when the standby confirms it".to_owned(),
         },
         Some(_) if is_ours(writer) && writer.age_seconds.is_some_and(|age| age <= WRITER_AGE_SECONDS_MAX) => {
-            "nothing yet: it ends by itself; look again if it is still there in a minute".to_owned()
+            "nothing yet: it normally ends on its own; check again in a minute".to_owned()
         }
         Some(pid) => {
             format!("commit it or roll it back; `SELECT pg_terminate_backend({pid})` ends a session that hangs, {may}")
@@ -113,7 +113,7 @@ pub(super) fn held_up_by(writer: &OpenWriter) -> Finding {
     Finding {
         health: if long { HealthWord::Degraded } else { HealthWord::Ok },
         subject: "mark".to_owned(),
-        message: format!("held up by {}; what is behind it is not safe to read yet", appender(writer)),
+        message: format!("held up by {}; events behind it are not safe to read yet", appender(writer)),
         next,
     }
 }
@@ -124,7 +124,7 @@ pub(super) fn drifted(scope: &ScopeStatus, drift: &Drift) -> Finding {
     Finding {
         health: HealthWord::Failed,
         subject: format!("{}/{}", scope.tenant, scope.projection),
-        message: format!("its rows are not what the log gives: a verify found drift at {}", drift.at),
+        message: format!("its rows do not match the log: a verify found drift at {}", drift.at),
         next: format!(
             "`decisiongraph run {}` names the first rows that differ; {} replaces them",
             drift.run_id,
@@ -141,35 +141,39 @@ pub fn next_step(scope: &ScopeStatus) -> Option<String> {
         ScopeState::Working => match &scope.active_run {
             Some(run) => {
                 let run = Command::of(&format!("run {run}"), &scope.tenant);
-                format!("nothing: a job works on it; {run} shows how far it is")
+                format!("nothing: a job works on it; {run} shows its progress")
             }
-            None => "nothing: its worker is at it; `decisiongraph status` shows the cursor move".to_owned(),
+            None => {
+                "nothing: its worker applies its events; `decisiongraph status` shows the cursor advance".to_owned()
+            }
         },
-        ScopeState::Paused => format!("let it go on: {}", of_scope("resume")),
-        ScopeState::Waiting => "the appender has to end: see `mark`, or `decisiongraph status`".to_owned(),
+        ScopeState::Paused => format!("resume it: {}", of_scope("resume")),
+        ScopeState::Waiting => {
+            "the appender must commit or roll back: see `mark`, or `decisiongraph status`".to_owned()
+        }
         ScopeState::Behind if scope.owner_live => {
             let owner = scope.owner.as_deref().unwrap_or("-");
             let tree = Command::about_all("tree").with("--of", owner);
             format!("nothing yet: {tree} shows what its owner, {owner}, does")
         }
         ScopeState::Behind => {
-            "nothing yet: the node starts on it in its turn; `tenants_max` bounds how many".to_owned()
+            "nothing yet: the node starts it when there is room; `tenants_max` limits how many tenants work at once"
+                .to_owned()
         }
         ScopeState::Unowned => format!("start a node (`decisiongraph node`), or run {}", of_scope("catch-up")),
         ScopeState::Retrying => {
-            "nothing yet: it tries again by itself; if the cause stays, see the runbook's section `storage`".to_owned()
+            "nothing yet: the worker retries automatically; if the cause persists, see the runbook's section `storage`"
+                .to_owned()
         }
         ScopeState::Failed => match scope.live.as_ref().and_then(|live| live.fault.as_ref()) {
             Some(fault) if fault.category == Category::VersionMismatch => {
-                format!("write its rows anew: {}", of_scope("rebuild"))
+                format!("rewrite its rows: {}", of_scope("rebuild"))
             }
-            Some(fault) if !fault.poison => format!(
-                "see the runbook's section `{}`; {} shows whether its rows are right",
-                fault.category,
-                of_scope("verify")
-            ),
+            Some(fault) if !fault.poison => {
+                format!("see the runbook's section `{}`; {} checks its rows", fault.category, of_scope("verify"))
+            }
             _ => format!(
-                "repair the event's cause or skip it: {} names it; it is looked at again by itself, or at once by {}",
+                "repair the event or skip it: {} shows it; the worker retries it automatically, or at once after {}",
                 of_scope("failures"),
                 of_scope("retry")
             ),
@@ -239,7 +243,7 @@ mod tests {
         let status = StatusReply { scopes: vec![drifted, scope(ScopeState::Current)], ..status() };
         let told = why(&status, false);
         assert_eq!(told.scopes.len(), 1);
-        assert!(told.scopes[0].why.starts_with("because; its rows are not what the log gives"), "{:?}", told.scopes);
+        assert!(told.scopes[0].why.starts_with("because; its rows do not match the log"), "{:?}", told.scopes);
         let next = told.scopes[0].next.as_deref().expect("a step");
         assert!(next.contains("`decisiongraph run 00000000-0000-0000-0000-000000000007`"), "{next}");
         assert!(next.contains("rebuild --tenant 'o'\\''neil & co' --projection trace_summary"), "{next}");
@@ -266,7 +270,7 @@ mod tests {
                 ScopeStatus { owner: Some("n".to_owned()), owner_live: true, ..scope(ScopeState::Behind) },
                 "its owner, n",
             ),
-            (scope(ScopeState::Retrying), "by itself"),
+            (scope(ScopeState::Retrying), "automatically"),
             (scope(ScopeState::Failed), "decisiongraph failures"),
             (failed(Category::Conflict, true), "decisiongraph failures"),
             (failed(Category::VersionMismatch, false), "decisiongraph rebuild"),

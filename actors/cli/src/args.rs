@@ -8,15 +8,15 @@ use uuid::Uuid;
 
 const EXAMPLES: &str = "\
 Examples:
-  decisiongraph demo                                 a guided tour; needs nothing
-  decisiongraph import events.jsonl                  take a decision log in
+  decisiongraph demo                                 a guided tour; needs no setup
+  decisiongraph import events.jsonl                  import a decision log
   decisiongraph catch-up                             apply it to the projections
   decisiongraph subgraph entity:account:acme --format mermaid
-  decisiongraph verify                               prove rows, digests and log agree
+  decisiongraph verify                               prove that rows, digests and log agree
 
-Where a command goes:
+Where a command runs:
   --database URL, in this process; else the node at --node ADDR; else the node that
-  lives in the data directory; else DATABASE_URL; else the embedded file in the data
+  runs in the data directory; else DATABASE_URL; else the embedded file in the data
   directory (--data-dir, else DECISIONGRAPH_DATA_DIR, else $XDG_DATA_HOME/decisiongraph).
 
 Exit codes:
@@ -50,19 +50,19 @@ pub struct Globals {
     /// Directory of the embedded store (its file is decisiongraph.db)
     #[arg(long, global = true, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// Ask the node at HOST:PORT (wants its secret) or unix:PATH, not a database
+    /// Ask the node at HOST:PORT (needs its secret) or unix:PATH instead of a database
     #[arg(long, global = true, value_name = "ADDR")]
     pub node: Option<String>,
-    /// File with the node's secret, which others may not read [else DECISIONGRAPH_SECRET_FILE, DECISIONGRAPH_SECRET]
+    /// File with the node's secret, not readable by other users [else DECISIONGRAPH_SECRET_FILE, DECISIONGRAPH_SECRET]
     #[arg(long, global = true, value_name = "FILE")]
     pub secret_file: Option<PathBuf>,
     /// Reach the node at --node by mutual TLS, on any machine: the cluster's authority, PEM [else DECISIONGRAPH_TLS_CA]
     #[arg(long, global = true, value_name = "FILE")]
     pub tls_ca: Option<PathBuf>,
-    /// A certificate that it signed, for this program [else DECISIONGRAPH_TLS_CERT]
+    /// A certificate of this program, signed by that authority [else DECISIONGRAPH_TLS_CERT]
     #[arg(long, global = true, value_name = "FILE")]
     pub tls_cert: Option<PathBuf>,
-    /// Private key of that certificate, which others may not read [else DECISIONGRAPH_TLS_KEY]
+    /// Private key of that certificate, not readable by other users [else DECISIONGRAPH_TLS_KEY]
     #[arg(long, global = true, value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
     /// The node's cluster_name [else DECISIONGRAPH_TLS_NAME, decisiongraph]
@@ -71,7 +71,7 @@ pub struct Globals {
     /// Deadline of one request to a node, 0.1 to 3600
     #[arg(long, global = true, value_name = "SECONDS", default_value = "30", value_parser = parse_timeout)]
     pub timeout: f64,
-    /// Repeat a command whose outcome is unknown under its id: what was done is not done again
+    /// Repeat a command whose outcome is unknown, under its request id: it is carried out only once
     #[arg(long, global = true, value_name = "ID")]
     pub request_id: Option<Uuid>,
     /// Speak this version of the protocol only; of a node: this one and the one before (for tests)
@@ -86,10 +86,10 @@ pub struct Globals {
     /// Print one JSON object; errors as {"error":{"category","message","next"}} on stderr
     #[arg(long, global = true)]
     pub json: bool,
-    /// Events a batch, 1 to 100000 [default: 2000]
+    /// Events per batch, 1 to 100000 [default: 2000]
     #[arg(long, global = true, value_name = "EVENTS", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub batch_size: Option<u32>,
-    /// No progress bar; long work tells where it is in plain lines
+    /// No progress bar; long work reports its progress in plain lines
     #[arg(long, global = true)]
     pub no_progress: bool,
     /// More log on stderr: -v info, -vv debug, -vvv trace (DECISIONGRAPH_LOG=filter overrides)
@@ -122,7 +122,7 @@ fn projection_names() -> String {
 fn parse_timeout(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(seconds) if (0.1..=3_600.0).contains(&seconds) => Ok(seconds),
-        _ => Err("a number of seconds from 0.1 to 3600".to_owned()),
+        _ => Err("give a number of seconds from 0.1 to 3600".to_owned()),
     }
 }
 

@@ -47,10 +47,11 @@ impl Connection {
     /// Opens the connection that the arguments name.
     pub async fn open(globals: &Globals, access: Access) -> Result<Connection, AdminError> {
         match Node::find(globals).await? {
-            Some(_) if globals.batch_size.is_some() => {
-                Err(AdminError::new(Category::InvalidArgument, "the size of a node's batches is its own setting")
-                    .next("leave --batch-size away, or work in this process with --database URL"))
-            }
+            Some(_) if globals.batch_size.is_some() => Err(AdminError::new(
+                Category::InvalidArgument,
+                "--batch-size does not apply to a node, which has its own setting",
+            )
+            .next("omit --batch-size, or work in this process with --database URL")),
             Some(node) => Ok(Connection::Node(node)),
             None => Ok(Connection::InProcess(Box::new(Location::resolve(globals)?.open(globals, access).await?))),
         }
@@ -93,8 +94,8 @@ impl Connection {
     pub async fn detached<R: Request<Reply = JobReply>>(&self, request: R) -> Result<Run, AdminError> {
         match self {
             Connection::InProcess(_) => {
-                Err(AdminError::new(Category::InvalidArgument, "only a node can go on with a job by itself")
-                    .next("leave --detach away, or ask a node (--node ADDR)"))
+                Err(AdminError::new(Category::InvalidArgument, "only a node can continue a job in the background")
+                    .next("omit --detach, or ask a node (--node ADDR)"))
             }
             Connection::Node(node) => match node.ask(request).await? {
                 JobReply::Ended(report) => Ok(report.run),
@@ -166,15 +167,17 @@ impl Node {
             }
             let run = watch.run;
             let lost = |error: AdminError| {
-                let next =
-                    format!("the job may go on: {} shows it", Command::of(&format!("run {}", run.run_id), &run.tenant));
+                let next = format!(
+                    "the job may continue: {} shows it",
+                    Command::of(&format!("run {}", run.run_id), &run.tenant)
+                );
                 if error.category == Category::Unavailable { error.next(next) } else { error }
             };
             orphan_looks = if run.node_live || has_ended(run.state) { 0 } else { orphan_looks + 1 };
             if run.state == RunState::Running && orphan_looks > ORPHAN_LOOKS_MAX {
-                let what = format!("run {} lost its process ({})", run.run_id, run.node);
+                let what = format!("the process of run {} is gone ({})", run.run_id, run.node);
                 return Err(AdminError::new(Category::Unavailable, what).next(format!(
-                    "{} goes on with it",
+                    "{} continues it",
                     Command::of(&format!("run resume {}", run.run_id), &run.tenant)
                 )));
             }
@@ -213,7 +216,7 @@ fn me() -> Option<String> {
 
 fn secret(globals: &Globals) -> Result<Secret, AdminError> {
     Secret::resolve(globals.secret_file.as_deref())?.ok_or_else(|| {
-        AdminError::new(Category::Unauthorized, "a node behind TCP wants its secret, and none is given")
+        AdminError::new(Category::Unauthorized, "a node behind TCP needs its secret, and none is given")
             .next("give it: --secret-file FILE, DECISIONGRAPH_SECRET_FILE or DECISIONGRAPH_SECRET")
     })
 }

@@ -26,7 +26,7 @@ use serde::Serialize;
 
 /// A small company's decisions: discounts, refunds, vendors, access, changes.
 const LOG: &str = include_str!("../fixtures/enterprise.jsonl");
-/// The trace that is shown.
+/// Id of the trace that is shown.
 const TRACE: &str = "discount-acme-2026q3";
 /// The node whose neighbourhood is shown.
 const NODE: &str = "entity:account:acme";
@@ -92,7 +92,7 @@ impl Tour<'_> {
         let first = self.import().await?;
         let again = self.import().await?;
         self.say(&Page::of(format_args!(
-            "  stored {} events; offered again: {} stored, {} recognised as repeats",
+            "  stored {} events; appended again: {} stored, {} recognised as repeats",
             number(first.accepted),
             number(again.accepted),
             number(again.repeated)
@@ -103,7 +103,7 @@ impl Tour<'_> {
             "The projections catch up",
             &[
                 "Every batch commits its rows, its position and its digest in one transaction: killed at any",
-                "moment, it goes on where it stopped, skips nothing and applies nothing twice.",
+                "moment, it continues where it stopped, skips nothing and applies nothing twice.",
             ],
         )?;
         let caught_up = self.job(CatchUpRequest(self.all())).await?;
@@ -184,14 +184,14 @@ impl Tour<'_> {
             Some(directory) => {
                 let directory = shell_word(directory);
                 let mut page = Page::default();
-                page.ours("\nThe store is kept. Go on with");
+                page.ours("\nThe store is kept. Continue with");
                 page.line(format_args!("  decisiongraph --data-dir {directory} status"));
                 page.line(format_args!("  decisiongraph --data-dir {directory} subgraph trace:{TRACE} --max-depth 2"));
                 self.say(&page)?;
             }
             None => self.ours(
                 "\nThe store was temporary and is gone. `decisiongraph demo --data-dir DIR` keeps it; \
-                 `decisiongraph import FILE` takes your own log.",
+                 `decisiongraph import FILE` imports your own log.",
             )?,
         }
         if self.context.output.json {

@@ -76,7 +76,7 @@ fn follow(cancel: Option<Cancel>, quiet: bool) -> Asked {
                     cancel.request();
                     sender.send_replace(true);
                     if !quiet {
-                        let notice = "\nstopping after the batch under way; once more to end at once";
+                        let notice = "\nstopping after the current batch; interrupt again to end at once";
                         let _ = writeln!(std::io::stderr(), "{notice}");
                     }
                 }

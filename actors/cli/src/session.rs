@@ -100,11 +100,11 @@ impl Location {
         let what = match schema.database {
             0 => format!("{} has no DecisionGraph schema yet", self.url),
             database => {
-                format!("{} has schema {database}, this program needs schema {}", self.url, schema.needed())
+                format!("{} has schema {database}, but this program needs schema {}", self.url, schema.needed())
             }
         };
         let next = if fit == SchemaFit::TooNew {
-            "use a newer `decisiongraph`: this one must not touch what it does not know"
+            "use a newer `decisiongraph`: this one does not know the schema and must not touch it"
         } else {
             "run `decisiongraph migrate`"
         };
@@ -116,7 +116,7 @@ impl Location {
         let error = AdminError::from(error);
         match (&self.url, error.category) {
             (DatabaseUrl::Sqlite(path), Category::Storage) if !transient => error.next(format!(
-                "check that {} and its directory may be read and written, and that the file is a DecisionGraph store",
+                "check that {} and its directory are readable and writable, and that the file is a DecisionGraph store",
                 path.display()
             )),
             _ => error,
@@ -135,7 +135,7 @@ pub fn data_dir(globals: &Globals) -> Result<PathBuf, AdminError> {
         .or_else(|| variable("XDG_DATA_HOME").map(|home| home.join("decisiongraph")))
         .or_else(|| variable("HOME").map(|home| home.join(".local/share/decisiongraph")))
         .ok_or_else(|| {
-            AdminError::new(Category::InvalidArgument, "there is no home directory to keep the embedded store in")
+            AdminError::new(Category::InvalidArgument, "there is no home directory for the embedded store")
                 .next("name a directory with --data-dir, or a database with --database")
         })
 }

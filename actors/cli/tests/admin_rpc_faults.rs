@@ -34,7 +34,7 @@ fn who_does_not_know_the_secret_or_the_protocol_is_told_so() {
     let short = secret_file(&cli, "short", "horse");
     assert!(
         refused(&["--node", &node.tcp, "--secret-file", text(&wrong)], 8, "unauthorized")
-            .contains("the node has another secret")
+            .contains("the node has a different secret")
     );
     refused(&["--node", &node.tcp], 8, "unauthorized");
     refused(&["--node", &node.tcp, "--secret-file", text(&short)], 2, "invalid_argument");

@@ -54,7 +54,7 @@ fn matrix() -> Vec<(&'static str, Vec<u8>, &'static str, &'static str)> {
             "a secret",
             with(r#""x":["","password=hunter2"]"#),
             "pii_violation",
-            "`payload.x[1]` holds what looks like a password",
+            "`payload.x[1]` contains what looks like a password",
         ),
         ("wrong sequence", evaluated("bad", 3).to_string().into_bytes(), "event_sequence_invalid", ""),
         ("behind the end", evaluated("good", 3).to_string().into_bytes(), "conflict", ""),
@@ -217,7 +217,7 @@ fn a_file_that_is_no_json_lines_is_named_with_the_command_that_makes_lines_of_it
     let pretty = serde_json::to_string_pretty(&started("t")).expect("JSON");
     let utf_16 = format!("\u{feff}{}", started("t")).encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>();
     for (name, bytes, what, program) in [
-        ("pretty.json", pretty.clone().into_bytes(), "objects over several lines", "jq -c ."),
+        ("pretty.json", pretty.clone().into_bytes(), "objects that span several lines", "jq -c ."),
         ("array.json", format!("[{pretty}]").into_bytes(), "a JSON array", "jq -c '.[]'"),
         ("log.gz", b"\x1f\x8b\x08\0\0\0\0\0\0\x03".to_vec(), "gzip", "gzip -dc"),
         ("log.txt", utf_16, "UTF-16", "iconv -f UTF-16 -t UTF-8"),

@@ -40,7 +40,7 @@ async fn nodes_are_listed_cordoned_drained_and_let_back() {
     assert_eq!(member(&plain, "b")["state"], "draining");
     assert_eq!(member(&plain, "b")["cordon"]["reason"], "upgrade");
     assert_eq!(a.json(&["drain", "a"])["members"][0]["state"], "draining");
-    wait_until("nobody takes tenants", || a.run(&["health"]).stdout.contains("nobody takes tenants"));
+    wait_until("no node takes tenants", || a.run(&["health"]).stdout.contains("no node takes tenants"));
     for name in ["a", "b"] {
         assert_eq!(a.run(&["uncordon", name]).code, 0);
     }

@@ -336,7 +336,7 @@ fn a_poison_event_is_met_again_skipped_and_taken_back() {
     assert_eq!((&failure["replay"]["reproduced"], &failure["replay"]["source"]), (&json!(true), &json!("live rows")));
     assert_eq!(failure["replay"]["digest_before_matches"], true);
     assert!(cli.json(&["failure", &ids[0]]).get("replay").is_none());
-    assert!(cli.run(&["failure", &ids[0], "--replay"]).stdout.contains("reproduced; mend its cause"));
+    assert!(cli.run(&["failure", &ids[0], "--replay"]).stdout.contains("reproduced; repair its cause"));
     // A skip needs a reason and an open failure.
     assert_eq!(cli.run(&["skip", &ids[0]]).code, 2);
     cli.run(&["skip", &ids[0], "--reason", " ", "--json"]).refused(2, "invalid_argument");

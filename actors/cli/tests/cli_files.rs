@@ -85,7 +85,7 @@ fn a_data_directory_that_others_may_write_is_refused_and_nobody_in_it_is_asked()
         args.push("--json");
         let ended = cli.run(&args);
         let message = ended.refused(2, "invalid_argument");
-        assert!(message.contains("others may put files into the data directory"), "{message}");
+        assert!(message.contains("other users may put files into the data directory"), "{message}");
         assert!(ended.stderr.contains(&format!("chmod 700 {}", text(&cli.data_dir()))), "{}", ended.stderr);
     }
     assert!(stranger.accept().is_err(), "nobody was asked");

@@ -64,7 +64,7 @@ fn whoever_lacks_certificate_name_or_secret_is_refused_by_name() {
         "unauthorized",
         "not valid for name",
     );
-    refused(by_tls(&address, &mine, &wrong), 8, "unauthorized", "the node has another secret");
+    refused(by_tls(&address, &mine, &wrong), 8, "unauthorized", "the node has a different secret");
     let versions = [by_tls(&address, &mine, &secret), vec!["--protocol-version", "9"]].concat();
     refused(versions, 8, "version_mismatch", "protocol 9");
     // Without TLS the node understands nothing.
@@ -90,7 +90,7 @@ fn whoever_lacks_certificate_name_or_secret_is_refused_by_name() {
     std::fs::set_permissions(&open, permissions).expect("sets");
     let mut shown = mine.clone();
     shown.key = open;
-    refused(by_tls(&address, &shown, &secret), 2, "invalid_argument", "others may read");
+    refused(by_tls(&address, &shown, &secret), 2, "invalid_argument", "other users may read");
     assert_eq!(
         within(PATIENCE, elsewhere.command(&[&["status"], &by_tls(&address, &mine, &secret)[..]].concat())).code,
         0
@@ -98,7 +98,7 @@ fn whoever_lacks_certificate_name_or_secret_is_refused_by_name() {
     let log = log(&cli);
     let lines = log.lines().filter(|line| line.contains("an admin connection was refused")).count();
     assert!(lines >= 5, "{log}");
-    for part in ["cluster", "127.0.0.1:", "unauthorized", "the node has another secret", "expired", "protocol 9"] {
+    for part in ["cluster", "127.0.0.1:", "unauthorized", "the node has a different secret", "expired", "protocol 9"] {
         assert!(log.contains(part), "{part}: {log}");
     }
     for hidden in [SECRET, "wrong horse", "PRIVATE KEY"] {
@@ -233,7 +233,7 @@ async fn strangers_of_every_kind_are_hung_up_on_while_the_cluster_does_not_notic
     assert_eq!(downs(), downs_before, "the cluster noticed: {}", log(&linked.clis[0]));
     let log = log(&linked.clis[0]);
     for part in
-        ["an admin connection was refused", "had not proven itself", "no TLS", "does not speak the admin protocol"]
+        ["an admin connection was refused", "did not authenticate", "no TLS", "does not speak the admin protocol"]
     {
         assert!(log.contains(part), "{part}: {log}");
     }

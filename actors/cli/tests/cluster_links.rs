@@ -112,7 +112,7 @@ fn a_peer_with_a_wrong_certificate_name_or_secret_is_down_with_its_reason() {
     let strangers = Authority::new();
     for (files, secret, part) in [
         (Some(strangers.issue("b", NAME)), None, "TLS"),
-        (None, Some("another secret altogether, as long as it must be"), "the node has another secret"),
+        (None, Some("another secret altogether, as long as it must be"), "the node has a different secret"),
     ] {
         let mut linked = Linked::none(2);
         linked.start_node(0, &[]);

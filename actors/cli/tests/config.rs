@@ -96,7 +96,7 @@ fn a_node_for_other_machines_needs_certificates_a_secret_and_an_address_that_can
         faults.expect_err("a fault").iter().map(ConfigFault::to_string).collect::<Vec<_>>().join("; ")
     };
     for (faults, part) in [
-        (with(&[("cluster-listen", "0.0.0.0:7422")], &secret), "cluster_advertise says which one"),
+        (with(&[("cluster-listen", "0.0.0.0:7422")], &secret), "cluster_advertise must name the one"),
         (with(&[("cluster-listen", "192.0.2.1:7422")], &[]), "cluster_listen needs secret_file"),
         (load(None, &secret, &[("cluster-listen", "192.0.2.1:7422")]), "cluster_listen needs cluster_key_file"),
         (load(None, &secret, &[("cluster-peers", "a:1")]), "cluster_peers needs cluster_listen"),
@@ -147,13 +147,13 @@ fn every_fault_is_told_at_once_with_its_place() {
         (at(5), "writers is a whole number, 1 to 100 connections, not -1"),
         (at(6), "batches_max is a whole number, 1 to 1,000 batches, not `0`"),
         (at(7), "there is no key `colour`"),
-        (at(8), "log_filter is a filter of `tracing`"),
+        (at(8), "log_filter must be a filter of `tracing`"),
         (at(9), "there is no key `store`"),
         ("DECISIONGRAPH_ADMIN_LISTEN".to_owned(), "admin_listen is loopback HOST:PORT, or off, not `192.0.2.1:9`"),
         ("DECISIONGRAPH_SECRET_FILE".to_owned(), "secret_file: cannot read /nonexistent/secret"),
         ("DECISIONGRAPH_POLL_MS".to_owned(), "poll_ms is a whole number, 10 to 3,600,000 ms, not `soon`"),
         ("--metric-listen".to_owned(), "there is no key `metric-listen`; did you mean `--metrics-listen`?"),
-        ("--otlp-endpoint".to_owned(), "otlp_endpoint is http://HOST:PORT without TLS, login and query, or `off`"),
+        ("--otlp-endpoint".to_owned(), "otlp_endpoint must be http://HOST:PORT without TLS, login and query, or `off`"),
         ("configuration".to_owned(), "retry_first_ms (9000 ms) is longer than retry_longest_ms (5000 ms)"),
     ];
     let told: Vec<(String, String)> =

@@ -176,7 +176,7 @@ async fn a_row_that_nothing_explains_is_corruption_midway_too() {
             let before = scope(&store, catalogue::PRECEDENT_INDEX).await.position;
             let failed = engine.run(&request(RunMode::CatchUp), &Control::default()).await.expect_err("fails");
             assert_eq!(failed.category, Category::Storage, "{}: {failed}", db.name());
-            assert!(failed.message.contains("the rows are not what the log says"), "{failed}");
+            assert!(failed.message.contains("the rows do not match the log"), "{failed}");
             let after = scope(&store, catalogue::PRECEDENT_INDEX).await.position;
             assert!(after.cursor >= before.cursor && after.cursor < LogSeq(42), "{after:?}");
         }

@@ -92,7 +92,7 @@ fn a_full_disk_under_a_file_is_one_line_of_the_log_and_the_node_goes_on_when_the
         })
     });
     let log = || std::fs::read_to_string(cli.path("node.log")).expect("a log");
-    let line = "a batch cannot be stored, and is tried again until it can: ";
+    let line = "a batch cannot be stored and is retried until it can: ";
     let told: Vec<String> = log().lines().filter(|told| told.contains(line)).map(str::to_owned).collect();
     assert_eq!(told.len(), 1, "{}", log());
     assert!(told[0].contains("WARN") && told[0].contains("the disk is full"), "{}", told[0]);

@@ -127,7 +127,7 @@ mod tests {
         assert_eq!(validity.renewed(Instant::now(), lease, &lost), AGAIN);
         assert!(!validity.left().is_zero(), "a failed renewal takes nothing away");
         assert_eq!(validity.renewed(Instant::now(), AGAIN, &lost), AGAIN / RENEWALS_PER_LEASE);
-        validity.renewed(Instant::now(), lease, &Err(StoreError::fenced("another process lives under the name")));
+        validity.renewed(Instant::now(), lease, &Err(StoreError::fenced("another process runs under the name")));
         assert!(validity.left().is_zero());
     }
 }

@@ -23,7 +23,7 @@ impl Engine {
             tracing::warn!(
                 mark = mark.at.0,
                 pids = ?reading.waiting_for.iter().filter_map(|writer| writer.pid).collect::<Vec<_>>(),
-                "an open appender holds the mark; catching up to where it is safe"
+                "an open appender holds the mark; catching up to the safe position"
             );
         }
         let mut lanes = Vec::with_capacity(projections.len());

@@ -109,7 +109,7 @@ impl Claim {
             Claim::Refused(Obstacle::OtherVersion, position) => Err(StoreError::new(
                 Category::VersionMismatch,
                 format!(
-                    "the rows of {scope} were written by version {} of its rules, this program has version {}; run {}",
+                    "the rows of {scope} were written by version {} of its rules, but this program has version {}; run {}",
                     position.version,
                     projection.version(),
                     Command::of_scope("rebuild", &scope.tenant, scope.projection)
@@ -127,7 +127,7 @@ pub fn paused(scope: &Scope, paused: &Paused) -> StoreError {
     StoreError::new(
         Category::Conflict,
         format!(
-            "{scope} is paused by {}: {}; {} lets it go on",
+            "{scope} is paused by {}: {}; {} resumes it",
             paused.by,
             paused.reason,
             Command::of_scope("resume", &scope.tenant, scope.projection)

@@ -102,9 +102,9 @@ pub async fn endure(
         }
         let (run_id, category) = (run.run_id, error.category);
         if faults == 1 {
-            tracing::warn!(%run_id, %category, "the job waits and goes on: {}", error.message);
+            tracing::warn!(%run_id, %category, "the job waits and continues: {}", error.message);
         } else {
-            tracing::info!(%run_id, %category, "the job waits and goes on: {}", error.message);
+            tracing::info!(%run_id, %category, "the job waits and continues: {}", error.message);
         }
         match again(engine, &run, control, &*job, faults).await? {
             Again::Taken(taken) => run = taken,

@@ -171,8 +171,7 @@ impl Folding<'_> {
         let at = page.sound().first().map_or(page.after, |event| event.log_seq);
         let name = self.projection.name();
         let message = format!(
-            "to apply the event at log_seq {at}, {name} must know more than {bytes_max} bytes of its trace, the most that this process \
-             takes for one event; the scope stands before it; give the process more memory (memory_max)"
+            "to apply the event at log_seq {at}, {name} needs more than {bytes_max} bytes of its trace, the limit of this process for one event; the scope stops before it; give the process more memory (memory_max)"
         );
         StoreError::new(Category::Storage, message)
     }

@@ -307,7 +307,7 @@ impl Lane {
     /// stands, so the driver reads the page again and the lane assumes nothing. Any other error ends the lane.
     fn undone(&mut self, error: StoreError, assumed: bool, to: LogSeq, applied: usize) -> Result<()> {
         if error.duplicate && assumed {
-            tracing::info!(scope = %self.scope, "an id was not new, its batch is made again: {}", error.message);
+            tracing::info!(scope = %self.scope, "an id was not new; the batch is prepared again: {}", error.message);
             self.wary_until = self.batches.saturating_add(self.wary_for);
             self.wary_for = self.wary_for.saturating_mul(2);
             return Ok(());
@@ -319,7 +319,7 @@ impl Lane {
         // The fence held, so no other writer made the row.
         let of_scope = |words| Command::of_scope(words, &self.scope.tenant, self.scope.projection);
         let message = format!(
-            "{} at {}: the rows are not what the log says ({}); run {} to see which, then {}",
+            "{} at {}: the rows do not match the log ({}); run {} to see which rows, then {}",
             self.scope,
             self.position.cursor,
             error.message,
@@ -468,7 +468,7 @@ mod tests {
         }
         assert_eq!(wary, [1, 2, 4], "twice as many batches each time");
         let corrupt = lane.undone(StoreError::duplicate("x"), false, LogSeq(9), 4).expect_err("ends");
-        assert!(corrupt.duplicate && corrupt.message.contains("the rows are not what the log says (x)"), "{corrupt}");
+        assert!(corrupt.duplicate && corrupt.message.contains("the rows do not match the log (x)"), "{corrupt}");
         let fenced = lane.undone(StoreError::fenced("y"), true, LogSeq(9), 4).expect_err("ends");
         assert_eq!(fenced, StoreError::fenced("y"));
     }

@@ -349,7 +349,7 @@ impl Engine {
             }
             // Then the caller waits until the lease is over.
             Err(error) => {
-                tracing::debug!(category = %error.category, "not known who is gone: {}", error.message);
+                tracing::debug!(category = %error.category, "cannot tell which processes are gone: {}", error.message);
                 false
             }
         }
@@ -500,7 +500,7 @@ pub fn projections_of(run: &Run) -> Result<Vec<&'static dyn Projection>> {
     catalogue::find(&run.projection).map(|projection| vec![projection]).ok_or_else(|| {
         StoreError::new(
             Category::VersionMismatch,
-            format!("run {} is for `{}`, which this program has not", run.run_id, run.projection),
+            format!("run {} is for `{}`, which this program does not have", run.run_id, run.projection),
         )
     })
 }

@@ -41,7 +41,10 @@ impl Mark {
 
 /// Refuses to work in a session of another history than the mark's. The caller proves a new mark.
 pub fn other_history() -> StoreError {
-    StoreError::transient(Category::Unavailable, "the server's history changed; waiting for the mark of the new one")
+    StoreError::transient(
+        Category::Unavailable,
+        "the server's history changed; waiting for the mark of the new history",
+    )
 }
 
 /// Knowledge of the end of the log.
@@ -139,9 +142,7 @@ pub async fn end_below(store: &dyn Store, cursor: LogSeq, mark: &Mark) -> Result
 /// Words the finding of [`end_below`] for operators.
 pub fn beyond(scope: &Scope, cursor: LogSeq, end: LogSeq) -> String {
     format!(
-        "the cursor of {scope} is at log_seq {cursor}, above the last position that the log has given out ({end}): the log was put back \
-         to an earlier state and its projections were not; restore both from one backup, or build the projection from the log that is \
-         there with {}",
+        "the cursor of {scope} is at log_seq {cursor}, above the last position that the log has assigned ({end}): the log was restored to an earlier state and its projections were not; restore both from one backup, or rebuild the projection from the present log with {}",
         Command::of_scope("rebuild", &scope.tenant, scope.projection)
     )
 }

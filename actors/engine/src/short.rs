@@ -62,7 +62,7 @@ impl Engine {
             }
             let (missing, catch_up) = (missing.join(", "), command("catch-up"));
             return out_of_date(format!(
-                "nothing of {missing} was compared: no event was ever applied to it; {catch_up} applies them"
+                "{missing}: not compared, because no event was applied yet; {catch_up} applies the events"
             ));
         }
         // A generation to which this run flipped before its interruption is live, and follows the log as live ones do.
@@ -72,7 +72,7 @@ impl Engine {
         };
         let held_up_by = held_up_by(&self.read_mark(Duration::ZERO).await?.waiting_for);
         out_of_date(format!(
-            "events behind log_seq {} and up to {} are stored and were not applied: {held_up_by}; then {} applies them",
+            "events after log_seq {}, up to {}, are stored but not applied: {held_up_by}; then {} applies them",
             number(behind.0),
             number(asked.last.0),
             command("catch-up")
@@ -83,7 +83,7 @@ impl Engine {
 /// Names the appenders that hold up the mark, and what has to happen.
 fn held_up_by(writers: &[OpenWriter]) -> String {
     if writers.is_empty() {
-        return "an open appender held up the log, and has ended meanwhile".to_owned();
+        return "an open appender held up the log, and has ended since".to_owned();
     }
     let named: Vec<_> = writers.iter().take(NAMED_MAX).map(who).collect();
     let rest = writers.len() - named.len();

@@ -67,7 +67,7 @@ impl Asker {
         if by.is_empty() || by.len() > BY_BYTES_MAX || by.chars().any(char::is_control) {
             return Err(AdminError::new(
                 Category::InvalidArgument,
-                format!("who asks has 1 to {BY_BYTES_MAX} bytes, on one line"),
+                format!("the caller's name must have 1 to {BY_BYTES_MAX} bytes, on one line"),
             ));
         }
         Ok(format!("{by} by {}", self.proof))
@@ -81,7 +81,7 @@ pub fn check_reason(reason: &str) -> Result<(), AdminError> {
     }
     Err(AdminError::new(
         Category::InvalidArgument,
-        format!("a reason has 1 to {REASON_BYTES_MAX} bytes: it is what the next person will read"),
+        format!("a reason must have 1 to {REASON_BYTES_MAX} bytes: the next operator reads it"),
     ))
 }
 

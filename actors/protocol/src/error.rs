@@ -45,16 +45,14 @@ impl From<Refusal> for AdminError {
 /// Returns the advice for an error of this category, when nothing more is known.
 fn usual_next(category: Category, transient: bool) -> &'static str {
     match category {
-        Category::SchemaViolation => "correct the event and offer it again; nothing of it was stored",
-        Category::Conflict => {
-            "look at what is stored (`decisiongraph status`, `decisiongraph runs`) before trying again"
-        }
+        Category::SchemaViolation => "correct the event and append it again; nothing of it was stored",
+        Category::Conflict => "check what is stored (`decisiongraph status`, `decisiongraph runs`) before trying again",
         Category::EventSequenceInvalid => {
-            "offer the trace's events in order, from trace_seq 0; the command `trace` shows what is stored"
+            "append the trace's events in order, from trace_seq 0; the command `trace` shows what is stored"
         }
-        Category::Storage if transient => "try again; the fault may pass by itself",
+        Category::Storage if transient => "try again; the fault may be temporary",
         Category::Storage => "check the database: space, permissions, its own log",
-        Category::Fenced => "another process owns this now; `decisiongraph status` shows who",
+        Category::Fenced => "another process owns this now; `decisiongraph status` shows which",
         Category::ProjectionOutOfDate => {
             "catch the projection up, wait longer (--wait), or accept an older answer (--allow-stale)"
         }
@@ -62,15 +60,13 @@ fn usual_next(category: Category, transient: bool) -> &'static str {
         Category::IdempotencyConflict => {
             "the same producer used this idempotency key for another event; use a new key for a new event"
         }
-        Category::PiiViolation => "remove the credential from the event and offer it again",
+        Category::PiiViolation => "remove the credential from the event and append it again",
         Category::NotFound => "check the id and the --tenant",
         Category::Unavailable if transient => "try again when the database is back",
         Category::Unavailable => "check the address (--database, DATABASE_URL) and that the database runs",
         Category::Unauthorized => "check user, password and privileges of the database role",
-        Category::VersionMismatch => "run `decisiongraph migrate`, or a program of the database's version",
-        Category::OutcomeUnknown => {
-            "it may or may not have happened; look at `decisiongraph status` before repeating it"
-        }
+        Category::VersionMismatch => "run `decisiongraph migrate`, or use a program of the database's version",
+        Category::OutcomeUnknown => "it may or may not have happened; check `decisiongraph status` before repeating it",
         Category::Internal => "this is a defect of the program; please report it with the message above",
     }
 }

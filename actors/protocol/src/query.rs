@@ -77,12 +77,12 @@ impl SubgraphQuery {
     pub fn validate(&self) -> Result<(), Refusal> {
         let refuse = |message: String| Err(Refusal::new(Category::InvalidArgument, message));
         if !(0..=DEPTH_MAX).contains(&self.max_depth) {
-            return refuse(format!("max_depth is 0 to {DEPTH_MAX}, not {}", self.max_depth));
+            return refuse(format!("max_depth must be 0 to {DEPTH_MAX}, not {}", self.max_depth));
         }
         for (name, limit, most) in [("max_nodes", self.max_nodes, NODES_MAX), ("max_edges", self.max_edges, EDGES_MAX)]
         {
             if !(1..=most).contains(&limit) {
-                return refuse(format!("{name} is 1 to {most}, not {limit}"));
+                return refuse(format!("{name} must be 1 to {most}, not {limit}"));
             }
         }
         Ok(())
@@ -266,7 +266,7 @@ pub const PRECEDENTS_MAX: i64 = 10_000;
 pub fn validate_precedents(filter: &PrecedentFilter) -> Result<(), Refusal> {
     let refuse = |message: String| Err(Refusal::new(Category::InvalidArgument, message));
     if !(1..=PRECEDENTS_MAX).contains(&filter.limit) {
-        return refuse(format!("limit is 1 to {PRECEDENTS_MAX}, not {}", filter.limit));
+        return refuse(format!("limit must be 1 to {PRECEDENTS_MAX}, not {}", filter.limit));
     }
     if filter.policy_version.is_some() && filter.policy_id.is_none() {
         return refuse("policy_version needs policy_id".to_owned());

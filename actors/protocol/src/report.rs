@@ -107,7 +107,7 @@ pub struct RebuildFacts {
     pub old_digest: String,
     /// Digest of the new generation at that same position. None when the old one moved on meanwhile and was overtaken.
     pub new_digest_there: Option<String>,
-    /// True when the two digests are equal: the log gives the digest that was stored. None without the second digest.
+    /// True when the two digests are equal: the log yields the stored digest. None without the second digest.
     pub equal: Option<bool>,
 }
 

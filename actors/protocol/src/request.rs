@@ -107,7 +107,7 @@ pub trait Handle<R: Request> {
 
 /// Returns the error for a reply of another kind than the request has: a defect.
 pub(crate) fn unfit() -> AdminError {
-    AdminError::new(Category::Internal, "the reply does not fit the request")
+    AdminError::new(Category::Internal, "the reply does not match the request")
 }
 
 /// Subject of a request.

@@ -107,9 +107,9 @@ impl Client {
             let lost = match timeout_at(until, met(target, versions)).await {
                 Err(_) => return Err(silent(target)),
                 Ok(Err(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
-                    let why = format!("{target} may not be opened: {error}");
+                    let why = format!("no permission to open {target}: {error}");
                     return Err(
-                        AdminError::new(Category::Unauthorized, why).next("run it as the user that the node runs as")
+                        AdminError::new(Category::Unauthorized, why).next("run the command as the user of the node")
                     );
                 }
                 Ok(Err(error)) => return Ok(Err(error)),
@@ -151,7 +151,7 @@ impl Client {
             Ok(Ok(link)) if matches!(*link, Link::Open(_)) => {}
             Ok(_) => {
                 return Err(AdminError::new(Category::Unavailable, format!("{target} closed the connection"))
-                    .next("try again; if it stays so, look at the node's log"));
+                    .next("try again; if it happens again, check the node's log"));
             }
         }
         Ok(client)
@@ -213,9 +213,9 @@ impl Client {
         if frame.len() > ASK_BYTES_MAX {
             return Err(AdminError::new(
                 Category::InvalidArgument,
-                format!("the request has {} bytes; {ASK_BYTES_MAX} are possible", frame.len()),
+                format!("the request has {} bytes; the limit is {ASK_BYTES_MAX}", frame.len()),
             )
-            .next("offer fewer lines at a time"));
+            .next("send fewer lines at a time"));
         }
         let answer = match self.exchange(frame, until).await {
             Ok(answer) => answer,
@@ -226,7 +226,7 @@ impl Client {
             }
             Err(Failed::NoAnswer(why)) => {
                 return Err(AdminError::new(Category::Unavailable, why)
-                    .next("look whether the node runs and is not overloaded; --timeout SECONDS waits longer"));
+                    .next("check that the node runs and is not overloaded; --timeout SECONDS waits longer"));
             }
         };
         Answer::decode(&answer)
@@ -235,7 +235,7 @@ impl Client {
     /// Sends an ask and receives its whole answer.
     async fn exchange(&self, frame: Vec<u8>, until: Instant) -> Result<Vec<u8>, Failed> {
         let admin = self.admin().map_err(Failed::NotSent)?;
-        let unreadable = || Failed::NoAnswer(format!("{} answered what this program cannot read", self.target));
+        let unreadable = || Failed::NoAnswer(format!("{} sent an answer that this program cannot read", self.target));
         let first = self.call(&admin, |port| AdminMessage::Ask(frame, port), until).await?;
         let (ticket, bytes_total, chunk) = match Parcel::decode(first).ok_or_else(unreadable)? {
             Parcel::Whole(answer) => return Ok(answer.into()),
@@ -244,7 +244,7 @@ impl Client {
         };
         let most = ANSWER_BYTES_MAX;
         let bytes_total = usize::try_from(bytes_total).ok().filter(|total| *total <= most).ok_or_else(|| {
-            Failed::NoAnswer(format!("{} has an answer of {bytes_total} bytes; {most} are possible", self.target))
+            Failed::NoAnswer(format!("{} has an answer of {bytes_total} bytes; the limit is {most}", self.target))
         })?;
         let mut answer = Vec::with_capacity(bytes_total);
         answer.extend_from_slice(&chunk);
@@ -273,12 +273,12 @@ impl Client {
         let link = self.link.borrow().clone();
         let Link::Open(session) = link else {
             return Err(AdminError::new(Category::Unavailable, format!("{} closed the connection", self.target))
-                .next("look whether the node still runs, and run the command again"));
+                .next("check that the node still runs, and run the command again"));
         };
         let admin = session.get_children().into_iter().find(|child| !child.get_id().is_local());
         admin.map(ActorRef::from).ok_or_else(|| {
-            AdminError::new(Category::Unavailable, format!("the admin actor of {} is not there now", self.target))
-                .next("try again in a moment; if it stays so, look at the node's log")
+            AdminError::new(Category::Unavailable, format!("the admin actor of {} is not running now", self.target))
+                .next("try again in a moment; if it happens again, check the node's log")
         })
     }
 
@@ -357,13 +357,13 @@ where
 
 fn silent(target: &Target) -> AdminError {
     AdminError::new(Category::Unavailable, format!("something listens at {target} and does not answer"))
-        .next("look whether the node is stopped or overloaded; --timeout SECONDS waits longer")
+        .next("check whether the node is stopped or overloaded; --timeout SECONDS waits longer")
 }
 
 /// Builds the error of a failed TLS handshake. TLS 1.3 lets a client go on before the node has checked its certificate:
 /// that refusal comes later.
 fn not_secured(target: &Target, error: &io::Error) -> AdminError {
     let category = if super::tls::fault(error).is_some() { Category::Unauthorized } else { Category::Unavailable };
-    AdminError::new(category, format!("no TLS with {target}: {error}"))
-        .next("check that the address is a node's cluster_listen, and certificate, authority and name of both sides")
+    AdminError::new(category, format!("cannot establish TLS with {target}: {error}"))
+        .next("check that the address is a node's cluster_listen; check certificate, authority and name on both sides")
 }

@@ -37,7 +37,7 @@ pub fn own(directory: &Path) -> Result<(), AdminError> {
             .next("name a directory that this user may write with --data-dir")
     };
     let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
-    made.map_err(|error| failed("make the data directory", directory, error))?;
+    made.map_err(|error| failed("create the data directory", directory, error))?;
     trust(directory)?;
     // Takes permissions away and gives none: a file that its owner only reads stays so.
     let close = |path: &Path, facts: &Metadata| {
@@ -48,17 +48,17 @@ pub fn own(directory: &Path) -> Result<(), AdminError> {
         match fs::set_permissions(path, Permissions::from_mode(mode & !OTHERS & 0o777)) {
             // The log beside a database disappears with the last process that has it open.
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(failed("take the permissions of others from", path, error))
+                Err(failed("remove the permissions of other users from", path, error))
             }
             _ => Ok(()),
         }
     };
-    let facts = fs::metadata(directory).map_err(|error| failed("look at", directory, error))?;
+    let facts = fs::metadata(directory).map_err(|error| failed("inspect", directory, error))?;
     close(directory, &facts)?;
     for path in files(directory).chain([directory.join(NEST_NAME)]) {
         match fs::symlink_metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(failed("look at", &path, error)),
+            Err(error) => return Err(failed("inspect", &path, error)),
             Ok(facts) => {
                 refuse_link(&path, &facts)?;
                 ours(&path, &facts)?;
@@ -76,7 +76,7 @@ pub fn trust(directory: &Path) -> Result<(), AdminError> {
     let facts = fs::metadata(directory).map_err(|error| {
         AdminError::new(
             Category::InvalidArgument,
-            format!("cannot look at the data directory {}: {error}", directory.display()),
+            format!("cannot inspect the data directory {}: {error}", directory.display()),
         )
         .next("check its path and its permissions, or name another with --data-dir")
     })?;

@@ -82,8 +82,8 @@ impl Desk {
             return Parcel::Whole(answer);
         }
         if answer.len() > ANSWER_BYTES_MAX {
-            let error = format!("the answer has {} bytes; {ANSWER_BYTES_MAX} are possible", answer.len());
-            let error = AdminError::new(Category::InvalidArgument, error).next("ask for less at a time: --limit");
+            let error = format!("the answer has {} bytes; the limit is {ANSWER_BYTES_MAX}", answer.len());
+            let error = AdminError::new(Category::InvalidArgument, error).next("request less at a time: --limit");
             return Parcel::Whole(refusal(error));
         }
         let share = match share {
@@ -123,7 +123,7 @@ impl Desk {
             return (Answer::encode(self.answers.answer(id, asker, request).await).into(), None);
         }
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-            return (refusal(busy(&format!("the node works on {ASKS_MAX} requests already"))), None);
+            return (refusal(busy(&format!("the node already works on {ASKS_MAX} requests"))), None);
         };
         if !request.facts().changes {
             let looking = async {
@@ -182,7 +182,7 @@ async fn wait_for(mut outcome: Outcome, id: Uuid, deadline: Duration) -> Bytes {
 /// Tells what to do when the outcome of a change is unknown.
 pub fn again(id: Uuid) -> String {
     format!(
-        "repeat the command with --request-id {id}: it is not done twice; `decisiongraph runs` shows whether a job began"
+        "repeat the command with --request-id {id}: it is carried out only once; `decisiongraph runs` shows whether a job began"
     )
 }
 
@@ -191,13 +191,13 @@ fn busy(why: &str) -> AdminError {
 }
 
 fn out_of_memory(what: &str) -> AdminError {
-    busy(&format!("other requests hold the node's memory, there is none {what}; nothing was done"))
-        .next("try again in a moment, ask for less (--limit), or give the node more (memory_max)")
+    busy(&format!("other requests hold the node's memory; none is free {what}; nothing was done"))
+        .next("try again in a moment, request less (--limit), or give the node more memory (memory_max)")
 }
 
 fn too_late(deadline: Duration) -> AdminError {
     AdminError::new(Category::Unavailable, format!("the node did not answer within {} s", deadline.as_secs_f32()))
-        .next("give it longer with --timeout SECONDS, or ask for less")
+        .next("raise --timeout SECONDS, or request less")
 }
 
 fn refusal(error: AdminError) -> Bytes {

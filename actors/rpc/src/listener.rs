@@ -196,9 +196,9 @@ impl Entrance {
                 let admitted = tokio::select! {
                     biased;
                     admitted = late => admitted.unwrap_or_else(|_| {
-                        Err(busy(&format!("it had not proven itself within {PREAMBLE_DEADLINE:?}")))
+                        Err(busy(&format!("it did not authenticate within {PREAMBLE_DEADLINE:?}")))
                     }),
-                    () = seat.asked_to_leave() => Err(busy("it gave its place to a newer connection")),
+                    () = seat.asked_to_leave() => Err(busy("a newer connection took its place")),
                 };
                 drop(seat);
                 if let Err(error) = admitted {
@@ -239,8 +239,8 @@ impl Entrance {
         let opening = Opening { cookie: self.cookie, connection: Uuid::new_v4() };
         let session = || {
             let place = Arc::clone(&self.sessions).try_acquire_owned().map_err(|_| {
-                AdminError::new(Category::Unavailable, format!("busy: {SESSIONS_MAX} programs are connected already"))
-                    .next("try again when some of them have ended")
+                AdminError::new(Category::Unavailable, format!("busy: {SESSIONS_MAX} programs are already connected"))
+                    .next("try again when some of them have disconnected")
             })?;
             Ok((place, self.callers.enter(opening.connection, proof)))
         };

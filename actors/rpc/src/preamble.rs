@@ -142,10 +142,11 @@ impl Unmet {
     pub fn told(self) -> AdminError {
         match self {
             Unmet::Refused(error) => error,
-            Unmet::Lost(error) => {
-                AdminError::new(Category::Unavailable, format!("the connection was closed before it was open: {error}"))
-                    .next("try again; if it stays so, look at the node's log")
-            }
+            Unmet::Lost(error) => AdminError::new(
+                Category::Unavailable,
+                format!("the connection was closed before it was established: {error}"),
+            )
+            .next("try again; if it happens again, check the node's log"),
         }
     }
 }
@@ -201,7 +202,7 @@ where
     write(stream, &Word::Welcome { versions: ours.clone(), nonce, cookie: None, connection: None }).await?;
     let Word::Proof { proof } = read(stream).await? else { return Err(out_of_order().into()) };
     if blake3::Hash::from_bytes(bytes(&proof)?) != secret.proof(Role::Client, &nonces) {
-        return Err(AdminError::new(Category::Unauthorized, "the node has another secret")
+        return Err(AdminError::new(Category::Unauthorized, "the node has a different secret")
             .next("give the node's secret: --secret-file FILE, DECISIONGRAPH_SECRET_FILE or DECISIONGRAPH_SECRET")
             .into());
     }
@@ -237,9 +238,12 @@ where
     match read(stream).await? {
         Word::Granted { proof, cookie, connection } => {
             if blake3::Hash::from_bytes(bytes(&proof)?) != secret.proof(Role::Server, &nonces) {
-                return Err(AdminError::new(Category::Unauthorized, "whoever answered does not know the secret")
-                    .next("check that --node names the node, and not another program")
-                    .into());
+                return Err(AdminError::new(
+                    Category::Unauthorized,
+                    "the program that answered does not know the secret",
+                )
+                .next("check that --node names the node, and not another program")
+                .into());
             }
             let cookie = Cookie(bytes(&cookie)?).masked(secret, &nonces);
             Ok(Introduced { protocol, cookie, connection })
@@ -281,7 +285,7 @@ async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Word, Unmet> {
 fn lost(error: io::Error) -> Unmet {
     if let Some(fault) = super::tls::fault(&error) {
         return AdminError::new(Category::Unauthorized, format!("the other side ended TLS: {fault}"))
-            .next("check certificate, key and authority of both sides; the node's log names the reason, too")
+            .next("check certificate, key and authority of both sides; the node's log also names the reason")
             .into();
     }
     Unmet::Lost(error)

@@ -22,7 +22,7 @@ pub fn read(path: &Path, what: &str, bytes_max: u64) -> Result<String, AdminErro
         |error: std::io::Error| refuse(format!("cannot read the {what} file {}: {error}", path.display()), &check);
     let facts = std::fs::metadata(path).map_err(unreadable)?;
     if !facts.is_file() || facts.len() > bytes_max {
-        return Err(refuse(format!("{} is no {what} file", path.display()), &check));
+        return Err(refuse(format!("{} is not a {what} file", path.display()), &check));
     }
     forbid(FORBIDDEN_MODE, path, &facts, &format!("read or write the {what} file"), "600")?;
     std::fs::read_to_string(path).map_err(unreadable)
@@ -34,7 +34,7 @@ pub fn forbid(forbidden: u32, path: &Path, facts: &Metadata, what: &str, mode: &
     if facts.permissions().mode() & forbidden == 0 {
         return Ok(());
     }
-    let message = format!("others may {what} {}", path.display());
-    let next = format!("take their permissions away: `chmod {mode} {}`", shell_word(&path.to_string_lossy()));
+    let message = format!("other users may {what} {}", path.display());
+    let next = format!("remove their permissions: `chmod {mode} {}`", shell_word(&path.to_string_lossy()));
     Err(AdminError::new(Category::InvalidArgument, message).next(next))
 }

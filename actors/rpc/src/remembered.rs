@@ -61,8 +61,11 @@ impl Remembered {
             && !lost(kept)
         {
             if kept.fingerprint != fingerprint {
-                return Err(AdminError::new(Category::IdempotencyConflict, format!("request {id} was another one"))
-                    .next("repeat the very same command, or leave --request-id away"));
+                return Err(AdminError::new(
+                    Category::IdempotencyConflict,
+                    format!("request {id} was a different command"),
+                )
+                .next("repeat exactly the same command, or omit --request-id"));
             }
             return Ok(Entry::Again(kept.outcome.clone()));
         }

@@ -40,7 +40,7 @@ impl Secret {
         let text = text.trim().as_bytes();
         if let Some(weakness) = weakness(text) {
             return Err(AdminError::new(Category::InvalidArgument, format!("the secret {weakness}"))
-                .next("make one, and give it to the node and its programs: `head -c 32 /dev/urandom | base64`"));
+                .next("create one, and give it to the node and its clients: `head -c 32 /dev/urandom | base64`"));
         }
         Ok(Secret(blake3::derive_key(KEY_CONTEXT, text)))
     }

@@ -105,7 +105,7 @@ impl Actor for Sessions {
                 let number = *drawn;
                 *drawn += 1;
                 if let Err(error) = self.open(&myself, stream, is_server, number).await {
-                    tracing::warn!("a session could not start, its connection is closed: {error}");
+                    tracing::warn!("a session could not start; its connection is closed: {error}");
                     self.told.send_replace(Link::Closed);
                 }
             }

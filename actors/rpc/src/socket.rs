@@ -48,7 +48,7 @@ impl OwnSocket {
             return Err(AdminError::new(
                 Category::InvalidArgument,
                 format!(
-                    "the path of the socket, {}, has {longest} bytes; {SOCKET_PATH_BYTES_MAX} are possible",
+                    "the path of the socket, {}, has {longest} bytes; the limit is {SOCKET_PATH_BYTES_MAX}",
                     path.display()
                 ),
             )
@@ -71,7 +71,7 @@ impl OwnSocket {
             fs::remove_dir(&nest)?;
             Ok(listener)
         })()
-        .map_err(|error| failed("make the socket", error))?;
+        .map_err(|error| failed("create the socket", error))?;
         Ok(OwnSocket { listener, path, _lock: lock })
     }
 
@@ -118,7 +118,7 @@ fn lock(directory: &Path) -> Result<File, AdminError> {
             };
             return Err(AdminError::new(
                 Category::Conflict,
-                format!("a node{holder} already lives in {}", directory.display()),
+                format!("a node{holder} already runs in {}", directory.display()),
             )
             .next("stop it, or name another directory with --data-dir"));
         }

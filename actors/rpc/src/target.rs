@@ -47,7 +47,7 @@ impl NodeAddress {
             }
             _ => Err(AdminError::new(
                 Category::InvalidArgument,
-                format!("`{}` is no address of a node", on_a_line(text, SHOWN_BYTES_MAX)),
+                format!("`{}` is not the address of a node", on_a_line(text, SHOWN_BYTES_MAX)),
             )
             .next("unix:PATH or HOST:PORT, for example 127.0.0.1:7421")),
         }
@@ -87,7 +87,7 @@ pub async fn loopback(text: &str) -> Result<SocketAddr, AdminError> {
             Category::InvalidArgument,
             format!("`{text}` is not an address of this machine; admin over TCP is for loopback addresses only"),
         )
-        .next("a node on another machine is reached at its cluster_listen with --tls-ca, --tls-cert and --tls-key; else forward its port over ssh")
+        .next("a node on another machine is reached at its cluster_listen with --tls-ca, --tls-cert and --tls-key; or forward its port over ssh")
     })
 }
 

@@ -81,7 +81,7 @@ impl Tls {
         let name = ServerName::try_from(files.name.clone()).map_err(|_| {
             AdminError::new(
                 Category::InvalidArgument,
-                format!("`{}` is no name that a certificate can be for", files.name),
+                format!("`{}` is not a valid name for a certificate", files.name),
             )
             .next("a DNS name, for example decisiongraph")
         })?;
@@ -156,7 +156,7 @@ impl TlsFiles {
         let roots = Arc::new(roots);
         let chain = certificates(&self.cert)?;
         let key = PrivateKeyDer::from_pem_slice(private_file::read(&self.key, "key", PEM_BYTES_MAX)?.as_bytes())
-            .map_err(|_| unusable(&self.key, &"it holds no private key in PEM"))?;
+            .map_err(|_| unusable(&self.key, &"it contains no private key in PEM"))?;
         let provider = Arc::new(default_provider());
         let versions = &[&rustls::version::TLS13];
         let both =
@@ -186,20 +186,20 @@ impl TlsFiles {
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, AdminError> {
     let facts = std::fs::metadata(path).map_err(|error| unusable(path, &error))?;
     if !facts.is_file() || facts.len() > PEM_BYTES_MAX {
-        return Err(unusable(path, &format!("it is no file of at most {PEM_BYTES_MAX} bytes")));
+        return Err(unusable(path, &format!("it is not a file of at most {PEM_BYTES_MAX} bytes")));
     }
     let text = std::fs::read(path).map_err(|error| unusable(path, &error))?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
     match found {
         Ok(found) if !found.is_empty() => Ok(found),
-        Ok(_) => Err(unusable(path, &"it holds no certificate in PEM")),
+        Ok(_) => Err(unusable(path, &"it contains no certificate in PEM")),
         Err(error) => Err(unusable(path, &error)),
     }
 }
 
 fn unusable(path: &Path, error: &dyn fmt::Display) -> AdminError {
     AdminError::new(Category::InvalidArgument, format!("cannot use {}: {error}", path.display()))
-        .next("docs/operations/CLUSTER.md says how certificates and keys are made")
+        .next("docs/operations/CLUSTER.md describes how to create certificates and keys")
 }
 
 /// Returns the TLS fault of a failed connection, if TLS is the cause. Either the other side is not the expected one, or

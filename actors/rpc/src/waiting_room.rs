@@ -85,7 +85,7 @@ impl WaitingRoom {
                 }
                 Err(error) => {
                     if shortage.begins(Instant::now()) {
-                        tracing::warn!(listener, "cannot accept connections, it is tried on: {error}");
+                        tracing::warn!(listener, "cannot accept connections; retrying: {error}");
                     }
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }

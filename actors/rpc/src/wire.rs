@@ -61,7 +61,7 @@ impl Versions {
             return Ok(common);
         }
         let next = if client.protocol < node.protocol {
-            "use a newer `decisiongraph`: that of the node"
+            "use the newer `decisiongraph` of the node"
         } else {
             "upgrade the node, or use the `decisiongraph` of the node's version"
         };

@@ -193,10 +193,10 @@ impl Actor for HighWaterActor {
                 // once.
                 let away = error.transient || error.category == Category::Unavailable;
                 if !away && state.told.as_ref() != Some(&error.message) {
-                    tracing::error!(category = %error.category, "no tenant is woken, the log's end is not known: {}", error.message);
+                    tracing::error!(category = %error.category, "no tenant is woken; the end of the log is unknown: {}", error.message);
                     state.told = Some(error.message);
                 } else {
-                    tracing::debug!(category = %error.category, "the log's end is not known: {}", error.message);
+                    tracing::debug!(category = %error.category, "the end of the log is unknown: {}", error.message);
                 }
             }
         }

@@ -142,7 +142,7 @@ impl Actor for LeaseKeeper {
         match tokio::time::timeout(LEAVE, engine.store().leave(engine.owner())).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(category = %error.category, "not handed over: {}", error.message),
-            Err(_) => tracing::warn!("not handed over within {LEAVE:?}; others take over when the lease is over"),
+            Err(_) => tracing::warn!("not handed over within {LEAVE:?}; other nodes take over when the lease ends"),
         }
         Ok(())
     }
@@ -173,7 +173,7 @@ impl LeaseKeeper {
                 Err(named.unwrap_or_else(|| {
                     StoreError::transient(
                         Category::Unavailable,
-                        format!("no answer within {patience:.1?}; every session with the database is given up"),
+                        format!("no answer within {patience:.1?}; every session with the database is dropped"),
                     )
                 }))
             }

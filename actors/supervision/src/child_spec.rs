@@ -106,7 +106,7 @@ impl ChildSpec {
     /// starts.
     #[must_use]
     pub fn on_start(mut self, then: impl Fn(SupervisorRef) + Send + Sync + 'static) -> ChildSpec {
-        debug_assert!(self.kind == ChildKind::Supervisor, "{} is no supervisor", self.id);
+        debug_assert!(self.kind == ChildKind::Supervisor, "{} is not a supervisor", self.id);
         let (start, then) = (Arc::clone(&self.start), Arc::new(then));
         self.start = Arc::new(move |parent, vitals| {
             let (starting, then) = (start(parent, vitals), Arc::clone(&then));

@@ -93,7 +93,7 @@ pub const PATTERNS: &[Pattern] = &[
         &["xoxb-", "xoxp-", "xoxa-", "xoxr-", "xoxs-", "xoxe-"], Body::Unbroken(10)),
     form("a Slack app token (`xapp-` and its parts)", &["xapp-"], Body::Unbroken(10)),
     // OpenAI, Anthropic (`sk-ant-`), OpenRouter (`sk-or-`) and others share this start.
-    form("an API key of OpenAI, Anthropic or their like (`sk-` and at least 20 characters)", &["sk-"], Body::Unbroken(20)),
+    form("an API key of OpenAI, Anthropic or a similar provider (`sk-` and at least 20 characters)", &["sk-"], Body::Unbroken(20)),
     // Stripe documentation, "API keys".
     form("a Stripe secret key (`sk_live_`, `sk_test_`, `rk_live_` or `rk_test_` and at least 16 letters or digits)",
         &["sk_live_", "sk_test_", "rk_live_", "rk_test_"], Body::Run(Alphabet::Alphanumeric, 16, LONG)),

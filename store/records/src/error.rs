@@ -5,10 +5,10 @@ use decisiongraph_projections::{Category, Refusal};
 
 /// Next step when the schema is missing or old.
 pub const NEXT_MIGRATE: &str =
-    "have the role that owns the schema run `decisiongraph migrate`; a node then goes on by itself";
+    "have the role that owns the schema run `decisiongraph migrate`; a node then continues automatically";
 
 /// Next step when commits wait for a synchronous standby.
-pub const NEXT_SYNCHRONOUS: &str = "bring that standby back, or take it out of `synchronous_standby_names` and call `pg_reload_conf()`; ending the waiting sessions helps nothing";
+pub const NEXT_SYNCHRONOUS: &str = "bring that standby back, or take it out of `synchronous_standby_names` and call `pg_reload_conf()`; ending the waiting sessions does not help";
 
 /// Result of a store call.
 pub type Result<T> = std::result::Result<T, StoreError>;

@@ -100,6 +100,6 @@ impl Skip {
 
     /// Creates `not_found`: there is no skip to revoke.
     pub fn none(scope: &Scope, log_seq: LogSeq) -> crate::StoreError {
-        crate::StoreError::new(Category::NotFound, format!("no skip holds in {scope} at log_seq {log_seq}"))
+        crate::StoreError::new(Category::NotFound, format!("no skip is in force in {scope} at log_seq {log_seq}"))
     }
 }

@@ -73,8 +73,7 @@ impl PageLimit {
         StoreError::new(
             Category::Storage,
             format!(
-                "the event at log_seq {log_seq} has {bytes} bytes, more than the {} that this process takes for one event; nothing behind \
-                 it is read; give the process more memory (memory_max), or mend the event's row",
+                "the event at log_seq {log_seq} has {bytes} bytes, more than this process's limit of {} for one event; nothing after it is read; give the process more memory (memory_max), or repair the event's row",
                 self.event_bytes_max
             ),
         )

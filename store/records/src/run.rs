@@ -100,7 +100,7 @@ impl NewRun {
         Err(crate::StoreError::new(
             Category::Conflict,
             format!(
-                "run {} is another request: {} of {}/{}",
+                "run {} is a different request: {} of {}/{}",
                 self.run_id,
                 stored.mode.as_str(),
                 stored.tenant,

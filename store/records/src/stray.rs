@@ -34,8 +34,7 @@ impl Stray {
             table: table.to_owned(),
             log_seq: Some(log_seq),
             why: format!(
-                "the event at log_seq {log_seq} is no tenant's: its tenant id \"{shown}\" has {} bytes, an id has 1 to {TENANT_BYTES_MAX} and no \
-                 U+0000; all events under it are left out",
+                "the event at log_seq {log_seq} belongs to no tenant: its tenant id \"{shown}\" has {} bytes, but an id must have 1 to {TENANT_BYTES_MAX} and no U+0000; all events under it are left out",
                 tenant.len()
             ),
             next: format!(
@@ -50,7 +49,7 @@ impl Stray {
         Stray {
             table: table.to_owned(),
             log_seq: None,
-            why: format!("rows from before the rule {rule} break it; what cannot be read of them is left out"),
+            why: format!("rows older than the rule {rule} violate it; rows that cannot be read are left out"),
             next: format!(
                 "as the owner of the schema, find them: `SELECT * FROM {table} WHERE NOT {condition}`; change or delete them, then run \
                  `decisiongraph migrate`"

@@ -138,7 +138,7 @@ impl Builds for PostgresStore {
             return Err(StoreError::transient(
                 Category::Unavailable,
                 format!(
-                    "{}: the server's history changed, and this rebuild is not finished in it; it goes on",
+                    "{}: the server's history changed before this rebuild was finished; the rebuild continues",
                     lease.scope
                 ),
             ));

@@ -143,7 +143,7 @@ async fn undone(held: Held<'_>, error: StoreError, holds: &str, expected: &[Para
     held.keep();
     if moved {
         return StoreError::fenced(format!(
-            "another writer has taken over or the cursor moved, nothing was changed ({})",
+            "another writer has taken over or the cursor moved; nothing was changed ({})",
             error.message
         ));
     }
@@ -200,8 +200,7 @@ async fn write_rows(
             return Err(StoreError::new(
                 Category::Storage,
                 format!(
-                    "corruption: {scope}, generation {generation}, table {}: {} of {} rows are what the batch after log_seq {} \
-                     was computed from; nothing was {}",
+                    "corruption: {scope}, generation {generation}, table {}: {} of {} rows match the rows that the batch after log_seq {} was computed from; nothing was {}",
                     statement.table, count, statement.rows, batch.from, statement.verb
                 ),
             ));

@@ -20,8 +20,7 @@ const TOO_OLD: &str = "DG002";
 const POOLED: &str = "DG003";
 const ENCODED: &str = "DG004";
 
-const NEXT_POOLED: &str = "connect to PostgreSQL itself: put its own host and port into the database URL, not those of a pooler (pgbouncer, RDS Proxy); \
-                           it will not pass by itself";
+const NEXT_POOLED: &str = "connect to PostgreSQL directly: put its own host and port into the database URL, not those of a pooler (pgbouncer, RDS Proxy); a retry does not help";
 
 /// Adds the operation during which an error happened.
 pub(super) trait During<T> {
@@ -53,7 +52,7 @@ pub(super) fn explain(error: &Error, what: &str) -> StoreError {
     let message = |hint: &str| format!("{what}: {}{hint}", db.message());
     let code = db.code();
     if code.code() == FENCED {
-        return StoreError::fenced(message("; another writer has taken over or the cursor moved, nothing was changed"));
+        return StoreError::fenced(message("; another writer has taken over or the cursor moved; nothing was changed"));
     }
     if *code == SqlState::UNIQUE_VIOLATION {
         return StoreError::duplicate(message(""));
@@ -62,7 +61,7 @@ pub(super) fn explain(error: &Error, what: &str) -> StoreError {
         || *code == SqlState::UNDEFINED_FUNCTION
         || *code == SqlState::UNDEFINED_COLUMN
     {
-        let hint = "; the database has not this program's schema: run `decisiongraph migrate`";
+        let hint = "; the database lacks this program's schema: run `decisiongraph migrate`";
         return StoreError::new(Category::Unavailable, message(hint)).next(NEXT_MIGRATE);
     }
     if code.code() == TOO_OLD {
@@ -70,8 +69,7 @@ pub(super) fn explain(error: &Error, what: &str) -> StoreError {
         return StoreError::new(Category::VersionMismatch, message("")).next(next);
     }
     if code.code() == ENCODED {
-        let next = "make a database in UTF8 (`createdb --encoding=UTF8 --locale=C --template=template0 NAME`) and put its name into the database \
-                    URL; `pg_dump` and `pg_restore` move what this one holds";
+        let next = "create a UTF8 database (`createdb --encoding=UTF8 --locale=C --template=template0 NAME`) and put its name into the database URL; `pg_dump` and `pg_restore` move the data";
         return StoreError::new(Category::Unavailable, message("")).next(next);
     }
     // A statement prepared on this session is missing, or is another session's: a pooler shares the session.
@@ -92,13 +90,13 @@ pub(super) fn explain(error: &Error, what: &str) -> StoreError {
         return StoreError::new(Category::Storage, message("; the database is read-only")).on_an_unfit_session();
     }
     if *code == SqlState::DISK_FULL {
-        return StoreError::transient(Category::Storage, message("; make room on the database's disk"));
+        return StoreError::transient(Category::Storage, message("; free space on the database's disk"));
     }
     match &code.code()[..2] {
         // Connection exceptions; an operator stops or starts the server or ends the session.
         "08" | "57" if *code != SqlState::QUERY_CANCELED => StoreError::transient(Category::Unavailable, message("")),
         _ if *code == SqlState::TOO_MANY_CONNECTIONS => {
-            let next = "end sessions of other programs or raise `max_connections`; a node goes on by itself, a command has to be repeated";
+            let next = "end sessions of other programs or raise `max_connections`; a node then continues automatically, a command must be repeated";
             StoreError::transient(Category::Unavailable, message("")).next(next)
         }
         _ if *code == SqlState::INVALID_CATALOG_NAME => {
@@ -123,7 +121,7 @@ pub(super) fn explain_commit(error: &Error, what: &str) -> StoreError {
     let lost = is_lost(error) || error.as_db_error().is_some_and(|db| ["08", "57"].contains(&&db.code().code()[..2]));
     if lost {
         let message = format!(
-            "{what}: the connection was lost during COMMIT ({}), it may or may not have happened: take a new epoch, then read the cursor",
+            "{what}: the connection was lost during COMMIT ({}), so the commit may or may not have happened: take a new epoch, then read the cursor",
             chain(error)
         );
         return StoreError::transient(Category::OutcomeUnknown, message);
@@ -162,7 +160,7 @@ pub(super) fn explain_pool(error: PoolError, address: &str) -> StoreError {
         PoolError::Timeout(deadpool_postgres::TimeoutType::Wait) => StoreError::transient(
             Category::Unavailable,
             format!(
-                "{address}: every connection of this program's pool is in use; enlarge it or ask for less at a time"
+                "{address}: every connection of this program's pool is in use; enlarge the pool or send fewer requests at a time"
             ),
         ),
         PoolError::Timeout(_) => {

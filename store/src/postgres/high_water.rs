@@ -23,8 +23,8 @@ use deadpool_postgres::Object;
 use decisiongraph_projections::{Category, LogSeq};
 use tokio_postgres::Row;
 
-const NEXT_STANDBY: &str = "have the database URL lead to the primary (with several hosts in it, `target_session_attrs=read-write`), or promote this server; the node goes on by itself";
-const NEXT_READ_ONLY: &str = "find out who set `default_transaction_read_only` (`SHOW default_transaction_read_only`; a managed service does it when the disk is full) and have it reset; the node goes on by itself";
+const NEXT_STANDBY: &str = "point the database URL to the primary (with several hosts in it, `target_session_attrs=read-write`), or promote this server; the node then continues automatically";
+const NEXT_READ_ONLY: &str = "find out who set `default_transaction_read_only` (`SHOW default_transaction_read_only`; a managed service does it when the disk is full) and have it reset; the node then continues automatically";
 
 pub(super) async fn sample(ask: &Ask<'_, Object>) -> Result<HighWaterSample> {
     let end = ask.prepared(sql!(SQL, "log_end")).await.during(ask.what)?;
@@ -48,7 +48,7 @@ pub(super) async fn writable(ask: &Ask<'_, Object>) -> Result<()> {
     let unfit = |message: &str| Err(StoreError::new(Category::Unavailable, message).on_an_unfit_session());
     match (standby, read_only, waiting) {
         (true, _, _) => {
-            unfit("this server is a standby, nothing can be written to it").map_err(|error| error.next(NEXT_STANDBY))
+            unfit("this server is a standby, which accepts no writes").map_err(|error| error.next(NEXT_STANDBY))
         }
         (_, true, _) => unfit("the database is read-only").map_err(|error| error.next(NEXT_READ_ONLY)),
         (_, _, 0) => Ok(()),
@@ -84,12 +84,12 @@ fn check(row: &Row) -> Result<LogEnd> {
     let refuse = |why: &str| {
         Err(StoreError::new(
             Category::Unavailable,
-            format!("the log cannot be read safely: {why}; without that, the high-water mark could step over events"),
+            format!("the log cannot be read safely: {why}; otherwise the high-water mark could skip events"),
         ))
     };
     let (standby, cache, identity): (bool, Option<i64>, Option<String>) = (row.get(0), row.get(1), row.get(2));
     if standby {
-        return refuse("this server is a standby, connect to the primary").map_err(StoreError::on_an_unfit_session);
+        return refuse("this server is a standby; connect to the primary").map_err(StoreError::on_an_unfit_session);
     }
     if cache != Some(1) {
         return refuse(

@@ -22,12 +22,12 @@ impl Log for PostgresStore {
     }
 
     async fn log_end(&self) -> Result<LogEnd> {
-        let ask = self.ask_in_time("look at the log's end").await?;
+        let ask = self.ask_in_time("check the log's end").await?;
         self.connections.judged(high_water::end(&ask).await)
     }
 
     async fn writable(&self) -> Result<()> {
-        let ask = self.ask("ask why nothing can be written").await?;
+        let ask = self.ask("check why nothing can be written").await?;
         self.connections.judged(high_water::writable(&ask).await)
     }
 
@@ -35,7 +35,7 @@ impl Log for PostgresStore {
         if writers.is_empty() {
             return Ok(Vec::new());
         }
-        let ask = self.ask_in_time("look after open appenders").await?;
+        let ask = self.ask_in_time("check open appenders").await?;
         let transactions: Vec<&str> = writers.iter().map(|writer| writer.transaction.as_str()).collect();
         ask.all(sql!(SQL, "open_writers"), &[&Some(transactions)]).await
     }

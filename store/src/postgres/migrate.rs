@@ -46,7 +46,7 @@ impl Schema for PostgresStore {
             return Err(StoreError::new(
                 Category::VersionMismatch,
                 format!(
-                    "the database's schema is {}, this program knows up to {}: use a newer program",
+                    "the database has schema {}, but this program knows schemas up to {}: use a newer program",
                     status.database, status.program
                 ),
             ));
@@ -61,14 +61,13 @@ impl Schema for PostgresStore {
 
     async fn migration_waits_for(&self) -> Result<Option<String>> {
         let client = self.connections.get().await?;
-        let holder = client.query_opt(sql!(SQL, "migration_holder"), &[]).await.during("look who migrates")?;
+        let holder = client.query_opt(sql!(SQL, "migration_holder"), &[]).await.during("look for another migration")?;
         Ok(holder.map(|row| {
             let (pid, user, program, seconds): (i32, Option<String>, Option<String>, Option<f64>) =
                 (row.get(0), row.get(1), row.get(2), row.get(3));
             let (user, program) = (user.unwrap_or_default(), program.unwrap_or_default());
             format!(
-                "waiting for another migration: pid {pid} of {user:?} ({program:?}) has held its lock for {:.0} s; if nothing runs there any more, end that \
-                 session: `SELECT pg_terminate_backend({pid})`",
+                "waiting for another migration: pid {pid} of {user:?} ({program:?}) has held its lock for {:.0} s; if it no longer runs, end that session: `SELECT pg_terminate_backend({pid})`",
                 seconds.unwrap_or_default()
             )
         }))
@@ -90,17 +89,17 @@ async fn apply(client: &mut ClientWrapper, migration: &Migration) -> Result<()> 
 
 /// Stops before the first statement of a migration when an untrusted role made functions or operators in the schema.
 async fn refuse_strangers(client: &ClientWrapper) -> Result<()> {
-    let found = client.query(sql!(SQL, "strangers"), &[]).await.during("look for what strangers made")?;
+    let found = client.query(sql!(SQL, "strangers"), &[]).await.during("look for objects of other roles")?;
     if found.is_empty() {
         return Ok(());
     }
     let named: Vec<String> =
         found.iter().map(|row| format!("{} (of {})", row.get::<_, &str>(0), row.get::<_, &str>(1))).collect();
     let message = format!(
-        "the schema holds what the program never makes, by a role that does not own it: {}; a migration could run it with this role's rights",
+        "the schema contains objects that this program never creates, made by a role that does not own the schema: {}; a migration could run them with this role's rights",
         named.join(", ")
     );
-    let next = "find out who has that role's password; drop what is named (as an administrator), change the password, then migrate again";
+    let next = "find out who knows that role's password; drop the named objects (as an administrator), change the password, then migrate again";
     Err(StoreError::new(Category::Unauthorized, message).next(next))
 }
 

@@ -126,7 +126,7 @@ fn twice(lease: &BuildLease, table: &Table, error: &tokio_postgres::Error) -> St
         return error;
     }
     let message = format!(
-        "corruption: {}, generation {}, table {}: a key was written twice; the generation was not made live: rebuild anew",
+        "corruption: {}, generation {}, table {}: a key was written twice; the generation was not made live: rebuild again",
         lease.scope, lease.generation, table.name
     );
     StoreError { message, category: Category::Storage, ..error }

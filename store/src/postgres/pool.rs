@@ -136,7 +136,7 @@ impl Connections {
             let cause = match std::error::Error::source(&error) {
                 // The driver's words would show the position in the password.
                 Some(cause) if cause.is::<std::str::Utf8Error>() => {
-                    ": a `%` and the digits behind it are no UTF-8 text; write %25 for a `%` of a password".to_owned()
+                    ": its `%` escapes are not UTF-8; write %25 for a `%` in a password".to_owned()
                 }
                 Some(cause) => format!(": {cause}"),
                 None => String::new(),

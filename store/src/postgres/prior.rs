@@ -57,7 +57,7 @@ pub(super) async fn prior_rows(
             if !need.values.contains(text) {
                 let column = table.columns[need.by].name;
                 return Err(StoreError::internal(format!(
-                    "{}.{column}: two texts have the same 128-bit hash; the stored one was not asked for",
+                    "{}.{column}: two different texts have the same 128-bit hash",
                     table.name
                 )));
             }

@@ -170,7 +170,7 @@ impl ReadLog for View {
     }
 
     async fn strays(&self, limit: usize) -> Result<Vec<Stray>> {
-        let ask = self.ask("look for rows that are no tenant's").await?;
+        let ask = self.ask("look for rows without a valid tenant").await?;
         let found: Vec<(String, LogSeq)> = ask.all(sql!(SQL, "strays"), &[&bound(limit)]).await?;
         let rules: Vec<(String, String, String)> = ask.all(sql!(SQL, "broken_rules"), &[]).await?;
         let rows = found.iter().map(|(id, log_seq)| Stray::of_log(id.as_bytes(), *log_seq));
@@ -188,7 +188,7 @@ impl ReadLog for View {
     }
 
     async fn tenants_with_events(&self, after: LogSeq, upto: LogSeq, limit: usize) -> Result<Vec<(TenantId, LogSeq)>> {
-        let ask = self.ask("list the tenants of a stretch of the log").await?;
+        let ask = self.ask("list the tenants of a part of the log").await?;
         ask.list(sql!(SQL, "tenants_with_events"), &[&after.0, &upto.0, &bound(limit)]).await
     }
 

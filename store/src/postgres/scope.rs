@@ -55,7 +55,7 @@ impl Scopes for PostgresStore {
         held.keep();
         Err(StoreError::transient(
             Category::Unavailable,
-            format!("{scope}: others were taking this scope at the same time"),
+            format!("{scope}: other owners claimed this scope at the same time"),
         ))
     }
 
@@ -99,13 +99,13 @@ impl ReadScopes for View {
     }
 
     async fn scope_heads(&self, after_tenant: Option<&TenantId>, tenants_max: usize) -> Result<Vec<ScopeHead>> {
-        let ask = self.ask("read who holds the scopes").await?;
+        let ask = self.ask("read the owners of the scopes").await?;
         let limit = i64::try_from(tenants_max).unwrap_or(i64::MAX);
         ask.list(sql!(SQL, "heads"), &[&after_tenant.map_or("", TenantId::as_str), &limit]).await
     }
 
     async fn scope_counts(&self) -> Result<ScopeCounts> {
-        self.ask("count the scopes that stand out").await?.one(sql!(SQL, "counts"), &[]).await
+        self.ask("count the scopes that need attention").await?.one(sql!(SQL, "counts"), &[]).await
     }
 
     async fn checkpoints(&self, scope: &Scope, limit: usize) -> Result<Vec<Checkpoint>> {

@@ -64,7 +64,7 @@ impl TlsChoice {
             _ => {
                 return Err(StoreError::new(
                     Category::InvalidArgument,
-                    "`sslmode` is disable, prefer, require, verify-ca or verify-full",
+                    "`sslmode` must be disable, prefer, require, verify-ca or verify-full",
                 ));
             }
         };

@@ -66,7 +66,7 @@ impl ToSql for Id {
 
 impl<'a> FromSql<'a> for Id {
     fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Id, Box<dyn Error + Sync + Send>> {
-        Identity::from_bytes(raw).map(Id).ok_or_else(|| "a row_key is no identity".into())
+        Identity::from_bytes(raw).map(Id).ok_or_else(|| "a row_key is not a row identity".into())
     }
     accepts!(UUID, BYTEA);
 }

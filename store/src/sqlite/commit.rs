@@ -99,9 +99,11 @@ fn commit(conn: &Connection, lease: &Lease, batch: &Batch) -> Result<()> {
         ],
     )?;
     if moved != 1 {
-        return Err(
-            StoreError::fenced(format!("{}: this batch is not of the scope's epoch and cursor", lease.scope)).into()
-        );
+        return Err(StoreError::fenced(format!(
+            "{}: this batch does not match the scope's epoch and cursor",
+            lease.scope
+        ))
+        .into());
     }
     crash::point("commit.before_commit");
     Ok(())
@@ -134,7 +136,7 @@ fn commit_build(conn: &Connection, lease: &BuildLease, batch: &Batch) -> Result<
     )?;
     if moved != 1 {
         return Err(StoreError::fenced(format!(
-            "{}: this batch is not of the rebuild's epoch and cursor",
+            "{}: this batch does not match the rebuild's epoch and cursor",
             lease.scope
         ))
         .into());
@@ -159,15 +161,17 @@ fn check_scope(conn: &Connection, lease: &Lease, batch: &Batch) -> Result<()> {
     };
     if (epoch, token) != (lease.epoch.counter, lease.epoch.token) {
         let mine = lease.epoch;
-        return Err(StoreError::fenced(format!(
-            "{}: epoch {epoch} is the scope's, {mine} is this batch's",
-            lease.scope
-        ))
-        .into());
+        return Err(
+            StoreError::fenced(format!("{}: the scope has epoch {epoch}, this batch has {mine}", lease.scope)).into()
+        );
     }
     if generation != lease.generation.0 {
         let mine = lease.generation;
-        return Err(StoreError::fenced(format!("{}: generation {generation} is live, not {mine}", lease.scope)).into());
+        return Err(StoreError::fenced(format!(
+            "{}: generation {generation} is live, but this batch is for {mine}",
+            lease.scope
+        ))
+        .into());
     }
     if cursor != batch.from.0 {
         return Err(StoreError::fenced(format!(

@@ -67,9 +67,9 @@ pub(super) fn meaning(error: rusqlite::Error) -> StoreError {
     match code.code {
         ErrorCode::ConstraintViolation => match code.extended_code {
             ffi::SQLITE_CONSTRAINT_UNIQUE | ffi::SQLITE_CONSTRAINT_PRIMARYKEY | ffi::SQLITE_CONSTRAINT_ROWID => {
-                StoreError::duplicate(format!("a unique key is already there: {text}"))
+                StoreError::duplicate(format!("a unique key already exists: {text}"))
             }
-            _ => StoreError::internal(format!("a constraint does not hold: {text}")),
+            _ => StoreError::internal(format!("a constraint is violated: {text}")),
         },
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => StoreError::transient(
             Category::Storage,
@@ -114,7 +114,7 @@ pub(super) fn unreadable(error: &rusqlite::Error) -> bool {
 
 /// Creates the error of a database without a schema, or with an old one.
 pub(super) fn not_migrated() -> StoreError {
-    StoreError::new(Category::Unavailable, "the database has not this program's schema; run `decisiongraph migrate`")
+    StoreError::new(Category::Unavailable, "the database lacks this program's schema; run `decisiongraph migrate`")
         .next("run `decisiongraph migrate`")
 }
 
@@ -122,7 +122,7 @@ pub(super) fn not_migrated() -> StoreError {
 pub(super) fn too_new(database: i64, program: i64) -> StoreError {
     StoreError::new(
         Category::VersionMismatch,
-        format!("the schema is of version {database}, this program knows {program}; use a newer program"),
+        format!("the database has schema {database}, but this program knows {program}; use a newer program"),
     )
 }
 

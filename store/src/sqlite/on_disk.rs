@@ -68,9 +68,8 @@ pub(super) fn as_it_is(path: &Path) -> PathBuf {
 
 /// Creates the file and its folder, for their owner alone, if they do not exist. Blocks.
 pub(super) fn make(path: &Path) -> Result<()> {
-    let unavailable = |what: &str, error: io::Error| {
-        StoreError::new(Category::Unavailable, format!("{what} cannot be made: {error}"))
-    };
+    let unavailable =
+        |what: &str, error: io::Error| StoreError::new(Category::Unavailable, format!("cannot create {what}: {error}"));
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         private_folder().create(parent).map_err(|error| unavailable("its folder", error))?;
     }
@@ -84,7 +83,7 @@ pub(super) fn make(path: &Path) -> Result<()> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.exists() => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(StoreError::new(
             Category::Unavailable,
-            format!("it is a link to a file that is not there; remove it: `rm '{}'`", path.display()),
+            format!("it is a link to a file that does not exist; remove it: `rm '{}'`", path.display()),
         )
         .into()),
         done => Ok(done.map_err(|error| unavailable("it", error))?),

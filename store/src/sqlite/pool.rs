@@ -110,7 +110,7 @@ impl Database {
         }
         let held = "another program holds the file's write lock (a database browser, a backup)";
         let error = StoreError::transient(Category::Storage, held)
-            .next("end that program, or its transaction (`fuser FILE` names who has the file open); the node goes on by itself");
+            .next("end that program, or its transaction (`fuser FILE` lists the processes that have the file open); the node then continues automatically");
         Err(errors::named(&self.file.path, error))
     }
 
@@ -121,7 +121,7 @@ impl Database {
             _ => {
                 let error = StoreError::transient(
                     Category::Unavailable,
-                    format!("{READERS_MAX} readers are busy; none was free in {:?}", self.patience),
+                    format!("{READERS_MAX} readers are busy; none became free within {:?}", self.patience),
                 );
                 return Err(errors::named(&self.file.path, error));
             }
@@ -178,7 +178,7 @@ impl File {
             if !options.create && !path.exists() {
                 return Err(StoreError::new(
                     Category::Unavailable,
-                    "there is no such database; `decisiongraph migrate` makes one",
+                    "there is no such database; `decisiongraph migrate` creates it",
                 )
                 .into());
             }

@@ -182,7 +182,7 @@ pub(super) fn read_row(table: &Table, row: &rusqlite::Row<'_>, at: usize) -> Res
     let key = |index: usize| -> Result<Identity> {
         let stored = row.get_ref(index)?.as_blob().ok().and_then(Identity::from_bytes);
         Ok(stored.ok_or_else(|| {
-            StoreError::new(Category::Storage, format!("{}: a stored key is no identity", table.name))
+            StoreError::new(Category::Storage, format!("{}: a stored key is not a row identity", table.name))
         })?)
     };
     let first = at + 1;

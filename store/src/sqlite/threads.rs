@@ -57,7 +57,7 @@ impl Threads {
         let (own, next) = channel();
         let thread = std::thread::Builder::new().name("sqlite".to_owned());
         let spawned = thread.spawn(move || self.work_on(work, &own, &next));
-        spawned.map_err(|error| StoreError::internal(format!("no thread for a database call: {error}")))?;
+        spawned.map_err(|error| StoreError::internal(format!("cannot start a thread for a database call: {error}")))?;
         Ok(())
     }
 

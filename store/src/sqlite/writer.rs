@@ -91,7 +91,8 @@ impl Writer {
             }
         };
         let thread = std::thread::Builder::new().name("sqlite-writer".to_owned()).spawn(serve);
-        let thread = thread.map_err(|error| StoreError::internal(format!("no thread that writes: {error}")))?;
+        let thread =
+            thread.map_err(|error| StoreError::internal(format!("cannot start the writer thread: {error}")))?;
         Ok(Writer { queue: Mutex::new(Some(queue)), thread: Mutex::new(Some(thread)), kept_out })
     }
 
@@ -101,7 +102,7 @@ impl Writer {
         &self,
         work: impl Fn(&Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let gone = || StoreError::internal("the thread that writes has ended");
+        let gone = || StoreError::internal("the writer thread has ended");
         let (writer, answer) = oneshot::channel();
         let job = Box::new(Task { work, outcome: None, writer });
         lock(&self.queue).as_ref().and_then(|queue| queue.send(job).ok()).ok_or_else(gone)?;

@@ -110,7 +110,7 @@ pub async fn an_event_that_cannot_be_read_is_that_events_fault(blank: Blank) {
     ] {
         let faults: Vec<_> = events.iter().map(|event| event.fault.as_deref().unwrap_or("")).collect();
         assert_eq!(faults.len(), 5, "{events:?}");
-        assert_eq!([faults[0], faults[3]], ["its stored tags are no JSON list of strings"; 2]);
+        assert_eq!([faults[0], faults[3]], ["its stored tags are not a JSON list of strings"; 2]);
         assert!(
             faults[1].contains("line feed") && faults[2].contains("not JSON") && faults[4].is_empty(),
             "{faults:?}"

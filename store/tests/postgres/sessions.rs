@@ -95,7 +95,7 @@ async fn a_pooler_that_drops_the_settings_is_refused_by_name() {
             postgres::open(&url, StoreOptions::default()).await.err().expect("not the session that was asked for");
         assert_eq!(refused.category, Category::Unavailable, "{refused}");
         assert!(!refused.transient, "it does not pass by itself: {refused}");
-        assert!(refused.next.is_some_and(|next| next.contains("pooler") && next.contains("itself")), "{refused:?}");
+        assert!(refused.next.is_some_and(|next| next.contains("pooler") && next.contains("directly")), "{refused:?}");
         // The same later, for a node that was started while its database was away.
         let later = postgres::open(&url, StoreOptions { later: true, ..StoreOptions::default() }).await.expect("opens");
         let refused = later.schema_status().await.expect_err("no session");

@@ -13,9 +13,10 @@ use decisiongraph_projections::Category;
 use decisiongraph_projections::credential_guard::CredentialGuard;
 use decisiongraph_protocol::{AdminError, AppendReply, AppendRequest, ExitCode, LineVerdict};
 
-/// Offer events one by one and print each verdict: accepted, repeated or refused
+/// Append events one by one and print each verdict: accepted, repeated or refused
 ///
-/// Goes on after a refused one; the exit code is 4 if any was. Nothing is projected: run `decisiongraph catch-up`.
+/// Continues after a refused event; the exit code is 4 if any was refused. Nothing is projected: run `decisiongraph
+/// catch-up`.
 #[derive(Args)]
 #[command(after_help = "Example:\n  producer | decisiongraph append -")]
 pub struct Append {

@@ -15,9 +15,9 @@ use serde::Serialize;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Copy the embedded store into one file, all of one instant, while it is worked on
+/// Copy the embedded store into one file: a snapshot, also while it is in use
 ///
-/// Beside a running node or without one: neither waits for the other. The copy is for its owner alone, and no file is
+/// Works with and without a running node; neither waits for the other. Only its owner can read the copy, and no file is
 /// overwritten. To restore it, stop every process that uses the store, remove the -wal and -shm beside it, and put the
 /// copy in its place.
 #[derive(Args)]
@@ -45,7 +45,7 @@ impl Backup {
         if context.globals.node.is_some() {
             return Err(AdminError::new(
                 Category::InvalidArgument,
-                "a backup is made on the machine that has the file",
+                "a backup can only be made on the machine that has the file",
             )
             .next("run it there, with --data-dir or --database in place of --node"));
         }
@@ -59,12 +59,12 @@ impl Backup {
         let DatabaseUrl::Sqlite(from) = DatabaseUrl::parse(&database)? else {
             return Err(AdminError::new(
                 Category::InvalidArgument,
-                format!("{database} has tools of its own for backups"),
+                format!("{database} has its own tools for backups"),
             )
             .next(format!("`pg_dump --format=custom --file={name} {}`", shell_word(&database))));
         };
         let there = || {
-            AdminError::new(Category::InvalidArgument, format!("{shown} is there already, and is not overwritten"))
+            AdminError::new(Category::InvalidArgument, format!("{shown} already exists and is not overwritten"))
                 .next(format!("name another file, or move it away: `mv {name} {name}.old`"))
         };
         if self.file.symlink_metadata().is_ok() {
@@ -72,7 +72,7 @@ impl Backup {
         }
         let unwritten = |error: io::Error| {
             AdminError::new(Category::Storage, format!("cannot write {shown}: {error}"))
-                .next("check that its folder is there, may be written, and has space")
+                .next("check that its folder exists, is writable, and has space")
         };
         let folder = match self.file.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,

@@ -7,15 +7,15 @@ use clap::Args;
 use decisiongraph_protocol::{AdminError, ChangesRequest, Command, ExitCode};
 use decisiongraph_store::{Change, NewChange};
 
-/// List what operators asked for: who, when, why, and what came of it; latest first
+/// List the changes that operators requested: who, when, why, and the outcome; latest first
 ///
 /// Pause, resume, retry, skip, rebuild, cancel and resumed runs, cordon, drain, uncordon and forget. Never deleted.
-/// `by` is the name that the asking program gave, and behind it what is proven: the user id at the other end of the
+/// `by` is the name that the client gave, followed by the proof of its identity: the user id at the other end of the
 /// socket, the certificate, or the secret.
 #[derive(Args)]
 #[command(after_help = "Example:\n  decisiongraph changes --tenant acme --limit 20")]
 pub struct Changes {
-    /// Before this change, by its number
+    /// Only changes before this one, by its number
     #[arg(long, value_name = "N")]
     before: Option<i64>,
     /// Most entries, 1 to 10000

@@ -10,7 +10,7 @@ use decisiongraph_protocol::{
     MemberStatus, UncordonRequest,
 };
 
-/// List the nodes that share the database: who lives, who takes tenants, and how many each has
+/// List the nodes that share the database: their state, lease and number of tenants
 #[derive(Args)]
 #[command(after_help = "Example:\n  decisiongraph cluster --node unix:/var/lib/decisiongraph/admin.sock")]
 pub struct Cluster {}
@@ -21,7 +21,7 @@ impl Cluster {
     }
 }
 
-/// Have a node take no more tenants; it keeps those that it has
+/// Stop assigning tenants to a node; it keeps its current ones
 ///
 /// Durable, by the node's name: a restart of the node changes nothing. `uncordon` ends it.
 #[derive(Args)]
@@ -30,7 +30,7 @@ pub struct Cordon {
     /// The node's name, from `decisiongraph cluster`
     #[arg(value_name = "NODE")]
     name: String,
-    /// Reason, shown to the operator who finds the node so
+    /// Reason, shown to other operators
     #[arg(long, value_name = "TEXT", default_value = "no reason given")]
     reason: String,
 }
@@ -42,17 +42,17 @@ impl Cordon {
     }
 }
 
-/// Have a node give its tenants to the others, a few at a time, and take no more
+/// Move a node's tenants to other nodes, a few at a time, and assign no more to it
 ///
-/// Each worker finishes its batch first. The node goes on running; stop it when `decisiongraph cluster` says that it
-/// has none left. Durable, by the node's name. `uncordon` ends it.
+/// Each worker finishes its batch first. The node keeps running; stop it when `decisiongraph cluster` shows no tenants
+/// on it. Durable, by the node's name. `uncordon` ends it.
 #[derive(Args)]
 #[command(after_help = "Example:\n  decisiongraph drain node-2 --reason upgrade")]
 pub struct Drain {
     /// The node's name, from `decisiongraph cluster`
     #[arg(value_name = "NODE")]
     name: String,
-    /// Reason, shown to the operator who finds the node so
+    /// Reason, shown to other operators
     #[arg(long, value_name = "TEXT", default_value = "no reason given")]
     reason: String,
 }
@@ -64,7 +64,7 @@ impl Drain {
     }
 }
 
-/// Have a node take tenants again
+/// Assign tenants to a node again
 #[derive(Args)]
 #[command(after_help = "Example:\n  decisiongraph uncordon node-2")]
 pub struct Uncordon {
@@ -84,7 +84,7 @@ impl Uncordon {
 /// Forget a node that died and will not come back
 ///
 /// A dead node stays listed, and `health` says so, until it starts again, is forgotten, or has been dead for a day.
-/// A cordon or drain under its name is forgotten with it.
+/// Its cordon or drain is removed with it.
 #[derive(Args)]
 #[command(after_help = "Example:\n  decisiongraph forget node-2")]
 pub struct Forget {
@@ -103,7 +103,7 @@ impl Forget {
 
 fn text(reply: &ClusterReply) -> Page {
     if reply.members.is_empty() {
-        return Page::of("No node has joined: start one with `decisiongraph node`.");
+        return Page::of("No node has joined yet: start one with `decisiongraph node`.");
     }
     let rows = reply.members.iter().map(|member| row(member, reply.answered_by.as_deref())).collect();
     let mut page = Page::default();
@@ -113,7 +113,7 @@ fn text(reply: &ClusterReply) -> Page {
         page.table(&["link to", "state", "#since", "#ping", "speaks", "last error"], links);
     }
     if reply.moving > 0 {
-        page.line(format_args!("{} tenants are on their way from here to others.", number(reply.moving)));
+        page.line(format_args!("{} tenants are being moved from this node to others.", number(reply.moving)));
     }
     page
 }

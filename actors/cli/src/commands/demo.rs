@@ -5,7 +5,7 @@ use crate::demo;
 use clap::Args;
 use decisiongraph_protocol::{AdminError, ExitCode};
 
-/// Take a guided tour: a small company's decisions, from log to proof; needs nothing
+/// Take a guided tour: a small company's decisions, from log to proof; needs no setup
 ///
 /// Uses an embedded store in a temporary directory, or in --data-dir to keep it.
 #[derive(Args)]

@@ -8,9 +8,9 @@ use clap::Args;
 use decisiongraph_protocol::query::ReferenceDigests;
 use decisiongraph_protocol::{AdminError, DigestReply, DigestRequest, ExitCode, ReferenceDigestRequest, ScopeFilter};
 
-/// Show the digest of each projection and the position it stands for
+/// Show the digest of each projection and its log position
 ///
-/// The rolling digest is kept in every batch and costs nothing to read. The reference digest reads every row, in one
+/// Each batch updates the rolling digest, so reading it is cheap. The reference digest reads every row, in one
 /// snapshot, and is byte-equal to that of the Python reference.
 #[derive(Args)]
 #[command(after_help = "Example:\n  decisiongraph digest --reference --json")]

@@ -15,10 +15,10 @@ pub struct Edges {
     /// The node, TYPE:ID
     #[arg(value_name = "NODE_ID")]
     node_id: String,
-    /// Seen from the node
+    /// Direction, seen from the node
     #[arg(long, value_enum, default_value_t = Way::Both)]
     direction: Way,
-    /// Go on behind a page: its next_cursor (of the same direction)
+    /// Continue after a page: its next_cursor (of the same direction)
     #[arg(long)]
     cursor: Option<String>,
     /// Most edges

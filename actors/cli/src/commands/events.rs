@@ -14,10 +14,10 @@ use decisiongraph_protocol::{AdminError, EventsRequest, ExitCode};
 #[derive(Args)]
 #[command(after_help = "Example:\n  decisiongraph events --since-log-seq 100 --until-log-seq 200 --json")]
 pub struct Events {
-    /// Behind this position (exclusive)
+    /// Only events after this position (exclusive)
     #[arg(long, visible_alias = "since", value_name = "LOG_SEQ", default_value_t = 0, value_parser = parse_number)]
     since_log_seq: i64,
-    /// Up to this position (inclusive) [default: the end]
+    /// Only events up to this position (inclusive) [default: the end]
     #[arg(long, visible_alias = "until", value_name = "LOG_SEQ", value_parser = parse_number)]
     until_log_seq: Option<i64>,
     /// Most events, 1 to 10000

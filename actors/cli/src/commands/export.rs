@@ -23,7 +23,7 @@ const FIRST_PAGE_EVENTS: i64 = 100;
 
 /// Write events as JSON lines, with log_seq and payload_hash, in log order
 ///
-/// All of one snapshot: events whose transaction has not committed are not in it. Of a node: up to the safe mark, below
+/// One snapshot: events whose transaction has not committed are not in it. From a node: up to the safe mark, below
 /// which nothing changes any more. `import` reads the lines back. Stored events that cannot be read are named at the
 /// end (exit 1).
 #[derive(Args)]
@@ -34,10 +34,10 @@ pub struct Export {
     /// Every tenant's events, tenant by tenant, each line with its tenant_id
     #[arg(long, conflicts_with = "tenant")]
     all_tenants: bool,
-    /// Behind this position (exclusive)
+    /// Only events after this position (exclusive)
     #[arg(long, visible_alias = "since", value_name = "LOG_SEQ", default_value_t = 0, value_parser = parse_number)]
     since_log_seq: i64,
-    /// Up to this position (inclusive) [default: the end]
+    /// Only events up to this position (inclusive) [default: the end]
     #[arg(long, visible_alias = "until", value_name = "LOG_SEQ", value_parser = parse_number)]
     until_log_seq: Option<i64>,
 }
@@ -75,7 +75,7 @@ impl Export {
     }
 
     /// Chooses the tenants to export: all of these, which have events, or the one that is meant. Fails when that one
-    /// has no events; an empty log without a named tenant is no failure.
+    /// has no events; an empty log without a named tenant is not a failure.
     fn wanted(&self, named: Option<&TenantId>, tenants: Vec<TenantId>) -> Result<Vec<TenantId>, AdminError> {
         if self.all_tenants {
             return Ok(tenants);
@@ -101,7 +101,7 @@ impl Export {
             let page = view.events(tenant, after, upto, limit).await?.items;
             let Some(last) = page.last() else { return Ok(()) };
             if last.log_seq <= after {
-                return Err(AdminError::new(Category::Internal, "the log does not go on"));
+                return Err(AdminError::new(Category::Internal, "the log does not continue"));
             }
             after = last.log_seq;
             for event in &page {
@@ -130,7 +130,7 @@ impl Export {
             let page = node.ask(request).await?;
             let Some(last) = page.last_log_seq else { return Ok(()) };
             if last <= after {
-                return Err(AdminError::new(Category::Internal, "the log does not go on"));
+                return Err(AdminError::new(Category::Internal, "the log does not continue"));
             }
             after = last;
             page.faults.iter().for_each(|(log_seq, fault)| unreadable.event(&tenant, *log_seq, fault));

@@ -13,11 +13,11 @@ use decisiongraph_protocol::{
 use decisiongraph_store::{Failure as Record, Skip};
 use std::fmt::Display;
 
-/// List events that a projection cannot take
+/// List events that a projection cannot apply
 #[derive(Args)]
 #[command(after_help = "Example:\n  decisiongraph failures --all --tenant acme")]
 pub struct Failures {
-    /// Resolved ones too
+    /// Also list resolved failures
     #[arg(long)]
     all: bool,
     /// Most entries, 1 to 10000
@@ -70,7 +70,7 @@ pub fn more(page: &mut Page, last: Option<impl Display>) {
 #[derive(Args)]
 #[command(after_help = "Example:\n  decisiongraph skips --all --tenant acme")]
 pub struct Skips {
-    /// Revoked ones too
+    /// Also list revoked skips
     #[arg(long)]
     all: bool,
     /// Most entries, 1 to 10000
@@ -87,8 +87,8 @@ impl Skips {
             ListRequest { skips: true, ..list(context, !self.all, self.limit, self.after.map(|id| id.to_string())) };
         let reply = context.ask(FailuresRequest(request)).await?;
         let FailuresReply { skips: Some(skips), more, .. } = &reply else {
-            return Err(AdminError::new(Category::VersionMismatch, "the node is of a version that lists no skips")
-                .next("upgrade it, or ask the database itself with --database"));
+            return Err(AdminError::new(Category::VersionMismatch, "the node's version cannot list skips")
+                .next("upgrade it, or ask the database directly with --database"));
         };
         context.output.reply(&reply, || {
             let rows = skips
@@ -129,7 +129,7 @@ pub struct Failure {
     /// Id of the failure, from `decisiongraph failures`
     #[arg(value_name = "ID")]
     failure_id: i64,
-    /// Fold its batch again, offline, and tell what happens; changes nothing
+    /// Fold its batch again, offline, and report the result; changes nothing
     #[arg(long)]
     replay: bool,
 }
@@ -164,12 +164,12 @@ fn replayed(failure: &Record, replay: &FailureReplay) -> Page {
             let message = replay.message.as_deref().unwrap_or_default();
             format!("log_seq {} fails: {category}: {message}", number(log_seq.0))
         }
-        _ => "the batch is sound now".to_owned(),
+        _ => "the batch now applies without a failure".to_owned(),
     };
     let verdict = match (replay.reproduced, failure.resolved_at.is_some()) {
-        (true, false) => format!("reproduced; mend its cause, or {} leaves the event out", skip(failure)),
+        (true, false) => format!("reproduced; repair its cause, or leave the event out with {}", skip(failure)),
         (true, true) => "reproduced".to_owned(),
-        (false, false) => format!("not reproduced; {} tries it again", catch_up(failure)),
+        (false, false) => format!("not reproduced; {} retries it", catch_up(failure)),
         (false, true) => "not reproduced".to_owned(),
     };
     let digest = if replay.digest_before_matches { "is the recorded one" } else { "is NOT the recorded one" };
@@ -189,13 +189,13 @@ fn text(failure: &Record, skipped: Option<&Skip>) -> Page {
     let (from, to) = (number(failure.batch_from.0), number(failure.batch_to.0));
     let next = match skipped {
         Some(_) => format!(
-            "nothing, if it shall be left out; else mend its row, {} and then {} take it in",
+            "nothing, if it is meant to be left out; else repair its row, then apply it with {} and {}",
             Command::of_scope(&format!("skip {} --revoke", failure.failure_id), &failure.tenant, &failure.projection),
             Command::of_scope("rebuild", &failure.tenant, &failure.projection)
         ),
         None if failure.resolved_at.is_some() => "nothing: a later catch-up passed it".to_owned(),
         None => format!(
-            "restore the event's row from a backup or an export, then {}: the failure resolves itself; or leave it out with {}",
+            "restore the event's row from a backup or an export, then run {}, which resolves the failure; or leave the event out with {}",
             catch_up(failure),
             skip(failure)
         ),
@@ -210,7 +210,7 @@ fn text(failure: &Record, skipped: Option<&Skip>) -> Page {
     page.line(format_args!("  batch      {from} to {to}; digest before it {digest_before}"));
     page.line(format_args!("  met        {attempts} times, first {first_seen_at}, last {last_seen_at}"));
     if let Some(Skip { skipped_by, skipped_at, reason, .. }) = skipped {
-        page.line(format_args!("  skipped    by {skipped_by}, {skipped_at}: {reason}; the rows are without it"));
+        page.line(format_args!("  skipped    by {skipped_by}, {skipped_at}: {reason}; the rows do not include it"));
     }
     page.line(format_args!("  next       {next}"));
     page

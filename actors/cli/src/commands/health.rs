@@ -6,7 +6,7 @@ use crate::page::Page;
 use clap::Args;
 use decisiongraph_protocol::{AdminError, ExitCode, Finding, HealthRequest, of_health};
 
-/// Say whether somebody has to act: ok (exit 0), degraded (10) or failed (11)
+/// Report the health and the next steps for an operator: ok (exit 0), degraded (10) or failed (11)
 #[derive(Args)]
 #[command(after_help = "Example:\n  decisiongraph health --json || alert")]
 pub struct Health {}

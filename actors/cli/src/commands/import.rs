@@ -17,12 +17,12 @@ use serde::Serialize;
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
-/// Take events in from a file of JSON lines; stop at the first bad line
+/// Import events from a file of JSON lines; stop at the first bad line
 ///
 /// Every line is checked by the reference's rules. 1,000 lines are stored together or not at all (when a file mixes
-/// tenants: each run of consecutive lines of one tenant within them). It can be run again: what is stored already is
-/// recognised by its idempotency key. A given log_seq is ignored, a given payload_hash is verified, a tenant_id
-/// overrides --tenant. Nothing is projected: run `decisiongraph catch-up`.
+/// tenants: each run of consecutive lines of one tenant within them). It can be run again: events that are already
+/// stored are recognised by their idempotency keys. A given log_seq is ignored, a given payload_hash is verified, a
+/// tenant_id overrides --tenant. Nothing is projected: run `decisiongraph catch-up`.
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  decisiongraph import events.jsonl\n  zcat log.gz | decisiongraph import --tenant acme -"
@@ -78,7 +78,7 @@ impl Import {
             }
             context.output.page(&page)?;
         } else {
-            let page = Page::of(format_args!("Interrupted after {summary}. Run it again to go on."));
+            let page = Page::of(format_args!("Interrupted after {summary}. Run it again to continue."));
             context.output.page(&page)?;
         }
         Ok(ended)
@@ -141,7 +141,7 @@ fn stopped(refused: &LineVerdict, reply: &AppendReply, before: Imported, first: 
     let stands = match (before.accepted + before.repeated, reply.accepted) {
         (0, 0) => "nothing was stored".to_owned(),
         (_, 0) => format!(
-            "stored before it: {} new events and {} repeats, up to line {}; of lines {first} to {last} nothing",
+            "stored before it: {} new events and {} repeats, up to line {}; none of lines {first} to {last}",
             number(before.accepted),
             number(before.repeated),
             first - 1
@@ -154,5 +154,5 @@ fn stopped(refused: &LineVerdict, reply: &AppendReply, before: Imported, first: 
         ),
     };
     AdminError::new(category, format!("line {}{event}: {why}; {stands}", refused.line))
-        .next("correct the line and import the file again: what is stored is recognised")
+        .next("correct the line and import the file again: stored events are recognised")
 }

@@ -42,9 +42,9 @@ pub fn report(report: &RunReport) -> Page {
             let verdict = match rebuild.equal {
                 // Digests are compared, not rows. The stored digest does not show an edited row; a verify reads the
                 // rows.
-                Some(true) => "the log gives the digest that was stored",
-                Some(false) => "the log gives another digest than the stored one, which is replaced",
-                None => "the old generation moved on meanwhile; nothing to compare",
+                Some(true) => "the log yields the stored digest",
+                Some(false) => "the log yields a different digest than the stored one, which is replaced",
+                None => "the old generation has advanced in the meantime; nothing to compare",
             };
             page.line(format_args!(
                 "{}: generation {} replaced by {}; {verdict}",
@@ -53,7 +53,7 @@ pub fn report(report: &RunReport) -> Page {
         }
         if scope.flipped_before {
             page.line(format_args!(
-                "{}: generation {} was live already when this run was interrupted",
+                "{}: generation {} was already live when this run was interrupted",
                 scope.projection, scope.generation
             ));
         }
@@ -70,7 +70,7 @@ pub fn report(report: &RunReport) -> Page {
         }
         (RunState::Completed, false) if report.scopes.is_empty() => {
             let import = Command::about_all("import FILE");
-            return Page::of(format_args!("There are no events yet, and nothing was done; {import} takes events in."));
+            return Page::of(format_args!("There are no events yet, and nothing was done; {import} imports events."));
         }
         (RunState::Completed, false) if run.mode == RunMode::Verify => {
             page.page(agreement(run, &report.scopes));
@@ -78,7 +78,7 @@ pub fn report(report: &RunReport) -> Page {
         (RunState::Completed, false) => {}
         (RunState::Cancelled, _) => {
             let resume = Command::of(&format!("run resume {}", run.run_id), &run.tenant);
-            page.line(format_args!("Cancelled. {resume} goes on."));
+            page.line(format_args!("Cancelled. {resume} continues it."));
         }
         (state, _) => {
             let why = run.error.as_ref().map(|error| format!(": {}", error.message)).unwrap_or_default();
@@ -96,7 +96,7 @@ fn agreement(run: &Run, scopes: &[ScopeReport]) -> Page {
     }
     let list = Command::of("skips", &run.tenant);
     Page::of(format_args!(
-        "No drift, but not the whole log: stored digest, rows and the log without its skipped events agree ({} in all; {list} says who decided it).",
+        "No drift, but not the whole log: stored digest, rows and the log without its skipped events agree ({} in all; {list} shows the operators who decided it).",
         number(skips)
     ))
 }
@@ -147,14 +147,13 @@ pub fn drift(scope: &ScopeReport) -> Page {
 fn after_failure(run: &Run, failure: &Failure) -> String {
     if failure.failure_id > 0 {
         let failure = Command::of(&format!("failure {}", failure.failure_id), &run.tenant);
-        return format!("Everything before it stands. See {failure}.");
+        return format!("Everything before it is applied. See {failure}.");
     }
     let events = Command::of("events", &run.tenant)
         .with("--since-log-seq", failure.log_seq.0.saturating_sub(1))
         .with("--until-log-seq", failure.log_seq);
     format!(
-        "Nothing was changed or recorded, and nothing behind it was compared: the log is not what it was when it was written. Look at the event with \
-         {events}; bring back what is missing or changed of the log from a backup, then verify again."
+        "Nothing was changed or recorded, and nothing after it was compared: the log has changed since it was written. Inspect the event with {events}; restore the missing or changed part of the log from a backup, then verify again."
     )
 }
 

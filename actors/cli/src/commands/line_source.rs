@@ -151,7 +151,7 @@ fn refuse(Foreign { what, program }: Foreign, command: Command, input: &Input) -
             (path, format!("run {}", command.word("-").fed_by(&format!("{program} {word}"))))
         }
     };
-    AdminError::new(Category::InvalidArgument, format!("one JSON object per line is taken; {name} {what}")).next(next)
+    AdminError::new(Category::InvalidArgument, format!("one JSON object per line is needed; {name} {what}")).next(next)
 }
 
 /// Returns the error for a failing input, as opposed to wrong data.

@@ -9,10 +9,10 @@ use clap::Args;
 use decisiongraph_protocol::{AdminError, ExitCode, MigrateRequest};
 use std::time::Duration;
 
-/// Bring the database's schema up to this program's
+/// Migrate the database to the schema of this program
 ///
-/// Safe to run twice and by two processes at once. The embedded store is migrated by itself; PostgreSQL only by this
-/// command.
+/// Safe to run twice and by two processes at once. The embedded store is migrated automatically, PostgreSQL only by
+/// this command.
 #[derive(Args)]
 #[command(after_help = "Example:\n  decisiongraph migrate --database postgres://admin@localhost/decisions")]
 pub struct Migrate {}

@@ -193,7 +193,7 @@ impl Context {
         tour.end()
     }
 
-    /// Runs a job to its end and shows its progress meanwhile.
+    /// Runs a job to its end and shows its progress.
     async fn followed<R: Request<Reply = JobReply>>(
         &self,
         connection: &Connection,

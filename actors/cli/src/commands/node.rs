@@ -32,15 +32,15 @@ const DRAIN_MARGIN: Duration = Duration::from_secs(5);
 /// Run a node in the foreground: it keeps the projections current and answers commands over the Unix socket in its data
 /// directory
 ///
-/// The configuration comes from a TOML file, the environment and flags, each over the one before; every fault is told
-/// at once, before anything starts. It starts without its database and waits for it.
+/// The configuration comes from a TOML file, the environment and flags, where each overrides the one before. All faults
+/// are reported at once, before anything starts. The node starts without its database and waits for it.
 ///
-/// It says on stdout where it listens, and that it is ready as soon as its database answers and it holds its lease.
-/// With log-format json both lines are JSON objects, as with --json.
+/// On stdout it reports its addresses, and that it is ready once its database answers and it holds its lease. With
+/// log-format json both lines are JSON objects, as with --json.
 ///
-/// SIGTERM, Ctrl-C or SIGHUP (a terminal that closes) drains it: jobs stop and are free to be adopted, each worker
-/// finishes its batch, and what the node holds is handed over: exit code 0. What has not stopped within drain-ms and 5
-/// s more is left behind, which loses nothing: exit code 1. A second SIGTERM or Ctrl-C ends it at once: exit code 130.
+/// SIGTERM, Ctrl-C or SIGHUP (a terminal that closes) drains it: jobs stop and can be adopted, each worker finishes its
+/// batch, and the node hands over its tenants: exit code 0. Work that has not stopped within drain-ms plus 5 s is
+/// abandoned without loss: exit code 1. A second SIGTERM or Ctrl-C ends it at once: exit code 130.
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  decisiongraph node --data-dir /var/lib/decisiongraph\n  decisiongraph node --config /etc/decisiongraph/node.toml --print-config\n  decisiongraph node --database postgres://dg@localhost/decisions --listen 127.0.0.1:7421 --secret-file /etc/decisiongraph/secret"
@@ -49,7 +49,7 @@ pub struct Node {
     /// Configuration file (TOML) [else DECISIONGRAPH_CONFIG]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Print the configuration in force and where each value was given, without secrets, and end
+    /// Print the configuration in force and the source of each value, without secrets, and exit
     #[arg(long)]
     print_config: bool,
     #[command(flatten)]
@@ -130,7 +130,7 @@ impl Node {
         let pages = pages(&config, &exporters, &watch).await?;
         let node = Running::start(parts)
             .await
-            .map_err(|error| AdminError::new(Category::Internal, format!("the node does not start: {error}")))?;
+            .map_err(|error| AdminError::new(Category::Internal, format!("the node cannot start: {error}")))?;
         watch.runs_under(node.root().clone());
         notify::tell(notify::READY);
         if let Some(every) = notify::watchdog_every() {
@@ -148,7 +148,7 @@ impl Node {
             reason = node.exited() => {
                 output.error(
                     &AdminError::new(Category::Internal, format!("the supervision tree gave up: {reason:?}"))
-                        .next("look for the first error in the log; start the node again, nothing is lost"),
+                        .next("look for the first error in the log, and start the node again; nothing is lost"),
                 );
                 ExitCode::GAVE_UP
             }
@@ -211,7 +211,7 @@ async fn pages(
     match HttpServer::start(address, probes, exporters.telemetry(), HttpBounds::default()).await {
         Ok(server) => Ok(Some(server)),
         Err(error) if is_default(config, "metrics_listen") => {
-            tracing::warn!("no page of metrics: {}; choose an address with --metrics-listen", error.message);
+            tracing::warn!("metrics are not served: {}; choose an address with --metrics-listen", error.message);
             Ok(None)
         }
         Err(error) => Err(error),
@@ -268,7 +268,7 @@ async fn keep_telling(watch: Arc<NodeWatch>, every: Duration) {
 async fn drain(node: &Running, longest: Duration) -> ExitCode {
     notify::tell(notify::STOPPING);
     let (deadline, asked) = (longest + DRAIN_MARGIN, Instant::now());
-    tracing::info!("told to stop by a signal: drains, for at most {deadline:?}");
+    tracing::info!("stopped by a signal: draining for at most {deadline:?}");
     match tokio::time::timeout(deadline, node.stop()).await {
         Ok(_) => {
             tracing::info!("drained in {:.1?}", asked.elapsed());
@@ -276,7 +276,7 @@ async fn drain(node: &Running, longest: Duration) -> ExitCode {
         }
         Err(_) => {
             tracing::warn!(
-                "not drained within {deadline:?}: the rest is left behind; what it holds is free when the lease is over"
+                "not drained within {deadline:?}: the remaining work is abandoned; its scopes are free when the lease ends"
             );
             ExitCode::OTHER
         }

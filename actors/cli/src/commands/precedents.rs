@@ -8,7 +8,7 @@ use clap::Args;
 use decisiongraph_protocol::{AdminError, ExitCode, ReadRequest};
 use decisiongraph_store::{PrecedentFilter, PrecedentHit};
 
-/// Find finished traces that decided a like case, latest first
+/// Find finished traces that decided a similar case, latest first
 #[derive(Args)]
 #[command(after_help = "\
 Examples:

@@ -7,10 +7,10 @@ use decisiongraph_engine::queries::{Freshness, Staleness};
 
 #[derive(Args)]
 pub struct FreshnessFlags {
-    /// Seconds to wait for the projection to see the tenant's last event
+    /// Seconds to wait until the projection has applied the tenant's last event
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = parse_seconds)]
     wait: f64,
-    /// Answer all the same when it has not, and say by how much
+    /// Answer even when it has not, and report the lag
     #[arg(long)]
     allow_stale: bool,
 }
@@ -33,7 +33,7 @@ impl FreshnessFlags {
 pub fn stale(stale: Option<&Staleness>) -> Page {
     stale.map_or_else(Page::default, |stale| {
         Page::of(format_args!(
-            "stale: {} stands at {}, {} events behind the tenant's last event {}",
+            "stale: {} is at {}, {} events behind the tenant's last event {}",
             stale.projection,
             number(stale.cursor.0),
             number(stale.events),

@@ -10,22 +10,22 @@ use decisiongraph_protocol::{
     AdminError, ExitCode, JobRequest, RebuildCheckReply, RebuildCheckRequest, RebuildRequest, VerifyRequest,
 };
 
-/// Build the rows anew from the log, beside the live ones, and flip to them
+/// Rebuild the rows from the log, beside the live ones, and flip to the new rows
 ///
-/// Readers are served by the live generation until the flip. Interrupted, it goes on when run again; cancelled or
-/// failed, the live generation stands untouched.
+/// Readers are served by the live generation until the flip. An interrupted rebuild continues when run again. After a
+/// cancel or a failure, the live generation is untouched.
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  decisiongraph rebuild --check\n  decisiongraph rebuild --projection precedent_index"
 )]
 pub struct Rebuild {
-    /// Only say what it would need and meet: size, running jobs, open failures, time
+    /// Only report what a rebuild would need and what blocks it: size, time, running jobs, open failures
     #[arg(long, conflicts_with = "dry_run")]
     check: bool,
-    /// Only compare with what a rebuild would give: the same as `verify`
+    /// Only compare with the rows that a rebuild would write: the same as `verify`
     #[arg(long)]
     dry_run: bool,
-    /// Print the job and return: the node goes on with it by itself
+    /// Print the job and return; the node continues it in the background
     #[arg(long, conflicts_with_all = ["check", "all_tenants"])]
     detach: bool,
     #[command(flatten)]
@@ -68,7 +68,7 @@ fn text(check: &RebuildCheckReply) -> Page {
     let more = if check.events >= check.events_bound { "+" } else { "" };
     let space: u64 = check.projections.iter().map(|estimate| estimate.bytes).sum();
     page.line(format_args!(
-        "{}{more} events of tenant {}. About {} of space beside the live rows until those are removed, and about {} of time",
+        "{}{more} events of tenant {}. About {} of space in addition to the live rows until those are removed, and about {} of time",
         number(check.events),
         check.tenant,
         bytes(space),
@@ -76,10 +76,10 @@ fn text(check: &RebuildCheckReply) -> Page {
     ));
     page.line(format_args!("({}).", check.rate_source));
     for blocker in &check.blockers {
-        page.line(format_args!("In the way: {blocker}"));
+        page.line(format_args!("Blocked: {blocker}"));
     }
     if check.ready {
-        page.ours("Nothing stands in the way.");
+        page.ours("Nothing blocks it.");
     }
     page
 }

@@ -15,7 +15,7 @@ use uuid::Uuid;
 #[derive(Args)]
 #[command(after_help = "Example:\n  decisiongraph runs --open")]
 pub struct Runs {
-    /// Only those that have not ended
+    /// Only jobs that have not ended
     #[arg(long)]
     open: bool,
     /// Most entries, 1 to 10000
@@ -69,7 +69,7 @@ fn state(run: &Run) -> String {
     if run.state == RunState::Running && !run.node_live { "orphaned".to_owned() } else { run.state.as_str().to_owned() }
 }
 
-/// Show one job, or go on with it
+/// Show one job, or continue it
 #[derive(Args)]
 #[command(
     args_conflicts_with_subcommands = true,
@@ -85,12 +85,12 @@ pub struct RunArgs {
 
 #[derive(Subcommand)]
 enum RunAction {
-    /// Go on with a job that was cancelled, failed, or lost its process
+    /// Continue a job that was cancelled, failed, or whose process is gone
     Resume {
         /// Id of the job
         #[arg(value_name = "ID")]
         run_id: Uuid,
-        /// Print the job and return: the node goes on with it by itself
+        /// Print the job and return; the node continues it in the background
         #[arg(long)]
         detach: bool,
         #[command(flatten)]
@@ -104,8 +104,7 @@ impl RunArgs {
             let request = ResumeRunRequest { run_id, reason: because.reason, of: status::filter(context) };
             return context.job(request, detach).await;
         }
-        let run_id =
-            self.run_id.ok_or_else(|| AdminError::new(Category::InvalidArgument, "a job is named by its id"))?;
+        let run_id = self.run_id.ok_or_else(|| AdminError::new(Category::InvalidArgument, "name a job by its id"))?;
         context.show(ReadRunRequest { run_id, of: status::filter(context) }, text).await
     }
 }
@@ -131,7 +130,7 @@ impl Cancel {
 
 /// Renders one job.
 pub fn text(run: &Run) -> Page {
-    let asked = if run.cancel_requested && run.state == RunState::Running { ", asked to stop" } else { "" };
+    let asked = if run.cancel_requested && run.state == RunState::Running { ", stop requested" } else { "" };
     let current = run.current.as_deref().map(|name| format!(" in {name}")).unwrap_or_default();
     let mut page = Page::of(format_args!("run {}", run.run_id));
     page.line(format_args!("  scope      {}/{}", run.tenant, run.projection));

@@ -27,13 +27,13 @@ pub struct Status {
     /// Only scopes in this state: current, working, unowned, waiting, behind, retrying, failed or paused
     #[arg(long, value_name = "STATE", value_parser = parse_state)]
     state: Option<ScopeState>,
-    /// Only scopes whose rows a verify found to differ from the log
+    /// Only scopes with drift that a verify found
     #[arg(long)]
     drifted: bool,
-    /// Most scopes, 1 to 10000; a tenant is told whole [default: 100, of --json 1000]
+    /// Most scopes, 1 to 10000; tenants are not split [default: 100, with --json 1000]
     #[arg(long, value_name = "N")]
     limit: Option<i64>,
-    /// Only tenants behind this one, by id
+    /// Only tenants after this one, by id
     #[arg(long, value_name = "TENANT", value_parser = parse_tenant)]
     after: Option<TenantId>,
 }
@@ -75,7 +75,7 @@ fn text(status: &StatusReply) -> Page {
     }
     page.page(not_asked(&status.partial));
     if !status.strays.is_empty() {
-        page.ours("Some stored rows cannot be read and are left out: `decisiongraph health` names them.");
+        page.ours("Some stored rows cannot be read and are left out: `decisiongraph health` lists them.");
     }
     if status.scopes.is_empty() && status.summary.scopes > 0 {
         page.ours("No such scope.");
@@ -83,7 +83,7 @@ fn text(status: &StatusReply) -> Page {
         return page;
     }
     if status.scopes.is_empty() {
-        page.ours("No events and no projections yet: `decisiongraph import FILE` takes events in.");
+        page.ours("No events and no projections yet: `decisiongraph import FILE` imports events.");
         return page;
     }
     let live = status.scopes.iter().any(|scope| scope.live.is_some());
@@ -147,14 +147,14 @@ fn text(status: &StatusReply) -> Page {
     }
     if reasons > REASONS_SHOWN {
         let rest = number((reasons - REASONS_SHOWN) as u64);
-        page.line(format_args!("… and {rest} more of these: `decisiongraph why` tells them by their reasons"));
+        page.line(format_args!("… and {rest} more like these: `decisiongraph why` groups them by reason"));
     }
     match status.scopes.iter().filter(|scope| scope.next_owner.is_some()).count() {
         0 => {}
         free => {
-            let (scopes, them) = if free == 1 { ("scope needs", "it") } else { ("scopes need", "each of them") };
+            let (scopes, them) = if free == 1 { ("scope is", "it") } else { ("scopes are", "each") };
             page.line(format_args!(
-                "{} {scopes} no owner now: everything is applied, and the next event brings {them} to its node (`decisiongraph why --all` says to which).",
+                "{} {scopes} up to date and unassigned; a node takes {them} when its next event arrives (`decisiongraph why --all` names the node).",
                 number(free as u64)
             ));
         }
@@ -162,7 +162,7 @@ fn text(status: &StatusReply) -> Page {
     for (scope, drift) in status.scopes.iter().filter_map(|scope| Some((scope, scope.drift.as_ref()?))) {
         let (tenant, projection) = (shell_word(scope.tenant.as_str()), &scope.projection);
         page.line(format_args!(
-            "{tenant}/{projection}: its rows are not what the log gives: a verify found drift at {}; `decisiongraph run {}` names the first that differ",
+            "{tenant}/{projection}: its rows do not match the log: a verify found drift at {}; `decisiongraph run {}` lists the first rows that differ",
             drift.at, drift.run_id
         ));
     }

@@ -10,14 +10,14 @@ use decisiongraph_protocol::{
 };
 use decisiongraph_store::Skip as Record;
 
-/// Leave the events of a projection alone until `resume`
+/// Stop applying events to a projection until `resume`
 ///
-/// Durable: it survives restarts and changes of owner. Queries go on; the rows fall behind the log. The first reason
-/// stays.
+/// Durable: it survives restarts and changes of owner. Queries are still answered; the rows fall behind the log. The
+/// first reason stays.
 #[derive(Args)]
 #[command(after_help = "Example:\n  decisiongraph pause --projection trace_summary --reason \"mapping under review\"")]
 pub struct Pause {
-    /// Reason, shown to the operator who finds it paused
+    /// Reason, shown to other operators
     #[arg(long, value_name = "TEXT", default_value = "no reason given")]
     reason: String,
     #[command(flatten)]
@@ -40,9 +40,9 @@ pub struct Because {
     pub reason: Option<String>,
 }
 
-/// Go on with what `pause` stopped
+/// Continue what `pause` stopped
 #[derive(Args)]
-#[command(after_help = "Example:\n  decisiongraph resume --projection trace_summary --reason \"mapping mended\"")]
+#[command(after_help = "Example:\n  decisiongraph resume --projection trace_summary --reason \"mapping fixed\"")]
 pub struct Resume {
     #[command(flatten)]
     because: Because,
@@ -58,9 +58,9 @@ impl Resume {
     }
 }
 
-/// Try projections again now, whatever stopped them
+/// Retry projections now, whatever stopped them
 ///
-/// A node does so by itself now and then; this does not wait for it. Without a node it is a catch-up.
+/// A node retries automatically from time to time; this command does so at once. Without a node it is a catch-up.
 #[derive(Args)]
 #[command(after_help = "Example:\n  decisiongraph retry --tenant acme --projection trace_summary")]
 pub struct Retry {
@@ -135,9 +135,9 @@ fn skip_text(skip: &Record) -> Page {
     let command = |words: &str| Command::of_scope(words, &skip.tenant, &skip.projection);
     let next = match &skip.revoked_at {
         Some(at) => {
-            format!("revoked {at}; {} writes the rows with it", command("rebuild"))
+            format!("revoked {at}; {} writes the rows with the event", command("rebuild"))
         }
-        None => format!("holds from the next batch on; {} passes it", command("catch-up")),
+        None => format!("in force from the next batch on; {} passes the event", command("catch-up")),
     };
     let Record { event_id, trace_id, tenant, projection, failure_id, reason, skipped_by, skipped_at, .. } = skip;
     let log_seq = number(skip.log_seq.0);

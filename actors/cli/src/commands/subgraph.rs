@@ -35,7 +35,7 @@ pub struct Subgraph {
     /// Only edges of these types (repeat, or separate by commas)
     #[arg(long, visible_alias = "edge-type", value_name = "TYPE", value_delimiter = ',')]
     edge_types: Vec<String>,
-    /// Form of the output
+    /// Format of the output
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
     #[command(flatten)]

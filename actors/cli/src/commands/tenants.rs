@@ -17,11 +17,11 @@ use decisiongraph_store::TenantHead;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 
-/// List the tenants: each one's last event, its projections, and where the rearmost of them stands
+/// List the tenants: last event, projections, and the cursor that is furthest behind
 #[derive(Args)]
 #[command(after_help = "Examples:\n  decisiongraph tenants\n  decisiongraph tenants --after acme --limit 100 --json")]
 pub struct Tenants {
-    /// Only tenants behind this one, by the bytes of their ids
+    /// Only tenants after this one, by the bytes of their ids
     #[arg(long, value_name = "ID", value_parser = parse_tenant)]
     after: Option<TenantId>,
     /// Most tenants, 1 to 10000
@@ -44,7 +44,7 @@ impl Tenants {
                     ]
                 });
                 let mut page = Page::default();
-                page.table(&["tenant", "#last event", "#projections", "#rearmost cursor", "#paused"], rows.collect());
+                page.table(&["tenant", "#last event", "#projections", "#lowest cursor", "#paused"], rows.collect());
                 if let (true, Some(last)) = (tenants.more, tenants.tenants.last()) {
                     let next = Command::about_all("tenants").with("--after", &last.tenant).with("--limit", self.limit);
                     page.line(format_args!("There are more: {next}"));
@@ -58,7 +58,7 @@ impl Tenants {
 /// The flag of commands that may work over every tenant.
 #[derive(Args, Clone, Copy)]
 pub struct AllTenants {
-    /// Every tenant, one after the other; a failed one does not stop the rest, and the exit code is the worst
+    /// Every tenant, one after the other; a failure does not stop the rest, and the exit code is the worst
     #[arg(long, conflicts_with_all = ["tenant", "request_id"])]
     pub all_tenants: bool,
 }
@@ -165,10 +165,10 @@ impl Tour<'_> {
         }
         if self.visited.is_empty() && !self.stopped {
             let import = Command::about_all("import FILE");
-            page = Page::of(format_args!("There are no events yet, and nothing was done; {import} takes events in."));
+            page = Page::of(format_args!("There are no events yet, and nothing was done; {import} imports events."));
         }
         if self.stopped {
-            page.ours("Stopped there: the tenants behind the last one were not looked at.");
+            page.ours("Stopped there: the tenants after the last one were not visited.");
         }
         output.page(&page)?;
         Ok(worst)

@@ -17,10 +17,10 @@ use decisiongraph_protocol::{AdminError, ExitCode, TraceReply, TraceRequest};
 #[derive(Args)]
 #[command(after_help = "Example:\n  decisiongraph trace discount-acme-2026q3")]
 pub struct Trace {
-    /// The trace
+    /// Id of the trace
     #[arg(value_name = "ID")]
     trace_id: String,
-    /// Only events behind this log position
+    /// Only events after this log position
     #[arg(long, value_name = "LOG_SEQ", default_value_t = 0, value_parser = parse_number)]
     after: i64,
     /// Most events, 1 to 10000

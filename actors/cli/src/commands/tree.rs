@@ -18,16 +18,16 @@ const PAGE_ACTORS: usize = 5_000;
 /// Word that stands for every node.
 const ALL: &str = "all";
 
-/// Show the live actors of a node: state, restarts, mailboxes, work, and where actors and database disagree
+/// Show the live actors of a node: state, restarts, mailboxes, work, and differences between actors and database
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  decisiongraph tree\n  decisiongraph tree --under 'node/scopes/tenant acme' --watch\n  decisiongraph tree --of all\n  decisiongraph tree --dot | dot -Tsvg > tree.svg"
 )]
 pub struct Tree {
-    /// This actor and those below it, by path: node/scopes, 'node/scopes/tenant acme'
+    /// Only this actor and the actors below it, by path: node/scopes, 'node/scopes/tenant acme'
     #[arg(long, value_name = "PATH")]
     under: Option<String>,
-    /// The node of this name, or `all`; asked through the one that is connected to [default: that one]
+    /// Node of this name, or `all`, asked through the connected node [default: the connected node]
     #[arg(long, value_name = "NODE")]
     of: Option<String>,
     /// Show this many actors at most [default: all]
@@ -36,7 +36,7 @@ pub struct Tree {
     /// Print Graphviz DOT
     #[arg(long, conflicts_with = "json")]
     dot: bool,
-    /// Show it again every SECONDS (0.1 to 3600) until Ctrl-C
+    /// Repeat every SECONDS (0.1 to 3600) until Ctrl-C
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2", value_parser = pause)]
     watch: Option<Duration>,
 }
@@ -44,7 +44,7 @@ pub struct Tree {
 fn pause(text: &str) -> Result<Duration, String> {
     match text.parse::<f64>() {
         Ok(seconds) if (0.1..=3_600.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
-        _ => Err("a number of seconds from 0.1 to 3600".to_owned()),
+        _ => Err("give a number of seconds from 0.1 to 3600".to_owned()),
     }
 }
 
@@ -163,10 +163,10 @@ fn is_meant(of: Option<&str>, reply: &TreeReply) -> Result<(), AdminError> {
     match of {
         Some(name) if name != reply.node.name => Err(AdminError::new(
             Category::NotFound,
-            format!("the node `{name}` is not the one that answers: that is `{}`", reply.node.name),
+            format!("node `{}` answers instead of node `{name}`", reply.node.name),
         )
         .next(format!(
-            "ask that node itself (--node ADDR), or {}",
+            "ask that node directly (--node ADDR), or {}",
             Command::about_all("tree --of").word(&reply.node.name)
         ))),
         _ => Ok(()),

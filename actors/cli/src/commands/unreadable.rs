@@ -56,9 +56,9 @@ impl Unreadable {
             more => format!("; and {more} more"),
         };
         let message =
-            format!("all but these stored events can be read, and those were written: {}{more}", self.named.join("; "));
+            format!("these stored events cannot be read; all others were written: {}{more}", self.named.join("; "));
         let look = format!(
-            "as the owner of the schema, look at them: `SELECT * FROM dg_event_log WHERE log_seq IN ({})`; change or delete them, then repeat the \
+            "as the owner of the schema, inspect them: `SELECT * FROM dg_event_log WHERE log_seq IN ({})`; change or delete them, then repeat the \
              command",
             self.positions.join(", ")
         );

@@ -13,7 +13,7 @@ use decisiongraph_protocol::{AdminError, ExitCode, JobRequest, VerifyRequest};
 #[derive(Args)]
 #[command(after_help = "Example:\n  decisiongraph verify --projection context_graph --json")]
 pub struct Verify {
-    /// Print the job and return: the node goes on with it by itself
+    /// Print the job and return; the node continues it in the background
     #[arg(long, conflicts_with = "all_tenants")]
     detach: bool,
     #[command(flatten)]

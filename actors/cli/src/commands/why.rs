@@ -7,11 +7,11 @@ use clap::Args;
 use decisiongraph_protocol::foreign_text::shell_word;
 use decisiongraph_protocol::{AdminError, ExitCode, ScopeWhy, WhyGroup, WhyReply, WhyRequest};
 
-/// Say why scopes lag, one sentence each, and what to do about it; what concerns the whole node comes first
+/// Explain why scopes lag, one sentence each, and what to do; problems of the whole node come first
 #[derive(Args)]
 #[command(after_help = "Example:\n  decisiongraph why --tenant acme --projection trace_summary")]
 pub struct Why {
-    /// The scopes that are current too
+    /// Also list scopes that are current
     #[arg(long)]
     all: bool,
 }
@@ -33,7 +33,7 @@ fn text(reply: &WhyReply, all: bool) -> Page {
     if all || reply.groups.is_empty() {
         reply.scopes.iter().for_each(|scope| one(&mut page, scope));
         if reply.more {
-            page.ours("There are more: name a --tenant, or leave --all away.");
+            page.ours("There are more: name a --tenant, or omit --all.");
         }
     } else {
         reply.groups.iter().for_each(|group| of_group(&mut page, group));
@@ -42,7 +42,7 @@ fn text(reply: &WhyReply, all: bool) -> Page {
     let told = told.max(reply.scopes.len() as u64);
     let current = if all && reply.more { 0 } else { reply.scopes_total.saturating_sub(told) };
     if reply.scopes.is_empty() && reply.scopes_total == 0 && reply.causes.is_empty() {
-        page.ours("No events and no projections yet: `decisiongraph import FILE` takes events in.");
+        page.ours("No events and no projections yet: `decisiongraph import FILE` imports events.");
     } else if current > 0 {
         let noun = if current == 1 { "scope is" } else { "scopes are" };
         page.line(format_args!("{} {noun} current.", number(current)));
@@ -81,7 +81,7 @@ fn of_group(page: &mut Page, group: &WhyGroup) {
         example.projection,
         example.why
     ));
-    let of_this = example.next.as_ref().map(|next| format!("of this one: {next}"));
+    let of_this = example.next.as_ref().map(|next| format!("for this one: {next}"));
     let next: Vec<String> = group.next.iter().cloned().chain(of_this).collect();
     page.line(format_args!("  next: {}", next.join("; ")));
 }

@@ -66,5 +66,5 @@ pub fn refused(faults: Vec<ConfigFault>) -> AdminError {
         count => format!("the configuration has {count} faults"),
     };
     AdminError::new(Category::InvalidArgument, format!("{count}: {}", list.join("; ")))
-        .next("correct them; docs/reference/CONFIGURATION.md lists every key, `decisiongraph node --print-config` shows what is in force")
+        .next("correct them; docs/reference/CONFIGURATION.md lists every key, `decisiongraph node --print-config` shows the values in force")
 }

@@ -299,7 +299,7 @@ pub const KEYS: &[Key] = &[
     key("checkpoint_events", events(1, i64::MAX as u64), Field::Whole(|it| &mut it.engine.checkpoint_events),
         "Events between two digest checkpoints of a scope.").everywhere(),
     key("mark_wait_ms", ms(0, HOUR_MS), Field::Ms(|it| &mut it.engine.mark_wait),
-        "Longest wait of a job for open appenders before it goes on with the mark it has. The mark itself never moves by time.").everywhere(),
+        "Longest wait of a job for open appenders before it continues with the current mark. The mark itself never moves by time.").everywhere(),
     key("pool_size", count("connections", 1_000), Field::Size(|it| &mut it.store.pool_size),
         "Connections to PostgreSQL for reads, queries and appends."),
     key("writers", count("connections", 100), Field::Size(|it| &mut it.store.writers),

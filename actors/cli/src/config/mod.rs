@@ -210,7 +210,7 @@ impl NodeConfig {
             .map(|name| {
                 let near = keys::nearest(&name[VARIABLE_PREFIX.len()..]);
                 let hint = near.map(|key| format!("; did you mean {}?", key.variable())).unwrap_or_default();
-                ConfigFault::new(Source::Variable(name), format!("is no variable of this program{hint}"))
+                ConfigFault::new(Source::Variable(name), format!("is not a variable of this program{hint}"))
             })
             .collect()
     }

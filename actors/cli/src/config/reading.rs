@@ -116,7 +116,7 @@ impl Reading {
                 Some(directory) => config.data_dir = directory,
                 None => self.faults.push(ConfigFault::new(
                     Source::Default,
-                    "data_dir: there is no home directory to keep it in; name a directory",
+                    "data_dir: there is no home directory for it; name a directory",
                 )),
             }
         }
@@ -151,7 +151,7 @@ impl Reading {
             }
             if address.ip().is_unspecified() && cluster.advertise.is_none() {
                 faults.push(format!(
-                    "cluster_listen ({address}) is every address of this machine: cluster_advertise says which one others dial"
+                    "cluster_listen ({address}) is every address of this machine: cluster_advertise must name the one that other nodes dial"
                 ));
             }
         } else {
@@ -169,7 +169,7 @@ fn whole(path: &Path) -> std::io::Result<String> {
     let mut text = Vec::new();
     File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut text)?;
     if text.len() as u64 > FILE_BYTES_MAX {
-        let message = format!("it has more than {FILE_BYTES_MAX} bytes; check that it is the file you mean");
+        let message = format!("it has more than {FILE_BYTES_MAX} bytes; check that it is the right file");
         return Err(std::io::Error::other(message));
     }
     String::from_utf8(text).map_err(std::io::Error::other)

@@ -89,11 +89,11 @@ pub fn of_text(key: &Key, text: &str) -> Result<Value, String> {
         Kind::Endpoint => match endpoint(text) {
             Some(endpoint) => Ok(Value::Text(endpoint)),
             // The text may hold a login: it is not quoted.
-            None => Err(format!("{} is http://HOST:PORT without TLS, login and query, or `{OFF}`", key.name)),
+            None => Err(format!("{} must be http://HOST:PORT without TLS, login and query, or `{OFF}`", key.name)),
         },
         Kind::Filter => match EnvFilter::try_new(text) {
             Ok(_) => Ok(Value::Text(text.to_owned())),
-            Err(error) => Err(format!("{} is a filter of `tracing`: {error}", key.name)),
+            Err(error) => Err(format!("{} must be a filter of `tracing`: {error}", key.name)),
         },
         Kind::OneOf(words) if words.contains(&text) => Ok(Value::Text(text.to_owned())),
         Kind::OneOf(_) => wrong(),
@@ -128,7 +128,7 @@ fn readable(key: &Key, path: PathBuf) -> Result<Value, String> {
     let is_file = std::fs::File::open(&path).and_then(|file| file.metadata()).map(|facts| facts.is_file());
     match is_file {
         Ok(true) => Ok(Value::Path(path)),
-        Ok(false) => Err(format!("{}: {} is no file", key.name, path.display())),
+        Ok(false) => Err(format!("{}: {} is not a file", key.name, path.display())),
         Err(error) => Err(format!("{}: cannot read {}: {error}", key.name, path.display())),
     }
 }

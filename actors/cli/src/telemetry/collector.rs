@@ -45,7 +45,7 @@ impl Collector {
         };
         match fault {
             Some(error) if !self.away.swap(true, Ordering::SeqCst) => {
-                tracing::warn!(signal = self.signal, "collector not reached, exports are dropped until it is: {error}");
+                tracing::warn!(signal = self.signal, "collector not reached; exports are dropped until it is: {error}");
             }
             None if self.away.swap(false, Ordering::SeqCst) => {
                 tracing::info!(signal = self.signal, "collector reached again");
@@ -73,7 +73,7 @@ impl HttpClient for Collector {
 
 async fn exchange(request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
     let (mut head, body) = request.into_parts();
-    let authority = head.uri.authority().ok_or("the endpoint names no host")?.clone();
+    let authority = head.uri.authority().ok_or("the endpoint has no host")?.clone();
     let host = authority.host().trim_start_matches('[').trim_end_matches(']');
     let stream = TcpStream::connect((host, authority.port_u16().unwrap_or(HTTP_PORT))).await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;

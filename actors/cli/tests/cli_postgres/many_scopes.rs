@@ -50,7 +50,7 @@ fn looked_at(run: Run<'_>, grow: &dyn Fn(std::ops::RangeInclusive<u32>)) {
     assert!(why.contains("10,200 scopes are failed (conflict), such as t000001/context_graph: stopped at"), "{why}");
     assert!(
         why.contains("  next: `decisiongraph failures")
-            && why.contains("` lists them; of this one: ")
+            && why.contains("` lists them; for this one: ")
             && why.lines().count() <= 9,
         "{why}"
     );

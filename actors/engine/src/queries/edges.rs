@@ -61,7 +61,7 @@ impl EdgeCursor {
                 edge_id: parts.next()?.to_owned(),
             })
         };
-        read().ok_or_else(|| refuse("the cursor is not one that `edges` gave"))
+        read().ok_or_else(|| refuse("the cursor did not come from `edges`"))
     }
 }
 
@@ -89,7 +89,7 @@ pub async fn edges(
     query: &EdgesQuery,
 ) -> Result<EdgesPage> {
     if query.limit <= 0 {
-        return Err(refuse(format!("limit is at least 1, not {}", query.limit)).into());
+        return Err(refuse(format!("limit must be at least 1, not {}", query.limit)).into());
     }
     let after = query.cursor.as_deref().map(EdgeCursor::decode).transpose()?;
     if let Some(cursor) = &after

@@ -60,7 +60,7 @@ pub async fn current_view(
             return Err(StoreError::new(
                 Category::ProjectionOutOfDate,
                 format!(
-                    "{tenant}/{projection} stands at {} and the tenant's last event is {}: {}{more} events have not been applied",
+                    "{tenant}/{projection} is at {} and the tenant's last event is {}: {}{more} events have not been applied",
                     number(cursor.0),
                     number(target.0),
                     number(events)

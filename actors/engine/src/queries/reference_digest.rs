@@ -27,7 +27,7 @@ pub async fn reference_digests(view: &dyn ReadView, tenant: &TenantId) -> Result
             positions.iter().map(|(projection, _, _, cursor, _)| format!("{} {cursor}", projection.name())).collect();
         return Err(StoreError::new(
             Category::ProjectionOutOfDate,
-            format!("the projections of {tenant} stand at different events: {}", places.join(", ")),
+            format!("the projections of {tenant} are at different events: {}", places.join(", ")),
         ));
     }
     let mut digests = Vec::new();

@@ -110,7 +110,7 @@ impl Telemetry {
         let Some(instruments) = &self.0 else { return String::new() };
         let mut page = String::new();
         if let Err(error) = TextEncoder::new().encode_utf8(&instruments.registry.gather(), &mut page) {
-            tracing::debug!("the page of metrics is not whole: {error}");
+            tracing::debug!("the page of metrics is incomplete: {error}");
         }
         page
     }

@@ -10,10 +10,10 @@ pub struct Foreign {
 }
 
 const PACKED: [(&[u8], Foreign); 4] = [
-    (b"\x1f\x8b", Foreign { what: "is packed with gzip", program: "gzip -dc" }),
-    (b"\x28\xb5\x2f\xfd", Foreign { what: "is packed with zstd", program: "zstd -dc" }),
-    (b"\xfd7zXZ\0", Foreign { what: "is packed with xz", program: "xz -dc" }),
-    (b"BZh", Foreign { what: "is packed with bzip2", program: "bzip2 -dc" }),
+    (b"\x1f\x8b", Foreign { what: "is compressed with gzip", program: "gzip -dc" }),
+    (b"\x28\xb5\x2f\xfd", Foreign { what: "is compressed with zstd", program: "zstd -dc" }),
+    (b"\xfd7zXZ\0", Foreign { what: "is compressed with xz", program: "xz -dc" }),
+    (b"BZh", Foreign { what: "is compressed with bzip2", program: "bzip2 -dc" }),
 ];
 const UTF_16: [(&[u8], Foreign); 4] = [
     (b"\xff\xfe", Foreign { what: "is UTF-16", program: "iconv -f UTF-16 -t UTF-8" }),
@@ -22,7 +22,7 @@ const UTF_16: [(&[u8], Foreign); 4] = [
     (b"\0{", Foreign { what: "is UTF-16", program: "iconv -f UTF-16BE -t UTF-8" }),
 ];
 const ARRAY: Foreign = Foreign { what: "is a JSON array", program: "jq -c '.[]'" };
-const PRETTY: Foreign = Foreign { what: "has objects over several lines", program: "jq -c ." };
+const PRETTY: Foreign = Foreign { what: "has objects that span several lines", program: "jq -c ." };
 
 impl Foreign {
     /// Recognizes the form of a file by its first bytes; none when the file may be JSON lines.

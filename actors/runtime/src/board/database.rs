@@ -90,7 +90,7 @@ impl Database {
         let now = Instant::now();
         let before = self.refused.lock().unwrap_or_else(PoisonError::into_inner).replace(now);
         if before.is_none_or(|before| now - before > QUIET) {
-            tracing::warn!(%scope, category = %error.category, "a batch cannot be stored, and is tried again until it can: {}", error.message);
+            tracing::warn!(%scope, category = %error.category, "a batch cannot be stored and is retried until it can: {}", error.message);
         }
     }
 }

@@ -103,7 +103,7 @@ impl Line {
                 (_, phase) => {
                     let why = known.error.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
                     Err(format!(
-                        "the link to it is {} for {:.0} s{why}",
+                        "the link to it has been {} for {:.0} s{why}",
                         phase.as_str(),
                         known.since.elapsed().as_secs_f64()
                     ))
@@ -113,7 +113,7 @@ impl Line {
         match client {
             Ok(client) => client.ask(request, Uuid::now_v7(), deadline).await,
             Err(why) => Err(AdminError::new(Category::Unavailable, why)
-                .next("look at that node and at the way to it; ask it at its own address (--node ADDR)")),
+                .next("check that node and the network path to it; ask it at its own address (--node ADDR)")),
         }
     }
 
@@ -214,7 +214,7 @@ impl Keeper {
         let asked = Instant::now();
         let pong = match self.pong(client).await {
             Ok(PeerReply::Pong(pong)) => pong,
-            Ok(_) => return Err(Silence::Other("it answers a ping with something else".to_owned())),
+            Ok(_) => return Err(Silence::Other("it sent an unexpected answer to a ping".to_owned())),
             Err(error) => return Err(Silence::Missed(format!("pings are not answered: {}", error.message))),
         };
         let links = &self.links;
@@ -277,7 +277,7 @@ impl Keeper {
         }
         match client.ask(PeerRequest::Tell(notices), Uuid::now_v7(), PING_DEADLINE).await {
             Ok(_) => Ok(()),
-            Err(error) => Err(Silence::Missed(format!("notices are not taken: {}", error.message))),
+            Err(error) => Err(Silence::Missed(format!("notices are not accepted: {}", error.message))),
         }
     }
 
@@ -298,7 +298,7 @@ impl Keeper {
         if news {
             self.vitals.state(LinkPhase::Down.as_str());
             let (peer, address) = (self.line.name(), self.line.peer.address.as_str());
-            tracing::warn!(peer, address, "the link is down, it is tried again: {why}");
+            tracing::warn!(peer, address, "the link is down; reconnecting: {why}");
         }
     }
 }

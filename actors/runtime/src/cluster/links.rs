@@ -232,7 +232,7 @@ impl Links {
         let line = self.lines().into_iter().find(|line| line.name() == node || line.peer.address == node);
         let Some(line) = line else {
             return Err(AdminError::new(Category::NotFound, format!("there is no link to a node `{node}`")).next(
-                "`decisiongraph cluster` lists the nodes; one without cluster_listen cannot be asked through another",
+                "`decisiongraph cluster` lists the nodes; a node without cluster_listen cannot be asked through another node",
             ));
         };
         line.ask(request, deadline).await

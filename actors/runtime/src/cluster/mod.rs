@@ -266,12 +266,12 @@ async fn bury(parts: ClusterParts) {
         parts.database.up().await;
         match parts.store.bury(&Owner { node: node.clone(), incarnation }).await {
             Ok(()) => {
-                tracing::info!(%node, "the process of this member is gone: its tenants are taken over before its lease is over");
+                tracing::info!(%node, "the process of this member is gone: its tenants are taken over before its lease ends");
                 parts.signals.members.send();
             }
             Err(error) => {
                 parts.database.suspect(&error);
-                tracing::debug!(%node, category = %error.category, "its lease runs out by itself: {}", error.message);
+                tracing::debug!(%node, category = %error.category, "its lease stays until it expires: {}", error.message);
             }
         }
     }

@@ -80,7 +80,7 @@ async fn hand_over(parts: &ClusterParts, tenants: &[TenantId]) -> StoreResult<()
     tracing::info!(
         tenants = tenants.len(),
         first = tenants[0].as_str(),
-        "handed tenants over: they are other nodes' now"
+        "handed tenants over: other nodes own them now"
     );
     // The next owner checks again within a second by itself.
     parts.links.tell_all(&Notice::Released { tenants: tenants.clone() });

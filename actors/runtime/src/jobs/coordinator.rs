@@ -84,7 +84,7 @@ impl Actor for ReplayCoordinator {
                     && let Err(error) = self.adopt().await
                 {
                     parts.database.suspect(&error);
-                    tracing::debug!(category = %error.category, "no look for orphaned jobs: {}", error.message);
+                    tracing::debug!(category = %error.category, "orphaned jobs were not searched for: {}", error.message);
                 }
             }
         }
@@ -97,7 +97,10 @@ impl ReplayCoordinator {
     async fn start(&self, run_id: Uuid, request: &RunRequest) -> StoreResult<Run> {
         let ReplayCoordinator(parts, _) = self;
         if parts.draining.has_begun() {
-            return Err(StoreError::new(Category::Unavailable, "this node is stopping; ask another or later"));
+            return Err(StoreError::new(
+                Category::Unavailable,
+                "this node is stopping; ask another node, or ask later",
+            ));
         }
         let new = NewRun {
             run_id,
@@ -184,7 +187,7 @@ impl ReplayCoordinator {
             }
             match parts.engine.store().adopt_run(run.run_id, parts.engine.owner()).await {
                 Ok(adopted) => {
-                    tracing::info!(run_id = %run.run_id, from = %run.node, "an orphaned job is adopted and goes on");
+                    tracing::info!(run_id = %run.run_id, from = %run.node, "an orphaned job is adopted and continues");
                     self.launch(&adopted, true).await;
                 }
                 // Another node was faster, or another job holds the scope now.

@@ -168,7 +168,7 @@ fn stuck(parts: &JobParts, run: &Run, goal: LogSeq, behind: &[&dyn Projection]) 
             (Phase::Paused, _) => {
                 return Err(StoreError::new(
                     Category::Conflict,
-                    format!("{} was paused meanwhile", Scope::new(&run.tenant, *projection)),
+                    format!("{} was paused in the meantime", Scope::new(&run.tenant, *projection)),
                 ));
             }
             _ => {}

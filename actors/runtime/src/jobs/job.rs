@@ -148,7 +148,7 @@ async fn work_again(parts: &JobParts, run: Run, deaths: u32, control: &Control) 
         parts.engine.give_up(&run, &error).await;
         return Err(error);
     }
-    tracing::warn!(%run_id, crashes = deaths, "the job's actor died; it goes on from its durable position");
+    tracing::warn!(%run_id, crashes = deaths, "the job's actor died; the job continues from its durable position");
     let job = Drive::new(&parts.engine, &run, control);
     go_on(&parts.engine, &run, control, &mut InNode { parts, job }).await
 }

@@ -48,7 +48,7 @@ impl Condition {
             next: next.to_owned(),
         };
         if let Some(fault) = &self.database_fault {
-            let back = "bring the database back; the node goes on by itself, nothing is lost";
+            let back = "bring the database back; the node then continues automatically, and nothing is lost";
             let next = self.database_next.unwrap_or(back);
             return vec![finding(HealthWord::Failed, "database", fault.clone(), next)];
         }
@@ -60,7 +60,7 @@ impl Condition {
             let (cause, next) = self.lease_cause();
             let message = match self.lease_held {
                 // The cause that blocks the renewal blocks every commit, too.
-                true => format!("this node's lease runs on and cannot be renewed: {cause}"),
+                true => format!("this node's lease is still valid but cannot be renewed: {cause}"),
                 false => format!("this node does not hold its lease, so it does not write: {cause}"),
             };
             found.push(finding(HealthWord::Degraded, "lease", message, next));
@@ -69,8 +69,8 @@ impl Condition {
             found.push(finding(
                 HealthWord::Degraded,
                 "cluster",
-                "every node is cordoned or draining: nobody takes tenants, and projections fall behind".to_owned(),
-                "`decisiongraph cluster` says who asked for it; the finding of each node has the command that ends it",
+                "every node is cordoned or draining: no node takes tenants, and projections fall behind".to_owned(),
+                "`decisiongraph cluster` names the operator who requested it; the finding of each node has the command that ends it",
             ));
         }
         if let Some(held) = self.mark_held.filter(|held| *held > HELD_MAX) {
@@ -78,7 +78,7 @@ impl Condition {
                 HealthWord::Degraded,
                 "high_water",
                 format!("an open appender has held up the mark for {:.0} s", held.as_secs_f64()),
-                "`decisiongraph why` names it, and what ends it",
+                "`decisiongraph why` names it and how to end it",
             ));
         }
         found
@@ -93,9 +93,9 @@ impl Condition {
             ),
             Some(Unrenewed { since, cause, next, .. }) => (
                 format!("not renewed for {:.0} s: {cause}", since.elapsed().as_secs_f64()),
-                next.unwrap_or("nothing yet: it is asked for again by itself; if the cause stays, see the runbook's section `storage`"),
+                next.unwrap_or("nothing yet: the node keeps requesting it; if the cause persists, see the runbook's section `storage`"),
             ),
-            None => ("it is being asked for".to_owned(), "nothing yet: `decisiongraph tree` shows the lease keeper"),
+            None => ("it is being requested".to_owned(), "nothing yet: `decisiongraph tree` shows the lease keeper"),
         }
     }
 
@@ -142,7 +142,7 @@ mod tests {
         assert_eq!(away.findings().len(), 1, "without a database nothing else is known");
         for (condition, subject, ready) in [
             (away, "database", Some("database: away for 3 s: refused")),
-            (Condition { lease_held: false, ..well.clone() }, "lease", Some("lease: not held: it is being asked for")),
+            (Condition { lease_held: false, ..well.clone() }, "lease", Some("lease: not held: it is being requested")),
             (Condition { draining: true, ..well.clone() }, "node", Some("draining: the node is stopping")),
             (Condition { mark_held: Some(HELD_MAX * 2), ..well.clone() }, "high_water", None),
             (Condition { nobody_takes: true, ..well.clone() }, "cluster", None),

@@ -41,7 +41,7 @@ impl Lives {
                     lives.add(reply);
                 }
                 Ok(_) => {
-                    let error = AdminError::new(Category::VersionMismatch, "it answers with something else");
+                    let error = AdminError::new(Category::VersionMismatch, "it sent an unexpected answer");
                     lives.partial.push(Partial { node, error });
                 }
                 Err(error) => lives.partial.push(Partial { node, error }),
@@ -87,7 +87,10 @@ impl Lives {
                     Whose::Nobody | Whose::Unknown => None,
                 };
                 if let Some(node) = &scope.next_owner {
-                    scope.why = format!("{}; nobody has to hold it, its next event brings it to {node}", scope.why);
+                    scope.why = format!(
+                        "{}; it needs no owner now, and {node} takes it when its next event arrives",
+                        scope.why
+                    );
                 }
             }
             return;
@@ -123,11 +126,11 @@ impl Lives {
 
     fn absent(&self, whose: &Whose) -> String {
         match whose {
-            Whose::Ours | Whose::Unknown => "this node has not started on it yet: it waits for its turn".to_owned(),
+            Whose::Ours | Whose::Unknown => "this node has not started it yet: it waits for its turn".to_owned(),
             Whose::Theirs(node) if self.partial.iter().any(|partial| partial.node == *node) => {
-                format!("its place is on node {node}, which could not be asked")
+                format!("it is assigned to node {node}, which could not be asked")
             }
-            Whose::Theirs(node) => format!("its place is on node {node}"),
+            Whose::Theirs(node) => format!("it is assigned to node {node}"),
             Whose::Nobody => "no node takes tenants: all are cordoned; see `decisiongraph cluster`".to_owned(),
         }
     }

@@ -158,7 +158,7 @@ impl Actor for Worker {
                 myself.send_after(pause, move || WorkerMessage::Timer(number));
             }
             Next::Stop => {
-                self.enter(state, Phase::Stopped, "the scope is somebody else's");
+                self.enter(state, Phase::Stopped, "another owner has the scope");
                 self.cell.note_worker(state.place, None);
                 myself.stop(None);
             }
@@ -277,7 +277,7 @@ impl Worker {
     /// Takes the scope. `Some` when it cannot be worked on now.
     async fn own(&self, state: &mut WorkerState, era: u64, mark: &Mark) -> StoreResult<Option<Next>> {
         let Worker { parts, projection, .. } = self;
-        self.vitals.working_on("taking the scope");
+        self.vitals.working_on("claiming the scope");
         let asked =
             claim(&**parts.engine.store(), parts.engine.owner(), &state.scope, *projection, mark, parts.telemetry());
         let claim = asked.await?;

@@ -32,7 +32,7 @@ impl NodeAnswers {
         if !(1..=TREE_ACTORS_MAX).contains(&request.limit) {
             return Err(AdminError::new(
                 Category::InvalidArgument,
-                format!("limit is 1 to {TREE_ACTORS_MAX}, not {}", request.limit),
+                format!("limit must be 1 to {TREE_ACTORS_MAX}, not {}", request.limit),
             ));
         }
         let limit = request.limit as usize;
@@ -128,7 +128,7 @@ impl NodeAnswers {
                     Some(live) if head.owner_live && !ours && live.phase.owns() => format!(
                         "its worker is {}, but the owner is {}",
                         live.phase.as_str(),
-                        head.owner.as_deref().unwrap_or("nobody")
+                        head.owner.as_deref().unwrap_or("no process")
                     ),
                     _ => continue,
                 };

@@ -117,7 +117,7 @@ impl NodeAnswers {
         let job = JobRequest { run_id: Some(run_id), passed_on: true, ..job.clone() };
         let passed = parts.links.ask(&node, CatchUpRequest(job), PASS_ON_WAIT).await;
         // A failed attempt may have started the run: the same id is not started twice.
-        passed.inspect_err(|error| tracing::debug!(%node, %run_id, "the job was not passed on: {}", error.message)).ok()
+        passed.inspect_err(|error| tracing::debug!(%node, %run_id, "the job was not forwarded: {}", error.message)).ok()
     }
 
     async fn replay(
@@ -135,10 +135,10 @@ impl NodeAnswers {
                 Category::OutcomeUnknown,
                 format!("the replay coordinator has not answered within {REPLAY_WAIT:?}"),
             )
-            .next("ask again with the same id, or look at `decisiongraph runs`")),
+            .next("repeat the request with the same id, or check `decisiongraph runs`")),
             Ok(CallResult::SenderError) => {
                 Err(AdminError::new(Category::OutcomeUnknown, "the replay coordinator ended before it answered")
-                    .next("ask again with the same id, or look at `decisiongraph runs`"))
+                    .next("repeat the request with the same id, or check `decisiongraph runs`"))
             }
             Err(_) => Err(starting()),
         }

@@ -113,12 +113,12 @@ impl NodeAnswers {
         let (message, next) = if self.0.links.are_open() {
             (
                 format!("node {node} has no cluster_listen, so other nodes cannot ask it"),
-                "give it one, or ask it itself",
+                "configure one, or ask that node directly",
             )
         } else {
             (
                 "this node has no cluster_listen, so it cannot ask others".to_owned(),
-                "give it one, or ask that node itself",
+                "configure one, or ask that node directly",
             )
         };
         AdminError::new(Category::Unavailable, message).next(next)
