@@ -1,5 +1,5 @@
-//! The language of comments and pages: how a doc comment begins, "per" instead of a distributive article, and the width
-//! of a line.
+//! The language of comments, pages and printed texts: how a doc comment begins, "per" instead of a distributive
+//! article, phrases that a printed text does not have, and the width of a line.
 
 use std::path::{Path, PathBuf};
 
@@ -39,6 +39,32 @@ const OVER: [&str; 14] = [
     "statement",
     "migration",
 ];
+/// Phrases that no printed text has, because an English reader stumbles over them, each with the usual words.
+const NOT_PRINTED: [(&str, &str); 21] = [
+    ("a text that no", "text that no"),
+    ("anew", "again"),
+    ("are possible", "the limit is"),
+    ("by itself", "automatically"),
+    ("from others", "from other nodes, from other users"),
+    ("go on", "continue"),
+    ("goes on", "continues"),
+    ("have a look", "check"),
+    ("is no", "is not a"),
+    ("lets it", "resumes"),
+    ("look at", "check, inspect"),
+    ("look whether", "check whether"),
+    ("looked at", "checked"),
+    ("meanwhile", "in the meantime"),
+    ("mend", "repair"),
+    ("nobody", "no node, no process"),
+    ("somebody", "another node, another owner"),
+    ("stands at", "is at"),
+    ("take events in", "import events"),
+    ("takes events in", "imports events"),
+    ("whoever", "the program that"),
+];
+/// Folders of the sources whose doc comments become the `--help` of commands and flags.
+const HELP: [&str; 2] = ["actors/cli/src/commands/", "actors/cli/src/args.rs"];
 /// Longest line, in characters.
 const WIDTH_MAX: usize = 120;
 
@@ -77,6 +103,77 @@ fn comments(text: &str) -> impl Iterator<Item = (usize, &str, bool)> {
     })
 }
 
+/// The string literals of a source before its unit tests, with the numbers of their first lines. A line that ends with
+/// a backslash is joined with the next line.
+fn literals(source: &str) -> Vec<(usize, String)> {
+    let mut rest = source.split("\nmod tests {").next().unwrap_or_default();
+    let (mut line, mut found) = (1, Vec::new());
+    while let Some(at) = rest.find(['"', '/', '\'']) {
+        let raw = &rest[..at].trim_end_matches('#');
+        let (quote, start) = match raw.ends_with('r') {
+            true => (format!("\"{}", "#".repeat(at - raw.len())), at + 1),
+            false => ("\"".to_owned(), at + 1),
+        };
+        let taken = match &rest[at..] {
+            here if here.starts_with("//") => here.find('\n').map_or(rest.len(), |end| at + end),
+            here if here.starts_with("'\"'") => at + 3,
+            here if here.starts_with("'\\") => at + 3,
+            here if here.starts_with('"') => {
+                let end = match raw.ends_with('r') {
+                    true => rest[start..].find(&quote).map_or(rest.len(), |end| start + end),
+                    false => end_of(rest, start),
+                };
+                found.push((line + rest[..at].matches('\n').count(), joined(&rest[start..end])));
+                (end + quote.len()).min(rest.len())
+            }
+            _ => at + 1,
+        };
+        line += rest[..taken].matches('\n').count();
+        rest = &rest[taken..];
+    }
+    found
+}
+
+/// The end of the literal whose text begins at `start`: its first quotation mark that is not escaped.
+fn end_of(text: &str, start: usize) -> usize {
+    let mut escaped = false;
+    let end = text[start..].find(|c| {
+        let ends = c == '"' && !escaped;
+        escaped = c == '\\' && !escaped;
+        ends
+    });
+    end.map_or(text.len(), |end| start + end)
+}
+
+fn joined(literal: &str) -> String {
+    let mut lines = literal.split("\\\n");
+    let first = lines.next().unwrap_or_default().to_owned();
+    lines.fold(first, |text, line| text + line.trim_start())
+}
+
+/// The texts that a source of the program prints, with their lines: literals, and the help of commands and flags.
+fn printed(path: &Path, text: &str) -> Vec<(usize, String)> {
+    let path = path.display().to_string();
+    let mut found = literals(text);
+    if HELP.iter().any(|help| path.contains(help)) {
+        let docs = comments(text).filter(|(_, _, doc)| *doc);
+        found.extend(docs.map(|(line, comment, _)| (line, comment.to_owned())));
+    }
+    found
+}
+
+/// The sources of the program: those of its crates, without the tools of tests and benchmarks.
+fn program() -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    ["projections", "store", "actors"].iter().for_each(|top| files(&repository().join(top), "rs", &mut found));
+    found.retain(|path| {
+        let path = path.display().to_string();
+        path.contains("/src/") && !path.contains("/throwaway")
+    });
+    assert!(found.len() > 250, "{}", found.len());
+    found
+}
+
 fn pages() -> Vec<PathBuf> {
     let mut found = Vec::new();
     files(&repository(), "md", &mut found);
@@ -96,10 +193,14 @@ fn prose(text: &str) -> impl Iterator<Item = (usize, &str)> {
 
 /// Reads each file, and lists what `faults` finds in it.
 fn all(paths: Vec<PathBuf>, faults: impl Fn(&str, &mut Vec<(usize, String)>)) -> Vec<String> {
+    all_named(paths, |_, text, found| faults(text, found))
+}
+
+fn all_named(paths: Vec<PathBuf>, faults: impl Fn(&Path, &str, &mut Vec<(usize, String)>)) -> Vec<String> {
     let mut list = Vec::new();
     for path in paths {
         let mut found = Vec::new();
-        faults(&std::fs::read_to_string(&path).expect("reads"), &mut found);
+        faults(&path, &std::fs::read_to_string(&path).expect("reads"), &mut found);
         list.extend(found.into_iter().map(|(line, text)| format!("{}:{line}: {text}", path.display())));
     }
     list
@@ -140,6 +241,28 @@ fn a_count_is_per_thing() {
         found.extend(prose(text).filter(|(_, line)| is_distributive(line)).map(owned));
     }));
     assert!(found.is_empty(), "{} lines:\n{}", found.len(), found.join("\n"));
+}
+
+/// The first phrase of [`NOT_PRINTED`] in a text.
+fn stumbles(text: &str) -> Option<(&'static str, &'static str)> {
+    let words: Vec<&str> = text.split(|c: char| !(c.is_alphanumeric() || "-'".contains(c))).collect();
+    let text = format!(" {} ", words.join(" ").to_lowercase());
+    let text = text.replace(" there is no ", " ").replace(" is no longer ", " ");
+    NOT_PRINTED.into_iter().find(|(phrase, _)| text.contains(&format!(" {phrase} ")))
+}
+
+#[test]
+fn a_printed_text_has_the_usual_words() {
+    let found = all_named(program(), |path, text, found| {
+        for (line, text) in printed(path, text) {
+            if let Some((phrase, usual)) = stumbles(&text) {
+                found.push((line, format!("`{phrase}`, write `{usual}`: {text}")));
+            } else if is_distributive(&text) {
+                found.push((line, format!("write `per`: {text}")));
+            }
+        }
+    });
+    assert!(found.is_empty(), "{} texts:\n{}", found.len(), found.join("\n"));
 }
 
 #[test]
