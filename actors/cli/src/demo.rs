@@ -52,7 +52,7 @@ pub async fn tour(context: &Context) -> Result<ExitCode, AdminError> {
         Some(directory) => (directory.clone(), None),
         None => {
             let temporary = tempfile::tempdir().map_err(|error| {
-                AdminError::new(Category::Storage, format!("cannot make a temporary directory: {error}"))
+                AdminError::new(Category::Storage, format!("cannot create a temporary directory: {error}"))
                     .next("name a directory with --data-dir")
             })?;
             (temporary.path().to_owned(), Some(temporary))

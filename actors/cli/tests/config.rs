@@ -100,9 +100,9 @@ fn a_node_for_other_machines_needs_certificates_a_secret_and_an_address_that_can
         (with(&[("cluster-listen", "192.0.2.1:7422")], &[]), "cluster_listen needs secret_file"),
         (load(None, &secret, &[("cluster-listen", "192.0.2.1:7422")]), "cluster_listen needs cluster_key_file"),
         (load(None, &secret, &[("cluster-peers", "a:1")]), "cluster_peers needs cluster_listen"),
-        (load(None, &[], &[("cluster-peers", "a:1,b")]), "cluster_peers is HOST:PORT,"),
-        (load(None, &[], &[("cluster-advertise", "0.0.0.0:7")]), "cluster_advertise is HOST:PORT"),
-        (load(None, &[], &[("cluster-name", "no name")]), "cluster_name is DNS name"),
+        (load(None, &[], &[("cluster-peers", "a:1,b")]), "cluster_peers must be HOST:PORT,"),
+        (load(None, &[], &[("cluster-advertise", "0.0.0.0:7")]), "cluster_advertise must be HOST:PORT"),
+        (load(None, &[], &[("cluster-name", "no name")]), "cluster_name must be a DNS name"),
     ] {
         let told = told(faults);
         assert!(told.contains(part), "{part}: {told}");
@@ -142,16 +142,16 @@ fn every_fault_is_told_at_once_with_its_place() {
     let at = |line: usize| format!("{}:{line}", path.display());
     let expected = [
         (at(1), "there is no key `leas_ms`; did you mean `lease_ms`?"),
-        (at(3), "pool_size is a whole number, 1 to 1,000 connections, not of type string"),
-        (at(4), "log_format is text or json, not of type integer"),
-        (at(5), "writers is a whole number, 1 to 100 connections, not -1"),
-        (at(6), "batches_max is a whole number, 1 to 1,000 batches, not `0`"),
+        (at(3), "pool_size must be a whole number, 1 to 1,000 connections, not of type string"),
+        (at(4), "log_format must be text or json, not of type integer"),
+        (at(5), "writers must be a whole number, 1 to 100 connections, not -1"),
+        (at(6), "batches_max must be a whole number, 1 to 1,000 batches, not `0`"),
         (at(7), "there is no key `colour`"),
         (at(8), "log_filter must be a filter of `tracing`"),
         (at(9), "there is no key `store`"),
-        ("DECISIONGRAPH_ADMIN_LISTEN".to_owned(), "admin_listen is loopback HOST:PORT, or off, not `192.0.2.1:9`"),
+        ("DECISIONGRAPH_ADMIN_LISTEN".to_owned(), "admin_listen must be loopback HOST:PORT, or off, not `192.0.2.1:9`"),
         ("DECISIONGRAPH_SECRET_FILE".to_owned(), "secret_file: cannot read /nonexistent/secret"),
-        ("DECISIONGRAPH_POLL_MS".to_owned(), "poll_ms is a whole number, 10 to 3,600,000 ms, not `soon`"),
+        ("DECISIONGRAPH_POLL_MS".to_owned(), "poll_ms must be a whole number, 10 to 3,600,000 ms, not `soon`"),
         ("--metric-listen".to_owned(), "there is no key `metric-listen`; did you mean `--metrics-listen`?"),
         ("--otlp-endpoint".to_owned(), "otlp_endpoint must be http://HOST:PORT without TLS, login and query, or `off`"),
         ("configuration".to_owned(), "retry_first_ms (9000 ms) is longer than retry_longest_ms (5000 ms)"),

@@ -174,7 +174,7 @@ fn replayed(failure: &Record, replay: &FailureReplay) -> Page {
     };
     let digest = if replay.digest_before_matches { "is the recorded one" } else { "is NOT the recorded one" };
     let mut page = Page::of(format_args!("replay     {verdict}"));
-    page.line(format_args!("  met        {met}"));
+    page.line(format_args!("  outcome    {met}"));
     page.line(format_args!("  state      from the {}; the digest before the batch {digest}", replay.source));
     page.line(format_args!("  read       {} events", number(replay.events)));
     page
@@ -208,7 +208,7 @@ fn text(failure: &Record, skipped: Option<&Skip>) -> Page {
     page.line(format_args!("  category   {category}"));
     page.line(format_args!("  message    {message}"));
     page.line(format_args!("  batch      {from} to {to}; digest before it {digest_before}"));
-    page.line(format_args!("  met        {attempts} times, first {first_seen_at}, last {last_seen_at}"));
+    page.line(format_args!("  seen       {attempts} times, first {first_seen_at}, last {last_seen_at}"));
     if let Some(Skip { skipped_by, skipped_at, reason, .. }) = skipped {
         page.line(format_args!("  skipped    by {skipped_by}, {skipped_at}: {reason}; the rows do not include it"));
     }

@@ -121,7 +121,7 @@ fn wrong_type(key: &Key, value: &DeValue<'_>) -> String {
 
 fn refusal(key: &Key, what: &str) -> String {
     let number = if matches!(key.kind, Kind::Whole { .. }) { "a whole number, " } else { "" };
-    format!("{} is {number}{}, not {what}", key.name, key.takes())
+    format!("{} must be {number}{}, not {what}", key.name, key.takes())
 }
 
 fn readable(key: &Key, path: PathBuf) -> Result<Value, String> {
