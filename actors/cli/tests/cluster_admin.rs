@@ -341,7 +341,7 @@ async fn who_asked_is_recorded_with_what_proves_it_and_the_node_logs_it() {
         ("cordon", "disk", "by secret, from 127.0.0.1:", "a", "done"),
         ("uncordon", "", &uid[..], "cli:", "done"),
         ("rebuild", "", &uid[..], "a", "begun"),
-        ("forget", "", &uid[..], "a", "conflict: node `a` lives"),
+        ("forget", "", &uid[..], "a", "conflict: node `a` is alive"),
     ];
     assert_eq!(changes.len(), expected.len(), "{changes:?}");
     for (place, (what, reason, proof, through, outcome)) in expected.into_iter().enumerate() {
