@@ -2,8 +2,9 @@
 //! whole and next in its trace ([`check_page`]).
 
 use crate::category::{Category, Refusal};
-use crate::event::{Admitted, LogEvent, LogSeq};
+use crate::event::{Admitted, Envelope, LogEvent, LogSeq};
 use crate::payload_hash::{self, Checked};
+use std::borrow::Borrow;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -28,6 +29,23 @@ impl TraceState {
     }
 }
 
+impl AppendPrior {
+    /// Returns the state of a log in which all of these events are next: their traces are where they continue them, and
+    /// neither keys nor ids are taken. To be proved before anything is stored.
+    pub fn assumed<E: Borrow<Admitted>>(events: &[E]) -> AppendPrior {
+        let mut prior = AppendPrior::default();
+        for event in events {
+            let Envelope { trace_id, trace_seq, .. } = Borrow::<Admitted>::borrow(event).envelope();
+            if !prior.traces.contains_key(trace_id) {
+                let next_seq = Some(*trace_seq).filter(|next| (0..=TRACE_SEQ_MAX).contains(next));
+                let state = TraceState { next_seq, finished: false };
+                prior.traces.insert(trace_id.clone(), state);
+            }
+        }
+        prior
+    }
+}
+
 impl Default for TraceState {
     /// Returns the state without any event.
     fn default() -> TraceState {
@@ -49,7 +67,7 @@ pub struct StoredIdentity {
 /// Writes the fields that a repeat under the same idempotency key must equal, as one unambiguous text. They are payload
 /// hash, trace id, event type, source, actor, correlation, causation, schema version and tags. (`trace_seq`, `event_id`
 /// and `occurred_at` do not take part.)
-pub fn identity(envelope: &crate::event::Envelope, payload_hash: &str) -> String {
+pub fn identity(envelope: &Envelope, payload_hash: &str) -> String {
     use crate::canonical_json::write_payload_string;
     let mut out = String::with_capacity(256);
     let source = &envelope.source;
@@ -105,16 +123,17 @@ pub enum Planned {
 }
 
 /// Decides a batch in order. An accepted event counts for the events behind it; a refused event is left out.
-pub fn plan(prior: &AppendPrior, events: &[Admitted]) -> Vec<Planned> {
+pub fn plan<E: Borrow<Admitted>>(prior: &AppendPrior, events: &[E]) -> Vec<Planned> {
     let mut traces = prior.traces.clone();
     let mut taken: HashMap<(&str, &str), usize> = HashMap::new();
     let mut ids: HashSet<&str> = HashSet::new();
     let mut planned = Vec::with_capacity(events.len());
     for (index, event) in events.iter().enumerate() {
+        let event: &Admitted = event.borrow();
         let envelope = event.envelope();
         let key = (envelope.source.producer_id.as_str(), envelope.idempotency_key.as_str());
         let repeat_of = if let Some(earlier) = taken.get(&key) {
-            let earlier_event = &events[*earlier];
+            let earlier_event: &Admitted = events[*earlier].borrow();
             Some((identity(earlier_event.envelope(), earlier_event.payload_hash()), Planned::RepeatInBatch(*earlier)))
         } else {
             prior.by_idempotency.get(&(key.0.to_owned(), key.1.to_owned())).map(|stored| {
@@ -149,7 +168,7 @@ pub fn plan(prior: &AppendPrior, events: &[Admitted]) -> Vec<Planned> {
 }
 
 fn next_of_trace(
-    envelope: &crate::event::Envelope,
+    envelope: &Envelope,
     state: TraceState,
     prior: &AppendPrior,
     ids: &HashSet<&str>,

@@ -1,12 +1,13 @@
 //! Decisions about stored rows, made alike on both backends: functions of the row and of the request.
 
-use crate::columns::{Columns, Stored};
+use crate::columns::{Columns, Stored, unreadable};
 use crate::{
-    Acquisition, AppendMode, BuildLease, Epoch, Generation, Lag, Lease, Owner, Position, Result, Run, RunOutcome,
-    RunState, Scope, StoreError, Verdict,
+    Acquisition, AppendMode, BuildLease, Epoch, Generation, Lag, Lease, Orders, Owner, Paused, Position, Result, Run,
+    RunOutcome, RunState, Scope, StoreError, Verdict,
 };
 use decisiongraph_projections::sequence::Planned;
 use decisiongraph_projections::{Admitted, Category, LogSeq, Refusal, catalogue};
+use std::borrow::Borrow;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -51,6 +52,23 @@ impl Stored for Taken {
     }
 }
 
+/// A scope that was taken, and the operators' orders for it: begin, reason and author of a pause, and the positions of
+/// skipped events between commas.
+impl Stored for (Taken, Orders) {
+    fn read(row: &impl Columns) -> Result<(Taken, Orders)> {
+        let paused = match row.at(5)? {
+            Some(at) => Some(Paused { at, reason: row.at(6)?, by: row.at(7)? }),
+            None => None,
+        };
+        let skips: Option<String> = row.at(8)?;
+        let skips = skips
+            .iter()
+            .flat_map(|skips| skips.split(','))
+            .map(|skip| skip.parse().map(LogSeq).map_err(|error| unreadable(row, 8, error)));
+        Ok((Taken::read(row)?, Orders { paused, skips: skips.collect::<Result<_>>()? }))
+    }
+}
+
 impl Taken {
     /// Makes the lease of a scope. `session` is the session that writes under it, with its history.
     pub fn acquired(
@@ -60,6 +78,7 @@ impl Taken {
         token: Uuid,
         (session, history): (i64, Option<String>),
         taken_from: Option<String>,
+        orders: Orders,
     ) -> Acquisition {
         let lease = Lease {
             scope: scope.clone(),
@@ -69,6 +88,7 @@ impl Taken {
             session,
             history,
             taken_from,
+            orders,
         };
         Acquisition::Acquired(lease, self.position)
     }
@@ -246,8 +266,8 @@ pub(crate) fn stored(planned: &[Planned], mode: AppendMode) -> Vec<usize> {
 }
 
 /// Returns the verdicts of a batch whose `new` events were stored at these positions.
-pub(crate) fn verdicts(
-    events: &[Admitted],
+pub(crate) fn verdicts<E: Borrow<Admitted>>(
+    events: &[E],
     planned: Vec<Planned>,
     new: &[usize],
     positions: impl IntoIterator<Item = LogSeq>,
@@ -260,7 +280,7 @@ pub(crate) fn verdicts(
         Planned::Store => position_of[index].map_or(Verdict::NotStored, |log_seq| Verdict::Accepted { log_seq }),
         Planned::Repeat { log_seq, event_id } => Verdict::Repeated { log_seq, event_id },
         Planned::RepeatInBatch(earlier) => position_of[earlier].map_or(Verdict::NotStored, |log_seq| {
-            Verdict::Repeated { log_seq, event_id: events[earlier].envelope().event_id.clone() }
+            Verdict::Repeated { log_seq, event_id: events[earlier].borrow().envelope().event_id.clone() }
         }),
         Planned::Refuse(refusal) => Verdict::Refused(refusal),
     };

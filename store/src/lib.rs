@@ -26,6 +26,7 @@
 mod sql;
 
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod batch;
 mod columns;
 pub mod crash;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]

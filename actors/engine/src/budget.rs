@@ -86,19 +86,20 @@ impl Budget {
         parts(memory_max, CACHE_PARTS)
     }
 
-    /// Computes the share with which a worker reads its next page, and the limit of that page.
-    pub fn batch(&self, config: &EngineConfig) -> (usize, PageLimit) {
-        self.with_cost(config, BATCH_COST)
+    /// Computes the share with which a worker reads its next page of at most `bytes_max` bytes, and the limit of that
+    /// page.
+    pub fn batch(&self, config: &EngineConfig, bytes_max: usize) -> (usize, PageLimit) {
+        self.with_cost(config, bytes_max.min(config.batch_bytes_max), BATCH_COST)
     }
 
     /// Computes the same for a job.
     pub fn job(&self, config: &EngineConfig) -> (usize, PageLimit) {
-        self.with_cost(config, JOB_COST)
+        self.with_cost(config, config.batch_bytes_max, JOB_COST)
     }
 
-    fn with_cost(&self, config: &EngineConfig, cost: usize) -> (usize, PageLimit) {
-        let share = config.batch_bytes_max.saturating_mul(cost).min(self.work.bytes / BATCH_PART);
-        let limit = PageLimit::of(config.batch_events_max, config.batch_bytes_max.min(share / cost));
+    fn with_cost(&self, config: &EngineConfig, bytes_max: usize, cost: usize) -> (usize, PageLimit) {
+        let share = bytes_max.saturating_mul(cost).min(self.work.bytes / BATCH_PART);
+        let limit = PageLimit::of(config.batch_events_max, bytes_max.min(share / cost));
         (share, PageLimit { event_bytes_max: self.work.bytes / BATCH_COST, ..limit })
     }
 
@@ -222,10 +223,10 @@ mod tests {
     #[test]
     fn a_page_is_as_large_as_its_share_allows() {
         let config = EngineConfig::default();
-        let (share, limit) = Budget::new(8 << 30).batch(&config);
+        let (share, limit) = Budget::new(8 << 30).batch(&config, usize::MAX);
         assert_eq!((share, limit.bytes_max), (config.batch_bytes_max * BATCH_COST, config.batch_bytes_max));
         let small = Budget::new(MEMORY_MIN);
-        for ((share, limit), cost) in [(small.batch(&config), BATCH_COST), (small.job(&config), JOB_COST)] {
+        for ((share, limit), cost) in [(small.batch(&config, usize::MAX), BATCH_COST), (small.job(&config), JOB_COST)] {
             assert_eq!(share, small.work.bytes / BATCH_PART);
             assert_eq!(limit.bytes_max, share / cost);
             assert!(limit.event_bytes_max > EVENT_BYTES_MAX, "any event that an append takes");

@@ -32,9 +32,6 @@ impl Engine {
             lanes.push(job.lane(*projection, Target::Live(lease), position));
         }
         let log = self.store().view().await?;
-        for lane in &mut lanes {
-            lane.skipping(&*log).await?;
-        }
         // A cursor was once at or below a mark. So it is as safe as a mark while an appender holds up the next mark.
         let safe = lanes.iter().map(|lane| lane.position.cursor).fold(mark.at, LogSeq::max);
         let target = until.map_or(safe, |until| until.min(safe));

@@ -86,8 +86,8 @@ async fn obstacle(
     if !mark.holds_in(lease.history.as_deref()) {
         return Ok(Some(Obstacle::OtherHistory));
     }
-    if let Some(paused) = store.view().await?.scope(&lease.scope).await?.and_then(|row| row.paused) {
-        return Ok(Some(Obstacle::Paused(paused)));
+    if let Some(paused) = &lease.orders.paused {
+        return Ok(Some(Obstacle::Paused(paused.clone())));
     }
     if position.version != projection.version() {
         return Ok(Some(Obstacle::OtherVersion));

@@ -81,8 +81,12 @@ pub struct Lane {
 }
 
 impl Lane {
-    /// Creates a lane that starts at its target's position.
+    /// Creates a lane that starts at its target's position. A live lane skips the events that its lease says.
     pub fn new(projection: &'static dyn Projection, tenant: &TenantId, target: Target, position: Position) -> Lane {
+        let skips = match &target {
+            Target::Live(lease) => lease.orders.skips.clone(),
+            Target::Build(_) => BTreeSet::new(),
+        };
         Lane {
             projection,
             scope: Scope::new(tenant, projection),
@@ -101,7 +105,7 @@ impl Lane {
             started: Instant::now(),
             landmark: None,
             failure: None,
-            skips: BTreeSet::new(),
+            skips,
             since_checkpoint: 0,
             unsettled: None,
         }
@@ -111,7 +115,12 @@ impl Lane {
     /// counts stand.
     #[must_use]
     pub fn again(self, target: Target, position: Position) -> Lane {
+        let skips = match &target {
+            Target::Live(lease) => lease.orders.skips.clone(),
+            Target::Build(_) => self.skips.clone(),
+        };
         let mut lane = Lane {
+            skips,
             target,
             known: None,
             room: None,
@@ -422,7 +431,7 @@ fn unrecorded(new: NewFailure) -> Failure {
 mod tests {
     use super::*;
     use decisiongraph_projections::catalogue;
-    use decisiongraph_store::Owner;
+    use decisiongraph_store::{Orders, Owner};
 
     #[test]
     fn a_commit_of_unknown_outcome_counts_once_and_only_if_it_happened() {
@@ -437,6 +446,7 @@ mod tests {
                 session: 0,
                 history: None,
                 taken_from: None,
+                orders: Orders::default(),
             };
             let mut lane = Lane::new(catalogue::TRACE_SUMMARY, &tenant, Target::Live(lease()), at(5));
             (lane.events, lane.batches, lane.wary_until) = (10, 2, 7);

@@ -14,7 +14,7 @@ use super::page::Page;
 use super::verify::Scratch;
 use decisiongraph_projections::{Category, Projection, catalogue};
 use decisiongraph_protocol::report::FailureReplay;
-use decisiongraph_store::{Failure, Lease, Owner, PageLimit, ReadView, Result, Scope, Store, StoreError};
+use decisiongraph_store::{Failure, Lease, Orders, Owner, PageLimit, ReadView, Result, Scope, Store, StoreError};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -40,8 +40,16 @@ pub async fn replay_failure(store: &dyn Store, failure_id: i64) -> Result<Failur
     match snapshot.scope(&scope).await? {
         Some(live) if live.position.cursor == failure.batch_from && live.position.version == projection.version() => {
             let (epoch, generation) = (live.epoch, live.generation);
-            let lease =
-                Lease { scope, owner: nobody(), epoch, generation, session: 0, history: None, taken_from: None };
+            let lease = Lease {
+                scope,
+                owner: nobody(),
+                epoch,
+                generation,
+                session: 0,
+                history: None,
+                taken_from: None,
+                orders: Orders::default(),
+            };
             let mut lane = Lane::new(projection, &failure.tenant, Target::Live(lease), live.position);
             skipping_others(&mut lane, &*snapshot, &failure).await?;
             fold_batch(&lane, &*snapshot, &*snapshot, &failure, "live rows", 0).await

@@ -31,6 +31,7 @@ use decisiongraph_projections::digest::rolling::RollingDigest;
 use decisiongraph_projections::event::StoredEvent;
 use decisiongraph_projections::{Changes, LogSeq, Projection, TenantId};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 use uuid::Uuid;
@@ -122,6 +123,17 @@ pub struct Lease {
     pub history: Option<String>,
     /// Other node from which it was taken: that node's lease had ended, and it had not handed over.
     pub taken_from: Option<String>,
+    /// Orders of the operators when it was taken. A pause that comes later takes a new epoch.
+    pub orders: Orders,
+}
+
+/// Orders of the operators for a scope.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Orders {
+    /// The pause that holds.
+    pub paused: Option<Paused>,
+    /// Positions of the events that are skipped.
+    pub skips: BTreeSet<LogSeq>,
 }
 
 /// The right to write a generation that a rebuild prepares.

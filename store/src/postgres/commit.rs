@@ -8,16 +8,18 @@
 use super::PostgresStore;
 use super::ask::Parameter;
 use super::errors::{During as _, answers, explain_commit};
-use super::pool::Held;
-use super::rows::{self, Param};
+use super::group::{self, Commit};
+use super::pool::{Connections, Held, session_gone};
+use super::rows::{self, Of, Param, Part};
 use super::values::Key;
+use crate::batch::Batch;
 use crate::sections::Batches;
 use crate::since::Since;
 use crate::{BatchCommit, BuildLease, Checkpoint, Generation, Lease, Result, Scope, StoreError, crash};
 use async_trait::async_trait;
 use bytes::Bytes;
 use deadpool_postgres::ClientWrapper;
-use decisiongraph_projections::{Category, Row, Table};
+use decisiongraph_projections::{Category, Changes, LogSeq, Table};
 use futures_util::SinkExt as _;
 use std::pin::pin;
 use tokio::task::JoinHandle;
@@ -30,66 +32,23 @@ const CHECKPOINTS_KEPT: i64 = 1_000;
 #[async_trait]
 impl Batches for PostgresStore {
     async fn commit(&self, lease: &Lease, batch: &BatchCommit<'_>) -> Result<()> {
-        let scope = &lease.scope;
-        let held = self.connections.leased(scope, lease.session, false).await?;
-        let client = held.client()?;
-        crash::point("commit.begin");
-        let work = async {
-            write_rows(client, scope, lease.generation, batch, false).await?;
-            crash::point("commit.rows_written");
-            if batch.checkpoint {
-                add_checkpoint(client, scope, lease.generation, batch).await?;
-            }
-            if !batch.skipped.is_empty() {
-                let what = "mark a scope as deviating";
-                let mark = client.prepare_cached(sql!(SQL, "deviate_scope")).await.during(what)?;
-                let (tenant, token) = (scope.tenant.as_str(), Key::from(lease.epoch.token));
-                client
-                    .execute(&mark, &[&tenant, &scope.projection, &lease.epoch.counter, &token])
-                    .await
-                    .during(what)?;
-            }
-            crash::point("commit.before_fence");
-            let fence = client.prepare_cached(sql!(SQL, "commit_scope")).await.during("prepare the fence")?;
-            client
-                .execute(
-                    &fence,
-                    &[
-                        &scope.tenant.as_str(),
-                        &scope.projection,
-                        &batch.from.0,
-                        &batch.to.0,
-                        &lease.epoch.counter,
-                        &Key::from(lease.epoch.token),
-                        &lease.generation.0,
-                        &batch.digest.to_bytes(),
-                        &batch.projection.version(),
-                    ],
-                )
-                .await
-                .during("commit a batch")?;
-            Ok(())
-        };
-        if let Err(error) = work.await {
-            let (tenant, token) = (scope.tenant.as_str(), Key::from(lease.epoch.token));
-            let expected: [Parameter<'_>; 6] =
-                [&tenant, &scope.projection, &batch.from.0, &lease.epoch.counter, &token, &lease.generation.0];
-            return self.connections.judged(Err(undone(held, error, sql!(SQL, "scope_holds"), &expected).await));
-        }
-        crash::point("commit.before_commit");
-        client.batch_execute("COMMIT").await.map_err(|error| explain_commit(&error, "commit a batch"))?;
-        crash::point("commit.after_commit");
-        held.keep();
-        Ok(())
+        self.judged(group::commit(&self.connections, lease, Batch::from(batch))).await
     }
 
     async fn commit_build(&self, lease: &BuildLease, batch: &BatchCommit<'_>) -> Result<()> {
         let scope = &lease.scope;
-        let held = self.connections.leased(scope, lease.session, true).await?;
+        let held = self.connections.building(lease).await?;
         let client = held.client()?;
         crash::point("build.begin");
         let work = async {
-            write_rows(client, scope, lease.generation, batch, rows::is_own(lease.generation)).await?;
+            let rows = Rows {
+                scope,
+                generation: lease.generation,
+                tables: batch.projection.tables(),
+                from: batch.from,
+                changes: batch.changes,
+            };
+            write_rows(client, &[rows], rows::is_own(lease.generation)).await?;
             crash::point("build.rows_written");
             if !batch.skipped.is_empty() {
                 let what = "mark a generation as deviating";
@@ -130,9 +89,113 @@ impl Batches for PostgresStore {
     }
 }
 
-/// Rolls back and explains the failure of the batch. A row that already existed, or did not match, may only mean that
-/// another writer was here. The row of the scope or build then shows it, and the batch is fenced. Otherwise the error
-/// itself is returned.
+/// Writes these batches in one transaction, and answers. When one fails, each gets a transaction of its own.
+pub(super) async fn write(connections: &Connections, place: usize, commits: Vec<Commit>) {
+    let Some(held) = connections.leased(place).await else {
+        return commits.into_iter().for_each(gone);
+    };
+    let number = held.session().map(|session| session.number);
+    let (commits, strange): (Vec<_>, Vec<_>) =
+        commits.into_iter().partition(|commit| number.as_ref().is_ok_and(|number| *number == commit.lease.session));
+    strange.into_iter().for_each(gone);
+    if commits.is_empty() {
+        return held.keep();
+    }
+    crash::point("commit.begin");
+    let error = match batches(&held, &commits).await {
+        Ok(()) => match committed(&held).await {
+            Ok(()) => {
+                held.keep();
+                return commits.into_iter().for_each(|commit| commit.answer(Ok(())));
+            }
+            Err(error) => return commits.into_iter().for_each(|commit| commit.answer(Err(error.clone()))),
+        },
+        Err(error) => error,
+    };
+    match <[Commit; 1]>::try_from(commits) {
+        Ok([commit]) => {
+            let Lease { scope, epoch, generation, .. } = &commit.lease;
+            let (tenant, token) = (scope.tenant.as_str(), Key::from(epoch.token));
+            let expected: [Parameter<'_>; 6] =
+                [&tenant, &scope.projection, &commit.batch.from.0, &epoch.counter, &token, &generation.0];
+            let error = undone(held, error, sql!(SQL, "scope_holds"), &expected).await;
+            commit.answer(Err(error));
+        }
+        Err(commits) => {
+            if !roll_back(held).await {
+                return commits.into_iter().for_each(|commit| commit.answer(Err(error.clone())));
+            }
+            for commit in commits {
+                Box::pin(write(connections, place, vec![commit])).await;
+            }
+        }
+    }
+}
+
+fn gone(commit: Commit) {
+    let error = session_gone(&commit.lease.scope);
+    commit.answer(Err(error));
+}
+
+async fn committed(held: &Held<'_>) -> Result<()> {
+    crash::point("commit.before_commit");
+    held.client()?.batch_execute("COMMIT").await.map_err(|error| explain_commit(&error, "commit a batch"))?;
+    crash::point("commit.after_commit");
+    Ok(())
+}
+
+/// Writes everything of these batches, the fences last, and leaves the transaction open.
+async fn batches(held: &Held<'_>, commits: &[Commit]) -> Result<()> {
+    let client = held.client()?;
+    let mut rows: Vec<Rows<'_>> = commits.iter().map(Rows::of).collect();
+    // In the order of the primary keys.
+    rows.sort_unstable_by_key(|rows| (rows.scope.tenant.as_str(), rows.generation));
+    write_rows(client, &rows, false).await?;
+    crash::point("commit.rows_written");
+    for Commit { lease, batch, .. } in commits {
+        if batch.checkpoint {
+            add_checkpoint(client, lease, batch).await?;
+        }
+        if batch.deviates {
+            let what = "mark a scope as deviating";
+            let mark = client.prepare_cached(sql!(SQL, "deviate_scope")).await.during(what)?;
+            let (scope, token) = (&lease.scope, Key::from(lease.epoch.token));
+            client
+                .execute(&mark, &[&scope.tenant.as_str(), &scope.projection, &lease.epoch.counter, &token])
+                .await
+                .during(what)?;
+        }
+    }
+    crash::point("commit.before_fence");
+    fences(client, commits).await
+}
+
+/// Moves the cursors, each under its own fence. One that does not hold aborts the transaction.
+async fn fences(client: &ClientWrapper, commits: &[Commit]) -> Result<()> {
+    fn list<'a, T: 'a>(commits: &'a [Commit], each: impl Fn(&'a Lease, &'a Batch) -> T) -> Vec<T> {
+        commits.iter().map(|commit| each(&commit.lease, &commit.batch)).collect()
+    }
+    let fence = client.prepare_cached(sql!(SQL, "commit_scope")).await.during("prepare the fence")?;
+    let tenants = list(commits, |lease, _| lease.scope.tenant.as_str());
+    let projections = list(commits, |lease, _| lease.scope.projection);
+    let (from, to) = (list(commits, |_, batch| batch.from.0), list(commits, |_, batch| batch.to.0));
+    let epochs = list(commits, |lease, _| lease.epoch.counter);
+    let tokens = list(commits, |lease, _| Key::from(lease.epoch.token));
+    let generations = list(commits, |lease, _| lease.generation.0);
+    let digests = list(commits, |_, batch| batch.digest.to_bytes());
+    let versions = list(commits, |_, batch| batch.version);
+    let of: [Parameter<'_>; 9] =
+        [&tenants, &projections, &from, &to, &epochs, &tokens, &generations, &digests, &versions];
+    let fenced = client.execute(&fence, &of).await.during("commit a batch")?;
+    match fenced == commits.len() as u64 {
+        true => Ok(()),
+        false => Err(StoreError::internal(format!("{fenced} of {} fences were asked", commits.len()))),
+    }
+}
+
+/// Rolls back and explains the failure of a batch that is alone in its transaction. A row that already existed, or did
+/// not match, may only mean that another writer was here. The row of the scope or build then shows it, and the batch is
+/// fenced. Otherwise the error itself is returned.
 async fn undone(held: Held<'_>, error: StoreError, holds: &str, expected: &[Parameter<'_>]) -> StoreError {
     let suspicious = error.category == Category::Storage && !error.transient;
     let Ok(client) = held.client() else { return error };
@@ -150,8 +213,8 @@ async fn undone(held: Held<'_>, error: StoreError, holds: &str, expected: &[Para
     error
 }
 
-/// Rolls back and keeps the session. When even that fails, the session is closed, which rolls back too.
-pub(super) async fn roll_back(held: Held<'_>) {
+/// Rolls back and keeps the session. False when even that fails: the session is closed, which rolls back too.
+pub(super) async fn roll_back(held: Held<'_>) -> bool {
     let rolled_back = match held.client() {
         Ok(client) => client.batch_execute("ROLLBACK").await.is_ok(),
         Err(_) => false,
@@ -159,6 +222,7 @@ pub(super) async fn roll_back(held: Held<'_>) {
     if rolled_back {
         held.keep();
     }
+    rolled_back
 }
 
 /// One statement of a batch, ready to be sent.
@@ -170,19 +234,55 @@ struct Statement<'a> {
     rows: usize,
 }
 
-/// Opens the transaction and writes the rows.
-async fn write_rows(
-    client: &ClientWrapper,
-    scope: &Scope,
+/// Rows of one batch.
+struct Rows<'a> {
+    scope: &'a Scope,
     generation: Generation,
-    batch: &BatchCommit<'_>,
-    copy: bool,
-) -> Result<()> {
+    tables: &'static [Table],
+    from: LogSeq,
+    changes: &'a Changes,
+}
+
+impl<'a> Rows<'a> {
+    fn of(commit: &'a Commit) -> Rows<'a> {
+        let Commit { lease, batch, .. } = commit;
+        let Batch { tables, from, changes, .. } = batch;
+        Rows { scope: &lease.scope, generation: lease.generation, tables, from: *from, changes }
+    }
+}
+
+/// Changes of a partition, of one batch or of several.
+struct Target<'a> {
+    table: &'static Table,
+    leaf: String,
+    parts: Vec<Part<'a>>,
+}
+
+/// Sorts the changes of these batches by partition.
+fn targets<'a>(batches: &[Rows<'a>]) -> Vec<Target<'a>> {
+    let mut targets: Vec<Target<'a>> = Vec::new();
+    for Rows { scope, generation, tables, changes: all, .. } in batches {
+        let changed = tables.iter().zip(all.tables.iter()).filter(|(_, changes)| !changes.is_empty());
+        for (table, changes) in changed {
+            let leaf = rows::leaf(table.name, *generation);
+            let since = Since::of(tables, table, all);
+            let part = Part { tenant: scope.tenant.as_str(), generation: *generation, changes, since };
+            match targets.iter_mut().find(|target| target.leaf == leaf) {
+                Some(target) => target.parts.push(part),
+                None => targets.push(Target { table, leaf, parts: vec![part] }),
+            }
+        }
+    }
+    targets
+}
+
+/// Opens the transaction and writes the rows.
+async fn write_rows(client: &ClientWrapper, batches: &[Rows<'_>], copy: bool) -> Result<()> {
+    let targets = targets(batches);
+    let copies: Vec<Copying> = if copy { batches.iter().flat_map(encode).collect() } else { Vec::new() };
     let mut statements = Vec::new();
-    let tables = batch.projection.tables();
-    let copies = if copy { encode(scope, generation, batch) } else { Vec::new() };
-    for at in 0..tables.len() {
-        add_statements(client, scope, generation, batch, at, copy, &mut statements).await?;
+    for target in &targets {
+        add_statements(client, target, copy, &mut statements).await?;
     }
     let sent = async {
         // First in the queue of the connection, so that the other statements run inside it.
@@ -197,17 +297,23 @@ async fn write_rows(
     };
     for (statement, count) in statements.iter().zip(sent.await?) {
         if count != statement.rows as u64 {
+            let of = match batches {
+                [Rows { scope, generation, from, .. }] => {
+                    format!("{scope}, generation {generation}, table {}, batch after log_seq {from}", statement.table)
+                }
+                _ => format!("{} batches, table {}", batches.len(), statement.table),
+            };
             return Err(StoreError::new(
                 Category::Storage,
                 format!(
-                    "corruption: {scope}, generation {generation}, table {}: {} of {} rows match the rows that the batch after log_seq {} was computed from; nothing was {}",
-                    statement.table, count, statement.rows, batch.from, statement.verb
+                    "corruption: {of}: {count} of {} rows match the rows that it was computed from; nothing was {}",
+                    statement.rows, statement.verb
                 ),
             ));
         }
     }
     for copy in copies {
-        copy_in(client, generation, copy).await?;
+        copy_in(client, copy).await?;
     }
     Ok(())
 }
@@ -215,69 +321,65 @@ async fn write_rows(
 /// Rows of a table that are being encoded for COPY.
 struct Copying {
     table: &'static Table,
+    leaf: String,
     rows: u64,
     chunks: JoinHandle<Vec<Bytes>>,
 }
 
 /// Encodes a batch's inserts, each table as its own task. The lanes of a job thus do not wait for one another's hashing
 /// and encoding.
-fn encode(scope: &Scope, generation: Generation, batch: &BatchCommit<'_>) -> Vec<Copying> {
-    let inserted = |at: usize| batch.changes.tables.get(at).is_some_and(|changes| !changes.inserts.is_empty());
-    let tables = batch.projection.tables();
+fn encode(batch: &Rows<'_>) -> Vec<Copying> {
+    let Rows { scope, generation, tables, changes, .. } = *batch;
+    let inserted = |at: usize| changes.tables.get(at).is_some_and(|changes| !changes.inserts.is_empty());
     let encode = |(at, table): (usize, &'static Table)| {
-        let (changes, tenant) = (batch.changes.clone(), scope.tenant.clone());
+        let (changes, tenant) = (changes.clone(), scope.tenant.clone());
         let rows = changes.tables[at].inserts.len() as u64;
         let chunks = tokio::spawn(async move {
-            let sorted = rows::sorted(table, &changes.tables[at].inserts, |row: &Row| row);
             let since = Since::of(tables, table, &changes);
-            rows::copy_data(table, tenant.as_str(), generation, &sorted, &since)
+            let part = [Part { tenant: tenant.as_str(), generation, changes: &changes.tables[at], since }];
+            rows::copy_data(table, &rows::items(table, &part, |changes| &changes.inserts, |row| row))
         });
-        Copying { table, rows, chunks }
+        Copying { table, leaf: rows::leaf(table.name, generation), rows, chunks }
     };
     tables.iter().enumerate().filter(|(at, _)| inserted(*at)).map(encode).collect()
 }
 
 async fn add_statements<'a>(
     client: &ClientWrapper,
-    scope: &'a Scope,
-    generation: Generation,
-    batch: &'a BatchCommit<'_>,
-    at: usize,
+    target: &'a Target<'a>,
     copy: bool,
     statements: &mut Vec<Statement<'a>>,
 ) -> Result<()> {
-    let tables = batch.projection.tables();
-    let (table, Some(changes)) = (&tables[at], batch.changes.tables.get(at)) else { return Ok(()) };
-    let leaf = rows::leaf(table.name, generation);
-    let scoped = || -> Vec<Param<'a>> { vec![Box::new(scope.tenant.as_str()), Box::new(generation.0)] };
+    let Target { table, leaf, parts } = target;
+    let of = if parts.len() == 1 { Of::One } else { Of::Several };
     let mut add = async |sql: String, params: Vec<Param<'a>>, verb: &'static str, rows: usize| -> Result<()> {
         let prepared = client.prepare_cached(&sql).await.during(table.name)?;
         statements.push(Statement { prepared, params, table: table.name, verb, rows });
         Ok(())
     };
-    if !changes.deletes.is_empty() {
-        let mut params = scoped();
-        rows::delete_params(table, &rows::sorted(table, &changes.deletes, |row: &Row| row), &mut params);
-        add(rows::delete_statement(table, &leaf), params, "deleted", changes.deletes.len()).await?;
+    let deleted = rows::items(table, parts, |changes| &changes.deletes, |row| row);
+    if !deleted.is_empty() {
+        let params = rows::delete_params(table, &deleted, of);
+        add(rows::delete_statement(table, leaf, of), params, "deleted", deleted.len()).await?;
     }
-    if !changes.updates.is_empty() {
-        let mut params = scoped();
-        rows::update_params(table, &rows::sorted(table, &changes.updates, |(before, _)| before), &mut params);
-        add(rows::update_statement(table, &leaf), params, "updated", changes.updates.len()).await?;
+    let updated = rows::items(table, parts, |changes| &changes.updates, |(before, _)| before);
+    if !updated.is_empty() {
+        let params = rows::update_params(table, &updated, of);
+        add(rows::update_statement(table, leaf, of), params, "updated", updated.len()).await?;
     }
-    if !changes.inserts.is_empty() && !copy {
-        let mut params = scoped();
-        let since = Since::of(tables, table, batch.changes);
-        rows::insert_params(table, &rows::sorted(table, &changes.inserts, |row: &Row| row), &since, &mut params);
-        add(rows::insert_statement(table, &leaf), params, "inserted", changes.inserts.len()).await?;
+    if !copy {
+        let inserted = rows::items(table, parts, |changes| &changes.inserts, |row| row);
+        if !inserted.is_empty() {
+            let params = rows::insert_params(table, &inserted, of);
+            add(rows::insert_statement(table, leaf, of), params, "inserted", inserted.len()).await?;
+        }
     }
     Ok(())
 }
 
-async fn copy_in(client: &ClientWrapper, generation: Generation, copying: Copying) -> Result<()> {
-    let Copying { table, rows, chunks } = copying;
-    let statement = rows::copy_statement(table, &rows::leaf(table.name, generation));
-    let prepared = client.prepare_cached(&statement).await.during(table.name)?;
+async fn copy_in(client: &ClientWrapper, copying: Copying) -> Result<()> {
+    let Copying { table, leaf, rows, chunks } = copying;
+    let prepared = client.prepare_cached(&rows::copy_statement(table, &leaf)).await.during(table.name)?;
     let sink = client.copy_in(&prepared).await.during(table.name)?;
     let mut sink = pin!(sink);
     let chunks = chunks.await.map_err(|error| StoreError::internal(format!("{}: {error}", table.name)))?;
@@ -291,20 +393,16 @@ async fn copy_in(client: &ClientWrapper, generation: Generation, copying: Copyin
     Err(StoreError::internal(format!("{}: {count} of {rows} rows were copied", table.name)))
 }
 
-async fn add_checkpoint(
-    client: &ClientWrapper,
-    scope: &Scope,
-    generation: Generation,
-    batch: &BatchCommit<'_>,
-) -> Result<()> {
+async fn add_checkpoint(client: &ClientWrapper, lease: &Lease, batch: &Batch) -> Result<()> {
     let what = "add a digest checkpoint";
     let latest = client.prepare_cached(sql!(SQL, "checkpoint_last")).await.during(what)?;
     let add = client.prepare_cached(sql!(SQL, "checkpoint_add")).await.during(what)?;
     let trim = client.prepare_cached(sql!(SQL, "checkpoint_trim")).await.during(what)?;
+    let Lease { scope, generation, .. } = lease;
     let (tenant, projection) = (scope.tenant.as_str(), scope.projection);
     let row = client.query_opt(&latest, &[&tenant, &projection]).await.during(what)?;
     let previous: String = row.map(|row| row.get(0)).unwrap_or_default();
-    let (digest, version) = (batch.digest.to_text(), batch.projection.version());
+    let (digest, version) = (batch.digest.to_text(), batch.version);
     let hash = Checkpoint::chain(&previous, scope, batch.to, &digest, version);
     client
         .execute(&add, &[&tenant, &projection, &generation.0, &batch.to.0, &version, &digest, &previous, &hash])

@@ -9,6 +9,7 @@
 //! | [`read`], [`query`], [`prior`] | reads of the log and of rows, on a [`view`] |
 //! | [`scope`], [`member`] | scopes and their owners; processes and members |
 //! | [`commit`] | batches, fenced |
+//! | [`group`] | claims and batches that share a transaction |
 //! | [`build`], [`partition`], [`sweep`] | rebuilds: begun, finished, flipped to, removed |
 //! | [`turn`] | work of one process at a time |
 //! | [`failure`], [`run`], [`change`] | poison events and skips, jobs, the operators' requests |
@@ -26,6 +27,7 @@ mod change;
 mod commit;
 mod errors;
 mod failure;
+mod group;
 mod high_water;
 mod log;
 mod member;

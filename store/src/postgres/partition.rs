@@ -75,7 +75,7 @@ pub(super) async fn index(
     }
     let what = "index a generation under construction";
     // The session that writes its batches: the work runs between two batches, and ends with the session.
-    let held = store.connections.leased(&lease.scope, lease.session, true).await?;
+    let held = store.connections.building(lease).await?;
     let client = held.client()?;
     let work = async {
         let begin = format!(

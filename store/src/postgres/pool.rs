@@ -16,10 +16,12 @@
 //!
 //! *Never here:* reconnect loops. A writer's session that is lost is replaced once per call that takes a new epoch.
 
+use super::append::Waiting;
 use super::errors::{During as _, explain_connect, explain_pool};
+use super::group::{Queue, Work};
 use super::log::SQL;
 use super::tls::TlsChoice;
-use crate::{Result, SESSION_NAME, Scope, StoreError, StoreOptions};
+use crate::{BuildLease, Result, SESSION_NAME, Scope, StoreError, StoreOptions};
 use deadpool_postgres::{
     ClientWrapper, Connect, Hook, HookError, Manager, ManagerConfig, Object, Pool, QueueMode, RecyclingMethod, Runtime,
 };
@@ -46,6 +48,8 @@ pub(super) const SNAPSHOT_IDLE: Duration = Duration::from_secs(300);
 pub(super) const READ_STATEMENTS: u32 = 2;
 /// Number of statements of a batch, or of an append.
 pub(super) const BATCH_STATEMENTS: u32 = 6;
+/// Number of appends under way that may hold the events of several offers.
+const OFFER_QUEUES: usize = 2;
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 
 /// All connections of one store.
@@ -64,6 +68,8 @@ pub(super) struct Connections {
     statement_max: Duration,
     writers: Vec<Slot>,
     builders: Vec<Slot>,
+    /// Appends that wait.
+    pub(super) offers: [Queue<Waiting>; OFFER_QUEUES],
 }
 
 /// A place for one writer session.
@@ -72,6 +78,8 @@ struct Slot {
     session: tokio::sync::Mutex<Option<Session>>,
     /// Backend of the latest session of this slot. It must never be ended as a former writer's remains.
     pid: AtomicI32,
+    /// Claims and batches that wait for the session.
+    queue: Queue<Work>,
 }
 
 /// A session that writes batches.
@@ -202,6 +210,7 @@ impl Connections {
             statement_max: options.statement_timeout,
             writers: slots(),
             builders: slots(),
+            offers: Default::default(),
         })
     }
 
@@ -278,9 +287,19 @@ impl Connections {
         }))
     }
 
-    /// Returns the session that writes this scope's live batches, and connects it if necessary.
-    pub(super) async fn writer(&self, scope: &Scope) -> Result<Held<'_>> {
-        let mut held = self.hold(&self.writers[place(scope, self.writers.len())]).await?;
+    /// Returns the place of the session that writes this scope's live batches.
+    pub(super) fn place(&self, scope: &Scope) -> usize {
+        place(scope, self.writers.len())
+    }
+
+    /// Returns what waits for the session at this place.
+    pub(super) fn queue(&self, place: usize) -> &Queue<Work> {
+        &self.writers[place].queue
+    }
+
+    /// Returns the session at this place, and connects it if necessary.
+    pub(super) async fn writer(&self, place: usize) -> Result<Held<'_>> {
+        let mut held = self.hold(&self.writers[place]).await?;
         held._overdue = Some(self.overdue(BATCH_STATEMENTS));
         Ok(held)
     }
@@ -304,21 +323,29 @@ impl Connections {
         Ok(Held { slot: place, session: Some(session), _overdue: None })
     }
 
-    /// Returns the session that a lease names, or `fenced`. A lease does not outlive its session, because the work of
-    /// the lost session on the server is unknown.
-    pub(super) async fn leased(&self, scope: &Scope, number: i64, build: bool) -> Result<Held<'_>> {
-        let slots = if build { &self.builders } else { &self.writers };
-        let mut slot = slots[place(scope, slots.len())].session.lock().await;
-        match slot.take() {
-            Some(session) if session.number == number && self.is_fit(&session) => {
-                let overdue = (!build).then(|| self.overdue(BATCH_STATEMENTS));
-                Ok(Held { slot, session: Some(session), _overdue: overdue })
-            }
+    /// Returns the session at this place as it is, for the leases that name it. None when it is lost.
+    pub(super) async fn leased(&self, place: usize) -> Option<Held<'_>> {
+        let mut held = self.kept(&self.writers[place]).await?;
+        held._overdue = Some(self.overdue(BATCH_STATEMENTS));
+        Some(held)
+    }
+
+    /// Returns the session that the lease of a rebuild names, or `fenced`.
+    pub(super) async fn building(&self, lease: &BuildLease) -> Result<Held<'_>> {
+        let slot = &self.builders[place(&lease.scope, self.builders.len())];
+        match self.kept(slot).await {
+            Some(held) if held.session()?.number == lease.session => Ok(held),
             other => {
-                *slot = other;
-                Err(StoreError::fenced(format!("{scope}: the session of this lease is gone; take a new epoch")))
+                other.into_iter().for_each(Held::keep);
+                Err(session_gone(&lease.scope))
             }
         }
+    }
+
+    async fn kept<'a>(&self, slot: &'a Slot) -> Option<Held<'a>> {
+        let mut slot = slot.session.lock().await;
+        let session = slot.take().filter(|session| self.is_fit(session))?;
+        Some(Held { slot, session: Some(session), _overdue: None })
     }
 
     async fn connect_session(&self) -> Result<Session> {
@@ -336,6 +363,12 @@ impl Connections {
     pub(super) fn is_own(&self, pid: i32) -> bool {
         self.writers.iter().chain(&self.builders).any(|slot| slot.pid.load(Ordering::Relaxed) == pid)
     }
+}
+
+/// Creates `fenced` of a lease whose session is gone. A lease does not outlive its session, because the work of the
+/// lost session on the server is unknown.
+pub(super) fn session_gone(scope: &Scope) -> StoreError {
+    StoreError::fenced(format!("{scope}: the session of this lease is gone; take a new epoch"))
 }
 
 fn moment(retired: &Mutex<Instant>) -> MutexGuard<'_, Instant> {

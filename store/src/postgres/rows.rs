@@ -8,7 +8,7 @@ use super::values::Id;
 use crate::since::{Since, naming};
 use crate::{Generation, KeyedRow, Result, StoreError};
 use bytes::{BufMut as _, Bytes, BytesMut};
-use decisiongraph_projections::{ColumnType, Hashed, Identity, Row, Table, Value};
+use decisiongraph_projections::{ColumnType, Hashed, Identity, Row, Table, TableChanges, Value};
 use tokio_postgres::types::ToSql;
 
 /// First number of the generations that own a partition.
@@ -75,44 +75,86 @@ pub(super) fn type_looked_up(table: &Table, column: usize) -> &'static str {
     table.hashed.iter().find(|hashed| hashed.column == column).map_or(ROW_KEY_TYPE, key_type)
 }
 
+/// Number of tenants of a statement's rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Of {
+    /// One tenant and generation: `$1` and `$2` are values.
+    One,
+    /// Several: `$1` and `$2` are arrays, with the tenant and the generation of each row.
+    Several,
+}
+
+impl Of {
+    /// Returns the arrays that come before the row keys.
+    fn arrays(self) -> Vec<String> {
+        match self {
+            Of::One => Vec::new(),
+            Of::Several => vec!["$1::text[]".to_owned(), "$2::bigint[]".to_owned()],
+        }
+    }
+}
+
+/// Changes of one generation in one table.
+pub(super) struct Part<'a> {
+    pub(super) tenant: &'a str,
+    pub(super) generation: Generation,
+    pub(super) changes: &'a TableChanges,
+    pub(super) since: Since<'a>,
+}
+
+/// A row of a statement, with its identity and its part.
+pub(super) struct Item<'a, R> {
+    of: &'a Part<'a>,
+    key: Identity,
+    row: &'a R,
+}
+
 /// Writes the INSERT. `$1` tenant, `$2` generation, `$3` row keys. One array per column, per hashed column and per
 /// column of [`since_list`] follow.
-pub(super) fn insert_statement(table: &Table, leaf: &str) -> String {
-    let mut arrays = vec![format!("$3::{ROW_KEY_TYPE}[]")];
+pub(super) fn insert_statement(table: &Table, leaf: &str, of: Of) -> String {
+    let mut arrays = of.arrays();
+    arrays.push(format!("$3::{ROW_KEY_TYPE}[]"));
     let kinds = table.columns.iter().map(|column| array_type(column.kind)).chain(table.hashed.iter().map(key_type));
     let kinds = kinds.chain(naming(table).iter().map(|_| "bigint"));
     arrays.extend(kinds.enumerate().map(|(i, kind)| format!("${}::{kind}[]", i + 4)));
     // Plain INSERT: prior state shows the new rows, and the cursor commits with them. A duplicate means another writer,
     // rows that differ from the digest, or a wrong assumption in the prior state.
+    let scope = if of == Of::One { "$1::text, $2::bigint, " } else { "" };
     format!(
-        "INSERT INTO {leaf} (tenant_id, generation, row_key, {}{}) SELECT $1::text, $2::bigint, * FROM unnest({})",
+        "INSERT INTO {leaf} (tenant_id, generation, row_key, {}{}) SELECT {scope}* FROM unnest({})",
         column_list(table, ""),
         since_list(table),
         arrays.join(", ")
     )
 }
 
-/// Builds the parameters of [`insert_statement`] behind tenant and generation.
-pub(super) fn insert_params<'a>(
-    table: &Table,
-    rows: &[(Identity, &'a Row)],
-    since: &Since<'_>,
-    params: &mut Vec<Param<'a>>,
-) {
-    params.push(keys(rows));
+/// Builds the parameters of [`insert_statement`].
+pub(super) fn insert_params<'a>(table: &Table, rows: &[Item<'a, Row>], of: Of) -> Vec<Param<'a>> {
+    let mut params = scoped(rows, of);
     for index in 0..table.columns.len() {
-        params.push(column(table, index, rows.iter().map(|(_, row)| *row)));
+        params.push(column(table, index, rows.iter().map(|item| item.row)));
     }
     for hashed in table.hashed {
-        params.push(Box::new(rows.iter().map(|(_, row)| key_beside(row, hashed)).collect::<Vec<_>>()));
+        params.push(Box::new(rows.iter().map(|item| key_beside(item.row, hashed)).collect::<Vec<_>>()));
     }
     for named in naming(table) {
-        params.push(Box::new(rows.iter().map(|(_, row)| since.beside(row, named.column)).collect::<Vec<_>>()));
+        let since = |item: &Item<'a, Row>| item.of.since.beside(item.row, named.column);
+        params.push(Box::new(rows.iter().map(since).collect::<Vec<_>>()));
     }
+    params
 }
 
-fn keys<'a, R>(rows: &[(Identity, R)]) -> Param<'a> {
-    Box::new(rows.iter().map(|(key, _)| Id(*key)).collect::<Vec<_>>())
+/// Begins the parameters of a statement: tenant, generation and row keys.
+fn scoped<'a, R>(rows: &[Item<'a, R>], of: Of) -> Vec<Param<'a>> {
+    let mut params: Vec<Param<'a>> = match (of, rows.first()) {
+        (Of::One, Some(item)) => vec![Box::new(item.of.tenant), Box::new(item.of.generation.0)],
+        _ => vec![
+            Box::new(rows.iter().map(|item| item.of.tenant).collect::<Vec<_>>()),
+            Box::new(rows.iter().map(|item| item.of.generation.0).collect::<Vec<_>>()),
+        ],
+    };
+    params.push(Box::new(rows.iter().map(|item| Id(item.key)).collect::<Vec<_>>()));
+    params
 }
 
 fn column<'a>(table: &Table, index: usize, rows: impl Iterator<Item = &'a Row>) -> Param<'a> {
@@ -132,23 +174,27 @@ fn key_beside(row: &Row, hashed: &Hashed) -> Id {
 /// The rows are found by index from the given keys, and compared whole with their former state. A row that differs from
 /// the batch's prior state is not touched, and the count then shows it. LIMIT keeps the planner from starting at the
 /// table, whatever it believes of its size.
-fn changing_statement(table: &Table, leaf: &str, update: bool) -> String {
+fn changing_statement(table: &Table, leaf: &str, of: Of, update: bool) -> String {
     let columns = table.columns.len();
-    let mut arrays = vec![format!("$3::{ROW_KEY_TYPE}[]")];
-    let mut names = vec!["row_key".to_owned()];
+    let mut arrays = of.arrays();
+    let mut names = if of == Of::One { Vec::new() } else { vec!["tenant_id".to_owned(), "generation".to_owned()] };
+    // Parameters count from 1; two of them are tenant and generation in both forms.
+    let next = 3 - arrays.len();
+    arrays.push(format!("$3::{ROW_KEY_TYPE}[]"));
+    names.push("row_key".to_owned());
     for (i, column) in table.columns.iter().enumerate() {
-        arrays.push(format!("${}::{}[]", arrays.len() + 3, array_type(column.kind)));
+        arrays.push(format!("${}::{}[]", arrays.len() + next, array_type(column.kind)));
         names.push(format!("b{i}"));
     }
     let mut set = Vec::new();
     if update {
         for (i, column) in table.columns.iter().enumerate() {
-            arrays.push(format!("${}::{}[]", arrays.len() + 3, array_type(column.kind)));
+            arrays.push(format!("${}::{}[]", arrays.len() + next, array_type(column.kind)));
             names.push(format!("a{i}"));
             set.push(format!("{} = u.a{i}", column.name));
         }
         for (i, hashed) in table.hashed.iter().enumerate() {
-            arrays.push(format!("${}::{}[]", arrays.len() + 3, key_type(hashed)));
+            arrays.push(format!("${}::{}[]", arrays.len() + next, key_type(hashed)));
             names.push(format!("h{i}"));
             set.push(format!("{}_key = u.h{i}", table.columns[hashed.column].name));
         }
@@ -158,8 +204,9 @@ fn changing_statement(table: &Table, leaf: &str, update: bool) -> String {
         (0..columns).map(|i| format!("{prefix}{}", table.columns[i].name)).collect::<Vec<_>>().join(", ")
     };
     let given = (0..columns).map(|i| format!("u.b{i}")).collect::<Vec<_>>().join(", ");
+    let (tenant, generation) = if of == Of::One { ("$1::text", "$2::bigint") } else { ("u.tenant_id", "u.generation") };
     let source = format!(
-        "unnest({}) AS u({}) CROSS JOIN LATERAL (SELECT x.ctid FROM {leaf} x WHERE x.tenant_id = $1::text AND x.generation = $2::bigint \
+        "unnest({}) AS u({}) CROSS JOIN LATERAL (SELECT x.ctid FROM {leaf} x WHERE x.tenant_id = {tenant} AND x.generation = {generation} \
          AND x.row_key BETWEEN u.row_key AND u.row_key AND ROW({}) IS NOT DISTINCT FROM ROW({given}) ORDER BY x.row_key LIMIT 1) AS f",
         arrays.join(", "),
         names.join(", "),
@@ -173,42 +220,53 @@ fn changing_statement(table: &Table, leaf: &str, update: bool) -> String {
 }
 
 /// Writes an update; see [`changing_statement`].
-pub(super) fn update_statement(table: &Table, leaf: &str) -> String {
-    changing_statement(table, leaf, true)
+pub(super) fn update_statement(table: &Table, leaf: &str, of: Of) -> String {
+    changing_statement(table, leaf, of, true)
 }
 
 /// Writes a delete; see [`changing_statement`].
-pub(super) fn delete_statement(table: &Table, leaf: &str) -> String {
-    changing_statement(table, leaf, false)
+pub(super) fn delete_statement(table: &Table, leaf: &str, of: Of) -> String {
+    changing_statement(table, leaf, of, false)
 }
 
-/// Builds the parameters of [`update_statement`] behind tenant and generation.
-pub(super) fn update_params<'a>(table: &Table, rows: &[(Identity, &'a (Row, Row))], params: &mut Vec<Param<'a>>) {
-    params.push(keys(rows));
+/// Builds the parameters of [`update_statement`].
+pub(super) fn update_params<'a>(table: &Table, rows: &[Item<'a, (Row, Row)>], of: Of) -> Vec<Param<'a>> {
+    let mut params = scoped(rows, of);
     for index in 0..table.columns.len() {
-        params.push(column(table, index, rows.iter().map(|(_, (before, _))| before)));
+        params.push(column(table, index, rows.iter().map(|item| &item.row.0)));
     }
     for index in 0..table.columns.len() {
-        params.push(column(table, index, rows.iter().map(|(_, (_, after))| after)));
+        params.push(column(table, index, rows.iter().map(|item| &item.row.1)));
     }
     for hashed in table.hashed {
-        params.push(Box::new(rows.iter().map(|(_, (_, after))| key_beside(after, hashed)).collect::<Vec<_>>()));
+        params.push(Box::new(rows.iter().map(|item| key_beside(&item.row.1, hashed)).collect::<Vec<_>>()));
     }
+    params
 }
 
-/// Builds the parameters of [`delete_statement`] behind tenant and generation.
-pub(super) fn delete_params<'a>(table: &Table, rows: &[(Identity, &'a Row)], params: &mut Vec<Param<'a>>) {
-    params.push(keys(rows));
+/// Builds the parameters of [`delete_statement`].
+pub(super) fn delete_params<'a>(table: &Table, rows: &[Item<'a, Row>], of: Of) -> Vec<Param<'a>> {
+    let mut params = scoped(rows, of);
     for index in 0..table.columns.len() {
-        params.push(column(table, index, rows.iter().map(|(_, row)| *row)));
+        params.push(column(table, index, rows.iter().map(|item| item.row)));
     }
+    params
 }
 
-/// Sorts rows with their identities, in the order of the index that they go into.
-pub(super) fn sorted<'r, R>(table: &Table, rows: &'r [R], row: impl Fn(&R) -> &Row) -> Vec<(Identity, &'r R)> {
-    let mut sorted: Vec<(Identity, &R)> = rows.iter().map(|item| (table.identity(row(item)), item)).collect();
-    sorted.sort_unstable_by_key(|(key, _)| *key);
-    sorted
+/// Lists rows of these parts, each part's in the order of the index that they go into.
+pub(super) fn items<'a, R>(
+    table: &Table,
+    parts: &'a [Part<'a>],
+    rows: impl Fn(&'a TableChanges) -> &'a [R],
+    row: impl Fn(&'a R) -> &'a Row,
+) -> Vec<Item<'a, R>> {
+    let mut items = Vec::with_capacity(parts.iter().map(|part| rows(part.changes).len()).sum());
+    for of in parts {
+        let from = items.len();
+        items.extend(rows(of.changes).iter().map(|item| Item { of, key: table.identity(row(item)), row: item }));
+        items[from..].sort_unstable_by_key(|item| item.key);
+    }
+    items
 }
 
 /// Writes the statement that receives [`copy_data`].
@@ -218,13 +276,7 @@ pub(super) fn copy_statement(table: &Table, leaf: &str) -> String {
 }
 
 /// Encodes rows in the server's binary COPY format, in chunks.
-pub(super) fn copy_data(
-    table: &Table,
-    tenant: &str,
-    generation: Generation,
-    rows: &[(Identity, &Row)],
-    since: &Since<'_>,
-) -> Vec<Bytes> {
+pub(super) fn copy_data(table: &Table, rows: &[Item<'_, Row>]) -> Vec<Bytes> {
     const CHUNK_BYTES: usize = 256 * 1024;
     let named = naming(table);
     let fields = (3 + table.columns.len() + table.hashed.len() + named.len()) as i16;
@@ -241,7 +293,7 @@ pub(super) fn copy_data(
         out.put_i32(key.as_bytes().len() as i32);
         out.put_slice(key.as_bytes());
     };
-    for (key, row) in rows {
+    for Item { of: Part { tenant, generation, since, .. }, key, row } in rows {
         out.put_i16(fields);
         text(&mut out, tenant);
         out.put_i32(8);

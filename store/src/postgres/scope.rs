@@ -5,13 +5,17 @@
 
 use super::PostgresStore;
 use super::ask::{Ask, Parameter, Session};
+use super::errors::During as _;
+use super::group::{self, Claim};
+use super::pool::{Connections, Held};
 use super::values::Key;
 use super::view::View;
 use crate::columns::{Columns, Stored};
 use crate::decide::{self, Ownership, Taken};
 use crate::sections::{ReadScopes, Scopes};
 use crate::{
-    Acquisition, Checkpoint, Epoch, Lease, Owner, Result, Scope, ScopeCounts, ScopeHead, ScopeRow, StoreError, decode,
+    Acquisition, Checkpoint, Epoch, Lease, Orders, Owner, Result, Scope, ScopeCounts, ScopeHead, ScopeRow, StoreError,
+    decode,
 };
 use async_trait::async_trait;
 use decisiongraph_projections::{Category, TenantId};
@@ -25,38 +29,7 @@ const ATTEMPTS_MAX: usize = 5;
 #[async_trait]
 impl Scopes for PostgresStore {
     async fn acquire_scope(&self, scope: &Scope, owner: &Owner) -> Result<Acquisition> {
-        let held = self.connections.writer(scope).await?;
-        let ask = Ask::new(held.client()?, &self.connections, "take a scope");
-        let (tenant, projection, incarnation) = (scope.tenant.as_str(), scope.projection, Key::from(owner.incarnation));
-        for _ in 0..ATTEMPTS_MAX {
-            let found: Option<Found> = ask.first(sql!(SQL, "acquire_look"), &[&tenant, &projection]).await?;
-            let Some(Found { ownership, epoch, former }) = found else {
-                create_scope(&ask, scope).await?;
-                continue;
-            };
-            let taken_from = match ownership.given_to(owner) {
-                Ok(taken_from) => taken_from,
-                Err((by, expires_in)) => {
-                    held.keep();
-                    return Ok(Acquisition::Held { by, expires_in });
-                }
-            };
-            end_former_writer(&ask, former).await?;
-            let token = Uuid::new_v4();
-            let (new, seen) = (Key::from(token), Key::from(epoch.token));
-            let of: [Parameter<'_>; 7] = [&tenant, &projection, &owner.node, &incarnation, &new, &epoch.counter, &seen];
-            // None: another process was faster, or the former owner came back to life in between.
-            if let Some(taken) = ask.first::<Taken>(sql!(SQL, "acquire_take"), &of).await? {
-                let session = held.session()?.named();
-                held.keep();
-                return Ok(taken.acquired(scope, owner, token, session, taken_from));
-            }
-        }
-        held.keep();
-        Err(StoreError::transient(
-            Category::Unavailable,
-            format!("{scope}: other owners claimed this scope at the same time"),
-        ))
+        self.judged(group::claim(&self.connections, scope, owner)).await
     }
 
     async fn release_scope(&self, lease: &Lease) -> Result<()> {
@@ -115,8 +88,157 @@ impl ReadScopes for View {
     }
 }
 
+/// Takes the scopes of these claims with one statement, and answers. Claims that need more than that (a former writer
+/// to end, a lost race), and all of them when one fails, are made one by one.
+pub(super) async fn take(connections: &Connections, place: usize, claims: Vec<Claim>) {
+    let held = match connections.writer(place).await {
+        Ok(held) => held,
+        Err(error) => return claims.into_iter().for_each(|claim| claim.answer(Err(error.clone()))),
+    };
+    let attempted = attempt(&held, connections, &claims).await;
+    // Before the answers: a session that is still in use when all callers have gone is closed.
+    held.keep();
+    let taken = match attempted {
+        Ok(taken) => taken,
+        Err(error) if error.transient => return claims.into_iter().for_each(|claim| claim.answer(Err(error.clone()))),
+        Err(_) => vec![None; claims.len()],
+    };
+    for (claim, taken) in claims.into_iter().zip(taken) {
+        let answer = match taken {
+            Some(acquisition) => Ok(acquisition),
+            None => take_alone(connections, place, &claim).await,
+        };
+        claim.answer(answer);
+    }
+}
+
+async fn take_alone(connections: &Connections, place: usize, claim: &Claim) -> Result<Acquisition> {
+    for _ in 0..ATTEMPTS_MAX {
+        let held = connections.writer(place).await?;
+        let attempted = attempt(&held, connections, std::slice::from_ref(claim)).await;
+        held.keep();
+        match attempted {
+            Ok(mut taken) => {
+                if let Some(acquisition) = taken.pop().flatten() {
+                    return Ok(acquisition);
+                }
+            }
+            // Another process created the scope at the same time.
+            Err(error) if error.duplicate => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(StoreError::transient(
+        Category::Unavailable,
+        format!("{}: other owners claimed this scope at the same time", claim.scope),
+    ))
+}
+
+/// Takes these scopes, all with one statement; answers in their order. None: a former writer is to be ended first,
+/// which is done here for a single claim, or another process was faster.
+async fn attempt(held: &Held<'_>, connections: &Connections, claims: &[Claim]) -> Result<Vec<Option<Acquisition>>> {
+    let what = "take a scope";
+    let client = held.client()?;
+    let ask = Ask::new(client, connections, what);
+    let scopes = || claims.iter().map(|claim| &claim.scope);
+    let tenants: Vec<&str> = scopes().map(|scope| scope.tenant.as_str()).collect();
+    let projections: Vec<&str> = scopes().map(|scope| scope.projection).collect();
+    let versions: Vec<i32> = scopes().map(decide::rules_version).collect();
+    let create = client.prepare_cached(sql!(SQL, "create")).await.during(what)?;
+    let look = client.prepare_cached(sql!(SQL, "acquire_look")).await.during(what)?;
+    let of_create: [Parameter<'_>; 3] = [&tenants, &projections, &versions];
+    let of_look: [Parameter<'_>; 2] = [&tenants, &projections];
+    // Sent one behind the other.
+    let (created, found) =
+        futures_util::future::join(client.execute(&create, &of_create), client.query(&look, &of_look)).await;
+    created.during(what)?;
+    let (mut answers, mut asked) = (Vec::new(), Taking::default());
+    answers.resize_with(claims.len(), || None);
+    for row in &found.during(what)? {
+        let Found { at, ownership, epoch, former } = Found::read(row)?;
+        let Some(claim) = claims.get(at) else { continue };
+        let taken_from = match ownership.given_to(&claim.owner) {
+            Ok(taken_from) => taken_from,
+            Err((by, expires_in)) => {
+                answers[at] = Some(Acquisition::Held { by, expires_in });
+                continue;
+            }
+        };
+        if former.is_of_another(connections) {
+            if claims.len() > 1 {
+                continue;
+            }
+            end_former_writer(&ask, former).await?;
+        }
+        asked.add(at, claim, epoch, taken_from);
+    }
+    let session = held.session()?.named();
+    for (Placed(at), taken, orders) in asked.taken(&ask).await? {
+        let Some(asked) = asked.of.get(at) else { continue };
+        let Asked { claim, token, taken_from, .. } = asked;
+        let (session, taken_from) = (session.clone(), taken_from.clone());
+        answers[asked.at] = Some(taken.acquired(&claim.scope, &claim.owner, *token, session, taken_from, orders));
+    }
+    Ok(answers)
+}
+
+/// Scopes to take.
+#[derive(Default)]
+struct Taking<'a> {
+    of: Vec<Asked<'a>>,
+}
+
+/// A scope that is about to be taken.
+struct Asked<'a> {
+    at: usize,
+    claim: &'a Claim,
+    seen: Epoch,
+    token: Uuid,
+    taken_from: Option<String>,
+}
+
+impl<'a> Taking<'a> {
+    fn add(&mut self, at: usize, claim: &'a Claim, seen: Epoch, taken_from: Option<String>) {
+        self.of.push(Asked { at, claim, seen, token: Uuid::new_v4(), taken_from });
+    }
+
+    /// Takes them, each unless its epoch moved.
+    async fn taken<S: Session>(&self, ask: &Ask<'_, S>) -> Result<Vec<(Placed, Taken, Orders)>> {
+        fn list<'a, T: 'a>(of: &'a [Asked<'a>], each: impl Fn(&'a Asked<'a>) -> T) -> Vec<T> {
+            of.iter().map(each).collect()
+        }
+        let tenants = list(&self.of, |it| it.claim.scope.tenant.as_str());
+        let projections = list(&self.of, |it| it.claim.scope.projection);
+        let nodes = list(&self.of, |it| it.claim.owner.node.as_str());
+        let incarnations = list(&self.of, |it| Key::from(it.claim.owner.incarnation));
+        let tokens = list(&self.of, |it| Key::from(it.token));
+        let epochs = list(&self.of, |it| it.seen.counter);
+        let seen = list(&self.of, |it| Key::from(it.seen.token));
+        let of: [Parameter<'_>; 7] = [&tenants, &projections, &nodes, &incarnations, &tokens, &epochs, &seen];
+        ask.all(sql!(SQL, "acquire_take"), &of).await
+    }
+}
+
+/// Place of a row in the list that was asked for, from 0.
+struct Placed(usize);
+
+impl Stored for (Placed, Taken, Orders) {
+    fn read(row: &impl Columns) -> Result<(Placed, Taken, Orders)> {
+        let (taken, orders) = Stored::read(row)?;
+        Ok((Placed::read(row, 9)?, taken, orders))
+    }
+}
+
+impl Placed {
+    fn read(row: &impl Columns, at: usize) -> Result<Placed> {
+        let place: i64 = row.at(at)?;
+        Ok(Placed(usize::try_from(place - 1).unwrap_or(usize::MAX)))
+    }
+}
+
 /// A scope before a takeover.
 struct Found {
+    at: usize,
     ownership: Ownership,
     epoch: Epoch,
     former: FormerWriter,
@@ -124,10 +246,10 @@ struct Found {
 
 impl Stored for Found {
     fn read(row: &impl Columns) -> Result<Found> {
-        let epoch = Epoch { counter: row.at(3)?, token: row.at(4)? };
         Ok(Found {
+            at: Placed::read(row, 7)?.0,
             ownership: Ownership::read(row)?,
-            epoch,
+            epoch: Epoch { counter: row.at(3)?, token: row.at(4)? },
             former: FormerWriter { pid: row.at(5)?, started: row.at(6)? },
         })
     }
@@ -140,13 +262,20 @@ pub(super) struct FormerWriter {
     pub(super) started: Option<String>,
 }
 
+impl FormerWriter {
+    /// True when the backend exists and is no session that this store uses for other scopes.
+    fn is_of_another(&self, connections: &Connections) -> bool {
+        self.pid.is_some_and(|pid| !connections.is_own(pid))
+    }
+}
+
 /// Ends the former writer's backend, and waits until it is gone. A session that this store uses for other scopes is not
 /// ended.
 pub(super) async fn end_former_writer<S: Session>(ask: &Ask<'_, S>, former: FormerWriter) -> Result<()> {
-    let (Some(pid), Some(started)) = (former.pid, former.started) else { return Ok(()) };
-    if ask.connections.is_own(pid) {
+    if !former.is_of_another(ask.connections) {
         return Ok(());
     }
+    let (Some(pid), Some(started)) = (former.pid, former.started) else { return Ok(()) };
     match ask.run(sql!(SQL, "end_former_writer"), &[&pid, &started]).await {
         // A role without the right to end it leaves that to the session's own time-outs. The epoch fences it all the
         // same.
@@ -157,8 +286,8 @@ pub(super) async fn end_former_writer<S: Session>(ask: &Ask<'_, S>, former: Form
 
 /// Creates the scope with its first generation. Not an error when another process did.
 pub(super) async fn create_scope<S: Session>(ask: &Ask<'_, S>, scope: &Scope) -> Result<()> {
-    let version = decide::rules_version(scope);
-    match ask.run(sql!(SQL, "create"), &[&scope.tenant.as_str(), &scope.projection, &version]).await {
+    let of = (vec![scope.tenant.as_str()], vec![scope.projection], vec![decide::rules_version(scope)]);
+    match ask.run(sql!(SQL, "create"), &[&of.0, &of.1, &of.2]).await {
         Err(error) if !error.duplicate => Err(error),
         _ => Ok(()),
     }

@@ -10,12 +10,12 @@ use super::failure::resolve_upto;
 use super::rows::{
     bind_columns, bind_hashes, bind_key, bind_scope, bind_since, corruption, delete_sql, insert_sql, update_sql,
 };
+use crate::batch::Batch;
 use crate::sections::Batches;
 use crate::since::Since;
 use crate::{BatchCommit, BuildLease, Checkpoint, Generation, Lease, StoreError, crash};
 use async_trait::async_trait;
-use decisiongraph_projections::digest::rolling::RollingDigest;
-use decisiongraph_projections::{Changes, Identity, LogSeq, Row, Table, TableChanges, TenantId};
+use decisiongraph_projections::{Identity, Row, Table, TableChanges, TenantId};
 use rusqlite::{Connection, params};
 use uuid::Uuid;
 
@@ -23,35 +23,6 @@ const SQL: &str = include_str!("sql/batch.sql");
 
 /// Checkpoints that a scope keeps.
 const CHECKPOINTS_MAX: i64 = 1_000;
-
-/// A batch that can be moved to another thread. While one projection's batch is written there, its caller reads and
-/// folds the next.
-struct Batch {
-    tables: &'static [Table],
-    version: i32,
-    from: LogSeq,
-    to: LogSeq,
-    changes: Changes,
-    digest: RollingDigest,
-    checkpoint: bool,
-    /// True when it leaves a skipped event out.
-    deviates: bool,
-}
-
-impl From<&BatchCommit<'_>> for Batch {
-    fn from(batch: &BatchCommit<'_>) -> Batch {
-        Batch {
-            tables: batch.projection.tables(),
-            version: batch.projection.version(),
-            from: batch.from,
-            to: batch.to,
-            changes: batch.changes.clone(),
-            digest: batch.digest.clone(),
-            checkpoint: batch.checkpoint,
-            deviates: !batch.skipped.is_empty(),
-        }
-    }
-}
 
 #[async_trait]
 impl Batches for SqliteStore {

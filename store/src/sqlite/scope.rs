@@ -7,7 +7,7 @@ use super::errors::Result;
 use super::view::View;
 use crate::decide::{self, Ownership, Taken};
 use crate::sections::{ReadScopes, Scopes};
-use crate::{Acquisition, Checkpoint, Lease, Owner, Scope, ScopeCounts, ScopeHead, ScopeRow, decode};
+use crate::{Acquisition, Checkpoint, Lease, Orders, Owner, Scope, ScopeCounts, ScopeHead, ScopeRow, decode};
 use async_trait::async_trait;
 use decisiongraph_projections::TenantId;
 use rusqlite::{Connection, params};
@@ -29,8 +29,8 @@ impl Scopes for SqliteStore {
             };
             let token = Uuid::new_v4();
             let of = params![scope.tenant.as_str(), scope.projection, owner.node, owner.incarnation, token];
-            let taken: Taken = conn.one(sql!(SQL, "acquire_take"), of)?;
-            Ok(taken.acquired(&scope, &owner, token, SESSION, taken_from))
+            let (taken, orders): (Taken, Orders) = conn.one(sql!(SQL, "acquire_take"), of)?;
+            Ok(taken.acquired(&scope, &owner, token, SESSION, taken_from, orders))
         })
         .await
     }

@@ -21,6 +21,7 @@ mod encrypted;
 mod errors;
 mod fencing;
 mod generations;
+mod groups;
 mod high_water;
 mod plans;
 mod roles;

@@ -35,7 +35,7 @@ impl Default for NodeBounds {
             sweep: Duration::from_secs(60),
             passivate_after: Duration::from_secs(30),
             tenants_max: 1_000,
-            batches_max: 6,
+            batches_max: 48,
             retry: Pauses { first: Duration::from_millis(50), longest: Duration::from_secs(5) },
             recheck: Pauses { first: Duration::from_secs(5), longest: Duration::from_secs(300) },
             adopt: Duration::from_secs(5),

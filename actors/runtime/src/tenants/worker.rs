@@ -29,6 +29,8 @@ use std::time::Duration;
 
 /// Pause before the worker checks again what this node itself lacks (lease, database).
 const WAIT: Duration = Duration::from_millis(200);
+/// Bytes of the first page after a wake, at most.
+const PAGE_BYTES_FIRST: usize = 128 * 1024;
 /// Longest pause before the worker asks again for a scope that another owner holds.
 const STANDBY_MAX: Duration = Duration::from_secs(1);
 /// Failed attempts in a row after which a session whose history is not the mark's counts as old.
@@ -71,6 +73,9 @@ pub struct WorkerState {
     /// Number of the running timer; wakes do not shorten its pause.
     timer: Option<u64>,
     timers: u64,
+    /// Bytes of the next page, at most: few at first, more as long as pages are full. So tenants with little to do do
+    /// not wait for memory that they do not use.
+    page_bytes: usize,
 }
 
 /// Next action after a step.
@@ -103,6 +108,7 @@ impl Actor for Worker {
             stepping: true,
             timer: None,
             timers: 0,
+            page_bytes: PAGE_BYTES_FIRST,
         })
     }
 
@@ -213,7 +219,7 @@ impl Worker {
         }
         let config = parts.engine.config();
         let budget = parts.engine.budget();
-        let (share_bytes, limit) = budget.batch(config);
+        let (share_bytes, limit) = budget.batch(config, state.page_bytes);
         self.vitals.working_on("waiting for memory");
         let mut share = budget.work.hold(share_bytes).await;
         let log = parts.engine.store().view().await?;
@@ -230,6 +236,10 @@ impl Worker {
             self.enter(state, Phase::Idle, "");
             return Ok(Next::Quiet);
         }
+        state.page_bytes = match page.end() < target {
+            true => state.page_bytes.saturating_mul(4).min(config.batch_bytes_max),
+            false => PAGE_BYTES_FIRST,
+        };
         if state.attempt > 0 {
             // The event that stopped the scope may have been skipped meanwhile.
             lane.skipping(&*log).await?;
@@ -303,8 +313,7 @@ impl Worker {
             Claim::Refused(..) | Claim::Yours(..) => {}
         }
         let (lease, position) = claim.granted(&state.scope, *projection)?;
-        let mut lane = Lane::new(*projection, &self.cell.tenant, Target::Live(lease), position);
-        lane.skipping(&*parts.engine.store().view().await?).await?;
+        let lane = Lane::new(*projection, &self.cell.tenant, Target::Live(lease), position);
         state.lane = Some((lane, era));
         Ok(None)
     }

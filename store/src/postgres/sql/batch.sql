@@ -1,8 +1,10 @@
 -- Batches: the fence, and the digest checkpoints.
 
 -- name: commit_scope
--- The fence of a live batch. A function, because it must raise: the server then aborts the transaction, whatever the client does.
-SELECT dg_commit_scope($1, $2, $3, $4, $5, $6, $7, $8, $9)
+-- The fences of live batches. A function, because it must raise: the server then aborts the transaction, whatever the client does.
+SELECT dg_commit_scope(b.tenant_id, b.projection, b.seen, b.cursor_seq, b.epoch, b.token, b.generation, b.digest, b.version)
+  FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::uuid[], $7::bigint[], $8::bytea[], $9::integer[])
+       AS b (tenant_id, projection, seen, cursor_seq, epoch, token, generation, digest, version)
 
 -- name: commit_build
 -- The fence of a batch of a rebuild; see `commit_scope`.

@@ -1,64 +1,89 @@
 -- The log: appended to, read, and its end.
 
--- name: append_idempotency
--- What is stored under these idempotency keys, with the fields that a legal repeat must equal. LATERAL with LIMIT: one index
--- look-up a key, whatever the planner believes of the log's size.
+-- name: look_up_key
+-- The event under an idempotency key k. LATERAL with LIMIT: one index look-up a key, whatever the planner believes of the log's size.
 -- The key is asked for as a range of one, and in its order: with plain equality every index that begins with the tenant looks alike to a
 -- planner that has seen the table empty, and its plan is kept.
 -- Columns by name: a role that only appends may not read payloads.
+CROSS JOIN LATERAL (
+      SELECT l.log_seq, l.event_id, l.trace_id, l.event_type, l.producer_id, l.source_system, l.source_subsystem, l.actor_type, l.actor_id,
+             l.idempotency_key, l.correlation_id, l.causation_event_id, l.schema_version, l.tags, l.payload_hash
+        FROM dg_event_log l
+       WHERE l.tenant_id = k.tenant_id AND l.idempotency_uid BETWEEN k.uid AND k.uid
+         AND l.producer_id = k.producer_id AND l.idempotency_key = k.idempotency_key
+       ORDER BY l.idempotency_uid LIMIT 1) AS e
+
+-- name: look_up_id
+-- The event with the id of k; see `look_up_key`.
+CROSS JOIN LATERAL (
+      SELECT 1 FROM dg_event_log l
+       WHERE l.tenant_id = k.tenant_id AND l.event_key BETWEEN k.event_key AND k.event_key AND l.event_id = k.event_id
+       ORDER BY l.event_key LIMIT 1) AS e
+
+-- name: look_up_trace
+-- The last event of the trace k. By (tenant, trace, trace_seq), the index that a wrong guess would collide with.
+LEFT JOIN LATERAL (
+      SELECT l.trace_seq, l.event_type FROM dg_event_log l
+       WHERE l.tenant_id = k.tenant_id AND l.trace_key BETWEEN k.trace_key AND k.trace_key AND l.trace_id = k.trace_id
+       ORDER BY l.trace_key DESC, l.trace_seq DESC
+       LIMIT 1) AS e ON true
+
+-- name: append_idempotency
+-- What is stored under these idempotency keys, with the fields that a legal repeat must equal.
 SELECT e.log_seq, e.event_id, e.trace_id, e.event_type, e.producer_id, e.source_system, e.source_subsystem, e.actor_type, e.actor_id,
-       e.idempotency_key, e.correlation_id, e.causation_event_id, e.schema_version, e.tags, e.payload_hash
-  FROM unnest($2::uuid[], $3::text[], $4::text[]) AS k (uid, producer_id, idempotency_key)
- CROSS JOIN LATERAL (
-       SELECT l.log_seq, l.event_id, l.trace_id, l.event_type, l.producer_id, l.source_system, l.source_subsystem, l.actor_type, l.actor_id,
-              l.idempotency_key, l.correlation_id, l.causation_event_id, l.schema_version, l.tags, l.payload_hash
-         FROM dg_event_log l
-        WHERE l.tenant_id = $1 AND l.idempotency_uid BETWEEN k.uid AND k.uid
-          AND l.producer_id = k.producer_id AND l.idempotency_key = k.idempotency_key
-        ORDER BY l.idempotency_uid LIMIT 1) AS e
+       e.idempotency_key, e.correlation_id, e.causation_event_id, e.schema_version, e.tags, e.payload_hash, k.tenant_id
+  FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[]) AS k (tenant_id, uid, producer_id, idempotency_key)
+ {look_up_key}
 
 -- name: append_trace
--- The greatest trace_seq of each trace, and whether that event finished it. By (tenant, trace, trace_seq), the index that a
--- wrong guess would collide with.
-SELECT k.trace_id, e.trace_seq, e.event_type = 'TraceFinished'
-  FROM unnest($2::uuid[], $3::text[]) AS k (trace_key, trace_id)
- CROSS JOIN LATERAL (
-       SELECT l.trace_seq, l.event_type FROM dg_event_log l
-        WHERE l.tenant_id = $1 AND l.trace_key BETWEEN k.trace_key AND k.trace_key AND l.trace_id = k.trace_id
-        ORDER BY l.trace_key DESC, l.trace_seq DESC
-        LIMIT 1) AS e
+-- The greatest trace_seq of each trace, and whether that event finished it.
+SELECT k.tenant_id, k.trace_id, e.trace_seq, e.event_type = 'TraceFinished'
+  FROM unnest($1::text[], $2::uuid[], $3::text[]) AS k (tenant_id, trace_key, trace_id)
+ {look_up_trace}
+ WHERE e.trace_seq IS NOT NULL
 
 -- name: append_event_id
 -- Which of these event ids are taken.
--- The key is asked for as a range of one, and in its order: with plain equality every index that begins with the tenant looks alike to a
--- planner that has seen the table empty, and its plan is kept.
-SELECT k.event_id
-  FROM unnest($2::uuid[], $3::text[]) AS k (event_key, event_id)
- CROSS JOIN LATERAL (
-       SELECT 1 FROM dg_event_log l
-        WHERE l.tenant_id = $1 AND l.event_key BETWEEN k.event_key AND k.event_key AND l.event_id = k.event_id
-        ORDER BY l.event_key LIMIT 1) AS e
+SELECT k.tenant_id, k.event_id
+  FROM unnest($1::text[], $2::uuid[], $3::text[]) AS k (tenant_id, event_key, event_id)
+ {look_up_id}
 
 -- name: append_insert
 -- One statement, so that a batch is stored whole or not at all without BEGIN and COMMIT. log_seq is drawn here, by the INSERT, after
 -- the statement holds its lock on the log: the high-water mark rests on that order. ORDER BY gives the events of a batch their
 -- positions in the order in which they were offered, and RETURNING answers in it.
+{insert_events}
+ ORDER BY e.place
+RETURNING log_seq
+
+-- name: append_new
+-- The same, if the log is where the events continue it: each trace's last trace_seq is the expected one (-1 for none) and does not finish
+-- it, and no id and no key is taken. The conditions are asked once, before the first row: then nothing is drawn, and nothing returned.
+{insert_events}
+ WHERE (SELECT bool_and(coalesce(e.trace_seq, -1) = k.latest AND e.event_type IS DISTINCT FROM 'TraceFinished')
+          FROM unnest($22::text[], $23::uuid[], $24::text[], $25::bigint[]) AS k (tenant_id, trace_key, trace_id, latest)
+         {look_up_trace})
+   AND NOT EXISTS (SELECT FROM unnest($1::text[], $4::uuid[], $7::text[]) AS k (tenant_id, event_key, event_id) {look_up_id})
+   AND NOT EXISTS (SELECT FROM unnest($1::text[], $6::uuid[], $11::text[], $16::text[]) AS k (tenant_id, uid, producer_id, idempotency_key)
+                   {look_up_key})
+ ORDER BY e.place
+RETURNING log_seq
+
+-- name: insert_events
 INSERT INTO dg_event_log
        (tenant_id, trace_seq, schema_version, event_key, trace_key, idempotency_uid, event_id, trace_id, event_type, occurred_at,
         producer_id, source_system, source_subsystem, actor_type, actor_id, idempotency_key, correlation_id, causation_event_id,
         tags, payload_hash, payload)
-SELECT $1, e.trace_seq, e.schema_version, e.event_key, e.trace_key, e.idempotency_uid, e.event_id, e.trace_id, e.event_type,
+SELECT e.tenant_id, e.trace_seq, e.schema_version, e.event_key, e.trace_key, e.idempotency_uid, e.event_id, e.trace_id, e.event_type,
        e.occurred_at, e.producer_id, e.source_system, e.source_subsystem, e.actor_type, e.actor_id, e.idempotency_key,
        e.correlation_id, e.causation_event_id, e.tags, e.payload_hash, e.payload
-  FROM unnest($2::bigint[], $3::bigint[], $4::uuid[], $5::uuid[], $6::uuid[], $7::text[], $8::text[], $9::text[], $10::text[],
-              $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[], $19::text[],
-              $20::text[], $21::text[])
+  FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::uuid[], $5::uuid[], $6::uuid[], $7::text[], $8::text[], $9::text[],
+              $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[],
+              $19::text[], $20::text[], $21::text[])
        WITH ORDINALITY
-       AS e (trace_seq, schema_version, event_key, trace_key, idempotency_uid, event_id, trace_id, event_type, occurred_at,
+       AS e (tenant_id, trace_seq, schema_version, event_key, trace_key, idempotency_uid, event_id, trace_id, event_type, occurred_at,
              producer_id, source_system, source_subsystem, actor_type, actor_id, idempotency_key, correlation_id, causation_event_id,
              tags, payload_hash, payload, place)
- ORDER BY e.place
-RETURNING log_seq
 
 -- name: notify
 -- A statement of its own, after the commit of the append: see wake.rs.

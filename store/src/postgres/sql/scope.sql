@@ -1,40 +1,50 @@
 -- Scopes: taken, given up, paused, and as readers see them.
 
 -- name: acquire_look
--- The owner, and the rest of its lease: null when it has left or restarted under its name, 0 when its lease begins ahead of the clock (it
--- was given before the clock was set back). Then the epoch to take it from, and the former writer's backend if it is still there (a pid
--- alone may have been given to another one).
+-- Per scope of the lists: the owner, and the rest of its lease: null when it has left or restarted under its name, 0 when its lease begins
+-- ahead of the clock (it was given before the clock was set back). Then the epoch to take it from, and the former writer's backend if it
+-- is still there (a pid alone may have been given to another one; backend 0 is none). Last the scope's place in the lists.
 SELECT s.owner_node, s.owner_incarnation,
        CASE WHEN n.not_before > clock_timestamp() THEN 0 ELSE extract(epoch FROM n.expires_at - clock_timestamp()) END::float8,
-       s.epoch, s.epoch_token, a.pid, s.writer_started::text
-  FROM dg_scope s
+       s.epoch, s.epoch_token, a.pid, s.writer_started::text, k.place
+  FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS k (tenant_id, projection, place)
+ CROSS JOIN LATERAL (SELECT * FROM dg_scope x WHERE x.tenant_id = k.tenant_id AND x.projection = k.projection LIMIT 1) AS s
   LEFT JOIN dg_node n ON n.node = s.owner_node AND n.incarnation = s.owner_incarnation
-  LEFT JOIN pg_stat_activity a ON a.pid = s.writer_pid AND a.backend_start = s.writer_started
- WHERE s.tenant_id = $1 AND s.projection = $2
+  LEFT JOIN LATERAL pg_catalog.pg_stat_get_activity(coalesce(s.writer_pid, 0)) AS a ON a.backend_start = s.writer_started
 
 -- name: acquire_take
--- Takes the epoch that was seen, unless its owner came back to life meanwhile. Runs on the session that will write, and notes it.
+-- Takes each scope of the lists with the epoch that was seen, unless its owner came back to life meanwhile. Runs on the session that will
+-- write, and notes it. LIMIT keeps the planner from starting at the table; the conditions on the row itself hold after a wait for it, too.
 UPDATE dg_scope s
-   SET owner_node = $3, owner_incarnation = $4, epoch = s.epoch + 1, epoch_token = $5,
+   SET owner_node = k.node, owner_incarnation = k.incarnation, epoch = s.epoch + 1, epoch_token = k.token,
        writer_pid = pg_backend_pid(),
-       writer_started = (SELECT a.backend_start FROM pg_stat_activity a WHERE a.pid = pg_backend_pid())
- WHERE s.tenant_id = $1 AND s.projection = $2 AND s.epoch = $6 AND s.epoch_token = $7
+       writer_started = (SELECT a.backend_start FROM pg_catalog.pg_stat_get_activity(pg_backend_pid()) AS a)
+  FROM unnest($1::text[], $2::text[], $3::text[], $4::uuid[], $5::uuid[], $6::bigint[], $7::uuid[])
+       WITH ORDINALITY AS k (tenant_id, projection, node, incarnation, token, epoch, seen, place)
+ CROSS JOIN LATERAL (SELECT x.ctid FROM dg_scope x WHERE x.tenant_id = k.tenant_id AND x.projection = k.projection LIMIT 1) AS f
+ WHERE s.ctid = f.ctid AND s.tenant_id = k.tenant_id AND s.projection = k.projection AND s.epoch = k.epoch AND s.epoch_token = k.seen
    AND NOT EXISTS (SELECT FROM dg_node n
                     WHERE n.node = s.owner_node AND n.incarnation = s.owner_incarnation
                       AND n.expires_at > clock_timestamp() AND n.not_before <= clock_timestamp()
-                      AND NOT (n.node = $3 AND n.incarnation = $4))
-RETURNING s.epoch, s.generation, s.cursor_seq, s.digest, s.version
+                      AND NOT (n.node = k.node AND n.incarnation = k.incarnation))
+RETURNING s.epoch, s.generation, s.cursor_seq, s.digest, s.version,
+          to_char(s.paused_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), s.paused_reason, s.paused_by,
+          (SELECT string_agg(o.log_seq::text, ',') FROM dg_skip o
+            WHERE o.tenant_id = s.tenant_id AND o.projection = s.projection AND o.revoked_at IS NULL),
+          k.place
 
 -- name: create
--- The scope and its first generation, or neither (and then no number is drawn). A race ends in a unique violation.
+-- The scopes of the lists that do not exist, each with its first generation, or neither (and then no number is drawn). A race ends in a
+-- unique violation.
 WITH first AS (
     INSERT INTO dg_generation (tenant_id, generation, projection, state, epoch, epoch_token, cursor_seq, digest, version, ready)
-    SELECT $1, nextval('dg_generation_shared_seq'), $2, 'live', 0, gen_random_uuid(), 0, '', $3, true
-     WHERE NOT EXISTS (SELECT FROM dg_scope WHERE tenant_id = $1 AND projection = $2)
-    RETURNING generation
+    SELECT k.tenant_id, nextval('dg_generation_shared_seq'), k.projection, 'live', 0, gen_random_uuid(), 0, '', k.version, true
+      FROM unnest($1::text[], $2::text[], $3::integer[]) AS k (tenant_id, projection, version)
+     WHERE NOT EXISTS (SELECT FROM dg_scope s WHERE s.tenant_id = k.tenant_id AND s.projection = k.projection)
+    RETURNING tenant_id, projection, generation, version
 )
 INSERT INTO dg_scope (tenant_id, projection, epoch, epoch_token, generation, cursor_seq, digest, version)
-SELECT $1, $2, 0, gen_random_uuid(), generation, 0, '', $3 FROM first
+SELECT tenant_id, projection, 0, gen_random_uuid(), generation, 0, '', version FROM first
 
 -- name: end_former_writer
 -- Waits up to five seconds for its end: until then it may hold the rows that the new owner needs.

@@ -16,7 +16,10 @@ WHERE s.tenant_id = ?1 AND s.projection = ?2
 UPDATE dg_scope
 SET owner_node = ?3, owner_incarnation = ?4, epoch = epoch + 1, epoch_token = ?5
 WHERE tenant_id = ?1 AND projection = ?2
-RETURNING epoch, generation, cursor, digest, version
+RETURNING epoch, generation, cursor, digest, version,
+          strftime('%Y-%m-%dT%H:%M:%fZ', paused_at_ms / 1000.0, 'unixepoch'), paused_reason, paused_by,
+          (SELECT group_concat(o.log_seq) FROM dg_skip AS o INDEXED BY dg_skip_active
+           WHERE o.tenant_id = ?1 AND o.projection = ?2 AND o.revoked_at_ms IS NULL)
 
 -- name: create
 -- At the log's origin. An empty digest is the digest of no rows.
