@@ -106,7 +106,9 @@ async fn rebuild_survives(kind: &str) {
     for point in points(&["build.", "finish.", "flip.", "sweep."]) {
         let (db, store) = database(kind).await;
         succeeds(&db, &["catch-up"]);
-        if crashes(&db, &["rebuild", "--batch-size", "16"], &point) {
+        // Nothing is swept while a transaction of another test is open that is older than the flip: once more then.
+        let attempts = if point.starts_with("sweep.") && point.ends_with(":1") { 5 } else { 1 };
+        if (0..attempts).any(|_| crashes(&db, &["rebuild", "--batch-size", "16"], &point)) {
             crashed.insert(point.split(':').next().unwrap_or_default().to_owned());
         }
         assert_eq!(
