@@ -75,13 +75,15 @@ impl TlsChoice {
     /// Builds the client's side of the handshake.
     pub(super) fn client_config(&self) -> Result<ClientConfig> {
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let verifier: Arc<dyn ServerCertVerifier> = if self.check == Check::Nothing {
-            Arc::new(Unchecked { provider: provider.clone() })
-        } else {
-            let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(self.root_store()?), provider.clone())
+        let trusted = || {
+            WebPkiServerVerifier::builder_with_provider(Arc::new(self.root_store()?), provider.clone())
                 .build()
-                .map_err(|error| StoreError::new(Category::InvalidArgument, format!("`sslrootcert`: {error}")))?;
-            if self.check == Check::Host { verifier } else { Arc::new(AnyHost { verifier }) }
+                .map_err(|error| StoreError::new(Category::InvalidArgument, format!("`sslrootcert`: {error}")))
+        };
+        let verifier: Arc<dyn ServerCertVerifier> = match self.check {
+            Check::Nothing => Arc::new(AnyHost { provider: provider.clone(), roots: None }),
+            Check::Authority => Arc::new(AnyHost { provider: provider.clone(), roots: Some(trusted()?) }),
+            Check::Host => trusted()?,
         };
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -127,22 +129,30 @@ fn percent_decoded(text: &str) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-/// Accepts any certificate, as `prefer` and `require` promise no more than encryption.
+/// Checks as much of a certificate as a mode below `verify-full` promises: a trusted root's signature, or nothing.
 #[derive(Debug)]
-struct Unchecked {
+struct AnyHost {
     provider: Arc<CryptoProvider>,
+    roots: Option<Arc<WebPkiServerVerifier>>,
 }
 
-impl ServerCertVerifier for Unchecked {
+impl ServerCertVerifier for AnyHost {
     fn verify_server_cert(
         &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
     ) -> std::result::Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
+        let Some(roots) = &self.roots else { return Ok(ServerCertVerified::assertion()) };
+        // The name is checked last.
+        match roots.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
+            Err(Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) => Ok(ServerCertVerified::assertion()),
+            other => other,
+        }
     }
 
     fn verify_tls12_signature(
@@ -165,53 +175,6 @@ impl ServerCertVerifier for Unchecked {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
-    }
-}
-
-/// Checks the signature of a trusted root, but not the host of the certificate.
-#[derive(Debug)]
-struct AnyHost {
-    verifier: Arc<WebPkiServerVerifier>,
-}
-
-impl ServerCertVerifier for AnyHost {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> std::result::Result<ServerCertVerified, Error> {
-        // The name is checked last.
-        match self.verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
-            Err(Error::InvalidCertificate(
-                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) => Ok(ServerCertVerified::assertion()),
-            other => other,
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> std::result::Result<HandshakeSignatureValid, Error> {
-        self.verifier.verify_tls12_signature(message, cert, dss)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> std::result::Result<HandshakeSignatureValid, Error> {
-        self.verifier.verify_tls13_signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.verifier.supported_verify_schemes()
     }
 }
 
