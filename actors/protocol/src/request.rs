@@ -34,7 +34,7 @@ pub trait Request: Clone + Serialize + DeserializeOwned + Into<AdminRequest> + S
 
     /// True when the answer may have the bytes of a whole page of a read.
     fn is_large(&self) -> bool {
-        false
+        Self::FACTS.large
     }
 }
 
@@ -50,12 +50,14 @@ pub struct Facts {
     pub changes: bool,
     /// Right that an asker needs. None when no right is enough: the asker has to hold the store, or to be a node.
     pub right: Option<Right>,
+    /// True when the answer may have the bytes of a whole page of a read.
+    pub large: bool,
 }
 
 impl Facts {
     /// Makes the facts of a request that only reads. Every protocol version has it.
     pub const fn reads(word: &'static str, right: Option<Right>) -> Facts {
-        Facts { word, since: 1, changes: false, right }
+        Facts { word, since: 1, changes: false, right, large: false }
     }
 
     /// Makes the facts of a request that may change something. Every protocol version has it.
@@ -67,6 +69,12 @@ impl Facts {
     #[must_use]
     pub const fn since(self, version: u32) -> Facts {
         Facts { since: version, ..self }
+    }
+
+    /// Returns the facts of a request whose answer may have the bytes of a whole page.
+    #[must_use]
+    pub const fn large(self) -> Facts {
+        Facts { large: true, ..self }
     }
 }
 

@@ -22,16 +22,12 @@ pub struct TraceRequest {
 }
 
 impl Request for TraceRequest {
-    const FACTS: Facts = Facts::reads("trace", Some(Right::Read));
+    const FACTS: Facts = Facts::reads("trace", Some(Right::Read)).large();
     type Reply = TraceReply;
     type Source = FromDatabase;
 
     fn subject(&self) -> Subject<'_> {
         Subject::Log(self.tenant.as_ref())
-    }
-
-    fn is_large(&self) -> bool {
-        true
     }
 }
 
@@ -67,16 +63,12 @@ pub struct EventsRequest {
 }
 
 impl Request for EventsRequest {
-    const FACTS: Facts = Facts::reads("events", Some(Right::Read));
+    const FACTS: Facts = Facts::reads("events", Some(Right::Read)).large();
     type Reply = EventsReply;
     type Source = FromDatabase;
 
     fn subject(&self) -> Subject<'_> {
         Subject::Log(self.tenant.as_ref())
-    }
-
-    fn is_large(&self) -> bool {
-        true
     }
 }
 
@@ -133,17 +125,13 @@ pub struct ExportRequest {
 }
 
 impl Request for ExportRequest {
-    const FACTS: Facts = Facts::reads("export_page", Some(Right::Prove));
+    const FACTS: Facts = Facts::reads("export_page", Some(Right::Prove)).large();
     type Reply = ExportPageReply;
     type Source = FromDatabase;
 
     // An export without a named tenant sends `default`, so `default` counts as unnamed here.
     fn subject(&self) -> Subject<'_> {
         Subject::Log(Some(&self.tenant).filter(|tenant| **tenant != TenantId::default()))
-    }
-
-    fn is_large(&self) -> bool {
-        true
     }
 }
 

@@ -32,16 +32,12 @@ pub struct ListRequest {
 pub struct FailuresRequest(pub ListRequest);
 
 impl Request for FailuresRequest {
-    const FACTS: Facts = Facts::reads("failures", Some(Right::Observe));
+    const FACTS: Facts = Facts::reads("failures", Some(Right::Observe)).large();
     type Reply = FailuresReply;
     type Source = FromDatabase;
 
     fn subject(&self) -> Subject<'_> {
         Subject::if_named(&self.0.tenant)
-    }
-
-    fn is_large(&self) -> bool {
-        true
     }
 }
 

@@ -36,16 +36,12 @@ impl<A: Clone + Serialize> Reply for ReadReply<A> {}
 pub type SubgraphRequest = ReadRequest<SubgraphQuery>;
 
 impl Request for SubgraphRequest {
-    const FACTS: Facts = Facts::reads("subgraph", Some(Right::Read));
+    const FACTS: Facts = Facts::reads("subgraph", Some(Right::Read)).large();
     type Reply = ReadReply<Subgraph>;
     type Source = FromDatabase;
 
     fn subject(&self) -> Subject<'_> {
         Subject::Log(self.tenant.as_ref())
-    }
-
-    fn is_large(&self) -> bool {
-        true
     }
 }
 
@@ -53,16 +49,12 @@ impl Request for SubgraphRequest {
 pub type EdgesRequest = ReadRequest<EdgesQuery>;
 
 impl Request for EdgesRequest {
-    const FACTS: Facts = Facts::reads("edges", Some(Right::Read));
+    const FACTS: Facts = Facts::reads("edges", Some(Right::Read)).large();
     type Reply = ReadReply<EdgesPage>;
     type Source = FromDatabase;
 
     fn subject(&self) -> Subject<'_> {
         Subject::Log(self.tenant.as_ref())
-    }
-
-    fn is_large(&self) -> bool {
-        true
     }
 }
 
@@ -70,16 +62,12 @@ impl Request for EdgesRequest {
 pub type PrecedentsRequest = ReadRequest<PrecedentFilter>;
 
 impl Request for PrecedentsRequest {
-    const FACTS: Facts = Facts::reads("precedents", Some(Right::Read));
+    const FACTS: Facts = Facts::reads("precedents", Some(Right::Read)).large();
     type Reply = ReadReply<PrecedentsReply>;
     type Source = FromDatabase;
 
     fn subject(&self) -> Subject<'_> {
         Subject::Log(self.tenant.as_ref())
-    }
-
-    fn is_large(&self) -> bool {
-        true
     }
 }
 

@@ -14,16 +14,12 @@ use uuid::Uuid;
 pub struct RunsRequest(pub ListRequest);
 
 impl Request for RunsRequest {
-    const FACTS: Facts = Facts::reads("runs", Some(Right::Observe));
+    const FACTS: Facts = Facts::reads("runs", Some(Right::Observe)).large();
     type Reply = RunsReply;
     type Source = FromDatabase;
 
     fn subject(&self) -> Subject<'_> {
         Subject::if_named(&self.0.tenant)
-    }
-
-    fn is_large(&self) -> bool {
-        true
     }
 }
 
