@@ -300,20 +300,16 @@ impl Tour<'_> {
 }
 
 fn work(report: &RunReport) -> Page {
-    let rows = report
-        .scopes
-        .iter()
-        .map(|scope| {
-            vec![
-                scope.projection.clone(),
-                number(scope.from.0),
-                number(scope.cursor.0),
-                number(scope.events),
-                number(scope.batches),
-                digest_short(&scope.digest),
-            ]
-        })
-        .collect();
+    let rows = report.scopes.iter().map(|scope| {
+        vec![
+            scope.projection.clone(),
+            number(scope.from.0),
+            number(scope.cursor.0),
+            number(scope.events),
+            number(scope.batches),
+            digest_short(&scope.digest),
+        ]
+    });
     let mut page = Page::default();
     page.table(&["projection", "#from", "#to", "#events", "#batches", "rolling digest"], rows);
     page
@@ -328,22 +324,17 @@ fn digest_lines(digests: &ReferenceDigests) -> Page {
 }
 
 fn proof(rebuilt: &RunReport, verified: &RunReport) -> Page {
-    let rows = rebuilt
-        .scopes
-        .iter()
-        .zip(&verified.scopes)
-        .map(|(scope, verify)| {
-            let facts = scope.rebuild.as_ref();
-            let digests = verify.verify.as_ref();
-            vec![
-                scope.projection.clone(),
-                facts.map_or("-".to_owned(), |facts| digest_short(&facts.old_digest)),
-                facts.and_then(|facts| facts.new_digest_there.as_deref()).map_or("-".to_owned(), digest_short),
-                digests.map_or("-".to_owned(), |facts| digest_short(&facts.from_rows)),
-                digests.map_or("-".to_owned(), |facts| digest_short(&facts.from_log)),
-            ]
-        })
-        .collect();
+    let rows = rebuilt.scopes.iter().zip(&verified.scopes).map(|(scope, verify)| {
+        let facts = scope.rebuild.as_ref();
+        let digests = verify.verify.as_ref();
+        vec![
+            scope.projection.clone(),
+            facts.map_or("-".to_owned(), |facts| digest_short(&facts.old_digest)),
+            facts.and_then(|facts| facts.new_digest_there.as_deref()).map_or("-".to_owned(), digest_short),
+            digests.map_or("-".to_owned(), |facts| digest_short(&facts.from_rows)),
+            digests.map_or("-".to_owned(), |facts| digest_short(&facts.from_log)),
+        ]
+    });
     let mut page = Page::default();
     page.table(&["projection", "before the rebuild", "rebuilt", "verify: of the rows", "verify: of the log"], rows);
     page

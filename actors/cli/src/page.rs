@@ -43,8 +43,9 @@ impl Page {
 
     /// Adds a table with these headings. A heading with a leading `#` is for numbers: it is shown without the sign, and
     /// its column is aligned right.
-    pub fn table(&mut self, headings: &[&str], rows: Vec<Vec<String>>) {
-        if rows.is_empty() {
+    pub fn table(&mut self, headings: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
+        let mut rows = rows.into_iter().peekable();
+        if rows.peek().is_none() {
             return self.line("(none)");
         }
         let mut table = Table::new();

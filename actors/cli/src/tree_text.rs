@@ -35,28 +35,24 @@ pub fn text(reply: &TreeReply) -> Page {
     let marked = marked(reply);
     let actors = in_start_order(&reply.actors);
     let mut page = facts(&reply.node);
-    let rows = branches(&actors)
-        .into_iter()
-        .zip(&actors)
-        .map(|(branch, actor)| {
-            let mark = match (marked.is_empty(), marked.contains(actor.path.as_str())) {
-                (true, _) => "",
-                (false, true) => "! ",
-                (false, false) => "  ",
-            };
-            let strategy = actor.strategy.map(|strategy| format!(" ({})", word(strategy))).unwrap_or_default();
-            vec![
-                format!("{mark}{branch}{}{strategy}", name(actor)),
-                actor.state.clone(),
-                actor.uptime_ms.map_or("-".to_owned(), |ms| duration(ms as f64 / 1000.0)),
-                actor.restarts_total.to_string(),
-                actor.budget.map_or("-".to_owned(), |budget| format!("{}/{}", budget.in_window, budget.allowed)),
-                number(actor.mailbox_depth),
-                or_dash(actor.last_message.as_deref()),
-                or_dash(actor.work.as_deref()),
-            ]
-        })
-        .collect();
+    let rows = branches(&actors).into_iter().zip(&actors).map(|(branch, actor)| {
+        let mark = match (marked.is_empty(), marked.contains(actor.path.as_str())) {
+            (true, _) => "",
+            (false, true) => "! ",
+            (false, false) => "  ",
+        };
+        let strategy = actor.strategy.map(|strategy| format!(" ({})", word(strategy))).unwrap_or_default();
+        vec![
+            format!("{mark}{branch}{}{strategy}", name(actor)),
+            actor.state.clone(),
+            actor.uptime_ms.map_or("-".to_owned(), |ms| duration(ms as f64 / 1000.0)),
+            actor.restarts_total.to_string(),
+            actor.budget.map_or("-".to_owned(), |budget| format!("{}/{}", budget.in_window, budget.allowed)),
+            number(actor.mailbox_depth),
+            or_dash(actor.last_message.as_deref()),
+            or_dash(actor.work.as_deref()),
+        ]
+    });
     page.table(&["actor", "state", "#up", "#restarts", "#of children", "#mailbox", "last message", "work"], rows);
     if reply.next.is_some() {
         page.line(format_args!(

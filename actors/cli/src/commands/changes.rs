@@ -32,7 +32,7 @@ impl Changes {
             .show(request, |changes| {
                 let mut page = Page::default();
                 let headings = ["#change", "at", "what", "about", "by", "through", "reason", "outcome"];
-                page.table(&headings, changes.changes.iter().map(row).collect());
+                page.table(&headings, changes.changes.iter().map(row));
                 if let (true, Some(last)) = (changes.more, changes.changes.last()) {
                     let next = match &tenant {
                         Some(tenant) => Command::of("changes", tenant),

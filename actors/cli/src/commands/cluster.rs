@@ -105,11 +105,11 @@ fn text(reply: &ClusterReply) -> Page {
     if reply.members.is_empty() {
         return Page::of("No node has joined yet: start one with `decisiongraph node`.");
     }
-    let rows = reply.members.iter().map(|member| row(member, reply.answered_by.as_deref())).collect();
+    let rows = reply.members.iter().map(|member| row(member, reply.answered_by.as_deref()));
     let mut page = Page::default();
     page.table(&["node", "state", "#lease", "#tenants", "address", "program", "since", "because"], rows);
     if !reply.links.is_empty() {
-        let links = reply.links.iter().map(link).collect();
+        let links = reply.links.iter().map(link);
         page.table(&["link to", "state", "#since", "#ping", "speaks", "last error"], links);
     }
     if reply.moving > 0 {

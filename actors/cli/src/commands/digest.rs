@@ -52,7 +52,7 @@ fn rolling(reply: &DigestReply) -> Page {
             digest.version.to_string(),
         ]
     });
-    page.table(&["projection", "#cursor", "#last event in it", "#generation", "#rules version"], rows.collect());
+    page.table(&["projection", "#cursor", "#last event in it", "#generation", "#rules version"], rows);
     for digest in &reply.digests {
         page.line(format_args!("{:16} {}", digest.projection, digest.digest));
     }

@@ -35,20 +35,16 @@ impl Events {
         };
         let events = &context.ask(request).await?;
         context.output.reply(events, || {
-            let rows = events
-                .events
-                .iter()
-                .map(|event| {
-                    vec![
-                        number(event.log_seq.0),
-                        event.trace_id.clone(),
-                        event.trace_seq.to_string(),
-                        event.occurred_at.clone(),
-                        event.event_type.clone(),
-                        gist(event),
-                    ]
-                })
-                .collect();
+            let rows = events.events.iter().map(|event| {
+                vec![
+                    number(event.log_seq.0),
+                    event.trace_id.clone(),
+                    event.trace_seq.to_string(),
+                    event.occurred_at.clone(),
+                    event.event_type.clone(),
+                    gist(event),
+                ]
+            });
             let mut page = Page::default();
             page.table(&["#log_seq", "trace", "#seq", "occurred_at", "event", "what"], rows);
             if events.more {

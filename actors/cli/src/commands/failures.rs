@@ -33,22 +33,18 @@ impl Failures {
         let request = list(context, !self.all, self.limit, self.after.map(|id| id.to_string()));
         context
             .show(FailuresRequest(request), |failures| {
-                let rows = failures
-                    .failures
-                    .iter()
-                    .map(|failure| {
-                        vec![
-                            failure.failure_id.to_string(),
-                            format!("{}/{}", failure.tenant, failure.projection),
-                            number(failure.log_seq.0),
-                            failure.event_id.clone(),
-                            failure.category.to_string(),
-                            failure.attempts.to_string(),
-                            failure.last_seen_at.clone(),
-                            or_dash(failure.resolved_at.as_deref()),
-                        ]
-                    })
-                    .collect();
+                let rows = failures.failures.iter().map(|failure| {
+                    vec![
+                        failure.failure_id.to_string(),
+                        format!("{}/{}", failure.tenant, failure.projection),
+                        number(failure.log_seq.0),
+                        failure.event_id.clone(),
+                        failure.category.to_string(),
+                        failure.attempts.to_string(),
+                        failure.last_seen_at.clone(),
+                        or_dash(failure.resolved_at.as_deref()),
+                    ]
+                });
                 let mut page = Page::default();
                 let headings = ["#id", "scope", "#log_seq", "event", "category", "#attempts", "last seen", "resolved"];
                 page.table(&headings, rows);
@@ -91,22 +87,19 @@ impl Skips {
                 .next("upgrade it, or ask the database directly with --database"));
         };
         context.output.reply(&reply, || {
-            let rows = skips
-                .iter()
-                .map(|skip| {
-                    vec![
-                        skip.skip_id.to_string(),
-                        skip.failure_id.to_string(),
-                        format!("{}/{}", skip.tenant, skip.projection),
-                        number(skip.log_seq.0),
-                        skip.event_id.clone(),
-                        skip.skipped_by.clone(),
-                        skip.skipped_at.clone(),
-                        or_dash(skip.revoked_at.as_deref()),
-                        skip.reason.clone(),
-                    ]
-                })
-                .collect();
+            let rows = skips.iter().map(|skip| {
+                vec![
+                    skip.skip_id.to_string(),
+                    skip.failure_id.to_string(),
+                    format!("{}/{}", skip.tenant, skip.projection),
+                    number(skip.log_seq.0),
+                    skip.event_id.clone(),
+                    skip.skipped_by.clone(),
+                    skip.skipped_at.clone(),
+                    or_dash(skip.revoked_at.as_deref()),
+                    skip.reason.clone(),
+                ]
+            });
             let mut page = Page::default();
             page.table(&["#id", "#failure", "scope", "#log_seq", "event", "by", "since", "revoked", "reason"], rows);
             self::more(&mut page, skips.last().filter(|_| *more).map(|last| last.skip_id));

@@ -123,20 +123,16 @@ pub fn drift(scope: &ScopeReport) -> Page {
     let mut page = Page::default();
     if let Some(verify) = scope.verify.as_ref().filter(|verify| verify.drifted) {
         let more = if verify.more { " (there are more)" } else { "" };
-        let rows = verify
-            .first
-            .iter()
-            .map(|row| {
-                vec![
-                    row.table.clone(),
-                    row.key.clone(),
-                    or_dash(row.column.as_deref()),
-                    row.kind.clone(),
-                    or_dash(row.live.as_deref()),
-                    or_dash(row.log.as_deref()),
-                ]
-            })
-            .collect();
+        let rows = verify.first.iter().map(|row| {
+            vec![
+                row.table.clone(),
+                row.key.clone(),
+                or_dash(row.column.as_deref()),
+                row.kind.clone(),
+                or_dash(row.live.as_deref()),
+                or_dash(row.log.as_deref()),
+            ]
+        });
         page.line(format_args!("Drift in {}: the first rows that differ{more}", scope.projection));
         page.table(&["table", "key", "column", "what", "live row", "log says"], rows);
     }
@@ -158,47 +154,41 @@ fn after_failure(run: &Run, failure: &Failure) -> String {
 }
 
 fn work_table(scopes: &[ScopeReport]) -> Page {
-    let rows = scopes
-        .iter()
-        .map(|scope| {
-            let rate = scope.events as f64 / scope.seconds.max(0.001);
-            vec![
-                scope.projection.clone(),
-                number(scope.from.0),
-                number(scope.cursor.0),
-                number(scope.events),
-                number(scope.batches),
-                duration(scope.seconds),
-                if scope.events > 0 { number(rate as u64) } else { "-".to_owned() },
-                digest_short(&scope.digest),
-            ]
-        })
-        .collect();
+    let rows = scopes.iter().map(|scope| {
+        let rate = scope.events as f64 / scope.seconds.max(0.001);
+        vec![
+            scope.projection.clone(),
+            number(scope.from.0),
+            number(scope.cursor.0),
+            number(scope.events),
+            number(scope.batches),
+            duration(scope.seconds),
+            if scope.events > 0 { number(rate as u64) } else { "-".to_owned() },
+            digest_short(&scope.digest),
+        ]
+    });
     let mut page = Page::default();
     page.table(&["projection", "#from", "#cursor", "#events", "#batches", "#time", "#events/s", "digest"], rows);
     page
 }
 
 fn verify_table(scopes: &[ScopeReport]) -> Page {
-    let rows = scopes
-        .iter()
-        .map(|scope| {
-            let facts = scope.verify.as_ref();
-            let digest = |text: Option<&String>| text.map_or("-".to_owned(), |text| digest_short(text));
-            vec![
-                scope.projection.clone(),
-                number(scope.cursor.0),
-                digest(facts.map(|facts| &facts.stored)),
-                digest(facts.map(|facts| &facts.from_rows)),
-                digest(facts.map(|facts| &facts.from_log)),
-                match facts {
-                    Some(facts) if facts.drifted => "DRIFT".to_owned(),
-                    Some(_) => "equal".to_owned(),
-                    None => "-".to_owned(),
-                },
-            ]
-        })
-        .collect();
+    let rows = scopes.iter().map(|scope| {
+        let facts = scope.verify.as_ref();
+        let digest = |text: Option<&String>| text.map_or("-".to_owned(), |text| digest_short(text));
+        vec![
+            scope.projection.clone(),
+            number(scope.cursor.0),
+            digest(facts.map(|facts| &facts.stored)),
+            digest(facts.map(|facts| &facts.from_rows)),
+            digest(facts.map(|facts| &facts.from_log)),
+            match facts {
+                Some(facts) if facts.drifted => "DRIFT".to_owned(),
+                Some(_) => "equal".to_owned(),
+                None => "-".to_owned(),
+            },
+        ]
+    });
     let mut page = Page::default();
     page.table(&["projection", "#cursor", "stored digest", "from the rows", "from the log", "result"], rows);
     page

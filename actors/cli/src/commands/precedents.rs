@@ -62,29 +62,26 @@ impl Precedents {
 
 /// Renders the hits for people.
 pub fn text(hits: &[PrecedentHit]) -> Page {
-    let rows = hits
-        .iter()
-        .map(|hit| {
-            let policy = match (&hit.policy_id, &hit.policy_version) {
-                (Some(id), Some(version)) => format!("{id} {version}"),
-                _ => "-".to_owned(),
-            };
-            let entity = match (&hit.primary_entity_type, &hit.primary_entity_id) {
-                (Some(kind), Some(id)) => format!("{kind}:{id}"),
-                _ => "-".to_owned(),
-            };
-            vec![
-                hit.trace_id.clone(),
-                hit.title.clone(),
-                hit.outcome.clone(),
-                entity,
-                policy,
-                or_dash(hit.exception_id.as_deref()),
-                hit.finished_at.clone(),
-                number(hit.last_log_seq.0),
-            ]
-        })
-        .collect();
+    let rows = hits.iter().map(|hit| {
+        let policy = match (&hit.policy_id, &hit.policy_version) {
+            (Some(id), Some(version)) => format!("{id} {version}"),
+            _ => "-".to_owned(),
+        };
+        let entity = match (&hit.primary_entity_type, &hit.primary_entity_id) {
+            (Some(kind), Some(id)) => format!("{kind}:{id}"),
+            _ => "-".to_owned(),
+        };
+        vec![
+            hit.trace_id.clone(),
+            hit.title.clone(),
+            hit.outcome.clone(),
+            entity,
+            policy,
+            or_dash(hit.exception_id.as_deref()),
+            hit.finished_at.clone(),
+            number(hit.last_log_seq.0),
+        ]
+    });
     let mut page = Page::default();
     page.table(&["trace", "title", "outcome", "about", "policy", "exception", "finished_at", "#log_seq"], rows);
     page

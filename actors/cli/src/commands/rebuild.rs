@@ -49,20 +49,16 @@ impl Rebuild {
 }
 
 fn text(check: &RebuildCheckReply) -> Page {
-    let rows = check
-        .projections
-        .iter()
-        .map(|estimate| {
-            vec![
-                estimate.projection.clone(),
-                estimate.live_generation.map_or("-".to_owned(), |generation| generation.to_string()),
-                number(estimate.cursor.0),
-                number(estimate.rows),
-                bytes(estimate.bytes),
-                or_dash(Some(estimate.size_source.as_str()).filter(|source| !source.is_empty())),
-            ]
-        })
-        .collect();
+    let rows = check.projections.iter().map(|estimate| {
+        vec![
+            estimate.projection.clone(),
+            estimate.live_generation.map_or("-".to_owned(), |generation| generation.to_string()),
+            number(estimate.cursor.0),
+            number(estimate.rows),
+            bytes(estimate.bytes),
+            or_dash(Some(estimate.size_source.as_str()).filter(|source| !source.is_empty())),
+        ]
+    });
     let mut page = Page::default();
     page.table(&["projection", "#live generation", "#cursor", "#rows (about)", "#space (about)", "from"], rows);
     let more = if check.events >= check.events_bound { "+" } else { "" };

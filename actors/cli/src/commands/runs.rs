@@ -31,23 +31,19 @@ impl Runs {
         let request = failures::list(context, self.open, self.limit, self.after.map(|id| id.to_string()));
         context
             .show(RunsRequest(request), |runs| {
-                let rows = runs
-                    .runs
-                    .iter()
-                    .map(|run| {
-                        vec![
-                            run.run_id.to_string(),
-                            format!("{}/{}", run.tenant, run.projection),
-                            run.mode.as_str().to_owned(),
-                            state(run),
-                            or_dash(result(run).as_deref()),
-                            format!("{} of {}", number(run.cursor.0), number(run.target.0)),
-                            number(run.events),
-                            run.created_at.clone(),
-                            or_dash(run.finished_at.as_deref()),
-                        ]
-                    })
-                    .collect();
+                let rows = runs.runs.iter().map(|run| {
+                    vec![
+                        run.run_id.to_string(),
+                        format!("{}/{}", run.tenant, run.projection),
+                        run.mode.as_str().to_owned(),
+                        state(run),
+                        or_dash(result(run).as_deref()),
+                        format!("{} of {}", number(run.cursor.0), number(run.target.0)),
+                        number(run.events),
+                        run.created_at.clone(),
+                        or_dash(run.finished_at.as_deref()),
+                    ]
+                });
                 let mut page = Page::default();
                 let headings =
                     ["run", "scope", "mode", "state", "result", "#position", "#events", "created", "finished"];

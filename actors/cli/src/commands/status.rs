@@ -87,36 +87,32 @@ fn text(status: &StatusReply) -> Page {
         return page;
     }
     let live = status.scopes.iter().any(|scope| scope.live.is_some());
-    let rows = status
-        .scopes
-        .iter()
-        .map(|scope| {
-            let more = if scope.lag.more { "+" } else { "" };
-            let owner = match (scope.owner.as_deref(), scope.owner_live) {
-                (Some(owner), true) => owner.to_owned(),
-                (Some(owner), false) => format!("{owner} (gone)"),
-                (None, _) => "-".to_owned(),
-            };
-            let mut row = vec![
-                scope.tenant.to_string(),
-                scope.projection.clone(),
-                format!("{}{}", scope.state.as_str(), if scope.drift.is_some() { ", drifted" } else { "" }),
-                number(scope.cursor.0),
-                number(scope.last_log_seq.0),
-                format!("{}{more}", number(scope.lag.events)),
-                if scope.lag.events > 0 { duration(scope.lag.seconds) } else { "-".to_owned() },
-                scope.cursor_age_seconds.map_or("-".to_owned(), duration),
-                owner,
-                scope.epoch.to_string(),
-                or_dash(scope.digest.as_deref().map(digest_short).as_deref()),
-                scope.open_failures.to_string(),
-            ];
-            if live {
-                row.insert(WORKER_COLUMN, scope.live.as_ref().map_or("-", |live| live.phase.as_str()).to_owned());
-            }
-            row
-        })
-        .collect();
+    let rows = status.scopes.iter().map(|scope| {
+        let more = if scope.lag.more { "+" } else { "" };
+        let owner = match (scope.owner.as_deref(), scope.owner_live) {
+            (Some(owner), true) => owner.to_owned(),
+            (Some(owner), false) => format!("{owner} (gone)"),
+            (None, _) => "-".to_owned(),
+        };
+        let mut row = vec![
+            scope.tenant.to_string(),
+            scope.projection.clone(),
+            format!("{}{}", scope.state.as_str(), if scope.drift.is_some() { ", drifted" } else { "" }),
+            number(scope.cursor.0),
+            number(scope.last_log_seq.0),
+            format!("{}{more}", number(scope.lag.events)),
+            if scope.lag.events > 0 { duration(scope.lag.seconds) } else { "-".to_owned() },
+            scope.cursor_age_seconds.map_or("-".to_owned(), duration),
+            owner,
+            scope.epoch.to_string(),
+            or_dash(scope.digest.as_deref().map(digest_short).as_deref()),
+            scope.open_failures.to_string(),
+        ];
+        if live {
+            row.insert(WORKER_COLUMN, scope.live.as_ref().map_or("-", |live| live.phase.as_str()).to_owned());
+        }
+        row
+    });
     let mut headings = vec![
         "tenant",
         "projection",

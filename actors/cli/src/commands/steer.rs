@@ -82,21 +82,17 @@ fn text(steered: &SteerReply) -> Page {
     if steered.scopes.is_empty() {
         return Page::of("No such scope yet: nothing was paused.");
     }
-    let rows = steered
-        .scopes
-        .iter()
-        .map(|scope| {
-            let paused = scope.paused.as_ref();
-            vec![
-                scope.tenant.to_string(),
-                scope.projection.clone(),
-                number(scope.cursor.0),
-                paused.map_or("no".to_owned(), |paused| format!("since {}", paused.at)),
-                paused.map_or("-".to_owned(), |paused| paused.by.clone()),
-                paused.map_or("-".to_owned(), |paused| paused.reason.clone()),
-            ]
-        })
-        .collect();
+    let rows = steered.scopes.iter().map(|scope| {
+        let paused = scope.paused.as_ref();
+        vec![
+            scope.tenant.to_string(),
+            scope.projection.clone(),
+            number(scope.cursor.0),
+            paused.map_or("no".to_owned(), |paused| format!("since {}", paused.at)),
+            paused.map_or("-".to_owned(), |paused| paused.by.clone()),
+            paused.map_or("-".to_owned(), |paused| paused.reason.clone()),
+        ]
+    });
     let mut page = Page::default();
     page.table(&["tenant", "projection", "#cursor", "paused", "by", "reason"], rows);
     page

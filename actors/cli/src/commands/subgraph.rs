@@ -85,11 +85,9 @@ pub fn text(center: &str, graph: &Answer) -> Page {
         let example = "a node id is TYPE:ID, such as trace:ID or entity:account:ID";
         return Page::of(format_args!("there is no node {center} ({example})"));
     }
-    let nodes = graph
-        .nodes
-        .iter()
-        .map(|node| vec![node.node_id.clone(), node.node_type.clone(), number(node.log_seq.0), node.created_at.clone()])
-        .collect();
+    let nodes = graph.nodes.iter().map(|node| {
+        vec![node.node_id.clone(), node.node_type.clone(), number(node.log_seq.0), node.created_at.clone()]
+    });
     let mut page = Page::of(format_args!("{} nodes", number(graph.nodes.len() as u64)));
     page.table(&["node", "type", "#log_seq", "created_at"], nodes);
     page.line(format_args!("{} edges", number(graph.edges.len() as u64)));
@@ -102,11 +100,8 @@ pub fn text(center: &str, graph: &Answer) -> Page {
 
 /// Adds a table of edges, one per line.
 pub fn edge_table(page: &mut Page, edges: &[decisiongraph_engine::queries::Edge]) {
-    let rows = edges
-        .iter()
-        .map(|edge| {
-            vec![edge.from_node_id.clone(), edge.edge_type.clone(), edge.to_node_id.clone(), number(edge.log_seq.0)]
-        })
-        .collect();
+    let rows = edges.iter().map(|edge| {
+        vec![edge.from_node_id.clone(), edge.edge_type.clone(), edge.to_node_id.clone(), number(edge.log_seq.0)]
+    });
     page.table(&["from", "edge", "to", "#log_seq"], rows);
 }

@@ -44,7 +44,7 @@ impl Tenants {
                     ]
                 });
                 let mut page = Page::default();
-                page.table(&["tenant", "#last event", "#projections", "#lowest cursor", "#paused"], rows.collect());
+                page.table(&["tenant", "#last event", "#projections", "#lowest cursor", "#paused"], rows);
                 if let (true, Some(last)) = (tenants.more, tenants.tenants.last()) {
                     let next = Command::about_all("tenants").with("--after", &last.tenant).with("--limit", self.limit);
                     page.line(format_args!("There are more: {next}"));

@@ -60,20 +60,16 @@ pub fn text(trace_id: &str, trace: &TraceReply) -> Page {
         page.line(format_args!("  workflow {}, about {}:{}", summary.workflow, entity[0], entity[1]));
         page.line(format_args!("  started {}, finished: {ended}", summary.started_at));
     }
-    let rows = trace
-        .events
-        .iter()
-        .map(|event| {
-            vec![
-                number(event.log_seq.0),
-                event.trace_seq.to_string(),
-                event.occurred_at.clone(),
-                event.event_type.clone(),
-                format!("{}:{}", event.actor.actor_type, event.actor.actor_id),
-                gist(event),
-            ]
-        })
-        .collect();
+    let rows = trace.events.iter().map(|event| {
+        vec![
+            number(event.log_seq.0),
+            event.trace_seq.to_string(),
+            event.occurred_at.clone(),
+            event.event_type.clone(),
+            format!("{}:{}", event.actor.actor_type, event.actor.actor_id),
+            gist(event),
+        ]
+    });
     page.table(&["#log_seq", "#seq", "occurred_at", "event", "actor", "what"], rows);
     if trace.more {
         let last = trace.events.last().map_or(0, |event| event.log_seq.0);
