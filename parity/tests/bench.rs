@@ -162,6 +162,11 @@ fn a_small_benchmark_of_a_running_node_gives_sane_figures() {
     assert!(value("admin", "round trip, small reply, p99") > 0.0);
     assert!(value("admin", "dump: actors") >= 300.0, "six a tenant");
     assert_eq!(value("admin", "dump: disagreements"), 0.0);
+    for word in ["status", "health", "why"] {
+        for way in ["through a node", "directly"] {
+            assert!(value("admin", &format!("{word} over 150 scopes with 51 failures, {way}")) > 0.0);
+        }
+    }
     assert!((0.2..1.0).contains(&value("recovery", "same node again: at this part of the log")), "in the middle");
     for who in ["the same node again", "another node"] {
         let [commits, current] =

@@ -2,9 +2,10 @@
 
 use crate::columns::{Column, Columns, Stored, unreadable};
 use crate::{
-    Change, Checkpoint, Cordon, Drift, Epoch, Failure, Member, MemberFacts, NewChange, Owner, Paused, PrecedentHit,
-    Result, Run, RunMode, RunState, Scope, ScopeCounts, ScopeHead, ScopeRow, Skip, TenantHead,
+    Change, Checkpoint, Cordon, Drift, Epoch, Failure, Member, MemberFacts, NewChange, OpenFailures, Owner, Paused,
+    PrecedentHit, Result, Run, RunMode, RunState, Scope, ScopeCounts, ScopeHead, ScopeRow, Skip, TenantHead,
 };
+use decisiongraph_projections::digest::rolling::RollingDigest;
 use decisiongraph_projections::event::{Actor, Envelope, Metadata, Source, StoredEvent, fault, tags_from_json};
 use decisiongraph_projections::prior::{Texts, shared};
 use decisiongraph_projections::sequence::{StoredIdentity, identity};
@@ -86,6 +87,20 @@ impl Stored for Failure {
     }
 }
 
+impl Stored for OpenFailures {
+    fn read(row: &impl Columns) -> Result<OpenFailures> {
+        Ok(OpenFailures {
+            tenant: row.at(0)?,
+            projection: row.at(1)?,
+            count: row.at(2)?,
+            failure_id: row.at(3)?,
+            log_seq: row.at(4)?,
+            event_id: row.at(5)?,
+            category: row.at(6)?,
+        })
+    }
+}
+
 impl Stored for Skip {
     fn read(row: &impl Columns) -> Result<Skip> {
         Ok(Skip {
@@ -156,16 +171,24 @@ fn scope(row: &impl Columns) -> Result<Scope> {
     Ok(Scope::new(&row.at(0)?, known))
 }
 
+/// Reads the pause of a scope: time, reason and operator.
+fn paused(row: &impl Columns, at: usize) -> Result<Option<Paused>> {
+    Ok(match row.at(at)? {
+        Some(since) => Some(Paused { at: since, reason: row.at(at + 1)?, by: row.at(at + 2)? }),
+        None => None,
+    })
+}
+
+/// Reads the drift of a scope: time and run.
+fn drift(row: &impl Columns, at: usize) -> Result<Option<Drift>> {
+    Ok(match (row.at(at)?, row.at(at + 1)?) {
+        (Some(found), Some(run_id)) => Some(Drift { at: found, run_id }),
+        _ => None,
+    })
+}
+
 impl Stored for ScopeRow {
     fn read(row: &impl Columns) -> Result<ScopeRow> {
-        let paused = match row.at(12)? {
-            Some(at) => Some(Paused { at, reason: row.at(13)?, by: row.at(14)? }),
-            None => None,
-        };
-        let drift = match (row.at(16)?, row.at(17)?) {
-            (Some(at), Some(run_id)) => Some(Drift { at, run_id }),
-            _ => None,
-        };
         Ok(ScopeRow {
             scope: scope(row)?,
             owner: row.at(2)?,
@@ -175,9 +198,9 @@ impl Stored for ScopeRow {
             position: row.position(7)?,
             updated_at: row.at(10)?,
             cursor_age_seconds: row.at(11)?,
-            paused,
+            paused: paused(row, 12)?,
             deviating: row.at(15)?,
-            drift,
+            drift: drift(row, 16)?,
         })
     }
 }
@@ -196,9 +219,21 @@ impl Stored for ScopeHead {
             owner: row.at(2)?,
             owner_live: row.at(3)?,
             epoch: row.at(4)?,
-            cursor: row.at(5)?,
-            paused: row.at(6)?,
+            generation: row.at(5)?,
+            cursor: row.at(6)?,
+            version: row.at(7)?,
+            cursor_age_seconds: row.at(8)?,
+            paused: paused(row, 9)?,
+            deviating: row.at(12)?,
+            drift: drift(row, 13)?,
         })
+    }
+}
+
+impl Stored for RollingDigest {
+    fn read(row: &impl Columns) -> Result<RollingDigest> {
+        let digest = row.bytes(0)?.and_then(RollingDigest::from_bytes);
+        digest.ok_or_else(|| unreadable(row, 0, "it is not a digest"))
     }
 }
 

@@ -3,8 +3,8 @@
 
 use super::cluster::missing;
 use super::handler::StoreAnswers;
-use super::overview::{GROUP_TOLD, LIST_DRIFTED, groups, measure};
-use super::status::status;
+use super::overview::{FirstOnes, GROUP_TOLD, LIST_DRIFTED, count, groups};
+use super::status::{LAG_EVENTS_MAX, status};
 use super::why::{drifted, held_up_by, next_step, of_scope};
 use decisiongraph_projections::catalogue;
 use decisiongraph_protocol::figures::number;
@@ -12,6 +12,7 @@ use decisiongraph_protocol::foreign_text::shell_word;
 use decisiongraph_protocol::{
     AdminError, Finding, Handle, HealthReply, HealthRequest, HealthWord, ScopeState, ScopeStatus, StatusReply,
 };
+use decisiongraph_store::ReadView;
 
 /// Longest time without movement of a scope that has events to apply, in seconds. A scope beyond it stands still,
 /// whatever works on it.
@@ -19,10 +20,19 @@ pub const STILL_SECONDS_MAX: f64 = 60.0;
 
 impl Handle<HealthRequest> for StoreAnswers<'_> {
     async fn answer(&self, request: HealthRequest) -> Result<HealthReply, AdminError> {
-        let mut status = status(self.store(), &request.0).await?;
-        measure(self.store(), &mut status, false).await?;
+        let (mut status, view) = status(self.store(), &request.0).await?;
+        measure(&*view, &mut status).await?;
         Ok(findings(&status))
     }
+}
+
+/// Finds the ages of the lags that decide whether a scope stands still. Counts the lags that the findings show.
+pub async fn measure(view: &dyn ReadView, status: &mut StatusReply) -> Result<(), AdminError> {
+    let may_stand = |scope: &&mut ScopeStatus| matches!(scope.state, ScopeState::Working | ScopeState::Behind);
+    count(view, status.sequence, status.scopes.iter_mut().filter(may_stand).collect(), 1).await?;
+    let mut first = FirstOnes::default();
+    let shown = status.scopes.iter_mut().filter(|scope| at_work(scope).is_some() && first.takes(scope));
+    count(view, status.sequence, shown.collect(), LAG_EVENTS_MAX).await
 }
 
 /// Lists the conditions that are not as they should be, worst first. A large group of similar scopes gives one finding.

@@ -1,19 +1,21 @@
 //! Replies about many scopes: a page of them, and groups of scopes in the same state for the same reason.
 //!
-//! *Guarantees.* A reply is bounded, whatever the number of scopes; the scopes left out are counted. The full lag is
-//! counted only for scopes in the reply.
+//! *Guarantees.* A reply is bounded, whatever the number of scopes; the scopes left out are counted. Lags and digests
+//! are read only for scopes in the reply.
 
 use super::status::LAG_EVENTS_MAX;
 use super::why::to_tell;
-use decisiongraph_projections::{Category, LogSeq};
+use decisiongraph_projections::{Category, LogSeq, TenantId, catalogue};
 use decisiongraph_protocol::{AdminError, ScopeState, ScopeStatus, StatusReply, StatusRequest, StatusSummary};
-use decisiongraph_store::Store;
-use std::collections::BTreeMap;
+use decisiongraph_store::{ReadView, Scope};
+use std::collections::{BTreeMap, HashMap};
 
 /// Scopes per page, when the request names no number.
 pub const SCOPES_PAGE: i64 = 1_000;
 /// Most scopes per page.
 pub const SCOPES_PAGE_MAX: i64 = 10_000;
+/// Most digests per read.
+const DIGESTS_PAGE: usize = 1_000;
 /// Largest group whose scopes are listed one by one. A larger group is shown by its number and its first scope.
 pub(crate) const GROUP_TOLD: usize = 6;
 
@@ -68,24 +70,33 @@ pub(crate) fn groups<'s>(scopes: impl Iterator<Item = &'s ScopeStatus>) -> Vec<G
     groups
 }
 
-/// Counts the lag of the scopes in the reply. These are the first scopes of each group, and one page of scopes with
-/// something to report (or `all`). For the other scopes, only the age of the lag is found.
-pub async fn measure(store: &dyn Store, status: &mut StatusReply, all: bool) -> Result<(), AdminError> {
-    let mut seen: BTreeMap<Reason, usize> = BTreeMap::new();
-    let mut told = 0;
-    let (first, rest): (Vec<_>, Vec<_>) = status.scopes.iter_mut().partition(|scope| {
-        let of_reason = seen.entry(reason(scope)).or_default();
-        *of_reason += 1;
-        told += i64::from(all || to_tell(scope));
-        *of_reason <= GROUP_TOLD || told <= SCOPES_PAGE
+/// Counts the lag of the scopes in the reply to `why`. These are the first scopes of each group, and one page of scopes
+/// with something to report (or `all`).
+pub async fn measure(view: &dyn ReadView, status: &mut StatusReply, all: bool) -> Result<(), AdminError> {
+    let (mut first, mut told) = (FirstOnes::default(), 0);
+    let reply = status.scopes.iter_mut().filter(|scope| all || to_tell(scope)).filter(|scope| {
+        told += 1;
+        first.takes(scope) || told <= SCOPES_PAGE
     });
-    count(store, status.sequence, first, LAG_EVENTS_MAX).await?;
-    count(store, status.sequence, rest, 1).await
+    count(view, status.sequence, reply.collect(), LAG_EVENTS_MAX).await
 }
 
-/// Counts the lag of these scopes, up to a bound.
-async fn count(
-    store: &dyn Store,
+/// Picks the first scopes of each group: no other scope of it is shown one by one or as the group's example.
+#[derive(Default)]
+pub(crate) struct FirstOnes(BTreeMap<Reason, usize>);
+
+impl FirstOnes {
+    /// True for the first [`GROUP_TOLD`] scopes of each group.
+    pub fn takes(&mut self, scope: &ScopeStatus) -> bool {
+        let of_reason = self.0.entry(reason(scope)).or_default();
+        *of_reason += 1;
+        *of_reason <= GROUP_TOLD
+    }
+}
+
+/// Counts the lag of these scopes, up to a bound. Projections of a tenant with the same cursor are counted once.
+pub(crate) async fn count(
+    view: &dyn ReadView,
     sequence: LogSeq,
     mut scopes: Vec<&mut ScopeStatus>,
     bound: u64,
@@ -93,10 +104,36 @@ async fn count(
     scopes.retain(|scope| scope.is_behind());
     // The sample is older than the scopes' rows.
     let Some(last) = scopes.iter().map(|scope| scope.last_log_seq).max() else { return Ok(()) };
-    let cursors: Vec<_> = scopes.iter().map(|scope| (scope.tenant.clone(), scope.cursor)).collect();
-    let lags = store.view().await?.lags(&cursors, sequence.max(last), bound).await?;
-    for (scope, lag) in scopes.into_iter().zip(lags) {
-        scope.lag = lag;
+    let (mut cursors, mut places): (Vec<(TenantId, LogSeq)>, Vec<usize>) = (Vec::new(), Vec::new());
+    let mut known = HashMap::new();
+    for scope in &scopes {
+        let cursor = (scope.tenant.clone(), scope.cursor);
+        places.push(*known.entry(cursor.clone()).or_insert_with(|| {
+            cursors.push(cursor);
+            cursors.len() - 1
+        }));
+    }
+    let lags = view.lags(&cursors, sequence.max(last), bound).await?;
+    for (scope, place) in scopes.into_iter().zip(places) {
+        scope.lag = lags[place];
+    }
+    Ok(())
+}
+
+/// Adds the digests of scopes that were ever acquired, page by page: a digest has 2 KB until it is text.
+async fn digests(view: &dyn ReadView, scopes: &mut [ScopeStatus]) -> Result<(), AdminError> {
+    let mut acquired: Vec<_> = scopes
+        .iter_mut()
+        .filter(|scope| scope.generation.is_some())
+        .filter_map(|status| {
+            Some((Scope::new(&status.tenant, catalogue::find(&status.projection)?), &mut status.digest))
+        })
+        .collect();
+    for page in acquired.chunks_mut(DIGESTS_PAGE) {
+        let of: Vec<Scope> = page.iter().map(|(scope, _)| scope.clone()).collect();
+        for ((_, digest), found) in page.iter_mut().zip(view.digests(&of).await?) {
+            **digest = found.map(|found| found.to_text());
+        }
     }
     Ok(())
 }
@@ -104,7 +141,7 @@ async fn count(
 /// Cuts out the page that was asked for: whole tenants, behind a tenant, in a state, with drift. Adds the summary of
 /// all scopes.
 pub async fn page(
-    store: &dyn Store,
+    view: &dyn ReadView,
     mut status: StatusReply,
     request: &StatusRequest,
 ) -> Result<StatusReply, AdminError> {
@@ -129,7 +166,8 @@ pub async fn page(
         status.more = end < status.scopes.len();
         status.scopes.truncate(end);
     }
-    count(store, status.sequence, status.scopes.iter_mut().collect(), LAG_EVENTS_MAX).await?;
+    count(view, status.sequence, status.scopes.iter_mut().collect(), LAG_EVENTS_MAX).await?;
+    digests(view, &mut status.scopes).await?;
     Ok(status)
 }
 

@@ -12,38 +12,36 @@ use decisiongraph_protocol::{
     AdminError, Command, Handle, ScopeFilter, ScopeState, ScopeStatus, StatusReply, StatusRequest, StatusSummary,
 };
 use decisiongraph_store::{
-    Failure, Lag, ListFilter, OpenWriter, Paged, Paused, ReadView, Run, RunState, Scope, ScopeRow, Store,
+    Lag, ListFilter, OpenFailures, OpenWriter, Paused, ReadView, Run, RunState, Scope, ScopeHead, Store,
 };
-use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 /// Bound of the lag in events; shown as "10,000+".
 pub const LAG_EVENTS_MAX: u64 = 10_000;
-/// Open failures or jobs per read.
-const OPEN_PAGE: usize = 10_000;
+/// Most jobs per read.
+const RUNS_MAX: usize = 10_000;
+/// Most tenants per read of their scopes.
+const HEADS_PAGE: usize = 2_000;
 
 /// Most stray rows per answer.
 pub const STRAYS_MAX: usize = 20;
 
 impl Handle<StatusRequest> for StoreAnswers<'_> {
     async fn answer(&self, request: StatusRequest) -> Result<StatusReply, AdminError> {
-        let all = status(self.store(), &request.filter).await?;
-        page(self.store(), all, &request).await
+        let (all, view) = status(self.store(), &request.filter).await?;
+        page(&*view, all, &request).await
     }
 }
 
 /// Reads the status of these scopes. They are the scopes that were ever owned, and the scopes of tenants whose events
-/// are not applied yet. Here the lag is only present or absent: [`super::overview`] counts it for the scopes in the
-/// reply.
-pub async fn status(store: &dyn Store, filter: &ScopeFilter) -> Result<StatusReply, AdminError> {
+/// are not applied yet. Here the lag is only present or absent, and the digest is absent: [`super::overview`] reads
+/// both for the scopes in the reply, in the snapshot that is returned.
+pub async fn status(store: &dyn Store, filter: &ScopeFilter) -> Result<(StatusReply, Box<dyn ReadView>), AdminError> {
     let wanted = projections(filter.projection.as_deref())?;
     let sample = store.sample_high_water().await?;
     let view = store.snapshot().await?;
-    let mut known: HashMap<(TenantId, &'static str), _> = HashMap::new();
-    for row in view.scopes(filter.tenant.as_ref()).await? {
-        known.insert((row.scope.tenant.clone(), row.scope.projection), row);
-    }
-    let highest = known.values().map(|row: &ScopeRow| row.position.cursor).max().unwrap_or(LogSeq::ORIGIN);
+    let mut known = heads(&*view, filter.tenant.as_ref()).await?;
+    let highest = known.values().map(|head| head.cursor).max().unwrap_or(LogSeq::ORIGIN);
     // The sample is older than the snapshot. A cursor above it may belong to an event between the two.
     let end = if highest > sample.sequence { store.log_end().await?.sequence } else { sample.sequence };
     let mut tenants: BTreeMap<TenantId, LogSeq> =
@@ -54,28 +52,30 @@ pub async fn status(store: &dyn Store, filter: &ScopeFilter) -> Result<StatusRep
         }
         None => tenants.extend(view.last_log_seqs().await?),
     }
-    let failures = open_failures(&*view, filter.tenant.as_ref()).await?;
+    let failures = view.open_failures(filter.tenant.as_ref()).await?;
+    let failures: HashMap<_, _> =
+        failures.into_iter().map(|open| ((open.tenant.clone(), open.projection.clone()), open)).collect();
     let runs = running(&*view, filter.tenant.as_ref()).await?;
     let mut scopes = Vec::with_capacity(tenants.len() * wanted.len());
     for (tenant, last_log_seq) in tenants {
         for projection in &wanted {
             let (name, scope) = (projection.name(), Scope::new(&tenant, *projection));
             let key = (tenant.clone(), name.to_owned());
-            let row = known.remove(&(tenant.clone(), name));
-            let cursor = row.as_ref().map_or(LogSeq::ORIGIN, |row| row.position.cursor);
+            let head = known.remove(&(tenant.clone(), name));
+            let cursor = head.as_ref().map_or(LogSeq::ORIGIN, |head| head.cursor);
             let behind = cursor < last_log_seq;
             let open = failures.get(&key);
             let run = runs.get(&key).or_else(|| runs.get(&(tenant.clone(), "all".to_owned())));
-            let owner_live = row.as_ref().is_some_and(|row| row.owner_live);
+            let owner_live = head.as_ref().is_some_and(|head| head.owner_live);
             let (state, why) = explain(&Facts {
                 scope: &scope,
                 behind,
                 beyond: (cursor > end).then(|| beyond(&scope, cursor, end)),
                 empty: last_log_seq == LogSeq::ORIGIN,
-                paused: row.as_ref().and_then(|row| row.paused.as_ref()),
-                failure: open.map(|open| &open.first),
+                paused: head.as_ref().and_then(|head| head.paused.as_ref()),
+                failures: open,
                 run,
-                owner: row.as_ref().and_then(|row| row.owner.as_deref()).filter(|_| owner_live),
+                owner: head.as_ref().and_then(|head| head.owner.as_deref()).filter(|_| owner_live),
                 writers: &sample.writers,
             });
             scopes.push(ScopeStatus {
@@ -85,26 +85,26 @@ pub async fn status(store: &dyn Store, filter: &ScopeFilter) -> Result<StatusRep
                 cursor,
                 last_log_seq,
                 lag: Lag { events: u64::from(behind), more: behind, seconds: 0.0 },
-                cursor_age_seconds: row.as_ref().map(|row| row.cursor_age_seconds),
-                owner: row.as_ref().and_then(|row| row.owner.clone()),
+                cursor_age_seconds: head.as_ref().map(|head| head.cursor_age_seconds),
+                owner: head.as_ref().and_then(|head| head.owner.clone()),
                 owner_live,
-                epoch: row.as_ref().map_or(0, |row| row.epoch.counter),
-                generation: row.as_ref().map(|row| row.generation),
-                digest: row.as_ref().map(|row| row.position.digest.to_text()),
-                version: row.as_ref().map(|row| row.position.version),
+                epoch: head.as_ref().map_or(0, |head| head.epoch),
+                generation: head.as_ref().map(|head| head.generation),
+                digest: None,
+                version: head.as_ref().map(|head| head.version),
                 open_failures: open.map_or(0, |open| open.count),
-                deviating: row.as_ref().is_some_and(|row| row.deviating),
-                drift: row.as_ref().and_then(|row| row.drift.clone()),
+                deviating: head.as_ref().is_some_and(|head| head.deviating),
+                drift: head.as_ref().and_then(|head| head.drift.clone()),
                 active_run: run.map(|run| run.run_id.to_string()),
                 why,
-                cause: open.filter(|_| state == ScopeState::Failed).map(|open| open.first.category),
+                cause: open.filter(|_| state == ScopeState::Failed).map(|open| open.category),
                 next_owner: None,
                 live: None,
                 live_on: None,
             });
         }
     }
-    Ok(StatusReply {
+    let reply = StatusReply {
         database: store.address(),
         backend: store.backend(),
         sequence: sample.sequence,
@@ -119,44 +119,26 @@ pub async fn status(store: &dyn Store, filter: &ScopeFilter) -> Result<StatusRep
             None => view.strays(STRAYS_MAX).await?,
         },
         out_of_service: out_of_service(view.members().await?),
-    })
+    };
+    Ok((reply, view))
 }
 
-/// Open failures of a scope.
-struct Open {
-    count: u64,
-    /// Failure at the lowest position: it stops the scope.
-    first: Failure,
-}
-
-/// Reads the open failures, by tenant and projection.
-async fn open_failures(
+/// Reads the scopes, page by page, without their digests.
+async fn heads(
     view: &dyn ReadView,
     tenant: Option<&TenantId>,
-) -> Result<HashMap<(TenantId, String), Open>, AdminError> {
-    let mut found: HashMap<_, Open> = HashMap::new();
-    let mut filter = ListFilter { tenant: tenant.cloned(), open_only: true, limit: OPEN_PAGE, ..ListFilter::default() };
+) -> Result<HashMap<(TenantId, &'static str), ScopeHead>, AdminError> {
+    let keyed = |head: ScopeHead| ((head.scope.tenant.clone(), head.scope.projection), head);
+    if let Some(tenant) = tenant {
+        let rows = view.scopes(Some(tenant)).await?;
+        return Ok(rows.into_iter().map(|row| keyed(row.into())).collect());
+    }
+    let (mut known, mut after) = (HashMap::new(), None);
     loop {
-        let Paged { items, more } = view.failures(&filter).await?;
-        let last = items.last().map(|failure| failure.failure_id);
-        for failure in items {
-            match found.entry((failure.tenant.clone(), failure.projection.clone())) {
-                Entry::Vacant(place) => {
-                    place.insert(Open { count: 1, first: failure });
-                }
-                Entry::Occupied(mut open) => {
-                    let open = open.get_mut();
-                    open.count += 1;
-                    if failure.log_seq < open.first.log_seq {
-                        open.first = failure;
-                    }
-                }
-            }
-        }
-        if !more || last.is_none() {
-            return Ok(found);
-        }
-        filter.before_failure = last;
+        let page = view.scope_heads(after.as_ref(), HEADS_PAGE).await?;
+        let Some(last) = page.last() else { return Ok(known) };
+        after = Some(last.scope.tenant.clone());
+        known.extend(page.into_iter().map(keyed));
     }
 }
 
@@ -165,7 +147,7 @@ async fn running(
     view: &dyn ReadView,
     tenant: Option<&TenantId>,
 ) -> Result<HashMap<(TenantId, String), Run>, AdminError> {
-    let filter = ListFilter { tenant: tenant.cloned(), open_only: true, limit: OPEN_PAGE, ..ListFilter::default() };
+    let filter = ListFilter { tenant: tenant.cloned(), open_only: true, limit: RUNS_MAX, ..ListFilter::default() };
     let mut found = HashMap::new();
     for run in view.runs(&filter).await?.items.into_iter().filter(|run| run.state == RunState::Running) {
         found.entry((run.tenant.clone(), run.projection.clone())).or_insert(run);
@@ -183,7 +165,7 @@ struct Facts<'a> {
     /// True when the tenant has no event at all.
     empty: bool,
     paused: Option<&'a Paused>,
-    failure: Option<&'a Failure>,
+    failures: Option<&'a OpenFailures>,
     run: Option<&'a Run>,
     owner: Option<&'a str>,
     writers: &'a [OpenWriter],
@@ -202,15 +184,15 @@ fn explain(facts: &Facts<'_>) -> (ScopeState, String) {
     if let Some(beyond) = &facts.beyond {
         return (ScopeState::Failed, beyond.clone());
     }
-    if let Some(failure) = facts.failure {
+    if let Some(first) = facts.failures {
         return (
             ScopeState::Failed,
             format!(
                 "stopped at log_seq {} (event {}): {}; see {}",
-                number(failure.log_seq.0),
-                failure.event_id,
-                failure.category,
-                Command::of(&format!("failure {}", failure.failure_id), &failure.tenant)
+                number(first.log_seq.0),
+                first.event_id,
+                first.category,
+                Command::of(&format!("failure {}", first.failure_id), &first.tenant)
             ),
         );
     }
@@ -267,7 +249,7 @@ mod tests {
             beyond: None,
             empty: false,
             paused: None,
-            failure: None,
+            failures: None,
             run: None,
             owner: None,
             writers: &[],

@@ -23,8 +23,8 @@ const STANDBY_SECONDS_MAX: f64 = 5.0;
 
 impl Handle<WhyRequest> for StoreAnswers<'_> {
     async fn answer(&self, request: WhyRequest) -> Result<WhyReply, AdminError> {
-        let mut status = status(self.store(), &request.filter).await?;
-        measure(self.store(), &mut status, request.all).await?;
+        let (mut status, view) = status(self.store(), &request.filter).await?;
+        measure(&*view, &mut status, request.all).await?;
         Ok(why(&status, request.all))
     }
 }

@@ -4,6 +4,8 @@
 mod cli_support;
 #[path = "cli_postgres/many_scopes.rs"]
 mod many_scopes;
+#[path = "cli_postgres/report_costs.rs"]
+mod report_costs;
 
 use cli_support::{Cli, enterprise, started, text, trace};
 use decisiongraph_store::throwaway::{self, PASSWORD, PASSWORD_ROLE, Server};

@@ -1,10 +1,12 @@
 //! Waiting times of an operator: for one small answer over an open session, and for a whole run of the command line.
-//! The third time is for the dump of a node on which every scope has its actors.
+//! The third time is for the dump of a node on which every scope has its actors. The last ones are for `status`,
+//! `health` and `why` ([`super::reports`]).
 
 use super::Request;
 use super::node::{NodeOrder, RunningNode};
 use super::place::Place;
 use super::report::{Goal, Report, percentile};
+use super::reports::reports;
 use super::tenants::{all_current, empty_node_bytes, prepared};
 use anyhow::{Context as _, Result};
 use decisiongraph_projections::catalogue;
@@ -115,6 +117,7 @@ pub async fn admin(request: &Request, place: &Place, report: &mut Report) -> Res
     report.figure(MEASURE, "dump: its comparison with the database alone", began.elapsed().as_secs_f64(), "s");
     node.stop().await?;
     drop(store);
+    reports(MEASURE, request, place, &site, &order, report).await?;
     place.remove(site).await
 }
 

@@ -20,6 +20,7 @@ pub mod node;
 pub mod place;
 pub mod recovery;
 pub mod report;
+pub mod reports;
 pub mod tenants;
 
 use crate::workload::Profile;
@@ -47,7 +48,8 @@ pub enum Measure {
     Live,
     /// A running node with many tenants: until all are current, memory per scope, a trickle over all, idle.
     Tenants,
-    /// A running node: round trips, the whole command line, the dump of all its actors.
+    /// A running node: round trips, the whole command line, the dump of all its actors; then `status`, `health` and
+    /// `why` while a third of the scopes fails.
     Admin,
     /// A node that is killed in the middle of a catch-up.
     Recovery,

@@ -4,7 +4,7 @@
 
 use super::meters::LocalServer;
 use anyhow::{Context as _, Result};
-use decisiongraph_projections::{Admitted, TenantId};
+use decisiongraph_projections::{Admitted, LogSeq, TenantId};
 use decisiongraph_store::throwaway::{Server, StopMode};
 use decisiongraph_store::{AppendMode, DatabaseUrl, Store, StoreOptions, Verdict, open};
 use std::path::PathBuf;
@@ -169,6 +169,16 @@ impl Place {
         }
         drop(store);
         self.settle(site).await
+    }
+
+    /// Spoils the hashes of all events behind a position: no projection takes them.
+    pub async fn spoil(&self, site: &Site, after: LogSeq) -> Result<()> {
+        let sql = format!("UPDATE dg_event_log SET payload_hash = 'sha256:00' WHERE log_seq > {}", after.0);
+        match self {
+            Place::Embedded { .. } => rusqlite::Connection::open(site.path())?.execute_batch(&sql)?,
+            Place::Postgres(_) => connect(&site.url).await?.batch_execute(&sql).await?,
+        }
+        Ok(())
     }
 
     /// Updates statistics and makes a checkpoint, so that the next measure does not pay for earlier work.

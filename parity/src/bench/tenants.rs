@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Events that every tenant has at the start.
-const EVENTS_EACH: u64 = 2;
+pub const EVENTS_EACH: u64 = 2;
 /// Appenders that prepare the log.
 const APPENDERS: usize = 8;
 /// Events per second, over random tenants.

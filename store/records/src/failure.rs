@@ -53,6 +53,25 @@ pub struct Failure {
     pub resolved_at: Option<String>,
 }
 
+/// Open failures of one scope: their number, and the failure at the lowest position, which stops the scope.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenFailures {
+    /// Tenant of the scope.
+    pub tenant: TenantId,
+    /// Projection of the scope.
+    pub projection: String,
+    /// Number of its open failures.
+    pub count: u64,
+    /// Id of the first failure.
+    pub failure_id: i64,
+    /// Position of the first failure's event.
+    pub log_seq: LogSeq,
+    /// Id of that event.
+    pub event_id: String,
+    /// Reason of the first failure.
+    pub category: Category,
+}
+
 /// A poison event that an operator left out of a projection. It is not checked and not projected, and counts as its
 /// trace's predecessor. Its record is kept for ever; the skip holds until it is revoked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

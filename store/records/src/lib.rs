@@ -16,7 +16,7 @@ mod stray;
 
 pub use change::{Change, NewChange};
 pub use error::{NEXT_MIGRATE, NEXT_SYNCHRONOUS, Result, StoreError};
-pub use failure::{Failure, NewFailure, Skip};
+pub use failure::{Failure, NewFailure, OpenFailures, Skip};
 pub use generation::{Flip, Storage, Sweep};
 pub use log::{
     AppendMode, HighWaterSample, LIST_BYTES_MAX, LogEnd, OpenWriter, PageLimit, Paged, SESSION_NAME, Verdict,
@@ -256,8 +256,8 @@ pub struct Paused {
     pub by: String,
 }
 
-/// Owner and cursor of a scope: a [`ScopeRow`] without its large fields.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Scope without its digest, which is most of a [`ScopeRow`]: for lists of many thousands of scopes.
+#[derive(Debug, Clone, PartialEq)]
 pub struct ScopeHead {
     /// Scope of this head.
     pub scope: Scope,
@@ -267,10 +267,38 @@ pub struct ScopeHead {
     pub owner_live: bool,
     /// Counter of the epoch.
     pub epoch: i64,
+    /// Generation that readers see.
+    pub generation: Generation,
     /// Cursor: everything up to here is applied.
     pub cursor: LogSeq,
-    /// True when it is paused.
-    pub paused: bool,
+    /// Version of the rules that wrote its rows.
+    pub version: i32,
+    /// Seconds since the cursor's last move, on the database's clock.
+    pub cursor_age_seconds: f64,
+    /// Pause of the scope; none when it is not paused.
+    pub paused: Option<Paused>,
+    /// True when the live generation left a skipped event out.
+    pub deviating: bool,
+    /// Drift that the last verify of the live generation found.
+    pub drift: Option<Drift>,
+}
+
+impl From<ScopeRow> for ScopeHead {
+    fn from(row: ScopeRow) -> ScopeHead {
+        ScopeHead {
+            scope: row.scope,
+            owner: row.owner,
+            owner_live: row.owner_live,
+            epoch: row.epoch.counter,
+            generation: row.generation,
+            cursor: row.position.cursor,
+            version: row.position.version,
+            cursor_age_seconds: row.cursor_age_seconds,
+            paused: row.paused,
+            deviating: row.deviating,
+            drift: row.drift,
+        }
+    }
 }
 
 /// A tenant, and the progress of its events and scopes.

@@ -6,7 +6,9 @@ use super::errors::explain;
 use super::view::View;
 use crate::columns::Stored as _;
 use crate::sections::{Failures, ReadFailures};
-use crate::{Failure, LIST_BYTES_MAX, ListFilter, NewFailure, PageLimit, Paged, Result, Scope, Skip, decide};
+use crate::{
+    Failure, LIST_BYTES_MAX, ListFilter, NewFailure, OpenFailures, PageLimit, Paged, Result, Scope, Skip, decide,
+};
 use async_trait::async_trait;
 use decisiongraph_projections::{LogSeq, TenantId};
 
@@ -66,6 +68,11 @@ impl ReadFailures for View {
             [&tenant, &filter.projection, &filter.open_only, &limit.one_more(), &filter.before_failure];
         // A failure that belongs to no tenant fails no list.
         ask.paged(sql!(SQL, "list"), &of, limit, |row| Ok(Failure::read(row).ok())).await
+    }
+
+    async fn open_failures(&self, tenant: Option<&TenantId>) -> Result<Vec<OpenFailures>> {
+        let ask = self.ask("list the scopes with open failures").await?;
+        ask.list(sql!(SQL, "open_by_scope"), &[&tenant.map(TenantId::as_str)]).await
     }
 
     async fn failure(&self, failure_id: i64) -> Result<Option<Failure>> {

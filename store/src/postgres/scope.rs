@@ -18,6 +18,7 @@ use crate::{
     decode,
 };
 use async_trait::async_trait;
+use decisiongraph_projections::digest::rolling::RollingDigest;
 use decisiongraph_projections::{Category, TenantId};
 use uuid::Uuid;
 
@@ -75,6 +76,13 @@ impl ReadScopes for View {
         let ask = self.ask("read the owners of the scopes").await?;
         let limit = i64::try_from(tenants_max).unwrap_or(i64::MAX);
         ask.list(sql!(SQL, "heads"), &[&after_tenant.map_or("", TenantId::as_str), &limit]).await
+    }
+
+    async fn digests(&self, scopes: &[Scope]) -> Result<Vec<Option<RollingDigest>>> {
+        let ask = self.ask("read the digests of scopes").await?;
+        let (tenants, projections): (Vec<&str>, Vec<&str>) =
+            scopes.iter().map(|scope| (scope.tenant.as_str(), scope.projection)).unzip();
+        ask.all(sql!(SQL, "digests"), &[&tenants, &projections]).await
     }
 
     async fn scope_counts(&self) -> Result<ScopeCounts> {

@@ -1,8 +1,8 @@
 //! Poison events: their failures, and the operators' skips.
 
-use crate::{Failure, ListFilter, NewFailure, Paged, Result, Scope, Skip};
+use crate::{Failure, ListFilter, NewFailure, OpenFailures, Paged, Result, Scope, Skip};
 use async_trait::async_trait;
-use decisiongraph_projections::LogSeq;
+use decisiongraph_projections::{LogSeq, TenantId};
 
 /// Records failures and skips. Only the event of an open failure is skipped, with operator and reason beside it. One
 /// skip per event holds at a time. Nothing is deleted: a revoked skip stays.
@@ -27,6 +27,10 @@ pub trait Failures {
 pub trait ReadFailures {
     /// Lists failures, newest first, at most [`LIST_BYTES_MAX`](crate::LIST_BYTES_MAX) bytes of them.
     async fn failures(&self, filter: &ListFilter) -> Result<Paged<Failure>>;
+
+    /// Lists the scopes with open failures, all or those of one tenant, by tenant. One entry per scope, whatever the
+    /// number of its failures.
+    async fn open_failures(&self, tenant: Option<&TenantId>) -> Result<Vec<OpenFailures>>;
 
     /// Reads one failure.
     async fn failure(&self, failure_id: i64) -> Result<Option<Failure>>;

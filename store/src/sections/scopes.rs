@@ -3,6 +3,7 @@
 use crate::{Acquisition, Checkpoint, Lease, Owner, Result, Scope, ScopeCounts, ScopeHead, ScopeRow};
 use async_trait::async_trait;
 use decisiongraph_projections::TenantId;
+use decisiongraph_projections::digest::rolling::RollingDigest;
 use uuid::Uuid;
 
 /// Takes, gives up and pauses scopes. Safety comes from the scope row alone (epoch, cursor, generation). The timing of
@@ -38,9 +39,13 @@ pub trait ReadScopes {
     /// Lists all scopes, or those of one tenant, by tenant and in catalogue order.
     async fn scopes(&self, tenant: Option<&TenantId>) -> Result<Vec<ScopeRow>>;
 
-    /// Lists scopes without their digests, by tenant behind `after_tenant`, of at most `tenants_max` tenants, for dumps
+    /// Lists scopes without their digests, by tenant behind `after_tenant`, of at most `tenants_max` tenants, for lists
     /// of many thousands of scopes.
     async fn scope_heads(&self, after_tenant: Option<&TenantId>, tenants_max: usize) -> Result<Vec<ScopeHead>>;
+
+    /// Reads the digests at the cursors of these scopes, in their order; none for a scope that was never acquired or
+    /// whose digest cannot be read. Each has 2 KB: meant for a page of scopes.
+    async fn digests(&self, scopes: &[Scope]) -> Result<Vec<Option<RollingDigest>>>;
 
     /// Counts the scopes of the database that stand out, and the open failures. Costs one pass over the scopes: meant
     /// for rare calls.

@@ -6,7 +6,7 @@ use super::errors::Result;
 use super::view::View;
 use crate::columns::Stored as _;
 use crate::sections::{Failures, ReadFailures};
-use crate::{Failure, LIST_BYTES_MAX, ListFilter, NewFailure, PageLimit, Paged, Scope, Skip, decide};
+use crate::{Failure, LIST_BYTES_MAX, ListFilter, NewFailure, OpenFailures, PageLimit, Paged, Scope, Skip, decide};
 use async_trait::async_trait;
 use decisiongraph_projections::{LogSeq, TenantId};
 use rusqlite::{Connection, params};
@@ -76,6 +76,11 @@ impl ReadFailures for View {
             conn.paged(sql!(SQL, "list"), of, limit, |row| Ok(Failure::read(row).ok()))
         })
         .await
+    }
+
+    async fn open_failures(&self, tenant: Option<&TenantId>) -> crate::Result<Vec<OpenFailures>> {
+        let tenant = tenant.cloned();
+        self.read(move |conn| conn.list(sql!(SQL, "open_by_scope"), [tenant.as_ref().map(TenantId::as_str)])).await
     }
 
     async fn failure(&self, failure_id: i64) -> crate::Result<Option<Failure>> {

@@ -10,6 +10,7 @@ use crate::sections::{ReadScopes, Scopes};
 use crate::{Acquisition, Checkpoint, Lease, Orders, Owner, Scope, ScopeCounts, ScopeHead, ScopeRow, decode};
 use async_trait::async_trait;
 use decisiongraph_projections::TenantId;
+use decisiongraph_projections::digest::rolling::RollingDigest;
 use rusqlite::{Connection, params};
 use uuid::Uuid;
 
@@ -93,6 +94,18 @@ impl ReadScopes for View {
         self.read(move |conn| {
             let limit = i64::try_from(tenants_max).unwrap_or(i64::MAX);
             conn.list(sql!(SQL, "heads"), params![after.as_ref().map_or("", TenantId::as_str), limit])
+        })
+        .await
+    }
+
+    async fn digests(&self, scopes: &[Scope]) -> crate::Result<Vec<Option<RollingDigest>>> {
+        let scopes = scopes.to_vec();
+        self.read(move |conn| {
+            let digest = |scope: &Scope| {
+                let found = conn.first(sql!(SQL, "digests"), [scope.tenant.as_str(), scope.projection])?;
+                Ok(found.flatten())
+            };
+            scopes.iter().map(digest).collect()
         })
         .await
     }

@@ -40,6 +40,44 @@ pub async fn one_open_row_an_event(blank: Blank) {
     assert_eq!(view.failure(first.failure_id + 1_000).await.expect("an answer"), None);
 }
 
+pub async fn open_failures_are_one_entry_a_scope(blank: Blank) {
+    let fresh = blank.migrated().await;
+    let view = fresh.store.view().await.expect("a view");
+    assert_eq!(view.open_failures(None).await.expect("none"), []);
+    append_all(&fresh.store, &tenant(), &whole_trace("t")).await;
+    let mut ids = Vec::new();
+    for log_seq in [7, 3, 5] {
+        ids.push(fresh.store.record_failure(&poison(&tenant(), log_seq, "bad")).await.expect("recorded").failure_id);
+    }
+    let mut other = poison(&named("z"), 9, "bad");
+    let of_other = fresh.store.record_failure(&other).await.expect("recorded").failure_id;
+    other.scope = Scope::new(&named("z"), catalogue::CONTEXT_GRAPH);
+    let of_graph = fresh.store.record_failure(&other).await.expect("recorded").failure_id;
+    let entry = |tenant: TenantId, projection: &str, count, failure_id, log_seq: i64| OpenFailures {
+        tenant,
+        projection: projection.to_owned(),
+        count,
+        failure_id,
+        log_seq: LogSeq(log_seq),
+        event_id: format!("e{log_seq}"),
+        category: Category::SchemaViolation,
+    };
+    let ours = entry(tenant(), "trace_summary", 3, ids[1], 3);
+    let theirs =
+        [entry(named("z"), "context_graph", 1, of_graph, 9), entry(named("z"), "trace_summary", 1, of_other, 9)];
+    let all = view.open_failures(None).await.expect("failures");
+    assert_eq!((&all[0], &all[1..]), (&ours, &theirs[..]));
+    assert_eq!(view.open_failures(Some(&named("z"))).await.expect("failures"), theirs);
+    // A passed event's failure is resolved, and the next one is the first.
+    let projection = catalogue::TRACE_SUMMARY;
+    let (lease, position) = acquire(&fresh.store, &Scope::new(&tenant(), projection), &owner("n")).await;
+    catch_up(&fresh.store, &lease, position, projection, &[100]).await;
+    assert_eq!(
+        view.open_failures(Some(&tenant())).await.expect("one"),
+        [entry(tenant(), "trace_summary", 1, ids[0], 7)]
+    );
+}
+
 pub async fn a_passing_commit_resolves(blank: Blank) {
     let fresh = blank.migrated().await;
     append_all(&fresh.store, &tenant(), &whole_trace("t")).await;

@@ -151,6 +151,7 @@ every_backend! {
     ]
     failures [
         one_open_row_an_event,
+        open_failures_are_one_entry_a_scope,
         a_passing_commit_resolves,
         failures_are_listed_newest_first,
     ]

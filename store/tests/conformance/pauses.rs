@@ -86,8 +86,14 @@ pub async fn heads_page_by_tenant(blank: Blank) {
     for head in &page {
         let row = view.scope(&head.scope).await.expect("an answer").expect("a scope");
         assert_eq!((&head.owner, head.owner_live, head.epoch), (&row.owner, row.owner_live, row.epoch.counter));
-        assert_eq!((head.cursor, head.paused), (row.position.cursor, head.scope == paused));
+        assert_eq!((head.cursor, head.paused.is_some()), (row.position.cursor, head.scope == paused));
+        assert!((0.0..600.0).contains(&head.cursor_age_seconds), "{head:?}");
+        assert_eq!(*head, ScopeHead { cursor_age_seconds: head.cursor_age_seconds, ..row.into() });
     }
+    let other = Scope::new(&crate::log::named("never acquired"), catalogue::TRACE_SUMMARY);
+    let row = view.scope(&paused).await.expect("an answer").expect("a scope");
+    let digests = view.digests(&[other, paused]).await.expect("digests");
+    assert_eq!(digests, [None, Some(row.position.digest)], "in the order of the scopes");
     assert_eq!(view.scope_heads(None, 100).await.expect("heads").len(), 4 * catalogue::ALL.len());
     assert_eq!(view.scope_heads(Some(&crate::log::named("d")), 2).await.expect("heads"), []);
     fresh.store.leave(&me).await.expect("gone");

@@ -172,6 +172,14 @@ async fn check(fresh: &Fresh, when: &str) {
         assert!(bounds.iter().any(|bound| bound.contains(expected)), "{when}: nothing bounded by {expected}:\n{plan}");
     }
     assert!(!plan.contains("Seq Scan") && !plan.contains("Sort"), "{when}: not one tenant at a time:\n{plan}");
+    let plan = client.query(&format!("EXPLAIN {}", sql!(LOG, "last_log_seqs")), &[]).await.expect("a plan");
+    let plan = plan.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>().join("\n");
+    assert!(
+        plan.matches("Scan Backward using dg_event_log_pkey").count() == 2
+            && plan.contains("Index Cond: (tenant_id < t.tenant_id)")
+            && !plan.contains("Seq Scan"),
+        "{when}: not one step a tenant:\n{plan}"
+    );
     for (number, (sql, types, arguments)) in EDGES.iter().enumerate() {
         let sql =
             sql.replace("dg_cg_edges_leaf", "dg_cg_edges_shared").replace("dg_cg_nodes_leaf", "dg_cg_nodes_shared");

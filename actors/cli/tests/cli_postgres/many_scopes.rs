@@ -10,16 +10,16 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 /// Columns of an event that both stores keep, except tenant, position and time of arrival.
-const EVENT: &str = "event_id, trace_id, trace_seq, event_type, occurred_at, producer_id, source_system, source_subsystem, \
+pub const EVENT: &str = "event_id, trace_id, trace_seq, event_type, occurred_at, producer_id, source_system, source_subsystem, \
     actor_type, actor_id, idempotency_key, correlation_id, causation_event_id, schema_version, tags, payload_hash, event_key, \
     trace_key, idempotency_uid, payload";
-const FAILURE: &str = "projection, log_seq, event_id, trace_id, event_type, category, message, batch_from, batch_to, \
+pub const FAILURE: &str = "projection, log_seq, event_id, trace_id, event_type, category, message, batch_from, batch_to, \
     digest_before, attempts";
 const OF_EACH: &str =
     "p.name, log_seq, event_id, trace_id, event_type, 'conflict', 'tampered with', log_seq, log_seq, 'lthash:0', 1";
 
 /// Returns the names of the projections as a table `p`.
-fn projections() -> String {
+pub fn projections() -> String {
     let names = catalogue::ALL.map(|projection| format!("SELECT '{}' AS name", projection.name()));
     format!("({}) AS p", names.join(" UNION ALL "))
 }

@@ -25,6 +25,14 @@ SELECT failure_id, tenant_id, projection, log_seq, event_id, trace_id, event_typ
  ORDER BY failure_id DESC
  LIMIT $4
 
+-- name: open_by_scope
+-- Per scope the number of its open failures and the first of them, all in one pass over the index of the open ones.
+SELECT DISTINCT ON (tenant_id, projection)
+       tenant_id, projection, count(*) OVER (PARTITION BY tenant_id, projection), failure_id, log_seq, event_id, category
+  FROM dg_failure
+ WHERE resolved_at IS NULL AND ($1::text IS NULL OR tenant_id = $1)
+ ORDER BY tenant_id, projection, log_seq
+
 -- name: record
 -- One open row per (scope, event); another encounter counts an attempt.
 INSERT INTO dg_failure

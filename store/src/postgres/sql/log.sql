@@ -293,22 +293,20 @@ SELECT t.tenant_id, coalesce(e.log_seq, 0), s.scopes, s.cursor_seq, s.paused
  LIMIT $2
 
 -- name: last_log_seqs
--- Every tenant that has events, and its last one: per tenant one step in the primary key to find it and one backward step (as pairs, see
--- `page`).
-WITH RECURSIVE tenants AS (
-    (SELECT tenant_id FROM dg_event_log ORDER BY tenant_id LIMIT 1)
+-- Every tenant that has events, and its last one: one backward step in the primary key a tenant, from the last tenant to the first. (The
+-- last event of all tenants before one is the last event of the tenant before it.)
+WITH RECURSIVE ends AS (
+    (SELECT tenant_id, log_seq FROM dg_event_log ORDER BY tenant_id DESC, log_seq DESC LIMIT 1)
     UNION ALL
-    SELECT (SELECT l.tenant_id FROM dg_event_log l WHERE l.tenant_id > t.tenant_id ORDER BY l.tenant_id LIMIT 1)
-      FROM tenants t WHERE t.tenant_id IS NOT NULL
+    SELECT e.tenant_id, e.log_seq
+      FROM ends t
+     CROSS JOIN LATERAL (
+           SELECT l.tenant_id, l.log_seq FROM dg_event_log l
+            WHERE l.tenant_id < t.tenant_id
+            ORDER BY l.tenant_id DESC, l.log_seq DESC
+            LIMIT 1) AS e
 )
-SELECT t.tenant_id, e.log_seq
-  FROM tenants t
- CROSS JOIN LATERAL (
-       SELECT l.log_seq FROM dg_event_log l
-        WHERE (l.tenant_id, l.log_seq) > (t.tenant_id, 0) AND (l.tenant_id, l.log_seq) <= (t.tenant_id, 9223372036854775807)
-        ORDER BY l.tenant_id DESC, l.log_seq DESC
-        LIMIT 1) AS e
- WHERE t.tenant_id IS NOT NULL
+SELECT tenant_id, log_seq FROM ends ORDER BY tenant_id COLLATE "C"
 
 -- name: tenants_with_events
 -- Who has events in a stretch of the log, by the index on log_seq alone, which ORDER BY and OFFSET 0 hold the planner to: grouping

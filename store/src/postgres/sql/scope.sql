@@ -70,10 +70,7 @@ UPDATE dg_scope SET paused_at = NULL, paused_reason = NULL, paused_by = NULL
 -- name: columns
 SELECT s.tenant_id, s.projection, s.owner_node, n.node IS NOT NULL, s.epoch, s.epoch_token, s.generation, s.cursor_seq, s.digest,
        s.version, to_char(s.updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-       greatest(extract(epoch FROM clock_timestamp() - s.updated_at), 0)::float8,
-       to_char(s.paused_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), s.paused_reason, s.paused_by, s.deviating,
-       CASE WHEN s.drift_generation = s.generation
-            THEN to_char(s.drift_found_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') END, s.drift_run
+       {age}, {pause_and_drift}
   FROM dg_scope s
   LEFT JOIN dg_node n
          ON n.node = s.owner_node AND n.incarnation = s.owner_incarnation
@@ -88,22 +85,33 @@ SELECT s.tenant_id, s.projection, s.owner_node, n.node IS NOT NULL, s.epoch, s.e
 {columns}
  WHERE $1::text IS NULL OR s.tenant_id = $1
 
+-- name: age
+greatest(extract(epoch FROM clock_timestamp() - s.updated_at), 0)::float8
+
+-- name: pause_and_drift
+to_char(s.paused_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), s.paused_reason, s.paused_by, s.deviating,
+CASE WHEN s.drift_generation = s.generation
+     THEN to_char(s.drift_found_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') END, s.drift_run
+
 -- name: heads
--- $2 tenants behind $1, found by steps in the primary key, with all their scopes; without the digests, which are most of a row.
-WITH RECURSIVE tenants AS (
-    (SELECT tenant_id, 1::bigint AS place FROM dg_scope WHERE tenant_id > $1 ORDER BY tenant_id LIMIT 1)
-    UNION ALL
-    SELECT (SELECT s.tenant_id FROM dg_scope s WHERE s.tenant_id > t.tenant_id ORDER BY s.tenant_id LIMIT 1), t.place + 1
-      FROM tenants t WHERE t.tenant_id IS NOT NULL AND t.place < $2
-)
+-- $2 tenants behind $1 with all their scopes, by a stretch of the primary key; without the digests, which are most of a row.
 SELECT s.tenant_id, s.projection, s.owner_node,
        EXISTS (SELECT FROM dg_node n
                 WHERE n.node = s.owner_node AND n.incarnation = s.owner_incarnation
                   AND n.expires_at > clock_timestamp() AND n.not_before <= clock_timestamp()),
-       s.epoch, s.cursor_seq, s.paused_at IS NOT NULL
-  FROM tenants t
- CROSS JOIN LATERAL (SELECT * FROM dg_scope s WHERE s.tenant_id = t.tenant_id) AS s
+       s.epoch, s.generation, s.cursor_seq, s.version, {age}, {pause_and_drift}
+  FROM dg_scope s
+ WHERE s.tenant_id > $1
+   AND s.tenant_id <= (SELECT max(p.tenant_id)
+                         FROM (SELECT DISTINCT tenant_id FROM dg_scope WHERE tenant_id > $1 ORDER BY tenant_id LIMIT $2) AS p)
  ORDER BY s.tenant_id, s.projection
+
+-- name: digests
+-- In the order of the scopes that are asked for, by their keys.
+SELECT s.digest
+  FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS k (tenant_id, projection, place)
+  LEFT JOIN LATERAL (SELECT d.digest FROM dg_scope d WHERE d.tenant_id = k.tenant_id AND d.projection = k.projection LIMIT 1) AS s ON true
+ ORDER BY k.place
 
 -- name: counts
 -- One pass over the scopes, and one over the index of the open failures.

@@ -27,6 +27,14 @@ WHERE (?1 IS NULL OR tenant_id = ?1) AND (?2 IS NULL OR projection = ?2) AND (NO
 ORDER BY failure_id DESC
 LIMIT ?4
 
+-- name: open_by_scope
+-- Per scope the number of its open failures and the first of them, all in one pass over the index of the open ones. (Beside a min, SQLite
+-- takes the other columns from the row that has it.)
+SELECT tenant_id, projection, count(*), failure_id, min(log_seq), event_id, category
+FROM dg_failure INDEXED BY dg_failure_open
+WHERE resolved_at_ms IS NULL AND (?1 IS NULL OR tenant_id = ?1)
+GROUP BY tenant_id, projection
+
 -- name: record
 -- One open row per (scope, event), by the partial unique index; another encounter counts an attempt.
 INSERT INTO dg_failure (

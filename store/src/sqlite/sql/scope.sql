@@ -47,10 +47,7 @@ coalesce(n.expires_at_ms > {now} AND n.not_before_ms <= {now}, 0)
 
 -- name: columns
 SELECT s.tenant_id, s.projection, s.owner_node, {is_live}, s.epoch, s.epoch_token, s.generation, s.cursor, s.digest, s.version,
-       strftime('%Y-%m-%dT%H:%M:%fZ', s.updated_at_ms / 1000.0, 'unixepoch'), max(0, {now} - s.updated_at_ms) / 1000.0,
-       strftime('%Y-%m-%dT%H:%M:%fZ', s.paused_at_ms / 1000.0, 'unixepoch'), s.paused_reason, s.paused_by, s.deviating,
-       CASE WHEN s.drift_generation = s.generation
-            THEN strftime('%Y-%m-%dT%H:%M:%fZ', s.drift_found_at_ms / 1000.0, 'unixepoch') END, s.drift_run
+       strftime('%Y-%m-%dT%H:%M:%fZ', s.updated_at_ms / 1000.0, 'unixepoch'), {age}, {pause_and_drift}
 FROM dg_scope AS s
 LEFT JOIN dg_node AS n ON n.node = s.owner_node AND n.incarnation = s.owner_incarnation
 
@@ -63,13 +60,25 @@ WHERE s.tenant_id = ?1 AND s.projection = ?2
 {columns}
 WHERE ?1 IS NULL OR s.tenant_id = ?1
 
+-- name: age
+max(0, {now} - s.updated_at_ms) / 1000.0
+
+-- name: pause_and_drift
+strftime('%Y-%m-%dT%H:%M:%fZ', s.paused_at_ms / 1000.0, 'unixepoch'), s.paused_reason, s.paused_by, s.deviating,
+CASE WHEN s.drift_generation = s.generation
+     THEN strftime('%Y-%m-%dT%H:%M:%fZ', s.drift_found_at_ms / 1000.0, 'unixepoch') END, s.drift_run
+
 -- name: heads
 -- ?2 tenants behind ?1 with all their scopes; without the digests, which are most of a row.
-SELECT s.tenant_id, s.projection, s.owner_node, {is_live}, s.epoch, s.cursor, s.paused_at_ms IS NOT NULL
+SELECT s.tenant_id, s.projection, s.owner_node, {is_live}, s.epoch, s.generation, s.cursor, s.version, {age}, {pause_and_drift}
 FROM dg_scope AS s
 LEFT JOIN dg_node AS n ON n.node = s.owner_node AND n.incarnation = s.owner_incarnation
 WHERE s.tenant_id IN (SELECT DISTINCT tenant_id FROM dg_scope WHERE tenant_id > ?1 ORDER BY tenant_id LIMIT ?2)
 ORDER BY s.tenant_id, s.projection
+
+-- name: digests
+-- Of one scope: the program asks for each of a page.
+SELECT digest FROM dg_scope WHERE tenant_id = ?1 AND projection = ?2
 
 -- name: counts
 SELECT (SELECT count(*) FROM dg_failure WHERE resolved_at_ms IS NULL),

@@ -5,16 +5,23 @@ use crate::cluster::ASK_ALL_DEADLINE;
 use crate::node::condition::Condition;
 use crate::node::lives::Lives;
 use crate::tenants::CoordinatorMessage;
-use decisiongraph_admin::health::findings;
-use decisiongraph_admin::overview;
 use decisiongraph_admin::status::status;
 use decisiongraph_admin::why::why;
+use decisiongraph_admin::{health, overview};
 use decisiongraph_projections::{Category, TenantId};
 use decisiongraph_protocol::{
     AdminError, FromNode, Handle, HealthReply, HealthRequest, HealthWord, Notice, Partial, PauseRequest, PeerRequest,
     ResumeRequest, ScopeFilter, SkipRequest, StatusReply, StatusRequest, SteerReply, WhyReply, WhyRequest,
 };
-use decisiongraph_store::Skip;
+use decisiongraph_store::{ReadView, Skip};
+
+/// Scopes as the database and the workers of every node have them.
+struct Seen {
+    status: StatusReply,
+    /// Snapshot in which the status was read.
+    view: Box<dyn ReadView>,
+    lives: Lives,
+}
 
 impl AnswerFrom<FromNode, PauseRequest> for Asking<'_> {
     async fn answer_from(&self, request: PauseRequest) -> Result<SteerReply, AdminError> {
@@ -40,8 +47,8 @@ impl AnswerFrom<FromNode, SkipRequest> for Asking<'_> {
 
 impl AnswerFrom<FromNode, StatusRequest> for Asking<'_> {
     async fn answer_from(&self, request: StatusRequest) -> Result<StatusReply, AdminError> {
-        let (all, _) = self.node.status_and_lives(&request.filter).await?;
-        overview::page(&*self.node.0.store, all, &request).await
+        let Seen { status, view, .. } = self.node.seen(&request.filter).await?;
+        overview::page(&*view, status, &request).await
     }
 }
 
@@ -85,20 +92,21 @@ impl NodeAnswers {
         Lives::merge(self.live(filter), others)
     }
 
-    async fn status_and_lives(&self, filter: &ScopeFilter) -> Result<(StatusReply, Lives), AdminError> {
-        let (reply, lives) = tokio::join!(status(&*self.0.store, filter), self.lives(filter));
-        let mut reply = reply?;
-        for scope in &mut reply.scopes {
+    /// Asks the nodes first, so that no snapshot waits for one that hangs.
+    async fn seen(&self, filter: &ScopeFilter) -> Result<Seen, AdminError> {
+        let lives = self.lives(filter).await;
+        let (mut status, view) = status(&*self.0.store, filter).await?;
+        for scope in &mut status.scopes {
             let tenant = scope.tenant.clone();
             let me = &self.0.owner.node;
             lives.show(scope, me, || self.0.board.placement.whose(me, &tenant));
         }
-        reply.partial.clone_from(&lives.partial);
+        status.partial.clone_from(&lives.partial);
         for node in self.unlinked() {
             let error = self.unreachable(&node);
-            reply.partial.push(Partial { node, error });
+            status.partial.push(Partial { node, error });
         }
-        Ok((reply, lives))
+        Ok(Seen { status, view, lives })
     }
 
     /// Lists live members without a link: other machines cannot reach them or this node.
@@ -131,9 +139,9 @@ impl NodeAnswers {
             // Nothing else can be asked.
             return Ok(HealthReply { health: HealthWord::Failed, scopes: 0, findings: own, partial: Vec::new() });
         }
-        let (mut status, lives) = self.status_and_lives(filter).await?;
-        overview::measure(&*self.0.store, &mut status, false).await?;
-        let mut reply = findings(&status);
+        let Seen { mut status, view, lives } = self.seen(filter).await?;
+        health::measure(&*view, &mut status).await?;
+        let mut reply = health::findings(&status);
         reply.findings.extend(own);
         reply.findings.extend(lives.unasked());
         reply.findings.extend(lives.findings);
@@ -149,8 +157,8 @@ impl NodeAnswers {
         if condition.database_fault.is_some() {
             return Ok(WhyReply { causes: own, ..WhyReply::default() });
         }
-        let (mut status, lives) = self.status_and_lives(filter).await?;
-        overview::measure(&*self.0.store, &mut status, all).await?;
+        let Seen { mut status, view, lives } = self.seen(filter).await?;
+        overview::measure(&*view, &mut status, all).await?;
         let mut reply = why(&status, all);
         let nodes = own.into_iter().chain(lives.unasked()).chain(lives.findings);
         reply.causes.splice(0..0, nodes);
