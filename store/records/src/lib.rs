@@ -166,6 +166,7 @@ pub struct Position {
 
 /// Result of an attempt to take a scope.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "one per attempt, taken apart by its caller at once")]
 pub enum Acquisition {
     /// The caller owns it, from this position on.
     Acquired(Lease, Position),

@@ -56,6 +56,7 @@ impl Commit {
     }
 }
 
+#[expect(clippy::large_enum_variant, reason = "a queue holds few, and moves each once")]
 pub(super) enum Work {
     Claim(Claim),
     Commit(Commit),
