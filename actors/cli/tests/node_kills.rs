@@ -64,6 +64,32 @@ async fn random_kills_lose_nothing() {
     reckon(&store, TENANTS).await;
 }
 
+/// Many tenants with little to do: their claims and batches share transactions, and more of them have work than may have
+/// actors.
+#[tokio::test(flavor = "multi_thread")]
+async fn random_kills_among_scopes_that_share_transactions_lose_nothing() {
+    let (kills, tenants) = if soak() { (1_000, 200) } else { (40, 40) };
+    let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_130);
+    println!("SEED={seed} kills={kills} tenants={tenants}");
+    let mut dice = Dice(seed);
+    let db = Db::postgres().await;
+    let store = db.store().await;
+    let few = NodeBounds { tenants_max: tenants / 2, passivate_after: Duration::from_millis(100), ..bounds() };
+    let node = start(&store, "shares", 100, few).await;
+    let appenders = Appenders::start(&store, tenants, Duration::from_millis(20 * tenants as u64));
+    let (mut pace, mut done) = (Pace::default(), 0);
+    let end = Instant::now() + Duration::from_secs(if soak() { 3_600 } else { 120 });
+    while done < kills {
+        assert!(Instant::now() < end, "{done} kills only");
+        done += u32::from(kill_an_actor(&node, &mut pace, &mut dice).is_some());
+        tokio::time::sleep(Duration::from_millis(5 + dice.next() % 60)).await;
+    }
+    println!("{} events", appenders.stop().await);
+    settled(&node, tenants, applied_within()).await;
+    node.stop().await;
+    reckon(&store, tenants).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_job_goes_on_under_its_id() {
     let db = Db::postgres().await;
