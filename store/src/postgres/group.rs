@@ -18,9 +18,9 @@ use super::{commit, scope};
 use crate::batch::Batch;
 use crate::{Acquisition, Lease, Owner, Result, Scope, StoreError};
 use decisiongraph_projections::Category;
+use std::cmp::Ordering;
 use std::collections::VecDeque;
-use std::sync::Weak;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use tokio::sync::{Notify, oneshot};
 
 /// Most claims and batches that are taken from a queue at once.
@@ -234,6 +234,9 @@ async fn serve(connections: Arc<Connections>, place: usize) {
                 Work::Commit(commit) => commits.push(commit),
             }
         }
+        // Every process locks the rows of scopes in the same order.
+        claims.sort_unstable_by(|a, b| in_order(&a.scope, &b.scope));
+        commits.sort_unstable_by(|a, b| in_order(&a.lease.scope, &b.lease.scope));
         let work = async {
             if !claims.is_empty() {
                 scope::take(&connections, place, claims).await;
@@ -247,4 +250,8 @@ async fn serve(connections: Arc<Connections>, place: usize) {
             () = queue.all_left(&callers) => {}
         }
     }
+}
+
+fn in_order(a: &Scope, b: &Scope) -> Ordering {
+    (a.tenant.as_str(), a.projection).cmp(&(b.tenant.as_str(), b.projection))
 }
