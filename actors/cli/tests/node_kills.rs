@@ -64,8 +64,8 @@ async fn random_kills_lose_nothing() {
     reckon(&store, TENANTS).await;
 }
 
-/// Many tenants with little to do: their claims and batches share transactions, and more of them have work than may have
-/// actors.
+/// Many tenants with little to do: their claims and batches share transactions. More tenants have work than may have
+/// actors at the same time.
 #[tokio::test(flavor = "multi_thread")]
 async fn random_kills_among_scopes_that_share_transactions_lose_nothing() {
     let (kills, tenants) = if soak() { (1_000, 200) } else { (40, 40) };
