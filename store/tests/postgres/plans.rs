@@ -9,11 +9,26 @@ use decisiongraph_store::Scope;
 
 const FAILURE: &str = include_str!("../../src/postgres/sql/failure.sql");
 const LOG: &str = include_str!("../../src/postgres/sql/log.sql");
+const SCOPE: &str = include_str!("../../src/postgres/sql/scope.sql");
 const ROW: &str = include_str!("../../src/postgres/sql/row.sql");
 
 /// Statement, types of its parameters, arguments for them, the required index, and the condition that must bound the
 /// scan.
 const STATEMENTS: &[(&str, &str, &str, &str, &str)] = &[
+    (
+        sql!(SCOPE, "create"),
+        "text[], text[], integer[]",
+        "'{t}'::text[], '{p}'::text[], '{1}'::integer[]",
+        "dg_scope_pkey",
+        "(projection = k.projection)",
+    ),
+    (
+        sql!(SCOPE, "acquire_look"),
+        "text[], text[]",
+        "'{t}'::text[], '{p}'::text[]",
+        "dg_scope_pkey",
+        "(projection = k.projection)",
+    ),
     (
         sql!(LOG, "heads"),
         "text, uuid[], text[], bigint",
@@ -146,7 +161,8 @@ async fn check(fresh: &Fresh, when: &str) {
         let plan = client.query(&format!("EXPLAIN EXECUTE s{number} ({arguments})"), &[]).await.expect("a plan");
         let plan: Vec<String> = plan.iter().map(|row| row.get(0)).collect();
         let plan = plan.join("\n");
-        let used = |line: &&str| line.contains("dg_event_log") && line.contains("Scan");
+        let read = |line: &str| line.contains("dg_event_log") || line.contains(" on dg_scope ");
+        let used = |line: &&str| read(line) && line.contains("Scan");
         let scans: Vec<&str> = plan.lines().filter(used).collect();
         assert!(
             scans.len() == 1 && scans[0].contains(&format!("using {index} ")),

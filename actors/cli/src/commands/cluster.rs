@@ -84,7 +84,7 @@ impl Uncordon {
 /// Forget a node that died and will not come back
 ///
 /// A dead node stays listed, and `health` says so, until it starts again, is forgotten, or has been dead for a day.
-/// Its cordon or drain is removed with it.
+/// The node's cordon or drain is removed with it.
 #[derive(Args)]
 #[command(after_help = "Example:\n  decisiongraph forget node-2")]
 pub struct Forget {

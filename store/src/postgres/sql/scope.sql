@@ -35,12 +35,12 @@ RETURNING s.epoch, s.generation, s.cursor_seq, s.digest, s.version,
 
 -- name: create
 -- The scopes of the lists that do not exist, each with its first generation, or neither (and then no number is drawn). A race ends in a
--- unique violation.
+-- unique violation. OFFSET keeps the look-up one per scope: as an anti-join, a plan from an empty table reads every scope.
 WITH first AS (
     INSERT INTO dg_generation (tenant_id, generation, projection, state, epoch, epoch_token, cursor_seq, digest, version, ready)
     SELECT k.tenant_id, nextval('dg_generation_shared_seq'), k.projection, 'live', 0, gen_random_uuid(), 0, '', k.version, true
       FROM unnest($1::text[], $2::text[], $3::integer[]) AS k (tenant_id, projection, version)
-     WHERE NOT EXISTS (SELECT FROM dg_scope s WHERE s.tenant_id = k.tenant_id AND s.projection = k.projection)
+     WHERE NOT EXISTS (SELECT FROM dg_scope s WHERE s.tenant_id = k.tenant_id AND s.projection = k.projection OFFSET 0)
     RETURNING tenant_id, projection, generation, version
 )
 INSERT INTO dg_scope (tenant_id, projection, epoch, epoch_token, generation, cursor_seq, digest, version)
