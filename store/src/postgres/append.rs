@@ -34,9 +34,9 @@ use tokio::sync::oneshot;
 const RACES_MAX: usize = 5;
 /// Most events of an offer that shares a statement.
 const SHARED_EVENTS_MAX: usize = 64;
-/// Most offers in one statement, and most events.
+/// Most offers in one statement, and most bytes of their payloads. A larger offer is alone.
 const OFFERS_MAX: usize = 64;
-const EVENTS_MAX: usize = 256;
+const BYTES_MAX: usize = 1024 * 1024;
 
 /// Events of one tenant, offered together.
 struct Offer<'a> {
@@ -54,6 +54,10 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
+    fn bytes(&self) -> usize {
+        self.events.iter().map(|event| event.payload().len()).sum()
+    }
+
     fn offer(&self) -> Offer<'_> {
         Offer { tenant: &self.tenant, events: &self.events, mode: self.mode }
     }
@@ -96,7 +100,7 @@ fn place(tenant: &TenantId, queues: usize) -> usize {
 
 async fn serve(connections: Arc<Connections>, place: usize) {
     let mut service = connections.offers[place].service();
-    while let Some((offers, _)) = service.take(OFFERS_MAX, EVENTS_MAX, |offer| offer.events.len()) {
+    while let Some((offers, _)) = service.take(OFFERS_MAX, BYTES_MAX, Waiting::bytes) {
         let client = match connections.get().await {
             Ok(client) => client,
             Err(error) => {

@@ -43,7 +43,7 @@ pub(super) struct Commit {
 }
 
 impl Claim {
-    /// Answers the caller. A caller that no longer waits has not asked for a rollback.
+    /// Answers the caller, if it still waits.
     pub(super) fn answer(self, answer: Result<Acquisition>) {
         let _ = self.answer.send(answer);
     }

@@ -104,11 +104,12 @@ pub(super) async fn take(connections: &Connections, place: usize, claims: Vec<Cl
         Err(error) => return claims.into_iter().for_each(|claim| claim.answer(Err(error.clone()))),
     };
     let attempted = attempt(&held, connections, &claims).await;
+    let lost = held.client().map_or(true, |client| client.is_closed());
     // Before the answers: a session that is still in use when all callers have gone is closed.
     held.keep();
     let taken = match attempted {
         Ok(taken) => taken,
-        Err(error) if error.transient => return claims.into_iter().for_each(|claim| claim.answer(Err(error.clone()))),
+        Err(error) if lost => return claims.into_iter().for_each(|claim| claim.answer(Err(error.clone()))),
         Err(_) => vec![None; claims.len()],
     };
     for (claim, taken) in claims.into_iter().zip(taken) {
