@@ -13,6 +13,11 @@ pub const POINTS: &[&str] = &[
     "commit.before_fence",
     "commit.before_commit",
     "commit.after_commit",
+    // batches of several scopes in one transaction, in order
+    "shared.rows_written",
+    "shared.between_scopes",
+    "shared.before_commit",
+    "shared.after_commit",
     // a batch of a rebuild
     "build.begin",
     "build.rows_written",

@@ -3,10 +3,13 @@
 //! crash each digest is the digest of its rows. After the next run cursor, rows and digests equal the results of an
 //! uninterrupted run.
 
+mod node_support;
 mod support;
 
-use decisiongraph_projections::LogSeq;
-use decisiongraph_store::{DatabaseUrl, RunMode, Store, StoreOptions, crash, launch, open, throwaway};
+use decisiongraph_projections::{LogSeq, TenantId, catalogue};
+use decisiongraph_store::{
+    DatabaseUrl, RunMode, Scope, Store, StoreOptions, crash, digest_of_rows, launch, open, throwaway,
+};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
@@ -121,7 +124,8 @@ async fn rebuild_survives(kind: &str) {
         succeeds(&db, &["verify"]);
         everything_is_swept(&store).await;
     }
-    let all: Vec<&str> = crash::POINTS.iter().copied().filter(|point| !point.starts_with("commit.")).collect();
+    let live = |point: &&str| point.starts_with("commit.") || point.starts_with("shared.");
+    let all: Vec<&str> = crash::POINTS.iter().copied().filter(|point| !live(point)).collect();
     assert_eq!(crashed.iter().map(String::as_str).collect::<Vec<_>>(), sorted(all), "every point was met");
 }
 
@@ -197,6 +201,76 @@ async fn a_rebuild_that_died_between_two_flips_goes_on_with_the_rest() {
         succeeds(&db, &["rebuild", "--batch-size", "16"]);
         assert_eq!(generations().await, crashed, "{kind}: all stay");
         everything_is_swept(&store).await;
+    }
+}
+
+/// Promise: a crash between the scopes of a shared transaction leaves each of them whole, where it was or where its
+/// batch ends. A node that has many tenants to begin with is killed at every such point.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shared_transaction_survives_a_kill_at_every_point() {
+    const TENANTS: usize = 12;
+    let (mut crashed, named) = (std::collections::BTreeSet::new(), node_support::named);
+    for point in points(&["shared."]) {
+        let db = Db::postgres().await;
+        let store = db.store().await;
+        for index in 0..TENANTS {
+            node_support::insist(&store, &named(index), &log(1, 0)).await;
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        // One session writes: what is ready at the same time waits for it, and shares.
+        let node = |crash_at: Option<&str>| {
+            let mut node = program(&db.url(), &["node", "--writers", "1"], crash_at);
+            node.env("DECISIONGRAPH_DATA_DIR", folder.path()).stdout(Stdio::null()).stderr(Stdio::null());
+            Running(node.spawn().expect("starts"))
+        };
+        let mut dies = node(Some(&point));
+        let end = std::time::Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = dies.0.try_wait().expect("a state") {
+                assert_eq!(status.signal(), Some(SIGKILL), "{point}");
+                crashed.insert(point.split(':').next().unwrap_or_default().to_owned());
+                break;
+            }
+            if node_support::current(&store, TENANTS).await {
+                break;
+            }
+            assert!(std::time::Instant::now() < end, "{point}: neither an end nor every event");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        drop(dies);
+        for index in 0..TENANTS {
+            is_whole(&store, &named(index)).await;
+        }
+        let next = node(None);
+        node_support::until("every event is applied", PATIENCE, async || node_support::current(&store, TENANTS).await)
+            .await;
+        drop(next);
+        node_support::reckon(&store, TENANTS).await;
+    }
+    let all: Vec<&str> = crash::POINTS.iter().copied().filter(|point| point.starts_with("shared.")).collect();
+    assert_eq!(crashed.iter().map(String::as_str).collect::<Vec<_>>(), sorted(all), "every point was met");
+}
+
+/// A process that is killed when the test is done with it.
+struct Running(std::process::Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Checks that each scope of the tenant has applied nothing or everything, and that its digest is that of its rows.
+async fn is_whole(store: &Arc<dyn Store>, tenant: &TenantId) {
+    let snapshot = store.snapshot().await.expect("a snapshot");
+    let last = snapshot.last_log_seq(tenant, None).await.expect("a position");
+    for projection in catalogue::ALL {
+        let row = snapshot.scope(&Scope::new(tenant, projection)).await.expect("reads");
+        let Some(row) = row else { continue };
+        assert!([LogSeq::ORIGIN, last].contains(&row.position.cursor), "{tenant}: {row:?}");
+        let rows = digest_of_rows(&*snapshot, tenant, projection, row.generation).await.expect("digests");
+        assert_eq!(rows, row.position.digest, "{tenant}: {}", projection.name());
     }
 }
 

@@ -126,6 +126,72 @@ async fn a_poison_event_is_a_state_and_goes_when_its_cause_goes() {
     }
 }
 
+/// Batches of several tenants share transactions. One tenant is poisoned and one scope is paused: only these stand.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poisoned_tenant_and_a_paused_scope_hold_up_no_scope_that_shares_their_transaction() {
+    const TENANTS: usize = 12;
+    let db = Db::postgres().await;
+    let url = DatabaseUrl::parse(&db.url()).expect("a database URL");
+    let one_writer = StoreOptions { writers: 1, ..StoreOptions::default() };
+    let store = open(&url, one_writer).await.expect("opens");
+    let graph = |tenant| Scope::new(&named(tenant), catalogue::CONTEXT_GRAPH);
+    let cursors = async |tenant: usize| -> Vec<LogSeq> {
+        let rows = store.view().await.expect("a view").scopes(Some(&named(tenant))).await.expect("scopes");
+        rows.iter().map(|row| row.position.cursor).collect()
+    };
+    let last = async |tenant: usize| {
+        store.view().await.expect("a view").last_log_seq(&named(tenant), None).await.expect("a position")
+    };
+    for tenant in 0..TENANTS {
+        insist(&store, &named(tenant), &support::log(1, 0)).await;
+    }
+    let victim = last(3).await;
+    let broken = format!("UPDATE dg_event_log SET payload_hash = 'x' || payload_hash WHERE log_seq = {}", victim.0);
+    assert_eq!(db.tamper(&broken).await, 1);
+    store.pause_scope(&graph(5), "a test", "ann").await.expect("paused");
+    let node = start(&store, "shares", 100, bounds()).await;
+    let stands = |tenant| [3, 5].contains(&tenant);
+    // The second round meets scopes that are at work already.
+    for round in 0..2 {
+        if round > 0 {
+            store.pause_scope(&graph(7), "while it works", "ann").await.expect("paused");
+            for tenant in 0..TENANTS {
+                insist(&store, &named(tenant), &support::log(1, round)).await;
+            }
+        }
+        until("every other scope is current", SOON, async || {
+            for tenant in (0..TENANTS).filter(|tenant| !stands(*tenant) && (round == 0 || *tenant != 7)) {
+                let last = last(tenant).await;
+                let cursors = cursors(tenant).await;
+                if cursors.len() < catalogue::ALL.len() || cursors.iter().any(|cursor| *cursor < last) {
+                    return false;
+                }
+            }
+            true
+        })
+        .await;
+        let shared = "SELECT 1 FROM dg_scope GROUP BY xmin::text HAVING count(DISTINCT tenant_id) > 1";
+        assert!(db.tamper(shared).await > 0, "scopes of several tenants were written by one transaction");
+    }
+    until("the poisoned tenant stands before its event", SOON, async || {
+        let cursors = cursors(3).await;
+        cursors.len() == catalogue::ALL.len() && cursors.iter().all(|cursor| cursor.0 == victim.0 - 1)
+    })
+    .await;
+    for (tenant, at) in [(5, LogSeq::ORIGIN), (7, last(0).await)] {
+        let row = store.view().await.expect("a view").scope(&graph(tenant)).await.expect("reads").expect("a row");
+        assert!(row.position.cursor <= at && row.position.cursor < last(tenant).await, "{row:?}");
+    }
+    let mended = format!("UPDATE dg_event_log SET payload_hash = substr(payload_hash, 2) WHERE log_seq = {}", victim.0);
+    assert_eq!(db.tamper(&mended).await, 1);
+    for tenant in [5, 7] {
+        store.resume_scope(&graph(tenant)).await.expect("resumed");
+    }
+    settled(&node, TENANTS, SOON).await;
+    node.stop().await;
+    reckon(&store, TENANTS).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_is_no_tenants_stops_nobody() {
     for db in Db::both().await {

@@ -103,7 +103,7 @@ pub(super) async fn write(connections: &Connections, place: usize, commits: Vec<
     }
     crash::point("commit.begin");
     let error = match batches(&held, &commits).await {
-        Ok(()) => match committed(&held).await {
+        Ok(()) => match committed(&held, commits.len()).await {
             Ok(()) => {
                 held.keep();
                 return commits.into_iter().for_each(|commit| commit.answer(Ok(())));
@@ -137,11 +137,19 @@ fn gone(commit: Commit) {
     commit.answer(Err(error));
 }
 
-async fn committed(held: &Held<'_>) -> Result<()> {
-    crash::point("commit.before_commit");
+async fn committed(held: &Held<'_>, batches: usize) -> Result<()> {
+    point("commit.before_commit", "shared.before_commit", batches);
     held.client()?.batch_execute("COMMIT").await.map_err(|error| explain_commit(&error, "commit a batch"))?;
-    crash::point("commit.after_commit");
+    point("commit.after_commit", "shared.after_commit", batches);
     Ok(())
+}
+
+/// Passes a crash point, and a second one when several batches share the transaction.
+fn point(each: &str, shared: &str, batches: usize) {
+    crash::point(each);
+    if batches > 1 {
+        crash::point(shared);
+    }
 }
 
 /// Writes everything of these batches, the fences last, and leaves the transaction open.
@@ -151,8 +159,11 @@ async fn batches(held: &Held<'_>, commits: &[Commit]) -> Result<()> {
     // In the order of the primary keys.
     rows.sort_unstable_by_key(|rows| (rows.scope.tenant.as_str(), rows.generation));
     write_rows(client, &rows, false).await?;
-    crash::point("commit.rows_written");
-    for Commit { lease, batch, .. } in commits {
+    point("commit.rows_written", "shared.rows_written", commits.len());
+    for (at, Commit { lease, batch, .. }) in commits.iter().enumerate() {
+        if at > 0 {
+            crash::point("shared.between_scopes");
+        }
         if batch.checkpoint {
             add_checkpoint(client, lease, batch).await?;
         }

@@ -135,6 +135,52 @@ async fn a_fenced_batch_and_a_corrupt_one_undo_only_themselves() {
     assert!(left.iter().all(Vec::is_empty), "nothing of the fenced batch is left");
 }
 
+/// The pause comes while the batch waits, and takes a new epoch: the batch is fenced, and alone in that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scope_that_is_paused_meanwhile_undoes_only_its_own_batch() {
+    let batches = Batches::new().await;
+    let others = batches
+        .behind_the_first(async || {
+            let others: Vec<_> = (1..TENANTS).map(|index| batches.commit(index)).collect();
+            batches.fresh.again().await.pause_scope(&scope(4), "a test", "ann").await.expect("paused");
+            others
+        })
+        .await;
+    for (index, other) in (1..).zip(others) {
+        match other.await.expect("no panic") {
+            Ok(()) => assert_ne!(index, 4, "a paused scope applies nothing"),
+            Err(error) => assert_eq!((index, error.category), (4, Category::Fenced), "{error:?}"),
+        }
+        assert_eq!(batches.is_whole(index).await, index != 4, "{index}");
+    }
+}
+
+/// A claim of a scope whose row another session holds waits alone, and fails alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_whose_row_is_locked_delays_no_other() {
+    let fresh = one_session().await;
+    for index in 0..TENANTS {
+        append_all(&fresh.store, &scope(index).tenant, &whole_trace("t")).await;
+        acquire(&fresh.store, &scope(index), &owner("gone")).await;
+    }
+    let blocker = fresh.client().await;
+    // A takeover would end the session that wrote last, which is this store's own.
+    blocker.batch_execute("UPDATE dg_scope SET writer_pid = NULL, writer_started = NULL").await.expect("no writer");
+    blocker.batch_execute("BEGIN; SELECT FROM dg_scope WHERE tenant_id = 't04' FOR UPDATE").await.expect("holds it");
+    let begun = std::time::Instant::now();
+    let claims: Vec<_> = (0..TENANTS)
+        .map(|index| {
+            let store = Arc::clone(&fresh.store);
+            tokio::spawn(async move { store.acquire_scope(&scope(index), &owner("next")).await })
+        })
+        .collect();
+    for (index, claim) in claims.into_iter().enumerate() {
+        let answer = claim.await.expect("no panic");
+        assert_eq!(answer.is_err(), index == 4, "{index} after {:?}: {answer:?}", begun.elapsed());
+    }
+    blocker.batch_execute("ROLLBACK").await.expect("lets go");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_caller_that_leaves_undoes_no_batch_of_the_others() {
     let batches = Batches::new().await;
