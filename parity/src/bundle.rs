@@ -6,7 +6,8 @@
 
 use crate::skim;
 use anyhow::{Context as _, Result, anyhow, bail};
-use decisiongraph_projections::canonical_json::{Json, parse};
+use decisiongraph_projections::canonical_json::Json;
+use decisiongraph_projections::json_reader::parse;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

@@ -7,7 +7,8 @@
 //! *Guarantees:* brackets and strings are balanced over the whole text. *Never:* judges the inside of a string or a
 //! number.
 
-use decisiongraph_projections::canonical_json::{Json, parse};
+use decisiongraph_projections::canonical_json::Json;
+use decisiongraph_projections::json_reader::parse;
 
 /// Fault of a text that cannot be cut: its kind, and its byte in the given text.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -148,34 +148,9 @@ fn an_addition_takes_the_promised_places() {
     }
 }
 
-/// Top modules of a crate that import each other in a ring. The lists can only get shorter.
-const RINGS: [(&str, &[&str]); 5] = [
-    (
-        "projections",
-        &[
-            "canonical_json",
-            "catalogue",
-            "digest",
-            "event",
-            "json_reader",
-            "prior",
-            "projection",
-            "rows",
-            "sequence",
-            "stored_payload",
-        ],
-    ),
-    (
-        "actors/supervision",
-        &["child_life", "child_spec", "dump", "handle", "roster", "strategy", "supervisor", "vitals"],
-    ),
-    ("actors/engine", &["fold", "page"]),
-    ("actors/admin", &["changes", "handler", "health", "overview", "status", "tenants", "why"]),
-    (
-        "actors/cli",
-        &["address", "args", "commands", "connection", "demo", "logging", "output", "progress", "session", "tree_text"],
-    ),
-];
+/// The one ring of top modules. A supervisor is itself a child: the spec of a child starts one, and its vitals name it.
+const RINGS: [(&str, &[&str]); 1] =
+    [("actors/supervision", &["child_life", "child_spec", "dump", "handle", "supervisor", "vitals"])];
 
 /// The names that follow `prefix` in this code: `crate::a` and `crate::{a, b::c}`.
 fn named_after(prefix: &str, code: &str) -> BTreeSet<String> {
@@ -200,6 +175,8 @@ fn imports(folder: &str) -> BTreeMap<String, BTreeSet<String>> {
         files.keys().filter_map(|path| top(path)).filter(|name| !["lib", "main", "bin"].contains(&&**name)).collect();
     let mut imports: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (path, code) in &files {
+        // The tests of a module may use the whole crate.
+        let code = code.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
         let Some(here) = top(path).filter(|name| modules.contains(name)) else { continue };
         let mut names = named_after("crate::", code);
         if !path[source.len()..].contains('/') {
@@ -212,7 +189,7 @@ fn imports(folder: &str) -> BTreeMap<String, BTreeSet<String>> {
 }
 
 #[test]
-fn modules_of_a_crate_form_no_ring_beyond_the_known_ones() {
+fn modules_of_a_crate_form_no_ring_but_one() {
     for (_, folder, _) in FLOORS {
         let imports = imports(folder);
         let reaches_itself = |module: &str| {

@@ -64,7 +64,7 @@ const NOT_PRINTED: [(&str, &str); 21] = [
     ("whoever", "the program that"),
 ];
 /// Folders of the sources whose doc comments become the `--help` of commands and flags.
-const HELP: [&str; 2] = ["actors/cli/src/commands/", "actors/cli/src/args.rs"];
+const HELP: [&str; 2] = ["actors/cli/src/commands/", "actors/cli/src/globals.rs"];
 /// Longest line, in characters.
 const WIDTH_MAX: usize = 120;
 

@@ -1,6 +1,6 @@
 //! JSON as the reference sees it: no floats, integers of any size, and two canonical forms.
 //!
-//! * [`parse`] (in [`crate::json_reader`]) reads one text and reports when it already *is* the canonical payload form.
+//! * [`parse`](crate::json_reader::parse) reads one text and reports when it already *is* the canonical payload form.
 //!   A stored payload in that form is hashed as it is, without being written again.
 //! * [`Json::write_payload_form`] is the form that `payload_hash` covers: UTF-8 as it is.
 //! * [`write_digest_string`] is the string escape of the projection digests: ASCII only.
@@ -9,7 +9,6 @@
 //! keys wins. `-0` is `0`.
 
 use crate::category::{Category, Refusal};
-pub use crate::json_reader::parse;
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
@@ -230,6 +229,7 @@ fn write_short_escape(out: &mut String, byte: u8) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json_reader::parse;
     use proptest::prelude::*;
 
     fn form(text: &str) -> (String, bool) {

@@ -4,7 +4,9 @@
 //! entry in the list.
 
 use crate::digest::reference::ReferenceForm;
+use crate::event::{LogEvent, Metadata, StoredEvent};
 use crate::projection::Projection;
+use std::sync::Arc;
 
 mod context_graph;
 mod precedent_index;
@@ -47,4 +49,24 @@ pub fn history_types() -> Vec<&'static str> {
 /// True when pages of the log bring metadata: some projection reads it.
 pub fn reads_metadata() -> bool {
     ALL.iter().any(|projection| projection.reads_metadata())
+}
+
+impl From<StoredEvent> for LogEvent {
+    /// Keeps of a stored event what projections of this list read.
+    fn from(event: StoredEvent) -> LogEvent {
+        let e = event.envelope;
+        LogEvent {
+            metadata: reads_metadata().then(|| Arc::new(Metadata::from(&e))),
+            log_seq: event.log_seq,
+            event_id: e.event_id.into(),
+            trace_id: e.trace_id.into(),
+            trace_seq: e.trace_seq,
+            event_type: e.event_type.into(),
+            occurred_at: e.occurred_at.into(),
+            actor_type: e.actor.actor_type.into(),
+            actor_id: e.actor.actor_id.into(),
+            payload: event.payload.into(),
+            payload_hash: event.payload_hash.into(),
+        }
+    }
 }

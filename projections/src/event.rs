@@ -1,10 +1,9 @@
 //! The event envelope: as a producer offers it ([`Draft`]), as an append stores it ([`Admitted`]), and as a projection
 //! reads it back ([`LogEvent`]).
 
-use crate::canonical_json::{Json, parse, write_payload_string};
-use crate::catalogue;
+use crate::canonical_json::{Json, write_payload_string};
 use crate::category::{Category, Refusal};
-use crate::json_reader::outline;
+use crate::json_reader::{outline, parse};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
@@ -436,25 +435,6 @@ impl LogEvent {
         ];
         let metadata = self.metadata.as_ref().map_or(0, |metadata| metadata.bytes());
         texts.into_iter().map(|text| text.len()).sum::<usize>() + metadata
-    }
-}
-
-impl From<StoredEvent> for LogEvent {
-    fn from(event: StoredEvent) -> LogEvent {
-        let e = event.envelope;
-        LogEvent {
-            metadata: catalogue::reads_metadata().then(|| Arc::new(Metadata::from(&e))),
-            log_seq: event.log_seq,
-            event_id: e.event_id.into(),
-            trace_id: e.trace_id.into(),
-            trace_seq: e.trace_seq,
-            event_type: e.event_type.into(),
-            occurred_at: e.occurred_at.into(),
-            actor_type: e.actor.actor_type.into(),
-            actor_id: e.actor.actor_id.into(),
-            payload: event.payload.into(),
-            payload_hash: event.payload_hash.into(),
-        }
     }
 }
 

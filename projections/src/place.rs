@@ -75,7 +75,8 @@ fn cut(text: &str, chars_max: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::canonical_json::{DEPTH_MAX, parse};
+    use crate::canonical_json::DEPTH_MAX;
+    use crate::json_reader::parse;
 
     #[test]
     fn a_place_is_told_in_few_words_however_long_the_keys_and_wide_the_lists() {

@@ -2,8 +2,7 @@
 //! copy that a fold changes ([`Working`]).
 
 use crate::category::Refusal;
-use crate::event::{LogEvent, LogSeq};
-use crate::projection::Projection;
+use crate::event::LogSeq;
 use crate::rows::{Changes, Row, Table, TableChanges, Value};
 use hashbrown::{DefaultHashBuilder, HashSet, HashTable};
 use std::any::Any;
@@ -110,16 +109,6 @@ pub struct Recalled {
 }
 
 impl Recalled {
-    /// Reads the part of this event that this projection keeps.
-    pub fn of(projection: &dyn Projection, event: &LogEvent) -> Recalled {
-        Recalled {
-            log_seq: event.log_seq,
-            event_id: Arc::clone(&event.event_id),
-            event_type: Arc::clone(&event.event_type),
-            members: projection.recall(event),
-        }
-    }
-
     /// Estimates the bytes that it takes.
     pub fn bytes(&self) -> usize {
         let members = match &self.members {

@@ -3,9 +3,10 @@
 use crate::category::Refusal;
 use crate::digest::reference::ReferenceForm;
 use crate::event::LogEvent;
-use crate::prior::{Needs, Prior};
+use crate::prior::{Needs, Prior, Recalled};
 use crate::rows::{Changes, Table, Value};
 use crate::sequence::Poison;
+use std::sync::Arc;
 
 /// Result of projecting a batch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -71,4 +72,16 @@ pub trait Projection: Send + Sync {
 
     /// Folds the events over the prior state.
     fn project(&self, events: &[LogEvent], needs: &Needs, prior: &Prior) -> Projected;
+}
+
+impl Recalled {
+    /// Reads the part of this event that this projection keeps.
+    pub fn of(projection: &dyn Projection, event: &LogEvent) -> Recalled {
+        Recalled {
+            log_seq: event.log_seq,
+            event_id: Arc::clone(&event.event_id),
+            event_type: Arc::clone(&event.event_type),
+            members: projection.recall(event),
+        }
+    }
 }

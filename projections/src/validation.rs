@@ -302,7 +302,7 @@ mod tests {
         ];
         for (event_type, payload) in good {
             let admitted = admit_with(event_type, payload).unwrap_or_else(|refusal| panic!("{event_type}: {refusal}"));
-            let Json::Object(members) = crate::canonical_json::parse(admitted.payload()).expect("JSON").value else {
+            let Json::Object(members) = crate::json_reader::parse(admitted.payload()).expect("JSON").value else {
                 panic!()
             };
             for (missing, _) in &members {

@@ -1,14 +1,12 @@
 //! Answers out of the engine and the store: the one place where the command line and a node call them. The handlers are
 //! in the files of their nouns.
 
-use super::changes::recorded;
-use super::tenants::settle;
 use decisiongraph_engine::queries::READ_BYTES_MAX;
 use decisiongraph_engine::{Control, Engine};
 use decisiongraph_projections::catalogue;
 use decisiongraph_projections::{Category, Projection, TenantId};
 use decisiongraph_protocol::{
-    AdminError, Asker, Handle, MigrateReply, MigrateRequest, PeerReply, PeerRequest, Request, TreeReply, TreeRequest,
+    AdminError, Handle, MigrateReply, MigrateRequest, PeerReply, PeerRequest, TreeReply, TreeRequest,
 };
 use decisiongraph_store::{PageLimit, Store};
 use uuid::Uuid;
@@ -35,22 +33,6 @@ impl StoreAnswers<'_> {
         let event_bytes_max = self.engine.budget().read_event_bytes_max();
         PageLimit { event_bytes_max, ..PageLimit::of(rows_max, READ_BYTES_MAX) }
     }
-}
-
-/// Answers one request of this asker. `control` cancels and follows a job.
-pub async fn answer<R: Request>(
-    engine: &Engine,
-    asker: &Asker,
-    request: R,
-    control: &Control,
-) -> Result<R::Reply, AdminError> {
-    let asked = settle(&**engine.store(), request.subject()).await?;
-    let (by, id) = (asker.name()?, Uuid::now_v7());
-    let change = request.change(id);
-    let handlers = StoreAnswers { engine, id, by: &by, control };
-    let work = Box::pin(request.into().answered_by(&handlers));
-    let done = recorded(engine, &by, change, work).await;
-    done.map_err(|error| asked.advise(error)).and_then(R::Reply::try_from)
 }
 
 impl Handle<MigrateRequest> for StoreAnswers<'_> {

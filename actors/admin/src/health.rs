@@ -3,8 +3,8 @@
 
 use super::cluster::missing;
 use super::handler::StoreAnswers;
-use super::overview::{FirstOnes, GROUP_TOLD, LIST_DRIFTED, count, groups};
-use super::status::{LAG_EVENTS_MAX, status};
+use super::overview::{FirstOnes, GROUP_TOLD, LAG_EVENTS_MAX, LIST_DRIFTED, count, groups};
+use super::status::status;
 use super::why::{drifted, held_up_by, next_step, of_scope};
 use decisiongraph_projections::catalogue;
 use decisiongraph_protocol::figures::number;

@@ -6,6 +6,7 @@
 //! *Never here:* printing, arguments, SQL, projection rules.
 
 pub mod append;
+mod ask;
 pub mod changes;
 mod cluster;
 mod digest;
@@ -23,9 +24,9 @@ mod steer;
 pub mod tenants;
 pub mod why;
 
+pub use ask::answer;
 pub use events::EXPORT_EVENTS_MAX;
-pub use handler::{StoreAnswers, answer, no_node};
+pub use handler::{StoreAnswers, no_node};
 pub use overview::{SCOPES_PAGE, SCOPES_PAGE_MAX};
-pub use status::STRAYS_MAX;
+pub use status::{STRAYS_MAX, holds_up};
 pub use tenants::{known as known_tenant, unknown as unknown_tenant};
-pub use why::holds_up;

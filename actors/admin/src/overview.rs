@@ -3,8 +3,6 @@
 //! *Guarantees.* A reply is bounded, whatever the number of scopes; the scopes left out are counted. Lags and digests
 //! are read only for scopes in the reply.
 
-use super::status::LAG_EVENTS_MAX;
-use super::why::to_tell;
 use decisiongraph_projections::{Category, LogSeq, TenantId, catalogue};
 use decisiongraph_protocol::{AdminError, ScopeState, ScopeStatus, StatusReply, StatusRequest, StatusSummary};
 use decisiongraph_store::{ReadView, Scope};
@@ -14,6 +12,8 @@ use std::collections::{BTreeMap, HashMap};
 pub const SCOPES_PAGE: i64 = 1_000;
 /// Most scopes per page.
 pub const SCOPES_PAGE_MAX: i64 = 10_000;
+/// Bound of the lag in events; shown as "10,000+".
+pub const LAG_EVENTS_MAX: u64 = 10_000;
 /// Most digests per read.
 const DIGESTS_PAGE: usize = 1_000;
 /// Largest group whose scopes are listed one by one. A larger group is shown by its number and its first scope.
@@ -27,6 +27,11 @@ type Reason = (ScopeState, Option<&'static str>, bool);
 
 fn reason(scope: &ScopeStatus) -> Reason {
     (scope.state, scope.cause.map(Category::as_str), scope.drift.is_some())
+}
+
+/// True when there is something to report of this scope: it is not current, or it has drift.
+pub(crate) fn to_tell(scope: &ScopeStatus) -> bool {
+    scope.state != ScopeState::Current || scope.drift.is_some()
 }
 
 /// Scopes in the same state for the same reason. Never empty.

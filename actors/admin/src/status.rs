@@ -3,7 +3,6 @@
 use super::cluster::out_of_service;
 use super::handler::{StoreAnswers, projections};
 use super::overview::page;
-use super::why::holds_up;
 use decisiongraph_engine::mark::beyond;
 use decisiongraph_projections::{LogSeq, TenantId};
 use decisiongraph_protocol::figures::number;
@@ -16,15 +15,19 @@ use decisiongraph_store::{
 };
 use std::collections::{BTreeMap, HashMap};
 
-/// Bound of the lag in events; shown as "10,000+".
-pub const LAG_EVENTS_MAX: u64 = 10_000;
 /// Most jobs per read.
 const RUNS_MAX: usize = 10_000;
 /// Most tenants per read of their scopes.
 const HEADS_PAGE: usize = 2_000;
-
+/// Age from which an open appender holds up readers, in seconds. A younger appender is at work, as every append is.
+const WRITER_AGE_SECONDS_MIN: f64 = 2.0;
 /// Most stray rows per answer.
 pub const STRAYS_MAX: usize = 20;
+
+/// True when an appender is open for so long that readers notice. An appender of unknown age counts.
+pub fn holds_up(writer: &OpenWriter) -> bool {
+    writer.age_seconds.is_none_or(|age| age >= WRITER_AGE_SECONDS_MIN)
+}
 
 impl Handle<StatusRequest> for StoreAnswers<'_> {
     async fn answer(&self, request: StatusRequest) -> Result<StatusReply, AdminError> {

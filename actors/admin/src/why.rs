@@ -3,8 +3,8 @@
 
 use super::cluster::missing;
 use super::handler::StoreAnswers;
-use super::overview::{Group, SCOPES_PAGE, groups, measure};
-use super::status::status;
+use super::overview::{Group, SCOPES_PAGE, groups, measure, to_tell};
+use super::status::{holds_up, status};
 use decisiongraph_projections::Category;
 use decisiongraph_protocol::writers::{appender, is_ours};
 use decisiongraph_protocol::{
@@ -15,8 +15,6 @@ use decisiongraph_store::{Drift, NEXT_SYNCHRONOUS, OpenWriter};
 
 /// Longest time that an appender may be open, in seconds. An older appender holds up every reader: worth a finding.
 const WRITER_AGE_SECONDS_MAX: f64 = 60.0;
-/// Age from which an open appender holds up readers, in seconds. A younger appender is at work, as every append is.
-const WRITER_AGE_SECONDS_MIN: f64 = 2.0;
 
 /// Longest wait of a commit for a standby, in seconds. After a longer wait, the standby is missing.
 const STANDBY_SECONDS_MAX: f64 = 5.0;
@@ -51,11 +49,6 @@ pub fn why(status: &StatusReply, all: bool) -> WhyReply {
     }
 }
 
-/// True when there is something to report of this scope: it is not current, or it has drift.
-pub(super) fn to_tell(scope: &ScopeStatus) -> bool {
-    scope.state != ScopeState::Current || scope.drift.is_some()
-}
-
 fn of_one(scope: &ScopeStatus) -> ScopeWhy {
     let drift = scope.drift.as_ref().map(|drift| drifted(scope, drift));
     let (found, replace) = drift.map_or((None, None), |drift| (Some(drift.message), Some(drift.next)));
@@ -80,11 +73,6 @@ fn of_group(group: Group<'_>) -> WhyGroup {
         next: first.as_ref().map(|_| group.list()),
         examples: one_by_one.chain(first).collect(),
     }
-}
-
-/// True when an appender is open for so long that readers notice. An appender of unknown age counts.
-pub fn holds_up(writer: &OpenWriter) -> bool {
-    writer.age_seconds.is_none_or(|age| age >= WRITER_AGE_SECONDS_MIN)
 }
 
 /// Describes an appender that holds up the mark: process, age and query. Names the role that may end it.

@@ -4,7 +4,7 @@
 //! *Never:* shows a password. A command without its password is refused, and does not ask for it. With its password,
 //! the command would leave it in a shell history.
 
-use crate::args::Globals;
+use crate::globals::Globals;
 use decisiongraph_protocol::foreign_text::shell_word;
 use decisiongraph_protocol::{AdminError, Reply, addressed};
 

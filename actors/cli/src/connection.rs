@@ -3,7 +3,7 @@
 //! `--database` comes first (in this process), then `--node`, then the node that lives in the data directory.
 //! `DATABASE_URL` follows (in this process), and last the embedded file in the data directory.
 
-use crate::args::Globals;
+use crate::globals::Globals;
 use crate::session::{Access, Location, data_dir};
 use decisiongraph_admin::{answer, no_node};
 use decisiongraph_engine::{Control, Engine};

@@ -4,10 +4,9 @@
 //! *Never here:* SQL, projection rules, engine decisions. A command is a file in `commands/` and a line in its table.
 
 mod address;
-mod args;
 mod commands;
 mod connection;
-mod demo;
+mod globals;
 mod graph_text;
 mod interrupt;
 mod logging;
@@ -19,8 +18,8 @@ mod progress;
 mod session;
 mod tree_text;
 
-use args::Cli;
 use clap::Parser as _;
+use commands::program::Cli;
 use decisiongraph_projections::Category;
 use decisiongraph_protocol::foreign_text::shown;
 use decisiongraph_protocol::{AdminError, ExitCode, of_error};

@@ -1,6 +1,6 @@
 //! Progress of long work: a bar with rate and ETA on a terminal, plain lines elsewhere, nothing for programs.
 
-use crate::args::Globals;
+use crate::globals::Globals;
 use crate::output::number;
 use decisiongraph_engine::{Control, Progress};
 use indicatif::{ProgressBar, ProgressStyle};

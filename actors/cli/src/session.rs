@@ -1,6 +1,6 @@
 //! The way from arguments to an engine on an open store whose schema fits.
 
-use crate::args::Globals;
+use crate::globals::Globals;
 use decisiongraph_cli::config;
 use decisiongraph_cli::config::EMBEDDED_FILE;
 use decisiongraph_engine::{Budget, Engine};

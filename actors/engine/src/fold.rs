@@ -7,7 +7,7 @@
 //!
 //! The pure parts run as tasks of their own, so that lanes that share a page share the cores too.
 
-use super::page::Page;
+use super::page::{Page, pure};
 use decisiongraph_projections::digest::rolling::RollingDigest;
 use decisiongraph_projections::known::Known;
 use decisiongraph_projections::{Category, Changes, LogSeq, Needs, Poison, Prior, Projection, Recalled, TenantId};
@@ -208,10 +208,4 @@ fn recall(
             events.retain(|event| !skips.contains(&event.log_seq));
         }
     }
-}
-
-/// Runs a pure computation as a task. A panic in it is a defect of a rule.
-pub(super) async fn pure<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-    let task = tokio::spawn(async move { work() });
-    task.await.map_err(|error| StoreError::internal(format!("a projection failed: {error}")))
 }

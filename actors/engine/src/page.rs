@@ -1,11 +1,10 @@
 //! Pages of the log. A page is read and checked once for all projections that are at the same position and skip the
 //! same events.
 
-use super::fold::pure;
 use decisiongraph_projections::open_traces::{Behind, OpenTraces};
 use decisiongraph_projections::sequence::{Sifted, sift};
 use decisiongraph_projections::{LogEvent, LogSeq, Poison, TenantId};
-use decisiongraph_store::{PageLimit, ReadView, Result};
+use decisiongraph_store::{PageLimit, ReadView, Result, StoreError};
 use std::collections::BTreeSet;
 
 /// Consecutive events of a tenant behind `after`, checked: payload hashes and trace sequence.
@@ -103,6 +102,12 @@ impl Page {
     pub fn skipped_upto(&self, upto: LogSeq) -> &[LogSeq] {
         &self.skipped[..self.skipped.partition_point(|skip| *skip <= upto)]
     }
+}
+
+/// Runs a pure computation as a task. A panic in it is a defect of a rule.
+pub(super) async fn pure<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    let task = tokio::spawn(async move { work() });
+    task.await.map_err(|error| StoreError::internal(format!("a projection failed: {error}")))
 }
 
 #[cfg(test)]

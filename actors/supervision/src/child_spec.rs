@@ -6,7 +6,7 @@ use super::backoff::Backoff;
 use super::child_life::Started;
 use super::handle::SupervisorRef;
 use super::intensity::Intensity;
-use super::strategy::Strategy;
+use super::strategy::{Restart, Strategy};
 use super::supervisor::SupervisorActor;
 use super::vitals::Vitals;
 use futures_util::future::BoxFuture;
@@ -18,18 +18,6 @@ use std::time::Duration;
 
 /// Longest stop of an ordinary child whose spec does not say otherwise.
 pub const WORKER_SHUTDOWN_MAX: Duration = Duration::from_secs(5);
-
-/// Restart type: exits after which a child is started again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Restart {
-    /// Always restarted.
-    Permanent,
-    /// Restarted after an abnormal exit: `killed` or `failed`.
-    Transient,
-    /// Never restarted; the child leaves the list when it ends.
-    Temporary,
-}
 
 /// Way to stop a child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

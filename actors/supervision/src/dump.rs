@@ -11,11 +11,11 @@
 //! only to collect references. Never keeps a task, a timer or the history of an actor.
 
 use super::child_life::Started;
-use super::child_spec::{ChildKind, Restart};
+use super::child_spec::ChildKind;
 use super::exit_reason::ExitReason;
 use super::handle::SupervisorRef;
 use super::path::{PathKey, is_under, segment};
-use super::strategy::Strategy;
+use super::strategy::{Restart, Strategy};
 use super::vitals::{Slot, Vitals};
 use ractor::ActorCell;
 use serde::{Deserialize, Serialize};

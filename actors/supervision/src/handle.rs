@@ -3,8 +3,9 @@
 //! Guarantees: every call has a deadline and a typed error. Never call your own supervisor from `pre_start` or
 //! `post_stop`: it waits for you there, and the call ends with `TimedOut`.
 
-use super::child_spec::{ChildKind, ChildSpec, Restart};
+use super::child_spec::{ChildKind, ChildSpec};
 use super::exit_reason::SHUTDOWN;
+use super::strategy::Restart;
 use super::supervisor::SupervisorMessage;
 use ractor::rpc::CallResult;
 use ractor::{ActorCell, ActorRef, RpcReplyPort};

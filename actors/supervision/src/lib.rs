@@ -33,14 +33,12 @@ mod vitals;
 
 pub use backoff::Backoff;
 pub use child_life::{KILL_WAIT_MAX, START_WAIT_MAX, Started};
-pub use child_spec::{
-    ChildKind, ChildSpec, Restart, Shutdown, StartFn, SupervisorSpec, WORKER_SHUTDOWN_MAX, start_actor,
-};
+pub use child_spec::{ChildKind, ChildSpec, Shutdown, StartFn, SupervisorSpec, WORKER_SHUTDOWN_MAX, start_actor};
 pub use dump::{ActorEntry, ActorTable, RestartBudget, TreeEvent};
 pub use exit_reason::{ExitReason, FAILURE_CHARS_MAX};
 pub use handle::{CALL_WAIT_MAX, ChildCount, ChildInfo, ChildState, SupervisorError, SupervisorRef};
 pub use intensity::{Intensity, RestartWindow};
 pub use root::{ROOT_GAVE_UP_EXIT_CODE, Root, start_root};
-pub use strategy::Strategy;
+pub use strategy::{Restart, Strategy};
 pub use supervisor::{STOPS_TOGETHER_MAX, SupervisorMessage};
 pub use vitals::{Address, CallError, Gone, Vitals, WORK_CHARS_MAX};

@@ -14,10 +14,9 @@
 //! Guarantees: a restart is counted when it is decided. A start that fails during a restart is decided again and counts
 //! again. Never acts: the supervisor stops and starts, and reports the outcome.
 
-use super::child_spec::Restart;
 use super::exit_reason::ExitReason;
 use super::intensity::RestartWindow;
-use super::strategy::{Cause, Decision, Member, MemberState, Place, Plan, Rules, Strategy, Token, decide};
+use super::strategy::{Cause, Decision, Member, MemberState, Place, Plan, Restart, Rules, Strategy, Token, decide};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;

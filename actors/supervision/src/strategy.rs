@@ -11,12 +11,23 @@
 //! start order; a temporary child is never started. Never keeps state: see `roster`.
 
 use super::backoff::Backoff;
-use super::child_spec::Restart;
 use super::exit_reason::ExitReason;
 use super::intensity::{Intensity, RestartWindow};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+/// Restart type: exits after which a child is started again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Restart {
+    /// Always restarted.
+    Permanent,
+    /// Restarted after an abnormal exit: `killed` or `failed`.
+    Transient,
+    /// Never restarted; the child leaves the list when it ends.
+    Temporary,
+}
 
 /// Strategy: which children are restarted with a child that ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -4,12 +4,12 @@
 //! nothing in the dump. Never blocks for longer than a copy of a short text.
 
 use super::child_life::Started;
-use super::child_spec::{ChildKind, Restart};
+use super::child_spec::ChildKind;
 use super::dump::{ActorEntry, ActorTable, RestartBudget};
 use super::exit_reason::ExitReason;
 use super::handle::SupervisorRef;
 use super::intensity::RestartWindow;
-use super::strategy::Strategy;
+use super::strategy::{Restart, Strategy};
 use ractor::rpc::CallResult;
 use ractor::{ActorRef, Message, RpcReplyPort};
 use std::fmt;

@@ -10,7 +10,7 @@ pub mod stores;
 pub mod trial;
 
 use crate::bundle::{AppendCase, Bundle, Content, QueryScenario, Scenario};
-use decisiongraph_projections::canonical_json::parse;
+use decisiongraph_projections::json_reader::parse;
 use finding::{Checked, Finding};
 use futures_util::{StreamExt as _, stream};
 use std::io::Write;

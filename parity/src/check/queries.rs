@@ -5,8 +5,9 @@ use super::trial::Trial;
 use crate::bundle::QueryCase;
 use decisiongraph_engine::queries::{EdgesQuery, Freshness, SubgraphQuery, current_view, edges, precedents, subgraph};
 use decisiongraph_projections::Category;
-use decisiongraph_projections::canonical_json::{Json, parse};
+use decisiongraph_projections::canonical_json::Json;
 use decisiongraph_projections::catalogue::{CONTEXT_GRAPH, PRECEDENT_INDEX, TRACE_SUMMARY};
+use decisiongraph_projections::json_reader::parse;
 use decisiongraph_store::{Direction, PrecedentFilter, PrecedentHit, StoreError};
 
 /// Most pages of an edge listing that are followed: more than any fixture has. They end the loop for a cursor that does

@@ -103,8 +103,8 @@ pub fn json_of(value: &Value) -> Json<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use decisiongraph_projections::canonical_json::parse;
     use decisiongraph_projections::catalogue::CONTEXT_GRAPH;
+    use decisiongraph_projections::json_reader::parse;
 
     fn row(id: &str, log_seq: i64) -> Row {
         Row(vec![id.into(), "trace".into(), "t".into(), log_seq.into(), "2026".into()])

@@ -4,11 +4,12 @@ use super::finding::{Checked, Finding};
 use super::rows::{compare, compare_row, rows_of};
 use crate::bundle::{ExpectedDigests, Scenario};
 use decisiongraph_engine::{Control, Engine, EngineConfig, RunReport, RunRequest};
-use decisiongraph_projections::canonical_json::{Json, parse};
+use decisiongraph_projections::canonical_json::Json;
 use decisiongraph_projections::catalogue::{self, CONTEXT_GRAPH, PRECEDENT_INDEX, TRACE_SUMMARY};
 use decisiongraph_projections::credential_guard::CredentialGuard;
 use decisiongraph_projections::digest::reference::{Writer, full_projection};
 use decisiongraph_projections::event::Line;
+use decisiongraph_projections::json_reader::parse;
 use decisiongraph_projections::validation::admit_under;
 use decisiongraph_projections::{Admitted, Category, LogSeq, Projection, Refusal, Row, TenantId};
 use decisiongraph_store::{

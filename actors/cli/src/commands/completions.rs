@@ -1,7 +1,7 @@
 //! `completions`: a completion script for the shell.
 
 use super::Context;
-use crate::args::Cli;
+use super::program::Cli;
 use crate::output::written;
 use clap::{Args, CommandFactory as _};
 use clap_complete::{Shell, generate};

@@ -1,7 +1,8 @@
 //! `demo`: the guided tour.
 
+mod tour;
+
 use super::Context;
-use crate::demo;
 use clap::Args;
 use decisiongraph_protocol::{AdminError, ExitCode};
 
@@ -14,6 +15,6 @@ pub struct Demo {}
 
 impl Demo {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
-        demo::tour(context).await
+        tour::tour(context).await
     }
 }

@@ -1,7 +1,7 @@
 //! `status`: position and state of each scope, with the reason.
 
 use super::Context;
-use crate::args::parse_tenant;
+use crate::globals::parse_tenant;
 use crate::output::{digest_short, duration, number, or_dash};
 use crate::page::Page;
 use clap::Args;

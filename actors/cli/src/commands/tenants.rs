@@ -2,8 +2,8 @@
 
 use super::Context;
 use crate::address;
-use crate::args::parse_tenant;
 use crate::connection::Connection;
+use crate::globals::parse_tenant;
 use crate::interrupt;
 use crate::output::number;
 use crate::page::Page;

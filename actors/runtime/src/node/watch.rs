@@ -7,7 +7,7 @@
 use super::{Condition, NodeParts};
 use crate::guard::Guard;
 use crate::tenants::Phase;
-use decisiongraph_admin::status::LAG_EVENTS_MAX;
+use decisiongraph_admin::overview::LAG_EVENTS_MAX;
 use decisiongraph_engine::telemetry::{Observation, Observed, ScopeLag, Telemetry, kind_of, signals};
 use decisiongraph_http::Probes;
 use decisiongraph_projections::{LogSeq, TenantId, catalogue};

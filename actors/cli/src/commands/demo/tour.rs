@@ -25,7 +25,7 @@ use decisiongraph_store::{PageLimit, PrecedentFilter, RunState};
 use serde::Serialize;
 
 /// A small company's decisions: discounts, refunds, vendors, access, changes.
-const LOG: &str = include_str!("../fixtures/enterprise.jsonl");
+const LOG: &str = include_str!("../../../fixtures/enterprise.jsonl");
 /// Id of the trace that is shown.
 const TRACE: &str = "discount-acme-2026q3";
 /// The node whose neighbourhood is shown.
