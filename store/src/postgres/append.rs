@@ -100,7 +100,10 @@ fn place(tenant: &TenantId, queues: usize) -> usize {
 
 async fn serve(connections: Arc<Connections>, place: usize) {
     let mut service = connections.offers[place].service();
-    while let Some((offers, _)) = service.take(OFFERS_MAX, BYTES_MAX, Waiting::bytes) {
+    loop {
+        // Producers that were just answered offer their next events first, and share the next statement.
+        tokio::task::yield_now().await;
+        let Some((offers, _)) = service.take(OFFERS_MAX, BYTES_MAX, Waiting::bytes) else { return };
         let client = match connections.get().await {
             Ok(client) => client,
             Err(error) => {

@@ -171,6 +171,20 @@ async fn check(fresh: &Fresh, when: &str) {
         let condition = plan.lines().find(|line| line.contains("Index Cond")).unwrap_or_default();
         assert!(condition.contains(bounds), "{when}: {index} is not bounded by {bounds}:\n{plan}");
     }
+    // An append proves what it assumes once, before its first row: the rows come one by one behind that filter.
+    client.batch_execute(&format!("PREPARE append_new AS {}", sql!(LOG, "append_new"))).await.expect("prepared");
+    let lists = ["'{}'"; 25].join(", ");
+    let plan = client.query(&format!("EXPLAIN EXECUTE append_new ({lists})"), &[]).await.expect("a plan");
+    let plan = plan.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>().join("\n");
+    for key in ["trace_seq", "event", "idempotency"] {
+        let used = format!("using dg_event_log_{key}_unique ");
+        assert!(plan.contains(&used), "{when}: not {used}:\n{plan}");
+    }
+    assert!(
+        plan.contains("One-Time Filter") && plan.matches("Index Cond").count() == 3 && !plan.contains("Seq Scan"),
+        "{when}: not proved once:\n{plan}"
+    );
+    assert!(!plan.contains("Function Scan") && !plan.contains("Sort"), "{when}: a copy of the rows:\n{plan}");
     let sql = sql!(FAILURE, "skips");
     client.batch_execute(&format!("PREPARE skips (text, text) AS {sql}")).await.expect("prepared");
     let plan = client.query("EXPLAIN EXECUTE skips ('t', 'p')", &[]).await.expect("a plan");
