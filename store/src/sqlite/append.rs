@@ -99,3 +99,26 @@ fn insert(conn: &Connection, tenant: &TenantId, event: &Admitted) -> Result<()> 
     conn.run(sql!(SQL, "append_insert"), of)?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::StoreOptions;
+    use crate::sqlite::pool::{File, lock};
+
+    #[test]
+    fn an_insert_runs_no_trigger_so_no_page_is_copied_before_it_changes() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let options = StoreOptions { create: true, ..StoreOptions::default() };
+        let file = File::open(&directory.path().join("log.db"), &options, true, Default::default()).expect("a file");
+        file.migrate().expect("migrates");
+        let conn = lock(&file.writing);
+        let mut program = conn.prepare(&format!("EXPLAIN {}", sql!(SQL, "append_insert"))).expect("a program");
+        let mut rows = program.raw_query();
+        let mut steps = Vec::new();
+        while let Some(step) = rows.next().expect("a step") {
+            steps.push(step.get::<_, String>("opcode").expect("its name"));
+        }
+        assert!(steps.iter().any(|step| step == "Insert") && !steps.iter().any(|step| step == "Program"), "{steps:?}");
+    }
+}

@@ -127,3 +127,26 @@ fn cell<'r, T>(row: &'r Row<'_>, at: usize, read: impl FnOnce(ValueRef<'r>) -> F
     let value = row.get_ref(at).map_err(|error| unreadable(row, at, error))?;
     read(value).map_err(|error| unreadable(row, at, error))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sqlite::pool::connect;
+    use rusqlite::{OpenFlags, StatementStatus};
+    use std::time::Duration;
+
+    #[test]
+    fn a_statement_is_prepared_once_whatever_its_values() {
+        const LOOK_UP: &str = "SELECT b FROM t WHERE a = ?1 AND b > ?2";
+        let directory = tempfile::tempdir().expect("a directory");
+        let conn = connect(&directory.path().join("t.db"), OpenFlags::default(), Duration::ZERO).expect("a connection");
+        conn.execute_batch("CREATE TABLE t (a INTEGER, b TEXT); CREATE INDEX t_a ON t (a, b)").expect("a table");
+        for a in 0..5 {
+            conn.execute("INSERT INTO t VALUES (?1, 'b')", [a]).expect("a row");
+            let found: Vec<(String,)> = conn.all(LOOK_UP, (a, "a")).expect("an answer");
+            assert_eq!(found, [("b".to_owned(),)]);
+        }
+        let statement = conn.prepare_cached(LOOK_UP).expect("it is kept");
+        assert_eq!(statement.get_status(StatementStatus::RePrepare), 0);
+    }
+}

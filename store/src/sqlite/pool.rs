@@ -15,6 +15,7 @@ use super::writer::Writer;
 use super::{errors, migrate};
 use crate::{SchemaFit, StoreError, StoreOptions};
 use decisiongraph_projections::Category;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -362,16 +363,21 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Flags of a connection by [`on_disk::as_it_is`].
 const AS_IT_IS: OpenFlags = OpenFlags::SQLITE_OPEN_READ_ONLY.union(OpenFlags::SQLITE_OPEN_URI);
 
-fn connect(path: &Path, flags: OpenFlags, busy: Duration) -> Result<Connection> {
+pub(super) fn connect(path: &Path, flags: OpenFlags, busy: Duration) -> Result<Connection> {
     let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags)?;
     conn.busy_timeout(busy)?;
+    // One plan per statement, whatever its values. Otherwise SQLite prepares most look-ups again for each use.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     Ok(conn)
 }
 
 fn prepare_writer(conn: &Connection, durable: bool) -> Result<()> {
     conn.execute_batch(sql!(SQL, "writer"))?;
+    // The log's triggers are for other programs; types keep their rules here. With a trigger, SQLite copies each page
+    // that an insert changes, to be able to undo that insert alone.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
     if !conn.is_readonly("main")? {
         // A read-only file keeps its mode; its reads work, its writes report the reason.
         let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
