@@ -18,6 +18,9 @@ use decisiongraph_protocol::{
 };
 use decisiongraph_store::{AppendMode, Store, Verdict};
 
+/// Fewest lines that are worth a thread.
+const SHARE_LINES_MIN: usize = 128;
+
 /// A line after the checks that need no database.
 #[derive(Debug)]
 pub struct Checked {
@@ -41,7 +44,7 @@ impl Handle<AppendRequest> for StoreAnswers<'_> {
         let store = self.store();
         let tenant = tenant_or_default(request.tenant);
         let guard = request.credential_guard.unwrap_or(self.engine.config().credential_guard);
-        let checked: Vec<Checked> = request.lines.into_iter().map(|line| check(line, &tenant, guard)).collect();
+        let checked = check_all(request.lines, &tenant, guard).await?;
         let mut reply = AppendReply::default();
         if request.all_or_nothing
             && let Some((refusal, line)) =
@@ -67,6 +70,31 @@ impl Handle<AppendRequest> for StoreAnswers<'_> {
         }
         Ok(reply)
     }
+}
+
+/// Checks all lines; many of them on all processors, because the database waits meanwhile.
+async fn check_all(
+    lines: Vec<OfferedLine>,
+    tenant: &TenantId,
+    guard: CredentialGuard,
+) -> Result<Vec<Checked>, AdminError> {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let share = lines.len().div_ceil(processors).max(SHARE_LINES_MIN);
+    if lines.len() <= share {
+        return Ok(lines.into_iter().map(|line| check(line, tenant, guard)).collect());
+    }
+    let (mut lines, mut tasks) = (lines.into_iter(), Vec::new());
+    while lines.len() > 0 {
+        let (lines, tenant) = (lines.by_ref().take(share).collect::<Vec<_>>(), tenant.clone());
+        let check = move || lines.into_iter().map(|line| check(line, &tenant, guard)).collect::<Vec<_>>();
+        tasks.push(tokio::task::spawn_blocking(check));
+    }
+    let mut checked = Vec::new();
+    for task in tasks {
+        let broke_off = |_| AdminError::new(Category::Internal, "the check of the lines broke off; nothing was stored");
+        checked.extend(task.await.map_err(broke_off)?);
+    }
+    Ok(checked)
 }
 
 /// Reads one line and makes every check that needs no database.
@@ -183,4 +211,20 @@ fn refuse(reply: &mut AppendReply, line: u64, event_id: Option<String>, refusal:
         category: Some(refusal.category),
         message: Some(refusal.message),
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn lines_checked_on_several_threads_stay_in_their_order() {
+        for count in [1, 127, 129, 1_000] {
+            let offered = |number| OfferedLine { number, text: Ok(format!("line {number}")) };
+            let tenant = TenantId::default();
+            let checked = check_all((1..=count).map(offered).collect(), &tenant, CredentialGuard::default()).await;
+            let numbers: Vec<u64> = checked.expect("a check of each").iter().map(|checked| checked.line).collect();
+            assert_eq!(numbers, (1..=count).collect::<Vec<_>>());
+        }
+    }
 }
