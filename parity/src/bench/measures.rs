@@ -9,8 +9,7 @@ use crate::workload::{Profile, Workload};
 use anyhow::Result;
 use decisiongraph_engine::queries::reference_digests;
 use decisiongraph_projections::{Admitted, LogSeq, TenantId};
-use decisiongraph_store::{AppendMode, RunMode, Store, Verdict};
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use decisiongraph_store::{AppendMode, RunMode};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -28,7 +27,7 @@ const MICRO: f64 = 1e6;
 const MIB: f64 = 1024.0 * 1024.0;
 
 /// Generates the first events of a workload, as an append takes them.
-fn events(profile: Profile, seed: u64, count: u64) -> Result<Vec<Admitted>> {
+pub fn events(profile: Profile, seed: u64, count: u64) -> Result<Vec<Admitted>> {
     Workload::new(profile, seed, count, 1).map(|line| Ok(read(&line)?)).collect()
 }
 
@@ -210,57 +209,6 @@ pub async fn two_row(request: &Request, place: &Place, report: &mut Report) -> R
     report.figure(MEASURE, "catch-up of 20,000 mixed events", median(&rates), "events/s");
     let ratio = median(&rates) / TWO_ROW_PER_SECOND;
     report.goal(MEASURE, "against the fastest two-row projection (3,095/s)", ratio, "x", Goal::AtLeast(3.0));
-    Ok(())
-}
-
-/// Measures appends one by one and in batches, by one or several producers at the same time. They go into one tenant's
-/// log, or into one log per producer.
-pub async fn append(request: &Request, place: &Place, report: &mut Report) -> Result<()> {
-    const MEASURE: &str = "append";
-    const BATCH: usize = 100;
-    for (batch, events_count) in [(1, 2_000), (BATCH, 20_000)] {
-        let events = events(Profile::Mixed, request.seed, events_count)?;
-        for producers in [1, 4, 16] {
-            for one_tenant in [true, false] {
-                if producers == 1 && !one_tenant {
-                    continue;
-                }
-                // Whole traces, so that no producer waits for an event of another.
-                let mut shares: Vec<Vec<Admitted>> = vec![Vec::new(); producers];
-                for event in &events {
-                    let mut hasher = DefaultHasher::new();
-                    event.envelope().trace_id.hash(&mut hasher);
-                    shares[(hasher.finish() % producers as u64) as usize].push(event.clone());
-                }
-                let site = place.fresh().await?;
-                let store = site.open(producers.max(2)).await?;
-                let started = Instant::now();
-                let tasks = shares.into_iter().enumerate().map(|(n, share)| {
-                    let tenant = if one_tenant { "default".to_owned() } else { format!("tenant-{n}") };
-                    tokio::spawn(produce(Arc::clone(&store), tenant, share, batch))
-                });
-                for done in futures_util::future::try_join_all(tasks).await? {
-                    done?;
-                }
-                let rate = events_count as f64 / started.elapsed().as_secs_f64();
-                drop(store);
-                place.remove(site).await?;
-                let how = if batch == 1 { "one by one".to_owned() } else { format!("batches of {batch}") };
-                let whose = if one_tenant { "one tenant" } else { "a tenant each" };
-                report.figure(MEASURE, format!("{how}, {producers} producers, {whose}"), rate, "events/s");
-            }
-        }
-    }
-    Ok(())
-}
-
-async fn produce(store: Arc<dyn Store>, tenant: String, events: Vec<Admitted>, batch: usize) -> Result<()> {
-    let tenant = TenantId::new(tenant)?;
-    for events in events.chunks(batch) {
-        let verdicts = store.append(&tenant, events, AppendMode::AllOrNothing).await?;
-        let refused = verdicts.iter().find(|verdict| !matches!(verdict, Verdict::Accepted { .. }));
-        anyhow::ensure!(refused.is_none(), "an event of the workload is not stored: {refused:?}");
-    }
     Ok(())
 }
 

@@ -5,9 +5,11 @@
 //! stay on. The benchmark ends without help and leaves nothing behind. Each measure holds its own goals.
 
 pub mod admin;
+pub mod append;
 pub mod child;
 pub mod cluster;
 pub mod cursors;
+pub mod floor_append;
 pub mod floor_postgres;
 pub mod floor_sqlite;
 pub mod folded;
@@ -38,7 +40,7 @@ pub enum Measure {
     Original,
     /// 20,000 events, as the two-row projections of today's libraries were measured.
     TwoRow,
-    /// Events appended per second: one by one and in batches, 1, 4 and 16 producers, one tenant and many.
+    /// Events appended per second: one by one and in batches, 1, 4 and 16 producers, one tenant and many; their floor.
     Append,
     /// A long log: the rate of its last tenth against its first; memory in the same way.
     Growth,
@@ -112,7 +114,7 @@ pub async fn run(request: &Request, place: &Place) -> Result<Report> {
             Measure::Floors => measures::floors(request, place, &mut report).await,
             Measure::Original => measures::original(request, place, &mut report).await,
             Measure::TwoRow => measures::two_row(request, place, &mut report).await,
-            Measure::Append => measures::append(request, place, &mut report).await,
+            Measure::Append => append::append(request, place, &mut report).await,
             Measure::Growth => measures::growth(request, place, &mut report).await,
             Measure::Freshness => freshness::freshness(request, place, &mut report).await,
             Measure::Live => freshness::live(request, place, &mut report).await,
