@@ -212,7 +212,7 @@ pub async fn two_row(request: &Request, place: &Place, report: &mut Report) -> R
     Ok(())
 }
 
-/// Measures the first tenth, the eight tenths in between, and the last tenth: one process, three stretches.
+/// Measures each tenth of a long log: one process, ten stretches.
 pub async fn growth(request: &Request, place: &Place, report: &mut Report) -> Result<()> {
     const MEASURE: &str = "growth";
     const CHUNK: usize = 20_000;
@@ -233,11 +233,17 @@ pub async fn growth(request: &Request, place: &Place, report: &mut Report) -> Re
     anyhow::ensure!(last == LogSeq(count as i64), "the log has {last} events");
     drop(store);
     place.settle(&site).await?;
-    let tenth = count as i64 / 10;
-    let stops = vec![tenth, 9 * tenth, count as i64];
+    let stops: Vec<i64> = (1..=10).map(|tenth| count as i64 * tenth / 10).collect();
     let order = Order { mode: RunMode::CatchUp, batch_events: request.batch_events, stops };
     let legs = child::run(&site, &order).await?;
-    let [first, _, end] = legs.as_slice() else { anyhow::bail!("three stretches were ordered") };
+    let [first, .., end] = legs.as_slice() else { anyhow::bail!("ten stretches were ordered") };
+    for (index, leg) in legs.iter().enumerate().take(9).skip(1) {
+        report.figure(MEASURE, format!("catch-up, tenth {}", index + 1), leg.rate(), "events/s");
+    }
+    for (index, leg) in legs.iter().enumerate() {
+        let memory = leg.resident_bytes.map(|bytes| bytes as f64 / MIB);
+        report.optional(MEASURE, format!("memory of the process, after tenth {}", index + 1), memory, "MiB");
+    }
     report.figure(MEASURE, format!("catch-up, first tenth of {count}"), first.rate(), "events/s");
     report.figure(MEASURE, "catch-up, last tenth", end.rate(), "events/s");
     report.goal(MEASURE, "rate, last tenth / first", end.rate() / first.rate(), "", Goal::AtLeast(0.8));

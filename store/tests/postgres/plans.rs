@@ -5,7 +5,11 @@ use crate::fold::{acquire, append_all, catch_up, owner};
 use crate::log::{named, seeded, tenant};
 use crate::raw::Fresh;
 use decisiongraph_projections::catalogue;
-use decisiongraph_store::Scope;
+use decisiongraph_store::postgres::open;
+use decisiongraph_store::throwaway::Database;
+use decisiongraph_store::{Scope, Store, StoreOptions};
+use std::sync::Arc;
+use tokio_postgres::Client;
 
 const FAILURE: &str = include_str!("../../src/postgres/sql/failure.sql");
 const LOG: &str = include_str!("../../src/postgres/sql/log.sql");
@@ -242,6 +246,77 @@ async fn every_look_up_goes_by_its_index() {
     check(&fresh, "analysed").await;
 }
 
+/// Ends the sessions of a store: each reports its counters when it ends. Returns a session past the store.
+async fn counted(database: &Database, store: Arc<dyn Store>) -> Client {
+    drop(store);
+    let client = crate::raw::connect(database.url()).await;
+    crate::raw::until("the counters are in", || async {
+        let gone = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'decisiongraph%' AND datname = current_database()";
+        client.query_one(gone, &[]).await.expect("a count").get::<_, i64>(0) == 0
+    })
+    .await;
+    client
+}
+
+/// Projects a log of this length. Returns the plans of the statements that read a log, and the pages that the next
+/// batch of each projection touches: those of log, rows and indexes.
+async fn next_batch(events: usize) -> (Vec<String>, i64) {
+    const BATCH: usize = 300;
+    let fresh = Fresh::new().await;
+    let tables = catalogue::ALL.iter().flat_map(|projection| projection.tables());
+    let mut tables: Vec<String> = tables.map(|table| format!("{}_shared", table.name)).collect();
+    tables.push("dg_event_log".to_owned());
+    let client = fresh.client().await;
+    for table in &tables {
+        let quiet = format!("ALTER TABLE {table} SET (autovacuum_enabled = off)");
+        client.batch_execute(&quiet).await.expect("no other reader");
+    }
+    let me = owner("me");
+    let log = seeded(5, events + BATCH);
+    for part in log[..events].chunks(1_000) {
+        append_all(&fresh.store, &tenant(), part).await;
+    }
+    for projection in catalogue::ALL {
+        let (lease, position) = acquire(&fresh.store, &Scope::new(&tenant(), projection), &me).await;
+        catch_up(&fresh.store, &lease, position, projection, &[1_000]).await;
+    }
+    append_all(&fresh.store, &tenant(), &log[events..]).await;
+    let client = counted(&fresh.database, fresh.store).await;
+    let names: Vec<&str> = tables.iter().map(String::as_str).collect();
+    let touched = async |client: &Client| -> i64 {
+        let sql = "SELECT sum(heap_blks_read + heap_blks_hit + coalesce(idx_blks_read, 0) + coalesce(idx_blks_hit, 0))::bigint
+                     FROM pg_statio_user_tables WHERE relname = ANY ($1)";
+        client.query_one(sql, &[&names]).await.expect("counters").get(0)
+    };
+    let before = touched(&client).await;
+    let store = open(fresh.database.url(), StoreOptions::default()).await.expect("a store");
+    for projection in catalogue::ALL {
+        let (lease, position) = acquire(&store, &Scope::new(&tenant(), projection), &me).await;
+        catch_up(&store, &lease, position, projection, &[BATCH]).await;
+    }
+    let client = counted(&fresh.database, store).await;
+    let after = touched(&client).await;
+    client.batch_execute(SETTINGS).await.expect("set");
+    let mut plans = Vec::new();
+    for (number, (sql, types, arguments, ..)) in STATEMENTS.iter().enumerate() {
+        client.batch_execute(&format!("PREPARE s{number} ({types}) AS {sql}")).await.expect("prepared");
+        let explain = format!("EXPLAIN (COSTS OFF) EXECUTE s{number} ({arguments})");
+        let plan = client.query(&explain, &[]).await.expect("a plan");
+        plans.push(plan.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>().join("\n"));
+    }
+    (plans, after - before)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_behind_a_long_log_has_the_plans_and_the_pages_of_one_behind_a_short_log() {
+    let (short, long) = (next_batch(2_000).await, next_batch(20_000).await);
+    assert_eq!(short.0, long.0, "plans");
+    let (short, long) = (short.1, long.1);
+    assert!(short > 1_000, "pages were counted: {short}");
+    // An index may be a level higher, and nothing more.
+    assert!(long * 2 <= short * 3, "pages of a batch: {short} behind 2,000 events, {long} behind 20,000");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn prior_state_does_not_read_the_whole_projection() {
     let fresh = Fresh::new().await;
@@ -256,19 +331,11 @@ async fn prior_state_does_not_read_the_whole_projection() {
             read.push(format!("'{}_shared'", table.name));
         }
     }
-    // Each session reports its counters when it ends.
-    let url = fresh.database.url().to_owned();
-    drop(fresh.store);
-    let client = crate::raw::connect(&url).await;
+    let client = counted(&fresh.database, fresh.store).await;
     let sql = format!(
         "SELECT coalesce(sum(idx_tup_read), 0)::bigint, coalesce(sum(idx_scan), 0)::bigint FROM pg_stat_user_indexes WHERE relname IN ({})",
         read.join(", ")
     );
-    crate::raw::until("the counters are in", || async {
-        let gone = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'decisiongraph%' AND datname = current_database()";
-        client.query_one(gone, &[]).await.expect("a count").get::<_, i64>(0) == 0
-    })
-    .await;
     let row = client.query_one(&sql, &[]).await.expect("counters");
     let (entries, look_ups): (i64, i64) = (row.get(0), row.get(1));
     assert!(look_ups > 2_000, "look-ups were counted: {look_ups}");
