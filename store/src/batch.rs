@@ -1,6 +1,6 @@
 //! A batch that can be moved to another thread or task. While it is written there, its caller reads and folds the next.
 
-use crate::{BatchCommit, Encoded};
+use crate::BatchCommit;
 use decisiongraph_projections::digest::rolling::RollingDigest;
 use decisiongraph_projections::{Changes, LogSeq, Table};
 
@@ -15,8 +15,6 @@ pub(crate) struct Batch {
     pub checkpoint: bool,
     /// True when it leaves a skipped event out.
     pub deviates: bool,
-    /// Rows that were encoded ahead.
-    pub encoded: Option<Encoded>,
 }
 
 impl From<&BatchCommit<'_>> for Batch {
@@ -30,7 +28,6 @@ impl From<&BatchCommit<'_>> for Batch {
             digest: batch.digest.clone(),
             checkpoint: batch.checkpoint,
             deviates: !batch.skipped.is_empty(),
-            encoded: batch.encoded.cloned(),
         }
     }
 }

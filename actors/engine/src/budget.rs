@@ -38,9 +38,8 @@ const BATCH_PART: usize = 4;
 /// Bytes of memory per byte of a page, while one projection folds and commits it. They cover the driver's copy, the
 /// events, and as many bytes of prior rows. They also cover rows that repeat ids, and the statement that writes them.
 const BATCH_COST: usize = 8;
-/// The same for a job: three projections share a page, two more pages are read ahead, and one of them is folded and
-/// encoded.
-const JOB_COST: usize = 3 * BATCH_COST + 4 + 4;
+/// The same for a job: three projections share a page, and two more pages are read ahead.
+const JOB_COST: usize = 3 * BATCH_COST + 4;
 /// Bytes of memory per byte of a read, while it is answered. They cover rows, records, and the answer's JSON, which may
 /// double every byte.
 pub const READ_COST: usize = 5;

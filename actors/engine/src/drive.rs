@@ -1,20 +1,22 @@
-//! Drives lanes along the log. Lanes at the same position share pages, each of which is read and checked once. They
-//! move in stretches (`drive/stretch.rs`), each under one share of the memory budget.
+//! Drives lanes along the log. Lanes at the same position share a page, which is read and checked once. The next page
+//! is folded while this one is written, and the page behind it is read. Pull, never push: at most three pages are in
+//! memory.
 
-mod stretch;
-
-use self::stretch::{Stretch, Stretched};
 use super::lane::{ApplyOptions, Lane, Target};
 use super::mark::Mark;
+use super::observed;
 use super::page::Page;
 use super::report::Progress;
 use super::{Budget, Control, Engine};
 use decisiongraph_projections::open_traces::OpenTraces;
 use decisiongraph_projections::{Category, LogSeq, Projection, TenantId, catalogue};
-use decisiongraph_store::{Position, ReadView, Result, Run, RunMode, RunProgress, Store, StoreError};
+use decisiongraph_store::{PageLimit, Position, ReadView, Result, Run, RunMode, RunProgress, Store, StoreError};
+use futures_util::FutureExt as _;
+use futures_util::future::join_all;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
 /// Shortest time between two writes of a job's progress; a cancel from another process is seen with this delay.
@@ -116,10 +118,7 @@ impl<'a> Job<'a> {
         let mut open: Option<OpenTraces> = None;
         loop {
             lanes.iter_mut().for_each(|lane| lane.keep_known(budget));
-            let going = lanes.iter().filter(|lane| lane.failure.is_none());
-            if let Some(slowest) = going.min_by_key(|lane| lane.position.cursor)
-                && self.pass(slowest.projection.name(), slowest.position.cursor, target, 0).await?
-            {
+            if self.report(lanes, target).await? {
                 return Ok(Ended::Cancelled);
             }
             let Some((from, upto)) = next_window(lanes, target) else { return Ok(Ended::Reached) };
@@ -152,7 +151,10 @@ impl<'a> Job<'a> {
                 if upto >= target {
                     // No events are left for the lanes at this position. Other lanes may be further on, but then they
                     // are at the target.
-                    return Ok(Ended::Reached);
+                    return self
+                        .report(lanes, target)
+                        .await
+                        .map(|cancel| if cancel { Ended::Cancelled } else { Ended::Reached });
                 }
                 // A window ends before the target only at a cursor, and a cursor is at an event.
                 return Err(StoreError::new(
@@ -167,39 +169,70 @@ impl<'a> Job<'a> {
                 record_failures: self.mode != RunMode::Verify,
                 limit,
             };
-            ahead.push_front(page);
             let before = done(lanes.iter());
+            let ways = Ways::of(lanes, from, target);
             let here = lanes.iter_mut().filter(|lane| lane.failure.is_none() && lane.position.cursor == from);
-            let (here, pages) = (here.collect(), std::mem::take(&mut ahead));
-            let stretch = Stretch { log, rows, upto, target, options: &options };
-            let Stretched { applied, ahead: behind, cancelled } = stretch.run(self, here, pages, open).await;
+            let (page, options, tenant, telemetry) = (&page, &options, &tenant, self.engine.telemetry());
+            // No event above a page's size limit is read ahead. A fault of this read occurs again when that page's turn
+            // comes.
+            let limit_ahead = PageLimit { event_bytes_max: limit.bytes_max, ..limit };
+            let mut read_behind = async |page: &Page| {
+                let (after, upto) = ways.behind(page)?;
+                let read = Page::read_on(log, tenant, after, upto, limit_ahead, &none, Some(&mut *open)).await;
+                read.ok().map(Arc::new)
+            };
+            // Every lane of this page waits for the next page, to fold it while its own batch is committed. The page
+            // behind that page is read meanwhile, so that neither reading nor folding waits for the other.
+            let (tell, told) = oneshot::channel();
+            let given = told.map(|told| told.ok().flatten()).shared();
+            let held = ahead.pop_front();
+            let read_ahead = async {
+                let next = match held {
+                    Some(next) => Some(next),
+                    None => read_behind(page).await,
+                };
+                let _ = tell.send(next.clone());
+                let third = match &next {
+                    Some(next) => read_behind(next).await,
+                    None => None,
+                };
+                next.into_iter().chain(third).collect()
+            };
+            // A lane that is lost leaves the others their batch.
+            let apply = join_all(here.map(|lane| {
+                let next = given.clone();
+                async move {
+                    let page = lane.own_page(log, page).await?;
+                    observed::apply(lane, rows, log, &page, next, options, telemetry).await
+                }
+            }));
+            let (applied, read) = futures_util::future::join(apply, read_ahead).await;
             self.count(before, done(lanes.iter()));
             applied.into_iter().collect::<Result<()>>()?;
-            if cancelled? {
-                return Ok(Ended::Cancelled);
-            }
-            ahead = behind;
+            ahead = read;
             drop(share);
         }
     }
 
-    /// Shows the job's position, in memory at each call and durably at intervals. `events` are applied beyond those
-    /// that are counted. True when the job is to stop.
-    pub(super) async fn pass(
-        &mut self,
-        slowest: &'static str,
-        cursor: LogSeq,
-        target: LogSeq,
-        events: u64,
-    ) -> Result<bool> {
-        self.engine.validity().check()?;
+    /// Reports the job's position, in memory at each call and durably at intervals. True when the job is to stop.
+    async fn report(&mut self, lanes: &[Lane], target: LogSeq) -> Result<bool> {
+        let Some(slowest) = lanes.iter().filter(|lane| lane.failure.is_none()).min_by_key(|lane| lane.position.cursor)
+        else {
+            return Ok(false);
+        };
+        let cursor = slowest.position.cursor;
         if let Some(sender) = &self.control.progress {
-            let (mode, projection, events) = (self.mode, slowest.to_owned(), self.events + events);
-            sender.send_replace(Some(Progress { mode, projection, cursor, target, events }));
+            sender.send_replace(Some(Progress {
+                mode: self.mode,
+                projection: slowest.projection.name().to_owned(),
+                cursor,
+                target,
+                events: self.events,
+            }));
         }
         if self.told.is_none_or(|told| told.elapsed() >= PROGRESS_EVERY) {
             self.told = Some(Instant::now());
-            if self.write(slowest, cursor, target, self.events + events).await? {
+            if self.tell(slowest.projection.name(), cursor, target).await? {
                 return Ok(true);
             }
         }
@@ -208,11 +241,8 @@ impl<'a> Job<'a> {
 
     /// Writes the job's progress. True when its cancel is requested.
     pub async fn tell(&self, current: &'static str, cursor: LogSeq, target: LogSeq) -> Result<bool> {
-        self.write(current, cursor, target, self.events).await
-    }
-
-    async fn write(&self, current: &'static str, cursor: LogSeq, target: LogSeq, events: u64) -> Result<bool> {
-        let progress = RunProgress { current, cursor, target, events: i64::try_from(events).unwrap_or(i64::MAX) };
+        let events = i64::try_from(self.events).unwrap_or(i64::MAX);
+        let progress = RunProgress { current, cursor, target, events };
         Ok(self.store().advance_run(self.run_id, self.engine.owner(), &progress).await?.cancel_requested)
     }
 }
@@ -231,4 +261,37 @@ fn next_window(lanes: &[Lane], target: LogSeq) -> Option<(LogSeq, LogSeq)> {
     let stops = going().filter_map(Lane::next_stop).filter(|stop| *stop > from);
     let upto = ahead.chain(stops).chain([target]).min().unwrap_or(target).min(target);
     Some((from, upto))
+}
+
+/// Positions and stops of a page's lanes, to guess what [`next_window`] will return once they are behind the page. Used
+/// only to read ahead: a wrong guess costs a second read, nothing else.
+struct Ways {
+    /// Position of the lanes of the page.
+    from: LogSeq,
+    target: LogSeq,
+    cursors: Vec<LogSeq>,
+    stops: Vec<LogSeq>,
+}
+
+impl Ways {
+    fn of(lanes: &[Lane], from: LogSeq, target: LogSeq) -> Ways {
+        let going = lanes.iter().filter(|lane| lane.failure.is_none());
+        let cursors = going.map(|lane| lane.position.cursor).collect();
+        Ways { from, target, cursors, stops: lanes.iter().filter_map(Lane::next_stop).collect() }
+    }
+
+    /// Guesses the window behind this page or one of its successors, if every lane gets to its end.
+    fn behind(&self, page: &Page) -> Option<(LogSeq, LogSeq)> {
+        if page.poison.is_some() || page.is_empty() {
+            return None;
+        }
+        let end = page.end();
+        let moved = |cursor: &LogSeq| if *cursor == self.from { end } else { (*cursor).max(end) };
+        let cursors = || self.cursors.iter().map(moved).filter(|cursor| *cursor < self.target);
+        let from = cursors().min()?;
+        let ahead = cursors().filter(|cursor| *cursor > from);
+        let stops = self.stops.iter().copied().filter(|stop| *stop > from);
+        let upto = ahead.chain(stops).chain([self.target]).min()?;
+        Some((from, upto))
+    }
 }

@@ -11,7 +11,7 @@ use super::page::{Page, pure};
 use decisiongraph_projections::digest::rolling::RollingDigest;
 use decisiongraph_projections::known::Known;
 use decisiongraph_projections::{Category, Changes, LogSeq, Needs, Poison, Prior, Projection, Recalled, TenantId};
-use decisiongraph_store::{BuildLease, Encoded, Generation, PageLimit, ReadView, Result, Store, StoreError};
+use decisiongraph_store::{BuildLease, Generation, PageLimit, ReadView, Result, Store, StoreError};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -30,8 +30,6 @@ pub(super) struct Folded {
     pub assumed: bool,
     /// Columns whose index this page was the first to need, for a look-up or a change; see [`Folding::indexed`].
     pub indexed: Indexed,
-    /// The changes as the store sends them, if it was asked for that.
-    pub encoded: Encoded,
 }
 
 /// Columns of a build that have their index: table, column.
@@ -121,7 +119,7 @@ impl Folding<'_> {
                 known.note(&needs, &projected.changes);
             }
             let (changes, poison) = (projected.changes, projected.poison);
-            (Folded { changes, events: first, digest, poison, assumed, ..Folded::default() }, knowledge)
+            (Folded { changes, events: first, digest, poison, assumed, indexed: Indexed::new() }, knowledge)
         })
         .await?;
         // A changed or removed row is found by its key.

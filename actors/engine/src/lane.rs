@@ -218,8 +218,8 @@ impl Lane {
         self.apply_ahead(store, log, page, std::future::ready(None), options).await
     }
 
-    /// Applies a page as [`Lane::apply`]. While its batch is committed, the page that `next` gives is folded and
-    /// encoded, if it starts where this one ends.
+    /// Applies a page as [`Lane::apply`]. While its batch is committed, the page that `next` gives is folded, if it
+    /// starts where this one ends.
     pub async fn apply_ahead(
         &mut self,
         store: &dyn Store,
@@ -259,7 +259,6 @@ impl Lane {
                     digest: &folded.digest,
                     checkpoint,
                     skipped: page.skipped_upto(to),
-                    encoded: Some(&folded.encoded),
                 };
                 match &self.target {
                     Target::Live(lease) => store.commit(lease, &batch).await,
@@ -274,10 +273,7 @@ impl Lane {
                 let next = next.await.filter(|next| next.after == to)?;
                 // A fault of this read occurs again, and is dealt with, when that page's turn comes.
                 let folding = self.folding(Some(store), &*view, log, options.limit);
-                let mut ahead = folding.fold(&next, folded.digest.clone(), Some(&folded), &mut known).await.ok()?;
-                let building = matches!(self.target, Target::Build(_));
-                let (generation, changes) = (self.generation(), &ahead.changes);
-                ahead.encoded = store.encode(&self.scope, generation, building, self.projection, changes).await;
+                let ahead = folding.fold(&next, folded.digest.clone(), Some(&folded), &mut known).await.ok()?;
                 Some((next, ahead))
             };
             let (committed, ahead) = futures_util::future::join(committing, fold_ahead).await;

@@ -31,10 +31,8 @@ use decisiongraph_projections::digest::rolling::RollingDigest;
 use decisiongraph_projections::event::StoredEvent;
 use decisiongraph_projections::{Changes, LogSeq, Projection, TenantId};
 use serde::{Deserialize, Serialize};
-use std::any::Any;
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -198,14 +196,7 @@ pub struct BatchCommit<'a> {
     /// Events between `from` and `to` that were left out ([`Skip`]). If there is any, the generation deviates from then
     /// on.
     pub skipped: &'a [LogSeq],
-    /// Work that the store did ahead for these changes. It saves time and decides nothing.
-    pub encoded: Option<&'a Encoded>,
 }
-
-/// Changes of a batch in the form in which a store sends them, if it has one. The form is the store's own. It says
-/// which changes it was made from, and is not used for others.
-#[derive(Clone, Default)]
-pub struct Encoded(pub Option<Arc<dyn Any + Send + Sync>>);
 
 /// A scope as stored.
 #[derive(Debug, Clone, PartialEq)]

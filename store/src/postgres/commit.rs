@@ -1,23 +1,28 @@
 //! The commit of a batch: one transaction, a handful of statements whatever its size, the fence last.
 //!
-//! *Guarantees.* Applied whole and durably, or not at all. Each statement is followed by Sync, and each answer is
-//! checked. After an error inside a transaction the server turns COMMIT into ROLLBACK, and reports it in no other way.
-//! The rows are written by `write.rs`.
+//! *Guarantees.* Applied whole and durably, or not at all. The rows' statements are sent without waiting for one
+//! another. Each is followed by Sync, and each answer is checked. After an error inside a transaction the server turns
+//! COMMIT into ROLLBACK, and reports it in no other way. A row that differs from the batch's prior state stops the
+//! batch, with its evidence.
 
 use super::PostgresStore;
 use super::ask::Parameter;
-use super::errors::{During as _, explain_commit};
+use super::errors::{During as _, answers, explain_commit};
 use super::group::{self, Commit};
 use super::pool::{Connections, Held, session_gone};
-use super::rows::is_own;
+use super::rows::{self, Of, Param, Part};
 use super::values::Key;
-use super::write::{self, Rows};
 use crate::batch::Batch;
 use crate::sections::Batches;
-use crate::{BatchCommit, BuildLease, Checkpoint, Encoded, Generation, Lease, Result, Scope, StoreError, crash};
+use crate::since::Since;
+use crate::{BatchCommit, BuildLease, Checkpoint, Generation, Lease, Result, Scope, StoreError, crash};
 use async_trait::async_trait;
+use bytes::Bytes;
 use deadpool_postgres::ClientWrapper;
-use decisiongraph_projections::{Category, Changes, Projection};
+use decisiongraph_projections::{Category, Changes, LogSeq, Table};
+use futures_util::SinkExt as _;
+use std::pin::pin;
+use tokio::task::JoinHandle;
 
 const SQL: &str = include_str!("sql/batch.sql");
 
@@ -26,18 +31,6 @@ const CHECKPOINTS_KEPT: i64 = 1_000;
 
 #[async_trait]
 impl Batches for PostgresStore {
-    async fn encode(
-        &self,
-        scope: &Scope,
-        generation: Generation,
-        building: bool,
-        projection: &'static dyn Projection,
-        changes: &Changes,
-    ) -> Encoded {
-        let (filling, tables) = (building && is_own(generation), projection.tables());
-        write::ahead(Rows { scope: scope.clone(), generation, filling, tables, changes: changes.clone() }).await
-    }
-
     async fn commit(&self, lease: &Lease, batch: &BatchCommit<'_>) -> Result<()> {
         self.judged(group::commit(&self.connections, lease, Batch::from(batch))).await
     }
@@ -48,10 +41,14 @@ impl Batches for PostgresStore {
         let client = held.client()?;
         crash::point("build.begin");
         let work = async {
-            let (tables, changes) = (batch.projection.tables(), batch.changes.clone());
-            let (generation, filling) = (lease.generation, is_own(lease.generation));
-            let rows = Rows { scope: scope.clone(), generation, filling, tables, changes };
-            write::write(client, &[rows], batch.from, batch.encoded).await?;
+            let rows = Rows {
+                scope,
+                generation: lease.generation,
+                tables: batch.projection.tables(),
+                from: batch.from,
+                changes: batch.changes,
+            };
+            write_rows(client, &[rows], rows::is_own(lease.generation)).await?;
             crash::point("build.rows_written");
             if !batch.skipped.is_empty() {
                 let what = "mark a generation as deviating";
@@ -158,11 +155,10 @@ fn point(each: &str, shared: &str, batches: usize) {
 /// Writes everything of these batches, the fences last, and leaves the transaction open.
 async fn batches(held: &Held<'_>, commits: &[Commit]) -> Result<()> {
     let client = held.client()?;
-    let mut rows: Vec<Rows> = commits.iter().map(Rows::of).collect();
+    let mut rows: Vec<Rows<'_>> = commits.iter().map(Rows::of).collect();
     // In the order of the primary keys.
-    rows.sort_unstable_by(|a, b| (a.scope.tenant.as_str(), a.generation).cmp(&(b.scope.tenant.as_str(), b.generation)));
-    let (from, encoded) = commits.first().map(|commit| (commit.batch.from, commit.batch.encoded.as_ref())).unzip();
-    write::write(client, &rows, from.unwrap_or_default(), encoded.flatten()).await?;
+    rows.sort_unstable_by_key(|rows| (rows.scope.tenant.as_str(), rows.generation));
+    write_rows(client, &rows, false).await?;
     point("commit.rows_written", "shared.rows_written", commits.len());
     for (at, Commit { lease, batch, .. }) in commits.iter().enumerate() {
         if at > 0 {
@@ -238,6 +234,174 @@ pub(super) async fn roll_back(held: Held<'_>) -> bool {
         held.keep();
     }
     rolled_back
+}
+
+/// One statement of a batch, ready to be sent.
+struct Statement<'a> {
+    prepared: tokio_postgres::Statement,
+    params: Vec<Param<'a>>,
+    table: &'static str,
+    verb: &'static str,
+    rows: usize,
+}
+
+/// Rows of one batch.
+struct Rows<'a> {
+    scope: &'a Scope,
+    generation: Generation,
+    tables: &'static [Table],
+    from: LogSeq,
+    changes: &'a Changes,
+}
+
+impl<'a> Rows<'a> {
+    fn of(commit: &'a Commit) -> Rows<'a> {
+        let Commit { lease, batch, .. } = commit;
+        let Batch { tables, from, changes, .. } = batch;
+        Rows { scope: &lease.scope, generation: lease.generation, tables, from: *from, changes }
+    }
+}
+
+/// Changes of a partition, of one batch or of several.
+struct Target<'a> {
+    table: &'static Table,
+    leaf: String,
+    parts: Vec<Part<'a>>,
+}
+
+/// Sorts the changes of these batches by partition.
+fn targets<'a>(batches: &[Rows<'a>]) -> Vec<Target<'a>> {
+    let mut targets: Vec<Target<'a>> = Vec::new();
+    for Rows { scope, generation, tables, changes: all, .. } in batches {
+        let changed = tables.iter().zip(all.tables.iter()).filter(|(_, changes)| !changes.is_empty());
+        for (table, changes) in changed {
+            let leaf = rows::leaf(table.name, *generation);
+            let since = Since::of(tables, table, all);
+            let part = Part { tenant: scope.tenant.as_str(), generation: *generation, changes, since };
+            match targets.iter_mut().find(|target| target.leaf == leaf) {
+                Some(target) => target.parts.push(part),
+                None => targets.push(Target { table, leaf, parts: vec![part] }),
+            }
+        }
+    }
+    targets
+}
+
+/// Opens the transaction and writes the rows.
+async fn write_rows(client: &ClientWrapper, batches: &[Rows<'_>], copy: bool) -> Result<()> {
+    let targets = targets(batches);
+    let copies: Vec<Copying> = if copy { batches.iter().flat_map(encode).collect() } else { Vec::new() };
+    let mut statements = Vec::new();
+    for target in &targets {
+        add_statements(client, target, copy, &mut statements).await?;
+    }
+    let sent = async {
+        // First in the queue of the connection, so that the other statements run inside it.
+        let begin = pin!(client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED"));
+        let counts = answers(statements.iter().map(|statement| {
+            let params = rows::refs(&statement.params);
+            async move { client.execute_raw(&statement.prepared, params).await.during(statement.table) }
+        }));
+        let (begun, counts) = futures_util::future::join(begin, counts).await;
+        begun.during("begin a batch")?;
+        counts
+    };
+    for (statement, count) in statements.iter().zip(sent.await?) {
+        if count != statement.rows as u64 {
+            let of = match batches {
+                [Rows { scope, generation, from, .. }] => {
+                    format!("{scope}, generation {generation}, table {}, batch after log_seq {from}", statement.table)
+                }
+                _ => format!("{} batches, table {}", batches.len(), statement.table),
+            };
+            return Err(StoreError::new(
+                Category::Storage,
+                format!(
+                    "corruption: {of}: {count} of {} rows match the rows that it was computed from; nothing was {}",
+                    statement.rows, statement.verb
+                ),
+            ));
+        }
+    }
+    for copy in copies {
+        copy_in(client, copy).await?;
+    }
+    Ok(())
+}
+
+/// Rows of a table that are being encoded for COPY.
+struct Copying {
+    table: &'static Table,
+    leaf: String,
+    rows: u64,
+    chunks: JoinHandle<Vec<Bytes>>,
+}
+
+/// Encodes a batch's inserts, each table as its own task. The lanes of a job thus do not wait for one another's hashing
+/// and encoding.
+fn encode(batch: &Rows<'_>) -> Vec<Copying> {
+    let Rows { scope, generation, tables, changes, .. } = *batch;
+    let inserted = |at: usize| changes.tables.get(at).is_some_and(|changes| !changes.inserts.is_empty());
+    let encode = |(at, table): (usize, &'static Table)| {
+        let (changes, tenant) = (changes.clone(), scope.tenant.clone());
+        let rows = changes.tables[at].inserts.len() as u64;
+        let chunks = tokio::spawn(async move {
+            let since = Since::of(tables, table, &changes);
+            let part = [Part { tenant: tenant.as_str(), generation, changes: &changes.tables[at], since }];
+            rows::copy_data(table, &rows::items(table, &part, |changes| &changes.inserts, |row| row))
+        });
+        Copying { table, leaf: rows::leaf(table.name, generation), rows, chunks }
+    };
+    tables.iter().enumerate().filter(|(at, _)| inserted(*at)).map(encode).collect()
+}
+
+async fn add_statements<'a>(
+    client: &ClientWrapper,
+    target: &'a Target<'a>,
+    copy: bool,
+    statements: &mut Vec<Statement<'a>>,
+) -> Result<()> {
+    let Target { table, leaf, parts } = target;
+    let of = if parts.len() == 1 { Of::One } else { Of::Several };
+    let mut add = async |sql: String, params: Vec<Param<'a>>, verb: &'static str, rows: usize| -> Result<()> {
+        let prepared = client.prepare_cached(&sql).await.during(table.name)?;
+        statements.push(Statement { prepared, params, table: table.name, verb, rows });
+        Ok(())
+    };
+    let deleted = rows::items(table, parts, |changes| &changes.deletes, |row| row);
+    if !deleted.is_empty() {
+        let params = rows::delete_params(table, &deleted, of);
+        add(rows::delete_statement(table, leaf, of), params, "deleted", deleted.len()).await?;
+    }
+    let updated = rows::items(table, parts, |changes| &changes.updates, |(before, _)| before);
+    if !updated.is_empty() {
+        let params = rows::update_params(table, &updated, of);
+        add(rows::update_statement(table, leaf, of), params, "updated", updated.len()).await?;
+    }
+    if !copy {
+        let inserted = rows::items(table, parts, |changes| &changes.inserts, |row| row);
+        if !inserted.is_empty() {
+            let params = rows::insert_params(table, &inserted, of);
+            add(rows::insert_statement(table, leaf, of), params, "inserted", inserted.len()).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn copy_in(client: &ClientWrapper, copying: Copying) -> Result<()> {
+    let Copying { table, leaf, rows, chunks } = copying;
+    let prepared = client.prepare_cached(&rows::copy_statement(table, &leaf)).await.during(table.name)?;
+    let sink = client.copy_in(&prepared).await.during(table.name)?;
+    let mut sink = pin!(sink);
+    let chunks = chunks.await.map_err(|error| StoreError::internal(format!("{}: {error}", table.name)))?;
+    for chunk in chunks {
+        sink.feed(chunk).await.during(table.name)?;
+    }
+    let count = sink.finish().await.during(table.name)?;
+    if count == rows {
+        return Ok(());
+    }
+    Err(StoreError::internal(format!("{}: {count} of {rows} rows were copied", table.name)))
 }
 
 async fn add_checkpoint(client: &ClientWrapper, lease: &Lease, batch: &Batch) -> Result<()> {

@@ -47,7 +47,6 @@ mod turn;
 mod values;
 mod view;
 mod wake;
-mod write;
 
 use crate::{Backend, ReadView, Result, Store, StoreOptions};
 use async_trait::async_trait;

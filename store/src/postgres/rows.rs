@@ -4,12 +4,12 @@
 //! Statements name the partition, not the partitioned table. That saves routing every row, and planning over all
 //! partitions.
 
-use super::values::{Binary, Id};
+use super::values::Id;
 use crate::since::{Since, naming};
 use crate::{Generation, KeyedRow, Result, StoreError};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use decisiongraph_projections::{ColumnType, Hashed, Identity, Row, Table, TableChanges, Value};
-use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::types::ToSql;
 
 /// First number of the generations that own a partition.
 pub(super) const OWN_FROM: i64 = 1 << 40;
@@ -58,20 +58,20 @@ pub(super) fn since_list(table: &Table) -> String {
     naming(table).iter().map(|named| format!(", {}_since", table.columns[named.column].name)).collect()
 }
 
-fn type_of(kind: ColumnType) -> Type {
-    if kind == ColumnType::Int { Type::INT8 } else { Type::TEXT }
+fn array_type(kind: ColumnType) -> &'static str {
+    if kind == ColumnType::Int { "bigint" } else { "text" }
 }
 
 /// Returns the type of the key beside a hashed column. It has 16 bytes, or with a place before them 20, like each
 /// `row_key`.
-fn key_type(hashed: &Hashed) -> Type {
-    if hashed.place.is_some() { ROW_KEY_TYPE } else { Type::UUID }
+fn key_type(hashed: &Hashed) -> &'static str {
+    if hashed.place.is_some() { ROW_KEY_TYPE } else { "uuid" }
 }
 
-const ROW_KEY_TYPE: Type = Type::BYTEA;
+const ROW_KEY_TYPE: &str = "bytea";
 
 /// Returns the type of the look-up key of this column.
-pub(super) fn type_looked_up(table: &Table, column: usize) -> Type {
+pub(super) fn type_looked_up(table: &Table, column: usize) -> &'static str {
     table.hashed.iter().find(|hashed| hashed.column == column).map_or(ROW_KEY_TYPE, key_type)
 }
 
@@ -114,8 +114,8 @@ pub(super) struct Item<'a, R> {
 pub(super) fn insert_statement(table: &Table, leaf: &str, of: Of) -> String {
     let mut arrays = of.arrays();
     arrays.push(format!("$3::{ROW_KEY_TYPE}[]"));
-    let kinds = table.columns.iter().map(|column| type_of(column.kind)).chain(table.hashed.iter().map(key_type));
-    let kinds = kinds.chain(naming(table).iter().map(|_| Type::INT8));
+    let kinds = table.columns.iter().map(|column| array_type(column.kind)).chain(table.hashed.iter().map(key_type));
+    let kinds = kinds.chain(naming(table).iter().map(|_| "bigint"));
     arrays.extend(kinds.enumerate().map(|(i, kind)| format!("${}::{kind}[]", i + 4)));
     // Plain INSERT: prior state shows the new rows, and the cursor commits with them. A duplicate means another writer,
     // rows that differ from the digest, or a wrong assumption in the prior state.
@@ -129,62 +129,43 @@ pub(super) fn insert_statement(table: &Table, leaf: &str, of: Of) -> String {
 }
 
 /// Builds the parameters of [`insert_statement`].
-pub(super) fn insert_params(table: &Table, rows: &[Item<'_, Row>], of: Of) -> Vec<Binary> {
+pub(super) fn insert_params<'a>(table: &Table, rows: &[Item<'a, Row>], of: Of) -> Vec<Param<'a>> {
     let mut params = scoped(rows, of);
-    for (index, kind) in table.columns.iter().map(|column| column.kind).enumerate() {
-        params.push(Binary::array(&type_of(kind), rows.iter().map(|item| &item.row.0[index]), put_value));
+    for index in 0..table.columns.len() {
+        params.push(column(table, index, rows.iter().map(|item| item.row)));
     }
     for hashed in table.hashed {
-        let keys = rows.iter().map(|item| key_beside(item.row, hashed));
-        params.push(Binary::array(&key_type(hashed), keys, put_identity));
+        params.push(Box::new(rows.iter().map(|item| key_beside(item.row, hashed)).collect::<Vec<_>>()));
     }
     for named in naming(table) {
-        let since = rows.iter().map(|item| item.of.since.beside(item.row, named.column));
-        params.push(Binary::array(&Type::INT8, since, put_int));
+        let since = |item: &Item<'a, Row>| item.of.since.beside(item.row, named.column);
+        params.push(Box::new(rows.iter().map(since).collect::<Vec<_>>()));
     }
     params
 }
 
 /// Begins the parameters of a statement: tenant, generation and row keys.
-fn scoped<R>(rows: &[Item<'_, R>], of: Of) -> Vec<Binary> {
-    let mut params = match (of, rows.first()) {
-        (Of::One, Some(item)) => vec![Binary::text(item.of.tenant), Binary::int(item.of.generation.0)],
+fn scoped<'a, R>(rows: &[Item<'a, R>], of: Of) -> Vec<Param<'a>> {
+    let mut params: Vec<Param<'a>> = match (of, rows.first()) {
+        (Of::One, Some(item)) => vec![Box::new(item.of.tenant), Box::new(item.of.generation.0)],
         _ => vec![
-            Binary::array(&Type::TEXT, rows.iter().map(|item| item.of.tenant), put_text),
-            Binary::array(&Type::INT8, rows.iter().map(|item| item.of.generation.0), put_int),
+            Box::new(rows.iter().map(|item| item.of.tenant).collect::<Vec<_>>()),
+            Box::new(rows.iter().map(|item| item.of.generation.0).collect::<Vec<_>>()),
         ],
     };
-    params.push(Binary::array(&ROW_KEY_TYPE, rows.iter().map(|item| item.key), put_identity));
+    params.push(Box::new(rows.iter().map(|item| Id(item.key)).collect::<Vec<_>>()));
     params
 }
 
-fn key_beside(row: &Row, hashed: &Hashed) -> Identity {
-    hashed.key(row.0[hashed.column].as_str().unwrap_or_default())
-}
-
-// Values as an array or COPY holds them: the length, then the bytes.
-
-fn put_text(out: &mut BytesMut, text: &str) {
-    out.put_i32(text.len() as i32);
-    out.put_slice(text.as_bytes());
-}
-
-fn put_int(out: &mut BytesMut, int: i64) {
-    out.put_i32(8);
-    out.put_i64(int);
-}
-
-fn put_identity(out: &mut BytesMut, identity: Identity) {
-    out.put_i32(identity.as_bytes().len() as i32);
-    out.put_slice(identity.as_bytes());
-}
-
-fn put_value(out: &mut BytesMut, value: &Value) {
-    match value {
-        Value::Null => out.put_i32(-1),
-        Value::Text(text) => put_text(out, text),
-        Value::Int(int) => put_int(out, *int),
+fn column<'a>(table: &Table, index: usize, rows: impl Iterator<Item = &'a Row>) -> Param<'a> {
+    match table.columns[index].kind {
+        ColumnType::Int => Box::new(rows.map(|row| row.0[index].as_int()).collect::<Vec<_>>()),
+        _ => Box::new(rows.map(|row| row.0[index].as_str()).collect::<Vec<_>>()),
     }
+}
+
+fn key_beside(row: &Row, hashed: &Hashed) -> Id {
+    Id(hashed.key(row.0[hashed.column].as_str().unwrap_or_default()))
 }
 
 /// Writes the UPDATE or DELETE. `$1` tenant, `$2` generation, `$3` row keys, one array per column before the change.
@@ -202,13 +183,13 @@ fn changing_statement(table: &Table, leaf: &str, of: Of, update: bool) -> String
     arrays.push(format!("$3::{ROW_KEY_TYPE}[]"));
     names.push("row_key".to_owned());
     for (i, column) in table.columns.iter().enumerate() {
-        arrays.push(format!("${}::{}[]", arrays.len() + next, type_of(column.kind)));
+        arrays.push(format!("${}::{}[]", arrays.len() + next, array_type(column.kind)));
         names.push(format!("b{i}"));
     }
     let mut set = Vec::new();
     if update {
         for (i, column) in table.columns.iter().enumerate() {
-            arrays.push(format!("${}::{}[]", arrays.len() + next, type_of(column.kind)));
+            arrays.push(format!("${}::{}[]", arrays.len() + next, array_type(column.kind)));
             names.push(format!("a{i}"));
             set.push(format!("{} = u.a{i}", column.name));
         }
@@ -249,27 +230,25 @@ pub(super) fn delete_statement(table: &Table, leaf: &str, of: Of) -> String {
 }
 
 /// Builds the parameters of [`update_statement`].
-pub(super) fn update_params(table: &Table, rows: &[Item<'_, (Row, Row)>], of: Of) -> Vec<Binary> {
-    type Side = fn(&(Row, Row)) -> &Row;
+pub(super) fn update_params<'a>(table: &Table, rows: &[Item<'a, (Row, Row)>], of: Of) -> Vec<Param<'a>> {
     let mut params = scoped(rows, of);
-    let (before, after): (Side, Side) = (|(row, _)| row, |(_, row)| row);
-    for part in [before, after] {
-        for (index, kind) in table.columns.iter().map(|column| column.kind).enumerate() {
-            params.push(Binary::array(&type_of(kind), rows.iter().map(|item| &part(item.row).0[index]), put_value));
-        }
+    for index in 0..table.columns.len() {
+        params.push(column(table, index, rows.iter().map(|item| &item.row.0)));
+    }
+    for index in 0..table.columns.len() {
+        params.push(column(table, index, rows.iter().map(|item| &item.row.1)));
     }
     for hashed in table.hashed {
-        let keys = rows.iter().map(|item| key_beside(&item.row.1, hashed));
-        params.push(Binary::array(&key_type(hashed), keys, put_identity));
+        params.push(Box::new(rows.iter().map(|item| key_beside(&item.row.1, hashed)).collect::<Vec<_>>()));
     }
     params
 }
 
 /// Builds the parameters of [`delete_statement`].
-pub(super) fn delete_params(table: &Table, rows: &[Item<'_, Row>], of: Of) -> Vec<Binary> {
+pub(super) fn delete_params<'a>(table: &Table, rows: &[Item<'a, Row>], of: Of) -> Vec<Param<'a>> {
     let mut params = scoped(rows, of);
-    for (index, kind) in table.columns.iter().map(|column| column.kind).enumerate() {
-        params.push(Binary::array(&type_of(kind), rows.iter().map(|item| &item.row.0[index]), put_value));
+    for index in 0..table.columns.len() {
+        params.push(column(table, index, rows.iter().map(|item| item.row)));
     }
     params
 }
@@ -306,14 +285,37 @@ pub(super) fn copy_data(table: &Table, rows: &[Item<'_, Row>]) -> Vec<Bytes> {
     out.put_slice(b"PGCOPY\n\xff\r\n\0");
     out.put_i32(0);
     out.put_i32(0);
+    let text = |out: &mut BytesMut, text: &str| {
+        out.put_i32(text.len() as i32);
+        out.put_slice(text.as_bytes());
+    };
+    let identity = |out: &mut BytesMut, key: Identity| {
+        out.put_i32(key.as_bytes().len() as i32);
+        out.put_slice(key.as_bytes());
+    };
     for Item { of: Part { tenant, generation, since, .. }, key, row } in rows {
         out.put_i16(fields);
-        put_text(&mut out, tenant);
-        put_int(&mut out, generation.0);
-        put_identity(&mut out, *key);
-        row.0.iter().for_each(|value| put_value(&mut out, value));
-        table.hashed.iter().for_each(|hashed| put_identity(&mut out, key_beside(row, hashed)));
-        named.iter().for_each(|named| put_int(&mut out, since.beside(row, named.column)));
+        text(&mut out, tenant);
+        out.put_i32(8);
+        out.put_i64(generation.0);
+        identity(&mut out, *key);
+        for value in &row.0 {
+            match value {
+                Value::Null => out.put_i32(-1),
+                Value::Text(value) => text(&mut out, value),
+                Value::Int(value) => {
+                    out.put_i32(8);
+                    out.put_i64(*value);
+                }
+            }
+        }
+        for hashed in table.hashed {
+            identity(&mut out, key_beside(row, hashed).0);
+        }
+        for named in named {
+            out.put_i32(8);
+            out.put_i64(since.beside(row, named.column));
+        }
         if out.len() >= CHUNK_BYTES {
             chunks.push(out.split().freeze());
         }

@@ -1,7 +1,7 @@
 //! 128-bit values on the wire. A hash or an id is the server's `uuid` (16 bytes, ordered by bytes). An identity of rows
 //! is the same, or `bytea` when a place precedes it.
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::{BufMut as _, BytesMut};
 use decisiongraph_projections::{Identity, RowKey};
 use std::error::Error;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, accepts, to_sql_checked};
@@ -69,48 +69,4 @@ impl<'a> FromSql<'a> for Id {
         Identity::from_bytes(raw).map(Id).ok_or_else(|| "a row_key is not a row identity".into())
     }
     accepts!(UUID, BYTEA);
-}
-
-/// A parameter in its binary form, made before its statement's turn comes.
-#[derive(Debug, Clone)]
-pub(super) struct Binary(Bytes);
-
-impl Binary {
-    /// Encodes a text.
-    pub(super) fn text(text: &str) -> Binary {
-        Binary(Bytes::copy_from_slice(text.as_bytes()))
-    }
-
-    /// Encodes an integer.
-    pub(super) fn int(int: i64) -> Binary {
-        Binary(Bytes::copy_from_slice(&int.to_be_bytes()))
-    }
-
-    /// Encodes an array of elements of this type. `put` writes an element: its length (-1 for null), then its bytes.
-    pub(super) fn array<T>(
-        element: &Type,
-        values: impl ExactSizeIterator<Item = T>,
-        put: impl Fn(&mut BytesMut, T),
-    ) -> Binary {
-        let mut out = BytesMut::new();
-        out.put_i32(1); // dimensions
-        out.put_i32(1); // nulls may occur
-        out.put_u32(element.oid());
-        out.put_i32(values.len() as i32);
-        out.put_i32(1); // number of the first element
-        values.for_each(|value| put(&mut out, value));
-        Binary(out.freeze())
-    }
-}
-
-impl ToSql for Binary {
-    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
-        out.put_slice(&self.0);
-        Ok(IsNull::No)
-    }
-    fn accepts(_: &Type) -> bool {
-        // A statement casts its parameters, and the server checks the form.
-        true
-    }
-    to_sql_checked!();
 }

@@ -70,23 +70,6 @@ pub async fn rows_cursor_and_digest_move_together(blank: Blank) {
     assert_eq!((after.scope.epoch, after.scope.owner), (before.scope.epoch, before.scope.owner));
 }
 
-pub async fn what_was_encoded_ahead_is_written_for_its_own_changes_alone(blank: Blank) {
-    let fresh = blank.migrated().await;
-    let summary = catalogue::TRACE_SUMMARY;
-    // Enough rows for tasks of their own; updates and inserts.
-    let first: Vec<_> = (0..150).map(|n| started(&format!("t-{n}"))).collect();
-    let second = (0..150)
-        .map(|n| finished(&format!("t-{n}"), 1, "success"))
-        .chain((150..500).map(|n| started(&format!("t-{n}"))));
-    let (lease, computed) = prepared(&fresh, summary, &first, &second.collect::<Vec<_>>()).await;
-    let mut fewer = computed.changes.clone();
-    Arc::make_mut(&mut fewer.tables)[0].inserts.pop();
-    let strange = fresh.store.encode(&lease.scope, lease.generation, false, summary, &fewer).await;
-    let batch = BatchCommit { encoded: Some(&strange), ..computed.batch(summary) };
-    fresh.store.commit(&lease, &batch).await.expect("a commit");
-    assert_eq!(state(&fresh, summary).await.rows[0].len(), 500, "the batch's own rows");
-}
-
 pub async fn an_empty_batch_moves_the_cursor(blank: Blank) {
     let fresh = blank.migrated().await;
     let summary = catalogue::TRACE_SUMMARY;
@@ -134,16 +117,8 @@ pub async fn a_wrong_generation_changes_nothing(blank: Blank) {
 }
 
 pub async fn a_duplicate_is_told_and_changes_nothing(blank: Blank) {
-    is_told(blank, &[input("t", 1, "i")]).await;
-}
-
-pub async fn a_duplicate_among_many_rows_is_told_and_changes_nothing(blank: Blank) {
-    is_told(blank, &(0..1_000).map(|n| started(&format!("t-{n}"))).collect::<Vec<_>>()).await;
-}
-
-async fn is_told(blank: Blank, second: &[decisiongraph_projections::Admitted]) {
     let fresh = blank.migrated().await;
-    let (lease, computed) = prepared(&fresh, GRAPH, &[started("t")], second).await;
+    let (lease, computed) = prepared(&fresh, GRAPH, &[started("t")], &[input("t", 1, "i")]).await;
     let before = state(&fresh, GRAPH).await;
     let mut twice = Computed { changes: computed.changes.clone(), digest: computed.digest.clone(), ..computed };
     Arc::make_mut(&mut twice.changes.tables)[0].inserts.push(before.rows[0][0].row.clone());
@@ -262,7 +237,6 @@ pub async fn old_checkpoints_go(blank: Blank) {
             changes: &Changes::default(),
             digest: &digest,
             skipped: &[],
-            encoded: None,
             checkpoint: true,
         };
         fresh.store.commit(&lease, &batch).await.expect("a commit");

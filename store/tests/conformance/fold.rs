@@ -38,7 +38,6 @@ impl Computed {
             changes: &self.changes,
             digest: &self.digest,
             skipped: &[],
-            encoded: None,
             checkpoint: false,
         }
     }

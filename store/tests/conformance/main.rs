@@ -117,13 +117,11 @@ every_backend! {
     pauses [heads_page_by_tenant, a_pause_stays_until_it_is_resumed, a_pause_fences_the_writer_and_leaves_ownership_alone]
     commits [
         rows_cursor_and_digest_move_together,
-        what_was_encoded_ahead_is_written_for_its_own_changes_alone,
         an_empty_batch_moves_the_cursor,
         an_old_epoch_changes_nothing,
         a_wrong_cursor_changes_nothing,
         a_wrong_generation_changes_nothing,
         a_duplicate_is_told_and_changes_nothing,
-        a_duplicate_among_many_rows_is_told_and_changes_nothing,
         a_tampered_row_stops_its_update,
         a_tampered_row_stops_its_deletion,
         two_commits_of_one_lease_cannot_both_win,
