@@ -102,7 +102,7 @@ impl Memory {
     fn recomputed(&self) -> RollingDigest {
         let mut digest = RollingDigest::default();
         for (table, rows) in self.projection.tables().iter().zip(&self.tables) {
-            rows.values().for_each(|row| digest.add(table, row));
+            digest.add(table, rows.values());
         }
         digest
     }

@@ -109,9 +109,7 @@ pub async fn digest_of_rows(
     for (index, table) in projection.tables().iter().enumerate() {
         let mut rows = view.rows(tenant, projection, generation, index, RowOrder::Key).await?;
         while let Some(chunk) = rows.next().await {
-            for row in chunk? {
-                digest.add(table, &row.row);
-            }
+            digest.add(table, chunk?.iter().map(|row| &row.row));
         }
     }
     Ok(digest)

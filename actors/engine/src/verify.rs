@@ -143,7 +143,7 @@ impl Both<'_> {
                 let live = if order.is_le() { live.take() } else { None };
                 let log = if order.is_ge() { log.take() } else { None };
                 if let Some(live) = &live {
-                    compared.from_rows.add(table, &live.row);
+                    compared.from_rows.add(table, [&live.row]);
                     wrong_hashes(table, live, &mut compared);
                     naming_bytes += live.row.bytes();
                     naming.extend(named(table, live));

@@ -40,7 +40,7 @@ pub(super) fn offer(bytes: &[u8]) {
         assert_eq!((rows, digest), (&cut.rows, &cut.digest), "{} depends on its batches", projection.name());
         let mut of_rows = RollingDigest::default();
         for (table, rows) in projection.tables().iter().zip(rows) {
-            rows.iter().for_each(|row| of_rows.add(table, row));
+            of_rows.add(table, rows);
         }
         assert_eq!(&of_rows, digest, "the digest of {} is not that of its rows", projection.name());
     }

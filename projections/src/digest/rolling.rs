@@ -16,14 +16,13 @@
 //! little-endian length and its bytes; an integer is 64-bit little-endian. Tenant and generation do not take part: the
 //! digests of two generations of the same scope must be equal.
 
+pub use super::expansion::{LANES, STATE_BYTES};
+use super::expansion::{Sign, Sum};
 use crate::payload_hash::tagged_hex;
 use crate::rows::{Changes, Row, Table, Value};
-use std::cell::RefCell;
+use blake3::hazmat::{ContextKey, hash_derive_key_context};
+use std::sync::LazyLock;
 
-/// Lanes of the state.
-pub const LANES: usize = 1024;
-/// Bytes of the stored state.
-pub const STATE_BYTES: usize = LANES * 2;
 /// Domain separation. A change of the encoding changes this text.
 pub const CONTEXT: &str = "decisiongraph 2026-11-22 rolling digest of projection rows, version 1";
 
@@ -47,38 +46,26 @@ impl std::fmt::Debug for RollingDigest {
 }
 
 impl RollingDigest {
-    /// Adds a row to the set.
-    pub fn add(&mut self, table: &Table, row: &Row) {
-        with_lanes(table, row, |bytes| {
-            for (lane, bytes) in self.lanes.iter_mut().zip(bytes) {
-                *lane = lane.wrapping_add(u16::from_le_bytes(*bytes));
-            }
-        });
-    }
-
-    /// Removes a row from the set.
-    pub fn subtract(&mut self, table: &Table, row: &Row) {
-        with_lanes(table, row, |bytes| {
-            for (lane, bytes) in self.lanes.iter_mut().zip(bytes) {
-                *lane = lane.wrapping_sub(u16::from_le_bytes(*bytes));
-            }
-        });
+    /// Adds these rows of a table to the set.
+    pub fn add<'r>(&mut self, table: &Table, rows: impl IntoIterator<Item = &'r Row>) {
+        let mut sum = sum();
+        rows.into_iter().for_each(|row| sum.take(Sign::Plus, |message| encode(message, table, row)));
+        sum.add_to(&mut self.lanes);
     }
 
     /// Applies the changes of a batch.
     pub fn apply(&mut self, tables: &[Table], changes: &Changes) {
+        let mut sum = sum();
         for (table, changes) in tables.iter().zip(changes.tables.iter()) {
-            for row in &changes.inserts {
-                self.add(table, row);
-            }
+            let mut take = |sign, row| sum.take(sign, |message| encode(message, table, row));
+            changes.inserts.iter().for_each(|row| take(Sign::Plus, row));
             for (before, after) in &changes.updates {
-                self.subtract(table, before);
-                self.add(table, after);
+                take(Sign::Minus, before);
+                take(Sign::Plus, after);
             }
-            for row in &changes.deletes {
-                self.subtract(table, row);
-            }
+            changes.deletes.iter().for_each(|row| take(Sign::Minus, row));
         }
+        sum.add_to(&mut self.lanes);
     }
 
     /// Returns the state as stored: [`STATE_BYTES`] bytes, lanes little-endian.
@@ -108,36 +95,10 @@ impl RollingDigest {
     }
 }
 
-/// Memory for hashing a row; the next row uses it again.
-struct RowHash {
-    /// Hasher in key-derivation mode. It is reset because the alternatives cost more: deriving the key costs a
-    /// compression, copying the state 2 KB.
-    hasher: blake3::Hasher,
-    message: Vec<u8>,
-}
-
-/// Most bytes of message memory that are kept for the next row.
-const MESSAGE_BYTES_KEPT: usize = 4096;
-
-thread_local! {
-    static ROW_HASH: RefCell<RowHash> =
-        RefCell::new(RowHash { hasher: blake3::Hasher::new_derive_key(CONTEXT), message: Vec::new() });
-}
-
-/// Passes the lanes of a row, little-endian, to `use_lanes`. The whole output is one fill, which BLAKE3 does in wide
-/// steps. The caller's sum runs in wide steps too.
-fn with_lanes(table: &Table, row: &Row, use_lanes: impl FnOnce(&[[u8; 2]; LANES])) {
-    ROW_HASH.with_borrow_mut(|RowHash { hasher, message }| {
-        message.clear();
-        encode(message, table, row);
-        let mut output = [0u8; STATE_BYTES];
-        hasher.update(message).finalize_xof().fill(&mut output);
-        hasher.reset();
-        message.shrink_to(MESSAGE_BYTES_KEPT);
-        if let Some(lanes) = output.as_chunks().0.first_chunk() {
-            use_lanes(lanes);
-        }
-    });
+/// Starts a sum of rows.
+fn sum() -> Sum {
+    static KEY: LazyLock<ContextKey> = LazyLock::new(|| hash_derive_key_context(CONTEXT));
+    Sum::new(&KEY)
 }
 
 fn encode(message: &mut Vec<u8>, table: &Table, row: &Row) {
@@ -166,7 +127,9 @@ fn encode(message: &mut Vec<u8>, table: &Table, row: &Row) {
 mod tests {
     use super::*;
     use crate::catalogue;
+    use crate::rows::TableChanges;
     use proptest::prelude::*;
+    use std::sync::Arc;
 
     fn row(key: &str) -> Row {
         Row(vec![Value::from(key), "trace".into(), "t".into(), Value::Int(1), "2026".into()])
@@ -177,7 +140,7 @@ mod tests {
         let [nodes, edges] = catalogue::CONTEXT_GRAPH.tables() else { panic!("two tables") };
         let digest = |table, rows: &[Row]| {
             let mut digest = RollingDigest::default();
-            rows.iter().for_each(|row| digest.add(table, row));
+            digest.add(table, rows);
             digest.to_text()
         };
         let base = Row(vec!["ab".into(), "c".into()]);
@@ -198,7 +161,7 @@ mod tests {
         // A change here makes every stored digest incomparable: change CONTEXT with it.
         let mut digest = RollingDigest::default();
         assert_eq!(digest.to_text(), EMPTY);
-        digest.add(&catalogue::CONTEXT_GRAPH.tables()[0], &row("trace:t"));
+        digest.add(&catalogue::CONTEXT_GRAPH.tables()[0], [&row("trace:t")]);
         assert_eq!(digest.to_text(), ONE);
     }
     const EMPTY: &str = "lthash:be2a8de3dcf46c94ce85cdc8e07ac308f4d8a95490d956c38d780fd610db0813";
@@ -212,12 +175,14 @@ mod tests {
             let table = &catalogue::CONTEXT_GRAPH.tables()[0];
             let rows: Vec<Row> = keys.iter().map(|key| row(key)).collect();
             let mut straight = RollingDigest::default();
-            rows.iter().for_each(|row| straight.add(table, row));
+            straight.add(table, &rows);
             let mut detour = RollingDigest::default();
-            extra.iter().for_each(|key| detour.add(table, &row(key)));
+            let extra: Vec<Row> = extra.iter().map(|key| row(key)).collect();
+            detour.add(table, &extra);
             let turn = turn.min(rows.len());
-            rows[turn..].iter().chain(&rows[..turn]).rev().for_each(|row| detour.add(table, row));
-            extra.iter().for_each(|key| detour.subtract(table, &row(key)));
+            rows[turn..].iter().chain(&rows[..turn]).rev().for_each(|row| detour.add(table, [row]));
+            let deletes = TableChanges { deletes: extra, ..TableChanges::default() };
+            detour.apply(std::slice::from_ref(table), &Changes { tables: Arc::new(vec![deletes]) });
             prop_assert_eq!(&straight, &detour);
             prop_assert_eq!(RollingDigest::from_bytes(&straight.to_bytes()), Some(straight));
         }
