@@ -48,6 +48,22 @@ const ONLY_SQLITE: &[(&str, &str)] = &[
     ("log.all_tenants run.node run.is_live scope.is_live", "parts of others"),
 ];
 
+/// Tables of PostgreSQL whose rows belong to a tenant.
+const OF_A_TENANT: [&str; 8] = [
+    "dg_event_log",
+    "dg_scope",
+    "dg_generation",
+    "dg_digest_checkpoint",
+    "dg_failure",
+    "dg_skip",
+    "dg_run",
+    "dg_run_claim",
+];
+
+/// Changes of PostgreSQL that do not name the tenant of the rows. None of them is in the path of events.
+const NAMES_NO_TENANT: &[(&str, &str)] =
+    &[("run.adopt run.advance run.finish run.cancel run.orphan run.unclaim", "a job is found by its id")];
+
 /// Returns the names of a backend's statements, with their nouns.
 fn names(backend: usize) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
@@ -85,4 +101,47 @@ fn every_statement_is_used() {
             }
         }
     }
+}
+
+/// Cuts a file of statements: name, text without comments.
+fn statements(text: &str) -> Vec<(&str, String)> {
+    let cut = text.split("-- name: ").skip(1).filter_map(|part| part.split_once('\n'));
+    let code = |text: &str| text.lines().filter(|line| !line.starts_with("--")).collect::<Vec<_>>().join("\n");
+    cut.map(|(name, text)| (name.trim(), code(text))).collect()
+}
+
+/// Finds the changes of a tenant's rows in a statement. Returns true for each that names the tenant: in the columns of
+/// an insert, in the condition of the others.
+fn names_the_tenant(statement: &str) -> Vec<bool> {
+    let words: Vec<&str> = statement.split_whitespace().collect();
+    let change = |at: &usize| {
+        let verb = words[..*at].last().copied().unwrap_or_default();
+        ["INTO", "FROM", "UPDATE"].contains(&verb)
+            && (verb != "FROM" || words[..*at - 1].last() == Some(&"DELETE"))
+            && OF_A_TENANT.contains(&words[*at])
+    };
+    let named = |at: usize| match words[at - 1] {
+        "INTO" => words[at..].join(" ").split(')').next().is_some_and(|columns| columns.contains("tenant_id")),
+        _ => words[at..].join(" ").split_once("WHERE ").is_some_and(|(_, condition)| condition.contains("tenant_id =")),
+    };
+    (0..words.len()).filter(change).map(named).collect()
+}
+
+/// A statement that names the tenant changes one tenant's rows, wherever they are kept.
+#[test]
+fn a_change_of_a_tenants_rows_names_the_tenant() {
+    let (mut changes, mut unnamed) = (0, BTreeSet::new());
+    for (noun, [postgres, _]) in NOUNS {
+        let all = statements(postgres);
+        for (name, text) in &all {
+            let whole = all.iter().fold(text.clone(), |text, (part, of)| text.replace(&format!("{{{part}}}"), of));
+            let named = names_the_tenant(&whole);
+            changes += named.len();
+            if named.contains(&false) {
+                unnamed.insert(format!("{noun}.{name}"));
+            }
+        }
+    }
+    assert_eq!(unnamed, listed(NAMES_NO_TENANT), "these name no tenant");
+    assert!(changes > 30, "{changes}");
 }
