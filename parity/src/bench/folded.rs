@@ -3,7 +3,6 @@
 
 use decisiongraph_projections::catalogue;
 use decisiongraph_projections::digest::rolling::RollingDigest;
-use decisiongraph_projections::event::Metadata;
 use decisiongraph_projections::{
     Admitted, Changes, Fetch, Hashed, LogEvent, LogSeq, Needs, Prior, Projected, Projection, Recalled, Row, RowsNeed,
     Table, TableChanges,
@@ -34,25 +33,8 @@ pub struct FoldedProjection {
 
 /// Folds events with `log_seq` 1, 2, …, cut into batches of this size.
 pub fn fold(events: &[Admitted], batch_events: usize) -> Vec<FoldedProjection> {
-    let log: Vec<LogEvent> = events.iter().enumerate().map(|(index, event)| log_event(index, event)).collect();
+    let log: Vec<LogEvent> = (1..).zip(events).map(|(log_seq, event)| LogEvent::of(LogSeq(log_seq), event)).collect();
     catalogue::ALL.into_iter().map(|projection| fold_one(projection, &log, batch_events)).collect()
-}
-
-fn log_event(index: usize, event: &Admitted) -> LogEvent {
-    let e = event.envelope();
-    LogEvent {
-        log_seq: LogSeq(index as i64 + 1),
-        event_id: e.event_id.as_str().into(),
-        trace_id: e.trace_id.as_str().into(),
-        trace_seq: e.trace_seq,
-        event_type: e.event_type.as_str().into(),
-        occurred_at: e.occurred_at.as_str().into(),
-        actor_type: e.actor.actor_type.as_str().into(),
-        actor_id: e.actor.actor_id.as_str().into(),
-        payload: event.payload().into(),
-        payload_hash: event.payload_hash().into(),
-        metadata: catalogue::reads_metadata().then(|| Arc::new(Metadata::from(e))),
-    }
 }
 
 fn fold_one(projection: &'static dyn Projection, log: &[LogEvent], batch_events: usize) -> FoldedProjection {
