@@ -1,11 +1,13 @@
 //! `decisiongraph-parity`: check, generate, bench.
 
 use clap::{Parser, Subcommand};
-use decisiongraph_parity::bench::{self, Measure, place::Place};
+use decisiongraph_parity::bench::compare::{self, Comparison};
+use decisiongraph_parity::bench::{self, Measure, place::Place, plot, quiet::Quiet, report::Report};
 use decisiongraph_parity::check::{self, stores::Stores};
 use decisiongraph_parity::with_postgres;
 use decisiongraph_parity::workload::original::TRACE_EVENTS;
 use decisiongraph_parity::workload::{Profile, Workload};
+use decisiongraph_protocol::{AdminError, of_error};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -34,7 +36,8 @@ enum Command {
     ///
     /// The floor is the same rows, written as fast as the database allows. Prints a table (or JSON) with machine,
     /// versions and settings on top and the goal beside each figure. Build with `--release`. All measures over a
-    /// million events take several minutes; `--measures floors,original` is a short run.
+    /// million events take several minutes; `--measures floors,original` is a short run. Exit code 1 when a measure
+    /// failed, 2 for a file that is not a report, 6 when `--require-quiet` is not satisfied.
     Bench(Bench),
     /// A measured run in a process of its own, for `bench`.
     #[command(hide = true)]
@@ -131,6 +134,20 @@ struct Bench {
     /// One JSON object instead of a table.
     #[arg(long)]
     json: bool,
+    /// Compare with an earlier run, by its `--json`: before, now, ratio, and the figures that moved beyond the spread
+    /// of their repetitions.
+    #[arg(long, value_name = "FILE")]
+    compare: Option<PathBuf>,
+    /// Draw growth, freshness and tenants as SVG files in this directory.
+    #[arg(long, value_name = "DIRECTORY")]
+    plot: Option<PathBuf>,
+    /// Take the figures from an earlier run, by its `--json`, instead of measuring.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["database", "measures", "require_quiet"])]
+    from: Option<PathBuf>,
+    /// Refuse to measure while other processes use more than 5 % of the CPU (exit code 6). A run that they disturb
+    /// later prints its report and ends with the same code.
+    #[arg(long)]
+    require_quiet: bool,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -143,14 +160,14 @@ fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // 0 and 1 are the only exit codes: help is 0, wrong usage is 1.
+            // Help is 0, wrong usage is 1.
             let _ = error.print();
             return if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
         }
     };
     let done = match cli.command {
         Command::Check(arguments) => in_runtime(check(arguments)),
-        Command::Bench(arguments) => in_runtime(bench(arguments)),
+        Command::Bench(arguments) => in_runtime(bench(arguments)).or_else(refused),
         Command::MeasuredRun { order } => in_runtime(async move {
             // On a worker thread, as the program itself works.
             tokio::spawn(async move { bench::child::obey(&order).await }).await??;
@@ -170,6 +187,13 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Gives a refusal the exit code of its category and prints the next step. All other errors pass through.
+fn refused(error: anyhow::Error) -> anyhow::Result<ExitCode> {
+    let refusal: AdminError = error.downcast()?;
+    eprintln!("error: {}\nnext: {}", refusal.message, refusal.next);
+    Ok(ExitCode::from(of_error(&refusal).0))
 }
 
 fn in_runtime(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
@@ -193,6 +217,31 @@ async fn check(arguments: Check) -> anyhow::Result<ExitCode> {
 }
 
 async fn bench(arguments: Bench) -> anyhow::Result<ExitCode> {
+    // An unreadable file is told before a run, not after it.
+    let before = arguments.compare.as_deref().map(compare::earlier).transpose()?;
+    let mut report = match &arguments.from {
+        Some(file) => compare::earlier(file)?,
+        None => measure(&arguments).await?,
+    };
+    report.compared =
+        arguments.compare.as_deref().zip(before).map(|(file, before)| Comparison::of(&report, &before, file));
+    if arguments.json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        print!("{}", report.table());
+    }
+    if let Some(directory) = &arguments.plot {
+        for file in plot::draw(&report, directory)? {
+            eprintln!("{}", file.display());
+        }
+    }
+    if arguments.require_quiet {
+        report.quiet.as_ref().map_or(Ok(()), Quiet::required)?;
+    }
+    Ok(if report.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn measure(arguments: &Bench) -> anyhow::Result<Report> {
     if cfg!(debug_assertions) {
         eprintln!("warning: this is a debug build; its figures mean nothing");
     }
@@ -202,7 +251,7 @@ async fn bench(arguments: Bench) -> anyhow::Result<ExitCode> {
         url => Place::postgres(url.map(str::to_owned)).await?,
     };
     let request = bench::Request {
-        measures: arguments.measures,
+        measures: arguments.measures.clone(),
         profile: arguments.profile,
         seed: arguments.seed,
         events: arguments.traces.map_or(arguments.events, |traces| traces * TRACE_EVENTS),
@@ -211,14 +260,9 @@ async fn bench(arguments: Bench) -> anyhow::Result<ExitCode> {
         tenants: arguments.tenants as usize,
         seconds: arguments.seconds,
         repeat: arguments.repeat as usize,
+        require_quiet: arguments.require_quiet,
     };
-    let report = bench::run(&request, &place).await?;
-    if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
-    } else {
-        print!("{}", report.table());
-    }
-    Ok(if report.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    bench::run(&request, &place).await
 }
 
 fn generate(arguments: &Generate) -> anyhow::Result<ExitCode> {

@@ -120,6 +120,57 @@ fn a_small_benchmark_gives_a_whole_report() {
         assert!(figure["value"].as_f64().expect("a number") > 0.0, "{figure}");
     }
     assert!(report["settings"].as_array().is_some_and(|settings| settings.len() > 5));
+    let samples = report["quiet"]["samples"].as_array().expect("samples");
+    let during: Vec<&str> = samples.iter().filter_map(|sample| sample["during"].as_str()).collect();
+    assert_eq!(during, ["start", "floors"]);
+    assert!(report["quiet"]["quiet"].is_boolean() && report["quiet"]["limit_percent"] == 5.0);
+}
+
+/// The runs are compared, and drawn, from their files alone.
+#[test]
+fn a_run_is_compared_with_an_earlier_one_and_drawn() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = |name: &str| directory.path().join(name).display().to_string();
+    let size = ["--measures", "growth", "--growth-events", "600", "--batch-size", "20", "--repeat", "1", "--json"];
+    let run = run::parity(&[&["bench", "--database", "embedded"], &size[..]].concat(), None);
+    assert!(run.ok(), "{}", run.stderr);
+    std::fs::write(file("before.json"), &run.stdout).expect("writes");
+    std::fs::write(file("now.json"), &run.stdout).expect("writes");
+    std::fs::write(file("foreign.json"), "{\"figures\": 7}").expect("writes");
+
+    let (before, now, foreign, plots) = (file("before.json"), file("now.json"), file("foreign.json"), file("plots"));
+    let run = run::parity(&["bench", "--from", &now, "--compare", &before, "--plot", &plots], None);
+    assert!(run.ok(), "{}", run.stderr);
+    assert!(run.stdout.contains(&format!("compared with {before}")), "{}", run.stdout);
+    assert!(run.stdout.contains("0 worse and 0 better"), "{}", run.stdout);
+    for chart in ["growth-rate", "growth-memory"] {
+        let text = std::fs::read_to_string(format!("{plots}/{chart}.svg")).expect("a picture");
+        let picture = roxmltree::Document::parse(&text).expect("well-formed");
+        let texts: Vec<&str> = picture.descendants().filter_map(|node| node.text()).map(str::trim).collect();
+        assert!(texts.contains(&"catch-up of 600 events") && texts.contains(&"events in the log"), "{texts:?}");
+        assert!(run.stderr.contains(&format!("{chart}.svg")), "{}", run.stderr);
+    }
+
+    let run = run::parity(&["bench", "--compare", &foreign], None);
+    assert_eq!(run.code, Some(2), "{}", run.stderr);
+    assert!(run.stderr.contains("not a report of `bench --json`") && run.stderr.contains("next: "), "{}", run.stderr);
+}
+
+/// A busy loop per core is more than a quiet machine has.
+#[test]
+fn a_machine_that_others_use_is_refused() {
+    let cores = std::thread::available_parallelism().map_or(2, usize::from).to_string();
+    let script = "for _ in $(seq \"$1\"); do (while :; do :; done) >/dev/null 2>&1 & echo $!; done";
+    let mut busy = decisiongraph_store::launch::program("sh");
+    busy.args(["-c", script, "sh", &cores]);
+    let pids = String::from_utf8(busy.output().expect("runs").stdout).expect("UTF-8");
+    let run = run::parity(&["bench", "--database", "embedded", "--measures", "floors", "--require-quiet"], None);
+    let mut kill = decisiongraph_store::launch::program("kill");
+    assert!(kill.args(pids.split_whitespace()).status().expect("runs").success());
+    assert_eq!(run.code, Some(6), "{}{}", run.stdout, run.stderr);
+    assert!(run.stderr.contains("not quiet: load ") && run.stderr.contains("(limit 5 %)"), "{}", run.stderr);
+    assert!(run.stderr.contains("next: end or stop these processes"), "{}", run.stderr);
+    assert!(run.stdout.is_empty(), "nothing was measured: {}", run.stdout);
 }
 
 #[test]

@@ -46,7 +46,7 @@ pub async fn admin(request: &Request, place: &Place, report: &mut Report) -> Res
         ..NodeOrder::production(directory.path(), request.batch_events)
     };
     let node = RunningNode::start(&site, &order).await?;
-    all_current(&store, &last).await?;
+    all_current(&store, &last, Instant::now()).await?;
     let scopes = request.tenants * catalogue::ALL.len();
     if let (Some(now), Some(empty)) = (node.resident_bytes(), empty) {
         report.figure(MEASURE, format!("memory, actors of {scopes} scopes"), now as f64 / MIB, "MiB");

@@ -112,7 +112,7 @@ async fn throughput(
             let spent = place.spent().await?;
             let began = Instant::now();
             let running = started(request, &site, directory.path(), nodes).await?;
-            all_current(&site.open(2).await?, last).await?;
+            all_current(&site.open(2).await?, last, began).await?;
             let seconds = began.elapsed().as_secs_f64();
             rates[nodes - 1].push(events / seconds);
             let own: f64 = running.iter().filter_map(RunningNode::cpu_seconds).sum();
@@ -157,7 +157,7 @@ async fn changes(
     for (index, node) in started(request, &site, directory.path(), 1).await?.into_iter().enumerate() {
         running.insert(index, node);
     }
-    all_current(&store, last).await?;
+    all_current(&store, last, Instant::now()).await?;
     let writer = tokio::spawn(trickle(Arc::clone(&store)));
     let (mut joins, mut leaves, mut kills) = (Vec::new(), Vec::new(), Vec::new());
     placed(&store, &running).await?;

@@ -5,7 +5,7 @@ use super::Request;
 use super::cursors::{Appended, Seen, Watch};
 use super::node::{NodeOrder, RunningNode};
 use super::place::{Place, Site};
-use super::report::{Goal, Report, percentile};
+use super::report::{Goal, Report, Series, percentile};
 use crate::check::trial::read;
 use crate::workload::{Profile, Workload};
 use anyhow::{Result, bail};
@@ -33,6 +33,11 @@ const APPEND_MAX: Duration = Duration::from_secs(30);
 const REBUILD_MAX: Duration = Duration::from_secs(1_800);
 /// Longest single wait for news of a job, milliseconds.
 const NEWS_MS: u64 = 100;
+/// Percentages of all events at which the curve of their times is drawn.
+const SHARES: [f64; 21] = [
+    1.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 40.0, 50.0, 60.0, 70.0, 75.0, 80.0, 85.0, 90.0, 95.0, 98.0, 99.0, 99.5,
+    99.9, 100.0,
+];
 /// Events that are appended before anything is measured: then the scopes are taken and the statements prepared.
 const WARM_EVENTS: usize = 20;
 
@@ -104,8 +109,8 @@ pub async fn trickle(
     Ok(f64::from(sent) / started.elapsed().as_secs_f64())
 }
 
-/// Reports median, 99th percentile and maximum; with goals if `goals` is true.
-pub fn tell(report: &mut Report, measure: &'static str, when: &str, events_ms: &[f64], goals: bool) {
+/// Reports median, 99th percentile, maximum and the curve between; with goals if `goals` is true.
+pub fn tell(report: &mut Report, measure: &str, when: &str, events_ms: &[f64], goals: bool) {
     let values = [("p50", percentile(events_ms, 50.0)), ("p99", percentile(events_ms, 99.0))];
     for ((name, value), bound) in values.into_iter().zip([P50_MS_MAX, P99_MS_MAX]) {
         let name = format!("{when}: append to visible, {name}");
@@ -117,10 +122,19 @@ pub fn tell(report: &mut Report, measure: &'static str, when: &str, events_ms: &
     }
     report.figure(measure, format!("{when}: append to visible, max"), percentile(events_ms, 100.0), "ms");
     report.figure(measure, format!("{when}: events"), events_ms.len() as f64, "");
+    report.series.push(Series {
+        measure: measure.to_owned(),
+        chart: format!("{measure}-visible"),
+        name: when.to_owned(),
+        x: "append to visible, ms".to_owned(),
+        y: "events, %".to_owned(),
+        log_x: true,
+        points: SHARES.map(|share| (percentile(events_ms, share), share)).to_vec(),
+    });
 }
 
 /// Reports the time between two checks.
-pub fn tell_looks(report: &mut Report, measure: &'static str, when: &str, seen: &Seen) {
+pub fn tell_looks(report: &mut Report, measure: &str, when: &str, seen: &Seen) {
     report.figure(measure, format!("{when}: between two looks, p50"), percentile(&seen.looks_ms, 50.0), "ms");
     report.figure(measure, format!("{when}: between two looks, p99"), percentile(&seen.looks_ms, 99.0), "ms");
 }

@@ -12,6 +12,7 @@ pub fn settings() -> Vec<(String, String)> {
     let mut settings = Vec::new();
     let mut add = |name: &str, value: String| settings.push((name.to_owned(), value));
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    add("command", command(std::env::args()));
     add("date", after_2026(now.saturating_sub(YEAR_2026_UNIX_SECONDS), "Z"));
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ").map(|(_, name)| name));
@@ -30,9 +31,32 @@ pub fn settings() -> Vec<(String, String)> {
     settings
 }
 
+/// Returns the command that was given to the shell, without directories and addresses.
+fn command(arguments: impl Iterator<Item = String>) -> String {
+    let plain = arguments.map(|word| match word.split_once("://") {
+        Some((before, _)) => format!("{before}://…"),
+        None if word.contains('/') => word.rsplit('/').next().unwrap_or_default().to_owned(),
+        None => word,
+    });
+    plain.collect::<Vec<_>>().join(" ")
+}
+
 /// Returns the load of the machine over one, five and fifteen minutes. Above the number of processors, wall times say
 /// little.
 pub fn load() -> String {
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     load.split_whitespace().take(3).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_told_without_secrets() {
+        let words =
+            ["target/release/decisiongraph-parity", "bench", "--database=postgres://me:secret@host/x", "--json"];
+        let told = command(words.into_iter().map(str::to_owned));
+        assert_eq!(told, "decisiongraph-parity bench --database=postgres://… --json");
+    }
 }

@@ -2,6 +2,7 @@
 //!
 //! *Guarantees:* a figure that cannot be read on this system is `None`, never 0.
 
+use std::collections::{HashMap, HashSet};
 use std::fs;
 
 /// Clock ticks per second of `/proc/*/stat`: 100 on every Linux that this runs on.
@@ -60,18 +61,12 @@ impl LocalServer {
     /// Returns CPU seconds of the server so far: its main process, its running processes, and all processes that have
     /// ended.
     pub fn cpu_seconds(&self) -> Option<f64> {
-        let postmaster = stat(&self.postmaster.to_string())?;
-        let mut ticks = postmaster.own_ticks + postmaster.ended_children_ticks;
-        for entry in fs::read_dir("/proc").ok()?.flatten() {
-            let name = entry.file_name();
-            let Some(pid) = name.to_str().filter(|name| name.bytes().all(|byte| byte.is_ascii_digit())) else {
-                continue;
-            };
-            if let Some(child) = stat(pid).filter(|process| process.parent == self.postmaster) {
-                ticks += child.own_ticks;
-            }
-        }
-        Some(ticks as f64 / TICKS_PER_SECOND)
+        Some(Processes::now()?.of_families(&[self.postmaster]) as f64 / TICKS_PER_SECOND)
+    }
+
+    /// Returns the id of its main process.
+    pub fn main_process(&self) -> u32 {
+        self.postmaster
     }
 
     /// True when its shared memory lies in huge pages (before version 17 the server itself does not report it).
@@ -81,11 +76,88 @@ impl LocalServer {
     }
 }
 
-struct Stat {
-    name: String,
+/// CPU time of the whole machine so far, in clock ticks.
+#[derive(Debug, Clone, Copy)]
+pub struct Ticks {
+    /// Time of programs and of other machines on the same processors. Interrupts are left out.
+    pub busy: u64,
+    /// All time of all processors.
+    pub all: u64,
+}
+
+impl Ticks {
+    /// Reads the counters.
+    pub fn of_machine() -> Option<Ticks> {
+        let text = fs::read_to_string("/proc/stat").ok()?;
+        let line = text.lines().find_map(|line| line.strip_prefix("cpu "))?;
+        let fields: Vec<u64> = line.split_whitespace().map(str::parse).collect::<Result<_, _>>().ok()?;
+        // The time of guests is part of the time of programs.
+        let [user, nice, system, _idle, _wait, _irq, _softirq, steal, ..] = fields[..] else { return None };
+        Some(Ticks { busy: user + nice + system + steal, all: fields[..8].iter().sum() })
+    }
+}
+
+/// All processes at one moment.
+pub struct Processes(HashMap<u32, Stat>);
+
+impl Processes {
+    /// Reads the table of processes.
+    pub fn now() -> Option<Processes> {
+        let pids = fs::read_dir("/proc").ok()?.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        Some(Processes(pids.filter_map(|pid: u32| Some((pid, stat(&pid.to_string())?))).collect()))
+    }
+
+    /// Returns each process with its id.
+    pub fn each(&self) -> impl Iterator<Item = (u32, &Stat)> {
+        self.0.iter().map(|(pid, stat)| (*pid, stat))
+    }
+
+    /// Returns the ticks that a process has used itself.
+    pub fn ticks_of(&self, pid: u32) -> Option<u64> {
+        self.0.get(&pid).map(|stat| stat.own_ticks)
+    }
+
+    /// Returns these processes with their children, and the children of these.
+    pub fn families(&self, roots: &[u32]) -> HashSet<u32> {
+        let mut members: HashSet<u32> = roots.iter().copied().collect();
+        loop {
+            let young = self.each().filter(|(pid, stat)| members.contains(&stat.parent) && !members.contains(pid));
+            let young: Vec<u32> = young.map(|(pid, _)| pid).collect();
+            if young.is_empty() {
+                return members;
+            }
+            members.extend(young);
+        }
+    }
+
+    /// Returns the ticks of families, those of their ended members included.
+    pub fn of_families(&self, roots: &[u32]) -> u64 {
+        let members = self.families(roots);
+        members.iter().filter_map(|pid| self.0.get(pid)).map(|stat| stat.own_ticks + stat.ended_children_ticks).sum()
+    }
+
+    /// Returns the ticks of the kernel's threads.
+    pub fn of_kernel(&self) -> u64 {
+        self.each().filter(|(pid, stat)| stat.is_kernel(*pid)).map(|(_, stat)| stat.own_ticks).sum()
+    }
+}
+
+/// One process.
+pub struct Stat {
+    /// Name of its program.
+    pub name: String,
+    /// Ticks that it has used itself.
+    pub own_ticks: u64,
     parent: u32,
-    own_ticks: u64,
     ended_children_ticks: u64,
+}
+
+impl Stat {
+    /// True for a thread of the kernel.
+    pub fn is_kernel(&self, pid: u32) -> bool {
+        const KERNEL: u32 = 2;
+        pid == KERNEL || self.parent == KERNEL
+    }
 }
 
 fn stat(pid: &str) -> Option<Stat> {
@@ -111,5 +183,28 @@ mod tests {
         assert!(own_peak_bytes().expect("Linux") >= own_resident_bytes().expect("Linux") / 2);
         assert!(own_cpu_seconds().expect("Linux") >= 0.0);
         assert!(LocalServer::of_backend(std::process::id() as i32).is_none(), "this is no PostgreSQL backend");
+    }
+
+    #[test]
+    fn a_family_has_all_descendants_and_the_time_of_the_ended_ones() {
+        let process = |name: &str, parent, own_ticks, ended_children_ticks| Stat {
+            name: name.to_owned(),
+            parent,
+            own_ticks,
+            ended_children_ticks,
+        };
+        let all = Processes(HashMap::from([
+            (2, process("kthreadd", 0, 1, 0)),
+            (3, process("kworker", 2, 10, 0)),
+            (100, process("bench", 1, 100, 1_000)),
+            (101, process("node", 100, 10_000, 0)),
+            (102, process("command", 101, 100_000, 0)),
+            (200, process("postgres", 1, 1_000_000, 0)),
+            (300, process("rustc", 1, 5, 5)),
+        ]));
+        assert_eq!(all.families(&[100]), HashSet::from([100, 101, 102]));
+        assert_eq!(all.of_families(&[100, 200]), 1_111_100);
+        assert_eq!(all.of_families(&[100, 101]), 111_100, "no process counts twice");
+        assert_eq!(all.of_kernel(), 11);
     }
 }

@@ -8,10 +8,12 @@ pub mod admin;
 pub mod append;
 pub mod child;
 pub mod cluster;
+pub mod compare;
 pub mod cursors;
 pub mod floor_append;
 pub mod floor_postgres;
 pub mod floor_sqlite;
+pub mod floor_two_row;
 pub mod folded;
 pub mod freshness;
 pub mod layout;
@@ -20,14 +22,17 @@ pub mod measures;
 pub mod meters;
 pub mod node;
 pub mod place;
+pub mod plot;
+pub mod quiet;
 pub mod recovery;
 pub mod report;
 pub mod reports;
 pub mod tenants;
 
 use crate::workload::Profile;
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use place::Place;
+use quiet::Watcher;
 use report::Report;
 
 /// Measure of the benchmark.
@@ -38,7 +43,7 @@ pub enum Measure {
     Floors,
     /// The original service's workload: a rebuild at 6,000 events, a catch-up of the next 6,000.
     Original,
-    /// 20,000 events, as the two-row projections of today's libraries were measured.
+    /// 20,000 events, as the two-row projections of today's libraries were measured, and a loop by hand beside it.
     TwoRow,
     /// Events appended per second: one by one and in batches, 1, 4 and 16 producers, one tenant and many; their floor.
     Append,
@@ -97,10 +102,16 @@ pub struct Request {
     pub seconds: u64,
     /// Times that each run is repeated; the median counts.
     pub repeat: usize,
+    /// True when a machine that other processes use is refused.
+    pub require_quiet: bool,
 }
 
 /// Takes all measures of the request.
 pub async fn run(request: &Request, place: &Place) -> Result<Report> {
+    let mut watcher = Watcher::start(place.server_process()).await;
+    if request.require_quiet {
+        watcher.quiet().context("the use of the machine by others cannot be read here")?.required()?;
+    }
     let mut report = Report { settings: machine::settings(), ..Report::default() };
     report.settings.extend(place.settings().await?);
     let workload = format!(
@@ -123,6 +134,7 @@ pub async fn run(request: &Request, place: &Place) -> Result<Report> {
             Measure::Recovery => recovery::recovery(request, place, &mut report).await,
             Measure::Cluster => cluster::cluster(request, place, &mut report).await,
         };
+        watcher.sample(&format!("{measure:?}").to_lowercase());
         // Figures from before a failure are worth having.
         match done {
             Ok(()) => eprintln!("{measure:?}: {:.0} s", started.elapsed().as_secs_f64()),
@@ -133,5 +145,6 @@ pub async fn run(request: &Request, place: &Place) -> Result<Report> {
         }
     }
     report.settings.push(("load after".to_owned(), machine::load()));
+    report.quiet = watcher.quiet();
     Ok(report)
 }

@@ -108,6 +108,14 @@ impl Place {
         matches!(self, Place::Postgres(_))
     }
 
+    /// Returns the main process of the server, when it runs on this machine.
+    pub fn server_process(&self) -> Option<u32> {
+        match self {
+            Place::Postgres(place) => place.local.as_ref().map(LocalServer::main_process),
+            Place::Embedded { .. } => None,
+        }
+    }
+
     /// Returns versions and settings that matter.
     pub async fn settings(&self) -> Result<Vec<(String, String)>> {
         match self {

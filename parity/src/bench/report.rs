@@ -1,9 +1,11 @@
-//! Results of the benchmark: figures, each with its goal, as a table and as JSON.
+//! Results of the benchmark: figures, each with its goal, and curves. As a table, and as JSON that can be read again.
 
-use serde::Serialize;
+use super::compare::Comparison;
+use super::quiet::Quiet;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Goal of a measure: a bound for its value.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Goal {
     /// The value is at least this.
@@ -13,58 +15,112 @@ pub enum Goal {
 }
 
 /// One measured value.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Figure {
     /// Measure to which the value belongs.
-    pub measure: &'static str,
+    pub measure: String,
     /// Name of the value.
     pub name: String,
     /// The value.
+    #[serde(deserialize_with = "number")]
     pub value: f64,
     /// Unit of the value; empty for a ratio or a count.
-    pub unit: &'static str,
+    pub unit: String,
     /// Goal of the value, if there is one.
     pub goal: Option<Goal>,
     /// True when the goal is met.
     pub met: Option<bool>,
+    /// Lowest and highest value of the repetitions, if there were several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spread: Option<(f64, f64)>,
+}
+
+/// Points of a curve.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Series {
+    /// Measure to which the curve belongs.
+    pub measure: String,
+    /// Picture that shows it, together with others; the name of its file.
+    pub chart: String,
+    /// Name of the curve.
+    pub name: String,
+    /// Name and unit of the horizontal axis.
+    pub x: String,
+    /// Name and unit of the vertical axis.
+    pub y: String,
+    /// True when the horizontal axis is logarithmic.
+    pub log_x: bool,
+    /// The points, from left to right.
+    pub points: Vec<(f64, f64)>,
 }
 
 /// All results of a run of the benchmark.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Report {
     /// Machine, versions and settings: name, value.
     pub settings: Vec<(String, String)>,
+    /// Use of the machine by others, before and during the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quiet: Option<Quiet>,
     /// The values, in the order measured.
     pub figures: Vec<Figure>,
+    /// Curves, in the order measured.
+    #[serde(default)]
+    pub series: Vec<Series>,
     /// Measures that did not come to their end, with the reason.
     pub failed: Vec<String>,
+    /// Comparison with an earlier run, if one was ordered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compared: Option<Comparison>,
 }
 
 impl Report {
     /// Adds a value.
-    pub fn figure(&mut self, measure: &'static str, name: impl Into<String>, value: f64, unit: &'static str) {
-        self.figures.push(Figure { measure, name: name.into(), value, unit, goal: None, met: None });
+    pub fn figure(&mut self, measure: &str, name: impl Into<String>, value: f64, unit: &str) {
+        let (measure, unit) = (measure.to_owned(), unit.to_owned());
+        self.figures.push(Figure { measure, name: name.into(), value, unit, goal: None, met: None, spread: None });
     }
 
     /// Adds a value that has a goal.
-    pub fn goal(&mut self, measure: &'static str, name: impl Into<String>, value: f64, unit: &'static str, goal: Goal) {
+    pub fn goal(&mut self, measure: &str, name: impl Into<String>, value: f64, unit: &str, goal: Goal) {
         let met = match goal {
             Goal::AtLeast(bound) => value >= bound,
             Goal::AtMost(bound) => value <= bound,
         };
-        self.figures.push(Figure { measure, name: name.into(), value, unit, goal: Some(goal), met: Some(met) });
+        self.figure(measure, name, value, unit);
+        if let Some(figure) = self.figures.last_mut() {
+            (figure.goal, figure.met) = (Some(goal), Some(met));
+        }
+    }
+
+    /// Notes the repetitions of which the figure added last is the median.
+    pub fn spread(&mut self, values: &[f64]) {
+        if let Some(figure) = self.figures.last_mut().filter(|_| values.len() > 1) {
+            figure.spread = Some((percentile(values, 0.0), percentile(values, 100.0)));
+        }
     }
 
     /// Adds a value that may not be measurable here.
-    pub fn optional(&mut self, measure: &'static str, name: impl Into<String>, value: Option<f64>, unit: &'static str) {
+    pub fn optional(&mut self, measure: &str, name: impl Into<String>, value: Option<f64>, unit: &str) {
         if let Some(value) = value {
             self.figure(measure, name, value, unit);
+        }
+    }
+
+    /// Adds the median of several runs with their spread; nothing when there was no run.
+    pub fn runs(&mut self, measure: &str, name: impl Into<String>, values: &[f64], unit: &str) {
+        if !values.is_empty() {
+            self.figure(measure, name, median(values), unit);
+            self.spread(values);
         }
     }
 
     /// Renders the report for people.
     pub fn table(&self) -> String {
         let mut out = String::new();
+        if let Some(quiet) = &self.quiet {
+            out.push_str(&format!("{quiet}\n"));
+        }
         for (name, value) in &self.settings {
             out.push_str(&format!("{name:<22} {value}\n"));
         }
@@ -83,14 +139,20 @@ impl Report {
                 None => String::new(),
             };
             let met = figure.met.map_or("", |met| if met { "ok" } else { "MISS" });
-            table.add_row([figure.measure, &figure.name, &shown(figure.value), figure.unit, &goal, met]);
+            table.add_row([&figure.measure, &figure.name, &shown(figure.value), &figure.unit, &goal, met]);
         }
-        format!("{out}\n{table}\n")
+        let compared = self.compared.as_ref().map(|compared| format!("\n{compared}\n")).unwrap_or_default();
+        format!("{out}\n{table}\n{compared}")
     }
 }
 
+/// Reads a number. JSON has none for a value that is not a number, and writes `null`.
+fn number<'de, D: Deserializer<'de>>(input: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(input)?.unwrap_or(f64::NAN))
+}
+
 /// Formats a value with three or four significant digits; whole numbers from 1,000 on.
-fn shown(value: f64) -> String {
+pub fn shown(value: f64) -> String {
     match value.abs() {
         size if size >= 1000.0 => {
             let digits = format!("{value:.0}");

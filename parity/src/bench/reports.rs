@@ -29,7 +29,7 @@ const SECONDS_MAX: f64 = 1.0;
 
 /// Takes the measures that the head of this file names. No node may run on this store; all its scopes are current.
 pub async fn reports(
-    measure: &'static str,
+    measure: &str,
     request: &Request,
     place: &Place,
     site: &Site,

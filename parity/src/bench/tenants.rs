@@ -6,7 +6,7 @@ use super::cursors::Watch;
 use super::freshness::{Feed, tell, tell_looks, trickle};
 use super::node::{LOOK_EVERY, NodeOrder, RunningNode};
 use super::place::{Place, Site};
-use super::report::{Goal, Report};
+use super::report::{Goal, Report, Series};
 use crate::check::trial::read;
 use crate::workload::original;
 use crate::workload::prng::Prng;
@@ -73,9 +73,14 @@ pub async fn prepared(place: &Place, tenants: usize) -> Result<(Site, HashMap<Te
     Ok((site, last))
 }
 
-/// Waits until every projection of every tenant has its last event.
-pub async fn all_current(store: &Arc<dyn Store>, last: &HashMap<TenantId, LogSeq>) -> Result<()> {
-    let started = Instant::now();
+/// Waits until every projection of every tenant has its last event. Returns the scopes that were current at each look:
+/// seconds after `started`, and their number.
+pub async fn all_current(
+    store: &Arc<dyn Store>,
+    last: &HashMap<TenantId, LogSeq>,
+    started: Instant,
+) -> Result<Vec<(f64, f64)>> {
+    let mut looks = Vec::new();
     loop {
         let view = store.view().await?;
         let (mut after, mut current) = (None, 0);
@@ -88,8 +93,9 @@ pub async fn all_current(store: &Arc<dyn Store>, last: &HashMap<TenantId, LogSeq
                 .filter(|head| last.get(&head.scope.tenant).is_some_and(|last| head.cursor >= *last))
                 .count();
         }
+        looks.push((started.elapsed().as_secs_f64(), current as f64));
         if current == last.len() * catalogue::ALL.len() {
-            return Ok(());
+            return Ok(looks);
         }
         anyhow::ensure!(started.elapsed() < WAIT_MAX, "only {current} scopes are current");
         tokio::time::sleep(LOOK_EVERY).await;
@@ -121,13 +127,18 @@ pub async fn tenants(request: &Request, place: &Place, report: &mut Report) -> R
     order.passivate_after_ms = order.passivate_after_ms.min(request.seconds * 1_000);
     let started = Instant::now();
     let node = RunningNode::start(&site, &order).await?;
-    all_current(&store, &last).await?;
-    report.figure(
-        MEASURE,
-        format!("{} tenants: start to all current", last.len()),
-        started.elapsed().as_secs_f64(),
-        "s",
-    );
+    let looks = all_current(&store, &last, started).await?;
+    let name = format!("{} tenants: start to all current", last.len());
+    report.figure(MEASURE, name, started.elapsed().as_secs_f64(), "s");
+    report.series.push(Series {
+        measure: MEASURE.to_owned(),
+        chart: format!("{MEASURE}-start"),
+        name: format!("{} tenants, {EVENTS_EACH} events each", last.len()),
+        x: "time after the start of the node, s".to_owned(),
+        y: "scopes that are current".to_owned(),
+        log_x: false,
+        points: looks,
+    });
     report.optional(MEASURE, "peak memory until then", node.peak_bytes().map(|bytes| bytes as f64 / MIB), "MiB");
     drop(store);
     node.all_passivated(WAIT_MAX).await?;
