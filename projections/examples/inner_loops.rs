@@ -1,9 +1,9 @@
 //! The inner loops of the rules, one per run, named by the argument. `.ci/instructions` counts the instructions of
 //! [`counted`] alone, without the preparation before it.
 
-use decisiongraph_projections::canonical_json::parse;
 use decisiongraph_projections::digest::rolling::RollingDigest;
 use decisiongraph_projections::event::Line;
+use decisiongraph_projections::json_reader::parse;
 use decisiongraph_projections::sequence::check_page;
 use decisiongraph_projections::validation::admit;
 use decisiongraph_projections::{Admitted, LogEvent, LogSeq, Prior, Projected, Projection, catalogue};
