@@ -22,6 +22,9 @@ use uuid::Uuid;
 /// Shortest time between two writes of a job's progress; a cancel from another process is seen with this delay.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
+/// Events per page, at least, of a job that delays others.
+const EVENTS_BESIDE_OTHERS: usize = 250;
+
 /// Reason for the end of a drive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
@@ -111,7 +114,8 @@ impl<'a> Job<'a> {
         let (target, budget) = (mark.at, self.engine.budget());
         // A build was claimed without a mark.
         lanes.iter().try_for_each(|lane| mark.check(lane.history()))?;
-        let (share_bytes, limit) = budget.job(self.engine.config());
+        let (share_bytes, whole) = budget.job(self.engine.config());
+        let mut limit = whole;
         let tenant = self.tenant.clone();
         let none = BTreeSet::new();
         let mut ahead: VecDeque<Arc<Page>> = VecDeque::new();
@@ -131,6 +135,7 @@ impl<'a> Job<'a> {
                 }
             };
             self.engine.validity().check()?;
+            limit.rows_max = events_max(limit.rows_max, whole.rows_max, rows.has_delayed());
             let open = open.get_or_insert_with(|| OpenTraces::new(from, catalogue::history_types()));
             let mut page = match ahead.pop_front() {
                 Some(page) if page.after == from && page.upto == upto => page,
@@ -247,6 +252,12 @@ impl<'a> Job<'a> {
     }
 }
 
+/// Returns the most events of the next page: fewer as long as the job delays others, else more, up to the `whole`.
+fn events_max(last: usize, whole: usize, delays_others: bool) -> usize {
+    let next = if delays_others { (last / 2).max(EVENTS_BESIDE_OTHERS) } else { last.saturating_mul(2) };
+    next.min(whole)
+}
+
 /// Counts the events and batches of these lanes.
 fn done<'l>(lanes: impl IntoIterator<Item = &'l Lane>) -> (u64, u64) {
     lanes.into_iter().fold((0, 0), |(events, batches), lane| (events + lane.events, batches + lane.batches))
@@ -293,5 +304,20 @@ impl Ways {
         let stops = self.stops.iter().copied().filter(|stop| *stop > from);
         let upto = ahead.chain(stops).chain([self.target]).min()?;
         Some((from, upto))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::events_max;
+
+    #[test]
+    fn a_job_makes_way_for_others_and_comes_back() {
+        let after = |delays: &[bool]| delays.iter().fold(2_000, |last, delays| events_max(last, 2_000, *delays));
+        assert_eq!(after(&[true, true]), 500);
+        assert_eq!(after(&[true; 9]), 250, "a page is never tiny");
+        assert_eq!(after(&[true, true, true, false, false]), 1_000);
+        assert_eq!(after(&[false; 9]), 2_000);
+        assert_eq!(events_max(100, 100, true), 100, "an operator's bound is smaller still");
     }
 }

@@ -8,7 +8,7 @@
 use bytes::Bytes;
 use decisiongraph_projections::Category;
 use decisiongraph_protocol::AdminError;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -51,13 +51,24 @@ impl Kept {
 
 /// The table of remembered requests.
 #[derive(Default)]
-pub struct Remembered(Mutex<HashMap<Uuid, Kept>>);
+pub struct Remembered(Mutex<Table>);
+
+#[derive(Default)]
+struct Table {
+    kept: HashMap<Uuid, Kept>,
+    /// Requests whose end was not noticed yet, in the order of their arrival.
+    running: Vec<Uuid>,
+    /// Requests that have ended, first the one that is forgotten next; with the bytes of their answers.
+    ended: VecDeque<(Uuid, Instant, usize)>,
+    /// Sum of these bytes.
+    bytes: usize,
+}
 
 impl Remembered {
     /// Decides what to do with this request. `idempotency_conflict` when its id stands for another one.
     pub fn enter(&self, id: Uuid, fingerprint: blake3::Hash, now: Instant) -> Result<Entry, AdminError> {
         let mut table = self.lock();
-        if let Some(kept) = table.get(&id)
+        if let Some(kept) = table.kept.get(&id)
             && !lost(kept)
         {
             if kept.fingerprint != fingerprint {
@@ -70,17 +81,18 @@ impl Remembered {
             return Ok(Entry::Again(kept.outcome.clone()));
         }
         let (sender, outcome) = watch::channel(None);
-        table.insert(id, Kept { fingerprint, outcome, since: now });
-        shrink(&mut table, now);
+        table.shrink(now);
+        table.kept.insert(id, Kept { fingerprint, outcome, since: now });
+        table.running.push(id);
         Ok(Entry::First(sender))
     }
 
     /// Forgets an outcome that may be different next time.
     pub fn forget(&self, id: Uuid) {
-        self.lock().remove(&id);
+        self.lock().kept.remove(&id);
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, Kept>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Table> {
         self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
@@ -90,21 +102,30 @@ fn lost(kept: &Kept) -> bool {
     kept.outcome.borrow().is_none() && kept.outcome.has_changed().is_err()
 }
 
-/// Drops what is too old, then the oldest, until the bounds hold.
-fn shrink(table: &mut HashMap<Uuid, Kept>, now: Instant) {
-    table.retain(|_, kept| !kept.ended() || now.duration_since(kept.since) < REMEMBERED_FOR);
-    let mut bytes: usize = table.values().map(Kept::bytes).sum();
-    if table.len() <= REMEMBERED_MAX && bytes <= REMEMBERED_BYTES_MAX {
-        return;
-    }
-    let mut ended: Vec<_> = table.iter().filter(|(_, kept)| kept.ended()).map(|(id, kept)| (kept.since, *id)).collect();
-    ended.sort_unstable();
-    for (_, id) in ended {
-        if table.len() <= REMEMBERED_MAX && bytes <= REMEMBERED_BYTES_MAX {
-            return;
-        }
-        if let Some(kept) = table.remove(&id) {
-            bytes -= kept.bytes();
+impl Table {
+    /// Drops what is too old, then the oldest, so that the bounds hold with one more request. Costs as much as there
+    /// are requests under way, however many are remembered.
+    fn shrink(&mut self, now: Instant) {
+        let Table { kept, running, ended, bytes } = self;
+        running.retain(|id| match kept.get(id) {
+            Some(request) if request.ended() => {
+                ended.push_back((*id, request.since, request.bytes()));
+                *bytes += request.bytes();
+                false
+            }
+            other => other.is_some(),
+        });
+        while let Some((id, since, answer)) = ended.front().copied() {
+            let old = now.duration_since(since) >= REMEMBERED_FOR;
+            if !old && kept.len() < REMEMBERED_MAX && *bytes <= REMEMBERED_BYTES_MAX {
+                return;
+            }
+            ended.pop_front();
+            *bytes -= answer;
+            // A request that was forgotten meanwhile may run again under the same id.
+            if kept.get(&id).is_some_and(Kept::ended) {
+                kept.remove(&id);
+            }
         }
     }
 }
@@ -162,8 +183,8 @@ mod tests {
             sender.send_replace(Some(Bytes::from(vec![0; 64 * 1024])));
         }
         let table_now = table.lock();
-        assert!(table_now.len() <= REMEMBERED_MAX);
-        assert!(table_now.values().map(Kept::bytes).sum::<usize>() <= REMEMBERED_BYTES_MAX + 64 * 1024);
-        assert!(table_now.contains_key(&running));
+        assert!(table_now.kept.len() <= REMEMBERED_MAX);
+        assert!(table_now.kept.values().map(Kept::bytes).sum::<usize>() <= REMEMBERED_BYTES_MAX + 64 * 1024);
+        assert!(table_now.kept.contains_key(&running));
     }
 }

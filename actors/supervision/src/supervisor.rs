@@ -296,8 +296,9 @@ impl Supervision {
         self.stop(place).await;
         if self.roster.terminated(place) {
             self.forget(place);
+        } else if let Some(child) = self.children.get(&place) {
+            child.slot.rest("stopped");
         }
-        self.show_rest();
         Ok(())
     }
 

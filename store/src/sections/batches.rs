@@ -12,4 +12,10 @@ pub trait Batches {
 
     /// Commits a batch to a generation under construction.
     async fn commit_build(&self, lease: &BuildLease, batch: &BatchCommit<'_>) -> Result<()>;
+
+    /// True when a large batch has delayed other writers of this process since the last call. A job then makes smaller
+    /// batches.
+    fn has_delayed(&self) -> bool {
+        false
+    }
 }

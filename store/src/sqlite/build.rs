@@ -76,7 +76,7 @@ impl Builds for SqliteStore {
     }
 
     async fn sweep(&self, rows_max: u64) -> crate::Result<Sweep> {
-        let swept = self.write(move |conn| sweep(conn, rows_max)).await?;
+        let swept = self.write_bulk(move |conn| sweep(conn, rows_max)).await?;
         crash::point("sweep.after_commit");
         Ok(swept)
     }

@@ -108,6 +108,7 @@ fn step(conn: &Connection, kind: &str) -> Result<i64> {
 #[cfg(test)]
 mod tests {
     use super::super::pool::{Database, Reader};
+    use super::super::queue::Size;
     use super::*;
     use crate::StoreOptions;
 
@@ -128,7 +129,7 @@ mod tests {
             conn.execute("CREATE TABLE IF NOT EXISTS t (b BLOB)", [])?;
             Ok(conn.execute("INSERT INTO t VALUES (randomblob(4096 * ?1))", [DUE + 10])?)
         };
-        database.write(blob).await.expect("a write");
+        database.write(Size::Short, blob).await.expect("a write");
     }
 
     /// Waits until none runs. Returns the pages of the log, and the number of them that are not copied.

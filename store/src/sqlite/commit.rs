@@ -7,6 +7,7 @@ use super::SqliteStore;
 use super::ask::Ask as _;
 use super::errors::Result;
 use super::failure::resolve_upto;
+use super::queue::Size;
 use super::rows::{
     bind_columns, bind_hashes, bind_key, bind_scope, bind_since, corruption, delete_sql, insert_sql, update_sql,
 };
@@ -21,6 +22,8 @@ use uuid::Uuid;
 
 const SQL: &str = include_str!("sql/batch.sql");
 
+/// Most rows of a live batch that does not give way to others.
+const SHORT_ROWS_MAX: usize = 1_000;
 /// Checkpoints that a scope keeps.
 const CHECKPOINTS_MAX: i64 = 1_000;
 
@@ -28,16 +31,21 @@ const CHECKPOINTS_MAX: i64 = 1_000;
 impl Batches for SqliteStore {
     async fn commit(&self, lease: &Lease, batch: &BatchCommit<'_>) -> crate::Result<()> {
         let (lease, batch) = (lease.clone(), Batch::from(batch));
-        self.write(move |conn| commit(conn, &lease, &batch)).await?;
+        let size = if batch.changes.len() > SHORT_ROWS_MAX { Size::Bulk } else { Size::Short };
+        self.database.write(size, move |conn| commit(conn, &lease, &batch)).await?;
         crash::point("commit.after_commit");
         Ok(())
     }
 
     async fn commit_build(&self, lease: &BuildLease, batch: &BatchCommit<'_>) -> crate::Result<()> {
         let (lease, batch) = (lease.clone(), Batch::from(batch));
-        self.write(move |conn| commit_build(conn, &lease, &batch)).await?;
+        self.write_bulk(move |conn| commit_build(conn, &lease, &batch)).await?;
         crash::point("build.after_commit");
         Ok(())
+    }
+
+    fn has_delayed(&self) -> bool {
+        self.database.has_delayed()
     }
 }
 

@@ -3,11 +3,11 @@
 //! *Guarantees.* The contract of [`crate::Store`], durable before acknowledging. There is one writer, and positions
 //! become visible in their order. The safe high-water mark is therefore simply the last position that was drawn.
 //!
-//! *Contents:* `pool`, `writer` and `threads` for transactions and threads; `ask` for statements; `on_disk` for the
-//! file itself. Each section of the contract is implemented in the file of its noun: `log` (with `append` and `read`),
-//! `scope`, `member`, `commit`, `build`, `failure`, `run`, `change`, `query` (with `stream`), `migrate`. `view` is for
-//! reads, `rows` for statements from a projection's tables, `errors` for the meaning of SQLite's errors. The work of a
-//! verb is a plain function over a connection that is already inside a transaction.
+//! *Contents:* `pool`, `queue`, `writer` and `threads` for transactions and threads; `ask` for statements; `on_disk` for
+//! the file itself. Each section of the contract is implemented in the file of its noun: `log` (with `append` and
+//! `read`), `scope`, `member`, `commit`, `build`, `failure`, `run`, `change`, `query` (with `stream`), `migrate`. `view`
+//! is for reads, `rows` for statements from a projection's tables, `errors` for the meaning of SQLite's errors. The work
+//! of a verb is a plain function over a connection that is already inside a transaction.
 
 mod append;
 mod ask;
@@ -24,6 +24,7 @@ mod migrate;
 mod on_disk;
 mod pool;
 mod query;
+mod queue;
 mod read;
 mod rows;
 mod run;
@@ -37,6 +38,7 @@ mod writer;
 use crate::{Backend, ReadView, Result, Schema as _, Store, StoreOptions};
 use async_trait::async_trait;
 use pool::{Database, lock};
+use queue::Size;
 use rusqlite::Connection;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -82,7 +84,15 @@ impl SqliteStore {
         &self,
         work: impl Fn(&Connection) -> errors::Result<T> + Send + 'static,
     ) -> Result<T> {
-        Ok(self.database.write(work).await?)
+        Ok(self.database.write(Size::Short, work).await?)
+    }
+
+    /// Runs the same for work that gives way to others.
+    async fn write_bulk<T: Send + 'static>(
+        &self,
+        work: impl Fn(&Connection) -> errors::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        Ok(self.database.write(Size::Bulk, work).await?)
     }
 
     /// Wakes all listeners. A listener that has a message waiting needs no second one.

@@ -10,6 +10,7 @@
 use super::checkpoint::Checkpoints;
 use super::errors::Result;
 use super::on_disk::{self, OnDisk};
+use super::queue::Size;
 use super::threads::blocking;
 use super::writer::Writer;
 use super::{errors, migrate};
@@ -25,10 +26,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 const SQL: &str = include_str!("sql/session.sql");
 
-/// Reading connections that may be open at once; each open snapshot holds one.
-const READERS_MAX: usize = 64;
-/// Reading connections that are kept for the next read.
-const READERS_IDLE_MAX: usize = 8;
+/// Snapshots that may be open at once; each holds a reading connection.
+const SNAPSHOTS_MAX: usize = 64;
+/// Single reads that run at once, and reading connections that are kept for the next read. A further connection would
+/// be opened for one read: it would read the schema and prepare its statements for nothing.
+pub(super) const READS_MAX: usize = 8;
 /// Longest wait of a checkpoint, which then delays the writer, for readers of the log.
 const READER_PATIENCE: Duration = Duration::from_millis(20);
 /// Prepared statements that a connection keeps.
@@ -40,7 +42,8 @@ pub(super) struct Database {
     patience: Duration,
     writer: Writer,
     idle: Mutex<Vec<Connection>>,
-    permits: Arc<Semaphore>,
+    reads: Arc<Semaphore>,
+    snapshots: Arc<Semaphore>,
 }
 
 /// State that writer, readers and checkpoints share.
@@ -92,16 +95,23 @@ impl Database {
             patience: options.connect_timeout,
             writer,
             idle: Mutex::new(Vec::new()),
-            permits: Arc::new(Semaphore::new(READERS_MAX)),
+            reads: Arc::new(Semaphore::new(READS_MAX)),
+            snapshots: Arc::new(Semaphore::new(SNAPSHOTS_MAX)),
         })
     }
 
     /// Runs one writing transaction: committed when `work` succeeds, else rolled back whole.
     pub async fn write<T: Send + 'static>(
         &self,
+        size: Size,
         work: impl Fn(&Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.writer.write(work).await.map_err(|error| errors::named(&self.file.path, error))
+        self.writer.write(size, work).await.map_err(|error| errors::named(&self.file.path, error))
+    }
+
+    /// True when a short work had to wait for a bulk work since the last call.
+    pub fn has_delayed(&self) -> bool {
+        self.writer.has_delayed()
     }
 
     /// Fails while another program keeps this one from writing.
@@ -115,14 +125,23 @@ impl Database {
         Err(errors::named(&self.file.path, error))
     }
 
-    /// Returns a reading connection, from the pool or new.
+    /// Returns a reading connection for a single read, from the pool or new.
     pub async fn reader(self: &Arc<Database>) -> Result<Reader> {
-        let permit = match tokio::time::timeout(self.patience, self.permits.clone().acquire_owned()).await {
+        self.reader_of(&self.reads, READS_MAX).await
+    }
+
+    /// Returns a reading connection that may stay in use for long.
+    pub async fn snapshot_reader(self: &Arc<Database>) -> Result<Reader> {
+        self.reader_of(&self.snapshots, SNAPSHOTS_MAX).await
+    }
+
+    async fn reader_of(self: &Arc<Database>, permits: &Arc<Semaphore>, max: usize) -> Result<Reader> {
+        let permit = match tokio::time::timeout(self.patience, Arc::clone(permits).acquire_owned()).await {
             Ok(Ok(permit)) => permit,
             _ => {
                 let error = StoreError::transient(
                     Category::Unavailable,
-                    format!("{READERS_MAX} readers are busy; none became free within {:?}", self.patience),
+                    format!("{max} readers are busy; none became free within {:?}", self.patience),
                 );
                 return Err(errors::named(&self.file.path, error));
             }
@@ -348,7 +367,7 @@ impl Drop for Reader {
             return;
         }
         let mut idle = lock(&self.database.idle);
-        if idle.len() < READERS_IDLE_MAX {
+        if idle.len() < READS_MAX {
             idle.push(conn);
         }
     }

@@ -143,13 +143,7 @@ impl ReadLog for View {
         upto: LogSeq,
         limit: usize,
     ) -> crate::Result<Vec<(TenantId, LogSeq)>> {
-        self.read(move |conn| {
-            let mut tenants: Vec<(TenantId, LogSeq)> =
-                conn.list(sql!(SQL, "tenants_with_events"), params![after.0, upto.0])?;
-            tenants.truncate(limit);
-            Ok(tenants)
-        })
-        .await
+        self.read(move |conn| tenants_with_events(conn, after, upto, limit)).await
     }
 
     async fn tenants_behind(
@@ -255,6 +249,18 @@ fn history(
         }
     }
     Ok(Some(history))
+}
+
+/// Lists the tenants with events in a stretch of the log, in the order of their last one.
+pub(super) fn tenants_with_events(
+    conn: &Connection,
+    after: LogSeq,
+    upto: LogSeq,
+    limit: usize,
+) -> Result<Vec<(TenantId, LogSeq)>> {
+    let mut tenants: Vec<(TenantId, LogSeq)> = conn.list(sql!(SQL, "tenants_with_events"), params![after.0, upto.0])?;
+    tenants.truncate(limit);
+    Ok(tenants)
 }
 
 fn last_log_seq(conn: &Connection, tenant: &TenantId, upto: Option<LogSeq>) -> Result<LogSeq> {

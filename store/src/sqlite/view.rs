@@ -55,7 +55,7 @@ impl View {
 
 /// Opens a reader with a transaction that sees the present instant.
 pub(super) async fn hold(database: &Arc<Database>) -> Result<Arc<Mutex<Reader>>> {
-    let reader = database.reader().await?;
+    let reader = database.snapshot_reader().await?;
     Ok(blocking(move || {
         reader.hold()?;
         Ok(Arc::new(Mutex::new(reader)))
@@ -64,3 +64,40 @@ pub(super) async fn hold(database: &Arc<Database>) -> Result<Arc<Mutex<Reader>>>
 }
 
 impl ReadView for View {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::StoreOptions;
+    use crate::sqlite::pool::READS_MAX;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    fn view(folder: &tempfile::TempDir) -> View {
+        let options = StoreOptions { create: true, ..StoreOptions::default() };
+        let database = Database::open(&folder.path().join("x.db"), &options, true).expect("a database");
+        database.file.migrate().expect("a schema");
+        View::fresh(Arc::new(database))
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn single_reads_share_a_few_connections() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let view = Arc::new(view(&folder));
+        let (now, most) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+        let reads = (0..4 * READS_MAX).map(|_| {
+            let (view, now, most) = (Arc::clone(&view), Arc::clone(&now), Arc::clone(&most));
+            async move {
+                let read = view.read(move |_| {
+                    most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                    std::thread::sleep(std::time::Duration::from_millis(5));
+                    now.fetch_sub(1, Ordering::SeqCst);
+                    Ok(())
+                });
+                read.await.expect("a read");
+            }
+        });
+        futures_util::future::join_all(reads).await;
+        assert!(most.load(Ordering::SeqCst) <= READS_MAX, "{most:?} at once");
+        hold(&view.database).await.expect("a snapshot has its own bound");
+    }
+}

@@ -20,26 +20,17 @@
 
 use super::errors::{Failed, Result};
 use super::pool::lock;
+use super::queue::{Job, Queue, Size};
 use crate::StoreError;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 
 /// Most writers in one transaction.
 const GROUP_MAX: usize = 64;
-
-/// Work of one writer.
-trait Job: Send {
-    /// Does the work inside a transaction. True when it succeeded.
-    fn run(&mut self, conn: &Connection) -> bool;
-
-    /// Answers its writer: with the result of the work, or with the reason why the transaction that held it is gone.
-    fn answer(self: Box<Self>, lost: Option<&Failed>);
-}
 
 struct Task<T, F> {
     work: F,
@@ -68,10 +59,8 @@ impl<T: Send, F: Fn(&Connection) -> Result<T> + Send> Job for Task<T, F> {
 
 /// The thread, and its queue.
 pub(super) struct Writer {
-    queue: Mutex<Option<Sender<Box<dyn Job>>>>,
+    queue: Arc<Queue>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    /// True while the thread waits for the file's write lock, which another process holds.
-    kept_out: Arc<AtomicBool>,
 }
 
 impl Writer {
@@ -82,41 +71,47 @@ impl Writer {
         ready: impl Fn(&Connection) -> Result<()> + Send + 'static,
         landed: impl Fn() -> Result<()> + Send + 'static,
     ) -> Result<Writer> {
-        let (queue, waiting) = channel();
-        let kept_out = Arc::<AtomicBool>::default();
-        let waits = Arc::clone(&kept_out);
+        let queue = Arc::<Queue>::default();
+        let works = Arc::clone(&queue);
         let serve = move || {
-            while let Ok(first) = waiting.recv() {
-                work_off(&mut lock(&conn), &ready, &landed, &waiting, &waits, first);
+            while let Some((first, size)) = works.first() {
+                work_off(&mut lock(&conn), &ready, &landed, &works, first, size);
             }
         };
         let thread = std::thread::Builder::new().name("sqlite-writer".to_owned()).spawn(serve);
         let thread =
             thread.map_err(|error| StoreError::internal(format!("cannot start the writer thread: {error}")))?;
-        Ok(Writer { queue: Mutex::new(Some(queue)), thread: Mutex::new(Some(thread)), kept_out })
+        Ok(Writer { queue, thread: Mutex::new(Some(thread)) })
     }
 
     /// Does `work` in a transaction, alone or with other waiting writers. It may run more than once, but takes effect
     /// only once.
     pub async fn write<T: Send + 'static>(
         &self,
+        size: Size,
         work: impl Fn(&Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let gone = || StoreError::internal("the writer thread has ended");
         let (writer, answer) = oneshot::channel();
-        let job = Box::new(Task { work, outcome: None, writer });
-        lock(&self.queue).as_ref().and_then(|queue| queue.send(job).ok()).ok_or_else(gone)?;
+        if !self.queue.add(Box::new(Task { work, outcome: None, writer }), size) {
+            return Err(gone().into());
+        }
         answer.await.map_err(|_| gone())?
+    }
+
+    /// True when a short work had to wait for a bulk work since the last call.
+    pub fn has_delayed(&self) -> bool {
+        self.queue.has_delayed()
     }
 
     /// True when a transaction cannot begin now because another process writes.
     pub fn is_kept_out(&self) -> bool {
-        self.kept_out.load(Ordering::Relaxed)
+        self.queue.kept_out.load(Ordering::Relaxed)
     }
 
     /// Waits until the queue is done, also for writers that no longer wait. Blocks.
     pub fn end(&self) {
-        drop(lock(&self.queue).take());
+        self.queue.end();
         let thread = lock(&self.thread).take();
         if let Some(thread) = thread {
             let _ = thread.join();
@@ -135,16 +130,16 @@ fn work_off(
     conn: &mut Connection,
     ready: &impl Fn(&Connection) -> Result<()>,
     landed: &impl Fn() -> Result<()>,
-    waiting: &Receiver<Box<dyn Job>>,
-    kept_out: &AtomicBool,
+    queue: &Queue,
     first: Box<dyn Job>,
+    size: Size,
 ) {
     let mut group = vec![first];
-    match ready(conn).and_then(|()| together(conn, landed, waiting, kept_out, &mut group)) {
+    match ready(conn).and_then(|()| together(conn, landed, queue, &mut group, size)) {
         Ok(done) if done || group.len() == 1 => group.into_iter().for_each(|job| job.answer(None)),
         Ok(_) => {
             for mut job in group {
-                let lost = alone(conn, landed, kept_out, &mut *job).err();
+                let lost = alone(conn, landed, queue, &mut *job).err();
                 job.answer(lost.as_ref());
             }
         }
@@ -152,15 +147,16 @@ fn work_off(
     }
 }
 
-/// Runs all in one transaction, with writers that come meanwhile. False if one of them failed: then nothing was done.
+/// Runs all in one transaction, with writers that come meanwhile. `size` is the first one's. False if one of them
+/// failed: then nothing was done.
 fn together(
     conn: &mut Connection,
     landed: &impl Fn() -> Result<()>,
-    waiting: &Receiver<Box<dyn Job>>,
-    kept_out: &AtomicBool,
+    queue: &Queue,
     group: &mut Vec<Box<dyn Job>>,
+    mut size: Size,
 ) -> Result<bool> {
-    let transaction = begin(conn, kept_out)?;
+    let transaction = begin(conn, &queue.kept_out)?;
     let mut done = 0;
     while done < group.len() {
         if !group[done].run(&transaction) {
@@ -168,8 +164,11 @@ fn together(
             return Ok(false);
         }
         done += 1;
-        if done == group.len() && done < GROUP_MAX {
-            group.extend(waiting.try_recv());
+        if done < GROUP_MAX
+            && let Some((job, of)) = queue.joins(size)
+        {
+            size = of;
+            group.push(job);
         }
     }
     transaction.commit()?;
@@ -186,13 +185,8 @@ fn begin<'a>(conn: &'a mut Connection, kept_out: &AtomicBool) -> Result<Transact
 }
 
 /// Runs one writer in a separate transaction.
-fn alone(
-    conn: &mut Connection,
-    landed: &impl Fn() -> Result<()>,
-    kept_out: &AtomicBool,
-    job: &mut dyn Job,
-) -> Result<()> {
-    let transaction = begin(conn, kept_out)?;
+fn alone(conn: &mut Connection, landed: &impl Fn() -> Result<()>, queue: &Queue, job: &mut dyn Job) -> Result<()> {
+    let transaction = begin(conn, &queue.kept_out)?;
     if job.run(&transaction) {
         transaction.commit()?;
         landed()?;
@@ -231,6 +225,10 @@ mod tests {
         /// Lets `works` pile up, in their order, while a writer that gives 0 is at work. Returns all answers, its own
         /// first.
         async fn piled_up(&self, works: Vec<Work>) -> Vec<Result<i64>> {
+            self.piled_up_as(works.into_iter().map(|work| (Size::Short, work)).collect()).await
+        }
+
+        async fn piled_up_as(&self, works: Vec<(Size, Work)>) -> Vec<Result<i64>> {
             let (entered, is_in) = mpsc::channel();
             let (go, gone) = mpsc::channel::<()>();
             let first: Work = Box::new(move |_| {
@@ -239,10 +237,10 @@ mod tests {
                 let _ = gone.recv();
                 Ok(0)
             });
-            let mut writes = vec![self.write(first)];
+            let mut writes = vec![self.write(Size::Short, first)];
             tokio::task::spawn_blocking(move || is_in.recv()).await.expect("no panic").expect("it is in");
-            for work in works {
-                writes.push(self.write(work));
+            for (size, work) in works {
+                writes.push(self.write(size, work));
                 // In the queue after it was polled for the first time.
                 tokio::task::yield_now().await;
             }
@@ -254,9 +252,9 @@ mod tests {
             answers
         }
 
-        fn write(&self, work: Work) -> tokio::task::JoinHandle<Result<i64>> {
+        fn write(&self, size: Size, work: Work) -> tokio::task::JoinHandle<Result<i64>> {
             let writer = self.writer.clone();
-            tokio::spawn(async move { writer.write(work).await })
+            tokio::spawn(async move { writer.write(size, work).await })
         }
     }
 
@@ -290,9 +288,9 @@ mod tests {
             conn.execute("INSERT INTO t VALUES (7)", [])?;
             Err(StoreError::internal("half done").into())
         });
-        assert_eq!(numbers.writer.write(half).await, Err(StoreError::internal("half done").into()));
+        assert_eq!(numbers.writer.write(Size::Short, half).await, Err(StoreError::internal("half done").into()));
         assert_eq!(numbers.counted(), 0);
-        assert_eq!(numbers.writer.write(insert(1)).await, Ok(1));
+        assert_eq!(numbers.writer.write(Size::Short, insert(1)).await, Ok(1));
         assert_eq!(numbers.counted(), 1);
     }
 
@@ -338,7 +336,7 @@ mod tests {
         let answers = numbers.piled_up(vec![insert(1), orphan]).await;
         assert!(answers.iter().all(Result::is_err), "{answers:?}");
         assert_eq!(numbers.counted(), 0);
-        assert_eq!(numbers.writer.write(insert(1)).await, Ok(1), "the next one is not hurt");
+        assert_eq!(numbers.writer.write(Size::Short, insert(1)).await, Ok(1), "the next one is not hurt");
     }
 
     #[tokio::test]
@@ -357,11 +355,50 @@ mod tests {
         assert_eq!(numbers.counted(), 2);
     }
 
+    /// A work that gives the number of rows that others see: those of the transactions before its own.
+    fn seen_by_others(path: &std::path::Path) -> Work {
+        let path = path.to_owned();
+        Box::new(move |conn| {
+            conn.execute("INSERT INTO t DEFAULT VALUES", [])?;
+            let other = Connection::open(&path)?;
+            Ok(other.query_row("SELECT count(*) FROM t", [], |row| row.get(0))?)
+        })
+    }
+
+    #[tokio::test]
+    async fn bulk_work_gives_way_and_is_not_passed_over() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("x.db");
+        let conn = Connection::open(&path).expect("a database");
+        conn.execute_batch("PRAGMA journal_mode = WAL").expect("a log");
+        let numbers = Numbers::new(conn);
+        let work = |size| (size, seen_by_others(&path));
+        let mut works: Vec<_> = [Size::Bulk, Size::Short, Size::Bulk, Size::Short].map(work).into();
+        // It comes while the first bulk work is done, and ends that transaction.
+        let (writer, late) = (numbers.writer.clone(), seen_by_others(&path));
+        let (late, bulk) = (Mutex::new(Some(late)), works.remove(0).1);
+        let (tell, told) = mpsc::channel();
+        let first_bulk: Work = Box::new(move |conn| {
+            if let Some(late) = lock(&late).take() {
+                let (answer, _) = oneshot::channel();
+                assert!(writer.queue.add(Box::new(Task { work: late, outcome: None, writer: answer }), Size::Short));
+                let _ = tell.send(());
+            }
+            bulk(conn)
+        });
+        works.insert(0, (Size::Bulk, first_bulk));
+        let answers = numbers.piled_up_as(works).await;
+        told.recv().expect("it came");
+        // First both short works, in the transaction that was open; then the bulk work and the late one; then the rest.
+        assert_eq!(answers, [Ok(0), Ok(2), Ok(0), Ok(4), Ok(0)]);
+        assert!(numbers.writer.has_delayed() && !numbers.writer.has_delayed());
+    }
+
     #[tokio::test]
     async fn a_database_that_is_not_ready_gets_no_work() {
         let numbers = Numbers::in_memory();
         let refuses = Writer::start(numbers.conn.clone(), |_| Err(StoreError::internal("not ready").into()), || Ok(()));
-        let refused = refuses.expect("a thread").write(insert(1)).await;
+        let refused = refuses.expect("a thread").write(Size::Short, insert(1)).await;
         assert_eq!(refused, Err(StoreError::internal("not ready").into()));
         assert_eq!(numbers.counted(), 0);
     }
@@ -370,7 +407,7 @@ mod tests {
     async fn a_commit_that_did_not_land_is_nobodys_success() {
         let numbers = Numbers::in_memory();
         let lands = Writer::start(numbers.conn.clone(), |_| Ok(()), || Err(StoreError::internal("gone").into()));
-        let told = lands.expect("a thread").write(insert(1)).await;
+        let told = lands.expect("a thread").write(Size::Short, insert(1)).await;
         assert_eq!(told, Err(StoreError::internal("gone").into()));
     }
 
@@ -383,7 +420,7 @@ mod tests {
             std::thread::sleep(std::time::Duration::from_millis(100));
             insert(1)(conn)
         });
-        let waits_no_longer = tokio::time::timeout(std::time::Duration::ZERO, writer.write(slow)).await;
+        let waits_no_longer = tokio::time::timeout(std::time::Duration::ZERO, writer.write(Size::Short, slow)).await;
         assert!(waits_no_longer.is_err());
         is_in.recv().expect("it is in");
         drop(writer);
