@@ -137,13 +137,14 @@ mod tests {
 
     #[test]
     fn a_statement_is_prepared_once_whatever_its_values() {
-        const LOOK_UP: &str = "SELECT b FROM t WHERE a = ?1 AND b > ?2";
+        const LOOK_UP: &str = "SELECT b FROM t WHERE a = ?1 AND b = ?2 ORDER BY c DESC LIMIT 1";
         let directory = tempfile::tempdir().expect("a directory");
         let conn = connect(&directory.path().join("t.db"), OpenFlags::default(), Duration::ZERO).expect("a connection");
-        conn.execute_batch("CREATE TABLE t (a INTEGER, b TEXT); CREATE INDEX t_a ON t (a, b)").expect("a table");
+        let table = "CREATE TABLE t (a INTEGER, b TEXT, c TEXT); CREATE INDEX t_a ON t (a, b, c)";
+        conn.execute_batch(table).expect("a table");
         for a in 0..5 {
-            conn.execute("INSERT INTO t VALUES (?1, 'b')", [a]).expect("a row");
-            let found: Vec<(String,)> = conn.all(LOOK_UP, (a, "a")).expect("an answer");
+            conn.execute("INSERT INTO t VALUES (?1, 'b', 'c')", [a]).expect("a row");
+            let found: Vec<(String,)> = conn.all(LOOK_UP, (a, "b")).expect("an answer");
             assert_eq!(found, [("b".to_owned(),)]);
         }
         let statement = conn.prepare_cached(LOOK_UP).expect("it is kept");
