@@ -44,6 +44,7 @@ const ONLY_SQLITE: &[(&str, &str)] = &[
     ("row.node_begun row.log_end", "the positions of an edge's look-ups are computed by the program"),
     ("schema.has_table", "PostgreSQL has a function for it"),
     ("session.reader session.writer", "a connection's settings"),
+    ("session.scratch", "a store for intermediate results"),
     ("member.forget_long_dead", "no statement of SQLite changes two tables"),
     ("log.all_tenants run.node run.is_live scope.is_live", "parts of others"),
 ];

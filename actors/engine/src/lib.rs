@@ -10,6 +10,7 @@ pub mod alive;
 mod budget;
 mod catch_up;
 pub mod claim;
+mod compare;
 pub mod drive;
 pub mod endure;
 pub mod failure;

@@ -105,7 +105,7 @@ impl Page {
 }
 
 /// Runs a pure computation as a task. A panic in it is a defect of a rule.
-pub(super) async fn pure<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+pub(crate) async fn pure<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
     let task = tokio::spawn(async move { work() });
     task.await.map_err(|error| StoreError::internal(format!("a projection failed: {error}")))
 }

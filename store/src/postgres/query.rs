@@ -6,11 +6,11 @@ use super::values::{Id, Key};
 use super::view::{Snapshot, View};
 use super::{prior, rows};
 use crate::columns::Stored as _;
-use crate::sections::ReadRows;
+use crate::sections::{ReadRows, ahead};
 use crate::{Direction, Generation, PageLimit, Paged, PrecedentFilter, PrecedentHit, Result, RowOrder, RowStream};
 use async_trait::async_trait;
 use decisiongraph_projections::{LogSeq, Needs, Prior, Projection, Row, RowKey, Table, TenantId, catalogue};
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -170,19 +170,22 @@ async fn all_rows(
         quoted(tenant.as_str()),
     );
     snapshot.client().batch_execute(&declare).await.during(table.name)?;
-    Ok(Box::pin(stream::try_unfold(Some((snapshot, cursor, FIRST_ROWS)), move |state| async move {
+    let fetched = stream::try_unfold(Some((snapshot, cursor, FIRST_ROWS)), move |state| async move {
         let Some((snapshot, cursor, wanted)) = state else { return Ok(None) };
         let fetch = format!("FETCH FORWARD {wanted} FROM {cursor}");
         let found = snapshot.client().query(&fetch, &[]).await.during(table.name)?;
-        let chunk = found.iter().map(|row| rows::keyed_row(table, row)).collect::<Result<Vec<_>>>()?;
-        if chunk.len() < wanted {
+        if found.len() < wanted {
             snapshot.client().batch_execute(&format!("CLOSE {cursor}")).await.during(table.name)?;
-            return Ok(if chunk.is_empty() { None } else { Some((chunk, None)) });
+            return Ok(if found.is_empty() { None } else { Some((found, None)) });
         }
-        let bytes = chunk.iter().map(|row| row.row.bytes()).sum::<usize>() / chunk.len();
+        let bytes = found.iter().map(tokio_postgres::Row::raw_size_bytes).sum::<usize>() / found.len();
         let next = (CHUNK_BYTES / bytes.max(1)).clamp(1, CHUNK_ROWS).min(wanted.saturating_mul(FIRST_ROWS));
-        Ok(Some((chunk, Some((snapshot, cursor, next)))))
-    })))
+        Ok(Some((found, Some((snapshot, cursor, next)))))
+    });
+    // The server makes the next chunk while this one is decoded, and both while the one before is used.
+    let decoded = ahead(Box::pin(fetched))
+        .map(|found| found?.iter().map(|row| rows::keyed_row(table, row)).collect::<Result<Vec<_>>>());
+    Ok(ahead(Box::pin(decoded)))
 }
 
 /// Writes a string literal with every special character escaped, whatever `standard_conforming_strings` says.

@@ -17,6 +17,7 @@ pub use changes::{Changes, ReadChanges};
 pub use failures::{Failures, ReadFailures};
 pub use log::{Log, ReadLog, Wakes};
 pub use members::{Members, ReadMembers};
+pub(crate) use rows::ahead;
 pub use rows::{ReadRows, RowStream};
 pub use runs::{ReadRuns, Runs};
 pub use schema::Schema;

@@ -1,11 +1,15 @@
 //! The rows of projections, and queries over the read models.
 
-use crate::{Direction, Generation, KeyedRow, PageLimit, Paged, PrecedentFilter, PrecedentHit, Result, RowOrder};
+use crate::{
+    Direction, Generation, KeyedRow, PageLimit, Paged, PrecedentFilter, PrecedentHit, Result, RowOrder, StoreError,
+};
 use async_trait::async_trait;
 use decisiongraph_projections::{LogSeq, Needs, Prior, Projection, Row, TenantId};
-use futures_util::stream::BoxStream;
+use futures_util::StreamExt as _;
+use futures_util::stream::{self, BoxStream};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use tokio::sync::mpsc;
 
 /// Rows of a projection, in chunks.
 pub type RowStream = BoxStream<'static, Result<Vec<KeyedRow>>>;
@@ -66,4 +70,54 @@ pub trait ReadRows {
         filter: &PrecedentFilter,
         bytes_max: usize,
     ) -> Result<Paged<PrecedentHit>>;
+}
+
+/// Lets a stream run in a task of its own: it makes the next chunks while its user works on this one. At most two are
+/// ahead. The task ends with its user.
+pub(crate) fn ahead<T: Send + 'static>(mut chunks: BoxStream<'static, Result<T>>) -> BoxStream<'static, Result<T>> {
+    let (give, take) = mpsc::channel(1);
+    let task = tokio::spawn(async move {
+        loop {
+            let chunk = tokio::select! {
+                () = give.closed() => return,
+                chunk = chunks.next() => chunk,
+            };
+            let Some(chunk) = chunk else { return };
+            if give.send(chunk).await.is_err() {
+                return;
+            }
+        }
+    });
+    let taken = stream::unfold(Some((take, task)), async |state| {
+        let (mut take, task) = state?;
+        if let Some(chunk) = take.recv().await {
+            return Some((chunk, Some((take, task))));
+        }
+        // Rows behind a panic must not be missing silently.
+        let error = task.await.err()?;
+        Some((Err(StoreError::internal(format!("a stream of rows failed: {error}"))), None))
+    });
+    Box::pin(taken.fuse())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stream_that_runs_ahead_gives_the_same_chunks_and_hides_no_panic() {
+        let chunks = |count: u64| stream::iter((0..count).map(Ok::<u64, StoreError>));
+        let all: Vec<_> = ahead(Box::pin(chunks(5))).collect().await;
+        assert_eq!(all, (0..5).map(Ok).collect::<Vec<_>>());
+        let failing = chunks(3).map(|chunk| if chunk == Ok(2) { panic!("a defect") } else { chunk });
+        let all: Vec<_> = ahead(Box::pin(failing)).collect().await;
+        assert_eq!(all[..2], [Ok(0), Ok(1)]);
+        assert!(all[2].as_ref().is_err_and(|error| error.message.contains("a defect")), "{all:?}");
+        let (made, mut counted) = mpsc::unbounded_channel();
+        let mut endless = ahead(Box::pin(stream::repeat_with(move || Ok::<_, StoreError>(made.send(()).is_ok()))));
+        endless.next().await.expect("a chunk").expect("made");
+        drop(endless);
+        let count = async { while counted.recv().await.is_some() {} };
+        tokio::time::timeout(std::time::Duration::from_secs(20), count).await.expect("the task ends with its user");
+    }
 }

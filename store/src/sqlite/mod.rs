@@ -65,10 +65,11 @@ pub async fn open(path: &Path, options: StoreOptions) -> Result<Arc<dyn Store>> 
 }
 
 /// Opens a store for intermediate results, migrated, in a file that its owner deletes. Nothing in it survives a power
-/// cut.
+/// cut. It answers what a fold asks; queries over the read models would find no index.
 pub async fn scratch(path: &Path) -> Result<Arc<dyn Store>> {
     let store = SqliteStore::open(path, StoreOptions::default(), false).await?;
     store.migrate().await?;
+    store.write(|conn| Ok(conn.execute_batch(sql!(pool::SQL, "scratch"))?)).await?;
     Ok(Arc::new(store))
 }
 

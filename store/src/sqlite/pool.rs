@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-const SQL: &str = include_str!("sql/session.sql");
+pub(super) const SQL: &str = include_str!("sql/session.sql");
 
 /// Snapshots that may be open at once; each holds a reading connection.
 const SNAPSHOTS_MAX: usize = 64;

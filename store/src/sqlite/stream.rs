@@ -1,9 +1,10 @@
-//! All rows of a table, in chunks, from one instant, with memory bounded by a chunk.
+//! All rows of a table, in chunks, from one instant, with memory bounded by a few chunks.
 
 use super::errors::Result;
 use super::pool::{Reader, lock};
 use super::rows::{read_row, select_list};
 use super::threads::blocking;
+use crate::sections::ahead;
 use crate::{Generation, KeyedRow, RowOrder, RowStream};
 use decisiongraph_projections::{Identity, Table, TenantId};
 use futures_util::stream;
@@ -56,7 +57,7 @@ pub(super) async fn rows(
             Ok(if chunk.is_empty() { None } else { Some((chunk, next)) })
         }
     });
-    Ok(Box::pin(chunks))
+    Ok(ahead(Box::pin(chunks)))
 }
 
 impl Source {

@@ -1,6 +1,7 @@
 //! The reference digests of a tenant: SHA-256 over every row of the projections that the reference has too, in one
 //! snapshot.
 
+use crate::page::pure;
 use decisiongraph_projections::catalogue;
 use decisiongraph_projections::digest::reference::{ReferenceForm, Writer, full_projection};
 use decisiongraph_projections::{Category, LogSeq, Projection, TenantId};
@@ -52,9 +53,12 @@ async fn reference_digest(
         let Some(generation) = generation else { continue };
         let mut rows = view.rows(tenant, projection, generation, table, RowOrder::Text).await?;
         while let Some(chunk) = rows.next().await {
-            for row in chunk? {
-                writer.row(&row.row);
-            }
+            let chunk = chunk?;
+            writer = pure(move || {
+                chunk.iter().for_each(|row| writer.row(&row.row));
+                writer
+            })
+            .await?;
         }
     }
     Ok(writer.finish())

@@ -15,3 +15,10 @@ PRAGMA cache_size = -32768;
 PRAGMA wal_autocheckpoint = 32000;
 PRAGMA journal_size_limit = 134217728;
 PRAGMA temp_store = FILE;
+
+-- name: scratch
+-- A scratch store is folded into and read once, so it does without the indexes of queries.
+DROP INDEX dg_cg_edges_from;
+DROP INDEX dg_cg_edges_to;
+DROP INDEX dg_trace_summary_finished;
+DROP INDEX dg_precedent_index_policy;
