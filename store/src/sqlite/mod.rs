@@ -3,11 +3,11 @@
 //! *Guarantees.* The contract of [`crate::Store`], durable before acknowledging. There is one writer, and positions
 //! become visible in their order. The safe high-water mark is therefore simply the last position that was drawn.
 //!
-//! *Contents:* `pool`, `queue`, `writer` and `threads` for transactions and threads; `ask` for statements; `on_disk` for
-//! the file itself. Each section of the contract is implemented in the file of its noun: `log` (with `append` and
-//! `read`), `scope`, `member`, `commit`, `build`, `failure`, `run`, `change`, `query` (with `stream`), `migrate`. `view`
-//! is for reads, `rows` for statements from a projection's tables, `errors` for the meaning of SQLite's errors. The work
-//! of a verb is a plain function over a connection that is already inside a transaction.
+//! *Contents:* `pool`, `queue`, `writer` and `threads` for transactions and threads; `ask` for statements; `on_disk`
+//! for the file itself. Each section of the contract is implemented in the file of its noun: `log` (with `append` and
+//! `read`), `scope`, `member`, `commit`, `build`, `failure`, `run`, `change`, `query` (with `stream`), `migrate`.
+//! `view` is for reads, `rows` for statements from a projection's tables, `errors` for the meaning of SQLite's errors.
+//! The work of a verb is a plain function over a connection that is already inside a transaction.
 
 mod append;
 mod ask;
