@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// First and longest pause between two checks of the writers that hold the mark.
-pub const LOOK_EVERY: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
+pub const LOOK_EVERY: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(50));
 
 /// A position that is safe to read up to, and the history of the server in which it was proven. It says nothing in
 /// another history: there a transaction may still deliver below it.
@@ -117,16 +117,11 @@ impl HighWater {
     }
 }
 
-/// Checks the writers that hold up the mark. When the last is gone, the mark moves and the log's end is sampled anew,
-/// by `sample`.
-pub async fn look(
-    store: &dyn Store,
-    known: &mut HighWater,
-    sample: impl AsyncFnOnce() -> Result<HighWaterSample>,
-) -> Result<()> {
+/// Checks the writers that hold up the mark. When the last is gone, the mark moves and the log's end is sampled anew.
+pub async fn look(store: &dyn Store, known: &mut HighWater) -> Result<()> {
     let open = store.writers_still_open(known.waiting_for()).await?;
     if open.is_empty() {
-        known.settled(sample().await?);
+        known.settled(store.sample_high_water().await?);
     } else {
         known.still_open(open);
     }
@@ -193,7 +188,7 @@ impl OwnMark {
         while known.mark() < wanted && !known.waiting_for().is_empty() && Instant::now() < deadline {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LOOK_EVERY.1);
-            look(store, &mut known, async || store.sample_high_water().await).await?;
+            look(store, &mut known).await?;
         }
         let waiting_for = if known.mark() < wanted { known.waiting_for().to_vec() } else { Vec::new() };
         Ok(MarkReading { mark: known.proven(), waiting_for })

@@ -4,12 +4,8 @@
 //! ```text
 //!   poll ──▶ anything drawn? ──yes──▶ as after a notification
 //!   notification ──▶ sample ──▶ open appenders? ──none──▶ mark moves ──▶ wake tenants with events in (old, new]
-//!        ▲              │                     └─▶ look again (1 … 50 ms) ─┘
-//!        └─── 3 ms ─────┘
+//!                                            └─▶ look again (2 … 50 ms) ─┘
 //! ```
-//!
-//! A notification is followed at once when the last sample is some time ago. While notifications come faster than that,
-//! the events of a few milliseconds are one batch: their tenants then cost the node and the database a fraction.
 //!
 //! *Guarantees.* No poll per scope: the cost of idleness does not depend on the number of scopes. A wake gets lost with
 //! a notification, or with a worker that gave up. The poll and a sweep over tenants that are behind cover it. When the
@@ -38,8 +34,6 @@ use tokio::sync::watch;
 const TENANTS_PAGE: usize = 5_000;
 /// Stray rows that one life of the actor reports, at most.
 const STRAYS_TOLD_MAX: usize = 1_000;
-/// Shortest time from a sample to the next that a notification asks for.
-const SAMPLE_EVERY: Duration = Duration::from_millis(3);
 /// Pause before listening again after the listening connection was lost.
 const LISTEN_AGAIN: Duration = Duration::from_millis(500);
 
@@ -96,12 +90,8 @@ pub struct HighWaterState {
     looks: u32,
     /// True when a `Look` is in the mailbox or on its way there: never more than one.
     look_due: bool,
-    /// True when a notification's `Sample` is in the mailbox or on its way there.
+    /// True when a notification's `Sample` is in the mailbox already.
     due: Arc<AtomicBool>,
-    /// Time of the last sample.
-    sampled: Option<Instant>,
-    /// Tenants with events behind `woken`, as the last sample listed them.
-    fresh: Vec<(TenantId, LogSeq)>,
     /// True after the first sweep of this history.
     started: bool,
     listener: Option<Guard>,
@@ -111,13 +101,6 @@ pub struct HighWaterState {
     strays: BTreeSet<Stray>,
     _returns: Guard,
     _signals: [Guard; 2],
-}
-
-impl HighWaterState {
-    /// Returns the number of tenants that a sample lists, at most. At the start of a history, a sweep finds them.
-    fn fresh_max(&self) -> usize {
-        if self.started { TENANTS_PAGE } else { 0 }
-    }
 }
 
 impl Actor for HighWaterActor {
@@ -153,8 +136,6 @@ impl Actor for HighWaterActor {
             looks: 0,
             look_due: false,
             due: Arc::default(),
-            sampled: None,
-            fresh: Vec::new(),
             started: false,
             listener: None,
             told: None,
@@ -174,11 +155,6 @@ impl Actor for HighWaterActor {
         let done = match message {
             HighWaterMessage::Sample => {
                 vitals.noted("sample");
-                if let Some(rest) = rest(state.sampled, Instant::now()) {
-                    // Still due: notifications meanwhile ask for the same sample.
-                    myself.send_after(rest, || HighWaterMessage::Sample);
-                    return Ok(());
-                }
                 state.due.store(false, Ordering::SeqCst);
                 if database.is_up() { self.sample(&myself, state).await } else { Ok(()) }
             }
@@ -232,31 +208,11 @@ impl HighWaterActor {
     /// Samples the log's end. While appenders hold up an earlier sample, it checks them instead. A newer sample has
     /// newer appenders: under steady load the mark would never move.
     async fn sample(&self, myself: &ActorRef<HighWaterMessage>, state: &mut HighWaterState) -> StoreResult<()> {
-        state.sampled = Some(Instant::now());
         if state.water.waiting_for().is_empty() {
-            let (sample, fresh) = self.store.sample_with_tenants(state.woken, state.fresh_max()).await?;
-            state.fresh = fresh;
-            state.water.sampled(sample);
-            return self.publish(myself, state).await;
+            state.water.sampled(self.store.sample_high_water().await?);
+        } else {
+            look(&*self.store, &mut state.water).await?;
         }
-        self.look_at_appenders(myself, state).await
-    }
-
-    /// Checks the appenders that hold up an earlier sample.
-    async fn look_at_appenders(
-        &self,
-        myself: &ActorRef<HighWaterMessage>,
-        state: &mut HighWaterState,
-    ) -> StoreResult<()> {
-        let (woken, fresh_max) = (state.woken, state.fresh_max());
-        let HighWaterState { water, fresh, .. } = state;
-        fresh.clear();
-        let sample = async || {
-            let (sample, tenants) = self.store.sample_with_tenants(woken, fresh_max).await?;
-            *fresh = tenants;
-            Ok(sample)
-        };
-        look(&*self.store, water, sample).await?;
         self.publish(myself, state).await
     }
 
@@ -276,7 +232,8 @@ impl HighWaterActor {
         if state.water.waiting_for().is_empty() {
             return Ok(());
         }
-        self.look_at_appenders(myself, state).await
+        look(&*self.store, &mut state.water).await?;
+        self.publish(myself, state).await
     }
 
     /// Publishes the mark, wakes tenants that have events up to it, and checks again while appenders hold it up.
@@ -334,14 +291,10 @@ impl HighWaterActor {
                 state.woken = mark;
             }
         }
-        let mut fresh = Some(std::mem::take(&mut state.fresh)).filter(|fresh| !fresh.is_empty());
         while state.started && state.woken < mark {
-            let tenants = match fresh.take() {
-                Some(fresh) => fresh,
-                None => store.view().await?.tenants_with_events(state.woken, mark, TENANTS_PAGE).await?,
-            };
+            let tenants = store.view().await?.tenants_with_events(state.woken, mark, TENANTS_PAGE).await?;
             state.woken = match tenants.last() {
-                Some((_, last)) if tenants.len() == TENANTS_PAGE => mark.min(*last),
+                Some((_, last)) if tenants.len() == TENANTS_PAGE => *last,
                 _ => mark,
             };
             for (tenant, last) in tenants {
@@ -403,32 +356,5 @@ impl HighWaterActor {
             let _ = myself.cast(HighWaterMessage::Listen);
         });
         state.listener = Some(listener.into());
-    }
-}
-
-/// Returns the time until a notification's sample, if it is not due at once.
-fn rest(last: Option<Instant>, now: Instant) -> Option<Duration> {
-    let rest = SAMPLE_EVERY.checked_sub(now.saturating_duration_since(last?))?;
-    (!rest.is_zero()).then_some(rest)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_lone_notification_is_followed_at_once_and_a_storm_shares_samples() {
-        let now = Instant::now();
-        assert_eq!(rest(None, now), None, "the first");
-        assert_eq!(rest(Some(now), now + SAMPLE_EVERY), None, "the last is some time ago");
-        assert_eq!(rest(Some(now), now), Some(SAMPLE_EVERY));
-        let (mut last, mut samples) = (None, 0);
-        for ms in 0..100 {
-            let at = now + Duration::from_millis(ms);
-            if rest(last, at).is_none() {
-                (last, samples) = (Some(at), samples + 1);
-            }
-        }
-        assert_eq!(samples, 34, "one notification each millisecond");
     }
 }

@@ -1,15 +1,11 @@
 //! The log: appended to, and its end watched.
 
-use super::ask::{Parameter, Session as _};
-use super::errors::During as _;
 use super::pool::{BATCH_STATEMENTS, READ_STATEMENTS};
-use super::read::bound;
 use super::{PostgresStore, append, high_water, wake};
-use crate::columns::Stored;
 use crate::sections::Log;
 use crate::{AppendMode, HighWaterSample, LogEnd, OpenWriter, Result, Verdict, Wakes};
 use async_trait::async_trait;
-use decisiongraph_projections::{Admitted, LogSeq, TenantId};
+use decisiongraph_projections::{Admitted, TenantId};
 
 pub(super) const SQL: &str = include_str!("sql/log.sql");
 
@@ -23,22 +19,6 @@ impl Log for PostgresStore {
     async fn sample_high_water(&self) -> Result<HighWaterSample> {
         let ask = self.ask_in_time("sample the high-water mark").await?;
         self.connections.judged(high_water::sample(&ask).await)
-    }
-
-    async fn sample_with_tenants(
-        &self,
-        behind: LogSeq,
-        tenants_max: usize,
-    ) -> Result<(HighWaterSample, Vec<(TenantId, LogSeq)>)> {
-        let ask = self.ask_in_time("sample the high-water mark").await?;
-        let tenants = ask.prepared(sql!(SQL, "tenants_with_events")).await.during(ask.what)?;
-        // Sent behind the sample, and run after it.
-        let of: [Parameter<'_>; 3] = [&behind.0, &i64::MAX, &bound(tenants_max)];
-        let (sample, tenants) = futures_util::future::join(high_water::sample(&ask), ask.query(&tenants, &of)).await;
-        let sample = self.connections.judged(sample)?;
-        // A row that belongs to no tenant is left out, as in every list.
-        let tenants = tenants.during(ask.what)?.iter().filter_map(|row| Stored::read(row).ok()).collect();
-        Ok((sample, tenants))
     }
 
     async fn log_end(&self) -> Result<LogEnd> {

@@ -208,7 +208,7 @@ impl ReadLog for View {
 }
 
 /// Converts a limit: the server's parameters are signed, and a limit beyond them is no limit.
-pub(super) fn bound(limit: impl TryInto<i64>) -> i64 {
+fn bound(limit: impl TryInto<i64>) -> i64 {
     limit.try_into().unwrap_or(i64::MAX)
 }
 

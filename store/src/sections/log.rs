@@ -30,15 +30,6 @@ pub trait Log {
     /// a sequence with a cache); the message names the fault.
     async fn sample_high_water(&self) -> Result<HighWaterSample>;
 
-    /// Samples the log's end, and lists the tenants with events behind `behind`, as
-    /// [`super::ReadLog::tenants_with_events`] does. The list was read after the sample. So it has every tenant with an
-    /// event up to a position that this sample or an earlier one proves.
-    async fn sample_with_tenants(
-        &self,
-        behind: LogSeq,
-        tenants_max: usize,
-    ) -> Result<(HighWaterSample, Vec<(TenantId, LogSeq)>)>;
-
     /// Reads half of such a sample, for callers that only ask if anything was drawn since. Proves nothing by itself.
     async fn log_end(&self) -> Result<LogEnd>;
 

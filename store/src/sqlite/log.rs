@@ -3,14 +3,12 @@
 use super::append::append;
 use super::ask::Ask as _;
 use super::pool::lock;
-use super::read::tenants_with_events;
 use super::threads::blocking;
 use super::{Listener, SqliteStore, errors};
 use crate::sections::Log;
 use crate::{AppendMode, HighWaterSample, LogEnd, OpenWriter, Result, Verdict, Wakes};
 use async_trait::async_trait;
 use decisiongraph_projections::{Admitted, LogSeq, TenantId};
-use rusqlite::Connection;
 use tokio::sync::mpsc;
 
 pub(super) const SQL: &str = include_str!("sql/log.sql");
@@ -31,18 +29,17 @@ impl Log for SqliteStore {
         Ok(HighWaterSample { sequence, writers: Vec::new(), history })
     }
 
-    async fn sample_with_tenants(
-        &self,
-        behind: LogSeq,
-        tenants_max: usize,
-    ) -> Result<(HighWaterSample, Vec<(TenantId, LogSeq)>)> {
-        let tenants = move |conn: &Connection| tenants_with_events(conn, behind, LogSeq(i64::MAX), tenants_max);
-        let (LogEnd { sequence, history }, tenants) = self.log_end_and(tenants).await?;
-        Ok((HighWaterSample { sequence, writers: Vec::new(), history }, tenants))
-    }
-
     async fn log_end(&self) -> Result<LogEnd> {
-        Ok(self.log_end_and(|_| Ok(())).await?.0)
+        let reader = self.database.reader().await?;
+        let file = self.database.file.clone();
+        let (sequence, identity) = blocking(move || {
+            file.check_place().map_err(|error| errors::named(&file.path, error))?;
+            reader.read(|conn| conn.one::<(LogSeq, String)>(sql!(SQL, "log_end"), []))
+        })
+        .await?;
+        // Another file under the same name has another history.
+        let history = format!("{identity}/{}", self.database.file.on_disk.name());
+        Ok(LogEnd { sequence, history })
     }
 
     async fn writable(&self) -> Result<()> {
@@ -60,27 +57,5 @@ impl Log for SqliteStore {
         listeners.retain(|listener| !listener.log.is_closed());
         listeners.push(Listener { log, _members: members });
         Ok(Wakes { log: log_receiver, members: member_receiver })
-    }
-}
-
-impl SqliteStore {
-    /// Reads the log's end, and more at the same instant.
-    async fn log_end_and<T: Send + 'static>(
-        &self,
-        more: impl FnOnce(&Connection) -> errors::Result<T> + Send + 'static,
-    ) -> Result<(LogEnd, T)> {
-        let reader = self.database.reader().await?;
-        let file = self.database.file.clone();
-        let (sequence, identity, more) = blocking(move || {
-            file.check_place().map_err(|error| errors::named(&file.path, error))?;
-            reader.read(|conn| {
-                let (sequence, identity): (LogSeq, String) = conn.one(sql!(SQL, "log_end"), [])?;
-                Ok((sequence, identity, more(conn)?))
-            })
-        })
-        .await?;
-        // Another file under the same name has another history.
-        let history = format!("{identity}/{}", self.database.file.on_disk.name());
-        Ok((LogEnd { sequence, history }, more))
     }
 }

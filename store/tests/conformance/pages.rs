@@ -361,16 +361,6 @@ pub async fn the_mark_is_the_last_position(blank: Blank) {
     let end = fresh.store.log_end().await.expect("the log's end");
     assert_eq!((end.sequence, &end.history), (sample.sequence, &sample.history));
     assert!(!sample.history.is_empty());
-    let last = positions[4];
-    for (behind, tenants_max, tenants) in [
-        (LogSeq::ORIGIN, 10, vec![(tenant(), last)]),
-        (positions[3], 1, vec![(tenant(), last)]),
-        (LogSeq::ORIGIN, 0, vec![]),
-        (last, 10, vec![]),
-    ] {
-        let listed = fresh.store.sample_with_tenants(behind, tenants_max).await.expect("a sample and tenants");
-        assert_eq!(listed, (sample.clone(), tenants), "behind {behind}");
-    }
     let open = fresh.store.writers_still_open(&sample.writers).await.expect("an answer");
     assert_eq!(open, Vec::new());
     let again = fresh.again().await.store.sample_high_water().await.expect("a sample");
