@@ -10,7 +10,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence
 from .builders import drawn
 from .model import Direction, Edge, Event, Precedent, ReplayMode, Run, Subgraph, TraceRow, TraceWithEvents
 from .stream import Stream
-from .transport import Answer, Transport, line_of, segment
+from .transport import Transport, line_of, segment
 
 _JSON = {"content-type": "application/json"}
 
@@ -26,7 +26,9 @@ class Queries:
         found: Dict[str, Any] = self._transport.request("GET", f"/api/v1{path}", query=query).json()["data"]
         return found
 
-    def _read(self, path: str, at_least: Optional[int], wait_ms: Optional[int], stale: bool, **query: Any) -> Dict[str, Any]:
+    def _read(
+        self, path: str, at_least: Optional[int], wait_ms: Optional[int], stale: bool, **query: Any
+    ) -> Dict[str, Any]:
         if at_least is None and self._read_your_writes and self._last_log_seq > 0:
             at_least = self._last_log_seq
         return self._get(path, at_least=at_least, wait_ms=wait_ms, allow_stale=stale or None, **query)
@@ -155,16 +157,16 @@ class Queries:
             body["metadata"] = dict(metadata)
         if until_log_seq is not None:
             body["until_log_seq"] = until_log_seq
-        return self._change("/admin/replays", line_of(body), idempotency_key).json()["data"]["run"]  # type: ignore[no-any-return]
+        return self._change("/admin/replays", line_of(body), idempotency_key)
 
     def get_replay(self, job_id: str) -> Run:
         """A replay as it is now."""
-        return self._get(f"/admin/replays/{segment(job_id)}")["run"]  # type: ignore[no-any-return]
+        run: Run = self._get(f"/admin/replays/{segment(job_id)}")["run"]
+        return run
 
     def cancel_replay(self, job_id: str, *, idempotency_key: Optional[str] = None) -> Run:
         """Asks a replay to stop, and gives it as it is then."""
-        path = f"/admin/replays/{segment(job_id)}/cancel"
-        return self._change(path, None, idempotency_key).json()["data"]["run"]  # type: ignore[no-any-return]
+        return self._change(f"/admin/replays/{segment(job_id)}/cancel", None, idempotency_key)
 
     def whoami(self) -> Dict[str, Any]:
         """Name, roles, rights and tenants of the token's identity."""
@@ -176,6 +178,8 @@ class Queries:
         found: Dict[str, Any] = self._transport.request("GET", "/api/healthz", tenant=False).json()
         return found
 
-    def _change(self, path: str, body: Optional[bytes], key: Optional[str]) -> Answer:
+    def _change(self, path: str, body: Optional[bytes], key: Optional[str]) -> Run:
         headers = {"idempotency-key": key or drawn(), **(_JSON if body is not None else {})}
-        return self._transport.request("POST", f"/api/v1{path}", body=body, headers=headers)
+        answer = self._transport.request("POST", f"/api/v1{path}", body=body, headers=headers)
+        run: Run = answer.json()["data"]["run"]
+        return run
