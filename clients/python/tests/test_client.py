@@ -8,7 +8,8 @@ import unittest
 from typing import Any, Dict, List
 
 from decisiongraph_client import (
-    Backoff, Client, HistoryChanged, InvalidArgument, ServerError, Unauthorized, Unreachable, builders, entity,
+    ApiError, Backoff, Client, HistoryChanged, InvalidArgument, ServerError, Unauthorized, Unreachable, builders,
+    entity,
 )
 
 from .faulty_node import FaultyNode, answers, cut, cut_after_storing
@@ -160,7 +161,9 @@ class ClientTest(unittest.TestCase):
             handler.reply_bytes(500, b"<html>")
             return True
 
-        self.node.faults = [page]
+        self.node.faults = [answers(302, "found", location="/login"), page]
+        with self.assertRaises(ApiError):
+            self.client.whoami()
         with self.assertRaises(ServerError) as caught:
             self.client.healthz()
         self.assertEqual((caught.exception.code, caught.exception.request_id), ("http_500", "req-1"))

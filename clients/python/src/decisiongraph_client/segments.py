@@ -73,6 +73,16 @@ def is_dead(name: str) -> bool:
     return state is not None and (state[0] in "ZX" or (start != "0" and state[1] != start))
 
 
+_latest_stamp = 0
+
+
+def _stamp() -> int:
+    """Microseconds of the clock, later than every stamp before: it orders the segments of this process."""
+    global _latest_stamp
+    _latest_stamp = max(time.time_ns() // 1000, _latest_stamp + 1)
+    return _latest_stamp
+
+
 class Segment:
     """An open segment. `acknowledged` is the offset up to which the node has answered for its lines."""
 
@@ -90,7 +100,7 @@ class Segment:
     @classmethod
     def create(cls, folder: Path, owned_by: str) -> "Segment":
         """A new, empty segment; its entry in the folder is durable."""
-        path = folder / f"{time.time_ns() // 1000:016d}-{secrets.token_hex(4)}.{owned_by}.ndjson"
+        path = folder / f"{_stamp():016d}-{secrets.token_hex(4)}.{owned_by}.ndjson"
         segment = cls(path, os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600), is_adopted=False)
         sync_folder(folder)
         return segment

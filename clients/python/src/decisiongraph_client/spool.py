@@ -123,6 +123,7 @@ class Spool:
                 if lines:
                     return Batch(segment, lines)
                 if segment is self._writable and not segment.is_sealed:
+                    segment.events = 0  # Also when something else has emptied the file.
                     return None
                 self.torn += 1 if segment.rest() else 0
                 self._leave(segment)

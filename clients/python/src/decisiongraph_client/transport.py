@@ -27,7 +27,7 @@ _FAULTS = (OSError, http.client.HTTPException)
 
 
 class Answer(NamedTuple):
-    """An answer with a status below 400."""
+    """A successful answer."""
 
     status: int
     headers: Mapping[str, str]
@@ -159,7 +159,7 @@ class Transport:
         if answer.will_close:
             self._drop()
         named = {name.lower(): value for name, value in answer.getheaders()}
-        if answer.status < 400:
+        if answer.status < 300 or answer.status == 304:
             return Answer(answer.status, named, got)
         raise refusal(answer.status, named, got)
 
@@ -200,7 +200,7 @@ class Transport:
 
 
 def refusal(status: int, headers: Mapping[str, str], body: bytes) -> DecisionGraphError:
-    """The typed error of an answer with a status of 400 or more."""
+    """The typed error of an answer that is no success; a redirect is none, for nothing here follows it."""
     try:
         envelope = json.loads(body)
     except ValueError:
