@@ -77,7 +77,7 @@ fn files(folder: &Path, extension: &str, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        if path.is_dir() && name != "target" && !name.starts_with('.') {
+        if path.is_dir() && !["target", "node_modules"].contains(&name) && !name.starts_with('.') {
             files(&path, extension, found);
         } else if path.extension().is_some_and(|end| end == extension) {
             found.push(path);
