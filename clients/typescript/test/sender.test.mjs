@@ -221,6 +221,7 @@ test("processes killed at any time lose nothing and double nothing", async () =>
 });
 
 test("the end of the program sends what waits", async () => {
+  node.faults = [answers(503, "unavailable"), answers(503, "unavailable")];
   const args = ["--input-type=module", "-e", SHORT, node.url, spoolDir];
   const child = spawn(process.execPath, args, { stdio: "inherit" });
   assert.equal(await new Promise((done) => child.on("close", done)), 0);
