@@ -67,7 +67,7 @@ class NodeTest(unittest.TestCase):
         around = self.client.context("trace", trace_id, edge_types=chosen)
         self.assertEqual({edge["edge_type"] for edge in around["edges"]}, set(chosen))
         edges = list(self.client.edges("trace", trace_id, direction="outgoing", page=2))
-        self.assertEqual(len({edge["edge_id"] for edge in edges}), 6)
+        self.assertEqual(len({edge["edge_id"] for edge in edges}), 7)
         events = list(self.client.events(trace_id=trace_id, page=4))
         self.assertEqual([event["event_id"] for event in events], [event["event_id"] for event in found["events"]])
 

@@ -224,8 +224,9 @@ export abstract class Queries {
     return this.transport.data("GET", `/api/v1${path}`, { query: whole });
   }
 
-  async #change(path: string, body: string | null, key: string | undefined): Promise<Run> {
-    const headers: Record<string, string> = { "idempotency-key": key ?? drawn() };
+  async #change(path: string, body: string | null, key = drawn()): Promise<Run> {
+    // The request id stays the same with the key: a node may record it, and compares what is asked again.
+    const headers: Record<string, string> = { "idempotency-key": key, "x-request-id": key };
     if (body !== null) headers["content-type"] = "application/json";
     const sending = body === null ? { headers } : { headers, body };
     return (await this.transport.data("POST", `/api/v1${path}`, sending)).run as Run;

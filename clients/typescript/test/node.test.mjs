@@ -81,7 +81,7 @@ test("a decision through the spool can be asked for", { skip }, async () => {
   const around = await client.context("trace", traceId, { edgeTypes });
   assert.deepEqual([...new Set(around.edges.map((edge) => edge.edge_type))].sort(), edgeTypes);
   const edges = await all(client.edges("trace", traceId, { direction: "outgoing", page: 2 }));
-  assert.equal(new Set(edges.map((edge) => edge.edge_id)).size, 6);
+  assert.equal(new Set(edges.map((edge) => edge.edge_id)).size, 7);
   const events = await all(client.events({ traceId, page: 4 }));
   assert.deepEqual(events.map((event) => event.event_id), found.events.map((event) => event.event_id));
 });

@@ -179,7 +179,9 @@ class Queries:
         return found
 
     def _change(self, path: str, body: Optional[bytes], key: Optional[str]) -> Run:
-        headers = {"idempotency-key": key or drawn(), **(_JSON if body is not None else {})}
+        key = key or drawn()
+        # The request id stays the same with the key: a node may record it, and compares what is asked again.
+        headers = {"idempotency-key": key, "x-request-id": key, **(_JSON if body is not None else {})}
         answer = self._transport.request("POST", f"/api/v1{path}", body=body, headers=headers)
         run: Run = answer.json()["data"]["run"]
         return run
