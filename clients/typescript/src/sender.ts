@@ -187,10 +187,15 @@ export class Sender {
     }
   }
 
-  /** Waits between attempts; new events do not shorten it, an end does. */
+  /** Waits between attempts, with signs of life: new events do not shorten it, the end of the client does. */
   async #pause(ms: number): Promise<void> {
     const end = Date.now() + ms;
-    while (!this.#isStopping && Date.now() < end) await this.#sleep(end - Date.now(), true);
+    for (let touched = Date.now(); !this.#isStopping && Date.now() < end; ) {
+      await this.#sleep(Math.min(end - Date.now(), ROUND_MS), true);
+      if (Date.now() - touched < ROUND_MS) continue;
+      touched = Date.now();
+      await this.spool.touch();
+    }
   }
 
   #sleep(ms: number, isIdle: boolean): Promise<void> {

@@ -162,7 +162,7 @@ class Sender:
                     self._spool.adopt()
                 batch = None if self._halted else self._spool.head(self._lines, BATCH_BYTES_MAX)
                 if batch is None:
-                    self._wait(max(0.0, next_round - time.monotonic()), for_events=True)
+                    self._wait(max(0.0, next_round - time.monotonic()))
                     continue
                 self._send(batch)
                 if attempt and not self._halted:
@@ -171,11 +171,11 @@ class Sender:
             except DecisionGraphError as error:
                 attempt += 1
                 self._failed(error, attempt)
-                self._wait(self._backoff.wait(attempt, getattr(error, "retry_after", None)), for_events=False)
+                self._pause(self._backoff.wait(attempt, getattr(error, "retry_after", None)))
             except Exception as error:  # A full disk, a folder that went away: events stay, the thread lives.
                 attempt += 1
                 self._failed(error, attempt)
-                self._wait(self._backoff.wait(attempt), for_events=False)
+                self._pause(self._backoff.wait(attempt))
         self._on_end()
 
     def _failed(self, error: Exception, attempt: int) -> None:
@@ -184,12 +184,21 @@ class Sender:
         if attempt == 1 or not is_expected:
             LOG.warning("events wait in the spool: %s", self._last_error)
 
-    def _wait(self, seconds: float, for_events: bool) -> None:
+    def _wait(self, seconds: float) -> None:
+        """Waits for events."""
         with self._spool.changed:
             self._spool.changed.wait_for(
-                lambda: self._is_stopping or (for_events and not self._halted and self._spool.pending_events > 0),
-                seconds,
+                lambda: self._is_stopping or (not self._halted and self._spool.pending_events > 0), seconds
             )
+
+    def _pause(self, seconds: float) -> None:
+        """Waits between attempts, with signs of life: new events do not shorten it, the end of the client does."""
+        end = time.monotonic() + seconds
+        while not self._is_stopping and time.monotonic() < end:
+            with self._spool.changed:
+                left = min(end - time.monotonic(), ROUND_SECONDS)
+                self._spool.changed.wait_for(lambda: self._is_stopping, left)
+            self._spool.touch()
 
     def _send(self, batch: Batch) -> None:
         try:
