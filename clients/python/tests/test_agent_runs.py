@@ -7,7 +7,7 @@ import importlib.util
 import logging
 import tempfile
 import unittest
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 from decisiongraph_client import Client, entity
 from decisiongraph_client.agent_runs import TEXT_CHARS_MAX, AgentRun, options_of, text_of
@@ -220,16 +220,17 @@ class OpenAiAgentsTest(RunTest):
         self.assertEqual([payload["status"] for payload in self.payloads("ActionCommitted")], ["success", "failure"])
         self.assertNotIn(_SECRET, str(self.recorded()))
 
-    def test_a_run_with_a_tool_is_one_trace(self) -> None:
+    def agent(self, result: Optional[str], needs_approval: bool = False) -> Any:
+        """An agent whose model calls one tool, and then ends."""
         import agents
         from openai.types.responses import (
             ResponseFunctionToolCall, ResponseOutputMessage, ResponseOutputText,
         )
 
-        @agents.function_tool
-        def issue_credit(account: str) -> str:
+        @agents.function_tool(needs_approval=needs_approval)
+        def issue_credit(account: str) -> Optional[str]:
             """Issues a credit."""
-            return f"credited {account}"
+            return result
 
         call = ResponseFunctionToolCall(
             type="function_call", call_id="c-1", name="issue_credit", arguments='{"account":"acme"}', id="1"
@@ -245,11 +246,38 @@ class OpenAiAgentsTest(RunTest):
             def stream_response(self, *_: Any, **__: Any) -> Any:
                 raise NotImplementedError
 
-        agent = agents.Agent(name="support", model=Scripted(), tools=[issue_credit])
-        result = agents.Runner.run_sync(agent, "a credit, please")
-        self.assertEqual(result.final_output, "done")
-        self.assertEqual(self.types(), ["TraceStarted", "ActionProposed", "ActionCommitted", "TraceFinished"])
-        self.assertEqual(self.payloads("ActionProposed")[0]["action_type"], "issue_credit")
+        return agents.Agent(name="support", model=Scripted(), tools=[issue_credit])
+
+    def test_a_run_with_a_tool_is_one_trace(self) -> None:
+        import agents
+
+        for result in ("credited", None):
+            self.node.events = []
+            self.assertEqual(agents.Runner.run_sync(self.agent(result), "a credit, please").final_output, "done")
+            self.assertEqual(self.types(), ["TraceStarted", "ActionProposed", "ActionCommitted", "TraceFinished"])
+            self.assertEqual(self.payloads("ActionProposed")[0]["action_type"], "issue_credit")
+
+    def test_a_run_that_waits_for_an_approval_stays_open_until_it_is_resumed(self) -> None:
+        import agents
+
+        agent = self.agent("credited", needs_approval=True)
+        waiting = agents.Runner.run_sync(agent, "a credit, please")
+        self.assertEqual(self.types(), ["TraceStarted", "ActionProposed"])
+        state = waiting.to_state()
+        state.approve(waiting.interruptions[0])
+        agents.Runner.run_sync(agent, state)
+        self.assertEqual(self.types()[2:], ["ActionProposed", "ActionCommitted", "TraceFinished"])
+        self.assertEqual(len({event["trace_id"] for event in self.node.events}), 1)
+
+    def test_a_rejected_action_is_never_committed(self) -> None:
+        import agents
+
+        agent = self.agent("credited", needs_approval=True)
+        waiting = agents.Runner.run_sync(agent, "a credit, please")
+        state = waiting.to_state()
+        state.reject(waiting.interruptions[0])
+        agents.Runner.run_sync(agent, state)
+        self.assertEqual(self.types(), ["TraceStarted", "ActionProposed", "TraceFinished"])
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ The token needs the rights to append, read and replay. Ids are drawn, so that a 
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import tempfile
 import threading
@@ -26,6 +27,8 @@ _TENANT = os.environ.get("DECISIONGRAPH_HTTP_TENANT", "default")
 @unittest.skipUnless(_URL and _TOKEN, "needs DECISIONGRAPH_HTTP_URL and DECISIONGRAPH_HTTP_TOKEN")
 class NodeTest(unittest.TestCase):
     def setUp(self) -> None:
+        logging.disable(logging.CRITICAL)
+        self.addCleanup(logging.disable, logging.NOTSET)
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.folder = folder.name

@@ -70,7 +70,8 @@ class AgentRun:
 
     def __init__(self, client: Client, options: RunOptions, name: str, run_id: str, **extra: Any) -> None:
         self._options = options
-        self._is_ours = options.trace is None
+        #: True when the end of the run is the end of the trace.
+        self.is_ours = options.trace is None
         #: True when a part of the run has stopped to wait for people.
         self.is_waiting = False
         self.trace = options.trace or client.trace(
@@ -128,7 +129,7 @@ class AgentRun:
 
     def ended(self, error: Optional[str] = None, message: str = "") -> None:
         """The run ended, or failed with a class of error. One that waits for people stays open."""
-        if not self._is_ours or self.is_waiting:
+        if not self.is_ours or self.is_waiting:
             return
         if error is None:
             self._try(self.trace.finish)
