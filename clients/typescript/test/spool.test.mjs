@@ -6,6 +6,7 @@ import { mkdir, mkdtemp, open, readFile, readdir, rm, stat, utimes, writeFile } 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
+import { spoolFolder } from "../dist/client.js";
 import { SpoolFull } from "../dist/index.js";
 import { FREE, Segment, isDead, owner } from "../dist/segments.js";
 import { Spool } from "../dist/spool.js";
@@ -33,7 +34,7 @@ for at in range(int(sys.argv[2])):
 sys.stdin.read()
 `;
 const PYTHON_PATH = new URL("../../python/src", import.meta.url).pathname;
-const PYTHON_ENV = { PATH: process.env.PATH, PYTHONPATH: PYTHON_PATH };
+const PYTHON_ENV = { PATH: process.env.PATH, PYTHONPATH: PYTHON_PATH, PYTHONUTF8: "1" };
 const hasPython = spawnSync("python3", ["-c", "import decisiongraph_client"], { env: PYTHON_ENV }).status === 0;
 
 let base;
@@ -177,6 +178,20 @@ test("files of a dead Python process are adopted, those of a live one are not", 
   await child.killed();
   assert.equal(await spool.adopt(), 1);
   assert.deepEqual(await drained(spool), ['{"at":0}', '{"at":1}', '{"at":2}']);
+});
+
+test("both languages use one folder per node, tenant and producer", { skip: !hasPython }, () => {
+  const code = `
+import sys
+from pathlib import Path
+from decisiongraph_client.client import spool_folder
+print(spool_folder(Path(sys.argv[1]), *sys.argv[2:]), end="")
+`;
+  for (const tenant of ["default", "tenant ä/€ 😀", "x".repeat(60)]) {
+    const place = ["/spool", "http://127.0.0.1:4100/", tenant, "refund-agent"];
+    const said = spawnSync("python3", ["-c", code, ...place], { env: PYTHON_ENV, encoding: "utf8" });
+    assert.equal(said.stdout, spoolFolder(...place));
+  }
 });
 
 test("a process that reuses a process id is another owner", () => {
