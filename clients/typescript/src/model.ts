@@ -4,14 +4,23 @@
  * Integers above 2^53 in a payload lose digits in JavaScript: write such numbers as strings.
  */
 
+/** Kinds of actors. */
 export type ActorType = "agent" | "person" | "role" | "system";
+/** Decisions of a policy. */
 export type PolicyDecision = "allow" | "deny" | "require_exception";
+/** Decisions of an approver. */
 export type ApprovalDecision = "approved" | "rejected";
+/** Results of an action. */
 export type ActionStatus = "success" | "failure" | "partial";
+/** Outcomes of a trace. */
 export type Outcome = "success" | "failure" | "abandoned";
+/** Roles of an entity in a decision. */
 export type EntityRole = "primary" | "related";
+/** Edges by their end at the node. */
 export type Direction = "both" | "incoming" | "outgoing";
+/** Catch-up, or a rebuild beside the live rows. */
 export type ReplayMode = "catch_up" | "rebuild";
+/** An object as JSON has it. */
 export type JsonObject = Readonly<Record<string, unknown>>;
 
 /** The acting party: an agent, a person, a role or a system. */

@@ -20,7 +20,7 @@ import type {
 import { Stream } from "./stream.js";
 import { lineOf, parsed, segmentOf, type Query, type Transport } from "./transport.js";
 
-/** How current a read of a projection must be. */
+/** Bounds on the age of an answer from a projection. */
 export interface Freshness {
   /** Position that the answer must know; by default the one that this client last wrote. */
   atLeast?: number;
