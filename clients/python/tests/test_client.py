@@ -12,7 +12,7 @@ from decisiongraph_client import (
     entity,
 )
 
-from .faulty_node import FaultyNode, answers, cut, cut_after_storing
+from .faulty_node import FaultyNode, answers, cut, cut_after_storing, slow
 
 
 def streams(*parts: str, status: int = 200) -> Any:
@@ -91,6 +91,15 @@ class ClientTest(unittest.TestCase):
         self.assertEqual(self.node.requests[-1][1], "/api/v1/traces/a%2Fb?at_least=1")
         list(self.client.events())
         self.assertEqual(self.node.requests[-1][1], "/api/v1/events?limit=500")
+
+    def test_the_time_out_is_behind_the_wait_that_was_asked_for(self) -> None:
+        client = Client(self.node.url, "t", "default", producer_id="p", attempts=1, timeout=0.2)
+        self.addCleanup(client.close)
+        self.node.pages = [{"events": []}]
+        self.node.faults = [slow(0.5), slow(0.5)]
+        client.get_trace("a", wait_ms=1000)
+        with self.assertRaises(Unreachable):
+            client.get_trace("a")
 
     def test_pages_follow_the_cursor_to_its_end(self) -> None:
         row: Dict[str, Any] = {"trace_id": "a"}

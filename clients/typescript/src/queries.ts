@@ -221,7 +221,7 @@ export abstract class Queries {
     const at_least = freshness.atLeast ?? this.#written();
     const allow_stale = freshness.allowStale || undefined;
     const whole = { at_least, wait_ms: freshness.waitMs, allow_stale, ...query };
-    return this.transport.data("GET", `/api/v1${path}`, { query: whole });
+    return this.transport.data("GET", `/api/v1${path}`, { query: whole, patienceMs: freshness.waitMs ?? 0 });
   }
 
   async #change(path: string, body: string | null, key = drawn()): Promise<Run> {

@@ -15,6 +15,8 @@ export interface Sending {
   body?: string | Uint8Array;
   headers?: Readonly<Record<string, string>>;
   timeoutMs?: number;
+  /** Time that the node was asked to wait; the time-out is behind it. */
+  patienceMs?: number;
   attempts?: number;
   /** False leaves the tenant out. */
   tenant?: boolean;
@@ -93,7 +95,7 @@ export class Transport {
     const most = sending.attempts ?? this.#attempts;
     for (let attempt = 1; ; attempt++) {
       try {
-        const signal = AbortSignal.timeout(sending.timeoutMs ?? this.#timeoutMs);
+        const signal = AbortSignal.timeout((sending.timeoutMs ?? this.#timeoutMs) + (sending.patienceMs ?? 0));
         const response = await this.open(method, path, sending, signal);
         const text = await readable(`${method} ${path}`, () => response.text());
         const position = response.headers.get("x-log-seq") ?? "";

@@ -81,6 +81,17 @@ test("reads wait for the own writes", async () => {
   assert.equal(node.requests.at(-1).path, "/api/v1/events?limit=500");
 });
 
+test("the time-out is behind the wait that was asked for", async () => {
+  const hasty = new Client(node.url, "t", "default", { producerId: "p", attempts: 1, timeoutMs: 200 });
+  const slow = (faulty, request, response) => {
+    setTimeout(() => reply(response, 200, { data: { events: [] } }), 500);
+    return true;
+  };
+  node.faults = [slow, slow];
+  await hasty.getTrace("a", { waitMs: 1000 });
+  await assert.rejects(hasty.getTrace("a"), errors.Unreachable);
+});
+
 test("pages follow the cursor to its end", async () => {
   const row = { trace_id: "a" };
   node.pages = [

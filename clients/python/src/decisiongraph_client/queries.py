@@ -31,7 +31,11 @@ class Queries:
     ) -> Dict[str, Any]:
         if at_least is None and self._read_your_writes and self._last_log_seq > 0:
             at_least = self._last_log_seq
-        return self._get(path, at_least=at_least, wait_ms=wait_ms, allow_stale=stale or None, **query)
+        query.update(at_least=at_least, wait_ms=wait_ms, allow_stale=stale or None)
+        patience = (wait_ms or 0) / 1000
+        answer = self._transport.request("GET", f"/api/v1{path}", query=query, patience=patience)
+        found: Dict[str, Any] = answer.json()["data"]
+        return found
 
     def get_trace(
         self, trace_id: str, *, at_least: Optional[int] = None, wait_ms: Optional[int] = None, allow_stale: bool = False

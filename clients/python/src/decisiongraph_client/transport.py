@@ -102,17 +102,22 @@ class Transport:
         body: Optional[bytes] = None,
         headers: Optional[Mapping[str, str]] = None,
         timeout: Optional[float] = None,
+        patience: float = 0.0,
         attempts: Optional[int] = None,
         tenant: bool = True,
     ) -> Answer:
-        """One request, repeated while its failure is transient. Raises `ApiError` or `Unreachable`."""
+        """One request, repeated while its failure is transient. Raises `ApiError` or `Unreachable`.
+
+        `patience` are seconds that the node was asked to wait; the time-out is behind them.
+        """
         target, sent = self.target(path, query), self.headers(headers, tenant)
         most = self._attempts if attempts is None else attempts
+        seconds = (self._timeout if timeout is None else timeout) + patience
         attempt = 0
         while True:
             attempt += 1
             try:
-                return self._once(method, target, sent, body, self._timeout if timeout is None else timeout)
+                return self._once(method, target, sent, body, seconds)
             except DecisionGraphError as error:
                 if attempt >= most or not is_transient(error):
                     raise
