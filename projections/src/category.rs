@@ -102,12 +102,32 @@ pub struct Refusal {
     pub category: Category,
     /// Description of the fault and its location.
     pub message: String,
+    /// Facts for a program that corrects the data, as far as they are known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub details: Option<Box<Details>>,
+}
+
+/// Facts of a refusal, for programs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Details {
+    /// Number that is due in the trace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_trace_seq: Option<i64>,
+    /// Names of the fields in which a repeat differs from the stored event.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mismatches: Vec<String>,
 }
 
 impl Refusal {
     /// Creates a refusal of this category.
     pub fn new(category: Category, message: impl Into<String>) -> Refusal {
-        Refusal { category, message: message.into() }
+        Refusal { category, message: message.into(), details: None }
+    }
+
+    /// Adds facts for programs.
+    #[must_use]
+    pub fn with(self, details: Details) -> Refusal {
+        Refusal { details: Some(Box::new(details)), ..self }
     }
 }
 

@@ -194,6 +194,19 @@ pub struct Draft<'a> {
     pub envelope: Envelope,
     /// The payload, any JSON.
     pub payload: Json<'a>,
+    /// True when the envelope's `trace_seq` is yet to be drawn: it is the number that is due when the event is stored.
+    pub next: bool,
+}
+
+impl Draft<'_> {
+    /// Gives an event without an id the id that `draw` makes.
+    #[must_use]
+    pub fn identified(mut self, draw: impl FnOnce() -> String) -> Self {
+        if self.envelope.event_id.is_empty() {
+            self.envelope.event_id = draw();
+        }
+        self
+    }
 }
 
 /// An event that passed every check that needs no database. It is ready to be stored. Only [`crate::validation::admit`]
@@ -203,9 +216,14 @@ pub struct Admitted {
     pub(crate) envelope: Envelope,
     pub(crate) payload: String,
     pub(crate) payload_hash: String,
+    pub(crate) next: bool,
 }
 
 impl Admitted {
+    /// True when the envelope's `trace_seq` is yet to be drawn: it is the number that is due when the event is stored.
+    pub fn is_next(&self) -> bool {
+        self.next
+    }
     /// Returns the envelope.
     pub fn envelope(&self) -> &Envelope {
         &self.envelope
@@ -403,7 +421,7 @@ pub struct LogEvent {
 }
 
 impl LogEvent {
-    /// Returns an admitted event as it is read from the log at this position, with its metadata.
+    /// Returns an admitted event that has its number, as it is read from the log at this position, with its metadata.
     pub fn of(log_seq: LogSeq, event: &Admitted) -> LogEvent {
         let e = event.envelope();
         LogEvent {
@@ -468,7 +486,8 @@ pub struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    /// Reads one JSON object. `log_seq`, `recorded_at` and unknown members are ignored.
+    /// Reads one JSON object. `log_seq`, `recorded_at` and unknown members are ignored. Without `event_id`, the draft's
+    /// is empty ([`Draft::identified`]). Without `trace_seq`, or with the text `next`, the number is drawn.
     pub fn parse(text: &'a str) -> Result<Line<'a>, Refusal> {
         let value = parse(text).map_err(|error| error.on_append())?.value;
         Line::from_json(value)
@@ -495,10 +514,17 @@ impl<'a> Line<'a> {
                 .collect::<Result<_, _>>()?,
             Some(other) => return Err(schema(format!("`tags` must be a list of strings, not {}", other.kind()))),
         };
+        let next = match object.get("trace_seq") {
+            None => true,
+            Some(number) => number.as_str() == Some("next"),
+        };
         let envelope = Envelope {
-            event_id: filled(&object, "event_id", "event_id")?,
+            event_id: match object.get("event_id") {
+                None => String::new(),
+                Some(_) => filled(&object, "event_id", "event_id")?,
+            },
             trace_id: filled(&object, "trace_id", "trace_id")?,
-            trace_seq: integer(&object, "trace_seq")?.ok_or_else(|| schema("`trace_seq` is missing"))?,
+            trace_seq: if next { 0 } else { integer(&object, "trace_seq")?.unwrap_or_default() },
             event_type: filled(&object, "event_type", "event_type")?,
             occurred_at: filled(&object, "occurred_at", "occurred_at")?,
             source: Source {
@@ -518,7 +544,7 @@ impl<'a> Line<'a> {
         };
         let tenant_id = optional(&object, "tenant_id", "tenant_id")?.map(TenantId::new).transpose()?;
         let payload_hash = optional(&object, "payload_hash", "payload_hash")?;
-        Ok(Line { draft: Draft { envelope, payload }, tenant_id, payload_hash })
+        Ok(Line { draft: Draft { envelope, payload, next }, tenant_id, payload_hash })
     }
 }
 
@@ -585,10 +611,23 @@ mod tests {
     }
 
     #[test]
+    fn id_and_number_may_be_left_to_the_server() {
+        let draft = |from: &str, to: &str| Line::parse(&LINE.replace(from, to)).expect("reads").draft;
+        assert!(!draft("", "").next);
+        for left_out in ["", "\"trace_seq\":\"next\","] {
+            assert!(draft("\"trace_seq\":0,", left_out).next, "{left_out:?}");
+        }
+        let drawn = || "drawn".to_owned();
+        assert_eq!(draft("", "").identified(drawn).envelope.event_id, "e1");
+        let without = LINE.replace("\"event_id\":\"e1\",", "");
+        let line = || Line::parse(&without).expect("reads").draft;
+        assert_eq!(line().identified(drawn).envelope.event_id, "drawn");
+    }
+
+    #[test]
     fn a_wrong_envelope_is_named() {
         for (from, to, message) in [
             ("\"event_id\":\"e1\"", "\"event_id\":\"\"", "`event_id` is empty"),
-            ("\"event_id\":\"e1\",", "", "`event_id` is missing"),
             ("\"trace_seq\":0", "\"trace_seq\":\"0\"", "`trace_seq` must be an integer, not a string"),
             ("\"trace_seq\":0", "\"trace_seq\":99999999999999999999", "`trace_seq` does not fit in 64 bits"),
             ("[\"t1\"]", "[1]", "`tags` must be a list of strings"),

@@ -26,7 +26,7 @@ pub mod sequence;
 pub mod stored_payload;
 pub mod validation;
 
-pub use category::{Category, Refusal};
+pub use category::{Category, Details, Refusal};
 pub use event::{Admitted, LogEvent, LogSeq, StoredEvent, TenantId};
 pub use prior::{Carried, Fetch, Needs, Prior, Recalled, RowsNeed, Texts};
 pub use projection::{Density, Projected, Projection};

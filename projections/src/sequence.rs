@@ -1,7 +1,7 @@
 //! Decisions from the log itself. An offered event is new, a legal repeat or refused ([`plan`]). A stored event must be
 //! whole and next in its trace ([`check_page`]).
 
-use crate::category::{Category, Refusal};
+use crate::category::{Category, Details, Refusal};
 use crate::event::{Admitted, Envelope, LogEvent, LogSeq};
 use crate::payload_hash::{self, Checked};
 use std::borrow::Borrow;
@@ -53,44 +53,70 @@ impl Default for TraceState {
     }
 }
 
-/// A stored event under an idempotency key: its position, and the fields that a repeat must equal.
+/// A stored event under an idempotency key: its place, and the fields that a repeat must equal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredIdentity {
     /// Position of the stored event.
     pub log_seq: LogSeq,
     /// Id of the event.
     pub event_id: String,
-    /// Text of [`identity`].
-    pub identity: String,
+    /// Its number in its trace.
+    pub trace_seq: i64,
+    /// Fields that a repeat must equal.
+    pub fields: RepeatFields,
 }
 
-/// Writes the fields that a repeat under the same idempotency key must equal, as one unambiguous text. They are payload
-/// hash, trace id, event type, source, actor, correlation, causation, schema version and tags. (`trace_seq`, `event_id`
-/// and `occurred_at` do not take part.)
-pub fn identity(envelope: &Envelope, payload_hash: &str) -> String {
-    use crate::canonical_json::write_payload_string;
-    let mut out = String::with_capacity(256);
-    let source = &envelope.source;
-    for text in [
-        Some(payload_hash),
-        Some(&envelope.trace_id),
-        Some(&envelope.event_type),
-        Some(&source.producer_id),
-        Some(&source.system),
-        source.subsystem.as_deref(),
-        Some(&envelope.actor.actor_type),
-        Some(&envelope.actor.actor_id),
-        envelope.correlation_id.as_deref(),
-        envelope.causation_event_id.as_deref(),
-    ] {
-        match text {
-            Some(text) => write_payload_string(&mut out, text),
-            None => out.push('-'),
+/// Fields that a repeat under the same idempotency key must equal. What a server may draw (`trace_seq`, `event_id`)
+/// does not take part, and neither does `occurred_at`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RepeatFields([String; RepeatFields::NAMES.len()]);
+
+impl RepeatFields {
+    const NAMES: [&str; 9] = [
+        "payload",
+        "trace_id",
+        "event_type",
+        "source",
+        "actor",
+        "correlation_id",
+        "causation_event_id",
+        "schema_version",
+        "tags",
+    ];
+
+    /// Takes the fields of an event. Each is one unambiguous text.
+    pub fn of(envelope: &Envelope, payload_hash: &str) -> RepeatFields {
+        fn joined(texts: &[Option<&str>]) -> String {
+            let mut out = String::new();
+            for text in texts {
+                match text {
+                    Some(text) => crate::canonical_json::write_payload_string(&mut out, text),
+                    None => out.push('-'),
+                }
+            }
+            out
         }
+        let Envelope { source, actor, .. } = envelope;
+        let mut tags = String::new();
+        crate::event::tags_to_json(&mut tags, &envelope.tags);
+        RepeatFields([
+            payload_hash.to_owned(),
+            envelope.trace_id.clone(),
+            envelope.event_type.clone(),
+            joined(&[Some(&source.producer_id), Some(&source.system), source.subsystem.as_deref()]),
+            joined(&[Some(&actor.actor_type), Some(&actor.actor_id)]),
+            joined(&[envelope.correlation_id.as_deref()]),
+            joined(&[envelope.causation_event_id.as_deref()]),
+            envelope.schema_version.to_string(),
+            tags,
+        ])
     }
-    out.push_str(&envelope.schema_version.to_string());
-    crate::event::tags_to_json(&mut out, &envelope.tags);
-    out
+
+    /// Names the fields that differ.
+    fn differences(&self, other: &RepeatFields) -> Vec<String> {
+        let fields = self.0.iter().zip(&other.0).zip(Self::NAMES);
+        fields.filter(|((mine, other), _)| mine != other).map(|(_, name)| name.to_owned()).collect()
+    }
 }
 
 /// State of the log that a batch append needs.
@@ -108,13 +134,18 @@ pub struct AppendPrior {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Planned {
     /// Store it.
-    Store,
+    Store {
+        /// Its number in its trace, given or drawn.
+        trace_seq: i64,
+    },
     /// It is already stored here.
     Repeat {
         /// Position of the stored event.
         log_seq: LogSeq,
         /// Id of the stored event.
         event_id: String,
+        /// Number of the stored event.
+        trace_seq: i64,
     },
     /// It repeats an earlier event of this very batch, by index.
     RepeatInBatch(usize),
@@ -122,7 +153,8 @@ pub enum Planned {
     Refuse(Refusal),
 }
 
-/// Decides a batch in order. An accepted event counts for the events behind it; a refused event is left out.
+/// Decides a batch in order. An accepted event counts for the events behind it; a refused event is left out. An event
+/// whose number is to be drawn gets the one that is due.
 pub fn plan<E: Borrow<Admitted>>(prior: &AppendPrior, events: &[E]) -> Vec<Planned> {
     let mut traces = prior.traces.clone();
     let mut taken: HashMap<(&str, &str), usize> = HashMap::new();
@@ -134,63 +166,69 @@ pub fn plan<E: Borrow<Admitted>>(prior: &AppendPrior, events: &[E]) -> Vec<Plann
         let key = (envelope.source.producer_id.as_str(), envelope.idempotency_key.as_str());
         let repeat_of = if let Some(earlier) = taken.get(&key) {
             let earlier_event: &Admitted = events[*earlier].borrow();
-            Some((identity(earlier_event.envelope(), earlier_event.payload_hash()), Planned::RepeatInBatch(*earlier)))
+            let fields = RepeatFields::of(earlier_event.envelope(), earlier_event.payload_hash());
+            Some((fields, Planned::RepeatInBatch(*earlier)))
         } else {
             prior.by_idempotency.get(&(key.0.to_owned(), key.1.to_owned())).map(|stored| {
-                (
-                    stored.identity.clone(),
-                    Planned::Repeat { log_seq: stored.log_seq, event_id: stored.event_id.clone() },
-                )
+                let StoredIdentity { log_seq, event_id, trace_seq, fields } = stored.clone();
+                (fields, Planned::Repeat { log_seq, event_id, trace_seq })
             })
         };
         if let Some((stored, repeat)) = repeat_of {
-            planned.push(if stored == identity(envelope, event.payload_hash()) {
+            let mismatches = stored.differences(&RepeatFields::of(envelope, event.payload_hash()));
+            planned.push(if mismatches.is_empty() {
                 repeat
             } else {
-                Planned::Refuse(Refusal::new(
+                let refusal = Refusal::new(
                     Category::IdempotencyConflict,
                     "this producer stored another event under the same idempotency key; use a new key for a new event",
-                ))
+                );
+                Planned::Refuse(refusal.with(Details { mismatches, ..Details::default() }))
             });
             continue;
         }
         let state = traces.entry(envelope.trace_id.clone()).or_default();
-        if let Err(refusal) = next_of_trace(envelope, *state, prior, &ids) {
-            planned.push(Planned::Refuse(refusal));
-            continue;
+        match number(event, *state, prior, &ids) {
+            Err(refusal) => planned.push(Planned::Refuse(refusal)),
+            Ok(trace_seq) => {
+                *state = TraceState::behind(trace_seq, envelope.event_type == "TraceFinished");
+                ids.insert(&envelope.event_id);
+                taken.insert(key, index);
+                planned.push(Planned::Store { trace_seq });
+            }
         }
-        *state = TraceState::behind(envelope.trace_seq, envelope.event_type == "TraceFinished");
-        ids.insert(&envelope.event_id);
-        taken.insert(key, index);
-        planned.push(Planned::Store);
     }
     planned
 }
 
-fn next_of_trace(
-    envelope: &Envelope,
-    state: TraceState,
-    prior: &AppendPrior,
-    ids: &HashSet<&str>,
-) -> Result<(), Refusal> {
-    let sequence = |message: String| Err(Refusal::new(Category::EventSequenceInvalid, message));
+/// Returns the number of a new event in its trace, given or drawn.
+fn number(event: &Admitted, state: TraceState, prior: &AppendPrior, ids: &HashSet<&str>) -> Result<i64, Refusal> {
+    let envelope = event.envelope();
+    let sequence = |message: String| {
+        let details = Details { expected_trace_seq: state.next_seq, ..Details::default() };
+        Err(Refusal::new(Category::EventSequenceInvalid, message).with(details))
+    };
+    let finished = || Err(Refusal::new(Category::Conflict, "the trace is finished; start a new one"));
     // The next number of a finished trace is `conflict`. Any other number is first of all out of sequence.
     let Some(next_seq) = state.next_seq else {
         return sequence(format!("this trace already has its last possible event, {TRACE_SEQ_MAX}; start a new trace"));
     };
-    if envelope.trace_seq != next_seq {
+    if event.is_next() && state.finished {
+        return finished();
+    }
+    if !event.is_next() && envelope.trace_seq != next_seq {
         return sequence(format!("`trace_seq` is {}, but the next in this trace is {next_seq}", envelope.trace_seq));
     }
-    if (envelope.event_type == "TraceStarted") != (envelope.trace_seq == 0) {
+    if (envelope.event_type == "TraceStarted") != (next_seq == 0) {
         return sequence("`TraceStarted` must be event 0 of its trace, and no other event may be".to_owned());
     }
     if state.finished {
-        return Err(Refusal::new(Category::Conflict, "the trace is finished; start a new one"));
+        return finished();
     }
     if prior.event_ids.contains(&envelope.event_id) || ids.contains(envelope.event_id.as_str()) {
         return Err(Refusal::new(Category::Conflict, "`event_id` is already used by another event of this tenant"));
     }
-    Ok(())
+    Ok(next_seq)
 }
 
 /// A stored event that cannot be projected, and the reason.

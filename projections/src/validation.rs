@@ -27,7 +27,10 @@ pub fn admit(draft: Draft<'_>) -> Result<Admitted, Refusal> {
 /// # Errors
 /// `invalid_argument`, `schema_violation` or `pii_violation`: the first check that fails.
 pub fn admit_under(guard: CredentialGuard, draft: Draft<'_>) -> Result<Admitted, Refusal> {
-    let Draft { envelope, payload } = draft;
+    let Draft { envelope, payload, next } = draft;
+    if envelope.event_id.is_empty() {
+        return Err(schema("`event_id` is missing"));
+    }
     let key = &envelope.idempotency_key;
     if key.is_empty() || key.len() > IDEMPOTENCY_KEY_BYTES_MAX || key.contains('\0') {
         return Err(Refusal::new(
@@ -52,7 +55,7 @@ pub fn admit_under(guard: CredentialGuard, draft: Draft<'_>) -> Result<Admitted,
     check_credentials(guard, &envelope, &payload)?;
     let payload = payload.to_payload_form();
     let payload_hash = sha256_hex(payload.as_bytes());
-    Ok(Admitted { envelope, payload, payload_hash })
+    Ok(Admitted { envelope, payload, payload_hash, next })
 }
 
 /// Checks the length of the envelope's ids and of its time. The time's fraction of a second may have any number of

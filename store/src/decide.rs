@@ -256,32 +256,42 @@ pub(crate) fn conflict(message: impl Into<String>) -> StoreError {
     StoreError::new(Category::Conflict, message)
 }
 
-/// Returns the events of a batch that are stored, by index.
-pub(crate) fn stored(planned: &[Planned], mode: AppendMode) -> Vec<usize> {
-    let refused = planned.iter().any(|plan| matches!(plan, Planned::Refuse(_)));
-    match mode == AppendMode::AllOrNothing && refused {
-        true => Vec::new(),
-        false => (0..planned.len()).filter(|index| planned[*index] == Planned::Store).collect(),
+/// Returns the events of a batch that are stored: index, and number in the trace.
+pub(crate) fn stored(planned: &[Planned], mode: AppendMode) -> Vec<(usize, i64)> {
+    if mode == AppendMode::AllOrNothing && planned.iter().any(|plan| matches!(plan, Planned::Refuse(_))) {
+        return Vec::new();
     }
+    let new = |(index, plan): (usize, &Planned)| match plan {
+        Planned::Store { trace_seq } => Some((index, *trace_seq)),
+        _ => None,
+    };
+    planned.iter().enumerate().filter_map(new).collect()
 }
 
-/// Returns the verdicts of a batch whose `new` events were stored at these positions.
+/// Returns the verdicts of a batch whose `new` events ([`stored`]) have these positions.
 pub(crate) fn verdicts<E: Borrow<Admitted>>(
     events: &[E],
     planned: Vec<Planned>,
-    new: &[usize],
+    new: &[(usize, i64)],
     positions: impl IntoIterator<Item = LogSeq>,
 ) -> Vec<Verdict> {
     let mut position_of = vec![None; events.len()];
-    for (index, position) in new.iter().zip(positions) {
-        position_of[*index] = Some(position);
+    for ((index, trace_seq), position) in new.iter().zip(positions) {
+        position_of[*index] = Some((position, *trace_seq));
     }
     let verdict = |(index, planned): (usize, Planned)| match planned {
-        Planned::Store => position_of[index].map_or(Verdict::NotStored, |log_seq| Verdict::Accepted { log_seq }),
-        Planned::Repeat { log_seq, event_id } => Verdict::Repeated { log_seq, event_id },
-        Planned::RepeatInBatch(earlier) => position_of[earlier].map_or(Verdict::NotStored, |log_seq| {
-            Verdict::Repeated { log_seq, event_id: events[earlier].borrow().envelope().event_id.clone() }
-        }),
+        Planned::Store { .. } => match position_of[index] {
+            Some((log_seq, trace_seq)) => Verdict::Accepted { log_seq, trace_seq },
+            None => Verdict::NotStored,
+        },
+        Planned::Repeat { log_seq, event_id, trace_seq } => Verdict::Repeated { log_seq, event_id, trace_seq },
+        Planned::RepeatInBatch(earlier) => match position_of[earlier] {
+            Some((log_seq, trace_seq)) => {
+                let event_id = events[earlier].borrow().envelope().event_id.clone();
+                Verdict::Repeated { log_seq, event_id, trace_seq }
+            }
+            None => Verdict::NotStored,
+        },
         Planned::Refuse(refusal) => Verdict::Refused(refusal),
     };
     planned.into_iter().enumerate().map(verdict).collect()

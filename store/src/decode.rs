@@ -8,7 +8,7 @@ use crate::{
 use decisiongraph_projections::digest::rolling::RollingDigest;
 use decisiongraph_projections::event::{Actor, Envelope, Metadata, Source, StoredEvent, fault, tags_from_json};
 use decisiongraph_projections::prior::{Texts, shared};
-use decisiongraph_projections::sequence::{StoredIdentity, identity};
+use decisiongraph_projections::sequence::{RepeatFields, StoredIdentity};
 use decisiongraph_projections::{Category, LogEvent, Refusal, catalogue};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -356,7 +356,7 @@ impl Stored for Keyed {
         let envelope = Envelope {
             event_id: row.at(1)?,
             trace_id: row.at(2)?,
-            trace_seq: 0,
+            trace_seq: row.at(15)?,
             event_type: row.at(3)?,
             occurred_at: String::new(),
             source: Source { producer_id: row.at(4)?, system: row.at(5)?, subsystem: row.at(6)? },
@@ -368,9 +368,10 @@ impl Stored for Keyed {
             // Unreadable tags equal no other tags.
             tags: tags_from_json(&tags).unwrap_or_else(|| vec![tags]),
         };
-        let identity = identity(&envelope, row.text(14)?.unwrap_or_default());
+        let fields = RepeatFields::of(&envelope, row.text(14)?.unwrap_or_default());
+        let Envelope { event_id, trace_seq, .. } = envelope;
         Ok(Keyed {
-            identity: StoredIdentity { log_seq: row.at(0)?, event_id: envelope.event_id, identity },
+            identity: StoredIdentity { log_seq: row.at(0)?, event_id, trace_seq, fields },
             key: (envelope.source.producer_id, envelope.idempotency_key),
         })
     }

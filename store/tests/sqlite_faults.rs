@@ -112,7 +112,7 @@ async fn positions_are_never_used_again() {
     assert_eq!(other.execute("DELETE FROM dg_event_log WHERE trace_id = 'u'", []).expect("gone"), 1);
     assert_eq!(store.sample_high_water().await.expect("a sample").sequence, LogSeq(2), "what was drawn stays drawn");
     let verdicts = append(&store, &[started("v", 1)]).await.expect("stored");
-    assert_eq!(verdicts, [Verdict::Accepted { log_seq: LogSeq(3) }]);
+    assert_eq!(verdicts, [Verdict::Accepted { log_seq: LogSeq(3), trace_seq: 0 }]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

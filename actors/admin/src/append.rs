@@ -9,14 +9,15 @@
 
 use super::handler::{StoreAnswers, tenant_or_default};
 use decisiongraph_projections::credential_guard::CredentialGuard;
-use decisiongraph_projections::event::{EVENT_BYTES_MAX, Line};
+use decisiongraph_projections::event::{EVENT_BYTES_MAX, Envelope, Line};
 use decisiongraph_projections::validation::admit_under;
-use decisiongraph_projections::{Admitted, Category, Refusal, TenantId};
+use decisiongraph_projections::{Admitted, Category, LogSeq, Refusal, TenantId};
 use decisiongraph_protocol::lines::CHUNK_LINES_MAX;
 use decisiongraph_protocol::{
     AdminError, AppendReply, AppendRequest, Handle, LineFault, LineVerdict, OfferedLine, VerdictWord,
 };
 use decisiongraph_store::{AppendMode, Store, Verdict};
+use uuid::Uuid;
 
 /// Fewest lines that are worth a thread.
 const SHARE_LINES_MIN: usize = 128;
@@ -46,6 +47,7 @@ impl Handle<AppendRequest> for StoreAnswers<'_> {
         let guard = request.credential_guard.unwrap_or(self.engine.config().credential_guard);
         let checked = check_all(request.lines, &tenant, guard).await?;
         let mut reply = AppendReply::default();
+        let shown = request.each_verdict || !request.all_or_nothing;
         if request.all_or_nothing
             && let Some((refusal, line)) =
                 checked.iter().find_map(|checked| checked.event.as_ref().err().map(|refusal| (refusal, checked.line)))
@@ -60,7 +62,7 @@ impl Handle<AppendRequest> for StoreAnswers<'_> {
             while let Some(next) = rest.next_if(|next| next.tenant == tenant) {
                 run.push(next);
             }
-            store_run(store, &tenant, run, request.all_or_nothing, &mut reply).await?;
+            store_run(store, &tenant, run, request.all_or_nothing, shown, &mut reply).await?;
             if !reply.tenants.contains(&tenant) {
                 reply.tenants.push(tenant);
             }
@@ -107,7 +109,7 @@ pub fn check(line: OfferedLine, tenant: &TenantId, guard: CredentialGuard) -> Ch
         if let Some(named) = line.tenant_id {
             tenant = named;
         }
-        let admitted = admit_under(guard, line.draft)?;
+        let admitted = admit_under(guard, line.draft.identified(|| Uuid::now_v7().to_string()))?;
         match line.payload_hash {
             Some(given) if given != admitted.payload_hash() => Err(Refusal::new(
                 Category::Conflict,
@@ -131,12 +133,13 @@ fn unreadable(fault: LineFault) -> Refusal {
     }
 }
 
-/// Stores consecutive lines of one tenant.
+/// Stores consecutive lines of one tenant. With `shown`, the verdict of each line is in the reply.
 async fn store_run(
     store: &dyn Store,
     tenant: &TenantId,
     run: Vec<Checked>,
     all_or_nothing: bool,
+    shown: bool,
     reply: &mut AppendReply,
 ) -> Result<(), AdminError> {
     let mode = if all_or_nothing { AppendMode::AllOrNothing } else { AppendMode::Each };
@@ -164,41 +167,45 @@ async fn store_run(
                 "the store returned fewer verdicts than there were events",
             ));
         };
-        let event_id = &event.envelope().event_id;
-        match verdict {
-            Verdict::Accepted { log_seq } => {
+        let Envelope { event_id, trace_id, .. } = event.envelope();
+        let taken = |verdict, log_seq: LogSeq, event_id: String, trace_seq| LineVerdict {
+            line,
+            verdict,
+            log_seq: Some(log_seq),
+            event_id: Some(event_id),
+            trace_id: Some(trace_id.clone()),
+            trace_seq: Some(trace_seq),
+            category: None,
+            message: None,
+            details: None,
+        };
+        let taken = match verdict {
+            Verdict::Accepted { log_seq, trace_seq } => {
                 reply.accepted += 1;
-                if !all_or_nothing {
-                    reply.verdicts.push(verdict_of(line, VerdictWord::Accepted, log_seq, event_id.clone()));
-                }
+                taken(VerdictWord::Accepted, log_seq, event_id.clone(), trace_seq)
             }
-            Verdict::Repeated { log_seq, event_id } => {
+            Verdict::Repeated { log_seq, event_id, trace_seq } => {
                 reply.repeated += 1;
-                if !all_or_nothing {
-                    reply.verdicts.push(verdict_of(line, VerdictWord::Repeated, log_seq, event_id));
-                }
+                taken(VerdictWord::Repeated, log_seq, event_id, trace_seq)
             }
-            Verdict::Refused(refusal) => refuse(reply, line, Some(event_id.clone()), refusal),
-            Verdict::NotStored => {}
+            Verdict::Refused(refusal) => {
+                refuse(reply, line, Some(event_id.clone()), refusal);
+                continue;
+            }
+            Verdict::NotStored => continue,
+        };
+        if shown {
+            reply.verdicts.push(taken);
         }
     }
     if all_or_nothing && reply.refused > 0 {
         // A repeat in the same run stored nothing now; it was stored before. It counts when the run is offered again.
-        let refused = reply.refused;
+        reply.verdicts.retain(|verdict| verdict.verdict == VerdictWord::Refused);
         reply.verdicts.sort_by_key(|verdict| verdict.line);
         reply.verdicts.truncate(1);
-        reply.refused = refused.min(1);
+        reply.refused = reply.refused.min(1);
     }
     Ok(())
-}
-
-fn verdict_of(
-    line: u64,
-    verdict: VerdictWord,
-    log_seq: decisiongraph_projections::LogSeq,
-    event_id: String,
-) -> LineVerdict {
-    LineVerdict { line, verdict, log_seq: Some(log_seq), event_id: Some(event_id), category: None, message: None }
 }
 
 fn refuse(reply: &mut AppendReply, line: u64, event_id: Option<String>, refusal: Refusal) {
@@ -208,8 +215,11 @@ fn refuse(reply: &mut AppendReply, line: u64, event_id: Option<String>, refusal:
         verdict: VerdictWord::Refused,
         log_seq: None,
         event_id,
+        trace_id: None,
+        trace_seq: None,
         category: Some(refusal.category),
         message: Some(refusal.message),
+        details: refusal.details,
     });
 }
 

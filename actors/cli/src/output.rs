@@ -1,4 +1,4 @@
-//! Output of answers: a [`Page`] for people, one JSON object for programs, errors on stderr.
+//! Output of answers: a [`Page`] for people, JSON objects for programs, errors on stderr.
 //!
 //! *Guarantees.* A closed pipe ends the program quietly. Stored text cannot steer the terminal: people get pages, and
 //! JSON has hidden characters as escapes.
@@ -18,7 +18,7 @@ const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
 /// Destination and form of answers.
 #[derive(Debug, Clone, Copy)]
 pub struct Output {
-    /// One JSON object instead of text for people.
+    /// JSON instead of text for people.
     pub json: bool,
     /// Address flags of the caller: every command that is shown ends with them ([`crate::address`]).
     pub flags: &'static str,
@@ -53,13 +53,17 @@ impl Output {
 
     /// Prints one JSON object.
     pub fn json(self, object: &impl Serialize) -> Result<(), AdminError> {
-        self.json_part(&serde_json::to_string(object).unwrap_or_default())?;
-        print(&["\n"])
+        self.json_lines(std::slice::from_ref(object))
     }
 
-    /// Prints a part of a JSON object that is written as it grows.
-    pub fn json_part(self, json: &str) -> Result<(), AdminError> {
-        print(&[&in_json(json)])
+    /// Prints JSON objects, each on its line.
+    pub fn json_lines(self, objects: &[impl Serialize]) -> Result<(), AdminError> {
+        let mut lines = String::new();
+        for object in objects {
+            lines.push_str(&in_json(&serde_json::to_string(object).unwrap_or_default()));
+            lines.push('\n');
+        }
+        print(&[&lines])
     }
 
     /// Clears the terminal.

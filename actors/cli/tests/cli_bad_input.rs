@@ -131,9 +131,8 @@ fn append_goes_on_behind_each_bad_line() {
     input.extend_from_slice(started("last").to_string().as_bytes());
     let ended = cli.pipe(&["append", "-", "--json"], &input);
     assert_eq!(ended.code, 4, "{}", ended.stderr);
-    let reply = ended.json();
-    assert_eq!((&reply["accepted"], &reply["refused"]), (&json!(4), &json!(cases.len())), "{reply}");
-    let verdicts = reply["verdicts"].as_array().expect("a list");
+    let (verdicts, summary) = ended.verdicts();
+    assert_eq!((&summary["accepted"], &summary["refused"]), (&json!(4), &json!(cases.len())), "{summary}");
     for (i, (what, _, category, _)) in cases.iter().enumerate() {
         let verdict = &verdicts[3 + i];
         assert_eq!(verdict["line"], json!(4 + i), "{what}");
@@ -146,7 +145,7 @@ fn append_goes_on_behind_each_bad_line() {
     // A refused line draws no position.
     assert_eq!(verdicts.last().expect("one")["log_seq"], json!(4));
     let again = cli.pipe(&["append", "-", "--json"], trace("good").join("\n").as_bytes());
-    assert_eq!((again.code, &again.json()["repeated"]), (0, &json!(3)));
+    assert_eq!((again.code, &again.verdicts().1["repeated"]), (0, &json!(3)));
 }
 
 #[test]
@@ -200,7 +199,7 @@ fn everyday_words_are_taken_and_the_references_guard_refuses_them_by_name() {
     let lines = events.collect::<Vec<_>>().join("\n");
     let cli = Cli::new();
     let ended = cli.pipe(&["append", "-", "--credential-guard", "reference", "--json"], lines.as_bytes());
-    assert_eq!((ended.code, &ended.json()["refused"]), (4, &json!(words.len())));
+    assert_eq!((ended.code, &ended.verdicts().1["refused"]), (4, &json!(words.len())));
     let message = cli.pipe(&["import", "-", "--credential-guard", "reference", "--json"], lines.as_bytes());
     let message = message.refused(4, "pii_violation");
     assert!(message.contains("`payload.title` contains `ASIA`"), "{message}");

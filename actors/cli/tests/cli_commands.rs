@@ -447,6 +447,36 @@ fn a_closed_pipe_is_quiet() {
 }
 
 #[test]
+fn what_a_producer_leaves_out_is_drawn_and_told_line_by_line() {
+    let cli = Cli::new();
+    let left_out = |mut event: Value| {
+        event.as_object_mut().expect("an object").retain(|key, _| key != "event_id" && key != "trace_seq");
+        event
+    };
+    let mut next = left_out(evaluated("t", 1));
+    next["trace_seq"] = json!("next");
+    let other = evaluated("t", 5);
+    let lines = [left_out(started("t")), next.clone(), other, next, left_out(finished("t", 2))];
+    let lines = lines.map(|line| line.to_string()).join("\n");
+    let ended = cli.pipe(&["append", "-", "--json"], lines.as_bytes());
+    assert_eq!(ended.code, 4, "{}", ended.stderr);
+    let (verdicts, summary) = ended.verdicts();
+    let told = json!({"lines": 5, "accepted": 3, "repeated": 1, "refused": 1, "last_log_seq": 3});
+    assert_eq!(summary, told);
+    let member = |key: &str| verdicts.iter().map(|verdict| verdict[key].clone()).collect::<Vec<_>>();
+    assert_eq!(member("trace_seq"), [json!(0), json!(1), Value::Null, json!(1), json!(2)]);
+    assert_eq!(member("trace_id"), [json!("t"), json!("t"), Value::Null, json!("t"), json!("t")]);
+    assert_eq!(verdicts[2]["details"], json!({"expected_trace_seq": 2}));
+    assert_eq!(verdicts[3]["event_id"], verdicts[1]["event_id"], "a repeat is told the stored id");
+    let ids: Vec<uuid::Uuid> =
+        [0, 1, 4].map(|at| verdicts[at]["event_id"].as_str().expect("an id").parse().expect("a UUID")).to_vec();
+    assert!(ids.is_sorted() && ids.iter().all(|id| id.get_version_num() == 7), "{ids:?}");
+    // What an import draws is a repeat when it is offered again.
+    let again = cli.pipe(&["import", "-", "--json"], left_out(started("t")).to_string().as_bytes());
+    assert_eq!(again.json()["repeated"], 1);
+}
+
+#[test]
 fn an_interrupted_append_says_so_and_keeps_what_it_acknowledged() {
     use std::io::{BufRead as _, BufReader, Write as _};
     let cli = Cli::new();

@@ -239,12 +239,7 @@ mod tests {
     }
 
     fn change() -> AdminRequest {
-        AdminRequest::Append(AppendRequest {
-            tenant: None,
-            all_or_nothing: true,
-            credential_guard: None,
-            lines: Vec::new(),
-        })
+        AdminRequest::Append(AppendRequest { all_or_nothing: true, ..AppendRequest::default() })
     }
 
     async fn ask(desk: &Arc<Desk>, id: u128, request: AdminRequest, ms: u64) -> Result<AdminReply, AdminError> {
@@ -275,12 +270,8 @@ mod tests {
         let desk = desk(&slow);
         let large = || {
             let line = OfferedLine { number: 1, text: Ok("x".repeat(SMALL_ASK_BYTES)) };
-            AdminRequest::Append(AppendRequest {
-                tenant: None,
-                all_or_nothing: true,
-                credential_guard: None,
-                lines: vec![line],
-            })
+            let lines = vec![line];
+            AdminRequest::Append(AppendRequest { all_or_nothing: true, lines, ..AppendRequest::default() })
         };
         let most = desk.budget.answers.hold(usize::MAX).await;
         let refused = ask(&desk, 1, large(), 60_000).await.expect_err("no room");

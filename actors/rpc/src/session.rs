@@ -170,12 +170,7 @@ mod tests {
             deadline: Duration::from_secs(1),
             connection: None,
             by: None,
-            request: AdminRequest::Append(AppendRequest {
-                tenant: None,
-                all_or_nothing: true,
-                credential_guard: None,
-                lines,
-            }),
+            request: AdminRequest::Append(AppendRequest { all_or_nothing: true, lines, ..AppendRequest::default() }),
         };
         let bytes = ask.encode().expect("writes").len();
         // With one byte less in the second line, a third line would have been included.

@@ -78,12 +78,7 @@ impl Feed {
             },
             Feed::Node(client) => {
                 let lines = vec![OfferedLine { number: 1, text: Ok(line) }];
-                let request = AppendRequest {
-                    tenant: Some(tenant.clone()),
-                    all_or_nothing: false,
-                    credential_guard: None,
-                    lines,
-                };
+                let request = AppendRequest { tenant: Some(tenant.clone()), lines, ..AppendRequest::default() };
                 let reply = client.ask(request, Uuid::new_v4(), APPEND_MAX).await?;
                 if reply.accepted == 1 { reply.verdicts[0].log_seq } else { None }
             }

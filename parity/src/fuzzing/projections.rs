@@ -33,7 +33,7 @@ pub(super) fn offer(bytes: &[u8]) {
     let log: Vec<Admitted> = offered
         .into_iter()
         .zip(planned)
-        .filter_map(|(event, planned)| (planned == Planned::Store).then_some(event))
+        .filter_map(|(event, planned)| matches!(planned, Planned::Store { .. }).then_some(event))
         .collect();
     let (whole, cut) = (fold(&log, EVENTS_MAX), fold(&log, usize::from(*batch).max(1)));
     for (FoldedProjection { projection, rows, digest, .. }, cut) in whole.iter().zip(&cut) {

@@ -120,7 +120,8 @@ mod tests {
         ] {
             for (tenant, events) in admitted(Workload::new(profile, seed, events, 20)) {
                 for (event, planned) in events.iter().zip(plan(&AppendPrior::default(), &events)) {
-                    assert_eq!(planned, Planned::Store, "{profile:?} {seed} {tenant} {:?}", event.envelope());
+                    let stored = matches!(planned, Planned::Store { .. });
+                    assert!(stored, "{profile:?} {seed} {tenant} {:?}: {planned:?}", event.envelope());
                 }
             }
         }

@@ -20,6 +20,8 @@ pub enum Verdict {
     Accepted {
         /// Position of the event.
         log_seq: LogSeq,
+        /// Number of the event in its trace.
+        trace_seq: i64,
     },
     /// Already stored: a legal repeat.
     Repeated {
@@ -27,6 +29,8 @@ pub enum Verdict {
         log_seq: LogSeq,
         /// Id of the stored event.
         event_id: String,
+        /// Number of the stored event in its trace.
+        trace_seq: i64,
     },
     /// Refused, with the reason.
     Refused(Refusal),

@@ -5,14 +5,21 @@
 //!                                                                       │ it does not hold: nothing is drawn
 //!                                                                       ▼
 //!                        the log as it is: set look-ups ──▶ rules ──▶ INSERT of what is new
+//!
+//!   numbers to be drawn ──▶ BEGIN, a lock per trace ──▶ the log as it is (as above) ──▶ COMMIT
 //! ```
 //!
 //! *Guarantees.* Atomic per offer: one statement stores everything that is stored. No sequence number is drawn for a
 //! refused or repeated event. (True races are the exception: two producers at the same place at the same time.)
 //! Look-ups use hashes; the text decides. Small offers that wait at the same time share a statement. When one of them
 //! fails, each gets a statement of its own.
+//!
+//! Appends that draw the numbers of a trace follow one another, by a lock per trace that ends with the transaction. The
+//! locks come first and in one order, so that no such append waits for another while it holds the mark. A producer that
+//! gives numbers itself takes no lock; the unique keys decide between the two.
 
 use super::PostgresStore;
+use super::ask::Session;
 use super::errors::During as _;
 use super::log::SQL;
 use super::pool::Connections;
@@ -21,7 +28,7 @@ use super::values::Key;
 use crate::columns::Stored as _;
 use crate::decode::Keyed;
 use crate::{AppendMode, Result, StoreError, Verdict, decide};
-use deadpool_postgres::ClientWrapper;
+use deadpool_postgres::Object;
 use decisiongraph_projections::event::{Envelope, tags_to_json};
 use decisiongraph_projections::sequence::{AppendPrior, Planned, TraceState, plan};
 use decisiongraph_projections::{Admitted, Category, LogSeq, RowKey, TenantId};
@@ -30,8 +37,14 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
-/// Most attempts to plan a batch again after a lost race.
-const RACES_MAX: usize = 5;
+/// Most attempts to plan a batch again after a lost race. Whoever draws numbers may lose to each producer that gives
+/// them, in turn.
+const RACES_MAX: usize = 50;
+/// Locks of traces in a database. Traces share them by hash, so that a large append does not fill the server's table of
+/// locks.
+const LOCKS: u32 = 1_024;
+/// First half of a lock's key, which sets it apart from locks of other programs.
+const LOCKS_OF: i32 = 0x6467_5F61;
 /// Most events of an offer that shares a statement.
 const SHARED_EVENTS_MAX: usize = 64;
 /// Most offers in one statement, and most bytes of their payloads. A larger offer is alone.
@@ -75,8 +88,8 @@ pub(super) async fn append(
     }
     let connections = &store.connections;
     let verdicts = if events.len() > SHARED_EVENTS_MAX {
-        let client = connections.get().await?;
-        alone(&client, &Offer { tenant, events, mode }).await?
+        let mut client = connections.get().await?;
+        alone(&mut client, &Offer { tenant, events, mode }).await?
     } else {
         let (answer, answered) = oneshot::channel();
         let waiting = Waiting { tenant: tenant.clone(), events: events.to_vec(), mode, answer };
@@ -104,7 +117,7 @@ async fn serve(connections: Arc<Connections>, place: usize) {
         // Producers that were just answered offer their next events first, and share the next statement.
         tokio::task::yield_now().await;
         let Some((offers, _)) = service.take(OFFERS_MAX, BYTES_MAX, Waiting::bytes) else { return };
-        let client = match connections.get().await {
+        let mut client = match connections.get().await {
             Ok(client) => client,
             Err(error) => {
                 offers.into_iter().for_each(|waiting| drop(waiting.answer.send(Err(error.clone()))));
@@ -115,12 +128,12 @@ async fn serve(connections: Arc<Connections>, place: usize) {
         let answers = match together.len() {
             1 => vec![None],
             // Each alone explains itself.
-            many => attempt(&client, &together).await.unwrap_or_else(|_| vec![None; many]),
+            many => attempt(&mut client, &together).await.unwrap_or_else(|_| vec![None; many]),
         };
         for (waiting, answer) in offers.into_iter().zip(answers) {
             let answer = match answer {
                 Some(verdicts) => Ok(verdicts),
-                None => alone(&client, &waiting.offer()).await,
+                None => alone(&mut client, &waiting.offer()).await,
             };
             let _ = waiting.answer.send(answer);
         }
@@ -128,7 +141,7 @@ async fn serve(connections: Arc<Connections>, place: usize) {
 }
 
 /// Appends one offer.
-async fn alone(client: &ClientWrapper, offer: &Offer<'_>) -> Result<Vec<Verdict>> {
+async fn alone(client: &mut Object, offer: &Offer<'_>) -> Result<Vec<Verdict>> {
     let mut lost = None;
     for _ in 0..RACES_MAX {
         match attempt(client, std::slice::from_ref(offer)).await {
@@ -156,8 +169,8 @@ struct Tenant<'a> {
     events: Vec<&'a Admitted>,
 }
 
-/// Appends these offers with one statement. None: an offer that has to be alone.
-async fn attempt(client: &ClientWrapper, offers: &[Offer<'_>]) -> Result<Vec<Option<Vec<Verdict>>>> {
+/// Appends these offers together. None: an offer that has to be alone.
+async fn attempt(client: &mut Object, offers: &[Offer<'_>]) -> Result<Vec<Option<Vec<Verdict>>>> {
     let mut tenants: BTreeMap<&TenantId, Tenant<'_>> = BTreeMap::new();
     for (index, offer) in offers.iter().enumerate() {
         let none = || Tenant { tenant: offer.tenant, offers: Vec::new(), events: Vec::new() };
@@ -166,21 +179,49 @@ async fn attempt(client: &ClientWrapper, offers: &[Offer<'_>]) -> Result<Vec<Opt
         tenant.events.extend(offer.events);
     }
     let tenants: Vec<Tenant<'_>> = tenants.into_values().collect();
-    let new = |planned: &[Planned]| planned.iter().all(|planned| *planned == Planned::Store);
+    let locks = locks(&tenants);
+    if !locks.is_empty() {
+        let what = "append events whose numbers are drawn";
+        let work = client.transaction().await.during(what)?;
+        let lock = work.prepared(sql!(SQL, "append_lock")).await.during(what)?;
+        work.execute(&lock, &[&LOCKS_OF, &locks]).await.during(what)?;
+        let answers = decided(&work, offers, &tenants).await?;
+        work.commit().await.during(what)?;
+        return Ok(answers);
+    }
+    let new = |planned: &[Planned]| planned.iter().all(|planned| matches!(planned, Planned::Store { .. }));
     let assumed: Vec<Vec<Planned>> =
         tenants.iter().map(|it| plan(&AppendPrior::assumed(&it.events), &it.events)).collect();
     if assumed.iter().all(|planned| new(planned)) {
-        let events: Vec<Event<'_>> = tenants.iter().flat_map(events_of).collect();
+        let events = new_events(offers, &tenants, &assumed);
         let positions = insert(client, &events, true).await?;
         if positions.len() == events.len() {
             return Ok(answers(offers, &tenants, assumed, positions));
         }
     }
-    let prior = load_prior(client, &tenants).await?;
-    let mut planned: Vec<Vec<Planned>> = Vec::new();
-    for (tenant, prior) in tenants.iter().zip(&prior) {
-        planned.push(plan(prior, &tenant.events));
-    }
+    decided(client, offers, &tenants).await
+}
+
+/// Lists the locks of the traces whose numbers are to be drawn, in the order in which every process takes them.
+fn locks(tenants: &[Tenant<'_>]) -> Vec<i32> {
+    let drawn = tenants.iter().flat_map(|of| of.events.iter().map(|event| (of.tenant, *event)));
+    let lock = |(tenant, event): (&TenantId, &Admitted)| {
+        let [a, b, c, d, ..] = RowKey::of_parts(&[tenant.as_str(), &event.envelope().trace_id]).0;
+        (u32::from_be_bytes([a, b, c, d]) % LOCKS).cast_signed()
+    };
+    let locks: BTreeSet<i32> = drawn.filter(|(_, event)| event.is_next()).map(lock).collect();
+    locks.into_iter().collect()
+}
+
+/// Decides about these offers by the log as it is, and stores what is new.
+async fn decided(
+    client: &impl Session,
+    offers: &[Offer<'_>],
+    tenants: &[Tenant<'_>],
+) -> Result<Vec<Option<Vec<Verdict>>>> {
+    let prior = load_prior(client, tenants).await?;
+    let planned: Vec<Vec<Planned>> =
+        tenants.iter().zip(&prior).map(|(tenant, prior)| plan(prior, &tenant.events)).collect();
     // An offer that is stored whole or not at all, and is not, was counted on by the offers behind it.
     let torn = |(tenant, planned): (&Tenant<'_>, &Vec<Planned>)| {
         tenant.offers.len() > 1
@@ -190,19 +231,25 @@ async fn attempt(client: &ClientWrapper, offers: &[Offer<'_>]) -> Result<Vec<Opt
     if tenants.iter().zip(&planned).any(torn) {
         return Ok(vec![None; offers.len()]);
     }
-    let mut events = Vec::new();
-    for (tenant, planned) in tenants.iter().zip(&planned) {
-        let new = decide::stored(planned, mode_of(offers, tenant));
-        events.extend(new.into_iter().map(|index| (tenant.tenant, tenant.events[index])));
-    }
-    let positions = insert(client, &events, false).await?;
-    Ok(answers(offers, &tenants, planned, positions))
+    let positions = insert(client, &new_events(offers, tenants, &planned), false).await?;
+    Ok(answers(offers, tenants, planned, positions))
 }
 
-type Event<'a> = (&'a TenantId, &'a Admitted);
+/// An event to store, with its number in its trace.
+struct New<'a> {
+    tenant: &'a TenantId,
+    event: &'a Admitted,
+    trace_seq: i64,
+}
 
-fn events_of<'a>(tenant: &'a Tenant<'a>) -> impl Iterator<Item = Event<'a>> {
-    tenant.events.iter().map(|event| (tenant.tenant, *event))
+/// Lists the new events of these tenants, in their order.
+fn new_events<'a>(offers: &[Offer<'_>], tenants: &[Tenant<'a>], planned: &[Vec<Planned>]) -> Vec<New<'a>> {
+    let mut events = Vec::new();
+    for (of, planned) in tenants.iter().zip(planned) {
+        let new = decide::stored(planned, mode_of(offers, of)).into_iter();
+        events.extend(new.map(|(index, trace_seq)| New { tenant: of.tenant, event: of.events[index], trace_seq }));
+    }
+    events
 }
 
 /// Returns the mode of a tenant's offers: with one offer its own. Several store each of their new events.
@@ -234,13 +281,16 @@ fn answers(
 }
 
 /// Looks up what is stored of these tenants' events, in the order of the tenants.
-async fn load_prior(client: &ClientWrapper, tenants: &[Tenant<'_>]) -> Result<Vec<AppendPrior>> {
+async fn load_prior(client: &impl Session, tenants: &[Tenant<'_>]) -> Result<Vec<AppendPrior>> {
     let what = "look up what is stored";
-    let by_idempotency = client.prepare_cached(sql!(SQL, "append_idempotency")).await.during(what)?;
-    let by_trace = client.prepare_cached(sql!(SQL, "append_trace")).await.during(what)?;
-    let by_event = client.prepare_cached(sql!(SQL, "append_event_id")).await.during(what)?;
+    let by_idempotency = client.prepared(sql!(SQL, "append_idempotency")).await.during(what)?;
+    let by_trace = client.prepared(sql!(SQL, "append_trace")).await.during(what)?;
+    let by_event = client.prepared(sql!(SQL, "append_event_id")).await.during(what)?;
 
-    let envelopes = || tenants.iter().flat_map(events_of).map(|(tenant, event)| (tenant.as_str(), event.envelope()));
+    fn of<'a>(it: &'a Tenant<'_>) -> impl Iterator<Item = (&'a str, &'a Envelope)> {
+        it.events.iter().map(|event| (it.tenant.as_str(), event.envelope()))
+    }
+    let envelopes = || tenants.iter().flat_map(of);
     let keys: BTreeSet<(&str, &str, &str)> = envelopes()
         .map(|(tenant, envelope)| (tenant, envelope.source.producer_id.as_str(), envelope.idempotency_key.as_str()))
         .collect();
@@ -257,6 +307,7 @@ async fn load_prior(client: &ClientWrapper, tenants: &[Tenant<'_>]) -> Result<Ve
     // Idempotency comes last: each statement has its own snapshot, and the pipeline keeps their order. If it came
     // first, another producer's commit in between might show its trace but not its key. A legal repeat would then be
     // refused. Events that the earlier look-ups miss are found by the unique keys.
+    let client = client.connection();
     let (traces, taken, stored) = futures_util::future::join3(
         client.query(&by_trace, &[&of_traces, &trace_keys, &traces]),
         client.query(&by_event, &[&of_ids, &event_keys, &event_ids]),
@@ -269,7 +320,7 @@ async fn load_prior(client: &ClientWrapper, tenants: &[Tenant<'_>]) -> Result<Ve
     let mut prior: HashMap<&str, AppendPrior> = HashMap::new();
     for row in &stored {
         let Keyed { key, identity } = Keyed::read(row)?;
-        prior.entry(row.get(15)).or_default().by_idempotency.insert(key, identity);
+        prior.entry(row.get(16)).or_default().by_idempotency.insert(key, identity);
     }
     for row in &traces {
         let state = TraceState::behind(row.get(2), row.get(3));
@@ -283,12 +334,12 @@ async fn load_prior(client: &ClientWrapper, tenants: &[Tenant<'_>]) -> Result<Ve
 
 /// Stores these events, in order, and returns their positions in the log. With `prove`, none of them unless each is
 /// where its trace continues and has a new id and key.
-async fn insert(client: &ClientWrapper, events: &[Event<'_>], prove: bool) -> Result<Vec<LogSeq>> {
+async fn insert(client: &impl Session, events: &[New<'_>], prove: bool) -> Result<Vec<LogSeq>> {
     if events.is_empty() {
         return Ok(Vec::new());
     }
     let what = "append events";
-    let envelopes = || events.iter().map(|(_, event)| event.envelope());
+    let envelopes = || events.iter().map(|new| new.event.envelope());
     fn text<'a>(values: impl Iterator<Item = &'a str>) -> Param<'a> {
         Box::new(values.collect::<Vec<_>>())
     }
@@ -309,8 +360,8 @@ async fn insert(client: &ClientWrapper, events: &[Event<'_>], prove: bool) -> Re
         })
         .collect();
     let mut params: Vec<Param<'_>> = vec![
-        text(events.iter().map(|(tenant, _)| tenant.as_str())),
-        ints(envelopes().map(|e| e.trace_seq)),
+        text(events.iter().map(|new| new.tenant.as_str())),
+        ints(events.iter().map(|new| new.trace_seq)),
         ints(envelopes().map(|e| e.schema_version)),
         keys(envelopes().map(|e| RowKey::of(&e.event_id))),
         keys(envelopes().map(|e| RowKey::of(&e.trace_id))),
@@ -328,14 +379,14 @@ async fn insert(client: &ClientWrapper, events: &[Event<'_>], prove: bool) -> Re
         optional(envelopes().map(|e| e.correlation_id.as_deref())),
         optional(envelopes().map(|e| e.causation_event_id.as_deref())),
         text(tags.iter().map(String::as_str)),
-        text(events.iter().map(|(_, event)| event.payload_hash())),
-        text(events.iter().map(|(_, event)| event.payload())),
+        text(events.iter().map(|new| new.event.payload_hash())),
+        text(events.iter().map(|new| new.event.payload())),
     ];
     if prove {
         let mut traces: BTreeMap<(&str, &str), i64> = BTreeMap::new();
-        for (tenant, event) in events {
-            let Envelope { trace_id, trace_seq, .. } = event.envelope();
-            traces.entry((tenant.as_str(), trace_id.as_str())).or_insert(trace_seq - 1);
+        for New { tenant, event, trace_seq } in events {
+            let trace = (tenant.as_str(), event.envelope().trace_id.as_str());
+            traces.entry(trace).or_insert(trace_seq - 1);
         }
         params.push(text(traces.keys().map(|(tenant, _)| *tenant)));
         params.push(keys(traces.keys().map(|(_, trace)| RowKey::of(trace))));
@@ -343,8 +394,8 @@ async fn insert(client: &ClientWrapper, events: &[Event<'_>], prove: bool) -> Re
         params.push(ints(traces.values().copied()));
     }
     let sql = if prove { sql!(SQL, "append_new") } else { sql!(SQL, "append_insert") };
-    let statement = client.prepare_cached(sql).await.during(what)?;
-    let rows = client.query_raw(&statement, refs(&params)).await.during(what)?;
+    let statement = client.prepared(sql).await.during(what)?;
+    let rows = client.connection().query_raw(&statement, refs(&params)).await.during(what)?;
     let rows: Vec<tokio_postgres::Row> = futures_util::TryStreamExt::try_collect(rows).await.during(what)?;
     if rows.len() != events.len() && !(prove && rows.is_empty()) {
         return Err(StoreError::internal(format!("{} of {} events were stored", rows.len(), events.len())));

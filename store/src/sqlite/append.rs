@@ -25,8 +25,8 @@ pub(super) fn append(
     let planned = sequence::plan(&prior(conn, tenant, events)?, events);
     let new = decide::stored(&planned, mode);
     let mut positions = Vec::with_capacity(new.len());
-    for index in &new {
-        insert(conn, tenant, &events[*index])?;
+    for (index, trace_seq) in &new {
+        insert(conn, tenant, &events[*index], *trace_seq)?;
         positions.push(LogSeq(conn.last_insert_rowid()));
     }
     Ok(decide::verdicts(events, planned, &new, positions))
@@ -69,7 +69,7 @@ fn prior(conn: &Connection, tenant: &TenantId, events: &[Admitted]) -> Result<Ap
     Ok(prior)
 }
 
-fn insert(conn: &Connection, tenant: &TenantId, event: &Admitted) -> Result<()> {
+fn insert(conn: &Connection, tenant: &TenantId, event: &Admitted, trace_seq: i64) -> Result<()> {
     let e = event.envelope();
     let mut tags = String::new();
     tags_to_json(&mut tags, &e.tags);
@@ -77,7 +77,7 @@ fn insert(conn: &Connection, tenant: &TenantId, event: &Admitted) -> Result<()> 
         tenant.as_str(),
         e.event_id,
         e.trace_id,
-        e.trace_seq,
+        trace_seq,
         e.event_type,
         e.occurred_at,
         e.source.producer_id,

@@ -2,10 +2,10 @@
 
 use crate::backend::{Blank, Fresh};
 use crate::fold::append_all;
-use crate::log::{event, finished, input, named, offered, policy, started, tenant, whole_trace};
+use crate::log::{event, finished, input, named, next, offered, policy, started, tenant, whole_trace};
 use decisiongraph_projections::event::ID_BYTES_MAX;
 use decisiongraph_projections::sequence::TRACE_SEQ_MAX;
-use decisiongraph_projections::{Admitted, Category, LogSeq};
+use decisiongraph_projections::{Admitted, Category, Details, LogSeq, Refusal};
 use decisiongraph_store::*;
 use std::time::Duration;
 
@@ -13,6 +13,21 @@ fn category(verdict: &Verdict) -> Category {
     match verdict {
         Verdict::Refused(refusal) => refusal.category,
         other => panic!("not refused: {other:?}"),
+    }
+}
+
+fn details(verdict: &Verdict) -> Details {
+    match verdict {
+        Verdict::Refused(Refusal { details: Some(details), .. }) => (**details).clone(),
+        other => panic!("no details: {other:?}"),
+    }
+}
+
+/// Returns the number that an event has in its trace; none when it was refused.
+fn number(verdict: &Verdict) -> Option<i64> {
+    match verdict {
+        Verdict::Accepted { trace_seq, .. } | Verdict::Repeated { trace_seq, .. } => Some(*trace_seq),
+        _ => None,
     }
 }
 
@@ -96,16 +111,17 @@ pub async fn all_or_nothing_stores_nothing(blank: Blank) {
 pub async fn repeats_are_found(blank: Blank) {
     let fresh = blank.migrated().await;
     let first = each(&fresh, &[started("t"), started("t"), input("t", 1, "i"), input("t", 1, "i")]).await;
-    let Verdict::Accepted { log_seq } = first[0] else { panic!("{first:?}") };
-    assert_eq!(first[1], Verdict::Repeated { log_seq, event_id: "t/0".to_owned() });
+    let Verdict::Accepted { log_seq, .. } = first[0] else { panic!("{first:?}") };
+    assert_eq!(first[1], Verdict::Repeated { log_seq, event_id: "t/0".to_owned(), trace_seq: 0 });
     assert!(matches!(first[3], Verdict::Repeated { .. }));
     // Another id, number and time do not matter; the answer is the stored event.
     let payload = started("t").payload().to_owned();
     let again = each(&fresh, &[offered("other", "t/0", "t", 5, "TraceStarted", &payload)]).await;
-    assert_eq!(again, vec![Verdict::Repeated { log_seq, event_id: "t/0".to_owned() }]);
+    assert_eq!(again, vec![Verdict::Repeated { log_seq, event_id: "t/0".to_owned(), trace_seq: 0 }]);
     // The same key of the same producer, for another payload.
     let other = each(&fresh, &[offered("other", "t/0", "t", 5, "TraceStarted", started("u").payload())]).await;
     assert_eq!(category(&other[0]), Category::IdempotencyConflict);
+    assert_eq!(details(&other[0]).mismatches, ["payload"]);
     assert_eq!(stored_count(&fresh).await, 2);
 }
 
@@ -255,13 +271,113 @@ pub async fn two_appenders_offer_the_same_event(blank: Blank) {
         let (mine, yours) = tokio::join!(appender(&a, events.clone()), appender(&b, events));
         for (mine, yours) in mine.into_iter().zip(yours) {
             match (mine, yours) {
-                (Verdict::Accepted { log_seq: a }, Verdict::Repeated { log_seq: b, .. })
-                | (Verdict::Repeated { log_seq: b, .. }, Verdict::Accepted { log_seq: a }) => assert_eq!(a, b),
+                (Verdict::Accepted { log_seq: a, .. }, Verdict::Repeated { log_seq: b, .. })
+                | (Verdict::Repeated { log_seq: b, .. }, Verdict::Accepted { log_seq: a, .. }) => assert_eq!(a, b),
                 other => panic!("{other:?}"),
             }
         }
     }
     assert_eq!(stored_count(&fresh).await, 150);
+}
+
+const INPUT: &str = r#"{"input_id":"i","source":{"system":"s","object_type":"o","object_id":"1"},"facts":[]}"#;
+const DONE: &str = r#"{"outcome":"success"}"#;
+
+pub async fn numbers_are_drawn_in_order_and_between_given_ones(blank: Blank) {
+    let fresh = blank.migrated().await;
+    let start = started("t").payload().to_owned();
+    let batch = [
+        next("start", "t", "TraceStarted", &start),
+        input("t", 1, "given"),
+        next("2", "t", "InputObserved", INPUT),
+        input("t", 5, "too far"),
+        next("3", "t", "InputObserved", INPUT),
+        next("again", "t", "TraceStarted", &start),
+        next("u", "u", "InputObserved", INPUT),
+        next("end", "t", "TraceFinished", DONE),
+        next("behind", "t", "InputObserved", INPUT),
+    ];
+    let verdicts = each(&fresh, &batch).await;
+    let numbers: Vec<Option<i64>> = verdicts.iter().map(number).collect();
+    assert_eq!(numbers, [Some(0), Some(1), Some(2), None, Some(3), None, None, Some(4), None], "{verdicts:?}");
+    for (at, refused, due) in [(3, Category::EventSequenceInvalid, 3), (5, Category::EventSequenceInvalid, 4)] {
+        assert_eq!((category(&verdicts[at]), details(&verdicts[at]).expected_trace_seq), (refused, Some(due)));
+    }
+    assert_eq!(category(&verdicts[6]), Category::EventSequenceInvalid, "no trace without its start");
+    assert_eq!(category(&verdicts[8]), Category::Conflict);
+    let view = fresh.store.view().await.expect("a view");
+    let stored = view.trace_events(&tenant(), "t", LogSeq::ORIGIN, PageLimit::rows(10)).await.expect("events").items;
+    let stored: Vec<(i64, i64)> = stored.iter().map(|event| (event.log_seq.0, event.envelope.trace_seq)).collect();
+    assert_eq!(stored, [(1, 0), (2, 1), (3, 2), (4, 3), (5, 4)], "neither kind of number has a gap");
+    // All or nothing, and behind the end of a trace.
+    let torn = [next("v", "v", "TraceStarted", &start), next("late", "t", "InputObserved", INPUT)];
+    let verdicts = fresh.store.append(&tenant(), &torn, AppendMode::AllOrNothing).await.expect("verdicts");
+    assert_eq!((&verdicts[0], category(&verdicts[1])), (&Verdict::NotStored, Category::Conflict));
+    assert_eq!(stored_count(&fresh).await, 5);
+}
+
+pub async fn a_repeat_finds_the_event_whatever_was_drawn_for_it(blank: Blank) {
+    let fresh = blank.migrated().await;
+    append_all(&fresh.store, &tenant(), &[started("t")]).await;
+    let first = each(&fresh, &[next("a", "t", "InputObserved", INPUT), next("a", "t", "InputObserved", INPUT)]).await;
+    let Verdict::Accepted { log_seq, trace_seq: 1 } = first[0] else { panic!("{first:?}") };
+    let stored = Verdict::Repeated { log_seq, event_id: "drawn for a".to_owned(), trace_seq: 1 };
+    assert_eq!(first[1], stored);
+    each(&fresh, &[next("end", "t", "TraceFinished", DONE)]).await;
+    let another_id = offered("another", "a", "t", 7, "InputObserved", INPUT);
+    assert_eq!(each(&fresh, &[next("a", "t", "InputObserved", INPUT), another_id]).await, [stored.clone(), stored]);
+    let other = next(
+        "a",
+        "u",
+        "InputObserved",
+        r#"{"input_id":"j","source":{"system":"s","object_type":"o","object_id":"1"},"facts":[]}"#,
+    );
+    let other = &each(&fresh, &[other]).await[0];
+    assert_eq!(category(other), Category::IdempotencyConflict);
+    assert_eq!(details(other).mismatches, ["payload", "trace_id"]);
+}
+
+pub async fn many_producers_draw_the_numbers_of_one_trace(blank: Blank) {
+    const PRODUCERS: usize = 64;
+    const EVENTS: usize = 25;
+    let fresh = blank.migrated().await;
+    append_all(&fresh.store, &tenant(), &[started("t")]).await;
+    let processes = [fresh.again().await, fresh.again().await];
+    let mut tasks = tokio::task::JoinSet::new();
+    for producer in 0..PRODUCERS {
+        let store = processes[producer % processes.len()].store.clone();
+        tasks.spawn(async move {
+            for key in 0..EVENTS {
+                let event = next(&format!("{producer}/{key}"), "t", "InputObserved", INPUT);
+                let verdicts = store.append(&tenant(), &[event], AppendMode::Each).await.expect("a verdict");
+                assert!(matches!(verdicts[..], [Verdict::Accepted { .. }]), "{verdicts:?}");
+            }
+        });
+    }
+    // One more gives its numbers itself; it is refused when another was faster.
+    let (mut due, mut given) = (1, 0);
+    while !tasks.is_empty() {
+        let verdicts = each(
+            &fresh,
+            &[offered(&format!("given {due}"), &format!("given {due}"), "t", due, "InputObserved", INPUT)],
+        )
+        .await;
+        due = match &verdicts[0] {
+            Verdict::Accepted { trace_seq, .. } => {
+                given += 1;
+                trace_seq + 1
+            }
+            refused => details(refused).expected_trace_seq.expect("a number"),
+        };
+        while let Some(ended) = tasks.try_join_next() {
+            ended.expect("no panic");
+        }
+    }
+    let view = fresh.store.view().await.expect("a view");
+    let stored =
+        view.trace_events(&tenant(), "t", LogSeq::ORIGIN, PageLimit::rows(10_000)).await.expect("events").items;
+    let numbers: Vec<i64> = stored.iter().map(|event| event.envelope.trace_seq).collect();
+    assert_eq!(numbers, (0..=(PRODUCERS * EVENTS) as i64 + given).collect::<Vec<_>>());
 }
 
 pub async fn appends_wake_readers(blank: Blank) {

@@ -159,7 +159,7 @@ pub async fn append_all(
     verdicts
         .into_iter()
         .map(|verdict| match verdict {
-            Verdict::Accepted { log_seq } => log_seq,
+            Verdict::Accepted { log_seq, .. } => log_seq,
             other => panic!("not stored: {other:?}"),
         })
         .collect()

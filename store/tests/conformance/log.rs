@@ -43,6 +43,17 @@ pub fn offered(id: &str, key: &str, trace: &str, seq: i64, event_type: &str, pay
     validation::admit(Line::parse(&line).expect("a line").draft).expect("an event that is let in")
 }
 
+/// Returns an event whose number and id are drawn.
+pub fn next(key: &str, trace: &str, event_type: &str, payload: &str) -> Admitted {
+    let line = format!(
+        r#"{{"trace_id":{},"trace_seq":"next","event_type":"{event_type}","occurred_at":"2026-01-01T00:00:00Z","source":{{"producer_id":"p","system":"s"}},"actor":{{"actor_type":"agent","actor_id":"bot"}},"idempotency_key":{},"payload":{payload},"tags":["a","ü"]}}"#,
+        json(trace),
+        json(key),
+    );
+    let draft = Line::parse(&line).expect("a line").draft.identified(|| format!("drawn for {key}"));
+    validation::admit(draft).expect("an event that is let in")
+}
+
 pub fn started(trace: &str) -> Admitted {
     started_about(trace, "account", &format!("of {trace}"))
 }

@@ -73,6 +73,9 @@ every_backend! {
         tenants_do_not_meet,
         two_appenders_race_for_one_trace,
         two_appenders_offer_the_same_event,
+        numbers_are_drawn_in_order_and_between_given_ones,
+        a_repeat_finds_the_event_whatever_was_drawn_for_it,
+        many_producers_draw_the_numbers_of_one_trace,
         appends_wake_readers,
     ]
     pages [

@@ -288,7 +288,7 @@ async fn appends_that_wait_together_share_a_statement_and_may_continue_each_othe
     let positions: Vec<i64> = verdicts
         .iter()
         .map(|verdicts| match verdicts.as_slice() {
-            [Verdict::Accepted { log_seq }] => log_seq.0,
+            [Verdict::Accepted { log_seq, .. }] => log_seq.0,
             other => panic!("not stored: {other:?}"),
         })
         .collect();

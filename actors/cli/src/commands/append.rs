@@ -9,14 +9,16 @@ use crate::page::Page;
 use crate::session::Access;
 use clap::Args;
 use decisiongraph_engine::Cancel;
-use decisiongraph_projections::Category;
 use decisiongraph_projections::credential_guard::CredentialGuard;
+use decisiongraph_projections::{Category, LogSeq};
 use decisiongraph_protocol::{AdminError, AppendReply, AppendRequest, ExitCode, LineVerdict};
+use serde::Serialize;
 
 /// Append events one by one and print each verdict: accepted, repeated or refused
 ///
-/// Continues after a refused event; the exit code is 4 if any was refused. Nothing is projected: run `decisiongraph
-/// catch-up`.
+/// Continues after a refused event; the exit code is 4 if any was refused. A line without trace_seq, or with the text
+/// "next" there, gets the number that is due in its trace; a line without event_id gets an id. With --json, prints a
+/// JSON line per verdict and a summary as the last line. Nothing is projected: run `decisiongraph catch-up`.
 #[derive(Args)]
 #[command(after_help = "Example:\n  producer | decisiongraph append -")]
 pub struct Append {
@@ -34,20 +36,13 @@ impl Append {
         let source = LineSource::start(command("append", context, self.credential_guard), &self.input, true)?;
         let connection = Connection::open(&context.globals.named("append"), Access::Write).await?;
         let asked = interrupt::asks_first(Cancel::default(), context.output.json);
-        let mut total = AppendReply::default();
-        if context.output.json {
-            context.output.json_part("{\"verdicts\":[")?;
-        }
+        let mut total = Summary::default();
         let ended = append(context, &connection, self.credential_guard, asked, source, &mut total).await;
-        let counts = (total.accepted, total.repeated, total.refused);
+        // Also when the end is an error, which goes to stderr.
         if context.output.json {
-            // One object, written as it grows. It is closed also when the end is an error, which goes to stderr.
-            context.output.json_part(&format!(
-                "],\"accepted\":{},\"repeated\":{},\"refused\":{}}}\n",
-                counts.0, counts.1, counts.2
-            ))?;
+            context.output.json(&Ended { summary: &total })?;
         } else {
-            let (accepted, repeated, refused) = (number(counts.0), number(counts.1), number(counts.2));
+            let (accepted, repeated, refused) = (number(total.accepted), number(total.repeated), number(total.refused));
             let summary = format_args!("{accepted} accepted, {repeated} repeated, {refused} refused");
             context.output.page(&Page::of(summary))?;
         }
@@ -60,6 +55,34 @@ impl Append {
     }
 }
 
+/// Counts over all lines.
+#[derive(Debug, Default, Serialize)]
+struct Summary {
+    lines: u64,
+    accepted: u64,
+    repeated: u64,
+    refused: u64,
+    /// Greatest position of a line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_log_seq: Option<LogSeq>,
+}
+
+/// Last line of the output for programs.
+#[derive(Serialize)]
+struct Ended<'a> {
+    summary: &'a Summary,
+}
+
+impl Summary {
+    fn add(&mut self, reply: &AppendReply) {
+        self.accepted += reply.accepted;
+        self.repeated += reply.repeated;
+        self.refused += reply.refused;
+        self.lines = self.accepted + self.repeated + self.refused;
+        self.last_log_seq = reply.verdicts.iter().map(|verdict| verdict.log_seq).max().flatten().max(self.last_log_seq);
+    }
+}
+
 /// Appends all lines of the source and prints the verdicts. True when it was interrupted.
 async fn append(
     context: &Context,
@@ -67,33 +90,25 @@ async fn append(
     credential_guard: Option<CredentialGuard>,
     mut asked: Asked,
     mut source: LineSource,
-    total: &mut AppendReply,
+    total: &mut Summary,
 ) -> Result<bool, AdminError> {
-    let mut first = true;
     loop {
         let lines = match source.next(&mut asked).await? {
             Next::Lines(lines) => lines,
             Next::End => return Ok(false),
             Next::Interrupted => return Ok(true),
         };
-        let request =
-            AppendRequest { tenant: context.globals.tenant.clone(), all_or_nothing: false, credential_guard, lines };
+        let tenant = context.globals.tenant.clone();
+        let request = AppendRequest { tenant, credential_guard, lines, ..AppendRequest::default() };
         let reply = connection.ask(request).await?;
+        total.add(&reply);
         if context.output.json {
-            let mut text = String::new();
-            for verdict in &reply.verdicts {
-                text.push_str(if std::mem::take(&mut first) { "" } else { "," });
-                text.push_str(&serde_json::to_string(verdict).unwrap_or_default());
-            }
-            context.output.json_part(&text)?;
+            context.output.json_lines(&reply.verdicts)?;
         } else if !reply.verdicts.is_empty() {
             let mut page = Page::default();
             reply.verdicts.iter().for_each(|verdict| page.line(line(verdict)));
             context.output.page(&page)?;
         }
-        total.accepted += reply.accepted;
-        total.repeated += reply.repeated;
-        total.refused += reply.refused;
     }
 }
 

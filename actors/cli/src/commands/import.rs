@@ -58,7 +58,7 @@ impl Import {
             tenant: context.globals.tenant.clone(),
             all_or_nothing: true,
             credential_guard: self.credential_guard,
-            lines: Vec::new(),
+            ..AppendRequest::default()
         };
         let mut tenants = BTreeSet::new();
         let (imported, ended) = import(&connection, asked, request, source, progress, &mut tenants).await?;

@@ -101,6 +101,14 @@ impl Ended {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {}", self.stdout))
     }
 
+    /// Returns the JSON lines of an `append`: verdicts, and the summary behind them.
+    pub fn verdicts(&self) -> (Vec<Value>, Value) {
+        let read = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        let mut lines: Vec<Value> = self.stdout.lines().map(read).collect();
+        let summary = lines.pop().unwrap_or_else(|| panic!("no summary: {}", self.stderr));
+        (lines, summary["summary"].clone())
+    }
+
     /// Returns the message of the error object, after checking exit code and category.
     #[track_caller]
     pub fn refused(&self, code: i32, category: &str) -> String {

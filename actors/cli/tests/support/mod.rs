@@ -230,7 +230,7 @@ pub fn returning(traces: usize) -> Vec<Admitted> {
 pub async fn append(store: &Arc<dyn Store>, events: &[Admitted]) -> LogSeq {
     let verdicts = store.append(&tenant(), events, AppendMode::AllOrNothing).await.expect("appends");
     match verdicts.last() {
-        Some(Verdict::Accepted { log_seq }) => *log_seq,
+        Some(Verdict::Accepted { log_seq, .. }) => *log_seq,
         other => panic!("not appended: {other:?}"),
     }
 }

@@ -2,11 +2,11 @@
 
 use crate::request::{Facts, FromDatabase, Reply, Request, Right};
 use decisiongraph_projections::credential_guard::CredentialGuard;
-use decisiongraph_projections::{Category, LogSeq, TenantId};
+use decisiongraph_projections::{Category, Details, LogSeq, TenantId};
 use serde::{Deserialize, Serialize};
 
 /// A few lines of an import or append, at most [`CHUNK_LINES_MAX`](crate::lines::CHUNK_LINES_MAX).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AppendRequest {
     /// Tenant of the lines that name none.
     pub tenant: Option<TenantId>,
@@ -16,6 +16,9 @@ pub struct AppendRequest {
     /// Rule for what counts as a credential; the node's configuration when none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential_guard: Option<CredentialGuard>,
+    /// True to get the verdict of each line of an all-or-nothing request, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub each_verdict: bool,
     /// Lines to store, in order.
     pub lines: Vec<OfferedLine>,
 }
@@ -57,8 +60,8 @@ pub struct AppendReply {
     pub repeated: u64,
     /// Lines refused, and therefore not stored.
     pub refused: u64,
-    /// Verdict of each line, when each is stored by itself. Of an all-or-nothing request, only the verdict of the first
-    /// refused line.
+    /// Verdict of each line, when each is stored by itself or the request asks for all. Of an all-or-nothing request
+    /// with a refused line, only the verdict of the first refused line.
     pub verdicts: Vec<LineVerdict>,
     /// Tenants of the lines, in the order of their first lines.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -80,12 +83,21 @@ pub struct LineVerdict {
     /// Id of the stored event, or of the refused one as far as it could be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub event_id: Option<String>,
+    /// Trace of the stored event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
+    /// Number of the stored event in its trace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_seq: Option<i64>,
     /// Category of the refusal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub category: Option<Category>,
     /// Message of the refusal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// Facts of the refusal, for programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub details: Option<Box<Details>>,
 }
 
 /// Verdict as one word, for [`LineVerdict`].

@@ -7,7 +7,7 @@
 -- Columns by name: a role that only appends may not read payloads.
 CROSS JOIN LATERAL (
       SELECT l.log_seq, l.event_id, l.trace_id, l.event_type, l.producer_id, l.source_system, l.source_subsystem, l.actor_type, l.actor_id,
-             l.idempotency_key, l.correlation_id, l.causation_event_id, l.schema_version, l.tags, l.payload_hash
+             l.idempotency_key, l.correlation_id, l.causation_event_id, l.schema_version, l.tags, l.payload_hash, l.trace_seq
         FROM dg_event_log l
        WHERE l.tenant_id = k.tenant_id AND l.idempotency_uid BETWEEN k.uid AND k.uid
          AND l.producer_id = k.producer_id AND l.idempotency_key = k.idempotency_key
@@ -31,7 +31,7 @@ LEFT JOIN LATERAL (
 -- name: append_idempotency
 -- What is stored under these idempotency keys, with the fields that a legal repeat must equal.
 SELECT e.log_seq, e.event_id, e.trace_id, e.event_type, e.producer_id, e.source_system, e.source_subsystem, e.actor_type, e.actor_id,
-       e.idempotency_key, e.correlation_id, e.causation_event_id, e.schema_version, e.tags, e.payload_hash, k.tenant_id
+       e.idempotency_key, e.correlation_id, e.causation_event_id, e.schema_version, e.tags, e.payload_hash, e.trace_seq, k.tenant_id
   FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[]) AS k (tenant_id, uid, producer_id, idempotency_key)
  {look_up_key}
 
@@ -47,6 +47,11 @@ SELECT k.tenant_id, k.trace_id, e.trace_seq, e.event_type = 'TraceFinished'
 SELECT k.tenant_id, k.event_id
   FROM unnest($1::text[], $2::uuid[], $3::text[]) AS k (tenant_id, event_key, event_id)
  {look_up_id}
+
+-- name: append_lock
+-- Takes the locks of traces, in their order, until the end of the transaction. Appends that draw the numbers of a trace follow one another.
+-- Nothing of the log is locked before, so that nobody who waits here holds the mark.
+SELECT pg_catalog.pg_advisory_xact_lock($1, k) FROM unnest($2::int[]) AS k
 
 -- name: append_insert
 -- One statement, so that a batch is stored whole or not at all without BEGIN and COMMIT. log_seq is drawn here, by the INSERT, after

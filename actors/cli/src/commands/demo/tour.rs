@@ -287,7 +287,7 @@ impl Tour<'_> {
         let lines = lines.next_chunk(|_| false).map_err(|error| {
             AdminError::new(Category::Internal, format!("cannot read the log of the tour: {error}"))
         })?;
-        let request = AppendRequest { tenant: self.tenant(), all_or_nothing: true, credential_guard: None, lines };
+        let request = AppendRequest { tenant: self.tenant(), all_or_nothing: true, lines, ..AppendRequest::default() };
         let reply = self.ask(request).await?;
         match reply.verdicts.first() {
             None => Ok(reply),
