@@ -2,13 +2,18 @@
 
 use super::handler::{StoreAnswers, limit_in, tenant_or_default};
 use super::status::STRAYS_MAX;
-use decisiongraph_engine::queries::{self, current_view};
-use decisiongraph_projections::catalogue::TRACE_SUMMARY;
-use decisiongraph_projections::{Category, LogSeq};
+use decisiongraph_engine::queries::{self, Scanned, current_view};
+use decisiongraph_projections::catalogue::{self, TRACE_SUMMARY};
+use decisiongraph_projections::{Category, LogSeq, TenantId};
 use decisiongraph_protocol::{
-    AdminError, Command, EventsReply, EventsRequest, ExportPageReply, ExportRequest, ExportStartReply,
+    AdminError, Command, EVENTS_SCANNED_MAX, EventsReply, EventsRequest, ExportPageReply, ExportRequest, ExportStartReply,
     ExportStartRequest, Handle, TraceReply, TraceRequest,
 };
+use decisiongraph_store::Scope;
+use std::time::Duration;
+
+/// Longest wait of a read of the log for open appenders. Then it ends at the mark that is known.
+const MARK_WAIT: Duration = Duration::from_secs(2);
 
 /// Most events per page of an export.
 pub const EXPORT_EVENTS_MAX: i64 = 1_000;
@@ -38,13 +43,38 @@ impl Handle<TraceRequest> for StoreAnswers<'_> {
 
 impl Handle<EventsRequest> for StoreAnswers<'_> {
     async fn answer(&self, request: EventsRequest) -> Result<EventsReply, AdminError> {
-        let tenant = tenant_or_default(request.tenant);
-        let limit = limit_in(request.limit, queries::EVENTS_PAGE_MAX as i64)?;
-        let upto = request.until_log_seq.unwrap_or(LogSeq(i64::MAX));
-        let view = self.store().snapshot().await?;
-        let page = view.events(&tenant, request.since_log_seq, upto, self.event_page(limit)).await?;
-        let events = page.items.into_iter().map(queries::EventRecord::from).collect();
-        Ok(EventsReply { tenant, events, more: page.more })
+        let EventsRequest { tenant, since_log_seq, until_log_seq, limit, event_id, filter } = request;
+        let tenant = tenant_or_default(tenant);
+        let limit = self.event_page(limit_in(limit, queries::EVENTS_PAGE_MAX as i64)?);
+        if filter.actor_id.is_some() && filter.actor_type.is_none() {
+            return Err(AdminError::new(Category::InvalidArgument, "actor_id needs actor_type"));
+        }
+        let mark = self.complete_to(&tenant).await?;
+        let upto = until_log_seq.unwrap_or(mark).min(mark);
+        let view = self.store().view().await?;
+        let (since, id) = (since_log_seq, event_id.as_deref());
+        let Scanned { events, to, more } =
+            queries::events(&*view, &tenant, id, &filter, (since, upto), limit, EVENTS_SCANNED_MAX).await?;
+        Ok(EventsReply { tenant, events, more, scanned_to: to, mark })
+    }
+}
+
+impl StoreAnswers<'_> {
+    /// Returns the position up to which the tenant's log is complete: the safe mark. A standby knows none; there it is
+    /// the furthest cursor of the tenant, which was at or below the mark when it was committed.
+    async fn complete_to(&self, tenant: &TenantId) -> Result<LogSeq, AdminError> {
+        match self.engine.read_mark(MARK_WAIT).await {
+            Ok(reading) => Ok(reading.mark.at),
+            Err(standby) if standby.unfit => {
+                let (view, mut furthest) = (self.store().view().await?, LogSeq::ORIGIN);
+                for projection in catalogue::ALL {
+                    let scope = view.scope(&Scope::new(tenant, projection)).await?;
+                    furthest = scope.map_or(furthest, |scope| furthest.max(scope.position.cursor));
+                }
+                Ok(furthest)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 }
 

@@ -396,9 +396,8 @@ async fn a_look_under_way_when_the_node_is_killed_is_unavailable_and_so_is_all_a
     assert_eq!(cli.run(&["import", "--tenant", &tenant, text(&log)]).code, 0);
     let look = || EventsRequest {
         tenant: Some(TenantId::new(tenant.clone()).expect("a tenant")),
-        since_log_seq: LogSeq::ORIGIN,
-        until_log_seq: None,
         limit: 10,
+        ..EventsRequest::default()
     };
     client.ask(look(), Uuid::new_v4(), PATIENCE).await.expect("answers");
     node.signal("STOP");

@@ -447,6 +447,31 @@ fn a_closed_pipe_is_quiet() {
 }
 
 #[test]
+fn events_are_filtered() {
+    let cli = company();
+    let ids = |flags: &[&str]| {
+        let reply = cli.json(&[&["events"], flags].concat());
+        assert_eq!((&reply["mark"], &reply["more"]), (&json!(97), &json!(false)), "{flags:?}");
+        reply["events"].as_array().expect("a list").clone()
+    };
+    let all = ids(&[]);
+    assert_eq!(all.len(), 97);
+    let is = |key: &'static str, word: &'static str| move |event: &&Value| event[key] == word;
+    let started: Vec<Value> = all.iter().filter(is("event_type", "TraceStarted")).cloned().collect();
+    assert_eq!(ids(&["--event-type", "TraceStarted"]), started);
+    let both = ids(&["--event-type", "TraceStarted", "--event-type", "TraceFinished", "--trace-id", "change-4711"]);
+    assert_eq!(both.len(), 2, "{both:?}");
+    let actor = &all[0]["actor"];
+    let (actor_type, actor_id) = (actor["actor_type"].as_str().expect("text"), actor["actor_id"].as_str().expect("text"));
+    let of_actor = all.iter().filter(|event| event["actor"] == *actor).count();
+    assert_eq!(ids(&["--actor-type", actor_type, "--actor-id", actor_id]).len(), of_actor);
+    assert_eq!(ids(&["--event-id", all[5]["event_id"].as_str().expect("text")]), all[5..6]);
+    assert_eq!(cli.run(&["events", "--actor-id", "x", "--json"]).code, 2);
+    let page = cli.run(&["events", "--event-type", "TraceStarted", "--limit", "2"]).stdout;
+    assert!(page.contains(&format!("There are more: --since-log-seq {}", started[1]["log_seq"])), "{page}");
+}
+
+#[test]
 fn what_a_producer_leaves_out_is_drawn_and_told_line_by_line() {
     let cli = Cli::new();
     let left_out = |mut event: Value| {

@@ -114,6 +114,9 @@ async fn an_open_appender_is_named_with_its_pid() {
     assert_eq!(cli.run(&["import", text(&log), "--database", database.url()]).code, 0);
     let status = || cli.run(&["status", "--json", "--database", database.url()]).json();
     assert_eq!(status()["mark_is_safe"], false);
+    // Nor is the log read past the mark: an event may still appear below those that were imported.
+    let events = cli.run(&["events", "--json", "--database", database.url()]).json();
+    assert_eq!((&events["events"], &events["mark"], &events["more"]), (&json!([]), &json!(0), &json!(false)));
     // A young transaction is not reported as holding up a scope.
     tokio::task::block_in_place(|| {
         cli_support::node::wait_until("its scopes wait for it", || status()["scopes"][0]["state"] == "waiting");

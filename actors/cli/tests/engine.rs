@@ -4,10 +4,11 @@
 
 mod support;
 
+use decisiongraph_engine::queries::events;
 use decisiongraph_engine::{Control, Engine, RunRequest};
 use decisiongraph_projections::{Category, LogSeq, Projection, Row, Value, catalogue};
 use decisiongraph_protocol::{Asker, HealthRequest, HealthWord, ScopeFilter, ScopeState, ScopeStatus, StatusRequest};
-use decisiongraph_store::{Acquisition, ListFilter, RunMode, RunState, Scope, Store};
+use decisiongraph_store::{Acquisition, EventFilter, ListFilter, PageLimit, RunMode, RunState, Scope, Store};
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -69,6 +70,42 @@ async fn batch_size_and_path_do_not_matter() {
         }
     }
     assert!(seen.windows(2).all(|pair| pair[0] == pair[1]), "{seen:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_a_filter_looks_at_so_many_events_and_says_how_far_it_came() {
+    for db in Db::both().await {
+        let store = db.store().await;
+        let last = append(&store, &log(12, 0)).await;
+        let view = store.view().await.expect("a view");
+        let of = async |filter: EventFilter, id: Option<&str>, after, scanned| {
+            let limit = PageLimit::rows(1_000);
+            events(&*view, &tenant(), id, &filter, (after, last), limit, scanned).await.expect("events")
+        };
+        let finishes = || EventFilter { event_types: vec!["TraceFinished".to_owned()], ..EventFilter::default() };
+        let whole = of(finishes(), None, LogSeq::ORIGIN, 1_000).await;
+        assert_eq!((whole.to, whole.more, whole.events.len()), (last, false, 12));
+        let (mut found, mut after, mut pages, mut empty) = (Vec::new(), LogSeq::ORIGIN, 0, 0);
+        loop {
+            let page = of(finishes(), None, after, 2).await;
+            assert!(page.to > after && page.events.iter().all(|event| event.log_seq <= page.to));
+            (after, pages, empty) = (page.to, pages + 1, empty + usize::from(page.events.is_empty()));
+            found.extend(page.events);
+            if !page.more {
+                break;
+            }
+        }
+        assert_eq!((&found, after), (&whole.events, last));
+        assert!(pages >= last.0 / 2 && empty > 0, "{pages} pages, {empty} of them empty");
+        // An id is looked up; whatever else is asked for must fit it.
+        let id = whole.events[3].event_id.as_str();
+        let of_trace = |trace: &str| EventFilter::of_trace(trace);
+        let found = of(EventFilter::default(), Some(id), LogSeq::ORIGIN, 2).await;
+        assert_eq!((found.events.as_slice(), found.to, found.more), (&whole.events[3..4], last, false));
+        assert_eq!(of(of_trace(&whole.events[3].trace_id), Some(id), LogSeq::ORIGIN, 2).await.events.len(), 1);
+        assert_eq!(of(of_trace("another"), Some(id), LogSeq::ORIGIN, 2).await.events, []);
+        assert_eq!(of(EventFilter::default(), Some(id), whole.events[3].log_seq, 2).await.events, []);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

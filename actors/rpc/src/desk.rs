@@ -295,12 +295,7 @@ mod tests {
         let slow = Arc::new(Slow::default());
         let desk = desk(&slow);
         let events = || {
-            AdminRequest::Events(EventsRequest {
-                tenant: None,
-                since_log_seq: LogSeq::ORIGIN,
-                until_log_seq: None,
-                limit: 1,
-            })
+            AdminRequest::Events(EventsRequest { limit: 1, ..EventsRequest::default() })
         };
         let most = desk.budget.answers.hold(usize::MAX).await;
         let refused = ask(&desk, 1, events(), 60_000).await.expect_err("no room");

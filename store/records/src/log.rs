@@ -38,6 +38,35 @@ pub enum Verdict {
     NotStored,
 }
 
+/// A choice of events of a tenant.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventFilter {
+    /// Trace of the events; any when none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
+    /// Types of the events; all when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub event_types: Vec<String>,
+    /// Type of the envelope's actor; any when none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor_type: Option<String>,
+    /// Id of the envelope's actor; any when none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor_id: Option<String>,
+}
+
+impl EventFilter {
+    /// Chooses the events of a trace.
+    pub fn of_trace(trace_id: impl Into<String>) -> EventFilter {
+        EventFilter { trace_id: Some(trace_id.into()), ..EventFilter::default() }
+    }
+
+    /// True when events that an index finds may be left out.
+    pub fn leaves_out(&self) -> bool {
+        !self.event_types.is_empty() || self.actor_type.is_some() || self.actor_id.is_some()
+    }
+}
+
 /// Most bytes of a list of failures or runs; the list ends early when they are reached. (10,000 of them have less,
 /// unless their ids are long.)
 pub const LIST_BYTES_MAX: usize = 8 * 1024 * 1024;

@@ -9,7 +9,7 @@ use crate::columns::{Columns as _, Stored as _};
 use crate::decode::log_event;
 use crate::metadata::selected;
 use crate::sections::ReadLog;
-use crate::{Lag, PageLimit, Paged, Result, StoreError, Stray, TenantHead, decide};
+use crate::{EventFilter, Lag, PageLimit, Paged, Result, StoreError, Stray, TenantHead, decide};
 use async_trait::async_trait;
 use decisiongraph_projections::event::StoredEvent;
 use decisiongraph_projections::prior::Texts;
@@ -108,39 +108,60 @@ impl ReadLog for View {
         Ok(Some(history))
     }
 
-    async fn events(
+    async fn chosen_events(
         &self,
         tenant: &TenantId,
+        filter: &EventFilter,
         after: LogSeq,
         upto: LogSeq,
         limit: PageLimit,
     ) -> Result<Paged<StoredEvent>> {
         let ask = self.ask("read events").await?;
+        let EventFilter { trace_id, event_types, actor_type, actor_id } = filter;
+        let types = (!event_types.is_empty()).then_some(event_types);
+        let tenant = tenant.as_str();
+        let key = trace_id.as_deref().map(|trace_id| (Key::from(RowKey::of(trace_id)), trace_id));
+        let mut of: Vec<Parameter<'_>> = vec![&tenant, &after.0, &upto.0, &types, actor_type, actor_id];
+        let (events, size) = match &key {
+            Some((key, trace_id)) => {
+                of.extend([key as Parameter<'_>, trace_id]);
+                (sql!(SQL, "trace_events"), sql!(SQL, "trace_event_size"))
+            }
+            None => (sql!(SQL, "events"), sql!(SQL, "event_size")),
+        };
+        let choice = of.len();
         let (rows_max, bytes_max, event_max) = (limit.one_more(), sum_max(limit), bound(limit.event_bytes_max));
-        let of: [Parameter<'_>; 6] = [&tenant.as_str(), &after.0, &upto.0, &rows_max, &bytes_max, &event_max];
-        let rows = ask.rows(sql!(SQL, "events"), &of).await?;
+        of.extend([&rows_max as Parameter<'_>, &bytes_max, &event_max]);
+        let rows = ask.rows(events, &of).await?;
         if rows.is_empty() {
-            fits(&ask, sql!(SQL, "event_size"), &of[..3], limit).await?;
+            fits(&ask, size, &of[..choice], limit).await?;
         }
         stored_events(&rows, limit)
     }
 
-    async fn trace_events(
+    async fn position_of(&self, tenant: &TenantId, event_id: &str) -> Result<Option<LogSeq>> {
+        let ask = self.ask("look for an event").await?;
+        let of: [Parameter<'_>; 3] = [&tenant.as_str(), &Key::from(RowKey::of(event_id)), &event_id];
+        Ok(ask.first(sql!(SQL, "position_of"), &of).await?.map(|(position,)| position))
+    }
+
+    async fn nth_position(
         &self,
         tenant: &TenantId,
-        trace_id: &str,
+        trace_id: Option<&str>,
         after: LogSeq,
-        limit: PageLimit,
-    ) -> Result<Paged<StoredEvent>> {
-        let ask = self.ask("read the events of a trace").await?;
-        let (rows_max, bytes_max, event_max) = (limit.one_more(), sum_max(limit), bound(limit.event_bytes_max));
-        let (tenant, key) = (tenant.as_str(), Key::from(RowKey::of(trace_id)));
-        let of: [Parameter<'_>; 7] = [&tenant, &key, &trace_id, &after.0, &rows_max, &bytes_max, &event_max];
-        let rows = ask.rows(sql!(SQL, "trace_events"), &of).await?;
-        if rows.is_empty() {
-            fits(&ask, sql!(SQL, "trace_event_size"), &of[..4], limit).await?;
-        }
-        stored_events(&rows, limit)
+        upto: LogSeq,
+        count: usize,
+    ) -> Result<Option<LogSeq>> {
+        let ask = self.ask("count events").await?;
+        let (tenant, before) = (tenant.as_str(), bound(count.saturating_sub(1)));
+        let found: Option<(LogSeq,)> = match trace_id.map(|trace_id| Key::from(RowKey::of(trace_id))) {
+            None => ask.first(sql!(SQL, "nth_position"), &[&tenant, &after.0, &upto.0, &before]).await?,
+            Some(key) => {
+                ask.first(sql!(SQL, "nth_position_of_trace"), &[&tenant, &key, &after.0, &upto.0, &before]).await?
+            }
+        };
+        Ok(found.map(|(position,)| position))
     }
 
     async fn last_log_seq(&self, tenant: &TenantId, upto: Option<LogSeq>) -> Result<LogSeq> {

@@ -1,7 +1,7 @@
 //! The log: appended to, read, and its end.
 
 use crate::{
-    AppendMode, HighWaterSample, Lag, LogEnd, OpenWriter, PageLimit, Paged, Result, Stray, TenantHead, Verdict,
+    AppendMode, EventFilter, HighWaterSample, Lag, LogEnd, OpenWriter, PageLimit, Paged, Result, Stray, TenantHead, Verdict,
 };
 use async_trait::async_trait;
 use decisiongraph_projections::event::StoredEvent;
@@ -73,24 +73,52 @@ pub trait ReadLog {
         bytes_max: usize,
     ) -> Result<Option<HashMap<Arc<str>, Vec<Recalled>>>>;
 
-    /// Reads full events with `after` < log_seq ≤ `upto`, in order. An event that cannot be read whole is marked
-    /// ([`StoredEvent::fault`]).
+    /// Reads the full events of a choice with `after` < log_seq ≤ `upto`, in order. An event that cannot be read whole
+    /// is marked ([`StoredEvent::fault`]).
+    async fn chosen_events(
+        &self,
+        tenant: &TenantId,
+        filter: &EventFilter,
+        after: LogSeq,
+        upto: LogSeq,
+        limit: PageLimit,
+    ) -> Result<Paged<StoredEvent>>;
+
+    /// Reads all full events with `after` < log_seq ≤ `upto`; see [`ReadLog::chosen_events`].
     async fn events(
         &self,
         tenant: &TenantId,
         after: LogSeq,
         upto: LogSeq,
         limit: PageLimit,
-    ) -> Result<Paged<StoredEvent>>;
+    ) -> Result<Paged<StoredEvent>> {
+        self.chosen_events(tenant, &EventFilter::default(), after, upto, limit).await
+    }
 
-    /// Reads the full events of one trace with `log_seq` > `after`, in order.
+    /// Reads the full events of one trace with `log_seq` > `after`; see [`ReadLog::chosen_events`].
     async fn trace_events(
         &self,
         tenant: &TenantId,
         trace_id: &str,
         after: LogSeq,
         limit: PageLimit,
-    ) -> Result<Paged<StoredEvent>>;
+    ) -> Result<Paged<StoredEvent>> {
+        self.chosen_events(tenant, &EventFilter::of_trace(trace_id), after, LogSeq(i64::MAX), limit).await
+    }
+
+    /// Finds the position of the event with this id.
+    async fn position_of(&self, tenant: &TenantId, event_id: &str) -> Result<Option<LogSeq>>;
+
+    /// Finds the position of event number `count` (from 1) of the tenant, or of one of its traces, with `after` <
+    /// log_seq ≤ `upto`. None when there are fewer.
+    async fn nth_position(
+        &self,
+        tenant: &TenantId,
+        trace_id: Option<&str>,
+        after: LogSeq,
+        upto: LogSeq,
+        count: usize,
+    ) -> Result<Option<LogSeq>>;
 
     /// Reads the position of the tenant's last event at or below `upto` (or of all); 0 when it has none.
     async fn last_log_seq(&self, tenant: &TenantId, upto: Option<LogSeq>) -> Result<LogSeq>;

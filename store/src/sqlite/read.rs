@@ -10,9 +10,9 @@ use crate::columns::{Columns as _, Stored as _};
 use crate::decode::log_event;
 use crate::metadata::selected;
 use crate::sections::ReadLog;
-use crate::{Lag, PageLimit, Paged, Stray, TenantHead, decide};
+use crate::{EventFilter, Lag, PageLimit, Paged, Stray, TenantHead, decide};
 use async_trait::async_trait;
-use decisiongraph_projections::event::StoredEvent;
+use decisiongraph_projections::event::{StoredEvent, tags_to_json};
 use decisiongraph_projections::prior::Texts;
 use decisiongraph_projections::{LogEvent, LogSeq, Projection, Recalled, TenantId, catalogue};
 use rusqlite::types::{ToSqlOutput, ValueRef};
@@ -55,34 +55,45 @@ impl ReadLog for View {
         self.read(move |conn| history(conn, &tenant, projection, &traces, upto, bytes_max)).await
     }
 
-    async fn events(
+    async fn chosen_events(
         &self,
         tenant: &TenantId,
+        filter: &EventFilter,
         after: LogSeq,
         upto: LogSeq,
         limit: PageLimit,
     ) -> crate::Result<Paged<StoredEvent>> {
-        let tenant = tenant.clone();
+        let (tenant, filter) = (tenant.clone(), filter.clone());
+        self.read(move |conn| chosen_events(conn, &tenant, &filter, (after, upto), limit)).await
+    }
+
+    async fn position_of(&self, tenant: &TenantId, event_id: &str) -> crate::Result<Option<LogSeq>> {
+        let (tenant, event_id) = (tenant.clone(), event_id.to_owned());
         self.read(move |conn| {
-            let event_max = rows_limit(limit.event_bytes_max);
-            let of = params![tenant.as_str(), after.0, upto.0, limit.one_more(), event_max];
-            stored_events(conn, sql!(SQL, "events"), of, limit)
+            let found = conn.first(sql!(SQL, "position_of"), params![tenant.as_str(), key_of(&event_id), event_id])?;
+            Ok(found.map(|(position,)| position))
         })
         .await
     }
 
-    async fn trace_events(
+    async fn nth_position(
         &self,
         tenant: &TenantId,
-        trace_id: &str,
+        trace_id: Option<&str>,
         after: LogSeq,
-        limit: PageLimit,
-    ) -> crate::Result<Paged<StoredEvent>> {
-        let (tenant, trace_id) = (tenant.clone(), trace_id.to_owned());
+        upto: LogSeq,
+        count: usize,
+    ) -> crate::Result<Option<LogSeq>> {
+        let (tenant, key) = (tenant.clone(), trace_id.map(key_of));
         self.read(move |conn| {
-            let event_max = rows_limit(limit.event_bytes_max);
-            let of = params![tenant.as_str(), key_of(&trace_id), trace_id, after.0, limit.one_more(), event_max];
-            stored_events(conn, sql!(SQL, "trace_events"), of, limit)
+            let (tenant, before) = (tenant.as_str(), rows_limit(count.saturating_sub(1)));
+            let found: Option<(LogSeq,)> = match key {
+                None => conn.first(sql!(SQL, "nth_position"), params![tenant, after.0, upto.0, before])?,
+                Some(key) => {
+                    conn.first(sql!(SQL, "nth_position_of_trace"), params![tenant, key, after.0, upto.0, before])?
+                }
+            };
+            Ok(found.map(|(position,)| position))
         })
         .await
     }
@@ -316,6 +327,35 @@ fn tenants_behind(
         }
     }
     Ok(behind)
+}
+
+/// Reads the full events of a choice.
+fn chosen_events(
+    conn: &Connection,
+    tenant: &TenantId,
+    filter: &EventFilter,
+    (after, upto): (LogSeq, LogSeq),
+    limit: PageLimit,
+) -> Result<Paged<StoredEvent>> {
+    let EventFilter { trace_id, event_types, actor_type, actor_id } = filter;
+    let types = (!event_types.is_empty()).then(|| {
+        let mut types = String::new();
+        tags_to_json(&mut types, event_types);
+        types
+    });
+    let (tenant, rows_max, event_max) = (tenant.as_str(), limit.one_more(), rows_limit(limit.event_bytes_max));
+    let (after, upto) = (after.0, upto.0);
+    match trace_id {
+        None => {
+            let of = params![tenant, after, upto, types, actor_type, actor_id, rows_max, event_max];
+            stored_events(conn, sql!(SQL, "events"), of, limit)
+        }
+        Some(trace_id) => {
+            let key = key_of(trace_id);
+            let of = params![tenant, after, upto, types, actor_type, actor_id, rows_max, event_max, key, trace_id];
+            stored_events(conn, sql!(SQL, "trace_events"), of, limit)
+        }
+    }
 }
 
 fn stored_events(conn: &Connection, sql: &str, of: impl Params, limit: PageLimit) -> Result<Paged<StoredEvent>> {

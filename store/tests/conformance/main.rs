@@ -86,6 +86,8 @@ every_backend! {
         heads_are_as_of_a_position,
         history_is_of_types_and_a_position,
         trace_events_page_by_position,
+        events_are_chosen_by_type_actor_and_trace,
+        positions_are_found_by_id_and_by_count,
         last_positions,
         lag_is_counted_to_a_bound,
         tenants_are_listed,

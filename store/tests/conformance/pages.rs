@@ -190,6 +190,62 @@ pub async fn trace_events_page_by_position(blank: Blank) {
     assert_eq!(page(positions[1], 2).await, positions[2..4]);
 }
 
+pub async fn events_are_chosen_by_type_actor_and_trace(blank: Blank) {
+    let fresh = blank.migrated().await;
+    let traces = [whole_trace("t"), whole_trace("u")].concat();
+    let positions = append_all(&fresh.store, &tenant(), &traces).await;
+    append_all(&fresh.store, &named("other"), &whole_trace("t")).await;
+    let view = fresh.store.view().await.expect("a view");
+    let chosen = async |filter: EventFilter, after: LogSeq, upto: LogSeq, rows| {
+        let page = view.chosen_events(&tenant(), &filter, after, upto, PageLimit::rows(rows)).await.expect("events");
+        let places = page.items.iter().map(|event| positions.iter().position(|at| *at == event.log_seq).expect("ours"));
+        (places.collect::<Vec<_>>(), page.more)
+    };
+    let all = EventFilter::default;
+    let of_types = |types: &[&str], trace_id: Option<&str>| EventFilter {
+        event_types: types.iter().map(|word| (*word).to_owned()).collect(),
+        trace_id: trace_id.map(str::to_owned),
+        ..all()
+    };
+    let (from, end) = (LogSeq::ORIGIN, END);
+    let types = ["TraceStarted", "PolicyEvaluated"];
+    assert_eq!(chosen(of_types(&types, None), from, end, 100).await, (vec![0, 2, 5, 7], false));
+    assert_eq!(chosen(of_types(&types, None), from, end, 3).await, (vec![0, 2, 5], true));
+    assert_eq!(chosen(of_types(&types, None), positions[0], positions[5], 100).await, (vec![2, 5], false));
+    assert_eq!(chosen(of_types(&types, Some("u")), from, end, 100).await, (vec![5, 7], false));
+    assert_eq!(chosen(of_types(&[], Some("u")), positions[5], positions[7], 100).await, (vec![6, 7], false));
+    assert_eq!(chosen(of_types(&["Nothing"], None), from, end, 100).await, (vec![], false));
+    let of_actor = |actor_type: Option<&str>, actor_id: Option<&str>| EventFilter {
+        actor_type: actor_type.map(str::to_owned),
+        actor_id: actor_id.map(str::to_owned),
+        ..all()
+    };
+    assert_eq!(chosen(of_actor(Some("agent"), Some("bot")), from, end, 100).await.0.len(), 10);
+    assert_eq!(chosen(of_actor(Some("agent"), None), from, end, 100).await.0.len(), 10);
+    for other in [of_actor(Some("person"), Some("bot")), of_actor(Some("agent"), Some("Bot"))] {
+        assert_eq!(chosen(other, from, end, 100).await, (vec![], false));
+    }
+}
+
+pub async fn positions_are_found_by_id_and_by_count(blank: Blank) {
+    let fresh = blank.migrated().await;
+    let positions = append_all(&fresh.store, &tenant(), &[whole_trace("t"), whole_trace("u")].concat()).await;
+    append_all(&fresh.store, &named("other"), &whole_trace("v")).await;
+    let view = fresh.store.view().await.expect("a view");
+    for (id, at) in [("t/2", Some(positions[2])), ("v/0", None), ("t/9", None)] {
+        assert_eq!(view.position_of(&tenant(), id).await.expect("an answer"), at, "{id}");
+    }
+    let nth = async |trace, after, upto, count| {
+        view.nth_position(&tenant(), trace, after, upto, count).await.expect("an answer")
+    };
+    assert_eq!(nth(None, LogSeq::ORIGIN, END, 10).await, Some(positions[9]));
+    assert_eq!(nth(None, LogSeq::ORIGIN, END, 11).await, None, "only the tenant's events count");
+    assert_eq!(nth(None, positions[3], positions[5], 2).await, Some(positions[5]));
+    assert_eq!(nth(None, positions[3], positions[5], 3).await, None);
+    assert_eq!(nth(Some("u"), positions[5], END, 4).await, Some(positions[9]));
+    assert_eq!(nth(Some("u"), LogSeq::ORIGIN, END, 6).await, None);
+}
+
 pub async fn last_positions(blank: Blank) {
     let fresh = blank.migrated().await;
     let positions = append_all(&fresh.store, &tenant(), &whole_trace("t")).await;

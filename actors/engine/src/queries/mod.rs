@@ -20,4 +20,4 @@ pub use freshness::{CurrentView, current_view};
 pub use precedents::precedents;
 pub use reference_digest::reference_digests;
 pub use subgraph::subgraph;
-pub use traces::{trace_events, trace_summary};
+pub use traces::{Scanned, events, trace_events, trace_summary};

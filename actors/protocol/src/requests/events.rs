@@ -3,7 +3,7 @@
 use crate::query::{EventRecord, Freshness, Staleness, Summary};
 use crate::request::{Facts, FromDatabase, Reply, Request, Right, Subject};
 use decisiongraph_projections::{LogSeq, TenantId};
-use decisiongraph_records::Stray;
+use decisiongraph_records::{EventFilter, Stray};
 use serde::{Deserialize, Serialize};
 
 /// Request for a trace.
@@ -50,16 +50,22 @@ pub struct TraceReply {
 impl Reply for TraceReply {}
 
 /// Request for a stretch of the log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventsRequest {
     /// Tenant of the log.
     pub tenant: Option<TenantId>,
     /// Position behind which events are read (exclusive).
     pub since_log_seq: LogSeq,
-    /// Last position (inclusive); the log's end when none.
+    /// Last position (inclusive); the safe mark when none or when that is lower.
     pub until_log_seq: Option<LogSeq>,
     /// Most events per page.
     pub limit: i64,
+    /// Id of the only event to read; any when none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event_id: Option<String>,
+    /// Choice of events.
+    #[serde(flatten)]
+    pub filter: EventFilter,
 }
 
 impl Request for EventsRequest {
@@ -79,9 +85,20 @@ pub struct EventsReply {
     pub tenant: TenantId,
     /// Events in `log_seq` order.
     pub events: Vec<EventRecord>,
-    /// True when the stretch goes on. Ask again with `since_log_seq` = the last event's `log_seq`.
+    /// True when the stretch goes on. Ask again with `since_log_seq` = `scanned_to`. A page may be short or empty and
+    /// still have more: it ends at [`EVENTS_SCANNED_MAX`] events too, whether or not the filter takes them.
     pub more: bool,
+    /// Position up to which events were looked at.
+    #[serde(default)]
+    pub scanned_to: LogSeq,
+    /// Safe mark: at or below it nothing can still appear. No event behind it is read. On a standby it is the furthest
+    /// cursor of the tenant.
+    #[serde(default)]
+    pub mark: LogSeq,
 }
+
+/// Most events that a filter looks at for one page.
+pub const EVENTS_SCANNED_MAX: usize = 20_000;
 
 impl Reply for EventsReply {}
 

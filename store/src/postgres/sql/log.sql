@@ -167,23 +167,38 @@ octet_length(payload)::bigint + octet_length(event_id) + octet_length(trace_id) 
 + octet_length(idempotency_key) + coalesce(octet_length(correlation_id), 0)
 + coalesce(octet_length(causation_event_id), 0) + octet_length(tags) + octet_length(payload_hash)
 
+-- name: chosen
+-- The condition of a choice among the events that an index finds.
+($4::text[] IS NULL OR event_type = ANY ($4)) AND ($5::text IS NULL OR actor_type = $5) AND ($6::text IS NULL OR actor_id = $6)
+
+-- name: chosen_of_tenant
+-- As pairs; see `page`.
+FROM dg_event_log
+WHERE (tenant_id, log_seq) > ($1, $2) AND (tenant_id, log_seq) <= ($1, $3) AND {chosen}
+ORDER BY tenant_id, log_seq
+
+-- name: chosen_of_trace
+FROM dg_event_log
+WHERE tenant_id = $1 AND trace_key = $7 AND trace_id = $8 AND log_seq > $2 AND log_seq <= $3 AND {chosen}
+ORDER BY log_seq
+
 -- name: events
 -- Events with all that is stored of them. Keyset paging on the primary key, as pairs, and a running sum of their bytes; see `page`.
--- found: how many there are, up to $4, whether or not their bytes fit.
+-- found: how many there are, up to $7, whether or not their bytes fit.
 SELECT {event_columns}, found
   FROM (SELECT p.*, count(*) OVER () AS found,
                sum(p.size) OVER (ORDER BY p.tenant_id, p.log_seq ROWS UNBOUNDED PRECEDING) - p.size AS before
           FROM (SELECT *, {event_bytes} AS size
-                  {events_of_tenant}
-                 LIMIT $4) AS p) AS q
- WHERE (before = 0 OR before + size <= $5::bigint) AND size <= $6
+                  {chosen_of_tenant}
+                 LIMIT $7) AS p) AS q
+ WHERE (before = 0 OR before + size <= $8::bigint) AND size <= $9
  ORDER BY tenant_id, log_seq
 
 -- name: event_size
--- The next event of a tenant and the bytes of its texts: asked where a page came back without an event, which may have
+-- The next event of a choice and the bytes of its texts: asked where a page came back without an event, which may have
 -- been too large for it.
 SELECT log_seq, {event_bytes}
-  {events_of_tenant}
+  {chosen_of_tenant}
  LIMIT 1
 
 -- name: trace_events
@@ -191,20 +206,36 @@ SELECT log_seq, {event_bytes}
 SELECT {event_columns}, found
   FROM (SELECT p.*, count(*) OVER () AS found, sum(p.size) OVER (ORDER BY p.log_seq ROWS UNBOUNDED PRECEDING) - p.size AS before
           FROM (SELECT *, {event_bytes} AS size
-                  FROM dg_event_log
-                 WHERE tenant_id = $1 AND trace_key = $2 AND trace_id = $3 AND log_seq > $4
-                 ORDER BY log_seq
-                 LIMIT $5) AS p) AS q
- WHERE (before = 0 OR before + size <= $6::bigint) AND size <= $7
+                  {chosen_of_trace}
+                 LIMIT $9) AS p) AS q
+ WHERE (before = 0 OR before + size <= $10::bigint) AND size <= $11
  ORDER BY log_seq
 
 -- name: trace_event_size
 -- The next event of a trace and the bytes of its texts; see `event_size`.
 SELECT log_seq, {event_bytes}
-  FROM dg_event_log
- WHERE tenant_id = $1 AND trace_key = $2 AND trace_id = $3 AND log_seq > $4
- ORDER BY log_seq
+  {chosen_of_trace}
  LIMIT 1
+
+-- name: position_of
+-- As a range of one; see `look_up_key`.
+SELECT log_seq FROM dg_event_log
+ WHERE tenant_id = $1 AND event_key BETWEEN $2 AND $2 AND event_id = $3
+ ORDER BY event_key
+ LIMIT 1
+
+-- name: nth_position
+-- A count along the primary key, without the events.
+SELECT log_seq
+  {events_of_tenant}
+ LIMIT 1 OFFSET $4
+
+-- name: nth_position_of_trace
+-- A count along the index of traces. By the hash alone: it bounds the work, and decides nothing.
+SELECT log_seq FROM dg_event_log
+ WHERE tenant_id = $1 AND trace_key = $2 AND log_seq > $3 AND log_seq <= $4
+ ORDER BY log_seq
+ LIMIT 1 OFFSET $5
 
 -- name: last_log_seq
 -- One backward step in the primary key. As pairs, see `page`; positions begin at 1.

@@ -64,20 +64,42 @@ log_seq, strftime('%Y-%m-%dT%H:%M:%fZ', recorded_at_ms / 1000.0, 'unixepoch'), e
 occurred_at, producer_id, source_system, source_subsystem, actor_type, actor_id, idempotency_key, correlation_id,
 causation_event_id, schema_version, tags
 
+-- name: chosen
+-- The condition of a choice among the events that an index finds. The types are a JSON list.
+(?4 IS NULL OR event_type IN (SELECT value FROM json_each(?4))) AND (?5 IS NULL OR actor_type = ?5) AND (?6 IS NULL OR actor_id = ?6)
+
 -- name: events
 -- Full events in order. A large payload is not loaded; see `page`.
-SELECT {event_columns}, CASE WHEN octet_length(payload) <= ?5 THEN payload END, payload_hash, octet_length(payload)
-{events_of_tenant}
+SELECT {event_columns}, CASE WHEN octet_length(payload) <= ?8 THEN payload END, payload_hash, octet_length(payload)
+{events_of_tenant} AND {chosen}
 ORDER BY log_seq
-LIMIT ?4
+LIMIT ?7
 
 -- name: trace_events
 -- Full events of one trace, in order. The text is compared as well: the hash only finds it. A large payload is not loaded; see `page`.
-SELECT {event_columns}, CASE WHEN octet_length(payload) <= ?6 THEN payload END, payload_hash, octet_length(payload)
+SELECT {event_columns}, CASE WHEN octet_length(payload) <= ?8 THEN payload END, payload_hash, octet_length(payload)
 FROM dg_event_log INDEXED BY dg_event_log_trace
-WHERE tenant_id = ?1 AND trace_key = ?2 AND trace_id = ?3 AND log_seq > ?4
+WHERE tenant_id = ?1 AND trace_key = ?9 AND trace_id = ?10 AND log_seq > ?2 AND log_seq <= ?3 AND {chosen}
 ORDER BY log_seq
-LIMIT ?5
+LIMIT ?7
+
+-- name: position_of
+SELECT log_seq FROM dg_event_log WHERE tenant_id = ?1 AND event_key = ?2 AND event_id = ?3
+
+-- name: nth_position
+-- A count along the index of the tenant's positions, without the events.
+SELECT log_seq
+{events_of_tenant}
+ORDER BY log_seq
+LIMIT 1 OFFSET ?4
+
+-- name: nth_position_of_trace
+-- A count along the index of traces. By the hash alone: it bounds the work, and decides nothing.
+SELECT log_seq
+FROM dg_event_log INDEXED BY dg_event_log_trace
+WHERE tenant_id = ?1 AND trace_key = ?2 AND log_seq > ?3 AND log_seq <= ?4
+ORDER BY log_seq
+LIMIT 1 OFFSET ?5
 
 -- name: last_log_seq
 SELECT max(log_seq) FROM dg_event_log WHERE tenant_id = ?1 AND log_seq <= ?2
