@@ -60,6 +60,9 @@ impl Stored for Run {
             report: row.at(15)?,
             created_at: row.at(16)?,
             finished_at: row.at(17)?,
+            reason: row.at(19)?,
+            requested_by: row.at(20)?,
+            metadata: row.at(21)?,
         })
     }
 }

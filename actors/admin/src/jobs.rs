@@ -6,15 +6,20 @@ use super::runs::unknown_run;
 use super::steer;
 use decisiongraph_engine::report::{RunReport, RunRequest, recorded};
 use decisiongraph_engine::{Control, Engine};
+use decisiongraph_projections::canonical_json::Json;
+use decisiongraph_projections::json_reader::parse;
 use decisiongraph_projections::{Category, LogSeq};
 use decisiongraph_protocol::figures::number;
+use decisiongraph_protocol::foreign_text::on_a_line;
 use decisiongraph_protocol::{
-    AdminError, CatchUpRequest, Handle, JobReply, JobRequest, RebuildCheckReply, RebuildCheckRequest, RebuildEstimate,
-    RebuildRequest, ResumeRunRequest, VerifyRequest, has_ended,
+    AdminError, CatchUpRequest, Handle, JobReply, JobRequest, METADATA_BYTES_MAX, RebuildCheckReply, RebuildCheckRequest, RebuildEstimate,
+    RebuildRequest, ResumeRunRequest, VerifyRequest, check_reason, has_ended,
 };
-use decisiongraph_store::{ListFilter, ReadView, Run, RunMode, RunState, Scope};
+use decisiongraph_store::{ListFilter, ReadView, Run, RunCause, RunMode, RunState, Scope};
 use uuid::Uuid;
 
+/// Longest recorded name of a first asker, in bytes.
+const ASKER_BYTES_MAX: usize = 500;
 /// Bound of the event count in a check.
 const EVENTS_BOUND: u64 = 10_000_000;
 /// Source events per second in a rebuild of one projection, when no earlier run is known. A cautious figure.
@@ -67,22 +72,43 @@ impl StoreAnswers<'_> {
             steer::refuse_paused(self.engine, &request).await?;
         }
         let run_id = request.run_id.unwrap_or(self.id);
-        let ended = self.engine.run_as(run_id, &run_request(request, mode)?, self.control).await;
+        let ended = self.engine.run_as(run_id, &run_request(request, mode, self.by)?, self.control).await;
         ended.map(JobReply::from).map_err(advise)
     }
 }
 
-/// Makes the engine's request for a job.
-pub fn run_request(request: JobRequest, mode: RunMode) -> Result<RunRequest, AdminError> {
+/// Makes the engine's request for a job that `by` asked for.
+pub fn run_request(request: JobRequest, mode: RunMode, by: &str) -> Result<RunRequest, AdminError> {
     if request.until.is_some_and(|until| until.0 < 0) {
         return Err(AdminError::new(Category::InvalidArgument, "a log position must be 0 or more"));
     }
+    let JobRequest { reason, metadata, first_asked_by, .. } = request;
+    reason.as_deref().map_or(Ok(()), check_reason)?;
+    metadata.as_deref().map_or(Ok(()), check_metadata)?;
+    // The name of the first asker never stands without the node that passed it on.
+    let requested_by = match first_asked_by {
+        Some(first) => format!("{} via {by}", on_a_line(&first, ASKER_BYTES_MAX)),
+        None => by.to_owned(),
+    };
     Ok(RunRequest {
         tenant: tenant_or_default(request.tenant),
         projections: projections(request.projection.as_deref())?,
         mode,
         until: request.until,
+        cause: RunCause { reason, requested_by: Some(requested_by), metadata },
     })
+}
+
+fn check_metadata(metadata: &str) -> Result<(), AdminError> {
+    let refuse = |why: String| Err(AdminError::new(Category::InvalidArgument, format!("`metadata` {why}")));
+    if metadata.len() > METADATA_BYTES_MAX {
+        return refuse(format!("has {} bytes, more than {METADATA_BYTES_MAX}", metadata.len()));
+    }
+    match parse(metadata).map(|parsed| parsed.value) {
+        Ok(Json::Object(_)) => Ok(()),
+        Ok(other) => refuse(format!("must be a JSON object, not {}", other.kind())),
+        Err(error) => refuse(format!("must be a JSON object; it is {error}")),
+    }
 }
 
 /// Answers a job that was asked for before under the same id: reports its end, or goes on with it.
@@ -194,5 +220,33 @@ impl Handle<RebuildCheckRequest> for StoreAnswers<'_> {
             projections: estimates,
             rate_source,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cause(request: JobRequest) -> Result<RunCause, Category> {
+        run_request(request, RunMode::Verify, "ada by uid 7").map(|made| made.cause).map_err(|error| error.category)
+    }
+
+    #[test]
+    fn the_cause_of_a_job_is_checked_before_it_is_recorded() {
+        let text = |text: &str| Some(text.to_owned());
+        let of = |metadata: &str| JobRequest { metadata: text(metadata), reason: text("why"), ..JobRequest::default() };
+        let expected = |metadata: &str, by: &str| {
+            Ok(RunCause { reason: text("why"), requested_by: text(by), metadata: text(metadata) })
+        };
+        let exact = r#"{ "b": 1.50, "a": 123456789012345678901234567890 }"#;
+        assert_eq!(cause(of(exact)), expected(exact, "ada by uid 7"));
+        let passed_on = JobRequest { first_asked_by: text("grace\nhopper"), ..of("{}") };
+        assert_eq!(cause(passed_on), expected("{}", "grace hopper via ada by uid 7"), "never without its proof");
+        let long = format!("{{\"a\":\"{}\"}}", "x".repeat(METADATA_BYTES_MAX));
+        for metadata in ["", "[]", "\"a\"", "{", "{} {}", long.as_str()] {
+            assert_eq!(cause(of(metadata)), Err(Category::InvalidArgument), "{metadata:.9}");
+        }
+        let without_reason = JobRequest { reason: text(" "), ..JobRequest::default() };
+        assert_eq!(cause(without_reason), Err(Category::InvalidArgument));
     }
 }

@@ -42,8 +42,8 @@ impl Handle<ResumeRequest> for StoreAnswers<'_> {
 // A catch-up in this process.
 impl Handle<RetryRequest> for StoreAnswers<'_> {
     async fn answer(&self, request: RetryRequest) -> Result<JobReply, AdminError> {
-        let RetryRequest { tenant, projection, .. } = request;
-        self.answer(CatchUpRequest(JobRequest { tenant, projection, ..JobRequest::default() })).await
+        let RetryRequest { tenant, projection, reason } = request;
+        self.answer(CatchUpRequest(JobRequest { tenant, projection, reason, ..JobRequest::default() })).await
     }
 }
 

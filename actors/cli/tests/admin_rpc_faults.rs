@@ -7,7 +7,7 @@ use cli_support::node::{
     Node, PATIENCE, ends_within, listening_ports, poisoned, resident, secret_file, wait_until, within,
 };
 use cli_support::{Cli, Ended, event, started, text};
-use decisiongraph_projections::{Category, LogSeq, TenantId};
+use decisiongraph_projections::{Category, TenantId};
 use decisiongraph_protocol::{CatchUpRequest, EventsRequest, JobRequest};
 use decisiongraph_rpc::wire::Versions;
 use decisiongraph_rpc::{Client, PREAMBLE_DEADLINE, Secret, Target};

@@ -447,6 +447,20 @@ fn a_closed_pipe_is_quiet() {
 }
 
 #[test]
+fn a_job_says_who_asked_for_it_and_why() {
+    let cli = company();
+    let run = cli.json(&["rebuild", "--reason", "the rules changed"])["run"].clone();
+    let id = run["run_id"].as_str().expect("an id");
+    let shown = cli.json(&["run", id]);
+    assert_eq!(shown["reason"], "the rules changed");
+    let by = shown["requested_by"].as_str().expect("text");
+    assert!(by.contains("uid "), "{by}");
+    assert_eq!(cli.json(&["runs"])["runs"][0]["reason"], "the rules changed");
+    let page = cli.run(&["run", id]).stdout;
+    assert!(page.contains(&format!("asked by   {by}")) && page.contains("reason     the rules changed"), "{page}");
+}
+
+#[test]
 fn events_are_filtered() {
     let cli = company();
     let ids = |flags: &[&str]| {

@@ -234,6 +234,7 @@ impl Engine {
             mode: request.mode,
             until: request.until,
             owner: self.owner.clone(),
+            cause: request.cause.clone(),
         };
         self.alive(async || {
             // The id was drawn here: a job that exists already is this one, whose first answer was lost.

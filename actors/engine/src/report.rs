@@ -3,7 +3,7 @@
 use super::lane::{Lane, Target};
 use decisiongraph_projections::{LogSeq, Projection, TenantId, catalogue};
 pub use decisiongraph_protocol::report::*;
-use decisiongraph_store::{Compared, RunMode};
+use decisiongraph_store::{Compared, RunCause, RunMode};
 
 /// A job to be run.
 #[derive(Clone)]
@@ -16,6 +16,8 @@ pub struct RunRequest {
     pub mode: RunMode,
     /// Position at which to stop instead of at the mark (catch-up only).
     pub until: Option<LogSeq>,
+    /// Cause of the job, for its record.
+    pub cause: RunCause,
 }
 
 /// Lists the scopes of a verify that were compared.

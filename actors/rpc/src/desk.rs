@@ -208,7 +208,6 @@ fn refusal(error: AdminError) -> Bytes {
 mod tests {
     use super::*;
     use decisiongraph_engine::memory::MEMORY_MIN;
-    use decisiongraph_projections::LogSeq;
     use decisiongraph_protocol::{AdminReply, AppendReply, AppendRequest, EventsRequest, OfferedLine, StatusRequest};
     use futures_util::future::BoxFuture;
     use std::sync::atomic::{AtomicU64, Ordering};

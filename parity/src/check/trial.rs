@@ -104,7 +104,7 @@ impl Trial {
     /// Runs a job over all projections to its end.
     pub async fn run(&self, mode: RunMode) -> Checked<RunReport> {
         let request =
-            RunRequest { tenant: self.tenant.clone(), projections: catalogue::ALL.to_vec(), mode, until: None };
+            RunRequest { tenant: self.tenant.clone(), projections: catalogue::ALL.to_vec(), mode, until: None, cause: Default::default() };
         let report = self.engine.run(&request, &Control::default()).await?;
         if let Some(failure) = report.scopes.iter().find_map(|scope| scope.failure.as_ref()) {
             return Err(Finding::Failed(format!(

@@ -23,7 +23,7 @@ pub use log::{
 };
 pub use members::{Cordon, Member, MemberFacts};
 pub use rows::{Checkpoint, Direction, KeyedRow, PrecedentFilter, PrecedentHit, RowOrder};
-pub use run::{Creation, NewRun, Run, RunMode, RunOutcome, RunProgress, RunState};
+pub use run::{Creation, NewRun, Run, RunCause, RunMode, RunOutcome, RunProgress, RunState};
 pub use schema::{SchemaFit, SchemaStatus};
 pub use stray::Stray;
 

@@ -61,6 +61,17 @@ impl RunState {
     }
 }
 
+/// Cause of a job.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RunCause {
+    /// Reason, for later readers.
+    pub reason: Option<String>,
+    /// Asker: name and proof.
+    pub requested_by: Option<String>,
+    /// Notes of the asking program: a JSON object, as text.
+    pub metadata: Option<String>,
+}
+
 /// A job to be started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewRun {
@@ -76,6 +87,8 @@ pub struct NewRun {
     pub until: Option<LogSeq>,
     /// Owner that runs it.
     pub owner: Owner,
+    /// Cause of the job.
+    pub cause: RunCause,
 }
 
 impl NewRun {
@@ -170,6 +183,15 @@ pub struct Run {
     pub created_at: String,
     /// Time at which it reached a final state, RFC 3339.
     pub finished_at: Option<String>,
+    /// Reason, as the asker gave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Asker: name and proof.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested_by: Option<String>,
+    /// Notes of the asking program: a JSON object, as text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<String>,
 }
 
 impl Run {

@@ -9,7 +9,7 @@ use crate::columns::Stored as _;
 use crate::decide::{self, Holder, Locked};
 use crate::sections::{ReadRuns, Runs};
 use crate::{
-    Compared, Creation, LIST_BYTES_MAX, ListFilter, NewRun, Owner, PageLimit, Paged, Result, Run, RunOutcome,
+    Compared, Creation, LIST_BYTES_MAX, ListFilter, NewRun, Owner, PageLimit, Paged, Result, Run, RunCause, RunOutcome,
     RunProgress, StoreError,
 };
 use async_trait::async_trait;
@@ -126,8 +126,21 @@ async fn insert(work: Work<'_>, new: &NewRun) -> Result<()> {
     claim(&work, new.tenant.as_str(), &new.projections, new.run_id).await?;
     let (run, tenant, until) = (Key::from(new.run_id), new.tenant.as_str(), new.until.map(|until| until.0));
     let (mode, incarnation) = (new.mode.as_str(), Key::from(new.owner.incarnation));
-    let of: [Parameter<'_>; 8] =
-        [&run, &tenant, &new.projection(), &new.projections, &mode, &new.owner.node, &incarnation, &until];
+    let RunCause { reason, requested_by, metadata } = &new.cause;
+    let (projection, node) = (new.projection(), &new.owner.node);
+    let of: [Parameter<'_>; 11] = [
+        &run,
+        &tenant,
+        &projection,
+        &new.projections,
+        &mode,
+        node,
+        &incarnation,
+        &until,
+        reason,
+        requested_by,
+        metadata,
+    ];
     work.run(sql!(SQL, "create"), &of).await.map_err(as_conflict)?;
     work.commit(explain).await
 }

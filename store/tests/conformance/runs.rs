@@ -21,8 +21,7 @@ fn job(tenant: &TenantId, projections: Vec<&'static str>, owner: &Owner) -> NewR
         projections,
         mode: RunMode::Rebuild,
         until: None,
-        owner: owner.clone(),
-    }
+        owner: owner.clone(), cause: RunCause::default() }
 }
 
 async fn alive(fresh: &Fresh, node: &str) -> Owner {
@@ -47,12 +46,16 @@ fn progress(cursor: i64, events: i64) -> RunProgress {
 pub async fn a_run_from_start_to_end(blank: Blank) {
     let fresh = blank.migrated().await;
     let me = alive(&fresh, "n1").await;
-    let job = NewRun { mode: RunMode::CatchUp, until: Some(LogSeq(77)), ..job(&tenant(), all(), &me) };
+    let text = |text: &str| Some(text.to_owned());
+    let cause = RunCause { reason: text("a\nreason"), requested_by: text("ada"), metadata: text(r#"{"b":1,"a":2.50}"#) };
+    let job = NewRun { mode: RunMode::CatchUp, until: Some(LogSeq(77)), cause: cause.clone(), ..job(&tenant(), all(), &me) };
     let run = fresh.store.create_run(&job).await.expect("a run").into_run();
     assert_eq!((run.run_id, run.state, run.mode), (job.run_id, RunState::Running, RunMode::CatchUp));
     assert_eq!((run.projection.as_str(), run.node.as_str(), run.node_live), ("all", "n1", true));
     assert_eq!((run.until, run.current.as_ref(), run.finished_at.as_ref()), (Some(LogSeq(77)), None, None));
     assert_eq!((run.cursor, run.events, run.cancel_requested), (LogSeq::ORIGIN, 0, false));
+    let Run { reason, requested_by, metadata, .. } = run;
+    assert_eq!(RunCause { reason, requested_by, metadata }, cause);
     let run = fresh.store.advance_run(job.run_id, &me, &progress(10, 10)).await.expect("progress");
     assert_eq!((run.cursor, run.target, run.events), (LogSeq(10), LogSeq(100), 10));
     assert_eq!(run.current.as_deref(), Some("trace_summary"));

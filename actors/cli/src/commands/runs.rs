@@ -138,6 +138,15 @@ pub fn text(run: &Run) -> Page {
     page.line(format_args!("  position   {} of {}{current}", number(run.cursor.0), number(run.target.0)));
     page.line(format_args!("  events     {}", number(run.events)));
     page.line(format_args!("  by         {}", run.node));
+    if let Some(requested_by) = &run.requested_by {
+        page.line(format_args!("  asked by   {requested_by}"));
+    }
+    if let Some(reason) = &run.reason {
+        page.line(format_args!("  reason     {reason}"));
+    }
+    if let Some(metadata) = &run.metadata {
+        page.line(format_args!("  metadata   {metadata}"));
+    }
     page.line(format_args!("  created    {}", run.created_at));
     page.line(format_args!("  finished   {}", or_dash(run.finished_at.as_deref())));
     if let Some(error) = &run.error {

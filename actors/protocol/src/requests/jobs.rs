@@ -79,7 +79,16 @@ pub struct JobRequest {
     /// Reason, for later readers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Notes of the asking program: a JSON object as text, of at most [`METADATA_BYTES_MAX`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<String>,
+    /// First asker of a request that was passed on: name and proof.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_asked_by: Option<String>,
 }
+
+/// Most bytes of a job's metadata.
+pub const METADATA_BYTES_MAX: usize = 16 * 1024;
 
 /// The answer to a request for a job.
 #[derive(Debug, Clone, PartialEq, Serialize)]

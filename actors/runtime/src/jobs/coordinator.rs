@@ -109,6 +109,7 @@ impl ReplayCoordinator {
             mode: request.mode,
             until: request.until,
             owner: parts.engine.owner().clone(),
+            cause: request.cause.clone(),
         };
         let run = match parts.engine.store().create_run(&new).await? {
             Creation::Existing(run) => return Ok(run),

@@ -4,7 +4,8 @@
 SELECT r.run_id, r.tenant_id, r.projection, r.mode, r.state, r.node, n.node IS NOT NULL, r.until_seq, r.current_projection, r.cursor_seq,
        r.target_seq, r.events, r.cancel_requested, r.error_category, r.error_message, r.report,
        to_char(r.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-       to_char(r.finished_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), r.incarnation
+       to_char(r.finished_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), r.incarnation,
+       r.reason, r.requested_by, r.metadata
   FROM dg_run r
   {live_node}
 
@@ -31,8 +32,8 @@ LEFT JOIN dg_node n ON n.node = r.node AND n.incarnation = r.incarnation
  LIMIT $4
 
 -- name: create
-INSERT INTO dg_run (run_id, tenant_id, projection, projections, mode, state, node, incarnation, until_seq)
-VALUES ($1, $2, $3, $4, $5, 'running', $6, $7, $8)
+INSERT INTO dg_run (run_id, tenant_id, projection, projections, mode, state, node, incarnation, until_seq, reason, requested_by, metadata)
+VALUES ($1, $2, $3, $4, $5, 'running', $6, $7, $8, $9, $10, $11)
 
 -- name: adopt
 UPDATE dg_run

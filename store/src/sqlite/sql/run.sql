@@ -8,7 +8,8 @@ SELECT r.run_id, r.tenant_id, r.projection, r.mode, r.state, r.node, {is_live},
        r.until_log_seq, r.current, r.cursor, r.target, r.events, r.cancel_requested,
        r.error_category, r.error_message, r.report,
        strftime('%Y-%m-%dT%H:%M:%fZ', r.created_at_ms / 1000.0, 'unixepoch'),
-       strftime('%Y-%m-%dT%H:%M:%fZ', r.finished_at_ms / 1000.0, 'unixepoch'), r.incarnation
+       strftime('%Y-%m-%dT%H:%M:%fZ', r.finished_at_ms / 1000.0, 'unixepoch'), r.incarnation,
+       r.reason, r.requested_by, r.metadata
 FROM dg_run AS r
 {node}
 
@@ -36,8 +37,8 @@ ORDER BY r.run DESC
 LIMIT ?4
 
 -- name: create
-INSERT INTO dg_run (run_id, tenant_id, projection, mode, state, node, incarnation, until_log_seq, created_at_ms)
-VALUES (?1, ?2, ?3, ?4, 'running', ?5, ?6, ?7, {now})
+INSERT INTO dg_run (run_id, tenant_id, projection, mode, state, node, incarnation, until_log_seq, reason, requested_by, metadata, created_at_ms)
+VALUES (?1, ?2, ?3, ?4, 'running', ?5, ?6, ?7, ?8, ?9, ?10, {now})
 
 -- name: adopt
 UPDATE dg_run

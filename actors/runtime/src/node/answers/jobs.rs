@@ -44,8 +44,8 @@ impl AnswerFrom<FromNode, VerifyRequest> for Asking<'_> {
 // The workers try again now; a job follows them and reports the result.
 impl AnswerFrom<FromNode, RetryRequest> for Asking<'_> {
     async fn answer_from(&self, request: RetryRequest) -> Result<JobReply, AdminError> {
-        let RetryRequest { tenant, projection, .. } = request;
-        self.start(JobRequest { tenant, projection, ..JobRequest::default() }, RunMode::CatchUp).await
+        let RetryRequest { tenant, projection, reason } = request;
+        self.start(JobRequest { tenant, projection, reason, ..JobRequest::default() }, RunMode::CatchUp).await
     }
 }
 
@@ -90,11 +90,11 @@ impl Asking<'_> {
     async fn start(&self, job: JobRequest, mode: RunMode) -> Result<JobReply, AdminError> {
         let run_id = job.run_id.unwrap_or(self.id);
         if mode == RunMode::CatchUp
-            && let Some(reply) = self.node.pass_on(run_id, &job).await
+            && let Some(reply) = self.node.pass_on(run_id, &job, self.by).await
         {
             return Ok(reply);
         }
-        let request: RunRequest = run_request(job, mode)?;
+        let request: RunRequest = run_request(job, mode, self.by)?;
         let run = self.node.replay(|reply| ReplayMessage::Start(run_id, request, reply)).await?;
         self.begun(run.run_id).await
     }
@@ -107,14 +107,15 @@ impl Asking<'_> {
 impl NodeAnswers {
     /// Passes the job on to the node that has the tenant, which knows what its workers do. None when this node follows
     /// them, from the database.
-    async fn pass_on(&self, run_id: Uuid, job: &JobRequest) -> Option<JobReply> {
+    async fn pass_on(&self, run_id: Uuid, job: &JobRequest, by: &str) -> Option<JobReply> {
         let parts = &self.0;
         let tenant = job.tenant.clone().unwrap_or_default();
         let Whose::Theirs(node) = parts.board.placement.whose(&parts.owner.node, &tenant) else { return None };
         if job.passed_on {
             return None;
         }
-        let job = JobRequest { run_id: Some(run_id), passed_on: true, ..job.clone() };
+        let first_asked_by = Some(by.to_owned());
+        let job = JobRequest { run_id: Some(run_id), passed_on: true, first_asked_by, ..job.clone() };
         let passed = parts.links.ask(&node, CatchUpRequest(job), PASS_ON_WAIT).await;
         // A failed attempt may have started the run: the same id is not started twice.
         passed.inspect_err(|error| tracing::debug!(%node, %run_id, "the job was not forwarded: {}", error.message)).ok()
