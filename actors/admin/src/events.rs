@@ -6,8 +6,8 @@ use decisiongraph_engine::queries::{self, Scanned, current_view};
 use decisiongraph_projections::catalogue::{self, TRACE_SUMMARY};
 use decisiongraph_projections::{Category, LogSeq, TenantId};
 use decisiongraph_protocol::{
-    AdminError, Command, EVENTS_SCANNED_MAX, EventsReply, EventsRequest, ExportPageReply, ExportRequest, ExportStartReply,
-    ExportStartRequest, Handle, TraceReply, TraceRequest,
+    AdminError, Command, EVENTS_SCANNED_MAX, EventsReply, EventsRequest, ExportPageReply, ExportRequest,
+    ExportStartReply, ExportStartRequest, Handle, TraceReply, TraceRequest,
 };
 use decisiongraph_store::Scope;
 use std::time::Duration;
@@ -32,7 +32,7 @@ impl Handle<TraceRequest> for StoreAnswers<'_> {
             let events = Command::of("events", &tenant);
             return Err(error.next(format!("check the id: {events} lists what the log holds")));
         }
-        let current = current_view(store, &tenant, &[TRACE_SUMMARY], request.freshness).await?;
+        let current = current_view(self.engine, &tenant, &[TRACE_SUMMARY], request.freshness).await?;
         let summary =
             queries::trace_summary(&*current.view, &tenant, current.generations[0], &request.trace_id).await?;
         let (events, more) =

@@ -12,8 +12,8 @@ use decisiongraph_projections::{Category, LogSeq};
 use decisiongraph_protocol::figures::number;
 use decisiongraph_protocol::foreign_text::on_a_line;
 use decisiongraph_protocol::{
-    AdminError, CatchUpRequest, Handle, JobReply, JobRequest, METADATA_BYTES_MAX, RebuildCheckReply, RebuildCheckRequest, RebuildEstimate,
-    RebuildRequest, ResumeRunRequest, VerifyRequest, check_reason, has_ended,
+    AdminError, CatchUpRequest, Handle, JobReply, JobRequest, METADATA_BYTES_MAX, RebuildCheckReply,
+    RebuildCheckRequest, RebuildEstimate, RebuildRequest, ResumeRunRequest, VerifyRequest, check_reason, has_ended,
 };
 use decisiongraph_store::{ListFilter, ReadView, Run, RunCause, RunMode, RunState, Scope};
 use uuid::Uuid;

@@ -12,7 +12,7 @@ use decisiongraph_store::Paged;
 impl Handle<SubgraphRequest> for StoreAnswers<'_> {
     async fn answer(&self, request: SubgraphRequest) -> Result<ReadReply<Subgraph>, AdminError> {
         let tenant = tenant_or_default(request.tenant);
-        let current = current_view(self.store(), &tenant, &[CONTEXT_GRAPH], request.freshness).await?;
+        let current = current_view(self.engine, &tenant, &[CONTEXT_GRAPH], request.freshness).await?;
         let answer = queries::subgraph(&*current.view, &tenant, current.generations[0], &request.query).await?;
         if answer.nodes.is_empty() && current.stale.is_none() {
             return Err(no_node_of(&tenant, &request.query.node_id));
@@ -24,7 +24,7 @@ impl Handle<SubgraphRequest> for StoreAnswers<'_> {
 impl Handle<EdgesRequest> for StoreAnswers<'_> {
     async fn answer(&self, request: EdgesRequest) -> Result<ReadReply<EdgesPage>, AdminError> {
         let tenant = tenant_or_default(request.tenant);
-        let current = current_view(self.store(), &tenant, &[CONTEXT_GRAPH], request.freshness).await?;
+        let current = current_view(self.engine, &tenant, &[CONTEXT_GRAPH], request.freshness).await?;
         let answer = queries::edges(&*current.view, &tenant, current.generations[0], &request.query).await?;
         let (generation, node) = (current.generations[0], &request.query.node_id);
         if answer.edges.is_empty()
@@ -42,7 +42,7 @@ impl Handle<PrecedentsRequest> for StoreAnswers<'_> {
         let tenant = tenant_or_default(request.tenant);
         queries::validate_precedents(&request.query)?;
         let needed: [&'static dyn Projection; 2] = [TRACE_SUMMARY, PRECEDENT_INDEX];
-        let current = current_view(self.store(), &tenant, &needed, request.freshness).await?;
+        let current = current_view(self.engine, &tenant, &needed, request.freshness).await?;
         let [summaries, index] = [current.generations[0], current.generations[1]];
         let hits = queries::precedents(&*current.view, &tenant, summaries, index, &request.query).await?;
         let Paged { items: hits, more } = hits;

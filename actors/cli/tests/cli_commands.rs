@@ -476,7 +476,8 @@ fn events_are_filtered() {
     let both = ids(&["--event-type", "TraceStarted", "--event-type", "TraceFinished", "--trace-id", "change-4711"]);
     assert_eq!(both.len(), 2, "{both:?}");
     let actor = &all[0]["actor"];
-    let (actor_type, actor_id) = (actor["actor_type"].as_str().expect("text"), actor["actor_id"].as_str().expect("text"));
+    let (actor_type, actor_id) =
+        (actor["actor_type"].as_str().expect("text"), actor["actor_id"].as_str().expect("text"));
     let of_actor = all.iter().filter(|event| event["actor"] == *actor).count();
     assert_eq!(ids(&["--actor-type", actor_type, "--actor-id", actor_id]).len(), of_actor);
     assert_eq!(ids(&["--event-id", all[5]["event_id"].as_str().expect("text")]), all[5..6]);

@@ -117,6 +117,9 @@ async fn an_open_appender_is_named_with_its_pid() {
     // Nor is the log read past the mark: an event may still appear below those that were imported.
     let events = cli.run(&["events", "--json", "--database", database.url()]).json();
     assert_eq!((&events["events"], &events["mark"], &events["more"]), (&json!([]), &json!(0), &json!(false)));
+    let of_another = ["precedents", "--tenant", "other", "--at-least", "3", "--wait", "0", "--json"];
+    let of_another = || cli.run(&[&of_another[..], &["--database", database.url()]].concat());
+    of_another().refused(7, "projection_out_of_date");
     // A young transaction is not reported as holding up a scope.
     tokio::task::block_in_place(|| {
         cli_support::node::wait_until("its scopes wait for it", || status()["scopes"][0]["state"] == "waiting");
@@ -127,6 +130,7 @@ async fn an_open_appender_is_named_with_its_pid() {
     assert!(why.contains(&format!("pid {pid}")), "{why}");
     assert!(cli.run(&["status", "--database", database.url()]).stdout.contains(&format!("open appender pid {pid}")));
     appender.batch_execute("ROLLBACK").await.expect("rolls back");
+    assert_eq!(of_another().code, 0, "it has no event there, and gets none any more");
     assert_eq!(cli.run(&["catch-up", "--database", database.url()]).code, 0);
     let status = cli.run(&["status", "--json", "--database", database.url()]).json();
     assert_eq!((&status["mark_is_safe"], &status["scopes"][0]["state"]), (&json!(true), &json!("current")));

@@ -4,9 +4,9 @@
 
 mod support;
 
-use decisiongraph_engine::queries::events;
+use decisiongraph_engine::queries::{Freshness, current_view, events};
 use decisiongraph_engine::{Control, Engine, RunRequest};
-use decisiongraph_projections::{Category, LogSeq, Projection, Row, Value, catalogue};
+use decisiongraph_projections::{Category, LogSeq, Projection, Row, TenantId, Value, catalogue};
 use decisiongraph_protocol::{Asker, HealthRequest, HealthWord, ScopeFilter, ScopeState, ScopeStatus, StatusRequest};
 use decisiongraph_store::{Acquisition, EventFilter, ListFilter, PageLimit, RunMode, RunState, Scope, Store};
 use std::sync::Arc;
@@ -105,6 +105,45 @@ async fn a_page_of_a_filter_looks_at_so_many_events_and_says_how_far_it_came() {
         assert_eq!(of(of_trace(&whole.events[3].trace_id), Some(id), LogSeq::ORIGIN, 2).await.events.len(), 1);
         assert_eq!(of(of_trace("another"), Some(id), LogSeq::ORIGIN, 2).await.events, []);
         assert_eq!(of(EventFilter::default(), Some(id), whole.events[3].log_seq, 2).await.events, []);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_may_name_the_position_that_is_enough_for_it() {
+    for db in Db::both().await {
+        let store = db.store().await;
+        let engine = engine(&store, 100);
+        let events = log(4, 0);
+        let (earlier, later) = events.split_at(events.len() / 2);
+        let applied = append(&store, earlier).await;
+        assert_eq!(run(&engine, RunMode::CatchUp).await.run.state, RunState::Completed);
+        let last = append(&store, later).await;
+        let ask = async |tenant: &TenantId, at_least: Option<LogSeq>, allow_stale| {
+            let freshness = Freshness { wait_ms: 0, allow_stale, at_least };
+            let current = current_view(&engine, tenant, &[catalogue::TRACE_SUMMARY], freshness).await;
+            current.map(|current| current.stale).map_err(|error| (error.category, error.message))
+        };
+        let (ours, end) = (tenant(), LogSeq(last.0 + 1));
+        let refused = async |at_least, why: &str| {
+            let (category, message) = ask(&ours, at_least, false).await.expect_err("behind");
+            assert!(category == Category::ProjectionOutOfDate && message.contains(why), "{message}");
+        };
+        refused(None, "the tenant's last event is").await;
+        assert_eq!(ask(&ours, Some(applied), false).await, Ok(None), "what comes later does not count");
+        refused(Some(LogSeq(applied.0 + 1)), "1 events have not been applied").await;
+        refused(Some(last), "have not been applied").await;
+        refused(Some(end), "events may still appear there").await;
+        let stale = ask(&ours, Some(last), true).await.expect("an answer").expect("behind");
+        assert_eq!((stale.cursor, stale.last_log_seq, stale.events), (applied, last, later.len() as u64));
+        // The log is complete up to there, and the tenant has nothing in it that is not applied.
+        let nobody = TenantId::new("nobody").expect("an id");
+        assert_eq!(ask(&nobody, Some(last), false).await, Ok(None));
+        assert!(ask(&nobody, Some(end), false).await.is_err(), "it may still get an event there");
+        // Waited for, it comes.
+        let freshness = Freshness { wait_ms: 60_000, allow_stale: false, at_least: Some(last) };
+        let waits = current_view(&engine, &ours, &[catalogue::TRACE_SUMMARY], freshness);
+        let (current, report) = tokio::join!(waits, run(&engine, RunMode::CatchUp));
+        assert_eq!((current.expect("current").stale, report.run.state), (None, RunState::Completed));
     }
 }
 

@@ -104,15 +104,19 @@ pub struct Subgraph {
 /// Required freshness of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Freshness {
-    /// Longest wait for a projection to see the tenant's last event, milliseconds.
+    /// Longest wait for a projection, milliseconds.
     pub wait_ms: u64,
     /// True to answer after that wait in any case, with the distance by which the answer is behind.
     pub allow_stale: bool,
+    /// Position that is enough: every event of the tenant at or below it is applied, and none can appear there any
+    /// more. The tenant's last event when none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_least: Option<LogSeq>,
 }
 
 impl Default for Freshness {
     fn default() -> Freshness {
-        Freshness { wait_ms: 1_000, allow_stale: false }
+        Freshness { wait_ms: 1_000, allow_stale: false, at_least: None }
     }
 }
 
@@ -123,7 +127,7 @@ pub struct Staleness {
     pub projection: String,
     /// Cursor of that projection.
     pub cursor: LogSeq,
-    /// Position of the tenant's last event at the query's start.
+    /// Position of the tenant's last event at the query's start, or the position that the query asks for.
     pub last_log_seq: LogSeq,
     /// Events between the two, counted up to [`STALE_EVENTS_MAX`].
     pub events: u64,

@@ -293,9 +293,7 @@ mod tests {
     async fn an_answer_waits_for_its_memory_and_is_refused_by_name_when_there_is_none_in_time() {
         let slow = Arc::new(Slow::default());
         let desk = desk(&slow);
-        let events = || {
-            AdminRequest::Events(EventsRequest { limit: 1, ..EventsRequest::default() })
-        };
+        let events = || AdminRequest::Events(EventsRequest { limit: 1, ..EventsRequest::default() });
         let most = desk.budget.answers.hold(usize::MAX).await;
         let refused = ask(&desk, 1, events(), 60_000).await.expect_err("no room");
         assert!(refused.category == Category::Unavailable && refused.message.contains("memory"), "{refused}");

@@ -86,8 +86,13 @@ pub async fn obey(order: &str) -> Result<()> {
     };
     let mut legs = Vec::new();
     for until in stops {
-        let request =
-            RunRequest { tenant: TenantId::default(), projections: catalogue::ALL.to_vec(), mode: order.mode, until, cause: Default::default() };
+        let request = RunRequest {
+            tenant: TenantId::default(),
+            projections: catalogue::ALL.to_vec(),
+            mode: order.mode,
+            until,
+            cause: Default::default(),
+        };
         let (cpu, started) = (own_cpu_seconds(), Instant::now());
         let report = engine.run(&request, &Control::default()).await?;
         let seconds = started.elapsed().as_secs_f64();

@@ -70,7 +70,7 @@ async fn ask_subgraph(trial: &Trial, args: &Args<'_>) -> Answer {
         edge_types: args.texts("edge_types")?,
         ..around
     };
-    let current = current_view(trial.store(), trial.tenant(), &[CONTEXT_GRAPH], Freshness::default()).await?;
+    let current = current_view(trial.engine(), trial.tenant(), &[CONTEXT_GRAPH], Freshness::default()).await?;
     let found = subgraph(&*current.view, trial.tenant(), current.generations[0], &query).await?;
     Ok(object(vec![
         ("edges", ids(found.edges.into_iter().map(|edge| edge.edge_id))),
@@ -92,7 +92,7 @@ async fn ask_edges(trial: &Trial, args: &Args<'_>) -> Answer {
     };
     let limit = args.int("limit")?.unwrap_or(100);
     let mut query = EdgesQuery { node_id: args.node()?, direction, cursor: args.text("cursor")?, limit };
-    let current = current_view(trial.store(), trial.tenant(), &[CONTEXT_GRAPH], Freshness::default()).await?;
+    let current = current_view(trial.engine(), trial.tenant(), &[CONTEXT_GRAPH], Freshness::default()).await?;
     let mut pages = Vec::new();
     for _ in 0..PAGES_MAX {
         let page = edges(&*current.view, trial.tenant(), current.generations[0], &query).await?;
@@ -116,7 +116,7 @@ async fn ask_precedents(trial: &Trial, args: &Args<'_>) -> Answer {
         limit: args.int("limit")?.unwrap_or(100),
     };
     let projections = [TRACE_SUMMARY, PRECEDENT_INDEX];
-    let current = current_view(trial.store(), trial.tenant(), &projections, Freshness::default()).await?;
+    let current = current_view(trial.engine(), trial.tenant(), &projections, Freshness::default()).await?;
     let (summaries, index) = (current.generations[0], current.generations[1]);
     let hits = precedents(&*current.view, trial.tenant(), summaries, index, &filter).await?;
     Ok(object(vec![("hits", Json::Array(hits.items.into_iter().map(hit).collect()))]))

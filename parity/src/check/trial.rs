@@ -49,8 +49,8 @@ impl Trial {
     }
 
     /// Returns the store.
-    pub fn store(&self) -> &dyn Store {
-        &*self.store
+    pub fn engine(&self) -> &Engine {
+        &self.engine
     }
 
     /// Returns the tenant of the log.
@@ -103,8 +103,13 @@ impl Trial {
 
     /// Runs a job over all projections to its end.
     pub async fn run(&self, mode: RunMode) -> Checked<RunReport> {
-        let request =
-            RunRequest { tenant: self.tenant.clone(), projections: catalogue::ALL.to_vec(), mode, until: None, cause: Default::default() };
+        let request = RunRequest {
+            tenant: self.tenant.clone(),
+            projections: catalogue::ALL.to_vec(),
+            mode,
+            until: None,
+            cause: Default::default(),
+        };
         let report = self.engine.run(&request, &Control::default()).await?;
         if let Some(failure) = report.scopes.iter().find_map(|scope| scope.failure.as_ref()) {
             return Err(Finding::Failed(format!(

@@ -19,7 +19,8 @@ pub use error::{NEXT_MIGRATE, NEXT_SYNCHRONOUS, Result, StoreError};
 pub use failure::{Failure, NewFailure, OpenFailures, Skip};
 pub use generation::{Flip, Storage, Sweep};
 pub use log::{
-    AppendMode, EventFilter, HighWaterSample, LIST_BYTES_MAX, LogEnd, OpenWriter, PageLimit, Paged, SESSION_NAME, Verdict,
+    AppendMode, EventFilter, HighWaterSample, LIST_BYTES_MAX, LogEnd, OpenWriter, PageLimit, Paged, SESSION_NAME,
+    Verdict,
 };
 pub use members::{Cordon, Member, MemberFacts};
 pub use rows::{Checkpoint, Direction, KeyedRow, PrecedentFilter, PrecedentHit, RowOrder};

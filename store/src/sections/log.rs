@@ -1,7 +1,8 @@
 //! The log: appended to, read, and its end.
 
 use crate::{
-    AppendMode, EventFilter, HighWaterSample, Lag, LogEnd, OpenWriter, PageLimit, Paged, Result, Stray, TenantHead, Verdict,
+    AppendMode, EventFilter, HighWaterSample, Lag, LogEnd, OpenWriter, PageLimit, Paged, Result, Stray, TenantHead,
+    Verdict,
 };
 use async_trait::async_trait;
 use decisiongraph_projections::event::StoredEvent;

@@ -8,7 +8,8 @@ use crate::columns::Stored as _;
 use crate::decide::{self, Holder, Locked};
 use crate::sections::{ReadRuns, Runs};
 use crate::{
-    Compared, Creation, LIST_BYTES_MAX, ListFilter, NewRun, Owner, PageLimit, Paged, Run, RunCause, RunOutcome, RunProgress,
+    Compared, Creation, LIST_BYTES_MAX, ListFilter, NewRun, Owner, PageLimit, Paged, Run, RunCause, RunOutcome,
+    RunProgress,
 };
 use async_trait::async_trait;
 use decisiongraph_projections::TenantId;
@@ -29,20 +30,11 @@ impl Runs for SqliteStore {
             claim(conn, &new.tenant, &new.projections, new.run_id)?;
             let NewRun { run_id, tenant, mode, until, owner, cause, .. } = &new;
             let RunCause { reason, requested_by, metadata } = cause;
-            let (tenant, projection, mode, until) = (tenant.as_str(), new.projection(), mode.as_str(), until.map(|at| at.0));
+            let (tenant, projection, mode, until) =
+                (tenant.as_str(), new.projection(), mode.as_str(), until.map(|at| at.0));
             let Owner { node, incarnation } = owner;
-            let of = params![
-                run_id,
-                tenant,
-                projection,
-                mode,
-                node,
-                incarnation,
-                until,
-                reason,
-                requested_by,
-                metadata
-            ];
+            let of =
+                params![run_id, tenant, projection, mode, node, incarnation, until, reason, requested_by, metadata];
             conn.run(sql!(SQL, "create"), of)?;
             Ok(Creation::Created(found(conn, new.run_id)?))
         })

@@ -17,8 +17,15 @@ fn scope() -> Scope {
 async fn verify(fresh: &Fresh, owner: &Owner) -> Uuid {
     let run_id = Uuid::new_v4();
     let projections = vec![SUMMARY.name()];
-    let new =
-        NewRun { run_id, tenant: tenant(), projections, mode: RunMode::Verify, until: None, owner: owner.clone(), cause: RunCause::default() };
+    let new = NewRun {
+        run_id,
+        tenant: tenant(),
+        projections,
+        mode: RunMode::Verify,
+        until: None,
+        owner: owner.clone(),
+        cause: RunCause::default(),
+    };
     fresh.store.create_run(&new).await.expect("a run");
     run_id
 }

@@ -192,7 +192,9 @@ pub async fn a_clock_that_is_set_back_freezes_nothing(blank: Blank) {
         projections: vec![scope().projection],
         mode: RunMode::CatchUp,
         until: None,
-        owner: me.clone(), cause: RunCause::default() };
+        owner: me.clone(),
+        cause: RunCause::default(),
+    };
     fresh.store.create_run(&run).await.expect("a job");
 
     // The clock is set back by less than the lease: the lease lasts a little longer.

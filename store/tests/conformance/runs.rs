@@ -21,7 +21,9 @@ fn job(tenant: &TenantId, projections: Vec<&'static str>, owner: &Owner) -> NewR
         projections,
         mode: RunMode::Rebuild,
         until: None,
-        owner: owner.clone(), cause: RunCause::default() }
+        owner: owner.clone(),
+        cause: RunCause::default(),
+    }
 }
 
 async fn alive(fresh: &Fresh, node: &str) -> Owner {
@@ -47,8 +49,10 @@ pub async fn a_run_from_start_to_end(blank: Blank) {
     let fresh = blank.migrated().await;
     let me = alive(&fresh, "n1").await;
     let text = |text: &str| Some(text.to_owned());
-    let cause = RunCause { reason: text("a\nreason"), requested_by: text("ada"), metadata: text(r#"{"b":1,"a":2.50}"#) };
-    let job = NewRun { mode: RunMode::CatchUp, until: Some(LogSeq(77)), cause: cause.clone(), ..job(&tenant(), all(), &me) };
+    let cause =
+        RunCause { reason: text("a\nreason"), requested_by: text("ada"), metadata: text(r#"{"b":1,"a":2.50}"#) };
+    let job =
+        NewRun { mode: RunMode::CatchUp, until: Some(LogSeq(77)), cause: cause.clone(), ..job(&tenant(), all(), &me) };
     let run = fresh.store.create_run(&job).await.expect("a run").into_run();
     assert_eq!((run.run_id, run.state, run.mode), (job.run_id, RunState::Running, RunMode::CatchUp));
     assert_eq!((run.projection.as_str(), run.node.as_str(), run.node_live), ("all", "n1", true));

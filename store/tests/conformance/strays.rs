@@ -28,7 +28,9 @@ async fn everything_of(fresh: &Fresh, tenant: &TenantId, me: &Owner) {
         projections: vec!["context_graph"],
         mode: RunMode::Verify,
         until: None,
-        owner: me.clone(), cause: RunCause::default() };
+        owner: me.clone(),
+        cause: RunCause::default(),
+    };
     fresh.store.create_run(&job).await.expect("a run");
 }
 

@@ -106,7 +106,9 @@ pub async fn everything_a_node_does(store: &Arc<dyn Store>, events: usize) {
                 projections: vec![projection.name()],
                 mode: RunMode::Rebuild,
                 until: None,
-                owner: me.clone(), cause: RunCause::default() };
+                owner: me.clone(),
+                cause: RunCause::default(),
+            };
             store.create_run(&job).await.expect("a run");
             let lease = store.begin_build(&scope, run_id, storage).await.expect("a build");
             build(store, &lease, origin(projection), projection, 200, 2).await;

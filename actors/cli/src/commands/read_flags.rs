@@ -4,15 +4,20 @@ use crate::output::number;
 use crate::page::Page;
 use clap::Args;
 use decisiongraph_engine::queries::{Freshness, Staleness};
+use decisiongraph_projections::LogSeq;
+use decisiongraph_protocol::figures::parse_number;
 
 #[derive(Args)]
 pub struct FreshnessFlags {
-    /// Seconds to wait until the projection has applied the tenant's last event
+    /// Seconds to wait until the projection has applied the tenant's last event, or that of --at-least
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = parse_seconds)]
     wait: f64,
     /// Answer even when it has not, and report the lag
     #[arg(long)]
     allow_stale: bool,
+    /// Position that is enough, such as that of an append: the tenant's later events need not be applied
+    #[arg(long, value_name = "LOG_SEQ", value_parser = parse_number)]
+    at_least: Option<i64>,
 }
 
 fn parse_seconds(text: &str) -> Result<f64, String> {
@@ -25,7 +30,8 @@ fn parse_seconds(text: &str) -> Result<f64, String> {
 impl FreshnessFlags {
     /// Returns the freshness as the request has it.
     pub fn freshness(&self) -> Freshness {
-        Freshness { wait_ms: (self.wait * 1000.0) as u64, allow_stale: self.allow_stale }
+        let (wait_ms, at_least) = ((self.wait * 1000.0) as u64, self.at_least.map(LogSeq));
+        Freshness { wait_ms, allow_stale: self.allow_stale, at_least }
     }
 }
 
