@@ -3,9 +3,18 @@
 //! Guarantees: an accepted time exists. The day is one of its month (leap years counted, in the proleptic Gregorian
 //! calendar). Second 60 is allowed only for a possible leap second: at 23:59:60 UTC on the last day of a month.
 
+/// An instant: seconds since the beginning of 1970 in UTC, and the digits of the fraction without zeros at their end. A
+/// leap second is the second behind it.
+pub type Instant<'a> = (i64, &'a str);
+
 /// True when `text` is `YYYY-MM-DDThh:mm:ss[.f…](Z|±hh:mm)` and names a time that exists. `t`, `z` and a space for the
 /// `T` are allowed.
 pub fn is_time(text: &str) -> bool {
+    instant(text).is_some()
+}
+
+/// Returns the instant of a time that exists; see [`is_time`]. Instants compare as times do.
+pub fn instant(text: &str) -> Option<Instant<'_>> {
     let bytes = text.as_bytes();
     let number = |from: usize, len: usize| -> Option<i32> {
         let digits = bytes.get(from..from + len)?;
@@ -15,17 +24,15 @@ pub fn is_time(text: &str) -> bool {
     let shape = at(4, b"-") && at(7, b"-") && at(10, b"Tt ") && at(13, b":") && at(16, b":");
     let fields =
         (|| Some((number(0, 4)?, number(5, 2)?, number(8, 2)?, number(11, 2)?, number(14, 2)?, number(17, 2)?)))();
-    let Some((year, month, day, hour, minute, second)) = fields.filter(|_| shape) else { return false };
-    let Some(days) = days_of(year, month) else { return false };
+    let (year, month, day, hour, minute, second) = fields.filter(|_| shape)?;
+    let days = days_of(year, month)?;
     if !(1..=days).contains(&day) || hour > 23 || minute > 59 || second > 60 {
-        return false;
+        return None;
     }
-    let mut zone = 19;
+    let (mut zone, mut fraction) = (19, "");
     if at(zone, b".") {
         let digits = bytes[zone + 1..].iter().take_while(|byte| byte.is_ascii_digit()).count();
-        if digits == 0 {
-            return false;
-        }
+        fraction = text.get(zone + 1..zone + 1 + digits).filter(|digits| !digits.is_empty())?;
         zone += 1 + digits;
     }
     let offset = match bytes.get(zone) {
@@ -37,12 +44,23 @@ pub fn is_time(text: &str) -> bool {
         _ => None,
     };
     // Minutes since midnight UTC of the written day; below 0 it is the day before.
-    offset.is_some_and(|offset| match hour * 60 + minute - offset {
+    let minutes = hour * 60 + minute - offset?;
+    let exists = match minutes {
         _ if second < 60 => true,
         LAST_MINUTE => day == days,
         -1 => day == 1,
         _ => false,
-    })
+    };
+    let midnight = days_since_1970(year, month, day) * 86_400;
+    exists.then(|| (midnight + i64::from(minutes) * 60 + i64::from(second), fraction.trim_end_matches('0')))
+}
+
+/// Counts the days from 1970-01-01 on. (Years begin in March here, so that the leap day is their last.)
+fn days_since_1970(year: i32, month: i32, day: i32) -> i64 {
+    let year = i64::from(if month <= 2 { year - 1 } else { year });
+    let month = i64::from((month + 9) % 12);
+    let leap_days = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
+    year * 365 + leap_days + (month * 153 + 2) / 5 + i64::from(day) - 1 - 719_468
 }
 
 /// 23:59.
@@ -82,6 +100,31 @@ mod tests {
         ] {
             assert!(is_time(good), "{good}");
         }
+    }
+
+    #[test]
+    fn instants_compare_as_times_do() {
+        assert_eq!(instant("1970-01-01T00:00:00Z"), Some((0, "")));
+        assert_eq!(instant("2026-01-31T09:30:00.500Z"), Some((1_769_851_800, "5")));
+        assert_eq!(instant("2000-03-01T00:00:00Z").map(|at| at.0), Some(951_868_800));
+        assert_eq!(instant("1969-12-31T23:59:59Z"), Some((-1, "")));
+        assert_eq!(instant("2026-01-31T10:30:00+01:00"), instant("2026-01-31T09:30:00.000Z"));
+        assert_eq!(instant("1990-12-31T23:59:60Z"), instant("1991-01-01T00:00:00Z"));
+        let in_order = [
+            "0000-01-01T00:00:00Z",
+            "0000-02-29T00:00:00Z",
+            "0000-03-01T00:00:00Z",
+            "1999-12-31T23:59:59.9Z",
+            "2024-02-29T00:00:00Z",
+            "2024-02-29T23:00:00-02:00",
+            "2024-03-01T01:00:00.05Z",
+            "2024-03-01T01:00:00.45Z",
+            "2024-03-01T01:00:00.5Z",
+            "2024-03-01T01:00:00.51Z",
+            "9999-12-31T23:59:59Z",
+        ];
+        let instants: Vec<_> = in_order.iter().map(|time| instant(time).expect("a time")).collect();
+        assert!(instants.windows(2).all(|pair| pair[0] < pair[1]), "{instants:?}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::columns::{Column, Columns, Stored, unreadable};
 use crate::{
     Change, Checkpoint, Cordon, Drift, Epoch, Failure, Member, MemberFacts, NewChange, OpenFailures, Owner, Paused,
-    PrecedentHit, Result, Run, RunMode, RunState, Scope, ScopeCounts, ScopeHead, ScopeRow, Skip, TenantHead,
+    PrecedentHit, Result, Run, RunMode, RunState, Scope, ScopeCounts, ScopeHead, ScopeRow, Skip, TenantHead, TraceEnds,
 };
 use decisiongraph_projections::digest::rolling::RollingDigest;
 use decisiongraph_projections::event::{Actor, Envelope, Metadata, Source, StoredEvent, fault, tags_from_json};
@@ -343,6 +343,23 @@ impl Stored for StoredEvent {
             payload,
             payload_hash,
         })
+    }
+}
+
+/// A trace, and its ends.
+impl Stored for (Arc<str>, TraceEnds) {
+    fn read(row: &impl Columns) -> Result<(Arc<str>, TraceEnds)> {
+        let ends = TraceEnds {
+            started: row.at(1)?,
+            started_at: row.at(2)?,
+            actor: Actor { actor_type: row.at(3)?, actor_id: row.at(4)? },
+            tags: tags_from_json(row.text(5)?.unwrap_or_default()).unwrap_or_default(),
+            last: row.at(6)?,
+            last_trace_seq: row.at(7)?,
+            last_event_type: row.at(8)?,
+            last_at: row.at(9)?,
+        };
+        Ok((row.at(0)?, ends))
     }
 }
 

@@ -22,6 +22,7 @@ pub mod runs;
 pub mod status;
 mod steer;
 pub mod tenants;
+mod traces;
 pub mod why;
 
 pub use ask::answer;

@@ -20,7 +20,7 @@ pub use failure::{Failure, NewFailure, OpenFailures, Skip};
 pub use generation::{Flip, Storage, Sweep};
 pub use log::{
     AppendMode, EventFilter, HighWaterSample, LIST_BYTES_MAX, LogEnd, OpenWriter, PageLimit, Paged, SESSION_NAME,
-    Verdict,
+    TraceEnds, Verdict,
 };
 pub use members::{Cordon, Member, MemberFacts};
 pub use rows::{Checkpoint, Direction, KeyedRow, PrecedentFilter, PrecedentHit, RowOrder};

@@ -1,6 +1,7 @@
 //! Appended data, and the end of a log.
 
 use crate::StoreError;
+use decisiongraph_projections::event::Actor;
 use decisiongraph_projections::{Category, LogSeq, Refusal};
 use serde::{Deserialize, Serialize};
 
@@ -65,6 +66,27 @@ impl EventFilter {
     pub fn leaves_out(&self) -> bool {
         !self.event_types.is_empty() || self.actor_type.is_some() || self.actor_id.is_some()
     }
+}
+
+/// First and last event of a trace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TraceEnds {
+    /// Position of the first event.
+    pub started: LogSeq,
+    /// Time of the first event, as its producer gave it.
+    pub started_at: String,
+    /// Actor of the first event.
+    pub actor: Actor,
+    /// Free words of the first event.
+    pub tags: Vec<String>,
+    /// Position of the last event.
+    pub last: LogSeq,
+    /// Number of the last event in the trace.
+    pub last_trace_seq: i64,
+    /// Type of the last event.
+    pub last_event_type: String,
+    /// Time of the last event, as its producer gave it.
+    pub last_at: String,
 }
 
 /// Most bytes of a list of failures or runs; the list ends early when they are reached. (10,000 of them have less,

@@ -106,6 +106,19 @@ impl ReadRows for View {
         ask.paged(&sql, &of, limit, |row| rows::row_at(edges_table(), row, 0).map(Some)).await
     }
 
+    async fn finishes(
+        &self,
+        tenant: &TenantId,
+        summaries: Generation,
+        before: LogSeq,
+        limit: usize,
+    ) -> Result<Vec<(LogSeq, Arc<str>)>> {
+        let ask = self.ask("list finished traces").await?;
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let sql = at(sql!(SQL, "finishes"), "dg_trace_summary", summaries);
+        ask.all(&sql, &[&tenant.as_str(), &summaries.0, &before.0, &limit]).await
+    }
+
     async fn precedents(
         &self,
         tenant: &TenantId,

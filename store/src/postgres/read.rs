@@ -9,7 +9,7 @@ use crate::columns::{Columns as _, Stored as _};
 use crate::decode::log_event;
 use crate::metadata::selected;
 use crate::sections::ReadLog;
-use crate::{EventFilter, Lag, PageLimit, Paged, Result, StoreError, Stray, TenantHead, decide};
+use crate::{EventFilter, Lag, PageLimit, Paged, Result, StoreError, Stray, TenantHead, TraceEnds, decide};
 use async_trait::async_trait;
 use decisiongraph_projections::event::StoredEvent;
 use decisiongraph_projections::prior::Texts;
@@ -162,6 +162,24 @@ impl ReadLog for View {
             }
         };
         Ok(found.map(|(position,)| position))
+    }
+
+    async fn starts(&self, tenant: &TenantId, before: LogSeq, limit: usize) -> Result<Vec<(LogSeq, Arc<str>)>> {
+        let ask = self.ask("list the starts of traces").await?;
+        ask.all(sql!(SQL, "starts"), &[&tenant.as_str(), &before.0, &bound(limit)]).await
+    }
+
+    async fn trace_ends(
+        &self,
+        tenant: &TenantId,
+        traces: &BTreeSet<Arc<str>>,
+        upto: LogSeq,
+        event_types: &[String],
+    ) -> Result<HashMap<Arc<str>, TraceEnds>> {
+        let ask = self.ask("read the ends of traces").await?;
+        let ((keys, ids), types) = (trace_keys(traces), (!event_types.is_empty()).then_some(event_types));
+        let of: [Parameter<'_>; 5] = [&tenant.as_str(), &keys, &ids, &upto.0, &types];
+        Ok(ask.all(sql!(SQL, "trace_ends"), &of).await?.into_iter().collect())
     }
 
     async fn last_log_seq(&self, tenant: &TenantId, upto: Option<LogSeq>) -> Result<LogSeq> {

@@ -2,7 +2,7 @@
 
 use crate::{
     AppendMode, EventFilter, HighWaterSample, Lag, LogEnd, OpenWriter, PageLimit, Paged, Result, Stray, TenantHead,
-    Verdict,
+    TraceEnds, Verdict,
 };
 use async_trait::async_trait;
 use decisiongraph_projections::event::StoredEvent;
@@ -120,6 +120,19 @@ pub trait ReadLog {
         upto: LogSeq,
         count: usize,
     ) -> Result<Option<LogSeq>>;
+
+    /// Lists starts of traces (event 0) with log_seq < `before`, latest first, at most `limit`: position and trace.
+    async fn starts(&self, tenant: &TenantId, before: LogSeq, limit: usize) -> Result<Vec<(LogSeq, Arc<str>)>>;
+
+    /// Reads the ends of these traces, as far as their events are at or below `upto`. With `event_types`, only of traces
+    /// with an event of one of these types. Traces without a start are left out.
+    async fn trace_ends(
+        &self,
+        tenant: &TenantId,
+        traces: &BTreeSet<Arc<str>>,
+        upto: LogSeq,
+        event_types: &[String],
+    ) -> Result<HashMap<Arc<str>, TraceEnds>>;
 
     /// Reads the position of the tenant's last event at or below `upto` (or of all); 0 when it has none.
     async fn last_log_seq(&self, tenant: &TenantId, upto: Option<LogSeq>) -> Result<LogSeq>;

@@ -60,6 +60,16 @@ pub trait ReadRows {
         limit: PageLimit,
     ) -> Result<Paged<Row>>;
 
+    /// Lists finished traces whose `last_log_seq` is below `before`, latest first, at most `limit`: that position, and
+    /// the trace.
+    async fn finishes(
+        &self,
+        tenant: &TenantId,
+        summaries: Generation,
+        before: LogSeq,
+        limit: usize,
+    ) -> Result<Vec<(LogSeq, Arc<str>)>>;
+
     /// Lists finished traces that match, in the order of the reference, at most `bytes_max` bytes of them. The filter
     /// is already validated.
     async fn precedents(

@@ -87,6 +87,18 @@ impl ReadRows for View {
         .await
     }
 
+    async fn finishes(
+        &self,
+        tenant: &TenantId,
+        summaries: Generation,
+        before: LogSeq,
+        limit: usize,
+    ) -> crate::Result<Vec<(LogSeq, Arc<str>)>> {
+        let (tenant, limit) = (tenant.clone(), i64::try_from(limit).unwrap_or(i64::MAX));
+        self.read(move |conn| conn.all(sql!(SQL, "finishes"), params![tenant.as_str(), summaries.0, before.0, limit]))
+            .await
+    }
+
     async fn precedents(
         &self,
         tenant: &TenantId,

@@ -10,7 +10,7 @@ use crate::columns::{Columns as _, Stored as _};
 use crate::decode::log_event;
 use crate::metadata::selected;
 use crate::sections::ReadLog;
-use crate::{EventFilter, Lag, PageLimit, Paged, Stray, TenantHead, decide};
+use crate::{EventFilter, Lag, PageLimit, Paged, Stray, TenantHead, TraceEnds, decide};
 use async_trait::async_trait;
 use decisiongraph_projections::event::{StoredEvent, tags_to_json};
 use decisiongraph_projections::prior::Texts;
@@ -94,6 +94,31 @@ impl ReadLog for View {
                 }
             };
             Ok(found.map(|(position,)| position))
+        })
+        .await
+    }
+
+    async fn starts(&self, tenant: &TenantId, before: LogSeq, limit: usize) -> crate::Result<Vec<(LogSeq, Arc<str>)>> {
+        let tenant = tenant.clone();
+        self.read(move |conn| conn.all(sql!(SQL, "starts"), params![tenant.as_str(), before.0, rows_limit(limit)]))
+            .await
+    }
+
+    async fn trace_ends(
+        &self,
+        tenant: &TenantId,
+        traces: &BTreeSet<Arc<str>>,
+        upto: LogSeq,
+        event_types: &[String],
+    ) -> crate::Result<HashMap<Arc<str>, TraceEnds>> {
+        let (tenant, traces, types) = (tenant.clone(), traces.clone(), types_of(event_types));
+        self.read(move |conn| {
+            let mut ends = HashMap::with_capacity(traces.len());
+            for (key, trace) in in_order(&traces, key_of) {
+                let of = params![tenant.as_str(), key, trace, upto.0, types];
+                ends.extend(conn.first::<(Arc<str>, TraceEnds)>(sql!(SQL, "trace_ends"), of)?);
+            }
+            Ok(ends)
         })
         .await
     }
@@ -338,11 +363,7 @@ fn chosen_events(
     limit: PageLimit,
 ) -> Result<Paged<StoredEvent>> {
     let EventFilter { trace_id, event_types, actor_type, actor_id } = filter;
-    let types = (!event_types.is_empty()).then(|| {
-        let mut types = String::new();
-        tags_to_json(&mut types, event_types);
-        types
-    });
+    let types = types_of(event_types);
     let (tenant, rows_max, event_max) = (tenant.as_str(), limit.one_more(), rows_limit(limit.event_bytes_max));
     let (after, upto) = (after.0, upto.0);
     match trace_id {
@@ -356,6 +377,13 @@ fn chosen_events(
             stored_events(conn, sql!(SQL, "trace_events"), of, limit)
         }
     }
+}
+
+/// Writes types of events as a JSON list; none when every type is meant.
+fn types_of(event_types: &[String]) -> Option<String> {
+    let mut types = String::new();
+    tags_to_json(&mut types, event_types);
+    (!event_types.is_empty()).then_some(types)
 }
 
 fn stored_events(conn: &Connection, sql: &str, of: impl Params, limit: PageLimit) -> Result<Paged<StoredEvent>> {

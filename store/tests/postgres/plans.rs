@@ -111,6 +111,13 @@ const STATEMENTS: &[(&str, &str, &str, &str, &str)] = &[
         "(trace_key = $2) AND (log_seq > $3)",
     ),
     (
+        sql!(LOG, "starts"),
+        "text, bigint, bigint",
+        "'t', 9::bigint, 50::bigint",
+        "dg_event_log_start",
+        "(ROW(tenant_id, log_seq) > ROW($1, 0)) AND (ROW(tenant_id, log_seq) < ROW($1, $2))",
+    ),
+    (
         sql!(LOG, "count_events"),
         "text, bigint, bigint, bigint",
         "'t', 0::bigint, 9::bigint, 2000::bigint",
@@ -233,6 +240,19 @@ async fn check(fresh: &Fresh, when: &str) {
         assert!(bounds.iter().any(|bound| bound.contains(expected)), "{when}: nothing bounded by {expected}:\n{plan}");
     }
     assert!(!plan.contains("Seq Scan") && !plan.contains("Sort"), "{when}: not one tenant at a time:\n{plan}");
+    let sql = sql!(LOG, "trace_ends");
+    let ends = format!("PREPARE ends (text, uuid[], text[], bigint, text[]) AS {sql}");
+    client.batch_execute(&ends).await.expect("prepared");
+    let explain = "EXPLAIN EXECUTE ends ('t', '{}'::uuid[], '{}'::text[], 9::bigint, '{x}'::text[])";
+    let plan = client.query(explain, &[]).await.expect("a plan");
+    let plan = plan.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>().join("\n");
+    for (index, scans, bound) in [
+        ("dg_event_log_trace_seq_unique", 1, "(trace_key <= k.trace_key) AND (trace_seq = 0)"),
+        ("dg_event_log_trace", 2, "(trace_key = k.trace_key) AND (log_seq <= $4)"),
+    ] {
+        let found = (plan.matches(&format!("using {index} ")).count(), plan.matches(bound).count());
+        assert_eq!(found, (scans, scans), "{when}: not by {index}:\n{plan}");
+    }
     let plan = client.query(&format!("EXPLAIN {}", sql!(LOG, "last_log_seqs")), &[]).await.expect("a plan");
     let plan = plan.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>().join("\n");
     assert!(

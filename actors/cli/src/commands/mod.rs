@@ -28,6 +28,7 @@ pub mod steer;
 pub mod subgraph;
 pub mod tenants;
 pub mod trace;
+pub mod traces;
 pub mod tree;
 mod unreadable;
 pub mod verify;
@@ -93,6 +94,7 @@ commands! {
     Tree(tree::Tree),
     Digest(digest::Digest),
     Trace(trace::Trace),
+    Traces(traces::Traces),
     Events(events::Events),
     Subgraph(subgraph::Subgraph),
     Edges(edges::Edges),

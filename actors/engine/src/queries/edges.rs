@@ -81,6 +81,36 @@ pub async fn has_node(
     Ok(!by_key(view, tenant, CONTEXT_GRAPH, generation, 0, wanted).await?.is_empty())
 }
 
+/// True when an edge of this trace, whose events are between these positions, touches the node.
+pub(super) async fn edges_within(
+    view: &dyn ReadView,
+    tenant: &TenantId,
+    generation: Option<Generation>,
+    node_id: &str,
+    (first, last): (LogSeq, LogSeq),
+    trace_id: &str,
+) -> Result<bool> {
+    const LIMIT: PageLimit = PageLimit::of(100, READ_BYTES_MAX);
+    let Some(generation) = generation else { return Ok(false) };
+    let mut after = (LogSeq(first.0 - 1), String::new());
+    loop {
+        let behind = Some((after.0, after.1.as_str()));
+        let page = view.edges_of(tenant, generation, node_id, Direction::Both, behind, LIMIT).await?;
+        for edge in page.items.iter().map(edge_of) {
+            if edge.log_seq > last {
+                return Ok(false);
+            }
+            if edge.trace_id == trace_id {
+                return Ok(true);
+            }
+            after = (edge.log_seq, edge.edge_id);
+        }
+        if !page.more {
+            return Ok(false);
+        }
+    }
+}
+
 /// Reads one page of the node's edges.
 pub async fn edges(
     view: &dyn ReadView,

@@ -24,6 +24,8 @@ pub struct CurrentView {
     pub generations: Vec<Option<Generation>>,
     /// Present when the answer is behind.
     pub stale: Option<Staleness>,
+    /// Position up to which all of them have applied the log.
+    pub cursor: LogSeq,
 }
 
 /// Waits until these projections have seen the tenant's last event, or what the query asks for, and opens the snapshot
@@ -46,17 +48,18 @@ pub async fn current_view(
     loop {
         let view = store.snapshot().await?;
         let mut generations = Vec::with_capacity(projections.len());
-        let mut behind: Option<(&'static str, LogSeq)> = None;
+        let (mut behind, mut common): (Option<(&'static str, LogSeq)>, _) = (None, LogSeq(i64::MAX));
         for projection in projections {
             let row = view.scope(&Scope::new(tenant, *projection)).await?;
             let cursor = row.as_ref().map_or(LogSeq::ORIGIN, |row| row.position.cursor);
+            common = common.min(cursor);
             if cursor < target && behind.is_none_or(|(_, worst)| cursor < worst) {
                 behind = Some((projection.name(), cursor));
             }
             generations.push(row.map(|row| row.generation));
         }
         let Some((projection, cursor)) = behind else {
-            return Ok(CurrentView { view, generations, stale: None });
+            return Ok(CurrentView { view, generations, stale: None, cursor: common });
         };
         let rest = deadline.saturating_duration_since(Instant::now());
         if let Some(at_least) = unproven
@@ -90,7 +93,7 @@ pub async fn current_view(
             return Err(StoreError::new(Category::ProjectionOutOfDate, message));
         }
         let stale = Staleness { projection: projection.to_owned(), cursor, last_log_seq: target, events };
-        return Ok(CurrentView { view, generations, stale: Some(stale) });
+        return Ok(CurrentView { view, generations, stale: Some(stale), cursor: common });
     }
 }
 

@@ -12,6 +12,7 @@ mod precedents;
 mod reference_digest;
 mod rows;
 mod subgraph;
+mod trace_list;
 mod traces;
 
 pub use decisiongraph_protocol::query::*;
@@ -20,4 +21,5 @@ pub use freshness::{CurrentView, current_view};
 pub use precedents::precedents;
 pub use reference_digest::reference_digests;
 pub use subgraph::subgraph;
+pub use trace_list::{TracesPage, traces, traces_of};
 pub use traces::{Scanned, events, trace_events, trace_summary};

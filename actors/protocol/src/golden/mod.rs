@@ -43,7 +43,7 @@ fn a_request_without_its_later_fields_is_understood() {
 fn every_reply_keeps_its_name() {
     let names = "appended changes cluster digest edges events export_page export_start failure failures health job \
                  migrated peer precedents rebuild_check reference_digest run runs skipped status steered subgraph \
-                 tenants trace tree watch why";
+                 tenants trace traces tree watch why";
     assert_eq!(words::<AdminReply>(), names.split_whitespace().map(str::to_owned).collect());
 }
 

@@ -17,6 +17,7 @@ mod runs;
 mod status;
 mod steer;
 mod tenants;
+mod traces;
 mod tree;
 
 pub use append::*;
@@ -34,6 +35,7 @@ pub use runs::*;
 pub use status::*;
 pub use steer::*;
 pub use tenants::*;
+pub use traces::*;
 pub use tree::*;
 
 use crate::AdminError;
@@ -163,6 +165,7 @@ requests! {
     ReferenceDigest(ReferenceDigests): ReferenceDigest(ReferenceDigestRequest);
     Trace(TraceReply): Trace(TraceRequest);
     Events(EventsReply): Events(EventsRequest);
+    Traces(TracesReply): Traces(TracesRequest);
     ExportStart(ExportStartReply): [ExportStart(ExportStartRequest)];
     ExportPage(ExportPageReply): ExportPage(ExportRequest);
     Subgraph(ReadReply<Subgraph>): Subgraph(SubgraphRequest);

@@ -237,6 +237,32 @@ SELECT log_seq FROM dg_event_log
  ORDER BY log_seq
  LIMIT 1 OFFSET $5
 
+-- name: starts
+-- Backwards through the index of starts. As pairs, see `page`; positions begin at 1.
+SELECT log_seq, trace_id FROM dg_event_log
+ WHERE (tenant_id, log_seq) > ($1, 0) AND (tenant_id, log_seq) < ($1, $2) AND trace_seq = 0
+ ORDER BY tenant_id DESC, log_seq DESC
+ LIMIT $3
+
+-- name: trace_ends
+-- Two look-ups a trace: its event 0 (by a range of one, see `look_up_key`), and the latest at or below a position (see `heads`).
+SELECT k.trace_id, s.log_seq, s.occurred_at, s.actor_type, s.actor_id, s.tags, e.log_seq, e.trace_seq, e.event_type, e.occurred_at
+  FROM unnest($2::uuid[], $3::text[]) AS k (trace_key, trace_id)
+ CROSS JOIN LATERAL (
+       SELECT l.log_seq, l.occurred_at, l.actor_type, l.actor_id, l.tags FROM dg_event_log l
+        WHERE l.tenant_id = $1 AND l.trace_key BETWEEN k.trace_key AND k.trace_key AND l.trace_seq = 0 AND l.trace_id = k.trace_id
+        ORDER BY l.trace_key, l.trace_seq
+        LIMIT 1) AS s
+ CROSS JOIN LATERAL (
+       SELECT l.log_seq, l.trace_seq, l.event_type, l.occurred_at FROM dg_event_log l
+        WHERE l.tenant_id = $1 AND l.trace_key = k.trace_key AND l.trace_id = k.trace_id AND l.log_seq <= $4
+        ORDER BY l.log_seq DESC
+        LIMIT 1) AS e
+ WHERE $5::text[] IS NULL OR EXISTS (
+       SELECT FROM dg_event_log l
+        WHERE l.tenant_id = $1 AND l.trace_key = k.trace_key AND l.trace_id = k.trace_id AND l.log_seq <= $4
+          AND l.event_type = ANY ($5))
+
 -- name: last_log_seq
 -- One backward step in the primary key. As pairs, see `page`; positions begin at 1.
 SELECT log_seq FROM dg_event_log

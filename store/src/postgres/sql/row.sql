@@ -56,6 +56,14 @@ SELECT edge_id, edge_type, from_node_id, to_node_id, trace_id, log_seq, created_
  ORDER BY edge_id
  LIMIT $7
 
+-- name: finishes
+-- Backwards through (tenant, generation, last_log_seq) of the finished traces.
+SELECT last_log_seq, trace_id
+  FROM dg_trace_summary_leaf
+ WHERE tenant_id = $1 AND generation = $2 AND finished_at IS NOT NULL AND last_log_seq < $3
+ ORDER BY last_log_seq DESC
+ LIMIT $4
+
 -- name: precedents_any
 -- The latest finished traces that match: backwards through (tenant, generation, last_log_seq) of the finished ones.
 SELECT trace_id, workflow, title, outcome, finished_at, last_log_seq, primary_entity_type, primary_entity_id,

@@ -101,6 +101,25 @@ WHERE tenant_id = ?1 AND trace_key = ?2 AND log_seq > ?3 AND log_seq <= ?4
 ORDER BY log_seq
 LIMIT 1 OFFSET ?5
 
+-- name: starts
+-- Backwards through the index of starts.
+SELECT log_seq, trace_id
+FROM dg_event_log INDEXED BY dg_event_log_start
+WHERE tenant_id = ?1 AND log_seq < ?2 AND trace_seq = 0
+ORDER BY log_seq DESC
+LIMIT ?3
+
+-- name: trace_ends
+-- A trace's event 0, and its latest at or below a position. The types are a JSON list.
+SELECT s.trace_id, s.log_seq, s.occurred_at, s.actor_type, s.actor_id, s.tags, e.log_seq, e.trace_seq, e.event_type, e.occurred_at
+FROM dg_event_log AS s INDEXED BY dg_event_log_trace_seq
+JOIN dg_event_log AS e ON e.log_seq = (SELECT max(l.log_seq) FROM dg_event_log AS l INDEXED BY dg_event_log_trace
+                                       WHERE l.tenant_id = ?1 AND l.trace_key = ?2 AND l.log_seq <= ?4)
+WHERE s.tenant_id = ?1 AND s.trace_key = ?2 AND s.trace_seq = 0 AND s.trace_id = ?3
+  AND (?5 IS NULL OR EXISTS (SELECT 1 FROM dg_event_log AS l INDEXED BY dg_event_log_trace
+                             WHERE l.tenant_id = ?1 AND l.trace_key = ?2 AND l.log_seq <= ?4
+                               AND l.event_type IN (SELECT value FROM json_each(?5))))
+
 -- name: last_log_seq
 SELECT max(log_seq) FROM dg_event_log WHERE tenant_id = ?1 AND log_seq <= ?2
 

@@ -8,6 +8,14 @@ SELECT log_seq FROM dg_cg_nodes WHERE tenant_id = ?1 AND generation = ?2 AND row
 SELECT max(ifnull((SELECT max(log_seq) FROM dg_event_log), 0),
            ifnull((SELECT max(cursor) FROM dg_scope WHERE tenant_id = ?1), 0))
 
+-- name: finishes
+-- Backwards through the partial index of the finished traces.
+SELECT last_log_seq, trace_id
+FROM dg_trace_summary INDEXED BY dg_trace_summary_finished
+WHERE tenant_id = ?1 AND generation = ?2 AND finished_at IS NOT NULL AND last_log_seq < ?3
+ORDER BY last_log_seq DESC
+LIMIT ?4
+
 -- name: precedents_any
 -- Finished traces, newest first, out of the summaries alone. The partial index gives the order, so that a small limit reads
 -- few rows; only ties on a position need sorting.
