@@ -143,6 +143,8 @@ enum Rule {
     Word(&'static str, &'static [&'static str]),
     /// A list.
     List(&'static str),
+    /// An integer above 0.
+    Count(&'static str),
     /// An object with its own required ids.
     Object(&'static str, &'static [&'static str]),
     /// An object that names an actor.
@@ -180,14 +182,31 @@ const fn rules(event_type: EventType) -> &'static [Rule] {
     }
 }
 
+/// Type of the original service that the reference does not have. No projection knows it.
+const REVIEW_REQUESTED: &str = "WorkflowReviewRequested";
+
+const REVIEW_RULES: &[Rule] = &[
+    Rule::Id("template_id"),
+    Rule::Id("workflow_kind"),
+    Rule::Text("title", TITLE_BYTES_MAX),
+    Rule::Text("reason", EVENT_BYTES_MAX),
+    Rule::Id("priority"),
+    Rule::Object("assignee", &[]),
+    Rule::Object("subject", &["subject_type", "subject_id"]),
+    Rule::Object("simulation", &[]),
+    Rule::Count("sla_hours"),
+];
+
 fn check_shape(event_type: &str, payload: &Json<'_>) -> Result<(), Refusal> {
-    let Some(event_type) = EventType::parse(event_type) else {
-        return Err(schema("`event_type` is not one of the ten known types"));
+    let rules = match EventType::parse(event_type) {
+        Some(event_type) => rules(event_type),
+        None if event_type == REVIEW_REQUESTED => REVIEW_RULES,
+        None => return Err(schema("`event_type` is not one of the eleven known types")),
     };
     if !matches!(payload, Json::Object(_)) {
         return Err(schema(format!("`payload` must be an object, not {}", payload.kind())));
     }
-    for rule in rules(event_type) {
+    for rule in rules {
         match *rule {
             Rule::Text(key, bytes_max) => {
                 let path = format!("payload.{key}");
@@ -204,6 +223,14 @@ fn check_shape(event_type: &str, payload: &Json<'_>) -> Result<(), Refusal> {
             Rule::List(key) => match payload.get(key) {
                 Some(Json::Array(_)) => {}
                 Some(other) => return Err(schema(format!("`payload.{key}` must be a list, not {}", other.kind()))),
+                None => return Err(schema(format!("`payload.{key}` is missing"))),
+            },
+            Rule::Count(key) => match payload.get(key) {
+                Some(Json::Int(digits)) if !digits.starts_with('-') && **digits != *"0" => {}
+                Some(Json::Int(_)) => return Err(schema(format!("`payload.{key}` must be above 0"))),
+                Some(other) => {
+                    return Err(schema(format!("`payload.{key}` must be an integer, not {}", other.kind())));
+                }
                 None => return Err(schema(format!("`payload.{key}` is missing"))),
             },
             Rule::Object(key, members) => {
@@ -274,6 +301,22 @@ mod tests {
         admit(Line::parse(&text)?.draft)
     }
 
+    const REVIEW: &str = r#"{"template_id":"t","workflow_kind":"k","title":"t","reason":"r","priority":"high","assignee":{"role":null},"subject":{"subject_type":"trace_review","subject_id":"1"},"simulation":{},"sla_hours":6}"#;
+
+    #[test]
+    fn a_review_has_a_deadline_of_some_hours() {
+        for (hours, message) in [
+            ("0", "`payload.sla_hours` must be above 0"),
+            ("-6", "`payload.sla_hours` must be above 0"),
+            ("\"6\"", "`payload.sla_hours` must be an integer, not a string"),
+        ] {
+            let payload = REVIEW.replace(":6}", &format!(":{hours}}}"));
+            let refusal = admit_with("WorkflowReviewRequested", &payload).expect_err(message);
+            assert_eq!((refusal.category, refusal.message.as_str()), (Category::SchemaViolation, message));
+        }
+        assert!(admit_with("WorkflowReviewFinished", REVIEW).is_err());
+    }
+
     #[test]
     fn each_type_asks_for_its_fields() {
         let good = [
@@ -302,6 +345,7 @@ mod tests {
             ),
             ("ActionCommitted", r#"{"action_id":"a","status":"partial"}"#),
             ("TraceFinished", r#"{"outcome":"abandoned"}"#),
+            ("WorkflowReviewRequested", REVIEW),
         ];
         for (event_type, payload) in good {
             let admitted = admit_with(event_type, payload).unwrap_or_else(|refusal| panic!("{event_type}: {refusal}"));

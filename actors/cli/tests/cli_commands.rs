@@ -39,6 +39,7 @@ fn every_command_speaks_json_and_text() {
         vec!["digest"],
         vec!["digest", "--reference"],
         vec!["trace", "discount-acme-2026q3"],
+        vec!["traces", "--status", "open"],
         vec!["events", "--limit", "5"],
         vec!["subgraph", "entity:account:acme", "--max-depth", "2"],
         vec!["edges", "entity:account:acme"],
@@ -484,6 +485,29 @@ fn events_are_filtered() {
     assert_eq!(cli.run(&["events", "--actor-id", "x", "--json"]).code, 2);
     let page = cli.run(&["events", "--event-type", "TraceStarted", "--limit", "2"]).stdout;
     assert!(page.contains(&format!("There are more: --since-log-seq {}", started[1]["log_seq"])), "{page}");
+}
+
+#[test]
+fn traces_are_listed_with_what_the_log_knows_of_them() {
+    let cli = company();
+    let open = cli.json(&["traces", "--status", "open"]);
+    let open = open["traces"].as_array().expect("a list");
+    assert!(!open.is_empty() && open.iter().all(|entry| entry["outcome"].is_null() && entry["status"] == "open"));
+    let one = cli.json(&["traces", "--trace-id-prefix", "discount-acme-2026q3"])["traces"][0].clone();
+    let trace = cli.json(&["trace", "discount-acme-2026q3"]);
+    let events = trace["events"].as_array().expect("a list");
+    assert_eq!(one["events_stored"], events.len());
+    assert_eq!(one["started_log_seq"], events[0]["log_seq"]);
+    assert_eq!(one["last_event"]["log_seq"], events.last().expect("one")["log_seq"]);
+    for (member, value) in trace["summary"].as_object().expect("an object") {
+        assert_eq!(&one[member], value, "{member}");
+    }
+    let page = cli.run(&["traces", "--limit", "2"]).stdout;
+    let last = cli.json(&["traces", "--limit", "2"])["traces"][1]["started_log_seq"].clone();
+    assert!(page.contains(&format!("There are more: --before {last}")), "{page}");
+    let refused = cli.run(&["traces", "--occurred-since", "yesterday", "--json"]);
+    assert!(refused.refused(2, "invalid_argument").contains("occurred_since"));
+    assert_eq!(cli.run(&["traces", "--entity-id", "acme"]).code, 2);
 }
 
 #[test]

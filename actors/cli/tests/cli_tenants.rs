@@ -107,7 +107,7 @@ impl Place {
 const RUN: &str = "01a20000-0000-7000-8000-000000000000";
 
 /// Commands about one tenant; `default` when none is named.
-const OF_ONE: [&[&str]; 17] = [
+const OF_ONE: [&[&str]; 18] = [
     &["catch-up"],
     &["replay", "--projection", "trace_summary"],
     &["rebuild"],
@@ -121,6 +121,7 @@ const OF_ONE: [&[&str]; 17] = [
     &["digest", "--reference"],
     &["export"],
     &["trace", "t"],
+    &["traces"],
     &["events"],
     &["subgraph", "trace:t"],
     &["edges", "trace:t"],

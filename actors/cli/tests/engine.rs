@@ -2,13 +2,14 @@
 //! nothing else. Tampering is found and named. Cancel and resume lose nothing, and two owners never apply a batch
 //! twice.
 
+#[path = "engine/reads.rs"]
+mod reads;
 mod support;
 
-use decisiongraph_engine::queries::{Freshness, current_view, events};
 use decisiongraph_engine::{Control, Engine, RunRequest};
-use decisiongraph_projections::{Category, LogSeq, Projection, Row, TenantId, Value, catalogue};
+use decisiongraph_projections::{Category, LogSeq, Projection, Row, Value, catalogue};
 use decisiongraph_protocol::{Asker, HealthRequest, HealthWord, ScopeFilter, ScopeState, ScopeStatus, StatusRequest};
-use decisiongraph_store::{Acquisition, EventFilter, ListFilter, PageLimit, RunMode, RunState, Scope, Store};
+use decisiongraph_store::{Acquisition, ListFilter, RunMode, RunState, Scope, Store};
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -70,81 +71,6 @@ async fn batch_size_and_path_do_not_matter() {
         }
     }
     assert!(seen.windows(2).all(|pair| pair[0] == pair[1]), "{seen:?}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_page_of_a_filter_looks_at_so_many_events_and_says_how_far_it_came() {
-    for db in Db::both().await {
-        let store = db.store().await;
-        let last = append(&store, &log(12, 0)).await;
-        let view = store.view().await.expect("a view");
-        let of = async |filter: EventFilter, id: Option<&str>, after, scanned| {
-            let limit = PageLimit::rows(1_000);
-            events(&*view, &tenant(), id, &filter, (after, last), limit, scanned).await.expect("events")
-        };
-        let finishes = || EventFilter { event_types: vec!["TraceFinished".to_owned()], ..EventFilter::default() };
-        let whole = of(finishes(), None, LogSeq::ORIGIN, 1_000).await;
-        assert_eq!((whole.to, whole.more, whole.events.len()), (last, false, 12));
-        let (mut found, mut after, mut pages, mut empty) = (Vec::new(), LogSeq::ORIGIN, 0, 0);
-        loop {
-            let page = of(finishes(), None, after, 2).await;
-            assert!(page.to > after && page.events.iter().all(|event| event.log_seq <= page.to));
-            (after, pages, empty) = (page.to, pages + 1, empty + usize::from(page.events.is_empty()));
-            found.extend(page.events);
-            if !page.more {
-                break;
-            }
-        }
-        assert_eq!((&found, after), (&whole.events, last));
-        assert!(pages >= last.0 / 2 && empty > 0, "{pages} pages, {empty} of them empty");
-        // An id is looked up; whatever else is asked for must fit it.
-        let id = whole.events[3].event_id.as_str();
-        let of_trace = |trace: &str| EventFilter::of_trace(trace);
-        let found = of(EventFilter::default(), Some(id), LogSeq::ORIGIN, 2).await;
-        assert_eq!((found.events.as_slice(), found.to, found.more), (&whole.events[3..4], last, false));
-        assert_eq!(of(of_trace(&whole.events[3].trace_id), Some(id), LogSeq::ORIGIN, 2).await.events.len(), 1);
-        assert_eq!(of(of_trace("another"), Some(id), LogSeq::ORIGIN, 2).await.events, []);
-        assert_eq!(of(EventFilter::default(), Some(id), whole.events[3].log_seq, 2).await.events, []);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_query_may_name_the_position_that_is_enough_for_it() {
-    for db in Db::both().await {
-        let store = db.store().await;
-        let engine = engine(&store, 100);
-        let events = log(4, 0);
-        let (earlier, later) = events.split_at(events.len() / 2);
-        let applied = append(&store, earlier).await;
-        assert_eq!(run(&engine, RunMode::CatchUp).await.run.state, RunState::Completed);
-        let last = append(&store, later).await;
-        let ask = async |tenant: &TenantId, at_least: Option<LogSeq>, allow_stale| {
-            let freshness = Freshness { wait_ms: 0, allow_stale, at_least };
-            let current = current_view(&engine, tenant, &[catalogue::TRACE_SUMMARY], freshness).await;
-            current.map(|current| current.stale).map_err(|error| (error.category, error.message))
-        };
-        let (ours, end) = (tenant(), LogSeq(last.0 + 1));
-        let refused = async |at_least, why: &str| {
-            let (category, message) = ask(&ours, at_least, false).await.expect_err("behind");
-            assert!(category == Category::ProjectionOutOfDate && message.contains(why), "{message}");
-        };
-        refused(None, "the tenant's last event is").await;
-        assert_eq!(ask(&ours, Some(applied), false).await, Ok(None), "what comes later does not count");
-        refused(Some(LogSeq(applied.0 + 1)), "1 events have not been applied").await;
-        refused(Some(last), "have not been applied").await;
-        refused(Some(end), "events may still appear there").await;
-        let stale = ask(&ours, Some(last), true).await.expect("an answer").expect("behind");
-        assert_eq!((stale.cursor, stale.last_log_seq, stale.events), (applied, last, later.len() as u64));
-        // The log is complete up to there, and the tenant has nothing in it that is not applied.
-        let nobody = TenantId::new("nobody").expect("an id");
-        assert_eq!(ask(&nobody, Some(last), false).await, Ok(None));
-        assert!(ask(&nobody, Some(end), false).await.is_err(), "it may still get an event there");
-        // Waited for, it comes.
-        let freshness = Freshness { wait_ms: 60_000, allow_stale: false, at_least: Some(last) };
-        let waits = current_view(&engine, &ours, &[catalogue::TRACE_SUMMARY], freshness);
-        let (current, report) = tokio::join!(waits, run(&engine, RunMode::CatchUp));
-        assert_eq!((current.expect("current").stale, report.run.state), (None, RunState::Completed));
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,11 +1,11 @@
 //! Appending by the reference's rules.
 
 use crate::backend::{Blank, Fresh};
-use crate::fold::append_all;
+use crate::fold::{acquire, all_rows, append_all, catch_up, owner};
 use crate::log::{event, finished, input, named, next, offered, policy, started, tenant, whole_trace};
 use decisiongraph_projections::event::ID_BYTES_MAX;
 use decisiongraph_projections::sequence::TRACE_SEQ_MAX;
-use decisiongraph_projections::{Admitted, Category, Details, LogSeq, Refusal};
+use decisiongraph_projections::{Admitted, Category, Details, LogSeq, Refusal, Row, catalogue};
 use decisiongraph_store::*;
 use std::time::Duration;
 
@@ -278,6 +278,22 @@ pub async fn two_appenders_offer_the_same_event(blank: Blank) {
         }
     }
     assert_eq!(stored_count(&fresh).await, 150);
+}
+
+pub async fn a_review_request_is_stored_and_changes_no_row(blank: Blank) {
+    let fresh = blank.migrated().await;
+    let review = r#"{"template_id":"t","workflow_kind":"k","title":"t","reason":"r","priority":"high","assignee":{},"subject":{"subject_type":"s","subject_id":"1"},"simulation":{},"sla_hours":6}"#;
+    let events = [started("t"), event("t", 1, "WorkflowReviewRequested", review), finished("t", 2, "success")];
+    append_all(&fresh.store, &tenant(), &events).await;
+    let view = fresh.store.view().await.expect("a view");
+    for projection in catalogue::ALL {
+        let (lease, position) = acquire(&fresh.store, &Scope::new(&tenant(), projection), &owner("me")).await;
+        catch_up(&fresh.store, &lease, position, projection, &[1]).await;
+        let rows = all_rows(&*view, &tenant(), projection, lease.generation).await;
+        let of_it = |row: &Row| row.0.iter().any(|value| value.as_int() == Some(2));
+        assert!(!rows.iter().flatten().any(|row| of_it(&row.row)), "{}: {rows:?}", projection.name());
+    }
+    assert_eq!(stored_count(&fresh).await, 3);
 }
 
 const INPUT: &str = r#"{"input_id":"i","source":{"system":"s","object_type":"o","object_id":"1"},"facts":[]}"#;

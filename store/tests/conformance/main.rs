@@ -76,6 +76,7 @@ every_backend! {
         numbers_are_drawn_in_order_and_between_given_ones,
         a_repeat_finds_the_event_whatever_was_drawn_for_it,
         many_producers_draw_the_numbers_of_one_trace,
+        a_review_request_is_stored_and_changes_no_row,
         appends_wake_readers,
     ]
     pages [
@@ -88,6 +89,7 @@ every_backend! {
         trace_events_page_by_position,
         events_are_chosen_by_type_actor_and_trace,
         positions_are_found_by_id_and_by_count,
+        starts_and_finishes_are_listed_backwards,
         last_positions,
         lag_is_counted_to_a_bound,
         tenants_are_listed,

@@ -246,6 +246,55 @@ pub async fn positions_are_found_by_id_and_by_count(blank: Blank) {
     assert_eq!(nth(Some("u"), LogSeq::ORIGIN, END, 6).await, None);
 }
 
+pub async fn starts_and_finishes_are_listed_backwards(blank: Blank) {
+    let fresh = blank.migrated().await;
+    let events = [
+        started("a"),
+        started("b"),
+        input("a", 1, "i"),
+        finished("b", 1, "failure"),
+        started("c"),
+        finished("a", 2, "success"),
+    ];
+    let positions = append_all(&fresh.store, &tenant(), &events).await;
+    append_all(&fresh.store, &named("other"), &whole_trace("z")).await;
+    let (lease, position) = acquire(&fresh.store, &Scope::new(&tenant(), TRACE_SUMMARY), &owner("me")).await;
+    catch_up(&fresh.store, &lease, position, TRACE_SUMMARY, &[2]).await;
+    let view = fresh.store.view().await.expect("a view");
+    let at = |places: &[(usize, &str)]| -> Vec<(LogSeq, Arc<str>)> {
+        places.iter().map(|(place, trace)| (positions[*place], Arc::from(*trace))).collect()
+    };
+    let starts = async |before, limit| view.starts(&tenant(), before, limit).await.expect("starts");
+    assert_eq!(starts(END, 100).await, at(&[(4, "c"), (1, "b"), (0, "a")]));
+    assert_eq!(starts(END, 2).await, at(&[(4, "c"), (1, "b")]));
+    assert_eq!(starts(positions[1], 2).await, at(&[(0, "a")]));
+    let finishes =
+        async |before, limit| view.finishes(&tenant(), lease.generation, before, limit).await.expect("finishes");
+    assert_eq!(finishes(END, 100).await, at(&[(5, "a"), (3, "b")]));
+    assert_eq!(finishes(END, 1).await, at(&[(5, "a")]));
+    assert_eq!(finishes(positions[5], 100).await, at(&[(3, "b")]));
+    let ends = async |upto, types: &[&str]| {
+        let types: Vec<String> = types.iter().map(|word| (*word).to_owned()).collect();
+        let ends = view.trace_ends(&tenant(), &set(&["a", "b", "c", "none"]), upto, &types).await.expect("ends");
+        let mut ends: Vec<_> = ends
+            .into_iter()
+            .map(|(trace, ends)| (trace.to_string(), ends.started, ends.last, ends.last_trace_seq))
+            .collect();
+        ends.sort();
+        ends
+    };
+    let of =
+        |trace: &str, first: usize, last: usize, number| (trace.to_owned(), positions[first], positions[last], number);
+    assert_eq!(ends(END, &[]).await, [of("a", 0, 5, 2), of("b", 1, 3, 1), of("c", 4, 4, 0)]);
+    assert_eq!(ends(positions[3], &["InputObserved", "TraceFinished"]).await, [of("a", 0, 2, 1), of("b", 1, 3, 1)]);
+    assert_eq!(ends(END, &["InputObserved"]).await, [of("a", 0, 5, 2)]);
+    let a = view.trace_ends(&tenant(), &set(&["a"]), END, &[]).await.expect("ends").remove("a").expect("a trace");
+    let first = events[0].envelope();
+    assert_eq!((a.started_at, a.actor, a.tags), (first.occurred_at.clone(), first.actor.clone(), first.tags.clone()));
+    let last = events[5].envelope();
+    assert_eq!((a.last_event_type, a.last_at), (last.event_type.clone(), last.occurred_at.clone()));
+}
+
 pub async fn last_positions(blank: Blank) {
     let fresh = blank.migrated().await;
     let positions = append_all(&fresh.store, &tenant(), &whole_trace("t")).await;
