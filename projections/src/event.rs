@@ -612,16 +612,15 @@ mod tests {
 
     #[test]
     fn id_and_number_may_be_left_to_the_server() {
-        let draft = |from: &str, to: &str| Line::parse(&LINE.replace(from, to)).expect("reads").draft;
-        assert!(!draft("", "").next);
-        for left_out in ["", "\"trace_seq\":\"next\","] {
-            assert!(draft("\"trace_seq\":0,", left_out).next, "{left_out:?}");
+        for (number, is_next) in [("\"trace_seq\":0,", false), ("\"trace_seq\":\"next\",", true), ("", true)] {
+            let line = LINE.replace("\"trace_seq\":0,", number);
+            assert_eq!(Line::parse(&line).expect("reads").draft.next, is_next, "{number}");
         }
-        let drawn = || "drawn".to_owned();
-        assert_eq!(draft("", "").identified(drawn).envelope.event_id, "e1");
-        let without = LINE.replace("\"event_id\":\"e1\",", "");
-        let line = || Line::parse(&without).expect("reads").draft;
-        assert_eq!(line().identified(drawn).envelope.event_id, "drawn");
+        for (given, id) in [("\"event_id\":\"e1\",", "e1"), ("", "drawn")] {
+            let line = LINE.replace("\"event_id\":\"e1\",", given);
+            let draft = Line::parse(&line).expect("reads").draft.identified(|| "drawn".to_owned());
+            assert_eq!(draft.envelope.event_id, id);
+        }
     }
 
     #[test]

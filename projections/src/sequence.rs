@@ -60,7 +60,7 @@ pub struct StoredIdentity {
     pub log_seq: LogSeq,
     /// Id of the event.
     pub event_id: String,
-    /// Its number in its trace.
+    /// Number of the event in its trace.
     pub trace_seq: i64,
     /// Fields that a repeat must equal.
     pub fields: RepeatFields,
@@ -135,7 +135,7 @@ pub struct AppendPrior {
 pub enum Planned {
     /// Store it.
     Store {
-        /// Its number in its trace, given or drawn.
+        /// Number of the event in its trace, given or drawn.
         trace_seq: i64,
     },
     /// It is already stored here.

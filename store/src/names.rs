@@ -33,7 +33,7 @@ const ONLY_POSTGRES: &[(&str, &str)] = &[
     ("row.edges_of row.edges_touching", "SQLite merges several look-ups, made of the table's description"),
     ("session.begin", "a server's settings"),
     ("log.append_new", "what an append assumes is proved in the statement that stores"),
-    ("log.append_lock", "there are other writers"),
+    ("log.append_turns", "there are other writers"),
     ("log.insert_events log.look_up_key log.look_up_id log.look_up_trace", "parts of others"),
     ("log.chosen_of_tenant log.chosen_of_trace", "parts of others"),
     ("log.page_columns log.page_size log.event_bytes log.history_name run.live_node", "parts of others"),

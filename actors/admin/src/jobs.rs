@@ -241,7 +241,7 @@ mod tests {
         let exact = r#"{ "b": 1.50, "a": 123456789012345678901234567890 }"#;
         assert_eq!(cause(of(exact)), expected(exact, "ada by uid 7"));
         let passed_on = JobRequest { first_asked_by: text("grace\nhopper"), ..of("{}") };
-        assert_eq!(cause(passed_on), expected("{}", "grace hopper via ada by uid 7"), "never without its proof");
+        assert_eq!(cause(passed_on), expected("{}", "gracehopper via ada by uid 7"), "never without its proof");
         let long = format!("{{\"a\":\"{}\"}}", "x".repeat(METADATA_BYTES_MAX));
         for metadata in ["", "[]", "\"a\"", "{", "{} {}", long.as_str()] {
             assert_eq!(cause(of(metadata)), Err(Category::InvalidArgument), "{metadata:.9}");

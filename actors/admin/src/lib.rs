@@ -22,7 +22,6 @@ pub mod runs;
 pub mod status;
 mod steer;
 pub mod tenants;
-mod traces;
 pub mod why;
 
 pub use ask::answer;

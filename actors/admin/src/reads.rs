@@ -5,7 +5,8 @@ use decisiongraph_engine::queries::{self, EdgesPage, Subgraph, current_view};
 use decisiongraph_projections::catalogue::{CONTEXT_GRAPH, PRECEDENT_INDEX, TRACE_SUMMARY};
 use decisiongraph_projections::{Category, Projection, TenantId};
 use decisiongraph_protocol::{
-    AdminError, EdgesRequest, Handle, PrecedentsReply, PrecedentsRequest, ReadReply, SubgraphRequest,
+    AdminError, EdgesRequest, Handle, PrecedentsReply, PrecedentsRequest, ReadReply, SubgraphRequest, TracesPage,
+    TracesRequest,
 };
 use decisiongraph_store::Paged;
 
@@ -47,6 +48,18 @@ impl Handle<PrecedentsRequest> for StoreAnswers<'_> {
         let hits = queries::precedents(&*current.view, &tenant, summaries, index, &request.query).await?;
         let Paged { items: hits, more } = hits;
         Ok(ReadReply { tenant, stale: current.stale, answer: PrecedentsReply { hits, more } })
+    }
+}
+
+impl Handle<TracesRequest> for StoreAnswers<'_> {
+    async fn answer(&self, request: TracesRequest) -> Result<ReadReply<TracesPage>, AdminError> {
+        let tenant = tenant_or_default(request.tenant);
+        request.query.validate()?;
+        let needed: [&'static dyn Projection; 2] = [TRACE_SUMMARY, CONTEXT_GRAPH];
+        let needed = if request.query.filter.involves.is_some() { &needed[..] } else { &needed[..1] };
+        let current = current_view(self.engine, &tenant, needed, request.freshness).await?;
+        let answer = queries::traces(&current, &tenant, &request.query).await?;
+        Ok(ReadReply { tenant, stale: current.stale, answer })
     }
 }
 

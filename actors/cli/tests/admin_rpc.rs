@@ -12,7 +12,7 @@ use std::process::Stdio;
 /// Removes the fields that differ between two equal runs: times, places, identities, and the share of the work that a
 /// node's workers did before a job came.
 fn scrub(value: &mut Value) {
-    const VOLATILE: [&str; 17] = [
+    const VOLATILE: [&str; 18] = [
         "run_id",
         "seconds",
         "node",
@@ -30,6 +30,7 @@ fn scrub(value: &mut Value) {
         "generation",
         "live_generation",
         "old_generation",
+        "requested_by",
     ];
     const WORK: [&str; 3] = ["events", "batches", "from"];
     match value {

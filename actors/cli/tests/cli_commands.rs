@@ -2,7 +2,7 @@
 
 mod cli_support;
 
-use cli_support::{Cli, enterprise, evaluated, started, text, trace};
+use cli_support::{Cli, enterprise, evaluated, finished, started, text, trace};
 use decisiongraph_store::launch;
 use serde_json::{Value, json};
 use std::io::Read as _;

@@ -108,6 +108,11 @@ async fn an_open_appender_is_named_with_its_pid() {
     let database = server().await.fresh_database().await.expect("a database");
     let cli = Cli::new();
     let log = cli.file("log.jsonl", trace("t").join("\n"));
+    let others = cli.file("others.jsonl", trace("o").join("\n"));
+    for args in [&["import", text(&others)][..], &["catch-up"]] {
+        let of_other = ["--tenant", "other", "--database", database.url()];
+        assert_eq!(cli.run(&[args, &of_other].concat()).code, 0);
+    }
     let appender = session(database.url()).await;
     let pid: i32 = appender.query_one("SELECT pg_backend_pid()", &[]).await.expect("a pid").get(0);
     appender.batch_execute("BEGIN; LOCK TABLE dg_event_log IN ROW EXCLUSIVE MODE").await.expect("locks");
@@ -116,8 +121,8 @@ async fn an_open_appender_is_named_with_its_pid() {
     assert_eq!(status()["mark_is_safe"], false);
     // Nor is the log read past the mark: an event may still appear below those that were imported.
     let events = cli.run(&["events", "--json", "--database", database.url()]).json();
-    assert_eq!((&events["events"], &events["mark"], &events["more"]), (&json!([]), &json!(0), &json!(false)));
-    let of_another = ["precedents", "--tenant", "other", "--at-least", "3", "--wait", "0", "--json"];
+    assert_eq!((&events["events"], &events["mark"], &events["more"]), (&json!([]), &json!(3), &json!(false)));
+    let of_another = ["precedents", "--tenant", "other", "--at-least", "6", "--wait", "0", "--json"];
     let of_another = || cli.run(&[&of_another[..], &["--database", database.url()]].concat());
     of_another().refused(7, "projection_out_of_date");
     // A young transaction is not reported as holding up a scope.

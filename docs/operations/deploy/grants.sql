@@ -89,6 +89,7 @@ BEGIN
                ('dg_run',                                 'SELECT, INSERT, UPDATE'),
                ('dg_run_claim',                           'SELECT, INSERT, DELETE'),
                ('dg_turn',                                'INSERT'),
+               ('dg_trace_turn',                          'SELECT, UPDATE'),
                ('dg_schema',                              'SELECT'),
                ('refinery_schema_history',                'SELECT')
           ) AS rules (name, node) ON rules.name = c.relname
@@ -127,6 +128,8 @@ BEGIN
       FROM pg_attribute
      WHERE attrelid = to_regclass(log) AND attnum > 0 AND NOT attisdropped AND attname NOT IN ('payload', 'recorded_at');
     EXECUTE format('GRANT SELECT (%s) ON %s TO decisiongraph_appender', columns, log);
+    -- To lock a row is a kind of update.
+    EXECUTE format('GRANT SELECT, UPDATE ON %I.dg_trace_turn TO decisiongraph_appender', home);
     EXECUTE format('GRANT SELECT ON %1$I.dg_schema, %1$I.refinery_schema_history TO decisiongraph_appender', home);
 
     -- The commit protocol belongs to the node.

@@ -6,7 +6,7 @@
 //!                                                                       ▼
 //!                        the log as it is: set look-ups ──▶ rules ──▶ INSERT of what is new
 //!
-//!   numbers to be drawn ──▶ BEGIN, a lock per trace ──▶ the log as it is (as above) ──▶ COMMIT
+//!   numbers to be drawn ──▶ BEGIN, a turn per trace ──▶ the log as it is (as above) ──▶ COMMIT
 //! ```
 //!
 //! *Guarantees.* Atomic per offer: one statement stores everything that is stored. No sequence number is drawn for a
@@ -14,9 +14,9 @@
 //! Look-ups use hashes; the text decides. Small offers that wait at the same time share a statement. When one of them
 //! fails, each gets a statement of its own.
 //!
-//! Appends that draw the numbers of a trace follow one another, by a lock per trace that ends with the transaction. The
-//! locks come first and in one order, so that no such append waits for another while it holds the mark. A producer that
-//! gives numbers itself takes no lock; the unique keys decide between the two.
+//! Appends that draw the numbers of a trace follow one another: each takes the trace's turn, a locked row that is free
+//! at the end of the transaction. Turns come first and in one order, so that no such append waits for another while it
+//! holds the mark. A producer that gives numbers itself takes no turn; the unique keys decide between the two.
 
 use super::PostgresStore;
 use super::ask::Session;
@@ -40,11 +40,8 @@ use tokio::sync::oneshot;
 /// Most attempts to plan a batch again after a lost race. Whoever draws numbers may lose to each producer that gives
 /// them, in turn.
 const RACES_MAX: usize = 50;
-/// Locks of traces in a database. Traces share them by hash, so that a large append does not fill the server's table of
-/// locks.
-const LOCKS: u32 = 1_024;
-/// First half of a lock's key, which sets it apart from locks of other programs.
-const LOCKS_OF: i32 = 0x6467_5F61;
+/// Turns of traces in a database. Traces share them by hash.
+const TURNS: u32 = 1_024;
 /// Most events of an offer that shares a statement.
 const SHARED_EVENTS_MAX: usize = 64;
 /// Most offers in one statement, and most bytes of their payloads. A larger offer is alone.
@@ -179,12 +176,12 @@ async fn attempt(client: &mut Object, offers: &[Offer<'_>]) -> Result<Vec<Option
         tenant.events.extend(offer.events);
     }
     let tenants: Vec<Tenant<'_>> = tenants.into_values().collect();
-    let locks = locks(&tenants);
-    if !locks.is_empty() {
+    let turns = turns(&tenants);
+    if !turns.is_empty() {
         let what = "append events whose numbers are drawn";
         let work = client.transaction().await.during(what)?;
-        let lock = work.prepared(sql!(SQL, "append_lock")).await.during(what)?;
-        work.execute(&lock, &[&LOCKS_OF, &locks]).await.during(what)?;
+        let take = work.prepared(sql!(SQL, "append_turns")).await.during(what)?;
+        work.execute(&take, &[&turns]).await.during(what)?;
         let answers = decided(&work, offers, &tenants).await?;
         work.commit().await.during(what)?;
         return Ok(answers);
@@ -202,15 +199,15 @@ async fn attempt(client: &mut Object, offers: &[Offer<'_>]) -> Result<Vec<Option
     decided(client, offers, &tenants).await
 }
 
-/// Lists the locks of the traces whose numbers are to be drawn, in the order in which every process takes them.
-fn locks(tenants: &[Tenant<'_>]) -> Vec<i32> {
-    let drawn = tenants.iter().flat_map(|of| of.events.iter().map(|event| (of.tenant, *event)));
-    let lock = |(tenant, event): (&TenantId, &Admitted)| {
+/// Lists the turns of the traces whose numbers are to be drawn, in the order in which every process takes them.
+fn turns(tenants: &[Tenant<'_>]) -> Vec<i32> {
+    let events = tenants.iter().flat_map(|of| of.events.iter().map(|event| (of.tenant, *event)));
+    let turn = |(tenant, event): (&TenantId, &Admitted)| {
         let [a, b, c, d, ..] = RowKey::of_parts(&[tenant.as_str(), &event.envelope().trace_id]).0;
-        (u32::from_be_bytes([a, b, c, d]) % LOCKS).cast_signed()
+        (u32::from_be_bytes([a, b, c, d]) % TURNS).cast_signed()
     };
-    let locks: BTreeSet<i32> = drawn.filter(|(_, event)| event.is_next()).map(lock).collect();
-    locks.into_iter().collect()
+    let turns: BTreeSet<i32> = events.filter(|(_, event)| event.is_next()).map(turn).collect();
+    turns.into_iter().collect()
 }
 
 /// Decides about these offers by the log as it is, and stores what is new.

@@ -48,7 +48,9 @@ impl ReadLog for View {
         let of: [Parameter<'_>; 6] = [&tenant, &after.0, &upto.0, &rows_max, &bytes_max, &event_max];
         let rows = ask.rows(&selected(sql!(SQL, "page")), &of).await?;
         if rows.is_empty() {
-            fits(&ask, sql!(SQL, "event_size"), &of[..3], limit).await?;
+            let (types, text) = (None::<&[String]>, None::<&str>);
+            let all: [Parameter<'_>; 6] = [&tenant, &after.0, &upto.0, &types, &text, &text];
+            fits(&ask, sql!(SQL, "event_size"), &all, limit).await?;
         }
         beside(ask.what, move || {
             let mut texts = Texts::new();

@@ -124,8 +124,8 @@ pub trait ReadLog {
     /// Lists starts of traces (event 0) with log_seq < `before`, latest first, at most `limit`: position and trace.
     async fn starts(&self, tenant: &TenantId, before: LogSeq, limit: usize) -> Result<Vec<(LogSeq, Arc<str>)>>;
 
-    /// Reads the ends of these traces, as far as their events are at or below `upto`. With `event_types`, only of traces
-    /// with an event of one of these types. Traces without a start are left out.
+    /// Reads the ends of these traces, as far as their events are at or below `upto`. With `event_types`, only of
+    /// traces with an event of one of these types. Traces without a start are left out.
     async fn trace_ends(
         &self,
         tenant: &TenantId,

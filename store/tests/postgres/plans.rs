@@ -108,7 +108,7 @@ const STATEMENTS: &[(&str, &str, &str, &str, &str)] = &[
         "text, uuid, bigint, bigint, bigint",
         "'t', gen_random_uuid(), 0::bigint, 9::bigint, 20::bigint",
         "dg_event_log_trace",
-        "(trace_key = $2) AND (log_seq > $3)",
+        "(ROW(tenant_id, trace_key, log_seq) > ROW($1, $2, $3)) AND (ROW(tenant_id, trace_key, log_seq) <= ROW($1, $2, $4))",
     ),
     (
         sql!(LOG, "starts"),
@@ -143,14 +143,14 @@ const STATEMENTS: &[(&str, &str, &str, &str, &str)] = &[
         "text, bigint, bigint, text[], text, text, uuid, text",
         "'t', 0::bigint, 9::bigint, NULL, NULL, NULL, gen_random_uuid(), 't'",
         "dg_event_log_trace",
-        "(trace_key = $7) AND (log_seq > $2)",
+        "(ROW(tenant_id, trace_key, log_seq) > ROW($1, $7, $2)) AND (ROW(tenant_id, trace_key, log_seq) <= ROW($1, $7, $3))",
     ),
     (
         sql!(LOG, "trace_events"),
         "text, bigint, bigint, text[], text, text, uuid, text, bigint, bigint, bigint",
         "'t', 0::bigint, 9::bigint, '{x}'::text[], NULL, NULL, gen_random_uuid(), 't', 9::bigint, 1000000::bigint, 1000000::bigint",
         "dg_event_log_trace",
-        "(trace_key = $7) AND (log_seq > $2)",
+        "(ROW(tenant_id, trace_key, log_seq) > ROW($1, $7, $2)) AND (ROW(tenant_id, trace_key, log_seq) <= ROW($1, $7, $3))",
     ),
     (
         sql!(LOG, "tenants_with_events"),
@@ -247,7 +247,7 @@ async fn check(fresh: &Fresh, when: &str) {
     let plan = client.query(explain, &[]).await.expect("a plan");
     let plan = plan.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>().join("\n");
     for (index, scans, bound) in [
-        ("dg_event_log_trace_seq_unique", 1, "(trace_key <= k.trace_key) AND (trace_seq = 0)"),
+        ("dg_event_log_trace_seq_unique", 1, "(ROW(tenant_id, trace_key, trace_seq) >= ROW($1, k.trace_key, 0))"),
         ("dg_event_log_trace", 2, "(trace_key = k.trace_key) AND (log_seq <= $4)"),
     ] {
         let found = (plan.matches(&format!("using {index} ")).count(), plan.matches(bound).count());

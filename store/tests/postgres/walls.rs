@@ -274,12 +274,14 @@ async fn a_reader_that_takes_every_lock_it_can_holds_nobody_up() {
     let locks = "SELECT pg_advisory_lock(k) FROM unnest(ARRAY[1145503745, 1145503746]) k; \
                  SELECT pg_advisory_lock_shared(g), pg_advisory_lock_shared(-g) FROM generate_series(1099511627776, 1099511627836) g; \
                  SELECT pg_advisory_lock_shared(g), pg_advisory_lock_shared(-g) FROM generate_series(1, 60) g; BEGIN; \
-                 LOCK TABLE refinery_schema_history, dg_turn, dg_event_log, dg_scope, dg_generation, dg_cg_nodes IN ACCESS SHARE MODE";
+                 LOCK TABLE refinery_schema_history, dg_turn, dg_trace_turn, dg_event_log, dg_scope, dg_generation, dg_cg_nodes IN ACCESS SHARE MODE";
     reader.batch_execute(locks).await.expect("taken");
     let migrator = shared.store(MIGRATOR).await;
     assert_eq!(migrator.migrate().await, Ok(Vec::new()));
     let node = shared.store(NODE).await;
     append_all(&node, &tenant(), &seeded(3, 200)).await;
+    let start = crate::log::started("drawn").payload().to_owned();
+    append_all(&node, &tenant(), &[crate::log::next("drawn", "drawn", "TraceStarted", &start)]).await;
     for projection in catalogue::ALL {
         let scope = Scope::new(&tenant(), projection);
         let lease = node.begin_build(&scope, Uuid::new_v4(), Storage::Own).await.expect("a build");
@@ -293,6 +295,7 @@ async fn a_reader_that_takes_every_lock_it_can_holds_nobody_up() {
         "BEGIN; LOCK TABLE refinery_schema_history IN SHARE UPDATE EXCLUSIVE MODE",
         "INSERT INTO dg_turn (what) VALUES ('sweep')",
         "SELECT FROM dg_turn FOR UPDATE",
+        "SELECT FROM dg_trace_turn FOR UPDATE",
     ] {
         shared.refuses(READER, &[lock]).await;
     }

@@ -94,7 +94,7 @@ commands! {
     Tree(tree::Tree),
     Digest(digest::Digest),
     Trace(trace::Trace),
-    Traces(traces::Traces),
+    Traces(Box<traces::Traces>),
     Events(events::Events),
     Subgraph(subgraph::Subgraph),
     Edges(edges::Edges),

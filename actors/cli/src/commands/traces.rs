@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use decisiongraph_projections::LogSeq;
 use decisiongraph_protocol::figures::parse_number;
 use decisiongraph_protocol::{
-    AdminError, ExitCode, TraceEntry, TraceFilter, TraceOrder, TraceStatus, TracesReply, TracesRequest,
+    AdminError, ExitCode, ReadRequest, TraceEntry, TraceFilter, TraceOrder, TraceQuery, TraceStatus, TracesReply,
 };
 
 /// List traces, the latest started first
@@ -89,9 +89,7 @@ enum Order {
 
 impl Traces {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
-        let request = TracesRequest {
-            tenant: context.globals.tenant.clone(),
-            freshness: self.freshness.freshness(),
+        let query = TraceQuery {
             order: match self.order {
                 Order::Started => TraceOrder::Started,
                 Order::Finished => TraceOrder::Finished,
@@ -118,15 +116,16 @@ impl Traces {
                 trace_id_prefix: self.trace_id_prefix,
             },
         };
-        context.show(request, text).await
+        let (tenant, freshness) = (context.globals.tenant.clone(), self.freshness.freshness());
+        context.show(ReadRequest { tenant, freshness, query }, text).await
     }
 }
 
 fn text(list: &TracesReply) -> Page {
     let mut page = stale(list.stale.as_ref());
     let headings = ["trace", "title", "status", "outcome", "about", "#started", "#events", "last event", "at"];
-    page.table(&headings, list.traces.iter().map(row));
-    if let Some(next) = list.next {
+    page.table(&headings, list.answer.traces.iter().map(row));
+    if let Some(next) = list.answer.next {
         page.line(format_args!("There are more: --before {next}"));
     }
     page

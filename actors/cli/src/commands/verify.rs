@@ -32,10 +32,8 @@ pub fn request(context: &Context, tenant: Option<TenantId>, detach: bool) -> Job
     JobRequest {
         tenant,
         projection: context.globals.projection(),
-        until: None,
         run_id: context.globals.request_id,
         detach,
-        passed_on: false,
-        reason: None,
+        ..JobRequest::default()
     }
 }

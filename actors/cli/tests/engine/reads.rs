@@ -6,7 +6,7 @@ use decisiongraph_engine::queries::{self, CurrentView, Freshness};
 use decisiongraph_projections::event::Line;
 use decisiongraph_projections::validation::admit;
 use decisiongraph_projections::{Admitted, Category, LogSeq, Projection, TenantId, catalogue};
-use decisiongraph_protocol::{TraceFilter, TraceOrder, TraceStatus, TracesRequest};
+use decisiongraph_protocol::{TraceFilter, TraceOrder, TraceQuery, TraceStatus};
 use decisiongraph_store::{EventFilter, PageLimit, RunMode, RunState};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -130,12 +130,12 @@ async fn traces_are_listed_filtered_and_in_pages_that_stay() {
             let needed: [&'static dyn Projection; 2] = [catalogue::TRACE_SUMMARY, catalogue::CONTEXT_GRAPH];
             queries::current_view(&engine, &tenant(), &needed, Freshness::default()).await.expect("current")
         };
-        let list = async |request: &TracesRequest, scanned| {
+        let list = async |request: &TraceQuery, scanned| {
             request.validate().expect("valid");
-            let (traces, next) = queries::traces_of(&view().await, &tenant(), request, scanned).await.expect("traces");
-            (traces.into_iter().map(|entry| entry.summary.trace_id).collect::<Vec<_>>(), next)
+            let page = queries::traces_of(&view().await, &tenant(), request, scanned).await.expect("traces");
+            (page.traces.into_iter().map(|entry| entry.summary.trace_id).collect::<Vec<_>>(), page.next)
         };
-        let of = |filter: TraceFilter| TracesRequest { limit: 100, filter, ..TracesRequest::default() };
+        let of = |filter: TraceFilter| TraceQuery { limit: 100, filter, ..TraceQuery::default() };
         let all = async |filter: TraceFilter| {
             let (traces, next) = list(&of(filter), 1_000).await;
             assert_eq!(next, None);
@@ -166,14 +166,14 @@ async fn traces_are_listed_filtered_and_in_pages_that_stay() {
             assert_eq!(all(filter.clone()).await, expected, "{filter:?}");
         }
         // By finish: the first that finished is the last of the list.
-        let finished = TracesRequest { order: TraceOrder::Finished, ..of(any()) };
+        let finished = TraceQuery { order: TraceOrder::Finished, ..of(any()) };
         assert_eq!(list(&finished, 1_000).await.0, ["t0", "t2", "t4", "t6", "t8"]);
         for (order, expected) in [(TraceOrder::Started, 9), (TraceOrder::Finished, 5)] {
             // Small pages and few looks: whatever starts meanwhile, each trace comes once.
             for (limit, scanned) in [(2, 1_000), (100, 2), (2, 3)] {
                 let (mut seen, mut before) = (Vec::new(), None);
                 loop {
-                    let request = TracesRequest { order, before, limit, ..of(any()) };
+                    let request = TraceQuery { order, before, limit, ..of(any()) };
                     let (traces, next) = list(&request, scanned).await;
                     assert!(traces.len() <= limit as usize);
                     seen.extend(traces);
@@ -188,17 +188,17 @@ async fn traces_are_listed_filtered_and_in_pages_that_stay() {
             }
         }
         // What started behind the first page is not in the pages behind it.
-        let first = TracesRequest { limit: 4, ..of(any()) };
+        let first = TraceQuery { limit: 4, ..of(any()) };
         let (_, next) = list(&first, 1_000).await;
         append(&store, &[start("t9", "acme", 9)]).await;
         assert_eq!(run(&engine, RunMode::CatchUp).await.run.state, RunState::Completed);
-        let rest = TracesRequest { before: next, ..of(any()) };
+        let rest = TraceQuery { before: next, ..of(any()) };
         assert_eq!(list(&rest, 1_000).await.0, ["t4", "t3", "t2", "t1", "t0"]);
         assert_eq!(list(&first, 1_000).await.0, ["t9", "t8", "t7", "t6"]);
         // A row has what the log knows beside the summary.
         let filter = TraceFilter { trace_id_prefix: text("t6"), ..any() };
-        let (entries, _) = queries::traces(&view().await, &tenant(), &of(filter)).await.expect("traces");
-        let entry = &entries[0];
+        let page = queries::traces(&view().await, &tenant(), &of(filter)).await.expect("traces");
+        let entry = &page.traces[0];
         assert_eq!((entry.started_log_seq, entry.events_stored, entry.status), (LogSeq(7), 3, TraceStatus::Finished));
         assert_eq!((entry.last_event.log_seq, entry.last_event.event_type.as_str()), (LogSeq(14), "TraceFinished"));
     }

@@ -21,5 +21,5 @@ pub use freshness::{CurrentView, current_view};
 pub use precedents::precedents;
 pub use reference_digest::reference_digests;
 pub use subgraph::subgraph;
-pub use trace_list::{TracesPage, traces, traces_of};
+pub use trace_list::{traces, traces_of};
 pub use traces::{Scanned, events, trace_events, trace_summary};

@@ -10,7 +10,7 @@ use decisiongraph_projections::catalogue::TRACE_SUMMARY;
 use decisiongraph_projections::{LogSeq, TenantId, rfc3339};
 use decisiongraph_protocol::query::Summary;
 use decisiongraph_protocol::{
-    LastEvent, TRACES_SCANNED_MAX, TraceEntry, TraceFilter, TraceOrder, TraceStatus, TracesRequest,
+    LastEvent, TRACES_SCANNED_MAX, TraceEntry, TraceFilter, TraceOrder, TraceQuery, TraceStatus, TracesPage,
 };
 use decisiongraph_store::{Result, TraceEnds};
 use std::collections::{BTreeSet, HashMap};
@@ -21,25 +21,24 @@ const CHUNK: usize = 500;
 /// Traces that one look into the graph counts for.
 const INVOLVED_COUNTS_FOR: usize = 10;
 
-/// A page of traces, and the place at which the list goes on.
-pub type TracesPage = (Vec<TraceEntry>, Option<LogSeq>);
-
 /// Lists traces, as far as the summaries of this view know them. The view's first generation is that of the summaries,
 /// its second that of the graph, if the filter needs it.
-pub async fn traces(current: &CurrentView, tenant: &TenantId, request: &TracesRequest) -> Result<TracesPage> {
-    traces_of(current, tenant, request, TRACES_SCANNED_MAX).await
+pub async fn traces(current: &CurrentView, tenant: &TenantId, query: &TraceQuery) -> Result<TracesPage> {
+    traces_of(current, tenant, query, TRACES_SCANNED_MAX).await
 }
 
 /// Lists traces; looks at `scanned_max` of them at most.
 pub async fn traces_of(
     current: &CurrentView,
     tenant: &TenantId,
-    request: &TracesRequest,
+    query: &TraceQuery,
     scanned_max: usize,
 ) -> Result<TracesPage> {
-    let TracesRequest { order, before, limit, filter, .. } = request;
+    query.validate()?;
+    let TraceQuery { order, before, limit, filter } = query;
+    let page = |traces, next| Ok(TracesPage { traces, next, upto: current.cursor });
     let (view, limit) = (&*current.view, usize::try_from(*limit).unwrap_or_default());
-    let Some(summaries) = current.generations[0] else { return Ok((Vec::new(), None)) };
+    let Some(summaries) = current.generations[0] else { return page(Vec::new(), None) };
     let graph = current.generations.get(1).copied().flatten();
     let behind_all = LogSeq(current.cursor.0.saturating_add(1));
     let mut before = before.map_or(behind_all, |before| before.min(behind_all));
@@ -73,7 +72,7 @@ pub async fn traces_of(
                 let span = (ends.started, ends.last);
                 if !edges_within(view, tenant, graph, node, span, trace).await? {
                     if rest == 0 {
-                        return Ok((entries, Some(before)));
+                        return page(entries, Some(before));
                     }
                     continue;
                 }
@@ -81,15 +80,15 @@ pub async fn traces_of(
             entries.push(entry(summary.clone(), ends));
             if entries.len() == limit {
                 let last = whole && index + 1 == found.len();
-                return Ok((entries, (!last).then_some(before)));
+                return page(entries, (!last).then_some(before));
             }
         }
         if whole {
-            return Ok((entries, None));
+            return page(entries, None);
         }
         wanted = CHUNK;
     }
-    Ok((entries, Some(before)))
+    page(entries, Some(before))
 }
 
 fn entry(summary: Summary, ends: &TraceEnds) -> TraceEntry {

@@ -56,6 +56,7 @@ macro_rules! requests {
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
         #[serde(rename_all = "snake_case")]
         #[allow(missing_docs)]
+        #[expect(clippy::large_enum_variant, reason = "few are in memory at a time, and each lives briefly")]
         pub enum AdminRequest {
             $($($($bare,)*)? $($variant($request),)*)*
         }
@@ -165,7 +166,7 @@ requests! {
     ReferenceDigest(ReferenceDigests): ReferenceDigest(ReferenceDigestRequest);
     Trace(TraceReply): Trace(TraceRequest);
     Events(EventsReply): Events(EventsRequest);
-    Traces(TracesReply): Traces(TracesRequest);
+    Traces(ReadReply<TracesPage>): Traces(TracesRequest);
     ExportStart(ExportStartReply): [ExportStart(ExportStartRequest)];
     ExportPage(ExportPageReply): ExportPage(ExportRequest);
     Subgraph(ReadReply<Subgraph>): Subgraph(SubgraphRequest);

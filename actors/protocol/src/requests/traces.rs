@@ -1,9 +1,9 @@
 //! The list of traces.
 
-use crate::AdminError;
-use crate::query::{Freshness, Staleness, Summary};
-use crate::request::{Facts, FromDatabase, Reply, Request, Right, Subject};
-use decisiongraph_projections::{Category, LogSeq, TenantId, rfc3339};
+use super::reads::{ReadReply, ReadRequest};
+use crate::query::Summary;
+use crate::request::{Facts, FromDatabase, Request, Right, Subject};
+use decisiongraph_projections::{Category, LogSeq, Refusal, rfc3339};
 use serde::{Deserialize, Serialize};
 
 /// Most traces per page.
@@ -11,13 +11,22 @@ pub const TRACES_PAGE_MAX: i64 = 500;
 /// Most traces that a filter looks at for one page.
 pub const TRACES_SCANNED_MAX: usize = 20_000;
 
-/// List of traces, latest first.
+/// The list of traces, latest first.
+pub type TracesRequest = ReadRequest<TraceQuery>;
+
+impl Request for TracesRequest {
+    const FACTS: Facts = Facts::reads("traces", Some(Right::Read)).since(4).large();
+    type Reply = TracesReply;
+    type Source = FromDatabase;
+
+    fn subject(&self) -> Subject<'_> {
+        Subject::Log(self.tenant.as_ref())
+    }
+}
+
+/// Query for traces.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TracesRequest {
-    /// Tenant of the traces.
-    pub tenant: Option<TenantId>,
-    /// Required freshness of the summaries.
-    pub freshness: Freshness,
+pub struct TraceQuery {
     /// Order of the list.
     #[serde(default)]
     pub order: TraceOrder,
@@ -31,23 +40,13 @@ pub struct TracesRequest {
     pub filter: TraceFilter,
 }
 
-impl Request for TracesRequest {
-    const FACTS: Facts = Facts::reads("traces", Some(Right::Read)).since(4).large();
-    type Reply = TracesReply;
-    type Source = FromDatabase;
-
-    fn subject(&self) -> Subject<'_> {
-        Subject::Log(self.tenant.as_ref())
-    }
-}
-
-impl TracesRequest {
+impl TraceQuery {
     /// Checks that the arguments fit together.
     ///
     /// # Errors
     /// `invalid_argument`: limit out of range, an id without its type, a bound that is no time.
-    pub fn validate(&self) -> Result<(), AdminError> {
-        let refuse = |message: String| Err(AdminError::new(Category::InvalidArgument, message));
+    pub fn validate(&self) -> Result<(), Refusal> {
+        let refuse = |message: String| Err(Refusal::new(Category::InvalidArgument, message));
         if !(1..=TRACES_PAGE_MAX).contains(&self.limit) {
             return refuse(format!("limit must be 1 to {TRACES_PAGE_MAX}, not {}", self.limit));
         }
@@ -147,24 +146,20 @@ pub struct TraceFilter {
 }
 
 /// A list of traces.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TracesReply {
-    /// Tenant of the traces.
-    pub tenant: TenantId,
-    /// Staleness of the summaries; present when they are behind.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub stale: Option<Staleness>,
+pub type TracesReply = ReadReply<TracesPage>;
+
+/// A page of traces.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TracesPage {
     /// Traces in the order of the list.
     pub traces: Vec<TraceEntry>,
     /// Place at which the list goes on; none at its end. A page may be short or empty and still have a next one: it
     /// ends at [`TRACES_SCANNED_MAX`] traces too, whether or not the filter takes them.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<LogSeq>,
     /// Position up to which the log is in the list.
     pub upto: LogSeq,
 }
-
-impl Reply for TracesReply {}
 
 /// A trace in a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -48,10 +48,12 @@ SELECT k.tenant_id, k.event_id
   FROM unnest($1::text[], $2::uuid[], $3::text[]) AS k (tenant_id, event_key, event_id)
  {look_up_id}
 
--- name: append_lock
--- Takes the locks of traces, in their order, until the end of the transaction. Appends that draw the numbers of a trace follow one another.
--- Nothing of the log is locked before, so that nobody who waits here holds the mark.
-SELECT pg_catalog.pg_advisory_xact_lock($1, k) FROM unnest($2::int[]) AS k
+-- name: append_turns
+-- Takes the turns of traces, one after the other, until the end of the transaction. Appends that draw the numbers of a trace follow one
+-- another. Nothing of the log is locked before, so that nobody who waits here holds the mark.
+SELECT t.turn
+  FROM unnest($1::int[]) AS k
+ CROSS JOIN LATERAL (SELECT x.turn FROM dg_trace_turn x WHERE x.turn = k FOR UPDATE) AS t
 
 -- name: append_insert
 -- One statement, so that a batch is stored whole or not at all without BEGIN and COMMIT. log_seq is drawn here, by the INSERT, after
@@ -178,9 +180,10 @@ WHERE (tenant_id, log_seq) > ($1, $2) AND (tenant_id, log_seq) <= ($1, $3) AND {
 ORDER BY tenant_id, log_seq
 
 -- name: chosen_of_trace
+-- As triples: with plain equality a planner that has seen the log empty may go by the index on log_seq alone; see `page`.
 FROM dg_event_log
-WHERE tenant_id = $1 AND trace_key = $7 AND trace_id = $8 AND log_seq > $2 AND log_seq <= $3 AND {chosen}
-ORDER BY log_seq
+WHERE (tenant_id, trace_key, log_seq) > ($1, $7, $2) AND (tenant_id, trace_key, log_seq) <= ($1, $7, $3) AND trace_id = $8 AND {chosen}
+ORDER BY tenant_id, trace_key, log_seq
 
 -- name: events
 -- Events with all that is stored of them. Keyset paging on the primary key, as pairs, and a running sum of their bytes; see `page`.
@@ -204,12 +207,13 @@ SELECT log_seq, {event_bytes}
 -- name: trace_events
 -- The events of one trace. By (tenant, trace, log_seq), bounded by their bytes; see `events`.
 SELECT {event_columns}, found
-  FROM (SELECT p.*, count(*) OVER () AS found, sum(p.size) OVER (ORDER BY p.log_seq ROWS UNBOUNDED PRECEDING) - p.size AS before
+  FROM (SELECT p.*, count(*) OVER () AS found,
+               sum(p.size) OVER (ORDER BY p.tenant_id, p.trace_key, p.log_seq ROWS UNBOUNDED PRECEDING) - p.size AS before
           FROM (SELECT *, {event_bytes} AS size
                   {chosen_of_trace}
                  LIMIT $9) AS p) AS q
  WHERE (before = 0 OR before + size <= $10::bigint) AND size <= $11
- ORDER BY log_seq
+ ORDER BY tenant_id, trace_key, log_seq
 
 -- name: trace_event_size
 -- The next event of a trace and the bytes of its texts; see `event_size`.
@@ -231,10 +235,10 @@ SELECT log_seq
  LIMIT 1 OFFSET $4
 
 -- name: nth_position_of_trace
--- A count along the index of traces. By the hash alone: it bounds the work, and decides nothing.
+-- A count along the index of traces, as triples; see `chosen_of_trace`. By the hash alone: it bounds the work, and decides nothing.
 SELECT log_seq FROM dg_event_log
- WHERE tenant_id = $1 AND trace_key = $2 AND log_seq > $3 AND log_seq <= $4
- ORDER BY log_seq
+ WHERE (tenant_id, trace_key, log_seq) > ($1, $2, $3) AND (tenant_id, trace_key, log_seq) <= ($1, $2, $4)
+ ORDER BY tenant_id, trace_key, log_seq
  LIMIT 1 OFFSET $5
 
 -- name: starts
@@ -245,23 +249,27 @@ SELECT log_seq, trace_id FROM dg_event_log
  LIMIT $3
 
 -- name: trace_ends
--- Two look-ups a trace: its event 0 (by a range of one, see `look_up_key`), and the latest at or below a position (see `heads`).
+-- Look-ups a trace: its event 0 (as triples, see `chosen_of_trace`), the latest at or below a position (see `heads`), and one of some
+-- types. That is no EXISTS, which the server would answer for all traces at once, from the whole log.
 SELECT k.trace_id, s.log_seq, s.occurred_at, s.actor_type, s.actor_id, s.tags, e.log_seq, e.trace_seq, e.event_type, e.occurred_at
   FROM unnest($2::uuid[], $3::text[]) AS k (trace_key, trace_id)
  CROSS JOIN LATERAL (
        SELECT l.log_seq, l.occurred_at, l.actor_type, l.actor_id, l.tags FROM dg_event_log l
-        WHERE l.tenant_id = $1 AND l.trace_key BETWEEN k.trace_key AND k.trace_key AND l.trace_seq = 0 AND l.trace_id = k.trace_id
-        ORDER BY l.trace_key, l.trace_seq
+        WHERE (l.tenant_id, l.trace_key, l.trace_seq) >= ($1, k.trace_key, 0) AND (l.tenant_id, l.trace_key, l.trace_seq) <= ($1, k.trace_key, 0)
+          AND l.trace_id = k.trace_id
+        ORDER BY l.tenant_id, l.trace_key, l.trace_seq
         LIMIT 1) AS s
  CROSS JOIN LATERAL (
        SELECT l.log_seq, l.trace_seq, l.event_type, l.occurred_at FROM dg_event_log l
         WHERE l.tenant_id = $1 AND l.trace_key = k.trace_key AND l.trace_id = k.trace_id AND l.log_seq <= $4
         ORDER BY l.log_seq DESC
         LIMIT 1) AS e
- WHERE $5::text[] IS NULL OR EXISTS (
-       SELECT FROM dg_event_log l
+ WHERE $5::text[] IS NULL OR (
+       SELECT l.log_seq FROM dg_event_log l
         WHERE l.tenant_id = $1 AND l.trace_key = k.trace_key AND l.trace_id = k.trace_id AND l.log_seq <= $4
-          AND l.event_type = ANY ($5))
+          AND l.event_type = ANY ($5)
+        ORDER BY l.log_seq
+        LIMIT 1) IS NOT NULL
 
 -- name: last_log_seq
 -- One backward step in the primary key. As pairs, see `page`; positions begin at 1.
