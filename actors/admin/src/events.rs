@@ -60,21 +60,22 @@ impl Handle<EventsRequest> for StoreAnswers<'_> {
 }
 
 impl StoreAnswers<'_> {
-    /// Returns the position up to which the tenant's log is complete: the safe mark. A standby knows none; there it is
-    /// the furthest cursor of the tenant, which was at or below the mark when it was committed.
+    /// Returns the position up to which the tenant's log is complete: the safe mark. A standby knows none, and neither
+    /// does a process that begins while an appender is open. The furthest cursor of the tenant is then known to be safe:
+    /// it was at or below the mark when it was committed.
     async fn complete_to(&self, tenant: &TenantId) -> Result<LogSeq, AdminError> {
-        match self.engine.read_mark(MARK_WAIT).await {
-            Ok(reading) => Ok(reading.mark.at),
-            Err(standby) if standby.unfit => {
-                let (view, mut furthest) = (self.store().view().await?, LogSeq::ORIGIN);
-                for projection in catalogue::ALL {
-                    let scope = view.scope(&Scope::new(tenant, projection)).await?;
-                    furthest = scope.map_or(furthest, |scope| furthest.max(scope.position.cursor));
-                }
-                Ok(furthest)
-            }
-            Err(error) => Err(error.into()),
+        let mut complete = match self.engine.read_mark(MARK_WAIT).await {
+            Ok(reading) if reading.waiting_for.is_empty() => return Ok(reading.mark.at),
+            Ok(reading) => reading.mark.at,
+            Err(standby) if standby.unfit => LogSeq::ORIGIN,
+            Err(error) => return Err(error.into()),
+        };
+        let view = self.store().view().await?;
+        for projection in catalogue::ALL {
+            let scope = view.scope(&Scope::new(tenant, projection)).await?;
+            complete = scope.map_or(complete, |scope| complete.max(scope.position.cursor));
         }
+        Ok(complete)
     }
 }
 

@@ -91,8 +91,8 @@ pub struct EventsReply {
     /// Position up to which events were looked at.
     #[serde(default)]
     pub scanned_to: LogSeq,
-    /// Safe mark: at or below it nothing can still appear. No event behind it is read. On a standby it is the furthest
-    /// cursor of the tenant.
+    /// Safe mark: at or below it nothing can still appear. No event behind it is read. Where no mark is known (on a
+    /// standby, while an appender is open), it is the furthest cursor of the tenant.
     #[serde(default)]
     pub mark: LogSeq,
 }
