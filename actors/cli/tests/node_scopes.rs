@@ -503,6 +503,71 @@ async fn a_tenant_that_stands_before_a_poison_event_makes_room_and_is_looked_at_
     reckon(&store, 4).await;
 }
 
+/// Appends in the background. The appender has drawn its positions when this returns, and stays open until the lock is
+/// let go.
+async fn open_appender(url: &str, lock: i64, tenant: usize, trace: usize) -> tokio::task::JoinHandle<u64> {
+    let (watcher, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.expect("connects");
+    tokio::spawn(connection);
+    let store = open(&DatabaseUrl::parse(url).expect("a URL"), StoreOptions::default()).await.expect("opens");
+    let appended = tokio::spawn(async move { insist(&store, &named(tenant), &support::log(1, trace)).await });
+    let waits = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND objid = $1::bigint::oid";
+    until("the appender waits", SOON, async || !watcher.query(waits, &[&lock]).await.expect("locks").is_empty()).await;
+    appended
+}
+
+/// A tenant's position 11 commits after its position 12, and an appender of another tenant is in front of both. Each
+/// sample of the log's end has an open appender; the second was open behind the first.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lower_event_that_commits_after_a_higher_one_is_applied_before_it() {
+    let db = Db::postgres().await;
+    let store = db.store().await;
+    let url = db.url();
+    let (admin, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.expect("connects");
+    tokio::spawn(connection);
+    admin
+        .batch_execute(
+            "CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$ \
+             BEGIN PERFORM pg_advisory_xact_lock_shared(right(NEW.trace_id, 2)::bigint); RETURN NULL; END $$; \
+             CREATE TRIGGER hold AFTER INSERT ON dg_event_log FOR EACH ROW WHEN (NEW.trace_id IN ('trace71', 'trace72')) \
+             EXECUTE FUNCTION hold(); SELECT pg_advisory_lock(71), pg_advisory_lock(72)",
+        )
+        .await
+        .expect("a trigger");
+    let node = start(&store, "order", 4, bounds()).await;
+    insist(&store, &named(0), &support::log(1, 0)).await;
+    insist(&store, &named(1), &support::log(1, 0)).await;
+    settled(&node, 2, SOON).await;
+    let cursors = async |tenant: usize| {
+        let rows = store.view().await.expect("a view").scopes(Some(&named(tenant))).await.expect("scopes");
+        rows.iter().map(|row| row.position.cursor).collect::<Vec<_>>()
+    };
+    let before = cursors(0).await;
+    let mark = node.parts().board.mark.subscribe();
+    let held_by = |count: usize| mark.borrow().waiting_for.len() == count;
+    let first = open_appender(&url, 71, 1, 71).await;
+    // A notification tells of the new end of the log.
+    insist(&store, &named(2), &support::log(1, 0)).await;
+    until("the first sample waits for the first appender", SOON, async || held_by(1)).await;
+    let second = open_appender(&url, 72, 0, 72).await;
+    insist(&store, &named(0), &support::log(1, 1)).await;
+    admin.execute("SELECT pg_advisory_unlock(71)", &[]).await.expect("let go");
+    first.await.expect("appended");
+    until("tenants before the second appender are current", SOON, async || {
+        let last = store.view().await.expect("a view").last_log_seq(&named(1), None).await.expect("a position");
+        cursors(1).await.iter().all(|cursor| *cursor == last) && held_by(1)
+    })
+    .await;
+    // Time enough for a worker that was told of the higher event.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(cursors(0).await, before, "nothing is applied above an appender that is open");
+    admin.execute("SELECT pg_advisory_unlock(72)", &[]).await.expect("let go");
+    second.await.expect("appended");
+    // Long before a sweep over all tenants would find it.
+    settled(&node, 3, Duration::from_secs(10)).await;
+    node.stop().await;
+    reckon(&store, 3).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_lag_of_a_tenant_that_waits_for_room_is_shown() {
     let db = Db::postgres().await;
