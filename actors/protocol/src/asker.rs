@@ -23,6 +23,13 @@ pub enum Proof {
     Certificate(String),
     /// A client that knows the secret, from this address.
     Secret(String),
+    /// A token of this identity. Its name is proven, and stands for itself.
+    Identity {
+        /// Name of the identity.
+        name: String,
+        /// Public part of the token.
+        token: String,
+    },
     /// No proof: the program's version is too old to name its connection.
     None,
 }
@@ -40,6 +47,7 @@ impl fmt::Display for Proof {
             Proof::User(uid) => write!(f, "uid {uid}"),
             Proof::Certificate(subject) => write!(f, "certificate {subject}"),
             Proof::Secret(address) => write!(f, "secret, from {address}"),
+            Proof::Identity { name, .. } => f.write_str(name),
             Proof::None => f.write_str("an older program"),
         }
     }

@@ -21,6 +21,10 @@ pub const EMBEDDED_FILE: &str = "decisiongraph.db";
 pub const LOCK_NAME: &str = "node.lock";
 /// Name of the file that holds the node's identity.
 pub const IDENTITY_NAME: &str = "node.json";
+/// Name of the Unix socket of the HTTP interface.
+pub const HTTP_SOCKET_NAME: &str = "http.sock";
+/// Name of the file with the token of the node's own user.
+pub const HTTP_TOKEN_NAME: &str = "http.token";
 /// Name of the directory in which a node makes its socket.
 pub const NEST_NAME: &str = ".sock";
 /// All permission bits of the group and of others.
@@ -103,7 +107,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// Lists the files that this program makes in the directory.
 fn files(directory: &Path) -> impl Iterator<Item = PathBuf> {
     let store = ["", "-wal", "-shm", "-journal"].map(|suffix| format!("{EMBEDDED_FILE}{suffix}"));
-    let own = [LOCK_NAME, IDENTITY_NAME, SOCKET_NAME].map(str::to_owned);
+    let own = [LOCK_NAME, IDENTITY_NAME, SOCKET_NAME, HTTP_SOCKET_NAME, HTTP_TOKEN_NAME].map(str::to_owned);
     store.into_iter().chain(own).map(|name| directory.join(name))
 }
 

@@ -17,7 +17,7 @@ use crate::weight::weight;
 use bytes::Bytes;
 use decisiongraph_engine::{ASK_COST, Budget, Share};
 use decisiongraph_projections::Category;
-use decisiongraph_protocol::{AdminError, AdminRequest, Asker};
+use decisiongraph_protocol::{AdminError, AdminReply, AdminRequest, Asker};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
@@ -126,29 +126,54 @@ impl Desk {
             return (refusal(busy(&format!("the node already works on {ASKS_MAX} requests"))), None);
         };
         if !request.facts().changes {
-            let looking = async {
-                let share = match weight(&request) {
-                    0 => None,
-                    bytes => match self.budget.answers.hold_within(bytes, self.memory_wait).await {
-                        Some(share) => Some(share),
-                        None => {
-                            let error = out_of_memory(&format!("for this answer within {:?}", self.memory_wait));
-                            return (refusal(error), None);
-                        }
-                    },
-                };
-                (Answer::encode(self.answers.answer(id, asker, request).await).into(), share)
-            };
-            let answered = tokio::time::timeout(deadline, looking).await;
-            return answered.unwrap_or_else(|_| (refusal(too_late(deadline)), None));
+            let (reply, share) = self.look(id, asker, request, deadline).await;
+            return (Answer::encode(reply).into(), share);
         }
-        let answer = match self.remembered.enter(id, fingerprint, Instant::now()) {
+        (self.change(id, asker, request, fingerprint, deadline, (place, held)).await, None)
+    }
+
+    /// Answers a request that only reads, within its deadline; with the memory that its answer holds.
+    async fn look(
+        &self,
+        id: Uuid,
+        asker: Asker,
+        request: AdminRequest,
+        deadline: Duration,
+    ) -> (Result<AdminReply, AdminError>, Option<Share>) {
+        let looking = async {
+            let share = match weight(&request) {
+                0 => None,
+                bytes => match self.budget.answers.hold_within(bytes, self.memory_wait).await {
+                    Some(share) => Some(share),
+                    None => {
+                        let error = out_of_memory(&format!("for this answer within {:?}", self.memory_wait));
+                        return (Err(error), None);
+                    }
+                },
+            };
+            (self.answers.answer(id, asker, request).await, share)
+        };
+        let answered = tokio::time::timeout(deadline, looking).await;
+        answered.unwrap_or_else(|_| (Err(too_late(deadline)), None))
+    }
+
+    /// Carries out a change to its end, once, whatever its asker does. `held` is kept until then.
+    async fn change(
+        self: &Arc<Self>,
+        id: Uuid,
+        asker: Asker,
+        request: AdminRequest,
+        fingerprint: blake3::Hash,
+        deadline: Duration,
+        held: impl Send + 'static,
+    ) -> Bytes {
+        match self.remembered.enter(id, fingerprint, Instant::now()) {
             Ok(Entry::Again(outcome)) => wait_for(outcome, id, deadline).await,
             Ok(Entry::First(sender)) => {
                 let outcome = sender.subscribe();
                 let desk = Arc::clone(self);
                 tokio::spawn(async move {
-                    let _held = (place, held);
+                    let _held = held;
                     let outcome = desk.answers.answer(id, asker, request).await;
                     let keep = outcome.as_ref().err().is_none_or(is_final);
                     sender.send_replace(Some(Answer::encode(outcome).into()));
@@ -159,8 +184,31 @@ impl Desk {
                 wait_for(outcome, id, deadline).await
             }
             Err(error) => refusal(error),
+        }
+    }
+
+    /// Answers a request that came another way than over the actors, under the same limits and deadlines, and once. The
+    /// memory of a large answer is held as long as its share.
+    pub async fn carry_out(
+        self: &Arc<Self>,
+        id: Uuid,
+        asker: Asker,
+        request: AdminRequest,
+        deadline: Duration,
+    ) -> (Result<AdminReply, AdminError>, Option<Share>) {
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            let error = busy(&format!("the node already works on {ASKS_MAX} requests"));
+            return (Err(error), None);
         };
-        (answer, None)
+        if !request.facts().changes {
+            return self.look(id, asker, request, deadline).await;
+        }
+        let text = match serde_json::to_vec(&(&request, asker.proof.to_string())) {
+            Ok(text) => text,
+            Err(error) => return (Err(AdminError::new(Category::Internal, error.to_string())), None),
+        };
+        let answer = self.change(id, asker, request, blake3::hash(&text), deadline, place).await;
+        (Answer::decode(&answer), None)
     }
 }
 
@@ -208,7 +256,7 @@ fn refusal(error: AdminError) -> Bytes {
 mod tests {
     use super::*;
     use decisiongraph_engine::memory::MEMORY_MIN;
-    use decisiongraph_protocol::{AdminReply, AppendReply, AppendRequest, EventsRequest, OfferedLine, StatusRequest};
+    use decisiongraph_protocol::{AppendReply, AppendRequest, EventsRequest, OfferedLine, StatusRequest};
     use futures_util::future::BoxFuture;
     use std::sync::atomic::{AtomicU64, Ordering};
     use tokio::sync::Notify;

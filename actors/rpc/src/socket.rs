@@ -33,45 +33,9 @@ pub struct OwnSocket {
 impl OwnSocket {
     /// Takes the directory, as [`data_dir::own`] does, and listens in it. `conflict` when another node lives there.
     pub fn bind(directory: &Path) -> Result<OwnSocket, AdminError> {
-        let failed = |what: &str, error: io::Error| {
-            AdminError::new(Category::Storage, format!("cannot {what} in {}: {error}", directory.display()))
-                .next("name a directory that this user may write with --data-dir")
-        };
         data_dir::own(directory)?;
         let lock = lock(directory)?;
-        let path = directory.join(SOCKET_NAME);
-        // The name during the making is as long as the final one.
-        let nest = directory.join(NEST_NAME);
-        let made = nest.join("s");
-        let longest = path.as_os_str().len().max(made.as_os_str().len());
-        if longest > SOCKET_PATH_BYTES_MAX {
-            return Err(AdminError::new(
-                Category::InvalidArgument,
-                format!(
-                    "the path of the socket, {}, has {longest} bytes; the limit is {SOCKET_PATH_BYTES_MAX}",
-                    path.display()
-                ),
-            )
-            .next("name a data directory with a shorter path"));
-        }
-        let remove = |path: &Path| match fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        };
-        let listener = (|| {
-            remove(&made)?;
-            match fs::remove_dir(&nest) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-            DirBuilder::new().mode(0o700).create(&nest)?;
-            let listener = UnixListener::bind(&made)?;
-            fs::set_permissions(&made, Permissions::from_mode(0o600))?;
-            fs::rename(&made, &path)?;
-            fs::remove_dir(&nest)?;
-            Ok(listener)
-        })()
-        .map_err(|error| failed("create the socket", error))?;
+        let (listener, path) = private_listener(directory, SOCKET_NAME)?;
         Ok(OwnSocket { listener, path, _lock: lock })
     }
 
@@ -90,6 +54,48 @@ impl Drop for OwnSocket {
     fn drop(&mut self) {
         self.close();
     }
+}
+
+/// Listens on a socket of this name that only this user reaches. The directory is this user's own ([`data_dir::own`]).
+pub fn private_listener(directory: &Path, name: &str) -> Result<(UnixListener, PathBuf), AdminError> {
+    let failed = |what: &str, error: io::Error| {
+        AdminError::new(Category::Storage, format!("cannot {what} in {}: {error}", directory.display()))
+            .next("name a directory that this user may write with --data-dir")
+    };
+    let path = directory.join(name);
+    // The name during the making is as long as the final one.
+    let nest = directory.join(NEST_NAME);
+    let made = nest.join("s");
+    let longest = path.as_os_str().len().max(made.as_os_str().len());
+    if longest > SOCKET_PATH_BYTES_MAX {
+        return Err(AdminError::new(
+            Category::InvalidArgument,
+            format!(
+                "the path of the socket, {}, has {longest} bytes; the limit is {SOCKET_PATH_BYTES_MAX}",
+                path.display()
+            ),
+        )
+        .next("name a data directory with a shorter path"));
+    }
+    let remove = |path: &Path| match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    };
+    let listener = (|| {
+        remove(&made)?;
+        match fs::remove_dir(&nest) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        DirBuilder::new().mode(0o700).create(&nest)?;
+        let listener = UnixListener::bind(&made)?;
+        fs::set_permissions(&made, Permissions::from_mode(0o600))?;
+        fs::rename(&made, &path)?;
+        fs::remove_dir(&nest)?;
+        Ok(listener)
+    })()
+    .map_err(|error| failed("create the socket", error))?;
+    Ok((listener, path))
 }
 
 fn lock(directory: &Path) -> Result<File, AdminError> {

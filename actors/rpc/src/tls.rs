@@ -140,10 +140,7 @@ pub fn subject(stream: &tokio_rustls::server::TlsStream<TcpStream>) -> String {
 
 impl TlsFiles {
     fn stamp(&self) -> Stamp {
-        [&self.ca, &self.cert, &self.key].map(|path| {
-            let facts = std::fs::metadata(path).ok()?;
-            Some((facts.modified().ok()?, facts.len()))
-        })
+        stamps([&self.ca, &self.cert, &self.key])
     }
 
     fn read(&self) -> Result<Loaded, AdminError> {
@@ -155,8 +152,7 @@ impl TlsFiles {
         }
         let roots = Arc::new(roots);
         let chain = certificates(&self.cert)?;
-        let key = PrivateKeyDer::from_pem_slice(private_file::read(&self.key, "key", PEM_BYTES_MAX)?.as_bytes())
-            .map_err(|_| unusable(&self.key, &"it contains no private key in PEM"))?;
+        let key = private_key(&self.key)?;
         let provider = Arc::new(default_provider());
         let versions = &[&rustls::version::TLS13];
         let both =
@@ -181,6 +177,73 @@ impl TlsFiles {
         client.resumption = client::Resumption::disabled();
         Ok(Loaded { stamp, server: Arc::new(server), client: Arc::new(client) })
     }
+}
+
+/// The server's side of TLS for clients without certificates.
+pub struct ServerTls {
+    cert: PathBuf,
+    key: PathBuf,
+    loaded: Mutex<(ServerStamp, Arc<ServerConfig>)>,
+}
+
+type ServerStamp = [Option<(SystemTime, u64)>; 2];
+
+impl fmt::Debug for ServerTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerTls").field("cert", &self.cert).field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+impl ServerTls {
+    /// Reads certificate and key. `invalid_argument` when one of them cannot be used.
+    pub fn load(cert: PathBuf, key: PathBuf) -> Result<Arc<ServerTls>, AdminError> {
+        let loaded = Mutex::new((stamps([&cert, &key]), server_config(&cert, &key)?));
+        Ok(Arc::new(ServerTls { cert, key, loaded }))
+    }
+
+    /// Runs the server's side of the handshake.
+    pub async fn accept(&self, stream: TcpStream) -> io::Result<tokio_rustls::server::TlsStream<TcpStream>> {
+        TlsAcceptor::from(self.current()).accept(stream).await
+    }
+
+    /// Returns the configuration in force. Files that changed are read again; faulty ones change nothing.
+    fn current(&self) -> Arc<ServerConfig> {
+        let mut loaded = self.loaded.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let stamp = stamps([&self.cert, &self.key]);
+        if stamp != loaded.0 {
+            loaded.0 = stamp;
+            match server_config(&self.cert, &self.key) {
+                Ok(config) => loaded.1 = config,
+                Err(error) => tracing::warn!("the changed certificates are not used: {}", error.message),
+            }
+        }
+        Arc::clone(&loaded.1)
+    }
+}
+
+fn server_config(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, AdminError> {
+    let (chain, private) = (certificates(cert)?, private_key(key)?);
+    let both = |error: rustls::Error| unusable(cert, &format!("with the key {}: {error}", key.display()));
+    let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(both)?
+        .with_no_client_auth()
+        .with_single_cert(chain, private)
+        .map_err(both)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, AdminError> {
+    PrivateKeyDer::from_pem_slice(private_file::read(path, "key", PEM_BYTES_MAX)?.as_bytes())
+        .map_err(|_| unusable(path, &"it contains no private key in PEM"))
+}
+
+fn stamps<const N: usize>(paths: [&PathBuf; N]) -> [Option<(SystemTime, u64)>; N] {
+    paths.map(|path| {
+        let facts = std::fs::metadata(path).ok()?;
+        Some((facts.modified().ok()?, facts.len()))
+    })
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, AdminError> {
