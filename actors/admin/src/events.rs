@@ -61,8 +61,8 @@ impl Handle<EventsRequest> for StoreAnswers<'_> {
 
 impl StoreAnswers<'_> {
     /// Returns the position up to which the tenant's log is complete: the safe mark. A standby knows none, and neither
-    /// does a process that begins while an appender is open. The furthest cursor of the tenant is then known to be safe:
-    /// it was at or below the mark when it was committed.
+    /// does a process that begins while an appender is open. The furthest cursor of the tenant is then known to be
+    /// safe: it was at or below the mark when it was committed.
     async fn complete_to(&self, tenant: &TenantId) -> Result<LogSeq, AdminError> {
         let mut complete = match self.engine.read_mark(MARK_WAIT).await {
             Ok(reading) if reading.waiting_for.is_empty() => return Ok(reading.mark.at),

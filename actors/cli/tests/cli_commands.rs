@@ -669,3 +669,32 @@ fn a_list_that_is_cut_says_so_and_goes_on() {
     assert!(cli.run(&["precedents", "--limit", "2"]).stdout.contains("There are more: "));
     assert_eq!(cli.json(&["precedents", "--limit", "3"])["more"], false);
 }
+
+#[test]
+fn identities_are_kept_as_hashes_and_a_token_is_shown_once() {
+    let cli = Cli::new();
+    let path = cli.path("identities.json");
+    let file = text(&path);
+    let added = cli.run(&["identity", "add", "bot", "--role", "appender", "--tenants", "acme,globex", "--file", file]);
+    assert_eq!(added.code, 0, "{}", added.stderr);
+    let token = added.stdout.trim().to_owned();
+    assert!(token.starts_with("dg_") && added.stderr.contains("shown this once"), "{}", added.stderr);
+    let kept = std::fs::read_to_string(&path).expect("the file");
+    assert!(!kept.contains(&token) && kept.contains("\"hash\""), "{kept}");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).expect("facts").permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    let listed = cli.json(&["identity", "list", "--file", file]);
+    assert_eq!(listed["identities"][0]["rights"], serde_json::json!(["append"]));
+    assert_eq!(listed["identities"][0]["tenants"], serde_json::json!(["acme", "globex"]));
+    cli.run(&["--json", "identity", "add", "bot", "--role", "reader", "--file", file]).refused(4, "conflict");
+    cli.run(&["--json", "identity", "add", "other", "--file", file]).refused(2, "invalid_argument");
+    cli.run(&["--json", "identity", "rotate", "nobody", "--file", file]).refused(5, "not_found");
+    let rotated = cli.json(&["identity", "rotate", "bot", "--note", "second", "--file", file]);
+    let id = rotated["token_id"].as_str().expect("an id");
+    let tokens = cli.json(&["identity", "list", "--file", file])["identities"][0]["tokens"].clone();
+    assert_eq!(tokens.as_array().expect("tokens").len(), 2);
+    assert_eq!(cli.run(&["identity", "revoke", "bot", "--token", id, "--file", file]).code, 0);
+    cli.run(&["--json", "identity", "revoke", "bot", "--token", id, "--file", file]).refused(5, "not_found");
+    assert_eq!(cli.run(&["identity", "revoke", "bot", "--file", file]).code, 0);
+    assert_eq!(cli.json(&["identity", "list", "--file", file])["identities"], serde_json::json!([]));
+}

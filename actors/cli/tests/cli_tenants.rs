@@ -143,7 +143,7 @@ const OF_ALL: [&[&str]; 12] = [
     &["cancel", RUN],
 ];
 /// Commands that concern no tenant, or that create one.
-const OF_NONE: [&str; 13] = [
+const OF_NONE: [&str; 14] = [
     "append",
     "backup",
     "cluster",
@@ -152,6 +152,7 @@ const OF_NONE: [&str; 13] = [
     "demo",
     "drain",
     "forget",
+    "identity",
     "import",
     "migrate",
     "node",

@@ -66,9 +66,14 @@ fn is_node(name: &str) -> bool {
     name.starts_with("node-")
 }
 
-/// Returns the Kubernetes object of this kind.
+/// Returns the Kubernetes objects of this kind.
+fn all_of(kind: &str) -> Vec<Value> {
+    yaml("kubernetes.yaml").into_iter().filter(|object| object["kind"] == kind).collect()
+}
+
+/// Returns the only Kubernetes object of this kind.
 fn kubernetes(kind: &str) -> Value {
-    let found: Vec<Value> = yaml("kubernetes.yaml").into_iter().filter(|object| object["kind"] == kind).collect();
+    let found = all_of(kind);
     assert_eq!(found.len(), 1, "{kind}");
     found[0].clone()
 }
@@ -232,7 +237,8 @@ fn the_unit_knows_the_exit_codes_and_is_told_how_the_node_fares() {
 fn ports_agree() {
     let metrics = KEYS.iter().find(|key| key.name == "metrics_listen").expect("a key").default_text();
     let (metrics, cluster) = (port(&metrics), port(&setting("kubernetes", "DECISIONGRAPH_CLUSTER_LISTEN")));
-    let exposed = format!("EXPOSE {metrics} {cluster}");
+    let http = port(&KEYS.iter().find(|key| key.name == "http_listen").expect("a key").default_text());
+    let exposed = format!("EXPOSE {metrics} {cluster} {http}");
     assert!(text("Containerfile").lines().any(|line| line == exposed), "{exposed}");
     for place in places() {
         assert_eq!(port(&setting(&place, "DECISIONGRAPH_CLUSTER_LISTEN")), cluster, "{place}");
@@ -247,8 +253,11 @@ fn ports_agree() {
         port.and_then(|port| port["containerPort"].as_u64()).unwrap_or_else(|| panic!("no port {name}"))
     };
     assert_eq!((named("metrics"), named("cluster")), (u64::from(metrics), u64::from(cluster)));
-    for port in kubernetes("Service")["spec"]["ports"].as_array().expect("ports") {
-        assert_eq!(Some(named(port["targetPort"].as_str().expect("a name"))), port["port"].as_u64());
+    assert_eq!(named("http"), u64::from(http));
+    for service in all_of("Service") {
+        for port in service["spec"]["ports"].as_array().expect("ports") {
+            assert_eq!(Some(named(port["targetPort"].as_str().expect("a name"))), port["port"].as_u64());
+        }
     }
     for (probe, path) in [("livenessProbe", "/livez"), ("readinessProbe", "/readyz")] {
         let get = &container[probe]["httpGet"];
@@ -296,10 +305,10 @@ fn what_the_compose_file_refers_to_exists() {
 #[test]
 fn what_the_kubernetes_objects_refer_to_exists() {
     let set = kubernetes("StatefulSet");
-    assert_eq!(set["spec"]["serviceName"], kubernetes("Service")["metadata"]["name"]);
+    assert_eq!(set["spec"]["serviceName"], all_of("Service")[0]["metadata"]["name"]);
     let labels = &set["spec"]["template"]["metadata"]["labels"];
     assert_eq!(&set["spec"]["selector"]["matchLabels"], labels);
-    assert_eq!(&kubernetes("Service")["spec"]["selector"], labels);
+    assert!(all_of("Service").iter().all(|service| &service["spec"]["selector"] == labels));
     assert_eq!(&kubernetes("PodDisruptionBudget")["spec"]["selector"]["matchLabels"], labels);
     assert_eq!(&kubernetes("NetworkPolicy")["spec"]["podSelector"]["matchLabels"], labels);
     let advertised = setting("kubernetes", "DECISIONGRAPH_CLUSTER_ADVERTISE");

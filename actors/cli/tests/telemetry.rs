@@ -195,6 +195,7 @@ fn spans_have_the_declared_names_and_fields() {
             signals::batch_span(&acme, "trace_summary", LogSeq(1), LogSeq(2), Some(epoch), Some(run)),
             signals::job_span(&acme, run, "rebuild"),
             signals::admin_span("status"),
+            signals::http_span("events", "id"),
         ]
         .map(|span| span.metadata().expect("enabled"))
     });

@@ -32,7 +32,7 @@ const PASSING: ReadonlySet<string> = new Set([
 
 /** Called with a refused event (a text, if its line is damaged) and the verdict on it. */
 export type OnRefused = (event: unknown, verdict: Readonly<Record<string, unknown>>) => void;
-/** Called with what an operator should know; by default `console.warn` and `console.error`. */
+/** Called with what an operator should know; by default `console.error`: the standard output is the program's. */
 export type OnLog = (level: "info" | "warn" | "error", message: string) => void;
 
 /** State of spool and sender. */
@@ -102,7 +102,7 @@ export class Sender {
     readonly options: SenderOptions = {},
   ) {
     this.#backoff = options.backoff ?? new Backoff();
-    this.#log = options.onLog ?? ((level, message) => console[level](`decisiongraph-client: ${message}`));
+    this.#log = options.onLog ?? ((_level, message) => console.error(`decisiongraph-client: ${message}`));
     spool.onChange = () => this.#wake();
   }
 

@@ -13,6 +13,7 @@ pub mod events;
 pub mod export;
 pub mod failures;
 pub mod health;
+pub mod identity;
 pub mod import;
 mod job_text;
 mod line_source;
@@ -116,6 +117,7 @@ commands! {
     Changes(changes::Changes),
     Drain(cluster::Drain),
     Node(node::Node),
+    Identity(identity::Identity),
     Completions(completions::Completions),
 }
 

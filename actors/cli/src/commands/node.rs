@@ -9,15 +9,19 @@ use clap::Args;
 use decisiongraph_cli::config::{LogFormat, NodeConfig, Source, refused};
 use decisiongraph_cli::telemetry::{Exporters, LogOptions, TelemetryOptions};
 use decisiongraph_engine::Cancel;
+use decisiongraph_http::api::{Api, ApiListen, ApiParts, ApiServer};
+use decisiongraph_http::identities::Identities;
 use decisiongraph_http::{HttpBounds, HttpServer, Probes};
 use decisiongraph_projections::Category;
 use decisiongraph_protocol::foreign_text::in_json;
 use decisiongraph_protocol::{AdminError, ExitCode, of_error};
 use decisiongraph_rpc::wire::Versions;
-use decisiongraph_rpc::{Listeners, Secret, Tls};
+use decisiongraph_rpc::{Answers, Callers, Desk, Listeners, Secret, ServerTls, Tls};
 use decisiongraph_runtime::board::Board;
 use decisiongraph_runtime::cluster::LinkSettings;
-use decisiongraph_runtime::node::{Condition, Identity, Node as Running, NodeParts, NodeSettings, NodeWatch};
+use decisiongraph_runtime::node::{
+    Condition, Identity, Node as Running, NodeAnswers, NodeParts, NodeSettings, NodeWatch,
+};
 use decisiongraph_store::{StoreOptions, open};
 use serde::Serialize;
 use serde_json::json;
@@ -64,6 +68,7 @@ struct Listening {
     socket: Option<String>,
     tcp: Option<String>,
     cluster: Option<String>,
+    http: Option<String>,
     metrics: Option<String>,
     pid: u32,
 }
@@ -128,6 +133,7 @@ impl Node {
         let name = parts.owner.node.clone();
         let watch = NodeWatch::start(&parts);
         let pages = pages(&config, &exporters, &watch).await?;
+        let api = interface(&config, &parts, &watch).await?;
         let node = Running::start(parts)
             .await
             .map_err(|error| AdminError::new(Category::Internal, format!("the node cannot start: {error}")))?;
@@ -136,7 +142,7 @@ impl Node {
         if let Some(every) = notify::watchdog_every() {
             tokio::spawn(keep_telling(Arc::clone(&watch), every));
         }
-        let listening = listening(&name, &listeners, pages.as_ref());
+        let listening = listening(&name, &listeners, &api, pages.as_ref());
         if output.json {
             output.json(&listening)?
         } else {
@@ -153,6 +159,7 @@ impl Node {
                 ExitCode::GAVE_UP
             }
         };
+        drop(api);
         listeners.close();
         if let Err(error) = store.close().await {
             tracing::warn!(category = %error.category, "the store was not closed: {}", error.message);
@@ -218,6 +225,47 @@ async fn pages(
     }
 }
 
+/// Serves the HTTP interface. The default address may be in use: then only the Unix socket serves it.
+async fn interface(config: &NodeConfig, parts: &NodeParts, watch: &Arc<NodeWatch>) -> Result<ApiServer, AdminError> {
+    let http = &config.http;
+    let identities = match &http.identities {
+        Some(path) => Identities::of_file(path)?,
+        None => Identities::of_data_dir(&config.data_dir)?,
+    };
+    let files =
+        (http.cert.as_ref().or(config.cluster.cert.as_ref()), http.key.as_ref().or(config.cluster.key.as_ref()));
+    let tls = match files {
+        (Some(cert), Some(key)) if http.needs_tls() || http.cert.is_some() => {
+            Some(ServerTls::load(cert.clone(), key.clone())?)
+        }
+        _ => None,
+    };
+    let answers: Arc<dyn Answers> = Arc::new(NodeAnswers(parts.clone()));
+    let budget = parts.engine.budget().clone();
+    let desk = Arc::new(Desk::new(Arc::clone(&answers), Versions::ours(), Arc::<Callers>::default(), budget));
+    let api = Api::new(ApiParts {
+        answers,
+        desk,
+        identities: Arc::new(identities),
+        surroundings: watch.clone(),
+        telemetry: parts.telemetry().clone(),
+        bounds: http.bounds(),
+        deployment: http.deployment.clone(),
+    });
+    let directory = Some(config.data_dir.clone());
+    let listen = ApiListen { address: http.listen, tls, directory: directory.clone() };
+    match ApiServer::start(Arc::clone(&api), listen).await {
+        Err(error) if is_default(config, "http_listen") && error.category == Category::Unavailable => {
+            tracing::warn!(
+                "HTTP is served on the socket alone: {}; choose an address with --http-listen",
+                error.message
+            );
+            ApiServer::start(api, ApiListen { directory, ..ApiListen::default() }).await
+        }
+        started => started,
+    }
+}
+
 fn is_default(config: &NodeConfig, key: &str) -> bool {
     config.effective().iter().any(|effective| effective.key == key && effective.source == Source::Default)
 }
@@ -234,13 +282,14 @@ async fn told_when_ready(board: &Board, node: &str, output: Output) {
     std::future::pending().await
 }
 
-fn listening(node: &str, listeners: &Listeners, pages: Option<&HttpServer>) -> Listening {
+fn listening(node: &str, listeners: &Listeners, api: &ApiServer, pages: Option<&HttpServer>) -> Listening {
     Listening {
         state: "listening",
         node: node.to_owned(),
         socket: listeners.socket_path().map(|path| path.display().to_string()),
         tcp: listeners.tcp_address().map(|address| address.to_string()),
         cluster: listeners.cluster_address().map(|address| address.to_string()),
+        http: api.url(),
         metrics: pages.map(|pages| format!("http://{}/metrics", pages.address())),
         pid: std::process::id(),
     }
@@ -252,7 +301,8 @@ impl Listening {
         let cluster = self.cluster.as_deref().map(|at| format!(", for other machines on {at}")).unwrap_or_default();
         let pages = self.metrics.as_deref().map(|url| format!(", metrics at {url}")).unwrap_or_default();
         let places = places.join(" and ");
-        Page::of(format_args!("node {} listens on {places}{cluster} (pid {}){pages}", self.node, self.pid))
+        let http = self.http.as_deref().map(|url| format!(", HTTP at {url}")).unwrap_or_default();
+        Page::of(format_args!("node {} listens on {places}{cluster} (pid {}){http}{pages}", self.node, self.pid))
     }
 }
 

@@ -5,7 +5,7 @@
 
 use super::field::Field;
 use super::value::Value;
-use super::{LogFormat, NodeConfig};
+use super::{LogFormat, NodeConfig, TLS_WORDS};
 use decisiongraph_engine::memory::{MEMORY_MIN, MEMORY_MOST};
 use decisiongraph_projections::credential_guard::CredentialGuard;
 
@@ -214,6 +214,10 @@ const fn bytes(least: u64, most: u64) -> Kind {
     Kind::Whole { unit: "bytes", least, most }
 }
 
+const fn rate() -> Kind {
+    Kind::Whole { unit: "requests per minute", least: 0, most: 10_000_000 }
+}
+
 const fn count(unit: &'static str, most: u64) -> Kind {
     Kind::Whole { unit, least: 1, most }
 }
@@ -274,6 +278,32 @@ pub const KEYS: &[Key] = &[
         "Name in the certificate of every node of the cluster, at any address."),
     key("cluster_peers", Kind::Peers, Field::Peers(|it| &mut it.cluster.peers),
         "Nodes to link to, besides the nodes in the database."),
+    key("http_listen", Kind::Listen { loopback_only: false }, Field::Address(|it| &mut it.http.listen),
+        "TCP address of the HTTP interface. An address that other machines reach needs TLS. The Unix socket http.sock in data_dir is always there."),
+    key("http_tls", Kind::OneOf(&TLS_WORDS), Field::Line(|it| &mut it.http.tls),
+        "TLS of an http_listen that is not loopback. `off` is for a proxy in front that ends TLS."),
+    key("http_cert_file", Kind::File, Field::File(|it| &mut it.http.cert),
+        "Certificate of the HTTP interface, PEM, for the name that clients use. A changed file is read again.").found("cluster_cert_file"),
+    key("http_key_file", Kind::File, Field::File(|it| &mut it.http.key),
+        "Private key of that certificate, PEM; readable by its owner only.").found("cluster_key_file"),
+    key("identities_file", Kind::File, Field::File(|it| &mut it.http.identities),
+        "Identities of HTTP callers, made by `decisiongraph identity`; the same file on every node. Without it, the token in data_dir/http.token is the only one."),
+    key("http_connections_max", count("connections", 65_536), Field::Size(|it| &mut it.http.connections_max),
+        "HTTP connections at the same time."),
+    key("http_streams_max", count("streams", 4_096), Field::Size(|it| &mut it.http.streams_max),
+        "Event streams at the same time; at most 8 of one identity."),
+    key("http_deadline_ms", ms(100, HOUR_MS), Field::Ms(|it| &mut it.http.deadline),
+        "Longest time for one HTTP request."),
+    key("http_rate_read_per_min", rate(), Field::Count(|it| &mut it.http.rate_read_per_min),
+        "Reads of an identity per tenant; 0 lifts the limit. Each node counts for itself."),
+    key("http_rate_append_per_min", rate(), Field::Count(|it| &mut it.http.rate_append_per_min),
+        "Requests that append events, of an identity per tenant; 0 lifts the limit."),
+    key("http_rate_admin_per_min", rate(), Field::Count(|it| &mut it.http.rate_admin_per_min),
+        "Requests that observe or steer, of an identity per tenant; 0 lifts the limit."),
+    key("http_cors_origins", Kind::Text, Field::Text(|it| &mut it.http.cors_origins),
+        "Origins whose pages in a browser may read answers, with commas between them, such as https://console.example.com. Never `*`."),
+    key("deployment", Kind::Text, Field::Line(|it| &mut it.http.deployment),
+        "Name of the deployment, which /api/healthz tells to everybody."),
     key("metrics_listen", Kind::Listen { loopback_only: false }, Field::Address(|it| &mut it.metrics_listen),
         "HTTP address of /metrics, /livez and /readyz. The pages need no login: every caller that reaches the address sees tenants and lag."),
     key("otlp_endpoint", Kind::Endpoint, Field::Text(|it| &mut it.otlp_endpoint),
@@ -376,7 +406,8 @@ mod tests {
             if let Kind::Whole { unit, .. } = key.kind {
                 let named = match unit {
                     "ms" | "s" => key.name.ends_with(&format!("_{unit}")) || key.name.ends_with("_ms"),
-                    "connections" => matches!(key.name, "pool_size" | "writers"),
+                    "connections" => matches!(key.name, "pool_size" | "writers") || key.name.contains(unit),
+                    "requests per minute" => key.name.ends_with("_per_min"),
                     "bytes" => key.name.contains("bytes") || key.name == "memory_max",
                     unit => key.name.contains(unit),
                 };

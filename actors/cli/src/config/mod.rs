@@ -16,6 +16,7 @@ pub use fault::{ConfigFault, Source, refused};
 pub use value::Value;
 
 use decisiongraph_engine::EngineConfig;
+use decisiongraph_http::api::{ApiBounds, Rates};
 use decisiongraph_projections::Category;
 use decisiongraph_protocol::AdminError;
 use decisiongraph_rpc::TlsFiles;
@@ -89,6 +90,89 @@ impl ClusterConfig {
     }
 }
 
+/// Settings of the HTTP interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpConfig {
+    /// Address on which it listens; none without a TCP address.
+    pub listen: Option<SocketAddr>,
+    /// `on` or `off`: TLS of an address that is not loopback.
+    pub tls: String,
+    /// Certificate; that of the cluster when none.
+    pub cert: Option<PathBuf>,
+    /// Private key of the certificate; that of the cluster when none.
+    pub key: Option<PathBuf>,
+    /// File of the identities; the node's own token alone when none.
+    pub identities: Option<PathBuf>,
+    /// Connections at the same time, at most.
+    pub connections_max: usize,
+    /// Streams at the same time, at most.
+    pub streams_max: usize,
+    /// Longest time for one request.
+    pub deadline: Duration,
+    /// Reads of an identity per minute and tenant; 0 lifts the limit.
+    pub rate_read_per_min: u32,
+    /// Appends of an identity per minute and tenant; 0 lifts the limit.
+    pub rate_append_per_min: u32,
+    /// Other requests of an identity per minute and tenant; 0 lifts the limit.
+    pub rate_admin_per_min: u32,
+    /// Origins whose pages may read answers, with commas between them.
+    pub cors_origins: Option<String>,
+    /// Name of the deployment, shown to strangers.
+    pub deployment: String,
+}
+
+impl Default for HttpConfig {
+    fn default() -> HttpConfig {
+        let ApiBounds { connections_max, streams_max, deadline, rates, .. } = ApiBounds::default();
+        HttpConfig {
+            listen: Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4100)),
+            tls: TLS_WORDS[0].to_owned(),
+            cert: None,
+            key: None,
+            identities: None,
+            connections_max,
+            streams_max,
+            deadline,
+            rate_read_per_min: rates.read,
+            rate_append_per_min: rates.append,
+            rate_admin_per_min: rates.admin,
+            cors_origins: None,
+            deployment: "production".to_owned(),
+        }
+    }
+}
+
+/// Words for TLS of the HTTP interface.
+pub const TLS_WORDS: [&str; 2] = ["on", "off"];
+
+impl HttpConfig {
+    /// True when the address is reached from other machines and needs TLS.
+    pub fn needs_tls(&self) -> bool {
+        self.listen.is_some_and(|address| !address.ip().is_loopback()) && self.tls == TLS_WORDS[0]
+    }
+
+    /// Lists the origins whose pages may read answers.
+    pub fn origins(&self) -> Vec<String> {
+        let named = self.cors_origins.as_deref().unwrap_or_default().split(',').map(str::trim);
+        named.filter(|origin| !origin.is_empty()).map(str::to_owned).collect()
+    }
+
+    /// Returns the bounds of the interface.
+    pub fn bounds(&self) -> ApiBounds {
+        ApiBounds {
+            connections_max: self.connections_max,
+            streams_max: self.streams_max,
+            deadline: self.deadline,
+            rates: Rates {
+                read: self.rate_read_per_min,
+                append: self.rate_append_per_min,
+                admin: self.rate_admin_per_min,
+            },
+            cors_origins: self.origins(),
+        }
+    }
+}
+
 /// Settings with which a node starts.
 #[derive(Debug, Clone)]
 pub struct NodeConfig {
@@ -104,6 +188,8 @@ pub struct NodeConfig {
     pub secret_file: Option<PathBuf>,
     /// Settings with which other nodes, and programs on other machines, reach the node.
     pub cluster: ClusterConfig,
+    /// Settings of the HTTP interface.
+    pub http: HttpConfig,
     /// Address at which `/metrics`, `/livez` and `/readyz` are served.
     pub metrics_listen: Option<SocketAddr>,
     /// Collector of traces and metrics, without a slash at its end.
@@ -142,6 +228,7 @@ impl Default for NodeConfig {
                 name: "decisiongraph".to_owned(),
                 peers: Vec::new(),
             },
+            http: HttpConfig::default(),
             metrics_listen: Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464)),
             otlp_endpoint: None,
             otlp_interval: Duration::from_secs(15),

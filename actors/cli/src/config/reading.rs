@@ -127,7 +127,7 @@ impl Reading {
 
     /// Reports values that do not fit together.
     pub fn together(&mut self, env: &impl Fn(&str) -> Option<String>) {
-        let NodeConfig { bounds, cluster, admin_listen, secret_file, .. } = &self.config;
+        let NodeConfig { bounds, cluster, admin_listen, secret_file, http, .. } = &self.config;
         let mut faults = Vec::new();
         for (name, Pauses { first, longest }) in [("retry", bounds.retry), ("recheck", bounds.recheck)] {
             if first > longest {
@@ -159,6 +159,23 @@ impl Reading {
                 [("cluster_advertise", cluster.advertise.is_some()), ("cluster_peers", !cluster.peers.is_empty())];
             faults
                 .extend(given.iter().filter(|(_, given)| *given).map(|(key, _)| format!("{key} needs cluster_listen")));
+        }
+        if http.needs_tls() {
+            let files = [("http_cert_file", &http.cert, &cluster.cert), ("http_key_file", &http.key, &cluster.key)];
+            for (key, own, of_cluster) in files {
+                if own.is_none() && of_cluster.is_none() {
+                    faults.push(format!(
+                        "http_listen is reached from other machines and needs {key}, or http_tls = off behind a proxy"
+                    ));
+                }
+            }
+        }
+        for origin in http.origins() {
+            if !(origin.starts_with("https://") || origin.starts_with("http://")) || origin.matches('/').count() != 2 {
+                faults.push(format!(
+                    "http_cors_origins: `{origin}` is not an origin such as https://console.example.com"
+                ));
+            }
         }
         self.faults.extend(faults.into_iter().map(|message| ConfigFault::new(Source::Together, message)));
     }

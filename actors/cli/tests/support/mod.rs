@@ -178,7 +178,12 @@ pub fn log(traces: usize, first: usize) -> Vec<Admitted> {
         }
     }
     lines.sort_by_key(|(pair, seq, _)| (*pair, *seq));
-    lines.into_iter().map(|(_, _, line)| admit(Line::parse(&line).expect("reads").draft).expect("legal")).collect()
+    lines.into_iter().map(|(_, _, line)| read_line(&line)).collect()
+}
+
+/// Reads the line of a legal event.
+pub fn read_line(line: &str) -> Admitted {
+    admit(Line::parse(line).expect("reads").draft).expect("legal")
 }
 
 /// Returns a legal log of `traces` interleaved traces of ten events, whose ids come back in later traces. Ids of

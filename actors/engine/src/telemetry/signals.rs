@@ -163,6 +163,8 @@ metrics! {
         "Time from a job's start on this node to its end. The count is the number of ended jobs.";
     ADMIN_ASK_DURATION = "decisiongraph_admin_ask_duration_seconds", Histogram(SECONDS), "s", ["command": Open, "outcome": Open],
         "Time to answer an admin request. `outcome` is ok or the error's category. The count is the number of requests.";
+    HTTP_DURATION = "decisiongraph_http_request_duration_seconds", Histogram(SECONDS), "s", ["route": Open, "code": Open],
+        "Time to answer an HTTP request, up to the first byte of its body. `route` is the word of the route, or none; `code` is ok or the code of the error. The count is the number of requests.";
     CONNECTIONS_REFUSED = "decisiongraph_connections_refused_total", Counter, "{connection}", ["door": Words(&LISTENERS), "category": Categories],
         "Connections that did not become an admin session. `door` is the listener: socket, tcp or cluster. A port scan counts as unavailable.";
     BUILD_INFO = "decisiongraph_build_info", Gauge, "1", ["version": Open],
@@ -206,7 +208,7 @@ metrics! {
 }
 
 /// Every span, in the order of the documentation.
-pub const SPANS: &[SpanSignal] = &[BATCH_SPAN, JOB_SPAN, ADMIN_SPAN];
+pub const SPANS: &[SpanSignal] = &[BATCH_SPAN, JOB_SPAN, ADMIN_SPAN, HTTP_SPAN];
 
 const BATCH_SPAN: SpanSignal = SpanSignal {
     name: "batch",
@@ -222,6 +224,12 @@ const ADMIN_SPAN: SpanSignal = SpanSignal {
     name: "admin",
     fields: &["command", "otel.status_code", "category"],
     help: "An admin request, from its arrival to the reply.",
+};
+
+const HTTP_SPAN: SpanSignal = SpanSignal {
+    name: "http",
+    fields: &["route", "request_id", "otel.status_code", "category"],
+    help: "An HTTP request of the interface, up to the first byte of its answer's body. `route` is the word of the route.",
 };
 
 /// Opens the span of a batch of `projection` over the events in (`from`, `to`]; see [`SPANS`].
@@ -258,6 +266,11 @@ pub fn admin_span(command: &str) -> Span {
     tracing::info_span!(target: TARGET, "admin", command, otel.status_code = Empty, category = Empty)
 }
 
+/// Opens the span of an HTTP request; see [`SPANS`].
+pub fn http_span(route: &str, request_id: &str) -> Span {
+    tracing::info_span!(target: TARGET, "http", route, request_id, otel.status_code = Empty, category = Empty)
+}
+
 /// Records on a span that its work met an error of this category.
 pub fn failed(span: &Span, category: Category) {
     span.record("category", category.as_str());
@@ -275,6 +288,7 @@ pub const LOGS: &[LogSignal] = &[
     log("warn", "{}; {}", "A stored row belongs to no tenant and is left out: its `table`, the reason, and the next step. Logged once per row."),
     log("warn", "a batch cannot be stored and is retried until it can: {}", "The database answers and refuses writes: a full disk, a locked file. Logged once, and again after a minute without such a fault. `scope` is the first affected scope; `decisiongraph health` names all."),
     log("warn", "a poison event stops the scope", "An open failure was recorded: `decisiongraph failures`."),
+    log("warn", "a token from {} is not known, or has expired", "An HTTP request was refused with 401. `left_out` counts refusals that were not logged (at most 10 lines per 10 s)."),
     log("warn", "an admin connection was refused: {}", "Wrong secret, wrong version, wrong certificate, or no admin client. `door` is the listener, `peer` the caller. `left_out` counts refusals that were not logged (at most 10 lines per 10 s)."),
     log("info", "an id was not new; the batch is prepared again: {}", "A job assumed without a look-up that an id was new. Nothing of the batch is stored; the next attempt looks up ids."),
     log("warn", "an open appender holds the mark; catching up to the safe position", "`pids` names the appenders. A later pass applies the events behind them."),
@@ -299,6 +313,8 @@ pub const LOGS: &[LogSignal] = &[
     log("info", "telemetry not flushed within {STOP_DEADLINE:?}", "When the node stops: the collector was slow or away, and the last exports are lost."),
     log("info", "the database answers", "The first answer, or the first answer after an outage."),
     log("warn", "the database is away: {}", "All work waits. It continues without an operator when the database is back."),
+    log("warn", "the caller is not told the cause: {}", "An HTTP request failed for a cause that is not the caller's business. `request_id` is in the answer, too."),
+    log("warn", "the changed identities are not used: {}", "The identities file changed on disk and is faulty, or others may read it. The identities before it stay in force."),
     log("warn", "the changed certificates are not used: {}", "A certificate or key file changed on disk and is faulty. The last good files stay in use."),
     log("warn", "the end of run {} is not recorded: {}", "The run stays `running` until a node adopts it."),
     log("warn", "the job failed: {}", "`decisiongraph run ID` shows the job; `decisiongraph run resume ID` continues it."),

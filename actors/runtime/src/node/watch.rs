@@ -10,10 +10,12 @@ use crate::tenants::Phase;
 use decisiongraph_admin::overview::LAG_EVENTS_MAX;
 use decisiongraph_engine::telemetry::{Observation, Observed, ScopeLag, Telemetry, kind_of, signals};
 use decisiongraph_http::Probes;
+use decisiongraph_http::api::{NodeState, Surroundings};
 use decisiongraph_projections::{LogSeq, TenantId, catalogue};
 use decisiongraph_protocol::{LinkPhase, MemberState};
-use decisiongraph_store::{Result as StoreResult, RunMode, RunState, Scope, ScopeCounts};
+use decisiongraph_store::{Backend, NewChange, Result as StoreResult, RunMode, RunState, Scope, ScopeCounts};
 use decisiongraph_supervision::{ActorTable, Root, TreeEvent};
+use futures_util::future::BoxFuture;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -25,6 +27,9 @@ pub const LAGS_MAX: usize = 200;
 
 /// Pause between two counts of the scopes that stand out, while no job ends here.
 pub const COUNT_EVERY: Duration = Duration::from_secs(15);
+
+/// Time after its start for which a node without a mark is starting.
+const STARTING: Duration = Duration::from_secs(30);
 
 type Lags = HashMap<(TenantId, &'static str), (u64, Duration)>;
 
@@ -235,5 +240,55 @@ impl Probes for NodeWatch {
 
     fn ready(&self) -> Result<(), String> {
         Condition::of(&self.parts.board).ready()
+    }
+}
+
+impl Surroundings for NodeWatch {
+    fn state(&self) -> NodeState {
+        let board = &self.parts.board;
+        let condition = Condition::of(board);
+        let status = match condition.ready() {
+            _ if condition.draining => "draining",
+            Ok(()) => "ok",
+            Err(_) if self.parts.started.elapsed() < STARTING && board.mark.borrow().history.is_none() => "starting",
+            Err(_) => "degraded",
+        };
+        let backend = match self.parts.store.backend() {
+            Backend::Postgres => "postgres",
+            Backend::Sqlite => "sqlite",
+        };
+        NodeState { status, backend, database_up: board.database.is_up() }
+    }
+
+    fn mark(&self) -> LogSeq {
+        self.parts.board.mark.borrow().mark
+    }
+
+    fn mark_behind(&self, position: LogSeq) -> BoxFuture<'static, ()> {
+        let mut mark = self.parts.board.mark.subscribe();
+        Box::pin(async move {
+            if mark.wait_for(|state| state.mark > position).await.is_err() {
+                // The node has ended, and so does everything that waits.
+                std::future::pending::<()>().await;
+            }
+        })
+    }
+
+    fn is_draining(&self) -> bool {
+        self.parts.board.draining.has_begun()
+    }
+
+    fn note_refusal(&self, change: NewChange, outcome: String) -> BoxFuture<'static, ()> {
+        let store = Arc::clone(&self.parts.store);
+        let change = NewChange { through: self.parts.owner.node.clone(), ..change };
+        Box::pin(async move {
+            let noted = async {
+                let id = store.note_change(&change).await?;
+                store.end_change(id, &outcome).await
+            };
+            if let Err(error) = noted.await {
+                tracing::debug!(category = %error.category, "a refused change is not recorded: {}", error.message);
+            }
+        })
     }
 }

@@ -1,0 +1,205 @@
+//! A request that was let in: who asks, for which tenant, with what.
+
+use super::fault::{Answered, Fault};
+use super::interface::Api;
+use super::query::Query;
+use crate::identities::Caller;
+use axum::body::Body;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use bytes::Bytes;
+use decisiongraph_engine::Share;
+use decisiongraph_projections::{Category, LogSeq, TenantId};
+use decisiongraph_protocol::{AdminError, Asker, Proof, Request, StatusRequest};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+use std::sync::{Arc, Mutex};
+use uuid::Uuid;
+
+/// Header with a position: of an append, or of the log that an answer knows.
+pub const LOG_SEQ: HeaderName = HeaderName::from_static("x-log-seq");
+
+/// A request that was let in.
+pub struct Call {
+    /// The interface.
+    pub api: Arc<Api>,
+    /// Word of its route.
+    pub word: &'static str,
+    /// Id in the log, the envelope and the header.
+    pub request_id: String,
+    /// Identity behind it; none on an open route.
+    pub caller: Option<Caller>,
+    /// Address of the other side; none on the Unix socket.
+    pub peer: Option<std::net::SocketAddr>,
+    /// Tenant that it names.
+    pub tenant: Option<TenantId>,
+    /// Variable parts of its path, decoded.
+    pub path: Vec<(String, String)>,
+    /// Query.
+    pub query: Query,
+    /// Headers.
+    pub headers: HeaderMap,
+    /// Body, unpacked.
+    pub body: Bytes,
+    /// Id under which a change is carried out once.
+    pub id: Uuid,
+    /// Shares of memory that the answer holds.
+    pub held: Arc<Mutex<Vec<Share>>>,
+}
+
+impl Call {
+    /// Returns the tenant, where the route is about one.
+    pub fn tenant(&self) -> Result<TenantId, Fault> {
+        self.tenant.clone().ok_or_else(no_tenant)
+    }
+
+    /// Returns a variable part of the path.
+    pub fn part(&self, name: &str) -> &str {
+        self.path.iter().find(|(part, _)| part == name).map_or("", |(_, value)| value)
+    }
+
+    /// Returns the caller of a route that asks for an identity.
+    pub fn caller(&self) -> Result<&Caller, Fault> {
+        self.caller.as_ref().ok_or_else(|| Fault::unauthorized("this route asks for a token"))
+    }
+
+    /// Returns the name under which a change is recorded.
+    pub fn asker(&self) -> Result<Asker, Fault> {
+        let caller = self.caller()?;
+        let name = caller.identity.name.clone();
+        Ok(Asker { by: None, proof: Proof::Identity { name, token: caller.token_id.clone() } })
+    }
+
+    /// Has the node answer a request of the caller. `forbidden` when the caller has not the request's right, whatever
+    /// the route asked for.
+    pub async fn ask<R: Request>(&self, request: R) -> Result<R::Reply, Fault> {
+        let right = R::FACTS.right.ok_or_else(|| Fault::forbidden("this request is not for HTTP"))?;
+        if !self.caller()?.may(right) {
+            return Err(Fault::forbidden(format!("this needs the right `{}`", word(right))));
+        }
+        self.ask_for_the_route(request).await
+    }
+
+    /// Has the node answer a request that the route makes on its own, whatever the caller's rights. Only what the
+    /// route's contract lists reaches the caller.
+    pub async fn ask_for_the_route<R: Request>(&self, request: R) -> Result<R::Reply, Fault> {
+        let asker = self.asker()?;
+        // Every request but a change has an id of its own: one HTTP request may ask the node several times.
+        let id = if R::FACTS.changes { self.id } else { Uuid::now_v7() };
+        let (reply, share) = self.api.desk.carry_out(id, asker, request.into(), self.api.bounds.deadline).await;
+        self.held.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).extend(share);
+        match reply.and_then(R::Reply::try_from) {
+            Ok(reply) => Ok(reply),
+            Err(error) if error.category == Category::ProjectionOutOfDate => Err(self.out_of_date(error).await),
+            Err(error) => Err(self.shown(error)),
+        }
+    }
+
+    /// Makes the fault of an error, and writes its cause to the log when the caller does not see it.
+    pub fn shown(&self, error: AdminError) -> Fault {
+        let fault = Fault::from(error.clone());
+        if fault.message != error.message {
+            tracing::warn!(
+                request_id = self.request_id,
+                category = %error.category,
+                "the caller is not told the cause: {}",
+                error.message
+            );
+        }
+        fault
+    }
+
+    /// Says which projection is behind, and by how much.
+    async fn out_of_date(&self, error: AdminError) -> Fault {
+        let fault = Fault::from(error);
+        let Some(tenant) = self.tenant.clone() else { return fault };
+        let request = StatusRequest { filter: filter(Some(tenant), None), ..StatusRequest::default() };
+        let Ok(asker) = self.asker() else { return fault };
+        let id = Uuid::now_v7();
+        let (status, _) = self.api.desk.carry_out(id, asker, request.into(), self.api.bounds.deadline).await;
+        let Ok(Ok(status)) = status.map(<StatusRequest as Request>::Reply::try_from) else { return fault };
+        let Some(scope) = status.scopes.iter().filter(|scope| scope.is_behind()).min_by_key(|scope| scope.cursor)
+        else {
+            return fault;
+        };
+        fault
+            .detail("projection", scope.projection.clone())
+            .detail("cursor", scope.cursor.0)
+            .detail("last_log_seq", scope.last_log_seq.0)
+            .detail("events", scope.lag.events)
+    }
+
+    /// Reads the body as a JSON object with the members of `T` and no others.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, Fault> {
+        let text = if self.body.is_empty() { &b"{}"[..] } else { &self.body };
+        let value: Value = serde_json::from_slice(text).map_err(|_| Fault::invalid("the body is not valid JSON"))?;
+        if !value.is_object() {
+            return Err(Fault::invalid("the body must be a JSON object"));
+        }
+        serde_json::from_value(value).map_err(|error| Fault::invalid(format!("the body: {error}")))
+    }
+
+    /// Writes an answer: `data` in the envelope.
+    pub fn data(&self, data: Value) -> Answered {
+        self.with_status(StatusCode::OK, data)
+    }
+
+    /// Writes a reply of the node in the envelope.
+    pub fn reply<R: decisiongraph_protocol::Reply>(&self, reply: &R) -> Answered {
+        let json = reply.to_json().map_err(|error| self.shown(internal(error)))?;
+        // The reply is passed on digit for digit: a number in a payload may have any size.
+        let id = serde_json::to_string(&self.request_id).unwrap_or_default();
+        Ok(json_response(StatusCode::OK, format!("{{\"data\":{json},\"request_id\":{id}}}\n")))
+    }
+
+    /// Writes an answer of this status.
+    pub fn with_status(&self, status: StatusCode, data: Value) -> Answered {
+        let body = json!({ "data": data, "request_id": self.request_id });
+        Ok(json_response(status, format!("{body}\n")))
+    }
+
+    /// Writes a text that is JSON already as `data`.
+    pub fn raw(&self, status: StatusCode, data: &str) -> Answered {
+        let id = serde_json::to_string(&self.request_id).unwrap_or_default();
+        Ok(json_response(status, format!("{{\"data\":{data},\"request_id\":{id}}}\n")))
+    }
+}
+
+/// Adds the position up to which an answer knows the log.
+pub fn at(mut response: Response<Body>, position: LogSeq) -> Response<Body> {
+    response.headers_mut().insert(LOG_SEQ, HeaderValue::from(position.0));
+    response
+}
+
+pub(super) fn json_response(status: StatusCode, text: String) -> Response<Body> {
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Returns the word of a right.
+pub fn word(right: decisiongraph_protocol::Right) -> String {
+    serde_json::to_value(right).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+pub(super) fn filter(tenant: Option<TenantId>, projection: Option<String>) -> decisiongraph_protocol::ScopeFilter {
+    decisiongraph_protocol::ScopeFilter { tenant, projection }
+}
+
+pub(super) fn internal(error: impl std::fmt::Display) -> AdminError {
+    AdminError::new(Category::Internal, error.to_string())
+}
+
+pub(super) fn no_tenant() -> Fault {
+    Fault::invalid("the request names no tenant").next("send the header `x-tenant-id`, or `?tenant=`")
+}
+
+/// Returns the members of an object whose value is not null.
+pub(super) fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    }
+}

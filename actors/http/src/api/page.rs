@@ -1,0 +1,77 @@
+//! The reference page of the interface, as Markdown.
+
+use super::call::word;
+use super::fault::Fault;
+use super::route::{Needs, Place};
+use super::routes::ROUTES;
+use crate::identities::Role;
+use std::fmt::Write as _;
+
+const HEAD: &str = "# HTTP interface
+
+Made from `actors/http/src/api/routes.rs`; a test keeps the two equal. Words: [GLOSSARY](../GLOSSARY.md). Reasons:
+[ADR 16](../adr/0016-http-interface.md). As an OpenAPI 3.1 document: [openapi.json](openapi.json), which a node serves
+at `/api/v1/openapi.json`.
+
+## Conventions
+
+| what | rule |
+|---|---|
+| base | `http://127.0.0.1:4100` unless `http_listen` says otherwise; also the Unix socket `http.sock` in the data directory, which needs no token |
+| `authorization` | `Bearer TOKEN`. Identities and tokens: `decisiongraph identity`. Without an identities file, the token in `http.token` of the data directory is the only one |
+| `x-tenant-id` | the tenant; `?tenant=` may say it instead. There is no default tenant |
+| `x-request-id` | 1 to 128 visible ASCII characters, else drawn; on every answer, in every envelope and in the log |
+| `idempotency-key` | a UUID on a change: the same request under it is carried out once. Appends have the keys of their events |
+| bodies | `application/json`; batches `application/x-ndjson`. Packed with gzip or zstd, if at all |
+| answers | `{\"data\": …, \"request_id\": …}`, or `{\"error\": {code, category, message, details, retryable, next}, \"request_id\"}` |
+| `x-log-seq` | of an append, the position of its event; of a read, the position up to which it knows the log. Hand it back as `at_least` |
+| lists | `next_cursor` of a page is `cursor` of the next, with the same other parameters. A page may be short; the end is `null` |
+| unknown parameters | refused, with the nearest name |
+
+";
+
+/// Writes the page.
+pub fn markdown() -> String {
+    let mut page = HEAD.to_owned();
+    page.push_str("## Routes\n\n| route | right | tenant | answer |\n|---|---|---|---|\n");
+    for route in ROUTES {
+        let right = match route.needs {
+            Needs::Nothing => "none".to_owned(),
+            Needs::Identity => "see below".to_owned(),
+            Needs::Right(right) => word(right),
+        };
+        let right = if route.word == "whoami" { "any".to_owned() } else { right };
+        let tenant = match route.place {
+            Place::None => "–",
+            Place::Tenant => "one",
+            Place::Node => "one or all",
+            Place::NodeWide => "all",
+        };
+        let names: Vec<String> =
+            route.parameters.iter().copied().flatten().map(|parameter| format!("`{}`", parameter.name)).collect();
+        let names = if names.is_empty() { String::new() } else { format!(" Parameters: {}.", names.join(", ")) };
+        let method = route.method.as_str();
+        let (path, status, about) = (route.path, route.success, route.about);
+        let _ = writeln!(page, "| {method} `{path}` | {right} | {tenant} | {status}: {about}{names} |");
+    }
+    page.push_str(
+        "\nA job's right is that of its mode: `replay` for a catch-up, `rebuild`, `prove` for a verify. A caller who reaches\n\
+         every tenant may leave out the tenant of a route with *one or all*. *All* asks for such a caller.\n",
+    );
+    page.push_str("\n## Roles\n\n| role | rights |\n|---|---|\n");
+    for role in Role::ALL {
+        let rights: Vec<String> = role.rights().iter().map(|right| format!("`{}`", word(*right))).collect();
+        let _ = writeln!(page, "| {} | {} |", role.as_str(), rights.join(", "));
+    }
+    page.push_str("\n## Errors\n\n| code | status | category | retry | next |\n|---|---|---|---|---|\n");
+    for fault in Fault::every() {
+        let retry = match (fault.retryable, fault.retry_after) {
+            (false, _) => "no",
+            (true, None) => "yes",
+            (true, Some(_)) => "yes, after `retry-after`",
+        };
+        let (code, status, category) = (fault.code, fault.status.as_u16(), fault.category);
+        let _ = writeln!(page, "| `{code}` | {status} | `{category}` | {retry} | {} |", fault.next);
+    }
+    page
+}
