@@ -1,5 +1,5 @@
 # Two commands matter: `make demo` and `make test`. `make help` lists the rest.
-.PHONY: help demo test lint release soak bench check matrix toolchain install-postgres instructions
+.PHONY: help demo test clients lint release soak bench check matrix toolchain install-postgres instructions
 
 BUNDLES = $(filter-out %.digests.json %/seal_vectors.json,$(wildcard parity/fixtures/*.json ../shared/parity/*.json))
 PARITY = cargo run --quiet --release --package decisiongraph-parity --
@@ -14,6 +14,10 @@ test: install-postgres lint ## formatting, lints and every test, against a throw
 	.ci/instructions
 	cargo test --workspace --no-run
 	.ci/tests
+	.ci/clients
+
+clients: toolchain ## tests of the Python and TypeScript clients, against a node; needs python3 and npm
+	.ci/clients
 
 instructions: toolchain ## instructions of the rules' inner loops against .ci/instructions.baseline; needs valgrind
 	.ci/instructions
