@@ -58,7 +58,12 @@ pub fn begin(call: Call) -> BoxFuture<'static, Answered> {
                 vec!["since_log_seq is recorded and has no effect: a catch-up starts at the projection's cursor"]
             }
         };
-        metadata.entry("request_id").or_insert_with(|| call.request_id.clone().into());
+        // Under an idempotency-key, the same request again is the same job, whatever id it travels under.
+        let asked = match call.headers.contains_key("idempotency-key") {
+            true => call.id.to_string(),
+            false => call.request_id.clone(),
+        };
+        metadata.entry("request_id").or_insert_with(|| asked.into());
         let roles: Vec<&str> = call.caller()?.identity.roles.iter().map(|role| role.as_str()).collect();
         metadata.entry("requested_by_roles").or_insert_with(|| json!(roles));
         let until = body.until_log_seq.map(LogSeq);
