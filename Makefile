@@ -13,8 +13,8 @@ demo: toolchain ## projects a small decision log on the embedded store and expla
 test: install-postgres lint ## formatting, lints and every test, against a throw-away PostgreSQL and the embedded store
 	.ci/instructions
 	cargo test --workspace --no-run
-	.ci/tests
 	.ci/clients
+	.ci/tests
 
 clients: toolchain ## tests of the Python and TypeScript clients, against a node; needs python3 and npm
 	.ci/clients

@@ -15,8 +15,18 @@ use std::time::{Duration, Instant};
 const EACH: usize = 150;
 const PATIENCE: Duration = Duration::from_secs(90);
 
+/// A node, killed when it is dropped.
+struct Node(Child);
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// Starts the node, and waits until it is ready. Returns it with the URL of its interface.
-fn node(cli: &Cli, listen: &str) -> (Child, String) {
+fn node(cli: &Cli, listen: &str) -> (Node, String) {
     let mut node = cli
         .command(&["node", "--http-listen", listen, "--metrics-listen", "off", "--json"])
         .stdout(Stdio::piped())
@@ -34,7 +44,7 @@ fn node(cli: &Cli, listen: &str) -> (Child, String) {
     }
     // The rest is read, so that the node never waits for a reader.
     std::thread::spawn(move || lines.for_each(drop));
-    (node, url.expect("an address"))
+    (Node(node), url.expect("an address"))
 }
 
 fn clients() -> PathBuf {
@@ -94,8 +104,7 @@ fn producers_lose_nothing_and_double_nothing_while_their_node_is_killed() {
     let address = url.strip_prefix("http://").expect("no TLS");
     for _ in 0..2 {
         std::thread::sleep(Duration::from_millis(700));
-        running.kill().expect("killed");
-        running.wait().expect("ended");
+        drop(running);
         std::thread::sleep(Duration::from_millis(500));
         running = node(&cli, address).0;
     }
@@ -135,6 +144,5 @@ fn producers_lose_nothing_and_double_nothing_while_their_node_is_killed() {
             assert!(!text.contains(&json!(format!("{name}-0")).to_string()), "{} holds events", path.display());
         }
     }
-    running.kill().expect("killed");
-    running.wait().expect("ended");
+    drop(running);
 }

@@ -300,10 +300,19 @@ async fn one_backend_dies(url: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mark_from_before_a_backend_died_is_not_believed() {
     let (server, store, url) = server().await;
+    // After the death of a backend, the server refuses sessions until it has recovered.
     let connect = async || {
-        let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.expect("connects");
-        tokio::spawn(connection);
-        client
+        let end = Instant::now() + Duration::from_secs(30);
+        loop {
+            match tokio_postgres::connect(&url, tokio_postgres::NoTls).await {
+                Ok((client, connection)) => {
+                    tokio::spawn(connection);
+                    break client;
+                }
+                Err(error) => assert!(Instant::now() < end, "{error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     };
     let admin = connect().await;
     for sql in [

@@ -23,6 +23,8 @@ pub struct Node {
     pub cluster: Option<String>,
     /// Address of the HTTP pages, `HOST:PORT`, if the node serves them.
     pub pages: Option<String>,
+    /// Address of the HTTP interface, `HOST:PORT`, if the node serves it over TCP.
+    pub http: Option<String>,
     pub socket: PathBuf,
     pub secret: PathBuf,
 }
@@ -39,6 +41,9 @@ impl Node {
         let mut all = vec!["node", "--json", "--listen", "127.0.0.1:0"];
         if !args.contains(&"--secret-file") {
             all.extend(["--secret-file", text(&secret)]);
+        }
+        if !args.contains(&"--http-listen") {
+            all.extend(["--http-listen", "127.0.0.1:0"]);
         }
         all.extend_from_slice(args);
         // A node held to another protocol version is asked in that version.
@@ -58,12 +63,22 @@ impl Node {
         let ready: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
         let word = |name: &str| ready[name].as_str().expect(name).to_owned();
         let cluster = ready["cluster"].as_str().map(str::to_owned);
-        let pages = ready["metrics"].as_str().and_then(|url| url.split('/').nth(2)).map(str::to_owned);
+        let place = |name: &str| ready[name].as_str().and_then(|url| url.split('/').nth(2)).map(str::to_owned);
+        let (pages, http) = (place("metrics"), place("http"));
         let address = format!("unix:{}", word("socket"));
         wait_until("the node has its database", || {
             cli.run(&[&["status", "--node", &address], spoken].concat()).code == 0
         });
-        Node { child, name: word("node"), tcp: word("tcp"), cluster, pages, socket: word("socket").into(), secret }
+        Node {
+            child,
+            name: word("node"),
+            tcp: word("tcp"),
+            cluster,
+            pages,
+            http,
+            socket: word("socket").into(),
+            secret,
+        }
     }
 
     /// Returns flags that lead a command to the node over TCP.
@@ -77,7 +92,8 @@ impl Node {
 
     /// Returns the ports that the node was configured to listen on.
     pub fn configured_ports(&self) -> BTreeSet<u16> {
-        [Some(&self.tcp), self.cluster.as_ref(), self.pages.as_ref()].into_iter().flatten().map(|at| port(at)).collect()
+        let others = [&self.cluster, &self.pages, &self.http].into_iter().flatten();
+        others.chain([&self.tcp]).map(|at| port(at)).collect()
     }
 
     /// Sends a signal: `KILL`, `STOP`, `CONT`, `TERM`.
