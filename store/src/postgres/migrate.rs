@@ -22,6 +22,9 @@ const NOTE: &str = "INSERT INTO refinery_schema_history (version, name, applied_
 const NO_TIMEOUTS: &str =
     "SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0";
 
+/// Answers to the creation of a table that another session creates at the same time.
+const TAKEN: [SqlState; 3] = [SqlState::UNIQUE_VIOLATION, SqlState::DUPLICATE_OBJECT, SqlState::DUPLICATE_TABLE];
+
 #[async_trait]
 impl Schema for PostgresStore {
     async fn migrate(&self) -> Result<Vec<String>> {
@@ -34,8 +37,8 @@ impl Schema for PostgresStore {
         }
         if !has_history(&turn).await? {
             match turn.batch_execute(CREATE_HISTORY).await {
-                // Another process made it at the same time.
-                Err(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => {}
+                // Another process made it at the same time. The server names the first of its names that is taken.
+                Err(error) if error.code().is_some_and(|code| TAKEN.contains(code)) => {}
                 made => made.during(what)?,
             }
         }
