@@ -9,6 +9,7 @@ use decisiongraph_store::postgres::open;
 use decisiongraph_store::throwaway::Database;
 use decisiongraph_store::{Scope, Store, StoreOptions};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio_postgres::Client;
 
 const FAILURE: &str = include_str!("../../src/postgres/sql/failure.sql");
@@ -305,6 +306,21 @@ async fn counted(database: &Database, store: Arc<dyn Store>) -> Client {
     client
 }
 
+/// Reads a counter until it stays the same, and is above this value. Until version 14, a server's counters arrive some
+/// time after the session that they are of.
+async fn settled(read: impl AsyncFn() -> i64, above: i64) -> i64 {
+    let end = Instant::now() + Duration::from_secs(60);
+    let mut last = read().await;
+    loop {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        let now = read().await;
+        if (now == last && now > above) || Instant::now() > end {
+            return now;
+        }
+        last = now;
+    }
+}
+
 /// Projects a log of this length. Returns the plans of the statements that read a log, and the pages that the next
 /// batch of each projection touches: those of log, rows and indexes.
 async fn next_batch(events: usize) -> (Vec<String>, i64) {
@@ -335,14 +351,14 @@ async fn next_batch(events: usize) -> (Vec<String>, i64) {
                      FROM pg_statio_user_tables WHERE relname = ANY ($1)";
         client.query_one(sql, &[&names]).await.expect("counters").get(0)
     };
-    let before = touched(&client).await;
+    let before = settled(async || touched(&client).await, 0).await;
     let store = open(fresh.database.url(), StoreOptions::default()).await.expect("a store");
     for projection in catalogue::ALL {
         let (lease, position) = acquire(&store, &Scope::new(&tenant(), projection), &me).await;
         catch_up(&store, &lease, position, projection, &[BATCH]).await;
     }
     let client = counted(&fresh.database, store).await;
-    let after = touched(&client).await;
+    let after = settled(async || touched(&client).await, before).await;
     client.batch_execute(SETTINGS).await.expect("set");
     let mut plans = Vec::new();
     for (number, (sql, types, arguments, ..)) in STATEMENTS.iter().enumerate() {
@@ -385,6 +401,8 @@ async fn prior_state_does_not_read_the_whole_projection() {
         "SELECT coalesce(sum(idx_tup_read), 0)::bigint, coalesce(sum(idx_scan), 0)::bigint FROM pg_stat_user_indexes WHERE relname IN ({})",
         read.join(", ")
     );
+    let look_ups = async || client.query_one(&sql, &[]).await.expect("counters").get(1);
+    settled(look_ups, 0).await;
     let row = client.query_one(&sql, &[]).await.expect("counters");
     let (entries, look_ups): (i64, i64) = (row.get(0), row.get(1));
     assert!(look_ups > 2_000, "look-ups were counted: {look_ups}");
