@@ -385,6 +385,16 @@ async fn an_appender_is_bound_to_its_producers_and_its_tenant() {
     let read: Vec<Value> = got.text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     assert_eq!((&read[0]["verdict"], &read[1]["verdict"]), (&json!("accepted"), &json!("refused")), "{}", got.text);
     assert_eq!(read[2]["summary"]["lines"], 2);
+    // A member that stands twice is read as the append reads it.
+    let text = started("e").to_string();
+    for (name, twice) in [
+        ("bound", text.replacen('{', r#"{"tenant_id":"default","tenant_id":"other","#, 1)),
+        ("bound", text.replacen('{', r#"{"tenant_id":"other","tenant_id":"other","#, 1)),
+        ("other", text.replacen('{', r#"{"source":{"producer_id":"q","system":"s"},"#, 1)),
+    ] {
+        let got = place.send(Some(name), Ask::post("/api/v1/events", "application/json", twice.as_bytes())).await;
+        assert!([400, 403, 422].contains(&got.status), "{twice}: {} {}", got.status, got.text);
+    }
     place.stop().await;
 }
 

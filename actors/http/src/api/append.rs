@@ -8,7 +8,7 @@ use super::fault::{Answered, Fault};
 use super::objects::{event_json, with_tenant};
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderValue, StatusCode};
-use decisiongraph_projections::event::EVENT_BYTES_MAX;
+use decisiongraph_projections::event::{EVENT_BYTES_MAX, Line};
 use decisiongraph_projections::{Category, LogSeq};
 use decisiongraph_protocol::lines::{CHUNK_BYTES_MAX, CHUNK_LINES_MAX};
 use decisiongraph_protocol::query::Freshness;
@@ -17,7 +17,6 @@ use decisiongraph_protocol::{
 };
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -26,37 +25,20 @@ const LINES_MAX: usize = 10_000;
 /// Most lines of a batch that is stored as a whole or not at all.
 const ATOMIC_LINES_MAX: usize = CHUNK_LINES_MAX;
 
-/// Members of an event that decide who may append it where.
-#[derive(Deserialize)]
-struct Claims {
-    #[serde(default)]
-    tenant_id: Option<Value>,
-    #[serde(default)]
-    source: Option<SourceClaim>,
-    #[serde(default)]
-    trace_id: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct SourceClaim {
-    #[serde(default)]
-    producer_id: Option<String>,
-}
-
 /// Refuses an event of another tenant, and one of a producer for whom the caller does not speak.
 fn admit(call: &Call, text: &str) -> Result<Option<String>, Fault> {
     let tenant = call.tenant()?;
-    // A text that has another shape is refused below, with what was expected.
-    let Ok(claims) = serde_json::from_str::<Claims>(text) else { return Ok(None) };
-    if claims.tenant_id.is_some_and(|named| named != Value::Null && named.as_str() != Some(tenant.as_str())) {
+    // Read as the append itself reads it, so that no text has one tenant here and another there. A text that cannot be
+    // read is refused there, with what was expected.
+    let Ok(line) = Line::parse(text) else { return Ok(None) };
+    if line.tenant_id.is_some_and(|named| named != tenant) {
         return Err(Fault::invalid("`tenant_id` of the event is not the tenant of the request")
             .next("leave tenant_id out, or send the event to its tenant"));
     }
-    let producer = claims.source.and_then(|source| source.producer_id).unwrap_or_default();
-    if !call.caller()?.speaks_for(&producer) {
+    if !call.caller()?.speaks_for(&line.draft.envelope.source.producer_id) {
         return Err(Fault::forbidden("this identity may not append events of that `source.producer_id`"));
     }
-    Ok(claims.trace_id)
+    Ok(Some(line.draft.envelope.trace_id))
 }
 
 /// Appends lines. The work goes on when the client hangs up.
