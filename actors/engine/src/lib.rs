@@ -27,6 +27,7 @@ pub mod report;
 mod short;
 pub mod telemetry;
 mod verify;
+pub mod waits;
 
 pub use budget::{ASK_COST, Budget, Part, READ_COST, Share};
 pub use mark::{Mark, MarkReading};
@@ -38,7 +39,7 @@ pub use alive::Validity;
 use crate::telemetry::{Telemetry, signals};
 use alive::Alive;
 use decisiongraph_projections::credential_guard::CredentialGuard;
-use decisiongraph_projections::{Category, Projection, Refusal, catalogue};
+use decisiongraph_projections::{Category, LogSeq, Projection, Refusal, catalogue};
 use decisiongraph_protocol::figures::number;
 use decisiongraph_store::{
     ListFilter, NewRun, Owner, Result, Run, RunMode, RunOutcome, RunState, Scope, Store, StoreError, Sweep,
@@ -52,6 +53,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tracing::Instrument as _;
 use uuid::Uuid;
+use waits::Waits;
 
 /// Bounds of the engine, with units in their names, and the rule of its appends.
 #[derive(Debug, Clone)]
@@ -137,6 +139,7 @@ pub struct Engine {
     jobs: Option<tokio::sync::Mutex<Jobs>>,
     telemetry: Telemetry,
     budget: Budget,
+    waits: Waits,
 }
 
 impl Engine {
@@ -151,6 +154,7 @@ impl Engine {
             validity: Validity::default(),
             jobs: Some(Default::default()),
             telemetry: Telemetry::default(),
+            waits: Waits::default(),
         }
     }
 
@@ -186,6 +190,11 @@ impl Engine {
         &self.validity
     }
 
+    /// Returns the queries that wait for a projection.
+    pub fn waits(&self) -> &Waits {
+        &self.waits
+    }
+
     /// Returns the owner on whose behalf the engine works.
     pub fn owner(&self) -> &Owner {
         &self.owner
@@ -210,6 +219,11 @@ impl Engine {
     /// Reads the mark and the appenders that hold up the next one, after waiting at most `wait`.
     pub async fn read_mark(&self, wait: Duration) -> Result<MarkReading> {
         self.mark.read(wait).await
+    }
+
+    /// Waits until the mark is at this position, at most so long. Returns false when it is not.
+    pub async fn mark_reached(&self, position: LogSeq, wait: Duration) -> Result<bool> {
+        self.mark.reached(position, wait).await
     }
 
     /// Runs a job to its end. Records it as a run, keeps this owner's lease alive, works through the projections, and

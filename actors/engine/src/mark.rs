@@ -160,6 +160,9 @@ pub struct MarkReading {
 pub trait MarkSource: Send + Sync {
     /// Reads the mark of the log's end as it is now, after waiting at most `wait` for open appenders.
     fn read(&self, wait: Duration) -> BoxFuture<'_, Result<MarkReading>>;
+
+    /// Waits until the mark is at this position, at most `wait`. Returns false when it is not.
+    fn reached(&self, position: LogSeq, wait: Duration) -> BoxFuture<'_, Result<bool>>;
 }
 
 /// The mark that an engine without a node samples itself.
@@ -198,6 +201,22 @@ impl OwnMark {
 impl MarkSource for OwnMark {
     fn read(&self, wait: Duration) -> BoxFuture<'_, Result<MarkReading>> {
         Box::pin(self.sample(wait))
+    }
+
+    fn reached(&self, position: LogSeq, wait: Duration) -> BoxFuture<'_, Result<bool>> {
+        Box::pin(async move {
+            let deadline = Instant::now() + wait;
+            loop {
+                let left = deadline.saturating_duration_since(Instant::now());
+                if self.sample(left).await?.mark.at >= position {
+                    return Ok(true);
+                }
+                if left.is_zero() {
+                    return Ok(false);
+                }
+                tokio::time::sleep(LOOK_EVERY.1.min(left)).await;
+            }
+        })
     }
 }
 

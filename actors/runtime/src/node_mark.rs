@@ -1,12 +1,13 @@
 //! The node's mark, as its jobs read it. The high-water actor proves it; a reading waits until it covers the log.
 //!
 //! *Guarantees.* A reading covers each event that was appended before it began, or names the appenders that hold up the
-//! mark. Only the high-water actor samples the log: in a node there is one mark.
+//! mark. Only the high-water actor samples the log: in a node there is one mark. A wait for a position asks the
+//! database nothing.
 
 use crate::board::MarkState;
 use crate::signals::Signal;
 use decisiongraph_engine::mark::{MarkReading, MarkSource};
-use decisiongraph_projections::Category;
+use decisiongraph_projections::{Category, LogSeq};
 use decisiongraph_store::{LogEnd, Result as StoreResult, Store, StoreError};
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
@@ -45,6 +46,18 @@ impl MarkSource for NodeMark {
             Ok(MarkReading { mark: state.proven(), waiting_for: state.waiting_for })
         })
     }
+
+    fn reached(&self, position: LogSeq, wait: Duration) -> BoxFuture<'_, StoreResult<bool>> {
+        Box::pin(async move {
+            let mut mark = self.mark.clone();
+            let there = |state: &MarkState| state.history.is_some() && state.mark >= position;
+            if !there(&mark.borrow()) {
+                // The event may have been appended after the last sample.
+                self.old.send();
+            }
+            Ok(matches!(tokio::time::timeout(wait, mark.wait_for(there)).await, Ok(Ok(_))))
+        })
+    }
 }
 
 /// True when the mark covers the log up to `end`, which was read after the mark `before`.
@@ -57,7 +70,6 @@ fn covers(before: &MarkState, end: &LogEnd, state: &MarkState) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use decisiongraph_projections::LogSeq;
 
     fn at(mark: i64, era: u64, history: &str) -> MarkState {
         MarkState { mark: LogSeq(mark), era, history: Some(history.to_owned()), ..MarkState::default() }

@@ -3,6 +3,7 @@
 
 use crate::support::*;
 use decisiongraph_engine::queries::{self, CurrentView, Freshness};
+use decisiongraph_engine::waits::{LOOK_EVERY, Waits};
 use decisiongraph_projections::event::Line;
 use decisiongraph_projections::validation::admit;
 use decisiongraph_projections::{Admitted, Category, LogSeq, Projection, TenantId, catalogue};
@@ -202,4 +203,40 @@ async fn traces_are_listed_filtered_and_in_pages_that_stay() {
         assert_eq!((entry.started_log_seq, entry.events_stored, entry.status), (LogSeq(7), 3, TraceStatus::Finished));
         assert_eq!((entry.last_event.log_seq, entry.last_event.event_type.as_str()), (LogSeq(14), "TraceFinished"));
     }
+}
+
+#[tokio::test]
+async fn a_query_that_waits_is_woken_by_its_own_tenant_at_its_own_position() {
+    let db = Db::sqlite().await;
+    let (store, waits) = (db.store().await, Waits::default());
+    waits.know(|_| true);
+    let (ours, other) = (tenant(), TenantId::new("other").expect("an id"));
+    let mut waiting = waits.begin(&store, &ours);
+    let woken = tokio::spawn(async move { waiting.reached(&["a", "b"], LogSeq(5)).await });
+    waits.moved(&other, "a", LogSeq(9));
+    waits.moved(&ours, "a", LogSeq(5));
+    waits.moved(&ours, "b", LogSeq(4));
+    tokio::time::sleep(LOOK_EVERY * 2).await;
+    assert!(!woken.is_finished(), "b is not there");
+    waits.moved(&ours, "b", LogSeq(5));
+    woken.await.expect("is woken");
+    assert_eq!(waits.looks(), 0, "this process has the scopes");
+}
+
+#[tokio::test]
+async fn one_look_serves_all_queries_that_wait_for_a_tenant_and_none_is_made_without_them() {
+    let db = Db::sqlite().await;
+    let (store, waits) = (db.store().await, Waits::default());
+    let waiting: Vec<_> = (0..64).map(|_| waits.begin(&store, &tenant())).collect();
+    let begun = std::time::Instant::now();
+    while waits.looks() < 3 {
+        tokio::time::sleep(LOOK_EVERY / 5).await;
+    }
+    let most = begun.elapsed().as_millis() / LOOK_EVERY.as_millis() + 1;
+    assert!(u128::from(waits.looks()) <= most, "{} looks, at most {most}", waits.looks());
+    drop(waiting);
+    tokio::time::sleep(LOOK_EVERY * 3).await;
+    let looks = waits.looks();
+    tokio::time::sleep(LOOK_EVERY * 4).await;
+    assert_eq!(waits.looks(), looks, "no query waits");
 }

@@ -2,19 +2,17 @@
 //!
 //! *Guarantees.* Generations and rows are of one instant. A projection that is behind the tenant's last event *at the
 //! query's start* is refused as `projection_out_of_date`, after waiting. Events that arrive meanwhile do not count. A
-//! query may name the position that is enough ([`Freshness::at_least`]), so that it need not chase a busy log.
+//! query may name the position that is enough ([`Freshness::at_least`]), so that it need not chase a busy log. A query
+//! that waits holds no connection and polls nothing: it is woken ([`crate::waits`]), and looks once more at its end.
 
 use crate::Engine;
+use crate::waits::LOOK_EVERY;
 use decisiongraph_projections::{Category, LogSeq, Projection, TenantId};
 use decisiongraph_protocol::figures::number;
 use decisiongraph_protocol::query::{Freshness, STALE_EVENTS_MAX, Staleness};
 use decisiongraph_store::{Generation, ReadView, Result, Scope, StoreError};
 use std::time::Duration;
 use tokio::time::Instant;
-
-/// Pause between two checks while waiting for a projection. Short enough for a query that follows its append, long
-/// enough to cost nothing.
-const POLL: Duration = Duration::from_millis(20);
 
 /// A snapshot that may be queried.
 pub struct CurrentView {
@@ -45,25 +43,26 @@ pub async fn current_view(
     // not reach needs the mark beside it.
     let mut unproven = freshness.at_least;
     let deadline = Instant::now() + Duration::from_millis(freshness.wait_ms);
+    let (mut waiting, mut woken) = (None, false);
     loop {
         let view = store.snapshot().await?;
         let mut generations = Vec::with_capacity(projections.len());
-        let (mut behind, mut common): (Option<(&'static str, LogSeq)>, _) = (None, LogSeq(i64::MAX));
+        let (mut behind, mut common) = (Vec::new(), LogSeq(i64::MAX));
         for projection in projections {
             let row = view.scope(&Scope::new(tenant, *projection)).await?;
             let cursor = row.as_ref().map_or(LogSeq::ORIGIN, |row| row.position.cursor);
             common = common.min(cursor);
-            if cursor < target && behind.is_none_or(|(_, worst)| cursor < worst) {
-                behind = Some((projection.name(), cursor));
+            if cursor < target {
+                behind.push((projection.name(), cursor));
             }
             generations.push(row.map(|row| row.generation));
         }
-        let Some((projection, cursor)) = behind else {
+        let Some((projection, cursor)) = behind.iter().copied().min_by_key(|(_, cursor)| *cursor) else {
             return Ok(CurrentView { view, generations, stale: None, cursor: common });
         };
         let rest = deadline.saturating_duration_since(Instant::now());
         if let Some(at_least) = unproven
-            && mark(engine, POLL.min(rest)).await? >= at_least
+            && is_proven(engine, at_least, Duration::ZERO).await?
         {
             unproven = None;
             target = store.view().await?.last_log_seq(tenant, Some(at_least)).await?;
@@ -71,7 +70,27 @@ pub async fn current_view(
         }
         if !rest.is_zero() {
             drop(view);
-            tokio::time::sleep(POLL.min(rest)).await;
+            let Some(waiting) = &mut waiting else {
+                // What moved before is not told: look again.
+                waiting = Some(engine.waits().begin(store, tenant));
+                continue;
+            };
+            if woken {
+                // The cursors that were told are not those of the database: it was put back.
+                tokio::time::sleep(LOOK_EVERY.min(rest)).await;
+            }
+            let behind: Vec<&'static str> = behind.iter().map(|(projection, _)| *projection).collect();
+            let proven = async {
+                match unproven {
+                    Some(at_least) => is_proven(engine, at_least, rest).await,
+                    None => std::future::pending().await,
+                }
+            };
+            woken = tokio::select! {
+                () = waiting.reached(&behind, target) => true,
+                proven = proven => proven.map(|_| false)?,
+                () = tokio::time::sleep_until(deadline) => false,
+            };
             continue;
         }
         let events = view.count_events(tenant, cursor, target, STALE_EVENTS_MAX).await?;
@@ -97,11 +116,13 @@ pub async fn current_view(
     }
 }
 
-/// Reads the mark, as far as it is known after this wait. A standby knows none.
-async fn mark(engine: &Engine, wait: Duration) -> Result<LogSeq> {
-    match engine.read_mark(wait).await {
-        Ok(reading) => Ok(reading.mark.at),
-        Err(error) if error.transient || error.unfit => Ok(LogSeq::ORIGIN),
-        Err(error) => Err(error),
+/// Tells if the mark is at this position, after waiting at most so long. A standby knows no mark.
+async fn is_proven(engine: &Engine, position: LogSeq, wait: Duration) -> Result<bool> {
+    match engine.mark_reached(position, wait).await {
+        Err(error) if error.transient || error.unfit => {
+            tokio::time::sleep(wait).await;
+            Ok(false)
+        }
+        known => known,
     }
 }

@@ -136,6 +136,7 @@ impl NodeParts {
                 move |tenants, cell| tree::tenant_spec(tenants, &workers, cell, drain, passivate_after)
             }),
         });
+        engine.waits().know(tenants.ours());
         let links = Links::new(LinkParts {
             owner: owner.clone(),
             versions: versions.clone(),

@@ -117,6 +117,20 @@ impl Tenants {
         }
     }
 
+    /// Returns a check that says if this node's workers have a tenant's scopes, or are woken for them. The check keeps
+    /// no tenant.
+    pub fn ours(&self) -> impl Fn(&TenantId) -> bool + Send + Sync + 'static {
+        let kept = Arc::downgrade(&self.0);
+        move |tenant| {
+            let Some(kept) = kept.upgrade() else { return false };
+            let parts = &kept.parts;
+            match lock(&kept.tenants).get(tenant) {
+                Some(Slot::Here(cell)) => cell.has_its_scopes(),
+                _ => parts.placement.whose(&parts.node, tenant) == Whose::Ours,
+            }
+        }
+    }
+
     /// Counts the tenants that have actors, and the tenants that wait for room.
     pub fn count(&self) -> (usize, usize) {
         (lock(&self.0.tenants).len(), lock(&self.0.queue).waiting())

@@ -110,6 +110,11 @@ impl TenantCell {
         lock(&self.live).iter().all(|live| live.phase != Phase::Idle || live.cursor >= target)
     }
 
+    /// True when no other process has one of the tenant's scopes, as far as the workers know.
+    pub fn has_its_scopes(&self) -> bool {
+        lock(&self.live).iter().all(|live| !matches!(live.phase, Phase::Standby | Phase::Stopped))
+    }
+
     /// Changes the shown state of the worker at this place.
     pub fn show(&self, place: usize, change: impl FnOnce(&mut LiveScope)) {
         if let Some(live) = lock(&self.live).get_mut(place) {

@@ -260,6 +260,7 @@ impl Worker {
         let failure = lane.failure.take();
         if cursor > from {
             state.attempt = 0;
+            parts.engine.waits().moved(&cell.tenant, self.projection.name(), cursor);
             cell.show(state.place, |live| {
                 live.cursor = cursor;
                 live.attempt = 0;
@@ -293,6 +294,8 @@ impl Worker {
         let claim = asked.await?;
         if let Claim::Yours(_, position) | Claim::Refused(_, position) = &claim {
             self.cell.show(state.place, |live| live.cursor = position.cursor);
+            // A job may have moved it.
+            parts.engine.waits().moved(&self.cell.tenant, projection.name(), position.cursor);
         }
         match &claim {
             Claim::Held { by, expires_in } => {
