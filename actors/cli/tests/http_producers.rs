@@ -2,6 +2,8 @@
 //! is lost, nothing is stored twice, and the numbers have no gap.
 
 mod cli_support;
+#[path = "http_producers/otel.rs"]
+mod otel;
 
 use cli_support::Cli;
 use decisiongraph_store::launch;

@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod identities;
+mod otlp;
 mod pages;
 
 pub use pages::{CONNECTION_DEADLINE, CONNECTIONS_MAX, HEAD_DEADLINE, HttpBounds, HttpServer, Probes};

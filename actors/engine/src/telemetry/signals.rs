@@ -89,6 +89,39 @@ pub const CHILDREN: [&str; 16] = [
     "links",
     "link",
 ];
+/// Outcome of a span that came by OTLP: an event of it was stored.
+pub const SPAN_STORED: &str = "stored";
+/// Outcome of a span: each of its events was stored before.
+pub const SPAN_REPEATED: &str = "repeated";
+/// Reason: a span without ids, times or the name of its service.
+pub const INVALID_SPAN: &str = "invalid_span";
+/// Reason: a span that does not follow the GenAI conventions.
+pub const NOT_GENAI: &str = "not_genai";
+/// Reason: an operation of the GenAI conventions that becomes no event.
+pub const NOT_MAPPED: &str = "operation_not_mapped";
+/// Reason: a span event that becomes no event.
+pub const EVENT_NOT_MAPPED: &str = "event_not_mapped";
+/// Reason: the event needs a member that the span does not give.
+pub const MEMBER_MISSING: &str = "member_missing";
+/// Reason: the caller may not append events of that producer.
+pub const FORBIDDEN: &str = "forbidden";
+/// Outcomes of spans that came by OTLP. The others are categories of an append's refusals.
+const SPAN_OUTCOMES: [&str; 14] = [
+    SPAN_STORED,
+    SPAN_REPEATED,
+    INVALID_SPAN,
+    NOT_GENAI,
+    NOT_MAPPED,
+    EVENT_NOT_MAPPED,
+    MEMBER_MISSING,
+    FORBIDDEN,
+    "conflict",
+    "event_sequence_invalid",
+    "idempotency_conflict",
+    "invalid_argument",
+    "pii_violation",
+    "schema_violation",
+];
 /// Listeners by which a connection comes in.
 const LISTENERS: [&str; 3] = ["socket", "tcp", "cluster"];
 
@@ -169,6 +202,8 @@ metrics! {
         "Connections that did not become an admin session. `door` is the listener: socket, tcp or cluster. A port scan counts as unavailable.";
     BUILD_INFO = "decisiongraph_build_info", Gauge, "1", ["version": Open],
         "Always 1. `version` is the version of the program.";
+    OTLP_SPANS = "decisiongraph_otlp_spans_total", Counter, "{span}", ["outcome": Words(&SPAN_OUTCOMES)],
+        "Spans that came by OTLP. `outcome` is stored, repeated, or the first reason for which a part of the span is not stored; `event_not_mapped` counts span events.";
     LAG_EVENTS = "decisiongraph_lag_events", Gauge, "{event}", ["tenant": Open, "projection": Projections],
         "Events of the tenant between a scope's cursor and the mark. Counted up to 10,000: a longer backlog shows as 10,000. Only for the 300 scopes that lag most.";
     LAG_SECONDS = "decisiongraph_lag_seconds", Gauge, "s", ["tenant": Open, "projection": Projections],
@@ -292,6 +327,7 @@ pub const LOGS: &[LogSignal] = &[
     log("warn", "an admin connection was refused: {}", "Wrong secret, wrong version, wrong certificate, or no admin client. `door` is the listener, `peer` the caller. `left_out` counts refusals that were not logged (at most 10 lines per 10 s)."),
     log("info", "an id was not new; the batch is prepared again: {}", "A job assumed without a look-up that an id was new. Nothing of the batch is stored; the next attempt looks up ids."),
     log("warn", "an open appender holds the mark; catching up to the safe position", "`pids` names the appenders. A later pass applies the events behind them."),
+    log("info", "{} of {} spans that came by OTLP are not stored: {}", "Each reason with its number. The sender is told more. `left_out` counts requests that were not logged (at most 10 lines per 10 s)."),
     log("info", "an orphaned job is adopted and continues", "The job's process is gone. The job continues on this node from its durable position."),
     log("warn", "a session could not start; its connection is closed: {error}", "The other program may connect again."),
     log("warn", "a session failed: {error}", "A defect in the actor protocol. The other program may connect again."),

@@ -42,7 +42,7 @@ fn admit(call: &Call, text: &str) -> Result<Option<String>, Fault> {
 }
 
 /// Appends lines. The work goes on when the client hangs up.
-async fn offer(call: &Call, lines: Vec<OfferedLine>, all_or_nothing: bool) -> Result<AppendReply, Fault> {
+pub async fn offer(call: &Call, lines: Vec<OfferedLine>, all_or_nothing: bool) -> Result<AppendReply, Fault> {
     let request = AppendRequest {
         tenant: call.tenant.clone(),
         all_or_nothing,

@@ -7,7 +7,9 @@ use super::interface::Api;
 use super::limits::Class;
 use super::query::Query;
 use super::route::{Needs, Place, Route, Takes};
+use super::spans;
 use crate::identities::{Caller, SOCKET};
+use crate::otlp::Form;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header::{
@@ -64,6 +66,8 @@ pub async fn enter(
         None => Err(Fault::not_found("there is no such path").next("GET /api/v1/openapi.json lists the paths")),
         Some(routes) => choose(routes, request.method().as_str()),
     };
+    let otlp = route.as_ref().is_ok_and(|route| matches!(route.takes, Takes::Otlp(_)));
+    let otlp = otlp.then(|| Form::of(request.headers()));
     let word = route.as_ref().map_or("none", |route| route.word);
     let span = signals::http_span(word, &request_id);
     let answered = async {
@@ -78,7 +82,11 @@ pub async fn enter(
         Ok(response) => (response, "ok"),
         Err(fault) => {
             signals::failed(&span, fault.category);
-            (fault.response(&request_id), fault.code)
+            let response = match otlp {
+                Some(form) => spans::refused(form, &fault, &request_id),
+                None => fault.response(&request_id),
+            };
+            (response, fault.code)
         }
     };
     api.telemetry.record(&signals::HTTP_DURATION, begun.elapsed().as_secs_f64(), &[word, code]);
@@ -271,19 +279,20 @@ async fn take(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<(Bytes, Option<tokio::sync::OwnedSemaphorePermit>), Fault> {
-    let (kind, unpacked_max) = match route.takes {
+    let (kinds, unpacked_max): (&[&str], usize) = match route.takes {
         Takes::Nothing => return Ok((Bytes::new(), None)),
-        Takes::Json(bytes) | Takes::MaybeJson(bytes) => ("application/json", bytes),
-        Takes::Lines(_, unpacked) => ("application/x-ndjson", unpacked),
+        Takes::Json(bytes) | Takes::MaybeJson(bytes) => (&["application/json"], bytes),
+        Takes::Lines(_, unpacked) => (&["application/x-ndjson"], unpacked),
+        Takes::Otlp(bytes) => (&Form::TYPES, bytes),
     };
     let given = headers.get(CONTENT_TYPE).map(|kind| kind.to_str().unwrap_or_default());
     let given = given.map(|kind| kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
     let fits = match &given {
-        Some(given) => given == kind,
+        Some(given) => kinds.contains(&given.as_str()),
         None => matches!(route.takes, Takes::MaybeJson(_)),
     };
     if !fits {
-        return Err(Fault::media_type(format!("the content type must be {kind}")));
+        return Err(Fault::media_type(format!("the content type must be {}", kinds.join(" or "))));
     }
     // The layer in front unpacks what it knows, and takes the header away.
     if let Some(encoding) = headers.get(CONTENT_ENCODING).filter(|encoding| *encoding != "identity") {

@@ -71,6 +71,8 @@ pub struct Api {
 
 impl Api {
     /// Makes the interface of a node.
+    /// Exports with spans that became no event.
+    pub(super) unmapped: Refusals,
     pub fn new(parts: ApiParts) -> Arc<Api> {
         let ApiParts { answers, desk, identities, surroundings, telemetry, bounds, deployment } = parts;
         let limits = Limits::new(bounds.rates, bounds.streams_max);
@@ -88,3 +90,4 @@ impl Api {
         })
     }
 }
+            unmapped: Refusals::default(),

@@ -36,6 +36,7 @@ mod router;
 mod routes;
 mod server;
 mod stream;
+mod spans;
 mod surroundings;
 mod traces;
 mod validator;

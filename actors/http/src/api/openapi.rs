@@ -98,6 +98,7 @@ fn body(route: &Route) -> Option<Value> {
         Takes::Json(_) => ("application/json", reference(&format!("{}_body", route.word)), true),
         Takes::MaybeJson(_) => ("application/json", reference("Reason"), false),
         Takes::Lines(..) => ("application/x-ndjson", json!({ "type": "string" }), true),
+        Takes::Otlp(_) => return Some(json!({ "required": true, "content": otlp_content() })),
     };
     Some(json!({ "required": required, "content": { kind: { "schema": schema } } }))
 }
@@ -115,6 +116,7 @@ fn responses(route: &Route) -> Value {
         "event_stream" => json!({ "text/event-stream": { "schema": { "type": "string" } } }),
         "export" => json!({ "application/x-ndjson": { "schema": { "type": "string" } } }),
         "append_batch" => json!({
+        "otlp_traces" => otlp_content(),
             "application/x-ndjson": { "schema": { "type": "string" } },
             "application/json": { "schema": envelope("Reply") },
         }),
@@ -126,11 +128,21 @@ fn responses(route: &Route) -> Value {
     );
     for status in statuses(route) {
         responses.insert(status.to_string(), json!({ "$ref": format!("#/components/responses/error_{status}") }));
+        if let Takes::Otlp(_) = route.takes {
+            let status_message = json!({ "description": "google.rpc.Status", "content": otlp_content() });
+            responses.insert(status.to_string(), status_message);
+            continue;
+        }
     }
     Value::Object(responses)
 }
 
 fn envelope(data: &str) -> Value {
+/// Describes a message of OTLP, in both of its forms.
+fn otlp_content() -> Value {
+    json!({ "application/x-protobuf": {}, "application/json": { "schema": { "type": "object" } } })
+}
+
     json!({
         "type": "object", "required": ["data", "request_id"],
         "properties": { "data": reference(data), "request_id": { "type": "string" } },
@@ -147,7 +159,11 @@ fn statuses(route: &Route) -> BTreeSet<u16> {
     if route.takes != Takes::Nothing {
         all.extend([Fault::too_large(0), Fault::media_type(""), Fault::too_slow()]);
     }
-    all.iter().map(|fault| fault.status.as_u16()).collect()
+    let status = |fault: &Fault| match route.takes {
+        Takes::Otlp(_) => crate::otlp::status(fault.status, fault.retryable),
+        _ => fault.status,
+    };
+    all.iter().map(|fault| status(fault).as_u16()).collect()
 }
 
 /// Describes each status of an error, with its codes.

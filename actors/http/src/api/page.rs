@@ -24,6 +24,7 @@ at `/api/v1/openapi.json`.
 | `idempotency-key` | a UUID on a change: the same request under it is carried out once. Appends have the keys of their events |
 | bodies | `application/json`; batches `application/x-ndjson`. Packed with gzip or zstd, if at all |
 | answers | `{\"data\": …, \"request_id\": …}`, or `{\"error\": {code, category, message, details, retryable, next}, \"request_id\"}` |
+| OTLP | `/v1/traces` takes and answers protobuf or JSON as OTLP/HTTP has them; an error is a `google.rpc.Status`. [OPENTELEMETRY](../guide/OPENTELEMETRY.md) |
 | `x-log-seq` | of an append, the position of its event; of a read, the position up to which it knows the log. Hand it back as `at_least` |
 | lists | `next_cursor` of a page is `cursor` of the next, with the same other parameters. A page may be short; the end is `null` |
 | unknown parameters | refused, with the nearest name |

@@ -62,6 +62,8 @@ pub enum Takes {
     MaybeJson(usize),
     /// One JSON object per line: at most so many bytes as they arrive, and so many when unpacked.
     Lines(usize, usize),
+    /// Spans as OTLP has them, of at most this many bytes.
+    Otlp(usize),
 }
 
 /// A route.

@@ -5,7 +5,7 @@ use super::fault::Answered;
 use super::limits::Class;
 use super::parameter::Parameter;
 use super::route::{Method, Needs, Place, Route, Takes};
-use super::{append, audit, events, graph, meta, operate, proofs, replays, stream, traces};
+use super::{append, audit, events, graph, meta, operate, proofs, replays, spans, stream, traces};
 use decisiongraph_protocol::Right;
 use futures_util::future::BoxFuture;
 
@@ -17,6 +17,8 @@ const SMALL_BODY: usize = 64 * 1024;
 pub const BATCH_BODY: usize = 16 * 1024 * 1024;
 /// Largest unpacked batch, in bytes.
 const BATCH_UNPACKED: usize = 64 * 1024 * 1024;
+/// Largest export of spans, in bytes. Reading it takes some times its size.
+const OTLP_BODY: usize = 8 * 1024 * 1024;
 
 const FRESH: &[Parameter] = &[
     Parameter::number("wait_ms", "Longest wait for the projection, in milliseconds: 0 to 30,000; 1,000 when absent."),
@@ -119,6 +121,9 @@ pub static ROUTES: &[Route] = &[
         .with(&[EVENT_FILTER, UNTIL, LIMIT, WAIT]).data("Events"),
     get("/api/v1/events/stream", "event_stream", "Events as they are stored, as Server-Sent Events.", stream::stream)
         .with(&[EVENT_FILTER]),
+    Route { class: Class::Append,
+        ..post("/v1/traces", "otlp_traces", "Spans of agents as decision events (OTLP/HTTP, protobuf or JSON).", spans::take) }
+        .right(Right::Append).takes(Takes::Otlp(OTLP_BODY)),
     get("/api/v1/traces", "traces", "Traces, latest first, by their start or their finish.", traces::list)
         .with(&[TRACES, LIMIT, FRESH]).data("Traces"),
     get("/api/v1/traces/{id}", "trace", "A trace: its events and its summary.", traces::one)
