@@ -34,6 +34,12 @@ pub const POINTS: &[&str] = &[
     "sweep.begin",
     "sweep.before_commit",
     "sweep.after_commit",
+    // a log that moves in
+    "move.stored",
+    "move.before_commit",
+    "move.after_commit",
+    // an operator's change, between its two rows
+    "change.before_end",
 ];
 
 /// Kills or stops the process here if the environment says so.

@@ -2,8 +2,9 @@
 
 use crate::columns::{Column, Columns, Stored, unreadable};
 use crate::{
-    Change, Checkpoint, Cordon, Drift, Epoch, Failure, Member, MemberFacts, NewChange, OpenFailures, Owner, Paused,
-    PrecedentHit, Result, Run, RunMode, RunState, Scope, ScopeCounts, ScopeHead, ScopeRow, Skip, TenantHead, TraceEnds,
+    Change, ChangeAsker, ChangeEnd, ChangeOutcome, Checkpoint, Cordon, Drift, Epoch, Failure, Member, MemberFacts,
+    NewChange, OpenFailures, Owner, Paused, PrecedentHit, Result, Run, RunMode, RunState, Scope, ScopeCounts,
+    ScopeHead, ScopeRow, Skip, TenantHead, TraceEnds,
 };
 use decisiongraph_projections::digest::rolling::RollingDigest;
 use decisiongraph_projections::event::{Actor, Envelope, Metadata, Source, StoredEvent, fault, tags_from_json};
@@ -17,6 +18,12 @@ use std::time::Duration;
 impl Column for RunMode {
     fn find(row: &impl Columns, at: usize) -> Result<Option<RunMode>> {
         word(row, at, RunMode::parse)
+    }
+}
+
+impl Column for ChangeOutcome {
+    fn find(row: &impl Columns, at: usize) -> Result<Option<ChangeOutcome>> {
+        word(row, at, ChangeOutcome::parse)
     }
 }
 
@@ -124,19 +131,39 @@ impl Stored for Skip {
 
 impl Stored for Change {
     fn read(row: &impl Columns) -> Result<Change> {
+        // What was recorded before a schema with these columns has none of them.
+        let text = |at: usize| row.at::<Option<String>>(at).map(Option::unwrap_or_default);
+        let asker = ChangeAsker {
+            identity: row.at(9)?,
+            token_id: row.at(10)?,
+            on_behalf_of: row.at(11)?,
+            peer: row.at(12)?,
+            door: text(13)?,
+            request_id: text(14)?,
+        };
+        let end = match row.at::<Option<ChangeOutcome>>(16)? {
+            None => None,
+            Some(outcome) => Some(ChangeEnd { outcome, code: row.at(17)?, message: text(18)? }),
+        };
         Ok(Change {
             change_id: row.at(0)?,
             at: row.at(1)?,
+            by: asker.name(),
             asked: NewChange {
                 what: row.at(2)?,
                 tenant: row.tenant(3),
                 projection: row.at(4)?,
                 subject: row.at(5)?,
-                by: row.at(6)?,
-                through: row.at(7)?,
-                reason: row.at(8)?,
+                run_id: row.at(6)?,
+                asker,
+                through: text(8)?,
+                process: None,
+                reason: text(7)?,
             },
-            outcome: row.at(9)?,
+            outcome: end.as_ref().map(ToString::to_string),
+            lost: end.is_none() && !row.at::<bool>(19)?,
+            end,
+            ended_at: row.at(15)?,
         })
     }
 }

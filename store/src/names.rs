@@ -29,19 +29,22 @@ const ONLY_POSTGRES: &[(&str, &str)] = &[
     ("log.notify member.notify", "other processes are told"),
     ("log.open_writers log.writable log.session", "there are other writers, sessions and standbys"),
     ("log.page_small log.event_size log.trace_event_size", "the server bounds the bytes of an answer"),
+    ("schema.index_is_built", "an index is built while others append"),
     ("log.broken_rules schema.unproven_rules schema.strangers schema.migration_holder", "other roles use the database"),
     ("row.edges_of row.edges_touching", "SQLite merges several look-ups, made of the table's description"),
     ("session.begin", "a server's settings"),
     ("log.append_new", "what an append assumes is proved in the statement that stores"),
-    ("log.append_turns", "there are other writers"),
-    ("log.insert_events log.look_up_key log.look_up_id log.look_up_trace", "parts of others"),
+    ("log.append_turns log.move_lock", "there are other writers"),
+    ("log.move_insert log.move_sequence", "an identity column tells positions that are given from those that it draws"),
+    ("log.insert_events log.insert_columns log.insert_values", "parts of others"),
+    ("log.look_up_key log.look_up_id log.look_up_trace", "parts of others"),
     ("log.chosen_of_tenant log.chosen_of_trace", "parts of others"),
     ("log.page_columns log.page_size log.event_bytes log.history_name run.live_node", "parts of others"),
 ];
 
 /// Statements that only SQLite has.
 const ONLY_SQLITE: &[(&str, &str)] = &[
-    ("build.now failure.now log.now member.now run.now scope.now", "PostgreSQL has a function for it"),
+    ("build.now change.now failure.now log.now member.now run.now scope.now", "PostgreSQL has a function for it"),
     ("log.scopes_done", "one tenant after the other, each decided by the program"),
     ("row.node_begun row.log_end", "the positions of an edge's look-ups are computed by the program"),
     ("schema.has_table", "PostgreSQL has a function for it"),

@@ -1,4 +1,4 @@
-//! One way to ask: the tenant is settled, a change is recorded, the request's handler answers.
+//! One way to ask: a change is recorded, the tenant is settled, the request's handler answers.
 
 use super::changes::recorded;
 use super::handler::StoreAnswers;
@@ -14,11 +14,12 @@ pub async fn answer<R: Request>(
     request: R,
     control: &Control,
 ) -> Result<R::Reply, AdminError> {
-    let asked = settle(&**engine.store(), request.subject()).await?;
     let (by, id) = (asker.name()?, Uuid::now_v7());
     let change = request.change(id);
     let handlers = StoreAnswers { engine, id, by: &by, control };
-    let work = Box::pin(request.into().answered_by(&handlers));
-    let done = recorded(engine, &by, change, work).await;
-    done.map_err(|error| asked.advise(error)).and_then(R::Reply::try_from)
+    let work = Box::pin(async {
+        let asked = settle(&**engine.store(), request.subject(), asker.reaches_all).await?;
+        request.into().answered_by(&handlers).await.map_err(|error| asked.advise(error))
+    });
+    recorded(engine, asker, id, change, work).await.and_then(R::Reply::try_from)
 }

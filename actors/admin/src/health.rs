@@ -45,17 +45,23 @@ pub fn findings(status: &StatusReply) -> HealthReply {
     findings.extend(of_some(&those(outdated).collect::<Vec<_>>(), outdated, ""));
     findings.extend(of_some(&those(adrift).collect::<Vec<_>>(), adrift, LIST_DRIFTED));
     findings.extend(of_some(&those(deviates).collect::<Vec<_>>(), deviates, "`decisiongraph skips` lists them"));
-    findings.extend(status.waiting_for.iter().map(held_up_by).filter(|held| held.health != HealthWord::Ok));
-    findings.extend(status.out_of_service.iter().map(missing));
-    findings.extend(status.strays.iter().map(|stray| Finding {
+    findings.extend(about_node(status));
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.health));
+    let health = findings.first().map_or(HealthWord::Ok, |worst| worst.health);
+    HealthReply { health, scopes: status.scopes.len() as u64, findings, partial: status.partial.clone() }
+}
+
+/// Lists the findings about the database and the cluster: appenders that hold up the mark, nodes out of service, stray
+/// rows.
+pub(super) fn about_node(status: &StatusReply) -> impl Iterator<Item = Finding> {
+    let held = status.waiting_for.iter().map(held_up_by).filter(|held| held.health != HealthWord::Ok);
+    let strays = status.strays.iter().map(|stray| Finding {
         health: HealthWord::Degraded,
         subject: stray.table.clone(),
         message: stray.why.clone(),
         next: stray.next.clone(),
-    }));
-    findings.sort_by_key(|finding| std::cmp::Reverse(finding.health));
-    let health = findings.first().map_or(HealthWord::Ok, |worst| worst.health);
-    HealthReply { health, scopes: status.scopes.len() as u64, findings, partial: status.partial.clone() }
+    });
+    held.chain(status.out_of_service.iter().map(missing)).chain(strays)
 }
 
 /// Check of one scope; none when there is no finding.

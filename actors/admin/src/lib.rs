@@ -16,6 +16,8 @@ mod failures;
 mod handler;
 pub mod health;
 pub mod jobs;
+pub mod narrow;
+pub mod moving;
 pub mod overview;
 mod reads;
 pub mod runs;

@@ -31,8 +31,9 @@ impl Asked {
 }
 
 /// Checks the subject of a request. `not_found` when its log does not exist, or when its failure or job is not of the
-/// named scope.
-pub async fn settle(store: &dyn Store, subject: Subject<'_>) -> Result<Asked, AdminError> {
+/// named scope. An asker who does not reach all tenants is told of another's failure or job as of one that does not
+/// exist.
+pub async fn settle(store: &dyn Store, subject: Subject<'_>, reaches_all: bool) -> Result<Asked, AdminError> {
     let (thing, list, of, found) = match subject {
         Subject::None => return Ok(Asked(None)),
         Subject::Log(tenant) => {
@@ -54,7 +55,10 @@ pub async fn settle(store: &dyn Store, subject: Subject<'_>) -> Result<Asked, Ad
         known(&*store.view().await?, Some(tenant)).await?;
     }
     match found {
-        Some((tenant, projection)) => fits(&thing, list, of, &tenant, &projection).map(|()| Asked(None)),
+        Some((tenant, projection)) => match fits(&thing, list, of, &tenant, &projection) {
+            Err(error) if !reaches_all => Err(AdminError { message: format!("there is no {thing}"), ..error }),
+            fits => fits.map(|()| Asked(None)),
+        },
         None => Ok(Asked(None)),
     }
 }

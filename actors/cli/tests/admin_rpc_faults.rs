@@ -418,3 +418,24 @@ async fn a_look_under_way_when_the_node_is_killed_is_unavailable_and_so_is_all_a
     let error = client.ask(change, Uuid::new_v4(), PATIENCE).await.expect_err("nobody there");
     assert_eq!(error.category, Category::Unavailable);
 }
+
+/// The node dies between the two rows of a change. Its entry says so, also when the node lives again under its name.
+#[test]
+fn a_node_that_is_killed_in_a_change_leaves_an_entry_that_says_so() {
+    let cli = Cli::filled(&cli_support::trace("t"));
+    let mut node = Node::start_with(&cli, &[], &[("DECISIONGRAPH_CRASH_AT", "change.before_end")]);
+    let pause = ["pause", "--projection", "trace_summary", "--reason", "look at it first", "--json"];
+    let ended = within(PATIENCE, cli.command(&pause));
+    assert_ne!(ended.code, 0, "{}", ended.stdout);
+    assert_eq!(node.ended(), None, "killed");
+    let _again = Node::start(&cli, &[]);
+    let changes = cli.json(&["changes"]);
+    let entry = &changes["changes"][0];
+    assert_eq!((&entry["what"], &entry["lost"]), (&json!("pause"), &json!(true)), "{changes}");
+    assert!(entry["outcome"].is_null() && entry["by"].as_str().is_some_and(|by| by.contains("uid ")), "{changes}");
+    assert!(cli.run(&["changes"]).stdout.contains("no end: its process died before it"));
+    assert_eq!(cli.json(&["changes", "--outcome", "none"])["changes"].as_array().map(Vec::len), Some(1));
+    assert_eq!(cli.run(&["resume", "--projection", "trace_summary"]).code, 0, "the pause itself was carried out");
+    let ended = cli.json(&["changes", "--limit", "1"]);
+    assert_eq!((&ended["changes"][0]["outcome"], &ended["changes"][0]["door"]), (&json!("done"), &json!("socket")));
+}

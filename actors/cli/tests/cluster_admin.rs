@@ -339,7 +339,7 @@ async fn who_asked_is_recorded_with_what_proves_it_and_the_node_logs_it() {
         ("pause", "mapping under review", &uid[..], "a", "done"),
         ("resume", "mapping mended", "by certificate CN=ada", "a", "done"),
         ("cordon", "disk", "by secret, from 127.0.0.1:", "a", "done"),
-        ("uncordon", "", &uid[..], "cli:", "done"),
+        ("uncordon", "", "by role ", "cli:", "done"),
         ("rebuild", "", &uid[..], "a", "begun"),
         ("forget", "", &uid[..], "a", "conflict: node `a` is alive"),
     ];

@@ -8,7 +8,7 @@ mod support;
 
 use decisiongraph_projections::{LogSeq, TenantId, catalogue};
 use decisiongraph_store::{
-    DatabaseUrl, RunMode, Scope, Store, StoreOptions, crash, digest_of_rows, launch, open, throwaway,
+    ChangeFilter, DatabaseUrl, RunMode, Scope, Store, StoreOptions, crash, digest_of_rows, launch, open, throwaway,
 };
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Command, Output, Stdio};
@@ -124,7 +124,7 @@ async fn rebuild_survives(kind: &str) {
         succeeds(&db, &["verify"]);
         everything_is_swept(&store).await;
     }
-    let live = |point: &&str| point.starts_with("commit.") || point.starts_with("shared.");
+    let live = |point: &&str| ["commit.", "shared.", "change.", "move."].iter().any(|prefix| point.starts_with(prefix));
     let all: Vec<&str> = crash::POINTS.iter().copied().filter(|point| !live(point)).collect();
     assert_eq!(crashed.iter().map(String::as_str).collect::<Vec<_>>(), sorted(all), "every point was met");
 }
@@ -379,4 +379,22 @@ async fn ends_well(command: &mut Command, what: &str) {
     };
     let ended = ended.expect("no panic").expect("ends");
     assert!(ended.status.success(), "{what}: {}", String::from_utf8_lossy(&ended.stderr));
+}
+
+/// A process with the database that is killed between the two rows of a change leaves an entry without its end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_change_leaves_an_entry_without_its_end() {
+    for kind in ["sqlite", "postgres"] {
+        let (db, store) = database(kind).await;
+        succeeds(&db, &["catch-up"]);
+        assert!(crashes(&db, &["pause", "--projection", "trace_summary", "--reason", "a review"], "change.before_end"));
+        let view = store.view().await.expect("view");
+        let listed = view.changes(&ChangeFilter::default(), None, 10).await.expect("changes").items;
+        let told: Vec<(&str, bool, bool)> =
+            listed.iter().map(|change| (&*change.asked.what, change.end.is_some(), change.lost)).collect();
+        assert_eq!(told, [("pause", false, true), ("catch_up", true, false)], "{kind}");
+        let identity = &listed[0].asked.asker.identity;
+        assert!(identity.starts_with(if kind == "postgres" { "role " } else { "uid " }), "{identity}");
+        assert_eq!(listed[0].asked.asker.door, "database");
+    }
 }

@@ -4,12 +4,15 @@ mod http_support;
 mod node_support;
 #[path = "http_api/spans.rs"]
 mod spans;
+#[path = "http_api/operators.rs"]
+mod operators;
 mod support;
 
 use decisiongraph_http::api::{ApiBounds, Needs, Place as About, ROUTES, Rates, Takes};
 use decisiongraph_http::identities::Role;
+use futures_util::StreamExt as _;
 use http_support::examples::{Captured, differences};
-use http_support::{Ask, Messages, PATIENCE, Place, open};
+use http_support::{Ask, Certificate, Messages, PATIENCE, Place, Way, all_current, open};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -20,7 +23,7 @@ use tokio::net::TcpStream;
 
 /// Returns bounds without rates: a test asks faster than a person.
 fn no_rates() -> ApiBounds {
-    ApiBounds { rates: Rates { read: 0, append: 0, admin: 0 }, ..ApiBounds::default() }
+    ApiBounds { rates: Rates { read: 0, append: 0, events: 0, admin: 0 }, ..ApiBounds::default() }
 }
 
 /// Returns one identity per role, for tenant `default`; `everywhere` is an administrator of every tenant.
@@ -57,8 +60,11 @@ fn observed(trace: &str, key: &str) -> Value {
     event(trace, "EntityObserved", key, json!({ "entity": entity, "role": "related", "facts": [] }))
 }
 
-/// The exchanges of the contract, where they are at hand. Those that only read share a node; every other one, or chain,
-/// gets a node of its own.
+/// Exchanges at the same time, each with a node of its own if it changes something.
+const AT_ONCE: usize = 4;
+
+/// The exchanges of the contract, where they are at hand, over TCP, TLS and the socket. Those that only read share a
+/// node; every other one, or chain, gets a node of its own.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_exchanges_of_the_contract_are_answered() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/spec/http-api-examples.jsonl");
@@ -71,42 +77,48 @@ async fn the_exchanges_of_the_contract_are_answered() {
     let by_id: BTreeMap<&str, &Value> =
         examples.iter().map(|example| (example["id"].as_str().expect("an id"), example)).collect();
     let only = std::env::var("EXAMPLE").ok();
-    let mut found = Vec::new();
-    for backend in ["sqlite", "postgres"] {
-        let fresh = async || match backend {
+    let reads = |example: &Value| example["request"]["method"] == "GET";
+    let fresh = async |backend: &str| {
+        let db = match backend {
             "sqlite" => Db::sqlite().await,
             _ => Db::postgres().await,
         };
-        let shared = Place::filled(fresh().await, &about["identities"], no_rates()).await;
-        for example in examples {
+        Place::filled(db, &about["identities"], no_rates()).await.and_over_tls().await
+    };
+    let (by_id, fresh) = (&by_id, &fresh);
+    let mut found = Vec::new();
+    for backend in ["sqlite", "postgres"] {
+        let ours = fresh(backend).await;
+        let shared = &ours;
+        let asked = examples.iter().filter(|example| only.as_deref().is_none_or(|only| example["id"] == only));
+        // Without a token the socket is an identity: such an exchange is one of TCP.
+        let ways = |example: &Value| match example["as"].is_null() {
+            true => &[Way::Tcp, Way::Tls][..],
+            false => &[Way::Tcp, Way::Tls, Way::Socket],
+        };
+        let each = asked.flat_map(|example| ways(example).iter().map(move |way| (example, *way)));
+        let differing = futures_util::stream::iter(each).map(|(example, way)| async move {
             let id = example["id"].as_str().expect("an id");
-            if only.as_deref().is_some_and(|only| only != id) {
-                continue;
-            }
             let chain: Vec<&str> =
                 example["after"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-            let reads = |example: &Value| example["request"]["method"] == "GET";
             let alone = !reads(example) || chain.iter().any(|id| !reads(by_id[id]));
             let own = match alone {
-                true => Some(Place::filled(fresh().await, &about["identities"], no_rates()).await),
+                true => Some(fresh(backend).await),
                 false => None,
             };
-            let place = own.as_ref().unwrap_or(&shared);
+            let place = own.as_ref().unwrap_or(shared);
             let mut captured = Captured::new();
             for before in &chain {
-                differences(place, by_id[before], &mut captured, false).await;
+                differences(place, by_id[before], &mut captured, way).await;
             }
-            let locally = [false, true].into_iter().take(if alone || example["as"].is_null() { 1 } else { 2 });
-            for locally in locally {
-                for difference in differences(place, example, &mut captured, locally).await {
-                    found.push(format!("{backend} {id}: {difference}"));
-                }
-            }
+            let differing = differences(place, example, &mut captured, way).await;
             if let Some(own) = own {
                 own.stop().await;
             }
-        }
-        shared.stop().await;
+            differing.into_iter().map(|text| format!("{backend} {way:?} {id}: {text}")).collect::<Vec<_>>()
+        });
+        found.extend(differing.buffer_unordered(AT_ONCE).collect::<Vec<_>>().await.concat());
+        ours.stop().await;
     }
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
@@ -337,33 +349,45 @@ async fn strangers_and_bad_requests_are_refused_by_name_and_others_are_served() 
 /// TLS 1.2 and 1.3 without a client's certificate.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_interface_is_served_over_tls() {
-    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
     let folder = tempfile::tempdir().expect("a folder");
-    let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
-    std::fs::write(&cert, made.cert.pem()).expect("written");
-    std::fs::write(&key, made.key_pair.serialize_pem()).expect("written");
-    std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("set");
-    let tls = decisiongraph_rpc::ServerTls::load(cert.clone(), key).expect("a certificate");
-    let place = Place::start_with(Db::sqlite().await, &by_role(), no_rates(), Some(tls)).await;
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(made.cert.der().clone()).expect("a certificate");
-    let roots = Arc::new(roots);
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let made = Certificate::make(folder.path());
+    let place = Place::start_with(Db::sqlite().await, &by_role(), no_rates(), Some(made.server())).await;
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
-        let config = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_protocol_versions(&[version])
-            .expect("a version")
-            .with_root_certificates(Arc::clone(&roots))
-            .with_no_client_auth();
-        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
         let stream = TcpStream::connect(place.address()).await.expect("connects");
-        let stream = connector.connect("localhost".try_into().expect("a name"), stream).await.expect("a handshake");
+        let name = "localhost".try_into().expect("a name");
+        let stream = made.client(&[version]).connect(name, stream).await.expect("a handshake");
         let got = http_support::exchange(stream, Ask::get("/api/v1/whoami"), Some(&place.tokens["reader"])).await;
         assert_eq!((got.status, got.json()["data"]["name"].as_str()), (200, Some("reader")), "{}", got.text);
         assert!(got.header("strict-transport-security").starts_with("max-age"));
     }
     assert!(place.server.url().expect("a URL").starts_with("https://"));
     place.stop().await;
+}
+
+/// The caller's answer is confirmed only while nothing of the log is missing in it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_is_not_confirmed_when_the_log_has_gone_on_without_its_projection() {
+    for db in Db::both().await {
+        let place = Place::start(db, &by_role(), no_rates()).await;
+        assert_eq!(place.post("appender", "/api/v1/events", &started("w")).await.status, 201);
+        all_current(&place, 1).await;
+        let path = "/api/v1/traces/w?allow_stale=true&wait_ms=0";
+        let first = place.get("reader", path).await;
+        let tag = first.header("etag").to_owned();
+        assert!(first.status == 200 && !tag.is_empty(), "{}", first.text);
+        let again = || Ask::get(path).header("if-none-match", &tag);
+        assert_eq!(place.send(Some("reader"), again()).await.status, 304);
+        for projection in ["trace_summary", "context_graph", "precedent_index"] {
+            let pause = json!({ "projection": projection, "reason": "a test" });
+            let got = place.post("operator", "/api/v1/scopes/pause", &pause).await;
+            assert_eq!(got.status, 200, "{}", got.text);
+        }
+        assert_eq!(place.post("appender", "/api/v1/events", &observed("w", "k")).await.status, 201);
+        let got = place.send(Some("reader"), again()).await;
+        assert_eq!((got.status, got.header("etag")), (200, ""), "{}", got.text);
+        assert_eq!(got.json()["data"]["events"].as_array().map(Vec::len), Some(2), "{}", got.text);
+        place.stop().await;
+    }
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -449,6 +473,23 @@ fn the_reference_is_that_of_the_routes() {
         }
         assert_eq!(std::fs::read_to_string(&path).expect(name), text, "write it with DECISIONGRAPH_BLESS=1");
     }
+}
+
+/// The JSON Schemas come as the program has them, without an envelope, to any identity.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_schemas_of_events_are_served() {
+    let place = Place::filled(Db::sqlite().await, &by_role(), ApiBounds::default()).await;
+    let listed = place.get("appender", "/api/v1/schemas").await.json();
+    for schema in listed["data"]["schemas"].as_array().expect("a list") {
+        let name = schema["name"].as_str().expect("a name");
+        let got = place.get("appender", &format!("/api/v1/schemas/{name}")).await;
+        assert_eq!((got.status, got.header("content-type")), (200, "application/schema+json"));
+        assert_eq!(Some(got.json()), decisiongraph_protocol::schema::of(name));
+    }
+    let unknown = place.get("appender", "/api/v1/schemas/TraceStartd").await;
+    assert_eq!((unknown.status, unknown.code().as_str()), (404, "not_found"));
+    assert!(unknown.text.contains("did you mean `TraceStarted`"), "{}", unknown.text);
+    place.stop().await;
 }
 
 /// The calls of the original service's client, with the standard library of Python.

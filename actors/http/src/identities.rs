@@ -9,7 +9,7 @@ mod live;
 mod token;
 
 pub use file::{IdentitiesFile, Identity, Role, StoredToken, import_accounts};
-pub(crate) use live::SOCKET;
+pub(crate) use live::{LOOK_EVERY, SOCKET};
 pub use live::{Caller, Identities, LOCAL};
 pub use token::{NewToken, hash_of};
 

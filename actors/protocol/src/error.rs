@@ -22,6 +22,18 @@ impl AdminError {
         AdminError { category, message: message.into(), next: usual_next(category, false).to_owned() }
     }
 
+    /// True when the same request would be refused in the same way next time.
+    pub fn is_final(&self) -> bool {
+        !matches!(
+            self.category,
+            Category::Unavailable
+                | Category::Storage
+                | Category::OutcomeUnknown
+                | Category::Fenced
+                | Category::Internal
+        )
+    }
+
     /// Replaces the advice of the error.
     #[must_use]
     pub fn next(self, next: impl Into<String>) -> AdminError {

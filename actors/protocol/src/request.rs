@@ -181,10 +181,12 @@ pub(crate) fn change_of_scopes(
     }
 }
 
-/// Makes the record of a change to a failure, run or node.
-pub(crate) fn change_of(what: &str, subject: String, reason: Option<&String>) -> NewChange {
+/// Makes the record of a change to a failure, run or node, which is expected in this scope.
+pub(crate) fn change_of(what: &str, subject: String, of: &ScopeFilter, reason: Option<&String>) -> NewChange {
     NewChange {
         what: what.to_owned(),
+        tenant: of.tenant.clone(),
+        projection: of.projection.clone(),
         subject: Some(subject),
         reason: reason.cloned().unwrap_or_default(),
         ..NewChange::default()

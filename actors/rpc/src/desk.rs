@@ -11,7 +11,7 @@
 use super::answers::Answers;
 use super::callers::Callers;
 use super::parcel::{ANSWER_BYTES_MAX, CHUNK_BYTES, Fetch, Parcel, Tickets};
-use super::remembered::{Entry, Outcome, Remembered, is_final};
+use super::remembered::{Entry, Outcome, Remembered};
 use super::wire::{Answer, Ask, Versions};
 use crate::weight::weight;
 use bytes::Bytes;
@@ -20,13 +20,17 @@ use decisiongraph_projections::Category;
 use decisiongraph_protocol::{AdminError, AdminReply, AdminRequest, Asker};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
 /// Asks that are processed at the same time.
 pub const ASKS_MAX: usize = 64;
 /// Size up to which asks are not counted, in bytes. So there is always room to report running work, or to stop it.
 const SMALL_ASK_BYTES: usize = 64 * 1024;
+/// Asks of [`Desk::carry_out`] that wait for a place, at most.
+const WAITING_MAX: usize = 64;
+/// Longest wait of such an ask for a place.
+const PLACE_WAIT: Duration = Duration::from_secs(2);
 /// Longest wait of a request for the memory of its answer.
 pub const MEMORY_WAIT: Duration = Duration::from_secs(5);
 
@@ -36,6 +40,8 @@ pub struct Desk {
     versions: Versions,
     callers: Arc<Callers>,
     places: Arc<Semaphore>,
+    /// Room for asks that wait for a place.
+    waiting: Semaphore,
     budget: Budget,
     /// Longest wait for the memory of an answer: [`MEMORY_WAIT`] except in tests.
     memory_wait: Duration,
@@ -52,6 +58,7 @@ impl Desk {
             versions,
             callers,
             places: Arc::new(Semaphore::new(ASKS_MAX)),
+            waiting: Semaphore::new(WAITING_MAX),
             budget,
             memory_wait: MEMORY_WAIT,
             remembered: Remembered::default(),
@@ -117,7 +124,7 @@ impl Desk {
         held: Option<Share>,
     ) -> (Bytes, Option<Share>) {
         let Ask { id, deadline, connection, by, request, .. } = ask;
-        let asker = Asker { by, proof: self.callers.proof(connection) };
+        let asker = Asker::new(by, self.callers.proof(connection));
         if let AdminRequest::Peer(_) = request {
             // Answered from memory: a busy node must not be taken for one that is gone.
             return (Answer::encode(self.answers.answer(id, asker, request).await).into(), None);
@@ -175,7 +182,7 @@ impl Desk {
                 tokio::spawn(async move {
                     let _held = held;
                     let outcome = desk.answers.answer(id, asker, request).await;
-                    let keep = outcome.as_ref().err().is_none_or(is_final);
+                    let keep = outcome.as_ref().err().is_none_or(AdminError::is_final);
                     sender.send_replace(Some(Answer::encode(outcome).into()));
                     if !keep {
                         desk.remembered.forget(id);
@@ -187,8 +194,8 @@ impl Desk {
         }
     }
 
-    /// Answers a request that came another way than over the actors, under the same limits and deadlines, and once. The
-    /// memory of a large answer is held as long as its share.
+    /// Answers a request that came another way than over the actors, under the same limits and deadlines, and once. It
+    /// waits a moment for its place. The memory of a large answer is held as long as its share.
     pub async fn carry_out(
         self: &Arc<Self>,
         id: Uuid,
@@ -196,8 +203,8 @@ impl Desk {
         request: AdminRequest,
         deadline: Duration,
     ) -> (Result<AdminReply, AdminError>, Option<Share>) {
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-            let error = busy(&format!("the node already works on {ASKS_MAX} requests"));
+        let Some(place) = self.place().await else {
+            let error = busy(&format!("the node already works on {ASKS_MAX} requests, and others wait"));
             return (Err(error), None);
         };
         if !request.facts().changes {
@@ -209,6 +216,15 @@ impl Desk {
         };
         let answer = self.change(id, asker, request, blake3::hash(&text), deadline, place).await;
         (Answer::decode(&answer), None)
+    }
+
+    /// Takes a place, after a short wait when there is none.
+    async fn place(&self) -> Option<OwnedSemaphorePermit> {
+        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+            return Some(place);
+        }
+        let _waiting = self.waiting.try_acquire().ok()?;
+        tokio::time::timeout(PLACE_WAIT, Arc::clone(&self.places).acquire_owned()).await.ok()?.ok()
     }
 }
 
@@ -384,9 +400,27 @@ mod tests {
         }
         let error = ask(&desk, 2, look(), 60_000).await.expect_err("busy");
         assert!(error.category == Category::Unavailable && error.message.contains("busy"), "{}", error.message);
+        // What came another way waits for the next place, and only so many wait.
+        let carried = |id: u128| {
+            let (desk, asker) = (Arc::clone(&desk), Asker::here(None));
+            async move { desk.carry_out(Uuid::from_u128(id), asker, look(), Duration::from_secs(60)).await.0 }
+        };
+        let room = desk.waiting.acquire_many(WAITING_MAX as u32).await.expect("room");
+        let error = carried(3).await.expect_err("busy");
+        assert!(error.category == Category::Unavailable && error.message.contains("busy"), "{}", error.message);
+        drop(room);
+        let later = tokio::spawn(carried(4));
+        while desk.waiting.available_permits() == WAITING_MAX {
+            tokio::task::yield_now().await;
+        }
         slow.go.notify_waiters();
         for task in waiting {
             assert!(task.await.expect("ends").is_ok());
         }
+        while slow.asked.load(Ordering::SeqCst) < ASKS_MAX as u64 + 2 {
+            tokio::task::yield_now().await;
+        }
+        slow.go.notify_waiters();
+        assert!(later.await.expect("ends").is_ok());
     }
 }

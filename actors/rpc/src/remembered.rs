@@ -130,14 +130,6 @@ impl Table {
     }
 }
 
-/// True when this outcome would be the same next time.
-pub fn is_final(error: &AdminError) -> bool {
-    !matches!(
-        error.category,
-        Category::Unavailable | Category::Storage | Category::OutcomeUnknown | Category::Fenced | Category::Internal
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -14,7 +14,7 @@ mod run;
 mod schema;
 mod stray;
 
-pub use change::{Change, NewChange};
+pub use change::{Change, ChangeAsker, ChangeEnd, ChangeFilter, ChangeOutcome, NewChange};
 pub use error::{NEXT_MIGRATE, NEXT_SYNCHRONOUS, Result, StoreError};
 pub use failure::{Failure, NewFailure, OpenFailures, Skip};
 pub use generation::{Flip, Storage, Sweep};

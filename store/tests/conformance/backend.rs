@@ -57,7 +57,7 @@ impl Blank {
                 "ALTER TABLE dg_scope DROP COLUMN drift_run",
                 "ALTER TABLE dg_node DROP COLUMN not_before_ms",
                 "ALTER TABLE dg_node DROP COLUMN process",
-                "DROP TABLE dg_change",
+                "DROP TABLE dg_audit",
                 "ALTER TABLE dg_run DROP COLUMN reason",
                 "ALTER TABLE dg_run DROP COLUMN requested_by",
                 "ALTER TABLE dg_run DROP COLUMN metadata",
@@ -81,7 +81,7 @@ impl Blank {
                 "CREATE INDEX dg_cg_edges_to ON dg_cg_edges (tenant_id, generation, to_node_id_key, log_seq)",
                 "ALTER TABLE dg_scope DROP COLUMN drift_generation, DROP COLUMN drift_found_at, DROP COLUMN drift_run",
                 "ALTER TABLE dg_node DROP COLUMN not_before, DROP COLUMN process",
-                "DROP TABLE dg_change",
+                "DROP TABLE dg_audit",
                 "ALTER TABLE dg_run DROP COLUMN reason, DROP COLUMN requested_by, DROP COLUMN metadata",
                 "DROP INDEX dg_event_log_start",
                 "DROP TABLE dg_trace_turn",
@@ -108,7 +108,7 @@ impl Blank {
                 "ALTER TABLE dg_scope DROP COLUMN drift_run",
                 "ALTER TABLE dg_node DROP COLUMN not_before_ms",
                 "ALTER TABLE dg_node DROP COLUMN process",
-                "DROP TABLE dg_change",
+                "DROP TABLE dg_audit",
                 "ALTER TABLE dg_run DROP COLUMN reason",
                 "ALTER TABLE dg_run DROP COLUMN requested_by",
                 "ALTER TABLE dg_run DROP COLUMN metadata",
@@ -127,7 +127,7 @@ impl Blank {
                  trace_id_key = '\\x00000000'::bytea || substr(trace_id_key, 5)",
                 "ALTER TABLE dg_scope DROP COLUMN drift_generation, DROP COLUMN drift_found_at, DROP COLUMN drift_run",
                 "ALTER TABLE dg_node DROP COLUMN not_before, DROP COLUMN process",
-                "DROP TABLE dg_change",
+                "DROP TABLE dg_audit",
                 "ALTER TABLE dg_run DROP COLUMN reason, DROP COLUMN requested_by, DROP COLUMN metadata",
                 "DROP INDEX dg_event_log_start",
                 "DROP TABLE dg_trace_turn",
@@ -135,6 +135,39 @@ impl Blank {
                 "UPDATE dg_schema SET serves_from = 8",
             ],
         }
+    }
+
+    /// Returns SQL that restores the schema in which a change had one row, with some changes.
+    pub fn to_one_row_per_change(self) -> [&'static str; 4] {
+        let [made, rows] = match self {
+            #[cfg(feature = "sqlite")]
+            Blank::Sqlite => [
+                "CREATE TABLE dg_change (change_id INTEGER PRIMARY KEY AUTOINCREMENT, asked_at_ms INTEGER NOT NULL, what TEXT NOT NULL, \
+                 tenant_id TEXT, projection TEXT, subject TEXT, asked_by TEXT NOT NULL, through TEXT NOT NULL, reason TEXT NOT NULL, \
+                 outcome TEXT) STRICT",
+                "INSERT INTO dg_change (asked_at_ms, what, tenant_id, asked_by, through, reason, outcome) VALUES \
+                 (1, 'pause', 'a', 'ada@vm by uid 7', 'n', 'a review', NULL), (2, 'rebuild', 'a', 'ada@vm by uid 7', 'n', '', 'begun'), \
+                 (3, 'forget', NULL, 'ada@vm by uid 7', 'n', '', 'conflict: node `a` is alive'), \
+                 (4, 'drain', NULL, 'ada@vm by uid 7', 'n', 'disk', 'storage: the disk: is full')",
+            ],
+            #[cfg(feature = "throwaway-postgres")]
+            Blank::Postgres => [
+                "CREATE TABLE dg_change (change_id bigint NOT NULL GENERATED ALWAYS AS IDENTITY PRIMARY KEY, \
+                 asked_at timestamptz NOT NULL DEFAULT clock_timestamp(), what text NOT NULL, tenant_id text, projection text, \
+                 subject text, asked_by text NOT NULL, through text NOT NULL, reason text NOT NULL, outcome text)",
+                "INSERT INTO dg_change (what, tenant_id, asked_by, through, reason, outcome) VALUES \
+                 ('pause', 'a', 'ada@vm by uid 7', 'n', 'a review', NULL), ('rebuild', 'a', 'ada@vm by uid 7', 'n', '', 'begun'), \
+                 ('forget', NULL, 'ada@vm by uid 7', 'n', '', 'conflict: node `a` is alive'), \
+                 ('drain', NULL, 'ada@vm by uid 7', 'n', 'disk', 'storage: the disk: is full')",
+            ],
+        };
+        let last = match self {
+            #[cfg(feature = "sqlite")]
+            Blank::Sqlite => "DELETE FROM refinery_schema_history WHERE version >= 20",
+            #[cfg(feature = "throwaway-postgres")]
+            Blank::Postgres => "DELETE FROM refinery_schema_history WHERE version >= 17",
+        };
+        ["DROP TABLE dg_audit", made, rows, last]
     }
 
     /// Returns SQL that removes the rules by which the schema refuses rows.

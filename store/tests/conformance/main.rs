@@ -16,6 +16,7 @@ mod drifts;
 mod failures;
 mod leases;
 mod members;
+mod moves;
 mod pages;
 mod pauses;
 mod queries;
@@ -120,7 +121,11 @@ every_backend! {
         tenants_are_handed_over,
         a_hand_over_leaves_others_alone,
     ]
-    changes [what_was_asked_for_is_listed_latest_first_with_its_first_outcome]
+    changes [
+        what_was_asked_for_is_listed_latest_first_with_its_first_end,
+        an_entry_without_its_end_tells_if_its_process_died,
+        the_record_of_the_schema_before_is_kept,
+    ]
     pauses [heads_page_by_tenant, a_pause_stays_until_it_is_resumed, a_pause_fences_the_writer_and_leaves_ownership_alone]
     commits [
         rows_cursor_and_digest_move_together,
@@ -195,6 +200,13 @@ every_backend! {
         a_snapshot_survives_flip_and_sweep,
         a_view_sees_the_newest,
         every_snapshot_is_whole,
+    ]
+    moves [
+        a_moved_log_keeps_positions_and_times,
+        a_log_moves_into_an_empty_database_only,
+        a_move_without_its_end_leaves_nothing,
+        a_moved_event_passes_every_rule_of_an_append,
+        readers_and_appends_wait_for_a_move,
     ]
     strays [one_bad_row_is_left_out_of_every_list, an_event_that_cannot_be_read_is_that_events_fault]
     splits [any_split_gives_the_same_rows_and_digest]

@@ -87,8 +87,9 @@ pub async fn everything_a_node_does(store: &Arc<dyn Store>, events: usize) {
     store.heartbeat(&me, LONG).await.expect("renews");
     store.cordon("me", true, "to see", "ann").await.expect("cordons");
     store.uncordon("me").await.expect("uncordons");
-    let change = store.note_change(&NewChange::default()).await.expect("noted");
-    store.end_change(change, "done").await.expect("noted");
+    let change = store.note_change(&NewChange::default()).await.expect("recorded");
+    let end = ChangeEnd { outcome: ChangeOutcome::Accepted, code: None, message: "done".to_owned() };
+    store.end_change(change, &end).await.expect("recorded");
     assert!(!store.forget("me").await.expect("asked"));
     store.bury(&owner("nobody")).await.expect("nothing to do");
     let sample = store.sample_high_water().await.expect("a sample");
@@ -228,8 +229,10 @@ async fn a_node_cannot_change_the_log_or_the_schema() {
                 "DROP TABLE dg_cg_nodes_shared",
                 "DELETE FROM dg_failure",
                 "DELETE FROM dg_skip",
-                "DELETE FROM dg_change",
-                "UPDATE dg_change SET asked_by = 'somebody else'",
+                "DELETE FROM dg_audit",
+                "UPDATE dg_audit SET identity = 'somebody else'",
+                "TRUNCATE dg_audit",
+                "DROP TABLE dg_audit",
                 "DELETE FROM dg_run",
                 "UPDATE dg_digest_checkpoint SET digest = ''",
                 "DELETE FROM refinery_schema_history",
@@ -245,6 +248,27 @@ async fn a_node_cannot_change_the_log_or_the_schema() {
             ],
         )
         .await;
+}
+
+/// Under the node's password, entries are added and read. A process with the database has the role as its identity,
+/// whatever it says.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_adds_entries_to_the_audit_and_its_role_is_the_identity() {
+    let shared = Shared::new().await;
+    let node = shared.store(NODE).await;
+    for door in ["database", "http"] {
+        let asker = ChangeAsker { identity: "ann".to_owned(), door: door.to_owned(), ..ChangeAsker::default() };
+        let change = node.note_change(&NewChange { asker, ..NewChange::default() }).await.expect("recorded");
+        let end = ChangeEnd { outcome: ChangeOutcome::Refused, code: None, message: String::new() };
+        node.end_change(change, &end).await.expect("recorded");
+    }
+    let reader = shared.store(READER).await;
+    let listed =
+        reader.view().await.expect("a view").changes(&ChangeFilter::default(), None, 10).await.expect("a list");
+    let identities: Vec<&str> = listed.items.iter().map(|change| change.asked.asker.identity.as_str()).collect();
+    assert_eq!(identities, ["ann", "role decisiongraph_node"]);
+    shared.refuses(READER, &["INSERT INTO dg_audit (phase, identity, action) VALUES ('asked', 'eve', 'pause')"]).await;
+    shared.refuses(APPENDER, &["SELECT FROM dg_audit"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

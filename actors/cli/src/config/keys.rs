@@ -214,8 +214,8 @@ const fn bytes(least: u64, most: u64) -> Kind {
     Kind::Whole { unit: "bytes", least, most }
 }
 
-const fn rate() -> Kind {
-    Kind::Whole { unit: "requests per minute", least: 0, most: 10_000_000 }
+const fn rate(unit: &'static str) -> Kind {
+    Kind::Whole { unit, least: 0, most: 10_000_000 }
 }
 
 const fn count(unit: &'static str, most: u64) -> Kind {
@@ -294,11 +294,13 @@ pub const KEYS: &[Key] = &[
         "Event streams at the same time; at most 8 of one identity."),
     key("http_deadline_ms", ms(100, HOUR_MS), Field::Ms(|it| &mut it.http.deadline),
         "Longest time for one HTTP request."),
-    key("http_rate_read_per_min", rate(), Field::Count(|it| &mut it.http.rate_read_per_min),
+    key("http_rate_read_per_min", rate("requests per minute"), Field::Count(|it| &mut it.http.rate_read_per_min),
         "Reads of an identity per tenant; 0 lifts the limit. Each node counts for itself."),
-    key("http_rate_append_per_min", rate(), Field::Count(|it| &mut it.http.rate_append_per_min),
+    key("http_rate_append_per_min", rate("requests per minute"), Field::Count(|it| &mut it.http.rate_append_per_min),
         "Requests that append events, of an identity per tenant; 0 lifts the limit."),
-    key("http_rate_admin_per_min", rate(), Field::Count(|it| &mut it.http.rate_admin_per_min),
+    key("http_rate_events_per_min", rate("events per minute"), Field::Count(|it| &mut it.http.rate_events_per_min),
+        "Events of these requests, every line of a batch counted, of an identity per tenant; 0 lifts the limit."),
+    key("http_rate_admin_per_min", rate("requests per minute"), Field::Count(|it| &mut it.http.rate_admin_per_min),
         "Requests that observe or steer, of an identity per tenant; 0 lifts the limit."),
     key("http_cors_origins", Kind::Text, Field::Text(|it| &mut it.http.cors_origins),
         "Origins whose pages in a browser may read answers, with commas between them, such as https://console.example.com. Never `*`."),

@@ -111,8 +111,10 @@ pub struct HttpConfig {
     pub deadline: Duration,
     /// Reads of an identity per minute and tenant; 0 lifts the limit.
     pub rate_read_per_min: u32,
-    /// Appends of an identity per minute and tenant; 0 lifts the limit.
+    /// Requests that append, of an identity per minute and tenant; 0 lifts the limit.
     pub rate_append_per_min: u32,
+    /// Events of an identity per minute and tenant; 0 lifts the limit.
+    pub rate_events_per_min: u32,
     /// Other requests of an identity per minute and tenant; 0 lifts the limit.
     pub rate_admin_per_min: u32,
     /// Origins whose pages may read answers, with commas between them.
@@ -135,6 +137,7 @@ impl Default for HttpConfig {
             deadline,
             rate_read_per_min: rates.read,
             rate_append_per_min: rates.append,
+            rate_events_per_min: rates.events,
             rate_admin_per_min: rates.admin,
             cors_origins: None,
             deployment: "production".to_owned(),
@@ -166,6 +169,7 @@ impl HttpConfig {
             rates: Rates {
                 read: self.rate_read_per_min,
                 append: self.rate_append_per_min,
+                events: self.rate_events_per_min,
                 admin: self.rate_admin_per_min,
             },
             cors_origins: self.origins(),

@@ -50,9 +50,15 @@ pub async fn offer(call: &Call, lines: Vec<OfferedLine>, all_or_nothing: bool) -
         lines,
         ..AppendRequest::default()
     };
-    let _turn = call.api.limits.append_turn().await?;
+    let turn = call.api.limits.append_turn().await?;
     let (answers, asker, id) = (Arc::clone(&call.api.answers), call.asker()?, call.id);
-    let work = tokio::spawn(async move { answers.answer(id, asker, request.into()).await });
+    let room = call.room.clone();
+    // Turn and memory are given back when the work ends, not when the client hangs up.
+    let work = tokio::spawn(async move {
+        let reply = answers.answer(id, asker, request.into()).await;
+        drop((turn, room));
+        reply
+    });
     let unknown = || Fault::category(Category::OutcomeUnknown, "the events may be stored");
     let done = tokio::time::timeout(call.api.bounds.deadline, work).await.map_err(|_| unknown())?;
     let reply = done.map_err(|_| unknown())?.map_err(|error| call.shown(error))?;
@@ -77,6 +83,7 @@ pub fn one(call: Call) -> BoxFuture<'static, Answered> {
             Ok(_) => {}
         }
         let trace_id = admit(&call, &text)?.unwrap_or_default();
+        call.api.limits.admit_events(call.caller()?, call.tenant.as_ref(), 1)?;
         // One line in this protocol, however the client broke the text.
         let line = OfferedLine { number: 1, text: Ok(text) };
         let reply = offer(&call, vec![line], false).await?;
@@ -127,6 +134,7 @@ pub fn batch(call: Call) -> BoxFuture<'static, Answered> {
             return Err(Fault::invalid(format!("the batch has {} lines; the limit is {most}", lines.len())));
         }
         let count = lines.len();
+        call.api.limits.admit_events(call.caller()?, call.tenant.as_ref(), count)?;
         let mut out = Out { lines: Vec::with_capacity(count), summary: Summary::default(), quiet };
         let mut chunk = Vec::new();
         let mut chunk_bytes = 0;

@@ -10,9 +10,10 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use bytes::Bytes;
 use decisiongraph_engine::Share;
 use decisiongraph_projections::{Category, LogSeq, TenantId};
-use decisiongraph_protocol::{AdminError, Asker, Proof, Request, StatusRequest};
+use decisiongraph_protocol::{AdminError, Asker, Request, StatusRequest};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use uuid::Uuid;
 
@@ -41,8 +42,14 @@ pub struct Call {
     pub headers: HeaderMap,
     /// Body, unpacked.
     pub body: Bytes,
+    /// Memory that the body takes.
+    pub room: Option<Arc<tokio::sync::OwnedSemaphorePermit>>,
     /// Id under which a change is carried out once.
     pub id: Uuid,
+    /// Name that the caller gave of the user on whose behalf it asks for a change.
+    pub on_behalf_of: Option<String>,
+    /// Set when the node was asked for a change, and has recorded it.
+    pub recorded: Arc<AtomicBool>,
     /// Shares of memory that the answer holds.
     pub held: Arc<Mutex<Vec<Share>>>,
 }
@@ -65,9 +72,9 @@ impl Call {
 
     /// Returns the name under which a change is recorded.
     pub fn asker(&self) -> Result<Asker, Fault> {
-        let caller = self.caller()?;
-        let name = caller.identity.name.clone();
-        Ok(Asker { by: None, proof: Proof::Identity { name, token: caller.token_id.clone() } })
+        let asker = super::audit::asker(self.caller()?, self.on_behalf_of.clone());
+        let peer = self.peer.map(|peer| peer.to_string());
+        Ok(Asker { peer, request_id: Some(self.request_id.clone()), ..asker })
     }
 
     /// Has the node answer a request of the caller. `forbidden` when the caller has not the request's right, whatever
@@ -88,6 +95,10 @@ impl Call {
         let id = if R::FACTS.changes { self.id } else { Uuid::now_v7() };
         let (reply, share) = self.api.desk.carry_out(id, asker, request.into(), self.api.bounds.deadline).await;
         self.held.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).extend(share);
+        if R::FACTS.changes && !matches!(&reply, Err(error) if error.category == Category::IdempotencyConflict) {
+            // What came to the node's answers is recorded there. A key that stands for another request does not come.
+            self.recorded.store(true, Ordering::SeqCst);
+        }
         match reply.and_then(R::Reply::try_from) {
             Ok(reply) => Ok(reply),
             Err(error) if error.category == Category::ProjectionOutOfDate => Err(self.out_of_date(error).await),
@@ -97,7 +108,13 @@ impl Call {
 
     /// Makes the fault of an error, and writes its cause to the log when the caller does not see it.
     pub fn shown(&self, error: AdminError) -> Fault {
-        let fault = Fault::from(error.clone());
+        let mut fault = Fault::from(error.clone());
+        let category = error.category;
+        let of_database = matches!(category, Category::Unavailable | Category::Storage | Category::VersionMismatch);
+        if of_database && !self.caller.as_ref().is_some_and(Caller::reaches_all) {
+            // Addresses and sessions of the database are for callers who reach all of it.
+            "the node cannot do this now; its log has the cause under this request id".clone_into(&mut fault.message);
+        }
         if fault.message != error.message {
             tracing::warn!(
                 request_id = self.request_id,

@@ -1,10 +1,10 @@
 //! The way in: id of the request, identity, tenant, right, rate, body; and the headers of every answer.
 
+use super::audit::Attempt;
 use super::call::{Call, no_tenant};
 use super::fault::{Answered, Fault};
 use super::held::Held;
 use super::interface::Api;
-use super::limits::Class;
 use super::query::Query;
 use super::route::{Needs, Place, Route, Takes};
 use super::spans;
@@ -20,7 +20,6 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Response};
 use bytes::Bytes;
 use decisiongraph_engine::telemetry::signals;
 use decisiongraph_projections::TenantId;
-use decisiongraph_store::NewChange;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -66,10 +65,11 @@ pub async fn enter(
         None => Err(Fault::not_found("there is no such path").next("GET /api/v1/openapi.json lists the paths")),
         Some(routes) => choose(routes, request.method().as_str()),
     };
+    let word = route.as_ref().map_or("none", |route| route.word);
     let otlp = route.as_ref().is_ok_and(|route| matches!(route.takes, Takes::Otlp(_)));
     let otlp = otlp.then(|| Form::of(request.headers()));
-    let word = route.as_ref().map_or("none", |route| route.word);
     let span = signals::http_span(word, &request_id);
+    adopt(&api, origin, request.headers(), &span);
     let answered = async {
         match route {
             Ok(route) => let_in(&api, route, origin, &request_id, path, request).await,
@@ -89,6 +89,7 @@ pub async fn enter(
             (response, fault.code)
         }
     };
+    span.record("status", response.status().as_u16());
     api.telemetry.record(&signals::HTTP_DURATION, begun.elapsed().as_secs_f64(), &[word, code]);
     finished(response, &request_id, origin)
 }
@@ -109,6 +110,16 @@ pub async fn never(api: Arc<Api>, route: Option<&'static Route>, request: Reques
         Ok(()) => Fault::no_workflows(),
     };
     finished(fault.response(&request_id), &request_id, origin)
+}
+
+/// Makes the request a part of its caller's trace. A stranger's is not continued: it could fill another's trace.
+fn adopt(api: &Api, origin: Origin, headers: &HeaderMap, span: &tracing::Span) {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    if let (Some(adopt), Some(parent)) = (api.adopt, text("traceparent"))
+        && known(api, origin, headers).is_some()
+    {
+        adopt(span, parent, text("tracestate"));
+    }
 }
 
 /// A stranger is told nothing but that a token is missing, whatever else is wrong.
@@ -152,21 +163,16 @@ async fn let_in(
     let path = path.ok_or_else(|| Fault::invalid("the path is not percent-encoded UTF-8"))?;
     let query = Query::parse(parts.uri.query().unwrap_or_default(), route.parameters())?;
     let tenant = tenant_of(route.place, &parts.headers, &query)?;
-    if let Some(caller) = &caller {
-        api.limits.admit(caller, tenant.as_ref(), route.class)?;
-        if let Err(fault) = permit(caller, route).and_then(|()| reach(caller, route, tenant.as_ref())) {
-            note(api, route, caller, tenant.as_ref(), &fault).await;
-            return Err(fault);
-        }
+    let span = tracing::Span::current();
+    if let Some(tenant) = &tenant {
+        span.record("tenant", tenant.as_str());
     }
-    let id = match parts.headers.get(IDEMPOTENCY_KEY).filter(|_| route.changes()) {
-        None => Uuid::now_v7(),
-        Some(key) => {
-            let key = key.to_str().ok().and_then(|key| key.parse().ok());
-            key.ok_or_else(|| Fault::invalid("the header idempotency-key must be a UUID"))?
-        }
-    };
-    let (body, _room) = take(api, route, &parts.headers, body).await?;
+    if let Some(caller) = &caller {
+        span.record("identity", caller.identity.name.as_str());
+        // Tenants that the caller does not reach share one rate: their names are the caller's invention.
+        let reached = tenant.as_ref().filter(|tenant| caller.reaches(tenant));
+        api.limits.admit(caller, reached, route.class)?;
+    }
     let call = Call {
         api: Arc::clone(api),
         word: route.word,
@@ -177,12 +183,19 @@ async fn let_in(
         path,
         query,
         headers: parts.headers,
-        body,
-        id,
+        body: Bytes::new(),
+        room: None,
+        id: Uuid::now_v7(),
+        on_behalf_of: None,
+        recorded: Arc::default(),
         held: Arc::default(),
     };
     let held = Arc::clone(&call.held);
-    let response = (route.answer)(call).await?;
+    let mut attempt = Attempt::of(route, &call);
+    let response = match (answer(route, call, &mut attempt, body).await, attempt) {
+        (Err(fault), Some(attempt)) => return Err(attempt.refused(api, fault).await),
+        (answered, _) => answered?,
+    };
     let shares = std::mem::take(&mut *held.lock().unwrap_or_else(|poisoned| poisoned.into_inner()));
     Ok(match shares.is_empty() {
         true => response,
@@ -190,17 +203,28 @@ async fn let_in(
     })
 }
 
+/// Has the route answer a request whose caller is known: right and tenant first, then the body.
+async fn answer(route: &Route, mut call: Call, attempt: &mut Option<Attempt>, body: Body) -> Answered {
+    if let Some(caller) = &call.caller {
+        permit(caller, route)?;
+        reach(caller, route, call.tenant.as_ref())?;
+    }
+    if let Some(key) = call.headers.get(IDEMPOTENCY_KEY).filter(|_| route.changes()) {
+        let key = key.to_str().ok().and_then(|key| key.parse().ok());
+        call.id = key.ok_or_else(|| Fault::invalid("the header idempotency-key must be a UUID"))?;
+    }
+    let (body, room) = take(&call.api, route, &call.headers, body).await?;
+    call.on_behalf_of = attempt.as_mut().and_then(|attempt| attempt.reads(&body));
+    (call.body, call.room) = (body, room.map(Arc::new));
+    (route.answer)(call).await
+}
+
 /// Finds the caller: by token, or by the socket that only this user opens.
 fn identify(api: &Api, origin: Origin, headers: &HeaderMap) -> Result<Caller, Fault> {
-    let Some(value) = headers.get(AUTHORIZATION) else {
-        return match origin.peer {
-            None => Ok(Caller::local(SOCKET)),
-            Some(_) => Err(Fault::unauthorized("the request has no token")),
-        };
-    };
-    let token = value.to_str().ok().and_then(|value| value.strip_prefix("Bearer ")).map(str::trim);
-    let caller = token.filter(|token| !token.is_empty()).and_then(|token| api.identities.find(token));
-    caller.ok_or_else(|| {
+    known(api, origin, headers).ok_or_else(|| {
+        if !headers.contains_key(AUTHORIZATION) {
+            return Fault::unauthorized("the request has no token");
+        }
         if let (Some(peer), Some(left_out)) = (origin.peer, api.strangers.note(Instant::now())) {
             tracing::warn!(left_out, "a token from {} is not known, or has expired", peer.ip());
         }
@@ -208,19 +232,12 @@ fn identify(api: &Api, origin: Origin, headers: &HeaderMap) -> Result<Caller, Fa
     })
 }
 
-/// Records a refused change. Appends are not recorded one by one.
-async fn note(api: &Api, route: &Route, caller: &Caller, tenant: Option<&TenantId>, fault: &Fault) {
-    if !route.changes() || route.class == Class::Append {
-        return;
-    }
-    let change = NewChange {
-        what: route.word.to_owned(),
-        tenant: tenant.cloned(),
-        by: caller.identity.name.clone(),
-        through: "http".to_owned(),
-        ..NewChange::default()
+fn known(api: &Api, origin: Origin, headers: &HeaderMap) -> Option<Caller> {
+    let Some(value) = headers.get(AUTHORIZATION) else {
+        return origin.peer.is_none().then(|| Caller::local(SOCKET));
     };
-    api.surroundings.note_refusal(change, format!("{}: {}", fault.code, fault.message)).await;
+    let token = value.to_str().ok().and_then(|value| value.strip_prefix("Bearer ")).map(str::trim);
+    token.filter(|token| !token.is_empty()).and_then(|token| api.identities.find(token))
 }
 
 /// Finds the tenant that header, query and route name. Both, and different: refused.

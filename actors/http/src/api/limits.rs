@@ -7,7 +7,7 @@ use super::fault::Fault;
 use crate::identities::Caller;
 use decisiongraph_projections::TenantId;
 use governor::clock::{Clock as _, DefaultClock};
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use governor::{DefaultKeyedRateLimiter, InsufficientCapacity, Quota, RateLimiter};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -61,15 +61,17 @@ impl Class {
 pub struct Rates {
     /// Reads.
     pub read: u32,
-    /// Appends.
+    /// Requests that append.
     pub append: u32,
+    /// Events of these requests: every line of a batch is one.
+    pub events: u32,
     /// Requests that observe or steer.
     pub admin: u32,
 }
 
 impl Default for Rates {
     fn default() -> Rates {
-        Rates { read: 6_000, append: 6_000, admin: 120 }
+        Rates { read: 6_000, append: 6_000, events: 600_000, admin: 120 }
     }
 }
 
@@ -83,6 +85,7 @@ pub struct Limits {
     streams: Arc<Semaphore>,
     streaming: Arc<Mutex<HashMap<String, usize>>>,
     rates: HashMap<Class, DefaultKeyedRateLimiter<Key>>,
+    events: Option<DefaultKeyedRateLimiter<Key>>,
     open: DefaultKeyedRateLimiter<IpAddr>,
 }
 
@@ -96,9 +99,9 @@ impl Limits {
     /// Makes the limits.
     pub fn new(rates: Rates, streams_max: usize) -> Limits {
         let by_class = [(Class::Read, rates.read), (Class::Append, rates.append), (Class::Admin, rates.admin)];
+        let events = limiter(rates.events);
         let rates = by_class.into_iter().filter_map(|(class, rate)| Some((class, limiter(rate)?))).collect();
-        let open = limiter(OPEN_PER_MINUTE * BURST_SECONDS)
-            .unwrap_or_else(|| RateLimiter::keyed(Quota::per_minute(NonZeroU32::MIN)));
+        let open = limiter(OPEN_PER_MINUTE).unwrap_or_else(|| RateLimiter::keyed(Quota::per_minute(NonZeroU32::MIN)));
         Limits {
             appends: Arc::new(Semaphore::new(APPENDS_MAX)),
             waiting: AtomicUsize::new(0),
@@ -106,6 +109,7 @@ impl Limits {
             streams: Arc::new(Semaphore::new(streams_max)),
             streaming: Arc::default(),
             rates,
+            events,
             open,
         }
     }
@@ -119,6 +123,25 @@ impl Limits {
             .map_err(|early| Fault::rate(seconds(early.wait_time_from(DefaultClock::default().now()))))
     }
 
+    /// Takes so many events from the identity's rate. More than the rate ever gives at once are taken as that many.
+    pub fn admit_events(&self, caller: &Caller, tenant: Option<&TenantId>, events: usize) -> Result<(), Fault> {
+        let asked = u32::try_from(events).ok().and_then(NonZeroU32::new);
+        let (Some(limiter), Some(asked)) = (&self.events, asked) else { return Ok(()) };
+        let key = (caller.identity.name.clone(), tenant.cloned(), Class::Append);
+        let taken = match limiter.check_key_n(&key, asked) {
+            Ok(taken) => taken,
+            Err(InsufficientCapacity(most)) => {
+                let most = NonZeroU32::new(most).unwrap_or(NonZeroU32::MIN);
+                limiter.check_key_n(&key, most).unwrap_or(Ok(()))
+            }
+        };
+        taken.map_err(|early| {
+            let wait_s = seconds(early.wait_time_from(DefaultClock::default().now()));
+            let message = format!("too many events of this identity; these {events} are taken in {wait_s} s");
+            Fault { message, ..Fault::rate(wait_s) }
+        })
+    }
+
     /// Takes one request without identity from the address's rate.
     pub fn admit_stranger(&self, from: Option<IpAddr>) -> Result<(), Fault> {
         let Some(from) = from else { return Ok(()) };
@@ -130,7 +153,7 @@ impl Limits {
     /// Forgets callers that have not asked for a while.
     pub fn forget_idle(&self) {
         self.open.retain_recent();
-        self.rates.values().for_each(RateLimiter::retain_recent);
+        self.rates.values().chain(&self.events).for_each(RateLimiter::retain_recent);
     }
 
     /// Waits for a turn to append, first come first served.
@@ -138,13 +161,12 @@ impl Limits {
         if let Ok(turn) = Arc::clone(&self.appends).try_acquire_owned() {
             return Ok(turn);
         }
-        if self.waiting.fetch_add(1, Ordering::SeqCst) >= APPENDS_WAITING_MAX {
-            self.waiting.fetch_sub(1, Ordering::SeqCst);
+        // Counted by a guard: a client that hangs up ends this wait in the middle.
+        let waiting = Waiting::begin(&self.waiting);
+        if waiting.before >= APPENDS_WAITING_MAX {
             return Err(Fault::busy(format!("{APPENDS_WAITING_MAX} appends wait already; nothing was stored")));
         }
-        let turn = tokio::time::timeout(TURN_WAIT, Arc::clone(&self.appends).acquire_owned()).await;
-        self.waiting.fetch_sub(1, Ordering::SeqCst);
-        match turn {
+        match tokio::time::timeout(TURN_WAIT, Arc::clone(&self.appends).acquire_owned()).await {
             Ok(Ok(turn)) => Ok(turn),
             _ => Err(Fault::busy(format!("no append could begin within {TURN_WAIT:?}; nothing was stored"))),
         }
@@ -170,6 +192,24 @@ impl Limits {
         }
         *own += 1;
         Ok(StreamPlace { name, streaming: Arc::clone(&self.streaming), _permit: permit })
+    }
+}
+
+/// One that waits for its turn, for as long as it is kept.
+struct Waiting<'a> {
+    count: &'a AtomicUsize,
+    before: usize,
+}
+
+impl Waiting<'_> {
+    fn begin(count: &AtomicUsize) -> Waiting<'_> {
+        Waiting { count, before: count.fetch_add(1, Ordering::SeqCst) }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.count.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -202,7 +242,7 @@ mod tests {
 
     #[test]
     fn an_identity_over_its_rate_is_told_when_to_come_again_and_others_are_served() {
-        let limits = Limits::new(Rates { read: 60, append: 0, admin: 60 }, 2);
+        let limits = Limits::new(Rates { read: 60, append: 0, events: 0, admin: 60 }, 2);
         let caller = Caller::local("a");
         for _ in 0..10 {
             assert!(limits.admit(&caller, None, Class::Read).is_ok());
@@ -212,6 +252,22 @@ mod tests {
         assert!(fault.retry_after.is_some_and(|seconds| (1..=2).contains(&seconds)), "{fault:?}");
         assert!(limits.admit(&caller, Some(&TenantId::default()), Class::Read).is_ok(), "another tenant");
         assert!((0..1_000).all(|_| limits.admit(&caller, None, Class::Append).is_ok()), "0 is no limit");
+    }
+
+    #[test]
+    fn the_events_of_a_batch_are_taken_from_the_rate_one_by_one() {
+        let limits = Limits::new(Rates { events: 600, ..Rates::default() }, 2);
+        let caller = Caller::local("a");
+        assert!(limits.admit_events(&caller, None, 60).is_ok() && limits.admit_events(&caller, None, 40).is_ok());
+        let fault = limits.admit_events(&caller, None, 50).expect_err("the burst is used up");
+        assert_eq!((fault.status.as_u16(), fault.code), (429, "rate_limited"));
+        assert!(fault.retry_after.is_some_and(|seconds| (4..=5).contains(&seconds)), "{fault:?}");
+        assert!(fault.message.contains("these 50"), "{}", fault.message);
+        let other = TenantId::default();
+        assert!(limits.admit_events(&caller, Some(&other), 1_000).is_ok(), "more than a burst is taken as one burst");
+        assert!(limits.admit_events(&caller, Some(&other), 1).is_err());
+        let unlimited = Limits::new(Rates { events: 0, ..Rates::default() }, 2);
+        assert!(unlimited.admit_events(&caller, None, 1_000_000).is_ok(), "0 is no limit");
     }
 
     #[test]

@@ -1,5 +1,6 @@
-//! What operators ask: the state of scopes, jobs, failures and nodes, and changes to them.
+//! Routes of operators: the state of scopes, jobs, failures and nodes, and changes to them.
 
+use super::audit::ON_BEHALF_BYTES_MAX;
 use super::call::{Call, filter};
 use super::cursor;
 use super::fault::{Answered, Fault};
@@ -19,9 +20,6 @@ use serde_json::{Map, Value, json};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
-/// Longest name that a console may give for its user, in bytes.
-const ON_BEHALF_BYTES_MAX: usize = 200;
-
 /// `GET /status`.
 pub fn status(call: Call) -> BoxFuture<'static, Answered> {
     async move {
@@ -30,12 +28,14 @@ pub fn status(call: Call) -> BoxFuture<'static, Answered> {
         let reply = call.ask(request).await?;
         let mut json = serde_json::to_value(&reply).map_err(|error| call.shown(super::call::internal(error)))?;
         if !call.caller()?.reaches_all() {
-            // Facts about the whole database are for callers who reach all of it.
-            for member in ["database", "sequence", "out_of_service", "strays", "partial"] {
+            // The node has left out what they said: facts about the whole database.
+            for member in ["database", "sequence"] {
                 json.as_object_mut().map(|object| object.remove(member));
             }
             for writer in json["waiting_for"].as_array_mut().into_iter().flatten() {
-                writer.as_object_mut().map(|object| (object.remove("pid"), object.remove("query")));
+                for member in ["pid", "query", "transaction"] {
+                    writer.as_object_mut().map(|object| object.remove(member));
+                }
             }
         }
         call.data(json)

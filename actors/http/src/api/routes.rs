@@ -5,7 +5,7 @@ use super::fault::Answered;
 use super::limits::Class;
 use super::parameter::Parameter;
 use super::route::{Method, Needs, Place, Route, Takes};
-use super::{append, audit, events, graph, meta, operate, proofs, replays, spans, stream, traces};
+use super::{append, audit, events, graph, meta, operate, proofs, replays, schemas, spans, stream, traces};
 use decisiongraph_protocol::Right;
 use futures_util::future::BoxFuture;
 
@@ -111,19 +111,23 @@ pub static ROUTES: &[Route] = &[
         ..get("/api/v1/openapi.json", "openapi", "This document.", meta::document) },
     Route { needs: Needs::Identity, place: Place::None,
         ..get("/api/v1/whoami", "whoami", "Name, roles, rights and tenants of the caller.", meta::whoami) }.data("WhoAmI"),
+    Route { needs: Needs::Identity, place: Place::None,
+        ..get("/api/v1/schemas", "schemas", "The JSON Schemas of events, by name.", schemas::list) }.data("Schemas"),
+    Route { needs: Needs::Identity, place: Place::None,
+        ..get("/api/v1/schemas/{name}", "schema", "The JSON Schema of an event type, or of `envelope`: an event of any type.", schemas::one) },
     Route { class: Class::Append,
         ..post("/api/v1/events", "append", "Append one event; a repeat gets the stored one.", append::one) }
         .right(Right::Append).takes(Takes::Json(EVENT_BODY)).answers(201).data("Appended"),
     Route { class: Class::Append,
         ..post("/api/v1/events/batch", "append_batch", "Append a batch, with a verdict per line.", append::batch) }
         .right(Right::Append).takes(Takes::Lines(BATCH_BODY, BATCH_UNPACKED)).with(&[BATCH]),
+    Route { class: Class::Append,
+        ..post("/v1/traces", "otlp_traces", "Spans of agents as decision events (OTLP/HTTP, protobuf or JSON).", spans::take) }
+        .right(Right::Append).takes(Takes::Otlp(OTLP_BODY)),
     get("/api/v1/events", "events", "Events of the log, in its order, up to the safe mark.", events::list)
         .with(&[EVENT_FILTER, UNTIL, LIMIT, WAIT]).data("Events"),
     get("/api/v1/events/stream", "event_stream", "Events as they are stored, as Server-Sent Events.", stream::stream)
         .with(&[EVENT_FILTER]),
-    Route { class: Class::Append,
-        ..post("/v1/traces", "otlp_traces", "Spans of agents as decision events (OTLP/HTTP, protobuf or JSON).", spans::take) }
-        .right(Right::Append).takes(Takes::Otlp(OTLP_BODY)),
     get("/api/v1/traces", "traces", "Traces, latest first, by their start or their finish.", traces::list)
         .with(&[TRACES, LIMIT, FRESH]).data("Traces"),
     get("/api/v1/traces/{id}", "trace", "A trace: its events and its summary.", traces::one)
@@ -247,8 +251,10 @@ const TREE: &[Parameter] = &[
 ];
 const REPLAY: &[Parameter] = &[Parameter::switch("replay", "Fold the event again, without storing anything.")];
 const AUDIT: &[Parameter] = &[
+    Parameter::text("since", "Earliest time of the request, RFC 3339."),
     Parameter::text("identity", "Name of the identity."),
-    Parameter::text("action", "Name of the change, such as pause."),
+    Parameter::text("action", "Name of the change, such as pause; of one that was refused at once, word of its route."),
+    Parameter::word("outcome", &["accepted", "refused", "failed", "none"], "Outcome; `none`: no end is recorded."),
 ];
 
 /// Stands for every path of the workflow layer.

@@ -7,6 +7,7 @@
 use super::enter::Origin;
 use super::interface::Api;
 use super::router::router;
+use crate::identities::LOOK_EVERY;
 use axum::Router;
 use axum::body::Body;
 use decisiongraph_projections::Category;
@@ -21,7 +22,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
@@ -78,13 +79,7 @@ impl ApiServer {
             server.socket = Some(path);
             server.tasks.push(tokio::spawn(accept_socket(listener, router, room)).abort_handle());
         }
-        let forgetting = async move {
-            loop {
-                tokio::time::sleep(FORGET_EVERY).await;
-                api.limits.forget_idle();
-            }
-        };
-        server.tasks.push(tokio::spawn(forgetting).abort_handle());
+        server.tasks.push(tokio::spawn(look_after(api)).abort_handle());
         Ok(server)
     }
 
@@ -105,6 +100,19 @@ impl Drop for ApiServer {
         self.tasks.iter().for_each(AbortHandle::abort);
         if let Some(path) = &self.socket {
             let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// Forgets callers that no longer ask, and notes if the identities file is faulty.
+async fn look_after(api: Arc<Api>) {
+    let mut forgot = Instant::now();
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        api.surroundings.note_identities(api.identities.fault());
+        if forgot.elapsed() >= FORGET_EVERY {
+            forgot = Instant::now();
+            api.limits.forget_idle();
         }
     }
 }

@@ -1,7 +1,7 @@
-//! What the interface sees of its node.
+//! View of a node that its interface has.
 
 use decisiongraph_projections::LogSeq;
-use decisiongraph_store::NewChange;
+use decisiongraph_store::{ChangeEnd, NewChange, StoreError};
 use futures_util::future::BoxFuture;
 
 /// State of the node, as `healthz` tells it to everybody.
@@ -25,6 +25,8 @@ pub trait Surroundings: Send + Sync + 'static {
     fn mark_behind(&self, position: LogSeq) -> BoxFuture<'static, ()>;
     /// True when the node is stopping.
     fn is_draining(&self) -> bool;
-    /// Records a change that was refused before it was begun, with the code and the text of the refusal.
-    fn note_refusal(&self, change: NewChange, outcome: String) -> BoxFuture<'static, ()>;
+    /// Records a change that was refused before the node was asked to carry it out.
+    fn note_refusal(&self, change: NewChange, end: ChangeEnd) -> BoxFuture<'static, Result<(), StoreError>>;
+    /// Notes the fault of the identities file while earlier identities are in force; none when it has no fault.
+    fn note_identities(&self, fault: Option<String>);
 }

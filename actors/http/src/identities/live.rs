@@ -14,8 +14,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// Name of the identity of the node's own user: the holder of [`HTTP_TOKEN_NAME`] and of the Unix socket.
 pub const LOCAL: &str = "local";
-/// Shortest pause between two looks at the file.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Pause between two looks at the file.
+pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// An identity that proved itself.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use decisiongraph_records::Change;
 use serde::{Deserialize, Serialize};
 
 /// A page of the changes that operators asked for, latest first.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChangesRequest {
     /// Tenant of the log. When none: changes about any log, and about none.
     pub tenant: Option<TenantId>,
@@ -15,6 +15,18 @@ pub struct ChangesRequest {
     pub before: Option<i64>,
     /// Most entries per page.
     pub limit: i64,
+    /// Earliest time of the request, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// Proven identity of the asker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<String>,
+    /// Name of the change, such as `pause`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<String>,
+    /// `accepted`, `refused` or `failed`; `none` for changes without a recorded end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<String>,
 }
 
 impl Request for ChangesRequest {

@@ -1,7 +1,7 @@
 //! The members of the cluster, and changes to one of them.
 
 use super::peer::LinkState;
-use crate::request::{Facts, FromNode, Reply, Request, Right, change_of};
+use crate::request::{Facts, FromNode, Reply, Request, Right, ScopeFilter, change_of};
 use decisiongraph_records::{Cordon, Member, NewChange};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -137,7 +137,7 @@ impl Request for CordonRequest {
 
     fn change(&self, _id: Uuid) -> Option<NewChange> {
         let what = if self.draining { "drain" } else { "cordon" };
-        Some(change_of(what, format!("node {}", self.node), Some(&self.reason)))
+        Some(change_of(what, format!("node {}", self.node), &ScopeFilter::default(), Some(&self.reason)))
     }
 }
 
@@ -157,7 +157,7 @@ impl Request for UncordonRequest {
     type Source = FromNode;
 
     fn change(&self, _id: Uuid) -> Option<NewChange> {
-        Some(change_of("uncordon", format!("node {}", self.node), self.reason.as_ref()))
+        Some(change_of("uncordon", format!("node {}", self.node), &ScopeFilter::default(), self.reason.as_ref()))
     }
 }
 
@@ -177,6 +177,6 @@ impl Request for ForgetRequest {
     type Source = FromNode;
 
     fn change(&self, _id: Uuid) -> Option<NewChange> {
-        Some(change_of("forget", format!("node {}", self.node), self.reason.as_ref()))
+        Some(change_of("forget", format!("node {}", self.node), &ScopeFilter::default(), self.reason.as_ref()))
     }
 }

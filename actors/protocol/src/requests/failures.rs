@@ -134,7 +134,7 @@ impl Request for SkipRequest {
 
     fn change(&self, _id: Uuid) -> Option<NewChange> {
         let what = if self.revoke { "revoke" } else { "skip" };
-        Some(change_of(what, format!("failure {}", self.failure_id), Some(&self.reason)))
+        Some(change_of(what, format!("failure {}", self.failure_id), &self.of, Some(&self.reason)))
     }
 }
 

@@ -21,6 +21,10 @@ impl Request for CatchUpRequest {
     fn subject(&self) -> Subject<'_> {
         Subject::Log(self.0.tenant.as_ref())
     }
+
+    fn change(&self, id: Uuid) -> Option<NewChange> {
+        Some(self.0.change("catch_up", id))
+    }
 }
 
 /// Build new generations from the log's origin and flip to them.
@@ -37,9 +41,7 @@ impl Request for RebuildRequest {
     }
 
     fn change(&self, id: Uuid) -> Option<NewChange> {
-        let JobRequest { tenant, projection, run_id, reason, .. } = &self.0;
-        let change = change_of_scopes("rebuild", tenant, projection, reason.as_ref());
-        Some(NewChange { subject: Some(format!("run {}", run_id.unwrap_or(id))), ..change })
+        Some(self.0.change("rebuild", id))
     }
 }
 
@@ -54,6 +56,10 @@ impl Request for VerifyRequest {
 
     fn subject(&self) -> Subject<'_> {
         Subject::Log(self.0.tenant.as_ref())
+    }
+
+    fn change(&self, id: Uuid) -> Option<NewChange> {
+        Some(self.0.change("verify", id))
     }
 }
 
@@ -89,6 +95,16 @@ pub struct JobRequest {
 
 /// Most bytes of a job's metadata.
 pub const METADATA_BYTES_MAX: usize = 16 * 1024;
+
+impl JobRequest {
+    /// Makes the record of this job's start, by a request with this id.
+    fn change(&self, what: &str, id: Uuid) -> NewChange {
+        let JobRequest { tenant, projection, run_id, reason, .. } = self;
+        let run_id = run_id.unwrap_or(id);
+        let change = change_of_scopes(what, tenant, projection, reason.as_ref());
+        NewChange { subject: Some(format!("run {run_id}")), run_id: Some(run_id), ..change }
+    }
+}
 
 /// The answer to a request for a job.
 #[derive(Debug, Clone, PartialEq, Serialize)]

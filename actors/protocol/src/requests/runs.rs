@@ -114,7 +114,8 @@ impl Request for ResumeRunRequest {
     }
 
     fn change(&self, _id: Uuid) -> Option<NewChange> {
-        Some(change_of("resume_run", format!("run {}", self.run_id), self.reason.as_ref()))
+        let change = change_of("resume_run", format!("run {}", self.run_id), &self.of, self.reason.as_ref());
+        Some(NewChange { run_id: Some(self.run_id), ..change })
     }
 }
 
@@ -141,7 +142,8 @@ impl Request for CancelRunRequest {
     }
 
     fn change(&self, _id: Uuid) -> Option<NewChange> {
-        Some(change_of("cancel_run", format!("run {}", self.run_id), self.reason.as_ref()))
+        let change = change_of("cancel_run", format!("run {}", self.run_id), &self.of, self.reason.as_ref());
+        Some(NewChange { run_id: Some(self.run_id), ..change })
     }
 }
 

@@ -101,7 +101,8 @@ impl Request for RetryRequest {
         Subject::Log(self.tenant.as_ref())
     }
 
-    fn change(&self, _id: Uuid) -> Option<NewChange> {
-        Some(change_of_scopes("retry", &self.tenant, &self.projection, self.reason.as_ref()))
+    fn change(&self, id: Uuid) -> Option<NewChange> {
+        let change = change_of_scopes("retry", &self.tenant, &self.projection, self.reason.as_ref());
+        Some(NewChange { run_id: Some(id), ..change })
     }
 }

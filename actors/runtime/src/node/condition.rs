@@ -23,6 +23,8 @@ pub struct Condition {
     pub draining: bool,
     /// True when no node takes tenants.
     pub nobody_takes: bool,
+    /// Fault of the changed identities file of the HTTP interface; none when it is used.
+    pub identities_fault: Option<String>,
 }
 
 impl Condition {
@@ -36,6 +38,7 @@ impl Condition {
             mark_held: board.mark.borrow().held_since.map(|since| since.elapsed()),
             draining: board.draining.has_begun(),
             nobody_takes: board.placement.takes_nobody(),
+            identities_fault: board.identities_fault.borrow().clone(),
         }
     }
 
@@ -71,6 +74,14 @@ impl Condition {
                 "cluster",
                 "every node is cordoned or draining: no node takes tenants, and projections fall behind".to_owned(),
                 "`decisiongraph cluster` names the operator who requested it; the finding of each node has the command that ends it",
+            ));
+        }
+        if let Some(fault) = &self.identities_fault {
+            found.push(finding(
+                HealthWord::Degraded,
+                "identities",
+                format!("the changed identities are not used, and those before them are in force: {fault}"),
+                "repair the file, or restore the one before it; the node reads it again within a second or two",
             ));
         }
         if let Some(held) = self.mark_held.filter(|held| *held > HELD_MAX) {
@@ -146,6 +157,7 @@ mod tests {
             (Condition { draining: true, ..well.clone() }, "node", Some("draining: the node is stopping")),
             (Condition { mark_held: Some(HELD_MAX * 2), ..well.clone() }, "high_water", None),
             (Condition { nobody_takes: true, ..well.clone() }, "cluster", None),
+            (Condition { identities_fault: Some("faulty".to_owned()), ..well.clone() }, "identities", None),
         ] {
             assert_eq!(condition.findings()[0].subject, subject);
             assert_eq!(condition.ready().err().as_deref(), ready);

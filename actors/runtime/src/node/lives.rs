@@ -13,7 +13,7 @@ use decisiongraph_protocol::{
 use std::collections::HashMap;
 
 /// Subjects of another node's findings that concern more than that node. Every node finds the other subjects by itself.
-const SHARED_FINDINGS: [&str; 3] = ["database", "node", "lease"];
+const SHARED_FINDINGS: [&str; 4] = ["database", "node", "lease", "identities"];
 
 /// Answers of the nodes, merged.
 #[derive(Default)]

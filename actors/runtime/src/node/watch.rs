@@ -11,9 +11,11 @@ use decisiongraph_admin::overview::LAG_EVENTS_MAX;
 use decisiongraph_engine::telemetry::{Observation, Observed, ScopeLag, Telemetry, kind_of, signals};
 use decisiongraph_http::Probes;
 use decisiongraph_http::api::{NodeState, Surroundings};
-use decisiongraph_projections::{LogSeq, TenantId, catalogue};
+use decisiongraph_projections::{Category, LogSeq, TenantId, catalogue};
 use decisiongraph_protocol::{LinkPhase, MemberState};
-use decisiongraph_store::{Backend, NewChange, Result as StoreResult, RunMode, RunState, Scope, ScopeCounts};
+use decisiongraph_store::{
+    Backend, ChangeEnd, NewChange, Result as StoreResult, RunMode, RunState, Scope, ScopeCounts, StoreError,
+};
 use decisiongraph_supervision::{ActorTable, Root, TreeEvent};
 use futures_util::future::BoxFuture;
 use std::collections::HashMap;
@@ -278,17 +280,25 @@ impl Surroundings for NodeWatch {
         self.parts.board.draining.has_begun()
     }
 
-    fn note_refusal(&self, change: NewChange, outcome: String) -> BoxFuture<'static, ()> {
-        let store = Arc::clone(&self.parts.store);
-        let change = NewChange { through: self.parts.owner.node.clone(), ..change };
+    fn note_refusal(&self, change: NewChange, end: ChangeEnd) -> BoxFuture<'static, StoreResult<()>> {
+        let (store, owner) = (Arc::clone(&self.parts.store), self.parts.owner.clone());
+        let change = NewChange { through: owner.node, process: Some(owner.incarnation), ..change };
+        // Both rows are written, whatever becomes of the caller's connection.
+        let recording = tokio::spawn(async move {
+            let change_id = store.note_change(&change).await?;
+            store.end_change(change_id, &end).await
+        });
         Box::pin(async move {
-            let noted = async {
-                let id = store.note_change(&change).await?;
-                store.end_change(id, &outcome).await
-            };
-            if let Err(error) = noted.await {
-                tracing::debug!(category = %error.category, "a refused change is not recorded: {}", error.message);
-            }
+            let failed = |error| StoreError::new(Category::Internal, format!("the recording broke off: {error}"));
+            recording.await.unwrap_or_else(|error| Err(failed(error)))
         })
+    }
+
+    fn note_identities(&self, fault: Option<String>) {
+        self.parts.board.identities_fault.send_if_modified(|known| {
+            let differs = *known != fault;
+            *known = fault;
+            differs
+        });
     }
 }

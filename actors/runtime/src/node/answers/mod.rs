@@ -49,15 +49,17 @@ impl Answers for NodeAnswers {
 impl NodeAnswers {
     async fn respond(&self, id: Uuid, asker: &Asker, request: AdminRequest) -> Result<AdminReply, AdminError> {
         let by = asker.name()?;
-        let asking = Asking { node: self, id, by: &by, control: Control::default() };
+        let asking = Asking { node: self, id, by: &by, reaches_all: asker.reaches_all, control: Control::default() };
         // The node still answers what it can without the database.
         if matches!(request, AdminRequest::Health(_) | AdminRequest::Why(_)) && !self.0.board.database.is_up() {
             return request.answered_by(&asking).await;
         }
-        let asked = settle(&*self.0.store, request.subject()).await?;
         let change = request.change(id);
-        let work = Box::pin(request.answered_by(&asking));
-        recorded(&self.0.engine, &by, change, work).await.map_err(|error| asked.advise(error))
+        let work = Box::pin(async {
+            let asked = settle(&*self.0.store, request.subject(), asker.reaches_all).await?;
+            request.answered_by(&asking).await.map_err(|error| asked.advise(error))
+        });
+        recorded(&self.0.engine, asker, id, change, work).await
     }
 }
 
@@ -67,6 +69,8 @@ struct Asking<'a> {
     node: &'a NodeAnswers,
     id: Uuid,
     by: &'a str,
+    /// False when the asker is told nothing about the whole node.
+    reaches_all: bool,
     control: Control,
 }
 

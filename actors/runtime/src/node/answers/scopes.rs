@@ -7,11 +7,11 @@ use crate::node::lives::Lives;
 use crate::tenants::CoordinatorMessage;
 use decisiongraph_admin::status::status;
 use decisiongraph_admin::why::why;
-use decisiongraph_admin::{health, overview};
+use decisiongraph_admin::{health, narrow, overview};
 use decisiongraph_projections::{Category, TenantId};
 use decisiongraph_protocol::{
-    AdminError, FromNode, Handle, HealthReply, HealthRequest, HealthWord, Notice, Partial, PauseRequest, PeerRequest,
-    ResumeRequest, ScopeFilter, SkipRequest, StatusReply, StatusRequest, SteerReply, WhyReply, WhyRequest,
+    AdminError, Finding, FromNode, Handle, HealthReply, HealthRequest, HealthWord, Notice, Partial, PauseRequest,
+    PeerRequest, ResumeRequest, ScopeFilter, SkipRequest, StatusReply, StatusRequest, SteerReply, WhyReply, WhyRequest,
 };
 use decisiongraph_store::{ReadView, Skip};
 
@@ -48,19 +48,23 @@ impl AnswerFrom<FromNode, SkipRequest> for Asking<'_> {
 impl AnswerFrom<FromNode, StatusRequest> for Asking<'_> {
     async fn answer_from(&self, request: StatusRequest) -> Result<StatusReply, AdminError> {
         let Seen { status, view, .. } = self.node.seen(&request.filter).await?;
-        overview::page(&*view, status, &request).await
+        let mut reply = overview::page(&*view, status, &request).await?;
+        if !self.reaches_all {
+            narrow::narrow(&mut reply);
+        }
+        Ok(reply)
     }
 }
 
 impl AnswerFrom<FromNode, HealthRequest> for Asking<'_> {
     async fn answer_from(&self, request: HealthRequest) -> Result<HealthReply, AdminError> {
-        self.node.health(&request.0).await
+        self.node.health(&request.0, self.reaches_all).await
     }
 }
 
 impl AnswerFrom<FromNode, WhyRequest> for Asking<'_> {
     async fn answer_from(&self, request: WhyRequest) -> Result<WhyReply, AdminError> {
-        self.node.why(&request.filter, request.all).await
+        self.node.why(&request.filter, request.all, self.reaches_all).await
     }
 }
 
@@ -132,36 +136,49 @@ impl NodeAnswers {
         AdminError::new(Category::Unavailable, message).next(next)
     }
 
-    async fn health(&self, filter: &ScopeFilter) -> Result<HealthReply, AdminError> {
+    async fn health(&self, filter: &ScopeFilter, reaches_all: bool) -> Result<HealthReply, AdminError> {
         let condition = Condition::of(&self.0.board);
         let own = condition.findings();
         if condition.database_fault.is_some() {
             // Nothing else can be asked.
-            return Ok(HealthReply { health: HealthWord::Failed, scopes: 0, findings: own, partial: Vec::new() });
+            let findings = if reaches_all { own } else { narrow::general(own.into_iter()).into_iter().collect() };
+            return Ok(HealthReply { health: HealthWord::Failed, scopes: 0, findings, partial: Vec::new() });
         }
         let Seen { mut status, view, lives } = self.seen(filter).await?;
         health::measure(&*view, &mut status).await?;
-        let mut reply = health::findings(&status);
-        reply.findings.extend(own);
-        reply.findings.extend(lives.unasked());
-        reply.findings.extend(lives.findings);
+        let nodes: Vec<Finding> = own.into_iter().chain(lives.unasked()).chain(lives.findings).collect();
+        let mut reply = if reaches_all {
+            let mut reply = health::findings(&status);
+            reply.findings.extend(nodes);
+            reply
+        } else {
+            narrow::health(&mut status, nodes)
+        };
         reply.findings.sort_by_key(|finding| std::cmp::Reverse(finding.health));
         reply.health = reply.findings.first().map_or(HealthWord::Ok, |worst| worst.health);
         Ok(reply)
     }
 
     /// Lists the causes, the node's own first. The appenders' own causes say how long the mark is held up.
-    async fn why(&self, filter: &ScopeFilter, all: bool) -> Result<WhyReply, AdminError> {
+    async fn why(&self, filter: &ScopeFilter, all: bool, reaches_all: bool) -> Result<WhyReply, AdminError> {
         let condition = Condition::of(&self.0.board);
         let own = Condition { mark_held: None, ..condition.clone() }.findings();
         if condition.database_fault.is_some() {
-            return Ok(WhyReply { causes: own, ..WhyReply::default() });
+            let causes = if reaches_all { own } else { narrow::general(own.into_iter()).into_iter().collect() };
+            return Ok(WhyReply { causes, ..WhyReply::default() });
         }
         let Seen { mut status, view, lives } = self.seen(filter).await?;
         overview::measure(&*view, &mut status, all).await?;
-        let mut reply = why(&status, all);
         let nodes = own.into_iter().chain(lives.unasked()).chain(lives.findings);
-        reply.causes.splice(0..0, nodes);
-        Ok(reply)
+        if reaches_all {
+            let mut reply = why(&status, all);
+            reply.causes.splice(0..0, nodes);
+            return Ok(reply);
+        }
+        let known = why(&status, all).causes;
+        let general = narrow::general(nodes.chain(known));
+        narrow::narrow(&mut status);
+        status.waiting_for.clear();
+        Ok(WhyReply { causes: general.into_iter().collect(), ..why(&status, all) })
     }
 }
