@@ -62,6 +62,15 @@ impl Migration {
         hasher.finish().to_string()
     }
 
+    /// Returns the name of the index that this migration builds, when it does nothing else. An administrator may have
+    /// built it before, without holding up appends.
+    pub fn only_index(&self) -> Option<&'static str> {
+        let mut lines = self.sql.lines().filter(|line| !line.starts_with("--") && !line.trim().is_empty());
+        let (statement, rest) = (lines.next()?, lines.next());
+        let single = rest.is_none() && statement.find(';') == Some(statement.len() - 1);
+        statement.strip_prefix("CREATE INDEX ").filter(|_| single)?.split(' ').next()
+    }
+
     fn is(&self, applied: &Applied) -> bool {
         self.version == applied.version && self.name == applied.name && self.checksum() == applied.checksum
     }
@@ -163,6 +172,15 @@ mod tests {
         assert_eq!(status(&older, &has, Some(1)).fit(), SchemaFit::ServesOlder);
         assert_eq!(status(&older, &has, Some(2)).fit(), SchemaFit::TooNew);
         assert_eq!(status(&older, &applied(&[FIRST, SECOND]), Some(1)).fit(), SchemaFit::Behind);
+    }
+
+    #[test]
+    fn an_index_alone_may_be_there_already() {
+        let of = |sql| Migration { version: 1, name: "one", sql }.only_index();
+        assert_eq!(of("-- Why.\nCREATE INDEX starts ON log (a) WHERE b = 0;\n"), Some("starts"));
+        for more in ["CREATE INDEX a ON b (c);\nSELECT 1;", "CREATE INDEX a ON b (c); SELECT 1;", "SELECT 1;", ""] {
+            assert_eq!(of(more), None, "{more}");
+        }
     }
 
     #[test]

@@ -84,7 +84,13 @@ impl Schema for PostgresStore {
 async fn apply(client: &mut ClientWrapper, migration: &Migration) -> Result<()> {
     let what = "migrate";
     let transaction = client.transaction().await.during(what)?;
-    transaction.batch_execute(migration.sql).await.during(what)?;
+    let built = match migration.only_index() {
+        Some(index) => transaction.query_one(sql!(SQL, "index_is_built"), &[&index]).await.during(what)?.get(0),
+        None => false,
+    };
+    if !built {
+        transaction.batch_execute(migration.sql).await.during(what)?;
+    }
     let note: [&(dyn ToSql + Sync); 3] = [&migration.version, &migration.name, &migration.checksum()];
     transaction.execute(NOTE, &note).await.during(what)?;
     transaction.commit().await.during(what)

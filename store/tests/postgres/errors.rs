@@ -114,3 +114,28 @@ async fn a_server_that_stops_is_used_again_when_it_is_back() {
     let view = store.view().await.expect("a view");
     assert_eq!(view.last_log_seq(&tenant(), None).await.expect("an answer"), before);
 }
+
+/// The index of a large log is built by an administrator while others append. The migration leaves it as it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_that_was_built_beforehand_is_accepted() {
+    let fresh = crate::raw::Fresh::new().await;
+    let client = fresh.client().await;
+    let index = async || {
+        let row = client.query_one("SELECT to_regclass('dg_event_log_start')::oid", &[]).await.expect("a row");
+        row.get::<_, Option<u32>>(0)
+    };
+    let built = index().await.expect("an index");
+    for there in [true, false] {
+        for statement in crate::backend::Blank::Postgres.to_one_row_per_change() {
+            client.batch_execute(statement).await.expect(statement);
+        }
+        client.batch_execute("DELETE FROM refinery_schema_history WHERE version >= 16").await.expect("older");
+        if !there {
+            client.batch_execute("DROP INDEX dg_event_log_start").await.expect("drops");
+        }
+        let applied = fresh.again().await.migrate().await.expect("migrates");
+        assert!(applied.contains(&"V16__starts".to_owned()), "{applied:?}");
+        let now = index().await.expect("an index");
+        assert_eq!(now == built, there);
+    }
+}

@@ -10,6 +10,10 @@ SELECT l.pid, a.usename::text, a.application_name, extract(epoch FROM clock_time
    AND l.mode = 'ShareUpdateExclusiveLock' AND l.granted
  LIMIT 1
 
+-- name: index_is_built
+-- Built beforehand, without holding up appends, and valid: a build that broke off leaves an index that is not.
+SELECT EXISTS (SELECT FROM pg_index i WHERE i.indexrelid = to_regclass($1::text) AND i.indisvalid)
+
 -- name: strangers
 -- Functions, operators and views in the program's schemas that a role made which is neither an administrator nor the owner of the schema's
 -- objects: the program makes none as any other. (Run before the first statement of a migration: V010 and roles.sql have taken from the node
