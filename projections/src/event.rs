@@ -10,6 +10,8 @@ use std::sync::Arc;
 
 /// Longest tenant id, in bytes: it starts every database key.
 pub const TENANT_BYTES_MAX: usize = 200;
+/// Longest idempotency key, in bytes.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 200;
 /// Longest id, in bytes. An append refuses a longer id; a replay does not. Ids are keys and occur in many rows.
 pub const ID_BYTES_MAX: usize = 4_096;
 /// Longest title of a trace, in bytes. An append refuses a longer title; a replay does not. The trace's row holds it.

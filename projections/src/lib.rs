@@ -3,8 +3,8 @@
 //! *Never here:* I/O, a clock, randomness, async, logging. The caller supplies all past state that a rule needs:
 //! [`Needs`] names it, [`Prior`] brings it. Any batch can therefore be replayed offline and give the same result.
 //!
-//! Contents: [`event`] and [`canonical_json`] for input; [`validation`], [`credential_guard`] and [`sequence`] for
-//! admission; [`catalogue`] for the projections; [`digest`] for the proofs.
+//! Contents: [`event`], [`shape`] and [`canonical_json`] for input; [`validation`], [`credential_guard`] and
+//! [`sequence`] for admission; [`faults`] for producers; [`catalogue`] for the projections; [`digest`] for the proofs.
 
 mod absence;
 pub mod canonical_json;
@@ -13,6 +13,8 @@ pub mod category;
 pub mod credential_guard;
 pub mod digest;
 pub mod event;
+pub mod faults;
+pub mod file_order;
 pub mod json_reader;
 pub mod known;
 pub mod open_traces;
@@ -23,6 +25,7 @@ pub mod projection;
 pub mod rfc3339;
 pub mod rows;
 pub mod sequence;
+pub mod shape;
 pub mod stored_payload;
 pub mod validation;
 

@@ -37,6 +37,37 @@ impl<'a> Json<'a> {
     }
 }
 
+/// A way into a value, from its last step back to the name at its start. It is written only when it is told.
+#[derive(Clone, Copy)]
+pub(crate) enum Way<'w> {
+    /// The name at its start.
+    Start(&'w str),
+    /// An item of the list at the end of another way.
+    Item(&'w Way<'w>, usize),
+    /// A member of the object at the end of another way.
+    Member(&'w Way<'w>, &'w str),
+}
+
+impl Way<'_> {
+    /// Writes the way as a path; a long path is cut.
+    pub(crate) fn path(&self) -> String {
+        let (mut place, mut at) = (Vec::new(), self);
+        loop {
+            match at {
+                Way::Start(root) => return path(root, place),
+                Way::Item(before, index) => {
+                    place.push(Step::Item(*index));
+                    at = before;
+                }
+                Way::Member(before, key) => {
+                    place.push(Step::Member(key));
+                    at = before;
+                }
+            }
+        }
+    }
+}
+
 /// A path, its last step first, and the value at its end.
 type Found<'j, 'a> = Option<(Vec<Step<'j>>, &'j Json<'a>)>;
 
@@ -58,10 +89,15 @@ fn path(root: &str, place: Vec<Step<'_>>) -> String {
     for step in place.into_iter().rev() {
         match step {
             Step::Item(index) => path.push_str(&format!("[{index}]")),
-            Step::Member(key) => path.push_str(&format!(".{}", cut(key, KEY_CHARS_MAX))),
+            Step::Member(key) => path.push_str(&format!(".{}", shown_key(key))),
         }
     }
     cut(&path, PATH_CHARS_MAX)
+}
+
+/// Returns a key as a path shows it.
+pub(crate) fn shown_key(key: &str) -> String {
+    cut(key, KEY_CHARS_MAX)
 }
 
 /// Returns the text, or its beginning.

@@ -112,6 +112,11 @@ impl RepeatFields {
         ])
     }
 
+    /// Lists the texts that tell two events apart.
+    pub(crate) fn texts(&self) -> [&str; RepeatFields::NAMES.len()] {
+        self.0.each_ref().map(String::as_str)
+    }
+
     /// Names the fields that differ.
     fn differences(&self, other: &RepeatFields) -> Vec<String> {
         let fields = self.0.iter().zip(&other.0).zip(Self::NAMES);

@@ -5,14 +5,11 @@
 use crate::canonical_json::Json;
 use crate::category::{Category, Refusal};
 use crate::credential_guard::CredentialGuard;
-use crate::event::{Admitted, Draft, EVENT_BYTES_MAX, Envelope, EventType, ID_BYTES_MAX, TITLE_BYTES_MAX};
+use crate::event::{Admitted, Draft, Envelope, ID_BYTES_MAX, IDEMPOTENCY_KEY_BYTES_MAX, Line};
 use crate::payload_hash::sha256_hex;
 use crate::rfc3339;
-
-/// Longest idempotency key, in bytes of UTF-8.
-pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 200;
-
-const ACTOR_TYPES: &[&str] = &["agent", "person", "role", "system"];
+use crate::shape::{self, ACTOR_TYPES, Form, INSTEAD_OF_A_FLOAT, Member, Presence};
+use std::fmt;
 
 /// Checks a draft under the default guard, and fixes its canonical payload and hash.
 ///
@@ -42,9 +39,7 @@ pub fn admit_under(guard: CredentialGuard, draft: Draft<'_>) -> Result<Admitted,
         ));
     }
     if let Some(path) = payload.first_float("payload") {
-        return Err(schema(format!(
-            "`{path}` is a float; numbers must be integers (write amounts in minor units or as text)"
-        )));
+        return Err(schema(format!("`{path}` is a float, and a payload has none: {INSTEAD_OF_A_FLOAT}")));
     }
     check_shape(&envelope.event_type, &payload)?;
     check_ids(&envelope)?;
@@ -56,6 +51,24 @@ pub fn admit_under(guard: CredentialGuard, draft: Draft<'_>) -> Result<Admitted,
     let payload = payload.to_payload_form();
     let payload_hash = sha256_hex(payload.as_bytes());
     Ok(Admitted { envelope, payload, payload_hash, next })
+}
+
+impl Line<'_> {
+    /// Checks the event under this guard, and the hash that the line may give. An event without id gets the one that
+    /// `draw` makes.
+    ///
+    /// # Errors
+    /// As [`admit_under`], and `conflict` when the hash is not that of the payload.
+    pub fn admit(self, guard: CredentialGuard, draw: impl FnOnce() -> String) -> Result<Admitted, Refusal> {
+        let admitted = admit_under(guard, self.draft.identified(draw))?;
+        match self.payload_hash {
+            Some(given) if given != admitted.payload_hash() => Err(Refusal::new(
+                Category::Conflict,
+                format!("`payload_hash` does not match the payload, whose hash is {}", admitted.payload_hash()),
+            )),
+            _ => Ok(admitted),
+        }
+    }
 }
 
 /// Checks the length of the envelope's ids and of its time. The time's fraction of a second may have any number of
@@ -78,7 +91,7 @@ fn check_ids(envelope: &Envelope) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn within(path: &str, text: &str, bytes_max: usize) -> Result<(), Refusal> {
+fn within(path: impl fmt::Display, text: &str, bytes_max: usize) -> Result<(), Refusal> {
     if text.len() <= bytes_max {
         return Ok(());
     }
@@ -133,155 +146,90 @@ fn check_credentials(guard: CredentialGuard, envelope: &Envelope, payload: &Json
     Ok(())
 }
 
-/// One required payload field.
-enum Rule {
-    /// A string with at least one character and at most this many bytes.
-    Text(&'static str, usize),
-    /// An id: a string with at least one character and at most [`ID_BYTES_MAX`] bytes.
-    Id(&'static str),
-    /// A string out of a fixed set (deviation 3 of `docs/DEVIATIONS.md`).
-    Word(&'static str, &'static [&'static str]),
-    /// A list.
-    List(&'static str),
-    /// An integer above 0.
-    Count(&'static str),
-    /// An object with its own required ids.
-    Object(&'static str, &'static [&'static str]),
-    /// An object that names an actor.
-    Actor(&'static str),
-    /// An object that names an entity; its `system` is a string or null when present.
-    Entity(&'static str),
-}
-
-const POLICY: Rule = Rule::Object("policy", &["policy_id", "policy_version"]);
-
-const fn rules(event_type: EventType) -> &'static [Rule] {
-    use Rule::*;
-    match event_type {
-        EventType::TraceStarted => &[Id("workflow"), Text("title", TITLE_BYTES_MAX), Entity("primary_entity")],
-        EventType::InputObserved => {
-            &[Id("input_id"), Object("source", &["system", "object_type", "object_id"]), List("facts")]
-        }
-        EventType::EntityObserved => &[Entity("entity"), Word("role", &["primary", "related"]), List("facts")],
-        EventType::PolicyEvaluated => {
-            &[POLICY, List("inputs"), Word("decision", &["allow", "deny", "require_exception"])]
-        }
-        EventType::ExceptionRequested => &[Id("exception_id"), POLICY, Text("reason", EVENT_BYTES_MAX)],
-        EventType::ApprovalRecorded => &[
-            Id("approval_id"),
-            Object("subject", &["subject_type", "subject_id"]),
-            Actor("approver"),
-            Word("decision", &["approved", "rejected"]),
-        ],
-        EventType::PrecedentCited => &[Id("cited_trace_id"), Text("reason", EVENT_BYTES_MAX)],
-        EventType::ActionProposed => {
-            &[Id("action_id"), Id("action_type"), Entity("target_entity"), Id("target_system"), List("changes")]
-        }
-        EventType::ActionCommitted => &[Id("action_id"), Word("status", &["success", "failure", "partial"])],
-        EventType::TraceFinished => &[Word("outcome", &["success", "failure", "abandoned"])],
-    }
-}
-
-/// Type of the original service that the reference does not have. No projection knows it.
-const REVIEW_REQUESTED: &str = "WorkflowReviewRequested";
-
-const REVIEW_RULES: &[Rule] = &[
-    Rule::Id("template_id"),
-    Rule::Id("workflow_kind"),
-    Rule::Text("title", TITLE_BYTES_MAX),
-    Rule::Text("reason", EVENT_BYTES_MAX),
-    Rule::Id("priority"),
-    Rule::Object("assignee", &[]),
-    Rule::Object("subject", &["subject_type", "subject_id"]),
-    Rule::Object("simulation", &[]),
-    Rule::Count("sla_hours"),
-];
-
+/// Checks a payload by the shape of its type.
 fn check_shape(event_type: &str, payload: &Json<'_>) -> Result<(), Refusal> {
-    let rules = match EventType::parse(event_type) {
-        Some(event_type) => rules(event_type),
-        None if event_type == REVIEW_REQUESTED => REVIEW_RULES,
-        None => return Err(schema("`event_type` is not one of the eleven known types")),
-    };
+    let shape = shape::of(event_type).ok_or_else(|| schema("`event_type` is not one of the eleven known types"))?;
     if !matches!(payload, Json::Object(_)) {
         return Err(schema(format!("`payload` must be an object, not {}", payload.kind())));
     }
-    for rule in rules {
-        match *rule {
-            Rule::Text(key, bytes_max) => {
-                let path = format!("payload.{key}");
-                within(&path, filled(payload, key, &path)?, bytes_max)?;
-            }
-            Rule::Id(key) => {
-                let path = format!("payload.{key}");
-                within(&path, filled(payload, key, &path)?, ID_BYTES_MAX)?;
-            }
-            Rule::Word(key, words) => {
-                let path = format!("payload.{key}");
-                one_of(&path, filled(payload, key, &path)?, words)?;
-            }
-            Rule::List(key) => match payload.get(key) {
+    for member in shape.payload {
+        let at = At { object: "", member: member.name };
+        match member.form {
+            Form::Filled(bytes_max) => within(at, filled(payload, at)?, bytes_max)?,
+            Form::Word(words) => one_of(at, filled(payload, at)?, words)?,
+            Form::List => match payload.get(member.name) {
                 Some(Json::Array(_)) => {}
-                Some(other) => return Err(schema(format!("`payload.{key}` must be a list, not {}", other.kind()))),
-                None => return Err(schema(format!("`payload.{key}` is missing"))),
+                Some(other) => return Err(schema(format!("`{at}` must be a list, not {}", other.kind()))),
+                None => return Err(missing(at)),
             },
-            Rule::Count(key) => match payload.get(key) {
+            Form::Count => match payload.get(member.name) {
                 Some(Json::Int(digits)) if !digits.starts_with('-') && **digits != *"0" => {}
-                Some(Json::Int(_)) => return Err(schema(format!("`payload.{key}` must be above 0"))),
-                Some(other) => {
-                    return Err(schema(format!("`payload.{key}` must be an integer, not {}", other.kind())));
-                }
-                None => return Err(schema(format!("`payload.{key}` is missing"))),
+                Some(Json::Int(_)) => return Err(schema(format!("`{at}` must be above 0"))),
+                Some(other) => return Err(schema(format!("`{at}` must be an integer, not {}", other.kind()))),
+                None => return Err(missing(at)),
             },
-            Rule::Object(key, members) => {
-                members_filled(payload, key, members)?;
-            }
-            Rule::Actor(key) => {
-                let actor = members_filled(payload, key, &["actor_type", "actor_id"])?;
-                let path = format!("payload.{key}.actor_type");
-                one_of(&path, filled(actor, "actor_type", &path)?, ACTOR_TYPES)?;
-            }
-            Rule::Entity(key) => {
-                let entity = members_filled(payload, key, &["entity_type", "entity_id"])?;
-                match entity.get("system") {
-                    None | Some(Json::Null) => {}
-                    Some(Json::Str(system)) => within(&format!("payload.{key}.system"), system, ID_BYTES_MAX)?,
-                    Some(other) => {
-                        return Err(schema(format!(
-                            "`payload.{key}.system` must be a string or null, not {}",
-                            other.kind()
-                        )));
-                    }
-                }
-            }
+            Form::Object(members) => match payload.get(member.name) {
+                Some(object @ Json::Object(_)) => check_object(member.name, object, members)?,
+                Some(other) => return Err(schema(format!("`{at}` must be an object, not {}", other.kind()))),
+                None => return Err(missing(at)),
+            },
+            // Forms of the envelope: `Line::parse` and `admit_under` check them.
+            Form::Text(_) | Form::Key(_) | Form::Time | Form::Number => {}
+            Form::Integer | Form::Hash | Form::Tags | Form::Ignored => {}
         }
     }
     Ok(())
 }
 
-fn members_filled<'j, 'a>(payload: &'j Json<'a>, key: &str, members: &[&str]) -> Result<&'j Json<'a>, Refusal> {
-    let object = match payload.get(key) {
-        Some(object @ Json::Object(_)) => object,
-        Some(other) => return Err(schema(format!("`payload.{key}` must be an object, not {}", other.kind()))),
-        None => return Err(schema(format!("`payload.{key}` is missing"))),
-    };
+/// Checks an object of a payload: first that its ids are there, then words and what may be absent.
+fn check_object(name: &str, object: &Json<'_>, members: &[Member]) -> Result<(), Refusal> {
+    for member in members.iter().filter(|member| member.presence == Presence::Needed) {
+        let at = At { object: name, member: member.name };
+        within(at, filled(object, at)?, ID_BYTES_MAX)?;
+    }
     for member in members {
-        let path = format!("payload.{key}.{member}");
-        within(&path, filled(object, member, &path)?, ID_BYTES_MAX)?;
+        let at = At { object: name, member: member.name };
+        match (member.form, object.get(member.name)) {
+            (Form::Word(words), Some(Json::Str(word))) => one_of(at, word, words)?,
+            (Form::Text(bytes_max), Some(Json::Str(text))) => within(at, text, bytes_max)?,
+            (Form::Text(_), Some(other)) if *other != Json::Null => {
+                return Err(schema(format!("`{at}` must be a string or null, not {}", other.kind())));
+            }
+            _ => {}
+        }
     }
-    Ok(object)
+    Ok(())
 }
 
-fn filled<'j>(object: &'j Json<'_>, key: &str, path: &str) -> Result<&'j str, Refusal> {
-    match object.get(key) {
+/// Path of a member in a payload, or in an object of the payload. It is written only for a refusal.
+#[derive(Clone, Copy)]
+struct At<'p> {
+    object: &'p str,
+    member: &'p str,
+}
+
+impl fmt::Display for At<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let At { object, member } = self;
+        let dot = if object.is_empty() { "" } else { "." };
+        write!(f, "payload.{object}{dot}{member}")
+    }
+}
+
+fn filled<'j>(object: &'j Json<'_>, at: At<'_>) -> Result<&'j str, Refusal> {
+    match object.get(at.member) {
         Some(Json::Str(text)) if !text.is_empty() => Ok(text),
-        Some(Json::Str(_)) => Err(schema(format!("`{path}` is empty"))),
-        Some(other) => Err(schema(format!("`{path}` must be a string, not {}", other.kind()))),
-        None => Err(schema(format!("`{path}` is missing"))),
+        Some(Json::Str(_)) => Err(schema(format!("`{at}` is empty"))),
+        Some(other) => Err(schema(format!("`{at}` must be a string, not {}", other.kind()))),
+        None => Err(missing(at)),
     }
 }
 
-fn one_of(path: &str, word: &str, words: &[&str]) -> Result<(), Refusal> {
+fn missing(at: At<'_>) -> Refusal {
+    schema(format!("`{at}` is missing"))
+}
+
+fn one_of(path: impl fmt::Display, word: &str, words: &[&str]) -> Result<(), Refusal> {
     if words.contains(&word) { Ok(()) } else { Err(schema(format!("`{path}` must be one of {}", words.join(", ")))) }
 }
 
@@ -292,7 +240,7 @@ fn schema(message: impl Into<String>) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Line;
+    use crate::event::TITLE_BYTES_MAX;
 
     fn admit_with(event_type: &str, payload: &str) -> Result<Admitted, Refusal> {
         let text = format!(
@@ -413,7 +361,8 @@ mod tests {
             (
                 r#"{"outcome":"success","x":1.5,"note":"password=hunter2"}"#,
                 Category::SchemaViolation,
-                "`payload.x` is a float",
+                "`payload.x` is a float, and a payload has none: write a scaled integer, such as \"confidence_ppm\": 870000, \
+                 or a string, such as \"0.87\"",
             ),
             (
                 r#"{"outcome":"done","note":"password=hunter2"}"#,

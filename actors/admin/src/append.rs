@@ -10,7 +10,6 @@
 use super::handler::{StoreAnswers, tenant_or_default};
 use decisiongraph_projections::credential_guard::CredentialGuard;
 use decisiongraph_projections::event::{EVENT_BYTES_MAX, Envelope, Line};
-use decisiongraph_projections::validation::admit_under;
 use decisiongraph_projections::{Admitted, Category, LogSeq, Refusal, TenantId};
 use decisiongraph_protocol::lines::CHUNK_LINES_MAX;
 use decisiongraph_protocol::{
@@ -106,17 +105,10 @@ pub fn check(line: OfferedLine, tenant: &TenantId, guard: CredentialGuard) -> Ch
     let event = (|| {
         let text = text.map_err(unreadable)?;
         let line = Line::parse(&text)?;
-        if let Some(named) = line.tenant_id {
-            tenant = named;
+        if let Some(named) = &line.tenant_id {
+            tenant = named.clone();
         }
-        let admitted = admit_under(guard, line.draft.identified(|| Uuid::now_v7().to_string()))?;
-        match line.payload_hash {
-            Some(given) if given != admitted.payload_hash() => Err(Refusal::new(
-                Category::Conflict,
-                format!("`payload_hash` does not match the payload, whose hash is {}", admitted.payload_hash()),
-            )),
-            _ => Ok(admitted),
-        }
+        line.admit(guard, || Uuid::now_v7().to_string())
     })();
     Checked { line: number, tenant, event }
 }
