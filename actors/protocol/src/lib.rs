@@ -20,6 +20,7 @@ pub mod query;
 pub mod report;
 mod request;
 mod requests;
+pub mod schema;
 pub mod writers;
 
 pub use actors::*;

@@ -34,6 +34,7 @@ mod replays;
 mod route;
 mod router;
 mod routes;
+mod schemas;
 mod server;
 mod stream;
 mod spans;

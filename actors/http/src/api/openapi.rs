@@ -113,6 +113,7 @@ fn responses(route: &Route) -> Value {
     let content = match route.word {
         "healthz" => json!({ "application/json": { "schema": reference("Healthz") } }),
         "openapi" => json!({ "application/json": { "schema": { "type": "object" } } }),
+        "schema" => json!({ "application/schema+json": { "schema": { "type": "object" } } }),
         "event_stream" => json!({ "text/event-stream": { "schema": { "type": "string" } } }),
         "export" => json!({ "application/x-ndjson": { "schema": { "type": "string" } } }),
         "append_batch" => json!({

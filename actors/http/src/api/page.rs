@@ -11,7 +11,7 @@ const HEAD: &str = "# HTTP interface
 
 Made from `actors/http/src/api/routes.rs`; a test keeps the two equal. Words: [GLOSSARY](../GLOSSARY.md). Reasons:
 [ADR 16](../adr/0016-http-interface.md). As an OpenAPI 3.1 document: [openapi.json](openapi.json), which a node serves
-at `/api/v1/openapi.json`.
+at `/api/v1/openapi.json`. The JSON Schemas of events are in [schemas](schemas/), and served at `/api/v1/schemas`.
 
 ## Conventions
 
@@ -38,10 +38,10 @@ pub fn markdown() -> String {
     for route in ROUTES {
         let right = match route.needs {
             Needs::Nothing => "none".to_owned(),
+            Needs::Identity if route.place == Place::None => "any".to_owned(),
             Needs::Identity => "see below".to_owned(),
             Needs::Right(right) => word(right),
         };
-        let right = if route.word == "whoami" { "any".to_owned() } else { right };
         let tenant = match route.place {
             Place::None => "–",
             Place::Tenant => "one",
