@@ -82,7 +82,12 @@ fn usage(error: &clap::Error, json: bool) -> std::process::ExitCode {
     if json {
         let text = error.render().to_string();
         let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-        Output::new(true).error(&AdminError::new(Category::InvalidArgument, message));
+        let error = AdminError::new(Category::InvalidArgument, message);
+        let tip = text.lines().find_map(|line| line.trim().strip_prefix("tip: "));
+        Output::new(true).error(&match tip {
+            Some(tip) => error.next(tip),
+            None => error,
+        });
     } else {
         let mut page = Page::default();
         error.render().to_string().trim_end().split('\n').for_each(|line| page.line(line));

@@ -372,3 +372,65 @@ fn a_store_that_may_only_be_read_answers_questions_and_refuses_changes() {
     assert_eq!(cli.json(&["events"])["events"].as_array().map(Vec::len), Some(3), "nothing was changed");
     assert_eq!(cli.run(&["verify"]).code, 0);
 }
+
+#[test]
+fn validate_tells_each_bad_line_and_touches_no_store() {
+    let cli = Cli::new();
+    let cases = matrix();
+    let mut input = trace("good").join("\n").into_bytes();
+    for (_, bad, ..) in &cases {
+        input.push(b'\n');
+        input.extend_from_slice(bad);
+    }
+    let ended = cli.pipe(&["validate", "-", "--json"], &input);
+    assert_eq!(ended.code, 4, "{}", ended.stderr);
+    let (faults, summary) = ended.verdicts();
+    assert_eq!((&summary["good"], &summary["faulty"]), (&json!(3), &json!(cases.len())), "{summary}");
+    for (i, (what, _, category, _)) in cases.iter().enumerate() {
+        let of_line: Vec<&Value> = faults.iter().filter(|fault| fault["line"] == json!(4 + i)).collect();
+        assert!(of_line.iter().any(|fault| fault["category"] == *category), "{what}: {of_line:?}");
+        for fault in of_line {
+            let said =
+                ["found", "expected", "next"].map(|key| fault[key].as_str().is_some_and(|text| !text.is_empty()));
+            assert_eq!(said, [true; 3], "{what}: {fault}");
+        }
+    }
+    assert!(!ended.stdout.contains("hunter2"), "no value is quoted");
+    assert!(!cli.data_dir().exists(), "nothing was opened");
+}
+
+#[test]
+fn validate_tells_every_fault_of_a_line_up_to_a_limit_and_its_exit_code_says_the_rest() {
+    let cli = Cli::new();
+    let good = cli.run(&["validate", text(&cli.file("good.jsonl", trace("good").join("\n")))]);
+    assert_eq!(good.code, 0, "{}", good.stderr);
+    assert!(good.stdout.starts_with("3 lines, all good\nNot checked without the log: "), "{}", good.stdout);
+
+    let mut event = started("bad");
+    event["actor"]["actor_type"] = json!("agnet");
+    event["payload"]["confidence"] = json!(0.87);
+    event["payload"].as_object_mut().expect("an object").remove("workflow");
+    let bad = cli.file("bad.jsonl", format!("{event}\n"));
+    let told = cli.run(&["validate", text(&bad)]);
+    assert_eq!(told.code, 4, "{}", told.stderr);
+    let shown = [
+        "line 1, actor.actor_type: found a string of 5 bytes; expected one of agent, person, role, system \
+         (schema_violation)",
+        "    next: write one of these words; the nearest is `agent`",
+        "line 1, payload.workflow: found nothing; expected a string of 1 to 4096 bytes (schema_violation)",
+        "    next: add it: Kind of the decision, such as refund.",
+        "line 1, payload.confidence: found a float; expected integers and strings: a payload has no floats \
+         (schema_violation)",
+        "    next: write a scaled integer, such as \"confidence_ppm\": 870000, or a string, such as \"0.87\"",
+        "1 lines: 0 good, 1 with 3 faults",
+    ];
+    assert_eq!(told.stdout.lines().take(7).collect::<Vec<_>>(), shown, "{}", told.stdout);
+
+    let cut = cli.run(&["validate", "--max-faults", "1", text(&bad)]);
+    assert_eq!((cut.code, cut.stdout.contains("2 more faults; ")), (4, true), "{}", cut.stdout);
+    let refused = cli.run(&["--json", "append", text(&bad)]).verdicts().0[0].clone();
+    assert!(refused["message"].as_str().expect("a message").contains("\"confidence_ppm\": 870000"), "{refused}");
+    let packed = cli.file("packed.gz", b"\x1f\x8b\x08\0");
+    let packed = cli.run(&["--json", "validate", text(&packed)]);
+    assert!(packed.refused(2, "invalid_argument").contains("is compressed with gzip"));
+}

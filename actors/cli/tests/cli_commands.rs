@@ -27,6 +27,9 @@ fn every_command_speaks_json_and_text() {
         vec!["migrate"],
         vec!["import", "/dev/null"],
         vec!["append", "/dev/null"],
+        vec!["validate", "/dev/null"],
+        vec!["schema"],
+        vec!["schema", "PolicyEvaluated"],
         vec!["catch-up"],
         vec!["replay", "--projection", "trace_summary", "--batch-size", "7"],
         vec!["verify"],
@@ -697,4 +700,25 @@ fn identities_are_kept_as_hashes_and_a_token_is_shown_once() {
     cli.run(&["--json", "identity", "revoke", "bot", "--token", id, "--file", file]).refused(5, "not_found");
     assert_eq!(cli.run(&["identity", "revoke", "bot", "--file", file]).code, 0);
     assert_eq!(cli.json(&["identity", "list", "--file", file])["identities"], serde_json::json!([]));
+}
+
+#[test]
+fn the_schemas_are_listed_and_an_unknown_one_is_refused_with_the_nearest() {
+    let cli = Cli::new();
+    let listed = cli.json(&["schema"])["schemas"].as_array().expect("a list").clone();
+    assert_eq!(listed.len(), 12, "eleven types and the envelope");
+    for schema in &listed {
+        let name = schema["name"].as_str().expect("a name");
+        let found = cli.json(&["schema", name]);
+        assert_eq!((&found["title"], &found["type"]), (&json!(name), &json!("object")));
+        let shown = cli.run(&["schema", name]);
+        assert_eq!(serde_json::from_str::<Value>(&shown.stdout).expect("JSON"), found);
+        assert!(cli.run(&["schema"]).stdout.contains(name));
+    }
+    let unknown = cli.run(&["schema", "PolicyEvaluatd"]);
+    assert_eq!(unknown.code, 2);
+    assert!(unknown.stderr.contains("a similar value exists: 'PolicyEvaluated'"), "{}", unknown.stderr);
+    let unknown = cli.run(&["--json", "schema", "PolicyEvaluatd"]);
+    assert!(unknown.stderr.contains("\"next\":\"a similar value exists: 'PolicyEvaluated'\""), "{}", unknown.stderr);
+    assert!(!cli.data_dir().exists(), "nothing was opened");
 }

@@ -143,7 +143,7 @@ const OF_ALL: [&[&str]; 12] = [
     &["cancel", RUN],
 ];
 /// Commands that concern no tenant, or that create one.
-const OF_NONE: [&str; 14] = [
+const OF_NONE: [&str; 16] = [
     "append",
     "backup",
     "cluster",
@@ -156,8 +156,10 @@ const OF_NONE: [&str; 14] = [
     "import",
     "migrate",
     "node",
+    "schema",
     "tenants",
     "uncordon",
+    "validate",
 ];
 /// Commands about a node, for any tenants.
 const OF_A_NODE: [&str; 1] = ["tree"];

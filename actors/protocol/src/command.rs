@@ -30,7 +30,7 @@ const OF_A_TENANT: [&str; 14] = [
     "verify",
 ];
 /// First words of commands that use no database or node address.
-const REACH_NOTHING: [&str; 3] = ["completions", "demo", "node"];
+const REACH_NOTHING: [&str; 5] = ["completions", "demo", "node", "schema", "validate"];
 
 /// A command line. Shown between backticks.
 #[derive(Debug, Clone, PartialEq, Eq)]

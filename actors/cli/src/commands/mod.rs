@@ -24,6 +24,7 @@ pub mod program;
 mod read_flags;
 pub mod rebuild;
 pub mod runs;
+pub mod schema;
 pub mod status;
 pub mod steer;
 pub mod subgraph;
@@ -32,6 +33,7 @@ pub mod trace;
 pub mod traces;
 pub mod tree;
 mod unreadable;
+pub mod validate;
 pub mod verify;
 pub mod why;
 
@@ -82,6 +84,8 @@ commands! {
     Migrate(migrate::Migrate),
     Import(import::Import),
     Append(append::Append),
+    Validate(validate::Validate),
+    Schema(schema::Schema),
     Export(export::Export),
     Backup(backup::Backup),
     #[command(visible_alias = "replay")]
