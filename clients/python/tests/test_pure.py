@@ -54,6 +54,20 @@ class BuilderTest(unittest.TestCase):
         self.assertEqual((event["trace_seq"], event.get("event_id")), ("next", None))
         self.assertNotIn("correlation_id", event)
 
+    def test_a_float_is_refused_with_the_way_to_write_it(self) -> None:
+        for value, place in (
+            (0.87, "payload.facts[0].value"), ({"a": [1, 1.0]}, "payload.facts[0].value.a[1]"),
+            (float("nan"), "payload.facts[0].value"),
+        ):
+            draft = builders.entity_observed(_ACCOUNT, facts=facts(confidence=value))
+            with self.assertRaises(ValueError) as refused:
+                builders.envelope(
+                    draft, "t-1", source={"producer_id": "p", "system": "s"}, actor=actor("bot"), idempotency_key="k",
+                    occurred_at="2026-07-07T08:00:00Z",
+                )
+            told = f"`{place}` is a float, and a payload has none: write a scaled integer, such as "
+            self.assertTrue(str(refused.exception).startswith(told), str(refused.exception))
+
     def test_the_time_of_day_is_rfc_3339(self) -> None:
         self.assertTrue(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", builders.now()))
 

@@ -1,8 +1,8 @@
 /**
  * Payloads and envelopes of every event type, as pure functions: time and identity are arguments.
  *
- * The node decides what an event may be; nothing is checked here but what the compiler sees. Payload members that this
- * package does not know are passed as `extra`.
+ * The node decides what an event may be. Here an envelope refuses floats alone, because the compiler does not see them.
+ * Payload members that this package does not know are passed as `extra`.
  */
 
 import { randomUUID } from "node:crypto";
@@ -20,6 +20,10 @@ import type {
   PolicyDecision,
   Source,
 } from "./model.js";
+
+/** Advice for a float in a payload, in the words of the node. */
+export const INSTEAD_OF_A_FLOAT =
+  'write a scaled integer, such as "confidence_ppm": 870000, or a string, such as "0.87"';
 
 /** An event type and its payload, before an envelope is around them. */
 export interface Draft {
@@ -143,13 +147,18 @@ export interface EnvelopeOptions {
   tags?: readonly string[];
 }
 
-/** A draft in its envelope: key drawn, time now. The node draws `event_id` and the number in the trace. */
+/**
+ * A draft in its envelope: key drawn, time now. The node draws `event_id` and the number in the trace.
+ *
+ * A float in the payload is a `TypeError`: the node would refuse the event later.
+ */
 export function envelope(
   draft: Draft,
   traceId: string,
   by: { source: Source; actor: Actor },
   options: EnvelopeOptions = {},
 ): NewEvent {
+  refuseFloats(draft.payload, "payload");
   return {
     trace_id: traceId,
     trace_seq: "next",
@@ -164,6 +173,18 @@ export function envelope(
     ...(options.correlationId === undefined ? {} : { correlation_id: options.correlationId }),
     ...(options.causationEventId === undefined ? {} : { causation_event_id: options.causationEventId }),
   };
+}
+
+/** Throws at the first number that is written with a fraction or an exponent, and at those that JSON does not have. */
+function refuseFloats(value: unknown, place: string): void {
+  if (typeof value === "number" && !/^-?\d+$/.test(String(value))) {
+    throw new TypeError(`\`${place}\` is a float, and a payload has none: ${INSTEAD_OF_A_FLOAT}`);
+  }
+  if (Array.isArray(value)) {
+    value.forEach((item, index) => refuseFloats(item, `${place}[${index}]`));
+  } else if (typeof value === "object" && value !== null) {
+    Object.entries(value).forEach(([key, member]) => refuseFloats(member, `${place}.${key}`));
+  }
 }
 
 /** A new id. */

@@ -49,6 +49,22 @@ test("an envelope leaves number and id to the node", () => {
   assert.match(event.occurred_at, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
 });
 
+test("a float is refused with the way to write it", () => {
+  const by = { source: { producer_id: "p", system: "s" }, actor: actor("bot") };
+  for (const [value, place] of [
+    [0.87, "payload.facts[0].value"],
+    [{ a: [1, 1e21] }, "payload.facts[0].value.a[1]"],
+    [NaN, "payload.facts[0].value"],
+  ]) {
+    const draft = builders.entityObserved(ACCOUNT, "related", facts({ confidence: value }));
+    const told = `\`${place}\` is a float, and a payload has none: write a scaled integer, such as `;
+    assert.throws(
+      () => builders.envelope(draft, "t-1", by),
+      (error) => error instanceof TypeError && error.message.startsWith(told),
+    );
+  }
+});
+
 test("ids and queries are encoded whole, and numbers that JSON lacks are refused", () => {
   assert.equal(segmentOf("a/b:c d%(')"), "a%2Fb%3Ac%20d%25%28%27%29");
   assert.equal(queryOf({ a: null, b: ["x", "y"], c: true, d: "ä&=+" }), "?b=x&b=y&c=true&d=%C3%A4%26%3D%2B");

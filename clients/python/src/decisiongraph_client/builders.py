@@ -1,7 +1,7 @@
 """Payloads and envelopes of every event type, as pure functions: time and identity are arguments.
 
-The node decides what an event may be; nothing is checked here but what a type checker sees. Payload members that this
-package does not know are passed as `extra`.
+The node decides what an event may be. Here an envelope refuses floats alone, because a type checker does not see them.
+Payload members that this package does not know are passed as `extra`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,10 @@ from .model import (
     PolicyDecision,
     Source,
 )
+
+
+#: Advice for a float in a payload, in the words of the node.
+INSTEAD_OF_A_FLOAT = 'write a scaled integer, such as "confidence_ppm": 870000, or a string, such as "0.87"'
 
 
 class Draft(NamedTuple):
@@ -123,7 +127,11 @@ def envelope(
     draft: Draft, trace_id: str, *, source: Source, actor: Actor, idempotency_key: str, occurred_at: str,
     correlation_id: Optional[str] = None, causation_event_id: Optional[str] = None, tags: Sequence[str] = (),
 ) -> NewEvent:
-    """A draft in its envelope. The node draws `event_id` and the number in the trace."""
+    """A draft in its envelope. The node draws `event_id` and the number in the trace.
+
+    A float in the payload is a `ValueError`: the node would refuse the event later.
+    """
+    _refuse_floats(draft.payload, "payload")
     event: NewEvent = {
         "trace_id": trace_id,
         "trace_seq": "next",
@@ -141,6 +149,17 @@ def envelope(
     if causation_event_id is not None:
         event["causation_event_id"] = causation_event_id
     return event
+
+
+def _refuse_floats(value: Any, place: str) -> None:
+    if isinstance(value, float):
+        raise ValueError(f"`{place}` is a float, and a payload has none: {INSTEAD_OF_A_FLOAT}")
+    if isinstance(value, Mapping):
+        for key, member in value.items():
+            _refuse_floats(member, f"{place}.{key}")
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            _refuse_floats(item, f"{place}[{index}]")
 
 
 def drawn() -> str:
