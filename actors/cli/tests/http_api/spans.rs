@@ -85,7 +85,7 @@ async fn spans_in_any_order_become_one_trace_without_a_gap_and_each_of_them_once
         let place = Place::start(db, &by_role(), no_rates()).await;
         let read = operation(3, "retrieval", &[("gen_ai.data_source.id", "policies")]);
         // Children first, each exporter for itself, at the same time.
-        let (one, other) = (&[tool(2)], &[read.clone()]);
+        let (one, other) = (&[tool(2)], std::slice::from_ref(&read));
         let (one, other) = tokio::join!(place.export(one), place.export(other));
         assert_eq!((one.0, other.0), (0, 0), "{one:?} {other:?}");
         let (rejected, message) = place.export(&[operation(4, "chat", &[]), tool(5), agent()]).await;
