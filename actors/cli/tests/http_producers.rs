@@ -4,6 +4,7 @@
 mod cli_support;
 #[path = "http_producers/otel.rs"]
 mod otel;
+mod pages;
 
 use cli_support::Cli;
 use decisiongraph_store::launch;
@@ -147,4 +148,32 @@ fn producers_lose_nothing_and_double_nothing_while_their_node_is_killed() {
         }
     }
     drop(running);
+}
+
+#[test]
+fn the_readme_records_a_decision() {
+    let cli = Cli::new();
+    let (_running, url) = node(&cli, "127.0.0.1:0");
+    let text = std::fs::read_to_string(pages::repository().join("README.md")).expect("the page");
+    let blocks = pages::blocks(&text);
+    let at = blocks.iter().position(|block| block.info == "python").expect("a program");
+    let program = blocks[at].lines.join("\n");
+    for shown in ["http://127.0.0.1:4100", "target/tour/http.token"] {
+        assert!(program.contains(shown), "{shown}");
+    }
+    let program = program
+        .replace("http://127.0.0.1:4100", &url)
+        .replace("target/tour/http.token", &cli.data_dir().join("http.token").display().to_string());
+    let ran = launch::program("python3")
+        .args(["-c", &program])
+        .env("PYTHONPATH", clients().join("python/src"))
+        .env("DECISIONGRAPH_SPOOL_DIR", cli.path("spool"))
+        .output()
+        .expect("python3");
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    let commands = pages::commands(&blocks[at + 1]);
+    let programs = Path::new(env!("CARGO_BIN_EXE_decisiongraph")).parent().expect("a directory");
+    let printed = pages::run(&commands, &cli, programs, None);
+    let differences = pages::differences("README.md", &commands, &printed);
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
 }
