@@ -245,8 +245,18 @@ fn ports_agree() {
         if place != "unit" {
             // A probe or a scraper comes from outside the container.
             assert_eq!(setting(&place, "DECISIONGRAPH_METRICS_LISTEN"), format!("0.0.0.0:{metrics}"), "{place}");
+            assert_eq!(setting(&place, "DECISIONGRAPH_HTTP_LISTEN"), format!("0.0.0.0:{http}"), "{place}");
         }
     }
+    let mut published = BTreeSet::new();
+    for (name, service) in services() {
+        for line in words(&service["ports"]) {
+            let (outside, inside) = line.rsplit_once(':').expect("two ports");
+            assert!(is_node(&name) && outside.starts_with("127.0.0.1:"), "{name} publishes {line}");
+            assert!(inside == http.to_string() && published.insert(port(outside)), "{name}: {line}");
+        }
+    }
+    assert_eq!(published.len(), 3);
     let container = container();
     let named = |name: &str| {
         let port = container["ports"].as_array().expect("ports").iter().find(|port| port["name"] == name);
@@ -278,7 +288,9 @@ fn what_the_compose_file_refers_to_exists() {
     let made = text("secrets.sh");
     for secret in compose["secrets"].as_object().expect("secrets").values() {
         let file = secret["file"].as_str().and_then(|path| path.strip_prefix("./secrets/")).expect("of secrets.sh");
-        assert!(made.contains(file), "secrets.sh does not make {file}");
+        let certificate = file.split_once('_').filter(|(_, kind)| matches!(*kind, "cert.pem" | "key.pem"));
+        let command = certificate.map_or_else(|| file.to_owned(), |(whose, _)| format!("\ncertificate {whose} "));
+        assert!(made.contains(&command), "secrets.sh does not make {file}");
     }
     for (name, service) in compose["services"].as_object().expect("services") {
         let given: BTreeSet<&str> = words(&service["secrets"]).into_iter().collect();
