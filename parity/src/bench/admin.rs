@@ -122,7 +122,7 @@ pub async fn admin(request: &Request, place: &Place, report: &mut Report) -> Res
 }
 
 /// Finds the program of the command line, if it is beside this one.
-fn command_line() -> Result<Option<PathBuf>> {
+pub fn command_line() -> Result<Option<PathBuf>> {
     let own = std::env::current_exe().context("where this program is")?;
     Ok(own.parent().map(|directory| directory.join("decisiongraph")).filter(|program| program.is_file()))
 }

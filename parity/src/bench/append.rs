@@ -36,7 +36,8 @@ pub async fn append(request: &Request, place: &Place, report: &mut Report) -> Re
             for _ in 0..request.repeat {
                 let site = place.fresh().await?;
                 place.checkpoint().await?;
-                rates.push(count as f64 / produced(&site, shares(&events, producers), batch, one_tenant).await?);
+                let shares = shares(&events, &events, producers);
+                rates.push(count as f64 / produced(&site, shares, batch, one_tenant).await?);
                 if let Some(took) = floor_append::again(place, &site, batch, producers).await? {
                     floors.push(count as f64 / took.as_secs_f64());
                 }
@@ -71,13 +72,13 @@ pub async fn append(request: &Request, place: &Place, report: &mut Report) -> Re
     Ok(())
 }
 
-/// Gives each producer whole traces, so that none waits for an event of another.
-fn shares(events: &[Admitted], producers: usize) -> Vec<Vec<Admitted>> {
+/// Gives each producer whole traces, so that none waits for an event of another: an item per event, in any form.
+pub fn shares<T: Clone>(events: &[Admitted], items: &[T], producers: usize) -> Vec<Vec<T>> {
     let mut shares = vec![Vec::new(); producers];
-    for event in events {
+    for (event, item) in events.iter().zip(items) {
         let mut hasher = DefaultHasher::new();
         event.envelope().trace_id.hash(&mut hasher);
-        shares[(hasher.finish() % producers as u64) as usize].push(event.clone());
+        shares[(hasher.finish() % producers as u64) as usize].push(item.clone());
     }
     shares
 }

@@ -16,6 +16,7 @@ pub mod floor_sqlite;
 pub mod floor_two_row;
 pub mod folded;
 pub mod freshness;
+pub mod http;
 pub mod layout;
 pub mod machine;
 pub mod measures;
@@ -58,6 +59,8 @@ pub enum Measure {
     /// A running node: round trips, the whole command line, the dump of all its actors; then `status`, `health` and
     /// `why` while a third of the scopes fails.
     Admin,
+    /// The HTTP interface of the program: appends, batches beside an import, reads of a trace, idle streams.
+    Http,
     /// A node that is killed in the middle of a catch-up.
     Recovery,
     /// One, two and three nodes on one database: rate, changes of membership, idleness, the fence.
@@ -66,7 +69,7 @@ pub enum Measure {
 
 impl Measure {
     /// All measures, in the order of a report.
-    pub const ALL: [Measure; 11] = [
+    pub const ALL: [Measure; 12] = [
         Measure::Floors,
         Measure::Original,
         Measure::TwoRow,
@@ -76,6 +79,7 @@ impl Measure {
         Measure::Live,
         Measure::Tenants,
         Measure::Admin,
+        Measure::Http,
         Measure::Recovery,
         Measure::Cluster,
     ];
@@ -131,6 +135,7 @@ pub async fn run(request: &Request, place: &Place) -> Result<Report> {
             Measure::Live => freshness::live(request, place, &mut report).await,
             Measure::Tenants => tenants::tenants(request, place, &mut report).await,
             Measure::Admin => admin::admin(request, place, &mut report).await,
+            Measure::Http => http::http(request, place, &mut report).await,
             Measure::Recovery => recovery::recovery(request, place, &mut report).await,
             Measure::Cluster => cluster::cluster(request, place, &mut report).await,
         };
