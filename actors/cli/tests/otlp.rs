@@ -1,6 +1,10 @@
 //! OTLP: the data that a collector receives, and the cost of a collector that is away or hangs.
 
+mod cli_support;
+
 use bytes::Bytes;
+use cli_support::Cli;
+use cli_support::node::Node;
 use decisiongraph_cli::config::LogFormat;
 use decisiongraph_cli::telemetry::signals;
 use decisiongraph_cli::telemetry::{Exporters, LogOptions, Telemetry, TelemetryOptions};
@@ -12,8 +16,8 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
-use std::io;
-use std::net::SocketAddr;
+use std::io::{self, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
@@ -246,4 +250,47 @@ async fn a_collector_that_hangs_slows_nothing_and_holds_up_the_stop_for_its_dead
     exporters.stop().await;
     let took = started.elapsed();
     assert!(took < Duration::from_secs(5), "{took:?}");
+}
+
+/// Spans of a node's HTTP requests: trace, parent.
+fn http_spans(traces: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    // Span: trace 1, parent 4, name 5.
+    let spans = protobuf(traces, &[1, 2, 2]).into_iter().filter(|span| texts(span, &[5]) == ["http"]);
+    let only = |span: &[u8], field| protobuf(span, &[field]).first().map(|bytes| bytes.to_vec()).unwrap_or_default();
+    spans.map(|span| (only(span, 1), only(span, 4))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_with_a_known_token_continues_its_callers_trace() {
+    let (listener, address) = listener("127.0.0.1:0").await;
+    let mut received = collect(listener);
+    let cli = Cli::new();
+    let mut node = Node::start(&cli, &["--otlp-endpoint", &format!("http://{address}")]);
+    let token = std::fs::read_to_string(cli.data_dir().join("http.token")).expect("the token");
+    let ask = |token: &str, trace: u8| {
+        let at = node.http.as_deref().expect("an address");
+        let trace = format!("{trace:02x}").repeat(16);
+        let head = format!("host: {at}\r\nauthorization: Bearer {token}\r\nconnection: close\r\n");
+        let mut connection = TcpStream::connect(at).expect("connects");
+        let parent = "00f067aa0ba902b7";
+        write!(connection, "GET /api/v1/whoami HTTP/1.1\r\n{head}traceparent: 00-{trace}-{parent}-01\r\n\r\n")
+            .expect("asks");
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).expect("an answer");
+        answer
+    };
+    assert!(ask(token.trim(), 0xab).starts_with("HTTP/1.1 200"));
+    assert!(ask("dg_00000000_unknown", 0xcd).starts_with("HTTP/1.1 401"));
+    node.signal("TERM");
+    assert_eq!(node.ended(), Some(0));
+    let mut spans = Vec::new();
+    while let Ok(next) = received.try_recv() {
+        if next.path == "/v1/traces" {
+            spans.extend(http_spans(&next.body));
+        }
+    }
+    assert_eq!(spans.len(), 2, "{spans:?}");
+    let of = |trace: u8| spans.iter().find(|(id, _)| *id == [trace; 16]).map(|(_, parent)| parent.clone());
+    assert_eq!(of(0xab), Some(vec![0x00, 0xf0, 0x67, 0xaa, 0x0b, 0xa9, 0x02, 0xb7]));
+    assert_eq!(of(0xcd), None, "a stranger's trace is not continued");
 }

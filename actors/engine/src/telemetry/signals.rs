@@ -89,6 +89,17 @@ pub const CHILDREN: [&str; 16] = [
     "links",
     "link",
 ];
+/// Verdicts on an offered event.
+const VERDICTS: [&str; 3] = ["accepted", "repeated", "refused"];
+/// Reasons of the verdicts: none, or the category of a refusal.
+const VERDICT_CODES: [&str; 6] = [
+    "ok",
+    Category::SchemaViolation.as_str(),
+    Category::Conflict.as_str(),
+    Category::EventSequenceInvalid.as_str(),
+    Category::IdempotencyConflict.as_str(),
+    Category::PiiViolation.as_str(),
+];
 /// Outcome of a span that came by OTLP: an event of it was stored.
 pub const SPAN_STORED: &str = "stored";
 /// Outcome of a span: each of its events was stored before.
@@ -174,6 +185,8 @@ use Values::{Categories, Open, Projections, Words};
 metrics! {
     EVENTS_APPLIED = "decisiongraph_events_applied_total", Counter, "{event}", ["projection": Projections],
         "Events that committed batches applied.";
+    EVENTS_APPENDED = "decisiongraph_events_appended_total", Counter, "{event}", ["verdict": Words(&VERDICTS), "code": Words(&VERDICT_CODES)],
+        "Events that were offered through this node. `verdict` is accepted, repeated or refused; `code` is ok or the category of the refusal. Of a request that stores all or nothing, the first refused event.";
     BATCH_DURATION = "decisiongraph_batch_duration_seconds", Histogram(SECONDS), "s", ["projection": Projections],
         "Time from the batch's look-ups to the return of its commit.";
     BATCH_EVENTS = "decisiongraph_batch_events", Histogram(EVENTS), "{event}", ["projection": Projections],
@@ -198,12 +211,12 @@ metrics! {
         "Time to answer an admin request. `outcome` is ok or the error's category. The count is the number of requests.";
     HTTP_DURATION = "decisiongraph_http_request_duration_seconds", Histogram(SECONDS), "s", ["route": Open, "code": Open],
         "Time to answer an HTTP request, up to the first byte of its body. `route` is the word of the route, or none; `code` is ok or the code of the error. The count is the number of requests.";
+    OTLP_SPANS = "decisiongraph_otlp_spans_total", Counter, "{span}", ["outcome": Words(&SPAN_OUTCOMES)],
+        "Spans that came by OTLP. `outcome` is stored, repeated, or the first reason for which a part of the span is not stored; `event_not_mapped` counts span events.";
     CONNECTIONS_REFUSED = "decisiongraph_connections_refused_total", Counter, "{connection}", ["door": Words(&LISTENERS), "category": Categories],
         "Connections that did not become an admin session. `door` is the listener: socket, tcp or cluster. A port scan counts as unavailable.";
     BUILD_INFO = "decisiongraph_build_info", Gauge, "1", ["version": Open],
         "Always 1. `version` is the version of the program.";
-    OTLP_SPANS = "decisiongraph_otlp_spans_total", Counter, "{span}", ["outcome": Words(&SPAN_OUTCOMES)],
-        "Spans that came by OTLP. `outcome` is stored, repeated, or the first reason for which a part of the span is not stored; `event_not_mapped` counts span events.";
     LAG_EVENTS = "decisiongraph_lag_events", Gauge, "{event}", ["tenant": Open, "projection": Projections],
         "Events of the tenant between a scope's cursor and the mark. Counted up to 10,000: a longer backlog shows as 10,000. Only for the 300 scopes that lag most.";
     LAG_SECONDS = "decisiongraph_lag_seconds", Gauge, "s", ["tenant": Open, "projection": Projections],
@@ -263,8 +276,8 @@ const ADMIN_SPAN: SpanSignal = SpanSignal {
 
 const HTTP_SPAN: SpanSignal = SpanSignal {
     name: "http",
-    fields: &["route", "request_id", "otel.status_code", "category"],
-    help: "An HTTP request of the interface, up to the first byte of its answer's body. `route` is the word of the route.",
+    fields: &["route", "request_id", "status", "tenant", "identity", "otel.status_code", "category"],
+    help: "An HTTP request of the interface, up to the first byte of its answer's body. `route` is the word of the route. It continues the trace of the header `traceparent` of a caller whose token is known.",
 };
 
 /// Opens the span of a batch of `projection` over the events in (`from`, `to`]; see [`SPANS`].
@@ -303,7 +316,10 @@ pub fn admin_span(command: &str) -> Span {
 
 /// Opens the span of an HTTP request; see [`SPANS`].
 pub fn http_span(route: &str, request_id: &str) -> Span {
-    tracing::info_span!(target: TARGET, "http", route, request_id, otel.status_code = Empty, category = Empty)
+    tracing::info_span!(
+        target: TARGET, "http", route, request_id, status = Empty, tenant = Empty, identity = Empty,
+        otel.status_code = Empty, category = Empty
+    )
 }
 
 /// Records on a span that its work met an error of this category.
@@ -320,6 +336,7 @@ const fn log(level: &'static str, text: &'static str, help: &'static str) -> Log
 /// developers and may change.
 #[rustfmt::skip]
 pub const LOGS: &[LogSignal] = &[
+    log("info", "{} of {} spans that came by OTLP are not stored: {}", "Each reason with its number. The sender is told more. `left_out` counts requests that were not logged (at most 10 lines per 10 s)."),
     log("warn", "{}; {}", "A stored row belongs to no tenant and is left out: its `table`, the reason, and the next step. Logged once per row."),
     log("warn", "a batch cannot be stored and is retried until it can: {}", "The database answers and refuses writes: a full disk, a locked file. Logged once, and again after a minute without such a fault. `scope` is the first affected scope; `decisiongraph health` names all."),
     log("warn", "a poison event stops the scope", "An open failure was recorded: `decisiongraph failures`."),
@@ -327,7 +344,6 @@ pub const LOGS: &[LogSignal] = &[
     log("warn", "an admin connection was refused: {}", "Wrong secret, wrong version, wrong certificate, or no admin client. `door` is the listener, `peer` the caller. `left_out` counts refusals that were not logged (at most 10 lines per 10 s)."),
     log("info", "an id was not new; the batch is prepared again: {}", "A job assumed without a look-up that an id was new. Nothing of the batch is stored; the next attempt looks up ids."),
     log("warn", "an open appender holds the mark; catching up to the safe position", "`pids` names the appenders. A later pass applies the events behind them."),
-    log("info", "{} of {} spans that came by OTLP are not stored: {}", "Each reason with its number. The sender is told more. `left_out` counts requests that were not logged (at most 10 lines per 10 s)."),
     log("info", "an orphaned job is adopted and continues", "The job's process is gone. The job continues on this node from its durable position."),
     log("warn", "a session could not start; its connection is closed: {error}", "The other program may connect again."),
     log("warn", "a session failed: {error}", "A defect in the actor protocol. The other program may connect again."),
