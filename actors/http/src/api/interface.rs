@@ -1,5 +1,6 @@
 //! The parts of the interface, and its bounds.
 
+use super::feeds::Snapshots;
 use super::limits::{Limits, Rates};
 use super::surroundings::Surroundings;
 use crate::identities::Identities;
@@ -36,6 +37,9 @@ impl Default for ApiBounds {
     }
 }
 
+/// Makes a span, before it is entered, a part of the trace that a `traceparent` and a `tracestate` name.
+pub type Adopt = fn(&tracing::Span, &str, Option<&str>);
+
 /// Parts of the interface.
 pub struct ApiParts {
     /// Answers of the node.
@@ -48,6 +52,8 @@ pub struct ApiParts {
     pub surroundings: Arc<dyn Surroundings>,
     /// Record of what was asked.
     pub telemetry: Telemetry,
+    /// Way to continue a caller's trace; none where no spans are exported.
+    pub adopt: Option<Adopt>,
     /// Bounds.
     pub bounds: ApiBounds,
     /// Name of the deployment in `healthz`.
@@ -61,20 +67,23 @@ pub struct Api {
     pub(super) identities: Arc<Identities>,
     pub(super) surroundings: Arc<dyn Surroundings>,
     pub(super) telemetry: Telemetry,
+    pub(super) adopt: Option<Adopt>,
     pub(super) bounds: ApiBounds,
     pub(super) deployment: String,
     pub(super) limits: Limits,
     pub(super) strangers: Refusals,
+    /// Latest snapshots of the node, for its streams.
+    pub(super) snapshots: Snapshots,
+    /// Exports with spans that became no event.
+    pub(super) unmapped: Refusals,
     /// The OpenAPI document, once the router is made.
     pub(super) document: OnceLock<String>,
 }
 
 impl Api {
     /// Makes the interface of a node.
-    /// Exports with spans that became no event.
-    pub(super) unmapped: Refusals,
     pub fn new(parts: ApiParts) -> Arc<Api> {
-        let ApiParts { answers, desk, identities, surroundings, telemetry, bounds, deployment } = parts;
+        let ApiParts { answers, desk, identities, surroundings, telemetry, adopt, bounds, deployment } = parts;
         let limits = Limits::new(bounds.rates, bounds.streams_max);
         Arc::new(Api {
             answers,
@@ -82,12 +91,14 @@ impl Api {
             identities,
             surroundings,
             telemetry,
+            adopt,
             bounds,
             deployment,
             limits,
             strangers: Refusals::default(),
+            snapshots: Snapshots::default(),
+            unmapped: Refusals::default(),
             document: OnceLock::new(),
         })
     }
 }
-            unmapped: Refusals::default(),

@@ -1,4 +1,4 @@
-//! What the interface says about itself and its caller.
+//! Routes about the interface itself and its caller.
 
 use super::call::{Call, json_response, word};
 use super::fault::Answered;

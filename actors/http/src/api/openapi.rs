@@ -114,10 +114,10 @@ fn responses(route: &Route) -> Value {
         "healthz" => json!({ "application/json": { "schema": reference("Healthz") } }),
         "openapi" => json!({ "application/json": { "schema": { "type": "object" } } }),
         "schema" => json!({ "application/schema+json": { "schema": { "type": "object" } } }),
-        "event_stream" => json!({ "text/event-stream": { "schema": { "type": "string" } } }),
+        word if word.ends_with("_stream") => json!({ "text/event-stream": { "schema": { "type": "string" } } }),
         "export" => json!({ "application/x-ndjson": { "schema": { "type": "string" } } }),
-        "append_batch" => json!({
         "otlp_traces" => otlp_content(),
+        "append_batch" => json!({
             "application/x-ndjson": { "schema": { "type": "string" } },
             "application/json": { "schema": envelope("Reply") },
         }),
@@ -128,22 +128,22 @@ fn responses(route: &Route) -> Value {
         json!({ "description": route.about, "headers": headers(), "content": content }),
     );
     for status in statuses(route) {
-        responses.insert(status.to_string(), json!({ "$ref": format!("#/components/responses/error_{status}") }));
         if let Takes::Otlp(_) = route.takes {
             let status_message = json!({ "description": "google.rpc.Status", "content": otlp_content() });
             responses.insert(status.to_string(), status_message);
             continue;
         }
+        responses.insert(status.to_string(), json!({ "$ref": format!("#/components/responses/error_{status}") }));
     }
     Value::Object(responses)
 }
 
-fn envelope(data: &str) -> Value {
 /// Describes a message of OTLP, in both of its forms.
 fn otlp_content() -> Value {
     json!({ "application/x-protobuf": {}, "application/json": { "schema": { "type": "object" } } })
 }
 
+fn envelope(data: &str) -> Value {
     json!({
         "type": "object", "required": ["data", "request_id"],
         "properties": { "data": reference(data), "request_id": { "type": "string" } },

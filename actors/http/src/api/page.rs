@@ -31,6 +31,25 @@ at `/api/v1/openapi.json`. The JSON Schemas of events are in [schemas](schemas/)
 
 ";
 
+const STREAMS: &str = "
+## Streams
+
+A stream is Server-Sent Events: `retry: 2000` first, a comment every 15 s. It ends with `event: bye` and `data: {reason}`
+after an hour, when the node stops, and when the token does not hold any more. A consumer that takes nothing for 30 s is
+closed. At most 64 streams per node (`http_streams_max`), 8 per identity; beyond them 503.
+
+| stream | messages |
+|---|---|
+| `/api/v1/events/stream` | `event` with `id: POSITION.HASH8` (8 digits of the payload's hash) and the event; `mark` with `id: POSITION` and `{log_seq, last_log_seq}`, at most one per second, when the mark moved without an event for this consumer |
+| `/api/v1/runs/{id}/stream` | `progress` per batch, at most 4 per second; `end` with run and report, which ends the stream |
+| `/api/v1/node/stream` | `snapshot` with `{node, status}`, with `tree=true` also `{actors, next}`; not resumable |
+
+Events come in the order of the log, up to the safe mark, without a gap, each at least once: drop repeats by `log_seq`.
+`last-event-id` resumes behind that position, and wins over `since_log_seq`; without both, a stream begins at the mark.
+When the log has another payload at that position, or ends before it, the answer is 409 `conflict`: the log was restored,
+or a fail-over lost its tail. Two histories with one payload at that position are not told apart.
+";
+
 /// Writes the page.
 pub fn markdown() -> String {
     let mut page = HEAD.to_owned();
@@ -59,6 +78,7 @@ pub fn markdown() -> String {
         "\nA job's right is that of its mode: `replay` for a catch-up, `rebuild`, `prove` for a verify. A caller who reaches\n\
          every tenant may leave out the tenant of a route with *one or all*. *All* asks for such a caller.\n",
     );
+    page.push_str(STREAMS);
     page.push_str("\n## Roles\n\n| role | rights |\n|---|---|\n");
     for role in Role::ALL {
         let rights: Vec<String> = role.rights().iter().map(|right| format!("`{}`", word(*right))).collect();

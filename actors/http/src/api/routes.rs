@@ -5,7 +5,7 @@ use super::fault::Answered;
 use super::limits::Class;
 use super::parameter::Parameter;
 use super::route::{Method, Needs, Place, Route, Takes};
-use super::{append, audit, events, graph, meta, operate, proofs, replays, schemas, spans, stream, traces};
+use super::{append, audit, events, feeds, graph, meta, operate, proofs, replays, schemas, spans, stream, traces};
 use decisiongraph_protocol::Right;
 use futures_util::future::BoxFuture;
 
@@ -160,6 +160,10 @@ pub static ROUTES: &[Route] = &[
         .right(Right::Observe).with(&[PROJECTION]).data("Reply"),
     get("/api/v1/runs/{id}", "run", "A job, with its progress and its report.", operate::run)
         .right(Right::Observe).with(&[WAIT]).data("Reply"),
+    get("/api/v1/runs/{id}/stream", "run_stream", "Progress of a job until its end, as Server-Sent Events.", feeds::run)
+        .right(Right::Observe),
+    get("/api/v1/node/stream", "node_stream", "Snapshots of the node, as Server-Sent Events.", feeds::node)
+        .right(Right::Observe).node_wide().with(&[NODE_STREAM]),
     Route { needs: Needs::Identity, ..post("/api/v1/runs/{id}/cancel", "cancel_run", "End a job; its right is that of the start.", operate::cancel_run) }
         .takes(Takes::MaybeJson(SMALL_BODY)).data("Reply"),
     Route { needs: Needs::Identity, ..post("/api/v1/runs/{id}/resume", "resume_run", "Continue a job; its right is that of the start.", operate::resume_run) }
@@ -243,6 +247,10 @@ const DIGESTS: &[Parameter] =
 const REFERENCE: &[Parameter] =
     &[Parameter::switch("reference", "The reference's digests: one per projection, and one over all.")];
 const ALL: &[Parameter] = &[Parameter::switch("all", "Every scope, not only examples of each reason.")];
+const NODE_STREAM: &[Parameter] = &[
+    Parameter::number("interval_ms", "Pause between two snapshots, in milliseconds: 500 to 60,000; 2,000 when absent."),
+    Parameter::switch("tree", "The live actors, too: the first 1,000."),
+];
 const TREE: &[Parameter] = &[
     Parameter::text("of", "Name of the node; this one when absent."),
     Parameter::text("under", "Path of an actor: only what is below it."),

@@ -8,36 +8,21 @@ use super::call::Call;
 use super::events::{self, Filter};
 use super::fault::{Answered, Fault};
 use super::objects::{event_json, with_tenant};
-use axum::body::Body;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use axum::http::{HeaderValue, Response};
-use bytes::Bytes;
+use super::sse::{Gone, Outlet};
 use decisiongraph_projections::{Category, LogSeq, TenantId};
 use decisiongraph_protocol::EventsReply;
 use decisiongraph_protocol::query::EventRecord;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use serde_json::json;
-use std::convert::Infallible;
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc;
-use tokio_stream::StreamExt as _;
-use tokio_stream::wrappers::ReceiverStream;
 
 /// Events per page.
 const PAGE_EVENTS: i64 = 500;
-/// Pause after which a client reconnects, in milliseconds.
-const RETRY_MS: u64 = 2_000;
-/// Pause between two comments that keep a quiet connection open.
-const COMMENT_EVERY: Duration = Duration::from_secs(15);
+/// Pause between two looks at the node and the stream's age while nothing happens.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Shortest pause between two messages about the mark.
 const MARK_EVERY: Duration = Duration::from_secs(1);
-/// Time in which a consumer has to take something.
-const TAKEN_WITHIN: Duration = Duration::from_secs(30);
-/// Longest life of a stream.
-const LIFE: Duration = Duration::from_secs(3_600);
-/// Pause between two checks of the token.
-const CHECK_EVERY: Duration = Duration::from_secs(30);
 /// Hexadecimal digits of a payload's hash in an id.
 const HASH_DIGITS: usize = 8;
 
@@ -55,19 +40,14 @@ pub fn stream(call: Call) -> BoxFuture<'static, Answered> {
         };
         // The first page is read before the answer begins: a fault of it has a status.
         let first = events::page(&call, &filter, after, None, PAGE_EVENTS).await?;
-        let (sender, receiver) = mpsc::channel(1);
+        let (outlet, response) = Outlet::open();
         tokio::spawn(async move {
             let _place = place;
-            let mut feed = Feed { sender, tenant: call.tenant.clone().unwrap_or_default(), after, told: None };
-            let reason = feed.run(&call, &filter, first).await;
-            if let Some(reason) = reason {
-                let _ = feed.message("bye", None, &json!({ "reason": reason }).to_string()).await;
+            let mut feed = Feed { outlet, tenant: call.tenant.clone().unwrap_or_default(), after, told: None };
+            if let Some(reason) = feed.run(&call, &filter, first).await {
+                feed.outlet.bye(reason).await;
             }
         });
-        let mut response = Response::new(Body::from_stream(ReceiverStream::new(receiver).map(Ok::<_, Infallible>)));
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         Ok(response)
     }
     .boxed()
@@ -103,12 +83,12 @@ async fn resumed(call: &Call) -> Result<Option<LogSeq>, Fault> {
 /// Returns the first digits of the payload's hash.
 fn short_hash(event: &EventRecord) -> &str {
     let digits = event.payload_hash.rsplit(':').next().unwrap_or_default();
-    &digits[..HASH_DIGITS.min(digits.len())]
+    digits.get(..HASH_DIGITS).unwrap_or(digits)
 }
 
 /// A stream that is being fed.
 struct Feed {
-    sender: mpsc::Sender<Bytes>,
+    outlet: Outlet,
     tenant: TenantId,
     /// Position up to which the consumer was told.
     after: LogSeq,
@@ -116,16 +96,12 @@ struct Feed {
     told: Option<Instant>,
 }
 
-/// The consumer has gone, or takes nothing.
-struct Gone;
-
 impl Feed {
     /// Feeds the consumer. Returns the reason of the end, when there is somebody to tell.
     async fn run(&mut self, call: &Call, filter: &Filter, first: EventsReply) -> Option<&'static str> {
-        if self.send(format!("retry: {RETRY_MS}\n\n")).await.is_err() {
+        if self.outlet.retry().await.is_err() {
             return None;
         }
-        let (begun, mut checked) = (Instant::now(), Instant::now());
         let mut page = Some(first);
         loop {
             let read = match page.take() {
@@ -140,28 +116,27 @@ impl Feed {
             }
             let more = read.more || read.scanned_to < read.mark;
             drop(read);
-            if begun.elapsed() > LIFE {
-                return Some("this stream is old; resume with last-event-id");
-            }
-            if call.api.surroundings.is_draining() {
-                return Some("this node is stopping; resume at another");
-            }
-            if checked.elapsed() > CHECK_EVERY {
-                checked = Instant::now();
-                if call.caller.as_ref().is_some_and(|caller| !call.api.identities.still_holds(caller)) {
-                    return Some("the token does not hold any more");
-                }
+            if let Some(reason) = self.outlet.over(call) {
+                return Some(reason);
             }
             if more {
                 continue;
             }
             let moved = call.api.surroundings.mark_behind(self.after);
-            match tokio::time::timeout(COMMENT_EVERY, moved).await {
-                Ok(()) => {}
-                Err(_) if self.send(":\n\n".to_owned()).await.is_err() => return None,
-                Err(_) => {}
+            let waited = tokio::time::timeout(LOOK_EVERY, moved).await;
+            if self.outlet.comment().await.is_err() {
+                return None;
+            }
+            if waited.is_err() {
+                page = Some(self.nothing());
             }
         }
+    }
+
+    /// Returns a page for a moment in which nothing happened.
+    fn nothing(&self) -> EventsReply {
+        let (tenant, at) = (self.tenant.clone(), self.after);
+        EventsReply { tenant, events: Vec::new(), more: false, scanned_to: at, mark: at }
     }
 
     /// Sends a page, and the mark when it moved without an event for this consumer.
@@ -169,7 +144,7 @@ impl Feed {
         for event in &page.events {
             let id = format!("{}.{}", event.log_seq, short_hash(event));
             let text = with_tenant(&self.tenant, &event_json(event));
-            self.message("event", Some(&id), &text).await?;
+            self.outlet.message("event", Some(&id), &text).await?;
         }
         let reached = page.scanned_to;
         let silent = page.events.is_empty() && reached > self.after;
@@ -177,18 +152,8 @@ impl Feed {
         if silent && self.told.is_none_or(|told| told.elapsed() >= MARK_EVERY) {
             self.told = Some(Instant::now());
             let data = json!({ "log_seq": reached, "last_log_seq": page.mark }).to_string();
-            self.message("mark", Some(&reached.to_string()), &data).await?;
+            self.outlet.message("mark", Some(&reached.to_string()), &data).await?;
         }
         Ok(())
-    }
-
-    async fn message(&self, event: &str, id: Option<&str>, data: &str) -> Result<(), Gone> {
-        let id = id.map(|id| format!("id: {id}\n")).unwrap_or_default();
-        // The text of an event has no line break: a payload is canonical, and JSON escapes the rest.
-        self.send(format!("event: {event}\n{id}data: {data}\n\n")).await
-    }
-
-    async fn send(&self, text: String) -> Result<(), Gone> {
-        self.sender.send_timeout(Bytes::from(text), TAKEN_WITHIN).await.map_err(|_| Gone)
     }
 }
