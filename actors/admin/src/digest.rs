@@ -12,6 +12,7 @@ impl Handle<DigestRequest> for StoreAnswers<'_> {
         let filter = request.0;
         let tenant = tenant_or_default(filter.tenant);
         let view = self.store().snapshot().await?;
+        let end = view.last_log_seq(&tenant, None).await?;
         let mut digests = Vec::new();
         for projection in projections(filter.projection.as_deref())? {
             let row = view.scope(&Scope::new(&tenant, projection)).await?;
@@ -32,7 +33,7 @@ impl Handle<DigestRequest> for StoreAnswers<'_> {
                 deviating,
             });
         }
-        Ok(DigestReply { tenant, digests })
+        Ok(DigestReply { tenant, last_log_seq: end, digests })
     }
 }
 

@@ -12,7 +12,7 @@ use decisiongraph_http::api::{ApiBounds, Needs, Place as About, ROUTES, Rates, T
 use decisiongraph_http::identities::Role;
 use futures_util::StreamExt as _;
 use http_support::examples::{Captured, differences};
-use http_support::{Ask, Certificate, Messages, PATIENCE, Place, Way, all_current, open};
+use http_support::{Ask, Certificate, Messages, PATIENCE, Place, Way, open};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -61,7 +61,7 @@ fn observed(trace: &str, key: &str) -> Value {
 }
 
 /// Exchanges at the same time, each with a node of its own if it changes something.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 6;
 
 /// The exchanges of the contract, where they are at hand, over TCP, TLS and the socket. Those that only read share a
 /// node; every other one, or chain, gets a node of its own.
@@ -152,7 +152,7 @@ async fn every_route_asks_for_its_right_and_its_tenant() {
             Takes::Otlp(_) => assert!(got.text.contains("\"unauthorized: "), "{path}: {}", got.text),
             _ => assert_eq!(got.code(), "unauthorized", "{path} without a token"),
         }
-        if route.word == "event_stream" {
+        if route.word.ends_with("_stream") {
             continue;
         }
         for role in Role::ALL {
@@ -370,7 +370,7 @@ async fn an_answer_is_not_confirmed_when_the_log_has_gone_on_without_its_project
     for db in Db::both().await {
         let place = Place::start(db, &by_role(), no_rates()).await;
         assert_eq!(place.post("appender", "/api/v1/events", &started("w")).await.status, 201);
-        all_current(&place, 1).await;
+        place.current().await;
         let path = "/api/v1/traces/w?allow_stale=true&wait_ms=0";
         let first = place.get("reader", path).await;
         let tag = first.header("etag").to_owned();
@@ -388,6 +388,46 @@ async fn an_answer_is_not_confirmed_when_the_log_has_gone_on_without_its_project
         assert_eq!(got.json()["data"]["events"].as_array().map(Vec::len), Some(2), "{}", got.text);
         place.stop().await;
     }
+}
+
+/// Operators follow a job to its end, and see the node, without asking again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_and_the_node_are_followed_by_streams() {
+    let place = Place::filled(Db::sqlite().await, &by_role(), no_rates()).await;
+    let follow = async |name: &str, path: &str| {
+        let stream = place.connect(Way::Tcp).await;
+        open(stream, Ask::get(path).header("accept", "text/event-stream"), Some(&place.tokens[name])).await
+    };
+    let asked = json!({ "mode": "rebuild", "projection": "all", "reason": "a test" });
+    let started = place.post("operator", "/api/v1/runs", &asked).await;
+    assert_eq!(started.status, 202, "{}", started.text);
+    let run = started.json()["data"]["run"]["run_id"].as_str().expect("an id").to_owned();
+    let path = format!("/api/v1/runs/{run}/stream");
+    let mut messages = Messages::of(follow("operator", &path).await);
+    let mut last = None;
+    while let Some(message) = messages.next().await {
+        assert!(["progress", "end"].contains(&message.event.as_str()), "{message:?}");
+        last = Some(message);
+    }
+    let last = last.expect("an end");
+    assert_eq!((last.event.as_str(), &last.data["run"]["state"]), ("end", &json!("completed")), "{last:?}");
+    assert!(last.data["report"].is_object(), "{last:?}");
+    // The job of another tenant is none.
+    let stream = place.connect(Way::Tcp).await;
+    let ask = Ask::get(&path).tenant(Some("other"));
+    assert_eq!(open(stream, ask, Some(&place.tokens["elsewhere"])).await.status(), 404);
+
+    let mut messages = Messages::of(follow("everywhere", "/api/v1/node/stream?interval_ms=500&tree=true").await);
+    for _ in 0..2 {
+        let message = messages.next().await.expect("a snapshot");
+        assert_eq!(message.event, "snapshot");
+        assert!(message.data["node"].is_object() && message.data["actors"][0].is_object(), "{message:?}");
+        assert_eq!(message.data["status"]["scopes"].as_array().map(Vec::len), Some(3));
+    }
+    drop(messages);
+    assert_eq!(place.get("everywhere", "/api/v1/node/stream?interval_ms=1").await.status, 400);
+    assert_eq!(place.get("operator", "/api/v1/node/stream").await.status, 403, "not every tenant");
+    place.stop().await;
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {

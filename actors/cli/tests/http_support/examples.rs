@@ -1,16 +1,16 @@
 //! Exchanges as data: each is sent, and its answer compared.
 
-use super::{Ask, Got, Message, Messages, Place};
+use super::{Ask, Got, Message, Messages, Place, Way};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::UnixStream;
 
 /// Texts that earlier exchanges of a chain captured.
 pub type Captured = BTreeMap<String, String>;
 
 /// Sends an example and lists the differences between its answer and what is expected.
-pub async fn differences(place: &Place, example: &Value, captured: &mut Captured, locally: bool) -> Vec<String> {
+pub async fn differences(place: &Place, example: &Value, captured: &mut Captured, way: Way) -> Vec<String> {
     let request = &example["request"];
     let path = filled(request["path"].as_str().expect("a path"), captured);
     let body = match &request["body"] {
@@ -33,14 +33,11 @@ pub async fn differences(place: &Place, example: &Value, captured: &mut Captured
     let identity = example["as"].as_str();
     let expected = &example["expect"];
     if expected["sse"].is_array() {
-        return stream(place, ask, identity, expected).await;
+        return stream(place, way, ask, identity, expected).await;
     }
     let end = Instant::now() + Duration::from_secs(example["repeat_until"]["within_s"].as_u64().unwrap_or(0));
     let got = loop {
-        let got = match locally {
-            true => place.send_locally(identity, ask.clone()).await,
-            false => place.send(identity, ask.clone()).await,
-        };
+        let got = place.send_by(way, identity, ask.clone()).await;
         let until = &example["repeat_until"];
         let pointer = until["pointer"].as_str();
         let reached = pointer.is_none_or(|pointer| got.json().pointer(pointer) == Some(&until["equals"]));
@@ -105,9 +102,8 @@ fn compared(got: &Got, expected: &Value, captured: &Captured) -> Vec<String> {
 }
 
 /// Compares a stream's first messages.
-async fn stream(place: &Place, ask: Ask<'_>, identity: Option<&str>, expected: &Value) -> Vec<String> {
-    let stream = TcpStream::connect(place.address()).await.expect("connects");
-    let response = super::open(stream, ask, identity.map(|name| place.tokens[name].as_str())).await;
+async fn stream(place: &Place, way: Way, ask: Ask<'_>, identity: Option<&str>, expected: &Value) -> Vec<String> {
+    let response = super::open(place.connect(way).await, ask, identity.map(|name| place.tokens[name].as_str())).await;
     let mut found = Vec::new();
     if expected["status"] != response.status().as_u16() {
         found.push(format!("status {}", response.status()));

@@ -34,7 +34,58 @@ pub struct Place {
     /// Token of each identity.
     pub tokens: BTreeMap<String, String>,
     pub directory: tempfile::TempDir,
+    api: Arc<Api>,
+    tls: Option<(ApiServer, tokio_rustls::TlsConnector)>,
     _watch: Arc<NodeWatch>,
+}
+
+/// Way to a node's interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    Tcp,
+    Tls,
+    Socket,
+}
+
+/// An open connection, by whatever way.
+pub trait Connection: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection for S {}
+
+/// A certificate for `localhost` with its key, as files and as a root of trust.
+pub struct Certificate {
+    pub cert: std::path::PathBuf,
+    pub key: std::path::PathBuf,
+    pub roots: Arc<rustls::RootCertStore>,
+}
+
+impl Certificate {
+    /// Makes a certificate in this folder.
+    pub fn make(folder: &std::path::Path) -> Certificate {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
+        let (cert, key) = (folder.join("cert.pem"), folder.join("key.pem"));
+        std::fs::write(&cert, made.cert.pem()).expect("written");
+        std::fs::write(&key, made.key_pair.serialize_pem()).expect("written");
+        std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("set");
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(made.cert.der().clone()).expect("a certificate");
+        Certificate { cert, key, roots: Arc::new(roots) }
+    }
+
+    /// Reads the certificate for a server.
+    pub fn server(&self) -> Arc<ServerTls> {
+        ServerTls::load(self.cert.clone(), self.key.clone()).expect("a certificate")
+    }
+
+    /// Makes a client that trusts the certificate, and speaks these versions.
+    pub fn client(&self, versions: &[&'static rustls::SupportedProtocolVersion]) -> tokio_rustls::TlsConnector {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions)
+            .expect("a version")
+            .with_root_certificates(Arc::clone(&self.roots))
+            .with_no_client_auth();
+        tokio_rustls::TlsConnector::from(Arc::new(config))
+    }
 }
 
 impl Place {
@@ -82,6 +133,7 @@ impl Place {
             identities: Arc::new(Identities::of_file(&path).expect("identities are read")),
             surroundings: watch.clone(),
             telemetry: node.parts().telemetry().clone(),
+            adopt: None,
             bounds: bounds_of_api,
             deployment: "test".to_owned(),
         });
@@ -90,8 +142,22 @@ impl Place {
             tls,
             directory: Some(directory.path().to_owned()),
         };
-        let server = ApiServer::start(api, listen).await.expect("listens");
-        Place { db, node, server, tokens, directory, _watch: watch }
+        let server = ApiServer::start(Arc::clone(&api), listen).await.expect("listens");
+        Place { db, node, server, tokens, directory, api, tls: None, _watch: watch }
+    }
+
+    /// Serves the interface over TLS, too, on an address of its own.
+    #[must_use]
+    pub async fn and_over_tls(mut self) -> Place {
+        let made = Certificate::make(self.directory.path());
+        let listen = ApiListen {
+            address: Some("127.0.0.1:0".parse().expect("an address")),
+            tls: Some(made.server()),
+            directory: None,
+        };
+        let server = ApiServer::start(Arc::clone(&self.api), listen).await.expect("listens");
+        self.tls = Some((server, made.client(rustls::DEFAULT_VERSIONS)));
+        self
     }
 
     /// Starts a node whose log is the demo's, with its projections current.
@@ -123,20 +189,38 @@ impl Place {
     }
 
     pub fn address(&self) -> SocketAddr {
-        let url = self.server.url().expect("an address");
-        url.rsplit('/').next().expect("an address").parse().expect("an address")
+        address(&self.server)
+    }
+
+    /// Connects by this way.
+    pub async fn connect(&self, way: Way) -> Box<dyn Connection> {
+        match way {
+            Way::Tcp => Box::new(TcpStream::connect(self.address()).await.expect("connects")),
+            Way::Socket => {
+                Box::new(UnixStream::connect(self.server.socket().expect("a socket")).await.expect("connects"))
+            }
+            Way::Tls => {
+                let (server, connector) = self.tls.as_ref().expect("served over TLS");
+                let stream = TcpStream::connect(address(server)).await.expect("connects");
+                let name = "localhost".try_into().expect("a name");
+                Box::new(connector.connect(name, stream).await.expect("a handshake"))
+            }
+        }
+    }
+
+    /// Sends a request by this way as this identity.
+    pub async fn send_by(&self, way: Way, identity: Option<&str>, request: Ask<'_>) -> Got {
+        exchange(self.connect(way).await, request, identity.map(|name| self.tokens[name].as_str())).await
     }
 
     /// Sends a request over TCP as this identity.
     pub async fn send(&self, identity: Option<&str>, request: Ask<'_>) -> Got {
-        let stream = TcpStream::connect(self.address()).await.expect("connects");
-        exchange(stream, request, identity.map(|name| self.tokens[name].as_str())).await
+        self.send_by(Way::Tcp, identity, request).await
     }
 
     /// Sends a request over the Unix socket.
     pub async fn send_locally(&self, identity: Option<&str>, request: Ask<'_>) -> Got {
-        let stream = UnixStream::connect(self.server.socket().expect("a socket")).await.expect("connects");
-        exchange(stream, request, identity.map(|name| self.tokens[name].as_str())).await
+        self.send_by(Way::Socket, identity, request).await
     }
 
     pub async fn get(&self, identity: &str, path: &str) -> Got {
@@ -149,10 +233,15 @@ impl Place {
     }
 
     pub async fn stop(self) -> Db {
-        drop(self.server);
+        drop((self.server, self.tls));
         self.node.stop().await;
         self.db
     }
+}
+
+fn address(server: &ApiServer) -> SocketAddr {
+    let url = server.url().expect("an address");
+    url.rsplit('/').next().expect("an address").parse().expect("an address")
 }
 
 /// A request.

@@ -25,6 +25,9 @@ impl Request for DigestRequest {
 pub struct DigestReply {
     /// Tenant of the scopes.
     pub tenant: TenantId,
+    /// Position of the tenant's last event.
+    #[serde(default)]
+    pub last_log_seq: LogSeq,
     /// Digests in catalogue order.
     pub digests: Vec<ScopeDigest>,
 }
