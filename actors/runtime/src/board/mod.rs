@@ -40,7 +40,7 @@ pub struct Board {
     pub placement: PlacementTable,
     /// The node stops, or not. Written by the node.
     pub draining: Draining,
-    /// Fault of the changed identities file, while the identities before it are in force. Written by the HTTP interface.
+    /// Fault of the changed identities file; the identities before it are then in force. Written by the HTTP interface.
     pub identities_fault: watch::Sender<Option<String>>,
 }
 
