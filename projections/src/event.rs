@@ -271,8 +271,8 @@ pub fn fault(tags: Option<&[String]>, payload: &str) -> Option<String> {
 }
 
 impl StoredEvent {
-    /// Writes one JSON line (without the line feed): the envelope plus `log_seq` and `payload_hash`, and `tenant_id`
-    /// when given. [`Line::parse`] reads it back.
+    /// Writes one JSON line (without the line feed): the envelope plus `log_seq`, `recorded_at` and `payload_hash`, and
+    /// `tenant_id` when given. [`Line::parse`] reads it back.
     pub fn to_line(&self, tenant: Option<&TenantId>) -> String {
         let e = &self.envelope;
         let mut out = String::with_capacity(self.payload.len() + 512);
@@ -296,6 +296,7 @@ impl StoredEvent {
         text("correlation_id", e.correlation_id.as_deref());
         text("causation_event_id", e.causation_event_id.as_deref());
         text("payload_hash", Some(&self.payload_hash));
+        text("recorded_at", Some(&self.recorded_at));
         out.push_str(&format!(
             ",\"trace_seq\":{},\"schema_version\":{},\"log_seq\":{}",
             e.trace_seq, e.schema_version, self.log_seq
@@ -485,11 +486,16 @@ pub struct Line<'a> {
     pub tenant_id: Option<TenantId>,
     /// Hash to be verified, when given.
     pub payload_hash: Option<String>,
+    /// Position in the log that it comes from. An append ignores it.
+    pub log_seq: Option<LogSeq>,
+    /// Time when that log's store received it. An append ignores it.
+    pub recorded_at: Option<String>,
 }
 
 impl<'a> Line<'a> {
-    /// Reads one JSON object. `log_seq`, `recorded_at` and unknown members are ignored. Without `event_id`, the draft's
-    /// is empty ([`Draft::identified`]). Without `trace_seq`, or with the text `next`, the number is drawn.
+    /// Reads one JSON object. Unknown members are ignored, and so is a `log_seq` or `recorded_at` of another form.
+    /// Without `event_id`, the draft's is empty ([`Draft::identified`]). Without `trace_seq`, or with the text `next`,
+    /// the number is drawn.
     pub fn parse(text: &'a str) -> Result<Line<'a>, Refusal> {
         let value = parse(text).map_err(|error| error.on_append())?.value;
         Line::from_json(value)
@@ -546,7 +552,9 @@ impl<'a> Line<'a> {
         };
         let tenant_id = optional(&object, "tenant_id", "tenant_id")?.map(TenantId::new).transpose()?;
         let payload_hash = optional(&object, "payload_hash", "payload_hash")?;
-        Ok(Line { draft: Draft { envelope, payload, next }, tenant_id, payload_hash })
+        let log_seq = integer(&object, "log_seq").ok().flatten().map(LogSeq);
+        let recorded_at = optional(&object, "recorded_at", "recorded_at").ok().flatten();
+        Ok(Line { draft: Draft { envelope, payload, next }, tenant_id, payload_hash, log_seq, recorded_at })
     }
 }
 
@@ -597,7 +605,7 @@ mod tests {
         assert_eq!(line.draft.envelope.schema_version, 1);
         let stored = StoredEvent {
             log_seq: LogSeq(7),
-            recorded_at: String::new(),
+            recorded_at: "2026-01-01T00:00:01.5Z".to_owned(),
             envelope: line.draft.envelope.clone(),
             payload: line.draft.payload.to_payload_form(),
             payload_hash: "sha256:0".to_owned(),
@@ -610,6 +618,7 @@ mod tests {
         assert_eq!(back.draft.payload, parse(r#"{"a":"x\ny","b":1}"#).expect("JSON").value);
         assert_eq!(back.tenant_id, Some(tenant));
         assert_eq!(back.payload_hash.as_deref(), Some("sha256:0"));
+        assert_eq!((back.log_seq, back.recorded_at.as_deref()), (Some(LogSeq(7)), Some("2026-01-01T00:00:01.5Z")));
     }
 
     #[test]

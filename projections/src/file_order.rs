@@ -38,7 +38,7 @@ struct Trace {
 }
 
 impl FileOrder {
-    /// Most events whose order is checked, about 60 MB of memory.
+    /// Most events whose order is checked, about 90 MB of memory.
     pub const EVENTS_MAX: u64 = 500_000;
 
     /// Number of events whose order was checked.

@@ -126,8 +126,16 @@ pub const ENVELOPE: &[Member] = &[
     nullable("tags", Form::Tags, "Free words."),
     needed("payload", Form::Object(&[]), "The content, by type. It has no float at any depth."),
     nullable("payload_hash", Form::Hash, "Hash of the payload, to be verified."),
-    optional("log_seq", Form::Ignored, "Position in the log that an export came from. Not read."),
-    optional("recorded_at", Form::Ignored, "Time of storage in the log that an export came from. Not read."),
+    optional(
+        "log_seq",
+        Form::Ignored,
+        "Position in the log that an export came from. Read by `import --keep-positions` alone.",
+    ),
+    optional(
+        "recorded_at",
+        Form::Ignored,
+        "Time of storage in the log that an export came from. Read by `import --keep-positions` alone.",
+    ),
 ];
 const SOURCE: &[Member] = &[
     needed("producer_id", ID, "Id of the producer; idempotency keys are unique in it."),

@@ -2,12 +2,13 @@
 
 use crate::columns::{Columns, Stored, unreadable};
 use crate::{
-    Acquisition, AppendMode, BuildLease, Epoch, Generation, Lag, Lease, Orders, Owner, Paused, Position, Result, Run,
-    RunOutcome, RunState, Scope, StoreError, Verdict,
+    Acquisition, AppendMode, BuildLease, Epoch, Generation, Lag, Lease, Orders, Owner, Paused, Placed, Position,
+    Result, Run, RunOutcome, RunState, Scope, StoreError, Verdict,
 };
-use decisiongraph_projections::sequence::Planned;
+use decisiongraph_projections::sequence::{AppendPrior, Planned, plan};
 use decisiongraph_projections::{Admitted, Category, LogSeq, Refusal, catalogue};
 use std::borrow::Borrow;
+use std::collections::HashSet;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -266,6 +267,38 @@ pub(crate) fn stored(planned: &[Planned], mode: AppendMode) -> Vec<(usize, i64)>
         _ => None,
     };
     planned.iter().enumerate().filter_map(new).collect()
+}
+
+/// Decides about events that bring their positions: as an append does, and each position must be new. `drawn` is the
+/// last position that the database gave out before the move; `taken` are positions of earlier events of the move.
+pub(crate) fn placed(prior: &AppendPrior, events: &[Placed], drawn: LogSeq, taken: &HashSet<LogSeq>) -> Vec<Planned> {
+    let mut planned = plan(prior, events);
+    for (Placed { log_seq, .. }, planned) in events.iter().zip(&mut planned) {
+        let why = if *log_seq <= drawn {
+            format!("this database gave out every position up to {drawn} before, and {log_seq} is among them")
+        } else if taken.contains(log_seq) {
+            format!("position {log_seq} is that of an event before it")
+        } else {
+            continue;
+        };
+        *planned = Planned::Refuse(Refusal::new(Category::Conflict, why));
+    }
+    planned
+}
+
+/// Returns the positions of these events that an earlier event of the move may have: none when all are above `highest`.
+pub(crate) fn maybe_taken(events: &[Placed], highest: LogSeq) -> Vec<LogSeq> {
+    events.iter().map(|event| event.log_seq).filter(|log_seq| *log_seq <= highest).collect()
+}
+
+/// Refuses a move into a database with events.
+pub(crate) fn not_empty() -> StoreError {
+    conflict("this database has or had events, and a log keeps its positions only in a database that never had any")
+}
+
+/// Creates the error of a move whose steps ended without a commit.
+pub(crate) fn given_up() -> StoreError {
+    conflict("the move was given up; nothing was stored")
 }
 
 /// Returns the verdicts of a batch whose `new` events ([`stored`]) have these positions.

@@ -33,6 +33,9 @@ pub mod crash;
 mod decide;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod decode;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod foreign;
+mod foreign_log;
 #[cfg(feature = "throwaway-postgres")]
 pub mod launch;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
@@ -54,6 +57,8 @@ pub mod throwaway;
 mod url;
 
 pub use decisiongraph_records::*;
+pub use foreign::ForeignLine;
+pub use foreign_log::ForeignLog;
 pub use sections::*;
 pub use url::{DatabaseUrl, StoreOptions, open};
 

@@ -5,9 +5,11 @@
 //! tenant. A file of one tenant is therefore atomic per request. Of a file that mixes tenants, the runs before the
 //! refused one stay.
 //!
-//! *Never:* trusts a given `log_seq`; quotes a payload in a refusal.
+//! *Never:* trusts a given `log_seq`, except of a log that moves into an empty database; quotes a payload in a refusal.
 
 use super::handler::{StoreAnswers, tenant_or_default};
+use super::moving::Way;
+use decisiongraph_engine::telemetry::signals;
 use decisiongraph_projections::credential_guard::CredentialGuard;
 use decisiongraph_projections::event::{EVENT_BYTES_MAX, Envelope, Line};
 use decisiongraph_projections::{Admitted, Category, LogSeq, Refusal, TenantId};
@@ -15,7 +17,7 @@ use decisiongraph_protocol::lines::CHUNK_LINES_MAX;
 use decisiongraph_protocol::{
     AdminError, AppendReply, AppendRequest, Handle, LineFault, LineVerdict, OfferedLine, VerdictWord,
 };
-use decisiongraph_store::{AppendMode, Store, Verdict};
+use decisiongraph_store::{AppendMode, Verdict};
 use uuid::Uuid;
 
 /// Fewest lines that are worth a thread.
@@ -30,51 +32,85 @@ pub struct Checked {
     pub tenant: TenantId,
     /// Event of the line, or the reason why it is refused.
     pub event: Result<Admitted, Refusal>,
+    /// Place that the line gives.
+    pub place: Place,
 }
 
-// Stores the lines that can be stored; see the file's guarantees.
+/// Place of an event in the log that its line comes from.
+#[derive(Debug, Clone, Default)]
+pub struct Place {
+    /// Position.
+    pub log_seq: Option<LogSeq>,
+    /// Time when that log's store received it.
+    pub recorded_at: Option<String>,
+}
+
 impl Handle<AppendRequest> for StoreAnswers<'_> {
     async fn answer(&self, request: AppendRequest) -> Result<AppendReply, AdminError> {
+        let reply = self.append(request).await?;
+        let telemetry = self.engine.telemetry();
+        for (count, verdict) in [(reply.accepted, VerdictWord::Accepted), (reply.repeated, VerdictWord::Repeated)] {
+            telemetry.add(&signals::EVENTS_APPENDED, count, &[verdict.as_str(), "ok"]);
+        }
+        for category in reply.verdicts.iter().filter_map(|verdict| verdict.category) {
+            telemetry.add(&signals::EVENTS_APPENDED, 1, &[VerdictWord::Refused.as_str(), category.as_str()]);
+        }
+        Ok(reply)
+    }
+}
+
+impl StoreAnswers<'_> {
+    /// Stores the lines that can be stored; see the file's guarantees.
+    async fn append(&self, request: AppendRequest) -> Result<AppendReply, AdminError> {
         if request.lines.len() > CHUNK_LINES_MAX {
             return Err(AdminError::new(
                 Category::InvalidArgument,
                 format!("at most {CHUNK_LINES_MAX} lines per request, not {}", request.lines.len()),
             ));
         }
-        let store = self.store();
         let tenant = tenant_or_default(request.tenant);
         let guard = request.credential_guard.unwrap_or(self.engine.config().credential_guard);
         let checked = check_all(request.lines, &tenant, guard).await?;
-        let mut reply = AppendReply::default();
         let shown = request.each_verdict || !request.all_or_nothing;
-        if request.all_or_nothing
-            && let Some((refusal, line)) =
-                checked.iter().find_map(|checked| checked.event.as_ref().err().map(|refusal| (refusal, checked.line)))
-        {
-            refuse(&mut reply, line, None, refusal.clone());
-            return Ok(reply);
-        }
-        let mut rest = checked.into_iter().peekable();
-        while let Some(first) = rest.next() {
-            let tenant = first.tenant.clone();
-            let mut run = vec![first];
-            while let Some(next) = rest.next_if(|next| next.tenant == tenant) {
-                run.push(next);
-            }
-            store_run(store, &tenant, run, request.all_or_nothing, shown, &mut reply).await?;
-            if !reply.tenants.contains(&tenant) {
-                reply.tenants.push(tenant);
-            }
-            if request.all_or_nothing && reply.refused > 0 {
-                break;
-            }
-        }
-        Ok(reply)
+        store_all(&Way::Append(self.store()), checked, request.all_or_nothing, shown).await
     }
 }
 
+/// Stores checked lines. With `shown`, the verdict of each line is in the reply, else those of refused lines.
+pub(crate) async fn store_all(
+    way: &Way<'_>,
+    checked: Vec<Checked>,
+    all_or_nothing: bool,
+    shown: bool,
+) -> Result<AppendReply, AdminError> {
+    let mut reply = AppendReply::default();
+    if all_or_nothing
+        && let Some((refusal, line)) =
+            checked.iter().find_map(|checked| checked.event.as_ref().err().map(|refusal| (refusal, checked.line)))
+    {
+        refuse(&mut reply, line, None, refusal.clone());
+        return Ok(reply);
+    }
+    let mut rest = checked.into_iter().peekable();
+    while let Some(first) = rest.next() {
+        let tenant = first.tenant.clone();
+        let mut run = vec![first];
+        while let Some(next) = rest.next_if(|next| next.tenant == tenant) {
+            run.push(next);
+        }
+        store_run(way, &tenant, run, all_or_nothing, shown, &mut reply).await?;
+        if !reply.tenants.contains(&tenant) {
+            reply.tenants.push(tenant);
+        }
+        if all_or_nothing && reply.refused > 0 {
+            break;
+        }
+    }
+    Ok(reply)
+}
+
 /// Checks all lines; many of them on all processors, because the database waits meanwhile.
-async fn check_all(
+pub(crate) async fn check_all(
     lines: Vec<OfferedLine>,
     tenant: &TenantId,
     guard: CredentialGuard,
@@ -101,16 +137,17 @@ async fn check_all(
 /// Reads one line and makes every check that needs no database.
 pub fn check(line: OfferedLine, tenant: &TenantId, guard: CredentialGuard) -> Checked {
     let OfferedLine { number, text } = line;
-    let mut tenant = tenant.clone();
+    let (mut tenant, mut place) = (tenant.clone(), Place::default());
     let event = (|| {
         let text = text.map_err(unreadable)?;
         let line = Line::parse(&text)?;
         if let Some(named) = &line.tenant_id {
             tenant = named.clone();
         }
+        place = Place { log_seq: line.log_seq, recorded_at: line.recorded_at.clone() };
         line.admit(guard, || Uuid::now_v7().to_string())
     })();
-    Checked { line: number, tenant, event }
+    Checked { line: number, tenant, event, place }
 }
 
 fn unreadable(fault: LineFault) -> Refusal {
@@ -127,7 +164,7 @@ fn unreadable(fault: LineFault) -> Refusal {
 
 /// Stores consecutive lines of one tenant. With `shown`, the verdict of each line is in the reply.
 async fn store_run(
-    store: &dyn Store,
+    way: &Way<'_>,
     tenant: &TenantId,
     run: Vec<Checked>,
     all_or_nothing: bool,
@@ -135,20 +172,22 @@ async fn store_run(
     reply: &mut AppendReply,
 ) -> Result<(), AdminError> {
     let mode = if all_or_nothing { AppendMode::AllOrNothing } else { AppendMode::Each };
+    let mut lines = Vec::with_capacity(run.len());
     let mut places = Vec::with_capacity(run.len());
     let mut events = Vec::with_capacity(run.len());
     for checked in run {
         match checked.event {
             Ok(event) => {
-                places.push((checked.line, None));
+                lines.push((checked.line, None));
+                places.push(checked.place);
                 events.push(event);
             }
-            Err(refusal) => places.push((checked.line, Some(refusal))),
+            Err(refusal) => lines.push((checked.line, Some(refusal))),
         }
     }
-    let verdicts = if events.is_empty() { Vec::new() } else { store.append(tenant, &events, mode).await? };
+    let verdicts = if events.is_empty() { Vec::new() } else { way.store(tenant, &events, &places, mode).await? };
     let mut offered = events.iter().zip(verdicts);
-    for (line, unreadable) in places {
+    for (line, unreadable) in lines {
         if let Some(refusal) = unreadable {
             refuse(reply, line, None, refusal);
             continue;

@@ -1,10 +1,13 @@
 //! The digests that prove the rows: rolling, and those of the Python reference.
 
-use super::handler::{StoreAnswers, projections, tenant_or_default};
+use super::handler::{StoreAnswers, limit_in, projections, tenant_or_default};
 use decisiongraph_engine::queries::{self, ReferenceDigests};
 use decisiongraph_projections::LogSeq;
 use decisiongraph_projections::digest::rolling::RollingDigest;
-use decisiongraph_protocol::{AdminError, DigestReply, DigestRequest, Handle, ReferenceDigestRequest, ScopeDigest};
+use decisiongraph_protocol::{
+    AdminError, CHECKPOINTS_MAX, CheckpointsReply, CheckpointsRequest, DigestReply, DigestRequest, Handle,
+    ReferenceDigestRequest, ScopeCheckpoint, ScopeDigest,
+};
 use decisiongraph_store::Scope;
 
 impl Handle<DigestRequest> for StoreAnswers<'_> {
@@ -34,6 +37,20 @@ impl Handle<DigestRequest> for StoreAnswers<'_> {
             });
         }
         Ok(DigestReply { tenant, last_log_seq: end, digests })
+    }
+}
+
+impl Handle<CheckpointsRequest> for StoreAnswers<'_> {
+    async fn answer(&self, request: CheckpointsRequest) -> Result<CheckpointsReply, AdminError> {
+        let limit = limit_in(request.limit, CHECKPOINTS_MAX)?;
+        let tenant = tenant_or_default(request.of.tenant);
+        let view = self.store().snapshot().await?;
+        let mut checkpoints = Vec::new();
+        for projection in projections(request.of.projection.as_deref())? {
+            let of = |checkpoint| ScopeCheckpoint { projection: projection.name().to_owned(), checkpoint };
+            checkpoints.extend(view.checkpoints(&Scope::new(&tenant, projection), limit).await?.into_iter().map(of));
+        }
+        Ok(CheckpointsReply { tenant, checkpoints })
     }
 }
 

@@ -2,10 +2,10 @@
 
 mod http_support;
 mod node_support;
-#[path = "http_api/spans.rs"]
-mod spans;
 #[path = "http_api/operators.rs"]
 mod operators;
+#[path = "http_api/spans.rs"]
+mod spans;
 mod support;
 
 use decisiongraph_http::api::{ApiBounds, Needs, Place as About, ROUTES, Rates, Takes};

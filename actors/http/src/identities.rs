@@ -9,8 +9,8 @@ mod live;
 mod token;
 
 pub use file::{IdentitiesFile, Identity, Role, StoredToken, import_accounts};
-pub(crate) use live::{LOOK_EVERY, SOCKET};
 pub use live::{Caller, Identities, LOCAL};
+pub(crate) use live::{LOOK_EVERY, SOCKET};
 pub use token::{NewToken, hash_of};
 
 /// Largest identities file, in bytes.

@@ -83,7 +83,7 @@ impl fmt::Display for Command {
     }
 }
 
-/// Adds `flags` to the end of every command in the text that reaches a database or node.
+/// Adds `flags` to the end of every command in the text that reaches a database or node, unless it names its database.
 pub fn addressed(text: &str, flags: &str) -> String {
     let (mut out, mut rest) = (String::with_capacity(text.len()), text);
     while let Some(at) = [START, FED].iter().filter_map(|start| Some(rest.find(start)? + start.len())).min() {
@@ -93,7 +93,8 @@ pub fn addressed(text: &str, flags: &str) -> String {
         out.push_str(before);
         out.push_str(command);
         let first = command.split(' ').next().unwrap_or_default();
-        if !(flags.is_empty() || first.is_empty() || command.ends_with("--help") || REACH_NOTHING.contains(&first)) {
+        let reaches = !(command.ends_with("--help") || command.contains(" --database "));
+        if reaches && !(flags.is_empty() || first.is_empty() || REACH_NOTHING.contains(&first)) {
             out.push(' ');
             out.push_str(flags);
         }
@@ -180,5 +181,7 @@ mod tests {
         let fed = Command::about_all("import -").fed_by("zcat log.gz");
         assert_eq!(addressed(&fed, "--node unix:/s"), "`zcat log.gz | decisiongraph import - --node unix:/s`");
         assert_eq!(addressed(text, ""), text);
+        let elsewhere = Command::about_all("import").with("--database", "sqlite:new.db").word("-").to_string();
+        assert_eq!(addressed(&elsewhere, "--node unix:/s"), elsewhere);
     }
 }

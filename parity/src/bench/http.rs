@@ -114,13 +114,7 @@ async fn appends(request: &Request, node: &ServedNode, report: &mut Report) -> R
     Ok(())
 }
 
-async fn batches(
-    request: &Request,
-    program: &Path,
-    site: &Site,
-    node: &ServedNode,
-    report: &mut Report,
-) -> Result<()> {
+async fn batches(request: &Request, program: &Path, site: &Site, node: &ServedNode, report: &mut Report) -> Result<()> {
     let all: Vec<String> = lines(request.seed, BATCHED).collect();
     let file = node.directory.path().join("events.ndjson");
     std::fs::write(&file, all.join("\n") + "\n")?;
@@ -130,9 +124,8 @@ async fn batches(
         let mut caller = node.caller(0, &format!("batch-{round}")).await?;
         let began = Instant::now();
         for body in &bodies {
-            let (status, text) = caller
-                .send("POST", "/api/v1/events/batch?quiet=true", "application/x-ndjson", body.clone())
-                .await?;
+            let (status, text) =
+                caller.send("POST", "/api/v1/events/batch?quiet=true", "application/x-ndjson", body.clone()).await?;
             let refused = text.lines().count() != 1;
             ensure!(status == 200 && !refused, "a batch was answered with {status}: {:.300}", text);
         }

@@ -159,11 +159,11 @@ async fn alone(client: &mut Object, offer: &Offer<'_>) -> Result<Vec<Verdict>> {
 }
 
 /// Offers of one tenant, in their order.
-struct Tenant<'a> {
-    tenant: &'a TenantId,
+pub(super) struct Tenant<'a> {
+    pub(super) tenant: &'a TenantId,
     /// Offers, by index.
-    offers: Vec<usize>,
-    events: Vec<&'a Admitted>,
+    pub(super) offers: Vec<usize>,
+    pub(super) events: Vec<&'a Admitted>,
 }
 
 /// Appends these offers together. None: an offer that has to be alone.
@@ -233,10 +233,10 @@ async fn decided(
 }
 
 /// An event to store, with its number in its trace.
-struct New<'a> {
-    tenant: &'a TenantId,
-    event: &'a Admitted,
-    trace_seq: i64,
+pub(super) struct New<'a> {
+    pub(super) tenant: &'a TenantId,
+    pub(super) event: &'a Admitted,
+    pub(super) trace_seq: i64,
 }
 
 /// Lists the new events of these tenants, in their order.
@@ -278,7 +278,7 @@ fn answers(
 }
 
 /// Looks up what is stored of these tenants' events, in the order of the tenants.
-async fn load_prior(client: &impl Session, tenants: &[Tenant<'_>]) -> Result<Vec<AppendPrior>> {
+pub(super) async fn load_prior(client: &impl Session, tenants: &[Tenant<'_>]) -> Result<Vec<AppendPrior>> {
     let what = "look up what is stored";
     let by_idempotency = client.prepared(sql!(SQL, "append_idempotency")).await.during(what)?;
     let by_trace = client.prepared(sql!(SQL, "append_trace")).await.during(what)?;
@@ -336,49 +336,7 @@ async fn insert(client: &impl Session, events: &[New<'_>], prove: bool) -> Resul
         return Ok(Vec::new());
     }
     let what = "append events";
-    let envelopes = || events.iter().map(|new| new.event.envelope());
-    fn text<'a>(values: impl Iterator<Item = &'a str>) -> Param<'a> {
-        Box::new(values.collect::<Vec<_>>())
-    }
-    fn optional<'a>(values: impl Iterator<Item = Option<&'a str>>) -> Param<'a> {
-        Box::new(values.collect::<Vec<_>>())
-    }
-    fn ints<'a>(values: impl Iterator<Item = i64>) -> Param<'a> {
-        Box::new(values.collect::<Vec<_>>())
-    }
-    fn keys<'a>(values: impl Iterator<Item = RowKey>) -> Param<'a> {
-        Box::new(values.map(Key::from).collect::<Vec<_>>())
-    }
-    let tags: Vec<String> = envelopes()
-        .map(|envelope| {
-            let mut json = String::new();
-            tags_to_json(&mut json, &envelope.tags);
-            json
-        })
-        .collect();
-    let mut params: Vec<Param<'_>> = vec![
-        text(events.iter().map(|new| new.tenant.as_str())),
-        ints(events.iter().map(|new| new.trace_seq)),
-        ints(envelopes().map(|e| e.schema_version)),
-        keys(envelopes().map(|e| RowKey::of(&e.event_id))),
-        keys(envelopes().map(|e| RowKey::of(&e.trace_id))),
-        keys(envelopes().map(|e| RowKey::of_parts(&[&e.source.producer_id, &e.idempotency_key]))),
-        text(envelopes().map(|e| e.event_id.as_str())),
-        text(envelopes().map(|e| e.trace_id.as_str())),
-        text(envelopes().map(|e| e.event_type.as_str())),
-        text(envelopes().map(|e| e.occurred_at.as_str())),
-        text(envelopes().map(|e| e.source.producer_id.as_str())),
-        text(envelopes().map(|e| e.source.system.as_str())),
-        optional(envelopes().map(|e| e.source.subsystem.as_deref())),
-        text(envelopes().map(|e| e.actor.actor_type.as_str())),
-        text(envelopes().map(|e| e.actor.actor_id.as_str())),
-        text(envelopes().map(|e| e.idempotency_key.as_str())),
-        optional(envelopes().map(|e| e.correlation_id.as_deref())),
-        optional(envelopes().map(|e| e.causation_event_id.as_deref())),
-        text(tags.iter().map(String::as_str)),
-        text(events.iter().map(|new| new.event.payload_hash())),
-        text(events.iter().map(|new| new.event.payload())),
-    ];
+    let mut params = values(events);
     if prove {
         let mut traces: BTreeMap<(&str, &str), i64> = BTreeMap::new();
         for New { tenant, event, trace_seq } in events {
@@ -398,4 +356,55 @@ async fn insert(client: &impl Session, events: &[New<'_>], prove: bool) -> Resul
         return Err(StoreError::internal(format!("{} of {} events were stored", rows.len(), events.len())));
     }
     Ok(rows.iter().map(|row| LogSeq(row.get(0))).collect())
+}
+
+fn text<'a>(values: impl Iterator<Item = &'a str>) -> Param<'a> {
+    Box::new(values.collect::<Vec<_>>())
+}
+
+fn optional<'a>(values: impl Iterator<Item = Option<&'a str>>) -> Param<'a> {
+    Box::new(values.collect::<Vec<_>>())
+}
+
+pub(super) fn ints<'a>(values: impl Iterator<Item = i64>) -> Param<'a> {
+    Box::new(values.collect::<Vec<_>>())
+}
+
+fn keys<'a>(values: impl Iterator<Item = RowKey>) -> Param<'a> {
+    Box::new(values.map(Key::from).collect::<Vec<_>>())
+}
+
+/// Returns the lists of `insert_values`.
+pub(super) fn values<'a>(events: &'a [New<'_>]) -> Vec<Param<'a>> {
+    let envelopes = || events.iter().map(|new| new.event.envelope());
+    let tags: Vec<String> = envelopes()
+        .map(|envelope| {
+            let mut json = String::new();
+            tags_to_json(&mut json, &envelope.tags);
+            json
+        })
+        .collect();
+    vec![
+        text(events.iter().map(|new| new.tenant.as_str())),
+        ints(events.iter().map(|new| new.trace_seq)),
+        ints(envelopes().map(|e| e.schema_version)),
+        keys(envelopes().map(|e| RowKey::of(&e.event_id))),
+        keys(envelopes().map(|e| RowKey::of(&e.trace_id))),
+        keys(envelopes().map(|e| RowKey::of_parts(&[&e.source.producer_id, &e.idempotency_key]))),
+        text(envelopes().map(|e| e.event_id.as_str())),
+        text(envelopes().map(|e| e.trace_id.as_str())),
+        text(envelopes().map(|e| e.event_type.as_str())),
+        text(envelopes().map(|e| e.occurred_at.as_str())),
+        text(envelopes().map(|e| e.source.producer_id.as_str())),
+        text(envelopes().map(|e| e.source.system.as_str())),
+        optional(envelopes().map(|e| e.source.subsystem.as_deref())),
+        text(envelopes().map(|e| e.actor.actor_type.as_str())),
+        text(envelopes().map(|e| e.actor.actor_id.as_str())),
+        text(envelopes().map(|e| e.idempotency_key.as_str())),
+        optional(envelopes().map(|e| e.correlation_id.as_deref())),
+        optional(envelopes().map(|e| e.causation_event_id.as_deref())),
+        Box::new(tags),
+        text(events.iter().map(|new| new.event.payload_hash())),
+        text(events.iter().map(|new| new.event.payload())),
+    ]
 }

@@ -1,11 +1,12 @@
 //! The log: appended to, and its end watched.
 
 use super::pool::{BATCH_STATEMENTS, READ_STATEMENTS};
-use super::{PostgresStore, append, high_water, wake};
+use super::{PostgresStore, append, high_water, move_in, wake};
 use crate::sections::Log;
-use crate::{AppendMode, HighWaterSample, LogEnd, OpenWriter, Result, Verdict, Wakes};
+use crate::{AppendMode, HighWaterSample, LogEnd, MoveStep, OpenWriter, Result, Verdict, Wakes};
 use async_trait::async_trait;
 use decisiongraph_projections::{Admitted, TenantId};
+use tokio::sync::mpsc;
 
 pub(super) const SQL: &str = include_str!("sql/log.sql");
 
@@ -14,6 +15,10 @@ impl Log for PostgresStore {
     async fn append(&self, tenant: &TenantId, events: &[Admitted], mode: AppendMode) -> Result<Vec<Verdict>> {
         let _overdue = self.connections.overdue(BATCH_STATEMENTS);
         self.judged(append::append(self, tenant, events, mode)).await
+    }
+
+    async fn move_in(&self, steps: mpsc::Receiver<MoveStep>) -> Result<()> {
+        self.judged(move_in::move_in(self, steps)).await
     }
 
     async fn sample_high_water(&self) -> Result<HighWaterSample> {

@@ -4,7 +4,8 @@
 //! |---|---|
 //! | [`pool`], [`tls`], [`ask`] | sessions: made, set up, assigned to writers; the ways to ask on them |
 //! | [`migrate`] | the schema |
-//! | [`log`], [`append`], [`wake`] | the log; events appended, readers woken |
+//! | [`log`], [`append`], [`move_in`], [`wake`] | the log; events appended, a whole log moved in, readers woken |
+//! | [`foreign`] | the log of the original service |
 //! | [`high_water`], [`outline`] | the safe end of the log; the transactions that delay it |
 //! | [`read`], [`query`], [`prior`] | reads of the log and of rows, on a [`view`] |
 //! | [`scope`], [`member`] | scopes and their owners; processes and members |
@@ -27,11 +28,13 @@ mod change;
 mod commit;
 mod errors;
 mod failure;
+pub(crate) mod foreign;
 mod group;
 mod high_water;
 mod log;
 mod member;
 mod migrate;
+mod move_in;
 mod outline;
 mod partition;
 mod pool;

@@ -7,8 +7,45 @@ use crate::{
 use async_trait::async_trait;
 use decisiongraph_projections::event::StoredEvent;
 use decisiongraph_projections::{Admitted, LogEvent, LogSeq, Projection, Recalled, TenantId};
+use std::borrow::Borrow;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+
+/// An event of a log that moves, with its place there.
+#[derive(Debug, Clone)]
+pub struct Placed {
+    /// The event.
+    pub event: Admitted,
+    /// Position in the log.
+    pub log_seq: LogSeq,
+    /// Time when the first store received the event, in microseconds since the beginning of 1970.
+    pub recorded_at_us: i64,
+}
+
+impl Borrow<Admitted> for Placed {
+    fn borrow(&self) -> &Admitted {
+        &self.event
+    }
+}
+
+/// Step of a move; see [`Log::move_in`].
+#[derive(Debug)]
+pub enum MoveStep {
+    /// Stores events of one tenant, in order, by the rules of an append.
+    Store {
+        /// Tenant of the events.
+        tenant: TenantId,
+        /// Events with their places.
+        events: Vec<Placed>,
+        /// Consequence of a refused event for the others of this step.
+        mode: AppendMode,
+        /// Takes one verdict per event.
+        answer: oneshot::Sender<Vec<Verdict>>,
+    },
+    /// Commits all steps, and ends the move.
+    Commit,
+}
 
 /// Messages for a listener. Each channel is coalesced separately; some messages may be lost.
 #[derive(Debug)]
@@ -26,6 +63,12 @@ pub trait Log {
     /// ([`decisiongraph_projections::sequence::plan`]): one verdict per event. Every check comes before a `log_seq` is
     /// drawn. After the commit, readers are woken ([`Log::wakes`]).
     async fn append(&self, tenant: &TenantId, events: &[Admitted], mode: AppendMode) -> Result<Vec<Verdict>>;
+
+    /// Moves a log into this database: stores its events at their positions, all steps in one transaction. Every other
+    /// append waits until its end. Fails with `conflict` when the database has events, or had any that a projection
+    /// saw. The highest position counts as drawn, and readers are woken. Steps that end without [`MoveStep::Commit`]
+    /// leave nothing.
+    async fn move_in(&self, steps: mpsc::Receiver<MoveStep>) -> Result<()>;
 
     /// Samples the log's end; see [`HighWaterSample`]. `unavailable` on a server that cannot be read safely (a standby,
     /// a sequence with a cache); the message names the fault.

@@ -15,7 +15,7 @@ pub use batches::Batches;
 pub use builds::Builds;
 pub use changes::{Changes, ReadChanges};
 pub use failures::{Failures, ReadFailures};
-pub use log::{Log, ReadLog, Wakes};
+pub use log::{Log, MoveStep, Placed, ReadLog, Wakes};
 pub use members::{Members, ReadMembers};
 pub(crate) use rows::ahead;
 pub use rows::{ReadRows, RowStream};

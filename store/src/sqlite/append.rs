@@ -9,11 +9,14 @@ use super::errors::Result;
 use super::log::SQL;
 use super::rows::{collision, key_of};
 use crate::decode::Keyed;
-use crate::{AppendMode, Verdict, decide};
+use crate::{AppendMode, MoveStep, Placed, Verdict, crash, decide};
 use decisiongraph_projections::event::{Envelope, tags_to_json};
 use decisiongraph_projections::sequence::{self, AppendPrior, TraceState};
 use decisiongraph_projections::{Admitted, LogSeq, RowKey, TenantId};
 use rusqlite::{Connection, params};
+use std::borrow::Borrow;
+use std::collections::HashSet;
+use tokio::sync::mpsc;
 
 /// Appends, inside a writing transaction.
 pub(super) fn append(
@@ -26,7 +29,7 @@ pub(super) fn append(
     let new = decide::stored(&planned, mode);
     let mut positions = Vec::with_capacity(new.len());
     for (index, trace_seq) in &new {
-        insert(conn, tenant, &events[*index], *trace_seq)?;
+        insert(conn, tenant, &events[*index], *trace_seq, None)?;
         positions.push(LogSeq(conn.last_insert_rowid()));
     }
     Ok(decide::verdicts(events, planned, &new, positions))
@@ -36,12 +39,43 @@ fn idempotency_uid(envelope: &Envelope) -> RowKey {
     RowKey::of_parts(&[&envelope.source.producer_id, &envelope.idempotency_key])
 }
 
+/// Moves a log in, inside a writing transaction. The events of one step at a time are in memory.
+pub(super) fn move_in(conn: &Connection, steps: &mut mpsc::Receiver<MoveStep>) -> Result<()> {
+    let (held, drawn): (bool, LogSeq) = conn.one(sql!(SQL, "move_ready"), [])?;
+    if held {
+        return Err(decide::not_empty().into());
+    }
+    let mut highest = drawn;
+    while let Some(step) = steps.blocking_recv() {
+        let MoveStep::Store { tenant, events, mode, answer } = step else {
+            crash::point("move.before_commit");
+            return Ok(());
+        };
+        let mut taken = HashSet::new();
+        for log_seq in decide::maybe_taken(&events, highest) {
+            taken.extend(conn.first(sql!(SQL, "move_taken"), [log_seq.0])?.map(|(log_seq,): (LogSeq,)| log_seq));
+        }
+        let planned = decide::placed(&prior(conn, &tenant, &events)?, &events, drawn, &taken);
+        let new = decide::stored(&planned, mode);
+        for (index, trace_seq) in &new {
+            let Placed { event, log_seq, recorded_at_us } = &events[*index];
+            insert(conn, &tenant, event, *trace_seq, Some((*log_seq, recorded_at_us.div_euclid(1_000))))?;
+            highest = highest.max(*log_seq);
+        }
+        let positions: Vec<LogSeq> = new.iter().map(|(index, _)| events[*index].log_seq).collect();
+        crash::point("move.stored");
+        // A caller that no longer waits ends the steps.
+        let _ = answer.send(decide::verdicts(&events, planned, &new, positions));
+    }
+    Err(decide::given_up().into())
+}
+
 /// Looks up the log's state that the rules need.
-fn prior(conn: &Connection, tenant: &TenantId, events: &[Admitted]) -> Result<AppendPrior> {
+fn prior<E: Borrow<Admitted>>(conn: &Connection, tenant: &TenantId, events: &[E]) -> Result<AppendPrior> {
     let mut prior = AppendPrior::default();
     let tenant = tenant.as_str();
     for event in events {
-        let envelope = event.envelope();
+        let envelope = Borrow::<Admitted>::borrow(event).envelope();
         let stored = conn.first(sql!(SQL, "append_idempotency"), params![tenant, idempotency_uid(envelope).0])?;
         if let Some(Keyed { key, identity }) = stored {
             if key.0 != envelope.source.producer_id || key.1 != envelope.idempotency_key {
@@ -69,7 +103,14 @@ fn prior(conn: &Connection, tenant: &TenantId, events: &[Admitted]) -> Result<Ap
     Ok(prior)
 }
 
-fn insert(conn: &Connection, tenant: &TenantId, event: &Admitted, trace_seq: i64) -> Result<()> {
+/// Stores one event: at the next position, or at this position and with this time (milliseconds since 1970).
+fn insert(
+    conn: &Connection,
+    tenant: &TenantId,
+    event: &Admitted,
+    trace_seq: i64,
+    place: Option<(LogSeq, i64)>,
+) -> Result<()> {
     let e = event.envelope();
     let mut tags = String::new();
     tags_to_json(&mut tags, &e.tags);
@@ -95,6 +136,8 @@ fn insert(conn: &Connection, tenant: &TenantId, event: &Admitted, trace_seq: i64
         key_of(&e.trace_id),
         idempotency_uid(e).0,
         event.payload(),
+        place.map(|(log_seq, _)| log_seq.0),
+        place.map(|(_, recorded_at_ms)| recorded_at_ms),
     ];
     conn.run(sql!(SQL, "append_insert"), of)?;
     Ok(())

@@ -1,14 +1,15 @@
 //! The log: appended to, and its end watched. There is one writer, so the last position that was drawn is safe.
 
-use super::append::append;
+use super::append::{append, move_in};
 use super::ask::Ask as _;
 use super::pool::lock;
 use super::threads::blocking;
 use super::{Listener, SqliteStore, errors};
 use crate::sections::Log;
-use crate::{AppendMode, HighWaterSample, LogEnd, OpenWriter, Result, Verdict, Wakes};
+use crate::{AppendMode, HighWaterSample, LogEnd, MoveStep, OpenWriter, Result, Verdict, Wakes, crash};
 use async_trait::async_trait;
 use decisiongraph_projections::{Admitted, LogSeq, TenantId};
+use std::sync::Mutex;
 use tokio::sync::mpsc;
 
 pub(super) const SQL: &str = include_str!("sql/log.sql");
@@ -22,6 +23,15 @@ impl Log for SqliteStore {
             self.wake();
         }
         Ok(verdicts)
+    }
+
+    async fn move_in(&self, steps: mpsc::Receiver<MoveStep>) -> Result<()> {
+        // A second run, after another writer of the transaction failed, finds no steps: then nothing is stored.
+        let steps = Mutex::new(steps);
+        self.write_bulk(move |conn| move_in(conn, &mut lock(&steps))).await?;
+        crash::point("move.after_commit");
+        self.wake();
+        Ok(())
     }
 
     async fn sample_high_water(&self) -> Result<HighWaterSample> {

@@ -18,6 +18,7 @@ mod checkpoint;
 mod commit;
 mod errors;
 mod failure;
+pub(crate) mod foreign;
 mod log;
 mod member;
 mod migrate;

@@ -1,15 +1,17 @@
-//! Lines of a file or of stdin, read by a thread of its own. Reading overlaps with storing, and a stalled pipe never
-//! holds up the end of the program. At most two chunks wait.
+//! Lines of a file, of stdin or of another program's log, read by a thread of its own. Reading overlaps with storing,
+//! and a stalled pipe never holds up the end of the program. At most two chunks wait.
 
 use super::Context;
 use crate::interrupt::Asked;
 use clap::builder::{PathBufValueParser, PossibleValuesParser, TypedValueParser, ValueParser};
 use decisiongraph_projections::Category;
 use decisiongraph_projections::credential_guard::CredentialGuard;
+use decisiongraph_projections::event::EVENT_BYTES_MAX;
 use decisiongraph_protocol::foreign_text::shell_word;
-use decisiongraph_protocol::lines::LineReader;
 use decisiongraph_protocol::lines::foreign::Foreign;
-use decisiongraph_protocol::{AdminError, Command, OfferedLine};
+use decisiongraph_protocol::lines::{CHUNK_BYTES_MAX, CHUNK_LINES_MAX, LineReader};
+use decisiongraph_protocol::{AdminError, Command, LineFault, OfferedLine};
+use decisiongraph_store::{ForeignLine, ForeignLog};
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read};
 use std::path::PathBuf;
@@ -76,6 +78,8 @@ pub struct LineSource {
     pub bytes: Arc<AtomicU64>,
     /// Size of the file, if it is one.
     pub size: Option<u64>,
+    /// Meaning of a line's number: `line` of a file, `log_seq` of another program's log.
+    pub unit: &'static str,
 }
 
 impl LineSource {
@@ -122,7 +126,38 @@ impl LineSource {
                 }
             }
         });
-        Ok(LineSource { chunks, bytes, size })
+        Ok(LineSource { chunks, bytes, size, unit: "line" })
+    }
+
+    /// Starts to read the log of another program. The number of a line is the event's position there.
+    pub fn of_log(log: ForeignLog) -> LineSource {
+        let bytes = Arc::new(AtomicU64::new(0));
+        let read = Arc::clone(&bytes);
+        let (sender, chunks) = mpsc::channel(CHUNKS_WAITING);
+        let runtime = tokio::runtime::Handle::current();
+        // A file is read without the runtime: on a thread of its own.
+        std::thread::spawn(move || {
+            runtime.block_on(async {
+                let (mut chunk, mut chunk_bytes) = (Vec::new(), 0);
+                let whole = log.read(async |ForeignLine { log_seq, text }| {
+                    read.fetch_add(text.len() as u64, Ordering::Relaxed);
+                    chunk_bytes += text.len();
+                    let number = log_seq.0.unsigned_abs();
+                    let text = if text.len() > EVENT_BYTES_MAX { Err(LineFault::TooLong) } else { Ok(text) };
+                    chunk.push(OfferedLine { number, text });
+                    if chunk.len() < CHUNK_LINES_MAX && chunk_bytes < CHUNK_BYTES_MAX {
+                        return true;
+                    }
+                    chunk_bytes = 0;
+                    sender.send(Ok(std::mem::take(&mut chunk))).await.is_ok()
+                });
+                let whole = whole.await;
+                let rest = whole.map(|()| chunk).map_err(AdminError::from);
+                // The receiver is gone when the command was interrupted.
+                let _ = sender.send(rest).await;
+            });
+        });
+        LineSource { chunks, bytes, size: None, unit: "log_seq" }
     }
 
     /// Waits for the next lines. An interrupt comes before lines that wait, and does not wait for lines.

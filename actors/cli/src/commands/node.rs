@@ -249,6 +249,7 @@ async fn interface(config: &NodeConfig, parts: &NodeParts, watch: &Arc<NodeWatch
         identities: Arc::new(identities),
         surroundings: watch.clone(),
         telemetry: parts.telemetry().clone(),
+        adopt: Some(decisiongraph_cli::telemetry::adopt),
         bounds: http.bounds(),
         deployment: http.deployment.clone(),
     });

@@ -151,6 +151,16 @@ pub fn trace(id: &str) -> Vec<String> {
     [started(id), evaluated(id, 1), finished(id, 2)].iter().map(Value::to_string).collect()
 }
 
+/// Returns an export without the times at which its events were stored.
+pub fn without_times(export: &str) -> String {
+    let line = |line: &str| {
+        let (before, rest) = line.split_once("\"recorded_at\":\"").expect("a time");
+        let (_, after) = rest.split_once('"').expect("its end");
+        format!("{before}{after}\n")
+    };
+    export.lines().map(line).collect()
+}
+
 /// Returns the path of the demo's log.
 pub fn enterprise() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/enterprise.jsonl")

@@ -340,6 +340,7 @@ pub const LOGS: &[LogSignal] = &[
     log("warn", "{}; {}", "A stored row belongs to no tenant and is left out: its `table`, the reason, and the next step. Logged once per row."),
     log("warn", "a batch cannot be stored and is retried until it can: {}", "The database answers and refuses writes: a full disk, a locked file. Logged once, and again after a minute without such a fault. `scope` is the first affected scope; `decisiongraph health` names all."),
     log("warn", "a poison event stops the scope", "An open failure was recorded: `decisiongraph failures`."),
+    log("warn", "a refused change is not recorded: {}", "The database did not take the record of a change that HTTP refuses; the caller is told 503."),
     log("warn", "a token from {} is not known, or has expired", "An HTTP request was refused with 401. `left_out` counts refusals that were not logged (at most 10 lines per 10 s)."),
     log("warn", "an admin connection was refused: {}", "Wrong secret, wrong version, wrong certificate, or no admin client. `door` is the listener, `peer` the caller. `left_out` counts refusals that were not logged (at most 10 lines per 10 s)."),
     log("info", "an id was not new; the batch is prepared again: {}", "A job assumed without a look-up that an id was new. Nothing of the batch is stored; the next attempt looks up ids."),

@@ -63,7 +63,7 @@ async fn follow(call: &Call, run_id: Uuid, outlet: &mut Outlet) -> Result<Option
         if let Some(reason) = outlet.over(call) {
             return Ok(Some(reason));
         }
-        tokio::time::sleep(PROGRESS_EVERY.saturating_sub(began.elapsed())).await;
+        outlet.pause(PROGRESS_EVERY.saturating_sub(began.elapsed())).await?;
     }
 }
 
@@ -91,7 +91,7 @@ pub fn node(call: Call) -> BoxFuture<'static, Answered> {
                 outlet.retry().await?;
                 loop {
                     outlet.message("snapshot", None, &next).await?;
-                    tokio::time::sleep(every).await;
+                    outlet.pause(every).await?;
                     if let Some(reason) = outlet.over(&call) {
                         return Ok::<_, Gone>(reason);
                     }

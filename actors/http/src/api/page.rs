@@ -34,8 +34,8 @@ at `/api/v1/openapi.json`. The JSON Schemas of events are in [schemas](schemas/)
 const STREAMS: &str = "
 ## Streams
 
-A stream is Server-Sent Events: `retry: 2000` first, a comment every 15 s. It ends with `event: bye` and `data: {reason}`
-after an hour, when the node stops, and when the token does not hold any more. A consumer that takes nothing for 30 s is
+A stream is Server-Sent Events: `retry: 2000` first, a comment every 15 s. It ends with `event: bye` and a `reason` after
+an hour, when the node stops, and when the token does not hold any more. A consumer that takes nothing for 30 s is
 closed. At most 64 streams per node (`http_streams_max`), 8 per identity; beyond them 503.
 
 | stream | messages |
@@ -46,8 +46,8 @@ closed. At most 64 streams per node (`http_streams_max`), 8 per identity; beyond
 
 Events come in the order of the log, up to the safe mark, without a gap, each at least once: drop repeats by `log_seq`.
 `last-event-id` resumes behind that position, and wins over `since_log_seq`; without both, a stream begins at the mark.
-When the log has another payload at that position, or ends before it, the answer is 409 `conflict`: the log was restored,
-or a fail-over lost its tail. Two histories with one payload at that position are not told apart.
+When the log has another payload at that position, or ends before it, the answer is 409 `conflict`: the log was
+restored, or a fail-over lost its tail. Two histories with one payload at that position are not told apart.
 ";
 
 /// Writes the page.

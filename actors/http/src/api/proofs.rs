@@ -9,8 +9,8 @@ use axum::http::{HeaderValue, Response};
 use bytes::Bytes;
 use decisiongraph_projections::LogSeq;
 use decisiongraph_protocol::{
-    DigestRequest, ExportRequest, ExportStartRequest, ListRequest, ReferenceDigestRequest, RunsRequest, StatusRequest,
-    has_ended,
+    CheckpointsRequest, DigestRequest, ExportRequest, ExportStartRequest, ListRequest, ReferenceDigestRequest,
+    RunsRequest, StatusRequest, has_ended,
 };
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -18,6 +18,8 @@ use serde_json::{Value, json};
 
 /// Open jobs that are listed, at most.
 const OPEN_RUNS_MAX: i64 = 100;
+/// Recorded digests per projection without a limit.
+const CHECKPOINTS: i64 = 20;
 /// Events per page of an export.
 const EXPORT_EVENTS: i64 = 1_000;
 
@@ -84,6 +86,18 @@ pub fn digests(call: Call) -> BoxFuture<'static, Answered> {
         let projection = call.query.one("projection")?.map(str::to_owned);
         let digests = call.ask(DigestRequest(filter(call.tenant.clone(), projection))).await?;
         call.reply(&digests)
+    }
+    .boxed()
+}
+
+/// `GET /checkpoints`.
+pub fn checkpoints(call: Call) -> BoxFuture<'static, Answered> {
+    async move {
+        let projection = call.query.one("projection")?.map(str::to_owned);
+        let limit = call.query.number("limit")?.unwrap_or(CHECKPOINTS);
+        let of = filter(call.tenant.clone(), projection);
+        let reply = call.ask(CheckpointsRequest { of, limit }).await?;
+        call.reply(&reply)
     }
     .boxed()
 }

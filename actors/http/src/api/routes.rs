@@ -142,6 +142,8 @@ pub static ROUTES: &[Route] = &[
         .with(&[DIGESTS]).data("ProjectionHealth"),
     get("/api/v1/digests", "digests", "The digests that prove the rows.", proofs::digests)
         .right(Right::Prove).with(&[REFERENCE, PROJECTION]).data("Digests"),
+    get("/api/v1/checkpoints", "checkpoints", "The digests that were recorded on the way, newest first.", proofs::checkpoints)
+        .right(Right::Prove).with(&[PROJECTION, RECORDED]).data("Reply"),
     get("/api/v1/export", "export", "The log up to the safe mark, an event per line.", proofs::export)
         .right(Right::Prove).with(&[SINCE]),
     get("/api/v1/status", "status", "State of the scopes.", operate::status)
@@ -242,6 +244,8 @@ const PRECEDENTS: &[Parameter] = &[
     Parameter::text("outcome", "Outcome of the trace."),
     Parameter::number("limit", "Most traces: 1 to 10,000; 100 when absent."),
 ];
+const RECORDED: &[Parameter] =
+    &[Parameter::number("limit", "Most recorded digests per projection: 1 to 1,000; 20 when absent.")];
 const DIGESTS: &[Parameter] =
     &[Parameter::word("digests", &["rolling", "reference"], "Digests to show; `reference` needs the right `prove`.")];
 const REFERENCE: &[Parameter] =

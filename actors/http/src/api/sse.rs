@@ -59,6 +59,19 @@ impl Outlet {
         self.send(format!("event: {event}\n{id}data: {data}\n\n")).await
     }
 
+    /// Waits until the consumer has gone.
+    pub async fn gone(&self) {
+        self.sender.closed().await;
+    }
+
+    /// Waits for so long, while the consumer is there.
+    pub async fn pause(&self, wait: Duration) -> Result<(), Gone> {
+        match tokio::time::timeout(wait, self.gone()).await {
+            Ok(()) => Err(Gone),
+            Err(_) => Ok(()),
+        }
+    }
+
     /// Keeps a quiet connection open.
     pub async fn comment(&mut self) -> Result<(), Gone> {
         if self.commented.elapsed() < COMMENT_EVERY {

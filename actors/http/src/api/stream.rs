@@ -123,7 +123,10 @@ impl Feed {
                 continue;
             }
             let moved = call.api.surroundings.mark_behind(self.after);
-            let waited = tokio::time::timeout(LOOK_EVERY, moved).await;
+            let waited = tokio::select! {
+                () = self.outlet.gone() => return None,
+                waited = tokio::time::timeout(LOOK_EVERY, moved) => waited,
+            };
             if self.outlet.comment().await.is_err() {
                 return None;
             }

@@ -41,7 +41,7 @@ fn a_request_without_its_later_fields_is_understood() {
 
 #[test]
 fn every_reply_keeps_its_name() {
-    let names = "appended changes cluster digest edges events export_page export_start failure failures health job \
+    let names = "appended changes checkpoints cluster digest edges events export_page export_start failure failures health job \
                  migrated peer precedents rebuild_check reference_digest run runs skipped status steered subgraph \
                  tenants trace traces tree watch why";
     assert_eq!(words::<AdminReply>(), names.split_whitespace().map(str::to_owned).collect());

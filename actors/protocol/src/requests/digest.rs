@@ -3,7 +3,7 @@
 use crate::query::ReferenceDigests;
 use crate::request::{Facts, FromDatabase, Reply, Request, Right, ScopeFilter, Subject};
 use decisiongraph_projections::{LogSeq, TenantId};
-use decisiongraph_records::Generation;
+use decisiongraph_records::{Checkpoint, Generation};
 use serde::{Deserialize, Serialize};
 
 /// The rolling digests.
@@ -52,6 +52,50 @@ pub struct ScopeDigest {
     /// True when the scope's rows leave a skipped event out.
     #[serde(default)]
     pub deviating: bool,
+}
+
+/// Most recorded digests per projection in one reply.
+pub const CHECKPOINTS_MAX: i64 = 1_000;
+
+/// The digests that were recorded on the way, each chained to the one before it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckpointsRequest {
+    /// Scopes that are asked about.
+    #[serde(flatten)]
+    pub of: ScopeFilter,
+    /// Most recorded digests per projection, newest first: 1 to [`CHECKPOINTS_MAX`].
+    pub limit: i64,
+}
+
+impl Request for CheckpointsRequest {
+    const FACTS: Facts = Facts::reads("checkpoints", Some(Right::Prove)).since(4).large();
+    type Reply = CheckpointsReply;
+    type Source = FromDatabase;
+
+    fn subject(&self) -> Subject<'_> {
+        Subject::Log(self.of.tenant.as_ref())
+    }
+}
+
+/// The digests that were recorded on the way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckpointsReply {
+    /// Tenant of the scopes.
+    pub tenant: TenantId,
+    /// Recorded digests, by projection in catalogue order, newest first.
+    pub checkpoints: Vec<ScopeCheckpoint>,
+}
+
+impl Reply for CheckpointsReply {}
+
+/// A recorded digest of a projection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScopeCheckpoint {
+    /// Name of the projection.
+    pub projection: String,
+    /// Recorded digest.
+    #[serde(flatten)]
+    pub checkpoint: Checkpoint,
 }
 
 /// The digests that the Python reference computes.

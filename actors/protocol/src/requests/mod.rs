@@ -163,6 +163,7 @@ requests! {
     Health(HealthReply): Health(HealthRequest);
     Why(WhyReply): Why(WhyRequest);
     Digest(DigestReply): Digest(DigestRequest);
+    Checkpoints(CheckpointsReply): Checkpoints(CheckpointsRequest);
     ReferenceDigest(ReferenceDigests): ReferenceDigest(ReferenceDigestRequest);
     Trace(TraceReply): Trace(TraceRequest);
     Events(EventsReply): Events(EventsRequest);

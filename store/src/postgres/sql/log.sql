@@ -55,6 +55,28 @@ SELECT t.turn
   FROM unnest($1::int[]) AS k
  CROSS JOIN LATERAL (SELECT x.turn FROM dg_trace_turn x WHERE x.turn = k FOR UPDATE) AS t
 
+-- name: move_lock
+-- Held until the end of the move. An append waits for it before it draws a position. Sessions that read are not kept out.
+LOCK TABLE dg_event_log IN SHARE ROW EXCLUSIVE MODE
+
+-- name: move_ready
+-- True when the database has events, or a projection that saw some; and the last position that was drawn.
+SELECT EXISTS (SELECT FROM dg_event_log) OR EXISTS (SELECT FROM dg_scope WHERE cursor_seq > 0),
+       CASE WHEN is_called THEN last_value ELSE 0 END
+  FROM dg_event_log_log_seq_seq
+
+-- name: move_taken
+SELECT log_seq FROM dg_event_log WHERE log_seq = ANY ($1::bigint[])
+
+-- name: move_insert
+-- Events with the positions and times that they bring. The positions count as drawn after `move_sequence`, before the commit: nothing else
+-- draws meanwhile, and no mark passes the move, which holds the lock of an INSERT.
+INSERT INTO dg_event_log ({insert_columns}, log_seq, recorded_at) OVERRIDING SYSTEM VALUE
+SELECT {insert_values}, unnest($22::bigint[]), timestamptz 'epoch' + unnest($23::bigint[]) * interval '1 microsecond'
+
+-- name: move_sequence
+SELECT nextval('dg_event_log_log_seq_seq')
+
 -- name: append_insert
 -- One statement, so that a batch is stored whole or not at all without BEGIN and COMMIT. log_seq is drawn here, by the INSERT, after
 -- the statement holds its lock on the log: the high-water mark rests on that order.
@@ -80,14 +102,19 @@ RETURNING log_seq
 -- unnest in the SELECT list gives the elements in their order, those of all lists in step, and a row at a time. As a table it would first
 -- copy each list, which costs a third of the statement. So the events of a batch get their positions in the order in which they were
 -- offered, and RETURNING answers in it.
-INSERT INTO dg_event_log
-       (tenant_id, trace_seq, schema_version, event_key, trace_key, idempotency_uid, event_id, trace_id, event_type, occurred_at,
-        producer_id, source_system, source_subsystem, actor_type, actor_id, idempotency_key, correlation_id, causation_event_id,
-        tags, payload_hash, payload)
-SELECT unnest($1::text[]), unnest($2::bigint[]), unnest($3::bigint[]), unnest($4::uuid[]), unnest($5::uuid[]), unnest($6::uuid[]),
-       unnest($7::text[]), unnest($8::text[]), unnest($9::text[]), unnest($10::text[]), unnest($11::text[]), unnest($12::text[]),
-       unnest($13::text[]), unnest($14::text[]), unnest($15::text[]), unnest($16::text[]), unnest($17::text[]), unnest($18::text[]),
-       unnest($19::text[]), unnest($20::text[]), unnest($21::text[])
+INSERT INTO dg_event_log ({insert_columns})
+SELECT {insert_values}
+
+-- name: insert_columns
+tenant_id, trace_seq, schema_version, event_key, trace_key, idempotency_uid, event_id, trace_id, event_type, occurred_at,
+producer_id, source_system, source_subsystem, actor_type, actor_id, idempotency_key, correlation_id, causation_event_id,
+tags, payload_hash, payload
+
+-- name: insert_values
+unnest($1::text[]), unnest($2::bigint[]), unnest($3::bigint[]), unnest($4::uuid[]), unnest($5::uuid[]), unnest($6::uuid[]),
+unnest($7::text[]), unnest($8::text[]), unnest($9::text[]), unnest($10::text[]), unnest($11::text[]), unnest($12::text[]),
+unnest($13::text[]), unnest($14::text[]), unnest($15::text[]), unnest($16::text[]), unnest($17::text[]), unnest($18::text[]),
+unnest($19::text[]), unnest($20::text[]), unnest($21::text[])
 
 -- name: notify
 -- A statement of its own, after the commit of the append: see wake.rs.

@@ -23,12 +23,21 @@ LIMIT 1
 SELECT event_id FROM dg_event_log WHERE tenant_id = ?1 AND event_key = ?2
 
 -- name: append_insert
--- One event. The position is drawn here, after every check: a refused event leaves no gap.
+-- One event. The position is drawn here, after every check: a refused event leaves no gap. An event of a log that moves brings its
+-- position, which then counts as drawn, and its time.
 INSERT INTO dg_event_log (
     tenant_id, event_id, trace_id, trace_seq, event_type, occurred_at, producer_id, source_system, source_subsystem,
     actor_type, actor_id, idempotency_key, correlation_id, causation_event_id, schema_version, tags, payload_hash,
-    event_key, trace_key, idempotency_uid, payload, recorded_at_ms
-) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, {now})
+    event_key, trace_key, idempotency_uid, payload, log_seq, recorded_at_ms
+) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, coalesce(?23, {now}))
+
+-- name: move_ready
+-- True when the database has events, or a projection that saw some; and the last position that was drawn.
+SELECT EXISTS (SELECT 1 FROM dg_event_log) OR EXISTS (SELECT 1 FROM dg_scope WHERE cursor > 0),
+       coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'dg_event_log'), 0)
+
+-- name: move_taken
+SELECT log_seq FROM dg_event_log WHERE log_seq = ?1
 
 -- name: events_of_tenant
 -- By the index of the tenant's positions: a tenant's page costs what it holds, however many other tenants write between.
