@@ -1,10 +1,11 @@
-//! Reading JSON text: one grammar, and three ways to keep the result.
+//! Reading JSON text: one grammar, and four ways to keep the result.
 //!
 //! * [`parse`] keeps the whole value;
 //! * [`outline`] keeps only the shallow levels, for callers that need a few members of a large text;
-//! * [`is_canonical`] keeps nothing.
+//! * [`is_canonical`] keeps nothing;
+//! * [`canonical_members`] splits the text, and stops where it is not canonical.
 //!
-//! All three read the text to its end. They refuse it for the same reasons at the same byte.
+//! The others read the text to its end. They refuse it for the same reasons at the same byte.
 
 use crate::canonical_json::{DEPTH_MAX, Json, JsonError, Parsed, write_payload_string};
 use std::borrow::Cow;
@@ -23,6 +24,36 @@ pub fn outline(text: &str, levels: usize) -> Result<Json<'_>, JsonError> {
 /// True when the text is, byte for byte, the canonical payload form of its value. The value then holds no float.
 pub fn is_canonical(text: &str) -> Result<bool, JsonError> {
     Ok(read::<()>(text, usize::MAX)?.1)
+}
+
+/// Splits a canonical object into its members: each key, and the bytes `"key":value` as they lie. `None` for any other
+/// text.
+pub fn canonical_members(text: &str) -> Option<Vec<(Cow<'_, str>, &str)>> {
+    if text == "{}" {
+        return Some(Vec::new());
+    }
+    let mut reader = Reader { text, bytes: text.as_bytes(), at: 0, canonical: true, levels: usize::MAX };
+    let mut members: Vec<(Cow<'_, str>, &str)> = Vec::with_capacity(8);
+    let mut before = b'{';
+    while reader.peek()? == before {
+        reader.at += 1;
+        let from = reader.at;
+        if reader.peek()? != b'"' {
+            return None;
+        }
+        let key = reader.string().ok()?;
+        if reader.peek()? != b':' {
+            return None;
+        }
+        reader.at += 1;
+        reader.value::<()>(1).ok()?;
+        if !reader.canonical || members.last().is_some_and(|(last, _)| *last >= key) {
+            return None;
+        }
+        members.push((key, &text[from..reader.at]));
+        before = b',';
+    }
+    (!members.is_empty() && reader.bytes[reader.at..] == *b"}").then_some(members)
 }
 
 /// Returns the value, and true when the text is its canonical form.
@@ -439,6 +470,17 @@ mod tests {
         for levels in 0..4 {
             assert_eq!(outline(text, levels), whole.clone().map(|parsed| cut(parsed.value, levels)), "{text}");
         }
+        let split = canonical_members(text);
+        let keys = match &whole {
+            Ok(Parsed { value: Json::Object(members), canonical: true }) => Some(members),
+            _ => None,
+        };
+        assert_eq!(split.is_some(), keys.is_some(), "{text}");
+        if let (Some(split), Some(keys)) = (split, keys) {
+            assert!(split.iter().map(|(key, _)| key).eq(keys.iter().map(|(key, _)| key)), "{text}");
+            let parts: Vec<&str> = split.iter().map(|(_, member)| *member).collect();
+            assert_eq!(format!("{{{}}}", parts.join(",")), text);
+        }
     }
 
     #[test]
@@ -452,6 +494,14 @@ mod tests {
             r#"[[["\u00e9" , 0]]]"#,
             "[[[\"\u{1}\"]]]",
             r#"{"a":{"b":1,"b":1}}"#,
+            "{}",
+            "}",
+            "{",
+            "",
+            r#"{"a":{"b":[]},"b\n":-1,"c":"\"}"}"#,
+            r#"{"a":1,}"#,
+            r#"{"a":1}}"#,
+            r#"{"a":1,"a":2}"#,
             &"[".repeat(DEPTH_MAX + 1),
         ] {
             agree(text);

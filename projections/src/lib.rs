@@ -5,6 +5,9 @@
 //!
 //! Contents: [`event`], [`shape`] and [`canonical_json`] for input; [`validation`], [`credential_guard`] and
 //! [`sequence`] for admission; [`faults`] for producers; [`catalogue`] for the projections; [`digest`] for the proofs.
+//! Contents: [`event`] and [`canonical_json`] for input; [`validation`], [`credential_guard`] and [`sequence`] for
+//! admission; [`catalogue`] for the projections; [`digest`] for the proofs; [`seal`] for the evidence that the log is
+//! as it was.
 
 mod absence;
 pub mod canonical_json;
@@ -24,6 +27,7 @@ pub mod prior;
 pub mod projection;
 pub mod rfc3339;
 pub mod rows;
+pub mod seal;
 pub mod sequence;
 pub mod shape;
 pub mod stored_payload;
