@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Every crate with its folder and floor. Doors of one floor may share: `http` uses the admission queue of `rpc`.
-const FLOORS: [(&str, &str, u32); 12] = [
+const FLOORS: [(&str, &str, u32); 13] = [
     ("decisiongraph-projections", "projections", 0),
     ("decisiongraph-records", "store/records", 1),
     ("decisiongraph-store", "store", 2),
     ("decisiongraph-supervision", "actors/supervision", 0),
     ("decisiongraph-protocol", "actors/protocol", 2),
     ("decisiongraph-engine", "actors/engine", 3),
+    ("decisiongraph-seal", "actors/seal", 3),
     ("decisiongraph-admin", "actors/admin", 4),
     ("decisiongraph-rpc", "actors/rpc", 5),
     ("decisiongraph-http", "actors/http", 6),
@@ -19,13 +20,18 @@ const FLOORS: [(&str, &str, u32); 12] = [
     ("decisiongraph-parity", "parity", 9),
 ];
 /// Crates that must not be anywhere below these.
-const ALONE: [(&str, &[&str]); 3] = [
+const ALONE: [(&str, &[&str]); 4] = [
     (
         "decisiongraph-supervision",
         &["rusqlite", "libsqlite3-sys", "rustls", "clap", "tokio-postgres", "ractor_cluster"],
     ),
     ("decisiongraph-protocol", &["tokio", "ractor", "rusqlite", "tokio-postgres", "rustls"]),
     ("decisiongraph-projections", &["tokio", "ractor", "rusqlite", "tokio-postgres", "tracing"]),
+    // The program of an auditor, too: no database, no network, no runtime.
+    (
+        "decisiongraph-seal",
+        &["tokio", "mio", "socket2", "hyper", "rustls", "ractor", "rusqlite", "libsqlite3-sys", "tokio-postgres"],
+    ),
 ];
 
 fn repository() -> PathBuf {
