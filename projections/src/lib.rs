@@ -4,10 +4,8 @@
 //! [`Needs`] names it, [`Prior`] brings it. Any batch can therefore be replayed offline and give the same result.
 //!
 //! Contents: [`event`], [`shape`] and [`canonical_json`] for input; [`validation`], [`credential_guard`] and
-//! [`sequence`] for admission; [`faults`] for producers; [`catalogue`] for the projections; [`digest`] for the proofs.
-//! Contents: [`event`] and [`canonical_json`] for input; [`validation`], [`credential_guard`] and [`sequence`] for
-//! admission; [`catalogue`] for the projections; [`digest`] for the proofs; [`seal`] for the evidence that the log is
-//! as it was.
+//! [`sequence`] for admission; [`faults`] for producers; [`catalogue`] for the projections; [`digest`] for the proofs;
+//! [`seal`] for the evidence that the log is as it was.
 
 mod absence;
 pub mod canonical_json;
