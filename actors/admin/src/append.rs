@@ -8,7 +8,6 @@
 //! *Never:* trusts a given `log_seq`, except of a log that moves into an empty database; quotes a payload in a refusal.
 
 use super::handler::{StoreAnswers, tenant_or_default};
-use super::moving::Way;
 use decisiongraph_engine::telemetry::signals;
 use decisiongraph_projections::credential_guard::CredentialGuard;
 use decisiongraph_projections::event::{EVENT_BYTES_MAX, Envelope, Line};
@@ -17,7 +16,8 @@ use decisiongraph_protocol::lines::CHUNK_LINES_MAX;
 use decisiongraph_protocol::{
     AdminError, AppendReply, AppendRequest, Handle, LineFault, LineVerdict, OfferedLine, VerdictWord,
 };
-use decisiongraph_store::{AppendMode, Verdict};
+use decisiongraph_store::{AppendMode, Store, Verdict};
+use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
 /// Fewest lines that are worth a thread.
@@ -72,13 +72,40 @@ impl StoreAnswers<'_> {
         let guard = request.credential_guard.unwrap_or(self.engine.config().credential_guard);
         let checked = check_all(request.lines, &tenant, guard).await?;
         let shown = request.each_verdict || !request.all_or_nothing;
-        store_all(&Way::Append(self.store()), checked, request.all_or_nothing, shown).await
+        store_all(&ToTheEnd(self.store()), checked, request.all_or_nothing, shown).await
+    }
+}
+
+/// Way of checked events into the log.
+pub(crate) trait Way: Sync {
+    /// Stores events of one tenant, and returns a verdict for each.
+    fn store<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        events: &'a [Admitted],
+        places: &'a [Place],
+        mode: AppendMode,
+    ) -> BoxFuture<'a, Result<Vec<Verdict>, AdminError>>;
+}
+
+/// Behind what the log has.
+struct ToTheEnd<'s>(&'s dyn Store);
+
+impl Way for ToTheEnd<'_> {
+    fn store<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        events: &'a [Admitted],
+        _: &'a [Place],
+        mode: AppendMode,
+    ) -> BoxFuture<'a, Result<Vec<Verdict>, AdminError>> {
+        Box::pin(async move { Ok(self.0.append(tenant, events, mode).await?) })
     }
 }
 
 /// Stores checked lines. With `shown`, the verdict of each line is in the reply, else those of refused lines.
 pub(crate) async fn store_all(
-    way: &Way<'_>,
+    way: &dyn Way,
     checked: Vec<Checked>,
     all_or_nothing: bool,
     shown: bool,
@@ -164,7 +191,7 @@ fn unreadable(fault: LineFault) -> Refusal {
 
 /// Stores consecutive lines of one tenant. With `shown`, the verdict of each line is in the reply.
 async fn store_run(
-    way: &Way<'_>,
+    way: &dyn Way,
     tenant: &TenantId,
     run: Vec<Checked>,
     all_or_nothing: bool,

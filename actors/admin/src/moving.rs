@@ -4,13 +4,14 @@
 //! position is above that of the tenant's line before it. Each event is stored once: a repeat is refused. Memory is
 //! bounded by one chunk of lines and one position per tenant.
 
-use super::append::{Checked, Place, check_all, store_all};
+use super::append::{Checked, Place, Way, check_all, store_all};
 use super::handler::tenant_or_default;
 use decisiongraph_projections::credential_guard::CredentialGuard;
 use decisiongraph_projections::rfc3339;
 use decisiongraph_projections::{Admitted, Category, LogSeq, Refusal, TenantId};
 use decisiongraph_protocol::{AdminError, AppendReply, OfferedLine};
 use decisiongraph_store::{AppendMode, MoveStep, Placed, Store, StoreError, Verdict};
+use futures_util::future::BoxFuture;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -18,30 +19,6 @@ use tokio::sync::{mpsc, oneshot};
 
 /// Highest position that a line may give. As many positions are left above it.
 pub const LOG_SEQ_MAX: LogSeq = LogSeq(i64::MAX / 2);
-
-/// Way of checked events into the log.
-pub(crate) enum Way<'a> {
-    /// To its end.
-    Append(&'a dyn Store),
-    /// To their places.
-    Move(&'a Moving),
-}
-
-impl Way<'_> {
-    /// Stores events of one tenant, and returns a verdict for each.
-    pub async fn store(
-        &self,
-        tenant: &TenantId,
-        events: &[Admitted],
-        places: &[Place],
-        mode: AppendMode,
-    ) -> Result<Vec<Verdict>, AdminError> {
-        match self {
-            Way::Append(store) => Ok(store.append(tenant, events, mode).await?),
-            Way::Move(moving) => moving.store(tenant, events, places, mode).await,
-        }
-    }
-}
 
 /// Choices for a move.
 #[derive(Debug, Clone, Default)]
@@ -127,7 +104,7 @@ impl Moving {
         for checked in &mut checked {
             self.settle(checked);
         }
-        store_all(&Way::Move(self), checked, !self.options.each, false).await
+        store_all(&*self, checked, !self.options.each, false).await
     }
 
     /// Gives the line its place, or refuses it.
@@ -150,25 +127,6 @@ impl Moving {
         }
     }
 
-    async fn store(
-        &self,
-        tenant: &TenantId,
-        events: &[Admitted],
-        places: &[Place],
-        mode: AppendMode,
-    ) -> Result<Vec<Verdict>, AdminError> {
-        let placed = |(event, place): (&Admitted, &Place)| Placed {
-            event: event.clone(),
-            log_seq: place.log_seq.unwrap_or_default(),
-            recorded_at_us: place.recorded_at.as_deref().and_then(micros).unwrap_or_else(now),
-        };
-        let events = events.iter().zip(places).map(placed).collect();
-        let (answer, verdicts) = oneshot::channel();
-        self.step(MoveStep::Store { tenant: tenant.clone(), events, mode, answer }).await?;
-        let verdicts = verdicts.await.map_err(|_| self.gone())?;
-        Ok(verdicts.into_iter().map(|verdict| self.judged(verdict)).collect())
-    }
-
     /// Refuses a repeat, which has no place of its own in a log.
     fn judged(&self, verdict: Verdict) -> Verdict {
         match verdict {
@@ -187,6 +145,30 @@ impl Moving {
     fn gone(&self) -> AdminError {
         self.ended.store(true, Ordering::Relaxed);
         AdminError::new(Category::Internal, "the store ended the move")
+    }
+}
+
+// Events to their places.
+impl Way for Moving {
+    fn store<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        events: &'a [Admitted],
+        places: &'a [Place],
+        mode: AppendMode,
+    ) -> BoxFuture<'a, Result<Vec<Verdict>, AdminError>> {
+        Box::pin(async move {
+            let placed = |(event, place): (&Admitted, &Place)| Placed {
+                event: event.clone(),
+                log_seq: place.log_seq.unwrap_or_default(),
+                recorded_at_us: place.recorded_at.as_deref().and_then(micros).unwrap_or_else(now),
+            };
+            let events = events.iter().zip(places).map(placed).collect();
+            let (answer, verdicts) = oneshot::channel();
+            self.step(MoveStep::Store { tenant: tenant.clone(), events, mode, answer }).await?;
+            let verdicts = verdicts.await.map_err(|_| self.gone())?;
+            Ok(verdicts.into_iter().map(|verdict| self.judged(verdict)).collect())
+        })
     }
 }
 

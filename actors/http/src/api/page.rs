@@ -34,8 +34,8 @@ at `/api/v1/openapi.json`. The JSON Schemas of events are in [schemas](schemas/)
 const STREAMS: &str = "
 ## Streams
 
-A stream is Server-Sent Events: `retry: 2000` first, a comment every 15 s. It ends with `event: bye` and a `reason` after
-an hour, when the node stops, and when the token does not hold any more. A consumer that takes nothing for 30 s is
+A stream is Server-Sent Events: `retry: 2000` first, a comment every 15 s. It ends with `event: bye` and a `reason`:
+after an hour, when the node stops, and when the token does not hold any more. A consumer that takes nothing for 30 s is
 closed. At most 64 streams per node (`http_streams_max`), 8 per identity; beyond them 503.
 
 | stream | messages |
