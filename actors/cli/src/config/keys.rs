@@ -409,7 +409,7 @@ mod tests {
                 let named = match unit {
                     "ms" | "s" => key.name.ends_with(&format!("_{unit}")) || key.name.ends_with("_ms"),
                     "connections" => matches!(key.name, "pool_size" | "writers") || key.name.contains(unit),
-                    "requests per minute" => key.name.ends_with("_per_min"),
+                    "requests per minute" | "events per minute" => key.name.ends_with("_per_min"),
                     "bytes" => key.name.contains("bytes") || key.name == "memory_max",
                     unit => key.name.contains(unit),
                 };
