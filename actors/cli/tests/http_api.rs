@@ -61,7 +61,7 @@ fn observed(trace: &str, key: &str) -> Value {
 }
 
 /// Exchanges at the same time, each with a node of its own if it changes something.
-const AT_ONCE: usize = 3;
+const AT_ONCE: usize = 2;
 
 /// The exchanges of the contract, where they are at hand, over TCP, TLS and the socket. Those that only read share a
 /// node; every other one, or chain, gets a node of its own.
