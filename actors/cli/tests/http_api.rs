@@ -285,6 +285,33 @@ async fn a_stream_has_every_event_in_order_while_appenders_overlap() {
     }
 }
 
+/// A stream holds memory for the page that it sends, and not for those before it: otherwise it would end, and keep the
+/// node's other readers waiting.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_gives_the_memory_of_its_pages_back() {
+    let place = Place::start(Db::sqlite().await, &by_role(), no_rates()).await;
+    assert_eq!(place.post("appender", "/api/v1/events", &started("first")).await.status, 201);
+    let ask = Ask::get("/api/v1/events/stream?since_log_seq=0");
+    let answer = open(place.connect(Way::Tcp).await, ask, Some(&place.tokens["reader"])).await;
+    assert_eq!(answer.status(), 200);
+    let mut messages = Messages::of(answer);
+    for number in 0..100 {
+        let trace = format!("t{number}");
+        assert_eq!(place.post("appender", "/api/v1/events", &started(&trace)).await.status, 201);
+        loop {
+            let message = messages.next().await.unwrap_or_else(|| panic!("the stream ended after {number} events"));
+            assert_ne!(message.event, "bye", "after {number} events: {message:?}");
+            if message.data["trace_id"] == trace {
+                break;
+            }
+        }
+    }
+    let got = place.get("reader", "/api/v1/events?limit=1").await;
+    assert_eq!(got.status, 200, "{}", got.text);
+    drop(messages);
+    place.stop().await;
+}
+
 /// An appender that stays open holds up the mark, and so the stream and the list: no reader steps over its event.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mark_that_is_held_holds_the_readers() {

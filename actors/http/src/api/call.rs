@@ -106,6 +106,12 @@ impl Call {
         }
     }
 
+    /// Gives back the memory of the replies so far: their pages were sent. An answer that goes on for long calls this
+    /// after each page.
+    pub fn let_go(&self) {
+        self.held.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clear();
+    }
+
     /// Makes the fault of an error, and writes its cause to the log when the caller does not see it.
     pub fn shown(&self, error: AdminError) -> Fault {
         let mut fault = Fault::from(error.clone());

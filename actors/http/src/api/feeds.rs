@@ -28,6 +28,7 @@ pub fn run(call: Call) -> BoxFuture<'static, Answered> {
         let run_id = run_id(&call)?;
         // The job is this tenant's, or unknown.
         call.ask(ReadRunRequest { run_id, of: filter(call.tenant.clone(), None) }).await?;
+        call.let_go();
         let (mut outlet, response) = Outlet::open();
         tokio::spawn(async move {
             let _place = place;
@@ -59,6 +60,7 @@ async fn follow(call: &Call, run_id: Uuid, outlet: &mut Outlet) -> Result<Option
             outlet.message("progress", None, &json!(watched.progress).to_string()).await?;
             told.clone_from(&watched.progress);
         }
+        call.let_go();
         outlet.comment().await?;
         if let Some(reason) = outlet.over(call) {
             return Ok(Some(reason));
@@ -127,6 +129,7 @@ async fn snapshot(call: &Call, tree: bool, every: Duration) -> Result<Arc<str>, 
         (data["actors"], data["next"]) = (json!(page.actors), json!(page.next));
     }
     let text: Arc<str> = data.to_string().into();
+    call.let_go();
     *latest = Some((Instant::now(), Arc::clone(&text)));
     Ok(text)
 }

@@ -116,6 +116,7 @@ pub fn export(call: Call) -> BoxFuture<'static, Answered> {
                 let (call, (lines, last)) = state?;
                 let text = lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect::<String>();
                 let Some(last) = last else { return Some((Ok(Bytes::from(text)), None)) };
+                call.let_go();
                 match page(&call, &tenant, last, upto).await {
                     Ok(next) => Some((Ok(Bytes::from(text)), Some((call, next)))),
                     // The connection is broken off: a client never takes half a log for the whole.

@@ -40,6 +40,8 @@ pub fn stream(call: Call) -> BoxFuture<'static, Answered> {
         };
         // The first page is read before the answer begins: a fault of it has a status.
         let first = events::page(&call, &filter, after, None, PAGE_EVENTS).await?;
+        // Not for the life of the stream: the page is small, and sent at once.
+        call.let_go();
         let (outlet, response) = Outlet::open();
         tokio::spawn(async move {
             let _place = place;
@@ -116,6 +118,7 @@ impl Feed {
             }
             let more = read.more || read.scanned_to < read.mark;
             drop(read);
+            call.let_go();
             if let Some(reason) = self.outlet.over(call) {
                 return Some(reason);
             }
