@@ -6,6 +6,7 @@
 use crate::digest::reference::ReferenceForm;
 use crate::event::{LogEvent, Metadata, StoredEvent};
 use crate::projection::Projection;
+use crate::seal::scope::SEAL;
 use std::sync::Arc;
 
 mod context_graph;
@@ -28,9 +29,25 @@ pub const ALL: [&dyn Projection; LIST.len()] = match LIST.first_chunk() {
     None => unreachable!(),
 };
 
+/// All projections, and behind them the seal: the scopes of a tenant whose log is sealed.
+pub const ALL_WITH_SEAL: [&dyn Projection; LIST.len() + 1] = {
+    let mut all = [SEAL; LIST.len() + 1];
+    let mut at = 0;
+    while at < LIST.len() {
+        all[at] = LIST[at];
+        at += 1;
+    }
+    all
+};
+
 /// Returns the projection with this name.
 pub fn find(name: &str) -> Option<&'static dyn Projection> {
     ALL.into_iter().find(|projection| projection.name() == name)
+}
+
+/// Returns the projection, or the seal, whose scope has this name.
+pub fn find_scope(name: &str) -> Option<&'static dyn Projection> {
+    ALL_WITH_SEAL.into_iter().find(|projection| projection.name() == name)
 }
 
 /// Lists the projections that the reference has too, with the shapes of their digests.

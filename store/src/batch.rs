@@ -1,6 +1,6 @@
 //! A batch that can be moved to another thread or task. While it is written there, its caller reads and folds the next.
 
-use crate::BatchCommit;
+use crate::{BatchCommit, SealBatch};
 use decisiongraph_projections::digest::rolling::RollingDigest;
 use decisiongraph_projections::{Changes, LogSeq, Table};
 
@@ -15,6 +15,8 @@ pub(crate) struct Batch {
     pub checkpoint: bool,
     /// True when it leaves a skipped event out.
     pub deviates: bool,
+    /// Growth of the tenant's tree.
+    pub seal: Option<SealBatch>,
 }
 
 impl From<&BatchCommit<'_>> for Batch {
@@ -28,6 +30,7 @@ impl From<&BatchCommit<'_>> for Batch {
             digest: batch.digest.clone(),
             checkpoint: batch.checkpoint,
             deviates: !batch.skipped.is_empty(),
+            seal: batch.seal.cloned(),
         }
     }
 }

@@ -69,7 +69,7 @@ use decisiongraph_projections::{Projection, TenantId};
 /// All operations that change a database, section by section, and the access to its read views.
 #[async_trait]
 pub trait Store:
-    Schema + Log + Scopes + Batches + Builds + Failures + Runs + Members + Changes + Send + Sync + 'static
+    Schema + Log + Scopes + Batches + Builds + Failures + Runs + Members + Changes + Seals + Send + Sync + 'static
 {
     /// Names the kind of database.
     fn backend(&self) -> Backend;
@@ -98,7 +98,7 @@ pub trait Store:
 
 /// All reading operations, section by section.
 pub trait ReadView:
-    ReadLog + ReadScopes + ReadRows + ReadFailures + ReadRuns + ReadMembers + ReadChanges + Send + Sync
+    ReadLog + ReadScopes + ReadRows + ReadFailures + ReadRuns + ReadMembers + ReadChanges + ReadSeals + Send + Sync
 {
 }
 

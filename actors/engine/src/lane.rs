@@ -259,6 +259,7 @@ impl Lane {
                     digest: &folded.digest,
                     checkpoint,
                     skipped: page.skipped_upto(to),
+                    seal: None,
                 };
                 match &self.target {
                     Target::Live(lease) => store.commit(lease, &batch).await,

@@ -3,6 +3,8 @@
 //! * [`leaf`]: an event becomes 64 bytes, two salted commitments; its payload is opened whole, in part or not at all;
 //! * [`tree`]: root, inclusion and consistency as in RFC 9162, SHA-256;
 //! * [`multiproof`]: one proof for many leaves;
+//! * [`chunk`]: leaves in groups, as a store keeps them, and the growth of a tree;
+//! * [`scope`]: the seal as a scope beside the projections;
 //! * [`note`]: signed notes, their keys and signatures, and [`texts`]: the five texts that are signed.
 //!
 //! *Guarantees.* The seal judges nothing: any stored bytes have a leaf. The first byte of each hashed input separates
@@ -11,9 +13,11 @@
 //! *Never here:* randomness (the caller draws salts), and the arithmetic of signatures (the caller brings
 //! [`note::Verify`]).
 
+pub mod chunk;
 pub mod leaf;
 pub mod multiproof;
 pub mod note;
+pub mod scope;
 #[cfg(test)]
 mod tests;
 pub mod texts;

@@ -60,12 +60,20 @@ impl Frontier {
 
     /// Adds a leaf.
     pub fn append(&mut self, leaf: Hash) {
-        let (mut hash, mut size) = (leaf, self.size);
-        while size & 1 == 1 {
+        self.append_noting(leaf, |_, _, _| ());
+    }
+
+    /// Adds a leaf. `note` gets the root of each perfect subtree that it completes: its height (0 for the leaf), its
+    /// number among the subtrees of that height, and its hash.
+    pub fn append_noting(&mut self, leaf: Hash, mut note: impl FnMut(u32, u64, Hash)) {
+        let (mut hash, mut rest, mut height) = (leaf, self.size, 0);
+        note(height, rest, hash);
+        while rest & 1 == 1 {
             if let Some(left) = self.hashes.pop() {
                 hash = node(&left, &hash);
             }
-            size >>= 1;
+            (rest, height) = (rest >> 1, height + 1);
+            note(height, rest, hash);
         }
         self.hashes.push(hash);
         self.size += 1;

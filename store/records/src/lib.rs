@@ -12,6 +12,7 @@ mod members;
 mod rows;
 mod run;
 mod schema;
+mod seal;
 mod stray;
 
 pub use change::{Change, ChangeAsker, ChangeEnd, ChangeFilter, ChangeOutcome, NewChange};
@@ -26,6 +27,9 @@ pub use members::{Cordon, Member, MemberFacts};
 pub use rows::{Checkpoint, Direction, KeyedRow, PrecedentFilter, PrecedentHit, RowOrder};
 pub use run::{Creation, NewRun, Run, RunCause, RunMode, RunOutcome, RunProgress, RunState};
 pub use schema::{SchemaFit, SchemaStatus};
+pub use seal::{
+    FIRST_TREE, LoggedEvent, NewSealNote, NoteKind, SealBatch, SealFork, SealNote, SealTree, Standbys, TreeState,
+};
 pub use stray::Stray;
 
 use decisiongraph_projections::digest::rolling::RollingDigest;
@@ -197,6 +201,8 @@ pub struct BatchCommit<'a> {
     /// Events between `from` and `to` that were left out ([`Skip`]). If there is any, the generation deviates from then
     /// on.
     pub skipped: &'a [LogSeq],
+    /// Growth of the tenant's tree, in a batch of the scope `seal`.
+    pub seal: Option<&'a SealBatch>,
 }
 
 /// A scope as stored.

@@ -10,6 +10,7 @@ mod rows;
 mod runs;
 mod schema;
 mod scopes;
+mod seals;
 
 pub use batches::Batches;
 pub use builds::Builds;
@@ -22,3 +23,4 @@ pub use rows::{ReadRows, RowStream};
 pub use runs::{ReadRuns, Runs};
 pub use schema::Schema;
 pub use scopes::{ReadScopes, Scopes};
+pub use seals::{ReadSeals, Seals};

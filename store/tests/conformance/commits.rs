@@ -237,6 +237,7 @@ pub async fn old_checkpoints_go(blank: Blank) {
             changes: &Changes::default(),
             digest: &digest,
             skipped: &[],
+            seal: None,
             checkpoint: true,
         };
         fresh.store.commit(&lease, &batch).await.expect("a commit");

@@ -38,6 +38,7 @@ impl Computed {
             changes: &self.changes,
             digest: &self.digest,
             skipped: &[],
+            seal: None,
             checkpoint: false,
         }
     }
