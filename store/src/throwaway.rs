@@ -180,6 +180,14 @@ impl Server {
         self.create(&format!("ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0")).await
     }
 
+    /// Creates a copy of a database of this server. Sessions of the original are ended.
+    pub async fn copy_of(&self, original: &Database) -> Result<Database> {
+        let name = original.name();
+        let end = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'");
+        execute(&self.admin_url, &end).await?;
+        self.create(&format!("TEMPLATE {name}")).await
+    }
+
     async fn create(&self, options: &str) -> Result<Database> {
         let name = unique("dg_test");
         execute(&self.admin_url, &format!("CREATE DATABASE {name} {options}")).await?;

@@ -123,6 +123,16 @@ pub fn applied(cli: &Cli) {
     });
 }
 
+/// Waits until every stored event is applied by every projection, whatever becomes of the seal.
+pub fn applied_but_for_the_seal(cli: &Cli) {
+    wait_until("every projection is current", || {
+        let status = cli.json(&["status"]);
+        let scopes = status["scopes"].as_array().expect("a list");
+        let mut projections = scopes.iter().filter(|scope| scope["projection"] != "seal").peekable();
+        projections.peek().is_some() && projections.all(|scope| scope["cursor"] == scope["last_log_seq"])
+    });
+}
+
 /// Fills a store whose second event no projection can apply. No node may run on it yet.
 pub fn poisoned(cli: &Cli) {
     assert_eq!(cli.pipe(&["import", "-"], super::trace("t").join("\n").as_bytes()).code, 0);

@@ -96,7 +96,7 @@ pub fn plain_lines<'l>(lines: impl IntoIterator<Item = &'l str>) -> Vec<String> 
 }
 
 /// True when the printed line is the shown one, with any text for each `…`.
-fn fits(shown: &str, printed: &str) -> bool {
+pub fn fits(shown: &str, printed: &str) -> bool {
     let Some((head, rest)) = shown.split_once(ANY) else { return shown == printed };
     let fits_from = |tail: &str| (0..=tail.len()).filter_map(|at| tail.get(at..)).any(|tail| fits(rest, tail));
     printed.strip_prefix(head).is_some_and(fits_from)
