@@ -35,6 +35,9 @@ pub enum KeyError {
     /// The file holds something else.
     #[error("{path} is not a key file: it has one line PRIVATE+KEY+NAME+ID+BASE64", path = .0.display())]
     NotAKey(PathBuf),
+    /// The list of rotations holds something else.
+    #[error("{path} is not a list of key rotations", path = .0.display())]
+    NotRotations(PathBuf),
     /// The name is empty, or has a space or `+`.
     #[error("a key's name is not empty and has neither spaces nor `+`")]
     Name,

@@ -36,6 +36,24 @@ impl Trust {
         Trust::of([read(keys, true)?, logs].concat(), witnesses, rule)
     }
 
+    /// Checks a checkpoint of this log. After a rotation, the replaced key does not count above the rotation's size.
+    pub fn checkpoint(&self, origin: &str, note: &str, rotations: &[String]) -> Result<Trusted, Refused> {
+        self.keyring(origin, rotations)?.checkpoint(note, Some(origin))
+    }
+
+    /// Checks a statement about the tree of a checkpoint that was checked.
+    pub fn statement(&self, note: &str, about: &Trusted, rotations: &[String]) -> Result<Statement, Refused> {
+        self.keyring(&about.origin, rotations)?.statement(note, about)
+    }
+
+    fn keyring(&self, origin: &str, rotations: &[String]) -> Result<Keyring<'_>, Refused> {
+        let mut keyring = Keyring::of(self);
+        for note in rotations {
+            keyring.rotate(origin, note)?;
+        }
+        Ok(keyring)
+    }
+
     fn of(keys: Vec<VerifierKey>, witnesses: Vec<VerifierKey>, rule: Rule) -> Result<Trust, Failure> {
         let mut publics: Vec<&[u8]> = witnesses.iter().map(|witness| witness.public.as_slice()).collect();
         publics.sort_unstable();

@@ -3,4 +3,5 @@
 mod changed;
 mod packs;
 mod proofs;
+mod rotation;
 mod support;

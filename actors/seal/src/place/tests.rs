@@ -1,0 +1,230 @@
+//! Tests of the places: files cut at every byte, writers at once, objects that exist.
+
+use super::*;
+use crate::key::SigningKey;
+use crate::signing::{SigningKeys, rotation};
+use decisiongraph_projections::seal::texts::{Fork, TreeHead};
+use std::fs;
+use std::path::Path;
+
+const ORIGIN: &str = "log.example/a";
+const AT: &str = "2026-12-01T09:30:00Z";
+
+fn keys() -> SigningKeys {
+    SigningKeys::of(SigningKey::of_seed("log.example", &[1; 32]).expect("a key"))
+}
+
+fn head(size: u64, root: u8) -> TreeHead {
+    TreeHead { size, root: [root; 32] }
+}
+
+fn checkpoint(size: u64) -> Remembered {
+    keys().checkpoint(ORIGIN, head(size, size as u8), false, AT).expect("signed")
+}
+
+fn forked(size: u64) -> Remembered {
+    keys().checkpoint(ORIGIN, head(size, 0xFF), false, AT).expect("signed")
+}
+
+fn places(directory: &Path) -> [Box<dyn Place>; 3] {
+    let make = |name: &str| {
+        let path = directory.join(name);
+        fs::create_dir(&path).expect("made");
+        path
+    };
+    [
+        Box::new(Folder::journal(&directory.join("journal"))),
+        Box::new(Folder::new(&make("folder"))),
+        Box::new(Objects::new(&make("objects"))),
+    ]
+}
+
+#[test]
+fn every_place_keeps_what_it_was_given_and_keeps_it_once() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let fork = Fork {
+        old_origin: ORIGIN.to_owned(),
+        last_signed: head(9, 9),
+        new_origin: format!("{ORIGIN}/2"),
+        common: head(5, 5),
+        reason: "a test".to_owned(),
+    };
+    let [old, new] = keys().fork(&fork, false, AT).expect("signed");
+    let key = |seed| SigningKey::of_seed("log.example", &[seed; 32]).expect("a key");
+    let rotated = rotation(ORIGIN, head(9, 9), &key(1), &key(2), AT).expect("signed");
+    for place in places(directory.path()) {
+        let name = place.name();
+        assert_eq!(place.newest(ORIGIN), Ok(None), "{name}");
+        let notes = [checkpoint(2), checkpoint(9), rotated.clone(), old.clone()];
+        for note in notes.iter().chain(&notes) {
+            place.put(note).expect("put");
+        }
+        assert_eq!(place.newest(ORIGIN).expect("answers").and_then(|note| note.head()), Some(head(9, 9)), "{name}");
+        let all = place.all(ORIGIN).expect("answers");
+        assert_eq!(all.len(), notes.len(), "{name}: {all:?}");
+        assert!(notes.iter().all(|note| all.iter().any(|other| other.note == note.note)), "{name}");
+        // A new origin is remembered by its fork, until it has a checkpoint.
+        place.put(&new).expect("put");
+        let newest = place.newest("log.example/a/2").expect("answers").expect("is there");
+        assert_eq!((newest.size, newest.root), (5, Some([5; 32])), "{name}");
+        assert_eq!(place.newest("log.example/b"), Ok(None), "{name}");
+        assert!(place.notices().is_empty(), "{name}");
+    }
+}
+
+#[test]
+fn no_place_takes_two_roots_for_one_size() {
+    let directory = tempfile::tempdir().expect("a directory");
+    for place in places(directory.path()) {
+        (1..300).for_each(|size| place.put(&checkpoint(size)).expect("put"));
+        for size in [1, 150, 299] {
+            assert!(matches!(place.put(&forked(size)), Err(PlaceError::Differs(_))), "{} {size}", place.name());
+        }
+        assert_eq!(place.newest(ORIGIN).expect("answers").expect("is there").size, 299);
+        assert_eq!(place.all(ORIGIN).expect("answers").len(), 299);
+    }
+}
+
+#[test]
+fn a_file_that_is_cut_anywhere_loses_its_last_line_alone_and_grows_on() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let folder = Folder::new(directory.path());
+    (1..=3).for_each(|size| folder.put(&checkpoint(size)).expect("put"));
+    let path = directory.path().join("a.jsonl");
+    let whole = fs::read(&path).expect("reads");
+    for length in 0..=whole.len() {
+        let cut = &whole[..length];
+        fs::write(&path, cut).expect("writes");
+        let lines = cut.iter().filter(|byte| **byte == b'\n').count() as u64;
+        let newest = folder.newest(ORIGIN).expect("answers").map(|note| note.size).unwrap_or_default();
+        assert_eq!(newest, lines, "cut at {length}");
+        let torn = !cut.is_empty() && !cut.ends_with(b"\n");
+        assert_eq!(folder.notices().len(), usize::from(torn), "cut at {length}");
+        folder.put(&checkpoint(4)).expect("put");
+        assert!(fs::read(&path).expect("reads").starts_with(cut), "nothing is removed");
+        let all = folder.all(ORIGIN).expect("answers");
+        assert_eq!(all.len() as u64, lines + 1, "cut at {length}");
+        assert_eq!(all.last(), Some(&checkpoint(4)), "cut at {length}");
+    }
+}
+
+#[test]
+fn a_line_that_was_damaged_later_is_an_error() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let folder = Folder::new(directory.path());
+    (1..=3).for_each(|size| folder.put(&checkpoint(size)).expect("put"));
+    let path = directory.path().join("a.jsonl");
+    let whole = fs::read_to_string(&path).expect("reads");
+    let first_line = whole.lines().next().expect("a line").to_owned();
+    let size = first_line.replace("\"size\":1", "\"size\":7");
+    for wrong in ["", "{}", &first_line[..40], &first_line[1..], &size] {
+        fs::write(&path, whole.replacen(&first_line, wrong, 1)).expect("writes");
+        assert!(matches!(folder.all(ORIGIN), Err(PlaceError::Damaged(_))), "{wrong}");
+        assert!(matches!(folder.put(&checkpoint(4)), Err(PlaceError::Damaged(_))), "{wrong}");
+    }
+}
+
+#[test]
+fn a_long_file_is_read_from_its_end_and_page_by_page() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let folder = Folder::new(directory.path());
+    (1..=600).for_each(|size| folder.put(&checkpoint(size)).expect("put"));
+    let whole = fs::read(directory.path().join("a.jsonl")).expect("reads");
+    assert!(whole.len() > 3 * 64 * 1024, "several tails");
+    for size in [1, 2, 300, 599, 600] {
+        let found = folder.checkpoint(ORIGIN, size).expect("answers").expect("is there");
+        assert_eq!(found, checkpoint(size));
+        let from = folder.position_of(ORIGIN, size).expect("answers");
+        let (mut sizes, mut next) = (Vec::new(), from);
+        loop {
+            let page = folder.page(ORIGIN, next, 1_000).expect("answers");
+            if page.next == next {
+                break;
+            }
+            (sizes, next) = ([sizes, page.notes.iter().map(|note| note.size).collect()].concat(), page.next);
+        }
+        assert!(sizes.contains(&size) && sizes.ends_with(&[600]) && sizes.is_sorted(), "{size}: {sizes:?}");
+        assert_eq!(next, whole.len() as u64);
+    }
+    assert_eq!(folder.checkpoint(ORIGIN, 601), Ok(None));
+    assert_eq!(folder.newest(ORIGIN).expect("answers").expect("is there").size, 600);
+}
+
+#[test]
+fn a_place_that_is_not_mounted_does_not_look_empty() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let gone = directory.path().join("gone");
+    for place in [Box::new(Folder::new(&gone)) as Box<dyn Place>, Box::new(Objects::new(&gone))] {
+        assert!(matches!(place.newest(ORIGIN), Err(PlaceError::Away(_))));
+        assert!(matches!(place.put(&checkpoint(1)), Err(PlaceError::Away(_))));
+    }
+    assert!(!gone.exists());
+    let journal = Folder::journal(&gone);
+    assert_eq!(journal.newest(ORIGIN), Ok(None));
+    journal.put(&checkpoint(1)).expect("put");
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = |path: &Path| fs::metadata(path).expect("is there").permissions().mode() & 0o777;
+    assert_eq!((mode(&gone), mode(&gone.join("a.jsonl"))), (0o700, 0o600));
+}
+
+#[test]
+fn an_object_that_a_crash_cut_off_is_left_and_the_next_name_is_taken() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let objects = Objects::new(directory.path());
+    objects.put(&checkpoint(1)).expect("put");
+    let note = checkpoint(2);
+    for length in 0..note.note.len() {
+        let (torn, next) = (directory.path().join("a/2.checkpoint"), directory.path().join("a/2.1.checkpoint"));
+        fs::write(&torn, &note.note[..note.note.floor_char_boundary(length)]).expect("writes");
+        assert_eq!(objects.newest(ORIGIN).expect("answers").expect("is there").size, 1, "cut at {length}");
+        assert_eq!(objects.notices().len(), 1);
+        objects.put(&note).expect("put");
+        assert_eq!(fs::read_to_string(&next).expect("reads"), note.note);
+        assert_eq!(objects.newest(ORIGIN).expect("answers").expect("is there").size, 2);
+        objects.notices();
+        fs::remove_file(&next).expect("removes");
+    }
+}
+
+#[test]
+fn an_origin_that_would_leave_its_directory_is_refused() {
+    for origin in ["a/..", "a/.hidden", "a/", "a", "a/..\\b"] {
+        assert!(matches!(tag(origin), Err(PlaceError::Damaged(_))), "{origin}");
+    }
+    assert_eq!(tag("log.example/a/2").as_deref(), Ok("a~2"));
+}
+
+/// The other process of the next test.
+#[test]
+#[ignore = "started by another test"]
+fn another_process_appends() {
+    let Some(directory) = std::env::var_os("PLACE_TEST_DIRECTORY") else { return };
+    let begin: u64 = std::env::var("PLACE_TEST_BEGIN").expect("given").parse().expect("a number");
+    let folder = Folder::new(Path::new(&directory));
+    (0..100).for_each(|round| folder.put(&checkpoint(begin + 2 * round)).expect("put"));
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the launcher of the store would bring a database below this crate")]
+fn processes_that_append_at_once_lose_nothing() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let start = |begin: &str| {
+        std::process::Command::new(std::env::current_exe().expect("this program"))
+            .env_clear()
+            .env("PLACE_TEST_DIRECTORY", directory.path())
+            .env("PLACE_TEST_BEGIN", begin)
+            .args(["--exact", "place::tests::another_process_appends", "--ignored"])
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .expect("starts")
+    };
+    let both = ["1", "2"].map(start);
+    for mut process in both {
+        assert!(process.wait().expect("ends").success());
+    }
+    let folder = Folder::new(directory.path());
+    let mut sizes: Vec<u64> = folder.all(ORIGIN).expect("answers").iter().map(|note| note.size).collect();
+    sizes.sort_unstable();
+    assert_eq!(sizes, (1..=200).collect::<Vec<_>>());
+    assert!(folder.notices().is_empty());
+}
