@@ -116,7 +116,7 @@ struct Bench {
     /// Traces instead of events, six each (`original` only).
     #[arg(long, conflicts_with = "events")]
     traces: Option<u64>,
-    /// Events of the growth's log.
+    /// Events of the growth's log, and of the long log of the seal.
     #[arg(long, default_value_t = 1_000_000)]
     growth_events: u64,
     /// Events per batch.

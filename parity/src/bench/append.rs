@@ -84,7 +84,7 @@ pub fn shares<T: Clone>(events: &[Admitted], items: &[T], producers: usize) -> V
 }
 
 /// Appends all shares at the same time. Returns the seconds that this took.
-async fn produced(site: &Site, shares: Vec<Vec<Admitted>>, batch: usize, one_tenant: bool) -> Result<f64> {
+pub async fn produced(site: &Site, shares: Vec<Vec<Admitted>>, batch: usize, one_tenant: bool) -> Result<f64> {
     let store = site.open(shares.len().max(2)).await?;
     let started = Instant::now();
     let tasks = shares.into_iter().enumerate().map(|(n, share)| {

@@ -4,12 +4,15 @@
 use super::meters::{own_cpu_seconds, own_peak_bytes, own_resident_bytes};
 use super::place::Site;
 use anyhow::{Context as _, Result, bail};
+use decisiongraph_engine::seal::Sealing;
 use decisiongraph_engine::{Control, Engine, EngineConfig, RunRequest};
-use decisiongraph_projections::{LogSeq, TenantId, catalogue};
+use decisiongraph_projections::seal::scope::SEAL;
+use decisiongraph_projections::{LogSeq, Projection, TenantId, catalogue};
 use decisiongraph_store::{Owner, RunMode, RunState, launch};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Instant;
 use uuid::Uuid;
 
@@ -25,6 +28,38 @@ pub struct Order {
     pub batch_events: usize,
     /// Positions at which a catch-up stops and is measured; the log's end when empty.
     pub stops: Vec<i64>,
+    /// Scopes that the run moves.
+    #[serde(default)]
+    pub scopes: Scopes,
+}
+
+/// Scopes of a run. A run with the seal keeps a journal in this directory.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub enum Scopes {
+    /// The three projections.
+    #[default]
+    Projections,
+    /// The three projections and the seal.
+    WithSeal(PathBuf),
+    /// The seal alone.
+    Seal(PathBuf),
+}
+
+impl Scopes {
+    fn of_catalogue(&self) -> Vec<&'static dyn Projection> {
+        match self {
+            Scopes::Projections => catalogue::ALL.to_vec(),
+            Scopes::WithSeal(_) => catalogue::ALL_WITH_SEAL.to_vec(),
+            Scopes::Seal(_) => vec![SEAL],
+        }
+    }
+
+    fn sealing(&self) -> Result<Option<Arc<Sealing>>> {
+        match self {
+            Scopes::Projections => Ok(None),
+            Scopes::WithSeal(directory) | Scopes::Seal(directory) => super::seal::sealing(directory).map(Some),
+        }
+    }
 }
 
 /// Cost of one stretch.
@@ -79,7 +114,7 @@ pub async fn obey(order: &str) -> Result<()> {
     let store = site.open(8).await?;
     let owner = Owner { node: "bench".to_owned(), incarnation: Uuid::new_v4() };
     let config = EngineConfig { batch_events_max: order.batch_events, ..EngineConfig::default() };
-    let engine = Engine::new(store, owner, config);
+    let engine = Engine::new(store, owner, config).with_sealing(order.scopes.sealing()?);
     let stops: Vec<Option<LogSeq>> = match order.stops.as_slice() {
         [] => vec![None],
         stops => stops.iter().map(|stop| Some(LogSeq(*stop))).collect(),
@@ -88,7 +123,7 @@ pub async fn obey(order: &str) -> Result<()> {
     for until in stops {
         let request = RunRequest {
             tenant: TenantId::default(),
-            projections: catalogue::ALL.to_vec(),
+            projections: order.scopes.of_catalogue(),
             mode: order.mode,
             until,
             cause: Default::default(),

@@ -1,6 +1,6 @@
 //! The measures, one function per measure.
 
-use super::child::{self, Leg, Order};
+use super::child::{self, Leg, Order, Scopes};
 use super::place::{Place, Site, Spent};
 use super::report::{Goal, Report, Series, median};
 use super::{Request, floor_postgres, floor_sqlite, floor_two_row, folded};
@@ -42,10 +42,21 @@ pub fn events(profile: Profile, seed: u64, count: u64) -> Result<Vec<Admitted>> 
     Workload::new(profile, seed, count, 1).map(|line| Ok(read(&line)?)).collect()
 }
 
-/// Runs one leg in a child process. Returns with it the cost of the server meanwhile.
+/// Runs one leg over the projections in a child process. Returns with it the cost of the server meanwhile.
 async fn measured(place: &Place, site: &Site, mode: RunMode, batch_events: usize) -> Result<(Leg, Spent)> {
+    measured_over(place, site, mode, batch_events, Scopes::Projections).await
+}
+
+/// The same over other scopes.
+pub(super) async fn measured_over(
+    place: &Place,
+    site: &Site,
+    mode: RunMode,
+    batch_events: usize,
+    scopes: Scopes,
+) -> Result<(Leg, Spent)> {
     let before = place.spent().await?;
-    let mut legs = child::run(site, &Order { mode, batch_events, stops: Vec::new() }).await?;
+    let mut legs = child::run(site, &Order { mode, batch_events, stops: Vec::new(), scopes }).await?;
     let spent = place.spent().await?.since(before);
     let leg = legs.pop().ok_or_else(|| anyhow::anyhow!("the measured run told nothing"))?;
     Ok((leg, spent))
@@ -53,16 +64,16 @@ async fn measured(place: &Place, site: &Site, mode: RunMode, batch_events: usize
 
 /// Several runs of one kind.
 #[derive(Default)]
-struct Runs {
-    rate: Vec<f64>,
-    client_cpu: Vec<f64>,
-    server_cpu: Vec<f64>,
+pub(super) struct Runs {
+    pub(super) rate: Vec<f64>,
+    pub(super) client_cpu: Vec<f64>,
+    pub(super) server_cpu: Vec<f64>,
     wal: Vec<f64>,
-    peak: Vec<f64>,
+    pub(super) peak: Vec<f64>,
 }
 
 impl Runs {
-    fn add(&mut self, leg: &Leg, spent: Spent) {
+    pub(super) fn add(&mut self, leg: &Leg, spent: Spent) {
         let events = leg.events.max(1) as f64;
         self.rate.push(leg.rate());
         self.client_cpu.extend(leg.cpu_seconds.map(|seconds| seconds * MICRO / events));
@@ -71,7 +82,7 @@ impl Runs {
         self.peak.extend(leg.peak_bytes.map(|bytes| bytes as f64 / MIB));
     }
 
-    fn tell(&self, report: &mut Report, measure: &str, name: &str) {
+    pub(super) fn tell(&self, report: &mut Report, measure: &str, name: &str) {
         report.runs(measure, name, &self.rate, "events/s");
         report.runs(measure, format!("{name}: client CPU"), &self.client_cpu, "us/event");
         report.runs(measure, format!("{name}: server CPU"), &self.server_cpu, "us/event");
@@ -81,7 +92,7 @@ impl Runs {
 }
 
 /// Divides each run by the run of the floor beside it.
-fn ratios(runs: &[f64], floors: &[f64]) -> Vec<f64> {
+pub(super) fn ratios(runs: &[f64], floors: &[f64]) -> Vec<f64> {
     runs.iter().zip(floors).map(|(run, floor)| run / floor).collect()
 }
 
@@ -259,11 +270,9 @@ pub async fn two_row(request: &Request, place: &Place, report: &mut Report) -> R
     Ok(())
 }
 
-/// Measures each tenth of a long log: one process, ten stretches.
-pub async fn growth(request: &Request, place: &Place, report: &mut Report) -> Result<()> {
-    const MEASURE: &str = "growth";
+/// Makes a store with a log of [`Request::growth_events`] events, and nothing projected.
+pub(super) async fn long_log(request: &Request, place: &Place) -> Result<Site> {
     const CHUNK: usize = 20_000;
-    const TENTHS: i64 = 10;
     let count = request.growth_events;
     let site = place.fresh().await?;
     let mut workload = Workload::new(request.profile, request.seed, count, 1);
@@ -281,8 +290,18 @@ pub async fn growth(request: &Request, place: &Place, report: &mut Report) -> Re
     anyhow::ensure!(last == LogSeq(count as i64), "the log has {last} events");
     drop(store);
     place.settle(&site).await?;
+    Ok(site)
+}
+
+/// Measures each tenth of a long log: one process, ten stretches.
+pub async fn growth(request: &Request, place: &Place, report: &mut Report) -> Result<()> {
+    const MEASURE: &str = "growth";
+    const TENTHS: i64 = 10;
+    let count = request.growth_events;
+    let site = long_log(request, place).await?;
     let stops = (1..=TENTHS).map(|tenth| tenth * count as i64 / TENTHS).collect();
-    let order = Order { mode: RunMode::CatchUp, batch_events: request.batch_events, stops };
+    let scopes = Scopes::Projections;
+    let order = Order { mode: RunMode::CatchUp, batch_events: request.batch_events, stops, scopes };
     let legs = child::run(&site, &order).await?;
     let [first, .., end] = legs.as_slice() else { anyhow::bail!("ten stretches were ordered") };
     for (index, leg) in legs.iter().enumerate().take(9).skip(1) {

@@ -28,6 +28,7 @@ pub mod quiet;
 pub mod recovery;
 pub mod report;
 pub mod reports;
+pub mod seal;
 pub mod tenants;
 
 use crate::workload::Profile;
@@ -65,11 +66,13 @@ pub enum Measure {
     Recovery,
     /// One, two and three nodes on one database: rate, changes of membership, idleness, the fence.
     Cluster,
+    /// The sealed log: cost per event, beside projections and appends, on a long log; proofs, packs and their checks.
+    Seal,
 }
 
 impl Measure {
     /// All measures, in the order of a report.
-    pub const ALL: [Measure; 12] = [
+    pub const ALL: [Measure; 13] = [
         Measure::Floors,
         Measure::Original,
         Measure::TwoRow,
@@ -82,6 +85,7 @@ impl Measure {
         Measure::Http,
         Measure::Recovery,
         Measure::Cluster,
+        Measure::Seal,
     ];
 }
 
@@ -96,7 +100,7 @@ pub struct Request {
     pub seed: u64,
     /// Events of the logs of floors, live and recovery.
     pub events: u64,
-    /// Events of the growth's log.
+    /// Events of the growth's log, and of the long log of the seal.
     pub growth_events: u64,
     /// Events per batch.
     pub batch_events: usize,
@@ -138,6 +142,7 @@ pub async fn run(request: &Request, place: &Place) -> Result<Report> {
             Measure::Http => http::http(request, place, &mut report).await,
             Measure::Recovery => recovery::recovery(request, place, &mut report).await,
             Measure::Cluster => cluster::cluster(request, place, &mut report).await,
+            Measure::Seal => seal::seal(request, place, &mut report).await,
         };
         watcher.sample(&format!("{measure:?}").to_lowercase());
         // Figures from before a failure are worth having.
