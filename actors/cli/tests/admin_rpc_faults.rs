@@ -40,9 +40,9 @@ fn who_does_not_know_the_secret_or_the_protocol_is_told_so() {
     refused(&["--node", &node.tcp, "--secret-file", text(&short)], 2, "invalid_argument");
     for flags in [&node.over_tcp()[..], &[]] {
         let message = refused(&[flags, &["--protocol-version", "9"]].concat(), 8, "version_mismatch");
-        assert!(message.contains("protocol 9") && message.contains("protocol 4"), "{message}");
+        assert!(message.contains("protocol 9") && message.contains("protocol 5"), "{message}");
     }
-    assert_eq!(cli.run(&["status", "--protocol-version", "3"]).code, 0, "one version back is understood");
+    assert_eq!(cli.run(&["status", "--protocol-version", "4"]).code, 0, "one version back is understood");
     refused(&["--node", "192.0.2.1:7421"], 2, "invalid_argument");
     refused(&["--node", "nonsense"], 2, "invalid_argument");
     let environment =

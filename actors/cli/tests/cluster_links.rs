@@ -29,7 +29,7 @@ fn nodes_that_share_a_list_link_to_each_other_and_not_to_themselves() {
     let cluster = linked.clis[0].json(&["cluster"]);
     for link in cluster["links"].as_array().expect("a list") {
         assert!(link["rtt_us"].as_u64().is_some_and(|rtt| rtt > 0), "{cluster}");
-        assert_eq!(link["protocol"], 4, "{cluster}");
+        assert_eq!(link["protocol"], 5, "{cluster}");
     }
     let shown = linked.clis[0].run(&["cluster"]);
     assert!(shown.stdout.contains("link to") && shown.stdout.contains("up"), "{}", shown.stdout);
@@ -69,8 +69,8 @@ fn a_peer_that_hangs_or_dies_is_noticed_and_linked_to_again_when_it_is_back() {
 async fn nodes_one_version_apart_are_linked_and_those_two_apart_are_named() {
     let mut linked = Linked::none(3);
     linked.start_node(0, &[]);
-    linked.start_node(1, &["--protocol-version", "3"]);
-    linked.start_node(2, &["--protocol-version", "2"]);
+    linked.start_node(1, &["--protocol-version", "4"]);
+    linked.start_node(2, &["--protocol-version", "3"]);
     // The oldest node does not know the question for links, so the logs of both older ones are read.
     let linked_to = |index: usize, name: &str| {
         let up = format!("peer=\"{name}\"");
@@ -79,7 +79,7 @@ async fn nodes_one_version_apart_are_linked_and_those_two_apart_are_named() {
     wait_until("the neighbours are linked", || linked.has(0, "b", "up") && linked_to(1, "a"));
     wait_until("and those that are older", || linked_to(1, "c") && linked_to(2, "b"));
     wait_until("the oldest is named", || {
-        linked.links(0).iter().any(|(_, state, why)| state == "down" && why.contains("protocol 2"))
+        linked.links(0).iter().any(|(_, state, why)| state == "down" && why.contains("protocol 3"))
     });
     let socket = linked.node(2).socket.clone();
     let ping = PeerRequest::Ping { from: "t".to_owned(), incarnation: Uuid::nil() };

@@ -13,14 +13,18 @@ const START: &str = "`decisiongraph ";
 /// Start of a command that reads the output of another program.
 const FED: &str = "| decisiongraph ";
 /// First words of commands that mean one tenant: `default` when none is named.
-const OF_A_TENANT: [&str; 14] = [
+const OF_A_TENANT: [&str; 18] = [
+    "audit-pack",
     "catch-up",
+    "checkpoint",
+    "consistency",
     "digest",
     "edges",
     "events",
     "export",
     "pause",
     "precedents",
+    "prove",
     "rebuild",
     "replay",
     "resume",
@@ -30,7 +34,7 @@ const OF_A_TENANT: [&str; 14] = [
     "verify",
 ];
 /// First words of commands that use no database or node address.
-const REACH_NOTHING: [&str; 5] = ["completions", "demo", "node", "schema", "validate"];
+const REACH_NOTHING: [&str; 7] = ["audit", "bisect", "completions", "demo", "node", "schema", "validate"];
 
 /// A command line. Shown between backticks.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -46,9 +46,40 @@ pub const fn of_category(category: Category) -> ExitCode {
     }
 }
 
-/// Returns the code of a failed request.
-pub const fn of_error(error: &AdminError) -> ExitCode {
-    of_category(error.category)
+/// Findings about a sealed log: the first word of their message. Each is a `conflict` between the log and its seal.
+pub const SEAL_FINDINGS: [&str; 17] = [
+    "envelope_differs",
+    "payload_differs",
+    "payload_hash_differs",
+    "identity_differs",
+    "event_missing",
+    "event_inserted",
+    "tree_damaged",
+    "tree_shrunk",
+    "checkpoint_differs",
+    "signature_invalid",
+    "erasure_unrecorded",
+    "salts_missing",
+    "root_differs",
+    "order_differs",
+    "scope_differs",
+    "range_gap",
+    "trace_gap",
+];
+
+/// Returns the code of a failed request: that of its category, and of drift for a finding about a sealed log.
+pub fn of_error(error: &AdminError) -> ExitCode {
+    match seal_finding(error) {
+        Some(_) => ExitCode::DRIFT,
+        None => of_category(error.category),
+    }
+}
+
+/// Returns the word of the finding that the error is about, if it is about one.
+pub fn seal_finding(error: &AdminError) -> Option<&'static str> {
+    let (word, _) = error.message.split_once(':')?;
+    let known = SEAL_FINDINGS.iter().find(|known| **known == word);
+    known.copied().filter(|_| error.category == Category::Conflict)
 }
 
 /// Returns the code of `health`.
@@ -102,6 +133,18 @@ mod tests {
             assert_eq!(worst(ExitCode(a), ExitCode(b)), ExitCode(worse));
             assert_eq!(worst(ExitCode(b), ExitCode(a)), ExitCode(worse));
         }
+    }
+
+    #[test]
+    fn a_finding_about_a_sealed_log_is_drift_and_any_other_conflict_is_not() {
+        for word in SEAL_FINDINGS {
+            let error = AdminError::new(Category::Conflict, format!("{word}: leaf 97"));
+            assert_eq!((of_error(&error), seal_finding(&error)), (ExitCode::DRIFT, Some(word)));
+        }
+        let other = AdminError::new(Category::Conflict, "the run has ended: nothing to cancel");
+        assert_eq!(of_error(&other), ExitCode::DATA_REFUSED);
+        let refused = AdminError::new(Category::InvalidArgument, "tree_shrunk: a word that was given");
+        assert_eq!(of_error(&refused), ExitCode::USAGE);
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub use actors::*;
 pub use asker::{Asker, Proof, check_reason};
 pub use command::{Command, addressed};
 pub use error::AdminError;
-pub use exit_code::{ExitCode, of_category, of_error, of_health, of_job, worst};
+pub use exit_code::{ExitCode, SEAL_FINDINGS, of_category, of_error, of_health, of_job, seal_finding, worst};
 pub use live::{Fault, LiveScope, Phase};
 pub use request::{Facts, FromDatabase, FromNode, Handle, Reply, Request, Right, ScopeFilter, Subject};
 pub use requests::*;

@@ -163,6 +163,8 @@ pub enum Right {
     Steer,
     /// Take nodes out of service and back, and forget them.
     Cordon,
+    /// Begin, fork and rebuild the tree of a sealed log.
+    Seal,
 }
 
 /// Makes the record of a change to scopes. Without a tenant they are those of `default`.

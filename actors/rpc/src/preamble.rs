@@ -362,7 +362,7 @@ mod tests {
         let (_, client) = meet(Door::Socket, Door::Socket, Versions::only(99)).await;
         let error = client.expect_err("refused");
         assert_eq!(error.category, Category::VersionMismatch);
-        assert!(error.message.contains("protocol 99") && error.message.contains("protocol 4"), "{}", error.message);
+        assert!(error.message.contains("protocol 99") && error.message.contains("protocol 5"), "{}", error.message);
     }
 
     #[tokio::test]

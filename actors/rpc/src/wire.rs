@@ -11,7 +11,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 /// Protocol that this program speaks.
-pub const PROTOCOL_VERSION: u32 = 4;
+pub const PROTOCOL_VERSION: u32 = 5;
 /// Oldest protocol that this program still understands.
 pub const PROTOCOL_OLDEST: u32 = PROTOCOL_VERSION - 1;
 /// Version of this program.

@@ -2,6 +2,8 @@
 
 use super::Context;
 use super::line_source::{Input, LineSource, Next, command, credential_guard};
+use super::receipts::{How, Receipts};
+use super::seal::parse_wait;
 use crate::connection::Connection;
 use crate::interrupt::{self, Asked};
 use crate::output::number;
@@ -11,16 +13,20 @@ use clap::Args;
 use decisiongraph_engine::Cancel;
 use decisiongraph_projections::credential_guard::CredentialGuard;
 use decisiongraph_projections::{Category, LogSeq};
-use decisiongraph_protocol::{AdminError, AppendReply, AppendRequest, ExitCode, LineVerdict};
+use decisiongraph_protocol::{AdminError, AppendReply, AppendRequest, ExitCode, LineVerdict, of_error, worst};
 use serde::Serialize;
 
 /// Append events one by one and print each verdict: accepted, repeated or refused
 ///
 /// Continues after a refused event; the exit code is 4 if any was refused. A line without trace_seq, or with the text
 /// "next" there, gets the number that is due in its trace; a line without event_id gets an id. With --json, prints a
-/// JSON line per verdict and a summary as the last line. Nothing is projected: run `decisiongraph catch-up`.
+/// JSON line per verdict and a summary as the last line. Nothing is projected: run `decisiongraph catch-up`. With
+/// --sealed, each stored event gets its proof, too: a receipt that shows later what was sealed. When that takes too
+/// long, the exit code is 7; the events are stored all the same.
 #[derive(Args)]
-#[command(after_help = "Example:\n  producer | decisiongraph append -")]
+#[command(after_help = "Examples:
+  producer | decisiongraph append -
+  producer | decisiongraph append - --sealed --json > receipts.jsonl")]
 pub struct Append {
     /// JSON lines, or - for stdin
     #[arg(value_name = "FILE", value_parser = Input::parser())]
@@ -29,15 +35,27 @@ pub struct Append {
     /// the reference's texts (sk- in task-1 too) [default: what the node is configured for; patterns]
     #[arg(long, value_name = "RULE", value_parser = credential_guard())]
     credential_guard: Option<CredentialGuard>,
+    /// Wait until each event is sealed, signed and published, and print its proof
+    #[arg(long, value_name = "HOW", num_args = 0..=1, require_equals = true, default_missing_value = "published",
+        value_parser = How::parser())]
+    sealed: Option<How>,
+    /// Longest wait for the proofs of each chunk of lines, 0.1 to 600
+    #[arg(long, value_name = "SECONDS", default_value_t = 30.0, value_parser = parse_wait, requires = "sealed")]
+    seal_wait: f64,
 }
 
 impl Append {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
         let source = LineSource::start(command("append", context, self.credential_guard), &self.input, true)?;
         let connection = Connection::open(&context.globals.named("append"), Access::Write).await?;
+        let mut receipts = match self.sealed {
+            Some(how) => Some(Receipts::begin(context, &connection, how, self.seal_wait).await?),
+            None => None,
+        };
         let asked = interrupt::asks_first(Cancel::default(), context.output.json);
         let mut total = Summary::default();
-        let ended = append(context, &connection, self.credential_guard, asked, source, &mut total).await;
+        let guard = self.credential_guard;
+        let ended = append(context, &connection, guard, asked, source, &mut total, receipts.as_mut()).await;
         // Also when the end is an error, which goes to stderr.
         if context.output.json {
             context.output.json(&Ended { summary: &total })?;
@@ -47,10 +65,14 @@ impl Append {
             context.output.page(&Page::of(summary))?;
         }
         let interrupted = ended?;
+        let unsealed = receipts.and_then(Receipts::end).map_or(ExitCode::OK, |error| {
+            context.output.error(&error);
+            of_error(&error)
+        });
         Ok(match total.refused {
             _ if interrupted => ExitCode::INTERRUPTED,
-            0 => ExitCode::OK,
-            _ => ExitCode::DATA_REFUSED,
+            0 => unsealed,
+            _ => worst(ExitCode::DATA_REFUSED, unsealed),
         })
     }
 }
@@ -91,6 +113,7 @@ async fn append(
     mut asked: Asked,
     mut source: LineSource,
     total: &mut Summary,
+    mut receipts: Option<&mut Receipts>,
 ) -> Result<bool, AdminError> {
     loop {
         let lines = match source.next(&mut asked).await? {
@@ -108,6 +131,9 @@ async fn append(
             let mut page = Page::default();
             reply.verdicts.iter().for_each(|verdict| page.line(line(verdict)));
             context.output.page(&page)?;
+        }
+        if let Some(receipts) = receipts.as_deref_mut() {
+            receipts.of(context, connection, &reply).await?;
         }
     }
 }

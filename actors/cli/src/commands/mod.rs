@@ -1,15 +1,21 @@
 //! One file per command: its arguments, the request it makes, and the text for people.
 
 pub mod append;
+pub mod audit;
+pub mod audit_pack;
 pub mod backup;
+pub mod bisect;
 pub mod catch_up;
 pub mod changes;
+pub mod checkpoint;
 pub mod cluster;
 pub mod completions;
+pub mod consistency;
 pub mod demo;
 pub mod digest;
 pub mod edges;
 pub mod events;
+mod evidence_file;
 pub mod export;
 pub mod failures;
 pub mod health;
@@ -21,10 +27,13 @@ pub mod migrate;
 pub mod node;
 pub mod precedents;
 pub mod program;
+pub mod prove;
 mod read_flags;
 pub mod rebuild;
+mod receipts;
 pub mod runs;
 pub mod schema;
+pub mod seal;
 pub mod status;
 pub mod steer;
 pub mod subgraph;
@@ -119,6 +128,13 @@ commands! {
     Uncordon(cluster::Uncordon),
     Forget(cluster::Forget),
     Changes(changes::Changes),
+    Seal(seal::Seal),
+    Checkpoint(checkpoint::Checkpoint),
+    Prove(prove::Prove),
+    Consistency(consistency::Consistency),
+    AuditPack(audit_pack::AuditPack),
+    Audit(Box<audit::Audit>),
+    Bisect(bisect::Bisect),
     Drain(cluster::Drain),
     Node(node::Node),
     Identity(identity::Identity),

@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use bytes::Bytes;
 use decisiongraph_engine::Share;
 use decisiongraph_projections::{Category, LogSeq, TenantId};
-use decisiongraph_protocol::{AdminError, Asker, Request, StatusRequest};
+use decisiongraph_protocol::{AdminError, Asker, Request, Right, StatusRequest};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -80,16 +80,42 @@ impl Call {
     /// Has the node answer a request of the caller. `forbidden` when the caller has not the request's right, whatever
     /// the route asked for.
     pub async fn ask<R: Request>(&self, request: R) -> Result<R::Reply, Fault> {
-        let right = R::FACTS.right.ok_or_else(|| Fault::forbidden("this request is not for HTTP"))?;
-        if !self.caller()?.may(right) {
-            return Err(Fault::forbidden(format!("this needs the right `{}`", word(right))));
-        }
+        self.needs(R::FACTS.right)?;
         self.ask_for_the_route(request).await
     }
 
     /// Has the node answer a request that the route makes on its own, whatever the caller's rights. Only what the
     /// route's contract lists reaches the caller.
     pub async fn ask_for_the_route<R: Request>(&self, request: R) -> Result<R::Reply, Fault> {
+        match self.carried_out(request).await? {
+            Ok(reply) => Ok(reply),
+            Err(error) if error.category == Category::ProjectionOutOfDate => Err(self.out_of_date(error).await),
+            Err(error) => Err(self.shown(error)),
+        }
+    }
+
+    /// Has the node answer a request about the seal. What is behind is the seal then, and no projection.
+    pub async fn ask_seal<R: Request>(&self, request: R) -> Result<R::Reply, Fault> {
+        self.needs(R::FACTS.right)?;
+        self.carried_out(request).await?.map_err(|error| {
+            let behind = error.category == Category::ProjectionOutOfDate;
+            let fault = self.shown(error);
+            match behind {
+                true => fault.next("ask again later, or have it sealed at once: POST /api/v1/seal/now"),
+                false => fault,
+            }
+        })
+    }
+
+    fn needs(&self, right: Option<Right>) -> Result<(), Fault> {
+        let right = right.ok_or_else(|| Fault::forbidden("this request is not for HTTP"))?;
+        match self.caller()?.may(right) {
+            true => Ok(()),
+            false => Err(Fault::forbidden(format!("this needs the right `{}`", word(right)))),
+        }
+    }
+
+    async fn carried_out<R: Request>(&self, request: R) -> Result<Result<R::Reply, AdminError>, Fault> {
         let asker = self.asker()?;
         // Every request but a change has an id of its own: one HTTP request may ask the node several times.
         let id = if R::FACTS.changes { self.id } else { Uuid::now_v7() };
@@ -99,11 +125,7 @@ impl Call {
             // What came to the node's answers is recorded there. A key that stands for another request does not come.
             self.recorded.store(true, Ordering::SeqCst);
         }
-        match reply.and_then(R::Reply::try_from) {
-            Ok(reply) => Ok(reply),
-            Err(error) if error.category == Category::ProjectionOutOfDate => Err(self.out_of_date(error).await),
-            Err(error) => Err(self.shown(error)),
-        }
+        Ok(reply.and_then(R::Reply::try_from))
     }
 
     /// Gives back the memory of the replies so far: their pages were sent. An answer that goes on for long calls this
@@ -203,7 +225,7 @@ pub(super) fn json_response(status: StatusCode, text: String) -> Response<Body> 
 }
 
 /// Returns the word of a right.
-pub fn word(right: decisiongraph_protocol::Right) -> String {
+pub fn word(right: Right) -> String {
     serde_json::to_value(right).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }
 

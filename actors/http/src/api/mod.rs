@@ -36,6 +36,7 @@ mod route;
 mod router;
 mod routes;
 mod schemas;
+mod seal;
 mod server;
 mod spans;
 mod sse;

@@ -115,7 +115,7 @@ fn responses(route: &Route) -> Value {
         "openapi" => json!({ "application/json": { "schema": { "type": "object" } } }),
         "schema" => json!({ "application/schema+json": { "schema": { "type": "object" } } }),
         word if word.ends_with("_stream") => json!({ "text/event-stream": { "schema": { "type": "string" } } }),
-        "export" => json!({ "application/x-ndjson": { "schema": { "type": "string" } } }),
+        "export" | "audit_pack" => json!({ "application/x-ndjson": { "schema": { "type": "string" } } }),
         "otlp_traces" => otlp_content(),
         "append_batch" => json!({
             "application/x-ndjson": { "schema": { "type": "string" } },

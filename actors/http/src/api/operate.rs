@@ -124,7 +124,8 @@ pub fn failures(call: Call) -> BoxFuture<'static, Answered> {
     .boxed()
 }
 
-fn shown<R: decisiongraph_protocol::Reply>(call: &Call, reply: &R) -> Result<Value, Fault> {
+/// Returns a reply as JSON.
+pub(super) fn shown<R: decisiongraph_protocol::Reply>(call: &Call, reply: &R) -> Result<Value, Fault> {
     let text = reply.to_json().map_err(|error| call.shown(super::call::internal(error)))?;
     serde_json::from_str(&text).map_err(|error| call.shown(super::call::internal(error)))
 }
@@ -257,7 +258,8 @@ pub(super) fn allow(call: &Call, mode: &str) -> Result<(), Fault> {
     }
 }
 
-fn check_on_behalf(name: Option<&String>) -> Result<(), Fault> {
+/// Checks the name of the user on whose behalf a caller asks.
+pub(super) fn check_on_behalf(name: Option<&String>) -> Result<(), Fault> {
     match name {
         Some(name) if name.is_empty() || name.len() > ON_BEHALF_BYTES_MAX || name.chars().any(char::is_control) => {
             Err(Fault::invalid(format!("`on_behalf_of` must have 1 to {ON_BEHALF_BYTES_MAX} bytes, on one line")))
@@ -298,7 +300,8 @@ struct Why {
     on_behalf_of: Option<String>,
 }
 
-fn why_of(call: &Call, needed: bool) -> Result<Option<String>, Fault> {
+/// Reads the reason of a change in the body.
+pub(super) fn why_of(call: &Call, needed: bool) -> Result<Option<String>, Fault> {
     let Why { reason, on_behalf_of } = call.json()?;
     check_on_behalf(on_behalf_of.as_ref())?;
     match &reason {

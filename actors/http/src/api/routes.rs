@@ -5,7 +5,7 @@ use super::fault::Answered;
 use super::limits::Class;
 use super::parameter::Parameter;
 use super::route::{Method, Needs, Place, Route, Takes};
-use super::{append, audit, events, feeds, graph, meta, operate, proofs, replays, schemas, spans, stream, traces};
+use super::{append, audit, events, feeds, graph, meta, operate, proofs, replays, schemas, seal, spans, stream, traces};
 use decisiongraph_protocol::Right;
 use futures_util::future::BoxFuture;
 
@@ -187,6 +187,26 @@ pub static ROUTES: &[Route] = &[
         .right(Right::Cordon).node_wide().takes(Takes::MaybeJson(SMALL_BODY)).data("Reply"),
     get("/api/v1/audit", "audit", "The changes that operators asked for, newest first.", audit::list)
         .right(Right::Audit).of_node().with(&[AUDIT, LIMIT]).data("Reply"),
+    get("/api/v1/seal/status", "seal_status", "How far the log is sealed, signed and kept outside the database.", seal::status)
+        .right(Right::Prove).of_node().with(&[LIMIT]).data("Reply"),
+    get("/api/v1/seal/checkpoint", "seal_checkpoint", "A signed checkpoint of the sealed log: the newest, or that of a size.", seal::checkpoint)
+        .right(Right::Prove).with(&[SEALED_AT]).data("Reply"),
+    get("/api/v1/seal/checkpoints", "seal_checkpoints", "Signed notes of the sealed log, newest first.", seal::checkpoints)
+        .right(Right::Prove).with(&[NOTES, LIMIT]).data("Reply"),
+    get("/api/v1/seal/proof", "prove", "The proof that one event is in the sealed log as it was appended.", seal::prove)
+        .right(Right::Prove).with(&[ONE_EVENT]).data("Reply"),
+    get("/api/v1/seal/consistency", "consistency", "The proof that the sealed log only grew between two checkpoints.", seal::consistency)
+        .right(Right::Prove).with(&[SIZES]).data("Reply"),
+    get("/api/v1/seal/pack", "audit_pack", "Events of the sealed log with one proof, as lines that an auditor checks.", seal::pack)
+        .right(Right::Prove).with(&[PACK]),
+    post("/api/v1/seal/now", "seal_now", "Seal up to the safe mark, sign and publish now.", seal::now)
+        .right(Right::Prove).with(&[WAIT]).takes(Takes::MaybeJson(SMALL_BODY)).data("Reply"),
+    post("/api/v1/seal/init", "seal_init", "Begin the tree of a tenant with a name of your choice, or trust the database once.", seal::init)
+        .right(Right::Seal).data("Reply"),
+    post("/api/v1/seal/fork", "seal_fork", "End a tree, and begin the next one with their common prefix.", seal::fork)
+        .right(Right::Seal).data("Reply"),
+    post("/api/v1/seal/rebuild", "seal_rebuild", "Write the nodes and the frontier of a tree anew from its chunks.", seal::rebuild)
+        .right(Right::Seal).data("Reply"),
     Route { needs: Needs::Identity, ..post("/api/v1/admin/replays", "start_replay", "Start a catch-up or a rebuild, as the original service does.", replays::begin) }
         .answers(202).data("Replay"),
     Route { needs: Needs::Identity, class: Class::Admin,
@@ -267,6 +287,32 @@ const AUDIT: &[Parameter] = &[
     Parameter::text("identity", "Name of the identity."),
     Parameter::text("action", "Name of the change, such as pause; of one that was refused at once, word of its route."),
     Parameter::word("outcome", &["accepted", "refused", "failed", "none"], "Outcome; `none`: no end is recorded."),
+];
+
+const SEALED_AT: &[Parameter] = &[
+    Parameter::number("size", "Number of events that the checkpoint is for; the newest when absent."),
+    Parameter::number("tree", "Number of the tree; the newest when absent."),
+];
+const NOTES: &[Parameter] = &[
+    Parameter::word("kind", &["checkpoint", "statement", "rotation", "fork", "erasure"], "Kind of the notes."),
+    Parameter::number("tree", "Number of the tree; the newest when absent."),
+];
+const ONE_EVENT: &[Parameter] = &[
+    Parameter::text("event_id", "Id of the event."),
+    Parameter::number("log_seq", "Position of the event, in place of its id."),
+];
+const SIZES: &[Parameter] = &[
+    Parameter::number("from", "Size of the older checkpoint.").required(),
+    Parameter::number("to", "Size of the newer checkpoint.").required(),
+    Parameter::number("tree", "Number of the tree; the newest when absent."),
+];
+const PACK: &[Parameter] = &[
+    Parameter::text("trace_id", "The events of this trace."),
+    Parameter::number("from_log_seq", "The events from this position on; goes with to_log_seq."),
+    Parameter::number("to_log_seq", "The events up to this position, included."),
+    Parameter::list("event_id", "Single events by their ids."),
+    Parameter::list("redact", "Members of payloads to leave out."),
+    Parameter::switch("without_payloads", "Leave every payload out."),
 ];
 
 /// Stands for every path of the workflow layer.

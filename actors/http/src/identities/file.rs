@@ -44,7 +44,7 @@ impl Role {
             Role::Reader => &[Read],
             Role::Auditor => &[Read, Prove, Observe, Audit],
             Role::Operator => &[Read, Prove, Observe, Replay, Rebuild, Steer],
-            Role::Admin => &[Append, Read, Prove, Observe, Audit, Replay, Rebuild, Steer, Cordon],
+            Role::Admin => &[Append, Read, Prove, Observe, Audit, Replay, Rebuild, Steer, Cordon, Seal],
         }
     }
 

@@ -41,9 +41,10 @@ fn a_request_without_its_later_fields_is_understood() {
 
 #[test]
 fn every_reply_keeps_its_name() {
-    let names = "appended changes checkpoints cluster digest edges events export_page export_start failure failures health job \
-                 migrated peer precedents rebuild_check reference_digest run runs skipped status steered subgraph \
-                 tenants trace traces tree watch why";
+    let names = "appended audit_pack changes checkpoints cluster consistency digest edges events export_page \
+                 export_start failure failures health job migrated peer precedents proof rebuild_check \
+                 reference_digest run runs seal_checkpoints seal_status seal_tile sealed skipped status steered \
+                 subgraph tenants trace traces tree watch why";
     assert_eq!(words::<AdminReply>(), names.split_whitespace().map(str::to_owned).collect());
 }
 

@@ -14,6 +14,7 @@ mod migrate;
 mod peer;
 mod reads;
 mod runs;
+mod seal;
 mod status;
 mod steer;
 mod tenants;
@@ -32,6 +33,7 @@ pub use migrate::*;
 pub use peer::*;
 pub use reads::*;
 pub use runs::*;
+pub use seal::*;
 pub use status::*;
 pub use steer::*;
 pub use tenants::*;
@@ -183,4 +185,12 @@ requests! {
     Peer(PeerReply): Peer(PeerRequest);
     Tenants(TenantsReply): Tenants(TenantsRequest);
     Changes(ChangesReply): Changes(ChangesRequest);
+    SealStatus(SealStatusReply): SealStatus(SealStatusRequest);
+    Sealed(SealedReply): SealNow(SealNowRequest), SealInit(SealInitRequest), SealFork(SealForkRequest),
+        SealRebuild(SealRebuildRequest);
+    SealCheckpoints(SealCheckpointsReply): SealCheckpoints(SealCheckpointsRequest);
+    Proof(ProveReply): Prove(ProveRequest);
+    Consistency(ConsistencyReply): Consistency(ConsistencyRequest);
+    AuditPack(AuditPackReply): AuditPack(AuditPackRequest);
+    SealTile(SealTileReply): SealTile(SealTileRequest);
 }
