@@ -331,7 +331,10 @@ fn what_the_kubernetes_objects_refer_to_exists() {
         let pod = &object["spec"]["template"]["spec"];
         assert_eq!(pod["serviceAccountName"], kubernetes("ServiceAccount")["metadata"]["name"]);
         assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+        let claims = object["spec"]["volumeClaimTemplates"].as_array().into_iter().flatten();
+        let claimed: Vec<&Value> = claims.map(|claim| &claim["metadata"]["name"]).collect();
         let volumes = pod["volumes"].as_array().expect("volumes");
+        let volumes: Vec<&Value> = volumes.iter().map(|volume| &volume["name"]).chain(claimed).collect();
         let containers = pod["containers"].as_array().into_iter().chain(pod["initContainers"].as_array()).flatten();
         for container in containers {
             let confined = &container["securityContext"];
@@ -341,7 +344,7 @@ fn what_the_kubernetes_objects_refer_to_exists() {
             );
             let mounts = container["volumeMounts"].as_array().expect("mounts");
             for mount in mounts {
-                assert!(volumes.iter().any(|volume| volume["name"] == mount["name"]), "{}", mount["name"]);
+                assert!(volumes.contains(&&mount["name"]), "{}", mount["name"]);
             }
             for entry in container["env"].as_array().into_iter().flatten() {
                 let path = entry["value"].as_str().filter(|value| value.starts_with('/'));
