@@ -21,6 +21,8 @@ pub mod narrow;
 pub mod overview;
 mod reads;
 pub mod runs;
+mod seal;
+mod seal_status;
 pub mod status;
 mod steer;
 pub mod tenants;

@@ -416,10 +416,7 @@ impl Request for SealInitRequest {
     type Reply = SealedReply;
     type Source = FromNode;
 
-    fn subject(&self) -> Subject<'_> {
-        Subject::Log(self.tenant.as_ref())
-    }
-
+    // The log may be about to begin: no subject is looked for.
     fn change(&self, _id: Uuid) -> Option<NewChange> {
         Some(change_of_seal("seal_init", &self.tenant, &self.reason))
     }

@@ -1,0 +1,173 @@
+//! The sealed log: its state, its notes and proofs, and an operator's changes to it.
+//!
+//! *Guarantees.* Nothing is signed, sealed or proved here: the engine does it. A note or proof is passed on byte for
+//! byte.
+
+use super::handler::{StoreAnswers, limit_in, tenant_or_default};
+use decisiongraph_engine::seal::reader::TreeReader;
+use decisiongraph_engine::seal::{Sealed, begin, fork, mend, seal_now};
+use decisiongraph_projections::seal::base64;
+use decisiongraph_projections::seal::texts::TreeHead;
+use decisiongraph_projections::{Category, LogSeq, TenantId};
+use decisiongraph_protocol::{
+    AdminError, Command, Handle, SEAL_NOTES_MAX, SEAL_WAIT_MS_MAX, SealCheckpointsReply, SealCheckpointsRequest,
+    SealForkRequest, SealInitRequest, SealNowRequest, SealRebuildRequest, SealTileReply, SealTileRequest, SealedReply,
+    SealedTree, check_reason,
+};
+use decisiongraph_store::{NoteKind, ReadView, SealNote, SealTree};
+use std::time::Duration;
+
+/// Notes per look-up of one of a given size.
+const NOTES_PAGE: usize = 1_000;
+
+impl Handle<SealNowRequest> for StoreAnswers<'_> {
+    async fn answer(&self, request: SealNowRequest) -> Result<SealedReply, AdminError> {
+        if request.wait_ms > SEAL_WAIT_MS_MAX {
+            let what = format!("wait_ms must be at most {SEAL_WAIT_MS_MAX}, not {}", request.wait_ms);
+            return Err(AdminError::new(Category::InvalidArgument, what));
+        }
+        let tenant = tenant_or_default(request.tenant);
+        let sealed = seal_now(self.engine, &tenant, Duration::from_millis(request.wait_ms)).await;
+        let Sealed { tenant, tree, origin, head, last, note } = sealed.map_err(|error| in_time(error, &tenant))?;
+        Ok(self.sealed(tenant, shown(tree, origin, head, last), note))
+    }
+}
+
+/// Adds the command that shows why a seal is late.
+fn in_time(error: decisiongraph_store::StoreError, tenant: &TenantId) -> AdminError {
+    let late = error.category == Category::ProjectionOutOfDate;
+    let error = AdminError::from(error);
+    match late {
+        true => error.next(format!("{} shows how far it is", Command::of("seal status", tenant))),
+        false => error,
+    }
+}
+
+impl Handle<SealInitRequest> for StoreAnswers<'_> {
+    async fn answer(&self, request: SealInitRequest) -> Result<SealedReply, AdminError> {
+        let SealInitRequest { tenant, origin, trust_database, reason } = request;
+        check_reason(&reason)?;
+        let tenant = tenant_or_default(tenant);
+        let (tree, note) = match (origin, trust_database) {
+            (Some(origin), false) => (begin::begin(self.engine, &tenant, &origin).await?, None),
+            (None, true) => begin::trust_database(self.engine, &tenant).await?,
+            _ => return Err(AdminError::new(Category::InvalidArgument, "give an origin, or trust the database")),
+        };
+        Ok(self.sealed(tenant, of_tree(&tree), note))
+    }
+}
+
+impl Handle<SealForkRequest> for StoreAnswers<'_> {
+    async fn answer(&self, request: SealForkRequest) -> Result<SealedReply, AdminError> {
+        check_reason(&request.reason)?;
+        let tenant = tenant_or_default(request.tenant);
+        let fork::Forked { tree, note } = fork::fork(self.engine, &tenant, &request.reason).await?;
+        Ok(self.sealed(tenant, of_tree(&tree), Some(note)))
+    }
+}
+
+impl Handle<SealRebuildRequest> for StoreAnswers<'_> {
+    async fn answer(&self, request: SealRebuildRequest) -> Result<SealedReply, AdminError> {
+        check_reason(&request.reason)?;
+        let tenant = tenant_or_default(request.tenant);
+        let tree = mend::mend(self.engine, &tenant).await?;
+        Ok(self.sealed(tenant, of_tree(&tree), None))
+    }
+}
+
+impl StoreAnswers<'_> {
+    /// Makes the reply about a tree, with the places as this process knows them.
+    fn sealed(&self, tenant: TenantId, tree: SealedTree, note: Option<String>) -> SealedReply {
+        let places = self.engine.sealing().map(|sealing| sealing.places_of(&tree.origin)).unwrap_or_default();
+        SealedReply { tenant, tree, note, places }
+    }
+
+    /// Reads a tree of the tenant: the newest, or the one of this number.
+    pub(super) async fn tree_of(
+        &self,
+        view: &dyn ReadView,
+        tenant: &TenantId,
+        tree: Option<i64>,
+    ) -> Result<SealTree, AdminError> {
+        let mut trees = view.seal_trees(tenant).await?;
+        match tree {
+            None => trees.pop().ok_or_else(|| self.not_sealed(tenant)),
+            Some(number) => trees.into_iter().find(|tree| tree.tree == number).ok_or_else(|| {
+                AdminError::new(Category::NotFound, format!("the log of tenant `{tenant}` has no tree {number}"))
+                    .next(format!("{} shows the newest", Command::of("seal status", tenant)))
+            }),
+        }
+    }
+
+    /// Makes the error for a log that has no tree yet.
+    fn not_sealed(&self, tenant: &TenantId) -> AdminError {
+        let next = match self.engine.sealing() {
+            Some(_) => format!("{} seals and signs at once", Command::of("seal now", tenant)),
+            None => "configure a key (seal_key_file): nothing is sealed without one".to_owned(),
+        };
+        AdminError::new(Category::ProjectionOutOfDate, format!("the log of tenant `{tenant}` is not sealed yet"))
+            .next(next)
+    }
+}
+
+/// Describes a tree.
+pub(super) fn of_tree(tree: &SealTree) -> SealedTree {
+    shown(tree.tree, tree.origin.clone(), tree.head, tree.last)
+}
+
+fn shown(tree: i64, origin: String, head: TreeHead, log_seq: LogSeq) -> SealedTree {
+    SealedTree { tree, origin, size: head.size, root: base64(&head.root), log_seq }
+}
+
+impl Handle<SealCheckpointsRequest> for StoreAnswers<'_> {
+    async fn answer(&self, request: SealCheckpointsRequest) -> Result<SealCheckpointsReply, AdminError> {
+        let SealCheckpointsRequest { tenant, tree, kind, size, before, limit } = request;
+        let (tenant, limit) = (tenant_or_default(tenant), limit_in(limit, SEAL_NOTES_MAX)?);
+        let view = self.store().view().await?;
+        let tree = self.tree_of(&*view, &tenant, tree).await?;
+        let kind = kind.unwrap_or(NoteKind::Checkpoint);
+        let mut notes = match size {
+            None => view.seal_notes(&tenant, tree.tree, Some(kind), before, limit + 1).await?,
+            Some(size) => of_size(&*view, &tree, kind, size, before, limit + 1).await?,
+        };
+        let more = notes.len() > limit;
+        notes.truncate(limit);
+        Ok(SealCheckpointsReply { tenant, origin: tree.origin, notes, more })
+    }
+}
+
+/// Looks for the notes about a size. They are stored in the order of their sizes.
+async fn of_size(
+    view: &dyn ReadView,
+    tree: &SealTree,
+    kind: NoteKind,
+    size: u64,
+    mut before: Option<i64>,
+    limit: usize,
+) -> Result<Vec<SealNote>, AdminError> {
+    let mut found = Vec::new();
+    loop {
+        let page = view.seal_notes(&tree.tenant, tree.tree, Some(kind), before, NOTES_PAGE).await?;
+        let Some(last) = page.last() else { return Ok(found) };
+        before = Some(last.number);
+        found.extend(page.into_iter().filter(|note| note.size == size));
+        if found.len() >= limit {
+            found.truncate(limit);
+            return Ok(found);
+        }
+    }
+}
+
+impl Handle<SealTileRequest> for StoreAnswers<'_> {
+    async fn answer(&self, request: SealTileRequest) -> Result<SealTileReply, AdminError> {
+        let tenant = tenant_or_default(request.tenant);
+        let view = self.store().view().await?;
+        let tree = self.tree_of(&*view, &tenant, request.tree).await?;
+        let tile = TreeReader::new(&*view, &tenant, tree.tree, tree.head.size).tile(request.level, request.index).await?;
+        if tile.is_empty() {
+            let what = format!("the tree has no tile {} of level {}", request.index, request.level);
+            return Err(AdminError::new(Category::NotFound, what));
+        }
+        Ok(SealTileReply { tree: of_tree(&tree), hashes: tile.iter().map(|hash| base64(hash)).collect() })
+    }
+}
