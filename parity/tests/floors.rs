@@ -10,14 +10,14 @@ const FLOORS: [(&str, &str, u32); 13] = [
     ("decisiongraph-store", "store", 2),
     ("decisiongraph-supervision", "actors/supervision", 0),
     ("decisiongraph-protocol", "actors/protocol", 2),
-    ("decisiongraph-engine", "actors/engine", 3),
     ("decisiongraph-seal", "actors/seal", 3),
-    ("decisiongraph-admin", "actors/admin", 4),
-    ("decisiongraph-rpc", "actors/rpc", 5),
-    ("decisiongraph-http", "actors/http", 6),
-    ("decisiongraph-runtime", "actors/runtime", 7),
-    ("decisiongraph-cli", "actors/cli", 8),
-    ("decisiongraph-parity", "parity", 9),
+    ("decisiongraph-engine", "actors/engine", 4),
+    ("decisiongraph-admin", "actors/admin", 5),
+    ("decisiongraph-rpc", "actors/rpc", 6),
+    ("decisiongraph-http", "actors/http", 7),
+    ("decisiongraph-runtime", "actors/runtime", 8),
+    ("decisiongraph-cli", "actors/cli", 9),
+    ("decisiongraph-parity", "parity", 10),
 ];
 /// Crates that must not be anywhere below these.
 const ALONE: [(&str, &[&str]); 4] = [

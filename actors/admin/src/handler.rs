@@ -4,6 +4,7 @@
 use decisiongraph_engine::queries::READ_BYTES_MAX;
 use decisiongraph_engine::{Control, Engine};
 use decisiongraph_projections::catalogue;
+use decisiongraph_projections::seal::scope::{SEAL, SEAL_NAME};
 use decisiongraph_projections::{Category, Projection, TenantId};
 use decisiongraph_protocol::{
     AdminError, Handle, MigrateReply, MigrateRequest, PeerReply, PeerRequest, TreeReply, TreeRequest,
@@ -74,6 +75,14 @@ pub(super) fn projections(name: Option<&str>) -> Result<Vec<&'static dyn Project
                 .next(format!("one of {}, or all", names.join(", ")))
         }),
     }
+}
+
+/// Finds the scope with this name, the seal included; all projections when none was named.
+pub(super) fn scopes(name: Option<&str>) -> Result<Vec<&'static dyn Projection>, AdminError> {
+    if name == Some(SEAL_NAME) {
+        return Ok(vec![SEAL]);
+    }
+    projections(name)
 }
 
 pub(super) fn limit_in(limit: i64, limit_max: i64) -> Result<usize, AdminError> {

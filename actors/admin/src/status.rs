@@ -1,9 +1,10 @@
 //! State of each scope, and its reason: read in one snapshot, decided by a pure function ([`explain`]).
 
 use super::cluster::out_of_service;
-use super::handler::{StoreAnswers, projections};
+use super::handler::{StoreAnswers, scopes};
 use super::overview::page;
 use decisiongraph_engine::mark::beyond;
+use decisiongraph_projections::seal::scope::{SEAL, SEAL_NAME};
 use decisiongraph_projections::{LogSeq, TenantId};
 use decisiongraph_protocol::figures::number;
 use decisiongraph_protocol::writers::who;
@@ -40,7 +41,10 @@ impl Handle<StatusRequest> for StoreAnswers<'_> {
 /// are not applied yet. Here the lag is only present or absent, and the digest is absent: [`super::overview`] reads
 /// both for the scopes in the reply, in the snapshot that is returned.
 pub async fn status(store: &dyn Store, filter: &ScopeFilter) -> Result<(StatusReply, Box<dyn ReadView>), AdminError> {
-    let wanted = projections(filter.projection.as_deref())?;
+    let mut wanted = scopes(filter.projection.as_deref())?;
+    if matches!(filter.projection.as_deref(), None | Some("all")) {
+        wanted.push(SEAL);
+    }
     let sample = store.sample_high_water().await?;
     let view = store.snapshot().await?;
     let mut known = heads(&*view, filter.tenant.as_ref()).await?;
@@ -65,10 +69,15 @@ pub async fn status(store: &dyn Store, filter: &ScopeFilter) -> Result<(StatusRe
             let (name, scope) = (projection.name(), Scope::new(&tenant, *projection));
             let key = (tenant.clone(), name.to_owned());
             let head = known.remove(&(tenant.clone(), name));
+            let is_seal = name == SEAL_NAME;
+            if is_seal && head.is_none() {
+                // Its log was never sealed.
+                continue;
+            }
             let cursor = head.as_ref().map_or(LogSeq::ORIGIN, |head| head.cursor);
             let behind = cursor < last_log_seq;
             let open = failures.get(&key);
-            let run = runs.get(&key).or_else(|| runs.get(&(tenant.clone(), "all".to_owned())));
+            let run = runs.get(&key).or_else(|| runs.get(&(tenant.clone(), "all".to_owned()))).filter(|_| !is_seal);
             let owner_live = head.as_ref().is_some_and(|head| head.owner_live);
             let (state, why) = explain(&Facts {
                 scope: &scope,
@@ -230,6 +239,10 @@ fn explain(facts: &Facts<'_>) -> (ScopeState, String) {
     }
     match facts.owner {
         Some(owner) => (ScopeState::Behind, format!("{owner} owns it and has not applied these events yet")),
+        None if facts.scope.projection == SEAL_NAME => {
+            let now = Command::of("seal now", &facts.scope.tenant);
+            (ScopeState::Unowned, format!("no process seals its events; run {now}"))
+        }
         None => (ScopeState::Unowned, format!("no process applies its events; run {}", command("catch-up"))),
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! *Never:* touches rows or cursors; that is a job's work.
 
-use super::handler::{StoreAnswers, projections, tenant_or_default};
+use super::handler::{StoreAnswers, scopes, tenant_or_default};
 use decisiongraph_engine::Engine;
 use decisiongraph_projections::{Category, TenantId};
 use decisiongraph_protocol::{
@@ -67,7 +67,7 @@ pub async fn refuse_paused(engine: &Engine, request: &JobRequest) -> Result<(), 
 
 fn wanted(tenant: Option<TenantId>, projection: Option<&str>) -> Result<Vec<Scope>, AdminError> {
     let tenant = tenant_or_default(tenant);
-    Ok(projections(projection)?.into_iter().map(|projection| Scope::new(&tenant, projection)).collect())
+    Ok(scopes(projection)?.into_iter().map(|projection| Scope::new(&tenant, projection)).collect())
 }
 
 fn steered(row: ScopeRow) -> SteeredScope {

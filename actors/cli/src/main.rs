@@ -8,6 +8,7 @@ mod commands;
 mod connection;
 mod globals;
 mod graph_text;
+mod https_place;
 mod interrupt;
 mod logging;
 mod node_flags;
@@ -15,8 +16,10 @@ mod notify;
 mod output;
 mod page;
 mod progress;
+mod sealing;
 mod session;
 mod tree_text;
+mod web_client;
 
 use clap::Parser as _;
 use commands::program::Cli;

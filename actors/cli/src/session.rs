@@ -1,6 +1,7 @@
 //! The way from arguments to an engine on an open store whose schema fits.
 
 use crate::globals::Globals;
+use crate::sealing::{OwnKey, sealing};
 use decisiongraph_cli::config;
 use decisiongraph_cli::config::EMBEDDED_FILE;
 use decisiongraph_engine::{Budget, Engine};
@@ -73,7 +74,7 @@ impl Location {
                 .next("check the path; `import` and `migrate` create it"));
         }
         let session_name = globals.session.map(str::to_owned);
-        let mut config = config::engine_from_environment()?;
+        let (mut config, seal) = config::from_environment()?;
         let cache_bytes = Budget::cache_bytes(config.memory_max);
         let options = StoreOptions { create, cache_bytes, session_name, ..StoreOptions::default() };
         let store = open(&self.url, options).await.map_err(|e| self.advise(e))?;
@@ -83,7 +84,25 @@ impl Location {
         if let Some(events) = globals.batch_size {
             config.batch_events_max = events as usize;
         }
-        Ok(Engine::new(store, owner(kind), config))
+        let sealing = sealing(&seal, || self.data_dir(globals), self.own_key(access))?;
+        Ok(Engine::new(store, owner(kind), config).with_sealing(sealing))
+    }
+
+    /// Returns the directory of the embedded default, else the data directory.
+    fn data_dir(&self, globals: &Globals) -> Result<PathBuf, AdminError> {
+        match &self.url {
+            DatabaseUrl::Sqlite(path) if self.ours => Ok(path.parent().map(Path::to_owned).unwrap_or_default()),
+            _ => data_dir(globals),
+        }
+    }
+
+    /// Says which key seals this database when none is configured.
+    fn own_key(&self, access: Access) -> OwnKey {
+        match access {
+            _ if !self.ours => OwnKey::None,
+            Access::Write => OwnKey::Made,
+            Access::Read | Access::Migrate => OwnKey::Found,
+        }
     }
 
     async fn see_to_schema(&self, store: &dyn Store, access: Access) -> Result<(), AdminError> {

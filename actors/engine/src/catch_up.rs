@@ -43,6 +43,9 @@ impl Engine {
                 let _ = self.store().release_scope(lease).await;
             }
         }
+        if matches!(driven, Ok(Ended::Reached)) {
+            self.seal_behind(&job.tenant, &mark).await;
+        }
         let reports = lanes.iter().map(|lane| scope_report(lane, target)).collect();
         match driven {
             Ok(ended) => Ok((ended, reports)),
@@ -51,7 +54,7 @@ impl Engine {
     }
 
     /// Claims the scope; waits while its owner may be dead.
-    async fn take(&self, projection: &'static dyn Projection, scope: &Scope, mark: &Mark) -> Result<(Lease, Position)> {
+    pub(super) async fn take(&self, projection: &'static dyn Projection, scope: &Scope, mark: &Mark) -> Result<(Lease, Position)> {
         let ask = || async {
             let asked = claim(&**self.store(), self.owner(), scope, projection, mark, self.telemetry());
             match asked.await? {

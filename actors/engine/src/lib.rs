@@ -2,7 +2,7 @@
 //!
 //! [`Engine::run`] records a job, keeps its owner's lease alive, and works through its projections. [`catch_up`],
 //! [`rebuild`] and [`verify`] set up [`lane`]s; [`drive`] moves them along the log one [`page`] at a time. [`mark`]
-//! says how far it is safe to read.
+//! says how far it is safe to read. [`seal`] makes a tree of the log.
 //!
 //! *Never here:* SQL, projection rules.
 
@@ -24,6 +24,7 @@ pub mod queries;
 mod rebuild;
 pub mod replay_failure;
 pub mod report;
+pub mod seal;
 mod short;
 pub mod telemetry;
 mod verify;
@@ -46,6 +47,7 @@ use decisiongraph_store::{
 };
 use drive::{Ended, Job};
 use mark::{MarkSource, OwnMark};
+use seal::Sealing;
 use short::Asked;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -140,6 +142,8 @@ pub struct Engine {
     telemetry: Telemetry,
     budget: Budget,
     waits: Waits,
+    /// Sealing of the log; none where it is off.
+    sealing: Option<Arc<Sealing>>,
 }
 
 impl Engine {
@@ -155,6 +159,7 @@ impl Engine {
             jobs: Some(Default::default()),
             telemetry: Telemetry::default(),
             waits: Waits::default(),
+            sealing: None,
         }
     }
 
@@ -173,6 +178,30 @@ impl Engine {
     #[must_use]
     pub fn with_telemetry(self, telemetry: Telemetry) -> Engine {
         Engine { telemetry, ..self }
+    }
+
+    /// Returns the same engine, which seals the log, or does not.
+    #[must_use]
+    pub fn with_sealing(self, sealing: Option<Arc<Sealing>>) -> Engine {
+        Engine { sealing, ..self }
+    }
+
+    /// Returns the sealing of the log; none where it is off.
+    pub fn sealing(&self) -> Option<&Arc<Sealing>> {
+        self.sealing.as_ref()
+    }
+
+    /// Lists the scopes of a tenant: its projections, and the seal where it is on.
+    pub fn scopes(&self) -> &'static [&'static dyn Projection] {
+        match self.sealing {
+            Some(_) => &catalogue::ALL_WITH_SEAL,
+            None => &catalogue::ALL,
+        }
+    }
+
+    /// True inside a node, whose workers and notary do the work of the seal.
+    pub fn is_of_node(&self) -> bool {
+        self.jobs.is_none()
     }
 
     /// Returns the telemetry that records batches and jobs.

@@ -5,6 +5,7 @@
 //!   jobs          catch-up, rebuild and verify beside the live work
 //!   cluster       members, placement, links          high_water     end of the log, wakes
 //!   tenants       tenants with actors, their workers  node_mark   the mark, as jobs read it
+//!   notary, scrubber  signatures and re-reading of the sealed log
 //!   database_probe, lease_keeper
 //!   board         published states, one writer each  signals        requests to have a look
 //! ```
@@ -23,5 +24,7 @@ pub mod jobs;
 pub mod lease_keeper;
 pub mod node;
 pub mod node_mark;
+pub mod notary;
+pub mod scrubber;
 pub mod signals;
 pub mod tenants;

@@ -4,6 +4,7 @@ use super::Context;
 use crate::node_flags::KeyFlags;
 use crate::output::Output;
 use crate::page::Page;
+use crate::sealing::{OwnKey, sealing};
 use crate::{interrupt, logging, notify};
 use clap::Args;
 use decisiongraph_cli::config::{LogFormat, NodeConfig, Source, refused};
@@ -116,6 +117,8 @@ impl Node {
         let session_name = Some(format!("node {}", identity.owner.node));
         let options = StoreOptions { create: true, later: true, session_name, ..config.store.clone() };
         let store = open(&config.database, options).await?;
+        let own_key = if config.database_is_ours() { OwnKey::Made } else { OwnKey::None };
+        let sealing = sealing(&config.seal, || Ok(config.data_dir.clone()), own_key)?;
         let address = listeners.cluster_address().map(|listening| {
             let named = config.cluster.advertise.clone();
             named.unwrap_or_else(|| listening.to_string())
@@ -128,6 +131,7 @@ impl Node {
             address,
             links,
             listeners: Some(Arc::clone(&listeners)),
+            sealing,
             ..NodeSettings::new(Arc::clone(&store), identity)
         });
         let name = parts.owner.node.clone();

@@ -8,6 +8,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// Seconds of a day.
+const DAY_SECONDS: u64 = 24 * 60 * 60;
+
 type Of<T> = fn(&mut NodeConfig) -> &mut T;
 
 /// A field, by its type.
@@ -18,6 +21,7 @@ pub(super) enum Field {
     Size(Of<usize>),
     Ms(Of<Duration>),
     Seconds(Of<Duration>),
+    Days(Of<Duration>),
     /// Text that is always there.
     Line(Of<String>),
     Text(Of<Option<String>>),
@@ -40,6 +44,7 @@ impl Field {
             Field::Size(of) => Value::Whole(*of(config) as u64),
             Field::Ms(of) => Value::Whole(u64::try_from(of(config).as_millis()).unwrap_or(u64::MAX)),
             Field::Seconds(of) => Value::Whole(of(config).as_secs()),
+            Field::Days(of) => Value::Whole(of(config).as_secs() / DAY_SECONDS),
             Field::Line(of) => text(of(config)),
             Field::Text(of) => of(config).clone().map_or(Value::Nothing, Value::Text),
             Field::Directory(of) => Value::Path(of(config).clone()),
@@ -61,6 +66,9 @@ impl Field {
             (Field::Size(of), Value::Whole(number)) => *of(config) = usize::try_from(number).unwrap_or(usize::MAX),
             (Field::Ms(of), Value::Whole(number)) => *of(config) = Duration::from_millis(number),
             (Field::Seconds(of), Value::Whole(number)) => *of(config) = Duration::from_secs(number),
+            (Field::Days(of), Value::Whole(number)) => {
+                *of(config) = Duration::from_secs(number.saturating_mul(DAY_SECONDS));
+            }
             (Field::Line(of), Value::Text(text)) => *of(config) = text,
             (Field::Text(of), Value::Text(text)) => *of(config) = Some(text),
             (Field::Text(of), Value::Nothing) => *of(config) = None,

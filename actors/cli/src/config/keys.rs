@@ -5,6 +5,7 @@
 
 use super::field::Field;
 use super::value::Value;
+use super::seal::PUBLISH_WORDS;
 use super::{LogFormat, NodeConfig, TLS_WORDS};
 use decisiongraph_engine::memory::{MEMORY_MIN, MEMORY_MOST};
 use decisiongraph_projections::credential_guard::CredentialGuard;
@@ -36,6 +37,8 @@ pub enum Kind {
     Peer,
     /// [`Kind::Peer`]s with commas between them, at most [`PEERS_MAX`].
     Peers,
+    /// Places of signed notes, with commas between them: `dir:PATH`, `objects:PATH`, `https://…`.
+    Places,
     /// A name that a certificate can be for.
     CertificateName,
     /// `postgres://…` or `sqlite:PATH`; may hold a password, and is never shown with it.
@@ -136,6 +139,7 @@ impl Key {
             Kind::Listen { loopback_only: false } => "HOST:PORT, or off".to_owned(),
             Kind::Peer => "HOST:PORT".to_owned(),
             Kind::Peers => format!("HOST:PORT,HOST:PORT,…, at most {PEERS_MAX}"),
+            Kind::Places => "dir:PATH, objects:PATH or https://HOST/PATH, with commas between them".to_owned(),
             Kind::CertificateName => "a DNS name".to_owned(),
             Kind::Database => "postgres://USER@HOST/DATABASE or sqlite:PATH".to_owned(),
             Kind::Endpoint => "http://HOST:PORT, or off".to_owned(),
@@ -364,6 +368,28 @@ pub const KEYS: &[Key] = &[
         "First pause before a worker tries a poison event again; doubled each time."),
     key("recheck_longest_ms", ms(1, 24 * HOUR_MS), Field::Ms(|it| &mut it.bounds.recheck.longest),
         "Longest pause before a worker tries a poison event again."),
+    key("seal_key_file", Kind::File, Field::File(|it| &mut it.seal.key_file),
+        "File with the key that signs the log's checkpoints, made by `decisiongraph seal key new`; readable by its owner only. Without a key nothing is sealed. Only the embedded default makes one: seal.key in data_dir.").everywhere(),
+    key("seal_name", Kind::Text, Field::Line(|it| &mut it.seal.name),
+        "Beginning of each log's name in everything that is signed, such as decisions.example.com. It stays the same for the life of the logs.").everywhere(),
+    key("seal_dir", Kind::Directory, Field::Directory(|it| &mut it.seal.dir),
+        "Directory of the journal of signed notes, the first memory of the seal. It must survive the node.").found("seal in data_dir").everywhere(),
+    key("seal_places", Kind::Places, Field::Text(|it| &mut it.seal.places),
+        "Other places of signed notes: directories with a file per log (dir:), or with a file per note for write-once mounts (objects:), and services (https:). At least one should be out of reach of the database's administrators.").everywhere(),
+    key("seal_checkpoint_ms", ms(10, HOUR_MS), Field::Ms(|it| &mut it.seal.settings.checkpoint),
+        "Longest time from a sealed event to its checkpoint.").everywhere(),
+    key("seal_checkpoint_events", events(1, i64::MAX as u64), Field::Whole(|it| &mut it.seal.settings.checkpoint_events),
+        "Events since the last checkpoint from which one is signed at once.").everywhere(),
+    key("seal_statement_ms", ms(10, 24 * HOUR_MS), Field::Ms(|it| &mut it.seal.settings.statement),
+        "Shortest time between two signed statements of the projections' digests.").everywhere(),
+    key("seal_publish_after", Kind::OneOf(&PUBLISH_WORDS), Field::Line(|it| &mut it.seal.publish_after),
+        "Moment from which a checkpoint may be signed: at its commit, or once every streaming standby has flushed it.").everywhere(),
+    key("seal_overlap_days", Kind::Whole { unit: "days", least: 0, most: 3_650 }, Field::Days(|it| &mut it.seal.settings.overlap),
+        "Time for which the former key signs, too, after a rotation.").everywhere(),
+    key("seal_window_max_s", Kind::Whole { unit: "s", least: 1, most: 86_400 }, Field::Seconds(|it| &mut it.seal.settings.window_max),
+        "Time from an event to the first copy of its checkpoint in a place above which health is degraded; above ten times it has failed.").everywhere(),
+    key("seal_scrub_events_per_s", rate("events per second"), Field::Whole(|it| &mut it.seal.settings.scrub_events_per_s),
+        "Sealed events that a node reads again per second, to compare them with their leaves; 0 switches it off.").everywhere(),
 ];
 
 #[cfg(test)]
@@ -390,7 +416,7 @@ mod tests {
                 Kind::Listen { .. } => Value::Address(([127, 0, 0, 1], 1).into()),
                 Kind::Peers => Value::Peers(vec!["a:1".to_owned()]),
                 Kind::Database => Value::Database(DatabaseUrl::Sqlite("/d".into())),
-                Kind::Text | Kind::Peer | Kind::CertificateName | Kind::Endpoint | Kind::Filter => {
+                Kind::Text | Kind::Peer | Kind::Places | Kind::CertificateName | Kind::Endpoint | Kind::Filter => {
                     Value::Text("a".to_owned())
                 }
             };
@@ -410,6 +436,7 @@ mod tests {
                     "ms" | "s" => key.name.ends_with(&format!("_{unit}")) || key.name.ends_with("_ms"),
                     "connections" => matches!(key.name, "pool_size" | "writers") || key.name.contains(unit),
                     "requests per minute" | "events per minute" => key.name.ends_with("_per_min"),
+                    "events per second" => key.name.ends_with("_per_s"),
                     "bytes" => key.name.contains("bytes") || key.name == "memory_max",
                     unit => key.name.contains(unit),
                 };

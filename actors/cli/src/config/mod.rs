@@ -10,6 +10,7 @@ mod field;
 pub mod keys;
 pub mod page;
 mod reading;
+pub mod seal;
 mod value;
 
 pub use fault::{ConfigFault, Source, refused};
@@ -24,6 +25,7 @@ use decisiongraph_runtime::node::NodeBounds;
 use decisiongraph_store::{DatabaseUrl, StoreOptions};
 use keys::{CONFIG_VARIABLE, KEYS, Key, OTHER_VARIABLES, VARIABLE_PREFIX};
 use reading::Reading;
+use seal::SealConfig;
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -210,6 +212,8 @@ pub struct NodeConfig {
     pub store: StoreOptions,
     /// Bounds that pace the work of the node.
     pub bounds: NodeBounds,
+    /// Settings of the sealed log.
+    pub seal: SealConfig,
     /// Source of each key's value, in the order of [`KEYS`].
     sources: Vec<Source>,
 }
@@ -241,6 +245,7 @@ impl Default for NodeConfig {
             engine: EngineConfig::default(),
             store: StoreOptions::default(),
             bounds: NodeBounds::default(),
+            seal: SealConfig::default(),
             sources: vec![Source::Default; KEYS.len()],
         }
     }
@@ -356,6 +361,13 @@ fn toml_text(text: &str) -> String {
 /// Returns the engine's defaults with the values of the environment, by the keys and ranges of [`keys::KEYS`]. Fails
 /// with `invalid_argument` for the first value that is not in range.
 pub fn engine_from_environment() -> Result<EngineConfig, AdminError> {
+    Ok(from_environment()?.0)
+}
+
+/// Returns the same, with the settings of the sealed log.
+pub fn from_environment() -> Result<(EngineConfig, SealConfig), AdminError> {
     let variable = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
-    reading::engine_from(variable).map_err(|fault| AdminError::new(Category::InvalidArgument, fault.to_string()))
+    let refuse = |fault: ConfigFault| AdminError::new(Category::InvalidArgument, fault.to_string());
+    let config = reading::everywhere_from(variable).map_err(refuse)?;
+    Ok((config.engine, config.seal))
 }

@@ -4,25 +4,27 @@
 
 use super::fault::{ConfigFault, Source};
 use super::keys::{self, KEYS, Key, SECRET_VARIABLE};
+use super::seal::SEAL_DIR;
 use super::value::{self, Value};
 use super::{EMBEDDED_FILE, NodeConfig};
 use decisiongraph_engine::failure::Pauses;
-use decisiongraph_engine::{Budget, EngineConfig};
+use decisiongraph_engine::Budget;
 use decisiongraph_store::DatabaseUrl;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 
-/// Reads the bounds of the engine from the environment alone, for commands that run without a node. Fails with the
-/// first fault.
-pub(crate) fn engine_from(env: impl Fn(&str) -> Option<String>) -> Result<EngineConfig, ConfigFault> {
+/// Reads the keys that count everywhere from the environment alone, for commands that run without a node. Fails with
+/// the first fault.
+pub(crate) fn everywhere_from(env: impl Fn(&str) -> Option<String>) -> Result<NodeConfig, ConfigFault> {
     let mut reading = Reading::default();
     let keys = KEYS.iter().filter(|key| key.everywhere);
     reading.variables(keys, &|name: &str| env(name).filter(|value| !value.is_empty()));
-    match reading.faults.into_iter().next() {
+    let fault = reading.config.seal.name_fault().map(|message| ConfigFault::new(Source::Together, message));
+    match reading.faults.into_iter().chain(fault).next() {
         Some(fault) => Err(fault),
-        None => Ok(reading.config.engine),
+        None => Ok(reading.config),
     }
 }
 
@@ -120,6 +122,9 @@ impl Reading {
                 )),
             }
         }
+        if config.source("seal_dir") == &Source::Default {
+            config.seal.dir = config.data_dir.join(SEAL_DIR);
+        }
         if config.database_is_ours() {
             config.database = DatabaseUrl::Sqlite(config.data_dir.join(EMBEDDED_FILE));
         }
@@ -170,6 +175,7 @@ impl Reading {
                 }
             }
         }
+        faults.extend(self.config.seal.name_fault());
         for origin in http.origins() {
             if !(origin.starts_with("https://") || origin.starts_with("http://")) || origin.matches('/').count() != 2 {
                 faults.push(format!(

@@ -3,6 +3,7 @@
 //! *Guarantees.* A message never quotes a value that may hold a secret; `Display` of a value shows no secret.
 
 use super::keys::{Key, Kind, PEERS_BYTES_MAX, PEERS_MAX, TEXT_BYTES_MAX};
+use super::seal::NamedPlace;
 use decisiongraph_rpc::is_name;
 use decisiongraph_store::DatabaseUrl;
 use std::fmt;
@@ -79,6 +80,11 @@ pub fn of_text(key: &Key, text: &str) -> Result<Value, String> {
             let peers: Vec<String> = text.split(',').map(|peer| peer.trim().to_owned()).collect();
             let sound = peers.len() <= PEERS_MAX && text.len() <= PEERS_BYTES_MAX;
             if sound && peers.iter().all(|peer| is_peer(peer)) { Ok(Value::Peers(peers)) } else { wrong() }
+        }
+        Kind::Places => {
+            let sound = text.len() <= PEERS_BYTES_MAX && !text.contains(char::is_control);
+            let named = text.split(',').all(|place| NamedPlace::parse(place.trim()).is_some());
+            if sound && named { Ok(Value::Text(text.to_owned())) } else { wrong() }
         }
         Kind::CertificateName if is_name(text) => Ok(Value::Text(text.to_owned())),
         Kind::CertificateName => wrong(),

@@ -5,6 +5,7 @@
 //! [`LAG_SERIES_MAX`].
 
 use super::LeaseChange;
+use decisiongraph_protocol::SEAL_FINDINGS;
 use decisiongraph_projections::{Category, LogSeq, TenantId, catalogue};
 use decisiongraph_store::Epoch;
 use tracing::Span;
@@ -69,14 +70,17 @@ impl Values {
 }
 
 /// Kinds of a node's supervisors, the node itself first.
-pub const SUPERVISORS: [&str; 7] = ["node", "scopes", "tenant", "workers", "replay", "jobs", "links"];
+pub const SUPERVISORS: [&str; 8] = ["node", "seal", "scopes", "tenant", "workers", "replay", "jobs", "links"];
 /// Kinds of children that a supervisor starts again.
-pub const CHILDREN: [&str; 16] = [
+pub const CHILDREN: [&str; 19] = [
     "store_pool",
     "cluster",
     "admin",
     "high_water",
     "lease_keeper",
+    "seal",
+    "notary",
+    "scrubber",
     "scopes",
     "tenant",
     "coordinator",
@@ -253,6 +257,22 @@ metrics! {
         "Scopes in the database whose rows leave a skipped event out.";
     DRIFTED_SCOPES = "decisiongraph_drifted_scopes", Gauge, "{scope}", [],
         "Scopes in the database whose last verify found drift, and whose rows have not been replaced since.";
+    SEAL_WINDOW = "decisiongraph_seal_window_seconds", Gauge, "s", ["tenant": Open],
+        "Age of a tenant's oldest event that no checkpoint in a place covers. Only for the 300 tenants of this node with the longest window.";
+    SEAL_WINDOW_MAX = "decisiongraph_seal_window_seconds_max", Gauge, "s", [],
+        "Longest window of any tenant of this node. This metric and the others of the seal are missing where sealing is off.";
+    SEAL_UNSEALED_EVENTS = "decisiongraph_seal_unsealed_events", Gauge, "{event}", [],
+        "Events of this node's tenants that are not sealed yet. Each tenant counts up to 10,000.";
+    SEAL_PLACE_LAG = "decisiongraph_seal_place_lag_seconds", Gauge, "s", ["place": Open],
+        "Time for which the oldest signed note has waited for a place; 0 when none waits.";
+    SEAL_SIGNED = "decisiongraph_seal_signed_total", Counter, "{checkpoint}", [],
+        "Checkpoints that this node signed.";
+    SEAL_REFUSED = "decisiongraph_seal_refused_total", Counter, "{refusal}", ["finding": Words(&SEAL_FINDINGS)],
+        "Claims and batches of the seal that a finding stopped.";
+    SEAL_SCRUBBED = "decisiongraph_seal_scrubbed_events_total", Counter, "{event}", [],
+        "Sealed events that the scrubber compared with their leaves.";
+    SEAL_FOUND = "decisiongraph_seal_findings", Gauge, "{finding}", ["word": Open],
+        "Findings about the sealed logs of this node's tenants, by word. A word without a finding is not listed.";
 }
 
 /// Every span, in the order of the documentation.

@@ -11,12 +11,14 @@ mod jitter;
 mod mark;
 pub mod placement;
 mod placement_table;
+mod seal;
 
 pub use database::{Database, DatabaseState};
 pub use draining::Draining;
 pub use jitter::Jitter;
 pub use mark::{HELD_MAX, MarkState};
 pub use placement_table::{PlacementTable, Plan, Whose};
+pub use seal::{ScrubState, SealBoard, SealWindow};
 
 use decisiongraph_engine::Validity;
 use decisiongraph_store::Member;
@@ -42,6 +44,8 @@ pub struct Board {
     pub draining: Draining,
     /// Fault of the changed identities file; the identities before it are then in force. Written by the HTTP interface.
     pub identities_fault: watch::Sender<Option<String>>,
+    /// State of the seal.
+    pub seal: SealBoard,
 }
 
 /// A lease that is not renewed, and the reason.

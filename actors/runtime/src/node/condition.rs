@@ -2,6 +2,7 @@
 //!
 //! *Guarantees.* `health`, `why` and `/readyz` say the same, because they all ask here.
 
+use super::seal;
 use crate::board::{Board, DatabaseState, HELD_MAX, Unrenewed};
 use decisiongraph_protocol::{Finding, HealthWord};
 use std::time::Duration;
@@ -25,6 +26,8 @@ pub struct Condition {
     pub nobody_takes: bool,
     /// Fault of the changed identities file of the HTTP interface; none when it is used.
     pub identities_fault: Option<String>,
+    /// Findings about the sealed logs of this node's tenants, and about their places.
+    pub seal: Vec<Finding>,
 }
 
 impl Condition {
@@ -39,6 +42,7 @@ impl Condition {
             draining: board.draining.has_begun(),
             nobody_takes: board.placement.takes_nobody(),
             identities_fault: board.identities_fault.borrow().clone(),
+            seal: seal::findings(&board.seal),
         }
     }
 
@@ -92,6 +96,7 @@ impl Condition {
                 "`decisiongraph why` names it and how to end it",
             ));
         }
+        found.extend(self.seal.iter().cloned());
         found
     }
 

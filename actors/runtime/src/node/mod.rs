@@ -10,6 +10,7 @@ mod identity;
 mod lives;
 mod parts;
 mod peers;
+mod seal;
 mod shown;
 mod tree;
 mod watch;

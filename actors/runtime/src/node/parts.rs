@@ -5,13 +5,14 @@
 
 use super::watch::counted_table;
 use super::{Identity, NodeBounds, tree};
-use crate::board::{Board, Jitter};
+use crate::board::{Board, Jitter, SealBoard};
 use crate::children::Children;
 use crate::cluster::{LinkParts, LinkSettings, Links};
 use crate::jobs::{JobParts, JobRegistry};
 use crate::node_mark::NodeMark;
 use crate::signals::Signals;
 use crate::tenants::{Tenants, TenantsParts, WorkerParts};
+use decisiongraph_engine::seal::Sealing;
 use decisiongraph_engine::telemetry::Telemetry;
 use decisiongraph_engine::{Engine, EngineConfig};
 use decisiongraph_rpc::Listeners;
@@ -42,6 +43,8 @@ pub struct NodeSettings {
     pub links: Option<LinkSettings>,
     /// Listeners for operators; none when operators do not reach the node.
     pub listeners: Option<Arc<Listeners>>,
+    /// Sealing of the log; none where it is off.
+    pub sealing: Option<Arc<Sealing>>,
 }
 
 impl NodeSettings {
@@ -57,6 +60,7 @@ impl NodeSettings {
             address: None,
             links: None,
             listeners: None,
+            sealing: None,
         }
     }
 }
@@ -101,15 +105,27 @@ pub struct NodeParts {
 impl NodeParts {
     /// Makes the parts of a node that is about to start.
     pub fn new(settings: NodeSettings) -> NodeParts {
-        let NodeSettings { store, identity, engine, bounds, telemetry, versions, address, links, listeners } = settings;
+        let NodeSettings {
+            store,
+            identity,
+            engine,
+            bounds,
+            telemetry,
+            versions,
+            address,
+            links,
+            listeners,
+            sealing,
+        } = settings;
         let Identity { owner, former } = identity;
-        let (board, signals) = (Board::default(), Signals::default());
+        let board = Board { seal: SealBoard::of(sealing.clone()), ..Board::default() };
+        let signals = Signals::default();
         let table = counted_table(&telemetry);
         let jitter = Jitter::new(owner.incarnation.as_u128() as u64);
         let mark = NodeMark { store: Arc::clone(&store), mark: board.mark.subscribe(), old: signals.mark.clone() };
         let (validity, mark) = (board.validity.clone(), Arc::new(mark));
         let engine = Engine::of_node(Arc::clone(&store), owner.clone(), engine, validity, mark);
-        let engine = Arc::new(engine.with_telemetry(telemetry));
+        let engine = Arc::new(engine.with_telemetry(telemetry).with_sealing(sealing));
         let facts = MemberFacts {
             address: address.clone(),
             program: versions.program.clone(),
@@ -127,6 +143,7 @@ impl NodeParts {
         });
         let tenants = Tenants::new(TenantsParts {
             node: owner.node.clone(),
+            scopes: engine.scopes(),
             tenants_max: bounds.tenants_max,
             mark: board.mark.subscribe(),
             placement: board.placement.clone(),

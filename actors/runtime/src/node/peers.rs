@@ -2,7 +2,6 @@
 
 use super::answers::NodeAnswers;
 use super::condition::Condition;
-use decisiongraph_projections::catalogue;
 use decisiongraph_protocol::{
     LIVE_SCOPES_MAX, LinksReply, LiveOf, LiveReply, Notice, PeerReply, PeerRequest, Pong, ScopeFilter,
 };
@@ -55,7 +54,7 @@ impl NodeAnswers {
             None => parts.tenants.cells(),
         };
         for cell in cells {
-            for (place, projection) in catalogue::ALL.iter().enumerate() {
+            for (place, projection) in cell.scopes.iter().enumerate() {
                 if filter.projection.as_deref().is_none_or(|name| name == projection.name()) {
                     let (tenant, projection) = (cell.tenant.clone(), projection.name().to_owned());
                     scopes.push(LiveOf { tenant, projection, target: cell.target(), live: cell.live(place) });

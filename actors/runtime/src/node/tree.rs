@@ -3,6 +3,7 @@
 //! ```text
 //!   node (rest_for_one)
 //!   ├─ store_pool, cluster, admin, high_water, lease_keeper
+//!   ├─ seal (one_for_one) ── notary, scrubber                     where the log is sealed only
 //!   ├─ scopes (one_for_one, dynamic)
 //!   │   └─ tenant ID (one_for_all)
 //!   │       ├─ coordinator
@@ -24,8 +25,11 @@ use crate::database_probe::DatabaseProbe;
 use crate::high_water::HighWaterActor;
 use crate::jobs::{Job, JobParts, ReplayCoordinator, ReplayMessage, job_id};
 use crate::lease_keeper::LeaseKeeper;
+use crate::notary::Notary;
+use crate::scrubber::ScrubberActor;
 use crate::tenants::{Coordinator, TenantCell, Tenants, Worker, WorkerParts, tenant_id, worker_id};
-use decisiongraph_projections::{Projection, catalogue};
+use decisiongraph_engine::seal::Sealing;
+use decisiongraph_projections::Projection;
 use decisiongraph_rpc::{AdminServer, AdminServerArguments, Listeners};
 use decisiongraph_store::Run;
 use decisiongraph_supervision::{
@@ -38,6 +42,7 @@ use std::time::Duration;
 
 /// Restarts that each supervisor allows. Expected faults are states and never count; defects and kills count.
 const NODE: Intensity = Intensity { restarts_max: 10, period: Duration::from_secs(60) };
+const SEAL: Intensity = Intensity { restarts_max: 10, period: Duration::from_secs(60) };
 const SCOPES: Intensity = Intensity { restarts_max: 100, period: Duration::from_secs(60) };
 const TENANT: Intensity = Intensity { restarts_max: 5, period: Duration::from_secs(30) };
 const WORKERS: Intensity = Intensity { restarts_max: 10, period: Duration::from_secs(30) };
@@ -61,6 +66,9 @@ pub fn node_spec(parts: &NodeParts) -> SupervisorSpec {
     children.extend([
         ChildSpec::worker("high_water", actor(parts, high_water)),
         ChildSpec::worker("lease_keeper", actor(parts, lease_keeper)),
+    ]);
+    children.extend(parts.engine.sealing().map(|sealing| ChildSpec::supervisor("seal", seal_spec(parts, sealing))));
+    children.extend([
         dynamic("scopes", SCOPES, parts, |parts, supervisor| {
             parts.tenants.attach(supervisor);
             parts.signals.behind.send();
@@ -71,6 +79,24 @@ pub fn node_spec(parts: &NodeParts) -> SupervisorSpec {
         children.push(dynamic("links", LINKS, parts, |parts, supervisor| parts.links.attach(supervisor)));
     }
     SupervisorSpec { strategy: Strategy::RestForOne, intensity: NODE, backoff: BACKOFF, children }
+}
+
+/// Specifies the actors of the seal. They are above the tenants: a stop signs what the workers committed.
+fn seal_spec(parts: &NodeParts, sealing: &Arc<Sealing>) -> SupervisorSpec {
+    let notary = start_actor({
+        let (parts, sealing) = (parts.clone(), Arc::clone(sealing));
+        move |vitals| (notary(&parts, &sealing, vitals), ())
+    });
+    let scrubber = start_actor({
+        let (parts, sealing) = (parts.clone(), Arc::clone(sealing));
+        move |vitals| (scrubber(&parts, &sealing, vitals), ())
+    });
+    SupervisorSpec {
+        strategy: Strategy::OneForOne,
+        intensity: SEAL,
+        backoff: BACKOFF,
+        children: vec![ChildSpec::worker("notary", notary), ChildSpec::worker("scrubber", scrubber)],
+    }
 }
 
 fn replay_spec(parts: &NodeParts) -> SupervisorSpec {
@@ -101,7 +127,7 @@ pub fn tenant_spec(
         strategy: Strategy::OneForOne,
         intensity: WORKERS,
         backoff: BACKOFF,
-        children: catalogue::ALL.iter().map(|projection| worker_spec(parts, cell, *projection, drain)).collect(),
+        children: cell.scopes.iter().map(|projection| worker_spec(parts, cell, *projection, drain)).collect(),
     };
     let coordinator = start_actor({
         let (tenants, cell) = (tenants.clone(), Arc::clone(cell));
@@ -203,6 +229,31 @@ fn lease_keeper(parts: &NodeParts, vitals: Vitals) -> LeaseKeeper {
         database: parts.board.database.clone(),
         unrenewed: parts.board.unrenewed.clone(),
         joined: parts.signals.joined.clone(),
+        vitals,
+    }
+}
+
+fn notary(parts: &NodeParts, sealing: &Arc<Sealing>, vitals: Vitals) -> Notary {
+    Notary {
+        engine: Arc::clone(&parts.engine),
+        sealing: Arc::clone(sealing),
+        database: parts.board.database.clone(),
+        mark: parts.board.mark.subscribe(),
+        placement: parts.board.placement.clone(),
+        tenants: parts.tenants.clone(),
+        window: parts.board.seal.window.clone(),
+        sweep: parts.bounds.sweep,
+        vitals,
+    }
+}
+
+fn scrubber(parts: &NodeParts, sealing: &Arc<Sealing>, vitals: Vitals) -> ScrubberActor {
+    ScrubberActor {
+        engine: Arc::clone(&parts.engine),
+        sealing: Arc::clone(sealing),
+        database: parts.board.database.clone(),
+        placement: parts.board.placement.clone(),
+        scrub: parts.board.seal.scrub.clone(),
         vitals,
     }
 }

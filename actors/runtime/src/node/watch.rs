@@ -4,6 +4,7 @@
 //! behind alone, at most [`LAGS_MAX`] of them every [`LAG_EVERY`]. A node without lag asks for no lag. Scopes that
 //! stand out and open failures are counted when a job of this node has ended, and every [`COUNT_EVERY`].
 
+use super::seal::by_word;
 use super::{Condition, NodeParts};
 use crate::guard::Guard;
 use crate::tenants::Phase;
@@ -11,7 +12,7 @@ use decisiongraph_admin::overview::LAG_EVENTS_MAX;
 use decisiongraph_engine::telemetry::{Observation, Observed, ScopeLag, Telemetry, kind_of, signals};
 use decisiongraph_http::Probes;
 use decisiongraph_http::api::{NodeState, Surroundings};
-use decisiongraph_projections::{Category, LogSeq, TenantId, catalogue};
+use decisiongraph_projections::{Category, LogSeq, TenantId};
 use decisiongraph_protocol::{LinkPhase, MemberState};
 use decisiongraph_store::{
     Backend, ChangeEnd, NewChange, Result as StoreResult, RunMode, RunState, Scope, ScopeCounts, StoreError,
@@ -86,6 +87,27 @@ impl NodeWatch {
     }
 }
 
+impl NodeWatch {
+    /// Shows the seal; nothing where it is off.
+    fn show_seal(&self, seen: &mut Observation) {
+        let board = &self.parts.board.seal;
+        let Some(sealing) = &board.sealing else { return };
+        let window = board.window.borrow().clone();
+        let longest = window.longest().map(|(_, age)| *age).unwrap_or_default();
+        seen.show(&signals::SEAL_WINDOW_MAX, longest.as_secs_f64(), &[]);
+        for (tenant, age) in &window.tenants {
+            seen.show(&signals::SEAL_WINDOW, age.as_secs_f64(), &[tenant.as_str()]);
+        }
+        seen.show(&signals::SEAL_UNSEALED_EVENTS, window.unsealed as f64, &[]);
+        for place in sealing.place_health() {
+            seen.show(&signals::SEAL_PLACE_LAG, place.lag.as_secs_f64(), &[&place.place]);
+        }
+        for (word, count) in by_word(board) {
+            seen.show(&signals::SEAL_FOUND, count as f64, &[word]);
+        }
+    }
+}
+
 /// Makes a table of actors that counts restarts and escalations.
 pub fn counted_table(telemetry: &Telemetry) -> ActorTable {
     let telemetry = telemetry.clone();
@@ -100,7 +122,7 @@ pub fn counted_table(telemetry: &Telemetry) -> ActorTable {
 async fn count(parts: &NodeParts, lags: &Mutex<Lags>, turn: usize) -> StoreResult<()> {
     let mut behind = Vec::new();
     for cell in parts.tenants.cells() {
-        for (place, projection) in catalogue::ALL.iter().enumerate() {
+        for (place, projection) in cell.scopes.iter().enumerate() {
             let live = cell.live(place);
             if live.cursor < cell.target() {
                 // A worker that has not checked its scope yet knows no cursor.
@@ -110,7 +132,7 @@ async fn count(parts: &NodeParts, lags: &Mutex<Lags>, turn: usize) -> StoreResul
         }
     }
     for tenant in parts.tenants.all_waiting() {
-        behind.extend(catalogue::ALL.iter().map(|projection| (Scope::new(&tenant, *projection), None)));
+        behind.extend(parts.engine.scopes().iter().map(|projection| (Scope::new(&tenant, *projection), None)));
     }
     let mark = parts.board.mark.borrow().mark;
     let mut counted = Lags::new();
@@ -180,7 +202,7 @@ impl Observed for NodeWatch {
         let lags = self.lags.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut scopes = Vec::new();
         for cell in parts.tenants.cells() {
-            for (place, projection) in catalogue::ALL.iter().enumerate() {
+            for (place, projection) in cell.scopes.iter().enumerate() {
                 let current = cell.live(place).cursor >= cell.target();
                 let counted = lags.get(&(cell.tenant.clone(), projection.name())).filter(|_| !current);
                 let (events, age) = counted.copied().unwrap_or_default();
@@ -188,7 +210,7 @@ impl Observed for NodeWatch {
             }
         }
         for tenant in parts.tenants.all_waiting() {
-            for projection in catalogue::ALL {
+            for projection in parts.engine.scopes() {
                 let counted = lags.get(&(tenant.clone(), projection.name()));
                 scopes.extend(counted.map(|(events, age)| ScopeLag {
                     tenant: tenant.clone(),
@@ -223,6 +245,7 @@ impl Observed for NodeWatch {
         for (mode, state, count) in jobs {
             seen.show(&signals::JOBS, count as f64, &[mode.as_str(), state.as_str()]);
         }
+        self.show_seal(&mut seen);
         let counts = *self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         seen.show(&signals::OPEN_FAILURES, counts.open_failures as f64, &[]);
         seen.show(&signals::PAUSED_SCOPES, counts.paused as f64, &[]);

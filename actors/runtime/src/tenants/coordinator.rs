@@ -5,7 +5,6 @@
 //! Nothing is lost: everything it knows is in the database or is sent again.
 
 use super::{Parting, TenantCell, Tenants, WorkerMessage, worker_id};
-use decisiongraph_projections::catalogue;
 use decisiongraph_supervision::Vitals;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use ractor_cluster::RactorMessage;
@@ -102,7 +101,7 @@ impl Coordinator {
     /// Decides if the tenant's actors leave now, leave later or stay.
     fn consider(&self, myself: &ActorRef<CoordinatorMessage>, state: &mut CoordinatorState) -> Parting {
         let Coordinator { tenants, cell, passivate_after, vitals } = self;
-        let may_leave = |crowded| (0..catalogue::ALL.len()).all(|place| cell.live(place).phase.may_leave(crowded));
+        let may_leave = |crowded| (0..cell.scopes.len()).all(|place| cell.live(place).phase.may_leave(crowded));
         if !may_leave(true) {
             return Parting::Works;
         }
@@ -125,7 +124,7 @@ impl Coordinator {
     /// Tells every worker. A worker that gave its scope up is started again: it may get the scope back.
     fn tell(&self, message: impl Fn() -> WorkerMessage) {
         let Coordinator { cell, vitals, .. } = self;
-        for (place, projection) in catalogue::ALL.iter().enumerate() {
+        for (place, projection) in cell.scopes.iter().enumerate() {
             let told = cell.worker(place).is_some_and(|worker| worker.cast(message()).is_ok());
             if told {
                 continue;

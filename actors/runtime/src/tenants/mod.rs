@@ -1,8 +1,9 @@
-//! Tenants that have actors: a coordinator each, and one worker per projection. Each worker applies its log batch by
-//! batch and acknowledges only what is committed.
+//! Tenants that have actors: a coordinator each, one worker per projection, and one for the seal where it is
+//! on. Each worker applies its log batch by batch and acknowledges only what is committed.
 
 mod admission;
 mod coordinator;
+mod driven;
 mod parts;
 mod registry;
 mod tenant_cell;
@@ -27,7 +28,7 @@ pub fn worker_id(projection: &dyn Projection) -> String {
     format!("worker {}", projection.name())
 }
 
-/// Returns the place of a projection in the catalogue.
+/// Returns the place of a projection, or of the seal, among a tenant's scopes.
 pub fn place_of(projection: &dyn Projection) -> usize {
-    catalogue::ALL.iter().position(|known| known.name() == projection.name()).unwrap_or_default()
+    catalogue::ALL_WITH_SEAL.iter().position(|known| known.name() == projection.name()).unwrap_or_default()
 }

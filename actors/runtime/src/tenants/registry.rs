@@ -15,7 +15,7 @@ use super::{CoordinatorMessage, TenantCell, tenant_id};
 use crate::board::{MarkState, PlacementTable, Whose};
 use crate::children::Children;
 use crate::signals::Signal;
-use decisiongraph_projections::{LogSeq, TenantId};
+use decisiongraph_projections::{LogSeq, Projection, TenantId};
 use decisiongraph_supervision::{ChildSpec, SupervisorError, SupervisorRef};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -64,6 +64,8 @@ pub type TenantSpec = dyn Fn(&Tenants, &Arc<TenantCell>) -> ChildSpec + Send + S
 pub struct TenantsParts {
     /// Name of this node.
     pub node: String,
+    /// Scopes of each tenant.
+    pub scopes: &'static [&'static dyn Projection],
     /// Tenants that have actors at the same time, at most.
     pub tenants_max: usize,
     /// End of the log.
@@ -175,10 +177,15 @@ impl Tenants {
         lock(&self.0.tenants).contains_key(tenant)
     }
 
+    /// Lists the names of the scopes of each tenant.
+    pub fn scope_names(&self) -> Vec<&'static str> {
+        self.0.parts.scopes.iter().map(|scope| scope.name()).collect()
+    }
+
     /// Tells the tenant that its log may be read up to `upto`; starts its actors when it has none. Leaves a tenant of
     /// another node to that node.
     pub fn wake(&self, tenant: &TenantId, upto: LogSeq) {
-        let TenantsParts { node, placement, unplaced, tenants_max, .. } = &self.0.parts;
+        let TenantsParts { node, scopes, placement, unplaced, tenants_max, .. } = &self.0.parts;
         match placement.whose(node, tenant) {
             Whose::Ours => {}
             Whose::Theirs(_) | Whose::Nobody => return,
@@ -206,7 +213,7 @@ impl Tenants {
                 }
                 None if full => (None, lock(&self.0.queue).wait(tenant, upto)),
                 None => {
-                    let cell = Arc::new(TenantCell::new(tenant.clone(), upto));
+                    let cell = Arc::new(TenantCell::new(tenant.clone(), scopes, upto));
                     tenants.insert(tenant.clone(), Slot::Here(Arc::clone(&cell)));
                     lock(&self.0.held).insert(tenant.clone());
                     (Some(cell), None)

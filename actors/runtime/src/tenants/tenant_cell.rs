@@ -5,7 +5,7 @@
 use super::{CoordinatorMessage, LiveScope, Phase, WorkerMessage};
 use decisiongraph_engine::page::Page;
 use decisiongraph_engine::{Budget, Share};
-use decisiongraph_projections::{LogSeq, TenantId, catalogue};
+use decisiongraph_projections::{LogSeq, Projection, TenantId};
 use decisiongraph_store::{PageLimit, ReadView, Result as StoreResult};
 use decisiongraph_supervision::Address;
 use std::collections::{BTreeSet, VecDeque};
@@ -20,11 +20,13 @@ const PAGES_MAX: usize = 3;
 pub struct TenantCell {
     /// Tenant of the cell.
     pub tenant: TenantId,
+    /// Scopes of the tenant, each with a worker: projections in catalogue order, and the seal behind them.
+    pub scopes: &'static [&'static dyn Projection],
     /// Last event that is known to be safe to read.
     target: AtomicI64,
     /// Pages that a worker read last: workers behind it need not read them again.
     pages: tokio::sync::Mutex<VecDeque<Kept>>,
-    /// Workers by place in the catalogue.
+    /// Workers by place among the scopes.
     workers: Mutex<Vec<Option<Address<WorkerMessage>>>>,
     live: Mutex<Vec<LiveScope>>,
     coordinator: Mutex<Option<Address<CoordinatorMessage>>>,
@@ -45,13 +47,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl TenantCell {
     /// Makes the cell of a tenant whose actors are about to be started.
-    pub fn new(tenant: TenantId, target: LogSeq) -> TenantCell {
+    pub fn new(tenant: TenantId, scopes: &'static [&'static dyn Projection], target: LogSeq) -> TenantCell {
         TenantCell {
             tenant,
+            scopes,
             target: AtomicI64::new(target.0),
             pages: Default::default(),
-            workers: Mutex::new(vec![None; catalogue::ALL.len()]),
-            live: Mutex::new(vec![LiveScope::default(); catalogue::ALL.len()]),
+            workers: Mutex::new(vec![None; scopes.len()]),
+            live: Mutex::new(vec![LiveScope::default(); scopes.len()]),
             coordinator: Default::default(),
             start: SetOnce::new(),
         }
@@ -77,7 +80,7 @@ impl TenantCell {
         self.target.fetch_max(target.0, Ordering::SeqCst);
     }
 
-    /// Returns the worker of the projection at this place.
+    /// Returns the worker of the scope at this place.
     pub fn worker(&self, place: usize) -> Option<Address<WorkerMessage>> {
         lock(&self.workers).get(place).cloned().flatten()
     }

@@ -1,23 +1,26 @@
-//! The worker: a thin shell that drives one lane.
+//! The worker: a thin shell that drives one lane, or the seal of its tenant.
 //!
 //! ```text
-//!   Wake ─▶ Step ─▶ own the scope? ─▶ page ─▶ fold ─▶ commit ─▶ acknowledged ─▶ Step …
+//!   Wake ─▶ Step ─▶ own the scope? ─▶ page ─▶ fold, or leaves ─▶ commit ─▶ acknowledged ─▶ Step …
 //! ```
 //!
 //! *Guarantees.* One batch per message (pull): a stop waits for one batch at most, and the mailbox holds no work. The
-//! position moves only after the commit. After any error the lane is dropped and the scope is taken anew. A new epoch
+//! position moves only after the commit. After any error the lane, or the sealer, is dropped and the scope is taken anew. A new epoch
 //! comes first, then the durable position: an unknown outcome is never guessed. A fault that may pass, a poison event
 //! and a lost scope are states.
 
+use super::driven::Driven;
 use super::{CoordinatorMessage, Fault, LiveScope, Phase, TenantCell, WorkerParts, place_of};
 use decisiongraph_engine::Budget;
 use decisiongraph_engine::claim::{Claim, Obstacle, claim};
 use decisiongraph_engine::failure::{Decision, decide};
-use decisiongraph_engine::lane::{ApplyOptions, Lane, Target};
+use decisiongraph_engine::lane::{ApplyOptions, Lane};
 use decisiongraph_engine::mark::Mark;
 use decisiongraph_engine::observed;
+use decisiongraph_engine::seal::sealer::{Sealer, bytes_of};
 use decisiongraph_engine::telemetry::LeaseChange;
-use decisiongraph_projections::{Category, Projection};
+use decisiongraph_projections::seal::scope::SEAL_NAME;
+use decisiongraph_projections::{Category, LogSeq, Projection};
 use decisiongraph_protocol::Command;
 use decisiongraph_protocol::figures::number;
 use decisiongraph_store::{Result as StoreResult, Scope, StoreError};
@@ -42,7 +45,7 @@ pub struct Worker {
     pub parts: Arc<WorkerParts>,
     /// State that the tenant's workers share.
     pub cell: Arc<TenantCell>,
-    /// Rules of the projection.
+    /// Rules of the projection, or the seal.
     pub projection: &'static dyn Projection,
     /// Entry of the worker in the dump.
     pub vitals: Vitals,
@@ -65,7 +68,8 @@ pub enum WorkerMessage {
 pub struct WorkerState {
     scope: Scope,
     place: usize,
-    lane: Option<(Lane, u64)>,
+    /// Lane or sealer, with the era in which it was claimed.
+    driven: Option<(Driven, u64)>,
     /// Errors in a row without progress.
     attempt: u32,
     /// True when a step is in the mailbox.
@@ -103,7 +107,7 @@ impl Actor for Worker {
         Ok(WorkerState {
             scope: Scope::new(&self.cell.tenant, self.projection),
             place,
-            lane: None,
+            driven: None,
             attempt: 0,
             stepping: true,
             timer: None,
@@ -131,7 +135,7 @@ impl Actor for Worker {
                 self.vitals.received("reconsider");
                 state.timer = None;
                 state.attempt = 0;
-                state.lane = None;
+                state.driven = None;
                 if !std::mem::replace(&mut state.stepping, true) {
                     let _ = myself.cast(WorkerMessage::Step);
                 }
@@ -195,28 +199,40 @@ impl Worker {
             let state = parts.mark.borrow();
             (state.era, state.proven())
         };
-        if state.lane.as_ref().is_some_and(|(_, known)| *known != era) {
-            state.lane = None;
+        if state.driven.as_ref().is_some_and(|(_, known)| *known != era) {
+            state.driven = None;
         }
         // The tenant may have been woken in another history, whose log was longer. Then there may be open appenders
         // behind this history's mark.
         let target = cell.target().min(mark.at);
-        if state.lane.as_ref().is_some_and(|(lane, _)| lane.position.cursor >= target) {
+        if state.driven.as_ref().is_some_and(|(driven, _)| driven.cursor() >= target) {
             self.enter(state, Phase::Idle, "");
             return Ok(Next::Quiet);
         }
         self.doing(state, "waiting for its turn");
         let Ok(_turn) = parts.turns.acquire().await else { return Ok(Next::Quiet) };
-        if state.lane.is_none()
+        if state.driven.is_none()
             && let Some(next) = self.own(state, era, &mark).await?
         {
             return Ok(next);
         }
-        let Some((lane, _)) = &mut state.lane else { return Ok(Next::Quiet) };
-        if lane.position.cursor >= target {
-            self.enter(state, Phase::Idle, "");
-            return Ok(Next::Quiet);
-        }
+        // After an error it is not put back.
+        let Some((mut driven, era)) = state.driven.take() else { return Ok(Next::Quiet) };
+        let next = match &mut driven {
+            driven if driven.cursor() >= target => {
+                self.enter(state, Phase::Idle, "");
+                Next::Quiet
+            }
+            Driven::Lane(lane) => self.apply(state, lane, target, era).await?,
+            Driven::Sealer(sealer) => self.seal(state, sealer, target).await?,
+        };
+        state.driven = Some((driven, era));
+        Ok(next)
+    }
+
+    /// Applies the next page.
+    async fn apply(&self, state: &mut WorkerState, lane: &mut Lane, target: LogSeq, era: u64) -> StoreResult<Next> {
+        let Worker { parts, cell, .. } = self;
         let config = parts.engine.config();
         let budget = parts.engine.budget();
         let (share_bytes, limit) = budget.batch(config, state.page_bytes);
@@ -236,21 +252,13 @@ impl Worker {
             self.enter(state, Phase::Idle, "");
             return Ok(Next::Quiet);
         }
-        state.page_bytes = match page.end() < target {
-            true => state.page_bytes.saturating_mul(4).min(config.batch_bytes_max),
-            false => PAGE_BYTES_FIRST,
-        };
+        state.page_bytes = self.next_page_bytes(state, page.end() < target);
         if state.attempt > 0 {
             // The event that stopped the scope may have been skipped meanwhile.
             lane.skipping(&*log).await?;
         }
         let page = lane.own_page(&*log, &page).await?;
-        cell.show(state.place, |live| {
-            live.phase = Phase::CatchingUp;
-            live.doing = "applying".to_owned();
-        });
-        self.vitals.state(Phase::CatchingUp.as_str());
-        self.vitals.working_on(format!("applying {}..{}", page.after, page.end()));
+        self.working(state, "applying", page.after, page.end());
         let options = ApplyOptions { checkpoint_events: config.checkpoint_events, record_failures: true, limit };
         let (from, events) = (lane.position.cursor, lane.events);
         let alone = std::future::ready(None);
@@ -259,15 +267,7 @@ impl Worker {
         let (cursor, applied) = (lane.position.cursor, lane.events - events);
         let failure = lane.failure.take();
         if cursor > from {
-            state.attempt = 0;
-            parts.engine.waits().moved(&cell.tenant, self.projection.name(), cursor);
-            cell.show(state.place, |live| {
-                live.cursor = cursor;
-                live.attempt = 0;
-                live.fault = None;
-                live.events += applied;
-                live.batches += 1;
-            });
+            self.moved(state, cursor, applied);
         }
         let Some(failure) = failure else { return Ok(Next::Again) };
         state.attempt += 1;
@@ -283,6 +283,67 @@ impl Worker {
         }
         self.fail(state, Fault { category: failure.category, message: fault, poison: true });
         Ok(Next::In(parts.recheck.before(state.attempt, parts.jitter.draw())))
+    }
+
+    /// Seals the next page.
+    async fn seal(&self, state: &mut WorkerState, sealer: &mut Sealer, target: LogSeq) -> StoreResult<Next> {
+        let Worker { parts, .. } = self;
+        let Some(sealing) = parts.engine.sealing() else { return Ok(Next::Quiet) };
+        let (store, budget) = (&**parts.engine.store(), parts.engine.budget());
+        let (share_bytes, limit) = budget.batch(parts.engine.config(), state.page_bytes);
+        self.vitals.working_on("waiting for memory");
+        let mut share = budget.work.hold(share_bytes).await;
+        let log = store.view().await?;
+        self.vitals.working_on("reading");
+        let mut page = sealer.page(&*log, target, limit).await?;
+        let cost = Budget::batch_cost(bytes_of(&page));
+        if !budget.work.try_grow(&mut share, cost) {
+            // As in `apply`: one event, larger than a page may be.
+            drop((page, share));
+            share = budget.work.hold(cost).await;
+            page = sealer.page(&*log, target, limit).await?;
+        }
+        let Some(end) = page.last().map(|event| event.log_seq) else {
+            self.enter(state, Phase::Idle, "");
+            return Ok(Next::Quiet);
+        };
+        state.page_bytes = self.next_page_bytes(state, end < target);
+        self.working(state, "sealing", sealer.position.cursor, end);
+        let sealed = observed::seal(sealer, store, sealing, page, parts.telemetry()).await?;
+        drop(share);
+        self.moved(state, sealer.position.cursor, sealed);
+        Ok(Next::Again)
+    }
+
+    /// Returns the bytes of the next page, at most: more as long as pages are full.
+    fn next_page_bytes(&self, state: &WorkerState, full: bool) -> usize {
+        match full {
+            true => state.page_bytes.saturating_mul(4).min(self.parts.engine.config().batch_bytes_max),
+            false => PAGE_BYTES_FIRST,
+        }
+    }
+
+    /// Shows that events behind `after` are worked on.
+    fn working(&self, state: &WorkerState, what: &str, after: LogSeq, end: LogSeq) {
+        self.cell.show(state.place, |live| {
+            live.phase = Phase::CatchingUp;
+            what.clone_into(&mut live.doing);
+        });
+        self.vitals.state(Phase::CatchingUp.as_str());
+        self.vitals.working_on(format!("{what} {after}..{end}"));
+    }
+
+    /// Acknowledges a batch.
+    fn moved(&self, state: &mut WorkerState, cursor: LogSeq, events: u64) {
+        state.attempt = 0;
+        self.parts.engine.waits().moved(&self.cell.tenant, self.projection.name(), cursor);
+        self.cell.show(state.place, |live| {
+            live.cursor = cursor;
+            live.attempt = 0;
+            live.fault = None;
+            live.events += events;
+            live.batches += 1;
+        });
     }
 
     /// Takes the scope. `Some` when it cannot be worked on now.
@@ -316,8 +377,8 @@ impl Worker {
             Claim::Refused(..) | Claim::Yours(..) => {}
         }
         let (lease, position) = claim.granted(&state.scope, *projection)?;
-        let lane = Lane::new(*projection, &self.cell.tenant, Target::Live(lease), position);
-        state.lane = Some((lane, era));
+        let driven = Driven::begin(parts, *projection, lease, position).await?;
+        state.driven = Some((driven, era));
         Ok(None)
     }
 
@@ -325,7 +386,7 @@ impl Worker {
     async fn after(&self, state: &mut WorkerState, error: StoreError) -> Next {
         let Worker { parts, .. } = self;
         // Whatever happened to the batch, the next batch starts with a new epoch and the durable position.
-        state.lane = None;
+        state.driven = None;
         state.attempt += 1;
         parts.database.suspect(&error);
         match decide(&error, state.attempt) {
@@ -349,6 +410,9 @@ impl Worker {
                 Ok(false) => {
                     parts.telemetry().lease_change(LeaseChange::Fenced);
                     tracing::info!(scope = %state.scope, "the scope was taken over; this worker stops");
+                    if let Some(sealing) = parts.engine.sealing().filter(|_| self.projection.name() == SEAL_NAME) {
+                        sealing.forget(&self.cell.tenant);
+                    }
                     Next::Stop
                 }
                 Err(again) => {

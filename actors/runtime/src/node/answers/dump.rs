@@ -3,7 +3,7 @@
 use super::{AnswerFrom, Asking, NodeAnswers};
 use crate::node::condition::database_fault;
 use crate::node::shown::shown;
-use decisiongraph_projections::{Category, TenantId, catalogue};
+use decisiongraph_projections::{Category, TenantId};
 use decisiongraph_protocol::{ActorEntry, AdminError, Disagreement, FromNode, NodeFacts, TreeReply, TreeRequest};
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -94,16 +94,16 @@ impl NodeAnswers {
         let parts = &self.0;
         let mut live = HashMap::new();
         for cell in parts.tenants.cells() {
-            for (place, projection) in catalogue::ALL.iter().enumerate() {
+            for (place, projection) in cell.scopes.iter().enumerate() {
                 live.insert((cell.tenant.clone(), projection.name()), cell.live(place));
             }
         }
         let view = parts.store.view().await?;
         let mark = parts.board.mark.borrow().mark;
         let mut behind = HashSet::new();
-        let mut after: Option<TenantId> = None;
+        let (scopes, mut after) = (parts.tenants.scope_names(), None::<TenantId>);
         loop {
-            let page = view.tenants_behind(mark, after.as_ref(), HEADS_PAGE).await?;
+            let page = view.tenants_behind(&scopes, mark, after.as_ref(), HEADS_PAGE).await?;
             let Some((last, _)) = page.last() else { break };
             after = Some(last.clone());
             behind.extend(page.into_iter().map(|(tenant, _)| tenant));

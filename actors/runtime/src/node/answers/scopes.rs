@@ -149,6 +149,11 @@ impl NodeAnswers {
         let nodes: Vec<Finding> = own.into_iter().chain(lives.unasked()).chain(lives.findings).collect();
         let mut reply = if reaches_all {
             let mut reply = health::findings(&status);
+            // What stops a seal is a finding of its scope, too.
+            let told = |node: &Finding| {
+                reply.findings.iter().any(|it| it.subject == node.subject && it.message == node.message)
+            };
+            let nodes: Vec<Finding> = nodes.into_iter().filter(|node| !told(node)).collect();
             reply.findings.extend(nodes);
             reply
         } else {
