@@ -19,6 +19,19 @@ pub(crate) struct Batch {
     pub seal: Option<SealBatch>,
 }
 
+impl Batch {
+    /// Returns the growth of the tenant's tree, if the batch has any.
+    pub fn growth(&self) -> Option<&SealBatch> {
+        self.seal.as_ref().filter(|seal| !seal.grown.chunks.is_empty())
+    }
+
+    /// Counts the changed rows; a sealed event counts as one.
+    pub fn rows(&self) -> usize {
+        let sealed: u64 = self.growth().map_or(0, |seal| seal.grown.chunks.iter().map(|chunk| chunk.events).sum());
+        self.changes.len().saturating_add(usize::try_from(sealed).unwrap_or(usize::MAX))
+    }
+}
+
 impl From<&BatchCommit<'_>> for Batch {
     fn from(batch: &BatchCommit<'_>) -> Batch {
         Batch {

@@ -18,6 +18,14 @@ pub const POINTS: &[&str] = &[
     "shared.between_scopes",
     "shared.before_commit",
     "shared.after_commit",
+    // a batch that grows a tree, between the points of a live batch
+    "seal.rows_written",
+    "seal.before_fence",
+    "seal.after_commit",
+    // a head that is signed, and published
+    "sign.before_journal",
+    "sign.after_journal",
+    "publish.half",
     // a batch of a rebuild
     "build.begin",
     "build.rows_written",

@@ -143,7 +143,7 @@ pub(crate) fn not_building(lease: &BuildLease) -> StoreError {
 
 /// Returns the version of the rules that will write a scope's first rows.
 pub(crate) fn rules_version(scope: &Scope) -> i32 {
-    catalogue::find(scope.projection).map_or(0, |projection| projection.version())
+    catalogue::find_scope(scope.projection).map_or(0, |projection| projection.version())
 }
 
 /// Confirms a heartbeat; `fenced` when another incarnation lives under the same name.

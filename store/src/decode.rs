@@ -40,7 +40,8 @@ impl Column for Category {
     }
 }
 
-fn word<T>(row: &impl Columns, at: usize, parse: impl FnOnce(&str) -> Option<T>) -> Result<Option<T>> {
+/// Reads a word that this program must know.
+pub(crate) fn word<T>(row: &impl Columns, at: usize, parse: impl FnOnce(&str) -> Option<T>) -> Result<Option<T>> {
     let known = |word| parse(word).ok_or_else(|| unreadable(row, at, format!("this program does not know {word:?}")));
     row.text(at)?.map(known).transpose()
 }
@@ -196,7 +197,7 @@ impl Stored for Owner {
 /// Reads the scope of a row: tenant and projection.
 fn scope(row: &impl Columns) -> Result<Scope> {
     let projection: &str = row.text(1)?.unwrap_or_default();
-    let known = catalogue::find(projection);
+    let known = catalogue::find_scope(projection);
     let known = known.ok_or_else(|| unreadable(row, 1, format!("this program does not know {projection:?}")))?;
     Ok(Scope::new(&row.at(0)?, known))
 }
@@ -235,9 +236,9 @@ impl Stored for ScopeRow {
     }
 }
 
-/// Puts the scopes of a list into order: by tenant, then as in the catalogue.
+/// Puts the scopes of a list into order: by tenant, then as in the catalogue, the seal last.
 pub(crate) fn in_order(mut rows: Vec<ScopeRow>) -> Vec<ScopeRow> {
-    let place = |row: &ScopeRow| catalogue::ALL.iter().position(|known| known.name() == row.scope.projection);
+    let place = |row: &ScopeRow| catalogue::ALL_WITH_SEAL.iter().position(|known| known.name() == row.scope.projection);
     rows.sort_by(|a, b| (&a.scope.tenant, place(a)).cmp(&(&b.scope.tenant, place(b))));
     rows
 }

@@ -47,6 +47,8 @@ mod names;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 pub mod process;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod sealed;
 mod sections;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod since;

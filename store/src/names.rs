@@ -13,6 +13,7 @@ const NOUNS: &[(&str, [&str; 2])] = &[
     ("row", [include_str!("postgres/sql/row.sql"), include_str!("sqlite/sql/row.sql")]),
     ("run", [include_str!("postgres/sql/run.sql"), include_str!("sqlite/sql/run.sql")]),
     ("schema", [include_str!("postgres/sql/schema.sql"), include_str!("sqlite/sql/schema.sql")]),
+    ("seal", [include_str!("postgres/sql/seal.sql"), include_str!("sqlite/sql/seal.sql")]),
     ("scope", [include_str!("postgres/sql/scope.sql"), include_str!("sqlite/sql/scope.sql")]),
     ("session", [include_str!("postgres/sql/session.sql"), include_str!("sqlite/sql/session.sql")]),
 ];
@@ -28,7 +29,13 @@ const ONLY_POSTGRES: &[(&str, &str)] = &[
     ("batch.deviate_scope batch.deviate_build", "the fences are functions of the schema, without this argument"),
     ("log.notify member.notify", "other processes are told"),
     ("log.open_writers log.writable log.session", "there are other writers, sessions and standbys"),
-    ("log.page_small log.event_size log.trace_event_size", "the server bounds the bytes of an answer"),
+    (
+        "log.page_small log.event_size log.trace_event_size seal.logged_small seal.logged_size",
+        "the server bounds the bytes of an answer",
+    ),
+    ("seal.holds", "there are other writers: the fence comes last"),
+    ("seal.wal_position seal.standbys", "there are standbys"),
+    ("seal.logged_columns seal.logged_bytes seal.recorded_us seal.events_of_tenant", "parts of others"),
     ("schema.index_is_built", "an index is built while others append"),
     ("log.broken_rules schema.unproven_rules schema.strangers schema.migration_holder", "other roles use the database"),
     ("row.edges_of row.edges_touching", "SQLite merges several look-ups, made of the table's description"),
@@ -44,7 +51,7 @@ const ONLY_POSTGRES: &[(&str, &str)] = &[
 
 /// Statements that only SQLite has.
 const ONLY_SQLITE: &[(&str, &str)] = &[
-    ("build.now change.now failure.now log.now member.now run.now scope.now", "PostgreSQL has a function for it"),
+    ("build.now change.now failure.now log.now member.now run.now scope.now seal.now", "PostgreSQL has a function for it"),
     ("log.scopes_done", "one tenant after the other, each decided by the program"),
     ("row.node_begun row.log_end", "the positions of an edge's look-ups are computed by the program"),
     ("schema.has_table", "PostgreSQL has a function for it"),
@@ -55,7 +62,7 @@ const ONLY_SQLITE: &[(&str, &str)] = &[
 ];
 
 /// Tables of PostgreSQL whose rows belong to a tenant.
-const OF_A_TENANT: [&str; 8] = [
+const OF_A_TENANT: [&str; 12] = [
     "dg_event_log",
     "dg_scope",
     "dg_generation",
@@ -64,6 +71,10 @@ const OF_A_TENANT: [&str; 8] = [
     "dg_skip",
     "dg_run",
     "dg_run_claim",
+    "dg_seal",
+    "dg_seal_chunk",
+    "dg_seal_node",
+    "dg_seal_note",
 ];
 
 /// Changes of PostgreSQL that do not name the tenant of the rows. None of them is in the path of events.

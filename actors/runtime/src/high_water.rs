@@ -311,9 +311,9 @@ impl HighWaterActor {
                 state.strays.insert(stray);
             }
         }
-        let mut after: Option<TenantId> = None;
+        let (scopes, mut after) = (self.tenants.scope_names(), None::<TenantId>);
         loop {
-            let page = self.store.view().await?.tenants_behind(mark, after.as_ref(), TENANTS_PAGE).await?;
+            let page = self.store.view().await?.tenants_behind(&scopes, mark, after.as_ref(), TENANTS_PAGE).await?;
             for (tenant, last) in &page {
                 self.tenants.wake(tenant, *last);
             }

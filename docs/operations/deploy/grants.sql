@@ -10,6 +10,8 @@
 --   the log          node and appender insert every column but log_seq and recorded_at, so that only the migrator can
 --                    choose a position (the high-water mark depends on that). No role updates or deletes. The appender
 --                    does not see payloads.
+--   the seal         the node adds leaves, nodes and notes, and moves the one row of a tree. It updates and deletes
+--                    nothing that is sealed; old notes are thinned.
 --   projections      the node owns each partitioned table and the partitions that it made (in dg_partitions). The
 --                    shared partition belongs to the migrator.
 --   all else         as the rules say; the reader reads everything, the appender nothing.
@@ -86,6 +88,11 @@ BEGIN
                ('dg_skip_skip_id_seq',                    ''),
                ('dg_audit',                               'SELECT, INSERT'),
                ('dg_audit_audit_id_seq',                  ''),
+               ('dg_seal',                                'SELECT, INSERT, UPDATE'),
+               ('dg_seal_chunk',                          'SELECT, INSERT'),
+               ('dg_seal_node',                           'SELECT, INSERT'),
+               ('dg_seal_note',                           'SELECT, INSERT, DELETE'),
+               ('dg_seal_note_number_seq',                ''),
                ('dg_run',                                 'SELECT, INSERT, UPDATE'),
                ('dg_run_claim',                           'SELECT, INSERT, DELETE'),
                ('dg_turn',                                'INSERT'),

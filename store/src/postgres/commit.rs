@@ -11,6 +11,7 @@ use super::errors::{During as _, answers, explain_commit};
 use super::group::{self, Commit};
 use super::pool::{Connections, Held, session_gone};
 use super::rows::{self, Of, Param, Part};
+use super::seal;
 use super::values::Key;
 use crate::batch::Batch;
 use crate::sections::Batches;
@@ -103,7 +104,7 @@ pub(super) async fn write(connections: &Connections, place: usize, commits: Vec<
     }
     crash::point("commit.begin");
     let error = match batches(&held, &commits).await {
-        Ok(()) => match committed(&held, commits.len()).await {
+        Ok(()) => match committed(&held, &commits).await {
             Ok(()) => {
                 held.keep();
                 return commits.into_iter().for_each(|commit| commit.answer(Ok(())));
@@ -137,10 +138,13 @@ fn gone(commit: Commit) {
     commit.answer(Err(error));
 }
 
-async fn committed(held: &Held<'_>, batches: usize) -> Result<()> {
-    point("commit.before_commit", "shared.before_commit", batches);
+async fn committed(held: &Held<'_>, commits: &[Commit]) -> Result<()> {
+    point("commit.before_commit", "shared.before_commit", commits.len());
     held.client()?.batch_execute("COMMIT").await.map_err(|error| explain_commit(&error, "commit a batch"))?;
-    point("commit.after_commit", "shared.after_commit", batches);
+    if commits.iter().any(|commit| commit.batch.growth().is_some()) {
+        crash::point("seal.after_commit");
+    }
+    point("commit.after_commit", "shared.after_commit", commits.len());
     Ok(())
 }
 
@@ -159,6 +163,10 @@ async fn batches(held: &Held<'_>, commits: &[Commit]) -> Result<()> {
     // In the order of the primary keys.
     rows.sort_unstable_by_key(|rows| (rows.scope.tenant.as_str(), rows.generation));
     write_rows(client, &rows, false).await?;
+    let sealed = seal::grow(client, commits).await?;
+    if sealed {
+        crash::point("seal.rows_written");
+    }
     point("commit.rows_written", "shared.rows_written", commits.len());
     for (at, Commit { lease, batch, .. }) in commits.iter().enumerate() {
         if at > 0 {
@@ -176,6 +184,9 @@ async fn batches(held: &Held<'_>, commits: &[Commit]) -> Result<()> {
                 .await
                 .during(what)?;
         }
+    }
+    if sealed {
+        crash::point("seal.before_fence");
     }
     crash::point("commit.before_fence");
     fences(client, commits).await
@@ -205,10 +216,10 @@ async fn fences(client: &ClientWrapper, commits: &[Commit]) -> Result<()> {
 }
 
 /// Rolls back and explains the failure of a batch that is alone in its transaction. A row that already existed, or did
-/// not match, may only mean that another writer was here. The row of the scope or build then shows it, and the batch is
-/// fenced. Otherwise the error itself is returned.
+/// not match, or a tree with another head, may only mean that another writer was here. The row of the scope or build
+/// then shows it, and the batch is fenced. Otherwise the error itself is returned.
 async fn undone(held: Held<'_>, error: StoreError, holds: &str, expected: &[Parameter<'_>]) -> StoreError {
-    let suspicious = error.category == Category::Storage && !error.transient;
+    let suspicious = matches!(error.category, Category::Storage | Category::Conflict) && !error.transient;
     let Ok(client) = held.client() else { return error };
     if client.batch_execute("ROLLBACK").await.is_err() {
         return error;

@@ -25,7 +25,7 @@ use tokio::sync::{Notify, oneshot};
 
 /// Most claims and batches that are taken from a queue at once.
 const WORKS_MAX: usize = 128;
-/// Most changed rows of the batches that are taken at once; a larger batch is taken alone.
+/// Most changed rows (and sealed events) of the batches that are taken at once; a larger batch is taken alone.
 const ROWS_MAX: usize = 4_000;
 
 /// A claim that waits.
@@ -66,7 +66,7 @@ impl Work {
     fn rows(&self) -> usize {
         match self {
             Work::Claim(_) => 0,
-            Work::Commit(commit) => commit.batch.changes.len(),
+            Work::Commit(commit) => commit.batch.rows(),
         }
     }
 }

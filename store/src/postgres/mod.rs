@@ -10,6 +10,7 @@
 //! | [`read`], [`query`], [`prior`] | reads of the log and of rows, on a [`view`] |
 //! | [`scope`], [`member`] | scopes and their owners; processes and members |
 //! | [`commit`] | batches, fenced |
+//! | [`seal`] | trees that grow in batches, signed notes |
 //! | [`group`] | claims and batches that share a transaction |
 //! | [`build`], [`partition`], [`sweep`] | rebuilds: begun, finished, flipped to, removed |
 //! | [`turn`] | work of one process at a time |
@@ -44,6 +45,7 @@ mod read;
 mod rows;
 mod run;
 mod scope;
+mod seal;
 mod sweep;
 mod tls;
 mod turn;

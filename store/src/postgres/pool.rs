@@ -375,11 +375,11 @@ fn moment(retired: &Mutex<Instant>) -> MutexGuard<'_, Instant> {
     retired.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
-/// Chooses the slot of a scope: the projections of a tenant are spread over all of them.
+/// Chooses the slot of a scope: the projections of a tenant, and its seal, are spread over all of them.
 fn place(scope: &Scope, slots: usize) -> usize {
     let mut hasher = DefaultHasher::new();
     scope.tenant.as_str().hash(&mut hasher);
-    let projection = catalogue::ALL.iter().position(|p| p.name() == scope.projection).unwrap_or_default();
+    let projection = catalogue::ALL_WITH_SEAL.iter().position(|p| p.name() == scope.projection).unwrap_or_default();
     (hasher.finish() as usize).wrapping_add(projection) % slots
 }
 

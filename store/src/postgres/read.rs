@@ -13,7 +13,7 @@ use crate::{EventFilter, Lag, PageLimit, Paged, Result, StoreError, Stray, Tenan
 use async_trait::async_trait;
 use decisiongraph_projections::event::StoredEvent;
 use decisiongraph_projections::prior::Texts;
-use decisiongraph_projections::{LogEvent, LogSeq, Projection, Recalled, RowKey, TenantId, catalogue};
+use decisiongraph_projections::{LogEvent, LogSeq, Projection, Recalled, RowKey, TenantId};
 use futures_util::TryStreamExt as _;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use tokio_postgres::Row;
 
 /// Least share of a page's bytes per event for a first read without a running sum. (When events are larger than their
 /// share, that read is in vain and without their texts.)
-const SMALL_BYTES: usize = 1024;
+pub(super) const SMALL_BYTES: usize = 1024;
 
 #[async_trait]
 impl ReadLog for View {
@@ -235,6 +235,7 @@ impl ReadLog for View {
 
     async fn tenants_behind(
         &self,
+        scopes: &[&'static str],
         upto: LogSeq,
         after_tenant: Option<&TenantId>,
         limit: usize,
@@ -242,14 +243,13 @@ impl ReadLog for View {
         let ask = self.ask("list the tenants that are behind").await?;
         // No id is empty, so every one is behind the empty text.
         let after = after_tenant.map_or("", TenantId::as_str);
-        let projections = catalogue::ALL.map(|projection| projection.name());
-        let of: [Parameter<'_>; 4] = [&upto.0, &after, &&projections[..], &bound(limit)];
+        let of: [Parameter<'_>; 4] = [&upto.0, &after, &scopes, &bound(limit)];
         ask.list(sql!(SQL, "tenants_behind"), &of).await
     }
 }
 
 /// Converts a limit: the server's parameters are signed, and a limit beyond them is no limit.
-fn bound(limit: impl TryInto<i64>) -> i64 {
+pub(super) fn bound(limit: impl TryInto<i64>) -> i64 {
     limit.try_into().unwrap_or(i64::MAX)
 }
 
@@ -259,12 +259,12 @@ fn trace_keys(traces: &BTreeSet<Arc<str>>) -> (Vec<Key>, Vec<&str>) {
 
 /// Returns the running sum up to which events are sent. An event that is too large to be sent is above it, so nothing
 /// behind it is sent either.
-fn sum_max(limit: PageLimit) -> i64 {
+pub(super) fn sum_max(limit: PageLimit) -> i64 {
     bound(limit.bytes_max.min(limit.event_bytes_max))
 }
 
 /// Fails when the event that this statement finds is too large to be read; there may be none.
-async fn fits(ask: &Ask<'_, Reader<'_>>, sql: &str, of: &[Parameter<'_>], limit: PageLimit) -> Result<()> {
+pub(super) async fn fits(ask: &Ask<'_, Reader<'_>>, sql: &str, of: &[Parameter<'_>], limit: PageLimit) -> Result<()> {
     match ask.first::<(i64, i64)>(sql, of).await? {
         Some((log_seq, bytes)) if bytes > bound(limit.event_bytes_max) => Err(limit.too_large(log_seq, bytes)),
         _ => Ok(()),
@@ -272,7 +272,7 @@ async fn fits(ask: &Ask<'_, Reader<'_>>, sql: &str, of: &[Parameter<'_>], limit:
 }
 
 /// Decodes in a separate task. Decoding is most of the cost of reading here, and the caller has other work under way.
-async fn beside<T: Send + 'static>(what: &str, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+pub(super) async fn beside<T: Send + 'static>(what: &str, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     let task = tokio::spawn(async move { work() });
     task.await.map_err(|error| StoreError::internal(format!("{what}: {error}")))?
 }

@@ -206,12 +206,13 @@ pub trait ReadLog {
     /// that stretch, not on the log's length.
     async fn tenants_with_events(&self, after: LogSeq, upto: LogSeq, limit: usize) -> Result<Vec<(TenantId, LogSeq)>>;
 
-    /// Lists the tenants that have work to do. At least one projection of the catalogue is not paused and is behind. It
-    /// has no scope yet, or a cursor below the tenant's last event at or below `upto`. Each tenant comes with that last
-    /// event, by id behind `after_tenant`, at most `limit`. Costs a few look-ups per tenant, whatever the log's length:
-    /// meant for a start, not for polling.
+    /// Lists the tenants that have work to do. At least one of these scopes, by name, is not paused and is behind. It
+    /// does not exist yet, or has a cursor below the tenant's last event at or below `upto`. Each tenant comes with that
+    /// last event, by id behind `after_tenant`, at most `limit`. Costs a few look-ups per tenant, whatever the log's
+    /// length: meant for a start, not for polling.
     async fn tenants_behind(
         &self,
+        scopes: &[&'static str],
         upto: LogSeq,
         after_tenant: Option<&TenantId>,
         limit: usize,

@@ -11,6 +11,7 @@ use super::queue::Size;
 use super::rows::{
     bind_columns, bind_hashes, bind_key, bind_scope, bind_since, corruption, delete_sql, insert_sql, update_sql,
 };
+use super::seal;
 use crate::batch::Batch;
 use crate::sections::Batches;
 use crate::since::Since;
@@ -22,7 +23,7 @@ use uuid::Uuid;
 
 const SQL: &str = include_str!("sql/batch.sql");
 
-/// Most rows of a live batch that does not give way to others.
+/// Most rows (and sealed events) of a live batch that does not give way to others.
 const SHORT_ROWS_MAX: usize = 1_000;
 /// Checkpoints that a scope keeps.
 const CHECKPOINTS_MAX: i64 = 1_000;
@@ -31,8 +32,12 @@ const CHECKPOINTS_MAX: i64 = 1_000;
 impl Batches for SqliteStore {
     async fn commit(&self, lease: &Lease, batch: &BatchCommit<'_>) -> crate::Result<()> {
         let (lease, batch) = (lease.clone(), Batch::from(batch));
-        let size = if batch.changes.len() > SHORT_ROWS_MAX { Size::Bulk } else { Size::Short };
+        let size = if batch.rows() > SHORT_ROWS_MAX { Size::Bulk } else { Size::Short };
+        let sealed = batch.growth().is_some();
         self.database.write(size, move |conn| commit(conn, &lease, &batch)).await?;
+        if sealed {
+            crash::point("seal.after_commit");
+        }
         crash::point("commit.after_commit");
         Ok(())
     }
@@ -55,10 +60,18 @@ fn commit(conn: &Connection, lease: &Lease, batch: &Batch) -> Result<()> {
     check_order(batch)?;
     check_scope(conn, lease, batch)?;
     write_rows(conn, &lease.scope.tenant, lease.generation, batch)?;
+    let growth = batch.growth();
+    if let Some(growth) = growth {
+        seal::grow(conn, &lease.scope.tenant, growth)?;
+        crash::point("seal.rows_written");
+    }
     crash::point("commit.rows_written");
     resolve_upto(conn, &lease.scope, batch.to)?;
     if batch.checkpoint {
         add_checkpoint(conn, lease, batch)?;
+    }
+    if growth.is_some() {
+        crash::point("seal.before_fence");
     }
     crash::point("commit.before_fence");
     let Lease { scope, epoch, generation, .. } = lease;

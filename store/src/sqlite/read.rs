@@ -14,7 +14,7 @@ use crate::{EventFilter, Lag, PageLimit, Paged, Stray, TenantHead, TraceEnds, de
 use async_trait::async_trait;
 use decisiongraph_projections::event::{StoredEvent, tags_to_json};
 use decisiongraph_projections::prior::Texts;
-use decisiongraph_projections::{LogEvent, LogSeq, Projection, Recalled, TenantId, catalogue};
+use decisiongraph_projections::{LogEvent, LogSeq, Projection, Recalled, TenantId};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 use std::collections::{BTreeSet, HashMap};
@@ -184,12 +184,13 @@ impl ReadLog for View {
 
     async fn tenants_behind(
         &self,
+        scopes: &[&'static str],
         upto: LogSeq,
         after_tenant: Option<&TenantId>,
         limit: usize,
     ) -> crate::Result<Vec<(TenantId, LogSeq)>> {
-        let after = after_tenant.cloned();
-        self.read(move |conn| tenants_behind(conn, upto, after.as_ref(), limit)).await
+        let (scopes, after) = (scopes.to_vec(), after_tenant.cloned());
+        self.read(move |conn| tenants_behind(conn, &scopes, upto, after.as_ref(), limit)).await
     }
 }
 
@@ -213,7 +214,7 @@ fn page(conn: &Connection, tenant: &TenantId, after: LogSeq, upto: LogSeq, limit
 
 /// True when an event of `size` bytes fits into the page. Fails when it is the next one and too large to be read at
 /// all.
-fn takes<T>(page: &mut Paged<T>, bytes: &mut usize, row: &Row<'_>, size: i64, limit: PageLimit) -> Result<bool> {
+pub(super) fn takes<T>(page: &mut Paged<T>, bytes: &mut usize, row: &Row<'_>, size: i64, limit: PageLimit) -> Result<bool> {
     let size_bytes = usize::try_from(size).unwrap_or(usize::MAX);
     if size_bytes <= limit.event_bytes_max {
         return Ok(page.takes(bytes, size_bytes, limit));
@@ -324,6 +325,7 @@ fn strays(conn: &Connection, limit: usize) -> Result<Vec<Stray>> {
 /// its last event, its scopes.
 fn tenants_behind(
     conn: &Connection,
+    scopes: &[&'static str],
     upto: LogSeq,
     after_tenant: Option<&TenantId>,
     limit: usize,
@@ -342,7 +344,7 @@ fn tenants_behind(
         let Some(tenant) = str::from_utf8(&after).ok().and_then(|text| TenantId::new(text).ok()) else { continue };
         let last = last_log_seq(conn, &tenant, Some(upto))?;
         if last > LogSeq::ORIGIN {
-            let mut rest: BTreeSet<&str> = catalogue::ALL.iter().map(|projection| projection.name()).collect();
+            let mut rest: BTreeSet<&str> = scopes.iter().copied().collect();
             for (done,) in conn.list::<(String,)>(sql!(SQL, "scopes_done"), params![tenant.as_str(), last.0])? {
                 rest.remove(done.as_str());
             }
@@ -411,6 +413,6 @@ pub(super) fn in_order<'v, T: AsRef<str> + 'v, K: Ord + Copy>(
 }
 
 /// Converts a limit to SQLite's type.
-fn rows_limit(limit: usize) -> i64 {
+pub(super) fn rows_limit(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }

@@ -57,6 +57,10 @@ impl Blank {
                 "ALTER TABLE dg_scope DROP COLUMN drift_run",
                 "ALTER TABLE dg_node DROP COLUMN not_before_ms",
                 "ALTER TABLE dg_node DROP COLUMN process",
+                "DROP TABLE dg_seal",
+                "DROP TABLE dg_seal_chunk",
+                "DROP TABLE dg_seal_node",
+                "DROP TABLE dg_seal_note",
                 "DROP TABLE dg_audit",
                 "ALTER TABLE dg_run DROP COLUMN reason",
                 "ALTER TABLE dg_run DROP COLUMN requested_by",
@@ -81,6 +85,7 @@ impl Blank {
                 "CREATE INDEX dg_cg_edges_to ON dg_cg_edges (tenant_id, generation, to_node_id_key, log_seq)",
                 "ALTER TABLE dg_scope DROP COLUMN drift_generation, DROP COLUMN drift_found_at, DROP COLUMN drift_run",
                 "ALTER TABLE dg_node DROP COLUMN not_before, DROP COLUMN process",
+                "DROP TABLE dg_seal, dg_seal_chunk, dg_seal_node, dg_seal_note",
                 "DROP TABLE dg_audit",
                 "ALTER TABLE dg_run DROP COLUMN reason, DROP COLUMN requested_by, DROP COLUMN metadata",
                 "DROP INDEX dg_event_log_start",
@@ -108,6 +113,10 @@ impl Blank {
                 "ALTER TABLE dg_scope DROP COLUMN drift_run",
                 "ALTER TABLE dg_node DROP COLUMN not_before_ms",
                 "ALTER TABLE dg_node DROP COLUMN process",
+                "DROP TABLE dg_seal",
+                "DROP TABLE dg_seal_chunk",
+                "DROP TABLE dg_seal_node",
+                "DROP TABLE dg_seal_note",
                 "DROP TABLE dg_audit",
                 "ALTER TABLE dg_run DROP COLUMN reason",
                 "ALTER TABLE dg_run DROP COLUMN requested_by",
@@ -127,6 +136,7 @@ impl Blank {
                  trace_id_key = '\\x00000000'::bytea || substr(trace_id_key, 5)",
                 "ALTER TABLE dg_scope DROP COLUMN drift_generation, DROP COLUMN drift_found_at, DROP COLUMN drift_run",
                 "ALTER TABLE dg_node DROP COLUMN not_before, DROP COLUMN process",
+                "DROP TABLE dg_seal, dg_seal_chunk, dg_seal_node, dg_seal_note",
                 "DROP TABLE dg_audit",
                 "ALTER TABLE dg_run DROP COLUMN reason, DROP COLUMN requested_by, DROP COLUMN metadata",
                 "DROP INDEX dg_event_log_start",
@@ -138,7 +148,7 @@ impl Blank {
     }
 
     /// Returns SQL that restores the schema in which a change had one row, with some changes.
-    pub fn to_one_row_per_change(self) -> [&'static str; 4] {
+    pub fn to_one_row_per_change(self) -> [&'static str; 8] {
         let [made, rows] = match self {
             #[cfg(feature = "sqlite")]
             Blank::Sqlite => [
@@ -167,7 +177,16 @@ impl Blank {
             #[cfg(feature = "throwaway-postgres")]
             Blank::Postgres => "DELETE FROM refinery_schema_history WHERE version >= 17",
         };
-        ["DROP TABLE dg_audit", made, rows, last]
+        [
+            "DROP TABLE dg_seal",
+            "DROP TABLE dg_seal_chunk",
+            "DROP TABLE dg_seal_node",
+            "DROP TABLE dg_seal_note",
+            "DROP TABLE dg_audit",
+            made,
+            rows,
+            last,
+        ]
     }
 
     /// Returns SQL that removes the rules by which the schema refuses rows.

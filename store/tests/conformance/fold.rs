@@ -1,6 +1,12 @@
 //! The shortest way from a log to a projection, over any store: the engine's work, without its retries.
 
 use decisiongraph_projections::digest::rolling::RollingDigest;
+use decisiongraph_projections::seal::chunk::{Unsealed, grow};
+use decisiongraph_projections::seal::leaf::Salts;
+use decisiongraph_projections::seal::scope::SEAL;
+use decisiongraph_projections::seal::sha256;
+use decisiongraph_projections::seal::texts::TreeHead;
+use decisiongraph_projections::seal::tree::Frontier;
 use decisiongraph_projections::{Changes, LogEvent, LogSeq, Projection, TenantId, sequence};
 use decisiongraph_store::*;
 use futures_util::StreamExt as _;
@@ -117,6 +123,74 @@ pub async fn build(
         position = Position { cursor: computed.to, digest: computed.digest, version: projection.version() };
     }
     position
+}
+
+/// Returns the salts of the event at this position: in a test, they are no secret.
+pub fn salts_at(log_seq: LogSeq) -> Salts {
+    Salts::of(&sha256(&[b"salts", &log_seq.0.to_be_bytes()]))
+}
+
+/// Returns the head of a tree with this frontier.
+pub fn head_of(frontier: &Frontier) -> TreeHead {
+    TreeHead { size: frontier.size(), root: frontier.root() }
+}
+
+/// Computes the growth of a tree by the next events behind a position, at most `size`. None at the log's end.
+pub async fn growth(
+    view: &dyn ReadView,
+    tenant: &TenantId,
+    tree: i64,
+    frontier: &Frontier,
+    after: LogSeq,
+    size: usize,
+) -> Option<SealBatch> {
+    let limit = PageLimit::rows(size);
+    let events = view.logged_events(tenant, after, LogSeq(i64::MAX), limit).await.expect("a page");
+    let last = events.last()?.log_seq;
+    let unsealed = events.iter().map(|event| Unsealed {
+        envelope: event.envelope(),
+        payload: &event.payload,
+        salts: salts_at(event.log_seq),
+    });
+    let grown = grow(frontier.clone(), unsealed);
+    Some(SealBatch { tree, origin: format!("test.local/{tenant}"), from: head_of(frontier), grown, last })
+}
+
+/// Commits the growth of a tree, with the cursor of its scope.
+pub async fn commit_growth(store: &Arc<dyn Store>, lease: &Lease, from: LogSeq, batch: &SealBatch) -> Result<()> {
+    let (changes, digest) = (Changes::default(), RollingDigest::default());
+    let batch = BatchCommit {
+        projection: SEAL,
+        from,
+        to: batch.last,
+        changes: &changes,
+        digest: &digest,
+        checkpoint: false,
+        skipped: &[],
+        seal: Some(batch),
+    };
+    store.commit(lease, &batch).await
+}
+
+/// Seals the log behind a position to its end, in batches of at most these sizes in turn. Returns the batches.
+pub async fn seal(
+    store: &Arc<dyn Store>,
+    lease: &Lease,
+    tree: i64,
+    mut frontier: Frontier,
+    mut after: LogSeq,
+    sizes: &[usize],
+) -> Vec<SealBatch> {
+    let view = store.view().await.expect("a view");
+    let mut batches = Vec::new();
+    for size in sizes.iter().cycle() {
+        let batch = growth(&*view, &lease.scope.tenant, tree, &frontier, after, *size).await;
+        let Some(batch) = batch else { break };
+        commit_growth(store, lease, after, &batch).await.expect("a commit");
+        (frontier, after) = (batch.grown.frontier.clone(), batch.last);
+        batches.push(batch);
+    }
+    batches
 }
 
 /// Returns the origin of a projection.

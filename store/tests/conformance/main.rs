@@ -23,6 +23,7 @@ mod queries;
 mod rows;
 mod runs;
 mod schema;
+mod seals;
 mod skips;
 mod snapshots;
 mod splits;
@@ -210,4 +211,22 @@ every_backend! {
     ]
     strays [one_bad_row_is_left_out_of_every_list, an_event_that_cannot_be_read_is_that_events_fault]
     splits [any_split_gives_the_same_rows_and_digest]
+    seals [
+        a_tree_grows_only_from_its_head,
+        a_first_batch_begins_a_tree_only_where_there_is_none,
+        a_stale_writer_of_a_tree_is_fenced,
+        a_pause_fences_a_sealer,
+        a_batch_without_events_moves_the_cursor_alone,
+        trees_that_grow_at_once_do_not_take_one_another_along,
+        leaves_nodes_and_heads_read_back,
+        a_tree_that_was_begun_has_its_origin,
+        notes_are_stored_once_and_thinned_to_the_last_of_each_hour,
+        events_are_read_with_all_that_is_sealed,
+        pages_of_sealed_columns_have_two_limits,
+        damaged_rows_fail_no_list,
+        a_fork_takes_the_common_leaves_over,
+        a_fork_is_fenced_and_needs_the_head_and_every_leaf,
+        a_repair_replaces_nodes_and_frontier,
+        any_split_seals_the_same_leaves_and_root,
+    ]
 }

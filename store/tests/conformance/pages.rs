@@ -3,6 +3,7 @@
 use crate::backend::{Blank, Fresh};
 use crate::fold::{WHOLE, acquire, append_all, catch_up, owner};
 use crate::log::{event, finished, input, named, policy, started, tenant, whole_trace};
+use decisiongraph_projections::seal::scope::SEAL;
 use decisiongraph_projections::{Category, LogEvent, LogSeq, Projection};
 
 use decisiongraph_projections::catalogue::{self, CONTEXT_GRAPH, TRACE_SUMMARY};
@@ -363,6 +364,8 @@ pub async fn tenant_heads_are_of_events_and_of_scopes(blank: Blank) {
         fresh.store.pause_scope(&scope, "a review", "ann").await.expect("makes it");
     }
     fresh.store.resume_scope(&scope("a", TRACE_SUMMARY)).await.expect("resumes");
+    // The seal is no projection.
+    fresh.store.pause_scope(&scope("a", SEAL), "a review", "ann").await.expect("makes it");
     let head = |id, last_log_seq, scopes: u64, paused| TenantHead {
         tenant: named(id),
         last_log_seq,
@@ -419,7 +422,8 @@ pub async fn tenants_behind_are_those_with_work_to_do(blank: Blank) {
     let view = fresh.store.view().await.expect("a view");
     let behind = async |upto, after: Option<&str>, limit| {
         let after = after.map(named);
-        let tenants = view.tenants_behind(upto, after.as_ref(), limit).await.expect("tenants");
+        let scopes = catalogue::ALL.map(|projection| projection.name());
+        let tenants = view.tenants_behind(&scopes, upto, after.as_ref(), limit).await.expect("tenants");
         tenants.into_iter().map(|(tenant, last)| (tenant.as_str().to_owned(), last)).collect::<Vec<_>>()
     };
     let ids = |list: Vec<(String, LogSeq)>| list.into_iter().map(|(id, _)| id).collect::<Vec<_>>();
@@ -453,6 +457,16 @@ pub async fn tenants_behind_are_those_with_work_to_do(blank: Blank) {
     assert_eq!(behind(END, Some("b"), 10).await, [("c".to_owned(), later)]);
     fresh.store.resume_scope(&scope("d", catalogue::CONTEXT_GRAPH)).await.expect("resumed");
     assert_eq!(ids(behind(END, None, 10).await), ["B", "b", "c", "d"]);
+    // The caller names the scopes that count: where the log is sealed, the seal does.
+    let of = async |names: &[&'static str]| {
+        let tenants = view.tenants_behind(names, END, None, 10).await.expect("tenants");
+        tenants.into_iter().map(|(tenant, last)| (tenant.as_str().to_owned(), last)).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(of(&["trace_summary"]).await), ["B", "b", "c"]);
+    assert_eq!(ids(of(&["trace_summary", "seal"]).await), ["B", "a", "b", "c", "d"]);
+    acquire(&fresh.store, &scope("a", SEAL), &me).await;
+    fresh.store.pause_scope(&scope("a", SEAL), "r", "ann").await.expect("paused");
+    assert_eq!(ids(of(&["trace_summary", "seal"]).await), ["B", "b", "c", "d"]);
 }
 
 pub async fn the_mark_is_the_last_position(blank: Blank) {

@@ -1,11 +1,15 @@
 //! Scopes that share a transaction: each keeps its own fence, and none suffers from another.
 
-use crate::fold::{Computed, WHOLE, acquire, all_rows, append_all, compute, owner};
+use crate::fold::{Computed, WHOLE, acquire, all_rows, append_all, commit_growth, compute, growth, owner};
 use crate::log::{named, started, tenant, whole_trace};
 use crate::raw::{Fresh, until};
 use decisiongraph_projections::catalogue::CONTEXT_GRAPH as GRAPH;
+use decisiongraph_projections::seal::scope::SEAL;
+use decisiongraph_projections::seal::tree::Frontier;
 use decisiongraph_projections::{Admitted, Category, LogSeq};
-use decisiongraph_store::{Acquisition, AppendMode, Lease, Result, Scope, StoreOptions, Verdict, digest_of_rows};
+use decisiongraph_store::{
+    Acquisition, AppendMode, FIRST_TREE, Lease, Result, Scope, SealBatch, StoreOptions, Verdict, digest_of_rows,
+};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -133,6 +137,60 @@ async fn a_fenced_batch_and_a_corrupt_one_undo_only_themselves() {
     }
     let left = all_rows(&*view, &scope(3).tenant, GRAPH, batches.leases[3].generation).await;
     assert!(left.iter().all(Vec::is_empty), "nothing of the fenced batch is left");
+}
+
+/// Counts the transactions that wrote the trees of these tenants last.
+async fn transactions_of_trees(fresh: &Fresh) -> i64 {
+    let sql = "SELECT count(DISTINCT xmin::text) FROM dg_seal WHERE size > 0";
+    fresh.client().await.query_one(sql, &[]).await.expect("a count").get(0)
+}
+
+/// The trees of many tenants grow in one transaction, beside a batch of a projection. When one of them is another than
+/// its batch grew from, that batch alone is refused, and says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn trees_share_a_transaction_and_one_that_differs_undoes_only_itself() {
+    for differs in [None, Some(5)] {
+        let batches = Batches::new().await;
+        let fresh = &batches.fresh;
+        let view = fresh.store.view().await.expect("a view");
+        let mut works = Vec::new();
+        for index in 1..TENANTS {
+            let tenant = scope(index).tenant;
+            let (lease, _) = acquire(&fresh.store, &Scope::new(&tenant, SEAL), &owner("me")).await;
+            let batch = growth(&*view, &tenant, FIRST_TREE, &Frontier::default(), LogSeq::ORIGIN, 3).await;
+            works.push((index, lease, batch.expect("events")));
+        }
+        if let Some(index) = differs {
+            // Somebody began another tree: this batch does not begin one.
+            let elsewhere = format!("t{index:02}");
+            let client = fresh.client().await;
+            let sql = "INSERT INTO dg_seal (tenant_id, tree, size, log_seq, origin, state, root, frontier) \
+                       VALUES ($1, 1, 1, 1, '', 'open', sha256(''), sha256(''))";
+            client.execute(sql, &[&elsewhere]).await.expect("a tree");
+        }
+        let commits = batches
+            .behind_the_first(async || {
+                let commit = |(index, lease, batch): (usize, Lease, SealBatch)| {
+                    let store = Arc::clone(&fresh.store);
+                    let commit = async move { commit_growth(&store, &lease, LogSeq::ORIGIN, &batch).await };
+                    (index, tokio::spawn(commit))
+                };
+                works.into_iter().map(commit).collect::<Vec<_>>()
+            })
+            .await;
+        for (index, commit) in commits {
+            let answer = commit.await.expect("no panic");
+            let conflict = differs == Some(index);
+            assert_eq!(answer.err().map(|error| error.category), conflict.then_some(Category::Conflict), "{index}");
+            let tenant = scope(index).tenant;
+            let row = view.scope(&Scope::new(&tenant, SEAL)).await.expect("an answer").expect("a scope");
+            let chunks = view.seal_chunks(&tenant, FIRST_TREE, 0, 9).await.expect("chunks");
+            assert_eq!((row.position.cursor == LogSeq::ORIGIN, chunks.is_empty()), (conflict, conflict), "{index}");
+        }
+        if differs.is_none() {
+            assert_eq!(transactions_of_trees(fresh).await, 1);
+        }
+    }
 }
 
 /// The pause comes while the batch waits, and takes a new epoch: the batch is fenced, and alone in that.

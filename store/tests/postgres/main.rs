@@ -26,6 +26,7 @@ mod high_water;
 mod plans;
 mod roles;
 mod sessions;
+mod standbys;
 mod throwaway;
 mod wakes;
 mod walls;

@@ -16,6 +16,7 @@ const FAILURE: &str = include_str!("../../src/postgres/sql/failure.sql");
 const LOG: &str = include_str!("../../src/postgres/sql/log.sql");
 const SCOPE: &str = include_str!("../../src/postgres/sql/scope.sql");
 const ROW: &str = include_str!("../../src/postgres/sql/row.sql");
+const SEAL: &str = include_str!("../../src/postgres/sql/seal.sql");
 
 /// Statement, types of its parameters, arguments for them, the required index, and the condition that must bound the
 /// scan.
@@ -78,6 +79,20 @@ const STATEMENTS: &[(&str, &str, &str, &str, &str)] = &[
     ),
     (
         sql!(LOG, "page_small"),
+        "text, bigint, bigint, bigint, bigint",
+        "'t', 0::bigint, 9::bigint, 2000::bigint, 8000::bigint",
+        "dg_event_log_pkey",
+        PAIRS,
+    ),
+    (
+        sql!(SEAL, "logged"),
+        "text, bigint, bigint, bigint, bigint, bigint",
+        "'t', 0::bigint, 9::bigint, 2000::bigint, 1000000::bigint, 1000000::bigint",
+        "dg_event_log_pkey",
+        PAIRS,
+    ),
+    (
+        sql!(SEAL, "logged_small"),
         "text, bigint, bigint, bigint, bigint",
         "'t', 0::bigint, 9::bigint, 2000::bigint, 8000::bigint",
         "dg_event_log_pkey",
@@ -187,6 +202,38 @@ const EDGES: [(&str, &str, &str); 2] = [
     ),
 ];
 
+/// Look-ups of the seal: statement, types of its parameters, arguments for them, and the index of each scan.
+const SEALS: [(&str, &str, &str, &[&str]); 7] = [
+    (sql!(SEAL, "trees"), "text", "'t'", &["dg_seal_pkey", "dg_seal_note_once"]),
+    (sql!(SEAL, "heads"), "text, bigint", "'t', 9::bigint", &["dg_seal_pkey", "dg_seal_pkey", "dg_seal_note_once"]),
+    (
+        sql!(SEAL, "chunks"),
+        "text, bigint, bigint, bigint",
+        "'t', 1::bigint, 9::bigint, 9::bigint",
+        &["dg_seal_chunk_pkey", "dg_seal_chunk_pkey"],
+    ),
+    (sql!(SEAL, "chunk_at"), "text, bigint, bigint", "'t', 1::bigint, 9::bigint", &["dg_seal_chunk_position"]),
+    (
+        sql!(SEAL, "nodes"),
+        "text, bigint, bigint, bigint, bigint",
+        "'t', 1::bigint, 1::bigint, 0::bigint, 9::bigint",
+        &["dg_seal_node_pkey"],
+    ),
+    (
+        sql!(SEAL, "notes"),
+        "text, bigint, text, bigint, bigint",
+        "'t', 1::bigint, NULL, 9::bigint, 9::bigint",
+        &["dg_seal_note_pkey"],
+    ),
+    (
+        sql!(SEAL, "grow"),
+        "text[], bigint[], text[], bigint[], bytea[], bigint[], bigint[], bytea[], bytea[]",
+        "'{}'::text[], '{}'::bigint[], '{}'::text[], '{}'::bigint[], '{}'::bytea[], '{}'::bigint[], '{}'::bigint[], '{}'::bytea[], \
+         '{}'::bytea[]",
+        &["dg_seal_pkey", "dg_seal_pkey"],
+    ),
+];
+
 /// Settings of every session of the store.
 const SETTINGS: &str = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_hashjoin = off; \
                         SET enable_mergejoin = off; SET enable_incremental_sort = off; \
@@ -262,6 +309,19 @@ async fn check(fresh: &Fresh, when: &str) {
             && !plan.contains("Seq Scan"),
         "{when}: not one step a tenant:\n{plan}"
     );
+    for (number, (sql, types, arguments, indexes)) in SEALS.iter().enumerate() {
+        client.batch_execute(&format!("PREPARE seal{number} ({types}) AS {sql}")).await.expect("prepared");
+        let plan = client.query(&format!("EXPLAIN EXECUTE seal{number} ({arguments})"), &[]).await.expect("a plan");
+        let plan: Vec<String> = plan.iter().map(|row| row.get(0)).collect();
+        let index = |line: &String| Some(line.split_once(" using ")?.1.split(' ').next()?.to_owned());
+        let mut used: Vec<String> = plan.iter().filter_map(index).collect();
+        used.sort_unstable();
+        let mut expected: Vec<&str> = indexes.to_vec();
+        expected.sort_unstable();
+        let plan = plan.join("\n");
+        assert_eq!(used, expected, "{when}, seal {number}:\n{plan}");
+        assert!(!plan.contains("Seq Scan") && !plan.contains("Sort"), "{when}, seal {number}:\n{plan}");
+    }
     for (number, (sql, types, arguments)) in EDGES.iter().enumerate() {
         let sql =
             sql.replace("dg_cg_edges_leaf", "dg_cg_edges_shared").replace("dg_cg_nodes_leaf", "dg_cg_nodes_shared");

@@ -3,9 +3,11 @@
 //! Roles belong to a whole server, so these tests always start their own server.
 
 use crate::backend::Blank;
-use crate::fold::{acquire, all_rows, append_all, build, catch_up, compute, origin, owner};
+use crate::fold::{acquire, all_rows, append_all, build, catch_up, compute, origin, owner, seal};
 use crate::log::{input, named, seeded, tenant, whole_trace};
 use crate::raw::{connect, insert_event, until};
+use decisiongraph_projections::seal::scope::SEAL;
+use decisiongraph_projections::seal::tree::Frontier;
 use decisiongraph_projections::{Category, LogSeq, Refusal, catalogue};
 use decisiongraph_store::throwaway::{Database, Server};
 use decisiongraph_store::*;
@@ -159,8 +161,40 @@ pub async fn everything_a_node_does(store: &Arc<dyn Store>, events: usize) {
     let batch = BatchCommit { checkpoint: true, skipped: &[poison.log_seq], ..computed.batch(projection) };
     store.commit(&lease, &batch).await.expect("commits");
     store.release_scope(&lease).await.expect("given up");
+    seals(store, &me).await;
     store.hand_over(&me, &[tenant()]).await.expect("handed over");
     store.leave(&me).await.expect("leaves");
+}
+
+/// Seals the log, forks its tree, and seals on.
+async fn seals(store: &Arc<dyn Store>, me: &Owner) {
+    let view = store.view().await.expect("a view");
+    let (lease, position) = acquire(store, &Scope::new(&tenant(), SEAL), me).await;
+    // Who did all of this before has a tree.
+    let trees = view.seal_trees(&tenant()).await.expect("trees");
+    let (tree, frontier) = match trees.last() {
+        Some(newest) => (newest.tree, newest.memory().expect("sound")),
+        None => (FIRST_TREE, Frontier::default()),
+    };
+    let sealed = seal(store, &lease, tree, frontier, position.cursor, &[100]).await;
+    let old_head = sealed.last().expect("events").head();
+    let note = |kind, note: &str| NewSealNote { tenant: tenant(), tree, kind, size: old_head.size, note: note.to_owned() };
+    let notes = [note(NoteKind::Checkpoint, "a"), note(NoteKind::Statement, "b")];
+    store.add_seal_notes(&notes).await.expect("stored");
+    store.thin_seal_notes(&tenant()).await.expect("thinned");
+    let fork = SealFork {
+        old: tree,
+        old_head,
+        keep: 0,
+        frontier: Frontier::default(),
+        last: LogSeq::ORIGIN,
+        origin: "test.local/2".to_owned(),
+        note: "fork".to_owned(),
+    };
+    let next = store.fork_seal(&lease, &fork).await.expect("a fork");
+    seal(store, &lease, next.tree, Frontier::default(), LogSeq::ORIGIN, &[1_000]).await;
+    let position = store.wal_position().await.expect("an answer").expect("a position");
+    store.standbys(&position).await.expect("counted");
 }
 
 pub async fn digest(store: &Arc<dyn Store>) -> [bool; catalogue::ALL.len()] {
@@ -233,6 +267,14 @@ async fn a_node_cannot_change_the_log_or_the_schema() {
                 "UPDATE dg_audit SET identity = 'somebody else'",
                 "TRUNCATE dg_audit",
                 "DROP TABLE dg_audit",
+                "DELETE FROM dg_seal",
+                "UPDATE dg_seal_chunk SET salts = ''",
+                "DELETE FROM dg_seal_chunk",
+                "UPDATE dg_seal_node SET hash = sha256('')",
+                "DELETE FROM dg_seal_node",
+                "UPDATE dg_seal_note SET note = ''",
+                "TRUNCATE dg_seal_note",
+                "SELECT setval('dg_seal_note_number_seq', 1)",
                 "DELETE FROM dg_run",
                 "UPDATE dg_digest_checkpoint SET digest = ''",
                 "DELETE FROM refinery_schema_history",
@@ -294,6 +336,8 @@ async fn a_producer_appends_and_sees_no_payload() {
                 "SELECT nextval('dg_event_log_log_seq_seq')",
                 "SELECT FROM dg_scope",
                 "SELECT FROM dg_node",
+                "SELECT salts FROM dg_seal_chunk",
+                "SELECT FROM dg_seal_note",
                 "SELECT FROM dg_cg_nodes",
                 "SELECT FROM dg_cg_nodes_shared",
                 "INSERT INTO dg_cg_nodes_shared DEFAULT VALUES",
@@ -349,6 +393,8 @@ async fn a_reader_reads_everything_and_writes_nothing() {
     let statements = [
         "UPDATE dg_scope SET epoch = 0",
         "DELETE FROM dg_cg_nodes_shared",
+        "INSERT INTO dg_seal_note DEFAULT VALUES",
+        "UPDATE dg_seal SET size = 0",
         "SELECT nextval('dg_generation_own_seq')",
         "CREATE TABLE t ()",
         "SELECT dg_commit_build('default', 1, 0, 1, 1, gen_random_uuid(), '', 1)",

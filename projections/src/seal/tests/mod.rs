@@ -1,5 +1,6 @@
 //! The vectors of the contract, and the promises of the tree for all small sizes and for random large ones.
 
+mod chunks;
 mod notes;
 mod properties;
 mod vectors;

@@ -363,8 +363,8 @@ SELECT c.conrelid::regclass::text, c.conname::text, pg_get_expr(c.conbin, c.conr
 
 -- name: tenant_heads
 -- $2 tenants behind $1 that have events or scopes: per tenant one step in each primary key to find it, one backward step to its last event
--- (as pairs, see `page`), and its scopes by their key. Without ORDER BY, as in `tenants_behind`. A row whose tenant no program could
--- have written is left out.
+-- (as pairs, see `page`), and its projections by their key (the seal is none). Without ORDER BY, as in `tenants_behind`. A row whose
+-- tenant no program could have written is left out.
 WITH RECURSIVE tenants AS (
     SELECT least((SELECT l.tenant_id FROM dg_event_log l WHERE l.tenant_id > $1 ORDER BY l.tenant_id LIMIT 1),
                  (SELECT s.tenant_id FROM dg_scope s WHERE s.tenant_id > $1 ORDER BY s.tenant_id LIMIT 1)) AS tenant_id
@@ -382,7 +382,7 @@ SELECT t.tenant_id, coalesce(e.log_seq, 0), s.scopes, s.cursor_seq, s.paused
         LIMIT 1) AS e ON true
  CROSS JOIN LATERAL (
        SELECT count(*) AS scopes, min(s.cursor_seq) AS cursor_seq, count(s.paused_at) AS paused
-         FROM dg_scope s WHERE s.tenant_id = t.tenant_id) AS s
+         FROM dg_scope s WHERE s.tenant_id = t.tenant_id AND s.projection <> 'seal') AS s
  WHERE octet_length(t.tenant_id) BETWEEN 1 AND 200
  LIMIT $2
 
