@@ -205,7 +205,7 @@ impl Node {
 }
 
 /// Returns the name of the user on this machine, such as `ada@laptop`.
-fn me() -> Option<String> {
+pub fn me() -> Option<String> {
     let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).ok().filter(|user| !user.is_empty())?;
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     Some(match host.trim() {

@@ -69,6 +69,12 @@ pub fn add(directory: &Path, change: &KeyChange) -> Result<(), KeyError> {
     write().map_err(|error: std::io::Error| KeyError::File(path.clone(), error))
 }
 
+/// Returns the rotation that brought this key file, when the list has one.
+pub fn to(directory: &Path, key_file: &Path) -> Result<Option<KeyChange>, KeyError> {
+    let key_file = key_file.canonicalize().unwrap_or_else(|_| key_file.to_owned());
+    Ok(read(directory)?.into_iter().rfind(|change| change.to == key_file))
+}
+
 /// Follows the list from the configured key file. Returns the file of the key that signs now, and the last rotation
 /// that led to it.
 pub(crate) fn follow(configured: &Path, changes: &[KeyChange]) -> (PathBuf, Option<KeyChange>) {

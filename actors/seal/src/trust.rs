@@ -46,6 +46,12 @@ impl Trust {
         self.keyring(&about.origin, rotations)?.statement(note, about)
     }
 
+    /// Keeps the rotation notes of this log that the key before each has signed. The oldest comes first.
+    pub fn rotations(&self, origin: &str, notes: impl IntoIterator<Item = String>) -> Vec<String> {
+        let mut keyring = Keyring::of(self);
+        notes.into_iter().filter(|note| keyring.rotate(origin, note).is_ok()).collect()
+    }
+
     fn keyring(&self, origin: &str, rotations: &[String]) -> Result<Keyring<'_>, Refused> {
         let mut keyring = Keyring::of(self);
         for note in rotations {

@@ -24,6 +24,7 @@ pub mod import;
 mod job_text;
 mod line_source;
 pub mod migrate;
+pub mod monitor;
 pub mod node;
 pub mod precedents;
 pub mod program;
@@ -135,6 +136,7 @@ commands! {
     AuditPack(audit_pack::AuditPack),
     Audit(Box<audit::Audit>),
     Bisect(bisect::Bisect),
+    Monitor(monitor::Monitor),
     Drain(cluster::Drain),
     Node(node::Node),
     Identity(identity::Identity),

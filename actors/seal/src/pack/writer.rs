@@ -33,6 +33,11 @@ impl<W: Write> Writer<W> {
         Ok(writer)
     }
 
+    /// Goes on with a pack whose first lines were written elsewhere.
+    pub fn go_on(to: W) -> Writer<W> {
+        Writer { to }
+    }
+
     /// Writes an event with its payload. Events come in the order of their index.
     pub fn event(
         &mut self,

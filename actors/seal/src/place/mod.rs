@@ -78,7 +78,7 @@ pub(crate) fn newest_of(notes: impl Iterator<Item = Remembered>) -> Option<Remem
 }
 
 /// Refuses a checkpoint whose size is there with another root. True when this note is there already.
-fn is_there(place: &str, there: &[Remembered], note: &Remembered) -> Result<bool, PlaceError> {
+pub fn is_there(place: &str, there: &[Remembered], note: &Remembered) -> Result<bool, PlaceError> {
     let same = there.iter().filter(|other| other.origin == note.origin && other.kind == note.kind);
     for other in same.filter(|other| other.size == note.size) {
         if note.is_checkpoint() && other.root != note.root {

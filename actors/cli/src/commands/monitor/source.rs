@@ -1,0 +1,211 @@
+//! Sources of a monitor: a place, a node's HTTP interface, or a database.
+
+use crate::commands::Context;
+use crate::connection::Connection;
+use crate::globals::Globals;
+use crate::sealing::place;
+use crate::session::Access;
+use crate::web_client::Web;
+use bytes::Bytes;
+use decisiongraph_cli::config::seal::NamedPlace;
+use decisiongraph_projections::seal::Hash;
+use decisiongraph_projections::{Category, TenantId};
+use decisiongraph_protocol::{AdminError, ConsistencyRequest, SealCheckpointsRequest, SealStatusRequest};
+use decisiongraph_rpc::private_file;
+use decisiongraph_seal::consistency::Consistency;
+use decisiongraph_seal::{Place, PlaceError, Remembered};
+use decisiongraph_store::{DatabaseUrl, NoteKind};
+use hyper::{Method, StatusCode};
+use serde_json::Value;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Largest token file, in bytes.
+const TOKEN_BYTES_MAX: u64 = 4 * 1024;
+/// Most rotation notes that are read of a source.
+const ROTATIONS_MAX: i64 = 100;
+
+/// Source of checkpoints.
+pub struct Source {
+    kind: Kind,
+    origin: String,
+}
+
+enum Kind {
+    Place(Arc<dyn Place>),
+    Web { web: Web, token: Option<String>, tenant: TenantId, deadline: Duration },
+    Database(Box<Globals>),
+}
+
+impl Source {
+    /// Reads the name of a source.
+    pub fn open(context: &Context, name: &str, origin: &str, token: Option<&Path>) -> Result<Source, AdminError> {
+        let globals = &context.globals;
+        let invalid = |message: String| AdminError::new(Category::InvalidArgument, message);
+        let kind = if name.starts_with("http://") || name.starts_with("https://") {
+            let token = match token {
+                Some(path) => Some(private_file::read(path, "token", TOKEN_BYTES_MAX)?.trim().to_owned()),
+                None => None,
+            };
+            let web = Web::new(name).map_err(invalid)?;
+            let deadline = Duration::from_secs_f64(globals.timeout);
+            Kind::Web { web, token, tenant: globals.tenant.clone().unwrap_or_default(), deadline }
+        } else if matches!(NamedPlace::parse(name), Some(NamedPlace::Folder(_) | NamedPlace::Objects(_))) {
+            Kind::Place(place(name, Path::new("."))?)
+        } else if Path::new(name).is_dir() {
+            Kind::Place(place(&format!("dir:{name}"), Path::new("."))?)
+        } else if DatabaseUrl::parse(name).is_ok() {
+            Kind::Database(Box::new(Globals { database: Some(name.to_owned()), node: None, ..globals.clone() }))
+        } else {
+            return Err(invalid(format!("`{name}` is not a source"))
+                .next("name dir:PATH, objects:PATH, http://HOST:PORT, https://HOST, postgres://… or sqlite:PATH"));
+        };
+        Ok(Source { kind, origin: origin.to_owned() })
+    }
+
+    /// True when it can prove that a log only grew.
+    pub fn proves(&self) -> bool {
+        !matches!(self.kind, Kind::Place(_))
+    }
+
+    /// Reads the newest checkpoint, and before it the ones of at least `from` events where the source lists them.
+    pub async fn checkpoints(&self, from: u64) -> Result<Vec<Remembered>, AdminError> {
+        match &self.kind {
+            Kind::Place(place) => {
+                let mut notes = self.of_place(place).await?;
+                let newest = notes.iter().filter(|note| note.is_checkpoint()).map(|note| note.size).max();
+                let from = from.min(newest.unwrap_or_default());
+                notes.retain(|note| note.is_checkpoint() && note.size >= from);
+                notes.sort_by_key(|note| note.size);
+                Ok(notes)
+            }
+            Kind::Web { .. } => match self.get("/api/v1/seal/checkpoint").await {
+                Ok(data) => self.read(&data["checkpoint"], &data["noted_at"]).map(|note| vec![note]),
+                Err(error) if error.category == Category::NotFound => Ok(Vec::new()),
+                Err(error) => Err(error),
+            },
+            Kind::Database(globals) => {
+                let notes = self.notes(globals, NoteKind::Checkpoint, 1).await?;
+                notes.iter().map(|(note, at)| self.checkpoint(note, at)).collect()
+            }
+        }
+    }
+
+    /// Reads the rotation notes of the log, the oldest first.
+    pub async fn rotations(&self) -> Result<Vec<Remembered>, AdminError> {
+        let notes = match &self.kind {
+            Kind::Place(place) => return self.of_place(place).await.map(rotations_of),
+            Kind::Web { .. } => {
+                let path = format!("/api/v1/seal/checkpoints?kind=rotation&limit={ROTATIONS_MAX}");
+                let data = match self.get(&path).await {
+                    Err(error) if error.category == Category::NotFound => return Ok(Vec::new()),
+                    data => data?,
+                };
+                let notes = data["notes"].as_array().cloned().unwrap_or_default();
+                let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+                notes.iter().map(|note| (text(&note["note"]), text(&note["noted_at"]))).collect()
+            }
+            Kind::Database(globals) => self.notes(globals, NoteKind::Rotation, ROTATIONS_MAX).await?,
+        };
+        let read = |(note, at): &(String, String)| Remembered::of(note, at).ok();
+        Ok(rotations_of(notes.iter().rev().filter_map(read).flatten().collect()))
+    }
+
+    /// Reads the proof that the log of `to` events begins with that of `from`.
+    pub async fn proof(&self, from: u64, to: u64) -> Result<Vec<Hash>, AdminError> {
+        let proof = match &self.kind {
+            Kind::Place(_) => return Err(AdminError::new(Category::InvalidArgument, "a place has no proofs")),
+            Kind::Web { .. } => {
+                let data = self.get(&format!("/api/v1/seal/consistency?from={from}&to={to}")).await?;
+                data["proof"].as_str().unwrap_or_default().to_owned()
+            }
+            Kind::Database(globals) => {
+                let connection = Connection::open(globals, Access::Read).await?;
+                let (tenant, tree) = self.find(&connection, globals).await?.ok_or_else(|| self.unknown())?;
+                let request = ConsistencyRequest { tenant: Some(tenant), tree: Some(tree), from, to };
+                connection.ask(request).await?.proof
+            }
+        };
+        let read = Consistency::parse(&proof).map(|proof| proof.hashes);
+        read.map_err(|error| AdminError::new(Category::SchemaViolation, format!("the proof of the source: {error}")))
+    }
+
+    async fn of_place(&self, place: &Arc<dyn Place>) -> Result<Vec<Remembered>, AdminError> {
+        let (place, origin) = (Arc::clone(place), self.origin.clone());
+        let read = tokio::task::spawn_blocking(move || place.all(&origin)).await;
+        let read = read.map_err(|error| AdminError::new(Category::Internal, error.to_string()))?;
+        read.map_err(|error| match error {
+            PlaceError::Away(message) => AdminError::new(Category::Unavailable, message),
+            other => AdminError::new(Category::SchemaViolation, other.to_string()),
+        })
+    }
+
+    fn checkpoint(&self, note: &str, at: &str) -> Result<Remembered, AdminError> {
+        let read = Remembered::of_checkpoint(note, at);
+        read.map_err(|error| AdminError::new(Category::SchemaViolation, format!("the checkpoint of the source: {error}")))
+    }
+
+    fn read(&self, note: &Value, at: &Value) -> Result<Remembered, AdminError> {
+        self.checkpoint(note.as_str().unwrap_or_default(), at.as_str().unwrap_or_default())
+    }
+
+    /// Reads notes of the log in the database, the newest first.
+    async fn notes(&self, globals: &Globals, kind: NoteKind, limit: i64) -> Result<Vec<(String, String)>, AdminError> {
+        let connection = Connection::open(globals, Access::Read).await?;
+        let Some((tenant, tree)) = self.find(&connection, globals).await? else { return Ok(Vec::new()) };
+        let (tenant, tree, kind) = (Some(tenant), Some(tree), Some(kind));
+        let request = SealCheckpointsRequest { tenant, tree, kind, limit, ..SealCheckpointsRequest::default() };
+        let notes = connection.ask(request).await?.notes;
+        Ok(notes.into_iter().map(|note| (note.note, note.noted_at)).collect())
+    }
+
+    /// Finds tenant and tree of the log.
+    async fn find(&self, at: &Connection, globals: &Globals) -> Result<Option<(TenantId, i64)>, AdminError> {
+        let mut after = None;
+        loop {
+            let request = SealStatusRequest { tenant: globals.tenant.clone(), after, limit: None };
+            let reply = at.ask(request).await?;
+            let of = |tenant: &TenantId, tree: i64| (tenant.clone(), tree);
+            for seal in &reply.seals {
+                if let Some(tree) = seal.tree.as_ref().filter(|tree| tree.origin == self.origin) {
+                    return Ok(Some(of(&seal.tenant, tree.tree)));
+                }
+            }
+            after = reply.seals.last().map(|last| last.tenant.clone());
+            if !reply.more || after.is_none() {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn unknown(&self) -> AdminError {
+        AdminError::new(Category::NotFound, format!("the source has no log {}", self.origin))
+    }
+
+    /// Reads the data of a route.
+    async fn get(&self, path: &str) -> Result<Value, AdminError> {
+        let Kind::Web { web, token, tenant, deadline } = &self.kind else { return Ok(Value::Null) };
+        let mut headers = vec![("x-tenant-id", tenant.to_string())];
+        headers.extend(token.as_ref().map(|token| ("authorization", format!("Bearer {token}"))));
+        let answer = web.ask(Method::GET, path, &headers, Bytes::new(), *deadline).await;
+        let answer = answer.map_err(|message| AdminError::new(Category::Unavailable, message))?;
+        let mut body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        if answer.status == StatusCode::OK {
+            return Ok(body["data"].take());
+        }
+        let message = body["error"]["message"].as_str().unwrap_or_default();
+        let category = match answer.status {
+            StatusCode::NOT_FOUND => Category::NotFound,
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Category::Unauthorized,
+            StatusCode::CONFLICT => Category::Conflict,
+            status if status.is_server_error() => Category::Unavailable,
+            _ => Category::InvalidArgument,
+        };
+        Err(AdminError::new(category, format!("the node answers {}: {message}", answer.status)))
+    }
+}
+
+fn rotations_of(notes: Vec<Remembered>) -> Vec<Remembered> {
+    notes.into_iter().filter(|note| note.kind == NoteKind::Rotation).collect()
+}
