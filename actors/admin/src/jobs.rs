@@ -4,7 +4,7 @@ use super::estimate::{self, Size};
 use super::handler::{StoreAnswers, projections, tenant_or_default};
 use super::runs::unknown_run;
 use super::steer;
-use decisiongraph_engine::report::{RunReport, RunRequest, recorded};
+use decisiongraph_engine::report::{RunReport, RunRequest, VerifyOptions, recorded};
 use decisiongraph_engine::{Control, Engine};
 use decisiongraph_projections::canonical_json::Json;
 use decisiongraph_projections::json_reader::parse;
@@ -13,7 +13,8 @@ use decisiongraph_protocol::figures::number;
 use decisiongraph_protocol::foreign_text::on_a_line;
 use decisiongraph_protocol::{
     AdminError, CatchUpRequest, Handle, JobReply, JobRequest, METADATA_BYTES_MAX, RebuildCheckReply,
-    RebuildCheckRequest, RebuildEstimate, RebuildRequest, ResumeRunRequest, VerifyRequest, check_reason, has_ended,
+    RebuildCheckRequest, RebuildEstimate, RebuildRequest, ResumeRunRequest, VerifyPart, VerifyRequest, check_reason,
+    has_ended,
 };
 use decisiongraph_store::{ListFilter, ReadView, Run, RunCause, RunMode, RunState, Scope};
 use uuid::Uuid;
@@ -82,6 +83,7 @@ pub fn run_request(request: JobRequest, mode: RunMode, by: &str) -> Result<RunRe
     if request.until.is_some_and(|until| until.0 < 0) {
         return Err(AdminError::new(Category::InvalidArgument, "a log position must be 0 or more"));
     }
+    let verify = verify_options(request.verify, mode)?;
     let JobRequest { reason, metadata, first_asked_by, .. } = request;
     reason.as_deref().map_or(Ok(()), check_reason)?;
     metadata.as_deref().map_or(Ok(()), check_metadata)?;
@@ -96,7 +98,20 @@ pub fn run_request(request: JobRequest, mode: RunMode, by: &str) -> Result<RunRe
         mode,
         until: request.until,
         cause: RunCause { reason, requested_by: Some(requested_by), metadata },
+        verify,
     })
+}
+
+/// Makes the engine's options of a verify. Other jobs have none.
+fn verify_options(part: Option<VerifyPart>, mode: RunMode) -> Result<VerifyOptions, AdminError> {
+    let Some(VerifyPart { log_only, no_log, since, against }) = part else { return Ok(VerifyOptions::default()) };
+    let refuse = |why: &str| Err(AdminError::new(Category::InvalidArgument, why));
+    match (mode == RunMode::Verify, log_only && no_log, no_log && (since.is_some() || against.is_some())) {
+        (false, ..) => refuse("only a verify is of the log or of the rows alone"),
+        (_, true, _) => refuse("a verify of neither rows nor log verifies nothing"),
+        (_, _, true) => refuse("a verify of the rows alone compares no checkpoints"),
+        _ => Ok(VerifyOptions { log_only, no_log, since: since.unwrap_or(0), against, rows_per_s: None }),
+    }
 }
 
 fn check_metadata(metadata: &str) -> Result<(), AdminError> {
@@ -248,5 +263,22 @@ mod tests {
         }
         let without_reason = JobRequest { reason: text(" "), ..JobRequest::default() };
         assert_eq!(cause(without_reason), Err(Category::InvalidArgument));
+    }
+
+    #[test]
+    fn a_part_of_a_verify_verifies_something() {
+        let part = |log_only, no_log, since| VerifyPart { log_only, no_log, since, against: None };
+        let made = |part, mode| verify_options(Some(part), mode).map_err(|error| error.category);
+        let log = made(part(true, false, Some(60)), RunMode::Verify).expect("the log alone");
+        assert_eq!((log.log_only, log.since), (true, 60));
+        assert!(made(part(false, true, None), RunMode::Verify).expect("the rows alone").no_log);
+        for (part, mode) in [
+            (part(true, true, None), RunMode::Verify),
+            (part(false, true, Some(60)), RunMode::Verify),
+            (part(true, false, None), RunMode::Rebuild),
+        ] {
+            assert_eq!(made(part, mode), Err(Category::InvalidArgument));
+        }
+        assert_eq!(verify_options(None, RunMode::Rebuild), Ok(VerifyOptions::default()));
     }
 }

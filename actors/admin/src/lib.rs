@@ -22,7 +22,7 @@ pub mod overview;
 mod reads;
 pub mod runs;
 mod seal;
-mod seal_status;
+pub mod seal_status;
 pub mod status;
 mod steer;
 pub mod tenants;

@@ -9,7 +9,9 @@
 use super::health::{about_node, findings};
 use decisiongraph_projections::LogSeq;
 use decisiongraph_protocol::writers::who;
-use decisiongraph_protocol::{Finding, HealthReply, HealthWord, ScopeState, ScopeStatus, StatusReply};
+use decisiongraph_protocol::{
+    Finding, HealthReply, HealthWord, ScopeState, ScopeStatus, SealPlace, SealStatusReply, StatusReply,
+};
 use decisiongraph_store::OpenWriter;
 
 /// Stands for a session of the database.
@@ -50,6 +52,34 @@ fn narrow_scope(scope: &mut ScopeStatus, writers: &[OpenWriter]) {
     if let Some(live) = scope.live.as_mut().filter(|_| scope.state == ScopeState::Retrying) {
         live.doing.clear();
     }
+}
+
+/// Leaves the names and faults of places out of the state of seals: they are paths and addresses of the node.
+pub fn seals(reply: &mut SealStatusReply) {
+    let names = std::mem::take(&mut reply.memory);
+    for seal in &mut reply.seals {
+        places(&mut seal.places);
+        seal.findings.iter_mut().for_each(|found| found.message = by_kind(&found.message, &names));
+    }
+}
+
+/// Leaves the names of places out, but for their kinds, and the causes of their faults.
+pub fn places(places: &mut [SealPlace]) {
+    for place in places {
+        place.place = kind_of(&place.place).to_owned();
+        if let Some(fault) = &mut place.fault {
+            CAUSE.clone_into(fault);
+        }
+    }
+}
+
+/// Names places in a text by their kinds.
+pub fn by_kind(text: &str, names: &[String]) -> String {
+    names.iter().fold(text.to_owned(), |text, name| text.replace(name.as_str(), kind_of(name)))
+}
+
+fn kind_of(name: &str) -> &str {
+    name.split_once(':').map_or(name, |(kind, _)| kind)
 }
 
 /// Makes the health of the scopes in a status, with at most one finding in place of those about the whole node.

@@ -4,21 +4,26 @@
 //! byte.
 
 use super::handler::{StoreAnswers, limit_in, tenant_or_default};
+use decisiongraph_engine::seal::evidence::{self, Extension, Proof, Wanted};
+use decisiongraph_engine::seal::pack::{self, PackPage, PackPlace, PackRequest};
 use decisiongraph_engine::seal::reader::TreeReader;
 use decisiongraph_engine::seal::{Sealed, begin, fork, mend, seal_now};
 use decisiongraph_projections::seal::base64;
 use decisiongraph_projections::seal::texts::TreeHead;
 use decisiongraph_projections::{Category, LogSeq, TenantId};
 use decisiongraph_protocol::{
-    AdminError, Command, Handle, SEAL_NOTES_MAX, SEAL_WAIT_MS_MAX, SealCheckpointsReply, SealCheckpointsRequest,
+    AdminError, AuditPackReply, AuditPackRequest, Command, ConsistencyReply, ConsistencyRequest, Handle, PACK_EVENTS_MAX,
+    PackOf, ProveReply, ProveRequest, SEAL_NOTES_MAX, SEAL_WAIT_MS_MAX, SealCheckpointsReply, SealCheckpointsRequest,
     SealForkRequest, SealInitRequest, SealNowRequest, SealRebuildRequest, SealTileReply, SealTileRequest, SealedReply,
     SealedTree, check_reason,
 };
-use decisiongraph_store::{NoteKind, ReadView, SealNote, SealTree};
+use decisiongraph_store::{NoteKind, ReadView, SealNote, SealTree, StoreError};
 use std::time::Duration;
 
 /// Notes per look-up of one of a given size.
 const NOTES_PAGE: usize = 1_000;
+/// Most events per page of a pack.
+const PACK_PAGE_MAX: i64 = 1_000;
 
 impl Handle<SealNowRequest> for StoreAnswers<'_> {
     async fn answer(&self, request: SealNowRequest) -> Result<SealedReply, AdminError> {
@@ -34,7 +39,7 @@ impl Handle<SealNowRequest> for StoreAnswers<'_> {
 }
 
 /// Adds the command that shows why a seal is late.
-fn in_time(error: decisiongraph_store::StoreError, tenant: &TenantId) -> AdminError {
+fn in_time(error: StoreError, tenant: &TenantId) -> AdminError {
     let late = error.category == Category::ProjectionOutOfDate;
     let error = AdminError::from(error);
     match late {
@@ -99,14 +104,26 @@ impl StoreAnswers<'_> {
         }
     }
 
-    /// Makes the error for a log that has no tree yet.
-    fn not_sealed(&self, tenant: &TenantId) -> AdminError {
-        let next = match self.engine.sealing() {
+    /// Adds the command that helps to the error of a proof.
+    fn proved(&self, error: StoreError, tenant: &TenantId) -> AdminError {
+        match error.category {
+            Category::ProjectionOutOfDate => AdminError::from(error).next(self.seals(tenant)),
+            _ => error.into(),
+        }
+    }
+
+    /// Says how the log gets sealed.
+    fn seals(&self, tenant: &TenantId) -> String {
+        match self.engine.sealing() {
             Some(_) => format!("{} seals and signs at once", Command::of("seal now", tenant)),
             None => "configure a key (seal_key_file): nothing is sealed without one".to_owned(),
-        };
+        }
+    }
+
+    /// Makes the error for a log that has no tree yet.
+    fn not_sealed(&self, tenant: &TenantId) -> AdminError {
         AdminError::new(Category::ProjectionOutOfDate, format!("the log of tenant `{tenant}` is not sealed yet"))
-            .next(next)
+            .next(self.seals(tenant))
     }
 }
 
@@ -155,6 +172,57 @@ async fn of_size(
             found.truncate(limit);
             return Ok(found);
         }
+    }
+}
+
+impl Handle<ProveRequest> for StoreAnswers<'_> {
+    async fn answer(&self, request: ProveRequest) -> Result<ProveReply, AdminError> {
+        let ProveRequest { tenant, event_id, log_seq } = request;
+        let tenant = tenant_or_default(tenant);
+        let wanted = match (event_id.as_deref(), log_seq) {
+            (Some(id), None) => Wanted::Id(id),
+            (None, Some(log_seq)) => Wanted::At(log_seq),
+            _ => return Err(AdminError::new(Category::InvalidArgument, "name the event by its id or by its position")),
+        };
+        let view = self.store().snapshot().await?;
+        let Proof { log_seq, event_id, index, size, text, event } =
+            evidence::prove(&*view, &tenant, wanted).await.map_err(|error| self.proved(error, &tenant))?;
+        Ok(ProveReply { tenant, log_seq, event_id, index, size, proof: text, event })
+    }
+}
+
+impl Handle<ConsistencyRequest> for StoreAnswers<'_> {
+    async fn answer(&self, request: ConsistencyRequest) -> Result<ConsistencyReply, AdminError> {
+        let ConsistencyRequest { tenant, tree, from, to } = request;
+        let tenant = tenant_or_default(tenant);
+        let view = self.store().snapshot().await?;
+        let Extension { older, text } = evidence::consistency(&*view, &tenant, tree, from, to)
+            .await
+            .map_err(|error| self.proved(error, &tenant))?;
+        Ok(ConsistencyReply { tenant, from, to, older, proof: text })
+    }
+}
+
+impl Handle<AuditPackRequest> for StoreAnswers<'_> {
+    async fn answer(&self, request: AuditPackRequest) -> Result<AuditPackReply, AdminError> {
+        let AuditPackRequest { tenant, of, redact, without_payloads, rotations, after, limit } = request;
+        let (tenant, events_max) = (tenant_or_default(tenant), limit_in(limit, PACK_PAGE_MAX)?);
+        let of = match of {
+            PackOf::Trace(trace) => pack::PackOf::Trace(trace),
+            PackOf::Range(first, last) => pack::PackOf::Range(first, last),
+            PackOf::Events(ids) if ids.len() > PACK_EVENTS_MAX => {
+                let what = format!("a pack names at most {PACK_EVENTS_MAX} events one by one");
+                return Err(AdminError::new(Category::InvalidArgument, what));
+            }
+            PackOf::Events(ids) => pack::PackOf::Events(ids),
+        };
+        let after = after.map(|place| place.parse::<PackPlace>()).transpose()?;
+        let request = PackRequest { of, redact, without_payloads, rotations, after, events_max };
+        let view = self.store().view().await?;
+        let PackPage { text, events, next } = pack::pack(self.engine, &*view, &tenant, &request)
+            .await
+            .map_err(|error| self.proved(error, &tenant))?;
+        Ok(AuditPackReply { text, events, next: next.map(|place| place.to_string()) })
     }
 }
 

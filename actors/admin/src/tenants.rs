@@ -22,7 +22,8 @@ impl Asked {
     /// Adds the command that helps to the error.
     pub fn advise(&self, error: AdminError) -> AdminError {
         match &self.0 {
-            Some(catch_up) if error.category == Category::ProjectionOutOfDate => {
+            // An error with a next step of its own keeps it: what is behind need not be a projection.
+            Some(catch_up) if error.has_usual_next() && error.category == Category::ProjectionOutOfDate => {
                 error.next(format!("run {catch_up}, wait longer (--wait), or accept an older answer (--allow-stale)"))
             }
             _ => error,

@@ -107,7 +107,7 @@ impl Place {
 const RUN: &str = "01a20000-0000-7000-8000-000000000000";
 
 /// Commands about one tenant; `default` when none is named.
-const OF_ONE: [&[&str]; 18] = [
+const OF_ONE: [&[&str]; 23] = [
     &["catch-up"],
     &["replay", "--projection", "trace_summary"],
     &["rebuild"],
@@ -126,9 +126,14 @@ const OF_ONE: [&[&str]; 18] = [
     &["subgraph", "trace:t"],
     &["edges", "trace:t"],
     &["precedents"],
+    &["seal", "now"],
+    &["checkpoint"],
+    &["prove", "e"],
+    &["consistency", "1", "2"],
+    &["audit-pack", "--trace", "t", "-o", "none.pack"],
 ];
 /// Commands about every tenant, or about an object by its id, when no tenant is named.
-const OF_ALL: [&[&str]; 12] = [
+const OF_ALL: [&[&str]; 13] = [
     &["status"],
     &["health"],
     &["why"],
@@ -141,11 +146,14 @@ const OF_ALL: [&[&str]; 12] = [
     &["run", RUN],
     &["run", "resume", RUN],
     &["cancel", RUN],
+    &["seal", "status"],
 ];
 /// Commands that concern no tenant, or that create one.
-const OF_NONE: [&str; 16] = [
+const OF_NONE: [&str; 18] = [
     "append",
+    "audit",
     "backup",
+    "bisect",
     "cluster",
     "completions",
     "cordon",

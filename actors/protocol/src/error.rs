@@ -34,6 +34,11 @@ impl AdminError {
         )
     }
 
+    /// True when the error has the usual advice for its category.
+    pub fn has_usual_next(&self) -> bool {
+        [false, true].iter().any(|transient| self.next == usual_next(self.category, *transient))
+    }
+
     /// Replaces the advice of the error.
     #[must_use]
     pub fn next(self, next: impl Into<String>) -> AdminError {

@@ -91,9 +91,12 @@ pub const fn of_health(health: HealthWord) -> ExitCode {
     }
 }
 
-/// Returns the code of an ended job: of drift, of the poison event's category, or of the run's end.
+/// Returns the code of an ended job: of drift or of a log that is not as it was sealed, of the poison event's category,
+/// or of the run's end.
 pub fn of_job(report: &RunReport, interrupted: bool) -> ExitCode {
     match report.run.state {
+        // An event that was edited stops the rows' fold, too.
+        RunState::Completed | RunState::Failed if report.log_differs() => ExitCode::DRIFT,
         RunState::Completed if report.drifted() => ExitCode::DRIFT,
         RunState::Completed => ExitCode::OK,
         RunState::Cancelled if interrupted => ExitCode::INTERRUPTED,

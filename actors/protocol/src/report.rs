@@ -26,13 +26,21 @@ pub struct RunReport {
     pub run: Run,
     /// Reports of the projections that were reached.
     pub scopes: Vec<ScopeReport>,
+    /// Check of the log against its seal, by a verify that was to check it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogReport>,
 }
 
 impl RunReport {
     /// Makes the report of an ended job from its row.
     pub fn stored(run: Run) -> RunReport {
-        let scopes = recorded(&run).unwrap_or_default();
-        RunReport { run, scopes }
+        let (scopes, log) = whole(&run).unwrap_or_default();
+        RunReport { run, scopes, log }
+    }
+
+    /// True when the log is not as it was sealed.
+    pub fn log_differs(&self) -> bool {
+        self.log.as_ref().is_some_and(LogReport::differs)
     }
 
     /// True when a verify found drift.
@@ -41,16 +49,48 @@ impl RunReport {
     }
 }
 
+/// Results of an ended job, as its row has them.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Stored {
+    Scopes(Vec<ScopeReport>),
+    Whole { scopes: Vec<ScopeReport>, log: LogReport },
+}
+
+/// Writes the results of a job for its row. A log that is not sealed leaves the form of before.
+pub fn recording(scopes: &[ScopeReport], log: Option<&LogReport>) -> String {
+    let scopes = scopes.to_vec();
+    let stored = match log {
+        Some(log @ LogReport::Checked(_)) => Stored::Whole { scopes, log: log.clone() },
+        Some(LogReport::Unsealed) | None => Stored::Scopes(scopes),
+    };
+    serde_json::to_string(&stored).unwrap_or_default()
+}
+
 /// Reads the results of an ended job from its row. None when the row has no report that this program can read.
 pub fn recorded(run: &Run) -> Option<Vec<ScopeReport>> {
-    serde_json::from_str(run.report.as_deref()?).ok()
+    whole(run).map(|(scopes, _)| scopes)
+}
+
+fn whole(run: &Run) -> Option<(Vec<ScopeReport>, Option<LogReport>)> {
+    match serde_json::from_str(run.report.as_deref()?).ok()? {
+        Stored::Scopes(scopes) => Some((scopes, None)),
+        Stored::Whole { scopes, log } => Some((scopes, Some(log))),
+    }
 }
 
 /// Describes the result of a verify in a few words. None for other jobs, and for a verify that compared nothing.
 pub fn verdict(run: &Run, scopes: &[ScopeReport]) -> Option<String> {
     let compared: Vec<&VerifyFacts> = scopes.iter().filter_map(|scope| scope.verify.as_ref()).collect();
-    if run.mode != RunMode::Verify || compared.is_empty() {
+    let log = whole(run).and_then(|(_, log)| log);
+    if run.mode != RunMode::Verify || (compared.is_empty() && log.is_none()) {
         return None;
+    }
+    if log.is_some_and(|log| log.differs()) {
+        return Some("the log is not as it was sealed".to_owned());
+    }
+    if compared.is_empty() {
+        return Some("the log is as it was sealed".to_owned());
     }
     let found = match compared.iter().filter(|facts| facts.drifted).count() {
         0 => "no drift".to_owned(),
@@ -135,6 +175,75 @@ pub struct VerifyFacts {
     pub skipped_total: u64,
 }
 
+/// Result of the check of a log against its seal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum LogReport {
+    /// Nothing is sealed: the log was not checked.
+    Unsealed,
+    /// The log was checked.
+    Checked(Box<LogFacts>),
+}
+
+impl LogReport {
+    /// True when the log is not as it was sealed.
+    pub fn differs(&self) -> bool {
+        matches!(self, LogReport::Checked(facts) if facts.findings_total > 0)
+    }
+}
+
+/// Results of the check of a log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LogFacts {
+    /// Number of the tree.
+    pub tree: i64,
+    /// Name of the log in everything that is signed.
+    pub origin: String,
+    /// Leaves that were taken as checked.
+    pub since: u64,
+    /// Number of sealed events.
+    pub size: u64,
+    /// Position of the last sealed event.
+    pub log_seq: LogSeq,
+    /// Time from which on events were sealed, RFC 3339: events before it are as they were found then.
+    pub sealed_since: String,
+    /// Stored root, base64.
+    pub root: String,
+    /// Root recomputed from the leaves, base64; none when leaves are missing.
+    pub from_entries: Option<String>,
+    /// True when nothing was found.
+    pub as_sealed: bool,
+    /// Events that were compared with their leaves.
+    pub events: u64,
+    /// Events whose erasure a signed note records.
+    pub erased: u64,
+    /// Signed heads that the tree was compared with.
+    pub checkpoints: u64,
+    /// Size of the largest of them.
+    pub newest_checkpoint: Option<u64>,
+    /// Memories that answered: `database`, `journal`, places.
+    pub memories: Vec<String>,
+    /// Memories that did not answer, with the reason.
+    pub silent: Vec<String>,
+    /// True when the signatures were checked: a key is configured.
+    pub signatures_checked: bool,
+    /// Findings, the first of each word.
+    pub findings: Vec<LogFinding>,
+    /// Number of all findings.
+    pub findings_total: u64,
+    /// Wall time, seconds.
+    pub seconds: f64,
+}
+
+/// A finding about a sealed log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogFinding {
+    /// Stable word, such as `payload_differs`.
+    pub word: String,
+    /// Line for a person. It begins with the word.
+    pub message: String,
+}
+
 /// Most skips that a verify names.
 pub const SKIPS_NAMED_MAX: usize = 20;
 
@@ -175,4 +284,39 @@ pub struct FailureReplay {
     pub source: String,
     /// Events read, including the events on the way to the batch.
     pub events: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recorded_report_is_read_with_and_without_a_checked_log() {
+        let run = |report: String| -> Run {
+            let json = serde_json::json!({
+                "run_id": uuid::Uuid::nil(), "tenant": "default", "projection": "all", "mode": "verify",
+                "state": "completed", "node": "n", "node_live": false, "until": null, "current": null, "cursor": 0,
+                "target": 0, "events": 0, "cancel_requested": false, "error": null, "report": report,
+                "created_at": "", "finished_at": null
+            });
+            serde_json::from_value(json).expect("a run")
+        };
+        let unsealed = recording(&[], Some(&LogReport::Unsealed));
+        assert_eq!((unsealed.as_str(), recording(&[], None).as_str()), ("[]", "[]"));
+        assert_eq!(RunReport::stored(run(unsealed)).log, None);
+        let facts = serde_json::json!({
+            "state": "checked", "tree": 1, "origin": "a/b", "since": 0, "size": 98, "log_seq": 98, "sealed_since": "",
+            "root": "", "from_entries": null, "as_sealed": false, "events": 98, "erased": 0, "checkpoints": 2,
+            "newest_checkpoint": 98, "memories": ["journal"], "silent": [], "signatures_checked": true,
+            "findings": [{"word": "event_missing", "message": "event_missing: leaf 97"}], "findings_total": 1,
+            "seconds": 0.5
+        });
+        let log: LogReport = serde_json::from_value(facts).expect("a report");
+        let run = run(recording(&[], Some(&log)));
+        let verdict = verdict(&run, &[]).expect("a verdict");
+        assert_eq!(verdict, "the log is not as it was sealed");
+        let report = RunReport::stored(run);
+        assert!(report.log_differs() && !report.drifted());
+        assert_eq!(report.log, Some(log));
+    }
 }

@@ -14,18 +14,14 @@ use decisiongraph_protocol::{AdminError, AuditPackRequest, ExitCode, PackOf};
 use serde::Serialize;
 use std::path::PathBuf;
 
-/// Size that a page should have, in bytes: each page asks for as many events as would fill it.
-const PAGE_BYTES: usize = 4 * 1024 * 1024;
-/// Events of the first page, when their size is not known yet.
-const FIRST_PAGE_EVENTS: i64 = 100;
-/// Most events per page.
-const PAGE_EVENTS_MAX: i64 = 1_000;
+/// Most events per page. The answering process also bounds its bytes.
+const PAGE_EVENTS: i64 = 1_000;
 
 /// Write events of the sealed log into a file that an auditor can check
 ///
-/// The file has the events, one proof for all of them, and the newest signed checkpoint. `decisiongraph-audit` checks it
-/// with the public key of the log, without database and network. Each event is compared with its seal first: a log that
-/// was changed gives no pack (exit 3). Events that are not sealed yet: exit 7.
+/// The file has the events, one proof for all of them, and the newest signed checkpoint. `decisiongraph-audit` checks
+/// it with the public key of the log, without database and network. Each event is compared with its seal first: a log
+/// that was changed gives no pack (exit 3). Events that are not sealed yet: exit 7.
 #[derive(Args)]
 #[command(after_help = "Examples:
   decisiongraph audit-pack --trace lead-17 -o lead-17.pack
@@ -43,6 +39,9 @@ pub struct AuditPack {
     /// Leave every payload out; the envelopes still verify
     #[arg(long)]
     without_payloads: bool,
+    /// Add the notes about rotations of the key, for an auditor who knows only an older key
+    #[arg(long)]
+    rotations: bool,
 }
 
 /// Choice of the events.
@@ -87,27 +86,23 @@ struct Packed {
 impl AuditPack {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
         interrupt::ends_at_once();
-        let mut evidence = Evidence::begin(&self.output)?;
         let connection = Connection::open(&context.globals, Access::Read).await?;
         let mut request = AuditPackRequest {
             tenant: context.globals.tenant.clone(),
             of: self.of.of(),
             redact: self.redact,
             without_payloads: self.without_payloads,
+            rotations: self.rotations,
             after: None,
-            limit: FIRST_PAGE_EVENTS,
+            limit: PAGE_EVENTS,
         };
+        let mut page = connection.ask(request.clone()).await?;
+        let mut evidence = Evidence::begin(&self.output)?;
         let (mut events, mut total) = (0, 0);
         loop {
-            let page = connection.ask(request.clone()).await?;
-            let mut page_bytes = 0;
-            for line in &page.lines {
-                page_bytes += line.len() + 1;
-                evidence.write(line)?;
-                evidence.write("\n")?;
-            }
+            evidence.write(&page.text)?;
             events += page.events;
-            total += page_bytes as u64;
+            total += page.text.len() as u64;
             if page.next.is_none() {
                 break;
             }
@@ -115,8 +110,7 @@ impl AuditPack {
                 return Err(AdminError::new(Category::Internal, "the pack does not continue"));
             }
             request.after = page.next;
-            let average = (page_bytes / page.lines.len().max(1)).max(1);
-            request.limit = i64::try_from(PAGE_BYTES / average).unwrap_or(i64::MAX).clamp(1, PAGE_EVENTS_MAX);
+            page = connection.ask(request.clone()).await?;
         }
         evidence.keep()?;
         let packed = Packed { file: self.output.display().to_string(), events, bytes: total };

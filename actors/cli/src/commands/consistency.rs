@@ -20,8 +20,8 @@ use std::path::{Path, PathBuf};
 /// Show that the sealed log only grew between two checkpoints
 ///
 /// A and B are sizes, or two files with signed checkpoints and `--key`. With files of one size nothing else is needed:
-/// two roots for one size, both well signed, are the evidence of a forked log (exit 3). With files of two sizes the proof
-/// comes from the database, and is checked against the files.
+/// two roots for one size, both well signed, are the evidence of a forked log (exit 3). With files of two sizes the
+/// proof comes from the database, and is checked against the files.
 #[derive(Args)]
 #[command(after_help = "Examples:
   decisiongraph consistency 60 98 -o 60-98.consistency

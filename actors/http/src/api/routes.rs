@@ -313,6 +313,7 @@ const PACK: &[Parameter] = &[
     Parameter::list("event_id", "Single events by their ids."),
     Parameter::list("redact", "Members of payloads to leave out."),
     Parameter::switch("without_payloads", "Leave every payload out."),
+    Parameter::switch("rotations", "Add the notes about rotations of the key, for a reader of an older key."),
 ];
 
 /// Stands for every path of the workflow layer.

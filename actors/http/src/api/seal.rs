@@ -151,14 +151,14 @@ pub fn pack(call: Call) -> BoxFuture<'static, Answered> {
             of: pack_of(&call)?,
             redact: call.query.list("redact").unwrap_or_default(),
             without_payloads: call.query.switch("without_payloads")?,
+            rotations: call.query.switch("rotations")?,
             after: None,
             limit: PACK_EVENTS,
         };
         // The first page is read before the answer begins: a fault of it has a status.
         let first = call.ask_seal(request.clone()).await?;
         let pages = futures_util::stream::unfold(Some((call, request, first)), |state| async move {
-            let (call, request, AuditPackReply { lines, next, .. }) = state?;
-            let text = lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect::<String>();
+            let (call, request, AuditPackReply { text, next, .. }) = state?;
             if next.is_none() {
                 return Some((Ok(Bytes::from(text)), None));
             }

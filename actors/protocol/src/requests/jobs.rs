@@ -91,6 +91,26 @@ pub struct JobRequest {
     /// First asker of a request that was passed on: name and proof.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_asked_by: Option<String>,
+    /// Part of a verify; rows and log when none. Other jobs have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verify: Option<VerifyPart>,
+}
+
+/// Part of a verify.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifyPart {
+    /// True for the log alone, without rows. Nothing is recorded where nothing can be written.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub log_only: bool,
+    /// True for the rows alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_log: bool,
+    /// Sealed events that are taken as checked: the check of the log begins behind them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<u64>,
+    /// The one memory that the log is compared with: `database`, `journal` or a place. A node knows its own places only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub against: Option<String>,
 }
 
 /// Most bytes of a job's metadata.

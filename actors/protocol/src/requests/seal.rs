@@ -365,6 +365,9 @@ pub struct AuditPackRequest {
     /// True when no payload is shown.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub without_payloads: bool,
+    /// True for the rotations of the key: a reader who knows only an older key needs them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rotations: bool,
     /// Place at which the pack goes on: `next` of the page before, with the same other fields.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
@@ -385,8 +388,8 @@ impl Request for AuditPackRequest {
 /// A page of an evidence pack.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditPackReply {
-    /// Lines of the file, without line feeds.
-    pub lines: Vec<String>,
+    /// Lines of the file, each with its line feed.
+    pub text: String,
     /// Number of events in these lines.
     pub events: u64,
     /// Place at which the pack goes on; none at its end.

@@ -8,6 +8,7 @@ mod dump;
 mod jobs;
 mod nodes;
 mod scopes;
+mod seals;
 
 pub use dump::TREE_ACTORS_MAX;
 

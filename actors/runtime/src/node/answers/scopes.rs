@@ -70,7 +70,7 @@ impl AnswerFrom<FromNode, WhyRequest> for Asking<'_> {
 
 impl NodeAnswers {
     /// Has this tenant's workers check their scopes again, on every node: the scopes were changed.
-    fn reconsider(&self, tenant: &TenantId) {
+    pub(super) fn reconsider(&self, tenant: &TenantId) {
         self.0.links.tell_all(&Notice::Reconsider { tenant: tenant.clone() });
         if !self.look_again(tenant) {
             self.0.signals.behind.send();
