@@ -3,6 +3,7 @@
 //! *Guarantees.* Memory is bounded by a few chunks of rows. A scan finds every fault that a comparison finds, except
 //! that it names none; what its digest says needs another digest beside it.
 
+use super::pace::Pace;
 use super::page::pure;
 use super::report::{DRIFT_ROWS_MAX, DriftRow};
 use decisiongraph_projections::digest::rolling::RollingDigest;
@@ -65,13 +66,14 @@ impl Scan {
 
 impl Side<'_> {
     /// Reads all rows once. Each chunk is hashed while the next one is read.
-    pub async fn scan(&self) -> Result<Scan> {
+    pub async fn scan(&self, pace: Option<&Pace>) -> Result<Scan> {
         let mut scan = Scan { digest: RollingDigest::default(), sound: true, last: None };
         for (index, table) in self.projection.tables().iter().enumerate() {
             let mut rows = self.view.rows(self.tenant, self.projection, self.generation, index, RowOrder::Key).await?;
             scan.last = None;
             while let Some(chunk) = rows.next().await {
                 let chunk = chunk?;
+                let rows_read = chunk.len() as u64;
                 let naming;
                 (scan, naming) = pure(move || {
                     let naming = scan.take(table, &chunk);
@@ -79,6 +81,9 @@ impl Side<'_> {
                 })
                 .await?;
                 scan.sound &= self.wrong_since(table, &naming).await?.is_empty();
+                if let Some(pace) = pace {
+                    pace.took(rows_read).await;
+                }
             }
         }
         Ok(scan)

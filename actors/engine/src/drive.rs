@@ -5,8 +5,9 @@
 use super::lane::{ApplyOptions, Lane, Target};
 use super::mark::Mark;
 use super::observed;
+use super::pace::Pace;
 use super::page::Page;
-use super::report::Progress;
+use super::report::{LogReport, Progress};
 use super::{Budget, Control, Engine};
 use decisiongraph_projections::open_traces::OpenTraces;
 use decisiongraph_projections::{Category, LogSeq, Projection, TenantId, catalogue};
@@ -51,6 +52,10 @@ pub struct Job<'a> {
     pub events: u64,
     /// Batches committed so far, over all its lanes.
     pub batches: u64,
+    /// Check of the log, by a verify.
+    pub log: Option<LogReport>,
+    /// Limit of a verify in the background.
+    pub pace: Option<Arc<Pace>>,
     /// Lanes that an attempt has lost.
     lost: Vec<Lane>,
     told: Option<Instant>,
@@ -67,6 +72,8 @@ impl<'a> Job<'a> {
             mode: run.mode,
             events: u64::try_from(run.events).unwrap_or(0),
             batches: 0,
+            log: None,
+            pace: control.verify.rows_per_s.map(|rows| Arc::new(Pace::new(rows))),
             lost: Vec::new(),
             told: None,
         }
@@ -89,6 +96,11 @@ impl<'a> Job<'a> {
         let lane = lost.again(target, position);
         self.count(before, done([&lane]));
         lane
+    }
+
+    /// True for a verify that says nothing about rows: it was asked about the log alone, or the log is not as sealed.
+    pub fn is_about_log(&self) -> bool {
+        self.control.verify.log_only || self.log.as_ref().is_some_and(LogReport::differs)
     }
 
     fn count(&mut self, before: (u64, u64), after: (u64, u64)) {
@@ -216,6 +228,9 @@ impl<'a> Job<'a> {
             applied.into_iter().collect::<Result<()>>()?;
             ahead = read;
             drop(share);
+            if let Some(pace) = &self.pace {
+                pace.took(page.events.len() as u64).await;
+            }
         }
     }
 

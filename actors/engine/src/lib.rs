@@ -19,6 +19,7 @@ pub mod lane;
 pub mod mark;
 pub mod memory;
 pub mod observed;
+mod pace;
 pub mod page;
 pub mod queries;
 mod rebuild;
@@ -33,7 +34,7 @@ pub mod waits;
 pub use budget::{ASK_COST, Budget, Part, READ_COST, Share};
 pub use mark::{Mark, MarkReading};
 
-pub use report::{Progress, RunReport, RunRequest, ScopeReport};
+pub use report::{Progress, RunReport, RunRequest, ScopeReport, VerifyOptions};
 
 pub use alive::Validity;
 
@@ -115,6 +116,8 @@ pub struct Control {
     pub cancel: Cancel,
     /// Channel that gets the job's progress.
     pub progress: Option<watch::Sender<Option<Progress>>>,
+    /// Part of a verify.
+    pub verify: VerifyOptions,
 }
 
 /// Most rows that one step of a sweep deletes.
@@ -269,6 +272,10 @@ impl Engine {
             && let Some(orphan) = self.orphaned_rebuild(request).await?
         {
             return self.resume(orphan, control).await;
+        }
+        let control = &Control { verify: request.verify.clone(), ..control.clone() };
+        if request.verify.log_only && self.store.writable().await.is_err() {
+            return self.check_unrecorded(run_id, request, control).await;
         }
         let new = NewRun {
             run_id,
@@ -472,10 +479,10 @@ impl Engine {
         let work = async {
             let asked = self.asked(run, projections).await?;
             let (ended, scopes) = match run.mode {
+                RunMode::Verify => self.verify(job, projections, asked.nothing).await?,
                 _ if asked.nothing => (Ended::Reached, Vec::new()),
                 RunMode::CatchUp => self.catch_up(job, projections, run.until).await?,
                 RunMode::Rebuild => rebuild::rebuild(job, projections, resume, || self.mark()).await?,
-                RunMode::Verify => verify::verify(job, projections).await?,
             };
             self.conclude(run, projections, job, &asked, ended, scopes).await
         };
@@ -512,9 +519,12 @@ impl Engine {
                     failure.message
                 ),
             )),
+            (Ended::Reached, None) if job.is_about_log() => {
+                RunOutcome::Completed(report::recording(&scopes, job.log.as_ref()))
+            }
             (Ended::Reached, None) => match self.short(asked, run, projections, &scopes).await? {
                 Some(short) => RunOutcome::Failed(short),
-                None => RunOutcome::Completed(serde_json::to_string(&scopes).unwrap_or_default()),
+                None => RunOutcome::Completed(report::recording(&scopes, job.log.as_ref())),
             },
         };
         if run.mode == RunMode::Rebuild && outcome == RunOutcome::Cancelled {
@@ -533,7 +543,7 @@ impl Engine {
             // The job is done; rows that are left are swept with the next one.
             tracing::warn!(category = %error.category, "retired rows are not swept yet: {}", error.message);
         }
-        Ok(RunReport { run, scopes })
+        Ok(RunReport { run, scopes, log: job.log.clone() })
     }
 }
 

@@ -18,6 +18,23 @@ pub struct RunRequest {
     pub until: Option<LogSeq>,
     /// Cause of the job, for its record.
     pub cause: RunCause,
+    /// Part of a verify. It is not recorded: another node that takes the job over verifies everything.
+    pub verify: VerifyOptions,
+}
+
+/// Part of a verify.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VerifyOptions {
+    /// True for the log alone, without rows. Nothing is recorded where nothing can be written.
+    pub log_only: bool,
+    /// True for the rows alone.
+    pub no_log: bool,
+    /// Leaves that are taken as checked: the check of the log begins behind them.
+    pub since: u64,
+    /// The one memory that the log is compared with; every known one when none.
+    pub against: Option<String>,
+    /// Most rows and events per second; no limit when none.
+    pub rows_per_s: Option<u64>,
 }
 
 /// Lists the scopes of a verify that were compared.

@@ -1,6 +1,8 @@
-//! Verify: three digests of a projection at one cursor. One is the stored digest, one is recomputed from the live rows,
-//! one is recomputed from the log. An edited row leaves an incremental digest unchanged, so only the recomputed ones
-//! find tampering.
+//! Verify: the log against its seal ([`crate::seal::check`]), then three digests of a projection at one cursor.
+//!
+//! One digest is the stored one, one is recomputed from the live rows, one is recomputed from the log. An edited row
+//! leaves an incremental digest unchanged, so only the recomputed ones find tampering. Rows do not show that the log is
+//! as it was: they follow from it.
 //!
 //! ```text
 //! log  ──▶ fold into a scratch store ──▶ digest of the log ───┐
@@ -18,16 +20,84 @@ use super::compare::{Compared, Side};
 use super::drive::{Ended, Job};
 use super::lane::{Lane, Target};
 use super::mark::Mark;
-use super::report::{SKIPS_NAMED_MAX, ScopeReport, VerifyFacts, scope_report};
+use super::report::{
+    RunReport, RunRequest, SKIPS_NAMED_MAX, ScopeReport, VerifyFacts, recording, scope_report,
+};
+use super::{Control, Engine};
+use crate::seal::check::{Watch, check};
+use crate::seal::notary::now;
 use crate::telemetry::Telemetry;
 use decisiongraph_projections::{Category, LogSeq, Projection, TenantId};
-use decisiongraph_store::{Owner, ReadView, Result, Scope, Store, StoreError};
+use decisiongraph_store::{Owner, ReadView, Result, Run, RunMode, RunState, Scope, Store, StoreError};
 use futures_util::future::{Either, select};
 use std::pin::pin;
 use std::sync::Arc;
+use uuid::Uuid;
+
+impl Engine {
+    /// Verifies the log, then these projections. Rows that follow from a log that is not as it was sealed are not
+    /// compared: they may well agree with it.
+    pub(super) async fn verify(
+        &self,
+        job: &mut Job<'_>,
+        projections: &[&'static dyn Projection],
+        is_empty: bool,
+    ) -> Result<(Ended, Vec<ScopeReport>)> {
+        if !job.control.verify.no_log {
+            let (ended, log) = {
+                let mut watch = Watch::new(job.control, Some(&*job));
+                check(self, &job.tenant, &job.control.verify, &mut watch).await?
+            };
+            job.log = Some(log);
+            if ended == Ended::Cancelled {
+                return Ok((ended, Vec::new()));
+            }
+        }
+        match is_empty || job.is_about_log() {
+            true => Ok((Ended::Reached, Vec::new())),
+            false => rows(job, projections).await,
+        }
+    }
+
+    /// Checks the log alone, where no run can be recorded: on a standby, or in a database that is read-only.
+    pub(super) async fn check_unrecorded(
+        &self,
+        run_id: Uuid,
+        request: &RunRequest,
+        control: &Control,
+    ) -> Result<RunReport> {
+        let began = now();
+        let (ended, log) =
+            check(self, &request.tenant, &control.verify, &mut Watch::new(control, None)).await?;
+        let state = if ended == Ended::Cancelled { RunState::Cancelled } else { RunState::Completed };
+        let run = Run {
+            run_id,
+            tenant: request.tenant.clone(),
+            projection: "all".to_owned(),
+            mode: RunMode::Verify,
+            state,
+            node: self.owner().node.clone(),
+            node_live: true,
+            until: None,
+            current: None,
+            cursor: LogSeq::ORIGIN,
+            target: LogSeq::ORIGIN,
+            events: 0,
+            cancel_requested: ended == Ended::Cancelled,
+            error: None,
+            report: Some(recording(&[], Some(&log))),
+            created_at: began,
+            finished_at: Some(now()),
+            reason: request.cause.reason.clone(),
+            requested_by: request.cause.requested_by.clone(),
+            metadata: request.cause.metadata.clone(),
+        };
+        Ok(RunReport { run, scopes: Vec::new(), log: Some(log) })
+    }
+}
 
 /// Verifies these projections. Rows are scanned while the log is folded.
-pub async fn verify(job: &mut Job<'_>, projections: &[&'static dyn Projection]) -> Result<(Ended, Vec<ScopeReport>)> {
+async fn rows(job: &mut Job<'_>, projections: &[&'static dyn Projection]) -> Result<(Ended, Vec<ScopeReport>)> {
     let (snapshot, log) = (job.store().snapshot().await?, job.store().view().await?);
     let scratch = Scratch::new("verify").await?;
     let tenant = job.tenant.clone();
@@ -44,13 +114,14 @@ pub async fn verify(job: &mut Job<'_>, projections: &[&'static dyn Projection]) 
         lanes.push(lane);
     }
     let side = |projection, generation| Side { view: &*snapshot, tenant: &tenant, projection, generation };
+    let pace = job.pace.clone();
     let (ended, scans) = {
         let targets: Vec<LogSeq> = lives.iter().map(|(_, _, live)| live.position.cursor).collect();
         let fold = pin!(fold(job, &scratch, &*log, &targets, &mut lanes));
         let scan = pin!(async {
             let mut scans = Vec::with_capacity(lives.len());
             for (_, projection, live) in &lives {
-                scans.push(side(*projection, live.generation).scan().await?);
+                scans.push(side(*projection, live.generation).scan(pace.as_deref()).await?);
             }
             Result::Ok(scans)
         });

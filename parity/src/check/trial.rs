@@ -109,6 +109,7 @@ impl Trial {
             mode,
             until: None,
             cause: Default::default(),
+            verify: Default::default(),
         };
         let report = self.engine.run(&request, &Control::default()).await?;
         if let Some(failure) = report.scopes.iter().find_map(|scope| scope.failure.as_ref()) {

@@ -117,7 +117,14 @@ pub fn engine(store: &Arc<dyn Store>, batch: usize) -> Engine {
 }
 
 pub fn request(mode: RunMode) -> RunRequest {
-    RunRequest { tenant: tenant(), projections: catalogue::ALL.to_vec(), mode, until: None, cause: Default::default() }
+    RunRequest {
+        tenant: tenant(),
+        projections: catalogue::ALL.to_vec(),
+        mode,
+        until: None,
+        cause: Default::default(),
+        verify: Default::default(),
+    }
 }
 
 pub async fn run(engine: &Engine, mode: RunMode) -> RunReport {

@@ -118,6 +118,7 @@ impl ReplayCoordinator {
         if new.mode == RunMode::Rebuild {
             parts.engine.abandon_older_builds(&run, &request.projections).await?;
         }
+        parts.registry.verifies(&run, &request.verify);
         self.launch(&run, false).await;
         Ok(run)
     }

@@ -2,7 +2,7 @@
 //!
 //! The run row is the truth; the registry is quicker. It outlives the actors that write to it.
 
-use decisiongraph_engine::{Cancel, Control, Progress, RunReport};
+use decisiongraph_engine::{Cancel, Control, Progress, RunReport, VerifyOptions};
 use decisiongraph_store::{Result as StoreResult, Run};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,6 +24,8 @@ struct Entry {
     cancel: Cancel,
     progress: watch::Sender<Option<Progress>>,
     outcome: watch::Sender<Option<Outcome>>,
+    /// Part of a verify. A node that adopts the job does not know it, and verifies everything.
+    verify: VerifyOptions,
     /// True while the job's child exists, also between two lives.
     here: bool,
     ended: Option<Instant>,
@@ -62,6 +64,7 @@ impl JobRegistry {
             cancel: Cancel::default(),
             progress: watch::Sender::new(None),
             outcome: watch::Sender::new(None),
+            verify: VerifyOptions::default(),
             here: true,
             ended: None,
         });
@@ -80,8 +83,20 @@ impl JobRegistry {
     /// Returns the control by which the job's engine is stopped and followed.
     pub fn control(&self, run_id: Uuid) -> Control {
         match self.jobs().get(&run_id) {
-            Some(entry) => Control { cancel: entry.cancel.clone(), progress: Some(entry.progress.clone()) },
+            Some(entry) => Control {
+                cancel: entry.cancel.clone(),
+                progress: Some(entry.progress.clone()),
+                verify: entry.verify.clone(),
+            },
             None => Control::default(),
+        }
+    }
+
+    /// Notes the part of a verify, before its child begins.
+    pub fn verifies(&self, run: &Run, verify: &VerifyOptions) {
+        self.put(run);
+        if let Some(entry) = self.jobs().get_mut(&run.run_id) {
+            entry.verify = verify.clone();
         }
     }
 

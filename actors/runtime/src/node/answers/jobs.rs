@@ -6,7 +6,8 @@ use crate::jobs::ReplayMessage;
 use crate::node::tree;
 use decisiongraph_admin::jobs::{advise, run_request};
 use decisiongraph_admin::runs::unknown_run;
-use decisiongraph_engine::RunRequest;
+use decisiongraph_engine::seal::known::{DATABASE, configured};
+use decisiongraph_engine::{Engine, RunRequest};
 use decisiongraph_projections::Category;
 use decisiongraph_protocol::{
     AdminError, CancelRunRequest, CatchUpRequest, FromNode, Handle, JobReply, JobRequest, RebuildRequest,
@@ -88,6 +89,9 @@ impl AnswerFrom<FromNode, WatchRunRequest> for Asking<'_> {
 
 impl Asking<'_> {
     async fn start(&self, job: JobRequest, mode: RunMode) -> Result<JobReply, AdminError> {
+        if let Some(against) = job.verify.as_ref().and_then(|part| part.against.as_deref()) {
+            known_memory(&self.node.0.engine, against)?;
+        }
         let run_id = job.run_id.unwrap_or(self.id);
         if mode == RunMode::CatchUp
             && let Some(reply) = self.node.pass_on(run_id, &job, self.by).await
@@ -101,6 +105,19 @@ impl Asking<'_> {
 
     async fn begun(&self, run_id: Uuid) -> Result<JobReply, AdminError> {
         self.answer(WatchRunRequest { run_id, wait_ms: 0 }).await.map(JobReply::Begun)
+    }
+}
+
+/// Refuses a memory that this node is not configured with: a caller does not choose files for it to read.
+fn known_memory(engine: &Engine, against: &str) -> Result<(), AdminError> {
+    let mut known = configured(engine.sealing());
+    known.push(DATABASE.to_owned());
+    match known.iter().any(|name| name == against) {
+        true => Ok(()),
+        false => {
+            let text = format!("`{against}` is no memory of this node's seal; it has {}", known.join(", "));
+            Err(AdminError::new(Category::InvalidArgument, text))
+        }
     }
 }
 

@@ -1,0 +1,222 @@
+//! One event of the log against its leaf.
+//!
+//! *Guarantees.* Everything that was sealed is compared, and every column that follows from it is recomputed: the
+//! payload's hash, and the keys by which queries find an event.
+
+use super::finding::{SealFinding, SealWord};
+use decisiongraph_projections::RowKey;
+use decisiongraph_projections::payload_hash::{self, Checked};
+use decisiongraph_projections::seal::chunk::Leaf;
+use decisiongraph_projections::seal::leaf::{Salt, payload_commitment};
+use decisiongraph_store::LoggedEvent;
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+/// Salt where an erasure or a fault removed one.
+const NO_SALT: Salt = [0; 16];
+/// Payloads that say nothing: an event with one of them, sealed with another, was blanked.
+const BLANK: [&str; 3] = ["", "{}", "null"];
+
+/// Erasures that signed notes record: the entry that stands, by the index of the leaf.
+pub type Erasures = BTreeMap<u64, [u8; 64]>;
+
+/// Result of the comparison of an event with its leaf.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Judged {
+    /// Differences, in the order in which they are looked for.
+    pub findings: Vec<SealFinding>,
+    /// True when the payload was erased, and a note records it.
+    pub erased: bool,
+}
+
+/// Compares an event with the leaf at its position.
+pub fn judge(event: &LoggedEvent, leaf: &Leaf, erasures: &Erasures) -> Judged {
+    let mut judged = Judged::default();
+    if leaf.salts.envelope == NO_SALT {
+        judged.findings.push(salts_missing(event, leaf));
+    } else if event.envelope().commitment(&leaf.salts.envelope) != leaf.entry.envelope() {
+        judged.findings.push(differs(SealWord::EnvelopeDiffers, event, leaf, "its envelope is not what was sealed"));
+    }
+    match payload(event, leaf, erasures) {
+        Payload::Sealed => judged.findings.extend(wrong_hash(event, leaf)),
+        Payload::Erased => judged.erased = true,
+        // Said above.
+        Payload::Differs(finding) if judged.findings.iter().any(|found| found.word == finding.word) => {}
+        Payload::Differs(finding) => judged.findings.push(finding),
+    }
+    judged.findings.extend(wrong_identity(event));
+    judged
+}
+
+enum Payload {
+    Sealed,
+    Erased,
+    Differs(SealFinding),
+}
+
+fn payload(event: &LoggedEvent, leaf: &Leaf, erasures: &Erasures) -> Payload {
+    let (is_open, sealed) = (leaf.salts.body != NO_SALT, leaf.entry.payload());
+    if is_open && payload_commitment(&event.payload, &leaf.salts.body) == sealed {
+        return Payload::Sealed;
+    }
+    if erasures.get(&leaf.index) == Some(&leaf.entry.0) {
+        return Payload::Erased;
+    }
+    let is_blank = event.payload_hash.is_empty() || BLANK.contains(&event.payload.as_str());
+    Payload::Differs(match (is_blank, is_open) {
+        (true, _) => {
+            let text = "its payload is gone, and no signed note records an erasure";
+            differs(SealWord::ErasureUnrecorded, event, leaf, text)
+        }
+        (false, false) => salts_missing(event, leaf),
+        (false, true) => differs(SealWord::PayloadDiffers, event, leaf, "its payload is not what was sealed"),
+    })
+}
+
+fn salts_missing(event: &LoggedEvent, leaf: &Leaf) -> SealFinding {
+    differs(SealWord::SaltsMissing, event, leaf, "its salts are gone; it can no longer be checked")
+}
+
+fn differs(word: SealWord, event: &LoggedEvent, leaf: &Leaf, text: &str) -> SealFinding {
+    word.because(format!("leaf {} (log_seq {}, {}): {text}", leaf.index, event.log_seq.0, event.event_id))
+}
+
+/// Checks the stored hash of a payload that is as it was sealed. A text that is no JSON has none.
+fn wrong_hash(event: &LoggedEvent, leaf: &Leaf) -> Option<SealFinding> {
+    let is_wrong = matches!(payload_hash::check(&event.payload, &event.payload_hash), Ok(Checked::Differs));
+    let text = "the sealed payload is there, its stored hash is wrong";
+    is_wrong.then(|| differs(SealWord::PayloadHashDiffers, event, leaf, text))
+}
+
+/// Recomputes the columns by which queries find the event.
+fn wrong_identity(event: &LoggedEvent) -> Option<SealFinding> {
+    let keys = [
+        (event.event_key, RowKey::of(&event.event_id), "event_key is not the hash of event_id"),
+        (event.trace_key, RowKey::of(&event.trace_id), "trace_key is not the hash of trace_id"),
+        (
+            event.idempotency_uid,
+            RowKey::of_parts(&[&event.producer_id, &event.idempotency_key]),
+            "idempotency_uid is not the hash of producer_id and idempotency_key",
+        ),
+    ];
+    let (_, _, text) = keys.into_iter().find(|(stored, key, _)| *stored != Uuid::from_bytes(key.0))?;
+    Some(SealWord::IdentityDiffers.because(format!("log_seq {}: {text}", event.log_seq.0)))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use decisiongraph_projections::LogSeq;
+    use decisiongraph_projections::payload_hash::sha256_hex;
+    use decisiongraph_projections::seal::leaf::{Entry, Salts};
+
+    /// An event of a trace, as stored.
+    pub fn event(log_seq: i64) -> LoggedEvent {
+        let (event_id, payload) = (format!("lead-1/{log_seq}"), format!("{{\"n\":{log_seq}}}"));
+        LoggedEvent {
+            log_seq: LogSeq(log_seq),
+            recorded_at_us: 1_000 * log_seq,
+            tenant_id: "default".to_owned(),
+            event_key: Uuid::from_bytes(RowKey::of(&event_id).0),
+            trace_key: Uuid::from_bytes(RowKey::of("lead-1").0),
+            idempotency_uid: Uuid::from_bytes(RowKey::of_parts(&["my-app", &event_id]).0),
+            idempotency_key: event_id.clone(),
+            event_id,
+            trace_id: "lead-1".to_owned(),
+            trace_seq: log_seq - 1,
+            event_type: "TraceStarted".to_owned(),
+            occurred_at: "2026-08-01T09:00:00Z".to_owned(),
+            producer_id: "my-app".to_owned(),
+            source_system: "crm".to_owned(),
+            source_subsystem: None,
+            actor_type: "agent".to_owned(),
+            actor_id: "router".to_owned(),
+            correlation_id: None,
+            causation_event_id: Some("lead-0/0".to_owned()),
+            schema_version: 1,
+            tags: "[]".to_owned(),
+            payload_hash: sha256_hex(payload.as_bytes()),
+            payload,
+        }
+    }
+
+    /// The leaf of an event, at this index.
+    pub fn leaf(event: &LoggedEvent, index: u64) -> Leaf {
+        let salts = Salts { envelope: [1; 16], body: [2; 16] };
+        let entry = Entry::of(&event.envelope(), &event.payload, &salts);
+        Leaf { index, log_seq: event.log_seq, entry, salts }
+    }
+
+    fn found(event: &LoggedEvent, leaf: &Leaf) -> Vec<String> {
+        judge(event, leaf, &Erasures::default()).findings.into_iter().map(|finding| finding.message).collect()
+    }
+
+    #[test]
+    fn an_event_as_sealed_is_well_and_every_sealed_field_is_compared() {
+        let sealed = event(98);
+        let leaf = leaf(&sealed, 97);
+        assert_eq!(judge(&sealed, &leaf, &Erasures::default()), Judged::default());
+        let line = "envelope_differs: leaf 97 (log_seq 98, lead-1/98): its envelope is not what was sealed";
+        let edits: [fn(&mut LoggedEvent); 17] = [
+            |it| it.recorded_at_us -= 1,
+            |it| it.tenant_id.push('x'),
+            |it| it.event_id.push('x'),
+            |it| it.trace_id.push('x'),
+            |it| it.trace_seq += 1,
+            |it| it.event_type.push('x'),
+            |it| it.occurred_at.push('x'),
+            |it| it.producer_id.push('x'),
+            |it| it.source_system.push('x'),
+            |it| it.source_subsystem = Some(String::new()),
+            |it| it.actor_type.push('x'),
+            |it| it.actor_id.push('x'),
+            |it| it.idempotency_key.push('x'),
+            |it| it.correlation_id = Some(String::new()),
+            |it| it.causation_event_id = None,
+            |it| it.schema_version += 1,
+            |it| it.tags = "[ ]".to_owned(),
+        ];
+        for edit in edits {
+            let mut edited = sealed.clone();
+            edit(&mut edited);
+            let found = found(&edited, &leaf);
+            let first = found.first().expect("a finding").replace(&edited.event_id, "lead-1/98");
+            assert_eq!(first, line, "{found:?}");
+        }
+    }
+
+    #[test]
+    fn payload_hash_and_keys_have_findings_of_their_own() {
+        let sealed = event(94);
+        let leaf = leaf(&sealed, 93);
+        let payload = r#"{"n":95}"#.to_owned();
+        let edited = LoggedEvent { payload_hash: sha256_hex(payload.as_bytes()), payload, ..sealed.clone() };
+        let line = "payload_differs: leaf 93 (log_seq 94, lead-1/94): its payload is not what was sealed";
+        assert_eq!(found(&edited, &leaf), [line]);
+        let hash = LoggedEvent { payload_hash: sha256_hex(b""), ..sealed.clone() };
+        let line = "payload_hash_differs: leaf 93 (log_seq 94, lead-1/94): the sealed payload is there, its stored hash is wrong";
+        assert_eq!(found(&hash, &leaf), [line]);
+        let key = LoggedEvent { trace_key: Uuid::nil(), ..sealed.clone() };
+        assert_eq!(found(&key, &leaf), ["identity_differs: log_seq 94: trace_key is not the hash of trace_id"]);
+        let uid = LoggedEvent { idempotency_uid: Uuid::nil(), ..sealed };
+        assert!(found(&uid, &leaf)[0].ends_with("is not the hash of producer_id and idempotency_key"));
+    }
+
+    #[test]
+    fn an_erasure_needs_its_note_and_salts_that_are_gone_are_found() {
+        let sealed = event(7);
+        let whole = leaf(&sealed, 6);
+        let erased = Leaf { salts: Salts { body: NO_SALT, ..whole.salts }, ..whole };
+        let blank = LoggedEvent { payload: String::new(), payload_hash: String::new(), ..sealed.clone() };
+        let gone = "leaf 6 (log_seq 7, lead-1/7): its payload is gone, and no signed note records an erasure";
+        assert_eq!(found(&blank, &erased), [format!("erasure_unrecorded: {gone}")]);
+        assert_eq!(found(&blank, &whole), [format!("erasure_unrecorded: {gone}")]);
+        let noted = Erasures::from([(6, whole.entry.0)]);
+        assert_eq!(judge(&blank, &erased, &noted), Judged { findings: Vec::new(), erased: true });
+        let of_another = Erasures::from([(6, [0; 64])]);
+        assert_eq!(judge(&blank, &erased, &of_another).findings.len(), 1);
+        let none = Leaf { salts: Salts { envelope: NO_SALT, body: NO_SALT }, ..whole };
+        let line = "salts_missing: leaf 6 (log_seq 7, lead-1/7): its salts are gone; it can no longer be checked";
+        assert_eq!((found(&sealed, &none), found(&sealed, &erased)), (vec![line.to_owned()], vec![line.to_owned()]));
+    }
+}
