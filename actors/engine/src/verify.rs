@@ -21,7 +21,7 @@ use super::drive::{Ended, Job};
 use super::lane::{Lane, Target};
 use super::mark::Mark;
 use super::report::{
-    RunReport, RunRequest, SKIPS_NAMED_MAX, ScopeReport, VerifyFacts, recording, scope_report,
+    LogReport, RunReport, RunRequest, SKIPS_NAMED_MAX, ScopeReport, VerifyFacts, recording, scope_report,
 };
 use super::{Control, Engine};
 use crate::seal::check::{Watch, check};
@@ -48,7 +48,8 @@ impl Engine {
                 let mut watch = Watch::new(job.control, Some(&*job));
                 check(self, &job.tenant, &job.control.verify, &mut watch).await?
             };
-            job.log = Some(log);
+            // A tenant without events has nothing to seal.
+            job.log = Some(log).filter(|log| !is_empty || *log != LogReport::Unsealed);
             if ended == Ended::Cancelled {
                 return Ok((ended, Vec::new()));
             }

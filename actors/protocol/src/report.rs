@@ -221,7 +221,7 @@ pub struct LogFacts {
     pub checkpoints: u64,
     /// Size of the largest of them.
     pub newest_checkpoint: Option<u64>,
-    /// Memories that answered: `database`, `journal`, places.
+    /// Memories that know a note: `database`, `journal`, places.
     pub memories: Vec<String>,
     /// Memories that did not answer, with the reason.
     pub silent: Vec<String>,

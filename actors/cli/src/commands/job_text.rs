@@ -2,15 +2,24 @@
 
 use crate::output::{digest_short, duration, number, or_dash};
 use crate::page::Page;
-use decisiongraph_engine::report::{RunReport, ScopeReport};
+use decisiongraph_engine::report::{LogFacts, LogReport, RunReport, ScopeReport};
 use decisiongraph_protocol::Command;
 use decisiongraph_store::{Failure, Run, RunMode, RunState};
+
+/// Characters of a root that a table shows.
+const ROOT_CHARS: usize = 12;
 
 /// Describes a job that succeeded, on one line.
 pub fn line_of(report: &RunReport) -> String {
     let scopes = report.scopes.len();
     match report.run.mode {
-        RunMode::Verify => format!("no drift in {scopes} projections"),
+        RunMode::Verify => match (checked(report), scopes) {
+            (Some(facts), 0) => format!("log of {} events as sealed", number(facts.size)),
+            (Some(facts), _) => {
+                format!("log of {} events as sealed, no drift in {scopes} projections", number(facts.size))
+            }
+            (None, _) => format!("no drift in {scopes} projections"),
+        },
         _ => {
             let events: u64 = report.scopes.iter().map(|scope| scope.events).sum();
             format!("{} events applied in {scopes} projections", number(events))
@@ -21,8 +30,12 @@ pub fn line_of(report: &RunReport) -> String {
 /// Renders the report of a catch-up, rebuild or verify.
 pub fn report(report: &RunReport) -> Page {
     let run = &report.run;
+    let is_unsealed = report.log == Some(LogReport::Unsealed);
+    if report.scopes.is_empty() && is_unsealed && run.state == RunState::Completed {
+        return seal(report);
+    }
     let mut page = match run.mode {
-        RunMode::Verify => verify_table(&report.scopes),
+        RunMode::Verify => verify_table(&report.scopes, checked(report)),
         _ => work_table(&report.scopes),
     };
     for scope in &report.scopes {
@@ -60,6 +73,7 @@ pub fn report(report: &RunReport) -> Page {
         page.page(left_out(scope));
         page.page(drift(scope));
     }
+    page.page(seal(report));
     let command = |words: &str| match run.projection.as_str() {
         "all" => Command::of(words, &run.tenant),
         projection => Command::of_scope(words, &run.tenant, projection),
@@ -67,6 +81,13 @@ pub fn report(report: &RunReport) -> Page {
     match (run.state, report.drifted()) {
         (RunState::Completed, true) => {
             page.line(format_args!("Drift found. Nothing was changed; {} replaces the rows.", command("rebuild")));
+        }
+        (RunState::Completed, _) if report.log_differs() => {
+            let text = "The log is not what was sealed. Rows were not compared: they follow from it. Nothing was changed.";
+            page.line(text);
+        }
+        (RunState::Completed, false) if report.scopes.is_empty() && checked(report).is_some() => {
+            page.line("The log is as it was sealed.");
         }
         (RunState::Completed, false) if report.scopes.is_empty() => {
             let import = Command::about_all("import FILE");
@@ -84,6 +105,49 @@ pub fn report(report: &RunReport) -> Page {
             let why = run.error.as_ref().map(|error| format!(": {}", error.message)).unwrap_or_default();
             page.line(format_args!("Run {} is {}{why}", run.run_id, state.as_str()));
         }
+    }
+    page
+}
+
+/// Returns the results of a check of the log against its seal.
+fn checked(report: &RunReport) -> Option<&LogFacts> {
+    match &report.log {
+        Some(LogReport::Checked(facts)) => Some(facts),
+        Some(LogReport::Unsealed) | None => None,
+    }
+}
+
+/// Lists what was found in a log, and what it was compared with.
+fn seal(report: &RunReport) -> Page {
+    let mut page = Page::default();
+    let facts = match &report.log {
+        Some(LogReport::Checked(facts)) => facts,
+        Some(LogReport::Unsealed) => {
+            page.line("The log is not sealed: that it is as it was appended is not shown, only that rows follow from it.");
+            return page;
+        }
+        None => return page,
+    };
+    facts.findings.iter().for_each(|found| page.line(&found.message));
+    let more = facts.findings_total.saturating_sub(facts.findings.len() as u64);
+    if more > 0 {
+        page.line(format_args!("{} more of these findings", number(more)));
+    }
+    if facts.erased > 0 {
+        let commitments = if facts.erased == 1 { "commitment" } else { "commitments" };
+        page.line(format_args!("{} erased, {commitments} intact", number(facts.erased)));
+    }
+    let since = if facts.since > 0 { format!(", those before {} taken as checked", number(facts.since)) } else { String::new() };
+    let signed = if facts.signatures_checked { "" } else { "; signatures not checked: no key is configured" };
+    page.line(format_args!(
+        "log: {} events sealed{since}; compared with {} checkpoints of {}{signed}",
+        number(facts.size),
+        number(facts.checkpoints),
+        if facts.memories.is_empty() { "nothing".to_owned() } else { facts.memories.join(", ") }
+    ));
+    facts.silent.iter().for_each(|silent| page.line(format_args!("not asked, because it did not answer: {silent}")));
+    if facts.memories.iter().all(|memory| memory == "database") {
+        page.line("memory: this database only");
     }
     page
 }
@@ -172,8 +236,18 @@ fn work_table(scopes: &[ScopeReport]) -> Page {
     page
 }
 
-fn verify_table(scopes: &[ScopeReport]) -> Page {
-    let rows = scopes.iter().map(|scope| {
+fn verify_table(scopes: &[ScopeReport], log: Option<&LogFacts>) -> Page {
+    let log = log.map(|facts| {
+        vec![
+            "log".to_owned(),
+            number(facts.log_seq.0),
+            root_short(&facts.root),
+            facts.from_entries.as_deref().map_or("-".to_owned(), root_short),
+            if facts.as_sealed { root_short(&facts.root) } else { "-".to_owned() },
+            if facts.as_sealed { "as sealed".to_owned() } else { "DIFFERS".to_owned() },
+        ]
+    });
+    let rows = log.into_iter().chain(scopes.iter().map(|scope| {
         let facts = scope.verify.as_ref();
         let digest = |text: Option<&String>| text.map_or("-".to_owned(), |text| digest_short(text));
         vec![
@@ -188,8 +262,13 @@ fn verify_table(scopes: &[ScopeReport]) -> Page {
                 None => "-".to_owned(),
             },
         ]
-    });
+    }));
     let mut page = Page::default();
     page.table(&["projection", "#cursor", "stored digest", "from the rows", "from the log", "result"], rows);
     page
+}
+
+/// Shortens the root of a tree.
+fn root_short(root: &str) -> String {
+    format!("root:{}…", root.chars().take(ROOT_CHARS).collect::<String>())
 }

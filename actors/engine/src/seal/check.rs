@@ -320,7 +320,7 @@ impl<'a> Check<'a> {
             erased: self.erased,
             checkpoints: self.known.compared(&self.grown.roots),
             newest_checkpoint: self.known.newest(),
-            memories: self.known.memories(),
+            memories: self.known.memories().to_vec(),
             silent: self.known.silent.clone(),
             signatures_checked: self.known.has_keys,
             findings: named.map(finding).collect(),

@@ -14,7 +14,6 @@ use decisiongraph_projections::seal::note::Note;
 use decisiongraph_projections::seal::texts::{Checkpoint, TreeHead};
 use decisiongraph_projections::seal::tree::{inclusion_root, is_consistent};
 use decisiongraph_projections::{Category, LogSeq, TenantId};
-use decisiongraph_protocol::Command;
 use decisiongraph_seal::consistency::Consistency;
 use decisiongraph_seal::tlog_proof::{TlogProof, extra};
 use decisiongraph_seal::{Event, Text};
@@ -64,7 +63,7 @@ pub struct Extension {
 pub async fn prove(view: &dyn ReadView, tenant: &TenantId, wanted: Wanted<'_>) -> Result<Proof> {
     let tree = sealed(view, tenant).await?;
     let (event, leaf) = opened(view, &tree, wanted).await?;
-    let signed = covering(view, &tree, leaf.index + 1).await?.ok_or_else(|| not_signed(tenant, leaf.log_seq))?;
+    let signed = covering(view, &tree, leaf.index + 1).await?.ok_or_else(|| not_signed(leaf.log_seq))?;
     let size = signed.head.size;
     let reader = TreeReader::new(view, tenant, tree.tree, size);
     let path = reader.inclusion(leaf.index, size).await?;
@@ -148,8 +147,7 @@ pub(super) async fn checkpoint_for(view: &dyn ReadView, tree: &SealTree, size: u
         let kind = Some(NoteKind::Checkpoint);
         let notes = view.seal_notes(&tree.tenant, tree.tree, kind, before, NOTES_PAGE).await?;
         let Some(last) = notes.last() else {
-            let list = Command::of("checkpoint --list", &tree.tenant);
-            let text = format!("there is no checkpoint for {size} events in the database; {list} shows those there are");
+            let text = format!("there is no checkpoint for {size} events in the database");
             return Err(StoreError::new(Category::NotFound, text));
         };
         before = Some(last.number);
@@ -163,7 +161,7 @@ pub(super) async fn checkpoint_for(view: &dyn ReadView, tree: &SealTree, size: u
 /// Returns the newest tree, which has events.
 async fn sealed(view: &dyn ReadView, tenant: &TenantId) -> Result<SealTree> {
     let tree = view.seal_trees(tenant).await?.pop().filter(|tree| tree.head.size > 0);
-    tree.ok_or_else(|| not_sealed(tenant, &format!("nothing of tenant {tenant} is sealed")))
+    tree.ok_or_else(|| not_sealed(&format!("nothing of tenant {tenant} is sealed")))
 }
 
 pub(super) async fn tree_of(view: &dyn ReadView, tenant: &TenantId, number: Option<i64>) -> Result<SealTree> {
@@ -184,7 +182,7 @@ async fn opened(view: &dyn ReadView, tree: &SealTree, wanted: Wanted<'_>) -> Res
         (None, None) => Err(no_event(wanted)),
         (None, Some(leaf)) => Err(missing(&leaf)),
         (Some(_), None) if position <= tree.last => Err(inserted(tree, position)),
-        (Some(_), None) => Err(not_sealed(&tree.tenant, &format!("log_seq {} is not sealed yet", position.0))),
+        (Some(_), None) => Err(not_sealed(&format!("log_seq {} is not sealed yet", position.0))),
         (Some(event), Some(leaf)) => {
             let judged = judge(&event, &leaf, &known::erasures(view, tree, None).await?);
             match judged.findings.into_iter().next() {
@@ -235,14 +233,14 @@ pub(super) fn shown(event: &LoggedEvent) -> Event<'_> {
     }
 }
 
-pub(super) fn not_sealed(tenant: &TenantId, what: &str) -> StoreError {
-    let now = Command::of("seal now", tenant);
-    let text = format!("{what}; {now} seals, signs and publishes what is committed, then ask again");
-    StoreError::new(Category::ProjectionOutOfDate, text).next("seal what is committed with `decisiongraph seal now`")
+/// Reports that something is not sealed or not signed yet. The answering process adds the way to have it sealed.
+pub(super) fn not_sealed(what: impl Into<String>) -> StoreError {
+    let next = "seal what is committed with `decisiongraph seal now`, then ask again";
+    StoreError::new(Category::ProjectionOutOfDate, what).next(next)
 }
 
-pub(super) fn not_signed(tenant: &TenantId, position: LogSeq) -> StoreError {
-    not_sealed(tenant, &format!("log_seq {} is not covered by a checkpoint yet", position.0))
+pub(super) fn not_signed(position: LogSeq) -> StoreError {
+    not_sealed(&format!("log_seq {} is not covered by a checkpoint yet", position.0))
 }
 
 pub(super) fn no_event(wanted: Wanted<'_>) -> StoreError {

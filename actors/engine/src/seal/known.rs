@@ -78,6 +78,8 @@ struct Head {
 pub struct Known {
     /// Names and kinds of the memories that answered.
     memories: Vec<(String, Kind)>,
+    /// Those of them that know a note.
+    knowing: Vec<String>,
     /// Signed heads, by size.
     heads: Vec<Head>,
     /// Recorded erasures.
@@ -131,6 +133,7 @@ impl Known {
                 }
             };
             let memory = known.memories.len();
+            known.knowing.extend((!notes.is_empty()).then(|| name.clone()));
             known.memories.push((name, kind));
             notes.into_iter().for_each(|note| known.take(note, memory, &keys));
         }
@@ -164,9 +167,9 @@ impl Known {
         }
     }
 
-    /// Names the memories that answered.
-    pub fn memories(&self) -> Vec<String> {
-        self.memories.iter().map(|(name, _)| name.clone()).collect()
+    /// Names the memories that answered, and know a note.
+    pub fn memories(&self) -> &[String] {
+        &self.knowing
     }
 
     /// Lists the sizes of the known heads above `since` and up to `size`, ascending.

@@ -111,7 +111,7 @@ pub async fn pack(engine: &Engine, view: &dyn ReadView, tenant: &TenantId, reque
         Some(place) => checkpoint_for(view, &tree, place.size).await?,
         None => {
             let newest = covering(view, &tree, 1).await?;
-            newest.ok_or_else(|| not_sealed(tenant, "no checkpoint is signed yet"))?
+            newest.ok_or_else(|| not_sealed("no checkpoint is signed yet"))?
         }
     };
     let pack = Pack { view, tree: &tree, signed: &signed, tenant, request };
@@ -207,7 +207,7 @@ impl Pack<'_> {
                 }
                 let each = self.each(positions, false).await?;
                 match each.is_empty() {
-                    true => Err(not_sealed(self.tenant, &format!("trace {trace} is not sealed yet"))),
+                    true => Err(not_sealed(&format!("trace {trace} is not sealed yet"))),
                     false => Ok(Indices::Each(each)),
                 }
             }
@@ -232,7 +232,7 @@ impl Pack<'_> {
         if last_of_log > end_of_checkpoint {
             let upto = end_of_checkpoint.0;
             let text = format!("log_seq {}: the newest checkpoint covers the events up to {upto}", last_of_log.0);
-            return Err(not_sealed(self.tenant, &text));
+            return Err(not_sealed(&text));
         }
         let begin = self.leaf_behind(LogSeq(first.0.saturating_sub(1))).await?;
         let end = self.leaf_behind(last).await?.min(size);
@@ -284,7 +284,7 @@ impl Pack<'_> {
             match leaf_at(self.view, self.tree, position).await? {
                 Some(leaf) if leaf.index < self.signed.head.size => each.push(leaf.index),
                 None if position <= self.tree.last => return Err(inserted(self.tree, position)),
-                _ if all => return Err(not_signed(self.tenant, position)),
+                _ if all => return Err(not_signed(position)),
                 _ => {}
             }
         }

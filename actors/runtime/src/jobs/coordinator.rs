@@ -5,6 +5,7 @@
 //! never blocks its scope for ever. The coordinator itself remembers nothing that the run rows and the registry do
 //! not have. When it dies, jobs go on.
 
+use super::schedule::{self, Schedule};
 use super::{JobParts, job_id};
 use crate::guard::Guard;
 use decisiongraph_engine::RunRequest;
@@ -35,10 +36,18 @@ pub enum ReplayMessage {
     Resume(Uuid, RpcReplyPort<StoreResult<Run>>),
     /// Search for jobs that no actor works on.
     Adopt,
+    /// Start a verify of a tenant whose last one is old enough.
+    Schedule,
 }
+
+/// Shortest pause between two looks at the schedule.
+const SCHEDULE_PAUSE: Duration = Duration::from_millis(200);
+/// Longest pause between two looks at the schedule.
+const SCHEDULE_PAUSE_MAX: Duration = Duration::from_secs(10);
 
 /// State of the replay coordinator.
 pub struct ReplayState {
+    schedule: Schedule,
     _signals: Guard,
     _first: Guard,
 }
@@ -51,20 +60,24 @@ impl Actor for ReplayCoordinator {
     async fn pre_start(&self, myself: ActorRef<Self::Msg>, (): ()) -> Result<Self::State, ActorProcessingErr> {
         let ReplayCoordinator(parts, _) = self;
         myself.send_interval(parts.adopt, || ReplayMessage::Adopt);
+        if !parts.verify_every.is_zero() {
+            let pause = (parts.verify_every / 10).clamp(SCHEDULE_PAUSE, SCHEDULE_PAUSE_MAX);
+            myself.send_interval(pause, || ReplayMessage::Schedule);
+        }
         let signals = parts.lost.wakes(&myself, || ReplayMessage::Adopt);
         let database = parts.database.clone();
         let first = tokio::spawn(async move {
             database.up().await;
             let _ = myself.cast(ReplayMessage::Adopt);
         });
-        Ok(ReplayState { _signals: signals, _first: first.into() })
+        Ok(ReplayState { schedule: Schedule::default(), _signals: signals, _first: first.into() })
     }
 
     async fn handle(
         &self,
         _: ActorRef<Self::Msg>,
         message: Self::Msg,
-        _: &mut Self::State,
+        state: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         let ReplayCoordinator(parts, vitals) = self;
         match message {
@@ -79,12 +92,20 @@ impl Actor for ReplayCoordinator {
             }
             ReplayMessage::Adopt => {
                 vitals.noted("adopt");
-                if parts.database.is_up()
-                    && !parts.engine.validity().left().is_zero()
+                if self.may_work()
                     && let Err(error) = self.adopt().await
                 {
                     parts.database.suspect(&error);
                     tracing::debug!(category = %error.category, "orphaned jobs were not searched for: {}", error.message);
+                }
+            }
+            ReplayMessage::Schedule => {
+                vitals.noted("schedule");
+                if self.may_work()
+                    && let Err(error) = self.verify_next(&mut state.schedule).await
+                {
+                    parts.database.suspect(&error);
+                    tracing::debug!(category = %error.category, "no verify was scheduled: {}", error.message);
                 }
             }
         }
@@ -94,6 +115,27 @@ impl Actor for ReplayCoordinator {
 }
 
 impl ReplayCoordinator {
+    /// True while this node can take and start jobs.
+    fn may_work(&self) -> bool {
+        self.0.database.is_up() && !self.0.engine.validity().left().is_zero()
+    }
+
+    /// Starts the verify that is due, if there is one.
+    async fn verify_next(&self, schedule: &mut Schedule) -> StoreResult<()> {
+        if self.0.draining.has_begun() {
+            return Ok(());
+        }
+        let Some(tenant) = schedule.next(&self.0).await? else { return Ok(()) };
+        let run_id = Uuid::now_v7();
+        match self.start(run_id, &schedule::request(&self.0, tenant.clone())).await {
+            Ok(_) => schedule.started(run_id),
+            // Another job holds a scope of the tenant.
+            Err(error) if error.category == Category::Conflict => schedule.held(&tenant),
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
     async fn start(&self, run_id: Uuid, request: &RunRequest) -> StoreResult<Run> {
         let ReplayCoordinator(parts, _) = self;
         if parts.draining.has_begun() {

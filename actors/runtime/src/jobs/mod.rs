@@ -12,6 +12,7 @@ mod follow;
 mod job;
 mod parts;
 mod registry;
+mod schedule;
 
 pub use coordinator::{ReplayCoordinator, ReplayMessage};
 pub use job::{Job, job_id};

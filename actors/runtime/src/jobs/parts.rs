@@ -1,7 +1,7 @@
 //! Parts of the node that its jobs, and their coordinator, use.
 
 use super::JobRegistry;
-use crate::board::{Database, Draining, Jitter};
+use crate::board::{Database, Draining, Jitter, PlacementTable};
 use crate::children::Children;
 use crate::cluster::Links;
 use crate::signals::Signal;
@@ -40,6 +40,12 @@ pub struct JobParts {
     pub crashes_max: u32,
     /// Spread of the pauses.
     pub jitter: Jitter,
+    /// Node of each tenant: a node verifies its own ones.
+    pub placement: PlacementTable,
+    /// Time between two scheduled verifies of a tenant; zero without a schedule.
+    pub verify_every: Duration,
+    /// Rows per second of a scheduled verify.
+    pub verify_rows_per_s: u64,
     /// Specification of a job's actor: of its run, which goes on with what an earlier life left, or begins.
     pub spec: fn(&Arc<JobParts>, &Run, bool) -> ChildSpec,
 }

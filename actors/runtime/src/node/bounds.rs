@@ -24,6 +24,10 @@ pub struct NodeBounds {
     pub adopt: Duration,
     /// Crashes that a job may have before it is given up.
     pub job_crashes_max: u32,
+    /// Time between two scheduled verifies of a tenant; zero without a schedule.
+    pub verify_every: Duration,
+    /// Rows per second of a scheduled verify.
+    pub verify_rows_per_s: u64,
     /// Longest wait for a worker's batch or a job's batch boundary when the node stops.
     pub drain: Duration,
 }
@@ -40,6 +44,8 @@ impl Default for NodeBounds {
             recheck: Pauses { first: Duration::from_secs(5), longest: Duration::from_secs(300) },
             adopt: Duration::from_secs(5),
             job_crashes_max: 5,
+            verify_every: Duration::ZERO,
+            verify_rows_per_s: 20_000,
             drain: Duration::from_secs(10),
         }
     }

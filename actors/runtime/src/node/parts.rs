@@ -176,6 +176,9 @@ impl NodeParts {
             adopt: bounds.adopt,
             crashes_max: bounds.job_crashes_max,
             jitter: jitter.clone(),
+            placement: board.placement.clone(),
+            verify_every: bounds.verify_every,
+            verify_rows_per_s: bounds.verify_rows_per_s,
             spec: tree::job_spec,
         });
         NodeParts {
