@@ -8,10 +8,13 @@ use decisiongraph_projections::RowKey;
 use decisiongraph_projections::payload_hash::{self, Checked};
 use decisiongraph_projections::seal::chunk::Leaf;
 use decisiongraph_projections::seal::leaf::{Salt, payload_commitment};
+use decisiongraph_protocol::foreign_text::on_a_line;
 use decisiongraph_store::LoggedEvent;
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
+/// Most bytes of an id in a finding.
+const ID_BYTES_MAX: usize = 200;
 /// Salt where an erasure or a fault removed one.
 const NO_SALT: Salt = [0; 16];
 /// Payloads that say nothing: an event with one of them, sealed with another, was blanked.
@@ -78,7 +81,8 @@ fn salts_missing(event: &LoggedEvent, leaf: &Leaf) -> SealFinding {
 }
 
 fn differs(word: SealWord, event: &LoggedEvent, leaf: &Leaf, text: &str) -> SealFinding {
-    word.because(format!("leaf {} (log_seq {}, {}): {text}", leaf.index, event.log_seq.0, event.event_id))
+    let id = on_a_line(&event.event_id, ID_BYTES_MAX);
+    word.because(format!("leaf {} (log_seq {}, {id}): {text}", leaf.index, event.log_seq.0))
 }
 
 /// Checks the stored hash of a payload that is as it was sealed. A text that is no JSON has none.

@@ -161,7 +161,7 @@ pub(super) async fn checkpoint_for(view: &dyn ReadView, tree: &SealTree, size: u
 /// Returns the newest tree, which has events.
 async fn sealed(view: &dyn ReadView, tenant: &TenantId) -> Result<SealTree> {
     let tree = view.seal_trees(tenant).await?.pop().filter(|tree| tree.head.size > 0);
-    tree.ok_or_else(|| not_sealed(&format!("nothing of tenant {tenant} is sealed")))
+    tree.ok_or_else(|| not_sealed(format!("nothing of tenant {tenant} is sealed")))
 }
 
 pub(super) async fn tree_of(view: &dyn ReadView, tenant: &TenantId, number: Option<i64>) -> Result<SealTree> {
@@ -182,7 +182,7 @@ async fn opened(view: &dyn ReadView, tree: &SealTree, wanted: Wanted<'_>) -> Res
         (None, None) => Err(no_event(wanted)),
         (None, Some(leaf)) => Err(missing(&leaf)),
         (Some(_), None) if position <= tree.last => Err(inserted(tree, position)),
-        (Some(_), None) => Err(not_sealed(&format!("log_seq {} is not sealed yet", position.0))),
+        (Some(_), None) => Err(not_sealed(format!("log_seq {} is not sealed yet", position.0))),
         (Some(event), Some(leaf)) => {
             let judged = judge(&event, &leaf, &known::erasures(view, tree, None).await?);
             match judged.findings.into_iter().next() {
@@ -240,7 +240,7 @@ pub(super) fn not_sealed(what: impl Into<String>) -> StoreError {
 }
 
 pub(super) fn not_signed(position: LogSeq) -> StoreError {
-    not_sealed(&format!("log_seq {} is not covered by a checkpoint yet", position.0))
+    not_sealed(format!("log_seq {} is not covered by a checkpoint yet", position.0))
 }
 
 pub(super) fn no_event(wanted: Wanted<'_>) -> StoreError {

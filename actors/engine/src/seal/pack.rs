@@ -207,7 +207,7 @@ impl Pack<'_> {
                 }
                 let each = self.each(positions, false).await?;
                 match each.is_empty() {
-                    true => Err(not_sealed(&format!("trace {trace} is not sealed yet"))),
+                    true => Err(not_sealed(format!("trace {trace} is not sealed yet"))),
                     false => Ok(Indices::Each(each)),
                 }
             }
@@ -232,7 +232,7 @@ impl Pack<'_> {
         if last_of_log > end_of_checkpoint {
             let upto = end_of_checkpoint.0;
             let text = format!("log_seq {}: the newest checkpoint covers the events up to {upto}", last_of_log.0);
-            return Err(not_sealed(&text));
+            return Err(not_sealed(text));
         }
         let begin = self.leaf_behind(LogSeq(first.0.saturating_sub(1))).await?;
         let end = self.leaf_behind(last).await?.min(size);

@@ -173,11 +173,11 @@ async fn grown(frontier: Frontier, page: Vec<LoggedEvent>) -> Result<Grown> {
     let salts: Vec<Salts> = decisiongraph_seal::draw_salts(page.len())
         .map_err(|error| StoreError::internal(format!("no salts were drawn: {error}")))?;
     pure(move || {
-        let leaf = |(event, salts)| {
-            let event: &LoggedEvent = event;
-            Unsealed { envelope: event.envelope(), payload: &event.payload, salts }
-        };
-        grow(frontier, page.iter().zip(salts).map(leaf))
+        let leaves = page.iter().zip(salts);
+        grow(
+            frontier,
+            leaves.map(|(event, salts)| Unsealed { envelope: event.envelope(), payload: &event.payload, salts }),
+        )
     })
     .await
 }

@@ -231,13 +231,15 @@ async fn sign_alone(store: &dyn Store, sealing: &Arc<Sealing>, log: &Unsigned) -
     let (checkpoint, is_new) = match journalled(sealing, &log.origin, asked).await? {
         Journalled::New(checkpoint) => (checkpoint, true),
         Journalled::Known(checkpoint) => (checkpoint, false),
-        // Another process of this node sealed and signed meanwhile.
-        Journalled::Ahead(newest) if grew_beyond(store, log, &newest).await? => (newest, false),
-        Journalled::Ahead(newest) => {
-            let finding = contradiction(&newest, asked);
-            sealing.stop(&log.tenant, finding.clone());
-            return Err(finding.into());
-        }
+        // Another process of this node sealed and signed meanwhile, or the head contradicts the journal.
+        Journalled::Ahead(newest) => match grew_beyond(store, log, &newest).await? {
+            true => (newest, false),
+            false => {
+                let finding = contradiction(&newest, asked);
+                sealing.stop(&log.tenant, finding.clone());
+                return Err(finding.into());
+            }
+        },
     };
     let head = checkpoint.head().unwrap_or(asked);
     let note = checkpoint.note.clone();

@@ -8,6 +8,7 @@
 
 use super::{Log, Sealing, State, lock};
 use crate::failure::Pauses;
+use crate::seal::SealWord;
 use crate::seal::memory_check::Known;
 use decisiongraph_projections::seal::texts::TreeHead;
 use decisiongraph_seal::{Place, PlaceError, Remembered};
@@ -225,6 +226,9 @@ fn bring(sealing: &Sealing, place: usize, origins: &[String]) {
             }
         }
         let mut state = lock(&sealing.notary.state);
+        if state.logs.get(origin).is_some_and(|log| log.written > after.done) {
+            after.behind.get_or_insert_with(Instant::now);
+        }
         if let Some(destination) = state.places.get_mut(place) {
             destination.logs.insert(origin.clone(), after);
         }
@@ -276,8 +280,13 @@ fn refused(sealing: &Sealing, to: &dyn Place, origin: &str, note: &Remembered, e
     let Some(tenant) = tenant else { return };
     let there = to.all(origin).unwrap_or_default();
     let other = there.into_iter().find(|other| other.is_checkpoint() && other.size == note.size);
-    let Some(other_root) = other.as_ref().and_then(|other| other.root) else { return };
-    let at = other.map(|other| other.at).unwrap_or_default();
-    let known = Known { memory: to.name(), head: TreeHead { size: note.size, root: other_root }, at };
-    sealing.stop(&tenant, known.differs(&root, None, note.size));
+    let finding = match other.and_then(|other| Some((other.root?, other.at))) {
+        Some((other, at)) => {
+            let known = Known { memory: to.name(), head: TreeHead { size: note.size, root: other }, at };
+            known.differs(&root, None, note.size)
+        }
+        // A service that lists nothing.
+        None => SealWord::CheckpointDiffers.because(error),
+    };
+    sealing.stop(&tenant, finding);
 }
