@@ -108,6 +108,10 @@ impl StoreAnswers<'_> {
     fn proved(&self, error: StoreError, tenant: &TenantId) -> AdminError {
         match error.category {
             Category::ProjectionOutOfDate => AdminError::from(error).next(self.seals(tenant)),
+            Category::NotFound if error.message.contains("checkpoint") => {
+                let list = Command::of("checkpoint --list", tenant);
+                AdminError::from(error).next(format!("{list} lists those in the database; places keep all of them"))
+            }
             _ => error.into(),
         }
     }

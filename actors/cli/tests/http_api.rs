@@ -4,6 +4,8 @@ mod http_support;
 mod node_support;
 #[path = "http_api/operators.rs"]
 mod operators;
+#[path = "http_api/seal.rs"]
+mod seal;
 #[path = "http_api/spans.rs"]
 mod spans;
 mod support;

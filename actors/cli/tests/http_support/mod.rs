@@ -5,12 +5,13 @@ pub mod examples;
 
 use crate::node_support::{self, bounds, settled};
 use crate::support::{self, Db};
+use decisiongraph_engine::seal::Sealing;
 use decisiongraph_http::api::{Api, ApiBounds, ApiListen, ApiParts, ApiServer};
 use decisiongraph_http::identities::{Identities, IdentitiesFile, Identity, NewToken, StoredToken, now};
 use decisiongraph_projections::TenantId;
 use decisiongraph_rpc::wire::Versions;
 use decisiongraph_rpc::{Answers, Callers, Desk, ServerTls};
-use decisiongraph_runtime::node::{Node, NodeParts, NodeWatch};
+use decisiongraph_runtime::node::{Node, NodeParts, NodeSettings, NodeWatch};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::{HeaderMap, Request};
@@ -101,6 +102,21 @@ impl Place {
         bounds_of_api: ApiBounds,
         tls: Option<Arc<ServerTls>>,
     ) -> Place {
+        Place::start_on(db, identities, bounds_of_api, tls, None).await
+    }
+
+    /// Starts a node that seals the log, with these identities.
+    pub async fn sealing(db: Db, identities: &Value, sealing: Arc<Sealing>) -> Place {
+        Place::start_on(db, identities, ApiBounds::default(), None, Some(sealing)).await
+    }
+
+    async fn start_on(
+        db: Db,
+        identities: &Value,
+        bounds_of_api: ApiBounds,
+        tls: Option<Arc<ServerTls>>,
+        sealing: Option<Arc<Sealing>>,
+    ) -> Place {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("identities.json");
         let (mut file, mut tokens) = (IdentitiesFile::default(), BTreeMap::new());
@@ -121,7 +137,8 @@ impl Place {
         }
         file.write(&path).expect("identities are written");
         let store = db.store().await;
-        let parts = NodeParts::new(node_support::settings(&store, "http", 100, bounds()));
+        let settings = node_support::settings(&store, "http", 100, bounds());
+        let parts = NodeParts::new(NodeSettings { sealing, ..settings });
         let watch = NodeWatch::start(&parts);
         let node = Node::start(parts).await.expect("the node starts");
         let answers: Arc<dyn Answers> = Arc::new(node.answers());
