@@ -20,7 +20,7 @@ use decisiongraph_protocol::{AdminError, ExitCode, JobRequest, VerifyPart, Verif
 )]
 pub struct Verify {
     /// Check the log alone; on a standby or a read-only copy, too
-    #[arg(long, conflicts_with_all = ["no_log", "detach", "projection"])]
+    #[arg(long, conflicts_with_all = ["no_log", "detach"])]
     log_only: bool,
     /// Compare the rows alone
     #[arg(long, conflicts_with_all = ["since", "against"])]
