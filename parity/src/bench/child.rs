@@ -4,20 +4,23 @@
 use super::meters::{own_cpu_seconds, own_peak_bytes, own_resident_bytes};
 use super::place::Site;
 use anyhow::{Context as _, Result, bail};
-use decisiongraph_engine::seal::Sealing;
+use decisiongraph_engine::report::VerifyOptions;
+use decisiongraph_engine::seal::{Sealing, seal_now};
 use decisiongraph_engine::{Control, Engine, EngineConfig, RunRequest};
-use decisiongraph_projections::seal::scope::SEAL;
-use decisiongraph_projections::{LogSeq, Projection, TenantId, catalogue};
+use decisiongraph_projections::{LogSeq, TenantId, catalogue};
 use decisiongraph_store::{Owner, RunMode, RunState, launch};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 /// Variable in which the parent puts the address: every user of the machine could read an argument.
 pub const DATABASE: &str = "DECISIONGRAPH_PARITY_DATABASE";
+
+/// Longest wait for a long log to be sealed.
+const SEAL_WAIT: Duration = Duration::from_secs(3_600);
 
 /// Order for the child.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -46,14 +49,6 @@ pub enum Scopes {
 }
 
 impl Scopes {
-    fn of_catalogue(&self) -> Vec<&'static dyn Projection> {
-        match self {
-            Scopes::Projections => catalogue::ALL.to_vec(),
-            Scopes::WithSeal(_) => catalogue::ALL_WITH_SEAL.to_vec(),
-            Scopes::Seal(_) => vec![SEAL],
-        }
-    }
-
     fn sealing(&self) -> Result<Option<Arc<Sealing>>> {
         match self {
             Scopes::Projections => Ok(None),
@@ -121,22 +116,15 @@ pub async fn obey(order: &str) -> Result<()> {
     };
     let mut legs = Vec::new();
     for until in stops {
-        let request = RunRequest {
-            tenant: TenantId::default(),
-            projections: order.scopes.of_catalogue(),
-            mode: order.mode,
-            until,
-            cause: Default::default(),
-        };
         let (cpu, started) = (own_cpu_seconds(), Instant::now());
-        let report = engine.run(&request, &Control::default()).await?;
+        let events = match &order.scopes {
+            Scopes::Seal(_) => seal_now(&engine, &TenantId::default(), SEAL_WAIT).await?.head.size,
+            _ => ran(&engine, order.mode, until).await?,
+        };
         let seconds = started.elapsed().as_secs_f64();
-        if report.run.state != RunState::Completed || report.drifted() {
-            bail!("the run ended {}: {:?}", report.run.state.as_str(), report.run.error);
-        }
         legs.push(Leg {
             seconds,
-            events: report.scopes.iter().map(|scope| scope.events).min().unwrap_or_default(),
+            events,
             cpu_seconds: own_cpu_seconds().zip(cpu).map(|(now, then)| now - then),
             peak_bytes: own_peak_bytes(),
             resident_bytes: own_resident_bytes(),
@@ -144,4 +132,21 @@ pub async fn obey(order: &str) -> Result<()> {
     }
     println!("{}", serde_json::to_string(&legs)?);
     Ok(())
+}
+
+/// Runs a job over the projections. Returns the events that each of them applied.
+async fn ran(engine: &Engine, mode: RunMode, until: Option<LogSeq>) -> Result<u64> {
+    let request = RunRequest {
+        tenant: TenantId::default(),
+        projections: catalogue::ALL.to_vec(),
+        mode,
+        until,
+        cause: Default::default(),
+        verify: VerifyOptions { no_log: true, ..VerifyOptions::default() },
+    };
+    let report = engine.run(&request, &Control::default()).await?;
+    if report.run.state != RunState::Completed || report.drifted() {
+        bail!("the run ended {}: {:?}", report.run.state.as_str(), report.run.error);
+    }
+    Ok(report.scopes.iter().map(|scope| scope.events).min().unwrap_or_default())
 }

@@ -10,18 +10,19 @@ use super::Request;
 use crate::workload::Profile;
 use anyhow::{Context as _, Result, ensure};
 use decisiongraph_admin::answer;
-use decisiongraph_engine::seal::{SealSettings, Sealing};
-use decisiongraph_engine::{Control, Engine, EngineConfig, RunRequest};
-use decisiongraph_projections::seal::scope::SEAL;
+use decisiongraph_engine::seal::{SealSettings, Sealing, seal_now};
+use decisiongraph_engine::{Control, Engine, EngineConfig};
 use decisiongraph_projections::{LogSeq, TenantId};
-use decisiongraph_protocol::{Asker, AuditPackRequest, PackOf, ProveRequest, SealNowRequest};
+use decisiongraph_protocol::{
+    Asker, AuditPackRequest, JobRequest, PackOf, ProveRequest, VerifyPart, VerifyRequest,
+};
 use decisiongraph_seal::key::SigningKey;
 use decisiongraph_seal::{Beside, Folder, Memory, SigningKeys, Trust, audit};
 use decisiongraph_store::{Owner, RunMode};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 /// Goals: CPU per sealed event, of client and server; rates against a run without the seal.
@@ -43,7 +44,7 @@ const PRODUCERS: usize = 4;
 const PROOFS: i64 = 200;
 const PACKED: i64 = 100_000;
 const PACK_PAGE: i64 = 1_000;
-const SEAL_WAIT_MS: u64 = 600_000;
+const SEAL_WAIT: Duration = Duration::from_secs(600);
 
 const MEASURE: &str = "seal";
 const NAME: &str = "bench.example";
@@ -51,7 +52,7 @@ const MS: f64 = 1_000.0;
 
 /// Creates a sealing whose key is known to everybody, with its journal in this directory.
 pub fn sealing(directory: &Path) -> Result<Arc<Sealing>> {
-    let keys = SigningKeys { current: key()?, former: None };
+    let keys = SigningKeys::of(key()?);
     let memory = Memory { journal: Folder::journal(directory), places: Vec::new() };
     Ok(Arc::new(Sealing::new(NAME.to_owned(), keys, memory, SealSettings::default())))
 }
@@ -153,14 +154,7 @@ async fn behind_appends(request: &Request, place: &Place, report: &mut Report) -
 /// Seals whatever there is, again and again, until the appends have ended.
 async fn follow(engine: Engine, ended: Arc<AtomicBool>) -> Result<()> {
     while !ended.load(Ordering::Relaxed) {
-        let request = RunRequest {
-            tenant: TenantId::default(),
-            projections: vec![SEAL],
-            mode: RunMode::CatchUp,
-            until: None,
-            cause: Default::default(),
-        };
-        engine.run(&request, &Control::default()).await?;
+        seal_now(&engine, &TenantId::default(), SEAL_WAIT).await?;
     }
     Ok(())
 }
@@ -186,9 +180,6 @@ async fn sealed_at_once(
 
 async fn proofs(request: &Request, engine: &Engine, report: &mut Report) -> Result<()> {
     let (asker, control) = (Asker::here(None), Control::default());
-    let now = SealNowRequest { tenant: None, wait_ms: SEAL_WAIT_MS };
-    let sealed = answer(engine, &asker, now, &control).await?;
-    ensure!(sealed.tree.size == request.growth_events, "{} events are signed", sealed.tree.size);
     let mut waits = Vec::new();
     for number in 0..PROOFS {
         // Spread over the last tenth of the log.
@@ -242,9 +233,12 @@ async fn packed(request: &Request, engine: &Engine, report: &mut Report) -> Resu
 /// Compares log, entries, nodes and checkpoints, as `verify --log-only` does.
 async fn checked(request: &Request, engine: &Engine, report: &mut Report) -> Result<()> {
     let mut rates = Vec::new();
+    let verify = Some(VerifyPart { log_only: true, ..VerifyPart::default() });
     for _ in 0..request.repeat {
         let began = Instant::now();
-        check(engine).await?;
+        let job = VerifyRequest(JobRequest { verify: verify.clone(), ..JobRequest::default() });
+        let report = answer(engine, &Asker::here(None), job, &Control::default()).await?.ended()?;
+        ensure!(report.log.is_some() && !report.log_differs(), "the log was not found as it was sealed");
         rates.push(request.growth_events as f64 / began.elapsed().as_secs_f64());
     }
     report.goal(MEASURE, "verify --log-only", median(&rates), "events/s", Goal::AtLeast(CHECK_MIN));

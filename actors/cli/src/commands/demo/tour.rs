@@ -11,18 +11,21 @@ use crate::output::{digest_short, number};
 use crate::page::Page;
 use crate::session::{Access, Location};
 use decisiongraph_admin::answer;
+use decisiongraph_cli::config::EMBEDDED_FILE;
 use decisiongraph_engine::queries::{Freshness, ReferenceDigests, Subgraph, SubgraphQuery};
-use decisiongraph_engine::report::RunReport;
+use decisiongraph_engine::report::{LogReport, RunReport};
 use decisiongraph_engine::{Control, Engine};
+use decisiongraph_projections::payload_hash::sha256_hex;
 use decisiongraph_projections::{Category, LogSeq, TenantId};
 use decisiongraph_protocol::foreign_text::shell_word;
 use decisiongraph_protocol::lines::LineReader;
 use decisiongraph_protocol::{
     AdminError, AppendReply, AppendRequest, Asker, CatchUpRequest, ExitCode, JobReply, JobRequest, ReadRequest,
-    RebuildRequest, ReferenceDigestRequest, Request, TraceRequest, VerifyRequest,
+    RebuildRequest, ReferenceDigestRequest, Request, SealNowRequest, TraceRequest, VerifyPart, VerifyRequest,
 };
 use decisiongraph_store::{PageLimit, PrecedentFilter, RunState};
 use serde::Serialize;
+use std::path::PathBuf;
 
 /// A small company's decisions: discounts, refunds, vendors, access, changes.
 const LOG: &str = include_str!("../../../fixtures/enterprise.jsonl");
@@ -32,6 +35,12 @@ const TRACE: &str = "discount-acme-2026q3";
 const NODE: &str = "entity:account:acme";
 /// The policy whose precedents are shown.
 const POLICY: &str = "discount_cap";
+/// The event that is edited: an approval, and the text in its payload that decides.
+const APPROVAL: &str = "discount-acme-2026q3/5";
+const APPROVED: &str = "\"decision\":\"approved\"";
+const REJECTED: &str = "\"decision\":\"rejected\"";
+/// Longest wait for the seal.
+const SEAL_WAIT_MS: u64 = 30_000;
 
 /// The JSON object that `--json` prints.
 #[derive(Serialize)]
@@ -42,6 +51,7 @@ struct Told {
     digests: ReferenceDigests,
     rebuild_equal: bool,
     drift: bool,
+    edit_found: bool,
 }
 
 /// Runs the tour.
@@ -59,13 +69,15 @@ pub async fn tour(context: &Context) -> Result<ExitCode, AdminError> {
         }
     };
     let engine = Location::embedded(&directory)?.open(&context.globals, Access::Write).await?;
-    let tour = Tour { context, engine, tenant: context.globals.tenant.clone().unwrap_or_default() };
+    let database = directory.join(EMBEDDED_FILE);
+    let tour = Tour { context, engine, database, tenant: context.globals.tenant.clone().unwrap_or_default() };
     tour.walk(kept.as_ref().map(|directory| directory.display().to_string())).await
 }
 
 struct Tour<'c> {
     context: &'c Context,
     engine: Engine,
+    database: PathBuf,
     tenant: TenantId,
 }
 
@@ -180,6 +192,22 @@ impl Tour<'_> {
             "\n  NOT proven: see above."
         })?;
 
+        self.step(
+            8,
+            "Tamper with the log",
+            &[
+                "Rows follow from the log. So an edited event would be the new truth, if nothing else knew it:",
+                "each event is also a leaf of a Merkle tree, whose signed root leaves the database.",
+                "  decisiongraph seal now; decisiongraph verify --log-only",
+            ],
+        )?;
+        let found = self.tampered().await?;
+        self.ours(if found {
+            "\n  Found, and put back: log, tree and signed checkpoint agree again."
+        } else {
+            "\n  NOT found: see above."
+        })?;
+
         match &kept {
             Some(directory) => {
                 let directory = shell_word(directory);
@@ -202,10 +230,59 @@ impl Tour<'_> {
                 digests: after,
                 rebuild_equal: equal,
                 drift: verified.drifted(),
+                edit_found: found,
             };
             self.context.output.json(&told)?;
         }
-        Ok(if proven { ExitCode::OK } else { ExitCode::OTHER })
+        Ok(if proven && found { ExitCode::OK } else { ExitCode::OTHER })
+    }
+
+    /// Seals the log, edits an event as a stranger with the database would, and puts it back. True when the edit was
+    /// found, and nothing once it was undone.
+    async fn tampered(&self) -> Result<bool, AdminError> {
+        let sealed = self.ask(SealNowRequest { tenant: self.tenant(), wait_ms: SEAL_WAIT_MS }).await?;
+        let mut page = Page::default();
+        page.line(format_args!("  sealed and signed: {} events, root {}", number(sealed.tree.size as i64), sealed.tree.root));
+        page.line("  A stranger turns the approval of the discount around, and makes the payload's hash right:");
+        page.line("");
+        self.say(&page)?;
+        let approval = self.edited(APPROVED, REJECTED).await?;
+        let found = self.log_report().await?;
+        let mut page = Page::default();
+        found.iter().for_each(|line| page.line(format_args!("  {line}")));
+        self.say(&page)?;
+        self.edited(REJECTED, APPROVED).await?;
+        let undone = self.log_report().await?;
+        Ok(approval && found.iter().any(|line| line.starts_with("payload_differs")) && undone.is_empty())
+    }
+
+    /// Lists what a verify of the log alone finds.
+    async fn log_report(&self) -> Result<Vec<String>, AdminError> {
+        let part = VerifyPart { log_only: true, ..VerifyPart::default() };
+        let report = self.job(VerifyRequest(JobRequest { verify: Some(part), ..self.all() })).await?;
+        let findings = match report.log {
+            Some(LogReport::Checked(facts)) => facts.findings,
+            Some(LogReport::Unsealed) | None => Vec::new(),
+        };
+        Ok(findings.into_iter().map(|finding| finding.message).collect())
+    }
+
+    /// Replaces a text in the payload of the approval, past the program. True when there was such a text.
+    async fn edited(&self, before: &'static str, after: &'static str) -> Result<bool, AdminError> {
+        let (path, tenant) = (self.database.clone(), self.tenant.as_str().to_owned());
+        let edit = move || -> rusqlite::Result<bool> {
+            let file = rusqlite::Connection::open(path)?;
+            let of = "tenant_id = ?1 AND event_id = ?2";
+            let read = format!("SELECT payload FROM dg_event_log WHERE {of}");
+            let payload: String = file.query_row(&read, (&tenant, APPROVAL), |row| row.get(0))?;
+            let edited = payload.replace(before, after);
+            let write = format!("UPDATE dg_event_log SET payload = ?3, payload_hash = ?4 WHERE {of}");
+            file.execute(&write, (&tenant, APPROVAL, &edited, sha256_hex(edited.as_bytes())))?;
+            Ok(edited != payload)
+        };
+        let failed = |error: String| AdminError::new(Category::Storage, format!("cannot edit the log: {error}"));
+        let done = tokio::task::spawn_blocking(edit).await.map_err(|error| failed(error.to_string()))?;
+        done.map_err(|error| failed(error.to_string()))
     }
 
     /// Refuses a tenant with events of its own: the tour must not mix its company with a real one.
