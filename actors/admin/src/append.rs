@@ -72,7 +72,23 @@ impl StoreAnswers<'_> {
         let guard = request.credential_guard.unwrap_or(self.engine.config().credential_guard);
         let checked = check_all(request.lines, &tenant, guard).await?;
         let shown = request.each_verdict || !request.all_or_nothing;
-        store_all(&ToTheEnd(self.store()), checked, request.all_or_nothing, shown).await
+        let mut reply = store_all(&ToTheEnd(self.store()), checked, request.all_or_nothing, shown).await?;
+        if request.read_back {
+            self.read_back(&mut reply).await;
+        }
+        Ok(reply)
+    }
+
+    /// Reads each stored event. A fault here leaves events out: they are stored all the same.
+    async fn read_back(&self, reply: &mut AppendReply) {
+        let AppendReply { verdicts, tenants, .. } = reply;
+        let ([tenant], Ok(view)) = (tenants.as_slice(), self.store().view().await) else { return };
+        for verdict in verdicts {
+            let Some(at) = verdict.log_seq else { continue };
+            let found = view.events(tenant, LogSeq(at.0 - 1), at, self.event_page(1)).await;
+            let found = found.ok().and_then(|page| page.items.into_iter().next());
+            verdict.event = found.map(|event| Box::new(event.into()));
+        }
     }
 }
 
@@ -236,6 +252,7 @@ async fn store_run(
             category: None,
             message: None,
             details: None,
+            event: None,
         };
         let taken = match verdict {
             Verdict::Accepted { log_seq, trace_seq } => {
@@ -278,6 +295,7 @@ fn refuse(reply: &mut AppendReply, line: u64, event_id: Option<String>, refusal:
         category: Some(refusal.category),
         message: Some(refusal.message),
         details: refusal.details,
+        event: None,
     });
 }
 

@@ -18,7 +18,7 @@ pub async fn answer<R: Request>(
     let change = request.change(id);
     let handlers = StoreAnswers { engine, id, by: &by, control };
     let work = Box::pin(async {
-        let asked = settle(&**engine.store(), request.subject(), asker.reaches_all).await?;
+        let asked = settle(engine, request.subject(), asker.reaches_all, None).await?;
         request.into().answered_by(&handlers).await.map_err(|error| asked.advise(error))
     });
     recorded(engine, asker, id, change, work).await.and_then(R::Reply::try_from)

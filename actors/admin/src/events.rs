@@ -9,7 +9,7 @@ use decisiongraph_protocol::{
     AdminError, Command, EVENTS_SCANNED_MAX, EventsReply, EventsRequest, ExportPageReply, ExportRequest,
     ExportStartReply, ExportStartRequest, Handle, TraceReply, TraceRequest,
 };
-use decisiongraph_store::Scope;
+use decisiongraph_store::{ReadView, Scope};
 use std::time::Duration;
 
 /// Longest wait of a read of the log for open appenders. Then it ends at the mark that is known.
@@ -20,24 +20,36 @@ pub const EXPORT_EVENTS_MAX: i64 = 1_000;
 
 impl Handle<TraceRequest> for StoreAnswers<'_> {
     async fn answer(&self, request: TraceRequest) -> Result<TraceReply, AdminError> {
-        let store = self.store();
         let tenant = tenant_or_default(request.tenant);
         let limit = self.event_page(limit_in(request.limit, queries::EVENTS_PAGE_MAX as i64)?);
-        let first = self.event_page(1);
-        let known =
-            queries::trace_events(&*store.view().await?, &tenant, &request.trace_id, LogSeq::ORIGIN, first).await?;
-        if known.0.is_empty() {
-            let error =
-                AdminError::new(Category::NotFound, format!("tenant `{tenant}` has no trace `{}`", request.trace_id));
-            let events = Command::of("events", &tenant);
-            return Err(error.next(format!("check the id: {events} lists what the log holds")));
-        }
-        let current = current_view(self.engine, &tenant, &[TRACE_SUMMARY], request.freshness).await?;
+        let current = match current_view(self.engine, &tenant, &[TRACE_SUMMARY], request.freshness).await {
+            Ok(current) => current,
+            Err(error) => {
+                self.has_trace(&*self.store().view().await?, &tenant, &request.trace_id).await?;
+                return Err(error.into());
+            }
+        };
         let summary =
             queries::trace_summary(&*current.view, &tenant, current.generations[0], &request.trace_id).await?;
         let (events, more) =
             queries::trace_events(&*current.view, &tenant, &request.trace_id, request.after, limit).await?;
-        Ok(TraceReply { tenant, stale: current.stale, summary, events, more })
+        if events.is_empty() {
+            self.has_trace(&*current.view, &tenant, &request.trace_id).await?;
+        }
+        Ok(TraceReply { tenant, stale: current.stale, rows: current.rows, summary, events, more })
+    }
+}
+
+impl StoreAnswers<'_> {
+    /// Fails with `not_found` when the trace has no event.
+    async fn has_trace(&self, view: &dyn ReadView, tenant: &TenantId, trace_id: &str) -> Result<(), AdminError> {
+        let first = self.event_page(1);
+        if !queries::trace_events(view, tenant, trace_id, LogSeq::ORIGIN, first).await?.0.is_empty() {
+            return Ok(());
+        }
+        let error = AdminError::new(Category::NotFound, format!("tenant `{tenant}` has no trace `{trace_id}`"));
+        let events = Command::of("events", tenant);
+        Err(error.next(format!("check the id: {events} lists what the log holds")))
     }
 }
 

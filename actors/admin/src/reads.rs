@@ -18,7 +18,7 @@ impl Handle<SubgraphRequest> for StoreAnswers<'_> {
         if answer.nodes.is_empty() && current.stale.is_none() {
             return Err(no_node_of(&tenant, &request.query.node_id));
         }
-        Ok(ReadReply { tenant, stale: current.stale, answer })
+        Ok(ReadReply { tenant, stale: current.stale, rows: current.rows, answer })
     }
 }
 
@@ -34,7 +34,7 @@ impl Handle<EdgesRequest> for StoreAnswers<'_> {
         {
             return Err(no_node_of(&tenant, node));
         }
-        Ok(ReadReply { tenant, stale: current.stale, answer })
+        Ok(ReadReply { tenant, stale: current.stale, rows: current.rows, answer })
     }
 }
 
@@ -47,7 +47,7 @@ impl Handle<PrecedentsRequest> for StoreAnswers<'_> {
         let [summaries, index] = [current.generations[0], current.generations[1]];
         let hits = queries::precedents(&*current.view, &tenant, summaries, index, &request.query).await?;
         let Paged { items: hits, more } = hits;
-        Ok(ReadReply { tenant, stale: current.stale, answer: PrecedentsReply { hits, more } })
+        Ok(ReadReply { tenant, stale: current.stale, rows: current.rows, answer: PrecedentsReply { hits, more } })
     }
 }
 
@@ -59,7 +59,7 @@ impl Handle<TracesRequest> for StoreAnswers<'_> {
         let needed = if request.query.filter.involves.is_some() { &needed[..] } else { &needed[..1] };
         let current = current_view(self.engine, &tenant, needed, request.freshness).await?;
         let answer = queries::traces(&current, &tenant, &request.query).await?;
-        Ok(ReadReply { tenant, stale: current.stale, answer })
+        Ok(ReadReply { tenant, stale: current.stale, rows: current.rows, answer })
     }
 }
 

@@ -5,12 +5,13 @@
 //! is not touched.
 
 use super::handler::{StoreAnswers, limit_in, tenant_or_default};
+use decisiongraph_engine::Engine;
 use decisiongraph_projections::{Category, TenantId};
 use decisiongraph_protocol::foreign_text::shell_word;
 use decisiongraph_protocol::{
     AdminError, Command, Handle, ScopeFilter, Subject, TENANTS_PAGE_MAX, TenantsReply, TenantsRequest,
 };
-use decisiongraph_store::{ReadView, Store};
+use decisiongraph_store::ReadView;
 
 /// Most tenants in a hint.
 const HINT_TENANTS: usize = 5;
@@ -33,13 +34,27 @@ impl Asked {
 
 /// Checks the subject of a request. `not_found` when its log does not exist, or when its failure or job is not of the
 /// named scope. An asker who does not reach all tenants is told of another's failure or job as of one that does not
-/// exist.
-pub async fn settle(store: &dyn Store, subject: Subject<'_>, reaches_all: bool) -> Result<Asked, AdminError> {
+/// exist. A query of an era of the mark (`query_in`) takes a tenant that was found there once as known.
+pub async fn settle(
+    engine: &Engine,
+    subject: Subject<'_>,
+    reaches_all: bool,
+    query_in: Option<u64>,
+) -> Result<Asked, AdminError> {
+    let store = engine.store();
     let (thing, list, of, found) = match subject {
         Subject::None => return Ok(Asked(None)),
         Subject::Log(tenant) => {
-            known(&*store.view().await?, tenant).await?;
-            return Ok(Asked(Some(Command::of("catch-up", tenant.unwrap_or(&TenantId::default())))));
+            let named = tenant_or_default(tenant.cloned());
+            let catch_up = Command::of("catch-up", &named);
+            let is_known = query_in.is_some_and(|era| engine.known_tenants().has(era, &named));
+            if !is_known
+                && known(&*store.view().await?, tenant).await?
+                && let Some(era) = query_in
+            {
+                engine.known_tenants().add(era, named);
+            }
+            return Ok(Asked(Some(catch_up)));
         }
         Subject::Failure(_, of) | Subject::Run(_, of) if *of == ScopeFilter::default() => return Ok(Asked(None)),
         Subject::Failure(failure_id, of) => {
@@ -81,22 +96,22 @@ fn fits(thing: &str, list: &str, named: &ScopeFilter, tenant: &TenantId, project
 }
 
 /// Checks that this tenant (`default` when none is named) has a log. `not_found` otherwise. While no other tenant
-/// exists, `default` passes if no tenant was named.
-pub async fn known(view: &dyn ReadView, named: Option<&TenantId>) -> Result<(), AdminError> {
+/// exists, `default` passes if no tenant was named. True when it has events.
+async fn known(view: &dyn ReadView, named: Option<&TenantId>) -> Result<bool, AdminError> {
     let tenant = tenant_or_default(named.cloned());
     if view.last_log_seq(&tenant, None).await?.0 > 0 {
-        return Ok(());
+        return Ok(true);
     }
     // Scopes without events are enough only for a named tenant. Scopes of an unnamed `default` may come from a typing
     // error.
     if named.is_some() && !view.scopes(named).await?.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
     let heads = view.tenant_heads(None, HINT_TENANTS + 1).await?;
     let tenants: Vec<TenantId> =
         heads.into_iter().filter(|head| head.tenant != tenant).map(|head| head.tenant).collect();
     if named.is_none() && tenants.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
     Err(unknown(named, &tenants))
 }

@@ -15,6 +15,7 @@ pub mod drive;
 pub mod endure;
 pub mod failure;
 mod fold;
+mod known_tenants;
 pub mod lane;
 pub mod mark;
 pub mod memory;
@@ -30,6 +31,8 @@ mod short;
 pub mod telemetry;
 mod verify;
 pub mod waits;
+
+pub use known_tenants::KnownTenants;
 
 pub use budget::{ASK_COST, Budget, Part, READ_COST, Share};
 pub use mark::{Mark, MarkReading};
@@ -145,6 +148,7 @@ pub struct Engine {
     telemetry: Telemetry,
     budget: Budget,
     waits: Waits,
+    known_tenants: KnownTenants,
     /// Sealing of the log; none where it is off.
     sealing: Option<Arc<Sealing>>,
 }
@@ -162,6 +166,7 @@ impl Engine {
             jobs: Some(Default::default()),
             telemetry: Telemetry::default(),
             waits: Waits::default(),
+            known_tenants: KnownTenants::default(),
             sealing: None,
         }
     }
@@ -225,6 +230,11 @@ impl Engine {
     /// Returns the queries that wait for a projection.
     pub fn waits(&self) -> &Waits {
         &self.waits
+    }
+
+    /// Returns the tenants that are known to have a log.
+    pub fn known_tenants(&self) -> &KnownTenants {
+        &self.known_tenants
     }
 
     /// Returns the owner on whose behalf the engine works.

@@ -2,7 +2,7 @@
 
 use decisiongraph_projections::event::{Actor, Source};
 use decisiongraph_projections::{Category, LogSeq, Refusal, StoredEvent};
-use decisiongraph_records::{Direction, PrecedentFilter};
+use decisiongraph_records::{Direction, Generation, PrecedentFilter};
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -131,6 +131,20 @@ pub struct Staleness {
     pub last_log_seq: LogSeq,
     /// Events between the two, counted up to [`STALE_EVENTS_MAX`].
     pub events: u64,
+}
+
+/// State of a projection's rows in the snapshot of a read that they were current for. It is not on the
+/// wire: the process that has read the rows makes a validator of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowsState {
+    /// Live generation.
+    pub generation: Generation,
+    /// Position up to which everything is applied.
+    pub cursor: LogSeq,
+    /// Position of the tenant's last event.
+    pub last_log_seq: LogSeq,
+    /// Rolling digest at the cursor, as text.
+    pub digest: String,
 }
 
 /// Bound of the count in [`Staleness::events`].

@@ -9,7 +9,7 @@ use crate::Engine;
 use crate::waits::LOOK_EVERY;
 use decisiongraph_projections::{Category, LogSeq, Projection, TenantId};
 use decisiongraph_protocol::figures::number;
-use decisiongraph_protocol::query::{Freshness, STALE_EVENTS_MAX, Staleness};
+use decisiongraph_protocol::query::{Freshness, RowsState, STALE_EVENTS_MAX, Staleness};
 use decisiongraph_store::{Generation, ReadView, Result, Scope, StoreError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -24,6 +24,8 @@ pub struct CurrentView {
     pub stale: Option<Staleness>,
     /// Position up to which all of them have applied the log.
     pub cursor: LogSeq,
+    /// State of the rows of each; none when one is behind, or when the query did not ask for the tenant's last event.
+    pub rows: Vec<RowsState>,
 }
 
 /// Waits until these projections have seen the tenant's last event, or what the query asks for, and opens the snapshot
@@ -47,7 +49,7 @@ pub async fn current_view(
     loop {
         let view = store.snapshot().await?;
         let mut generations = Vec::with_capacity(projections.len());
-        let (mut behind, mut common) = (Vec::new(), LogSeq(i64::MAX));
+        let (mut behind, mut common, mut rows) = (Vec::new(), LogSeq(i64::MAX), Vec::new());
         for projection in projections {
             let row = view.scope(&Scope::new(tenant, *projection)).await?;
             let cursor = row.as_ref().map_or(LogSeq::ORIGIN, |row| row.position.cursor);
@@ -55,10 +57,17 @@ pub async fn current_view(
             if cursor < target {
                 behind.push((projection.name(), cursor));
             }
-            generations.push(row.map(|row| row.generation));
+            generations.push(row.as_ref().map(|row| row.generation));
+            rows.extend(row.filter(|_| freshness.at_least.is_none()).map(|row| RowsState {
+                generation: row.generation,
+                cursor,
+                last_log_seq: target.max(cursor),
+                digest: row.position.digest.to_text(),
+            }));
         }
         let Some((projection, cursor)) = behind.iter().copied().min_by_key(|(_, cursor)| *cursor) else {
-            return Ok(CurrentView { view, generations, stale: None, cursor: common });
+            rows.truncate(if rows.len() == projections.len() { rows.len() } else { 0 });
+            return Ok(CurrentView { view, generations, stale: None, cursor: common, rows });
         };
         let rest = deadline.saturating_duration_since(Instant::now());
         if let Some(at_least) = unproven
@@ -112,7 +121,7 @@ pub async fn current_view(
             return Err(StoreError::new(Category::ProjectionOutOfDate, message));
         }
         let stale = Staleness { projection: projection.to_owned(), cursor, last_log_seq: target, events };
-        return Ok(CurrentView { view, generations, stale: Some(stale), cursor: common });
+        return Ok(CurrentView { view, generations, stale: Some(stale), cursor: common, rows: Vec::new() });
     }
 }
 

@@ -11,10 +11,7 @@ use axum::http::{HeaderValue, StatusCode};
 use decisiongraph_projections::event::{EVENT_BYTES_MAX, Line};
 use decisiongraph_projections::{Category, LogSeq};
 use decisiongraph_protocol::lines::{CHUNK_BYTES_MAX, CHUNK_LINES_MAX};
-use decisiongraph_protocol::query::Freshness;
-use decisiongraph_protocol::{
-    AppendReply, AppendRequest, LineFault, LineVerdict, OfferedLine, Request, TraceRequest, VerdictWord,
-};
+use decisiongraph_protocol::{AppendReply, AppendRequest, LineFault, LineVerdict, OfferedLine, Request, VerdictWord};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
@@ -26,11 +23,11 @@ const LINES_MAX: usize = 10_000;
 const ATOMIC_LINES_MAX: usize = CHUNK_LINES_MAX;
 
 /// Refuses an event of another tenant, and one of a producer for whom the caller does not speak.
-fn admit(call: &Call, text: &str) -> Result<Option<String>, Fault> {
+fn admit(call: &Call, text: &str) -> Result<(), Fault> {
     let tenant = call.tenant()?;
     // Read as the append itself reads it, so that no text has one tenant here and another there. A text that cannot be
     // read is refused there, with what was expected.
-    let Ok(line) = Line::parse(text) else { return Ok(None) };
+    let Ok(line) = Line::parse(text) else { return Ok(()) };
     if line.tenant_id.is_some_and(|named| named != tenant) {
         return Err(Fault::invalid("`tenant_id` of the event is not the tenant of the request")
             .next("leave tenant_id out, or send the event to its tenant"));
@@ -38,18 +35,17 @@ fn admit(call: &Call, text: &str) -> Result<Option<String>, Fault> {
     if !call.caller()?.speaks_for(&line.draft.envelope.source.producer_id) {
         return Err(Fault::forbidden("this identity may not append events of that `source.producer_id`"));
     }
-    Ok(Some(line.draft.envelope.trace_id))
+    Ok(())
 }
 
-/// Appends lines. The work goes on when the client hangs up.
-pub async fn offer(call: &Call, lines: Vec<OfferedLine>, all_or_nothing: bool) -> Result<AppendReply, Fault> {
-    let request = AppendRequest {
-        tenant: call.tenant.clone(),
-        all_or_nothing,
-        each_verdict: true,
-        lines,
-        ..AppendRequest::default()
-    };
+/// Makes the request of lines with a verdict each.
+pub fn offered(lines: Vec<OfferedLine>, all_or_nothing: bool) -> AppendRequest {
+    AppendRequest { all_or_nothing, each_verdict: true, lines, ..AppendRequest::default() }
+}
+
+/// Appends lines to the tenant of the call. The work goes on when the client hangs up.
+pub async fn offer(call: &Call, request: AppendRequest) -> Result<AppendReply, Fault> {
+    let request = AppendRequest { tenant: call.tenant.clone(), ..request };
     let turn = call.api.limits.append_turn().await?;
     let (answers, asker, id) = (Arc::clone(&call.api.answers), call.asker()?, call.id);
     let room = call.room.clone();
@@ -82,17 +78,19 @@ pub fn one(call: Call) -> BoxFuture<'static, Answered> {
             Ok(value) if !value.is_object() => return Err(Fault::invalid("the body must be a JSON object: an event")),
             Ok(_) => {}
         }
-        let trace_id = admit(&call, &text)?.unwrap_or_default();
+        admit(&call, &text)?;
         call.api.limits.admit_events(call.caller()?, call.tenant.as_ref(), 1)?;
         // One line in this protocol, however the client broke the text.
         let line = OfferedLine { number: 1, text: Ok(text) };
-        let reply = offer(&call, vec![line], false).await?;
+        let reply = offer(&call, AppendRequest { read_back: true, ..offered(vec![line], false) }).await?;
         let verdict = reply.verdicts.first().ok_or_else(|| Fault::category(Category::Internal, "no verdict"))?;
         let (VerdictWord::Accepted | VerdictWord::Repeated, Some(log_seq)) = (verdict.verdict, verdict.log_seq) else {
             return Err(refused(verdict));
         };
-        let trace_id = verdict.trace_id.clone().unwrap_or(trace_id);
-        let stored = stored(&call, &trace_id, log_seq).await?;
+        let Some(event) = &verdict.event else {
+            return Err(Fault::category(Category::OutcomeUnknown, "the event is stored and could not be read back"));
+        };
+        let stored = with_tenant(&call.tenant()?, &event_json(event));
         let data = format!(
             "{{\"event\":{stored},\"projection_sync_triggered\":true,\"verdict\":\"{}\"}}",
             verdict.verdict.as_str()
@@ -100,23 +98,6 @@ pub fn one(call: Call) -> BoxFuture<'static, Answered> {
         Ok(at(call.raw(StatusCode::CREATED, &data)?, log_seq))
     }
     .boxed()
-}
-
-/// Reads an event back as it is stored.
-async fn stored(call: &Call, trace_id: &str, log_seq: LogSeq) -> Result<String, Fault> {
-    let tenant = call.tenant()?;
-    let request = TraceRequest {
-        tenant: Some(tenant.clone()),
-        trace_id: trace_id.to_owned(),
-        after: LogSeq(log_seq.0 - 1),
-        limit: 1,
-        freshness: Freshness { wait_ms: 0, allow_stale: true, ..Freshness::default() },
-    };
-    let reply = call.ask_for_the_route(request).await?;
-    match reply.events.first().filter(|event| event.log_seq == log_seq) {
-        Some(event) => Ok(with_tenant(&tenant, &event_json(event))),
-        None => Err(Fault::category(Category::OutcomeUnknown, "the event is stored and could not be read back")),
-    }
 }
 
 /// `POST /events/batch`.
@@ -202,14 +183,14 @@ struct Out {
 impl Out {
     /// Stores lines that each stand for themselves.
     async fn store(&mut self, call: &Call, lines: Vec<OfferedLine>) -> Result<(), Fault> {
-        let reply = offer(call, lines, false).await.map_err(|fault| self.decided(fault))?;
+        let reply = offer(call, offered(lines, false)).await.map_err(|fault| self.decided(fault))?;
         self.take(&reply);
         Ok(())
     }
 
     /// Stores all lines or none.
     async fn store_whole(&mut self, call: &Call, lines: Vec<OfferedLine>) -> Result<(), Fault> {
-        let reply = offer(call, lines, true).await?;
+        let reply = offer(call, offered(lines, true)).await?;
         if let Some(verdict) = reply.verdicts.iter().find(|verdict| verdict.verdict == VerdictWord::Refused) {
             let fault = refused(verdict).detail("line", verdict.line);
             return Err(fault.detail("event_id", verdict.event_id.clone()));

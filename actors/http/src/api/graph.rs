@@ -3,7 +3,7 @@
 use super::call::Call;
 use super::fault::{Answered, Fault};
 use super::objects;
-use super::validator::Validator;
+use super::validator::{unchanged, validated};
 use decisiongraph_engine::queries::EdgeCursor;
 use decisiongraph_projections::LogSeq;
 use decisiongraph_protocol::query::{EDGES_PAGE_MAX, EdgesPage, EdgesQuery, Staleness, SubgraphQuery};
@@ -33,8 +33,7 @@ fn node_key(call: &Call) -> Result<String, Fault> {
 pub fn context(call: Call) -> BoxFuture<'static, Answered> {
     async move {
         let node_id = node_key(&call)?;
-        let validator = Validator::of(&call, &["context_graph"]).await?;
-        if let Some(unchanged) = validator.unchanged(&call) {
+        if let Some(unchanged) = unchanged(&call, &["context_graph"]).await? {
             return unchanged;
         }
         let number = |key: &str, default| Ok::<i64, Fault>(call.query.number(key)?.unwrap_or(default));
@@ -50,14 +49,14 @@ pub fn context(call: Call) -> BoxFuture<'static, Answered> {
                 edge_types: call.query.list("edge_types"),
             },
         };
-        let ReadReply { stale, answer, .. } = call.ask(request).await?;
+        let ReadReply { stale, rows, answer, .. } = call.ask(request).await?;
         let data = json!({
             "center": { "node_type": call.query.needed("node_type")?, "node_id": call.query.needed("node_id")? },
             "nodes": answer.nodes.iter().map(objects::node).collect::<Vec<_>>(),
             "edges": answer.edges.iter().map(objects::edge).collect::<Vec<_>>(),
             "truncated": answer.truncated,
         });
-        Ok(validator.put(call.data(with_staleness(data, stale.as_ref()))?))
+        Ok(validated(call.data(with_staleness(data, stale.as_ref()))?, &rows))
     }
     .boxed()
 }
@@ -69,13 +68,12 @@ pub fn edges(call: Call) -> BoxFuture<'static, Answered> {
         let direction =
             objects::direction(word).ok_or_else(|| Fault::invalid("`direction` must be both, incoming or outgoing"))?;
         let node_id = node_key(&call)?;
-        let validator = Validator::of(&call, &["context_graph"]).await?;
-        if let Some(unchanged) = validator.unchanged(&call) {
+        if let Some(unchanged) = unchanged(&call, &["context_graph"]).await? {
             return unchanged;
         }
         let cursor = cursor(&call, &node_id, direction).await?;
         let query = EdgesQuery { node_id, direction, cursor, limit: call.query.number("limit")?.unwrap_or(100) };
-        let ReadReply { stale, answer, .. } = page(&call, query).await?;
+        let ReadReply { stale, rows, answer, .. } = page(&call, query).await?;
         let next =
             answer.next_cursor.as_deref().and_then(|text| EdgeCursor::decode(text).ok().map(|cursor| (text, cursor)));
         let next = next.map(|(text, cursor)| {
@@ -85,7 +83,8 @@ pub fn edges(call: Call) -> BoxFuture<'static, Answered> {
             })
         });
         let edges: Vec<Value> = answer.edges.iter().map(objects::edge).collect();
-        Ok(validator.put(call.data(with_staleness(json!({ "edges": edges, "next_cursor": next }), stale.as_ref()))?))
+        let data = with_staleness(json!({ "edges": edges, "next_cursor": next }), stale.as_ref());
+        Ok(validated(call.data(data)?, &rows))
     }
     .boxed()
 }
@@ -131,13 +130,13 @@ pub fn precedents(call: Call) -> BoxFuture<'static, Answered> {
             outcome: text("outcome")?,
             limit: call.query.number("limit")?.unwrap_or(100),
         };
-        let validator = Validator::of(&call, &["trace_summary", "precedent_index"]).await?;
-        if let Some(unchanged) = validator.unchanged(&call) {
+        if let Some(unchanged) = unchanged(&call, &["trace_summary", "precedent_index"]).await? {
             return unchanged;
         }
         let request = PrecedentsRequest { tenant: call.tenant.clone(), freshness: call.query.freshness()?, query };
-        let ReadReply { stale, answer, .. } = call.ask(request).await?;
-        Ok(validator.put(call.data(with_staleness(json!({ "precedents": answer.hits }), stale.as_ref()))?))
+        let ReadReply { stale, rows, answer, .. } = call.ask(request).await?;
+        let data = with_staleness(json!({ "precedents": answer.hits }), stale.as_ref());
+        Ok(validated(call.data(data)?, &rows))
     }
     .boxed()
 }

@@ -68,7 +68,7 @@ async fn store(call: &Call, events: Vec<Made>, tally: &mut Tally) -> Result<(), 
         offered.push((made.span, made.place));
         lines.push(OfferedLine { number, text: Ok(made.line) });
     }
-    let reply = offer(call, lines, false).await?;
+    let reply = offer(call, offered(lines, false)).await?;
     for verdict in &reply.verdicts {
         let index = usize::try_from(verdict.line).ok().and_then(|line| line.checked_sub(1));
         if let Some((span, place)) = index.and_then(|index| offered.get(index)) {

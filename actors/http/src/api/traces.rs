@@ -5,7 +5,7 @@ use super::cursor;
 use super::fault::{Answered, Fault};
 use super::graph::with_staleness;
 use super::objects::events_json;
-use super::validator::Validator;
+use super::validator::{unchanged, validated};
 use axum::http::StatusCode;
 use decisiongraph_engine::queries::{EVENTS_PAGE_MAX, READ_BYTES_MAX};
 use decisiongraph_projections::LogSeq;
@@ -82,8 +82,7 @@ pub fn one(call: Call) -> BoxFuture<'static, Answered> {
     async move {
         let tenant = call.tenant()?;
         let after = place(&call)?.unwrap_or(LogSeq::ORIGIN);
-        let validator = Validator::of(&call, &["trace_summary"]).await?;
-        if let Some(unchanged) = validator.unchanged(&call) {
+        if let Some(unchanged) = unchanged(&call, &["trace_summary"]).await? {
             return unchanged;
         }
         let since = call.query.number::<i64>("since_trace_seq")?;
@@ -122,7 +121,7 @@ pub fn one(call: Call) -> BoxFuture<'static, Answered> {
             events_json(&tenant, &reply.events),
             members.strip_prefix('{').unwrap_or_default()
         );
-        let response = validator.put(call.raw(StatusCode::OK, &data)?);
+        let response = validated(call.raw(StatusCode::OK, &data)?, &reply.rows);
         Ok(match reply.events.last() {
             Some(last) => at(response, last.log_seq),
             None => response,

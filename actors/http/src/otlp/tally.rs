@@ -147,6 +147,7 @@ mod tests {
             category,
             message: Some("the trace is finished".to_owned()),
             details: None,
+            event: None,
         }
     }
 

@@ -1,5 +1,6 @@
 //! Lines into the log.
 
+use crate::query::EventRecord;
 use crate::request::{Facts, FromDatabase, Reply, Request, Right};
 use decisiongraph_projections::credential_guard::CredentialGuard;
 use decisiongraph_projections::{Category, Details, LogSeq, TenantId};
@@ -19,6 +20,9 @@ pub struct AppendRequest {
     /// True to get the verdict of each line of an all-or-nothing request, too.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub each_verdict: bool,
+    /// True to get each stored event as the log has it, with its verdict. Meant for few lines of one tenant.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub read_back: bool,
     /// Lines to store, in order.
     pub lines: Vec<OfferedLine>,
 }
@@ -98,6 +102,9 @@ pub struct LineVerdict {
     /// Facts of the refusal, for programs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<Box<Details>>,
+    /// Event as the log has it, when the request asks for it. Missing when it could not be read: it is stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<Box<EventRecord>>,
 }
 
 /// Verdict as one word, for [`LineVerdict`].

@@ -1,6 +1,6 @@
 //! Events of the log: a trace, a stretch, an export.
 
-use crate::query::{EventRecord, Freshness, Staleness, Summary};
+use crate::query::{EventRecord, Freshness, RowsState, Staleness, Summary};
 use crate::request::{Facts, FromDatabase, Reply, Request, Right, Subject};
 use decisiongraph_projections::{LogSeq, TenantId};
 use decisiongraph_records::{EventFilter, Stray};
@@ -39,6 +39,9 @@ pub struct TraceReply {
     /// Staleness of the summary; present when it is behind.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stale: Option<Staleness>,
+    /// State of the rows that were read; none when they are behind.
+    #[serde(skip)]
+    pub rows: Vec<RowsState>,
     /// Summary of the trace; none when the projection has not seen the trace's start.
     pub summary: Option<Summary>,
     /// Events in order.

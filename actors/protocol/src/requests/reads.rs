@@ -1,6 +1,6 @@
 //! Queries over the read models.
 
-use crate::query::{EdgesPage, EdgesQuery, Freshness, Staleness, Subgraph, SubgraphQuery};
+use crate::query::{EdgesPage, EdgesQuery, Freshness, RowsState, Staleness, Subgraph, SubgraphQuery};
 use crate::request::{Facts, FromDatabase, Reply, Request, Right, Subject};
 use decisiongraph_projections::TenantId;
 use decisiongraph_records::{PrecedentFilter, PrecedentHit};
@@ -25,6 +25,9 @@ pub struct ReadReply<A> {
     /// Staleness of the answer; present when it is behind.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stale: Option<Staleness>,
+    /// State of the rows that were read; none when they are behind.
+    #[serde(skip)]
+    pub rows: Vec<RowsState>,
     /// The answer itself.
     #[serde(flatten)]
     pub answer: A,

@@ -19,7 +19,7 @@ use decisiongraph_admin::tenants::settle;
 use decisiongraph_engine::Control;
 use decisiongraph_engine::telemetry::signals;
 use decisiongraph_projections::Category;
-use decisiongraph_protocol::{AdminError, AdminReply, AdminRequest, Asker, FromDatabase, Handle, Request};
+use decisiongraph_protocol::{AdminError, AdminReply, AdminRequest, Asker, FromDatabase, Handle, Request, Right};
 use decisiongraph_rpc::Answers;
 use futures_util::future::BoxFuture;
 use std::future::Future;
@@ -56,8 +56,10 @@ impl NodeAnswers {
             return request.answered_by(&asking).await;
         }
         let change = request.change(id);
+        let is_query = request.facts().right == Some(Right::Read);
+        let query_in = is_query.then(|| self.0.board.mark.borrow().era);
         let work = Box::pin(async {
-            let asked = settle(&*self.0.store, request.subject(), asker.reaches_all).await?;
+            let asked = settle(&self.0.engine, request.subject(), asker.reaches_all, query_in).await?;
             request.answered_by(&asking).await.map_err(|error| asked.advise(error))
         });
         recorded(&self.0.engine, asker, id, change, work).await
