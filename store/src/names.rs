@@ -51,7 +51,10 @@ const ONLY_POSTGRES: &[(&str, &str)] = &[
 
 /// Statements that only SQLite has.
 const ONLY_SQLITE: &[(&str, &str)] = &[
-    ("build.now change.now failure.now log.now member.now run.now scope.now seal.now", "PostgreSQL has a function for it"),
+    (
+        "build.now change.now failure.now log.now member.now run.now scope.now seal.now",
+        "PostgreSQL has a function for it",
+    ),
     ("log.scopes_done", "one tenant after the other, each decided by the program"),
     ("row.node_begun row.log_end", "the positions of an edge's look-ups are computed by the program"),
     ("schema.has_table", "PostgreSQL has a function for it"),

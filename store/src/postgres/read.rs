@@ -272,7 +272,10 @@ pub(super) async fn fits(ask: &Ask<'_, Reader<'_>>, sql: &str, of: &[Parameter<'
 }
 
 /// Decodes in a separate task. Decoding is most of the cost of reading here, and the caller has other work under way.
-pub(super) async fn beside<T: Send + 'static>(what: &str, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+pub(super) async fn beside<T: Send + 'static>(
+    what: &str,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     let task = tokio::spawn(async move { work() });
     task.await.map_err(|error| StoreError::internal(format!("{what}: {error}")))?
 }

@@ -21,7 +21,6 @@ use crate::{
 };
 use async_trait::async_trait;
 use deadpool_postgres::ClientWrapper;
-use decisiongraph_projections::seal::Hash;
 use decisiongraph_projections::seal::chunk::{Chunk, Node};
 use decisiongraph_projections::seal::tree::{Frontier, empty_root};
 use decisiongraph_projections::{LogSeq, RowKey, TenantId};

@@ -214,7 +214,13 @@ fn page(conn: &Connection, tenant: &TenantId, after: LogSeq, upto: LogSeq, limit
 
 /// True when an event of `size` bytes fits into the page. Fails when it is the next one and too large to be read at
 /// all.
-pub(super) fn takes<T>(page: &mut Paged<T>, bytes: &mut usize, row: &Row<'_>, size: i64, limit: PageLimit) -> Result<bool> {
+pub(super) fn takes<T>(
+    page: &mut Paged<T>,
+    bytes: &mut usize,
+    row: &Row<'_>,
+    size: i64,
+    limit: PageLimit,
+) -> Result<bool> {
     let size_bytes = usize::try_from(size).unwrap_or(usize::MAX);
     if size_bytes <= limit.event_bytes_max {
         return Ok(page.takes(bytes, size_bytes, limit));

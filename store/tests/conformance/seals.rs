@@ -300,15 +300,20 @@ pub async fn notes_are_stored_once_and_thinned_to_the_last_of_each_hour(blank: B
     let first = [note(checkpoint, 1), note(statement, 1), note(checkpoint, 2), note(NoteKind::Rotation, 2)];
     fresh.store.add_seal_notes(&first).await.expect("stored");
     // One that is there, one with another text, one that is new.
-    let again = [note(checkpoint, 2), NewSealNote { note: "other".to_owned(), ..note(checkpoint, 2) }, note(checkpoint, 3)];
+    let again =
+        [note(checkpoint, 2), NewSealNote { note: "other".to_owned(), ..note(checkpoint, 2) }, note(checkpoint, 3)];
     fresh.store.add_seal_notes(&again).await.expect("stored");
     fresh.store.add_seal_notes(&[]).await.expect("nothing to do");
     let view = fresh.store.view().await.expect("a view");
-    let list = async |kind, before, limit| view.seal_notes(&tenant(), FIRST_TREE, kind, before, limit).await.expect("notes");
+    let list =
+        async |kind, before, limit| view.seal_notes(&tenant(), FIRST_TREE, kind, before, limit).await.expect("notes");
     let all = list(None, None, 10).await;
     let texts: Vec<(NoteKind, u64)> = all.iter().map(|note| (note.kind, note.size)).collect();
     let rotation = NoteKind::Rotation;
-    assert_eq!(texts, [(checkpoint, 3), (checkpoint, 2), (rotation, 2), (checkpoint, 2), (statement, 1), (checkpoint, 1)]);
+    assert_eq!(
+        texts,
+        [(checkpoint, 3), (checkpoint, 2), (rotation, 2), (checkpoint, 2), (statement, 1), (checkpoint, 1)]
+    );
     assert!(all.windows(2).all(|pair| pair[0].number > pair[1].number), "a later one is greater");
     assert_eq!((all[5].note.as_str(), all[1].note.as_str(), all[0].tree), ("checkpoint 1\n\n— ü", "other", FIRST_TREE));
     assert!(all[0].noted_at.ends_with('Z'), "{:?}", all[0]);
@@ -318,10 +323,12 @@ pub async fn notes_are_stored_once_and_thinned_to_the_last_of_each_hour(blank: B
     assert_eq!(view.seal_trees(&tenant()).await.expect("trees")[0].noted, 3);
 
     // Ten checkpoints three days ago, 20 minutes apart from the beginning of an hour; others of this very hour.
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_millis() as u64;
+    let now =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_millis() as u64;
     let hour = (now / 3_600_000 - 72) * 3_600_000;
     let old: Vec<NewSealNote> = (100..110).map(|size| note(checkpoint, size)).collect();
-    let (others, recent) = ([note(statement, 104), note(rotation, 104)], [note(checkpoint, 200), note(checkpoint, 201)]);
+    let (others, recent) =
+        ([note(statement, 104), note(rotation, 104)], [note(checkpoint, 200), note(checkpoint, 201)]);
     for notes in [&old[..], &others, &recent] {
         fresh.store.add_seal_notes(notes).await.expect("stored");
     }
@@ -519,7 +526,10 @@ pub async fn a_fork_takes_the_common_leaves_over(blank: Blank) {
         let before = state(&fresh, &tenant()).await;
         let next = fresh.store.fork_seal(&lease, &fork).await.expect("a fork");
         assert_eq!((next.tree, next.origin.as_str(), next.state), (2, "test.local/2", TreeState::Open));
-        assert_eq!((next.head, next.last, next.memory()), (head_of(&fork.frontier), fork.last, Some(fork.frontier.clone())));
+        assert_eq!(
+            (next.head, next.last, next.memory()),
+            (head_of(&fork.frontier), fork.last, Some(fork.frontier.clone()))
+        );
         let after = state(&fresh, &tenant()).await;
         assert_eq!((after.cursor, &after.trees[1]), (fork.last, &next));
         assert_eq!(after.trees[0], SealTree { state: TreeState::Closed, ..before.trees[0].clone() });

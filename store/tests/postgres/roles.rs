@@ -178,7 +178,8 @@ async fn seals(store: &Arc<dyn Store>, me: &Owner) {
     };
     let sealed = seal(store, &lease, tree, frontier, position.cursor, &[100]).await;
     let old_head = sealed.last().expect("events").head();
-    let note = |kind, note: &str| NewSealNote { tenant: tenant(), tree, kind, size: old_head.size, note: note.to_owned() };
+    let note =
+        |kind, note: &str| NewSealNote { tenant: tenant(), tree, kind, size: old_head.size, note: note.to_owned() };
     let notes = [note(NoteKind::Checkpoint, "a"), note(NoteKind::Statement, "b")];
     store.add_seal_notes(&notes).await.expect("stored");
     store.thin_seal_notes(&tenant()).await.expect("thinned");

@@ -4,8 +4,8 @@ use crate::fold::append_all;
 use crate::log::{tenant, whole_trace};
 use crate::raw::until;
 use crate::roles::{NODE, READER, Shared};
+use decisiongraph_store::Standbys;
 use decisiongraph_store::throwaway::Server;
-use decisiongraph_store::{Standbys, Store as _};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_standby_counts_as_soon_as_it_has_flushed_and_no_longer_than_it_streams() {
@@ -30,10 +30,8 @@ async fn a_standby_counts_as_soon_as_it_has_flushed_and_no_longer_than_it_stream
     // A position that the log has not reached yet is nobody's.
     assert_eq!(node.standbys("7FFFFFFF/0").await, Ok(Standbys { streaming: 1, flushed: 0 }));
     standby.disconnect().await.expect("disconnected");
-    until("nothing streams", || async {
-        node.standbys(&before).await == Ok(Standbys { streaming: 0, flushed: 0 })
-    })
-    .await;
+    until("nothing streams", || async { node.standbys(&before).await == Ok(Standbys { streaming: 0, flushed: 0 }) })
+        .await;
     let reader = shared.store(READER).await;
     assert!(reader.wal_position().await.expect("an answer").is_some());
 }

@@ -60,7 +60,10 @@ fn a_chunk_ends_at_a_multiple_of_its_most_leaves() {
         assert_eq!(found, expected, "{events} behind {size}");
         assert_eq!(frontier.size(), size + events);
         let full = size / CHUNK_EVENTS..(size + events) / CHUNK_EVENTS;
-        assert_eq!(nodes.iter().map(|node| (node.level, node.index)).collect::<Vec<_>>(), full.map(|at| (1, at)).collect::<Vec<_>>());
+        assert_eq!(
+            nodes.iter().map(|node| (node.level, node.index)).collect::<Vec<_>>(),
+            full.map(|at| (1, at)).collect::<Vec<_>>()
+        );
         for (chunk, index) in chunks.iter().zip(found) {
             assert_eq!((chunk.first, chunk.end()), (LogSeq(2 * index.0 as i64 + 3), index.0 + index.1));
         }
@@ -103,7 +106,9 @@ fn damaged_columns_have_no_leaves() {
     let sound = grown(&grown(&Frontier::default(), 250).frontier, 6).chunks.remove(0);
     assert_eq!(sound.leaves().map(|leaves| leaves.len()), Some(6));
     let damages: [(&str, fn(&mut Chunk)); 18] = [
-        ("no leaf", |chunk| *chunk = Chunk { events: 0, positions: vec![], entries: vec![], salts: vec![], ..chunk.clone() }),
+        ("no leaf", |chunk| {
+            *chunk = Chunk { events: 0, positions: vec![], entries: vec![], salts: vec![], ..chunk.clone() }
+        }),
         ("another number", |chunk| chunk.events += 1),
         ("fewer", |chunk| chunk.events -= 1),
         ("a huge number", |chunk| chunk.events = u64::MAX),
