@@ -3,7 +3,7 @@
 //! *Guarantees.* The answer comes after the commit. Offering the request again stores nothing twice. A span that is not
 //! stored is counted in the answer, in a metric and in the log.
 
-use super::append::offer;
+use super::append::{offer, offered};
 use super::call::{Call, at};
 use super::fault::{Answered, Fault};
 use crate::otlp::{Form, Left, Made, Tally, decode, exported, failed, map};
@@ -62,16 +62,16 @@ pub fn take(call: Call) -> BoxFuture<'static, Answered> {
 
 /// Offers events in their order, and counts the verdicts.
 async fn store(call: &Call, events: Vec<Made>, tally: &mut Tally) -> Result<(), Fault> {
-    let mut offered = Vec::with_capacity(events.len());
+    let mut spans = Vec::with_capacity(events.len());
     let mut lines = Vec::with_capacity(events.len());
     for (made, number) in events.into_iter().zip(1..) {
-        offered.push((made.span, made.place));
+        spans.push((made.span, made.place));
         lines.push(OfferedLine { number, text: Ok(made.line) });
     }
     let reply = offer(call, offered(lines, false)).await?;
     for verdict in &reply.verdicts {
         let index = usize::try_from(verdict.line).ok().and_then(|line| line.checked_sub(1));
-        if let Some((span, place)) = index.and_then(|index| offered.get(index)) {
+        if let Some((span, place)) = index.and_then(|index| spans.get(index)) {
             tally.take(*span, *place, verdict);
         }
     }
