@@ -320,7 +320,8 @@ async fn check(fresh: &Fresh, when: &str) {
         expected.sort_unstable();
         let plan = plan.join("\n");
         assert_eq!(used, expected, "{when}, seal {number}:\n{plan}");
-        assert!(!plan.contains("Seq Scan") && !plan.contains("Sort"), "{when}, seal {number}:\n{plan}");
+        let bounded = plan.matches("Index Cond").count() == used.len();
+        assert!(bounded && !plan.contains("Seq Scan") && !plan.contains("Sort"), "{when}, seal {number}:\n{plan}");
     }
     for (number, (sql, types, arguments)) in EDGES.iter().enumerate() {
         let sql =

@@ -135,7 +135,7 @@ async fn nothing_that_a_node_plants_is_run_by_anybody() {
         let sample = store.sample_high_water().await.unwrap_or_else(|error| panic!("{role}: {error}"));
         assert!(sample.writers.is_empty());
         let view = store.snapshot().await.expect("a snapshot");
-        assert_eq!(view.scopes(None).await.expect("scopes").len(), 3, "{role}");
+        assert_eq!(view.scopes(None).await.expect("scopes").len(), catalogue::ALL_WITH_SEAL.len(), "{role}");
         assert!(view.strays(10).await.expect("an answer").is_empty(), "{role}");
         assert_eq!(
             view.events(&tenant(), LogSeq::ORIGIN, LogSeq(i64::MAX), PageLimit::rows(10))

@@ -34,9 +34,9 @@ SELECT $1::text, $2::bigint, $3::text, 0, 0, $4::bytea, ''::bytea, 'open'
 ON CONFLICT DO NOTHING
 
 -- name: grow
--- Trees of several tenants, each if it is still what its batch grew from: otherwise its tenant is not returned. A tree begins with its
--- first batch, where the tenant has none. LIMIT keeps the planner from starting at the table; the conditions on the row itself hold after
--- a wait for it, too.
+-- Trees of several tenants, each if it is still what its batch grew from: otherwise its tenant is not returned. LIMIT keeps the planner
+-- from starting at the table. After a wait for a row that moved meanwhile, its place is another, and nothing is updated. A tree begins
+-- with its first batch, where the tenant has none; OFFSET keeps that look-up one per tenant.
 WITH k AS (
     SELECT *
       FROM unnest($1::text[], $2::bigint[], $3::text[], $4::bigint[], $5::bytea[], $6::bigint[], $7::bigint[], $8::bytea[], $9::bytea[])
@@ -53,8 +53,7 @@ WITH k AS (
        SET size = k.size, log_seq = k.log_seq, root = k.root, frontier = k.frontier
       FROM k
      CROSS JOIN LATERAL (SELECT x.ctid FROM dg_seal x WHERE x.tenant_id = k.tenant_id AND x.tree = k.tree LIMIT 1) AS f
-     WHERE s.ctid = f.ctid AND s.tenant_id = k.tenant_id AND s.tree = k.tree
-       AND s.size = k.from_size AND s.root = k.from_root AND s.state = 'open'
+     WHERE s.ctid = f.ctid AND s.size = k.from_size AND s.root = k.from_root AND s.state = 'open'
     RETURNING s.tenant_id
 )
 SELECT tenant_id FROM begun UNION ALL SELECT tenant_id FROM grown
