@@ -24,23 +24,24 @@ pub struct Answered {
 
 impl Memory {
     /// Lists journal and places, the journal first.
-    pub fn sources(&self) -> impl Iterator<Item = &dyn Place> {
-        let journal: &dyn Place = &self.journal;
+    pub fn sources(&self) -> impl Iterator<Item = &(dyn Place + 'static)> {
+        let journal: &(dyn Place + 'static) = &self.journal;
         std::iter::once(journal).chain(self.places.iter().map(|place| &**place))
     }
 
     /// Asks each memory for its newest head of this origin. Blocks.
     pub fn newest(&self, origin: &str) -> Vec<Answered> {
-        let ask = |place: &dyn Place| Answered {
+        let sources = self.sources();
+        let answers = sources.map(|place| Answered {
             name: place.name(),
             remembers: place.remembers(),
             newest: place.newest(origin),
-        };
-        self.sources().map(ask).collect()
+        });
+        answers.collect()
     }
 
     /// Takes the notices of all.
     pub fn notices(&self) -> Vec<String> {
-        self.sources().flat_map(Place::notices).collect()
+        self.sources().flat_map(|place| place.notices()).collect()
     }
 }

@@ -50,7 +50,7 @@ pub async fn trust_database(engine: &Engine, tenant: &TenantId) -> Result<(SealT
             .map_err(|error| StoreError::new(Category::Conflict, format!("signature_invalid: {error} (database)")))?,
         None => signed(engine, sealing, &tree).await?,
     };
-    journal_notes(sealing, tenant, tree.tree, std::slice::from_ref(&checkpoint)).await?;
+    journal_notes(sealing, tenant, std::slice::from_ref(&checkpoint)).await?;
     Ok((tree, Some(checkpoint.note)))
 }
 

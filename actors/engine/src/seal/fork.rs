@@ -88,7 +88,7 @@ async fn fork_under(engine: &Engine, sealing: &Arc<Sealing>, lease: &Lease, reas
 /// Brings the note to the journal and the places. The database has it: what fails here is only told.
 async fn told(store: &dyn Store, sealing: &Arc<Sealing>, tree: &SealTree, notes: &[decisiongraph_seal::Remembered]) {
     let tenant = &tree.tenant;
-    match journal_notes(sealing, tenant, tree.tree, notes).await {
+    match journal_notes(sealing, tenant, notes).await {
         Ok(()) => publish(store, sealing).await,
         Err(error) => tracing::warn!(%tenant, "the note of the fork is in the database alone: {}", error.message),
     }
@@ -114,7 +114,7 @@ async fn first_difference(view: &dyn ReadView, tree: &SealTree, upto: u64, erasu
     let (mut walk, mut same, mut behind) = (Walk::new(view, tree, 0, LogSeq::ORIGIN), 0, LogSeq::ORIGIN);
     while same < upto {
         let Some(stretch) = walk.next(PAGE).await? else { break };
-        let Stretch { pairs, leaves, findings, has_hole, upto: end } = stretch;
+        let Stretch { pairs, leaves, findings, has_hole, upto: end, .. } = stretch;
         let (leaves, erasures) = (Arc::new(leaves), Arc::clone(&erasures));
         let compared = Arc::clone(&leaves);
         let matching = pure(move || {

@@ -94,7 +94,7 @@ async fn rotate_log(
     if let Some((head, note)) = there.await? {
         // A journal that lacks the note of another node gets it.
         if let Some(note) = Remembered::of(&note, &now()).ok().and_then(|notes| notes.into_iter().next()) {
-            journal_notes(sealing, &tree.tenant, tree.tree, &[note]).await?;
+            journal_notes(sealing, &tree.tenant, &[note]).await?;
         }
         return Ok(made(head.size, false));
     }
@@ -102,7 +102,7 @@ async fn rotate_log(
         return Ok(None);
     };
     let note = rotation(origin, head, old, new, &now()).map_err(refused)?;
-    journal_notes(sealing, &tree.tenant, tree.tree, std::slice::from_ref(&note)).await?;
+    journal_notes(sealing, &tree.tenant, std::slice::from_ref(&note)).await?;
     let (tenant, tree_number) = (tree.tenant.clone(), tree.tree);
     let stored = NewSealNote { tenant, tree: tree_number, kind: NoteKind::Rotation, size: head.size, note: note.note };
     engine.store().add_seal_notes(&[stored]).await?;

@@ -44,6 +44,13 @@ pub struct Pages {
     pub notices: Vec<String>,
 }
 
+impl Pages {
+    /// True when the checkpoints before these are about fewer events.
+    fn begins_below(&self, size: u64) -> bool {
+        self.notes.iter().find(|note| note.is_checkpoint()).is_some_and(|first| first.size < size)
+    }
+}
+
 impl NoteFile {
     /// Names a file. It need not exist.
     pub fn new(path: &Path, mode: u32) -> NoteFile {
@@ -57,7 +64,7 @@ impl NoteFile {
         let mut file = opened.map_err(|error| self.away("open", &error))?;
         self.lock(&file, true)?;
         let length = self.length(&file)?;
-        let tail = self.tail(&mut file, length, |begin| begin.size < note.size)?;
+        let tail = self.tail(&mut file, length, note.size)?;
         if !is_there(place, &tail.notes, note)? {
             let mut bytes = Vec::new();
             if tail.next < length {
@@ -102,8 +109,8 @@ impl NoteFile {
             let end = length.min(from.saturating_add(bytes));
             let mut read = Vec::new();
             file.seek(SeekFrom::Start(from)).map_err(|error| self.away("read", &error))?;
-            let part = (&mut file).take(end.saturating_sub(from));
-            { part }.read_to_end(&mut read).map_err(|error| self.away("read", &error))?;
+            let part = &mut (&mut file).take(end.saturating_sub(from));
+            part.read_to_end(&mut read).map_err(|error| self.away("read", &error))?;
             let pages = self.parse(&read, from)?;
             if pages.next > from || end >= length {
                 // A line that goes on behind the page is no torn line.
@@ -117,10 +124,10 @@ impl NoteFile {
     /// Finds a position from which on the file has every note about at least so many events.
     pub fn position_of(&self, size: u64) -> Result<u64, PlaceError> {
         let Some((mut file, length)) = self.open()? else { return Ok(0) };
-        let mut bytes = TAIL_BYTES;
+        let mut bytes = if size == 0 { length } else { TAIL_BYTES };
         loop {
             let (tail, begin) = self.read_tail(&mut file, length, bytes)?;
-            if bytes >= length || tail.notes.first().is_some_and(|first| first.size < size) {
+            if bytes >= length || tail.begins_below(size) {
                 return Ok(begin);
             }
             bytes = bytes.saturating_mul(4);
@@ -157,12 +164,12 @@ impl NoteFile {
         }
     }
 
-    /// Reads lines from the end on, until the first of them is `enough`, or all of them.
-    fn tail(&self, file: &mut File, length: u64, enough: impl Fn(&Remembered) -> bool) -> Result<Pages, PlaceError> {
+    /// Reads lines from the end on: all that are about at least so many events.
+    fn tail(&self, file: &mut File, length: u64, size: u64) -> Result<Pages, PlaceError> {
         let mut bytes = TAIL_BYTES;
         loop {
             let (tail, _) = self.read_tail(file, length, bytes)?;
-            if bytes >= length || tail.notes.first().is_some_and(&enough) {
+            if bytes >= length || tail.begins_below(size) {
                 return Ok(tail);
             }
             bytes = bytes.saturating_mul(4);

@@ -95,6 +95,7 @@ fn a_file_that_is_cut_anywhere_loses_its_last_line_alone_and_grows_on() {
     for length in 0..=whole.len() {
         let cut = &whole[..length];
         fs::write(&path, cut).expect("writes");
+        folder.notices();
         let lines = cut.iter().filter(|byte| **byte == b'\n').count() as u64;
         let newest = folder.newest(ORIGIN).expect("answers").map(|note| note.size).unwrap_or_default();
         assert_eq!(newest, lines, "cut at {length}");

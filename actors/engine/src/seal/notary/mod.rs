@@ -64,7 +64,6 @@ struct State {
 #[derive(Debug)]
 struct Log {
     tenant: TenantId,
-    tree: i64,
     /// Held while a head of the log is signed.
     lane: Arc<tokio::sync::Mutex<()>>,
     /// Newest signed head, and the time of its signature.
@@ -84,10 +83,9 @@ struct Log {
 }
 
 impl Log {
-    fn new(tenant: &TenantId, tree: i64) -> Log {
+    fn new(tenant: &TenantId) -> Log {
         Log {
             tenant: tenant.clone(),
-            tree,
             lane: Arc::default(),
             signed: None,
             written: 1,
@@ -101,8 +99,8 @@ impl Log {
 }
 
 impl State {
-    fn log(&mut self, origin: &str, tenant: &TenantId, tree: i64) -> &mut Log {
-        self.logs.entry(origin.to_owned()).or_insert_with(|| Log::new(tenant, tree))
+    fn log(&mut self, origin: &str, tenant: &TenantId) -> &mut Log {
+        self.logs.entry(origin.to_owned()).or_insert_with(|| Log::new(tenant))
     }
 }
 
@@ -201,7 +199,7 @@ pub async fn sign_due(store: &dyn Store, sealing: &Arc<Sealing>) -> usize {
 /// A finding stops the tenant's sealing, and is an error of category `conflict`. After any other error the head is
 /// tried again.
 pub async fn sign(store: &dyn Store, sealing: &Arc<Sealing>, log: &Unsigned) -> Result<Option<SignedNow>> {
-    let lane = Arc::clone(&lock(&sealing.notary.state).log(&log.origin, &log.tenant, log.tree).lane);
+    let lane = Arc::clone(&lock(&sealing.notary.state).log(&log.origin, &log.tenant).lane);
     let _alone = lane.lock().await;
     let signed = sign_alone(store, sealing, log).await;
     if let Err(error) = &signed {
@@ -317,11 +315,11 @@ async fn put(sealing: &Arc<Sealing>, note: Remembered) -> Result<()> {
 
 /// Puts notes of a log, which are no heads to sign, into the journal, and has them brought to the places: a fork, a
 /// rotation. The caller stores them in the database.
-pub async fn journal_notes(sealing: &Arc<Sealing>, tenant: &TenantId, tree: i64, notes: &[Remembered]) -> Result<()> {
+pub async fn journal_notes(sealing: &Arc<Sealing>, tenant: &TenantId, notes: &[Remembered]) -> Result<()> {
     for note in notes {
         put(sealing, note.clone()).await?;
         let mut state = lock(&sealing.notary.state);
-        state.log(&note.origin, tenant, tree);
+        state.log(&note.origin, tenant);
         state.wrote(&note.origin, 1);
     }
     Ok(())
@@ -337,7 +335,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
 /// Has notes, which the journal got, stored in the database and brought to the places.
 fn remember(sealing: &Sealing, log: &Unsigned, notes: Vec<Remembered>) {
     let mut state = lock(&sealing.notary.state);
-    let known = state.log(&log.origin, &log.tenant, log.tree);
+    let known = state.log(&log.origin, &log.tenant);
     for Remembered { kind, size, note, at, .. } in &notes {
         let (tenant, tree, kind, size) = (log.tenant.clone(), log.tree, *kind, *size);
         if kind == NoteKind::Checkpoint {

@@ -114,7 +114,7 @@ impl Sealing {
         let trees: Vec<_> = lock(&self.trees).values().map(|kept| kept.unsigned.clone()).collect();
         let mut state = lock(&self.notary.state);
         for tree in trees {
-            state.log(&tree.origin, &tree.tenant, tree.tree);
+            state.log(&tree.origin, &tree.tenant);
         }
         state.places.resize_with(self.memory.places.len(), Destination::default);
     }
