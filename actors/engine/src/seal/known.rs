@@ -70,7 +70,10 @@ struct Asked {
 struct Head {
     head: TreeHead,
     at: String,
+    /// Memory that is named for another root.
     memory: usize,
+    /// Memory that is named for a larger tree.
+    newest_in: usize,
 }
 
 /// Everything that is known about a log.
@@ -137,12 +140,17 @@ impl Known {
             known.memories.push((name, kind));
             notes.into_iter().for_each(|note| known.take(note, memory, &keys));
         }
-        let rank = |head: &Head| known.memories.get(head.memory).map_or(u8::MAX, |(_, kind)| kind.rank());
+        let kind = |memory: usize| known.memories.get(memory).map_or(Kind::Database, |(_, kind)| *kind);
         known.heads.sort_by(|one, other| {
-            let key = |head: &Head| (head.head.size, head.head.root, rank(head));
+            let key = |head: &Head| (head.head.size, head.head.root, kind(head.memory).rank());
             key(one).cmp(&key(other))
         });
-        known.heads.dedup_by_key(|head| head.head);
+        known.heads.dedup_by(|next, kept| {
+            if next.head == kept.head && kind(next.memory).rank_of_newest() < kind(kept.newest_in).rank_of_newest() {
+                kept.newest_in = next.memory;
+            }
+            next.head == kept.head
+        });
         known
     }
 
@@ -156,7 +164,7 @@ impl Known {
         }
         match note.kind {
             NoteKind::Checkpoint | NoteKind::Fork => {
-                let head = note.head().map(|head| Head { head, at: note.at, memory });
+                let head = note.head().map(|head| Head { head, at: note.at, memory, newest_in: memory });
                 self.heads.extend(head);
             }
             NoteKind::Erasure => {
@@ -194,8 +202,9 @@ impl Known {
     pub fn shrunk(&self, size: u64) -> Option<SealFinding> {
         let newest = self.newest().filter(|newest| *newest > size)?;
         let ahead = self.heads.iter().filter(|head| head.head.size == newest);
-        let rank = |head: &&Head| self.memories.get(head.memory).map_or(u8::MAX, |(_, kind)| kind.rank_of_newest());
-        Some(self.shown(ahead.min_by_key(rank)?).shrunk(size))
+        let rank = |head: &&Head| self.kind(head.newest_in).rank_of_newest();
+        let head = ahead.min_by_key(rank)?;
+        Some(self.shown(head, head.newest_in).shrunk(size))
     }
 
     /// Compares the roots of a tree, at sizes of [`Known::sizes`], with the known heads. Reports the smallest that
@@ -204,11 +213,11 @@ impl Known {
         let compared = |head: &&Head| roots.get(&head.head.size).map(|root| *root == head.head.root);
         let differs = self.heads.iter().filter(|head| compared(head) == Some(false));
         let smallest = differs.clone().map(|head| head.head.size).min()?;
-        let rank = |head: &&Head| self.memories.get(head.memory).map_or(u8::MAX, |(_, kind)| kind.rank());
+        let rank = |head: &&Head| self.kind(head.memory).rank();
         let head = differs.filter(|head| head.head.size == smallest).min_by_key(rank)?;
         let fits = self.heads.iter().filter(|head| compared(head) == Some(true)).map(|head| head.head.size);
         let fits = fits.filter(|size| *size < smallest).max();
-        Some(self.shown(head).differs(roots.get(&smallest)?, fits, smallest))
+        Some(self.shown(head, head.memory).differs(roots.get(&smallest)?, fits, smallest))
     }
 
     /// Counts the heads that these roots were compared with.
@@ -216,8 +225,12 @@ impl Known {
         self.heads.iter().filter(|head| roots.contains_key(&head.head.size)).count() as u64
     }
 
-    fn shown(&self, head: &Head) -> memory_check::Known {
-        let memory = self.memories.get(head.memory).map(|(name, _)| name.clone()).unwrap_or_default();
+    fn kind(&self, memory: usize) -> Kind {
+        self.memories.get(memory).map_or(Kind::Database, |(_, kind)| *kind)
+    }
+
+    fn shown(&self, head: &Head, memory: usize) -> memory_check::Known {
+        let memory = self.memories.get(memory).map(|(name, _)| name.clone()).unwrap_or_default();
         memory_check::Known { memory, head: head.head, at: head.at.clone() }
     }
 }

@@ -185,7 +185,8 @@ impl<'v> Walk<'v> {
         while self.next_leaf < self.size && !self.leaves.iter().any(|next| matches!(next, Next::Leaf(_))) {
             let before = self.next_leaf;
             let chunks = self.view.seal_chunks(&self.tenant, self.tree, before, limit).await?;
-            for chunk in chunks.iter().filter(|chunk| chunk.first_index < self.size) {
+            let size = self.size;
+            for chunk in chunks.iter().filter(|chunk| chunk.first_index < size) {
                 self.take_chunk(chunk);
             }
             if self.next_leaf == before {
