@@ -182,7 +182,7 @@ fn missing(level: u32, number: u64, at: u64) -> StoreError {
 }
 
 fn contradicts(level: u32, index: u64) -> SealFinding {
-    let text = "differs, and nothing below it does; `decisiongraph verify --log-only` tells which copy is damaged";
+    let text = "differs, and nothing below it does; `verify --log-only` on each copy tells which one is damaged";
     SealWord::TreeDamaged.because(format!("node {index} of level {level} {text}"))
 }
 
