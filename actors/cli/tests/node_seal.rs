@@ -296,11 +296,12 @@ async fn a_command_alone_seals_to_the_mark_and_waits_for_its_places() {
         audited(&store, &tree).await;
         assert_eq!(heads(&sealing, &tree.origin), [tree.head]);
         // The place goes away: the checkpoint is signed, and the caller is told.
-        std::fs::remove_dir_all(directory.path().join("place")).expect("removed");
+        let (place, away) = (directory.path().join("place"), directory.path().join("away"));
+        std::fs::rename(&place, &away).expect("moved away");
         insist(&store, &named(0), &support::log(2, 4)).await;
         let late = seal_now(&engine, &named(0), Duration::from_millis(300)).await.expect_err("late");
         assert!(late.message.contains("not in dir:"), "{late}");
-        std::fs::create_dir_all(directory.path().join("place")).expect("a directory");
+        std::fs::rename(&away, &place).expect("moved back");
         let done = seal_now(&engine, &named(0), SOON).await.expect("published");
         assert_eq!((done.head.size, heads(&sealing, &tree.origin)), (42, vec![tree.head, done.head]));
         // A catch-up of a command seals, too.

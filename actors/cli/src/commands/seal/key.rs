@@ -91,8 +91,8 @@ impl Key {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
         match self.verb {
             Verb::New { name, output } => new(context, name, &output),
-            Verb::Show { file } => show(context, file).await,
-            Verb::Check { file } => check(context, file),
+            Verb::Show { file } => show(context, file.file).await,
+            Verb::Check { file } => check(context, file.file),
             Verb::Rotate { to, reason } => replace(context, &to, reason).await,
         }
     }
@@ -115,7 +115,7 @@ fn new(context: &Context, name: Option<String>, output: &Path) -> Result<ExitCod
     page.line(format_args!("public key: {}", public(&key)));
     let file = output.to_string_lossy();
     let flag = shell_word(&file);
-    page.line(format_args!("next: name it with seal_key_file, and keep a copy where the database's backups are not"));
+    page.line("next: name it with seal_key_file, and keep a copy where the database's backups are not");
     page.line(format_args!("      `decisiongraph seal key show --file {flag}` prints the keys for auditors"));
     context.output.page(&page)?;
     Ok(ExitCode::OK)
