@@ -148,13 +148,13 @@ async fn the_seed_is_in_no_output_no_log_no_table_and_no_pack() {
             let file = copy.cli.data_dir().join("decisiongraph.db");
             clean("the database", &std::fs::read(file).expect("the file"));
         } else {
-            let found = ground.number(&format!(
+            let query = format!(
                 "SELECT (SELECT count(*) FROM dg_seal_note WHERE note LIKE '%{raw}%')
                       + (SELECT count(*) FROM dg_seal_chunk WHERE position({0} IN salts || entries) > 0)
                       + (SELECT count(*) FROM dg_seal WHERE position({0} IN root || frontier) > 0)",
                 ground.bytes(seed)
-            ));
-            assert_eq!(found.await, 0, "the database has the private key");
+            );
+            assert_eq!(ground.number(&query).await, 0, "the database has the private key");
         }
     }
 }
