@@ -15,6 +15,7 @@ use decisiongraph_seal::command::{Audit as Checked, EXIT_CODES};
   decisiongraph audit lead-17-3.proof --event lead-17-3.json --key \"$KEY\"
 
 {EXIT_CODES}"))]
+#[group(skip)]
 pub struct Audit {
     #[command(flatten)]
     audit: Checked,

@@ -102,7 +102,7 @@ async fn the_seed_is_in_no_output_no_log_no_table_and_no_pack() {
     for backend in crate::seal_support::BOTH {
         let (_, ground) = Ground::sealed(backend).await;
         let line = std::fs::read_to_string(ground.cli.path("seal.key")).expect("the key");
-        let raw = line.trim_end().rsplit('+').next().expect("a key");
+        let raw = line.trim_end().splitn(5, '+').last().expect("a key");
         let bytes = decisiongraph_projections::seal::read_base64(raw).expect("base64");
         let seed = &bytes[1..];
         let hex: String = seed.iter().map(|byte| format!("{byte:02x}")).collect();

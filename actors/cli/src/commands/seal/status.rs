@@ -43,7 +43,7 @@ impl Status {
 fn text(reply: &SealStatusReply, limit: i64) -> Page {
     let mut page = Page::default();
     match &reply.name {
-        Some(name) => page.line(format_args!("seal {name}; memory: {}", memory(&reply.memory))),
+        Some(name) => page.line(format_args!("seal {name}; memory: {}", memory(reply))),
         None => page.ours("Nothing is sealed here: no key is configured (seal_key_file)."),
     }
     let sealed = reply.seals.iter().any(|seal| seal.tree.is_some());
@@ -65,8 +65,17 @@ fn text(reply: &SealStatusReply, limit: i64) -> Page {
     page
 }
 
-fn memory(places: &[String]) -> String {
-    if places.is_empty() { "this database only".to_owned() } else { places.join(", ") }
+/// Names the memories outside the database. A memory that has no checkpoint of any log shown remembers nothing.
+fn memory(reply: &SealStatusReply) -> String {
+    let forgot = |seal: &SealOf| seal.places.iter().all(|place| place.newest.is_none());
+    let is_sealed = reply.seals.iter().any(|seal| seal.tree.is_some());
+    match reply.memory.join(", ") {
+        names if names.is_empty() => "this database only".to_owned(),
+        names if is_sealed && reply.seals.iter().all(forgot) => {
+            format!("this database only; no checkpoint is in {names}")
+        }
+        names => names,
+    }
 }
 
 fn size(size: u64) -> String {
