@@ -88,13 +88,15 @@ impl Chunk {
         if !whole || !same || self.events == 0 || self.first_index % CHUNK_EVENTS + self.events > CHUNK_EVENTS {
             return None;
         }
-        let leaf = |(((index, at), entry), salts): (((u64, &[u8; 8]), &[u8; 64]), &[u8; 32])| Leaf {
-            index,
-            log_seq: LogSeq(i64::from_be_bytes(*at)),
-            entry: Entry(*entry),
-            salts: Salts::of(salts),
-        };
-        let leaves: Vec<Leaf> = (self.first_index..).zip(positions).zip(entries).zip(salts).map(leaf).collect();
+        let columns = (self.first_index..).zip(positions).zip(entries).zip(salts);
+        let leaves: Vec<Leaf> = columns
+            .map(|(((index, at), entry), salts)| Leaf {
+                index,
+                log_seq: LogSeq(i64::from_be_bytes(*at)),
+                entry: Entry(*entry),
+                salts: Salts::of(salts),
+            })
+            .collect();
         let ends = (leaves.first().map(|leaf| leaf.log_seq), leaves.last().map(|leaf| leaf.log_seq));
         let ascend = leaves.windows(2).all(|pair| pair[0].log_seq < pair[1].log_seq);
         (ends == (Some(self.first), Some(self.last)) && ascend).then_some(leaves)
