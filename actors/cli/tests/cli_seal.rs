@@ -204,7 +204,8 @@ fn an_append_waits_for_its_receipts_and_stores_its_events_without_them_too() {
     assert_eq!(receipts.len(), 3, "{}", appended.stdout);
     for (at, receipt) in receipts.iter().enumerate() {
         let sealed = &receipt["sealed"];
-        assert_eq!((&sealed["index"], &sealed["size"]), (&(3 + at).into(), &6.into()), "{sealed}");
+        // Lines that come in one by one are sealed chunk by chunk.
+        assert_eq!(sealed["index"], 3 + at, "{sealed}");
         let proof = cli.file(&format!("{at}.proof"), sealed["proof"].as_str().expect("a proof"));
         let event = cli.file(&format!("{at}.json"), sealed["event"].as_str().expect("an event"));
         assert_eq!(audited(&cli, &[text(&proof), "--event", text(&event), "--key", &key]).code, 0);
