@@ -28,6 +28,8 @@ impl Pair {
         let database = primary.fresh_database().await.expect("a database");
         let standby = primary.standby().await.expect("a standby");
         let pair = Pair { primary, standby, database, cli: Cli::new(), after };
+        // A place is never made by the program: a mount that is missing is not written beside.
+        std::fs::create_dir_all(pair.cli.path("place")).expect("a folder");
         let key = pair.cli.path("seal.key");
         pair.ok(&["seal", "key", "new", "--name", NAME, "-o", text(&key)]);
         pair.ok(&["import", text(&enterprise())]);
