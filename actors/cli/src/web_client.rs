@@ -26,6 +26,8 @@ const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Begin of the part of an address that names a file of certificates. It is never sent.
 const CA: &str = "#ca=";
 
+type Failed = Box<dyn std::error::Error + Send + Sync>;
+
 /// The other side.
 pub struct Web {
     host: String,
@@ -97,7 +99,7 @@ impl Web {
         }
     }
 
-    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Answer, Box<dyn std::error::Error + Send + Sync>> {
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Answer, Failed> {
         let stream = TcpStream::connect((&*self.host, self.port)).await?;
         match &self.tls {
             Some((tls, name)) => over(tls.connect(name.clone(), stream).await?, request).await,
@@ -106,7 +108,7 @@ impl Web {
     }
 }
 
-async fn over<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Answer, Box<dyn std::error::Error + Send + Sync>>
+async fn over<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Answer, Failed>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -114,7 +116,7 @@ where
     let answered = async {
         let (head, body) = sender.send_request(request).await?.into_parts();
         let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await?.to_bytes();
-        Ok(Answer { status: head.status, body })
+        Ok::<_, Failed>(Answer { status: head.status, body })
     };
     tokio::pin!(answered, connection);
     tokio::select! {

@@ -132,7 +132,11 @@ async fn a_bucket_behind_tls_gets_each_note_once_and_another_root_stops_the_seal
     let text = String::from_utf8(bucket.objects.lock().expect("no panic")[&name].to_vec()).expect("text");
     let root = text.lines().nth(2).expect("a root").to_owned();
     let other = decisiongraph_projections::seal::base64(&[9; 32]);
-    bucket.objects.lock().expect("no panic").insert(name.replace("/2.", "/3."), text.replace(&root, &other).replace("\n2\n", "\n3\n").into());
+    bucket
+        .objects
+        .lock()
+        .expect("no panic")
+        .insert(name.replace("/2.", "/3."), text.replace(&root, &other).replace("\n2\n", "\n3\n").into());
     ground.import(&event(3));
     let ended = ground.run_with(&["seal", "now", "--wait", "5"], "DECISIONGRAPH_SEAL_PLACES", &places);
     assert!(ended.code == 3 || ended.code == 7, "{}: {}{}", ended.code, ended.stdout, ended.stderr);

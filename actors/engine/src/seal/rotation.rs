@@ -55,8 +55,9 @@ pub async fn rotate(engine: &Engine, sealing: &Arc<Sealing>, to: &Path) -> Resul
         let text = format!("{} is the key that signs already", to.display());
         return Err(StoreError::new(Category::Conflict, text));
     }
-    std::fs::create_dir_all(directory)
-        .map_err(|error| StoreError::new(Category::Storage, format!("cannot create {}: {error}", directory.display())))?;
+    std::fs::create_dir_all(directory).map_err(|error| {
+        StoreError::new(Category::Storage, format!("cannot create {}: {error}", directory.display()))
+    })?;
     rotations::add(directory, &KeyChange { from, to: to.to_owned(), at: now() }).map_err(refused)?;
     tokio::time::sleep(SETTLE).await;
     let (mut rotated, mut after) = (Vec::new(), None);
@@ -98,7 +99,8 @@ async fn rotate_log(
         }
         return Ok(made(head.size, false));
     }
-    let Some((head, _)) = known(sealing, view, tree, |text| Checkpoint::parse(text).ok().map(|it| it.head)).await? else {
+    let Some((head, _)) = known(sealing, view, tree, |text| Checkpoint::parse(text).ok().map(|it| it.head)).await?
+    else {
         return Ok(None);
     };
     let note = rotation(origin, head, old, new, &now()).map_err(refused)?;

@@ -82,7 +82,8 @@ pub fn is_there(place: &str, there: &[Remembered], note: &Remembered) -> Result<
     let same = there.iter().filter(|other| other.origin == note.origin && other.kind == note.kind);
     for other in same.filter(|other| other.size == note.size) {
         if note.is_checkpoint() && other.root != note.root {
-            let text = format!("{place} has another root for {} events of {}: nothing is put there", note.size, note.origin);
+            let text =
+                format!("{place} has another root for {} events of {}: nothing is put there", note.size, note.origin);
             return Err(PlaceError::Differs(text));
         }
         if note.is_checkpoint() || other.note == note.note {

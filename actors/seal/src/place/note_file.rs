@@ -206,7 +206,8 @@ impl NoteFile {
                 continue;
             }
             let Some(note) = Remembered::parse(text) else {
-                let text = format!("{}: the line at byte {at} is damaged: it is not a signed note", self.path.display());
+                let text =
+                    format!("{}: the line at byte {at} is damaged: it is not a signed note", self.path.display());
                 return Err(PlaceError::Damaged(text));
             };
             pages.notes.push(note);

@@ -76,7 +76,8 @@ impl Round<'_> {
     pub async fn look(&self) -> Result<Seen, AdminError> {
         let last = self.last()?;
         let rotations = self.rotations().await?;
-        let from = last.as_ref().map_or(0, |last| last.size);
+        // The first look begins with the newest: those before it may be of a key that was replaced.
+        let from = last.as_ref().map_or(u64::MAX, |last| last.size);
         let checkpoints = self.source.checkpoints(from).await?;
         for note in &checkpoints {
             if let Err(Refused { finding, text }) = self.trust.checkpoint(self.origin, &note.note, &rotations) {
@@ -112,7 +113,8 @@ impl Round<'_> {
     ) -> Result<Option<Seen>, AdminError> {
         if newest.size < last.size {
             let (here, seen) = (whole(newest.size), whole(last.size));
-            let text = format!("a checkpoint for {here} events is the newest here, one for {seen} was seen at {}", last.at);
+            let text =
+                format!("a checkpoint for {here} events is the newest here, one for {seen} was seen at {}", last.at);
             return Ok(Some(Seen::found("tree_shrunk", text, ExitCode::DRIFT)));
         }
         let same = checkpoints.iter().find(|note| note.size == last.size);
@@ -127,7 +129,8 @@ impl Round<'_> {
                         size were compared";
             remarks.push(text.to_owned());
             if same.is_none() {
-                remarks.push(format!("not checked: the checkpoint for {} events is not here any more", whole(last.size)));
+                remarks
+                    .push(format!("not checked: the checkpoint for {} events is not here any more", whole(last.size)));
             }
             return Ok(None);
         }
@@ -146,7 +149,8 @@ impl Round<'_> {
             return Ok(None);
         }
         let (here, seen) = (whole(newest.size), whole(last.size));
-        let text = format!("the log of {here} events does not begin with the log of {seen} that was seen at {}", last.at);
+        let text =
+            format!("the log of {here} events does not begin with the log of {seen} that was seen at {}", last.at);
         Ok(Some(Seen::found(Finding::CheckpointDiffers.as_str(), text, ExitCode::DRIFT)))
     }
 

@@ -143,7 +143,9 @@ impl Source {
 
     fn checkpoint(&self, note: &str, at: &str) -> Result<Remembered, AdminError> {
         let read = Remembered::of_checkpoint(note, at);
-        read.map_err(|error| AdminError::new(Category::SchemaViolation, format!("the checkpoint of the source: {error}")))
+        read.map_err(|error| {
+            AdminError::new(Category::SchemaViolation, format!("the checkpoint of the source: {error}"))
+        })
     }
 
     fn read(&self, note: &Value, at: &Value) -> Result<Remembered, AdminError> {

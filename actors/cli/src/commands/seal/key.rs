@@ -255,7 +255,15 @@ async fn replace(context: &Context, to: &Path, reason: String) -> Result<ExitCod
     let asker = Asker::here(me()).of_change(Uuid::now_v7());
     let (through, process) = (engine.owner().node.clone(), Some(engine.owner().incarnation));
     let subject = Some(to.display().to_string());
-    let change = NewChange { what: "seal_key_rotate".to_owned(), asker, through, process, reason, subject, ..NewChange::default() };
+    let change = NewChange {
+        what: "seal_key_rotate".to_owned(),
+        asker,
+        through,
+        process,
+        reason,
+        subject,
+        ..NewChange::default()
+    };
     let change_id = engine.store().note_change(&change).await?;
     let done = rotate(&engine, sealing, to).await;
     let end = match &done {
@@ -288,7 +296,9 @@ fn told(context: &Context, to: &Path, made: bool, rotated: &[Rotated]) -> Result
         page.line(format_args!("tenant {tenant}: {note}, above {size} events the former key does not count alone"));
         page.line(format_args!("  {verifier}"));
     }
-    page.line("next: tell auditors the new keys; run this on every other node with the same file; then name the file in");
+    page.line(
+        "next: tell auditors the new keys; run this on every other node with the same file; then name the file in",
+    );
     page.line("      seal_key_file. An auditor who was never told cannot know that the former key was replaced");
     context.output.page(&page)?;
     Ok(ExitCode::OK)

@@ -22,11 +22,7 @@ pub(super) struct Gated {
 }
 
 /// Returns the head that may be signed now, with the position of its last event. None: it waits.
-pub(super) async fn passed(
-    store: &dyn Store,
-    sealing: &Sealing,
-    log: &Unsigned,
-) -> Result<Option<(TreeHead, LogSeq)>> {
+pub(super) async fn passed(store: &dyn Store, sealing: &Sealing, log: &Unsigned) -> Result<Option<(TreeHead, LogSeq)>> {
     if !sealing.settings.after_standby {
         return Ok(Some((log.head, log.last)));
     }

@@ -47,11 +47,8 @@ impl Sealing {
     /// Lists the database and the places with their lag and fault.
     pub fn place_health(&self) -> Vec<PlaceHealth> {
         let state = lock(&self.notary.state);
-        let database = PlaceHealth {
-            place: "database".to_owned(),
-            lag: Duration::ZERO,
-            fault: state.database.shown_fault(),
-        };
+        let database =
+            PlaceHealth { place: "database".to_owned(), lag: Duration::ZERO, fault: state.database.shown_fault() };
         let of = |(place, to): (usize, &std::sync::Arc<dyn decisiongraph_seal::Place>)| {
             let destination = state.places.get(place);
             let behind = destination.into_iter().flat_map(|it| it.logs.values()).filter_map(|it| it.behind);
@@ -67,9 +64,8 @@ impl Sealing {
     /// Lists the places that lack a note of this log, each with the fault of the last attempt.
     pub fn unpublished(&self, origin: &str) -> Vec<(String, Option<String>)> {
         let state = lock(&self.notary.state);
-        let lacks = |place: usize| {
-            place >= state.places.len() || state.lacking(place).iter().any(|lacking| lacking == origin)
-        };
+        let lacks =
+            |place: usize| place >= state.places.len() || state.lacking(place).iter().any(|lacking| lacking == origin);
         let places = self.memory.places.iter().enumerate().filter(|(place, _)| lacks(*place));
         let fault = |place| state.places.get(place).and_then(super::publish::Destination::shown_fault);
         places.map(|(place, to)| (to.name(), fault(place))).collect()

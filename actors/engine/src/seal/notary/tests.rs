@@ -33,10 +33,8 @@ impl Desks {
     /// Sealing of a process that has just started, with places of these names.
     fn sealing(&self, places: &[&str], keys: SigningKeys, overlap: Duration) -> Arc<Sealing> {
         let place = |name: &&str| Arc::new(Folder::new(&self.path(name))) as Arc<dyn Place>;
-        let memory = Memory {
-            journal: Folder::journal(&self.path("journal")),
-            places: places.iter().map(place).collect(),
-        };
+        let memory =
+            Memory { journal: Folder::journal(&self.path("journal")), places: places.iter().map(place).collect() };
         let settings = SealSettings { overlap, ..SealSettings::default() };
         Arc::new(Sealing::new("log.example".to_owned(), keys, memory, settings))
     }
