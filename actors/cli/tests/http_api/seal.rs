@@ -19,6 +19,7 @@ fn key() -> SigningKey {
 
 /// Makes the sealing of a node with a journal and a place in this folder.
 fn sealing(folder: &std::path::Path) -> Arc<Sealing> {
+    std::fs::create_dir(folder.join("place")).expect("a place");
     let place = Arc::new(Folder::new(&folder.join("place")));
     let memory = Memory { journal: Folder::journal(&folder.join("journal")), places: vec![place] };
     let settings = SealSettings { checkpoint: Duration::from_millis(50), ..SealSettings::default() };
