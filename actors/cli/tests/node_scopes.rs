@@ -759,3 +759,36 @@ async fn an_open_appender_holds_the_mark_and_nothing_is_skipped() {
     drop(client);
     let _ = driver.await;
 }
+
+/// Verifies of the schedule follow one another, and what they find is drift as that of any verify.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_verifies_its_tenants_on_a_schedule() {
+    for db in Db::both().await {
+        let store = db.store().await;
+        insist(&store, &named(0), &support::log(2, 0)).await;
+        insist(&store, &named(1), &support::log(2, 0)).await;
+        let every = Duration::from_secs(3);
+        let bounds = NodeBounds { verify_every: every, verify_rows_per_s: 1_000_000, ..bounds() };
+        let node = start(&store, "scheduling", 4, bounds).await;
+        settled(&node, 2, SOON).await;
+        let verifies = async |tenant: usize| {
+            let filter = ListFilter { tenant: Some(named(tenant)), limit: 100, ..ListFilter::default() };
+            let mut runs = store.view().await.expect("a view").runs(&filter).await.expect("runs").items;
+            runs.retain(|run| run.mode == RunMode::Verify && run.state == RunState::Completed);
+            runs
+        };
+        let twice = async || verifies(0).await.len() >= 2 && verifies(1).await.len() >= 2;
+        until("each tenant is verified twice", SOON, twice).await;
+        let runs = verifies(0).await;
+        assert_eq!(runs[0].reason.as_deref(), Some("scheduled: verify_every_s"));
+        assert!(runs[0].created_at > runs[1].created_at, "the newest first");
+        let drifted = async || {
+            let scopes = store.view().await.expect("a view").scopes(Some(&named(1))).await.expect("scopes");
+            scopes.iter().any(|scope| scope.drift.is_some())
+        };
+        assert!(!drifted().await);
+        db.tamper(&format!("UPDATE dg_trace_summary SET title = 'x' WHERE tenant_id = '{}'", named(1))).await;
+        until("the drift is remembered", SOON, async || drifted().await).await;
+        node.stop().await;
+    }
+}

@@ -9,7 +9,7 @@ use decisiongraph_store::throwaway::{Server, StopMode};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 
-const QUERIES: [&[&str]; 8] = [
+const QUERIES: [&[&str]; 9] = [
     &["digest", "--json"],
     &["digest", "--reference", "--json"],
     &["trace", "change-4711", "--json"],
@@ -18,6 +18,7 @@ const QUERIES: [&[&str]; 8] = [
     &["edges", "trace:change-4711", "--json"],
     &["precedents", "--json"],
     &["export"],
+    &["verify", "--log-only"],
 ];
 
 fn on<'a>(args: &[&'a str], url: &'a str) -> Vec<&'a str> {
