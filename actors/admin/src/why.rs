@@ -9,8 +9,8 @@ use decisiongraph_projections::seal::scope::SEAL_NAME;
 use decisiongraph_projections::{Category, TenantId};
 use decisiongraph_protocol::writers::{appender, is_ours};
 use decisiongraph_protocol::{
-    AdminError, Command, Finding, Handle, HealthWord, SEAL_FINDINGS, ScopeState, ScopeStatus, ScopeWhy, StatusReply, WhyGroup,
-    WhyReply, WhyRequest,
+    AdminError, Command, Finding, Handle, HealthWord, SEAL_FINDINGS, ScopeState, ScopeStatus, ScopeWhy, StatusReply,
+    WhyGroup, WhyReply, WhyRequest,
 };
 use decisiongraph_store::{Drift, NEXT_SYNCHRONOUS, OpenWriter};
 
@@ -147,7 +147,10 @@ pub fn next_step(scope: &ScopeStatus) -> Option<String> {
         match scope.state {
             ScopeState::Failed => return Some(seal_next(&scope.tenant, &scope.why)),
             ScopeState::Unowned => {
-                return Some(format!("start a node (`decisiongraph node`), or run {}", Command::of("seal now", &scope.tenant)));
+                return Some(format!(
+                    "start a node (`decisiongraph node`), or run {}",
+                    Command::of("seal now", &scope.tenant)
+                ));
             }
             _ => {}
         }

@@ -64,8 +64,10 @@ fn every_number_reaches_the_field_that_is_named_after_it() {
     };
     assert_eq!((config.bounds.retry, config.bounds.recheck), (pair("retry"), pair("recheck")));
     for (name, value) in expected.iter().filter(|(name, _)| !pairs.contains(name)) {
-        let name = name.strip_prefix("http_").unwrap_or(name);
+        let name = name.strip_prefix("http_").or(name.strip_prefix("seal_")).unwrap_or(name);
         let field = match (name.strip_suffix("_ms"), name.strip_suffix("_s")) {
+            _ if name.ends_with("_per_s") => format!("{name}: {value}"),
+            _ if name == "overlap_days" => format!("overlap: {:?}", Duration::from_secs(*value * 24 * 60 * 60)),
             (Some(name), _) => format!("{name}: {:?}", Duration::from_millis(*value)),
             (_, Some(name)) => format!("{name}: {:?}", Duration::from_secs(*value)),
             _ => format!("{name}: {value}"),

@@ -232,7 +232,8 @@ async fn a_tree_behind_the_journal_stops_the_seal_and_nothing_else() {
         let origin = sealing.origin(&named(0));
         // A checkpoint that was signed before the database lost its end.
         let head = TreeHead { size: 98, root: [9; 32] };
-        let ahead: Remembered = SigningKeys::of(key()).checkpoint(&origin, head, false, "2026-11-29T10:00:00Z").expect("signed");
+        let ahead: Remembered =
+            SigningKeys::of(key()).checkpoint(&origin, head, false, "2026-11-29T10:00:00Z").expect("signed");
         sealing.memory.journal.put(&ahead).expect("written");
         insist(&store, &named(0), &support::log(4, 0)).await;
         insist(&store, &named(1), &support::log(4, 0)).await;
@@ -243,7 +244,8 @@ async fn a_tree_behind_the_journal_stops_the_seal_and_nothing_else() {
         settled(&node, 2, SOON).await;
         let found = sealing.stopped_by(&named(0)).expect("a finding");
         assert_eq!(found.word, SealWord::TreeShrunk);
-        let line = "tree_shrunk: 0 events are sealed here, a checkpoint for 98 was signed at 2026-11-29T10:00:00Z (journal)";
+        let line =
+            "tree_shrunk: 0 events are sealed here, a checkpoint for 98 was signed at 2026-11-29T10:00:00Z (journal)";
         assert_eq!(found.message, line);
         assert!(newest(&store, &named(0)).await.is_none_or(|tree| tree.head.size == 0), "nothing was appended");
         let known = sealing.memory.journal.newest(&origin).expect("reads").expect("a head");
@@ -256,6 +258,28 @@ async fn a_tree_behind_the_journal_stops_the_seal_and_nothing_else() {
         assert!(told[0].subject == "t0/seal" && told[0].next.contains("seal fork"), "{told:?}");
         let refused = seal_now(&node.parts().engine, &named(0), SOON).await.expect_err("stopped");
         assert_eq!(refused.message, line);
+        node.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tree_whose_size_was_changed_is_damaged_though_its_root_fits() {
+    for db in Db::both().await {
+        let (store, directory) = (db.store().await, tempfile::tempdir().expect("a directory"));
+        let sealing = sealing(directory.path(), Duration::from_millis(100));
+        insist(&store, &named(0), &support::log(4, 0)).await;
+        let node = sealed_node(&store, "sizes", &sealing).await;
+        let tree = sealed(&store, &sealing, &named(0)).await;
+        node.stop().await;
+        assert_eq!(db.tamper("UPDATE dg_seal SET size = 44").await, 1);
+        let changed = newest(&store, &named(0)).await.expect("a tree");
+        assert!(changed.memory().is_some() && changed.head.root == tree.head.root, "28 and 44 have as many hashes");
+        let node = sealed_node(&store, "sizes", &sealing).await;
+        insist(&store, &named(0), &support::log(2, 4)).await;
+        settled(&node, 1, SOON).await;
+        until("the worker failed", SOON, async || phase(&node, &named(0)) == Some(Phase::Failed)).await;
+        let found = sealing.stopped_by(&named(0)).expect("a finding");
+        assert_eq!(found.message, "tree_damaged: its leaves end at 28, and dg_seal says 44");
         node.stop().await;
     }
 }

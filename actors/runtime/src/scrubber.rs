@@ -76,12 +76,7 @@ impl Actor for ScrubberActor {
         } else {
             self.vitals.state("off");
         }
-        Ok(ScrubberState {
-            scrub: Scrub::default(),
-            tenants: Vec::new(),
-            listed: None,
-            findings: BTreeMap::new(),
-        })
+        Ok(ScrubberState { scrub: Scrub::default(), tenants: Vec::new(), listed: None, findings: BTreeMap::new() })
     }
 
     async fn handle(

@@ -4,8 +4,8 @@
 //! `docs/reference/CONFIGURATION.md` all follow this one. A default is written once: at the field that the key fills.
 
 use super::field::Field;
-use super::value::Value;
 use super::seal::PUBLISH_WORDS;
+use super::value::Value;
 use super::{LogFormat, NodeConfig, TLS_WORDS};
 use decisiongraph_engine::memory::{MEMORY_MIN, MEMORY_MOST};
 use decisiongraph_projections::credential_guard::CredentialGuard;
@@ -440,7 +440,7 @@ mod tests {
                     "ms" | "s" => key.name.ends_with(&format!("_{unit}")) || key.name.ends_with("_ms"),
                     "connections" => matches!(key.name, "pool_size" | "writers") || key.name.contains(unit),
                     "requests per minute" | "events per minute" => key.name.ends_with("_per_min"),
-                    "events per second" => key.name.ends_with("_per_s"),
+                    "events per second" | "rows per second" => key.name.ends_with("_per_s"),
                     "bytes" => key.name.contains("bytes") || key.name == "memory_max",
                     unit => key.name.contains(unit),
                 };

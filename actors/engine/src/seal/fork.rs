@@ -64,7 +64,8 @@ async fn fork_under(engine: &Engine, sealing: &Arc<Sealing>, lease: &Lease, reas
     };
     let known = Known::ask(&*view, &old, Some(sealing), None).await?;
     if !known.silent.is_empty() {
-        tracing::warn!(%tenant, "memories of the seal did not answer: {}", known.silent.join("; "));
+        let silent = known.silent.join(", ");
+        tracing::warn!(%tenant, "memories of the seal did not answer: {silent}");
     }
     let reader = TreeReader::new(&*view, tenant, old.tree, old.head.size);
     let signed = signed_prefix(&reader, &known).await?;

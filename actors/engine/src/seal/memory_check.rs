@@ -84,7 +84,8 @@ pub async fn check(view: &dyn ReadView, sealing: &Arc<Sealing>, tree: &SealTree)
         }
     }
     if !silent.is_empty() {
-        tracing::warn!(tenant = %tree.tenant, "memories of the seal did not answer: {}", silent.join("; "));
+        let silent = silent.join(", ");
+        tracing::warn!(tenant = %tree.tenant, "memories of the seal did not answer: {silent}");
     }
     if answered == 0 && tree.head.size > 0 {
         let message = format!("no memory of the seal outside the database answered: {}", silent.join("; "));

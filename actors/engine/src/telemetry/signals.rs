@@ -5,8 +5,8 @@
 //! [`LAG_SERIES_MAX`].
 
 use super::LeaseChange;
-use decisiongraph_protocol::SEAL_FINDINGS;
 use decisiongraph_projections::{Category, LogSeq, TenantId, catalogue};
+use decisiongraph_protocol::SEAL_FINDINGS;
 use decisiongraph_store::Epoch;
 use tracing::Span;
 use tracing::field::Empty;
@@ -357,6 +357,20 @@ const fn log(level: &'static str, text: &'static str, help: &'static str) -> Log
 #[rustfmt::skip]
 pub const LOGS: &[LogSignal] = &[
     log("info", "{} of {} spans that came by OTLP are not stored: {}", "Each reason with its number. The sender is told more. `left_out` counts requests that were not logged (at most 10 lines per 10 s)."),
+    log("warn", "a memory of the seal: {notice}", "A journal or place has a line that was cut off, or another file than this program's."),
+    log("info", "the checkpoint {reason}", "With `seal_publish_after = standby`: the head waits until every streaming standby has its commit."),
+    log("info", "the key of the seal was replaced: new notes are signed by the new key", "Follows `decisiongraph seal key rotate`."),
+    log("warn", "the keys of the seal cannot be read again: {}", "The keys of before continue to sign. Repair the file."),
+    log("error", "the log is not what was sealed: {finding}", "The scrubber found it. See the runbook's section on the finding's word."),
+    log("warn", "the log is not sealed up to its end: {}", "A command's catch-up of the projections stands; its seal waits for the next one."),
+    log("warn", "the note of the fork is in the database alone: {}", "The journal did not take it. The fork stands; the notary brings the note to the places when the journal is writable."),
+    log("warn", "memories of the seal did not answer: {silent}", "Journal or places that a takeover could not ask. One that answers is enough."),
+    log("warn", "no statement was signed: {}", "The checkpoint stands. The next one brings a statement."),
+    log("warn", "not signed: {}", "A head waits for its signature: the journal is not writable, or a finding stops the tenant's seal."),
+    log("warn", "notes of the seal wait for {name}: {fault}", "A place, or the database, does not take signed notes. Tried again with growing pauses; nothing is lost."),
+    log("info", "{name} has the notes of the seal again", "Follows the line above."),
+    log("error", "sealing stops: {finding}", "A tree contradicts what is remembered, or itself. Nothing of the tenant is sealed or signed; events and projections continue."),
+    log("warn", "{} takes no note of {origin}: {error}", "The place has another root for the same size, or its file is damaged."),
     log("warn", "{}; {}", "A stored row belongs to no tenant and is left out: its `table`, the reason, and the next step. Logged once per row."),
     log("warn", "a batch cannot be stored and is retried until it can: {}", "The database answers and refuses writes: a full disk, a locked file. Logged once, and again after a minute without such a fault. `scope` is the first affected scope; `decisiongraph health` names all."),
     log("warn", "a poison event stops the scope", "An open failure was recorded: `decisiongraph failures`."),

@@ -105,18 +105,8 @@ pub struct NodeParts {
 impl NodeParts {
     /// Makes the parts of a node that is about to start.
     pub fn new(settings: NodeSettings) -> NodeParts {
-        let NodeSettings {
-            store,
-            identity,
-            engine,
-            bounds,
-            telemetry,
-            versions,
-            address,
-            links,
-            listeners,
-            sealing,
-        } = settings;
+        let NodeSettings { store, identity, engine, bounds, telemetry, versions, address, links, listeners, sealing } =
+            settings;
         let Identity { owner, former } = identity;
         let board = Board { seal: SealBoard::of(sealing.clone()), ..Board::default() };
         let signals = Signals::default();
