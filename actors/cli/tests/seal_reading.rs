@@ -1,13 +1,13 @@
 //! Evidence of real logs on both backends: proofs, packs and consistency proofs are accepted by the auditor's program
 //! and by the independent oracle; every part of a tree that was tampered with is named; two copies are bisected.
 
-mod support;
-#[path = "seal_reading/evidence.rs"]
-mod evidence;
 #[path = "seal_reading/checks.rs"]
 mod checks;
 #[path = "seal_reading/copies.rs"]
 mod copies;
+#[path = "seal_reading/evidence.rs"]
+mod evidence;
+mod support;
 
 use decisiongraph_engine::seal::{SealSettings, Sealing, seal_now};
 use decisiongraph_engine::{Control, Engine, RunReport, RunRequest, VerifyOptions};

@@ -68,8 +68,7 @@ impl Engine {
         control: &Control,
     ) -> Result<RunReport> {
         let began = now();
-        let (ended, log) =
-            check(self, &request.tenant, &control.verify, &mut Watch::new(control, None)).await?;
+        let (ended, log) = check(self, &request.tenant, &control.verify, &mut Watch::new(control, None)).await?;
         let state = if ended == Ended::Cancelled { RunState::Cancelled } else { RunState::Completed };
         let run = Run {
             run_id,

@@ -16,7 +16,9 @@ use decisiongraph_protocol::{AdminError, ExitCode, JobRequest, VerifyPart, Verif
 /// far as a checkpoint is kept where nobody who can write the database can write.
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  decisiongraph verify --projection context_graph --json\n  decisiongraph verify --log-only --against dir:/mnt/seals"
+    after_help = "Examples:
+  decisiongraph verify --projection context_graph --json
+  decisiongraph verify --log-only --against dir:/mnt/seals"
 )]
 pub struct Verify {
     /// Check the log alone; on a standby or a read-only copy, too
@@ -43,9 +45,7 @@ impl Verify {
         let Verify { log_only, no_log, since, against, .. } = &self;
         let part = VerifyPart { log_only: *log_only, no_log: *no_log, since: *since, against: against.clone() };
         let part = Some(part).filter(|part| *part != VerifyPart::default());
-        let make = |tenant| {
-            VerifyRequest(JobRequest { verify: part.clone(), ..request(context, tenant, self.detach) })
-        };
+        let make = |tenant| VerifyRequest(JobRequest { verify: part.clone(), ..request(context, tenant, self.detach) });
         context.job_over(self.all, self.detach, make).await
     }
 }

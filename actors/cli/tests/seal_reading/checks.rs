@@ -65,7 +65,10 @@ async fn a_broken_link_is_named(db: Db) {
     }
     let facts = log.check().await;
     let found = Log::found(&facts);
-    assert!(found[0].starts_with("tree_shrunk: 0 events are sealed here, a checkpoint for 700 was signed at "), "{found:?}");
+    assert!(
+        found[0].starts_with("tree_shrunk: 0 events are sealed here, a checkpoint for 700 was signed at "),
+        "{found:?}"
+    );
     assert!(found[0].ends_with(" (journal)"), "{found:?}");
 }
 

@@ -1,7 +1,7 @@
 //! Proofs and packs of real logs.
 
-use crate::support::{Db, log, tenant};
 use crate::Log;
+use crate::support::{Db, log, tenant};
 use decisiongraph_engine::seal::evidence::{Wanted, consistency, prove};
 use decisiongraph_engine::seal::pack::{PackOf, PackRequest, pack};
 use decisiongraph_projections::{Category, LogSeq};
@@ -60,9 +60,12 @@ async fn proofs_and_packs_are_accepted(db: Db) {
     let events = log(100, 0);
     let log = Log::of(db).await.sealed(&[&events[..60], &events[60..]]).await;
     let (name, trust, view) = (log.db.name(), trust(&log), log.store.view().await.expect("a view"));
-    for (wanted, index) in
-        [(Wanted::Id("ev:0:0"), 0), (Wanted::At(LogSeq(60)), 59), (Wanted::At(LogSeq(257)), 256), (Wanted::At(LogSeq(700)), 699)]
-    {
+    for (wanted, index) in [
+        (Wanted::Id("ev:0:0"), 0),
+        (Wanted::At(LogSeq(60)), 59),
+        (Wanted::At(LogSeq(257)), 256),
+        (Wanted::At(LogSeq(700)), 699),
+    ] {
         let proof = prove(&*view, &tenant(), wanted).await.expect("a proof");
         assert_eq!((proof.index, proof.size), (index, 700), "{name}");
         let beside = Beside { event: Some(&proof.event), against: None };

@@ -4,7 +4,7 @@
 //!   256 subtrees of the highest level ── first that differs ──▶ its 256 subtrees ── … ──▶ 256 leaves ──▶ both events
 //! ```
 //!
-//! *Guarantees.* One pair of tiles per level is read: four for 2³² leaves. Nothing below subtrees that are equal is read.
+//! *Guarantees.* One pair of tiles per level is read: four for 2³² leaves. Nothing below equal subtrees is read.
 //! [`by_log`] compares events, whatever their salts; it reads all of them.
 //!
 //! *Never here:* a judgment about which of the two is right. A signed checkpoint says that.
@@ -330,8 +330,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_first_difference_is_found_in_four_pairs_per_2_to_the_32() {
-        let places =
-            |size: u64| [0, 1, 255, 256, 65_535, 65_536, size / 3, size / 2, size.saturating_sub(2), size - 1];
+        let places = |size: u64| [0, 1, 255, 256, 65_535, 65_536, size / 3, size / 2, size.saturating_sub(2), size - 1];
         for size in [1, 2, 255, 256, 257, 65_536, 65_537, 70_000, 1 << 24, (1 << 32) - 1, 1 << 32] {
             let one = Sparse { size, others: BTreeMap::new() };
             for index in places(size).into_iter().filter(|index| *index < size) {

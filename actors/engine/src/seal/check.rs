@@ -8,8 +8,8 @@
 //! budget: one stretch is compared while the next one is read. The first finding of each word is named, so the report
 //! tells the first link that is broken.
 //!
-//! *What it does not prove.* That events before the first checkpoint are as they were appended, that they are true, that
-//! none was kept from the log; and nothing, when no memory is out of the reach of whoever changed the database.
+//! *Not proved:* that events before the first checkpoint are as they were appended, that they are true, that none was
+//! kept from the log. And nothing, when every memory is in the reach of the person who changed the database.
 
 use super::finding::{FINDINGS_MAX, Findings, SealFinding, SealWord};
 use super::known::Known;

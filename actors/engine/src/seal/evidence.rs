@@ -76,8 +76,8 @@ pub async fn prove(view: &dyn ReadView, tenant: &TenantId, wanted: Wanted<'_>) -
     Ok(Proof { log_seq, event_id, index: leaf.index, size, text, event: json })
 }
 
-/// Proves that the tree of the checkpoint for `to` events begins with that of the checkpoint for `from`. The newest tree
-/// is meant when none is named.
+/// Proves that the tree of the checkpoint for `to` events begins with that of the checkpoint for `from`. Without a number
+/// it is the newest tree.
 pub async fn consistency(
     view: &dyn ReadView,
     tenant: &TenantId,
@@ -95,7 +95,8 @@ pub async fn consistency(
     for signed in [&old, &new] {
         let (size, root) = (signed.head.size, reader.root_at(signed.head.size).await?);
         if root != signed.head.root {
-            let text = format!("at {size} events the tree has another root than the checkpoint signed at {}", signed.at);
+            let text =
+                format!("at {size} events the tree has another root than the checkpoint signed at {}", signed.at);
             return Err(SealWord::CheckpointDiffers.because(text).into());
         }
     }
@@ -188,7 +189,8 @@ async fn opened(view: &dyn ReadView, tree: &SealTree, wanted: Wanted<'_>) -> Res
             match judged.findings.into_iter().next() {
                 Some(finding) => Err(finding.into()),
                 None if judged.erased => {
-                    let text = format!("the payload of log_seq {} was erased: take a pack without payloads", position.0);
+                    let text =
+                        format!("the payload of log_seq {} was erased: take a pack without payloads", position.0);
                     Err(StoreError::new(Category::InvalidArgument, text))
                 }
                 None => Ok((event, leaf)),

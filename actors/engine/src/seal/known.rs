@@ -9,10 +9,10 @@ use super::event_check::Erasures;
 use super::finding::{Findings, SealFinding, SealWord};
 use super::{Sealing, memory_check};
 use crate::page::pure;
+use decisiongraph_projections::Category;
 use decisiongraph_projections::seal::Hash;
 use decisiongraph_projections::seal::note::{Note, Signed, VerifierKey};
 use decisiongraph_projections::seal::texts::{Erasure, Rotation, TreeHead};
-use decisiongraph_projections::Category;
 use decisiongraph_seal::signatures::Signatures;
 use decisiongraph_seal::{Folder, Objects, Place, PlaceError, Remembered};
 use decisiongraph_store::{NoteKind, ReadView, Result, SealTree, StoreError};
@@ -96,8 +96,8 @@ pub struct Known {
 }
 
 impl Known {
-    /// Asks the database, the journal and every place; with `against`, that memory alone. A configured place is meant by
-    /// its name; `dir:PATH` and `objects:PATH` need not be configured.
+    /// Asks the database, the journal and every place; with `against`, that memory alone. A place is named as in the
+    /// configuration; `dir:PATH` and `objects:PATH` need not be configured.
     pub async fn ask(
         view: &dyn ReadView,
         tree: &SealTree,
@@ -291,23 +291,15 @@ impl Keyring {
 }
 
 /// Reads the erasures that signed notes of the database record.
-pub(super) async fn erasures(
-    view: &dyn ReadView,
-    tree: &SealTree,
-    sealing: Option<&Arc<Sealing>>,
-) -> Result<Erasures> {
+pub(super) async fn erasures(view: &dyn ReadView, tree: &SealTree, sealing: Option<&Arc<Sealing>>) -> Result<Erasures> {
     let (_, notes) = noted(view, tree, Some(NoteKind::Erasure)).await?;
     let keys = sealing.map(|sealing| sealing.keys.verifiers(&tree.origin)).unwrap_or_default();
     let asked = Asked { name: DATABASE.to_owned(), kind: Kind::Database, notes: Ok(notes) };
     Ok(Known::of(vec![asked], keys, Findings::default()).erasures)
 }
 
-/// Reads the notes of the database about a tree, of one kind or of all. One that is not a note of its kind is a finding.
-async fn noted(
-    view: &dyn ReadView,
-    tree: &SealTree,
-    kind: Option<NoteKind>,
-) -> Result<(Findings, Vec<Remembered>)> {
+/// Reads the notes of the database about a tree, of one kind or of all. A note that is not of its kind is a finding.
+async fn noted(view: &dyn ReadView, tree: &SealTree, kind: Option<NoteKind>) -> Result<(Findings, Vec<Remembered>)> {
     let (mut findings, mut found, mut before) = (Findings::default(), Vec::new(), None);
     loop {
         let page = view.seal_notes(&tree.tenant, tree.tree, kind, before, NOTES_PAGE).await?;
@@ -433,7 +425,8 @@ mod tests {
         let well = BTreeMap::from([(60, [6; 32]), (98, [9; 32])]);
         assert_eq!(known.judge(&well), None);
         let shrunk = known.shrunk(60).expect("a finding").message;
-        let line = "tree_shrunk: 60 events are sealed here, a checkpoint for 98 was signed at 2026-11-29T10:00:00Z (journal)";
+        let line =
+            "tree_shrunk: 60 events are sealed here, a checkpoint for 98 was signed at 2026-11-29T10:00:00Z (journal)";
         assert_eq!(shrunk, line);
     }
 

@@ -81,9 +81,11 @@ impl FromStr for PackPlace {
     type Err = StoreError;
 
     fn from_str(text: &str) -> Result<PackPlace> {
-        let wrong = || StoreError::new(Category::InvalidArgument, "not a place in a pack: it has the form TREE.SIZE.INDEX");
+        let wrong =
+            || StoreError::new(Category::InvalidArgument, "not a place in a pack: it has the form TREE.SIZE.INDEX");
         let mut parts = text.split('.');
-        let (Some(tree), Some(size), Some(next), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+        let (Some(tree), Some(size), Some(next), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
             return Err(wrong());
         };
         match (tree.parse(), size.parse(), next.parse()) {

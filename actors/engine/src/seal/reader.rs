@@ -1,7 +1,8 @@
 //! Roots and proofs of a tree, out of its stored nodes and chunks.
 //!
-//! A tile is 256 hashes of one level: leaves of level 0, subtrees of 256 leaves of level 1, and so on. A perfect subtree
-//! lies in one tile, and any range of a proof is a few perfect subtrees. So a proof in a tree of 10⁹ reads four tiles.
+//! A tile is 256 hashes of one level: leaves on level 0, subtrees of 256 leaves on level 1, and so on. A perfect
+//! subtree lies in one tile. Any range of a proof is a few perfect subtrees. So a proof in a tree of 10⁹ reads four
+//! tiles.
 //!
 //! *Guarantees.* A tile that is not as it should be is a finding (`tree_damaged`), never a panic. Memory is bounded by
 //! [`TILES_MAX`] tiles.

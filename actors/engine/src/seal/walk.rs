@@ -6,8 +6,8 @@
 //!   chunks ──page──┘
 //! ```
 //!
-//! *Guarantees.* Every leaf and every event up to the last sealed one is met once, in order. At most one page of each is
-//! in memory. A chunk that is damaged or missing is a finding, and the events of its stretch are not called inserted.
+//! *Guarantees.* Every leaf and every event up to the last sealed one is met once, in order. At most one page of each
+//! is in memory. A chunk that is damaged or missing is a finding, and the events of its stretch are not called inserted.
 
 use super::event_check::{Erasures, judge};
 use super::finding::{Findings, SealWord};
@@ -132,10 +132,12 @@ impl<'v> Walk<'v> {
             stretch.leaves.push(leaf);
             match self.event_if(|at| at == leaf.log_seq) {
                 Some(event) => stretch.pairs.push((event, leaf)),
-                None => stretch.findings.add(SealWord::EventMissing.because(format!(
-                    "leaf {} (log_seq {}): sealed, and not in the log",
-                    leaf.index, leaf.log_seq.0
-                ))),
+                None => {
+                    stretch.findings.add(SealWord::EventMissing.because(format!(
+                        "leaf {} (log_seq {}): sealed, and not in the log",
+                        leaf.index, leaf.log_seq.0
+                    )))
+                }
             }
         }
         self.unsealed_before(LogSeq(upto.0.saturating_add(1)), &mut stretch);

@@ -110,7 +110,7 @@ pub struct VerifyPart {
     /// Sealed events that are taken as checked: the check of the log begins behind them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<u64>,
-    /// The one memory that the log is compared with: `database`, `journal` or a place. A node knows its own places only.
+    /// The one memory that the log is compared with: `database`, `journal` or a place. A node knows its own places.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub against: Option<String>,
 }
