@@ -105,7 +105,8 @@ fn a_node_of_the_second_level_has_256_of_the_first() {
 fn damaged_columns_have_no_leaves() {
     let sound = grown(&grown(&Frontier::default(), 250).frontier, 6).chunks.remove(0);
     assert_eq!(sound.leaves().map(|leaves| leaves.len()), Some(6));
-    let damages: [(&str, fn(&mut Chunk)); 18] = [
+    type Damage = (&'static str, fn(&mut Chunk));
+    let damages: [Damage; 18] = [
         ("no leaf", |chunk| {
             *chunk = Chunk { events: 0, positions: vec![], entries: vec![], salts: vec![], ..chunk.clone() }
         }),
