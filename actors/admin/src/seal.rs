@@ -12,10 +12,10 @@ use decisiongraph_projections::seal::base64;
 use decisiongraph_projections::seal::texts::TreeHead;
 use decisiongraph_projections::{Category, LogSeq, TenantId};
 use decisiongraph_protocol::{
-    AdminError, AuditPackReply, AuditPackRequest, Command, ConsistencyReply, ConsistencyRequest, Handle, PACK_EVENTS_MAX,
-    PackOf, ProveReply, ProveRequest, SEAL_NOTES_MAX, SEAL_WAIT_MS_MAX, SealCheckpointsReply, SealCheckpointsRequest,
-    SealForkRequest, SealInitRequest, SealNowRequest, SealRebuildRequest, SealTileReply, SealTileRequest, SealedReply,
-    SealedTree, check_reason,
+    AdminError, AuditPackReply, AuditPackRequest, Command, ConsistencyReply, ConsistencyRequest, Handle,
+    PACK_EVENTS_MAX, PackOf, ProveReply, ProveRequest, SEAL_NOTES_MAX, SEAL_WAIT_MS_MAX, SealCheckpointsReply,
+    SealCheckpointsRequest, SealForkRequest, SealInitRequest, SealNowRequest, SealRebuildRequest, SealTileReply,
+    SealTileRequest, SealedReply, SealedTree, check_reason,
 };
 use decisiongraph_store::{NoteKind, ReadView, SealNote, SealTree, StoreError};
 use std::time::Duration;
@@ -223,9 +223,8 @@ impl Handle<AuditPackRequest> for StoreAnswers<'_> {
         let after = after.map(|place| place.parse::<PackPlace>()).transpose()?;
         let request = PackRequest { of, redact, without_payloads, rotations, after, events_max };
         let view = self.store().view().await?;
-        let PackPage { text, events, next } = pack::pack(self.engine, &*view, &tenant, &request)
-            .await
-            .map_err(|error| self.proved(error, &tenant))?;
+        let PackPage { text, events, next } =
+            pack::pack(self.engine, &*view, &tenant, &request).await.map_err(|error| self.proved(error, &tenant))?;
         Ok(AuditPackReply { text, events, next: next.map(|place| place.to_string()) })
     }
 }
@@ -235,7 +234,8 @@ impl Handle<SealTileRequest> for StoreAnswers<'_> {
         let tenant = tenant_or_default(request.tenant);
         let view = self.store().view().await?;
         let tree = self.tree_of(&*view, &tenant, request.tree).await?;
-        let tile = TreeReader::new(&*view, &tenant, tree.tree, tree.head.size).tile(request.level, request.index).await?;
+        let tile =
+            TreeReader::new(&*view, &tenant, tree.tree, tree.head.size).tile(request.level, request.index).await?;
         if tile.is_empty() {
             let what = format!("the tree has no tile {} of level {}", request.index, request.level);
             return Err(AdminError::new(Category::NotFound, what));

@@ -79,7 +79,11 @@ fn a_proof_and_a_pack_are_accepted_by_an_auditor_who_has_the_key_alone() {
     let printed = cli.run(&["prove", "--log-seq", "2"]);
     assert_eq!(printed.stdout, std::fs::read_to_string(&proof).expect("the proof"), "stdout has the same bytes");
     let accepted = audited(&cli, &[text(&proof), "--event", text(&event), "--key", &key]);
-    assert!(accepted.code == 0 && accepted.stdout.contains("event lead-1 (log_seq 2) was sealed"), "{}", accepted.stdout);
+    assert!(
+        accepted.code == 0 && accepted.stdout.contains("event lead-1 (log_seq 2) was sealed"),
+        "{}",
+        accepted.stdout
+    );
     let packs: [(&PathBuf, &[&str], &str); 3] = [
         (&pack, &["--trace", "lead"], "3 whole, 0 redacted"),
         (&redacted, &["--range", "1..2", "--redact", "title"], "0 whole, 2 redacted"),
@@ -199,8 +203,7 @@ fn an_append_waits_for_its_receipts_and_stores_its_events_without_them_too() {
     let appended = cli.pipe(&["append", "-", "--sealed", "--json"], lines.as_bytes());
     assert_eq!(appended.code, 0, "{}", appended.stderr);
     let read = |line: &str| serde_json::from_str::<Value>(line).expect("JSON");
-    let receipts: Vec<Value> =
-        appended.stdout.lines().map(read).filter(|line| line["sealed"].is_object()).collect();
+    let receipts: Vec<Value> = appended.stdout.lines().map(read).filter(|line| line["sealed"].is_object()).collect();
     assert_eq!(receipts.len(), 3, "{}", appended.stdout);
     for (at, receipt) in receipts.iter().enumerate() {
         let sealed = &receipt["sealed"];
@@ -364,7 +367,12 @@ fn a_node_answers_the_same_and_an_older_one_is_named() {
     let node = Node::start(&cli, &["--name", "sealing"]);
     let lines = [started("live"), finished("live", 1)].map(|event| event.to_string()).join("\n");
     let appended = cli.pipe(&["append", "-", "--sealed"], lines.as_bytes());
-    assert!(appended.code == 0 && appended.stdout.contains("sealed as leaf 4 of 5"), "{}{}", appended.stdout, appended.stderr);
+    assert!(
+        appended.code == 0 && appended.stdout.contains("sealed as leaf 4 of 5"),
+        "{}{}",
+        appended.stdout,
+        appended.stderr
+    );
     let [by_node, alone] = ["node.pack", "alone.pack"].map(|name| cli.path(name));
     assert_eq!(cli.run(&["audit-pack", "--range", "1..5", "-o", text(&by_node)]).code, 0);
     let status = cli.json(&["seal", "status", "--tenant", "default"]);

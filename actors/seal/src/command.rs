@@ -80,8 +80,7 @@ fn open(path: &Path) -> Result<File, Failure> {
 }
 
 fn text(path: &Path) -> Result<String, Failure> {
-    io::read_to_string(open(path)?)
-        .map_err(|error| Failure::Usage(format!("cannot read {}: {error}", path.display())))
+    io::read_to_string(open(path)?).map_err(|error| Failure::Usage(format!("cannot read {}: {error}", path.display())))
 }
 
 fn as_json(judged: &Result<Accepted, Failure>, code: ExitCode) -> Value {

@@ -122,7 +122,9 @@ fn audited(text: &str, against: Option<&str>, trust: &Trust) -> Result<Accepted,
 fn told(context: &Context, judged: &Result<Accepted, Failure>) -> Result<ExitCode, AdminError> {
     let code = judged.as_ref().err().map_or(ExitCode::OK, Failure::exit_code);
     let text = match (context.output.json, judged) {
-        (true, Ok(accepted)) => in_json(&json!({ "verdict": "accepted", "accepted": accepted }).to_string()).into_owned(),
+        (true, Ok(accepted)) => {
+            in_json(&json!({ "verdict": "accepted", "accepted": accepted }).to_string()).into_owned()
+        }
         (true, Err(failure)) => {
             let (verdict, text) = ("refused", failure.to_string());
             in_json(&json!({ "verdict": verdict, "text": text, "exit": code.0 }).to_string()).into_owned()

@@ -118,7 +118,12 @@ async fn a_caller_of_one_tenant_sees_no_other_seal_and_no_path_of_the_node() {
     assert_eq!(own.status, 200, "{}", own.text);
     let data = own.json()["data"].clone();
     let seals = data["seals"].as_array().expect("a list");
-    assert_eq!((seals.len(), &seals[0]["tenant"], &seals[0]["size"]), (1, &"default".into(), &1.into()), "{}", own.text);
+    assert_eq!(
+        (seals.len(), &seals[0]["tenant"], &seals[0]["size"]),
+        (1, &"default".into(), &1.into()),
+        "{}",
+        own.text
+    );
     assert!(!own.text.contains(folder.path().to_str().expect("UTF-8")), "{}", own.text);
     assert_eq!(seals[0]["places"][1]["place"], "dir", "{}", own.text);
     for path in ["status", "checkpoint", "proof?log_seq=2", "pack?from_log_seq=1&to_log_seq=2"] {

@@ -19,7 +19,8 @@ const TREES_PAGE: usize = 1_000;
 pub async fn begin(engine: &Engine, tenant: &TenantId, origin: &str) -> Result<SealTree> {
     engine.sealing().ok_or_else(off)?;
     if !is_origin(origin) || tag(origin).is_err() {
-        let text = format!("`{origin}` is no name of a log: give a host and a path, such as decisions.example.com/acme");
+        let text =
+            format!("`{origin}` is no name of a log: give a host and a path, such as decisions.example.com/acme");
         return Err(StoreError::new(Category::InvalidArgument, text));
     }
     let (view, mut after) = (engine.store().view().await?, None);

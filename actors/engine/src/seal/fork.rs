@@ -11,6 +11,7 @@
 //!
 //! *Never here:* a decision to fork. An operator asks for it, with a reason.
 
+use super::Sealing;
 use super::event_check::{Erasures, judge};
 use super::finding::SealWord;
 use super::known::Known;
@@ -18,7 +19,6 @@ use super::notary::{journal_notes, publish};
 use super::now::off;
 use super::reader::TreeReader;
 use super::walk::{Stretch, Walk};
-use super::Sealing;
 use crate::Engine;
 use crate::page::pure;
 use decisiongraph_projections::seal::chunk::Leaf;
