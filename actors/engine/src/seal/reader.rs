@@ -122,7 +122,7 @@ impl<'v> TreeReader<'v> {
             return Ok(tile);
         }
         let full = self.size.checked_shr(level.saturating_mul(LEVELS)).unwrap_or(0);
-        let first = number.checked_mul(CHUNK_EVENTS).unwrap_or(u64::MAX);
+        let first = number.saturating_mul(CHUNK_EVENTS);
         let end = full.min(first.saturating_add(CHUNK_EVENTS));
         let hashes: Vec<Hash> = match level {
             _ if end <= first => Vec::new(),

@@ -58,7 +58,6 @@ macro_rules! requests {
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
         #[serde(rename_all = "snake_case")]
         #[allow(missing_docs)]
-        #[expect(clippy::large_enum_variant, reason = "few are in memory at a time, and each lives briefly")]
         pub enum AdminRequest {
             $($($($bare,)*)? $($variant($request),)*)*
         }
