@@ -203,13 +203,14 @@ async fn packed(request: &Request, engine: &Engine, report: &mut Report) -> Resu
         of: PackOf::Range(LogSeq(1), LogSeq(count)),
         redact: Vec::new(),
         without_payloads: false,
+        rotations: false,
         after: None,
         limit: PACK_PAGE,
     };
     let (mut pack, began) = (String::new(), Instant::now());
     loop {
         let page = answer(engine, &asker, pages.clone(), &control).await?;
-        page.lines.iter().for_each(|line| pack.extend([line, "\n"]));
+        pack.push_str(&page.text);
         match page.next {
             None => break,
             next => pages.after = next,
