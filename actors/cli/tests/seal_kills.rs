@@ -6,10 +6,14 @@ mod pages;
 mod seal_support;
 
 use cli_support::enterprise;
+use decisiongraph_projections::TenantId;
+use decisiongraph_projections::seal::note::signed;
+use decisiongraph_projections::seal::texts::{Checkpoint, TreeHead, origin_of};
+use decisiongraph_seal::key::SigningKey;
 use decisiongraph_store::launch;
 use seal_support::memory::{all_heads, heads_in, lines_of};
 use seal_support::tree::is_the_fold_of_its_log;
-use seal_support::{BOTH, Backend, Ground};
+use seal_support::{BOTH, Backend, Ground, NAME};
 use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt as _;
@@ -177,6 +181,31 @@ async fn seeded_kills_leave_one_history_on_sqlite() {
 #[tokio::test(flavor = "multi_thread")]
 async fn seeded_kills_leave_one_history_on_postgres() {
     seeded_kills_leave_one_history(Backend::Postgres).await;
+}
+
+/// The checks of this file see what they are for: a second signed root, and a log that is not what was sealed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_root_and_an_edited_log_fail_these_checks() {
+    let (_, ground) = Ground::sealed(Backend::Sqlite).await;
+    consistent(&ground, "nothing is wrong yet").await;
+    let origin = origin_of(NAME, &TenantId::default());
+    let key = SigningKey::read(&ground.cli.path("seal.key")).expect("the key");
+    let head = TreeHead { size: seal_support::ALL, root: [7; 32] };
+    let text = Checkpoint { origin: origin.clone(), head }.text();
+    let note = signed(&text, &[key.sign(&origin, &text).expect("signs")]);
+    std::fs::create_dir_all(ground.cli.path("second")).expect("a folder");
+    let second = ground.cli.path("second").join("other.jsonl");
+    std::fs::write(&second, format!("{}\n", serde_json::json!({ "note": note }))).expect("writes");
+    let ground = std::sync::Arc::new(ground);
+    let seen = |ground: &std::sync::Arc<Ground>| {
+        let ground = std::sync::Arc::clone(ground);
+        tokio::spawn(async move { consistent(&ground, "a check that must fail").await })
+    };
+    assert!(seen(&ground).await.is_err(), "two signed roots were not seen");
+    std::fs::remove_file(&second).expect("removes");
+    assert!(seen(&ground).await.is_ok());
+    ground.sql("UPDATE dg_event_log SET actor_id = 'mallory' WHERE log_seq = 98").await;
+    assert!(seen(&ground).await.is_err(), "an edited log was not seen");
 }
 
 /// The end of a line that a power failure tore off is left out, and the next line begins anew.

@@ -5,14 +5,14 @@
 //! left out. So is a proper erasure, which has no command yet.
 
 mod cli_support;
-mod pages;
-mod seal_support;
 #[path = "seal_tampering/evidence.rs"]
 mod evidence;
 #[path = "seal_tampering/faults.rs"]
 mod faults;
+mod pages;
 #[path = "seal_tampering/rewound.rs"]
 mod rewound;
+mod seal_support;
 
 use decisiongraph_projections::payload_hash::sha256_hex;
 use seal_support::tree::{log, recompute_chunks, recompute_tree};

@@ -1,21 +1,19 @@
 //! The sealed log: its cost per event, beside the projections and beside appends; then a long log that is sealed at
 //! once, its proofs, a pack of it and the checks of both.
 
+use super::Request;
 use super::append::{produced, shares};
 use super::child::Scopes;
 use super::measures::{Runs, events, long_log, measured_over, ratios};
 use super::place::{Place, Site};
 use super::report::{Goal, Report, median, percentile};
-use super::Request;
 use crate::workload::Profile;
 use anyhow::{Context as _, Result, ensure};
 use decisiongraph_admin::answer;
 use decisiongraph_engine::seal::{SealSettings, Sealing, seal_now};
 use decisiongraph_engine::{Control, Engine, EngineConfig};
 use decisiongraph_projections::{LogSeq, TenantId};
-use decisiongraph_protocol::{
-    Asker, AuditPackRequest, JobRequest, PackOf, ProveRequest, VerifyPart, VerifyRequest,
-};
+use decisiongraph_protocol::{Asker, AuditPackRequest, JobRequest, PackOf, ProveRequest, VerifyPart, VerifyRequest};
 use decisiongraph_seal::key::SigningKey;
 use decisiongraph_seal::{Beside, Folder, Memory, SigningKeys, Trust, audit};
 use decisiongraph_store::{Owner, RunMode};

@@ -62,7 +62,8 @@ async fn lost_salts_and_blanked_payloads_are_found() {
         let salts = |ground: &Ground, from: usize, count: usize| {
             let zeros = ground.bytes(&vec![0; count]);
             let rest = 38 * 32 - from - count;
-            let tail = if rest > 0 { format!(" || substr(salts, {}, {rest})", from + count + 1) } else { String::new() };
+            let tail =
+                if rest > 0 { format!(" || substr(salts, {}, {rest})", from + count + 1) } else { String::new() };
             format!("UPDATE dg_seal_chunk SET salts = substr(salts, 1, {from}) || {zeros}{tail} WHERE first_index = 60")
         };
         let copy = ground.copy().await;
@@ -81,7 +82,9 @@ async fn lost_salts_and_blanked_payloads_are_found() {
 fn cast(backend: Backend, sql: &str) -> String {
     match backend {
         Backend::Postgres => sql.to_owned(),
-        Backend::Sqlite => sql.replacen("SET salts = ", "SET salts = CAST(", 1).replacen(" WHERE", " AS BLOB) WHERE", 1),
+        Backend::Sqlite => {
+            sql.replacen("SET salts = ", "SET salts = CAST(", 1).replacen(" WHERE", " AS BLOB) WHERE", 1)
+        }
     }
 }
 

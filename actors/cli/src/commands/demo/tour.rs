@@ -242,7 +242,11 @@ impl Tour<'_> {
     async fn tampered(&self) -> Result<bool, AdminError> {
         let sealed = self.ask(SealNowRequest { tenant: self.tenant(), wait_ms: SEAL_WAIT_MS }).await?;
         let mut page = Page::default();
-        page.line(format_args!("  sealed and signed: {} events, root {}", number(sealed.tree.size as i64), sealed.tree.root));
+        page.line(format_args!(
+            "  sealed and signed: {} events, root {}",
+            number(sealed.tree.size as i64),
+            sealed.tree.root
+        ));
         page.line("  A stranger turns the approval of the discount around, and makes the payload's hash right:");
         page.line("");
         self.say(&page)?;
