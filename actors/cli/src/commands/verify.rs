@@ -15,11 +15,9 @@ use decisiongraph_protocol::{AdminError, ExitCode, JobRequest, VerifyPart, Verif
 /// What it does not prove: rows that agree with the log do not show that the log is as it was; only its seal does, as
 /// far as a checkpoint is kept where nobody who can write the database can write.
 #[derive(Args)]
-#[command(
-    after_help = "Examples:
+#[command(after_help = "Examples:
   decisiongraph verify --projection context_graph --json
-  decisiongraph verify --log-only --against dir:/mnt/seals"
-)]
+  decisiongraph verify --log-only --against dir:/mnt/seals")]
 pub struct Verify {
     /// Check the log alone; on a standby or a read-only copy, too
     #[arg(long, conflicts_with_all = ["no_log", "detach"])]

@@ -198,7 +198,8 @@ pub(super) mod tests {
         let line = "payload_differs: leaf 93 (log_seq 94, lead-1/94): its payload is not what was sealed";
         assert_eq!(found(&edited, &leaf), [line]);
         let hash = LoggedEvent { payload_hash: sha256_hex(b""), ..sealed.clone() };
-        let line = "payload_hash_differs: leaf 93 (log_seq 94, lead-1/94): the sealed payload is there, its stored hash is wrong";
+        let line = "payload_hash_differs: leaf 93 (log_seq 94, lead-1/94): the sealed payload is there, its stored hash \
+                    is wrong";
         assert_eq!(found(&hash, &leaf), [line]);
         let key = LoggedEvent { trace_key: Uuid::nil(), ..sealed.clone() };
         assert_eq!(found(&key, &leaf), ["identity_differs: log_seq 94: trace_key is not the hash of trace_id"]);

@@ -438,7 +438,8 @@ mod tests {
         assert_eq!(known.newest(), Some(60));
         let found: Vec<&str> = known.findings.named().iter().map(|found| found.message.as_str()).collect();
         let missing = "signature_missing: the checkpoint for 97 (dir:/seals) is not signed by a known key";
-        let invalid = "signature_invalid: the checkpoint for 98 (dir:/seals): the signature is wrong: the note was changed after it was signed";
+        let invalid = "signature_invalid: the checkpoint for 98 (dir:/seals): the signature is wrong: the note was \
+                       changed after it was signed";
         assert_eq!(found, [missing, invalid]);
     }
 
