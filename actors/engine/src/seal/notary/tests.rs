@@ -201,14 +201,16 @@ async fn a_place_with_another_root_stops_its_tenant() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_journal_that_cannot_be_written_holds_the_signature_back() {
     let desks = Desks::new().await;
-    std::fs::write(desks.path("journal"), "a file in its place").expect("writes");
+    // It can be read, is empty, and cannot be written: the disk behind it is gone.
+    std::fs::create_dir(desks.path("journal")).expect("made");
+    std::os::unix::fs::symlink(desks.path("gone/a.jsonl"), desks.path("journal/a.jsonl")).expect("made");
     let sealing = desks.started(&[]);
     grew(&sealing, 2);
     let error = desks.sign(&sealing).await.expect_err("refused");
     assert!(error.transient && error.message.contains("journal"), "{}", error.message);
     assert_eq!(sealing.not_signed().len(), 1);
     assert_eq!(sealing.unsigned().len(), 1, "it is tried again");
-    std::fs::remove_file(desks.path("journal")).expect("removes");
+    std::fs::create_dir(desks.path("gone")).expect("made");
     assert_eq!(desks.sign(&sealing).await.expect("signs").len(), 1);
     assert!(sealing.not_signed().is_empty());
 }
