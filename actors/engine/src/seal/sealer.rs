@@ -145,7 +145,7 @@ impl Sealer {
         let committed = store.commit(&self.lease, &commit).await;
         if let Err(error) = &committed
             && error.category == Category::Conflict
-            && let Some(word @ SealWord::RootDiffers) = SealWord::of_message(&error.message)
+            && let Some(word @ (SealWord::RootDiffers | SealWord::TreeDamaged)) = SealWord::of_message(&error.message)
         {
             // The fence held, so no other sealer made this tree.
             sealing.stop(&self.scope.tenant, SealFinding { word, message: error.message.clone() });
