@@ -12,7 +12,6 @@ use decisiongraph_seal::key::SigningKey;
 use decisiongraph_store::launch;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::OnceLock;
 
 /// A log of three events that is sealed up to its end. Its key was made with the first import.
@@ -44,7 +43,10 @@ fn auditor() -> &'static Path {
         let folder = Path::new(env!("CARGO_BIN_EXE_decisiongraph")).parent().expect("a folder");
         let program = folder.join("decisiongraph-audit");
         if !program.exists() {
-            let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+            let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+            let kept = ["HOME", "CARGO_HOME", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN", "RUSTFLAGS"];
+            let mut cargo = launch::program(&cargo);
+            cargo.envs(kept.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
             let built = cargo.args(["build", "--offline", "-q", "-p", "decisiongraph-seal"]).output().expect("cargo");
             assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
         }
