@@ -16,11 +16,11 @@ use decisiongraph_projections::LogSeq;
 use decisiongraph_projections::seal::Hash;
 use decisiongraph_projections::seal::scope::SEAL;
 use decisiongraph_projections::seal::tree::{Frontier, root_of};
-use decisiongraph_store::{DatabaseUrl, FIRST_TREE, Scope, StoreOptions, open};
+use decisiongraph_store::{DatabaseUrl, FIRST_TREE, Scope, StoreOptions, launch, open};
 use fold::{acquire, append_all, owner, seal};
 use log::{seeded, tenant};
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::{Command, ExitStatus};
+use std::process::ExitStatus;
 
 /// Tells a child process of this test binary its database.
 const URL: &str = "DECISIONGRAPH_TEST_URL";
@@ -46,7 +46,7 @@ fn sealed(fresh: &Fresh, point: Option<&str>) -> ExitStatus {
         DatabaseUrl::Sqlite(path) => format!("sqlite:{}", path.display()),
         DatabaseUrl::Postgres(url) => url.clone(),
     };
-    let mut child = Command::new(std::env::current_exe().expect("this binary"));
+    let mut child = launch::program(std::env::current_exe().expect("this binary"));
     child.args(["--ignored", "--exact", "seals_to_the_end"]).env(URL, url);
     if let Some(point) = point {
         child.env("DECISIONGRAPH_CRASH_AT", point);
