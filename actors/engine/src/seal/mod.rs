@@ -8,7 +8,8 @@
 //!
 //! * [`sealer`]: leaves, one batch per transaction; [`memory_check`]: before a tree grows, or is signed, after a claim;
 //! * [`notary`]: what is signed, and where it goes; [`now`]: all of it at once, for a command;
-//! * [`reader`], [`evidence`]: roots and proofs from tables; [`check`], [`scrub`], [`bisect`]: the log against its tree;
+//! * [`reader`], [`evidence`]: roots and proofs from tables;
+//! * [`check`], [`scrub`], [`bisect`]: the log against its tree;
 //! * [`begin`], [`fork`], [`mend`]: decisions of an operator about a tree;
 //! * [`finding`]: the words for what is not as it was.
 //!

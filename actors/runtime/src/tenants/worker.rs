@@ -5,9 +5,9 @@
 //! ```
 //!
 //! *Guarantees.* One batch per message (pull): a stop waits for one batch at most, and the mailbox holds no work. The
-//! position moves only after the commit. After any error the lane, or the sealer, is dropped and the scope is taken anew. A new epoch
-//! comes first, then the durable position: an unknown outcome is never guessed. A fault that may pass, a poison event
-//! and a lost scope are states.
+//! position moves only after the commit. After any error the lane, or the sealer, is dropped and the scope is taken
+//! anew. A new epoch comes first, then the durable position: an unknown outcome is never guessed. A fault that may
+//! pass, a poison event and a lost scope are states.
 
 use super::driven::Driven;
 use super::{CoordinatorMessage, Fault, LiveScope, Phase, TenantCell, WorkerParts, place_of};

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::key::SigningKey;
-use crate::signing::{SigningKeys, rotation};
+use crate::{SigningKeys, rotation};
 use decisiongraph_projections::seal::texts::{Fork, TreeHead};
 use std::fs;
 use std::path::Path;
