@@ -1,5 +1,5 @@
-//! Promise: a process that seals may be killed at any instruction. Never are there two signed roots for one size, in the
-//! journal, in a place or in the database; lines that were torn are left out; the tree is the fold of the log.
+//! Promise: a process that seals may be killed at any instruction. Never are there two signed roots for one size, in
+//! the journal, in a place or in the database; lines that were torn are left out; the tree is the fold of the log.
 
 mod cli_support;
 mod pages;

@@ -64,8 +64,8 @@ const EDITS: &[Edit] = &[
     ),
     edit(
         "a payload with its hash",
-        "UPDATE dg_event_log SET payload = replace(payload, '\"approved\"', '\"rejected\"'), payload_hash = '{rejected}' \
-         WHERE log_seq = 94",
+        "UPDATE dg_event_log SET payload = replace(payload, '\"approved\"', '\"rejected\"'), \
+                                 payload_hash = '{rejected}' WHERE log_seq = 94",
         "payload_differs: leaf 93 (log_seq 94, discount-acme-2026q3/5): its payload is not what was sealed",
     ),
     edit(
