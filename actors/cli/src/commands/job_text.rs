@@ -83,7 +83,8 @@ pub fn report(report: &RunReport) -> Page {
             page.line(format_args!("Drift found. Nothing was changed; {} replaces the rows.", command("rebuild")));
         }
         (RunState::Completed, _) if report.log_differs() => {
-            let text = "The log is not what was sealed. Rows were not compared: they follow from it. Nothing was changed.";
+            let text =
+                "The log is not what was sealed. Rows were not compared: they follow from it. Nothing was changed.";
             page.line(text);
         }
         (RunState::Completed, false) if report.scopes.is_empty() && checked(report).is_some() => {
@@ -123,7 +124,9 @@ fn seal(report: &RunReport) -> Page {
     let facts = match &report.log {
         Some(LogReport::Checked(facts)) => facts,
         Some(LogReport::Unsealed) => {
-            page.line("The log is not sealed: that it is as it was appended is not shown, only that rows follow from it.");
+            page.line(
+                "The log is not sealed: that it is as it was appended is not shown, only that rows follow from it.",
+            );
             return page;
         }
         None => return page,
@@ -137,7 +140,11 @@ fn seal(report: &RunReport) -> Page {
         let commitments = if facts.erased == 1 { "commitment" } else { "commitments" };
         page.line(format_args!("{} erased, {commitments} intact", number(facts.erased)));
     }
-    let since = if facts.since > 0 { format!(", those before {} taken as checked", number(facts.since)) } else { String::new() };
+    let since = if facts.since > 0 {
+        format!(", those before {} taken as checked", number(facts.since))
+    } else {
+        String::new()
+    };
     let signed = if facts.signatures_checked { "" } else { "; signatures not checked: no key is configured" };
     page.line(format_args!(
         "log: {} events sealed{since}; compared with {} checkpoints of {}{signed}",
