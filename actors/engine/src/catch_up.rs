@@ -54,7 +54,12 @@ impl Engine {
     }
 
     /// Claims the scope; waits while its owner may be dead.
-    pub(super) async fn take(&self, projection: &'static dyn Projection, scope: &Scope, mark: &Mark) -> Result<(Lease, Position)> {
+    pub(super) async fn take(
+        &self,
+        projection: &'static dyn Projection,
+        scope: &Scope,
+        mark: &Mark,
+    ) -> Result<(Lease, Position)> {
         let ask = || async {
             let asked = claim(&**self.store(), self.owner(), scope, projection, mark, self.telemetry());
             match asked.await? {

@@ -5,7 +5,9 @@ use super::fault::Answered;
 use super::limits::Class;
 use super::parameter::Parameter;
 use super::route::{Method, Needs, Place, Route, Takes};
-use super::{append, audit, events, feeds, graph, meta, operate, proofs, replays, schemas, seal, spans, stream, traces};
+use super::{
+    append, audit, events, feeds, graph, meta, operate, proofs, replays, schemas, seal, spans, stream, traces,
+};
 use decisiongraph_protocol::Right;
 use futures_util::future::BoxFuture;
 
