@@ -3,11 +3,8 @@
 use super::lane::{ApplyOptions, Lane, Target};
 use super::page::Page;
 use super::report::RunReport;
-use super::seal::Sealing;
-use super::seal::sealer::Sealer;
 use crate::telemetry::{Telemetry, signals};
-use decisiongraph_projections::seal::scope::SEAL_NAME;
-use decisiongraph_store::{LoggedEvent, ReadView, Result, RunMode, RunState, Store};
+use decisiongraph_store::{ReadView, Result, RunMode, RunState, Store};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tracing::{Instrument as _, Span};
@@ -48,30 +45,6 @@ pub async fn apply(
         }
     }
     done
-}
-
-/// Seals a page as [`Sealer::seal`], observed. Returns the number of its events.
-pub async fn seal(
-    sealer: &mut Sealer,
-    store: &dyn Store,
-    sealing: &Sealing,
-    page: Vec<LoggedEvent>,
-    telemetry: &Telemetry,
-) -> Result<u64> {
-    let from = sealer.position.cursor;
-    let to = page.last().map_or(from, |event| event.log_seq);
-    let span = signals::batch_span(&sealer.scope.tenant, SEAL_NAME, from, to, Some(sealer.lease.epoch), None);
-    let started = Instant::now();
-    let done = sealer.seal(store, sealing, page).instrument(span.clone()).await;
-    match &done {
-        Ok(step) if step.events > 0 => {
-            span.record("events", step.events);
-            batch_committed(telemetry, SEAL_NAME, step.events, step.bytes, started.elapsed());
-        }
-        Ok(_) => {}
-        Err(error) => signals::failed(&span, error.category),
-    }
-    done.map(|step| step.events)
 }
 
 /// Records a committed batch: its events, their payload bytes, and its duration.

@@ -6,7 +6,8 @@
 //!      └── memory_check: every remembered head must be a prefix of the tree
 //! ```
 //!
-//! * [`sealer`]: leaves, one batch per transaction; [`memory_check`]: before a tree grows, or is signed, after a claim;
+//! * [`sealer`], [`observed`]: leaves, one batch per transaction;
+//! * [`memory_check`]: before a tree grows, or is signed, after a claim;
 //! * [`notary`]: what is signed, and where it goes; [`now`]: all of it at once, for a command;
 //! * [`reader`], [`evidence`]: roots and proofs from tables;
 //! * [`check`], [`scrub`], [`bisect`]: the log against its tree;
@@ -31,6 +32,7 @@ pub mod memory_check;
 pub mod mend;
 pub mod notary;
 pub mod now;
+pub mod observed;
 pub mod pack;
 pub mod reader;
 pub mod rotation;

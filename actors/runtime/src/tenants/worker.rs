@@ -17,6 +17,7 @@ use decisiongraph_engine::failure::{Decision, decide};
 use decisiongraph_engine::lane::{ApplyOptions, Lane};
 use decisiongraph_engine::mark::Mark;
 use decisiongraph_engine::observed;
+use decisiongraph_engine::seal;
 use decisiongraph_engine::seal::sealer::{Sealer, bytes_of};
 use decisiongraph_engine::telemetry::LeaseChange;
 use decisiongraph_projections::seal::scope::SEAL_NAME;
@@ -309,7 +310,7 @@ impl Worker {
         };
         state.page_bytes = self.next_page_bytes(state, end < target);
         self.working(state, "sealing", sealer.position.cursor, end);
-        let sealed = observed::seal(sealer, store, sealing, page, parts.telemetry()).await?;
+        let sealed = seal::observed::seal(sealer, store, sealing, page, parts.telemetry()).await?;
         drop(share);
         self.moved(state, sealer.position.cursor, sealed);
         Ok(Next::Again)
