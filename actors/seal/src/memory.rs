@@ -18,7 +18,7 @@ pub struct Answered {
     pub name: String,
     /// True when the answer counts as memory; see [`Place::remembers`].
     pub remembers: bool,
-    /// Its newest head.
+    /// Newest head of the log.
     pub newest: Result<Option<Remembered>, PlaceError>,
 }
 

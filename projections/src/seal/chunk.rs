@@ -116,11 +116,11 @@ pub struct Node {
 
 /// An event that becomes a leaf.
 pub struct Unsealed<'a> {
-    /// Its envelope.
+    /// Envelope of the event.
     pub envelope: SealedEnvelope<'a>,
-    /// Its payload, as stored.
+    /// Payload, as stored.
     pub payload: &'a str,
-    /// Its salts, newly drawn.
+    /// Salts of the event, newly drawn.
     pub salts: Salts,
 }
 

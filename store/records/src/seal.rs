@@ -165,7 +165,7 @@ pub struct SealNote {
 pub struct SealFork {
     /// Number of the tree that ends.
     pub old: i64,
-    /// Its head. Checked: it must be the stored one.
+    /// Head of that tree. Checked: it must be the stored one.
     pub old_head: TreeHead,
     /// Number of leaves that both trees have.
     pub keep: u64,

@@ -200,12 +200,12 @@ impl Seals for PostgresStore {
 
     async fn mend_seal(&self, lease: &Lease, tree: i64, nodes: &[Node], frontier: &Frontier) -> Result<()> {
         let tenant = &lease.scope.tenant;
-        let mut ask = self.ask("mend a tree").await?;
+        let mut ask = self.ask("repair a tree").await?;
         let work = ask.begin().await?;
         begin_whole_tree(&work, lease).await?;
         let (size, root, hashes) = (int(frontier.size()), frontier.root(), frontier.hashes().as_flattened());
         let of: [Parameter<'_>; 5] = [&tenant.as_str(), &tree, &size, &root.as_slice(), &hashes];
-        if work.run(sql!(SQL, "mend"), &of).await? != 1 {
+        if work.run(sql!(SQL, "repair"), &of).await? != 1 {
             return Err(sealed::other_size(tenant, tree));
         }
         work.run(sql!(SQL, "drop_nodes"), &[&tenant.as_str(), &tree]).await?;

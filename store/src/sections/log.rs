@@ -207,9 +207,9 @@ pub trait ReadLog {
     async fn tenants_with_events(&self, after: LogSeq, upto: LogSeq, limit: usize) -> Result<Vec<(TenantId, LogSeq)>>;
 
     /// Lists the tenants that have work to do. At least one of these scopes, by name, is not paused and is behind. It
-    /// does not exist yet, or has a cursor below the tenant's last event at or below `upto`. Each tenant comes with that
-    /// last event, by id behind `after_tenant`, at most `limit`. Costs a few look-ups per tenant, whatever the log's
-    /// length: meant for a start, not for polling.
+    /// does not exist yet, or has a cursor below the tenant's last event at or below `upto`. Each tenant comes with
+    /// that last event, by id behind `after_tenant`, at most `limit`. Costs a few look-ups per tenant, whatever the
+    /// log's length: meant for a start, not for polling.
     async fn tenants_behind(
         &self,
         scopes: &[&'static str],

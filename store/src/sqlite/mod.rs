@@ -5,7 +5,8 @@
 //!
 //! *Contents:* `pool`, `queue`, `writer` and `threads` for transactions and threads; `ask` for statements; `on_disk`
 //! for the file itself. Each section of the contract is implemented in the file of its noun: `log` (with `append` and
-//! `read`), `scope`, `member`, `commit`, `seal`, `build`, `failure`, `run`, `change`, `query` (with `stream`), `migrate`.
+//! `read`), `scope`, `member`, `commit`, `seal`, `build`, `failure`, `run`, `change`, `query` (with `stream`),
+//! `migrate`.
 //! `view` is for reads, `rows` for statements from a projection's tables, `errors` for the meaning of SQLite's errors.
 //! The work of a verb is a plain function over a connection that is already inside a transaction.
 

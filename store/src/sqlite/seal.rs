@@ -104,7 +104,7 @@ fn mend(conn: &Connection, lease: &Lease, tree: i64, nodes: &[Node], frontier: &
     fence(conn, lease, None)?;
     let tenant = &lease.scope.tenant;
     let (id, size, hashes) = (tenant.as_str(), int(frontier.size()), frontier.hashes().as_flattened());
-    if conn.run(sql!(SQL, "mend"), params![id, tree, size, frontier.root(), hashes])? != 1 {
+    if conn.run(sql!(SQL, "repair"), params![id, tree, size, frontier.root(), hashes])? != 1 {
         return Err(sealed::other_size(tenant, tree).into());
     }
     conn.run(sql!(SQL, "drop_nodes"), params![id, tree])?;

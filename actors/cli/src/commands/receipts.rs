@@ -104,7 +104,7 @@ impl Receipts {
         if context.output.json || page == Page::default() { Ok(()) } else { context.output.page(&page) }
     }
 
-    /// Counts events without a receipt. Only a lack of time and a finding let the append go on.
+    /// Counts events without a receipt. After a lack of time or a finding, the append continues.
     fn miss(&mut self, lines: &[(u64, LogSeq)], error: AdminError) -> Result<(), AdminError> {
         let goes_on = error.category == Category::ProjectionOutOfDate || seal_finding(&error).is_some();
         if !goes_on {

@@ -12,8 +12,8 @@ use decisiongraph_protocol::{AdminError, ExitCode, JobRequest, VerifyPart, Verif
 /// database, the journal and the places have. Then the rows. Three digests at one position, in one snapshot: the stored
 /// one, one recomputed from the rows, one recomputed from the log. Any difference is named, and the exit code is 3.
 ///
-/// What it does not prove: rows that agree with the log do not show that the log is as it was; only its seal does, as
-/// far as a checkpoint is kept where nobody who can write the database can write.
+/// What it does not prove: rows that agree with the log do not show that the log is as it was. Only its seal does, as
+/// far as a checkpoint is kept out of the reach of those who can write the database.
 #[derive(Args)]
 #[command(after_help = "Examples:
   decisiongraph verify --projection context_graph --json

@@ -20,7 +20,7 @@ pub async fn begin(engine: &Engine, tenant: &TenantId, origin: &str) -> Result<S
     engine.sealing().ok_or_else(off)?;
     if !is_origin(origin) || tag(origin).is_err() {
         let text =
-            format!("`{origin}` is no name of a log: give a host and a path, such as decisions.example.com/acme");
+            format!("`{origin}` is not a name of a log: give a host and a path, such as decisions.example.com/acme");
         return Err(StoreError::new(Category::InvalidArgument, text));
     }
     let (view, mut after) = (engine.store().view().await?, None);

@@ -40,7 +40,7 @@ pub trait LogCopy {
 pub struct Seen {
     /// Position of its event.
     pub log_seq: Option<LogSeq>,
-    /// Its two commitments.
+    /// The two commitments of the leaf.
     pub entry: Option<Entry>,
     /// The event that the log has there now.
     pub event: Option<LoggedEvent>,

@@ -76,8 +76,8 @@ pub async fn prove(view: &dyn ReadView, tenant: &TenantId, wanted: Wanted<'_>) -
     Ok(Proof { log_seq, event_id, index: leaf.index, size, text, event: json })
 }
 
-/// Proves that the tree of the checkpoint for `to` events begins with that of the checkpoint for `from`. Without a number
-/// it is the newest tree.
+/// Proves that the tree of the checkpoint for `to` events begins with that of the checkpoint for `from`. Without a
+/// number it is the newest tree.
 pub async fn consistency(
     view: &dyn ReadView,
     tenant: &TenantId,

@@ -376,7 +376,8 @@ pub fn configured(sealing: Option<&Arc<Sealing>>) -> Vec<String> {
 fn unknown(against: &str, sealing: Option<&Arc<Sealing>>) -> StoreError {
     let mut known = configured(sealing);
     known.push(DATABASE.to_owned());
-    let message = format!("`{against}` is no memory of this seal: {}, dir:PATH and objects:PATH are", known.join(", "));
+    let message =
+        format!("`{against}` is not a memory of this seal: {}, dir:PATH and objects:PATH are", known.join(", "));
     StoreError::new(Category::InvalidArgument, message)
 }
 

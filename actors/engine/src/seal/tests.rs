@@ -55,7 +55,7 @@ fn a_head_is_to_be_signed_from_its_commit_to_its_checkpoint() {
     sealing.signed(&tenant, FIRST_TREE, 10);
     assert_eq!(sizes(&sealing), []);
     sealing.took(&tree(12, 10));
-    assert_eq!(sizes(&sealing), [(12, 2)], "a restart goes on with what no checkpoint covers");
+    assert_eq!(sizes(&sealing), [(12, 2)], "a restart continues with what no checkpoint covers");
 }
 
 #[test]

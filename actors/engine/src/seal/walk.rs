@@ -7,7 +7,8 @@
 //! ```
 //!
 //! *Guarantees.* Every leaf and every event up to the last sealed one is met once, in order. At most one page of each
-//! is in memory. A chunk that is damaged or missing is a finding, and the events of its stretch are not called inserted.
+//! is in memory. A chunk that is damaged or missing is a finding, and the events of its stretch do not count as
+//! inserted.
 
 use super::event_check::{Erasures, judge};
 use super::finding::{Findings, SealWord};
@@ -26,7 +27,7 @@ const PAIRS_PER_TASK: usize = 256;
 /// Tasks per stretch.
 const TASKS: usize = 4;
 
-/// What follows in the tree.
+/// Next item of the tree.
 enum Next {
     Leaf(Leaf),
     /// Leaves that no chunk gives.

@@ -207,7 +207,7 @@ pub static ROUTES: &[Route] = &[
         .right(Right::Seal).data("Reply"),
     post("/api/v1/seal/fork", "seal_fork", "End a tree, and begin the next one with their common prefix.", seal::fork)
         .right(Right::Seal).data("Reply"),
-    post("/api/v1/seal/rebuild", "seal_rebuild", "Write the nodes and the frontier of a tree anew from its chunks.", seal::rebuild)
+    post("/api/v1/seal/rebuild", "seal_rebuild", "Write the nodes and the frontier of a tree again, from its chunks.", seal::rebuild)
         .right(Right::Seal).data("Reply"),
     Route { needs: Needs::Identity, ..post("/api/v1/admin/replays", "start_replay", "Start a catch-up or a rebuild, as the original service does.", replays::begin) }
         .answers(202).data("Replay"),

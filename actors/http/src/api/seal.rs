@@ -84,7 +84,7 @@ pub fn checkpoints(call: Call) -> BoxFuture<'static, Answered> {
         };
         let kind = match call.query.one("kind")? {
             None => None,
-            Some(word) => Some(NoteKind::parse(word).ok_or_else(|| Fault::invalid("`kind` is no kind of a note"))?),
+            Some(word) => Some(NoteKind::parse(word).ok_or_else(|| Fault::invalid("`kind` is not a kind of a note"))?),
         };
         let request = SealCheckpointsRequest {
             tenant: call.tenant.clone(),

@@ -69,7 +69,7 @@ impl Objects {
         let at = OffsetDateTime::from(at).format(&Rfc3339).unwrap_or_default();
         let notes = std::str::from_utf8(&text).ok().and_then(|text| Remembered::of(text, &at).ok());
         if notes.is_none() {
-            self.notices.add([format!("{} was cut off, or is no note, and is ignored", path.display())]);
+            self.notices.add([format!("{} was cut off, or is not a note, and is ignored", path.display())]);
         }
         Ok(notes.unwrap_or_default())
     }

@@ -126,7 +126,7 @@ SELECT tenant_id, $3::bigint, level, node_index, hash
 -- name: drop_nodes
 DELETE FROM dg_seal_node WHERE tenant_id = $1 AND tree = $2
 
--- name: mend
+-- name: repair
 -- Only a tree of this size.
 UPDATE dg_seal SET root = $4, frontier = $5 WHERE tenant_id = $1 AND tree = $2 AND size = $3
 

@@ -31,7 +31,7 @@ use std::time::Duration;
 Exit codes:
   0  the newest checkpoint is signed, and continues everything that was seen
   3  it contradicts what was seen: the log was changed, cut off or forked
-  4  it is no checkpoint of this log
+  4  it is not a checkpoint of this log
   8  it is not signed by the key
   10 with --once: it is older than --max-age, or there is none")]
 pub struct Monitor {

@@ -130,7 +130,7 @@ fn make(context: &Context, name: &str, path: &Path) -> Result<SigningKey, AdminE
     {
         let text = format!("{} is in the directory of the database, {}", path.display(), database.display());
         return Err(AdminError::new(Category::InvalidArgument, text)
-            .next("name a file elsewhere: whoever copies the database must not get the key with it"));
+            .next("name a file elsewhere: a copy of the database must not bring the key with it"));
     }
     SigningKey::create(name, path).map_err(refused)
 }

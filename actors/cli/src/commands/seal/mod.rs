@@ -52,7 +52,7 @@ impl Seal {
 
 /// Seal up to the safe mark, sign the tree and publish the checkpoint now
 ///
-/// A node does so by itself, within `seal_checkpoint_ms`. The exit code is 7 when it was not done in time, and 3 when
+/// A node does so automatically, within `seal_checkpoint_ms`. The exit code is 7 when it was not done in time, and 3 when
 /// the log is not what was sealed.
 #[derive(Args)]
 #[command(after_help = "Example:\n  decisiongraph seal now --wait 5")]
@@ -109,7 +109,7 @@ struct Because {
 
 /// Begin the tree of a tenant with a name of your choice, or trust the database once
 ///
-/// Without it, a tree begins by itself, and its name is made of `seal_name` and the tenant.
+/// Without it, a tree begins automatically, and its name is made of `seal_name` and the tenant.
 #[derive(Args)]
 #[command(after_help = "Examples:
   decisiongraph seal init --tenant acme --origin decisions.example.com/acme --reason \"named for its auditors\"
@@ -118,7 +118,7 @@ struct Init {
     /// Name of the log in everything that is signed: a host and a path without a scheme
     #[arg(long, value_name = "NAME/PATH", required_unless_present = "trust_database")]
     origin: Option<String>,
-    /// Go on with the tree in the database, although no memory outside it answers
+    /// Continue with the tree in the database, although no memory outside it answers
     #[arg(long, conflicts_with = "origin")]
     trust_database: bool,
     #[command(flatten)]
@@ -151,7 +151,7 @@ impl Fork {
     }
 }
 
-/// Write the nodes and the frontier of a tree anew from its chunks, if the newest checkpoint agrees
+/// Write the nodes and the frontier of a tree again, from its chunks, if the newest checkpoint agrees
 #[derive(Args)]
 #[command(after_help = "Example:\n  decisiongraph seal rebuild --tenant acme --reason \"a node row was lost\"")]
 struct Rebuild {

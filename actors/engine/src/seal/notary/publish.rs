@@ -35,7 +35,7 @@ pub(super) struct Destination {
     pub(super) fault: Option<String>,
     /// Begin of the attempt that runs.
     pub(super) busy: Option<Instant>,
-    /// Its notes, by origin.
+    /// Notes of the place, by origin.
     pub(super) logs: BTreeMap<String, Published>,
 }
 

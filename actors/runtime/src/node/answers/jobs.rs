@@ -115,7 +115,7 @@ fn known_memory(engine: &Engine, against: &str) -> Result<(), AdminError> {
     match known.iter().any(|name| name == against) {
         true => Ok(()),
         false => {
-            let text = format!("`{against}` is no memory of this node's seal; it has {}", known.join(", "));
+            let text = format!("`{against}` is not a memory of this node's seal; it has {}", known.join(", "));
             Err(AdminError::new(Category::InvalidArgument, text))
         }
     }
