@@ -27,11 +27,13 @@ pub enum OwnKey {
     Made,
 }
 
-/// Makes the sealing of a process. None where nothing is sealed.
+/// Makes the sealing of a process. None where nothing is sealed. With `json`, a new key is not announced: standard error
+/// then has errors alone.
 pub fn sealing(
     config: &SealConfig,
     data_dir: impl Fn() -> Result<PathBuf, AdminError>,
     own: OwnKey,
+    json: bool,
 ) -> Result<Option<Arc<Sealing>>, AdminError> {
     let key = match &config.key_file {
         Some(path) => path.clone(),
@@ -42,7 +44,7 @@ pub fn sealing(
                 if own != OwnKey::Made {
                     return Ok(None);
                 }
-                make(&config.name, &path)?;
+                make(&config.name, &path, json)?;
             }
             path
         }
@@ -65,17 +67,19 @@ pub fn directory(
 }
 
 /// Makes the key of the embedded default, and says where it is.
-fn make(name: &str, path: &Path) -> Result<(), AdminError> {
+fn make(name: &str, path: &Path, json: bool) -> Result<(), AdminError> {
     match SigningKey::create(name, path) {
         Ok(_) => {}
         // Another process made it meanwhile.
         Err(KeyError::File(_, error)) if error.kind() == std::io::ErrorKind::AlreadyExists => return Ok(()),
         Err(error) => return Err(refused(error)),
     }
-    Output::new(false).notice(&Page::of(format_args!(
-        "the log is sealed from now on, with a new key: {}; the checkpoints are beside it: keep a copy of them elsewhere (seal_places)",
-        path.display()
-    )));
+    if !json {
+        Output::new(false).notice(&Page::of(format_args!(
+            "the log is sealed from now on, with a new key: {}; the checkpoints are beside it: keep a copy of them elsewhere (seal_places)",
+            path.display()
+        )));
+    }
     Ok(())
 }
 

@@ -84,7 +84,15 @@ impl Location {
         if let Some(events) = globals.batch_size {
             config.batch_events_max = events as usize;
         }
-        let sealing = sealing(&seal, || self.data_dir(globals), self.own_key(access))?;
+        let own = self.own_key(access);
+        let sealing = match sealing(&seal, || self.data_dir(globals), own, globals.json) {
+            // A query needs no key.
+            Err(error) if access == Access::Read && seal.key_file.is_none() => {
+                tracing::warn!("the key of the seal is not used: {}", error.message);
+                None
+            }
+            sealing => sealing?,
+        };
         Ok(Engine::new(store, owner(kind), config).with_sealing(sealing))
     }
 

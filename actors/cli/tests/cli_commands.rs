@@ -352,7 +352,10 @@ fn a_poison_event_is_met_again_skipped_and_taken_back() {
         assert_eq!(cli.json(&["skip", id, "--reason", "again"]), skip, "the first one stays");
     }
     assert_eq!(cli.run(&["catch-up"]).code, 0);
-    for scope in cli.json(&["status"])["scopes"].as_array().expect("a list") {
+    let status = cli.json(&["status"]);
+    // The seal skips nothing.
+    let scopes = status["scopes"].as_array().expect("a list").iter().filter(|scope| scope["projection"] != "seal");
+    for scope in scopes {
         assert_eq!((&scope["deviating"], &scope["state"]), (&json!(true), &json!("current")));
     }
     assert!(cli.run(&["status"]).stdout.contains("deviates from the reference"));
@@ -627,7 +630,7 @@ fn the_tour_proves_itself_keeps_its_store_and_never_touches_a_real_one() {
         assert!(first.stdout.contains(shown), "{shown}");
     }
     assert_eq!(cli.run(&["demo", "--data-dir", text(&kept)]).code, 0, "it can be taken twice");
-    assert_eq!(cli.json(&["status", "--data-dir", text(&kept)])["scopes"].as_array().map(Vec::len), Some(3));
+    assert_eq!(cli.json(&["status", "--data-dir", text(&kept)])["scopes"].as_array().map(Vec::len), Some(4));
     let real = Cli::filled(&trace("real"));
     let message = real.run(&["demo", "--json", "--data-dir", text(&real.data_dir())]).refused(4, "conflict");
     assert!(message.contains("events of its own"), "{message}");

@@ -54,7 +54,7 @@ impl Log {
 
     fn current(&self, tenant: &str) -> bool {
         let scopes = self.states(tenant);
-        scopes.len() == 3 && scopes.iter().all(|scope| scope["state"] == "current")
+        scopes.len() == 4 && scopes.iter().all(|scope| scope["state"] == "current")
     }
 }
 
@@ -162,7 +162,7 @@ fn an_event_larger_than_the_memory_stops_its_tenant_by_name_and_no_other() {
     let named = "the event at log_seq 2 has 30";
     wait_until("its workers say why they stand", || {
         let scopes = log.states("default");
-        scopes.len() == 3 && scopes.iter().all(|scope| scope.to_string().contains(named))
+        scopes.len() == 4 && scopes.iter().all(|scope| scope.to_string().contains(named))
     });
     for command in ["health", "why"] {
         let told = log.cli.run(&[command]).stdout;

@@ -118,7 +118,7 @@ impl Node {
         let options = StoreOptions { create: true, later: true, session_name, ..config.store.clone() };
         let store = open(&config.database, options).await?;
         let own_key = if config.database_is_ours() { OwnKey::Made } else { OwnKey::None };
-        let sealing = sealing(&config.seal, || Ok(config.data_dir.clone()), own_key)?;
+        let sealing = sealing(&config.seal, || Ok(config.data_dir.clone()), own_key, context.globals.json)?;
         let address = listeners.cluster_address().map(|listening| {
             let named = config.cluster.advertise.clone();
             named.unwrap_or_else(|| listening.to_string())
