@@ -149,9 +149,12 @@ fn the_tree_shows_every_actor_and_agrees_with_status_and_metrics() {
         "│        ├─ worker trace_summary",
         "│        ├─ worker precedent_index",
         "│        └─ worker seal",
-        "└─ replay (one_for_one)",
-        "   ├─ replay_coordinator",
-        "   └─ jobs (one_for_one)",
+        "├─ replay (one_for_one)",
+        "│  ├─ replay_coordinator",
+        "│  └─ jobs (one_for_one)",
+        "└─ seal (one_for_one)",
+        "   ├─ notary",
+        "   └─ scrubber",
     ] {
         assert!(shown.replace('\u{a0}', " ").contains(&format!(" {line} ")), "{line}: {shown}");
     }
