@@ -27,8 +27,8 @@ pub enum OwnKey {
     Made,
 }
 
-/// Makes the sealing of a process. None where nothing is sealed. With `json`, a new key is not announced: standard error
-/// then has errors alone.
+/// Makes the sealing of a process. None where nothing is sealed. With `json`, a new key is not announced: standard
+/// error then has errors alone.
 pub fn sealing(
     config: &SealConfig,
     data_dir: impl Fn() -> Result<PathBuf, AdminError>,

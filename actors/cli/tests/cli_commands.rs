@@ -379,7 +379,7 @@ fn a_poison_event_is_met_again_skipped_and_taken_back() {
     let health = cli.run(&["health"]);
     assert_eq!(health.code, 0, "a decision is no fault");
     assert!(
-        health.stdout.starts_with("ok (3 scopes)\nok default/context_graph: its rows deviate"),
+        health.stdout.starts_with("ok (4 scopes)\nok default/context_graph: its rows deviate"),
         "{}",
         health.stdout
     );

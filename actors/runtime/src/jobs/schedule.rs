@@ -1,8 +1,8 @@
 //! The schedule of verifies: each tenant of this node is verified again when its last verify is old enough.
 //!
 //! *Guarantees.* One scheduled verify at a time per node, at a limited rate of rows: the tenants follow one another.
-//! The runs of the database tell when a tenant was verified last, whoever asked for it. So a restart or another node begins
-//! nothing anew. Findings are remembered as those of any verify.
+//! The runs of the database tell when a tenant was verified last, whoever asked for it. So a restart or another node
+//! repeats nothing. Findings are remembered as those of any verify.
 //!
 //! *Never here:* the log and its seal. The scrubber compares them all the time.
 

@@ -52,8 +52,8 @@ impl Seal {
 
 /// Seal up to the safe mark, sign the tree and publish the checkpoint now
 ///
-/// A node does so automatically, within `seal_checkpoint_ms`. The exit code is 7 when it was not done in time, and 3 when
-/// the log is not what was sealed.
+/// A node does so automatically, within `seal_checkpoint_ms`. The exit code is 7 when it was not done in time, and 3
+/// when the log is not what was sealed.
 #[derive(Args)]
 #[command(after_help = "Example:\n  decisiongraph seal now --wait 5")]
 struct Now {
