@@ -41,7 +41,7 @@ const SIGNERS_MAX: usize = 8;
 const AGAIN: Duration = Duration::from_secs(1);
 /// Next step when the journal is not written.
 const NEXT_JOURNAL: &str =
-    "make seal_dir writable, with free space; sealing continues in the meantime, and signing later on automatically";
+    "make seal_dir writable, with free space; sealing continues in the meantime, signing afterwards";
 
 /// State of the notary. It is only shown, and made anew after a restart: the journal is what counts.
 #[derive(Debug, Default)]
