@@ -66,7 +66,9 @@ fn what_the_program_makes_is_its_users_alone_whatever_the_umask() {
     }
     // A store of an earlier version, readable for all users.
     let cli = Cli::filled(&trace("t"));
-    std::fs::remove_file(cli.data_dir().join("seal.key")).expect("such a version had no key");
+    // Such a version had no seal.
+    fs::remove_file(cli.data_dir().join("seal.key")).expect("removed");
+    let _ = fs::remove_dir_all(cli.data_dir().join("seal"));
     all(&cli.data_dir()).iter().for_each(|path| set(path, if path.is_dir() { 0o755 } else { 0o644 }));
     let node = Node::start(&cli, &[]);
     applied(&cli);
