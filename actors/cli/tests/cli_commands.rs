@@ -410,7 +410,7 @@ fn a_poison_event_is_met_again_skipped_and_taken_back() {
     assert!(cli.json(&["failure", &ids[0]]).get("skip").is_none());
     assert_eq!(cli.run(&["rebuild"]).code, 0);
     assert_eq!(cli.json(&["digest"])["digests"][0]["deviating"], false);
-    assert_eq!(cli.run(&["health"]).stdout, "ok (3 scopes)\n");
+    assert_eq!(cli.run(&["health"]).stdout, "ok (4 scopes)\n");
     assert!(cli.run(&["verify", "--no-log"]).stdout.contains("No drift: stored digest, rows and log agree."));
 }
 
