@@ -33,4 +33,4 @@ pub use events::EXPORT_EVENTS_MAX;
 pub use handler::{StoreAnswers, no_node};
 pub use overview::{SCOPES_PAGE, SCOPES_PAGE_MAX};
 pub use status::{STRAYS_MAX, holds_up};
-pub use tenants::{known as known_tenant, unknown as unknown_tenant};
+pub use tenants::unknown as unknown_tenant;

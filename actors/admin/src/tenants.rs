@@ -97,7 +97,7 @@ fn fits(thing: &str, list: &str, named: &ScopeFilter, tenant: &TenantId, project
 
 /// Checks that this tenant (`default` when none is named) has a log. `not_found` otherwise. While no other tenant
 /// exists, `default` passes if no tenant was named. True when it has events.
-pub async fn known(view: &dyn ReadView, named: Option<&TenantId>) -> Result<bool, AdminError> {
+pub(crate) async fn known(view: &dyn ReadView, named: Option<&TenantId>) -> Result<bool, AdminError> {
     let tenant = tenant_or_default(named.cloned());
     if view.last_log_seq(&tenant, None).await?.0 > 0 {
         return Ok(true);
