@@ -9,22 +9,29 @@ use decisiongraph_engine::Engine;
 use decisiongraph_projections::{Category, TenantId};
 use decisiongraph_protocol::foreign_text::shell_word;
 use decisiongraph_protocol::{
-    AdminError, Command, Handle, ScopeFilter, Subject, TENANTS_PAGE_MAX, TenantsReply, TenantsRequest,
+    AdminError, Command, Handle, SEAL_FORGOTTEN, ScopeFilter, Subject, TENANTS_PAGE_MAX, TenantsReply, TenantsRequest,
+    seal_finding, seal_next,
 };
 use decisiongraph_store::ReadView;
 
 /// Most tenants in a hint.
 const HINT_TENANTS: usize = 5;
 
-/// Subject of a request, after the check that it exists.
-pub struct Asked(Option<Command>);
+/// Log that a request is about, after the check that it exists; none when the request is about no single log.
+pub struct Asked(Option<TenantId>);
 
 impl Asked {
     /// Adds the command that helps to the error.
     pub fn advise(&self, error: AdminError) -> AdminError {
         match &self.0 {
             // An error with a next step of its own keeps it: what is behind need not be a projection.
-            Some(catch_up) if error.has_usual_next() && error.category == Category::ProjectionOutOfDate => {
+            _ if !error.has_usual_next() => error,
+            Some(tenant) if seal_finding(&error).is_some() || error.message.starts_with(SEAL_FORGOTTEN) => {
+                let next = seal_next(tenant, &error.message);
+                error.next(next)
+            }
+            Some(tenant) if error.category == Category::ProjectionOutOfDate => {
+                let catch_up = Command::of("catch-up", tenant);
                 error.next(format!("run {catch_up}, wait longer (--wait), or accept an older answer (--allow-stale)"))
             }
             _ => error,
@@ -46,15 +53,14 @@ pub async fn settle(
         Subject::None => return Ok(Asked(None)),
         Subject::Log(tenant) => {
             let named = tenant_or_default(tenant.cloned());
-            let catch_up = Command::of("catch-up", &named);
             let is_known = query_in.is_some_and(|era| engine.known_tenants().has(era, &named));
             if !is_known
                 && known(&*store.view().await?, tenant).await?
                 && let Some(era) = query_in
             {
-                engine.known_tenants().add(era, named);
+                engine.known_tenants().add(era, named.clone());
             }
-            return Ok(Asked(Some(catch_up)));
+            return Ok(Asked(Some(named)));
         }
         Subject::Failure(_, of) | Subject::Run(_, of) if *of == ScopeFilter::default() => return Ok(Asked(None)),
         Subject::Failure(failure_id, of) => {

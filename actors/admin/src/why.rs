@@ -5,12 +5,12 @@ use super::cluster::missing;
 use super::handler::StoreAnswers;
 use super::overview::{Group, SCOPES_PAGE, groups, measure, to_tell};
 use super::status::{holds_up, status};
+use decisiongraph_projections::Category;
 use decisiongraph_projections::seal::scope::SEAL_NAME;
-use decisiongraph_projections::{Category, TenantId};
 use decisiongraph_protocol::writers::{appender, is_ours};
 use decisiongraph_protocol::{
-    AdminError, Command, Finding, Handle, HealthWord, SEAL_FINDINGS, ScopeState, ScopeStatus, ScopeWhy, StatusReply,
-    WhyGroup, WhyReply, WhyRequest,
+    AdminError, Command, Finding, Handle, HealthWord, ScopeState, ScopeStatus, ScopeWhy, StatusReply, WhyGroup,
+    WhyReply, WhyRequest, seal_next,
 };
 use decisiongraph_store::{Drift, NEXT_SYNCHRONOUS, OpenWriter};
 
@@ -119,24 +119,6 @@ pub(super) fn drifted(scope: &ScopeStatus, drift: &Drift) -> Finding {
             drift.run_id,
             of_scope(scope, "rebuild")
         ),
-    }
-}
-
-/// Returns the next step after a finding, or another fault, that stops a tenant's seal.
-pub fn seal_next(tenant: &TenantId, message: &str) -> String {
-    let status = Command::of("seal status", tenant);
-    let word = message.split_once(':').map(|(word, _)| word);
-    match SEAL_FINDINGS.into_iter().find(|known| Some(*known) == word) {
-        Some(word @ ("tree_shrunk" | "checkpoint_differs")) => format!(
-            "bring the lost events back, or accept the loss with {}; see the runbook's section `{word}`",
-            Command::of("seal fork --reason R", tenant)
-        ),
-        Some("tree_damaged") => format!(
-            "{} makes nodes and frontier again from the leaves; see the runbook's section `tree_damaged`",
-            Command::of("seal rebuild --reason R", tenant)
-        ),
-        Some(word) => format!("see the runbook's section `{word}`; {status} shows the findings"),
-        None => format!("{status} shows its memories; events and projections are not affected"),
     }
 }
 

@@ -21,6 +21,7 @@ pub mod report;
 mod request;
 mod requests;
 pub mod schema;
+mod seal_next;
 pub mod writers;
 
 pub use actors::*;
@@ -31,3 +32,4 @@ pub use exit_code::{ExitCode, SEAL_FINDINGS, of_category, of_error, of_health, o
 pub use live::{Fault, LiveScope, Phase};
 pub use request::{Facts, FromDatabase, FromNode, Handle, Reply, Request, Right, ScopeFilter, Subject};
 pub use requests::*;
+pub use seal_next::{SEAL_FORGOTTEN, seal_next};

@@ -1,12 +1,11 @@
 //! The seal in a node's health: findings that stop it or that the scrubber made, the window, the places.
 
 use crate::board::{SealBoard, SealWindow};
-use decisiongraph_admin::why::seal_next;
 use decisiongraph_engine::seal::SealFinding;
 use decisiongraph_engine::seal::notary::PlaceHealth;
 use decisiongraph_projections::TenantId;
 use decisiongraph_protocol::figures::number;
-use decisiongraph_protocol::{Command, Finding, HealthWord};
+use decisiongraph_protocol::{Command, Finding, HealthWord, seal_next};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
