@@ -7,7 +7,8 @@ use decisiongraph_projections::catalogue;
 use decisiongraph_projections::seal::scope::{SEAL, SEAL_NAME};
 use decisiongraph_projections::{Category, Projection, TenantId};
 use decisiongraph_protocol::{
-    AdminError, Handle, MigrateReply, MigrateRequest, PeerReply, PeerRequest, TreeReply, TreeRequest,
+    AdminError, Handle, MigrateReply, MigrateRequest, PeerReply, PeerRequest, SealMemoryReply, SealMemoryRequest,
+    TreeReply, TreeRequest,
 };
 use decisiongraph_store::{PageLimit, Store};
 use uuid::Uuid;
@@ -51,6 +52,12 @@ impl Handle<TreeRequest> for StoreAnswers<'_> {
 
 impl Handle<PeerRequest> for StoreAnswers<'_> {
     async fn answer(&self, _: PeerRequest) -> Result<PeerReply, AdminError> {
+        Err(no_node())
+    }
+}
+
+impl Handle<SealMemoryRequest> for StoreAnswers<'_> {
+    async fn answer(&self, _: SealMemoryRequest) -> Result<SealMemoryReply, AdminError> {
         Err(no_node())
     }
 }

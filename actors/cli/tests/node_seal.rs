@@ -188,8 +188,11 @@ async fn a_stop_signs_what_is_sealed_and_another_node_goes_on() {
         node.stop().await;
         let first = newest(&store, &named(0)).await.expect("a tree");
         assert_eq!(first.noted, 28, "signed by the stop");
-        // Another node has a journal of its own.
+        // Another node has a journal of its own, and the same place.
         let two = sealing(&directory.path().join("two"), Duration::from_millis(200));
+        let place = |node: &str| directory.path().join(node).join("place");
+        std::fs::remove_dir(place("two")).expect("empty");
+        std::os::unix::fs::symlink(place("one"), place("two")).expect("made");
         let node = sealed_node(&store, "two", &two).await;
         insist(&store, &named(0), &support::log(4, 4)).await;
         let second = sealed(&store, &two, &named(0)).await;

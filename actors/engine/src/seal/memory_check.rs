@@ -1,9 +1,11 @@
 //! The memory check: a tree must continue every head that any memory knows, before it grows or is signed after a claim.
 //!
-//! Memories are the journal of this node, every place that answers, and the notes of the database itself.
+//! Memories are the journal of this node, every place that answers, the journals of linked nodes, and the notes of the
+//! database itself.
 //!
 //! *Guarantees.* A smaller tree is `tree_shrunk`, another root at a remembered size is `checkpoint_differs`. Unless the
-//! tree is empty, one memory outside the database has to answer. A memory that does not answer is named in the log.
+//! tree was never signed, one memory outside the database has to know it. A memory that does not answer is named in the
+//! log. Peers are asked for [`PEERS_WAIT`] at most.
 //!
 //! *Never here:* signatures. A memory is trusted to hold what was written to it; `verify` checks what it holds.
 
@@ -14,8 +16,10 @@ use decisiongraph_projections::Category;
 use decisiongraph_projections::seal::note::Note;
 use decisiongraph_projections::seal::texts::{Checkpoint, TreeHead};
 use decisiongraph_projections::seal::{Hash, base64};
+use decisiongraph_protocol::SEAL_FORGOTTEN;
 use decisiongraph_seal::{Place, Remembered};
 use decisiongraph_store::{NoteKind, ReadView, Result, SealTree, StoreError};
+use futures_util::future::BoxFuture;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,9 +29,18 @@ const ANSWER: Duration = Duration::from_secs(5);
 const JOURNAL: &str = "journal";
 /// Name of the database's own notes in findings.
 const DATABASE: &str = "the database's notes";
-/// Next step when no memory answers.
-const NEXT_MEMORY: &str =
-    "make seal_dir readable, or bring a place of seal_places back; sealing then continues automatically";
+/// Longest wait for the journals of linked nodes.
+pub const PEERS_WAIT: Duration = Duration::from_secs(1);
+
+/// Journals of the nodes that this one is linked to.
+pub trait Peers: Send + Sync {
+    /// Asks every linked node for the newest head of this origin, by [`PEERS_WAIT`]. Answers with the names of the
+    /// nodes, and what [`newest_line`] gives there.
+    fn newest<'a>(&'a self, origin: &'a str) -> BoxFuture<'a, Vec<(String, PeerAnswer)>>;
+}
+
+/// Answer of a peer: the line of its newest head of a log, or the reason why there is none.
+pub type PeerAnswer = std::result::Result<Option<String>, String>;
 
 /// A head that a memory knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,12 +86,17 @@ impl Known {
 
 /// Checks the tree against every memory. None: it continues all of them.
 pub async fn check(view: &dyn ReadView, sealing: &Arc<Sealing>, tree: &SealTree) -> Result<Option<SealFinding>> {
-    let (mut known, mut silent, mut answered) = (Vec::new(), Vec::new(), 0);
+    let (mut known, mut silent, mut blank) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut is_known, mut answered) = (false, false);
     for (memory, remembers, answer) in asked(sealing, &tree.origin).await {
         match answer {
-            Ok(newest) => {
-                answered += usize::from(remembers);
-                known.extend(newest.and_then(|newest| Known::of(&memory, &newest)));
+            Ok(Some(newest)) => {
+                (is_known, answered) = (is_known || remembers, answered || remembers);
+                known.extend(Known::of(&memory, &newest));
+            }
+            Ok(None) => {
+                answered |= remembers;
+                blank.push(format!("{memory}: it does not know this log"));
             }
             Err(fault) => silent.push(format!("{memory}: {fault}")),
         }
@@ -87,9 +105,12 @@ pub async fn check(view: &dyn ReadView, sealing: &Arc<Sealing>, tree: &SealTree)
         let silent = silent.join(", ");
         tracing::warn!(tenant = %tree.tenant, "memories of the seal did not answer: {silent}");
     }
-    if answered == 0 && tree.head.size > 0 {
-        let message = format!("no memory of the seal outside the database answered: {}", silent.join("; "));
-        return Err(StoreError::new(Category::Conflict, message).next(NEXT_MEMORY));
+    // A log that was never signed is in no memory. One that was signed must be in one: a journal that was lost is
+    // empty, and remembers nothing.
+    let suffices = if tree.noted > 0 { is_known } else { answered };
+    if !suffices && tree.head.size > 0 {
+        let message = format!("{SEAL_FORGOTTEN}: {}", [blank, silent].concat().join("; "));
+        return Err(StoreError::new(Category::Conflict, message));
     }
     known.extend(noted(view, tree).await?);
     let ahead = known.iter().filter(|known| known.head.size > tree.head.size).max_by_key(|known| known.head.size);
@@ -117,7 +138,7 @@ fn finding_of(error: StoreError) -> Result<SealFinding> {
     }
 }
 
-/// Answer of a memory: its newest head, or the reason why there is none.
+/// Answer of a memory: its newest head of a log, or the reason why there is none.
 type Answer = std::result::Result<Option<Remembered>, String>;
 
 /// Asks every memory outside the database for its newest head of a log, all at once. True beside an answer that counts
@@ -128,7 +149,30 @@ async fn asked(sealing: &Arc<Sealing>, origin: &str) -> Vec<(String, bool, Answe
         asked.push((place.name(), place.remembers(), answer(sealing, Some(index), origin)));
     }
     let answers = asked.into_iter().map(async |(name, remembers, answer)| (name, remembers, answer.await));
-    futures_util::future::join_all(answers).await
+    let (mut answers, peers) = tokio::join!(futures_util::future::join_all(answers), of_peers(sealing, origin));
+    answers.extend(peers.into_iter().map(|(name, answer)| (name, true, answer)));
+    answers
+}
+
+/// Asks the linked nodes for their newest heads of a log.
+pub(super) async fn of_peers(sealing: &Sealing, origin: &str) -> Vec<(String, Answer)> {
+    let Some(peers) = sealing.peers() else { return Vec::new() };
+    // The peers keep the time themselves. This is the promise that nothing waits longer.
+    let Ok(answers) = tokio::time::timeout(PEERS_WAIT * 2, peers.newest(origin)).await else {
+        return vec![("the linked nodes".to_owned(), Err(format!("no answer within {PEERS_WAIT:?}")))];
+    };
+    answers.into_iter().map(|(node, answer)| (format!("peer:{node}"), of_peer(answer, origin))).collect()
+}
+
+fn of_peer(answer: PeerAnswer, origin: &str) -> Answer {
+    let Some(line) = answer? else { return Ok(None) };
+    let note = Remembered::parse(line.trim_end().as_bytes()).filter(|note| note.origin == origin);
+    note.map(Some).ok_or_else(|| "its answer is not a signed note of this log".to_owned())
+}
+
+/// Returns the line of the newest head that the journal of this process has of a log, for a peer that asks.
+pub async fn newest_line(sealing: &Arc<Sealing>, origin: &str) -> PeerAnswer {
+    Ok(answer(sealing, None, origin).await?.map(|note| note.line()))
 }
 
 /// Asks one memory: the journal, or the place of this number.
@@ -195,6 +239,22 @@ async fn remembered(sealing: &Arc<Sealing>, origin: &str, below: u64) -> Vec<Tre
 #[cfg(test)]
 mod tests {
     use super::*;
+    use decisiongraph_seal::SigningKeys;
+    use decisiongraph_seal::key::SigningKey;
+
+    #[test]
+    fn an_answer_of_a_peer_is_a_note_of_the_log_or_a_reason() {
+        let keys = SigningKeys::of(SigningKey::of_seed("log.example", &[7; 32]).expect("a key"));
+        let head = TreeHead { size: 98, root: [1; 32] };
+        let note = keys.checkpoint("log.example/a", head, false, "2026-12-01T00:00:00Z").expect("signed");
+        assert_eq!(of_peer(Ok(None), "log.example/a"), Ok(None));
+        assert_eq!(of_peer(Ok(Some(note.line())), "log.example/a"), Ok(Some(note.clone())));
+        assert!(of_peer(Ok(Some(note.line())), "log.example/b").is_err());
+        let changed = note.line().replace("\"size\":98", "\"size\":99");
+        assert!(of_peer(Ok(Some(changed)), "log.example/a").is_err());
+        let down = "the link to it has been down for 3 s";
+        assert_eq!(of_peer(Err(down.to_owned()), "log.example/a"), Err(down.to_owned()));
+    }
 
     #[test]
     fn a_finding_names_the_sizes_the_time_and_the_memory() {

@@ -47,8 +47,9 @@ use decisiongraph_projections::seal::texts::{TreeHead, origin_of};
 use decisiongraph_projections::{LogSeq, TenantId};
 use decisiongraph_seal::{Memory, SigningKeys};
 use decisiongraph_store::SealTree;
+use memory_check::Peers;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
@@ -101,6 +102,8 @@ pub struct Sealing {
     stopped: Mutex<BTreeMap<TenantId, SealFinding>>,
     /// Tenants whose checkpoint is wanted at once.
     hurried: Mutex<BTreeSet<TenantId>>,
+    /// Journals of linked nodes; none outside a cluster. Set when a node makes its parts.
+    peers: Mutex<Option<Arc<dyn Peers>>>,
     /// Wakes the notary: a tree grew past its bound, or a checkpoint is wanted at once.
     called: Notify,
     /// State of the notary: what it signed last, and what waits for a place. Written by the notary.
@@ -157,9 +160,19 @@ impl Sealing {
             trees: Mutex::default(),
             stopped: Mutex::default(),
             hurried: Mutex::default(),
+            peers: Mutex::default(),
             called: Notify::new(),
             notary: notary::Desk::default(),
         }
+    }
+
+    /// Has the journals of linked nodes asked, too, before a tree grows or is signed after a claim.
+    pub fn link(&self, peers: Arc<dyn Peers>) {
+        *lock(&self.peers) = Some(peers);
+    }
+
+    fn peers(&self) -> Option<Arc<dyn Peers>> {
+        lock(&self.peers).clone()
     }
 
     /// Returns the origin of a tenant's first tree.

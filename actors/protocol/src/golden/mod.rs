@@ -43,7 +43,7 @@ fn a_request_without_its_later_fields_is_understood() {
 fn every_reply_keeps_its_name() {
     let names = "appended audit_pack changes checkpoints cluster consistency digest edges events export_page \
                  export_start failure failures health job migrated peer precedents proof rebuild_check \
-                 reference_digest run runs seal_checkpoints seal_status seal_tile sealed skipped status steered \
+                 reference_digest run runs seal_checkpoints seal_memory seal_status seal_tile sealed skipped status steered \
                  subgraph tenants trace traces tree watch why";
     assert_eq!(words::<AdminReply>(), names.split_whitespace().map(str::to_owned).collect());
 }
@@ -66,13 +66,14 @@ fn the_facts_of_a_request_are_the_contract() {
 }
 
 /// Requests that code below the commands sends or passes on, and the files that do.
-const SENDERS: [(&str, &str); 6] = [
+const SENDERS: [(&str, &str); 7] = [
     ("CatchUpRequest", "admin/src/steer.rs"),
     ("StatusRequest", "admin/src/overview.rs"),
     ("PeerRequest", "runtime/src/cluster/link.rs"),
     ("TreeRequest", "runtime/src/cluster/link.rs"),
     ("PeerRequest", "runtime/src/node/peers.rs"),
     ("PeerRequest", "runtime/src/node/answers/scopes.rs"),
+    ("SealMemoryRequest", "runtime/src/cluster/memory.rs"),
 ];
 
 /// Collects the Rust files below a folder, by path, without their tests.

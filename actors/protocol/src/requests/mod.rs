@@ -182,6 +182,7 @@ requests! {
     Cluster(ClusterReply): [Cluster(ClusterRequest)] Cordon(CordonRequest), Uncordon(UncordonRequest),
         Forget(ForgetRequest);
     Peer(PeerReply): Peer(PeerRequest);
+    SealMemory(SealMemoryReply): SealMemory(SealMemoryRequest);
     Tenants(TenantsReply): Tenants(TenantsRequest);
     Changes(ChangesReply): Changes(ChangesRequest);
     SealStatus(SealStatusReply): SealStatus(SealStatusRequest);

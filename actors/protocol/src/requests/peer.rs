@@ -1,4 +1,5 @@
-//! Messages between nodes over their links. Answered from memory, at once: never a query, never a wait.
+//! Messages between nodes over their links. Answered at once: never a query, never a wait. [`SealMemoryRequest`] reads
+//! the end of a file of the node; everything else is answered from memory.
 
 use super::health::Finding;
 use crate::error::AdminError;
@@ -125,6 +126,35 @@ impl TryFrom<PeerReply> for LinksReply {
         }
     }
 }
+
+/// Memory of a node for a sealed log: does its journal know the log, and which key signs there?
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealMemoryRequest {
+    /// Name of the log; none when only the key is asked for.
+    pub origin: Option<String>,
+}
+
+impl Request for SealMemoryRequest {
+    const FACTS: Facts = Facts::reads("seal_memory", None).since(5);
+    type Reply = SealMemoryReply;
+    type Source = FromNode;
+}
+
+/// Memory of a node for a sealed log.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealMemoryReply {
+    /// Newest head in the journal of the node, as a line of the journal; none when the journal has none of this log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newest: Option<String>,
+    /// Public key that signs on the node; none when nothing is sealed there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Public key that it replaced, as far as the node knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former_key: Option<String>,
+}
+
+impl Reply for SealMemoryReply {}
 
 /// A node that could not be asked: the answer lacks the knowledge of that node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -15,12 +15,14 @@
 
 mod link;
 mod links;
+mod memory;
 mod moves;
 mod outbox;
 mod pulse;
 
 pub use link::{CONNECT_DEADLINE, Line, LinkActor, PING_DEADLINE, PING_EVERY};
 pub use links::{ASK_ALL_DEADLINE, LINKS_MAX, LinkParts, LinkSettings, Links, Peer, link_id};
+pub use memory::{LinkedJournals, memories};
 
 use crate::board::placement::{Candidate, Placement};
 use crate::board::{Database, DatabaseState, PlacementTable, Plan};

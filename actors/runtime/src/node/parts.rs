@@ -7,7 +7,7 @@ use super::watch::counted_table;
 use super::{Identity, NodeBounds, tree};
 use crate::board::{Board, Jitter, SealBoard};
 use crate::children::Children;
-use crate::cluster::{LinkParts, LinkSettings, Links};
+use crate::cluster::{LinkParts, LinkSettings, LinkedJournals, Links};
 use crate::jobs::{JobParts, JobRegistry};
 use crate::node_mark::NodeMark;
 use crate::signals::Signals;
@@ -153,6 +153,9 @@ impl NodeParts {
             jitter: jitter.clone(),
             spec: tree::link_spec,
         });
+        if let Some(sealing) = engine.sealing().filter(|_| links.are_open()) {
+            sealing.link(Arc::new(LinkedJournals(links.clone())));
+        }
         let jobs = Arc::new(JobParts {
             engine: Arc::clone(&engine),
             database: board.database.clone(),

@@ -1,9 +1,13 @@
-//! Answers of a node to other nodes: from memory, at once.
+//! Answers of a node to other nodes: at once, from memory or from the end of its journal.
 
 use super::answers::NodeAnswers;
 use super::condition::Condition;
+use decisiongraph_engine::seal::memory_check;
+use decisiongraph_projections::Category;
+use decisiongraph_projections::seal::base64;
 use decisiongraph_protocol::{
-    LIVE_SCOPES_MAX, LinksReply, LiveOf, LiveReply, Notice, PeerReply, PeerRequest, Pong, ScopeFilter,
+    AdminError, LIVE_SCOPES_MAX, LinksReply, LiveOf, LiveReply, Notice, PeerReply, PeerRequest, Pong, ScopeFilter,
+    SealMemoryReply,
 };
 
 impl NodeAnswers {
@@ -28,6 +32,18 @@ impl NodeAnswers {
                 PeerReply::Links(LinksReply { node, links, unlinked: self.unlinked() })
             }
         }
+    }
+
+    /// Tells what the journal of this node remembers of a log, and which key signs here.
+    pub(super) async fn seal_memory(&self, origin: Option<&str>) -> Result<SealMemoryReply, AdminError> {
+        let Some(sealing) = self.0.engine.sealing() else { return Ok(SealMemoryReply::default()) };
+        sealing.refresh_keys();
+        let mut keys = sealing.keys.verifiers("a/b").into_iter().map(|key| base64(&key.public));
+        let (key, former_key) = (keys.next(), keys.next());
+        let Some(origin) = origin else { return Ok(SealMemoryReply { newest: None, key, former_key }) };
+        let newest = memory_check::newest_line(sealing, origin).await;
+        let newest = newest.map_err(|fault| AdminError::new(Category::Storage, format!("its journal: {fault}")))?;
+        Ok(SealMemoryReply { newest, key, former_key })
     }
 
     fn heed(&self, notices: Vec<Notice>) {

@@ -3,12 +3,18 @@
 use super::{AnswerFrom, Asking, NodeAnswers};
 use decisiongraph_protocol::{
     AdminError, ClusterReply, ClusterRequest, CordonRequest, ForgetRequest, FromNode, Handle, PeerReply, PeerRequest,
-    UncordonRequest,
+    SealMemoryReply, SealMemoryRequest, UncordonRequest,
 };
 
 impl AnswerFrom<FromNode, PeerRequest> for Asking<'_> {
     async fn answer_from(&self, request: PeerRequest) -> Result<PeerReply, AdminError> {
         Ok(self.node.peer(request))
+    }
+}
+
+impl AnswerFrom<FromNode, SealMemoryRequest> for Asking<'_> {
+    async fn answer_from(&self, request: SealMemoryRequest) -> Result<SealMemoryReply, AdminError> {
+        self.node.seal_memory(request.origin.as_deref()).await
     }
 }
 
