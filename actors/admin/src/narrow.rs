@@ -57,6 +57,7 @@ fn narrow_scope(scope: &mut ScopeStatus, writers: &[OpenWriter]) {
 /// Leaves the names and faults of places out of the state of seals: they are paths and addresses of the node.
 pub fn seals(reply: &mut SealStatusReply) {
     let names = std::mem::take(&mut reply.memory);
+    reply.without_rotation.clear();
     for seal in &mut reply.seals {
         places(&mut seal.places);
         seal.findings.iter_mut().for_each(|found| found.message = by_kind(&found.message, &names));
@@ -73,9 +74,13 @@ pub fn places(places: &mut [SealPlace]) {
     }
 }
 
-/// Names places in a text by their kinds.
+/// Names places, and the nodes whose journals were asked, in a text by their kinds.
 pub fn by_kind(text: &str, names: &[String]) -> String {
-    names.iter().fold(text.to_owned(), |text, name| text.replace(name.as_str(), kind_of(name)))
+    let text = names.iter().fold(text.to_owned(), |text, name| text.replace(name.as_str(), kind_of(name)));
+    let mut parts = text.split("peer:");
+    let first = parts.next().unwrap_or_default().to_owned();
+    // The name of a node ends before the next mark: `(peer:NODE)`, or `peer:NODE: reason`.
+    parts.fold(first, |text, part| format!("{text}peer{}", part.trim_start_matches(|c: char| !":;),".contains(c))))
 }
 
 fn kind_of(name: &str) -> &str {

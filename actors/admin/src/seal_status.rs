@@ -40,11 +40,18 @@ impl Handle<SealStatusRequest> for StoreAnswers<'_> {
             seals.push(seal(&*view, sealing, log).await?);
         }
         measure(&*view, &mut seals).await?;
+        // The content of a place that was away since the start of this process is not known; the time since then is.
+        for (tenant, age) in sealing.map(|sealing| sealing.unplaced()).unwrap_or_default() {
+            for Measured { seal, .. } in seals.iter_mut().filter(|measured| measured.seal.tenant == tenant) {
+                seal.window_seconds = seal.window_seconds.max(age.as_secs_f64());
+            }
+        }
         let settings = sealing.map(|sealing| &sealing.settings);
         let with_health = |measured: Measured| SealOf { health: health(&measured.seal, settings), ..measured.seal };
         Ok(SealStatusReply {
             name: sealing.map(|sealing| sealing.name.clone()),
             memory: sealing.map(|sealing| memories(sealing)).unwrap_or_default(),
+            without_rotation: Vec::new(),
             seals: seals.into_iter().map(with_health).collect(),
             more,
         })
@@ -105,8 +112,7 @@ async fn seal(view: &dyn ReadView, sealing: Option<&Arc<Sealing>>, log: Log) -> 
             Some(sealing) => places_of(sealing, &tree.origin).await,
             None => Vec::new(),
         };
-        let outside = places.iter().filter_map(|place| Some(place.newest.as_ref()?.size)).max();
-        covered = position(view, tree, outside.unwrap_or(0)).await?;
+        covered = position(view, tree, outside(&places)).await?;
     }
     let seal = SealOf {
         tenant,
@@ -123,6 +129,15 @@ async fn seal(view: &dyn ReadView, sealing: Option<&Arc<Sealing>>, log: Log) -> 
         findings,
     };
     Ok(Measured { seal, covered })
+}
+
+/// Returns the size of the newest checkpoint that closes the window: in a place, where one is configured and its
+/// content is known, else in the journal, which comes first.
+fn outside(memories: &[SealPlace]) -> u64 {
+    let (journal, places) = memories.split_at(memories.len().min(1));
+    let newest = |of: &[SealPlace]| of.iter().filter_map(|place| Some(place.newest.as_ref()?.size)).max();
+    let is_known = places.iter().any(|place| place.newest.is_some() || place.fault.is_none());
+    newest(if is_known { places } else { journal }).unwrap_or(0)
 }
 
 /// Finds the position of the last event of the first `size` leaves.
@@ -208,6 +223,22 @@ mod tests {
             scrub: None,
             findings: finding.map(found).into_iter().collect(),
         }
+    }
+
+    #[test]
+    fn a_window_ends_in_a_place_and_without_one_in_the_journal() {
+        let of = |place: &str, size: Option<u64>, fault: Option<&str>| SealPlace {
+            place: place.to_owned(),
+            newest: size.map(|size| SignedHead { size, at: String::new() }),
+            fault: fault.map(str::to_owned),
+        };
+        let journal = of("journal", Some(98), None);
+        assert_eq!(outside(std::slice::from_ref(&journal)), 98);
+        assert_eq!(outside(&[journal.clone(), of("dir:/x", Some(60), Some("full"))]), 60);
+        assert_eq!(outside(&[journal.clone(), of("dir:/x", None, None)]), 0, "it has none");
+        assert_eq!(outside(&[journal.clone(), of("dir:/x", Some(60), None), of("dir:/y", Some(90), None)]), 90);
+        assert_eq!(outside(&[journal, of("dir:/x", None, Some("away"))]), 98, "its content is not known: a fault");
+        assert_eq!(outside(&[]), 0);
     }
 
     #[test]

@@ -258,6 +258,10 @@ impl Notary {
         for log in self.sealing.unsigned() {
             ages.insert(log.tenant, log.since.elapsed());
         }
+        for (tenant, age) in self.sealing.unplaced() {
+            let known = ages.entry(tenant).or_default();
+            *known = age.max(*known);
+        }
         let place = place_of(SEAL);
         let cells = self.tenants.cells().into_iter();
         let behind = cells.map(|cell| (cell.tenant.clone(), cell.live(place).cursor, cell.target()));

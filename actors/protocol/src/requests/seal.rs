@@ -47,6 +47,9 @@ pub struct SealStatusReply {
     pub name: Option<String>,
     /// Memories outside the database that the answering process compares with, the journal first.
     pub memory: Vec<String>,
+    /// Nodes, as far as they are linked, that sign with a key that was replaced on another one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub without_rotation: Vec<String>,
     /// Seals, by tenant.
     pub seals: Vec<SealOf>,
     /// True when there are more. Ask again with `after` = the last tenant.

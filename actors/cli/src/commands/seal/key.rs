@@ -67,9 +67,11 @@ enum Verb {
     /// Replace the key: both keys sign a note, and both sign everything for `seal_overlap_days`
     ///
     /// A running node of this machine takes the new key within a second, without a restart: `rotations.jsonl` in
-    /// `seal_dir` leads from the configured file to the new one. Run the command on every node with the same FILE; the
-    /// note is made once. Then name the new file in the configuration. The old file may be deleted when the overlap is
-    /// over, or at once when the key was stolen.
+    /// `seal_dir` leads from the configured file to the new one. It is one command per node, on every node with the
+    /// same FILE; the note is made once. Until every node has the key, an auditor who knows the rotation refuses what a
+    /// node without it signs, for the former key does not count alone above the size in the note. `seal status` names
+    /// the nodes that lack it, as far as they are linked. Then name the new file in the configuration. The old file may
+    /// be deleted when the overlap is over, or at once when the key was stolen.
     Rotate {
         /// File of the new key; made when it is missing
         #[arg(long, value_name = "FILE")]
@@ -297,9 +299,15 @@ fn told(context: &Context, to: &Path, made: bool, rotated: &[Rotated]) -> Result
         page.line(format_args!("  {verifier}"));
     }
     page.line(
-        "next: tell auditors the new keys; run this on every other node with the same file; then name the file in",
+        "next: run this on every other node now, with the same file: it is one command per node. Until then, an auditor",
     );
-    page.line("      seal_key_file. An auditor who was never told cannot know that the former key was replaced");
+    page.line(
+        "      who knows the rotation may refuse what a node without the new key signs (`decisiongraph seal status`",
+    );
+    page.line(
+        "      names linked nodes that lack it). Then tell auditors the new keys, and name the file in seal_key_file.",
+    );
+    page.line("      An auditor who was never told cannot know that the former key was replaced");
     context.output.page(&page)?;
     Ok(ExitCode::OK)
 }

@@ -46,6 +46,13 @@ fn text(reply: &SealStatusReply, limit: i64) -> Page {
         Some(name) => page.line(format_args!("seal {name}; memory: {}", memory(reply))),
         None => page.ours("Nothing is sealed here: no key is configured (seal_key_file)."),
     }
+    if !reply.without_rotation.is_empty() {
+        page.line(format_args!(
+            "the key was replaced, and not yet on: {}; run {} on each of them, with the file of the new key",
+            reply.without_rotation.join(", "),
+            Command::about_all("seal key rotate --to FILE --reason R")
+        ));
+    }
     let sealed = reply.seals.iter().any(|seal| seal.tree.is_some());
     if reply.name.is_none() && !sealed {
         return page;

@@ -18,6 +18,7 @@ mod gate;
 mod publish;
 mod statement;
 mod status;
+mod window;
 
 pub use publish::publish;
 pub use status::PlaceHealth;
@@ -80,6 +81,8 @@ struct Log {
     to_note: Vec<NewSealNote>,
     /// Time at which old notes of the database were last thinned out.
     thinned: Option<Instant>,
+    /// Checkpoints that no place has.
+    unplaced: window::Unplaced,
 }
 
 impl Log {
@@ -94,6 +97,7 @@ impl Log {
             waits: None,
             to_note: Vec::new(),
             thinned: None,
+            unplaced: window::Unplaced::default(),
         }
     }
 }
@@ -147,7 +151,7 @@ impl Sealing {
     }
 
     /// Takes new keys after a rotation. A fault is shown; the keys of before go on to sign.
-    fn refresh_keys(&self) {
+    pub fn refresh_keys(&self) {
         let read = self.keys.refresh();
         if let Ok(true) = read {
             tracing::info!("the key of the seal was replaced: new notes are signed by the new key");
@@ -340,6 +344,9 @@ fn remember(sealing: &Sealing, log: &Unsigned, notes: Vec<Remembered>) {
         let (tenant, tree, kind, size) = (log.tenant.clone(), log.tree, *kind, *size);
         if kind == NoteKind::Checkpoint {
             known.signed = Some((size, at.clone()));
+            if !sealing.memory.places.is_empty() {
+                known.unplaced.follow(size, log.since);
+            }
             (known.waits, known.gated) = (None, None);
         } else {
             known.stated = Some(Instant::now());
