@@ -15,7 +15,7 @@ use decisiongraph_protocol::{
     AdminError, AuditPackReply, AuditPackRequest, Command, ConsistencyReply, ConsistencyRequest, Handle,
     PACK_EVENTS_MAX, PackOf, ProveReply, ProveRequest, SEAL_NOTES_MAX, SEAL_WAIT_MS_MAX, SealCheckpointsReply,
     SealCheckpointsRequest, SealForkRequest, SealInitRequest, SealNowRequest, SealRebuildRequest, SealTileReply,
-    SealTileRequest, SealedReply, SealedTree, check_reason,
+    SealTileRequest, SealedReply, SealedTree, SignedHead, check_reason,
 };
 use decisiongraph_store::{NoteKind, ReadView, SealNote, SealTree, StoreError};
 use std::time::Duration;
@@ -53,12 +53,19 @@ impl Handle<SealInitRequest> for StoreAnswers<'_> {
         let SealInitRequest { tenant, origin, trust_database, reason } = request;
         check_reason(&reason)?;
         let tenant = tenant_or_default(tenant);
-        let (tree, note) = match (origin, trust_database) {
+        let (tree, checkpoint) = match (origin, trust_database) {
             (Some(origin), false) => (begin::begin(self.engine, &tenant, &origin).await?, None),
             (None, true) => begin::trust_database(self.engine, &tenant).await?,
             _ => return Err(AdminError::new(Category::InvalidArgument, "give an origin, or trust the database")),
         };
-        Ok(self.sealed(tenant, of_tree(&tree), note))
+        let reply = self.sealed(tenant, of_tree(&tree), checkpoint.as_ref().map(|checkpoint| checkpoint.note.clone()));
+        match (self.engine.sealing(), checkpoint) {
+            (Some(sealing), Some(checkpoint)) => {
+                let head = SignedHead { size: checkpoint.size, at: checkpoint.at };
+                Ok(SealedReply { places: sealing.keepers_of(&tree.origin, &head, true), ..reply })
+            }
+            _ => Ok(reply),
+        }
     }
 }
 
@@ -66,8 +73,9 @@ impl Handle<SealForkRequest> for StoreAnswers<'_> {
     async fn answer(&self, request: SealForkRequest) -> Result<SealedReply, AdminError> {
         check_reason(&request.reason)?;
         let tenant = tenant_or_default(request.tenant);
-        let fork::Forked { tree, note } = fork::fork(self.engine, &tenant, &request.reason).await?;
-        Ok(self.sealed(tenant, of_tree(&tree), Some(note)))
+        let forked = fork::fork(self.engine, &tenant, &request.reason).await;
+        let fork::Forked { tree, note, places } = forked?;
+        Ok(SealedReply { tenant, tree: of_tree(&tree), note: Some(note), places })
     }
 }
 

@@ -1,7 +1,7 @@
 //! Decisions of an operator before a tree grows: another name for it, or trust in the database alone.
 
 use super::Sealing;
-use super::notary::{journal_notes, now};
+use super::notary::{journal_notes, now, publish};
 use super::now::off;
 use crate::Engine;
 use decisiongraph_projections::seal::texts::is_origin;
@@ -37,7 +37,7 @@ pub async fn begin(engine: &Engine, tenant: &TenantId, origin: &str) -> Result<S
 
 /// Trusts the tree in the database once, although no memory outside it answers: the newest checkpoint of the database
 /// goes into the journal, and a tree without one is signed. Returns the tree and that checkpoint.
-pub async fn trust_database(engine: &Engine, tenant: &TenantId) -> Result<(SealTree, Option<String>)> {
+pub async fn trust_database(engine: &Engine, tenant: &TenantId) -> Result<(SealTree, Option<Remembered>)> {
     let sealing = engine.sealing().ok_or_else(off)?;
     let view = engine.store().view().await?;
     let tree = view.seal_trees(tenant).await?.pop();
@@ -52,7 +52,8 @@ pub async fn trust_database(engine: &Engine, tenant: &TenantId) -> Result<(SealT
         None => signed(engine, sealing, &tree).await?,
     };
     journal_notes(sealing, tenant, std::slice::from_ref(&checkpoint)).await?;
-    Ok((tree, Some(checkpoint.note)))
+    publish(&**engine.store(), sealing).await;
+    Ok((tree, Some(checkpoint)))
 }
 
 /// Signs the stored head of a tree that has no checkpoint, and notes it.

@@ -11,7 +11,6 @@
 //!
 //! *Never here:* a decision to fork. An operator asks for it, with a reason.
 
-use super::Sealing;
 use super::event_check::{Erasures, judge};
 use super::finding::SealWord;
 use super::known::Known;
@@ -19,12 +18,15 @@ use super::notary::{journal_notes, publish};
 use super::now::off;
 use super::reader::TreeReader;
 use super::walk::{Stretch, Walk};
+use super::{Sealing, memory_check};
 use crate::Engine;
 use crate::page::pure;
 use decisiongraph_projections::seal::chunk::Leaf;
 use decisiongraph_projections::seal::scope::SEAL;
 use decisiongraph_projections::seal::texts::TreeHead;
 use decisiongraph_projections::{LogSeq, TenantId};
+use decisiongraph_protocol::{SealPlace, SignedHead};
+use decisiongraph_seal::Remembered;
 use decisiongraph_store::{Lease, PageLimit, ReadView, Result, Scope, SealFork, SealTree, Store};
 use std::sync::Arc;
 
@@ -38,6 +40,8 @@ pub struct Forked {
     pub tree: SealTree,
     /// The signed note about the fork.
     pub note: String,
+    /// Journal and places, as far as they have the note.
+    pub places: Vec<SealPlace>,
 }
 
 /// Ends the newest tree of the tenant, and begins the next one.
@@ -67,8 +71,11 @@ async fn fork_under(engine: &Engine, sealing: &Arc<Sealing>, lease: &Lease, reas
         let silent = known.silent.join(", ");
         tracing::warn!(%tenant, "memories of the seal did not answer: {silent}");
     }
+    let peers = memory_check::of_peers(sealing, &old.origin).await.into_iter();
+    let peers = peers.filter_map(|(_, newest)| newest.ok().flatten()?.head());
+    let heads: Vec<TreeHead> = known.heads().chain(peers).collect();
     let reader = TreeReader::new(&*view, tenant, old.tree, old.head.size);
-    let signed = signed_prefix(&reader, &known).await?;
+    let signed = signed_prefix(&reader, &heads).await?;
     let keep = first_difference(&*view, &old, signed, Arc::new(known.erasures.clone())).await?.min(signed);
     let frontier = reader.frontier_at(keep).await?;
     let last = match keep {
@@ -76,30 +83,34 @@ async fn fork_under(engine: &Engine, sealing: &Arc<Sealing>, lease: &Lease, reas
         keep => reader.leaf(keep - 1).await?.log_seq,
     };
     let common = TreeHead { size: keep, root: frontier.root() };
-    let last_signed = known.heads().max_by_key(|head| head.size).unwrap_or(old.head);
+    let last_signed = heads.iter().copied().max_by_key(|head| head.size).unwrap_or(old.head);
     let notes = sealing.fork_note(old.tree, &old.origin, last_signed, common, reason)?;
     let [of_old, of_new] = &notes;
     let (note, origin) = (of_old.note.clone(), of_new.origin.clone());
     let fork = SealFork { old: old.tree, old_head: old.head, keep, frontier, last, origin, note };
     let tree = store.fork_seal(lease, &fork).await?;
-    told(store, sealing, &tree, &notes).await;
-    Ok(Forked { tree, note: fork.note })
+    let places = told(store, sealing, &tree, &notes).await;
+    Ok(Forked { tree, note: fork.note, places })
 }
 
-/// Brings the note to the journal and the places. The database has it: what fails here is only told.
-async fn told(store: &dyn Store, sealing: &Arc<Sealing>, tree: &SealTree, notes: &[decisiongraph_seal::Remembered]) {
-    let tenant = &tree.tenant;
-    match journal_notes(sealing, tenant, notes).await {
+/// Brings the note to the journal and the places. Returns who has it. The database has it: what fails here is only
+/// told.
+async fn told(store: &dyn Store, sealing: &Arc<Sealing>, tree: &SealTree, notes: &[Remembered; 2]) -> Vec<SealPlace> {
+    let (tenant, [_, of_new]) = (&tree.tenant, notes);
+    let journalled = journal_notes(sealing, tenant, notes).await;
+    match &journalled {
         Ok(()) => publish(store, sealing).await,
         Err(error) => tracing::warn!(%tenant, "the note of the fork is in the database alone: {}", error.message),
     }
+    let head = SignedHead { size: of_new.size, at: of_new.at.clone() };
+    sealing.keepers_of(&tree.origin, &head, journalled.is_ok())
 }
 
 /// Returns the size of the largest prefix of the tree that no signed head contradicts. Where one does, or where one is
 /// larger than the tree, it is the largest signed head that fits.
-async fn signed_prefix(reader: &TreeReader<'_>, known: &Known) -> Result<u64> {
+async fn signed_prefix(reader: &TreeReader<'_>, heads: &[TreeHead]) -> Result<u64> {
     let (mut fits, mut contradicted) = (0, false);
-    for head in known.heads() {
+    for head in heads {
         let is_prefix = head.size <= reader.size() && reader.root_at(head.size).await? == head.root;
         match is_prefix {
             true => fits = fits.max(head.size),

@@ -177,8 +177,12 @@ fn sealed(reply: &SealedReply) -> Page {
         page.line(format_args!("signed, and kept by: {}", kept_by(&reply.places)));
     }
     for place in &reply.places {
-        if let Some(fault) = &place.fault {
-            page.line(format_args!("not in {}: {fault}", place.place));
+        match &place.fault {
+            Some(fault) => page.line(format_args!("not in {}: {fault}", place.place)),
+            None if reply.note.is_some() && place.newest.is_none() => {
+                page.line(format_args!("not in {} yet: the node, or the next sealing, brings it there", place.place));
+            }
+            None => {}
         }
     }
     page

@@ -71,6 +71,20 @@ impl Sealing {
         places.map(|(place, to)| (to.name(), fault(place))).collect()
     }
 
+    /// Lists journal and places after a note about this head was given to the journal, or was not. A place that lacks
+    /// it gets it with the next round.
+    pub fn keepers_of(&self, origin: &str, head: &SignedHead, in_journal: bool) -> Vec<SealPlace> {
+        let lacking: Vec<String> = self.unpublished(origin).into_iter().map(|(place, _)| place).collect();
+        let mut places = self.places_of(origin);
+        for (number, place) in places.iter_mut().enumerate() {
+            let has = if number == 0 { in_journal } else { !lacking.contains(&place.place) };
+            if has && place.newest.is_none() {
+                place.newest = Some(head.clone());
+            }
+        }
+        places
+    }
+
     /// Returns the newest checkpoint of this process for a log: size, and time of the signature.
     pub fn signed_head(&self, origin: &str) -> Option<SignedHead> {
         let state = lock(&self.notary.state);
