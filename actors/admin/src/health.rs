@@ -6,6 +6,7 @@ use super::handler::StoreAnswers;
 use super::overview::{FirstOnes, GROUP_TOLD, LAG_EVENTS_MAX, LIST_DRIFTED, count, groups};
 use super::status::status;
 use super::why::{drifted, held_up_by, next_step, of_scope};
+use decisiongraph_engine::Engine;
 use decisiongraph_projections::catalogue;
 use decisiongraph_protocol::figures::number;
 use decisiongraph_protocol::foreign_text::shell_word;
@@ -22,8 +23,35 @@ impl Handle<HealthRequest> for StoreAnswers<'_> {
     async fn answer(&self, request: HealthRequest) -> Result<HealthReply, AdminError> {
         let (mut status, view) = status(self.store(), &request.0).await?;
         measure(&*view, &mut status).await?;
-        Ok(findings(&status))
+        let mut reply = findings(&status);
+        reply.findings.extend(unsealed(self.engine, &*view, &status).await?);
+        Ok(reply)
     }
+}
+
+/// Says that the log is not sealed where no key is configured: an information, and no fault. None where there is a key,
+/// where there is no log, and where a process without a key looks at a log that others seal.
+pub async fn unsealed(
+    engine: &Engine,
+    view: &dyn ReadView,
+    status: &StatusReply,
+) -> Result<Option<Finding>, AdminError> {
+    if engine.sealing().is_some() || status.scopes.is_empty() {
+        return Ok(None);
+    }
+    let message = match (view.seal_heads(None, 1).await?.is_empty(), engine.is_of_node()) {
+        (true, _) => "nothing is sealed: no key is configured (seal_key_file)",
+        (false, true) => "this node seals nothing: no key is configured (seal_key_file), and the log was sealed before",
+        (false, false) => return Ok(None),
+    };
+    Ok(Some(Finding {
+        health: HealthWord::Ok,
+        subject: "seal".to_owned(),
+        message: message.to_owned(),
+        next: "nothing, if that is intended: without a seal, an edit of the log is not noticed; `decisiongraph seal key new` \
+               makes a key"
+            .to_owned(),
+    }))
 }
 
 /// Finds the ages of the lags that decide whether a scope stands still. Counts the lags that the findings show.

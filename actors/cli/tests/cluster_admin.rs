@@ -187,7 +187,9 @@ async fn a_node_that_died_stays_visible_as_dead_until_it_is_back_or_forgotten() 
         assert!(cluster.clis[index].run(&["why"]).stdout.contains("node b: it died"));
     }
     let health = cluster.clis[0].run(&["health", "--json"]).json();
-    let findings = health["findings"].as_array().expect("a list");
+    let findings = health["findings"].as_array().expect("a list").iter();
+    // That nothing is sealed here is an information.
+    let findings: Vec<&Value> = findings.filter(|finding| finding["health"] != "ok").collect();
     assert_eq!(findings.len(), 1, "{health}");
     assert!(findings[0]["next"].as_str().expect("text").contains("`decisiongraph forget b"), "{health}");
     cluster.clis[0].run(&["forget", "c", "--json"]).refused(4, "conflict");

@@ -547,7 +547,10 @@ async fn health_names_a_scope_that_stands_still_under_a_live_owner() {
         let health = async || {
             let request = HealthRequest(ScopeFilter::default());
             let health = decisiongraph_admin::answer(&engine, &Asker::here(None), request, &Control::default()).await;
-            health.expect("an answer")
+            let mut health = health.expect("an answer");
+            // That nothing is sealed here is an information.
+            health.findings.retain(|finding| finding.health != HealthWord::Ok);
+            health
         };
         let aged = async |events: bool, scopes: bool| {
             let (minutes, ms) = ("interval '2 minutes'", 120_000);

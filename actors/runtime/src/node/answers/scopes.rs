@@ -155,6 +155,7 @@ impl NodeAnswers {
             };
             let nodes: Vec<Finding> = nodes.into_iter().filter(|node| !told(node)).collect();
             reply.findings.extend(nodes);
+            reply.findings.extend(health::unsealed(&self.0.engine, &*view, &status).await?);
             reply
         } else {
             narrow::health(&mut status, nodes)
