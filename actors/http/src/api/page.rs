@@ -26,6 +26,7 @@ at `/api/v1/openapi.json`. The JSON Schemas of events are in [schemas](schemas/)
 | answers | `{\"data\": …, \"request_id\": …}`, or `{\"error\": {code, category, message, details, retryable, next}, \"request_id\"}` |
 | OTLP | `/v1/traces` takes and answers protobuf or JSON as OTLP/HTTP has them; an error is a `google.rpc.Status`. [OPENTELEMETRY](../guide/OPENTELEMETRY.md) |
 | `x-log-seq` | of an append, the position of its event; of a read, the position up to which it knows the log. Hand it back as `at_least` |
+| `etag` | on an answer of a read model, while its rows are current; with `if-none-match` it is 304 until they change. An answer to a request with `at_least` has none |
 | lists | `next_cursor` of a page is `cursor` of the next, with the same other parameters. A page may be short; the end is `null` |
 | unknown parameters | refused, with the nearest name |
 
