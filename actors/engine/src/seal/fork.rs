@@ -15,7 +15,7 @@ use super::event_check::{Erasures, judge};
 use super::finding::SealWord;
 use super::known::Known;
 use super::notary::{journal_notes, publish};
-use super::now::off;
+use super::now::{off, under_way};
 use super::reader::TreeReader;
 use super::walk::{Stretch, Walk};
 use super::{Sealing, memory_check};
@@ -47,6 +47,7 @@ pub struct Forked {
 /// Ends the newest tree of the tenant, and begins the next one.
 pub async fn fork(engine: &Engine, tenant: &TenantId, reason: &str) -> Result<Forked> {
     let sealing = engine.sealing().ok_or_else(off)?;
+    let _decision = sealing.decide(tenant).ok_or_else(under_way)?;
     let (mark, scope) = (engine.mark().await?, Scope::new(tenant, SEAL));
     let work = async || {
         let (lease, _) = engine.take(SEAL, &scope, &mark).await?;

@@ -6,7 +6,7 @@
 use super::Sealing;
 use super::finding::SealWord;
 use super::known::Known;
-use super::now::off;
+use super::now::{off, under_way};
 use super::reader::{leaves_of, missing_leaf};
 use crate::Engine;
 use decisiongraph_projections::seal::Hash;
@@ -25,6 +25,7 @@ const CHUNKS_PAGE: usize = 64;
 /// Writes nodes and frontier of the tenant's newest tree anew.
 pub async fn mend(engine: &Engine, tenant: &TenantId) -> Result<SealTree> {
     let sealing = engine.sealing().ok_or_else(off)?;
+    let _decision = sealing.decide(tenant).ok_or_else(under_way)?;
     let (mark, scope) = (engine.mark().await?, Scope::new(tenant, SEAL));
     let work = async || {
         let (lease, _) = engine.take(SEAL, &scope, &mark).await?;

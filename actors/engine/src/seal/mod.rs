@@ -102,6 +102,8 @@ pub struct Sealing {
     stopped: Mutex<BTreeMap<TenantId, SealFinding>>,
     /// Tenants whose checkpoint is wanted at once.
     hurried: Mutex<BTreeSet<TenantId>>,
+    /// Tenants whose tree an operator's request changes now. Written by [`fork`] and [`mend`].
+    decisions: Mutex<BTreeSet<TenantId>>,
     /// Journals of linked nodes; none outside a cluster. Set when a node makes its parts.
     peers: Mutex<Option<Arc<dyn Peers>>>,
     /// Wakes the notary: a tree grew past its bound, or a checkpoint is wanted at once.
@@ -139,6 +141,18 @@ pub struct Unsigned {
     pub hurried: bool,
 }
 
+/// An operator's change of a tree that is under way.
+struct Decision<'a> {
+    sealing: &'a Sealing,
+    tenant: TenantId,
+}
+
+impl Drop for Decision<'_> {
+    fn drop(&mut self) {
+        lock(&self.sealing.decisions).remove(&self.tenant);
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
@@ -160,10 +174,23 @@ impl Sealing {
             trees: Mutex::default(),
             stopped: Mutex::default(),
             hurried: Mutex::default(),
+            decisions: Mutex::default(),
             peers: Mutex::default(),
             called: Notify::new(),
             notary: notary::Desk::default(),
         }
+    }
+
+    /// Begins an operator's change of a tree. None while another one is under way. It ends with the value.
+    fn decide(&self, tenant: &TenantId) -> Option<Decision<'_>> {
+        let is_new = lock(&self.decisions).insert(tenant.clone());
+        is_new.then(|| Decision { sealing: self, tenant: tenant.clone() })
+    }
+
+    /// True while an operator's request changes the tree of this tenant. A worker of this process that claimed the
+    /// scope now would fence it.
+    pub fn is_being_decided(&self, tenant: &TenantId) -> bool {
+        lock(&self.decisions).contains(tenant)
     }
 
     /// Has the journals of linked nodes asked, too, before a tree grows or is signed after a claim.

@@ -39,6 +39,11 @@ pub fn off() -> StoreError {
     StoreError::new(Category::Conflict, "the log is not sealed: this process has no key").next(NEXT_KEY)
 }
 
+/// Refuses a change of a tree while another one is under way.
+pub(super) fn under_way() -> StoreError {
+    StoreError::new(Category::Conflict, "another request to fork or rebuild this tree is under way")
+}
+
 /// Seals a tenant's log up to the mark, signs it, and waits until the note is in the database and in every place. A
 /// finding is an error of category `conflict`; `projection_out_of_date` when it is not done within `wait`.
 pub async fn seal_now(engine: &Engine, tenant: &TenantId, wait: Duration) -> Result<Sealed> {

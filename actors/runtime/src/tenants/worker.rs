@@ -17,8 +17,8 @@ use decisiongraph_engine::failure::{Decision, decide};
 use decisiongraph_engine::lane::{ApplyOptions, Lane};
 use decisiongraph_engine::mark::Mark;
 use decisiongraph_engine::observed;
-use decisiongraph_engine::seal;
 use decisiongraph_engine::seal::sealer::{Sealer, bytes_of};
+use decisiongraph_engine::seal::{self, Sealing};
 use decisiongraph_engine::telemetry::LeaseChange;
 use decisiongraph_projections::seal::scope::SEAL_NAME;
 use decisiongraph_projections::{Category, LogSeq, Projection};
@@ -350,6 +350,11 @@ impl Worker {
     /// Takes the scope. `Some` when it cannot be worked on now.
     async fn own(&self, state: &mut WorkerState, era: u64, mark: &Mark) -> StoreResult<Option<Next>> {
         let Worker { parts, projection, .. } = self;
+        let is_decided = |sealing: &Arc<Sealing>| sealing.is_being_decided(&self.cell.tenant);
+        if projection.name() == SEAL_NAME && parts.engine.sealing().is_some_and(is_decided) {
+            self.enter(state, Phase::Standby, "an operator's request changes the tree");
+            return Ok(Some(Next::In(WAIT)));
+        }
         self.vitals.working_on("claiming the scope");
         let asked =
             claim(&**parts.engine.store(), parts.engine.owner(), &state.scope, *projection, mark, parts.telemetry());
