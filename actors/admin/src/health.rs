@@ -40,17 +40,15 @@ pub async fn unsealed(
         return Ok(None);
     }
     let message = match (view.seal_heads(None, 1).await?.is_empty(), engine.is_of_node()) {
-        (true, _) => "nothing is sealed: no key is configured (seal_key_file)",
-        (false, true) => "this node seals nothing: no key is configured (seal_key_file), and the log was sealed before",
+        (true, _) => "nothing is sealed, so an edit of the log is not noticed: no key is configured (seal_key_file)",
+        (false, true) => "this node seals nothing, and the log was sealed before: no key is configured (seal_key_file)",
         (false, false) => return Ok(None),
     };
     Ok(Some(Finding {
         health: HealthWord::Ok,
         subject: "seal".to_owned(),
         message: message.to_owned(),
-        next: "nothing, if that is intended: without a seal, an edit of the log is not noticed; `decisiongraph seal key new` \
-               makes a key"
-            .to_owned(),
+        next: String::new(),
     }))
 }
 

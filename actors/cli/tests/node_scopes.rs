@@ -258,7 +258,11 @@ async fn drift_that_a_verify_found_shows_everywhere_until_a_rebuild() {
             .answer(Uuid::now_v7(), Asker::here(None), HealthRequest(ScopeFilter::default()).into())
             .await
         {
-            Ok(AdminReply::Health(health)) => health,
+            // That nothing is sealed here is an information.
+            Ok(AdminReply::Health(mut health)) => {
+                health.findings.retain(|finding| finding.health != HealthWord::Ok);
+                health
+            }
             other => panic!("{other:?}"),
         };
         let seen = health().await;

@@ -222,7 +222,8 @@ async fn a_fork_says_who_has_its_note() {
 async fn health_says_that_nothing_is_sealed_and_stays_ok() {
     for backend in BOTH {
         let ground = Ground::new(backend).await;
-        let line = "ok seal: nothing is sealed: no key is configured (seal_key_file)";
+        let line =
+            "ok seal: nothing is sealed, so an edit of the log is not noticed: no key is configured (seal_key_file)";
         // A named database, without the variables of the seal.
         let url = ground.url();
         let bare =
@@ -232,6 +233,7 @@ async fn health_says_that_nothing_is_sealed_and_stays_ok() {
         assert_eq!(bare(&["catch-up"]).code, 0);
         let is_ok = |ended: &Ended| {
             says(ended, 0, line, &format!("{backend:?}"));
+            assert_eq!(ended.stdout.lines().count(), 2, "{}", ended.stdout);
             assert!(ended.stdout.starts_with("ok ("), "{}", ended.stdout);
         };
         is_ok(&bare(&["health"]));

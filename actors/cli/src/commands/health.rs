@@ -18,7 +18,9 @@ impl Health {
             let mut page = Page::of(format_args!("{} ({} scopes)", health.health.as_str(), number(health.scopes)));
             for Finding { health, subject, message, next } in &health.findings {
                 page.line(format_args!("{} {subject}: {message}", health.as_str()));
-                page.line(format_args!("  next: {next}"));
+                if !next.is_empty() {
+                    page.line(format_args!("  next: {next}"));
+                }
             }
             page
         })?;

@@ -55,7 +55,7 @@ fn looked_at(run: Run<'_>, grow: &dyn Fn(std::ops::RangeInclusive<u32>)) {
         "{why}"
     );
     let health = run(&["health"]).stdout;
-    assert!(health.contains("failed 10,200 scopes: such as") && health.lines().count() <= 9, "{health}");
+    assert!(health.contains("failed 10,200 scopes: such as") && health.lines().count() <= 10, "{health}");
     let status = run(&["status"]).stdout;
     assert!(status.contains(" of 10,203 scopes of 3,401 tenants: ") && status.contains("10,200 failed"), "{status}");
     assert!(run(&["status", "--state", "paused"]).stdout.contains("No such scope."));

@@ -71,7 +71,7 @@ pub struct Finding {
     pub subject: String,
     /// Description of the problem.
     pub message: String,
-    /// Next step for the operator.
+    /// Next step for the operator; empty for an information that needs none.
     pub next: String,
 }
 
