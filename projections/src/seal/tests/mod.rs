@@ -10,6 +10,7 @@ use super::tree::{Leaves, root_of};
 use super::{Hash, sha256};
 use crate::event::LogSeq;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use std::path::Path;
 
 fn vectors() -> Value {
@@ -74,4 +75,14 @@ fn chain(size: u64) -> Vec<Hash> {
 
 fn roots(leaves: &[Hash], parts: &[Leaves]) -> Vec<Hash> {
     parts.iter().map(|part| root_of(&leaves[part.start as usize..part.end as usize])).collect()
+}
+
+#[test]
+fn a_hash_is_that_of_the_streaming_hasher_at_every_length() {
+    let text: Vec<u8> = (0..1_200u32).map(|at| (at * 7 + at / 256) as u8).collect();
+    for bytes in 0..text.len() {
+        let (one, two) = text[..bytes].split_at(bytes / 3);
+        let whole: Hash = Sha256::digest(&text[..bytes]).into();
+        assert_eq!(sha256(&[one, &[], two]), whole, "{bytes} bytes");
+    }
 }
