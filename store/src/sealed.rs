@@ -5,10 +5,11 @@
 
 use crate::columns::{Columns, Stored, unreadable};
 use crate::decode::word;
-use crate::{LoggedEvent, NoteKind, Result, SealNote, SealTree, StoreError, TreeState, decide};
+use crate::{LoggedEvent, NoteKind, Result, SealNote, SealPage, SealTree, StoreError, TreeState, decide};
 use decisiongraph_projections::TenantId;
 use decisiongraph_projections::seal::Hash;
 use decisiongraph_projections::seal::chunk::{Chunk, Node};
+use decisiongraph_projections::seal::leaf::SealedEnvelope;
 use decisiongraph_projections::seal::texts::TreeHead;
 use std::borrow::Cow;
 use uuid::Uuid;
@@ -116,6 +117,60 @@ impl Stored for LoggedEvent {
             trace_key: key(21)?,
             idempotency_uid: key(22)?,
         })
+    }
+}
+
+/// A page of the log with all that is sealed, read row by row.
+pub(crate) trait LoggedPage: Default + Send + 'static {
+    /// Reads the next event.
+    fn take(&mut self, row: &impl Columns) -> Result<()>;
+    /// True without an event.
+    fn has_none(&self) -> bool;
+}
+
+impl LoggedPage for Vec<LoggedEvent> {
+    fn take(&mut self, row: &impl Columns) -> Result<()> {
+        self.push(LoggedEvent::read(row)?);
+        Ok(())
+    }
+
+    fn has_none(&self) -> bool {
+        self.is_empty()
+    }
+}
+
+/// Each text goes from its row into the page, as [`LoggedEvent`] reads it.
+impl LoggedPage for SealPage {
+    fn take(&mut self, row: &impl Columns) -> Result<()> {
+        let maybe = |at| row.any_text(at);
+        let text = |at| maybe(at)?.ok_or_else(|| unreadable(row, at, "it is NULL"));
+        let (subsystem, correlation_id, causation_event_id) = (maybe(10)?, maybe(14)?, maybe(15)?);
+        let envelope = SealedEnvelope {
+            log_seq: row.at(0)?,
+            recorded_at_us: row.at(1)?,
+            tenant_id: &text(2)?,
+            event_id: &text(3)?,
+            trace_id: &text(4)?,
+            trace_seq: row.at(5)?,
+            event_type: &text(6)?,
+            occurred_at: &text(7)?,
+            producer_id: &text(8)?,
+            source_system: &text(9)?,
+            source_subsystem: subsystem.as_deref(),
+            actor_type: &text(11)?,
+            actor_id: &text(12)?,
+            idempotency_key: &text(13)?,
+            correlation_id: correlation_id.as_deref(),
+            causation_event_id: causation_event_id.as_deref(),
+            schema_version: row.at(16)?,
+            tags: &text(17)?,
+        };
+        self.add(&envelope, &text(18)?);
+        Ok(())
+    }
+
+    fn has_none(&self) -> bool {
+        self.is_empty()
     }
 }
 

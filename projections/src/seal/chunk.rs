@@ -8,7 +8,7 @@
 //! salts give the same tree, whatever the pages.
 
 use super::Hash;
-use super::leaf::{Entry, Salts, SealedEnvelope};
+use super::leaf::{Entry, Salts};
 use super::tree::Frontier;
 use crate::event::LogSeq;
 
@@ -115,12 +115,12 @@ pub struct Node {
 }
 
 /// An event that becomes a leaf.
-pub struct Unsealed<'a> {
-    /// Envelope of the event.
-    pub envelope: SealedEnvelope<'a>,
-    /// Payload, as stored.
-    pub payload: &'a str,
-    /// Salts of the event, newly drawn.
+pub struct Unsealed {
+    /// Position of the event in the log.
+    pub log_seq: LogSeq,
+    /// The two commitments.
+    pub entry: Entry,
+    /// Salts that open them, newly drawn.
     pub salts: Salts,
 }
 
@@ -136,11 +136,10 @@ pub struct Grown {
 }
 
 /// Adds events to a tree, in the order of the log.
-pub fn grow<'a>(mut frontier: Frontier, events: impl IntoIterator<Item = Unsealed<'a>>) -> Grown {
+pub fn grow(mut frontier: Frontier, events: impl IntoIterator<Item = Unsealed>) -> Grown {
     let (mut chunks, mut nodes): (Vec<Chunk>, Vec<Node>) = (Vec::new(), Vec::new());
-    for Unsealed { envelope, payload, salts } in events {
-        let (index, at) = (frontier.size(), envelope.log_seq);
-        let entry = Entry::of(&envelope, payload, &salts);
+    for Unsealed { log_seq: at, entry, salts } in events {
+        let index = frontier.size();
         if chunks.is_empty() || index.is_multiple_of(CHUNK_EVENTS) {
             chunks.push(Chunk::begin(index, at));
         }

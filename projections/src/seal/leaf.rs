@@ -77,6 +77,12 @@ impl SealedEnvelope<'_> {
     /// Encodes the fields in their order.
     pub fn encoded(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(512);
+        self.encode(&mut out);
+        out
+    }
+
+    /// Appends the encoded fields.
+    pub fn encode(&self, out: &mut Vec<u8>) {
         let number = |out: &mut Vec<u8>, number: i64| out.extend_from_slice(&number.to_be_bytes());
         let optional = |out: &mut Vec<u8>, text: Option<&str>| {
             out.push(u8::from(text.is_some()));
@@ -84,26 +90,30 @@ impl SealedEnvelope<'_> {
                 put_text(out, text);
             }
         };
-        number(&mut out, self.log_seq.0);
-        number(&mut out, self.recorded_at_us);
-        [self.tenant_id, self.event_id, self.trace_id].iter().for_each(|text| put_text(&mut out, text));
-        number(&mut out, self.trace_seq);
+        number(out, self.log_seq.0);
+        number(out, self.recorded_at_us);
+        [self.tenant_id, self.event_id, self.trace_id].iter().for_each(|text| put_text(out, text));
+        number(out, self.trace_seq);
         [self.event_type, self.occurred_at, self.producer_id, self.source_system]
             .iter()
-            .for_each(|text| put_text(&mut out, text));
-        optional(&mut out, self.source_subsystem);
-        [self.actor_type, self.actor_id, self.idempotency_key].iter().for_each(|text| put_text(&mut out, text));
-        optional(&mut out, self.correlation_id);
-        optional(&mut out, self.causation_event_id);
-        number(&mut out, self.schema_version);
-        put_text(&mut out, self.tags);
-        out
+            .for_each(|text| put_text(out, text));
+        optional(out, self.source_subsystem);
+        [self.actor_type, self.actor_id, self.idempotency_key].iter().for_each(|text| put_text(out, text));
+        optional(out, self.correlation_id);
+        optional(out, self.causation_event_id);
+        number(out, self.schema_version);
+        put_text(out, self.tags);
     }
 
     /// Returns E.
     pub fn commitment(&self, salt: &Salt) -> Hash {
-        sha256(&[&[0x10], salt, &self.encoded()])
+        encoded_commitment(&self.encoded(), salt)
     }
+}
+
+/// Returns E of an envelope whose fields are encoded.
+fn encoded_commitment(encoded: &[u8], salt: &Salt) -> Hash {
+    sha256(&[&[0x10], salt, encoded])
 }
 
 /// `E ‖ P` of an event.
@@ -118,7 +128,12 @@ impl Entry {
 
     /// Seals a whole event.
     pub fn of(envelope: &SealedEnvelope<'_>, payload: &str, salts: &Salts) -> Entry {
-        Entry::new(&envelope.commitment(&salts.envelope), &payload_commitment(payload, &salts.body))
+        Entry::of_encoded(&envelope.encoded(), payload, salts)
+    }
+
+    /// Seals a whole event whose envelope is encoded.
+    pub fn of_encoded(envelope: &[u8], payload: &str, salts: &Salts) -> Entry {
+        Entry::new(&encoded_commitment(envelope, &salts.envelope), &payload_commitment(payload, &salts.body))
     }
 
     /// Returns E.

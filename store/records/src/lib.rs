@@ -28,7 +28,8 @@ pub use rows::{Checkpoint, Direction, KeyedRow, PrecedentFilter, PrecedentHit, R
 pub use run::{Creation, NewRun, Run, RunCause, RunMode, RunOutcome, RunProgress, RunState};
 pub use schema::{SchemaFit, SchemaStatus};
 pub use seal::{
-    FIRST_TREE, LoggedEvent, NewSealNote, NoteKind, SealBatch, SealFork, SealNote, SealTree, Standbys, TreeState,
+    FIRST_TREE, LoggedEvent, NewSealNote, NoteKind, SealBatch, SealFork, SealNote, SealPage, SealTree, Standbys,
+    TreeState,
 };
 pub use stray::Stray;
 

@@ -270,3 +270,51 @@ impl LoggedEvent {
         optional + texts.iter().map(|text| text.len()).sum::<usize>()
     }
 }
+
+/// Consecutive events as a tree grows by them: the sealed fields of each, encoded, and its payload. All of them are in
+/// two buffers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SealPage {
+    envelopes: Vec<u8>,
+    payloads: String,
+    /// Position of each event, and the ends of its envelope and its payload.
+    events: Vec<(LogSeq, usize, usize)>,
+}
+
+impl SealPage {
+    /// Adds an event behind the others.
+    pub fn add(&mut self, envelope: &SealedEnvelope<'_>, payload: &str) {
+        envelope.encode(&mut self.envelopes);
+        self.payloads.push_str(payload);
+        self.events.push((envelope.log_seq, self.envelopes.len(), self.payloads.len()));
+    }
+
+    /// Lists the events: position, encoded envelope and payload.
+    pub fn events(&self) -> impl Iterator<Item = (LogSeq, &[u8], &str)> {
+        let begins =
+            std::iter::once((0, 0)).chain(self.events.iter().map(|(_, envelope, payload)| (*envelope, *payload)));
+        begins.zip(&self.events).map(|((envelope, payload), (log_seq, envelope_end, payload_end))| {
+            (*log_seq, &self.envelopes[envelope..*envelope_end], &self.payloads[payload..*payload_end])
+        })
+    }
+
+    /// Returns the number of events.
+    pub fn len(&self) -> usize {
+        self.events.len()
+    }
+
+    /// True without an event.
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    /// Returns the position of the last event.
+    pub fn last(&self) -> Option<LogSeq> {
+        self.events.last().map(|(log_seq, ..)| *log_seq)
+    }
+
+    /// Counts the bytes of its events.
+    pub fn bytes(&self) -> usize {
+        self.envelopes.len() + self.payloads.len()
+    }
+}

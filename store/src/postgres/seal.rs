@@ -12,12 +12,11 @@ use super::read::{SMALL_BYTES, beside, bound, fits, sum_max};
 use super::rows::{Param, refs};
 use super::values::Key;
 use super::view::View;
-use crate::columns::Stored as _;
-use crate::sealed::{self, int};
+use crate::sealed::{self, LoggedPage, int};
 use crate::sections::{ReadSeals, Seals};
 use crate::{
-    FIRST_TREE, Lease, LoggedEvent, NewSealNote, NoteKind, PageLimit, Result, SealBatch, SealFork, SealNote, SealTree,
-    Standbys, StoreError, decide,
+    FIRST_TREE, Lease, LoggedEvent, NewSealNote, NoteKind, PageLimit, Result, SealBatch, SealFork, SealNote, SealPage,
+    SealTree, Standbys, StoreError, decide,
 };
 use async_trait::async_trait;
 use deadpool_postgres::ClientWrapper;
@@ -322,28 +321,57 @@ impl ReadSeals for View {
         upto: LogSeq,
         limit: PageLimit,
     ) -> Result<Vec<LoggedEvent>> {
-        let ask = self.ask("read the log with all that is sealed").await?;
-        let (tenant, rows_max) = (tenant.as_str(), bound(limit.rows_max));
-        let share = limit.bytes_max / limit.rows_max.max(1);
-        if share >= SMALL_BYTES {
-            let share = bound(share.min(limit.event_bytes_max));
-            let of: [Parameter<'_>; 5] = [&tenant, &after.0, &upto.0, &rows_max, &share];
-            let rows = ask.rows(sql!(SQL, "logged_small"), &of).await?;
-            let found = !rows.is_empty();
-            let small = |row: &Row| row.get::<_, Option<&str>>(PAYLOAD).map(|_| LoggedEvent::read(row));
-            let events: Vec<LoggedEvent> = beside(ask.what, move || rows.iter().map_while(small).collect()).await?;
-            if !(events.is_empty() && found) {
-                return Ok(events);
-            }
-        }
-        let (bytes_max, event_max) = (sum_max(limit), bound(limit.event_bytes_max));
-        let of: [Parameter<'_>; 6] = [&tenant, &after.0, &upto.0, &rows_max, &bytes_max, &event_max];
-        let rows = ask.rows(sql!(SQL, "logged"), &of).await?;
-        if rows.is_empty() {
-            fits(&ask, sql!(SQL, "logged_size"), &[&tenant, &after.0, &upto.0], limit).await?;
-        }
-        beside(ask.what, move || rows.iter().map(LoggedEvent::read).collect()).await
+        logged(self, tenant, after, upto, limit).await
     }
+
+    async fn unsealed_events(
+        &self,
+        tenant: &TenantId,
+        after: LogSeq,
+        upto: LogSeq,
+        limit: PageLimit,
+    ) -> Result<SealPage> {
+        logged(self, tenant, after, upto, limit).await
+    }
+}
+
+/// Reads a page of the log, with all that is sealed.
+async fn logged<P: LoggedPage>(
+    view: &View,
+    tenant: &TenantId,
+    after: LogSeq,
+    upto: LogSeq,
+    limit: PageLimit,
+) -> Result<P> {
+    let ask = view.ask("read the log with all that is sealed").await?;
+    let (tenant, rows_max) = (tenant.as_str(), bound(limit.rows_max));
+    let share = limit.bytes_max / limit.rows_max.max(1);
+    if share >= SMALL_BYTES {
+        let share = bound(share.min(limit.event_bytes_max));
+        let of: [Parameter<'_>; 5] = [&tenant, &after.0, &upto.0, &rows_max, &share];
+        let rows = ask.rows(sql!(SQL, "logged_small"), &of).await?;
+        let found = !rows.is_empty();
+        let small = |row: &&Row| row.get::<_, Option<&str>>(PAYLOAD).is_some();
+        let page: P = beside(ask.what, move || taken(rows.iter().take_while(small))).await?;
+        if !(page.has_none() && found) {
+            return Ok(page);
+        }
+    }
+    let (bytes_max, event_max) = (sum_max(limit), bound(limit.event_bytes_max));
+    let of: [Parameter<'_>; 6] = [&tenant, &after.0, &upto.0, &rows_max, &bytes_max, &event_max];
+    let rows = ask.rows(sql!(SQL, "logged"), &of).await?;
+    if rows.is_empty() {
+        fits(&ask, sql!(SQL, "logged_size"), &[&tenant, &after.0, &upto.0], limit).await?;
+    }
+    beside(ask.what, move || taken(rows.iter())).await
+}
+
+fn taken<'r, P: LoggedPage>(rows: impl Iterator<Item = &'r Row>) -> Result<P> {
+    let mut page = P::default();
+    for row in rows {
+        page.take(row)?;
+    }
+    Ok(page)
 }
 
 /// Place of the payload among the columns of a logged event.

@@ -1,6 +1,7 @@
 //! The sealed log: trees, their chunks and nodes, and signed notes. A tree grows with [`crate::Batches::commit`].
 
-use crate::{Lease, LoggedEvent, NewSealNote, NoteKind, PageLimit, Result, SealFork, SealNote, SealTree, Standbys};
+use crate::Standbys;
+use crate::{Lease, LoggedEvent, NewSealNote, NoteKind, PageLimit, Result, SealFork, SealNote, SealPage, SealTree};
 use async_trait::async_trait;
 use decisiongraph_projections::seal::chunk::{Chunk, Node};
 use decisiongraph_projections::seal::tree::Frontier;
@@ -75,4 +76,13 @@ pub trait ReadSeals {
         upto: LogSeq,
         limit: PageLimit,
     ) -> Result<Vec<LoggedEvent>>;
+
+    /// Reads the same events as a tree grows by them.
+    async fn unsealed_events(
+        &self,
+        tenant: &TenantId,
+        after: LogSeq,
+        upto: LogSeq,
+        limit: PageLimit,
+    ) -> Result<SealPage>;
 }

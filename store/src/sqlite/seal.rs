@@ -11,12 +11,11 @@ use super::read::{rows_limit, takes};
 use super::rows::key_of;
 use super::threads::PAGES;
 use super::view::View;
-use crate::columns::Stored as _;
-use crate::sealed::{self, int};
+use crate::sealed::{self, LoggedPage, int};
 use crate::sections::{ReadSeals, Seals};
 use crate::{
-    FIRST_TREE, Lease, LoggedEvent, NewSealNote, NoteKind, PageLimit, Paged, SealBatch, SealFork, SealNote, SealTree,
-    Standbys, StoreError, decide,
+    FIRST_TREE, Lease, LoggedEvent, NewSealNote, NoteKind, PageLimit, Paged, SealBatch, SealFork, SealNote, SealPage,
+    SealTree, Standbys, StoreError, decide,
 };
 use async_trait::async_trait;
 use decisiongraph_projections::seal::chunk::{Chunk, Node};
@@ -231,27 +230,39 @@ impl ReadSeals for View {
         let tenant = tenant.clone();
         self.read_on(&PAGES, move |conn| logged(conn, &tenant, after, upto, limit)).await
     }
+
+    async fn unsealed_events(
+        &self,
+        tenant: &TenantId,
+        after: LogSeq,
+        upto: LogSeq,
+        limit: PageLimit,
+    ) -> crate::Result<SealPage> {
+        let tenant = tenant.clone();
+        self.read_on(&PAGES, move |conn| logged(conn, &tenant, after, upto, limit)).await
+    }
 }
 
 /// Reads a page of the log, with all that is sealed.
-fn logged(
+fn logged<P: LoggedPage>(
     conn: &Connection,
     tenant: &TenantId,
     after: LogSeq,
     upto: LogSeq,
     limit: PageLimit,
-) -> Result<Vec<LoggedEvent>> {
+) -> Result<P> {
     let mut statement = conn.prepare_cached(sql!(SQL, "logged"))?;
     let (rows_max, event_max) = (rows_limit(limit.rows_max.max(1)), rows_limit(limit.event_bytes_max));
     let mut rows = statement.query(params![tenant.as_str(), after.0, upto.0, rows_max, event_max])?;
-    let (mut page, mut bytes) = (Paged::default(), 0);
+    let (mut page, mut taken, mut bytes) = (P::default(), Paged::default(), 0);
     while let Some(row) = rows.next()? {
         // The texts, but for the payload, whose size is the last column.
         let size = texts_of(row, 2..18)? + texts_of(row, 19..20)? + row.get::<_, i64>(23)?;
-        if !takes(&mut page, &mut bytes, row, size, limit)? {
+        if !takes(&mut taken, &mut bytes, row, size, limit)? {
             break;
         }
-        page.items.push(LoggedEvent::read(row)?);
+        taken.items.push(());
+        page.take(row)?;
     }
-    Ok(page.items)
+    Ok(page)
 }

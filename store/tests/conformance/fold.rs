@@ -2,7 +2,7 @@
 
 use decisiongraph_projections::digest::rolling::RollingDigest;
 use decisiongraph_projections::seal::chunk::{Unsealed, grow};
-use decisiongraph_projections::seal::leaf::Salts;
+use decisiongraph_projections::seal::leaf::{Entry, Salts};
 use decisiongraph_projections::seal::scope::SEAL;
 use decisiongraph_projections::seal::sha256;
 use decisiongraph_projections::seal::texts::TreeHead;
@@ -147,10 +147,9 @@ pub async fn growth(
     let limit = PageLimit::rows(size);
     let events = view.logged_events(tenant, after, LogSeq(i64::MAX), limit).await.expect("a page");
     let last = events.last()?.log_seq;
-    let unsealed = events.iter().map(|event| Unsealed {
-        envelope: event.envelope(),
-        payload: &event.payload,
-        salts: salts_at(event.log_seq),
+    let unsealed = events.iter().map(|event| {
+        let salts = salts_at(event.log_seq);
+        Unsealed { log_seq: event.log_seq, entry: Entry::of(&event.envelope(), &event.payload, &salts), salts }
     });
     let grown = grow(frontier.clone(), unsealed);
     Some(SealBatch { tree, origin: format!("test.local/{tenant}"), from: head_of(frontier), grown, last })

@@ -368,7 +368,11 @@ pub async fn events_are_read_with_all_that_is_sealed(blank: Blank) {
     let (sql, recorded_at_us) = recorded(blank);
     fresh.raw(sql).await;
     let view = fresh.store.view().await.expect("a view");
-    let read = async |limit| view.logged_events(&tenant(), LogSeq::ORIGIN, END, limit).await.expect("events");
+    let read = async |limit| {
+        let events = view.logged_events(&tenant(), LogSeq::ORIGIN, END, limit).await.expect("events");
+        same_for_a_tree(&*view, LogSeq::ORIGIN, limit, &events).await;
+        events
+    };
     let logged = read(PageLimit::rows(1_000)).await;
     assert_eq!(logged.len(), events.len());
     for ((logged, event), log_seq) in logged.iter().zip(&events).zip(&positions) {
@@ -417,6 +421,15 @@ pub async fn events_are_read_with_all_that_is_sealed(blank: Blank) {
     }
 }
 
+/// Checks that a tree grows by the same page.
+async fn same_for_a_tree(view: &dyn ReadView, after: LogSeq, limit: PageLimit, events: &[LoggedEvent]) {
+    let page = view.unsealed_events(&tenant(), after, END, limit).await.expect("a page");
+    let found = page.events().map(|(at, envelope, payload)| (at, envelope.to_vec(), payload));
+    let expected = events.iter().map(|event| (event.log_seq, event.envelope().encoded(), event.payload.as_str()));
+    assert!(found.eq(expected), "from {after} on, {limit:?}");
+    assert_eq!((page.len(), page.last()), (events.len(), events.last().map(|event| event.log_seq)));
+}
+
 pub async fn pages_of_sealed_columns_have_two_limits(blank: Blank) {
     let fresh = blank.migrated().await;
     let facts = format!(r#"[{{"x":"{}"}}]"#, "x".repeat(20_000));
@@ -440,6 +453,7 @@ pub async fn pages_of_sealed_columns_have_two_limits(blank: Blank) {
         let (mut paged, mut after) = (Vec::new(), LogSeq::ORIGIN);
         loop {
             let found = page(after, PageLimit::of(rows, bytes)).await.expect("events");
+            same_for_a_tree(&*view, after, PageLimit::of(rows, bytes), &found).await;
             let Some(last) = found.last() else { break };
             let sum: usize = found.iter().map(LoggedEvent::bytes).sum();
             assert!(found.len() <= rows && (sum <= bytes || found.len() == 1), "{rows}, {bytes}: {sum}");

@@ -5,7 +5,7 @@ use super::sealer::Sealer;
 use crate::observed::batch_committed;
 use crate::telemetry::{Telemetry, signals};
 use decisiongraph_projections::seal::scope::SEAL_NAME;
-use decisiongraph_store::{LoggedEvent, Result, Store};
+use decisiongraph_store::{Result, SealPage, Store};
 use std::time::Instant;
 use tracing::Instrument as _;
 
@@ -14,11 +14,11 @@ pub async fn seal(
     sealer: &mut Sealer,
     store: &dyn Store,
     sealing: &Sealing,
-    page: Vec<LoggedEvent>,
+    page: SealPage,
     telemetry: &Telemetry,
 ) -> Result<u64> {
     let from = sealer.position.cursor;
-    let to = page.last().map_or(from, |event| event.log_seq);
+    let to = page.last().unwrap_or(from);
     let span = signals::batch_span(&sealer.scope.tenant, SEAL_NAME, from, to, Some(sealer.lease.epoch), None);
     let started = Instant::now();
     let done = sealer.seal(store, sealing, page).instrument(span.clone()).await;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   begin: claim ──▶ newest tree ──▶ whole? at the cursor? ──▶ memory_check ──▶ took
-//!   step:  page of whole rows ──▶ salts, entries, frontier ──▶ commit (tree, cursor, fence) ──▶ grew
+//!   seal:  page of whole rows ──▶ salts, entries, frontier ──▶ commit (tree, cursor, fence) ──▶ grew
 //! ```
 //!
 //! *Guarantees.* The tree moves only after the commit returned. Salts of a batch that was not committed are dropped
@@ -15,14 +15,14 @@ use super::{Sealing, memory_check};
 use crate::page::pure;
 use decisiongraph_projections::digest::rolling::RollingDigest;
 use decisiongraph_projections::seal::chunk::{Grown, Unsealed, grow};
-use decisiongraph_projections::seal::leaf::Salts;
+use decisiongraph_projections::seal::leaf::{Entry, Salts};
 use decisiongraph_projections::seal::scope::SEAL;
 use decisiongraph_projections::seal::texts::TreeHead;
 use decisiongraph_projections::seal::tree::{Frontier, empty_root};
 use decisiongraph_projections::{Category, Changes, LogSeq, TenantId};
 use decisiongraph_store::{
-    BatchCommit, FIRST_TREE, Lease, LoggedEvent, PageLimit, Position, ReadView, Result, Scope, SealBatch, SealTree,
-    Store, StoreError, TreeState,
+    BatchCommit, FIRST_TREE, Lease, PageLimit, Position, ReadView, Result, Scope, SealBatch, SealPage, SealTree, Store,
+    StoreError, TreeState,
 };
 use std::sync::Arc;
 
@@ -96,14 +96,14 @@ impl Sealer {
     }
 
     /// Reads the next events to seal. None at or below `upto`: an empty list.
-    pub async fn page(&self, log: &dyn ReadView, upto: LogSeq, limit: PageLimit) -> Result<Vec<LoggedEvent>> {
-        log.logged_events(&self.scope.tenant, self.position.cursor, upto, limit).await
+    pub async fn page(&self, log: &dyn ReadView, upto: LogSeq, limit: PageLimit) -> Result<SealPage> {
+        log.unsealed_events(&self.scope.tenant, self.position.cursor, upto, limit).await
     }
 
     /// Seals a page of [`Sealer::page`], durably.
-    pub async fn seal(&mut self, store: &dyn Store, sealing: &Sealing, page: Vec<LoggedEvent>) -> Result<Step> {
-        let Some(to) = page.last().map(|event| event.log_seq) else { return Ok(Step::default()) };
-        let step = Step { events: page.len() as u64, bytes: bytes_of(&page) as u64 };
+    pub async fn seal(&mut self, store: &dyn Store, sealing: &Sealing, page: SealPage) -> Result<Step> {
+        let Some(to) = page.last() else { return Ok(Step::default()) };
+        let step = Step { events: page.len() as u64, bytes: page.bytes() as u64 };
         let (from, frontier) = (self.tree.head(), self.tree.frontier.clone());
         let grown = grown(frontier, page).await?;
         let SealTreeState { tree, origin, .. } = &self.tree;
@@ -171,21 +171,17 @@ pub async fn take_up(view: &dyn ReadView, sealing: &Arc<Sealing>, tree: &SealTre
     Ok(found)
 }
 
-/// Sums the bytes of a page's texts.
-pub fn bytes_of(page: &[LoggedEvent]) -> usize {
-    page.iter().map(LoggedEvent::bytes).sum()
-}
-
 /// Makes leaves of a page, with salts drawn for each.
-async fn grown(frontier: Frontier, page: Vec<LoggedEvent>) -> Result<Grown> {
+async fn grown(frontier: Frontier, page: SealPage) -> Result<Grown> {
     let salts: Vec<Salts> = decisiongraph_seal::draw_salts(page.len())
         .map_err(|error| StoreError::internal(format!("no salts were drawn: {error}")))?;
     pure(move || {
-        let leaves = page.iter().zip(salts);
-        grow(
-            frontier,
-            leaves.map(|(event, salts)| Unsealed { envelope: event.envelope(), payload: &event.payload, salts }),
-        )
+        let leaves = page.events().zip(salts).map(|((log_seq, envelope, payload), salts)| Unsealed {
+            log_seq,
+            entry: Entry::of_encoded(envelope, payload, &salts),
+            salts,
+        });
+        grow(frontier, leaves)
     })
     .await
 }

@@ -17,7 +17,7 @@ use decisiongraph_engine::failure::{Decision, decide};
 use decisiongraph_engine::lane::{ApplyOptions, Lane};
 use decisiongraph_engine::mark::Mark;
 use decisiongraph_engine::observed;
-use decisiongraph_engine::seal::sealer::{Sealer, bytes_of};
+use decisiongraph_engine::seal::sealer::Sealer;
 use decisiongraph_engine::seal::{self, Sealing};
 use decisiongraph_engine::telemetry::LeaseChange;
 use decisiongraph_projections::seal::scope::SEAL_NAME;
@@ -297,14 +297,14 @@ impl Worker {
         let log = store.view().await?;
         self.vitals.working_on("reading");
         let mut page = sealer.page(&*log, target, limit).await?;
-        let cost = Budget::batch_cost(bytes_of(&page));
+        let cost = Budget::batch_cost(page.bytes());
         if !budget.work.try_grow(&mut share, cost) {
             // As in `apply`: one event, larger than a page may be.
             drop((page, share));
             share = budget.work.hold(cost).await;
             page = sealer.page(&*log, target, limit).await?;
         }
-        let Some(end) = page.last().map(|event| event.log_seq) else {
+        let Some(end) = page.last() else {
             self.enter(state, Phase::Idle, "");
             return Ok(Next::Quiet);
         };

@@ -36,7 +36,10 @@ fn salts_at(log_seq: i64) -> Salts {
 /// Adds events at every other position: the event of leaf i is at 2 i + 3.
 fn grown(frontier: &Frontier, events: u64) -> Grown {
     let positions = (frontier.size()..frontier.size() + events).map(|index| 2 * index as i64 + 3);
-    let unsealed = |position| Unsealed { envelope: at(position), payload: "{}", salts: salts_at(position) };
+    let unsealed = |position| {
+        let (envelope, salts) = (at(position), salts_at(position));
+        Unsealed { log_seq: envelope.log_seq, entry: Entry::of(&envelope, "{}", &salts), salts }
+    };
     grow(frontier.clone(), positions.map(unsealed))
 }
 
