@@ -64,8 +64,8 @@ async fn grown(ground: &Ground) -> (SealTree, Grown) {
     let (tree, log) = (newest(&store).await, log(&store).await);
     let salts: Vec<Salts> = leaves(&store, &tree).await.into_iter().map(|leaf| leaf.salts).collect();
     let events = log.iter().zip(salts).map(|(event, salts)| Unsealed {
-        envelope: event.envelope(),
-        payload: &event.payload,
+        log_seq: event.log_seq,
+        entry: Entry::of(&event.envelope(), &event.payload, &salts),
         salts,
     });
     let grown = grow(Frontier::default(), events);
