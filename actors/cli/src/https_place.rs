@@ -119,8 +119,9 @@ impl Place for HttpsPlace {
         }
     }
 
-    fn all(&self, origin: &str) -> Result<Vec<Remembered>, PlaceError> {
-        Ok(self.newest(origin)?.into_iter().collect())
+    fn each(&self, origin: &str, take: &mut dyn FnMut(Remembered)) -> Result<(), PlaceError> {
+        self.newest(origin)?.into_iter().for_each(take);
+        Ok(())
     }
 
     fn remembers(&self) -> bool {

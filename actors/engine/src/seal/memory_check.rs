@@ -227,10 +227,12 @@ async fn first_change(
 async fn remembered(sealing: &Arc<Sealing>, origin: &str, below: u64) -> Vec<TreeHead> {
     let (sealing, origin) = (Arc::clone(sealing), origin.to_owned());
     let read = move || {
-        let places = sealing.memory.places.iter().map(|place| place.all(&origin));
-        let all = std::iter::once(sealing.memory.journal.all(&origin)).chain(places).flatten().flatten();
-        let heads = all.filter_map(|note| Some(TreeHead { size: note.size, root: note.root? }));
-        heads.filter(|head| head.size < below).collect()
+        let mut heads = Vec::new();
+        for place in sealing.memory.sources() {
+            // What a place tells before it fails is true as well.
+            let _ = place.each(&origin, &mut |note| heads.extend(note.head().filter(|head| head.size < below)));
+        }
+        heads
     };
     let read = tokio::time::timeout(ANSWER, tokio::task::spawn_blocking(read)).await;
     read.ok().and_then(std::result::Result::ok).unwrap_or_default()

@@ -118,14 +118,20 @@ async fn known(
     tree: &SealTree,
     read: impl Fn(&str) -> Option<TreeHead>,
 ) -> Result<Option<(TreeHead, String)>> {
-    let journal = sealing.memory.journal.all(&tree.origin).map_err(damaged)?;
-    let mut notes: Vec<String> = journal.into_iter().map(|note| note.note).collect();
+    let mut found: Option<(TreeHead, String)> = None;
+    let mut take = |note: String| {
+        let head = Note::parse(&note).ok().and_then(|parsed| read(parsed.text));
+        if let Some(head) = head.filter(|head| found.as_ref().is_none_or(|(known, _)| known.size <= head.size)) {
+            found = Some((head, note));
+        }
+    };
+    // A journal of years is read note by note.
+    sealing.memory.journal.each(&tree.origin, &mut |note| take(note.note)).map_err(damaged)?;
     for kind in [NoteKind::Checkpoint, NoteKind::Rotation] {
         let stored = view.seal_notes(&tree.tenant, tree.tree, Some(kind), None, 10).await?;
-        notes.extend(stored.into_iter().map(|note| note.note));
+        stored.into_iter().for_each(|note| take(note.note));
     }
-    let found = notes.into_iter().filter_map(|note| Some((read(Note::parse(&note).ok()?.text)?, note)));
-    Ok(found.max_by_key(|(head, _)| head.size))
+    Ok(found)
 }
 
 fn refused(error: KeyError) -> StoreError {

@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 /// Name of a node's journal in findings.
 const JOURNAL: &str = "journal";
 
+/// Bytes of a file that are in memory at a time.
+const PAGE_BYTES: u64 = 64 * 1024;
+
 /// A directory of notes.
 #[derive(Debug)]
 pub struct Folder {
@@ -52,7 +55,7 @@ impl Folder {
     pub fn checkpoint(&self, origin: &str, size: u64) -> Result<Option<Remembered>, PlaceError> {
         let mut from = self.position_of(origin, size)?;
         loop {
-            let pages = self.page(origin, from, 64 * 1024)?;
+            let pages = self.page(origin, from, PAGE_BYTES)?;
             if let Some(found) = pages.notes.into_iter().find(|note| note.is_checkpoint() && note.size == size) {
                 return Ok(Some(found));
             }
@@ -95,11 +98,16 @@ impl Place for Folder {
         Ok(newest)
     }
 
-    fn all(&self, origin: &str) -> Result<Vec<Remembered>, PlaceError> {
-        let Pages { mut notes, notices, .. } = self.file(origin)?.all()?;
-        self.notices.add(notices);
-        notes.retain(|note| note.origin == origin);
-        Ok(notes)
+    fn each(&self, origin: &str, take: &mut dyn FnMut(Remembered)) -> Result<(), PlaceError> {
+        let mut from = 0;
+        loop {
+            let Pages { notes, next, .. } = self.page(origin, from, PAGE_BYTES)?;
+            notes.into_iter().for_each(&mut *take);
+            if next == from {
+                return Ok(());
+            }
+            from = next;
+        }
     }
 
     fn notices(&self) -> Vec<String> {

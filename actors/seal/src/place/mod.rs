@@ -48,8 +48,15 @@ pub trait Place: Send + Sync {
     /// Returns the largest checkpoint of this origin; without one, the fork note that began the origin.
     fn newest(&self, origin: &str) -> Result<Option<Remembered>, PlaceError>;
 
-    /// Lists the notes of this origin, by age.
-    fn all(&self, origin: &str) -> Result<Vec<Remembered>, PlaceError>;
+    /// Gives the notes of this origin, by age, one after the other. Memory is bounded, however many there are.
+    fn each(&self, origin: &str, take: &mut dyn FnMut(Remembered)) -> Result<(), PlaceError>;
+
+    /// Lists the notes of this origin, by age: a log of years has millions of them.
+    fn all(&self, origin: &str) -> Result<Vec<Remembered>, PlaceError> {
+        let mut notes = Vec::new();
+        self.each(origin, &mut |note| notes.push(note))?;
+        Ok(notes)
+    }
 
     /// True when [`Place::newest`] asks the place itself. Otherwise it tells what this process has put, which is no
     /// memory.

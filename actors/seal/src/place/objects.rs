@@ -133,12 +133,11 @@ impl Place for Objects {
         Ok(None)
     }
 
-    fn all(&self, origin: &str) -> Result<Vec<Remembered>, PlaceError> {
-        let mut notes = Vec::new();
+    fn each(&self, origin: &str, take: &mut dyn FnMut(Remembered)) -> Result<(), PlaceError> {
         for (_, _, path) in self.list(origin)? {
-            notes.extend(self.read(&path)?.into_iter().filter(|note| note.origin == origin));
+            self.read(&path)?.into_iter().filter(|note| note.origin == origin).for_each(&mut *take);
         }
-        Ok(notes)
+        Ok(())
     }
 
     fn notices(&self) -> Vec<String> {

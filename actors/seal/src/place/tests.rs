@@ -151,6 +151,70 @@ fn a_long_file_is_read_from_its_end_and_page_by_page() {
     assert_eq!(folder.newest(ORIGIN).expect("answers").expect("is there").size, 600);
 }
 
+/// The file of a tenant that signed for weeks. Its reading is compared with that of all its lines.
+#[test]
+fn a_file_of_200000_notes_is_given_note_by_note_and_its_newest_is_read_from_its_end() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("a.jsonl");
+    let (folder, template) = (Folder::new(directory.path()), checkpoint(1));
+    let mut text = String::new();
+    for size in 1..=200_000_u64 {
+        // Nobody checks a signature here: the facts of a note are those of its text.
+        let note = template.note.replacen("\n1\n", &format!("\n{size}\n"), 1);
+        text.push_str(&Remembered { size, note, ..template.clone() }.line());
+    }
+    fs::write(&path, &text).expect("written");
+    let before = std::time::Instant::now();
+    let newest = folder.newest(ORIGIN).expect("answers").expect("a checkpoint");
+    let at_end = before.elapsed();
+    let before = std::time::Instant::now();
+    let mut lines = text.lines();
+    folder
+        .each(ORIGIN, &mut |note| assert_eq!(Some(note.line().trim_end()), lines.next(), "as the lines are, in order"))
+        .expect("answers");
+    let whole = before.elapsed();
+    assert_eq!((lines.next(), newest.size), (None, 200_000));
+    assert!(at_end * 20 < whole, "the newest in {at_end:?}, all in {whole:?}: it does not read the whole file");
+    // Memory holds one page at a time, whatever the length of the file.
+    let (mut from, mut most) = (0, 0);
+    loop {
+        let page = folder.page(ORIGIN, from, 64 * 1024).expect("answers");
+        if page.next == from {
+            break;
+        }
+        (most, from) = (most.max(page.next - from), page.next);
+    }
+    assert!(most <= 64 * 1024 && from == text.len() as u64, "{most}");
+    // The file is cut within its last lines.
+    for cut in 1..=700 {
+        let left = &text.as_bytes()[..text.len() - cut];
+        let file = fs::OpenOptions::new().write(true).open(&path).expect("opens");
+        file.set_len(left.len() as u64).expect("cut");
+        let mut lines = left.rsplit(|byte| *byte == b'\n');
+        let last = lines.nth(1).and_then(Remembered::parse).expect("a whole line");
+        assert_eq!(folder.newest(ORIGIN), Ok(Some(last)), "{cut}");
+    }
+}
+
+#[test]
+fn a_file_that_is_cut_at_any_byte_is_given_like_its_whole_lines() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("a.jsonl");
+    let folder = Folder::new(directory.path());
+    let text: String = [3, 7, 9].map(|size| checkpoint(size).line()).concat();
+    for cut in 0..=text.len() {
+        let left = &text.as_bytes()[..cut];
+        fs::write(&path, left).expect("written");
+        let mut given = Vec::new();
+        folder.each(ORIGIN, &mut |note| given.push(note.line())).expect("answers");
+        let whole = left.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        assert_eq!(given.concat().as_bytes(), &left[..whole], "{cut}");
+        assert_eq!(folder.all(ORIGIN).expect("answers").len(), given.len());
+        let is_torn = whole < cut;
+        assert_eq!(!folder.notices().is_empty(), is_torn, "{cut}");
+    }
+}
+
 #[test]
 fn a_place_that_is_not_mounted_does_not_look_empty() {
     let directory = tempfile::tempdir().expect("a directory");

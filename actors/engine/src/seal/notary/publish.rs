@@ -278,8 +278,13 @@ fn refused(sealing: &Sealing, to: &dyn Place, origin: &str, note: &Remembered, e
     let (PlaceError::Differs(_), Some(root)) = (error, note.root) else { return };
     let tenant = lock(&sealing.notary.state).logs.get(origin).map(|log| log.tenant.clone());
     let Some(tenant) = tenant else { return };
-    let there = to.all(origin).unwrap_or_default();
-    let other = there.into_iter().find(|other| other.is_checkpoint() && other.size == note.size);
+    let mut other = None;
+    let unread = to.each(origin, &mut |there| {
+        if other.is_none() && there.is_checkpoint() && there.size == note.size {
+            other = Some(there);
+        }
+    });
+    let other = other.filter(|_| unread.is_ok());
     let finding = match other.and_then(|other| Some((other.root?, other.at))) {
         Some((other, at)) => {
             let known = Known { memory: to.name(), head: TreeHead { size: note.size, root: other }, at };
