@@ -197,6 +197,27 @@ async fn the_window_is_open_until_a_place_has_the_checkpoint() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_place_that_hangs_keeps_the_window_open_and_appends_go_on() {
+    let ground = Ground::new(Backend::Sqlite).await;
+    // It takes connections and never answers.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("listens");
+    let place = format!("https://localhost:{}/x", listener.local_addr().expect("an address").port());
+    let more = [("DECISIONGRAPH_SEAL_PLACES", &*place), ("DECISIONGRAPH_SEAL_WINDOW_MAX_S", "1")];
+    let node = ground.node(&more);
+    ground.import(&trace("in-the-window").join("\n"));
+    wait_until("the journal has it", || !heads_in(&ground.cli.path("journal")).is_empty());
+    wait_until("health says that the window is open", || {
+        let health = ground.cli.run(&["health"]);
+        [10, 11].contains(&health.code) && health.stdout.contains("seal: the window is")
+    });
+    ground.import(&trace("goes-on").join("\n"));
+    applied_but_for_the_seal(&ground.cli);
+    wait_until("signatures go on", || heads_in(&ground.cli.path("journal")).iter().any(|head| head.head.size == 6));
+    drop(node);
+    drop(listener);
+}
+
 /// An answer says where a note is, and is not ahead of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fork_says_who_has_its_note() {
