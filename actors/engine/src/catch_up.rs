@@ -8,6 +8,8 @@ use super::mark::Mark;
 use super::report::{ScopeReport, scope_report};
 use decisiongraph_projections::{LogSeq, Projection};
 use decisiongraph_store::{Lease, Position, Result, Scope};
+use futures_util::future::join;
+use tokio::sync::watch;
 
 impl Engine {
     /// Catches up these projections.
@@ -36,16 +38,19 @@ impl Engine {
         let safe = lanes.iter().map(|lane| lane.position.cursor).fold(mark.at, LogSeq::max);
         let target = until.map_or(safe, |until| until.min(safe));
         let mark = Mark { at: target, ..mark };
-        let driven = job.drive(&mut lanes, &**self.store(), &*log, &mark).await;
-        for lane in &lanes {
-            if let Target::Live(lease) = &lane.target {
-                // Best effort: a scope that is not released now is free when the lease is over.
-                let _ = self.store().release_scope(lease).await;
+        let (tenant, (stop, stopped)) = (job.tenant.clone(), watch::channel(false));
+        let driving = async {
+            let driven = job.drive(&mut lanes, &**self.store(), &*log, &mark).await;
+            stop.send_replace(!matches!(driven, Ok(Ended::Reached)));
+            for lane in &lanes {
+                if let Target::Live(lease) = &lane.target {
+                    // Best effort: a scope that is not released now is free when the lease is over.
+                    let _ = self.store().release_scope(lease).await;
+                }
             }
-        }
-        if matches!(driven, Ok(Ended::Reached)) {
-            self.seal_behind(&job.tenant, &mark).await;
-        }
+            driven
+        };
+        let (driven, ()) = join(driving, self.seal_beside(&tenant, &mark, stopped)).await;
         let reports = lanes.iter().map(|lane| scope_report(lane, target)).collect();
         match driven {
             Ok(ended) => Ok((ended, reports)),

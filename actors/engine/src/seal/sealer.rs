@@ -117,19 +117,6 @@ impl Sealer {
         Ok(step)
     }
 
-    /// Reads and seals the next page.
-    pub async fn step(
-        &mut self,
-        store: &dyn Store,
-        sealing: &Sealing,
-        log: &dyn ReadView,
-        upto: LogSeq,
-        limit: PageLimit,
-    ) -> Result<Step> {
-        let page = self.page(log, upto, limit).await?;
-        self.seal(store, sealing, page).await
-    }
-
     async fn commit(&self, store: &dyn Store, sealing: &Sealing, batch: &SealBatch, to: LogSeq) -> Result<()> {
         let (changes, digest) = (Changes::default(), RollingDigest::default());
         let commit = BatchCommit {
