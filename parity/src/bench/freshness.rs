@@ -159,7 +159,7 @@ pub fn tell_looks(report: &mut Report, measure: &str, when: &str, seen: &Seen) {
 }
 
 /// Generates the mixed workload for the default tenant, without its first `skip` events.
-fn mixed(seed: u64, skip: u64) -> impl Iterator<Item = (TenantId, String)> + Send {
+pub fn mixed(seed: u64, skip: u64) -> impl Iterator<Item = (TenantId, String)> + Send {
     Workload::new(Profile::Mixed, seed, u64::MAX, 1).skip(skip as usize).map(|line| (TenantId::default(), line))
 }
 
@@ -175,7 +175,7 @@ async fn warm(site: &Site, feed: &Feed, events: Events<'_>) -> Result<()> {
 }
 
 /// Divides events among producers. The events of a trace stay with one producer, in their order.
-fn shares(
+pub fn shares(
     events: impl Iterator<Item = (TenantId, String)>,
     producers: usize,
 ) -> Result<Vec<std::vec::IntoIter<(TenantId, String)>>> {

@@ -10,10 +10,12 @@ use super::meters;
 use super::place::Site;
 use anyhow::{Context as _, Result, anyhow, bail};
 use decisiongraph_engine::EngineConfig;
+use decisiongraph_engine::seal::{SealSettings, Sealing};
 use decisiongraph_protocol::{NodeFacts, Request, TreeReply, TreeRequest};
 use decisiongraph_rpc::wire::Versions;
 use decisiongraph_rpc::{Client, Listeners, SOCKET_NAME, Target};
 use decisiongraph_runtime::node::{Identity, Node, NodeBounds, NodeParts, NodeSettings};
+use decisiongraph_seal::Folder;
 use decisiongraph_store::launch;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -48,6 +50,27 @@ pub struct NodeOrder {
     pub passivate_after_ms: u64,
     /// Time for which its lease lasts without renewal, milliseconds.
     pub lease_ms: u64,
+    /// Seal, if it seals.
+    pub seal: Option<SealOrder>,
+}
+
+/// Settings of a node that seals.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SealOrder {
+    /// Directory of the journal.
+    pub journal: PathBuf,
+    /// Directory of the one place.
+    pub place: PathBuf,
+    /// Longest time from a sealed event to its checkpoint, milliseconds.
+    pub checkpoint_ms: u64,
+}
+
+impl SealOrder {
+    fn sealing(&self) -> Result<Arc<Sealing>> {
+        let checkpoint = Duration::from_millis(self.checkpoint_ms);
+        let settings = SealSettings { checkpoint, ..SealSettings::default() };
+        super::seal::sealing_to(&self.journal, vec![Arc::new(Folder::new(&self.place))], settings)
+    }
 }
 
 impl NodeOrder {
@@ -61,6 +84,7 @@ impl NodeOrder {
             tenants_max: bounds.tenants_max,
             passivate_after_ms: ms(bounds.passivate_after),
             lease_ms: ms(config.lease),
+            seal: None,
         }
     }
 }
@@ -90,6 +114,7 @@ pub async fn obey(order: &str) -> Result<()> {
         engine: config,
         bounds,
         listeners: Some(listeners),
+        sealing: order.seal.as_ref().map(SealOrder::sealing).transpose()?,
         ..NodeSettings::new(site.open(8).await?, identity)
     };
     let node = Node::start(NodeParts::new(settings)).await.map_err(|error| anyhow!(error))?;

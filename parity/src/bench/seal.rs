@@ -15,7 +15,7 @@ use decisiongraph_engine::{Control, Engine, EngineConfig};
 use decisiongraph_projections::{LogSeq, TenantId};
 use decisiongraph_protocol::{Asker, AuditPackRequest, JobRequest, PackOf, ProveRequest, VerifyPart, VerifyRequest};
 use decisiongraph_seal::key::SigningKey;
-use decisiongraph_seal::{Beside, Folder, Memory, SigningKeys, Trust, audit};
+use decisiongraph_seal::{Beside, Folder, Memory, Place as Kept, SigningKeys, Trust, audit};
 use decisiongraph_store::{Owner, RunMode};
 use std::path::Path;
 use std::sync::Arc;
@@ -45,14 +45,19 @@ const PACK_PAGE: i64 = 1_000;
 const SEAL_WAIT: Duration = Duration::from_secs(600);
 
 const MEASURE: &str = "seal";
-const NAME: &str = "bench.example";
+/// Beginning of the name of each log.
+pub const NAME: &str = "bench.example";
 const MS: f64 = 1_000.0;
 
 /// Creates a sealing whose key is known to everybody, with its journal in this directory.
 pub fn sealing(directory: &Path) -> Result<Arc<Sealing>> {
-    let keys = SigningKeys::of(key()?);
-    let memory = Memory { journal: Folder::journal(directory), places: Vec::new() };
-    Ok(Arc::new(Sealing::new(NAME.to_owned(), keys, memory, SealSettings::default())))
+    sealing_to(directory, Vec::new(), SealSettings::default())
+}
+
+/// Creates such a sealing with these places and settings.
+pub fn sealing_to(journal: &Path, places: Vec<Arc<dyn Kept>>, settings: SealSettings) -> Result<Arc<Sealing>> {
+    let memory = Memory { journal: Folder::journal(journal), places };
+    Ok(Arc::new(Sealing::new(NAME.to_owned(), SigningKeys::of(key()?), memory, settings)))
 }
 
 fn key() -> Result<SigningKey> {
