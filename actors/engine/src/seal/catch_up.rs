@@ -74,7 +74,7 @@ impl Engine {
             let mut page = sealer.page(&*log, mark.at, limit).await?;
             let cost = Budget::batch_cost(page.bytes());
             if !self.budget().work.try_grow(&mut share, cost) {
-                // One event, larger than a page may be.
+                // A single event may be larger than a page.
                 drop((page, share));
                 share = self.budget().work.hold(cost).await;
                 page = sealer.page(&*log, mark.at, limit).await?;

@@ -229,7 +229,7 @@ async fn remembered(sealing: &Arc<Sealing>, origin: &str, below: u64) -> Vec<Tre
     let read = move || {
         let mut heads = Vec::new();
         for place in sealing.memory.sources() {
-            // What a place tells before it fails is true as well.
+            // Notes that a place gives before it fails are true as well.
             let _ = place.each(&origin, &mut |note| heads.extend(note.head().filter(|head| head.size < below)));
         }
         heads

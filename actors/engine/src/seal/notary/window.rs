@@ -52,7 +52,7 @@ impl Sealing {
         for (origin, log) in &mut state.logs {
             let there = state.places.iter().filter_map(|place| place.logs.get(origin));
             let placed = there.clone().filter_map(|published| Some(published.newest.as_ref()?.0)).max().unwrap_or(0);
-            // Of notes from before this process, only the time is known since which a place lacks them.
+            // Notes from before this process: known is only the time since which a place lacks them.
             let lacking = there.filter_map(|published| published.behind).map(|since| since.elapsed()).min();
             let unknown = lacking.filter(|_| placed == 0);
             let age = log.unplaced.left(placed).into_iter().chain(unknown).max();
