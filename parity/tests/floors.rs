@@ -116,6 +116,15 @@ fn callers(folder: &str, called: &str) -> Vec<String> {
     files.filter(|(_, code)| code.contains(called)).map(|(path, _)| path).collect()
 }
 
+/// Code that the compiler cannot check is one call, with its reason beside it.
+#[test]
+fn one_file_has_unchecked_code() {
+    let folders = FLOORS.iter().map(|(_, folder, _)| *folder);
+    let found: Vec<String> = folders.flat_map(|folder| callers(folder, "unsafe ")).collect();
+    assert_eq!(found, ["actors/cli/src/allocator.rs"]);
+    assert_eq!(text(&found[0]).matches("unsafe {").count(), 1);
+}
+
 /// One claim: a lease with its checks, its release and its texts comes from one place.
 #[test]
 fn one_file_takes_scopes() {

@@ -4,6 +4,7 @@
 //! *Never here:* SQL, projection rules, engine decisions. A command is a file in `commands/` and a line in its table.
 
 mod address;
+mod allocator;
 mod commands;
 mod connection;
 mod globals;
@@ -31,6 +32,7 @@ use page::Page;
 use std::sync::OnceLock;
 
 fn main() -> std::process::ExitCode {
+    allocator::return_large_blocks();
     let json_asked = std::env::args_os().any(|arg| arg == "--json");
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
