@@ -8,14 +8,14 @@ use decisiongraph_engine::seal::evidence::{self, Extension, Proof, Wanted};
 use decisiongraph_engine::seal::pack::{self, PackPage, PackPlace, PackRequest};
 use decisiongraph_engine::seal::reader::TreeReader;
 use decisiongraph_engine::seal::{Sealed, begin, fork, mend, seal_now};
-use decisiongraph_projections::seal::base64;
 use decisiongraph_projections::seal::texts::TreeHead;
+use decisiongraph_projections::seal::{Hash, base64};
 use decisiongraph_projections::{Category, LogSeq, TenantId};
 use decisiongraph_protocol::{
     AdminError, AuditPackReply, AuditPackRequest, Command, ConsistencyReply, ConsistencyRequest, Handle,
     PACK_EVENTS_MAX, PackOf, ProveReply, ProveRequest, SEAL_NOTES_MAX, SEAL_WAIT_MS_MAX, SealCheckpointsReply,
     SealCheckpointsRequest, SealForkRequest, SealInitRequest, SealNowRequest, SealRebuildRequest, SealTileReply,
-    SealTileRequest, SealedReply, SealedTree, SignedHead, check_reason,
+    SealTileRequest, SealedReply, SealedTree, SignedHead, TILE_HASHES_MAX, check_reason,
 };
 use decisiongraph_store::{NoteKind, ReadView, SealNote, SealTree, StoreError};
 use std::time::Duration;
@@ -198,7 +198,7 @@ impl Handle<ProveRequest> for StoreAnswers<'_> {
         };
         let view = self.store().snapshot().await?;
         let Proof { log_seq, event_id, index, size, text, event } =
-            evidence::prove(&*view, &tenant, wanted).await.map_err(|error| self.proved(error, &tenant))?;
+            evidence::prove(self.engine, &*view, &tenant, wanted).await.map_err(|error| self.proved(error, &tenant))?;
         Ok(ProveReply { tenant, log_seq, event_id, index, size, proof: text, event })
     }
 }
@@ -239,15 +239,29 @@ impl Handle<AuditPackRequest> for StoreAnswers<'_> {
 
 impl Handle<SealTileRequest> for StoreAnswers<'_> {
     async fn answer(&self, request: SealTileRequest) -> Result<SealTileReply, AdminError> {
-        let tenant = tenant_or_default(request.tenant);
-        let view = self.store().view().await?;
-        let tree = self.tree_of(&*view, &tenant, request.tree).await?;
-        let tile =
-            TreeReader::new(&*view, &tenant, tree.tree, tree.head.size).tile(request.level, request.index).await?;
-        if tile.is_empty() {
-            let what = format!("the tree has no tile {} of level {}", request.index, request.level);
-            return Err(AdminError::new(Category::NotFound, what));
+        let SealTileRequest { tenant, tree, level, index, width } = request;
+        let tenant = tenant_or_default(tenant);
+        if let Some(width) = width.filter(|width| !(1..=TILE_HASHES_MAX).contains(width)) {
+            let what = format!("width must be 1 to {TILE_HASHES_MAX}, not {width}");
+            return Err(AdminError::new(Category::InvalidArgument, what)
+                .next("leave the width out: the answer has all hashes that the tree has there"));
         }
-        Ok(SealTileReply { tree: of_tree(&tree), hashes: tile.iter().map(|hash| base64(hash)).collect() })
+        let view = self.store().view().await?;
+        let tree = self.tree_of(&*view, &tenant, tree).await?;
+        let reader = TreeReader::new(&*view, &tenant, tree.tree, tree.head.size);
+        let (hashes, log_seqs): (Vec<Hash>, Vec<LogSeq>) = match level {
+            0 => reader.leaf_tile(index).await?.iter().map(|leaf| (leaf.entry.leaf_hash(), leaf.log_seq)).unzip(),
+            _ => (reader.tile(level, index).await?.to_vec(), Vec::new()),
+        };
+        let width = width.map_or(hashes.len().max(1), usize::from);
+        if hashes.len() < width {
+            let (size, has) = (tree.head.size, hashes.len());
+            let what = format!("tile {index} of level {level} has {has} hashes in a tree of {size} events, not {width}");
+            return Err(AdminError::new(Category::NotFound, what)
+                .next(format!("{} shows how far the log is sealed", Command::of("seal status", &tenant))));
+        }
+        let hashes = hashes[..width].iter().map(|hash| base64(hash)).collect();
+        let log_seqs = log_seqs.into_iter().take(width).collect();
+        Ok(SealTileReply { tree: of_tree(&tree), hashes, log_seqs })
     }
 }

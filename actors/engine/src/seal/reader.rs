@@ -121,17 +121,26 @@ impl<'v> TreeReader<'v> {
         if let Some(tile) = self.kept(level, number) {
             return Ok(tile);
         }
-        let full = self.size.checked_shr(level.saturating_mul(LEVELS)).unwrap_or(0);
-        let first = number.saturating_mul(CHUNK_EVENTS);
-        let end = full.min(first.saturating_add(CHUNK_EVENTS));
-        let hashes: Vec<Hash> = match level {
-            _ if end <= first => Vec::new(),
-            0 => self.leaves(first..end).await?.iter().map(|leaf| leaf.entry.leaf_hash()).collect(),
-            _ => self.nodes(level, first..end).await?,
+        let hashes: Vec<Hash> = match (level, self.places(level, number)) {
+            (_, places) if places.is_empty() => Vec::new(),
+            (0, _) => self.leaf_tile(number).await?.iter().map(|leaf| leaf.entry.leaf_hash()).collect(),
+            (_, places) => self.nodes(level, places).await?,
         };
         let tile: Tile = hashes.into();
         self.keep(level, number, &tile);
         Ok(tile)
+    }
+
+    /// Returns the leaves of a tile of level 0, as far as the tree has them.
+    pub async fn leaf_tile(&self, number: u64) -> Result<Vec<Leaf>> {
+        self.leaves(self.places(0, number)).await
+    }
+
+    /// Returns the indices that a tile has in its level.
+    fn places(&self, level: u32, number: u64) -> Leaves {
+        let full = self.size.checked_shr(level.saturating_mul(LEVELS)).unwrap_or(0);
+        let first = number.saturating_mul(CHUNK_EVENTS);
+        first..full.min(first.saturating_add(CHUNK_EVENTS))
     }
 
     fn tiles(&self) -> MutexGuard<'_, Tiles> {

@@ -199,6 +199,8 @@ pub static ROUTES: &[Route] = &[
         .right(Right::Prove).with(&[ONE_EVENT]).data("Reply"),
     get("/api/v1/seal/consistency", "consistency", "The proof that the sealed log only grew between two checkpoints.", seal::consistency)
         .right(Right::Prove).with(&[SIZES]).data("Reply"),
+    get("/api/v1/seal/tile", "seal_tile", "A tile of the tree: up to 256 hashes of one level, for a comparison of two copies.", seal::tile)
+        .right(Right::Prove).with(&[TILE]).data("Reply"),
     get("/api/v1/seal/pack", "audit_pack", "Events of the sealed log with one proof, as lines that an auditor checks.", seal::pack)
         .right(Right::Prove).with(&[PACK]),
     post("/api/v1/seal/now", "seal_now", "Seal up to the safe mark, sign and publish now.", seal::now)
@@ -306,6 +308,12 @@ const ONE_EVENT: &[Parameter] = &[
 const SIZES: &[Parameter] = &[
     Parameter::number("from", "Size of the older checkpoint.").required(),
     Parameter::number("to", "Size of the newer checkpoint.").required(),
+    Parameter::number("tree", "Number of the tree; the newest when absent."),
+];
+const TILE: &[Parameter] = &[
+    Parameter::number("level", "Level of the tile: 0 has leaves, 1 has subtrees of 256 leaves, and so on.").required(),
+    Parameter::number("index", "Number of the tile in its level, from 0.").required(),
+    Parameter::number("width", "Number of hashes, 1 to 256; all that the tree has when absent."),
     Parameter::number("tree", "Number of the tree; the newest when absent."),
 ];
 const PACK: &[Parameter] = &[

@@ -13,7 +13,7 @@ use axum::http::{HeaderValue, Response};
 use bytes::Bytes;
 use decisiongraph_protocol::{
     AuditPackReply, AuditPackRequest, ConsistencyRequest, PackOf, ProveRequest, SealCheckpointsRequest,
-    SealForkRequest, SealInitRequest, SealNowRequest, SealRebuildRequest, SealStatusRequest, check_reason,
+    SealForkRequest, SealInitRequest, SealNowRequest, SealRebuildRequest, SealStatusRequest, SealTileRequest, check_reason,
 };
 use decisiongraph_store::NoteKind;
 use futures_util::FutureExt as _;
@@ -124,6 +124,23 @@ pub fn consistency(call: Call) -> BoxFuture<'static, Answered> {
         };
         let (from, to, tree) = (size("from")?, size("to")?, call.query.number("tree")?);
         let reply = call.ask_seal(ConsistencyRequest { tenant: call.tenant.clone(), tree, from, to }).await?;
+        call.reply(&reply)
+    }
+    .boxed()
+}
+
+/// `GET /seal/tile`.
+pub fn tile(call: Call) -> BoxFuture<'static, Answered> {
+    async move {
+        let missing = |name: &str| Fault::invalid(format!("the parameter `{name}` is missing"));
+        let request = SealTileRequest {
+            tenant: call.tenant.clone(),
+            tree: call.query.number("tree")?,
+            level: call.query.number("level")?.ok_or_else(|| missing("level"))?,
+            index: call.query.number("index")?.ok_or_else(|| missing("index"))?,
+            width: call.query.number("width")?,
+        };
+        let reply = call.ask_seal(request).await?;
         call.reply(&reply)
     }
     .boxed()

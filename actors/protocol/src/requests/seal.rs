@@ -16,6 +16,8 @@ pub const SEALS_MAX: i64 = 1_000;
 pub const SEAL_NOTES_MAX: i64 = 1_000;
 /// Most events that a pack names one by one.
 pub const PACK_EVENTS_MAX: usize = 10_000;
+/// Most hashes of a tile.
+pub const TILE_HASHES_MAX: u16 = 256;
 
 /// A page of the state of seals.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -490,6 +492,9 @@ pub struct SealTileRequest {
     pub level: u32,
     /// Number of the tile in its level.
     pub index: u64,
+    /// Number of hashes, 1 to [`TILE_HASHES_MAX`]: the first ones of the tile. All that the tree has when none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub width: Option<u16>,
 }
 
 impl Request for SealTileRequest {
@@ -510,6 +515,9 @@ pub struct SealTileReply {
     pub tree: SealedTree,
     /// Hashes of the tile, base64.
     pub hashes: Vec<String>,
+    /// Positions of the events of these leaves. Tiles of higher levels have none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub log_seqs: Vec<LogSeq>,
 }
 
 impl Reply for SealTileReply {}
