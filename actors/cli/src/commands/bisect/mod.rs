@@ -1,35 +1,44 @@
 //! `bisect`: the first event in which two copies of a sealed log differ.
 
+mod asked;
+
 use super::Context;
+use crate::connection::Connection;
 use crate::globals::Globals;
 use crate::interrupt;
 use crate::output::number;
 use crate::page::Page;
 use crate::session::{Access, Location};
+use asked::AskedCopy;
 use clap::Args;
-use decisiongraph_engine::Engine;
 use decisiongraph_engine::seal::bisect::{self, Bisected, ByLog, Difference, StoredCopy};
+use decisiongraph_projections::{Category, TenantId};
 use decisiongraph_protocol::{AdminError, ExitCode};
-use decisiongraph_store::LoggedEvent;
+use decisiongraph_rpc::NodeAddress;
+use decisiongraph_store::{DatabaseUrl, LoggedEvent};
 use serde::Serialize;
 
 /// Find the first event in which two copies of a sealed log differ
 ///
-/// For a replica, a restored backup, a copied file. Their trees are compared from the root down, so few pairs of tiles
-/// are read, whatever the length of the log. Copies that were sealed apart, such as an export and its import, have
-/// other salts: `--by-log` compares all events. The exit code is 3 when there is a difference.
+/// For a replica, a restored backup, a copied file; as databases or as running nodes. Their trees are compared from the
+/// root down, so few pairs of tiles are read, whatever the length of the log. Copies that were sealed apart, such as an
+/// export and its import, have other salts: `--by-log` compares all events of two databases. The exit code is 3 when
+/// there is a difference. Folders of tiles are not read.
 #[derive(Args)]
 #[command(after_help = "Examples:
   decisiongraph bisect postgres://db-1/decisions postgres://db-2/decisions
-  decisiongraph bisect sqlite:old.db sqlite:new.db --by-log")]
+  decisiongraph bisect unix:/run/decisiongraph/node.sock 127.0.0.1:4099 --secret-file secret
+  decisiongraph bisect sqlite:old.db sqlite:new.db --by-log
+
+Two nodes behind TCP have one secret (--secret-file), as the nodes of a cluster have.")]
 pub struct Bisect {
-    /// Database of the one copy
-    #[arg(value_name = "URL_A")]
+    /// The one copy: postgres://…, sqlite:PATH, or a node as for --node (unix:PATH, HOST:PORT)
+    #[arg(value_name = "COPY_A")]
     one: String,
-    /// Database of the other copy
-    #[arg(value_name = "URL_B")]
+    /// The other copy
+    #[arg(value_name = "COPY_B")]
     other: String,
-    /// Compare the events of both logs, whatever their seals: reads all of them
+    /// Compare the events of both logs, whatever their seals: reads all of them; of databases alone
     #[arg(long)]
     by_log: bool,
 }
@@ -63,28 +72,52 @@ impl Bisect {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
         interrupt::ends_at_once();
         let (one, other) = (open(context, &self.one).await?, open(context, &self.other).await?);
-        let tenant = context.globals.tenant.clone().unwrap_or_default();
-        let (left, right) = (one.store().snapshot().await?, other.store().snapshot().await?);
-        let found = if self.by_log {
-            of_log(bisect::by_log(&*left, &*right, &tenant).await?)
-        } else {
-            let (left, right) = (StoredCopy::open(&*left, &tenant).await?, StoredCopy::open(&*right, &tenant).await?);
-            of_trees(bisect::bisect(&left, &right).await?)
-        };
+        let names = [one.address(), other.address()];
+        let found = self.compare(context, one, other).await?;
         if context.output.json {
             context.output.json(&found)?;
         } else {
-            let names = [one.store().address(), other.store().address()];
             context.output.page(&text(&found, &names))?;
         }
         Ok(if found.same { ExitCode::OK } else { ExitCode::DRIFT })
     }
+
+    async fn compare(&self, context: &Context, one: Connection, other: Connection) -> Result<Found, AdminError> {
+        let tenant: TenantId = context.globals.tenant.clone().unwrap_or_default();
+        let (left, right) = match (&one, &other) {
+            (Connection::InProcess(one), Connection::InProcess(other)) => {
+                (one.store().snapshot().await?, other.store().snapshot().await?)
+            }
+            _ if self.by_log => {
+                let what = "--by-log reads whole logs, and of a node it has none";
+                return Err(AdminError::new(Category::InvalidArgument, what)
+                    .next("name both databases, or leave --by-log out: the trees are compared"));
+            }
+            _ => {
+                let (left, right) = (AskedCopy::open(one, &tenant).await?, AskedCopy::open(other, &tenant).await?);
+                return Ok(of_trees(bisect::bisect(&left, &right).await?));
+            }
+        };
+        if self.by_log {
+            return Ok(of_log(bisect::by_log(&*left, &*right, &tenant).await?));
+        }
+        let (left, right) = (StoredCopy::open(&*left, &tenant).await?, StoredCopy::open(&*right, &tenant).await?);
+        Ok(of_trees(bisect::bisect(&left, &right).await?))
+    }
 }
 
-/// Opens one of the databases.
-async fn open(context: &Context, url: &str) -> Result<Engine, AdminError> {
-    let globals = Globals { database: Some(url.to_owned()), ..context.globals.clone() };
-    Location::resolve(&globals)?.open(&globals, Access::Read).await
+/// Opens a copy: a database in this process, or a node.
+async fn open(context: &Context, copy: &str) -> Result<Connection, AdminError> {
+    let is_node = DatabaseUrl::parse(copy).is_err() && NodeAddress::parse(copy).is_ok();
+    if is_node {
+        let globals = Globals { database: None, node: Some(copy.to_owned()), ..context.globals.clone() };
+        return Connection::to_node(&globals).await;
+    }
+    let globals = Globals { database: Some(copy.to_owned()), node: None, ..context.globals.clone() };
+    let located = Location::resolve(&globals).map_err(|error| {
+        error.next("name postgres://USER@HOST/DATABASE, sqlite:PATH, or a node: unix:PATH or HOST:PORT")
+    })?;
+    Ok(Connection::InProcess(Box::new(located.open(&globals, Access::Read).await?)))
 }
 
 fn of_trees(bisected: Bisected) -> Found {
