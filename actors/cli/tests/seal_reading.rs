@@ -1,6 +1,8 @@
 //! Evidence of real logs on both backends: proofs, packs and consistency proofs are accepted by the auditor's program
 //! and by the independent oracle; every part of a tree that was tampered with is named; two copies are bisected.
 
+#[path = "seal_reading/bounds.rs"]
+mod bounds;
 #[path = "seal_reading/checks.rs"]
 mod checks;
 #[path = "seal_reading/copies.rs"]

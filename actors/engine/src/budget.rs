@@ -40,6 +40,11 @@ const BATCH_PART: usize = 4;
 const BATCH_COST: usize = 8;
 /// The same for a job: three projections share a page, and two more pages are read ahead.
 const JOB_COST: usize = 3 * BATCH_COST + 4;
+/// The same while a page of the log is compared with its seal, and the next one is read: twice the driver's copy and the
+/// events, and as much for the page that waits for its share.
+const COMPARE_COST: usize = 8;
+/// The same for one event that is larger than a page. Nothing is read ahead of it.
+const COMPARE_LARGE_COST: usize = 3;
 /// Bytes of memory per byte of a read, while it is answered. They cover rows, records, and the answer's JSON, which may
 /// double every byte.
 pub const READ_COST: usize = 5;
@@ -47,7 +52,7 @@ pub const READ_COST: usize = 5;
 /// statement that stores them.
 pub const ASK_COST: usize = 4;
 /// Largest event of a read, in bytes, whatever the memory: an answer has to hold it.
-const READ_EVENT_BYTES_MAX: usize = 16 * 1024 * 1024;
+pub(crate) const READ_EVENT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// The memory budget; see the module. Cheap to clone; the copies are one budget.
 #[derive(Debug, Clone)]
@@ -95,6 +100,16 @@ impl Budget {
     /// Computes the same for a job.
     pub fn job(&self, config: &EngineConfig) -> (usize, PageLimit) {
         self.with_cost(config, config.batch_bytes_max, JOB_COST)
+    }
+
+    /// Computes the shares with which pages of the log are compared with their seal, and the limits of the pages. The
+    /// first is for a page without any larger event. The second is for one such event, as large as a projection takes.
+    pub fn compare(&self, config: &EngineConfig) -> [(usize, PageLimit); 2] {
+        let (share, limit) = self.with_cost(config, config.batch_bytes_max, COMPARE_COST);
+        let event_bytes_max = limit.event_bytes_max;
+        let large = PageLimit { event_bytes_max, ..PageLimit::rows(1) };
+        let page = PageLimit { event_bytes_max: limit.bytes_max, ..limit };
+        [(share, page), (event_bytes_max * COMPARE_LARGE_COST, large)]
     }
 
     fn with_cost(&self, config: &EngineConfig, bytes_max: usize, cost: usize) -> (usize, PageLimit) {

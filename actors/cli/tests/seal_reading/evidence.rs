@@ -66,7 +66,7 @@ async fn proofs_and_packs_are_accepted(db: Db) {
         (Wanted::At(LogSeq(257)), 256),
         (Wanted::At(LogSeq(700)), 699),
     ] {
-        let proof = prove(&*view, &tenant(), wanted).await.expect("a proof");
+        let proof = prove(&log.engine, &*view, &tenant(), wanted).await.expect("a proof");
         assert_eq!((proof.index, proof.size), (index, 700), "{name}");
         let beside = Beside { event: Some(&proof.event), against: None };
         assert!(matches!(audit(proof.text.as_bytes(), beside, &trust), Ok(Accepted::Proof(_))), "{name}: {index}");
@@ -143,10 +143,10 @@ async fn no_evidence_is_made_of_what_was_not_sealed() {
         let log = Log::of(db).await.sealed(&[&events]).await;
         crate::append(&log.store, &crate::support::log(1, 10)).await;
         let view = log.store.view().await.expect("a view");
-        let late = prove(&*view, &tenant(), Wanted::At(LogSeq(71))).await.expect_err("not sealed yet");
+        let late = prove(&log.engine, &*view, &tenant(), Wanted::At(LogSeq(71))).await.expect_err("not sealed yet");
         assert_eq!(late.category, Category::ProjectionOutOfDate);
         assert!(late.message.contains("log_seq 71 is not sealed yet"), "{}", late.message);
-        let none = prove(&*view, &tenant(), Wanted::Id("ev:77:0")).await.expect_err("no such event");
+        let none = prove(&log.engine, &*view, &tenant(), Wanted::Id("ev:77:0")).await.expect_err("no such event");
         assert_eq!(none.category, Category::NotFound);
         let late = request(PackOf::Range(LogSeq(60), LogSeq(72)));
         let late = pack(&log.engine, &*view, &tenant(), &late).await.expect_err("not sealed yet");
@@ -155,9 +155,9 @@ async fn no_evidence_is_made_of_what_was_not_sealed() {
         log.db.tamper("DELETE FROM dg_event_log WHERE log_seq = 8").await;
         let id = events[4].envelope().event_id.clone();
         let line = format!("envelope_differs: leaf 4 (log_seq 5, {id}): its envelope is not what was sealed");
-        let edited = prove(&*view, &tenant(), Wanted::Id(&id)).await.expect_err("edited");
+        let edited = prove(&log.engine, &*view, &tenant(), Wanted::Id(&id)).await.expect_err("edited");
         assert_eq!((edited.category, edited.message), (Category::Conflict, line.clone()));
-        let gone = prove(&*view, &tenant(), Wanted::At(LogSeq(8))).await.expect_err("deleted");
+        let gone = prove(&log.engine, &*view, &tenant(), Wanted::At(LogSeq(8))).await.expect_err("deleted");
         assert_eq!(gone.message, "event_missing: leaf 7 (log_seq 8): sealed, and not in the log");
         let range = |first, last| request(PackOf::Range(LogSeq(first), LogSeq(last)));
         let packed = pack(&log.engine, &*view, &tenant(), &range(1, 70)).await.expect_err("edited");

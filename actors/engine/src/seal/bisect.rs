@@ -9,8 +9,10 @@
 //!
 //! *Never here:* a judgment about which of the two is right. A signed checkpoint says that.
 
+use super::evidence::event_at;
 use super::finding::{SealFinding, SealWord};
 use super::reader::{Tile, TreeReader};
+use crate::budget::READ_EVENT_BYTES_MAX;
 use decisiongraph_projections::seal::chunk::CHUNK_EVENTS;
 use decisiongraph_projections::seal::leaf::Entry;
 use decisiongraph_projections::seal::texts::TreeHead;
@@ -21,7 +23,7 @@ use futures_util::future::try_join;
 /// Levels of the tree between two levels of tiles.
 const LEVELS: u32 = CHUNK_EVENTS.ilog2();
 /// Bounds of a page when events are compared.
-const PAGE: PageLimit = PageLimit::of(1_000, 1024 * 1024);
+const PAGE: PageLimit = PageLimit { event_bytes_max: READ_EVENT_BYTES_MAX, ..PageLimit::of(1_000, 1024 * 1024) };
 
 /// A copy of a sealed log: a database, a node, a folder of tiles.
 pub trait LogCopy {
@@ -82,9 +84,8 @@ impl LogCopy for StoredCopy<'_> {
 
     async fn leaf(&self, index: u64) -> Result<Seen> {
         let leaf = self.reader().leaf(index).await?;
-        let after = LogSeq(leaf.log_seq.0.saturating_sub(1));
-        let events = self.view.logged_events(&self.tree.tenant, after, leaf.log_seq, PageLimit::rows(1)).await?;
-        Ok(Seen { log_seq: Some(leaf.log_seq), entry: Some(leaf.entry), event: events.into_iter().next() })
+        let event = event_at(self.view, &self.tree.tenant, leaf.log_seq, READ_EVENT_BYTES_MAX).await?;
+        Ok(Seen { log_seq: Some(leaf.log_seq), entry: Some(leaf.entry), event })
     }
 }
 

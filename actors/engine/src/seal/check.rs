@@ -199,12 +199,18 @@ impl<'a> Check<'a> {
     async fn walk(&mut self, watch: &mut Watch<'_>) -> Result<Ended> {
         let (view, target) = (self.view, self.tree.last);
         let budget = self.engine.budget();
-        let (share_bytes, limit) = budget.job(self.engine.config());
+        let limits = budget.compare(self.engine.config());
+        let [(share_bytes, limit), _] = limits;
         let erasures = Arc::new(std::mem::take(&mut self.known.erasures));
         let mut walk = Walk::new(view, &self.tree, self.since, self.after);
-        let mut share = budget.work.hold(share_bytes).await;
-        let mut next = walk.next(limit).await?;
-        while let Some(mut stretch) = next {
+        let mut ahead = None;
+        loop {
+            // What was read ahead is within the share that was given back, and waits for the next one with its reader.
+            let (stretch, share) = match ahead.take() {
+                Some(stretch) => (stretch, budget.work.hold(share_bytes).await),
+                None => walk.next_within(&budget.work, limits).await?,
+            };
+            let Some(mut stretch) = stretch else { return Ok(Ended::Reached) };
             let upto = stretch.upto;
             self.has_hole |= stretch.has_hole;
             self.findings.join(std::mem::take(&mut stretch.findings));
@@ -213,7 +219,9 @@ impl<'a> Check<'a> {
             let grown = std::mem::take(&mut self.grown);
             let grow = pure(move || grown.grow(&leaves));
             let (judged, grown, read) = tokio::join!(judge_pairs(pairs, &erasures), grow, walk.next(limit));
-            let (Judgment { findings, erased }, read) = (judged?, read?);
+            let Judgment { findings, erased } = judged?;
+            // A fault of this read occurs again when its turn comes.
+            ahead = read.ok();
             self.grown = grown?;
             self.findings.join(findings);
             (self.events, self.erased) = (self.events + events, self.erased + erased);
@@ -225,10 +233,7 @@ impl<'a> Check<'a> {
                 pace.took(events).await;
             }
             drop(share);
-            share = budget.work.hold(share_bytes).await;
-            next = read;
         }
-        Ok(Ended::Reached)
     }
 
     /// Compares the nodes that were completed with the stored ones.

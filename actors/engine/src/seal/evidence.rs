@@ -9,6 +9,7 @@ use super::event_check::judge;
 use super::finding::SealWord;
 use super::known;
 use super::reader::{TreeReader, leaves_of};
+use crate::Engine;
 use decisiongraph_projections::seal::chunk::{CHUNK_EVENTS, Leaf};
 use decisiongraph_projections::seal::note::Note;
 use decisiongraph_projections::seal::texts::{Checkpoint, TreeHead};
@@ -59,10 +60,11 @@ pub struct Extension {
     pub text: String,
 }
 
-/// Proves an event, with the newest checkpoint that covers it.
-pub async fn prove(view: &dyn ReadView, tenant: &TenantId, wanted: Wanted<'_>) -> Result<Proof> {
+/// Proves an event, with the newest checkpoint that covers it. An event that no answer of the engine has room for is an
+/// error.
+pub async fn prove(engine: &Engine, view: &dyn ReadView, tenant: &TenantId, wanted: Wanted<'_>) -> Result<Proof> {
     let tree = sealed(view, tenant).await?;
-    let (event, leaf) = opened(view, &tree, wanted).await?;
+    let (event, leaf) = opened(view, &tree, wanted, engine.budget().read_event_bytes_max()).await?;
     let signed = covering(view, &tree, leaf.index + 1).await?.ok_or_else(|| not_signed(leaf.log_seq))?;
     let size = signed.head.size;
     let reader = TreeReader::new(view, tenant, tree.tree, size);
@@ -172,13 +174,18 @@ pub(super) async fn tree_of(view: &dyn ReadView, tenant: &TenantId, number: Opti
 }
 
 /// Reads an event and its leaf, and compares them.
-async fn opened(view: &dyn ReadView, tree: &SealTree, wanted: Wanted<'_>) -> Result<(LoggedEvent, Leaf)> {
+async fn opened(
+    view: &dyn ReadView,
+    tree: &SealTree,
+    wanted: Wanted<'_>,
+    event_bytes_max: usize,
+) -> Result<(LoggedEvent, Leaf)> {
     let position = match wanted {
         Wanted::At(position) => Some(position),
         Wanted::Id(id) => view.position_of(&tree.tenant, id).await?,
     };
     let position = position.ok_or_else(|| no_event(wanted))?;
-    let event = event_at(view, &tree.tenant, position).await?;
+    let event = event_at(view, &tree.tenant, position, event_bytes_max).await?;
     match (event, leaf_at(view, tree, position).await?) {
         (None, None) => Err(no_event(wanted)),
         (None, Some(leaf)) => Err(missing(&leaf)),
@@ -199,9 +206,16 @@ async fn opened(view: &dyn ReadView, tree: &SealTree, wanted: Wanted<'_>) -> Res
     }
 }
 
-async fn event_at(view: &dyn ReadView, tenant: &TenantId, position: LogSeq) -> Result<Option<LoggedEvent>> {
+/// Reads the event at a position.
+pub(super) async fn event_at(
+    view: &dyn ReadView,
+    tenant: &TenantId,
+    position: LogSeq,
+    event_bytes_max: usize,
+) -> Result<Option<LoggedEvent>> {
     let after = LogSeq(position.0.saturating_sub(1));
-    Ok(view.logged_events(tenant, after, position, PageLimit::rows(1)).await?.pop())
+    let limit = PageLimit { event_bytes_max, ..PageLimit::rows(1) };
+    Ok(view.logged_events(tenant, after, position, limit).await?.pop())
 }
 
 pub(super) async fn leaf_at(view: &dyn ReadView, tree: &SealTree, position: LogSeq) -> Result<Option<Leaf>> {

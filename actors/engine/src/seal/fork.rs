@@ -27,11 +27,8 @@ use decisiongraph_projections::seal::texts::TreeHead;
 use decisiongraph_projections::{LogSeq, TenantId};
 use decisiongraph_protocol::{SealPlace, SignedHead};
 use decisiongraph_seal::Remembered;
-use decisiongraph_store::{Lease, PageLimit, ReadView, Result, Scope, SealFork, SealTree, Store};
+use decisiongraph_store::{Lease, ReadView, Result, Scope, SealFork, SealTree, Store};
 use std::sync::Arc;
-
-/// Events and bytes per page of the comparison with the log.
-const PAGE: PageLimit = PageLimit::of(4_096, 16 * 1024 * 1024);
 
 /// A tree that goes on after a fork.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,7 +74,7 @@ async fn fork_under(engine: &Engine, sealing: &Arc<Sealing>, lease: &Lease, reas
     let heads: Vec<TreeHead> = known.heads().chain(peers).collect();
     let reader = TreeReader::new(&*view, tenant, old.tree, old.head.size);
     let signed = signed_prefix(&reader, &heads).await?;
-    let keep = first_difference(&*view, &old, signed, Arc::new(known.erasures.clone())).await?.min(signed);
+    let keep = first_difference(engine, &*view, &old, signed, Arc::new(known.erasures.clone())).await?.min(signed);
     let frontier = reader.frontier_at(keep).await?;
     let last = match keep {
         0 => LogSeq::ORIGIN,
@@ -123,10 +120,18 @@ async fn signed_prefix(reader: &TreeReader<'_>, heads: &[TreeHead]) -> Result<u6
 
 /// Finds the first leaf, below `upto`, that does not stand for its event, or before which there is an event without a
 /// leaf. Returns `upto` or more when there is none.
-async fn first_difference(view: &dyn ReadView, tree: &SealTree, upto: u64, erasures: Arc<Erasures>) -> Result<u64> {
+async fn first_difference(
+    engine: &Engine,
+    view: &dyn ReadView,
+    tree: &SealTree,
+    upto: u64,
+    erasures: Arc<Erasures>,
+) -> Result<u64> {
+    let (budget, limits) = (engine.budget(), engine.budget().compare(engine.config()));
     let (mut walk, mut same, mut behind) = (Walk::new(view, tree, 0, LogSeq::ORIGIN), 0, LogSeq::ORIGIN);
     while same < upto {
-        let Some(stretch) = walk.next(PAGE).await? else { break };
+        let (stretch, _share) = walk.next_within(&budget.work, limits).await?;
+        let Some(stretch) = stretch else { break };
         let Stretch { pairs, leaves, findings, has_hole, upto: end, .. } = stretch;
         let (leaves, erasures) = (Arc::new(leaves), Arc::clone(&erasures));
         let compared = Arc::clone(&leaves);

@@ -116,7 +116,8 @@ pub async fn pack(engine: &Engine, view: &dyn ReadView, tenant: &TenantId, reque
             newest.ok_or_else(|| not_sealed("no checkpoint is signed yet"))?
         }
     };
-    let pack = Pack { view, tree: &tree, signed: &signed, tenant, request };
+    let event_bytes_max = engine.budget().read_event_bytes_max();
+    let pack = Pack { event_bytes_max, view, tree: &tree, signed: &signed, tenant, request };
     let indices = pack.indices().await?;
     let erasures = known::erasures(view, &tree, engine.sealing()).await?;
     let mut writer = match request.after {
@@ -150,6 +151,8 @@ pub async fn pack(engine: &Engine, view: &dyn ReadView, tenant: &TenantId, reque
 
 /// A pack that is made.
 struct Pack<'a> {
+    /// Largest event that an answer has room for.
+    event_bytes_max: usize,
     view: &'a dyn ReadView,
     tree: &'a SealTree,
     signed: &'a Signed,
@@ -196,6 +199,10 @@ impl Pack<'_> {
             PackOf::Range(..) => Head::new(Kind::Range, origin, tenant, None),
             PackOf::Events(_) => Head::new(Kind::Events, origin, tenant, None),
         }
+    }
+
+    fn page(&self, rows_max: usize) -> PageLimit {
+        PageLimit { event_bytes_max: self.event_bytes_max, ..PageLimit::of(rows_max, PAGE_BYTES) }
     }
 
     /// Finds the leaves of the pack. There is at least one.
@@ -261,7 +268,7 @@ impl Pack<'_> {
     async fn positions_of_trace(&self, trace: &str) -> Result<BTreeSet<LogSeq>> {
         let (mut positions, mut after) = (BTreeSet::new(), LogSeq::ORIGIN);
         loop {
-            let page = self.view.trace_events(self.tenant, trace, after, PageLimit::of(1_000, PAGE_BYTES)).await?;
+            let page = self.view.trace_events(self.tenant, trace, after, self.page(1_000)).await?;
             let Some(last) = page.items.last() else { return Ok(positions) };
             after = last.log_seq;
             positions.extend(page.items.iter().map(|event| event.log_seq));
@@ -299,7 +306,7 @@ impl Pack<'_> {
         let reader = TreeReader::new(self.view, self.tenant, self.tree.tree, self.signed.head.size);
         let leaves = reader.leaves(indices).await?;
         let (Some(first), Some(last)) = (leaves.first(), leaves.last()) else { return Ok(Vec::new()) };
-        let (after, limit) = (LogSeq(first.log_seq.0.saturating_sub(1)), PageLimit::of(leaves.len(), PAGE_BYTES));
+        let (after, limit) = (LogSeq(first.log_seq.0.saturating_sub(1)), self.page(leaves.len()));
         let events = self.view.logged_events(self.tenant, after, last.log_seq, limit).await?;
         let (mut events, mut run) = (events.into_iter(), Vec::with_capacity(leaves.len()));
         for leaf in leaves {

@@ -96,11 +96,7 @@ impl Scrub {
             None => self.begin(engine, &*view, tenants).await?,
         };
         let Some(mut round) = round else { return Ok(None) };
-        let (share_bytes, limit) = engine.budget().batch(engine.config(), engine.config().batch_bytes_max);
-        let limit = PageLimit { rows_max: events.clamp(1, limit.rows_max), ..limit };
-        let share = engine.budget().work.hold(share_bytes).await;
-        let (read, findings, is_over) = round.step(&*view, limit).await?;
-        drop(share);
+        let (read, findings, is_over) = round.step(engine, &*view, events).await?;
         let tenant = round.tree.tenant.clone();
         if let Some(rounds) = self.rounds.get_mut(&tenant) {
             rounds.read = rounds.read.saturating_add(read);
@@ -146,9 +142,12 @@ impl Round {
     }
 
     /// Compares the next events. Returns their number, what was found, and true at the end of the round.
-    async fn step(&mut self, view: &dyn ReadView, limit: PageLimit) -> Result<(u64, Findings, bool)> {
+    async fn step(&mut self, engine: &Engine, view: &dyn ReadView, events: usize) -> Result<(u64, Findings, bool)> {
+        let [(share_bytes, limit), large] = engine.budget().compare(engine.config());
+        let limit = PageLimit { rows_max: events.clamp(1, limit.rows_max), ..limit };
         let mut walk = Walk::new(view, &self.tree, self.next_leaf, self.after);
-        let Some(stretch) = walk.next(limit).await? else {
+        let (stretch, _share) = walk.next_within(&engine.budget().work, [(share_bytes, limit), large]).await?;
+        let Some(stretch) = stretch else {
             let damage = self.damage(view).await?;
             let mut findings = Findings::default();
             damage.into_iter().for_each(|finding| findings.add(finding));

@@ -13,6 +13,7 @@
 use super::event_check::{Erasures, judge};
 use super::finding::{Findings, SealWord};
 use super::reader::{leaves_of, missing_leaf};
+use crate::budget::{Part, Share};
 use crate::page::pure;
 use decisiongraph_projections::seal::chunk::{CHUNK_EVENTS, Chunk, Leaf};
 use decisiongraph_projections::{LogSeq, TenantId};
@@ -110,6 +111,23 @@ impl<'v> Walk<'v> {
         let of_leaves = self.leaves.iter().rev().find_map(leaf).filter(|_| more_leaves).unwrap_or(end);
         let of_events = self.events.back().map(|event| event.log_seq).filter(|_| !self.has_all_events).unwrap_or(end);
         Ok(Some(self.take(of_leaves.min(of_events))))
+    }
+
+    /// Waits for a share of [`Budget::compare`](crate::Budget::compare), and returns the next stretch with it. An event
+    /// that is larger than a page gets the larger share.
+    pub async fn next_within(
+        &mut self,
+        work: &Part,
+        [(page_bytes, page), (large_bytes, large)]: [(usize, PageLimit); 2],
+    ) -> Result<(Option<Stretch>, Share)> {
+        let share = work.hold(page_bytes).await;
+        if let Ok(stretch) = self.next(page).await {
+            return Ok((stretch, share));
+        }
+        // A fault that is not the size occurs again.
+        drop(share);
+        let share = work.hold(large_bytes).await;
+        Ok((self.next(large).await?, share))
     }
 
     /// Takes everything up to this position.
