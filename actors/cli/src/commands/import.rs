@@ -209,7 +209,7 @@ impl Import {
 
 /// Does this work on the present thread. The compiler cannot tell that a future with an async closure may change
 /// threads.
-fn on_this_thread<T>(work: impl Future<Output = T>) -> T {
+pub fn on_this_thread<T>(work: impl Future<Output = T>) -> T {
     tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(work))
 }
 

@@ -61,6 +61,12 @@ impl LeaseChange {
 }
 
 impl Telemetry {
+    /// Serves the page of a registry of another program than a node: nothing is recorded in it here.
+    pub fn of_registry(registry: Registry) -> Telemetry {
+        let (by_name, watch) = (HashMap::new(), Arc::new(Watch::default()));
+        Telemetry(Some(Arc::new(Instruments { by_name, watch, registry })))
+    }
+
     /// Adds to a counter. `labels` are the values of the metric's attributes, in their order.
     pub fn add(&self, metric: &Metric, count: u64, labels: &[&'static str]) {
         if let Some(Instrument::Counter(counter)) = self.instrument(metric) {

@@ -1,5 +1,6 @@
 //! One look of a monitor: signatures, then the state file, then the age.
 
+use super::replay::Replayed;
 use super::source::Source;
 use crate::output::{duration, number};
 use decisiongraph_projections::seal::base64;
@@ -29,13 +30,19 @@ pub struct Seen {
     /// Time since the newest checkpoint.
     age: Option<Duration>,
     finding: Option<(String, String)>,
+    /// What a replay found that agrees.
+    replayed: Option<String>,
     /// Notes for a person: what could not be checked.
     remarks: Vec<String>,
 }
 
 impl Seen {
+    fn of(exit: ExitCode) -> Seen {
+        Seen { exit, newest: None, age: None, finding: None, replayed: None, remarks: Vec::new() }
+    }
+
     fn found(word: &str, text: String, exit: ExitCode) -> Seen {
-        Seen { exit, newest: None, age: None, finding: Some((word.to_owned(), text)), remarks: Vec::new() }
+        Seen { finding: Some((word.to_owned(), text)), ..Seen::of(exit) }
     }
 
     /// Returns the lines for a person.
@@ -51,8 +58,30 @@ impl Seen {
                 lines.push(format!("old: the newest checkpoint is {} old", duration(age.as_secs_f64())));
             }
         }
+        lines.extend(self.replayed.clone());
         lines.extend(self.remarks.iter().cloned());
         lines
+    }
+
+    /// Returns the word of the finding.
+    pub fn word(&self) -> Option<&str> {
+        self.finding.as_ref().map(|(word, _)| &**word)
+    }
+
+    /// Returns size and age of the newest checkpoint, if it was verified.
+    pub fn newest(&self) -> Option<(u64, Duration)> {
+        Some((self.newest.as_ref()?.size, self.age?))
+    }
+
+    /// Adds what a replay found.
+    pub fn replayed(&mut self, replayed: Replayed) {
+        match replayed {
+            Replayed::Agrees(line) => self.replayed = Some(line),
+            Replayed::Found(word, text, exit) => {
+                (self.exit, self.finding) = (exit, Some((word.to_owned(), text)));
+            }
+            Replayed::Interrupted => self.exit = ExitCode::INTERRUPTED,
+        }
     }
 
     /// Returns the same for a program.
@@ -65,6 +94,7 @@ impl Seen {
             "age_seconds": self.age.map(|age| age.as_secs()),
             "finding": self.finding.as_ref().map(|(word, _)| word),
             "text": self.finding.as_ref().map(|(_, text)| text),
+            "replayed": self.replayed,
             "remarks": self.remarks,
             "exit": self.exit.0,
         })
@@ -100,7 +130,7 @@ impl Round<'_> {
         let age = self.age(&newest)?;
         let is_old = self.max_age.is_some_and(|max| age > max);
         let exit = if is_old { ExitCode::HEALTH_DEGRADED } else { ExitCode::OK };
-        Ok(Seen { exit, newest: Some(newest), age: Some(age), finding: None, remarks })
+        Ok(Seen { exit, newest: Some(newest), age: Some(age), finding: None, replayed: None, remarks })
     }
 
     /// Compares the newest checkpoint with the last one that was seen. None: it continues it.
@@ -173,17 +203,14 @@ impl Round<'_> {
                 Seen::found("tree_shrunk", text, ExitCode::DRIFT)
             }
             None => Seen {
-                exit: ExitCode::HEALTH_DEGRADED,
-                newest: None,
-                age: None,
-                finding: None,
                 remarks: vec!["there is no checkpoint of this log yet".to_owned()],
+                ..Seen::of(ExitCode::HEALTH_DEGRADED)
             },
         }
     }
 
     /// Returns the rotations that were ever seen, and remembers those of the source.
-    async fn rotations(&self) -> Result<Vec<String>, AdminError> {
+    pub async fn rotations(&self) -> Result<Vec<String>, AdminError> {
         let known = self.state.all().map_err(state_fault)?.notes.into_iter();
         let is_ours = |note: &Remembered| note.kind == NoteKind::Rotation && note.origin == self.origin;
         let mut notes: Vec<Remembered> = known.filter(is_ours).collect();

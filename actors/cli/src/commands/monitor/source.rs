@@ -1,5 +1,7 @@
 //! Sources of a monitor: a place, a node's HTTP interface, or a database.
 
+mod statements;
+
 use crate::commands::Context;
 use crate::connection::Connection;
 use crate::globals::Globals;
@@ -133,12 +135,7 @@ impl Source {
 
     async fn of_place(&self, place: &Arc<dyn Place>) -> Result<Vec<Remembered>, AdminError> {
         let (place, origin) = (Arc::clone(place), self.origin.clone());
-        let read = tokio::task::spawn_blocking(move || place.all(&origin)).await;
-        let read = read.map_err(|error| AdminError::new(Category::Internal, error.to_string()))?;
-        read.map_err(|error| match error {
-            PlaceError::Away(message) => AdminError::new(Category::Unavailable, message),
-            other => AdminError::new(Category::SchemaViolation, other.to_string()),
-        })
+        on_its_thread(move || place.all(&origin)).await
     }
 
     fn checkpoint(&self, note: &str, at: &str) -> Result<Remembered, AdminError> {
@@ -206,6 +203,18 @@ impl Source {
         };
         Err(AdminError::new(category, format!("the node answers {}: {message}", answer.status)))
     }
+}
+
+/// Reads a place, which may block, on a thread of its own.
+async fn on_its_thread<T: Send + 'static>(
+    read: impl FnOnce() -> Result<T, PlaceError> + Send + 'static,
+) -> Result<T, AdminError> {
+    let read = tokio::task::spawn_blocking(read).await;
+    let read = read.map_err(|error| AdminError::new(Category::Internal, error.to_string()))?;
+    read.map_err(|error| match error {
+        PlaceError::Away(message) => AdminError::new(Category::Unavailable, message),
+        other => AdminError::new(Category::SchemaViolation, other.to_string()),
+    })
 }
 
 fn rotations_of(notes: Vec<Remembered>) -> Vec<Remembered> {
