@@ -143,11 +143,20 @@ fn a_node_stays_below_memory_max_whatever_strangers_send_the_log_holds_and_opera
     let export = log.cli.run(&["export"]);
     assert_eq!(export.stdout.lines().count(), 72, "all of it, page by page: {}", export.stderr);
     below("export");
-    // The log was edited: its seal would say so.
-    for job in [&["verify", "--no-log"][..], &["rebuild"]] {
+    // The log was edited: its seal says so.
+    let pack = log.cli.data_dir().join("pack").display().to_string();
+    let jobs: [(&[&str], i32); 6] = [
+        (&["verify", "--no-log"], 0),
+        (&["rebuild"], 0),
+        (&["seal", "now"], 0),
+        (&["verify", "--log-only"], 3),
+        (&["audit-pack", "--range", "1..72", "-o", &pack], 3),
+        (&["prove", "--log-seq", "1"], 3),
+    ];
+    for (job, code) in jobs {
         let ended = log.cli.run(job);
-        assert_eq!(ended.code, 0, "{}{}", ended.stdout, ended.stderr);
-        below(job[0]);
+        assert_eq!(ended.code, code, "{job:?}: {}{}", ended.stdout, ended.stderr);
+        below(&job.join(" "));
     }
 }
 

@@ -16,6 +16,8 @@
 //! log was applied with pages of 16 MiB and of 4 MiB. The cost per byte of a page is the difference of both peaks,
 //! divided by the difference of the pages. The costs of a batch and a job are the largest seen, rounded up. Those of a
 //! read and of an ask are of single runs: the peak divided by the bytes.
+//!
+//! What the allocator keeps of freed blocks is not in these costs. The program limits it: see its `allocator.rs`.
 
 use super::EngineConfig;
 use decisiongraph_store::PageLimit;
