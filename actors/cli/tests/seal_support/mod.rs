@@ -293,6 +293,11 @@ pub fn copy_folder(from: &Path, to: &Path) {
     }
 }
 
+/// Names a node as `--node` takes it.
+pub fn text_of_socket(node: &Node) -> String {
+    format!("unix:{}", node.socket.display())
+}
+
 pub fn tenant() -> TenantId {
     TenantId::default()
 }
