@@ -332,14 +332,14 @@ async fn outside(sealing: Option<&Arc<Sealing>>, origin: &str, against: Option<&
         let name = sealing.memory.sources().nth(number).map(Place::name).unwrap_or_default();
         if against.is_none_or(|against| against == name) {
             let (sealing, origin) = (Arc::clone(sealing), origin.to_owned());
-            let ask = move || sealing.memory.sources().nth(number).map_or(Ok(Vec::new()), |place| place.all(&origin));
+            let ask = move || sealing.memory.sources().nth(number).map_or(Ok(Vec::new()), |place| all(place, &origin));
             questions.push((name, ask_within(ask)));
         }
     }
     if let (Some(against), true) = (against, questions.is_empty()) {
         let place = place_of(against).ok_or_else(|| unknown(against, sealing))?;
         let origin = origin.to_owned();
-        let asked = ask_within(move || place.all(&origin)).await;
+        let asked = ask_within(move || all(&*place, &origin)).await;
         return Ok(vec![Asked { name: against.to_owned(), kind: Kind::Place, notes: asked }]);
     }
     let answers = questions.into_iter().map(async |(name, answer)| {
@@ -347,6 +347,12 @@ async fn outside(sealing: Option<&Arc<Sealing>>, origin: &str, against: Option<&
         Asked { name, kind, notes: answer.await }
     });
     Ok(futures_util::future::join_all(answers).await)
+}
+
+fn all(place: &dyn Place, origin: &str) -> std::result::Result<Vec<Remembered>, PlaceError> {
+    let mut notes = Vec::new();
+    place.each(origin, &mut |note| notes.push(note))?;
+    Ok(notes)
 }
 
 async fn ask_within(

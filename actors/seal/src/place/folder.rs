@@ -99,15 +99,9 @@ impl Place for Folder {
     }
 
     fn each(&self, origin: &str, take: &mut dyn FnMut(Remembered)) -> Result<(), PlaceError> {
-        let mut from = 0;
-        loop {
-            let Pages { notes, next, .. } = self.page(origin, from, PAGE_BYTES)?;
-            notes.into_iter().for_each(&mut *take);
-            if next == from {
-                return Ok(());
-            }
-            from = next;
-        }
+        let mut ours = |note: Remembered| if note.origin == origin { take(note) };
+        self.notices.add(self.file(origin)?.each(&mut ours)?);
+        Ok(())
     }
 
     fn notices(&self) -> Vec<String> {

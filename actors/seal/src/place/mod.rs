@@ -51,13 +51,6 @@ pub trait Place: Send + Sync {
     /// Gives the notes of this origin, by age, one after the other. Memory is bounded, however many there are.
     fn each(&self, origin: &str, take: &mut dyn FnMut(Remembered)) -> Result<(), PlaceError>;
 
-    /// Lists the notes of this origin, by age: a log of years has millions of them.
-    fn all(&self, origin: &str) -> Result<Vec<Remembered>, PlaceError> {
-        let mut notes = Vec::new();
-        self.each(origin, &mut |note| notes.push(note))?;
-        Ok(notes)
-    }
-
     /// True when [`Place::newest`] asks the place itself. Otherwise it tells what this process has put, which is no
     /// memory.
     fn remembers(&self) -> bool {

@@ -6,18 +6,19 @@
 //! ```
 //!
 //! *Guarantees.* A note is in the file, and on the disk, when [`NoteFile::add`] returns. Nothing is ever removed or
-//! changed. A last line that was cut off is ignored, and a notice says so. Any other line that cannot be read is an
-//! error. Processes that append at once wait for each other.
+//! changed. A line that was cut off is ignored, and a notice says so, wherever it lies. Any other line that cannot be
+//! read is an error. Processes that append at once wait for each other. Memory holds a page of the file, however long
+//! the file is: readers go forwards or backwards, page by page.
 
-use super::{PlaceError, Remembered, is_there, newest_of};
+use super::{NOTICES_MAX, PlaceError, Remembered, is_there, newest_of};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Bytes that a search for the newest note begins with; four times as many after each miss.
-const TAIL_BYTES: u64 = 64 * 1024;
+/// Bytes of the file that are in memory at a time; more for a line that is longer.
+const PAGE_BYTES: u64 = 64 * 1024;
 /// End of a line that was cut off. No JSON object ends so.
 const TORN: &[u8] = b"#torn";
 /// Longest wait for another process that appends.
@@ -44,6 +45,14 @@ pub struct Pages {
     pub notices: Vec<String>,
 }
 
+/// Lines of a page, and the rest behind its last LF.
+#[derive(Default)]
+struct Lines {
+    pages: Pages,
+    /// Notice about the rest. It is a torn line at the end of the file alone.
+    rest: Option<String>,
+}
+
 impl Pages {
     /// True when the checkpoints before these are about fewer events.
     fn begins_below(&self, size: u64) -> bool {
@@ -64,10 +73,17 @@ impl NoteFile {
         let mut file = opened.map_err(|error| self.away("open", &error))?;
         self.lock(&file, true)?;
         let length = self.length(&file)?;
-        let tail = self.tail(&mut file, length, note.size)?;
-        if !is_there(place, &tail.notes, note)? {
+        let (mut is_known, mut whole, mut notices) = (false, 0, Vec::new());
+        self.backwards(&mut file, length, |page, _| {
+            whole = whole.max(page.next);
+            is_known = is_there(place, &page.notes, note)?;
+            let is_enough = is_known || page.begins_below(note.size);
+            notices.extend(page.notices);
+            Ok(is_enough)
+        })?;
+        if !is_known {
             let mut bytes = Vec::new();
-            if tail.next < length {
+            if whole < length {
                 bytes.extend_from_slice(TORN);
                 bytes.push(b'\n');
             }
@@ -78,27 +94,36 @@ impl NoteFile {
         if length == 0 {
             self.sync_directory()?;
         }
-        Ok(tail.notices)
+        Ok(notices)
     }
 
-    /// Returns the note that [`super::Place::newest`] asks for, from the end of the file, and notices.
+    /// Returns the note that [`super::Place::newest`] asks for, and notices. It reads from the end of the file to the
+    /// last page with a checkpoint of the origin. A file without one is read to its begin: it has a fork note or two,
+    /// since the first checkpoint follows within seconds.
     pub fn newest(&self, origin: &str) -> Result<(Option<Remembered>, Vec<String>), PlaceError> {
         let Some((mut file, length)) = self.open()? else { return Ok((None, Vec::new())) };
-        let mut bytes = TAIL_BYTES;
-        loop {
-            let tail = self.read_tail(&mut file, length, bytes)?.0;
-            let found = newest_of(tail.notes.into_iter().filter(|note| note.origin == origin));
-            if found.as_ref().is_some_and(Remembered::is_checkpoint) || bytes >= length {
-                return Ok((found, tail.notices));
-            }
-            bytes = bytes.saturating_mul(4);
-        }
+        let (mut found, mut notices): (Option<Remembered>, _) = (None, Vec::new());
+        self.backwards(&mut file, length, |page, _| {
+            notices.extend(page.notices);
+            let ours = page.notes.into_iter().filter(|note| note.origin == origin);
+            found = newest_of(ours.chain(found.take()));
+            Ok(found.as_ref().is_some_and(Remembered::is_checkpoint))
+        })?;
+        Ok((found, notices))
     }
 
-    /// Reads every note.
-    pub fn all(&self) -> Result<Pages, PlaceError> {
-        let Some((mut file, length)) = self.open()? else { return Ok(Pages::default()) };
-        Ok(self.read_tail(&mut file, length, length)?.0)
+    /// Gives every note, in order of the file. Returns notices.
+    pub fn each(&self, take: &mut dyn FnMut(Remembered)) -> Result<Vec<String>, PlaceError> {
+        let (mut from, mut notices) = (0, Vec::new());
+        loop {
+            let page = self.page(from, PAGE_BYTES)?;
+            notices.extend(page.notices.into_iter().take(NOTICES_MAX.saturating_sub(notices.len())));
+            page.notes.into_iter().for_each(&mut *take);
+            if page.next == from {
+                return Ok(notices);
+            }
+            from = page.next;
+        }
     }
 
     /// Reads about so many bytes from this position on, at least one line when there is one.
@@ -107,15 +132,11 @@ impl NoteFile {
         let mut bytes = bytes;
         loop {
             let end = length.min(from.saturating_add(bytes));
-            let mut read = Vec::new();
-            file.seek(SeekFrom::Start(from)).map_err(|error| self.away("read", &error))?;
-            let part = &mut (&mut file).take(end.saturating_sub(from));
-            part.read_to_end(&mut read).map_err(|error| self.away("read", &error))?;
-            let pages = self.parse(&read, from)?;
+            let Lines { mut pages, rest } = self.parse(&self.read(&mut file, from, end)?, from)?;
             if pages.next > from || end >= length {
                 // A line that goes on behind the page is no torn line.
-                let notices = if end >= length { pages.notices } else { Vec::new() };
-                return Ok(Pages { notices, ..pages });
+                pages.notices.extend(rest.filter(|_| end >= length));
+                return Ok(pages);
             }
             bytes = bytes.saturating_mul(4);
         }
@@ -124,14 +145,14 @@ impl NoteFile {
     /// Finds a position from which on the file has every note about at least so many events.
     pub fn position_of(&self, size: u64) -> Result<u64, PlaceError> {
         let Some((mut file, length)) = self.open()? else { return Ok(0) };
-        let mut bytes = if size == 0 { length } else { TAIL_BYTES };
-        loop {
-            let (tail, begin) = self.read_tail(&mut file, length, bytes)?;
-            if bytes >= length || tail.begins_below(size) {
-                return Ok(begin);
-            }
-            bytes = bytes.saturating_mul(4);
+        let mut position = 0;
+        if size > 0 {
+            self.backwards(&mut file, length, |page, begin| {
+                position = begin;
+                Ok(page.begins_below(size))
+            })?;
         }
+        Ok(position)
     }
 
     fn open(&self) -> Result<Option<(File, u64)>, PlaceError> {
@@ -164,45 +185,58 @@ impl NoteFile {
         }
     }
 
-    /// Reads lines from the end on: all that are about at least so many events.
-    fn tail(&self, file: &mut File, length: u64, size: u64) -> Result<Pages, PlaceError> {
-        let mut bytes = TAIL_BYTES;
-        loop {
-            let (tail, _) = self.read_tail(file, length, bytes)?;
-            if bytes >= length || tail.begins_below(size) {
-                return Ok(tail);
+    /// Gives the lines of the file page by page, the last page first, each with the position of its first line. Ends
+    /// when a page is enough.
+    fn backwards(
+        &self,
+        file: &mut File,
+        length: u64,
+        mut is_enough: impl FnMut(Pages, u64) -> Result<bool, PlaceError>,
+    ) -> Result<(), PlaceError> {
+        let (mut end, mut bytes) = (length, PAGE_BYTES);
+        while end > 0 {
+            let from = end.saturating_sub(bytes);
+            let mut read = self.read(file, from, end)?;
+            let mut begin = from;
+            if from > 0 {
+                // The rest of the line that begins before belongs to the next page.
+                let cut = read.iter().position(|byte| *byte == b'\n').map_or(read.len(), |at| at + 1);
+                read.drain(..cut);
+                begin += cut as u64;
             }
-            bytes = bytes.saturating_mul(4);
+            if begin == end {
+                bytes = bytes.saturating_mul(4);
+                continue;
+            }
+            let Lines { mut pages, rest } = self.parse(&read, begin)?;
+            pages.notices.extend(rest);
+            if is_enough(pages, begin)? {
+                return Ok(());
+            }
+            (end, bytes) = (begin, PAGE_BYTES);
         }
+        Ok(())
     }
 
-    /// Reads the lines that begin in the last so many bytes; returns the position of the first, too.
-    fn read_tail(&self, file: &mut File, length: u64, bytes: u64) -> Result<(Pages, u64), PlaceError> {
-        let mut begin = length.saturating_sub(bytes);
+    fn read(&self, file: &mut File, from: u64, end: u64) -> Result<Vec<u8>, PlaceError> {
         let mut read = Vec::new();
-        file.seek(SeekFrom::Start(begin)).map_err(|error| self.away("read", &error))?;
-        file.take(length - begin).read_to_end(&mut read).map_err(|error| self.away("read", &error))?;
-        if begin > 0 {
-            // The line that begins before.
-            let cut = read.iter().position(|byte| *byte == b'\n').map_or(read.len(), |at| at + 1);
-            read.drain(..cut);
-            begin += cut as u64;
-        }
-        Ok((self.parse(&read, begin)?, begin))
+        file.seek(SeekFrom::Start(from)).map_err(|error| self.away("read", &error))?;
+        file.take(end.saturating_sub(from)).read_to_end(&mut read).map_err(|error| self.away("read", &error))?;
+        Ok(read)
     }
 
-    fn parse(&self, bytes: &[u8], begin: u64) -> Result<Pages, PlaceError> {
-        let mut pages = Pages { next: begin, ..Pages::default() };
+    fn parse(&self, bytes: &[u8], begin: u64) -> Result<Lines, PlaceError> {
+        let mut lines = Lines { pages: Pages { next: begin, ..Pages::default() }, rest: None };
         let torn = |at: u64| format!("{}: the line at byte {at} was cut off and is ignored", self.path.display());
         for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-            let at = pages.next;
+            let at = lines.pages.next;
             let Some(text) = line.strip_suffix(b"\n") else {
-                pages.notices.push(torn(at));
+                lines.rest = Some(torn(at));
                 break;
             };
-            pages.next += line.len() as u64;
+            lines.pages.next += line.len() as u64;
             if text.ends_with(TORN) {
-                pages.notices.push(torn(at));
+                lines.pages.notices.push(torn(at));
                 continue;
             }
             let Some(note) = Remembered::parse(text) else {
@@ -210,9 +244,9 @@ impl NoteFile {
                     format!("{}: the line at byte {at} is damaged: it is not a signed note", self.path.display());
                 return Err(PlaceError::Damaged(text));
             };
-            pages.notes.push(note);
+            lines.pages.notes.push(note);
         }
-        Ok(pages)
+        Ok(lines)
     }
 
     fn sync_directory(&self) -> Result<(), PlaceError> {

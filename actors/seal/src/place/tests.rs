@@ -39,6 +39,13 @@ fn places(directory: &Path) -> [Box<dyn Place>; 3] {
     ]
 }
 
+/// Lists what a place gives.
+fn all(place: &dyn Place) -> Result<Vec<Remembered>, PlaceError> {
+    let mut notes = Vec::new();
+    place.each(ORIGIN, &mut |note| notes.push(note))?;
+    Ok(notes)
+}
+
 #[test]
 fn every_place_keeps_what_it_was_given_and_keeps_it_once() {
     let directory = tempfile::tempdir().expect("a directory");
@@ -60,7 +67,7 @@ fn every_place_keeps_what_it_was_given_and_keeps_it_once() {
             place.put(note).expect("put");
         }
         assert_eq!(place.newest(ORIGIN).expect("answers").and_then(|note| note.head()), Some(head(9, 9)), "{name}");
-        let all = place.all(ORIGIN).expect("answers");
+        let all = all(&*place).expect("answers");
         assert_eq!(all.len(), notes.len(), "{name}: {all:?}");
         assert!(notes.iter().all(|note| all.iter().any(|other| other.note == note.note)), "{name}");
         // A new origin is remembered by its fork, until it has a checkpoint.
@@ -81,7 +88,7 @@ fn no_place_takes_two_roots_for_one_size() {
             assert!(matches!(place.put(&forked(size)), Err(PlaceError::Differs(_))), "{} {size}", place.name());
         }
         assert_eq!(place.newest(ORIGIN).expect("answers").expect("is there").size, 299);
-        assert_eq!(place.all(ORIGIN).expect("answers").len(), 299);
+        assert_eq!(all(&*place).expect("answers").len(), 299);
     }
 }
 
@@ -103,7 +110,7 @@ fn a_file_that_is_cut_anywhere_loses_its_last_line_alone_and_grows_on() {
         assert_eq!(folder.notices().len(), usize::from(torn), "cut at {length}");
         folder.put(&checkpoint(4)).expect("put");
         assert!(fs::read(&path).expect("reads").starts_with(cut), "nothing is removed");
-        let all = folder.all(ORIGIN).expect("answers");
+        let all = all(&folder).expect("answers");
         assert_eq!(all.len() as u64, lines + 1, "cut at {length}");
         assert_eq!(all.last(), Some(&checkpoint(4)), "cut at {length}");
     }
@@ -120,7 +127,7 @@ fn a_line_that_was_damaged_later_is_an_error() {
     let size = first_line.replace("\"size\":1", "\"size\":7");
     for wrong in ["", "{}", &first_line[..40], &first_line[1..], &size] {
         fs::write(&path, whole.replacen(&first_line, wrong, 1)).expect("writes");
-        assert!(matches!(folder.all(ORIGIN), Err(PlaceError::Damaged(_))), "{wrong}");
+        assert!(matches!(all(&folder), Err(PlaceError::Damaged(_))), "{wrong}");
         assert!(matches!(folder.put(&checkpoint(4)), Err(PlaceError::Damaged(_))), "{wrong}");
     }
 }
@@ -209,9 +216,71 @@ fn a_file_that_is_cut_at_any_byte_is_given_like_its_whole_lines() {
         folder.each(ORIGIN, &mut |note| given.push(note.line())).expect("answers");
         let whole = left.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         assert_eq!(given.concat().as_bytes(), &left[..whole], "{cut}");
-        assert_eq!(folder.all(ORIGIN).expect("answers").len(), given.len());
+        assert_eq!(all(&folder).expect("answers").len(), given.len());
         let is_torn = whole < cut;
         assert_eq!(!folder.notices().is_empty(), is_torn, "{cut}");
+    }
+}
+
+#[test]
+fn a_line_that_was_cut_off_is_said_by_every_reader_wherever_it_lies() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("a.jsonl");
+    let folder = Folder::new(directory.path());
+    let mut text: String = (1..=300).map(|size| checkpoint(size).line()).collect();
+    let torn = text.len();
+    text += "{\"at\":\"2026#torn\n";
+    text.extend((301..=600).map(|size| checkpoint(size).line()));
+    fs::write(&path, &text).expect("written");
+    let said = vec![format!("{}: the line at byte {torn} was cut off and is ignored", path.display())];
+    assert_eq!(all(&folder).expect("answers").len(), 600);
+    assert_eq!(folder.notices(), said);
+    // Page by page, whatever the size of a page.
+    for bytes in [100, 1_000, 64 * 1024, 1024 * 1024] {
+        let (mut next, mut notes) = (0, 0);
+        loop {
+            let page = folder.page(ORIGIN, next, bytes).expect("answers");
+            notes += page.notes.len();
+            if page.next == next {
+                break;
+            }
+            next = page.next;
+        }
+        assert_eq!((notes, folder.notices()), (600, said.clone()), "{bytes}");
+    }
+    // A writer goes backwards over it.
+    folder.put(&checkpoint(2)).expect("is there");
+    assert_eq!(folder.notices(), said);
+    fs::write(&path, &text[..torn + 10]).expect("written");
+    folder.newest(ORIGIN).expect("answers").expect("is there");
+    assert_eq!(folder.notices(), said);
+}
+
+#[test]
+fn the_newest_of_an_origin_without_a_checkpoint_is_found_across_pages() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let folder = Folder::new(directory.path());
+    let fork = Fork {
+        old_origin: ORIGIN.to_owned(),
+        last_signed: head(9, 9),
+        new_origin: "log.example/b".to_owned(),
+        common: head(5, 5),
+        reason: "a test".to_owned(),
+    };
+    let [old, _] = keys().fork(&fork, false, AT).expect("signed");
+    // The file of one name has the notes of two origins: the other one's are 200 KiB behind the fork note.
+    let mut text = old.line();
+    let other = |size| keys().checkpoint("log.two/a", head(size, 1), false, AT).expect("signed");
+    text.extend((1..=1_000).map(|size| other(size).line()));
+    fs::write(directory.path().join("a.jsonl"), &text).expect("written");
+    assert!(text.len() > 3 * 64 * 1024);
+    assert_eq!(folder.newest(ORIGIN), Ok(Some(old)));
+    assert_eq!(folder.newest("log.three/a"), Ok(None));
+    // A line that is longer than a page.
+    let long = Fork { reason: "x".repeat(100_000), ..fork };
+    if let Ok([long, _]) = keys().fork(&long, false, AT) {
+        fs::write(directory.path().join("a.jsonl"), long.line() + &other(1).line()).expect("written");
+        assert_eq!(folder.newest(ORIGIN), Ok(Some(long)));
     }
 }
 
@@ -288,7 +357,7 @@ fn processes_that_append_at_once_lose_nothing() {
         assert!(process.wait().expect("ends").success());
     }
     let folder = Folder::new(directory.path());
-    let mut sizes: Vec<u64> = folder.all(ORIGIN).expect("answers").iter().map(|note| note.size).collect();
+    let mut sizes: Vec<u64> = all(&folder).expect("answers").iter().map(|note| note.size).collect();
     sizes.sort_unstable();
     assert_eq!(sizes, (1..=200).collect::<Vec<_>>());
     assert!(folder.notices().is_empty());

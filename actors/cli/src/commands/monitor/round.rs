@@ -211,9 +211,9 @@ impl Round<'_> {
 
     /// Returns the rotations that were ever seen, and remembers those of the source.
     pub async fn rotations(&self) -> Result<Vec<String>, AdminError> {
-        let known = self.state.all().map_err(state_fault)?.notes.into_iter();
         let is_ours = |note: &Remembered| note.kind == NoteKind::Rotation && note.origin == self.origin;
-        let mut notes: Vec<Remembered> = known.filter(is_ours).collect();
+        let mut notes = Vec::new();
+        self.state.each(&mut |note| notes.extend(Some(note).filter(is_ours))).map_err(state_fault)?;
         let before = notes.len();
         for note in self.source.rotations().await?.into_iter().filter(is_ours) {
             if !notes.iter().any(|other| other.note == note.note) {
@@ -242,7 +242,9 @@ impl Round<'_> {
                 let is_other = |other: &Remembered| {
                     other.is_checkpoint() && other.origin == note.origin && other.size == note.size
                 };
-                let other = self.state.all().map_err(state_fault)?.notes.into_iter().find(is_other);
+                let mut other = None;
+                let mut look = |note| other = other.take().or(Some(note).filter(is_other));
+                self.state.each(&mut look).map_err(state_fault)?;
                 Ok(other.map(|other| self.two_roots(&other, note)))
             }
             Err(error) => Err(state_fault(error)),

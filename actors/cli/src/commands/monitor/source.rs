@@ -75,10 +75,11 @@ impl Source {
     pub async fn checkpoints(&self, from: u64) -> Result<Vec<Remembered>, AdminError> {
         match &self.kind {
             Kind::Place(place) => {
-                let mut notes = self.of_place(place).await?;
-                let newest = notes.iter().filter(|note| note.is_checkpoint()).map(|note| note.size).max();
-                let from = from.min(newest.unwrap_or_default());
-                notes.retain(|note| note.is_checkpoint() && note.size >= from);
+                let (newest, origin) = (Arc::clone(place), self.origin.clone());
+                let newest = on_its_thread(move || newest.newest(&origin)).await?;
+                let from = from.min(newest.map_or(0, |note| note.size));
+                let is_one = move |note: &Remembered| note.is_checkpoint() && note.size >= from;
+                let mut notes = self.of_place(place, is_one).await?;
                 notes.sort_by_key(|note| note.size);
                 Ok(notes)
             }
@@ -97,7 +98,7 @@ impl Source {
     /// Reads the rotation notes of the log, the oldest first.
     pub async fn rotations(&self) -> Result<Vec<Remembered>, AdminError> {
         let notes = match &self.kind {
-            Kind::Place(place) => return self.of_place(place).await.map(rotations_of),
+            Kind::Place(place) => return self.of_place(place, is_rotation).await,
             Kind::Web { .. } => {
                 let path = format!("/api/v1/seal/checkpoints?kind=rotation&limit={ROTATIONS_MAX}");
                 let data = match self.get(&path).await {
@@ -111,7 +112,7 @@ impl Source {
             Kind::Database(globals) => self.notes(globals, NoteKind::Rotation, ROTATIONS_MAX).await?,
         };
         let read = |(note, at): &(String, String)| Remembered::of(note, at).ok();
-        Ok(rotations_of(notes.iter().rev().filter_map(read).flatten().collect()))
+        Ok(notes.iter().rev().filter_map(read).flatten().filter(is_rotation).collect())
     }
 
     /// Reads the proof that the log of `to` events begins with that of `from`.
@@ -133,9 +134,19 @@ impl Source {
         read.map_err(|error| AdminError::new(Category::SchemaViolation, format!("the proof of the source: {error}")))
     }
 
-    async fn of_place(&self, place: &Arc<dyn Place>) -> Result<Vec<Remembered>, AdminError> {
+    /// Reads these notes of a place, by age. The others pass one by one.
+    async fn of_place(
+        &self,
+        place: &Arc<dyn Place>,
+        wanted: impl Fn(&Remembered) -> bool + Send + 'static,
+    ) -> Result<Vec<Remembered>, AdminError> {
         let (place, origin) = (Arc::clone(place), self.origin.clone());
-        on_its_thread(move || place.all(&origin)).await
+        let read = move || {
+            let mut notes = Vec::new();
+            place.each(&origin, &mut |note| notes.extend(Some(note).filter(&wanted)))?;
+            Ok(notes)
+        };
+        on_its_thread(read).await
     }
 
     fn checkpoint(&self, note: &str, at: &str) -> Result<Remembered, AdminError> {
@@ -217,6 +228,6 @@ async fn on_its_thread<T: Send + 'static>(
     })
 }
 
-fn rotations_of(notes: Vec<Remembered>) -> Vec<Remembered> {
-    notes.into_iter().filter(|note| note.kind == NoteKind::Rotation).collect()
+fn is_rotation(note: &Remembered) -> bool {
+    note.kind == NoteKind::Rotation
 }
