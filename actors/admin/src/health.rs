@@ -36,6 +36,17 @@ pub async fn unsealed(
     view: &dyn ReadView,
     status: &StatusReply,
 ) -> Result<Option<Finding>, AdminError> {
+    let message = no_key(engine, view, status).await?;
+    Ok(message.map(|message| Finding {
+        health: HealthWord::Ok,
+        subject: "seal".to_owned(),
+        message,
+        next: String::new(),
+    }))
+}
+
+/// Returns the sentence of [`unsealed`], which the status has as well.
+pub async fn no_key(engine: &Engine, view: &dyn ReadView, status: &StatusReply) -> Result<Option<String>, AdminError> {
     if engine.sealing().is_some() || status.scopes.is_empty() {
         return Ok(None);
     }
@@ -44,12 +55,7 @@ pub async fn unsealed(
         (false, true) => "this node seals nothing, and the log was sealed before: no key is configured (seal_key_file)",
         (false, false) => return Ok(None),
     };
-    Ok(Some(Finding {
-        health: HealthWord::Ok,
-        subject: "seal".to_owned(),
-        message: message.to_owned(),
-        next: String::new(),
-    }))
+    Ok(Some(message.to_owned()))
 }
 
 /// Finds the ages of the lags that decide whether a scope stands still. Counts the lags that the findings show.

@@ -27,6 +27,7 @@ pub fn narrow(status: &mut StatusReply) {
     status.out_of_service.clear();
     status.strays.clear();
     status.partial.clear();
+    status.unsealed = None;
     for writer in &mut status.waiting_for {
         let OpenWriter { age_seconds, waits_for_standby, .. } = *writer;
         *writer = OpenWriter { age_seconds, waits_for_standby, ..OpenWriter::default() };
@@ -183,6 +184,7 @@ mod tests {
                 next: String::new(),
             }],
             out_of_service: Vec::new(),
+            unsealed: Some("no key".to_owned()),
         };
         let mut shown = status.clone();
         narrow(&mut shown);

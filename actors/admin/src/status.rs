@@ -2,6 +2,7 @@
 
 use super::cluster::out_of_service;
 use super::handler::{StoreAnswers, scopes};
+use super::health::no_key;
 use super::overview::page;
 use decisiongraph_engine::mark::beyond;
 use decisiongraph_projections::seal::scope::{SEAL, SEAL_NAME};
@@ -32,7 +33,8 @@ pub fn holds_up(writer: &OpenWriter) -> bool {
 
 impl Handle<StatusRequest> for StoreAnswers<'_> {
     async fn answer(&self, request: StatusRequest) -> Result<StatusReply, AdminError> {
-        let (all, view) = status(self.store(), &request.filter).await?;
+        let (mut all, view) = status(self.store(), &request.filter).await?;
+        all.unsealed = no_key(self.engine, &*view, &all).await?;
         page(&*view, all, &request).await
     }
 }
@@ -131,6 +133,7 @@ pub async fn status(store: &dyn Store, filter: &ScopeFilter) -> Result<(StatusRe
             None => view.strays(STRAYS_MAX).await?,
         },
         out_of_service: out_of_service(view.members().await?),
+        unsealed: None,
     };
     Ok((reply, view))
 }

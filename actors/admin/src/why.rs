@@ -234,6 +234,7 @@ mod tests {
             partial: Vec::new(),
             strays: Vec::new(),
             out_of_service: Vec::new(),
+            unsealed: None,
         }
     }
 

@@ -97,9 +97,10 @@ async fn audited(store: &Arc<dyn Store>, tree: &SealTree) {
 
 /// Heads that a place has of a log, in the order in which it got them.
 fn heads(sealing: &Sealing, origin: &str) -> Vec<TreeHead> {
-    let notes = sealing.memory.places[0].all(origin).expect("notes");
-    let heads = notes.iter().filter(|note| note.is_checkpoint());
-    heads.map(|note| TreeHead { size: note.size, root: note.root.expect("a root") }).collect()
+    let mut heads = Vec::new();
+    let mut take = |note: Remembered| heads.extend(note.head().filter(|_| note.is_checkpoint()));
+    sealing.memory.places[0].each(origin, &mut take).expect("notes");
+    heads
 }
 
 fn phase(node: &Node, tenant: &TenantId) -> Option<Phase> {

@@ -258,6 +258,12 @@ async fn health_says_that_nothing_is_sealed_and_stays_ok() {
             assert!(ended.stdout.starts_with("ok ("), "{}", ended.stdout);
         };
         is_ok(&bare(&["health"]));
+        // So does the status, in one line, and where other facts are as they are.
+        let said = line.trim_start_matches("ok seal: ");
+        let status = bare(&["status"]);
+        let lines = status.stdout.lines().filter(|line| *line == format!("seal: {said}")).count();
+        assert_eq!((status.code, lines), (0, 1), "{backend:?}: {}{}", status.stdout, status.stderr);
+        assert_eq!(bare(&["status", "--json"]).json()["unsealed"], said, "{backend:?}");
         let health = bare(&["health", "--json"]).json();
         assert_eq!((&health["health"], &health["findings"][0]["health"]), (&"ok".into(), &"ok".into()));
         if backend == Backend::Postgres {

@@ -74,6 +74,9 @@ fn text(status: &StatusReply) -> Page {
         page.line(format_args!("open appender {}", appender(writer)));
     }
     page.page(not_asked(&status.partial));
+    if let Some(unsealed) = &status.unsealed {
+        page.line(format_args!("seal: {unsealed}"));
+    }
     if !status.strays.is_empty() {
         page.ours("Some stored rows cannot be read and are left out: `decisiongraph health` lists them.");
     }

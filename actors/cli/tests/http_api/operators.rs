@@ -178,6 +178,9 @@ async fn a_faulty_identities_file_leaves_the_old_ones_in_force_and_is_a_finding(
     // This node has no key: that nothing is sealed is an information for its operators.
     assert_eq!(subjects("everywhere").await.0, ["seal"]);
     assert!(subjects("operator").await.0.is_empty());
+    let said = async |name: &str| place.get(name, "/api/v1/status").await.json()["data"]["unsealed"].clone();
+    assert!(said("everywhere").await.as_str().is_some_and(|said| said.starts_with("nothing is sealed")));
+    assert!(said("operator").await.is_null(), "a caller of one tenant");
     std::fs::write(&path, "{").expect("writes");
     until("the fault is a finding", PATIENCE, async || {
         subjects("everywhere").await.0.contains(&"identities".to_owned())

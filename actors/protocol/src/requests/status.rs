@@ -68,6 +68,9 @@ pub struct StatusReply {
     /// Nodes that take no tenants: dead, cordoned or draining.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub out_of_service: Vec<MemberStatus>,
+    /// Sentence that nothing is sealed, for lack of a key. Operators of all tenants get it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unsealed: Option<String>,
 }
 
 impl Reply for StatusReply {

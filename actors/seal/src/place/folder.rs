@@ -99,7 +99,11 @@ impl Place for Folder {
     }
 
     fn each(&self, origin: &str, take: &mut dyn FnMut(Remembered)) -> Result<(), PlaceError> {
-        let mut ours = |note: Remembered| if note.origin == origin { take(note) };
+        let mut ours = |note: Remembered| {
+            if note.origin == origin {
+                take(note)
+            }
+        };
         self.notices.add(self.file(origin)?.each(&mut ours)?);
         Ok(())
     }

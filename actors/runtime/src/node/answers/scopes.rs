@@ -47,7 +47,10 @@ impl AnswerFrom<FromNode, SkipRequest> for Asking<'_> {
 
 impl AnswerFrom<FromNode, StatusRequest> for Asking<'_> {
     async fn answer_from(&self, request: StatusRequest) -> Result<StatusReply, AdminError> {
-        let Seen { status, view, .. } = self.node.seen(&request.filter).await?;
+        let Seen { mut status, view, .. } = self.node.seen(&request.filter).await?;
+        if self.reaches_all {
+            status.unsealed = health::no_key(&self.node.0.engine, &*view, &status).await?;
+        }
         let mut reply = overview::page(&*view, status, &request).await?;
         if !self.reaches_all {
             narrow::narrow(&mut reply);
