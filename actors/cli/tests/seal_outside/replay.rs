@@ -42,6 +42,14 @@ async fn an_export_gives_the_digests_that_were_stated() {
         says(&replay(&ground, &place(&ground), &first, &[]), 0, "replayed: 60 events", &about);
         let none = export(&ground, |lines| lines.truncate(FIRST - 1));
         replay(&ground, &place(&ground), &none, &["--json"]).refused(5, "not_found");
+
+        // A node gives its statements over HTTP.
+        let node = ground.node(&[]);
+        let (source, token) = (node.http.clone().expect("an address"), ground.cli.data_dir().join("http.token"));
+        let source = format!("http://{source}");
+        let first = export(&ground, |lines| lines.truncate(FIRST));
+        let of_node = replay(&ground, &source, &first, &["--token-file", text(&token)]);
+        says(&of_node, 0, "replayed: 60 events", &about);
     }
 }
 

@@ -42,8 +42,8 @@ impl Source {
                     let path = format!("/api/v1/seal/checkpoints?kind=statement&limit={PAGE}{cursor}");
                     let data = self.get(&path).await?;
                     let notes = data["notes"].as_array().map(Vec::as_slice).unwrap_or_default();
-                    let texts = notes.iter().filter_map(|note| note["note"].as_str());
-                    if let Some(note) = texts.filter(|note| covered(note, &self.origin, last).is_some()).next() {
+                    let mut texts = notes.iter().filter_map(|note| note["note"].as_str());
+                    if let Some(note) = texts.find(|note| covered(note, &self.origin, last).is_some()) {
                         return Ok(Some(note.to_owned()));
                     }
                     match data["next_cursor"].as_str() {
