@@ -256,7 +256,8 @@ impl Handle<SealTileRequest> for StoreAnswers<'_> {
         let width = width.map_or(hashes.len().max(1), usize::from);
         if hashes.len() < width {
             let (size, has) = (tree.head.size, hashes.len());
-            let what = format!("tile {index} of level {level} has {has} hashes in a tree of {size} events, not {width}");
+            let what =
+                format!("tile {index} of level {level} has {has} hashes in a tree of {size} events, not {width}");
             return Err(AdminError::new(Category::NotFound, what)
                 .next(format!("{} shows how far the log is sealed", Command::of("seal status", &tenant))));
         }

@@ -29,7 +29,8 @@ fn key_of(ground: &Ground) -> String {
 fn page(address: &str, path: &str, token: Option<&str>) -> (u16, String) {
     let mut stream = TcpStream::connect(address).expect("connects");
     let token = token.map(|token| format!("authorization: Bearer {token}\r\n")).unwrap_or_default();
-    let head = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\nx-tenant-id: default\r\n{token}\r\n");
+    let head =
+        format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\nx-tenant-id: default\r\n{token}\r\n");
     stream.write_all(head.as_bytes()).expect("asks");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("answers");

@@ -13,7 +13,8 @@ use axum::http::{HeaderValue, Response};
 use bytes::Bytes;
 use decisiongraph_protocol::{
     AuditPackReply, AuditPackRequest, ConsistencyRequest, PackOf, ProveRequest, SealCheckpointsRequest,
-    SealForkRequest, SealInitRequest, SealNowRequest, SealRebuildRequest, SealStatusRequest, SealTileRequest, check_reason,
+    SealForkRequest, SealInitRequest, SealNowRequest, SealRebuildRequest, SealStatusRequest, SealTileRequest,
+    check_reason,
 };
 use decisiongraph_store::NoteKind;
 use futures_util::FutureExt as _;
