@@ -85,17 +85,19 @@ impl Replay<'_> {
         let owner = Owner { node: format!("monitor:{}", std::process::id()), incarnation: Uuid::new_v4() };
         let engine = Engine::new(Arc::clone(&store), owner, config::engine_from_environment()?);
         let control = Control { cancel: cancel.clone(), ..Control::default() };
-        for stated in &statement.projections {
-            let projection = known(stated)?;
-            let cursor = LogSeq(i64::try_from(stated.cursor).unwrap_or(i64::MAX));
-            let stopped = folded(&engine, &control, &tenant, projection, cursor).await?;
+        for together in statement.projections.chunk_by(|one, next| one.cursor == next.cursor) {
+            let projections = together.iter().map(known).collect::<Result<Vec<_>, _>>()?;
+            let stopped = folded(&engine, &control, &tenant, &projections, together[0].cursor).await?;
             if cancel.is_requested() {
                 return Ok(Replayed::Interrupted);
             }
-            let row = store.view().await?.scope(&Scope::new(&tenant, projection)).await?;
-            let digest = row.map_or_else(RollingDigest::default, |row| row.position.digest).to_text();
-            if stopped.is_some() || digest != stated.digest {
-                return Ok(differs(&statement, stated, &digest, stopped));
+            for (stated, projection) in together.iter().zip(projections) {
+                let row = store.view().await?.scope(&Scope::new(&tenant, projection)).await?;
+                let digest = row.map_or_else(RollingDigest::default, |row| row.position.digest).to_text();
+                let stopped = stopped.iter().find(|(name, _)| *name == stated.name).map(|(_, why)| &**why);
+                if stopped.is_some() || digest != stated.digest {
+                    return Ok(differs(&statement, stated, &digest, stopped));
+                }
             }
         }
         let names: Vec<&str> = statement.projections.iter().map(|stated| &*stated.name).collect();
@@ -176,31 +178,33 @@ fn known(stated: &Stated) -> Result<&'static dyn Projection, AdminError> {
     })
 }
 
-/// Folds the log up to a cursor. Returns why the projection stopped before it.
+/// Folds the log up to a cursor. Returns the projections that stopped before it, and why.
 async fn folded(
     engine: &Engine,
     control: &Control,
     tenant: &TenantId,
-    projection: &'static dyn Projection,
-    cursor: LogSeq,
-) -> Result<Option<String>, AdminError> {
-    if cursor == LogSeq::ORIGIN {
-        return Ok(None);
+    projections: &[&'static dyn Projection],
+    cursor: u64,
+) -> Result<Vec<(String, String)>, AdminError> {
+    if cursor == 0 {
+        return Ok(Vec::new());
     }
     let request = RunRequest {
         tenant: tenant.clone(),
-        projections: vec![projection],
+        projections: projections.to_vec(),
         mode: RunMode::CatchUp,
-        until: Some(cursor),
+        until: Some(LogSeq(i64::try_from(cursor).unwrap_or(i64::MAX))),
         cause: RunCause::default(),
         verify: VerifyOptions::default(),
     };
     let report = engine.run(&request, control).await?;
-    let failure = report.scopes.into_iter().find_map(|scope| scope.failure);
-    Ok(failure.map(|failure| format!("at log_seq {}: {}", failure.log_seq.0, failure.message)))
+    let stopped = report.scopes.into_iter().filter_map(|scope| Some((scope.projection, scope.failure?)));
+    Ok(stopped
+        .map(|(name, failure)| (name, format!("at log_seq {}: {}", failure.log_seq.0, failure.message)))
+        .collect())
 }
 
-fn differs(said: &Statement, stated: &Stated, digest: &str, stopped: Option<String>) -> Replayed {
+fn differs(said: &Statement, stated: &Stated, digest: &str, stopped: Option<&str>) -> Replayed {
     let Stated { name, cursor, digest: said_digest, .. } = stated;
     let gives = match stopped {
         Some(stopped) => format!("the export stops it {stopped}"),
