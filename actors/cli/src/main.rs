@@ -13,6 +13,7 @@ mod https_place;
 mod interrupt;
 mod logging;
 mod node_flags;
+mod node_web;
 mod notify;
 mod output;
 mod page;

@@ -3,8 +3,8 @@
 use crate::seal_support::{BOTH, Ground, says, text_of_socket, tree};
 use crate::tiles::long;
 
-/// Promise: one changed event, with a tree that was computed anew, is found over sockets, over TCP, and between a node
-/// and a database.
+/// Promise: one changed event, with a tree that was computed anew, is found over sockets, TCP and HTTP, and between a
+/// node and a database.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_changed_event_is_found_between_running_nodes() {
     for backend in BOTH {
@@ -22,13 +22,18 @@ async fn one_changed_event_is_found_between_running_nodes() {
         says(&found, 3, "different: actor_id", &about);
         says(&found, 3, "log_seq 70, event", &about);
         let by_tcp = ["--secret-file", crate::cli_support::text(&one.secret), "--json"];
-        for pair in [
-            [&*one.tcp, &*other.tcp],
-            [&*sockets[0], &*other.tcp],
-            [&*sockets[0], &*copy.url()],
-            [&*ground.url(), &*sockets[1]],
+        let web = [&one, &other].map(|node| format!("http://{}", node.http.clone().expect("an address")));
+        let tokens = [&ground, &copy].map(|ground| ground.cli.data_dir().join("http.token"));
+        for (pair, token) in [
+            ([&*one.tcp, &*other.tcp], 0),
+            ([&*sockets[0], &*other.tcp], 0),
+            ([&*sockets[0], &*copy.url()], 0),
+            ([&*ground.url(), &*sockets[1]], 0),
+            ([&*web[0], &*sockets[1]], 0),
+            ([&*ground.url(), &*web[1]], 1),
         ] {
-            let found = run(&[&pair[..], &by_tcp].concat());
+            let token = ["--token-file", crate::cli_support::text(&tokens[token])];
+            let found = run(&[&pair[..], &by_tcp, &token].concat());
             assert_eq!(found.code, 3, "{about} {pair:?}: {}{}", found.stdout, found.stderr);
             let found = found.json();
             assert_eq!((&found["first"]["index"], &found["common"]), (&69.into(), &69.into()), "{about}: {found}");
@@ -38,6 +43,7 @@ async fn one_changed_event_is_found_between_running_nodes() {
             assert_eq!(found["tile_pairs"], 1, "{about}: {found}");
         }
         says(&run(&[&sockets[0], &ground.url()]), 0, "98 events, no difference", &about);
+        run(&[&web[0], &sockets[1], "--json"]).refused(8, "unauthorized");
         let refused = run(&[&sockets[0], &sockets[1], "--by-log", "--json"]);
         assert!(refused.refused(2, "invalid_argument").contains("--by-log"), "{about}");
     }
@@ -76,7 +82,7 @@ fn a_copy_is_a_database_or_a_node() {
     let cli = crate::cli_support::Cli::new();
     let refused = cli.run(&["bisect", "nonsense", "sqlite:there.db", "--json"]);
     assert!(refused.refused(2, "invalid_argument").contains("sqlite:PATH"), "{}", refused.stderr);
-    assert!(refused.stderr.contains("unix:PATH or HOST:PORT"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("unix:PATH, HOST:PORT"), "{}", refused.stderr);
     let away = format!("unix:{}", cli.path("nobody.sock").display());
     cli.run(&["bisect", &away, &away, "--json"]).refused(6, "unavailable");
 }

@@ -6,6 +6,7 @@
 //! *Never here:* trust. A node that answers falsely shows a difference, or hides one.
 
 use crate::connection::Connection;
+use crate::node_web::NodeWeb;
 use decisiongraph_engine::seal::bisect::{LogCopy, Seen};
 use decisiongraph_engine::seal::reader::Tile;
 use decisiongraph_projections::seal::read_base64_of;
@@ -13,15 +14,83 @@ use decisiongraph_projections::seal::texts::TreeHead;
 use decisiongraph_projections::{Category, LogSeq, TenantId};
 use decisiongraph_protocol::query::EventRecord;
 use decisiongraph_protocol::{
-    AdminError, EventsRequest, SealStatusRequest, SealTileReply, SealTileRequest, TILE_HASHES_MAX,
+    AdminError, EventsRequest, SealStatusReply, SealStatusRequest, SealTileReply, SealTileRequest, SealedTree,
+    TILE_HASHES_MAX,
 };
 use decisiongraph_store::{LoggedEvent, Result, StoreError};
+use serde::Deserialize;
 use std::sync::{Mutex, MutexGuard};
 use uuid::Uuid;
 
+/// Side that answers about a copy.
+pub enum Side {
+    /// A database in this process, or a node behind its socket or TCP.
+    Asked(Box<Connection>),
+    /// A node behind its HTTP interface.
+    Web(NodeWeb),
+}
+
+/// The reply to [`EventsRequest`] as HTTP has it.
+#[derive(Deserialize)]
+struct Events {
+    events: Vec<EventRecord>,
+}
+
+impl Side {
+    /// Returns the address, without secrets.
+    pub fn address(&self) -> String {
+        match self {
+            Side::Asked(connection) => connection.address(),
+            Side::Web(web) => web.address().to_owned(),
+        }
+    }
+
+    async fn tree(&self, tenant: &TenantId) -> std::result::Result<Option<SealedTree>, AdminError> {
+        let request = SealStatusRequest { tenant: Some(tenant.clone()), after: None, limit: None };
+        let seals = match self {
+            Side::Asked(connection) => connection.ask(request).await?.seals,
+            Side::Web(web) => web.get::<SealStatusReply>("/api/v1/seal/status").await?.seals,
+        };
+        Ok(seals.into_iter().filter(|seal| seal.tenant == *tenant).find_map(|seal| seal.tree))
+    }
+
+    async fn tile(&self, request: SealTileRequest) -> std::result::Result<SealTileReply, AdminError> {
+        match self {
+            Side::Asked(connection) => connection.ask(request).await,
+            Side::Web(web) => {
+                let SealTileRequest { tree, level, index, width, .. } = request;
+                let optional = [tree.map(|tree| format!("&tree={tree}")), width.map(|width| format!("&width={width}"))];
+                let optional: String = optional.into_iter().flatten().collect();
+                web.get(&format!("/api/v1/seal/tile?level={level}&index={index}{optional}")).await
+            }
+        }
+    }
+
+    async fn event(&self, tenant: &TenantId, at: LogSeq) -> std::result::Result<Option<EventRecord>, AdminError> {
+        let since = LogSeq(at.0.saturating_sub(1));
+        let events = match self {
+            Side::Asked(connection) => {
+                let request = EventsRequest {
+                    tenant: Some(tenant.clone()),
+                    since_log_seq: since,
+                    until_log_seq: Some(at),
+                    limit: 1,
+                    ..EventsRequest::default()
+                };
+                connection.ask(request).await?.events
+            }
+            Side::Web(web) => {
+                let path = format!("/api/v1/events?since_log_seq={since}&until_log_seq={at}&limit=1");
+                web.get::<Events>(&path).await?.events
+            }
+        };
+        Ok(events.into_iter().find(|event| event.log_seq == at))
+    }
+}
+
 /// A copy that answers requests.
 pub struct AskedCopy {
-    connection: Connection,
+    side: Side,
     tenant: TenantId,
     tree: i64,
     head: TreeHead,
@@ -31,24 +100,23 @@ pub struct AskedCopy {
 
 impl AskedCopy {
     /// Asks for the head of the tenant's newest tree. `not_found` when nothing is sealed there.
-    pub async fn open(connection: Connection, tenant: &TenantId) -> std::result::Result<AskedCopy, AdminError> {
-        let request = SealStatusRequest { tenant: Some(tenant.clone()), after: None, limit: None };
-        let seals = connection.ask(request).await?.seals;
-        let tree = seals.into_iter().filter(|seal| seal.tenant == *tenant).find_map(|seal| seal.tree);
+    pub async fn open(side: Side, tenant: &TenantId) -> std::result::Result<AskedCopy, AdminError> {
+        let tree = side.tree(tenant).await?;
         let nothing = || {
-            let what = format!("nothing of tenant {tenant} is sealed in {}", connection.address());
-            AdminError::new(Category::NotFound, what).next("name a copy that was sealed, or compare events: --by-log")
+            let what = format!("nothing of tenant {tenant} is sealed in {}", side.address());
+            AdminError::new(Category::NotFound, what)
+                .next("name a copy that was sealed, or compare databases: --by-log")
         };
         let tree = tree.ok_or_else(nothing)?;
         let root = read_base64_of(&tree.root).map_err(|error| unfit("the root", error.0))?;
         let head = TreeHead { size: tree.size, root };
-        Ok(AskedCopy { connection, tenant: tenant.clone(), tree: tree.tree, head, leaves: Mutex::default() })
+        Ok(AskedCopy { side, tenant: tenant.clone(), tree: tree.tree, head, leaves: Mutex::default() })
     }
 
     async fn asked(&self, level: u32, index: u64, width: u16) -> Result<SealTileReply> {
         let (tenant, tree, width) = (Some(self.tenant.clone()), Some(self.tree), Some(width));
         let request = SealTileRequest { tenant, tree, level, index, width };
-        self.connection.ask(request).await.map_err(told)
+        self.side.tile(request).await.map_err(told)
     }
 
     fn leaves(&self) -> MutexGuard<'_, (u64, Vec<LogSeq>)> {
@@ -96,15 +164,7 @@ impl LogCopy for AskedCopy {
 
     async fn leaf(&self, index: u64) -> Result<Seen> {
         let position = self.position(index).await?;
-        let request = EventsRequest {
-            tenant: Some(self.tenant.clone()),
-            since_log_seq: LogSeq(position.0.saturating_sub(1)),
-            until_log_seq: Some(position),
-            limit: 1,
-            ..EventsRequest::default()
-        };
-        let events = self.connection.ask(request).await.map_err(told)?.events;
-        let event = events.into_iter().find(|event| event.log_seq == position);
+        let event = self.side.event(&self.tenant, position).await.map_err(told)?;
         Ok(Seen { log_seq: Some(position), entry: None, event: event.map(|event| logged(&self.tenant, event)) })
     }
 }

@@ -6,17 +6,20 @@ use super::Context;
 use crate::connection::Connection;
 use crate::globals::Globals;
 use crate::interrupt;
+use crate::node_web::NodeWeb;
 use crate::output::number;
 use crate::page::Page;
 use crate::session::{Access, Location};
-use asked::AskedCopy;
+use asked::{AskedCopy, Side};
 use clap::Args;
+use decisiongraph_engine::Engine;
 use decisiongraph_engine::seal::bisect::{self, Bisected, ByLog, Difference, StoredCopy};
 use decisiongraph_projections::{Category, TenantId};
 use decisiongraph_protocol::{AdminError, ExitCode};
 use decisiongraph_rpc::NodeAddress;
 use decisiongraph_store::{DatabaseUrl, LoggedEvent};
 use serde::Serialize;
+use std::path::PathBuf;
 
 /// Find the first event in which two copies of a sealed log differ
 ///
@@ -28,11 +31,13 @@ use serde::Serialize;
 #[command(after_help = "Examples:
   decisiongraph bisect postgres://db-1/decisions postgres://db-2/decisions
   decisiongraph bisect unix:/run/decisiongraph/node.sock 127.0.0.1:4099 --secret-file secret
+  decisiongraph bisect https://db-1.example https://db-2.example --token-file token --tenant acme
   decisiongraph bisect sqlite:old.db sqlite:new.db --by-log
 
-Two nodes behind TCP have one secret (--secret-file), as the nodes of a cluster have.")]
+Two nodes behind TCP have one secret (--secret-file), as the nodes of a cluster have. Over HTTP, the token's identity
+needs the rights `prove` and `read`.")]
 pub struct Bisect {
-    /// The one copy: postgres://…, sqlite:PATH, or a node as for --node (unix:PATH, HOST:PORT)
+    /// The one copy: postgres://…, sqlite:PATH, or a node (unix:PATH, HOST:PORT, http://HOST:PORT, https://HOST)
     #[arg(value_name = "COPY_A")]
     one: String,
     /// The other copy
@@ -41,6 +46,9 @@ pub struct Bisect {
     /// Compare the events of both logs, whatever their seals: reads all of them; of databases alone
     #[arg(long)]
     by_log: bool,
+    /// File with the token for a node's HTTP interface, not readable by other users
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
 }
 
 /// Result, for programs.
@@ -71,7 +79,7 @@ struct First {
 impl Bisect {
     pub async fn run(self, context: &Context) -> Result<ExitCode, AdminError> {
         interrupt::ends_at_once();
-        let (one, other) = (open(context, &self.one).await?, open(context, &self.other).await?);
+        let (one, other) = (self.open(context, &self.one).await?, self.open(context, &self.other).await?);
         let names = [one.address(), other.address()];
         let found = self.compare(context, one, other).await?;
         if context.output.json {
@@ -82,12 +90,10 @@ impl Bisect {
         Ok(if found.same { ExitCode::OK } else { ExitCode::DRIFT })
     }
 
-    async fn compare(&self, context: &Context, one: Connection, other: Connection) -> Result<Found, AdminError> {
+    async fn compare(&self, context: &Context, one: Side, other: Side) -> Result<Found, AdminError> {
         let tenant: TenantId = context.globals.tenant.clone().unwrap_or_default();
-        let (left, right) = match (&one, &other) {
-            (Connection::InProcess(one), Connection::InProcess(other)) => {
-                (one.store().snapshot().await?, other.store().snapshot().await?)
-            }
+        let (left, right) = match (engine(&one), engine(&other)) {
+            (Some(one), Some(other)) => (one.store().snapshot().await?, other.store().snapshot().await?),
             _ if self.by_log => {
                 let what = "--by-log reads whole logs, and of a node it has none";
                 return Err(AdminError::new(Category::InvalidArgument, what)
@@ -104,20 +110,35 @@ impl Bisect {
         let (left, right) = (StoredCopy::open(&*left, &tenant).await?, StoredCopy::open(&*right, &tenant).await?);
         Ok(of_trees(bisect::bisect(&left, &right).await?))
     }
+
+    /// Opens a copy: a database in this process, or a node.
+    async fn open(&self, context: &Context, copy: &str) -> Result<Side, AdminError> {
+        if NodeWeb::is_address(copy) {
+            return Ok(Side::Web(NodeWeb::open(&context.globals, copy, self.token_file.as_deref())?));
+        }
+        if DatabaseUrl::parse(copy).is_err() && NodeAddress::parse(copy).is_ok() {
+            let globals = Globals { database: None, node: Some(copy.to_owned()), ..context.globals.clone() };
+            return Ok(Side::Asked(Box::new(Connection::to_node(&globals).await?)));
+        }
+        let globals = Globals { database: Some(copy.to_owned()), node: None, ..context.globals.clone() };
+        let located = Location::resolve(&globals).map_err(|error| {
+            let node = "a node: unix:PATH, HOST:PORT, http://HOST:PORT or https://HOST";
+            error.next(format!("name postgres://USER@HOST/DATABASE, sqlite:PATH, or {node}"))
+        })?;
+        let engine = located.open(&globals, Access::Read).await?;
+        Ok(Side::Asked(Box::new(Connection::InProcess(Box::new(engine)))))
+    }
 }
 
-/// Opens a copy: a database in this process, or a node.
-async fn open(context: &Context, copy: &str) -> Result<Connection, AdminError> {
-    let is_node = DatabaseUrl::parse(copy).is_err() && NodeAddress::parse(copy).is_ok();
-    if is_node {
-        let globals = Globals { database: None, node: Some(copy.to_owned()), ..context.globals.clone() };
-        return Connection::to_node(&globals).await;
+/// Returns the engine of a database in this process.
+fn engine(side: &Side) -> Option<&Engine> {
+    match side {
+        Side::Asked(connection) => match &**connection {
+            Connection::InProcess(engine) => Some(engine),
+            Connection::Node(_) => None,
+        },
+        Side::Web(_) => None,
     }
-    let globals = Globals { database: Some(copy.to_owned()), node: None, ..context.globals.clone() };
-    let located = Location::resolve(&globals).map_err(|error| {
-        error.next("name postgres://USER@HOST/DATABASE, sqlite:PATH, or a node: unix:PATH or HOST:PORT")
-    })?;
-    Ok(Connection::InProcess(Box::new(located.open(&globals, Access::Read).await?)))
 }
 
 fn of_trees(bisected: Bisected) -> Found {

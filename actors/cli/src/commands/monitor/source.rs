@@ -5,26 +5,20 @@ mod statements;
 use crate::commands::Context;
 use crate::connection::Connection;
 use crate::globals::Globals;
+use crate::node_web::NodeWeb;
 use crate::sealing::place;
 use crate::session::Access;
-use crate::web_client::Web;
-use bytes::Bytes;
 use decisiongraph_cli::config::seal::NamedPlace;
 use decisiongraph_projections::seal::Hash;
 use decisiongraph_projections::{Category, TenantId};
 use decisiongraph_protocol::{AdminError, ConsistencyRequest, SealCheckpointsRequest, SealStatusRequest};
-use decisiongraph_rpc::private_file;
 use decisiongraph_seal::consistency::Consistency;
 use decisiongraph_seal::{Place, PlaceError, Remembered};
 use decisiongraph_store::{DatabaseUrl, NoteKind};
-use hyper::{Method, StatusCode};
 use serde_json::Value;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-/// Largest token file, in bytes.
-const TOKEN_BYTES_MAX: u64 = 4 * 1024;
 /// Most rotation notes that are read of a source.
 const ROTATIONS_MAX: i64 = 100;
 
@@ -36,7 +30,7 @@ pub struct Source {
 
 enum Kind {
     Place(Arc<dyn Place>),
-    Web { web: Web, token: Option<String>, tenant: TenantId, deadline: Duration },
+    Web(NodeWeb),
     Database(Box<Globals>),
 }
 
@@ -45,14 +39,8 @@ impl Source {
     pub fn open(context: &Context, name: &str, origin: &str, token: Option<&Path>) -> Result<Source, AdminError> {
         let globals = &context.globals;
         let invalid = |message: String| AdminError::new(Category::InvalidArgument, message);
-        let kind = if name.starts_with("http://") || name.starts_with("https://") {
-            let token = match token {
-                Some(path) => Some(private_file::read(path, "token", TOKEN_BYTES_MAX)?.trim().to_owned()),
-                None => None,
-            };
-            let web = Web::new(name).map_err(invalid)?;
-            let deadline = Duration::from_secs_f64(globals.timeout);
-            Kind::Web { web, token, tenant: globals.tenant.clone().unwrap_or_default(), deadline }
+        let kind = if NodeWeb::is_address(name) {
+            Kind::Web(NodeWeb::open(globals, name, token)?)
         } else if matches!(NamedPlace::parse(name), Some(NamedPlace::Folder(_) | NamedPlace::Objects(_))) {
             Kind::Place(place(name, Path::new("."))?)
         } else if Path::new(name).is_dir() {
@@ -83,7 +71,7 @@ impl Source {
                 notes.sort_by_key(|note| note.size);
                 Ok(notes)
             }
-            Kind::Web { .. } => match self.get("/api/v1/seal/checkpoint").await {
+            Kind::Web(web) => match web.get::<Value>("/api/v1/seal/checkpoint").await {
                 Ok(data) => self.read(&data["checkpoint"], &data["noted_at"]).map(|note| vec![note]),
                 Err(error) if error.category == Category::NotFound => Ok(Vec::new()),
                 Err(error) => Err(error),
@@ -99,9 +87,9 @@ impl Source {
     pub async fn rotations(&self) -> Result<Vec<Remembered>, AdminError> {
         let notes = match &self.kind {
             Kind::Place(place) => return self.of_place(place, is_rotation).await,
-            Kind::Web { .. } => {
+            Kind::Web(web) => {
                 let path = format!("/api/v1/seal/checkpoints?kind=rotation&limit={ROTATIONS_MAX}");
-                let data = match self.get(&path).await {
+                let data: Value = match web.get(&path).await {
                     Err(error) if error.category == Category::NotFound => return Ok(Vec::new()),
                     data => data?,
                 };
@@ -119,8 +107,8 @@ impl Source {
     pub async fn proof(&self, from: u64, to: u64) -> Result<Vec<Hash>, AdminError> {
         let proof = match &self.kind {
             Kind::Place(_) => return Err(AdminError::new(Category::InvalidArgument, "a place has no proofs")),
-            Kind::Web { .. } => {
-                let data = self.get(&format!("/api/v1/seal/consistency?from={from}&to={to}")).await?;
+            Kind::Web(web) => {
+                let data: Value = web.get(&format!("/api/v1/seal/consistency?from={from}&to={to}")).await?;
                 data["proof"].as_str().unwrap_or_default().to_owned()
             }
             Kind::Database(globals) => {
@@ -191,28 +179,6 @@ impl Source {
 
     fn unknown(&self) -> AdminError {
         AdminError::new(Category::NotFound, format!("the source has no log {}", self.origin))
-    }
-
-    /// Reads the data of a route.
-    async fn get(&self, path: &str) -> Result<Value, AdminError> {
-        let Kind::Web { web, token, tenant, deadline } = &self.kind else { return Ok(Value::Null) };
-        let mut headers = vec![("x-tenant-id", tenant.to_string())];
-        headers.extend(token.as_ref().map(|token| ("authorization", format!("Bearer {token}"))));
-        let answer = web.ask(Method::GET, path, &headers, Bytes::new(), *deadline).await;
-        let answer = answer.map_err(|message| AdminError::new(Category::Unavailable, message))?;
-        let mut body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-        if answer.status == StatusCode::OK {
-            return Ok(body["data"].take());
-        }
-        let message = body["error"]["message"].as_str().unwrap_or_default();
-        let category = match answer.status {
-            StatusCode::NOT_FOUND => Category::NotFound,
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Category::Unauthorized,
-            StatusCode::CONFLICT => Category::Conflict,
-            status if status.is_server_error() => Category::Unavailable,
-            _ => Category::InvalidArgument,
-        };
-        Err(AdminError::new(category, format!("the node answers {}: {message}", answer.status)))
     }
 }
 

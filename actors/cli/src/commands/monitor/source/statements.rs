@@ -10,6 +10,7 @@ use decisiongraph_projections::seal::note::Note;
 use decisiongraph_projections::seal::texts::Statement;
 use decisiongraph_protocol::{AdminError, SealCheckpointsRequest};
 use decisiongraph_store::NoteKind;
+use serde_json::Value;
 use std::sync::Arc;
 
 /// Notes per page of a node or a database.
@@ -36,11 +37,11 @@ impl Source {
                 })
                 .await
             }
-            Kind::Web { .. } => {
+            Kind::Web(web) => {
                 let mut cursor = String::new();
                 loop {
                     let path = format!("/api/v1/seal/checkpoints?kind=statement&limit={PAGE}{cursor}");
-                    let data = self.get(&path).await?;
+                    let data: Value = web.get(&path).await?;
                     let notes = data["notes"].as_array().map(Vec::as_slice).unwrap_or_default();
                     let mut texts = notes.iter().filter_map(|note| note["note"].as_str());
                     if let Some(note) = texts.find(|note| covered(note, &self.origin, last).is_some()) {
