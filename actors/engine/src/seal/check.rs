@@ -27,7 +27,7 @@ use decisiongraph_projections::seal::{Hash, base64};
 use decisiongraph_projections::{Category, LogSeq, TenantId};
 use decisiongraph_protocol::report::{LogFacts, LogFinding, LogReport, Progress};
 use decisiongraph_store::{ReadView, Result, RunMode, SealTree, StoreError};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -93,7 +93,7 @@ pub async fn check(
     let (started, view, sealing) = (Instant::now(), engine.store().view().await?, engine.sealing());
     let Some(tree) = newest(&*view, sealing, tenant).await? else { return Ok((Ended::Reached, LogReport::Unsealed)) };
     // Memories first: what they know is committed, so the tree that is read then has it.
-    let known = Known::ask(&*view, &tree, sealing, options.against.as_deref()).await?;
+    let known = Known::ask(&*view, &tree, sealing, options.against.as_deref(), options.since).await?;
     let again = newest(&*view, sealing, tenant).await?.filter(|again| again.tree == tree.tree);
     let tree = again.unwrap_or(tree);
     if tree.head.size == 0 && tree.sealed_since.is_empty() && known.newest().is_none() {
@@ -122,6 +122,8 @@ struct Check<'a> {
     has_hole: bool,
     events: u64,
     erased: u64,
+    /// Number of signed heads that were compared.
+    checkpoints: u64,
     pace: Option<Pace>,
 }
 
@@ -129,26 +131,24 @@ struct Check<'a> {
 #[derive(Default)]
 struct Grown {
     frontier: Frontier,
-    /// Sizes at which a root is wanted, descending.
-    wanted: Vec<u64>,
+    /// Sizes at which a root is wanted, ascending.
+    wanted: VecDeque<u64>,
     roots: BTreeMap<u64, Hash>,
     /// Nodes that were completed since they were compared.
     nodes: Vec<Node>,
 }
 
 impl Grown {
-    fn at(frontier: Frontier, sizes: Vec<u64>) -> Grown {
-        let mut wanted = sizes;
-        wanted.reverse();
+    fn at(frontier: Frontier) -> Grown {
         let roots = BTreeMap::from([(frontier.size(), frontier.root())]);
-        Grown { frontier, wanted, roots, nodes: Vec::new() }
+        Grown { frontier, roots, ..Grown::default() }
     }
 
     fn grow(mut self, leaves: &[Leaf]) -> Grown {
         for leaf in leaves {
             add_leaf(&mut self.frontier, leaf.entry.leaf_hash(), &mut self.nodes);
-            if self.wanted.last() == Some(&self.frontier.size()) {
-                self.wanted.pop();
+            if self.wanted.front() == Some(&self.frontier.size()) {
+                self.wanted.pop_front();
                 self.roots.insert(self.frontier.size(), self.frontier.root());
             }
         }
@@ -175,7 +175,7 @@ impl<'a> Check<'a> {
             frontier = reader.frontier_at(since).await?;
             after = reader.leaf(since - 1).await?.log_seq;
         }
-        let grown = Grown::at(frontier, known.sizes(since, size));
+        let grown = Grown::at(frontier);
         let mut check = Check {
             engine,
             view,
@@ -189,6 +189,7 @@ impl<'a> Check<'a> {
             has_hole: false,
             events: 0,
             erased: 0,
+            checkpoints: 0,
             pace: options.rows_per_s.map(Pace::new),
         };
         check.grown.roots.retain(|size, _| *size > 0);
@@ -216,6 +217,12 @@ impl<'a> Check<'a> {
             self.findings.join(std::mem::take(&mut stretch.findings));
             let events = stretch.pairs.len() as u64;
             let Stretch { pairs, leaves, .. } = stretch;
+            // A leaf that is missing makes the sizes behind it others.
+            if let Some(last) = leaves.last().filter(|_| !self.has_hole) {
+                // The tree may have grown since the memories were asked: it has no known head there.
+                self.known.extend(self.view, last.index.saturating_add(1).min(self.tree.head.size)).await?;
+            }
+            self.grown.wanted = self.known.sizes(self.grown.frontier.size(), u64::MAX).into();
             let grown = std::mem::take(&mut self.grown);
             let grow = pure(move || grown.grow(&leaves));
             let (judged, grown, read) = tokio::join!(judge_pairs(pairs, &erasures), grow, walk.next(limit));
@@ -226,6 +233,11 @@ impl<'a> Check<'a> {
             self.findings.join(findings);
             (self.events, self.erased) = (self.events + events, self.erased + erased);
             self.compare_nodes().await?;
+            if !self.has_hole {
+                let reached = self.grown.frontier.size();
+                self.known.compare(&self.grown.roots, reached.saturating_sub(1));
+                self.grown.roots.retain(|size, _| *size >= reached);
+            }
             if watch.told(upto, target, self.events).await? {
                 return Ok(Ended::Cancelled);
             }
@@ -263,10 +275,12 @@ impl<'a> Check<'a> {
             self.findings.add(damage);
         }
         let (ahead, of_leaves) = (self.ahead().await?, self.known.judge(&self.grown.roots));
+        self.checkpoints = self.known.compared(&self.grown.roots);
         let differs = match self.findings.has(SealWord::TreeDamaged) || !is_whole {
             false => of_leaves,
             // The tree contradicts itself. A checkpoint that fits one of its roots is not contradicted, too.
             true => {
+                self.known.seek(self.view, size).await?;
                 let stored = BTreeMap::from([(size, self.tree.head.root)]);
                 self.known.judge(&stored).filter(|_| !is_whole || of_leaves.is_some())
             }
@@ -327,7 +341,7 @@ impl<'a> Check<'a> {
             as_sealed: is_as_sealed,
             events: self.events,
             erased: self.erased,
-            checkpoints: self.known.compared(&self.grown.roots),
+            checkpoints: self.checkpoints,
             newest_checkpoint: self.known.newest(),
             memories: self.known.memories().to_vec(),
             silent: self.known.silent.clone(),
@@ -376,7 +390,8 @@ mod tests {
     fn roots_are_noted_at_the_sizes_that_are_wanted() {
         let leaf = super::super::event_check::tests::leaf(&super::super::event_check::tests::event(1), 0);
         let hash = leaf.entry.leaf_hash();
-        let grown = Grown::at(Frontier::default(), vec![1, 3, 300]).grow(&[leaf; 5]).grow(&[leaf; 600]);
+        let wanted = VecDeque::from([1, 3, 300]);
+        let grown = Grown { wanted, ..Grown::at(Frontier::default()) }.grow(&[leaf; 5]).grow(&[leaf; 600]);
         assert_eq!(grown.roots.keys().copied().collect::<Vec<_>>(), [0, 1, 3, 300]);
         assert_eq!(grown.roots[&1], hash);
         assert_eq!((grown.frontier.size(), grown.nodes.len()), (605, 2));

@@ -64,16 +64,16 @@ async fn fork_under(engine: &Engine, sealing: &Arc<Sealing>, lease: &Lease, reas
         // The database lost all of it.
         None => store.begin_seal(tenant, &sealing.origin(tenant)).await?,
     };
-    let known = Known::ask(&*view, &old, Some(sealing), None).await?;
+    let mut known = Known::ask(&*view, &old, Some(sealing), None, 0).await?;
     if !known.silent.is_empty() {
         let silent = known.silent.join(", ");
         tracing::warn!(%tenant, "memories of the seal did not answer: {silent}");
     }
     let peers = memory_check::of_peers(sealing, &old.origin).await.into_iter();
     let peers = peers.filter_map(|(_, newest)| newest.ok().flatten()?.head());
-    let heads: Vec<TreeHead> = known.heads().chain(peers).collect();
+    let newest: Vec<TreeHead> = known.newest_head().into_iter().chain(peers).collect();
     let reader = TreeReader::new(&*view, tenant, old.tree, old.head.size);
-    let signed = signed_prefix(&reader, &heads).await?;
+    let signed = signed_prefix(&*view, &reader, &newest, &mut known).await?;
     let keep = first_difference(engine, &*view, &old, signed, Arc::new(known.erasures.clone())).await?.min(signed);
     let frontier = reader.frontier_at(keep).await?;
     let last = match keep {
@@ -81,7 +81,7 @@ async fn fork_under(engine: &Engine, sealing: &Arc<Sealing>, lease: &Lease, reas
         keep => reader.leaf(keep - 1).await?.log_seq,
     };
     let common = TreeHead { size: keep, root: frontier.root() };
-    let last_signed = heads.iter().copied().max_by_key(|head| head.size).unwrap_or(old.head);
+    let last_signed = newest.iter().copied().max_by_key(|head| head.size).unwrap_or(old.head);
     let notes = sealing.fork_note(old.tree, &old.origin, last_signed, common, reason)?;
     let [of_old, of_new] = &notes;
     let (note, origin) = (of_old.note.clone(), of_new.origin.clone());
@@ -106,14 +106,23 @@ async fn told(store: &dyn Store, sealing: &Arc<Sealing>, tree: &SealTree, notes:
 
 /// Returns the size of the largest prefix of the tree that no signed head contradicts. Where one does, or where one is
 /// larger than the tree, it is the largest signed head that fits.
-async fn signed_prefix(reader: &TreeReader<'_>, heads: &[TreeHead]) -> Result<u64> {
+async fn signed_prefix(
+    view: &dyn ReadView,
+    reader: &TreeReader<'_>,
+    newest: &[TreeHead],
+    known: &mut Known,
+) -> Result<u64> {
     let (mut fits, mut contradicted) = (0, false);
-    for head in heads {
-        let is_prefix = head.size <= reader.size() && reader.root_at(head.size).await? == head.root;
-        match is_prefix {
-            true => fits = fits.max(head.size),
-            false => contradicted = true,
+    let mut heads = newest.to_vec();
+    while !heads.is_empty() {
+        for head in &heads {
+            let is_prefix = head.size <= reader.size() && reader.root_at(head.size).await? == head.root;
+            match is_prefix {
+                true => fits = fits.max(head.size),
+                false => contradicted = true,
+            }
         }
+        heads = known.next(view).await?;
     }
     Ok(if contradicted { fits } else { reader.size() })
 }

@@ -1,90 +1,42 @@
 //! Signed notes that are known about a log: those of its database, of the journal, and of every place.
 //!
+//! ```text
+//!   rotations ─▶ keys ─▶ notes, one by one ─▶ a stretch of heads ─▶ compared with roots ─▶ the next stretch
+//! ```
+//!
 //! *Guarantees.* With keys, only a note that one of them signed counts; another is a finding. A rotation that the newer
-//! key signed makes the older key known, for the sizes before it. A memory that does not answer is named.
+//! key signed makes the older key known, for the sizes before it. A memory that does not answer is named. Every head is
+//! compared, and a stretch of them is in memory: of a log with more, the memories are read again for each stretch.
 //!
 //! *Never here:* the tree. The caller computes its roots.
 
 use super::event_check::Erasures;
 use super::finding::{Findings, SealFinding, SealWord};
+use super::heads::{HEADS_MAX, Head, Heads, Memory};
+use super::keyring::Keyring;
+use super::memories::{Answer, Source};
+pub use super::memories::{DATABASE, configured};
 use super::{Sealing, memory_check};
-use crate::page::pure;
-use decisiongraph_projections::Category;
 use decisiongraph_projections::seal::Hash;
-use decisiongraph_projections::seal::note::{Note, Signed, VerifierKey};
-use decisiongraph_projections::seal::texts::{Erasure, Rotation, TreeHead};
-use decisiongraph_seal::signatures::Signatures;
-use decisiongraph_seal::{Folder, Objects, Place, PlaceError, Remembered};
-use decisiongraph_store::{NoteKind, ReadView, Result, SealTree, StoreError};
+use decisiongraph_projections::seal::note::{Note, VerifierKey};
+use decisiongraph_projections::seal::texts::{Erasure, TreeHead};
+use decisiongraph_seal::{PlaceError, Remembered};
+use decisiongraph_store::{NoteKind, ReadView, Result, SealTree};
+use futures_util::future::join_all;
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
-
-/// Name of the notes in the database.
-pub const DATABASE: &str = "database";
-/// Name of the journal, as [`Folder`] has it.
-const JOURNAL: &str = "journal";
-/// Longest wait for all notes of a memory.
-const ANSWER: Duration = Duration::from_secs(60);
-/// Notes per read from the database.
-const NOTES_PAGE: usize = 1_000;
-
-/// Memory of signed notes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Database,
-    Journal,
-    Place,
-}
-
-impl Kind {
-    /// Rank of a memory that is named for another root: a place is out of the reach of the database's administrators.
-    fn rank(self) -> u8 {
-        match self {
-            Kind::Place => 0,
-            Kind::Journal => 1,
-            Kind::Database => 2,
-        }
-    }
-
-    /// Rank of a memory that is named for a larger tree: the journal has what was signed last.
-    fn rank_of_newest(self) -> u8 {
-        match self {
-            Kind::Journal => 0,
-            Kind::Place => 1,
-            Kind::Database => 2,
-        }
-    }
-}
-
-/// Memory that was asked, with its notes.
-struct Asked {
-    name: String,
-    kind: Kind,
-    notes: std::result::Result<Vec<Remembered>, PlaceError>,
-}
-
-/// Signed head of a tree.
-#[derive(Debug, Clone)]
-struct Head {
-    head: TreeHead,
-    at: String,
-    /// Memory that is named for another root.
-    memory: usize,
-    /// Memory that is named for a larger tree.
-    newest_in: usize,
-}
 
 /// Everything that is known about a log.
-#[derive(Default)]
 pub struct Known {
-    /// Names and kinds of the memories that answered.
-    memories: Vec<(String, Kind)>,
-    /// Those of them that know a note.
+    tree: SealTree,
+    /// Memories that were asked, by their numbers.
+    sources: Vec<Source>,
+    keys: Arc<Keyring>,
+    /// Names of the memories that know a note.
     knowing: Vec<String>,
-    /// Signed heads, by size.
-    heads: Vec<Head>,
+    /// Signed heads that are not compared yet, by size.
+    heads: Heads,
+    compared: Compared,
     /// Recorded erasures.
     pub erasures: Erasures,
     /// Findings about signatures.
@@ -95,77 +47,62 @@ pub struct Known {
     pub has_keys: bool,
 }
 
-impl Known {
-    /// Asks the database, the journal and every place; with `against`, that memory alone. A place is named as in the
-    /// configuration; `dir:PATH` and `objects:PATH` need not be configured.
-    pub async fn ask(
-        view: &dyn ReadView,
-        tree: &SealTree,
-        sealing: Option<&Arc<Sealing>>,
-        against: Option<&str>,
-    ) -> Result<Known> {
-        let mut asked = outside(sealing, &tree.origin, against).await?;
-        if against.is_none_or(|against| against == DATABASE) {
-            asked.push(Asked { name: DATABASE.to_owned(), kind: Kind::Database, notes: Ok(Vec::new()) });
+/// Result of the comparison of heads with roots.
+#[derive(Default, Clone)]
+struct Compared {
+    heads: u64,
+    /// Largest size that fits, below the first one that differs.
+    fits: Option<u64>,
+    differs: Option<SealFinding>,
+}
+
+/// Notes of a memory, as they are read.
+struct Gathered {
+    memory: Memory,
+    name: String,
+    keys: Arc<Keyring>,
+    /// True when findings and erasures are known from another reading.
+    again: bool,
+    knows: bool,
+    heads: Heads,
+    erasures: Erasures,
+    findings: Findings,
+}
+
+impl Gathered {
+    fn new(number: usize, source: &Source, keys: Arc<Keyring>, heads: Heads, again: bool) -> Gathered {
+        Gathered {
+            memory: Memory { number, kind: source.kind },
+            name: source.name.clone(),
+            keys,
+            again,
+            knows: false,
+            heads,
+            erasures: Erasures::default(),
+            findings: Findings::default(),
         }
-        let keys = sealing.map(|sealing| sealing.keys.verifiers(&tree.origin)).unwrap_or_default();
-        let (mut findings, stored) = noted(view, tree, None).await?;
-        if let Some(database) = asked.last_mut().filter(|asked| asked.kind == Kind::Database) {
-            database.notes = Ok(stored);
-        } else {
-            findings = Findings::default();
-        }
-        pure(move || Known::of(asked, keys, findings)).await
     }
 
-    /// Sorts what the memories answered.
-    fn of(asked: Vec<Asked>, keys: Vec<VerifierKey>, findings: Findings) -> Known {
-        let mut known = Known { findings, has_keys: !keys.is_empty(), ..Known::default() };
-        let notes = || asked.iter().filter_map(|asked| asked.notes.as_ref().ok()).flatten();
-        let keys = Keyring::of(keys, notes());
-        for Asked { name, kind, notes } in asked {
-            let notes = match notes {
-                Ok(notes) => notes,
-                Err(PlaceError::Away(reason)) => {
-                    known.silent.push(format!("{name}: {reason}"));
-                    continue;
-                }
-                Err(damaged) => {
-                    known.findings.add(SealWord::SignatureInvalid.because(format!("{damaged} ({name})")));
-                    continue;
-                }
-            };
-            let memory = known.memories.len();
-            known.knowing.extend((!notes.is_empty()).then(|| name.clone()));
-            known.memories.push((name, kind));
-            notes.into_iter().for_each(|note| known.take(note, memory, &keys));
-        }
-        let kind = |memory: usize| known.memories.get(memory).map_or(Kind::Database, |(_, kind)| *kind);
-        known.heads.sort_by(|one, other| {
-            let key = |head: &Head| (head.head.size, head.head.root, kind(head.memory).rank());
-            key(one).cmp(&key(other))
-        });
-        known.heads.dedup_by(|next, kept| {
-            if next.head == kept.head && kind(next.memory).rank_of_newest() < kind(kept.newest_in).rank_of_newest() {
-                kept.newest_in = next.memory;
-            }
-            next.head == kept.head
-        });
-        known
-    }
-
-    fn take(&mut self, note: Remembered, memory: usize, keys: &Keyring) {
-        let name = self.memories.get(memory).map_or("", |(name, _)| name.as_str());
-        if self.has_keys
-            && let Err(finding) = keys.check(&note, name)
-        {
-            self.findings.add(finding);
+    fn take(&mut self, note: std::result::Result<Remembered, SealFinding>) {
+        let note = match note {
+            Ok(note) => note,
+            Err(finding) => return self.findings.add(finding),
+        };
+        self.knows = true;
+        let is_head = matches!(note.kind, NoteKind::Checkpoint | NoteKind::Fork);
+        if self.again && !(is_head && self.heads.wants(note.size)) {
             return;
+        }
+        if !self.keys.is_empty()
+            && let Err(finding) = self.keys.check(&note, &self.name)
+        {
+            return self.findings.add(finding);
         }
         match note.kind {
             NoteKind::Checkpoint | NoteKind::Fork => {
-                let head = note.head().map(|head| Head { head, at: note.at, memory, newest_in: memory });
-                self.heads.extend(head);
+                let (memory, newest_in) = (self.memory, self.memory);
+                let head = note.head().map(|head| Head { head, at: note.at.into(), memory, newest_in });
+                head.into_iter().for_each(|head| self.heads.take(head));
             }
             NoteKind::Erasure => {
                 let erasure = Note::parse(&note.note).ok().and_then(|note| Erasure::parse(note.text).ok());
@@ -174,291 +111,229 @@ impl Known {
             NoteKind::Statement | NoteKind::Rotation => {}
         }
     }
+}
+
+impl Known {
+    /// Asks the database, the journal and every place; with `against`, that memory alone. Heads below `since` are left
+    /// out.
+    pub async fn ask(
+        view: &dyn ReadView,
+        tree: &SealTree,
+        sealing: Option<&Arc<Sealing>>,
+        against: Option<&str>,
+        since: u64,
+    ) -> Result<Known> {
+        let keys = sealing.map(|sealing| sealing.keys.verifiers(&tree.origin)).unwrap_or_default();
+        Known::of(view, tree, Source::all(sealing, against)?, keys, Heads::new(since.max(1), HEADS_MAX)).await
+    }
+
+    async fn of(
+        view: &dyn ReadView,
+        tree: &SealTree,
+        sources: Vec<Source>,
+        keys: Vec<VerifierKey>,
+        heads: Heads,
+    ) -> Result<Known> {
+        let has_keys = !keys.is_empty();
+        let (mut rotations, mut faults) = (Vec::new(), BTreeMap::new());
+        if has_keys {
+            let kind = Some(NoteKind::Rotation);
+            let read = sources.iter().map(|source| source.read(view, tree, kind, Vec::new(), take_rotation));
+            for (number, read) in join_all(read).await.into_iter().enumerate() {
+                match read? {
+                    Ok(notes) => rotations.extend(notes),
+                    Err(fault) => drop(faults.insert(number, fault)),
+                }
+            }
+        }
+        let mut known = Known {
+            tree: tree.clone(),
+            sources,
+            keys: Arc::new(Keyring::of(keys, rotations)),
+            knowing: Vec::new(),
+            heads: heads.clone(),
+            compared: Compared::default(),
+            erasures: Erasures::default(),
+            findings: Findings::default(),
+            silent: Vec::new(),
+            has_keys,
+        };
+        for (source, answer) in known.gather(view, &heads, false, faults).await? {
+            match answer {
+                Ok(gathered) => {
+                    known.knowing.extend(gathered.knows.then_some(source));
+                    known.heads.join(gathered.heads);
+                    known.erasures.extend(gathered.erasures);
+                    known.findings.join(gathered.findings);
+                }
+                Err(PlaceError::Away(reason)) => known.silent.push(format!("{source}: {reason}")),
+                Err(damaged) => {
+                    known.findings.add(SealWord::SignatureInvalid.because(format!("{damaged} ({source})")));
+                }
+            }
+        }
+        Ok(known)
+    }
+
+    /// Reads all memories at once, those with a fault excepted.
+    async fn gather(
+        &self,
+        view: &dyn ReadView,
+        heads: &Heads,
+        again: bool,
+        mut faults: BTreeMap<usize, PlaceError>,
+    ) -> Result<Vec<(String, Answer<Gathered>)>> {
+        let mut questions = Vec::new();
+        for (number, source) in self.sources.iter().enumerate() {
+            let gathered = Gathered::new(number, source, Arc::clone(&self.keys), heads.clone(), again);
+            let fault = faults.remove(&number);
+            questions.push(async move {
+                let answer = match fault {
+                    Some(fault) => Err(fault),
+                    None => source.read(view, &self.tree, None, gathered, Gathered::take).await?,
+                };
+                Ok((source.name.clone(), answer))
+            });
+        }
+        join_all(questions).await.into_iter().collect()
+    }
+
+    /// Reads heads on, until all of at most this size are here. A memory that fails now is named.
+    pub async fn extend(&mut self, view: &dyn ReadView, size: u64) -> Result<()> {
+        while self.heads.upto() < size {
+            let mut next = self.heads.after();
+            for (source, answer) in self.gather(view, &next.clone(), true, BTreeMap::new()).await? {
+                match answer {
+                    Ok(gathered) => next.join(gathered.heads),
+                    Err(fault) if !self.silent.iter().any(|silent| silent.starts_with(&format!("{source}: "))) => {
+                        self.silent.push(format!("{source}: {fault}"));
+                    }
+                    Err(_) => {}
+                }
+            }
+            self.heads.append(next);
+        }
+        Ok(())
+    }
+
+    /// Takes the heads that are here, or that follow. None: all were taken.
+    pub async fn next(&mut self, view: &dyn ReadView) -> Result<Vec<TreeHead>> {
+        if self.heads.list().is_empty() && self.heads.upto() < u64::MAX {
+            self.extend(view, self.heads.upto() + 1).await?;
+        }
+        let heads = self.heads().collect();
+        self.heads.forget(u64::MAX);
+        Ok(heads)
+    }
+
+    /// Goes to the heads from this size on, and forgets what was compared.
+    pub async fn seek(&mut self, view: &dyn ReadView, size: u64) -> Result<()> {
+        self.compared = Compared::default();
+        if self.heads.upto() < size {
+            self.heads.forget(u64::MAX);
+            self.heads.skip(size);
+            self.extend(view, size).await?;
+        }
+        Ok(())
+    }
 
     /// Names the memories that answered, and know a note.
     pub fn memories(&self) -> &[String] {
         &self.knowing
     }
 
-    /// Lists the sizes of the known heads above `since` and up to `size`, ascending.
+    /// Lists the sizes of the heads that are here above `since` and up to `size`, ascending.
     pub fn sizes(&self, since: u64, size: u64) -> Vec<u64> {
-        let mut sizes: Vec<u64> = self.heads.iter().map(|head| head.head.size).collect();
+        let mut sizes: Vec<u64> = self.heads().map(|head| head.size).collect();
         sizes.retain(|known| *known > since && *known <= size);
         sizes.dedup();
         sizes
     }
 
-    /// Lists the signed heads, by size.
+    /// Lists the signed heads that are here, by size.
     pub fn heads(&self) -> impl Iterator<Item = TreeHead> + '_ {
-        self.heads.iter().map(|head| head.head)
+        self.heads.list().iter().map(|head| head.head)
+    }
+
+    /// Returns the largest head.
+    pub fn newest_head(&self) -> Option<TreeHead> {
+        self.heads.newest().first().map(|head| head.head)
     }
 
     /// Returns the size of the largest head.
     pub fn newest(&self) -> Option<u64> {
-        self.heads.last().map(|head| head.head.size)
+        self.newest_head().map(|head| head.size)
     }
 
     /// Reports a tree of fewer events than a signed head has.
     pub fn shrunk(&self, size: u64) -> Option<SealFinding> {
-        let newest = self.newest().filter(|newest| *newest > size)?;
-        let ahead = self.heads.iter().filter(|head| head.head.size == newest);
-        let rank = |head: &&Head| self.kind(head.newest_in).rank_of_newest();
-        let head = ahead.min_by_key(rank)?;
+        self.newest().filter(|newest| *newest > size)?;
+        let rank = |head: &&Head| head.newest_in.kind.rank_of_newest();
+        let head = self.heads.newest().iter().min_by_key(rank)?;
         Some(self.shown(head, head.newest_in).shrunk(size))
     }
 
-    /// Compares the roots of a tree, at sizes of [`Known::sizes`], with the known heads. Reports the smallest that
-    /// differs, and the largest below it that fits.
+    /// Compares the heads up to this size with the roots of a tree, and forgets them.
+    pub fn compare(&mut self, roots: &BTreeMap<u64, Hash>, upto: u64) {
+        self.compared = self.compared_with(roots, upto);
+        self.heads.forget(upto);
+    }
+
+    /// Compares the heads that are here with the roots of a tree. Reports the smallest that differs, and the largest
+    /// below it that fits, of these and of those that were compared before.
     pub fn judge(&self, roots: &BTreeMap<u64, Hash>) -> Option<SealFinding> {
-        let compared = |head: &&Head| roots.get(&head.head.size).map(|root| *root == head.head.root);
-        let differs = self.heads.iter().filter(|head| compared(head) == Some(false));
-        let smallest = differs.clone().map(|head| head.head.size).min()?;
-        let rank = |head: &&Head| self.kind(head.memory).rank();
-        let head = differs.filter(|head| head.head.size == smallest).min_by_key(rank)?;
-        let fits = self.heads.iter().filter(|head| compared(head) == Some(true)).map(|head| head.head.size);
-        let fits = fits.filter(|size| *size < smallest).max();
-        Some(self.shown(head, head.memory).differs(roots.get(&smallest)?, fits, smallest))
+        self.compared_with(roots, u64::MAX).differs
     }
 
-    /// Counts the heads that these roots were compared with.
+    /// Counts the heads that were compared, with these roots and before.
     pub fn compared(&self, roots: &BTreeMap<u64, Hash>) -> u64 {
-        self.heads.iter().filter(|head| roots.contains_key(&head.head.size)).count() as u64
+        self.compared_with(roots, u64::MAX).heads
     }
 
-    fn kind(&self, memory: usize) -> Kind {
-        self.memories.get(memory).map_or(Kind::Database, |(_, kind)| *kind)
+    fn compared_with(&self, roots: &BTreeMap<u64, Hash>, upto: u64) -> Compared {
+        let mut compared = self.compared.clone();
+        // The heads of one size lie together.
+        for same in self.heads.list().chunk_by(|one, other| one.head.size == other.head.size) {
+            let Some(size) = same.first().map(|head| head.head.size).filter(|size| *size <= upto) else { break };
+            let Some(root) = roots.get(&size) else { continue };
+            compared.heads += same.len() as u64;
+            if compared.differs.is_some() {
+                continue;
+            }
+            let rank = |head: &&Head| head.memory.kind.rank();
+            match same.iter().filter(|head| head.head.root != *root).min_by_key(rank) {
+                Some(head) => {
+                    compared.differs = Some(self.shown(head, head.memory).differs(root, compared.fits, size));
+                }
+                None => compared.fits = Some(size),
+            }
+        }
+        compared
     }
 
-    fn shown(&self, head: &Head, memory: usize) -> memory_check::Known {
-        let memory = self.memories.get(memory).map(|(name, _)| name.clone()).unwrap_or_default();
-        memory_check::Known { memory, head: head.head, at: head.at.clone() }
+    fn shown(&self, head: &Head, memory: Memory) -> memory_check::Known {
+        let memory = self.sources.get(memory.number).map(|source| source.name.clone()).unwrap_or_default();
+        memory_check::Known { memory, head: head.head, at: head.at.to_string() }
     }
 }
 
-/// Keys that sign for a log, each with the last size that it signs.
-struct Keyring(Vec<(VerifierKey, u64)>);
-
-impl Keyring {
-    /// Begins with these keys, and goes back from rotation to rotation.
-    fn of<'n>(keys: Vec<VerifierKey>, notes: impl Iterator<Item = &'n Remembered>) -> Keyring {
-        let mut keyring = Keyring(keys.into_iter().map(|key| (key, u64::MAX)).collect());
-        let mut rotations: Vec<&str> =
-            notes.filter(|note| note.kind == NoteKind::Rotation).map(|note| note.note.as_str()).collect();
-        rotations.sort_unstable();
-        rotations.dedup();
-        loop {
-            let before = keyring.0.len();
-            rotations.retain(|note| !keyring.rotate(note));
-            if keyring.0.len() == before {
-                return keyring;
-            }
-        }
-    }
-
-    /// Takes a rotation that a known key signed. True when the note need not be looked at again.
-    fn rotate(&mut self, note: &str) -> bool {
-        let Ok(note) = Note::parse(note) else { return true };
-        let Ok(rotation) = Rotation::parse(note.text) else { return true };
-        if !self.0.iter().any(|(key, _)| *key == rotation.new) {
-            return false;
-        }
-        let signed = |key: &VerifierKey| note.signed_by(key, &Signatures) == Ok(Signed::Yes);
-        let is_new = !self.0.iter().any(|(key, _)| *key == rotation.old);
-        if is_new && signed(&rotation.new) && signed(&rotation.old) {
-            self.0.push((rotation.old, rotation.head.size));
-        }
-        true
-    }
-
-    /// Checks the signatures of a note.
-    fn check(&self, note: &Remembered, memory: &str) -> std::result::Result<(), SealFinding> {
-        let named = format!("the {} for {} ({memory})", note.kind.as_str(), note.size);
-        let not_one = |_| SealWord::SignatureInvalid.because(format!("{named} is not a signed note"));
-        let text = Note::parse(&note.note).map_err(not_one)?;
-        let mut is_signed = false;
-        for (key, upto) in &self.0 {
-            match text.signed_by(key, &Signatures) {
-                Ok(Signed::Not) => {}
-                Ok(_) => is_signed |= note.size <= *upto,
-                Err(wrong) => return Err(SealWord::SignatureInvalid.because(format!("{named}: {wrong}"))),
-            }
-        }
-        match is_signed {
-            true => Ok(()),
-            false => Err(SealWord::SignatureMissing.because(format!("{named} is not signed by a known key"))),
-        }
-    }
+fn take_rotation(notes: &mut Vec<String>, note: std::result::Result<Remembered, SealFinding>) {
+    notes.extend(note.ok().map(|note| note.note));
 }
 
 /// Reads the erasures that signed notes of the database record.
 pub(super) async fn erasures(view: &dyn ReadView, tree: &SealTree, sealing: Option<&Arc<Sealing>>) -> Result<Erasures> {
-    let (_, notes) = noted(view, tree, Some(NoteKind::Erasure)).await?;
     let keys = sealing.map(|sealing| sealing.keys.verifiers(&tree.origin)).unwrap_or_default();
-    let asked = Asked { name: DATABASE.to_owned(), kind: Kind::Database, notes: Ok(notes) };
-    Ok(Known::of(vec![asked], keys, Findings::default()).erasures)
-}
-
-/// Reads the notes of the database about a tree, of one kind or of all. A note that is not of its kind is a finding.
-async fn noted(view: &dyn ReadView, tree: &SealTree, kind: Option<NoteKind>) -> Result<(Findings, Vec<Remembered>)> {
-    let (mut findings, mut found, mut before) = (Findings::default(), Vec::new(), None);
-    loop {
-        let page = view.seal_notes(&tree.tenant, tree.tree, kind, before, NOTES_PAGE).await?;
-        let Some(last) = page.last() else { return Ok((findings, found)) };
-        before = Some(last.number);
-        for stored in page {
-            let facts = Remembered::of(&stored.note, &stored.noted_at).unwrap_or_default();
-            let note = facts.into_iter().find(|note| note.kind == stored.kind && note.origin == tree.origin);
-            match note {
-                Some(note) => found.push(note),
-                None => {
-                    let (kind, size) = (stored.kind.as_str(), stored.size);
-                    let text = format!("the {kind} for {size} ({DATABASE}) is not a signed note of this log");
-                    findings.add(SealWord::SignatureInvalid.because(text));
-                }
-            }
-        }
-    }
-}
-
-/// Asks the memories outside the database for everything that they know about a log, all at once.
-async fn outside(sealing: Option<&Arc<Sealing>>, origin: &str, against: Option<&str>) -> Result<Vec<Asked>> {
-    if against == Some(DATABASE) {
-        return Ok(Vec::new());
-    }
-    let configured = sealing.map_or(0, |sealing| sealing.memory.sources().count());
-    let mut questions = Vec::new();
-    for number in 0..configured {
-        let Some(sealing) = sealing else { break };
-        let name = sealing.memory.sources().nth(number).map(Place::name).unwrap_or_default();
-        if against.is_none_or(|against| against == name) {
-            let (sealing, origin) = (Arc::clone(sealing), origin.to_owned());
-            let ask = move || sealing.memory.sources().nth(number).map_or(Ok(Vec::new()), |place| all(place, &origin));
-            questions.push((name, ask_within(ask)));
-        }
-    }
-    if let (Some(against), true) = (against, questions.is_empty()) {
-        let place = place_of(against).ok_or_else(|| unknown(against, sealing))?;
-        let origin = origin.to_owned();
-        let asked = ask_within(move || all(&*place, &origin)).await;
-        return Ok(vec![Asked { name: against.to_owned(), kind: Kind::Place, notes: asked }]);
-    }
-    let answers = questions.into_iter().map(async |(name, answer)| {
-        let kind = if name == JOURNAL { Kind::Journal } else { Kind::Place };
-        Asked { name, kind, notes: answer.await }
-    });
-    Ok(futures_util::future::join_all(answers).await)
-}
-
-fn all(place: &dyn Place, origin: &str) -> std::result::Result<Vec<Remembered>, PlaceError> {
-    let mut notes = Vec::new();
-    place.each(origin, &mut |note| notes.push(note))?;
-    Ok(notes)
-}
-
-async fn ask_within(
-    ask: impl FnOnce() -> std::result::Result<Vec<Remembered>, PlaceError> + Send + 'static,
-) -> std::result::Result<Vec<Remembered>, PlaceError> {
-    match tokio::time::timeout(ANSWER, tokio::task::spawn_blocking(ask)).await {
-        Ok(Ok(answer)) => answer,
-        Ok(Err(broken)) => Err(PlaceError::Away(broken.to_string())),
-        Err(_) => Err(PlaceError::Away(format!("no answer within {ANSWER:?}"))),
-    }
-}
-
-/// Opens a place that is named by its kind and path.
-fn place_of(text: &str) -> Option<Box<dyn Place>> {
-    match text.split_once(':')? {
-        ("dir", path) if !path.is_empty() => Some(Box::new(Folder::new(Path::new(path)))),
-        ("objects", path) if !path.is_empty() => Some(Box::new(Objects::new(Path::new(path)))),
-        _ => None,
-    }
-}
-
-/// Names the memories outside the database that this process is configured with.
-pub fn configured(sealing: Option<&Arc<Sealing>>) -> Vec<String> {
-    sealing.map(|sealing| sealing.memory.sources().map(Place::name).collect()).unwrap_or_default()
-}
-
-fn unknown(against: &str, sealing: Option<&Arc<Sealing>>) -> StoreError {
-    let mut known = configured(sealing);
-    known.push(DATABASE.to_owned());
-    let message =
-        format!("`{against}` is not a memory of this seal: {}, dir:PATH and objects:PATH are", known.join(", "));
-    StoreError::new(Category::InvalidArgument, message)
+    let source = Source::database();
+    let rotations = match keys.is_empty() {
+        true => Ok(Vec::new()),
+        false => source.read(view, tree, Some(NoteKind::Rotation), Vec::new(), take_rotation).await?,
+    };
+    let keys = Keyring::of(keys, rotations.unwrap_or_default());
+    let gathered = Gathered::new(0, &source, Arc::new(keys), Heads::new(1, 1), false);
+    let gathered = source.read(view, tree, Some(NoteKind::Erasure), gathered, Gathered::take).await?;
+    Ok(gathered.map(|gathered| gathered.erasures).unwrap_or_default())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use decisiongraph_projections::seal::base64;
-    use decisiongraph_seal::key::SigningKey;
-    use decisiongraph_seal::{SigningKeys, rotation};
-
-    const ORIGIN: &str = "log.example/7f1c";
-
-    fn key(seed: u8) -> SigningKey {
-        SigningKey::of_seed("log.example", &[seed; 32]).expect("a key")
-    }
-
-    fn checkpoint(seed: u8, size: u64, root: u8) -> Remembered {
-        let head = TreeHead { size, root: [root; 32] };
-        SigningKeys::of(key(seed)).checkpoint(ORIGIN, head, false, "2026-11-29T10:00:00Z").expect("signed")
-    }
-
-    fn known(asked: &[(&str, Kind, &[Remembered])], seed: Option<u8>) -> Known {
-        let asked = asked.iter().map(|(name, kind, notes)| Asked {
-            name: (*name).to_owned(),
-            kind: *kind,
-            notes: Ok(notes.to_vec()),
-        });
-        let keys = seed.map(|seed| key(seed).verifier(ORIGIN)).into_iter().collect();
-        Known::of(asked.collect(), keys, Findings::default())
-    }
-
-    #[test]
-    fn the_smallest_head_that_differs_is_named_by_the_memory_that_is_hardest_to_reach() {
-        let heads = [checkpoint(1, 60, 6), checkpoint(1, 98, 9)];
-        let known = known(&[("journal", Kind::Journal, &heads), ("dir:/seals", Kind::Place, &heads)], Some(1));
-        assert!(known.findings.is_empty() && known.shrunk(98).is_none());
-        assert_eq!((known.sizes(0, 98), known.sizes(60, 97)), (vec![60, 98], vec![]));
-        let roots = BTreeMap::from([(60, [6; 32]), (98, [8; 32])]);
-        assert_eq!(known.compared(&roots), 2);
-        let (root, other) = (base64(&[8; 32]), base64(&[9; 32]));
-        let line = format!(
-            "checkpoint_differs: at 98 events the tree has {root}, the checkpoint signed at 2026-11-29T10:00:00Z has \
-             {other} (dir:/seals); the one at 60 fits: the first change is in leaves 60 to 97"
-        );
-        assert_eq!(known.judge(&roots).expect("a finding").message, line);
-        let well = BTreeMap::from([(60, [6; 32]), (98, [9; 32])]);
-        assert_eq!(known.judge(&well), None);
-        let shrunk = known.shrunk(60).expect("a finding").message;
-        let line =
-            "tree_shrunk: 60 events are sealed here, a checkpoint for 98 was signed at 2026-11-29T10:00:00Z (journal)";
-        assert_eq!(shrunk, line);
-    }
-
-    #[test]
-    fn a_note_of_another_key_and_a_changed_note_do_not_count() {
-        let changed = |note: Remembered| Remembered { note: note.note.replacen("\n98\n", "\n99\n", 1), ..note };
-        let notes = [checkpoint(1, 60, 6), checkpoint(2, 97, 9), changed(checkpoint(1, 98, 9))];
-        let known = known(&[("dir:/seals", Kind::Place, &notes)], Some(1));
-        assert_eq!(known.newest(), Some(60));
-        let found: Vec<&str> = known.findings.named().iter().map(|found| found.message.as_str()).collect();
-        let missing = "signature_missing: the checkpoint for 97 (dir:/seals) is not signed by a known key";
-        let invalid = "signature_invalid: the checkpoint for 98 (dir:/seals): the signature is wrong: the note was \
-                       changed after it was signed";
-        assert_eq!(found, [missing, invalid]);
-    }
-
-    #[test]
-    fn a_rotation_makes_the_older_key_known_up_to_its_size() {
-        let head = TreeHead { size: 70, root: [7; 32] };
-        let turn = rotation(ORIGIN, head, &key(1), &key(2), "2026-11-29T10:00:00Z").expect("signed");
-        let notes = [checkpoint(1, 60, 6), turn, checkpoint(1, 80, 8), checkpoint(2, 98, 9)];
-        let known = known(&[("dir:/seals", Kind::Place, &notes)], Some(2));
-        assert_eq!(known.sizes(0, 98), [60, 98]);
-        assert_eq!(known.findings.total, 1, "a replaced key signs no larger head: {:?}", known.findings);
-        let without = super::tests::known(&[("dir:/seals", Kind::Place, &notes[..1])], Some(2));
-        assert_eq!(without.findings.total, 1, "nobody told that the key was replaced");
-    }
-}
+mod tests;

@@ -42,8 +42,8 @@ async fn mend_under(engine: &Engine, sealing: &Arc<Sealing>, lease: &Lease) -> R
     let view = store.view().await?;
     let tree = view.seal_trees(tenant).await?.pop();
     let tree = tree.ok_or_else(|| StoreError::new(Category::Conflict, "there is no tree: nothing is sealed yet"))?;
-    let known = Known::ask(&*view, &tree, Some(sealing), None).await?;
-    let Grown { frontier, nodes, roots } = grown(&*view, &tree, &known).await?;
+    let mut known = Known::ask(&*view, &tree, Some(sealing), None, 0).await?;
+    let Grown { frontier, nodes, roots } = grown(&*view, &tree, &mut known).await?;
     let size = frontier.size();
     if size != tree.head.size {
         let text = format!("its chunks have {size} leaves, dg_seal has {}", tree.head.size);
@@ -66,16 +66,18 @@ async fn mend_under(engine: &Engine, sealing: &Arc<Sealing>, lease: &Lease) -> R
 struct Grown {
     frontier: Frontier,
     nodes: Vec<Node>,
-    /// Roots at the sizes of the known heads.
+    /// Roots at the sizes of the known heads that are not compared yet.
     roots: BTreeMap<u64, Hash>,
 }
 
-async fn grown(view: &dyn ReadView, tree: &SealTree, known: &Known) -> Result<Grown> {
-    let sizes = known.sizes(0, tree.head.size);
-    let (mut grown, mut sizes) = (Grown::default(), sizes.into_iter().peekable());
+async fn grown(view: &dyn ReadView, tree: &SealTree, known: &mut Known) -> Result<Grown> {
+    let mut grown = Grown::default();
     loop {
         let before = grown.frontier.size();
         let chunks = view.seal_chunks(&tree.tenant, tree.tree, before, CHUNKS_PAGE).await?;
+        let upto = before + chunks.iter().map(|chunk| chunk.events).sum::<u64>();
+        known.extend(view, upto).await?;
+        let mut sizes = known.sizes(before, upto).into_iter().peekable();
         for chunk in &chunks {
             for leaf in leaves_of(chunk)? {
                 if leaf.index != grown.frontier.size() {
@@ -88,6 +90,7 @@ async fn grown(view: &dyn ReadView, tree: &SealTree, known: &Known) -> Result<Gr
                 }
             }
         }
+        known.compare(&std::mem::take(&mut grown.roots), grown.frontier.size());
         if grown.frontier.size() == before {
             return Ok(grown);
         }

@@ -12,7 +12,7 @@ fn sealing() -> Sealing {
     Sealing::new("log.example".to_owned(), keys, Memory { journal, places: Vec::new() }, SealSettings::default())
 }
 
-fn tree(size: u64, noted: u64) -> SealTree {
+pub(super) fn tree(size: u64, noted: u64) -> SealTree {
     let mut frontier = Frontier::default();
     (0..size).for_each(|leaf| frontier.append([leaf as u8; 32]));
     let tenant = TenantId::default();
