@@ -199,9 +199,13 @@ impl<'a> Check<'a> {
     /// Compares the log with the leaves. The next stretch is read meanwhile.
     async fn walk(&mut self, watch: &mut Watch<'_>) -> Result<Ended> {
         let (view, target) = (self.view, self.tree.last);
+        let is_writable = self.engine.store().writable().await.is_ok();
         let budget = self.engine.budget();
         let limits = budget.compare(self.engine.config());
         let [(share_bytes, limit), _] = limits;
+        // The leaves of a copy that cannot be written may be on their way.
+        let beyond = self.known.erased_beyond(self.tree.head.size).filter(|_| is_writable);
+        beyond.into_iter().for_each(|finding| self.findings.add(finding));
         let erasures = Arc::new(std::mem::take(&mut self.known.erasures));
         let mut walk = Walk::new(view, &self.tree, self.since, self.after);
         let mut ahead = None;

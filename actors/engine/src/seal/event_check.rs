@@ -8,6 +8,7 @@ use decisiongraph_projections::RowKey;
 use decisiongraph_projections::payload_hash::{self, Checked};
 use decisiongraph_projections::seal::chunk::Leaf;
 use decisiongraph_projections::seal::leaf::{Salt, payload_commitment};
+use decisiongraph_projections::seal::texts::Erased;
 use decisiongraph_protocol::foreign_text::on_a_line;
 use decisiongraph_store::LoggedEvent;
 use std::collections::BTreeMap;
@@ -20,8 +21,25 @@ const NO_SALT: Salt = [0; 16];
 /// Payloads that say nothing: an event with one of them, sealed with another, was blanked.
 const BLANK: [&str; 3] = ["", "{}", "null"];
 
-/// Erasures that signed notes record: the entry that stands, by the index of the leaf.
-pub type Erasures = BTreeMap<u64, [u8; 64]>;
+/// Erasures that signed notes record, by the index of the leaf.
+pub type Erasures = BTreeMap<u64, Vec<Recorded>>;
+
+/// Erasure that a signed note records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    /// The entry that stands.
+    pub entry: [u8; 64],
+    /// Part of the payload that is gone.
+    pub erased: Erased,
+}
+
+/// Adds the record of an erasure, unless it is there.
+pub fn record(erasures: &mut Erasures, index: u64, recorded: Recorded) {
+    let of_leaf = erasures.entry(index).or_default();
+    if !of_leaf.contains(&recorded) {
+        of_leaf.push(recorded);
+    }
+}
 
 /// Result of the comparison of an event with its leaf.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -48,6 +66,10 @@ pub fn judge(event: &LoggedEvent, leaf: &Leaf, erasures: &Erasures) -> Judged {
         Payload::Differs(finding) => judged.findings.push(finding),
     }
     judged.findings.extend(wrong_identity(event));
+    if erasures.get(&leaf.index).is_some_and(|of_leaf| of_leaf.iter().any(|note| note.entry != leaf.entry.0)) {
+        let text = "a signed note of an erasure is about another entry at this index";
+        judged.findings.push(differs(SealWord::CheckpointDiffers, event, leaf, text));
+    }
     judged
 }
 
@@ -62,8 +84,14 @@ fn payload(event: &LoggedEvent, leaf: &Leaf, erasures: &Erasures) -> Payload {
     if is_open && payload_commitment(&event.payload, &leaf.salts.body) == sealed {
         return Payload::Sealed;
     }
-    if erasures.get(&leaf.index) == Some(&leaf.entry.0) {
-        return Payload::Erased;
+    let recorded: Vec<&Recorded> =
+        erasures.get(&leaf.index).into_iter().flatten().filter(|note| note.entry == leaf.entry.0).collect();
+    if !recorded.is_empty() {
+        // One payload may lose members more than once: the last note names them all.
+        let left = recorded.iter().map(|note| remains(event, is_open, &note.erased));
+        let wrong = left.reduce(|one, other| one.and(other)).flatten();
+        return wrong
+            .map_or(Payload::Erased, |text| Payload::Differs(differs(SealWord::PayloadDiffers, event, leaf, text)));
     }
     let is_blank = event.payload_hash.is_empty() || BLANK.contains(&event.payload.as_str());
     Payload::Differs(match (is_blank, is_open) {
@@ -74,6 +102,25 @@ fn payload(event: &LoggedEvent, leaf: &Leaf, erasures: &Erasures) -> Payload {
         (false, false) => salts_missing(event, leaf),
         (false, true) => differs(SealWord::PayloadDiffers, event, leaf, "its payload is not what was sealed"),
     })
+}
+
+/// Compares what is left of a payload with the note of its erasure. The commitments of the members that are left are
+/// not computed: their salts went with that of the payload, and nothing keeps them yet.
+fn remains(event: &LoggedEvent, is_open: bool, erased: &Erased) -> Option<&'static str> {
+    if is_open {
+        return Some("its erasure is recorded, and its salt is still there: what was erased can be guessed");
+    }
+    if !event.payload_hash.is_empty() {
+        return Some("its erasure is recorded, and the hash of its payload is still there");
+    }
+    let is_so = match erased {
+        Erased::Payload => BLANK.contains(&event.payload.as_str()),
+        Erased::Members(members, count) => {
+            let left: Option<BTreeMap<String, serde_json::Value>> = serde_json::from_str(&event.payload).ok();
+            left.is_some_and(|left| (left.len() as u64).checked_add(members.len() as u64) == Some(*count))
+        }
+    };
+    (!is_so).then_some("what is left of its payload is not what the note of its erasure says")
 }
 
 fn salts_missing(event: &LoggedEvent, leaf: &Leaf) -> SealFinding {
@@ -216,10 +263,34 @@ pub(super) mod tests {
         let gone = "leaf 6 (log_seq 7, lead-1/7): its payload is gone, and no signed note records an erasure";
         assert_eq!(found(&blank, &erased), [format!("erasure_unrecorded: {gone}")]);
         assert_eq!(found(&blank, &whole), [format!("erasure_unrecorded: {gone}")]);
-        let noted = Erasures::from([(6, whole.entry.0)]);
-        assert_eq!(judge(&blank, &erased, &noted), Judged { findings: Vec::new(), erased: true });
-        let of_another = Erasures::from([(6, [0; 64])]);
-        assert_eq!(judge(&blank, &erased, &of_another).findings.len(), 1);
+        let noted = |entry, erased| Erasures::from([(6, vec![Recorded { entry, erased }])]);
+        let whole_payload = noted(whole.entry.0, Erased::Payload);
+        assert_eq!(judge(&blank, &erased, &whole_payload), Judged { findings: Vec::new(), erased: true });
+        let said = |event: &LoggedEvent, leaf: &Leaf, erasures: &Erasures| -> Vec<String> {
+            judge(event, leaf, erasures).findings.into_iter().map(|finding| finding.message).collect()
+        };
+        // A note of another entry excuses nothing, and is a finding itself.
+        let other = "checkpoint_differs: leaf 6 (log_seq 7, lead-1/7): a signed note of an erasure is about another \
+                     entry at this index";
+        let of_another = noted([0; 64], Erased::Payload);
+        let expected = [format!("erasure_unrecorded: {gone}"), other.to_owned()];
+        assert_eq!(said(&blank, &erased, &of_another), expected);
+        assert_eq!(said(&sealed, &whole, &of_another), [other]);
+        // Neither excuses a note what it does not say.
+        let differs = |text: &str| vec![format!("payload_differs: leaf 6 (log_seq 7, lead-1/7): {text}")];
+        let left = "what is left of its payload is not what the note of its erasure says";
+        let hashless = LoggedEvent { payload_hash: String::new(), ..sealed.clone() };
+        assert_eq!(said(&hashless, &erased, &whole_payload), differs(left), "a payload that is still there");
+        let hash = "its erasure is recorded, and the hash of its payload is still there";
+        let hashed = LoggedEvent { payload_hash: sealed.payload_hash.clone(), ..blank.clone() };
+        assert_eq!(said(&hashed, &erased, &whole_payload), differs(hash));
+        let salt = "its erasure is recorded, and its salt is still there: what was erased can be guessed";
+        assert_eq!(said(&blank, &whole, &whole_payload), differs(salt));
+        for (text, is_so) in [(r#"{"n":7}"#, true), ("{}", false), (r#"{"n":7,"o":8}"#, false), ("[7]", false)] {
+            let of_members = noted(whole.entry.0, Erased::Members(vec![1, 2], 3));
+            let event = LoggedEvent { payload: text.to_owned(), ..hashless.clone() };
+            assert_eq!(judge(&event, &erased, &of_members).erased, is_so, "{text}");
+        }
         let none = Leaf { salts: Salts { envelope: NO_SALT, body: NO_SALT }, ..whole };
         let line = "salts_missing: leaf 6 (log_seq 7, lead-1/7): its salts are gone; it can no longer be checked";
         assert_eq!((found(&sealed, &none), found(&sealed, &erased)), (vec![line.to_owned()], vec![line.to_owned()]));

@@ -10,7 +10,7 @@
 //!
 //! *Never here:* the tree. The caller computes its roots.
 
-use super::event_check::Erasures;
+use super::event_check::{Erasures, Recorded, record};
 use super::finding::{Findings, SealFinding, SealWord};
 use super::heads::{HEADS_MAX, Head, Heads, Memory};
 use super::keyring::Keyring;
@@ -106,7 +106,9 @@ impl Gathered {
             }
             NoteKind::Erasure => {
                 let erasure = Note::parse(&note.note).ok().and_then(|note| Erasure::parse(note.text).ok());
-                self.erasures.extend(erasure.map(|erasure| (erasure.index, erasure.entry)));
+                if let Some(Erasure { index, entry, erased, .. }) = erasure {
+                    record(&mut self.erasures, index, Recorded { entry, erased });
+                }
             }
             NoteKind::Statement | NoteKind::Rotation => {}
         }
@@ -163,7 +165,9 @@ impl Known {
                 Ok(gathered) => {
                     known.knowing.extend(gathered.knows.then_some(source));
                     known.heads.join(gathered.heads);
-                    known.erasures.extend(gathered.erasures);
+                    for (index, of_leaf) in gathered.erasures {
+                        of_leaf.into_iter().for_each(|recorded| record(&mut known.erasures, index, recorded));
+                    }
                     known.findings.join(gathered.findings);
                 }
                 Err(PlaceError::Away(reason)) => known.silent.push(format!("{source}: {reason}")),
@@ -271,6 +275,13 @@ impl Known {
         let rank = |head: &&Head| head.newest_in.kind.rank_of_newest();
         let head = self.heads.newest().iter().min_by_key(rank)?;
         Some(self.shown(head, head.newest_in).shrunk(size))
+    }
+
+    /// Reports the erasure of a leaf that a tree of this size does not have.
+    pub fn erased_beyond(&self, size: u64) -> Option<SealFinding> {
+        let index = self.erasures.keys().next_back().filter(|index| **index >= size)?;
+        let text = format!("{size} events are sealed here, an erasure of leaf {index} was signed");
+        Some(SealWord::TreeShrunk.because(text))
     }
 
     /// Compares the heads up to this size with the roots of a tree, and forgets them.

@@ -3,6 +3,7 @@
 use super::*;
 use crate::seal::memories::Kind;
 use decisiongraph_projections::seal::base64;
+use decisiongraph_projections::seal::texts::Erased;
 use decisiongraph_seal::Place;
 use decisiongraph_seal::key::SigningKey;
 use decisiongraph_seal::{SigningKeys, rotation};
@@ -162,4 +163,35 @@ async fn a_rotation_makes_the_older_key_known_up_to_its_size() {
     assert_eq!(known.findings.total, 1, "a replaced key signs no larger head: {:?}", known.findings);
     let without = asked(&[("dir:/seals", Kind::Place, &notes[..1])], Some(2)).await;
     assert_eq!(without.findings.total, 1, "nobody told that the key was replaced");
+}
+
+#[tokio::test]
+async fn the_note_of_an_erasure_is_signed_and_is_about_a_leaf_that_is_there() {
+    let text = |index: u64| {
+        let (origin, entry) = (ORIGIN.to_owned(), [7; 64]);
+        let [by, time, reason] = ["ann", "2026-11-29T10:00:00Z", "a test"].map(str::to_owned);
+        Erasure { origin, index, entry, erased: Erased::Payload, by, time, reason }.text()
+    };
+    let noted = |seed: u8, index: u64| {
+        let text = text(index);
+        let note = format!("{text}\n{}", key(seed).sign(ORIGIN, &text).expect("signed"));
+        Remembered::of(&note, "2026-11-29T10:00:00Z").expect("a note").remove(0)
+    };
+    let (signed, of_another) = (noted(1, 6), noted(2, 7));
+    let changed = Remembered { note: signed.note.replacen("a test", "a jest", 1), ..signed.clone() };
+    // Both memories know it: it is recorded once.
+    let memories = [
+        ("journal", Kind::Journal, &[signed.clone(), of_another, changed][..]),
+        ("dir:/seals", Kind::Place, &[signed]),
+    ];
+    let known = asked(&memories, Some(1)).await;
+    let recorded = Recorded { entry: [7; 64], erased: Erased::Payload };
+    assert_eq!(known.erasures, Erasures::from([(6, vec![recorded])]));
+    let found: Vec<&str> = known.findings.named().iter().map(|found| found.message.as_str()).collect();
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].starts_with("signature_missing: the erasure for 7 (journal)"), "{found:?}");
+    assert!(found[1].starts_with("signature_invalid: the erasure for 6 (journal)"), "{found:?}");
+    assert_eq!(known.erased_beyond(7), None);
+    let line = "tree_shrunk: 6 events are sealed here, an erasure of leaf 6 was signed";
+    assert_eq!(known.erased_beyond(6).map(|found| found.message).as_deref(), Some(line));
 }
