@@ -42,6 +42,9 @@ use std::time::Duration;
   decisiongraph monitor postgres://auditor@db/decisions --key \"$KEY\" --state heads.jsonl --every 300 --metrics 127.0.0.1:9465
   decisiongraph monitor dir:/mnt/seals --key \"$KEY\" --state heads.jsonl --once --replay export.jsonl
 
+Metrics, each with the log's name: decisiongraph_monitor_checkpoint_size, …_checkpoint_age_seconds,
+…_looked_timestamp_seconds, …_verified_timestamp_seconds, …_findings by word (1 while it stands)
+
 Exit codes:
   0  the newest checkpoint is signed, and continues everything that was seen
   3  it contradicts what was seen: the log was changed, cut off or forked; or an export gives other projections
