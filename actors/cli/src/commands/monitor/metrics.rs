@@ -61,7 +61,7 @@ impl Metrics {
         registry.register(Box::new(findings.clone())).map_err(defect)?;
         Finding::ALL.iter().for_each(|finding| findings.with_label_values(&[finding.as_str()]).set(0.0));
         findings.with_label_values(&[SHRUNK]).set(0.0);
-        let last = Arc::new(LastLook(Mutex::new(Some("the source was not looked at yet".to_owned()))));
+        let last = Arc::new(LastLook(Mutex::new(Some("the source was not checked yet".to_owned()))));
         let probes: Arc<dyn Probes> = Arc::clone(&last) as Arc<dyn Probes>;
         let server = HttpServer::start(address, probes, Telemetry::of_registry(registry), HttpBounds::default()).await;
         let server = server.map_err(|error| error.next("choose another address with --metrics, or leave it out"))?;

@@ -30,8 +30,8 @@ use std::time::Duration;
 /// cannot write. A log without new events has no new checkpoint, so --max-age is longer than its longest silence.
 ///
 /// --replay folds an export of the log and compares every projection with the newest signed statement that the export
-/// covers: the number of events, and the digest at each cursor. An event that an operator skipped shows as a difference.
-/// What no projection reads is in no digest: a pack or a proof shows whole events.
+/// covers: the number of events, and the digest at each cursor. An event that an operator skipped shows as a
+/// difference. What no projection reads is in no digest: a pack or a proof shows whole events.
 ///
 /// --metrics serves what the last look saw as Prometheus text (/metrics), and its finding as a probe (/readyz). With it
 /// a finding does not end the command: it stands on the page.

@@ -1,4 +1,4 @@
-//! Replay: the projections folded anew from an export, and compared with what the log's key stated about them.
+//! Replay: the projections folded again from an export, and compared with what the log's key stated about them.
 //!
 //! ```text
 //! export ──▶ scratch store, at its own positions ──▶ fold to each stated cursor ──▶ the stated digest?

@@ -30,7 +30,7 @@ pub struct Seen {
     /// Time since the newest checkpoint.
     age: Option<Duration>,
     finding: Option<(String, String)>,
-    /// What a replay found that agrees.
+    /// Line about a replay that agrees.
     replayed: Option<String>,
     /// Notes for a person: what could not be checked.
     remarks: Vec<String>,
