@@ -1,6 +1,8 @@
 //! A node seals its log: what is appended becomes leaves, and its checkpoints are signed in time. A restart and another
 //! node go on. A seal that is paused or stopped is in nothing's way.
 
+#[path = "node_seal/faults.rs"]
+mod faults;
 mod node_support;
 mod support;
 
@@ -34,13 +36,16 @@ fn key() -> SigningKey {
 
 /// Sealing with a journal and one place in this directory.
 fn sealing(directory: &Path, checkpoint: Duration) -> Arc<Sealing> {
+    sealing_with(directory, SealSettings { checkpoint, statement: Duration::from_millis(50), ..SealSettings::default() })
+}
+
+fn sealing_with(directory: &Path, settings: SealSettings) -> Arc<Sealing> {
     let place = directory.join("place");
     std::fs::create_dir_all(&place).expect("a directory");
     let memory = Memory {
         journal: Folder::journal(&directory.join("journal")),
         places: vec![Arc::new(Folder::new(&place)) as Arc<dyn Place>],
     };
-    let settings = SealSettings { checkpoint, statement: Duration::from_millis(50), ..SealSettings::default() };
     Arc::new(Sealing::new(NAME.to_owned(), SigningKeys::of(key()), memory, settings))
 }
 
