@@ -4,7 +4,7 @@
 use super::cluster::missing;
 use super::handler::StoreAnswers;
 use super::overview::{FirstOnes, GROUP_TOLD, LAG_EVENTS_MAX, LIST_DRIFTED, count, groups};
-use super::status::status;
+use super::status::{no_key, status};
 use super::why::{drifted, held_up_by, next_step, of_scope};
 use decisiongraph_engine::Engine;
 use decisiongraph_projections::catalogue;
@@ -43,19 +43,6 @@ pub async fn unsealed(
         message,
         next: String::new(),
     }))
-}
-
-/// Returns the sentence of [`unsealed`], which the status has as well.
-pub async fn no_key(engine: &Engine, view: &dyn ReadView, status: &StatusReply) -> Result<Option<String>, AdminError> {
-    if engine.sealing().is_some() || status.scopes.is_empty() {
-        return Ok(None);
-    }
-    let message = match (view.seal_heads(None, 1).await?.is_empty(), engine.is_of_node()) {
-        (true, _) => "nothing is sealed, so an edit of the log is not noticed: no key is configured (seal_key_file)",
-        (false, true) => "this node seals nothing, and the log was sealed before: no key is configured (seal_key_file)",
-        (false, false) => return Ok(None),
-    };
-    Ok(Some(message.to_owned()))
 }
 
 /// Finds the ages of the lags that decide whether a scope stands still. Counts the lags that the findings show.

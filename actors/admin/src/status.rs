@@ -2,8 +2,8 @@
 
 use super::cluster::out_of_service;
 use super::handler::{StoreAnswers, scopes};
-use super::health::no_key;
 use super::overview::page;
+use decisiongraph_engine::Engine;
 use decisiongraph_engine::mark::beyond;
 use decisiongraph_projections::seal::scope::{SEAL, SEAL_NAME};
 use decisiongraph_projections::{LogSeq, TenantId};
@@ -29,6 +29,19 @@ pub const STRAYS_MAX: usize = 20;
 /// True when an appender is open for so long that readers notice. An appender of unknown age counts.
 pub fn holds_up(writer: &OpenWriter) -> bool {
     writer.age_seconds.is_none_or(|age| age >= WRITER_AGE_SECONDS_MIN)
+}
+
+/// Tells in one sentence that nothing is sealed. `None`: the tenant is sealed, or has no scopes.
+pub async fn no_key(engine: &Engine, view: &dyn ReadView, status: &StatusReply) -> Result<Option<String>, AdminError> {
+    if engine.sealing().is_some() || status.scopes.is_empty() {
+        return Ok(None);
+    }
+    let message = match (view.seal_heads(None, 1).await?.is_empty(), engine.is_of_node()) {
+        (true, _) => "nothing is sealed, so an edit of the log is not noticed: no key is configured (seal_key_file)",
+        (false, true) => "this node seals nothing, and the log was sealed before: no key is configured (seal_key_file)",
+        (false, false) => return Ok(None),
+    };
+    Ok(Some(message.to_owned()))
 }
 
 impl Handle<StatusRequest> for StoreAnswers<'_> {

@@ -5,7 +5,7 @@ use crate::cluster::ASK_ALL_DEADLINE;
 use crate::node::condition::Condition;
 use crate::node::lives::Lives;
 use crate::tenants::CoordinatorMessage;
-use decisiongraph_admin::status::status;
+use decisiongraph_admin::status::{no_key, status};
 use decisiongraph_admin::why::why;
 use decisiongraph_admin::{health, narrow, overview};
 use decisiongraph_projections::{Category, TenantId};
@@ -49,7 +49,7 @@ impl AnswerFrom<FromNode, StatusRequest> for Asking<'_> {
     async fn answer_from(&self, request: StatusRequest) -> Result<StatusReply, AdminError> {
         let Seen { mut status, view, .. } = self.node.seen(&request.filter).await?;
         if self.reaches_all {
-            status.unsealed = health::no_key(&self.node.0.engine, &*view, &status).await?;
+            status.unsealed = no_key(&self.node.0.engine, &*view, &status).await?;
         }
         let mut reply = overview::page(&*view, status, &request).await?;
         if !self.reaches_all {
