@@ -35,7 +35,7 @@ use std::path::PathBuf;
   decisiongraph bisect sqlite:old.db sqlite:new.db --by-log
 
 Two nodes behind TCP have one secret (--secret-file), as the nodes of a cluster have. Over HTTP, the token's identity
-needs the rights `prove` and `read`.")]
+needs the rights `prove` and `read`, and events of more than 4 MiB are not shown.")]
 pub struct Bisect {
     /// The one copy: postgres://…, sqlite:PATH, or a node (unix:PATH, HOST:PORT, http://HOST:PORT, https://HOST)
     #[arg(value_name = "COPY_A")]

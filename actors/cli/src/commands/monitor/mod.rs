@@ -31,7 +31,8 @@ use std::time::Duration;
 ///
 /// --replay folds an export of the log and compares every projection with the newest signed statement that the export
 /// covers: the number of events, and the digest at each cursor. An event that an operator skipped shows as a
-/// difference. What no projection reads is in no digest: a pack or a proof shows whole events.
+/// difference. A line that the credential guard refuses ends the replay. What no
+/// projection reads is in no digest: a pack or a proof shows whole events.
 ///
 /// --metrics serves what the last look saw as Prometheus text (/metrics), and its finding as a probe (/readyz). With it
 /// a finding does not end the command: it stands on the page.
