@@ -42,8 +42,8 @@ const BATCH_PART: usize = 4;
 const BATCH_COST: usize = 8;
 /// The same for a job: three projections share a page, and two more pages are read ahead.
 const JOB_COST: usize = 3 * BATCH_COST + 4;
-/// The same while a page of the log is compared with its seal, and the next one is read. It covers the driver's copy and
-/// the events of both, and as much for the page that waits for its share.
+/// The same while a page of the log is compared with its seal, and the next one is read. They cover the events of both,
+/// the driver's copies, and as much for the page that waits for its share.
 const COMPARE_COST: usize = 8;
 /// The same for one event that is larger than a page. Nothing is read ahead of it.
 const COMPARE_LARGE_COST: usize = 3;

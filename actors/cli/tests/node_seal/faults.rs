@@ -145,7 +145,7 @@ enum End {
     Fails,
     /// Somebody cancels it.
     Cancelled,
-    /// Its projections stand before a poison event. The log is as it is, and is sealed to its end.
+    /// The projections stand before a poison event. The log is as it is, and is sealed to its end.
     Poisoned,
 }
 

@@ -162,7 +162,7 @@ async fn a_rotation_makes_the_older_key_known_up_to_its_size() {
     assert_eq!(known.sizes(0, 98), [60, 98]);
     assert_eq!(known.findings.total, 1, "a replaced key signs no larger head: {:?}", known.findings);
     let without = asked(&[("dir:/seals", Kind::Place, &notes[..1])], Some(2)).await;
-    assert_eq!(without.findings.total, 1, "nobody told that the key was replaced");
+    assert_eq!(without.findings.total, 1, "no note told that the key was replaced");
 }
 
 #[tokio::test]
