@@ -36,7 +36,10 @@ fn key() -> SigningKey {
 
 /// Sealing with a journal and one place in this directory.
 fn sealing(directory: &Path, checkpoint: Duration) -> Arc<Sealing> {
-    sealing_with(directory, SealSettings { checkpoint, statement: Duration::from_millis(50), ..SealSettings::default() })
+    sealing_with(
+        directory,
+        SealSettings { checkpoint, statement: Duration::from_millis(50), ..SealSettings::default() },
+    )
 }
 
 fn sealing_with(directory: &Path, settings: SealSettings) -> Arc<Sealing> {
