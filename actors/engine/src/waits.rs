@@ -77,6 +77,11 @@ impl Waits {
         Waiting { waits: self.clone(), tenant: tenant.clone(), cursors }
     }
 
+    /// Returns the number of queries that wait now.
+    pub fn waiting(&self) -> usize {
+        self.0.waiting.load(Ordering::SeqCst)
+    }
+
     /// Returns the number of looks at the database so far.
     pub fn looks(&self) -> u64 {
         self.0.looks.load(Ordering::SeqCst)

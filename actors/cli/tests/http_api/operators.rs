@@ -295,7 +295,9 @@ async fn readers_that_wait_cost_no_statements_and_are_woken() {
         let counted = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()";
         meter.query_one(counted, &[]).await.expect("a row").get::<_, i64>(0)
     };
-    // Each session reports its transactions within a second or so.
+    let waiting = |count: usize| place.node.parts().engine.waits().waiting() == count;
+    until("every reader waits", PATIENCE, async || waiting(READERS)).await;
+    // Each session reports its transactions by its own clock, within a second or so of its last one.
     tokio::time::sleep(Duration::from_secs(4)).await;
     let (before, looks) = (transactions().await, place.node.parts().engine.waits().looks());
     tokio::time::sleep(Duration::from_secs(5)).await;
@@ -305,7 +307,8 @@ async fn readers_that_wait_cost_no_statements_and_are_woken() {
     assert_eq!(place.node.parts().engine.waits().looks(), looks, "the scopes are this node's");
     let resumed = Instant::now();
     let resume = json!({ "projection": "trace_summary" });
-    assert_eq!(place.post("operator", "/api/v1/scopes/resume", &resume).await.status, 200);
+    let answer = place.post("operator", "/api/v1/scopes/resume", &resume).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
     for reader in readers {
         let (status, answered) = reader.await.expect("reads");
         assert_eq!(status, 200);
@@ -317,8 +320,8 @@ async fn readers_that_wait_cost_no_statements_and_are_woken() {
         let place = Arc::clone(&place);
         async move { place.get("reader", &format!("/api/v1/traces/t?wait_ms=25000&at_least={}", last + 1)).await }
     });
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    assert!(!reader.is_finished(), "the position is not there");
+    until("it waits: the position is not there", PATIENCE, async || waiting(1)).await;
+    assert!(!reader.is_finished());
     let appended = Instant::now();
     let entity = json!({ "entity_type": "person", "entity_id": "late" });
     let late = event("t", "EntityObserved", "t:2", json!({ "entity": entity, "role": "related", "facts": [] }));
