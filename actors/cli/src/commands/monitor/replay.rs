@@ -132,7 +132,7 @@ impl Replay<'_> {
                     let why = refused.message.as_deref().unwrap_or("refused");
                     let what = format!("line {} of the export: {why}", refused.line);
                     return Err(AdminError::new(refused.category.unwrap_or(Category::SchemaViolation), what)
-                        .next("take the lines as `decisiongraph export` writes them, from the first event on"));
+                        .next("take the lines that an export of the whole log gives, from the first event on"));
                 }
             }
         });
