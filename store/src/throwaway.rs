@@ -7,6 +7,7 @@
 //! *Never:* touches a server that it did not start. The exception is the server that `DECISIONGRAPH_TEST_POSTGRES`
 //! names, where it makes and drops its own databases.
 
+mod dump;
 mod standby;
 
 use crate::{Result, StoreError, StoreOptions, launch};

@@ -84,13 +84,27 @@ impl Ground {
         copy
     }
 
-    /// Copies database and key alone: journal and place are empty.
-    pub async fn copy_database(&self) -> Ground {
+    /// Copies the key alone. Journal and place are empty.
+    fn copy_key(&self) -> Cli {
         let cli = Cli::new();
         for folder in ["data", "journal", "place"] {
             std::fs::create_dir_all(cli.path(folder)).expect("a folder");
         }
         std::fs::copy(self.cli.path("seal.key"), cli.path("seal.key")).expect("copies the key");
+        cli
+    }
+
+    /// Dumps the database on PostgreSQL, and restores it beside. Copies the key alone.
+    pub async fn dumped_and_restored(&self) -> Ground {
+        let (server, file) = (throwaway::shared().await.expect("a server"), self.cli.path("monday.dump"));
+        server.dump(self.database.as_ref().expect("on PostgreSQL"), &file).expect("dumps");
+        let database = Some(server.restore(&file).await.expect("restores"));
+        Ground { backend: self.backend, cli: self.copy_key(), database }
+    }
+
+    /// Copies database and key alone: journal and place are empty.
+    pub async fn copy_database(&self) -> Ground {
+        let cli = self.copy_key();
         let database = match &self.database {
             None => {
                 let file = rusqlite::Connection::open(self.file()).expect("opens");

@@ -9,6 +9,7 @@ use decisiongraph_projections::TenantId;
 use decisiongraph_projections::seal::texts::origin_of;
 use decisiongraph_seal::key::SigningKey;
 
+const PLACES: &str = "DECISIONGRAPH_SEAL_PLACES";
 const SHRUNK: &str = "tree_shrunk: 60 events are sealed here, a checkpoint for 98 was signed at …";
 
 /// Returns the verifier key of the default tenant's log, as an operator hands it out.
@@ -37,9 +38,9 @@ async fn a_rewound_database_is_found_by_every_memory_that_is_left() {
 
         // The limit of the construction: nothing outside remembers.
         std::fs::remove_dir_all(then.cli.path("place")).expect("removes");
-        let verified = then.run_with(&["verify", "--log-only"], "DECISIONGRAPH_SEAL_PLACES", "");
+        let verified = then.run_with(&["verify", "--log-only"], PLACES, "");
         assert_eq!(verified.code, 0, "{about}: {}{}", verified.stdout, verified.stderr);
-        let status = then.run_with(&["seal", "status"], "DECISIONGRAPH_SEAL_PLACES", "");
+        let status = then.run_with(&["seal", "status"], PLACES, "");
         says(&status, 0, "memory: this database only", &about);
     }
 }
@@ -82,6 +83,27 @@ async fn a_node_on_a_rewound_database_signs_nothing_and_does_the_rest() {
     }
 }
 
+/// A dump of Monday that is restored on Tuesday, with the journal and the place of Tuesday.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_dump_signs_nothing_and_does_the_rest() {
+    let (then, now) = Ground::sealed(Backend::Postgres).await;
+    let restored = then.dumped_and_restored().await;
+    says(&restored.run_with(&["verify", "--log-only"], PLACES, ""), 0, "memory: this database only", "no memory yet");
+    restored.remember(&now);
+    says(&restored.run(&["verify", "--log-only"]), 3, &format!("{SHRUNK} (journal)"), "offline");
+    let node = restored.node(&[]);
+    restored.import(LEAD);
+    crate::cli_support::node::applied_but_for_the_seal(&restored.cli);
+    wait_until("health is failed", || restored.run(&["health"]).code == 11);
+    says(&restored.run(&["health"]), 11, "tree_shrunk", "by a node");
+    says(&restored.run(&["seal", "now"]), 3, SHRUNK, "by a node");
+    drop(node);
+    for folder in ["journal", "place"] {
+        let (signed, before) = (heads_in(&restored.cli.path(folder)), heads_in(&now.cli.path(folder)));
+        assert_eq!(signed.len(), before.len(), "{folder}: nothing new is signed");
+    }
+}
+
 /// A copy of production that runs with its key and its places stops.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clone_with_the_key_and_the_places_stops_and_signs_nothing() {
@@ -94,7 +116,7 @@ async fn a_clone_with_the_key_and_the_places_stops_and_signs_nothing() {
         // The journal of the clone is empty; the places are those of production.
         let places = format!("dir:{}", production.cli.path("place").display());
         clone.import(&LEAD.replace("lead-17", "lead-19"));
-        let sealed = clone.run_with(&["seal", "now"], "DECISIONGRAPH_SEAL_PLACES", &places);
+        let sealed = clone.run_with(&["seal", "now"], PLACES, &places);
         let line = "tree_shrunk: 98 events are sealed here, a checkpoint for 99 was signed at … (dir:…)";
         says(&sealed, 3, line, &about);
         assert!(heads_in(&clone.cli.path("journal")).is_empty(), "{about}");
