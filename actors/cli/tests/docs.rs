@@ -96,3 +96,18 @@ fn every_link_of_the_pages_leads_to_a_file_and_a_heading() {
     }
     assert!(dead.is_empty(), "{dead:#?}");
 }
+
+/// The table of the tampering experiments names tests that exist.
+#[test]
+fn every_test_that_the_evidence_names_is_there() {
+    let page = fs::read_to_string(repository().join("docs/benchmarks/EVIDENCE.md")).expect("the page");
+    let rows = page.lines().filter(|line| line.starts_with("| ") && line.contains(".rs::"));
+    let named: Vec<&str> = rows.filter_map(|row| row.split('`').find(|part| part.contains(".rs::"))).collect();
+    assert!(named.len() >= 25, "{} tests", named.len());
+    for name in named {
+        let (file, test) = name.split_once("::").expect("a file and a test");
+        let folder = if file.starts_with("actors/") { "" } else { "actors/cli/tests/" };
+        let text = fs::read_to_string(repository().join(format!("{folder}{file}"))).expect(name);
+        assert!(text.contains(&format!("fn {test}(")), "{name} is not there");
+    }
+}
