@@ -94,19 +94,23 @@ fn of_pack(proven: &Proven) -> Vec<String> {
         lines.extend(statement.projections.iter().map(|row| format!("  {row}")));
     }
     lines.extend(proven.not_checked.iter().map(|name| format!("not checked: {name}")));
+    lines.extend(of_compared(proven.compared));
     lines.push(not_proved(proven.kind == Kind::Trace));
     lines
 }
 
 fn not_proved(of_trace: bool) -> String {
     let more = if of_trace { ", that no event of another number names the trace" } else { "" };
-    format!("not proved: that the events are true, that none was kept from the log{more}")
+    format!(
+        "not proved: that the events are true, that none was kept from the log{more}, that every reader is shown this log"
+    )
 }
 
 fn of_proof(included: &Included) -> Vec<String> {
     let Included { index, log_seq, event_id, .. } = included;
     let what = format!("accepted: event {event_id} (log_seq {log_seq}) was sealed as shown; it is leaf {index}");
-    [vec![what], of_checkpoint(&included.checkpoint), vec![not_proved(false)]].concat()
+    let compared = of_compared(included.compared).into_iter().collect();
+    [vec![what], of_checkpoint(&included.checkpoint), compared, vec![not_proved(false)]].concat()
 }
 
 fn of_note(said: &NoteSaid) -> Vec<String> {
@@ -117,6 +121,10 @@ fn of_note(said: &NoteSaid) -> Vec<String> {
     if said.note == "checkpoint" {
         lines.extend(of_witnesses(&said.witnesses));
     }
-    lines.extend(said.compared.then(|| "compared: both checkpoints name one root for this size".to_owned()));
+    lines.extend(of_compared(said.compared));
     lines
+}
+
+fn of_compared(compared: bool) -> Option<String> {
+    compared.then(|| "compared: both checkpoints name one root for this size".to_owned())
 }

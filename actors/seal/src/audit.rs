@@ -17,7 +17,7 @@ const BEGIN_BYTES: u64 = 64;
 pub struct Beside<'a> {
     /// The event that a proof is about, as JSON.
     pub event: Option<&'a str>,
-    /// An older checkpoint, or another one of the same size.
+    /// An older checkpoint for a consistency proof; for every other file, one of the same size.
     pub against: Option<&'a str>,
 }
 
@@ -33,18 +33,19 @@ pub fn audit(mut file: impl BufRead, beside: Beside<'_>, trust: &Trust) -> Resul
             "an event beside the file opens a proof alone; this file is not a proof".to_owned(),
         ));
     }
-    if beside.against.is_some() && (is_pack || is_proof) {
-        return Err(Failure::Usage("packs and proofs are not compared with a checkpoint".to_owned()));
-    }
     let mut file = Cursor::new(begin).chain(file);
     if is_pack {
-        return Ok(Accepted::Pack(pack::audit(file, trust)?));
+        let mut proven = pack::audit(file, trust)?;
+        proven.compared = single_note::compared(&proven.checkpoint, beside.against, trust)?;
+        return Ok(Accepted::Pack(proven));
     }
     let mut text = Vec::new();
     file.by_ref().take(LINE_BYTES_MAX).read_to_end(&mut text)?;
     let Ok(text) = String::from_utf8(text) else { return Err(Finding::PackMalformed.because("not UTF-8").into()) };
     if is_proof {
-        return Ok(Accepted::Proof(TlogProof::parse(&text)?.audit(beside.event, trust)?));
+        let mut included = TlogProof::parse(&text)?.audit(beside.event, trust)?;
+        included.compared = single_note::compared(&included.checkpoint, beside.against, trust)?;
+        return Ok(Accepted::Proof(included));
     }
     if is_consistency {
         return Ok(Accepted::Consistency(Consistency::parse(&text)?.audit(beside.against, trust)?));

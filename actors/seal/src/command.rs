@@ -36,10 +36,10 @@ pub struct Audit {
     /// Policy file (C2SP tlog-policy): keys of logs, witnesses, and the quorum of them
     #[arg(long, value_name = "FILE", conflicts_with_all = ["witnesses", "quorum"])]
     pub policy: Option<PathBuf>,
-    /// The event that a proof is about, in a file of its own
+    /// The event that a proof is about: the file that `decisiongraph prove --event-file` wrote
     #[arg(long, value_name = "FILE")]
     pub event: Option<PathBuf>,
-    /// An older checkpoint for a consistency proof, or another one of the same size
+    /// Your own checkpoint: the older one for a consistency proof, or one of the same size as that of the file
     #[arg(long, value_name = "FILE")]
     pub against: Option<PathBuf>,
 }
@@ -65,6 +65,9 @@ impl Audit {
 
     fn judge(&self) -> Result<Accepted, Failure> {
         let beside = |path: &Option<PathBuf>| path.as_deref().map(text).transpose();
+        if self.quorum == Some(0) {
+            return Err(Failure::Usage("--quorum 0 asks for no witness: name 1 or more, or leave both out".to_owned()));
+        }
         let trust = match beside(&self.policy)? {
             Some(policy) => Trust::with_policy(&self.keys, &policy)?,
             None => Trust::new(&self.keys, &self.witnesses, self.quorum.unwrap_or_default())?,

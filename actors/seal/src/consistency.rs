@@ -63,8 +63,13 @@ impl<'a> Consistency<'a> {
         let new = keyring.checkpoint(self.note, None)?;
         let old = keyring.checkpoint(against, Some(&new.origin))?;
         if old.size != self.old {
-            let text = format!("the proof begins at {} events, the older checkpoint is for {}", self.old, old.size);
-            return Err(Finding::RootDiffers.because(text).into());
+            let (begin, size) = (self.old, old.size);
+            let text = format!(
+                "the proof begins at {begin} events, and the checkpoint beside it is for {size}: name your checkpoint for \
+                 {begin} events with --against, or ask the operator of the log for `decisiongraph consistency {size} {}`",
+                new.size
+            );
+            return Err(Failure::Usage(text));
         }
         if !is_consistent(old.size, &old.root, new.size, &new.root, &self.hashes) {
             let text =

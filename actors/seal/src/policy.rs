@@ -45,7 +45,7 @@ pub(crate) struct Policy {
 /// Reads the key of a log, or else of a witness.
 pub(crate) fn read_key(text: &str, of_log: bool) -> Result<VerifierKey, Failure> {
     let what = if of_log { "log" } else { "witness" };
-    match VerifierKey::parse(text) {
+    match VerifierKey::parse(text.trim()) {
         Ok(key) if (key.kind == KeyKind::Log) == of_log => Ok(key),
         Ok(_) => Err(Failure::Usage(format!("this is not the key of a {what}: {text}"))),
         Err(error) => Err(Failure::Usage(format!("{error}: {text}"))),

@@ -68,6 +68,13 @@ fn both_origins(keyring: &Keyring<'_>, note: &Note<'_>, fork: &Fork) -> Result<(
     Err(Finding::SignatureMissing.because("the fork is not signed under both of its origins"))
 }
 
+/// Compares a checkpoint with the one that the reader has, if there is one. True when they name one root.
+pub(crate) fn compared(of_file: &Trusted, against: Option<&str>, trust: &Trust) -> Result<bool, Failure> {
+    let Some(own) = against else { return Ok(false) };
+    compare(of_file, &Keyring::of(trust).checkpoint(own, None)?)?;
+    Ok(true)
+}
+
 /// Compares two checkpoints of one log and one size.
 fn compare(one: &Trusted, other: &Trusted) -> Result<(), Failure> {
     if one.origin != other.origin {
@@ -76,7 +83,10 @@ fn compare(one: &Trusted, other: &Trusted) -> Result<(), Failure> {
     }
     if one.size != other.size {
         let (less, more) = (one.size.min(other.size), one.size.max(other.size));
-        let text = format!("a checkpoint for {less} events and one for {more} are compared by a consistency proof");
+        let text = format!(
+            "a checkpoint for {less} events and one for {more} are compared by a proof: ask the operator of the log for \
+             `decisiongraph consistency {less} {more}`, and audit it with --against FILE, the checkpoint for {less} events"
+        );
         return Err(Failure::Usage(text));
     }
     if one.root == other.root {

@@ -46,6 +46,8 @@ pub struct Included {
     pub log_seq: i64,
     /// Id of the event.
     pub event_id: String,
+    /// True when the reader's own checkpoint has the same root.
+    pub compared: bool,
 }
 
 #[derive(Deserialize)]
@@ -88,9 +90,15 @@ impl<'a> TlogProof<'a> {
             return Err(Failure::Usage(text.to_owned()));
         };
         let malformed = |text: &str| Finding::PackMalformed.because(text);
-        let event: Event<'_> = serde_json::from_str(event)
-            .map_err(|error| malformed(&format!("the event beside the proof is not one: {error}")))?;
-        let payload = event.payload.as_ref().ok_or_else(|| malformed("the event beside the proof has no payload"))?;
+        // A line of an export lacks fields that were sealed.
+        let other = |why: &str| {
+            Failure::Usage(format!(
+                "the file of the event is not as `decisiongraph prove EVENT_ID --event-file FILE` writes it ({why}); ask the \
+                 operator of the log for that file"
+            ))
+        };
+        let event: Event<'_> = serde_json::from_str(event).map_err(|error| other(&error.to_string()))?;
+        let payload = event.payload.as_ref().ok_or_else(|| other("it has no payload"))?;
         let extra = self.extra.as_deref().and_then(|extra| serde_json::from_slice::<Extra>(extra).ok());
         let extra = extra.ok_or_else(|| malformed("the proof has no salt, which opens the event"))?;
         let salts = Salts::of(&unhex(&extra.salt)?);
@@ -102,6 +110,7 @@ impl<'a> TlogProof<'a> {
             return Err(Finding::RootDiffers.because("the event is not the one that the checkpoint seals").into());
         }
         let Event { log_seq, event_id, .. } = &event;
-        Ok(Included { checkpoint, index: self.index, log_seq: *log_seq, event_id: event_id.0.to_string() })
+        let event_id = event_id.0.to_string();
+        Ok(Included { checkpoint, index: self.index, log_seq: *log_seq, event_id, compared: false })
     }
 }

@@ -168,9 +168,7 @@ impl<'t> Keyring<'t> {
         let Checkpoint { origin, head } = Checkpoint::parse(note.text)?;
         signers.retain(|key| self.is_current(key, head.size));
         if signers.is_empty() {
-            let text =
-                "the checkpoint is not signed by a key that you named, or only by one that was replaced before it";
-            return Err(Finding::SignatureMissing.because(text));
+            return Err(Finding::SignatureMissing.because(self.unsigned(&note, &origin)));
         }
         let is_other = expected.is_some_and(|expected| expected != origin);
         if is_other || !signers.iter().any(|key| key.name == origin) {
@@ -194,6 +192,23 @@ impl<'t> Keyring<'t> {
         }
         let signed_by = signers.iter().map(ToString::to_string).collect();
         Ok(Trusted { origin, size: head.size, root: head.root, signed_by, witnesses })
+    }
+
+    /// Tells why no key counts for a checkpoint: it is of another log, or the key of the log was replaced.
+    fn unsigned(&self, note: &Note<'_>, origin: &str) -> String {
+        let named: Vec<String> = self.keys.iter().filter(|key| key.name == origin).map(VerifierKey::id_hex).collect();
+        let ids = note.ids(origin);
+        match (named.is_empty(), ids.iter().any(|id| named.contains(id))) {
+            (true, _) => format!("the checkpoint is of the log {origin}, and no key that you named is of it"),
+            (false, true) => "the key that you named was replaced before this checkpoint; name the new one".to_owned(),
+            (false, false) => format!(
+                "the checkpoint is of your log, and is signed by its key {}; you named its key {}. Either the key was \
+                 replaced, and its operator has the note about it (`decisiongraph audit-pack --rotations`), or the file \
+                 is not of the operator",
+                ids.join(" and "),
+                named.join(" and ")
+            ),
+        }
     }
 
     /// Reads a statement about the tree of this checkpoint.

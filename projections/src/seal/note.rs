@@ -91,8 +91,9 @@ impl VerifierKey {
         [hash[0], hash[1], hash[2], hash[3]]
     }
 
-    fn id_hex(&self) -> String {
-        self.id().iter().map(|byte| format!("{byte:02x}")).collect()
+    /// Returns the id as the text form of a key has it.
+    pub fn id_hex(&self) -> String {
+        hex(&self.id())
     }
 }
 
@@ -101,6 +102,10 @@ impl fmt::Display for VerifierKey {
         let raw = [&[self.kind as u8], self.public.as_slice()].concat();
         write!(f, "{}+{}+{}", self.name, self.id_hex(), base64(&raw))
     }
+}
+
+fn hex(id: &[u8]) -> String {
+    id.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// True for a key's name: not empty, without spaces and `+`.
@@ -146,6 +151,12 @@ impl<'a> Note<'a> {
         }
         let signatures = lines.split('\n').map(signature).collect::<Result<_, _>>()?;
         Ok(Note { text: &note[..=end], signatures })
+    }
+
+    /// Lists the ids of the keys of this name that the signatures say they are of.
+    pub fn ids(&self, name: &str) -> Vec<String> {
+        let of_name = self.signatures.iter().filter(|(of, _)| *of == name);
+        of_name.filter_map(|(_, raw)| Some(hex(raw.first_chunk::<4>()?))).collect()
     }
 
     /// Checks every signature that names this key.

@@ -43,6 +43,8 @@ pub struct Proven {
     pub statements: Vec<Stated>,
     /// Members that this audit cannot check.
     pub not_checked: Vec<&'static str>,
+    /// True when the reader's own checkpoint has the same root.
+    pub compared: bool,
 }
 
 /// A statement that was accepted.
@@ -106,6 +108,7 @@ pub fn audit(file: impl BufRead, trust: &Trust) -> Result<Proven, Failure> {
         not_checked: if notes.time_stamps > 0 { vec!["rfc3161"] } else { Vec::new() },
         tenant: head.tenant.clone(),
         trace_id: head.trace_id.clone(),
+        compared: false,
     })
 }
 

@@ -49,6 +49,7 @@ fn an_accepted_pack_says_what_it_proves_and_what_not() {
         "witness: witness.example/w1 at 2026-08-01T09:03:20Z",
         "  context_graph 1 12 lthash:",
         "not proved: that the events are true, that none was kept from the log, that no event of another number",
+        "names the trace, that every reader is shown this log",
     ] {
         assert!(trace.contains(line), "{line}\nin\n{trace}");
     }

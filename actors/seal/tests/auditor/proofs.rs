@@ -68,6 +68,14 @@ fn a_proof_opens_its_event_and_no_other() {
         assert_eq!(run(&files.put("changed.proof", &changed), &event).status.code(), Some(exit), "{changed}");
     }
     assert_eq!(program(&[&path, "--key", &log_key]).status.code(), Some(2), "it needs the event");
+    // Another shape of the event is a mistake, not evidence.
+    let mut withheld = case["event"].clone();
+    withheld.as_object_mut().expect("an object").remove("payload");
+    for other in [r#"{"event_id":"lead-17/3","log_seq":4,"payload":{}}"#, &withheld.to_string()] {
+        let output = run(&path, &files.put("other.json", other));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && said.contains("--event-file"), "{other}: {said}");
+    }
 }
 
 #[test]
@@ -87,7 +95,9 @@ fn a_consistency_proof_shows_that_a_log_only_grew() {
     assert!(code == 0 && said.starts_with("accepted: the log of 12 events begins with the log of 8\n"), "{said}");
     let (code, said) = run(&path, &checkpoint(8, &[1; 32]));
     assert!(code == 3 && said.starts_with("checkpoint_differs: "), "{said}");
-    assert_eq!(run(&path, &checkpoint(7, &root_of(&leaves[..7]))).0, 3);
+    // The wrong file is a mistake, and tells nothing about the log.
+    let (code, said) = run(&path, &checkpoint(7, &root_of(&leaves[..7])));
+    assert!(code == 2 && said.contains("for 8 events with --against"), "{said}");
     assert_eq!(run(&path, &older.replace("\n8\n", "\n7\n")).0, 3);
     // Two notes for one size are compared without a proof.
     let newest = files.put("newest", note("checkpoint"));
@@ -97,7 +107,22 @@ fn a_consistency_proof_shows_that_a_log_only_grew() {
         format!("checkpoint_differs: two roots for 12 events, both signed by {log_key}: the log has been forked");
     assert!(code == 3 && said.starts_with(&expected), "{said}");
     let (code, said) = run(&newest, &older);
-    assert!(code == 2 && said.contains("compared by a consistency proof"), "{said}");
+    assert!(code == 2 && said.contains("`decisiongraph consistency 8 12`"), "{said}");
+    // A pack and a proof, too.
+    let pack = files.put("a.pack", good_packs()[0].pack);
+    let (code, said) = run(&pack, note("checkpoint"));
+    assert!(code == 0 && said.contains("\ncompared: both checkpoints name one root"), "{said}");
+    let (code, said) = run(&pack, &checkpoint(12, &[1; 32]));
+    assert!(code == 3 && said.starts_with(&expected), "{said}");
+    assert_eq!(run(&pack, &older).0, 2);
+    let case = &VECTORS["notes"]["tlog_proof"];
+    let event = files.put("event.json", case["event"].to_string());
+    let proof = files.put("a.proof", text(&case["proof"]));
+    for (against, code) in [(note("checkpoint").to_owned(), 0), (checkpoint(12, &[1; 32]), 3)] {
+        let against = files.put("own", against);
+        let output = program(&[&proof, "--event", &event, "--against", &against, "--key", &log_key]);
+        assert_eq!(output.status.code(), Some(code), "{}", stdout(&output));
+    }
 }
 
 #[test]
@@ -188,13 +213,13 @@ fn flags_that_do_not_fit_are_named() {
         (vec!["--key", &log_key, "--witness", &log_key, "--quorum", "1"], "this is not the key of a witness"),
         (vec!["--key", &log_key[..50]], "not a verifier key"),
         (vec!["--key", &log_key, "--witness", &witness], "--quorum"),
+        (vec!["--key", &log_key, "--witness", &witness, "--quorum", "0"], "--quorum 0 asks for no witness"),
         (vec!["--key", &log_key, "--witness", &witness, "--quorum", "2"], "2 witnesses are asked for, and 1 are named"),
         (
             vec!["--key", &log_key, "--witness", &witness, "--witness", &witness, "--quorum", "1"],
             "one witness is named twice",
         ),
         (vec!["--key", &log_key, "--event", &pack], "is not a proof"),
-        (vec!["--key", &log_key, "--against", &pack], "not compared"),
         (vec!["--key", &log_key, "--event", "/absent"], "cannot read /absent"),
         (vec![], "--key"),
     ] {

@@ -34,14 +34,19 @@ fn above_a_rotation_the_replaced_key_alone_is_refused_by_those_who_know_it() {
     let refused = |size, both_sign, known: &[String], keys: &SigningKeys, trust: &Trust| {
         let refused = of(trust, &signed(keys, size, both_sign), known).expect_err("refused");
         assert_eq!(refused.finding, Finding::SignatureMissing);
+        refused.text
     };
     // Those who were never told: the old key is good, and during the overlap both sign.
     assert_eq!(of(&trust(1), &signed(&old, 10, false), &[]), Ok(10));
     assert_eq!(of(&trust(1), &signed(&both, 10, true), &[]), Ok(10));
-    refused(10, false, &[], &both, &trust(1));
+    let told = refused(10, false, &[], &both, &trust(1));
+    for id in [1, 2].map(|seed| key(seed).verifier(ORIGIN).id_hex()) {
+        assert!(told.contains(&id) && told.contains("--rotations"), "{told}");
+    }
     // Those who know the rotation.
     assert_eq!(of(&trust(1), &signed(&old, 9, false), &known), Ok(9));
-    refused(10, false, &known, &old, &trust(1));
+    let told = refused(10, false, &known, &old, &trust(1));
+    assert!(told.contains("was replaced before this checkpoint"), "{told}");
     assert_eq!(of(&trust(1), &signed(&both, 10, true), &known), Ok(10));
     assert_eq!(of(&trust(1), &signed(&both, 10, false), &known), Ok(10), "the rotation brings the new key");
     assert_eq!(of(&trust(2), &signed(&both, 10, false), &[]), Ok(10));
