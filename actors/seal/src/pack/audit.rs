@@ -157,7 +157,8 @@ struct Seen<'h> {
     ascends: bool,
     /// The first finding about one event.
     found: Option<Refused>,
-    has_gap: bool,
+    /// Index of the leaf before which the first event is left out.
+    gap: Option<i64>,
     is_finished: bool,
     whole: usize,
     redacted: usize,
@@ -172,7 +173,7 @@ impl<'h> Seen<'h> {
             last_log_seq: None,
             ascends: true,
             found: None,
-            has_gap: false,
+            gap: None,
             is_finished: false,
             whole: 0,
             redacted: 0,
@@ -186,7 +187,7 @@ impl<'h> Seen<'h> {
             Kind::Range => self.last_index.is_none_or(|last| last.checked_add(1) == Some(opened.index)),
             Kind::Events => true,
         };
-        self.has_gap |= !follows;
+        self.gap = self.gap.or((!follows).then_some(opened.index));
         self.last_index = Some(opened.index);
         // A negative index is in no tree; the check of the proof says so.
         self.leaves.push((u64::try_from(opened.index).unwrap_or(u64::MAX), opened.entry.leaf_hash()));
@@ -230,7 +231,7 @@ impl<'h> Seen<'h> {
             return Err(Finding::OrderDiffers.because("the events are not in the order of the log"));
         }
         let root = multiproof::root(checkpoint.size, &self.leaves, hashes)
-            .map_err(|error| Finding::RootDiffers.because(error.to_string()))?;
+            .map_err(|error| Finding::RootDiffers.because(self.cut_short(&error.to_string())))?;
         if root != checkpoint.root {
             let text = "the entries of this pack are not those that the checkpoint seals";
             return Err(Finding::RootDiffers.because(text));
@@ -238,15 +239,25 @@ impl<'h> Seen<'h> {
         self.found.take().map_or(Ok(()), Err)
     }
 
+    /// Adds where a range leaves an event out: the proof does not fit what is left.
+    fn cut_short(&self, why: &str) -> String {
+        match (self.head.kind, self.gap) {
+            (Kind::Range, Some(index)) => format!("{why}; an event before leaf {index} was taken out of the file"),
+            _ => why.to_owned(),
+        }
+    }
+
     /// Checks that nothing is missing between the events; returns whether their trace is finished.
     fn is_complete(&self) -> Result<Option<bool>, Refused> {
-        match self.head.kind {
-            Kind::Range if self.has_gap => Err(Finding::RangeGap.because("a range leaves an event out")),
-            Kind::Trace if self.has_gap => {
+        match (self.head.kind, self.gap) {
+            (Kind::Range, Some(index)) => {
+                Err(Finding::RangeGap.because(format!("a range leaves an event out, before leaf {index}")))
+            }
+            (Kind::Trace, Some(_)) => {
                 let text = "the trace's numbers are not 0, 1, 2, … without a gap";
                 Err(Finding::TraceGap.because(text))
             }
-            Kind::Trace => Ok(Some(self.is_finished)),
+            (Kind::Trace, None) => Ok(Some(self.is_finished)),
             _ => Ok(None),
         }
     }

@@ -155,11 +155,12 @@ impl Opened<'_> {
         format!("leaf {} (log_seq {}, {})", self.index, self.event.log_seq, self.event.event_id.0)
     }
 
-    /// True for a payload that is shown whole, false for one that is redacted, `None` for one that is withheld.
+    /// True for a payload of which every member is shown, false for one with hidden members, `None` for one that is
+    /// withheld.
     pub fn is_whole(&self) -> Option<bool> {
-        match self.opening {
+        match &self.opening {
             Opening::Whole { .. } => Some(true),
-            Opening::Redacted { .. } => Some(false),
+            Opening::Redacted { members, .. } => Some(members.iter().all(|member| member.hash.is_none())),
             Opening::Withheld { .. } => None,
         }
     }

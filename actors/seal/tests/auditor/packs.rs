@@ -58,6 +58,17 @@ fn an_accepted_pack_says_what_it_proves_and_what_not() {
     assert!(said("a range").contains("with nothing in between"));
 }
 
+#[test]
+fn an_event_that_was_taken_out_of_a_range_is_named() {
+    let case = good_packs().into_iter().find(|case| case.about.starts_with("a range")).expect("a pack");
+    let mut lines: Vec<&str> = case.pack.lines().collect();
+    let events: Vec<usize> = (0..lines.len()).filter(|at| lines[*at].contains("\"event\"")).collect();
+    lines.remove(events[1]);
+    let cut = lines.join("\n") + "\n";
+    let refused = judge(cut.as_bytes(), &case.trust()).expect_err("an event is missing").to_string();
+    assert!(refused.contains("before leaf ") && refused.contains("taken out of the file"), "{refused}");
+}
+
 /// Writes a pack of these events of the log.
 fn written(head: &Head, indices: &[u64], shown: impl Fn(u64) -> Shown<'static>, checkpoint: &str) -> Writer<Vec<u8>> {
     let log = log();
