@@ -10,7 +10,7 @@ Examples (KEY is the public key of the log, as its operator published it):
   decisiongraph-audit lead-17.pack --key \"$KEY\" --witness \"$WITNESS\" --quorum 1 --json
   decisiongraph-audit lead-17.pack --policy witnesses.policy
   decisiongraph-audit lead-17-3.proof --event lead-17-3.json --key \"$KEY\"
-  decisiongraph-audit june.checkpoint --against mine.checkpoint --key \"$KEY\"
+  decisiongraph-audit june.pack --against june.checkpoint --key \"$KEY\"       your checkpoint of June
   decisiongraph-audit may-to-june.consistency --against may.checkpoint --key \"$KEY\"";
 
 /// Checks evidence about a DecisionGraph log: packs, proofs and signed notes.
