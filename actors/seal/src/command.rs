@@ -39,9 +39,12 @@ pub struct Audit {
     /// The event that a proof is about: the file that `decisiongraph prove --event-file` wrote
     #[arg(long, value_name = "FILE")]
     pub event: Option<PathBuf>,
-    /// Your own checkpoint: the older one for a consistency proof, or one of the same size as that of the file
+    /// Your own checkpoint, to compare that of the file with; the older one for a consistency proof
     #[arg(long, value_name = "FILE")]
     pub against: Option<PathBuf>,
+    /// Consistency proof between both, when they are of two sizes
+    #[arg(long, value_name = "FILE", requires = "against")]
+    pub consistency: Option<PathBuf>,
 }
 
 impl Audit {
@@ -72,8 +75,9 @@ impl Audit {
             Some(policy) => Trust::with_policy(&self.keys, &policy)?,
             None => Trust::new(&self.keys, &self.witnesses, self.quorum.unwrap_or_default())?,
         };
-        let (event, against) = (beside(&self.event)?, beside(&self.against)?);
-        let beside = Beside { event: event.as_deref(), against: against.as_deref() };
+        let [event, against, consistency] = [beside(&self.event)?, beside(&self.against)?, beside(&self.consistency)?];
+        let beside =
+            Beside { event: event.as_deref(), against: against.as_deref(), consistency: consistency.as_deref() };
         audit(BufReader::new(open(&self.file)?), beside, &trust)
     }
 }

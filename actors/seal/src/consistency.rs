@@ -60,14 +60,17 @@ impl<'a> Consistency<'a> {
             return Err(Failure::Usage(text.to_owned()));
         };
         let keyring = Keyring::of(trust);
-        let new = keyring.checkpoint(self.note, None)?;
-        let old = keyring.checkpoint(against, Some(&new.origin))?;
+        let (new, cosigned) = keyring.head(self.note, None)?;
+        let (old, _) = keyring.head(against, Some(&new.origin))?;
         if old.size != self.old {
             let (begin, size) = (self.old, old.size);
+            let other = match size < new.size {
+                true => format!(", or ask the operator of the log for `decisiongraph consistency {size} {}`", new.size),
+                false => String::new(),
+            };
             let text = format!(
                 "the proof begins at {begin} events, and the checkpoint beside it is for {size}: name your checkpoint for \
-                 {begin} events with --against, or ask the operator of the log for `decisiongraph consistency {size} {}`",
-                new.size
+                 {begin} events with --against{other}"
             );
             return Err(Failure::Usage(text));
         }
@@ -76,6 +79,7 @@ impl<'a> Consistency<'a> {
                 format!("this does not show that the log of {} events begins with the log of {}", new.size, old.size);
             return Err(Finding::CheckpointDiffers.because(text).into());
         }
+        keyring.quorum(&cosigned)?;
         Ok(Extends { checkpoint: new, begins_with: old.size })
     }
 }

@@ -12,6 +12,7 @@
 mod accepted;
 mod audit;
 pub mod command;
+mod compare;
 pub mod consistency;
 mod event;
 mod finding;

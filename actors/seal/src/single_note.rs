@@ -1,14 +1,14 @@
 //! The audit of one signed note.
 
 use crate::accepted::NoteSaid;
+use crate::compare::{Own, compared};
 use crate::finding::{Failure, Finding, Refused};
-use crate::trust::{Keyring, Trust, Trusted, signed_by};
-use decisiongraph_projections::seal::base64;
+use crate::trust::{Keyring, Trust, signed_by};
 use decisiongraph_projections::seal::note::{Note, Signed, VerifierKey};
 use decisiongraph_projections::seal::texts::{Erasure, Fork, Rotation, Statement};
 
-/// Judges a note; a checkpoint is compared with the one `against` it.
-pub(crate) fn audit(text: &str, against: Option<&str>, trust: &Trust) -> Result<NoteSaid, Failure> {
+/// Judges a note; a checkpoint is compared with the reader's own.
+pub(crate) fn audit(text: &str, own: Own<'_>, trust: &Trust) -> Result<NoteSaid, Failure> {
     let (note, mut keyring) = (Note::parse(text)?, Keyring::of(trust));
     let said = |kind: &'static str, origin: String, signed_by: Vec<String>| NoteSaid {
         note: kind,
@@ -33,15 +33,12 @@ pub(crate) fn audit(text: &str, against: Option<&str>, trust: &Trust) -> Result<
         both_origins(&keyring, &note, &fork)?;
         said("fork", fork.old_origin, signers)
     } else {
-        let checkpoint = keyring.checkpoint(text, None)?;
-        if let Some(other) = against {
-            compare(&checkpoint, &keyring.checkpoint(other, None)?)?;
-        }
+        let (checkpoint, compared) = compared(&keyring, text, None, own)?;
         let witnesses = checkpoint.witnesses;
         let said = said("checkpoint", checkpoint.origin, checkpoint.signed_by);
-        return Ok(NoteSaid { witnesses, compared: against.is_some(), ..said });
+        return Ok(NoteSaid { witnesses, compared, ..said });
     };
-    match against {
+    match own.against {
         None => Ok(accepted),
         Some(_) => Err(Failure::Usage("only checkpoints are compared; this note is not one".to_owned())),
     }
@@ -66,37 +63,4 @@ fn both_origins(keyring: &Keyring<'_>, note: &Note<'_>, fork: &Fork) -> Result<(
         }
     }
     Err(Finding::SignatureMissing.because("the fork is not signed under both of its origins"))
-}
-
-/// Compares a checkpoint with the one that the reader has, if there is one. True when they name one root.
-pub(crate) fn compared(of_file: &Trusted, against: Option<&str>, trust: &Trust) -> Result<bool, Failure> {
-    let Some(own) = against else { return Ok(false) };
-    compare(of_file, &Keyring::of(trust).checkpoint(own, None)?)?;
-    Ok(true)
-}
-
-/// Compares two checkpoints of one log and one size.
-fn compare(one: &Trusted, other: &Trusted) -> Result<(), Failure> {
-    if one.origin != other.origin {
-        let text = format!("the checkpoints are of two logs: {} and {}", one.origin, other.origin);
-        return Err(Failure::Usage(text));
-    }
-    if one.size != other.size {
-        let (less, more) = (one.size.min(other.size), one.size.max(other.size));
-        let text = format!(
-            "a checkpoint for {less} events and one for {more} are compared by a proof: ask the operator of the log for \
-             `decisiongraph consistency {less} {more}`, and audit it with --against FILE, the checkpoint for {less} events"
-        );
-        return Err(Failure::Usage(text));
-    }
-    if one.root == other.root {
-        return Ok(());
-    }
-    let mut keys = one.signed_by.clone();
-    keys.extend(other.signed_by.iter().filter(|key| !one.signed_by.contains(key)).cloned());
-    let (size, keys) = (one.size, keys.join(" and "));
-    let (first, second) = (base64(&one.root), base64(&other.root));
-    let text =
-        format!("two roots for {size} events, both signed by {keys}: the log has been forked; {first}, {second}");
-    Err(Finding::CheckpointDiffers.because(text).into())
 }

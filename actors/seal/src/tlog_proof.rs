@@ -9,6 +9,7 @@
 //! checkpoint with its signatures
 //! ```
 
+use crate::compare::{Own, compared};
 use crate::event::Event;
 use crate::finding::{Failure, Finding};
 use crate::hex::{hex, unhex};
@@ -84,7 +85,7 @@ impl<'a> TlogProof<'a> {
     }
 
     /// Checks that this event, as JSON, is in the tree of the checkpoint.
-    pub fn audit(&self, event: Option<&str>, trust: &Trust) -> Result<Included, Failure> {
+    pub(crate) fn audit(&self, event: Option<&str>, own: Own<'_>, trust: &Trust) -> Result<Included, Failure> {
         let Some(event) = event else {
             let text = "a proof needs the event beside it; name its file with --event";
             return Err(Failure::Usage(text.to_owned()));
@@ -102,7 +103,7 @@ impl<'a> TlogProof<'a> {
         let extra = self.extra.as_deref().and_then(|extra| serde_json::from_slice::<Extra>(extra).ok());
         let extra = extra.ok_or_else(|| malformed("the proof has no salt, which opens the event"))?;
         let salts = Salts::of(&unhex(&extra.salt)?);
-        let checkpoint = Keyring::of(trust).checkpoint(self.note, None)?;
+        let (checkpoint, compared) = compared(&Keyring::of(trust), self.note, None, own)?;
         let leaf = Entry::of(&event.sealed(), &payload.0, &salts).leaf_hash();
         let root = inclusion_root(self.index, checkpoint.size, &leaf, &self.path)
             .map_err(|error| Finding::RootDiffers.because(error.to_string()))?;
@@ -111,6 +112,6 @@ impl<'a> TlogProof<'a> {
         }
         let Event { log_seq, event_id, .. } = &event;
         let event_id = event_id.0.to_string();
-        Ok(Included { checkpoint, index: self.index, log_seq: *log_seq, event_id, compared: false })
+        Ok(Included { checkpoint, index: self.index, log_seq: *log_seq, event_id, compared })
     }
 }

@@ -163,6 +163,13 @@ impl<'t> Keyring<'t> {
 
     /// Reads a checkpoint; `expected` is the log that it must be of.
     pub(crate) fn checkpoint(&self, note: &str, expected: Option<&str>) -> Result<Trusted, Refused> {
+        let (checkpoint, cosigned) = self.head(note, expected)?;
+        self.quorum(&cosigned)?;
+        Ok(checkpoint)
+    }
+
+    /// Reads a checkpoint that a named key signed, and which of the named witnesses did.
+    pub(crate) fn head(&self, note: &str, expected: Option<&str>) -> Result<(Trusted, Vec<bool>), Refused> {
         let note = Note::parse(note)?;
         let mut signers = self.signers(&note)?;
         let Checkpoint { origin, head } = Checkpoint::parse(note.text)?;
@@ -182,33 +189,37 @@ impl<'t> Keyring<'t> {
                 witnesses.push(Witness::at(&witness.name, time));
             }
         }
-        if !self.trust.rule.is_met(&cosigned) {
-            let text = format!(
-                "{} of the {} witnesses that you named have cosigned: they do not make the quorum",
-                witnesses.len(),
-                cosigned.len()
-            );
-            return Err(Finding::WitnessMissing.because(text));
-        }
         let signed_by = signers.iter().map(ToString::to_string).collect();
-        Ok(Trusted { origin, size: head.size, root: head.root, signed_by, witnesses })
+        Ok((Trusted { origin, size: head.size, root: head.root, signed_by, witnesses }, cosigned))
+    }
+
+    /// Checks that enough of the witnesses cosigned the checkpoint of a file.
+    pub(crate) fn quorum(&self, cosigned: &[bool]) -> Result<(), Refused> {
+        if self.trust.rule.is_met(cosigned) {
+            return Ok(());
+        }
+        let (have, named) = (cosigned.iter().filter(|signed| **signed).count(), cosigned.len());
+        let text = format!("{have} of the {named} witnesses that you named have cosigned: they do not make the quorum");
+        Err(Finding::WitnessMissing.because(text))
     }
 
     /// Tells why no key counts for a checkpoint: it is of another log, or the key of the log was replaced.
     fn unsigned(&self, note: &Note<'_>, origin: &str) -> String {
         let named: Vec<String> = self.keys.iter().filter(|key| key.name == origin).map(VerifierKey::id_hex).collect();
         let ids = note.ids(origin);
-        match (named.is_empty(), ids.iter().any(|id| named.contains(id))) {
-            (true, _) => format!("the checkpoint is of the log {origin}, and no key that you named is of it"),
-            (false, true) => "the key that you named was replaced before this checkpoint; name the new one".to_owned(),
-            (false, false) => format!(
-                "the checkpoint is of your log, and is signed by its key {}; you named its key {}. Either the key was \
-                 replaced, and its operator has the note about it (`decisiongraph audit-pack --rotations`), or the file \
-                 is not of the operator",
-                ids.join(" and "),
-                named.join(" and ")
-            ),
+        if named.is_empty() {
+            return format!("the checkpoint says that it is of the log {origin}, and no key that you named is of it");
         }
+        if ids.iter().any(|id| named.contains(id)) {
+            return "the key that you named was replaced before this checkpoint; name the new one".to_owned();
+        }
+        let ids = if ids.is_empty() { "no key of it".to_owned() } else { format!("its key {}", ids.join(" and ")) };
+        format!(
+            "the checkpoint says that it is of your log; its signature names {ids}, and you named {}. Either the key was \
+             replaced: ask the operator for a file with the note about it (`decisiongraph audit-pack --range A..B \
+             --rotations -o FILE`). Or the file is not of the operator",
+            named.join(" and ")
+        )
     }
 
     /// Reads a statement about the tree of this checkpoint.

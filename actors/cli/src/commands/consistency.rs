@@ -115,7 +115,7 @@ fn size_of(note: &str) -> Option<u64> {
 }
 
 fn audited(text: &str, against: Option<&str>, trust: &Trust) -> Result<Accepted, Failure> {
-    audit(text.as_bytes(), Beside { event: None, against }, trust)
+    audit(text.as_bytes(), Beside { against, ..Beside::default() }, trust)
 }
 
 /// Prints the verdict, and returns its exit code.

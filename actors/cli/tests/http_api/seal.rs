@@ -58,7 +58,7 @@ async fn evidence_over_http_is_accepted_by_an_auditor() {
         assert_eq!(proof.status, 200, "{}", proof.text);
         let proof = proof.json()["data"].clone();
         let event = proof["event"].as_str().expect("an event");
-        accepted(proof["proof"].as_str().expect("a proof"), Beside { event: Some(event), against: None });
+        accepted(proof["proof"].as_str().expect("a proof"), Beside { event: Some(event), ..Beside::default() });
         let pack = place.get("auditor", "/api/v1/seal/pack?trace_id=t&redact=title").await;
         assert_eq!((pack.status, pack.header("content-type")), (200, "application/x-ndjson"), "{}", pack.text);
         accepted(&pack.text, Beside::default());
@@ -71,7 +71,7 @@ async fn evidence_over_http_is_accepted_by_an_auditor() {
         assert_eq!(shown.status, 200, "{}", shown.text);
         let shown = shown.json()["data"].clone();
         let older = shown["older"].as_str().expect("a note");
-        accepted(shown["proof"].as_str().expect("a proof"), Beside { event: None, against: Some(older) });
+        accepted(shown["proof"].as_str().expect("a proof"), Beside { against: Some(older), ..Beside::default() });
         let list = place.get("auditor", "/api/v1/seal/checkpoints?limit=1").await.json();
         let cursor = list["data"]["next_cursor"].as_str().expect("a cursor").to_owned();
         assert_eq!(list["data"]["notes"][0]["size"], 2);

@@ -68,10 +68,10 @@ async fn proofs_and_packs_are_accepted(db: Db) {
     ] {
         let proof = prove(&log.engine, &*view, &tenant(), wanted).await.expect("a proof");
         assert_eq!((proof.index, proof.size), (index, 700), "{name}");
-        let beside = Beside { event: Some(&proof.event), against: None };
+        let beside = Beside { event: Some(&proof.event), ..Beside::default() };
         assert!(matches!(audit(proof.text.as_bytes(), beside, &trust), Ok(Accepted::Proof(_))), "{name}: {index}");
         let other = proof.event.replace("\"trace_seq\":", "\"trace_seq\":1");
-        let beside = Beside { event: Some(&other), against: None };
+        let beside = Beside { event: Some(&other), ..Beside::default() };
         assert!(audit(proof.text.as_bytes(), beside, &trust).is_err(), "{name}: another event");
     }
     let ids = |ids: &[&str]| PackOf::Events(ids.iter().map(|id| (*id).to_owned()).collect());
@@ -101,7 +101,7 @@ async fn proofs_and_packs_are_accepted(db: Db) {
         oracle_accepts(&text, &log.key().to_string());
     }
     let proof = consistency(&*view, &tenant(), None, 60, 700).await.expect("a proof");
-    let beside = Beside { event: None, against: Some(&proof.older) };
+    let beside = Beside { against: Some(&proof.older), ..Beside::default() };
     assert!(matches!(audit(proof.text.as_bytes(), beside, &trust), Ok(Accepted::Consistency(_))), "{name}");
     let missing = consistency(&*view, &tenant(), None, 61, 700).await.expect_err("no checkpoint");
     assert_eq!(missing.category, Category::NotFound);

@@ -5,6 +5,7 @@
 
 use super::line::{Line, Opened};
 use super::{Head, Kind, LINE_BYTES_MAX};
+use crate::compare::{Own, compared};
 use crate::finding::{Failure, Finding, Refused};
 use crate::trust::{Keyring, Trust, Trusted};
 use decisiongraph_projections::seal::{Hash, Malformed, multiproof};
@@ -57,7 +58,7 @@ pub struct Stated {
 }
 
 /// Judges a pack.
-pub fn audit(file: impl BufRead, trust: &Trust) -> Result<Proven, Failure> {
+pub(crate) fn audit(file: impl BufRead, own: Own<'_>, trust: &Trust) -> Result<Proven, Failure> {
     let mut lines = Lines { file, buffer: Vec::new(), number: 0 };
     let Some((_, first)) = lines.read()? else { return Err(Malformed("the file is empty").into()) };
     let head: Head = serde_json::from_str(first).map_err(|_| at(1, Malformed("not the head of an audit pack")))?;
@@ -85,7 +86,7 @@ pub fn audit(file: impl BufRead, trust: &Trust) -> Result<Proven, Failure> {
     for note in &notes.rotations {
         keyring.rotate(&head.origin, note)?;
     }
-    let checkpoint = keyring.checkpoint(checkpoint, Some(&head.origin))?;
+    let (checkpoint, compared) = compared(&keyring, checkpoint, Some(&head.origin), own)?;
     seen.is_in(&checkpoint, size, &hashes)?;
     let finished = seen.is_complete()?;
     let mut statements = Vec::new();
@@ -108,7 +109,7 @@ pub fn audit(file: impl BufRead, trust: &Trust) -> Result<Proven, Failure> {
         not_checked: if notes.time_stamps > 0 { vec!["rfc3161"] } else { Vec::new() },
         tenant: head.tenant.clone(),
         trace_id: head.trace_id.clone(),
-        compared: false,
+        compared,
     })
 }
 

@@ -16,7 +16,8 @@ mod audit;
 mod line;
 mod writer;
 
-pub use audit::{Proven, Stated, audit};
+pub(crate) use audit::audit;
+pub use audit::{Proven, Stated};
 pub use writer::{Shown, Writer};
 
 use serde::{Deserialize, Serialize};

@@ -25,12 +25,12 @@ proptest! {
     fn a_flipped_bit_in_a_proof_or_a_note_is_refused(pick: prop::sample::Index) {
         let case = &VECTORS["notes"]["tlog_proof"];
         let event = case["event"].to_string();
-        let proof = Beside { event: Some(&event), against: None };
+        let proof = Beside { event: Some(&event), ..Beside::default() };
         let none = Beside::default();
         let with_witness = Trust::new(&[key("log")], &[key("witness")], 1).expect("keys");
         let alone = Trust::new(&[key("log")], &[], 0).expect("keys");
         let older = checkpoint(8, &root_of(&leaves(&log())[..8]));
-        let grown = Beside { event: None, against: Some(&older) };
+        let grown = Beside { against: Some(&older), ..Beside::default() };
         for (content, beside, trust) in [
             (text(&case["proof"]), proof, &with_witness),
             (note("add_checkpoint"), grown, &alone),
@@ -49,7 +49,7 @@ proptest! {
         let bit = pick.index(changed.len() * 8);
         changed[bit / 8] ^= 1 << (bit % 8);
         if let Ok(changed) = String::from_utf8(changed) {
-            let beside = Beside { event: Some(&changed), against: None };
+            let beside = Beside { event: Some(&changed), ..Beside::default() };
             prop_assert!(audit(text(&case["proof"]).as_bytes(), beside, &with_witness).is_err(), "{changed}");
         }
     }

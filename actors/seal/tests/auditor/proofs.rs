@@ -107,14 +107,33 @@ fn a_consistency_proof_shows_that_a_log_only_grew() {
         format!("checkpoint_differs: two roots for 12 events, both signed by {log_key}: the log has been forked");
     assert!(code == 3 && said.starts_with(&expected), "{said}");
     let (code, said) = run(&newest, &older);
-    assert!(code == 2 && said.contains("`decisiongraph consistency 8 12`"), "{said}");
+    assert!(code == 2 && said.contains("`decisiongraph consistency 8 12"), "{said}");
     // A pack and a proof, too.
     let pack = files.put("a.pack", good_packs()[0].pack);
     let (code, said) = run(&pack, note("checkpoint"));
     assert!(code == 0 && said.contains("\ncompared: both checkpoints name one root"), "{said}");
     let (code, said) = run(&pack, &checkpoint(12, &[1; 32]));
     assert!(code == 3 && said.starts_with(&expected), "{said}");
-    assert_eq!(run(&pack, &older).0, 2);
+    let (code, said) = run(&pack, &older);
+    assert!(code == 2 && said.contains("--consistency FILE"), "{said}");
+    // A proof leads from the reader's checkpoint to that of the pack, and from no other one.
+    let grown = files.put("grown.consistency", note("add_checkpoint"));
+    let between = |against: &str, more: &[&str]| {
+        let against = files.put("own", against);
+        let arguments = [pack.as_str(), "--key", &log_key, "--against", &against, "--consistency", &grown];
+        let output = program(&[&arguments[..], more].concat());
+        (output.status.code().expect("a code"), stdout(&output) + &String::from_utf8_lossy(&output.stderr))
+    };
+    let (code, said) = between(&older, &[]);
+    assert!(code == 0 && said.contains("\ncompared: "), "{said}");
+    let (code, said) = between(&checkpoint(8, &[1; 32]), &[]);
+    assert!(code == 3 && said.starts_with("checkpoint_differs: the proof does not show"), "{said}");
+    assert_eq!(between(&checkpoint(7, &root_of(&leaves[..7])), &[]).0, 2, "a proof between other sizes");
+    // A fork is told before a witness that is missing.
+    let other = VerifierKey { name: "w9.example".to_owned(), kind: KeyKind::Witness, public: vec![7; 32] }.to_string();
+    let forked = checkpoint(8, &[1; 32]);
+    let more = ["--witness", &other, "--quorum", "1"];
+    assert_eq!((between(&forked, &more).0, between(&older, &more).0), (3, 8));
     let case = &VECTORS["notes"]["tlog_proof"];
     let event = files.put("event.json", case["event"].to_string());
     let proof = files.put("a.proof", text(&case["proof"]));
