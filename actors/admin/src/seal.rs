@@ -4,11 +4,11 @@
 //! byte.
 
 use super::handler::{StoreAnswers, limit_in, tenant_or_default};
+use super::seal_status::{of_tree, places_of, shown};
 use decisiongraph_engine::seal::evidence::{self, Extension, Proof, Wanted};
 use decisiongraph_engine::seal::pack::{self, PackPage, PackPlace, PackRequest};
 use decisiongraph_engine::seal::reader::TreeReader;
 use decisiongraph_engine::seal::{Sealed, begin, fork, mend, seal_now};
-use decisiongraph_projections::seal::texts::TreeHead;
 use decisiongraph_projections::seal::{Hash, base64};
 use decisiongraph_projections::{Category, LogSeq, TenantId};
 use decisiongraph_protocol::{
@@ -34,7 +34,12 @@ impl Handle<SealNowRequest> for StoreAnswers<'_> {
         let tenant = tenant_or_default(request.tenant);
         let sealed = seal_now(self.engine, &tenant, Duration::from_millis(request.wait_ms)).await;
         let Sealed { tenant, tree, origin, head, last, note } = sealed.map_err(|error| in_time(error, &tenant))?;
-        Ok(self.sealed(tenant, shown(tree, origin, head, last), note))
+        // Another process may have signed: a memory that this one has not met yet is asked.
+        let places = match self.engine.sealing() {
+            Some(sealing) => places_of(sealing, &origin).await,
+            None => Vec::new(),
+        };
+        Ok(SealedReply { tenant, tree: shown(tree, origin, head, last), note, places })
     }
 }
 
@@ -137,15 +142,6 @@ impl StoreAnswers<'_> {
         AdminError::new(Category::ProjectionOutOfDate, format!("the log of tenant `{tenant}` is not sealed yet"))
             .next(self.seals(tenant))
     }
-}
-
-/// Describes a tree.
-pub(super) fn of_tree(tree: &SealTree) -> SealedTree {
-    shown(tree.tree, tree.origin.clone(), tree.head, tree.last)
-}
-
-fn shown(tree: i64, origin: String, head: TreeHead, log_seq: LogSeq) -> SealedTree {
-    SealedTree { tree, origin, size: head.size, root: base64(&head.root), log_seq }
 }
 
 impl Handle<SealCheckpointsRequest> for StoreAnswers<'_> {

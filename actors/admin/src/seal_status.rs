@@ -1,13 +1,14 @@
 //! State of seals: read in one snapshot, together with what the answering process knows of its memories.
 
 use super::handler::{StoreAnswers, limit_in};
-use super::seal::of_tree;
 use super::tenants::known;
 use decisiongraph_engine::seal::{SealSettings, Sealing};
+use decisiongraph_projections::seal::base64;
+use decisiongraph_projections::seal::texts::TreeHead;
 use decisiongraph_projections::{LogSeq, TenantId};
 use decisiongraph_protocol::{
     AdminError, Handle, HealthWord, SEALS_MAX, SealFound, SealOf, SealPlace, SealState, SealStatusReply,
-    SealStatusRequest, SignedHead,
+    SealStatusRequest, SealedTree, SignedHead,
 };
 use decisiongraph_store::{Lag, NoteKind, ReadView, SealTree, TreeState};
 use std::collections::HashMap;
@@ -131,6 +132,16 @@ async fn seal(view: &dyn ReadView, sealing: Option<&Arc<Sealing>>, log: Log) -> 
     Ok(Measured { seal, covered })
 }
 
+/// Describes a tree.
+pub(super) fn of_tree(tree: &SealTree) -> SealedTree {
+    shown(tree.tree, tree.origin.clone(), tree.head, tree.last)
+}
+
+/// Describes a tree as it was at this size.
+pub(super) fn shown(tree: i64, origin: String, head: TreeHead, log_seq: LogSeq) -> SealedTree {
+    SealedTree { tree, origin, size: head.size, root: base64(&head.root), log_seq }
+}
+
 /// Returns the size of the newest checkpoint that closes the window: in a place, where one is configured and its
 /// content is known, else in the journal, which comes first.
 fn outside(memories: &[SealPlace]) -> u64 {
@@ -153,7 +164,7 @@ async fn position(view: &dyn ReadView, tree: &SealTree, size: u64) -> Result<Log
 }
 
 /// Lists the memories of a log. One that this process has not met yet is asked.
-async fn places_of(sealing: &Arc<Sealing>, origin: &str) -> Vec<SealPlace> {
+pub(super) async fn places_of(sealing: &Arc<Sealing>, origin: &str) -> Vec<SealPlace> {
     let known = sealing.places_of(origin);
     let asked = (Arc::clone(sealing), origin.to_owned());
     if known.iter().all(|place| place.newest.is_some() || place.fault.is_some()) {

@@ -88,7 +88,7 @@ fn a_proof_and_a_pack_are_accepted_by_an_auditor_who_has_the_key_alone() {
     );
     let packs: [(&PathBuf, &[&str], &str); 3] = [
         (&pack, &["--trace", "lead"], "3 whole, 0 redacted"),
-        (&redacted, &["--range", "1..2", "--redact", "title"], "0 whole, 2 redacted"),
+        (&redacted, &["--range", "1..2", "--redact", "title"], "1 whole, 1 redacted"),
         (&bare, &["--event", "lead-0", "--event", "lead-2", "--without-payloads"], "2 withheld"),
     ];
     for (file, of, shown) in packs {
@@ -107,6 +107,12 @@ fn a_proof_and_a_pack_are_accepted_by_an_auditor_who_has_the_key_alone() {
     // Evidence is not overwritten.
     let again = cli.run(&["audit-pack", "--trace", "lead", "-o", text(&bare), "--json"]);
     assert!(again.refused(2, "invalid_argument").contains("already exists"));
+}
+
+#[test]
+fn a_checkpoint_that_another_process_signed_has_its_keepers() {
+    let told = Cli::filled(&trace("lead")).run(&["seal", "now"]).stdout;
+    assert!(told.contains("signed, and kept by: journal\n") && !told.contains("not in"), "{told}");
 }
 
 #[test]

@@ -52,6 +52,8 @@ fn a_key_shows_its_public_half_and_signs() {
     let vkey = shown["logs"][0]["key"].as_str().expect("a key");
     let raw = decisiongraph_projections::seal::note::VerifierKey::parse(vkey).expect("a verifier key");
     assert_eq!(decisiongraph_projections::seal::base64(&raw.public), made["public_key"].as_str().expect("a key"));
+    let told = cli.run(&["seal", "key", "show", "--file", text(&key), "--tenant", "acme"]).stdout;
+    assert!(told.contains(&format!("\nverifier key of tenant acme:\n  {vkey}\n")), "{told}");
     let checked = cli.json(&["seal", "key", "check", "--file", text(&key)]);
     assert_eq!(checked["ok"], true);
     let line = std::fs::read_to_string(&key).expect("reads");

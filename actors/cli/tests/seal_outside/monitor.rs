@@ -92,6 +92,37 @@ fn a_page_of_metrics_is_for_a_monitor_that_goes_on() {
     assert_eq!(cli.run(&args).code, 2, "a replay is done once");
 }
 
+/// A wrong path, layout or key must not look like a log that has no checkpoint yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_without_this_log_says_what_it_has_instead() {
+    let (_, ground) = Ground::sealed(Backend::Sqlite).await;
+    let (key, place) = (key_of(&ground), ground.cli.path("place"));
+    let watch = |source: &str, key: &str| {
+        ground.cli.run(&["monitor", source, "--key", key, "--state", text(&ground.cli.path("new.jsonl")), "--once"])
+    };
+    let of = |kind: &str, name: &str| format!("{kind}:{}", ground.cli.path(name).display());
+    let empty = ground.cli.path("empty");
+    std::fs::create_dir(&empty).expect("a folder");
+    for kind in ["dir", "objects"] {
+        says(&watch(&of(kind, "empty"), &key), 10, "there is no checkpoint of this log yet", kind);
+        let gone = watch(&of(kind, "gone"), &key);
+        assert!(gone.code == 2 && gone.stderr.contains("cannot read the folder"), "{}", gone.stderr);
+    }
+    says(&watch(&of("objects", "place"), &key), 2, "the folder has the other layout: name dir:", "objects");
+    let file = std::fs::read_dir(&place).expect("reads").next().expect("a file").expect("one").path();
+    for source in [text(&file).to_owned(), format!("dir:{}", file.display())] {
+        let refused = watch(&source, &key);
+        assert!(refused.code == 2 && refused.stderr.contains("is a file"), "{}", refused.stderr);
+    }
+    let seed = decisiongraph_seal::key::SigningKey::of_seed("other.example", &[9; 32]).expect("a key");
+    let (origin, tag) = key.split('+').next().and_then(|origin| origin.split_once('/')).expect("a name");
+    let same_tag = seed.verifier(&format!("other.example/{tag}")).to_string();
+    says(&watch(&of("dir", "place"), &same_tag), 2, &format!("it has notes of {origin}/{tag}, not of"), "another name");
+    let other = seed.verifier("other.example/log").to_string();
+    says(&watch(&of("dir", "place"), &other), 2, &format!("there is {tag}.jsonl instead"), "another log");
+    says(&watch(&of("dir", "place"), &key), 0, &format!("checkpoint: {ALL} events"), "the log");
+}
+
 /// Experiment 17: who has the key, and signs a second history, does not deceive a monitor that has seen the first.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thiefs_fork_is_found_by_a_monitor() {

@@ -48,6 +48,7 @@ Metrics, each with the log's name: decisiongraph_monitor_checkpoint_size, …_ch
 
 Exit codes:
   0  the newest checkpoint is signed, and continues everything that was seen
+  2  the folder is not there; with --once: it has other files, and no checkpoint of this log
   3  it contradicts what was seen: the log was changed, cut off or forked; or an export gives other projections
   4  it is not a checkpoint of this log, or the export is none
   5  the source has no statement that the export covers
@@ -138,7 +139,7 @@ impl Monitor {
     /// Looks once, and replays an export if there is one and nothing was found.
     async fn look(&self, context: &Context, round: &Round<'_>) -> Result<Seen, AdminError> {
         let mut seen = round.look().await?;
-        if let Some(export) = self.replay.as_ref().filter(|_| seen.word().is_none()) {
+        if let Some(export) = self.replay.as_ref().filter(|_| seen.word().is_none() && seen.exit != ExitCode::USAGE) {
             let rotations = &round.rotations().await?;
             let Round { source, trust, origin, .. } = round;
             seen.replayed(Replay { context, export, source, trust, origin, rotations }.run().await?);

@@ -114,7 +114,7 @@ impl Round<'_> {
                 return Ok(Seen::found(finding.as_str(), text, finding.exit_code()));
             }
         }
-        let Some(newest) = checkpoints.last().cloned() else { return Ok(self.none(last)) };
+        let Some(newest) = checkpoints.last().cloned() else { return self.none(last).await };
         let mut remarks = Vec::new();
         if let Some(last) = &last
             && let Some(found) = self.compare(last, &checkpoints, &newest, &mut remarks).await?
@@ -192,8 +192,8 @@ impl Round<'_> {
     }
 
     /// Reports a source without a checkpoint.
-    fn none(&self, last: Option<Remembered>) -> Seen {
-        match last {
+    async fn none(&self, last: Option<Remembered>) -> Result<Seen, AdminError> {
+        Ok(match last {
             Some(last) => {
                 let (seen, at) = (whole(last.size), last.at);
                 let text = format!(
@@ -202,11 +202,14 @@ impl Round<'_> {
                 );
                 Seen::found("tree_shrunk", text, ExitCode::DRIFT)
             }
-            None => Seen {
-                remarks: vec!["there is no checkpoint of this log yet".to_owned()],
-                ..Seen::of(ExitCode::HEALTH_DEGRADED)
+            None => match self.source.instead().await? {
+                Some(instead) => Seen { remarks: vec![instead], ..Seen::of(ExitCode::USAGE) },
+                None => Seen {
+                    remarks: vec!["there is no checkpoint of this log yet".to_owned()],
+                    ..Seen::of(ExitCode::HEALTH_DEGRADED)
+                },
             },
-        }
+        })
     }
 
     /// Returns the rotations that were ever seen, and remembers those of the source.

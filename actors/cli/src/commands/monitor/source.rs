@@ -1,5 +1,6 @@
 //! Sources of a monitor: a place, a node's HTTP interface, or a database.
 
+mod instead;
 mod statements;
 
 use crate::commands::Context;
@@ -42,9 +43,12 @@ impl Source {
         let kind = if NodeWeb::is_address(name) {
             Kind::Web(NodeWeb::open(globals, name, token)?)
         } else if matches!(NamedPlace::parse(name), Some(NamedPlace::Folder(_) | NamedPlace::Objects(_))) {
+            instead::folder_of(name)?;
             Kind::Place(place(name, Path::new("."))?)
         } else if Path::new(name).is_dir() {
             Kind::Place(place(&format!("dir:{name}"), Path::new("."))?)
+        } else if Path::new(name).is_file() {
+            return Err(instead::is_a_file(name));
         } else if DatabaseUrl::parse(name).is_ok() {
             Kind::Database(Box::new(Globals { database: Some(name.to_owned()), node: None, ..globals.clone() }))
         } else {

@@ -202,9 +202,15 @@ async fn show(context: &Context, file: Option<PathBuf>) -> Result<ExitCode, Admi
     if let Some(since) = keys.rotated_at() {
         page.line(format_args!("replaced at: {since}"));
     }
+    page.line(
+        "The public key is the same in every log. The verifier key names one log, too: auditors pass it as --key.",
+    );
     for (tenant, origin) in &logs {
-        page.line(format_args!("tenant {tenant}:"));
-        of(origin).iter().for_each(|verifier| page.line(format_args!("  {verifier}")));
+        let words = ["verifier key", "former verifier key"];
+        for (verifier, word) in of(origin).iter().zip(words) {
+            page.line(format_args!("{word} of tenant {tenant}:"));
+            page.line(format_args!("  {verifier}"));
+        }
     }
     context.output.page(&page)?;
     Ok(ExitCode::OK)
