@@ -96,15 +96,27 @@ impl Node {
         others.chain([&self.tcp]).map(|at| port(at)).collect()
     }
 
-    /// Sends a signal: `KILL`, `STOP`, `CONT`, `TERM`.
+    /// Sends a signal: `KILL`, `STOP`, `CONT`, `TERM`. After `STOP`, waits until every thread stands still: the system
+    /// stops them one after the other.
     pub fn signal(&self, name: &str) {
         launch::signal(self.child.id(), name).expect("sent");
+        if name == "STOP" {
+            wait_until("every thread of the node stands still", || stands_still(self.child.id()));
+        }
     }
 
     /// Waits for the node's end and returns its exit code; none when a signal ended it.
     pub fn ended(&mut self) -> Option<i32> {
         self.child.wait().expect("ends").code()
     }
+}
+
+/// True when the system shows every thread of a process as stopped.
+fn stands_still(pid: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the threads of a process");
+    let states = threads.flatten().map(|thread| std::fs::read_to_string(thread.path().join("stat")));
+    // The state stands behind the name, which may hold anything.
+    states.flatten().all(|stat| stat.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('T')))
 }
 
 impl Drop for Node {
